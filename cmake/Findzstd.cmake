@@ -1,0 +1,22 @@
+# zstd: its own CMake package (Debian, conda and vcpkg differ in target names), else header and library.
+# Makes zstd::libzstd.
+find_package(zstd CONFIG QUIET)
+if(NOT TARGET zstd::libzstd)
+  foreach(target zstd::libzstd_shared zstd::libzstd_static)
+    if(TARGET ${target} AND NOT TARGET zstd::libzstd)
+      add_library(zstd::libzstd INTERFACE IMPORTED)
+      target_link_libraries(zstd::libzstd INTERFACE ${target})
+    endif()
+  endforeach()
+endif()
+if(NOT TARGET zstd::libzstd)
+  find_path(ZSTD_INCLUDE_DIR zstd.h)
+  find_library(ZSTD_LIBRARY zstd)
+  include(FindPackageHandleStandardArgs)
+  find_package_handle_standard_args(zstd REQUIRED_VARS ZSTD_LIBRARY ZSTD_INCLUDE_DIR)
+  add_library(zstd::libzstd UNKNOWN IMPORTED)
+  set_target_properties(zstd::libzstd PROPERTIES IMPORTED_LOCATION "${ZSTD_LIBRARY}"
+    INTERFACE_INCLUDE_DIRECTORIES "${ZSTD_INCLUDE_DIR}")
+else()
+  set(zstd_FOUND TRUE)
+endif()

@@ -1,0 +1,19 @@
+# moe_module(NAME LINKS...): src/NAME/*.cpp becomes the library moe_NAME; folders are found by name, so adding a
+# file needs no edit here. moe_tests(NAME LINKS...): tests/NAME/*_test.cpp becomes one test program.
+function(moe_module name)
+  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/${name}/*.cpp" "${CMAKE_SOURCE_DIR}/src/${name}/*.S")
+  add_library(moe_${name} STATIC ${sources})
+  target_link_libraries(moe_${name} PUBLIC moe_options ${ARGN})
+endfunction()
+
+function(moe_tests name)
+  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/${name}/*_test.cpp")
+  if(NOT sources)
+    return()
+  endif()
+  add_executable(moe_${name}_tests ${sources})
+  target_include_directories(moe_${name}_tests PRIVATE "${CMAKE_SOURCE_DIR}/tests")
+  target_link_libraries(moe_${name}_tests PRIVATE moe_options ${ARGN} GTest::gmock GTest::gtest_main)
+  target_compile_definitions(moe_${name}_tests PRIVATE MOE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  gtest_discover_tests(moe_${name}_tests TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 240)
+endfunction()

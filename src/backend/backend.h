@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+// Which hardware: the one place that knows the implementations of Device and Ops.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "ops/ops.h"
+#include "tensor/device.h"
+
+namespace moe {
+
+struct Backend {
+  std::unique_ptr<Device> device;
+  std::unique_ptr<Ops> ops;
+  std::string description;  // one line for the start of a run: processor, threads, libraries, kernels
+};
+
+// name: "cpu", "gpu" or "auto" (the best there is). threads: CPU threads, 0 for all cores.
+// Throws UserError when the hardware or its support in this build is missing.
+Backend make_backend(const std::string& name, int threads);
+
+}  // namespace moe

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+#include "base/terminal.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <string_view>
+
+namespace moe {
+namespace {
+
+bool can_redraw(std::FILE* stream) {
+  const char* term = std::getenv("TERM");
+  return isatty(fileno(stream)) && term && std::string_view(term) != "dumb";
+}
+
+size_t columns(std::FILE* stream) {
+  winsize size{};
+  return ioctl(fileno(stream), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+}  // namespace
+
+Terminal::Terminal(std::FILE* stream) : stream_(stream), interactive_(can_redraw(stream)) {}
+
+void Terminal::erase() {
+  if (!status_.empty()) std::fputs("\r\033[K", stream_);
+}
+
+void Terminal::line(const std::string& text) {
+  const std::lock_guard lock(mutex_);
+  erase();
+  std::fprintf(stream_, "%s\n", text.c_str());
+  if (!status_.empty()) std::fputs(status_.c_str(), stream_);
+  std::fflush(stream_);
+}
+
+void Terminal::warning(const std::string& text) { line("warning: " + text); }
+
+void Terminal::status(const std::string& text) {
+  if (!interactive_) return;
+  const std::lock_guard lock(mutex_);
+  erase();
+  status_ = text.substr(0, columns(stream_) - 1);
+  std::fputs(status_.c_str(), stream_);
+  std::fflush(stream_);
+}
+
+void Terminal::clear_status() {
+  const std::lock_guard lock(mutex_);
+  erase();
+  status_.clear();
+  std::fflush(stream_);
+}
+
+}  // namespace moe

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+// All words for the person at the keyboard go through here: permanent lines, and one live status line that is
+// redrawn in place on a terminal and never written to a log file. Safe to call from any thread.
+#pragma once
+
+#include <cstdio>
+#include <mutex>
+#include <string>
+
+namespace moe {
+
+class Terminal {
+ public:
+  // stream: stderr for messages. interactive is true when it is a terminal that can redraw a line.
+  explicit Terminal(std::FILE* stream = stderr);
+
+  bool interactive() const { return interactive_; }
+  void line(const std::string& text);     // a permanent line
+  void warning(const std::string& text);  // the same, marked
+  void status(const std::string& text);   // replaces the live line; nothing when not interactive
+  void clear_status();
+
+ private:
+  void erase();
+  std::FILE* stream_;
+  bool interactive_;
+  std::mutex mutex_;
+  std::string status_;
+};
+
+}  // namespace moe
