@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+// Settings declared once. A config struct lists its members in describe(Fields&); from that list come parsing
+// with type and range checks, help, printing and comparison. Knows nothing of YAML: base/config_file.h reads
+// files.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace moe {
+
+// One setting: a name, a place in a config struct, and what it may hold.
+class Field {
+ public:
+  using List = std::vector<std::string>;
+  using Value = std::variant<int64_t, double, bool, std::string, List>;
+  using Target = std::variant<int64_t*, double*, bool*, std::string*, List*>;
+
+  Field(std::string name, Target target, std::string help);
+
+  // Limits, checked by set() and check(). range is inclusive.
+  Field& range(double min, double max);
+  Field& at_least(double min);
+  Field& more_than(double bound);
+  Field& choices(std::vector<std::string> allowed);
+
+  const std::string& name() const { return name_; }
+  const std::string& help() const { return help_; }
+  const std::vector<std::string>& allowed() const { return choices_; }
+  bool is_list() const { return std::holds_alternative<List*>(target_); }
+  bool is_text() const { return std::holds_alternative<std::string*>(target_); }
+  // What it takes, in words: "an integer of at least 1", "one of: adamw8bit, adamw".
+  std::string expected() const;
+
+  // From one scalar as written (a list then holds one element). where: "file:line:column: section.name" or
+  // "command line: section.name", the head of the UserError for a wrong type or a value outside the limits.
+  void set(std::string_view text, const std::string& where);
+  void set_list(List items, const std::string& where);
+  // The same limits for the value held now.
+  void check(const std::string& where) const;
+
+  Value value() const;
+  const Value& initial() const { return initial_; }  // held when declared: the default
+
+ private:
+  void assign(Value value, std::string_view found, const std::string& where);
+  bool allows(const Value& value) const;
+
+  std::string name_, help_;
+  Target target_;
+  Value initial_;
+  double min_ = -std::numeric_limits<double>::infinity();
+  double max_ = std::numeric_limits<double>::infinity();
+  bool min_excluded_ = false;
+  std::vector<std::string> choices_;
+};
+
+// A value as YAML, and as part of JSON: 8, 6e-4, true, "a text", [a, b]. Numbers read back to the same bits.
+std::string to_yaml(const Field::Value& value);
+
+// The settings of one section, in order of declaration. Holds pointers into the config struct: it must not
+// outlive or move away from that struct.
+class Fields {
+ public:
+  template <class T>
+  Field& add(std::string name, T& value, std::string help) {
+    return fields_.emplace_back(std::move(name), Field::Target(&value), std::move(help));
+  }
+
+  Field* find(std::string_view name);
+  // Throws the UserError of the first field that holds a value outside its limits.
+  void check(const std::string& section) const;
+
+  auto begin() { return fields_.begin(); }
+  auto end() { return fields_.end(); }
+  auto begin() const { return fields_.begin(); }
+  auto end() const { return fields_.end(); }
+
+ private:
+  std::vector<Field> fields_;
+};
+
+}  // namespace moe

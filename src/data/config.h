@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+// Where the training text comes from and how it becomes rows: section "data" of a config file.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/fields.h"
+
+namespace moe {
+
+struct DataConfig {
+  std::vector<std::string> source;             // files, folders; no default
+  std::vector<std::string> validation_source;  // empty: hold out validation_fraction of source
+  double validation_fraction = 0.01;
+  std::string format = "auto";  // auto | text | jsonl | parquet | tokens
+  std::string text_column = "text";
+  std::string document_split = "file";  // unindented | blank_line | line | file
+  bool document_mask = true;
+  bool shuffle = true;
+  int64_t shuffle_window_mb = 64;
+  int64_t unit_kb = 256;
+  int64_t num_workers = 2;
+  int64_t prefetch_batches = 4;
+  std::string cache_dir;  // empty: cache_folder() of base/file.h
+
+  void describe(Fields& fields);
+  // Throws a UserError for a value outside its limits, a missing source, or settings that contradict each
+  // other.
+  void validate() const;
+};
+
+}  // namespace moe

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+// The shape of the model: section "model" of a config file. Nothing here depends on hardware.
+#pragma once
+
+#include <cstdint>
+
+#include "base/fields.h"
+
+namespace moe {
+
+struct ModelConfig {
+  int64_t d_model = 1024;
+  int64_t n_layers = 16;
+  int64_t n_heads = 16;
+  int64_t n_kv_heads = 8;
+  int64_t num_experts = 64;
+  int64_t top_k = 2;
+  int64_t expert_intermediate_dim = 512;
+  double capacity_factor = 1.0;  // 0: no limit (dropless)
+  double aux_loss_weight = 0.001;
+  double z_loss_weight = 0.0;
+  bool renormalize_top_k = true;
+  int64_t vocab_size = 50304;  // rows of the embedding; at least the tokenizer's vocabulary
+  int64_t max_seq_len = 1024;  // T, the length of a training row
+  double rope_theta = 10000.0;
+  double norm_eps = 1e-5;
+  double init_std = 0.02;
+
+  int64_t head_dim() const { return d_model / n_heads; }
+
+  void describe(Fields& fields);
+  // Limits of each setting, then of settings together. Throws a UserError that names both and a legal value.
+  void validate() const;
+};
+
+}  // namespace moe

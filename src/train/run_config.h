@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+// All settings of a run, one struct per section of the config file. Model and data own theirs; how to train
+// and what to log is declared here.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/config_file.h"
+#include "data/config.h"
+#include "model/config.h"
+
+namespace moe {
+
+struct TrainingConfig {
+  int64_t batch_size = 32;  // rows of model.max_seq_len tokens in one micro-batch
+  int64_t gradient_accumulation_steps = 1;
+  int64_t max_steps = 1000;
+  double learning_rate = 6e-4;
+  double min_learning_rate_ratio = 0.1;
+  std::string lr_schedule = "cosine";  // cosine | wsd | constant
+  int64_t warmup_steps = 100;
+  double decay_fraction = 0.2;  // wsd: the last share of max_steps
+  double weight_decay = 0.1;
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double epsilon = 1e-8;
+  double max_grad_norm = 1.0;               // 0: off
+  std::string optimizer = "adamw8bit";      // adamw8bit | adamw
+  std::string optimizer_order = "pytorch";  // pytorch | bitsandbytes
+  bool embedding_8bit = false;
+  bool router_8bit = false;
+  std::string mixed_precision = "no";  // no (f32) | bf16
+  int64_t seed = 1234;
+  std::string on_nan = "stop";  // stop | skip
+  int64_t eval_every = 100;     // 0: never
+  int64_t eval_batches = 8;
+  int64_t checkpoint_every = 200;  // 0: only at the end
+  int64_t keep_checkpoints = 2;
+  double max_minutes = 0.0;     // 0: no limit
+  std::string device = "auto";  // auto | cpu | gpu
+  int64_t threads = 0;          // 0: all cores
+  std::string output_dir = "runs";
+  std::string run_name;      // empty: from the config file's name and the time
+  int64_t sample_every = 0;  // 0: never
+  std::string sample_prompt;
+
+  void describe(Fields& fields);
+  void validate() const;
+};
+
+struct LoggingConfig {
+  int64_t log_every = 1;
+
+  void describe(Fields& fields);
+};
+
+struct RunConfig {
+  ModelConfig model;
+  TrainingConfig training;
+  DataConfig data;
+  LoggingConfig logging;
+
+  // The sections in file order; they point into this object.
+  std::vector<Section> sections();
+  // Each setting within its limits and no two that contradict each other; else a UserError.
+  void validate() const;
+  std::string yaml() const;  // the resolved file
+  std::string json() const;
+
+  // Defaults, then the file, then "section.key=value" overrides in order; validated.
+  static RunConfig load(const std::filesystem::path& path, const std::vector<std::string>& overrides = {});
+};
+
+}  // namespace moe
