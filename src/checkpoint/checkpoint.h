@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+// Checkpoints of a run: one folder a step, `step-00000123`, with safetensors files, state.json and
+// manifest.json (format version, program version, step, size and XXH3-128 of every file). A folder is made
+// under the name `step-00000123.partial`, synchronised with the disk and renamed last: a folder without the
+// suffix is whole. The small text file `latest` names the one to resume from. A kill at any moment leaves the
+// previous one usable. Not promised: two programs that save into one folder at the same time. Readers may
+// come and go.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "checkpoint/safetensors.h"
+#include "tensor/device.h"
+#include "tensor/parameter.h"
+
+namespace moe {
+
+// One whole checkpoint, opened and verified. Its files stay readable even if the folder is deleted meanwhile.
+class Checkpoint {
+ public:
+  // folder: ".../step-00000123". Checks the manifest's version and every file's size and hash. Throws
+  // UserError that names the file, what was expected and found, and the newest older step that is intact, if
+  // any.
+  explicit Checkpoint(const std::filesystem::path& folder);
+
+  int64_t step() const { return step_; }
+  const std::filesystem::path& folder() const { return folder_; }
+  const std::string& program() const { return program_; }        // version that wrote it: "0.1.0"
+  const std::string& state_json() const { return state_json_; }  // as given to save()
+  const Safetensors& file(const std::string& name) const;
+
+  // Fills the tensors from the file. Both must have exactly the same names; else UserError.
+  void load(const std::string& file, const std::vector<NamedTensor>& tensors, Device& device) const;
+
+ private:
+  std::filesystem::path folder_;
+  int64_t step_ = 0;
+  std::string program_, state_json_;
+  std::map<std::string, Safetensors> files_;
+};
+
+class CheckpointStore {
+ public:
+  // (file name such as "model.safetensors", its tensors)
+  using Files = std::vector<std::pair<std::string, std::vector<NamedTensor>>>;
+
+  // keep_last: whole checkpoints to keep, the newest; 0 keeps all. Neither makes nor touches anything.
+  CheckpointStore(std::filesystem::path folder, int64_t keep_last);
+
+  // Saves, makes this step the latest, then deletes what is beyond keep_last and what broken saves left
+  // behind. An existing checkpoint of the same step is replaced. Steps above this one are left alone: they
+  // belong to a run that was rolled back. Throws UserError, leaving nothing behind, when the disk is too
+  // small or fails.
+  void save(int64_t step, const Files& files, const std::string& state_json, Device& device);
+
+  // The step named by `latest`, or the newest whole one when that file is missing or names none.
+  std::optional<int64_t> latest() const;
+  // All whole checkpoints, ascending.
+  std::vector<int64_t> steps() const;
+  std::filesystem::path folder_of(int64_t step) const;
+
+  Checkpoint open(int64_t step) const;
+  // The latest; safe against a run that saves and deletes meanwhile. UserError when there is none.
+  Checkpoint open_latest() const;
+
+ private:
+  std::filesystem::path folder_;
+  int64_t keep_last_;
+};
+
+}  // namespace moe

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+// The record of a run: one JSON object a line, {"step": ..., name: value, ...}, in the order of the row.
+// Every other view can be rebuilt from it. JSON has no NaN or infinity: they are the strings "NaN",
+// "Infinity", "-Infinity".
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "base/terminal.h"
+#include "metrics/sink.h"
+
+namespace moe {
+
+std::string to_json(const Row& row);  // one line, without the newline
+
+class Jsonl final : public Sink {
+ public:
+  // Appends to the file, which need not exist. first_step is the first step that this run will write: lines
+  // of it and of later steps, and a torn last line, come from an interrupted run and are removed first, so
+  // that each step is there once. UserError when the file cannot be opened or a line in the middle is not
+  // such a row.
+  Jsonl(std::filesystem::path path, int64_t first_step, Terminal& terminal);
+  ~Jsonl() override;
+  Jsonl(const Jsonl&) = delete;
+  Jsonl& operator=(const Jsonl&) = delete;
+
+  // The line is with the operating system on return. A full disk is one warning, and the run goes on: the
+  // rows that do not fit are lost, later ones are written when there is room again.
+  void write(const Row& row) override;
+
+ private:
+  std::filesystem::path path_;
+  Terminal& terminal_;
+  int file_ = -1;
+  bool torn_ = false, warned_ = false;  // torn_: the last line written may be incomplete
+};
+
+}  // namespace moe

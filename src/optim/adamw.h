@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: MIT
+// The optimizer's states and the walk over all parameters. The arithmetic of one tensor is Ops::adamw8 and
+// Ops::adamw32; here is decided which tensor has which states, under which names they are saved, and which
+// groups the table of gradient norms has.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "ops/ops.h"
+#include "tensor/arena.h"
+#include "tensor/parameter.h"
+
+namespace moe {
+
+struct OptimizerConfig {
+  bool eight_bit = true;  // 8-bit block-wise states (2.03 bytes a weight) instead of two f32 (8 bytes)
+  AdamW::Order order = AdamW::Order::pytorch;
+  double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weight_decay = 0.1;
+  // Two groups whose states stay f32 in 8-bit mode, unless asked for.
+  bool embedding_8bit = false, router_8bit = false;
+};
+
+class Optimizer {
+ public:
+  static constexpr int64_t kBlock = 256;             // elements that share one absmax
+  static constexpr int64_t kMinimum8bitSize = 4096;  // smaller tensors keep f32 states, as in bitsandbytes
+
+  // Takes the states from the arena, category "optimizer state"; keeps copies of the views in `parameters`.
+  // On a planning arena only the constructor, state() and groups() may be used.
+  Optimizer(const OptimizerConfig& config, const std::vector<Parameter>& parameters, Arena& arena, Ops& ops);
+
+  // squares_g f64 [groups().size()] = sum of squares of the gradients of each group.
+  void gradient_squares(Tensor squares_g);
+  // Updates all weights and zeroes all gradients. step counts from 0, as in learning_rate() of
+  // optim/schedule.h; scale_1 f32 [1] multiplies the gradients; below 0 it means: change nothing, zero the
+  // gradients.
+  void step(int64_t step, double learning_rate, const Tensor& scale_1);
+
+  // Groups of the parameters in order of first appearance.
+  const std::vector<std::string>& groups() const { return groups_; }
+  // For the checkpoint, in the order of the parameters. With P the name of a parameter of n elements:
+  //   8-bit: P.m.codes, P.v.codes u8 in P's shape;  P.m.absmax, P.v.absmax f32 [ceil(n / 256)]
+  //   32-bit: P.m, P.v f32 in P's shape
+  std::vector<NamedTensor> state() const;
+
+ private:
+  struct Entry {
+    Parameter parameter;
+    size_t group = 0;
+    bool eight_bit = false;
+    Tensor m, v;                // codes u8, or f32
+    Tensor absmax_m, absmax_v;  // 8-bit only
+  };
+  bool keeps_8bit(const Parameter& parameter) const;
+
+  OptimizerConfig config_;
+  Ops& ops_;
+  std::vector<std::string> groups_;
+  std::vector<Entry> entries_;
+};
+
+}  // namespace moe

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+// The learning rate as a pure function of the step: nothing to save in a checkpoint.
+#pragma once
+
+#include <cstdint>
+
+namespace moe {
+
+struct Schedule {
+  enum class Kind : uint8_t {
+    constant,
+    cosine,  // half a cosine from the peak to ratio * peak (Loshchilov & Hutter 2017, SGDR, one cycle)
+    wsd,     // warm-up, stable, decay (Hu et al. 2024, MiniCPM): flat, then down over the last decay_fraction
+  };
+  enum class Decay : uint8_t {
+    linear,
+    one_minus_sqrt,  // 1 - sqrt(progress) (Haegele et al. 2024, arXiv 2405.18392)
+  };
+
+  Kind kind = Kind::cosine;
+  Decay decay = Decay::linear;  // wsd only
+  double peak = 6e-4;
+  double ratio = 0.1;  // final rate / peak
+  int64_t warmup_steps = 100, max_steps = 1000;
+  double decay_fraction = 0.2;  // wsd only: share of max_steps spent in decay
+};
+
+// step counts from 0. Steps below warmup_steps: peak * (step + 1) / warmup_steps. Then by kind, with progress
+// 0 at the first step of the decay and 1 at max_steps; from max_steps on the rate is ratio * peak (constant:
+// peak). When warm-up and decay overlap, the lower of the two rates counts.
+double learning_rate(const Schedule& schedule, int64_t step);
+
+}  // namespace moe
