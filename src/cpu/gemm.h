@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+// Single matrix products on the calling thread, by oneDNN: the only place that knows the library. Spreading a
+// product over threads is the business of matmul.cpp and grouped_matmul.cpp.
+// Measured against OpenBLAS and plain loops in docs/decisions/0001-cpu-matrix-products.md.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "tensor/dtype.h"
+
+namespace moe::cpu {
+
+// c[m,n] = op(a)[m,k] op(b)[k,n], or c += when `accumulate`. Matrices are row-major; a stride is the distance
+// in elements between rows in memory. A transposed `a` is stored [k,m], a transposed `b` is stored [n,k]. in:
+// f32 or bf16, of both a and b.  out: f32, or bf16 with bf16 inputs. Sums are in f32, rounded once.
+struct Product {
+  int64_t m = 0, n = 0, k = 0;
+  const void* a = nullptr;
+  const void* b = nullptr;
+  void* c = nullptr;
+  int64_t a_stride = 0, b_stride = 0, c_stride = 0;
+  bool a_transposed = false, b_transposed = false, accumulate = false;
+  DType in = DType::f32, out = DType::f32;
+};
+
+class Gemm {
+ public:
+  Gemm();
+  ~Gemm();
+  Gemm(const Gemm&) = delete;
+  Gemm& operator=(const Gemm&) = delete;
+
+  // Safe from any number of threads at once. k = 0 gives zero (or leaves c when accumulating).
+  // The result depends on the arguments alone.
+  void multiply(const Product& product);
+
+  // Library, version and the instruction set it uses.
+  std::string describe() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace moe::cpu

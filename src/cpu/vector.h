@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT
+// What the row loops of all families share: reading and writing f32 or bf16 rows, an exp that the compiler
+// can vectorise, and sums in a fixed order. Plain C++ that g++ and clang turn into vector code; no
+// intrinsics.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstdint>
+
+#include "base/bf16.h"
+#include "base/error.h"
+#include "tensor/dtype.h"
+
+namespace moe::cpu {
+
+inline float to_float(float x) {
+  return x;
+}
+inline float to_float(bf16 x) {
+  return static_cast<float>(x);
+}
+
+// T(x), rounded to nearest even when T is bf16.
+template <class T>
+T from_float(float x) {
+  return T(x);
+}
+
+template <class T>
+void load_row(float* __restrict out, const T* __restrict in, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) out[i] = to_float(in[i]);
+}
+
+template <class T>
+void store_row(T* __restrict out, const float* __restrict in, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) out[i] = from_float<T>(in[i]);
+}
+
+// Calls body(float{}) or body(bf16{}): for methods whose activations may be either.
+template <class Body>
+void with_type(DType dtype, Body&& body) {
+  if (dtype == DType::f32) return body(float{});
+  CHECK(dtype == DType::bf16);
+  body(bf16{});
+}
+
+// e^x within 1 ulp for normal results (measured, tests/ops/vector_test.cpp); 0 for -inf, inf from 88.73 on,
+// NaN for NaN. x = n ln2 + r with |r| <= ln2/2, then the Taylor polynomial of e^r with minimax coefficients.
+inline float exp_approx(float x) {
+  constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: adding it rounds to an integer, kept in the low bits
+  constexpr float kLog2e = 1.44269504F;
+  constexpr float kLn2High = 0.693359375F, kLn2Low = -2.12194440e-4F;  // Cody & Waite: n * high is exact
+  x = x < -104.0F ? -104.0F : x;  // below: 0.   These comparisons let NaN through.
+  x = x > 89.0F ? 89.0F : x;      // above: inf
+  const float shifted = x * kLog2e + kRound;
+  const float n = shifted - kRound;
+  const float r = (x - n * kLn2High) - n * kLn2Low;
+  float p = 1.9875691500e-4F;  // coefficients: Cephes expf (Moshier 1992)
+  p = p * r + 1.3981999507e-3F;
+  p = p * r + 8.3334519073e-3F;
+  p = p * r + 4.1665795894e-2F;
+  p = p * r + 1.6666665459e-1F;
+  p = p * r + 5.0000001201e-1F;
+  p = (p * r * r + r) + 1.0F;
+  // 2^n in two halves, so that n = 128 and subnormal results need no special case.
+  const int32_t power = std::bit_cast<int32_t>(shifted) - std::bit_cast<int32_t>(kRound);
+  const int32_t half = power >> 1;
+  const float scale1 = std::bit_cast<float>((half + 127) << 23);
+  const float scale2 = std::bit_cast<float>((power - half + 127) << 23);
+  return p * scale1 * scale2;
+}
+
+inline float sigmoid(float x) {
+  return 1.0F / (1.0F + exp_approx(-x));
+}
+
+// Sums run in kLanes partial sums: a fixed order (so equal bits each time) that maps onto vector registers,
+// with an error that grows with n / kLanes rather than n.
+inline constexpr int64_t kLanes = 32;
+
+// sum over i < n of term(i), a float.
+template <class Term>
+float sum_of(int64_t n, Term&& term) {
+  std::array<float, kLanes> part{};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (int64_t lane = 0; lane < kLanes; ++lane) part[static_cast<size_t>(lane)] += term(i + lane);
+  for (int64_t lane = 0; i < n; ++i, ++lane) part[static_cast<size_t>(lane)] += term(i);
+  for (size_t width = kLanes / 2; width > 0; width /= 2)
+    for (size_t lane = 0; lane < width; ++lane) part[lane] += part[lane + width];
+  return part[0];
+}
+
+template <class A, class B>
+float dot(const A* a, const B* b, int64_t n) {
+  return sum_of(n, [&](int64_t i) { return to_float(a[i]) * to_float(b[i]); });
+}
+
+// The largest of x[0..n), n >= 1; NaN elements are passed over.
+template <class T>
+float max_of(const T* x, int64_t n) {
+  std::array<float, kLanes> part;
+  part.fill(to_float(x[0]));
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      const float value = to_float(x[i + lane]);
+      float& best = part[static_cast<size_t>(lane)];
+      best = value > best ? value : best;
+    }
+  for (; i < n; ++i) part[0] = std::max(part[0], to_float(x[i]));
+  return *std::max_element(part.begin(), part.end());
+}
+
+}  // namespace moe::cpu

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+// The fixture of all tests of operations: a device, its Ops, and tensors that live as long as the test.
+// Random values are named, so a case can be read and repeated; bf16 tensors hold rounded values.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "base/random.h"
+#include "base/threads.h"
+#include "cpu/cpu_device.h"
+#include "cpu/cpu_ops.h"
+#include "tensor/tensor.h"
+
+namespace moe::test {
+
+// A CPU with its own pool, and the tensors made on it.
+class Machine {
+ public:
+  explicit Machine(int threads = 2) : pool_(threads), device_(pool_.size()), ops_(pool_) {}
+  ~Machine() {
+    for (void* memory : memory_) device_.release(memory);
+  }
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+
+  Ops& ops() { return ops_; }
+  Device& device() { return device_; }
+
+  Tensor zeros(DType dtype, const std::vector<int64_t>& shape) {
+    Tensor tensor(nullptr, dtype, shape.data(), static_cast<int>(shape.size()));
+    memory_.push_back(device_.allocate(tensor.bytes()));
+    return {memory_.back(), dtype, shape.data(), static_cast<int>(shape.size())};
+  }
+
+  // The values, converted to `dtype` (f32, bf16, f64, i32 or u8).
+  template <class T>
+  Tensor of(DType dtype, const std::vector<int64_t>& shape, const std::vector<T>& values) {
+    Tensor tensor = zeros(dtype, shape);
+    set(tensor, values);
+    return tensor;
+  }
+
+  // scale * standard normal values; the same for the same name and shape on every machine.
+  Tensor normal(std::string_view name, DType dtype, const std::vector<int64_t>& shape, float scale = 1) {
+    Tensor tensor = zeros(dtype, shape);
+    const Random random(1, name);
+    std::vector<float> values(static_cast<size_t>(tensor.numel()));
+    for (size_t i = 0; i < values.size(); ++i) values[i] = scale * random.normal(i);
+    set(tensor, values);
+    return tensor;
+  }
+
+  template <class T>
+  void set(Tensor tensor, const std::vector<T>& values) {
+    ASSERT_EQ(values.size(), static_cast<size_t>(tensor.numel()));
+    switch (tensor.dtype()) {
+      case DType::f32:
+        return upload<float>(tensor, values);
+      case DType::bf16:
+        return upload<bf16>(tensor, values);
+      case DType::f64:
+        return upload<double>(tensor, values);
+      case DType::i32:
+        return upload<int32_t>(tensor, values);
+      case DType::u8:
+        return upload<uint8_t>(tensor, values);
+    }
+  }
+
+  // The elements of any tensor, as doubles (exact for every DType).
+  std::vector<double> values(const Tensor& tensor) {
+    switch (tensor.dtype()) {
+      case DType::f32:
+        return download<float>(tensor);
+      case DType::bf16:
+        return download<bf16>(tensor);
+      case DType::f64:
+        return download<double>(tensor);
+      case DType::i32:
+        return download<int32_t>(tensor);
+      case DType::u8:
+        return download<uint8_t>(tensor);
+    }
+    return {};
+  }
+
+  // The bytes of a tensor, to compare results bit for bit.
+  std::vector<uint8_t> bytes(const Tensor& tensor) {
+    std::vector<uint8_t> host(static_cast<size_t>(tensor.bytes()));
+    device_.to_host(host.data(), tensor);
+    return host;
+  }
+
+ private:
+  template <class To, class From>
+  static To convert(From value) {
+    if constexpr (std::is_same_v<From, bf16>)
+      return static_cast<To>(static_cast<float>(value));
+    else if constexpr (std::is_same_v<To, bf16>)
+      return bf16(static_cast<float>(value));
+    else
+      return static_cast<To>(value);
+  }
+  template <class To, class From>
+  void upload(Tensor tensor, const std::vector<From>& values) {
+    std::vector<To> host;
+    host.reserve(values.size());
+    for (const From& value : values) host.push_back(convert<To>(value));
+    device_.to_device(tensor, host.data());
+  }
+  template <class From>
+  std::vector<double> download(const Tensor& tensor) {
+    std::vector<From> host(static_cast<size_t>(tensor.numel()));
+    device_.to_host(host.data(), tensor);
+    std::vector<double> result;
+    result.reserve(host.size());
+    for (const From& value : host) result.push_back(convert<double>(value));
+    return result;
+  }
+
+  ThreadPool pool_;
+  cpu::CpuDevice device_;
+  cpu::CpuOps ops_;
+  std::vector<void*> memory_;
+};
+
+// Base of the test suites of operations: `TEST_F(MatmulTest, ...) { ops().matmul(...); }`.
+class OpsTest : public testing::Test, public Machine {};
+
+}  // namespace moe::test
