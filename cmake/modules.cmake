@@ -2,8 +2,13 @@
 # file needs no edit here. moe_tests(NAME LINKS...): tests/NAME/*_test.cpp becomes one test program.
 function(moe_module name)
   file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/${name}/*.cpp" "${CMAKE_SOURCE_DIR}/src/${name}/*.S")
-  add_library(moe_${name} STATIC ${sources})
-  target_link_libraries(moe_${name} PUBLIC moe_options ${ARGN})
+  if(sources)
+    add_library(moe_${name} STATIC ${sources})
+    target_link_libraries(moe_${name} PUBLIC moe_options ${ARGN})
+  else()  # a folder of headers
+    add_library(moe_${name} INTERFACE)
+    target_link_libraries(moe_${name} INTERFACE moe_options ${ARGN})
+  endif()
 endfunction()
 
 function(moe_tests name)
