@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+// Where documents come from: an ordered list of units, each read in one go (a row group of Parquet, a range
+// of a text file). Every unit holds whole documents, and every document is in exactly one unit. Filters,
+// mixtures and remote data sets are other Sources around or beside the ones here.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace moe {
+
+struct DataConfig;
+class Terminal;
+
+// The documents of one unit, back to back in one buffer. Each is text, or GPT-2 token ids from a token file.
+class Documents {
+ public:
+  int64_t size() const { return static_cast<int64_t>(spans_.size()); }
+  // Exactly one of the two is not empty: no document is empty.
+  std::string_view text(int64_t i) const;
+  std::span<const uint16_t> ids(int64_t i) const;  // without the end-of-text token
+  int64_t bytes(int64_t i) const { return static_cast<int64_t>(text(i).size() + ids(i).size_bytes()); }
+
+  // Empty ones are dropped.
+  void add_text(std::string_view text);
+  void add_ids(std::span<const uint16_t> ids);
+  void clear();
+
+ private:
+  struct Span {
+    size_t begin, end;
+    bool is_text;
+  };
+  std::string text_;
+  std::vector<uint16_t> ids_;
+  std::vector<Span> spans_;
+};
+
+class Source {
+ public:
+  virtual ~Source() = default;
+
+  virtual int64_t units() const = 0;
+  // About how many bytes of memory the documents of a unit take; for windows and progress.
+  virtual int64_t unit_bytes(int64_t unit) const = 0;
+  // Adds the unit's documents, in order. Safe to call from many threads. Throws UserError naming the file.
+  virtual void read(int64_t unit, Documents& documents) const = 0;
+  // Changes when the same unit number would hold something else (other files, sizes, splitting): a cursor is
+  // only good for the same identity.
+  virtual std::string identity() const = 0;
+
+  int64_t bytes() const;  // of all units
+};
+
+// Files, and folders (all their files, sorted by path), as one source. The format follows data.format, or
+// each file's ending: .txt .text .md, .jsonl .ndjson, .parquet, .bin, each also compressed (.gz .dz .zst
+// .zstd). Compressed files are decoded once into a cache. Throws UserError when there is nothing to read or a
+// file is not what it should be.
+std::shared_ptr<const Source> open_source(const std::vector<std::string>& paths, const DataConfig& config,
+                                          Terminal& terminal);
+
+}  // namespace moe
