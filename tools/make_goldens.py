@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: MIT
+"""Makes the model's golden files from tools/reference_model.py:
+
+  model_dropless.safetensors, model_capacity.safetensors   one forward and backward pass
+  trajectory.safetensors                                   ten steps of AdamW from the dropless weights
+
+    python tools/make_goldens.py tests/golden
+
+Everything is computed in float64 from weights rounded to float32, and stored as float32 (indices as int32), so
+that what a test sees is its own rounding. Metadata "config" (and "optimizer") holds JSON. Sizes are small and no
+multiple of anything; rows hold two documents, one row ends in padding, some tokens have no target. Routing is
+kept away from ties, where float32 could rightly choose another expert: see `routing_gap`.
+"""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+
+import torch
+from reference_model import Config, ReferenceModel
+from safetensors.torch import save_file
+
+ROWS, TOKENS, STEPS = 2, 13, 10
+SMALLEST_GAP = 2e-4  # float32 probabilities of this model are good to about 1e-6
+DROPLESS = Config(capacity_factor=0.0)
+CAPACITY = Config(capacity_factor=0.6)  # 2 * floor(0.6 * ceil(26 / 4)) = 8 rows an expert
+OPTIMIZER = {
+    "order": "pytorch",
+    "learning_rate": 1e-2,
+    "beta1": 0.9,
+    "beta2": 0.95,
+    "epsilon": 1e-8,
+    "weight_decay": 0.1,  # on matrices; norms do not decay
+    "max_grad_norm": 1.0,
+}
+
+
+class Unsuitable(Exception):
+    """This seed does not give what the goldens must show; the next one may."""
+
+
+def make_weights(config, random):
+    """Larger than any sensible initialisation, so that no part of the model is nearly linear or nearly zero."""
+    scale = {"embedding": 0.3, "qkvg": 0.3, "out": 0.2, "router": 0.5, "gate_up": 0.25, "down": 0.25}
+    weights = {}
+    for name, shape in config.weight_shapes().items():
+        noise = torch.randn(shape, generator=random, dtype=torch.float32)
+        kind = name.split(".")[-2]
+        weights[name] = 1 + 0.2 * noise if kind.endswith("norm") else scale[kind] * noise
+    return weights
+
+
+def make_batch(config, random):
+    """Random tokens; row 0 is full, row 1 ends in padding; the second document starts somewhere in the row."""
+    pick = lambda low, high: int(torch.randint(low, high, (1,), generator=random))
+    tokens = torch.randint(0, config.real_vocab, (ROWS, TOKENS), generator=random)
+    target = tokens.roll(-1, dims=1)
+    first = torch.zeros_like(tokens)
+    for row, length in enumerate((TOKENS, TOKENS - pick(2, 4))):
+        start = pick(3, 8)
+        first[row, start:length] = start
+        first[row, length:] = -1
+        tokens[row, length:] = 0
+        target[row, length - 1 :] = -1  # nothing follows the last token
+    target[0, pick(0, 3)] = -1  # and one token in the middle is context only
+    return tokens, target, first
+
+
+def as_parameters(weights):
+    return {name: w.double().requires_grad_() for name, w in weights.items()}
+
+
+def routing_gap(routing, first_BT, top_k):
+    """Smallest distance between a probability among the K chosen and the next one down."""
+    p = routing.probability_NE.detach()[first_BT.reshape(-1) >= 0].sort(-1, descending=True).values
+    return float((p[:, :top_k] - p[:, 1 : top_k + 1]).min())
+
+
+def check_gap(output, first, config):
+    gap = min(routing_gap(r, first, config.top_k) for r in output.routing)
+    if gap < SMALLEST_GAP:
+        raise Unsuitable(f"a routing gap of {gap:.1e}")
+    return gap
+
+
+def one_pass(config, weights, batch):
+    """Everything a test wants to compare after one forward and backward pass."""
+    tokens, target, first = batch
+    parameters = as_parameters(weights)
+    output = ReferenceModel(config, parameters).forward(tokens, target, first)
+    output.loss.backward()
+    gap = check_gap(output, first, config)
+    layers = output.routing
+    real = layers[0].expert_NK >= 0
+    dropped = [real & ~r.kept_NK for r in layers]
+    if config.capacity_factor > 0:
+        for choice in range(config.top_k):
+            if not any(d[:, choice].any() for d in dropped):
+                raise Unsuitable(f"no token loses its choice {choice}")
+        if not any(d.all(-1).any() for d in dropped):
+            raise Unsuitable("no token loses all its choices")
+
+    tensors = {f"weight.{name}": w for name, w in weights.items()}
+    tensors |= {f"gradient.{name}": p.grad for name, p in parameters.items()}
+    tensors |= {"input": tokens, "target": target, "first": first, "logits": output.logits_BTV}
+    tensors |= {
+        "loss": output.loss,
+        "loss.cross_entropy": output.cross_entropy,
+        "loss.balance": torch.stack([r.balance_loss for r in layers]),
+        "loss.z": torch.stack([r.z_loss for r in layers]),
+        "expert": torch.stack([r.expert_NK for r in layers]),
+        "kept": torch.stack([r.kept_NK for r in layers]),
+        "expert_count": torch.stack([r.asked_E for r in layers]),
+        "expert_first": torch.stack([r.first_E for r in layers]),
+        "expert_dropped": torch.stack(
+            [
+                torch.stack([(d & (r.expert_NK == e)).sum() for e in range(config.num_experts)])
+                for d, r in zip(dropped, layers)
+            ]
+        ),
+    }
+    print(
+        f"  capacity_factor {config.capacity_factor}: loss {float(output.loss.detach()):.6f}, smallest gap {gap:.1e},"
+        f" dropped {[int(d.sum()) for d in dropped]} of {int(real.sum())} a layer"
+    )
+    return tensors
+
+
+def train(config, weights, batches, dtype):
+    parameters = {name: w.to(dtype, copy=True).requires_grad_() for name, w in weights.items()}
+    model = ReferenceModel(config, parameters)
+    groups = [
+        {"params": [p for p in parameters.values() if p.dim() > 1], "weight_decay": OPTIMIZER["weight_decay"]},
+        {"params": [p for p in parameters.values() if p.dim() == 1], "weight_decay": 0.0},
+    ]
+    betas = (OPTIMIZER["beta1"], OPTIMIZER["beta2"])
+    adamw = torch.optim.AdamW(groups, lr=OPTIMIZER["learning_rate"], betas=betas, eps=OPTIMIZER["epsilon"])
+    rows = []
+    for tokens, target, first in batches:
+        adamw.zero_grad()
+        output = model.forward(tokens, target, first)
+        check_gap(output, first, config)
+        output.loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(list(parameters.values()), OPTIMIZER["max_grad_norm"])
+        adamw.step()
+        rows.append([output.loss.detach(), output.cross_entropy.detach(), norm])
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def trajectory(config, weights, batches):
+    exact = train(config, weights, batches, torch.float64)
+    single = train(config, weights, batches, torch.float32)
+    difference = float(((single - exact) / exact).abs().max())
+    print(f"  trajectory: loss {exact[0, 0]:.4f} -> {exact[-1, 0]:.4f}; float32 differs by {difference:.1e} relative")
+    if difference > 1e-5:
+        raise Unsuitable("float32 leaves the trajectory")
+    tokens, target, first = (torch.stack(parts) for parts in zip(*batches))
+    return {
+        "input": tokens,
+        "target": target,
+        "first": first,
+        "loss": exact[:, 0],
+        "loss.cross_entropy": exact[:, 1],
+        "gradient_norm": exact[:, 2],
+    }
+
+
+def save(path, tensors, **metadata):
+    stored = {
+        name: t.detach().to(torch.float32 if t.is_floating_point() else torch.int32).contiguous()
+        for name, t in tensors.items()
+    }
+    metadata = {key: json.dumps(value) for key, value in metadata.items()}
+    metadata["made_by"] = f"tools/make_goldens.py with torch {torch.__version__}"
+    save_file(stored, path, metadata)
+    print(f"  {path}: {path.stat().st_size} bytes")
+
+
+def make_all(seed, folder):
+    random = torch.Generator().manual_seed(seed)
+    weights = make_weights(DROPLESS, random)
+    batches = [make_batch(DROPLESS, random) for _ in range(STEPS)]
+    dropless = one_pass(DROPLESS, weights, batches[0])
+    capacity = one_pass(CAPACITY, weights, batches[0])
+    path = trajectory(DROPLESS, weights, batches)
+    save(folder / "model_dropless.safetensors", dropless, config=dataclasses.asdict(DROPLESS), seed=seed)
+    save(folder / "model_capacity.safetensors", capacity, config=dataclasses.asdict(CAPACITY), seed=seed)
+    save(folder / "trajectory.safetensors", path, config=dataclasses.asdict(DROPLESS), optimizer=OPTIMIZER, seed=seed)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=pathlib.Path, help="where the files go: tests/golden")
+    folder = parser.parse_args().folder
+    torch.set_num_threads(1)
+    for seed in range(1000):
+        try:
+            print(f"seed {seed}")
+            return make_all(seed, folder)
+        except Unsuitable as reason:
+            print(f"  unsuitable: {reason}")
+    raise SystemExit("no suitable seed")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: MIT
+"""The architecture of moe.cpp in plain PyTorch: the oracle behind the golden files (tools/make_goldens.py).
+
+Written from the model's definition (docs/model.md), not from the C++: autograd instead of hand-written
+gradients, a full T x T mask instead of a streaming softmax, one loop over experts instead of sorted rows.
+Readable and slow on purpose; bench/peers/ has the fast one. Works in any float type: the goldens use float64.
+
+Letters: B rows, T tokens a row, N = B*T, D width, H query heads, G key/value heads, d head width, E experts,
+K experts per token, F expert width, V vocabulary (padded).
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch.nn import functional
+
+
+@dataclass
+class Config:
+    d_model: int = 32
+    n_layers: int = 2
+    n_heads: int = 4
+    n_kv_heads: int = 2
+    num_experts: int = 4
+    top_k: int = 2
+    expert_intermediate_dim: int = 24
+    capacity_factor: float = 0.0  # 0: no token is dropped
+    aux_loss_weight: float = 0.01
+    z_loss_weight: float = 0.001
+    renormalize_top_k: bool = True
+    vocab_size: int = 96
+    real_vocab: int = 90  # columns from here on are padding: no probability, no gradient
+    rope_theta: float = 10000.0
+    norm_eps: float = 1e-5
+
+    @property
+    def head_dim(self):
+        return self.d_model // self.n_heads
+
+    def weight_shapes(self):
+        """Name -> shape of every learnt tensor, in the order of the model."""
+        D, E, F, d = self.d_model, self.num_experts, self.expert_intermediate_dim, self.head_dim
+        packed = 2 * self.n_heads * d + 2 * self.n_kv_heads * d
+        shapes = {"embedding.weight": (self.vocab_size, D)}
+        for i in range(self.n_layers):
+            layer = f"layers.{i}."
+            shapes[layer + "attention_norm.weight"] = (D,)
+            shapes[layer + "attention.qkvg.weight"] = (packed, D)
+            shapes[layer + "attention.q_norm.weight"] = (d,)
+            shapes[layer + "attention.k_norm.weight"] = (d,)
+            shapes[layer + "attention.out.weight"] = (D, D)
+            shapes[layer + "moe_norm.weight"] = (D,)
+            shapes[layer + "moe.router.weight"] = (E, D)
+            shapes[layer + "moe.gate_up.weight"] = (E, 2 * F, D)
+            shapes[layer + "moe.down.weight"] = (E, D, F)
+        shapes["final_norm.weight"] = (D,)
+        return shapes
+
+
+@dataclass
+class Routing:
+    """What one layer's router did. Padding tokens have expert -1 and are in no count."""
+
+    probability_NE: torch.Tensor
+    expert_NK: torch.Tensor
+    kept_NK: torch.Tensor
+    asked_E: torch.Tensor  # assignments asked for, the dropped ones included
+    first_E: torch.Tensor  # of these, first choices
+    balance_loss: torch.Tensor
+    z_loss: torch.Tensor
+
+
+@dataclass
+class Output:
+    logits_BTV: torch.Tensor  # all V columns, none masked
+    cross_entropy: torch.Tensor
+    loss: torch.Tensor
+    routing: list[Routing] = field(default_factory=list)
+
+
+def rms_norm(x, weight, eps):
+    return x / torch.sqrt(x.square().mean(-1, keepdim=True) + eps) * weight
+
+
+def rotate_half(x_BTHd, theta):
+    """Rotary embedding over all of d: element i turns with element i + d/2 (Su et al. 2021)."""
+    T, d = x_BTHd.shape[1], x_BTHd.shape[-1]
+    exponent = torch.arange(0, d, 2, dtype=torch.float64) / d
+    angle = torch.arange(T, dtype=torch.float64)[:, None] / theta**exponent
+    cos = torch.cat([angle.cos(), angle.cos()], -1).to(x_BTHd.dtype)[None, :, None, :]
+    sin = torch.cat([angle.sin(), angle.sin()], -1).to(x_BTHd.dtype)[None, :, None, :]
+    low, high = x_BTHd.chunk(2, -1)
+    return x_BTHd * cos + torch.cat([-high, low], -1) * sin
+
+
+def visible(first_BT):
+    """mask[b, t, s]: token t sees s. Causal, inside its document; padding (first = -1) sees nothing."""
+    T = first_BT.shape[1]
+    t = torch.arange(T)[None, :, None]
+    s = torch.arange(T)[None, None, :]
+    first = first_BT[:, :, None]
+    return (first >= 0) & (first <= s) & (s <= t)
+
+
+class ReferenceModel:
+    def __init__(self, config: Config, weights: dict[str, torch.Tensor]):
+        expected = config.weight_shapes()
+        found = {name: tuple(w.shape) for name, w in weights.items()}
+        if found != expected:
+            raise ValueError(f"weights do not fit the config: expected {expected}, found {found}")
+        self.config = config
+        self.weights = weights
+
+    def attention(self, layer, u_BTD, first_BT):
+        """u is the normed input of the block, which the G1 gate reads too (arXiv 2505.06708)."""
+        c = self.config
+        B, T, _ = u_BTD.shape
+        H, G, d = c.n_heads, c.n_kv_heads, c.head_dim
+        w = lambda name: self.weights[f"{layer}attention.{name}.weight"]
+
+        packed = functional.linear(u_BTD, w("qkvg"))
+        query_and_gate, k, v = packed.split([2 * H * d, G * d, G * d], -1)
+        q, gate = query_and_gate.view(B, T, H, 2, d).unbind(3)  # rows of one head: [q_h | gate_h]
+        q = rotate_half(rms_norm(q, w("q_norm"), c.norm_eps), c.rope_theta)
+        k = rotate_half(rms_norm(k.view(B, T, G, d), w("k_norm"), c.norm_eps), c.rope_theta)
+        v = v.view(B, T, G, d)
+        k = k.repeat_interleave(H // G, dim=2)  # query head h reads key/value head h / (H/G)
+        v = v.repeat_interleave(H // G, dim=2)
+
+        score = torch.einsum("bthd,bshd->bhts", q, k) / d**0.5
+        mask = visible(first_BT)[:, None]
+        # A padding token has no key at all: give its softmax something finite, then zero the result.
+        score = score.masked_fill(~mask, torch.finfo(score.dtype).min)
+        probability = torch.softmax(score, -1) * mask
+        o = torch.einsum("bhts,bshd->bthd", probability, v)
+        o = torch.sigmoid(gate) * o
+        return functional.linear(o.reshape(B, T, H * d), w("out"))
+
+    def capacity(self, tokens):
+        """Rows an expert may take, as in Tutel: from all tokens of the micro-batch, padding included."""
+        c = self.config
+        if c.capacity_factor == 0:
+            return None
+        return c.top_k * int(c.capacity_factor * -(-tokens // c.num_experts))
+
+    def route(self, logits_NE, first_N):
+        c = self.config
+        N, E = logits_NE.shape
+        real = first_N >= 0
+        M = int(real.sum())
+        probability = torch.softmax(logits_NE, -1)
+        weight, expert = probability.topk(c.top_k, dim=-1)
+        if c.renormalize_top_k:
+            weight = weight / weight.sum(-1, keepdim=True)
+        expert = torch.where(real[:, None], expert, -1)
+
+        # All first choices, in token order, take their places before any second choice does.
+        capacity = self.capacity(N)
+        kept = torch.zeros(N, c.top_k, dtype=torch.bool)
+        asked = torch.zeros(E, dtype=torch.int64)
+        first = torch.zeros(E, dtype=torch.int64)
+        for k in range(c.top_k):
+            for n in range(N):
+                e = int(expert[n, k])
+                if e < 0:
+                    continue
+                kept[n, k] = capacity is None or bool(asked[e] < capacity)
+                asked[e] += 1
+                first[e] += k == 0
+        weight = weight * kept  # what was dropped counts as zero; the rest is not renormalised
+
+        mean = probability[real].sum(0) / M
+        balance = E * (mean * first / M).sum()
+        z = torch.logsumexp(logits_NE[real], -1).square().sum() / M
+        return weight, Routing(probability, expert, kept, asked, first, balance, z)
+
+    def experts(self, layer, x_ND, weight_NK, routing):
+        """y = ((x W_gate) * silu(x W_up)) W_down: the SiLU is on the up branch."""
+        gate_up = self.weights[layer + "moe.gate_up.weight"]
+        down = self.weights[layer + "moe.down.weight"]
+        y = torch.zeros_like(x_ND)
+        for e in range(self.config.num_experts):
+            w_gate, w_up = gate_up[e].chunk(2, 0)
+            h = functional.linear(x_ND, w_gate) * functional.silu(functional.linear(x_ND, w_up))
+            share = (weight_NK * (routing.expert_NK == e)).sum(-1, keepdim=True)
+            y = y + share * functional.linear(h, down[e])
+        return y
+
+    def forward(self, input_BT, target_BT, first_BT):
+        c = self.config
+        B, T = input_BT.shape
+        x = self.weights["embedding.weight"][input_BT]
+        routing = []
+        for i in range(c.n_layers):
+            layer = f"layers.{i}."
+            u = rms_norm(x, self.weights[layer + "attention_norm.weight"], c.norm_eps)
+            x = x + self.attention(layer, u, first_BT)
+            u = rms_norm(x, self.weights[layer + "moe_norm.weight"], c.norm_eps).view(B * T, -1)
+            logits = functional.linear(u, self.weights[layer + "moe.router.weight"])
+            weight, done = self.route(logits, first_BT.reshape(-1))
+            x = x + self.experts(layer, u, weight, done).view(B, T, -1)
+            routing.append(done)
+        x = rms_norm(x, self.weights["final_norm.weight"], c.norm_eps)
+        logits = functional.linear(x, self.weights["embedding.weight"])
+        ce = functional.cross_entropy(
+            logits[..., : c.real_vocab].flatten(0, 1), target_BT.flatten(), ignore_index=-1
+        )
+        loss = ce
+        loss = loss + c.aux_loss_weight * sum(r.balance_loss for r in routing)
+        loss = loss + c.z_loss_weight * sum(r.z_loss for r in routing)
+        return Output(logits, ce, loss, routing)
