@@ -166,6 +166,17 @@ def trajectory(config, weights, batches):
     }
 
 
+def sort_header(path):
+    """The library writes metadata in random order; sorted, the same tensors give the same bytes."""
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    path.write_bytes(content[:8] + text.ljust(length) + content[8 + length :])
+    path.chmod(0o644)
+
+
 def save(path, tensors, **metadata):
     stored = {
         name: t.detach().to(torch.float32 if t.is_floating_point() else torch.int32).contiguous()
@@ -174,6 +185,7 @@ def save(path, tensors, **metadata):
     metadata = {key: json.dumps(value) for key, value in metadata.items()}
     metadata["made_by"] = f"tools/make_goldens.py with torch {torch.__version__}"
     save_file(stored, path, metadata)
+    sort_header(path)
     print(f"  {path}: {path.stat().st_size} bytes")
 
 
