@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+// Shapes and types of both AdamW steps. Tensors are flat: shapes may differ where numbers of elements agree.
+#pragma once
+
+#include "ops/contracts/expect.h"
+#include "ops/ops.h"
+
+namespace moe::contracts {
+
+inline constexpr int64_t kAdamBlock = 256;  // elements that share one absmax
+
+// What both steps take alike. Returns n.
+inline int64_t check_adamw(const Tensor& weight, const Tensor& compute, const Tensor& gradient,
+                           const Tensor& scale_1, const AdamW& options) {
+  const int64_t n = weight.numel();
+  expect_numel(weight, "adamw: weight", DType::f32, n);
+  expect_numel(gradient, "adamw: gradient", DType::f32, n);
+  if (!compute.empty()) expect_numel(compute, "adamw: compute", DType::bf16, n);
+  expect(scale_1, "adamw: scale", DType::f32, {1});
+  CHECK(options.step >= 1, "adamw: steps count from 1");
+  return n;
+}
+
+inline void check_adamw8(const Tensor& weight, const Tensor& compute, const Tensor& gradient,
+                         const Tensor& code_m, const Tensor& code_v, const Tensor& absmax_m,
+                         const Tensor& absmax_v, const Tensor& scale_1, const AdamW& options) {
+  const int64_t n = check_adamw(weight, compute, gradient, scale_1, options);
+  const int64_t blocks = (n + kAdamBlock - 1) / kAdamBlock;
+  expect_numel(code_m, "adamw8: code_m", DType::u8, n);
+  expect_numel(code_v, "adamw8: code_v", DType::u8, n);
+  expect_numel(absmax_m, "adamw8: absmax_m", DType::f32, blocks);
+  expect_numel(absmax_v, "adamw8: absmax_v", DType::f32, blocks);
+}
+
+inline void check_adamw32(const Tensor& weight, const Tensor& compute, const Tensor& gradient,
+                          const Tensor& m, const Tensor& v, const Tensor& scale_1, const AdamW& options) {
+  const int64_t n = check_adamw(weight, compute, gradient, scale_1, options);
+  expect_numel(m, "adamw32: m", DType::f32, n);
+  expect_numel(v, "adamw32: v", DType::f32, n);
+}
+
+}  // namespace moe::contracts
