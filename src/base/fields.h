@@ -27,6 +27,7 @@ class Field {
   Field& range(double min, double max);
   Field& at_least(double min);
   Field& more_than(double bound);
+  Field& less_than(double bound);
   Field& choices(std::vector<std::string> allowed);
 
   const std::string& name() const { return name_; }
@@ -48,7 +49,7 @@ class Field {
   const Value& initial() const { return initial_; }  // held when declared: the default
 
  private:
-  void assign(Value value, std::string_view found, const std::string& where);
+  void assign(Value value, const std::string& where);
   bool allows(const Value& value) const;
 
   std::string name_, help_;
@@ -56,11 +57,11 @@ class Field {
   Value initial_;
   double min_ = -std::numeric_limits<double>::infinity();
   double max_ = std::numeric_limits<double>::infinity();
-  bool min_excluded_ = false;
+  bool min_excluded_ = false, max_excluded_ = false;
   std::vector<std::string> choices_;
 };
 
-// A value as YAML, and as part of JSON: 8, 6e-4, true, "a text", [a, b]. Numbers read back to the same bits.
+// A value as YAML on one line: 8, 0.0006, true, cosine, "a text", [a, b]. Reads back to the same bits.
 std::string to_yaml(const Field::Value& value);
 
 // The settings of one section, in order of declaration. Holds pointers into the config struct: it must not

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MIT
+#include "base/fields.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <cmath>
+#include <optional>
+
+#include "base/error.h"
+#include "base/nearest.h"
+
+namespace moe {
+namespace {
+
+std::string quote(std::string_view text) {
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      quoted += {'\\', c};
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+      quoted += fmt::format("\\x{:02x}", c);
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + '"';
+}
+
+// Text that every YAML reader takes for text without quotes.
+bool is_plain(std::string_view text) {
+  const auto letter = [](char c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; };
+  if (text.empty() || !(letter(text[0]) || text[0] == '/')) return false;
+  if (!std::ranges::all_of(text, [&](char c) {
+        return letter(c) || (c >= '0' && c <= '9') || c == '/' || c == '.' || c == '_' || c == '-';
+      }))
+    return false;
+  std::string lower;
+  for (const char c : text) lower += static_cast<char>(std::tolower(c));
+  static constexpr std::string_view kReserved[] = {"true", "false", "yes", "no",  "on",
+                                                   "off",  "y",     "n",   "null"};
+  return std::ranges::find(kReserved, lower) == std::end(kReserved);
+}
+
+std::string number(double value) {
+  std::string text = fmt::format("{}", value);  // shortest that reads back to the same bits
+  if (text.find('.') == std::string::npos && std::isfinite(value))
+    text.insert(std::min(text.find('e'), text.size()), ".0");  // YAML 1.1 takes 1e-05 for a text
+  return text;
+}
+
+std::string limit(double value) {
+  return value == std::floor(value) && std::fabs(value) < 1e15 ? fmt::format("{:.0f}", value)
+                                                               : fmt::format("{}", value);
+}
+
+// The length of the UTF-8 sequence at the start of text, 0 when it is not one (overlong forms and surrogates
+// are left to the readers; the point is that files we print can be read back).
+size_t utf8_length(std::string_view text) {
+  const auto first = static_cast<unsigned char>(text[0]);
+  const size_t length = first < 0x80   ? 1
+                        : first < 0xc2 ? 0
+                        : first < 0xe0 ? 2
+                        : first < 0xf0 ? 3
+                        : first < 0xf5 ? 4
+                                       : 0;
+  if (length > text.size()) return 0;
+  for (size_t i = 1; i < length; ++i)
+    if ((static_cast<unsigned char>(text[i]) & 0xc0) != 0x80) return 0;
+  return length;
+}
+
+bool is_text(std::string_view text) {
+  while (!text.empty()) {
+    const size_t length = utf8_length(text);
+    if (length == 0 || text[0] == '\0') return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
+
+template <class T>
+std::optional<T> parse_number(std::string_view text) {
+  T value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+// 1_000, 1e3 and 1000.0 are meant as integers, but are not written as one.
+std::string integer_hint(std::string_view text) {
+  std::string digits(text);
+  std::erase(digits, '_');
+  const auto value = parse_number<double>(digits);
+  if (!value || std::fabs(*value) > 1e15 || *value != std::floor(*value)) return "";
+  return fmt::format("write {:.0f}", *value);
+}
+
+}  // namespace
+
+Field::Field(std::string name, Target target, std::string help)
+    : name_(std::move(name)), help_(std::move(help)), target_(target), initial_(value()) {}
+
+Field& Field::range(double min, double max) {
+  min_ = min;
+  max_ = max;
+  return *this;
+}
+
+Field& Field::at_least(double min) {
+  min_ = min;
+  return *this;
+}
+
+Field& Field::more_than(double bound) {
+  min_ = bound;
+  min_excluded_ = true;
+  return *this;
+}
+
+Field& Field::less_than(double bound) {
+  max_ = bound;
+  max_excluded_ = true;
+  return *this;
+}
+
+Field& Field::choices(std::vector<std::string> allowed) {
+  choices_ = std::move(allowed);
+  return *this;
+}
+
+Field::Value Field::value() const {
+  return std::visit([](const auto* target) { return Value(*target); }, target_);
+}
+
+std::string Field::expected() const {
+  if (!choices_.empty()) return fmt::format("one of: {}", fmt::join(choices_, ", "));
+  static constexpr std::string_view kTypes[] = {"an integer", "a number", "true or false", "a text",
+                                                "a list of texts"};
+  std::string words(kTypes[target_.index()]);
+  const bool low = std::isfinite(min_), high = std::isfinite(max_);
+  if (low && high && !min_excluded_ && !max_excluded_)
+    return fmt::format("{} between {} and {}", words, limit(min_), limit(max_));
+  if (low) words += fmt::format("{} {}", min_excluded_ ? " more than" : " of at least", limit(min_));
+  if (high)
+    words += fmt::format("{} {} {}", low ? " and" : "", max_excluded_ ? "less than" : "at most", limit(max_));
+  return words;
+}
+
+bool Field::allows(const Value& value) const {
+  if (const auto* text = std::get_if<std::string>(&value))
+    return moe::is_text(*text) && (choices_.empty() || std::ranges::find(choices_, *text) != choices_.end());
+  if (const auto* list = std::get_if<List>(&value)) return std::ranges::all_of(*list, moe::is_text);
+  if (std::holds_alternative<bool>(value)) return true;
+  const double x = std::holds_alternative<double>(value) ? std::get<double>(value)
+                                                         : static_cast<double>(std::get<int64_t>(value));
+  return std::isfinite(x) && (min_excluded_ ? x > min_ : x >= min_) && (max_excluded_ ? x < max_ : x <= max_);
+}
+
+void Field::assign(Value value, const std::string& where) {
+  if (!allows(value)) {
+    std::string hint;
+    if (const auto* text = std::get_if<std::string>(&value)) {
+      const std::string near = nearest_name(*text, choices_);
+      if (!near.empty()) hint = "did you mean " + near + "?";
+    }
+    throw UserError(where, expected(), to_yaml(value), hint);
+  }
+  std::visit(
+      [&](auto* target) { *target = std::get<std::remove_pointer_t<decltype(target)>>(std::move(value)); },
+      target_);
+}
+
+void Field::set(std::string_view text, const std::string& where) {
+  std::optional<Value> value;
+  std::string hint;
+  if (std::holds_alternative<int64_t*>(target_)) {
+    if (const auto integer = parse_number<int64_t>(text))
+      value = *integer;
+    else
+      hint = integer_hint(text);
+  } else if (std::holds_alternative<double*>(target_)) {
+    if (const auto real = parse_number<double>(text)) value = *real;
+  } else if (std::holds_alternative<bool*>(target_)) {
+    if (text == "true" || text == "false") value = text == "true";
+  } else if (std::holds_alternative<std::string*>(target_)) {
+    value = std::string(text);
+  } else {
+    value = List{std::string(text)};
+  }
+  if (!value) throw UserError(where, expected(), text.empty() ? "nothing" : quote(text), hint);
+  assign(std::move(*value), where);
+}
+
+void Field::set_list(List items, const std::string& where) {
+  if (!is_list()) throw UserError(where, expected(), "a list");
+  assign(std::move(items), where);
+}
+
+void Field::check(const std::string& where) const {
+  if (const Value held = value(); !allows(held)) throw UserError(where, expected(), to_yaml(held));
+}
+
+std::string to_yaml(const Field::Value& value) {
+  struct {
+    std::string operator()(int64_t x) const { return std::to_string(x); }
+    std::string operator()(double x) const { return number(x); }
+    std::string operator()(bool x) const { return x ? "true" : "false"; }
+    std::string operator()(const std::string& x) const { return is_plain(x) ? x : quote(x); }
+    std::string operator()(const Field::List& x) const {
+      std::string items;
+      for (const auto& item : x) items += (items.empty() ? "" : ", ") + (*this)(item);
+      return "[" + items + "]";
+    }
+  } print;
+  return std::visit(print, value);
+}
+
+Field* Fields::find(std::string_view name) {
+  const auto field = std::ranges::find(fields_, name, &Field::name);
+  return field == fields_.end() ? nullptr : &*field;
+}
+
+void Fields::check(const std::string& section) const {
+  for (const Field& field : fields_) field.check(section + "." + field.name());
+}
+
+}  // namespace moe

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+#include "data/config.h"
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+
+namespace moe {
+
+void DataConfig::describe(Fields& fields) {
+  fields.add("source", source, "files or folders with the training text");
+  fields.add("validation_source", validation_source, "files or folders held out; [] takes a share of source");
+  fields.add("validation_fraction", validation_fraction, "that share; unused with validation_source")
+      .at_least(0)
+      .less_than(1);
+  fields.add("format", format, "of the files; auto goes by their names")
+      .choices({"auto", "text", "jsonl", "parquet", "tokens"});
+  fields.add("text_column", text_column, "Parquet column or JSON key that holds the text");
+  fields.add("document_split", document_split, "where a text file's documents begin")
+      .choices({"unindented", "blank_line", "line", "file"});
+  fields.add("document_mask", document_mask, "tokens see their own document only");
+  fields.add("shuffle", shuffle, "mix the order of documents");
+  fields.add("shuffle_window_mb", shuffle_window_mb, "MiB of text mixed at a time").range(1, 1 << 20);
+  fields.add("unit_kb", unit_kb, "KiB of text read as one piece of work").range(1, 1 << 20);
+  fields.add("num_workers", num_workers, "threads that read and tokenize").range(1, 1024);
+  fields.add("prefetch_batches", prefetch_batches, "batches ready ahead of the trainer").range(1, 4096);
+  fields.add("cache_dir", cache_dir, "folder for token caches; \"\" is ~/.cache/moe");
+}
+
+void DataConfig::validate() const {
+  DataConfig copy = *this;
+  Fields fields;
+  copy.describe(fields);
+  fields.check("data");
+  if (source.empty())
+    throw UserError("data.source", "files or folders with training text", "an empty list",
+                    "add data.source=FILE to the command line, or a section data to the config file");
+  if (shuffle && unit_kb > shuffle_window_mb * 1024)
+    throw UserError("data.unit_kb", fmt::format("at most data.shuffle_window_mb ({} MiB)", shuffle_window_mb),
+                    fmt::format("{} KiB", unit_kb), fmt::format("unit_kb {}", shuffle_window_mb * 1024));
+}
+
+}  // namespace moe

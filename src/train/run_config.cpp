@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+#include "train/run_config.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <limits>
+
+#include "base/error.h"
+
+namespace moe {
+namespace {
+
+constexpr int64_t kGpt2Vocabulary = 50257;  // 50,256 byte pairs and <|endoftext|>
+constexpr double kMost = 1e12;              // for counts of steps: no sum or product of two of them overflows
+
+template <class Config>
+void check_limits(Config config, const std::string& section) {
+  Fields fields;
+  config.describe(fields);
+  fields.check(section);
+}
+
+void describe_schedule(TrainingConfig& c, Fields& fields) {
+  fields.add("batch_size", c.batch_size, "rows in one micro-batch").range(1, 1 << 20);
+  fields.add("gradient_accumulation_steps", c.gradient_accumulation_steps, "micro-batches in one step")
+      .range(1, 1 << 20);
+  fields.add("max_steps", c.max_steps, "steps of the whole run").range(1, kMost);
+  fields.add("learning_rate", c.learning_rate, "at the peak of the schedule").range(0, 10);
+  fields.add("min_learning_rate_ratio", c.min_learning_rate_ratio, "the last learning rate over the peak")
+      .range(0, 1);
+  fields.add("lr_schedule", c.lr_schedule, "after the warm-up").choices({"cosine", "wsd", "constant"});
+  fields.add("warmup_steps", c.warmup_steps, "steps of linear rise from zero").range(0, kMost);
+  fields.add("decay_fraction", c.decay_fraction, "wsd: the share of max_steps that decays at the end")
+      .range(0, 1);
+}
+
+void describe_optimizer(TrainingConfig& c, Fields& fields) {
+  fields.add("weight_decay", c.weight_decay, "AdamW, on matrices").at_least(0);
+  fields.add("beta1", c.beta1, "AdamW, first moment").at_least(0).less_than(1);
+  fields.add("beta2", c.beta2, "AdamW, second moment").at_least(0).less_than(1);
+  fields.add("epsilon", c.epsilon, "AdamW").more_than(0);
+  fields.add("max_grad_norm", c.max_grad_norm, "gradients are scaled down to this norm; 0 is off")
+      .at_least(0);
+  fields.add("optimizer", c.optimizer, "with moments in 8 or 32 bits").choices({"adamw8bit", "adamw"});
+  fields.add("optimizer_order", c.optimizer_order, "whose order of decay and update")
+      .choices({"pytorch", "bitsandbytes"});
+  fields.add("embedding_8bit", c.embedding_8bit, "8-bit moments for the embedding too");
+  fields.add("router_8bit", c.router_8bit, "8-bit moments for the routers too");
+  fields.add("mixed_precision", c.mixed_precision, "no computes in f32").choices({"no", "bf16"});
+}
+
+void describe_run(TrainingConfig& c, Fields& fields) {
+  fields.add("seed", c.seed, "of weights and data order").at_least(0);
+  fields.add("on_nan", c.on_nan, "when the loss or a gradient is not finite").choices({"stop", "skip"});
+  fields.add("eval_every", c.eval_every, "steps between evaluations; 0 is never").range(0, kMost);
+  fields.add("eval_batches", c.eval_batches, "micro-batches in one evaluation").range(1, kMost);
+  fields.add("checkpoint_every", c.checkpoint_every, "steps between checkpoints; 0 is only at the end")
+      .range(0, kMost);
+  fields.add("keep_checkpoints", c.keep_checkpoints, "newest checkpoints kept").range(1, kMost);
+  fields.add("max_minutes", c.max_minutes, "save and stop after this long; 0 is no limit").at_least(0);
+  fields.add("device", c.device, "where to compute; auto takes a GPU if there is one")
+      .choices({"auto", "cpu", "gpu"});
+  fields.add("threads", c.threads, "threads of the CPU; 0 is all cores").range(0, 4096);
+  fields.add("output_dir", c.output_dir, "folder for runs");
+  fields.add("run_name", c.run_name, "folder of this run; \"\" is config name and time");
+  fields.add("sample_every", c.sample_every, "steps between text samples; 0 is never").range(0, kMost);
+  fields.add("sample_prompt", c.sample_prompt, "how the samples begin");
+}
+
+}  // namespace
+
+void TrainingConfig::describe(Fields& fields) {
+  describe_schedule(*this, fields);
+  describe_optimizer(*this, fields);
+  describe_run(*this, fields);
+}
+
+void TrainingConfig::validate() const {
+  check_limits(*this, "training");
+  if (warmup_steps > max_steps)
+    throw UserError("training.warmup_steps", fmt::format("at most training.max_steps ({})", max_steps),
+                    std::to_string(warmup_steps), fmt::format("warmup_steps {}", max_steps / 10));
+  if (lr_schedule == "wsd" &&
+      static_cast<double>(warmup_steps) + decay_fraction * static_cast<double>(max_steps) >
+          static_cast<double>(max_steps))
+    throw UserError(
+        "training.decay_fraction",
+        fmt::format("warm-up and decay to fit into training.max_steps ({})", max_steps),
+        fmt::format("{} steps of warm-up and {} of the steps for decay", warmup_steps, decay_fraction),
+        fmt::format("warmup_steps {} or less",
+                    static_cast<int64_t>((1 - decay_fraction) * static_cast<double>(max_steps))));
+  if (optimizer == "adamw" && (embedding_8bit || router_8bit))
+    throw UserError(embedding_8bit ? "training.embedding_8bit" : "training.router_8bit",
+                    "training.optimizer adamw8bit", "adamw", "set it to false or change the optimizer");
+  if (run_name.find('/') != std::string::npos || run_name == "." || run_name == "..")
+    throw UserError("training.run_name", "a name for one folder", "\"" + run_name + "\"",
+                    "training.output_dir takes a path");
+}
+
+void LoggingConfig::describe(Fields& fields) {
+  fields.add("log_every", log_every, "steps between rows of metrics").range(1, kMost);
+}
+
+std::vector<Section> RunConfig::sections() {
+  std::vector<Section> list(4);
+  list[0].name = "model";
+  model.describe(list[0].fields);
+  list[1].name = "training";
+  training.describe(list[1].fields);
+  list[2].name = "data";
+  data.describe(list[2].fields);
+  list[3].name = "logging";
+  logging.describe(list[3].fields);
+  return list;
+}
+
+void RunConfig::validate() const {
+  model.validate();
+  training.validate();
+  data.validate();
+  check_limits(logging, "logging");
+  if (model.vocab_size < kGpt2Vocabulary)
+    throw UserError("model.vocab_size", fmt::format("at least {}, the GPT-2 vocabulary", kGpt2Vocabulary),
+                    std::to_string(model.vocab_size), "50304 is the next multiple of 128");
+  const int64_t rows = training.batch_size * model.max_seq_len * model.top_k;
+  if (rows > std::numeric_limits<int32_t>::max())
+    throw UserError("training.batch_size",
+                    fmt::format("batch_size x model.max_seq_len ({}) x model.top_k ({}) below 2^31",
+                                model.max_seq_len, model.top_k),
+                    std::to_string(training.batch_size), "use training.gradient_accumulation_steps");
+  if (training.eval_every > 0 && data.validation_source.empty() && data.validation_fraction == 0)
+    throw UserError("training.eval_every", "text to evaluate on", "data.validation_fraction 0",
+                    "set data.validation_source or data.validation_fraction, or eval_every 0");
+}
+
+std::string RunConfig::yaml() const {
+  RunConfig copy = *this;
+  return print_config(copy.sections());
+}
+
+std::string RunConfig::json() const {
+  RunConfig copy = *this;
+  return print_config_json(copy.sections());
+}
+
+RunConfig RunConfig::load(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
+  RunConfig config;
+  auto sections = config.sections();
+  read_config(path, sections);
+  for (const auto& assignment : overrides) apply_override(assignment, sections);
+  config.validate();
+  return config;
+}
+
+}  // namespace moe
