@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/file.h"
 #include "checkpoint/safetensors.h"
 #include "tensor/device.h"
 #include "tensor/parameter.h"
@@ -31,7 +32,7 @@ class Checkpoint {
 
   int64_t step() const { return step_; }
   const std::filesystem::path& folder() const { return folder_; }
-  const std::string& program() const { return program_; }        // version that wrote it: "0.1.0"
+  const std::string& program() const { return program_; }        // that wrote it: "moe 0.1.0"
   const std::string& state_json() const { return state_json_; }  // as given to save()
   const Safetensors& file(const std::string& name) const;
 
@@ -42,7 +43,8 @@ class Checkpoint {
   std::filesystem::path folder_;
   int64_t step_ = 0;
   std::string program_, state_json_;
-  std::map<std::string, Safetensors> files_;
+  std::map<std::string, MappedFile> bytes_;
+  std::map<std::string, Safetensors> files_;  // over bytes_
 };
 
 class CheckpointStore {
@@ -50,8 +52,9 @@ class CheckpointStore {
   // (file name such as "model.safetensors", its tensors)
   using Files = std::vector<std::pair<std::string, std::vector<NamedTensor>>>;
 
-  // keep_last: whole checkpoints to keep, the newest; 0 keeps all. Neither makes nor touches anything.
-  CheckpointStore(std::filesystem::path folder, int64_t keep_last);
+  // keep_last: whole checkpoints to keep, the newest; 0 keeps all. program: name and version for the
+  // manifest. Neither makes nor touches anything.
+  CheckpointStore(std::filesystem::path folder, int64_t keep_last, std::string program = "moe");
 
   // Saves, makes this step the latest, then deletes what is beyond keep_last and what broken saves left
   // behind. An existing checkpoint of the same step is replaced. Steps above this one are left alone: they
@@ -72,6 +75,7 @@ class CheckpointStore {
  private:
   std::filesystem::path folder_;
   int64_t keep_last_;
+  std::string program_;
 };
 
 }  // namespace moe

@@ -12,7 +12,6 @@
 #include <filesystem>
 #include <functional>
 #include <map>
-#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -39,7 +38,7 @@ class Safetensors {
   // Maps the file. Throws UserError naming the file and what is wrong with it.
   explicit Safetensors(const std::filesystem::path& path);
   // The same over bytes that outlive this object; `where` stands for the file in messages.
-  Safetensors(std::string where, std::span<const std::byte> bytes);
+  Safetensors(std::string where, std::span<const uint8_t> bytes);
   Safetensors(const Safetensors&) = delete;
   Safetensors& operator=(const Safetensors&) = delete;
   Safetensors(Safetensors&&) = default;
@@ -50,7 +49,7 @@ class Safetensors {
   bool contains(std::string_view name) const { return find(name) != nullptr; }
   const Entry* find(std::string_view name) const;  // null when there is none
   // The tensor's bytes, in place; not aligned to more than the file was.
-  std::span<const std::byte> bytes(const Entry& entry) const {
+  std::span<const uint8_t> bytes(const Entry& entry) const {
     return data_.subspan(entry.begin, entry.end - entry.begin);
   }
 
@@ -67,11 +66,11 @@ class Safetensors {
 
  private:
   const Entry& require(const std::string& name, DType dtype) const;
-  void parse(std::span<const std::byte> file);
+  void parse(std::span<const uint8_t> file);
 
   std::string where_;
-  std::unique_ptr<MappedFile> file_;
-  std::span<const std::byte> data_;
+  MappedFile file_;
+  std::span<const uint8_t> data_;
   std::vector<Entry> entries_;
   std::unordered_map<std::string_view, size_t> index_;  // name -> place in entries_, whose strings it views
   Metadata metadata_;

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MIT
+// Saving. Each line of save() may be the last one executed: after any of them the folder holds the old
+// checkpoint or the new one, whole, and `latest` names a whole one.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+
+#include "base/error.h"
+#include "base/format.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/manifest.h"
+#include "checkpoint/step_folder.h"
+
+namespace moe {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uint64_t kSpare = uint64_t{1} << 20;  // manifest, folders, the file system's own needs
+
+fs::path partial_of(const fs::path& folder) {
+  return folder.string() + std::string(kPartialSuffix);
+}
+
+// Makes a rename in the folder last through a power cut.
+void synchronise(const fs::path& folder) {
+  const int descriptor = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const bool good = descriptor >= 0 && fsync(descriptor) == 0;
+  const std::error_code error(errno, std::generic_category());
+  if (descriptor >= 0) close(descriptor);
+  if (!good) throw fs::filesystem_error("cannot synchronise", folder, error);
+}
+
+// partial becomes whole. A whole one of the same name trades places with it, in one act where the file system
+// can; elsewhere (NFS) it is moved away first, and for that moment only the checkpoints of other steps are
+// there.
+void publish(const fs::path& partial, const fs::path& whole) {
+  if (fs::exists(whole)) {
+    constexpr unsigned kExchange = 2;  // RENAME_EXCHANGE; not every C library declares renameat2
+    if (syscall(SYS_renameat2, AT_FDCWD, partial.c_str(), AT_FDCWD, whole.c_str(), kExchange) == 0) {
+      fs::remove_all(partial);
+      return;
+    }
+    if (errno != EINVAL && errno != ENOSYS) {
+      throw fs::filesystem_error("cannot replace", whole, std::error_code(errno, std::generic_category()));
+    }
+    const fs::path old = whole.string() + ".old" + std::string(kPartialSuffix);
+    fs::rename(whole, old);
+    fs::rename(partial, whole);
+    fs::remove_all(old);
+    return;
+  }
+  fs::rename(partial, whole);
+}
+
+// What saves that were killed have left.
+void sweep(const fs::path& folder) {
+  std::vector<fs::path> stale;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    const bool partial = name.starts_with("step-") && name.ends_with(kPartialSuffix);
+    if (partial || name.starts_with(std::string(kLatestName) + ".tmp-")) stale.push_back(entry.path());
+  }
+  for (const auto& path : stale) fs::remove_all(path);
+}
+
+void check_space(const fs::path& folder, const CheckpointStore::Files& files, const std::string& state_json) {
+  uint64_t needed = state_json.size() + kSpare;
+  for (const auto& [name, tensors] : files) needed += safetensors_bytes(tensors);
+  const uint64_t available = fs::space(folder).available;
+  if (needed <= available) return;
+  throw UserError(
+      folder.string(),
+      fmt::format("{} of free disk space for a checkpoint", format_bytes(static_cast<double>(needed))),
+      format_bytes(static_cast<double>(available)), "free some space or choose another training.output_dir");
+}
+
+Manifest write_files(const fs::path& folder, const CheckpointStore::Files& files,
+                     const std::string& state_json, Device& device) {
+  Manifest manifest;
+  for (const auto& [name, tensors] : files) {
+    Hash hash;
+    uint64_t bytes = 0;
+    write_safetensors(folder / name, tensors, device, {{"format", "pt"}}, [&](const void* data, size_t size) {
+      hash.add(data, size);
+      bytes += size;
+    });
+    manifest.files[name] = {bytes, hash.hex()};
+  }
+  Hash hash;
+  hash.add(state_json.data(), state_json.size());
+  write_file_atomically(folder / kStateName, state_json);
+  manifest.files[std::string(kStateName)] = {state_json.size(), hash.hex()};
+  return manifest;
+}
+
+// The old ones go by the same door: first the name of a whole one is taken away, then the files.
+void prune(const fs::path& folder, int64_t newest, int64_t keep_last) {
+  auto steps = whole_steps(folder);
+  std::erase_if(steps, [&](int64_t step) { return step > newest; });
+  if (keep_last == 0 || std::ssize(steps) <= keep_last) return;
+  steps.resize(steps.size() - static_cast<size_t>(keep_last));
+  for (const int64_t step : steps) {
+    const fs::path whole = folder / step_name(step);
+    fs::rename(whole, partial_of(whole));
+    fs::remove_all(partial_of(whole));
+  }
+}
+
+}  // namespace
+
+CheckpointStore::CheckpointStore(fs::path folder, int64_t keep_last, std::string program)
+    : folder_(std::move(folder)), keep_last_(keep_last), program_(std::move(program)) {
+  CHECK(keep_last_ >= 0);
+}
+
+void CheckpointStore::save(int64_t step, const Files& files, const std::string& state_json, Device& device) {
+  CHECK(step >= 0);
+  const fs::path whole = folder_of(step), partial = partial_of(whole);
+  try {
+    fs::create_directories(folder_);
+    sweep(folder_);
+    check_space(folder_, files, state_json);
+    try {
+      fs::create_directory(partial);
+      Manifest manifest = write_files(partial, files, state_json, device);
+      manifest.step = step;
+      manifest.program = program_;
+      write_file_atomically(partial / kManifestName, to_json(manifest));
+      publish(partial, whole);
+    } catch (...) {
+      std::error_code ignored;  // the first error is the one to report
+      fs::remove_all(partial, ignored);
+      throw;
+    }
+    synchronise(folder_);
+    write_file_atomically(folder_ / kLatestName, step_name(step) + "\n");
+    prune(folder_, step, keep_last_);
+  } catch (const fs::filesystem_error& error) {
+    throw UserError(error.path1().empty() ? folder_.string() : error.path1().string(),
+                    "to be able to save a checkpoint", error.code().message());
+  }
+}
+
+std::optional<int64_t> CheckpointStore::latest() const {
+  const fs::path file = folder_ / kLatestName;
+  if (fs::exists(file)) {
+    std::string name = read_file(file);
+    name.erase(name.find_last_not_of(" \t\r\n") + 1);
+    const auto step = step_of(name);
+    if (step && is_whole(folder_ / name)) return step;
+  }
+  const auto all = steps();
+  return all.empty() ? std::nullopt : std::optional(all.back());
+}
+
+std::vector<int64_t> CheckpointStore::steps() const {
+  return whole_steps(folder_);
+}
+
+fs::path CheckpointStore::folder_of(int64_t step) const {
+  return folder_ / step_name(step);
+}
+
+Checkpoint CheckpointStore::open(int64_t step) const {
+  return Checkpoint(folder_of(step));
+}
+
+Checkpoint CheckpointStore::open_latest() const {
+  for (;;) {
+    const auto step = latest();
+    if (!step) throw UserError(folder_.string(), "a checkpoint", "none", "start the run without resuming");
+    try {
+      return open(*step);
+    } catch (const UserError&) {
+      // A run that saves meanwhile may have deleted it: then another one is the latest by now.
+      if (latest() == step) throw;
+    }
+  }
+}
+
+}  // namespace moe

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: MIT
+// The reader of safetensors files: the header's promises are checked here, all of them, so that what follows
+// can index without fear. The file is untrusted input: this is what fuzz/safetensors_fuzz.cpp attacks.
+#include "checkpoint/safetensors.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <tuple>
+#include <utility>
+
+#include "base/error.h"
+#include "checkpoint/safetensors_dtype.h"
+
+namespace moe {
+namespace {
+
+using nlohmann::json;
+using Entry = Safetensors::Entry;
+
+constexpr uint64_t kLengthBytes = 8, kMaximumHeader = 100'000'000;
+constexpr const char* kDamaged = "the file is damaged or not a safetensors file; copy or make it again";
+
+[[noreturn]] void refuse(const std::string& where, std::string expected, std::string found) {
+  throw UserError(where, std::move(expected), std::move(found), kDamaged);
+}
+
+// JSON with a key twice in one object is refused; nlohmann would keep the last.
+json parse_json(const std::string& where, std::string_view text) {
+  std::vector<std::set<std::string>> keys;
+  const auto callback = [&](int, json::parse_event_t event, json& value) {
+    if (event == json::parse_event_t::object_start) {
+      keys.emplace_back();
+    } else if (event == json::parse_event_t::object_end) {
+      keys.pop_back();
+    } else if (event == json::parse_event_t::key && !keys.back().insert(value.get<std::string>()).second) {
+      refuse(where, "each name once in the header", fmt::format("{} twice", value.dump()));
+    }
+    return true;
+  };
+  try {
+    return json::parse(text.begin(), text.end(), callback);
+  } catch (const json::exception& error) {
+    refuse(where, "a JSON header", error.what());
+  }
+}
+
+uint64_t unsigned_number(const std::string& where, const json& value, const char* what) {
+  if (!value.is_number_unsigned())
+    refuse(where, fmt::format("{} that is a whole number", what), value.dump());
+  return value.get<uint64_t>();
+}
+
+const json& field(const std::string& where, const json& object, const char* name, const char* type) {
+  const auto found = object.find(name);
+  if (found == object.end()) refuse(where, fmt::format("{} \"{}\"", type, name), "none");
+  if (found->type_name() != std::string_view(type))
+    refuse(where, fmt::format("{} \"{}\"", type, name), found->dump());
+  return *found;
+}
+
+// Bytes that dtype and shape ask for.
+uint64_t expected_bytes(const std::string& where, const Entry& entry) {
+  const int bits = safetensors_bits(entry.dtype);
+  if (bits == 0) refuse(where, "a dtype of the format", "\"" + entry.dtype + "\"");
+  uint64_t total = static_cast<uint64_t>(bits);
+  for (const int64_t dim : entry.shape) {
+    if (__builtin_mul_overflow(total, static_cast<uint64_t>(dim), &total)) {
+      refuse(where, "a shape whose size fits 64 bits", fmt::format("[{}]", fmt::join(entry.shape, ", ")));
+    }
+  }
+  if (total % 8 != 0) refuse(where, "a whole number of bytes", fmt::format("{} bits", total));
+  return total / 8;
+}
+
+Entry parse_entry(const std::string& file, const std::string& name, const json& value) {
+  const std::string where = fmt::format("{}: tensor {}", file, name);
+  if (!value.is_object()) refuse(where, "an object with dtype, shape and data_offsets", value.dump());
+  Entry entry;
+  entry.name = name;
+  entry.dtype = field(where, value, "dtype", "string").get<std::string>();
+  for (const json& dim : field(where, value, "shape", "array")) {
+    const uint64_t size = unsigned_number(where, dim, "a dimension");
+    if (size > INT64_MAX) refuse(where, "a dimension below 2^63", dim.dump());
+    entry.shape.push_back(static_cast<int64_t>(size));
+  }
+  const json& offsets = field(where, value, "data_offsets", "array");
+  if (offsets.size() != 2) refuse(where, "two data_offsets", offsets.dump());
+  entry.begin = unsigned_number(where, offsets[0], "an offset");
+  entry.end = unsigned_number(where, offsets[1], "an offset");
+  const uint64_t bytes = expected_bytes(where, entry);
+  if (entry.end < entry.begin || entry.end - entry.begin != bytes) {
+    refuse(where, fmt::format("{} bytes for {}[{}]", bytes, entry.dtype, fmt::join(entry.shape, ", ")),
+           fmt::format("data_offsets {}", offsets.dump()));
+  }
+  return entry;
+}
+
+Safetensors::Metadata parse_metadata(const std::string& where, const json& value) {
+  if (!value.is_object()) refuse(where, "__metadata__ to be an object", value.dump());
+  Safetensors::Metadata metadata;
+  for (const auto& [name, text] : value.items()) {
+    if (!text.is_string()) refuse(where, "text for __metadata__ entry " + name, text.dump());
+    metadata.emplace(name, text.get<std::string>());
+  }
+  return metadata;
+}
+
+std::string describe(const Entry& entry) {
+  return fmt::format("{}[{}]", entry.dtype, fmt::join(entry.shape, ", "));
+}
+
+}  // namespace
+
+Safetensors::Safetensors(const std::filesystem::path& path) : where_(path.string()), file_(path) {
+  parse(file_.bytes());
+}
+
+Safetensors::Safetensors(std::string where, std::span<const uint8_t> bytes) : where_(std::move(where)) {
+  parse(bytes);
+}
+
+void Safetensors::parse(std::span<const uint8_t> file) {
+  if (file.size() < kLengthBytes) {
+    refuse(where_, "at least 8 bytes", fmt::format("{} bytes", file.size()));
+  }
+  uint64_t length = 0;
+  for (size_t i = 0; i < kLengthBytes; ++i) length |= uint64_t{file[i]} << (8 * i);
+  const uint64_t available = std::min<uint64_t>(file.size() - kLengthBytes, kMaximumHeader);
+  if (length > available) {
+    refuse(where_, fmt::format("a header of at most {} bytes", available), fmt::format("{}", length));
+  }
+  const std::string_view text(reinterpret_cast<const char*>(file.data()) + kLengthBytes, length);
+  if (text.empty() || text.front() != '{') refuse(where_, "a header that begins with {", "another");
+
+  data_ = file.subspan(kLengthBytes + length);
+  for (const auto& [name, value] : parse_json(where_, text).items()) {
+    if (name == "__metadata__") {
+      metadata_ = parse_metadata(where_, value);
+    } else {
+      entries_.push_back(parse_entry(where_, name, value));
+    }
+  }
+  std::sort(entries_.begin(), entries_.end(), [](const Entry& a, const Entry& b) {
+    return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);
+  });
+  uint64_t covered = 0;
+  for (const Entry& entry : entries_) {
+    if (entry.begin != covered) {
+      refuse(fmt::format("{}: tensor {}", where_, entry.name),
+             fmt::format("data from byte {}: neither hole nor overlap", covered),
+             fmt::format("from byte {}", entry.begin));
+    }
+    covered = entry.end;
+  }
+  if (covered != data_.size()) {
+    refuse(where_, fmt::format("{} bytes of data", covered), fmt::format("{}", data_.size()));
+  }
+  for (size_t i = 0; i < entries_.size(); ++i) index_.emplace(entries_[i].name, i);
+}
+
+const Safetensors::Entry* Safetensors::find(std::string_view name) const {
+  const auto found = index_.find(name);
+  return found == index_.end() ? nullptr : &entries_[found->second];
+}
+
+const Safetensors::Entry& Safetensors::require(const std::string& name, DType dtype) const {
+  const Entry* entry = find(name);
+  if (!entry) throw UserError(where_, "a tensor " + name, fmt::format("none among its {}", entries_.size()));
+  if (entry->dtype != safetensors_name(dtype)) {
+    throw UserError(fmt::format("{}: tensor {}", where_, name), std::string(safetensors_name(dtype)),
+                    entry->dtype);
+  }
+  return *entry;
+}
+
+void Safetensors::load(const std::string& name, Tensor dst, Device& device) const {
+  CHECK(!dst.empty(), name);
+  const Entry& entry = require(name, dst.dtype());
+  const std::vector<int64_t> shape(dst.shape(), dst.shape() + dst.rank());
+  const bool scalar = entry.shape.empty() && shape == std::vector<int64_t>{1};
+  if (shape != entry.shape && !scalar) {
+    throw UserError(fmt::format("{}: tensor {}", where_, name),
+                    fmt::format("{}[{}]", safetensors_name(dst.dtype()), fmt::join(shape, ", ")),
+                    describe(entry), "the file belongs to a model of another shape");
+  }
+  if (dst.bytes() > 0) device.to_device(dst, bytes(entry).data());
+}
+
+}  // namespace moe

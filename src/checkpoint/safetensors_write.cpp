@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+// The writer of safetensors files: the order, spacing and padding of the reference library, so that equal
+// tensors make equal files.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <set>
+#include <tuple>
+
+#include "base/error.h"
+#include "checkpoint/safetensors.h"
+#include "checkpoint/safetensors_dtype.h"
+
+namespace moe {
+namespace {
+
+constexpr int64_t kPieceBytes = int64_t{64} << 20;
+
+struct Layout {
+  std::string head;           // length and header, padded
+  std::vector<size_t> order;  // of the tensors in the file
+  uint64_t data_bytes = 0;
+};
+
+Layout plan(const std::vector<NamedTensor>& tensors, const Safetensors::Metadata& metadata) {
+  Layout layout;
+  layout.order.resize(tensors.size());
+  std::iota(layout.order.begin(), layout.order.end(), size_t{0});
+  const auto key = [&](size_t i) {
+    return std::tuple(-safetensors_rank(tensors[i].tensor.dtype()), std::string_view(tensors[i].name));
+  };
+  std::sort(layout.order.begin(), layout.order.end(), [&](size_t a, size_t b) { return key(a) < key(b); });
+
+  nlohmann::ordered_json header = nlohmann::ordered_json::object();
+  if (!metadata.empty()) header["__metadata__"] = metadata;
+  std::set<std::string_view> names;
+  for (const size_t i : layout.order) {
+    const auto& [name, tensor] = tensors[i];
+    CHECK(!tensor.empty() && name != "__metadata__" && names.insert(name).second, name);
+    const uint64_t end = layout.data_bytes + static_cast<uint64_t>(tensor.bytes());
+    header[name] = {{"dtype", safetensors_name(tensor.dtype())},
+                    {"shape", std::vector<int64_t>(tensor.shape(), tensor.shape() + tensor.rank())},
+                    {"data_offsets", {layout.data_bytes, end}}};
+    layout.data_bytes = end;
+  }
+  std::string text = header.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  for (int shift = 0; shift < 64; shift += 8)
+    layout.head += static_cast<char>((uint64_t{text.size()} >> shift) & 0xff);
+  layout.head += text;
+  return layout;
+}
+
+}  // namespace
+
+uint64_t safetensors_bytes(const std::vector<NamedTensor>& tensors, const Safetensors::Metadata& metadata) {
+  const Layout layout = plan(tensors, metadata);
+  return layout.head.size() + layout.data_bytes;
+}
+
+void write_safetensors(const std::filesystem::path& path, const std::vector<NamedTensor>& tensors,
+                       Device& device, const Safetensors::Metadata& metadata,
+                       const std::function<void(const void*, size_t)>& observe) {
+  const Layout layout = plan(tensors, metadata);
+  FileWriter file(path, layout.head.size() + layout.data_bytes);
+  const auto write = [&](const void* data, size_t size) {
+    file.write(data, size);
+    if (observe) observe(data, size);
+  };
+  write(layout.head.data(), layout.head.size());
+
+  std::vector<char> piece;
+  for (const size_t i : layout.order) {
+    Tensor flat = tensors[i].tensor;
+    flat = flat.reshape({flat.numel()});
+    const int64_t step = kPieceBytes / static_cast<int64_t>(size_of(flat.dtype()));
+    for (int64_t begin = 0; begin < flat.numel(); begin += step) {
+      const Tensor part = flat.rows(begin, std::min(begin + step, flat.numel()));
+      const auto size = static_cast<size_t>(part.bytes());
+      piece.resize(std::max(piece.size(), size));
+      device.to_host(piece.data(), part);
+      write(piece.data(), size);
+    }
+  }
+  file.commit();
+}
+
+}  // namespace moe

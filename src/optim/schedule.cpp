@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+#include "optim/schedule.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "base/error.h"
+
+namespace moe {
+namespace {
+
+// Progress in [0, 1] of a decay over the steps [first, last].
+double progress(int64_t step, int64_t first, int64_t last) {
+  if (step >= last) return 1;
+  return step <= first ? 0 : static_cast<double>(step - first) / static_cast<double>(last - first);
+}
+
+// What the kind's decay leaves of the peak, warm-up aside.
+double decay_factor(const Schedule& s, int64_t step) {
+  switch (s.kind) {
+    case Schedule::Kind::constant:
+      return 1;
+    case Schedule::Kind::cosine: {
+      const double p = progress(step, s.warmup_steps, s.max_steps);
+      return s.ratio + (1 - s.ratio) * 0.5 * (1 + std::cos(std::numbers::pi * p));
+    }
+    case Schedule::Kind::wsd: {
+      const int64_t steps = std::llround(s.decay_fraction * static_cast<double>(s.max_steps));
+      const double p = progress(step, s.max_steps - steps, s.max_steps);
+      return 1 - (1 - s.ratio) * (s.decay == Schedule::Decay::linear ? p : std::sqrt(p));
+    }
+  }
+  CHECK(false, "unknown schedule");
+  return 0;
+}
+
+}  // namespace
+
+double learning_rate(const Schedule& schedule, int64_t step) {
+  CHECK(step >= 0);
+  const double warmup = step < schedule.warmup_steps
+                            ? static_cast<double>(step + 1) / static_cast<double>(schedule.warmup_steps)
+                            : 1;
+  return schedule.peak * std::min(warmup, decay_factor(schedule, step));
+}
+
+}  // namespace moe
