@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+// A fixed-size cache from short pre-tokens to their ids: the key lies in the entry itself, two entries share
+// a cache line, and a new entry drives the older one out.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace moe {
+
+// Up to 15 bytes, zero after the end, and the length in the last byte.
+struct PieceKey {
+  static constexpr size_t kMaxLength = 15;
+
+  uint64_t low, high;
+  bool operator==(const PieceKey&) const = default;
+
+  // readable: whether 16 bytes from `piece` on may be read.
+  static PieceKey of(std::string_view piece, bool readable) {
+    PieceKey key{};
+    if (readable) {
+      std::memcpy(&key, piece.data(), sizeof(key));
+      const size_t low_bits = piece.size() < 8 ? 8 * piece.size() : 64;
+      const size_t high_bits = piece.size() < 8 ? 0 : 8 * piece.size() - 64;
+      key.low &= low_bits == 64 ? ~uint64_t{0} : (uint64_t{1} << low_bits) - 1;
+      key.high &= (uint64_t{1} << high_bits) - 1;
+    } else {
+      std::memcpy(&key, piece.data(), piece.size());
+    }
+    key.high |= uint64_t{piece.size()} << 56;
+    return key;
+  }
+};
+
+class PieceCache {
+ public:
+  static constexpr size_t kMaxIds = 7;
+
+  // Places of kMaxIds + 1 that find() and the caller may write.
+  struct Entry {
+    PieceKey key;
+    std::array<uint16_t, kMaxIds> ids;
+    uint16_t count;
+  };
+
+  PieceCache() : buckets_(size_t{1} << kBits) {}
+
+  // The entry of this key, or null.
+  const Entry* find(const PieceKey& key) const {
+    const Bucket& bucket = buckets_[index(key)];
+    const Entry& entry = bucket.entries[bucket.entries[0].key == key ? 0 : 1];
+    return entry.key == key ? &entry : nullptr;
+  }
+
+  // ids: at most kMaxIds, each below 65,536.
+  void insert(const PieceKey& key, std::span<const int32_t> ids) {
+    Bucket& bucket = buckets_[index(key)];
+    bucket.entries[1] = bucket.entries[0];
+    Entry& entry = bucket.entries[0];
+    entry.key = key;
+    for (size_t i = 0; i < ids.size(); ++i) entry.ids[i] = static_cast<uint16_t>(ids[i]);
+    entry.count = static_cast<uint16_t>(ids.size());
+  }
+
+ private:
+  static constexpr int kBits = 15;  // 2^15 buckets of 64 bytes
+
+  struct alignas(64) Bucket {
+    std::array<Entry, 2> entries;
+  };
+
+  static size_t index(const PieceKey& key) {
+    const uint64_t mixed = (key.low ^ key.high * 0x9E3779B97F4A7C15u) * 0xD6E8FEB86659FD93u;
+    return static_cast<size_t>(mixed >> (64 - kBits));
+  }
+
+  std::vector<Bucket> buckets_;
+};
+
+}  // namespace moe

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+// Repair, cut, look up; merge what the cache does not know.
+#include "text/tokenizer.h"
+
+#include <array>
+
+#include "text/bpe.h"
+#include "text/piece_cache.h"
+#include "text/pretokenize.h"
+#include "text/utf8.h"
+#include "text/vocabulary.h"
+
+namespace moe {
+
+struct Tokenizer::Encoder::State {
+  PieceCache cache;
+  BytePairScratch scratch;
+  std::string repaired;
+  uint64_t replaced = 0;
+};
+
+struct Tokenizer::Tables {
+  Vocabulary vocabulary{gpt2_merges()};
+  BytePairEncoder pairs{vocabulary};
+};
+
+Tokenizer::Encoder::Encoder() : state_(std::make_unique<State>()) {}
+Tokenizer::Encoder::~Encoder() = default;
+Tokenizer::Encoder::Encoder(Encoder&&) noexcept = default;
+Tokenizer::Encoder& Tokenizer::Encoder::operator=(Encoder&&) noexcept = default;
+
+uint64_t Tokenizer::Encoder::replaced() const {
+  return state_->replaced;
+}
+
+Tokenizer::Tokenizer() : tables_(std::make_unique<const Tables>()) {}
+Tokenizer::~Tokenizer() = default;
+Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
+Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
+
+void Tokenizer::encode(std::string_view text, std::vector<int32_t>& ids, Encoder& encoder) const {
+  Encoder::State& state = *encoder.state_;
+  if (well_formed_prefix(text) != text.size()) {
+    state.replaced += repair_utf8(text, state.repaired);
+    text = state.repaired;
+  }
+
+  // Ids gather here before they are appended: an entry is copied whole, whatever its count.
+  constexpr size_t kEntry = PieceCache::kMaxIds + 1;
+  std::array<int32_t, 1024> gathered;
+  size_t count = 0;
+  const auto flush = [&] {
+    ids.insert(ids.end(), gathered.begin(), gathered.begin() + static_cast<ptrdiff_t>(count));
+    count = 0;
+  };
+
+  Pretokenizer pretokenizer(text);
+  size_t begin = 0;
+  for (auto ends = pretokenizer.next(); !ends.empty(); ends = pretokenizer.next()) {
+    for (const size_t end : ends) {
+      const std::string_view piece(text.data() + begin, end - begin);
+      const bool readable = text.size() - begin >= sizeof(PieceKey);
+      begin = end;
+      if (piece.size() > PieceKey::kMaxLength) {
+        flush();
+        tables_->pairs.encode(piece, ids, state.scratch);
+        continue;
+      }
+      const PieceKey key = PieceKey::of(piece, readable);
+      if (const PieceCache::Entry* const entry = state.cache.find(key)) {
+        if (count + kEntry > gathered.size()) flush();
+        for (size_t i = 0; i < PieceCache::kMaxIds; ++i) gathered[count + i] = entry->ids[i];
+        count += entry->count;
+        continue;
+      }
+      flush();
+      const size_t before = ids.size();
+      tables_->pairs.encode(piece, ids, state.scratch);
+      const std::span<const int32_t> made(ids.data() + before, ids.size() - before);
+      if (made.size() <= PieceCache::kMaxIds) state.cache.insert(key, made);
+    }
+  }
+  flush();
+}
+
+std::string Tokenizer::decode(std::span<const int32_t> ids) const {
+  std::string text;
+  for (const int32_t id : ids) text.append(bytes(id));
+  return text;
+}
+
+std::string_view Tokenizer::bytes(int32_t id) const {
+  if (id < 0 || id >= tables_->vocabulary.size()) return {};
+  return tables_->vocabulary.bytes(id);
+}
+
+}  // namespace moe

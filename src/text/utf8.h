@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+// UTF-8: decoding of text known to be well-formed, and the repair of text that may not be.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace moe {
+
+struct CodePoint {
+  char32_t value;
+  int length;  // in bytes, 1 to 4
+};
+
+// The code point at `text`, which must be the start of a well-formed sequence.
+inline CodePoint decode_utf8(const char* text) {
+  const auto byte = [text](int i) { return static_cast<char32_t>(static_cast<unsigned char>(text[i])); };
+  const char32_t lead = byte(0);
+  if (lead < 0x80) return {lead, 1};
+  if (lead < 0xE0) return {(lead & 0x1F) << 6 | (byte(1) & 0x3F), 2};
+  if (lead < 0xF0) return {(lead & 0x0F) << 12 | (byte(1) & 0x3F) << 6 | (byte(2) & 0x3F), 3};
+  return {(lead & 0x07) << 18 | (byte(1) & 0x3F) << 12 | (byte(2) & 0x3F) << 6 | (byte(3) & 0x3F), 4};
+}
+
+// The length of the longest well-formed start of `text` (Unicode 16.0, table 3-7).
+size_t well_formed_prefix(std::string_view text);
+
+// Copies `text` to `repaired` with each maximal subpart of an ill-formed sequence (section 3.9, "U+FFFD
+// Substitution of Maximal Subparts") replaced by U+FFFD. Returns the number of replacements.
+uint64_t repair_utf8(std::string_view text, std::string& repaired);
+
+}  // namespace moe

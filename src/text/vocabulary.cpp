@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+// Reads vocab.bpe. Its alphabet writes each byte as a printable character: bytes 33-126, 161-172 and 174-255
+// stand for themselves, the other 68, in order, are U+0100 and on. Single bytes are tokens in that same
+// order.
+#include "text/vocabulary.h"
+
+#include <unordered_map>
+
+#include "base/error.h"
+#include "text/utf8.h"
+
+extern "C" {
+extern const char moe_gpt2_merges_begin[];
+extern const char moe_gpt2_merges_end[];
+}
+
+namespace moe {
+namespace {
+
+constexpr bool stands_for_itself(int byte) {
+  return (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || (byte >= 174 && byte <= 255);
+}
+
+// From a code point of the alphabet to its byte.
+std::array<uint8_t, 256 + 68> byte_of_character() {
+  std::array<uint8_t, 256 + 68> table{};
+  size_t next = 256;
+  for (int byte = 0; byte < 256; ++byte) {
+    const size_t character = stands_for_itself(byte) ? static_cast<size_t>(byte) : next++;
+    table[character] = static_cast<uint8_t>(byte);
+  }
+  return table;
+}
+
+std::string_view take_until(std::string_view& text, char end) {
+  const size_t at = text.find(end);
+  CHECK(at != std::string_view::npos, "the merges are cut short");
+  const std::string_view taken = text.substr(0, at);
+  text.remove_prefix(at + 1);
+  return taken;
+}
+
+}  // namespace
+
+std::string_view gpt2_merges() {
+  return {moe_gpt2_merges_begin, static_cast<size_t>(moe_gpt2_merges_end - moe_gpt2_merges_begin)};
+}
+
+void Vocabulary::add_token(std::string_view bytes) {
+  arena_.append(bytes);
+  starts_.push_back(static_cast<uint32_t>(arena_.size()));
+}
+
+Vocabulary::Vocabulary(std::string_view merges) {
+  const auto alphabet = byte_of_character();
+  starts_.push_back(0);
+  for (const bool printable : {true, false}) {
+    for (int byte = 0; byte < 256; ++byte) {
+      if (stands_for_itself(byte) != printable) continue;
+      of_byte_[static_cast<size_t>(byte)] = static_cast<uint16_t>(size());
+      add_token(std::string(1, static_cast<char>(byte)));
+    }
+  }
+
+  std::unordered_map<std::string, uint16_t> ids;
+  ids.reserve(1 << 16);
+  for (int32_t id = 0; id < size(); ++id) ids.emplace(bytes(id), static_cast<uint16_t>(id));
+  const auto token = [&](std::string_view characters) {
+    std::string decoded;
+    for (size_t at = 0; at < characters.size();) {
+      const CodePoint code_point = decode_utf8(characters.data() + at);
+      decoded.push_back(static_cast<char>(alphabet.at(code_point.value)));
+      at += static_cast<size_t>(code_point.length);
+    }
+    const auto found = ids.find(decoded);
+    CHECK(found != ids.end(), "a merge uses a token that no earlier merge made");
+    return found->second;
+  };
+  take_until(merges, '\n');  // "#version: 0.2"
+  while (!merges.empty()) {
+    std::string_view line = take_until(merges, '\n');
+    const uint16_t left = token(take_until(line, ' '));
+    const uint16_t right = token(line);
+    const auto id = static_cast<uint16_t>(size());
+    merges_.push_back({left, right});
+    std::string joined(bytes(left));
+    joined.append(bytes(right));
+    add_token(joined);
+    CHECK(ids.emplace(std::move(joined), id).second, "two merges make the same token");
+  }
+}
+
+}  // namespace moe
