@@ -12,6 +12,9 @@ if(MOE_SANITIZE)
   target_compile_options(moe_options INTERFACE -fsanitize=${MOE_SANITIZE} -fno-omit-frame-pointer -g)
   target_link_options(moe_options INTERFACE -fsanitize=${MOE_SANITIZE})
 endif()
+if(MOE_FUZZ)  # coverage counters in the libraries too; fuzz/CMakeLists.txt adds libFuzzer's main
+  target_compile_options(moe_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 
 find_program(MOE_CCACHE ccache)
 if(MOE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)

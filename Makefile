@@ -1,0 +1,59 @@
+# Short names for the commands of this repository; `make help` lists them. CMake builds (CMakePresets.json), the
+# scripts do the rest; each works without make too.
+PRESET ?= cpu
+CONFIG ?= configs/quickstart.yaml
+SECONDS ?= 60
+PREFIX ?= /usr/local
+ARGS ?=
+JOBS ?= $(shell scripts/jobs.sh)
+BUILD := build/$(PRESET)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train test build asan tsan fuzz bench format lint install clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup:  ## Install what the build needs (Debian, Ubuntu); does nothing when all is there
+	@scripts/setup.sh
+
+$(BUILD)/build.ninja: setup
+	cmake --preset $(PRESET)
+
+train: $(BUILD)/build.ninja  ## Build and train the quickstart (CONFIG=..., ARGS="training.max_steps=50")
+	cmake --build $(BUILD) --target moe --parallel $(JOBS)
+	$(BUILD)/moe train --config $(CONFIG) $(ARGS)
+
+build: $(BUILD)/build.ninja  ## Build everything: program, tests, benchmarks (PRESET=cpu|debug|asan|tsan|gpu)
+	cmake --build $(BUILD) --parallel $(JOBS)
+
+test: build  ## Build everything and run all tests (PRESET=...)
+	@scripts/run_tests.sh $(PRESET)
+
+asan:  ## Tests under the address and undefined-behaviour sanitizers
+	@$(MAKE) --no-print-directory test PRESET=asan
+
+tsan:  ## Tests under the thread sanitizer
+	@$(MAKE) --no-print-directory test PRESET=tsan
+
+fuzz:  ## Fuzz each input format (SECONDS=600 each; needs clang)
+	@$(MAKE) --no-print-directory build PRESET=fuzz
+	@scripts/fuzz.sh $(SECONDS)
+
+bench: build  ## Run the micro-benchmarks
+	@for program in $(BUILD)/bench/*_bench; do echo "$$program"; "$$program" || exit 1; done
+
+format:  ## Reformat all C++ files (clang-format 14)
+	@scripts/format.sh
+
+lint: $(BUILD)/build.ninja  ## Layers, formatting and clang-tidy
+	@python3 tools/check_layers.py
+	@scripts/format.sh --check
+	@PRESET=$(PRESET) scripts/lint.sh
+
+install: $(BUILD)/build.ninja  ## Install the program (PREFIX=/usr/local)
+	cmake --build $(BUILD) --target moe --parallel $(JOBS)
+	cmake --install $(BUILD) --prefix $(PREFIX)
+
+clean:  ## Remove build/ (runs and .deps stay)
+	rm -rf build

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# scripts/fuzz.sh [SECONDS] [NAME...]: runs each fuzz target of build/fuzz that long (60 s by default), starting from
+# fuzz/corpus/NAME. What it learns goes to build/fuzz/corpus/NAME, inputs that fail to build/fuzz/findings/NAME.
+# Ends with a table; the exit status is 0 only if every target ran and none found anything.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+duration=${1:-60}
+shift || true
+build=${BUILD_DIR:-build/fuzz}
+case $duration in
+  '' | *[!0-9]*) echo "fuzz: the time must be whole seconds, found '$duration'" >&2; exit 1 ;;
+esac
+
+if [ $# -gt 0 ]; then
+  names=("$@")
+else
+  names=()
+  for source in fuzz/*_fuzz.cpp; do
+    [ -e "$source" ] && names+=("$(basename "$source" _fuzz.cpp)")
+  done
+fi
+if [ ${#names[@]} = 0 ]; then
+  echo "fuzz: fuzz/ has no *_fuzz.cpp" >&2
+  exit 1
+fi
+
+# Arrow and yaml-cpp come uninstrumented: the containers they share with us carry no annotations.
+export ASAN_OPTIONS="detect_container_overflow=0:${ASAN_OPTIONS:-}"
+
+status=0
+table=()
+for name in "${names[@]}"; do
+  program=$build/fuzz/fuzz_$name
+  learned=$build/corpus/$name
+  findings=$build/findings/$name
+  log=$build/fuzz_$name.log
+  if [ ! -x "$program" ]; then
+    echo "fuzz: $program is not built. Hint: make fuzz" >&2
+    exit 1
+  fi
+  mkdir -p "$learned" "$findings"
+  seeds=()
+  [ -d "fuzz/corpus/$name" ] && seeds=("fuzz/corpus/$name")
+  echo "fuzz: $name for $duration s (log: $log)"
+  verdict=ok
+  "$program" -max_total_time="$duration" -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 \
+    -artifact_prefix="$findings/" "$learned" "${seeds[@]}" >"$log" 2>&1 || verdict=FAILED
+  runs=$(awk '/^stat::number_of_executed_units:/ { print $2 }' "$log")
+  found=$(find "$findings" -type f | wc -l)
+  [ "$found" = 0 ] || verdict=FAILED
+  if [ "$verdict" = FAILED ]; then
+    status=1
+    tail -n 40 "$log"
+  fi
+  table+=("$(printf '%-20s %14s %10s %8s  %s' "$name" "${runs:-?}" "$(find "$learned" -type f | wc -l)" "$found" "$verdict")")
+done
+printf '\n%-20s %14s %10s %8s  %s\n' target runs corpus findings verdict
+printf '%s\n' "${table[@]}"
+exit $status

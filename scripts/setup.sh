@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Installs what the build needs on Debian 12+, Ubuntu 24.04+ and their kin: the missing system packages (apt), and
+# Arrow C++ from a Python wheel in .deps/venv where the system has no Arrow of its own. Safe to run again: it looks
+# at what is there and does only the rest. Further packages may be named: scripts/setup.sh clang-14 libclang-rt-14-dev
+# MOE_SKIP_SETUP=1 turns it off (another distribution, everything already present).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if [ "${MOE_SKIP_SETUP:-0}" = 1 ]; then
+  echo "setup: skipped (MOE_SKIP_SETUP=1)"
+  exit 0
+fi
+
+packages=(
+  build-essential cmake ninja-build ccache pkg-config git                     # to build
+  libyaml-cpp-dev libcli11-dev libfmt-dev nlohmann-json3-dev                  # settings, command line, text, JSON
+  zlib1g-dev libzstd-dev libxxhash-dev libdnnl-dev                            # compressed data, checksums, matrix products
+  libgtest-dev libgmock-dev libbenchmark-dev                                  # tests and benchmarks
+  python3 python3-venv                                                        # the wheel below; the layer check
+  dict-gcide                                                                  # the text that `make train` learns from
+  "$@"
+)
+
+fail() {
+  echo "setup: $1" >&2
+  exit 1
+}
+
+is_installed() {
+  [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+}
+
+# Runs a command as root. DEBIAN_FRONTEND goes along by env because sudo drops the environment.
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    env DEBIAN_FRONTEND=noninteractive "$@"
+  else
+    sudo env DEBIAN_FRONTEND=noninteractive "$@"
+  fi
+}
+
+# Another apt (unattended upgrades, most often) may hold a lock for minutes: apt itself waits for dpkg's lock,
+# but not for that of the package lists.
+apt_get() {
+  local attempt
+  for attempt in 1 2 3; do
+    as_root apt-get -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" && return 0
+    echo "setup: apt-get $1 failed, attempt $attempt of 3" >&2
+    [ "$attempt" = 3 ] || sleep 10
+  done
+  return 1
+}
+
+install_packages() {
+  local package missing=()
+  if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
+    fail "this system has no apt. Install the counterparts of these Debian packages, and Arrow C++ with Parquet (or
+pyarrow, to be seen by python3), then run again with MOE_SKIP_SETUP=1:
+  ${packages[*]}"
+  fi
+  for package in "${packages[@]}"; do
+    is_installed "$package" || missing+=("$package")
+  done
+  if [ ${#missing[@]} = 0 ]; then
+    return 0
+  fi
+
+  local command="apt-get update && apt-get install -y --no-install-recommends ${missing[*]}"
+  if [ "$(id -u)" != 0 ]; then
+    if ! command -v sudo >/dev/null; then
+      fail "packages are missing, and neither root nor sudo is at hand. Have an administrator run:
+  $command"
+    elif ! sudo -n true 2>/dev/null && [ ! -t 0 ]; then
+      fail "packages are missing, and sudo wants a password but there is no terminal to ask on. Run first:
+  sudo sh -c '$command'"
+    fi
+  fi
+  echo "setup: installing ${missing[*]}"
+  apt_get update || fail "apt-get update failed; see above (network? package sources?)"
+  apt_get install -y --no-install-recommends "${missing[@]}" || fail "apt-get install failed; see above"
+}
+
+has_system_arrow() {
+  local prefix file
+  for prefix in ${CMAKE_PREFIX_PATH:+${CMAKE_PREFIX_PATH//:/ }} ${CONDA_PREFIX:-} /usr /usr/local; do
+    for file in "$prefix"/lib*/cmake/Parquet/ParquetConfig.cmake "$prefix"/lib/*/cmake/Parquet/ParquetConfig.cmake; do
+      [ -e "$file" ] && return 0
+    done
+  done
+  return 1
+}
+
+# The stamp is written last and names the requirements it was made from, so a broken or outdated one is made anew.
+install_arrow() {
+  local venv=.deps/venv stamp=.deps/venv/requirements.sha256 wanted
+  has_system_arrow && return 0
+  wanted=$(sha256sum <scripts/requirements-build.txt)
+  if [ -x $venv/bin/python3 ] && [ "$(cat $stamp 2>/dev/null)" = "$wanted" ]; then
+    return 0
+  fi
+  echo "setup: fetching Arrow C++ (the pyarrow wheel) into $venv"
+  rm -rf $venv
+  python3 -m venv $venv || fail "python3 -m venv failed; on Debian the package python3-venv has it"
+  $venv/bin/python3 -m pip install --quiet --disable-pip-version-check --only-binary :all: --retries 5 \
+    -r scripts/requirements-build.txt || fail "pip could not install scripts/requirements-build.txt; see above"
+  echo "$wanted" >$stamp
+}
+
+install_packages
+install_arrow

@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""tools/check_layers.py catches what it promises to catch: each case is a small tree with one thing wrong."""
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+sys.dont_write_bytecode = True
+import check_layers  # noqa: E402
+
+SPDX = "// SPDX-License-Identifier: MIT\n"
+
+
+class CheckLayers(unittest.TestCase):
+    def complaints(self, files, spdx=SPDX):
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            files = {"tests/CMakeLists.txt": "moe_tests(ops moe_ops)\n", "src/ops/ops.h": "", "src/base/error.h": "",
+                     "src/tensor/tensor.h": "", "src/model/model.h": "", **files}
+            for name, text in files.items():
+                path = root / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text if name.endswith(".txt") else spdx + text)
+            return check_layers.check_tree(root)
+
+    def assert_one(self, files, pattern, **options):
+        found = self.complaints(files, **options)
+        self.assertEqual(len(found), 1, found)
+        self.assertRegex(found[0], pattern)
+
+    def test_a_clean_tree_is_clean(self):
+        self.assertEqual(self.complaints({
+            "src/model/a.cpp": '#include "ops/ops.h"\n#include "base/error.h"\n#include <vector>\n#include <fmt/core.h>\n',
+            "tests/ops/a_test.cpp": '#include "ops/ops.h"\n#include <gtest/gtest.h>\n'}), [])
+
+    def test_an_arrow_back_is_caught(self):
+        self.assert_one({"src/ops/a.h": '#include <vector>\n#include "model/model.h"\n'},
+                        r"src/ops/a\.h:3: ops may not include model")
+
+    def test_spaces_do_not_hide_an_arrow(self):
+        self.assert_one({"src/tensor/a.h": '  #  include  "ops/ops.h"\n'}, "tensor may not include ops")
+
+    def test_base_includes_nothing_of_ours(self):
+        self.assert_one({"src/base/a.cpp": '#include "tensor/tensor.h"\n'}, "base may not include tensor")
+
+    def test_a_relative_include_is_caught(self):
+        self.assert_one({"src/ops/a.cpp": '#include "ops.h"\n'}, "write the path from src/")
+
+    def test_a_library_stays_in_its_place(self):
+        self.assert_one({"src/data/other.cpp": "#include <arrow/api.h>\n"}, r"<arrow/api\.h> is for data/parquet\.cpp only")
+        self.assert_one({"src/ops/a.h": "#include <fmt/core.h>\n"}, r"is for \*\.cpp only")
+        self.assert_one({"src/ops/a.cpp": "#include <gtest/gtest.h>\n"}, "is for nothing in src/ only")
+
+    def test_an_unknown_library_is_caught(self):
+        self.assert_one({"src/ops/a.cpp": "#include <boost/any.hpp>\n"}, "does not know")
+        self.assert_one({"tests/ops/a_test.cpp": "#include <curl.h>\n"}, "does not know")
+
+    def test_an_unknown_or_vague_folder_is_caught(self):
+        self.assert_one({"src/other/a.cpp": ""}, "no line in ARROWS")
+        self.assert_one({"src/ops/utils/a.h": ""}, "a folder called utils")
+
+    def test_a_source_that_is_not_built_is_caught(self):
+        self.assert_one({"src/ops/deep/a.cpp": ""}, "move this file up")
+        self.assert_one({"tests/ops/a_tests.cpp": ""}, "must match")
+        self.assert_one({"tests/other/a_test.cpp": ""}, "add a line moe_tests")
+        self.assert_one({"bench/a.cpp": ""}, "must match")
+
+    def test_long_files_are_caught(self):
+        self.assert_one({"src/ops/a.cpp": "\n" * 499}, "500 lines")
+        self.assert_one({"src/ops/a.h": "\n" * 199}, "200 lines")
+        self.assertEqual(self.complaints({"src/ops/a.cpp": "\n" * 498, "src/ops/a.h": "\n" * 198}), [])
+
+    def test_a_device_condition_is_caught(self):
+        self.assert_one({"src/ops/a.cpp": "#ifdef __CUDACC__\n#endif\n"}, "no #if on devices")
+        self.assert_one({"src/ops/a.cpp": "#if defined(MOE_GPU)\n#endif\n"}, "no #if on devices")
+
+    def test_a_missing_licence_line_is_caught(self):
+        for complaint in self.complaints({}, spdx=""):
+            self.assertIn("the first line must be", complaint)
+        self.assertEqual(len(self.complaints({}, spdx="")), 4)
+
+
+if __name__ == "__main__":
+    unittest.main()

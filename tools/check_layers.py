@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Holds the sources to the arrows of docs/architecture.md: who includes whom, which folder may use which library, how
+long a file may be, and a few habits. Prints `path:line: what is wrong` and exits with 1 if anything is.
+
+usage: tools/check_layers.py [ROOT]
+"""
+import re
+import sys
+from pathlib import Path
+
+# folder of src/ -> folders it may include, besides itself and base. A new arrow is a new word here, seen in review.
+ARROWS = {
+    "base": "",
+    "tensor": "",
+    "text": "",
+    "metrics": "",
+    "ops": "tensor",
+    "checkpoint": "tensor",
+    "data": "text",
+    "cpu": "ops tensor",
+    "model": "ops tensor",
+    "optim": "ops tensor",
+    "backend": "cpu ops tensor",
+    "train": "model optim data checkpoint metrics ops tensor text",
+    "cli": "train backend cpu model optim data checkpoint metrics ops tensor text",
+}
+
+# header (an exact name, or a prefix that ends in /) -> the paths below src/ that may include it: exact files, folders
+# that end in /, or *.cpp for every source but no header. Headers of test and benchmark libraries have none.
+LIBRARIES = {
+    "yaml-cpp/": "base/config_file.cpp",
+    "arrow/": "data/parquet.cpp",
+    "parquet/": "data/parquet.cpp",
+    "dnnl.hpp": "cpu/gemm.cpp cpu/gemm.h",
+    "dnnl.h": "cpu/gemm.cpp cpu/gemm.h",
+    "zlib.h": "data/",
+    "zstd.h": "data/",
+    "CLI/": "cli/",
+    "xxhash.h": "checkpoint/ data/",
+    "nlohmann/": "base/config_file.cpp data/ checkpoint/ metrics/ train/ cli/",
+    "fmt/": "*.cpp",
+    "immintrin.h": "cpu/",
+    "gtest/": "",
+    "gmock/": "",
+    "benchmark/": "",
+    "cblas.h": "",
+}
+# C and POSIX headers; those of the C++ library have no extension and need no line here.
+SYSTEM_HEADERS = set(
+    "cpuid.h dirent.h errno.h fcntl.h poll.h pthread.h sched.h signal.h spawn.h stdlib.h string.h termios.h time.h "
+    "unistd.h linux/mempolicy.h".split())
+SYSTEM_PREFIXES = ("sys/",)
+
+SIZE_LIMITS = {".cpp": 500, ".h": 200}  # lines, inclusive: shorter than this
+# path -> (limit, reason). Split by noun before adding a line here.
+SIZE_EXCEPTIONS = {}
+
+VAGUE_FOLDERS = {"util", "utils", "helper", "helpers", "common", "misc", "shared"}
+# Optional parts are other files chosen by CMake: no source asks which device it is compiled for.
+DEVICE_CONDITION = re.compile(r"^\s*#\s*(if|ifdef|ifndef|elif)\b.*\b(__CUDA\w*|__HIP\w*|MOE_GPU|USE_CUDA|USE_GPU)\b")
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
+SOURCE_SUFFIXES = {".cpp", ".h", ".inc", ".S", ".cu", ".cuh"}
+SPDX = "SPDX-License-Identifier: MIT"
+# A source that CMake's globs do not find would silently not be compiled.
+BUILT_NAMES = {"tests": r".*_test\.cpp", "bench": r".*_(bench|tool)\.cpp", "fuzz": r".*_fuzz\.cpp"}
+
+
+def library_of(header):
+    for name in LIBRARIES:
+        if header == name or (name.endswith("/") and header.startswith(name)):
+            return name
+    return None
+
+
+def may_use(library, path):
+    """path: below src/, as 'data/parquet.cpp'."""
+    for place in LIBRARIES[library].split():
+        if path == place or (place.endswith("/") and path.startswith(place)) or (
+                place == "*.cpp" and path.endswith(".cpp")):
+            return True
+    return False
+
+
+def check_own_include(folder, header, root):
+    if "/" not in header:
+        return f'"{header}": write the path from src/, as "{folder}/{header}"'
+    if not (root / "src" / header).exists():
+        return f'"{header}" is not below src/; other libraries are included with <>'
+    target = header.split("/")[0]
+    if target not in {folder, "base", *ARROWS[folder].split()}:
+        allowed = ", ".join(["base", *ARROWS[folder].split()])
+        return f'{folder} may not include {target} ("{header}"); it may include: {allowed}'
+    return None
+
+
+def check_library_include(header, path, in_src):
+    library = library_of(header)
+    if library:
+        if in_src and not may_use(library, path):
+            places = LIBRARIES[library] or "nothing in src/"
+            return f"<{header}> is for {places} only"
+        return None
+    if "." not in header or header in SYSTEM_HEADERS or header.startswith(SYSTEM_PREFIXES):
+        return None
+    return f"<{header}> is of a library that tools/check_layers.py does not know: add it to LIBRARIES with its place"
+
+
+def check_lines(path, root, lines):
+    """Includes and preprocessor conditions; path is relative to root. Yields (line number, complaint)."""
+    in_src = path.parts[0] == "src"
+    folder = path.parts[1] if in_src else None
+    for number, line in enumerate(lines, 1):
+        if DEVICE_CONDITION.match(line):
+            yield number, "no #if on devices: make another file and let CMake choose"
+        include = INCLUDE.match(line)
+        if not include:
+            continue
+        quote, header = include.groups()
+        if quote == "<":
+            complaint = check_library_include(header, path.relative_to("src").as_posix() if in_src else "", in_src)
+        else:
+            complaint = check_own_include(folder, header, root) if in_src else None
+        if complaint:
+            yield number, complaint
+
+
+def check_place(path, known_tests):
+    """Folders and names; yields complaints."""
+    top = path.parts[0]
+    for folder in path.parts[:-1]:
+        if folder.lower() in VAGUE_FOLDERS:
+            yield f"a folder called {folder} says nothing: name it after what it holds"
+    if top == "src":
+        if len(path.parts) < 3:
+            yield "sources live in a folder of src/"
+        elif path.parts[1] not in ARROWS:
+            yield f"src/{path.parts[1]} has no line in ARROWS of tools/check_layers.py"
+        elif path.suffix == ".cpp" and len(path.parts) > 3:
+            yield "CMake builds src/FOLDER/*.cpp only: move this file up"
+    elif path.suffix == ".cpp":
+        if not re.fullmatch(BUILT_NAMES[top], path.name):
+            yield f"CMake builds {top}/ files by name: it must match {BUILT_NAMES[top]}"
+        elif top == "tests" and (len(path.parts) != 3 or path.parts[1] not in known_tests):
+            yield "tests/CMakeLists.txt does not build this folder: add a line moe_tests(...)"
+
+
+def check_file(path, root, known_tests):
+    """Yields (line number, complaint) for one file; path is relative to root."""
+    misplaced = [(1, complaint) for complaint in check_place(path, known_tests)]
+    yield from misplaced
+    lines = (root / path).read_text(encoding="utf-8").splitlines()
+    if not lines or SPDX not in lines[0]:
+        yield 1, f"the first line must be: // {SPDX}"
+    limit, _ = SIZE_EXCEPTIONS.get(path.as_posix(), (SIZE_LIMITS.get(path.suffix), ""))
+    if limit is not None and len(lines) >= limit:
+        yield len(lines), f"{len(lines)} lines; a {path.suffix} file has fewer than {limit}. Split it by noun"
+    if not (misplaced and path.parts[0] == "src"):
+        yield from check_lines(path, root, lines)
+
+
+def check_tree(root):
+    """Returns all complaints below root, as 'path:line: text'."""
+    tests_list = root / "tests" / "CMakeLists.txt"
+    known_tests = set(re.findall(r"^moe_tests\((\w+)", tests_list.read_text(), re.MULTILINE)) if (
+        tests_list.exists()) else set()
+    complaints = []
+    for top in ("src", "tests", "bench", "fuzz"):
+        for file in sorted((root / top).rglob("*")):
+            if file.suffix in SOURCE_SUFFIXES and file.is_file():
+                path = file.relative_to(root)
+                complaints += [f"{path}:{line}: {text}" for line, text in check_file(path, root, known_tests)]
+    for exception in SIZE_EXCEPTIONS:
+        if not (root / exception).exists():
+            complaints.append(f"tools/check_layers.py:1: SIZE_EXCEPTIONS names {exception}, which is gone")
+    return complaints
+
+
+def main():
+    root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent.parent
+    complaints = check_tree(root)
+    print("\n".join(complaints) if complaints else "check_layers: clean")
+    return 1 if complaints else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
