@@ -10,7 +10,8 @@ namespace moe {
 
 // One message a person can act on. Each part is a phrase without a final full stop; empty parts are left out.
 struct UserError : std::runtime_error {
-  // where: the file, setting or step.  expected / found: the two things that disagree.  hint: what to do next.
+  // where: the file, setting or step.  expected / found: the two things that disagree.  hint: what to do
+  // next.
   UserError(std::string where, std::string expected, std::string found, std::string hint = "");
 
   std::string where, expected, found, hint;
@@ -26,8 +27,8 @@ struct InternalError : std::logic_error {
 }  // namespace moe
 
 // CHECK(condition) or CHECK(condition, "message"): throws InternalError with file and line. Always on.
-#define CHECK(condition, ...)                                                                     \
-  do {                                                                                            \
-    if (!(condition)) [[unlikely]]                                                                \
+#define CHECK(condition, ...)                                                        \
+  do {                                                                               \
+    if (!(condition)) [[unlikely]]                                                   \
       ::moe::fail_check(__FILE__, __LINE__, #condition, ::std::string(__VA_ARGS__)); \
   } while (false)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Counter-based random numbers: a value is a pure function of (seed, stream, index), so it is the same on every
-// device, thread count and world size, and "random state" in a checkpoint is just the seed and a counter.
-// Philox4x32-10: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+// Counter-based random numbers: a value is a pure function of (seed, stream, index), so it is the same on
+// every device, thread count and world size, and "random state" in a checkpoint is just the seed and a
+// counter. Philox4x32-10: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 #pragma once
 
 #include <array>
@@ -42,7 +42,8 @@ class Random {
   float uniform(uint64_t index) const;
   // In [0, n), n >= 1; unbiased to 2^-64 * n.
   uint64_t below(uint64_t index, uint64_t n) const;
-  // Standard normal (Box-Muller), same value on every machine with a correctly rounded libm to within one ulp.
+  // Standard normal (Box-Muller), same value on every machine with a correctly rounded libm to within one
+  // ulp.
   float normal(uint64_t index) const;
   // A uniformly random order of 0 ... n-1 (Fisher-Yates over this stream).
   std::vector<uint32_t> permutation(uint32_t n) const;

@@ -36,7 +36,9 @@ void Terminal::line(const std::string& text) {
   std::fflush(stream_);
 }
 
-void Terminal::warning(const std::string& text) { line("warning: " + text); }
+void Terminal::warning(const std::string& text) {
+  line("warning: " + text);
+}
 
 void Terminal::status(const std::string& text) {
   if (!interactive_) return;

@@ -85,7 +85,8 @@ void ThreadPool::run(int64_t count, int64_t grain, Task task, void* context) {
   CHECK(grain > 0);
   if (count <= 0) return;
   if (threads_.empty() || count <= grain) {
-    for (int64_t begin = 0; begin < count; begin += grain) task(context, begin, std::min(begin + grain, count));
+    for (int64_t begin = 0; begin < count; begin += grain)
+      task(context, begin, std::min(begin + grain, count));
     return;
   }
   count_ = count;

@@ -13,16 +13,16 @@ class Device {
  public:
   virtual ~Device() = default;
 
-  virtual std::string name() const = 0;        // "CPU (AMD EPYC, 2 threads)"
-  virtual int64_t memory_total() const = 0;    // bytes the device has
+  virtual std::string name() const = 0;          // "CPU (AMD EPYC, 2 threads)"
+  virtual int64_t memory_total() const = 0;      // bytes the device has
   virtual int64_t memory_available() const = 0;  // bytes a new allocation could take now
 
   // 256-byte aligned, zeroed. Throws UserError when there is not enough memory.
   virtual void* allocate(int64_t bytes) = 0;
   virtual void release(void* memory) = 0;
 
-  // Between the host and this device; dst and src have equal bytes. Both return when the copy is done, and see
-  // all work queued before on this device.
+  // Between the host and this device; dst and src have equal bytes. Both return when the copy is done, and
+  // see all work queued before on this device.
   virtual void to_device(Tensor dst, const void* src) = 0;
   virtual void to_host(void* dst, const Tensor& src) = 0;
   virtual void synchronize() = 0;

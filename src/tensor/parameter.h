@@ -10,12 +10,13 @@
 namespace moe {
 
 struct Parameter {
-  std::string name;   // "layers.0.attention.qkvg.weight": the name in a checkpoint (docs/model.md lists all)
-  std::string group;  // embedding, attention, gate, router, experts or norms: the rows of the gradient-norm table
-  bool decays;        // weight decay applies (matrices, not norms)
-  Tensor weight;      // f32 master
-  Tensor compute;     // what the ops read: bf16 copy, or the same view as weight
-  Tensor gradient;    // f32, accumulated
+  std::string name;  // "layers.0.attention.qkvg.weight": the name in a checkpoint (docs/model.md lists all)
+  std::string
+      group;      // embedding, attention, gate, router, experts or norms: the rows of the gradient-norm table
+  bool decays;    // weight decay applies (matrices, not norms)
+  Tensor weight;  // f32 master
+  Tensor compute;   // what the ops read: bf16 copy, or the same view as weight
+  Tensor gradient;  // f32, accumulated
 };
 
 // A tensor under a name, for reading and writing files.

@@ -38,8 +38,7 @@ bool Tensor::has_shape(std::initializer_list<int64_t> shape) const {
 
 std::string Tensor::describe() const {
   std::string text = std::string(name_of(dtype_)) + "[";
-  for (int i = 0; i < rank_; ++i)
-    text += (i ? ", " : "") + std::to_string(shape_[static_cast<size_t>(i)]);
+  for (int i = 0; i < rank_; ++i) text += (i ? ", " : "") + std::to_string(shape_[static_cast<size_t>(i)]);
   return text + "]";
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A view of memory somewhere: pointer, dtype, shape; contiguous, row-major, owns nothing. Copying one is cheap.
-// Names in the code carry the shape as a suffix in capitals: x_ND is [N, D].
+// A view of memory somewhere: pointer, dtype, shape; contiguous, row-major, owns nothing. Copying one is
+// cheap. Names in the code carry the shape as a suffix in capitals: x_ND is [N, D].
 #pragma once
 
 #include <array>
@@ -33,11 +33,13 @@ class Tensor {
   int64_t bytes() const { return numel_ * static_cast<int64_t>(size_of(dtype_)); }
 
   // The memory as T; CHECKs the dtype. Inputs are passed as const Tensor&, whose accessors are const.
-  template <class T> T* as() {
+  template <class T>
+  T* as() {
     CHECK(dtype_ == dtype_of<T>);
     return static_cast<T*>(data_);
   }
-  template <class T> const T* as() const {
+  template <class T>
+  const T* as() const {
     CHECK(dtype_ == dtype_of<T>);
     return static_cast<const T*>(data_);
   }

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+#include "backend/backend.h"
+
+#include "base/error.h"
+#include "base/threads.h"
+#include "cpu/cpu_device.h"
+#include "cpu/cpu_ops.h"
+
+namespace moe {
+namespace {
+
+// A base class so that the pool is made before the ops that use it and goes after them.
+struct OwnPool {
+  explicit OwnPool(int threads) : pool(threads) {}
+  ThreadPool pool;
+};
+
+class CpuBackendOps final : private OwnPool, public cpu::CpuOps {
+ public:
+  explicit CpuBackendOps(int threads) : OwnPool(threads), cpu::CpuOps(pool) {}
+  int threads() const { return pool.size(); }
+};
+
+Backend make_cpu(int threads) {
+  auto ops = std::make_unique<CpuBackendOps>(threads);
+  auto device = std::make_unique<cpu::CpuDevice>(ops->threads());
+  const std::string description = device->name() + ", " + ops->describe();
+  return {std::move(device), std::move(ops), description};
+}
+
+}  // namespace
+
+Backend make_backend(const std::string& name, int threads) {
+  if (name == "cpu" || name == "auto") return make_cpu(threads);
+  throw UserError("training.device", "auto or cpu", "'" + name + "'",
+                  "this build has no GPU support; use training.device=cpu");
+}
+
+}  // namespace moe

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+// The commands of the program. Each adds its options to the parser and says what to run when it is chosen;
+// the function returns the exit code. Parsing, building and running only: the work is in the folders below.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+
+namespace moe::cli {
+
+using Command = std::function<int()>;
+
+void add_train(CLI::App& app, Command& chosen);
+void add_generate(CLI::App& app, Command& chosen);
+void add_eval(CLI::App& app, Command& chosen);
+void add_tokenize(CLI::App& app, Command& chosen);
+void add_plan(CLI::App& app, Command& chosen);
+void add_bench(CLI::App& app, Command& chosen);
+
+}  // namespace moe::cli

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+// The program `moe`: the command table, and the only place that turns errors into words and exit codes.
+// 0 done; 1 a mistake the user can mend; 2 a bug of ours; 128 + n ended by signal n, with all saved.
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include "base/error.h"
+#include "cli/commands.h"
+
+namespace {
+
+int run(int argc, char** argv) {
+  CLI::App app("moe: trains Mixture-of-Experts Transformers", "moe");
+  app.set_version_flag("--version", "moe " MOE_VERSION);
+  app.require_subcommand(1);
+  app.footer(
+      "First steps:\n"
+      "  moe plan  --config configs/train_config.yaml     what a configuration costs, before it runs\n"
+      "  moe train --config configs/quickstart.yaml       train on this machine\n"
+      "  moe train --resume runs/latest                   go on where it stopped\n"
+      "  moe generate runs/latest --prompt \"Lantern\"      what it has learnt\n"
+      "`moe COMMAND --help` teaches each command.");
+  moe::cli::Command chosen;
+  moe::cli::add_train(app, chosen);
+  moe::cli::add_generate(app, chosen);
+  moe::cli::add_eval(app, chosen);
+  moe::cli::add_tokenize(app, chosen);
+  moe::cli::add_plan(app, chosen);
+  moe::cli::add_bench(app, chosen);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 1;
+  }
+  return chosen();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const moe::UserError& error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+    return 1;
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "error: out of memory. Hint: `moe plan` prints what a configuration needs\n");
+    return 1;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "internal error (please report it): %s\n", error.what());
+    return 2;
+  }
+}

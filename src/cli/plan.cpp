@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+// moe plan: what a configuration costs, before anything runs.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "base/format.h"
+#include "cli/commands.h"
+#include "model/flops.h"
+#include "text/tokenizer.h"
+#include "train/state.h"
+
+namespace moe::cli {
+namespace {
+
+struct Options {
+  std::string config;
+  std::vector<std::string> overrides;
+  bool settings = false;
+};
+
+void print(const std::string& text) {
+  std::fputs(text.c_str(), stdout);
+}
+
+void print_plan(RunConfig& config) {
+  const Backend backend = make_backend(config.training.device, static_cast<int>(config.training.threads));
+  const ParameterCount count = count_parameters(config.model);
+  const FlopsPerToken flops = flops_per_token(config.model, config.model.max_seq_len);
+  const int64_t micro = config.training.batch_size * config.model.max_seq_len;
+  const int64_t step = micro * config.training.gradient_accumulation_steps;
+  print(fmt::format("parameters     {} total ({}), {} active per token ({})\n", count.total,
+                    format_count(static_cast<double>(count.total)), count.active,
+                    format_count(static_cast<double>(count.active))));
+  const int64_t capacity = expert_capacity(config.model, micro);
+  print(fmt::format("routing        {} of {} experts, {}\n", config.model.top_k, config.model.num_experts,
+                    capacity == 0 ? std::string("dropless")
+                                  : fmt::format("at most {} rows an expert (capacity factor {})", capacity,
+                                                config.model.capacity_factor)));
+  print(fmt::format("step           {} tokens ({} micro-batches of {} x {}), {} steps, {} tokens in all\n",
+                    step, config.training.gradient_accumulation_steps, config.training.batch_size,
+                    config.model.max_seq_len, config.training.max_steps,
+                    format_count(static_cast<double>(step * config.training.max_steps))));
+  print(fmt::format("work           {}FLOP per token, forward and backward\n", format_count(flops.total())));
+  const auto share = [&](const char* name, double part) {
+    print(fmt::format("  {:<14} {:5.1f} %\n", name, 100 * part / flops.total()));
+  };
+  share("projections", flops.projections);
+  share("attention", flops.attention);
+  share("router", flops.router);
+  share("experts", flops.experts);
+  share("head", flops.head);
+
+  Arena plan;
+  plan_training(config, Tokenizer::kVocabulary, *backend.ops, plan);
+  print(fmt::format("memory         on {}\n{}", backend.device->name(), memory_table(plan)));
+  print(fmt::format("  {:<32}{:>12}\n", "free now",
+                    format_bytes(static_cast<double>(backend.device->memory_available()))));
+  check_memory(plan, *backend.device);
+}
+
+int run(const Options& options) {
+  if (options.settings) {
+    RunConfig defaults;
+    print(print_config_help(defaults.sections()));
+    return 0;
+  }
+  RunConfig config = RunConfig::load(options.config, options.overrides);
+  print_plan(config);
+  return 0;
+}
+
+}  // namespace
+
+void add_plan(CLI::App& app, Command& chosen) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("plan", "Parameters, arithmetic and memory of a configuration");
+  auto* group = command->add_option_group("what");
+  group->add_option("--config", options->config, "Settings of the run (YAML)")->type_name("FILE");
+  group->add_flag("--settings", options->settings, "List all settings with their meaning and defaults");
+  group->require_option(1);
+  command->add_option("overrides", options->overrides, "Settings that replace those of the file")
+      ->type_name("section.key=value");
+  command->footer(
+      "Examples:\n"
+      "  moe plan --config configs/train_config.yaml\n"
+      "  moe plan --config configs/train_config.yaml training.batch_size=8 training.mixed_precision=bf16\n"
+      "  moe plan --settings");
+  command->callback([options, &chosen] { chosen = [options] { return run(*options); }; });
+}
+
+}  // namespace moe::cli

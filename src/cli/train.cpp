@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT
+// moe train: a new run from a config file, or an old one from its folder.
+#include <fmt/format.h>
+
+#include <atomic>
+#include <csignal>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "base/error.h"
+#include "base/format.h"
+#include "base/terminal.h"
+#include "cli/commands.h"
+#include "model/flops.h"
+#include "train/trainer.h"
+
+namespace moe::cli {
+namespace {
+
+// The one variable a signal handler may touch.
+std::atomic<int> stop_signal{0};
+
+void on_signal(int signal) {
+  stop_signal = signal;
+  std::signal(signal, SIG_DFL);  // a second one ends the program at once
+}
+
+struct TrainOptions {
+  std::string config, resume;
+  std::vector<std::string> overrides;
+};
+
+int train(const TrainOptions& options) {
+  if (options.config.empty() == options.resume.empty())
+    throw UserError("moe train", "--config FILE for a new run, or --resume RUN to continue one",
+                    options.config.empty() ? "neither" : "both");
+  const bool resume = !options.resume.empty();
+  std::unique_ptr<RunFolder> folder;
+  if (resume) folder = std::make_unique<RunFolder>(RunFolder::open(options.resume));
+  const RunConfig config =
+      RunConfig::load(resume ? folder->config().string() : options.config, options.overrides);
+
+  Terminal terminal;
+  const Backend backend = make_backend(config.training.device, static_cast<int>(config.training.threads));
+  const ParameterCount count = count_parameters(config.model);
+  terminal.line("device    " + backend.description);
+  terminal.line(fmt::format("model     {} parameters, {} active per token",
+                            format_count(static_cast<double>(count.total)),
+                            format_count(static_cast<double>(count.active))));
+  Arena plan;
+  plan_training(config, Tokenizer::kVocabulary, *backend.ops, plan);
+  terminal.line(
+      fmt::format("memory    {}\n{}", format_bytes(static_cast<double>(plan.used())), memory_table(plan)));
+  check_memory(plan, *backend.device);
+
+  std::signal(SIGINT, on_signal);
+  std::signal(SIGTERM, on_signal);
+  if (!resume)
+    folder = std::make_unique<RunFolder>(
+        RunFolder::create(config, std::filesystem::path(options.config).stem().string()));
+  if (resume && !options.overrides.empty()) folder->record(config);
+  terminal.line("run       " + folder->path().string());
+  Trainer trainer(config, *folder, resume, *backend.device, *backend.ops, stop_signal, terminal);
+  const Outcome outcome = trainer.run();
+
+  const std::string run = folder->path().string();
+  if (outcome == Outcome::signal) {
+    terminal.line(fmt::format("stopped by signal {} at step {}; saved. Continue with: moe train --resume {}",
+                              stop_signal.load(), trainer.step(), run));
+    return 128 + stop_signal;
+  }
+  terminal.line(fmt::format(
+      "{} at step {}\n"
+      "  settings     {}/config.yaml\n"
+      "  metrics      {}/metrics.jsonl\n"
+      "  checkpoints  {}/checkpoints\n"
+      "  samples      {}/samples\n"
+      "write more with: moe generate {} --prompt \"...\"",
+      outcome == Outcome::finished ? "done" : "time is up: saved", trainer.step(), run, run, run, run, run));
+  return 0;
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, Command& chosen) {
+  auto options = std::make_shared<TrainOptions>();
+  CLI::App* command = app.add_subcommand("train", "Train a model, or continue a run");
+  command->add_option("--config", options->config, "Settings of a new run (YAML)")->type_name("FILE");
+  command->add_option("--resume", options->resume, "Folder of a run to continue, e.g. runs/latest")
+      ->type_name("RUN");
+  command->add_option("overrides", options->overrides, "Settings that replace those of the file")
+      ->type_name("section.key=value");
+  command->footer(
+      "Examples:\n"
+      "  moe train --config configs/quickstart.yaml\n"
+      "  moe train --config configs/quickstart.yaml data.source=my_texts/ data.document_split=file\n"
+      "  moe train --resume runs/latest training.max_steps=2000\n"
+      "All settings with their meaning: moe plan --settings");
+  command->callback([options, &chosen] { chosen = [options] { return train(*options); }; });
+}
+
+}  // namespace moe::cli

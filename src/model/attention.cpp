@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+#include "model/attention.h"
+
+namespace moe {
+
+AttentionSaved::AttentionSaved(const ModelConfig& config, DType type, int64_t N, Arena& arena) {
+  const int64_t D = config.d_model, H = config.n_heads, G = config.n_kv_heads, d = config.head_dim();
+  const auto keep = [&](DType dtype, std::initializer_list<int64_t> shape) {
+    return arena.allocate("activations: attention", dtype, shape);
+  };
+  norm_ND = keep(type, {N, D});
+  rstd_N = keep(DType::f32, {N});
+  packed_NP = keep(type, {N, Heads{H, G, d}.packed()});
+  q_NHd = keep(type, {N, H, d});
+  k_NGd = keep(type, {N, G, d});
+  v_NGd = keep(type, {N, G, d});
+  rstd_NJ = keep(DType::f32, {N, H + G});
+  o_NHd = keep(type, {N, H, d});
+  lse_NH = keep(DType::f32, {N, H});
+}
+
+Attention::Attention(const ModelConfig& config, DType type, int64_t N, Arena& arena)
+    : heads_{config.n_heads, config.n_kv_heads, config.head_dim()},
+      eps_(static_cast<float>(config.norm_eps)) {
+  const int64_t H = heads_.query, G = heads_.kv, d = heads_.dim;
+  const auto shared = [&](std::initializer_list<int64_t> shape) {
+    return arena.allocate("activations: shared", type, shape);
+  };
+  gated_NHd_ = shared({N, H, d});
+  dgated_NHd_ = shared({N, H, d});
+  dq_NHd_ = shared({N, H, d});
+  dk_NGd_ = shared({N, G, d});
+  dv_NGd_ = shared({N, G, d});
+  dpacked_NP_ = shared({N, heads_.packed()});
+  dnorm_ND_ = shared({N, config.d_model});
+}
+
+void Attention::forward(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
+                        const Tokens& tokens, Ops& ops) const {
+  const int64_t N = x_ND.dim(0), D = x_ND.dim(1);
+  ops.rms_norm_forward(saved.norm_ND, saved.rstd_N, x_ND, weights.attention_norm.weight, eps_);
+  ops.matmul(saved.packed_NP, saved.norm_ND, weights.qkvg.compute, Form::NT, false);
+  ops.qk_norm_rope_forward(saved.q_NHd, saved.k_NGd, saved.v_NGd, saved.rstd_NJ, saved.packed_NP,
+                           weights.q_norm.weight, weights.k_norm.weight, tokens.rope_Td, tokens.position_N,
+                           heads_, eps_);
+  ops.attention_forward(saved.o_NHd, saved.lse_NH, saved.q_NHd, saved.k_NGd, saved.v_NGd, tokens.first_BT);
+  ops.gate_forward(gated_NHd_, saved.o_NHd, saved.packed_NP, heads_);
+  ops.copy(y_ND, x_ND);
+  ops.matmul(y_ND, gated_NHd_.reshape({N, D}), weights.out.compute, Form::NT, true);
+}
+
+void Attention::backward(Tensor d_ND, const AttentionSaved& saved, const Tensor& x_ND,
+                         const Weights::Layer& weights, const Tokens& tokens, Ops& ops) const {
+  const int64_t N = x_ND.dim(0), D = x_ND.dim(1);
+  ops.gate_forward(gated_NHd_, saved.o_NHd, saved.packed_NP, heads_);  // cheaper to repeat than to keep
+  ops.matmul(weights.out.gradient, d_ND, gated_NHd_.reshape({N, D}), Form::TN, true);
+  ops.matmul(dgated_NHd_.reshape({N, D}), d_ND, weights.out.compute, Form::NN, false);
+  ops.gate_backward(dgated_NHd_, dpacked_NP_, dgated_NHd_, saved.o_NHd, saved.packed_NP, heads_);
+  ops.attention_backward(dq_NHd_, dk_NGd_, dv_NGd_, dgated_NHd_, saved.q_NHd, saved.k_NGd, saved.v_NGd,
+                         saved.o_NHd, saved.lse_NH, tokens.first_BT);
+  ops.qk_norm_rope_backward(dpacked_NP_, weights.q_norm.gradient, weights.k_norm.gradient, dq_NHd_, dk_NGd_,
+                            dv_NGd_, saved.packed_NP, weights.q_norm.weight, weights.k_norm.weight,
+                            tokens.rope_Td, tokens.position_N, saved.rstd_NJ, heads_);
+  ops.matmul(weights.qkvg.gradient, dpacked_NP_, saved.norm_ND, Form::TN, true);
+  ops.matmul(dnorm_ND_, dpacked_NP_, weights.qkvg.compute, Form::NN, false);
+  ops.rms_norm_backward(d_ND, weights.attention_norm.gradient, dnorm_ND_, d_ND, x_ND,
+                        weights.attention_norm.weight, saved.rstd_N);
+}
+
+}  // namespace moe

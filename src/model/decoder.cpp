@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+#include "model/decoder.h"
+
+#include "model/transformer.h"
+#include "tensor/device.h"
+
+namespace moe {
+
+Decoder::Decoder(const ModelConfig& config, DType type, int64_t B, int64_t S, int64_t chunk, Weights& weights,
+                 Arena& arena)
+    : config_(config),
+      heads_{config.n_heads, config.n_kv_heads, config.head_dim()},
+      B_(B),
+      S_(S),
+      chunk_(chunk),
+      eps_(static_cast<float>(config.norm_eps)),
+      weights_(weights),
+      moe_(config, type, B * chunk, arena),
+      moe_saved_(config, type, B * chunk, arena) {
+  const int64_t N = B * chunk, D = config.d_model, H = heads_.query, G = heads_.kv, d = heads_.dim;
+  const auto take = [&](DType dtype, std::initializer_list<int64_t> shape) {
+    return arena.allocate("activations", dtype, shape);
+  };
+  for (int64_t i = 0; i < config.n_layers; ++i)
+    cache_.push_back({arena.allocate("key-value cache", type, {B, S, G, d}),
+                      arena.allocate("key-value cache", type, {B, S, G, d})});
+  id_N_ = take(DType::i32, {N});
+  position_N_ = take(DType::i32, {N});
+  first_N_ = take(DType::i32, {N});  // zero: every token is real
+  rope_Td_ = take(DType::f32, {S, d});
+  x_ND_ = take(type, {N, D});
+  middle_ND_ = take(type, {N, D});
+  norm_ND_ = take(type, {N, D});
+  rstd_N_ = take(DType::f32, {N});
+  packed_NP_ = take(type, {N, heads_.packed()});
+  q_NHd_ = take(type, {N, H, d});
+  k_NGd_ = take(type, {N, G, d});
+  v_NGd_ = take(type, {N, G, d});
+  rstd_NJ_ = take(DType::f32, {N, H + G});
+  o_NHd_ = take(type, {N, H, d});
+  last_BD_ = take(type, {B, D});
+  logits_BV_ = take(type, {B, config.vocab_size});
+}
+
+void Decoder::prepare(Device& device) {
+  device.to_device(rope_Td_, rope_table(S_, heads_.dim, config_.rope_theta).data());
+}
+
+void Decoder::attend(Tensor y_ND, Cache& cache, const Tensor& x_ND, const Weights::Layer& weights,
+                     const Tensor& position_N, int64_t start, Ops& ops) {
+  const int64_t N = x_ND.dim(0), D = x_ND.dim(1);
+  const Tensor norm_ND = norm_ND_.rows(0, N), rstd_N = rstd_N_.rows(0, N), packed_NP = packed_NP_.rows(0, N);
+  const Tensor q_NHd = q_NHd_.rows(0, N), k_NGd = k_NGd_.rows(0, N), v_NGd = v_NGd_.rows(0, N);
+  const Tensor o_NHd = o_NHd_.rows(0, N);
+  ops.rms_norm_forward(norm_ND, rstd_N, x_ND, weights.attention_norm.weight, eps_);
+  ops.matmul(packed_NP, norm_ND, weights.qkvg.compute, Form::NT, false);
+  ops.qk_norm_rope_forward(q_NHd, k_NGd, v_NGd, rstd_NJ_.rows(0, N), packed_NP, weights.q_norm.weight,
+                           weights.k_norm.weight, rope_Td_, position_N, heads_, eps_);
+  ops.attention_cached(o_NHd, cache.k_BSGd, cache.v_BSGd, q_NHd, k_NGd, v_NGd, start);
+  ops.gate_forward(o_NHd, o_NHd, packed_NP, heads_);
+  ops.copy(y_ND, x_ND);
+  ops.matmul(y_ND, o_NHd.reshape({N, D}), weights.out.compute, Form::NT, true);
+}
+
+Tensor Decoder::append(const int32_t* ids, int64_t count, int64_t start, Device& device, Ops& ops) {
+  CHECK(count >= 1 && count <= chunk_ && start >= 0 && start + count <= S_);
+  const int64_t N = B_ * count;
+  std::vector<int32_t> position(static_cast<size_t>(N));
+  for (int64_t n = 0; n < N; ++n) position[static_cast<size_t>(n)] = static_cast<int32_t>(start + n % count);
+  const Tensor id_N = id_N_.rows(0, N), position_N = position_N_.rows(0, N), first_N = first_N_.rows(0, N);
+  device.to_device(id_N, ids);
+  device.to_device(position_N, position.data());
+
+  const Tensor x_ND = x_ND_.rows(0, N), middle_ND = middle_ND_.rows(0, N);
+  MoeSaved moe_saved = moe_saved_.first(N);
+  ops.embedding_forward(x_ND, id_N, weights_.embedding.compute);
+  for (size_t i = 0; i < cache_.size(); ++i) {
+    attend(middle_ND, cache_[i], x_ND, weights_.layers[i], position_N, start, ops);
+    moe_.forward(x_ND, moe_saved, middle_ND, weights_.layers[i], first_N, 0, ops);
+  }
+  // Only the last token of each sequence needs logits.
+  for (int64_t b = 0; b < B_; ++b)
+    ops.copy(last_BD_.rows(b, b + 1), x_ND.rows((b + 1) * count - 1, (b + 1) * count));
+  const Tensor features_BD = norm_ND_.rows(0, B_);
+  ops.rms_norm_forward(features_BD, rstd_N_.rows(0, B_), last_BD_, weights_.final_norm.weight, eps_);
+  ops.matmul(logits_BV_, features_BD, weights_.embedding.compute, Form::NT, false);
+  return logits_BV_;
+}
+
+}  // namespace moe

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+// How big the model is and how much arithmetic a token costs: for `moe plan` and for utilisation figures.
+#pragma once
+
+#include <cstdint>
+
+#include "model/config.h"
+
+namespace moe {
+
+struct ParameterCount {
+  int64_t total = 0;
+  int64_t active = 0;  // what one token meets: K experts of E; the tied embedding counted once
+};
+
+ParameterCount count_parameters(const ModelConfig& config);
+
+// Floating-point operations for one token, forward and backward (3x forward; a multiply-add is 2), of the
+// matrix products and of causal attention over T tokens (half of T x T). Norms and other elementwise work not
+// counted.
+struct FlopsPerToken {
+  double projections = 0, attention = 0, router = 0, experts = 0, head = 0;
+  double total() const { return projections + attention + router + experts + head; }
+};
+
+FlopsPerToken flops_per_token(const ModelConfig& config, int64_t T);
+
+}  // namespace moe

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+#include "model/moe.h"
+
+#include <cmath>
+
+namespace moe {
+
+int64_t expert_capacity(const ModelConfig& config, int64_t N) {
+  if (config.capacity_factor == 0.0) return 0;
+  const auto per_expert = static_cast<double>((N + config.num_experts - 1) / config.num_experts);
+  return config.top_k * static_cast<int64_t>(std::floor(config.capacity_factor * per_expert));
+}
+
+MoeSaved::MoeSaved(const ModelConfig& config, DType type, int64_t N, Arena& arena) {
+  const int64_t D = config.d_model, E = config.num_experts, K = config.top_k, R = N * K;
+  const auto keep = [&](DType dtype, std::initializer_list<int64_t> shape) {
+    return arena.allocate("activations: experts", dtype, shape);
+  };
+  norm_ND = keep(type, {N, D});
+  rstd_N = keep(DType::f32, {N});
+  probability_NE = keep(DType::f32, {N, E});
+  lse_N = keep(DType::f32, {N});
+  expert_NK = keep(DType::i32, {N, K});
+  weight_NK = keep(DType::f32, {N, K});
+  mean_E = keep(DType::f32, {E});
+  share_E = keep(DType::f32, {E});
+  loss_2 = keep(DType::f32, {2});
+  h_R2F = keep(type, {R, 2 * config.expert_intermediate_dim});
+  plan = {.offset_E1 = keep(DType::i32, {E + 1}),
+          .slot_R = keep(DType::i32, {R}),
+          .row_NK = keep(DType::i32, {N, K}),
+          .count_E = keep(DType::i32, {E}),
+          .first_E = keep(DType::i32, {E})};
+}
+
+MoeSaved MoeSaved::first(int64_t N) const {
+  MoeSaved view = *this;
+  const int64_t R = N * expert_NK.dim(1);
+  for (Tensor* tensor : {&view.norm_ND, &view.rstd_N, &view.probability_NE, &view.lse_N, &view.expert_NK,
+                         &view.weight_NK, &view.plan.row_NK})
+    *tensor = tensor->rows(0, N);
+  for (Tensor* tensor : {&view.h_R2F, &view.plan.slot_R}) *tensor = tensor->rows(0, R);
+  return view;
+}
+
+MoeLayer::MoeLayer(const ModelConfig& config, DType type, int64_t N, Arena& arena)
+    : eps_(static_cast<float>(config.norm_eps)),
+      balance_weight_(static_cast<float>(config.aux_loss_weight)),
+      z_weight_(static_cast<float>(config.z_loss_weight)),
+      renormalise_(config.renormalize_top_k) {
+  const int64_t D = config.d_model, F = config.expert_intermediate_dim, K = config.top_k, R = N * K;
+  const auto shared = [&](DType dtype, std::initializer_list<int64_t> shape) {
+    return arena.allocate("activations: shared", dtype, shape);
+  };
+  logits_NE_ = shared(DType::f32, {N, config.num_experts});
+  dweight_NK_ = shared(DType::f32, {N, K});
+  rows_RD_ = shared(type, {R, D});
+  drows_RD_ = shared(type, {R, D});
+  a_RF_ = shared(type, {R, F});
+  da_RF_ = shared(type, {R, F});
+  dnorm_ND_ = shared(type, {N, D});
+}
+
+void MoeLayer::forward(Tensor y_ND, MoeSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
+                       const Tensor& first_N, int64_t capacity, Ops& ops) const {
+  const RoutePlan& plan = saved.plan;
+  const int64_t N = x_ND.dim(0), R = plan.slot_R.dim(0);
+  const Tensor logits_NE = logits_NE_.rows(0, N), rows_RD = rows_RD_.rows(0, R), a_RF = a_RF_.rows(0, R);
+  ops.rms_norm_forward(saved.norm_ND, saved.rstd_N, x_ND, weights.moe_norm.weight, eps_);
+
+  ops.router_logits_forward(logits_NE, saved.norm_ND, weights.router.weight);
+  ops.route(saved.probability_NE, saved.lse_N, saved.expert_NK, saved.weight_NK, logits_NE, first_N,
+            renormalise_);
+  ops.route_plan(plan, saved.expert_NK, capacity);
+  ops.router_losses(saved.loss_2, saved.mean_E, saved.share_E, saved.probability_NE, saved.lse_N,
+                    plan.first_E, first_N);
+
+  ops.gather_rows(rows_RD, saved.norm_ND, plan);
+  ops.grouped_matmul(saved.h_R2F, rows_RD, weights.gate_up.compute, plan.offset_E1, Form::NT, false);
+  ops.swiglu_forward(a_RF, saved.h_R2F, plan);
+  ops.grouped_matmul(rows_RD, a_RF, weights.down.compute, plan.offset_E1, Form::NT, false);
+  ops.combine_rows(y_ND, x_ND, rows_RD, saved.weight_NK, plan);
+}
+
+void MoeLayer::backward(Tensor d_ND, MoeSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
+                        const Tensor& first_N, const Tensor& scale_1, Ops& ops) const {
+  const RoutePlan& plan = saved.plan;
+  const Tensor& offset_E1 = plan.offset_E1;
+  Tensor dh_R2F = saved.h_R2F;  // h is not needed after this
+  ops.gather_rows(drows_RD_, d_ND, plan);
+  ops.grouped_matmul(da_RF_, drows_RD_, weights.down.compute, offset_E1, Form::NN, false);
+  ops.swiglu_backward(dh_R2F, a_RF_, dweight_NK_, da_RF_, saved.h_R2F, saved.weight_NK, plan);
+  ops.grouped_matmul(weights.down.gradient, drows_RD_, a_RF_, offset_E1, Form::TN, true);
+  ops.gather_rows(rows_RD_, saved.norm_ND, plan);  // cheaper to repeat than to keep
+  ops.grouped_matmul(weights.gate_up.gradient, dh_R2F, rows_RD_, offset_E1, Form::TN, true);
+  ops.grouped_matmul(drows_RD_, dh_R2F, weights.gate_up.compute, offset_E1, Form::NN, false);
+  ops.combine_rows(dnorm_ND_, {}, drows_RD_, {}, plan);
+
+  Tensor dlogits_NE = logits_NE_;
+  ops.route_backward(dlogits_NE, dweight_NK_, saved.probability_NE, saved.lse_N, saved.expert_NK,
+                     saved.weight_NK, saved.share_E, first_N, scale_1, balance_weight_, z_weight_,
+                     renormalise_);
+  ops.router_logits_backward(dnorm_ND_, weights.router.gradient, dlogits_NE, saved.norm_ND,
+                             weights.router.weight);
+  ops.rms_norm_backward(d_ND, weights.moe_norm.gradient, dnorm_ND_, d_ND, x_ND, weights.moe_norm.weight,
+                        saved.rstd_N);
+}
+
+}  // namespace moe

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+// The expert half of a block:  y = x + sum_k weight_k * expert_k(norm(x)),
+//   expert(x) = ((x W_gate) * silu(x W_up)) W_down.
+// router -> plan -> gather -> grouped products -> combine; forward and backward side by side. Expert
+// parallelism (issue of its own) will put an all-to-all behind gather and combine and change nothing else
+// here.
+#pragma once
+
+#include "model/config.h"
+#include "model/weights.h"
+#include "ops/ops.h"
+#include "tensor/arena.h"
+
+namespace moe {
+
+// Rows an expert may take from N tokens (Tutel: K * floor(f * ceil(N / E))); 0, no limit, when f is 0.
+int64_t expert_capacity(const ModelConfig& config, int64_t N);
+
+struct MoeSaved {
+  MoeSaved(const ModelConfig& config, DType type, int64_t N, Arena& arena);
+  // The same memory for fewer tokens.
+  MoeSaved first(int64_t N) const;
+  Tensor norm_ND, rstd_N, probability_NE, lse_N, expert_NK, weight_NK, mean_E, share_E, loss_2, h_R2F;
+  RoutePlan plan;
+};
+
+// Losses enter the gradient as scale_1 * (aux_loss_weight * balance + z_loss_weight * z).
+class MoeLayer {
+ public:
+  // Takes the memory that all layers share, for at most N tokens.
+  MoeLayer(const ModelConfig& config, DType type, int64_t N, Arena& arena);
+
+  // capacity: as expert_capacity(); evaluation passes 0.
+  void forward(Tensor y_ND, MoeSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
+               const Tensor& first_N, int64_t capacity, Ops& ops) const;
+  // d_ND: in, d(loss)/dy; out, d(loss)/dx. saved.h_R2F is overwritten.
+  void backward(Tensor d_ND, MoeSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
+                const Tensor& first_N, const Tensor& scale_1, Ops& ops) const;
+
+ private:
+  float eps_, balance_weight_, z_weight_;
+  bool renormalise_;
+  Tensor logits_NE_, dweight_NK_, rows_RD_, drows_RD_, a_RF_, da_RF_, dnorm_ND_;
+};
+
+}  // namespace moe

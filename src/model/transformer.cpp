@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT
+#include "model/transformer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "tensor/device.h"
+
+namespace moe {
+
+std::vector<float> rope_table(int64_t rows, int64_t head_dim, double theta) {
+  const int64_t half = head_dim / 2;
+  std::vector<float> table(static_cast<size_t>(rows * head_dim));
+  for (int64_t t = 0; t < rows; ++t)
+    for (int64_t i = 0; i < half; ++i) {
+      const double angle = static_cast<double>(t) *
+                           std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
+      table[static_cast<size_t>(t * head_dim + i)] = static_cast<float>(std::cos(angle));
+      table[static_cast<size_t>(t * head_dim + half + i)] = static_cast<float>(std::sin(angle));
+    }
+  return table;
+}
+
+StepSums::StepSums(const ModelConfig& config, Arena& arena) {
+  const int64_t L = config.n_layers, E = config.num_experts;
+  loss_1 = arena.allocate("small", DType::f64, {1});
+  router_loss_L2 = arena.allocate("small", DType::f32, {L, 2});
+  count_LE = arena.allocate("small", DType::i32, {L, E});
+  offset_LE1 = arena.allocate("small", DType::i32, {L, E + 1});
+}
+
+Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Weights& weights, Arena& arena)
+    : config_(config),
+      shape_(shape),
+      weights_(weights),
+      attention_(config, shape.type, shape.N(), arena),
+      moe_(config, shape.type, shape.N(), arena),
+      sums_(config, arena) {
+  const int64_t N = shape.N(), D = config.d_model, V = config.vocab_size;
+  shape_.head_rows = std::min(shape.head_rows, N);
+  const auto ids = [&] { return arena.allocate("small", DType::i32, {N}); };
+  tokens_.input_N = ids();
+  tokens_.target_N = ids();
+  tokens_.first_N = ids();
+  tokens_.first_BT = tokens_.first_N.reshape({shape.B, shape.T});
+  tokens_.position_N = ids();
+  tokens_.rope_Td = arena.allocate("small", DType::f32, {shape.T, config.head_dim()});
+  loss_scale_1_ = arena.allocate("small", DType::f32, {1});
+  router_scale_1_ = arena.allocate("small", DType::f32, {1});
+
+  const auto stream = [&] { return arena.allocate("activations: residual stream", shape.type, {N, D}); };
+  for (int64_t i = 0; i < config.n_layers; ++i)
+    blocks_.push_back({.x_ND = stream(),
+                       .middle_ND = stream(),
+                       .attention = AttentionSaved(config, shape.type, N, arena),
+                       .moe = MoeSaved(config, shape.type, N, arena)});
+  last_ND_ = stream();
+  const auto head = [&](DType type, std::initializer_list<int64_t> dims) {
+    return arena.allocate("activations: head", type, dims);
+  };
+  features_ND_ = head(shape.type, {N, D});
+  rstd_N_ = head(DType::f32, {N});
+  logits_CV_ = head(shape.type, {shape_.head_rows, V});
+  loss_N_ = head(DType::f32, {N});
+  d_ND_ = head(shape.type, {N, D});
+  dfeatures_ND_ = head(shape.type, {N, D});
+}
+
+void Transformer::prepare(Device& device) {
+  device.to_device(tokens_.rope_Td, rope_table(shape_.T, config_.head_dim(), config_.rope_theta).data());
+  std::vector<int32_t> position(static_cast<size_t>(shape_.N()));
+  for (size_t n = 0; n < position.size(); ++n)
+    position[n] = static_cast<int32_t>(n % static_cast<size_t>(shape_.T));
+  device.to_device(tokens_.position_N, position.data());
+}
+
+void Transformer::upload(Device& device, const int32_t* input, const int32_t* target, const int32_t* first) {
+  device.to_device(tokens_.input_N, input);
+  device.to_device(tokens_.target_N, target);
+  device.to_device(tokens_.first_N, first);
+}
+
+void Transformer::set_gradient_scales(Device& device, float loss, float router) {
+  device.to_device(loss_scale_1_, &loss);
+  device.to_device(router_scale_1_, &router);
+}
+
+void Transformer::zero_sums(Ops& ops) {
+  for (const Tensor& sum : {sums_.loss_1, sums_.router_loss_L2, sums_.count_LE, sums_.offset_LE1})
+    ops.fill(sum, 0);
+}
+
+void Transformer::run_blocks(int64_t capacity, Ops& ops) {
+  ops.embedding_forward(blocks_.front().x_ND, tokens_.input_N, weights_.embedding.compute);
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    Block& block = blocks_[i];
+    const Tensor& next_ND = i + 1 < blocks_.size() ? blocks_[i + 1].x_ND : last_ND_;
+    attention_.forward(block.middle_ND, block.attention, block.x_ND, weights_.layers[i], tokens_, ops);
+    moe_.forward(next_ND, block.moe, block.middle_ND, weights_.layers[i], tokens_.first_N, capacity, ops);
+
+    const auto layer = static_cast<int64_t>(i);
+    ops.add(sums_.router_loss_L2.rows(layer, layer + 1), block.moe.loss_2);
+    ops.add(sums_.count_LE.rows(layer, layer + 1), block.moe.plan.count_E);
+    ops.add(sums_.offset_LE1.rows(layer, layer + 1), block.moe.plan.offset_E1);
+  }
+  ops.rms_norm_forward(features_ND_, rstd_N_, last_ND_, weights_.final_norm.weight,
+                       static_cast<float>(config_.norm_eps));
+}
+
+void Transformer::run_head(bool with_gradient, Ops& ops) {
+  const int64_t N = shape_.N();
+  for (int64_t begin = 0; begin < N; begin += shape_.head_rows) {
+    const int64_t end = std::min(N, begin + shape_.head_rows);
+    const Tensor features = features_ND_.rows(begin, end);
+    Tensor logits = logits_CV_.rows(0, end - begin);
+    ops.matmul(logits, features, weights_.embedding.compute, Form::NT, false);
+    ops.cross_entropy(loss_N_.rows(begin, end), logits, tokens_.target_N.rows(begin, end), shape_.vocabulary,
+                      with_gradient ? loss_scale_1_ : Tensor());
+    if (!with_gradient) continue;
+    ops.matmul(dfeatures_ND_.rows(begin, end), logits, weights_.embedding.compute, Form::NN, false);
+    ops.matmul(weights_.embedding.gradient, logits, features, Form::TN, true);
+  }
+  ops.sum(sums_.loss_1, loss_N_);
+}
+
+void Transformer::forward(Ops& ops) {
+  run_blocks(0, ops);
+  run_head(false, ops);
+}
+
+void Transformer::forward_backward(Ops& ops) {
+  run_blocks(expert_capacity(config_, shape_.N()), ops);
+  run_head(true, ops);
+  ops.rms_norm_backward(d_ND_, weights_.final_norm.gradient, dfeatures_ND_, {}, last_ND_,
+                        weights_.final_norm.weight, rstd_N_);
+  for (size_t i = blocks_.size(); i-- > 0;) {
+    Block& block = blocks_[i];
+    const Weights::Layer& weights = weights_.layers[i];
+    moe_.backward(d_ND_, block.moe, block.middle_ND, weights, tokens_.first_N, router_scale_1_, ops);
+    attention_.backward(d_ND_, block.attention, block.x_ND, weights, tokens_, ops);
+  }
+  ops.embedding_backward(weights_.embedding.gradient, tokens_.input_N, d_ND_);
+}
+
+Tensor Transformer::logits(int64_t begin, int64_t rows, Ops& ops) {
+  Tensor logits = logits_CV_.rows(0, rows);
+  ops.matmul(logits, features_ND_.rows(begin, begin + rows), weights_.embedding.compute, Form::NT, false);
+  return logits;
+}
+
+}  // namespace moe

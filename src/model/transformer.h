@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+// The whole model on one micro-batch: embedding, blocks, head and loss; forward and backward. Single-device
+// and precision-free: nothing here knows what hardware the ops run on. docs/model.md has the equations.
+// Letters as in ops/ops.h; L layers.
+#pragma once
+
+#include <vector>
+
+#include "model/attention.h"
+#include "model/config.h"
+#include "model/moe.h"
+#include "model/weights.h"
+#include "ops/ops.h"
+#include "tensor/arena.h"
+
+namespace moe {
+
+// Rows of B sequences of T tokens, and how much of the logits exists at once.
+struct MicroBatch {
+  int64_t B = 0, T = 0;
+  DType type = DType::f32;  // activations
+  int64_t vocabulary = 0;   // ids that exist; the columns of the embedding past them are padding
+  int64_t head_rows = 512;  // logits of this many tokens at a time
+  int64_t N() const { return B * T; }
+};
+
+// What a step adds up over its micro-batches; read by the host once a step.
+struct StepSums {
+  StepSums() = default;
+  StepSums(const ModelConfig& config, Arena& arena);
+  Tensor loss_1;          // f64, sum of the cross-entropy over targets
+  Tensor router_loss_L2;  // f32, sums over micro-batches of (balance, z)
+  Tensor count_LE;        // i32, assignments asked for
+  Tensor offset_LE1;      // i32, sums of the plans' offsets: differences are rows kept
+};
+
+class Transformer {
+ public:
+  Transformer(const ModelConfig& config, const MicroBatch& shape, Weights& weights, Arena& arena);
+
+  // Once before the first batch: uploads the rotation table and positions.
+  void prepare(Device& device);
+  // Host arrays of N ids; target -1: none; first: start of the token's document in its row, -1: padding.
+  void upload(Device& device, const int32_t* input, const int32_t* target, const int32_t* first);
+  // loss: d(objective)/d(sum of cross-entropies), i.e. 1 / targets of the whole step. router: 1 /
+  // micro-batches.
+  void set_gradient_scales(Device& device, float loss, float router);
+
+  // One micro-step: gradients and sums accumulate.
+  void forward_backward(Ops& ops);
+  // Adds to the sums only; never drops a token.
+  void forward(Ops& ops);
+  void zero_sums(Ops& ops);
+
+  const StepSums& sums() const { return sums_; }
+  // The final norm's output [N, D] of the last forward.
+  const Tensor& features() const { return features_ND_; }
+  // Logits [rows, V] of tokens [begin, begin + rows) of the last forward, rows <= head_rows.
+  Tensor logits(int64_t begin, int64_t rows, Ops& ops);
+
+ private:
+  struct Block {
+    Tensor x_ND, middle_ND;  // the residual stream at the block's entry and between its halves
+    AttentionSaved attention;
+    MoeSaved moe;
+  };
+
+  void run_blocks(int64_t capacity, Ops& ops);
+  void run_head(bool with_gradient, Ops& ops);
+
+  ModelConfig config_;
+  MicroBatch shape_;
+  Weights& weights_;
+  Tokens tokens_;
+  std::vector<Block> blocks_;
+  Attention attention_;
+  MoeLayer moe_;
+  Tensor last_ND_, features_ND_, rstd_N_, logits_CV_, loss_N_, d_ND_, dfeatures_ND_;
+  Tensor loss_scale_1_, router_scale_1_;
+  StepSums sums_;
+};
+
+// The table of rotations: row t = [cos(t * theta^(-2i/d)) | sin(...)], i < d/2, computed in double. Host
+// memory.
+std::vector<float> rope_table(int64_t rows, int64_t head_dim, double theta);
+
+}  // namespace moe

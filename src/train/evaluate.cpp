@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+#include "train/evaluate.h"
+
+#include <cmath>
+#include <numbers>
+
+namespace moe {
+
+double Evaluation::perplexity() const {
+  return std::exp(loss());
+}
+
+double Evaluation::bits_per_byte() const {
+  return loss_sum / std::numbers::ln2 / static_cast<double>(bytes);
+}
+
+void evaluate(Transformer& transformer, const Batch& batch, Device& device, Ops& ops,
+              Evaluation& evaluation) {
+  transformer.zero_sums(ops);
+  transformer.upload(device, batch.input.data(), batch.target.data(), batch.first.data());
+  transformer.forward(ops);
+  double loss = 0;
+  device.to_host(&loss, transformer.sums().loss_1);
+  evaluation.loss_sum += loss;
+  evaluation.targets += batch.targets;
+  evaluation.bytes += batch.target_bytes;
+}
+
+}  // namespace moe

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+// Loss on text the model does not learn from. Dropless whatever the capacity factor: the value of a text must
+// not depend on what else is in the batch.
+#pragma once
+
+#include <cstdint>
+
+#include "data/batch.h"
+#include "model/transformer.h"
+#include "ops/ops.h"
+#include "tensor/device.h"
+
+namespace moe {
+
+struct Evaluation {
+  double loss_sum = 0;  // nats
+  int64_t targets = 0, bytes = 0;
+
+  double loss() const { return loss_sum / static_cast<double>(targets); }  // nats per token
+  double perplexity() const;
+  double bits_per_byte() const;
+};
+
+// Adds one batch of the transformer's shape.
+void evaluate(Transformer& transformer, const Batch& batch, Device& device, Ops& ops, Evaluation& evaluation);
+
+}  // namespace moe

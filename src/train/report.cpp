@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+#include "train/report.h"
+
+#include <cmath>
+#include <numeric>
+
+#include "metrics/expert_load.h"
+
+namespace moe {
+namespace {
+
+template <class T>
+std::vector<T> fetch(const Tensor& tensor, Device& device) {
+  std::vector<T> values(static_cast<size_t>(tensor.numel()));
+  device.to_host(values.data(), tensor);
+  return values;
+}
+
+double mean(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+}  // namespace
+
+bool StepResult::finite() const {
+  return std::isfinite(loss) && clip_scale >= 0;
+}
+
+StepResult read_step(const StepSums& sums, const Tensor& squares_g, const Tensor& clip_scale_1,
+                     int64_t targets, int64_t micro_batches, Device& device) {
+  StepResult result;
+  result.loss = fetch<double>(sums.loss_1, device).front() / static_cast<double>(targets);
+  result.clip_scale = fetch<float>(clip_scale_1, device).front();
+  double squares = 0;
+  for (const double square : fetch<double>(squares_g, device)) {
+    result.group_norm.push_back(std::sqrt(square));
+    squares += square;
+  }
+  result.gradient_norm = std::sqrt(squares);
+
+  const auto losses = fetch<float>(sums.router_loss_L2, device);
+  const auto counts = fetch<int32_t>(sums.count_LE, device);
+  const auto offsets = fetch<int32_t>(sums.offset_LE1, device);
+  const auto L = static_cast<size_t>(sums.count_LE.dim(0)), E = static_cast<size_t>(sums.count_LE.dim(1));
+  for (size_t layer = 0; layer < L; ++layer) {
+    result.balance_loss.push_back(losses[2 * layer] / static_cast<double>(micro_batches));
+    result.z_loss.push_back(losses[2 * layer + 1] / static_cast<double>(micro_batches));
+    const auto first = counts.begin() + static_cast<std::ptrdiff_t>(layer * E);
+    result.expert_count.emplace_back(first, first + static_cast<std::ptrdiff_t>(E));
+    const double asked =
+        std::accumulate(result.expert_count.back().begin(), result.expert_count.back().end(), 0.0);
+    const double kept = offsets[layer * (E + 1) + E];
+    result.dropped_share.push_back(asked > 0 ? 1.0 - kept / asked : 0.0);
+  }
+  return result;
+}
+
+Row training_row(const StepResult& result, const StepContext& context) {
+  Row row;
+  row.step = context.step;
+  row.add("loss", result.loss)
+      .add("perplexity", std::exp(result.loss))
+      .add("learning_rate", context.learning_rate)
+      .add("gradient_norm", result.gradient_norm)
+      .add("clip_scale", result.clip_scale);
+  for (size_t g = 0; g < result.group_norm.size(); ++g)
+    row.add("gradient_norm/" + (*context.groups)[g], result.group_norm[g]);
+  row.add("tokens", context.tokens)
+      .add("tokens_per_second", context.tokens_per_second)
+      .add("step_seconds", context.step_seconds)
+      .add("data_wait_seconds", context.data_wait_seconds)
+      .add("memory_bytes", context.memory_bytes);
+
+  std::vector<double> entropy, cv, max_over_mean, dead_share;
+  for (const auto& count : result.expert_count) {
+    const ExpertLoad load = expert_load(std::vector<int64_t>(count.begin(), count.end()), 0);
+    entropy.push_back(load.entropy);
+    cv.push_back(load.cv);
+    max_over_mean.push_back(load.max_over_mean);
+    dead_share.push_back(load.dead_share);
+  }
+  // One number for each at a glance, then the layers.
+  row.add("balance_loss", mean(result.balance_loss))
+      .add("z_loss", mean(result.z_loss))
+      .add("expert_load_cv", mean(cv))
+      .add("dropped_share", mean(result.dropped_share))
+      .add("layers/balance_loss", result.balance_loss)
+      .add("layers/z_loss", result.z_loss)
+      .add("layers/entropy", entropy)
+      .add("layers/load_cv", cv)
+      .add("layers/max_over_mean", max_over_mean)
+      .add("layers/dead_share", dead_share)
+      .add("layers/dropped_share", result.dropped_share)
+      .add("layers/expert_counts", result.expert_count);
+  return row;
+}
+
+Row validation_row(const Evaluation& evaluation, int64_t step, int64_t tokens) {
+  Row row;
+  row.step = step;
+  row.add("validation_loss", evaluation.loss())
+      .add("validation_perplexity", evaluation.perplexity())
+      .add("validation_bits_per_byte", evaluation.bits_per_byte())
+      .add("tokens", tokens);
+  return row;
+}
+
+}  // namespace moe

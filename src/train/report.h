@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+// From what a step left on the device to the row that describes it. docs/metrics.md lists the names.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "metrics/row.h"
+#include "model/transformer.h"
+#include "tensor/device.h"
+#include "train/evaluate.h"
+
+namespace moe {
+
+// A step's sums on the host.
+struct StepResult {
+  double loss = 0;           // nats per token
+  double gradient_norm = 0;  // before clipping
+  double clip_scale = 1;     // -1: not finite, nothing was updated
+  std::vector<double> group_norm;
+  std::vector<double> balance_loss, z_loss;       // by layer, means over micro-batches
+  std::vector<std::vector<double>> expert_count;  // [L][E], assignments asked for
+  std::vector<double> dropped_share;              // by layer
+
+  bool finite() const;
+};
+
+StepResult read_step(const StepSums& sums, const Tensor& squares_g, const Tensor& clip_scale_1,
+                     int64_t targets, int64_t micro_batches, Device& device);
+
+// What else is known about the step.
+struct StepContext {
+  int64_t step = 0;  // steps done, this one included
+  double learning_rate = 0;
+  int64_t tokens = 0;  // targets learnt from since the beginning
+  double tokens_per_second = 0, step_seconds = 0, data_wait_seconds = 0;
+  int64_t memory_bytes = 0;  // the arena
+  const std::vector<std::string>* groups = nullptr;
+};
+
+Row training_row(const StepResult& result, const StepContext& context);
+Row validation_row(const Evaluation& evaluation, int64_t step, int64_t tokens);
+
+}  // namespace moe

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+#include "train/run_folder.h"
+
+#include <ctime>
+#include <system_error>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace moe {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string time_stamp() {
+  const std::time_t now = std::time(nullptr);
+  std::tm local{};
+  localtime_r(&now, &local);
+  char text[32];
+  std::strftime(text, sizeof(text), "%Y%m%d-%H%M%S", &local);
+  return text;
+}
+
+void make_folder(const fs::path& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error)
+    throw UserError(path.string(), "a folder that can be made", error.message(), "set training.output_dir");
+}
+
+// A convenience for people; a file system without links, or two runs that start at once, must not stop a run.
+void point_latest(const fs::path& link, const fs::path& run) {
+  std::error_code ignored;
+  const fs::path fresh = link.string() + ".new";
+  fs::remove(fresh, ignored);
+  fs::create_directory_symlink(run.filename(), fresh, ignored);
+  if (!ignored) fs::rename(fresh, link, ignored);
+}
+
+}  // namespace
+
+RunFolder RunFolder::create(const RunConfig& config, const std::string& stem) {
+  const fs::path parent = config.training.output_dir;
+  const std::string name =
+      config.training.run_name.empty() ? stem + "-" + time_stamp() : config.training.run_name;
+  const RunFolder folder(parent / name);
+  if (fs::exists(folder.config()))
+    throw UserError(folder.path().string(), "a new folder", "a run that is there already",
+                    "continue it with `moe train --resume " + folder.path().string() +
+                        "`, or choose another training.run_name");
+  make_folder(folder.checkpoints());
+  make_folder(folder.samples());
+  folder.record(config);
+  point_latest(parent / "latest", folder.path());
+  return folder;
+}
+
+void RunFolder::record(const RunConfig& config) const {
+  write_file_atomically(this->config(), config.yaml());
+}
+
+RunFolder RunFolder::open(const fs::path& path) {
+  if (fs::exists(path / "config.yaml")) return RunFolder(path);
+  if (fs::exists(path / "latest" / "config.yaml")) {
+    std::error_code error;
+    const fs::path run = fs::canonical(path / "latest", error);
+    return RunFolder(error ? path / "latest" : path / run.filename());
+  }
+  throw UserError(path.string(), "the folder of a run (with config.yaml in it)",
+                  fs::exists(path) ? "none there" : "no such folder",
+                  "`moe train` prints the folder it writes; by default runs are in runs/");
+}
+
+}  // namespace moe

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+#include "train/state.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/format.h"
+#include "tensor/device.h"
+
+namespace moe {
+namespace {
+
+// New tokens that a sample's prompt is read in at a time.
+constexpr int64_t kPromptChunk = 64;
+
+}  // namespace
+
+DType activation_type(const TrainingConfig& training) {
+  return training.mixed_precision == "bf16" ? DType::bf16 : DType::f32;
+}
+
+MicroBatch micro_batch(const RunConfig& config, int64_t vocabulary) {
+  return {.B = config.training.batch_size,
+          .T = config.model.max_seq_len,
+          .type = activation_type(config.training),
+          .vocabulary = vocabulary};
+}
+
+OptimizerConfig optimizer_config(const TrainingConfig& training) {
+  return {.eight_bit = training.optimizer == "adamw8bit",
+          .order = training.optimizer_order == "pytorch" ? AdamW::Order::pytorch : AdamW::Order::bitsandbytes,
+          .beta1 = training.beta1,
+          .beta2 = training.beta2,
+          .epsilon = training.epsilon,
+          .weight_decay = training.weight_decay,
+          .embedding_8bit = training.embedding_8bit,
+          .router_8bit = training.router_8bit};
+}
+
+Schedule schedule(const TrainingConfig& training) {
+  const auto kind = training.lr_schedule == "cosine" ? Schedule::Kind::cosine
+                    : training.lr_schedule == "wsd"  ? Schedule::Kind::wsd
+                                                     : Schedule::Kind::constant;
+  return {.kind = kind,
+          .peak = training.learning_rate,
+          .ratio = training.min_learning_rate_ratio,
+          .warmup_steps = training.warmup_steps,
+          .max_steps = training.max_steps,
+          .decay_fraction = training.decay_fraction};
+}
+
+TrainingState::TrainingState(const RunConfig& config, int64_t vocabulary, Ops& ops, Arena& arena)
+    : weights(config.model, activation_type(config.training), Purpose::training, arena),
+      transformer(config.model, micro_batch(config, vocabulary), weights, arena),
+      optimizer(optimizer_config(config.training), weights.list(), arena, ops),
+      decoder(config.model, activation_type(config.training), 1, config.model.max_seq_len,
+              std::min(kPromptChunk, config.model.max_seq_len), weights, arena),
+      squares_g(arena.allocate("small", DType::f64, {static_cast<int64_t>(optimizer.groups().size())})),
+      clip_scale_1(arena.allocate("small", DType::f32, {1})) {}
+
+void plan_training(const RunConfig& config, int64_t vocabulary, Ops& ops, Arena& planning) {
+  CHECK(planning.planning());
+  const TrainingState counted(config, vocabulary, ops, planning);
+}
+
+std::string memory_table(const Arena& arena) {
+  std::string text;
+  const auto line = [&](const std::string& name, int64_t bytes) {
+    text += fmt::format("  {:<32}{:>12}  {:5.1f} %\n", name, format_bytes(static_cast<double>(bytes)),
+                        100.0 * static_cast<double>(bytes) / static_cast<double>(arena.used()));
+  };
+  for (const auto& [category, bytes] : arena.table()) line(category, bytes);
+  line("total", arena.used());
+  return text;
+}
+
+void check_memory(const Arena& plan, const Device& device) {
+  if (plan.used() <= device.memory_available()) return;
+  throw UserError(
+      device.name(),
+      fmt::format("{} of free memory for this configuration", format_bytes(static_cast<double>(plan.used()))),
+      format_bytes(static_cast<double>(device.memory_available())),
+      "lower training.batch_size (and raise training.gradient_accumulation_steps to keep the step the "
+      "same), model.max_seq_len or model.num_experts; `moe plan` prints where the memory goes");
+}
+
+}  // namespace moe

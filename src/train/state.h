@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+// Everything a training run keeps on the device, laid out on one arena. On a planning arena it is only
+// counted: that is `moe plan`, and how the size of the real one is known before anything is taken.
+#pragma once
+
+#include <string>
+
+#include "model/decoder.h"
+#include "model/transformer.h"
+#include "model/weights.h"
+#include "ops/ops.h"
+#include "optim/adamw.h"
+#include "optim/schedule.h"
+#include "tensor/arena.h"
+#include "train/run_config.h"
+
+namespace moe {
+
+struct TrainingState {
+  TrainingState(const RunConfig& config, int64_t vocabulary, Ops& ops, Arena& arena);
+
+  Weights weights;
+  Transformer transformer;
+  Optimizer optimizer;
+  Decoder decoder;      // for samples
+  Tensor squares_g;     // f64, sum of squares of the gradients by group
+  Tensor clip_scale_1;  // f32
+};
+
+// The arena's size and table for this configuration.
+void plan_training(const RunConfig& config, int64_t vocabulary, Ops& ops, Arena& planning);
+
+// Category, bytes and share, one line each, and the total.
+std::string memory_table(const Arena& arena);
+// Throws UserError when the plan does not fit the device, naming the settings that shrink it.
+void check_memory(const Arena& plan, const Device& device);
+
+DType activation_type(const TrainingConfig& training);
+MicroBatch micro_batch(const RunConfig& config, int64_t vocabulary);
+OptimizerConfig optimizer_config(const TrainingConfig& training);
+Schedule schedule(const TrainingConfig& training);
+
+}  // namespace moe

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: MIT
+#include "train/trainer.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/format.h"
+#include "metrics/console.h"
+#include "metrics/jsonl.h"
+#include "metrics/meters.h"
+#include "model/flops.h"
+#include "train/generate.h"
+
+namespace moe {
+namespace {
+
+// Validation and samples use fixed seeds so that runs compare.
+constexpr uint64_t kFixedSeed = 1;
+
+}  // namespace
+
+Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, Device& device, Ops& ops,
+                 const std::atomic<int>& stop, Terminal& terminal)
+    : config_(config),
+      folder_(folder),
+      device_(device),
+      ops_(ops),
+      stop_(stop),
+      terminal_(terminal),
+      store_(folder.checkpoints(), config.training.keep_checkpoints) {
+  Arena plan;
+  plan_training(config_, Tokenizer::kVocabulary, ops_, plan);
+  check_memory(plan, device_);
+  source_ = open_source(config_.data.source, config_.data, terminal_);
+
+  arena_ = std::make_unique<Arena>(device_, plan.used());
+  state_ = std::make_unique<TrainingState>(config_, Tokenizer::kVocabulary, ops_, *arena_);
+  state_->transformer.prepare(device_);
+  state_->decoder.prepare(device_);
+  if (resume && store_.latest()) {
+    resume_from(store_.open_latest());
+  } else {
+    state_->weights.initialise(static_cast<uint64_t>(config_.training.seed), device_);
+  }
+  cast_weights(state_->weights, ops_);
+  open_data(cursor_);
+
+  sinks_.add(std::make_unique<Jsonl>(folder_.metrics(), step_ + 1, terminal_));
+  sinks_.add(std::make_unique<Console>(terminal_, config_.training.max_steps, config_.logging.log_every));
+}
+
+Trainer::~Trainer() = default;
+
+void Trainer::open_data(Cursor start) {
+  const auto& training = config_.training;
+  const int64_t B = training.batch_size, T = config_.model.max_seq_len;
+  loader_ = std::make_unique<Loader>(source_, tokenizer_, config_.data, static_cast<uint64_t>(training.seed),
+                                     B, T, start, Part::train);
+  if (training.eval_every == 0 || training.eval_batches == 0) return;
+
+  const bool separate = !config_.data.validation_source.empty();
+  const auto held_out =
+      separate ? open_source(config_.data.validation_source, config_.data, terminal_) : source_;
+  if (!separate && !has_validation(*source_, config_.data)) {
+    terminal_.warning("no validation: the text is too small to hold a part out; set data.validation_source");
+    return;
+  }
+  Loader validation(held_out, tokenizer_, config_.data, kFixedSeed, B, T, {},
+                    separate ? Part::all : Part::validation);
+  while (static_cast<int64_t>(validation_.size()) < training.eval_batches) {
+    auto batch = validation.next();
+    if (!batch) break;
+    validation_.push_back(std::move(*batch));
+  }
+}
+
+void Trainer::resume_from(const Checkpoint& checkpoint) {
+  checkpoint.load("model.safetensors", state_->weights.named(), device_);
+  checkpoint.load("optimizer.safetensors", state_->optimizer.state(), device_);
+  const std::string where = (checkpoint.folder() / "state.json").string();
+  try {
+    const auto json = nlohmann::json::parse(checkpoint.state_json());
+    step_ = json.at("step").get<int64_t>();
+    cursor_ = json.at("cursor").get<Cursor>();
+    if (const auto source = json.at("source").get<std::string>(); source != source_->identity())
+      throw UserError(where, "the text this run was started on", "another (files, sizes or splitting differ)",
+                      "restore data.source, or start a new run");
+    const auto expect = [&](const char* key, int64_t now) {
+      const auto saved = json.at(key).get<int64_t>();
+      if (saved != now)
+        throw UserError(where, fmt::format("{} = {} as when the run was started", key, saved),
+                        std::to_string(now),
+                        "a resumed run reads the same stream of data; restore the setting");
+    };
+    expect("seed", config_.training.seed);
+    expect("shuffle_window_mb", config_.data.shuffle_window_mb);
+  } catch (const nlohmann::json::exception& error) {
+    throw UserError(where, "the state of a run", error.what(),
+                    "delete this checkpoint folder to use an older one");
+  }
+  saved_step_ = step_;
+  terminal_.line(fmt::format("resumed from {} at step {}", checkpoint.folder().string(), step_));
+}
+
+std::string Trainer::state_json() const {
+  nlohmann::ordered_json json;
+  json["step"] = step_;
+  json["cursor"] = nlohmann::json(cursor_);
+  json["source"] = source_->identity();
+  json["seed"] = config_.training.seed;
+  json["shuffle_window_mb"] = config_.data.shuffle_window_mb;
+  json["config"] = nlohmann::ordered_json::parse(config_.json());
+  return json.dump(1);
+}
+
+void Trainer::save() {
+  if (saved_step_ == step_) return;
+  store_.save(
+      step_,
+      {{"model.safetensors", state_->weights.named()}, {"optimizer.safetensors", state_->optimizer.state()}},
+      state_json(), device_);
+  saved_step_ = step_;
+}
+
+StepResult Trainer::train_step(double rate, StepContext& context) {
+  const int64_t micro_batches = config_.training.gradient_accumulation_steps;
+  Transformer& transformer = state_->transformer;
+
+  // All of the step's data first: the loss is a mean over the targets of the whole step.
+  const double waited = loader_->waited_seconds();
+  std::vector<Batch> batches;
+  int64_t targets = 0;
+  for (int64_t i = 0; i < micro_batches; ++i) {
+    batches.push_back(*loader_->next());
+    targets += batches.back().targets;
+  }
+  context.data_wait_seconds = loader_->waited_seconds() - waited;
+
+  transformer.zero_sums(ops_);
+  transformer.set_gradient_scales(device_, 1.0F / static_cast<float>(targets),
+                                  1.0F / static_cast<float>(micro_batches));
+  for (const Batch& batch : batches) {
+    transformer.upload(device_, batch.input.data(), batch.target.data(), batch.first.data());
+    transformer.forward_backward(ops_);
+  }
+  state_->optimizer.gradient_squares(state_->squares_g);
+  ops_.clip_scale(state_->clip_scale_1, state_->squares_g,
+                  static_cast<float>(config_.training.max_grad_norm));
+  state_->optimizer.step(step_, rate, state_->clip_scale_1);
+  // The one wait for the device in a step: the row needs its numbers, and a bad loss must stop the run now.
+  const StepResult result =
+      read_step(transformer.sums(), state_->squares_g, state_->clip_scale_1, targets, micro_batches, device_);
+  cursor_ = batches.back().after;
+  return result;
+}
+
+void Trainer::not_finite(const StepResult& result) {
+  const std::string where = fmt::format("step {}", step_ + 1);
+  const std::string found = fmt::format("loss {}, gradient norm {}", result.loss, result.gradient_norm);
+  if (config_.training.on_nan == "skip") {
+    terminal_.warning(where + ": " + found +
+                      "; the step is skipped, weights are unchanged (training.on_nan = skip)");
+    return;
+  }
+  throw UserError(
+      where, "a finite loss", found,
+      fmt::format("the state before this step is saved in {}; lower training.learning_rate, or continue "
+                  "with `moe train --resume {} training.on_nan=skip`",
+                  store_.folder_of(step_).string(), folder_.path().string()));
+}
+
+std::optional<Evaluation> Trainer::validate() {
+  if (validation_.empty()) return std::nullopt;
+  Evaluation evaluation;
+  for (const Batch& batch : validation_) evaluate(state_->transformer, batch, device_, ops_, evaluation);
+  sinks_.write(validation_row(evaluation, step_, cursor_.tokens));
+  return evaluation;
+}
+
+void Trainer::sample() {
+  std::vector<int32_t> ids{Tokenizer::kEndOfText};
+  Tokenizer::Encoder encoder;
+  tokenizer_.encode(config_.training.sample_prompt, ids, encoder);
+  std::string text = config_.training.sample_prompt;
+  const SamplingOptions options{.max_new_tokens = 160, .temperature = 0.7, .top_p = 0.95, .seed = kFixedSeed};
+  generate(state_->decoder, ids, Tokenizer::kEndOfText, Tokenizer::kVocabulary, options, device_, ops_,
+           [&](int32_t id) { text += tokenizer_.bytes(id); });
+  write_file_atomically(folder_.samples() / fmt::format("step-{:08}.txt", step_), text + "\n");
+  terminal_.line(fmt::format("--- sample at step {} ---\n{}\n---", step_, text));
+}
+
+Outcome Trainer::run() {
+  const auto& training = config_.training;
+  if (step_ >= training.max_steps) {
+    terminal_.line(fmt::format("the run is complete: step {} of {}. To go on, raise training.max_steps",
+                               step_, training.max_steps));
+    return Outcome::finished;
+  }
+  const Schedule rates = schedule(training);
+  const double started = steady_seconds();
+  Outcome outcome = Outcome::finished;
+  if (step_ == 0) validate();
+  double before = steady_seconds();
+  while (step_ < training.max_steps) {
+    StepContext context;
+    context.learning_rate = learning_rate(rates, step_);
+    const Cursor cursor_before = cursor_;
+    const StepResult result = train_step(context.learning_rate, context);
+    if (!result.finite()) {
+      if (training.on_nan == "stop") {
+        cursor_ = cursor_before;
+        save();
+      }
+      not_finite(result);
+    }
+    ++step_;
+    const double now = steady_seconds();
+    context.step = step_;
+    context.tokens = cursor_.tokens;
+    context.step_seconds = now - before;
+    context.tokens_per_second =
+        static_cast<double>(cursor_.tokens - cursor_before.tokens) / context.step_seconds;
+    context.memory_bytes = arena_->used();
+    context.groups = &state_->optimizer.groups();
+    sinks_.write(training_row(result, context));
+
+    if (stop_ != 0) {
+      outcome = Outcome::signal;
+    } else if (training.max_minutes > 0 && now - started > 60 * training.max_minutes) {
+      outcome = Outcome::time_limit;
+    }
+    if (outcome != Outcome::finished) break;
+    if (due(training.eval_every) && step_ < training.max_steps) validate();
+    if (due(training.sample_every) && step_ < training.max_steps) sample();
+    if (due(training.checkpoint_every)) save();
+    before = steady_seconds();
+  }
+  save();
+  if (outcome != Outcome::signal) {
+    validate();
+    sample();
+  }
+  return outcome;
+}
+
+}  // namespace moe

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+// A training run: load, forward, backward, clip, update, report; validate, sample and save now and then; stop
+// at the end, on a signal, when the time is up, or when a loss is not finite. One path for a new and a
+// resumed run.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/terminal.h"
+#include "checkpoint/checkpoint.h"
+#include "data/loader.h"
+#include "metrics/sink.h"
+#include "text/tokenizer.h"
+#include "train/report.h"
+#include "train/run_config.h"
+#include "train/run_folder.h"
+#include "train/state.h"
+
+namespace moe {
+
+enum class Outcome : uint8_t { finished, signal, time_limit };
+
+class Trainer {
+ public:
+  // resume: from the folder's latest checkpoint; without one, from the start. Nothing is trained here yet,
+  // but everything that can be wrong with the settings, the data and the memory is found here. device and ops
+  // are used for as long as the object lives. stop: becomes the signal's number when the run should save and
+  // end.
+  Trainer(const RunConfig& config, const RunFolder& folder, bool resume, Device& device, Ops& ops,
+          const std::atomic<int>& stop, Terminal& terminal);
+  ~Trainer();
+
+  // Returns after the last checkpoint is written. Throws UserError for a loss that is not finite
+  // (training.on_nan = stop), after saving the last good state.
+  Outcome run();
+
+  int64_t step() const { return step_; }  // steps done
+
+ private:
+  void resume_from(const Checkpoint& checkpoint);
+  void open_data(Cursor start);
+  StepResult train_step(double learning_rate, StepContext& context);
+  std::optional<Evaluation> validate();
+  void sample();
+  void save();
+  bool due(int64_t every) const { return every > 0 && step_ % every == 0; }
+  void not_finite(const StepResult& result);
+  std::string state_json() const;
+
+  RunConfig config_;
+  RunFolder folder_;
+  Device& device_;
+  Ops& ops_;
+  const std::atomic<int>& stop_;
+  Terminal& terminal_;
+
+  Tokenizer tokenizer_;
+  std::unique_ptr<Arena> arena_;
+  std::unique_ptr<TrainingState> state_;
+  CheckpointStore store_;
+  std::shared_ptr<const Source> source_;
+  std::unique_ptr<Loader> loader_;
+  std::vector<Batch> validation_;  // the same held-out batches each time
+  FanOut sinks_;
+
+  int64_t step_ = 0;
+  int64_t saved_step_ = -1;
+  Cursor cursor_;  // where the next step's data starts
+};
+
+}  // namespace moe
