@@ -38,6 +38,7 @@ class Console final : public Sink {
   Smoothed tokens_per_second_;
   TimeLeft time_left_;
   std::optional<double> validation_loss_;  // the last seen
+  bool first_ = true;                      // no step line yet
 };
 
 }  // namespace moe

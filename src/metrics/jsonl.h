@@ -33,8 +33,9 @@ class Jsonl final : public Sink {
  private:
   std::filesystem::path path_;
   Terminal& terminal_;
-  int file_ = -1;
-  bool torn_ = false, warned_ = false;  // torn_: the last line written may be incomplete
+  int descriptor_ = -1;
+  int64_t size_ = 0;  // of the whole lines
+  bool warned_ = false;
 };
 
 }  // namespace moe

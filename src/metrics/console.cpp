@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+#include "metrics/console.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "base/error.h"
+#include "base/format.h"
+
+namespace moe {
+namespace {
+
+std::optional<double> number(const Row& row, std::string_view name) {
+  const Row::Value* value = row.find(name);
+  if (!value) return std::nullopt;
+  if (const auto* real = std::get_if<double>(value)) return *real;
+  if (const auto* whole = std::get_if<int64_t>(value)) return static_cast<double>(*whole);
+  return std::nullopt;
+}
+
+// Mean over the layers.
+std::optional<double> mean(const Row& row, std::string_view name) {
+  const Row::Value* value = row.find(name);
+  const auto* list = value ? std::get_if<std::vector<double>>(value) : nullptr;
+  if (!list || list->empty()) return std::nullopt;
+  return std::accumulate(list->begin(), list->end(), 0.0) / static_cast<double>(list->size());
+}
+
+std::string show(const std::optional<double>& value, fmt::format_string<const double&> format) {
+  return value ? fmt::format(format, *value) : "-";
+}
+
+std::string rate(const Smoothed& tokens_per_second) {
+  const auto value = tokens_per_second.value();
+  return value ? format_count(*value) + " tok/s" : "- tok/s";
+}
+
+std::string time_left(const TimeLeft& left) {
+  const auto seconds = left.seconds();
+  return seconds ? format_duration(*seconds) : "-";
+}
+
+std::string position(int64_t step, int64_t max_steps) {
+  const auto width = static_cast<int>(fmt::formatted_size("{}", max_steps));
+  return fmt::format("{:>{}}/{}", step, width, max_steps);
+}
+
+std::string bar(int64_t step, int64_t max_steps) {
+  constexpr int64_t kWidth = 16;
+  const int64_t done = std::clamp<int64_t>(max_steps > 0 ? step * kWidth / max_steps : kWidth, 0, kWidth);
+  return fmt::format("[{:#<{}}{:-<{}}]", "", done, "", kWidth - done);
+}
+
+}  // namespace
+
+Console::Console(Terminal& terminal, int64_t max_steps, int64_t log_every, std::function<double()> clock)
+    : terminal_(terminal),
+      max_steps_(max_steps),
+      log_every_(log_every),
+      clock_(std::move(clock)),
+      time_left_(max_steps) {
+  CHECK(log_every_ > 0);
+}
+
+Console::~Console() {
+  terminal_.clear_status();
+}
+
+void Console::write(const Row& row) {
+  if (row.find("loss")) {
+    const auto tokens = number(row, "tokens_per_second");
+    if (tokens && std::isfinite(*tokens)) tokens_per_second_.add(*tokens);
+    time_left_.at(row.step, clock_());
+    if (terminal_.interactive()) {
+      terminal_.status(status_line(row));
+    } else if (std::exchange(first_, false) || row.step % log_every_ == 0 || row.step == max_steps_) {
+      terminal_.line(step_line(row));
+    }
+  }
+  if (const auto validation = number(row, "validation_loss")) {
+    validation_loss_ = validation;
+    terminal_.line(validation_line(row));
+  }
+}
+
+std::string Console::step_line(const Row& row) const {
+  return fmt::format("step {}  loss {}  val {}  lr {}  norm {}  {}  balance {}  cv {}  ETA {}",
+                     position(row.step, max_steps_), show(number(row, "loss"), "{:.4f}"),
+                     show(validation_loss_, "{:.4f}"), show(number(row, "learning_rate"), "{:.2e}"),
+                     show(number(row, "gradient_norm"), "{:.3f}"), rate(tokens_per_second_),
+                     show(number(row, "balance_loss"), "{:.3f}"), show(mean(row, "layers/load_cv"), "{:.3f}"),
+                     time_left(time_left_));
+}
+
+// The most wanted first: what does not fit the terminal's width is cut.
+std::string Console::status_line(const Row& row) const {
+  const double share = max_steps_ > 0 ? static_cast<double>(row.step) / static_cast<double>(max_steps_) : 1;
+  return fmt::format("{} {:3.0f}% {}  loss {}  {}  ETA {}  lr {}  balance {}  cv {}  val {}",
+                     bar(row.step, max_steps_), 100 * share, position(row.step, max_steps_),
+                     show(number(row, "loss"), "{:.3f}"), rate(tokens_per_second_), time_left(time_left_),
+                     show(number(row, "learning_rate"), "{:.1e}"),
+                     show(number(row, "balance_loss"), "{:.2f}"), show(mean(row, "layers/load_cv"), "{:.2f}"),
+                     show(validation_loss_, "{:.3f}"));
+}
+
+std::string Console::validation_line(const Row& row) const {
+  const double loss = *validation_loss_;
+  return fmt::format("step {}  validation loss {:.4f}  perplexity {:.2f}", position(row.step, max_steps_),
+                     loss, number(row, "validation_perplexity").value_or(std::exp(loss)));
+}
+
+}  // namespace moe

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+#include "metrics/jsonl.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace moe {
+namespace {
+
+using nlohmann::ordered_json;
+
+// Whole numbers are written without a fraction: counts of experts come as doubles.
+ordered_json number(double value) {
+  constexpr double kExact = 9007199254740992.0;  // 2^53
+  if (std::isnan(value)) return "NaN";
+  if (std::isinf(value)) return value > 0 ? "Infinity" : "-Infinity";
+  if (value == std::trunc(value) && std::abs(value) <= kExact) return static_cast<int64_t>(value);
+  return value;
+}
+
+struct ToJson {
+  ordered_json operator()(double value) const { return number(value); }
+  ordered_json operator()(int64_t value) const { return value; }
+  ordered_json operator()(const std::string& value) const { return value; }
+  template <class T>
+  ordered_json operator()(const std::vector<T>& values) const {
+    ordered_json list = ordered_json::array();
+    for (const T& value : values) list.push_back((*this)(value));
+    return list;
+  }
+};
+
+// The step of a line as to_json writes it, with or without its newline; none for anything else, a torn line
+// too.
+std::optional<int64_t> step_of_line(std::string_view line) {
+  constexpr std::string_view kStart = R"({"step":)";
+  while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.remove_suffix(1);
+  if (!line.starts_with(kStart) || line.back() != '}') return std::nullopt;
+  int64_t step = 0;
+  const auto [stop, error] = std::from_chars(line.data() + kStart.size(), line.data() + line.size(), step);
+  if (error != std::errc() || (*stop != ',' && *stop != '}')) return std::nullopt;
+  return step;
+}
+
+// Calls each(line, step) for the lines to keep; says whether there are others.
+template <class Each>
+bool for_kept_lines(const std::string& where, std::string_view text, int64_t first_step, Each&& each) {
+  bool others = false;
+  for (int64_t number = 1; !text.empty(); ++number) {
+    const size_t newline = text.find('\n');
+    const bool torn = newline == std::string_view::npos;
+    const std::string_view line = text.substr(0, torn ? text.size() : newline + 1);
+    text.remove_prefix(line.size());
+    const auto step = step_of_line(line);
+    if (!step && !torn) {
+      throw UserError(fmt::format("{}:{}", where, number), R"(a row that begins with {"step": ...)",
+                      fmt::format("\"{}\"", line.substr(0, std::min<size_t>(line.size() - 1, 40))),
+                      "move the file away if it is not the record of this run");
+    }
+    if (torn || *step >= first_step) {
+      others = true;
+    } else {
+      each(line);
+    }
+  }
+  return others;
+}
+
+// Leaves the rows of the steps before first_step.
+void cut(const std::filesystem::path& path, int64_t first_step) {
+  const MappedFile file(path);
+  const std::string_view text(reinterpret_cast<const char*>(file.data()), file.size());
+  const std::string where = path.string();
+  if (!for_kept_lines(where, text, first_step, [](std::string_view) {})) return;
+  FileWriter writer(path);
+  for_kept_lines(where, text, first_step, [&](std::string_view line) { writer.write(line); });
+  writer.commit();
+}
+
+bool write_all(int descriptor, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = write(descriptor, text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return false;
+    text.remove_prefix(static_cast<size_t>(written));
+  }
+  return true;
+}
+
+}  // namespace
+
+std::string to_json(const Row& row) {
+  ordered_json object = {{"step", row.step}};
+  for (const auto& [name, value] : row.values) {
+    CHECK(!object.contains(name), name);
+    object[name] = std::visit(ToJson{}, value);
+  }
+  return object.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+}
+
+Jsonl::Jsonl(std::filesystem::path path, int64_t first_step, Terminal& terminal)
+    : path_(std::move(path)), terminal_(terminal) {
+  if (std::filesystem::exists(path_)) cut(path_, first_step);
+  descriptor_ = open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  struct stat status {};
+  if (descriptor_ < 0 || fstat(descriptor_, &status) != 0) {
+    throw UserError(path_.string(), "a file that can be written", std::strerror(errno));
+  }
+  size_ = status.st_size;
+}
+
+Jsonl::~Jsonl() {
+  close(descriptor_);
+}
+
+void Jsonl::write(const Row& row) {
+  const std::string line = to_json(row) + "\n";
+  if (write_all(descriptor_, line)) {
+    size_ += std::ssize(line);
+    return;
+  }
+  const std::string reason = std::strerror(errno);
+  // Half a line would spoil the file for its readers. Where it cannot be cut (a device) there is no file to
+  // spoil.
+  [[maybe_unused]] const int cut_back = ftruncate(descriptor_, size_);
+  if (std::exchange(warned_, true)) return;
+  terminal_.warning(
+      fmt::format("{}: the metrics of step {} could not be written ({}); the run goes on without them",
+                  path_.string(), row.step, reason));
+}
+
+}  // namespace moe
