@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+// One AdamW step of one element with both moments in f32: shared by the 8-bit and the 32-bit op. Both update
+// orders are stated in docs/numerics.md.
+#pragma once
+
+#include <cmath>
+#include <limits>
+
+#include "ops/ops.h"
+
+namespace moe::cpu {
+
+// What is the same for all elements; bias corrections in double.
+struct AdamWStep {
+  float scale, beta1, beta2, step, root, epsilon, decay;
+
+  AdamWStep(const AdamW& options, float gradient_scale)
+      : scale(gradient_scale), beta1(options.beta1), beta2(options.beta2) {
+    const double t = static_cast<double>(options.step);
+    const double correction1 = 1 - std::pow(static_cast<double>(beta1), t);
+    const double correction2 = std::sqrt(1 - std::pow(static_cast<double>(beta2), t));
+    const double rate = options.learning_rate;
+    const bool pytorch = options.order == AdamW::Order::pytorch;
+    step = static_cast<float>(pytorch ? rate / correction1 : rate * correction2 / correction1);
+    root = static_cast<float>(correction2);
+    epsilon = static_cast<float>(pytorch ? options.epsilon : correction2 * options.epsilon);
+    decay = static_cast<float>(rate * options.weight_decay);
+  }
+};
+
+// m, v and p move by one step along g. A gradient that is not finite clears the moments and leaves p.
+template <AdamW::Order order>
+inline void adamw_element(float& p, float& m, float& v, float gradient, const AdamWStep& s) {
+#if defined(__clang__)
+#pragma clang fp contract(off)  // as g++ in ISO mode: codes must not depend on the compiler
+#endif
+  const float g = gradient * s.scale;
+  const bool finite = std::abs(g) <= std::numeric_limits<float>::max();
+  const float new_m = s.beta1 * m + (1.0F - s.beta1) * g;
+  const float new_v = s.beta2 * v + (1.0F - s.beta2) * g * g;
+  float moved;
+  if constexpr (order == AdamW::Order::pytorch) {
+    const float decayed = p - s.decay * p;
+    moved = decayed - s.step * (new_m / (std::sqrt(new_v) / s.root + s.epsilon));
+  } else {
+    moved = p - s.step * (new_m / (std::sqrt(new_v) + s.epsilon));
+    moved *= 1.0F - s.decay;
+  }
+  m = finite ? new_m : 0.0F;
+  v = finite ? new_v : 0.0F;
+  p = finite ? moved : p;
+}
+
+}  // namespace moe::cpu

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+// Looking rows up, and adding their gradients back. Backward is cut along the columns, so that each element
+// of dw is added to by one thread only, in the order of the tokens.
+#include "ops/contracts/embedding.h"
+
+#include <cstring>
+
+#include "cpu/cpu_ops.h"
+#include "cpu/vector.h"
+
+namespace moe::cpu {
+namespace {
+
+constexpr int64_t kTokens = 64;   // per chunk, forward
+constexpr int64_t kColumns = 32;  // per chunk, backward: two cache lines of dw
+
+template <class T>
+void add_columns(float* dw, const int32_t* id, const T* dx, int64_t n, int64_t d, int64_t begin,
+                 int64_t end) {
+  for (int64_t t = 0; t < n; ++t) {
+    float* __restrict out = dw + id[t] * d;
+    const T* __restrict in = dx + t * d;
+    for (int64_t i = begin; i < end; ++i) out[i] += to_float(in[i]);
+  }
+}
+
+void check_ids(const int32_t* id, int64_t n, int64_t vocabulary) {
+  int32_t low = 0, high = -1;
+  for (int64_t t = 0; t < n; ++t) {
+    low = std::min(low, id[t]);
+    high = std::max(high, id[t]);
+  }
+  CHECK(low >= 0 && high < vocabulary, "token " + std::to_string(low < 0 ? low : high) +
+                                           " outside the vocabulary of " + std::to_string(vocabulary));
+}
+
+}  // namespace
+
+void CpuOps::embedding_forward(Tensor x_ND, const Tensor& id_N, const Tensor& w_VD) {
+  contracts::check_embedding_forward(x_ND, id_N, w_VD);
+  const int32_t* id = id_N.as<int32_t>();
+  check_ids(id, id_N.numel(), w_VD.dim(0));
+  const int64_t row = w_VD.dim(1) * static_cast<int64_t>(size_of(w_VD.dtype()));
+  char* x = static_cast<char*>(x_ND.data());
+  const char* w = static_cast<const char*>(w_VD.data());
+  pool_.parallel_for(id_N.numel(), kTokens, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) std::memcpy(x + t * row, w + id[t] * row, static_cast<size_t>(row));
+  });
+}
+
+void CpuOps::embedding_backward(Tensor dw_VD, const Tensor& id_N, const Tensor& dx_ND) {
+  contracts::check_embedding_backward(dw_VD, id_N, dx_ND);
+  const int64_t n = dx_ND.dim(0), d = dx_ND.dim(1);
+  const int32_t* id = id_N.as<int32_t>();
+  check_ids(id, n, dw_VD.dim(0));
+  float* dw = dw_VD.as<float>();
+  with_type(dx_ND.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    const T* dx = dx_ND.as<T>();
+    pool_.parallel_for(d, kColumns,
+                       [&](int64_t begin, int64_t end) { add_columns(dw, id, dx, n, d, begin, end); });
+  });
+}
+
+}  // namespace moe::cpu

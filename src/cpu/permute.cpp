@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+// Which row goes to which expert (a counting sort by expert, choice and token), and the two moves of rows.
+#include "ops/contracts/permute.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "cpu/cpu_ops.h"
+#include "cpu/vector.h"
+
+namespace moe::cpu {
+namespace {
+
+constexpr int64_t kRows = 32;
+constexpr int64_t kPiece = 256;
+
+// Counts all assignments and the first choices of each expert.
+void count_choices(int32_t* count, int32_t* first, const int32_t* expert, int64_t n, int64_t k, int64_t e) {
+  std::fill(count, count + e, 0);
+  std::fill(first, first + e, 0);
+  for (int64_t t = 0; t < n; ++t)
+    for (int64_t j = 0; j < k; ++j) {
+      const int32_t x = expert[t * k + j];
+      CHECK(x >= -1 && x < e, "an expert that does not exist");
+      if (x < 0) continue;
+      ++count[x];
+      first[x] += j == 0 ? 1 : 0;
+    }
+}
+
+// y = residual + sum of the chosen rows, piece by piece in f32, rounded once; residual may be y.
+template <class T>
+void combine_row(T* y, const T* residual, const T* x, const float* weight, const int32_t* row, int64_t k,
+                 int64_t d) {
+  for (int64_t begin = 0; begin < d; begin += kPiece) {
+    const int64_t count = std::min(kPiece, d - begin);
+    float sum[kPiece];
+    if (residual == nullptr)
+      std::fill(sum, sum + count, 0.0F);
+    else
+      load_row(sum, residual + begin, count);
+    for (int64_t j = 0; j < k; ++j) {
+      if (row[j] < 0) continue;
+      const T* in = x + row[j] * d + begin;
+      const float w = weight == nullptr ? 1.0F : weight[j];
+      for (int64_t i = 0; i < count; ++i) sum[i] += w * to_float(in[i]);
+    }
+    store_row(y + begin, sum, count);
+  }
+}
+
+}  // namespace
+
+void CpuOps::route_plan(RoutePlan plan, const Tensor& expert_NK, int64_t capacity) {
+  contracts::check_route_plan(plan, expert_NK, capacity);
+  const int64_t n = expert_NK.dim(0), k = expert_NK.dim(1), e = plan.count_E.dim(0);
+  const int32_t* expert = expert_NK.as<int32_t>();
+  int32_t *count = plan.count_E.as<int32_t>(), *offset = plan.offset_E1.as<int32_t>();
+  int32_t *slot = plan.slot_R.as<int32_t>(), *row = plan.row_NK.as<int32_t>();
+  count_choices(count, plan.first_E.as<int32_t>(), expert, n, k, e);
+  auto lease = scratch_.borrow(Scratch::padded<int32_t>(e));
+  int32_t* next = lease.take<int32_t>(e);  // the row that the next assignment of an expert takes
+  offset[0] = 0;
+  for (int64_t i = 0; i < e; ++i) {
+    next[i] = offset[i];
+    const int64_t kept = capacity == 0 ? count[i] : std::min<int64_t>(count[i], capacity);
+    offset[i + 1] = offset[i] + static_cast<int32_t>(kept);
+  }
+  for (int64_t j = 0; j < k; ++j)
+    for (int64_t t = 0; t < n; ++t) {
+      const int64_t assignment = t * k + j;
+      const int32_t x = expert[assignment];
+      const bool kept = x >= 0 && next[x] < offset[x + 1];
+      row[assignment] = kept ? next[x] : -1;
+      if (kept) slot[next[x]++] = static_cast<int32_t>(assignment);
+    }
+}
+
+void CpuOps::gather_rows(Tensor y_RD, const Tensor& x_ND, const RoutePlan& plan) {
+  contracts::check_gather_rows(y_RD, x_ND, plan);
+  if (y_RD.numel() == 0) return;
+  const int64_t k = y_RD.dim(0) / x_ND.dim(0), row = x_ND.bytes() / x_ND.dim(0);
+  const int64_t used = plan.offset_E1.as<int32_t>()[plan.count_E.dim(0)];
+  const int32_t* slot = plan.slot_R.as<int32_t>();
+  char* y = static_cast<char*>(y_RD.data());
+  const char* x = static_cast<const char*>(x_ND.data());
+  pool_.parallel_for(used, kRows, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r)
+      std::memcpy(y + r * row, x + slot[r] / k * row, static_cast<size_t>(row));
+  });
+}
+
+void CpuOps::combine_rows(Tensor y_ND, const Tensor& residual_ND, const Tensor& x_RD, const Tensor& weight_NK,
+                          const RoutePlan& plan) {
+  contracts::check_combine_rows(y_ND, residual_ND, x_RD, weight_NK, plan);
+  if (y_ND.numel() == 0) return;
+  const int64_t n = y_ND.dim(0), d = y_ND.dim(1), k = x_RD.dim(0) / n;
+  const float* weight = weight_NK.empty() ? nullptr : weight_NK.as<float>();
+  const int32_t* row = plan.row_NK.as<int32_t>();
+  with_type(y_ND.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    T* y = y_ND.as<T>();
+    const T* residual = residual_ND.empty() ? nullptr : residual_ND.as<T>();
+    const T* x = x_RD.as<T>();
+    pool_.parallel_for(n, kRows, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t)
+        combine_row(y + t * d, residual == nullptr ? nullptr : residual + t * d, x,
+                    weight == nullptr ? nullptr : weight + t * k, row + t * k, k, d);
+    });
+  });
+}
+
+}  // namespace moe::cpu

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+// Value -> nearest code of an 8-bit map (ops/adamw8_maps.h), without branches: the leading bits of the float
+// pick a cell no wider than the distance of two codes, and one comparison inside the cell decides. The result
+// is that of bitsandbytes' binary search: the nearest value, an exact tie going to the even code.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstdint>
+
+#include "ops/adamw8_maps.h"
+
+namespace moe::cpu {
+
+class Quantiser8 {
+ public:
+  // map from entry `zero` (the value 0) up to entry 255 (the value 1).
+  constexpr Quantiser8(const adamw8::Map& map, uint32_t zero) {
+    uint32_t code = zero;
+    for (uint32_t cell = 0; cell < kCells; ++cell) {
+      entry_[cell] = code << 24 | kNever;
+      if (code == 255) continue;
+      const uint32_t bits = first_above(map, code);
+      if (bits >> kShift != cell + kLowest) continue;
+      entry_[cell] = code << 24 | (bits & kInside);
+      ++code;
+    }
+  }
+
+  // The code of |x| for |x| <= 1.
+  uint32_t operator()(float x) const {
+    const uint32_t bits = std::bit_cast<uint32_t>(x) & 0x7fffffffU;
+    const auto cell = std::clamp(static_cast<int32_t>(bits >> kShift), static_cast<int32_t>(kLowest),
+                                 static_cast<int32_t>(kLowest + kCells - 1)) -
+                      static_cast<int32_t>(kLowest);
+    const uint32_t entry = entry_[static_cast<uint32_t>(cell)];
+    return (entry >> 24) + ((bits & kInside) >= (entry & (2 * kInside + 1)) ? 1U : 0U);
+  }
+
+ private:
+  static constexpr uint32_t kShift = 16;  // cells of 7 mantissa bits: 1/256 near 1; codes are 1/142 apart
+  static constexpr uint32_t kInside = 0xffff;               // the bits below a cell
+  static constexpr uint32_t kNever = kInside + 1;           // more than any of them
+  static constexpr uint32_t kLowest = 0x3400;               // 2^-23: below every boundary of both maps
+  static constexpr uint32_t kCells = 0x3f80 - kLowest + 1;  // up to 1.0
+
+  // Bits of the smallest float that belongs to code + 1 rather than code.
+  static constexpr uint32_t first_above(const adamw8::Map& map, uint32_t code) {
+    const uint32_t middle = std::bit_cast<uint32_t>((map[code] + map[code + 1]) * 0.5F);
+    return code % 2 == 0 ? middle + 1 : middle;
+  }
+
+  std::array<uint32_t, kCells> entry_{};
+};
+
+inline constexpr Quantiser8 kQuantiseSigned(adamw8::kSigned, 127);
+inline constexpr Quantiser8 kQuantiseUnsigned(adamw8::kUnsigned, 0);
+
+// First moment: the map is symmetric around code 127 but for 1.0, which has no negative. A negative value
+// never becomes 0 (bitsandbytes mends the sign of a code that lost it), a positive one may.
+inline uint8_t code_signed(float x) {
+  const auto code = static_cast<int32_t>(kQuantiseSigned(x));
+  const int32_t negative = std::clamp(254 - code, 0, 126);
+  return static_cast<uint8_t>(std::bit_cast<int32_t>(x) < 0 ? negative : code);
+}
+
+// Second moment, never negative.
+inline uint8_t code_unsigned(float x) {
+  return static_cast<uint8_t>(kQuantiseUnsigned(x));
+}
+
+}  // namespace moe::cpu

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+// Sums in f64 over whole tensors, and the factor that clips a gradient. Each block of kGrain elements has its
+// own sum; the blocks are added in order.
+#include "ops/contracts/reduce.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "cpu/cpu_ops.h"
+
+namespace moe::cpu {
+namespace {
+
+constexpr int64_t kGrain = 1 << 14;
+
+// sum of term(x[i]) over [0, n) in f64, in kWide interleaved sums.
+template <class Term>
+double sum_block(const float* x, int64_t n, Term term) {
+  constexpr int64_t kWide = 16;
+  double part[kWide] = {};
+  int64_t i = 0;
+  for (; i + kWide <= n; i += kWide)
+    for (int64_t lane = 0; lane < kWide; ++lane) part[lane] += term(static_cast<double>(x[i + lane]));
+  for (int64_t lane = 0; i < n; ++i, ++lane) part[lane] += term(static_cast<double>(x[i]));
+  double sum = 0;
+  for (const double p : part) sum += p;
+  return sum;
+}
+
+template <class Term>
+void add_sum(ThreadPool& pool, Scratch& scratch, Tensor& sum_1, const Tensor& x, Term term) {
+  const int64_t n = x.numel(), blocks = (n + kGrain - 1) / kGrain;
+  const float* in = x.as<float>();
+  auto lease = scratch.borrow(Scratch::padded<double>(blocks));
+  double* part = lease.take<double>(blocks);
+  pool.parallel_for(n, kGrain, [&](int64_t begin, int64_t end) {
+    part[begin / kGrain] = sum_block(in + begin, end - begin, term);
+  });
+  double sum = 0;
+  for (int64_t b = 0; b < blocks; ++b) sum += part[b];
+  sum_1.as<double>()[0] += sum;
+}
+
+}  // namespace
+
+void CpuOps::sum(Tensor sum_1, const Tensor& x) {
+  contracts::check_sum(sum_1, x);
+  add_sum(pool_, scratch_, sum_1, x, [](double value) { return value; });
+}
+
+void CpuOps::sum_squares(Tensor sum_1, const Tensor& x) {
+  contracts::check_sum(sum_1, x);
+  add_sum(pool_, scratch_, sum_1, x, [](double value) { return value * value; });
+}
+
+void CpuOps::clip_scale(Tensor scale_1, const Tensor& squares_n, float max_norm) {
+  contracts::check_clip_scale(scale_1, squares_n, max_norm);
+  const double* squares = squares_n.as<double>();
+  double total = 0;
+  for (int64_t i = 0; i < squares_n.numel(); ++i) total += squares[i];
+  const double norm = std::sqrt(total);
+  float& scale = scale_1.as<float>()[0];
+  if (!std::isfinite(norm))
+    scale = -1;
+  else
+    scale = max_norm == 0 ? 1.0F : static_cast<float>(std::min(1.0, max_norm / (norm + 1e-6)));
+}
+
+}  // namespace moe::cpu

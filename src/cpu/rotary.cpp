@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+// QK-norm and rotary positions, fused over the packed rows of the projection: [q_h | gate_h] per query head,
+// then the keys, then the values. Queries and keys are the same work with another weight, so one function
+// serves both.
+#include "ops/contracts/rotary.h"
+
+#include <cmath>
+#include <cstring>
+#include <string>
+
+#include "cpu/cpu_ops.h"
+#include "cpu/partial_sums.h"
+#include "cpu/vector.h"
+
+namespace moe::cpu {
+namespace {
+
+constexpr int64_t kTokens = 32;
+
+// Where head j of H + G (queries, then keys) begins in a packed row.
+int64_t head_offset(const Heads& heads, int64_t j) {
+  return j < heads.query ? 2 * j * heads.dim : (heads.query + j) * heads.dim;
+}
+
+// The row of the table for a token.
+const float* angles(const float* rope, int64_t rows, int32_t position, int64_t d) {
+  CHECK(position >= 0 && position < rows,
+        "position " + std::to_string(position) + " outside the table of " + std::to_string(rows));
+  return rope + position * d;
+}
+
+template <class T>
+float head_forward(T* __restrict y, const T* __restrict x, const float* __restrict w,
+                   const float* __restrict angle, int64_t d, float eps) {
+  const float rstd = 1.0F / std::sqrt(dot(x, x, d) / static_cast<float>(d) + eps);
+  const int64_t half = d / 2;
+  for (int64_t i = 0; i < half; ++i) {
+    const float a = w[i] * (to_float(x[i]) * rstd), b = w[half + i] * (to_float(x[half + i]) * rstd);
+    const float cosine = angle[i], sine = angle[half + i];
+    y[i] = from_float<T>(a * cosine - b * sine);
+    y[half + i] = from_float<T>(b * cosine + a * sine);
+  }
+  return rstd;
+}
+
+// g (scratch of d floats) = dy turned back; then dx = the gradient through the norm and dw += its share.
+template <class T>
+void head_backward(T* __restrict dx, float* __restrict dw, float* __restrict g, const T* __restrict dy,
+                   const T* __restrict x, const float* __restrict w, const float* __restrict angle,
+                   float rstd, int64_t d) {
+  const int64_t half = d / 2;
+  for (int64_t i = 0; i < half; ++i) {
+    const float a = to_float(dy[i]), b = to_float(dy[half + i]);
+    g[i] = a * angle[i] + b * angle[half + i];
+    g[half + i] = b * angle[i] - a * angle[half + i];
+  }
+  const float mean =
+      rstd / static_cast<float>(d) * sum_of(d, [=](int64_t i) { return g[i] * w[i] * to_float(x[i]); });
+  for (int64_t i = 0; i < d; ++i) {
+    const float normed = to_float(x[i]) * rstd;
+    dw[i] += g[i] * normed;
+    dx[i] = from_float<T>(rstd * (g[i] * w[i] - normed * mean));
+  }
+}
+
+}  // namespace
+
+void CpuOps::qk_norm_rope_forward(Tensor q_NHd, Tensor k_NGd, Tensor v_NGd, Tensor rstd_NJ,
+                                  const Tensor& packed_NP, const Tensor& wq_d, const Tensor& wk_d,
+                                  const Tensor& rope_Td, const Tensor& position_N, Heads heads, float eps) {
+  contracts::check_qk_norm_rope_forward(q_NHd, k_NGd, v_NGd, rstd_NJ, packed_NP, wq_d, wk_d, rope_Td,
+                                        position_N, heads);
+  const int64_t d = heads.dim, query = heads.query, normed = heads.query + heads.kv, width = heads.packed();
+  const float *wq = wq_d.as<float>(), *wk = wk_d.as<float>(), *rope = rope_Td.as<float>();
+  const int32_t* position = position_N.as<int32_t>();
+  float* rstd = rstd_NJ.as<float>();
+  with_type(packed_NP.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    T *q = q_NHd.as<T>(), *k = k_NGd.as<T>(), *v = v_NGd.as<T>();
+    const T* packed = packed_NP.as<T>();
+    pool_.parallel_for(packed_NP.dim(0), kTokens, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        const T* row = packed + t * width;
+        const float* angle = angles(rope, rope_Td.dim(0), position[t], d);
+        for (int64_t j = 0; j < normed; ++j) {
+          T* y = j < query ? q + (t * query + j) * d : k + (t * heads.kv + j - query) * d;
+          const float* w = j < query ? wq : wk;
+          rstd[t * normed + j] = head_forward(y, row + head_offset(heads, j), w, angle, d, eps);
+        }
+        std::memcpy(v + t * heads.kv * d, row + head_offset(heads, normed),
+                    static_cast<size_t>(heads.kv * d) * sizeof(T));
+      }
+    });
+  });
+}
+
+void CpuOps::qk_norm_rope_backward(Tensor dpacked_NP, Tensor dwq_d, Tensor dwk_d, const Tensor& dq_NHd,
+                                   const Tensor& dk_NGd, const Tensor& dv_NGd, const Tensor& packed_NP,
+                                   const Tensor& wq_d, const Tensor& wk_d, const Tensor& rope_Td,
+                                   const Tensor& position_N, const Tensor& rstd_NJ, Heads heads) {
+  contracts::check_qk_norm_rope_backward(dpacked_NP, dwq_d, dwk_d, dq_NHd, dk_NGd, dv_NGd, packed_NP, wq_d,
+                                         wk_d, rope_Td, position_N, rstd_NJ, heads);
+  const int64_t d = heads.dim, query = heads.query, normed = heads.query + heads.kv, width = heads.packed();
+  const float *wq = wq_d.as<float>(), *wk = wk_d.as<float>(), *rope = rope_Td.as<float>();
+  const float* rstd = rstd_NJ.as<float>();
+  const int32_t* position = position_N.as<int32_t>();
+  // One partial sum holds dwq, dwk and the turned gradient of the head at hand (never read as a sum).
+  PartialSums partial(pool_, scratch_, packed_NP.dim(0), kTokens, 3 * d);
+  with_type(packed_NP.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    T* dpacked = dpacked_NP.as<T>();
+    const T *packed = packed_NP.as<T>(), *dq = dq_NHd.as<T>(), *dk = dk_NGd.as<T>(), *dv = dv_NGd.as<T>();
+    partial.for_each_block([&](float* dw, int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        const T* row = packed + t * width;
+        T* out = dpacked + t * width;
+        const float* angle = angles(rope, rope_Td.dim(0), position[t], d);
+        for (int64_t j = 0; j < normed; ++j) {
+          const int64_t at = head_offset(heads, j);
+          const T* dy = j < query ? dq + (t * query + j) * d : dk + (t * heads.kv + j - query) * d;
+          head_backward(out + at, j < query ? dw : dw + d, dw + 2 * d, dy, row + at, j < query ? wq : wk,
+                        angle, rstd[t * normed + j], d);
+        }
+        std::memcpy(out + head_offset(heads, normed), dv + t * heads.kv * d,
+                    static_cast<size_t>(heads.kv * d) * sizeof(T));
+      }
+    });
+  });
+  partial.add_to(dwq_d.as<float>(), 0, d);
+  partial.add_to(dwk_d.as<float>(), d, d);
+}
+
+}  // namespace moe::cpu

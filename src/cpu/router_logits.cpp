@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// The router's matrix products, in f32 whatever the type of x: a bf16 x is widened into scratch first.
+#include "cpu/cpu_ops.h"
+#include "cpu/vector.h"
+#include "ops/contracts/router.h"
+
+namespace moe::cpu {
+namespace {
+
+constexpr int64_t kGrain = 1 << 14;  // elements
+
+void widen(ThreadPool& pool, float* out, const bf16* in, int64_t n) {
+  pool.parallel_for(n, kGrain,
+                    [&](int64_t begin, int64_t end) { load_row(out + begin, in + begin, end - begin); });
+}
+
+}  // namespace
+
+void CpuOps::router_logits_forward(Tensor logits_NE, const Tensor& x_ND, const Tensor& w_ED) {
+  contracts::check_router_logits_forward(logits_NE, x_ND, w_ED);
+  if (x_ND.dtype() == DType::f32) return matmul(logits_NE, x_ND, w_ED, Form::NT, false);
+  auto lease = scratch_.borrow(Scratch::padded<float>(x_ND.numel()));
+  float* x = lease.take<float>(x_ND.numel());
+  widen(pool_, x, x_ND.as<bf16>(), x_ND.numel());
+  matmul(logits_NE, Tensor(x, DType::f32, {x_ND.dim(0), x_ND.dim(1)}), w_ED, Form::NT, false);
+}
+
+void CpuOps::router_logits_backward(Tensor dx_ND, Tensor dw_ED, const Tensor& dlogits_NE, const Tensor& x_ND,
+                                    const Tensor& w_ED) {
+  contracts::check_router_logits_backward(dx_ND, dw_ED, dlogits_NE, x_ND, w_ED);
+  if (x_ND.dtype() == DType::f32) {
+    matmul(dx_ND, dlogits_NE, w_ED, Form::NN, true);
+    return matmul(dw_ED, dlogits_NE, x_ND, Form::TN, true);
+  }
+  const int64_t count = x_ND.numel();
+  auto lease = scratch_.borrow(Scratch::padded<float>(count));
+  float* wide = lease.take<float>(count);
+  const Tensor wide_ND(wide, DType::f32, {x_ND.dim(0), x_ND.dim(1)});
+  widen(pool_, wide, x_ND.as<bf16>(), count);
+  matmul(dw_ED, dlogits_NE, wide_ND, Form::TN, true);
+  matmul(wide_ND, dlogits_NE, w_ED, Form::NN, false);  // x is not needed any more
+  bf16* dx = dx_ND.as<bf16>();
+  pool_.parallel_for(count, kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) dx[i] = from_float<bf16>(to_float(dx[i]) + wide[i]);
+  });
+}
+
+}  // namespace moe::cpu
