@@ -11,10 +11,10 @@
 
 namespace moe::cpu {
 
-class CpuOps final : public Ops {
+class CpuOps : public Ops {
  public:
   // The pool must outlive the object. One thread at a time calls the methods; each returns when it is done.
-  explicit CpuOps(ThreadPool& pool) : pool_(pool), scratch_(pool.size()) {}
+  explicit CpuOps(ThreadPool& pool) : pool_(pool), scratch_(pool.size()), gemm_(pool.size()) {}
 
   // "oneDNN 2.6.3, avx512_core_bf16": for the start of a run.
   std::string describe() const { return gemm_.describe(); }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Single matrix products on the calling thread, by oneDNN: the only place that knows the library. Spreading a
 // product over threads is the business of matmul.cpp and grouped_matmul.cpp.
-// Measured against OpenBLAS and plain loops in docs/decisions/0001-cpu-matrix-products.md.
+// What was measured, and why this library: docs/decisions/0001-cpu-matrix-products.md.
 #pragma once
 
 #include <cstdint>
@@ -27,16 +27,17 @@ struct Product {
 
 class Gemm {
  public:
-  Gemm();
+  // threads: the most that call multiply() at one time.
+  // Throws UserError when this build of oneDNN runs threads of its own that we cannot turn off.
+  explicit Gemm(int threads);
   ~Gemm();
   Gemm(const Gemm&) = delete;
   Gemm& operator=(const Gemm&) = delete;
 
-  // Safe from any number of threads at once. k = 0 gives zero (or leaves c when accumulating).
-  // The result depends on the arguments alone.
+  // k = 0 gives zero (or leaves c when accumulating). The result depends on the arguments alone.
   void multiply(const Product& product);
 
-  // Library, version and the instruction set it uses.
+  // Library, version and the instructions used: "oneDNN 2.6.3, AVX-512 BF16".
   std::string describe() const;
 
  private:

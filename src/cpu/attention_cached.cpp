@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+// attention_cached: generation, one task per sequence, kv head and block of new tokens (attention.h).
+#include <algorithm>
+
+#include "cpu/attention.h"
+#include "cpu/cpu_ops.h"
+#include "ops/contracts/attention.h"
+
+namespace moe::cpu {
+
+void CpuOps::attention_cached(Tensor o_NHd, Tensor k_cache_BSGd, Tensor v_cache_BSGd, const Tensor& q_NHd,
+                              const Tensor& k_NGd, const Tensor& v_NGd, int64_t start) {
+  contracts::attention_cached(o_NHd, k_cache_BSGd, v_cache_BSGd, q_NHd, k_NGd, v_NGd, start);
+  const int64_t batch = k_cache_BSGd.dim(0), capacity = k_cache_BSGd.dim(1), count = q_NHd.dim(0) / batch;
+  const int64_t heads = q_NHd.dim(1), kv_heads = k_NGd.dim(1), dim = q_NHd.dim(2), group = heads / kv_heads;
+  const int64_t step = block_tokens(group), blocks = (count + step - 1) / step;
+  const int64_t q_stride = heads * dim, kv_stride = kv_heads * dim;
+  with_type(q_NHd.dtype(), [&](auto type) {
+    using T = decltype(type);
+    pool_.parallel_for(batch, 1, [&](int64_t b, int64_t) {
+      const int64_t from = b * count * kv_stride, to = (b * capacity + start) * kv_stride;
+      std::copy_n(k_NGd.as<T>() + from, count * kv_stride, k_cache_BSGd.as<T>() + to);
+      std::copy_n(v_NGd.as<T>() + from, count * kv_stride, v_cache_BSGd.as<T>() + to);
+    });
+    pool_.parallel_for(batch * kv_heads * blocks, 1, [&](int64_t task, int64_t) {
+      const int64_t begin = task % blocks * step, kv_head = task / blocks % kv_heads;
+      const int64_t b = task / blocks / kv_heads;
+      const int64_t at = (b * count + begin) * q_stride + kv_head * group * dim;
+      const int64_t cache_at = b * capacity * kv_stride + kv_head * dim;
+      const QueryBlock<T> block{.tokens = std::min(step, count - begin),
+                                .group = group,
+                                .dim = dim,
+                                .position = start + begin,
+                                .first = nullptr,
+                                .q = q_NHd.as<T>() + at,
+                                .k = k_cache_BSGd.as<T>() + cache_at,
+                                .v = v_cache_BSGd.as<T>() + cache_at,
+                                .q_stride = q_stride,
+                                .kv_stride = kv_stride};
+      BlockAttention<T>(gemm_, scratch_, block.rows(), dim)
+          .run(block, o_NHd.as<T>() + at, q_stride, nullptr, 0);
+    });
+  });
+}
+
+}  // namespace moe::cpu

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: MIT
+// f32: dnnl_sgemm. bf16: matmul primitives whose sizes are given at run time, so sixteen of them (orientation
+// of a and b, type of c, accumulate) serve every shape. A processor without bf16 dot products converts blocks
+// to f32 and uses sgemm: oneDNN's emulation reaches 38 GFLOP/s where sgemm reaches 100, and below AVX-512 it
+// has none.
+#include "cpu/gemm.h"
+
+#include <dlfcn.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <dnnl.hpp>
+#include <string>
+
+#include "base/error.h"
+#include "cpu/scratch.h"
+#include "cpu/vector.h"
+
+namespace moe::cpu {
+namespace {
+
+using dnnl::memory;
+
+// oneDNN's OpenMP build starts a team of threads in every call unless the calling thread asks for one. The
+// runtime is whichever libdnnl was linked with, so the function is looked up, not linked; a sequential build
+// has none.
+void use_one_thread() {
+  using Set = void (*)(int);
+  if (const auto set = reinterpret_cast<Set>(dlsym(RTLD_DEFAULT, "omp_set_num_threads"))) set(1);
+}
+
+void use_one_thread_once() {
+  thread_local const bool done = (use_one_thread(), true);
+  static_cast<void>(done);
+}
+
+memory::desc matrix(memory::dim rows, memory::dim columns, memory::dim stride, bool transposed, DType dtype) {
+  const auto type = dtype == DType::bf16 ? memory::data_type::bf16 : memory::data_type::f32;
+  return {{rows, columns}, type, transposed ? memory::dims{1, stride} : memory::dims{stride, 1}};
+}
+
+dnnl::matmul make_matmul(const dnnl::engine& engine, const Product& form) {
+  constexpr memory::dim kAny = DNNL_RUNTIME_DIM_VAL;
+  dnnl::primitive_attr attributes;
+  if (form.accumulate) {
+    dnnl::post_ops sum;
+    sum.append_sum(1.0F);
+    attributes.set_post_ops(sum);
+  }
+  const auto a = matrix(kAny, kAny, kAny, form.a_transposed, form.in);
+  const auto b = matrix(kAny, kAny, kAny, form.b_transposed, form.in);
+  const auto c = matrix(kAny, kAny, kAny, false, form.out);
+#if DNNL_VERSION_MAJOR < 3
+  return dnnl::matmul({dnnl::matmul::desc(a, b, c), attributes, engine});
+#else
+  return dnnl::matmul({engine, a, b, c, attributes});
+#endif
+}
+
+size_t form_index(const Product& p) {
+  return size_t{p.a_transposed} | size_t{p.b_transposed} << 1 | size_t{p.accumulate} << 2 |
+         size_t{p.out == DType::bf16} << 3;
+}
+
+const char* instructions(dnnl::cpu_isa isa) {
+  switch (isa) {
+    case dnnl::cpu_isa::sse41:
+      return "SSE4.1";
+    case dnnl::cpu_isa::avx:
+      return "AVX";
+    case dnnl::cpu_isa::avx2:
+      return "AVX2";
+    case dnnl::cpu_isa::avx512_core:
+      return "AVX-512";
+    case dnnl::cpu_isa::avx512_core_vnni:
+      return "AVX-512 VNNI";
+    case dnnl::cpu_isa::avx512_core_bf16:
+      return "AVX-512 BF16";
+    case dnnl::cpu_isa::avx512_core_amx:
+      return "AMX";
+    default:
+      return "other instructions";
+  }
+}
+
+// rows x columns of a matrix in memory, from [row, column] on, as f32 without gaps.
+void load_block(float* out, const void* in, int64_t stride, int64_t row, int64_t column, int64_t rows,
+                int64_t columns) {
+  const auto* source = static_cast<const bf16*>(in) + row * stride + column;
+  for (int64_t i = 0; i < rows; ++i) load_row(out + i * columns, source + i * stride, columns);
+}
+
+}  // namespace
+
+struct Gemm::Impl {
+  explicit Impl(int threads) : scratch(threads) {}
+
+  dnnl::engine engine;
+  std::array<dnnl::matmul, 16> forms;
+  bool native_bf16 = false;
+  Scratch scratch;
+
+  static void multiply_f32(const Product& p);
+  void multiply_bf16(const Product& p) const;
+  void multiply_converted(const Product& p);
+};
+
+Gemm::Gemm(int threads) : impl_(std::make_unique<Impl>(threads)) {
+  const unsigned runtime = dnnl_version()->cpu_runtime;
+  if (runtime != DNNL_RUNTIME_SEQ && runtime != DNNL_RUNTIME_OMP)
+    throw UserError("oneDNN", "a build for OpenMP or without threads", fmt::format("CPU runtime {}", runtime),
+                    "install your distribution's libdnnl-dev, or build oneDNN with DNNL_CPU_RUNTIME=SEQ");
+  use_one_thread_once();
+  impl_->engine = dnnl::engine(dnnl::engine::kind::cpu, 0);
+  const auto isa = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
+  const auto needed = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
+  impl_->native_bf16 = (isa & needed) == needed;
+  if (!impl_->native_bf16) return;
+  for (const bool a : {false, true})
+    for (const bool b : {false, true})
+      for (const bool accumulate : {false, true})
+        for (const DType out : {DType::f32, DType::bf16}) {
+          Product form;
+          form.a_transposed = a, form.b_transposed = b, form.accumulate = accumulate;
+          form.in = DType::bf16, form.out = out;
+          impl_->forms[form_index(form)] = make_matmul(impl_->engine, form);
+        }
+}
+
+Gemm::~Gemm() = default;
+
+std::string Gemm::describe() const {
+  const auto* version = dnnl_version();
+  return fmt::format("oneDNN {}.{}.{}, {}{}", version->major, version->minor, version->patch,
+                     instructions(dnnl::get_effective_cpu_isa()),
+                     impl_->native_bf16 ? "" : ", bf16 products in f32");
+}
+
+void Gemm::multiply(const Product& p) {
+  CHECK(p.in == DType::bf16 || p.out == DType::f32);
+  if (p.m == 0 || p.n == 0) return;
+  if (p.k == 0) {
+    const auto width = static_cast<size_t>(p.n) * size_of(p.out);
+    for (int64_t i = 0; i < p.m && !p.accumulate; ++i)
+      std::fill_n(static_cast<char*>(p.c) + static_cast<size_t>(i * p.c_stride) * size_of(p.out), width,
+                  char{0});
+    return;
+  }
+  use_one_thread_once();
+  if (p.in == DType::f32) return Impl::multiply_f32(p);
+  if (impl_->native_bf16) return impl_->multiply_bf16(p);
+  impl_->multiply_converted(p);
+}
+
+void Gemm::Impl::multiply_f32(const Product& p) {
+  const auto status =
+      dnnl_sgemm(p.a_transposed ? 'T' : 'N', p.b_transposed ? 'T' : 'N', p.m, p.n, p.k, 1.0F,
+                 static_cast<const float*>(p.a), p.a_stride, static_cast<const float*>(p.b), p.b_stride,
+                 p.accumulate ? 1.0F : 0.0F, static_cast<float*>(p.c), p.c_stride);
+  CHECK(status == dnnl_success);
+}
+
+void Gemm::Impl::multiply_bf16(const Product& p) const {
+  const memory a(matrix(p.m, p.k, p.a_stride, p.a_transposed, p.in), engine, const_cast<void*>(p.a));
+  const memory b(matrix(p.k, p.n, p.b_stride, p.b_transposed, p.in), engine, const_cast<void*>(p.b));
+  const memory c(matrix(p.m, p.n, p.c_stride, false, p.out), engine, p.c);
+  dnnl::stream stream(engine);  // a stream must not be shared by threads
+  forms[form_index(p)].execute(stream, {{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, c}});
+}
+
+void Gemm::Impl::multiply_converted(const Product& p) {
+  constexpr int64_t kDepth = 512;  // of k at a time: the converted blocks stay in the cache
+  const int64_t depth = std::min(p.k, kDepth);
+  auto lease = scratch.borrow(Scratch::padded<float>(p.m * depth) + Scratch::padded<float>(depth * p.n) +
+                              Scratch::padded<float>(p.m * p.n));
+  auto* a = lease.take<float>(p.m * depth);
+  auto* b = lease.take<float>(depth * p.n);
+  auto* sum = lease.take<float>(p.m * p.n);
+  const bool direct = p.out == DType::f32;
+  Product block = p;
+  block.a = a, block.b = b, block.in = block.out = DType::f32;
+  if (!direct) {
+    block.c = sum, block.c_stride = p.n;
+    for (int64_t i = 0; i < p.m && p.accumulate; ++i)
+      load_row(sum + i * p.n, static_cast<const bf16*>(p.c) + i * p.c_stride, p.n);
+  }
+  for (int64_t k = 0; k < p.k; k += depth) {
+    block.k = std::min(depth, p.k - k);
+    block.a_stride = p.a_transposed ? p.m : block.k;
+    block.b_stride = p.b_transposed ? block.k : p.n;
+    if (p.a_transposed)
+      load_block(a, p.a, p.a_stride, k, 0, block.k, p.m);
+    else
+      load_block(a, p.a, p.a_stride, 0, k, p.m, block.k);
+    if (p.b_transposed)
+      load_block(b, p.b, p.b_stride, 0, k, p.n, block.k);
+    else
+      load_block(b, p.b, p.b_stride, k, 0, block.k, p.n);
+    multiply_f32(block);
+    block.accumulate = true;
+  }
+  for (int64_t i = 0; i < p.m && !direct; ++i)
+    store_row(static_cast<bf16*>(p.c) + i * p.c_stride, sum + i * p.n, p.n);
+}
+
+}  // namespace moe::cpu

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+// matmul: one task per tile of the output.
+#include <algorithm>
+
+#include "cpu/cpu_ops.h"
+#include "cpu/tiles.h"
+#include "ops/contracts/matmul.h"
+
+namespace moe::cpu {
+
+void CpuOps::matmul(Tensor c_MN, const Tensor& a, const Tensor& b, Form form, bool accumulate) {
+  contracts::matmul(c_MN, a, b, form, accumulate);
+  const Product whole = product(c_MN, a, b, form, accumulate);
+  const Tiles tiles = cut(whole.m, whole.n);
+  pool_.parallel_for(tiles.count(), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) gemm_.multiply(tile(whole, tiles, i));
+  });
+}
+
+}  // namespace moe::cpu

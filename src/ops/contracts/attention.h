@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+// Shapes and types of attention (ops/ops.h), checked first by every implementation.
+#pragma once
+
+#include <string>
+
+#include "base/error.h"
+#include "tensor/tensor.h"
+
+namespace moe::contracts {
+
+// q, and the outputs shaped like it, [N,H,d]; k and v [N,G,d]; all of one activation type.
+inline void check_heads(const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& v_NGd) {
+  const std::string shapes = q_NHd.describe() + ", " + k_NGd.describe() + ", " + v_NGd.describe();
+  CHECK(q_NHd.dtype() == DType::f32 || q_NHd.dtype() == DType::bf16, shapes);
+  CHECK(k_NGd.dtype() == q_NHd.dtype() && v_NGd.dtype() == q_NHd.dtype(), shapes);
+  CHECK(q_NHd.rank() == 3 && k_NGd.rank() == 3, shapes);
+  CHECK(k_NGd.dim(0) == q_NHd.dim(0) && k_NGd.dim(2) == q_NHd.dim(2), shapes);
+  CHECK(v_NGd.has_shape({k_NGd.dim(0), k_NGd.dim(1), k_NGd.dim(2)}), shapes);
+  CHECK(k_NGd.dim(1) > 0 && q_NHd.dim(1) % k_NGd.dim(1) == 0, shapes);
+}
+
+inline void check_same(const Tensor& a, const Tensor& b) {
+  CHECK(a.dtype() == b.dtype() && a.rank() == b.rank(), a.describe() + " and " + b.describe());
+  for (int i = 0; i < a.rank(); ++i) CHECK(a.dim(i) == b.dim(i), a.describe() + " and " + b.describe());
+}
+
+inline void check_rows(const Tensor& lse_NH, const Tensor& q_NHd, const Tensor& first_BT) {
+  CHECK(lse_NH.dtype() == DType::f32 && lse_NH.has_shape({q_NHd.dim(0), q_NHd.dim(1)}), lse_NH.describe());
+  CHECK(first_BT.dtype() == DType::i32 && first_BT.rank() == 2, first_BT.describe());
+  CHECK(first_BT.numel() == q_NHd.dim(0), first_BT.describe() + " and " + q_NHd.describe());
+}
+
+inline void attention_forward(const Tensor& o_NHd, const Tensor& lse_NH, const Tensor& q_NHd,
+                              const Tensor& k_NGd, const Tensor& v_NGd, const Tensor& first_BT) {
+  check_heads(q_NHd, k_NGd, v_NGd);
+  check_same(o_NHd, q_NHd);
+  check_rows(lse_NH, q_NHd, first_BT);
+}
+
+inline void attention_backward(const Tensor& dq_NHd, const Tensor& dk_NGd, const Tensor& dv_NGd,
+                               const Tensor& do_NHd, const Tensor& q_NHd, const Tensor& k_NGd,
+                               const Tensor& v_NGd, const Tensor& o_NHd, const Tensor& lse_NH,
+                               const Tensor& first_BT) {
+  check_heads(q_NHd, k_NGd, v_NGd);
+  check_same(dq_NHd, q_NHd);
+  check_same(dk_NGd, k_NGd);
+  check_same(dv_NGd, v_NGd);
+  check_same(do_NHd, q_NHd);
+  check_same(o_NHd, q_NHd);
+  check_rows(lse_NH, q_NHd, first_BT);
+}
+
+inline void attention_cached(const Tensor& o_NHd, const Tensor& k_cache_BSGd, const Tensor& v_cache_BSGd,
+                             const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& v_NGd, int64_t start) {
+  check_heads(q_NHd, k_NGd, v_NGd);
+  check_same(o_NHd, q_NHd);
+  check_same(k_cache_BSGd, v_cache_BSGd);
+  const std::string shapes = k_cache_BSGd.describe() + ", " + k_NGd.describe();
+  CHECK(k_cache_BSGd.dtype() == k_NGd.dtype() && k_cache_BSGd.rank() == 4, shapes);
+  const int64_t batch = k_cache_BSGd.dim(0), rows = k_NGd.dim(0);
+  CHECK(k_cache_BSGd.dim(2) == k_NGd.dim(1) && k_cache_BSGd.dim(3) == k_NGd.dim(2), shapes);
+  CHECK(batch > 0 && rows % batch == 0, shapes);
+  CHECK(start >= 0 && start + rows / batch <= k_cache_BSGd.dim(1),
+        shapes + " from position " + std::to_string(start));
+}
+
+}  // namespace moe::contracts
