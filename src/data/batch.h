@@ -17,11 +17,11 @@ struct Batch {
   std::vector<int32_t> input;   // token ids; <|endoftext|> where padded
   std::vector<int32_t> target;  // the token after input; -1: none
   std::vector<int32_t> first;   // where in the row the token's document starts: the position of its
-                               // <|endoftext|>, or 0 when it began in an earlier row; always 0 without
-                               // data.document_mask; -1: padding
-  int64_t targets = 0;       // targets that count
-  int64_t target_bytes = 0;  // bytes of text they stand for (<|endoftext|>: none), for bits per byte
-  Cursor after;              // where the next batch starts
+                                // <|endoftext|>, or 0 when it began in an earlier row; always 0 without
+                                // data.document_mask; -1: padding
+  int64_t targets = 0;          // targets that count
+  int64_t target_bytes = 0;     // bytes of text they stand for (<|endoftext|>: none), for bits per byte
+  Cursor after;                 // where the next batch starts
 };
 
 }  // namespace moe

@@ -25,8 +25,8 @@ class Documents {
   std::span<const uint16_t> ids(int64_t i) const;  // without the end-of-text token
   int64_t bytes(int64_t i) const { return static_cast<int64_t>(text(i).size() + ids(i).size_bytes()); }
 
-  // Empty ones are dropped.
-  void add_text(std::string_view text);
+  // Empty ones are dropped. ending: put after a text that is not empty.
+  void add_text(std::string_view text, std::string_view ending = "");
   void add_ids(std::span<const uint16_t> ids);
   void clear();
 

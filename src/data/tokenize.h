@@ -18,6 +18,7 @@ struct TokenizeOptions {
   std::filesystem::path folder;        // made when missing
   std::string prefix = "tokens";       // <prefix>_val_000000.bin, <prefix>_train_000001.bin, ...
   int64_t shard_tokens = 100'000'000;  // of each training shard but the last
+  int64_t threads = 0;                 // 0: all cores
 };
 
 struct TokenizeCounts {

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+#include "data/file_source.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace moe {
+
+FileSource::FileSource(std::filesystem::path path, int64_t unit_bytes, std::string kind)
+    : path_(std::move(path)), size_(FileInput(path_).size()), kind_(std::move(kind)) {
+  unit_bytes_ = unit_bytes > 0 ? unit_bytes : std::max<int64_t>(size_, 1);
+}
+
+int64_t FileSource::unit_bytes(int64_t unit) const {
+  CHECK(unit >= 0 && unit < units());
+  return std::min(unit_bytes_, size_ - unit * unit_bytes_);
+}
+
+void FileSource::read(int64_t unit, Documents& documents) const {
+  const int64_t begin = unit * unit_bytes_;
+  read_range(FileInput(path_, size_), begin, begin + unit_bytes(unit), documents);
+}
+
+std::string FileSource::identity() const {
+  return fmt::format("{} {} {} {}", path_.filename().string(), size_, unit_bytes_, kind_);
+}
+
+}  // namespace moe

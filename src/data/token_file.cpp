@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+#include "data/token_file.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "data/file_source.h"
+#include "data/text.h"
+#include "text/tokenizer.h"
+
+namespace moe {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "token files are read as they lie on disk");
+constexpr int32_t kMagic = 20240520, kVersion = 1;
+constexpr uint16_t kEnd = Tokenizer::kEndOfText;
+
+std::vector<uint16_t> read_ids(const Input& input, int64_t begin, int64_t end) {
+  const std::string bytes = input.read(kTokenFileHeader + 2 * begin, kTokenFileHeader + 2 * end);
+  std::vector<uint16_t> ids(bytes.size() / 2);
+  std::memcpy(ids.data(), bytes.data(), ids.size() * 2);
+  return ids;
+}
+
+// The first <|endoftext|> at or after token `position` (0 counts as one), else the number of tokens.
+int64_t next_end_of_text(const Input& input, int64_t position, int64_t count) {
+  if (position <= 0) return 0;
+  constexpr int64_t kBlock = 32 << 10;
+  for (int64_t at = position; at < count; at += kBlock) {
+    const auto ids = read_ids(input, at, std::min(at + kBlock, count));
+    const auto found = std::find(ids.begin(), ids.end(), kEnd);
+    if (found != ids.end()) return at + (found - ids.begin());
+    if ((at - position) * 2 >= kLongestDocument)
+      throw UserError(fmt::format("{}, token {}", input.name(), position),
+                      fmt::format("documents shorter than {} tokens", kLongestDocument / 2), "a longer one",
+                      "documents are told apart by token 50256, <|endoftext|>");
+  }
+  return count;
+}
+
+class TokenSource : public FileSource {
+ public:
+  TokenSource(const std::filesystem::path& path, int64_t unit_bytes)
+      : FileSource(path, unit_bytes, "tokens") {
+    check_token_file(FileInput(path));
+  }
+
+ private:
+  void read_range(const Input& input, int64_t begin, int64_t end, Documents& documents) const override {
+    read_tokens(input, begin, end, documents);
+  }
+};
+
+}  // namespace
+
+void check_token_file(const Input& input) {
+  std::array<int32_t, 256> header{};
+  const std::string bytes = input.read(0, kTokenFileHeader);
+  std::memcpy(header.data(), bytes.data(), bytes.size());
+  const auto refuse = [&](const std::string& expected, const std::string& found) {
+    throw UserError(input.name(), expected, found,
+                    "token files are written by `moe tokenize` or llm.c's scripts");
+  };
+  if (static_cast<int64_t>(bytes.size()) < kTokenFileHeader)
+    refuse(fmt::format("a header of {} bytes", kTokenFileHeader), fmt::format("{} bytes", bytes.size()));
+  if (header[0] != kMagic)
+    refuse(fmt::format("a token file (first number {})", kMagic), std::to_string(header[0]));
+  if (header[1] != kVersion)
+    refuse(fmt::format("version {} (GPT-2 ids of 2 bytes)", kVersion), fmt::format("version {}", header[1]));
+  const int64_t size = kTokenFileHeader + 2 * int64_t{header[2]};
+  if (header[2] < 0 || size != input.size())
+    refuse(fmt::format("{} bytes for the {} tokens its header gives", size, header[2]),
+           fmt::format("{} bytes", input.size()));
+}
+
+void read_tokens(const Input& input, int64_t begin, int64_t end, Documents& documents) {
+  const int64_t count = (input.size() - kTokenFileHeader) / 2;
+  const int64_t from = next_end_of_text(input, (begin + 1) / 2, count);
+  const auto ids = read_ids(input, from, next_end_of_text(input, (end + 1) / 2, count));
+  const auto bad = std::find_if(ids.begin(), ids.end(), [](uint16_t id) { return id > kEnd; });
+  if (bad != ids.end())
+    throw UserError(fmt::format("{}, token {}", input.name(), from + (bad - ids.begin())),
+                    "GPT-2 ids, 0 to 50256", std::to_string(*bad),
+                    "were these tokens made with another tokenizer?");
+  for (auto at = ids.begin(); at != ids.end();) {
+    if (*at == kEnd) ++at;
+    const auto next = std::find(at, ids.end(), kEnd);
+    documents.add_ids(std::span(at, next));
+    at = next;
+  }
+}
+
+std::unique_ptr<Source> token_source(const std::filesystem::path& path, int64_t unit_bytes) {
+  return std::make_unique<TokenSource>(path, unit_bytes);
+}
+
+void write_token_file(const std::filesystem::path& path, std::span<const uint16_t> ids) {
+  CHECK(static_cast<int64_t>(ids.size()) <= kTokenFileMost);
+  const std::array<int32_t, 256> header{kMagic, kVersion, static_cast<int32_t>(ids.size())};
+  FileWriter writer(path, sizeof(header) + ids.size_bytes());
+  writer.write(header.data(), sizeof(header));
+  writer.write(ids.data(), ids.size_bytes());
+  writer.commit();
+}
+
+}  // namespace moe

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: MIT
+#include "data/tokenize.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/progress.h"
+#include "base/terminal.h"
+#include "base/threads.h"
+#include "data/config.h"
+#include "data/cursor.h"
+#include "data/order.h"
+#include "data/token_file.h"
+#include "data/token_stream.h"
+#include "text/tokenizer.h"
+
+namespace moe {
+namespace {
+
+using Json = nlohmann::json;
+
+// The shards and, beside them, the state from which an interrupted run goes on.
+class Shards {
+ public:
+  Shards(const Source& source, const Tokenizer& tokenizer, const DataConfig& config,
+         const TokenizeOptions& options)
+      : options_(options),
+        state_file_(options.folder / (options.prefix + "_state.json")),
+        settings_({{"source", source.identity()},
+                   {"shard_tokens", options.shard_tokens},
+                   {"held_out_units", held_out_units(source, config)}}) {
+    for (int32_t id = 0; id < Tokenizer::kVocabulary; ++id)
+      token_bytes_.push_back(static_cast<int64_t>(tokenizer.bytes(id).size()));
+    std::error_code error;
+    std::filesystem::create_directories(options.folder, error);
+    if (error) throw UserError(options.folder.string(), "a folder to write to", error.message());
+    if (std::filesystem::exists(state_file_)) restore();
+  }
+
+  bool done() const { return done_; }
+  Part part() const { return validation_ ? Part::validation : Part::train_once; }
+  const Cursor& cursor() const { return cursor_; }  // of the first token that no shard holds
+  const TokenizeCounts& counts() const { return counts_; }
+
+  // Adds the tokens of one piece, but the first `skip` ones, which an earlier shard holds.
+  void add(const TokenPiece& piece, int64_t skip) {
+    int64_t begin = 0;
+    for (size_t d = 0; d < piece.ends.size(); ++d) {
+      for (int64_t at = begin + skip; at < piece.ends[d]; ++at) {
+        if (full()) {
+          write();
+          cursor_ = {piece.epoch, piece.window, piece.document + static_cast<int64_t>(d), at - begin};
+          save();
+        }
+        ids_.push_back(static_cast<uint16_t>(piece.ids[static_cast<size_t>(at)]));
+        if (at == begin) ++counts_.documents;
+      }
+      begin = piece.ends[d];
+      skip = 0;
+    }
+  }
+
+  void end_part() {
+    if (!ids_.empty()) write();
+    cursor_ = {};
+    done_ = !validation_;
+    validation_ = false;
+    save();
+  }
+
+ private:
+  bool full() const {
+    const auto size = static_cast<int64_t>(ids_.size());
+    if (validation_ && size == kTokenFileMost)
+      throw UserError("data.validation_fraction", fmt::format("at most {} held-out tokens", kTokenFileMost),
+                      "more", "hold out a smaller part");
+    return !validation_ && size == options_.shard_tokens;
+  }
+
+  void write() {
+    const std::string name = fmt::format("{}_{}_{:06}.bin", options_.prefix, validation_ ? "val" : "train",
+                                         validation_ ? 0 : next_shard_);
+    write_token_file(options_.folder / name, ids_);
+    if (!validation_) ++next_shard_;
+    ++counts_.shards;
+    counts_.tokens += static_cast<int64_t>(ids_.size());
+    for (const uint16_t id : ids_) counts_.bytes += token_bytes_[id];
+    ids_.clear();
+  }
+
+  void save() const {
+    const Json state{{"settings", settings_},
+                     {"validation", validation_},
+                     {"done", done_},
+                     {"cursor", cursor_},
+                     {"next_shard", next_shard_},
+                     {"shards", counts_.shards},
+                     {"documents", counts_.documents},
+                     {"tokens", counts_.tokens},
+                     {"bytes", counts_.bytes}};
+    write_file_atomically(state_file_, state.dump(2) + "\n");
+  }
+
+  void restore() {
+    try {
+      const Json state = Json::parse(read_file(state_file_));
+      if (state.at("settings") != settings_)
+        throw UserError(state_file_.string(), fmt::format("the settings of this call, {}", settings_.dump()),
+                        state.at("settings").dump(),
+                        "write to another folder, or remove this file and its shards");
+      validation_ = state.at("validation").get<bool>();
+      done_ = state.at("done").get<bool>();
+      cursor_ = state.at("cursor").get<Cursor>();
+      next_shard_ = state.at("next_shard").get<int64_t>();
+      counts_.documents = state.at("documents").get<int64_t>();
+      counts_.tokens = state.at("tokens").get<int64_t>();
+      counts_.bytes = state.at("bytes").get<int64_t>();
+      counts_.shards = state.at("shards").get<int64_t>();
+    } catch (const Json::exception& error) {
+      throw UserError(state_file_.string(), "the state of an interrupted run", error.what(),
+                      "remove this file and its shards to begin again");
+    }
+  }
+
+  const TokenizeOptions options_;
+  const std::filesystem::path state_file_;
+  const Json settings_;
+  std::vector<int64_t> token_bytes_;  // bytes of text of each id
+  std::vector<uint16_t> ids_;         // of the shard being filled
+  bool validation_ = true, done_ = false;
+  Cursor cursor_;
+  int64_t next_shard_ = 1;  // shard 0 is the held-out text, whatever its length
+  TokenizeCounts counts_;
+};
+
+// What is still to read of one part.
+int64_t remaining_bytes(const Order& order, const Cursor& cursor) {
+  const Order::Epoch epoch = order.epoch(0);
+  int64_t bytes = 0;
+  if (cursor.window >= epoch.windows()) return bytes;
+  for (auto i = static_cast<size_t>(epoch.begin[static_cast<size_t>(cursor.window)]); i < epoch.units.size();
+       ++i)
+    bytes += order.source().unit_bytes(epoch.units[i]);
+  return bytes;
+}
+
+}  // namespace
+
+TokenizeCounts tokenize(std::shared_ptr<const Source> source, const Tokenizer& tokenizer,
+                        const DataConfig& config, const TokenizeOptions& options, Terminal& terminal) {
+  if (options.shard_tokens < 1 || options.shard_tokens > kTokenFileMost)
+    throw UserError("tokens per shard", fmt::format("1 to {}", kTokenFileMost),
+                    std::to_string(options.shard_tokens));
+  const int64_t threads = options.threads > 0 ? options.threads : available_cores();
+  Shards shards(*source, tokenizer, config, options);
+  int64_t replaced = 0;
+  while (!shards.done()) {
+    const Cursor start = shards.cursor();
+    const Order order(source, config, 0, shards.part());
+    Progress progress(terminal, shards.part() == Part::validation ? "tokenising held-out text" : "tokenising",
+                      static_cast<uint64_t>(remaining_bytes(order, start)), "bytes");
+    TokenStream stream(order, tokenizer, threads, start);
+    int64_t skip = start.token;
+    while (const auto piece = stream.next()) {
+      shards.add(*piece, skip);
+      skip = 0;
+      progress.add(static_cast<uint64_t>(piece->bytes));
+    }
+    shards.end_part();
+    replaced += stream.replaced();
+    if (order.epoch(0).windows() > 0) progress.done();
+  }
+  TokenizeCounts counts = shards.counts();
+  counts.replaced = replaced;
+  return counts;
+}
+
+}  // namespace moe
