@@ -30,21 +30,21 @@ void BytePairEncoder::encode_short(std::string_view piece, std::vector<int32_t>&
   uint16_t* const tokens = scratch.tokens_.data();
   uint8_t* const previous = scratch.previous_.data();
   uint8_t* const next = scratch.next_.data();
+  // Positions 1 to size; 0 and size + 1 hold no token, and nothing merges with them.
   const size_t size = piece.size();
-  const size_t padded = (size + kVector - 1) / kVector * kVector;
-
-  for (size_t i = 0; i < size; ++i) {
-    tokens[i] = of_byte_[static_cast<unsigned char>(piece[i])];
+  const size_t padded = (size + 1 + kVector - 1) / kVector * kVector;
+  for (size_t i = 1; i <= size; ++i) {
+    tokens[i] = of_byte_[static_cast<unsigned char>(piece[i - 1])];
     previous[i] = static_cast<uint8_t>(i - 1);
     next[i] = static_cast<uint8_t>(i + 1);
   }
-  const auto candidate = [&](size_t at) {
-    const size_t right = next[at];
-    if (right == size) return kDead;
-    return uint32_t{merges_.find(tokens[at], tokens[right])} << 16 | static_cast<uint32_t>(at);
+  tokens[0] = tokens[size + 1] = MergeTable::kNone;
+  next[0] = 1;
+  const auto candidate = [=, this](size_t at) {
+    return uint32_t{merges_.find(tokens[at], tokens[next[at]])} << 16 | static_cast<uint32_t>(at);
   };
   std::fill(candidates, candidates + padded, kDead);
-  for (size_t i = 0; i + 1 < size; ++i) candidates[i] = candidate(i);
+  for (size_t i = 1; i < size; ++i) candidates[i] = candidate(i);
 
   while (true) {
     uint32_t best = kDead;
@@ -55,11 +55,11 @@ void BytePairEncoder::encode_short(std::string_view piece, std::vector<int32_t>&
     tokens[at] = static_cast<uint16_t>(best >> 16);
     candidates[gone] = kDead;
     next[at] = next[gone];
-    if (next[at] != size) previous[next[at]] = static_cast<uint8_t>(at);
+    previous[next[at]] = static_cast<uint8_t>(at);
     candidates[at] = candidate(at);
-    if (at != 0) candidates[previous[at]] = candidate(previous[at]);
+    candidates[previous[at]] = candidate(previous[at]);
   }
-  for (size_t i = 0; i < size; i = next[i]) ids.push_back(tokens[i]);
+  for (size_t i = 1; i <= size; i = next[i]) ids.push_back(tokens[i]);
 }
 
 void BytePairEncoder::encode_long(std::string_view piece, std::vector<int32_t>& ids,

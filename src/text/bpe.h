@@ -23,9 +23,9 @@ class BytePairScratch {
     uint16_t token, merged;  // merged: what this token and the next one make, MergeTable::kNone if nothing
   };
 
-  std::array<uint32_t, kShort> candidates_;
-  std::array<uint16_t, kShort> tokens_;
-  std::array<uint8_t, kShort> previous_, next_;
+  std::array<uint32_t, kShort + 16> candidates_;
+  std::array<uint16_t, kShort + 2> tokens_;
+  std::array<uint8_t, kShort + 2> previous_, next_;
   std::vector<Node> nodes_;
   std::vector<uint64_t> heap_;
 };

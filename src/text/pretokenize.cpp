@@ -179,7 +179,7 @@ uint64_t Pretokenizer::scan_block(size_t& length) {
 
 std::span<const size_t> Pretokenizer::next() {
   size_t count = 0;
-  while (count < kBatch && position_ < text_.size()) {
+  while (count + kBlock <= kMaxBatch && position_ < text_.size()) {
     size_t length = 0;
     uint64_t starts = scan_block(length);
     if (position_ == 0) starts &= ~uint64_t{1};  // the first start ends nothing

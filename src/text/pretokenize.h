@@ -17,14 +17,18 @@ class UnicodeClasses;
 
 class Pretokenizer {
  public:
+  // The most that next() gives at once.
+  static constexpr size_t kMaxBatch = 192;
+
   // text: well-formed UTF-8 that outlives this object.
   explicit Pretokenizer(std::string_view text);
 
-  // The ends of the next few hundred pre-tokens, as ascending offsets into the text; each begins where the
+  // The ends of the next hundred or so pre-tokens, as ascending offsets into the text; each begins where the
   // one before ends. Empty when the text is used up. Valid until the next call.
   std::span<const size_t> next();
 
  private:
+  static constexpr size_t kBlock = 64;
   // Bit i speaks of byte i of the block; all bytes of a character carry its class.
   struct Block {
     size_t length;  // a block never cuts a character in two
@@ -49,14 +53,11 @@ class Pretokenizer {
   bool white_at(size_t position) const;
   uint64_t scan_block(size_t& length);
 
-  static constexpr size_t kBatch = 512;
-  static constexpr size_t kBlock = 64;
-
   std::string_view text_;
   const UnicodeClasses& classes_;
   size_t position_ = 0;
   Before before_;
-  std::array<size_t, kBatch + kBlock + 8> ends_;
+  std::array<size_t, kMaxBatch + 8> ends_;
 };
 
 }  // namespace moe

@@ -55,21 +55,23 @@ void Tokenizer::encode(std::string_view text, std::vector<int32_t>& ids, Encoder
   };
 
   Pretokenizer pretokenizer(text);
+  std::array<PieceKey, Pretokenizer::kMaxBatch> keys;
   size_t begin = 0;
   for (auto ends = pretokenizer.next(); !ends.empty(); ends = pretokenizer.next()) {
-    for (const size_t end : ends) {
-      const std::string_view piece(text.data() + begin, end - begin);
-      const bool readable = text.size() - begin >= sizeof(PieceKey);
-      begin = end;
-      if (piece.size() > PieceKey::kMaxLength) {
-        flush();
-        tables_->pairs.encode(piece, ids, state.scratch);
-        continue;
-      }
-      const PieceKey key = PieceKey::of(piece, readable);
-      if (const PieceCache::Entry* const entry = state.cache.find(key)) {
+    size_t at = begin;
+    for (size_t i = 0; i < ends.size(); ++i) {
+      const std::string_view piece = text.substr(at, ends[i] - at);
+      keys[i] = PieceKey::of(piece, text.size() - at >= sizeof(PieceKey));
+      state.cache.prefetch(keys[i]);
+      at = ends[i];
+    }
+    for (size_t i = 0; i < ends.size(); ++i) {
+      const std::string_view piece = text.substr(begin, ends[i] - begin);
+      begin = ends[i];
+      const bool cacheable = piece.size() <= PieceKey::kMaxLength;
+      if (const PieceCache::Entry* const entry = cacheable ? state.cache.find(keys[i]) : nullptr) {
         if (count + kEntry > gathered.size()) flush();
-        for (size_t i = 0; i < PieceCache::kMaxIds; ++i) gathered[count + i] = entry->ids[i];
+        for (size_t j = 0; j < PieceCache::kMaxIds; ++j) gathered[count + j] = entry->ids[j];
         count += entry->count;
         continue;
       }
@@ -77,7 +79,7 @@ void Tokenizer::encode(std::string_view text, std::vector<int32_t>& ids, Encoder
       const size_t before = ids.size();
       tables_->pairs.encode(piece, ids, state.scratch);
       const std::span<const int32_t> made(ids.data() + before, ids.size() - before);
-      if (made.size() <= PieceCache::kMaxIds) state.cache.insert(key, made);
+      if (cacheable && made.size() <= PieceCache::kMaxIds) state.cache.insert(keys[i], made);
     }
   }
   flush();
