@@ -24,7 +24,7 @@ std::string place(const std::string& name, const YAML::Mark& mark) {
 std::string kind(const YAML::Node& node) {
   if (node.IsMap()) return "a mapping";
   if (node.IsSequence()) return "a list";
-  return node.IsScalar() ? "\"" + node.Scalar() + "\"" : "nothing";
+  return node.IsScalar() ? fmt::format("\"{}\"", node.Scalar()) : "nothing";
 }
 
 std::string scalar_key(const YAML::Node& key, const std::string& name) {
@@ -73,14 +73,14 @@ std::string setting_hint(const std::string& key, const Section* home, std::vecto
   const std::string near = nearest_name(name, names(sections));
   const std::string hint =
       near.empty() ? setting_hint(name, nullptr, sections) : "did you mean " + near + "?";
-  throw UserError(where, fmt::format("a section ({})", fmt::join(names(sections), ", ")), "\"" + name + "\"",
-                  hint);
+  throw UserError(where, fmt::format("a section ({})", fmt::join(names(sections), ", ")),
+                  fmt::format("\"{}\"", name), hint);
 }
 
 Field& known_field(const std::string& where, const std::string& key, Section& section,
                    std::vector<Section>& sections) {
   if (Field* field = section.fields.find(key)) return *field;
-  throw UserError(where, "a setting of section " + section.name, "\"" + key + "\"",
+  throw UserError(where, "a setting of section " + section.name, fmt::format("\"{}\"", key),
                   setting_hint(key, &section, sections));
 }
 
@@ -168,11 +168,12 @@ void apply_override(std::string_view assignment, std::vector<Section>& sections)
   const std::string place_name = "command line";
   const size_t equals = assignment.find('=');
   const std::string path(assignment.substr(0, equals));
-  if (equals == std::string_view::npos) throw UserError(place_name, "section.key=value", "\"" + path + "\"");
+  if (equals == std::string_view::npos)
+    throw UserError(place_name, "section.key=value", fmt::format("\"{}\"", path));
   const std::string value(assignment.substr(equals + 1));
   const size_t dot = path.find('.');
   if (dot == std::string::npos)
-    throw UserError(place_name, "section.key=value", "\"" + std::string(assignment) + "\"",
+    throw UserError(place_name, "section.key=value", fmt::format("\"{}\"", assignment),
                     setting_hint(path, nullptr, sections));
   Section* section = find_section(path.substr(0, dot), sections);
   if (!section) unknown_section(place_name, path.substr(0, dot), sections);

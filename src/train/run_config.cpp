@@ -94,7 +94,7 @@ void TrainingConfig::validate() const {
     throw UserError(embedding_8bit ? "training.embedding_8bit" : "training.router_8bit",
                     "training.optimizer adamw8bit", "adamw", "set it to false or change the optimizer");
   if (run_name.find('/') != std::string::npos || run_name == "." || run_name == "..")
-    throw UserError("training.run_name", "a name for one folder", "\"" + run_name + "\"",
+    throw UserError("training.run_name", "a name for one folder", fmt::format("\"{}\"", run_name),
                     "training.output_dir takes a path");
 }
 

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+#include "base/threads.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cmath>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace moe {
+namespace {
+
+struct Chunk {
+  int64_t begin, end;
+};
+
+// The chunk that each index fell into, as seen by the body.
+std::vector<Chunk> chunks(ThreadPool& pool, int64_t count, int64_t grain) {
+  std::vector<Chunk> seen(static_cast<size_t>(count), Chunk{-1, -1});
+  std::atomic<int64_t> visits{0};
+  pool.parallel_for(count, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) seen[static_cast<size_t>(i)] = {begin, end};
+    visits += end - begin;
+  });
+  EXPECT_EQ(visits.load(), count);
+  return seen;
+}
+
+TEST(AvailableCores, IsAtLeastOne) {
+  EXPECT_GE(available_cores(), 1);
+  EXPECT_EQ(ThreadPool(0).size(), available_cores());
+  EXPECT_EQ(ThreadPool(5).size(), 5);
+}
+
+TEST(ThreadPool, CutsChunksBySizeAlone) {
+  for (const int threads : {1, 2, 7}) {
+    ThreadPool pool(threads);
+    for (const int64_t count : {1, 5, 6, 7, 100, 1001}) {
+      for (const int64_t grain : {1, 3, 6, 5000}) {
+        const auto seen = chunks(pool, count, grain);
+        for (int64_t i = 0; i < count; ++i) {
+          const Chunk chunk = seen[static_cast<size_t>(i)];
+          ASSERT_EQ(chunk.begin, i / grain * grain) << threads << " " << count << " " << grain;
+          ASSERT_EQ(chunk.end, std::min(chunk.begin + grain, count));
+        }
+      }
+    }
+  }
+}
+
+TEST(ThreadPool, NothingToDoCallsNobody) {
+  ThreadPool pool(3);
+  for (const int64_t count : {0, -4}) pool.parallel_for(count, 1, [](int64_t, int64_t) { FAIL(); });
+}
+
+TEST(ThreadPool, SumsAreTheSameBitsOnAnyNumberOfThreads) {
+  std::vector<float> x(100'000);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = std::sin(static_cast<float>(i));
+  const auto sum = [&](int threads) {
+    ThreadPool pool(threads);
+    std::vector<float> parts(100);
+    pool.parallel_for(100'000, 1000, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i)
+        parts[static_cast<size_t>(begin / 1000)] += x[static_cast<size_t>(i)];
+    });
+    float total = 0;
+    for (const float part : parts) total += part;
+    return total;
+  };
+  EXPECT_EQ(sum(1), sum(2));
+  EXPECT_EQ(sum(1), sum(5));
+}
+
+TEST(ThreadPool, ManyShortRoundsEachFinish) {
+  ThreadPool pool(4);
+  std::vector<int> x(16, 0);  // plain ints: a round that returned early would lose counts
+  constexpr int kRounds = 5000;
+  for (int round = 0; round < kRounds; ++round)
+    pool.parallel_for(16, 1, [&](int64_t begin, int64_t) { ++x[static_cast<size_t>(begin)]; });
+  EXPECT_EQ(x, std::vector<int>(16, kRounds));
+}
+
+TEST(ThreadPool, AnExceptionReachesTheCallerAndThePoolLivesOn) {
+  for (const int threads : {1, 4}) {
+    ThreadPool pool(threads);
+    for (int round = 0; round < 50; ++round) {
+      try {
+        pool.parallel_for(64, 1, [&](int64_t begin, int64_t) {
+          if (begin == 17) throw std::runtime_error("seventeen");
+        });
+        FAIL() << "nothing thrown";
+      } catch (const std::runtime_error& error) {
+        EXPECT_EQ(error.what(), std::string("seventeen"));
+      }
+      std::atomic<int> visits{0};
+      pool.parallel_for(64, 1, [&](int64_t, int64_t) { ++visits; });
+      ASSERT_EQ(visits.load(), 64);
+    }
+  }
+}
+
+TEST(ThreadPool, UsesItsThreads) {
+  ThreadPool pool(2);
+  std::atomic<int> waiting{0};
+  // Each chunk waits for the other: one thread alone would never get past this.
+  pool.parallel_for(2, 1, [&](int64_t, int64_t) {
+    ++waiting;
+    while (waiting.load() < 2) std::this_thread::yield();
+  });
+  EXPECT_EQ(waiting.load(), 2);
+}
+
+}  // namespace
+}  // namespace moe
