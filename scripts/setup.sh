@@ -22,6 +22,8 @@ packages=(
   "$@"
 )
 
+log=.deps/setup.log
+
 fail() {
   echo "setup: $1" >&2
   exit 1
@@ -41,15 +43,16 @@ as_root() {
 }
 
 # Another apt (unattended upgrades, most often) may hold a lock for minutes: apt itself waits for dpkg's lock,
-# but not for that of the package lists.
+# but not for that of the package lists. Its hundreds of lines go to the log.
 apt_get() {
   local attempt
   for attempt in 1 2 3; do
-    as_root apt-get -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" && return 0
+    as_root apt-get -q -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" >>$log 2>&1 && return 0
     echo "setup: apt-get $1 failed, attempt $attempt of 3" >&2
     [ "$attempt" = 3 ] || sleep 10
   done
-  return 1
+  tail -n 20 $log >&2
+  fail "apt-get $1 failed, its last lines are above (all of them: $log). Network? Package sources?"
 }
 
 install_packages() {
@@ -76,9 +79,15 @@ pyarrow, to be seen by python3), then run again with MOE_SKIP_SETUP=1:
   sudo sh -c '$command'"
     fi
   fi
+  mkdir -p .deps
+  : >$log
   echo "setup: installing ${missing[*]}"
-  apt_get update || fail "apt-get update failed; see above (network? package sources?)"
-  apt_get install -y --no-install-recommends "${missing[@]}" || fail "apt-get install failed; see above"
+  apt_get update
+  if [[ " ${missing[*]} " == *" dict-gcide "* ]] && ! is_installed dictd && command -v debconf-set-selections >/dev/null; then
+    # we want the dictionary's text only, not the server it brings along
+    echo "dictd dictd/run_mode select disabled" | as_root debconf-set-selections
+  fi
+  apt_get install -y --no-install-recommends "${missing[@]}"
 }
 
 has_system_arrow() {
