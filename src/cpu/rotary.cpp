@@ -29,38 +29,43 @@ const float* angles(const float* rope, int64_t rows, int32_t position, int64_t d
   return rope + position * d;
 }
 
+// Heads are widened into local arrays, worked on there and rounded once: what the compiler vectorises best.
 template <class T>
-float head_forward(T* __restrict y, const T* __restrict x, const float* __restrict w,
-                   const float* __restrict angle, int64_t d, float eps) {
-  const float rstd = 1.0F / std::sqrt(dot(x, x, d) / static_cast<float>(d) + eps);
+float head_forward(T* y, const T* x, const float* __restrict w, const float* __restrict angle, int64_t d,
+                   float eps) {
+  float in[contracts::kMaxHeadDim], out[contracts::kMaxHeadDim];
+  load_row(in, x, d);
+  const float rstd = 1.0F / std::sqrt(dot(in, in, d) / static_cast<float>(d) + eps);
   const int64_t half = d / 2;
+  for (int64_t i = 0; i < d; ++i) in[i] = w[i] * (in[i] * rstd);
   for (int64_t i = 0; i < half; ++i) {
-    const float a = w[i] * (to_float(x[i]) * rstd), b = w[half + i] * (to_float(x[half + i]) * rstd);
-    const float cosine = angle[i], sine = angle[half + i];
-    y[i] = from_float<T>(a * cosine - b * sine);
-    y[half + i] = from_float<T>(b * cosine + a * sine);
+    const float a = in[i], b = in[half + i], cosine = angle[i], sine = angle[half + i];
+    out[i] = a * cosine - b * sine;
+    out[half + i] = b * cosine + a * sine;
   }
+  store_row(y, out, d);
   return rstd;
 }
 
-// g (scratch of d floats) = dy turned back; then dx = the gradient through the norm and dw += its share.
+// dy is turned back; then dx is the gradient through the norm, and dw += its share.
 template <class T>
-void head_backward(T* __restrict dx, float* __restrict dw, float* __restrict g, const T* __restrict dy,
-                   const T* __restrict x, const float* __restrict w, const float* __restrict angle,
-                   float rstd, int64_t d) {
+void head_backward(T* dx, float* __restrict dw, const T* dy, const T* x, const float* __restrict w,
+                   const float* __restrict angle, float rstd, int64_t d) {
+  float normed[contracts::kMaxHeadDim], dout[contracts::kMaxHeadDim], g[contracts::kMaxHeadDim];
+  load_row(normed, x, d);
+  load_row(dout, dy, d);
   const int64_t half = d / 2;
+  for (int64_t i = 0; i < d; ++i) normed[i] *= rstd;
   for (int64_t i = 0; i < half; ++i) {
-    const float a = to_float(dy[i]), b = to_float(dy[half + i]);
-    g[i] = a * angle[i] + b * angle[half + i];
-    g[half + i] = b * angle[i] - a * angle[half + i];
+    const float a = dout[i], b = dout[half + i], cosine = angle[i], sine = angle[half + i];
+    g[i] = a * cosine + b * sine;
+    g[half + i] = b * cosine - a * sine;
   }
-  const float mean =
-      rstd / static_cast<float>(d) * sum_of(d, [=](int64_t i) { return g[i] * w[i] * to_float(x[i]); });
-  for (int64_t i = 0; i < d; ++i) {
-    const float normed = to_float(x[i]) * rstd;
-    dw[i] += g[i] * normed;
-    dx[i] = from_float<T>(rstd * (g[i] * w[i] - normed * mean));
-  }
+  for (int64_t i = 0; i < d; ++i) dw[i] += g[i] * normed[i];
+  for (int64_t i = 0; i < d; ++i) g[i] *= w[i];
+  const float mean = dot(g, normed, d) / static_cast<float>(d);
+  for (int64_t i = 0; i < d; ++i) g[i] = rstd * (g[i] - normed[i] * mean);
+  store_row(dx, g, d);
 }
 
 }  // namespace
@@ -104,8 +109,7 @@ void CpuOps::qk_norm_rope_backward(Tensor dpacked_NP, Tensor dwq_d, Tensor dwk_d
   const float *wq = wq_d.as<float>(), *wk = wk_d.as<float>(), *rope = rope_Td.as<float>();
   const float* rstd = rstd_NJ.as<float>();
   const int32_t* position = position_N.as<int32_t>();
-  // One partial sum holds dwq, dwk and the turned gradient of the head at hand (never read as a sum).
-  PartialSums partial(pool_, scratch_, packed_NP.dim(0), kTokens, 3 * d);
+  PartialSums partial(pool_, scratch_, packed_NP.dim(0), kTokens, 2 * d);  // dwq, dwk
   with_type(packed_NP.dtype(), [&](auto zero) {
     using T = decltype(zero);
     T* dpacked = dpacked_NP.as<T>();
@@ -118,8 +122,8 @@ void CpuOps::qk_norm_rope_backward(Tensor dpacked_NP, Tensor dwq_d, Tensor dwk_d
         for (int64_t j = 0; j < normed; ++j) {
           const int64_t at = head_offset(heads, j);
           const T* dy = j < query ? dq + (t * query + j) * d : dk + (t * heads.kv + j - query) * d;
-          head_backward(out + at, j < query ? dw : dw + d, dw + 2 * d, dy, row + at, j < query ? wq : wk,
-                        angle, rstd[t * normed + j], d);
+          head_backward(out + at, j < query ? dw : dw + d, dy, row + at, j < query ? wq : wk, angle,
+                        rstd[t * normed + j], d);
         }
         std::memcpy(out + head_offset(heads, normed), dv + t * heads.kv * d,
                     static_cast<size_t>(heads.kv * d) * sizeof(T));

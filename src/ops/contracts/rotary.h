@@ -8,6 +8,8 @@
 
 namespace moe::contracts {
 
+inline constexpr int64_t kMaxHeadDim = 256;
+
 // What forward and backward read alike. Returns the activation type.
 inline DType check_qk_norm_rope(const Tensor& packed_NP, const Tensor& wq_d, const Tensor& wk_d,
                                 const Tensor& rope_Td, const Tensor& position_N, const Tensor& rstd_NJ,
@@ -15,7 +17,8 @@ inline DType check_qk_norm_rope(const Tensor& packed_NP, const Tensor& wq_d, con
   const DType type = expect_activation(packed_NP, "qk_norm_rope: packed", 2);
   CHECK(heads.query > 0 && heads.kv > 0 && heads.query % heads.kv == 0,
         "qk_norm_rope: query heads must be a multiple of key/value heads");
-  CHECK(heads.dim > 0 && heads.dim % 2 == 0, "qk_norm_rope: the head width must be even");
+  CHECK(heads.dim > 0 && heads.dim % 2 == 0 && heads.dim <= kMaxHeadDim,
+        "qk_norm_rope: the head width must be even, at most 256");
   const int64_t n = packed_NP.dim(0);
   expect(packed_NP, "qk_norm_rope: packed", type, {n, heads.packed()});
   expect(wq_d, "qk_norm_rope: wq", DType::f32, {heads.dim});
