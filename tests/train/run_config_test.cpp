@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MIT
+#include "train/run_config.h"
+
+#include <gmock/gmock.h>
+
+#include <functional>
+#include <set>
+
+#include "base/file.h"
+#include "support/errors.h"
+
+namespace moe {
+namespace {
+
+using test::user_error_of;
+
+const std::string kConfigs = MOE_SOURCE_DIR "/configs/";
+
+// The complaint about the defaults, with a source, after one change.
+std::string error(const std::function<void(RunConfig&)>& change) {
+  RunConfig config;
+  config.data.source = {"a.txt"};
+  change(config);
+  return user_error_of([&] { config.validate(); });
+}
+
+TEST(RunConfig, DefaultsAreTheFullModel) {
+  EXPECT_EQ(error([](RunConfig&) {}), "");
+  const ModelConfig model;
+  EXPECT_EQ(model.head_dim(), 64);
+}
+
+TEST(RunConfig, EverySettingHasHelpAndAnAllowedDefault) {
+  RunConfig config;
+  std::set<std::string> names;
+  for (const auto& section : config.sections()) {
+    EXPECT_NO_THROW(section.fields.check(section.name));
+    for (const auto& field : section.fields) {
+      EXPECT_FALSE(field.help().empty()) << field.name();
+      EXPECT_LE(field.help().size(), 72u) << field.name();
+      // "batch_size belongs to section training" needs a name to be in one section only.
+      EXPECT_TRUE(names.insert(field.name()).second) << field.name();
+    }
+  }
+}
+
+TEST(RunConfig, TheResolvedFileGivesTheSameRun) {
+  RunConfig config;
+  config.data.source = {"a b.txt", "null"};
+  config.training.learning_rate = 1.0 / 3;
+  config.training.sample_prompt = "Once upon\na \"time\"";
+  config.model.renormalize_top_k = false;
+  for (const std::string& text : {config.yaml(), config.json()}) {
+    RunConfig back;
+    auto sections = back.sections();
+    read_config_text(text, "resolved", sections);
+    EXPECT_THAT(config_differences(config.sections(), sections), ::testing::IsEmpty());
+  }
+}
+
+TEST(RunConfig, LoadsTheShippedConfigs) {
+  const auto quickstart = RunConfig::load(kConfigs + "quickstart.yaml");
+  EXPECT_EQ(quickstart.model.capacity_factor, 0.0);
+  EXPECT_EQ(quickstart.data.document_split, "unindented");
+  const auto full = RunConfig::load(kConfigs + "train_config.yaml");
+  RunConfig defaults;
+  RunConfig model_only = full;
+  model_only.training = defaults.training;
+  model_only.data = defaults.data;
+  EXPECT_THAT(config_differences(defaults.sections(), model_only.sections()), ::testing::IsEmpty());
+}
+
+TEST(RunConfig, OverridesComeAfterTheFileInOrder) {
+  const auto config =
+      RunConfig::load(kConfigs + "quickstart.yaml",
+                      {"training.batch_size=3", "training.batch_size=4", "data.source=other.txt"});
+  EXPECT_EQ(config.training.batch_size, 4);
+  EXPECT_THAT(config.data.source, ::testing::ElementsAre("other.txt"));
+  EXPECT_EQ(user_error_of([] { RunConfig::load(kConfigs + "quickstart.yaml", {"model.top_k=9"}); }),
+            "model.top_k: expected at most model.num_experts (8), found 9. Hint: top_k 8");
+}
+
+TEST(ModelConfig, RefusesContradictionsWithALegalValue) {
+  EXPECT_EQ(
+      error([](RunConfig& c) { c.model.n_heads = 12; }),
+      "model.n_heads: expected a divisor of model.d_model (1024), found 12. Hint: d_model 1032 or n_heads 8");
+  EXPECT_EQ(error([](RunConfig& c) {
+              c.model.d_model = 1008;
+              c.model.n_heads = 16;
+            }),
+            "model.d_model: expected an even width per head, d_model / n_heads (rotary pairs), "
+            "found 1008 / 16 = 63. Hint: d_model 1024");
+  EXPECT_EQ(error([](RunConfig& c) { c.model.n_kv_heads = 3; }),
+            "model.n_kv_heads: expected a divisor of model.n_heads (16), found 3. Hint: n_kv_heads 2");
+  EXPECT_EQ(error([](RunConfig& c) { c.model.n_kv_heads = 32; }),
+            "model.n_kv_heads: expected a divisor of model.n_heads (16), found 32. Hint: n_kv_heads 16");
+  EXPECT_EQ(error([](RunConfig& c) { c.model.num_experts = 1; }),
+            "model.top_k: expected at most model.num_experts (1), found 2. Hint: top_k 1");
+  EXPECT_EQ(error([](RunConfig& c) { c.model.n_heads = 0; }),
+            "model.n_heads: expected an integer between 1 and 1024, found 0");
+  EXPECT_EQ(error([](RunConfig& c) { c.model.vocab_size = 50256; }),
+            "model.vocab_size: expected at least 50257, the GPT-2 vocabulary, found 50256. "
+            "Hint: 50304 is the next multiple of 128");
+}
+
+TEST(ModelConfig, TheSuggestionsAreLegal) {
+  for (int64_t width = 2; width <= 64; ++width) {
+    for (int64_t heads = 1; heads <= 16; ++heads) {
+      ModelConfig model;
+      model.n_kv_heads = 1;
+      model.d_model = width;
+      model.n_heads = heads;
+      const std::string message = user_error_of([&] { model.validate(); });
+      const size_t at = message.find("Hint: d_model ");
+      ASSERT_EQ(message.empty(), at == std::string::npos) << message;
+      if (message.empty()) continue;
+      model.d_model = std::stoll(message.substr(at + 14));
+      EXPECT_NO_THROW(model.validate()) << message;
+    }
+  }
+}
+
+TEST(TrainingConfig, RefusesContradictions) {
+  EXPECT_EQ(error([](RunConfig& c) { c.training.warmup_steps = 1001; }),
+            "training.warmup_steps: expected at most training.max_steps (1000), found 1001. Hint: "
+            "warmup_steps 100");
+  EXPECT_EQ(error([](RunConfig& c) { c.training.min_learning_rate_ratio = 1.5; }),
+            "training.min_learning_rate_ratio: expected a number between 0 and 1, found 1.5");
+  const auto wsd = [](int64_t warmup) {
+    return [warmup](RunConfig& c) {
+      c.training.lr_schedule = "wsd";
+      c.training.warmup_steps = warmup;
+    };
+  };
+  EXPECT_EQ(error(wsd(800)), "");
+  EXPECT_EQ(error(wsd(801)),
+            "training.decay_fraction: expected warm-up and decay to fit into training.max_steps (1000), "
+            "found 801 steps of warm-up and 0.2 of the steps for decay. Hint: warmup_steps 800 or less");
+  EXPECT_EQ(error([](RunConfig& c) {
+              c.training.optimizer = "adamw";
+              c.training.router_8bit = true;
+            }),
+            "training.router_8bit: expected training.optimizer adamw8bit, found adamw. "
+            "Hint: set it to false or change the optimizer");
+  EXPECT_EQ(error([](RunConfig& c) { c.training.run_name = "a/b"; }),
+            "training.run_name: expected a name for one folder, found \"a/b\". Hint: training.output_dir "
+            "takes a path");
+  EXPECT_EQ(error([](RunConfig& c) { c.training.optimizer = "sgd"; }),
+            "training.optimizer: expected one of: adamw8bit, adamw, found sgd");
+  EXPECT_EQ(
+      error([](RunConfig& c) { c.training.batch_size = 1 << 20; }),
+      "training.batch_size: expected batch_size x model.max_seq_len (1024) x model.top_k (2) below 2^31, "
+      "found 1048576. Hint: use training.gradient_accumulation_steps");
+  EXPECT_EQ(error([](RunConfig& c) { c.logging.log_every = 0; }),
+            "logging.log_every: expected an integer between 1 and 1000000000000, found 0");
+}
+
+TEST(DataConfig, RefusesContradictions) {
+  EXPECT_EQ(error([](RunConfig& c) { c.data.source.clear(); }),
+            "data.source: expected files or folders with training text, found an empty list. "
+            "Hint: add data.source=FILE to the command line, or a section data to the config file");
+  EXPECT_EQ(
+      error([](RunConfig& c) { c.data.unit_kb = 65537; }),
+      "data.unit_kb: expected at most data.shuffle_window_mb (64 MiB), found 65537 KiB. Hint: unit_kb 65536");
+  EXPECT_EQ(error([](RunConfig& c) {
+              c.data.unit_kb = 65537;
+              c.data.shuffle = false;
+            }),
+            "");
+  EXPECT_EQ(error([](RunConfig& c) { c.data.validation_fraction = 0; }),
+            "training.eval_every: expected text to evaluate on, found data.validation_fraction 0. "
+            "Hint: set data.validation_source or data.validation_fraction, or eval_every 0");
+}
+
+}  // namespace
+}  // namespace moe
