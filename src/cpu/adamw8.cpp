@@ -54,7 +54,7 @@ void encode_v(uint8_t* __restrict code, float& absmax, const float* __restrict v
 template <AdamW::Order order>
 void step_block(float* __restrict weight, float* __restrict gradient, const State8& state, int64_t block,
                 int64_t count, const AdamWStep& step) {
-  float m[kBlock], v[kBlock];
+  float m[kBlock] = {}, v[kBlock] = {};
   const int64_t at = block * kBlock;
   decode(m, state.code_m + at, adamw8::kSigned, state.absmax_m[block], count);
   decode(v, state.code_v + at, adamw8::kUnsigned, state.absmax_v[block], count);
