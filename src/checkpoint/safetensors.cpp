@@ -137,7 +137,8 @@ void Safetensors::parse(std::span<const uint8_t> file) {
   if (text.empty() || text.front() != '{') refuse(where_, "a header that begins with {", "another");
 
   data_ = file.subspan(kLengthBytes + length);
-  for (const auto& [name, value] : parse_json(where_, text).items()) {
+  const json header = parse_json(where_, text);
+  for (const auto& [name, value] : header.items()) {
     if (name == "__metadata__") {
       metadata_ = parse_metadata(where_, value);
     } else {

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <utility>
 
 #include "base/error.h"
@@ -20,14 +19,6 @@ std::optional<double> number(const Row& row, std::string_view name) {
   if (const auto* real = std::get_if<double>(value)) return *real;
   if (const auto* whole = std::get_if<int64_t>(value)) return static_cast<double>(*whole);
   return std::nullopt;
-}
-
-// Mean over the layers.
-std::optional<double> mean(const Row& row, std::string_view name) {
-  const Row::Value* value = row.find(name);
-  const auto* list = value ? std::get_if<std::vector<double>>(value) : nullptr;
-  if (!list || list->empty()) return std::nullopt;
-  return std::accumulate(list->begin(), list->end(), 0.0) / static_cast<double>(list->size());
 }
 
 std::string show(const std::optional<double>& value, fmt::format_string<const double&> format) {
@@ -92,8 +83,8 @@ std::string Console::step_line(const Row& row) const {
                      position(row.step, max_steps_), show(number(row, "loss"), "{:.4f}"),
                      show(validation_loss_, "{:.4f}"), show(number(row, "learning_rate"), "{:.2e}"),
                      show(number(row, "gradient_norm"), "{:.3f}"), rate(tokens_per_second_),
-                     show(number(row, "balance_loss"), "{:.3f}"), show(mean(row, "layers/load_cv"), "{:.3f}"),
-                     time_left(time_left_));
+                     show(number(row, "balance_loss"), "{:.3f}"),
+                     show(number(row, "expert_load_cv"), "{:.3f}"), time_left(time_left_));
 }
 
 // The most wanted first: what does not fit the terminal's width is cut.
@@ -103,8 +94,8 @@ std::string Console::status_line(const Row& row) const {
                      bar(row.step, max_steps_), 100 * share, position(row.step, max_steps_),
                      show(number(row, "loss"), "{:.3f}"), rate(tokens_per_second_), time_left(time_left_),
                      show(number(row, "learning_rate"), "{:.1e}"),
-                     show(number(row, "balance_loss"), "{:.2f}"), show(mean(row, "layers/load_cv"), "{:.2f}"),
-                     show(validation_loss_, "{:.3f}"));
+                     show(number(row, "balance_loss"), "{:.2f}"),
+                     show(number(row, "expert_load_cv"), "{:.2f}"), show(validation_loss_, "{:.3f}"));
 }
 
 std::string Console::validation_line(const Row& row) const {
