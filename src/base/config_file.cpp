@@ -3,11 +3,13 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <sstream>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -124,13 +126,33 @@ void read_section(const YAML::Node& body, const std::string& name, Section& sect
   }
 }
 
+// Notes where documents begin and builds nothing.
+struct DocumentStart : YAML::EventHandler {
+  YAML::Mark mark;
+  void OnDocumentStart(const YAML::Mark& at) override { mark = at; }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {
+  }
+  void OnMapEnd() override {}
+};
+
 YAML::Node load(const std::string& text, const std::string& name) {
   try {
-    const auto documents = YAML::LoadAll(text);
-    if (documents.size() > 1)
-      throw UserError(place(name, documents[1].Mark()), "one YAML document",
-                      fmt::format("{}", documents.size()), "remove the lines that hold only ---");
-    return documents.empty() ? YAML::Node() : documents[0];
+    // YAML::Load stops after the first document. Not LoadAll: before 0.9 it never returns from "{}, x"
+    // (yaml-cpp pull request 1319).
+    std::istringstream stream(text);
+    YAML::Parser parser(stream);
+    DocumentStart start;
+    if (parser.HandleNextDocument(start) && parser.HandleNextDocument(start))
+      throw UserError(place(name, start.mark), "one YAML document", "more after its end",
+                      "look for a stray comma, bracket or --- there");
+    return YAML::Load(text);
   } catch (const YAML::Exception& error) {
     throw UserError(place(name, error.mark), "YAML", error.msg);
   }

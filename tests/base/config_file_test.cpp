@@ -135,7 +135,10 @@ TEST(ReadConfig, RefusesDuplicatesAndOtherShapes) {
             "a.yaml:1:8: expected settings of section model as \"name: value\", found \"3\"");
   EXPECT_EQ(error("? [a]\n: b"), "a.yaml:1:3: expected a name before the colon, found a list");
   EXPECT_EQ(error("model: {width: 3}\n---\nmodel: {}\n"),
-            "a.yaml:3:1: expected one YAML document, found 2. Hint: remove the lines that hold only ---");
+            "a.yaml:2:1: expected one YAML document, found more after its end. "
+            "Hint: look for a stray comma, bracket or --- there");
+  EXPECT_THAT(error("{\"model\": {}}, {}"), HasSubstr("a.yaml:1:14: expected one YAML document"));
+  EXPECT_THAT(error(","), HasSubstr("a.yaml:1:1: expected one YAML document"));
 }
 
 TEST(ReadConfig, RefusesWhatIsNotYaml) {
