@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+// Any bytes encode without an error, and decode to what they are after repair; with a warm cache as with a
+// cold.
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "text/tokenizer.h"
+#include "text/utf8.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  static const moe::Tokenizer tokenizer;
+  static moe::Tokenizer::Encoder encoder;
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+
+  std::vector<int32_t> ids, again;
+  const uint64_t before = encoder.replaced();
+  tokenizer.encode(text, ids, encoder);
+  std::string repaired;
+  CHECK(encoder.replaced() - before == moe::repair_utf8(text, repaired));
+  CHECK(tokenizer.decode(ids) == repaired);
+  tokenizer.encode(text, again, encoder);
+  CHECK(again == ids);
+  return 0;
+}
