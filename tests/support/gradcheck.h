@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstddef>
 #include <functional>
+#include <string_view>
 #include <vector>
 
 #include "support/compare.h"
@@ -54,6 +55,34 @@ inline testing::AssertionResult gradient_agrees(Machine& machine, const Tensor& 
                                                 double relative = 1e-3) {
   const auto expected = finite_difference(machine, input, scalar, step);
   return close(machine.values(gradient), expected, relative * relative);
+}
+
+// The same along one random direction u, for inputs with too many elements: <gradient, u> against the change
+// of scalar() when input moves by step * u.
+inline testing::AssertionResult gradient_agrees_along(Machine& machine, std::string_view name,
+                                                      const Tensor& gradient, Tensor input,
+                                                      const std::function<double()>& scalar,
+                                                      double step = 0.003, double relative = 1e-3) {
+  const auto original = machine.values(input), slope = machine.values(gradient);
+  const Random random(2, name);
+  std::vector<double> direction(original.size());
+  double expected = 0;
+  for (size_t i = 0; i < direction.size(); ++i) {
+    // Signed like the gradient, so that the sum does not cancel.
+    direction[i] = std::copysign(random.uniform(i), slope[i]);
+    expected += slope[i] * direction[i];
+  }
+  const auto at = [&](double offset) {
+    auto moved = original;
+    for (size_t i = 0; i < moved.size(); ++i) moved[i] += offset * direction[i];
+    machine.set(input, moved);
+    return scalar();
+  };
+  const double change = (8 * (at(step) - at(-step)) - (at(2 * step) - at(-2 * step))) / (12 * step);
+  machine.set(input, original);
+  if (std::abs(change - expected) <= relative * std::abs(change)) return testing::AssertionSuccess();
+  return testing::AssertionFailure() << "slope " << expected << " along a direction, finite difference "
+                                     << change;
 }
 
 }  // namespace moe::test

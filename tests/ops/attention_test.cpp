@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: MIT
+// Attention against plain softmax in double precision, its gradients, and generation against training.
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "base/error.h"
+#include "support/compare.h"
+#include "support/fixture.h"
+#include "support/gradcheck.h"
+#include "support/reference.h"
+
+namespace moe::test {
+namespace {
+
+struct Shape {
+  int64_t heads, kv_heads, dim;
+};
+
+// `count` tokens whose document begins at `start`; -1 for padding.
+struct Span {
+  int32_t start;
+  size_t count;
+};
+std::vector<int32_t> row_of(const std::vector<Span>& spans) {
+  std::vector<int32_t> first;
+  for (const Span& span : spans) first.insert(first.end(), span.count, span.start);
+  return first;
+}
+
+using Rows = std::vector<std::vector<int32_t>>;
+
+// All rows of a case have one length.
+const std::vector<std::pair<const char*, Rows>> kMasks = {
+    {"one token", {row_of({{0, 1}}), row_of({{-1, 1}})}},
+    {"one document a row", {row_of({{0, 130}})}},
+    {"documents and padding",
+     {row_of({{0, 37}, {37, 1}, {38, 90}, {128, 2}}), row_of({{0, 100}, {-1, 30}}), row_of({{-1, 130}}),
+      row_of({{0, 5}, {-1, 60}, {65, 65}})}},
+    {"more keys than a block holds", {row_of({{0, 600}}), row_of({{0, 290}, {290, 310}})}},
+};
+
+struct Inputs {
+  Tensor q, k, v, first;
+};
+
+Inputs make_inputs(Machine& machine, DType dtype, const Rows& rows, Shape s) {
+  const auto batch = static_cast<int64_t>(rows.size()), length = static_cast<int64_t>(rows[0].size());
+  std::vector<int32_t> first;
+  for (const auto& row : rows) first.insert(first.end(), row.begin(), row.end());
+  const int64_t n = batch * length;
+  return {machine.normal("q", dtype, {n, s.heads, s.dim}, 1.5F),
+          machine.normal("k", dtype, {n, s.kv_heads, s.dim}),
+          machine.normal("v", dtype, {n, s.kv_heads, s.dim}), machine.of(DType::i32, {batch, length}, first)};
+}
+
+ReferenceAttention reference(Machine& machine, const Inputs& x, const Rows& rows, Shape s) {
+  const Values q = machine.values(x.q), k = machine.values(x.k), v = machine.values(x.v);
+  const auto heads = static_cast<size_t>(s.heads), kv = static_cast<size_t>(s.kv_heads);
+  const auto dim = static_cast<size_t>(s.dim);
+  ReferenceAttention all;
+  for (size_t b = 0; b < rows.size(); ++b) {
+    const size_t at = b * rows[b].size() * dim;
+    const auto row = reference_attention(&q[at * heads], &k[at * kv], &v[at * kv], rows[b], heads, kv, dim);
+    all.output.insert(all.output.end(), row.output.begin(), row.output.end());
+    all.lse.insert(all.lse.end(), row.lse.begin(), row.lse.end());
+  }
+  return all;
+}
+
+class AttentionTest : public OpsTest {
+ public:
+  struct Outputs {
+    Tensor o, lse;
+  };
+  Outputs forward(const Inputs& x) {
+    const int64_t n = x.q.dim(0), heads = x.q.dim(1), dim = x.q.dim(2);
+    Outputs y{normal("old o", x.q.dtype(), {n, heads, dim}), normal("old lse", DType::f32, {n, heads})};
+    ops().attention_forward(y.o, y.lse, x.q, x.k, x.v, x.first);
+    return y;
+  }
+
+  struct Gradients {
+    Tensor q, k, v;
+  };
+  Gradients backward(const Inputs& x, const Outputs& y, const Tensor& dy) {
+    const auto like = [&](const Tensor& t) {
+      return normal("old", t.dtype(), {t.dim(0), t.dim(1), t.dim(2)});
+    };
+    Gradients g{like(x.q), like(x.k), like(x.v)};
+    ops().attention_backward(g.q, g.k, g.v, dy, x.q, x.k, x.v, y.o, y.lse, x.first);
+    return g;
+  }
+
+  void check_forward(DType dtype, double bound) {
+    for (const Shape s : {Shape{4, 2, 16}, Shape{3, 3, 10}, Shape{4, 1, 64}})
+      for (const auto& [name, rows] : kMasks) {
+        SCOPED_TRACE(name + std::string(", head width ") + std::to_string(s.dim));
+        const Inputs x = make_inputs(*this, dtype, rows, s);
+        const Outputs y = forward(x);
+        const ReferenceAttention exact = reference(*this, x, rows, s);
+        EXPECT_TRUE(close(values(y.o), exact.output, bound));
+        EXPECT_TRUE(close(values(y.lse), exact.lse, kBoundF32));
+      }
+  }
+};
+
+TEST_F(AttentionTest, F32MatchesPlainSoftmax) {
+  check_forward(DType::f32, kBoundF32);
+}
+
+TEST_F(AttentionTest, Bf16MatchesPlainSoftmax) {
+  check_forward(DType::bf16, kBoundBf16);
+}
+
+TEST_F(AttentionTest, PaddingGivesZeros) {
+  const Rows rows = {row_of({{0, 3}, {-1, 2}})};
+  const Outputs y = forward(make_inputs(*this, DType::f32, rows, {2, 1, 4}));
+  EXPECT_EQ(values(y.o.rows(3, 5)), Values(16));
+  EXPECT_EQ(values(y.lse.rows(3, 5)), Values(4));
+}
+
+TEST_F(AttentionTest, HugeScoresDoNotOverflow) {
+  Inputs x = make_inputs(*this, DType::f32, {row_of({{0, 300}})}, {1, 1, 8});
+  x.q = normal("q", DType::f32, {300, 1, 8}, 1e4F);
+  const Outputs y = forward(x);
+  const Gradients g = backward(x, y, normal("dy", DType::f32, {300, 1, 8}));
+  for (const Tensor& t : {y.o, y.lse, g.q, g.k, g.v})
+    for (const double value : values(t)) ASSERT_TRUE(std::isfinite(value));
+}
+
+TEST_F(AttentionTest, GradientsAgreeWithFiniteDifferences) {
+  const Rows rows = {row_of({{0, 3}, {3, 4}}), row_of({{0, 5}, {-1, 2}})};
+  const Inputs x = make_inputs(*this, DType::f32, rows, {4, 2, 4});
+  const Tensor dy = normal("dy", DType::f32, {14, 4, 4});
+  const Gradients g = backward(x, forward(x), dy);
+  const auto loss = [&] { return inner(*this, forward(x).o, dy); };
+  EXPECT_TRUE(gradient_agrees(*this, g.q, x.q, loss));
+  EXPECT_TRUE(gradient_agrees(*this, g.k, x.k, loss));
+  EXPECT_TRUE(gradient_agrees(*this, g.v, x.v, loss));
+}
+
+// Long rows have too many elements to move one by one: each gradient along one random direction.
+TEST_F(AttentionTest, GradientsAgreeAcrossBlocks) {
+  const Rows& rows = kMasks.back().second;
+  const Inputs x = make_inputs(*this, DType::f32, rows, {4, 2, 16});
+  const Tensor dy = normal("dy", DType::f32, {1200, 4, 16});
+  const Gradients g = backward(x, forward(x), dy);
+  const auto loss = [&] { return inner(*this, forward(x).o, dy); };
+  EXPECT_TRUE(gradient_agrees_along(*this, "dq", g.q, x.q, loss));
+  EXPECT_TRUE(gradient_agrees_along(*this, "dk", g.k, x.k, loss));
+  EXPECT_TRUE(gradient_agrees_along(*this, "dv", g.v, x.v, loss));
+}
+
+// Rounds twice (p or ds, then the result), and o comes in rounded.
+TEST_F(AttentionTest, Bf16GradientsMatchF32) {
+  for (const auto& [name, rows] : kMasks) {
+    SCOPED_TRACE(name);
+    const Inputs x16 = make_inputs(*this, DType::bf16, rows, {4, 2, 32});
+    const auto widened = [&](const Tensor& t) {
+      return of(DType::f32, {t.dim(0), t.dim(1), t.dim(2)}, values(t));
+    };
+    const Inputs x32{widened(x16.q), widened(x16.k), widened(x16.v), x16.first};
+    const Tensor dy = normal("dy", DType::bf16, {x16.q.dim(0), 4, 32});
+    const Gradients g16 = backward(x16, forward(x16), dy), g32 = backward(x32, forward(x32), widened(dy));
+    EXPECT_TRUE(close(values(g16.q), values(g32.q), 2 * kBoundBf16));
+    EXPECT_TRUE(close(values(g16.k), values(g32.k), 2 * kBoundBf16));
+    EXPECT_TRUE(close(values(g16.v), values(g32.v), 2 * kBoundBf16));
+  }
+}
+
+TEST_F(AttentionTest, GenerationInPiecesMatchesTheWholeRow) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    constexpr int64_t kBatch = 2, kLength = 300;
+    const Inputs x = make_inputs(*this, dtype, {row_of({{0, 300}}), row_of({{0, 300}})}, {4, 2, 16});
+    const Values whole = values(forward(x).o);
+    const Tensor k_cache = normal("old k", dtype, {kBatch, kLength + 3, 2, 16});
+    const Tensor v_cache = normal("old v", dtype, {kBatch, kLength + 3, 2, 16});
+    int64_t start = 0;
+    for (const int64_t count : {1, 5, 280, 1, 13}) {
+      // The same tokens of both sequences, side by side.
+      const auto piece = [&](const Tensor& t) {
+        Values part;
+        const int64_t width = t.dim(1) * t.dim(2);
+        const Values all = values(t);
+        for (int64_t b = 0; b < kBatch; ++b)
+          part.insert(part.end(), all.begin() + (b * kLength + start) * width,
+                      all.begin() + (b * kLength + start + count) * width);
+        return part;
+      };
+      const auto part_of = [&](const Tensor& t) {
+        return of(dtype, {kBatch * count, t.dim(1), t.dim(2)}, piece(t));
+      };
+      const Tensor o = zeros(dtype, {kBatch * count, 4, 16});
+      ops().attention_cached(o, k_cache, v_cache, part_of(x.q), part_of(x.k), part_of(x.v), start);
+      const Tensor expected = of(dtype, {kBatch * kLength, 4, 16}, whole);
+      EXPECT_TRUE(close(values(o), piece(expected), dtype == DType::f32 ? kBoundF32 : 2 * kBoundBf16))
+          << start;
+      start += count;
+    }
+    ASSERT_EQ(start, kLength);
+  }
+}
+
+TEST(AttentionThreadsTest, SameBitsWithAnyNumberOfThreads) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    std::vector<std::vector<uint8_t>> expected;
+    for (const int threads : {1, 2, 3}) {
+      Machine machine(threads);
+      const Inputs x = make_inputs(machine, dtype, kMasks[2].second, {4, 2, 16});
+      const int64_t n = x.q.dim(0);
+      const Tensor o = machine.zeros(dtype, {n, 4, 16}), lse = machine.zeros(DType::f32, {n, 4});
+      const Tensor dq = machine.zeros(dtype, {n, 4, 16});
+      const Tensor dk = machine.zeros(dtype, {n, 2, 16}), dv = machine.zeros(dtype, {n, 2, 16});
+      const Tensor dy = machine.normal("dy", dtype, {n, 4, 16});
+      machine.ops().attention_forward(o, lse, x.q, x.k, x.v, x.first);
+      machine.ops().attention_backward(dq, dk, dv, dy, x.q, x.k, x.v, o, lse, x.first);
+      std::vector<std::vector<uint8_t>> bits;
+      for (const Tensor& t : {o, lse, dq, dk, dv}) bits.push_back(machine.bytes(t));
+      if (threads == 1) expected = bits;
+      EXPECT_EQ(bits, expected) << threads << " threads";
+    }
+  }
+}
+
+TEST_F(AttentionTest, RefusesWrongShapesAndTypes) {
+  const Tensor q = zeros(DType::f32, {6, 4, 8}), kv = zeros(DType::f32, {6, 2, 8}),
+               lse = zeros(DType::f32, {6, 4});
+  const Tensor first = zeros(DType::i32, {2, 3});
+  const auto forward_of = [&](const Tensor& o, const Tensor& l, const Tensor& k, const Tensor& f) {
+    ops().attention_forward(o, l, q, k, kv, f);
+  };
+  const Tensor o = zeros(DType::f32, {6, 4, 8});
+  EXPECT_NO_THROW(forward_of(o, lse, kv, first));
+  EXPECT_THROW(forward_of(zeros(DType::bf16, {6, 4, 8}), lse, kv, first), InternalError);
+  EXPECT_THROW(forward_of(o, zeros(DType::f32, {6, 2}), kv, first), InternalError);
+  EXPECT_THROW(forward_of(o, lse, zeros(DType::f32, {6, 3, 8}), first), InternalError);
+  EXPECT_THROW(forward_of(o, lse, kv, zeros(DType::i32, {2, 4})), InternalError);
+  EXPECT_THROW(forward_of(o, lse, kv, zeros(DType::f32, {2, 3})), InternalError);
+  EXPECT_THROW(ops().attention_backward(q, kv, zeros(DType::f32, {6, 4, 8}), o, q, kv, kv, o, lse, first),
+               InternalError);
+  const Tensor cache = zeros(DType::f32, {2, 5, 2, 8});
+  EXPECT_NO_THROW(ops().attention_cached(o, cache, cache, q, kv, kv, 2));
+  EXPECT_THROW(ops().attention_cached(o, cache, cache, q, kv, kv, 3), InternalError);
+  EXPECT_THROW(ops().attention_cached(o, cache, cache, q, kv, kv, -1), InternalError);
+}
+
+}  // namespace
+}  // namespace moe::test

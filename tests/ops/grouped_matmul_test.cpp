@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+// grouped_matmul against double precision per expert: uneven experts, empty ones, one that has all rows, and
+// rows in use short of the end.
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "support/compare.h"
+#include "support/fixture.h"
+#include "support/gradcheck.h"
+#include "support/reference.h"
+
+namespace moe::test {
+namespace {
+
+// Rows in use (the last offset) may be less than R.
+struct Case {
+  const char* name;
+  int64_t rows;
+  std::vector<int32_t> offset;
+};
+
+const std::vector<Case> kCases = {
+    {"uneven", 41, {0, 7, 8, 29, 41}},
+    {"first, middle and last are empty", 20, {0, 0, 13, 13, 20, 20}},
+    {"one expert has all", 300, {0, 0, 0, 300}},
+    {"rows are left over", 50, {0, 10, 33}},
+    {"no rows in use", 5, {0, 0, 0}},
+};
+constexpr int64_t kIn = 37, kOut = 19;
+
+// The block of `values` that holds rows [begin, end).
+Values block(const Values& values, size_t begin, size_t end, size_t width) {
+  return {values.begin() + static_cast<std::ptrdiff_t>(begin * width),
+          values.begin() + static_cast<std::ptrdiff_t>(end * width)};
+}
+
+class GroupedMatmulTest : public OpsTest {
+ public:
+  // What each form should give. a [R, .] and b: weights [E, out, in], or rows [R, .] for TN.
+  Values expected(const Tensor& c, const Tensor& a, const Tensor& b, const std::vector<int32_t>& offset,
+                  Form form, bool accumulate) {
+    Values result = values(c);
+    const Values all_a = values(a), all_b = values(b);
+    const auto m_width = static_cast<size_t>(a.dim(1)), n_width = static_cast<size_t>(c.dim(c.rank() - 1));
+    for (size_t e = 0; e + 1 < offset.size(); ++e) {
+      const auto begin = static_cast<size_t>(offset[e]), end = static_cast<size_t>(offset[e + 1]),
+                 n = end - begin;
+      const Values rows = block(all_a, begin, end, m_width);
+      Values y;
+      size_t at = begin * n_width;
+      if (form == Form::TN) {
+        y = reference_product(rows, {m_width, true}, block(all_b, begin, end, n_width), {n_width}, m_width,
+                              n_width, n);
+        at = e * m_width * n_width;
+      } else {
+        const size_t size = m_width * n_width, stride = form == Form::NT ? m_width : n_width;
+        y = reference_product(rows, {m_width}, block(all_b, e, e + 1, size), {stride, form == Form::NT}, n,
+                              n_width, m_width);
+      }
+      for (size_t i = 0; i < y.size(); ++i) result[at + i] = y[i] + (accumulate ? result[at + i] : 0);
+    }
+    return result;
+  }
+
+  void check(DType in, DType out, Form form, bool accumulate) {
+    for (const Case& c : kCases) {
+      SCOPED_TRACE(c.name);
+      const auto experts = static_cast<int64_t>(c.offset.size()) - 1;
+      const Tensor offset = of(DType::i32, {experts + 1}, c.offset);
+      const Tensor a = normal("a", in, {c.rows, form == Form::NT ? kIn : kOut});
+      const Tensor b =
+          form == Form::TN ? normal("b", in, {c.rows, kIn}) : normal("w", in, {experts, kOut, kIn});
+      const Tensor y = form == Form::TN   ? normal("old", out, {experts, kOut, kIn})
+                       : form == Form::NT ? normal("old", out, {c.rows, kOut})
+                                          : normal("old", out, {c.rows, kIn});
+      const Values exact = expected(y, a, b, c.offset, form, accumulate);
+      const auto before = bytes(y);
+      ops().grouped_matmul(y, a, b, offset, form, accumulate);
+      EXPECT_TRUE(close(values(y), exact, out == DType::f32 ? kBoundF32 : kBoundBf16));
+      if (form == Form::TN) continue;
+      const size_t used = before.size() / static_cast<size_t>(c.rows) * static_cast<size_t>(c.offset.back());
+      const auto after = bytes(y);
+      EXPECT_TRUE(std::equal(before.begin() + static_cast<std::ptrdiff_t>(used), before.end(),
+                             after.begin() + static_cast<std::ptrdiff_t>(used)))
+          << "rows past the last offset were written";
+    }
+  }
+};
+
+TEST_F(GroupedMatmulTest, F32MatchesDoublePrecision) {
+  for (const Form form : {Form::NT, Form::NN, Form::TN})
+    for (const bool accumulate : {false, true}) check(DType::f32, DType::f32, form, accumulate);
+}
+
+TEST_F(GroupedMatmulTest, Bf16MatchesDoublePrecision) {
+  for (const bool accumulate : {false, true}) {
+    for (const Form form : {Form::NT, Form::NN, Form::TN}) check(DType::bf16, DType::f32, form, accumulate);
+    for (const Form form : {Form::NT, Form::NN}) check(DType::bf16, DType::bf16, form, accumulate);
+  }
+}
+
+TEST_F(GroupedMatmulTest, GradientsAgreeWithFiniteDifferences) {
+  const Tensor offset = of<int32_t>(DType::i32, {4}, {0, 4, 4, 6});
+  const Tensor x = normal("x", DType::f32, {7, 5}), w = normal("w", DType::f32, {3, 4, 5});
+  const Tensor y = zeros(DType::f32, {7, 4}), dy = normal("dy", DType::f32, {7, 4});
+  const auto loss = [&] {
+    ops().grouped_matmul(y, x, w, offset, Form::NT, false);
+    return inner(*this, y, dy);
+  };
+  const Tensor dx = zeros(DType::f32, {7, 5}), dw = zeros(DType::f32, {3, 4, 5});
+  ops().grouped_matmul(dx, dy, w, offset, Form::NN, false);
+  ops().grouped_matmul(dw, dy, x, offset, Form::TN, true);
+  EXPECT_TRUE(gradient_agrees(*this, dx, x, loss));
+  EXPECT_TRUE(gradient_agrees(*this, dw, w, loss));
+}
+
+TEST(GroupedMatmulThreadsTest, SameBitsWithAnyNumberOfThreads) {
+  std::vector<uint8_t> expected;
+  for (const int threads : {1, 2, 3}) {
+    Machine machine(threads);
+    const Tensor offset = machine.of<int32_t>(DType::i32, {4}, {0, 200, 207, 500});
+    const Tensor a = machine.normal("a", DType::bf16, {500, 70}),
+                 w = machine.normal("w", DType::bf16, {3, 300, 70});
+    const Tensor y = machine.zeros(DType::bf16, {500, 300});
+    machine.ops().grouped_matmul(y, a, w, offset, Form::NT, false);
+    const auto bits = machine.bytes(y);
+    if (threads == 1) expected = bits;
+    EXPECT_EQ(bits, expected) << threads << " threads";
+  }
+}
+
+TEST_F(GroupedMatmulTest, RefusesWrongShapesAndOffsets) {
+  const Tensor offset = of<int32_t>(DType::i32, {3}, {0, 2, 4});
+  const Tensor a = zeros(DType::f32, {4, 6}), w = zeros(DType::f32, {2, 5, 6}), y = zeros(DType::f32, {4, 5});
+  EXPECT_NO_THROW(ops().grouped_matmul(y, a, w, offset, Form::NT, false));
+  EXPECT_THROW(ops().grouped_matmul(y, a, w, offset, Form::NN, false), InternalError);
+  EXPECT_THROW(ops().grouped_matmul(y, a, w, zeros(DType::i32, {4}), Form::NT, false), InternalError);
+  EXPECT_THROW(ops().grouped_matmul(y, a, w, zeros(DType::f32, {3}), Form::NT, false), InternalError);
+  EXPECT_THROW(ops().grouped_matmul(zeros(DType::f32, {4, 6}), a, w, offset, Form::NT, false), InternalError);
+  const Tensor w16 = zeros(DType::bf16, {2, 5, 6});
+  EXPECT_THROW(ops().grouped_matmul(y, a, w16, offset, Form::NT, false), InternalError);
+  for (const std::vector<int32_t>& bad : {std::vector<int32_t>{0, 3, 2}, {0, 2, 5}, {1, 2, 4}})
+    EXPECT_THROW(ops().grouped_matmul(y, a, w, of(DType::i32, {3}, bad), Form::NT, false), InternalError);
+  EXPECT_THROW(ops().grouped_matmul(zeros(DType::bf16, {2, 6, 6}), zeros(DType::bf16, {4, 6}),
+                                    zeros(DType::bf16, {4, 6}), offset, Form::TN, false),
+               InternalError);
+}
+
+}  // namespace
+}  // namespace moe::test

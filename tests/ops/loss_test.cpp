@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT
+// cross_entropy: values against the definition in double precision, the gradient against finite differences.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/error.h"
+#include "support/compare.h"
+#include "support/fixture.h"
+#include "support/gradcheck.h"
+
+namespace moe::test {
+namespace {
+
+class LossTest : public OpsTest {
+ public:
+  Tensor none;
+
+  // -log softmax[target] of each row, 0 without a target.
+  std::vector<double> expected(const Tensor& logits, const std::vector<int32_t>& target, size_t vocabulary) {
+    const auto x = values(logits);
+    const auto width = static_cast<size_t>(logits.dim(1));
+    std::vector<double> loss(target.size());
+    for (size_t n = 0; n < target.size(); ++n) {
+      if (target[n] < 0) continue;
+      double total = 0;
+      for (size_t i = 0; i < vocabulary; ++i)
+        total += std::exp(x[n * width + i] - x[n * width + static_cast<size_t>(target[n])]);
+      loss[n] = std::log(total);
+    }
+    return loss;
+  }
+};
+
+TEST_F(LossTest, MatchesTheDefinition) {
+  for (const DType dtype : {DType::f32, DType::bf16})
+    for (const int64_t vocabulary : {1, 7, 1000, 1003}) {
+      const Tensor logits = normal("logits", dtype, {5, 1003}, 3), loss = zeros(DType::f32, {5});
+      const std::vector<int32_t> target = {0, static_cast<int32_t>(vocabulary) - 1, -1,
+                                           static_cast<int32_t>(vocabulary) / 2, 0};
+      const auto before = bytes(logits);
+      ops().cross_entropy(loss, logits, of(DType::i32, {5}, target), vocabulary, none);
+      EXPECT_TRUE(close(values(loss), expected(logits, target, static_cast<size_t>(vocabulary)), kBoundF32));
+      EXPECT_EQ(bytes(logits), before) << "logits change only when a gradient is asked for";
+    }
+}
+
+TEST_F(LossTest, GradientAgreesWithFiniteDifferences) {
+  const Tensor logits = normal("logits", DType::f32, {4, 11}), loss = zeros(DType::f32, {4});
+  const Tensor target = of<int32_t>(DType::i32, {4}, {3, -1, 8, 0}),
+               scale = of<float>(DType::f32, {1}, {0.37F});
+  const Tensor weights = of<float>(DType::f32, {4}, {0.37F, 0.37F, 0.37F, 0.37F});
+  const Tensor gradient = of(DType::f32, {4, 11}, values(logits));
+  ops().cross_entropy(loss, gradient, target, 9, scale);
+  const auto total = [&] {
+    ops().cross_entropy(loss, logits, target, 9, none);
+    return inner(*this, loss, weights);
+  };
+  EXPECT_TRUE(gradient_agrees(*this, gradient, logits, total));
+  const auto g = values(gradient);
+  for (size_t i = 0; i < g.size(); ++i)
+    if (i / 11 == 1 || i % 11 >= 9) {
+      EXPECT_EQ(g[i], 0) << i;
+    }
+}
+
+TEST_F(LossTest, Bf16GradientMatchesF32) {
+  const Tensor logits16 = normal("logits", DType::bf16, {6, 517}, 2);
+  const Tensor logits32 = of(DType::f32, {6, 517}, values(logits16));
+  const Tensor target = of<int32_t>(DType::i32, {6}, {3, -1, 8, 0, 511, 99}),
+               scale = of<float>(DType::f32, {1}, {0.01F});
+  const Tensor loss = zeros(DType::f32, {6});
+  ops().cross_entropy(loss, logits16, target, 512, scale);
+  const auto loss16 = values(loss);
+  ops().cross_entropy(loss, logits32, target, 512, scale);
+  EXPECT_TRUE(close(loss16, values(loss), kBoundF32));
+  EXPECT_TRUE(close(values(logits16), values(logits32), kBoundBf16));
+}
+
+TEST_F(LossTest, HugeLogitsDoNotOverflow) {
+  const Tensor logits = of<float>(DType::f32, {2, 3}, {1e4F, -1e4F, 0, -3e38F, 3e38F, 0}),
+               loss = zeros(DType::f32, {2});
+  ops().cross_entropy(loss, logits, of<int32_t>(DType::i32, {2}, {0, 1}), 3, of<float>(DType::f32, {1}, {1}));
+  EXPECT_EQ(values(loss), (std::vector<double>{0, 0}));
+  EXPECT_EQ(values(logits), std::vector<double>(6));
+}
+
+TEST(LossThreadsTest, SameBitsWithAnyNumberOfThreads) {
+  std::vector<uint8_t> expected;
+  for (const int threads : {1, 2, 3}) {
+    Machine machine(threads);
+    const Tensor logits = machine.normal("logits", DType::bf16, {37, 100}),
+                 loss = machine.zeros(DType::f32, {37});
+    const Tensor target = machine.zeros(DType::i32, {37}), scale = machine.of<float>(DType::f32, {1}, {0.5F});
+    machine.ops().cross_entropy(loss, logits, target, 90, scale);
+    const auto bits = machine.bytes(logits);
+    if (threads == 1) expected = bits;
+    EXPECT_EQ(bits, expected) << threads << " threads";
+  }
+}
+
+TEST_F(LossTest, RefusesWrongShapesTypesAndTargets) {
+  const Tensor logits = zeros(DType::f32, {3, 5}), loss = zeros(DType::f32, {3}),
+               target = zeros(DType::i32, {3});
+  EXPECT_NO_THROW(ops().cross_entropy(loss, logits, target, 5, none));
+  EXPECT_THROW(ops().cross_entropy(loss, logits, target, 6, none), InternalError);
+  EXPECT_THROW(ops().cross_entropy(loss, logits, target, 0, none), InternalError);
+  EXPECT_THROW(ops().cross_entropy(zeros(DType::f32, {4}), logits, target, 5, none), InternalError);
+  EXPECT_THROW(ops().cross_entropy(loss, logits, zeros(DType::f32, {3}), 5, none), InternalError);
+  EXPECT_THROW(ops().cross_entropy(loss, logits, target, 5, zeros(DType::f32, {2})), InternalError);
+  EXPECT_THROW(ops().cross_entropy(loss, zeros(DType::i32, {3, 5}), target, 5, none), InternalError);
+  EXPECT_THROW(ops().cross_entropy(loss, logits, of<int32_t>(DType::i32, {3}, {0, 4, 1}), 4, none),
+               InternalError);
+}
+
+}  // namespace
+}  // namespace moe::test

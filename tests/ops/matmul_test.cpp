@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT
+// matmul in its three forms against double precision, its gradients, its types and its refusals.
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "base/error.h"
+#include "support/compare.h"
+#include "support/fixture.h"
+#include "support/gradcheck.h"
+#include "support/reference.h"
+
+namespace moe::test {
+namespace {
+
+struct Size {
+  int64_t m, n, k;
+};
+
+struct Operands {
+  Tensor a, b;
+  Values exact;
+};
+
+Operands make_operands(Machine& machine, DType dtype, Form form, Size s) {
+  const bool a_transposed = form == Form::TN, b_transposed = form == Form::NT;
+  const auto shape = [](int64_t rows, int64_t columns, bool swap) {
+    return swap ? std::vector<int64_t>{columns, rows} : std::vector<int64_t>{rows, columns};
+  };
+  Operands x;
+  x.a = machine.normal("a", dtype, shape(s.m, s.k, a_transposed));
+  x.b = machine.normal("b", dtype, shape(s.k, s.n, b_transposed));
+  x.exact = reference_product(machine.values(x.a), {static_cast<size_t>(x.a.dim(1)), a_transposed},
+                              machine.values(x.b), {static_cast<size_t>(x.b.dim(1)), b_transposed},
+                              static_cast<size_t>(s.m), static_cast<size_t>(s.n), static_cast<size_t>(s.k));
+  return x;
+}
+
+constexpr Form kForms[] = {Form::NT, Form::NN, Form::TN};
+// The last has several tiles each way with ragged ends.
+constexpr Size kSizes[] = {{1, 1, 1},    {1, 33, 5},    {7, 1, 19},    {3, 5, 7},
+                           {64, 64, 64}, {65, 31, 130}, {530, 261, 67}};
+
+std::string label(Form form, Size s) {
+  return "form " + std::to_string(static_cast<int>(form)) + " of " + std::to_string(s.m) + " x " +
+         std::to_string(s.n) + " x " + std::to_string(s.k);
+}
+
+class MatmulTest : public OpsTest {};
+
+TEST_F(MatmulTest, F32MatchesDoublePrecision) {
+  for (const Form form : kForms)
+    for (const Size s : kSizes) {
+      SCOPED_TRACE(label(form, s));
+      const Operands x = make_operands(*this, DType::f32, form, s);
+      const Tensor c = normal("old", DType::f32, {s.m, s.n});
+      ops().matmul(c, x.a, x.b, form, false);
+      EXPECT_TRUE(close(values(c), x.exact, kBoundF32));
+    }
+}
+
+TEST_F(MatmulTest, Bf16MatchesDoublePrecisionOfTheRoundedInputs) {
+  for (const DType out : {DType::f32, DType::bf16})
+    for (const Form form : kForms)
+      for (const Size s : kSizes) {
+        SCOPED_TRACE(label(form, s));
+        const Operands x = make_operands(*this, DType::bf16, form, s);
+        const Tensor c = normal("old", out, {s.m, s.n});
+        ops().matmul(c, x.a, x.b, form, false);
+        EXPECT_TRUE(close(values(c), x.exact, out == DType::f32 ? kBoundF32 : kBoundBf16));
+      }
+}
+
+TEST_F(MatmulTest, AccumulatesAndRoundsOnce) {
+  for (const DType in : {DType::f32, DType::bf16})
+    for (const DType out : {DType::f32, DType::bf16})
+      for (const Form form : kForms) {
+        if (out == DType::bf16 && (in == DType::f32 || form == Form::TN)) continue;
+        const Size s{65, 31, 130};
+        SCOPED_TRACE(label(form, s));
+        Operands x = make_operands(*this, in, form, s);
+        const Tensor c = normal("old", out, {s.m, s.n}, 10);
+        const auto old = values(c);
+        for (size_t i = 0; i < old.size(); ++i) x.exact[i] += old[i];
+        ops().matmul(c, x.a, x.b, form, true);
+        EXPECT_TRUE(close(values(c), x.exact, out == DType::f32 ? kBoundF32 : kBoundBf16));
+      }
+}
+
+TEST_F(MatmulTest, NoTermsGiveZeroOrLeaveTheSum) {
+  const Tensor c = normal("c", DType::f32, {3, 4});
+  const auto old = values(c);
+  ops().matmul(c, zeros(DType::f32, {3, 0}), zeros(DType::f32, {4, 0}), Form::NT, true);
+  EXPECT_EQ(values(c), old);
+  ops().matmul(c, zeros(DType::f32, {3, 0}), zeros(DType::f32, {4, 0}), Form::NT, false);
+  EXPECT_EQ(values(c), Values(12));
+}
+
+// The other two forms are the gradients of NT: y = x w^T, dx = dy w, dw = dy^T x.
+TEST_F(MatmulTest, GradientsAgreeWithFiniteDifferences) {
+  const Tensor x = normal("x", DType::f32, {5, 7}), w = normal("w", DType::f32, {3, 7});
+  const Tensor y = zeros(DType::f32, {5, 3}), dy = normal("dy", DType::f32, {5, 3});
+  const auto loss = [&] {
+    ops().matmul(y, x, w, Form::NT, false);
+    return inner(*this, y, dy);
+  };
+  const Tensor dx = zeros(DType::f32, {5, 7}), dw = zeros(DType::f32, {3, 7});
+  ops().matmul(dx, dy, w, Form::NN, false);
+  ops().matmul(dw, dy, x, Form::TN, true);
+  EXPECT_TRUE(gradient_agrees(*this, dx, x, loss));
+  EXPECT_TRUE(gradient_agrees(*this, dw, w, loss));
+}
+
+TEST(MatmulThreadsTest, SameBitsWithAnyNumberOfThreads) {
+  for (const DType dtype : {DType::f32, DType::bf16})
+    for (const Form form : kForms) {
+      std::vector<uint8_t> expected;
+      for (const int threads : {1, 2, 3}) {
+        Machine machine(threads);
+        const Operands x = make_operands(machine, dtype, form, {530, 261, 67});
+        const Tensor c = machine.zeros(dtype, {530, 261});
+        machine.ops().matmul(c, x.a, x.b, form, false);
+        const auto bits = machine.bytes(c);
+        if (threads == 1) expected = bits;
+        EXPECT_EQ(bits, expected) << threads << " threads";
+      }
+    }
+}
+
+TEST_F(MatmulTest, RefusesWrongShapesAndTypes) {
+  const Tensor a = zeros(DType::f32, {4, 6}), b = zeros(DType::f32, {5, 6}), c = zeros(DType::f32, {4, 5});
+  EXPECT_NO_THROW(ops().matmul(c, a, b, Form::NT, false));
+  EXPECT_THROW(ops().matmul(c, a, b, Form::NN, false), InternalError);
+  EXPECT_THROW(ops().matmul(c, a, b, Form::TN, false), InternalError);
+  EXPECT_THROW(ops().matmul(zeros(DType::f32, {5, 4}), a, b, Form::NT, false), InternalError);
+  EXPECT_THROW(ops().matmul(zeros(DType::f32, {20}), a, b, Form::NT, false), InternalError);
+  EXPECT_THROW(ops().matmul(c, a, zeros(DType::bf16, {5, 6}), Form::NT, false), InternalError);
+  EXPECT_THROW(ops().matmul(zeros(DType::bf16, {4, 5}), a, b, Form::NT, false), InternalError);
+  const Tensor a16 = zeros(DType::bf16, {6, 4}), b16 = zeros(DType::bf16, {6, 5});
+  EXPECT_NO_THROW(ops().matmul(zeros(DType::bf16, {4, 5}), a16, b16, Form::TN, false));
+  EXPECT_THROW(ops().matmul(zeros(DType::bf16, {4, 5}), a16, b16, Form::TN, true), InternalError);
+}
+
+}  // namespace
+}  // namespace moe::test
