@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+#include "data/parquet.h"
+
+#include <gmock/gmock.h>
+
+#include <optional>
+
+#include "data/support.h"
+
+namespace moe {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+class ParquetFiles : public testing::TestWithParam<const char*> {};
+
+// Written by pyarrow (tools/make_data_goldens.py).
+TEST_P(ParquetFiles, HoldTheTexts) {
+  EXPECT_EQ(all_texts(*parquet_source(golden(GetParam()), "text")), golden_texts());
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, ParquetFiles,
+                         testing::Values("snappy_v1_dictionary.parquet", "zstd_v2_plain.parquet",
+                                         "gzip_v2_dictionary.parquet", "none_v1_small_pages.parquet",
+                                         "delta_v2.parquet", "large_string.parquet",
+                                         "arrow_dictionary.parquet", "required.parquet",
+                                         "empty_groups.parquet"));
+
+TEST(Parquet, UnitsAreRowGroups) {
+  const ParquetColumn column(golden("empty_groups.parquet"), "text");
+  ASSERT_EQ(column.row_groups(), 5);
+  Documents documents;
+  column.read(0, documents);
+  EXPECT_EQ(documents.size(), 0);
+  column.read(3, documents);
+  EXPECT_EQ(column.rows(3), 24);
+  EXPECT_GT(documents.size(), 15);
+  EXPECT_GT(column.bytes(3), 3000);
+}
+
+TEST(Parquet, ReadsAFieldOfAStruct) {
+  EXPECT_EQ(all_texts(*parquet_source(golden("nested.parquet"), "page.text")), golden_texts());
+}
+
+TEST(Parquet, NoRowsIsNoError) {
+  EXPECT_TRUE(all_texts(*parquet_source(golden("no_rows.parquet"), "text")).empty());
+}
+
+TEST(Parquet, AWrongColumnListsThoseThereAre) {
+  const auto open = [](const char* file, const char* column) {
+    return user_error_of([&] { parquet_source(golden(file), column); });
+  };
+  EXPECT_THAT(open("large_string.parquet", "body"),
+              AllOf(HasSubstr("expected a column \"body\" of text, found text columns text, url"),
+                    HasSubstr("data.text_column")));
+  EXPECT_THAT(open("large_string.parquet", "id"), HasSubstr("found text columns text, url"));
+  EXPECT_THAT(open("no_text.parquet", "tags"), HasSubstr("found no column of text"));
+  EXPECT_THAT(open("tokens.bin", "text"), HasSubstr("tokens.bin, the footer: expected readable Parquet"));
+}
+
+// The texts of damaged bytes, or nothing when that was a UserError; any other end fails the test.
+std::optional<std::vector<std::string>> read_damaged(const std::string& bytes) {
+  try {
+    const ParquetColumn column("damaged", bytes, "text", 1 << 24);
+    Documents documents;
+    for (int64_t i = 0; i < column.row_groups(); ++i) column.read(i, documents);
+    return texts(documents);
+  } catch (const UserError&) {
+    return std::nullopt;
+  }
+}
+
+TEST(Parquet, EveryTruncationIsAnError) {
+  const std::string whole = slurp(golden("zstd_v2_plain.parquet"));
+  ASSERT_TRUE(read_damaged(whole));
+  for (size_t size = 0; size < whole.size(); size += size < whole.size() - 200 ? 97 : 1)
+    ASSERT_FALSE(read_damaged(whole.substr(0, size))) << size;
+}
+
+TEST(Parquet, FlippedBitsNeverCrash) {
+  for (const char* name :
+       {"snappy_v1_dictionary.parquet", "gzip_v2_dictionary.parquet", "delta_v2.parquet"}) {
+    const std::string whole = slurp(golden(name));
+    int refused = 0;
+    for (size_t i = 0; i < whole.size(); i += 13) {
+      std::string bytes = whole;
+      bytes[i] = static_cast<char>(bytes[i] ^ (1 << (i % 8)));
+      refused += read_damaged(bytes) ? 0 : 1;
+    }
+    EXPECT_GT(refused, 0) << name;
+  }
+}
+
+TEST(Parquet, ChecksumsCatchEveryFlipInAPage) {
+  const std::string whole = slurp(golden("none_v1_small_pages.parquet"));  // uncompressed, with checksums
+  const size_t word = whole.find("w144 w169");
+  ASSERT_NE(word, std::string::npos);
+  for (size_t i = word; i < word + 9; ++i) {
+    std::string bytes = whole;
+    bytes[i] = static_cast<char>(bytes[i] ^ 1);
+    EXPECT_FALSE(read_damaged(bytes));
+  }
+}
+
+TEST(Parquet, ErrorsNameFileAndRowGroup) {
+  const auto file = fresh_folder() / "bad.parquet";
+  std::string bytes = slurp(golden("none_v1_small_pages.parquet"));
+  bytes[bytes.rfind("row 63")] = 'R';  // in the last row group
+  spill(file, bytes);
+  const auto source = parquet_source(file, "text");
+  Documents documents;
+  source->read(0, documents);
+  EXPECT_THAT(user_error_of([&] { source->read(2, documents); }),
+              HasSubstr("bad.parquet, row group 2: expected readable Parquet"));
+}
+
+TEST(Parquet, ARowGroupOfTooMuchTextIsRefused) {
+  const std::string bytes = slurp(golden("large_string.parquet"));
+  const ParquetColumn column("big", bytes, "text", 100);
+  Documents documents;
+  EXPECT_THAT(user_error_of([&] { column.read(0, documents); }), HasSubstr("more than 100 bytes"));
+}
+
+}  // namespace
+}  // namespace moe

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+#include "data/token_file.h"
+
+#include <gmock/gmock.h>
+
+#include "data/support.h"
+
+namespace moe {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+std::vector<std::vector<int>> read(const Source& source) {
+  Documents documents;
+  for (int64_t unit = 0; unit < source.units(); ++unit) source.read(unit, documents);
+  std::vector<std::vector<int>> result;
+  for (int64_t i = 0; i < documents.size(); ++i) {
+    const auto ids = documents.ids(i);
+    result.emplace_back(ids.begin(), ids.end());
+    EXPECT_TRUE(documents.text(i).empty());
+  }
+  return result;
+}
+
+// tokens.bin was written by numpy.
+TEST(TokenFile, ReadsDocumentsInRangesOfAnySize) {
+  for (const int64_t unit : {1, 2, 3, 4, 5, 7, 16, 4096})
+    EXPECT_THAT(read(*token_source(golden("tokens.bin"), unit)),
+                ElementsAre(ElementsAre(15496, 995), ElementsAre(220, 0, 50255), ElementsAre(464)))
+        << unit;
+}
+
+TEST(TokenFile, WritesTheBytesNumpyWrites) {
+  const std::vector<uint16_t> ids{50256, 15496, 995, 50256, 50256, 220, 0, 50255, 50256, 464};
+  const auto file = fresh_folder() / "t.bin";
+  write_token_file(file, ids);
+  EXPECT_EQ(slurp(file), slurp(golden("tokens.bin")));
+}
+
+TEST(TokenFile, AFileMayBeginInsideADocument) {
+  const auto file = fresh_folder() / "t.bin";
+  write_token_file(file, std::vector<uint16_t>{7, 8, 50256, 9});
+  for (const int64_t unit : {2, 4096})
+    EXPECT_THAT(read(*token_source(file, unit)), ElementsAre(ElementsAre(7, 8), ElementsAre(9)));
+}
+
+TEST(TokenFile, RefusesWhatIsNoTokenFile) {
+  const auto file = fresh_folder() / "t.bin";
+  const auto message = [&](std::string bytes) {
+    spill(file, bytes);
+    return user_error_of([&] { read(*token_source(file, 4096)); });
+  };
+  std::string bytes = slurp(golden("tokens.bin"));
+  EXPECT_THAT(message(bytes.substr(0, 100)), HasSubstr("a header of 1024 bytes, found 100 bytes"));
+  EXPECT_THAT(message(bytes.substr(0, bytes.size() - 1)),
+              HasSubstr("1044 bytes for the 10 tokens its header gives, found 1043"));
+  EXPECT_THAT(message(bytes + "x"), HasSubstr("found 1045 bytes"));
+  std::string changed = bytes;
+  changed[0] = 'x';
+  EXPECT_THAT(message(changed), HasSubstr("first number 20240520"));
+  changed = bytes;
+  changed[4] = 2;
+  EXPECT_THAT(message(changed), HasSubstr("found version 2"));
+  changed = bytes;
+  changed[1024 + 4] = changed[1024 + 5] = '\xFF';
+  EXPECT_THAT(message(changed), HasSubstr("t.bin, token 2: expected GPT-2 ids, 0 to 50256, found 65535"));
+}
+
+}  // namespace
+}  // namespace moe

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+#include "data/tokenize.h"
+
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <map>
+
+#include "base/terminal.h"
+#include "data/order.h"
+#include "data/support.h"
+#include "data/token_file.h"
+
+namespace moe {
+namespace {
+
+using testing::HasSubstr;
+
+class Tokenize : public testing::Test {
+ protected:
+  TokenizeCounts run(const std::filesystem::path& to, std::shared_ptr<const Source> from) {
+    options.folder = to;
+    return tokenize(std::move(from), tokenizer(), config, options, terminal);
+  }
+  std::shared_ptr<NumberedSource> numbered() { return std::make_shared<NumberedSource>(40, 5, 400'000); }
+
+  static std::map<std::string, std::string> files(const std::filesystem::path& folder) {
+    std::map<std::string, std::string> result;
+    for (const auto& entry : std::filesystem::directory_iterator(folder))
+      result[entry.path().filename().string()] = slurp(entry.path());
+    return result;
+  }
+
+  std::filesystem::path folder = fresh_folder();
+  test::LogFile log;
+  Terminal terminal{log.stream()};
+  DataConfig config = [] {
+    DataConfig c;
+    c.validation_fraction = 0.1;
+    c.shuffle_window_mb = 1;
+    return c;
+  }();
+  TokenizeOptions options{{}, "t", 700, 3};
+};
+
+TEST_F(Tokenize, WritesTheHeldOutTextThenTheRest) {
+  const TokenizeCounts counts = run(folder / "out", numbered());
+  std::vector<uint16_t> held_out, rest;
+  const auto held = Order(numbered(), config, 0, Part::validation).epoch(0).units;
+  int64_t bytes = 0;
+  for (int64_t i = 0; i < 200; ++i) {
+    auto& ids = std::find(held.begin(), held.end(), i / 5) == held.end() ? rest : held_out;
+    ids.push_back(Tokenizer::kEndOfText);
+    for (const int32_t id : encode(NumberedSource::text(i))) ids.push_back(static_cast<uint16_t>(id));
+    bytes += static_cast<int64_t>(NumberedSource::text(i).size());
+  }
+  const auto written = files(folder / "out");
+  EXPECT_EQ(written.at("t_val_000000.bin").substr(1024),
+            std::string(reinterpret_cast<const char*>(held_out.data()), held_out.size() * 2));
+  std::string joined;
+  const auto shards = static_cast<int64_t>((rest.size() + 699) / 700);
+  for (int64_t i = 1; i <= shards; ++i) {
+    const std::string shard = written.at("t_train_00000" + std::to_string(i) + ".bin").substr(1024);
+    EXPECT_TRUE(shard.size() == 1400 || i == shards);
+    joined += shard;
+  }
+  EXPECT_EQ(joined, std::string(reinterpret_cast<const char*>(rest.data()), rest.size() * 2));
+  EXPECT_EQ(written.size(), static_cast<size_t>(shards) + 2);  // and the state
+  EXPECT_EQ(counts.documents, 200);
+  EXPECT_EQ(counts.tokens, static_cast<int64_t>(rest.size() + held_out.size()));
+  EXPECT_EQ(counts.bytes, bytes);
+  EXPECT_EQ(counts.shards, shards + 1);
+}
+
+TEST_F(Tokenize, GoesOnAfterAnInterruption) {
+  const TokenizeCounts whole = run(folder / "whole", numbered());
+  for (int64_t unit = 0; unit < 40; unit += 3) {
+    const auto out = folder / std::to_string(unit);
+    const auto bad = numbered();
+    bad->bad_unit = unit;
+    EXPECT_THAT(user_error_of([&] { run(out, bad); }), HasSubstr("bad data"));
+    const TokenizeCounts counts = run(out, numbered());
+    EXPECT_EQ(counts.tokens, whole.tokens);
+    EXPECT_EQ(counts.documents, whole.documents);
+    EXPECT_EQ(counts.bytes, whole.bytes);
+    ASSERT_EQ(files(out), files(folder / "whole")) << unit;
+  }
+}
+
+TEST_F(Tokenize, AFinishedCallIsNotRepeated) {
+  const TokenizeCounts first = run(folder / "out", numbered());
+  const auto bad = numbered();
+  bad->bad_unit = 0;
+  EXPECT_EQ(run(folder / "out", bad).tokens, first.tokens);
+}
+
+TEST_F(Tokenize, RefusesOtherArguments) {
+  run(folder / "out", numbered());
+  options.shard_tokens = 701;
+  EXPECT_THAT(user_error_of([&] { run(folder / "out", numbered()); }),
+              HasSubstr("t_state.json: expected the settings of this call"));
+  options.shard_tokens = 0;
+  EXPECT_THAT(user_error_of([&] { run(folder / "other", numbered()); }), HasSubstr("tokens per shard"));
+  spill(folder / "bad/t_state.json", "{");
+  options.shard_tokens = 700;
+  EXPECT_THAT(user_error_of([&] { run(folder / "bad", numbered()); }),
+              HasSubstr("expected the state of an interrupted run"));
+}
+
+TEST_F(Tokenize, WithoutHeldOutTextThereIsNoShardZero) {
+  config.validation_fraction = 0;
+  run(folder / "out", numbered());
+  EXPECT_FALSE(std::filesystem::exists(folder / "out/t_val_000000.bin"));
+  EXPECT_TRUE(std::filesystem::exists(folder / "out/t_train_000001.bin"));
+}
+
+TEST_F(Tokenize, TheShardsReadBackAsASource) {
+  config.validation_fraction = 0;
+  options.shard_tokens = 1 << 20;
+  run(folder / "out", numbered());
+  const auto source = open_source({(folder / "out").string()}, config, terminal);
+  Documents documents;
+  for (int64_t unit = 0; unit < source->units(); ++unit) source->read(unit, documents);
+  ASSERT_EQ(documents.size(), 200);
+  for (int64_t i = 0; i < 200; ++i) {
+    std::string text;
+    for (const uint16_t id : documents.ids(i)) text += tokenizer().bytes(id);
+    EXPECT_EQ(text, NumberedSource::text(i));
+  }
+}
+
+}  // namespace
+}  // namespace moe
