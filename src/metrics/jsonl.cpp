@@ -57,7 +57,8 @@ std::optional<int64_t> step_of_line(std::string_view line) {
   return step;
 }
 
-// Calls each(line, step) for the lines to keep; says whether there are others.
+// Calls each(line) for the lines to keep; says whether the file holds anything else. Only the last line can
+// be torn; it may also be whole and lack no more than its newline.
 template <class Each>
 bool for_kept_lines(const std::string& where, std::string_view text, int64_t first_step, Each&& each) {
   bool others = false;
@@ -72,11 +73,9 @@ bool for_kept_lines(const std::string& where, std::string_view text, int64_t fir
                       fmt::format("\"{}\"", line.substr(0, std::min<size_t>(line.size() - 1, 40))),
                       "move the file away if it is not the record of this run");
     }
-    if (torn || *step >= first_step) {
-      others = true;
-    } else {
-      each(line);
-    }
+    const bool whole = step && (!torn || ordered_json::accept(line));
+    others |= torn || *step >= first_step;
+    if (whole && *step < first_step) each(line);
   }
   return others;
 }
@@ -88,7 +87,10 @@ void cut(const std::filesystem::path& path, int64_t first_step) {
   const std::string where = path.string();
   if (!for_kept_lines(where, text, first_step, [](std::string_view) {})) return;
   FileWriter writer(path);
-  for_kept_lines(where, text, first_step, [&](std::string_view line) { writer.write(line); });
+  for_kept_lines(where, text, first_step, [&](std::string_view line) {
+    writer.write(line);
+    if (!line.ends_with('\n')) writer.write("\n");
+  });
   writer.commit();
 }
 
