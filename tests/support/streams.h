@@ -3,11 +3,10 @@
 #pragma once
 
 #include <fcntl.h>
-#include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -38,7 +37,7 @@ class LogFile {
 class PseudoTerminal {
  public:
   explicit PseudoTerminal(unsigned short columns, const char* term = "xterm")
-      : screen_(::posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK)) {
+      : screen_(::posix_openpt(O_RDWR | O_NOCTTY)) {
     ::grantpt(screen_);
     ::unlockpt(screen_);
     stream_ = std::fopen(::ptsname(screen_), "w");
@@ -54,11 +53,20 @@ class PseudoTerminal {
   PseudoTerminal& operator=(const PseudoTerminal&) = delete;
 
   std::FILE* stream() { return stream_; }
-  // What came since the last call. The terminal turns "\n" into "\r\n".
+  // What came since the last call. The terminal turns "\n" into "\r\n". The kernel passes bytes on when it
+  // likes, so a mark is sent after them and waited for.
   std::string take() {
-    std::array<char, 4096> buffer;
-    const ssize_t count = ::read(screen_, buffer.data(), buffer.size());
-    return count > 0 ? std::string(buffer.data(), static_cast<size_t>(count)) : "";
+    constexpr char kMark = '\x1e';
+    std::fputc(kMark, stream_);
+    std::fflush(stream_);
+    std::string text;
+    char next = 0;
+    pollfd ready{screen_, POLLIN, 0};
+    while (::poll(&ready, 1, 10'000) == 1 && ::read(screen_, &next, 1) == 1) {
+      if (next == kMark) return text;
+      text += next;
+    }
+    return text + "(and the screen went silent)";
   }
 
  private:
