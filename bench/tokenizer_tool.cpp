@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// moe_tokenizer_bench INPUT [OUTPUT [REPEATS]]: encodes a file on one thread, writes the ids as int32, and
+// tokenizer_tool INPUT [OUTPUT [REPEATS]]: encodes a file on one thread, writes the ids as int32, and
 // prints the speed of the best of REPEATS runs, each with an empty cache of pre-tokens.
 // tools/check_tokenizer.py drives it.
 #include <fmt/core.h>

@@ -22,14 +22,22 @@ WORDS = """the The of and don't I'll we've they're she'd it's I'm IT'S o'clock n
  antidisestablishmentarianism Донаудампфшиффартсгезельшафт supercalifragilisticexpialidocious""".split()
 
 
-def reference():
-    """GPT-2 of `tokenizers`, from the merges in assets alone."""
+def alphabet():
+    """The printable character of each byte, in the order of GPT-2's first 256 tokens."""
     printable = [b for b in range(256) if 33 <= b <= 126 or 161 <= b <= 172 or 174 <= b]
     rest = [b for b in range(256) if b not in printable]
-    alphabet = {b: chr(b) for b in printable} | {b: chr(256 + i) for i, b in enumerate(rest)}
+    return {b: chr(b) for b in printable} | {b: chr(256 + i) for i, b in enumerate(rest)}
+
+
+def read_merges():
     lines = (ROOT / "assets/gpt2_merges.txt").read_text(encoding="utf-8").split("\n")[1:-1]
-    merges = [tuple(line.split(" ")) for line in lines]
-    tokens = [alphabet[b] for b in printable + rest] + [left + right for left, right in merges]
+    return [tuple(line.split(" ")) for line in lines]
+
+
+def reference():
+    """GPT-2 of `tokenizers`, from the merges in assets alone."""
+    merges = read_merges()
+    tokens = [*alphabet().values()] + [left + right for left, right in merges]
     tokenizer = Tokenizer(models.BPE(vocab={t: i for i, t in enumerate(tokens)}, merges=merges))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     return tokenizer

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -16,6 +17,7 @@ namespace moe {
 
 // Up to 15 bytes, zero after the end, and the length in the last byte.
 struct PieceKey {
+  static_assert(std::endian::native == std::endian::little, "the masks below count bytes from the low end");
   static constexpr size_t kMaxLength = 15;
 
   uint64_t low, high;

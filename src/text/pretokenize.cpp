@@ -17,6 +17,7 @@ using Bytes = std::array<uint8_t, 64>;
 
 // Bit i: truth[i] is 1 (else 0). The product gathers eight bytes' lowest bits in its highest byte.
 uint64_t pack_bits(const Bytes& truth) {
+  static_assert(std::endian::native == std::endian::little);
   uint64_t bits = 0;
   for (size_t i = 0; i < 8; ++i) {
     uint64_t eight;
@@ -108,7 +109,7 @@ void Pretokenizer::classify_long_characters(const char* bytes, uint64_t long_byt
   }
 }
 
-// starts: where alternatives may begin in the block at position_, contractions not yet considered.
+// apostrophes: those in the block at position_ that begin a pre-token.
 Pretokenizer::Contractions Pretokenizer::contractions(uint64_t apostrophes, size_t length) const {
   Contractions found;
   for (; apostrophes != 0; apostrophes &= apostrophes - 1) {
@@ -179,7 +180,7 @@ uint64_t Pretokenizer::scan_block(size_t& length) {
 
 std::span<const size_t> Pretokenizer::next() {
   size_t count = 0;
-  while (count + kBlock <= kMaxBatch && position_ < text_.size()) {
+  while (count + kBlock < kMaxBatch && position_ < text_.size()) {
     size_t length = 0;
     uint64_t starts = scan_block(length);
     if (position_ == 0) starts &= ~uint64_t{1};  // the first start ends nothing

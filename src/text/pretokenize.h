@@ -17,8 +17,7 @@ class UnicodeClasses;
 
 class Pretokenizer {
  public:
-  // The most that next() gives at once.
-  static constexpr size_t kMaxBatch = 192;
+  static constexpr size_t kMaxBatch = 192;  // the most that next() gives at once
 
   // text: well-formed UTF-8 that outlives this object.
   explicit Pretokenizer(std::string_view text);
@@ -29,6 +28,7 @@ class Pretokenizer {
 
  private:
   static constexpr size_t kBlock = 64;
+
   // Bit i speaks of byte i of the block; all bytes of a character carry its class.
   struct Block {
     size_t length;  // a block never cuts a character in two
@@ -49,7 +49,7 @@ class Pretokenizer {
 
   Block classify(const char* bytes, size_t available) const;
   void classify_long_characters(const char* bytes, uint64_t long_bytes, Block& block) const;
-  Contractions contractions(uint64_t starts, size_t length) const;
+  Contractions contractions(uint64_t apostrophes, size_t length) const;
   bool white_at(size_t position) const;
   uint64_t scan_block(size_t& length);
 
