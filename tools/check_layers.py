@@ -48,13 +48,15 @@ LIBRARIES = {
 }
 # C and POSIX headers; those of the C++ library have no extension and need no line here.
 SYSTEM_HEADERS = set(
-    "cpuid.h dirent.h errno.h fcntl.h poll.h pthread.h sched.h signal.h spawn.h stdlib.h string.h termios.h time.h "
+    "cpuid.h dirent.h dlfcn.h errno.h fcntl.h glob.h poll.h pthread.h sched.h signal.h spawn.h stdlib.h string.h termios.h time.h "
     "unistd.h linux/mempolicy.h".split())
 SYSTEM_PREFIXES = ("sys/",)
 
 SIZE_LIMITS = {".cpp": 500, ".h": 200}  # lines, inclusive: shorter than this
 # path -> (limit, reason). Split by noun before adding a line here.
-SIZE_EXCEPTIONS = {}
+SIZE_EXCEPTIONS = {
+    "src/ops/ops.h": (240, "the contract of all ops is read as one page; most of it is comment"),
+}
 
 VAGUE_FOLDERS = {"util", "utils", "helper", "helpers", "common", "misc", "shared"}
 # Optional parts are other files chosen by CMake: no source asks which device it is compiled for.
