@@ -51,6 +51,16 @@ TEST(Pretokenizer, CutsContractions) {
   EXPECT_THAT(pieces("a's't'lx'"), ElementsAre("a", "'s", "'t", "'", "lx", "'"));
 }
 
+// The scanner goes by blocks of 64 bytes; each trap must meet the border of one at each of its bytes.
+TEST(Pretokenizer, CutsAreTheSameAtEveryOffset) {
+  for (size_t pad = 1; pad < 130; ++pad) {
+    const std::string line(pad, 'y');
+    ASSERT_THAT(pieces(line + "\nI'llx\u3000\u3000we'd  \u2003é'sat 12\t\u00a0'Re"),
+                ElementsAre(line, "\n", "I", "'ll", "x", "\u3000", "\u3000", "we", "'d", "  ", "\u2003", "é",
+                            "'s", "at", " 12", "\t", "\u00a0", "'", "Re"));
+  }
+}
+
 TEST(Pretokenizer, BatchesAreBounded) {
   for (size_t size = 0; size < 1000; ++size) {
     std::string text(size, 'a');
