@@ -103,14 +103,14 @@ template <class T>
 float max_of(const T* x, int64_t n) {
   std::array<float, kLanes> part;
   part.fill(to_float(x[0]));
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    for (int64_t lane = 0; lane < kLanes; ++lane) {
-      const float value = to_float(x[i + lane]);
-      float& best = part[static_cast<size_t>(lane)];
-      best = value > best ? value : best;
-    }
-  for (; i < n; ++i) part[0] = std::max(part[0], to_float(x[i]));
+  const int64_t rest = n % kLanes, whole = n - rest;
+  const auto take = [&](int64_t lane, float value) {
+    float& best = part[static_cast<size_t>(lane)];
+    best = value > best ? value : best;
+  };
+  for (int64_t i = 0; i < whole; i += kLanes)
+    for (int64_t lane = 0; lane < kLanes; ++lane) take(lane, to_float(x[i + lane]));
+  for (int64_t lane = 0; lane < rest; ++lane) take(lane, to_float(x[whole + lane]));
   return *std::max_element(part.begin(), part.end());
 }
 

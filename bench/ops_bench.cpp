@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT
+// Speed of the heavy operations on the CPU at the sizes of the quickstart: 2048 tokens, 50304 words, 8
+// experts. gflops counts multiplications and additions that the result needs (a causal product is half of a
+// full one); of_sgemm is its ratio to a 1024^3 f32 product on the same threads, measured in the same run.
+//   ops_bench --benchmark_filter=Attention --benchmark_min_time=0.2
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <vector>
+
+#include "base/random.h"
+#include "base/threads.h"
+#include "cpu/cpu_device.h"
+#include "cpu/cpu_ops.h"
+
+namespace moe {
+namespace {
+
+// A pool, its ops, and tensors of random values, for one benchmark.
+class Bench {
+ public:
+  Bench() : device_(pool_.size()), ops_(pool_) {}
+  ~Bench() {
+    for (void* memory : memory_) device_.release(memory);
+  }
+  Bench(const Bench&) = delete;
+  Bench& operator=(const Bench&) = delete;
+
+  Ops& ops() { return ops_; }
+
+  Tensor zeros(DType dtype, const std::vector<int64_t>& shape) {
+    const Tensor size(nullptr, dtype, shape.data(), static_cast<int>(shape.size()));
+    memory_.push_back(device_.allocate(size.bytes()));
+    return {memory_.back(), dtype, shape.data(), static_cast<int>(shape.size())};
+  }
+
+  // Uniform in [-1, 1).
+  Tensor random(DType dtype, const std::vector<int64_t>& shape) {
+    Tensor tensor = zeros(dtype, shape);
+    const Random values(1, "bench");
+    for (int64_t i = 0; i < tensor.numel(); ++i) {
+      const float x = 2 * values.uniform(static_cast<uint64_t>(i)) - 1;
+      if (dtype == DType::f32)
+        tensor.as<float>()[i] = x;
+      else
+        tensor.as<bf16>()[i] = bf16(x);
+    }
+    return tensor;
+  }
+
+ private:
+  ThreadPool pool_;
+  cpu::CpuDevice device_;
+  cpu::CpuOps ops_;
+  std::vector<void*> memory_;
+};
+
+// Floating-point operations a second of a 1024^3 f32 product: the best of some, once a process.
+double sgemm_rate() {
+  static const double rate = [] {
+    constexpr int64_t kSize = 1024;
+    Bench bench;
+    const Tensor a = bench.random(DType::f32, {kSize, kSize}), b = bench.random(DType::f32, {kSize, kSize});
+    const Tensor c = bench.zeros(DType::f32, {kSize, kSize});
+    double best = std::numeric_limits<double>::infinity();
+    for (int i = 0; i < 20; ++i) {
+      const auto start = std::chrono::steady_clock::now();
+      bench.ops().matmul(c, a, b, Form::NT, false);
+      best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    }
+    return 2.0 * kSize * kSize * kSize / best;
+  }();
+  return rate;
+}
+
+void report(benchmark::State& state, double operations) {
+  const double total = operations * static_cast<double>(state.iterations());
+  state.counters["gflops"] = benchmark::Counter(total * 1e-9, benchmark::Counter::kIsRate);
+  state.counters["of_sgemm"] = benchmark::Counter(total / sgemm_rate(), benchmark::Counter::kIsRate);
+}
+
+DType type_of(int64_t argument) {
+  return argument == 0 ? DType::f32 : DType::bf16;
+}
+
+// Arguments: form, m, n, k, bf16.
+void Matmul(benchmark::State& state) {
+  Bench bench;
+  const auto form = static_cast<Form>(state.range(0));
+  const int64_t m = state.range(1), n = state.range(2), k = state.range(3);
+  const DType dtype = type_of(state.range(4));
+  const Tensor a = form == Form::TN ? bench.random(dtype, {k, m}) : bench.random(dtype, {m, k});
+  const Tensor b = form == Form::NT ? bench.random(dtype, {n, k}) : bench.random(dtype, {k, n});
+  const Tensor c = bench.zeros(form == Form::TN ? DType::f32 : dtype, {m, n});
+  for (auto _ : state) bench.ops().matmul(c, a, b, form, form == Form::TN);
+  report(state, 2.0 * static_cast<double>(m * n * k));
+}
+void matmul_sizes(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"form", "m", "n", "k", "bf16"});
+  for (const int64_t dtype : {0, 1}) {
+    b->Args({0, 2048, 768, 256, dtype})->Args({1, 2048, 256, 768, dtype})->Args({2, 768, 256, 2048, dtype});
+    b->Args({0, 512, 50304, 128, dtype})
+        ->Args({1, 512, 128, 50304, dtype})
+        ->Args({2, 50304, 128, 512, dtype});
+  }
+}
+BENCHMARK(Matmul)->Apply(matmul_sizes)->UseRealTime()->Unit(benchmark::kMicrosecond);
+
+// Arguments: form, experts, rows in all, out, in, bf16. Experts share the rows evenly.
+void GroupedMatmul(benchmark::State& state) {
+  Bench bench;
+  const auto form = static_cast<Form>(state.range(0));
+  const int64_t experts = state.range(1), rows = state.range(2), out = state.range(3), in = state.range(4);
+  const DType dtype = type_of(state.range(5));
+  Tensor offset = bench.zeros(DType::i32, {experts + 1});
+  for (int64_t e = 0; e <= experts; ++e) offset.as<int32_t>()[e] = static_cast<int32_t>(e * rows / experts);
+  const Tensor a = bench.random(dtype, {rows, form == Form::NT ? in : out});
+  const Tensor b =
+      form == Form::TN ? bench.random(dtype, {rows, in}) : bench.random(dtype, {experts, out, in});
+  const Tensor c = form == Form::TN   ? bench.zeros(DType::f32, {experts, out, in})
+                   : form == Form::NT ? bench.zeros(dtype, {rows, out})
+                                      : bench.zeros(dtype, {rows, in});
+  for (auto _ : state) bench.ops().grouped_matmul(c, a, b, offset, form, form == Form::TN);
+  report(state, 2.0 * static_cast<double>(rows * out * in));
+}
+void grouped_sizes(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"form", "experts", "rows", "out", "in", "bf16"});
+  for (const int64_t dtype : {0, 1})
+    for (const int64_t form : {0, 1, 2}) b->Args({form, 8, 4096, 512, 128, dtype});
+}
+BENCHMARK(GroupedMatmul)->Apply(grouped_sizes)->UseRealTime()->Unit(benchmark::kMicrosecond);
+
+struct AttentionInputs {
+  Tensor q, k, v, o, lse, first;
+  double operations;  // of the two products of the forward pass, below the diagonal
+};
+AttentionInputs attention_inputs(Bench& bench, const benchmark::State& state) {
+  const int64_t length = state.range(0), dim = state.range(1), heads = 4, kv_heads = 2;
+  const int64_t batch = 2048 / length, n = batch * length;
+  const DType dtype = type_of(state.range(2));
+  return {bench.random(dtype, {n, heads, dim}),
+          bench.random(dtype, {n, kv_heads, dim}),
+          bench.random(dtype, {n, kv_heads, dim}),
+          bench.zeros(dtype, {n, heads, dim}),
+          bench.zeros(DType::f32, {n, heads}),
+          bench.zeros(DType::i32, {batch, length}),
+          2.0 * static_cast<double>(n * heads * (length + 1) * dim)};
+}
+// Arguments: length of a row, head width, bf16.
+void AttentionForward(benchmark::State& state) {
+  Bench bench;
+  const AttentionInputs x = attention_inputs(bench, state);
+  for (auto _ : state) bench.ops().attention_forward(x.o, x.lse, x.q, x.k, x.v, x.first);
+  report(state, x.operations);
+}
+void AttentionBackward(benchmark::State& state) {
+  Bench bench;
+  const AttentionInputs x = attention_inputs(bench, state);
+  const auto like = [&](const Tensor& t) { return bench.random(t.dtype(), {t.dim(0), t.dim(1), t.dim(2)}); };
+  const Tensor dy = like(x.q), dq = like(x.q), dk = like(x.k), dv = like(x.v);
+  bench.ops().attention_forward(x.o, x.lse, x.q, x.k, x.v, x.first);
+  for (auto _ : state) bench.ops().attention_backward(dq, dk, dv, dy, x.q, x.k, x.v, x.o, x.lse, x.first);
+  report(state, 2.5 * x.operations);
+}
+void attention_sizes(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"length", "dim", "bf16"});
+  for (const int64_t dtype : {0, 1})
+    for (const int64_t dim : {32, 64, 128})
+      for (const int64_t length : {256, 1024}) b->Args({length, dim, dtype});
+}
+BENCHMARK(AttentionForward)->Apply(attention_sizes)->UseRealTime()->Unit(benchmark::kMicrosecond);
+BENCHMARK(AttentionBackward)->Apply(attention_sizes)->UseRealTime()->Unit(benchmark::kMicrosecond);
+
+// Loss and gradient in place of 512 rows. Each run starts from what the last one left: the time does not
+// depend on the values.
+void CrossEntropy(benchmark::State& state) {
+  constexpr int64_t kRows = 512, kWidth = 50304, kVocabulary = 50257;
+  Bench bench;
+  const Tensor logits = bench.random(type_of(state.range(0)), {kRows, kWidth});
+  const Tensor loss = bench.zeros(DType::f32, {kRows}), target = bench.zeros(DType::i32, {kRows});
+  const Tensor scale = bench.random(DType::f32, {1});
+  for (auto _ : state) bench.ops().cross_entropy(loss, logits, target, kVocabulary, scale);
+  state.SetBytesProcessed(state.iterations() * logits.bytes());
+}
+BENCHMARK(CrossEntropy)->ArgName("bf16")->Arg(0)->Arg(1)->UseRealTime()->Unit(benchmark::kMicrosecond);
+
+}  // namespace
+}  // namespace moe
