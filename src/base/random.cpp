@@ -7,6 +7,11 @@
 #include <utility>
 
 namespace moe {
+namespace {
+
+__extension__ using uint128 = unsigned __int128;  // gcc and clang both have it; ISO C++ does not
+
+}  // namespace
 
 std::array<uint32_t, 4> Random::block(uint64_t index) const {
   return philox({static_cast<uint32_t>(index), static_cast<uint32_t>(index >> 32),
@@ -24,7 +29,7 @@ float Random::uniform(uint64_t index) const {
 }
 
 uint64_t Random::below(uint64_t index, uint64_t n) const {
-  return static_cast<uint64_t>((static_cast<unsigned __int128>(bits(index)) * n) >> 64);
+  return static_cast<uint64_t>((static_cast<uint128>(bits(index)) * n) >> 64);
 }
 
 float Random::normal(uint64_t index) const {

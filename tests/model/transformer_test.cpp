@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+// The model against itself: with and without the key-value cache, bf16 against f32, any number of threads,
+// and one batch learnt by heart.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/random.h"
+#include "model/decoder.h"
+#include "model/flops.h"
+#include "optim/adamw.h"
+#include "support/compare.h"
+#include "support/tiny_model.h"
+
+namespace moe::test {
+namespace {
+
+ModelConfig tiny_config() {
+  return {.d_model = 32,
+          .n_layers = 2,
+          .n_heads = 4,
+          .n_kv_heads = 2,
+          .num_experts = 4,
+          .top_k = 2,
+          .expert_intermediate_dim = 24,
+          .capacity_factor = 0,
+          .vocab_size = 96,
+          .max_seq_len = 20,
+          .init_std = 0.2};
+}
+
+constexpr int64_t kVocabulary = 90;
+
+struct Ids {
+  explicit Ids(int64_t N) {
+    const Random random(5, "ids");
+    for (int64_t n = 0; n < N; ++n) {
+      input.push_back(static_cast<int32_t>(random.below(static_cast<uint64_t>(n), kVocabulary)));
+      target.push_back(static_cast<int32_t>(random.below(static_cast<uint64_t>(n + N), kVocabulary)));
+    }
+    first.assign(static_cast<size_t>(N), 0);
+  }
+  std::vector<int32_t> input, target, first;
+};
+
+// One micro-step; the gradients of all weights in one vector.
+std::vector<float> gradients(TinyModel& model, const Ids& ids) {
+  model.weights->initialise(1, *model.backend.device);
+  cast_weights(*model.weights, *model.backend.ops);
+  model.transformer->upload(*model.backend.device, ids.input.data(), ids.target.data(), ids.first.data());
+  model.transformer->set_gradient_scales(*model.backend.device, 1.0F / static_cast<float>(ids.input.size()),
+                                         1.0F);
+  model.transformer->forward_backward(*model.backend.ops);
+  std::vector<float> all;
+  for (const Parameter& parameter : model.weights->list()) {
+    const auto values = model.fetch<float>(parameter.gradient);
+    all.insert(all.end(), values.begin(), values.end());
+  }
+  return all;
+}
+
+TEST(Transformer, ThreadsDoNotChangeABit) {
+  const Ids ids(40);
+  TinyModel one(tiny_config(), 2, kVocabulary, DType::f32, 1),
+      three(tiny_config(), 2, kVocabulary, DType::f32, 3);
+  EXPECT_EQ(gradients(one, ids), gradients(three, ids));
+}
+
+TEST(Transformer, Bf16IsCloseToF32) {
+  const Ids ids(40);
+  ModelConfig config = tiny_config();
+  config.num_experts = config.top_k;  // all are chosen: rounding must not change who is
+  TinyModel exact(config, 2, kVocabulary, DType::f32);
+  TinyModel rounded(config, 2, kVocabulary, DType::bf16);
+  // Some forty roundings one after the other on the way there and back, each 2.8e-6 (docs/numerics.md).
+  EXPECT_TRUE(close(gradients(rounded, ids), gradients(exact, ids), 5e-4));
+}
+
+TEST(Decoder, EqualsTheTransformerInAnyPortions) {
+  const ModelConfig config = tiny_config();
+  const Ids ids(config.max_seq_len);
+  TinyModel model(config, 1, kVocabulary);
+  Device& device = *model.backend.device;
+  Ops& ops = *model.backend.ops;
+  model.weights->initialise(1, device);
+  model.transformer->upload(device, ids.input.data(), ids.target.data(), ids.first.data());
+  model.transformer->forward(ops);
+
+  Arena plan;
+  { const Decoder counted(config, DType::f32, 1, config.max_seq_len, 8, *model.weights, plan); }
+  Arena arena(device, plan.used());
+  Decoder decoder(config, DType::f32, 1, config.max_seq_len, 8, *model.weights, arena);
+  decoder.prepare(device);
+  int64_t length = 0;
+  for (const int64_t count : {8, 1, 3, 1, 7}) {
+    const auto found =
+        model.fetch<float>(decoder.append(ids.input.data() + length, count, length, device, ops));
+    length += count;
+    const auto expected = model.fetch<float>(model.transformer->logits(length - 1, 1, ops));
+    EXPECT_TRUE(close(found, expected, 1e-10)) << "after " << length << " tokens";
+  }
+  EXPECT_EQ(length, config.max_seq_len);
+}
+
+class Overfit : public ::testing::TestWithParam<DType> {};
+
+TEST_P(Overfit, OneBatchIsLearntByHeart) {
+  const Ids ids(40);
+  TinyModel model(tiny_config(), 2, kVocabulary, GetParam());
+  Device& device = *model.backend.device;
+  Ops& ops = *model.backend.ops;
+  model.weights->initialise(1, device);
+  cast_weights(*model.weights, ops);
+  Arena plan;
+  const OptimizerConfig config{.weight_decay = 0};
+  { const Optimizer counted(config, model.weights->list(), plan, ops); }
+  Arena arena(device, plan.used() + Arena::kAlignment);
+  Optimizer optimizer(config, model.weights->list(), arena, ops);
+  const Tensor scale = arena.allocate("small", DType::f32, {1});
+  ops.fill(scale, 1);
+  model.transformer->upload(device, ids.input.data(), ids.target.data(), ids.first.data());
+  model.transformer->set_gradient_scales(device, 1.0F / 40, 1.0F);
+  double loss = 0;
+  for (int64_t step = 0; step < 150; ++step) {
+    model.transformer->zero_sums(ops);
+    model.transformer->forward_backward(ops);
+    loss = model.fetch<double>(model.transformer->sums().loss_1).front() / 40;
+    optimizer.step(step, 5e-3, scale);
+  }
+  EXPECT_LT(loss, 0.05);
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, Overfit, ::testing::Values(DType::f32, DType::bf16));
+
+TEST(Flops, TheUsersModel) {
+  const ModelConfig config;  // the defaults are the user's
+  EXPECT_EQ(count_parameters(config).total, 1'730'317'312);
+  EXPECT_EQ(count_parameters(config).active, 170'036'224);
+  // Design figures: 1.221 G at 2,048 tokens.
+  EXPECT_NEAR(flops_per_token(config, 2048).total(), 1.221e9, 1e6);
+}
+
+TEST(Flops, CountEqualsTheWeights) {
+  const ModelConfig config = tiny_config();
+  Arena plan;
+  const Weights weights(config, DType::f32, Purpose::inference, plan);
+  int64_t total = 0;
+  for (const Parameter& parameter : weights.list()) total += parameter.weight.numel();
+  EXPECT_EQ(count_parameters(config).total, total);
+}
+
+TEST(Capacity, IsTutels) {
+  ModelConfig config;
+  config.capacity_factor = 1.0;
+  EXPECT_EQ(expert_capacity(config, 32768), 1024);  // k * floor(f * ceil(32768 / 64))
+  config.capacity_factor = 1.25;
+  EXPECT_EQ(expert_capacity(config, 100), 2 * 2);  // ceil(100/64) = 2, floor(2.5) = 2
+  config.capacity_factor = 0;
+  EXPECT_EQ(expert_capacity(config, 100), 0);
+}
+
+}  // namespace
+}  // namespace moe::test

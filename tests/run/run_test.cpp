@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: MIT
+// Guarantees of whole runs: the same settings give the same bits, a resumed run equals an undisturbed one
+// bit for bit, a run killed at any moment can go on, signals and bad losses end a run with its state saved.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "backend/backend.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "train/trainer.h"
+
+namespace moe {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kWords[] = {"stone", "river", "lamp", "green", "walks",
+                                  "of",    "the",   "and",  "to",    "old"};
+
+// A little text with structure: 3000 one-line documents.
+std::string corpus() {
+  const Random random(7, "corpus");
+  std::string text;
+  for (uint64_t line = 0; line < 3000; ++line) {
+    for (uint64_t word = 0; word < 8; ++word)
+      text += std::string(kWords[random.below(8 * line + word, 10)]) + " ";
+    text += "\n";
+  }
+  return text;
+}
+
+class Run : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ =
+        fs::path(::testing::TempDir()) / ("moe_run_" + std::to_string(getpid()) + "_" +
+                                          ::testing::UnitTest::GetInstance()->current_test_info()->name());
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+    write_file_atomically(folder_ / "corpus.txt", corpus());
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  RunConfig config(const std::string& name) const {
+    RunConfig config;
+    config.model = {.d_model = 32,
+                    .n_layers = 2,
+                    .n_heads = 4,
+                    .n_kv_heads = 2,
+                    .num_experts = 4,
+                    .top_k = 2,
+                    .expert_intermediate_dim = 32,
+                    .max_seq_len = 48};
+    config.training.batch_size = 3;
+    config.training.gradient_accumulation_steps = 2;
+    config.training.max_steps = 10;
+    config.training.learning_rate = 3e-3;
+    config.training.warmup_steps = 2;
+    config.training.checkpoint_every = 5;
+    config.training.keep_checkpoints = 0;
+    config.training.eval_every = 5;
+    config.training.eval_batches = 2;
+    config.training.device = "cpu";
+    config.training.output_dir = folder_.string();
+    config.training.run_name = name;
+    config.data.source = {(folder_ / "corpus.txt").string()};
+    config.data.document_split = "line";
+    config.data.cache_dir = (folder_ / "cache").string();
+    config.validate();
+    return config;
+  }
+
+  // Trains in this process, quietly.
+  static Outcome train(const RunConfig& config, const RunFolder& folder, bool resume,
+                       const std::atomic<int>& stop = kNever) {
+    std::FILE* quiet = std::fopen("/dev/null", "w");
+    Terminal terminal(quiet);
+    Outcome outcome{};
+    {
+      const Backend backend = make_backend("cpu", 2);
+      Trainer trainer(config, folder, resume, *backend.device, *backend.ops, stop, terminal);
+      outcome = trainer.run();
+    }
+    std::fclose(quiet);
+    return outcome;
+  }
+
+  static std::string weights(const RunFolder& folder, int64_t step) {
+    return file(folder, step, "model.safetensors");
+  }
+  static std::string states(const RunFolder& folder, int64_t step) {
+    return file(folder, step, "optimizer.safetensors");
+  }
+  static std::string file(const RunFolder& folder, int64_t step, const std::string& name) {
+    return read_file(CheckpointStore(folder.checkpoints(), 0).folder_of(step) / name);
+  }
+
+  static inline const std::atomic<int> kNever{0};
+  fs::path folder_;
+};
+
+TEST_F(Run, TwiceGivesTheSameBits) {
+  const RunConfig first = config("first"), second = config("second");
+  const RunFolder a = RunFolder::create(first, ""), b = RunFolder::create(second, "");
+  EXPECT_EQ(train(first, a, false), Outcome::finished);
+  EXPECT_EQ(train(second, b, false), Outcome::finished);
+  EXPECT_EQ(weights(a, 10), weights(b, 10));
+  EXPECT_EQ(states(a, 10), states(b, 10));
+  EXPECT_NE(weights(a, 5), weights(a, 10));
+}
+
+TEST_F(Run, ResumedAtFiveEqualsStraightToTenBitForBit) {
+  const RunConfig settings = config("straight");
+  const RunFolder straight = RunFolder::create(settings, "");
+  train(settings, straight, false);
+
+  const RunConfig again = config("resumed");
+  const RunFolder resumed = RunFolder::create(again, "");
+  CheckpointStore store(resumed.checkpoints(), 0);
+  fs::copy(CheckpointStore(straight.checkpoints(), 0).folder_of(5), store.folder_of(5));
+  train(again, resumed, true);
+  EXPECT_EQ(weights(straight, 10), weights(resumed, 10));
+  EXPECT_EQ(states(straight, 10), states(resumed, 10));
+  EXPECT_EQ(Checkpoint(store.folder_of(10)).step(), 10);
+}
+
+TEST_F(Run, KilledAtRandomMomentsGoesOnToTheSameBits) {
+  RunConfig settings = config("straight");
+  settings.training.checkpoint_every = 1;
+  settings.training.keep_checkpoints = 2;
+  const RunFolder straight = RunFolder::create(settings, "");
+  train(settings, straight, false);
+
+  settings.training.run_name = "killed";
+  const RunFolder killed = RunFolder::create(settings, "");
+  const Random random(3, "kill");
+  int kills = 0;
+  for (uint64_t attempt = 0; attempt < 8; ++attempt) {
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      train(settings, killed, true);
+      _exit(0);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(60 + random.below(attempt, 300)));
+    kill(child, SIGKILL);
+    int status = 0;
+    waitpid(child, &status, 0);
+    kills += WIFSIGNALED(status);
+  }
+  EXPECT_GT(kills, 0);
+  train(settings, killed, true);
+  EXPECT_EQ(weights(straight, 10), weights(killed, 10));
+  EXPECT_EQ(states(straight, 10), states(killed, 10));
+
+  // The record has each step once, whatever happened.
+  std::ifstream lines(killed.metrics());
+  std::vector<std::string> steps;
+  for (std::string line; std::getline(lines, line);)
+    if (line.find("\"loss\"") != std::string::npos) steps.push_back(line.substr(0, line.find(',')));
+  ASSERT_EQ(steps.size(), 10U);
+  for (size_t i = 0; i < steps.size(); ++i) EXPECT_EQ(steps[i], "{\"step\":" + std::to_string(i + 1));
+}
+
+TEST_F(Run, SignalSavesAndTheRunGoesOn) {
+  const RunConfig settings = config("straight");
+  const RunFolder straight = RunFolder::create(settings, "");
+  train(settings, straight, false);
+
+  const RunConfig again = config("stopped");
+  const RunFolder stopped = RunFolder::create(again, "");
+  const std::atomic<int> stop{SIGTERM};
+  EXPECT_EQ(train(again, stopped, false, stop), Outcome::signal);
+  EXPECT_EQ(CheckpointStore(stopped.checkpoints(), 0).latest(), 1);
+  EXPECT_EQ(train(again, stopped, true), Outcome::finished);
+  EXPECT_EQ(weights(straight, 10), weights(stopped, 10));
+}
+
+TEST_F(Run, LossThatIsNotFiniteStopsNamingTheStepOrIsSkipped) {
+  RunConfig settings = config("diverges");
+  settings.training.learning_rate = 1e25;
+  settings.training.max_grad_norm = 0;
+  settings.training.warmup_steps = 0;
+  const RunFolder folder = RunFolder::create(settings, "");
+  try {
+    train(settings, folder, false);
+    FAIL() << "the loss stayed finite";
+  } catch (const UserError& error) {
+    EXPECT_THAT(error.where, ::testing::StartsWith("step "));
+    EXPECT_EQ(error.expected, "a finite loss");
+    EXPECT_THAT(error.hint, ::testing::HasSubstr("training.learning_rate"));
+  }
+  EXPECT_TRUE(CheckpointStore(folder.checkpoints(), 0).latest().has_value());
+
+  settings.training.on_nan = "skip";
+  EXPECT_EQ(train(settings, folder, true), Outcome::finished);
+}
+
+TEST_F(Run, ResumeRefusesAnotherTextAndAnotherModel) {
+  RunConfig settings = config("run");
+  settings.training.max_steps = 2;
+  const RunFolder folder = RunFolder::create(settings, "");
+  train(settings, folder, false);
+  EXPECT_THROW(RunFolder::create(settings, ""), UserError);
+
+  RunConfig wider = settings;
+  wider.model.expert_intermediate_dim = 64;
+  EXPECT_THROW(train(wider, folder, true), UserError);
+  std::ofstream(folder_ / "corpus.txt", std::ios::app) << "one more line\n";
+  EXPECT_THROW(train(settings, folder, true), UserError);
+}
+
+}  // namespace
+}  // namespace moe

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+// The small model of the golden files (tools/make_goldens.py) on a backend, with its weights from the file.
+#pragma once
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backend/backend.h"
+#include "checkpoint/safetensors.h"
+#include "model/transformer.h"
+
+namespace moe::test {
+
+inline std::string golden_path(const std::string& name) {
+  return std::string(MOE_SOURCE_DIR) + "/tests/golden/" + name;
+}
+
+inline ModelConfig golden_config(const nlohmann::json& json, int64_t T) {
+  ModelConfig config;
+  config.d_model = json.at("d_model");
+  config.n_layers = json.at("n_layers");
+  config.n_heads = json.at("n_heads");
+  config.n_kv_heads = json.at("n_kv_heads");
+  config.num_experts = json.at("num_experts");
+  config.top_k = json.at("top_k");
+  config.expert_intermediate_dim = json.at("expert_intermediate_dim");
+  config.capacity_factor = json.at("capacity_factor");
+  config.aux_loss_weight = json.at("aux_loss_weight");
+  config.z_loss_weight = json.at("z_loss_weight");
+  config.renormalize_top_k = json.at("renormalize_top_k");
+  config.vocab_size = json.at("vocab_size");
+  config.rope_theta = json.at("rope_theta");
+  config.norm_eps = json.at("norm_eps");
+  config.max_seq_len = T;
+  return config;
+}
+
+class TinyModel {
+ public:
+  // head_rows is not a divisor of the tokens, so that the last chunk of logits is short.
+  TinyModel(const ModelConfig& settings, int64_t B, int64_t vocabulary, DType type = DType::f32,
+            int threads = 2)
+      : backend(make_backend("cpu", threads)), config(settings) {
+    const MicroBatch shape{
+        .B = B, .T = config.max_seq_len, .type = type, .vocabulary = vocabulary, .head_rows = 7};
+    Arena plan;
+    {
+      Weights counted(config, type, Purpose::training, plan);
+      const Transformer model(config, shape, counted, plan);
+    }
+    arena = std::make_unique<Arena>(*backend.device, plan.used());
+    weights = std::make_unique<Weights>(config, type, Purpose::training, *arena);
+    transformer = std::make_unique<Transformer>(config, shape, *weights, *arena);
+    transformer->prepare(*backend.device);
+  }
+
+  void load(const Safetensors& file) {
+    for (const Parameter& parameter : weights->list())
+      file.load("weight." + parameter.name, parameter.weight, *backend.device);
+    cast_weights(*weights, *backend.ops);
+  }
+
+  template <class T>
+  std::vector<T> fetch(const Tensor& tensor) {
+    std::vector<T> values(static_cast<size_t>(tensor.numel()));
+    backend.device->to_host(values.data(), tensor);
+    return values;
+  }
+
+  Backend backend;
+  ModelConfig config;
+  std::unique_ptr<Arena> arena;
+  std::unique_ptr<Weights> weights;
+  std::unique_ptr<Transformer> transformer;
+};
+
+}  // namespace moe::test
