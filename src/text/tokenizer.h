@@ -38,7 +38,7 @@ class Tokenizer {
     std::unique_ptr<State> state_;
   };
 
-  Tokenizer();  // some 10 ms
+  Tokenizer();  // some 20 ms
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
