@@ -3,6 +3,7 @@
 // checkpoint or the new one, whole, and `latest` names a whole one.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -112,6 +113,12 @@ void prune(const fs::path& folder, int64_t newest, int64_t keep_last) {
   }
 }
 
+// Of the folder itself, whatever its name; none when there is no such folder.
+std::optional<ino_t> identity(const fs::path& folder) {
+  struct stat status {};
+  return stat(folder.c_str(), &status) == 0 ? std::optional(status.st_ino) : std::nullopt;
+}
+
 }  // namespace
 
 CheckpointStore::CheckpointStore(fs::path folder, int64_t keep_last, std::string program)
@@ -175,11 +182,13 @@ Checkpoint CheckpointStore::open_latest() const {
   for (;;) {
     const auto step = latest();
     if (!step) throw UserError(folder_.string(), "a checkpoint", "none", "start the run without resuming");
+    const auto before = identity(folder_of(*step));
     try {
       return open(*step);
     } catch (const UserError&) {
-      // A run that saves meanwhile may have deleted it: then another one is the latest by now.
-      if (latest() == step) throw;
+      // A run that saves meanwhile may have deleted or replaced it under our hands; then there is another by
+      // now.
+      if (latest() == step && identity(folder_of(*step)) == before) throw;
     }
   }
 }
