@@ -14,6 +14,7 @@
 #include "backend/backend.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/random.h"
 #include "train/trainer.h"
 
 namespace moe {
@@ -64,7 +65,7 @@ class Run : public ::testing::Test {
     config.training.learning_rate = 3e-3;
     config.training.warmup_steps = 2;
     config.training.checkpoint_every = 5;
-    config.training.keep_checkpoints = 0;
+    config.training.keep_checkpoints = 100;
     config.training.eval_every = 5;
     config.training.eval_batches = 2;
     config.training.device = "cpu";
