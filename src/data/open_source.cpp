@@ -2,6 +2,7 @@
 // From the paths in data.source to a Source: which files there are, what format each has, how large the units
 // should be.
 #include <fmt/format.h>
+#include <glob.h>
 
 #include <algorithm>
 #include <array>
@@ -60,12 +61,30 @@ struct File {
   Format format;
 };
 
+// Patterns such as "shards/*_train_*.bin" become the files they match, sorted; other paths stay.
+std::vector<std::string> expand(const std::vector<std::string>& paths) {
+  std::vector<std::string> result;
+  for (const std::string& path : paths) {
+    std::error_code error;
+    if (path.find_first_of("*?[") == std::string::npos || fs::exists(path, error)) {
+      result.push_back(path);
+      continue;
+    }
+    glob_t matches{};
+    const int status = ::glob(path.c_str(), 0, nullptr, &matches);
+    result.insert(result.end(), matches.gl_pathv, matches.gl_pathv + matches.gl_pathc);
+    ::globfree(&matches);
+    if (status != 0) throw UserError(path, "files that match", "none");
+  }
+  return result;
+}
+
 class Finder {
  public:
   Finder(std::optional<Format> format, Terminal& terminal) : format_(format), terminal_(terminal) {}
 
   std::vector<File> find(const std::vector<std::string>& paths) {
-    for (const std::string& path : paths) {
+    for (const std::string& path : expand(paths)) {
       std::error_code error;
       if (fs::is_directory(path, error))
         add_folder(path);

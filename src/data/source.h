@@ -56,10 +56,10 @@ class Source {
   int64_t bytes() const;  // of all units
 };
 
-// Files, and folders (all their files, sorted by path), as one source. The format follows data.format, or
-// each file's ending: .txt .text .md, .jsonl .ndjson, .parquet, .bin, each also compressed (.gz .dz .zst
-// .zstd). Compressed files are decoded once into a cache. Throws UserError when there is nothing to read or a
-// file is not what it should be.
+// Files, folders (all their files, sorted by path) and patterns ("shards/*.bin") as one source. The format
+// follows data.format, or each file's ending: .txt .text .md, .jsonl .ndjson, .parquet, .bin, each also
+// compressed (.gz .dz .zst .zstd). Compressed files are decoded once into a cache. Throws UserError when
+// there is nothing to read or a file is not what it should be.
 std::shared_ptr<const Source> open_source(const std::vector<std::string>& paths, const DataConfig& config,
                                           Terminal& terminal);
 

@@ -44,6 +44,14 @@ TEST_F(OpenSource, TakesFoldersInOrderOfPath) {
               ElementsAre("b\n", "a/c", "a/z\n"));
 }
 
+TEST_F(OpenSource, TakesPatterns) {
+  for (const char* name : {"t_train_2.txt", "t_train_1.txt", "t_val_0.txt"}) spill(folder / name, name);
+  EXPECT_THAT(all_texts(*open({(folder / "t_train_*.txt").string()})),
+              ElementsAre("t_train_1.txt\n", "t_train_2.txt\n"));
+  EXPECT_THAT(refusal({(folder / "x*.txt").string()}),
+              HasSubstr("x*.txt: expected files that match, found none"));
+}
+
 TEST_F(OpenSource, TheFormatSettingChoosesFiles) {
   spill(folder / "a.py", "import a");
   spill(folder / "b.jsonl", "{\"text\":\"b\"}");

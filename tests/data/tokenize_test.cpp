@@ -74,7 +74,7 @@ TEST_F(Tokenize, WritesTheHeldOutTextThenTheRest) {
 
 TEST_F(Tokenize, GoesOnAfterAnInterruption) {
   const TokenizeCounts whole = run(folder / "whole", numbered());
-  for (int64_t unit = 0; unit < 40; unit += 3) {
+  for (int64_t unit = 0; unit < 40; unit += 7) {
     const auto out = folder / std::to_string(unit);
     const auto bad = numbered();
     bad->bad_unit = unit;

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+// Any bytes as JSON lines and as plain text, in one range and in several: a UserError or the same documents.
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "data/input.h"
+#include "data/jsonl.h"
+#include "data/text.h"
+
+namespace {
+
+using Read = void (*)(const moe::Input&, int64_t, int64_t, moe::Documents&);
+
+std::optional<std::vector<std::string>> documents(const moe::Input& input, int64_t step, Read read) {
+  moe::Documents all;
+  try {
+    for (int64_t begin = 0; begin < input.size(); begin += step)
+      read(input, begin, std::min(begin + step, input.size()), all);
+  } catch (const moe::UserError&) {
+    return std::nullopt;
+  }
+  std::vector<std::string> result;
+  for (int64_t i = 0; i < all.size(); ++i) result.emplace_back(all.text(i));
+  return result;
+}
+
+void compare(const moe::Input& input, Read read) {
+  const auto whole = documents(input, input.size(), read);
+  for (const int64_t step : {int64_t{1}, int64_t{7}, input.size() / 2 + 1})
+    if (documents(input, step, read) != whole) std::abort();
+}
+
+template <moe::DocumentSplit split>
+void read_split(const moe::Input& input, int64_t begin, int64_t end, moe::Documents& all) {
+  moe::read_text(input, begin, end, split, all);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  if (size == 0 || size > 4096) return 0;
+  const moe::MemoryInput input("fuzz", std::string_view(reinterpret_cast<const char*>(data), size));
+  compare(input, [](const moe::Input& in, int64_t begin, int64_t end, moe::Documents& all) {
+    moe::read_jsonl(in, begin, end, "text", all);
+  });
+  compare(input, read_split<moe::DocumentSplit::line>);
+  compare(input, read_split<moe::DocumentSplit::blank_line>);
+  compare(input, read_split<moe::DocumentSplit::unindented>);
+  return 0;
+}
