@@ -9,8 +9,7 @@
   cuda8.*, cuda32.*           bitsandbytes' own CUDA kernels, AdamW8bit and AdamW32bit
 
 The last group needs an NVIDIA GPU and bitsandbytes; the committed file was made with both (versions are in the
-file's metadata). numpy follows IEEE f32 one operation at a time, as our CPU code does: equal bits are expected.
-The CUDA kernels use fast division and powers: values agree to about 1e-6, and a code now and then differs by one.
+file's metadata). The order `bitsandbytes` in numpy and the kernels gave the same codes at every step.
 """
 import importlib.metadata
 import math

@@ -31,9 +31,6 @@ struct AdamWStep {
 // m, v and p move by one step along g. A gradient that is not finite clears the moments and leaves p.
 template <AdamW::Order order>
 inline void adamw_element(float& p, float& m, float& v, float gradient, const AdamWStep& s) {
-#if defined(__clang__)
-#pragma clang fp contract(off)  // as g++ in ISO mode: codes must not depend on the compiler
-#endif
   const float g = gradient * s.scale;
   const bool finite = std::abs(g) <= std::numeric_limits<float>::max();
   const float new_m = s.beta1 * m + (1.0F - s.beta1) * g;

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+// fill, copy and cast, at sizes around the pieces they are cut into.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "base/error.h"
+#include "support/fixture.h"
+
+namespace moe::test {
+namespace {
+
+class ElementwiseTest : public OpsTest {};
+
+TEST_F(ElementwiseTest, FillsEveryType) {
+  for (const DType dtype : {DType::f32, DType::bf16, DType::f64, DType::i32, DType::u8})
+    for (const int64_t n : {1, 7, 33, 70000}) {
+      const Tensor x = zeros(dtype, {n});
+      ops().fill(x, 3);
+      EXPECT_EQ(values(x), std::vector<double>(static_cast<size_t>(n), 3.0));
+    }
+}
+
+TEST_F(ElementwiseTest, CopiesBytesUnderAnyShape) {
+  for (const DType dtype : {DType::f32, DType::bf16, DType::i32, DType::u8})
+    for (const int64_t n : {1, 33, 300000}) {
+      const Tensor x = normal("x", dtype, {n, 3}, 40), y = zeros(dtype, {3, n});
+      ops().copy(y, x);
+      EXPECT_EQ(bytes(y), bytes(x));
+    }
+}
+
+// The device type's own conversion (tests/base/bf16_test.cpp) says what is right.
+TEST_F(ElementwiseTest, CastsRoundToNearestEven) {
+  const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
+  std::vector<float> input = {0, -0.0F, 1, 1.00390625F, 1.01171875F, 3.4e38F, 1e-45F, inf, -inf, nan};
+  while (input.size() < 70001) input.push_back(static_cast<float>(input.size()) * 1.0001F);
+  const auto n = static_cast<int64_t>(input.size());
+  const Tensor x = of(DType::f32, {n}, input), y = zeros(DType::bf16, {n}), back = zeros(DType::f32, {n});
+  ops().cast(y, x);
+  ops().cast(back, y);
+  const auto got = values(back);
+  for (size_t i = 0; i < input.size(); ++i) {
+    const auto expected = static_cast<double>(static_cast<float>(bf16(input[i])));
+    if (std::isnan(expected))
+      EXPECT_TRUE(std::isnan(got[i]));
+    else
+      ASSERT_EQ(got[i], expected) << i;
+  }
+  const Tensor same = zeros(DType::f32, {n});
+  ops().cast(same, x);
+  EXPECT_EQ(bytes(same), bytes(x));
+}
+
+TEST_F(ElementwiseTest, RefusesWrongShapesAndTypes) {
+  const Tensor x = zeros(DType::f32, {4}), none;
+  EXPECT_THROW(ops().fill(none, 0), InternalError);
+  EXPECT_THROW(ops().copy(zeros(DType::f32, {5}), x), InternalError);
+  EXPECT_THROW(ops().copy(zeros(DType::i32, {4}), x), InternalError);
+  EXPECT_THROW(ops().cast(zeros(DType::bf16, {5}), x), InternalError);
+  EXPECT_THROW(ops().cast(zeros(DType::i32, {4}), x), InternalError);
+  EXPECT_THROW(ops().cast(x, none), InternalError);
+}
+
+}  // namespace
+}  // namespace moe::test

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+// Sums whose exact values are known, and the clipping factor at its corners.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "base/error.h"
+#include "support/golden.h"
+
+namespace moe::test {
+namespace {
+
+class ReduceTest : public OpsTest {
+ public:
+  float clip(const std::vector<double>& squares, float max_norm) {
+    const Tensor scale = zeros(DType::f32, {1});
+    ops().clip_scale(scale, of(DType::f64, {static_cast<int64_t>(squares.size())}, squares), max_norm);
+    return static_cast<float>(values(scale)[0]);
+  }
+};
+
+// Whole numbers: every partial sum is exact, so any element left out or taken twice shows.
+TEST_F(ReduceTest, SumsEveryElementOnceAndAddsToWhatIsThere) {
+  for (const int64_t n : {1, 7, 33, 16384, 50001}) {
+    std::vector<double> x(static_cast<size_t>(n));
+    double sum = 5, squares = 11;
+    for (size_t i = 0; i < x.size(); ++i) {
+      x[i] = static_cast<double>(i % 97) - 31;
+      sum += x[i];
+      squares += x[i] * x[i];
+    }
+    const Tensor input = of(DType::f32, {n}, x), total = of<double>(DType::f64, {1}, {5});
+    const Tensor total_squares = of<double>(DType::f64, {1}, {11});
+    ops().sum(total, input);
+    ops().sum_squares(total_squares, input);
+    EXPECT_EQ(values(total)[0], sum);
+    EXPECT_EQ(values(total_squares)[0], squares);
+  }
+}
+
+TEST_F(ReduceTest, SumsInF64) {
+  std::vector<float> x(40000, 1e-4F);
+  x[0] = 1e7F;
+  const Tensor total = zeros(DType::f64, {1}), squares = zeros(DType::f64, {1});
+  const Tensor input = of(DType::f32, {200, 200}, x);
+  ops().sum(total, input);
+  EXPECT_NEAR(values(total)[0], 1e7 + 39999 * static_cast<double>(1e-4F), 1e-5);  // f32 cannot say 1e7 + 0.5
+  ops().sum_squares(squares, of<float>(DType::f32, {2}, {3e30F, 4e30F}));  // beyond f32
+  EXPECT_NEAR(values(squares)[0] / 25e60, 1, 1e-6);
+}
+
+TEST_F(ReduceTest, ClipsToTheNormAndMarksWhatIsNotFinite) {
+  const double inf = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_FLOAT_EQ(clip({9, 16}, 1), 1 / (5 + 1e-6F));
+  EXPECT_EQ(clip({0.09, 0.16}, 1), 1);
+  EXPECT_EQ(clip({0}, 1), 1);
+  EXPECT_EQ(clip({9e9}, 0), 1);
+  EXPECT_EQ(clip({1, inf}, 1), -1);
+  EXPECT_EQ(clip({1, nan}, 1), -1);
+  EXPECT_EQ(clip({inf}, 0), -1);
+}
+
+TEST_F(ReduceTest, SameBitsWithAnyNumberOfThreads) {
+  expect_same_bits([](Machine& machine) {
+    const Tensor x = machine.normal("x", DType::f32, {70001});
+    const Tensor sum = machine.zeros(DType::f64, {1}), squares = machine.zeros(DType::f64, {1});
+    machine.ops().sum(sum, x);
+    machine.ops().sum_squares(squares, x);
+    return std::vector{sum, squares};
+  });
+}
+
+TEST_F(ReduceTest, RefusesWrongShapesAndTypes) {
+  const Tensor one = zeros(DType::f64, {1}), x = zeros(DType::f32, {3});
+  EXPECT_THROW(ops().sum(zeros(DType::f32, {1}), x), InternalError);
+  EXPECT_THROW(ops().sum(zeros(DType::f64, {2}), x), InternalError);
+  EXPECT_THROW(ops().sum(one, zeros(DType::bf16, {3})), InternalError);
+  EXPECT_THROW(ops().sum_squares(one, Tensor()), InternalError);
+  EXPECT_THROW(ops().clip_scale(one, one, 1), InternalError);
+  EXPECT_THROW(ops().clip_scale(zeros(DType::f32, {1}), x, 1), InternalError);
+  EXPECT_THROW(clip({1}, -1), InternalError);
+}
+
+}  // namespace
+}  // namespace moe::test

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+// QK-norm with rotary positions against PyTorch (complex numbers there), and against finite differences.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/error.h"
+#include "support/compare.h"
+#include "support/golden.h"
+#include "support/gradcheck.h"
+
+namespace moe::test {
+namespace {
+
+constexpr float kEps = 1e-5F;
+
+// All tensors of one call, for `n` tokens.
+struct Rotary {
+  Heads heads;
+  Tensor packed, wq, wk, rope, position, q, k, v, rstd, dpacked, dwq, dwk, dq, dk, dv;
+
+  Rotary(Machine& machine, DType dtype, int64_t n, Heads h) : heads(h) {
+    const int64_t d = h.dim;
+    packed = machine.normal("packed", dtype, {n, h.packed()});
+    wq = machine.normal("wq", DType::f32, {d});
+    wk = machine.normal("wk", DType::f32, {d});
+    std::vector<double> table, positions;
+    for (int64_t t = 0; t < 19; ++t)
+      for (int64_t i = 0; i < d; ++i) {
+        const double angle =
+            static_cast<double>(t) *
+            std::pow(100.0, -2.0 * static_cast<double>(i % (d / 2)) / static_cast<double>(d));
+        table.push_back(i < d / 2 ? std::cos(angle) : std::sin(angle));
+      }
+    for (int64_t t = 0; t < n; ++t) positions.push_back(static_cast<double>((t * 7) % 19));
+    rope = machine.of(DType::f32, {19, d}, table);
+    position = machine.of(DType::i32, {n}, positions);
+    q = machine.zeros(dtype, {n, h.query, d});
+    k = machine.zeros(dtype, {n, h.kv, d});
+    v = machine.zeros(dtype, {n, h.kv, d});
+    rstd = machine.zeros(DType::f32, {n, h.query + h.kv});
+    dq = machine.normal("dq", dtype, {n, h.query, d});
+    dk = machine.normal("dk", dtype, {n, h.kv, d});
+    dv = machine.normal("dv", dtype, {n, h.kv, d});
+    dpacked = machine.zeros(dtype, {n, h.packed()});
+    dwq = machine.zeros(DType::f32, {d});
+    dwk = machine.zeros(DType::f32, {d});
+  }
+  void forward(Machine& machine) {
+    machine.ops().qk_norm_rope_forward(q, k, v, rstd, packed, wq, wk, rope, position, heads, kEps);
+  }
+  void backward(Machine& machine) {
+    machine.ops().qk_norm_rope_backward(dpacked, dwq, dwk, dq, dk, dv, packed, wq, wk, rope, position, rstd,
+                                        heads);
+  }
+};
+
+class RotaryTest : public OpsTest {};
+
+TEST_F(RotaryTest, MatchesTorch) {
+  const Golden golden("ops.safetensors", "rotary.");
+  Rotary r(*this, DType::f32, 7, {4, 2, 10});
+  const std::vector<std::pair<Tensor*, std::string>> inputs = {
+      {&r.packed, "packed"},     {&r.wq, "wq"}, {&r.wk, "wk"}, {&r.rope, "rope"},
+      {&r.position, "position"}, {&r.dq, "dq"}, {&r.dk, "dk"}, {&r.dv, "dv"}};
+  for (const auto& [tensor, name] : inputs) *tensor = golden.tensor(*this, name);
+  r.forward(*this);
+  r.backward(*this);
+  // dpacked is whole only with the gate's part, which is another op's.
+  const Tensor d_o = zeros(DType::f32, {7, 4, 10});
+  ops().gate_backward(d_o, r.dpacked, golden.tensor(*this, "dy"), golden.tensor(*this, "o"), r.packed,
+                      r.heads);
+  const std::vector<std::pair<Tensor, std::string>> outputs = {
+      {r.q, "q"}, {r.k, "k"}, {r.v, "v"}, {r.dwq, "dwq"}, {r.dwk, "dwk"}, {r.dpacked, "dpacked"}};
+  for (const auto& [tensor, name] : outputs)
+    EXPECT_TRUE(close(values(tensor), golden.values(*this, name), kBoundF32)) << name;
+}
+
+TEST_F(RotaryTest, GradientsAgreeWithFiniteDifferences) {
+  for (const int64_t n : {1, 3}) {
+    Rotary r(*this, DType::f32, n, {2, 1, 6});
+    const auto scalar = [&] {
+      r.forward(*this);
+      return inner(*this, r.q, r.dq) + inner(*this, r.k, r.dk) + inner(*this, r.v, r.dv);
+    };
+    scalar();
+    r.backward(*this);
+    EXPECT_TRUE(gradient_agrees(*this, r.dpacked, r.packed, scalar));
+    EXPECT_TRUE(gradient_agrees(*this, r.dwq, r.wq, scalar));
+    EXPECT_TRUE(gradient_agrees(*this, r.dwk, r.wk, scalar));
+  }
+}
+
+TEST_F(RotaryTest, LeavesTheGatePartAlone) {
+  Rotary r(*this, DType::f32, 5, {2, 1, 4});
+  ops().fill(r.dpacked, 7);
+  r.forward(*this);
+  r.backward(*this);
+  const auto got = values(r.dpacked);
+  for (size_t i = 0; i < got.size(); ++i) {
+    const size_t column = i % 24;
+    if (column < 16 && column % 8 >= 4) {
+      EXPECT_EQ(got[i], 7) << column;
+    } else {
+      EXPECT_NE(got[i], 7) << column;
+    }
+  }
+}
+
+TEST_F(RotaryTest, Bf16MatchesF32OnTheSameInputs) {
+  for (const int64_t n : {1, 33}) {
+    Rotary half(*this, DType::bf16, n, {4, 2, 16}), full(*this, DType::f32, n, {4, 2, 16});
+    set(full.packed, values(half.packed));
+    set(full.dq, values(half.dq));
+    set(full.dk, values(half.dk));
+    set(full.dv, values(half.dv));
+    for (Rotary* r : {&half, &full}) r->forward(*this), r->backward(*this);
+    EXPECT_TRUE(close(values(half.q), values(full.q), kBoundBf16));
+    EXPECT_TRUE(close(values(half.k), values(full.k), kBoundBf16));
+    EXPECT_EQ(values(half.v), values(full.v));
+    EXPECT_TRUE(close(values(half.dpacked), values(full.dpacked), kBoundBf16));
+    EXPECT_EQ(values(half.dwq), values(full.dwq));
+    EXPECT_EQ(values(half.dwk), values(full.dwk));
+  }
+}
+
+TEST_F(RotaryTest, SameBitsWithAnyNumberOfThreads) {
+  expect_same_bits([](Machine& machine) {
+    Rotary r(machine, DType::bf16, 300, {4, 2, 16});
+    r.forward(machine);
+    r.backward(machine);
+    return std::vector{r.q, r.k, r.v, r.rstd, r.dpacked, r.dwq, r.dwk};
+  });
+}
+
+TEST_F(RotaryTest, RefusesWrongShapesAndPositions) {
+  const Rotary good(*this, DType::f32, 3, {4, 2, 6});
+  const auto refused = [&](auto change, bool also_backward) {
+    Rotary bad = good;
+    change(bad);
+    EXPECT_THROW(bad.forward(*this), InternalError);
+    if (also_backward) {
+      EXPECT_THROW(bad.backward(*this), InternalError);
+    }
+  };
+  refused([&](Rotary& r) { r.q = zeros(DType::f32, {3, 4, 8}); }, false);
+  refused([&](Rotary& r) { r.rstd = zeros(DType::f32, {3, 4}); }, true);
+  refused([&](Rotary& r) { r.packed = zeros(DType::bf16, {3, 72}); }, true);
+  refused([&](Rotary& r) { r.heads.kv = 3; }, true);
+  refused([&](Rotary& r) { r.heads.dim = 5; }, true);
+  refused([&](Rotary& r) { r.rope = zeros(DType::f32, {19, 3}); }, true);
+  refused([&](Rotary& r) { r.position = of<int>(DType::i32, {3}, {0, 19, 1}); }, true);
+  refused([&](Rotary& r) { r.position = of<int>(DType::i32, {3}, {0, -1, 1}); }, true);
+  Rotary bad = good;
+  bad.dk = zeros(DType::f32, {3, 4, 6});
+  EXPECT_THROW(bad.backward(*this), InternalError);
+}
+
+}  // namespace
+}  // namespace moe::test

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: MIT
+// The choice of experts, its losses and their gradient, against PyTorch and against finite differences.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include "base/error.h"
+#include "support/compare.h"
+#include "support/golden.h"
+#include "support/gradcheck.h"
+
+namespace moe::test {
+namespace {
+
+constexpr float kBalance = 0.3F, kZ = 0.7F;
+
+// All tensors of the router for n tokens, e experts, k choices.
+struct Router {
+  Tensor logits, first, probability, lse, expert, weight, loss, mean, share, dweight, dlogits, scale;
+  RoutePlan plan;
+
+  Router(Machine& machine, int64_t n, int64_t e, int64_t k) {
+    logits = machine.normal("logits", DType::f32, {n, e}, 2);
+    first = machine.zeros(DType::i32, {n});
+    probability = machine.zeros(DType::f32, {n, e});
+    lse = machine.zeros(DType::f32, {n});
+    expert = machine.zeros(DType::i32, {n, k});
+    weight = machine.zeros(DType::f32, {n, k});
+    loss = machine.zeros(DType::f32, {2});
+    mean = machine.zeros(DType::f32, {e});
+    share = machine.zeros(DType::f32, {e});
+    dweight = machine.normal("dweight", DType::f32, {n, k});
+    dlogits = machine.zeros(DType::f32, {n, e});
+    scale = machine.of<float>(DType::f32, {1}, {0.5F});
+    plan = {machine.zeros(DType::i32, {e + 1}), machine.zeros(DType::i32, {n * k}),
+            machine.zeros(DType::i32, {n, k}), machine.zeros(DType::i32, {e}),
+            machine.zeros(DType::i32, {e})};
+  }
+  void forward(Machine& machine, bool renormalise) {
+    machine.ops().route(probability, lse, expert, weight, logits, first, renormalise);
+    machine.ops().route_plan(plan, expert, 0);
+    machine.ops().router_losses(loss, mean, share, probability, lse, plan.first_E, first);
+  }
+  void backward(Machine& machine, bool renormalise) {
+    machine.ops().route_backward(dlogits, dweight, probability, lse, expert, weight, share, first, scale,
+                                 kBalance, kZ, renormalise);
+  }
+};
+
+class RouterTest : public OpsTest {};
+
+TEST_F(RouterTest, MatchesTorch) {
+  for (const bool renormalise : {true, false}) {
+    const Golden golden("ops.safetensors", renormalise ? "renormalised." : "raw.");
+    Router r(*this, 13, 5, 2);
+    r.logits = golden.tensor(*this, "logits");
+    r.first = golden.tensor(*this, "first");
+    r.dweight = golden.tensor(*this, "dweight");
+    r.forward(*this, renormalise);
+    r.backward(*this, renormalise);
+    EXPECT_EQ(values(r.expert), golden.values(*this, "expert"));
+    EXPECT_EQ(values(r.plan.first_E), golden.values(*this, "first_choices"));
+    const std::vector<std::pair<Tensor, std::string>> outputs = {{r.probability, "probability"},
+                                                                 {r.lse, "lse"},
+                                                                 {r.weight, "weight"},
+                                                                 {r.mean, "mean"},
+                                                                 {r.share, "share"},
+                                                                 {r.loss, "loss"},
+                                                                 {r.dlogits, "dlogits"}};
+    for (const auto& [tensor, name] : outputs)
+      EXPECT_TRUE(close(values(tensor), golden.values(*this, name), kBoundF32)) << name;
+  }
+}
+
+// Small steps and f32 values: errors of 1e-7 / 0.003 in a derivative; no step here changes a choice.
+TEST_F(RouterTest, GradientAgreesWithFiniteDifferences) {
+  for (const bool renormalise : {true, false})
+    for (const int64_t n : {1, 7}) {
+      Router r(*this, n, 6, 3);
+      if (n == 7) set(r.first, std::vector<int>{0, 0, 0, -1, 4, 4, -1});
+      r.forward(*this, renormalise);
+      r.backward(*this, renormalise);
+      const auto chosen = bytes(r.expert);
+      const auto scalar = [&] {
+        r.forward(*this, renormalise);
+        EXPECT_EQ(bytes(r.expert), chosen) << "a tie too near for this test";
+        const auto loss = values(r.loss);
+        return inner(*this, r.weight, r.dweight) + 0.5 * (kBalance * loss[0] + kZ * loss[1]);
+      };
+      EXPECT_TRUE(gradient_agrees(*this, r.dlogits, r.logits, scalar, 0.003));
+    }
+}
+
+TEST_F(RouterTest, TiesGoToTheLowerIndex) {
+  Router r(*this, 3, 7, 3);
+  set(r.logits, std::vector<double>{1, 1, 1, 1, 1, 1, 1,  //
+                                    0, 2, 1, 2, 0, 1, 2,  //
+                                    0, 0, 0, 0, 3, 3, 0});
+  r.forward(*this, true);
+  EXPECT_EQ(values(r.expert), (std::vector<double>{0, 1, 2, 1, 3, 6, 4, 5, 0}));
+}
+
+TEST_F(RouterTest, NanAndInfiniteLogitsGiveDifferentExpertsInRange) {
+  const double nan = std::numeric_limits<double>::quiet_NaN(), inf = std::numeric_limits<double>::infinity();
+  Router r(*this, 4, 5, 3);
+  set(r.logits, std::vector<double>{nan,  nan,  nan,  nan,  nan,   //
+                                    0,    nan,  2,    nan,  1,     //
+                                    -inf, -inf, -inf, -inf, -inf,  //
+                                    inf,  0,    inf,  1,    nan});
+  r.forward(*this, true);
+  const auto expert = values(r.expert);
+  for (size_t n = 0; n < 4; ++n) {
+    const std::set<double> chosen(expert.begin() + static_cast<long>(3 * n),
+                                  expert.begin() + static_cast<long>(3 * n) + 3);
+    EXPECT_EQ(chosen.size(), 3U) << n;
+    EXPECT_GE(*chosen.begin(), 0) << n;
+    EXPECT_LT(*chosen.rbegin(), 5) << n;
+  }
+}
+
+TEST_F(RouterTest, HugeLogitsDoNotOverflow) {
+  Router r(*this, 1, 3, 1);
+  set(r.logits, std::vector<double>{1e30, -1e30, 0});
+  r.forward(*this, false);
+  EXPECT_EQ(values(r.probability), (std::vector<double>{1, 0, 0}));
+  EXPECT_EQ(values(r.weight), (std::vector<double>{1}));
+}
+
+TEST_F(RouterTest, PaddingAloneGivesZeroes) {
+  Router r(*this, 2, 3, 2);
+  set(r.first, std::vector<int>{-1, -1});
+  r.forward(*this, true);
+  r.backward(*this, true);
+  for (const Tensor& tensor : {r.probability, r.weight, r.lse, r.loss, r.mean, r.share, r.dlogits})
+    EXPECT_EQ(values(tensor), std::vector<double>(static_cast<size_t>(tensor.numel())));
+  EXPECT_EQ(values(r.expert), std::vector<double>(4, -1.0));
+}
+
+TEST_F(RouterTest, LogitsAreF32ProductsWhateverTheTypeOfX) {
+  for (const int64_t n : {1, 7, 33}) {
+    const Tensor x = normal("x", DType::bf16, {n, 40}), w = normal("w", DType::f32, {5, 40});
+    const Tensor same = of(DType::f32, {n, 40}, values(x));
+    const Tensor logits16 = zeros(DType::f32, {n, 5}), logits32 = zeros(DType::f32, {n, 5});
+    ops().router_logits_forward(logits16, x, w);
+    ops().router_logits_forward(logits32, same, w);
+    EXPECT_EQ(bytes(logits16), bytes(logits32));
+    const Tensor dlogits = normal("dlogits", DType::f32, {n, 5});
+    const Tensor dx16 = normal("dx", DType::bf16, {n, 40}), dx32 = of(DType::f32, {n, 40}, values(dx16));
+    const Tensor dw16 = normal("dw", DType::f32, {5, 40}), dw32 = of(DType::f32, {5, 40}, values(dw16));
+    ops().router_logits_backward(dx16, dw16, dlogits, x, w);
+    ops().router_logits_backward(dx32, dw32, dlogits, same, w);
+    EXPECT_EQ(bytes(dw16), bytes(dw32));
+    EXPECT_TRUE(close(values(dx16), values(dx32), kBoundBf16));
+  }
+}
+
+TEST_F(RouterTest, LogitGradientsAgreeWithFiniteDifferences) {
+  const Tensor x = normal("x", DType::f32, {7, 9}), w = normal("w", DType::f32, {5, 9});
+  const Tensor logits = zeros(DType::f32, {7, 5}), r = normal("r", DType::f32, {7, 5});
+  const Tensor dx = zeros(DType::f32, {7, 9}), dw = zeros(DType::f32, {5, 9});
+  const auto scalar = [&] {
+    ops().router_logits_forward(logits, x, w);
+    return inner(*this, logits, r);
+  };
+  ops().router_logits_backward(dx, dw, r, x, w);
+  EXPECT_TRUE(gradient_agrees(*this, dx, x, scalar));
+  EXPECT_TRUE(gradient_agrees(*this, dw, w, scalar));
+}
+
+TEST_F(RouterTest, SameBitsWithAnyNumberOfThreads) {
+  expect_same_bits([](Machine& machine) {
+    Router r(machine, 1000, 16, 2);
+    r.forward(machine, true);
+    r.backward(machine, true);
+    return std::vector{r.probability, r.lse, r.expert, r.weight, r.loss, r.mean, r.share, r.dlogits};
+  });
+}
+
+TEST_F(RouterTest, RefusesWrongShapesAndTypes) {
+  const auto refused = [&](auto change) {
+    Router r(*this, 4, 5, 2);
+    change(r);
+    EXPECT_THROW((r.forward(*this, true), r.backward(*this, true)), InternalError);
+  };
+  refused([&](Router& r) { r.logits = zeros(DType::f32, {4, 6}); });
+  refused([&](Router& r) { r.logits = zeros(DType::bf16, {4, 5}); });
+  refused([&](Router& r) { r.expert = zeros(DType::i32, {4, 6}); });
+  refused([&](Router& r) { r.expert = zeros(DType::f32, {4, 2}); });
+  refused([&](Router& r) { r.first = zeros(DType::i32, {5}); });
+  refused([&](Router& r) { r.lse = zeros(DType::f32, {5}); });
+  refused([&](Router& r) { r.loss = zeros(DType::f32, {1}); });
+  refused([&](Router& r) { r.mean = zeros(DType::f32, {4}); });
+  refused([&](Router& r) { r.share = Tensor(); });
+  refused([&](Router& r) { r.dweight = zeros(DType::f32, {4, 3}); });
+  refused([&](Router& r) { r.dlogits = zeros(DType::f32, {5, 4}); });
+  refused([&](Router& r) { r.scale = zeros(DType::f32, {2}); });
+  const Tensor x = zeros(DType::f32, {4, 3}), w = zeros(DType::f32, {5, 3}),
+               logits = zeros(DType::f32, {4, 5});
+  EXPECT_THROW(ops().router_logits_forward(logits, x, zeros(DType::f32, {5, 4})), InternalError);
+  EXPECT_THROW(ops().router_logits_forward(x, x, w), InternalError);
+  EXPECT_THROW(ops().router_logits_backward(x, zeros(DType::f32, {4, 3}), logits, x, w), InternalError);
+  EXPECT_THROW(ops().router_logits_backward(zeros(DType::bf16, {4, 3}), w, logits, x, w), InternalError);
+}
+
+}  // namespace
+}  // namespace moe::test
