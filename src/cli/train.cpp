@@ -62,13 +62,20 @@ int train(const TrainOptions& options) {
         RunFolder::create(config, std::filesystem::path(options.config).stem().string()));
   if (resume && !options.overrides.empty()) folder->record(config);
   terminal.line("run       " + folder->path().string());
-  Trainer trainer(config, *folder, resume, *backend.device, *backend.ops, stop_signal, terminal);
-  const Outcome outcome = trainer.run();
+  std::unique_ptr<Trainer> trainer;
+  try {
+    trainer = std::make_unique<Trainer>(config, *folder, resume, *backend.device, *backend.ops, stop_signal,
+                                        terminal);
+  } catch (...) {
+    if (!resume) folder->discard();  // a run that could not start leaves nothing behind
+    throw;
+  }
+  const Outcome outcome = trainer->run();
 
   const std::string run = folder->path().string();
   if (outcome == Outcome::signal) {
     terminal.line(fmt::format("stopped by signal {} at step {}; saved. Continue with: moe train --resume {}",
-                              stop_signal.load(), trainer.step(), run));
+                              stop_signal.load(), trainer->step(), run));
     return 128 + stop_signal;
   }
   terminal.line(fmt::format(
@@ -78,7 +85,7 @@ int train(const TrainOptions& options) {
       "  checkpoints  {}/checkpoints\n"
       "  samples      {}/samples\n"
       "write more with: moe generate {} --prompt \"...\"",
-      outcome == Outcome::finished ? "done" : "time is up: saved", trainer.step(), run, run, run, run, run));
+      outcome == Outcome::finished ? "done" : "time is up: saved", trainer->step(), run, run, run, run, run));
   return 0;
 }
 

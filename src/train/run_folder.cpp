@@ -59,6 +59,14 @@ void RunFolder::record(const RunConfig& config) const {
   write_file_atomically(this->config(), config.yaml());
 }
 
+void RunFolder::discard() const {
+  std::error_code ignored;
+  fs::remove_all(path_, ignored);
+  const fs::path link = path_.parent_path() / "latest";
+  if (!fs::exists(link)) fs::remove(link, ignored);  // it pointed here
+  fs::remove(path_.parent_path(), ignored);          // only if empty
+}
+
 RunFolder RunFolder::open(const fs::path& path) {
   if (fs::exists(path / "config.yaml")) return RunFolder(path);
   if (fs::exists(path / "latest" / "config.yaml")) {

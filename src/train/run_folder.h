@@ -23,6 +23,9 @@ class RunFolder {
   // Writes config.yaml anew: a resumed run keeps the settings it was given on the way.
   void record(const RunConfig& config) const;
 
+  // Removes a folder that create() has just made.
+  void discard() const;
+
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path config() const { return path_ / "config.yaml"; }
   std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: MIT
+// The program as a person meets it: each command once from end to end, and each kind of bad input, which must
+// give one clear message, exit code 1 and nothing half-written. MOE_PROGRAM is the path of the built program.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "base/file.h"
+
+namespace moe {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+struct Result {
+  int code = -1;
+  std::string output;
+};
+
+constexpr const char* kTinyConfig = R"(
+model:
+  d_model: 32
+  n_layers: 1
+  n_heads: 4
+  n_kv_heads: 2
+  num_experts: 4
+  expert_intermediate_dim: 32
+  max_seq_len: 32
+training:
+  batch_size: 2
+  max_steps: 3
+  warmup_steps: 1
+  eval_every: 2
+  eval_batches: 1
+  device: cpu
+)";
+
+class Cli : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ =
+        fs::path(::testing::TempDir()) / ("moe_cli_" + std::to_string(getpid()) + "_" +
+                                          ::testing::UnitTest::GetInstance()->current_test_info()->name());
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+    put("config.yaml", kTinyConfig);
+    std::string text;
+    for (int i = 0; i < 4000; ++i) text += "The lamp number " + std::to_string(i) + " is green.\n";
+    put("text.txt", text);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  void put(const std::string& name, const std::string& bytes) {
+    write_file_atomically(folder_ / name, bytes);
+  }
+  std::string at(const std::string& name) const { return (folder_ / name).string(); }
+
+  // Runs in the test's folder, so that relative paths in messages are short. errors: where standard error
+  // goes.
+  Result moe(const std::string& arguments, const std::string& errors = "2>&1") const {
+    const std::string command = "cd '" + folder_.string() + "' && XDG_CACHE_HOME='" + at("cache") +
+                                "' '" MOE_PROGRAM "' " + arguments + " " + errors + " < /dev/null";
+    Result result;
+    std::FILE* pipe = popen(command.c_str(), "r");
+    if (!pipe) return result;
+    std::array<char, 4096> buffer{};
+    for (size_t n = 0; (n = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
+      result.output.append(buffer.data(), n);
+    const int status = pclose(pipe);
+    result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return result;
+  }
+  Result train(const std::string& extra) const {
+    return moe("train --config config.yaml data.document_split=line training.run_name=run " + extra);
+  }
+
+  // One message, exit code 1, no run left behind.
+  void refused(const Result& result, const ::testing::Matcher<std::string>& message) const {
+    EXPECT_EQ(result.code, 1) << result.output;
+    EXPECT_THAT(result.output, message);
+    EXPECT_THAT(result.output, Not(HasSubstr("internal error")));
+    EXPECT_FALSE(fs::exists(folder_ / "runs" / "run")) << result.output;
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(Cli, TrainResumeGenerateEval) {
+  const Result trained = train("data.source=text.txt");
+  ASSERT_EQ(trained.code, 0) << trained.output;
+  EXPECT_THAT(trained.output, AllOf(HasSubstr("validation loss"), HasSubstr("sample at step 3"),
+                                    HasSubstr("checkpoints  runs/run/checkpoints")));
+  for (const char* file : {"config.yaml", "metrics.jsonl", "checkpoints/latest", "samples/step-00000003.txt"})
+    EXPECT_TRUE(fs::exists(folder_ / "runs/run" / file)) << file;
+
+  std::ifstream rows(folder_ / "runs/run/metrics.jsonl");
+  std::string line;
+  while (std::getline(rows, line) && line.find("\"loss\"") == std::string::npos) {
+  }
+  const auto row = nlohmann::json::parse(line);
+  for (const char* name :
+       {"step", "loss", "perplexity", "learning_rate", "gradient_norm", "gradient_norm/embedding",
+        "gradient_norm/attention", "gradient_norm/router", "gradient_norm/experts", "gradient_norm/norms",
+        "tokens_per_second", "memory_bytes", "layers/balance_loss", "layers/entropy", "layers/load_cv",
+        "layers/max_over_mean", "layers/dropped_share", "layers/expert_counts"})
+    EXPECT_TRUE(row.contains(name)) << name;
+
+  const Result resumed = moe("train --resume runs/latest training.max_steps=5");
+  ASSERT_EQ(resumed.code, 0) << resumed.output;
+  EXPECT_THAT(resumed.output,
+              AllOf(HasSubstr("resumed from"), HasSubstr("at step 3"), HasSubstr("done at step 5")));
+
+  const std::string generate = "generate runs/run --prompt 'The lamp' --max-new-tokens 12 --seed 7";
+  const Result once = moe(generate, "2>/dev/null"), again = moe(generate, "2>/dev/null");
+  EXPECT_EQ(once.code, 0);
+  EXPECT_THAT(once.output, ::testing::StartsWith("The lamp"));
+  EXPECT_EQ(once.output, again.output);
+
+  const Result evaluated = moe("eval runs/run --json", "2>/dev/null");
+  ASSERT_EQ(evaluated.code, 0) << evaluated.output;
+  const auto json = nlohmann::json::parse(evaluated.output);
+  EXPECT_NEAR(json.at("perplexity").get<double>(), std::exp(json.at("loss").get<double>()),
+              1e-9 * json.at("perplexity").get<double>());
+  EXPECT_GT(json.at("bits_per_byte").get<double>(), 0);
+  EXPECT_EQ(moe("eval runs/run --source text.txt --max-batches 2").code, 0);
+}
+
+TEST_F(Cli, TokenizeThenTrainOnTheTokens) {
+  const Result tokenized = moe("tokenize --source text.txt --output tokens data.document_split=line");
+  ASSERT_EQ(tokenized.code, 0) << tokenized.output;
+  EXPECT_THAT(tokenized.output, HasSubstr("4.00 K documents"));
+  const Result trained = train("data.source=tokens data.format=tokens");
+  EXPECT_EQ(trained.code, 0) << trained.output;
+}
+
+TEST_F(Cli, PlanAndBench) {
+  const Result plan = moe("plan --config config.yaml data.source=text.txt");
+  ASSERT_EQ(plan.code, 0) << plan.output;
+  EXPECT_THAT(plan.output,
+              AllOf(HasSubstr("parameters"), HasSubstr("FLOP per token"), HasSubstr("optimizer state")));
+  const Result settings = moe("plan --settings");
+  ASSERT_EQ(settings.code, 0);
+  EXPECT_THAT(settings.output,
+              AllOf(HasSubstr("model.capacity_factor"), HasSubstr("training.learning_rate")));
+  const Result bench = moe("bench --config config.yaml data.source=text.txt --steps 1 --warmup 0 --json");
+  ASSERT_EQ(bench.code, 0) << bench.output;
+  EXPECT_GT(nlohmann::json::parse(bench.output).at("tokens_per_second").get<double>(), 0);
+}
+
+TEST_F(Cli, EveryHelpTeachesWithAnExample) {
+  for (const char* command : {"train", "generate", "eval", "tokenize", "plan", "bench"}) {
+    const Result help = moe(std::string(command) + " --help");
+    EXPECT_EQ(help.code, 0);
+    EXPECT_THAT(help.output, HasSubstr("Examples:\n  moe " + std::string(command)));
+  }
+  EXPECT_EQ(moe("--help").code, 0);
+  EXPECT_EQ(moe("--version").code, 0);
+  EXPECT_EQ(moe("").code, 1);
+  EXPECT_EQ(moe("trian").code, 1);
+}
+
+TEST_F(Cli, WrongSettings) {
+  refused(train("data.source=text.txt training.learning_rat=1"),
+          AllOf(HasSubstr("command line"), HasSubstr("training.learning_rate")));
+  refused(train("data.source=text.txt training.batch_size=many"), HasSubstr("training.batch_size"));
+  refused(train("data.source=text.txt model.n_heads=5"), AllOf(HasSubstr("n_heads"), HasSubstr("d_model")));
+  refused(train("data.source=text.txt training.device=tpu"), HasSubstr("training.device"));
+  refused(moe("train --config missing.yaml"), HasSubstr("missing.yaml"));
+  put("bad.yaml", "model:\n  d_model: [1, 2]\n  width: 3\n");
+  refused(moe("train --config bad.yaml"), HasSubstr("bad.yaml:2"));
+  refused(moe("train"), HasSubstr("--config"));
+  refused(moe("train --resume nowhere"), HasSubstr("nowhere"));
+  refused(moe("generate nowhere"), HasSubstr("nowhere"));
+  refused(train(""), HasSubstr("data.source"));
+}
+
+TEST_F(Cli, WrongText) {
+  refused(train("data.source=missing.txt"), HasSubstr("missing.txt"));
+  put("empty.txt", "");
+  refused(train("data.source=empty.txt"), HasSubstr("empty"));
+  put("binary.txt", std::string(10000, '\0'));
+  refused(train("data.source=binary.txt"), HasSubstr("binary.txt"));
+  put("broken.txt.gz", std::string("\x1f\x8b\x08\0\0\0\0\0\0\3", 10) + "not deflate at all");
+  refused(train("data.source=broken.txt.gz"), HasSubstr("broken.txt.gz"));
+  put("broken.parquet", "PAR1 and then nothing of use");
+  refused(train("data.source=broken.parquet"), HasSubstr("broken.parquet"));
+}
+
+TEST_F(Cli, CorruptCheckpoint) {
+  ASSERT_EQ(train("data.source=text.txt").code, 0);
+  const fs::path weights = folder_ / "runs/run/checkpoints/step-00000003/model.safetensors";
+  std::string bytes = read_file(weights);
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
+  write_file_atomically(weights, bytes);
+  for (const char* command :
+       {"train --resume runs/run training.max_steps=9", "generate runs/run", "eval runs/run"}) {
+    const Result result = moe(command);
+    EXPECT_EQ(result.code, 1);
+    EXPECT_THAT(result.output, HasSubstr("model.safetensors"));
+  }
+}
+
+// A file-size limit stands for a full disk: the save fails half-way, nothing half-written stays, and the
+// message says what is missing.
+TEST_F(Cli, FullDisk) {
+  const Result result = moe("plan --settings > /dev/null; trap '' XFSZ; ulimit -f 256; '" MOE_PROGRAM
+                            "' train --config config.yaml data.document_split=line training.run_name=run "
+                            "data.source=text.txt");
+  EXPECT_EQ(result.code, 1) << result.output;
+  EXPECT_THAT(result.output, HasSubstr("safetensors"));
+  for (const auto& entry : fs::recursive_directory_iterator(folder_ / "runs")) {
+    EXPECT_THAT(entry.path().string(), Not(HasSubstr(".partial")));
+    EXPECT_THAT(entry.path().string(), Not(HasSubstr(".tmp-")));
+  }
+}
+
+}  // namespace
+}  // namespace moe
