@@ -10,10 +10,10 @@
 #include <cerrno>
 #include <charconv>
 #include <cmath>
-#include <cstring>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "base/error.h"
@@ -121,7 +121,7 @@ Jsonl::Jsonl(std::filesystem::path path, int64_t first_step, Terminal& terminal)
   descriptor_ = open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   struct stat status {};
   if (descriptor_ < 0 || fstat(descriptor_, &status) != 0) {
-    throw UserError(path_.string(), "a file that can be written", std::strerror(errno));
+    throw UserError(path_.string(), "a file that can be written", std::generic_category().message(errno));
   }
   size_ = status.st_size;
 }
@@ -136,7 +136,7 @@ void Jsonl::write(const Row& row) {
     size_ += std::ssize(line);
     return;
   }
-  const std::string reason = std::strerror(errno);
+  const std::string reason = std::generic_category().message(errno);
   // Half a line would spoil the file for its readers. Where it cannot be cut (a device) there is no file to
   // spoil.
   [[maybe_unused]] const int cut_back = ftruncate(descriptor_, size_);
