@@ -87,6 +87,8 @@ TEST(ReadConfig, NamesThePlaceOfAWrongValue) {
             "a.yaml:2:10: model.width: expected an integer of at least 1, found 0");
   EXPECT_EQ(error("model: {width: [1]}"),
             "a.yaml:1:16: model.width: expected an integer of at least 1, found a list");
+  EXPECT_EQ(error("model: {width: [[1]]}"),
+            "a.yaml:1:16: model.width: expected an integer of at least 1, found a list");
   EXPECT_EQ(error("model: {mask: {a: b}}"),
             "a.yaml:1:15: model.mask: expected true or false, found a mapping");
   EXPECT_EQ(
@@ -122,6 +124,20 @@ TEST(ReadConfig, NamesTheNearestSetting) {
             "a.yaml:1:1: expected a section (model, training), found \"rate\". Hint: rate belongs to section "
             "training");
   EXPECT_EQ(error("zzzzzzzz: 1"), "a.yaml:1:1: expected a section (model, training), found \"zzzzzzzz\"");
+}
+
+TEST(ReadConfig, PrefersTheNearestNameOfAllSections) {
+  int64_t lapel = 1, label = 1;
+  std::vector<Section> sections(3);
+  sections[0].name = "model";
+  sections[1].name = "training";
+  sections[1].fields.add("lapel", lapel, "");
+  sections[2].name = "data";
+  sections[2].fields.add("label", label, "");
+  EXPECT_THAT(user_error_of([&] { read_config_text("model: {labell: 1}", "a.yaml", sections); }),
+              HasSubstr("did you mean data.label?"));
+  EXPECT_THAT(user_error_of([&] { read_config_text("model: {lapell: 1}", "a.yaml", sections); }),
+              HasSubstr("did you mean training.lapel?"));
 }
 
 TEST(ReadConfig, RefusesDuplicatesAndOtherShapes) {

@@ -68,6 +68,8 @@ TEST(Field, TakesTextAndLists) {
   EXPECT_EQ(set(text, ""), "");
   EXPECT_EQ(text, "");
   EXPECT_EQ(set(text, "\xff"), "here: expected a text, found \"\xff\"");
+  EXPECT_NE(set(text, "\xc3\xc3"), "");
+  EXPECT_NE(set(text, "\xe2\x82"), "");
   EXPECT_EQ(set(text, std::string_view("a\0b", 3)), "here: expected a text, found \"a\\x00b\"");
   std::vector<std::string> list{"a", "b"};
   EXPECT_EQ(set(list, "one"), "");

@@ -127,12 +127,19 @@ TEST_F(Files, AFailedWriteLeavesTheOldFileAndNoTemporary) {
 }
 
 TEST_F(Files, AFullDiskIsNamedWithNeedAndSpace) {
-  // The file behind this name takes no bytes. A link in the temporary's place stands in for a full disk.
-  const fs::path full = folder_ / "a";
-  fs::create_symlink("/dev/full", full.string() + ".tmp-" + std::to_string(::getpid()));
-  const std::string message = user_error_of([&] { write_file_atomically(full, std::string(3 << 20, 'x')); });
-  EXPECT_THAT(message, HasSubstr(full.string() + ": expected 3.00 MiB of disk space, found "));
-  EXPECT_THAT(message, HasSubstr(" free. Hint: free some space or choose another folder"));
+  // A link in the temporary's place to the device that takes no bytes stands in for a full disk.
+  const fs::path temporary = folder_ / ("a.tmp-" + std::to_string(::getpid()));
+  const auto message = [&](uint64_t expected_bytes) {
+    fs::create_symlink("/dev/full", temporary);
+    return user_error_of([&] {
+      FileWriter writer(folder_ / "a", expected_bytes);
+      writer.write(std::string(3 << 20, 'x'));
+    });
+  };
+  const std::string where = (folder_ / "a").string();
+  EXPECT_THAT(message(0), HasSubstr(where + ": expected 3.00 MiB of disk space, found "));
+  EXPECT_THAT(message(5 << 20), HasSubstr(where + ": expected 5.00 MiB of disk space, found "));
+  EXPECT_THAT(message(0), HasSubstr(" free. Hint: free some space or choose another folder"));
   EXPECT_THAT(names(), ::testing::ElementsAre());
 }
 

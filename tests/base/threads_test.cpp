@@ -3,10 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace moe {
@@ -99,6 +102,20 @@ TEST(ThreadPool, AnExceptionReachesTheCallerAndThePoolLivesOn) {
       ASSERT_EQ(visits.load(), 64);
     }
   }
+}
+
+TEST(ThreadPool, WaitsForTheSlowest) {
+  ThreadPool pool(2);
+  const auto caller = std::this_thread::get_id();
+  std::atomic<int> started{0}, finished{0};
+  pool.parallel_for(2, 1, [&](int64_t, int64_t) {
+    ++started;
+    while (started.load() < 2) std::this_thread::yield();
+    // Far longer than the caller spins before it sleeps.
+    if (std::this_thread::get_id() != caller) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    ++finished;
+  });
+  EXPECT_EQ(finished.load(), 2);
 }
 
 TEST(ThreadPool, UsesItsThreads) {
