@@ -15,8 +15,8 @@
 namespace moe::cpu {
 
 // The rows of a block are (token, query head of the group): all heads that share a kv head in one product.
-// 128 rows against at most 256 keys: scores and probabilities stay in the second-level cache. Smaller blocks were
-// slower (docs/decisions/0001-cpu-matrix-products.md).
+// 128 rows against at most 256 keys: scores and probabilities stay in the second-level cache. Smaller blocks
+// were slower (docs/decisions/0001-cpu-matrix-products.md).
 inline constexpr int64_t kBlockRows = 128, kBlockKeys = 256;
 
 inline int64_t block_tokens(int64_t group) {
