@@ -25,7 +25,7 @@ constexpr uint16_t kEnd = Tokenizer::kEndOfText;
 std::vector<uint16_t> read_ids(const Input& input, int64_t begin, int64_t end) {
   const std::string bytes = input.read(kTokenFileHeader + 2 * begin, kTokenFileHeader + 2 * end);
   std::vector<uint16_t> ids(bytes.size() / 2);
-  std::memcpy(ids.data(), bytes.data(), ids.size() * 2);
+  if (!ids.empty()) std::memcpy(ids.data(), bytes.data(), ids.size() * 2);
   return ids;
 }
 
