@@ -1,26 +1,20 @@
 // SPDX-License-Identifier: MIT
-// The contract between the model and the hardware: every operation of a training step, once. CpuOps (cpu/)
-// and GpuOps (gpu/) implement it; tests hold one against the other. The CPU bodies are the specification.
+// The contract between the model and the hardware: every operation of a training step, once. CpuOps (cpu/) and
+// GpuOps (gpu/) implement it; tests hold one against the other. The CPU bodies are the specification.
 //
-// Letters: N tokens (= B rows x T), D model width, H query heads, G key/value heads, d head width, V
-// vocabulary,
+// Letters: N tokens (= B rows x T), D model width, H query heads, G key/value heads, d head width, V vocabulary,
 //   E experts, K experts per token, F expert width, R = N*K routed rows, P = 2*H*d + 2*G*d packed projection.
-// Types: A is the activation type, f32 or bf16 (the same throughout a model). Matrix weights have type A;
-// norm
+// Types: A is the activation type, f32 or bf16 (the same throughout a model). Matrix weights have type A; norm
 //   weights, the router, statistics, probabilities, losses and gradients of weights are f32; indices are i32.
-// Outputs come first, as Tensor; inputs after, as const Tensor&. Gradients of weights accumulate (+=);
-// gradients
+// Outputs come first, as Tensor; inputs after, as const Tensor&. Gradients of weights accumulate (+=); gradients
 //   of activations are written. Outputs must not overlap inputs unless an op says so.
-// Accumulation is in f32 (f64 where said). Bounds are normalised mean squared errors against exact
-// arithmetic:
-//   1e-11 for f32, 1e-5 for bf16 (docs/numerics.md derives both); an op that rounds twice says so and has
-//   twice.
-// Results are deterministic: reductions have a fixed order, no atomics on floats, ties go to the lower index,
-// and
+// Accumulation is in f32 (f64 where said). Bounds are normalised mean squared errors against exact arithmetic:
+//   1e-11 for f32, 1e-5 for bf16 (docs/numerics.md derives both); an op that rounds twice says so and has twice.
+// Results are deterministic: reductions have a fixed order, no atomics on floats, ties go to the lower index, and
 //   nothing depends on the number of threads.
 // An op may return before it is done; later ops on the same object see its result; the host sees it after
 //   Device::synchronize() or to_host(). Values that change from step to step are device scalars (shape [1]).
-// Every op first checks shapes and types (ops/contracts.h) and throws InternalError when they are wrong.
+// Every op first checks shapes and types (ops/contracts/) and throws InternalError when they are wrong.
 #pragma once
 
 #include <cstdint>
@@ -39,8 +33,7 @@ struct Heads {
 enum class Form : uint8_t { NT, NN, TN };
 
 // Which rows go to which expert; written by route_plan, read by the ops after it. All i32.
-// Rows of expert e are [offset[e], offset[e+1]): first choices in token order, then second choices, and so
-// on.
+// Rows of expert e are [offset[e], offset[e+1]): first choices in token order, then second choices, and so on.
 struct RoutePlan {
   Tensor offset_E1;  // [E+1]; offset[E] = rows in use, at most R
   Tensor slot_R;     // row -> assignment n*K + k; entries past offset[E] are unspecified
@@ -60,49 +53,42 @@ class Ops {
  public:
   virtual ~Ops() = default;
 
-  // ---- elementwise
-  // ------------------------------------------------------------------------------------------
+  // ---- elementwise ----
   virtual void fill(Tensor x, float value) = 0;      // any type; value converted
   virtual void copy(Tensor y, const Tensor& x) = 0;  // equal types and numel
   virtual void cast(Tensor y, const Tensor& x) = 0;  // f32 <-> bf16, equal numel; exact in f32 -> f32
   virtual void add(Tensor y, const Tensor& x) = 0;   // y += x; f32 or i32, equal types and numel
 
-  // ---- embedding
-  // -------------------------------------------------------------------------------------------- x[n] =
-  // w[id[n]].  0 <= id < V.
+  // ---- embedding ----
+  // x[n] = w[id[n]].  0 <= id < V.
   virtual void embedding_forward(Tensor x_ND, const Tensor& id_N, const Tensor& w_VD) = 0;
   // dw[id[n]] += dx[n], in the order of n.   dw f32.
   virtual void embedding_backward(Tensor dw_VD, const Tensor& id_N, const Tensor& dx_ND) = 0;
 
-  // ---- norm
-  // ------------------------------------------------------------------------------------------------- y = w *
-  // x * rstd,  rstd = 1 / sqrt(mean(x^2) + eps)   (Zhang & Sennrich 2019).
+  // ---- norm ----
+  // y = w * x * rstd,  rstd = 1 / sqrt(mean(x^2) + eps)   (Zhang & Sennrich 2019).
   virtual void rms_norm_forward(Tensor y_ND, Tensor rstd_N, const Tensor& x_ND, const Tensor& w_D,
                                 float eps) = 0;
-  // dx = residual + d(loss)/dx of the norm;  dw += sum_n dy * x * rstd.   residual may be empty (zero) or be
-  // dx.
+  // dx = residual + d(loss)/dx of the norm;  dw += sum_n dy * x * rstd.   residual may be empty (zero) or be dx.
   virtual void rms_norm_backward(Tensor dx_ND, Tensor dw_D, const Tensor& dy_ND, const Tensor& residual_ND,
                                  const Tensor& x_ND, const Tensor& w_D, const Tensor& rstd_N) = 0;
 
-  // ---- matrix products
-  // -------------------------------------------------------------------------------------- NT: c[M,N] =
-  // a[M,K] b[N,K]^T.  NN: c[M,N] = a[M,K] b[K,N].  TN: c[M,N] = a[K,M]^T b[K,N].   accumulate: c +=. a, b of
-  // one type (f32 or bf16); c of that type or f32. accumulate only into f32, or f32/bf16 for NT and NN (the
-  // sum is then rounded once).
+  // ---- matrix products ----
+  // NT: c[M,N] = a[M,K] b[N,K]^T.  NN: c[M,N] = a[M,K] b[K,N].  TN: c[M,N] = a[K,M]^T b[K,N].   accumulate: c +=.
+  // a, b of one type (f32 or bf16); c of that type or f32. accumulate only into f32, or f32/bf16 for NT and NN
+  // (the sum is then rounded once).
   virtual void matmul(Tensor c_MN, const Tensor& a, const Tensor& b, Form form, bool accumulate) = 0;
   // One product per expert over the rows [offset[e], offset[e+1]); rows past offset[E] are neither read nor
-  // written; an expert without rows contributes nothing (TN leaves its block as it is when accumulating, else
-  // 0). NT: c[R,N] = a[R,K] w[E,N,K]^T.  NN: c[R,K] = a[R,N] w[E,N,K].  TN: c[E,N,K] = a[R,N]^T b[R,K] (c
-  // f32).
+  // written; an expert without rows contributes nothing (TN leaves its block as it is when accumulating, else 0).
+  // NT: c[R,N] = a[R,K] w[E,N,K]^T.  NN: c[R,K] = a[R,N] w[E,N,K].  TN: c[E,N,K] = a[R,N]^T b[R,K] (c f32).
   virtual void grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, const Tensor& offset_E1, Form form,
                               bool accumulate) = 0;
 
-  // ---- attention
-  // -------------------------------------------------------------------------------------------- From packed
-  // rows: q = rope(norm(q)) , k = rope(norm(k)), v copied. norm is RMSNorm over d with weight wq_d or wk_d
-  // (shared by heads); rope is rotate-half (Su et al. 2021): pairs (i, i+d/2), y_i = x_i cos - x_{i+d/2} sin,
-  // y_{i+d/2} = x_{i+d/2} cos + x_i sin. rope_Td f32 holds row t = [cos (d/2) | sin (d/2)]; position_N i32
-  // picks the row. rstd_NJ f32 [N, H+G] is kept for backward. Rounds once.
+  // ---- attention ----
+  // From packed rows: q = rope(norm(q)) , k = rope(norm(k)), v copied. norm is RMSNorm over d with weight wq_d or
+  // wk_d (shared by heads); rope is rotate-half (Su et al. 2021): pairs (i, i+d/2), y_i = x_i cos - x_{i+d/2} sin,
+  // y_{i+d/2} = x_{i+d/2} cos + x_i sin. rope_Td f32 holds row t = [cos (d/2) | sin (d/2)]; position_N i32 picks
+  // the row. rstd_NJ f32 [N, H+G] is kept for backward. Rounds once.
   virtual void qk_norm_rope_forward(Tensor q_NHd, Tensor k_NGd, Tensor v_NGd, Tensor rstd_NJ,
                                     const Tensor& packed_NP, const Tensor& wq_d, const Tensor& wk_d,
                                     const Tensor& rope_Td, const Tensor& position_N, Heads heads,
@@ -113,34 +99,31 @@ class Ops {
                                      const Tensor& wq_d, const Tensor& wk_d, const Tensor& rope_Td,
                                      const Tensor& position_N, const Tensor& rstd_NJ, Heads heads) = 0;
 
-  // o = softmax(q k^T / sqrt(d) + mask) v per row of B x T tokens and head; query head h reads kv head h /
-  // (H/G). Token t of row b sees keys s with first[b,t] <= s <= t: causal, and first_BT gives the start of
-  // its document (document mask) in the row; first = -1 marks padding: its output is zero and nobody sees it.
+  // o = softmax(q k^T / sqrt(d) + mask) v per row of B x T tokens and head; query head h reads kv head h / (H/G).
+  // Token t of row b sees keys s with first[b,t] <= s <= t: causal, and first_BT gives the start of its document
+  // (document mask) in the row; first = -1 marks padding: its output is zero and nobody sees it.
   // lse_NH f32 = log sum exp of the scaled scores (0 for padding). No T x T matrix is kept (Dao et al. 2022).
-  // The document starts are the same for all tokens of a document: first[b,t] <= t, and first[b,s] ==
-  // first[b,t] for first[b,t] <= s <= t.
+  // The document starts are the same for all tokens of a document: first[b,t] <= t, and first[b,s] == first[b,t]
+  // for first[b,t] <= s <= t.
   virtual void attention_forward(Tensor o_NHd, Tensor lse_NH, const Tensor& q_NHd, const Tensor& k_NGd,
                                  const Tensor& v_NGd, const Tensor& first_BT) = 0;
   // P is recomputed from lse. Rounds twice (p and ds are rounded to A in bf16).
   virtual void attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dv_NGd, const Tensor& do_NHd,
                                   const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& v_NGd,
                                   const Tensor& o_NHd, const Tensor& lse_NH, const Tensor& first_BT) = 0;
-  // Generation: the keys and values of `count` new tokens per sequence are written at [start, start + count)
-  // of the cache, then query i of a sequence sees cache entries [0, start + i]. N = B * count; one start for
-  // all.
+  // Generation: the keys and values of `count` new tokens per sequence are written at [start, start + count) of
+  // the cache, then query i of a sequence sees cache entries [0, start + i]. N = B * count; one start for all.
   virtual void attention_cached(Tensor o_NHd, Tensor k_cache_BSGd, Tensor v_cache_BSGd, const Tensor& q_NHd,
                                 const Tensor& k_NGd, const Tensor& v_NGd, int64_t start) = 0;
 
-  // G1 gate (arXiv 2505.06708): y = sigmoid(gate) * o, elementwise; gate read from the packed rows. y may be
-  // o.
+  // G1 gate (arXiv 2505.06708): y = sigmoid(gate) * o, elementwise; gate read from the packed rows. y may be o.
   virtual void gate_forward(Tensor y_NHd, const Tensor& o_NHd, const Tensor& packed_NP, Heads heads) = 0;
   // do = dy * sigmoid(gate); writes the gate part of dpacked = dy * o * s * (1 - s). do may be dy.
   virtual void gate_backward(Tensor do_NHd, Tensor dpacked_NP, const Tensor& dy_NHd, const Tensor& o_NHd,
                              const Tensor& packed_NP, Heads heads) = 0;
 
-  // ---- router
-  // ----------------------------------------------------------------------------------------------- logits =
-  // x w^T in f32 whatever the type of x.
+  // ---- router ----
+  // logits = x w^T in f32 whatever the type of x.
   virtual void router_logits_forward(Tensor logits_NE, const Tensor& x_ND, const Tensor& w_ED) = 0;
   // dx += dlogits w;  dw += dlogits^T x.
   virtual void router_logits_backward(Tensor dx_ND, Tensor dw_ED, const Tensor& dlogits_NE,
@@ -164,44 +147,41 @@ class Ops {
                               const Tensor& share_E, const Tensor& first_N, const Tensor& scale_1,
                               float balance_weight, float z_weight, bool renormalise) = 0;
 
-  // ---- experts
-  // ---------------------------------------------------------------------------------------------- y[r] =
-  // x[slot[r] / K] for rows in use.
+  // ---- experts ----
+  // y[r] = x[slot[r] / K] for rows in use.
   virtual void gather_rows(Tensor y_RD, const Tensor& x_ND, const RoutePlan& plan) = 0;
-  // y[n] = residual[n] + sum_k weight[n,k] * x[row[n,k]] over the rows kept, in the order of k. weight_NK
-  // empty: all ones. residual_ND empty: zero; residual may be y.
+  // y[n] = residual[n] + sum_k weight[n,k] * x[row[n,k]] over the rows kept, in the order of k. weight_NK empty:
+  // all ones. residual_ND empty: zero; residual may be y.
   virtual void combine_rows(Tensor y_ND, const Tensor& residual_ND, const Tensor& x_RD,
                             const Tensor& weight_NK, const RoutePlan& plan) = 0;
   // h = [gate (F) | up (F)];  a = gate * silu(up)   (the SiLU is on `up`: the user's definition).
   virtual void swiglu_forward(Tensor a_RF, const Tensor& h_R2F, const RoutePlan& plan) = 0;
-  // For y = weight * (a W_down^T) combined over k, given da = dy W_down (not yet weighted), so that the
-  // expert's output is never kept (SonicMoE, arXiv 2512.14080): with w = weight of the row,
+  // For y = weight * (a W_down^T) combined over k, given da = dy W_down (not yet weighted), so that the expert's
+  // output is never kept (SonicMoE, arXiv 2512.14080): with w = weight of the row,
   //   dweight[slot] = <da, a>,  dh = w * d(a)/d(h) * da,  a_out = w * a (for W_down's gradient dy^T a_out).
   // dweight of dropped assignments is 0. dh may be h.
   virtual void swiglu_backward(Tensor dh_R2F, Tensor a_RF, Tensor dweight_NK, const Tensor& da_RF,
                                const Tensor& h_R2F, const Tensor& weight_NK, const RoutePlan& plan) = 0;
 
-  // ---- loss
-  // ------------------------------------------------------------------------------------------------- loss[n]
-  // = log sum exp(logits[n, :vocabulary]) - logits[n, target[n]]; 0 where target is -1. gradient_scale_1 not
-  // empty: logits become scale * (softmax - onehot), 0 in the columns past `vocabulary` and in rows without a
-  // target. Rounds once more then.
+  // ---- loss ----
+  // loss[n] = log sum exp(logits[n, :vocabulary]) - logits[n, target[n]]; 0 where target is -1.
+  // gradient_scale_1 not empty: logits become scale * (softmax - onehot), 0 in the columns past `vocabulary` and
+  // in rows without a target. Rounds once more then.
   virtual void cross_entropy(Tensor loss_N, Tensor logits_NV, const Tensor& target_N, int64_t vocabulary,
                              const Tensor& gradient_scale_1) = 0;
 
-  // ---- reductions and optimizer
-  // ----------------------------------------------------------------------------- sum_1 f64 += sum of x, sum
-  // of x^2 (x f32), accumulated in f64 in a fixed order.
+  // ---- reductions and optimizer ----
+  // sum_1 f64 += sum of x, sum of x^2 (x f32), accumulated in f64 in a fixed order.
   virtual void sum(Tensor sum_1, const Tensor& x) = 0;
   virtual void sum_squares(Tensor sum_1, const Tensor& x) = 0;
-  // norm = sqrt(sum over squares_n) (f64); scale_1 f32 = min(1, max_norm / (norm + 1e-6)), 1 when max_norm is
-  // 0, and -1 when norm is not finite.
+  // norm = sqrt(sum over squares_n) (f64); scale_1 f32 = min(1, max_norm / (norm + 1e-6)), 1 when max_norm is 0,
+  // and -1 when norm is not finite.
   virtual void clip_scale(Tensor scale_1, const Tensor& squares_n, float max_norm) = 0;
-  // One step of AdamW (Loshchilov & Hutter 2019) on flat tensors of n elements: g = gradient * scale; the
-  // update order is AdamW::order (docs/numerics.md states both, and the 8-bit format of bitsandbytes that the
-  // states follow: blocks of 256, code_m and code_v u8 [n], absmax_m and absmax_v f32 [ceil(n/256)]). weight
-  // f32 is updated; compute (bf16 or empty) receives its rounded copy; gradient is set to zero. scale_1 < 0:
-  // weight and states stay as they are, the gradient is still set to zero.
+  // One step of AdamW (Loshchilov & Hutter 2019) on flat tensors of n elements: g = gradient * scale; the update
+  // order is AdamW::order (docs/numerics.md states both, and the 8-bit format of bitsandbytes that the states
+  // follow: blocks of 256, code_m and code_v u8 [n], absmax_m and absmax_v f32 [ceil(n/256)]).
+  // weight f32 is updated; compute (bf16 or empty) receives its rounded copy; gradient is set to zero.
+  // scale_1 < 0: weight and states stay as they are, the gradient is still set to zero.
   virtual void adamw8(Tensor weight, Tensor compute, Tensor gradient, Tensor code_m, Tensor code_v,
                       Tensor absmax_m, Tensor absmax_v, const Tensor& scale_1, const AdamW& options) = 0;
   // The same with f32 moments.
