@@ -3,16 +3,15 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
 #include <limits>
 
 #include "base/error.h"
+#include "text/tokenizer.h"
 
 namespace moe {
 namespace {
 
-constexpr int64_t kGpt2Vocabulary = 50257;  // 50,256 byte pairs and <|endoftext|>
-constexpr double kMost = 1e12;              // for counts of steps: no sum or product of two of them overflows
+constexpr double kMost = 1e12;  // for counts of steps: no sum or product of two of them overflows
 
 template <class Config>
 void check_limits(Config config, const std::string& section) {
@@ -120,8 +119,9 @@ void RunConfig::validate() const {
   training.validate();
   data.validate();
   check_limits(logging, "logging");
-  if (model.vocab_size < kGpt2Vocabulary)
-    throw UserError("model.vocab_size", fmt::format("at least {}, the GPT-2 vocabulary", kGpt2Vocabulary),
+  if (model.vocab_size < Tokenizer::kVocabulary)
+    throw UserError("model.vocab_size",
+                    fmt::format("at least {}, the GPT-2 vocabulary", Tokenizer::kVocabulary),
                     std::to_string(model.vocab_size), "50304 is the next multiple of 128");
   const int64_t rows = training.batch_size * model.max_seq_len * model.top_k;
   if (rows > std::numeric_limits<int32_t>::max())
