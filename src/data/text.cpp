@@ -38,14 +38,15 @@ size_t find_start(std::string_view text, size_t line, bool may_start, DocumentSp
   return std::string_view::npos;
 }
 
-// Whether the line that ends at text[newline] is blank. from_start: text begins where the file begins.
-bool is_blank_before(std::string_view text, size_t newline, bool from_start) {
+// Whether the line that ends at text[newline] is blank and begins in text. (A blank first line of the file counts as
+// none: what follows it then belongs to the range before, which changes no document.)
+bool is_blank_before(std::string_view text, size_t newline) {
   while (newline > 0) {
     const char c = text[--newline];
     if (c == '\n') return true;
     if (kSpace.find(c) == std::string_view::npos) return false;
   }
-  return from_start;
+  return false;
 }
 
 // Length of the UTF-8 sequence at text[i], 0 when its bytes do not have the pattern of one; a sequence cut by
@@ -99,7 +100,7 @@ int64_t next_document(const Input& input, int64_t position, DocumentSplit split)
     const std::string text = input.read(base, position + ahead);
     const size_t newline = text.find('\n', static_cast<size_t>(position - base) - 1);
     if (newline != std::string::npos) {
-      const bool may_start = split == DocumentSplit::line || is_blank_before(text, newline, base == 0);
+      const bool may_start = split == DocumentSplit::line || is_blank_before(text, newline);
       const size_t start = find_start(text, newline + 1, may_start, split);
       if (start != std::string::npos) return base + static_cast<int64_t>(start);
     }

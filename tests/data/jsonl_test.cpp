@@ -45,6 +45,7 @@ TEST(Jsonl, ErrorsNameFileAndLine) {
   EXPECT_THAT(user_error_of([&] { read("{\"text\":3}"); }),
               HasSubstr("expected text in field \"text\", found a number"));
   EXPECT_THAT(user_error_of([&] { read("{\"text\":{}}"); }), HasSubstr("found an object"));
+  EXPECT_THAT(user_error_of([&] { read("{\"text\":[\"a\"]}"); }), HasSubstr("found a list"));
   EXPECT_THAT(user_error_of([&] { read("{\"text\":\"\xFF\"}"); }), HasSubstr("line 1"));
 }
 

@@ -70,6 +70,7 @@ TEST_F(LoaderTest, OnePassGivesEveryTokenOnceInOrder) {
   Loader all = loader(Part::all);
   std::vector<int32_t> inputs, targets;
   int64_t counted = 0, target_bytes = 0;
+  Cursor last;
   for (const Batch& batch : all_batches(all)) {
     for (size_t i = 0; i < batch.input.size(); ++i) {
       EXPECT_EQ(batch.first[i] == -1, batch.target[i] == -1);
@@ -80,7 +81,9 @@ TEST_F(LoaderTest, OnePassGivesEveryTokenOnceInOrder) {
     counted += batch.targets;
     target_bytes += batch.target_bytes;
     EXPECT_EQ(batch.after.tokens, counted);
+    last = batch.after;
   }
+  EXPECT_EQ(last.documents, 99);  // finished: all but the last
   EXPECT_EQ(inputs, std::vector<int32_t>(stream.begin(), stream.end() - 1));
   EXPECT_EQ(targets, std::vector<int32_t>(stream.begin() + 1, stream.end()));
   EXPECT_EQ(target_bytes, bytes);

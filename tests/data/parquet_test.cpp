@@ -115,6 +115,22 @@ TEST(Parquet, ErrorsNameFileAndRowGroup) {
               HasSubstr("bad.parquet, row group 2: expected readable Parquet"));
 }
 
+TEST(Parquet, MissingRowsAreAnError) {
+  const std::string whole = slurp(golden("empty_groups.parquet"));
+  std::vector<std::string> messages;
+  // The footer's 64-bit fields that hold 40 (Thrift: 0x16, then 2 * 40), one of them the rows of row group 1.
+  for (size_t at = whole.find("\x16\x50"); at != std::string::npos; at = whole.find("\x16\x50", at + 1)) {
+    std::string bytes = whole;
+    bytes[at + 1] = 2 * 41;
+    messages.push_back(user_error_of([&] {
+      Documents documents;
+      ParquetColumn("short", bytes, "text").read(1, documents);
+    }));
+  }
+  EXPECT_THAT(messages, testing::Contains(
+                            HasSubstr("short, row group 1: expected readable Parquet, found 40 rows of 41")));
+}
+
 TEST(Parquet, ARowGroupOfTooMuchTextIsRefused) {
   const std::string bytes = slurp(golden("large_string.parquet"));
   const ParquetColumn column("big", bytes, "text", 100);

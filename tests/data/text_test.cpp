@@ -32,6 +32,11 @@ TEST(Text, SplitsByRule) {
               ElementsAre("Head\n  body\n\n  still\n", "Next\n", "Last\n"));
 }
 
+TEST(Text, AnUnindentedLineStaysAfterAnIndentedOne) {
+  const std::string text = "Head\n\n  block\nmore of it\n\nNext\n";
+  EXPECT_THAT(split(text, DocumentSplit::unindented), ElementsAre("Head\n\n  block\nmore of it\n", "Next\n"));
+}
+
 TEST(Text, TrimsEndsAndDropsEmptyOnes) {
   EXPECT_THAT(split(" \n\t\n\r\n", DocumentSplit::file), ElementsAre());
   EXPECT_THAT(split(" \n\t\n\r\n", DocumentSplit::line), ElementsAre());
@@ -43,7 +48,7 @@ TEST(Text, TrimsEndsAndDropsEmptyOnes) {
 }
 
 TEST(Text, RangesOfAnySizeGiveTheSameDocuments) {
-  std::string text;
+  std::string text = "\n";
   for (int i = 0; i < 60; ++i) {
     text += "entry " + std::to_string(i) + "\n";
     for (int j = 0; j < i % 5; ++j) text += j % 2 ? "   indented line\n" : "unindented line\n";
