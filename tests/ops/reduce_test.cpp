@@ -53,6 +53,7 @@ TEST_F(ReduceTest, SumsInF64) {
 TEST_F(ReduceTest, ClipsToTheNormAndMarksWhatIsNotFinite) {
   const double inf = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
   EXPECT_FLOAT_EQ(clip({9, 16}, 1), 1 / (5 + 1e-6F));
+  EXPECT_FLOAT_EQ(clip({1e-12}, 1e-7F), 1e-7F / 2e-6F);
   EXPECT_EQ(clip({0.09, 0.16}, 1), 1);
   EXPECT_EQ(clip({0}, 1), 1);
   EXPECT_EQ(clip({9e9}, 0), 1);
