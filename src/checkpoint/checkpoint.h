@@ -54,7 +54,7 @@ class CheckpointStore {
 
   // keep_last: whole checkpoints to keep, the newest; 0 keeps all. program: name and version for the
   // manifest. Neither makes nor touches anything.
-  CheckpointStore(std::filesystem::path folder, int64_t keep_last, std::string program = "moe");
+  CheckpointStore(std::filesystem::path folder, int64_t keep_last, std::string program = "");
 
   // Saves, makes this step the latest, then deletes what is beyond keep_last and what broken saves left
   // behind. An existing checkpoint of the same step is replaced. Steps above this one are left alone: they

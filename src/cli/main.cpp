@@ -6,13 +6,14 @@
 #include <new>
 
 #include "base/error.h"
+#include "base/version.h"
 #include "cli/commands.h"
 
 namespace {
 
 int run(int argc, char** argv) {
   CLI::App app("moe: trains Mixture-of-Experts Transformers", "moe");
-  app.set_version_flag("--version", "moe " MOE_VERSION);
+  app.set_version_flag("--version", moe::program_version());
   app.require_subcommand(1);
   app.footer(
       "First steps:\n"

@@ -2,7 +2,7 @@
 // moe tokenize: text to token files (.bin, as llm.c reads and writes them).
 #include <fmt/format.h>
 
-#include <memory>
+#include <filesystem>#include <memory>
 #include <string>
 #include <vector>
 
@@ -49,7 +49,10 @@ int run(const Options& options) {
                             format_count(static_cast<double>(counts.tokens)), counts.shards, options.folder));
   if (counts.replaced > 0)
     terminal.warning(fmt::format("{} stretches of invalid UTF-8 became U+FFFD", counts.replaced));
-  terminal.line("train on them with: data.source=" + options.folder + " data.format=tokens");
+  const std::string files = (std::filesystem::path(options.folder) / options.prefix).string();
+  terminal.line(
+      fmt::format("train on them with: data.source='{}_train_*.bin' data.validation_source='{}_val_*.bin'",
+                  files, files));
   return 0;
 }
 

@@ -10,7 +10,7 @@ namespace moe {
 void DataConfig::describe(Fields& fields) {
   fields.add("source", source, "files or folders with the training text");
   fields.add("validation_source", validation_source, "files or folders held out; [] takes a share of source");
-  fields.add("validation_fraction", validation_fraction, "that share; unused with validation_source")
+  fields.add("validation_fraction", validation_fraction, "that share of the units; unused with validation_source")
       .at_least(0)
       .less_than(1);
   fields.add("format", format, "of the files; auto goes by their names")
@@ -24,7 +24,7 @@ void DataConfig::describe(Fields& fields) {
   fields.add("unit_kb", unit_kb, "KiB of text read as one piece of work").range(1, 1 << 20);
   fields.add("num_workers", num_workers, "threads that read and tokenize").range(1, 1024);
   fields.add("prefetch_batches", prefetch_batches, "batches ready ahead of the trainer").range(1, 4096);
-  fields.add("cache_dir", cache_dir, "folder for token caches; \"\" is ~/.cache/moe");
+  fields.add("cache_dir", cache_dir, "folder for decoded copies of compressed files; \"\" is ~/.cache/moe");
 }
 
 void DataConfig::validate() const {

@@ -41,7 +41,7 @@ Order::Order(std::shared_ptr<const Source> source, const DataConfig& config, uin
       window_bytes_(config.shuffle_window_mb << 20),
       seed_(seed),
       endless_(part == Part::train),
-      shuffle_(part == Part::train && config.shuffle) {
+      shuffle_(config.shuffle && (part == Part::train || part == Part::validation)) {
   std::vector<int64_t> all(count32(source_->units()));
   std::iota(all.begin(), all.end(), 0);
   if (part == Part::all) {

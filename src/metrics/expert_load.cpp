@@ -9,8 +9,8 @@
 
 namespace moe {
 
-ExpertLoad expert_load(std::span<const int64_t> count, int64_t capacity) {
-  CHECK(!count.empty() && capacity >= 0);
+ExpertLoad expert_load(std::span<const int64_t> count) {
+  CHECK(!count.empty());
   const auto experts = static_cast<double>(count.size());
   const auto total = static_cast<double>(std::accumulate(count.begin(), count.end(), int64_t{0}));
   ExpertLoad load;
@@ -18,17 +18,15 @@ ExpertLoad expert_load(std::span<const int64_t> count, int64_t capacity) {
   if (total == 0) return load;
 
   const double mean = total / experts;
-  double squares = 0, entropy = 0, dropped = 0;
+  double squares = 0, entropy = 0;
   for (const int64_t n : count) {
     const auto x = static_cast<double>(n);
     squares += (x - mean) * (x - mean);
     if (n > 0) entropy -= x / total * std::log(x / total);
-    if (capacity > 0) dropped += static_cast<double>(std::max<int64_t>(n - capacity, 0));
   }
   load.entropy = count.size() == 1 ? 1 : entropy / std::log(experts);
   load.cv = std::sqrt(squares / experts) / mean;
   load.max_over_mean = static_cast<double>(*std::max_element(count.begin(), count.end())) / mean;
-  load.dropped_share = dropped / total;
   return load;
 }
 

@@ -12,12 +12,10 @@ struct ExpertLoad {
   double cv = 0;             // standard deviation / mean of the counts (over E, not E - 1): 0 is even
   double max_over_mean = 0;  // largest count / mean: 1 is even, E is one expert alone
   double dead_share = 0;     // experts without any assignment / E
-  double dropped_share = 0;  // assignments beyond an expert's capacity / all
 };
 
-// count: assignments asked for, per expert, the dropped ones included (RoutePlan::count_E). capacity: rows an
-// expert may take, 0 for no limit. No assignments at all: all values are 0 but dead_share, which is 1. E = 1:
-// entropy is 1.
-ExpertLoad expert_load(std::span<const int64_t> count, int64_t capacity);
+// count: assignments asked for, per expert, the dropped ones included (RoutePlan::count_E). No assignments at
+// all: all values are 0 but dead_share, which is 1. E = 1: entropy is 1.
+ExpertLoad expert_load(std::span<const int64_t> count);
 
 }  // namespace moe

@@ -73,7 +73,7 @@ Row training_row(const StepResult& result, const StepContext& context) {
 
   std::vector<double> entropy, cv, max_over_mean, dead_share;
   for (const auto& count : result.expert_count) {
-    const ExpertLoad load = expert_load(std::vector<int64_t>(count.begin(), count.end()), 0);
+    const ExpertLoad load = expert_load(std::vector<int64_t>(count.begin(), count.end()));
     entropy.push_back(load.entropy);
     cv.push_back(load.cv);
     max_over_mean.push_back(load.max_over_mean);

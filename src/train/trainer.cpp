@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/format.h"
+#include "base/version.h"
 #include "metrics/console.h"
 #include "metrics/jsonl.h"
 #include "metrics/meters.h"
@@ -31,7 +32,7 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
       ops_(ops),
       stop_(stop),
       terminal_(terminal),
-      store_(folder.checkpoints(), config.training.keep_checkpoints) {
+      store_(folder.checkpoints(), config.training.keep_checkpoints, program_version()) {
   Arena plan;
   plan_training(config_, Tokenizer::kVocabulary, ops_, plan);
   check_memory(plan, device_);
@@ -66,7 +67,10 @@ void Trainer::open_data(Cursor start) {
   const auto held_out =
       separate ? open_source(config_.data.validation_source, config_.data, terminal_) : source_;
   if (!separate && !has_validation(*source_, config_.data)) {
-    terminal_.warning("no validation: the text is too small to hold a part out; set data.validation_source");
+    terminal_.warning(
+        "no validation: the text has one unit only, so no part can be held out; set data.validation_source, "
+        "or "
+        "data.document_split if the file holds many documents");
     return;
   }
   Loader validation(held_out, tokenizer_, config_.data, kFixedSeed, B, T, {},

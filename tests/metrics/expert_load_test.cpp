@@ -11,17 +11,16 @@
 namespace moe {
 namespace {
 
-ExpertLoad load(std::vector<int64_t> count, int64_t capacity = 0) {
-  return expert_load(count, capacity);
+ExpertLoad load(std::vector<int64_t> count) {
+  return expert_load(count);
 }
 
 TEST(ExpertLoadTest, MixedCounts) {
-  const ExpertLoad mixed = load({3, 1, 4, 1, 5, 9, 2, 6}, 4);
+  const ExpertLoad mixed = load({3, 1, 4, 1, 5, 9, 2, 6});
   EXPECT_NEAR(mixed.entropy, 0.8943705121299473, 1e-14);
   EXPECT_NEAR(mixed.cv, 0.6634504452001011, 1e-14);
   EXPECT_NEAR(mixed.max_over_mean, 2.3225806451612905, 1e-14);
   EXPECT_EQ(mixed.dead_share, 0);
-  EXPECT_NEAR(mixed.dropped_share, 8.0 / 31, 1e-15);  // 1 + 5 + 2 beyond 4
 }
 
 TEST(ExpertLoadTest, DeadExperts) {
@@ -30,21 +29,18 @@ TEST(ExpertLoadTest, DeadExperts) {
   EXPECT_NEAR(dead.cv, 1.3743685418725535, 1e-14);
   EXPECT_NEAR(dead.max_over_mean, 10.0 / 3, 1e-14);
   EXPECT_EQ(dead.dead_share, 0.5);
-  EXPECT_EQ(dead.dropped_share, 0);
 }
 
 TEST(ExpertLoadTest, Extremes) {
-  const ExpertLoad even = load({7, 7, 7, 7}, 7);
+  const ExpertLoad even = load({7, 7, 7, 7});
   EXPECT_NEAR(even.entropy, 1, 1e-15);
   EXPECT_EQ(even.cv, 0);
   EXPECT_EQ(even.max_over_mean, 1);
-  EXPECT_EQ(even.dropped_share, 0);
 
-  const ExpertLoad alone = load({0, 0, 0, 8}, 2);
+  const ExpertLoad alone = load({0, 0, 0, 8});
   EXPECT_EQ(alone.entropy, 0);
   EXPECT_EQ(alone.max_over_mean, 4);
   EXPECT_EQ(alone.dead_share, 0.75);
-  EXPECT_EQ(alone.dropped_share, 0.75);
 
   const ExpertLoad idle = load({0, 0});
   EXPECT_EQ(idle.entropy, 0);
