@@ -22,8 +22,8 @@ fi
 
 report=$(realpath "$build")/junit.xml
 rm -f "$report"
-"${runner[@]}" ctest --test-dir "$build" --parallel "$(nproc)" --output-on-failure --progress \
-  --output-junit "$report" "$@" || true
+"${runner[@]}" ctest --test-dir "$build" --parallel "$(nproc)" --output-on-failure --output-junit "$report" "$@" |
+  grep -v -E '^ +Start +[0-9]+: ' || true
 if [ ! -e "$report" ]; then
   echo "run_tests: ctest stopped before it wrote $report" >&2
   exit 1
