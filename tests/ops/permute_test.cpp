@@ -158,7 +158,7 @@ TEST_F(PermuteTest, CombineAddsTheResidualAlsoInPlace) {
 }
 
 TEST_F(PermuteTest, SameBitsWithAnyNumberOfThreads) {
-  expect_same_bits([this](Machine& machine) {
+  expect_same_bits([](Machine& machine) {
     const RoutePlan plan = empty_plan(machine, 300, 2, 6);
     machine.ops().route_plan(plan, machine.of(DType::i32, {300, 2}, choices(300, 2, 6, true)), 70);
     const Tensor x = machine.normal("x", DType::bf16, {300, 40}),
