@@ -36,8 +36,9 @@ asan:  ## Tests under the address and undefined-behaviour sanitizers
 tsan:  ## Tests under the thread sanitizer
 	@$(MAKE) --no-print-directory test PRESET=tsan
 
-fuzz:  ## Fuzz each input format (SECONDS=600 each; needs clang)
-	@$(MAKE) --no-print-directory build PRESET=fuzz
+fuzz: setup  ## Fuzz each input format (SECONDS=600 each; needs clang)
+	cmake --preset fuzz
+	cmake --build build/fuzz --target fuzz_all --parallel $(JOBS)
 	@scripts/fuzz.sh $(SECONDS)
 
 bench: build  ## Run the micro-benchmarks

@@ -2,7 +2,8 @@
 // moe tokenize: text to token files (.bin, as llm.c reads and writes them).
 #include <fmt/format.h>
 
-#include <filesystem>#include <memory>
+#include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 

@@ -41,12 +41,12 @@ Order::Order(std::shared_ptr<const Source> source, const DataConfig& config, uin
       window_bytes_(config.shuffle_window_mb << 20),
       seed_(seed),
       endless_(part == Part::train),
-      shuffle_(config.shuffle && (part == Part::train || part == Part::validation)) {
+      shuffle_(config.shuffle && (part == Part::train || part == Part::validation_sample)) {
   std::vector<int64_t> all(count32(source_->units()));
   std::iota(all.begin(), all.end(), 0);
   if (part == Part::all) {
     units_ = std::move(all);
-  } else if (part == Part::validation) {
+  } else if (part == Part::validation || part == Part::validation_sample) {
     units_ = held_out(*source_, config);
   } else {
     const auto without = held_out(*source_, config);

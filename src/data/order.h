@@ -14,9 +14,9 @@
 namespace moe {
 
 // train: the units that are not held out, endlessly. train_once: the same, one pass in natural order.
-// validation: the held-out units, one pass, shuffled like training so that
-// the first few batches stand for the whole; all: every unit, one pass in natural order.
-enum class Part : uint8_t { train, train_once, validation, all };
+// validation: the held-out units; all: every unit; both one pass in natural order. validation_sample: one pass
+// over the held-out units, shuffled, so that its first few batches stand for the whole.
+enum class Part : uint8_t { train, train_once, validation, validation_sample, all };
 
 // round(data.validation_fraction * units), at least 1 and never all; 0 when the fraction is 0, when there are
 // less than two units, or when data.validation_source names other files.

@@ -74,7 +74,7 @@ void Trainer::open_data(Cursor start) {
     return;
   }
   Loader validation(held_out, tokenizer_, config_.data, kFixedSeed, B, T, {},
-                    separate ? Part::all : Part::validation);
+                    separate ? Part::all : Part::validation_sample);
   while (static_cast<int64_t>(validation_.size()) < training.eval_batches) {
     auto batch = validation.next();
     if (!batch) break;

@@ -46,7 +46,7 @@ TEST_F(ReduceTest, SumsInF64) {
   const Tensor input = of(DType::f32, {200, 200}, x);
   ops().sum(total, input);
   EXPECT_NEAR(values(total)[0], 1e7 + 39999 * static_cast<double>(1e-4F), 1e-5);  // f32 cannot say 1e7 + 0.5
-  ops().sum_squares(squares, of<float>(DType::f32, {2}, {3e30F, 4e30F}));  // beyond f32
+  ops().sum_squares(squares, of<float>(DType::f32, {2}, {3e30F, 4e30F}));         // beyond f32
   EXPECT_NEAR(values(squares)[0] / 25e60, 1, 1e-6);
 }
 
