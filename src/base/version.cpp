@@ -4,6 +4,8 @@
 
 namespace moe {
 
-std::string program_version() { return "moe " MOE_VERSION; }
+std::string program_version() {
+  return "moe " MOE_VERSION;
+}
 
 }  // namespace moe
