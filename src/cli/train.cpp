@@ -2,8 +2,6 @@
 // moe train: a new run from a config file, or an old one from its folder.
 #include <fmt/format.h>
 
-#include <atomic>
-#include <csignal>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,19 +11,12 @@
 #include "base/format.h"
 #include "base/terminal.h"
 #include "cli/commands.h"
+#include "cli/stop_signal.h"
 #include "model/flops.h"
 #include "train/trainer.h"
 
 namespace moe::cli {
 namespace {
-
-// The one variable a signal handler may touch.
-std::atomic<int> stop_signal{0};
-
-void on_signal(int signal) {
-  stop_signal = signal;
-  std::signal(signal, SIG_DFL);  // a second one ends the program at once
-}
 
 struct TrainOptions {
   std::string config, resume;
@@ -42,6 +33,7 @@ int train(const TrainOptions& options) {
   const RunConfig config =
       RunConfig::load(resume ? folder->config().string() : options.config, options.overrides);
 
+  const StopSignal stop;
   Terminal terminal;
   const Backend backend = make_backend(config.training.device, static_cast<int>(config.training.threads));
   const ParameterCount count = count_parameters(config.model);
@@ -55,8 +47,6 @@ int train(const TrainOptions& options) {
       fmt::format("memory    {}\n{}", format_bytes(static_cast<double>(plan.used())), memory_table(plan)));
   check_memory(plan, *backend.device);
 
-  std::signal(SIGINT, on_signal);
-  std::signal(SIGTERM, on_signal);
   if (!resume)
     folder = std::make_unique<RunFolder>(
         RunFolder::create(config, std::filesystem::path(options.config).stem().string()));
@@ -64,7 +54,7 @@ int train(const TrainOptions& options) {
   terminal.line("run       " + folder->path().string());
   std::unique_ptr<Trainer> trainer;
   try {
-    trainer = std::make_unique<Trainer>(config, *folder, resume, *backend.device, *backend.ops, stop_signal,
+    trainer = std::make_unique<Trainer>(config, *folder, resume, *backend.device, *backend.ops, stop.number(),
                                         terminal);
   } catch (...) {
     if (!resume) folder->discard();  // a run that could not start leaves nothing behind
@@ -75,8 +65,8 @@ int train(const TrainOptions& options) {
   const std::string run = folder->path().string();
   if (outcome == Outcome::signal) {
     terminal.line(fmt::format("stopped by signal {} at step {}; saved. Continue with: moe train --resume {}",
-                              stop_signal.load(), trainer->step(), run));
-    return 128 + stop_signal;
+                              stop.number().load(), trainer->step(), run));
+    return 128 + stop.number();
   }
   terminal.line(fmt::format(
       "{} at step {}\n"

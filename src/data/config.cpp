@@ -10,7 +10,9 @@ namespace moe {
 void DataConfig::describe(Fields& fields) {
   fields.add("source", source, "files or folders with the training text");
   fields.add("validation_source", validation_source, "files or folders held out; [] takes a share of source");
-  fields.add("validation_fraction", validation_fraction, "that share of the units; unused with validation_source")
+  fields
+      .add("validation_fraction", validation_fraction,
+           "that share of the units; unused with validation_source")
       .at_least(0)
       .less_than(1);
   fields.add("format", format, "of the files; auto goes by their names")
