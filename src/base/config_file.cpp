@@ -36,6 +36,7 @@ std::string scalar_key(const YAML::Node& key, const std::string& name) {
 
 std::vector<std::string> names(const std::vector<Section>& sections) {
   std::vector<std::string> list;
+  list.reserve(sections.size());
   for (const auto& section : sections) list.push_back(section.name);
   return list;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // moe train: a new run from a config file, or an old one from its folder.
+#include <errno.h>  // program_invocation_name: how the program was called, for commands to copy
 #include <fmt/format.h>
 
 #include <memory>
@@ -64,18 +65,19 @@ int train(const TrainOptions& options) {
 
   const std::string run = folder->path().string();
   if (outcome == Outcome::signal) {
-    terminal.line(fmt::format("stopped by signal {} at step {}; saved. Continue with: moe train --resume {}",
-                              stop.number().load(), trainer->step(), run));
+    terminal.line(fmt::format("stopped by signal {} at step {}; saved. Continue with: {} train --resume {}",
+                              stop.number().load(), trainer->step(), program_invocation_name, run));
     return 128 + stop.number();
   }
-  terminal.line(fmt::format(
-      "{} at step {}\n"
-      "  settings     {}/config.yaml\n"
-      "  metrics      {}/metrics.jsonl\n"
-      "  checkpoints  {}/checkpoints\n"
-      "  samples      {}/samples\n"
-      "write more with: moe generate {} --prompt \"...\"",
-      outcome == Outcome::finished ? "done" : "time is up: saved", trainer->step(), run, run, run, run, run));
+  terminal.line(
+      fmt::format("{} at step {}\n"
+                  "  settings     {}/config.yaml\n"
+                  "  metrics      {}/metrics.jsonl\n"
+                  "  checkpoints  {}/checkpoints\n"
+                  "  samples      {}/samples\n"
+                  "write more with: {} generate {} --prompt \"...\"",
+                  outcome == Outcome::finished ? "done" : "time is up: saved", trainer->step(), run, run, run,
+                  run, program_invocation_name, run));
   return 0;
 }
 

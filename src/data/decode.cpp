@@ -103,7 +103,7 @@ std::filesystem::path decoded_file(const std::filesystem::path& path, const std:
   const std::string key = fmt::format("{}|{}|{}", std::filesystem::absolute(path).lexically_normal().string(),
                                       input.size(), changed);
   const auto folder = cache / "decoded";
-  const auto target = folder / fmt::format("{:016x}-{}", stream_id(key), path.stem().string());
+  auto target = folder / fmt::format("{:016x}-{}", stream_id(key), path.stem().string());
   if (std::filesystem::exists(target)) return target;
 
   std::error_code error;

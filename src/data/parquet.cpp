@@ -23,7 +23,7 @@ namespace {
 using OpenFile = std::function<std::shared_ptr<arrow::io::RandomAccessFile>()>;
 
 bool is_text(const parquet::ColumnDescriptor& column) {
-  const auto type = column.logical_type();
+  const auto& type = column.logical_type();
   return column.physical_type() == parquet::Type::BYTE_ARRAY && column.max_repetition_level() == 0 &&
          (!type || type->is_string() || type->is_none() || type->is_JSON() || type->is_enum());
 }

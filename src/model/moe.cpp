@@ -7,8 +7,9 @@ namespace moe {
 
 int64_t expert_capacity(const ModelConfig& config, int64_t N) {
   if (config.capacity_factor == 0.0) return 0;
-  const auto per_expert = static_cast<double>((N + config.num_experts - 1) / config.num_experts);
-  return config.top_k * static_cast<int64_t>(std::floor(config.capacity_factor * per_expert));
+  const int64_t per_expert = (N + config.num_experts - 1) / config.num_experts;  // rounded up
+  return config.top_k *
+         static_cast<int64_t>(std::floor(config.capacity_factor * static_cast<double>(per_expert)));
 }
 
 MoeSaved::MoeSaved(const ModelConfig& config, DType type, int64_t N, Arena& arena) {

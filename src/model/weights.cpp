@@ -25,7 +25,7 @@ bool is_norm(const Parameter& parameter) {
 
 }  // namespace
 
-Parameter Weights::make(const std::string& name, const std::string& group, std::vector<int64_t> shape,
+Parameter Weights::make(const std::string& name, const std::string& group, const std::vector<int64_t>& shape,
                         bool matrix, DType compute, Purpose purpose, Arena& arena) const {
   Parameter parameter{name, group, matrix, {}, {}, {}};
   parameter.weight = arena.allocate("weights (f32)", DType::f32, shape);
@@ -43,7 +43,8 @@ Weights::Weights(const ModelConfig& config, DType compute, Purpose purpose, Aren
   const int64_t D = config.d_model, E = config.num_experts, F = config.expert_intermediate_dim;
   const int64_t d = config.head_dim();
   const int64_t P = Heads{config.n_heads, config.n_kv_heads, d}.packed();
-  const auto matrix = [&](const std::string& name, const std::string& group, std::vector<int64_t> shape) {
+  const auto matrix = [&](const std::string& name, const std::string& group,
+                          const std::vector<int64_t>& shape) {
     return make(name, group, std::move(shape), true, compute, purpose, arena);
   };
   const auto norm = [&](const std::string& name, int64_t width) {

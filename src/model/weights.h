@@ -41,8 +41,8 @@ class Weights {
   void initialise(uint64_t seed, Device& device);
 
  private:
-  Parameter make(const std::string& name, const std::string& group, std::vector<int64_t> shape, bool matrix,
-                 DType compute, Purpose purpose, Arena& arena) const;
+  Parameter make(const std::string& name, const std::string& group, const std::vector<int64_t>& shape,
+                 bool matrix, DType compute, Purpose purpose, Arena& arena) const;
   double init_std_, residual_std_;
 };
 

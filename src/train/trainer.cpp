@@ -21,6 +21,7 @@ namespace {
 
 // Validation and samples use fixed seeds so that runs compare.
 constexpr uint64_t kFixedSeed = 1;
+constexpr int kSamples = 3;  // texts in a sample
 
 }  // namespace
 
@@ -186,15 +187,19 @@ std::optional<Evaluation> Trainer::validate() {
 }
 
 void Trainer::sample() {
-  std::vector<int32_t> ids{Tokenizer::kEndOfText};
+  std::vector<int32_t> prompt{Tokenizer::kEndOfText};
   Tokenizer::Encoder encoder;
-  tokenizer_.encode(config_.training.sample_prompt, ids, encoder);
-  std::string text = config_.training.sample_prompt;
-  const SamplingOptions options{.max_new_tokens = 160, .temperature = 0.7, .top_p = 0.95, .seed = kFixedSeed};
-  generate(state_->decoder, ids, Tokenizer::kEndOfText, Tokenizer::kVocabulary, options, device_, ops_,
-           [&](int32_t id) { text += tokenizer_.bytes(id); });
-  write_file_atomically(folder_.samples() / fmt::format("step-{:08}.txt", step_), text + "\n");
-  terminal_.line(fmt::format("--- sample at step {} ---\n{}\n---", step_, text));
+  tokenizer_.encode(config_.training.sample_prompt, prompt, encoder);
+  SamplingOptions options{.max_new_tokens = 120, .temperature = 0.7, .top_p = 0.95, .seed = kFixedSeed};
+  std::string text;
+  for (int i = 0; i < kSamples; ++i, ++options.seed) {
+    text += config_.training.sample_prompt;
+    generate(state_->decoder, prompt, Tokenizer::kEndOfText, Tokenizer::kVocabulary, options, device_, ops_,
+             [&](int32_t id) { text += tokenizer_.bytes(id); });
+    text += "\n";
+  }
+  write_file_atomically(folder_.samples() / fmt::format("step-{:08}.txt", step_), text);
+  terminal_.line(fmt::format("--- {} samples at step {} ---\n{}---", kSamples, step_, text));
 }
 
 Outcome Trainer::run() {
@@ -244,6 +249,9 @@ Outcome Trainer::run() {
     before = steady_seconds();
   }
   save();
+  if (loader_->replaced() > 0)
+    terminal_.warning(
+        fmt::format("{} stretches of invalid UTF-8 in the text became U+FFFD", loader_->replaced()));
   if (outcome != Outcome::signal) {
     validate();
     sample();

@@ -99,7 +99,7 @@ class Cli : public ::testing::Test {
 TEST_F(Cli, TrainResumeGenerateEval) {
   const Result trained = train("data.source=text.txt");
   ASSERT_EQ(trained.code, 0) << trained.output;
-  EXPECT_THAT(trained.output, AllOf(HasSubstr("validation loss"), HasSubstr("sample at step 3"),
+  EXPECT_THAT(trained.output, AllOf(HasSubstr("validation loss"), HasSubstr("samples at step 3"),
                                     HasSubstr("checkpoints  runs/run/checkpoints")));
   for (const char* file : {"config.yaml", "metrics.jsonl", "checkpoints/latest", "samples/step-00000003.txt"})
     EXPECT_TRUE(fs::exists(folder_ / "runs/run" / file)) << file;
