@@ -211,6 +211,16 @@ TEST_F(Cli, CorruptCheckpoint) {
   }
 }
 
+// Two seconds of training in generated kernels, then SIGTERM (which timeout sends twice): saved, and 128 + 15.
+TEST_F(Cli, SigtermSavesAndExits) {
+  const Result result = moe("--version > /dev/null; timeout --preserve-status -s TERM 2 '" MOE_PROGRAM
+                            "' train --config config.yaml data.document_split=line training.run_name=run "
+                            "data.source=text.txt training.max_steps=1000000 training.eval_every=0");
+  EXPECT_EQ(result.code, 128 + 15) << result.output;
+  EXPECT_THAT(result.output, HasSubstr("stopped by signal 15"));
+  EXPECT_EQ(moe("eval runs/run --max-batches 1").code, 0);
+}
+
 // A file-size limit stands for a full disk: the save fails half-way, nothing half-written stays, and the
 // message says what is missing.
 TEST_F(Cli, FullDisk) {
