@@ -10,52 +10,10 @@
 #include <limits>
 #include <vector>
 
-#include "base/random.h"
-#include "base/threads.h"
-#include "cpu/cpu_device.h"
-#include "cpu/cpu_ops.h"
+#include "bench.h"
 
 namespace moe {
 namespace {
-
-// A pool, its ops, and tensors of random values, for one benchmark.
-class Bench {
- public:
-  Bench() : device_(pool_.size()), ops_(pool_) {}
-  ~Bench() {
-    for (void* memory : memory_) device_.release(memory);
-  }
-  Bench(const Bench&) = delete;
-  Bench& operator=(const Bench&) = delete;
-
-  Ops& ops() { return ops_; }
-
-  Tensor zeros(DType dtype, const std::vector<int64_t>& shape) {
-    const Tensor size(nullptr, dtype, shape.data(), static_cast<int>(shape.size()));
-    memory_.push_back(device_.allocate(size.bytes()));
-    return {memory_.back(), dtype, shape.data(), static_cast<int>(shape.size())};
-  }
-
-  // Uniform in [-1, 1).
-  Tensor random(DType dtype, const std::vector<int64_t>& shape) {
-    Tensor tensor = zeros(dtype, shape);
-    const Random values(1, "bench");
-    for (int64_t i = 0; i < tensor.numel(); ++i) {
-      const float x = 2 * values.uniform(static_cast<uint64_t>(i)) - 1;
-      if (dtype == DType::f32)
-        tensor.as<float>()[i] = x;
-      else
-        tensor.as<bf16>()[i] = bf16(x);
-    }
-    return tensor;
-  }
-
- private:
-  ThreadPool pool_;
-  cpu::CpuDevice device_;
-  cpu::CpuOps ops_;
-  std::vector<void*> memory_;
-};
 
 // Floating-point operations a second of a 1024^3 f32 product: the best of some, once a process.
 double sgemm_rate() {

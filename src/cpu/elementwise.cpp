@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// fill, copy and cast: nothing but memory traffic, cut into pieces that fit a second-level cache.
+// fill, copy, cast and add: nothing but memory traffic, cut into pieces that fit a second-level cache.
 #include "ops/contracts/elementwise.h"
 
 #include <cstring>
@@ -17,6 +17,15 @@ void fill_with(ThreadPool& pool, Tensor& x, T value) {
   T* out = x.as<T>();
   pool.parallel_for(x.numel(), kGrain,
                     [&](int64_t begin, int64_t end) { std::fill(out + begin, out + end, value); });
+}
+
+template <class T>
+void add_to(ThreadPool& pool, Tensor& y, const Tensor& x) {
+  T* out = y.as<T>();
+  const T* in = x.as<T>();
+  pool.parallel_for(y.numel(), kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) out[i] += in[i];
+  });
 }
 
 }  // namespace
@@ -60,6 +69,12 @@ void CpuOps::cast(Tensor y, const Tensor& x) {
     pool_.parallel_for(x.numel(), kGrain,
                        [&](int64_t begin, int64_t end) { store_row(out + begin, in + begin, end - begin); });
   }
+}
+
+void CpuOps::add(Tensor y, const Tensor& x) {
+  contracts::check_add(y, x);
+  if (y.dtype() == DType::i32) return add_to<int32_t>(pool_, y, x);
+  add_to<float>(pool_, y, x);
 }
 
 }  // namespace moe::cpu

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// fill, copy and cast, at sizes around the pieces they are cut into.
+// fill, copy, cast and add, at sizes around the pieces they are cut into.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -53,6 +53,15 @@ TEST_F(ElementwiseTest, CastsRoundToNearestEven) {
   EXPECT_EQ(bytes(same), bytes(x));
 }
 
+TEST_F(ElementwiseTest, AddAccumulates) {
+  const Tensor sum = of(DType::f32, {3}, std::vector<double>{1, 2.5, -4});
+  ops().add(sum, of(DType::f32, {3}, std::vector<double>{0.5, -2.5, 1}));
+  EXPECT_EQ(values(sum), (std::vector<double>{1.5, 0, -3}));
+  const Tensor count = of(DType::i32, {2}, std::vector<double>{7, -1});
+  ops().add(count, of(DType::i32, {2}, std::vector<double>{16777217, 1}));  // beyond what f32 can count
+  EXPECT_EQ(values(count), (std::vector<double>{16777224, 0}));
+}
+
 TEST_F(ElementwiseTest, RefusesWrongShapesAndTypes) {
   const Tensor x = zeros(DType::f32, {4}), none;
   EXPECT_THROW(ops().fill(none, 0), InternalError);
@@ -61,6 +70,10 @@ TEST_F(ElementwiseTest, RefusesWrongShapesAndTypes) {
   EXPECT_THROW(ops().cast(zeros(DType::bf16, {5}), x), InternalError);
   EXPECT_THROW(ops().cast(zeros(DType::i32, {4}), x), InternalError);
   EXPECT_THROW(ops().cast(x, none), InternalError);
+  EXPECT_THROW(ops().add(zeros(DType::f32, {5}), x), InternalError);
+  EXPECT_THROW(ops().add(zeros(DType::i32, {4}), x), InternalError);
+  EXPECT_THROW(ops().add(zeros(DType::bf16, {4}), zeros(DType::bf16, {4})), InternalError);
+  EXPECT_THROW(ops().add(x, none), InternalError);
 }
 
 }  // namespace
