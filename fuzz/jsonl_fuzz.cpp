@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "data/input.h"
+#include "base/input.h"
 #include "data/jsonl.h"
 #include "data/text.h"
 

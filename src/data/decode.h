@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "base/terminal.h"
-#include "data/input.h"
+#include "base/input.h"
 
 namespace moe {
 

@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <string>
 
-#include "data/input.h"
+#include "base/input.h"
 #include "data/source.h"
 
 namespace moe {

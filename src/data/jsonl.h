@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "data/input.h"
+#include "base/input.h"
 #include "data/source.h"
 
 namespace moe {

@@ -10,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-#include "data/input.h"
+#include "base/input.h"
 #include "data/source.h"
 
 namespace moe {

@@ -9,7 +9,7 @@
 #include <memory>
 #include <span>
 
-#include "data/input.h"
+#include "base/input.h"
 #include "data/source.h"
 
 namespace moe {

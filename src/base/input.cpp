@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "data/input.h"
+#include "base/input.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
