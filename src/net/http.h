@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+// HTTP(S) GET and HEAD over libcurl that survive what networks do: failures that may pass are retried with back-off,
+// and a body that broke off is continued from the byte reached. Either every byte asked for arrives, in order and
+// once, or the call throws. docs/decisions/0005-http.md has the rules. Sizes and offsets are bytes, times seconds.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "net/headers.h"
+#include "net/stop_scope.h"
+#include "net/url.h"
+
+namespace moe::net {
+
+// A final answer that is not a success: 401, 403, 404, 410, 416 and the like at once, 408, 429 and 5xx after the last
+// attempt. headers: as the server sent them.
+struct HttpError : UserError {
+  HttpError(long status_, Headers headers_, UserError error)
+      : UserError(std::move(error)), status(status_), headers(std::move(headers_)) {}
+  long status;
+  Headers headers;
+};
+
+// Bytes [begin, end) of a file.
+struct Range {
+  int64_t begin = 0, end = 0;
+};
+
+struct Request {
+  Url url;
+  std::string method = "GET";  // or HEAD
+  std::vector<std::pair<std::string, std::string>> headers = {};
+  // A token for "Authorization: Bearer", sent to the origin of `url` only: a redirect elsewhere goes without it.
+  std::string bearer = {};
+  std::optional<Range> range = {};
+  // What the file must be: an answer with another ETag or another whole size is an error. "" and -1: not known.
+  std::string etag = {};
+  int64_t total_size = -1;
+  bool follow = true;  // redirects, up to 10, never from https to http; false: they are reported as they are
+  int64_t max_body = int64_t{64} << 20;  // a longer body is an error; without a sink only
+  // Takes the body piece by piece, each byte once and in order, in place of Response::body. Called on this thread.
+  std::function<void(std::string_view)> sink = {};
+};
+
+struct Response {
+  long status = 0;
+  Headers headers;
+  std::string body;
+  Url final_url;
+  // Size of the whole file: from Content-Range, else Content-Length; -1 when the server does not say.
+  int64_t total_size = -1;
+  bool ranges = false;  // the server answered a range, or says that it does
+};
+
+struct RetryPolicy {
+  int attempts = 8;            // in a row without a new byte; the count starts anew when bytes have arrived
+  double first_wait = 0.5;     // doubles each time, times a random factor in [0.5, 1]
+  double longest_wait = 30;    // of our own
+  double longest_asked = 400;  // a server's Retry-After or RateLimit is obeyed up to this
+  double connect_timeout = 10;
+  double stall_timeout = 30;  // no byte for this long, from the request on
+};
+
+// Since the client was made; any thread may read them.
+struct Counters {
+  std::atomic<int64_t> requests{0};      // sent, retries and redirects included
+  std::atomic<int64_t> bytes{0};         // of bodies received
+  std::atomic<int64_t> retries{0};       // attempts after the first
+  std::atomic<int64_t> rate_limited{0};  // answers 429
+  std::atomic<int64_t> resolves{0};      // signed URLs asked for (RemoteFile)
+  std::atomic<int64_t> waited_ms{0};     // back-off, summed over threads
+  double waited() const { return static_cast<double>(waited_ms.load()) * 1e-3; }
+};
+
+struct ClientOptions {
+  RetryPolicy retry;
+  std::string ca_file, ca_folder;  // certificates to trust in place of the system's; empty: the system's
+  // One line for each retry, ready to print; called from the thread that retries. Secrets are never in it.
+  std::function<void(const std::string&)> on_event;
+  uint64_t seed = 0;  // of the random factors of the waits
+  // ca_file from MOE_CA_FILE, else SSL_CERT_FILE; ca_folder from SSL_CERT_DIR. (Proxies are libcurl's own business:
+  // https_proxy, all_proxy, no_proxy ...)
+  static ClientOptions from_environment();
+};
+
+class Lane;
+
+// Safe to use from any number of threads; each call blocks its thread and has a connection of its own, kept and used
+// again by later calls (HTTP/2 where the server has it). Installs no signal handler.
+class Client {
+ public:
+  explicit Client(ClientOptions options = ClientOptions::from_environment());
+  ~Client();
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  // Returns 2xx answers (with follow = false also 3xx), the body whole. A permanent failure is a UserError that names
+  // the URL, a status an HttpError; Cancelled after cancel() or by the thread's StopScope, within milliseconds.
+  Response get(const Request& request);
+  // Blocks for that long, or throws Cancelled.
+  void wait(double seconds);
+  // Ends all calls, now and later, for good.
+  void cancel();
+
+  const Counters& counters() const { return counters_; }
+  Counters& counters() { return counters_; }
+  const ClientOptions& options() const { return options_; }
+  void event(const std::string& line) const;
+
+ private:
+  friend class Exchange;
+  class Pool;
+
+  const ClientOptions options_;
+  Counters counters_;
+  std::stop_source stop_;
+  std::unique_ptr<Pool> pool_;
+  std::atomic<uint64_t> draws_{0};  // random factors taken
+};
+
+}  // namespace moe::net
