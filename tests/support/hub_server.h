@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+// Runs tests/support/hub_server.py for a test: a Hugging Face hub on the loopback that fails on demand. It ends with
+// this object, and with the test program in any case. What it can do is written at the head of that file.
+#pragma once
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "net/http.h"
+
+namespace moe::test {
+
+// A folder of the running test, empty at first and removed at the end.
+class TestFolder {
+ public:
+  TestFolder() {
+    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
+    path_ = std::filesystem::path(testing::TempDir()) /
+            (std::string("moe_") + (info ? info->name() : "suite") + "_" + std::to_string(::getpid()));
+    std::filesystem::remove_all(path_);
+    std::filesystem::create_directories(path_);
+  }
+  ~TestFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TestFolder(const TestFolder&) = delete;
+  TestFolder& operator=(const TestFolder&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path put(const std::string& name, const std::string& bytes) const {
+    const auto file = path_ / name;
+    std::filesystem::create_directories(file.parent_path());
+    write_file_atomically(file, bytes);
+    return file;
+  }
+
+ private:
+  std::filesystem::path path_;
+};
+
+class HubServer {
+ public:
+  explicit HubServer(const std::filesystem::path& root, std::vector<std::string> options = {}) {
+    ::setenv("no_proxy", "*", 1);  // a proxy of the environment is not for the loopback
+    std::vector<std::string> words = {"python3", MOE_SOURCE_DIR "/tests/support/hub_server.py",
+                                      root.string()};
+    words.insert(words.end(), options.begin(), options.end());
+    start(words);
+  }
+  ~HubServer() {
+    ::close(input_);
+    int status = 0;
+    ::waitpid(process_, &status, 0);
+  }
+  HubServer(const HubServer&) = delete;
+  HubServer& operator=(const HubServer&) = delete;
+
+  std::string endpoint() const { return "http://localhost:" + std::to_string(port_); }  // HF_ENDPOINT
+  std::string other_host() const { return "http://127.0.0.1:" + std::to_string(port_); }
+  int port() const { return port_; }
+
+  // plan: JSON, see the server's head; returns what /_control says (counters from now on are new).
+  std::string control(const std::string& plan = "") const {
+    net::Client client({});
+    const std::string query = plan.empty() ? "" : "?" + net::percent_encode(plan);
+    return client.get({.url = net::Url::parse(endpoint() + "/_control" + query)}).body;
+  }
+
+ private:
+  void start(const std::vector<std::string>& words) {
+    std::array<int, 2> in{}, out{};
+    if (::pipe2(in.data(), O_CLOEXEC) != 0 || ::pipe2(out.data(), O_CLOEXEC) != 0)
+      throw std::runtime_error("pipe");
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, in[0], 0);
+    posix_spawn_file_actions_adddup2(&actions, out[1], 1);
+    std::vector<char*> arguments;
+    arguments.reserve(words.size() + 1);
+    for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
+    arguments.push_back(nullptr);
+    const int error = ::posix_spawnp(&process_, "python3", &actions, nullptr, arguments.data(), environ);
+    posix_spawn_file_actions_destroy(&actions);
+    ::close(in[0]);
+    ::close(out[1]);
+    input_ = in[1];
+    if (error != 0) throw std::runtime_error("python3 does not start");
+    std::FILE* stream = ::fdopen(out[0], "r");
+    if (!stream || std::fscanf(stream, "%d", &port_) != 1)
+      throw std::runtime_error("hub_server.py does not start");
+    std::fclose(stream);
+  }
+
+  pid_t process_ = -1;
+  int input_ = -1, port_ = 0;
+};
+
+}  // namespace moe::test
