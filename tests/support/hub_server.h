@@ -74,7 +74,7 @@ class HubServer {
 
   // plan: JSON, see the server's head; returns what /_control says (counters from now on are new).
   std::string control(const std::string& plan = "") const {
-    net::Client client({});
+    net::Client client{net::ClientOptions{}};
     const std::string query = plan.empty() ? "" : "?" + net::percent_encode(plan);
     return client.get({.url = net::Url::parse(endpoint() + "/_control" + query)}).body;
   }
