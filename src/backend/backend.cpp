@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "backend/backend.h"
 
+#include "backend/gpu.h"
 #include "base/error.h"
 #include "base/threads.h"
 #include "cpu/cpu_device.h"
@@ -31,9 +32,9 @@ Backend make_cpu(int threads) {
 }  // namespace
 
 Backend make_backend(const std::string& name, int threads) {
+  if (name == "gpu" || (name == "auto" && gpus() > 0)) return make_gpu();
   if (name == "cpu" || name == "auto") return make_cpu(threads);
-  throw UserError("training.device", "auto or cpu", "'" + name + "'",
-                  "this build has no GPU support; use training.device=cpu");
+  throw UserError("training.device", "auto, cpu or gpu", "'" + name + "'");
 }
 
 }  // namespace moe

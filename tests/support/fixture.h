@@ -6,33 +6,39 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <cstdlib>
+#include <string>
 #include <string_view>
 #include <vector>
 
+#include "backend/backend.h"
 #include "base/random.h"
-#include "base/threads.h"
-#include "cpu/cpu_device.h"
-#include "cpu/cpu_ops.h"
 #include "tensor/tensor.h"
 
 namespace moe::test {
 
-// A CPU with its own pool, and the tensors made on it.
+// Where the tests of this program run: "cpu", or what CTest sets MOE_TEST_DEVICE to.
+inline std::string test_device() {
+  const char* name = std::getenv("MOE_TEST_DEVICE");
+  return name == nullptr ? "cpu" : name;
+}
+
+// A device and the tensors made on it. threads: of a CPU.
 class Machine {
  public:
-  explicit Machine(int threads = 2) : pool_(threads), device_(pool_.size()), ops_(pool_) {}
+  explicit Machine(int threads = 2) : backend_(make_backend(test_device(), threads)) {}
   ~Machine() {
-    for (void* memory : memory_) device_.release(memory);
+    for (void* memory : memory_) device().release(memory);
   }
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
 
-  Ops& ops() { return ops_; }
-  Device& device() { return device_; }
+  Ops& ops() { return *backend_.ops; }
+  Device& device() { return *backend_.device; }
 
   Tensor zeros(DType dtype, const std::vector<int64_t>& shape) {
     Tensor tensor(nullptr, dtype, shape.data(), static_cast<int>(shape.size()));
-    memory_.push_back(device_.allocate(tensor.bytes()));
+    memory_.push_back(device().allocate(tensor.bytes()));
     return {memory_.back(), dtype, shape.data(), static_cast<int>(shape.size())};
   }
 
@@ -91,7 +97,7 @@ class Machine {
   // The bytes of a tensor, to compare results bit for bit.
   std::vector<uint8_t> bytes(const Tensor& tensor) {
     std::vector<uint8_t> host(static_cast<size_t>(tensor.bytes()));
-    device_.to_host(host.data(), tensor);
+    device().to_host(host.data(), tensor);
     return host;
   }
 
@@ -110,21 +116,19 @@ class Machine {
     std::vector<To> host;
     host.reserve(values.size());
     for (const From& value : values) host.push_back(convert<To>(value));
-    device_.to_device(tensor, host.data());
+    device().to_device(tensor, host.data());
   }
   template <class From>
   std::vector<double> download(const Tensor& tensor) {
     std::vector<From> host(static_cast<size_t>(tensor.numel()));
-    device_.to_host(host.data(), tensor);
+    device().to_host(host.data(), tensor);
     std::vector<double> result;
     result.reserve(host.size());
     for (const From& value : host) result.push_back(convert<double>(value));
     return result;
   }
 
-  ThreadPool pool_;
-  cpu::CpuDevice device_;
-  cpu::CpuOps ops_;
+  Backend backend_;
   std::vector<void*> memory_;
 };
 

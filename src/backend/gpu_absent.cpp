@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: MIT
+#include "backend/gpu.h"
+#include "base/error.h"
+
+namespace moe {
+
+int gpus() {
+  return 0;
+}
+
+Backend make_gpu() {
+  throw UserError(
+      "training.device", "auto or cpu", "gpu, and this build has no GPU support",
+      "build it with the CUDA toolkit installed (make train PRESET=gpu), or use training.device=cpu");
+}
+
+}  // namespace moe

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+// fill, copy, cast and add: nothing but memory traffic.
+#include "ops/contracts/elementwise.h"
+
+#include <algorithm>
+
+#include "gpu/gpu_ops.h"
+#include "gpu/launch.h"
+#include "gpu/numbers.cuh"
+
+namespace moe::gpu {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kVectors = 4;  // moved by one thread
+
+// y[i] = f(y[i], x[i]) for i < n; both 16-byte aligned (whole tensors are).
+template <class Y, class X, class F>
+__global__ void map_kernel(Y* y, const X* x, int64_t n, F f) {
+  constexpr int width = 16 / static_cast<int>(sizeof(X) > sizeof(Y) ? sizeof(X) : sizeof(Y));
+  const int64_t first = (int64_t{blockIdx.x} * kVectors * kThreads + threadIdx.x) * width;
+#pragma unroll
+  for (int i = 0; i < kVectors; ++i) {
+    const int64_t at = first + int64_t{i} * kThreads * width;
+    if (at + width <= n) {
+      const auto in = load<width>(x + at);
+      auto out = load<width>(y + at);
+#pragma unroll
+      for (int j = 0; j < width; ++j) out.v[j] = f(out.v[j], in.v[j]);
+      store(y + at, out);
+    } else {
+      for (int64_t j = at; j < n; ++j) y[j] = f(y[j], x[j]);
+    }
+  }
+}
+
+template <class T>
+__global__ void fill_kernel(T* x, T value, int64_t n) {
+  const int64_t step = int64_t{gridDim.x} * kThreads;
+  for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < n; i += step) x[i] = value;
+}
+
+struct Convert {
+  __device__ float operator()(float, bf16 x) const { return to_float(x); }
+  __device__ bf16 operator()(bf16, float x) const { return from_float<bf16>(x); }
+};
+
+struct Plus {
+  template <class T>
+  __device__ T operator()(T y, T x) const {
+    return y + x;
+  }
+};
+
+template <class Y, class X, class F>
+void map(cudaStream_t stream, Tensor& y, const Tensor& x, F f) {
+  constexpr int64_t width = 16 / std::max(sizeof(X), sizeof(Y));
+  if (y.numel() == 0) return;
+  launch(stream, map_kernel<Y, X, F>, {blocks(ceil_div(y.numel(), kThreads * kVectors * width)), kThreads},
+         pointer<Y>(y), pointer<X>(x), y.numel(), f);
+}
+
+template <class T>
+void fill_with(cudaStream_t stream, Tensor& x, T value) {
+  if (x.numel() == 0) return;
+  launch(stream, fill_kernel<T>, {blocks(std::min<int64_t>(ceil_div(x.numel(), kThreads), 4096)), kThreads},
+         static_cast<T*>(x.data()), value, x.numel());
+}
+
+}  // namespace
+
+void GpuOps::fill(Tensor x, float value) {
+  contracts::check_fill(x);
+  switch (x.dtype()) {
+    case DType::f32:
+      return fill_with(stream_, x, value);
+    case DType::bf16:
+      return fill_with(stream_, x, moe::bf16(value));  // the bits are what counts here
+    case DType::f64:
+      return fill_with(stream_, x, static_cast<double>(value));
+    case DType::i32:
+      return fill_with(stream_, x, static_cast<int32_t>(value));
+    case DType::u8:
+      return fill_with(stream_, x, static_cast<uint8_t>(value));
+  }
+}
+
+void GpuOps::copy(Tensor y, const Tensor& x) {
+  contracts::check_copy(y, x);
+  CUDA_CHECK(
+      cudaMemcpyAsync(y.data(), x.data(), static_cast<size_t>(x.bytes()), cudaMemcpyDeviceToDevice, stream_));
+}
+
+void GpuOps::cast(Tensor y, const Tensor& x) {
+  contracts::check_cast(y, x);
+  if (y.dtype() == x.dtype()) return copy(y, x);
+  if (y.dtype() == DType::f32) return map<float, bf16>(stream_, y, x, Convert{});
+  map<bf16, float>(stream_, y, x, Convert{});
+}
+
+void GpuOps::add(Tensor y, const Tensor& x) {
+  contracts::check_add(y, x);
+  if (y.dtype() == DType::i32) return map<int32_t, int32_t>(stream_, y, x, Plus{});
+  map<float, float>(stream_, y, x, Plus{});
+}
+
+}  // namespace moe::gpu

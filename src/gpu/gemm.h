@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+// Dense matrix products through cuBLASLt. The algorithm for a shape is chosen once, by timing the library's candidates,
+// and kept for as long as the object lives.
+#pragma once
+
+#include <cublasLt.h>
+
+#include <compare>
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "gpu/gpu_device.h"
+#include "ops/ops.h"
+
+namespace moe::gpu {
+
+class Gemm {
+ public:
+  explicit Gemm(GpuDevice& device);
+  ~Gemm();
+  Gemm(const Gemm&) = delete;
+  Gemm& operator=(const Gemm&) = delete;
+
+  std::string describe() const;  // "cuBLASLt 13.0.2"
+
+  // c = op(a) op(b), or += when accumulate; shapes as of Ops::matmul.
+  void multiply(Tensor& c_MN, const Tensor& a, const Tensor& b, Form form, bool accumulate);
+
+ private:
+  struct Key {
+    int64_t m, n, k;
+    Form form;
+    DType input, output;
+    bool accumulate;
+    unsigned alignment;  // bytes, of all addresses and rows
+    auto operator<=>(const Key&) const = default;
+  };
+  class Plan;
+
+  cublasLtMatmulAlgo_t choose(const Key& key, Plan& plan, const Tensor& c, const Tensor& a, const Tensor& b);
+
+  GpuDevice& device_;
+  cublasLtHandle_t handle_ = nullptr;
+  void* workspace_ = nullptr;
+  std::map<Key, cublasLtMatmulAlgo_t> chosen_;
+};
+
+}  // namespace moe::gpu

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT
+#include "gpu/gpu_device.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/error.h"
+#include "gpu/check.h"
+
+namespace moe::gpu {
+namespace {
+
+constexpr int kOldest = 80;  // compute capability 8.0: bf16 matrix units and asynchronous copies
+
+std::string version(int number) {
+  return fmt::format("{}.{}", number / 1000, number % 1000 / 10);
+}
+
+}  // namespace
+
+int usable_gpus() {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) != cudaSuccess) {
+    (void)cudaGetLastError();  // no driver, or one that is too old: no GPU
+    return 0;
+  }
+  return count;
+}
+
+GpuDevice::GpuDevice(int number) {
+  const int count = usable_gpus();
+  if (number >= count)
+    throw UserError("training.device", fmt::format("an NVIDIA GPU of number {}", number),
+                    fmt::format("{} GPUs that CUDA can use", count),
+                    "nvidia-smi shows whether the driver sees one; training.device=cpu trains without");
+  CUDA_CHECK(cudaSetDevice(number));
+  CUDA_CHECK(cudaGetDeviceProperties(&properties_, number));
+  if (properties_.major * 10 + properties_.minor < kOldest)
+    throw UserError("training.device", "a GPU of compute capability 8.0 (Ampere) or newer",
+                    fmt::format("{} with {}.{}", properties_.name, properties_.major, properties_.minor),
+                    "use training.device=cpu");
+  CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
+  for (Slot& slot : slots_) {
+    CUDA_CHECK(cudaMallocHost(&slot.memory, kSlotBytes));
+    CUDA_CHECK(cudaEventCreate(&slot.free));
+  }
+}
+
+GpuDevice::~GpuDevice() {
+  (void)cudaStreamSynchronize(stream_);
+  for (const Slot& slot : slots_) {
+    (void)cudaEventDestroy(slot.free);
+    (void)cudaFreeHost(slot.memory);
+  }
+  (void)cudaStreamDestroy(stream_);
+}
+
+std::string GpuDevice::name() const {
+  int runtime = 0, driver = 0;
+  CUDA_CHECK(cudaRuntimeGetVersion(&runtime));
+  CUDA_CHECK(cudaDriverGetVersion(&driver));
+  return fmt::format("{} (sm_{}{}, {} SMs, CUDA {}, driver {})", properties_.name, properties_.major,
+                     properties_.minor, properties_.multiProcessorCount, version(runtime), version(driver));
+}
+
+int64_t GpuDevice::memory_total() const {
+  return static_cast<int64_t>(properties_.totalGlobalMem);
+}
+
+int64_t GpuDevice::memory_available() const {
+  size_t free = 0, total = 0;
+  CUDA_CHECK(cudaMemGetInfo(&free, &total));
+  return static_cast<int64_t>(free);
+}
+
+void* GpuDevice::allocate(int64_t bytes) {
+  void* memory = nullptr;
+  const auto size = static_cast<size_t>(std::max<int64_t>(bytes, 1));
+  CUDA_CHECK(cudaMalloc(&memory, size));
+  CUDA_CHECK(cudaMemsetAsync(memory, 0, size, stream_));
+  return memory;
+}
+
+void GpuDevice::release(void* memory) {
+  synchronize();  // nothing may still use it
+  CUDA_CHECK(cudaFree(memory));
+}
+
+void GpuDevice::to_device(Tensor dst, const void* src) {
+  auto* to = static_cast<char*>(dst.data());
+  const auto* from = static_cast<const char*>(src);
+  for (auto left = static_cast<size_t>(dst.bytes()); left > 0;) {
+    const size_t part = std::min(left, kSlotBytes);
+    Slot& slot = slots_[next_slot_];
+    next_slot_ = (next_slot_ + 1) % slots_.size();
+    CUDA_CHECK(cudaEventSynchronize(slot.free));  // waits only when four uploads are still under way
+    std::memcpy(slot.memory, from, part);
+    CUDA_CHECK(cudaMemcpyAsync(to, slot.memory, part, cudaMemcpyHostToDevice, stream_));
+    CUDA_CHECK(cudaEventRecord(slot.free, stream_));
+    to += part;
+    from += part;
+    left -= part;
+  }
+}
+
+void GpuDevice::to_host(void* dst, const Tensor& src) {
+  CUDA_CHECK(
+      cudaMemcpyAsync(dst, src.data(), static_cast<size_t>(src.bytes()), cudaMemcpyDeviceToHost, stream_));
+  synchronize();
+}
+
+void GpuDevice::synchronize() {
+  CUDA_CHECK(cudaStreamSynchronize(stream_));
+}
+
+}  // namespace moe::gpu

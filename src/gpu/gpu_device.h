@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+// One NVIDIA GPU and the stream on which everything runs: operations, copies and the fills of new memory.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <array>
+#include <cstddef>
+#include <string>
+
+#include "tensor/device.h"
+
+namespace moe::gpu {
+
+// How many GPUs this machine has that this build can use; 0 without a driver.
+int usable_gpus();
+
+class GpuDevice final : public Device {
+ public:
+  // Throws UserError when the GPU is missing or older than compute capability 8.0.
+  explicit GpuDevice(int number);
+  ~GpuDevice() override;
+  GpuDevice(const GpuDevice&) = delete;
+  GpuDevice& operator=(const GpuDevice&) = delete;
+
+  std::string name() const override;  // "NVIDIA H200 (sm_90, 132 SMs, CUDA 13.0, driver 13.0)"
+  int64_t memory_total() const override;
+  int64_t memory_available() const override;
+  void* allocate(int64_t bytes) override;
+  void release(void* memory) override;
+  // Copies src into pinned memory and returns; the rest happens on the stream.
+  void to_device(Tensor dst, const void* src) override;
+  void to_host(void* dst, const Tensor& src) override;
+  void synchronize() override;
+
+  cudaStream_t stream() const { return stream_; }
+  const cudaDeviceProp& properties() const { return properties_; }
+
+ private:
+  // Pinned memory through which uploads go, in turns: a slot is free when its event has passed.
+  struct Slot {
+    void* memory = nullptr;
+    cudaEvent_t free = nullptr;
+  };
+  static constexpr size_t kSlotBytes = 4 << 20;
+
+  cudaDeviceProp properties_{};
+  cudaStream_t stream_ = nullptr;
+  std::array<Slot, 4> slots_;
+  size_t next_slot_ = 0;
+};
+
+}  // namespace moe::gpu

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+#include "gpu/gpu_ops.h"
+
+namespace moe::gpu {
+namespace {
+
+// For partial sums and indices of the largest micro-batches; the ops CHECK that theirs fit.
+constexpr int64_t kWorkspaceBytes = 128 << 20;
+
+}  // namespace
+
+GpuOps::GpuOps(GpuDevice& device)
+    : device_(device),
+      stream_(device.stream()),
+      processors_(device.properties().multiProcessorCount),
+      workspace_(device, kWorkspaceBytes),
+      gemm_(device) {}
+
+std::string GpuOps::describe() const {
+  return gemm_.describe() + ", portable kernels";
+}
+
+}  // namespace moe::gpu

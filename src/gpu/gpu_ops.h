@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+// The CUDA implementation of the contract in ops/ops.h: one file per family of operations, with the same names as in
+// cpu/. Everything is queued on the device's stream and returns at once. Formulas, shapes and bounds are in ops/ops.h
+// and are not repeated here.
+#pragma once
+
+#include <string>
+
+#include "gpu/gemm.h"
+#include "gpu/gpu_device.h"
+#include "gpu/workspace.h"
+#include "ops/ops.h"
+
+namespace moe::gpu {
+
+class GpuOps final : public Ops {
+ public:
+  // The device must outlive the object.
+  explicit GpuOps(GpuDevice& device);
+
+  // "cuBLASLt 13.0, portable kernels": for the start of a run.
+  std::string describe() const;
+
+  // elementwise
+  void fill(Tensor x, float value) override;
+  void copy(Tensor y, const Tensor& x) override;
+  void cast(Tensor y, const Tensor& x) override;
+  void add(Tensor y, const Tensor& x) override;
+
+  // embedding
+  void embedding_forward(Tensor x_ND, const Tensor& id_N, const Tensor& w_VD) override;
+  void embedding_backward(Tensor dw_VD, const Tensor& id_N, const Tensor& dx_ND) override;
+
+  // norm
+  void rms_norm_forward(Tensor y_ND, Tensor rstd_N, const Tensor& x_ND, const Tensor& w_D,
+                        float eps) override;
+  void rms_norm_backward(Tensor dx_ND, Tensor dw_D, const Tensor& dy_ND, const Tensor& residual_ND,
+                         const Tensor& x_ND, const Tensor& w_D, const Tensor& rstd_N) override;
+
+  // matrix products
+  void matmul(Tensor c_MN, const Tensor& a, const Tensor& b, Form form, bool accumulate) override;
+  void grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, const Tensor& offset_E1, Form form,
+                      bool accumulate) override;
+
+  // attention
+  void qk_norm_rope_forward(Tensor q_NHd, Tensor k_NGd, Tensor v_NGd, Tensor rstd_NJ, const Tensor& packed_NP,
+                            const Tensor& wq_d, const Tensor& wk_d, const Tensor& rope_Td,
+                            const Tensor& position_N, Heads heads, float eps) override;
+  void qk_norm_rope_backward(Tensor dpacked_NP, Tensor dwq_d, Tensor dwk_d, const Tensor& dq_NHd,
+                             const Tensor& dk_NGd, const Tensor& dv_NGd, const Tensor& packed_NP,
+                             const Tensor& wq_d, const Tensor& wk_d, const Tensor& rope_Td,
+                             const Tensor& position_N, const Tensor& rstd_NJ, Heads heads) override;
+
+  void attention_forward(Tensor o_NHd, Tensor lse_NH, const Tensor& q_NHd, const Tensor& k_NGd,
+                         const Tensor& v_NGd, const Tensor& first_BT) override;
+  void attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dv_NGd, const Tensor& do_NHd,
+                          const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& v_NGd, const Tensor& o_NHd,
+                          const Tensor& lse_NH, const Tensor& first_BT) override;
+  void attention_cached(Tensor o_NHd, Tensor k_cache_BSGd, Tensor v_cache_BSGd, const Tensor& q_NHd,
+                        const Tensor& k_NGd, const Tensor& v_NGd, int64_t start) override;
+
+  void gate_forward(Tensor y_NHd, const Tensor& o_NHd, const Tensor& packed_NP, Heads heads) override;
+  void gate_backward(Tensor do_NHd, Tensor dpacked_NP, const Tensor& dy_NHd, const Tensor& o_NHd,
+                     const Tensor& packed_NP, Heads heads) override;
+
+  // router
+  void router_logits_forward(Tensor logits_NE, const Tensor& x_ND, const Tensor& w_ED) override;
+  void router_logits_backward(Tensor dx_ND, Tensor dw_ED, const Tensor& dlogits_NE, const Tensor& x_ND,
+                              const Tensor& w_ED) override;
+  void route(Tensor probability_NE, Tensor lse_N, Tensor expert_NK, Tensor weight_NK, const Tensor& logits_NE,
+             const Tensor& first_N, bool renormalise) override;
+  void route_plan(RoutePlan plan, const Tensor& expert_NK, int64_t capacity) override;
+  void router_losses(Tensor loss_2, Tensor mean_E, Tensor share_E, const Tensor& probability_NE,
+                     const Tensor& lse_N, const Tensor& first_E, const Tensor& first_N) override;
+  void route_backward(Tensor dlogits_NE, const Tensor& dweight_NK, const Tensor& probability_NE,
+                      const Tensor& lse_N, const Tensor& expert_NK, const Tensor& weight_NK,
+                      const Tensor& share_E, const Tensor& first_N, const Tensor& scale_1,
+                      float balance_weight, float z_weight, bool renormalise) override;
+
+  // experts
+  void gather_rows(Tensor y_RD, const Tensor& x_ND, const RoutePlan& plan) override;
+  void combine_rows(Tensor y_ND, const Tensor& residual_ND, const Tensor& x_RD, const Tensor& weight_NK,
+                    const RoutePlan& plan) override;
+  void swiglu_forward(Tensor a_RF, const Tensor& h_R2F, const RoutePlan& plan) override;
+  void swiglu_backward(Tensor dh_R2F, Tensor a_RF, Tensor dweight_NK, const Tensor& da_RF,
+                       const Tensor& h_R2F, const Tensor& weight_NK, const RoutePlan& plan) override;
+
+  // loss
+  void cross_entropy(Tensor loss_N, Tensor logits_NV, const Tensor& target_N, int64_t vocabulary,
+                     const Tensor& gradient_scale_1) override;
+
+  // reductions and optimizer
+  void sum(Tensor sum_1, const Tensor& x) override;
+  void sum_squares(Tensor sum_1, const Tensor& x) override;
+  void clip_scale(Tensor scale_1, const Tensor& squares_n, float max_norm) override;
+  void adamw8(Tensor weight, Tensor compute, Tensor gradient, Tensor code_m, Tensor code_v, Tensor absmax_m,
+              Tensor absmax_v, const Tensor& scale_1, const AdamW& options) override;
+  void adamw32(Tensor weight, Tensor compute, Tensor gradient, Tensor m, Tensor v, const Tensor& scale_1,
+               const AdamW& options) override;
+
+ private:
+  GpuDevice& device_;
+  cudaStream_t stream_;
+  int processors_;  // streaming multiprocessors
+  Workspace workspace_;
+  Gemm gemm_;
+};
+
+}  // namespace moe::gpu

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+// RMSNorm. Forward: a warp a row. Backward: a block takes rows in turn and sums its share of the weight's gradient in
+// shared memory, each column by one thread; the shares are added in order (column_sums.cuh).
+#include "ops/contracts/norm.h"
+
+#include <algorithm>
+
+#include "gpu/block_reduce.cuh"
+#include "gpu/column_sums.cuh"
+#include "gpu/dynamic_shared.cuh"
+#include "gpu/gpu_ops.h"
+#include "gpu/launch.h"
+#include "gpu/numbers.cuh"
+
+namespace moe::gpu {
+namespace {
+
+constexpr int kWarps = 4;  // rows of a forward block
+constexpr int kThreads = 128;
+constexpr int kBlocksPerProcessor = 8;
+
+template <class T, int width>
+__global__ void forward_kernel(T* y_ND, float* rstd_N, const T* x_ND, const float* w_D, int64_t n, int64_t d,
+                               float eps) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int64_t row = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32;
+  if (row >= n) return;
+  const T* x = x_ND + row * d;
+  float squares = 0;
+  for (int64_t c = lane * width; c < d; c += 32 * width) {
+    const auto v = load<width>(x + c);
+#pragma unroll
+    for (int j = 0; j < width; ++j) squares += to_float(v.v[j]) * to_float(v.v[j]);
+  }
+  const float rstd = 1.0F / sqrtf(warp_sum(squares) / static_cast<float>(d) + eps);
+  if (lane == 0) rstd_N[row] = rstd;
+  for (int64_t c = lane * width; c < d; c += 32 * width) {
+    auto v = load<width>(x + c);
+#pragma unroll
+    for (int j = 0; j < width; ++j) v.v[j] = from_float<T>(w_D[c + j] * (to_float(v.v[j]) * rstd));
+    store(y_ND + row * d + c, v);
+  }
+}
+
+template <class T, int width>
+__global__ void backward_kernel(T* dx_ND, float* dw_parts, const T* dy_ND, const T* residual_ND,
+                                const T* x_ND, const float* w_D, const float* rstd_N, int64_t n, int64_t d) {
+  float* const dw = dynamic_shared<float>();
+  const int64_t first = int64_t{threadIdx.x} * width, step = int64_t{kThreads} * width;
+  for (int64_t c = first; c < d; c += step)
+    for (int j = 0; j < width; ++j) dw[c + j] = 0;
+  for (int64_t row = blockIdx.x; row < n; row += gridDim.x) {
+    const T *dy = dy_ND + row * d, *x = x_ND + row * d;
+    const float rstd = rstd_N[row];
+    float part = 0;
+    for (int64_t c = first; c < d; c += step) {
+      const auto g = load<width>(dy + c), v = load<width>(x + c);
+#pragma unroll
+      for (int j = 0; j < width; ++j) part += to_float(g.v[j]) * w_D[c + j] * to_float(v.v[j]);
+    }
+    const float mean = rstd / static_cast<float>(d) * block_sum(part);
+    for (int64_t c = first; c < d; c += step) {
+      const auto g = load<width>(dy + c), v = load<width>(x + c);
+      Vec<T, width> out{};
+      if (residual_ND != nullptr) out = load<width>(residual_ND + row * d + c);
+#pragma unroll
+      for (int j = 0; j < width; ++j) {
+        const float normed = to_float(v.v[j]) * rstd, dy_j = to_float(g.v[j]);
+        dw[c + j] += dy_j * normed;
+        const float dx = rstd * (dy_j * w_D[c + j] - normed * mean);
+        out.v[j] = from_float<T>(residual_ND != nullptr ? to_float(out.v[j]) + dx : dx);
+      }
+      store(dx_ND + row * d + c, out);
+    }
+  }
+  for (int64_t c = first; c < d; c += step)
+    for (int j = 0; j < width; ++j) dw_parts[int64_t{blockIdx.x} * d + c + j] = dw[c + j];
+}
+
+}  // namespace
+
+void GpuOps::rms_norm_forward(Tensor y_ND, Tensor rstd_N, const Tensor& x_ND, const Tensor& w_D, float eps) {
+  contracts::check_rms_norm_forward(y_ND, rstd_N, x_ND, w_D);
+  const int64_t n = x_ND.dim(0), d = x_ND.dim(1);
+  with_activation(x_ND.dtype(), [&]<class T>() {
+    constexpr int wide = 16 / sizeof(T);
+    const auto kernel =
+        vector_width<T>(d, y_ND.data(), x_ND.data()) == 1 ? forward_kernel<T, 1> : forward_kernel<T, wide>;
+    launch(stream_, kernel, {blocks(ceil_div(n, kWarps)), kWarps * 32}, pointer<T>(y_ND),
+           pointer<float>(rstd_N), pointer<T>(x_ND), pointer<float>(w_D), n, d, eps);
+  });
+}
+
+void GpuOps::rms_norm_backward(Tensor dx_ND, Tensor dw_D, const Tensor& dy_ND, const Tensor& residual_ND,
+                               const Tensor& x_ND, const Tensor& w_D, const Tensor& rstd_N) {
+  contracts::check_rms_norm_backward(dx_ND, dw_D, dy_ND, residual_ND, x_ND, w_D, rstd_N);
+  const int64_t n = x_ND.dim(0), d = x_ND.dim(1);
+  const int64_t rows = std::min<int64_t>(n, int64_t{kBlocksPerProcessor} * processors_);
+  float* const parts = workspace_.carve().take<float>(rows * d);
+  with_activation(x_ND.dtype(), [&]<class T>() {
+    constexpr int wide = 16 / sizeof(T);
+    const int width = vector_width<T>(d, dx_ND.data(), dy_ND.data(), residual_ND.data(), x_ND.data());
+    const auto kernel = width == 1 ? backward_kernel<T, 1> : backward_kernel<T, wide>;
+    launch(stream_, kernel, {blocks(rows), kThreads, static_cast<size_t>(d) * sizeof(float)},
+           pointer<T>(dx_ND), parts, pointer<T>(dy_ND), pointer<T>(residual_ND), pointer<T>(x_ND),
+           pointer<float>(w_D), pointer<float>(rstd_N), n, d);
+  });
+  add_columns(stream_, pointer<float>(dw_D), parts, rows, d);
+}
+
+}  // namespace moe::gpu

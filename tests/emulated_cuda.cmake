@@ -1,0 +1,34 @@
+# The CUDA backend on the CPU: src/gpu compiled as C++ against tests/emulated_cuda instead of CUDA's headers, and the tests
+# of operations run on it. With MOE_GPU they run on the GPU itself as well.
+find_package(Boost 1.74 REQUIRED COMPONENTS context)
+
+file(GLOB gpu_cpp CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/gpu/*.cpp")
+file(GLOB gpu_cu CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/gpu/*.cu")
+file(GLOB emulation CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/emulated_cuda/*.cpp")
+set_source_files_properties(${gpu_cu} PROPERTIES LANGUAGE CXX)
+add_library(moe_gpu_emulated STATIC ${gpu_cpp} ${gpu_cu} ${emulation}
+  "${CMAKE_SOURCE_DIR}/src/backend/backend.cpp" "${CMAKE_SOURCE_DIR}/src/backend/gpu_present.cpp")
+target_include_directories(moe_gpu_emulated BEFORE PUBLIC "${CMAKE_CURRENT_SOURCE_DIR}/emulated_cuda" "${CMAKE_CURRENT_SOURCE_DIR}")
+target_compile_options(moe_gpu_emulated PRIVATE -Wno-unknown-pragmas)  # "#pragma unroll" is for nvcc
+target_link_libraries(moe_gpu_emulated PUBLIC moe_options moe_cpu fmt::fmt Boost::context)
+
+set(gpu_tests elementwise matmul norm)
+list(TRANSFORM gpu_tests APPEND _test.cpp)
+list(TRANSFORM gpu_tests PREPEND "${CMAKE_CURRENT_SOURCE_DIR}/ops/")
+
+# moe_gpu_tests(NAME BACKEND): the tests of operations on the GPU of that library.
+function(moe_gpu_tests name backend)
+  add_executable(${name} ${gpu_tests})
+  target_include_directories(${name} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
+  target_link_libraries(${name} PRIVATE moe_options ${backend} moe_checkpoint GTest::gmock GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE MOE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  gtest_discover_tests(${name} TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60 DISCOVERY_MODE PRE_TEST
+    PROPERTIES TIMEOUT 240 ENVIRONMENT MOE_TEST_DEVICE=gpu)
+endfunction()
+
+if(NOT MOE_SANITIZE MATCHES "thread")  # which does not know fibres
+  moe_gpu_tests(emulated_gpu moe_gpu_emulated)
+endif()
+if(MOE_GPU)
+  moe_gpu_tests(gpu moe_backend)
+endif()

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+#include "emulated_cuda/cublasLt.h"
+
+#include <cstring>
+#include <vector>
+
+#include "emulated_cuda/cuda_bf16.h"
+
+namespace {
+
+float element(const void* matrix, cudaDataType_t type, uint64_t i) {
+  if (type == CUDA_R_32F) return static_cast<const float*>(matrix)[i];
+  return __bfloat162float(static_cast<const __nv_bfloat16*>(matrix)[i]);
+}
+
+// The rows of the matrix, or its columns, one after another.
+std::vector<float> lines(const void* matrix, const cublasLtMatrixLayoutOpaque_t& layout, bool rows) {
+  const uint64_t count = rows ? layout.rows : layout.columns, length = rows ? layout.columns : layout.rows;
+  const auto leading = static_cast<uint64_t>(layout.leading);
+  std::vector<float> result;
+  result.reserve(count * length);
+  for (uint64_t i = 0; i < count; ++i)
+    for (uint64_t j = 0; j < length; ++j)
+      result.push_back(element(matrix, layout.type, rows ? i + j * leading : j + i * leading));
+  return result;
+}
+
+void multiply(const cublasLtMatmulDescOpaque_t& desc, float alpha, const void* a,
+              const cublasLtMatrixLayoutOpaque_t& a_layout, const void* b,
+              const cublasLtMatrixLayoutOpaque_t& b_layout, float beta, void* d,
+              const cublasLtMatrixLayoutOpaque_t& layout) {
+  const uint64_t inner = desc.a == CUBLAS_OP_N ? a_layout.columns : a_layout.rows;
+  const std::vector<float> left = lines(a, a_layout, desc.a == CUBLAS_OP_N);
+  const std::vector<float> right = lines(b, b_layout, desc.b != CUBLAS_OP_N);
+  for (uint64_t column = 0; column < layout.columns; ++column)
+    for (uint64_t row = 0; row < layout.rows; ++row) {
+      double sum = 0;
+      for (uint64_t k = 0; k < inner; ++k)
+        sum += static_cast<double>(left[row * inner + k]) * static_cast<double>(right[column * inner + k]);
+      const uint64_t i = row + column * static_cast<uint64_t>(layout.leading);
+      float value = alpha * static_cast<float>(sum);
+      if (beta != 0) value += beta * element(d, layout.type, i);
+      if (layout.type == CUDA_R_32F)
+        static_cast<float*>(d)[i] = value;
+      else
+        static_cast<__nv_bfloat16*>(d)[i] = __float2bfloat16_rn(value);
+    }
+}
+
+}  // namespace
+
+size_t cublasLtGetVersion() {
+  return 130000;
+}
+cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
+  *handle = new cublasLtContext;
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) {
+  delete handle;
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t* desc, cublasComputeType_t, cudaDataType_t) {
+  *desc = new cublasLtMatmulDescOpaque_t;
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t desc) {
+  delete desc;
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc,
+                                              cublasLtMatmulDescAttributes_t attribute, const void* value,
+                                              size_t bytes) {
+  if (bytes != sizeof(cublasOperation_t)) return CUBLAS_STATUS_INVALID_VALUE;
+  std::memcpy(attribute == CUBLASLT_MATMUL_DESC_TRANSA ? &desc->a : &desc->b, value, bytes);
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDataType_t type, uint64_t rows,
+                                          uint64_t columns, int64_t leading) {
+  *layout = new cublasLtMatrixLayoutOpaque_t{type, rows, columns, leading};
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) {
+  delete layout;
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t* preference) {
+  *preference = new cublasLtMatmulPreferenceOpaque_t;
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t preference) {
+  delete preference;
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t,
+                                                    cublasLtMatmulPreferenceAttributes_t, const void*,
+                                                    size_t) {
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayout_t,
+                                              cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
+                                              cublasLtMatrixLayout_t, cublasLtMatmulPreference_t, int most,
+                                              cublasLtMatmulHeuristicResult_t* results, int* found) {
+  *found = most < 2 ? most : 2;  // two, so that the choice between them is made
+  for (int i = 0; i < *found; ++i) results[i] = {};
+  return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const void* alpha, const void* a,
+                              cublasLtMatrixLayout_t a_layout, const void* b, cublasLtMatrixLayout_t b_layout,
+                              const void* beta, const void* c, cublasLtMatrixLayout_t, void* d,
+                              cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t*, void*, size_t,
+                              cudaStream_t stream) {
+  const uint64_t inner_a = desc->a == CUBLAS_OP_N ? a_layout->columns : a_layout->rows;
+  const uint64_t inner_b = desc->b == CUBLAS_OP_N ? b_layout->rows : b_layout->columns;
+  const uint64_t rows = desc->a == CUBLAS_OP_N ? a_layout->rows : a_layout->columns;
+  const uint64_t columns = desc->b == CUBLAS_OP_N ? b_layout->columns : b_layout->rows;
+  if (inner_a != inner_b || rows != d_layout->rows || columns != d_layout->columns || c != d)
+    return CUBLAS_STATUS_INVALID_VALUE;
+  emulated_cuda::enqueue(
+      stream, [desc = *desc, alpha = *static_cast<const float*>(alpha), a, a_layout = *a_layout, b,
+               b_layout = *b_layout, beta = *static_cast<const float*>(beta), d,
+               layout = *d_layout] { multiply(desc, alpha, a, a_layout, b, b_layout, beta, d, layout); });
+  return CUBLAS_STATUS_SUCCESS;
+}
