@@ -93,8 +93,6 @@ struct ClientOptions {
   static ClientOptions from_environment();
 };
 
-class Lane;
-
 // Safe to use from any number of threads; each call blocks its thread and has a connection of its own, kept and used
 // again by later calls (HTTP/2 where the server has it). Installs no signal handler.
 class Client {
@@ -118,8 +116,9 @@ class Client {
   void event(const std::string& line) const;
 
  private:
-  friend class Exchange;
   class Pool;
+
+  double pause(int failures, std::optional<double> asked);
 
   const ClientOptions options_;
   Counters counters_;

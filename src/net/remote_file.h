@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 
 #include "base/input.h"
 #include "net/http.h"
@@ -17,46 +18,55 @@ namespace moe::net {
 // What the file is; every answer is held against it.
 struct RemoteIdentity {
   int64_t size = -1;
-  std::string
-      etag;  // of the server that sends the bytes; "" when it has none (then the first answer's counts)
+  std::string etag =
+      {};  // of the server that sends the bytes; "" when not known: then the first answer's counts
+};
+
+// Where its bytes are at the moment.
+struct RemoteAddress {
+  Url url;
+  std::string bearer = {};  // for the URL's own origin
 };
 
 class RemoteFile : public Input {
  public:
-  // Gives a URL that is good for a while (a signed one); called again when the server says it is not (401, 403, 410).
-  using Resolver = std::function<Url()>;
+  // Gives a URL that is good for a while (a signed one). Called at the first read, and again when the server refuses
+  // the one before (401, 403, 410): by one thread, once for each time it expires.
+  using Resolver = std::function<RemoteAddress()>;
 
   // name: for messages. The client must outlive it.
-  RemoteFile(Client& client, std::string name, Url url, RemoteIdentity identity);
   RemoteFile(Client& client, std::string name, Resolver resolver, RemoteIdentity identity);
+  RemoteFile(Client& client, RemoteAddress address, RemoteIdentity identity);
 
   int64_t size() const override { return identity_.size; }
+  // Bytes [begin, end) of the file, which must lie inside it, piece by piece: each byte once and in order.
+  void stream(int64_t begin, int64_t end, const std::function<void(std::string_view)>& sink) const;
 
  private:
-  // A URL and what came of it. Readers share it; one replaces it when it has expired.
-  struct Address {
-    Url url;
-    uint64_t generation = 0;
-    bool served = false;  // at least one answer came: a refusal then means expiry, otherwise it is final
+  // Shared by all readers; the one that finds it expired replaces it.
+  struct Lease {
+    RemoteAddress address;
     std::string etag;
+    uint64_t generation = 0;  // 0: none yet
+    bool served = false;  // an answer has come: a refusal then means that it expired, before that it is final
   };
 
   void read_exactly(int64_t begin, char* data, size_t count) const override;
-  Address address() const;
+  Lease lease() const;
   void remember(uint64_t generation, const std::string& etag) const;
-  // After a refusal of `generation`: makes a new URL unless another thread has. False when it was refused while fresh.
+  // After a refusal: true when another attempt is worth it.
   bool renew(uint64_t generation) const;
+  void resolve() const;
 
   Client& client_;
   Resolver resolver_;
   RemoteIdentity identity_;
   mutable std::mutex mutex_;
-  mutable Address address_;
-  mutable bool resolved_ = false;
+  mutable Lease lease_;
 };
 
-// A plain URL: asks for size, ETag and whether ranges work (HEAD, else one byte). UserError when they do not, or the
-// size is unknown.
+// A plain URL: asks for size and ETag (HEAD, else one byte). UserError when the server has no ranges or does not know
+// the size.
 std::shared_ptr<RemoteFile> open_url(Client& client, const std::string& url);
 
 }  // namespace moe::net

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: MIT
+#include "net/exchange.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ctime>
+#include <utility>
+
+namespace moe::net {
+namespace {
+
+constexpr int kRedirects = 10;
+constexpr int kMismatches = 3;  // a server that answers another range will do it again
+constexpr int64_t kLongestErrorPage = int64_t{1} << 20;  // read to keep the connection, not for its text
+
+bool is_success(long status) {
+  return status >= 200 && status < 300;
+}
+
+bool is_redirect(long status) {
+  return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+// Likely to be gone after a while. 501 and 505 are about the request.
+bool is_passing(long status) {
+  return status == 408 || status == 425 || status == 429 || (status >= 500 && status != 501 && status != 505);
+}
+
+// "HTTP 404 (Entry not found)": the hub says in a header what it means.
+std::string describe(const Response& response) {
+  std::string text = response.headers.get("X-Error-Message").substr(0, 200);
+  std::replace_if(
+      text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, ' ');
+  return fmt::format("HTTP {}{}", response.status, text.empty() ? "" : " (" + text + ")");
+}
+
+std::string hint_for(long status) {
+  if (status == 401 || status == 403) return "this needs a token, or one with more rights";
+  if (status == 404 || status == 410) return "check the name";
+  if (status == 416) return "the file is shorter than it was";
+  if (status == 429) return "the server's limit is used up; wait some minutes, or ask with a token";
+  if (status >= 500) return "the server has trouble; start again later";
+  return "";
+}
+
+std::string validator_of(const Headers& headers) {
+  const std::string& etag = headers.get("ETag");
+  return etag.empty() ? headers.get("Last-Modified") : etag;
+}
+
+// Weak or strong makes no difference to us: only equality counts.
+std::string_view without_weakness(std::string_view etag) {
+  if (etag.starts_with("W/")) etag.remove_prefix(2);
+  return etag;
+}
+
+}  // namespace
+
+Exchange::Exchange(const Request& request, const ClientOptions& options, Counters& counters, Lane& lane,
+                   Interrupt& interrupt)
+    : request_(request),
+      options_(options),
+      counters_(counters),
+      lane_(lane),
+      interrupt_(interrupt),
+      validator_(request.etag),
+      total_(request.total_size) {
+  CHECK(!request.range || (request.range->begin >= 0 && request.range->begin < request.range->end),
+        "an empty range");
+}
+
+Failure Exchange::attempt() {
+  // A document without a validator may be another one next time: it is asked for from its start.
+  if (!request_.range && !request_.sink && validator_.empty()) start_anew();
+  received_before_ = received_;
+  Url url = request_.url;
+  for (int redirects = 0;; ++redirects) {
+    response_ = {};
+    response_.final_url = url;
+    wanted_ = false;
+    skip_ = dropped_ = 0;
+    mismatch_ = {};
+    counters_.requests++;
+    const Transfer transfer{
+        .url = url,
+        .head = request_.method == "HEAD",
+        .header_lines = header_lines(url),
+        .begin = [this](long status, const Headers& headers) { take_head(status, headers); },
+        .body = [this](std::string_view piece) { return take_piece(piece); }};
+    const Failure failure = lane_.perform(transfer, options_, interrupt_);
+    if (failure.failed) return failure;
+    if (!request_.follow || !is_redirect(response_.status)) return judge();
+    if (redirects == kRedirects)
+      throw UserError(request_.url.shown, fmt::format("at most {} redirects", kRedirects), "more");
+    url = redirect_target();
+  }
+}
+
+std::vector<std::string> Exchange::header_lines(const Url& url) const {
+  std::vector<std::string> lines = {"Accept-Encoding: identity"};  // offsets are those of the file itself
+  for (const auto& [name, value] : request_.headers) lines.push_back(name + ": " + value);
+  if (!request_.bearer.empty() && url.origin == request_.url.origin)
+    lines.push_back("Authorization: Bearer " + request_.bearer);
+  if (asks_range())
+    lines.push_back(end() < 0 ? fmt::format("Range: bytes={}-", position())
+                              : fmt::format("Range: bytes={}-{}", position(), end() - 1));
+  return lines;
+}
+
+Url Exchange::redirect_target() const {
+  const std::string& location = response_.headers.get("Location");
+  if (location.empty())
+    throw UserError(response_.final_url.shown, "a redirect that says where to", "no Location");
+  Url target = response_.final_url.resolve(location);
+  if (response_.final_url.secure() && !target.secure())
+    throw UserError(response_.final_url.shown, "https throughout", "a redirect to " + target.shown);
+  return target;
+}
+
+void Exchange::start_anew() {
+  received_ = 0;
+  total_ = request_.total_size;
+  body_.clear();
+}
+
+void Exchange::take_head(long status, const Headers& headers) {
+  response_.status = status;
+  response_.headers = headers;
+  response_.ranges = status == 206 || headers.get("Accept-Ranges") == "bytes";
+  if (status == 429) counters_.rate_limited++;
+  if (!is_success(status)) return;
+  wanted_ = true;
+  const auto range = parse_content_range(headers.get("Content-Range"));
+  const auto length = parse_content_length(headers.get("Content-Length"));
+  response_.total_size = status == 206 ? (range ? range->total : -1) : length.value_or(-1);
+  check_identity();
+  if (request_.method != "HEAD") check_place();
+}
+
+// Whether this is the file that it was in the attempts before, and that the caller wants.
+void Exchange::check_identity() {
+  const std::string& encoding = response_.headers.get("Content-Encoding");
+  if (!encoding.empty() && encoding != "identity")
+    throw UserError(request_.url.shown, "the bytes as they are",
+                    "Content-Encoding: " + encoding.substr(0, 40),
+                    "the server compresses what it was asked not to");
+  const std::string validator = validator_of(response_.headers);
+  if (validator_.empty())
+    validator_ = validator;
+  else if (!validator.empty() && without_weakness(validator) != without_weakness(validator_))
+    changed("version " + validator_, "version " + validator);
+  if (total_ < 0)
+    total_ = response_.total_size;
+  else if (response_.total_size >= 0 && response_.total_size != total_)
+    changed(fmt::format("{} bytes", total_), fmt::format("{} bytes", response_.total_size));
+}
+
+// Whether the body starts and ends where it should.
+void Exchange::check_place() {
+  if (response_.status == 206) {
+    const auto range = parse_content_range(response_.headers.get("Content-Range"));
+    if (!asks_range() || !range || range->begin != position() || (end() >= 0 && range->end > end()))
+      mismatch(range ? fmt::format("bytes {}-{}", range->begin, range->end - 1)
+                     : "a range that is not named");
+  } else if (request_.range) {
+    mismatch("the whole file");
+  } else {
+    skip_ = received_;  // the server has no ranges: what we have comes again
+  }
+}
+
+void Exchange::mismatch(const std::string& found) {
+  const std::string expected = end() < 0 ? fmt::format("the file from byte {} on", position())
+                                         : fmt::format("bytes {}-{}", position(), end() - 1);
+  if (++mismatches_ == kMismatches)
+    throw UserError(request_.url.shown, expected, fmt::format("{}, {} times", found, kMismatches),
+                    "the server does not serve ranges as it should; download the file and read it locally");
+  mismatch_ = {
+      .failed = true, .passing = true, .reason = "asked for " + expected + ", found " + found, .hint = ""};
+}
+
+void Exchange::changed(const std::string& expected, const std::string& found) const {
+  throw UserError(request_.url.shown, expected + ", as before", found,
+                  "the file changed on the server; start again, from a fixed revision where there is one");
+}
+
+bool Exchange::take_piece(std::string_view piece) {
+  if (mismatch_.failed) return false;
+  if (!wanted_) {
+    dropped_ += static_cast<int64_t>(piece.size());
+    return dropped_ <= kLongestErrorPage;
+  }
+  const auto skipped = static_cast<size_t>(std::min(skip_, static_cast<int64_t>(piece.size())));
+  skip_ -= static_cast<int64_t>(skipped);
+  piece.remove_prefix(skipped);
+  if (end() >= 0 && static_cast<int64_t>(piece.size()) > end() - position()) {
+    mismatch("more than that");
+    return false;
+  }
+  if (!piece.empty()) deliver(piece);
+  return true;
+}
+
+void Exchange::deliver(std::string_view piece) {
+  const auto size = static_cast<int64_t>(piece.size());
+  if (request_.sink) {
+    request_.sink(piece);
+  } else {
+    if (received_ + size > request_.max_body)
+      throw UserError(request_.url.shown, fmt::format("at most {} bytes", request_.max_body), "more");
+    body_ += piece;
+  }
+  received_ += size;
+  counters_.bytes += size;
+}
+
+// An answer came in full: is it the end?
+Failure Exchange::judge() const {
+  const long status = response_.status;
+  if (is_passing(status))
+    return {.failed = true, .passing = true, .reason = describe(response_), .hint = hint_for(status)};
+  if (!is_success(status) && !is_redirect(status))
+    throw HttpError(status, response_.headers,
+                    UserError(response_.final_url.shown, "", describe(response_), hint_for(status)));
+  if (mismatch_.failed) return mismatch_;
+  const int64_t last = end() >= 0 ? end() : total_;
+  if (is_success(status) && request_.method != "HEAD" && last >= 0 && position() != last)
+    return {.failed = true,
+            .passing = true,
+            .reason = fmt::format("the body ended at byte {} of {}", position(), last),
+            .hint = "the server sends less than it says"};
+  return {};
+}
+
+std::optional<double> Exchange::asked_wait() const {
+  if (!is_passing(response_.status)) return std::nullopt;
+  // Until the window has passed; one second more, since both sides round.
+  if (const auto rest = parse_rate_limit(response_.headers.get("RateLimit"))) return *rest + 1;
+  return parse_retry_after(response_.headers.get("Retry-After"), std::time(nullptr));
+}
+
+Response Exchange::take_response() {
+  response_.body = std::move(body_);
+  return std::move(response_);
+}
+
+void Exchange::give_up(const Failure& failure, int failures) const {
+  const std::string found =
+      failure.passing ? fmt::format("{}, {} times in a row", failure.reason, failures) : failure.reason;
+  const UserError error(response_.final_url.shown, "an answer", found, failure.hint);
+  if (is_passing(response_.status)) throw HttpError(response_.status, response_.headers, error);
+  throw error;
+}
+
+}  // namespace moe::net

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT
+#include "net/remote_file.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+#include <utility>
+
+namespace moe::net {
+namespace {
+
+bool is_refusal(long status) {
+  return status == 401 || status == 403 || status == 410;
+}
+
+}  // namespace
+
+RemoteFile::RemoteFile(Client& client, std::string name, Resolver resolver, RemoteIdentity identity)
+    : Input(std::move(name)),
+      client_(client),
+      resolver_(std::move(resolver)),
+      identity_(std::move(identity)) {}
+
+RemoteFile::RemoteFile(Client& client, RemoteAddress address, RemoteIdentity identity)
+    : Input(address.url.shown), client_(client), identity_(std::move(identity)) {
+  lease_.address = std::move(address);
+  lease_.etag = identity_.etag;
+  lease_.generation = 1;
+}
+
+void RemoteFile::resolve() const {
+  client_.counters().resolves++;
+  lease_.address = resolver_();
+  lease_.etag = identity_.etag;
+  lease_.generation++;
+  lease_.served = false;
+}
+
+RemoteFile::Lease RemoteFile::lease() const {
+  const std::lock_guard lock(mutex_);
+  if (lease_.generation == 0) resolve();
+  return lease_;
+}
+
+void RemoteFile::remember(uint64_t generation, const std::string& etag) const {
+  const std::lock_guard lock(mutex_);
+  if (lease_.generation != generation) return;
+  lease_.served = true;
+  if (lease_.etag.empty()) lease_.etag = etag;
+}
+
+bool RemoteFile::renew(uint64_t generation) const {
+  if (!resolver_) return false;
+  const std::lock_guard lock(mutex_);
+  if (lease_.generation != generation) return true;  // another reader was first
+  if (!lease_.served) return false;
+  resolve();
+  return true;
+}
+
+void RemoteFile::stream(int64_t begin, int64_t end, const std::function<void(std::string_view)>& sink) const {
+  CHECK(0 <= begin && begin <= end && end <= size(), "a range outside " + name());
+  while (begin < end) {
+    const Lease held = lease();
+    const int64_t start = begin;
+    Request request{.url = held.address.url,
+                    .bearer = held.address.bearer,
+                    .range = Range{begin, end},
+                    .etag = held.etag,
+                    .total_size = identity_.size,
+                    .sink = [&](std::string_view piece) {
+                      begin += static_cast<int64_t>(piece.size());
+                      sink(piece);
+                    }};
+    try {
+      const Response response = client_.get(request);
+      remember(held.generation, response.headers.get("ETag"));
+    } catch (const HttpError& error) {
+      if (begin > start) remember(held.generation, "");
+      if (is_refusal(error.status) && renew(held.generation)) continue;
+      throw HttpError(error.status, error.headers,
+                      UserError(name(), fmt::format("bytes {}-{}", begin, end - 1),
+                                error.found + " from " + error.where, error.hint));
+    } catch (const UserError& error) {
+      throw UserError(name(), error.expected, error.found + " from " + error.where, error.hint);
+    }
+  }
+}
+
+void RemoteFile::read_exactly(int64_t begin, char* data, size_t count) const {
+  stream(begin, begin + static_cast<int64_t>(count), [&](std::string_view piece) {
+    std::memcpy(data, piece.data(), piece.size());
+    data += piece.size();
+  });
+}
+
+std::shared_ptr<RemoteFile> open_url(Client& client, const std::string& url) {
+  const Url parsed = Url::parse(url);
+  Response response;
+  try {
+    response = client.get({.url = parsed, .method = "HEAD"});
+  } catch (const HttpError&) {
+    // Some servers, and URLs signed for GET, refuse HEAD only: the next question tells.
+  }
+  if (!response.ranges || response.total_size < 0) {
+    try {
+      response = client.get({.url = parsed, .range = Range{0, 1}});
+    } catch (const HttpError& error) {
+      const auto range = parse_content_range(error.headers.get("Content-Range"));
+      if (error.status != 416 || !range || range->total != 0) throw;
+      response.total_size = 0;  // an empty file has no first byte
+    }
+  }
+  if (response.total_size < 0)
+    throw UserError(parsed.shown, "a file of known size", "a server that does not tell",
+                    "download the file and read it locally");
+  return std::make_shared<RemoteFile>(
+      client, RemoteAddress{.url = parsed},
+      RemoteIdentity{.size = response.total_size, .etag = response.headers.get("ETag")});
+}
+
+}  // namespace moe::net

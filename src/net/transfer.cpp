@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT
+#include "net/transfer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <exception>
+
+#include "base/version.h"
+
+namespace moe::net {
+
+using Clock = std::chrono::steady_clock;
+
+// What libcurl's callbacks work on.
+struct Lane::Answer {
+  const Transfer& transfer;
+  CURL* easy;
+  Headers headers{};
+  bool headers_complete = false, begun = false, enough = false, stalled = false;
+  Clock::time_point last_byte = Clock::now();
+  std::exception_ptr error{};
+  std::array<char, CURL_ERROR_SIZE> message{};
+
+  void begin() {
+    begun = true;
+    long status = 0;
+    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+    transfer.begin(status, headers);
+  }
+
+  static size_t take_header(char* data, size_t, size_t size, void* self) {
+    auto& answer = *static_cast<Answer*>(self);
+    const std::string_view line(data, size);
+    answer.last_byte = Clock::now();
+    if (line.starts_with("HTTP/")) {  // also after "100 Continue"
+      answer.headers.clear();
+      answer.headers_complete = false;
+    } else if (line == "\r\n" || line == "\n") {
+      answer.headers_complete = true;
+    } else if (!answer.headers_complete) {  // trailers are of no interest
+      answer.headers.add_line(line);
+    }
+    return size;
+  }
+
+  static size_t take_body(char* data, size_t, size_t size, void* self) {
+    auto& answer = *static_cast<Answer*>(self);
+    answer.last_byte = Clock::now();
+    try {
+      if (!answer.begun) answer.begin();
+      if (answer.transfer.body({data, size})) return size;
+      answer.enough = true;
+    } catch (...) {  // not through libcurl's frames
+      answer.error = std::current_exception();
+    }
+    return size + 1;  // ends the transfer
+  }
+};
+
+namespace {
+
+template <class Value>
+void set(CURL* easy, CURLoption option, Value value) {
+  CHECK(curl_easy_setopt(easy, option, value) == CURLE_OK, "curl_easy_setopt " + std::to_string(option));
+}
+
+Failure failure_of(CURLcode code, const char* message) {
+  Failure failure{.failed = true, .passing = false, .reason = message, .hint = ""};
+  if (failure.reason.empty()) failure.reason = curl_easy_strerror(code);
+  switch (code) {
+    case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_CONNECT:
+      failure.hint = "is the machine online? Behind a proxy set https_proxy";
+      failure.passing = true;
+      break;
+    case CURLE_OPERATION_TIMEDOUT:
+    case CURLE_PARTIAL_FILE:
+    case CURLE_GOT_NOTHING:
+    case CURLE_SEND_ERROR:
+    case CURLE_RECV_ERROR:
+    case CURLE_HTTP2:
+    case CURLE_HTTP2_STREAM:
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_WEIRD_SERVER_REPLY:
+      failure.hint = "check the network and start again";
+      failure.passing = true;
+      break;
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+      failure.hint = "MOE_CA_FILE or SSL_CERT_FILE names a file of further certificates to trust";
+      break;
+    default:
+      break;
+  }
+  return failure;
+}
+
+}  // namespace
+
+Lane::Lane() : multi_(curl_multi_init()), easy_(curl_easy_init()) {
+  CHECK(multi_ && easy_, "libcurl has no memory");
+}
+
+bool Lane::has_been_at(const std::string& origin) const {
+  return std::find(origins_.begin(), origins_.end(), origin) != origins_.end();
+}
+
+void Lane::set_options(const Transfer& transfer, const ClientOptions& options, Answer& answer) {
+  CURL* easy = easy_.get();
+  curl_easy_reset(easy);
+  set(easy, CURLOPT_URL, transfer.url.text.c_str());
+  set(easy, CURLOPT_NOBODY, transfer.head ? 1L : 0L);
+  set(easy, CURLOPT_NOSIGNAL, 1L);  // no handlers, no alarms: compute threads share the process
+  set(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
+  static const std::string program = program_version();
+  set(easy, CURLOPT_USERAGENT, ("moe.cpp/" + program.substr(program.find(' ') + 1)).c_str());  // copied
+  set(easy, CURLOPT_CONNECTTIMEOUT_MS, std::max(1L, static_cast<long>(options.retry.connect_timeout * 1000)));
+  set(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+  set(easy, CURLOPT_BUFFERSIZE, 256L << 10);
+  set(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+  if (!options.ca_file.empty()) set(easy, CURLOPT_CAINFO, options.ca_file.c_str());
+  if (!options.ca_folder.empty()) set(easy, CURLOPT_CAPATH, options.ca_folder.c_str());
+  set(easy, CURLOPT_ERRORBUFFER, answer.message.data());
+  set(easy, CURLOPT_HEADERFUNCTION, &Answer::take_header);
+  set(easy, CURLOPT_HEADERDATA, static_cast<void*>(&answer));
+  set(easy, CURLOPT_WRITEFUNCTION, &Answer::take_body);
+  set(easy, CURLOPT_WRITEDATA, static_cast<void*>(&answer));
+  header_lines_.reset();
+  for (const std::string& line : transfer.header_lines) {
+    curl_slist* longer = curl_slist_append(header_lines_.get(), line.c_str());
+    CHECK(longer, "libcurl has no memory");
+    if (!header_lines_) header_lines_.reset(longer);
+  }
+  set(easy, CURLOPT_HTTPHEADER, header_lines_.get());
+}
+
+// Until the transfer is over. A stall is CURLE_OPERATION_TIMEDOUT.
+CURLcode Lane::drive(const ClientOptions& options, Interrupt& interrupt, Answer& answer) {
+  const std::chrono::duration<double> patience(options.retry.stall_timeout);
+  for (;;) {
+    int running = 0, left = 0;
+    CHECK(curl_multi_perform(multi_.get(), &running) == CURLM_OK);
+    while (const CURLMsg* message = curl_multi_info_read(multi_.get(), &left))
+      if (message->msg == CURLMSG_DONE) return message->data.result;
+    interrupt.check();
+    const std::chrono::duration<double> rest = patience - (Clock::now() - answer.last_byte);
+    if (rest.count() <= 0) {
+      answer.stalled = true;
+      return CURLE_OPERATION_TIMEDOUT;
+    }
+    const int milliseconds = static_cast<int>(std::min(rest.count(), 10.0) * 1000) + 1;
+    CHECK(curl_multi_poll(multi_.get(), nullptr, 0, milliseconds, nullptr) == CURLM_OK);
+  }
+}
+
+Failure Lane::perform(const Transfer& transfer, const ClientOptions& options, Interrupt& interrupt) {
+  Answer answer{.transfer = transfer, .easy = easy_.get()};
+  set_options(transfer, options, answer);
+  if (!has_been_at(transfer.url.origin)) origins_.push_back(transfer.url.origin);
+
+  // In and out again whatever happens; a transfer cut short closes its connection.
+  struct Added {
+    CURLM* multi;
+    CURL* easy;
+    Interrupt& interrupt;
+    ~Added() {
+      interrupt.on_stop({});
+      curl_multi_remove_handle(multi, easy);
+    }
+  };
+  CHECK(curl_multi_add_handle(multi_.get(), easy_.get()) == CURLM_OK);
+  const Added added{multi_.get(), easy_.get(), interrupt};
+  interrupt.on_stop([multi = multi_.get()] { curl_multi_wakeup(multi); });
+
+  const CURLcode code = drive(options, interrupt, answer);
+  if (answer.error) std::rethrow_exception(answer.error);
+  if (answer.stalled)
+    return {.failed = true,
+            .passing = true,
+            .reason = fmt::format("no byte for {:g} s", options.retry.stall_timeout),
+            .hint = "check the network and start again"};
+  if (code != CURLE_OK && !answer.enough) return failure_of(code, answer.message.data());
+  if (!answer.begun) answer.begin();
+  return {};
+}
+
+}  // namespace moe::net
