@@ -1,6 +1,6 @@
 # Short names for the commands of this repository; `make help` lists them. CMake builds (CMakePresets.json), the
 # scripts do the rest; each works without make too.
-PRESET ?= cpu
+PRESET ?= $(shell scripts/preset.sh)
 CONFIG ?= configs/quickstart.yaml
 SECONDS ?= 60
 PREFIX ?= /usr/local
@@ -9,7 +9,7 @@ JOBS ?= $(shell scripts/jobs.sh)
 BUILD := build/$(PRESET)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test build asan tsan fuzz bench format lint install clean
+.PHONY: help setup train test build asan tsan fuzz bench format lint install bundle clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ train: $(BUILD)/build.ninja  ## Build and train the quickstart (CONFIG=..., ARGS
 	cmake --build $(BUILD) --target moe --parallel $(JOBS)
 	$(BUILD)/moe train --config $(CONFIG) $(ARGS)
 
-build: $(BUILD)/build.ninja  ## Build everything: program, tests, benchmarks (PRESET=cpu|debug|asan|tsan|gpu)
+build: $(BUILD)/build.ninja  ## Build everything: program, tests, benchmarks (PRESET=cpu|gpu|debug|asan|tsan; default gpu where there is one)
 	cmake --build $(BUILD) --parallel $(JOBS)
 
 test: build  ## Build everything and run all tests (PRESET=...)
@@ -55,6 +55,9 @@ lint: $(BUILD)/build.ninja  ## Layers, formatting and clang-tidy
 install: $(BUILD)/build.ninja  ## Install the program (PREFIX=/usr/local)
 	cmake --build $(BUILD) --target moe --parallel $(JOBS)
 	cmake --install $(BUILD) --prefix $(PREFIX)
+
+bundle: setup  ## A folder that runs on another Linux: dist/moe
+	@scripts/bundle.sh
 
 clean:  ## Remove build/ (runs and .deps stay)
 	rm -rf build

@@ -10,13 +10,16 @@ option(MOE_WERROR "Treat warnings as errors" ${_known_compiler})
 # One interface target, moe_options, carries warnings and machine flags for our own code only.
 add_library(moe_options INTERFACE)
 target_include_directories(moe_options INTERFACE "${CMAKE_SOURCE_DIR}/src")
-target_compile_options(moe_options INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion $<$<BOOL:${MOE_WERROR}>:-Werror>
+set(_options -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion
   # errno and floating-point traps are never looked at: without this loops with sqrt or a select do not vectorise
   -fno-math-errno -fno-trapping-math)
-if(MOE_NATIVE)
-  target_compile_options(moe_options INTERFACE -march=native)
+if(MOE_WERROR)
+  list(APPEND _options -Werror)
 endif()
+if(MOE_NATIVE)
+  list(APPEND _options -march=native)
+endif()
+target_compile_options(moe_options INTERFACE "$<$<COMPILE_LANGUAGE:C,CXX>:${_options}>")  # nvcc has cmake/cuda.cmake
 if(MOE_SANITIZE)
   target_compile_options(moe_options INTERFACE -fsanitize=${MOE_SANITIZE} -fno-omit-frame-pointer -g)
   target_link_options(moe_options INTERFACE -fsanitize=${MOE_SANITIZE})

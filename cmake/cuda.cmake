@@ -1,0 +1,32 @@
+# CUDA for src/gpu: the compiler, the toolkit's libraries, and for which GPUs to compile. 90a is Hopper with its own
+# instructions; the last entry is kept as PTX too, which newer GPUs translate when the program starts.
+if(NOT CMAKE_CUDA_COMPILER)
+  find_program(CMAKE_CUDA_COMPILER nvcc PATHS /usr/local/cuda/bin ENV CUDA_PATH PATH_SUFFIXES bin)
+endif()
+if(NOT CMAKE_CUDA_COMPILER)
+  message(FATAL_ERROR "MOE_GPU needs the CUDA toolkit (13 or newer), and nvcc was not found. "
+    "Hint: install it, or name it with -DCMAKE_CUDA_COMPILER=PATH, or build for the CPU: cmake --preset cpu")
+endif()
+if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+  set(CMAKE_CUDA_ARCHITECTURES "80-real;86-real;89-real;90a-real;100-real;120" CACHE STRING "GPUs to compile for")
+endif()
+if(MOE_CCACHE AND NOT CMAKE_CUDA_COMPILER_LAUNCHER)
+  set(CMAKE_CUDA_COMPILER_LAUNCHER "${MOE_CCACHE}")
+endif()
+set(CMAKE_CUDA_STANDARD 17)  # for the test of the compiler: see below
+enable_language(CUDA)
+if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know that nvcc 13 has C++20
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
+  set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+endif()
+set(CMAKE_CUDA_STANDARD 20)
+find_package(CUDAToolkit 13 REQUIRED)
+
+# gpu_options carries nvcc's flags; moe_options is for the host compiler.
+add_library(gpu_options INTERFACE)
+target_include_directories(gpu_options INTERFACE "${CMAKE_SOURCE_DIR}/src")
+set(_options --expt-relaxed-constexpr --extended-lambda -Xcompiler=-Wall,-Wextra)
+if(MOE_WERROR)
+  list(APPEND _options -Werror=all-warnings)
+endif()
+target_compile_options(gpu_options INTERFACE "$<$<COMPILE_LANGUAGE:CUDA>:${_options}>")
