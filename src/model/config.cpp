@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "ops/contracts/rotary.h"
 
 namespace moe {
 namespace {
@@ -63,6 +64,12 @@ void ModelConfig::validate() const {
     throw UserError("model.d_model", "an even width per head, d_model / n_heads (rotary pairs)",
                     fmt::format("{} / {} = {}", d_model, n_heads, head_dim()),
                     fmt::format("d_model {}", width));
+  if (head_dim() > contracts::kMaxHeadDim)
+    throw UserError(
+        "model.n_heads",
+        fmt::format("a width per head, d_model / n_heads, of at most {}", contracts::kMaxHeadDim),
+        fmt::format("{} / {} = {}", d_model, n_heads, head_dim()),
+        fmt::format("n_heads {} or more", (d_model + contracts::kMaxHeadDim - 1) / contracts::kMaxHeadDim));
   if (n_heads % n_kv_heads != 0)
     throw UserError("model.n_kv_heads", fmt::format("a divisor of model.n_heads ({})", n_heads),
                     std::to_string(n_kv_heads),

@@ -90,6 +90,10 @@ TEST(ModelConfig, RefusesContradictionsWithALegalValue) {
             }),
             "model.d_model: expected an even width per head, d_model / n_heads (rotary pairs), "
             "found 1008 / 16 = 63. Hint: d_model 1024");
+  EXPECT_EQ(
+      error([](RunConfig& c) { c.model.n_heads = c.model.n_kv_heads = 2; }),
+      "model.n_heads: expected a width per head, d_model / n_heads, of at most 256, found 1024 / 2 = 512. "
+      "Hint: n_heads 4 or more");
   EXPECT_EQ(error([](RunConfig& c) { c.model.n_kv_heads = 3; }),
             "model.n_kv_heads: expected a divisor of model.n_heads (16), found 3. Hint: n_kv_heads 2");
   EXPECT_EQ(error([](RunConfig& c) { c.model.n_kv_heads = 32; }),
