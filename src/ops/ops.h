@@ -128,7 +128,8 @@ class Ops {
   // dx += dlogits w;  dw += dlogits^T x.
   virtual void router_logits_backward(Tensor dx_ND, Tensor dw_ED, const Tensor& dlogits_NE,
                                       const Tensor& x_ND, const Tensor& w_ED) = 0;
-  // probability = softmax over all E; expert = the K largest, in descending order, ties to the lower index;
+  // probability = softmax over all E; expert = the K of the largest logits (not probabilities: their rounding makes
+  // ties of its own), in descending order, ties to the lower index;
   // weight = their probabilities, divided by their sum when `renormalise`. lse = log sum exp of the logits.
   // Padding (first_N = -1): probability 0, expert -1, weight 0, lse 0.
   virtual void route(Tensor probability_NE, Tensor lse_N, Tensor expert_NK, Tensor weight_NK,
