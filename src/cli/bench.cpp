@@ -18,6 +18,7 @@
 #include "ops/timed_ops.h"
 #include "text/tokenizer.h"
 #include "train/state.h"
+#include "train/step.h"
 
 namespace moe::cli {
 namespace {
@@ -29,41 +30,21 @@ struct Options {
   bool json = false;
 };
 
-struct Tokens {
-  std::vector<int32_t> input, target, first;
-};
-
-Tokens random_tokens(int64_t N) {
+Batch random_batch(int64_t rows, int64_t length) {
   const Random random(1, "bench");
-  Tokens tokens;
-  for (int64_t n = 0; n < N; ++n) {
-    tokens.input.push_back(
-        static_cast<int32_t>(random.below(static_cast<uint64_t>(2 * n), Tokenizer::kEndOfText)));
-    tokens.target.push_back(
-        static_cast<int32_t>(random.below(static_cast<uint64_t>(2 * n + 1), Tokenizer::kEndOfText)));
+  const auto id = [&](int64_t index) {
+    return static_cast<int32_t>(random.below(static_cast<uint64_t>(index), Tokenizer::kEndOfText));
+  };
+  Batch batch;
+  batch.rows = rows;
+  batch.length = length;
+  batch.targets = rows * length;
+  for (int64_t n = 0; n < batch.targets; ++n) {
+    batch.input.push_back(id(2 * n));
+    batch.target.push_back(id(2 * n + 1));
   }
-  tokens.first.assign(static_cast<size_t>(N), 0);
-  return tokens;
-}
-
-// One optimizer step; the seconds it took.
-double timed_step(TrainingState& state, const RunConfig& config, const Tokens& tokens, Device& device,
-                  Ops& ops, int64_t step) {
-  const int64_t micro_batches = config.training.gradient_accumulation_steps;
-  const double started = steady_seconds();
-  state.transformer.zero_sums(ops);
-  state.transformer.set_gradient_scales(
-      device, 1.0F / static_cast<float>(static_cast<int64_t>(tokens.input.size()) * micro_batches),
-      1.0F / static_cast<float>(micro_batches));
-  for (int64_t i = 0; i < micro_batches; ++i) {
-    state.transformer.upload(device, tokens.input.data(), tokens.target.data(), tokens.first.data());
-    state.transformer.forward_backward(ops);
-  }
-  state.optimizer.gradient_squares(state.squares_g);
-  ops.clip_scale(state.clip_scale_1, state.squares_g, static_cast<float>(config.training.max_grad_norm));
-  state.optimizer.step(step, config.training.learning_rate, state.clip_scale_1);
-  device.synchronize();
-  return steady_seconds() - started;
+  batch.first.assign(static_cast<size_t>(batch.targets), 0);
+  return batch;
 }
 
 std::string operation_table(const TimedOps& timed, int64_t steps, double step_seconds) {
@@ -85,27 +66,26 @@ int run(const Options& options) {
   const RunConfig config = RunConfig::load(options.config, options.overrides);
   const Backend backend = make_backend(config.training.device, static_cast<int>(config.training.threads));
   TimedOps timed(*backend.ops);
-  Arena plan;
-  plan_training(config, Tokenizer::kVocabulary, timed, plan);
-  check_memory(plan, *backend.device);
-  Arena arena(*backend.device, plan.used());
-  TrainingState state(config, Tokenizer::kVocabulary, timed, arena);
-  state.transformer.prepare(*backend.device);
-  state.weights.initialise(1, *backend.device);
-  cast_weights(state.weights, *backend.ops);
+  const auto [arena, state] = place<TrainingState>(*backend.device, config, Tokenizer::kVocabulary, timed);
+  state->transformer.prepare(*backend.device);
+  state->weights.initialise(1, *backend.device);
+  cast_weights(state->weights, *backend.ops);
 
-  const int64_t N = config.training.batch_size * config.model.max_seq_len;
-  const Tokens tokens = random_tokens(N);
+  const TrainingConfig& training = config.training;
+  const std::vector<Batch> batches(static_cast<size_t>(training.gradient_accumulation_steps),
+                                   random_batch(training.batch_size, config.model.max_seq_len));
   std::vector<double> seconds;
   for (int64_t i = 0; i < options.warmup + options.steps; ++i) {
     if (i == options.warmup) timed.clear();
-    const double taken = timed_step(state, config, tokens, *backend.device, timed, i);
-    if (i >= options.warmup) seconds.push_back(taken);
+    const double started = steady_seconds();
+    run_step(*state, training, batches, i, training.learning_rate, *backend.device, timed);
+    backend.device->synchronize();
+    if (i >= options.warmup) seconds.push_back(steady_seconds() - started);
   }
   std::vector<double> sorted = seconds;
   std::sort(sorted.begin(), sorted.end());
   const double median = sorted[sorted.size() / 2];
-  const double step_tokens = static_cast<double>(N * config.training.gradient_accumulation_steps);
+  const double step_tokens = static_cast<double>(std::ssize(batches) * batches.front().targets);
   const double flops = flops_per_token(config.model, config.model.max_seq_len).total();
   if (options.json) {
     nlohmann::ordered_json json{{"device", backend.description},

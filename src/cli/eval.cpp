@@ -28,6 +28,14 @@ struct EvalOptions {
   bool json = false;
 };
 
+struct EvaluatedModel {
+  EvaluatedModel(const ModelConfig& config, const MicroBatch& shape, Arena& arena)
+      : weights(config, shape.type, Purpose::inference, arena), transformer(config, shape, weights, arena) {}
+
+  Weights weights;
+  Transformer transformer;
+};
+
 Evaluation measure(Transformer& transformer, Loader& loader, const EvalOptions& options, Backend& backend,
                    Terminal& terminal) {
   Evaluation evaluation;
@@ -57,23 +65,14 @@ int run(const EvalOptions& options) {
                     "name a text with --source");
 
   const MicroBatch shape = micro_batch(config, Tokenizer::kVocabulary);
-  const auto lay_out = [&](Arena& arena) {
-    auto weights = std::make_unique<Weights>(config.model, shape.type, Purpose::inference, arena);
-    auto transformer = std::make_unique<Transformer>(config.model, shape, *weights, arena);
-    return std::pair(std::move(weights), std::move(transformer));
-  };
-  Arena plan;
-  lay_out(plan);
-  check_memory(plan, *backend.device);
-  Arena arena(*backend.device, plan.used());
-  const auto [weights, transformer] = lay_out(arena);
-  load_weights(*weights, model.checkpoint, backend);
-  transformer->prepare(*backend.device);
+  const auto [arena, placed] = place<EvaluatedModel>(*backend.device, config.model, shape);
+  load_weights(placed->weights, model.checkpoint, backend);
+  placed->transformer.prepare(*backend.device);
 
   const Tokenizer tokenizer;
   Loader loader(source, tokenizer, config.data, 1, shape.B, shape.T, {},
                 held_out ? Part::validation : Part::all);
-  const Evaluation result = measure(*transformer, loader, options, backend, terminal);
+  const Evaluation result = measure(placed->transformer, loader, options, backend, terminal);
   if (result.targets == 0) throw UserError(paths.front(), "text to evaluate on", "none");
   if (options.json) {
     const nlohmann::ordered_json json{

@@ -25,6 +25,15 @@ struct GenerateOptions {
   int64_t samples = 1;
 };
 
+struct Writer {
+  Writer(const ModelConfig& config, DType type, int64_t length, Arena& arena)
+      : weights(config, type, Purpose::inference, arena),
+        decoder(config, type, 1, length, std::min<int64_t>(length, 64), weights, arena) {}
+
+  Weights weights;
+  Decoder decoder;
+};
+
 int run(const GenerateOptions& options) {
   options.sampling.validate();
   TrainedModel model = open_model(options.model, options.overrides);
@@ -41,27 +50,17 @@ int run(const GenerateOptions& options) {
     terminal.warning(fmt::format("{} tokens in all, but the model was trained on {} at a time", length,
                                  model.config.model.max_seq_len));
 
-  const auto lay_out = [&](Arena& arena) {
-    auto weights =
-        std::make_unique<Weights>(model.config.model, activation_type(training), Purpose::inference, arena);
-    auto decoder = std::make_unique<Decoder>(model.config.model, activation_type(training), 1, length,
-                                             std::min<int64_t>(length, 64), *weights, arena);
-    return std::pair(std::move(weights), std::move(decoder));
-  };
-  Arena plan;
-  lay_out(plan);
-  check_memory(plan, *backend.device);
-  Arena arena(*backend.device, plan.used());
-  const auto [weights, decoder] = lay_out(arena);
-  load_weights(*weights, model.checkpoint, backend);
-  decoder->prepare(*backend.device);
+  const DType type = activation_type(training);
+  const auto [arena, writer] = place<Writer>(*backend.device, model.config.model, type, length);
+  load_weights(writer->weights, model.checkpoint, backend);
+  writer->decoder.prepare(*backend.device);
 
   SamplingOptions sampling = options.sampling;
   for (int64_t i = 0; i < options.samples; ++i, ++sampling.seed) {
     std::fputs(options.prompt.c_str(), stdout);
     const double started = steady_seconds();
-    const int64_t made = generate(*decoder, prompt, Tokenizer::kEndOfText, Tokenizer::kVocabulary, sampling,
-                                  *backend.device, *backend.ops, [&](int32_t id) {
+    const int64_t made = generate(writer->decoder, prompt, Tokenizer::kEndOfText, Tokenizer::kVocabulary,
+                                  sampling, *backend.device, *backend.ops, [&](int32_t id) {
                                     const std::string_view bytes = tokenizer.bytes(id);
                                     std::fwrite(bytes.data(), 1, bytes.size(), stdout);
                                     std::fflush(stdout);

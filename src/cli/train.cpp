@@ -42,16 +42,10 @@ int train(const TrainOptions& options) {
   terminal.line(fmt::format("model     {} parameters, {} active per token",
                             format_count(static_cast<double>(count.total)),
                             format_count(static_cast<double>(count.active))));
-  Arena plan;
-  plan_training(config, Tokenizer::kVocabulary, *backend.ops, plan);
-  terminal.line(
-      fmt::format("memory    {}\n{}", format_bytes(static_cast<double>(plan.used())), memory_table(plan)));
-  check_memory(plan, *backend.device);
 
   if (!resume)
     folder = std::make_unique<RunFolder>(
         RunFolder::create(config, std::filesystem::path(options.config).stem().string()));
-  if (resume && !options.overrides.empty()) folder->record(config);
   terminal.line("run       " + folder->path().string());
   std::unique_ptr<Trainer> trainer;
   try {
@@ -61,6 +55,8 @@ int train(const TrainOptions& options) {
     if (!resume) folder->discard();  // a run that could not start leaves nothing behind
     throw;
   }
+  if (!resume) folder->become_latest();
+  if (resume && !options.overrides.empty()) folder->record(config);
   const Outcome outcome = trainer->run();
 
   const std::string run = folder->path().string();

@@ -28,15 +28,6 @@ void make_folder(const fs::path& path) {
     throw UserError(path.string(), "a folder that can be made", error.message(), "set training.output_dir");
 }
 
-// A convenience for people; a file system without links, or two runs that start at once, must not stop a run.
-void point_latest(const fs::path& link, const fs::path& run) {
-  std::error_code ignored;
-  const fs::path fresh = link.string() + ".new";
-  fs::remove(fresh, ignored);
-  fs::create_directory_symlink(run.filename(), fresh, ignored);
-  if (!ignored) fs::rename(fresh, link, ignored);
-}
-
 }  // namespace
 
 RunFolder RunFolder::create(const RunConfig& config, const std::string& stem) {
@@ -44,14 +35,16 @@ RunFolder RunFolder::create(const RunConfig& config, const std::string& stem) {
   const std::string name =
       config.training.run_name.empty() ? stem + "-" + time_stamp() : config.training.run_name;
   const RunFolder folder(parent / name);
+  const std::string where = folder.path().string();
   if (fs::exists(folder.config()))
-    throw UserError(folder.path().string(), "a new folder", "a run that is there already",
-                    "continue it with `moe train --resume " + folder.path().string() +
-                        "`, or choose another training.run_name");
+    throw UserError(
+        where, "a new folder", "a run that is there already",
+        "continue it with `moe train --resume " + where + "`, or choose another training.run_name");
+  if (fs::exists(folder.path()) && !(fs::is_directory(folder.path()) && fs::is_empty(folder.path())))
+    throw UserError(where, "a new or empty folder", "something else", "choose another training.run_name");
   make_folder(folder.checkpoints());
   make_folder(folder.samples());
   folder.record(config);
-  point_latest(parent / "latest", folder.path());
   return folder;
 }
 
@@ -62,9 +55,16 @@ void RunFolder::record(const RunConfig& config) const {
 void RunFolder::discard() const {
   std::error_code ignored;
   fs::remove_all(path_, ignored);
+  fs::remove(path_.parent_path(), ignored);  // only if empty
+}
+
+void RunFolder::become_latest() const {
+  std::error_code ignored;
   const fs::path link = path_.parent_path() / "latest";
-  if (!fs::exists(link)) fs::remove(link, ignored);  // it pointed here
-  fs::remove(path_.parent_path(), ignored);          // only if empty
+  const fs::path fresh = link.string() + ".new";
+  fs::remove(fresh, ignored);
+  fs::create_directory_symlink(path_.filename(), fresh, ignored);
+  if (!ignored) fs::rename(fresh, link, ignored);
 }
 
 RunFolder RunFolder::open(const fs::path& path) {

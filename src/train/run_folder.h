@@ -13,8 +13,8 @@ namespace moe {
 
 class RunFolder {
  public:
-  // A new folder <output_dir>/<run_name>, with config.yaml in it and <output_dir>/latest pointing to it. With
-  // an empty run_name the name is `stem` and the time. Throws UserError when the folder holds a run already.
+  // A new folder <output_dir>/<run_name>, with config.yaml in it. With an empty run_name the name is `stem` and the
+  // time. Throws UserError when there is a folder of that name with anything in it.
   static RunFolder create(const RunConfig& config, const std::string& stem);
   // An existing run. Throws UserError when `path` is not one; `path` may also be an output_dir that holds
   // runs: then the latest.
@@ -22,6 +22,10 @@ class RunFolder {
 
   // Writes config.yaml anew: a resumed run keeps the settings it was given on the way.
   void record(const RunConfig& config) const;
+
+  // Lets <output_dir>/latest point here: for a run that has started. Only a convenience, so it cannot fail: not on a
+  // file system without links, nor when two runs start at once.
+  void become_latest() const;
 
   // Removes a folder that create() has just made.
   void discard() const;

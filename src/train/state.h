@@ -3,7 +3,9 @@
 // counted: that is `moe plan`, and how the size of the real one is known before anything is taken.
 #pragma once
 
+#include <memory>
 #include <string>
+#include <utility>
 
 #include "model/decoder.h"
 #include "model/transformer.h"
@@ -34,6 +36,18 @@ void plan_training(const RunConfig& config, int64_t vocabulary, Ops& ops, Arena&
 std::string memory_table(const Arena& arena);
 // Throws UserError when the plan does not fit the device, naming the settings that shrink it.
 void check_memory(const Arena& plan, const Device& device);
+
+// A Thing(arguments..., arena) with the memory it needs: counted on a planning arena, checked against the device,
+// then built on one of that size. The arena comes first, so that it outlives the thing.
+template <class Thing, class... Arguments>
+std::pair<std::unique_ptr<Arena>, std::unique_ptr<Thing>> place(Device& device, Arguments&... arguments) {
+  Arena plan;
+  { const Thing counted(arguments..., plan); }
+  check_memory(plan, device);
+  auto arena = std::make_unique<Arena>(device, plan.used());
+  auto thing = std::make_unique<Thing>(arguments..., *arena);
+  return {std::move(arena), std::move(thing)};
+}
 
 DType activation_type(const TrainingConfig& training);
 MicroBatch micro_batch(const RunConfig& config, int64_t vocabulary);

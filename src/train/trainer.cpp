@@ -2,8 +2,9 @@
 #include "train/trainer.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
-#include <nlohmann/json.hpp>
+#include <tuple>
 #include <utility>
 
 #include "base/error.h"
@@ -15,6 +16,8 @@
 #include "metrics/meters.h"
 #include "model/flops.h"
 #include "train/generate.h"
+#include "train/resume.h"
+#include "train/step.h"
 
 namespace moe {
 namespace {
@@ -34,13 +37,11 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
       stop_(stop),
       terminal_(terminal),
       store_(folder.checkpoints(), config.training.keep_checkpoints, program_version()) {
-  Arena plan;
-  plan_training(config_, Tokenizer::kVocabulary, ops_, plan);
-  check_memory(plan, device_);
+  std::tie(arena_, state_) = place<TrainingState>(device_, config_, Tokenizer::kVocabulary, ops_);
+  terminal_.line(fmt::format("memory    {}\n{}", format_bytes(static_cast<double>(arena_->used())),
+                             memory_table(*arena_)));
   source_ = open_source(config_.data.source, config_.data, terminal_);
 
-  arena_ = std::make_unique<Arena>(device_, plan.used());
-  state_ = std::make_unique<TrainingState>(config_, Tokenizer::kVocabulary, ops_, *arena_);
   state_->transformer.prepare(device_);
   state_->decoder.prepare(device_);
   if (resume && store_.latest()) {
@@ -84,42 +85,14 @@ void Trainer::open_data(Cursor start) {
 }
 
 void Trainer::resume_from(const Checkpoint& checkpoint) {
+  const ResumePoint point = resume_point((checkpoint.folder() / "state.json").string(),
+                                         checkpoint.state_json(), source_->identity(), config_);
   checkpoint.load("model.safetensors", state_->weights.named(), device_);
   checkpoint.load("optimizer.safetensors", state_->optimizer.state(), device_);
-  const std::string where = (checkpoint.folder() / "state.json").string();
-  try {
-    const auto json = nlohmann::json::parse(checkpoint.state_json());
-    step_ = json.at("step").get<int64_t>();
-    cursor_ = json.at("cursor").get<Cursor>();
-    if (const auto source = json.at("source").get<std::string>(); source != source_->identity())
-      throw UserError(where, "the text this run was started on", "another (files, sizes or splitting differ)",
-                      "restore data.source, or start a new run");
-    const auto expect = [&](const char* key, int64_t now) {
-      const auto saved = json.at(key).get<int64_t>();
-      if (saved != now)
-        throw UserError(where, fmt::format("{} = {} as when the run was started", key, saved),
-                        std::to_string(now),
-                        "a resumed run reads the same stream of data; restore the setting");
-    };
-    expect("seed", config_.training.seed);
-    expect("shuffle_window_mb", config_.data.shuffle_window_mb);
-  } catch (const nlohmann::json::exception& error) {
-    throw UserError(where, "the state of a run", error.what(),
-                    "delete this checkpoint folder to use an older one");
-  }
-  saved_step_ = step_;
+  step_ = saved_step_ = point.step;
+  cursor_ = point.cursor;
   terminal_.line(fmt::format("resumed from {} at step {}", checkpoint.folder().string(), step_));
-}
-
-std::string Trainer::state_json() const {
-  nlohmann::ordered_json json;
-  json["step"] = step_;
-  json["cursor"] = nlohmann::json(cursor_);
-  json["source"] = source_->identity();
-  json["seed"] = config_.training.seed;
-  json["shuffle_window_mb"] = config_.data.shuffle_window_mb;
-  json["config"] = nlohmann::ordered_json::parse(config_.json());
-  return json.dump(1);
+  if (!point.changed.empty()) terminal_.line(fmt::format("changed   {}", fmt::join(point.changed, ", ")));
 }
 
 void Trainer::save() {
@@ -127,38 +100,25 @@ void Trainer::save() {
   store_.save(
       step_,
       {{"model.safetensors", state_->weights.named()}, {"optimizer.safetensors", state_->optimizer.state()}},
-      state_json(), device_);
+      state_json(step_, cursor_, source_->identity(), config_), device_);
   saved_step_ = step_;
 }
 
 StepResult Trainer::train_step(double rate, StepContext& context) {
-  const int64_t micro_batches = config_.training.gradient_accumulation_steps;
-  Transformer& transformer = state_->transformer;
-
   // All of the step's data first: the loss is a mean over the targets of the whole step.
   const double waited = loader_->waited_seconds();
   std::vector<Batch> batches;
   int64_t targets = 0;
-  for (int64_t i = 0; i < micro_batches; ++i) {
+  for (int64_t i = 0; i < config_.training.gradient_accumulation_steps; ++i) {
     batches.push_back(*loader_->next());
     targets += batches.back().targets;
   }
   context.data_wait_seconds = loader_->waited_seconds() - waited;
 
-  transformer.zero_sums(ops_);
-  transformer.set_gradient_scales(device_, 1.0F / static_cast<float>(targets),
-                                  1.0F / static_cast<float>(micro_batches));
-  for (const Batch& batch : batches) {
-    transformer.upload(device_, batch.input.data(), batch.target.data(), batch.first.data());
-    transformer.forward_backward(ops_);
-  }
-  state_->optimizer.gradient_squares(state_->squares_g);
-  ops_.clip_scale(state_->clip_scale_1, state_->squares_g,
-                  static_cast<float>(config_.training.max_grad_norm));
-  state_->optimizer.step(step_, rate, state_->clip_scale_1);
+  run_step(*state_, config_.training, batches, step_, rate, device_, ops_);
   // The one wait for the device in a step: the row needs its numbers, and a bad loss must stop the run now.
-  const StepResult result =
-      read_step(transformer.sums(), state_->squares_g, state_->clip_scale_1, targets, micro_batches, device_);
+  const StepResult result = read_step(state_->transformer.sums(), state_->squares_g, state_->clip_scale_1,
+                                      targets, std::ssize(batches), device_);
   cursor_ = batches.back().after;
   return result;
 }

@@ -50,7 +50,6 @@ class Trainer {
   void save();
   bool due(int64_t every) const { return every > 0 && step_ % every == 0; }
   void not_finite(const StepResult& result);
-  std::string state_json() const;
 
   RunConfig config_;
   RunFolder folder_;

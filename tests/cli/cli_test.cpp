@@ -136,6 +136,37 @@ TEST_F(Cli, TrainResumeGenerateEval) {
   EXPECT_EQ(moe("eval runs/run --source text.txt --max-batches 2").code, 0);
 }
 
+// The rule of the update may change when a run goes on, and is said; what the saved moments are may not.
+TEST_F(Cli, ResumeSaysWhichSettingsChanged) {
+  ASSERT_EQ(train("data.source=text.txt").code, 0);
+  const Result refused = moe("train --resume runs/run training.max_steps=4 training.optimizer=adamw");
+  EXPECT_EQ(refused.code, 1) << refused.output;
+  EXPECT_THAT(refused.output,
+              AllOf(HasSubstr("training.optimizer \"adamw8bit\""), HasSubstr("not converted")));
+
+  const Result same = moe("train --resume runs/run");
+  EXPECT_EQ(same.code, 0) << same.output;
+  EXPECT_THAT(same.output, Not(HasSubstr("changed")));
+  const Result changed = moe("train --resume runs/run training.max_steps=4 training.beta2=0.5");
+  EXPECT_EQ(changed.code, 0) << changed.output;
+  EXPECT_THAT(changed.output, HasSubstr("changed   training.max_steps 3 -> 4, training.beta2 0.95 -> 0.5\n"));
+}
+
+TEST_F(Cli, ARunThatDoesNotStartLeavesTheLatestAndOtherFolders) {
+  ASSERT_EQ(train("data.source=text.txt").code, 0);
+  const std::string second = "train --config config.yaml training.run_name=second data.source=";
+  EXPECT_EQ(moe(second + "missing.txt").code, 1);
+  EXPECT_FALSE(fs::exists(folder_ / "runs/second"));
+  EXPECT_EQ(fs::read_symlink(folder_ / "runs/latest"), "run");
+
+  fs::create_directory(folder_ / "runs/second");
+  put("runs/second/notes.txt", "not ours");
+  const Result taken = moe(second + "missing.txt");
+  EXPECT_EQ(taken.code, 1);
+  EXPECT_THAT(taken.output, HasSubstr("runs/second"));
+  EXPECT_TRUE(fs::exists(folder_ / "runs/second/notes.txt"));
+}
+
 TEST_F(Cli, TokenizeThenTrainOnTheTokens) {
   const Result tokenized = moe("tokenize --source text.txt --output tokens data.document_split=line");
   ASSERT_EQ(tokenized.code, 0) << tokenized.output;

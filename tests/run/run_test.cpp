@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Guarantees of whole runs: the same settings give the same bits, a resumed run equals an undisturbed one
 // bit for bit, a run killed at any moment can go on, signals and bad losses end a run with its state saved.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
@@ -93,6 +96,21 @@ class Run : public ::testing::Test {
     return outcome;
   }
 
+  // `moe` with these arguments, quietly.
+  static pid_t start_program(std::vector<std::string> arguments) {
+    std::vector<char*> words{const_cast<char*>(MOE_PROGRAM)};
+    for (std::string& argument : arguments) words.push_back(argument.data());
+    words.push_back(nullptr);
+    posix_spawn_file_actions_t quiet;
+    posix_spawn_file_actions_init(&quiet);
+    for (const int stream : {STDOUT_FILENO, STDERR_FILENO})
+      posix_spawn_file_actions_addopen(&quiet, stream, "/dev/null", O_WRONLY, 0);
+    pid_t child = -1;
+    EXPECT_EQ(posix_spawn(&child, MOE_PROGRAM, &quiet, nullptr, words.data(), environ), 0);
+    posix_spawn_file_actions_destroy(&quiet);
+    return child;
+  }
+
   static std::string weights(const RunFolder& folder, int64_t step) {
     return file(folder, step, "model.safetensors");
   }
@@ -132,28 +150,28 @@ TEST_F(Run, ResumedAtFiveEqualsStraightToTenBitForBit) {
   EXPECT_EQ(Checkpoint(store.folder_of(10)).step(), 10);
 }
 
+// The program is killed, not a fork of this process: a fork has one thread of many, which ThreadSanitizer refuses.
 TEST_F(Run, KilledAtRandomMomentsGoesOnToTheSameBits) {
   RunConfig settings = config("straight");
   settings.training.checkpoint_every = 1;
   settings.training.keep_checkpoints = 2;
+  settings.training.threads = 2;
   const RunFolder straight = RunFolder::create(settings, "");
+  const auto started = std::chrono::steady_clock::now();
   train(settings, straight, false);
+  const auto whole = std::chrono::steady_clock::now() - started;
 
   settings.training.run_name = "killed";
   const RunFolder killed = RunFolder::create(settings, "");
   const Random random(3, "kill");
   int kills = 0;
   for (uint64_t attempt = 0; attempt < 8; ++attempt) {
-    const pid_t child = fork();
-    ASSERT_GE(child, 0);
-    if (child == 0) {
-      train(settings, killed, true);
-      _exit(0);
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(60 + random.below(attempt, 300)));
+    const pid_t child = start_program({"train", "--resume", killed.path().string()});
+    std::this_thread::sleep_for(whole * random.below(attempt, 1000) / 3000);  // some end within a save
     kill(child, SIGKILL);
     int status = 0;
     waitpid(child, &status, 0);
+    EXPECT_TRUE(WIFSIGNALED(status) || WEXITSTATUS(status) == 0) << "attempt " << attempt << ": " << status;
     kills += WIFSIGNALED(status);
   }
   EXPECT_GT(kills, 0);
@@ -214,6 +232,12 @@ TEST_F(Run, ResumeRefusesAnotherTextAndAnotherModel) {
   RunConfig wider = settings;
   wider.model.expert_intermediate_dim = 64;
   EXPECT_THROW(train(wider, folder, true), UserError);
+  RunConfig reseeded = settings;
+  reseeded.training.seed += 1;
+  EXPECT_THROW(train(reseeded, folder, true), UserError);
+  RunConfig held_out = settings;
+  held_out.data.validation_fraction = 0.5;
+  EXPECT_THROW(train(held_out, folder, true), UserError);
   std::ofstream(folder_ / "corpus.txt", std::ios::app) << "one more line\n";
   EXPECT_THROW(train(settings, folder, true), UserError);
 }

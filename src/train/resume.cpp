@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+#include "train/resume.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+
+namespace moe {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kStream = "a resumed run goes on in the same stream of text";
+constexpr const char* kMoments = "saved moments are not converted between 8 and 32 bits";
+
+struct Fixed {
+  const char *section, *key, *reason;
+};
+// What a cursor or the saved moments depend on.
+constexpr Fixed kFixed[] = {
+    {"training", "seed", kStream},          {"data", "shuffle", kStream},
+    {"data", "shuffle_window_mb", kStream}, {"data", "validation_fraction", kStream},
+    {"training", "optimizer", kMoments},    {"training", "embedding_8bit", kMoments},
+    {"training", "router_8bit", kMoments},
+};
+
+void expect_same(const std::string& where, const std::string& setting, const Json& saved, const Json& now,
+                 const char* reason) {
+  if (saved == now) return;
+  throw UserError(where, fmt::format("{} {}, as when it was saved", setting, saved.dump()), now.dump(),
+                  fmt::format("{}; restore the setting, or start a new run", reason));
+}
+
+void check_fixed(const std::string& where, const Json& saved, const Json& now) {
+  for (const auto& [section, key, reason] : kFixed)
+    expect_same(where, fmt::format("{}.{}", section, key), saved.at(section).at(key), now.at(section).at(key),
+                reason);
+  // Without text of its own, validation takes a part of the training text away.
+  const auto separate = [](const Json& config) {
+    return Json(!config.at("data").at("validation_source").empty());
+  };
+  expect_same(where, "data.validation_source set:", separate(saved), separate(now), kStream);
+}
+
+// Both are objects of sections. A setting that one of them lacks belongs to another version of the program.
+std::vector<std::string> differences(const Json& saved, const Json& now) {
+  std::vector<std::string> lines;
+  for (const auto& [section, settings] : now.items()) {
+    for (const auto& [key, value] : settings.items()) {
+      const Json before = saved.contains(section) ? saved.at(section).value(key, Json()) : Json();
+      if (!before.is_null() && before != value)
+        lines.push_back(fmt::format("{}.{} {} -> {}", section, key, before.dump(), value.dump()));
+    }
+  }
+  return lines;
+}
+
+}  // namespace
+
+std::string state_json(int64_t step, const Cursor& cursor, const std::string& source,
+                       const RunConfig& config) {
+  Json json;
+  json["step"] = step;
+  json["cursor"] = nlohmann::json(cursor);
+  json["source"] = source;
+  json["config"] = Json::parse(config.json());
+  return json.dump(1);
+}
+
+ResumePoint resume_point(const std::string& where, std::string_view state, const std::string& source,
+                         const RunConfig& config) {
+  try {
+    const Json json = Json::parse(state);
+    ResumePoint point;
+    point.step = json.at("step").get<int64_t>();
+    point.cursor = nlohmann::json(json.at("cursor")).get<Cursor>();
+    if (json.at("source").get<std::string>() != source)
+      throw UserError(where, "the text this run was started on", "another (files, sizes or splitting differ)",
+                      "restore data.source, or start a new run");
+    const Json &saved = json.at("config"), now = Json::parse(config.json());
+    check_fixed(where, saved, now);
+    point.changed = differences(saved, now);
+    return point;
+  } catch (const nlohmann::json::exception& error) {
+    throw UserError(where, "the state of a run", error.what(),
+                    "delete this checkpoint folder to use an older one");
+  }
+}
+
+}  // namespace moe

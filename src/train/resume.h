@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+// state.json of a checkpoint: where in the text the run was, and under which settings. Settings may change when a
+// run goes on, except those that would make the saved numbers mean something else.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "data/cursor.h"
+#include "train/run_config.h"
+
+namespace moe {
+
+// step: steps done. source: Source::identity() of the text.
+std::string state_json(int64_t step, const Cursor& cursor, const std::string& source,
+                       const RunConfig& config);
+
+struct ResumePoint {
+  int64_t step = 0;
+  Cursor cursor;
+  std::vector<std::string> changed;  // "training.beta1 0.9 -> 0.95": every setting that is another now
+};
+
+// Reads what state_json() wrote. Throws UserError naming `where` when it is not that, when the text is another one,
+// when a setting of the data's order changed, or one that decides how the moments are stored.
+ResumePoint resume_point(const std::string& where, std::string_view state, const std::string& source,
+                         const RunConfig& config);
+
+}  // namespace moe

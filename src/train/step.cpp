@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT
+#include "train/step.h"
+
+#include "base/error.h"
+
+namespace moe {
+
+void run_step(TrainingState& state, const TrainingConfig& training, std::span<const Batch> micro_batches,
+              int64_t step, double learning_rate, Device& device, Ops& ops) {
+  CHECK(!micro_batches.empty());
+  int64_t targets = 0;
+  for (const Batch& batch : micro_batches) targets += batch.targets;
+  state.transformer.zero_sums(ops);
+  state.transformer.set_gradient_scales(device, 1.0F / static_cast<float>(targets),
+                                        1.0F / static_cast<float>(micro_batches.size()));
+  for (const Batch& batch : micro_batches) {
+    state.transformer.upload(device, batch.input.data(), batch.target.data(), batch.first.data());
+    state.transformer.forward_backward(ops);
+  }
+  state.optimizer.gradient_squares(state.squares_g);
+  ops.clip_scale(state.clip_scale_1, state.squares_g, static_cast<float>(training.max_grad_norm));
+  state.optimizer.step(step, learning_rate, state.clip_scale_1);
+}
+
+}  // namespace moe

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+// One update of the weights: what `moe train` does each step and `moe bench` measures. No data, no files, no report.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "data/batch.h"
+#include "ops/ops.h"
+#include "tensor/device.h"
+#include "train/state.h"
+
+namespace moe {
+
+// Forward and backward over the step's micro-batches (at least one, each of the transformer's shape), the norm of
+// the gradients, clipping, update. The loss is a mean over the targets of all of them. step counts from 0. Returns
+// without waiting for the device; what the row of metrics needs lies in `state` (train/report.h reads it).
+void run_step(TrainingState& state, const TrainingConfig& training, std::span<const Batch> micro_batches,
+              int64_t step, double learning_rate, Device& device, Ops& ops);
+
+}  // namespace moe
