@@ -17,8 +17,9 @@ constexpr const char* kLimit = "DNNL_MAX_CPU_ISA";
 
 TEST(GemmTest, NamesTheLibraryAndItsInstructions) {
   EXPECT_THAT(Gemm(1).describe(), testing::MatchesRegex("oneDNN [0-9.]+, .+"));
-  if (std::getenv(kLimit) != nullptr)
+  if (std::getenv(kLimit) != nullptr) {
     EXPECT_THAT(Gemm(1).describe(), testing::HasSubstr("bf16 products in f32"));
+  }
 }
 
 TEST(GemmTest, Bf16WorksWithoutBf16Instructions) {
