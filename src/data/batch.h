@@ -9,19 +9,18 @@
 
 namespace moe {
 
-// Arrays are [rows, length], row-major. The stream is one endless text, each document as <|endoftext|> and
-// its tokens; a row takes the next `length` targets, and its first input is the last target of the row
-// before.
+// Arrays are [rows, length], row-major. How documents become rows: data/packer.h.
 struct Batch {
   int64_t rows = 0, length = 0;
   std::vector<int32_t> input;   // token ids; <|endoftext|> where padded
   std::vector<int32_t> target;  // the token after input; -1: none
   std::vector<int32_t> first;   // where in the row the token's document starts: the position of its
-                                // <|endoftext|>, or 0 when it began in an earlier row; always 0 without
-                                // data.document_mask; -1: padding
+                                // <|endoftext|>, or of its first token in this row when it began in an
+                                // earlier row; always 0 without data.document_mask; -1: padding
   int64_t targets = 0;          // targets that count
   int64_t target_bytes = 0;     // bytes of text they stand for (<|endoftext|>: none), for bits per byte
-  Cursor after;                 // where the next batch starts
+  int64_t positions() const { return rows * length; }  // targets and padding
+  Cursor after;  // where the next batch starts; with several ranks, true for the streams this rank reads
 };
 
 }  // namespace moe

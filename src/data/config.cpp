@@ -24,7 +24,14 @@ void DataConfig::describe(Fields& fields) {
   fields.add("shuffle", shuffle, "mix the order of documents");
   fields.add("shuffle_window_mb", shuffle_window_mb, "MiB of text mixed at a time").range(1, 1 << 20);
   fields.add("unit_kb", unit_kb, "KiB of text read as one piece of work").range(1, 1 << 20);
-  fields.add("num_workers", num_workers, "threads that read and tokenize").range(1, 1024);
+  fields
+      .add("packing", packing,
+           "of documents into rows: cut where a row ends, whole as they fit, or one a row")
+      .choices({"concat", "best_fit", "pad"});
+  fields.add("streams", streams, "rows are taken in turn from so many streams, which ranks share out")
+      .range(1, 1024);
+  fields.add("num_workers", num_workers, "threads that tokenize").range(1, 1024);
+  fields.add("read_threads", read_threads, "threads that read files").range(1, 1024);
   fields.add("prefetch_batches", prefetch_batches, "batches ready ahead of the trainer").range(1, 4096);
   fields.add("cache_dir", cache_dir, "folder for decoded copies of compressed files; \"\" is ~/.cache/moe");
 }

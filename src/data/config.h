@@ -21,7 +21,10 @@ struct DataConfig {
   bool shuffle = true;
   int64_t shuffle_window_mb = 64;
   int64_t unit_kb = 256;
+  std::string packing = "concat";  // concat | best_fit | pad
+  int64_t streams = 8;             // see data/lanes.h
   int64_t num_workers = 2;
+  int64_t read_threads = 4;
   int64_t prefetch_batches = 4;
   std::string cache_dir;  // empty: cache_folder() of base/file.h
 

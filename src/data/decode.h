@@ -7,8 +7,8 @@
 #include <functional>
 #include <string_view>
 
-#include "base/terminal.h"
 #include "base/input.h"
+#include "base/terminal.h"
 
 namespace moe {
 

@@ -1,40 +1,111 @@
 // SPDX-License-Identifier: MIT
 #include "data/loader.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
 #include "base/error.h"
 #include "data/config.h"
 #include "data/packer.h"
-#include "data/token_stream.h"
+#include "data/token_streams.h"
 #include "text/tokenizer.h"
 
 namespace moe {
 
 Loader::Loader(std::shared_ptr<const Source> source, const Tokenizer& tokenizer, const DataConfig& config,
-               uint64_t seed, int64_t rows, int64_t length, Cursor start, Part part)
-    : stream_(std::make_unique<TokenStream>(Order(std::move(source), config, seed, part), tokenizer,
-                                            config.num_workers, start)),
-      packer_(std::make_unique<Packer>([this] { return stream_->next(); }, tokenizer, rows, length,
-                                       config.document_mask, start)),
-      ready_(static_cast<size_t>(config.prefetch_batches)),
-      thread_([this] { pack(); }) {}
+               uint64_t seed, int64_t rows, int64_t length, const Cursor& start, Part part, Shard shard)
+    : shard_(shard),
+      rows_(rows),
+      length_(length),
+      cursor_(start),
+      lanes_(layout(*source, config, part), start),
+      streams_(lanes_.read_by(shard.rank, shard.world, rows)),
+      ready_(static_cast<size_t>(config.prefetch_batches)) {
+  CHECK(rows >= 1 && length >= 1 && shard.rank >= 0 && shard.rank < shard.world);
+  for (int32_t id = 0; id < Tokenizer::kVocabulary; ++id)
+    token_bytes_.push_back(static_cast<int32_t>(tokenizer.bytes(id).size()));
+  cursor_.streams.resize(static_cast<size_t>(layout(*source, config, part).streams()));
+
+  const Packer::Options options{parse_packing(config.packing), length, config.document_mask};
+  std::vector<TokenStreams::Stream> streams;
+  for (size_t i = 0; i < streams_.size(); ++i) {
+    const Order order(source, config, seed, part, streams_[i]);
+    const StreamCursor& from = cursor_.streams[static_cast<size_t>(streams_[i])];
+    packers_.push_back(Packer::make(
+        options, [this, i] { return tokens_->next(i); },
+        [order](int64_t epoch, int64_t window, uint32_t count) {
+          return order.permutation("rows", epoch, window, count);
+        },
+        from));
+    streams.push_back({order, Packer::stream_start(options.packing, from)});
+  }
+  tokens_ =
+      std::make_unique<TokenStreams>(std::move(streams), tokenizer, config.num_workers, config.read_threads);
+  thread_ = std::thread([this] { pack(); });
+}
 
 Loader::~Loader() {
-  stream_->close();
+  tokens_->close();
   ready_.close();
   thread_.join();
 }
 
 void Loader::pack() {
   try {
-    while (auto batch = packer_->next())
+    while (auto batch = pack_batch())
       if (!ready_.push({std::move(*batch), nullptr})) return;
   } catch (...) {
     ready_.push({{}, std::current_exception()});
   }
   ready_.close();
+}
+
+Packer& Loader::packer(int64_t stream) {
+  const auto place = std::lower_bound(streams_.begin(), streams_.end(), stream) - streams_.begin();
+  return *packers_[static_cast<size_t>(place)];
+}
+
+// Packs the rows of the streams that this rank reads and keeps its own: the others move the cursor on.
+std::optional<Batch> Loader::pack_batch() {
+  if (ended_) return std::nullopt;
+  std::vector<int64_t> lanes, streams;
+  for (int64_t i = 0; i < shard_.world * rows_; ++i) {
+    const Lanes::Row row = lanes_.next();
+    lanes.push_back(row.lane);
+    streams.push_back(row.stream);
+  }
+  std::vector<int64_t> place(lanes.size(), -1);  // in this rank's batch
+  const auto mine = rows_of_rank(lanes, shard_.rank, shard_.world);
+  for (size_t i = 0; i < mine.size(); ++i) place[static_cast<size_t>(mine[i])] = static_cast<int64_t>(i);
+
+  Batch batch;
+  batch.rows = rows_;
+  batch.length = length_;
+  const auto size = static_cast<size_t>((rows_ + 1) * length_);  // one more row, for those of other ranks
+  batch.input.assign(size, Tokenizer::kEndOfText);
+  batch.target.assign(size, -1);
+  batch.first.assign(size, -1);
+  const auto length = static_cast<size_t>(length_);
+  int64_t of_all = 0;  // targets of any rank, as far as this one sees
+  for (size_t i = 0; i < lanes.size() && !ended_; ++i) {
+    if (!std::binary_search(streams_.begin(), streams_.end(), streams[i])) continue;
+    const auto begin = static_cast<size_t>(place[i] < 0 ? rows_ : place[i]) * length;
+    BatchRow row{std::span(batch.input).subspan(begin, length),
+                 std::span(batch.target).subspan(begin, length),
+                 std::span(batch.first).subspan(begin, length)};
+    ended_ = !packer(streams[i]).fill(row);
+    of_all += row.targets;
+    if (place[i] >= 0) batch.targets += row.targets;
+  }
+  if (of_all == 0) return std::nullopt;
+  for (auto* array : {&batch.input, &batch.target, &batch.first}) array->resize(size - length);
+  for (const int32_t target : batch.target)
+    if (target >= 0) batch.target_bytes += token_bytes_[static_cast<size_t>(target)];
+  for (size_t i = 0; i < streams_.size(); ++i)
+    cursor_.streams[static_cast<size_t>(streams_[i])] = packers_[i]->cursor();
+  batch.after = cursor_;
+  return batch;
 }
 
 std::optional<Batch> Loader::next() {
@@ -51,7 +122,11 @@ int64_t Loader::queued() const {
 }
 
 int64_t Loader::replaced() const {
-  return stream_->replaced();
+  return tokens_->replaced();
+}
+
+int64_t Loader::text_bytes() const {
+  return tokens_->text_bytes();
 }
 
 }  // namespace moe

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Batches, made in the background: one thread reads windows, data.num_workers threads tokenise, one packs,
+// Batches, made in the background: data.read_threads read units, data.num_workers tokenise, one thread packs,
 // and up to data.prefetch_batches wait for the trainer. The stream of batches depends on the seed and the
 // start alone.
 #pragma once
@@ -10,9 +10,11 @@
 #include <memory>
 #include <optional>
 #include <thread>
+#include <vector>
 
 #include "data/batch.h"
 #include "data/cursor.h"
+#include "data/lanes.h"
 #include "data/order.h"
 #include "data/queue.h"
 #include "data/source.h"
@@ -21,25 +23,35 @@ namespace moe {
 
 class Packer;
 class Tokenizer;
-class TokenStream;
+class TokenStreams;
+
+// Which part of each global batch a process takes.
+struct Shard {
+  int64_t rank = 0, world = 1;
+};
 
 class Loader {
  public:
-  // rows x length is the shape of a batch. The tokenizer must outlive the loader.
+  // rows x length is the shape of this rank's batches; a global batch has world * rows rows, the next ones of
+  // the global stream (data/lanes.h), whatever the number of ranks. start: of all streams (merge() when the
+  // run had several ranks). The tokenizer must outlive the loader.
   Loader(std::shared_ptr<const Source> source, const Tokenizer& tokenizer, const DataConfig& config,
-         uint64_t seed, int64_t rows, int64_t length, Cursor start, Part part);
-  ~Loader();  // stops the threads; returns within about the time of reading one unit
+         uint64_t seed, int64_t rows, int64_t length, const Cursor& start, Part part, Shard shard = {});
+  ~Loader();  // stops the threads
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
 
-  // The next batch; waits for it. Part::train never ends. The other parts end with std::nullopt, after a last
-  // batch that is padded when the text does not fill it, so that every token counts once. Throws what the
-  // threads threw (UserError for a bad file), after all batches before that place.
+  // The next batch; waits for it. Part::train never ends. The other parts end with std::nullopt (on all ranks
+  // at the same batch), after a last one that is padded when the text does not fill it, so that every token
+  // counts once. Throws what the threads threw (UserError for a bad file), after all batches before that
+  // place.
   std::optional<Batch> next();
 
   double waited_seconds() const { return waited_; }  // spent inside next() so far
   int64_t queued() const;                            // batches ready now
   int64_t replaced() const;                          // invalid UTF-8 sequences replaced by U+FFFD so far
+  int64_t text_bytes() const;                        // of documents read so far, before packing
+  const std::vector<int64_t>& streams() const { return streams_; }  // that this rank reads
 
  private:
   struct Item {
@@ -47,9 +59,19 @@ class Loader {
     std::exception_ptr error;
   };
   void pack();
+  std::optional<Batch> pack_batch();
+  Packer& packer(int64_t stream);
 
-  std::unique_ptr<TokenStream> stream_;
-  std::unique_ptr<Packer> packer_;
+  const Shard shard_;
+  const int64_t rows_, length_;
+  std::vector<int32_t> token_bytes_;  // bytes of text of each id
+  Cursor cursor_;
+  Lanes lanes_;
+  std::vector<int64_t> streams_;
+  std::unique_ptr<TokenStreams> tokens_;
+  std::vector<std::unique_ptr<Packer>> packers_;  // of streams_
+  bool ended_ = false;
+
   Queue<Item> ready_;
   double waited_ = 0;
   std::thread thread_;

@@ -7,14 +7,12 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
-#include <numeric>
 #include <optional>
 #include <system_error>
 #include <utility>
 
 #include "base/error.h"
 #include "base/file.h"
-#include "base/random.h"
 #include "base/terminal.h"
 #include "data/config.h"
 #include "data/decode.h"
@@ -23,6 +21,7 @@
 #include "data/source.h"
 #include "data/text.h"
 #include "data/token_file.h"
+#include "data/weighted_source.h"
 
 namespace moe {
 namespace {
@@ -143,39 +142,6 @@ class Finder {
   std::vector<File> files_;
 };
 
-// Sources one after another.
-class Concatenation : public Source {
- public:
-  explicit Concatenation(std::vector<std::unique_ptr<Source>> parts) : parts_(std::move(parts)) {
-    first_.reserve(parts_.size() + 1);
-    first_.push_back(0);
-    for (const auto& part : parts_) first_.push_back(first_.back() + part->units());
-  }
-
-  int64_t units() const override { return first_.back(); }
-  int64_t unit_bytes(int64_t unit) const override {
-    const size_t i = part(unit);
-    return parts_[i]->unit_bytes(unit - first_[i]);
-  }
-  void read(int64_t unit, Documents& documents) const override {
-    const size_t i = part(unit);
-    parts_[i]->read(unit - first_[i], documents);
-  }
-  std::string identity() const override {
-    std::string all;
-    for (const auto& part : parts_) all += part->identity() + "\n";
-    return fmt::format("{:016x}", stream_id(all));
-  }
-
- private:
-  size_t part(int64_t unit) const {
-    CHECK(unit >= 0 && unit < units());
-    return static_cast<size_t>(std::upper_bound(first_.begin(), first_.end(), unit) - first_.begin()) - 1;
-  }
-  std::vector<std::unique_ptr<Source>> parts_;
-  std::vector<int64_t> first_;  // number of each part's first unit
-};
-
 // Small texts are cut into more units than data.unit_kb alone would give, so that some can be held out and
 // the rest shuffled: about 64 in all, of at least 4 KiB.
 int64_t unit_bytes(const std::vector<File>& files, const DataConfig& config) {
@@ -209,10 +175,10 @@ std::shared_ptr<const Source> open_source(const std::vector<std::string>& paths,
   for (File& file : files)
     if (is_compressed(file.path)) file.path = decoded_file(file.path, cache, terminal);
   const int64_t unit = unit_bytes(files, config);
-  std::vector<std::unique_ptr<Source>> parts;
+  std::vector<std::shared_ptr<const Source>> parts;
   parts.reserve(files.size());
   for (const File& file : files) parts.push_back(open_file(file, unit, config));
-  auto source = std::make_shared<Concatenation>(std::move(parts));
+  auto source = joined_source(std::move(parts));
   if (source->bytes() == 0)
     throw UserError(fmt::format("{}", paths[0]), "text to train on",
                     files.size() == 1 ? "an empty file" : fmt::format("{} files, all empty", files.size()));

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
-// In which order units and documents are taken. Units are permuted anew each epoch; consecutive units form
-// windows of about data.shuffle_window_mb, whose documents are pooled and permuted. All of it is a pure
-// function of (seed, epoch, window). The held-out units depend on the source alone, so that losses of runs
-// with different seeds compare.
+// In which order a stream (data/lanes.h) takes units and documents. The units of its share are permuted anew
+// each epoch and dealt to the share's streams, each to the one with the least text so far. Consecutive units of
+// a stream form windows, whose documents are pooled and permuted; the windows of all streams together hold
+// about data.shuffle_window_mb. All of it is a pure function of (seed, stream, epoch, window). The held-out
+// units depend on the source alone, so that losses of runs with different seeds compare.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "data/source.h"
@@ -19,7 +21,8 @@ namespace moe {
 enum class Part : uint8_t { train, train_once, validation, validation_sample, all };
 
 // round(data.validation_fraction * units), at least 1 and never all; 0 when the fraction is 0, when there are
-// less than two units, or when data.validation_source names other files.
+// less than two units, or when data.validation_source names other files. Of a mixture: the sum over its shares.
+int64_t held_out_units(const Share& share, const DataConfig& config);
 int64_t held_out_units(const Source& source, const DataConfig& config);
 inline bool has_validation(const Source& source, const DataConfig& config) {
   return held_out_units(source, config) > 0;
@@ -27,7 +30,9 @@ inline bool has_validation(const Source& source, const DataConfig& config) {
 
 class Order {
  public:
-  Order(std::shared_ptr<const Source> source, const DataConfig& config, uint64_t seed, Part part);
+  // stream: of layout(source, config, part).
+  Order(std::shared_ptr<const Source> source, const DataConfig& config, uint64_t seed, Part part,
+        int64_t stream = 0);
 
   const Source& source() const { return *source_; }
   bool endless() const { return endless_; }
@@ -41,13 +46,20 @@ class Order {
   Epoch epoch(int64_t epoch) const;
   // Which of the window's `count` documents (numbered in unit order) comes first, second, ...
   std::vector<uint32_t> documents(int64_t epoch, int64_t window, uint32_t count) const;
+  // A random order of 0 ... count - 1 for another purpose, named by a word; the natural one when nothing is to
+  // be shuffled.
+  std::vector<uint32_t> permutation(const std::string& purpose, int64_t epoch, int64_t window,
+                                    uint32_t count) const;
 
  private:
+  std::vector<int64_t> deal(std::vector<int64_t> units) const;
+
   std::shared_ptr<const Source> source_;
-  std::vector<int64_t> units_;  // of this part, in natural order
+  std::vector<int64_t> units_;  // of this part and share, in natural order
   int64_t window_bytes_;
   uint64_t seed_;
   bool endless_, shuffle_;
+  int64_t share_ = 0, stream_ = 0, streams_ = 1;  // the stream among those of its share
 };
 
 }  // namespace moe

@@ -1,103 +1,193 @@
 // SPDX-License-Identifier: MIT
+// The packings that need no more than the next document; best_fit is in best_fit_packer.cpp.
 #include "data/packer.h"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
+#include "data/best_fit_packer.h"
 
 namespace moe {
+namespace {
 
-Packer::Packer(Next next, const Tokenizer& tokenizer, int64_t rows, int64_t length, bool mask,
-               const Cursor& start)
-    : next_(std::move(next)), rows_(rows), length_(length), mask_(mask), cursor_(start) {
-  CHECK(rows >= 1 && length >= 1);
-  token_bytes_.reserve(Tokenizer::kVocabulary);
-  for (int32_t id = 0; id < Tokenizer::kVocabulary; ++id)
-    token_bytes_.push_back(static_cast<int32_t>(tokenizer.bytes(id).size()));
-}
-
-std::optional<Batch> Packer::next() {
-  if (!begun_) ended_ = !begin();
-  if (ended_) return std::nullopt;
-  Batch batch;
-  batch.rows = rows_;
-  batch.length = length_;
-  const auto size = static_cast<size_t>(rows_ * length_);
-  batch.input.assign(size, Tokenizer::kEndOfText);
-  batch.target.assign(size, -1);
-  batch.first.assign(size, -1);
-  for (int64_t row = 0; row < rows_ && !ended_; ++row) fill_row(batch, row);
-  if (batch.targets == 0) return std::nullopt;
-  cursor_.tokens += batch.targets;
-  batch.after = cursor_;
-  return batch;
-}
-
-void Packer::fill_row(Batch& batch, int64_t row) {
-  int32_t first = 0;
-  for (int64_t t = 0; t < length_; ++t) {
-    if (mask_ && at_ == begin_) first = static_cast<int32_t>(t);
-    const int32_t input = piece_.ids[static_cast<size_t>(at_)];
-    if (!step()) {  // the last token of all: nothing follows it, so it is no input
-      ended_ = true;
-      return;
-    }
-    const int32_t target = piece_.ids[static_cast<size_t>(at_)];
-    const auto i = static_cast<size_t>(row * length_ + t);
-    batch.input[i] = input;
-    batch.target[i] = target;
-    batch.first[i] = first;
-    ++batch.targets;
-    batch.target_bytes += token_bytes_[static_cast<size_t>(target)];
-  }
-}
-
-// Goes to the token the cursor names.
-bool Packer::begin() {
-  begun_ = true;
-  if (!next_piece()) return false;
-  if (cursor_.token >= piece_.ends[0])
-    throw UserError("data cursor", fmt::format("token {} of document {}", cursor_.token, cursor_.document),
-                    fmt::format("a document of {} tokens", piece_.ends[0]),
+// Throws for a cursor that does not fit the data.
+void check_token(const StreamCursor& cursor, int64_t tokens) {
+  if (cursor.token >= tokens)
+    throw UserError("data cursor", fmt::format("token {} of document {}", cursor.token, cursor.document),
+                    fmt::format("a document of {} tokens", tokens),
                     "the data or its settings differ from those of the run that wrote the checkpoint");
-  at_ = cursor_.token;
-  return true;
 }
 
-// Makes the next token the current one; false at the end, where nothing changes.
-bool Packer::step() {
-  if (at_ + 1 < piece_.ends[document_]) {
-    ++at_;
-    ++cursor_.token;
+// The current document, among the pieces.
+class Position {
+ public:
+  explicit Position(Packer::NextPiece next) : next_(std::move(next)) {}
+
+  // The next document; false at the end, where the current one stays.
+  bool advance(StreamCursor& cursor) {
+    if (document_ + 1 < piece_.ends.size()) {
+      begin_ = piece_.ends[document_];
+      ++document_;
+      cursor.document = piece_.document + static_cast<int64_t>(document_);
+      return true;
+    }
+    std::optional<TokenPiece> piece;
+    do {
+      piece = next_();
+      if (!piece) return false;
+    } while (piece->ends.empty());
+    piece_ = std::move(*piece);
+    document_ = 0;
+    begin_ = 0;
+    cursor.epoch = piece_.epoch;
+    cursor.window = piece_.window;
+    cursor.document = piece_.document;
     return true;
   }
-  if (document_ + 1 < piece_.ends.size()) {
-    begin_ = at_ = piece_.ends[document_];
-    ++document_;
-    ++cursor_.document;
-  } else if (!next_piece()) {
-    return false;
+
+  std::span<const int32_t> tokens() const {
+    return std::span(piece_.ids)
+        .subspan(static_cast<size_t>(begin_), static_cast<size_t>(piece_.ends[document_] - begin_));
   }
-  cursor_.token = 0;
-  ++cursor_.documents;
-  return true;
+
+ private:
+  Packer::NextPiece next_;
+  TokenPiece piece_;
+  size_t document_ = 0;  // in piece_
+  int64_t begin_ = 0;    // of the document, in piece_.ids
+};
+
+class ConcatPacker : public Packer {
+ public:
+  ConcatPacker(const Options& options, NextPiece next, const StreamCursor& start)
+      : Packer(start), mask_(options.mask), position_(std::move(next)) {}
+
+  bool fill(BatchRow& row) override {
+    if (!begun_ && !begin()) return false;
+    int32_t first = 0;
+    bool more = true;
+    for (size_t t = 0; t < row.input.size(); ++t) {
+      if (mask_ && cursor_.token == 0) first = static_cast<int32_t>(t);
+      const int32_t input = tokens_[static_cast<size_t>(cursor_.token)];
+      more = step();
+      if (!more) break;  // the last token of all: nothing follows it, so it is no input
+      row.input[t] = input;
+      row.target[t] = tokens_[static_cast<size_t>(cursor_.token)];
+      row.first[t] = first;
+      ++row.targets;
+    }
+    count(row);
+    return more;
+  }
+
+ private:
+  // Goes to the token the cursor names.
+  bool begin() {
+    const int64_t token = cursor_.token;
+    if (!position_.advance(cursor_)) return false;
+    begun_ = true;
+    tokens_ = position_.tokens();
+    check_token(cursor_, static_cast<int64_t>(tokens_.size()));
+    cursor_.token = token;
+    return true;
+  }
+
+  // Makes the next token the current one; false at the end, where nothing changes.
+  bool step() {
+    if (static_cast<size_t>(cursor_.token) + 1 < tokens_.size()) {
+      ++cursor_.token;
+      return true;
+    }
+    if (!position_.advance(cursor_)) return false;
+    tokens_ = position_.tokens();
+    cursor_.token = 0;
+    ++cursor_.documents;
+    return true;
+  }
+
+  const bool mask_;
+  Position position_;
+  std::span<const int32_t> tokens_;  // of the current document
+  bool begun_ = false;
+};
+
+class PadPacker : public Packer {
+ public:
+  PadPacker(NextPiece next, const StreamCursor& start) : Packer(start), position_(std::move(next)) {}
+
+  bool fill(BatchRow& row) override {
+    if (!inside_) {
+      if (!position_.advance(cursor_)) return false;
+      check_token(cursor_, static_cast<int64_t>(position_.tokens().size()));
+      inside_ = true;
+    }
+    const auto tokens = position_.tokens();
+    const auto from = static_cast<size_t>(cursor_.token);
+    const size_t places = std::min(row.input.size(), tokens.size() - from);
+    put_document(tokens, from, places, 0, 0, row);
+    count(row);
+    if (from + places < tokens.size()) {
+      cursor_.token += static_cast<int64_t>(places);
+    } else {
+      ++cursor_.documents;
+      cursor_.token = 0;
+      inside_ = false;
+      ++cursor_.document;  // advance() sets it, when it comes to that
+    }
+    return true;
+  }
+
+ private:
+  Position position_;
+  bool inside_ = false;  // the cursor's document is the current one
+};
+
+}  // namespace
+
+void put_document(std::span<const int32_t> tokens, size_t from, size_t places, size_t at, int32_t first,
+                  BatchRow& row) {
+  for (size_t k = 0; k < places; ++k) {
+    const bool last = from + k + 1 == tokens.size();
+    row.input[at + k] = tokens[from + k];
+    row.target[at + k] = last ? Tokenizer::kEndOfText : tokens[from + k + 1];
+    row.first[at + k] = first;
+  }
+  row.targets += static_cast<int64_t>(places);
 }
 
-bool Packer::next_piece() {
-  std::optional<TokenPiece> piece;
-  do {
-    piece = next_();
-    if (!piece) return false;
-  } while (piece->ends.empty());
-  piece_ = std::move(*piece);
-  document_ = 0;
-  begin_ = at_ = 0;
-  cursor_.epoch = piece_.epoch;
-  cursor_.window = piece_.window;
-  cursor_.document = piece_.document;
-  return true;
+Packing parse_packing(std::string_view name) {
+  if (name == "concat") return Packing::concat;
+  if (name == "best_fit") return Packing::best_fit;
+  if (name == "pad") return Packing::pad;
+  throw UserError("data.packing", "concat, best_fit or pad", std::string(name));
+}
+
+void Packer::count(const BatchRow& row) {
+  ++cursor_.rows;
+  cursor_.tokens += row.targets;
+}
+
+StreamCursor Packer::stream_start(Packing packing, const StreamCursor& start) {
+  StreamCursor result = start;
+  if (packing == Packing::best_fit) result.document = 0;
+  return result;
+}
+
+std::unique_ptr<Packer> Packer::make(const Options& options, NextPiece next, RowOrder row_order,
+                                     const StreamCursor& start) {
+  CHECK(options.length >= 1);
+  switch (options.packing) {
+    case Packing::concat:
+      return std::make_unique<ConcatPacker>(options, std::move(next), start);
+    case Packing::pad:
+      return std::make_unique<PadPacker>(std::move(next), start);
+    case Packing::best_fit:
+      return std::make_unique<BestFitPacker>(options, std::move(next), std::move(row_order), start);
+  }
+  CHECK(false, "a packing without a packer");
 }
 
 }  // namespace moe

@@ -1,44 +1,66 @@
 // SPDX-License-Identifier: MIT
-// Documents into rows: concatenate and cut, nothing wasted and nothing twice. Keeps the cursor.
+// Documents of one stream into rows, in one of three ways; keeps the stream's cursor. A document is
+// <|endoftext|> and its tokens.
+//
+//   concat    The stream is one endless text: a row takes the next `length` targets, and its first input is
+//             the last target of the row before. Nothing wasted and nothing twice.
+//   best_fit  A document of n tokens takes n + 1 places of a row: its tokens as inputs, the tokens after them
+//             as targets, the last of which is <|endoftext|>. Documents longer than a row are cut into rows;
+//             the others, and the remainders, stay whole: best-fit decreasing over the documents of a window
+//             (Ding et al., "Fewer Truncations Improve Language Modeling", ICML 2024), then the window's rows
+//             are permuted. What is left of a row is padding.
+//   pad       The same places, but one document a row; longer ones go on in further rows.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
+#include <span>
+#include <string_view>
 #include <vector>
 
-#include "data/batch.h"
 #include "data/cursor.h"
-#include "data/token_stream.h"
+#include "data/token_streams.h"
 
 namespace moe {
 
+// One row of a batch (data/batch.h), which comes as padding.
+struct BatchRow {
+  std::span<int32_t> input, target, first;
+  int64_t targets = 0;  // counted here
+};
+
+enum class Packing : uint8_t { concat, best_fit, pad };
+Packing parse_packing(std::string_view name);
+
 class Packer {
  public:
-  using Next = std::function<std::optional<TokenPiece>()>;
+  using NextPiece = std::function<std::optional<TokenPiece>()>;
+  // Which of a window's `count` rows comes first, second, ...
+  using RowOrder = std::function<std::vector<uint32_t>(int64_t epoch, int64_t window, uint32_t count)>;
+  struct Options {
+    Packing packing = Packing::concat;
+    int64_t length = 0;  // of a row
+    bool mask = true;    // data.document_mask: fill BatchRow::first
+  };
 
-  // next gives the pieces from start.document on. mask: fill Batch::first (data.document_mask).
-  Packer(Next next, const Tokenizer& tokenizer, int64_t rows, int64_t length, bool mask, const Cursor& start);
+  // next gives the pieces from stream_start(start) on; row_order is for best_fit.
+  static std::unique_ptr<Packer> make(const Options& options, NextPiece next, RowOrder row_order,
+                                      const StreamCursor& start);
+  // Where the pieces must begin: best_fit packs whole windows again.
+  static StreamCursor stream_start(Packing packing, const StreamCursor& start);
+  virtual ~Packer() = default;
 
-  // Nothing at the end of the pieces. Throws UserError when the document at `start` has no token start.token.
-  std::optional<Batch> next();
+  // False at the end of the pieces, where the row may have got some targets or none. Throws UserError when
+  // there is no token or row at `start`.
+  virtual bool fill(BatchRow& row) = 0;
+  const StreamCursor& cursor() const { return cursor_; }  // of the next row
 
- private:
-  bool begin();
-  bool step();
-  bool next_piece();
-  void fill_row(Batch& batch, int64_t row);
-
-  Next next_;
-  const int64_t rows_, length_;
-  const bool mask_;
-  std::vector<int32_t> token_bytes_;  // bytes of text of each id
-
-  TokenPiece piece_;
-  size_t document_ = 0;         // in piece_
-  int64_t begin_ = 0, at_ = 0;  // in piece_.ids: the document's first token, the current token
-  Cursor cursor_;               // of the current token
-  bool begun_ = false, ended_ = false;
+ protected:
+  explicit Packer(const StreamCursor& start) : cursor_(start) {}
+  void count(const BatchRow& row);
+  StreamCursor cursor_;
 };
 
 }  // namespace moe

@@ -40,11 +40,24 @@ class Documents {
   std::vector<Span> spans_;
 };
 
+// Units [begin, end) of a mixture, and their part of the tokens: weight over the sum of all weights.
+struct Share {
+  int64_t begin = 0, end = 0;
+  int64_t weight = 1;
+};
+
+// What reading has cost so far, over all users of a source; zero for local files.
+struct NetworkCounts {
+  int64_t requests = 0, bytes = 0, retries = 0, rate_limited = 0;
+};
+
 class Source {
  public:
   virtual ~Source() = default;
 
   virtual int64_t units() const = 0;
+  // One, of all units, unless this is a mixture. In order, without gaps.
+  virtual std::vector<Share> shares() const { return {{0, units(), 1}}; }
   // About how many bytes of memory the documents of a unit take; for windows and progress.
   virtual int64_t unit_bytes(int64_t unit) const = 0;
   // Adds the unit's documents, in order. Safe to call from many threads. Throws UserError naming the file.
@@ -52,6 +65,7 @@ class Source {
   // Changes when the same unit number would hold something else (other files, sizes, splitting): a cursor is
   // only good for the same identity.
   virtual std::string identity() const = 0;
+  virtual NetworkCounts network() const { return {}; }
 
   int64_t bytes() const;  // of all units
 };

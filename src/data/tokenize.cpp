@@ -18,7 +18,7 @@
 #include "data/cursor.h"
 #include "data/order.h"
 #include "data/token_file.h"
-#include "data/token_stream.h"
+#include "data/token_streams.h"
 #include "text/tokenizer.h"
 
 namespace moe {
@@ -46,7 +46,7 @@ class Shards {
 
   bool done() const { return done_; }
   Part part() const { return validation_ ? Part::validation : Part::train_once; }
-  const Cursor& cursor() const { return cursor_; }  // of the first token that no shard holds
+  const StreamCursor& cursor() const { return cursor_; }  // of the first token that no shard holds
   const TokenizeCounts& counts() const { return counts_; }
 
   // Adds the tokens of one piece, but the first `skip` ones, which an earlier shard holds.
@@ -96,15 +96,10 @@ class Shards {
   }
 
   void save() const {
-    const Json state{{"settings", settings_},
-                     {"validation", validation_},
-                     {"done", done_},
-                     {"cursor", cursor_},
-                     {"next_shard", next_shard_},
-                     {"shards", counts_.shards},
-                     {"documents", counts_.documents},
-                     {"tokens", counts_.tokens},
-                     {"bytes", counts_.bytes}};
+    const Json state{
+        {"settings", settings_},          {"validation", validation_}, {"done", done_},
+        {"cursor", Cursor{{cursor_}}},    {"next_shard", next_shard_}, {"shards", counts_.shards},
+        {"documents", counts_.documents}, {"tokens", counts_.tokens},  {"bytes", counts_.bytes}};
     write_file_atomically(state_file_, state.dump(2) + "\n");
   }
 
@@ -117,7 +112,8 @@ class Shards {
                         "write to another folder, or remove this file and its shards");
       validation_ = state.at("validation").get<bool>();
       done_ = state.at("done").get<bool>();
-      cursor_ = state.at("cursor").get<Cursor>();
+      const auto cursor = state.at("cursor").get<Cursor>();
+      if (cursor.streams.size() == 1) cursor_ = cursor.streams[0];
       next_shard_ = state.at("next_shard").get<int64_t>();
       counts_.documents = state.at("documents").get<int64_t>();
       counts_.tokens = state.at("tokens").get<int64_t>();
@@ -135,13 +131,13 @@ class Shards {
   std::vector<int64_t> token_bytes_;  // bytes of text of each id
   std::vector<uint16_t> ids_;         // of the shard being filled
   bool validation_ = true, done_ = false;
-  Cursor cursor_;
+  StreamCursor cursor_;
   int64_t next_shard_ = 1;  // shard 0 is the held-out text, whatever its length
   TokenizeCounts counts_;
 };
 
 // What is still to read of one part.
-int64_t remaining_bytes(const Order& order, const Cursor& cursor) {
+int64_t remaining_bytes(const Order& order, const StreamCursor& cursor) {
   const Order::Epoch epoch = order.epoch(0);
   int64_t bytes = 0;
   if (cursor.window >= epoch.windows()) return bytes;
@@ -153,7 +149,7 @@ int64_t remaining_bytes(const Order& order, const Cursor& cursor) {
 
 }  // namespace
 
-TokenizeCounts tokenize(std::shared_ptr<const Source> source, const Tokenizer& tokenizer,
+TokenizeCounts tokenize(const std::shared_ptr<const Source>& source, const Tokenizer& tokenizer,
                         const DataConfig& config, const TokenizeOptions& options, Terminal& terminal) {
   if (options.shard_tokens < 1 || options.shard_tokens > kTokenFileMost)
     throw UserError("tokens per shard", fmt::format("1 to {}", kTokenFileMost),
@@ -162,13 +158,13 @@ TokenizeCounts tokenize(std::shared_ptr<const Source> source, const Tokenizer& t
   Shards shards(*source, tokenizer, config, options);
   int64_t replaced = 0;
   while (!shards.done()) {
-    const Cursor start = shards.cursor();
+    const StreamCursor start = shards.cursor();
     const Order order(source, config, 0, shards.part());
     Progress progress(terminal, shards.part() == Part::validation ? "tokenising held-out text" : "tokenising",
                       static_cast<uint64_t>(remaining_bytes(order, start)), "bytes");
-    TokenStream stream(order, tokenizer, threads, start);
+    TokenStreams stream({{order, start}}, tokenizer, threads, config.read_threads);
     int64_t skip = start.token;
-    while (const auto piece = stream.next()) {
+    while (const auto piece = stream.next(0)) {
       shards.add(*piece, skip);
       skip = 0;
       progress.add(static_cast<uint64_t>(piece->bytes));

@@ -31,7 +31,7 @@ struct TokenizeCounts {
 
 // Interrupted, it goes on where the last finished shard ended (<prefix>_state.json beside the shards) when
 // called again with the same arguments; other arguments are a UserError. Every file is complete or absent.
-TokenizeCounts tokenize(std::shared_ptr<const Source> source, const Tokenizer& tokenizer,
+TokenizeCounts tokenize(const std::shared_ptr<const Source>& source, const Tokenizer& tokenizer,
                         const DataConfig& config, const TokenizeOptions& options, Terminal& terminal);
 
 }  // namespace moe

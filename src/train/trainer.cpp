@@ -142,7 +142,7 @@ std::optional<Evaluation> Trainer::validate() {
   if (validation_.empty()) return std::nullopt;
   Evaluation evaluation;
   for (const Batch& batch : validation_) evaluate(state_->transformer, batch, device_, ops_, evaluation);
-  sinks_.write(validation_row(evaluation, step_, cursor_.tokens));
+  sinks_.write(validation_row(evaluation, step_, cursor_.tokens()));
   return evaluation;
 }
 
@@ -189,10 +189,10 @@ Outcome Trainer::run() {
     ++step_;
     const double now = steady_seconds();
     context.step = step_;
-    context.tokens = cursor_.tokens;
+    context.tokens = cursor_.tokens();
     context.step_seconds = now - before;
     context.tokens_per_second =
-        static_cast<double>(cursor_.tokens - cursor_before.tokens) / context.step_seconds;
+        static_cast<double>(cursor_.tokens() - cursor_before.tokens()) / context.step_seconds;
     context.memory_bytes = arena_->used();
     context.groups = &state_->optimizer.groups();
     sinks_.write(training_row(result, context));

@@ -19,8 +19,9 @@ constexpr int32_t kEnd = Tokenizer::kEndOfText;
 
 class LoaderTest : public testing::Test {
  protected:
-  Loader loader(Part part, const Cursor& start = {}, int64_t rows = 3, int64_t length = 17) {
-    return Loader(source, tokenizer(), config, 7, rows, length, start, part);
+  Loader loader(Part part, const Cursor& start = {}, int64_t rows = 3, int64_t length = 17,
+                Shard shard = {}) {
+    return Loader(source, tokenizer(), config, 7, rows, length, start, part, shard);
   }
 
   // Windows of three units; a piece of work holds several documents.
@@ -80,10 +81,10 @@ TEST_F(LoaderTest, OnePassGivesEveryTokenOnceInOrder) {
     }
     counted += batch.targets;
     target_bytes += batch.target_bytes;
-    EXPECT_EQ(batch.after.tokens, counted);
+    EXPECT_EQ(batch.after.tokens(), counted);
     last = batch.after;
   }
-  EXPECT_EQ(last.documents, 99);  // finished: all but the last
+  EXPECT_EQ(last.documents(), 99);  // finished: all but the last
   EXPECT_EQ(inputs, std::vector<int32_t>(stream.begin(), stream.end() - 1));
   EXPECT_EQ(targets, std::vector<int32_t>(stream.begin() + 1, stream.end()));
   EXPECT_EQ(target_bytes, bytes);
@@ -142,8 +143,8 @@ TEST_F(LoaderTest, EveryDocumentOncePerEpochAndHeldOutOnesNever) {
   epochs[0].push_back(kEnd);
   while (true) {
     const Batch batch = *train.next();
-    if (batch.after.epoch == 3) break;
-    epochs[batch.after.epoch].push_back(batch.target[0]);
+    if (batch.after.epoch() == 3) break;
+    epochs[batch.after.epoch()].push_back(batch.target[0]);
   }
   std::vector<std::vector<std::string>> orders;
   for (const auto& [epoch, ids] : epochs) {
@@ -165,7 +166,7 @@ TEST_F(LoaderTest, GoesOnFromAnyBatchWithAnyNumberOfThreads) {
   Loader straight = loader(Part::train);
   std::vector<Batch> expected;
   for (int i = 0; i < 110; ++i) expected.push_back(*straight.next());
-  ASSERT_GE(expected.back().after.epoch, 2);
+  ASSERT_GE(expected.back().after.epoch(), 2);
   for (const int64_t workers : {1, 4}) {
     config.num_workers = workers;
     for (size_t i = 0; i + 4 < expected.size(); ++i) {
@@ -241,9 +242,9 @@ TEST_F(LoaderTest, RefusesACursorOfOtherData) {
   const auto message = [&](const Cursor& cursor) {
     return user_error_of([&] { loader(Part::train, cursor).next(); });
   };
-  EXPECT_THAT(message({0, 99, 0, 0}), HasSubstr("expected window 99, found 6 of them"));
-  EXPECT_THAT(message({0, 0, 99, 0}), HasSubstr("expected document 99, found 15 of them"));
-  EXPECT_THAT(message({0, 0, 0, 9999}), HasSubstr("expected token 9999"));
+  EXPECT_THAT(message({{{0, 99, 0, 0}}}), HasSubstr("expected window 99, found 6 of them"));
+  EXPECT_THAT(message({{{0, 0, 99, 0}}}), HasSubstr("expected document 99, found 15 of them"));
+  EXPECT_THAT(message({{{0, 0, 0, 9999}}}), HasSubstr("expected token 9999"));
 }
 
 TEST_F(LoaderTest, TextWithoutDocumentsIsAnErrorNotAnEndlessLoop) {

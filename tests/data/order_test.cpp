@@ -99,9 +99,19 @@ TEST(Order, PermutesDocumentsByWindow) {
 }
 
 TEST(Cursor, GoesThroughJson) {
-  const Cursor cursor{1, 2, 3, 4, 5, int64_t{1} << 60};
+  const Cursor cursor{{{1, 2, 3, 4, 5, 6, int64_t{1} << 60}, {3, 2}}};
   EXPECT_EQ(nlohmann::json::parse(nlohmann::json(cursor).dump()).get<Cursor>(), cursor);
-  nlohmann::json json = cursor;
+  EXPECT_EQ(cursor.epoch(), 1);
+  EXPECT_THAT(user_error_of([] { nlohmann::json::parse("{\"streams\": 1}").get<Cursor>(); }),
+              HasSubstr("a list of streams"));
+  EXPECT_THAT(user_error_of([] { nlohmann::json::parse("{\"streams\": [{}]}").get<Cursor>(); }),
+              HasSubstr("field \"epoch\""));
+}
+
+TEST(Cursor, OfVersion01IsRead) {
+  nlohmann::json json = {{"epoch", 1}, {"window", 2},    {"document", 3},
+                         {"token", 4}, {"documents", 5}, {"tokens", 6}};
+  EXPECT_EQ(json.get<Cursor>(), (Cursor{{{1, 2, 3, 4, 0, 5, 6}}}));
   json.erase("window");
   EXPECT_THAT(user_error_of([&] { json.get<Cursor>(); }), HasSubstr("field \"window\""));
   json["window"] = -1;

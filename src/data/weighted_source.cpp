@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+#include "data/weighted_source.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "base/error.h"
+#include "base/random.h"
+
+namespace moe {
+namespace {
+
+class Joined : public Source {
+ public:
+  // weights: of each part; none: a single share.
+  explicit Joined(std::vector<std::shared_ptr<const Source>> parts, std::vector<int64_t> weights = {})
+      : parts_(std::move(parts)), weights_(std::move(weights)) {
+    first_.reserve(parts_.size() + 1);
+    first_.push_back(0);
+    for (const auto& part : parts_) first_.push_back(first_.back() + part->units());
+  }
+
+  int64_t units() const override { return first_.back(); }
+  std::vector<Share> shares() const override {
+    if (weights_.empty()) return Source::shares();
+    std::vector<Share> shares;
+    for (size_t i = 0; i < parts_.size(); ++i) shares.push_back({first_[i], first_[i + 1], weights_[i]});
+    return shares;
+  }
+  int64_t unit_bytes(int64_t unit) const override {
+    const size_t i = part(unit);
+    return parts_[i]->unit_bytes(unit - first_[i]);
+  }
+  void read(int64_t unit, Documents& documents) const override {
+    const size_t i = part(unit);
+    parts_[i]->read(unit - first_[i], documents);
+  }
+  std::string identity() const override {
+    std::string all;
+    for (size_t i = 0; i < parts_.size(); ++i)
+      all += parts_[i]->identity() + (weights_.empty() ? "\n" : fmt::format(" {}\n", weights_[i]));
+    return fmt::format("{:016x}", stream_id(all));
+  }
+
+ private:
+  size_t part(int64_t unit) const {
+    CHECK(unit >= 0 && unit < units());
+    return static_cast<size_t>(std::upper_bound(first_.begin(), first_.end(), unit) - first_.begin()) - 1;
+  }
+  std::vector<std::shared_ptr<const Source>> parts_;
+  std::vector<int64_t> weights_;
+  std::vector<int64_t> first_;  // number of each part's first unit
+};
+
+}  // namespace
+
+std::shared_ptr<const Source> joined_source(std::vector<std::shared_ptr<const Source>> parts) {
+  return std::make_shared<Joined>(std::move(parts));
+}
+
+std::shared_ptr<const Source> weighted_source(
+    const std::vector<std::pair<std::shared_ptr<const Source>, double>>& parts) {
+  double sum = 0;
+  for (const auto& [source, weight] : parts) {
+    CHECK(weight > 0 && source != nullptr);
+    sum += weight;
+  }
+  std::vector<std::shared_ptr<const Source>> sources;
+  std::vector<int64_t> weights;
+  for (const auto& [source, weight] : parts) {
+    sources.push_back(source);
+    weights.push_back(std::max<int64_t>(1, std::llround(weight / sum * 1e6)));
+  }
+  return std::make_shared<Joined>(std::move(sources), std::move(weights));
+}
+
+}  // namespace moe

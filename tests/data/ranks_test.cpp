@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT
+// Several loaders standing for ranks: the global stream is the same for any number of ranks and threads, and
+// goes on from any place with another number.
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/random.h"
+#include "data/lanes.h"
+#include "data/loader.h"
+#include "data/support.h"
+#include "data/weighted_source.h"
+
+namespace moe {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+constexpr int64_t kRows = 12, kLength = 16;  // of a global batch
+
+// The ranks of one run.
+class Ranks {
+ public:
+  Ranks(const std::shared_ptr<const Source>& source, const DataConfig& config, int64_t world,
+        const Cursor& start, Part part = Part::train) {
+    for (int64_t rank = 0; rank < world; ++rank)
+      loaders_.push_back(std::make_unique<Loader>(source, tokenizer(), config, 7, kRows / world, kLength,
+                                                  start, part, Shard{rank, world}));
+  }
+
+  // A global batch; nothing at the end.
+  std::optional<Batch> next() {
+    Batch global;
+    std::vector<Cursor> cursors;
+    for (const auto& loader : loaders_) {
+      const auto batch = loader->next();
+      if (!batch) continue;
+      global.input.insert(global.input.end(), batch->input.begin(), batch->input.end());
+      global.target.insert(global.target.end(), batch->target.begin(), batch->target.end());
+      global.first.insert(global.first.end(), batch->first.begin(), batch->first.end());
+      global.targets += batch->targets;
+      cursors.push_back(batch->after);
+    }
+    if (cursors.empty()) return std::nullopt;
+    EXPECT_EQ(cursors.size(), loaders_.size());  // all end together
+    // As through a checkpoint.
+    global.after = nlohmann::json::parse(nlohmann::json(merge(cursors)).dump()).get<Cursor>();
+    return global;
+  }
+
+  const Loader& rank(size_t r) const { return *loaders_[r]; }
+
+ private:
+  std::vector<std::unique_ptr<Loader>> loaders_;
+};
+
+void expect_equal(const Batch& found, const Batch& expected) {
+  EXPECT_EQ(found.input, expected.input);
+  EXPECT_EQ(found.target, expected.target);
+  EXPECT_EQ(found.first, expected.first);
+  EXPECT_EQ(found.after, expected.after);
+}
+
+struct Case {
+  const char* name;
+  int64_t streams;
+  const char* packing;
+  bool mixture;
+};
+void PrintTo(const Case& c, std::ostream* out) {
+  *out << c.name;
+}
+
+class RanksTest : public testing::TestWithParam<Case> {
+ protected:
+  std::shared_ptr<const Source> source() const {
+    const auto numbers = std::make_shared<NumberedSource>(400, 1, 40'000);
+    if (!GetParam().mixture) return numbers;
+    return weighted_source({{numbers, 3.0}, {std::make_shared<NumberedSource>(150, 1, 90'000), 1.0}});
+  }
+  DataConfig config = [] {
+    DataConfig c;
+    c.shuffle_window_mb = 1;
+    c.streams = GetParam().streams;
+    c.packing = GetParam().packing;
+    return c;
+  }();
+};
+
+TEST_P(RanksTest, KilledTwentyTimesAndResumedWithOtherRanksAndWorkers) {
+  const auto text = source();
+  Ranks straight(text, config, 1, {});
+  std::vector<Batch> expected;
+  for (int i = 0; i < 200; ++i) expected.push_back(*straight.next());
+
+  const Random random(3, "kill");
+  size_t at = 0;
+  Cursor cursor;
+  std::set<int64_t> worlds;
+  for (uint64_t kill = 0; kill < 20; ++kill) {
+    const int64_t world = 1 + static_cast<int64_t>(kill % 3);
+    config.num_workers = 1 + static_cast<int64_t>(random.below(3 * kill, 4));
+    config.read_threads = 1 + static_cast<int64_t>(random.below(3 * kill + 1, 3));
+    Ranks ranks(text, config, world, cursor);
+    for (uint64_t n = 1 + random.below(3 * kill + 2, 14); n > 0 && at < expected.size(); --n) {
+      const Batch batch = *ranks.next();
+      expect_equal(batch, expected[at++]);
+      cursor = batch.after;
+    }
+    if (testing::Test::HasFailure()) return;
+  }
+  for (const StreamCursor& stream : cursor.streams) EXPECT_GE(stream.epoch, 1);
+}
+
+TEST_P(RanksTest, OnePassEndsOnAllRanksAtOnce) {
+  const auto text = source();
+  Ranks one(text, config, 1, {}, Part::validation), three(text, config, 3, {}, Part::validation);
+  int batches = 0;
+  while (const auto expected = one.next()) {
+    const auto found = three.next();
+    ASSERT_TRUE(found);
+    expect_equal(*found, *expected);
+    ++batches;
+  }
+  EXPECT_GE(batches, 1);
+  EXPECT_FALSE(three.next());
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, RanksTest,
+                         testing::Values(Case{"six", 6, "concat", false}, Case{"uneven", 5, "concat", false},
+                                         Case{"one", 1, "concat", false},
+                                         Case{"best_fit", 6, "best_fit", false}, Case{"pad", 6, "pad", false},
+                                         Case{"mixture", 6, "concat", true},
+                                         Case{"uneven_mixture", 4, "best_fit", true}),
+                         [](const auto& test) { return std::string(test.param.name); });
+
+TEST(Lanes, ARankReadsItsPartOnly) {
+  const auto text = std::make_shared<NumberedSource>(500, 2, 40'000);
+  DataConfig config;
+  config.streams = 6;
+  const Ranks two(text, config, 2, {}), three(text, config, 3, {});
+  EXPECT_THAT(two.rank(0).streams(), ElementsAre(0, 1, 2));
+  EXPECT_THAT(two.rank(1).streams(), ElementsAre(3, 4, 5));
+  EXPECT_THAT(three.rank(1).streams(), ElementsAre(2, 3));
+}
+
+TEST(Lanes, SmallTextsHaveFewerStreams) {
+  DataConfig config;
+  config.validation_fraction = 0;
+  config.streams = 8;
+  const auto streams = [&](int64_t units) {
+    return layout(NumberedSource(units, 1), config, Part::train).streams();
+  };
+  EXPECT_EQ(streams(1), 1);
+  EXPECT_EQ(streams(127), 1);
+  EXPECT_EQ(streams(128), 2);
+  EXPECT_EQ(streams(4 * 64 - 1), 2);  // a divisor of 8
+  EXPECT_EQ(streams(8 * 64), 8);
+  EXPECT_EQ(streams(100'000), 8);
+  EXPECT_EQ(layout(NumberedSource(100'000, 1), config, Part::all).streams(), 1);
+}
+
+TEST(Lanes, EveryUnitIsInOneStreamAndStreamsAreOfOneSize) {
+  DataConfig config;
+  config.streams = 8;
+  class Uneven : public NumberedSource {
+   public:
+    Uneven() : NumberedSource(700, 1) {}
+    int64_t unit_bytes(int64_t unit) const override { return 1000 + unit * unit % 977; }
+  };
+  const auto source = std::make_shared<Uneven>();
+  std::set<int64_t> all;
+  std::vector<int64_t> bytes;
+  for (int64_t s = 0; s < 8; ++s) {
+    bytes.push_back(0);
+    for (const int64_t unit : Order(source, config, 1, Part::train, s).epoch(2).units) {
+      EXPECT_TRUE(all.insert(unit).second);
+      bytes.back() += source->unit_bytes(unit);
+    }
+  }
+  EXPECT_EQ(static_cast<int64_t>(all.size()), 700 - held_out_units(*source, config));
+  const auto [least, most] = std::minmax_element(bytes.begin(), bytes.end());
+  EXPECT_LE(*most - *least, 1000 + 977);
+}
+
+TEST(Lanes, SharesFollowTheirWeightsAtAnyPlace) {
+  Layout mixture{4, {{0, 4, 700'000}, {4, 2, 200'000}, {6, 1, 100'000}}};
+  Lanes lanes(mixture, {});
+  std::vector<int64_t> rows(7, 0);
+  for (int64_t g = 1; g <= 40'000; ++g) {
+    ++rows[static_cast<size_t>(lanes.next().stream)];
+    const double first = static_cast<double>(rows[0] + rows[1] + rows[2] + rows[3]);
+    const double second = static_cast<double>(rows[4] + rows[5]);
+    ASSERT_NEAR(first, 0.7 * static_cast<double>(g), 4.0 + 4.0);  // a turn, and one being behind
+    ASSERT_NEAR(second, 0.2 * static_cast<double>(g), 8.0);
+  }
+  EXPECT_EQ(rows, (std::vector<int64_t>{7000, 7000, 7000, 7000, 4000, 4000, 4000}));
+}
+
+TEST(Lanes, RefusesTheCursorOfAnotherNumberOfStreams) {
+  const auto text = std::make_shared<NumberedSource>(500, 2, 40'000);
+  DataConfig config;
+  config.streams = 4;
+  EXPECT_THAT(user_error_of([&] { Ranks(text, config, 1, Cursor{{{}}}); }),
+              HasSubstr("data cursor: expected 4 streams, found 1"));
+}
+
+}  // namespace
+}  // namespace moe
