@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "gpu/gpu_ops.h"
 
+#include "gpu/graph.h"
+
 namespace moe::gpu {
 namespace {
 
@@ -18,6 +20,10 @@ GpuOps::GpuOps(GpuDevice& device)
 
 std::string GpuOps::describe() const {
   return gemm_.describe() + ", portable kernels";
+}
+
+std::unique_ptr<Sequence> GpuOps::sequence() {
+  return std::make_unique<Graph>(stream_);
 }
 
 }  // namespace moe::gpu

@@ -4,6 +4,7 @@
 // and are not repeated here.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "gpu/gemm.h"
@@ -20,6 +21,8 @@ class GpuOps final : public Ops {
 
   // "cuBLASLt 13.0, portable kernels": for the start of a run.
   std::string describe() const;
+
+  std::unique_ptr<Sequence> sequence() override;  // a CUDA graph
 
   // elementwise
   void fill(Tensor x, float value) override;

@@ -18,6 +18,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 
 #include "tensor/tensor.h"
 
@@ -49,9 +51,20 @@ struct AdamW {
   Order order = Order::pytorch;
 };
 
+// Runs body, which calls operations of one Ops and does nothing else: each time the same ones on the same tensors. So a
+// GPU may record them and from then on replay the record without calling body (a CUDA graph).
+class Sequence {
+ public:
+  virtual ~Sequence() = default;
+  virtual void run(const std::function<void()>& body) { body(); }
+};
+
 class Ops {
  public:
   virtual ~Ops() = default;
+
+  // For a sequence of operations that is run again and again; the object must not outlive this one.
+  virtual std::unique_ptr<Sequence> sequence() { return std::make_unique<Sequence>(); }
 
   // ---- elementwise ----
   virtual void fill(Tensor x, float value) = 0;      // any type; value converted
