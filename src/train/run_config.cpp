@@ -61,6 +61,7 @@ void describe_run(TrainingConfig& c, Fields& fields) {
   fields.add("device", c.device, "where to compute; auto takes a GPU if there is one")
       .choices({"auto", "cpu", "gpu"});
   fields.add("threads", c.threads, "threads of the CPU; 0 is all cores").range(0, 4096);
+  fields.add("cuda_graph", c.cuda_graph, "GPU: replay a micro-batch as one recorded graph; off to debug");
   fields.add("output_dir", c.output_dir, "folder for runs");
   fields.add("run_name", c.run_name, "folder of this run; \"\" is config name and time");
   fields.add("sample_every", c.sample_every, "steps between text samples; 0 is never").range(0, kMost);

@@ -42,6 +42,7 @@ struct TrainingConfig {
   double max_minutes = 0.0;     // 0: no limit
   std::string device = "auto";  // auto | cpu | gpu
   int64_t threads = 0;          // 0: all cores
+  bool cuda_graph = true;       // GPU: off to debug
   std::string output_dir = "runs";
   std::string run_name;      // empty: from the config file's name and the time
   int64_t sample_every = 0;  // 0: never

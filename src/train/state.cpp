@@ -58,7 +58,8 @@ TrainingState::TrainingState(const RunConfig& config, int64_t vocabulary, Ops& o
       decoder(config.model, activation_type(config.training), 1, config.model.max_seq_len,
               std::min(kPromptChunk, config.model.max_seq_len), weights, arena),
       squares_g(arena.allocate("small", DType::f64, {static_cast<int64_t>(optimizer.groups().size())})),
-      clip_scale_1(arena.allocate("small", DType::f32, {1})) {}
+      clip_scale_1(arena.allocate("small", DType::f32, {1})),
+      micro_step(config.training.cuda_graph ? ops.sequence() : std::make_unique<Sequence>()) {}
 
 void plan_training(const RunConfig& config, int64_t vocabulary, Ops& ops, Arena& planning) {
   CHECK(planning.planning());

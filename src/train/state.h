@@ -24,9 +24,10 @@ struct TrainingState {
   Weights weights;
   Transformer transformer;
   Optimizer optimizer;
-  Decoder decoder;      // for samples
-  Tensor squares_g;     // f64, sum of squares of the gradients by group
-  Tensor clip_scale_1;  // f32
+  Decoder decoder;                       // for samples
+  Tensor squares_g;                      // f64, sum of squares of the gradients by group
+  Tensor clip_scale_1;                   // f32
+  std::unique_ptr<Sequence> micro_step;  // the operations of forward and backward, the same ones each time
 };
 
 // The arena's size and table for this configuration.

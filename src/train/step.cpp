@@ -15,7 +15,7 @@ void run_step(TrainingState& state, const TrainingConfig& training, std::span<co
                                         1.0F / static_cast<float>(micro_batches.size()));
   for (const Batch& batch : micro_batches) {
     state.transformer.upload(device, batch.input.data(), batch.target.data(), batch.first.data());
-    state.transformer.forward_backward(ops);
+    state.micro_step->run([&] { state.transformer.forward_backward(ops); });
   }
   state.optimizer.gradient_squares(state.squares_g);
   ops.clip_scale(state.clip_scale_1, state.squares_g, static_cast<float>(training.max_grad_norm));
