@@ -16,7 +16,7 @@ packages=(
   build-essential cmake ninja-build ccache pkg-config git                     # to build
   libyaml-cpp-dev libcli11-dev libfmt-dev nlohmann-json3-dev                  # settings, command line, text, JSON
   zlib1g-dev libzstd-dev libxxhash-dev libdnnl-dev                            # compressed data, checksums, matrix products
-  libcurl4-openssl-dev                                                        # data over HTTPS
+  libcurl4-openssl-dev libssl-dev                                             # data over HTTPS, hashes of files
   libgtest-dev libgmock-dev libbenchmark-dev libboost-context-dev             # tests and benchmarks
   python3 python3-venv                                                        # the wheel below; the layer check
   dict-gcide                                                                  # the text that `make train` learns from

@@ -38,6 +38,7 @@ LIBRARIES = {
     "dnnl.hpp": "cpu/gemm.cpp cpu/gemm.h",
     "dnnl.h": "cpu/gemm.cpp cpu/gemm.h",
     "curl/": "net/",
+    "openssl/": "hub/digest.cpp",
     "zlib.h": "data/",
     "zstd.h": "data/",
     "CLI/": "cli/",

@@ -49,10 +49,11 @@ std::string validator_of(const Headers& headers) {
   return etag.empty() ? headers.get("Last-Modified") : etag;
 }
 
-// Weak or strong makes no difference to us: only equality counts.
-std::string_view without_weakness(std::string_view etag) {
-  if (etag.starts_with("W/")) etag.remove_prefix(2);
-  return etag;
+// Whether two validators of one kind (ETags, dates) name two states of a file. Weak or strong is the same to us.
+bool differ(std::string_view one, std::string_view other) {
+  for (std::string_view* etag : {&one, &other})
+    if (etag->starts_with("W/")) etag->remove_prefix(2);
+  return one != other && one.starts_with('"') == other.starts_with('"');
 }
 
 }  // namespace
@@ -64,7 +65,7 @@ Exchange::Exchange(const Request& request, const ClientOptions& options, Counter
       counters_(counters),
       lane_(lane),
       interrupt_(interrupt),
-      validator_(request.etag),
+      validator_(request.validator),
       total_(request.total_size) {
   CHECK(!request.range || (request.range->begin >= 0 && request.range->begin < request.range->end),
         "an empty range");
@@ -145,10 +146,10 @@ void Exchange::check_identity() {
     throw UserError(request_.url.shown, "the bytes as they are",
                     "Content-Encoding: " + encoding.substr(0, 40),
                     "the server compresses what it was asked not to");
-  const std::string validator = validator_of(response_.headers);
+  const std::string& validator = response_.validator = validator_of(response_.headers);
   if (validator_.empty())
     validator_ = validator;
-  else if (!validator.empty() && without_weakness(validator) != without_weakness(validator_))
+  else if (!validator.empty() && differ(validator, validator_))
     changed("version " + validator_, "version " + validator);
   if (total_ < 0)
     total_ = response_.total_size;
@@ -250,6 +251,7 @@ void Exchange::give_up(const Failure& failure, int failures) const {
       failure.passing ? fmt::format("{}, {} times in a row", failure.reason, failures) : failure.reason;
   const UserError error(response_.final_url.shown, "an answer", found, failure.hint);
   if (is_passing(response_.status)) throw HttpError(response_.status, response_.headers, error);
+  if (failure.passing) throw Unreachable(error);
   throw error;
 }
 

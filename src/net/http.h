@@ -31,6 +31,11 @@ struct HttpError : UserError {
   Headers headers;
 };
 
+// No answer at all after the last attempt: no network, no server, connections that break.
+struct Unreachable : UserError {
+  explicit Unreachable(UserError error) : UserError(std::move(error)) {}
+};
+
 // Bytes [begin, end) of a file.
 struct Range {
   int64_t begin = 0, end = 0;
@@ -43,8 +48,8 @@ struct Request {
   // A token for "Authorization: Bearer", sent to the origin of `url` only: a redirect elsewhere goes without it.
   std::string bearer = {};
   std::optional<Range> range = {};
-  // What the file must be: an answer with another ETag or another whole size is an error. "" and -1: not known.
-  std::string etag = {};
+  // What the file must be: an answer with another validator or another whole size is an error. "" and -1: not known.
+  std::string validator = {};
   int64_t total_size = -1;
   bool follow = true;  // redirects, up to 10, never from https to http; false: they are reported as they are
   int64_t max_body = int64_t{64} << 20;  // a longer body is an error; without a sink only
@@ -59,7 +64,8 @@ struct Response {
   Url final_url;
   // Size of the whole file: from Content-Range, else Content-Length; -1 when the server does not say.
   int64_t total_size = -1;
-  bool ranges = false;  // the server answered a range, or says that it does
+  bool ranges = false;    // the server answered a range, or says that it does
+  std::string validator;  // the ETag, else the date of the last change: equal means the same bytes
 };
 
 struct RetryPolicy {

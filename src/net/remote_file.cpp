@@ -9,6 +9,9 @@
 namespace moe::net {
 namespace {
 
+// Leases refused without one answer until it is final. Not the first: other readers may have used it up already.
+constexpr int kUnserved = 3;
+
 bool is_refusal(long status) {
   return status == 401 || status == 403 || status == 410;
 }
@@ -24,14 +27,14 @@ RemoteFile::RemoteFile(Client& client, std::string name, Resolver resolver, Remo
 RemoteFile::RemoteFile(Client& client, RemoteAddress address, RemoteIdentity identity)
     : Input(address.url.shown), client_(client), identity_(std::move(identity)) {
   lease_.address = std::move(address);
-  lease_.etag = identity_.etag;
+  lease_.validator = identity_.validator;
   lease_.generation = 1;
 }
 
 void RemoteFile::resolve() const {
   client_.counters().resolves++;
   lease_.address = resolver_();
-  lease_.etag = identity_.etag;
+  lease_.validator = identity_.validator;
   lease_.generation++;
   lease_.served = false;
 }
@@ -42,18 +45,19 @@ RemoteFile::Lease RemoteFile::lease() const {
   return lease_;
 }
 
-void RemoteFile::remember(uint64_t generation, const std::string& etag) const {
+void RemoteFile::remember(uint64_t generation, const std::string& validator) const {
   const std::lock_guard lock(mutex_);
+  unserved_ = 0;
   if (lease_.generation != generation) return;
   lease_.served = true;
-  if (lease_.etag.empty()) lease_.etag = etag;
+  if (lease_.validator.empty()) lease_.validator = validator;
 }
 
 bool RemoteFile::renew(uint64_t generation) const {
   if (!resolver_) return false;
   const std::lock_guard lock(mutex_);
   if (lease_.generation != generation) return true;  // another reader was first
-  if (!lease_.served) return false;
+  if (!lease_.served && ++unserved_ == kUnserved) return false;
   resolve();
   return true;
 }
@@ -66,7 +70,7 @@ void RemoteFile::stream(int64_t begin, int64_t end, const std::function<void(std
     Request request{.url = held.address.url,
                     .bearer = held.address.bearer,
                     .range = Range{begin, end},
-                    .etag = held.etag,
+                    .validator = held.validator,
                     .total_size = identity_.size,
                     .sink = [&](std::string_view piece) {
                       begin += static_cast<int64_t>(piece.size());
@@ -74,7 +78,7 @@ void RemoteFile::stream(int64_t begin, int64_t end, const std::function<void(std
                     }};
     try {
       const Response response = client_.get(request);
-      remember(held.generation, response.headers.get("ETag"));
+      remember(held.generation, response.validator);
     } catch (const HttpError& error) {
       if (begin > start) remember(held.generation, "");
       if (is_refusal(error.status) && renew(held.generation)) continue;
@@ -116,7 +120,7 @@ std::shared_ptr<RemoteFile> open_url(Client& client, const std::string& url) {
                     "download the file and read it locally");
   return std::make_shared<RemoteFile>(
       client, RemoteAddress{.url = parsed},
-      RemoteIdentity{.size = response.total_size, .etag = response.headers.get("ETag")});
+      RemoteIdentity{.size = response.total_size, .validator = response.validator});
 }
 
 }  // namespace moe::net

@@ -18,8 +18,8 @@ namespace moe::net {
 // What the file is; every answer is held against it.
 struct RemoteIdentity {
   int64_t size = -1;
-  std::string etag =
-      {};  // of the server that sends the bytes; "" when not known: then the first answer's counts
+  // Response::validator of the server that sends the bytes; "" when not known: then the first answer's counts.
+  std::string validator = {};
 };
 
 // Where its bytes are at the moment.
@@ -46,14 +46,14 @@ class RemoteFile : public Input {
   // Shared by all readers; the one that finds it expired replaces it.
   struct Lease {
     RemoteAddress address;
-    std::string etag;
+    std::string validator;
     uint64_t generation = 0;  // 0: none yet
-    bool served = false;  // an answer has come: a refusal then means that it expired, before that it is final
+    bool served = false;      // an answer has come: a refusal then means that it expired
   };
 
   void read_exactly(int64_t begin, char* data, size_t count) const override;
   Lease lease() const;
-  void remember(uint64_t generation, const std::string& etag) const;
+  void remember(uint64_t generation, const std::string& validator) const;
   // After a refusal: true when another attempt is worth it.
   bool renew(uint64_t generation) const;
   void resolve() const;
@@ -63,9 +63,10 @@ class RemoteFile : public Input {
   RemoteIdentity identity_;
   mutable std::mutex mutex_;
   mutable Lease lease_;
+  mutable int unserved_ = 0;  // leases in a row that were refused at once
 };
 
-// A plain URL: asks for size and ETag (HEAD, else one byte). UserError when the server has no ranges or does not know
+// A plain URL: asks for size and validator (HEAD, else one byte). UserError when the server has no ranges or does not know
 // the size.
 std::shared_ptr<RemoteFile> open_url(Client& client, const std::string& url);
 
