@@ -39,6 +39,8 @@ class RemoteFile : public Input {
   RemoteFile(Client& client, RemoteAddress address, RemoteIdentity identity);
 
   int64_t size() const override { return identity_.size; }
+  // As given, or as open_url found it; "" when not known.
+  const std::string& validator() const { return identity_.validator; }
   // Bytes [begin, end) of the file, which must lie inside it, piece by piece: each byte once and in order.
   void stream(int64_t begin, int64_t end, const std::function<void(std::string_view)>& sink) const;
 
