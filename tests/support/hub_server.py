@@ -111,6 +111,7 @@ class State:
             self.page_size = plan.get("page_size", self.page_size)
             self.expires_after = plan.get("expires_after", self.expires_after)
             self.counts, self.faults, self.violations, self.log = Counter(), Counter(), [], []
+            self.connections = 0
 
     def fault(self, kind):
         with self.lock:
@@ -141,13 +142,19 @@ class State:
 
     def report(self):
         with self.lock:
-            return {"counts": self.counts, "faults": self.faults, "violations": self.violations, "log": self.log}
+            return {"counts": self.counts, "faults": self.faults, "violations": self.violations, "log": self.log,
+                    "connections": self.connections}
 
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     state = None
+
+    def setup(self):
+        super().setup()
+        with self.state.lock:
+            self.state.connections += 1
 
     def log_message(self, *_):
         pass
