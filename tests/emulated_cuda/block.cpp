@@ -22,8 +22,9 @@ namespace context = boost::context;
 
 constexpr size_t kStackBytes = 128 << 10;
 constexpr size_t kSlotBytes = 64;
+constexpr int kMostPolls = 1000;
 
-enum class State { ready, block_barrier, warp_barrier, done };
+enum class State { ready, polling, block_barrier, warp_barrier, done };
 
 struct Thread {
   context::fiber fiber;  // suspended here while another runs
@@ -56,17 +57,21 @@ class Block {
     slots_.resize((count + kWarp - 1) / kWarp);
     for (size_t i = 0; i < count; ++i) threads_[i]->state = State::ready;
     bool forward = true;
+    int idle = 0;  // rounds in which nobody did more than ask
     while (!finished()) {
       bool moved = false;
       for (size_t k = 0; k < count; ++k) {
         const size_t i = forward ? k : count - 1 - k;
-        if (threads_[i]->state != State::ready) continue;
-        moved = true;
+        const State before = threads_[i]->state;
+        if (before != State::ready && before != State::polling) continue;
         resume(i);
+        moved |= before == State::ready || threads_[i]->state != State::polling;
       }
       forward = !forward;
       moved |= release_warps() || release_block();
-      if (!moved) fail("some threads wait at a barrier that the others never reach");
+      idle = moved ? 0 : idle + 1;
+      if (idle > (polling() ? kMostPolls : 0))
+        fail("some threads wait at a barrier that the others never reach");
     }
   }
 
@@ -119,12 +124,16 @@ class Block {
     threads_[i]->fiber = std::move(threads_[i]->fiber).resume();
   }
 
+  bool polling() const {
+    return std::any_of(threads_.begin(), threads_.begin() + static_cast<std::ptrdiff_t>(count()),
+                       [](const auto& thread) { return thread->state == State::polling; });
+  }
   bool finished() const { return live_ == 0; }
   size_t count() const { return size_t{blockDim.x} * blockDim.y * blockDim.z; }
 
   bool release_block() {
     for (size_t i = 0; i < count(); ++i)
-      if (threads_[i]->state == State::ready || threads_[i]->state == State::warp_barrier) return false;
+      if (threads_[i]->state != State::done && threads_[i]->state != State::block_barrier) return false;
     for (size_t i = 0; i < count(); ++i)
       if (threads_[i]->state == State::block_barrier) threads_[i]->state = State::ready;
     return live_ > 0;
@@ -191,6 +200,9 @@ void block_barrier() {
 }
 void warp_barrier(unsigned mask) {
   block().wait(State::warp_barrier, mask);
+}
+void poll() {
+  block().wait(State::polling, 0);
 }
 unsigned lane() {
   return static_cast<unsigned>(block().current() % kWarp);

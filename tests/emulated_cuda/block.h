@@ -32,6 +32,7 @@ void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<vo
 void* dynamic_shared_memory();
 void block_barrier();
 void warp_barrier(unsigned mask);
+void poll();  // lets the other threads run; for loops that wait until another one has done something
 unsigned lane();
 
 // One step of a warp-wide operation: deposits `bytes` (at most 64) of this lane, waits for the others of the mask,

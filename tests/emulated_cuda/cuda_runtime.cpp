@@ -51,7 +51,10 @@ cudaError_t cudaSetDevice(int device) {
   return device == 0 ? cudaSuccess : cudaErrorInvalidValue;
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
-  *properties = {"emulated GPU", 8, 0, 2, 1 << 20, size_t{1} << 34, 163 << 10};
+  // Which kernels are chosen depends on the generation: 8 (Ampere) unless the environment says 9 (Hopper).
+  const char* generation = std::getenv("EMULATED_CUDA_GENERATION");
+  const int major = generation == nullptr ? 8 : std::atoi(generation);
+  *properties = {"emulated GPU", major, 0, 2, 1 << 20, size_t{1} << 34, 227 << 10};
   return cudaSuccess;
 }
 cudaError_t cudaDriverGetVersion(int* version) {

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "emulated_cuda/block.h"
@@ -66,6 +68,10 @@ inline void __syncwarp(unsigned mask = 0xffffffffU) {
   emulated_cuda::warp_barrier(mask);
 }
 inline void __threadfence() {}
+[[noreturn]] inline void __trap() {
+  std::fputs("emulated CUDA: a kernel trapped\n", stderr);
+  std::abort();
+}
 
 namespace emulated_cuda {
 template <class T>

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+// What Hopper's copy engine must know of a matrix in global memory: passed to kernels by value, as __grid_constant__.
+#pragma once
+
+#include <cuda.h>
+
+#include <cstdint>
+
+namespace moe::gpu {
+
+// Of a row-major bf16 matrix [rows, columns]: boxes of box_rows rows of 64 columns, swizzled by 128 bytes. Elements
+// outside the matrix read as zero. The address is a multiple of 16 bytes, columns of 8 elements.
+CUtensorMap tensor_map(const void* matrix, int64_t rows, int64_t columns, int box_rows);
+
+}  // namespace moe::gpu

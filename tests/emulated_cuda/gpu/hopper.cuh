@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+// Stands for src/gpu/hopper.cuh in the emulated build. Copies are done when they are asked for; barriers count as
+// Hopper's do, and a thread that waits lets the others run.
+#pragma once
+
+#include <cstring>
+
+#include "emulated_cuda/cuda.h"
+#include "emulated_cuda/cuda_runtime.h"
+
+#define __grid_constant__
+
+namespace moe::gpu {
+
+struct Barrier {
+  int arrivals, pending;  // for a phase, and those still to come
+  int bytes;              // of copies still to come
+  uint32_t phase;
+};
+
+inline uint32_t shared_address(const void* p) {
+  return static_cast<uint32_t>(static_cast<const char*>(p) -
+                               static_cast<const char*>(emulated_cuda::dynamic_shared_memory()));
+}
+
+inline void barrier_init(Barrier* barrier, uint32_t arrivals) {
+  *barrier = {static_cast<int>(arrivals), static_cast<int>(arrivals), 0, 0};
+}
+inline void fence_barriers() {}
+inline void barrier_progress(Barrier* barrier) {
+  if (barrier->pending > 0 || barrier->bytes > 0) return;
+  barrier->pending = barrier->arrivals;
+  ++barrier->phase;
+}
+inline void barrier_arrive(Barrier* barrier) {
+  --barrier->pending;
+  barrier_progress(barrier);
+}
+inline void barrier_arrive_expect(Barrier* barrier, uint32_t bytes) {
+  barrier->bytes += static_cast<int>(bytes);
+  barrier_arrive(barrier);
+}
+inline void barrier_wait(Barrier* barrier, uint32_t parity) {
+  while (barrier->phase % 2 == parity) emulated_cuda::poll();
+}
+
+// Bytes [4, 7) of an address are mixed with bytes [7, 10), as the 128-byte swizzle does.
+inline uint32_t swizzled(uint32_t address) {
+  return address ^ (address >> 7 & 7) << 4;
+}
+
+inline void tma_load(void* to, const CUtensorMap* map, Barrier* barrier, int32_t x, int32_t y) {
+  auto* const shared = static_cast<unsigned char*>(emulated_cuda::dynamic_shared_memory());
+  const uint32_t first = shared_address(to);
+  for (uint32_t row = 0; row < map->box_rows; ++row)
+    for (uint32_t column = 0; column < map->box_columns; ++column) {
+      const int64_t from_row = y + int64_t{row}, from_column = x + int64_t{column};
+      const bool inside = from_row >= 0 && from_row < static_cast<int64_t>(map->rows) && from_column >= 0 &&
+                          from_column < static_cast<int64_t>(map->columns);
+      unsigned char* const cell = shared + swizzled(first + row * 128 + column * 2);
+      if (inside)
+        std::memcpy(cell, map->matrix + static_cast<uint64_t>(from_row) * map->row_bytes + from_column * 2, 2);
+      else
+        std::memset(cell, 0, 2);
+    }
+  barrier->bytes -= static_cast<int>(map->box_rows * map->box_columns * 2);
+  barrier_progress(barrier);
+}
+inline void tma_prefetch(const CUtensorMap*) {}
+inline void fence_async_proxy() {}
+
+inline void named_barrier(uint32_t id, uint32_t threads) {
+  struct Meeting {
+    uint32_t arrived, times;
+  };
+  static thread_local Meeting meetings[16];
+  Meeting& meeting = meetings[id];
+  const uint32_t time = meeting.times;
+  if (++meeting.arrived == threads) {
+    meeting.arrived = 0;
+    ++meeting.times;
+  }
+  while (meeting.times == time) emulated_cuda::poll();
+}
+
+template <int count>
+void fewer_registers() {}
+template <int count>
+void more_registers() {}
+inline bool one_lane() {
+  return emulated_cuda::lane() == 0;
+}
+
+}  // namespace moe::gpu

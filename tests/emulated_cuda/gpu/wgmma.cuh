@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+// Stands for src/gpu/wgmma.cuh in the emulated build: the same descriptors, read as the hardware reads them. Each thread
+// computes its own elements at once.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "emulated_cuda/cuda_bf16.h"
+#include "gpu/wgmma_operands.cuh"
+
+namespace moe::gpu {
+
+inline void wgmma_fence() {}
+inline void wgmma_commit() {}
+template <int pending>
+void wgmma_wait() {}
+
+// Element (row or column i, k) of an operand.
+inline float wgmma_element(uint64_t descriptor, bool columns, uint32_t i, uint32_t k) {
+  const auto start = static_cast<uint32_t>(descriptor & 0x3FFF) << 4;
+  const auto leading = static_cast<uint32_t>(descriptor >> 16 & 0x3FFF) << 4;
+  const auto stride = static_cast<uint32_t>(descriptor >> 32 & 0x3FFF) << 4;
+  const uint32_t address = columns ? start + i % 64 * 2 + i / 64 * leading + k % 8 * 128 + k / 8 * stride
+                                   : start + i % 8 * 128 + i / 8 * stride + k * 2;
+  __nv_bfloat16 value;
+  std::memcpy(&value, static_cast<const char*>(emulated_cuda::dynamic_shared_memory()) + swizzled(address), sizeof(value));
+  return __bfloat162float(value);
+}
+
+template <int a_columns, int b_columns, int count>
+void wgmma(float (&d)[count], uint64_t a, uint64_t b, bool accumulate) {
+  const uint32_t thread = threadIdx.x % 128, lane = thread % 32;
+  for (uint32_t j = 0; j < count / 4; ++j)
+    for (uint32_t c = 0; c < 2; ++c) {
+      float column[16];
+      for (uint32_t k = 0; k < 16; ++k) column[k] = wgmma_element(b, b_columns == 1, 8 * j + 2 * (lane % 4) + c, k);
+      for (uint32_t i = 0; i < 2; ++i) {
+        float& sum = d[4 * j + 2 * i + c];
+        if (!accumulate) sum = 0;
+        for (uint32_t k = 0; k < 16; ++k)
+          sum += wgmma_element(a, a_columns == 1, 16 * (thread / 32) + lane / 4 + 8 * i, k) * column[k];
+      }
+    }
+}
+
+}  // namespace moe::gpu
