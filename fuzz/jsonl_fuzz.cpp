@@ -47,7 +47,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0 || size > 4096) return 0;
   const moe::MemoryInput input("fuzz", std::string_view(reinterpret_cast<const char*>(data), size));
   compare(input, [](const moe::Input& in, int64_t begin, int64_t end, moe::Documents& all) {
-    moe::read_jsonl(in, begin, end, "text", all);
+    moe::read_jsonl(in, begin, end, "text", {}, all);
+  });
+  compare(input, [](const moe::Input& in, int64_t begin, int64_t end, moe::Documents& all) {
+    moe::read_jsonl(in, begin, end, "text", moe::parse_filters({"n >= 3"}), all);
   });
   compare(input, read_split<moe::DocumentSplit::line>);
   compare(input, read_split<moe::DocumentSplit::blank_line>);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Any bytes as a Parquet file: documents or a UserError.
+// Any bytes as a Parquet file, with and without filters: documents or a UserError.
 #include <cstdint>
 #include <string_view>
 
@@ -7,10 +7,11 @@
 #include "data/parquet.h"
 #include "data/source.h"
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+namespace {
+
+void read_all(std::string_view bytes, const moe::Filters& filters) {
   try {
-    const moe::ParquetColumn column("fuzz", std::string_view(reinterpret_cast<const char*>(data), size),
-                                    "text", 1 << 20);
+    const moe::ParquetColumn column(moe::memory_file("fuzz", bytes), "text", filters, 1 << 20);
     moe::Documents documents;
     for (int64_t i = 0; i < column.row_groups(); ++i) {
       documents.clear();
@@ -18,5 +19,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     }
   } catch (const moe::UserError&) {
   }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const std::string_view bytes(reinterpret_cast<const char*>(data), size);
+  read_all(bytes, {});
+  read_all(bytes, moe::parse_filters({"id >= 3", "url == u"}));
   return 0;
 }

@@ -4,11 +4,15 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "data/filter.h"
 
 namespace moe {
 
 void DataConfig::describe(Fields& fields) {
-  fields.add("source", source, "files or folders with the training text");
+  fields.add("source", source,
+             "files, folders, hf://datasets/USER/NAME/PATH or https:// addresses of the text");
+  fields.add("mixture", mixture,
+             "in place of source: places, each after its share of the tokens, as \"0.7 texts/\"");
   fields.add("validation_source", validation_source, "files or folders held out; [] takes a share of source");
   fields
       .add("validation_fraction", validation_fraction,
@@ -18,6 +22,7 @@ void DataConfig::describe(Fields& fields) {
   fields.add("format", format, "of the files; auto goes by their names")
       .choices({"auto", "text", "jsonl", "parquet", "tokens"});
   fields.add("text_column", text_column, "Parquet column or JSON key that holds the text");
+  fields.add("filters", filters, "rows to take, by other columns, as \"int_score >= 3\"");
   fields.add("document_split", document_split, "where a text file's documents begin")
       .choices({"unindented", "blank_line", "line", "file"});
   fields.add("document_mask", document_mask, "tokens see their own document only");
@@ -41,9 +46,12 @@ void DataConfig::validate() const {
   Fields fields;
   copy.describe(fields);
   fields.check("data");
-  if (source.empty())
+  if (source.empty() && mixture.empty())
     throw UserError("data.source", "files or folders with training text", "an empty list",
                     "add data.source=FILE to the command line, or a section data to the config file");
+  if (!source.empty() && !mixture.empty())
+    throw UserError("data.mixture", "a mixture or data.source", "both", "set one of them to []");
+  parse_filters(filters);
   if (shuffle && unit_kb > shuffle_window_mb * 1024)
     throw UserError("data.unit_kb", fmt::format("at most data.shuffle_window_mb ({} MiB)", shuffle_window_mb),
                     fmt::format("{} KiB", unit_kb), fmt::format("unit_kb {}", shuffle_window_mb * 1024));

@@ -11,11 +11,13 @@
 namespace moe {
 
 struct DataConfig {
-  std::vector<std::string> source;             // files, folders; no default
+  std::vector<std::string> source;             // places (data/source.h); no default
+  std::vector<std::string> mixture;            // "WEIGHT PLACE", in place of source
   std::vector<std::string> validation_source;  // empty: hold out validation_fraction of source
   double validation_fraction = 0.01;
   std::string format = "auto";  // auto | text | jsonl | parquet | tokens
   std::string text_column = "text";
+  std::vector<std::string> filters;     // data/filter.h
   std::string document_split = "file";  // unindented | blank_line | line | file
   bool document_mask = true;
   bool shuffle = true;

@@ -96,26 +96,23 @@ void decode(const Input& input, Codec codec, const Sink& sink, const OnRead& on_
   decode_zstd(input, sink, on_read);
 }
 
-std::filesystem::path decoded_file(const std::filesystem::path& path, const std::filesystem::path& cache,
+std::filesystem::path decoded_file(const DataFile& file, const std::filesystem::path& cache,
                                    Terminal& terminal) {
-  const FileInput input(path);
-  const auto changed = std::filesystem::last_write_time(path).time_since_epoch().count();
-  const std::string key = fmt::format("{}|{}|{}", std::filesystem::absolute(path).lexically_normal().string(),
-                                      input.size(), changed);
+  const std::filesystem::path name = std::filesystem::path(file.name()).filename();
   const auto folder = cache / "decoded";
-  auto target = folder / fmt::format("{:016x}-{}", stream_id(key), path.stem().string());
+  auto target = folder / fmt::format("{:016x}-{}", stream_id(file.cache_key()), name.stem().string());
   if (std::filesystem::exists(target)) return target;
 
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error)
     throw UserError(folder.string(), "a folder to decode into", error.message(), "set data.cache_dir");
-  const bool gzip = path.extension() == ".gz" || path.extension() == ".dz";
-  Progress progress(terminal, "decoding " + path.filename().string(), static_cast<uint64_t>(input.size()),
-                    "bytes");
+  const auto input = file.open_whole(terminal);
+  const bool gzip = name.extension() == ".gz" || name.extension() == ".dz";
+  Progress progress(terminal, "decoding " + name.string(), static_cast<uint64_t>(file.size()), "bytes");
   FileWriter writer(target);
   decode(
-      input, gzip ? Codec::gzip : Codec::zstd, [&](std::string_view decoded) { writer.write(decoded); },
+      *input, gzip ? Codec::gzip : Codec::zstd, [&](std::string_view decoded) { writer.write(decoded); },
       [&](int64_t used) { progress.add(static_cast<uint64_t>(used)); });
   writer.commit();
   progress.done();

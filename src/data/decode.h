@@ -9,6 +9,7 @@
 
 #include "base/input.h"
 #include "base/terminal.h"
+#include "data/data_file.h"
 
 namespace moe {
 
@@ -22,9 +23,9 @@ using OnRead = std::function<void(int64_t used)>;
 // Throws UserError naming the file and the byte for corrupt or truncated input.
 void decode(const Input& input, Codec codec, const Sink& sink, const OnRead& on_read = {});
 
-// The decoded copy of a compressed file, made when missing: "decoded/<hash>-<name>" below `cache`, the hash
-// over the file's absolute path, size and time of change. Appears when complete; processes may race for it.
-std::filesystem::path decoded_file(const std::filesystem::path& path, const std::filesystem::path& cache,
+// The decoded copy of a compressed file, made when missing: "decoded/<hash>-<name>" below `cache`, the hash over
+// the file's cache_key(). Appears when complete; processes may race for it.
+std::filesystem::path decoded_file(const DataFile& file, const std::filesystem::path& cache,
                                    Terminal& terminal);
 
 }  // namespace moe

@@ -9,8 +9,8 @@
 
 namespace moe {
 
-FileSource::FileSource(std::filesystem::path path, int64_t unit_bytes, std::string kind)
-    : path_(std::move(path)), size_(FileInput(path_).size()), kind_(std::move(kind)) {
+FileSource::FileSource(DataFilePtr file, int64_t unit_bytes, std::string kind)
+    : file_(std::move(file)), size_(file_->size()), kind_(std::move(kind)) {
   unit_bytes_ = unit_bytes > 0 ? unit_bytes : std::max<int64_t>(size_, 1);
 }
 
@@ -21,11 +21,11 @@ int64_t FileSource::unit_bytes(int64_t unit) const {
 
 void FileSource::read(int64_t unit, Documents& documents) const {
   const int64_t begin = unit * unit_bytes_;
-  read_range(FileInput(path_, size_), begin, begin + unit_bytes(unit), documents);
+  read_range(*file_->open(), begin, begin + unit_bytes(unit), documents);
 }
 
 std::string FileSource::identity() const {
-  return fmt::format("{} {} {} {}", path_.filename().string(), size_, unit_bytes_, kind_);
+  return fmt::format("{} {} {}", file_->identity(), unit_bytes_, kind_);
 }
 
 }  // namespace moe

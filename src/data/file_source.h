@@ -4,10 +4,9 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <string>
 
-#include "base/input.h"
+#include "data/data_file.h"
 #include "data/source.h"
 
 namespace moe {
@@ -15,7 +14,7 @@ namespace moe {
 class FileSource : public Source {
  public:
   // unit_bytes 0: the whole file is one unit. kind names the format and its settings, for identity().
-  FileSource(std::filesystem::path path, int64_t unit_bytes, std::string kind);
+  FileSource(DataFilePtr file, int64_t unit_bytes, std::string kind);
 
   int64_t units() const override { return (size_ + unit_bytes_ - 1) / unit_bytes_; }
   int64_t unit_bytes(int64_t unit) const override;
@@ -27,7 +26,7 @@ class FileSource : public Source {
   virtual void read_range(const Input& input, int64_t begin, int64_t end, Documents& documents) const = 0;
 
  private:
-  std::filesystem::path path_;
+  DataFilePtr file_;
   int64_t size_, unit_bytes_;
   std::string kind_;
 };

@@ -17,28 +17,42 @@ namespace {
 
 using Json = nlohmann::json;
 
-// Takes one field of the outermost object and builds nothing of the rest.
+enum class Found : uint8_t { nothing, text, number, null, other };
+struct Value {
+  Found found = Found::nothing;
+  std::string text;        // true and false are text for filters
+  long double number = 0;  // holds every integer and double
+  const char* kind = "";   // in words
+  bool is_bool = false;
+};
+
+// Takes some fields of the outermost object and builds nothing of the rest.
 class FieldReader : public nlohmann::json_sax<Json> {
  public:
-  explicit FieldReader(const std::string& column) : column_(column) {}
+  explicit FieldReader(const std::vector<std::string>& columns) : values(columns.size()), columns_(columns) {}
 
-  enum class Found : uint8_t { nothing, text, null, other };
-  Found found = Found::nothing;
-  std::string text, kind;         // the text; what `other` was
+  std::vector<Value> values;      // of the columns
   std::vector<std::string> keys;  // of the outermost object
   bool is_object = false;
   std::string error;
 
-  bool null() override { return value(Found::null, "null"); }
-  bool boolean(bool) override { return value(Found::other, "true or false"); }
-  bool number_integer(number_integer_t) override { return value(Found::other, "a number"); }
-  bool number_unsigned(number_unsigned_t) override { return value(Found::other, "a number"); }
-  bool number_float(number_float_t, const string_t&) override { return value(Found::other, "a number"); }
-  bool string(string_t& content) override {
-    if (wanted_ && depth_ == 1) text = std::move(content);
-    return value(Found::text, "text");
+  bool null() override { return put({Found::null, "", 0, "null"}); }
+  bool boolean(bool value) override {
+    return put({Found::text, value ? "true" : "false", 0, "true or false", true});
   }
-  bool binary(binary_t&) override { return value(Found::other, "binary data"); }
+  bool number_integer(number_integer_t value) override {
+    return put({Found::number, "", static_cast<long double>(value), "a number"});
+  }
+  bool number_unsigned(number_unsigned_t value) override {
+    return put({Found::number, "", static_cast<long double>(value), "a number"});
+  }
+  bool number_float(number_float_t value, const string_t&) override {
+    return put({Found::number, "", static_cast<long double>(value), "a number"});
+  }
+  bool string(string_t& content) override {
+    return depth_ != 1 || !wanted_ || put({Found::text, std::move(content), 0, "text"});
+  }
+  bool binary(binary_t&) override { return put({Found::other, "", 0, "binary data"}); }
   bool start_object(size_t) override {
     if (depth_ == 0) is_object = true;
     return open("an object");
@@ -48,7 +62,8 @@ class FieldReader : public nlohmann::json_sax<Json> {
   bool end_array() override { return close(); }
   bool key(string_t& name) override {
     if (depth_ != 1) return true;
-    wanted_ = name == column_;
+    wanted_ = std::find(columns_.begin(), columns_.end(), name) != columns_.end();
+    name_ = name;
     if (std::find(keys.begin(), keys.end(), name) == keys.end()) keys.push_back(name);
     return true;
   }
@@ -58,15 +73,14 @@ class FieldReader : public nlohmann::json_sax<Json> {
   }
 
  private:
-  bool value(Found what, const char* name) {
-    if (wanted_ && depth_ == 1) {
-      found = what;
-      kind = name;
-    }
+  bool put(const Value& value) {
+    if (depth_ != 1 || !wanted_) return true;
+    for (size_t i = 0; i < columns_.size(); ++i)
+      if (columns_[i] == name_) values[i] = value;
     return true;
   }
-  bool open(const char* name) {
-    value(Found::other, name);
+  bool open(const char* kind) {
+    put({Found::other, "", 0, kind});
     ++depth_;
     return true;
   }
@@ -75,7 +89,8 @@ class FieldReader : public nlohmann::json_sax<Json> {
     return true;
   }
 
-  const std::string& column_;
+  const std::vector<std::string>& columns_;
+  std::string name_;
   int64_t depth_ = 0;
   bool wanted_ = false;
 };
@@ -97,46 +112,75 @@ std::string reason(const std::string& error) {
   return end == std::string::npos ? error : error.substr(end + 2);
 }
 
-void read_line(const Input& input, int64_t offset, std::string_view line, const std::string& column,
-               Documents& documents) {
-  FieldReader reader(column);
-  const bool good = Json::sax_parse(line.begin(), line.end(), &reader);
-  if (!good) throw UserError(place(input, offset), "a JSON object", reason(reader.error));
-  if (!reader.is_object) throw UserError(place(input, offset), "a JSON object", "another JSON value");
-  switch (reader.found) {
-    case FieldReader::Found::text:
-      documents.add_text(reader.text);
-      break;
-    case FieldReader::Found::null:
-      break;
-    case FieldReader::Found::other:
-      throw UserError(place(input, offset), fmt::format("text in field \"{}\"", column), reader.kind);
-    case FieldReader::Found::nothing:
-      throw UserError(
-          place(input, offset), fmt::format("a field \"{}\"", column),
-          reader.keys.empty() ? "no fields" : fmt::format("the fields {}", fmt::join(reader.keys, ", ")),
-          "data.text_column names the field that holds the text");
+// Reads the lines of one range.
+class LineReader {
+ public:
+  LineReader(const Input& input, const std::string& column, const Filters& filters)
+      : input_(input), filters_(filters), columns_{column} {
+    for (const Filter& filter : filters) columns_.push_back(filter.column());
   }
-}
+
+  void read(int64_t offset, std::string_view line, Documents& documents) const {
+    FieldReader reader(columns_);
+    const bool good = Json::sax_parse(line.begin(), line.end(), &reader);
+    if (!good) throw UserError(place(input_, offset), "a JSON object", reason(reader.error));
+    if (!reader.is_object) throw UserError(place(input_, offset), "a JSON object", "another JSON value");
+    for (size_t i = 0; i < columns_.size(); ++i)
+      if (reader.values[i].found == Found::nothing)
+        throw UserError(
+            place(input_, offset), fmt::format("a field \"{}\"", columns_[i]),
+            reader.keys.empty() ? "no fields" : fmt::format("the fields {}", fmt::join(reader.keys, ", ")),
+            i == 0 ? "data.text_column names the field that holds the text"
+                   : "data.filters names a field that each line must have");
+    bool passes = true;
+    for (size_t i = 0; i < filters_.size(); ++i)
+      if (!pass(filters_[i], reader.values[i + 1], offset)) passes = false;
+    const Value& text = reader.values.front();
+    if (text.found == Found::null) return;
+    if (text.found != Found::text || text.is_bool)
+      throw UserError(place(input_, offset), fmt::format("text in field \"{}\"", columns_.front()),
+                      text.kind);
+    if (passes) documents.add_text(text.text);
+  }
+
+ private:
+  bool pass(const Filter& filter, const Value& value, int64_t offset) const {
+    if (value.found == Found::null) return false;
+    if (value.found == Found::text && filter.takes_text()) return filter.passes(value.text);
+    if (value.found == Found::number && filter.takes_numbers()) return filter.passes(value.number);
+    throw UserError(
+        place(input_, offset),
+        fmt::format("{} in field \"{}\"", filter.takes_text() ? "text" : "a number", filter.column()),
+        value.kind, fmt::format("data.filters has {}", filter.text()));
+  }
+
+  const Input& input_;
+  const Filters& filters_;
+  std::vector<std::string> columns_;  // the text, then those of the filters
+};
 
 class JsonlSource : public FileSource {
  public:
-  JsonlSource(const std::filesystem::path& path, const std::string& column, int64_t unit_bytes)
-      : FileSource(path, unit_bytes, "jsonl " + column), column_(column) {
-    check_is_text(FileInput(path));
+  JsonlSource(const DataFilePtr& file, const std::string& column, const Filters& filters, int64_t unit_bytes)
+      : FileSource(file, unit_bytes, "jsonl " + column + to_text(filters)),
+        column_(column),
+        filters_(filters) {
+    check_is_text(*file->open());
   }
 
  private:
   void read_range(const Input& input, int64_t begin, int64_t end, Documents& documents) const override {
-    read_jsonl(input, begin, end, column_, documents);
+    read_jsonl(input, begin, end, column_, filters_, documents);
   }
   std::string column_;
+  Filters filters_;
 };
 
 }  // namespace
 
 void read_jsonl(const Input& input, int64_t begin, int64_t end, const std::string& column,
-                Documents& documents) {
+                const Filters& filters, Documents& documents) {
+  const LineReader reader(input, column, filters);
   const int64_t from = next_document(input, begin, DocumentSplit::line);
   const std::string text = input.read(from, next_document(input, end, DocumentSplit::line));
   size_t start = from == 0 && text.starts_with("\xEF\xBB\xBF") ? 3 : 0;
@@ -144,14 +188,14 @@ void read_jsonl(const Input& input, int64_t begin, int64_t end, const std::strin
     const size_t stop = std::min(text.find('\n', start), text.size());
     const std::string_view line(text.data() + start, stop - start);
     if (line.find_first_not_of(" \t\r") != std::string_view::npos)
-      read_line(input, from + static_cast<int64_t>(start), line, column, documents);
+      reader.read(from + static_cast<int64_t>(start), line, documents);
     start = stop + 1;
   }
 }
 
-std::unique_ptr<Source> jsonl_source(const std::filesystem::path& path, const std::string& column,
-                                     int64_t unit_bytes) {
-  return std::make_unique<JsonlSource>(path, column, unit_bytes);
+std::unique_ptr<Source> jsonl_source(const DataFilePtr& file, const std::string& column,
+                                     const Filters& filters, int64_t unit_bytes) {
+  return std::make_unique<JsonlSource>(file, column, filters, unit_bytes);
 }
 
 }  // namespace moe

@@ -3,22 +3,24 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <memory>
 #include <string>
 
 #include "base/input.h"
+#include "data/data_file.h"
+#include "data/filter.h"
 #include "data/source.h"
 
 namespace moe {
 
-// Adds field `column` of the lines that start in bytes [begin, end). Empty lines and null fields are skipped.
-// Throws UserError with file and line number for a line that is not a JSON object, lacks the field (the
-// fields present are listed), or has something else than text there.
+// Adds field `column` of the lines that start in bytes [begin, end) and pass the filters. Empty lines and null
+// fields are skipped. Throws UserError with file and line number for a line that is not a JSON object, lacks one
+// of the fields (those present are listed), or has something there that is not text or that a filter cannot
+// compare.
 void read_jsonl(const Input& input, int64_t begin, int64_t end, const std::string& column,
-                Documents& documents);
+                const Filters& filters, Documents& documents);
 
-std::unique_ptr<Source> jsonl_source(const std::filesystem::path& path, const std::string& column,
-                                     int64_t unit_bytes);
+std::unique_ptr<Source> jsonl_source(const DataFilePtr& file, const std::string& column,
+                                     const Filters& filters, int64_t unit_bytes);
 
 }  // namespace moe

@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: MIT
-// From the paths in data.source to a Source: which files there are, what format each has, how large the units
-// should be.
+// From data.source or data.mixture to a Source: how large the units of each file should be, and the footers of
+// many files read side by side.
 #include <fmt/format.h>
-#include <glob.h>
 
 #include <algorithm>
-#include <array>
+#include <atomic>
+#include <exception>
 #include <filesystem>
-#include <optional>
-#include <system_error>
+#include <thread>
 #include <utility>
 
 #include "base/error.h"
 #include "base/file.h"
-#include "base/terminal.h"
+#include "base/progress.h"
 #include "data/config.h"
 #include "data/decode.h"
+#include "data/filter.h"
+#include "data/find_files.h"
 #include "data/jsonl.h"
 #include "data/parquet.h"
 #include "data/source.h"
@@ -26,163 +27,114 @@
 namespace moe {
 namespace {
 
-namespace fs = std::filesystem;
-
-enum class Format : uint8_t { text, jsonl, parquet, tokens };
-
-constexpr std::array<std::pair<std::string_view, Format>, 7> kEndings{{{".txt", Format::text},
-                                                                       {".text", Format::text},
-                                                                       {".md", Format::text},
-                                                                       {".jsonl", Format::jsonl},
-                                                                       {".ndjson", Format::jsonl},
-                                                                       {".parquet", Format::parquet},
-                                                                       {".bin", Format::tokens}}};
-
-std::optional<Format> named_format(std::string_view name) {
-  if (name == "auto") return std::nullopt;
-  if (name == "text") return Format::text;
-  if (name == "jsonl") return Format::jsonl;
-  if (name == "parquet") return Format::parquet;
-  if (name == "tokens") return Format::tokens;
-  throw UserError("data.format", "auto, text, jsonl, parquet or tokens", std::string(name));
-}
-
-std::optional<Format> format_of(const fs::path& path) {
-  const fs::path inner = is_compressed(path) ? path.stem() : path;
-  const std::string ending = inner.extension().string();
-  const auto found =
-      std::find_if(kEndings.begin(), kEndings.end(), [&](const auto& e) { return e.first == ending; });
-  return found == kEndings.end() ? std::nullopt : std::optional(found->second);
-}
-
-struct File {
-  fs::path path;
-  Format format;
-};
-
-// Patterns such as "shards/*_train_*.bin" become the files they match, sorted; other paths stay.
-std::vector<std::string> expand(const std::vector<std::string>& paths) {
-  std::vector<std::string> result;
-  for (const std::string& path : paths) {
-    std::error_code error;
-    if (path.find_first_of("*?[") == std::string::npos || fs::exists(path, error)) {
-      result.push_back(path);
-      continue;
-    }
-    glob_t matches{};
-    const int status = ::glob(path.c_str(), 0, nullptr, &matches);
-    result.insert(result.end(), matches.gl_pathv, matches.gl_pathv + matches.gl_pathc);
-    ::globfree(&matches);
-    if (status != 0) throw UserError(path, "files that match", "none");
-  }
-  return result;
-}
-
-class Finder {
- public:
-  Finder(std::optional<Format> format, Terminal& terminal) : format_(format), terminal_(terminal) {}
-
-  std::vector<File> find(const std::vector<std::string>& paths) {
-    for (const std::string& path : expand(paths)) {
-      std::error_code error;
-      if (fs::is_directory(path, error))
-        add_folder(path);
-      else if (fs::exists(path, error))
-        add_file(path);
-      else
-        throw UserError(path, "a file or a folder", error ? error.message() : "nothing of this name",
-                        "data.source lists files and folders");
-    }
-    return std::move(files_);
-  }
-
- private:
-  void add_file(const fs::path& path) {
-    const auto format = format_ ? format_ : format_of(path);
-    if (!format)
-      throw UserError(path.string(), "an ending that tells the format",
-                      fmt::format("\"{}\"", path.extension().string()),
-                      "set data.format to text, jsonl, parquet or tokens");
-    files_.push_back({path, *format});
-  }
-
-  // Of a folder: every file of a known format; with data.format, the files of that format, or (for text,
-  // which has any ending) all files. Hidden files and folders are left out.
-  void add_folder(const fs::path& folder) {
-    std::vector<fs::path> found, others;
-    try {
-      for (auto it =
-               fs::recursive_directory_iterator(folder, fs::directory_options::follow_directory_symlink);
-           it != fs::recursive_directory_iterator(); ++it) {
-        if (it->path().filename().string().starts_with(".")) {
-          if (it->is_directory()) it.disable_recursion_pending();
-        } else if (it->is_regular_file()) {
-          const auto format = format_of(it->path());
-          const bool wanted = format_ ? format_ == Format::text || format == format_ : format.has_value();
-          (wanted ? found : others).push_back(it->path());
-        }
-      }
-    } catch (const fs::filesystem_error& error) {
-      throw UserError(folder.string(), "a readable folder", error.code().message());
-    }
-    std::sort(found.begin(), found.end());
-    if (found.empty())
-      throw UserError(folder.string(), "files of text, JSON lines, Parquet or tokens",
-                      others.empty() ? "an empty folder"
-                                     : fmt::format("only others, such as {}", others[0].filename().string()),
-                      "data.format says how to read files with other endings");
-    if (!others.empty())
-      terminal_.line(fmt::format("{}: {} files left out, such as {}", folder.string(), others.size(),
-                                 std::min_element(others.begin(), others.end())->filename().string()));
-    for (const fs::path& path : found) add_file(path);
-  }
-
-  std::optional<Format> format_;
-  Terminal& terminal_;
-  std::vector<File> files_;
-};
+constexpr size_t kOpenAtOnce = 16;  // files whose beginning or footer is being read
 
 // Small texts are cut into more units than data.unit_kb alone would give, so that some can be held out and
 // the rest shuffled: about 64 in all, of at least 4 KiB.
-int64_t unit_bytes(const std::vector<File>& files, const DataConfig& config) {
+int64_t unit_bytes(const std::vector<FoundFile>& files, const DataConfig& config) {
   int64_t total = 0;
-  for (const File& file : files)
-    if (file.format != Format::parquet) total += static_cast<int64_t>(fs::file_size(file.path));
+  for (const FoundFile& file : files)
+    if (file.format != DataFormat::parquet) total += file.file->size();
   return std::min(config.unit_kb * 1024, std::max<int64_t>(total / 64, 4096));
 }
 
-std::unique_ptr<Source> open_file(const File& file, int64_t unit, const DataConfig& config) {
-  switch (file.format) {
-    case Format::text:
-      return text_source(file.path, parse_document_split(config.document_split), unit);
-    case Format::jsonl:
-      return jsonl_source(file.path, config.text_column, unit);
-    case Format::parquet:
-      return parquet_source(file.path, config.text_column);
-    case Format::tokens:
-      return token_source(file.path, unit);
+void refuse_filters(const Filters& filters, const DataFile& file) {
+  if (!filters.empty())
+    throw UserError("data.filters", "columns of Parquet or JSON lines",
+                    fmt::format("{}, which has none", file.name()));
+}
+
+std::shared_ptr<const Source> open_file(const FoundFile& found, int64_t unit, const Filters& filters,
+                                        const DataConfig& config) {
+  switch (found.format) {
+    case DataFormat::text:
+      refuse_filters(filters, *found.file);
+      return text_source(found.file, parse_document_split(config.document_split), unit);
+    case DataFormat::jsonl:
+      return jsonl_source(found.file, config.text_column, filters, unit);
+    case DataFormat::parquet:
+      return parquet_source(found.file, config.text_column, filters);
+    case DataFormat::tokens:
+      refuse_filters(filters, *found.file);
+      return token_source(found.file, unit);
   }
   CHECK(false, "a format without a reader");
 }
 
+// Each file on one of a few threads; the error, if any, of the first file that has one.
+std::vector<std::shared_ptr<const Source>> open_files(const FoundFiles& found, const DataConfig& config,
+                                                      Terminal& terminal) {
+  const auto& files = found.files;
+  const int64_t unit = unit_bytes(files, config);
+  const Filters filters = parse_filters(config.filters);
+  std::vector<std::shared_ptr<const Source>> parts(files.size());
+  std::vector<std::exception_ptr> errors(files.size());
+  Progress progress(terminal, "opening files", files.size(), "files");
+  std::atomic<size_t> next{0};
+  std::atomic<bool> failed{false};
+  const auto work = [&] {
+    for (size_t i = next++; i < files.size() && !failed; i = next++) {
+      try {
+        parts[i] = open_file(files[i], unit, filters, config);
+        progress.add(1);
+      } catch (...) {
+        errors[i] = std::current_exception();
+        failed = true;
+      }
+    }
+  };
+  std::vector<std::thread> threads;
+  for (size_t i = 1; i < std::min(files.size(), kOpenAtOnce); ++i) threads.emplace_back(work);
+  work();
+  for (std::thread& thread : threads) thread.join();
+  for (const std::exception_ptr& error : errors)
+    if (error) std::rethrow_exception(error);
+  if (found.remote) progress.done();
+  return parts;
+}
+
+// "0.7 hf://datasets/..." of data.mixture.
+std::pair<double, std::string> parse_share(const std::string& entry) {
+  size_t used = 0;
+  double weight = 0;
+  try {
+    weight = std::stod(entry, &used);
+  } catch (const std::logic_error&) {
+    used = 0;
+  }
+  const size_t place = entry.find_first_not_of(' ', used);
+  if (used == 0 || place == used || place == std::string::npos || !(weight > 0) || weight > 1e9)
+    throw UserError("data.mixture", "\"WEIGHT PLACE\", as in \"0.7 texts/\", with a weight above 0",
+                    fmt::format("\"{}\"", entry));
+  return {weight, entry.substr(place)};
+}
+
 }  // namespace
 
-std::shared_ptr<const Source> open_source(const std::vector<std::string>& paths, const DataConfig& config,
+std::shared_ptr<const Source> open_source(const std::vector<std::string>& places, const DataConfig& config,
                                           Terminal& terminal) {
-  if (paths.empty()) throw UserError("data.source", "files or folders", "an empty list");
-  std::vector<File> files = Finder(named_format(config.format), terminal).find(paths);
-  const fs::path cache = config.cache_dir.empty() ? cache_folder() : fs::path(config.cache_dir);
-  for (File& file : files)
-    if (is_compressed(file.path)) file.path = decoded_file(file.path, cache, terminal);
-  const int64_t unit = unit_bytes(files, config);
-  std::vector<std::shared_ptr<const Source>> parts;
-  parts.reserve(files.size());
-  for (const File& file : files) parts.push_back(open_file(file, unit, config));
-  auto source = joined_source(std::move(parts));
+  if (places.empty()) throw UserError("data.source", "files or folders", "an empty list");
+  FoundFiles found = find_files(places, parse_data_format(config.format), terminal);
+  const std::filesystem::path cache =
+      config.cache_dir.empty() ? cache_folder() : std::filesystem::path(config.cache_dir);
+  for (FoundFile& file : found.files)
+    if (is_compressed(file.file->name())) file.file = local_file(decoded_file(*file.file, cache, terminal));
+  auto source = joined_source(open_files(found, config, terminal), found.remote);
   if (source->bytes() == 0)
-    throw UserError(fmt::format("{}", paths[0]), "text to train on",
-                    files.size() == 1 ? "an empty file" : fmt::format("{} files, all empty", files.size()));
+    throw UserError(
+        places[0], "text to train on",
+        found.files.size() == 1 ? "an empty file" : fmt::format("{} files, all empty", found.files.size()));
   return source;
+}
+
+std::shared_ptr<const Source> open_training_source(const DataConfig& config, Terminal& terminal) {
+  if (config.mixture.empty()) return open_source(config.source, config, terminal);
+  std::vector<std::pair<std::shared_ptr<const Source>, double>> parts;
+  for (const std::string& entry : config.mixture) {
+    const auto [weight, place] = parse_share(entry);
+    parts.emplace_back(open_source({place}, config, terminal), weight);
+  }
+  return weighted_source(parts);
 }
 
 }  // namespace moe

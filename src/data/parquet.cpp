@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "data/parquet.h"
 
-#include <arrow/io/file.h>
-#include <arrow/io/memory.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <parquet/column_reader.h>
@@ -12,15 +10,21 @@
 
 #include <algorithm>
 #include <array>
-#include <functional>
+#include <cstring>
+#include <string_view>
 #include <vector>
 
 #include "base/error.h"
+#include "data/arrow_slices.h"
 
 namespace moe {
 namespace {
 
-using OpenFile = std::function<std::shared_ptr<arrow::io::RandomAccessFile>()>;
+using Slices = std::shared_ptr<ArrowSlices>;
+
+constexpr int64_t kTail = 64 << 10;  // read at first for the footer
+constexpr int64_t kHole =
+    64 << 10;  // gaps between columns up to this are read too: cheaper than one more request
 
 bool is_text(const parquet::ColumnDescriptor& column) {
   const auto& type = column.logical_type();
@@ -28,49 +32,163 @@ bool is_text(const parquet::ColumnDescriptor& column) {
          (!type || type->is_string() || type->is_none() || type->is_JSON() || type->is_enum());
 }
 
-// The same open file can be read by one thread only; opening again with known metadata costs a system call.
-std::unique_ptr<parquet::ParquetFileReader> open_reader(const OpenFile& open,
+bool is_number(const parquet::ColumnDescriptor& column) {
+  const auto& type = column.logical_type();
+  const bool plain = !type || type->is_none() || type->is_int();
+  switch (column.physical_type()) {
+    case parquet::Type::INT32:
+    case parquet::Type::INT64:
+    case parquet::Type::FLOAT:
+    case parquet::Type::DOUBLE:
+      return plain && column.max_repetition_level() == 0;
+    default:
+      return false;
+  }
+}
+
+bool is_bool(const parquet::ColumnDescriptor& column) {
+  return column.physical_type() == parquet::Type::BOOLEAN && column.max_repetition_level() == 0;
+}
+
+bool is_unsigned(const parquet::ColumnDescriptor& column) {
+  const auto& type = column.logical_type();
+  return type && type->is_int() && !static_cast<const parquet::IntLogicalType&>(*type).is_signed();
+}
+
+std::unique_ptr<parquet::ParquetFileReader> open_reader(const Slices& slices,
                                                         std::shared_ptr<parquet::FileMetaData> metadata) {
   parquet::ReaderProperties properties;
   properties.set_page_checksum_verification(true);
-  return parquet::ParquetFileReader::Open(open(), properties, std::move(metadata));
+  return parquet::ParquetFileReader::Open(slices, properties, std::move(metadata));
 }
 
-// Adds the column's values; returns the number of rows, nulls included.
-int64_t read_values(parquet::ByteArrayReader& reader, int64_t most_bytes, Documents& documents) {
+// The end of the file, enough of it for the footer: its length stands before the last four bytes. Whether all
+// is as it should be is Arrow's business.
+Slices read_tail(const Input& input) {
+  const int64_t size = input.size();
+  int64_t begin = std::max<int64_t>(0, size - kTail);
+  std::string tail = input.read(begin, size);
+  uint32_t length = 0;
+  if (tail.size() >= 8) std::memcpy(&length, tail.data() + tail.size() - 8, sizeof(length));
+  const int64_t wanted = size - 8 - static_cast<int64_t>(length);
+  if (wanted >= 0 && wanted < begin) {
+    tail.insert(0, input.read(wanted, begin));
+    begin = wanted;
+  }
+  auto slices = std::make_shared<ArrowSlices>(size);
+  slices->add(begin, std::move(tail));
+  return slices;
+}
+
+// Calls visit(row, value) for each row with a value, and returns the number of rows, nulls included.
+template <class Type, class Visit>
+int64_t for_each_value(parquet::ColumnReader& column, Visit&& visit) {
+  auto& reader = dynamic_cast<parquet::TypedColumnReader<Type>&>(column);
+  const int16_t present = reader.descr()->max_definition_level();
   std::array<int16_t, 1024> levels;
-  std::array<parquet::ByteArray, 1024> values;
-  int64_t rows = 0, bytes = 0;
+  std::array<typename Type::c_type, 1024> values;
+  int64_t rows = 0;
   while (reader.HasNext()) {
     int64_t count = 0;
     const int64_t got =
         reader.ReadBatch(static_cast<int64_t>(values.size()), levels.data(), nullptr, values.data(), &count);
     if (got <= 0) throw parquet::ParquetException("a page without rows");
-    rows += got;
-    for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
-      bytes += values[i].len;
-      if (bytes > most_bytes)
-        throw parquet::ParquetException(fmt::format("more than {} bytes of text", most_bytes));
-      documents.add_text({reinterpret_cast<const char*>(values[i].ptr), values[i].len});
+    int64_t next = 0;
+    for (int64_t i = 0; i < got; ++i) {
+      if (present > 0 && levels[static_cast<size_t>(i)] != present) continue;
+      if (next == count) throw parquet::ParquetException("fewer values than rows that have one");
+      visit(rows + i, values[static_cast<size_t>(next++)]);
     }
+    rows += got;
   }
   return rows;
 }
 
+// The rows that pass the filters so far. Grows with the rows found: a damaged footer can claim any number.
+class Passing {
+ public:
+  explicit Passing(int64_t most_rows) : most_rows_(most_rows) {}
+
+  bool operator[](int64_t row) const { return pass_[static_cast<size_t>(row)] != 0; }
+  bool none() const { return std::find(pass_.begin(), pass_.end(), 1) == pass_.end(); }
+
+  void apply(const Filter& filter, parquet::ColumnReader& column) {
+    std::vector<char> now;  // nulls stay 0
+    const bool whole_numbers = is_unsigned(*column.descr());
+    const auto set = [&](int64_t row, bool passes) {
+      if (row >= most_rows_) throw parquet::ParquetException("more rows than the row group has");
+      now.resize(static_cast<size_t>(row) + 1, 0);
+      now.back() = passes && (first_ || pass_[static_cast<size_t>(row)] != 0) ? 1 : 0;
+    };
+    int64_t rows = 0;
+    switch (column.type()) {
+      case parquet::Type::INT32:
+        rows = for_each_value<parquet::Int32Type>(column, [&](int64_t row, int32_t value) {
+          set(row, filter.passes(whole_numbers ? static_cast<long double>(static_cast<uint32_t>(value))
+                                               : static_cast<long double>(value)));
+        });
+        break;
+      case parquet::Type::INT64:
+        rows = for_each_value<parquet::Int64Type>(column, [&](int64_t row, int64_t value) {
+          set(row, filter.passes(whole_numbers ? static_cast<long double>(static_cast<uint64_t>(value))
+                                               : static_cast<long double>(value)));
+        });
+        break;
+      case parquet::Type::FLOAT:
+        rows = for_each_value<parquet::FloatType>(column, [&](int64_t row, float value) {
+          set(row, filter.passes(static_cast<long double>(value)));
+        });
+        break;
+      case parquet::Type::DOUBLE:
+        rows = for_each_value<parquet::DoubleType>(column, [&](int64_t row, double value) {
+          set(row, filter.passes(static_cast<long double>(value)));
+        });
+        break;
+      case parquet::Type::BOOLEAN:
+        rows = for_each_value<parquet::BooleanType>(column, [&](int64_t row, bool value) {
+          set(row, filter.passes(std::string_view(value ? "true" : "false")));
+        });
+        break;
+      case parquet::Type::BYTE_ARRAY:
+        rows =
+            for_each_value<parquet::ByteArrayType>(column, [&](int64_t row, const parquet::ByteArray& value) {
+              set(row, filter.passes(std::string_view(reinterpret_cast<const char*>(value.ptr), value.len)));
+            });
+        break;
+      default:
+        CHECK(false, "a filter on a column of another type");
+    }
+    if (rows != most_rows_) throw parquet::ParquetException(fmt::format("{} rows of {}", rows, most_rows_));
+    now.resize(static_cast<size_t>(rows), 0);
+    pass_ = std::move(now);
+    first_ = false;
+  }
+
+ private:
+  int64_t most_rows_;
+  bool first_ = true;
+  std::vector<char> pass_;
+};
+
 }  // namespace
 
 struct ParquetColumn::State {
-  std::string name, column;
-  OpenFile open;
+  DataFilePtr file;
+  std::string column;
+  Filters filters;
   int64_t most_bytes;
   std::shared_ptr<parquet::FileMetaData> metadata;
-  int index = 0;
+  std::vector<int> columns;  // the text, then those of the filters
 
-  State(std::string name_, std::string column_, OpenFile open_, int64_t most_bytes_)
-      : name(std::move(name_)), column(std::move(column_)), open(std::move(open_)), most_bytes(most_bytes_) {
+  State(DataFilePtr file_, std::string column_, Filters filters_, int64_t most_bytes_)
+      : file(std::move(file_)),
+        column(std::move(column_)),
+        filters(std::move(filters_)),
+        most_bytes(most_bytes_) {
+    const Slices tail = read_tail(*file->open());
     guard("the footer", [&] {
-      metadata = open_reader(open, nullptr)->metadata();
-      find_column();
+      metadata = open_reader(tail, nullptr)->metadata();
+      find_columns();
     });
   }
 
@@ -82,47 +200,90 @@ struct ParquetColumn::State {
     } catch (const UserError&) {
       throw;
     } catch (const std::exception& error) {
-      throw UserError(fmt::format("{}, {}", name, what), "readable Parquet", error.what(),
+      throw UserError(fmt::format("{}, {}", file->name(), what), "readable Parquet", error.what(),
                       "the file may be damaged or its download cut short; fetch it again");
     }
   }
 
-  void find_column() {
-    std::vector<std::string> present;
+  // The column of that name that is good for something; -1 without one, and the names of those that are good.
+  template <class Good>
+  int find(const std::string& name, std::vector<std::string>& present, Good&& good) const {
+    int found = -1;
     for (int i = 0; i < metadata->num_columns(); ++i) {
       const auto* descriptor = metadata->schema()->Column(i);
-      if (!is_text(*descriptor)) continue;
+      if (!good(*descriptor)) continue;
       present.push_back(descriptor->path()->ToDotString());
-      if (present.back() != column) continue;
-      index = i;
-      return;
+      if (present.back() == name && found < 0) found = i;
     }
-    throw UserError(
-        name, fmt::format("a column \"{}\" of text", column),
-        present.empty() ? "no column of text" : fmt::format("text columns {}", fmt::join(present, ", ")),
-        "data.text_column names the column that holds the text");
+    return found;
+  }
+
+  void find_columns() {
+    std::vector<std::string> present;
+    columns.push_back(find(column, present, is_text));
+    if (columns.back() < 0)
+      throw UserError(
+          file->name(), fmt::format("a column \"{}\" of text", column),
+          present.empty() ? "no column of text" : fmt::format("text columns {}", fmt::join(present, ", ")),
+          "data.text_column names the column that holds the text");
+    for (const Filter& filter : filters) {
+      present.clear();
+      columns.push_back(find(filter.column(), present, [&](const parquet::ColumnDescriptor& c) {
+        return (filter.takes_numbers() && is_number(c)) ||
+               (filter.takes_text() && (is_text(c) || is_bool(c)));
+      }));
+      if (columns.back() < 0)
+        throw UserError(file->name(), fmt::format("a column for the filter {}", filter.text()),
+                        present.empty() ? "none that it could compare"
+                                        : fmt::format("the columns {}", fmt::join(present, ", ")),
+                        "data.filters compares numbers with numbers and text with text");
+    }
+  }
+
+  // The bytes of our columns.
+  Slices fetch(int row_group) const {
+    const auto input = file->open();
+    auto slices = std::make_shared<ArrowSlices>(input->size());
+    std::vector<arrow::io::ReadRange> ranges;
+    guard(fmt::format("row group {}", row_group), [&] {
+      const auto reader = open_reader(slices, metadata);
+      auto found = reader->GetReadRanges({row_group}, columns, kHole, int64_t{1} << 40);
+      if (!found.ok()) throw parquet::ParquetException(found.status().message());
+      ranges = std::move(*found);
+      for (const auto& range : ranges)
+        if (range.offset < 0 || range.length < 0 || range.offset > input->size() - range.length)
+          throw parquet::ParquetException("a column that lies outside of the file");
+    });
+    for (const auto& range : ranges)
+      slices->add(range.offset, input->read(range.offset, range.offset + range.length));
+    return slices;
+  }
+
+  void read(int row_group, const Slices& slices, Documents& documents) const {
+    const auto reader = open_reader(slices, metadata);
+    const auto group = reader->RowGroup(row_group);
+    const int64_t rows = group->metadata()->num_rows();
+    Passing passing(rows);
+    for (size_t i = 0; i < filters.size(); ++i) passing.apply(filters[i], *group->Column(columns[i + 1]));
+    if (!filters.empty() && passing.none()) return;
+    int64_t bytes = 0;
+    const auto column_reader = group->Column(columns.front());
+    const int64_t found = for_each_value<parquet::ByteArrayType>(
+        *column_reader, [&](int64_t row, const parquet::ByteArray& value) {
+          if (row >= rows) throw parquet::ParquetException("more rows than the row group has");
+          bytes += value.len;
+          if (bytes > most_bytes)
+            throw parquet::ParquetException(fmt::format("more than {} bytes of text", most_bytes));
+          if (filters.empty() || passing[row])
+            documents.add_text({reinterpret_cast<const char*>(value.ptr), value.len});
+        });
+    if (found != rows) throw parquet::ParquetException(fmt::format("{} rows of {}", found, rows));
   }
 };
 
-ParquetColumn::ParquetColumn(const std::filesystem::path& path, const std::string& column)
-    : state_(std::make_unique<State>(
-          path.string(), column,
-          [path] {
-            auto file = arrow::io::ReadableFile::Open(path.string());
-            if (!file.ok()) throw std::runtime_error(file.status().message());
-            return *file;
-          },
-          kMostBytes)) {}
-
-ParquetColumn::ParquetColumn(const std::string& name, std::string_view bytes, const std::string& column,
+ParquetColumn::ParquetColumn(DataFilePtr file, const std::string& column, const Filters& filters,
                              int64_t most_bytes)
-    : state_(std::make_unique<State>(
-          name, column,
-          [bytes] {
-            return std::make_shared<arrow::io::BufferReader>(
-                std::make_shared<arrow::Buffer>(std::string_view(bytes.data(), bytes.size())));
-          },
-          most_bytes)) {}
+    : state_(std::make_unique<State>(std::move(file), column, filters, most_bytes)) {}
 
 ParquetColumn::~ParquetColumn() = default;
 
@@ -136,49 +297,58 @@ int64_t ParquetColumn::rows(int64_t row_group) const {
 
 int64_t ParquetColumn::bytes(int64_t row_group) const {
   const auto group = state_->metadata->RowGroup(static_cast<int>(row_group));
-  return std::max<int64_t>(0, group->ColumnChunk(state_->index)->total_uncompressed_size());
+  return std::max<int64_t>(0, group->ColumnChunk(state_->columns.front())->total_uncompressed_size());
+}
+
+std::vector<std::string> ParquetColumn::schema() const {
+  std::vector<std::string> columns;
+  for (int i = 0; i < state_->metadata->num_columns(); ++i) {
+    const auto* column = state_->metadata->schema()->Column(i);
+    columns.push_back(
+        fmt::format("{} {}", column->path()->ToDotString(),
+                    is_text(*column) ? "text" : parquet::TypeToString(column->physical_type())));
+  }
+  return columns;
 }
 
 void ParquetColumn::read(int64_t row_group, Documents& documents) const {
-  state_->guard(fmt::format("row group {}", row_group), [&] {
-    const auto file = open_reader(state_->open, state_->metadata);
-    const auto group = file->RowGroup(static_cast<int>(row_group));
-    const auto column = group->Column(state_->index);
-    const int64_t rows =
-        read_values(dynamic_cast<parquet::ByteArrayReader&>(*column), state_->most_bytes, documents);
-    if (rows != group->metadata()->num_rows())
-      throw parquet::ParquetException(fmt::format("{} rows of {}", rows, group->metadata()->num_rows()));
-  });
+  const Slices slices = state_->fetch(static_cast<int>(row_group));
+  state_->guard(fmt::format("row group {}", row_group),
+                [&] { state_->read(static_cast<int>(row_group), slices, documents); });
 }
 
 namespace {
 
 class ParquetSource : public Source {
  public:
-  ParquetSource(const std::filesystem::path& path, const std::string& column)
-      : column_(path, column), name_(path.filename().string()), column_name_(column) {}
+  ParquetSource(const DataFilePtr& file, const std::string& column, const Filters& filters)
+      : column_(file, column, filters),
+        description_(fmt::format("{} parquet {}{}", file->identity(), column, to_text(filters))) {
+    for (int64_t unit = 0; unit < column_.row_groups(); ++unit) bytes_.push_back(column_.bytes(unit));
+  }
 
-  int64_t units() const override { return column_.row_groups(); }
-  int64_t unit_bytes(int64_t unit) const override { return column_.bytes(unit); }
+  int64_t units() const override { return static_cast<int64_t>(bytes_.size()); }
+  int64_t unit_bytes(int64_t unit) const override { return bytes_.at(static_cast<size_t>(unit)); }
   void read(int64_t unit, Documents& documents) const override { column_.read(unit, documents); }
   std::string identity() const override {
     int64_t rows = 0, bytes = 0;
     for (int64_t unit = 0; unit < units(); ++unit) {
       rows += column_.rows(unit);
-      bytes += column_.bytes(unit);
+      bytes += bytes_[static_cast<size_t>(unit)];
     }
-    return fmt::format("{} parquet {} {} {} {}", name_, column_name_, units(), rows, bytes);
+    return fmt::format("{} {} {} {}", description_, units(), rows, bytes);
   }
 
  private:
   ParquetColumn column_;
-  std::string name_, column_name_;
+  std::string description_;
+  std::vector<int64_t> bytes_;  // of each unit: asked for often
 };
 
 }  // namespace
 
-std::unique_ptr<Source> parquet_source(const std::filesystem::path& path, const std::string& column) {
-  return std::make_unique<ParquetSource>(path, column);
+std::unique_ptr<Source> parquet_source(DataFilePtr file, const std::string& column, const Filters& filters) {
+  return std::make_unique<ParquetSource>(file, column, filters);
 }
 
 }  // namespace moe

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT
-// A column of text in a Parquet file, one row group at a time. The only file of ours that knows Arrow is
-// parquet.cpp; none of Arrow shows here.
+// A column of text in a Parquet file, one row group at a time: only the bytes of that column, and of those that
+// filters need, are read. None of Arrow shows here.
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <memory>
 #include <string>
-#include <string_view>
+#include <vector>
 
+#include "data/data_file.h"
+#include "data/filter.h"
 #include "data/source.h"
 
 namespace moe {
@@ -20,18 +21,18 @@ class ParquetColumn {
   // A row group with more text than this is refused: a few bytes of a damaged file can stand for any amount.
   static constexpr int64_t kMostBytes = int64_t{16} << 30;
 
-  // column: the name of a string column, "a.b" for field b of struct a; the error for a wrong one lists those
-  // there are.
-  ParquetColumn(const std::filesystem::path& path, const std::string& column);
-  // The same over bytes in memory, which must outlive it.
-  ParquetColumn(const std::string& name, std::string_view bytes, const std::string& column,
+  // Reads the footer. column: the name of a string column, "a.b" for field b of struct a; the error for a wrong
+  // one lists those there are, and likewise for the columns of filters.
+  ParquetColumn(DataFilePtr file, const std::string& column, const Filters& filters = {},
                 int64_t most_bytes = kMostBytes);
   ~ParquetColumn();
 
   int64_t row_groups() const;
-  int64_t rows(int64_t row_group) const;
+  int64_t rows(int64_t row_group) const;   // all, filtered or not
   int64_t bytes(int64_t row_group) const;  // of the column, decompressed
-  // Adds the texts of one row group in order; nulls are skipped.
+  // "name type" of every column.
+  std::vector<std::string> schema() const;
+  // Adds the texts of one row group in order; nulls, and rows that do not pass the filters, are skipped.
   void read(int64_t row_group, Documents& documents) const;
 
  private:
@@ -39,6 +40,7 @@ class ParquetColumn {
   std::unique_ptr<const State> state_;
 };
 
-std::unique_ptr<Source> parquet_source(const std::filesystem::path& path, const std::string& column);
+std::unique_ptr<Source> parquet_source(DataFilePtr file, const std::string& column,
+                                       const Filters& filters = {});
 
 }  // namespace moe

@@ -70,11 +70,14 @@ class Source {
   int64_t bytes() const;  // of all units
 };
 
-// Files, folders (all their files, sorted by path) and patterns ("shards/*.bin") as one source. The format
+// The places of data.source as one source: local files, folders and patterns ("shards/*.bin"), addresses on the
+// hub (hf://datasets/USER/NAME[@REVISION]/PATH, a file or a folder) and plain https:// addresses. The format
 // follows data.format, or each file's ending: .txt .text .md, .jsonl .ndjson, .parquet, .bin, each also
-// compressed (.gz .dz .zst .zstd). Compressed files are decoded once into a cache. Throws UserError when
-// there is nothing to read or a file is not what it should be.
-std::shared_ptr<const Source> open_source(const std::vector<std::string>& paths, const DataConfig& config,
+// compressed (.gz .dz .zst .zstd). Compressed files are decoded once into a cache. Throws UserError when there is
+// nothing to read or a file is not what it should be. The terminal must outlive a source with remote files.
+std::shared_ptr<const Source> open_source(const std::vector<std::string>& places, const DataConfig& config,
                                           Terminal& terminal);
+// data.source, or data.mixture as a source with a share for each entry.
+std::shared_ptr<const Source> open_training_source(const DataConfig& config, Terminal& terminal);
 
 }  // namespace moe

@@ -67,11 +67,11 @@ size_t sequence_length(std::string_view text, size_t i) {
 
 class TextSource : public FileSource {
  public:
-  TextSource(const std::filesystem::path& path, DocumentSplit split, int64_t unit_bytes)
-      : FileSource(path, split == DocumentSplit::file ? 0 : unit_bytes,
+  TextSource(const DataFilePtr& file, DocumentSplit split, int64_t unit_bytes)
+      : FileSource(file, split == DocumentSplit::file ? 0 : unit_bytes,
                    fmt::format("text {}", static_cast<int>(split))),
         split_(split) {
-    check_is_text(FileInput(path));
+    check_is_text(*file->open());
   }
 
  private:
@@ -147,9 +147,8 @@ void check_is_text(const Input& input) {
         "it looks like a binary file, or like text in another encoding");
 }
 
-std::unique_ptr<Source> text_source(const std::filesystem::path& path, DocumentSplit split,
-                                    int64_t unit_bytes) {
-  return std::make_unique<TextSource>(path, split, unit_bytes);
+std::unique_ptr<Source> text_source(const DataFilePtr& file, DocumentSplit split, int64_t unit_bytes) {
+  return std::make_unique<TextSource>(file, split, unit_bytes);
 }
 
 }  // namespace moe

@@ -5,12 +5,12 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
 
 #include "base/input.h"
+#include "data/data_file.h"
 #include "data/source.h"
 
 namespace moe {
@@ -37,7 +37,6 @@ void read_text(const Input& input, int64_t begin, int64_t end, DocumentSplit spl
 // not UTF-8.
 void check_is_text(const Input& input);
 
-std::unique_ptr<Source> text_source(const std::filesystem::path& path, DocumentSplit split,
-                                    int64_t unit_bytes);
+std::unique_ptr<Source> text_source(const DataFilePtr& file, DocumentSplit split, int64_t unit_bytes);
 
 }  // namespace moe

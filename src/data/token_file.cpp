@@ -47,9 +47,8 @@ int64_t next_end_of_text(const Input& input, int64_t position, int64_t count) {
 
 class TokenSource : public FileSource {
  public:
-  TokenSource(const std::filesystem::path& path, int64_t unit_bytes)
-      : FileSource(path, unit_bytes, "tokens") {
-    check_token_file(FileInput(path));
+  TokenSource(const DataFilePtr& file, int64_t unit_bytes) : FileSource(file, unit_bytes, "tokens") {
+    check_token_file(*file->open());
   }
 
  private:
@@ -97,8 +96,8 @@ void read_tokens(const Input& input, int64_t begin, int64_t end, Documents& docu
   }
 }
 
-std::unique_ptr<Source> token_source(const std::filesystem::path& path, int64_t unit_bytes) {
-  return std::make_unique<TokenSource>(path, unit_bytes);
+std::unique_ptr<Source> token_source(const DataFilePtr& file, int64_t unit_bytes) {
+  return std::make_unique<TokenSource>(file, unit_bytes);
 }
 
 void write_token_file(const std::filesystem::path& path, std::span<const uint16_t> ids) {

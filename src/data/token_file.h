@@ -10,6 +10,7 @@
 #include <span>
 
 #include "base/input.h"
+#include "data/data_file.h"
 #include "data/source.h"
 
 namespace moe {
@@ -24,7 +25,7 @@ void check_token_file(const Input& input);
 // UserError for ids outside the vocabulary.
 void read_tokens(const Input& input, int64_t begin, int64_t end, Documents& documents);
 
-std::unique_ptr<Source> token_source(const std::filesystem::path& path, int64_t unit_bytes);
+std::unique_ptr<Source> token_source(const DataFilePtr& file, int64_t unit_bytes);
 
 // Appears under its name when complete.
 void write_token_file(const std::filesystem::path& path, std::span<const uint16_t> ids);

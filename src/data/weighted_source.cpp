@@ -16,8 +16,9 @@ namespace {
 class Joined : public Source {
  public:
   // weights: of each part; none: a single share.
-  explicit Joined(std::vector<std::shared_ptr<const Source>> parts, std::vector<int64_t> weights = {})
-      : parts_(std::move(parts)), weights_(std::move(weights)) {
+  Joined(std::vector<std::shared_ptr<const Source>> parts, std::vector<int64_t> weights,
+         std::shared_ptr<const Remote> remote)
+      : parts_(std::move(parts)), weights_(std::move(weights)), remote_(std::move(remote)) {
     first_.reserve(parts_.size() + 1);
     first_.push_back(0);
     for (const auto& part : parts_) first_.push_back(first_.back() + part->units());
@@ -44,6 +45,17 @@ class Joined : public Source {
       all += parts_[i]->identity() + (weights_.empty() ? "\n" : fmt::format(" {}\n", weights_[i]));
     return fmt::format("{:016x}", stream_id(all));
   }
+  NetworkCounts network() const override {
+    NetworkCounts sum = remote_ ? remote_->counts() : NetworkCounts{};
+    for (const auto& part : parts_) {
+      const NetworkCounts counts = part->network();
+      sum.requests += counts.requests;
+      sum.bytes += counts.bytes;
+      sum.retries += counts.retries;
+      sum.rate_limited += counts.rate_limited;
+    }
+    return sum;
+  }
 
  private:
   size_t part(int64_t unit) const {
@@ -52,13 +64,15 @@ class Joined : public Source {
   }
   std::vector<std::shared_ptr<const Source>> parts_;
   std::vector<int64_t> weights_;
+  std::shared_ptr<const Remote> remote_;
   std::vector<int64_t> first_;  // number of each part's first unit
 };
 
 }  // namespace
 
-std::shared_ptr<const Source> joined_source(std::vector<std::shared_ptr<const Source>> parts) {
-  return std::make_shared<Joined>(std::move(parts));
+std::shared_ptr<const Source> joined_source(std::vector<std::shared_ptr<const Source>> parts,
+                                            std::shared_ptr<const Remote> remote) {
+  return std::make_shared<Joined>(std::move(parts), std::vector<int64_t>{}, std::move(remote));
 }
 
 std::shared_ptr<const Source> weighted_source(
@@ -74,7 +88,7 @@ std::shared_ptr<const Source> weighted_source(
     sources.push_back(source);
     weights.push_back(std::max<int64_t>(1, std::llround(weight / sum * 1e6)));
   }
-  return std::make_shared<Joined>(std::move(sources), std::move(weights));
+  return std::make_shared<Joined>(std::move(sources), std::move(weights), nullptr);
 }
 
 }  // namespace moe

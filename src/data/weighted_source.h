@@ -7,12 +7,14 @@
 #include <utility>
 #include <vector>
 
+#include "data/remote.h"
 #include "data/source.h"
 
 namespace moe {
 
-// One share, of all units.
-std::shared_ptr<const Source> joined_source(std::vector<std::shared_ptr<const Source>> parts);
+// One share, of all units. remote: what the parts are read through; null for local files.
+std::shared_ptr<const Source> joined_source(std::vector<std::shared_ptr<const Source>> parts,
+                                            std::shared_ptr<const Remote> remote = nullptr);
 
 // A share for each part. Weights are above 0; they are taken to the millionth of their sum.
 std::shared_ptr<const Source> weighted_source(

@@ -91,13 +91,14 @@ TEST(Decode, KeepsTheCopyUntilTheFileChanges) {
   test::LogFile log;
   Terminal terminal(log.stream());
   spill(folder / "a.txt.gz", gzip("one\n"));
-  const auto first = decoded_file(folder / "a.txt.gz", folder / "cache", terminal);
+  const auto first = decoded_file(*local_file(folder / "a.txt.gz"), folder / "cache", terminal);
   EXPECT_EQ(slurp(first), "one\n");
   EXPECT_EQ(first.filename().string().substr(16), "-a.txt");
   spill(first, "marked\n");
-  EXPECT_EQ(slurp(decoded_file(folder / "a.txt.gz", folder / "cache", terminal)), "marked\n");
+  EXPECT_EQ(slurp(decoded_file(*local_file(folder / "a.txt.gz"), folder / "cache", terminal)), "marked\n");
   spill(folder / "a.txt.gz", gzip("two, longer\n"));
-  EXPECT_EQ(slurp(decoded_file(folder / "a.txt.gz", folder / "cache", terminal)), "two, longer\n");
+  EXPECT_EQ(slurp(decoded_file(*local_file(folder / "a.txt.gz"), folder / "cache", terminal)),
+            "two, longer\n");
 }
 
 TEST(Decode, AFailedDecodeLeavesNothing) {
@@ -105,8 +106,9 @@ TEST(Decode, AFailedDecodeLeavesNothing) {
   test::LogFile log;
   Terminal terminal(log.stream());
   spill(folder / "a.txt.gz", gzip("one\n").substr(0, 15));
-  EXPECT_THAT(user_error_of([&] { decoded_file(folder / "a.txt.gz", folder / "cache", terminal); }),
-              HasSubstr("a.txt.gz, byte 15"));
+  EXPECT_THAT(
+      user_error_of([&] { decoded_file(*local_file(folder / "a.txt.gz"), folder / "cache", terminal); }),
+      HasSubstr("a.txt.gz, byte 15"));
   EXPECT_TRUE(std::filesystem::is_empty(folder / "cache/decoded"));
 }
 

@@ -264,7 +264,7 @@ TEST_F(LoaderTest, TokenFilesGiveTheStreamOfTheirText) {
   const auto file = fresh_folder() / "t.bin";
   write_token_file(file, ids);
   Loader from_text = loader(Part::all);
-  Loader from_tokens(token_source(file, 512), tokenizer(), config, 7, 3, 17, {}, Part::all);
+  Loader from_tokens(token_source(local_file(file), 512), tokenizer(), config, 7, 3, 17, {}, Part::all);
   const auto expected = all_batches(from_text), found = all_batches(from_tokens);
   ASSERT_EQ(found.size(), expected.size());
   for (size_t i = 0; i < found.size(); ++i) {

@@ -17,7 +17,7 @@ class ParquetFiles : public testing::TestWithParam<const char*> {};
 
 // Written by pyarrow (tools/make_data_goldens.py).
 TEST_P(ParquetFiles, HoldTheTexts) {
-  EXPECT_EQ(all_texts(*parquet_source(golden(GetParam()), "text")), golden_texts());
+  EXPECT_EQ(all_texts(*parquet_source(local_file(golden(GetParam())), "text")), golden_texts());
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, ParquetFiles,
@@ -28,7 +28,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, ParquetFiles,
                                          "empty_groups.parquet"));
 
 TEST(Parquet, UnitsAreRowGroups) {
-  const ParquetColumn column(golden("empty_groups.parquet"), "text");
+  const ParquetColumn column(local_file(golden("empty_groups.parquet")), "text");
   ASSERT_EQ(column.row_groups(), 5);
   Documents documents;
   column.read(0, documents);
@@ -40,16 +40,16 @@ TEST(Parquet, UnitsAreRowGroups) {
 }
 
 TEST(Parquet, ReadsAFieldOfAStruct) {
-  EXPECT_EQ(all_texts(*parquet_source(golden("nested.parquet"), "page.text")), golden_texts());
+  EXPECT_EQ(all_texts(*parquet_source(local_file(golden("nested.parquet")), "page.text")), golden_texts());
 }
 
 TEST(Parquet, NoRowsIsNoError) {
-  EXPECT_TRUE(all_texts(*parquet_source(golden("no_rows.parquet"), "text")).empty());
+  EXPECT_TRUE(all_texts(*parquet_source(local_file(golden("no_rows.parquet")), "text")).empty());
 }
 
 TEST(Parquet, AWrongColumnListsThoseThereAre) {
   const auto open = [](const char* file, const char* column) {
-    return user_error_of([&] { parquet_source(golden(file), column); });
+    return user_error_of([&] { parquet_source(local_file(golden(file)), column); });
   };
   EXPECT_THAT(open("large_string.parquet", "body"),
               AllOf(HasSubstr("expected a column \"body\" of text, found text columns text, url"),
@@ -62,7 +62,7 @@ TEST(Parquet, AWrongColumnListsThoseThereAre) {
 // The texts of damaged bytes, or nothing when that was a UserError; any other end fails the test.
 std::optional<std::vector<std::string>> read_damaged(const std::string& bytes) {
   try {
-    const ParquetColumn column("damaged", bytes, "text", 1 << 24);
+    const ParquetColumn column(memory_file("damaged", bytes), "text", {}, 1 << 24);
     Documents documents;
     for (int64_t i = 0; i < column.row_groups(); ++i) column.read(i, documents);
     return texts(documents);
@@ -108,7 +108,7 @@ TEST(Parquet, ErrorsNameFileAndRowGroup) {
   std::string bytes = slurp(golden("none_v1_small_pages.parquet"));
   bytes[bytes.rfind("row 63")] = 'R';  // in the last row group
   spill(file, bytes);
-  const auto source = parquet_source(file, "text");
+  const auto source = parquet_source(local_file(file), "text");
   Documents documents;
   source->read(0, documents);
   EXPECT_THAT(user_error_of([&] { source->read(2, documents); }),
@@ -124,7 +124,7 @@ TEST(Parquet, MissingRowsAreAnError) {
     bytes[at + 1] = 2 * 41;
     messages.push_back(user_error_of([&] {
       Documents documents;
-      ParquetColumn("short", bytes, "text").read(1, documents);
+      ParquetColumn(memory_file("short", bytes), "text").read(1, documents);
     }));
   }
   EXPECT_THAT(messages, testing::Contains(
@@ -133,7 +133,7 @@ TEST(Parquet, MissingRowsAreAnError) {
 
 TEST(Parquet, ARowGroupOfTooMuchTextIsRefused) {
   const std::string bytes = slurp(golden("large_string.parquet"));
-  const ParquetColumn column("big", bytes, "text", 100);
+  const ParquetColumn column(memory_file("big", bytes), "text", {}, 100);
   Documents documents;
   EXPECT_THAT(user_error_of([&] { column.read(0, documents); }), HasSubstr("more than 100 bytes"));
 }

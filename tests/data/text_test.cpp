@@ -97,7 +97,7 @@ TEST(Text, TellsTextFromBinary) {
 }
 
 TEST(Text, ReadsFilesInUnits) {
-  const auto source = text_source(golden("text.txt"), DocumentSplit::blank_line, 4096);
+  const auto source = text_source(local_file(golden("text.txt")), DocumentSplit::blank_line, 4096);
   EXPECT_EQ(source->units(), (source->bytes() + 4095) / 4096);
   std::vector<std::string> expected;
   const std::string whole = slurp(golden("text.txt"));
@@ -115,7 +115,7 @@ TEST(Text, ReadsFilesInUnits) {
 TEST(Text, AChangedFileIsAnError) {
   const auto file = fresh_folder() / "a.txt";
   spill(file, "one\ntwo\n");
-  const auto source = text_source(file, DocumentSplit::line, 4096);
+  const auto source = text_source(local_file(file), DocumentSplit::line, 4096);
   spill(file, "one\n");
   EXPECT_THAT(user_error_of([&] { all_texts(*source); }),
               HasSubstr("8 bytes, as when the run began, found 4 bytes"));

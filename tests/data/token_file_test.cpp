@@ -26,7 +26,7 @@ std::vector<std::vector<int>> read(const Source& source) {
 // tokens.bin was written by numpy.
 TEST(TokenFile, ReadsDocumentsInRangesOfAnySize) {
   for (const int64_t unit : {1, 2, 3, 4, 5, 7, 16, 4096})
-    EXPECT_THAT(read(*token_source(golden("tokens.bin"), unit)),
+    EXPECT_THAT(read(*token_source(local_file(golden("tokens.bin")), unit)),
                 ElementsAre(ElementsAre(15496, 995), ElementsAre(220, 0, 50255), ElementsAre(464)))
         << unit;
 }
@@ -42,14 +42,14 @@ TEST(TokenFile, AFileMayBeginInsideADocument) {
   const auto file = fresh_folder() / "t.bin";
   write_token_file(file, std::vector<uint16_t>{7, 8, 50256, 9});
   for (const int64_t unit : {2, 4096})
-    EXPECT_THAT(read(*token_source(file, unit)), ElementsAre(ElementsAre(7, 8), ElementsAre(9)));
+    EXPECT_THAT(read(*token_source(local_file(file), unit)), ElementsAre(ElementsAre(7, 8), ElementsAre(9)));
 }
 
 TEST(TokenFile, RefusesWhatIsNoTokenFile) {
   const auto file = fresh_folder() / "t.bin";
   const auto message = [&](std::string bytes) {
     spill(file, bytes);
-    return user_error_of([&] { read(*token_source(file, 4096)); });
+    return user_error_of([&] { read(*token_source(local_file(file), 4096)); });
   };
   std::string bytes = slurp(golden("tokens.bin"));
   EXPECT_THAT(message(bytes.substr(0, 100)), HasSubstr("a header of 1024 bytes, found 100 bytes"));

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+#include "data/filter.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+
+#include "base/error.h"
+
+namespace moe {
+
+struct Filter::Spelling {
+  std::string_view text;
+  Operator meaning;
+  // The longer ones first.
+  static constexpr std::array<std::pair<std::string_view, Operator>, 6> kAll{{{"==", Operator::equal},
+                                                                              {"!=", Operator::unequal},
+                                                                              {"<=", Operator::at_most},
+                                                                              {">=", Operator::at_least},
+                                                                              {"<", Operator::less},
+                                                                              {">", Operator::more}}};
+};
+
+namespace {
+
+constexpr std::string_view kSpace = " \t";
+
+std::string_view trim(std::string_view text) {
+  const size_t begin = text.find_first_not_of(kSpace);
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
+}
+
+// The whole text as a number; integers exactly.
+std::optional<long double> parse_number(std::string_view text) {
+  const char* end = text.data() + text.size();
+  int64_t integer = 0;
+  if (const auto [at, error] = std::from_chars(text.data(), end, integer); error == std::errc() && at == end)
+    return static_cast<long double>(integer);
+  double number = 0;
+  if (const auto [at, error] = std::from_chars(text.data(), end, number); error == std::errc() && at == end)
+    return std::isfinite(number) ? std::optional<long double>(number) : std::nullopt;
+  return std::nullopt;
+}
+
+}  // namespace
+
+Filter Filter::parse(std::string_view text) {
+  const auto refuse = [&] [[noreturn]] (const std::string& found) {
+    throw UserError("data.filters", "COLUMN OPERATOR VALUE, as in int_score >= 3 or language == en",
+                    fmt::format("{} in \"{}\"", found, text), "the operators are == != < <= > >=");
+  };
+  Filter filter;
+  const size_t at = text.find_first_of("=!<>");
+  if (at == std::string_view::npos) refuse("no operator");
+  filter.column_ = trim(text.substr(0, at));
+  if (filter.column_.empty()) refuse("no column");
+  const auto spelling = std::find_if(Spelling::kAll.begin(), Spelling::kAll.end(),
+                                     [&](const auto& s) { return text.substr(at).starts_with(s.first); });
+  if (spelling == Spelling::kAll.end()) refuse(fmt::format("the operator {}", text[at]));
+  filter.operator_ = spelling->second;
+  std::string_view value = trim(text.substr(at + spelling->first.size()));
+  const bool quoted = value.size() >= 2 && value.front() == '"' && value.back() == '"';
+  if (quoted) value = value.substr(1, value.size() - 2);
+  if (value.empty() && !quoted) refuse("no value");
+  if (value.find_first_of("\"") != std::string_view::npos) refuse("a quote inside the value");
+  filter.value_ = value;
+  if (!quoted) filter.number_ = parse_number(value);
+  if (!filter.takes_text() && !filter.number_) refuse(fmt::format("no number after {}", spelling->first));
+  return filter;
+}
+
+std::string Filter::text() const {
+  const auto* spelling = std::find_if(Spelling::kAll.begin(), Spelling::kAll.end(),
+                                      [&](const auto& s) { return s.second == operator_; });
+  const char* quote = number_ ? "" : "\"";
+  return fmt::format("{} {} {}{}{}", column_, spelling->first, quote, value_, quote);
+}
+
+template <class T>
+bool Filter::compare(const T& a, const T& b) const {
+  switch (operator_) {
+    case Operator::equal:
+      return a == b;
+    case Operator::unequal:
+      return a != b;
+    case Operator::less:
+      return a < b;
+    case Operator::at_most:
+      return a <= b;
+    case Operator::more:
+      return a > b;
+    case Operator::at_least:
+      return a >= b;
+  }
+  CHECK(false, "an operator without a meaning");
+}
+
+bool Filter::passes(long double value) const {
+  CHECK(number_.has_value());
+  return !std::isnan(value) && compare(value, *number_);
+}
+
+bool Filter::passes(std::string_view value) const {
+  CHECK(takes_text());
+  return compare<std::string_view>(value, value_);
+}
+
+Filters parse_filters(const std::vector<std::string>& texts) {
+  Filters filters;
+  filters.reserve(texts.size());
+  for (const std::string& text : texts) filters.push_back(Filter::parse(text));
+  return filters;
+}
+
+std::string to_text(const Filters& filters) {
+  std::string text;
+  for (const Filter& filter : filters) text += (text.empty() ? " where " : " and ") + filter.text();
+  return text;
+}
+
+}  // namespace moe

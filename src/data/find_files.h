@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+// From the entries of data.source to files, each with its format.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/terminal.h"
+#include "data/data_file.h"
+#include "data/remote.h"
+
+namespace moe {
+
+enum class DataFormat : uint8_t { text, jsonl, parquet, tokens };
+// "auto": nothing.
+std::optional<DataFormat> parse_data_format(std::string_view name);
+
+struct FoundFile {
+  DataFilePtr file;
+  DataFormat format;
+};
+struct FoundFiles {
+  std::vector<FoundFile> files;
+  std::shared_ptr<Remote> remote;  // null when all files are local
+};
+
+// Files, folders (all their files of a known format, by path), patterns ("shards/*.bin") and remote places. Of a
+// folder, every file of a known format; with a format, the files of that format, or (for text, which has any
+// ending) all files; hidden ones are left out. Throws UserError for an entry without files.
+FoundFiles find_files(const std::vector<std::string>& places, std::optional<DataFormat> format,
+                      Terminal& terminal);
+
+}  // namespace moe

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+#include "data/remote.h"
+
+#include <fmt/format.h>
+
+#include <mutex>
+#include <utility>
+
+#include "base/progress.h"
+#include "hub/hub.h"
+#include "net/remote_file.h"
+
+namespace moe {
+namespace {
+
+// Client and hub, kept alive by the files.
+struct Connection {
+  Connection(const hub::Settings& settings, net::ClientOptions options, const hub::Hub::Event& event)
+      : client(std::move(options)), hub(settings, client, event) {}
+  net::Client client;
+  hub::Hub hub;
+};
+
+class HubFile : public DataFile {
+ public:
+  HubFile(std::shared_ptr<Connection> connection, const hub::Address& place, hub::File file)
+      : DataFile(address_of(place, file).text(), file.size),
+        connection_(std::move(connection)),
+        address_(address_of(place, file)),
+        file_(std::move(file)) {}
+
+  // The same on every mirror, and under any revision that has this content. (A cache that others filled may not
+  // say what a file's hash is.)
+  std::string identity() const override {
+    return fmt::format("{} {} {}", address_.repo, file_.path,
+                       file_.oid.empty() ? std::to_string(file_.size) : file_.oid);
+  }
+  std::shared_ptr<const Input> open() const override {
+    const std::lock_guard lock(mutex_);
+    if (!input_) input_ = connection_->hub.open(address_, file_);
+    return input_;
+  }
+  std::shared_ptr<const Input> open_whole(Terminal& terminal) const override {
+    Progress progress(terminal, "downloading " + name(), static_cast<uint64_t>(size()), "bytes");
+    const auto path =
+        connection_->hub.download(address_, file_, [&](uint64_t bytes) { progress.add(bytes); });
+    return std::make_shared<FileInput>(path, size());
+  }
+
+ private:
+  static hub::Address address_of(const hub::Address& place, const hub::File& file) {
+    hub::Address address = place;
+    address.path = file.path;
+    return address;
+  }
+  std::shared_ptr<Connection> connection_;
+  hub::Address address_;
+  hub::File file_;
+  mutable std::mutex mutex_;
+  mutable std::shared_ptr<const Input> input_;  // with a signed URL, good for many reads
+};
+
+class UrlFile : public DataFile {
+ public:
+  UrlFile(std::shared_ptr<Connection> connection, std::string name,
+          std::shared_ptr<const net::RemoteFile> input)
+      : DataFile(std::move(name), input->size()),
+        connection_(std::move(connection)),
+        input_(std::move(input)) {}
+
+  std::string identity() const override {
+    return fmt::format("{} {} {}", std::filesystem::path(name()).filename().string(), size(),
+                       input_->validator());
+  }
+  std::shared_ptr<const Input> open() const override { return input_; }
+
+ private:
+  std::shared_ptr<Connection> connection_;
+  std::shared_ptr<const net::RemoteFile> input_;
+};
+
+class EnvironmentRemote : public Remote {
+ public:
+  explicit EnvironmentRemote(Terminal& terminal) {
+    const auto print = [&terminal](const std::string& line) { terminal.line(line); };
+    const auto settings = hub::Settings::from_environment();
+    auto options = net::ClientOptions::from_environment();
+    settings.apply(options);
+    options.on_event = print;
+    connection_ = std::make_shared<Connection>(settings, std::move(options), print);
+  }
+
+  std::vector<DataFilePtr> files(const std::string& place) override {
+    if (!hub::Address::is_hub(place))
+      return {std::make_shared<UrlFile>(connection_, net::Url::parse(place).shown,
+                                        net::open_url(connection_->client, place))};
+    const auto address = hub::Address::parse(place);
+    std::vector<DataFilePtr> files;
+    for (hub::File& file : connection_->hub.list(address))
+      files.push_back(std::make_shared<HubFile>(connection_, address, std::move(file)));
+    return files;
+  }
+
+  NetworkCounts counts() const override {
+    const net::Counters& c = connection_->client.counters();
+    return {c.requests, c.bytes, c.retries, c.rate_limited};
+  }
+
+ private:
+  std::shared_ptr<Connection> connection_;
+};
+
+}  // namespace
+
+bool is_remote(std::string_view place) {
+  return hub::Address::is_hub(place) || place.starts_with("https://") || place.starts_with("http://");
+}
+
+std::shared_ptr<Remote> Remote::open(Terminal& terminal) {
+  return std::make_shared<EnvironmentRemote>(terminal);
+}
+
+}  // namespace moe

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+// Files behind URLs and on the Hugging Face hub as DataFiles. One connection pool for the files of one source;
+// settings come from the environment (src/hub/settings.h, src/net/http.h).
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/terminal.h"
+#include "data/data_file.h"
+#include "data/source.h"
+
+namespace moe {
+
+// Of data.source: hf://..., https://... (and http://..., for mirrors in one's own network).
+bool is_remote(std::string_view place);
+
+class Remote {
+ public:
+  // Retries are told to the terminal, which must outlive this object and its files.
+  static std::shared_ptr<Remote> open(Terminal& terminal);
+  virtual ~Remote() = default;
+
+  // The files at or below a place on the hub, by path, or the one at a URL. Throws UserError when there are none.
+  virtual std::vector<DataFilePtr> files(const std::string& place) = 0;
+  virtual NetworkCounts counts() const = 0;
+};
+
+}  // namespace moe
