@@ -12,7 +12,7 @@ target_include_directories(moe_gpu_emulated BEFORE PUBLIC "${CMAKE_CURRENT_SOURC
 target_compile_options(moe_gpu_emulated PRIVATE -Wno-unknown-pragmas)  # "#pragma unroll" is for nvcc
 target_link_libraries(moe_gpu_emulated PUBLIC moe_options moe_cpu fmt::fmt Boost::context)
 
-set(gpu_tests elementwise matmul norm sequence)
+set(gpu_tests elementwise grouped_matmul matmul norm sequence)
 list(TRANSFORM gpu_tests APPEND _test.cpp)
 list(TRANSFORM gpu_tests PREPEND "${CMAKE_CURRENT_SOURCE_DIR}/ops/")
 
@@ -28,6 +28,9 @@ endfunction()
 
 if(NOT MOE_SANITIZE MATCHES "thread")  # which does not know fibres
   moe_gpu_tests(emulated_gpu moe_gpu_emulated)
+  target_sources(emulated_gpu PRIVATE gpu/mma_test.cpp)  # of the emulation itself
+  target_include_directories(emulated_gpu BEFORE PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/emulated_cuda")
+  target_compile_options(emulated_gpu PRIVATE -Wno-unknown-pragmas)
 endif()
 if(MOE_GPU)
   moe_gpu_tests(gpu moe_backend)

@@ -10,9 +10,6 @@ void GpuOps::embedding_forward(Tensor, const Tensor&, const Tensor&) {
 void GpuOps::embedding_backward(Tensor, const Tensor&, const Tensor&) {
   CHECK(false, "embedding_backward has no kernel yet");
 }
-void GpuOps::grouped_matmul(Tensor, const Tensor&, const Tensor&, const Tensor&, Form, bool) {
-  CHECK(false, "grouped_matmul has no kernel yet");
-}
 void GpuOps::qk_norm_rope_forward(Tensor, Tensor, Tensor, Tensor, const Tensor&, const Tensor&, const Tensor&,
                                   const Tensor&, const Tensor&, Heads, float) {
   CHECK(false, "qk_norm_rope_forward has no kernel yet");

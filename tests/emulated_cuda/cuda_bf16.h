@@ -6,6 +6,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "emulated_cuda/kernel.h"
+
 struct __nv_bfloat16 {
   uint16_t bits;
 };

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+// The emulated matrix units and copies: the fragments of every layout give the right product, rows and columns past the
+// limits are zero, and a copy that nobody waited for has not happened.
+#include "gpu/mma.cuh"
+
+#include <gtest/gtest.h>
+
+#include "gpu/dynamic_shared.cuh"
+#include "gpu/launch.h"
+#include "gpu/shared_tile.cuh"
+#include "support/compare.h"
+#include "support/fixture.h"
+#include "support/reference.h"
+
+namespace moe::test {
+namespace {
+
+using gpu::Along;
+using bits16 = gpu::bf16;
+
+constexpr int kOuter = 64, kInner = 32;  // of both operands
+
+template <Along along>
+constexpr int kWidth = along == Along::inner ? kInner : kOuter;
+
+template <Along along, bool wide>
+void copy_operand(bits16* tile, const bits16* from, int outer, int inner) {
+  if constexpr (along == Along::inner)
+    gpu::copy_tile<kOuter, kInner, 32, wide>(tile, from, kInner, outer, inner);
+  else
+    gpu::copy_tile<kInner, kOuter, 32, wide>(tile, from, kOuter, inner, outer);
+}
+
+// c[64, 64] = a b^T over the inner index by one warp; only `m` rows, `n` columns and `inner` indices count.
+template <Along a_along, Along b_along, bool wide>
+void product_kernel(float* c, const bits16* a, const bits16* b, int m, int n, int inner) {
+  auto* const a_tile = gpu::dynamic_shared<bits16>();
+  bits16* const b_tile = a_tile + kOuter * kInner;
+  copy_operand<a_along, wide>(a_tile, a, m, inner);
+  copy_operand<b_along, wide>(b_tile, b, n, inner);
+  gpu::cp_async_commit();
+  gpu::cp_async_wait<0>();
+  __syncwarp();
+  const int lane = static_cast<int>(threadIdx.x), g = lane / 4, t = lane % 4;
+  for (int i = 0; i < kOuter; i += 16)
+    for (int j = 0; j < kOuter; j += 16) {
+      float sum[2][4] = {};
+      for (int k = 0; k < kInner; k += 16) {
+        uint32_t a_part[4], b_part[4];
+        gpu::load_a<kWidth<a_along>, a_along>(a_part, a_tile, i, k);
+        gpu::load_b<kWidth<b_along>, b_along>(b_part, b_tile, j, k);
+        for (int half = 0; half < 2; ++half) gpu::mma_16x8x16<bits16>(sum[half], a_part, b_part + 2 * half);
+      }
+      for (int half = 0; half < 2; ++half)
+        for (int e = 0; e < 4; ++e)
+          c[(i + g + e / 2 * 8) * kOuter + j + 8 * half + 2 * t + e % 2] = sum[half][e];
+    }
+}
+
+class MmaTest : public OpsTest {
+ public:
+  template <Along a_along, Along b_along, bool wide>
+  void check() {
+    constexpr size_t m = 40, n = 56, inner = 24;
+    const auto shape = [](Along along) {
+      return along == Along::inner ? std::vector<int64_t>{kOuter, kInner}
+                                   : std::vector<int64_t>{kInner, kOuter};
+    };
+    const Tensor a = normal("a", DType::bf16, shape(a_along)), b = normal("b", DType::bf16, shape(b_along));
+    Tensor c = normal("old", DType::f32, {kOuter, kOuter});
+    gpu::launch(nullptr, product_kernel<a_along, b_along, wide>,
+                {1, 32, 2 * kOuter * kInner * sizeof(bits16)}, gpu::pointer<float>(c),
+                gpu::pointer<bits16>(a), gpu::pointer<bits16>(b), int{m}, int{n}, int{inner});
+    const Values part =
+        reference_product(values(a), {size_t{kWidth<a_along>}, a_along == Along::outer}, values(b),
+                          {size_t{kWidth<b_along>}, b_along == Along::inner}, m, n, inner);
+    Values expected(kOuter * kOuter);
+    for (size_t i = 0; i < m; ++i)
+      for (size_t j = 0; j < n; ++j) expected[i * kOuter + j] = part[i * n + j];
+    EXPECT_TRUE(close(values(c), expected, kBoundF32));
+  }
+};
+
+TEST_F(MmaTest, ProductsOfAllLayouts) {
+  check<Along::inner, Along::inner, true>();
+  check<Along::inner, Along::outer, true>();
+  check<Along::outer, Along::inner, true>();
+  check<Along::outer, Along::outer, true>();
+  check<Along::inner, Along::inner, false>();
+  check<Along::outer, Along::outer, false>();
+}
+
+void copy_kernel(float* c, const float* x) {
+  auto* const shared = gpu::dynamic_shared<float>();
+  for (int i = 0; i < 4; ++i) shared[i] = -1;
+  gpu::cp_async_16(shared, x, 8);
+  gpu::cp_async_commit();
+  gpu::cp_async_commit();
+  gpu::cp_async_wait<2>();
+  for (int i = 0; i < 4; ++i) c[i] = shared[i];
+  gpu::cp_async_wait<1>();
+  for (int i = 0; i < 4; ++i) c[4 + i] = shared[i];
+}
+
+TEST_F(MmaTest, CopiesHappenAtTheWait) {
+  const Tensor x = of<float>(DType::f32, {4}, {1, 2, 3, 4});
+  Tensor c = zeros(DType::f32, {8});
+  gpu::launch(nullptr, copy_kernel, {1, 1, 16}, gpu::pointer<float>(c), gpu::pointer<float>(x));
+  EXPECT_EQ(values(c), (Values{-1, -1, -1, -1, 1, 2, 0, 0}));
+}
+
+}  // namespace
+}  // namespace moe::test
