@@ -29,12 +29,6 @@ void GpuOps::attention_backward(Tensor, Tensor, Tensor, const Tensor&, const Ten
 void GpuOps::attention_cached(Tensor, Tensor, Tensor, const Tensor&, const Tensor&, const Tensor&, int64_t) {
   CHECK(false, "attention_cached has no kernel yet");
 }
-void GpuOps::gate_forward(Tensor, const Tensor&, const Tensor&, Heads) {
-  CHECK(false, "gate_forward has no kernel yet");
-}
-void GpuOps::gate_backward(Tensor, Tensor, const Tensor&, const Tensor&, const Tensor&, Heads) {
-  CHECK(false, "gate_backward has no kernel yet");
-}
 void GpuOps::router_logits_forward(Tensor, const Tensor&, const Tensor&) {
   CHECK(false, "router_logits_forward has no kernel yet");
 }
@@ -44,9 +38,6 @@ void GpuOps::router_logits_backward(Tensor, Tensor, const Tensor&, const Tensor&
 void GpuOps::route(Tensor, Tensor, Tensor, Tensor, const Tensor&, const Tensor&, bool) {
   CHECK(false, "route has no kernel yet");
 }
-void GpuOps::route_plan(RoutePlan, const Tensor&, int64_t) {
-  CHECK(false, "route_plan has no kernel yet");
-}
 void GpuOps::router_losses(Tensor, Tensor, Tensor, const Tensor&, const Tensor&, const Tensor&,
                            const Tensor&) {
   CHECK(false, "router_losses has no kernel yet");
@@ -54,31 +45,6 @@ void GpuOps::router_losses(Tensor, Tensor, Tensor, const Tensor&, const Tensor&,
 void GpuOps::route_backward(Tensor, const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
                             const Tensor&, const Tensor&, const Tensor&, float, float, bool) {
   CHECK(false, "route_backward has no kernel yet");
-}
-void GpuOps::gather_rows(Tensor, const Tensor&, const RoutePlan&) {
-  CHECK(false, "gather_rows has no kernel yet");
-}
-void GpuOps::combine_rows(Tensor, const Tensor&, const Tensor&, const Tensor&, const RoutePlan&) {
-  CHECK(false, "combine_rows has no kernel yet");
-}
-void GpuOps::swiglu_forward(Tensor, const Tensor&, const RoutePlan&) {
-  CHECK(false, "swiglu_forward has no kernel yet");
-}
-void GpuOps::swiglu_backward(Tensor, Tensor, Tensor, const Tensor&, const Tensor&, const Tensor&,
-                             const RoutePlan&) {
-  CHECK(false, "swiglu_backward has no kernel yet");
-}
-void GpuOps::cross_entropy(Tensor, Tensor, const Tensor&, int64_t, const Tensor&) {
-  CHECK(false, "cross_entropy has no kernel yet");
-}
-void GpuOps::sum(Tensor, const Tensor&) {
-  CHECK(false, "sum has no kernel yet");
-}
-void GpuOps::sum_squares(Tensor, const Tensor&) {
-  CHECK(false, "sum_squares has no kernel yet");
-}
-void GpuOps::clip_scale(Tensor, const Tensor&, float) {
-  CHECK(false, "clip_scale has no kernel yet");
 }
 void GpuOps::adamw8(Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, const Tensor&, const AdamW&) {
   CHECK(false, "adamw8 has no kernel yet");

@@ -55,18 +55,21 @@ TEST_F(GateTest, WorksInPlace) {
 }
 
 TEST_F(GateTest, Bf16MatchesF32OnTheSameInputs) {
-  const Heads heads{3, 1, 33};
-  const Tensor packed = normal("packed", DType::bf16, {33, 264}, 3),
-               o = normal("o", DType::bf16, {33, 3, 33});
-  std::vector<std::vector<double>> results;
-  for (const DType dtype : {DType::f32, DType::bf16}) {
-    const Tensor p = of(dtype, {33, 264}, values(packed)), input = of(dtype, {33, 3, 33}, values(o));
-    const Tensor y = zeros(dtype, {33, 3, 33}), d_o = zeros(dtype, {33, 3, 33}), dp = zeros(dtype, {33, 264});
-    ops().gate_forward(y, input, p, heads);
-    ops().gate_backward(d_o, dp, input, input, p, heads);
-    for (const Tensor& result : {y, d_o, dp}) results.push_back(values(result));
+  for (const int64_t d : {33, 64}) {
+    const Heads heads{21, 1, d};
+    const Tensor packed = normal("packed", DType::bf16, {9, 44 * d}, 3),
+                 o = normal("o", DType::bf16, {9, 21, d});
+    std::vector<std::vector<double>> results;
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      const Tensor p = of(dtype, {9, 44 * d}, values(packed)), input = of(dtype, {9, 21, d}, values(o));
+      const Tensor y = zeros(dtype, {9, 21, d}), d_o = zeros(dtype, {9, 21, d}),
+                   dp = zeros(dtype, {9, 44 * d});
+      ops().gate_forward(y, input, p, heads);
+      ops().gate_backward(d_o, dp, input, input, p, heads);
+      for (const Tensor& result : {y, d_o, dp}) results.push_back(values(result));
+    }
+    for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(close(results[i + 3], results[i], kBoundBf16));
   }
-  for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(close(results[i + 3], results[i], kBoundBf16));
 }
 
 TEST_F(GateTest, SaturatesWithoutNan) {

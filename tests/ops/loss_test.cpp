@@ -34,8 +34,9 @@ class LossTest : public OpsTest {
 
 TEST_F(LossTest, MatchesTheDefinition) {
   for (const DType dtype : {DType::f32, DType::bf16})
-    for (const int64_t vocabulary : {1, 7, 1000, 1003}) {
-      const Tensor logits = normal("logits", dtype, {5, 1003}, 3), loss = zeros(DType::f32, {5});
+    for (const auto& [vocabulary, width] :
+         {std::pair<int64_t, int64_t>{1, 1003}, {7, 1003}, {1003, 1003}, {1000, 1008}, {6001, 6016}}) {
+      const Tensor logits = normal("logits", dtype, {5, width}, 3), loss = zeros(DType::f32, {5});
       const std::vector<int32_t> target = {0, static_cast<int32_t>(vocabulary) - 1, -1,
                                            static_cast<int32_t>(vocabulary) / 2, 0};
       const auto before = bytes(logits);
@@ -65,16 +66,18 @@ TEST_F(LossTest, GradientAgreesWithFiniteDifferences) {
 }
 
 TEST_F(LossTest, Bf16GradientMatchesF32) {
-  const Tensor logits16 = normal("logits", DType::bf16, {6, 517}, 2);
-  const Tensor logits32 = of(DType::f32, {6, 517}, values(logits16));
-  const Tensor target = of<int32_t>(DType::i32, {6}, {3, -1, 8, 0, 511, 99}),
-               scale = of<float>(DType::f32, {1}, {0.01F});
-  const Tensor loss = zeros(DType::f32, {6});
-  ops().cross_entropy(loss, logits16, target, 512, scale);
-  const auto loss16 = values(loss);
-  ops().cross_entropy(loss, logits32, target, 512, scale);
-  EXPECT_TRUE(close(loss16, values(loss), kBoundF32));
-  EXPECT_TRUE(close(values(logits16), values(logits32), kBoundBf16));
+  for (const int64_t width : {517, 5000}) {
+    const Tensor logits16 = normal("logits", DType::bf16, {6, width}, 2);
+    const Tensor logits32 = of(DType::f32, {6, width}, values(logits16));
+    const Tensor target = of<int32_t>(DType::i32, {6}, {3, -1, 8, 0, 511, 99}),
+                 scale = of<float>(DType::f32, {1}, {0.01F});
+    const Tensor loss = zeros(DType::f32, {6});
+    ops().cross_entropy(loss, logits16, target, width - 5, scale);
+    const auto loss16 = values(loss);
+    ops().cross_entropy(loss, logits32, target, width - 5, scale);
+    EXPECT_TRUE(close(loss16, values(loss), kBoundF32));
+    EXPECT_TRUE(close(values(logits16), values(logits32), kBoundBf16));
+  }
 }
 
 TEST_F(LossTest, HugeLogitsDoNotOverflow) {
@@ -99,7 +102,7 @@ TEST(LossThreadsTest, SameBitsWithAnyNumberOfThreads) {
   }
 }
 
-TEST_F(LossTest, RefusesWrongShapesTypesAndTargets) {
+TEST_F(LossTest, RefusesWrongShapesAndTypes) {
   const Tensor logits = zeros(DType::f32, {3, 5}), loss = zeros(DType::f32, {3}),
                target = zeros(DType::i32, {3});
   EXPECT_NO_THROW(ops().cross_entropy(loss, logits, target, 5, none));
@@ -109,8 +112,19 @@ TEST_F(LossTest, RefusesWrongShapesTypesAndTargets) {
   EXPECT_THROW(ops().cross_entropy(loss, logits, zeros(DType::f32, {3}), 5, none), InternalError);
   EXPECT_THROW(ops().cross_entropy(loss, logits, target, 5, zeros(DType::f32, {2})), InternalError);
   EXPECT_THROW(ops().cross_entropy(loss, zeros(DType::i32, {3, 5}), target, 5, none), InternalError);
-  EXPECT_THROW(ops().cross_entropy(loss, logits, of<int32_t>(DType::i32, {3}, {0, 4, 1}), 4, none),
-               InternalError);
+}
+
+TEST_F(LossTest, ATargetOutsideTheVocabularyIsAnError) {
+  const Tensor logits = zeros(DType::f32, {3, 5}), loss = zeros(DType::f32, {3});
+  const Tensor target = of<int32_t>(DType::i32, {3}, {0, 4, 1});
+  if (test_device() == "cpu") {
+    EXPECT_THROW(ops().cross_entropy(loss, logits, target, 4, none), InternalError);
+    return;
+  }
+  ops().cross_entropy(loss, logits, target, 4, of<float>(DType::f32, {1}, {1}));  // a kernel cannot throw
+  EXPECT_TRUE(std::isnan(values(loss)[1]));
+  EXPECT_TRUE(std::isnan(values(logits)[5]));
+  EXPECT_TRUE(std::isfinite(values(loss)[0]));
 }
 
 }  // namespace

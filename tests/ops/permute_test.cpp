@@ -85,12 +85,13 @@ TEST_F(PermuteTest, PlanOfOneSidedChoices) {
   expect_plan(std::vector<int>(33, 2), 33, 1, 4, 1);
   expect_plan(std::vector<int>(33, -1), 33, 1, 4, 0);  // all padding
   expect_plan(std::vector<int>(7, 0), 7, 1, 1, 0);     // one expert
+  expect_plan(choices(1500, 2, 300, true), 1500, 2, 300, 4);
 }
 
 TEST_F(PermuteTest, GathersTheTokenOfEachRow) {
   for (const DType dtype : {DType::f32, DType::bf16})
     for (const int64_t capacity : {0, 3}) {
-      const int64_t n = 33, k = 2, e = 5, d = 19;
+      const int64_t n = 33, k = 2, e = 5, d = capacity == 0 ? 19 : 520;
       const RoutePlan plan = empty_plan(*this, n, k, e);
       ops().route_plan(plan, of(DType::i32, {n, k}, choices(n, k, e, true)), capacity);
       const Tensor x = normal("x", dtype, {n, d}), y = normal("y", dtype, {n * k, d});
@@ -99,8 +100,9 @@ TEST_F(PermuteTest, GathersTheTokenOfEachRow) {
       const auto got = values(y);
       const auto used = static_cast<size_t>(values(plan.offset_E1).back());
       for (size_t i = 0; i < got.size(); ++i) {
-        const size_t row = i / 19, token = row < used ? static_cast<size_t>(slot[row]) / 2 : 0;
-        ASSERT_EQ(got[i], row < used ? rows[token * 19 + i % 19] : before[i]) << i;
+        const size_t width = static_cast<size_t>(d), row = i / width;
+        const size_t token = row < used ? static_cast<size_t>(slot[row]) / 2 : 0;
+        ASSERT_EQ(got[i], row < used ? rows[token * width + i % width] : before[i]) << i;
       }
     }
 }
@@ -137,7 +139,7 @@ TEST_F(PermuteTest, CombineIsTheTransposeOfGather) {
 }
 
 TEST_F(PermuteTest, CombineAddsTheResidualAlsoInPlace) {
-  const int64_t n = 9, k = 2, d = 300;
+  const int64_t n = 9, k = 2, d = 552;
   const RoutePlan plan = empty_plan(*this, n, k, 5);
   ops().route_plan(plan, of(DType::i32, {n, k}, choices(n, k, 5, true)), 0);
   for (const DType dtype : {DType::f32, DType::bf16}) {
@@ -178,10 +180,11 @@ TEST_F(PermuteTest, RefusesWrongShapesAndExperts) {
   EXPECT_THROW(ops().route_plan(plan, zeros(DType::i32, {5, 2}), 0), InternalError);
   EXPECT_THROW(ops().route_plan(plan, zeros(DType::f32, {4, 2}), 0), InternalError);
   EXPECT_THROW(ops().route_plan(plan, expert, -1), InternalError);
-  EXPECT_THROW(ops().route_plan(plan, of<int>(DType::i32, {4, 2}, {0, 1, 2, 3, 0, 0, 0, 0}), 0),
-               InternalError);
-  EXPECT_THROW(ops().route_plan(plan, of<int>(DType::i32, {4, 2}, {0, 1, 2, -2, 0, 0, 0, 0}), 0),
-               InternalError);
+  for (const int wrong : {3, -2}) {
+    if (test_device() != "cpu") break;  // a kernel cannot throw: it stops the GPU
+    const Tensor experts = of<int>(DType::i32, {4, 2}, {0, 1, 2, wrong, 0, 0, 0, 0});
+    EXPECT_THROW(ops().route_plan(plan, experts, 0), InternalError);
+  }
   EXPECT_THROW(ops().gather_rows(zeros(DType::f32, {7, 5}), x, plan), InternalError);
   EXPECT_THROW(ops().gather_rows(rows, zeros(DType::f32, {3, 5}), plan), InternalError);
   EXPECT_THROW(ops().gather_rows(zeros(DType::bf16, {8, 5}), x, plan), InternalError);

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: MIT
+// Which row goes to which expert, and the two moves of rows: a warp a row, 16 bytes a lane.
+#include "ops/contracts/permute.h"
+
+#include "gpu/counting_sort.cuh"
+#include "gpu/gpu_ops.h"
+#include "gpu/launch.h"
+#include "gpu/numbers.cuh"
+
+namespace moe::gpu {
+namespace {
+
+constexpr int kWarps = 4;  // rows of a block
+constexpr int kPlanThreads = 256;
+
+__device__ __forceinline__ int64_t row_of_warp() {
+  return int64_t{blockIdx.x} * kWarps + threadIdx.x / 32;
+}
+
+// The items to be sorted: all first choices by token, then all second ones, and so on. Each choice begins a tile of the
+// sort, and so has some items past the last token.
+struct Choice {
+  const int32_t* expert_NK;
+  int tokens, tiled_tokens, choices, experts;
+
+  __device__ bool is_padding(int i) const { return i % tiled_tokens >= tokens; }
+  __device__ int assignment(int i) const { return i % tiled_tokens * choices + i / tiled_tokens; }
+  __device__ int operator()(int i) const {
+    if (is_padding(i)) return -1;
+    const int expert = expert_NK[assignment(i)];
+    if (expert < -1 || expert >= experts) __trap();  // nothing after it could be right
+    return expert;
+  }
+};
+
+struct GiveRow {
+  int32_t* slot_R;
+  int32_t* row_NK;
+  const int32_t* offset_E1;
+  Choice choice;
+
+  __device__ void operator()(int i, int expert, int rank) const {
+    if (choice.is_padding(i)) return;
+    const int assignment = choice.assignment(i), row = expert < 0 ? 0 : offset_E1[expert] + rank;
+    const bool kept = expert >= 0 && row < offset_E1[expert + 1];
+    row_NK[assignment] = kept ? row : -1;
+    if (kept) slot_R[row] = assignment;
+  }
+};
+
+struct RowsOfExperts {
+  int32_t *offset_E1, *count_E, *first_E;
+};
+
+// One block: the experts' counts over all tiles and over those of first choices, and where each expert's rows begin.
+__global__ void plan_experts_kernel(RowsOfExperts out, int32_t* tile_counts, int tiles, int first_tiles,
+                                    int experts, int64_t capacity) {
+  int begin = 0;
+  for (int low = 0; low < experts; low += kPlanThreads) {
+    const int e = low + static_cast<int>(threadIdx.x);
+    int count = 0;
+    if (e < experts)
+      out.count_E[e] = count = count_before(tile_counts, tiles, experts, e, first_tiles, out.first_E + e);
+    const int kept = capacity == 0 || count < capacity ? count : static_cast<int>(capacity);
+    int sum = 0;
+    const int before = block_sum_before(kept, &sum);
+    if (e < experts) out.offset_E1[e] = begin + before;
+    begin += sum;
+  }
+  if (threadIdx.x == 0) out.offset_E1[experts] = begin;
+}
+
+template <class T, int width>
+__global__ void gather_kernel(T* y_RD, const T* x_ND, const int32_t* slot_R, const int32_t* rows, int choices,
+                              int d) {
+  const int64_t row = row_of_warp();
+  if (row >= *rows) return;
+  const T* const x = x_ND + int64_t{slot_R[row] / choices} * d;
+#pragma unroll 4
+  for (int c = static_cast<int>(threadIdx.x) % 32 * width; c < d; c += 32 * width)
+    store(y_RD + row * d + c, load<width>(x + c));
+}
+
+// residual may be y.
+template <class T, int width>
+__global__ void combine_kernel(T* y_ND, const T* residual_ND, const T* x_RD, const float* weight_NK,
+                               const int32_t* row_NK, int64_t tokens, int choices, int d) {
+  const int64_t n = row_of_warp();
+  if (n >= tokens) return;
+#pragma unroll 2
+  for (int c = static_cast<int>(threadIdx.x) % 32 * width; c < d; c += 32 * width) {
+    float sum[width] = {};
+    if (residual_ND != nullptr) {
+      const auto r = load<width>(residual_ND + n * d + c);
+#pragma unroll
+      for (int j = 0; j < width; ++j) sum[j] = to_float(r.v[j]);
+    }
+#pragma unroll 2
+    for (int k = 0; k < choices; ++k) {
+      const int row = row_NK[n * choices + k];
+      if (row < 0) continue;
+      const float w = weight_NK == nullptr ? 1.0F : weight_NK[n * choices + k];
+      const auto x = load<width>(x_RD + int64_t{row} * d + c);
+#pragma unroll
+      for (int j = 0; j < width; ++j) sum[j] += w * to_float(x.v[j]);
+    }
+    Vec<T, width> y;
+#pragma unroll
+    for (int j = 0; j < width; ++j) y.v[j] = from_float<T>(sum[j]);
+    store(y_ND + n * d + c, y);
+  }
+}
+
+}  // namespace
+
+void GpuOps::route_plan(RoutePlan plan, const Tensor& expert_NK, int64_t capacity) {
+  contracts::check_route_plan(plan, expert_NK, capacity);
+  const int64_t n = expert_NK.dim(0), choices = expert_NK.dim(1), first_tiles = ceil_div(n, kSortTile);
+  const int64_t tiles = choices * first_tiles, items = tiles * kSortTile;
+  CHECK(items < (int64_t{1} << 31), expert_NK.describe());
+  const int experts = static_cast<int>(plan.count_E.dim(0));
+  const Choice choice{pointer<int32_t>(expert_NK), static_cast<int>(n),
+                      static_cast<int>(first_tiles * kSortTile), static_cast<int>(choices), experts};
+  const RowsOfExperts rows{pointer<int32_t>(plan.offset_E1), pointer<int32_t>(plan.count_E),
+                           pointer<int32_t>(plan.first_E)};
+  int32_t* const counts = workspace_.carve().take<int32_t>(tiles * experts);
+  const size_t shared = sizeof(int) * static_cast<size_t>(experts);
+  if (tiles > 0)
+    launch(stream_, count_keys_kernel<Choice>, {blocks(tiles), kSortThreads, shared}, counts,
+           static_cast<int>(items), experts, choice);
+  launch(stream_, plan_experts_kernel, {1, kPlanThreads}, rows, counts, static_cast<int>(tiles),
+         static_cast<int>(first_tiles), experts, capacity);
+  const GiveRow give{pointer<int32_t>(plan.slot_R), pointer<int32_t>(plan.row_NK), rows.offset_E1, choice};
+  if (tiles > 0)
+    launch(stream_, place_items_kernel<Choice, GiveRow>, {blocks(tiles), kSortThreads, kSortWarps * shared},
+           counts, static_cast<int>(items), experts, choice, give);
+}
+
+void GpuOps::gather_rows(Tensor y_RD, const Tensor& x_ND, const RoutePlan& plan) {
+  contracts::check_gather_rows(y_RD, x_ND, plan);
+  if (y_RD.numel() == 0) return;
+  const int64_t rows = y_RD.dim(0), d = y_RD.dim(1), choices = rows / x_ND.dim(0);
+  with_activation(y_RD.dtype(), [&]<class T>() {
+    const auto kernel = vector_width<T>(d, y_RD.data(), x_ND.data()) == 1 ? gather_kernel<T, 1>
+                                                                          : gather_kernel<T, 16 / sizeof(T)>;
+    launch(stream_, kernel, {blocks(ceil_div(rows, kWarps)), kWarps * 32}, pointer<T>(y_RD), pointer<T>(x_ND),
+           pointer<int32_t>(plan.slot_R), pointer<int32_t>(plan.offset_E1) + plan.count_E.dim(0),
+           static_cast<int>(choices), static_cast<int>(d));
+  });
+}
+
+void GpuOps::combine_rows(Tensor y_ND, const Tensor& residual_ND, const Tensor& x_RD, const Tensor& weight_NK,
+                          const RoutePlan& plan) {
+  contracts::check_combine_rows(y_ND, residual_ND, x_RD, weight_NK, plan);
+  if (y_ND.numel() == 0) return;
+  const int64_t n = y_ND.dim(0), d = y_ND.dim(1);
+  with_activation(y_ND.dtype(), [&]<class T>() {
+    const int width = vector_width<T>(d, y_ND.data(), residual_ND.data(), x_RD.data());
+    const auto kernel = width == 1 ? combine_kernel<T, 1> : combine_kernel<T, 16 / sizeof(T)>;
+    launch(stream_, kernel, {blocks(ceil_div(n, kWarps)), kWarps * 32}, pointer<T>(y_ND),
+           pointer<T>(residual_ND), pointer<T>(x_RD), pointer<float>(weight_NK),
+           pointer<int32_t>(plan.row_NK), n, static_cast<int>(x_RD.dim(0) / n), static_cast<int>(d));
+  });
+}
+
+}  // namespace moe::gpu

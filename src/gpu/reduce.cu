@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+// Sums in f64 over whole tensors, and the factor that clips a gradient. Blocks leave partial sums, one block adds them.
+#include "ops/contracts/reduce.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "gpu/block_reduce.cuh"
+#include "gpu/gpu_ops.h"
+#include "gpu/launch.h"
+#include "gpu/numbers.cuh"
+
+namespace moe::gpu {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kVectorsPerThread = 4;
+constexpr int64_t kMostBlocks = 1024;  // fills the largest GPUs, and is the same on all
+
+struct Value {
+  __device__ double operator()(float x) const { return static_cast<double>(x); }
+};
+struct Square {
+  __device__ double operator()(float x) const { return static_cast<double>(x) * static_cast<double>(x); }
+};
+
+template <class Term, int width>
+__global__ void partial_kernel(double* parts, const float* x, int64_t n, Term term) {
+  const int64_t thread = int64_t{blockIdx.x} * kThreads + threadIdx.x,
+                threads = int64_t{gridDim.x} * kThreads;
+  const int64_t vectors = n / width;
+  double sum = 0;
+#pragma unroll 4
+  for (int64_t i = thread; i < vectors; i += threads) {
+    const auto v = load<width>(x + i * width);
+#pragma unroll
+    for (int j = 0; j < width; ++j) sum += term(v.v[j]);
+  }
+  if (vectors * width + thread < n) sum += term(x[vectors * width + thread]);
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) parts[blockIdx.x] = sum;
+}
+
+__global__ void add_parts_kernel(double* sum_1, const double* parts, int count) {
+  double sum = 0;
+  for (int i = static_cast<int>(threadIdx.x); i < count; i += kThreads) sum += parts[i];
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) *sum_1 += sum;
+}
+
+__global__ void clip_scale_kernel(float* scale_1, const double* squares_n, int64_t n, float max_norm) {
+  double total = 0;
+  for (int64_t i = threadIdx.x; i < n; i += 32) total += squares_n[i];
+  const double norm = sqrt(warp_sum(total));
+  if (threadIdx.x != 0) return;
+  if (!std::isfinite(norm))
+    *scale_1 = -1;
+  else
+    *scale_1 =
+        max_norm == 0 ? 1.0F : static_cast<float>(fmin(1.0, static_cast<double>(max_norm) / (norm + 1e-6)));
+}
+
+template <class Term>
+void add_sum(cudaStream_t stream, const Workspace& workspace, Tensor& sum_1, const Tensor& x, Term term) {
+  const int64_t n = x.numel(),
+                grid = std::clamp<int64_t>(ceil_div(n, 4 * kThreads * kVectorsPerThread), 1, kMostBlocks);
+  double* const parts = workspace.carve().take<double>(grid);
+  const auto kernel =
+      vector_width<float>(0, x.data()) == 1 ? partial_kernel<Term, 1> : partial_kernel<Term, 4>;
+  launch(stream, kernel, {blocks(grid), kThreads}, parts, pointer<float>(x), n, term);
+  launch(stream, add_parts_kernel, {1, kThreads}, pointer<double>(sum_1), parts, static_cast<int>(grid));
+}
+
+}  // namespace
+
+void GpuOps::sum(Tensor sum_1, const Tensor& x) {
+  contracts::check_sum(sum_1, x);
+  add_sum(stream_, workspace_, sum_1, x, Value{});
+}
+
+void GpuOps::sum_squares(Tensor sum_1, const Tensor& x) {
+  contracts::check_sum(sum_1, x);
+  add_sum(stream_, workspace_, sum_1, x, Square{});
+}
+
+void GpuOps::clip_scale(Tensor scale_1, const Tensor& squares_n, float max_norm) {
+  contracts::check_clip_scale(scale_1, squares_n, max_norm);
+  launch(stream_, clip_scale_kernel, {1, 32}, pointer<float>(scale_1), pointer<double>(squares_n),
+         squares_n.numel(), max_norm);
+}
+
+}  // namespace moe::gpu
