@@ -11,7 +11,7 @@ namespace moe::net {
 namespace {
 
 constexpr int kRedirects = 10;
-constexpr int kMismatches = 3;  // a server that answers another range will do it again
+constexpr int kMismatches = 5;  // a server that answers another range will do it again
 constexpr int64_t kLongestErrorPage = int64_t{1} << 20;  // read to keep the connection, not for its text
 
 bool is_success(long status) {
@@ -74,6 +74,7 @@ Exchange::Exchange(const Request& request, const ClientOptions& options, Counter
 Failure Exchange::attempt() {
   // A document without a validator may be another one next time: it is asked for from its start.
   if (!request_.range && !request_.sink && validator_.empty()) start_anew();
+  if (progressed()) mismatches_ = 0;
   received_before_ = received_;
   Url url = request_.url;
   for (int redirects = 0;; ++redirects) {
@@ -175,7 +176,7 @@ void Exchange::mismatch(const std::string& found) {
   const std::string expected = end() < 0 ? fmt::format("the file from byte {} on", position())
                                          : fmt::format("bytes {}-{}", position(), end() - 1);
   if (++mismatches_ == kMismatches)
-    throw UserError(request_.url.shown, expected, fmt::format("{}, {} times", found, kMismatches),
+    throw UserError(request_.url.shown, expected, fmt::format("{}, {} times in a row", found, kMismatches),
                     "the server does not serve ranges as it should; download the file and read it locally");
   mismatch_ = {
       .failed = true, .passing = true, .reason = "asked for " + expected + ", found " + found, .hint = ""};

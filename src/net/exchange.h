@@ -61,7 +61,7 @@ class Exchange {
   int64_t dropped_ = 0;  // bytes of bodies that nobody wants
   bool wanted_ = false;  // this answer's body is the one asked for
   Failure mismatch_;     // of this answer
-  int mismatches_ = 0;   // of all attempts
+  int mismatches_ = 0;   // in a row
 };
 
 }  // namespace moe::net

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -68,14 +69,14 @@ class HubServer {
   HubServer(const HubServer&) = delete;
   HubServer& operator=(const HubServer&) = delete;
 
-  std::string endpoint() const { return "http://localhost:" + std::to_string(port_); }  // HF_ENDPOINT
-  std::string other_host() const { return "http://127.0.0.1:" + std::to_string(port_); }
+  std::string endpoint() const { return fmt::format("http://localhost:{}", port_); }  // HF_ENDPOINT
+  std::string other_host() const { return fmt::format("http://127.0.0.1:{}", port_); }
   int port() const { return port_; }
 
   // plan: JSON, see the server's head; returns what /_control says (counters from now on are new).
   std::string control(const std::string& plan = "") const {
     net::Client client{net::ClientOptions{}};
-    const std::string query = plan.empty() ? "" : "?" + net::percent_encode(plan);
+    const std::string query = plan.empty() ? "" : fmt::format("?{}", net::percent_encode(plan));
     return client.get({.url = net::Url::parse(endpoint() + "/_control" + query)}).body;
   }
 
