@@ -56,10 +56,9 @@ int run(const EvalOptions& options) {
   Backend backend = make_backend(config.training.device, static_cast<int>(config.training.threads));
   Terminal terminal;
   const bool held_out = options.source.empty() && config.data.validation_source.empty();
-  const auto& paths = !options.source.empty() ? options.source
-                      : held_out              ? config.data.source
-                                              : config.data.validation_source;
-  const auto source = open_source(paths, config.data, terminal);
+  const auto& paths = options.source.empty() ? config.data.validation_source : options.source;
+  const auto source =
+      held_out ? open_training_source(config.data, terminal) : open_source(paths, config.data, terminal);
   if (held_out && !has_validation(*source, config.data))
     throw UserError(options.model, "a held-out part of the run's text", "none: the text is too small",
                     "name a text with --source");
@@ -73,7 +72,8 @@ int run(const EvalOptions& options) {
   Loader loader(source, tokenizer, config.data, 1, shape.B, shape.T, {},
                 held_out ? Part::validation : Part::all);
   const Evaluation result = measure(placed->transformer, loader, options, backend, terminal);
-  if (result.targets == 0) throw UserError(paths.front(), "text to evaluate on", "none");
+  if (result.targets == 0)
+    throw UserError(held_out ? options.model : paths.front(), "text to evaluate on", "none");
   if (options.json) {
     const nlohmann::ordered_json json{
         {"step", model.checkpoint.step()},   {"loss", result.loss()},

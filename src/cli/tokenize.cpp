@@ -31,7 +31,10 @@ DataConfig data_config(const Options& options) {
   auto sections = config.sections();
   if (!options.config.empty()) read_config(options.config, sections);
   for (const auto& override_text : options.overrides) apply_override(override_text, sections);
-  if (!options.source.empty()) config.data.source = options.source;
+  if (!options.source.empty()) {
+    config.data.source = options.source;
+    config.data.mixture.clear();
+  }
   config.data.validate();
   return config.data;
 }
@@ -40,7 +43,7 @@ int run(const Options& options) {
   const DataConfig config = data_config(options);
   Terminal terminal;
   const Tokenizer tokenizer;
-  const auto source = open_source(config.source, config, terminal);
+  const auto source = open_training_source(config, terminal);
   const TokenizeCounts counts = tokenize(
       source, tokenizer, config,
       {.folder = options.folder, .prefix = options.prefix, .shard_tokens = options.shard_tokens}, terminal);
@@ -66,7 +69,10 @@ void add_tokenize(CLI::App& app, Command& chosen) {
   command->add_option("--output", options->folder, "Folder for the token files")
       ->required()
       ->type_name("FOLDER");
-  command->add_option("--source", options->source, "Files or folders of text, JSON lines or Parquet")
+  command
+      ->add_option(
+          "--source", options->source,
+          "Files, folders, hf://datasets/USER/NAME/PATH or https:// addresses of text, JSON lines or Parquet")
       ->type_name("PATH");
   command->add_option("--config", options->config, "Take the section `data` from this file")
       ->type_name("FILE");

@@ -9,10 +9,8 @@
 namespace moe {
 
 void DataConfig::describe(Fields& fields) {
-  fields.add("source", source,
-             "files, folders, hf://datasets/USER/NAME/PATH or https:// addresses of the text");
-  fields.add("mixture", mixture,
-             "in place of source: places, each after its share of the tokens, as \"0.7 texts/\"");
+  fields.add("source", source, "files, folders, hf://datasets/USER/NAME/PATH, https:// addresses");
+  fields.add("mixture", mixture, "in place of source: each place after its weight, as \"0.7 texts/\"");
   fields.add("validation_source", validation_source, "files or folders held out; [] takes a share of source");
   fields
       .add("validation_fraction", validation_fraction,
@@ -29,12 +27,9 @@ void DataConfig::describe(Fields& fields) {
   fields.add("shuffle", shuffle, "mix the order of documents");
   fields.add("shuffle_window_mb", shuffle_window_mb, "MiB of text mixed at a time").range(1, 1 << 20);
   fields.add("unit_kb", unit_kb, "KiB of text read as one piece of work").range(1, 1 << 20);
-  fields
-      .add("packing", packing,
-           "of documents into rows: cut where a row ends, whole as they fit, or one a row")
+  fields.add("packing", packing, "documents in rows: cut at the end, whole as they fit, or one a row")
       .choices({"concat", "best_fit", "pad"});
-  fields.add("streams", streams, "rows are taken in turn from so many streams, which ranks share out")
-      .range(1, 1024);
+  fields.add("streams", streams, "rows come in turn from so many, which ranks share out").range(1, 1024);
   fields.add("num_workers", num_workers, "threads that tokenize").range(1, 1024);
   fields.add("read_threads", read_threads, "threads that read files").range(1, 1024);
   fields.add("prefetch_batches", prefetch_batches, "batches ready ahead of the trainer").range(1, 4096);

@@ -69,7 +69,15 @@ Row training_row(const StepResult& result, const StepContext& context) {
       .add("tokens_per_second", context.tokens_per_second)
       .add("step_seconds", context.step_seconds)
       .add("data_wait_seconds", context.data_wait_seconds)
+      .add("data_queue", context.data_queue)
+      .add("data_padding_share", context.data_padding_share)
+      .add("data_text_bytes", context.data_text_bytes)
       .add("memory_bytes", context.memory_bytes);
+  if (const NetworkCounts& network = context.network; network.requests > 0)
+    row.add("network_requests", network.requests)
+        .add("network_bytes", network.bytes)
+        .add("network_retries", network.retries)
+        .add("network_rate_limited", network.rate_limited);
 
   std::vector<double> entropy, cv, max_over_mean, dead_share;
   for (const auto& count : result.expert_count) {

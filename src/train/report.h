@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "data/source.h"
 #include "metrics/row.h"
 #include "model/transformer.h"
 #include "tensor/device.h"
@@ -35,6 +36,10 @@ struct StepContext {
   double learning_rate = 0;
   int64_t tokens = 0;  // targets learnt from since the beginning
   double tokens_per_second = 0, step_seconds = 0, data_wait_seconds = 0;
+  int64_t data_queue = 0;  // batches ready when the step began
+  double data_padding_share = 0;
+  int64_t data_text_bytes = 0;
+  NetworkCounts network;
   int64_t memory_bytes = 0;  // the arena
   const std::vector<std::string>* groups = nullptr;
 };

@@ -22,6 +22,7 @@ struct Fixed {
 constexpr Fixed kFixed[] = {
     {"training", "seed", kStream},          {"data", "shuffle", kStream},
     {"data", "shuffle_window_mb", kStream}, {"data", "validation_fraction", kStream},
+    {"data", "packing", kStream},           {"data", "streams", kStream},
     {"training", "optimizer", kMoments},    {"training", "embedding_8bit", kMoments},
     {"training", "router_8bit", kMoments},
 };
@@ -34,9 +35,15 @@ void expect_same(const std::string& where, const std::string& setting, const Jso
 }
 
 void check_fixed(const std::string& where, const Json& saved, const Json& now) {
-  for (const auto& [section, key, reason] : kFixed)
-    expect_same(where, fmt::format("{}.{}", section, key), saved.at(section).at(key), now.at(section).at(key),
-                reason);
+  for (const auto& [section, key, reason] : kFixed) {
+    const Json &before = saved.at(section), &setting = now.at(section).at(key);
+    // Version 0.1 had neither: it concatenated, and the cursor tells when its one stream is not enough.
+    const bool streams = std::string_view(key) == "streams", packing = std::string_view(key) == "packing";
+    const Json value = before.contains(key) || !(streams || packing) ? before.at(key)
+                       : packing                                     ? Json("concat")
+                                                                     : setting;
+    expect_same(where, fmt::format("{}.{}", section, key), value, setting, reason);
+  }
   // Without text of its own, validation takes a part of the training text away.
   const auto separate = [](const Json& config) {
     return Json(!config.at("data").at("validation_source").empty());

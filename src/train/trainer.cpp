@@ -40,7 +40,7 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
   std::tie(arena_, state_) = place<TrainingState>(device_, config_, Tokenizer::kVocabulary, ops_);
   terminal_.line(fmt::format("memory    {}\n{}", format_bytes(static_cast<double>(arena_->used())),
                              memory_table(*arena_)));
-  source_ = open_source(config_.data.source, config_.data, terminal_);
+  source_ = open_training_source(config_.data, terminal_);
 
   state_->transformer.prepare(device_);
   state_->decoder.prepare(device_);
@@ -104,16 +104,32 @@ void Trainer::save() {
   saved_step_ = step_;
 }
 
+// Text that cannot be read ends the run, but loses nothing.
+Batch Trainer::next_batch() {
+  try {
+    return *loader_->next();
+  } catch (const UserError&) {
+    save();
+    terminal_.line(fmt::format("the data cannot be read: step {} is saved", step_));
+    throw;
+  }
+}
+
 StepResult Trainer::train_step(double rate, StepContext& context) {
   // All of the step's data first: the loss is a mean over the targets of the whole step.
   const double waited = loader_->waited_seconds();
   std::vector<Batch> batches;
-  int64_t targets = 0;
+  int64_t targets = 0, positions = 0;
+  context.data_queue = loader_->queued();
   for (int64_t i = 0; i < config_.training.gradient_accumulation_steps; ++i) {
-    batches.push_back(*loader_->next());
+    batches.push_back(next_batch());
     targets += batches.back().targets;
+    positions += batches.back().positions();
   }
   context.data_wait_seconds = loader_->waited_seconds() - waited;
+  context.data_padding_share = 1 - static_cast<double>(targets) / static_cast<double>(positions);
+  context.data_text_bytes = loader_->text_bytes();
+  context.network = source_->network();
 
   run_step(*state_, config_.training, batches, step_, rate, device_, ops_);
   // The one wait for the device in a step: the row needs its numbers, and a bad loss must stop the run now.
