@@ -40,7 +40,8 @@ bool is_word(char c) {
 // A user, a repository: also the name of a folder in the cache.
 bool is_name(std::string_view text) {
   return !text.empty() && text.size() <= 96 && text[0] != '.' && text[0] != '-' &&
-         std::all_of(text.begin(), text.end(), is_word) && text.find("--") == std::string_view::npos;
+         std::all_of(text.begin(), text.end(), is_word) && text.find("--") == std::string_view::npos &&
+         text.find("..") == std::string_view::npos;
 }
 
 std::optional<int> hex_digit(char c) {

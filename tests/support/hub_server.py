@@ -285,7 +285,7 @@ class Handler(BaseHTTPRequestHandler):
         end = min(int(last) + 1, size) if last else size
         return (begin, end) if begin < end else False
 
-    def send_file(self, file, etag, query=None):
+    def send_file(self, file, etag, query=None, headers=None):
         query = query or {}
         size = file.stat().st_size
         asked = self.asked_range(size)
@@ -308,6 +308,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("ETag", '"another"' if self.fault == "wrong-etag" else etag)
         if "norange" not in query:
             self.send_header("Accept-Ranges", "bytes")
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         if self.fault == "encoded":
             self.send_header("Content-Encoding", "gzip")
         chunked = self.fault.startswith("chunked")
@@ -433,7 +435,8 @@ class Handler(BaseHTTPRequestHandler):
         if repository is None:
             return None
         path = unquote("/".join(parts[6:]))
-        return self.send_file(repository.folder / path, '"%s"' % repository.entry(path)["oid"])
+        return self.send_file(repository.folder / path, '"%s"' % repository.entry(path)["oid"],
+                              headers={"X-Repo-Commit": commit})
 
     def cdn(self, parts, query):
         if not self.state.use(query.get("Signature", "")):
