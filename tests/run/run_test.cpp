@@ -238,6 +238,9 @@ TEST_F(Run, ResumeRefusesAnotherTextAndAnotherModel) {
   RunConfig held_out = settings;
   held_out.data.validation_fraction = 0.5;
   EXPECT_THROW(train(held_out, folder, true), UserError);
+  RunConfig packed = settings;
+  packed.data.packing = "pad";
+  EXPECT_THROW(train(packed, folder, true), UserError);
   std::ofstream(folder_ / "corpus.txt", std::ios::app) << "one more line\n";
   EXPECT_THROW(train(settings, folder, true), UserError);
 }
