@@ -13,6 +13,7 @@
 #include "gpu/expert_tiles.cuh"
 #include "gpu/hopper.cuh"
 #include "gpu/launch.h"
+#include "gpu/pipeline_hopper.cuh"
 #include "gpu/tensor_map.h"
 #include "gpu/wgmma.cuh"
 
@@ -20,9 +21,7 @@ namespace moe::gpu {
 namespace {
 
 constexpr int kM = 128, kStages = 4;
-constexpr int kGroup = 128;                 // threads of a warpgroup; the first copies, two multiply
-constexpr uint32_t kBox = kLine * 128;      // bytes of 64 lines
-constexpr int kArrivals = 2 * kGroup / 32;  // on an empty stage: a lane of each multiplying warp
+constexpr uint32_t kBox = kLine * 128;  // bytes of 64 lines
 
 template <class C>
 struct Product {
@@ -74,18 +73,7 @@ struct alignas(1024) Stage {
 template <int kN>
 struct Shared {
   Stage<kN> stages[kStages];
-  Barrier full[kStages], empty[kStages];
-};
-
-// Which stage, and the parity of its phase: both sides walk through the stages in the same order.
-struct Walk {
-  int stage = 0;
-  uint32_t parity = 0;
-  __device__ __forceinline__ void next() {
-    if (++stage < kStages) return;
-    stage = 0;
-    parity ^= 1;
-  }
+  Pipeline<kStages> pipeline;
 };
 
 template <Form form, int kN>
@@ -109,14 +97,15 @@ __device__ __forceinline__ void copy_stage(Stage<kN>& stage, Barrier* full, cons
 template <Form form, int kN, class C>
 __device__ __forceinline__ void copy_tiles(Shared<kN>& shared, const CUtensorMap* a_map,
                                            const CUtensorMap* b_map, const Product<C>& p) {
-  Walk walk;
+  Walk<kStages> walk;
   for (int index = static_cast<int>(blockIdx.x); index < p.tiles; index += static_cast<int>(gridDim.x)) {
     const Tile tile = find_tile<form, kN>(p, index);
     if (tile.inner < 0) return;
     for (int k = 0; k < tile.inner; k += kLine, walk.next()) {
-      barrier_wait(&shared.empty[walk.stage], walk.parity ^ 1);
+      shared.pipeline.wait_empty(walk);
       if (one_lane())
-        copy_stage<form, kN>(shared.stages[walk.stage], &shared.full[walk.stage], a_map, b_map, tile, k);
+        copy_stage<form, kN>(shared.stages[walk.stage], &shared.pipeline.full[walk.stage], a_map, b_map, tile,
+                             k);
       __syncwarp();
     }
   }
@@ -188,9 +177,8 @@ __device__ __forceinline__ void store_zeros(const Product<C>& p, const Tile& til
 
 template <Form form, int kN, class C>
 __device__ __forceinline__ void multiply_tiles(Shared<kN>& shared, const Product<C>& p, int group) {
-  const bool speaker = threadIdx.x % 32 == 0;
   float sum[kN / 2];
-  Walk walk;
+  Walk<kStages> walk;
   for (int index = static_cast<int>(blockIdx.x); index < p.tiles; index += static_cast<int>(gridDim.x)) {
     const Tile tile = find_tile<form, kN>(p, index);
     if (tile.inner < 0) return;
@@ -198,18 +186,18 @@ __device__ __forceinline__ void multiply_tiles(Shared<kN>& shared, const Product
       if (!p.accumulate) store_zeros<kN>(p, tile, group);
       continue;
     }
-    Barrier* before = nullptr;  // of the stage that may still be read
+    int before = -1;  // the stage that may still be read
     for (int k = 0; k < tile.inner; k += kLine, walk.next()) {
       Stage<kN>& stage = shared.stages[walk.stage];
-      barrier_wait(&shared.full[walk.stage], walk.parity);
+      shared.pipeline.wait_full(walk);
       if (form == Form::TN && tile.inner - k < kLine) clear_lines(stage, tile.inner - k);
       multiply_stage<form, kN>(sum, stage, group, k == 0);
       wgmma_wait<1>();
-      if (before != nullptr && speaker) barrier_arrive(before);
-      before = &shared.empty[walk.stage];
+      if (before >= 0) shared.pipeline.release(before);
+      before = walk.stage;
     }
     wgmma_wait<0>();
-    if (before != nullptr && speaker) barrier_arrive(before);
+    if (before >= 0) shared.pipeline.release(before);
     store_tile<kN>(sum, p, tile, group);
   }
 }
@@ -220,10 +208,7 @@ __global__ void __launch_bounds__(3 * kGroup, 1)
                   Product<C> p) {
   Shared<kN>& shared = *dynamic_shared<Shared<kN>>();
   if (threadIdx.x == 0) {
-    for (int i = 0; i < kStages; ++i) {
-      barrier_init(&shared.full[i], 1);
-      barrier_init(&shared.empty[i], kArrivals);
-    }
+    shared.pipeline.init(2 * kGroup / 32);
     fence_barriers();
   }
   __syncthreads();

@@ -13,23 +13,23 @@ namespace moe::gpu {
 
 using Barrier = uint64_t;  // an mbarrier, in shared memory
 
-__device__ __forceinline__ uint32_t shared_address(const void* p) {
+__device__ __forceinline__ uint32_t shared_pointer(const void* p) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(p));
 }
 
 // One thread makes the barriers, then all threads meet (fence_barriers, __syncthreads) before the first use.
 __device__ __forceinline__ void barrier_init(Barrier* barrier, uint32_t arrivals) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(arrivals));
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_pointer(barrier)), "r"(arrivals));
 }
 __device__ __forceinline__ void fence_barriers() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
 __device__ __forceinline__ void barrier_arrive(Barrier* barrier) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier)) : "memory");
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_pointer(barrier)) : "memory");
 }
 // Arrives, and lets the phase wait for this many bytes of copies as well.
 __device__ __forceinline__ void barrier_arrive_expect(Barrier* barrier, uint32_t bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)),
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_pointer(barrier)),
                "r"(bytes)
                : "memory");
 }
@@ -41,7 +41,7 @@ __device__ __forceinline__ void barrier_wait(Barrier* barrier, uint32_t parity) 
       "again:\n"
       "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
       "@!done bra again;\n"
-      "}\n" ::"r"(shared_address(barrier)),
+      "}\n" ::"r"(shared_pointer(barrier)),
       "r"(parity)
       : "memory");
 }
@@ -51,8 +51,8 @@ __device__ __forceinline__ void tma_load(void* to, const CUtensorMap* map, Barri
                                          int32_t y) {
   asm volatile(
       "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], "
-      "[%2];" ::"r"(shared_address(to)),
-      "l"(map), "r"(shared_address(barrier)), "r"(x), "r"(y)
+      "[%2];" ::"r"(shared_pointer(to)),
+      "l"(map), "r"(shared_pointer(barrier)), "r"(x), "r"(y)
       : "memory");
 }
 __device__ __forceinline__ void tma_prefetch(const CUtensorMap* map) {

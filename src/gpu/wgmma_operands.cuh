@@ -17,13 +17,13 @@ inline constexpr uint32_t kLineGroup = 8 * 128;  // bytes
 
 // The first of the lines that hold k = 0 ... 63 of consecutive rows; k16 counts pieces of 16 k in them.
 __device__ __forceinline__ uint64_t rows_descriptor(const void* lines, int k16) {
-  const uint64_t address = (shared_address(lines) + static_cast<uint32_t>(k16) * 32) >> 4 & 0x3FFF;
+  const uint64_t address = (shared_pointer(lines) + static_cast<uint32_t>(k16) * 32) >> 4 & 0x3FFF;
   return address | uint64_t{1} << 16 | uint64_t{kLineGroup >> 4} << 32 | uint64_t{1} << 62;
 }
 // Lines of 64 rows each, one line a k; box_bytes after them come the lines of the next 64 rows.
 __device__ __forceinline__ uint64_t columns_descriptor(const void* lines, int k16, uint32_t box_bytes) {
   const uint64_t address =
-      (shared_address(lines) + static_cast<uint32_t>(k16) * 2 * kLineGroup) >> 4 & 0x3FFF;
+      (shared_pointer(lines) + static_cast<uint32_t>(k16) * 2 * kLineGroup) >> 4 & 0x3FFF;
   return address | uint64_t{box_bytes >> 4} << 16 | uint64_t{kLineGroup >> 4} << 32 | uint64_t{1} << 62;
 }
 

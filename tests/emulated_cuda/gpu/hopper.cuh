@@ -18,7 +18,7 @@ struct Barrier {
   uint32_t phase;
 };
 
-inline uint32_t shared_address(const void* p) {
+inline uint32_t shared_pointer(const void* p) {
   return static_cast<uint32_t>(static_cast<const char*>(p) -
                                static_cast<const char*>(emulated_cuda::dynamic_shared_memory()));
 }
@@ -51,7 +51,7 @@ inline uint32_t swizzled(uint32_t address) {
 
 inline void tma_load(void* to, const CUtensorMap* map, Barrier* barrier, int32_t x, int32_t y) {
   auto* const shared = static_cast<unsigned char*>(emulated_cuda::dynamic_shared_memory());
-  const uint32_t first = shared_address(to);
+  const uint32_t first = shared_pointer(to);
   for (uint32_t row = 0; row < map->box_rows; ++row)
     for (uint32_t column = 0; column < map->box_columns; ++column) {
       const int64_t from_row = y + int64_t{row}, from_column = x + int64_t{column};

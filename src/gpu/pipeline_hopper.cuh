@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+// The hand-over of stages of shared memory between the warp that copies and the warpgroups that multiply.
+#pragma once
+
+#include "gpu/hopper.cuh"
+
+namespace moe::gpu {
+
+inline constexpr int kGroup = 128;  // threads of a warpgroup
+
+// Which stage, and the parity of its phase: both sides walk through the stages in the same order.
+template <int stages>
+struct Walk {
+  int stage = 0;
+  uint32_t parity = 0;
+  __device__ __forceinline__ void next() {
+    if (++stage < stages) return;
+    stage = 0;
+    parity ^= 1;
+  }
+};
+
+template <int stages>
+struct Pipeline {
+  Barrier full[stages], empty[stages];
+
+  // One thread; readers: warps that read a stage, each of which arrives once when it is done with it.
+  __device__ __forceinline__ void init(int readers) {
+    for (int i = 0; i < stages; ++i) {
+      barrier_init(&full[i], 1);
+      barrier_init(&empty[i], static_cast<uint32_t>(readers));
+    }
+  }
+  // The copying warp: until the stage may be written. Then one lane arrives at full[stage] with the bytes to come.
+  __device__ __forceinline__ void wait_empty(const Walk<stages>& walk) {
+    barrier_wait(&empty[walk.stage], walk.parity ^ 1);
+  }
+  __device__ __forceinline__ void wait_full(const Walk<stages>& walk) {
+    barrier_wait(&full[walk.stage], walk.parity);
+  }
+  // Each reading warp, when its matrix instructions on the stage are done.
+  __device__ __forceinline__ void release(int stage) {
+    if (threadIdx.x % 32 == 0) barrier_arrive(&empty[stage]);
+  }
+};
+
+}  // namespace moe::gpu
