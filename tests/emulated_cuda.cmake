@@ -12,7 +12,7 @@ target_include_directories(moe_gpu_emulated BEFORE PUBLIC "${CMAKE_CURRENT_SOURC
 target_compile_options(moe_gpu_emulated PRIVATE -Wno-unknown-pragmas)  # "#pragma unroll" is for nvcc
 target_link_libraries(moe_gpu_emulated PUBLIC moe_options moe_cpu fmt::fmt Boost::context)
 
-set(gpu_tests elementwise gate grouped_matmul loss matmul norm permute reduce sequence swiglu)
+set(gpu_tests elementwise gate grouped_matmul loss matmul norm permute reduce rotary sequence swiglu)
 list(TRANSFORM gpu_tests APPEND _test.cpp)
 list(TRANSFORM gpu_tests PREPEND "${CMAKE_CURRENT_SOURCE_DIR}/ops/")
 
@@ -28,6 +28,10 @@ endfunction()
 
 if(NOT MOE_SANITIZE MATCHES "thread")  # which does not know fibres
   moe_gpu_tests(emulated_gpu moe_gpu_emulated)
+  # Once more as a Hopper GPU, which has kernels of its own for some operations.
+  gtest_discover_tests(emulated_gpu TEST_PREFIX "emulated_hopper." TEST_LIST emulated_hopper DISCOVERY_MODE PRE_TEST
+    TEST_FILTER "GroupedMatmul*:Attention*" PROPERTIES TIMEOUT 240
+    ENVIRONMENT "MOE_TEST_DEVICE=gpu;EMULATED_CUDA_GENERATION=9")
   target_sources(emulated_gpu PRIVATE gpu/mma_test.cpp)  # of the emulation itself
   target_include_directories(emulated_gpu BEFORE PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/emulated_cuda")
   target_compile_options(emulated_gpu PRIVATE -Wno-unknown-pragmas)

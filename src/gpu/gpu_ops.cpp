@@ -15,11 +15,12 @@ GpuOps::GpuOps(GpuDevice& device)
     : device_(device),
       stream_(device.stream()),
       processors_(device.properties().multiProcessorCount),
+      hopper_(device.properties().major == 9),
       workspace_(device, kWorkspaceBytes),
       gemm_(device) {}
 
 std::string GpuOps::describe() const {
-  return gemm_.describe() + ", portable kernels";
+  return gemm_.describe() + (hopper_ ? ", Hopper kernels" : ", portable kernels");
 }
 
 std::unique_ptr<Sequence> GpuOps::sequence() {

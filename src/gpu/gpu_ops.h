@@ -19,7 +19,7 @@ class GpuOps final : public Ops {
   // The device must outlive the object.
   explicit GpuOps(GpuDevice& device);
 
-  // "cuBLASLt 13.0, portable kernels": for the start of a run.
+  // "cuBLASLt 13.0, Hopper kernels": for the start of a run.
   std::string describe() const;
 
   std::unique_ptr<Sequence> sequence() override;  // a CUDA graph
@@ -105,6 +105,7 @@ class GpuOps final : public Ops {
   GpuDevice& device_;
   cudaStream_t stream_;
   int processors_;  // streaming multiprocessors
+  bool hopper_;     // kernels with Hopper's own instructions are used where they take the operands
   Workspace workspace_;
   Gemm gemm_;
 };

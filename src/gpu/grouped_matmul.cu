@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // grouped_matmul with portable kernels: matrix units for bf16, plain arithmetic for f32.
 #include "gpu/gpu_ops.h"
+#include "gpu/grouped_matmul_hopper.h"
 #include "gpu/grouped_matmul_mma.cuh"
 #include "gpu/grouped_matmul_simt.cuh"
 #include "gpu/launch.h"
@@ -55,6 +56,8 @@ void GpuOps::grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, const Te
                             bool accumulate) {
   contracts::grouped_matmul(c, a, b, offset_E1, form, accumulate);
   if (c.numel() == 0) return;
+  if (hopper_ && hopper_takes(c, a, b, form))
+    return hopper_grouped_matmul(stream_, processors_, c, a, b, offset_E1, form, accumulate);
   const int64_t a_stride = a.dim(1), b_stride = b.dim(b.rank() - 1);
   with_form(form, [&]<Form known>() {
     if (a.dtype() == DType::f32) {

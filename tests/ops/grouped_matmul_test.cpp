@@ -28,11 +28,12 @@ const std::vector<Case> kCases = {
     {"rows are left over", 50, {0, 10, 33}},
     {"no rows in use", 5, {0, 0, 0}},
 };
-// Odd widths, which are moved element by element, and wider ones of whole vectors.
+// Odd widths, which are moved element by element; wider ones of whole vectors; and, in bf16, some of whole tiles, for
+// the kernels that ask for them.
 struct Widths {
   int64_t in, out;
 };
-constexpr Widths kWidths[] = {{37, 19}, {72, 136}};
+constexpr Widths kWidths[] = {{37, 19}, {72, 136}}, kTileWidths = {264, 192};
 
 // The block of `values` that holds rows [begin, end).
 Values block(const Values& values, size_t begin, size_t end, size_t width) {
@@ -71,6 +72,8 @@ class GroupedMatmulTest : public OpsTest {
   void check(DType in, DType out, Form form, bool accumulate) {
     for (const Case& c : kCases)
       for (const Widths width : kWidths) check(c, width, in, out, form, accumulate);
+    if (in == DType::bf16) check(kCases[0], kTileWidths, in, out, form, accumulate);
+    if (in == DType::bf16) check(kCases[2], kTileWidths, in, out, form, accumulate);
   }
 
   void check(const Case& c, Widths width, DType in, DType out, Form form, bool accumulate) {
