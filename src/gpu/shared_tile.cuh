@@ -28,15 +28,15 @@ __device__ __forceinline__ int piece_offset(int row, int piece) {
 template <int rows, int width, int threads, bool wide, class T>
 __device__ __forceinline__ void copy_tile(T* tile, const T* matrix, int64_t stride, int row_limit,
                                           int column_limit) {
-  constexpr int pieces = width / kPiece;
-  static_assert(rows * pieces % threads == 0);
+  constexpr int pieces = width / kPiece, step = threads / pieces;  // rows copied at once
+  static_assert(threads % pieces == 0 && rows % step == 0 && step % 8 == 0);
+  const int row = static_cast<int>(threadIdx.x) / pieces, piece = static_cast<int>(threadIdx.x) % pieces;
+  const int left = column_limit - piece * kPiece, within = left < 0 ? 0 : left < kPiece ? left : kPiece;
+  T* to = tile + piece_offset<width>(row, piece);  // the same permutation 8 rows on
+  const T* from = matrix + row * stride + piece * kPiece;
 #pragma unroll
-  for (int i = 0; i < rows * pieces / threads; ++i) {
-    const int at = i * threads + static_cast<int>(threadIdx.x), row = at / pieces, piece = at % pieces;
-    const int left = row < row_limit ? column_limit - piece * kPiece : 0;
-    const int count = left < 0 ? 0 : left < kPiece ? left : kPiece;
-    T* const to = tile + piece_offset<width>(row, piece);
-    const T* const from = matrix + row * stride + piece * kPiece;
+  for (int i = 0; i < rows / step; ++i, to += step * width, from += step * stride) {
+    const int count = row + i * step < row_limit ? within : 0;
     if constexpr (wide) {
       cp_async_16(to, count > 0 ? from : matrix, count * static_cast<int>(sizeof(T)));
     } else {

@@ -19,15 +19,9 @@ void GpuOps::qk_norm_rope_backward(Tensor, Tensor, Tensor, const Tensor&, const 
                                    const Tensor&, Heads) {
   CHECK(false, "qk_norm_rope_backward has no kernel yet");
 }
-void GpuOps::attention_forward(Tensor, Tensor, const Tensor&, const Tensor&, const Tensor&, const Tensor&) {
-  CHECK(false, "attention_forward has no kernel yet");
-}
 void GpuOps::attention_backward(Tensor, Tensor, Tensor, const Tensor&, const Tensor&, const Tensor&,
                                 const Tensor&, const Tensor&, const Tensor&, const Tensor&) {
   CHECK(false, "attention_backward has no kernel yet");
-}
-void GpuOps::attention_cached(Tensor, Tensor, Tensor, const Tensor&, const Tensor&, const Tensor&, int64_t) {
-  CHECK(false, "attention_cached has no kernel yet");
 }
 void GpuOps::router_logits_forward(Tensor, const Tensor&, const Tensor&) {
   CHECK(false, "router_logits_forward has no kernel yet");

@@ -19,6 +19,7 @@ using gpu::Along;
 using bits16 = gpu::bf16;
 
 constexpr int kOuter = 64, kInner = 32;  // of both operands
+constexpr int kThreads = 128;            // to copy; then each warp computes the same
 
 template <Along along>
 constexpr int kWidth = along == Along::inner ? kInner : kOuter;
@@ -26,12 +27,12 @@ constexpr int kWidth = along == Along::inner ? kInner : kOuter;
 template <Along along, bool wide>
 void copy_operand(bits16* tile, const bits16* from, int outer, int inner) {
   if constexpr (along == Along::inner)
-    gpu::copy_tile<kOuter, kInner, 32, wide>(tile, from, kInner, outer, inner);
+    gpu::copy_tile<kOuter, kInner, kThreads, wide>(tile, from, kInner, outer, inner);
   else
-    gpu::copy_tile<kInner, kOuter, 32, wide>(tile, from, kOuter, inner, outer);
+    gpu::copy_tile<kInner, kOuter, kThreads, wide>(tile, from, kOuter, inner, outer);
 }
 
-// c[64, 64] = a b^T over the inner index by one warp; only `m` rows, `n` columns and `inner` indices count.
+// c[64, 64] = a b^T over the inner index; only `m` rows, `n` columns and `inner` indices count.
 template <Along a_along, Along b_along, bool wide>
 void product_kernel(float* c, const bits16* a, const bits16* b, int m, int n, int inner) {
   auto* const a_tile = gpu::dynamic_shared<bits16>();
@@ -40,8 +41,8 @@ void product_kernel(float* c, const bits16* a, const bits16* b, int m, int n, in
   copy_operand<b_along, wide>(b_tile, b, n, inner);
   gpu::cp_async_commit();
   gpu::cp_async_wait<0>();
-  __syncwarp();
-  const int lane = static_cast<int>(threadIdx.x), g = lane / 4, t = lane % 4;
+  __syncthreads();
+  const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
   for (int i = 0; i < kOuter; i += 16)
     for (int j = 0; j < kOuter; j += 16) {
       float sum[2][4] = {};
@@ -69,7 +70,7 @@ class MmaTest : public OpsTest {
     const Tensor a = normal("a", DType::bf16, shape(a_along)), b = normal("b", DType::bf16, shape(b_along));
     Tensor c = normal("old", DType::f32, {kOuter, kOuter});
     gpu::launch(nullptr, product_kernel<a_along, b_along, wide>,
-                {1, 32, 2 * kOuter * kInner * sizeof(bits16)}, gpu::pointer<float>(c),
+                {1, kThreads, 2 * kOuter * kInner * sizeof(bits16)}, gpu::pointer<float>(c),
                 gpu::pointer<bits16>(a), gpu::pointer<bits16>(b), int{m}, int{n}, int{inner});
     const Values part =
         reference_product(values(a), {size_t{kWidth<a_along>}, a_along == Along::outer}, values(b),

@@ -93,7 +93,7 @@ class AttentionTest : public OpsTest {
   }
 
   void check_forward(DType dtype, double bound) {
-    for (const Shape s : {Shape{4, 2, 16}, Shape{3, 3, 10}, Shape{4, 1, 64}})
+    for (const Shape s : {Shape{4, 2, 16}, Shape{3, 3, 10}, Shape{4, 1, 64}, Shape{2, 1, 128}})
       for (const auto& [name, rows] : kMasks) {
         SCOPED_TRACE(name + std::string(", head width ") + std::to_string(s.dim));
         const Inputs x = make_inputs(*this, dtype, rows, s);

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+// Sizes of an attention, as its kernels take them.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "tensor/tensor.h"
+
+namespace moe::gpu {
+
+inline constexpr float kLog2E = 1.44269504088896340736F, kLn2 = 0.69314718055994530942F;
+
+struct AttentionShape {
+  int batch, length;  // sequences, tokens of each
+  int heads, kv_heads, dim;
+  float scale;  // of scores: 1 / sqrt(dim)
+
+  AttentionShape(const Tensor& q_NHd, const Tensor& k_NGd, int64_t sequences)
+      : batch(static_cast<int>(sequences)),
+        length(static_cast<int>(q_NHd.dim(0) / sequences)),
+        heads(static_cast<int>(q_NHd.dim(1))),
+        kv_heads(static_cast<int>(k_NGd.dim(1))),
+        dim(static_cast<int>(q_NHd.dim(2))),
+        scale(1.0F / std::sqrt(static_cast<float>(dim))) {}
+};
+
+// Offset of row (token, head) of a [N, heads, dim] tensor.
+constexpr int64_t row_offset(int64_t token, int heads, int head, int dim) {
+  return (token * heads + head) * dim;
+}
+
+}  // namespace moe::gpu
