@@ -10,15 +10,6 @@ void GpuOps::embedding_forward(Tensor, const Tensor&, const Tensor&) {
 void GpuOps::embedding_backward(Tensor, const Tensor&, const Tensor&) {
   CHECK(false, "embedding_backward has no kernel yet");
 }
-void GpuOps::qk_norm_rope_forward(Tensor, Tensor, Tensor, Tensor, const Tensor&, const Tensor&, const Tensor&,
-                                  const Tensor&, const Tensor&, Heads, float) {
-  CHECK(false, "qk_norm_rope_forward has no kernel yet");
-}
-void GpuOps::qk_norm_rope_backward(Tensor, Tensor, Tensor, const Tensor&, const Tensor&, const Tensor&,
-                                   const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
-                                   const Tensor&, Heads) {
-  CHECK(false, "qk_norm_rope_backward has no kernel yet");
-}
 void GpuOps::attention_backward(Tensor, Tensor, Tensor, const Tensor&, const Tensor&, const Tensor&,
                                 const Tensor&, const Tensor&, const Tensor&, const Tensor&) {
   CHECK(false, "attention_backward has no kernel yet");
