@@ -4,12 +4,6 @@
 
 namespace moe::gpu {
 
-void GpuOps::embedding_forward(Tensor, const Tensor&, const Tensor&) {
-  CHECK(false, "embedding_forward has no kernel yet");
-}
-void GpuOps::embedding_backward(Tensor, const Tensor&, const Tensor&) {
-  CHECK(false, "embedding_backward has no kernel yet");
-}
 void GpuOps::attention_backward(Tensor, Tensor, Tensor, const Tensor&, const Tensor&, const Tensor&,
                                 const Tensor&, const Tensor&, const Tensor&, const Tensor&) {
   CHECK(false, "attention_backward has no kernel yet");
