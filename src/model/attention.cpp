@@ -3,25 +3,31 @@
 
 namespace moe {
 
-AttentionSaved::AttentionSaved(const ModelConfig& config, DType type, int64_t N, Arena& arena) {
+AttentionSaved::AttentionSaved(const ModelConfig& config, DType type, int64_t N, Recompute recompute,
+                               const AttentionSaved* first, Arena& arena) {
   const int64_t D = config.d_model, H = config.n_heads, G = config.n_kv_heads, d = config.head_dim();
-  const auto keep = [&](DType dtype, std::initializer_list<int64_t> shape) {
-    return arena.allocate("activations: attention", dtype, shape);
+  using Member = Tensor AttentionSaved::*;
+  const auto place = [&](Member member, Recompute last_kept, DType dtype,
+                         std::initializer_list<int64_t> shape) {
+    const bool kept = recompute <= last_kept || first == nullptr;
+    this->*member = kept ? arena.allocate("activations: attention", dtype, shape) : first->*member;
   };
-  norm_ND = keep(type, {N, D});
-  rstd_N = keep(DType::f32, {N});
-  packed_NP = keep(type, {N, Heads{H, G, d}.packed()});
-  q_NHd = keep(type, {N, H, d});
-  k_NGd = keep(type, {N, G, d});
-  v_NGd = keep(type, {N, G, d});
-  rstd_NJ = keep(DType::f32, {N, H + G});
-  o_NHd = keep(type, {N, H, d});
-  lse_NH = keep(DType::f32, {N, H});
+  const Recompute unless_cheap = Recompute::none, unless_all = Recompute::cheap;
+  place(&AttentionSaved::norm_ND, unless_cheap, type, {N, D});
+  place(&AttentionSaved::rstd_N, unless_cheap, DType::f32, {N});
+  place(&AttentionSaved::packed_NP, unless_all, type, {N, Heads{H, G, d}.packed()});
+  place(&AttentionSaved::q_NHd, unless_cheap, type, {N, H, d});
+  place(&AttentionSaved::k_NGd, unless_cheap, type, {N, G, d});
+  place(&AttentionSaved::v_NGd, unless_cheap, type, {N, G, d});
+  place(&AttentionSaved::rstd_NJ, unless_cheap, DType::f32, {N, H + G});
+  place(&AttentionSaved::o_NHd, unless_all, type, {N, H, d});
+  place(&AttentionSaved::lse_NH, unless_all, DType::f32, {N, H});
 }
 
-Attention::Attention(const ModelConfig& config, DType type, int64_t N, Arena& arena)
+Attention::Attention(const ModelConfig& config, DType type, int64_t N, Recompute recompute, Arena& arena)
     : heads_{config.n_heads, config.n_kv_heads, config.head_dim()},
-      eps_(static_cast<float>(config.norm_eps)) {
+      eps_(static_cast<float>(config.norm_eps)),
+      recompute_(recompute) {
   const int64_t H = heads_.query, G = heads_.kv, d = heads_.dim;
   const auto shared = [&](std::initializer_list<int64_t> shape) {
     return arena.allocate("activations: shared", type, shape);
@@ -35,23 +41,30 @@ Attention::Attention(const ModelConfig& config, DType type, int64_t N, Arena& ar
   dnorm_ND_ = shared({N, config.d_model});
 }
 
-void Attention::forward(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
-                        const Tokens& tokens, Ops& ops) const {
-  const int64_t N = x_ND.dim(0), D = x_ND.dim(1);
+void Attention::prepare(AttentionSaved& saved, bool everything, const Tensor& x_ND,
+                        const Weights::Layer& weights, const Tokens& tokens, Ops& ops) const {
   ops.rms_norm_forward(saved.norm_ND, saved.rstd_N, x_ND, weights.attention_norm.weight, eps_);
-  ops.matmul(saved.packed_NP, saved.norm_ND, weights.qkvg.compute, Form::NT, false);
+  if (everything) ops.matmul(saved.packed_NP, saved.norm_ND, weights.qkvg.compute, Form::NT, false);
   ops.qk_norm_rope_forward(saved.q_NHd, saved.k_NGd, saved.v_NGd, saved.rstd_NJ, saved.packed_NP,
                            weights.q_norm.weight, weights.k_norm.weight, tokens.rope_Td, tokens.position_N,
                            heads_, eps_);
-  ops.attention_forward(saved.o_NHd, saved.lse_NH, saved.q_NHd, saved.k_NGd, saved.v_NGd, tokens.first_BT);
+  if (everything)
+    ops.attention_forward(saved.o_NHd, saved.lse_NH, saved.q_NHd, saved.k_NGd, saved.v_NGd, tokens.first_BT);
+}
+
+void Attention::forward(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
+                        const Tokens& tokens, Ops& ops) const {
+  const int64_t N = x_ND.dim(0), D = x_ND.dim(1);
+  prepare(saved, true, x_ND, weights, tokens, ops);
   ops.gate_forward(gated_NHd_, saved.o_NHd, saved.packed_NP, heads_);
   ops.copy(y_ND, x_ND);
   ops.matmul(y_ND, gated_NHd_.reshape({N, D}), weights.out.compute, Form::NT, true);
 }
 
-void Attention::backward(Tensor d_ND, const AttentionSaved& saved, const Tensor& x_ND,
+void Attention::backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND,
                          const Weights::Layer& weights, const Tokens& tokens, Ops& ops) const {
   const int64_t N = x_ND.dim(0), D = x_ND.dim(1);
+  if (recompute_ != Recompute::none) prepare(saved, recompute_ == Recompute::all, x_ND, weights, tokens, ops);
   ops.gate_forward(gated_NHd_, saved.o_NHd, saved.packed_NP, heads_);  // cheaper to repeat than to keep
   ops.matmul(weights.out.gradient, d_ND, gated_NHd_.reshape({N, D}), Form::TN, true);
   ops.matmul(dgated_NHd_.reshape({N, D}), d_ND, weights.out.compute, Form::NN, false);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "model/config.h"
+#include "model/recompute.h"
 #include "model/weights.h"
 #include "ops/ops.h"
 #include "tensor/arena.h"
@@ -21,25 +22,32 @@ struct Tokens {
 
 // What forward keeps for backward; one for each layer.
 struct AttentionSaved {
-  AttentionSaved(const ModelConfig& config, DType type, int64_t N, Arena& arena);
+  // What `recompute` does not keep lies in the first layer's memory; no first: this is the first.
+  AttentionSaved(const ModelConfig& config, DType type, int64_t N, Recompute recompute,
+                 const AttentionSaved* first, Arena& arena);
   Tensor norm_ND, rstd_N, packed_NP, q_NHd, k_NGd, v_NGd, rstd_NJ, o_NHd, lse_NH;
 };
 
 class Attention {
  public:
   // Takes the memory that all layers share.
-  Attention(const ModelConfig& config, DType type, int64_t N, Arena& arena);
+  Attention(const ModelConfig& config, DType type, int64_t N, Recompute recompute, Arena& arena);
 
   // y_ND: written; x_ND: kept by the caller until backward.
   void forward(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
                const Tokens& tokens, Ops& ops) const;
   // d_ND: in, d(loss)/dy; out, d(loss)/dx. Gradients of the weights accumulate.
-  void backward(Tensor d_ND, const AttentionSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
+  void backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
                 const Tokens& tokens, Ops& ops) const;
 
  private:
+  // Fills `saved`; not everything: without the products and the attention itself.
+  void prepare(AttentionSaved& saved, bool everything, const Tensor& x_ND, const Weights::Layer& weights,
+               const Tokens& tokens, Ops& ops) const;
+
   Heads heads_;
   float eps_;
+  Recompute recompute_;
   Tensor gated_NHd_, dgated_NHd_, dq_NHd_, dk_NGd_, dv_NGd_, dpacked_NP_, dnorm_ND_;
 };
 

@@ -15,8 +15,8 @@ Decoder::Decoder(const ModelConfig& config, DType type, int64_t B, int64_t S, in
       chunk_(chunk),
       eps_(static_cast<float>(config.norm_eps)),
       weights_(weights),
-      moe_(config, type, B * chunk, arena),
-      moe_saved_(config, type, B * chunk, arena) {
+      moe_(config, type, B * chunk, Recompute::none, arena),
+      moe_saved_(config, type, B * chunk, Recompute::none, nullptr, arena) {
   const int64_t N = B * chunk, D = config.d_model, H = heads_.query, G = heads_.kv, d = heads_.dim;
   const auto take = [&](DType dtype, std::initializer_list<int64_t> shape) {
     return arena.allocate("activations", dtype, shape);

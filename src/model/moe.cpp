@@ -12,13 +12,15 @@ int64_t expert_capacity(const ModelConfig& config, int64_t N) {
          static_cast<int64_t>(std::floor(config.capacity_factor * static_cast<double>(per_expert)));
 }
 
-MoeSaved::MoeSaved(const ModelConfig& config, DType type, int64_t N, Arena& arena) {
+MoeSaved::MoeSaved(const ModelConfig& config, DType type, int64_t N, Recompute recompute,
+                   const MoeSaved* first, Arena& arena) {
   const int64_t D = config.d_model, E = config.num_experts, K = config.top_k, R = N * K;
   const auto keep = [&](DType dtype, std::initializer_list<int64_t> shape) {
     return arena.allocate("activations: experts", dtype, shape);
   };
-  norm_ND = keep(type, {N, D});
-  rstd_N = keep(DType::f32, {N});
+  const bool own_norm = recompute == Recompute::none || first == nullptr;
+  norm_ND = own_norm ? keep(type, {N, D}) : first->norm_ND;
+  rstd_N = own_norm ? keep(DType::f32, {N}) : first->rstd_N;
   probability_NE = keep(DType::f32, {N, E});
   lse_N = keep(DType::f32, {N});
   expert_NK = keep(DType::i32, {N, K});
@@ -26,7 +28,8 @@ MoeSaved::MoeSaved(const ModelConfig& config, DType type, int64_t N, Arena& aren
   mean_E = keep(DType::f32, {E});
   share_E = keep(DType::f32, {E});
   loss_2 = keep(DType::f32, {2});
-  h_R2F = keep(type, {R, 2 * config.expert_intermediate_dim});
+  const bool own_h = recompute != Recompute::all || first == nullptr;
+  h_R2F = own_h ? keep(type, {R, 2 * config.expert_intermediate_dim}) : first->h_R2F;
   plan = {.offset_E1 = keep(DType::i32, {E + 1}),
           .slot_R = keep(DType::i32, {R}),
           .row_NK = keep(DType::i32, {N, K}),
@@ -44,11 +47,12 @@ MoeSaved MoeSaved::first(int64_t N) const {
   return view;
 }
 
-MoeLayer::MoeLayer(const ModelConfig& config, DType type, int64_t N, Arena& arena)
+MoeLayer::MoeLayer(const ModelConfig& config, DType type, int64_t N, Recompute recompute, Arena& arena)
     : eps_(static_cast<float>(config.norm_eps)),
       balance_weight_(static_cast<float>(config.aux_loss_weight)),
       z_weight_(static_cast<float>(config.z_loss_weight)),
-      renormalise_(config.renormalize_top_k) {
+      renormalise_(config.renormalize_top_k),
+      recompute_(recompute) {
   const int64_t D = config.d_model, F = config.expert_intermediate_dim, K = config.top_k, R = N * K;
   const auto shared = [&](DType dtype, std::initializer_list<int64_t> shape) {
     return arena.allocate("activations: shared", dtype, shape);
@@ -88,6 +92,12 @@ void MoeLayer::backward(Tensor d_ND, MoeSaved& saved, const Tensor& x_ND, const 
   const RoutePlan& plan = saved.plan;
   const Tensor& offset_E1 = plan.offset_E1;
   Tensor dh_R2F = saved.h_R2F;  // h is not needed after this
+  if (recompute_ != Recompute::none)
+    ops.rms_norm_forward(saved.norm_ND, saved.rstd_N, x_ND, weights.moe_norm.weight, eps_);
+  if (recompute_ == Recompute::all) {
+    ops.gather_rows(rows_RD_, saved.norm_ND, plan);
+    ops.grouped_matmul(saved.h_R2F, rows_RD_, weights.gate_up.compute, offset_E1, Form::NT, false);
+  }
   ops.gather_rows(drows_RD_, d_ND, plan);
   ops.grouped_matmul(da_RF_, drows_RD_, weights.down.compute, offset_E1, Form::NN, false);
   ops.swiglu_backward(dh_R2F, a_RF_, dweight_NK_, da_RF_, saved.h_R2F, saved.weight_NK, plan);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "model/config.h"
+#include "model/recompute.h"
 #include "model/weights.h"
 #include "ops/ops.h"
 #include "tensor/arena.h"
@@ -17,7 +18,9 @@ namespace moe {
 int64_t expert_capacity(const ModelConfig& config, int64_t N);
 
 struct MoeSaved {
-  MoeSaved(const ModelConfig& config, DType type, int64_t N, Arena& arena);
+  // What `recompute` does not keep lies in the first layer's memory; no first: this is the first.
+  MoeSaved(const ModelConfig& config, DType type, int64_t N, Recompute recompute, const MoeSaved* first,
+           Arena& arena);
   // The same memory for fewer tokens.
   MoeSaved first(int64_t N) const;
   Tensor norm_ND, rstd_N, probability_NE, lse_N, expert_NK, weight_NK, mean_E, share_E, loss_2, h_R2F;
@@ -28,7 +31,7 @@ struct MoeSaved {
 class MoeLayer {
  public:
   // Takes the memory that all layers share, for at most N tokens.
-  MoeLayer(const ModelConfig& config, DType type, int64_t N, Arena& arena);
+  MoeLayer(const ModelConfig& config, DType type, int64_t N, Recompute recompute, Arena& arena);
 
   // capacity: as expert_capacity(); evaluation passes 0.
   void forward(Tensor y_ND, MoeSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
@@ -40,6 +43,7 @@ class MoeLayer {
  private:
   float eps_, balance_weight_, z_weight_;
   bool renormalise_;
+  Recompute recompute_;
   Tensor logits_NE_, dweight_NK_, rows_RD_, drows_RD_, a_RF_, da_RF_, dnorm_ND_;
 };
 

@@ -33,8 +33,8 @@ Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Wei
     : config_(config),
       shape_(shape),
       weights_(weights),
-      attention_(config, shape.type, shape.N(), arena),
-      moe_(config, shape.type, shape.N(), arena),
+      attention_(config, shape.type, shape.N(), shape.recompute, arena),
+      moe_(config, shape.type, shape.N(), shape.recompute, arena),
       sums_(config, arena) {
   const int64_t N = shape.N(), D = config.d_model, V = config.vocab_size;
   shape_.head_rows = std::min(shape.head_rows, N);
@@ -49,11 +49,16 @@ Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Wei
   router_scale_1_ = arena.allocate("small", DType::f32, {1});
 
   const auto stream = [&] { return arena.allocate("activations: residual stream", shape.type, {N, D}); };
-  for (int64_t i = 0; i < config.n_layers; ++i)
+  blocks_.reserve(static_cast<size_t>(config.n_layers));  // the first block's address is given to the others
+  for (int64_t i = 0; i < config.n_layers; ++i) {
+    const Block* const first = blocks_.empty() ? nullptr : &blocks_.front();
     blocks_.push_back({.x_ND = stream(),
                        .middle_ND = stream(),
-                       .attention = AttentionSaved(config, shape.type, N, arena),
-                       .moe = MoeSaved(config, shape.type, N, arena)});
+                       .attention = AttentionSaved(config, shape.type, N, shape.recompute,
+                                                   first == nullptr ? nullptr : &first->attention, arena),
+                       .moe = MoeSaved(config, shape.type, N, shape.recompute,
+                                       first == nullptr ? nullptr : &first->moe, arena)});
+  }
   last_ND_ = stream();
   const auto head = [&](DType type, std::initializer_list<int64_t> dims) {
     return arena.allocate("activations: head", type, dims);

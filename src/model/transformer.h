@@ -21,6 +21,7 @@ struct MicroBatch {
   DType type = DType::f32;  // activations
   int64_t vocabulary = 0;   // ids that exist; the columns of the embedding past them are padding
   int64_t head_rows = 512;  // logits of this many tokens at a time
+  Recompute recompute = Recompute::none;
   int64_t N() const { return B * T; }
 };
 

@@ -47,6 +47,8 @@ void describe_optimizer(TrainingConfig& c, Fields& fields) {
   fields.add("embedding_8bit", c.embedding_8bit, "8-bit moments for the embedding too");
   fields.add("router_8bit", c.router_8bit, "8-bit moments for the routers too");
   fields.add("mixed_precision", c.mixed_precision, "no computes in f32").choices({"no", "bf16"});
+  fields.add("recompute", c.recompute, "activations computed again in backward, to save memory")
+      .choices({"none", "cheap", "all"});
 }
 
 void describe_run(TrainingConfig& c, Fields& fields) {

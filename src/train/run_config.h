@@ -33,6 +33,7 @@ struct TrainingConfig {
   bool embedding_8bit = false;
   bool router_8bit = false;
   std::string mixed_precision = "no";  // no (f32) | bf16
+  std::string recompute = "none";      // none | cheap | all
   int64_t seed = 1234;
   std::string on_nan = "stop";  // stop | skip
   int64_t eval_every = 100;     // 0: never

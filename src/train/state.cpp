@@ -25,7 +25,10 @@ MicroBatch micro_batch(const RunConfig& config, int64_t vocabulary) {
   return {.B = config.training.batch_size,
           .T = config.model.max_seq_len,
           .type = activation_type(config.training),
-          .vocabulary = vocabulary};
+          .vocabulary = vocabulary,
+          .recompute = config.training.recompute == "none"    ? Recompute::none
+                       : config.training.recompute == "cheap" ? Recompute::cheap
+                                                              : Recompute::all};
 }
 
 OptimizerConfig optimizer_config(const TrainingConfig& training) {
@@ -83,8 +86,9 @@ void check_memory(const Arena& plan, const Device& device) {
       device.name(),
       fmt::format("{} of free memory for this configuration", format_bytes(static_cast<double>(plan.used()))),
       format_bytes(static_cast<double>(device.memory_available())),
-      "lower training.batch_size (and raise training.gradient_accumulation_steps to keep the step the "
-      "same), model.max_seq_len or model.num_experts; `moe plan` prints where the memory goes");
+      "set training.recompute to cheap or all, lower training.batch_size (and raise "
+      "training.gradient_accumulation_steps to keep the step the same), model.max_seq_len or "
+      "model.num_experts; `moe plan` prints where the memory goes");
 }
 
 }  // namespace moe

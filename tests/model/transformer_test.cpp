@@ -66,6 +66,23 @@ TEST(Transformer, ThreadsDoNotChangeABit) {
   EXPECT_EQ(gradients(one, ids), gradients(three, ids));
 }
 
+TEST(Transformer, RecomputingChangesMemoryButNoBit) {
+  const Ids ids(40);
+  ModelConfig config = tiny_config();
+  config.n_layers = 3;
+  for (const DType type : {DType::f32, DType::bf16}) {
+    TinyModel kept(config, 2, kVocabulary, type);
+    const auto expected = gradients(kept, ids);
+    int64_t most = kept.arena->used();
+    for (const Recompute recompute : {Recompute::cheap, Recompute::all}) {
+      TinyModel again(config, 2, kVocabulary, type, 2, recompute);
+      EXPECT_EQ(gradients(again, ids), expected);
+      EXPECT_LT(again.arena->used(), most);
+      most = again.arena->used();
+    }
+  }
+}
+
 TEST(Transformer, Bf16IsCloseToF32) {
   const Ids ids(40);
   ModelConfig config = tiny_config();

@@ -6,22 +6,16 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "backend/backend.h"
 #include "base/random.h"
+#include "support/test_device.h"
 #include "tensor/tensor.h"
 
 namespace moe::test {
-
-// Where the tests of this program run: "cpu", or what CTest sets MOE_TEST_DEVICE to.
-inline std::string test_device() {
-  const char* name = std::getenv("MOE_TEST_DEVICE");
-  return name == nullptr ? "cpu" : name;
-}
 
 // A device and the tensors made on it. threads: of a CPU.
 class Machine {

@@ -11,6 +11,7 @@
 #include "backend/backend.h"
 #include "checkpoint/safetensors.h"
 #include "model/transformer.h"
+#include "support/test_device.h"
 
 namespace moe::test {
 
@@ -42,10 +43,14 @@ class TinyModel {
  public:
   // head_rows is not a divisor of the tokens, so that the last chunk of logits is short.
   TinyModel(const ModelConfig& settings, int64_t B, int64_t vocabulary, DType type = DType::f32,
-            int threads = 2)
-      : backend(make_backend("cpu", threads)), config(settings) {
-    const MicroBatch shape{
-        .B = B, .T = config.max_seq_len, .type = type, .vocabulary = vocabulary, .head_rows = 7};
+            int threads = 2, Recompute recompute = Recompute::none)
+      : backend(make_backend(test_device(), threads)), config(settings) {
+    const MicroBatch shape{.B = B,
+                           .T = config.max_seq_len,
+                           .type = type,
+                           .vocabulary = vocabulary,
+                           .head_rows = 7,
+                           .recompute = recompute};
     Arena plan;
     {
       Weights counted(config, type, Purpose::training, plan);
