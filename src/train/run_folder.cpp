@@ -34,7 +34,7 @@ RunFolder RunFolder::create(const RunConfig& config, const std::string& stem) {
   const fs::path parent = config.training.output_dir;
   const std::string name =
       config.training.run_name.empty() ? stem + "-" + time_stamp() : config.training.run_name;
-  const RunFolder folder(parent / name);
+  RunFolder folder(parent / name);
   const std::string where = folder.path().string();
   if (fs::exists(folder.config()))
     throw UserError(

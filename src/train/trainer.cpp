@@ -58,7 +58,7 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
 
 Trainer::~Trainer() = default;
 
-void Trainer::open_data(Cursor start) {
+void Trainer::open_data(const Cursor& start) {
   const auto& training = config_.training;
   const int64_t B = training.batch_size, T = config_.model.max_seq_len;
   loader_ = std::make_unique<Loader>(source_, tokenizer_, config_.data, static_cast<uint64_t>(training.seed),
@@ -133,8 +133,8 @@ StepResult Trainer::train_step(double rate, StepContext& context) {
 
   run_step(*state_, config_.training, batches, step_, rate, device_, ops_);
   // The one wait for the device in a step: the row needs its numbers, and a bad loss must stop the run now.
-  const StepResult result = read_step(state_->transformer.sums(), state_->squares_g, state_->clip_scale_1,
-                                      targets, std::ssize(batches), device_);
+  StepResult result = read_step(state_->transformer.sums(), state_->squares_g, state_->clip_scale_1, targets,
+                                std::ssize(batches), device_);
   cursor_ = batches.back().after;
   return result;
 }

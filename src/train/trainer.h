@@ -43,7 +43,7 @@ class Trainer {
 
  private:
   void resume_from(const Checkpoint& checkpoint);
-  void open_data(Cursor start);
+  void open_data(const Cursor& start);
   Batch next_batch();
   StepResult train_step(double learning_rate, StepContext& context);
   std::optional<Evaluation> validate();

@@ -96,11 +96,12 @@ TEST_F(CrashTest, AKillAtAnyMomentLeavesTheLastSave) {
   int64_t first = 0, last = 3, cut = 0;
   const char* more = std::getenv("MOE_CRASHES");
   const int kills = more ? std::atoi(more) : 20;
-  for (int i = 0; i < kills; ++i) {
+  // On a machine that became busy after the measurement no save may have finished by then: more, and later, kills.
+  for (int i = 0; i < kills || (last == first && i < 20 * kills); ++i) {
     const pid_t child = start_saving(last + 1);
     // From before the first write to after the second save.
-    usleep(static_cast<useconds_t>(
-        random.below(static_cast<uint64_t>(i), 2 * static_cast<uint64_t>(microseconds))));
+    const int64_t longest = 2 * microseconds * (1 + i / kills);
+    usleep(static_cast<useconds_t>(random.below(static_cast<uint64_t>(i), static_cast<uint64_t>(longest))));
     kill_and_wait(child);
     for (const auto& entry : fs::directory_iterator(folder_)) cut += entry.path().extension() == ".partial";
     const Checkpoint latest = store.open_latest();
