@@ -49,27 +49,28 @@ std::optional<long double> parse_number(std::string_view text) {
 }  // namespace
 
 Filter Filter::parse(std::string_view text) {
-  const auto refuse = [&] [[noreturn]] (const std::string& found) {
-    throw UserError("data.filters", "COLUMN OPERATOR VALUE, as in int_score >= 3 or language == en",
-                    fmt::format("{} in \"{}\"", found, text), "the operators are == != < <= > >=");
+  const auto refusal = [&](const std::string& found) {
+    return UserError("data.filters", "COLUMN OPERATOR VALUE, as in int_score >= 3 or language == en",
+                     fmt::format("{} in \"{}\"", found, text), "the operators are == != < <= > >=");
   };
   Filter filter;
   const size_t at = text.find_first_of("=!<>");
-  if (at == std::string_view::npos) refuse("no operator");
+  if (at == std::string_view::npos) throw refusal("no operator");
   filter.column_ = trim(text.substr(0, at));
-  if (filter.column_.empty()) refuse("no column");
+  if (filter.column_.empty()) throw refusal("no column");
   const auto spelling = std::find_if(Spelling::kAll.begin(), Spelling::kAll.end(),
                                      [&](const auto& s) { return text.substr(at).starts_with(s.first); });
-  if (spelling == Spelling::kAll.end()) refuse(fmt::format("the operator {}", text[at]));
+  if (spelling == Spelling::kAll.end()) throw refusal(fmt::format("the operator {}", text[at]));
   filter.operator_ = spelling->second;
   std::string_view value = trim(text.substr(at + spelling->first.size()));
   const bool quoted = value.size() >= 2 && value.front() == '"' && value.back() == '"';
   if (quoted) value = value.substr(1, value.size() - 2);
-  if (value.empty() && !quoted) refuse("no value");
-  if (value.find_first_of("\"") != std::string_view::npos) refuse("a quote inside the value");
+  if (value.empty() && !quoted) throw refusal("no value");
+  if (value.find_first_of("\"") != std::string_view::npos) throw refusal("a quote inside the value");
   filter.value_ = value;
   if (!quoted) filter.number_ = parse_number(value);
-  if (!filter.takes_text() && !filter.number_) refuse(fmt::format("no number after {}", spelling->first));
+  if (!filter.takes_text() && !filter.number_)
+    throw refusal(fmt::format("no number after {}", spelling->first));
   return filter;
 }
 
