@@ -13,6 +13,7 @@
 #include "gpu/tensor_map.h"
 
 namespace moe::gpu {
+namespace hopper {
 namespace {
 
 constexpr int kStages = 4;
@@ -320,11 +321,13 @@ __global__ void __launch_bounds__(3 * kGroup, 1)
 }
 
 }  // namespace
+}  // namespace hopper
 
 void hopper_attention_backward(cudaStream_t stream, float* delta_NH, Tensor& dq_NHd, Tensor& dk_NGd,
                                Tensor& dv_NGd, const Tensor& do_NHd, const Tensor& q_NHd, const Tensor& k_NGd,
                                const Tensor& v_NGd, const Tensor& o_NHd, const Tensor& lse_NH,
                                const Tensor& first_BT) {
+  using namespace hopper;
   const int64_t N = q_NHd.dim(0), H = q_NHd.dim(1), G = k_NGd.dim(1);
   const AttentionShape shape = attention_shape(first_BT, H, G);
   const auto map = [N](const Tensor& t, int tokens) {

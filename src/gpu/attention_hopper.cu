@@ -10,6 +10,7 @@
 #include "gpu/tensor_map.h"
 
 namespace moe::gpu {
+namespace hopper {
 namespace {
 
 constexpr int kStages = 4;
@@ -181,13 +182,15 @@ __global__ void __launch_bounds__(3 * kGroup, 1)
 }
 
 }  // namespace
+}  // namespace hopper
 
 bool hopper_takes_attention(const Tensor& q_NHd) {
-  return q_NHd.dtype() == DType::bf16 && q_NHd.dim(2) == kWidth && q_NHd.dim(0) > 0;
+  return q_NHd.dtype() == DType::bf16 && q_NHd.dim(2) == hopper::kWidth && q_NHd.dim(0) > 0;
 }
 
 void hopper_attention_forward(cudaStream_t stream, Tensor& o_NHd, Tensor& lse_NH, const Tensor& q_NHd,
                               const Tensor& k_NGd, const Tensor& v_NGd, const Tensor& first_BT) {
+  using namespace hopper;
   const int64_t N = q_NHd.dim(0), H = q_NHd.dim(1), G = k_NGd.dim(1);
   const AttentionShape shape = attention_shape(first_BT, H, G);
   const auto map = [N](const Tensor& t, int tokens) {

@@ -14,7 +14,7 @@
 #include "gpu/pipeline_hopper.cuh"
 #include "gpu/wgmma.cuh"
 
-namespace moe::gpu {
+namespace moe::gpu::hopper {
 
 inline constexpr int kWidth = 64;   // of a head
 inline constexpr int kTokens = 64;  // of the tiles that a loop runs over, and of a warpgroup
@@ -126,4 +126,4 @@ __device__ __forceinline__ void store_row(bf16* row, const Fragment& x, int i, f
   }
 }
 
-}  // namespace moe::gpu
+}  // namespace moe::gpu::hopper
