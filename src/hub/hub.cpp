@@ -101,7 +101,9 @@ std::string Hub::api(const Address& address, const std::string& verb, const std:
 net::Response Hub::ask(const net::Url& url, const Address& address) const {
   try {
     // A page's link to the next one may lead anywhere; the token may not.
-    return client_.get({.url = url, .bearer = url.origin == endpoint_.origin ? settings_.token : ""});
+    return client_.get({.url = url,
+                        .bearer = url.origin == endpoint_.origin ? settings_.token : "",
+                        .name = address.text()});
   } catch (const net::HttpError& error) {
     explain(error, address, settings_);
   }
@@ -228,7 +230,8 @@ net::RemoteAddress Hub::resolve(const Address& address, const std::string& commi
   for (int hop = 0; hop < kHops; ++hop) {
     net::Response response;
     try {
-      response = client_.get({.url = url, .method = "HEAD", .bearer = settings_.token, .follow = false});
+      response = client_.get(
+          {.url = url, .method = "HEAD", .bearer = settings_.token, .name = address.text(), .follow = false});
     } catch (const net::HttpError& error) {
       explain(error, address, settings_);
     }

@@ -117,8 +117,9 @@ Response Client::get(const Request& request) {
     if (!failure.passing || failures >= options_.retry.attempts) exchange.give_up(failure, failures);
     const double seconds = pause(failures, exchange.asked_wait());
     counters_.retries++;
-    event(fmt::format("{}: {}; trying again in {:.1f} s (attempt {} of {})", request.url.shown,
-                      failure.reason, seconds, failures + 1, options_.retry.attempts));
+    const std::string& name = request.name.empty() ? request.url.shown : request.name;
+    event(fmt::format("{}: {}; trying again in {:.1f} s (attempt {} of {})", name, failure.reason, seconds,
+                      failures + 1, options_.retry.attempts));
     const auto start = std::chrono::steady_clock::now();
     interrupt.wait(seconds);
     const std::chrono::duration<double, std::milli> waited = std::chrono::steady_clock::now() - start;

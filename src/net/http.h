@@ -51,6 +51,7 @@ struct Request {
   // What the file must be: an answer with another validator or another whole size is an error. "" and -1: not known.
   std::string validator = {};
   int64_t total_size = -1;
+  std::string name = {};  // for the lines about retries, in place of the URL
   bool follow = true;  // redirects, up to 10, never from https to http; false: they are reported as they are
   int64_t max_body = int64_t{64} << 20;  // a longer body is an error; without a sink only
   // Takes the body piece by piece, each byte once and in order, in place of Response::body. Called on this thread.

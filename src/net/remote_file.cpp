@@ -67,14 +67,18 @@ void RemoteFile::stream(int64_t begin, int64_t end, const std::function<void(std
   while (begin < end) {
     const Lease held = lease();
     const int64_t start = begin;
+    bool in_sink = false;
     Request request{.url = held.address.url,
                     .bearer = held.address.bearer,
                     .range = Range{begin, end},
                     .validator = held.validator,
                     .total_size = identity_.size,
+                    .name = name(),
                     .sink = [&](std::string_view piece) {
-                      begin += static_cast<int64_t>(piece.size());
+                      in_sink = true;
                       sink(piece);
+                      in_sink = false;
+                      begin += static_cast<int64_t>(piece.size());
                     }};
     try {
       const Response response = client_.get(request);
@@ -86,6 +90,7 @@ void RemoteFile::stream(int64_t begin, int64_t end, const std::function<void(std
                       UserError(name(), fmt::format("bytes {}-{}", begin, end - 1),
                                 error.found + " from " + error.where, error.hint));
     } catch (const UserError& error) {
+      if (in_sink) throw;  // the caller's own: a full disk
       throw UserError(name(), error.expected, error.found + " from " + error.where, error.hint);
     }
   }

@@ -114,8 +114,10 @@ void Lane::set_options(const Transfer& transfer, const ClientOptions& options, A
   curl_easy_reset(easy);
   set(easy, CURLOPT_URL, transfer.url.text.c_str());
   set(easy, CURLOPT_NOBODY, transfer.head ? 1L : 0L);
-  set(easy, CURLOPT_NOSIGNAL, 1L);  // no handlers, no alarms: compute threads share the process
-  set(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
+  set(easy, CURLOPT_NOSIGNAL, 1L);    // no handlers, no alarms: compute threads share the process
+  set(easy, CURLOPT_QUICK_EXIT, 1L);  // a stop need not wait for a name server
+  curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
+                   static_cast<long>(CURL_HTTP_VERSION_2TLS));  // or 1.1, without nghttp2
   static const std::string program = program_version();
   set(easy, CURLOPT_USERAGENT, ("moe.cpp/" + program.substr(program.find(' ') + 1)).c_str());  // copied
   set(easy, CURLOPT_CONNECTTIMEOUT_MS, std::max(1L, static_cast<long>(options.retry.connect_timeout * 1000)));

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -19,6 +20,7 @@ namespace moe::net {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::Each;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -37,6 +39,10 @@ class RemoteFileTest : public testing::Test {
                      .longest_asked = 0.02,
                      .connect_timeout = 5,
                      .stall_timeout = 0.2};
+    options.on_event = [this](const std::string& line) {
+      const std::lock_guard lock(mutex_);
+      events_.push_back(line);
+    };
     client_.emplace(options);
   }
 
@@ -72,6 +78,8 @@ class RemoteFileTest : public testing::Test {
   std::string bytes_ = std::string(300'000, '\0');
   test::TestFolder folder_;
   std::optional<test::HubServer> server_;
+  std::mutex mutex_;
+  std::vector<std::string> events_;
   std::optional<Client> client_;
 };
 
@@ -149,11 +157,21 @@ TEST_F(RemoteFileTest, NoticesThatTheFileChanged) {
               AllOf(HasSubstr("files/x.bin"), HasSubstr("416")));
 }
 
+TEST_F(RemoteFileTest, LeavesTheErrorsOfItsReaderAlone) {
+  const RemoteFile file = signed_file();
+  EXPECT_EQ(test::user_error_of([&] {
+              file.stream(0, 10, [](std::string_view) { throw UserError("disk", "space", "none"); });
+            }),
+            "disk: expected space, found none");
+}
+
 TEST_F(RemoteFileTest, PermanentFailuresNameTheFile) {
   const RemoteFile file = signed_file();
   server_->control(R"({"scope": "cdn", "rate": 1, "kinds": ["500"]})");
   EXPECT_THAT(test::user_error_of([&] { file.read(10, 20); }),
               AllOf(HasSubstr("hf://datasets/u/n/x.bin"), HasSubstr("8 times"), Not(HasSubstr("secret"))));
+  EXPECT_EQ(events_.size(), 7u);
+  EXPECT_THAT(events_, Each(HasSubstr("hf://datasets/u/n/x.bin: HTTP 500; trying again")));
   server_->control(R"({"scope": "resolve", "rate": 1, "kinds": ["404"]})");
   EXPECT_THAT(test::user_error_of([&] { signed_file().read(10, 20); }), HasSubstr("HTTP 404"));
 }
