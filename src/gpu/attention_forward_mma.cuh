@@ -85,22 +85,6 @@ struct OnlineSoftmax {
   }
 };
 
-// Scores of keys that a query does not see become -inf. first: the first key that each of the lane's rows sees.
-template <int row_tiles, int columns>
-__device__ __forceinline__ void mask_scores(float (&score)[row_tiles][columns / 8][4], int query, int key,
-                                            const int (&first)[row_tiles][2]) {
-  const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
-#pragma unroll
-  for (int i = 0; i < row_tiles; ++i)
-#pragma unroll
-    for (int j = 0; j < columns / 8; ++j)
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        const int row = query + 16 * i + g + e / 2 * 8, column = key + 8 * j + 2 * t + e % 2;
-        if (column < first[i][e / 2] || column > row) score[i][j][e] = -INFINITY;
-      }
-}
-
 template <class T, int dim>
 __global__ void __launch_bounds__(kAttentionThreads, 2)
     forward_mma_kernel(T* o_NHd, float* lse_NH, const T* q_NHd, const T* k_NGd, const T* v_NGd,
@@ -128,16 +112,15 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
   copy_tile<Tile::kQueries, dim, kAttentionThreads, true>(q_tile, q_NHd + at, stride, s.length - query, dim);
   if (begin < range.end) copy_keys(begin, 0);
   cp_async_commit();
+  const int lane = static_cast<int>(threadIdx.x) % 32;
   const int warp_row = static_cast<int>(threadIdx.x) / 32 * Tile::kWarpRows;
   int first[rows][2];
 #pragma unroll
   for (int i = 0; i < 2 * rows; ++i) {
-    const int t = query + warp_row + 8 * i + static_cast<int>(threadIdx.x) % 32 / 4;
+    const int t = query + warp_row + 8 * i + lane / 4;
     first[i / 2][i % 2] = t < s.length && first_T[t] >= 0 ? first_T[t] : kSeesNothing;
   }
   OnlineSoftmax<rows, keys, dim> softmax;
-  cp_async_wait<0>();
-  __syncthreads();
   for (int key = begin, stage = 0; key < range.end; key += keys, stage ^= 1) {
     cp_async_wait<0>();
     __syncthreads();  // these keys have arrived for all; the other stage is used up
@@ -145,17 +128,21 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
     cp_async_commit();
     const T* const k_tile = stages + stage * Tile::kStageElements;
     float score[rows][keys / 8][4];
-    HeadRows<rows, dim> q;  // anew for each tile of keys: there are no registers to keep it in
-    q.load(q_tile, warp_row);
-    multiply_rows<T, rows, keys, dim>(score, q, k_tile, 0);
+    multiply_rows<rows, keys, dim>(score, q_tile, warp_row, k_tile, 0);
     if (key < range.all_from || key + keys > query + 1)
-      mask_scores<rows, keys>(score, query + warp_row, key, first);
+      mask_scores<rows, keys>(score, [&](int i, int j, int e) {
+        const int row = query + warp_row + 16 * i + lane / 4 + e / 2 * 8;
+        const int column = key + 8 * j + 2 * (lane % 4) + e % 2;
+        return column <= row && column >= first[i][e / 2];
+      });
     softmax.weigh(score, s.scale * kLog2E);
-    add_weighted_rows<T, rows, keys, dim>(softmax.output, score, k_tile + keys * dim, 0);
+    add_weighted_rows<rows, keys, dim>(softmax.output, score, k_tile + keys * dim, 0);
   }
+  cp_async_wait<0>();
+  __syncthreads();
   softmax.finish(lse_NH + (sequence + query + warp_row) * s.heads + head, s.heads,
                  s.length - query - warp_row, s.scale);
-  write_rows<T, rows, dim>(o_NHd + at, stride, s.length - query, q_tile, warp_row, softmax.output);
+  write_rows<rows, dim>(o_NHd + at, stride, s.length - query, q_tile, warp_row, softmax.output);
 }
 
 }  // namespace moe::gpu

@@ -7,32 +7,19 @@
 #include <climits>
 #include <cstdint>
 
+#include "gpu/attention_statistics.cuh"
 #include "gpu/block_reduce.cuh"
 #include "gpu/shared_tile.cuh"
 
 namespace moe::gpu {
 
 inline constexpr int kAttentionWarps = 4, kAttentionThreads = 32 * kAttentionWarps;
-inline constexpr int kSeesNothing = INT_MAX;  // as the first key of padding
 
-// Rows of 16 of a warp, all of the head.
-template <int row_tiles, int dim>
-struct HeadRows {
-  uint32_t part[row_tiles][dim / 16][4];
-
-  template <class T>
-  __device__ __forceinline__ void load(const T* tile, int row) {
-#pragma unroll
-    for (int i = 0; i < row_tiles; ++i)
-#pragma unroll
-      for (int k = 0; k < dim / 16; ++k) load_a<dim, Along::inner>(part[i][k], tile, row + 16 * i, 16 * k);
-  }
-};
-
-// sum = x y^T over the head, for `columns` rows of the tile y from `first`.
-template <class T, int row_tiles, int columns, int dim>
-__device__ __forceinline__ void multiply_rows(float (&sum)[row_tiles][columns / 8][4],
-                                              const HeadRows<row_tiles, dim>& x, const T* y, int first) {
+// sum = x y^T over the head: 16 * row_tiles rows of the tile x from `row`, `columns` rows of the tile y from `first`.
+// x is read anew each time: there are no registers to keep it in.
+template <int row_tiles, int columns, int dim, class T>
+__device__ __forceinline__ void multiply_rows(float (&sum)[row_tiles][columns / 8][4], const T* x, int row,
+                                              const T* y, int first) {
 #pragma unroll
   for (int i = 0; i < row_tiles; ++i)
 #pragma unroll
@@ -40,21 +27,25 @@ __device__ __forceinline__ void multiply_rows(float (&sum)[row_tiles][columns / 
 #pragma unroll
       for (int e = 0; e < 4; ++e) sum[i][j][e] = 0;
 #pragma unroll
-  for (int k = 0; k < dim / 16; ++k)
+  for (int k = 0; k < dim; k += 16) {
+    uint32_t a[row_tiles][4];
+#pragma unroll
+    for (int i = 0; i < row_tiles; ++i) load_a<dim, Along::inner>(a[i], x, row + 16 * i, k);
 #pragma unroll
     for (int j = 0; j < columns / 16; ++j) {
       uint32_t b[4];
-      load_b<dim, Along::inner>(b, y, first + 16 * j, 16 * k);
+      load_b<dim, Along::inner>(b, y, first + 16 * j, k);
 #pragma unroll
       for (int i = 0; i < row_tiles; ++i) {
-        mma_16x8x16<T>(sum[i][2 * j], x.part[i][k], b);
-        mma_16x8x16<T>(sum[i][2 * j + 1], x.part[i][k], b + 2);
+        mma_16x8x16<T>(sum[i][2 * j], a[i], b);
+        mma_16x8x16<T>(sum[i][2 * j + 1], a[i], b + 2);
       }
     }
+  }
 }
 
 // sum += weight y, the weights rounded to T, for `columns` rows of the tile y from `first`.
-template <class T, int row_tiles, int columns, int dim>
+template <int row_tiles, int columns, int dim, class T>
 __device__ __forceinline__ void add_weighted_rows(float (&sum)[row_tiles][dim / 8][4],
                                                   const float (&weight)[row_tiles][columns / 8][4],
                                                   const T* y, int first) {
@@ -81,9 +72,21 @@ __device__ __forceinline__ void add_weighted_rows(float (&sum)[row_tiles][dim / 
   }
 }
 
+// Scores of keys that a query does not see become -inf: those where sees(i, j, e) is false for element e of block (i, j).
+template <int row_tiles, int columns, class Sees>
+__device__ __forceinline__ void mask_scores(float (&score)[row_tiles][columns / 8][4], const Sees& sees) {
+#pragma unroll
+  for (int i = 0; i < row_tiles; ++i)
+#pragma unroll
+    for (int j = 0; j < columns / 8; ++j)
+#pragma unroll
+      for (int e = 0; e < 4; ++e)
+        if (!sees(i, j, e)) score[i][j][e] = -INFINITY;
+}
+
 // A warp's rows to global memory, through its own rows of a tile in shared memory that is no longer needed.
 // out: row 0 of the tile; rows_left: rows from there that exist.
-template <class T, int row_tiles, int dim>
+template <int row_tiles, int dim, class T>
 __device__ __forceinline__ void write_rows(T* out, int64_t stride, int rows_left, T* tile, int row,
                                            const float (&sum)[row_tiles][dim / 8][4]) {
   constexpr int pieces = dim / kPiece;

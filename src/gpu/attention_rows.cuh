@@ -110,7 +110,7 @@ struct RowShared {
 
 // A block does kRowWarps / split rows. lse_NH may be null.
 template <class T, bool wide>
-__global__ void __launch_bounds__(32 * kRowWarps)
+__global__ void __launch_bounds__(32 * kRowWarps, 4)
     attention_rows_kernel(T* o_NHd, float* lse_NH, const T* q_NHd, const T* k, const T* v,
                           const int32_t* first_N, AttentionShape s, RowsShape rows) {
   __shared__ RowShared shared;

@@ -4,10 +4,6 @@
 
 namespace moe::gpu {
 
-void GpuOps::attention_backward(Tensor, Tensor, Tensor, const Tensor&, const Tensor&, const Tensor&,
-                                const Tensor&, const Tensor&, const Tensor&, const Tensor&) {
-  CHECK(false, "attention_backward has no kernel yet");
-}
 void GpuOps::router_logits_forward(Tensor, const Tensor&, const Tensor&) {
   CHECK(false, "router_logits_forward has no kernel yet");
 }

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+// What attention's gradients need of each query beside its rows: lse of the forward pass, delta = sum do * o (which is
+// sum_s p ds/dp, Dao et al. 2022) and the first key it sees. Computed once, laid out by head, and padded in time so that
+// tiles of queries can be copied whole.
+#pragma once
+
+#include <climits>
+#include <cstdint>
+
+#include "gpu/attention_shape.h"
+#include "gpu/block_reduce.cuh"
+#include "gpu/mma.cuh"
+#include "gpu/numbers.cuh"
+
+namespace moe::gpu {
+
+inline constexpr int kStatisticsTile = 64;
+inline constexpr int kSeesNothing = INT_MAX;  // as the first key of padding
+
+struct Statistics {
+  float *lse_BHT, *delta_BHT;  // lse in units of log2; infinite for padding, so that its weights become 0
+  int32_t* first_BT;           // kSeesNothing for padding
+  int padded;                  // T rounded up to whole tiles
+
+  __device__ __forceinline__ int64_t at(int b, int heads, int head, int t) const {
+    return (int64_t{b} * heads + head) * padded + t;
+  }
+};
+
+// Of one query, what its scores need.
+struct QueryStatistics {
+  float lse, delta;
+};
+
+// A warp a row (token, head) of the padded time.
+template <class T>
+__global__ void statistics_kernel(Statistics statistics, const T* do_NHd, const T* o_NHd, const float* lse_NH,
+                                  const int32_t* first_BT, AttentionShape s) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int64_t warp = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / 32;
+  const int head = static_cast<int>(warp % s.heads);
+  const int t = static_cast<int>(warp / s.heads % statistics.padded);
+  const int64_t b = warp / s.heads / statistics.padded;
+  if (b >= s.batch) return;
+  const int64_t token = b * s.length + t, row = token * s.heads + head;
+  const bool sees = t < s.length && first_BT[token] >= 0;
+  float delta = 0;
+  if (sees)
+    for (int c = lane; c < s.dim; c += 32)
+      delta = fmaf(to_float(do_NHd[row * s.dim + c]), to_float(o_NHd[row * s.dim + c]), delta);
+  delta = warp_sum(delta);
+  if (lane != 0) return;
+  const int64_t at = statistics.at(static_cast<int>(b), s.heads, head, t);
+  statistics.lse_BHT[at] = sees ? lse_NH[row] * kLog2E : INFINITY;
+  statistics.delta_BHT[at] = delta;
+  if (head == 0) statistics.first_BT[b * statistics.padded + t] = sees ? first_BT[token] : kSeesNothing;
+}
+
+// Starts the copy of a tile's lse, delta and first keys, one after another.
+__device__ __forceinline__ void copy_statistics(void* to, const Statistics& statistics, int b, int heads,
+                                                int head, int query) {
+  constexpr int pieces = kStatisticsTile / 4;
+  const int which = static_cast<int>(threadIdx.x) / pieces, i = static_cast<int>(threadIdx.x) % pieces * 4;
+  if (which >= 3) return;
+  const int64_t at = statistics.at(b, heads, head, query) + i;
+  const void* const from = which == 0   ? static_cast<const void*>(statistics.lse_BHT + at)
+                           : which == 1 ? static_cast<const void*>(statistics.delta_BHT + at)
+                                        : statistics.first_BT + statistics.at(b, 1, 0, query) + i;
+  cp_async_16(static_cast<char*>(to) + (which * kStatisticsTile + i) * 4, from, 16);
+}
+
+// The end of the document of token t: the first later token that does not belong to it. All lanes of a warp ask alike.
+__device__ __forceinline__ int document_end(const int32_t* first_T, int t, int length) {
+  const int document = first_T[t], lane = static_cast<int>(threadIdx.x) % 32;
+  int low = t + 1, high = length;  // all tokens before low belong to it, high and later ones do not
+  if (document < 0) return low;
+  while (low < high) {
+    const int step = (high - low + 31) / 32, at = low + lane * step;
+    const unsigned inside = __ballot_sync(kAllLanes, at < high && first_T[at] == document);
+    const int count = __popc(inside);
+    high = min(high, low + count * step);
+    low = count == 0 ? low : low + (count - 1) * step + 1;
+  }
+  return low;
+}
+
+}  // namespace moe::gpu
