@@ -1,30 +1,41 @@
 // SPDX-License-Identifier: MIT
-// An Ops around another that measures the time of each operation, for `moe bench`. Matrix products are told
-// apart by shape. Only meaningful where an op is done when it returns (the CPU).
+// An Ops around another that measures each operation, for `moe bench`: it waits for the device after each, so the sum
+// is more than an undisturbed step takes. Matrix products are told apart by shape.
 #pragma once
 
+#include <functional>
+#include <initializer_list>
 #include <map>
+#include <memory>
 #include <string>
 
 #include "ops/ops.h"
+#include "tensor/device.h"
 
 namespace moe {
 
 class TimedOps final : public Ops {
  public:
   struct Entry {
+    const char* phase =
+        "";  // projections, attention, router, dispatch, experts, combine, head, optimizer, ...
     int64_t calls = 0;
     double seconds = 0;
-    double flops = 0;  // of matrix products
+    double flops = 0;  // of matrix products and attention
+    double bytes = 0;  // of the tensors it was given, each moved once
   };
 
-  explicit TimedOps(Ops& inner) : inner_(inner) {}
+  // vocabulary: columns of the head's products.
+  TimedOps(Ops& inner, Device& device, int64_t vocabulary)
+      : inner_(inner), device_(device), vocabulary_(vocabulary) {}
 
-  // By operation, e.g. "matmul NT 2048x640x128" (M x N x K; the routed rows of a grouped product in place of
-  // M).
+  // By operation, e.g. "matmul NT 2048x640x128" (M x N x K; the routed rows of a grouped product in place of M).
   const std::map<std::string, Entry>& entries() const { return entries_; }
-  void clear() { entries_.clear(); }
+  // Begins, or goes back to passing through without a look at the clock.
+  void start() { on_ = true; }
+  void stop() { on_ = false; }
 
+  std::unique_ptr<Sequence> sequence() override;
   void fill(Tensor x, float value) override;
   void copy(Tensor y, const Tensor& x) override;
   void cast(Tensor y, const Tensor& x) override;
@@ -84,7 +95,14 @@ class TimedOps final : public Ops {
                const AdamW& options) override;
 
  private:
+  class TimedSequence;
+  void measure(const std::string& name, const char* phase, double flops,
+               std::initializer_list<Tensor> tensors, const std::function<void()>& body);
+
   Ops& inner_;
+  Device& device_;
+  const int64_t vocabulary_;
+  bool on_ = false;
   std::map<std::string, Entry> entries_;
 };
 
