@@ -33,7 +33,7 @@ ARROWS = {
 # that end in /, or *.cpp for every source but no header. Headers of test and benchmark libraries have none.
 LIBRARIES = {
     "yaml-cpp/": "base/config_file.cpp",
-    "arrow/": "data/parquet.cpp",
+    "arrow/": "data/parquet.cpp data/arrow_slices.cpp data/arrow_slices.h",
     "parquet/": "data/parquet.cpp",
     "dnnl.hpp": "cpu/gemm.cpp cpu/gemm.h",
     "dnnl.h": "cpu/gemm.cpp cpu/gemm.h",

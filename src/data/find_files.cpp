@@ -48,7 +48,10 @@ std::vector<std::string> expand(const std::string& path) {
 
 class Finder {
  public:
-  Finder(std::optional<DataFormat> format, Terminal& terminal) : format_(format), terminal_(terminal) {}
+  Finder(std::optional<DataFormat> format, Terminal& terminal, std::shared_ptr<Remote> remote)
+      : format_(format), terminal_(terminal) {
+    found_.remote = std::move(remote);
+  }
 
   FoundFiles find(const std::vector<std::string>& places) {
     for (const std::string& place : places) {
@@ -155,8 +158,8 @@ std::optional<DataFormat> parse_data_format(std::string_view name) {
 }
 
 FoundFiles find_files(const std::vector<std::string>& places, std::optional<DataFormat> format,
-                      Terminal& terminal) {
-  return Finder(format, terminal).find(places);
+                      Terminal& terminal, std::shared_ptr<Remote> remote) {
+  return Finder(format, terminal, std::move(remote)).find(places);
 }
 
 }  // namespace moe

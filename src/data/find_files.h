@@ -30,8 +30,9 @@ struct FoundFiles {
 
 // Files, folders (all their files of a known format, by path), patterns ("shards/*.bin") and remote places. Of a
 // folder, every file of a known format; with a format, the files of that format, or (for text, which has any
-// ending) all files; hidden ones are left out. Throws UserError for an entry without files.
+// ending) all files; hidden ones are left out. remote: null makes one when it is needed. Throws UserError for an
+// entry without files.
 FoundFiles find_files(const std::vector<std::string>& places, std::optional<DataFormat> format,
-                      Terminal& terminal);
+                      Terminal& terminal, std::shared_ptr<Remote> remote = nullptr);
 
 }  // namespace moe

@@ -112,9 +112,9 @@ std::pair<double, std::string> parse_share(const std::string& entry) {
 }  // namespace
 
 std::shared_ptr<const Source> open_source(const std::vector<std::string>& places, const DataConfig& config,
-                                          Terminal& terminal) {
+                                          Terminal& terminal, std::shared_ptr<Remote> remote) {
   if (places.empty()) throw UserError("data.source", "files or folders", "an empty list");
-  FoundFiles found = find_files(places, parse_data_format(config.format), terminal);
+  FoundFiles found = find_files(places, parse_data_format(config.format), terminal, std::move(remote));
   const std::filesystem::path cache =
       config.cache_dir.empty() ? cache_folder() : std::filesystem::path(config.cache_dir);
   for (FoundFile& file : found.files)

@@ -80,6 +80,19 @@ Slices read_tail(const Input& input) {
   return slices;
 }
 
+// Everything Arrow throws becomes a UserError.
+template <class Body>
+void guarded(const DataFile& file, const std::string& what, Body&& body) {
+  try {
+    body();
+  } catch (const UserError&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw UserError(fmt::format("{}, {}", file.name(), what), "readable Parquet", error.what(),
+                    "the file may be damaged or its download cut short; fetch it again");
+  }
+}
+
 // Calls visit(row, value) for each row with a value, and returns the number of rows, nulls included.
 template <class Type, class Visit>
 int64_t for_each_value(parquet::ColumnReader& column, Visit&& visit) {
@@ -192,17 +205,9 @@ struct ParquetColumn::State {
     });
   }
 
-  // Everything Arrow throws becomes a UserError.
   template <class Body>
   void guard(const std::string& what, Body&& body) const {
-    try {
-      body();
-    } catch (const UserError&) {
-      throw;
-    } catch (const std::exception& error) {
-      throw UserError(fmt::format("{}, {}", file->name(), what), "readable Parquet", error.what(),
-                      "the file may be damaged or its download cut short; fetch it again");
-    }
+    guarded(*file, what, std::forward<Body>(body));
   }
 
   // The column of that name that is good for something; -1 without one, and the names of those that are good.
@@ -300,17 +305,6 @@ int64_t ParquetColumn::bytes(int64_t row_group) const {
   return std::max<int64_t>(0, group->ColumnChunk(state_->columns.front())->total_uncompressed_size());
 }
 
-std::vector<std::string> ParquetColumn::schema() const {
-  std::vector<std::string> columns;
-  for (int i = 0; i < state_->metadata->num_columns(); ++i) {
-    const auto* column = state_->metadata->schema()->Column(i);
-    columns.push_back(
-        fmt::format("{} {}", column->path()->ToDotString(),
-                    is_text(*column) ? "text" : parquet::TypeToString(column->physical_type())));
-  }
-  return columns;
-}
-
 void ParquetColumn::read(int64_t row_group, Documents& documents) const {
   const Slices slices = state_->fetch(static_cast<int>(row_group));
   state_->guard(fmt::format("row group {}", row_group),
@@ -328,15 +322,15 @@ class ParquetSource : public Source {
   }
 
   int64_t units() const override { return static_cast<int64_t>(bytes_.size()); }
+  int64_t rows() const override {
+    int64_t rows = 0;
+    for (int64_t unit = 0; unit < units(); ++unit) rows += column_.rows(unit);
+    return rows;
+  }
   int64_t unit_bytes(int64_t unit) const override { return bytes_.at(static_cast<size_t>(unit)); }
   void read(int64_t unit, Documents& documents) const override { column_.read(unit, documents); }
   std::string identity() const override {
-    int64_t rows = 0, bytes = 0;
-    for (int64_t unit = 0; unit < units(); ++unit) {
-      rows += column_.rows(unit);
-      bytes += bytes_[static_cast<size_t>(unit)];
-    }
-    return fmt::format("{} {} {} {}", description_, units(), rows, bytes);
+    return fmt::format("{} {} {} {}", description_, units(), rows(), bytes());
   }
 
  private:
@@ -346,6 +340,21 @@ class ParquetSource : public Source {
 };
 
 }  // namespace
+
+std::vector<std::string> parquet_schema(const DataFilePtr& file) {
+  const Slices tail = read_tail(*file->open());
+  std::vector<std::string> columns;
+  guarded(*file, "the footer", [&] {
+    const auto metadata = open_reader(tail, nullptr)->metadata();
+    for (int i = 0; i < metadata->num_columns(); ++i) {
+      const auto* column = metadata->schema()->Column(i);
+      columns.push_back(
+          fmt::format("{} {}", column->path()->ToDotString(),
+                      is_text(*column) ? "text" : parquet::TypeToString(column->physical_type())));
+    }
+  });
+  return columns;
+}
 
 std::unique_ptr<Source> parquet_source(DataFilePtr file, const std::string& column, const Filters& filters) {
   return std::make_unique<ParquetSource>(file, column, filters);

@@ -30,8 +30,6 @@ class ParquetColumn {
   int64_t row_groups() const;
   int64_t rows(int64_t row_group) const;   // all, filtered or not
   int64_t bytes(int64_t row_group) const;  // of the column, decompressed
-  // "name type" of every column.
-  std::vector<std::string> schema() const;
   // Adds the texts of one row group in order; nulls, and rows that do not pass the filters, are skipped.
   void read(int64_t row_group, Documents& documents) const;
 
@@ -39,6 +37,9 @@ class ParquetColumn {
   struct State;
   std::unique_ptr<const State> state_;
 };
+
+// "name type" of every column.
+std::vector<std::string> parquet_schema(const DataFilePtr& file);
 
 std::unique_ptr<Source> parquet_source(DataFilePtr file, const std::string& column,
                                        const Filters& filters = {});

@@ -79,12 +79,10 @@ class UrlFile : public DataFile {
   std::shared_ptr<const net::RemoteFile> input_;
 };
 
-class EnvironmentRemote : public Remote {
+class ConnectedRemote : public Remote {
  public:
-  explicit EnvironmentRemote(Terminal& terminal) {
+  ConnectedRemote(Terminal& terminal, const hub::Settings& settings, net::ClientOptions options) {
     const auto print = [&terminal](const std::string& line) { terminal.line(line); };
-    const auto settings = hub::Settings::from_environment();
-    auto options = net::ClientOptions::from_environment();
     settings.apply(options);
     options.on_event = print;
     connection_ = std::make_shared<Connection>(settings, std::move(options), print);
@@ -117,7 +115,12 @@ bool is_remote(std::string_view place) {
 }
 
 std::shared_ptr<Remote> Remote::open(Terminal& terminal) {
-  return std::make_shared<EnvironmentRemote>(terminal);
+  return open(terminal, hub::Settings::from_environment(), net::ClientOptions::from_environment());
+}
+
+std::shared_ptr<Remote> Remote::open(Terminal& terminal, const hub::Settings& settings,
+                                     net::ClientOptions options) {
+  return std::make_shared<ConnectedRemote>(terminal, settings, std::move(options));
 }
 
 }  // namespace moe

@@ -11,6 +11,8 @@
 #include "base/terminal.h"
 #include "data/data_file.h"
 #include "data/source.h"
+#include "hub/settings.h"
+#include "net/http.h"
 
 namespace moe {
 
@@ -20,7 +22,9 @@ bool is_remote(std::string_view place);
 class Remote {
  public:
   // Retries are told to the terminal, which must outlive this object and its files.
-  static std::shared_ptr<Remote> open(Terminal& terminal);
+  static std::shared_ptr<Remote> open(Terminal& terminal);  // as the environment says
+  static std::shared_ptr<Remote> open(Terminal& terminal, const hub::Settings& settings,
+                                      net::ClientOptions options);
   virtual ~Remote() = default;
 
   // The files at or below a place on the hub, by path, or the one at a URL. Throws UserError when there are none.

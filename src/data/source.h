@@ -14,6 +14,7 @@
 namespace moe {
 
 struct DataConfig;
+class Remote;
 class Terminal;
 
 // The documents of one unit, back to back in one buffer. Each is text, or GPT-2 token ids from a token file.
@@ -66,6 +67,8 @@ class Source {
   // only good for the same identity.
   virtual std::string identity() const = 0;
   virtual NetworkCounts network() const { return {}; }
+  // Of its Parquet files, before filters; 0 without any.
+  virtual int64_t rows() const { return 0; }
 
   int64_t bytes() const;  // of all units
 };
@@ -75,8 +78,9 @@ class Source {
 // follows data.format, or each file's ending: .txt .text .md, .jsonl .ndjson, .parquet, .bin, each also
 // compressed (.gz .dz .zst .zstd). Compressed files are decoded once into a cache. Throws UserError when there is
 // nothing to read or a file is not what it should be. The terminal must outlive a source with remote files.
+// remote: what those are read through; null makes one when it is needed.
 std::shared_ptr<const Source> open_source(const std::vector<std::string>& places, const DataConfig& config,
-                                          Terminal& terminal);
+                                          Terminal& terminal, std::shared_ptr<Remote> remote = nullptr);
 // data.source, or data.mixture as a source with a share for each entry.
 std::shared_ptr<const Source> open_training_source(const DataConfig& config, Terminal& terminal);
 

@@ -56,6 +56,11 @@ class Joined : public Source {
     }
     return sum;
   }
+  int64_t rows() const override {
+    int64_t sum = 0;
+    for (const auto& part : parts_) sum += part->rows();
+    return sum;
+  }
 
  private:
   size_t part(int64_t unit) const {

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+#include "data/inspect.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "data/decode.h"
+#include "data/find_files.h"
+#include "data/parquet.h"
+#include "data/source.h"
+#include "text/tokenizer.h"
+
+namespace moe {
+namespace {
+
+constexpr size_t kShownText = 600;
+
+const char* name_of(DataFormat format) {
+  switch (format) {
+    case DataFormat::text:
+      return "text";
+    case DataFormat::jsonl:
+      return "jsonl";
+    case DataFormat::parquet:
+      return "parquet";
+    case DataFormat::tokens:
+      return "tokens";
+  }
+  CHECK(false, "a format without a name");
+}
+
+// The beginning, without half a character at its end.
+std::string beginning(std::string_view text) {
+  size_t size = std::min(text.size(), kShownText);
+  while (size > 0 && size < text.size() && (static_cast<uint8_t>(text[size]) & 0xC0) == 0x80) --size;
+  return std::string(text.substr(0, size)) + (size < text.size() ? "..." : "");
+}
+
+void take_sample(const Source& source, const Tokenizer& tokenizer, int64_t sample_bytes, Inspection& found) {
+  Tokenizer::Encoder encoder;
+  std::vector<int64_t> lengths;
+  CHECK(found.units < (int64_t{1} << 32));
+  for (const uint32_t unit : Random(0, "data/inspect").permutation(static_cast<uint32_t>(found.units))) {
+    if (found.sample_unit_bytes >= sample_bytes) break;
+    Documents documents;
+    source.read(unit, documents);
+    ++found.sample_units;
+    found.sample_unit_bytes += source.unit_bytes(unit);
+    for (int64_t i = 0; i < documents.size(); ++i) {
+      std::vector<int32_t> ids;
+      tokenizer.encode(documents.text(i), ids, encoder);
+      const int64_t tokens = 1 + std::ssize(ids) + std::ssize(documents.ids(i));
+      if (lengths.empty()) found.first_document = beginning(documents.text(i));
+      lengths.push_back(tokens);
+      found.sample_tokens += tokens;
+      found.sample_bytes += documents.bytes(i);
+    }
+  }
+  found.sample_documents = std::ssize(lengths);
+  if (lengths.empty()) return;
+  std::sort(lengths.begin(), lengths.end());
+  for (size_t i = 0; i < kPercentiles.size(); ++i)
+    found.tokens_per_document[i] = lengths[(lengths.size() - 1) * static_cast<size_t>(kPercentiles[i]) / 100];
+}
+
+int64_t scaled(int64_t sample, const Inspection& found) {
+  if (found.sample_unit_bytes == 0) return 0;
+  return std::llround(static_cast<double>(sample) * static_cast<double>(found.text_bytes) /
+                      static_cast<double>(found.sample_unit_bytes));
+}
+
+}  // namespace
+
+double Inspection::bytes_per_token() const {
+  return sample_tokens > 0 ? static_cast<double>(sample_bytes) / static_cast<double>(sample_tokens) : 0;
+}
+
+int64_t Inspection::epoch_documents() const {
+  return scaled(sample_documents, *this);
+}
+
+int64_t Inspection::epoch_tokens() const {
+  return scaled(sample_tokens, *this);
+}
+
+Inspection inspect(const std::vector<std::string>& places, const DataConfig& config,
+                   const Tokenizer& tokenizer, int64_t sample_bytes, Terminal& terminal) {
+  Inspection found;
+  const auto remote = std::any_of(places.begin(), places.end(), is_remote) ? Remote::open(terminal) : nullptr;
+  for (const FoundFile& file : find_files(places, parse_data_format(config.format), terminal, remote).files) {
+    found.files.push_back({file.file->name(), file.file->size(), name_of(file.format)});
+    found.file_bytes += file.file->size();
+    if (found.columns.empty() && file.format == DataFormat::parquet && !is_compressed(file.file->name()))
+      found.columns = parquet_schema(file.file);
+  }
+  const auto source = open_source(places, config, terminal, remote);
+  found.units = source->units();
+  found.text_bytes = source->bytes();
+  found.rows = source->rows();
+  take_sample(*source, tokenizer, sample_bytes, found);
+  return found;
+}
+
+}  // namespace moe
