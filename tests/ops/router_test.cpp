@@ -2,14 +2,18 @@
 // The choice of experts, its losses and their gradient, against PyTorch and against finite differences.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <set>
 
 #include "base/error.h"
 #include "support/compare.h"
 #include "support/golden.h"
 #include "support/gradcheck.h"
+#include "support/reference.h"
 
 namespace moe::test {
 namespace {
@@ -102,6 +106,31 @@ TEST_F(RouterTest, TiesGoToTheLowerIndex) {
   EXPECT_EQ(values(r.expert), (std::vector<double>{0, 1, 2, 1, 3, 6, 4, 5, 0}));
 }
 
+// More experts than a warp has lanes, more tokens than one partial sum takes.
+TEST_F(RouterTest, ChoosesAmongManyExperts) {
+  const size_t n = 300, e = 70, k = 40;
+  Router r(*this, n, e, k);
+  r.forward(*this, true);
+  const auto logits = values(r.logits), p = values(r.probability), expert = values(r.expert);
+  const auto lse = values(r.lse);
+  std::vector<double> mean(e);
+  double squares = 0;
+  for (size_t t = 0; t < n; ++t) {
+    std::vector<size_t> order(e);
+    std::iota(order.begin(), order.end(), 0U);
+    std::stable_sort(order.begin(), order.end(),
+                     [&](size_t a, size_t b) { return logits[t * e + a] > logits[t * e + b]; });
+    for (size_t j = 0; j < k; ++j) ASSERT_EQ(expert[t * k + j], static_cast<double>(order[j]));
+    for (size_t i = 0; i < e; ++i) {
+      ASSERT_NEAR(p[t * e + i], std::exp(logits[t * e + i] - lse[t]), 1e-6);
+      mean[i] += p[t * e + i] / static_cast<double>(n);
+    }
+    squares += lse[t] * lse[t] / static_cast<double>(n);
+  }
+  EXPECT_TRUE(close(values(r.mean), mean, kBoundF32));
+  EXPECT_NEAR(values(r.loss)[1] / squares, 1, 1e-6);
+}
+
 TEST_F(RouterTest, NanAndInfiniteLogitsGiveDifferentExpertsInRange) {
   const double nan = std::numeric_limits<double>::quiet_NaN(), inf = std::numeric_limits<double>::infinity();
   Router r(*this, 4, 5, 3);
@@ -139,20 +168,31 @@ TEST_F(RouterTest, PaddingAloneGivesZeroes) {
 }
 
 TEST_F(RouterTest, LogitsAreF32ProductsWhateverTheTypeOfX) {
-  for (const int64_t n : {1, 7, 33}) {
-    const Tensor x = normal("x", DType::bf16, {n, 40}), w = normal("w", DType::f32, {5, 40});
-    const Tensor same = of(DType::f32, {n, 40}, values(x));
-    const Tensor logits16 = zeros(DType::f32, {n, 5}), logits32 = zeros(DType::f32, {n, 5});
+  for (const auto& [n, e, d] : {std::array<int64_t, 3>{1, 5, 40}, {7, 6, 33}, {133, 70, 136}, {1100, 6, 9}}) {
+    const Tensor x = normal("x", DType::bf16, {n, d}), w = normal("w", DType::f32, {e, d});
+    const Tensor same = of(DType::f32, {n, d}, values(x));
+    const Tensor logits16 = zeros(DType::f32, {n, e}), logits32 = zeros(DType::f32, {n, e});
     ops().router_logits_forward(logits16, x, w);
     ops().router_logits_forward(logits32, same, w);
     EXPECT_EQ(bytes(logits16), bytes(logits32));
-    const Tensor dlogits = normal("dlogits", DType::f32, {n, 5});
-    const Tensor dx16 = normal("dx", DType::bf16, {n, 40}), dx32 = of(DType::f32, {n, 40}, values(dx16));
-    const Tensor dw16 = normal("dw", DType::f32, {5, 40}), dw32 = of(DType::f32, {5, 40}, values(dw16));
+    const auto N = static_cast<size_t>(n), E = static_cast<size_t>(e), D = static_cast<size_t>(d);
+    const auto product = reference_product(values(x), {D}, values(w), {D, true}, N, E, D);
+    EXPECT_TRUE(close(values(logits32), product, kBoundF32));
+
+    const Tensor dlogits = normal("dlogits", DType::f32, {n, e});
+    const Tensor dx16 = normal("dx", DType::bf16, {n, d}), dx32 = of(DType::f32, {n, d}, values(dx16));
+    const Tensor dw16 = normal("dw", DType::f32, {e, d}), dw32 = of(DType::f32, {e, d}, values(dw16));
+    auto dx = reference_product(values(dlogits), {E}, values(w), {D}, N, D, E), before = values(dx16);
+    for (size_t i = 0; i < dx.size(); ++i) dx[i] += before[i];
+    auto dw = reference_product(values(dlogits), {E, true}, values(x), {D}, E, D, N);
+    before = values(dw16);
+    for (size_t i = 0; i < dw.size(); ++i) dw[i] += before[i];
     ops().router_logits_backward(dx16, dw16, dlogits, x, w);
     ops().router_logits_backward(dx32, dw32, dlogits, same, w);
     EXPECT_EQ(bytes(dw16), bytes(dw32));
-    EXPECT_TRUE(close(values(dx16), values(dx32), kBoundBf16));
+    EXPECT_TRUE(close(values(dw32), dw, kBoundF32));
+    EXPECT_TRUE(close(values(dx32), dx, kBoundF32));
+    EXPECT_TRUE(close(values(dx16), dx, kBoundBf16));
   }
 }
 

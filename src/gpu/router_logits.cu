@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+// The router's matrix products, in f32 whatever the type of x (f32_product.cuh).
+#include <algorithm>
+
+#include "gpu/column_sums.cuh"
+#include "gpu/f32_product.cuh"
+#include "gpu/gpu_ops.h"
+#include "gpu/launch.h"
+#include "gpu/numbers.cuh"
+#include "ops/contracts/router.h"
+
+namespace moe::gpu {
+namespace {
+
+constexpr int64_t kTokensOfPart = 1024;  // that one block adds up for the weights' gradient
+constexpr int64_t kMostParts = 64;
+
+// c[m, n] = v or c[m, n] += v, `columns` to a row.
+template <class T, bool accumulate>
+struct PutRows {
+  T* c;
+  int64_t columns;
+  bool aligned;  // 4 elements may be moved at once
+
+  __device__ void operator()(int64_t, int64_t m, int64_t n, const Vec<float, 4>& v) const {
+    T* const at = c + m * columns + n;
+    if (aligned) {
+      Vec<T, 4> out{};
+      if (accumulate) out = load<4>(at);
+#pragma unroll
+      for (int j = 0; j < 4; ++j) out.v[j] = from_float<T>(accumulate ? to_float(out.v[j]) + v.v[j] : v.v[j]);
+      store(at, out);
+      return;
+    }
+#pragma unroll
+    for (int j = 0; j < 4; ++j)
+      if (n + j < columns) at[j] = from_float<T>(accumulate ? to_float(at[j]) + v.v[j] : v.v[j]);
+  }
+};
+
+// Part z of the product's transpose: parts[z][n][m] = v, n < `experts`.
+struct PutPart {
+  float* parts_ZED;
+  int64_t experts, columns;
+
+  __device__ void operator()(unsigned z, int64_t m, int64_t n, const Vec<float, 4>& v) const {
+#pragma unroll
+    for (int j = 0; j < 4; ++j)
+      if (n + j < experts) parts_ZED[(z * experts + n + j) * columns + m] = v.v[j];
+  }
+};
+
+template <class T, bool accumulate>
+PutRows<T, accumulate> rows_of(Tensor& c) {
+  T* const p = pointer<T>(c);
+  return {p, c.dim(1), c.dim(1) % 4 == 0 && reinterpret_cast<uintptr_t>(p) % 16 == 0};
+}
+
+}  // namespace
+
+void GpuOps::router_logits_forward(Tensor logits_NE, const Tensor& x_ND, const Tensor& w_ED) {
+  contracts::check_router_logits_forward(logits_NE, x_ND, w_ED);
+  const int64_t n = x_ND.dim(0), d = x_ND.dim(1), e = w_ED.dim(0);
+  if (n == 0) return;
+  with_activation(x_ND.dtype(), [&]<class T>() {
+    const Operand<T, true> x{pointer<T>(x_ND), n, d};
+    const Operand<float, true> w{pointer<float>(w_ED), e, d};
+    f32_product::multiply(stream_, x, w, d, 1, rows_of<float, false>(logits_NE));
+  });
+}
+
+void GpuOps::router_logits_backward(Tensor dx_ND, Tensor dw_ED, const Tensor& dlogits_NE, const Tensor& x_ND,
+                                    const Tensor& w_ED) {
+  contracts::check_router_logits_backward(dx_ND, dw_ED, dlogits_NE, x_ND, w_ED);
+  const int64_t n = x_ND.dim(0), d = x_ND.dim(1), e = w_ED.dim(0);
+  if (n == 0) return;
+  const int64_t parts = std::clamp<int64_t>(ceil_div(n, kTokensOfPart), 1, kMostParts);
+  float* const dw_parts = workspace_.carve().take<float>(parts * e * d);
+  const float* const dlogits = pointer<float>(dlogits_NE);
+  with_activation(x_ND.dtype(), [&]<class T>() {
+    f32_product::multiply(stream_, Operand<T, false>{pointer<T>(x_ND), d, d},
+                          Operand<float, false>{dlogits, e, e}, n, parts, PutPart{dw_parts, e, d});
+    f32_product::multiply(stream_, Operand<float, true>{dlogits, n, e},
+                          Operand<float, false>{pointer<float>(w_ED), d, d}, e, 1, rows_of<T, true>(dx_ND));
+  });
+  add_columns(stream_, pointer<float>(dw_ED), dw_parts, parts, e * d);
+}
+
+}  // namespace moe::gpu
