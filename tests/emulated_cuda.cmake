@@ -5,6 +5,7 @@ find_package(Boost 1.74 REQUIRED COMPONENTS context)
 file(GLOB gpu_cpp CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/gpu/*.cpp")
 file(GLOB gpu_cu CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/gpu/*.cu")
 file(GLOB emulation CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/emulated_cuda/*.cpp")
+list(FILTER emulation EXCLUDE REGEX "_test[.]cpp$")
 set_source_files_properties(${gpu_cu} PROPERTIES LANGUAGE CXX)
 add_library(moe_gpu_emulated STATIC ${gpu_cpp} ${gpu_cu} ${emulation}
   "${CMAKE_SOURCE_DIR}/src/backend/backend.cpp" "${CMAKE_SOURCE_DIR}/src/backend/gpu_present.cpp")
@@ -32,7 +33,7 @@ if(NOT MOE_SANITIZE MATCHES "thread")  # which does not know fibres
   gtest_discover_tests(emulated_gpu TEST_PREFIX "emulated_hopper." TEST_LIST emulated_hopper DISCOVERY_MODE PRE_TEST
     TEST_FILTER "GroupedMatmul*:Attention*" PROPERTIES TIMEOUT 240
     ENVIRONMENT "MOE_TEST_DEVICE=gpu;EMULATED_CUDA_GENERATION=9")
-  target_sources(emulated_gpu PRIVATE gpu/mma_test.cpp)  # of the emulation itself
+  target_sources(emulated_gpu PRIVATE emulated_cuda/mma_test.cpp)  # of the emulation itself
   target_include_directories(emulated_gpu BEFORE PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/emulated_cuda")
   target_compile_options(emulated_gpu PRIVATE -Wno-unknown-pragmas)
 endif()

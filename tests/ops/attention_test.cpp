@@ -168,9 +168,10 @@ TEST_F(AttentionTest, Bf16GradientsMatchF32) {
       const Inputs x32{widened(x16.q), widened(x16.k), widened(x16.v), x16.first};
       const Tensor dy = normal("dy", DType::bf16, {x16.q.dim(0), s.heads, s.dim});
       const Gradients g16 = backward(x16, forward(x16), dy), g32 = backward(x32, forward(x32), widened(dy));
+      EXPECT_TRUE(close(values(g16.v), values(g32.v), 2 * kBoundBf16));
+      if (rows[0].size() == 1) continue;  // the weight of a single key is 1: other gradients are 0
       EXPECT_TRUE(close(values(g16.q), values(g32.q), 2 * kBoundBf16));
       EXPECT_TRUE(close(values(g16.k), values(g32.k), 2 * kBoundBf16));
-      EXPECT_TRUE(close(values(g16.v), values(g32.v), 2 * kBoundBf16));
     }
 }
 
