@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Writes tests/golden/data: the same few texts as Parquet in many shapes, JSON lines, gzip, zstd and tokens.
 
-Made by the libraries whose formats we read (pyarrow, gzip, numpy), not by our own code.
-Needs: pip install pyarrow numpy. Use: python3 tools/make_data_goldens.py
+Made by the libraries whose formats we read (pyarrow, polars, gzip, numpy), not by our own code.
+Needs: pip install pyarrow polars numpy. Use: python3 tools/make_data_goldens.py
 """
 
 import gzip
@@ -12,6 +12,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -64,6 +65,50 @@ def write_parquet():
     pq.write_table(pa.table({"n": pa.array([1, 2]), "tags": pa.array([["a"], ["b"]])}), FOLDER / "no_text.parquet")
 
 
+# Rows with columns of every kind that a filter compares.
+TYPED = [
+    {"text": f"t{i}", "int_score": i % 6, "score": None if i % 11 == 0 else i / 7, "small": i % 3, "count": 2**63 + i,
+     "language": ["en", "de", None][i % 3], "good": [True, False, None][i % 3]} for i in range(60)
+]
+# What each filter leaves, by numpy and Python.
+FILTERS = {
+    "int_score >= 3": lambda r: r["int_score"] >= 3,
+    "score < 2.5": lambda r: r["score"] is not None and r["score"] < 2.5,
+    "small != 1": lambda r: np.float32(r["small"]) != 1,
+    "count > 9223372036854775807": lambda r: r["count"] > 2**63 - 1,
+    "language == en": lambda r: r["language"] == "en",
+    "language != en": lambda r: r["language"] is not None and r["language"] != "en",
+    "good == true": lambda r: r["good"] is True,
+}
+
+
+def write_typed():
+    schema = pa.schema([("text", pa.string()), ("int_score", pa.int64()), ("score", pa.float64()),
+                        ("small", pa.float32()), ("count", pa.uint64()), ("language", pa.string()),
+                        ("good", pa.bool_())])
+    table = pa.Table.from_pylist(TYPED, schema=schema)
+    pq.write_table(table, FOLDER / "typed.parquet", row_group_size=25)
+    pl.DataFrame(table).write_parquet(FOLDER / "polars_typed.parquet", row_group_size=25, compression="lz4")
+    left = {text: [r["text"] for r in TYPED if passes(r)] for text, passes in FILTERS.items()}
+    (FOLDER / "filtered.json").write_text(json.dumps(left))
+
+
+def write_others():
+    frame = pl.DataFrame({"id": range(len(ROWS)), "text": ROWS, "url": ["u"] * len(ROWS)})
+    for compression in ("zstd", "snappy", "gzip", "uncompressed"):
+        frame.write_parquet(FOLDER / f"polars_{compression}.parquet", compression=compression, row_group_size=24,
+                            use_pyarrow=False)
+    # Between the texts of two row groups lies a column too long for a reader to take with them.
+    table = pa.table({"text": [f"text {i}" for i in range(6)],
+                      "other": [np.random.default_rng(i).bytes(20_000) for i in range(6)]})
+    pq.write_table(table, FOLDER / "wide.parquet", row_group_size=2, compression="none", use_dictionary=False)
+    # Like FineWeb-Edu: the whole text of a row group in one dictionary page of several MiB. Repetitive, to stay small.
+    texts = [f"{i:06d} " + "and so on and so forth " * 220 for i in range(1000)]
+    table = pa.table({"text": pa.array(texts), "int_score": pa.array([i % 6 for i in range(1000)])})
+    pq.write_table(table, FOLDER / "large_dictionary.parquet", row_group_size=1000, compression="zstd",
+                   dictionary_pagesize_limit=64 << 20, use_dictionary=["text"])
+
+
 def member(data, extra=b""):
     """One gzip member, with an FEXTRA field as dictzip writes."""
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
@@ -79,6 +124,8 @@ def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / "rows.json").write_text(json.dumps(ROWS))
     write_parquet()
+    write_typed()
+    write_others()
 
     lines = []
     for i, row in enumerate(ROWS):

@@ -15,7 +15,7 @@ using testing::HasSubstr;
 
 class ParquetFiles : public testing::TestWithParam<const char*> {};
 
-// Written by pyarrow (tools/make_data_goldens.py).
+// Written by pyarrow and polars (tools/make_data_goldens.py).
 TEST_P(ParquetFiles, HoldTheTexts) {
   EXPECT_EQ(all_texts(*parquet_source(local_file(golden(GetParam())), "text")), golden_texts());
 }
@@ -25,7 +25,9 @@ INSTANTIATE_TEST_SUITE_P(Shapes, ParquetFiles,
                                          "gzip_v2_dictionary.parquet", "none_v1_small_pages.parquet",
                                          "delta_v2.parquet", "large_string.parquet",
                                          "arrow_dictionary.parquet", "required.parquet",
-                                         "empty_groups.parquet"));
+                                         "empty_groups.parquet", "polars_zstd.parquet",
+                                         "polars_snappy.parquet", "polars_gzip.parquet",
+                                         "polars_uncompressed.parquet"));
 
 TEST(Parquet, UnitsAreRowGroups) {
   const ParquetColumn column(local_file(golden("empty_groups.parquet")), "text");
@@ -59,10 +61,86 @@ TEST(Parquet, AWrongColumnListsThoseThereAre) {
   EXPECT_THAT(open("tokens.bin", "text"), HasSubstr("tokens.bin, the footer: expected readable Parquet"));
 }
 
+TEST(Parquet, ADictionaryPageOfSeveralMegabytesIsRead) {
+  const auto source = parquet_source(local_file(golden("large_dictionary.parquet")), "text");
+  EXPECT_GT(source->unit_bytes(0), 5'000'000);
+  const auto found = all_texts(*source);
+  ASSERT_EQ(found.size(), 1000u);
+  EXPECT_TRUE(found[123].starts_with("000123 and so on "));
+  EXPECT_EQ(found[999].size(), 7u + 220 * 23);
+}
+
+TEST(Parquet, OnlyTheColumnsThatAreNeededAreRead) {
+  class Counting : public Input {
+   public:
+    explicit Counting(std::string bytes) : Input("counting"), bytes_(std::move(bytes)) {}
+    int64_t size() const override { return std::ssize(bytes_); }
+    mutable int64_t read_bytes = 0, reads = 0;
+
+   private:
+    void read_exactly(int64_t begin, char* data, size_t count) const override {
+      bytes_.copy(data, count, static_cast<size_t>(begin));
+      read_bytes += static_cast<int64_t>(count);
+      ++reads;
+    }
+    std::string bytes_;
+  };
+  class File : public DataFile {
+   public:
+    explicit File(std::shared_ptr<const Counting> input)
+        : DataFile("counting", input->size()), input_(std::move(input)) {}
+    std::string identity() const override { return "counting"; }
+    std::shared_ptr<const Input> open() const override { return input_; }
+
+   private:
+    std::shared_ptr<const Counting> input_;
+  };
+  const auto input = std::make_shared<const Counting>(slurp(golden("wide.parquet")));
+  ParquetColumn column(std::make_shared<File>(input), "text");
+  EXPECT_LE(input->read_bytes, 64 << 10);
+  input->read_bytes = input->reads = 0;
+  Documents documents;
+  column.read(1, documents);
+  EXPECT_EQ(input->reads, 1);
+  EXPECT_LT(input->read_bytes, 2000);
+  EXPECT_EQ(texts(documents), (std::vector<std::string>{"text 2", "text 3"}));
+}
+
+class ParquetFilters : public testing::TestWithParam<const char*> {};
+
+// What is left was worked out by Python (tools/make_data_goldens.py).
+TEST_P(ParquetFilters, LeaveTheRowsThatPass) {
+  const auto expected = nlohmann::json::parse(slurp(golden("filtered.json")));
+  ASSERT_GE(expected.size(), 7u);
+  for (const auto& [filter, left] : expected.items()) {
+    const auto source = parquet_source(local_file(golden(GetParam())), "text", parse_filters({filter}));
+    EXPECT_EQ(all_texts(*source), left.get<std::vector<std::string>>()) << filter;
+  }
+  const auto both = parquet_source(local_file(golden(GetParam())), "text",
+                                   parse_filters({"int_score >= 3", "language == en"}));
+  for (const std::string& text : all_texts(*both)) {
+    EXPECT_THAT(expected["int_score >= 3"], testing::Contains(text));
+    EXPECT_THAT(expected["language == en"], testing::Contains(text));
+  }
+  EXPECT_EQ(all_texts(*both).size(), 10u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Writers, ParquetFilters, testing::Values("typed.parquet", "polars_typed.parquet"));
+
+TEST(Parquet, AFilterOfNoColumnListsThoseItCouldBe) {
+  const auto open = [](const char* filter) {
+    return user_error_of(
+        [&] { parquet_source(local_file(golden("typed.parquet")), "text", parse_filters({filter})); });
+  };
+  EXPECT_THAT(open("score_ >= 3"), HasSubstr("found the columns int_score, score, small, count"));
+  EXPECT_THAT(open("language >= 3"), HasSubstr("a column for the filter language >= 3"));
+  EXPECT_THAT(open("lang == en"), HasSubstr("found the columns text, language, good"));
+}
+
 // The texts of damaged bytes, or nothing when that was a UserError; any other end fails the test.
-std::optional<std::vector<std::string>> read_damaged(const std::string& bytes) {
+std::optional<std::vector<std::string>> read_damaged(const std::string& bytes, const Filters& filters = {}) {
   try {
-    const ParquetColumn column(memory_file("damaged", bytes), "text", {}, 1 << 24);
+    const ParquetColumn column(memory_file("damaged", bytes), "text", filters, 1 << 24);
     Documents documents;
     for (int64_t i = 0; i < column.row_groups(); ++i) column.read(i, documents);
     return texts(documents);
@@ -89,6 +167,13 @@ TEST(Parquet, FlippedBitsNeverCrash) {
       refused += read_damaged(bytes) ? 0 : 1;
     }
     EXPECT_GT(refused, 0) << name;
+  }
+  const std::string whole = slurp(golden("typed.parquet"));
+  const Filters filters = parse_filters({"int_score >= 3", "language == en", "score < 5", "good == true"});
+  for (size_t i = 0; i < whole.size(); i += 7) {
+    std::string bytes = whole;
+    bytes[i] = static_cast<char>(bytes[i] ^ (1 << (i % 8)));
+    read_damaged(bytes, filters);
   }
 }
 
