@@ -86,6 +86,15 @@ TEST_F(HubTest, TheTokenStaysAtHome) {
   EXPECT_EQ(seen["violations"], nlohmann::json::array());
 }
 
+TEST_F(HubTest, NextPagesElsewhereGetNoToken) {
+  serve({"--page-size", "2"});
+  server_->control(fmt::format(R"({{"next_host": "127.0.0.1:{}"}})", server_->port()));
+  EXPECT_EQ(hub(settings("cache", "hf_word"))->list(all_).size(), 3u);
+  const auto seen = report();
+  EXPECT_GE(seen["counts"]["api"], 4);
+  EXPECT_EQ(seen["violations"], nlohmann::json::array());
+}
+
 TEST_F(HubTest, SaysWhatATokenIsFor) {
   serve({"--token", "hf_word"});
   EXPECT_THAT(test::user_error_of([&] { hub()->list(all_); }),

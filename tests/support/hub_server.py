@@ -15,7 +15,8 @@ GET /_control?{"script": ["500", ""], "rate": 0.3, "kinds": ["reset"], "seed": 1
                          (percent-encoded JSON) sets faults, forgets the counters. script: one entry for each request
                          in scope, "" for none; then `rate` of the requests get one of `kinds`, drawn with `seed`.
                          scope: "" all, or the start of a request's kind: api, resolve, cdn, files. seconds: what 429
-                         asks to wait and how long a stall lasts. token, page_size, expires_after: as the options.
+                         asks to wait and how long a stall lasts. next_host: HOST:PORT of the links to next pages, in place of
+                         the hub's. token, page_size, expires_after: as the options.
 """
 import argparse
 import email.utils
@@ -107,6 +108,7 @@ class State:
             self.rate, self.kinds = plan.get("rate", 0), plan.get("kinds", [])
             self.random = random.Random(plan.get("seed", 0))
             self.scope, self.seconds = plan.get("scope", ""), plan.get("seconds", 0)
+            self.next_host = plan.get("next_host", "")
             self.token = plan.get("token", self.token)
             self.page_size = plan.get("page_size", self.page_size)
             self.expires_after = plan.get("expires_after", self.expires_after)
@@ -177,7 +179,8 @@ class Handler(BaseHTTPRequestHandler):
         with self.state.lock:
             self.state.counts[kind] += 1
             self.state.log.append([self.command, kind, path, self.headers.get("Range", "")])
-        if "Authorization" in self.headers and kind not in ("api", "resolve", "echo"):
+        elsewhere = kind not in ("api", "resolve", "echo") or self.headers.get("Host", "").startswith("127.")
+        if "Authorization" in self.headers and elsewhere:
             with self.state.lock:
                 self.state.violations.append(f"{self.command} {path}: a token came to {kind}")
         self.fault = self.state.fault(kind)
@@ -395,12 +398,10 @@ class Handler(BaseHTTPRequestHandler):
         headers = {}
         if begin + len(page) < len(entries):
             rest = "&".join(f"{key}={quote(value)}" for key, value in query.items() if key != "cursor")
-            url = f"{self.hub()}{urlsplit(self.path).path}?{rest}&cursor={begin + len(page)}"
+            host = self.state.next_host or f"localhost:{self.server.server_port}"
+            url = f"http://{host}{urlsplit(self.path).path}?{rest}&cursor={begin + len(page)}"
             headers["Link"] = f'<{url}>; rel="next"'
         return self.send_json(page, headers)
-
-    def hub(self):
-        return f"http://localhost:{self.server.server_port}"
 
     def resolve(self, parts, _):
         """/datasets/USER/NAME/resolve/REV/PATH or /USER/NAME/resolve/REV/PATH (a model)"""
