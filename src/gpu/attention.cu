@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// attention_forward: matrix units for bf16 at head widths 64 and 128, a warp a row for everything else.
+// attention_forward: matrix units for bf16 at head widths 64 (on Hopper, its own) and 128, a warp a row for the rest.
 #include "gpu/attention_forward_mma.cuh"
+#include "gpu/attention_hopper.h"
 #include "gpu/attention_rows.cuh"
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"
@@ -25,6 +26,8 @@ void GpuOps::attention_forward(Tensor o_NHd, Tensor lse_NH, const Tensor& q_NHd,
                                const Tensor& v_NGd, const Tensor& first_BT) {
   contracts::attention_forward(o_NHd, lse_NH, q_NHd, k_NGd, v_NGd, first_BT);
   if (o_NHd.numel() == 0) return;
+  if (hopper_ && hopper_takes_attention(q_NHd))
+    return hopper_attention_forward(stream_, o_NHd, lse_NH, q_NHd, k_NGd, v_NGd, first_BT);
   const AttentionShape s(q_NHd, k_NGd, first_BT.dim(0));
   CHECK(s.dim <= kMaxDim, q_NHd.describe());
   with_activation(q_NHd.dtype(), [&]<class T>() {

@@ -2,6 +2,7 @@
 // attention_backward: the queries' statistics, then dk and dv, then dq; kernels chosen as for attention_forward.
 #include "gpu/attention_backward_mma.cuh"
 #include "gpu/attention_backward_rows.cuh"
+#include "gpu/attention_hopper.h"
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"
 #include "ops/contracts/attention.h"
@@ -49,6 +50,11 @@ void GpuOps::attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dv_NGd, con
                                 const Tensor& o_NHd, const Tensor& lse_NH, const Tensor& first_BT) {
   contracts::attention_backward(dq_NHd, dk_NGd, dv_NGd, do_NHd, q_NHd, k_NGd, v_NGd, o_NHd, lse_NH, first_BT);
   if (dq_NHd.numel() == 0) return;
+  if (hopper_ && hopper_takes_attention(q_NHd)) {
+    float* const delta = workspace_.carve().take<float>(lse_NH.numel());
+    return hopper_attention_backward(stream_, delta, dq_NHd, dk_NGd, dv_NGd, do_NHd, q_NHd, k_NGd, v_NGd,
+                                     o_NHd, lse_NH, first_BT);
+  }
   const AttentionShape s(q_NHd, k_NGd, first_BT.dim(0));
   CHECK(s.dim <= kMaxDim, q_NHd.describe());
   const auto padded = static_cast<int>(ceil_div(s.length, kStatisticsTile) * kStatisticsTile);
