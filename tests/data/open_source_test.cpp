@@ -121,5 +121,44 @@ TEST_F(OpenSource, IdentityFollowsWhatIsRead) {
   EXPECT_NE(identity(), by_line);
 }
 
+TEST_F(OpenSource, AMixtureHasAShareForEachPlace) {
+  spill(folder / "a/1.txt", "one");
+  spill(folder / "a/2.txt", "two");
+  spill(folder / "b.txt", "three");
+  config.mixture = {"3 " + (folder / "a").string(), "1e0   " + (folder / "b.txt").string()};
+  const auto source = open_training_source(config, terminal);
+  EXPECT_THAT(all_texts(*source), ElementsAre("one\n", "two\n", "three\n"));
+  const auto shares = source->shares();
+  ASSERT_EQ(shares.size(), 2u);
+  EXPECT_EQ(shares[0].end, 2);
+  EXPECT_EQ(shares[1].begin, 2);
+  EXPECT_EQ(shares[0].weight, 750'000);
+  EXPECT_EQ(shares[1].weight, 250'000);
+  const auto identity = source->identity();
+  config.mixture[0].front() = '2';
+  EXPECT_NE(open_training_source(config, terminal)->identity(), identity);
+  for (const char* wrong : {"texts/", "0 texts/", "-1 texts/", "nan texts/", "0.5", "0.5 ", "2texts/"}) {
+    config.mixture = {wrong};
+    EXPECT_THAT(user_error_of([&] { open_training_source(config, terminal); }),
+                AllOf(HasSubstr("data.mixture"), HasSubstr("WEIGHT PLACE")))
+        << wrong;
+  }
+  config.mixture = {"1 a"};
+  config.source = {"b"};
+  EXPECT_THAT(user_error_of([&] { config.validate(); }), HasSubstr("a mixture or data.source"));
+}
+
+TEST_F(OpenSource, FiltersNeedColumns) {
+  spill(folder / "a.txt", "one");
+  spill(folder / "b.jsonl", "{\"text\": \"b\", \"n\": 3}");
+  config.filters = {"n >= 3"};
+  EXPECT_THAT(refusal({(folder / "a.txt").string()}),
+              HasSubstr("data.filters: expected columns of Parquet or JSON lines"));
+  EXPECT_THAT(all_texts(*open({(folder / "b.jsonl").string()})), ElementsAre("b"));
+  config.source = {"b"};
+  config.filters = {"n = 3"};
+  EXPECT_THAT(user_error_of([&] { config.validate(); }), HasSubstr("COLUMN OPERATOR VALUE"));
+}
+
 }  // namespace
 }  // namespace moe
