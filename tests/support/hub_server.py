@@ -453,7 +453,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.send_empty(405, {})
         if not file.is_file():
             return self.not_found()
-        return self.send_file(file, '"%s"' % hashlib.md5(file.read_bytes()).hexdigest(), query)
+        status = file.stat()
+        return self.send_file(file, f'"{status.st_size:x}-{status.st_mtime_ns:x}"', query)
 
     def redirect(self, _, query):
         self.send_empty(int(query.get("status", 302)), {"Location": query["to"]})
