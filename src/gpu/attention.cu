@@ -14,7 +14,7 @@ template <int dim>
 void forward_mma(cudaStream_t stream, Tensor& o, Tensor& lse, const Tensor& q, const Tensor& k,
                  const Tensor& v, const Tensor& first_BT, const AttentionShape& s) {
   using Tile = ForwardTile<dim>;
-  const dim3 grid(blocks(int64_t{s.batch} * s.heads), blocks(ceil_div(s.length, Tile::kQueries)));
+  const dim3 grid(blocks(s.heads), blocks(s.batch), blocks(ceil_div(s.length, Tile::kQueries)));
   launch(stream, forward_mma_kernel<bf16, dim>, {grid, kAttentionThreads, Tile::kSharedBytes},
          pointer<bf16>(o), pointer<float>(lse), pointer<bf16>(q), pointer<bf16>(k), pointer<bf16>(v),
          pointer<int32_t>(first_BT), s);

@@ -23,11 +23,9 @@ struct Backward {
   template <int dim>
   void run_mma(cudaStream_t stream) const {
     using Tile = BackwardTile<dim>;
-    const unsigned tiles = blocks(ceil_div(s.length, Tile::kRows));
-    const Grid keys{dim3(blocks(int64_t{s.batch} * s.kv_heads), tiles), kAttentionThreads,
-                    Tile::kSharedBytes};
-    const Grid queries{dim3(blocks(int64_t{s.batch} * s.heads), tiles), kAttentionThreads,
-                       Tile::kSharedBytes};
+    const unsigned tiles = blocks(ceil_div(s.length, Tile::kRows)), sequences = blocks(s.batch);
+    const Grid keys{dim3(blocks(s.kv_heads), sequences, tiles), kAttentionThreads, Tile::kSharedBytes};
+    const Grid queries{dim3(blocks(s.heads), sequences, tiles), kAttentionThreads, Tile::kSharedBytes};
     launch(stream, dkv_mma_kernel<T, dim>, keys, dk, dv, dout, q, k, v, first_BT, statistics, s);
     launch(stream, dq_mma_kernel<T, dim>, queries, dq, dout, q, k, v, first_BT, statistics, s);
   }

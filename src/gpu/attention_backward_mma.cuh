@@ -30,9 +30,9 @@ __device__ __forceinline__ void score_gradient(float (&s)[row_tiles][columns / 8
                                                float (&dp)[row_tiles][columns / 8][4], float scale,
                                                const At& at) {
 #pragma unroll
-  for (int i = 0; i < row_tiles; ++i)
+  for (int j = 0; j < columns / 8; ++j)
 #pragma unroll
-    for (int j = 0; j < columns / 8; ++j)
+    for (int i = 0; i < row_tiles; ++i)
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         const QueryStatistics query = at(i, j, e);
@@ -85,10 +85,10 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
   constexpr int rows = Tile::kRows, columns = Tile::kColumns, threads = kAttentionThreads;
   T *const k_tile = dynamic_shared<T>(), *const v_tile = k_tile + rows * dim;
   T* const stages = v_tile + rows * dim;
-  const int kv_head = static_cast<int>(blockIdx.x) % s.kv_heads, group = s.heads / s.kv_heads;
-  const int b = static_cast<int>(blockIdx.x) / s.kv_heads;
+  const int kv_head = static_cast<int>(blockIdx.x), group = s.heads / s.kv_heads;
+  const int b = static_cast<int>(blockIdx.y);
   const int64_t sequence = int64_t{b} * s.length;
-  const int key = static_cast<int>(blockIdx.y) * rows;  // the first keys are seen most, and start first
+  const int key = static_cast<int>(blockIdx.z) * rows;  // the first keys are seen most, and start first
   const int stride = s.heads * dim, kv_stride = s.kv_heads * dim;
   const int64_t at = row_offset(sequence + key, s.kv_heads, kv_head, dim);
   const int end = document_end(first_BT + sequence, min(key + rows, s.length) - 1, s.length);
@@ -176,10 +176,10 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
   constexpr int rows = Tile::kRows, columns = Tile::kColumns, threads = kAttentionThreads;
   T *const q_tile = dynamic_shared<T>(), *const do_tile = q_tile + rows * dim;
   T* const stages = do_tile + rows * dim;
-  const int head = static_cast<int>(blockIdx.x) % s.heads, kv_head = head / (s.heads / s.kv_heads);
-  const int b = static_cast<int>(blockIdx.x) / s.heads;
+  const int head = static_cast<int>(blockIdx.x), kv_head = head / (s.heads / s.kv_heads);
+  const int b = static_cast<int>(blockIdx.y);
   const int64_t sequence = int64_t{b} * s.length;
-  const int query = static_cast<int>(gridDim.y - 1 - blockIdx.y) * rows;  // the longest work first
+  const int query = static_cast<int>(gridDim.z - 1 - blockIdx.z) * rows;  // the longest work first
   const int stride = s.heads * dim, kv_stride = s.kv_heads * dim;
   const int64_t at = row_offset(sequence + query, s.heads, head, dim);
   const auto copy_keys = [&](int key, int stage) {

@@ -93,9 +93,9 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
   constexpr int keys = Tile::kKeys, rows = Tile::kRowTiles;
   T* const q_tile = dynamic_shared<T>();
   T* const stages = q_tile + Tile::kQueries * dim;
-  const int head = static_cast<int>(blockIdx.x) % s.heads, kv_head = head / (s.heads / s.kv_heads);
-  const int64_t sequence = int64_t{blockIdx.x} / s.heads * s.length;                // its first token
-  const int query = static_cast<int>(gridDim.y - 1 - blockIdx.y) * Tile::kQueries;  // the longest work first
+  const int head = static_cast<int>(blockIdx.x), kv_head = head / (s.heads / s.kv_heads);
+  const int64_t sequence = int64_t{blockIdx.y} * s.length;                          // its first token
+  const int query = static_cast<int>(gridDim.z - 1 - blockIdx.z) * Tile::kQueries;  // the longest work first
   const int32_t* const first_T = first_BT + sequence;
   const int64_t stride = int64_t{s.heads} * dim, kv_stride = int64_t{s.kv_heads} * dim;
   const int64_t at = row_offset(sequence + query, s.heads, head, dim);

@@ -26,7 +26,7 @@ __device__ __forceinline__ void multiply_rows(float (&sum)[row_tiles][columns / 
     for (int j = 0; j < columns / 8; ++j)
 #pragma unroll
       for (int e = 0; e < 4; ++e) sum[i][j][e] = 0;
-#pragma unroll
+#pragma unroll 2
   for (int k = 0; k < dim; k += 16) {
     uint32_t a[row_tiles][4];
 #pragma unroll

@@ -20,6 +20,7 @@ template <bool wide, class T>
 __device__ __forceinline__ float dot(const float* x, const T* y, int dim) {
   constexpr int width = wide ? 16 / static_cast<int>(sizeof(T)) : 1;
   float sum = 0;
+#pragma unroll 2
   for (int c = 0; c < dim; c += width) {
     const auto part = load<width>(y + c);
 #pragma unroll
