@@ -16,19 +16,24 @@ target_link_libraries(moe_gpu_emulated PUBLIC moe_options moe_cpu fmt::fmt Boost
 set(gpu_tests attention elementwise embedding gate grouped_matmul loss matmul norm permute reduce rotary router sequence swiglu)
 list(TRANSFORM gpu_tests APPEND _test.cpp)
 list(TRANSFORM gpu_tests PREPEND "${CMAKE_CURRENT_SOURCE_DIR}/ops/")
+foreach(test golden transformer)
+  list(APPEND gpu_tests "${CMAKE_CURRENT_SOURCE_DIR}/model/${test}_test.cpp")
+endforeach()
 
-# moe_gpu_tests(NAME BACKEND): the tests of operations on the GPU of that library.
-function(moe_gpu_tests name backend)
+# moe_gpu_tests(NAME BACKEND FILTER): the tests of operations and of the model on the GPU of that library.
+function(moe_gpu_tests name backend filter)
   add_executable(${name} ${gpu_tests})
   target_include_directories(${name} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
-  target_link_libraries(${name} PRIVATE moe_options ${backend} moe_checkpoint GTest::gmock GTest::gtest_main)
+  target_link_libraries(${name} PRIVATE moe_options moe_model moe_optim ${backend} moe_checkpoint nlohmann_json::nlohmann_json
+    GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE MOE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   gtest_discover_tests(${name} TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60 DISCOVERY_MODE PRE_TEST
-    PROPERTIES TIMEOUT 240 ENVIRONMENT MOE_TEST_DEVICE=gpu)
+    TEST_FILTER "${filter}" PROPERTIES TIMEOUT 240 ENVIRONMENT MOE_TEST_DEVICE=gpu)
 endfunction()
 
 if(NOT MOE_SANITIZE MATCHES "thread")  # which does not know fibres
-  moe_gpu_tests(emulated_gpu moe_gpu_emulated)
+  # Without what runs the model hundreds of times.
+  moe_gpu_tests(emulated_gpu moe_gpu_emulated "-Model/Golden.*FiniteDifferences*:*Trajectory*:*Overfit*:Flops*:Capacity*")
   # Once more as a Hopper GPU, which has kernels of its own for some operations.
   gtest_discover_tests(emulated_gpu TEST_PREFIX "emulated_hopper." TEST_LIST emulated_hopper DISCOVERY_MODE PRE_TEST
     TEST_FILTER "GroupedMatmul*:Attention*" PROPERTIES TIMEOUT 240
@@ -38,5 +43,5 @@ if(NOT MOE_SANITIZE MATCHES "thread")  # which does not know fibres
   target_compile_options(emulated_gpu PRIVATE -Wno-unknown-pragmas)
 endif()
 if(MOE_GPU)
-  moe_gpu_tests(gpu moe_backend)
+  moe_gpu_tests(gpu moe_backend "*")
 endif()

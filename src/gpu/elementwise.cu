@@ -14,10 +14,9 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kVectors = 4;  // moved by one thread
 
-// y[i] = f(y[i], x[i]) for i < n; both 16-byte aligned (whole tensors are).
-template <class Y, class X, class F>
+// y[i] = f(y[i], x[i]) for i < n.
+template <int width, class Y, class X, class F>
 __global__ void map_kernel(Y* y, const X* x, int64_t n, F f) {
-  constexpr int width = 16 / static_cast<int>(sizeof(X) > sizeof(Y) ? sizeof(X) : sizeof(Y));
   const int64_t first = (int64_t{blockIdx.x} * kVectors * kThreads + threadIdx.x) * width;
 #pragma unroll
   for (int i = 0; i < kVectors; ++i) {
@@ -54,10 +53,13 @@ struct Plus {
 
 template <class Y, class X, class F>
 void map(cudaStream_t stream, Tensor& y, const Tensor& x, F f) {
-  constexpr int64_t width = 16 / std::max(sizeof(X), sizeof(Y));
+  constexpr int wide = 16 / static_cast<int>(std::max(sizeof(X), sizeof(Y)));
   if (y.numel() == 0) return;
-  launch(stream, map_kernel<Y, X, F>, {blocks(ceil_div(y.numel(), kThreads * kVectors * width)), kThreads},
-         pointer<Y>(y), pointer<X>(x), y.numel(), f);
+  // Whole tensors are aligned; a row of one may not be.
+  const bool aligned = vector_width<X>(0, y.data(), x.data()) > 1;
+  const int64_t elements = int64_t{kThreads} * kVectors * (aligned ? wide : 1);
+  launch(stream, aligned ? map_kernel<wide, Y, X, F> : map_kernel<1, Y, X, F>,
+         {blocks(ceil_div(y.numel(), elements)), kThreads}, pointer<Y>(y), pointer<X>(x), y.numel(), f);
 }
 
 template <class T>

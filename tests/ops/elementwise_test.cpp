@@ -62,6 +62,12 @@ TEST_F(ElementwiseTest, AddAccumulates) {
   EXPECT_EQ(values(count), (std::vector<double>{16777224, 0}));
 }
 
+TEST_F(ElementwiseTest, AddsToARowThatBeginsAnywhere) {
+  const Tensor sums = zeros(DType::i32, {3, 5});
+  ops().add(sums.rows(1, 2), of(DType::i32, {5}, std::vector<double>{1, 2, 3, 4, 5}));
+  EXPECT_EQ(values(sums), (std::vector<double>{0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 0, 0, 0, 0, 0}));
+}
+
 TEST_F(ElementwiseTest, RefusesWrongShapesAndTypes) {
   const Tensor x = zeros(DType::f32, {4}), none;
   EXPECT_THROW(ops().fill(none, 0), InternalError);
