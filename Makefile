@@ -24,7 +24,7 @@ train: $(BUILD)/build.ninja  ## Build and train the quickstart (CONFIG=..., ARGS
 	cmake --build $(BUILD) --target moe --parallel $(JOBS)
 	$(BUILD)/moe train --config $(CONFIG) $(ARGS)
 
-build: $(BUILD)/build.ninja  ## Build everything: program, tests, benchmarks (PRESET=cpu|gpu|debug|asan|tsan; default gpu where there is one)
+build: $(BUILD)/build.ninja  ## Build everything: program, tests, benchmarks (PRESET=cpu|gpu|debug|asan|tsan)
 	cmake --build $(BUILD) --parallel $(JOBS)
 
 test: build  ## Build everything and run all tests (PRESET=...)

@@ -1,15 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # scripts/bundle.sh [FOLDER]: a folder with the program and the libraries it needs, to copy to another x86-64 Linux with
-# a C library no older than this machine's. CUDA's libraries stay out: with a GPU build the other machine needs the
-# driver and CUDA 13 (the toolkit, or the nvidia-cublas wheel).
+# a C library no older than this machine's. With MOE_GPU=ON it runs on NVIDIA GPUs too;
+# CUDA's libraries stay out: the other machine needs the driver and CUDA 13.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 target=${1:-dist/moe}
-gpu=OFF
-[ "$(scripts/preset.sh 2>/dev/null)" = gpu ] && gpu=ON
-gpu=${MOE_GPU:-$gpu}
+gpu=${MOE_GPU:-OFF}
 
 cmake -S . -B build/bundle -G Ninja -DCMAKE_BUILD_TYPE=Release -DMOE_NATIVE=OFF -DMOE_GPU="$gpu" -DMOE_TESTS=OFF \
   -DMOE_BENCH=OFF -DCMAKE_CXX_FLAGS=-march=x86-64-v3 -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON \
