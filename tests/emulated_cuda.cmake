@@ -13,7 +13,7 @@ target_include_directories(moe_gpu_emulated BEFORE PUBLIC "${CMAKE_CURRENT_SOURC
 target_compile_options(moe_gpu_emulated PRIVATE -Wno-unknown-pragmas)  # "#pragma unroll" is for nvcc
 target_link_libraries(moe_gpu_emulated PUBLIC moe_options moe_cpu fmt::fmt Boost::context)
 
-set(gpu_tests attention elementwise embedding gate grouped_matmul loss matmul norm permute reduce rotary router sequence swiglu)
+set(gpu_tests adamw8 attention elementwise embedding gate grouped_matmul loss matmul norm permute reduce rotary router sequence swiglu)
 list(TRANSFORM gpu_tests APPEND _test.cpp)
 list(TRANSFORM gpu_tests PREPEND "${CMAKE_CURRENT_SOURCE_DIR}/ops/")
 foreach(test golden transformer)

@@ -2,9 +2,10 @@
 // AdamW with f32 moments: for tensors too small or too delicate for 8 bits.
 #include <algorithm>
 
-#include "cpu/adamw_step.h"
 #include "cpu/cpu_ops.h"
+#include "cpu/exact_math.h"
 #include "cpu/vector.h"
+#include "ops/adamw_step.h"
 #include "ops/contracts/adamw8.h"
 
 namespace moe::cpu {
@@ -16,7 +17,7 @@ template <AdamW::Order order>
 void step_range(float* __restrict weight, float* __restrict gradient, float* __restrict m,
                 float* __restrict v, int64_t count, const AdamWStep& step) {
   for (int64_t i = 0; i < count; ++i) {
-    adamw_element<order>(weight[i], m[i], v[i], gradient[i], step);
+    adamw_element<order, ExactMath>(weight[i], m[i], v[i], gradient[i], step);
     gradient[i] = 0;
   }
 }

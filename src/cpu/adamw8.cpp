@@ -7,10 +7,11 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cpu/adamw_step.h"
 #include "cpu/cpu_ops.h"
-#include "cpu/quantise8.h"
+#include "cpu/exact_math.h"
 #include "cpu/vector.h"
+#include "ops/adamw_step.h"
+#include "ops/quantise8.h"
 
 namespace moe::cpu {
 namespace {
@@ -42,13 +43,14 @@ void encode_m(uint8_t* __restrict code, float& absmax, const float* __restrict m
     return;
   }
   const float divisor = absmax;
-  for (int64_t i = 0; i < count; ++i) code[i] = code_signed(m[i] / divisor);
+  for (int64_t i = 0; i < count; ++i) code[i] = adamw8::code_signed(adamw8::kQuantiseSigned, m[i] / divisor);
 }
 
 void encode_v(uint8_t* __restrict code, float& absmax, const float* __restrict v, int64_t count) {
   absmax = largest_magnitude(v, count);
   const float divisor = absmax == 0 ? 1.0F : absmax;
-  for (int64_t i = 0; i < count; ++i) code[i] = code_unsigned(v[i] / divisor);
+  for (int64_t i = 0; i < count; ++i)
+    code[i] = adamw8::code_unsigned(adamw8::kQuantiseUnsigned, v[i] / divisor);
 }
 
 template <AdamW::Order order>
@@ -58,7 +60,8 @@ void step_block(float* __restrict weight, float* __restrict gradient, const Stat
   const int64_t at = block * kBlock;
   decode(m, state.code_m + at, adamw8::kSigned, state.absmax_m[block], count);
   decode(v, state.code_v + at, adamw8::kUnsigned, state.absmax_v[block], count);
-  for (int64_t i = 0; i < count; ++i) adamw_element<order>(weight[i], m[i], v[i], gradient[i], step);
+  for (int64_t i = 0; i < count; ++i)
+    adamw_element<order, ExactMath>(weight[i], m[i], v[i], gradient[i], step);
   std::fill(gradient, gradient + count, 0.0F);
   encode_m(state.code_m + at, state.absmax_m[block], m, count);
   encode_v(state.code_v + at, state.absmax_v[block], v, count);

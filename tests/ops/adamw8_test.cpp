@@ -9,8 +9,8 @@
 #include <set>
 
 #include "base/error.h"
-#include "cpu/quantise8.h"
 #include "ops/adamw8_maps.h"
+#include "ops/quantise8.h"
 #include "support/compare.h"
 #include "support/golden.h"
 #include "support/sha256.h"
@@ -125,7 +125,8 @@ TEST_F(AdamW8Test, MapsAreThoseOfBitsandbytesToTheBit) {
 // Around every boundary between two codes: the nearest value, ties to the even code, and no negative to zero.
 TEST_F(AdamW8Test, QuantisesToTheNearestCode) {
   const auto check = [](const adamw8::Map& map, bool with_sign, float x) {
-    const int code = with_sign ? cpu::code_signed(x) : cpu::code_unsigned(x);
+    const int code = with_sign ? adamw8::code_signed(adamw8::kQuantiseSigned, x)
+                               : adamw8::code_unsigned(adamw8::kQuantiseUnsigned, x);
     const auto distance = [&](int c) {
       return std::abs(static_cast<double>(map[static_cast<size_t>(c)]) - static_cast<double>(x));
     };

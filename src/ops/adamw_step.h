@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// One AdamW step of one element with both moments in f32: shared by the 8-bit and the 32-bit op. Both update
-// orders are stated in docs/numerics.md.
+// One AdamW step of one element with both moments in f32: shared by the 8-bit and the 32-bit op of every device. Both
+// update orders are stated in docs/numerics.md.
 #pragma once
 
 #include <cmath>
@@ -8,7 +8,7 @@
 
 #include "ops/ops.h"
 
-namespace moe::cpu {
+namespace moe {
 
 // What is the same for all elements; bias corrections in double.
 struct AdamWStep {
@@ -28,19 +28,21 @@ struct AdamWStep {
   }
 };
 
-// m, v and p move by one step along g. A gradient that is not finite clears the moments and leaves p.
-template <AdamW::Order order>
-inline void adamw_element(float& p, float& m, float& v, float gradient, const AdamWStep& s) {
+// m, v and p move by one step along g. A gradient that is not finite clears the moments and leaves p. Math::root and
+// Math::divide are the device's: exact or fast.
+template <AdamW::Order order, class Math>
+constexpr void adamw_element(float& p, float& m, float& v, float gradient, const AdamWStep& s) {
   const float g = gradient * s.scale;
   const bool finite = std::abs(g) <= std::numeric_limits<float>::max();
   const float new_m = s.beta1 * m + (1.0F - s.beta1) * g;
   const float new_v = s.beta2 * v + (1.0F - s.beta2) * g * g;
-  float moved;
+  float moved = 0;
   if constexpr (order == AdamW::Order::pytorch) {
     const float decayed = p - s.decay * p;
-    moved = decayed - s.step * (new_m / (std::sqrt(new_v) / s.root + s.epsilon));
+    const float root = Math::divide(Math::root(new_v), s.root);
+    moved = decayed - s.step * Math::divide(new_m, root + s.epsilon);
   } else {
-    moved = p - s.step * (new_m / (std::sqrt(new_v) + s.epsilon));
+    moved = p - s.step * Math::divide(new_m, Math::root(new_v) + s.epsilon);
     moved *= 1.0F - s.decay;
   }
   m = finite ? new_m : 0.0F;
@@ -48,4 +50,4 @@ inline void adamw_element(float& p, float& m, float& v, float gradient, const Ad
   p = finite ? moved : p;
 }
 
-}  // namespace moe::cpu
+}  // namespace moe
