@@ -245,5 +245,34 @@ TEST_F(Run, ResumeRefusesAnotherTextAndAnotherModel) {
   EXPECT_THROW(train(settings, folder, true), UserError);
 }
 
+TEST_F(Run, TextThatCannotBeReadEndsTheRunWithItsStateSaved) {
+  RunConfig settings = config("straight");
+  settings.data.source = {(folder_ / "corpus.jsonl").string()};
+  settings.training.eval_every = 0;
+  settings.training.max_steps = 3;
+  std::string lines;
+  for (int i = 0; i < 500; ++i)
+    lines += "{\"text\": \"the old lamp walks to the river of stone and green\"}\n";
+  write_file_atomically(folder_ / "corpus.jsonl", lines);
+  const RunFolder straight = RunFolder::create(settings, "");
+  train(settings, straight, false);
+
+  std::string broken = lines;
+  broken[lines.size() / 2] = '"';
+  write_file_atomically(folder_ / "corpus.jsonl", broken);
+  settings.training.run_name = "broken";
+  const RunFolder folder = RunFolder::create(settings, "");
+  try {
+    train(settings, folder, false);
+    ADD_FAILURE() << "no error";
+  } catch (const UserError& error) {
+    EXPECT_THAT(error.where, ::testing::HasSubstr("corpus.jsonl, line "));
+  }
+  EXPECT_EQ(Checkpoint(CheckpointStore(folder.checkpoints(), 0).folder_of(0)).step(), 0);
+  write_file_atomically(folder_ / "corpus.jsonl", lines);
+  train(settings, folder, true);
+  EXPECT_EQ(weights(folder, 3), weights(straight, 3));
+}
+
 }  // namespace
 }  // namespace moe
