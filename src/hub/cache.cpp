@@ -169,7 +169,7 @@ std::shared_ptr<const Input> Cache::open(const Address& address, const std::stri
 }
 
 fs::path Cache::link(const Address& address, const std::string& commit, const File& file) const {
-  const fs::path link = snapshot(address, commit, file.path);
+  fs::path link = snapshot(address, commit, file.path);
   const fs::path target = blob(address, file.oid).lexically_relative(link.parent_path());
   std::error_code error;
   if (fs::read_symlink(link, error) == target) return link;

@@ -90,7 +90,7 @@ Failure Exchange::attempt() {
         .header_lines = header_lines(url),
         .begin = [this](long status, const Headers& headers) { take_head(status, headers); },
         .body = [this](std::string_view piece) { return take_piece(piece); }};
-    const Failure failure = lane_.perform(transfer, options_, interrupt_);
+    Failure failure = lane_.perform(transfer, options_, interrupt_);
     if (failure.failed) return failure;
     if (!request_.follow || !is_redirect(response_.status)) return judge();
     if (redirects == kRedirects)
@@ -101,7 +101,7 @@ Failure Exchange::attempt() {
 
 std::vector<std::string> Exchange::header_lines(const Url& url) const {
   std::vector<std::string> lines = {"Accept-Encoding: identity"};  // offsets are those of the file itself
-  for (const auto& [name, value] : request_.headers) lines.push_back(name + ": " + value);
+  for (const auto& [name, value] : request_.headers) lines.push_back(fmt::format("{}: {}", name, value));
   if (!request_.bearer.empty() && url.origin == request_.url.origin)
     lines.push_back("Authorization: Bearer " + request_.bearer);
   if (asks_range())
