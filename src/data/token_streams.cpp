@@ -106,7 +106,10 @@ void TokenStreams::read() {
     } catch (...) {
       error = std::current_exception();
     }
+    int64_t bytes = 0;
+    for (int64_t i = 0; i < documents.size(); ++i) bytes += documents.bytes(i);
     lock.lock();
+    text_bytes_ += bytes;
     finish(*job, std::move(documents), error, lock);
   }
 }
@@ -166,7 +169,6 @@ bool TokenStreams::plan(State& state) {
 void TokenStreams::finish(const Read& read, Documents documents, std::exception_ptr error,
                           std::unique_lock<std::mutex>& lock) {
   Window& window = *read.window;
-  for (int64_t i = 0; i < documents.size(); ++i) text_bytes_ += documents.bytes(i);
   window.parts[read.unit] = std::move(documents);
   ++window.read;
   if (error && !window.error) {
