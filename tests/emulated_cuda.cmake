@@ -11,7 +11,7 @@ add_library(moe_gpu_emulated STATIC ${gpu_cpp} ${gpu_cu} ${emulation}
   "${CMAKE_SOURCE_DIR}/src/backend/backend.cpp" "${CMAKE_SOURCE_DIR}/src/backend/gpu_present.cpp")
 target_include_directories(moe_gpu_emulated BEFORE PUBLIC "${CMAKE_CURRENT_SOURCE_DIR}/emulated_cuda" "${CMAKE_CURRENT_SOURCE_DIR}")
 target_compile_options(moe_gpu_emulated PRIVATE -Wno-unknown-pragmas)  # "#pragma unroll" is for nvcc
-target_link_libraries(moe_gpu_emulated PUBLIC moe_options moe_cpu fmt::fmt Boost::context)
+target_link_libraries(moe_gpu_emulated PUBLIC moe_options moe_cpu fmt::fmt nlohmann_json::nlohmann_json Boost::context)
 
 set(gpu_tests adamw8 attention elementwise embedding gate grouped_matmul loss matmul norm permute reduce rotary router sequence swiglu)
 list(TRANSFORM gpu_tests APPEND _test.cpp)
@@ -28,7 +28,7 @@ function(moe_gpu_tests name backend filter)
     GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE MOE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   gtest_discover_tests(${name} TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60 DISCOVERY_MODE PRE_TEST
-    TEST_FILTER "${filter}" PROPERTIES TIMEOUT 240 ENVIRONMENT MOE_TEST_DEVICE=gpu)
+    TEST_FILTER "${filter}" PROPERTIES TIMEOUT 240 ENVIRONMENT "MOE_TEST_DEVICE=gpu;XDG_CACHE_HOME=${CMAKE_CURRENT_BINARY_DIR}/cache")
 endfunction()
 
 if(NOT MOE_SANITIZE MATCHES "thread")  # which does not know fibres
@@ -37,7 +37,7 @@ if(NOT MOE_SANITIZE MATCHES "thread")  # which does not know fibres
   # Once more as a Hopper GPU, which has kernels of its own for some operations.
   gtest_discover_tests(emulated_gpu TEST_PREFIX "emulated_hopper." TEST_LIST emulated_hopper DISCOVERY_MODE PRE_TEST
     TEST_FILTER "GroupedMatmul*:Attention*" PROPERTIES TIMEOUT 240
-    ENVIRONMENT "MOE_TEST_DEVICE=gpu;EMULATED_CUDA_GENERATION=9")
+    ENVIRONMENT "MOE_TEST_DEVICE=gpu;EMULATED_CUDA_GENERATION=9;XDG_CACHE_HOME=${CMAKE_CURRENT_BINARY_DIR}/cache")
   target_sources(emulated_gpu PRIVATE emulated_cuda/mma_test.cpp)  # of the emulation itself
   target_include_directories(emulated_gpu BEFORE PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/emulated_cuda")
   target_compile_options(emulated_gpu PRIVATE -Wno-unknown-pragmas)

@@ -43,7 +43,7 @@ LIBRARIES = {
     "zstd.h": "data/",
     "CLI/": "cli/",
     "xxhash.h": "checkpoint/ data/",
-    "nlohmann/": "base/config_file.cpp hub/ data/ checkpoint/ metrics/ train/ cli/",
+    "nlohmann/": "base/config_file.cpp gpu/gemm_choices.cpp hub/ data/ checkpoint/ metrics/ train/ cli/",
     "fmt/": "*.cpp",
     "immintrin.h": "cpu/",
     "cuda_runtime.h": "gpu/",

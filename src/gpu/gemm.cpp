@@ -114,7 +114,7 @@ class Gemm::Plan {
   cublasLtMatrixLayout_t a_ = nullptr, b_ = nullptr, c_ = nullptr;
 };
 
-Gemm::Gemm(GpuDevice& device) : device_(device) {
+Gemm::Gemm(GpuDevice& device) : device_(device), choices_(device.properties().name) {
   CUBLAS_CHECK(cublasLtCreate(&handle_));
   CUDA_CHECK(cudaMalloc(&workspace_, kWorkspaceBytes));
 }
@@ -151,9 +151,18 @@ void Gemm::multiply(Tensor& c_MN, const Tensor& a, const Tensor& b, Form form, b
   plan.run(handle_, c_MN.data(), a.data(), b.data(), accumulate, found->second, workspace_, device_.stream());
 }
 
-// The fastest of the library's candidates for these operands, into memory of its own: c must not be touched yet.
+std::string Gemm::Key::describe() const {
+  const char* const name = form == Form::NT ? "NT" : form == Form::NN ? "NN" : "TN";
+  return fmt::format("{} {} {} {}x{}x{} {}{}", name, name_of(input), name_of(output), m, n, k, alignment,
+                     accumulate ? " +=" : "");
+}
+
+// What an earlier run chose, or the fastest of the library's candidates for these operands, timed into memory of their
+// own: c must not be touched yet.
 cublasLtMatmulAlgo_t Gemm::choose(const Key& key, Plan& plan, const Tensor& c, const Tensor& a,
                                   const Tensor& b) {
+  const std::string product = key.describe();
+  if (const auto known = choices_.find(product)) return *known;
   const auto candidates = plan.candidates(handle_, key.alignment);
   if (candidates.size() == 1 || c.bytes() > device_.memory_available() / 2) return candidates[0];
   const std::unique_ptr<void, void (*)(void*)> trial(device_.allocate(c.bytes()),
@@ -179,6 +188,7 @@ cublasLtMatmulAlgo_t Gemm::choose(const Key& key, Plan& plan, const Tensor& c, c
   }
   CUDA_CHECK(cudaEventDestroy(begin));
   CUDA_CHECK(cudaEventDestroy(end));
+  choices_.keep(product, candidates[best]);
   return candidates[best];
 }
 

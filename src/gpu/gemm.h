@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Dense matrix products through cuBLASLt. The algorithm for a shape is chosen once, by timing the library's candidates,
-// and kept for as long as the object lives.
+// and kept (gemm_choices.h).
 #pragma once
 
 #include <cublasLt.h>
@@ -10,6 +10,7 @@
 #include <map>
 #include <string>
 
+#include "gpu/gemm_choices.h"
 #include "gpu/gpu_device.h"
 #include "ops/ops.h"
 
@@ -35,6 +36,7 @@ class Gemm {
     bool accumulate;
     unsigned alignment;  // bytes, of all addresses and rows
     auto operator<=>(const Key&) const = default;
+    std::string describe() const;  // "NT bf16 bf16 32768x3072x1024 256", "+=" where it accumulates
   };
   class Plan;
 
@@ -43,7 +45,8 @@ class Gemm {
   GpuDevice& device_;
   cublasLtHandle_t handle_ = nullptr;
   void* workspace_ = nullptr;
-  std::map<Key, cublasLtMatmulAlgo_t> chosen_;
+  GemmChoices choices_;
+  std::map<Key, cublasLtMatmulAlgo_t> chosen_;  // in this run
 };
 
 }  // namespace moe::gpu

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+// Which algorithm of cuBLASLt was fastest for which product, kept in a file of the user's cache: choosing takes time, and
+// another choice in the next run could give other bits.
+#pragma once
+
+#include <cublasLt.h>
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+
+namespace moe::gpu {
+
+class GemmChoices {
+ public:
+  // gpu: its name; choices hold for one kind of GPU and one version of the library. A file that cannot be read counts as
+  // empty.
+  explicit GemmChoices(const std::string& gpu);
+
+  std::optional<cublasLtMatmulAlgo_t> find(const std::string& product) const;
+  // Kept in the file too; where that cannot be written, only for this run.
+  void keep(const std::string& product, const cublasLtMatmulAlgo_t& algorithm);
+
+ private:
+  std::filesystem::path file_;
+  std::map<std::string, cublasLtMatmulAlgo_t> choices_;
+};
+
+}  // namespace moe::gpu
