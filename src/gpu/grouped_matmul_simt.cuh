@@ -27,7 +27,7 @@ __device__ __forceinline__ void copy_simt(float (&to)[SimtTile::kInner][SimtTile
 }
 
 template <Form form>
-__global__ void __launch_bounds__(SimtTile::kThreads, 3)
+__global__ void __launch_bounds__(SimtTile::kThreads, 2)
     grouped_simt_kernel(GroupedProduct<float, float> product, int64_t a_stride, int64_t b_stride) {
   using Tile = SimtTile;
   __shared__ float a[Tile::kInner][Tile::kM + 4], b[Tile::kInner][Tile::kN + 4];
