@@ -36,7 +36,7 @@ struct Layout {
 
 // A stream has at least this many units of its share, so that all come to the end of an epoch about
 // together: the text of two streams differs by at most one unit.
-inline constexpr int64_t kUnitsPerStream = 64;
+inline constexpr int64_t kUnitsPerStream = 128;
 
 // A pure function of the source and data.streams; one lane, stream and share unless part is train.
 Layout layout(const Source& source, const DataConfig& config, Part part);

@@ -76,9 +76,9 @@ void PrintTo(const Case& c, std::ostream* out) {
 class RanksTest : public testing::TestWithParam<Case> {
  protected:
   std::shared_ptr<const Source> source() const {
-    const auto numbers = std::make_shared<NumberedSource>(400, 1, 40'000);
+    const auto numbers = std::make_shared<NumberedSource>(800, 1, 40'000);
     if (!GetParam().mixture) return numbers;
-    return weighted_source({{numbers, 3.0}, {std::make_shared<NumberedSource>(150, 1, 90'000), 1.0}});
+    return weighted_source({{numbers, 3.0}, {std::make_shared<NumberedSource>(300, 1, 90'000), 1.0}});
   }
   DataConfig config = [] {
     DataConfig c;
@@ -93,18 +93,17 @@ TEST_P(RanksTest, KilledTwentyTimesAndResumedWithOtherRanksAndWorkers) {
   const auto text = source();
   Ranks straight(text, config, 1, {});
   std::vector<Batch> expected;
-  for (int i = 0; i < 200; ++i) expected.push_back(*straight.next());
+  for (int i = 0; i < 300; ++i) expected.push_back(*straight.next());
 
   const Random random(3, "kill");
   size_t at = 0;
   Cursor cursor;
-  std::set<int64_t> worlds;
   for (uint64_t kill = 0; kill < 20; ++kill) {
     const int64_t world = 1 + static_cast<int64_t>(kill % 3);
     config.num_workers = 1 + static_cast<int64_t>(random.below(3 * kill, 4));
     config.read_threads = 1 + static_cast<int64_t>(random.below(3 * kill + 1, 3));
     Ranks ranks(text, config, world, cursor);
-    for (uint64_t n = 1 + random.below(3 * kill + 2, 14); n > 0 && at < expected.size(); --n) {
+    for (uint64_t n = 1 + random.below(3 * kill + 2, 28); n > 0 && at < expected.size(); --n) {
       const Batch batch = *ranks.next();
       expect_equal(batch, expected[at++]);
       cursor = batch.after;
@@ -137,7 +136,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, RanksTest,
                          [](const auto& test) { return std::string(test.param.name); });
 
 TEST(Lanes, ARankReadsItsPartOnly) {
-  const auto text = std::make_shared<NumberedSource>(500, 2, 40'000);
+  const auto text = std::make_shared<NumberedSource>(1000, 2, 40'000);
   DataConfig config;
   config.streams = 6;
   const Ranks two(text, config, 2, {}), three(text, config, 3, {});
@@ -154,10 +153,10 @@ TEST(Lanes, SmallTextsHaveFewerStreams) {
     return layout(NumberedSource(units, 1), config, Part::train).streams();
   };
   EXPECT_EQ(streams(1), 1);
-  EXPECT_EQ(streams(127), 1);
-  EXPECT_EQ(streams(128), 2);
-  EXPECT_EQ(streams(4 * 64 - 1), 2);  // a divisor of 8
-  EXPECT_EQ(streams(8 * 64), 8);
+  EXPECT_EQ(streams(2 * kUnitsPerStream - 1), 1);
+  EXPECT_EQ(streams(2 * kUnitsPerStream), 2);
+  EXPECT_EQ(streams(4 * kUnitsPerStream - 1), 2);  // a divisor of 8
+  EXPECT_EQ(streams(8 * kUnitsPerStream), 8);
   EXPECT_EQ(streams(100'000), 8);
   EXPECT_EQ(layout(NumberedSource(100'000, 1), config, Part::all).streams(), 1);
 }
@@ -167,7 +166,7 @@ TEST(Lanes, EveryUnitIsInOneStreamAndStreamsAreOfOneSize) {
   config.streams = 8;
   class Uneven : public NumberedSource {
    public:
-    Uneven() : NumberedSource(700, 1) {}
+    Uneven() : NumberedSource(1400, 1) {}
     int64_t unit_bytes(int64_t unit) const override { return 1000 + unit * unit % 977; }
   };
   const auto source = std::make_shared<Uneven>();
@@ -180,7 +179,7 @@ TEST(Lanes, EveryUnitIsInOneStreamAndStreamsAreOfOneSize) {
       bytes.back() += source->unit_bytes(unit);
     }
   }
-  EXPECT_EQ(static_cast<int64_t>(all.size()), 700 - held_out_units(*source, config));
+  EXPECT_EQ(static_cast<int64_t>(all.size()), 1400 - held_out_units(*source, config));
   const auto [least, most] = std::minmax_element(bytes.begin(), bytes.end());
   EXPECT_LE(*most - *least, 1000 + 977);
 }
@@ -200,7 +199,7 @@ TEST(Lanes, SharesFollowTheirWeightsAtAnyPlace) {
 }
 
 TEST(Lanes, RefusesTheCursorOfAnotherNumberOfStreams) {
-  const auto text = std::make_shared<NumberedSource>(500, 2, 40'000);
+  const auto text = std::make_shared<NumberedSource>(1000, 2, 40'000);
   DataConfig config;
   config.streams = 4;
   EXPECT_THAT(user_error_of([&] { Ranks(text, config, 1, Cursor{{{}}}); }),
