@@ -13,7 +13,7 @@ namespace moe::gpu {
 namespace {
 
 constexpr int64_t kTokensOfPart = 1024;  // that one block adds up for the weights' gradient
-constexpr int64_t kMostParts = 64;
+constexpr int64_t kMostSums = 8 << 20;   // of all parts: a quarter of the workspace
 
 // c[m, n] = v or c[m, n] += v, `columns` to a row.
 template <class T, bool accumulate>
@@ -74,7 +74,7 @@ void GpuOps::router_logits_backward(Tensor dx_ND, Tensor dw_ED, const Tensor& dl
   contracts::check_router_logits_backward(dx_ND, dw_ED, dlogits_NE, x_ND, w_ED);
   const int64_t n = x_ND.dim(0), d = x_ND.dim(1), e = w_ED.dim(0);
   if (n == 0) return;
-  const int64_t parts = std::clamp<int64_t>(ceil_div(n, kTokensOfPart), 1, kMostParts);
+  const int64_t parts = std::min(ceil_div(n, kTokensOfPart), std::max<int64_t>(1, kMostSums / (e * d)));
   float* const dw_parts = workspace_.carve().take<float>(parts * e * d);
   const float* const dlogits = pointer<float>(dlogits_NE);
   with_activation(x_ND.dtype(), [&]<class T>() {
