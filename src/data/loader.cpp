@@ -52,12 +52,14 @@ Loader::~Loader() {
 }
 
 void Loader::pack() {
+  std::exception_ptr error;  // given away after the handler: then this thread is done with it
   try {
     while (auto batch = pack_batch())
       if (!ready_.push({std::move(*batch), nullptr})) return;
   } catch (...) {
-    ready_.push({{}, std::current_exception()});
+    error = std::current_exception();
   }
+  if (error) ready_.push({{}, std::move(error)});
   ready_.close();
 }
 
