@@ -23,7 +23,7 @@ LD_LIBRARY_PATH=${wheel:+$PWD/$wheel}:${LD_LIBRARY_PATH:-} ldd build/bundle/moe 
   awk '$2 == "=>" && $3 ~ /^\// { print $1, $3 } $2 == "=>" && $3 == "not" { print $1, "missing" }' |
   while read -r name path; do
     case $name in
-      libc.so.* | libm.so.* | libpthread.so.* | libdl.so.* | librt.so.* | ld-linux*) ;;
+      libc.so.* | libm.so.* | libresolv.so.* | libpthread.so.* | libdl.so.* | librt.so.* | ld-linux*) ;;
       libcublas* | libcudart* | libcuda.so.*) ;;
       *)
         if [ "$path" = missing ]; then
