@@ -5,8 +5,7 @@
 
 #include <cublasLt.h>
 
-#include <filesystem>
-#include <map>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -15,7 +14,7 @@ namespace moe::gpu {
 class GemmChoices {
  public:
   // gpu: its name; choices hold for one kind of GPU and one version of the library. A file that cannot be read counts as
-  // empty.
+  // empty. All objects of a process share what they know, also where no file can be kept.
   explicit GemmChoices(const std::string& gpu);
 
   std::optional<cublasLtMatmulAlgo_t> find(const std::string& product) const;
@@ -23,8 +22,8 @@ class GemmChoices {
   void keep(const std::string& product, const cublasLtMatmulAlgo_t& algorithm);
 
  private:
-  std::filesystem::path file_;
-  std::map<std::string, cublasLtMatmulAlgo_t> choices_;
+  struct Table;
+  std::shared_ptr<Table> table_;
 };
 
 }  // namespace moe::gpu

@@ -152,15 +152,17 @@ __device__ __forceinline__ void store_tile(const float (&sum)[kN / 2], const Pro
 #pragma unroll
     for (int j = 0; j < kN / 8; ++j) {
       if (tile.column + j * 8 >= p.n) break;
-      Vec<C, 2> pair;
-      float x = sum[j * 4 + i * 2], y = sum[j * 4 + i * 2 + 1];
-      if (p.accumulate) {
-        pair = load<2>(out + j * 8);
-        x += to_float(pair.v[0]);
-        y += to_float(pair.v[1]);
+      const float x = sum[j * 4 + i * 2], y = sum[j * 4 + i * 2 + 1];
+      if constexpr (sizeof(C) == 4) {
+        if (p.accumulate) {
+          add_in_memory(out + j * 8, x, y);
+          continue;
+        }
       }
-      pair.v[0] = from_float<C>(x);
-      pair.v[1] = from_float<C>(y);
+      Vec<C, 2> pair;
+      if (p.accumulate) pair = load<2>(out + j * 8);
+      pair.v[0] = from_float<C>(p.accumulate ? x + to_float(pair.v[0]) : x);
+      pair.v[1] = from_float<C>(p.accumulate ? y + to_float(pair.v[1]) : y);
       store(out + j * 8, pair);
     }
   }

@@ -64,6 +64,12 @@ __device__ __forceinline__ void fence_async_proxy() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
+// p[0] += x, p[1] += y in memory, without waiting for what was there; p is a multiple of 8 bytes. Only where nobody else
+// adds to the same place: else the order, and so the bits, would be open.
+__device__ __forceinline__ void add_in_memory(float* p, float x, float y) {
+  asm volatile("red.relaxed.gpu.global.add.v2.f32 [%0], {%1, %2};" ::"l"(p), "f"(x), "f"(y) : "memory");
+}
+
 // A barrier of `threads` threads, a multiple of 32; id 1 to 15 (0 is __syncthreads).
 __device__ __forceinline__ void named_barrier(uint32_t id, uint32_t threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// RMSNorm. Forward: a warp a row. Backward: a block takes rows in turn and sums its share of the weight's gradient in
-// shared memory, each column by one thread; the shares are added in order (column_sums.cuh).
+// RMSNorm. Forward: a warp a row. Backward: a block takes rows in turn and sums its share of the weight's gradient, each
+// column by one thread; the shares are added in order (column_sums.cuh).
 #include "ops/contracts/norm.h"
 
 #include <algorithm>
@@ -42,35 +42,72 @@ __global__ void forward_kernel(T* y_ND, float* rstd_N, const T* x_ND, const floa
   }
 }
 
+// The gradient of `width` elements of a row: adds this row's share to dw, returns dx.
 template <class T, int width>
-__global__ void backward_kernel(T* dx_ND, float* dw_parts, const T* dy_ND, const T* residual_ND,
-                                const T* x_ND, const float* w_D, const float* rstd_N, int64_t n, int64_t d) {
+__device__ __forceinline__ Vec<T, width> differentiate(float* dw, const Vec<T, width>& dy,
+                                                       const Vec<T, width>& x, const Vec<T, width>& residual,
+                                                       const float* w, float rstd, float mean) {
+  Vec<T, width> dx;
+#pragma unroll
+  for (int j = 0; j < width; ++j) {
+    const float normed = to_float(x.v[j]) * rstd, g = to_float(dy.v[j]);
+    dw[j] += g * normed;
+    dx.v[j] = from_float<T>(to_float(residual.v[j]) + rstd * (g * w[j] - normed * mean));
+  }
+  return dx;
+}
+
+template <class T, int width>
+__device__ __forceinline__ float inner(const Vec<T, width>& dy, const Vec<T, width>& x, const float* w) {
+  float sum = 0;
+#pragma unroll
+  for (int j = 0; j < width; ++j) sum += to_float(dy.v[j]) * w[j] * to_float(x.v[j]);
+  return sum;
+}
+
+// Rows of at most kThreads * width elements: a thread has one piece of each row, and that piece's w and dw in registers.
+template <class T, int width>
+__global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
+    backward_kernel(T* dx_ND, float* dw_parts, const T* dy_ND, const T* residual_ND, const T* x_ND,
+                    const float* w_D, const float* rstd_N, int64_t n, int64_t d) {
+  const int64_t c = int64_t{threadIdx.x} * width;
+  const bool has = c < d;
+  float w[width] = {}, dw[width] = {};
+  for (int j = 0; j < width && has; ++j) w[j] = w_D[c + j];
+  for (int64_t row = blockIdx.x; row < n; row += gridDim.x) {
+    const int64_t at = row * d + c;
+    Vec<T, width> dy{}, x{}, residual{};
+    if (has) {
+      dy = load<width>(dy_ND + at);
+      x = load<width>(x_ND + at);
+      if (residual_ND != nullptr) residual = load<width>(residual_ND + at);
+    }
+    const float rstd = rstd_N[row], mean = rstd / static_cast<float>(d) * block_sum(inner(dy, x, w));
+    const auto dx = differentiate(dw, dy, x, residual, w, rstd, mean);
+    if (has) store(dx_ND + at, dx);
+  }
+  for (int j = 0; j < width && has; ++j) dw_parts[int64_t{blockIdx.x} * d + c + j] = dw[j];
+}
+
+// Longer rows: a thread has several pieces, read twice, and their dw in shared memory.
+template <class T, int width>
+__global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
+    backward_long_kernel(T* dx_ND, float* dw_parts, const T* dy_ND, const T* residual_ND, const T* x_ND,
+                         const float* w_D, const float* rstd_N, int64_t n, int64_t d) {
   float* const dw = dynamic_shared<float>();
   const int64_t first = int64_t{threadIdx.x} * width, step = int64_t{kThreads} * width;
   for (int64_t c = first; c < d; c += step)
     for (int j = 0; j < width; ++j) dw[c + j] = 0;
   for (int64_t row = blockIdx.x; row < n; row += gridDim.x) {
     const T *dy = dy_ND + row * d, *x = x_ND + row * d;
-    const float rstd = rstd_N[row];
     float part = 0;
+    for (int64_t c = first; c < d; c += step) part += inner(load<width>(dy + c), load<width>(x + c), w_D + c);
+    const float rstd = rstd_N[row], mean = rstd / static_cast<float>(d) * block_sum(part);
     for (int64_t c = first; c < d; c += step) {
-      const auto g = load<width>(dy + c), v = load<width>(x + c);
-#pragma unroll
-      for (int j = 0; j < width; ++j) part += to_float(g.v[j]) * w_D[c + j] * to_float(v.v[j]);
-    }
-    const float mean = rstd / static_cast<float>(d) * block_sum(part);
-    for (int64_t c = first; c < d; c += step) {
-      const auto g = load<width>(dy + c), v = load<width>(x + c);
-      Vec<T, width> out{};
-      if (residual_ND != nullptr) out = load<width>(residual_ND + row * d + c);
-#pragma unroll
-      for (int j = 0; j < width; ++j) {
-        const float normed = to_float(v.v[j]) * rstd, dy_j = to_float(g.v[j]);
-        dw[c + j] += dy_j * normed;
-        const float dx = rstd * (dy_j * w_D[c + j] - normed * mean);
-        out.v[j] = from_float<T>(residual_ND != nullptr ? to_float(out.v[j]) + dx : dx);
-      }
-      store(dx_ND + row * d + c, out);
+      Vec<T, width> residual{};
+      if (residual_ND != nullptr) residual = load<width>(residual_ND + row * d + c);
+      store(dx_ND + row * d + c,
+            differentiate(dw + c, load<width>(dy + c), load<width>(x + c), residual, w_D + c, rstd, mean));
     }
   }
   for (int64_t c = first; c < d; c += step)
@@ -100,8 +137,10 @@ void GpuOps::rms_norm_backward(Tensor dx_ND, Tensor dw_D, const Tensor& dy_ND, c
   with_activation(x_ND.dtype(), [&]<class T>() {
     constexpr int wide = 16 / sizeof(T);
     const int width = vector_width<T>(d, dx_ND.data(), dy_ND.data(), residual_ND.data(), x_ND.data());
-    const auto kernel = width == 1 ? backward_kernel<T, 1> : backward_kernel<T, wide>;
-    launch(stream_, kernel, {blocks(rows), kThreads, static_cast<size_t>(d) * sizeof(float)},
+    const bool is_short = d <= int64_t{kThreads} * width;
+    const auto kernel = width == 1 ? (is_short ? backward_kernel<T, 1> : backward_long_kernel<T, 1>)
+                                   : (is_short ? backward_kernel<T, wide> : backward_long_kernel<T, wide>);
+    launch(stream_, kernel, {blocks(rows), kThreads, is_short ? 0 : static_cast<size_t>(d) * sizeof(float)},
            pointer<T>(dx_ND), parts, pointer<T>(dy_ND), pointer<T>(residual_ND), pointer<T>(x_ND),
            pointer<float>(w_D), pointer<float>(rstd_N), n, d);
   });

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
-// The router's matrix products, in f32 whatever the type of x (f32_product.cuh).
+// The router's matrix products, in f32 whatever the type of x. With x in bf16 the matrix units compute them from the
+// bf16 parts of what is f32 (bf16_parts.cuh); else f32_product.cuh.
 #include <algorithm>
 
+#include "gpu/bf16_parts.cuh"
 #include "gpu/column_sums.cuh"
 #include "gpu/f32_product.cuh"
 #include "gpu/gpu_ops.h"
@@ -56,12 +58,27 @@ PutRows<T, accumulate> rows_of(Tensor& c) {
   return {p, c.dim(1), c.dim(1) % 4 == 0 && reinterpret_cast<uintptr_t>(p) % 16 == 0};
 }
 
+// Whether the matrix units take these operands.
+bool splits(const Tensor& x_ND, const Tensor& w_ED) {
+  return x_ND.dtype() == DType::bf16 && x_ND.dim(1) % 8 == 0 && w_ED.dim(0) % 8 == 0;
+}
+
 }  // namespace
 
 void GpuOps::router_logits_forward(Tensor logits_NE, const Tensor& x_ND, const Tensor& w_ED) {
   contracts::check_router_logits_forward(logits_NE, x_ND, w_ED);
   const int64_t n = x_ND.dim(0), d = x_ND.dim(1), e = w_ED.dim(0);
   if (n == 0) return;
+  if (splits(x_ND, w_ED)) {
+    auto carving = workspace_.carve();
+    Tensor parts_ED(carving.take<bf16>(3 * e * d), DType::bf16, {3 * e, d});
+    Tensor logits(carving.take<float>(n * 3 * e), DType::f32, {n, 3 * e});
+    launch(stream_, parts_of_rows_kernel, one_thread_each(e * d), pointer<bf16>(parts_ED),
+           pointer<float>(w_ED), e * d, Parts{{Part::high, Part::middle, Part::low}, 3});
+    gemm_.multiply(logits, x_ND, parts_ED, Form::NT, false);
+    return launch(stream_, add_column_parts_kernel, one_thread_each(n * e), pointer<float>(logits_NE),
+                  static_cast<const float*>(pointer<float>(logits)), n, e);
+  }
   with_activation(x_ND.dtype(), [&]<class T>() {
     const Operand<T, true> x{pointer<T>(x_ND), n, d};
     const Operand<float, true> w{pointer<float>(w_ED), e, d};
@@ -74,6 +91,22 @@ void GpuOps::router_logits_backward(Tensor dx_ND, Tensor dw_ED, const Tensor& dl
   contracts::check_router_logits_backward(dx_ND, dw_ED, dlogits_NE, x_ND, w_ED);
   const int64_t n = x_ND.dim(0), d = x_ND.dim(1), e = w_ED.dim(0);
   if (n == 0) return;
+  if (splits(x_ND, w_ED)) {
+    // dx = (high + middle + low of dlogits) (high of w) + (high of dlogits) (middle of w): 2^-16 of it is left out, a
+    // bf16 result has 2^-8. dw takes the first three parts of dlogits; x is exact.
+    auto carving = workspace_.carve();
+    Tensor dlogits(carving.take<bf16>(n * 4 * e), DType::bf16, {n, 4 * e});
+    Tensor w(carving.take<bf16>(4 * e * d), DType::bf16, {4 * e, d});
+    Tensor dw(carving.take<float>(4 * e * d), DType::f32, {4 * e, d});
+    launch(stream_, parts_of_columns_kernel, one_thread_each(n * e), pointer<bf16>(dlogits),
+           pointer<float>(dlogits_NE), n, e, Parts{{Part::high, Part::middle, Part::low, Part::high}, 4});
+    launch(stream_, parts_of_rows_kernel, one_thread_each(e * d), pointer<bf16>(w), pointer<float>(w_ED),
+           e * d, Parts{{Part::high, Part::high, Part::high, Part::middle}, 4});
+    gemm_.multiply(dx_ND, dlogits, w, Form::NN, true);
+    gemm_.multiply(dw, dlogits, x_ND, Form::TN, false);
+    return launch(stream_, add_row_parts_kernel, one_thread_each(e * d), pointer<float>(dw_ED),
+                  static_cast<const float*>(pointer<float>(dw)), e * d);
+  }
   const int64_t parts = std::min(ceil_div(n, kTokensOfPart), std::max<int64_t>(1, kMostSums / (e * d)));
   float* const dw_parts = workspace_.carve().take<float>(parts * e * d);
   const float* const dlogits = pointer<float>(dlogits_NE);

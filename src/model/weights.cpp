@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/random.h"
+#include "base/threads.h"
 #include "ops/ops.h"
 #include "tensor/device.h"
 
@@ -83,6 +84,7 @@ std::vector<NamedTensor> Weights::named() const {
 
 void Weights::initialise(uint64_t seed, Device& device) {
   std::vector<float> piece;
+  ThreadPool pool(available_cores());
   for (const Parameter& parameter : list()) {
     const Random random(seed, "init/" + parameter.name);
     const auto std = static_cast<float>(writes_to_residual(parameter.name) ? residual_std_ : init_std_);
@@ -92,8 +94,10 @@ void Weights::initialise(uint64_t seed, Device& device) {
       const int64_t end = std::min(n, begin + kPiece);
       piece.assign(static_cast<size_t>(end - begin), 1.0F);
       if (!is_norm(parameter))
-        for (int64_t i = begin; i < end; ++i)
-          piece[static_cast<size_t>(i - begin)] = std * random.normal(static_cast<uint64_t>(i));
+        pool.parallel_for(end - begin, 1 << 14, [&](int64_t from, int64_t to) {
+          for (int64_t i = from; i < to; ++i)
+            piece[static_cast<size_t>(i)] = std * random.normal(static_cast<uint64_t>(begin + i));
+        });
       device.to_device(flat.rows(begin, end), piece.data());
     }
   }

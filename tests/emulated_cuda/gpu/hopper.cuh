@@ -69,6 +69,11 @@ inline void tma_load(void* to, const CUtensorMap* map, Barrier* barrier, int32_t
 inline void tma_prefetch(const CUtensorMap*) {}
 inline void fence_async_proxy() {}
 
+inline void add_in_memory(float* p, float x, float y) {
+  p[0] += x;
+  p[1] += y;
+}
+
 inline void named_barrier(uint32_t id, uint32_t threads) {
   struct Meeting {
     uint32_t arrived, times;
