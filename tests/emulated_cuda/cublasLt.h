@@ -20,7 +20,7 @@ enum cublasLtMatmulPreferenceAttributes_t {
   CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES = 7,
   CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES = 8
 };
-constexpr uint32_t CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE = 2, CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE = 4;
+constexpr uint32_t CUBLASLT_REDUCTION_SCHEME_NONE = 0;
 
 struct cublasLtContext {};
 struct cublasLtMatmulDescOpaque_t {
