@@ -94,12 +94,14 @@ __device__ __forceinline__ void copy_queries(KeyShared& shared, const CUtensorMa
         stage.delta[i] = delta_NH[at];
         stage.first[i] = first < 0 ? 1 << 30 : first;
       }
-      __syncwarp();
+      // Each lane arrives, for what it wrote; one of them for the copies too.
+      Barrier* const full = &shared.pipeline.full[walk.stage];
       if (one_lane()) {
-        Barrier* const full = &shared.pipeline.full[walk.stage];
         barrier_arrive_expect(full, 2 * kTileBytes);
         tma_load(stage.q, q, full, head * kWidth, token + query);
         tma_load(stage.dout, dout, full, head * kWidth, token + query);
+      } else {
+        barrier_arrive(full);
       }
       __syncwarp();
     }
@@ -180,7 +182,7 @@ __global__ void __launch_bounds__(3 * kGroup, 1)
                bf16* dv_NGd, const float* lse_NH, const float* delta_NH, AttentionShape shape) {
   KeyShared& shared = *dynamic_shared<KeyShared>();
   if (threadIdx.x == 0) {
-    shared.pipeline.init(2 * kGroup / 32);
+    shared.pipeline.init(2 * kGroup / 32, 32);
     barrier_init(&shared.keys, 1);
     fence_barriers();
   }

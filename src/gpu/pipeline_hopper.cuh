@@ -24,10 +24,11 @@ template <int stages>
 struct Pipeline {
   Barrier full[stages], empty[stages];
 
-  // One thread; readers: warps that read a stage, each of which arrives once when it is done with it.
-  __device__ __forceinline__ void init(int readers) {
+  // One thread; readers: warps that read a stage, each of which arrives once when it is done with it. writers: threads
+  // that fill it; the copy engine needs one, ordinary writes each thread that makes them.
+  __device__ __forceinline__ void init(int readers, int writers = 1) {
     for (int i = 0; i < stages; ++i) {
-      barrier_init(&full[i], 1);
+      barrier_init(&full[i], static_cast<uint32_t>(writers));
       barrier_init(&empty[i], static_cast<uint32_t>(readers));
     }
   }
@@ -40,6 +41,7 @@ struct Pipeline {
   }
   // Each reading warp, when its matrix instructions on the stage are done.
   __device__ __forceinline__ void release(int stage) {
+    __syncwarp();
     if (threadIdx.x % 32 == 0) barrier_arrive(&empty[stage]);
   }
 };
