@@ -11,11 +11,15 @@
 
 #include "base/error.h"
 #include "gpu/check.h"
+#include "gpu/gemm_parts.h"
 
 namespace moe::gpu {
 namespace {
 
 constexpr size_t kWorkspaceBytes = 32 << 20;  // the library's advice for Hopper
+constexpr size_t kPartsBytes = 64 << 20;
+constexpr int64_t kSplits[] = {8, 4, 2};  // tried for weight gradients
+constexpr int64_t kSlice = 1024;          // at least so much of the inner dimension for each part
 constexpr int kCandidates = 8;
 constexpr int kRepeats = 3;
 
@@ -38,18 +42,20 @@ unsigned alignment_of(uint64_t number) {
 }  // namespace
 
 // What the library must be told of one product. It thinks in columns: our row-major c[M,N] is its c[N,M], so that it
-// computes c^T = op(b)^T op(a)^T, with b as its first operand.
+// computes c^T = op(b)^T op(a)^T, with b as its first operand. Of several parts (TN only) each is the product of one slice
+// of the tokens, in f32, one after another in memory.
 class Gemm::Plan {
  public:
-  explicit Plan(const Key& key) {
-    const auto [m, n, k] = std::array{key.m, key.n, key.k};
+  explicit Plan(const Key& key, int64_t parts = 1) : parts_(parts) {
+    CHECK(key.k % parts == 0 && (parts == 1 || key.form == Form::TN));
+    const auto [m, n, k] = std::array{key.m, key.n, key.k / parts};
     const bool b_is_nk = key.form == Form::NT, a_is_km = key.form == Form::TN;
     CUBLAS_CHECK(cublasLtMatmulDescCreate(&operation_, CUBLAS_COMPUTE_32F, CUDA_R_32F));
     set(CUBLASLT_MATMUL_DESC_TRANSA, b_is_nk ? CUBLAS_OP_T : CUBLAS_OP_N);
     set(CUBLASLT_MATMUL_DESC_TRANSB, a_is_km ? CUBLAS_OP_T : CUBLAS_OP_N);
     b_ = layout(key.input, b_is_nk ? k : n, b_is_nk ? n : k);
     a_ = layout(key.input, a_is_km ? m : k, a_is_km ? k : m);
-    c_ = layout(key.output, n, m);
+    c_ = layout(parts == 1 ? key.output : DType::f32, n, m);
   }
   ~Plan() {
     for (cublasLtMatrixLayout_t matrix : {a_, b_, c_})
@@ -94,11 +100,17 @@ class Gemm::Plan {
   }
 
  private:
-  static cublasLtMatrixLayout_t layout(DType dtype, int64_t rows, int64_t columns) {
+  cublasLtMatrixLayout_t layout(DType dtype, int64_t rows, int64_t columns) const {
     cublasLtMatrixLayout_t result = nullptr;
     CUBLAS_CHECK(cublasLtMatrixLayoutCreate(&result, type_of(dtype), static_cast<uint64_t>(rows),
                                             static_cast<uint64_t>(columns), rows));
+    set(result, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, static_cast<int32_t>(parts_));
+    set(result, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, rows * columns);
     return result;
+  }
+  template <class T>
+  static void set(cublasLtMatrixLayout_t matrix, cublasLtMatrixLayoutAttribute_t attribute, T value) {
+    CUBLAS_CHECK(cublasLtMatrixLayoutSetAttribute(matrix, attribute, &value, sizeof(value)));
   }
   void set(cublasLtMatmulDescAttributes_t attribute, cublasOperation_t value) {
     CUBLAS_CHECK(cublasLtMatmulDescSetAttribute(operation_, attribute, &value, sizeof(value)));
@@ -109,6 +121,7 @@ class Gemm::Plan {
     CUBLAS_CHECK(cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof(value)));
   }
 
+  int64_t parts_;
   cublasLtMatmulDesc_t operation_ = nullptr;
   cublasLtMatrixLayout_t a_ = nullptr, b_ = nullptr, c_ = nullptr;
 };
@@ -116,10 +129,12 @@ class Gemm::Plan {
 Gemm::Gemm(GpuDevice& device) : device_(device), choices_(device.properties().name) {
   CUBLAS_CHECK(cublasLtCreate(&handle_));
   CUDA_CHECK(cudaMalloc(&workspace_, kWorkspaceBytes));
+  CUDA_CHECK(cudaMalloc(&parts_, kPartsBytes));
 }
 
 Gemm::~Gemm() {
   device_.release(workspace_);
+  device_.release(parts_);
   (void)cublasLtDestroy(handle_);
 }
 
@@ -144,10 +159,17 @@ void Gemm::multiply(Tensor& c_MN, const Tensor& a, const Tensor& b, Form form, b
          {reinterpret_cast<uint64_t>(t->data()), static_cast<uint64_t>(t->dim(1)) * size_of(t->dtype())})
       alignment = std::min(alignment, alignment_of(number));
   key.alignment = alignment;
-  Plan plan(key);
   auto found = chosen_.find(key);
-  if (found == chosen_.end()) found = chosen_.emplace(key, choose(key, plan, c_MN, a, b)).first;
-  plan.run(handle_, c_MN.data(), a.data(), b.data(), accumulate, found->second, workspace_, device_.stream());
+  if (found == chosen_.end()) found = chosen_.emplace(key, choose(key, c_MN, a, b)).first;
+  run(key, Plan(key, found->second.parts), found->second, c_MN.data(), a, b);
+}
+
+void Gemm::run(const Key& key, const Plan& plan, const GemmChoice& choice, void* c, const Tensor& a,
+               const Tensor& b) {
+  const bool whole = choice.parts == 1;
+  plan.run(handle_, whole ? c : parts_, a.data(), b.data(), whole && key.accumulate, choice.algorithm,
+           workspace_, device_.stream());
+  if (!whole) add_parts(device_.stream(), c, key.output, parts_, choice.parts, key.m * key.n, key.accumulate);
 }
 
 std::string Gemm::Key::describe() const {
@@ -156,14 +178,29 @@ std::string Gemm::Key::describe() const {
                      accumulate ? " +=" : "");
 }
 
-// What an earlier run chose, or the fastest of the library's candidates for these operands, timed into memory of their
-// own: c must not be touched yet.
-cublasLtMatmulAlgo_t Gemm::choose(const Key& key, Plan& plan, const Tensor& c, const Tensor& a,
-                                  const Tensor& b) {
+// All that may be the fastest way to this product. A weight gradient has few elements and a long inner dimension: the
+// tokens are cut into slices, so that all processors have work, and the slices' sums are added in order.
+std::vector<GemmChoice> Gemm::candidates(const Key& key) const {
+  std::vector<GemmChoice> result;
+  const auto add = [&](int64_t parts) {
+    for (const auto& algorithm : Plan(key, parts).candidates(handle_, key.alignment))
+      result.push_back({algorithm, parts});
+  };
+  for (const int64_t parts : kSplits)
+    if (key.form == Form::TN && key.k % (parts * kSlice) == 0 &&
+        parts * key.m * key.n * 4 <= int64_t{kPartsBytes})
+      add(parts);
+  add(1);
+  return result;
+}
+
+// What an earlier run chose, or the fastest of the candidates for these operands, timed into memory of their own: c must not
+// be touched yet.
+GemmChoice Gemm::choose(const Key& key, const Tensor& c, const Tensor& a, const Tensor& b) {
   const std::string product = key.describe();
   if (const auto known = choices_.find(product)) return *known;
-  const auto candidates = plan.candidates(handle_, key.alignment);
-  if (candidates.size() == 1 || c.bytes() > device_.memory_available() / 2) return candidates[0];
+  const auto tried = candidates(key);
+  if (tried.size() == 1 || c.bytes() > device_.memory_available() / 2) return tried.back();
   const std::unique_ptr<void, void (*)(void*)> trial(device_.allocate(c.bytes()),
                                                      [](void* memory) { (void)cudaFree(memory); });
   cudaEvent_t begin = nullptr, end = nullptr;
@@ -171,12 +208,12 @@ cublasLtMatmulAlgo_t Gemm::choose(const Key& key, Plan& plan, const Tensor& c, c
   CUDA_CHECK(cudaEventCreate(&end));
   size_t best = 0;
   float best_time = std::numeric_limits<float>::infinity();
-  for (size_t i = 0; i < candidates.size(); ++i) {
+  for (size_t i = 0; i < tried.size(); ++i) {
+    const Plan plan(key, tried[i].parts);
     float time = std::numeric_limits<float>::infinity();
     for (int repeat = 0; repeat <= kRepeats; ++repeat) {
       CUDA_CHECK(cudaEventRecord(begin, device_.stream()));
-      plan.run(handle_, trial.get(), a.data(), b.data(), key.accumulate, candidates[i], workspace_,
-               device_.stream());
+      run(key, plan, tried[i], trial.get(), a, b);
       CUDA_CHECK(cudaEventRecord(end, device_.stream()));
       CUDA_CHECK(cudaEventSynchronize(end));
       float milliseconds = 0;
@@ -187,8 +224,8 @@ cublasLtMatmulAlgo_t Gemm::choose(const Key& key, Plan& plan, const Tensor& c, c
   }
   CUDA_CHECK(cudaEventDestroy(begin));
   CUDA_CHECK(cudaEventDestroy(end));
-  choices_.keep(product, candidates[best]);
-  return candidates[best];
+  choices_.keep(product, tried[best]);
+  return tried[best];
 }
 
 }  // namespace moe::gpu

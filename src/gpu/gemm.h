@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "gpu/gemm_choices.h"
 #include "gpu/gpu_device.h"
@@ -40,13 +41,17 @@ class Gemm {
   };
   class Plan;
 
-  cublasLtMatmulAlgo_t choose(const Key& key, Plan& plan, const Tensor& c, const Tensor& a, const Tensor& b);
+  std::vector<GemmChoice> candidates(const Key& key) const;
+  GemmChoice choose(const Key& key, const Tensor& c, const Tensor& a, const Tensor& b);
+  void run(const Key& key, const Plan& plan, const GemmChoice& choice, void* c, const Tensor& a,
+           const Tensor& b);
 
   GpuDevice& device_;
   cublasLtHandle_t handle_ = nullptr;
   void* workspace_ = nullptr;
+  void* parts_ = nullptr;  // f32, of products that are cut along their inner dimension
   GemmChoices choices_;
-  std::map<Key, cublasLtMatmulAlgo_t> chosen_;  // in this run
+  std::map<Key, GemmChoice> chosen_;  // in this run
 };
 
 }  // namespace moe::gpu

@@ -40,10 +40,11 @@ struct GemmChoices::Table {
     try {
       for (const auto& [product, words] : nlohmann::json::parse(read_file(file)).items()) {
         const auto values = words.get<std::vector<uint64_t>>();
-        cublasLtMatmulAlgo_t algorithm{};
-        if (values.size() != std::size(algorithm.data)) continue;
-        std::copy(values.begin(), values.end(), algorithm.data);
-        choices.emplace(product, algorithm);
+        GemmChoice choice;
+        if (values.size() != std::size(choice.algorithm.data) + 1 || values.back() == 0) continue;
+        std::copy(values.begin(), values.end() - 1, choice.algorithm.data);
+        choice.parts = static_cast<int64_t>(values.back());
+        choices.emplace(product, choice);
       }
     } catch (const std::exception&) {
       // damaged: what is missing is chosen anew, and the file written again
@@ -52,7 +53,7 @@ struct GemmChoices::Table {
 
   const std::filesystem::path file;
   std::mutex mutex;  // guards choices
-  std::map<std::string, cublasLtMatmulAlgo_t> choices;
+  std::map<std::string, GemmChoice> choices;
 };
 
 GemmChoices::GemmChoices(const std::string& gpu) {
@@ -64,19 +65,22 @@ GemmChoices::GemmChoices(const std::string& gpu) {
   table_ = table;
 }
 
-std::optional<cublasLtMatmulAlgo_t> GemmChoices::find(const std::string& product) const {
+std::optional<GemmChoice> GemmChoices::find(const std::string& product) const {
   const std::lock_guard lock(table_->mutex);
   const auto found = table_->choices.find(product);
   return found == table_->choices.end() ? std::nullopt : std::optional(found->second);
 }
 
-void GemmChoices::keep(const std::string& product, const cublasLtMatmulAlgo_t& algorithm) {
+void GemmChoices::keep(const std::string& product, const GemmChoice& choice) {
   const std::lock_guard lock(table_->mutex);
-  table_->choices[product] = algorithm;
+  table_->choices[product] = choice;
   if (table_->file.empty()) return;
   nlohmann::json json;
-  for (const auto& [name, choice] : table_->choices)
-    json[name] = std::vector<uint64_t>(std::begin(choice.data), std::end(choice.data));
+  for (const auto& [name, kept] : table_->choices) {
+    std::vector<uint64_t> values(std::begin(kept.algorithm.data), std::end(kept.algorithm.data));
+    values.push_back(static_cast<uint64_t>(kept.parts));
+    json[name] = values;
+  }
   try {
     std::filesystem::create_directories(table_->file.parent_path());
     write_file_atomically(table_->file, json.dump(0) + "\n");

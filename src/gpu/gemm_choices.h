@@ -5,11 +5,17 @@
 
 #include <cublasLt.h>
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 
 namespace moe::gpu {
+
+struct GemmChoice {
+  cublasLtMatmulAlgo_t algorithm{};
+  int64_t parts = 1;  // slices of the inner dimension, multiplied side by side and then added in order
+};
 
 class GemmChoices {
  public:
@@ -17,9 +23,9 @@ class GemmChoices {
   // empty. All objects of a process share what they know, also where no file can be kept.
   explicit GemmChoices(const std::string& gpu);
 
-  std::optional<cublasLtMatmulAlgo_t> find(const std::string& product) const;
+  std::optional<GemmChoice> find(const std::string& product) const;
   // Kept in the file too; where that cannot be written, only for this run.
-  void keep(const std::string& product, const cublasLtMatmulAlgo_t& algorithm);
+  void keep(const std::string& product, const GemmChoice& choice);
 
  private:
   struct Table;

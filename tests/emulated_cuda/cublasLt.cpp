@@ -8,6 +8,12 @@
 
 namespace {
 
+// That matrix of a batch.
+const void* matrix_of(const void* batch, const cublasLtMatrixLayoutOpaque_t& layout, int32_t i) {
+  const int64_t bytes = layout.type == CUDA_R_32F ? 4 : 2;
+  return static_cast<const char*>(batch) + i * layout.stride * bytes;
+}
+
 float element(const void* matrix, cudaDataType_t type, uint64_t i) {
   if (type == CUDA_R_32F) return static_cast<const float*>(matrix)[i];
   return __bfloat162float(static_cast<const __nv_bfloat16*>(matrix)[i]);
@@ -80,6 +86,14 @@ cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDa
   *layout = new cublasLtMatrixLayoutOpaque_t{type, rows, columns, leading};
   return CUBLAS_STATUS_SUCCESS;
 }
+cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t layout,
+                                                cublasLtMatrixLayoutAttribute_t attribute, const void* value,
+                                                size_t bytes) {
+  const bool count = attribute == CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT;
+  if (bytes != (count ? sizeof(layout->batch) : sizeof(layout->stride))) return CUBLAS_STATUS_INVALID_VALUE;
+  std::memcpy(count ? static_cast<void*>(&layout->batch) : &layout->stride, value, bytes);
+  return CUBLAS_STATUS_SUCCESS;
+}
 cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) {
   delete layout;
   return CUBLAS_STATUS_SUCCESS;
@@ -114,11 +128,15 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
   const uint64_t inner_b = desc->b == CUBLAS_OP_N ? b_layout->rows : b_layout->columns;
   const uint64_t rows = desc->a == CUBLAS_OP_N ? a_layout->rows : a_layout->columns;
   const uint64_t columns = desc->b == CUBLAS_OP_N ? b_layout->columns : b_layout->rows;
-  if (inner_a != inner_b || rows != d_layout->rows || columns != d_layout->columns || c != d)
+  if (inner_a != inner_b || rows != d_layout->rows || columns != d_layout->columns || c != d ||
+      a_layout->batch != d_layout->batch || b_layout->batch != d_layout->batch)
     return CUBLAS_STATUS_INVALID_VALUE;
   emulated_cuda::enqueue(
       stream, [desc = *desc, alpha = *static_cast<const float*>(alpha), a, a_layout = *a_layout, b,
-               b_layout = *b_layout, beta = *static_cast<const float*>(beta), d,
-               layout = *d_layout] { multiply(desc, alpha, a, a_layout, b, b_layout, beta, d, layout); });
+               b_layout = *b_layout, beta = *static_cast<const float*>(beta), d, layout = *d_layout] {
+        for (int32_t i = 0; i < layout.batch; ++i)
+          multiply(desc, alpha, matrix_of(a, a_layout, i), a_layout, matrix_of(b, b_layout, i), b_layout,
+                   beta, const_cast<void*>(matrix_of(d, layout, i)), layout);
+      });
   return CUBLAS_STATUS_SUCCESS;
 }

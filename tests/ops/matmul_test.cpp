@@ -87,6 +87,21 @@ TEST_F(MatmulTest, AccumulatesAndRoundsOnce) {
       }
 }
 
+// Weight gradients of many tokens: a GPU may add them up in parts.
+TEST_F(MatmulTest, LongSumsMatchDoublePrecision) {
+  for (const DType in : {DType::f32, DType::bf16})
+    for (const bool accumulate : {false, true})
+      for (const Size s : {Size{24, 16, 8192}, Size{5, 3, 2048}}) {
+        SCOPED_TRACE(label(Form::TN, s));
+        Operands x = make_operands(*this, in, Form::TN, s);
+        const Tensor c = normal("old", DType::f32, {s.m, s.n}, 10);
+        const auto old = values(c);
+        for (size_t i = 0; i < old.size() && accumulate; ++i) x.exact[i] += old[i];
+        ops().matmul(c, x.a, x.b, Form::TN, accumulate);
+        EXPECT_TRUE(close(values(c), x.exact, kBoundF32));
+      }
+}
+
 TEST_F(MatmulTest, NoTermsGiveZeroOrLeaveTheSum) {
   const Tensor c = normal("c", DType::f32, {3, 4});
   const auto old = values(c);
