@@ -48,22 +48,21 @@ void GpuOps::attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dv_NGd, con
                                 const Tensor& o_NHd, const Tensor& lse_NH, const Tensor& first_BT) {
   contracts::attention_backward(dq_NHd, dk_NGd, dv_NGd, do_NHd, q_NHd, k_NGd, v_NGd, o_NHd, lse_NH, first_BT);
   if (dq_NHd.numel() == 0) return;
-  if (hopper_ && hopper_takes_attention(q_NHd)) {
-    float* const delta = workspace_.carve().take<float>(lse_NH.numel());
-    return hopper_attention_backward(stream_, delta, dq_NHd, dk_NGd, dv_NGd, do_NHd, q_NHd, k_NGd, v_NGd,
-                                     o_NHd, lse_NH, first_BT);
-  }
   const AttentionShape s(q_NHd, k_NGd, first_BT.dim(0));
   CHECK(s.dim <= kMaxDim, q_NHd.describe());
   const auto padded = static_cast<int>(ceil_div(s.length, kStatisticsTile) * kStatisticsTile);
   const int64_t rows = int64_t{s.batch} * s.heads * padded;
   auto carving = workspace_.carve();
   const Statistics statistics{carving.take<float>(rows), carving.take<float>(rows),
+                              carving.take<int32_t>(int64_t{s.batch} * padded),
                               carving.take<int32_t>(int64_t{s.batch} * padded), padded};
   with_activation(q_NHd.dtype(), [&]<class T>() {
     launch(stream_, statistics_kernel<T>,
            {blocks(ceil_div(rows * 32, kStatisticsThreads)), kStatisticsThreads}, statistics,
            pointer<T>(do_NHd), pointer<T>(o_NHd), pointer<float>(lse_NH), pointer<int32_t>(first_BT), s);
+    if (hopper_ && hopper_takes_attention(q_NHd))
+      return hopper_attention_backward(stream_, processors_, carving.take<int>(2), statistics, dq_NHd, dk_NGd,
+                                       dv_NGd, do_NHd, q_NHd, k_NGd, v_NGd, first_BT);
     const Backward<T> backward{pointer<T>(dq_NHd), pointer<T>(dk_NGd),
                                pointer<T>(dv_NGd), pointer<T>(do_NHd),
                                pointer<T>(q_NHd),  pointer<T>(k_NGd),

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Attention forward (Dao et al. 2022; the order of work within a warpgroup is that of Shah et al. 2024): a block takes
-// 128 queries of one head, a warpgroup 64 of them. While a warpgroup's exponentials are computed, its product with the
-// values before them is under way.
-#include "gpu/attention_hopper.h"
-
+// Attention forward (Dao et al. 2022; the order of work within a warpgroup is that of Shah et al. 2024): two warpgroups a
+// block, 64 queries each, and two blocks a processor, so that the start and end of one are under way beside the other.
+// Tiles of keys go from the diagonal backwards: the first needs no look at the documents. While a warpgroup's exponentials
+// are computed, its product with the values before them is under way.
 #include "gpu/attention_hopper.cuh"
+#include "gpu/attention_hopper.h"
 #include "gpu/dynamic_shared.cuh"
 #include "gpu/launch.h"
 #include "gpu/tensor_map.h"
@@ -13,172 +13,211 @@ namespace moe::gpu {
 namespace hopper {
 namespace {
 
-constexpr int kStages = 4;
+constexpr int kStages = 6;
+constexpr int kAhead = kStages - 2;  // tiles asked for before they are needed; the others are being read
+constexpr int kThreads = 2 * kGroup;
 
 struct Shared {
-  unsigned char q[2 * kTileBytes];
-  unsigned char k[kStages][kTileBytes], v[kStages][kTileBytes];
-  Pipeline<kStages> keys, values;
-  Barrier queries;
+  KeyStage stages[kStages];
+  Pipeline<kStages> pipeline;
 };
-
-__device__ __forceinline__ void copy_tiles(Shared& shared, const CUtensorMap* q, const CUtensorMap* k,
-                                           const CUtensorMap* v, const AttentionShape& shape,
-                                           const QueryWork& work) {
-  const int token = work.row * shape.T, kv_column = work.head / (shape.H / shape.G) * kWidth;
-  if (one_lane()) {
-    barrier_arrive_expect(&shared.queries, sizeof(shared.q));
-    tma_load(shared.q, q, &shared.queries, work.head * kWidth, token + work.query);
-  }
-  __syncwarp();
-  Walk<kStages> walk;
-  for (int key = work.begin; key < work.end; key += kTokens, walk.next()) {
-    shared.keys.wait_empty(walk);
-    if (one_lane()) {
-      barrier_arrive_expect(&shared.keys.full[walk.stage], kTileBytes);
-      tma_load(shared.k[walk.stage], k, &shared.keys.full[walk.stage], kv_column, token + key);
-    }
-    __syncwarp();
-    shared.values.wait_empty(walk);
-    if (one_lane()) {
-      barrier_arrive_expect(&shared.values.full[walk.stage], kTileBytes);
-      tma_load(shared.v[walk.stage], v, &shared.values.full[walk.stage], kv_column, token + key);
-    }
-    __syncwarp();
-  }
-}
 
 // Running maximum and sum of exponentials of this thread's two queries, and which keys they see.
 struct Softmax {
   float largest[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
-  int first[2], last[2];  // keys first ... last; none for padding
-  float scale;            // to base 2
+  const int32_t* first_T;  // of the row
+  int query, length;       // the first of the two queries; of the row
+  int from, to;            // keys that all queries of this warp see: from ... to
+  float scale;             // to base 2
 
-  // Scores of 64 keys from `key` on become exponentials. Returns by how much earlier results shrink.
-  __device__ __forceinline__ void update(Fragment& s, float (&shrink)[2], int key) {
-    const bool hidden = key < max(first[0], first[1]) || key + kTokens - 1 > min(last[0], last[1]);
-    if (__any_sync(kAllLanes, hidden)) hide(s, key);
+  __device__ __forceinline__ Softmax(const Shape& shape, int row, int query_of_group)
+      : first_T(shape.first_BT + int64_t{row} * shape.T),
+        query(query_of_group + fragment_row(0)),
+        length(shape.T),
+        from(0),
+        to(1 << 30),
+        scale(shape.scale * kLog2e) {
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      float top = largest[i];
+      from = max(from, first(i));
+      to = min(to, last(i));
+    }
 #pragma unroll
-      for (int j = 0; j < 8; ++j) top = fmaxf(top, fmaxf(s[4 * j + 2 * i], s[4 * j + 2 * i + 1]));
-      top = fmaxf(top, __shfl_xor_sync(kAllLanes, top, 1));
-      top = fmaxf(top, __shfl_xor_sync(kAllLanes, top, 2));
+    for (int lanes = 16; lanes > 2; lanes /= 2) {
+      from = max(from, __shfl_xor_sync(kAllLanes, from, lanes));
+      to = min(to, __shfl_xor_sync(kAllLanes, to, lanes));
+    }
+  }
+
+  // Query i sees the keys first(i) ... last(i); none where it is padding. Read again where needed: registers are few.
+  __device__ __forceinline__ int first(int i) const {
+    const int t = query + 8 * i;
+    return t < length ? first_T[t] : -1;
+  }
+  __device__ __forceinline__ int last(int i) const { return first(i) < 0 ? -1 : query + 8 * i; }
+
+  // Scores of 64 keys from `key` on become exponentials. True if earlier results shrink: by these factors.
+  __device__ __forceinline__ bool update(Fragment& s, float (&shrink)[2], int key) {
+    if (key < from || key + kTokens - 1 > to) hide(s, key);
+    const float tops[2] = {row_maximum(s, 0), row_maximum(s, 1)};
+    bool shrinks = false;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const float before = largest[i], top = tops[i];
       const float base = top == -INFINITY ? 0 : top * scale;
-      shrink[i] = exp2_fast(largest[i] * scale - base);
+      shrink[i] = top == before ? 1 : exp2_fast(before * scale - base);
+      shrinks |= top != before;
       largest[i] = top;
-      float added = 0;
+      float added[2] = {0, 0};
 #pragma unroll
       for (int j = 0; j < 8; ++j)
 #pragma unroll
         for (int c = 0; c < 2; ++c) {
           float& x = s[4 * j + 2 * i + c];
           x = exp2_fast(x * scale - base);
-          added += x;
+          added[c] += x;
         }
-      sum[i] = sum[i] * shrink[i] + added;
+      sum[i] = sum[i] * shrink[i] + (added[0] + added[1]);
     }
+    return __any_sync(kAllLanes, shrinks) != 0;
+  }
+
+  // Of the scores and what came before.
+  __device__ __forceinline__ float row_maximum(const Fragment& s, int i) const {
+    float top = largest[i], other = s[2 * i];
+#pragma unroll
+    for (int j = 0; j < 8; ++j) {
+      top = fmaxf(top, s[4 * j + 2 * i + 1]);
+      other = fmaxf(other, s[4 * j + 2 * i]);
+    }
+    top = fmaxf(top, other);
+    top = fmaxf(top, __shfl_xor_sync(kAllLanes, top, 1));
+    return fmaxf(top, __shfl_xor_sync(kAllLanes, top, 2));
   }
 
   __device__ __forceinline__ void hide(Fragment& s, int key) const {
 #pragma unroll
-    for (int x = 0; x < 32; ++x) {
-      const int column = key + x / 4 * 8 + fragment_column() + x % 2, i = x / 2 % 2;
-      if (column < first[i] || column > last[i]) s[x] = -INFINITY;
+    for (int i = 0; i < 2; ++i) {
+      const int begin = first(i) - key - fragment_column(), end = last(i) - key - fragment_column();
+#pragma unroll
+      for (int j = 0; j < 8; ++j)
+#pragma unroll
+        for (int c = 0; c < 2; ++c)
+          if (8 * j + c < begin || 8 * j + c > end) s[4 * j + 2 * i + c] = -INFINITY;
     }
   }
 };
 
-__device__ __forceinline__ Softmax begin_softmax(const AttentionShape& shape, const QueryWork& work,
-                                                 int group) {
-  Softmax softmax;
-  softmax.scale = shape.scale * kLog2e;
-#pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    const int t = work.query + group * kTokens + fragment_row(i);
-    softmax.first[i] = t < shape.T ? shape.first_BT[int64_t{work.row} * shape.T + t] : -1;
-    softmax.last[i] = softmax.first[i] < 0 ? -1 : t;
-  }
-  return softmax;
-}
+// Asks for tiles of keys and values, one after the other; warp 0 calls it.
+struct Filler {
+  const CUtensorMap *k, *v;
+  int column, token;  // of the next tile in the matrices
+  Walk<kStages> walk;
 
-__device__ __forceinline__ void attend(Shared& shared, bf16* o_NHd, float* lse_NH,
-                                       const AttentionShape& shape, const QueryWork& work, int group) {
-  Softmax softmax = begin_softmax(shape, work, group);
-  Fragment o = {}, s;
-  Packed p;
-  float shrink[2];
-  Walk<kStages> keys, values;
-  const unsigned char* const q = shared.q + group * kTileBytes;
-  const auto score = [&](int stage) {
-    wgmma_fence();
-    multiply_rows(s, q, shared.k[stage]);
-    wgmma_commit();
-  };
-  barrier_wait(&shared.queries, 0);
-  shared.keys.wait_full(keys);
-  score(keys.stage);
-  wgmma_wait<0>();
-  shared.keys.release(keys.stage);
-  softmax.update(s, shrink, work.begin);
-  p = packed(s);
-  for (int key = work.begin + kTokens; key < work.end; key += kTokens) {
-    keys.next();
-    shared.keys.wait_full(keys);
-    shared.values.wait_full(values);  // of the tile before
-    score(keys.stage);
-    add_tokens<false>(o, p, shared.v[values.stage]);
-    wgmma_commit();
-    wgmma_wait<1>();
-    shared.keys.release(keys.stage);
-    softmax.update(s, shrink, key);
-    wgmma_wait<0>();
-    shared.values.release(values.stage);
-    values.next();
-#pragma unroll
-    for (int x = 0; x < 32; ++x) o[x] *= shrink[x / 2 % 2];
-    p = packed(s);
+  __device__ __forceinline__ void next(Shared& shared) {
+    shared.pipeline.wait_empty(walk);
+    if (one_lane()) {
+      KeyStage& stage = shared.stages[walk.stage];
+      Barrier* const full = &shared.pipeline.full[walk.stage];
+      barrier_arrive_expect(full, sizeof(KeyStage));
+      tma_load(stage.k, k, full, column, token);
+      tma_load(stage.v, v, full, column, token);
+    }
+    __syncwarp();
+    walk.next();
+    token -= kTokens;
   }
-  shared.values.wait_full(values);
-  wgmma_fence();
-  add_tokens<false>(o, p, shared.v[values.stage]);
-  wgmma_commit();
-  wgmma_wait<0>();
+};
+
+__device__ __forceinline__ void store_results(bf16* o_NHd, float* lse_NH, const Fragment& o,
+                                              const Softmax& softmax, const Shape& shape,
+                                              const QueryWork& work, int group) {
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     float sum = softmax.sum[i];
     sum += __shfl_xor_sync(kAllLanes, sum, 1);
     sum += __shfl_xor_sync(kAllLanes, sum, 2);
-    const int t = work.query + group * kTokens + fragment_row(i);
-    if (t >= shape.T) continue;
-    const int64_t at = (int64_t{work.row} * shape.T + t) * shape.H + work.head;
-    const bool padding = softmax.last[i] < 0;
-    store_row(o_NHd + at * kWidth, o, i, padding ? 0 : 1 / sum);
-    if (fragment_column() == 0) lse_NH[at] = padding ? 0 : softmax.largest[i] * shape.scale + logf(sum);
+    const int t = work.query_of(group) + fragment_row(i);
+    const int64_t at = (int64_t{work.row} * shape.T + t) * shape.H + work.head_of(group);
+    const bool padding = softmax.first(i) < 0;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const auto piece = row_piece(o, i, half, padding ? 0 : 1 / sum);
+      if (t < shape.T) store(o_NHd + at * kWidth + piece_column(half), piece);
+    }
+    if (t < shape.T && fragment_column() == 0)
+      lse_NH[at] = padding ? 0 : softmax.largest[i] * shape.scale + logf(sum);
   }
 }
 
-__global__ void __launch_bounds__(3 * kGroup, 1)
-    forward_kernel(const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap k,
-                   const __grid_constant__ CUtensorMap v, bf16* o_NHd, float* lse_NH, AttentionShape shape) {
+__global__ void __launch_bounds__(kThreads, 2)
+    forward_kernel(const __grid_constant__ CUtensorMap k, const __grid_constant__ CUtensorMap v,
+                   const bf16* q_NHd, bf16* o_NHd, float* lse_NH, Shape shape) {
   Shared& shared = *dynamic_shared<Shared>();
-  if (threadIdx.x == 0) {
-    shared.keys.init(2 * kGroup / 32);
-    shared.values.init(2 * kGroup / 32);
-    barrier_init(&shared.queries, 1);
-    fence_barriers();
+  const QueryWork work = query_work(shape, static_cast<int>(blockIdx.x));
+  const int group = static_cast<int>(threadIdx.x) / kGroup, token = work.row * shape.T;
+  const bool fills = threadIdx.x < 32;
+  const int end = min(work.query + work.queries, shape.T), newest = (end - 1) / kTokens * kTokens;
+  Filler filler{&k, &v, work.head / (shape.H / shape.G) * kWidth, token + newest, {}};
+  if (fills) {
+    if (threadIdx.x == 0) {
+      shared.pipeline.init(kThreads / 32);
+      fence_barriers();
+    }
+    __syncwarp();
+    filler.next(shared);
   }
+  Packed q, p;
+  const auto query_row = [&](int i) {
+    const int t = min(work.query_of(group) + fragment_row(i), shape.T - 1);
+    return q_NHd + (int64_t{token + t} * shape.H + work.head_of(group)) * kWidth;
+  };
+  load_rows(q, query_row(0), query_row(1));
+  Softmax softmax(shape, work.row, work.query_of(group));
+  const int oldest = min(smallest_first(shape.first_BT + token, work.query, end), newest) / kTokens * kTokens;
   __syncthreads();
-  const QueryWork work = find_query_work(shape);
-  const int group = static_cast<int>(threadIdx.x) / kGroup;
-  if (group == 0) {
-    fewer_registers<40>();
-    if (threadIdx.x < 32) copy_tiles(shared, &q, &k, &v, shape, work);
-  } else {
-    more_registers<232>();
-    attend(shared, o_NHd, lse_NH, shape, work, group - 1);
+  const int tiles = (newest - oldest) / kTokens + 1;
+  if (fills)
+    for (int tile = 1; tile < min(kAhead, tiles); ++tile) filler.next(shared);
+
+  Fragment o = {}, s;
+  float shrink[2];
+  Walk<kStages> walk;
+  const auto score = [&] {
+    wgmma_fence();
+    multiply_rows(s, q, shared.stages[walk.stage].k);
+    wgmma_commit();
+  };
+  shared.pipeline.wait_full(walk);
+  score();
+  wgmma_wait<0>();
+  softmax.update(s, shrink, newest);
+  p = packed(s);
+  for (int tile = 1; tile < tiles; ++tile) {
+    const int before = walk.stage;
+    walk.next();
+    shared.pipeline.wait_full(walk);
+    score();
+    add_tokens(o, p, shared.stages[before].v);
+    wgmma_commit();
+    wgmma_wait<1>();
+    const bool shrinks = softmax.update(s, shrink, newest - tile * kTokens);
+    compute_now(s);
+    // Here and not before: ptxas moves a wait up to the last branch, and so would wait before the exponentials.
+    if (fills && tile + kAhead - 1 < tiles) filler.next(shared);
+    wgmma_wait<0>();
+    shared.pipeline.release(before);
+    if (shrinks) {
+#pragma unroll
+      for (int x = 0; x < 32; ++x) o[x] *= shrink[x / 2 % 2];
+    }
+    p = packed(s);
   }
+  wgmma_fence();
+  add_tokens(o, p, shared.stages[walk.stage].v);
+  wgmma_commit();
+  wgmma_wait<0>();
+  store_results(o_NHd, lse_NH, o, softmax, shape, work, group);
 }
 
 }  // namespace
@@ -192,13 +231,10 @@ void hopper_attention_forward(cudaStream_t stream, Tensor& o_NHd, Tensor& lse_NH
                               const Tensor& k_NGd, const Tensor& v_NGd, const Tensor& first_BT) {
   using namespace hopper;
   const int64_t N = q_NHd.dim(0), H = q_NHd.dim(1), G = k_NGd.dim(1);
-  const AttentionShape shape = attention_shape(first_BT, H, G);
-  const auto map = [N](const Tensor& t, int tokens) {
-    return tensor_map(t.data(), N, t.dim(1) * kWidth, tokens);
-  };
-  launch(stream, forward_kernel,
-         {blocks(ceil_div(shape.T, kOwned) * shape.B * H), 3 * kGroup, sizeof(Shared)}, map(q_NHd, kOwned),
-         map(k_NGd, kTokens), map(v_NGd, kTokens), pointer<bf16>(o_NHd), pointer<float>(lse_NH), shape);
+  const Shape shape = shape_of(first_BT, H, G);
+  launch(stream, forward_kernel, {blocks(query_blocks(shape)), kThreads, sizeof(Shared)},
+         tensor_map(k_NGd.data(), N, G * kWidth, kTokens), tensor_map(v_NGd.data(), N, G * kWidth, kTokens),
+         pointer<bf16>(q_NHd), pointer<bf16>(o_NHd), pointer<float>(lse_NH), shape);
 }
 
 }  // namespace moe::gpu

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
-// What attention's kernels for Hopper share: shapes, who sees whom, and chains of matrix instructions at head width 64.
+// What attention's kernels for Hopper share: shapes, whose queries a block takes, and chains of matrix instructions at
+// head width 64.
 //
-// A tile is 64 or 128 lines of 64 elements: a token's part of one head. As an operand its lines are rows (the inner
-// dimension is the head's width) or columns (the inner dimension is the tokens).
+// A tile is 64 lines of 64 elements: a token's part of one head. As an operand its lines are rows (the inner dimension
+// is the head's width) or columns (the inner dimension is the tokens).
 #pragma once
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 
 #include "gpu/block_reduce.cuh"
 #include "gpu/mma.cuh"
@@ -19,16 +21,16 @@ namespace moe::gpu::hopper {
 inline constexpr int kWidth = 64;   // of a head
 inline constexpr int kTokens = 64;  // of the tiles that a loop runs over, and of a warpgroup
 inline constexpr uint32_t kTileBytes = kTokens * kWidth * 2;  // of kTokens lines
-inline constexpr int kOwned = 2 * kTokens;  // queries or keys of a block: 64 of each warpgroup
+inline constexpr int kOwned = 2 * kTokens;  // rows of a block: 64 of each warpgroup
 inline constexpr float kLog2e = 1.4426950408889634F;
 
-struct AttentionShape {
+struct Shape {
   const int32_t* first_BT;
   int B, T, H, G;
   float scale;  // of the scores: 1 / sqrt(width)
 };
 
-inline AttentionShape attention_shape(const Tensor& first_BT, int64_t H, int64_t G) {
+inline Shape shape_of(const Tensor& first_BT, int64_t H, int64_t G) {
   return {pointer<int32_t>(first_BT),
           static_cast<int>(first_BT.dim(0)),
           static_cast<int>(first_BT.dim(1)),
@@ -39,14 +41,6 @@ inline AttentionShape attention_shape(const Tensor& first_BT, int64_t H, int64_t
 
 // Two consecutive elements of each 8 columns, for 2 rows: what a thread holds of a product with 64 columns.
 using Fragment = float[32];
-
-// The rows of A (64 from here on) times the rows of B: out[m][n] = sum over the head's width of a[m] b[n].
-__device__ __forceinline__ void multiply_rows(Fragment& out, const unsigned char* a, const unsigned char* b) {
-  wgmma_first<0, 0>(out, rows_descriptor(a, 0), rows_descriptor(b, 0));
-#pragma unroll
-  for (int k16 = 1; k16 < kWidth / 16; ++k16)
-    wgmma<0, 0>(out, rows_descriptor(a, k16), rows_descriptor(b, k16), true);
-}
 
 // What a thread holds of a 64 x 64 product, rounded to bf16: an A operand whose inner dimension is the 64 columns.
 struct Packed {
@@ -65,46 +59,67 @@ __device__ __forceinline__ Packed packed(const Fragment& x) {
   return result;
 }
 
-// out[m][d] = sum over 64 tokens of a[m][token] b[token][d], or += that.
-template <bool first>
+// out[m][d] += sum over 64 tokens of a[m][token] b[token][d].
 __device__ __forceinline__ void add_tokens(Fragment& out, const Packed& a, const unsigned char* b) {
-  if constexpr (first)
-    wgmma_registers_first<1>(out, a.pieces[0], columns_descriptor(b, 0, kTileBytes));
-  else
-    wgmma_registers<1>(out, a.pieces[0], columns_descriptor(b, 0, kTileBytes));
+  const uint64_t columns = columns_descriptor(b, 0, kTileBytes);
 #pragma unroll
-  for (int k16 = 1; k16 < kTokens / 16; ++k16)
-    wgmma_registers<1>(out, a.pieces[k16], columns_descriptor(b, k16, kTileBytes));
+  for (int k16 = 0; k16 < kTokens / 16; ++k16)
+    wgmma_registers<1>(out, a.pieces[k16], advanced(columns, static_cast<uint32_t>(k16) * 2 * kLineGroup));
+}
+
+// out[m][n] = sum over the head's width of a[m] b[n].
+__device__ __forceinline__ void multiply_rows(Fragment& out, const Packed& a, const unsigned char* b) {
+  const uint64_t rows = rows_descriptor(b, 0);
+  wgmma_registers_first<0>(out, a.pieces[0], rows);
+#pragma unroll
+  for (int k16 = 1; k16 < kWidth / 16; ++k16)
+    wgmma_registers<0>(out, a.pieces[k16], advanced(rows, static_cast<uint32_t>(k16) * 32));
 }
 
 // The smallest document start among tokens [begin, end) of a row, padding left out; a large number when all are padding.
 // All lanes of a warp call it.
 __device__ __forceinline__ int smallest_first(const int32_t* first_T, int begin, int end) {
   int smallest = 1 << 30;
-  for (int t = begin + static_cast<int>(threadIdx.x) % 32; t < end; t += 32)
-    if (first_T[t] >= 0) smallest = min(smallest, first_T[t]);
+#pragma unroll 4
+  for (int t = begin + static_cast<int>(threadIdx.x) % 32; t < end; t += 32) {
+    const int first = first_T[t];
+    if (first >= 0) smallest = min(smallest, first);
+  }
 #pragma unroll
   for (int lanes = 16; lanes > 0; lanes /= 2)
     smallest = min(smallest, __shfl_xor_sync(kAllLanes, smallest, lanes));
   return smallest;
 }
 
-// A block's 128 queries of one head, and the keys they may see: from `begin`, a multiple of kTokens, up to `end`.
-struct QueryWork {
-  int row, head, query, begin, end;
+// A tile of keys and their values.
+struct alignas(1024) KeyStage {
+  unsigned char k[kTileBytes], v[kTileBytes];
 };
 
-__device__ __forceinline__ QueryWork find_query_work(const AttentionShape& shape) {
-  const int tiles = (shape.T + kOwned - 1) / kOwned, pairs = shape.B * shape.H;
-  const int x = static_cast<int>(blockIdx.x), pair = x % pairs;
-  QueryWork work{pair / shape.H, pair % shape.H, (tiles - 1 - x / pairs) * kOwned, 0,
-                 0};  // the longest first
-  const int last = min(work.query + kOwned, shape.T);
-  const int first = smallest_first(shape.first_BT + int64_t{work.row} * shape.T, work.query, last);
-  // A tile of padding alone has one tile of keys as well, of which it sees none.
-  work.begin = min(first, work.query) / kTokens * kTokens;
-  work.end = first < last ? last : work.begin + 1;
-  return work;
+// The 128 queries that a block takes, 64 a warpgroup: of two heads that share keys, where heads do so in pairs (then both
+// warpgroups see the same keys), else 128 of one head.
+struct QueryWork {
+  int row, head, query, queries;
+  __device__ __forceinline__ int head_of(int group) const { return queries == kTokens ? head + group : head; }
+  __device__ __forceinline__ int query_of(int group) const {
+    return queries == kTokens ? query : query + group * kTokens;
+  }
+};
+
+__host__ __device__ inline bool heads_in_pairs(const Shape& shape) {
+  return shape.H / shape.G % 2 == 0;
+}
+// Blocks for all queries.
+__host__ __device__ inline int query_blocks(const Shape& shape) {
+  const int queries = heads_in_pairs(shape) ? kTokens : kOwned;
+  return (shape.T + queries - 1) / queries * shape.B * (shape.H * queries / kOwned);
+}
+// The latest queries, which see most keys, come first.
+__device__ __forceinline__ QueryWork query_work(const Shape& shape, int index) {
+  const int queries = heads_in_pairs(shape) ? kTokens : kOwned, heads = kOwned / queries;
+  const int units = shape.H / heads, all = shape.B * units, tiles = (shape.T + queries - 1) / queries;
+  const int unit = index % all;
+  return {unit / units, unit % units * heads, (tiles - 1 - index / all) * queries, queries};
 }
 
 // Row i (0, 1) of this thread's fragments within its warpgroup's 64, and the first of its columns within 8.
@@ -116,14 +131,61 @@ __device__ __forceinline__ int fragment_column() {
   return static_cast<int>(threadIdx.x) % 4 * 2;
 }
 
-// Rounds and stores one row's part of a fragment, times factor.
-__device__ __forceinline__ void store_row(bf16* row, const Fragment& x, int i, float factor) {
+// Rows fragment_row(0) and fragment_row(1) of 64, from global memory, as an A operand whose inner dimension is the
+// head's width: for what a loop keeps, so that only one of its operands is read from shared memory.
+__device__ __forceinline__ void load_rows(Packed& a, const bf16* row0, const bf16* row1) {
 #pragma unroll
-  for (int j = 0; j < 8; ++j) {
-    const Vec<bf16, 2> pair{from_float<bf16>(x[4 * j + 2 * i] * factor),
-                            from_float<bf16>(x[4 * j + 2 * i + 1] * factor)};
-    store(row + 8 * j + fragment_column(), pair);
+  for (int piece = 0; piece < 4; ++piece)
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int column = 16 * piece + 8 * half + fragment_column();
+      a.pieces[piece][2 * half] = *reinterpret_cast<const uint32_t*>(row0 + column);
+      a.pieces[piece][2 * half + 1] = *reinterpret_cast<const uint32_t*>(row1 + column);
+    }
+}
+
+// Four lanes next to each other hold a 4 x 4 matrix of words, a row each: transposes it.
+__device__ __forceinline__ void transpose(uint32_t (&w)[4]) {
+  const int lane = static_cast<int>(threadIdx.x) % 4;
+#pragma unroll
+  for (int bit = 1; bit < 4; bit *= 2)
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      if ((i & bit) != 0) continue;
+      const bool upper = (lane & bit) != 0;
+      const uint32_t got = __shfl_xor_sync(kAllLanes, upper ? w[i] : w[i | bit], bit);
+      (upper ? w[i] : w[i | bit]) = got;
+    }
+}
+
+// Row i's part of a fragment times factor, rounded: this lane's 8 elements from column piece_column(half) on. All lanes
+// of the warp call it.
+__device__ __forceinline__ int piece_column(int half) {
+  return 32 * half + static_cast<int>(threadIdx.x) % 4 * 8;
+}
+__device__ __forceinline__ Vec<bf16, 8> row_piece(const Fragment& x, int i, int half, float factor) {
+  uint32_t words[4];
+#pragma unroll
+  for (int j = 0; j < 4; ++j) {
+    const int at = 4 * (4 * half + j) + 2 * i;
+    words[j] = pack<bf16>(x[at] * factor, x[at + 1] * factor);
   }
+  transpose(words);
+  Vec<bf16, 8> piece;
+  memcpy(&piece, words, sizeof(piece));
+  return piece;
+}
+
+// Rounds and stores the rows of a fragment, times factor: where row(i) is not null.
+template <class Row>
+__device__ __forceinline__ void store_rows(const Fragment& x, float factor, Row row) {
+#pragma unroll
+  for (int i = 0; i < 2; ++i)
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const auto piece = row_piece(x, i, half, factor);
+      if (bf16* const to = row(i)) store(to + piece_column(half), piece);
+    }
 }
 
 }  // namespace moe::gpu::hopper

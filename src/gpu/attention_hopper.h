@@ -8,14 +8,16 @@
 
 namespace moe::gpu {
 
+struct Statistics;
+
 bool hopper_takes_attention(const Tensor& q_NHd);
 
 void hopper_attention_forward(cudaStream_t stream, Tensor& o_NHd, Tensor& lse_NH, const Tensor& q_NHd,
                               const Tensor& k_NGd, const Tensor& v_NGd, const Tensor& first_BT);
-// delta_NH: room for N x H numbers.
-void hopper_attention_backward(cudaStream_t stream, float* delta_NH, Tensor& dq_NHd, Tensor& dk_NGd,
-                               Tensor& dv_NGd, const Tensor& do_NHd, const Tensor& q_NHd, const Tensor& k_NGd,
-                               const Tensor& v_NGd, const Tensor& o_NHd, const Tensor& lse_NH,
+// next_2: room for two numbers.
+void hopper_attention_backward(cudaStream_t stream, int processors, int* next_2, const Statistics& statistics,
+                               Tensor& dq_NHd, Tensor& dk_NGd, Tensor& dv_NGd, const Tensor& do_NHd,
+                               const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& v_NGd,
                                const Tensor& first_BT);
 
 }  // namespace moe::gpu

@@ -20,6 +20,7 @@ inline constexpr int kSeesNothing = INT_MAX;  // as the first key of padding
 struct Statistics {
   float *lse_BHT, *delta_BHT;  // lse in units of log2; infinite for padding, so that its weights become 0
   int32_t* first_BT;           // kSeesNothing for padding
+  int32_t* last_BT;            // at the first token of a document its last one; elsewhere nothing
   int padded;                  // T rounded up to whole tiles
 
   __device__ __forceinline__ int64_t at(int b, int heads, int head, int t) const {
@@ -53,7 +54,10 @@ __global__ void statistics_kernel(Statistics statistics, const T* do_NHd, const 
   const int64_t at = statistics.at(static_cast<int>(b), s.heads, head, t);
   statistics.lse_BHT[at] = sees ? lse_NH[row] * kLog2E : INFINITY;
   statistics.delta_BHT[at] = delta;
-  if (head == 0) statistics.first_BT[b * statistics.padded + t] = sees ? first_BT[token] : kSeesNothing;
+  if (head != 0) return;
+  statistics.first_BT[b * statistics.padded + t] = sees ? first_BT[token] : kSeesNothing;
+  if (sees && (t + 1 == s.length || first_BT[token + 1] != first_BT[token]))
+    statistics.last_BT[b * statistics.padded + first_BT[token]] = t;
 }
 
 // Starts the copy of a tile's lse, delta and first keys, one after another.

@@ -55,6 +55,15 @@ __device__ __forceinline__ void tma_load(void* to, const CUtensorMap* map, Barri
       "l"(map), "r"(shared_pointer(barrier)), "r"(x), "r"(y)
       : "memory");
 }
+// Copies `bytes` consecutive bytes to shared memory and arrives them at the barrier; bytes and both addresses are
+// multiples of 16. One thread calls it.
+__device__ __forceinline__ void bulk_load(void* to, const void* from, uint32_t bytes, Barrier* barrier) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+          shared_pointer(to)),
+      "l"(from), "r"(bytes), "r"(shared_pointer(barrier))
+      : "memory");
+}
 __device__ __forceinline__ void tma_prefetch(const CUtensorMap* map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
 }

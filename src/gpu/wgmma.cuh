@@ -22,6 +22,15 @@ template <int pending>
 __device__ __forceinline__ void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory");
 }
+// What x holds is computed before a wait that follows: the compiler would wait first, and compute while nothing is under
+// way. (ptxas still moves a wait up, but not past a branch.)
+__device__ __forceinline__ void compute_now(float (&x)[32]) {
+#pragma unroll
+  for (int i = 0; i < 32; i += 8)
+    asm volatile(""
+                 : "+f"(x[i]), "+f"(x[i + 1]), "+f"(x[i + 2]), "+f"(x[i + 3]), "+f"(x[i + 4]), "+f"(x[i + 5]),
+                   "+f"(x[i + 6]), "+f"(x[i + 7]));
+}
 
 // d = a b, or d += a b, of the width that d has room for. a_columns, b_columns: 1 for operands described by
 // columns_descriptor.

@@ -96,7 +96,8 @@ class AttentionTest : public OpsTest {
   }
 
   void check_forward(DType dtype, double bound) {
-    for (const Shape s : {Shape{4, 2, 16}, Shape{3, 3, 10}, Shape{4, 1, 64}, Shape{2, 1, 128}})
+    for (const Shape s :
+         {Shape{4, 2, 16}, Shape{3, 3, 10}, Shape{4, 1, 64}, Shape{3, 1, 64}, Shape{2, 1, 128}})
       for (const auto& [name, rows] : kMasks) {
         SCOPED_TRACE(name + std::string(", head width ") + std::to_string(s.dim));
         const Inputs x = make_inputs(*this, dtype, rows, s);
@@ -158,7 +159,7 @@ TEST_F(AttentionTest, GradientsAgreeAcrossBlocks) {
 
 // Rounds twice (p or ds, then the result), and o comes in rounded.
 TEST_F(AttentionTest, Bf16GradientsMatchF32) {
-  for (const Shape s : {Shape{4, 2, 32}, Shape{4, 2, 64}, Shape{2, 1, 128}})
+  for (const Shape s : {Shape{4, 2, 32}, Shape{4, 2, 64}, Shape{3, 3, 64}, Shape{2, 1, 128}})
     for (const auto& [name, rows] : kMasks) {
       SCOPED_TRACE(name + std::string(", head width ") + std::to_string(s.dim));
       const Inputs x16 = make_inputs(*this, DType::bf16, rows, s);
@@ -173,6 +174,23 @@ TEST_F(AttentionTest, Bf16GradientsMatchF32) {
       EXPECT_TRUE(close(values(g16.q), values(g32.q), 2 * kBoundBf16));
       EXPECT_TRUE(close(values(g16.k), values(g32.k), 2 * kBoundBf16));
     }
+}
+
+// More tiles of keys than a pipeline has stages, documents that end within tiles, padding between them.
+TEST_F(AttentionTest, LongRowsOfManyTilesMatchF32) {
+  const Rows rows = {row_of({{0, 700}}), row_of({{0, 61}, {61, 300}, {-1, 80}, {441, 259}})};
+  const Inputs x16 = make_inputs(*this, DType::bf16, rows, {2, 1, 64});
+  const auto widened = [&](const Tensor& t) {
+    return of(DType::f32, {t.dim(0), t.dim(1), t.dim(2)}, values(t));
+  };
+  const Inputs x32{widened(x16.q), widened(x16.k), widened(x16.v), x16.first};
+  const Tensor dy = normal("dy", DType::bf16, {x16.q.dim(0), 2, 64});
+  const Outputs y16 = forward(x16), y32 = forward(x32);
+  EXPECT_TRUE(close(values(y16.o), values(y32.o), kBoundBf16));
+  const Gradients g16 = backward(x16, y16, dy), g32 = backward(x32, y32, widened(dy));
+  EXPECT_TRUE(close(values(g16.q), values(g32.q), 2 * kBoundBf16));
+  EXPECT_TRUE(close(values(g16.k), values(g32.k), 2 * kBoundBf16));
+  EXPECT_TRUE(close(values(g16.v), values(g32.v), 2 * kBoundBf16));
 }
 
 TEST_F(AttentionTest, GenerationInPiecesMatchesTheWholeRow) {

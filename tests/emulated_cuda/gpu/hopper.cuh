@@ -66,6 +66,13 @@ inline void tma_load(void* to, const CUtensorMap* map, Barrier* barrier, int32_t
   barrier->bytes -= static_cast<int>(map->box_rows * map->box_columns * 2);
   barrier_progress(barrier);
 }
+inline void bulk_load(void* to, const void* from, uint32_t bytes, Barrier* barrier) {
+  const bool aligned = bytes % 16 == 0 && reinterpret_cast<uintptr_t>(from) % 16 == 0;
+  if (!aligned || shared_pointer(to) % 16 != 0) __trap();
+  std::memcpy(to, from, bytes);
+  barrier->bytes -= static_cast<int>(bytes);
+  barrier_progress(barrier);
+}
 inline void tma_prefetch(const CUtensorMap*) {}
 inline void fence_async_proxy() {}
 

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+// What the two kernels of attention's gradients on Hopper share: the queries' statistics, and how blocks draw their work.
+// A block a processor stays for the whole kernel: one warp copies tiles, ahead of two warpgroups that multiply them, and
+// goes on to the next piece of work while these still store the last.
+#pragma once
+
+#include "gpu/attention_hopper.cuh"
+#include "gpu/attention_statistics.cuh"
+
+namespace moe::gpu::hopper {
+
+inline constexpr int kBackwardThreads = 3 * kGroup;
+
+// What the kernels read, and the number of the next piece of work of each.
+struct BackwardInputs {
+  const bf16 *q_NHd, *k_NGd, *v_NGd, *do_NHd;
+  int v_stride;  // elements from a token to the next
+  Statistics statistics;
+  Shape shape;
+  int* next;
+};
+
+// The copying warp draws pieces of work, in order, one ahead of the readers; each piece has one owner and its sums a
+// fixed order, whoever draws it.
+struct Draw {
+  int drawn[2];
+  Pipeline<2> pipeline;
+
+  __device__ __forceinline__ void init() { pipeline.init(2 * kGroup); }
+  // The copying warp: the next piece.
+  __device__ __forceinline__ int draw(int* next, Walk<2>& turn) {
+    pipeline.wait_empty(turn);
+    int piece = 0;
+    if (threadIdx.x % 32 == 0) {
+      piece = atomicAdd(next, 1);
+      drawn[turn.stage] = piece;
+      barrier_arrive(&pipeline.full[turn.stage]);
+    }
+    turn.next();
+    return __shfl_sync(kAllLanes, piece, 0);
+  }
+  // All threads of the readers: the piece that was drawn.
+  __device__ __forceinline__ int read(Walk<2>& turn) {
+    pipeline.wait_full(turn);
+    const int piece = drawn[turn.stage];
+    barrier_arrive(&pipeline.empty[turn.stage]);
+    turn.next();
+    return piece;
+  }
+};
+
+// Elements outside [begin, end] of what a thread's two rows see.
+struct Bounds {
+  int begin[2], end[2];  // of each row; inclusive
+  int from, to;          // what all rows of the warp see
+
+  // All lanes of a warp; begin and end are set.
+  __device__ __forceinline__ void join() {
+    from = max(begin[0], begin[1]);
+    to = min(end[0], end[1]);
+#pragma unroll
+    for (int lanes = 16; lanes > 2; lanes /= 2) {
+      from = max(from, __shfl_xor_sync(kAllLanes, from, lanes));
+      to = min(to, __shfl_xor_sync(kAllLanes, to, lanes));
+    }
+  }
+  __device__ __forceinline__ bool all_seen(int tile) const { return tile >= from && tile + kTokens - 1 <= to; }
+  // Weights of what is not seen become 0.
+  __device__ __forceinline__ void hide(Fragment& p, int tile) const {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int low = begin[i] - tile - fragment_column(), high = end[i] - tile - fragment_column();
+#pragma unroll
+      for (int j = 0; j < 8; ++j)
+#pragma unroll
+        for (int c = 0; c < 2; ++c)
+          if (8 * j + c < low || 8 * j + c > high) p[4 * j + 2 * i + c] = 0;
+    }
+  }
+};
+
+}  // namespace moe::gpu::hopper
