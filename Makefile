@@ -1,6 +1,8 @@
 # Short names for the commands of this repository; `make help` lists them. CMake builds (CMakePresets.json), the
 # scripts do the rest; each works without make too.
-PRESET ?= $(shell scripts/preset.sh)
+ifndef PRESET  # asked once, and only where something is built
+PRESET := $(if $(filter train test build bench lint install,$(MAKECMDGOALS)),$(shell scripts/preset.sh),cpu)
+endif
 CONFIG ?= configs/quickstart.yaml
 SECONDS ?= 60
 PREFIX ?= /usr/local
