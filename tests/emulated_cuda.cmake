@@ -3,6 +3,7 @@
 find_package(Boost 1.74 REQUIRED COMPONENTS context)
 
 file(GLOB gpu_cpp CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/gpu/*.cpp")
+list(FILTER gpu_cpp EXCLUDE REGEX "/(cublas_library|nvtx)[.]cpp$")  # the emulation has these functions itself
 file(GLOB gpu_cu CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/gpu/*.cu")
 file(GLOB emulation CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/emulated_cuda/*.cpp")
 list(FILTER emulation EXCLUDE REGEX "_test[.]cpp$")
@@ -38,10 +39,15 @@ if(NOT MOE_SANITIZE MATCHES "thread")  # which does not know fibres
   gtest_discover_tests(emulated_gpu TEST_PREFIX "emulated_hopper." TEST_LIST emulated_hopper DISCOVERY_MODE PRE_TEST
     TEST_FILTER "GroupedMatmul*:Attention*" PROPERTIES TIMEOUT 240
     ENVIRONMENT "MOE_TEST_DEVICE=gpu;EMULATED_CUDA_GENERATION=9;XDG_CACHE_HOME=${CMAKE_CURRENT_BINARY_DIR}/cache")
-  target_sources(emulated_gpu PRIVATE emulated_cuda/mma_test.cpp)  # of the emulation itself
+  # Of the emulation itself, and of which kernels run.
+  target_sources(emulated_gpu PRIVATE emulated_cuda/mma_test.cpp emulated_cuda/kernels_test.cpp)
   target_include_directories(emulated_gpu BEFORE PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/emulated_cuda")
   target_compile_options(emulated_gpu PRIVATE -Wno-unknown-pragmas)
 endif()
 if(MOE_GPU)
   moe_gpu_tests(gpu moe_backend "*")
+  # Once more with the kernels that every GPU can run, where a Hopper GPU has others for the same operations.
+  gtest_discover_tests(gpu TEST_PREFIX "gpu_portable." TEST_LIST gpu_portable DISCOVERY_MODE PRE_TEST
+    TEST_FILTER "GroupedMatmul*:Attention*:Model*" PROPERTIES TIMEOUT 240
+    ENVIRONMENT "MOE_TEST_DEVICE=gpu;MOE_GPU_KERNELS=portable;XDG_CACHE_HOME=${CMAKE_CURRENT_BINARY_DIR}/cache")
 endif()

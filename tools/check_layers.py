@@ -50,6 +50,7 @@ LIBRARIES = {
     "cuda_bf16.h": "gpu/",
     "cuda.h": "gpu/",
     "cublasLt.h": "gpu/",
+    "nvtx3/": "gpu/nvtx.cpp",
     "boost/context/": "",
     "gtest/": "",
     "gmock/": "",

@@ -32,8 +32,15 @@ Backend make_cpu(int threads) {
 }  // namespace
 
 Backend make_backend(const std::string& name, int threads) {
-  if (name == "gpu" || (name == "auto" && gpus() > 0)) return make_gpu();
-  if (name == "cpu" || name == "auto") return make_cpu(threads);
+  if (name == "gpu") return make_gpu();
+  if (name == "cpu") return make_cpu(threads);
+  if (name == "auto") {
+    const GpuState gpu = gpu_state();
+    if (gpu.usable) return make_gpu();
+    Backend backend = make_cpu(threads);
+    if (!gpu.reason.empty()) backend.description += "; not on a GPU: " + gpu.reason;
+    return backend;
+  }
   throw UserError("training.device", "auto, cpu or gpu", "'" + name + "'");
 }
 

@@ -2,11 +2,19 @@
 // The GPU half of make_backend; CMake builds gpu_present.cpp or gpu_absent.cpp.
 #pragma once
 
+#include <string>
+
 #include "backend/backend.h"
 
 namespace moe {
 
-int gpus();          // that this build and this machine can use
-Backend make_gpu();  // throws UserError when there is none
+struct GpuState {
+  bool usable = false;
+  std::string reason;  // why not, where this build could use one
+};
+GpuState gpu_state();
+// Throws UserError when there is none. The environment variable MOE_GPU_KERNELS=portable keeps a Hopper GPU from its own
+// kernels: for tests of the others there, and to tell where a difference comes from.
+Backend make_gpu();
 
 }  // namespace moe

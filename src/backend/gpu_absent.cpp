@@ -4,8 +4,8 @@
 
 namespace moe {
 
-int gpus() {
-  return 0;
+GpuState gpu_state() {
+  return {};
 }
 
 Backend make_gpu() {

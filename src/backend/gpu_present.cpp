@@ -1,19 +1,42 @@
 // SPDX-License-Identifier: MIT
+#include <cstdlib>
+#include <string>
+
 #include "backend/gpu.h"
+#include "base/error.h"
 #include "gpu/gpu_device.h"
 #include "gpu/gpu_ops.h"
+#include "gpu/nvtx.h"
+#include "ops/marked_ops.h"
 
 namespace moe {
+namespace {
 
-int gpus() {
-  return gpu::usable_gpus();
+gpu::Kernels allowed_kernels() {
+  const char* const value = std::getenv("MOE_GPU_KERNELS");
+  const std::string name = value == nullptr ? "" : value;
+  if (name.empty() || name == "best") return gpu::Kernels::best;
+  if (name == "portable") return gpu::Kernels::portable;
+  throw UserError("MOE_GPU_KERNELS (environment)", "best or portable", "'" + name + "'");
+}
+
+}  // namespace
+
+GpuState gpu_state() {
+  const std::string reason = gpu::why_unusable(0);
+  return {reason.empty(), reason};
 }
 
 Backend make_gpu() {
   auto device = std::make_unique<gpu::GpuDevice>(0);
-  auto ops = std::make_unique<gpu::GpuOps>(*device);
-  const std::string description = device->name() + ", " + ops->describe();
-  return {std::move(device), std::move(ops), description};
+  auto kernels = std::make_unique<gpu::GpuOps>(*device, allowed_kernels());
+  std::string description = device->name() + ", " + kernels->describe();
+  std::unique_ptr<Ops> ops = std::move(kernels);
+  if (gpu::profiled()) {
+    ops = std::make_unique<MarkedOps>(std::move(ops), MarkedOps::Marker{gpu::begin_range, gpu::end_range});
+    description += ", marked for a profiler";
+  }
+  return {std::move(device), std::move(ops), std::move(description)};
 }
 
 }  // namespace moe

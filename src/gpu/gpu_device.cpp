@@ -20,27 +20,37 @@ std::string version(int number) {
 
 }  // namespace
 
-int usable_gpus() {
-  int count = 0;
-  if (cudaGetDeviceCount(&count) != cudaSuccess) {
-    (void)cudaGetLastError();  // no driver, or one that is too old: no GPU
-    return 0;
+std::string why_unusable(int number) {
+  int count = 0, driver = 0;
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  if (error == cudaErrorInsufficientDriver) {  // what there is without any driver, too
+    (void)cudaGetLastError();
+    CUDA_CHECK(cudaDriverGetVersion(&driver));
+    if (driver == 0) return "no NVIDIA driver is installed";
+    return fmt::format("the NVIDIA driver is too old: it supports CUDA {}, and this program needs {}",
+                       version(driver), version(CUDART_VERSION));
   }
-  return count;
+  if (error == cudaErrorNoDevice) {
+    (void)cudaGetLastError();
+    return "the NVIDIA driver sees no GPU";
+  }
+  CUDA_CHECK(error);
+  if (number >= count) return fmt::format("the NVIDIA driver sees {} GPUs", count);
+  cudaDeviceProp gpu{};
+  CUDA_CHECK(cudaGetDeviceProperties(&gpu, number));
+  if (gpu.major * 10 + gpu.minor >= kOldest) return "";
+  return fmt::format("{} has compute capability {}.{}, and 8.0 (Ampere) is the oldest supported", gpu.name,
+                     gpu.major, gpu.minor);
 }
 
 GpuDevice::GpuDevice(int number) {
-  const int count = usable_gpus();
-  if (number >= count)
-    throw UserError("training.device", fmt::format("an NVIDIA GPU of number {}", number),
-                    fmt::format("{} GPUs that CUDA can use", count),
-                    "nvidia-smi shows whether the driver sees one; training.device=cpu trains without");
+  const std::string reason = why_unusable(number);
+  if (!reason.empty())
+    throw UserError("training.device", fmt::format("an NVIDIA GPU of number {} that CUDA can use", number),
+                    reason,
+                    "nvidia-smi shows the driver's version and its GPUs; training.device=cpu trains without");
   CUDA_CHECK(cudaSetDevice(number));
   CUDA_CHECK(cudaGetDeviceProperties(&properties_, number));
-  if (properties_.major * 10 + properties_.minor < kOldest)
-    throw UserError("training.device", "a GPU of compute capability 8.0 (Ampere) or newer",
-                    fmt::format("{} with {}.{}", properties_.name, properties_.major, properties_.minor),
-                    "use training.device=cpu");
   CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
   for (Slot& slot : slots_) {
     CUDA_CHECK(cudaMallocHost(&slot.memory, kSlotBytes));

@@ -12,12 +12,13 @@
 
 namespace moe::gpu {
 
-// How many GPUs this machine has that this build can use; 0 without a driver.
-int usable_gpus();
+// Why GPU `number` of this machine cannot be used: no driver or one that is too old, no GPU, one that is too old. Empty
+// when it can.
+std::string why_unusable(int number);
 
 class GpuDevice final : public Device {
  public:
-  // Throws UserError when the GPU is missing or older than compute capability 8.0.
+  // Throws UserError where why_unusable has a reason.
   explicit GpuDevice(int number);
   ~GpuDevice() override;
   GpuDevice(const GpuDevice&) = delete;

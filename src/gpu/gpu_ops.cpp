@@ -11,11 +11,11 @@ constexpr int64_t kWorkspaceBytes = 128 << 20;
 
 }  // namespace
 
-GpuOps::GpuOps(GpuDevice& device)
+GpuOps::GpuOps(GpuDevice& device, Kernels kernels)
     : device_(device),
       stream_(device.stream()),
       processors_(device.properties().multiProcessorCount),
-      hopper_(device.properties().major == 9),
+      hopper_(device.properties().major == 9 && kernels == Kernels::best),
       workspace_(device, kWorkspaceBytes),
       gemm_(device) {}
 

@@ -14,10 +14,13 @@
 
 namespace moe::gpu {
 
+// Which kernels may run: the best for the GPU, or only those that every GPU can run, so that a newer GPU tests these.
+enum class Kernels { best, portable };
+
 class GpuOps final : public Ops {
  public:
   // The device must outlive the object.
-  explicit GpuOps(GpuDevice& device);
+  explicit GpuOps(GpuDevice& device, Kernels kernels = Kernels::best);
 
   // "cuBLASLt 13.0, Hopper kernels": for the start of a run.
   std::string describe() const;

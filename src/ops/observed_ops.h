@@ -1,39 +1,21 @@
 // SPDX-License-Identifier: MIT
-// An Ops around another that measures each operation, for `moe bench`: it waits for the device after each, so the sum
-// is more than an undisturbed step takes. Matrix products are told apart by shape.
+// An Ops around another that lets a derived class look on: it is told the name of each operation, its phase, its
+// arithmetic and its traffic, and runs it. TimedOps (timed_ops.h) measures, MarkedOps (marked_ops.h) tells a profiler.
 #pragma once
 
 #include <functional>
 #include <initializer_list>
-#include <map>
 #include <memory>
 #include <string>
 
 #include "ops/ops.h"
-#include "tensor/device.h"
 
 namespace moe {
 
-class TimedOps final : public Ops {
+class ObservedOps : public Ops {
  public:
-  struct Entry {
-    const char* phase =
-        "";  // projections, attention, router, dispatch, experts, combine, head, optimizer, ...
-    int64_t calls = 0;
-    double seconds = 0;
-    double flops = 0;  // of matrix products and attention
-    double bytes = 0;  // of the tensors it was given, each moved once
-  };
-
   // vocabulary: columns of the head's products.
-  TimedOps(Ops& inner, Device& device, int64_t vocabulary)
-      : inner_(inner), device_(device), vocabulary_(vocabulary) {}
-
-  // By operation, e.g. "matmul NT 2048x640x128" (M x N x K; the routed rows of a grouped product in place of M).
-  const std::map<std::string, Entry>& entries() const { return entries_; }
-  // Begins, or goes back to passing through without a look at the clock.
-  void start() { on_ = true; }
-  void stop() { on_ = false; }
+  ObservedOps(Ops& inner, int64_t vocabulary) : inner_(inner), vocabulary_(vocabulary) {}
 
   std::unique_ptr<Sequence> sequence() override;
   void fill(Tensor x, float value) override;
@@ -94,16 +76,25 @@ class TimedOps final : public Ops {
   void adamw32(Tensor weight, Tensor compute, Tensor gradient, Tensor m, Tensor v, const Tensor& scale_1,
                const AdamW& options) override;
 
+ protected:
+  struct Operation {
+    // Matrix products are told apart by shape: "matmul NT 2048x640x128" (M x N x K; the routed rows of a grouped product
+    // in place of M).
+    std::string name;
+    const char* phase;  // projections, attention, router, dispatch, experts, combine, head, optimizer, ...
+    double flops;       // of matrix products and attention
+    double bytes;       // of the tensors it was given, each moved once
+  };
+  // Runs body, which is the operation, once.
+  virtual void run(const Operation& operation, const std::function<void()>& body) = 0;
+  Ops& inner() { return inner_; }
+
  private:
-  class TimedSequence;
-  void measure(const std::string& name, const char* phase, double flops,
+  void observe(const std::string& name, const char* phase, double flops,
                std::initializer_list<Tensor> tensors, const std::function<void()>& body);
 
   Ops& inner_;
-  Device& device_;
   const int64_t vocabulary_;
-  bool on_ = false;
-  std::map<std::string, Entry> entries_;
 };
 
 }  // namespace moe

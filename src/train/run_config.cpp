@@ -24,7 +24,8 @@ void describe_schedule(TrainingConfig& c, Fields& fields) {
   fields.add("batch_size", c.batch_size, "rows in one micro-batch").range(1, 1 << 20);
   fields.add("gradient_accumulation_steps", c.gradient_accumulation_steps, "micro-batches in one step")
       .range(1, 1 << 20);
-  fields.add("max_steps", c.max_steps, "steps of the whole run").range(1, kMost);
+  fields.add("max_steps", c.max_steps, "steps of the whole run; 0 only saves the initial weights")
+      .range(0, kMost);
   fields.add("learning_rate", c.learning_rate, "at the peak of the schedule").range(0, 10);
   fields.add("min_learning_rate_ratio", c.min_learning_rate_ratio, "the last learning rate over the peak")
       .range(0, 1);

@@ -180,6 +180,11 @@ void Trainer::sample() {
 
 Outcome Trainer::run() {
   const auto& training = config_.training;
+  if (training.max_steps == 0 && saved_step_ < 0) {
+    save();
+    terminal_.line("the initial weights are saved (training.max_steps = 0)");
+    return Outcome::finished;
+  }
   if (step_ >= training.max_steps) {
     terminal_.line(fmt::format("the run is complete: step {} of {}. To go on, raise training.max_steps",
                                step_, training.max_steps));

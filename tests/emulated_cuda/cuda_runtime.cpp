@@ -44,6 +44,10 @@ const char* cudaGetErrorString(cudaError_t error) {
                                               : "invalid argument";
 }
 cudaError_t cudaGetDeviceCount(int* count) {
+  int driver = 0;
+  *count = 0;
+  if (cudaDriverGetVersion(&driver) == cudaSuccess && driver < CUDART_VERSION)
+    return cudaErrorInsufficientDriver;
   *count = 1;
   return cudaSuccess;
 }
@@ -58,11 +62,12 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   return cudaSuccess;
 }
 cudaError_t cudaDriverGetVersion(int* version) {
-  *version = 13000;
+  const char* const older = std::getenv("EMULATED_CUDA_DRIVER");  // 12040 for 12.4, 0 for none at all
+  *version = older == nullptr ? CUDART_VERSION : std::atoi(older);
   return cudaSuccess;
 }
 cudaError_t cudaRuntimeGetVersion(int* version) {
-  *version = 13000;
+  *version = CUDART_VERSION;
   return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {

@@ -16,8 +16,10 @@ enum cudaError_t {
   cudaSuccess = 0,
   cudaErrorMemoryAllocation = 2,
   cudaErrorInvalidValue = 1,
+  cudaErrorInsufficientDriver = 35,
   cudaErrorNoDevice = 100
 };
+#define CUDART_VERSION 13000
 using cudaError = cudaError_t;
 struct EmulatedStream;
 struct EmulatedEvent;

@@ -11,6 +11,7 @@
 
 #include "checkpoint/safetensors.h"
 #include "support/fixture.h"
+#include "support/source_dir.h"
 
 namespace moe::test {
 
@@ -18,7 +19,7 @@ class Golden {
  public:
   // file: its name in tests/golden; prefix: put before every name.
   explicit Golden(const std::string& file, std::string prefix = "")
-      : file_(std::filesystem::path(MOE_SOURCE_DIR) / "tests/golden" / file), prefix_(std::move(prefix)) {}
+      : file_(source_dir() / "tests/golden" / file), prefix_(std::move(prefix)) {}
 
   // The tensor, as f32, i32 or u8; with `dtype` bf16, an f32 tensor rounded to it.
   Tensor tensor(Machine& machine, const std::string& name, DType dtype = DType::f32) const {

@@ -11,12 +11,13 @@
 #include "backend/backend.h"
 #include "checkpoint/safetensors.h"
 #include "model/transformer.h"
+#include "support/source_dir.h"
 #include "support/test_device.h"
 
 namespace moe::test {
 
 inline std::string golden_path(const std::string& name) {
-  return std::string(MOE_SOURCE_DIR) + "/tests/golden/" + name;
+  return (source_dir() / "tests/golden" / name).string();
 }
 
 inline ModelConfig golden_config(const nlohmann::json& json, int64_t T) {

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+// An Ops around another that tells a profiler where each operation begins and ends: how is the device's business.
+#pragma once
+
+#include <memory>
+
+#include "ops/observed_ops.h"
+
+namespace moe {
+
+class MarkedOps final : public ObservedOps {
+ public:
+  struct Marker {
+    void (*begin)(const char* name);
+    void (*end)();
+  };
+
+  MarkedOps(std::unique_ptr<Ops> inner, Marker marker)
+      : ObservedOps(*inner, 0), owned_(std::move(inner)), marker_(marker) {}
+
+ private:
+  void run(const Operation& operation, const std::function<void()>& body) override {
+    marker_.begin(operation.name.c_str());
+    body();
+    marker_.end();
+  }
+
+  std::unique_ptr<Ops> owned_;
+  Marker marker_;
+};
+
+}  // namespace moe
