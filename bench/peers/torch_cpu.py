@@ -238,14 +238,19 @@ class Model(nn.Module):
             return chunked_cross_entropy(x_ND, self.embedding, target_N)
         return functional.cross_entropy(functional.linear(x_ND, self.embedding), target_N)
 
-    def forward(self, input_BT, target_BT):
+    def parts(self, input_BT, target_BT):
+        """The mean cross-entropy, and what the routers add to it."""
         x = functional.embedding(input_BT, self.embedding)
         extra = 0.0
         for layer in self.layers:
             x, more = layer(x, self.cos, self.sin)
             extra = extra + more
         x = functional.rms_norm(x, self.final_norm.shape, self.final_norm, self.shape.norm_eps)
-        return self.loss(x.flatten(0, 1), target_BT.flatten()) + extra
+        return self.loss(x.flatten(0, 1), target_BT.flatten()), extra
+
+    def forward(self, input_BT, target_BT):
+        loss, extra = self.parts(input_BT, target_BT)
+        return loss + extra
 
     def named(self):
         """Our parameters under the names of docs/model.md."""
