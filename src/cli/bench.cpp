@@ -19,7 +19,7 @@
 #include "cli/commands.h"
 #include "metrics/meters.h"
 #include "model/flops.h"
-#include "ops/timed_ops.h"
+#include "ops/clocked_ops.h"
 #include "text/tokenizer.h"
 #include "train/state.h"
 #include "train/step.h"
@@ -100,7 +100,7 @@ struct Line {
   double seconds = 0, flops = 0, bytes = 0;
   double floor = 0;  // seconds
 
-  void add(const TimedOps::Entry& entry, const Machine& machine) {
+  void add(const ClockedOps::Entry& entry, const Machine& machine) {
     calls += entry.calls;
     seconds += entry.seconds;
     flops += entry.flops;
@@ -163,7 +163,7 @@ Result measure(const Options& options) {
   result.device = backend.description;
   result.machine = measure_machine(activation_type(training), device, *backend.ops);
 
-  TimedOps timed(*backend.ops, device, config.model.vocab_size);
+  ClockedOps timed(*backend.ops, device, config.model.vocab_size);
   const auto [arena, state] = place<TrainingState>(device, config, Tokenizer::kVocabulary, timed);
   state->transformer.prepare(device);
   state->weights.initialise(1, device);

@@ -23,7 +23,7 @@ double product(int64_t m, int64_t n, int64_t k) {
 
 }  // namespace
 
-void ObservedOps::observe(const std::string& name, const char* phase, double flops,
+void ObservedOps::measure(const std::string& name, const char* phase, double flops,
                           std::initializer_list<Tensor> tensors, const std::function<void()>& body) {
   double bytes = 0;
   for (const Tensor& tensor : tensors) bytes += static_cast<double>(tensor.bytes());
@@ -37,7 +37,7 @@ std::unique_ptr<Sequence> ObservedOps::sequence() {
 void ObservedOps::matmul(Tensor c_MN, const Tensor& a, const Tensor& b, Form form, bool accumulate) {
   const int64_t M = c_MN.dim(0), N = c_MN.dim(1), K = form == Form::TN ? a.dim(0) : a.dim(1);
   const bool head = M == vocabulary_ || N == vocabulary_ || K == vocabulary_;
-  observe("matmul" + std::string(form_name(form)) + sizes(M, N, K), head ? "head" : "projections",
+  measure("matmul" + std::string(form_name(form)) + sizes(M, N, K), head ? "head" : "projections",
           product(M, N, K), {c_MN, a, b}, [&] { inner_.matmul(c_MN, a, b, form, accumulate); });
 }
 
@@ -45,14 +45,14 @@ void ObservedOps::grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, con
                                  Form form, bool accumulate) {
   // a has one row for each routed row in every form; without drops all of them are in use.
   const int64_t R = a.dim(0), inner = a.dim(1), outer = form == Form::TN ? b.dim(1) : c.dim(1);
-  observe("grouped_matmul" + std::string(form_name(form)) + sizes(R, outer, inner), "experts",
+  measure("grouped_matmul" + std::string(form_name(form)) + sizes(R, outer, inner), "experts",
           product(R, outer, inner), {c, a, b},
           [&] { inner_.grouped_matmul(c, a, b, offset_E1, form, accumulate); });
 }
 
 void ObservedOps::attention_forward(Tensor o_NHd, Tensor lse_NH, const Tensor& q_NHd, const Tensor& k_NGd,
                                     const Tensor& v_NGd, const Tensor& first_BT) {
-  observe("attention_forward", "attention", 2 * attention_product(q_NHd, first_BT),
+  measure("attention_forward", "attention", 2 * attention_product(q_NHd, first_BT),
           {o_NHd, lse_NH, q_NHd, k_NGd, v_NGd},
           [&] { inner_.attention_forward(o_NHd, lse_NH, q_NHd, k_NGd, v_NGd, first_BT); });
 }
@@ -60,7 +60,7 @@ void ObservedOps::attention_forward(Tensor o_NHd, Tensor lse_NH, const Tensor& q
 void ObservedOps::attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dv_NGd, const Tensor& do_NHd,
                                      const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& v_NGd,
                                      const Tensor& o_NHd, const Tensor& lse_NH, const Tensor& first_BT) {
-  observe("attention_backward", "attention", 5 * attention_product(q_NHd, first_BT),
+  measure("attention_backward", "attention", 5 * attention_product(q_NHd, first_BT),
           {dq_NHd, dk_NGd, dv_NGd, do_NHd, q_NHd, k_NGd, v_NGd, o_NHd, lse_NH}, [&] {
             inner_.attention_backward(dq_NHd, dk_NGd, dv_NGd, do_NHd, q_NHd, k_NGd, v_NGd, o_NHd, lse_NH,
                                       first_BT);
@@ -68,42 +68,42 @@ void ObservedOps::attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dv_NGd
 }
 
 void ObservedOps::fill(Tensor x, float value) {
-  observe("fill", "other", 0, {x}, [&] { inner_.fill(x, value); });
+  measure("fill", "other", 0, {x}, [&] { inner_.fill(x, value); });
 }
 
 void ObservedOps::copy(Tensor y, const Tensor& x) {
-  observe("copy", "other", 0, {y, x}, [&] { inner_.copy(y, x); });
+  measure("copy", "other", 0, {y, x}, [&] { inner_.copy(y, x); });
 }
 
 void ObservedOps::cast(Tensor y, const Tensor& x) {
-  observe("cast", "other", 0, {y, x}, [&] { inner_.cast(y, x); });
+  measure("cast", "other", 0, {y, x}, [&] { inner_.cast(y, x); });
 }
 
 void ObservedOps::add(Tensor y, const Tensor& x) {
-  observe("add", "other", 0, {y, x}, [&] { inner_.add(y, x); });
+  measure("add", "other", 0, {y, x}, [&] { inner_.add(y, x); });
 }
 
 void ObservedOps::embedding_forward(Tensor x_ND, const Tensor& id_N, const Tensor& w_VD) {
-  observe("embedding_forward", "embedding", 0, {x_ND, x_ND},  // of the table only these rows
+  measure("embedding_forward", "embedding", 0, {x_ND, x_ND},  // of the table only these rows
 
           [&] { inner_.embedding_forward(x_ND, id_N, w_VD); });
 }
 
 void ObservedOps::embedding_backward(Tensor dw_VD, const Tensor& id_N, const Tensor& dx_ND) {
-  observe("embedding_backward", "embedding", 0, {dx_ND, dx_ND, dx_ND},
+  measure("embedding_backward", "embedding", 0, {dx_ND, dx_ND, dx_ND},
 
           [&] { inner_.embedding_backward(dw_VD, id_N, dx_ND); });
 }
 
 void ObservedOps::rms_norm_forward(Tensor y_ND, Tensor rstd_N, const Tensor& x_ND, const Tensor& w_D,
                                    float eps) {
-  observe("rms_norm_forward", "norms", 0, {y_ND, rstd_N, x_ND, w_D},
+  measure("rms_norm_forward", "norms", 0, {y_ND, rstd_N, x_ND, w_D},
           [&] { inner_.rms_norm_forward(y_ND, rstd_N, x_ND, w_D, eps); });
 }
 
 void ObservedOps::rms_norm_backward(Tensor dx_ND, Tensor dw_D, const Tensor& dy_ND, const Tensor& residual_ND,
                                     const Tensor& x_ND, const Tensor& w_D, const Tensor& rstd_N) {
-  observe("rms_norm_backward", "norms", 0, {dx_ND, dw_D, dy_ND, residual_ND, x_ND, w_D, rstd_N},
+  measure("rms_norm_backward", "norms", 0, {dx_ND, dw_D, dy_ND, residual_ND, x_ND, w_D, rstd_N},
           [&] { inner_.rms_norm_backward(dx_ND, dw_D, dy_ND, residual_ND, x_ND, w_D, rstd_N); });
 }
 
@@ -111,7 +111,7 @@ void ObservedOps::qk_norm_rope_forward(Tensor q_NHd, Tensor k_NGd, Tensor v_NGd,
                                        const Tensor& packed_NP, const Tensor& wq_d, const Tensor& wk_d,
                                        const Tensor& rope_Td, const Tensor& position_N, Heads heads,
                                        float eps) {
-  observe("qk_norm_rope_forward", "attention", 0,
+  measure("qk_norm_rope_forward", "attention", 0,
           {q_NHd, k_NGd, v_NGd, rstd_NJ, packed_NP, wq_d, wk_d, rope_Td, position_N}, [&] {
             inner_.qk_norm_rope_forward(q_NHd, k_NGd, v_NGd, rstd_NJ, packed_NP, wq_d, wk_d, rope_Td,
                                         position_N, heads, eps);
@@ -122,7 +122,7 @@ void ObservedOps::qk_norm_rope_backward(Tensor dpacked_NP, Tensor dwq_d, Tensor 
                                         const Tensor& dk_NGd, const Tensor& dv_NGd, const Tensor& packed_NP,
                                         const Tensor& wq_d, const Tensor& wk_d, const Tensor& rope_Td,
                                         const Tensor& position_N, const Tensor& rstd_NJ, Heads heads) {
-  observe(
+  measure(
       "qk_norm_rope_backward", "attention", 0,
       {dpacked_NP, dwq_d, dwk_d, dq_NHd, dk_NGd, dv_NGd, packed_NP, wq_d, wk_d, rope_Td, position_N, rstd_NJ},
       [&] {
@@ -134,46 +134,46 @@ void ObservedOps::qk_norm_rope_backward(Tensor dpacked_NP, Tensor dwq_d, Tensor 
 void ObservedOps::attention_cached(Tensor o_NHd, Tensor k_cache_BSGd, Tensor v_cache_BSGd,
                                    const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& v_NGd,
                                    int64_t start) {
-  observe("attention_cached", "attention", 0, {o_NHd, k_cache_BSGd, v_cache_BSGd, q_NHd, k_NGd, v_NGd},
+  measure("attention_cached", "attention", 0, {o_NHd, k_cache_BSGd, v_cache_BSGd, q_NHd, k_NGd, v_NGd},
           [&] { inner_.attention_cached(o_NHd, k_cache_BSGd, v_cache_BSGd, q_NHd, k_NGd, v_NGd, start); });
 }
 
 void ObservedOps::gate_forward(Tensor y_NHd, const Tensor& o_NHd, const Tensor& packed_NP, Heads heads) {
-  observe("gate_forward", "attention", 0, {y_NHd, o_NHd, packed_NP},
+  measure("gate_forward", "attention", 0, {y_NHd, o_NHd, packed_NP},
           [&] { inner_.gate_forward(y_NHd, o_NHd, packed_NP, heads); });
 }
 
 void ObservedOps::gate_backward(Tensor do_NHd, Tensor dpacked_NP, const Tensor& dy_NHd, const Tensor& o_NHd,
                                 const Tensor& packed_NP, Heads heads) {
-  observe("gate_backward", "attention", 0, {do_NHd, dpacked_NP, dy_NHd, o_NHd, packed_NP},
+  measure("gate_backward", "attention", 0, {do_NHd, dpacked_NP, dy_NHd, o_NHd, packed_NP},
           [&] { inner_.gate_backward(do_NHd, dpacked_NP, dy_NHd, o_NHd, packed_NP, heads); });
 }
 
 void ObservedOps::router_logits_forward(Tensor logits_NE, const Tensor& x_ND, const Tensor& w_ED) {
-  observe("router_logits_forward", "router", 0, {logits_NE, x_ND, w_ED},
+  measure("router_logits_forward", "router", 0, {logits_NE, x_ND, w_ED},
           [&] { inner_.router_logits_forward(logits_NE, x_ND, w_ED); });
 }
 
 void ObservedOps::router_logits_backward(Tensor dx_ND, Tensor dw_ED, const Tensor& dlogits_NE,
                                          const Tensor& x_ND, const Tensor& w_ED) {
-  observe("router_logits_backward", "router", 0, {dx_ND, dw_ED, dlogits_NE, x_ND, w_ED},
+  measure("router_logits_backward", "router", 0, {dx_ND, dw_ED, dlogits_NE, x_ND, w_ED},
           [&] { inner_.router_logits_backward(dx_ND, dw_ED, dlogits_NE, x_ND, w_ED); });
 }
 
 void ObservedOps::route(Tensor probability_NE, Tensor lse_N, Tensor expert_NK, Tensor weight_NK,
                         const Tensor& logits_NE, const Tensor& first_N, bool renormalise) {
-  observe("route", "router", 0, {probability_NE, lse_N, expert_NK, weight_NK, logits_NE, first_N}, [&] {
+  measure("route", "router", 0, {probability_NE, lse_N, expert_NK, weight_NK, logits_NE, first_N}, [&] {
     inner_.route(probability_NE, lse_N, expert_NK, weight_NK, logits_NE, first_N, renormalise);
   });
 }
 
 void ObservedOps::route_plan(RoutePlan plan, const Tensor& expert_NK, int64_t capacity) {
-  observe("route_plan", "router", 0, {expert_NK}, [&] { inner_.route_plan(plan, expert_NK, capacity); });
+  measure("route_plan", "router", 0, {expert_NK}, [&] { inner_.route_plan(plan, expert_NK, capacity); });
 }
 
 void ObservedOps::router_losses(Tensor loss_2, Tensor mean_E, Tensor share_E, const Tensor& probability_NE,
                                 const Tensor& lse_N, const Tensor& first_E, const Tensor& first_N) {
-  observe("router_losses", "router", 0, {loss_2, mean_E, share_E, probability_NE, lse_N, first_E, first_N},
+  measure("router_losses", "router", 0, {loss_2, mean_E, share_E, probability_NE, lse_N, first_E, first_N},
           [&] { inner_.router_losses(loss_2, mean_E, share_E, probability_NE, lse_N, first_E, first_N); });
 }
 
@@ -181,7 +181,7 @@ void ObservedOps::route_backward(Tensor dlogits_NE, const Tensor& dweight_NK, co
                                  const Tensor& lse_N, const Tensor& expert_NK, const Tensor& weight_NK,
                                  const Tensor& share_E, const Tensor& first_N, const Tensor& scale_1,
                                  float balance_weight, float z_weight, bool renormalise) {
-  observe("route_backward", "router", 0,
+  measure("route_backward", "router", 0,
           {dlogits_NE, dweight_NK, probability_NE, lse_N, expert_NK, weight_NK, share_E, first_N, scale_1},
           [&] {
             inner_.route_backward(dlogits_NE, dweight_NK, probability_NE, lse_N, expert_NK, weight_NK,
@@ -190,47 +190,47 @@ void ObservedOps::route_backward(Tensor dlogits_NE, const Tensor& dweight_NK, co
 }
 
 void ObservedOps::gather_rows(Tensor y_RD, const Tensor& x_ND, const RoutePlan& plan) {
-  observe("gather_rows", "dispatch", 0, {y_RD, x_ND}, [&] { inner_.gather_rows(y_RD, x_ND, plan); });
+  measure("gather_rows", "dispatch", 0, {y_RD, x_ND}, [&] { inner_.gather_rows(y_RD, x_ND, plan); });
 }
 
 void ObservedOps::combine_rows(Tensor y_ND, const Tensor& residual_ND, const Tensor& x_RD,
                                const Tensor& weight_NK, const RoutePlan& plan) {
-  observe("combine_rows", "combine", 0, {y_ND, residual_ND, x_RD, weight_NK},
+  measure("combine_rows", "combine", 0, {y_ND, residual_ND, x_RD, weight_NK},
           [&] { inner_.combine_rows(y_ND, residual_ND, x_RD, weight_NK, plan); });
 }
 
 void ObservedOps::swiglu_forward(Tensor a_RF, const Tensor& h_R2F, const RoutePlan& plan) {
-  observe("swiglu_forward", "experts", 0, {a_RF, h_R2F}, [&] { inner_.swiglu_forward(a_RF, h_R2F, plan); });
+  measure("swiglu_forward", "experts", 0, {a_RF, h_R2F}, [&] { inner_.swiglu_forward(a_RF, h_R2F, plan); });
 }
 
 void ObservedOps::swiglu_backward(Tensor dh_R2F, Tensor a_RF, Tensor dweight_NK, const Tensor& da_RF,
                                   const Tensor& h_R2F, const Tensor& weight_NK, const RoutePlan& plan) {
-  observe("swiglu_backward", "experts", 0, {dh_R2F, a_RF, dweight_NK, da_RF, h_R2F, weight_NK},
+  measure("swiglu_backward", "experts", 0, {dh_R2F, a_RF, dweight_NK, da_RF, h_R2F, weight_NK},
           [&] { inner_.swiglu_backward(dh_R2F, a_RF, dweight_NK, da_RF, h_R2F, weight_NK, plan); });
 }
 
 void ObservedOps::cross_entropy(Tensor loss_N, Tensor logits_NV, const Tensor& target_N, int64_t vocabulary,
                                 const Tensor& gradient_scale_1) {
-  observe("cross_entropy", "head", 0, {loss_N, logits_NV, target_N, gradient_scale_1},
+  measure("cross_entropy", "head", 0, {loss_N, logits_NV, target_N, gradient_scale_1},
           [&] { inner_.cross_entropy(loss_N, logits_NV, target_N, vocabulary, gradient_scale_1); });
 }
 
 void ObservedOps::sum(Tensor sum_1, const Tensor& x) {
-  observe("sum", "other", 0, {sum_1, x}, [&] { inner_.sum(sum_1, x); });
+  measure("sum", "other", 0, {sum_1, x}, [&] { inner_.sum(sum_1, x); });
 }
 
 void ObservedOps::sum_squares(Tensor sum_1, const Tensor& x) {
-  observe("sum_squares", "optimizer", 0, {sum_1, x}, [&] { inner_.sum_squares(sum_1, x); });
+  measure("sum_squares", "optimizer", 0, {sum_1, x}, [&] { inner_.sum_squares(sum_1, x); });
 }
 
 void ObservedOps::clip_scale(Tensor scale_1, const Tensor& squares_n, float max_norm) {
-  observe("clip_scale", "optimizer", 0, {scale_1, squares_n},
+  measure("clip_scale", "optimizer", 0, {scale_1, squares_n},
           [&] { inner_.clip_scale(scale_1, squares_n, max_norm); });
 }
 
 void ObservedOps::adamw8(Tensor weight, Tensor compute, Tensor gradient, Tensor code_m, Tensor code_v,
                          Tensor absmax_m, Tensor absmax_v, const Tensor& scale_1, const AdamW& options) {
-  observe("adamw8", "optimizer", 0, {weight, compute, gradient, code_m, code_v, absmax_m, absmax_v, scale_1},
+  measure("adamw8", "optimizer", 0, {weight, compute, gradient, code_m, code_v, absmax_m, absmax_v, scale_1},
           [&] {
             inner_.adamw8(weight, compute, gradient, code_m, code_v, absmax_m, absmax_v, scale_1, options);
           });
@@ -238,7 +238,7 @@ void ObservedOps::adamw8(Tensor weight, Tensor compute, Tensor gradient, Tensor 
 
 void ObservedOps::adamw32(Tensor weight, Tensor compute, Tensor gradient, Tensor m, Tensor v,
                           const Tensor& scale_1, const AdamW& options) {
-  observe("adamw32", "optimizer", 0, {weight, compute, gradient, m, v, scale_1},
+  measure("adamw32", "optimizer", 0, {weight, compute, gradient, m, v, scale_1},
           [&] { inner_.adamw32(weight, compute, gradient, m, v, scale_1, options); });
 }
 

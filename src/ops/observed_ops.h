@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // An Ops around another that lets a derived class look on: it is told the name of each operation, its phase, its
-// arithmetic and its traffic, and runs it. TimedOps (timed_ops.h) measures, MarkedOps (marked_ops.h) tells a profiler.
+// arithmetic and its traffic, and runs it. ClockedOps (clocked_ops.h) measures, MarkedOps (marked_ops.h) tells a profiler.
 #pragma once
 
 #include <functional>
@@ -90,7 +90,7 @@ class ObservedOps : public Ops {
   Ops& inner() { return inner_; }
 
  private:
-  void observe(const std::string& name, const char* phase, double flops,
+  void measure(const std::string& name, const char* phase, double flops,
                std::initializer_list<Tensor> tensors, const std::function<void()>& body);
 
   Ops& inner_;

@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: MIT
-#include "ops/timed_ops.h"
+#include "ops/clocked_ops.h"
 
 #include <chrono>
 
 namespace moe {
 
-class TimedOps::TimedSequence final : public Sequence {
+class ClockedOps::ClockedSequence final : public Sequence {
  public:
-  explicit TimedSequence(TimedOps& owner) : owner_(owner), inner_(owner.inner().sequence()) {}
+  explicit ClockedSequence(ClockedOps& owner) : owner_(owner), inner_(owner.inner().sequence()) {}
   void run(const std::function<void()>& body) override { owner_.on_ ? body() : inner_->run(body); }
 
  private:
-  TimedOps& owner_;
+  ClockedOps& owner_;
   std::unique_ptr<Sequence> inner_;
 };
 
-std::unique_ptr<Sequence> TimedOps::sequence() {
-  return std::make_unique<TimedSequence>(*this);
+std::unique_ptr<Sequence> ClockedOps::sequence() {
+  return std::make_unique<ClockedSequence>(*this);
 }
 
-void TimedOps::run(const Operation& operation, const std::function<void()>& body) {
+void ClockedOps::run(const Operation& operation, const std::function<void()>& body) {
   if (!on_) return body();
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();

@@ -12,7 +12,7 @@
 
 namespace moe {
 
-class TimedOps final : public ObservedOps {
+class ClockedOps final : public ObservedOps {
  public:
   struct Entry {
     const char* phase = "";
@@ -20,7 +20,7 @@ class TimedOps final : public ObservedOps {
     double seconds = 0, flops = 0, bytes = 0;
   };
 
-  TimedOps(Ops& inner, Device& device, int64_t vocabulary)
+  ClockedOps(Ops& inner, Device& device, int64_t vocabulary)
       : ObservedOps(inner, vocabulary), device_(device) {}
 
   // By operation.
@@ -33,7 +33,7 @@ class TimedOps final : public ObservedOps {
   std::unique_ptr<Sequence> sequence() override;
 
  private:
-  class TimedSequence;
+  class ClockedSequence;
   void run(const Operation& operation, const std::function<void()>& body) override;
 
   Device& device_;
