@@ -48,6 +48,7 @@ LIBRARIES = {
     "immintrin.h": "cpu/",
     "cuda_runtime.h": "gpu/",
     "cuda_bf16.h": "gpu/",
+    "cuda_fp16.h": "gpu/",
     "cuda.h": "gpu/",
     "cublasLt.h": "gpu/",
     "nvtx3/": "gpu/nvtx.cpp",

@@ -21,6 +21,8 @@ constexpr std::string_view safetensors_name(DType dtype) {
       return "I32";
     case DType::bf16:
       return "BF16";
+    case DType::f16:
+      return "F16";
     case DType::u8:
       return "U8";
   }

@@ -37,6 +37,8 @@ void CpuOps::fill(Tensor x, float value) {
       return fill_with(pool_, x, value);
     case DType::bf16:
       return fill_with(pool_, x, bf16(value));
+    case DType::f16:
+      return fill_with(pool_, x, f16(value));
     case DType::f64:
       return fill_with(pool_, x, static_cast<double>(value));
     case DType::i32:

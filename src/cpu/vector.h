@@ -11,6 +11,7 @@
 
 #include "base/bf16.h"
 #include "base/error.h"
+#include "base/f16.h"
 #include "tensor/dtype.h"
 
 namespace moe::cpu {
@@ -21,8 +22,11 @@ inline float to_float(float x) {
 inline float to_float(bf16 x) {
   return static_cast<float>(x);
 }
+inline float to_float(f16 x) {
+  return static_cast<float>(x);
+}
 
-// T(x), rounded to nearest even when T is bf16.
+// T(x), rounded to nearest even when T is bf16 or f16.
 template <class T>
 T from_float(float x) {
   return T(x);

@@ -78,6 +78,8 @@ void GpuOps::fill(Tensor x, float value) {
       return fill_with(stream_, x, value);
     case DType::bf16:
       return fill_with(stream_, x, moe::bf16(value));  // the bits are what counts here
+    case DType::f16:
+      return fill_with(stream_, x, moe::f16(value));
     case DType::f64:
       return fill_with(stream_, x, static_cast<double>(value));
     case DType::i32:

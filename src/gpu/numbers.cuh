@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Element types on the GPU. Kernels compute in f32 and are templates over the type T in memory: float or bf16.
+// Element types on the GPU. Kernels compute in f32 and are templates over the type T in memory: float, bf16 or
+// f16.
 #pragma once
 
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
 #include <cstdint>
@@ -13,12 +15,16 @@
 namespace moe::gpu {
 
 using bf16 = __nv_bfloat16;  // the host's moe::bf16 has the same bits
+using f16 = __half;          // and moe::f16
 
 __device__ __forceinline__ float to_float(float x) {
   return x;
 }
 __device__ __forceinline__ float to_float(bf16 x) {
   return __bfloat162float(x);
+}
+__device__ __forceinline__ float to_float(f16 x) {
+  return __half2float(x);
 }
 
 // Rounded to nearest, ties to even.
@@ -31,6 +37,10 @@ __device__ __forceinline__ float from_float<float>(float x) {
 template <>
 __device__ __forceinline__ bf16 from_float<bf16>(float x) {
   return __float2bfloat16_rn(x);
+}
+template <>
+__device__ __forceinline__ f16 from_float<f16>(float x) {
+  return __float2half_rn(x);
 }
 
 // n consecutive elements, moved at once when n * sizeof(T) is 4, 8 or 16; their address is a multiple of that.
@@ -54,6 +64,8 @@ template <class T>
 constexpr DType kDType = dtype_of<T>;
 template <>
 inline constexpr DType kDType<bf16> = DType::bf16;
+template <>
+inline constexpr DType kDType<f16> = DType::f16;
 
 // Null for an empty tensor.
 template <class T>

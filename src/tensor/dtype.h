@@ -6,10 +6,11 @@
 #include <string_view>
 
 #include "base/bf16.h"
+#include "base/f16.h"
 
 namespace moe {
 
-enum class DType : uint8_t { f32, bf16, f64, i32, u8 };
+enum class DType : uint8_t { f32, bf16, f16, f64, i32, u8 };
 
 constexpr size_t size_of(DType dtype) {
   switch (dtype) {
@@ -20,6 +21,8 @@ constexpr size_t size_of(DType dtype) {
     case DType::i32:
       return 4;
     case DType::bf16:
+      return 2;
+    case DType::f16:
       return 2;
     case DType::u8:
       return 1;
@@ -38,6 +41,8 @@ constexpr std::string_view name_of(DType dtype) {
       return "i32";
     case DType::bf16:
       return "bf16";
+    case DType::f16:
+      return "f16";
     case DType::u8:
       return "u8";
   }
@@ -56,6 +61,8 @@ template <>
 inline constexpr DType dtype_of<float> = DType::f32;
 template <>
 inline constexpr DType dtype_of<bf16> = DType::bf16;
+template <>
+inline constexpr DType dtype_of<f16> = DType::f16;
 template <>
 inline constexpr DType dtype_of<int32_t> = DType::i32;
 template <>

@@ -73,6 +73,9 @@ TEST_F(SafetensorsTest, ReadsWhatTheLibraryWrote) {
 TEST_F(SafetensorsTest, ReadsTypesItNeverWrites) {
   const Safetensors file(kGolden / "safetensors_others.safetensors");
   EXPECT_EQ(file.metadata().at("kind"), "a \"test\"");
+  Tensor half_2 = zeros(DType::f16, {2});
+  file.load("half", half_2, device());
+  EXPECT_THAT(values(half_2), ElementsAre(1, 2));
   ASSERT_TRUE(file.contains("long"));
   EXPECT_EQ(file.find("long")->dtype, "I64");
   EXPECT_THAT(file.find("long")->shape, ElementsAre(1, 2, 1, 1, 1));

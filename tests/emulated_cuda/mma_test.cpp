@@ -16,7 +16,6 @@ namespace moe::test {
 namespace {
 
 using gpu::Along;
-using bits16 = gpu::bf16;
 
 constexpr int kOuter = 64, kInner = 32;  // of both operands
 constexpr int kThreads = 128;            // to copy; then each warp computes the same
@@ -24,8 +23,8 @@ constexpr int kThreads = 128;            // to copy; then each warp computes the
 template <Along along>
 constexpr int kWidth = along == Along::inner ? kInner : kOuter;
 
-template <Along along, bool wide>
-void copy_operand(bits16* tile, const bits16* from, int outer, int inner) {
+template <Along along, bool wide, class T>
+void copy_operand(T* tile, const T* from, int outer, int inner) {
   if constexpr (along == Along::inner)
     gpu::copy_tile<kOuter, kInner, kThreads, wide>(tile, from, kInner, outer, inner);
   else
@@ -33,10 +32,10 @@ void copy_operand(bits16* tile, const bits16* from, int outer, int inner) {
 }
 
 // c[64, 64] = a b^T over the inner index; only `m` rows, `n` columns and `inner` indices count.
-template <Along a_along, Along b_along, bool wide>
-void product_kernel(float* c, const bits16* a, const bits16* b, int m, int n, int inner) {
-  auto* const a_tile = gpu::dynamic_shared<bits16>();
-  bits16* const b_tile = a_tile + kOuter * kInner;
+template <Along a_along, Along b_along, bool wide, class T>
+void product_kernel(float* c, const T* a, const T* b, int m, int n, int inner) {
+  auto* const a_tile = gpu::dynamic_shared<T>();
+  T* const b_tile = a_tile + kOuter * kInner;
   copy_operand<a_along, wide>(a_tile, a, m, inner);
   copy_operand<b_along, wide>(b_tile, b, n, inner);
   gpu::cp_async_commit();
@@ -50,7 +49,7 @@ void product_kernel(float* c, const bits16* a, const bits16* b, int m, int n, in
         uint32_t a_part[4], b_part[4];
         gpu::load_a<kWidth<a_along>, a_along>(a_part, a_tile, i, k);
         gpu::load_b<kWidth<b_along>, b_along>(b_part, b_tile, j, k);
-        for (int half = 0; half < 2; ++half) gpu::mma_16x8x16<bits16>(sum[half], a_part, b_part + 2 * half);
+        for (int half = 0; half < 2; ++half) gpu::mma_16x8x16<T>(sum[half], a_part, b_part + 2 * half);
       }
       for (int half = 0; half < 2; ++half)
         for (int e = 0; e < 4; ++e)
@@ -62,16 +61,22 @@ class MmaTest : public OpsTest {
  public:
   template <Along a_along, Along b_along, bool wide>
   void check() {
+    check_type<gpu::bf16, a_along, b_along, wide>();
+    check_type<gpu::f16, a_along, b_along, wide>();
+  }
+  template <class T, Along a_along, Along b_along, bool wide>
+  void check_type() {
     constexpr size_t m = 40, n = 56, inner = 24;
     const auto shape = [](Along along) {
       return along == Along::inner ? std::vector<int64_t>{kOuter, kInner}
                                    : std::vector<int64_t>{kInner, kOuter};
     };
-    const Tensor a = normal("a", DType::bf16, shape(a_along)), b = normal("b", DType::bf16, shape(b_along));
+    const Tensor a = normal("a", gpu::kDType<T>, shape(a_along)),
+                 b = normal("b", gpu::kDType<T>, shape(b_along));
     Tensor c = normal("old", DType::f32, {kOuter, kOuter});
-    gpu::launch(nullptr, product_kernel<a_along, b_along, wide>,
-                {1, kThreads, 2 * kOuter * kInner * sizeof(bits16)}, gpu::pointer<float>(c),
-                gpu::pointer<bits16>(a), gpu::pointer<bits16>(b), int{m}, int{n}, int{inner});
+    gpu::launch(nullptr, product_kernel<a_along, b_along, wide, T>,
+                {1, kThreads, 2 * kOuter * kInner * sizeof(T)}, gpu::pointer<float>(c), gpu::pointer<T>(a),
+                gpu::pointer<T>(b), int{m}, int{n}, int{inner});
     const Values part =
         reference_product(values(a), {size_t{kWidth<a_along>}, a_along == Along::outer}, values(b),
                           {size_t{kWidth<b_along>}, b_along == Along::inner}, m, n, inner);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The fixture of all tests of operations: a device, its Ops, and tensors that live as long as the test.
-// Random values are named, so a case can be read and repeated; bf16 tensors hold rounded values.
+// Random values are named, so a case can be read and repeated; bf16 and f16 tensors hold rounded values.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -36,7 +36,7 @@ class Machine {
     return {memory_.back(), dtype, shape.data(), static_cast<int>(shape.size())};
   }
 
-  // The values, converted to `dtype` (f32, bf16, f64, i32 or u8).
+  // The values, converted to `dtype` (f32, bf16, f16, f64, i32 or u8).
   template <class T>
   Tensor of(DType dtype, const std::vector<int64_t>& shape, const std::vector<T>& values) {
     Tensor tensor = zeros(dtype, shape);
@@ -62,6 +62,8 @@ class Machine {
         return upload<float>(tensor, values);
       case DType::bf16:
         return upload<bf16>(tensor, values);
+      case DType::f16:
+        return upload<f16>(tensor, values);
       case DType::f64:
         return upload<double>(tensor, values);
       case DType::i32:
@@ -78,6 +80,8 @@ class Machine {
         return download<float>(tensor);
       case DType::bf16:
         return download<bf16>(tensor);
+      case DType::f16:
+        return download<f16>(tensor);
       case DType::f64:
         return download<double>(tensor);
       case DType::i32:
@@ -98,10 +102,12 @@ class Machine {
  private:
   template <class To, class From>
   static To convert(From value) {
-    if constexpr (std::is_same_v<From, bf16>)
+    if constexpr (std::is_same_v<From, bf16> || std::is_same_v<From, f16>)
       return static_cast<To>(static_cast<float>(value));
     else if constexpr (std::is_same_v<To, bf16>)
       return bf16(static_cast<float>(value));
+    else if constexpr (std::is_same_v<To, f16>)
+      return f16(static_cast<float>(value));
     else
       return static_cast<To>(value);
   }

@@ -10,17 +10,24 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <type_traits>
 #include <vector>
 
 #include "emulated_cuda/cuda_bf16.h"
+#include "emulated_cuda/cuda_fp16.h"
 #include "emulated_cuda/cuda_runtime.h"
 
 namespace moe::gpu {
 
 namespace emulation {
 
-inline float half_as_float(uint32_t pair, unsigned half) {  // of bf16
-  return __bfloat162float({static_cast<uint16_t>(pair >> (16 * half))});
+template <class T>
+float half_as_float(uint32_t pair, unsigned half) {
+  const auto bits = static_cast<uint16_t>(pair >> (16 * half));
+  if constexpr (std::is_same_v<T, __half>)
+    return __half2float({bits});
+  else
+    return __bfloat162float({bits});
 }
 
 inline void require_aligned(const void* address, const char* what) {
@@ -58,12 +65,12 @@ void mma_16x8x16(float (&c)[4], const uint32_t (&a)[4], const uint32_t* b) {
     const auto row = emulated_cuda::from_lane<Operands>(slots, 4 * g + j);
     for (unsigned half = 0; half < 2; ++half)
       for (unsigned i = 0; i < 4; ++i)
-        left[i % 2][8 * (i / 2) + 2 * j + half] = emulation::half_as_float(row.a[i], half);
+        left[i % 2][8 * (i / 2) + 2 * j + half] = emulation::half_as_float<T>(row.a[i], half);
     for (unsigned column = 0; column < 2; ++column) {
       const auto other = emulated_cuda::from_lane<Operands>(slots, 4 * (2 * t + column) + j);
       for (unsigned half = 0; half < 2; ++half)
         for (unsigned i = 0; i < 2; ++i)
-          right[column][8 * i + 2 * j + half] = emulation::half_as_float(other.b[i], half);
+          right[column][8 * i + 2 * j + half] = emulation::half_as_float<T>(other.b[i], half);
     }
   }
   for (unsigned i = 0; i < 4; ++i)
@@ -72,7 +79,10 @@ void mma_16x8x16(float (&c)[4], const uint32_t (&a)[4], const uint32_t* b) {
 
 template <class T>
 uint32_t pack(float low, float high) {
-  return std::bit_cast<uint32_t>(__floats2bfloat162_rn(low, high));
+  if constexpr (std::is_same_v<T, __half>)
+    return std::bit_cast<uint32_t>(__floats2half2_rn(low, high));
+  else
+    return std::bit_cast<uint32_t>(__floats2bfloat162_rn(low, high));
 }
 
 template <bool transposed>
