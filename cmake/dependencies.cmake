@@ -14,6 +14,7 @@ find_package(CURL 7.88 REQUIRED)  # before that, writing to a closed TLS connect
 find_package(OpenSSL 3 REQUIRED COMPONENTS Crypto)
 find_package(xxHash REQUIRED)
 find_package(Parquet REQUIRED)
+find_package(Protobuf 3.12 REQUIRED)
 if(MOE_TESTS)
   find_package(GTest REQUIRED)
   include(GoogleTest)

@@ -1,3 +1,17 @@
+# moe_protobuf(NAME FILE.proto): the library moe_NAME, with <NAME.pb.h> to include.
+function(moe_protobuf name proto)
+  set(folder "${CMAKE_BINARY_DIR}/protobuf")
+  get_filename_component(place "${proto}" DIRECTORY)
+  get_filename_component(stem "${proto}" NAME_WE)
+  set(made "${folder}/${stem}.pb.cc" "${folder}/${stem}.pb.h")
+  file(MAKE_DIRECTORY "${folder}")
+  add_custom_command(OUTPUT ${made} DEPENDS "${proto}" VERBATIM
+    COMMAND protobuf::protoc "--proto_path=${place}" "--cpp_out=${folder}" "${proto}")
+  add_library(moe_${name} STATIC ${made})  # not our warnings: the code is not ours
+  target_include_directories(moe_${name} SYSTEM PUBLIC "${folder}")
+  target_link_libraries(moe_${name} PUBLIC protobuf::libprotobuf-lite)
+endfunction()
+
 # moe_module(NAME LINKS...): src/NAME/*.cpp becomes the library moe_NAME; folders are found by name, so adding a
 # file needs no edit here. moe_tests(NAME LINKS...): tests/NAME/*_test.cpp becomes one test program.
 function(moe_module name)

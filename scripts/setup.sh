@@ -17,6 +17,7 @@ packages=(
   libyaml-cpp-dev libcli11-dev libfmt-dev nlohmann-json3-dev                  # settings, command line, text, JSON
   zlib1g-dev libzstd-dev libxxhash-dev libdnnl-dev                            # compressed data, checksums, matrix products
   libcurl4-openssl-dev libssl-dev                                             # data over HTTPS, hashes of files
+  protobuf-compiler libprotobuf-dev                                           # records of Weights & Biases and TensorBoard
   libgtest-dev libgmock-dev libbenchmark-dev libboost-context-dev             # tests and benchmarks
   python3 python3-venv                                                        # the wheel below; the layer check
   dict-gcide                                                                  # the text that `make train` learns from

@@ -6,6 +6,7 @@
 
 #include <cstdlib>
 #include <string_view>
+#include <utility>
 
 namespace moe {
 namespace {
@@ -29,11 +30,22 @@ void Terminal::erase() {
 }
 
 void Terminal::line(const std::string& text) {
+  std::shared_ptr<const Listener> listener;
+  {
+    const std::lock_guard lock(mutex_);
+    erase();
+    std::fprintf(stream_, "%s\n", text.c_str());
+    if (!status_.empty()) std::fputs(status_.c_str(), stream_);
+    std::fflush(stream_);
+    listener = listener_;
+  }
+  if (listener) (*listener)(text);
+}
+
+void Terminal::listen(Listener listener) {
+  auto shared = listener ? std::make_shared<const Listener>(std::move(listener)) : nullptr;
   const std::lock_guard lock(mutex_);
-  erase();
-  std::fprintf(stream_, "%s\n", text.c_str());
-  if (!status_.empty()) std::fputs(status_.c_str(), stream_);
-  std::fflush(stream_);
+  listener_ = std::move(shared);
 }
 
 void Terminal::warning(const std::string& text) {

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <cstdio>
+#include <functional>
+#include <memory>
 #include <mutex>
 #include <string>
 
@@ -20,12 +22,17 @@ class Terminal {
   void status(const std::string& text);   // replaces the live line; nothing when not interactive
   void clear_status();
 
+  // Is told each permanent line too, by the thread that writes it; none: nobody. May itself write lines.
+  using Listener = std::function<void(const std::string&)>;
+  void listen(Listener listener);
+
  private:
   void erase();
   std::FILE* stream_;
   bool interactive_;
   std::mutex mutex_;
   std::string status_;
+  std::shared_ptr<const Listener> listener_;
 };
 
 }  // namespace moe

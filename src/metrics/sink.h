@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Where rows go. A sink only looks on: it never throws because its disk or network fails, and never slows the
-// run.
+// run (one that might wait for either sits behind a Background, metrics/background.h).
 #pragma once
 
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -14,8 +15,12 @@ namespace moe {
 class Sink {
  public:
   virtual ~Sink() = default;
-  // Rows come in the order of their steps; a training row and a validation row may share a step.
+  // Rows come in the order of their steps; several may share a step: one of training, one of validation, alerts.
   virtual void write(const Row& row) = 0;
+  // What the person at the terminal was told: whole lines, without the last newline.
+  virtual void told(const std::string& /*text*/) {}
+  // The run ends, as a program with this exit code would; nothing comes after. Without it the run broke off.
+  virtual void finish(int /*exit_code*/) {}
 };
 
 // One row to many sinks, in the order they were added. None attached is fine: then rows go nowhere.
@@ -24,6 +29,12 @@ class FanOut final : public Sink {
   void add(std::unique_ptr<Sink> sink) { sinks_.push_back(std::move(sink)); }
   void write(const Row& row) override {
     for (const auto& sink : sinks_) sink->write(row);
+  }
+  void told(const std::string& text) override {
+    for (const auto& sink : sinks_) sink->told(text);
+  }
+  void finish(int exit_code) override {
+    for (const auto& sink : sinks_) sink->finish(exit_code);
   }
 
  private:

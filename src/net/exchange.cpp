@@ -87,6 +87,7 @@ Failure Exchange::attempt() {
     const Transfer transfer{
         .url = url,
         .head = request_.method == "HEAD",
+        .payload = request_.method == "POST" ? &request_.payload : nullptr,
         .header_lines = header_lines(url),
         .begin = [this](long status, const Headers& headers) { take_head(status, headers); },
         .body = [this](std::string_view piece) { return take_piece(piece); }};

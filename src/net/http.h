@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// HTTP(S) GET and HEAD over libcurl that survive what networks do: failures that may pass are retried with back-off,
+// HTTP(S) GET, HEAD and POST over libcurl that survive what networks do: failures that may pass are retried with back-off,
 // and a body that broke off is continued from the byte reached. Either every byte asked for arrives, in order and
 // once, or the call throws. docs/decisions/0005-http.md has the rules. Sizes and offsets are bytes, times seconds.
 #pragma once
@@ -43,7 +43,8 @@ struct Range {
 
 struct Request {
   Url url;
-  std::string method = "GET";  // or HEAD
+  std::string method = "GET";  // or HEAD, or POST with `payload`
+  std::string payload = {};  // sent again as it is with each attempt: the request must bear being done twice
   std::vector<std::pair<std::string, std::string>> headers = {};
   // A token for "Authorization: Bearer", sent to the origin of `url` only: a redirect elsewhere goes without it.
   std::string bearer = {};

@@ -114,6 +114,11 @@ void Lane::set_options(const Transfer& transfer, const ClientOptions& options, A
   curl_easy_reset(easy);
   set(easy, CURLOPT_URL, transfer.url.text.c_str());
   set(easy, CURLOPT_NOBODY, transfer.head ? 1L : 0L);
+  if (transfer.payload != nullptr) {
+    set(easy, CURLOPT_POST, 1L);
+    set(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(transfer.payload->size()));
+    set(easy, CURLOPT_POSTFIELDS, transfer.payload->c_str());  // not copied
+  }
   set(easy, CURLOPT_NOSIGNAL, 1L);    // no handlers, no alarms: compute threads share the process
   set(easy, CURLOPT_QUICK_EXIT, 1L);  // a stop need not wait for a name server
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,

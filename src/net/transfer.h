@@ -20,6 +20,7 @@ namespace moe::net {
 struct Transfer {
   const Url& url;
   bool head = false;
+  const std::string* payload = nullptr;  // not null: a POST of it
   std::vector<std::string> header_lines;
   // When status and headers are complete.
   std::function<void(long, const Headers&)> begin;

@@ -102,7 +102,8 @@ void TrainingConfig::validate() const {
 }
 
 void LoggingConfig::describe(Fields& fields) {
-  fields.add("log_every", log_every, "steps between rows of metrics").range(1, kMost);
+  fields.add("log_every", log_every, "steps between lines on the terminal's log").range(1, kMost);
+  wandb.describe(fields);
 }
 
 std::vector<Section> RunConfig::sections() {

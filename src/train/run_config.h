@@ -11,6 +11,7 @@
 #include "base/config_file.h"
 #include "data/config.h"
 #include "model/config.h"
+#include "wandb/config.h"
 
 namespace moe {
 
@@ -55,6 +56,7 @@ struct TrainingConfig {
 
 struct LoggingConfig {
   int64_t log_every = 1;
+  wandb::Config wandb;
 
   void describe(Fields& fields);
 };

@@ -11,11 +11,10 @@
 #include "base/file.h"
 #include "base/format.h"
 #include "base/version.h"
-#include "metrics/console.h"
-#include "metrics/jsonl.h"
 #include "metrics/meters.h"
 #include "model/flops.h"
 #include "train/generate.h"
+#include "train/observers.h"
 #include "train/resume.h"
 #include "train/step.h"
 
@@ -52,8 +51,7 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
   cast_weights(state_->weights, ops_);
   open_data(cursor_);
 
-  sinks_.add(std::make_unique<Jsonl>(folder_.metrics(), step_ + 1, terminal_));
-  sinks_.add(std::make_unique<Console>(terminal_, config_.training.max_steps, config_.logging.log_every));
+  sinks_ = make_observers(config_, folder_, resume, step_ + 1, terminal_);
 }
 
 Trainer::~Trainer() = default;
@@ -158,7 +156,7 @@ std::optional<Evaluation> Trainer::validate() {
   if (validation_.empty()) return std::nullopt;
   Evaluation evaluation;
   for (const Batch& batch : validation_) evaluate(state_->transformer, batch, device_, ops_, evaluation);
-  sinks_.write(validation_row(evaluation, step_, cursor_.tokens()));
+  sinks_->write(validation_row(evaluation, step_, cursor_.tokens()));
   return evaluation;
 }
 
@@ -216,7 +214,7 @@ Outcome Trainer::run() {
         static_cast<double>(cursor_.tokens() - cursor_before.tokens()) / context.step_seconds;
     context.memory_bytes = arena_->used();
     context.groups = &state_->optimizer.groups();
-    sinks_.write(training_row(result, context));
+    sinks_->write(training_row(result, context));
 
     if (stop_ != 0) {
       outcome = Outcome::signal;
@@ -237,6 +235,7 @@ Outcome Trainer::run() {
     validate();
     sample();
   }
+  sinks_->finish(outcome == Outcome::signal ? 128 + stop_ : 0);
   return outcome;
 }
 

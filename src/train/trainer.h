@@ -66,7 +66,7 @@ class Trainer {
   std::shared_ptr<const Source> source_;
   std::unique_ptr<Loader> loader_;
   std::vector<Batch> validation_;  // the same held-out batches each time
-  FanOut sinks_;
+  std::unique_ptr<Sink> sinks_;
 
   int64_t step_ = 0;
   int64_t saved_step_ = -1;

@@ -52,22 +52,22 @@ class TestFolder {
   std::filesystem::path path_;
 };
 
-class HubServer {
+// A server of tests/support that prints its port and ends with its standard input.
+class PythonServer {
  public:
-  explicit HubServer(const std::filesystem::path& root, std::vector<std::string> options = {}) {
+  explicit PythonServer(const std::string& script, const std::vector<std::string>& options = {}) {
     ::setenv("no_proxy", "*", 1);  // a proxy of the environment is not for the loopback
-    std::vector<std::string> words = {"python3", MOE_SOURCE_DIR "/tests/support/hub_server.py",
-                                      root.string()};
+    std::vector<std::string> words = {"python3", MOE_SOURCE_DIR "/tests/support/" + script};
     words.insert(words.end(), options.begin(), options.end());
     start(words);
   }
-  ~HubServer() {
+  ~PythonServer() {
     ::close(input_);
     int status = 0;
     ::waitpid(process_, &status, 0);
   }
-  HubServer(const HubServer&) = delete;
-  HubServer& operator=(const HubServer&) = delete;
+  PythonServer(const PythonServer&) = delete;
+  PythonServer& operator=(const PythonServer&) = delete;
 
   std::string endpoint() const { return fmt::format("http://localhost:{}", port_); }  // HF_ENDPOINT
   std::string other_host() const { return fmt::format("http://127.0.0.1:{}", port_); }
@@ -101,12 +101,26 @@ class HubServer {
     if (error != 0) throw std::runtime_error("python3 does not start");
     std::FILE* stream = ::fdopen(out[0], "r");
     if (!stream || std::fscanf(stream, "%d", &port_) != 1)
-      throw std::runtime_error("hub_server.py does not start");
+      throw std::runtime_error(words[1] + " does not start");
     std::fclose(stream);
   }
 
   pid_t process_ = -1;
   int input_ = -1, port_ = 0;
+};
+
+class HubServer : public PythonServer {
+ public:
+  explicit HubServer(const std::filesystem::path& root, const std::vector<std::string>& options = {})
+      : PythonServer("hub_server.py", with(root, options)) {}
+
+ private:
+  static std::vector<std::string> with(const std::filesystem::path& root,
+                                       const std::vector<std::string>& options) {
+    std::vector<std::string> words = {root.string()};
+    words.insert(words.end(), options.begin(), options.end());
+    return words;
+  }
 };
 
 }  // namespace moe::test

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+#include "train/observers.h"
+
+#include <utility>
+
+#include "metrics/console.h"
+#include "metrics/jsonl.h"
+#include "wandb/run.h"
+
+namespace moe {
+namespace {
+
+// Hands the terminal's lines on. A line of another thread may still be on its way when this object goes: it then holds
+// the sink.
+class TerminalTap final : public Sink {
+ public:
+  TerminalTap(std::shared_ptr<Sink> sink, Terminal& terminal) : sink_(std::move(sink)), terminal_(terminal) {
+    terminal_.listen([sink = sink_](const std::string& text) { sink->told(text); });
+  }
+  ~TerminalTap() override { terminal_.listen({}); }
+  TerminalTap(const TerminalTap&) = delete;
+  TerminalTap& operator=(const TerminalTap&) = delete;
+
+  void write(const Row& row) override { sink_->write(row); }
+  void finish(int exit_code) override { sink_->finish(exit_code); }
+
+ private:
+  std::shared_ptr<Sink> sink_;
+  Terminal& terminal_;
+};
+
+}  // namespace
+
+std::unique_ptr<Sink> make_observers(const RunConfig& config, const RunFolder& folder, bool resumed,
+                                     int64_t first_step, Terminal& terminal) {
+  auto sinks = std::make_unique<FanOut>();
+  sinks->add(std::make_unique<Jsonl>(folder.metrics(), first_step, terminal));
+  sinks->add(std::make_unique<Console>(terminal, config.training.max_steps, config.logging.log_every));
+  const wandb::Settings settings =
+      wandb::resolve(config.logging.wandb, folder.path(), folder.path().filename().string());
+  const wandb::RunInfo info{.config_json = config.json(), .arguments = {}};
+  if (auto run = wandb::open_run(settings, folder.path() / "wandb.json", resumed, info, terminal))
+    sinks->add(std::make_unique<TerminalTap>(std::move(run), terminal));
+  return sinks;
+}
+
+}  // namespace moe

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+#include "wandb/history.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "metrics/histogram.h"
+
+namespace moe::wandb {
+namespace {
+
+std::string json_histogram(const Histogram& histogram) {
+  const auto list = [](const std::vector<double>& values) {
+    std::string text;
+    for (const double value : values) {
+      if (!text.empty()) text += ',';
+      text += json_number(value);
+    }
+    return text;
+  };
+  return fmt::format(R"({{"_type":"histogram","values":[{}],"bins":[{}]}})", list(histogram.weights),
+                     list(histogram.edges));
+}
+
+struct ToEntry {
+  const std::string& name;
+
+  Entry operator()(double value) const { return {name, json_number(value), true}; }
+  Entry operator()(int64_t value) const { return {name, std::to_string(value), true}; }
+  Entry operator()(const std::string& value) const { return {name, json_string(value), false}; }
+  Entry operator()(const std::vector<double>& values) const {
+    return {name, json_histogram(profile(values)), false};
+  }
+  Entry operator()(const std::vector<std::vector<double>>& values) const {
+    return {name.substr(0, name.rfind('/') + 1) + "expert_load", json_histogram(load_histogram(values)),
+            false};
+  }
+};
+
+}  // namespace
+
+std::string json_number(double value) {
+  constexpr double kExact = 9007199254740992.0;  // 2^53
+  if (std::isnan(value)) return "NaN";
+  if (std::isinf(value)) return value > 0 ? "Infinity" : "-Infinity";
+  if (value == std::trunc(value) && std::abs(value) <= kExact)
+    return std::to_string(static_cast<int64_t>(value));
+  return nlohmann::json(value).dump();
+}
+
+std::string json_string(const std::string& text) {
+  return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+std::string valid_utf8(const std::string& text) {
+  return nlohmann::json::parse(json_string(text)).get<std::string>();
+}
+
+Entry to_entry(const std::string& name, const Row::Value& value) {
+  return std::visit(ToEntry{name}, value);
+}
+
+}  // namespace moe::wandb

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+#include "wandb/run_files.h"
+
+#include <fmt/format.h>
+
+#include <ctime>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <system_error>
+
+#include "base/error.h"
+#include "base/file.h"
+
+namespace moe::wandb {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Not reproducible on purpose: two runs of one seed are two runs.
+std::string new_id() {
+  constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyz0123456789";
+  std::random_device device;
+  std::uniform_int_distribution<size_t> pick(0, kLetters.size() - 1);
+  std::string id;
+  for (int i = 0; i < 8; ++i) id += kLetters[pick(device)];
+  return id;
+}
+
+std::string time_stamp(double now) {
+  const auto seconds = static_cast<std::time_t>(now);
+  std::tm local{};
+  localtime_r(&seconds, &local);
+  char text[32];
+  std::strftime(text, sizeof(text), "%Y%m%d_%H%M%S", &local);
+  return text;
+}
+
+struct State {
+  std::string id, folder;
+};
+
+State read_state(const fs::path& path) {
+  if (!fs::exists(path)) return {};
+  const auto json = nlohmann::json::parse(read_file(path), nullptr, false);
+  if (!json.is_object()) return {};
+  return {json.value("id", ""), json.value("folder", "")};
+}
+
+void make_folder(const fs::path& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error)
+    throw UserError(path.string(), "a folder that can be made", error.message(),
+                    "WANDB_DIR names another place");
+}
+
+// Only a convenience: not on file systems without links.
+void link_latest(const fs::path& folder) {
+  std::error_code ignored;
+  const fs::path link = folder.parent_path() / "latest-run", fresh = link.string() + ".new";
+  fs::remove(fresh, ignored);
+  fs::create_directory_symlink(folder.filename(), fresh, ignored);
+  if (!ignored) fs::rename(fresh, link, ignored);
+}
+
+}  // namespace
+
+RunFiles RunFiles::open(const Settings& settings, const fs::path& state, bool resumed, double now) {
+  RunFiles files;
+  const State before = resumed ? read_state(state) : State{};
+  files.id = !settings.run_id.empty() ? settings.run_id : !before.id.empty() ? before.id : new_id();
+  if (!before.folder.empty() && before.id == files.id) {
+    files.folder =
+        fs::path(before.folder).is_absolute() ? fs::path(before.folder) : state.parent_path() / before.folder;
+    if (fs::exists(files.records())) {
+      files.existed = true;
+      for (const char* mark : {".synced", ".syncstate"})
+        fs::remove(files.records().string() + mark);  // no longer
+      return files;
+    }
+  }
+  const std::string hidden = (settings.folder / ".wandb").string();
+  const fs::path parent = fs::exists(hidden) ? fs::path(hidden) : settings.folder / "wandb";
+  const std::string stem =
+      fmt::format("{}run-{}", settings.mode == Mode::offline ? "offline-" : "", time_stamp(now));
+  files.folder = parent / fmt::format("{}-{}", stem, files.id);
+  for (const char* name : {"files", "logs"}) make_folder(files.folder / name);
+  for (const char* name : {"debug.log", "debug-internal.log"})
+    write_file_atomically(files.folder / "logs" / name, "");
+  write_file_atomically(files.file("requirements.txt"), "");
+  link_latest(files.folder);
+  // Beside the state file: by its relative name, so that the run's folder can be moved.
+  std::error_code error;
+  const fs::path near = fs::relative(files.folder, state.parent_path(), error);
+  const bool inside = !error && !near.empty() && *near.begin() != "..";
+  const nlohmann::ordered_json json = {{"id", files.id},
+                                       {"folder", (inside ? near : fs::absolute(files.folder)).string()}};
+  write_file_atomically(state, json.dump(2) + "\n");
+  return files;
+}
+
+}  // namespace moe::wandb
