@@ -25,9 +25,10 @@ ARROWS = {
     "gpu": "ops tensor",
     "model": "ops tensor",
     "optim": "ops tensor",
+    "exchange": "model checkpoint tensor",  # other people's formats: reads settings and named tensors, runs nothing
     "backend": "cpu gpu ops tensor",
     "train": "model optim data checkpoint metrics wandb ops tensor text",
-    "cli": "train backend cpu model optim data checkpoint metrics ops tensor text",
+    "cli": "train exchange backend cpu model optim data checkpoint metrics ops tensor text",
 }
 
 # header (an exact name, or a prefix that ends in /) -> the paths below src/ that may include it: exact files, folders
@@ -45,7 +46,7 @@ LIBRARIES = {
     "zstd.h": "data/",
     "CLI/": "cli/",
     "xxhash.h": "checkpoint/ data/",
-    "nlohmann/": "base/config_file.cpp gpu/gemm_choices.cpp hub/ data/ checkpoint/ metrics/ wandb/ train/ cli/",
+    "nlohmann/": "base/config_file.cpp gpu/gemm_choices.cpp hub/ data/ checkpoint/ metrics/ wandb/ train/ exchange/ cli/",
     "fmt/": "*.cpp",
     "immintrin.h": "cpu/",
     "cuda_runtime.h": "gpu/",

@@ -35,6 +35,7 @@ class Checkpoint {
   const std::string& program() const { return program_; }        // that wrote it: "moe 0.1.0"
   const std::string& state_json() const { return state_json_; }  // as given to save()
   const Safetensors& file(const std::string& name) const;
+  bool contains(const std::string& name) const { return files_.contains(name); }
 
   // Fills the tensors from the file. Both must have exactly the same names; else UserError.
   void load(const std::string& file, const std::vector<NamedTensor>& tensors, Device& device) const;
@@ -51,6 +52,7 @@ class CheckpointStore {
  public:
   // (file name such as "model.safetensors", its tensors)
   using Files = std::vector<std::pair<std::string, std::vector<NamedTensor>>>;
+  using Streams = std::vector<std::pair<std::string, std::vector<TensorStream>>>;
 
   // keep_last: whole checkpoints to keep, the newest; 0 keeps all. program: name and version for the
   // manifest. Neither makes nor touches anything.
@@ -61,6 +63,7 @@ class CheckpointStore {
   // belong to a run that was rolled back. Throws UserError, leaving nothing behind, when the disk is too
   // small or fails.
   void save(int64_t step, const Files& files, const std::string& state_json, Device& device);
+  void save(int64_t step, const Streams& files, const std::string& state_json);
 
   // The step named by `latest`, or the newest whole one when that file is missing or names none.
   std::optional<int64_t> latest() const;

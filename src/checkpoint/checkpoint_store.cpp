@@ -70,7 +70,8 @@ void sweep(const fs::path& folder) {
   for (const auto& path : stale) fs::remove_all(path);
 }
 
-void check_space(const fs::path& folder, const CheckpointStore::Files& files, const std::string& state_json) {
+void check_space(const fs::path& folder, const CheckpointStore::Streams& files,
+                 const std::string& state_json) {
   uint64_t needed = state_json.size() + kSpare;
   for (const auto& [name, tensors] : files) needed += safetensors_bytes(tensors);
   const uint64_t available = fs::space(folder).available;
@@ -81,13 +82,13 @@ void check_space(const fs::path& folder, const CheckpointStore::Files& files, co
       format_bytes(static_cast<double>(available)), "free some space or choose another training.output_dir");
 }
 
-Manifest write_files(const fs::path& folder, const CheckpointStore::Files& files,
-                     const std::string& state_json, Device& device) {
+Manifest write_files(const fs::path& folder, const CheckpointStore::Streams& files,
+                     const std::string& state_json) {
   Manifest manifest;
   for (const auto& [name, tensors] : files) {
     Hash hash;
     uint64_t bytes = 0;
-    write_safetensors(folder / name, tensors, device, {{"format", "pt"}}, [&](const void* data, size_t size) {
+    write_safetensors(folder / name, tensors, {{"format", "pt"}}, [&](const void* data, size_t size) {
       hash.add(data, size);
       bytes += size;
     });
@@ -127,6 +128,12 @@ CheckpointStore::CheckpointStore(fs::path folder, int64_t keep_last, std::string
 }
 
 void CheckpointStore::save(int64_t step, const Files& files, const std::string& state_json, Device& device) {
+  Streams streams;
+  for (const auto& [name, tensors] : files) streams.emplace_back(name, tensor_streams(tensors, device));
+  save(step, streams, state_json);
+}
+
+void CheckpointStore::save(int64_t step, const Streams& files, const std::string& state_json) {
   CHECK(step >= 0);
   const fs::path whole = folder_of(step), partial = partial_of(whole);
   try {
@@ -135,7 +142,7 @@ void CheckpointStore::save(int64_t step, const Files& files, const std::string& 
     check_space(folder_, files, state_json);
     try {
       fs::create_directory(partial);
-      Manifest manifest = write_files(partial, files, state_json, device);
+      Manifest manifest = write_files(partial, files, state_json);
       manifest.step = step;
       manifest.program = program_;
       write_file_atomically(partial / kManifestName, to_json(manifest));

@@ -76,14 +76,30 @@ class Safetensors {
   Metadata metadata_;
 };
 
+// A tensor that need not lie in memory as a whole: `write` hands its bytes to the sink, in order, in pieces.
+struct TensorStream {
+  using Sink = std::function<void(const void* data, size_t size)>;
+  std::string name;
+  DType dtype;
+  std::vector<int64_t> shape;
+  std::function<void(const Sink& sink)> write;
+
+  uint64_t bytes() const;
+};
+// Leaves the device in pieces of at most 64 MiB.
+std::vector<TensorStream> tensor_streams(const std::vector<NamedTensor>& tensors, Device& device);
+
 // Bytes that write_safetensors will write.
-uint64_t safetensors_bytes(const std::vector<NamedTensor>& tensors,
+uint64_t safetensors_bytes(const std::vector<TensorStream>& tensors,
                            const Safetensors::Metadata& metadata = {{"format", "pt"}});
 
-// Writes the file whole or not at all (base/file.h); tensors leave the device in pieces of at most 64 MiB.
-// observe, when given, is called with every byte in order: for a hash of what should be on the disk.
+// Writes the file whole or not at all (base/file.h). observe, when given, is called with every byte in order: for
+// a hash of what should be on the disk.
+void write_safetensors(const std::filesystem::path& path, const std::vector<TensorStream>& tensors,
+                       const Safetensors::Metadata& metadata = {{"format", "pt"}},
+                       const TensorStream::Sink& observe = {});
 void write_safetensors(const std::filesystem::path& path, const std::vector<NamedTensor>& tensors,
                        Device& device, const Safetensors::Metadata& metadata = {{"format", "pt"}},
-                       const std::function<void(const void*, size_t)>& observe = {});
+                       const TensorStream::Sink& observe = {});
 
 }  // namespace moe

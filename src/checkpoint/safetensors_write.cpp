@@ -22,12 +22,12 @@ struct Layout {
   uint64_t data_bytes = 0;
 };
 
-Layout plan(const std::vector<NamedTensor>& tensors, const Safetensors::Metadata& metadata) {
+Layout plan(const std::vector<TensorStream>& tensors, const Safetensors::Metadata& metadata) {
   Layout layout;
   layout.order.resize(tensors.size());
   std::iota(layout.order.begin(), layout.order.end(), size_t{0});
   const auto key = [&](size_t i) {
-    return std::tuple(-safetensors_rank(tensors[i].tensor.dtype()), std::string_view(tensors[i].name));
+    return std::tuple(-safetensors_rank(tensors[i].dtype), std::string_view(tensors[i].name));
   };
   std::sort(layout.order.begin(), layout.order.end(), [&](size_t a, size_t b) { return key(a) < key(b); });
 
@@ -35,12 +35,12 @@ Layout plan(const std::vector<NamedTensor>& tensors, const Safetensors::Metadata
   if (!metadata.empty()) header["__metadata__"] = metadata;
   std::set<std::string_view> names;
   for (const size_t i : layout.order) {
-    const auto& [name, tensor] = tensors[i];
-    CHECK(!tensor.empty() && name != "__metadata__" && names.insert(name).second, name);
-    const uint64_t end = layout.data_bytes + static_cast<uint64_t>(tensor.bytes());
-    header[name] = {{"dtype", safetensors_name(tensor.dtype())},
-                    {"shape", std::vector<int64_t>(tensor.shape(), tensor.shape() + tensor.rank())},
-                    {"data_offsets", {layout.data_bytes, end}}};
+    const TensorStream& tensor = tensors[i];
+    CHECK(tensor.name != "__metadata__" && names.insert(tensor.name).second, tensor.name);
+    const uint64_t end = layout.data_bytes + tensor.bytes();
+    header[tensor.name] = {{"dtype", safetensors_name(tensor.dtype)},
+                           {"shape", tensor.shape},
+                           {"data_offsets", {layout.data_bytes, end}}};
     layout.data_bytes = end;
   }
   std::string text = header.dump();
@@ -51,38 +51,67 @@ Layout plan(const std::vector<NamedTensor>& tensors, const Safetensors::Metadata
   return layout;
 }
 
+// The tensor's bytes, a piece at a time.
+void write_from_device(Tensor tensor, Device& device, const TensorStream::Sink& sink) {
+  const Tensor flat = tensor.reshape({tensor.numel()});
+  const int64_t step = kPieceBytes / static_cast<int64_t>(size_of(flat.dtype()));
+  std::vector<char> piece(static_cast<size_t>(std::min(kPieceBytes, flat.bytes())));
+  for (int64_t begin = 0; begin < flat.numel(); begin += step) {
+    const Tensor part = flat.rows(begin, std::min(begin + step, flat.numel()));
+    device.to_host(piece.data(), part);
+    sink(piece.data(), static_cast<size_t>(part.bytes()));
+  }
+}
+
 }  // namespace
 
-uint64_t safetensors_bytes(const std::vector<NamedTensor>& tensors, const Safetensors::Metadata& metadata) {
+uint64_t TensorStream::bytes() const {
+  uint64_t total = size_of(dtype);
+  for (const int64_t dim : shape) total *= static_cast<uint64_t>(dim);
+  return total;
+}
+
+std::vector<TensorStream> tensor_streams(const std::vector<NamedTensor>& tensors, Device& device) {
+  std::vector<TensorStream> streams;
+  streams.reserve(tensors.size());
+  for (const auto& [name, tensor] : tensors) {
+    CHECK(!tensor.empty(), name);
+    streams.push_back({name,
+                       tensor.dtype(),
+                       {tensor.shape(), tensor.shape() + tensor.rank()},
+                       [tensor = tensor, &device](const TensorStream::Sink& sink) {
+                         write_from_device(tensor, device, sink);
+                       }});
+  }
+  return streams;
+}
+
+uint64_t safetensors_bytes(const std::vector<TensorStream>& tensors, const Safetensors::Metadata& metadata) {
   const Layout layout = plan(tensors, metadata);
   return layout.head.size() + layout.data_bytes;
 }
 
-void write_safetensors(const std::filesystem::path& path, const std::vector<NamedTensor>& tensors,
-                       Device& device, const Safetensors::Metadata& metadata,
-                       const std::function<void(const void*, size_t)>& observe) {
+void write_safetensors(const std::filesystem::path& path, const std::vector<TensorStream>& tensors,
+                       const Safetensors::Metadata& metadata, const TensorStream::Sink& observe) {
   const Layout layout = plan(tensors, metadata);
   FileWriter file(path, layout.head.size() + layout.data_bytes);
-  const auto write = [&](const void* data, size_t size) {
+  const TensorStream::Sink write = [&](const void* data, size_t size) {
     file.write(data, size);
     if (observe) observe(data, size);
   };
   write(layout.head.data(), layout.head.size());
-
-  std::vector<char> piece;
   for (const size_t i : layout.order) {
-    Tensor flat = tensors[i].tensor;
-    flat = flat.reshape({flat.numel()});
-    const int64_t step = kPieceBytes / static_cast<int64_t>(size_of(flat.dtype()));
-    for (int64_t begin = 0; begin < flat.numel(); begin += step) {
-      const Tensor part = flat.rows(begin, std::min(begin + step, flat.numel()));
-      const auto size = static_cast<size_t>(part.bytes());
-      piece.resize(std::max(piece.size(), size));
-      device.to_host(piece.data(), part);
-      write(piece.data(), size);
-    }
+    const uint64_t before = file.written();
+    tensors[i].write(write);
+    CHECK(file.written() - before == tensors[i].bytes(), tensors[i].name);
   }
   file.commit();
+}
+
+void write_safetensors(const std::filesystem::path& path, const std::vector<NamedTensor>& tensors,
+                       Device& device, const Safetensors::Metadata& metadata,
+                       const TensorStream::Sink& observe) {
+  write_safetensors(path, tensor_streams(tensors, device), metadata, observe);
 }
 
 }  // namespace moe

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 
+#include "base/error.h"
 #include "train/run_folder.h"
 
 namespace moe::cli {
@@ -20,6 +21,27 @@ TrainedModel open_model(const std::string& path, const std::vector<std::string>&
 
 void load_weights(Weights& weights, const Checkpoint& checkpoint, Backend& backend) {
   checkpoint.load("model.safetensors", weights.named(), *backend.device);
+  cast_weights(weights, *backend.ops);
+}
+
+std::filesystem::path run_of(const Checkpoint& checkpoint) {
+  return std::filesystem::absolute(checkpoint.folder()).lexically_normal().parent_path().parent_path();
+}
+
+void load_weights(Weights& weights, const ImportedWeights& imported, Backend& backend) {
+  const auto streams = imported.streams();
+  const auto named = weights.named();
+  CHECK(streams.size() == named.size());
+  std::vector<char> whole;
+  for (size_t i = 0; i < streams.size(); ++i) {
+    CHECK(streams[i].name == named[i].name);
+    whole.clear();
+    streams[i].write([&](const void* data, size_t size) {
+      whole.insert(whole.end(), static_cast<const char*>(data), static_cast<const char*>(data) + size);
+    });
+    CHECK(std::ssize(whole) == named[i].tensor.bytes(), named[i].name);
+    backend.device->to_device(named[i].tensor, whole.data());
+  }
   cast_weights(weights, *backend.ops);
 }
 

@@ -2,12 +2,14 @@
 // A trained model from disk, for the commands that read one.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "backend/backend.h"
 #include "checkpoint/checkpoint.h"
+#include "exchange/export_weights.h"
 #include "model/weights.h"
 #include "train/run_config.h"
 
@@ -21,7 +23,14 @@ struct TrainedModel {
 // path: a run, a folder of runs, or one checkpoint of a run. overrides apply to the run's settings.
 TrainedModel open_model(const std::string& path, const std::vector<std::string>& overrides);
 
-// Fills weights laid out on `arena` from the checkpoint, compute copies included.
+// The run's folder that a checkpoint lies in.
+std::filesystem::path run_of(const Checkpoint& checkpoint);
+
+// Fills weights from the checkpoint, or from an exported folder one tensor at a time; compute copies included.
 void load_weights(Weights& weights, const Checkpoint& checkpoint, Backend& backend);
+void load_weights(Weights& weights, const ImportedWeights& imported, Backend& backend);
+
+// In an exported folder: state.json of the checkpoint it was made from.
+inline constexpr const char* kRunState = "moe_state.json";
 
 }  // namespace moe::cli

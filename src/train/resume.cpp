@@ -80,19 +80,35 @@ std::string state_json(int64_t step, const Cursor& cursor, const std::string& so
   return json.dump(1);
 }
 
-ResumePoint resume_point(const std::string& where, std::string_view state, const std::string& source,
-                         const RunConfig& config) {
+SavedState read_state(const std::string& where, std::string_view state) {
   try {
     const Json json = Json::parse(state);
-    ResumePoint point;
-    point.step = json.at("step").get<int64_t>();
-    point.cursor = nlohmann::json(json.at("cursor")).get<Cursor>();
-    if (json.at("source").get<std::string>() != source)
-      throw UserError(where, "the text this run was started on", "another (files, sizes or splitting differ)",
-                      "restore data.source, or start a new run");
-    const Json &saved = json.at("config"), now = Json::parse(config.json());
-    check_fixed(where, saved, now);
-    point.changed = differences(saved, now);
+    SavedState saved;
+    saved.step = json.at("step").get<int64_t>();
+    saved.cursor = nlohmann::json(json.at("cursor")).get<Cursor>();
+    saved.source = json.at("source").get<std::string>();
+    saved.config = json.at("config").dump(1);
+    return saved;
+  } catch (const nlohmann::json::exception& error) {
+    throw UserError(where, "the state of a run", error.what(),
+                    "delete this checkpoint folder to use an older one");
+  }
+}
+
+ResumePoint resume_point(const std::string& where, std::string_view state, const std::string& source,
+                         const RunConfig& config) {
+  const SavedState saved = read_state(where, state);
+  ResumePoint point{saved.step, saved.cursor, {}};
+  try {
+    const Json before = Json::parse(saved.config), now = Json::parse(config.json());
+    if (!saved.source.empty()) {
+      if (saved.source != source)
+        throw UserError(where, "the text this run was started on",
+                        "another (files, sizes or splitting differ)",
+                        "restore data.source, or start a new run");
+      check_fixed(where, before, now);
+    }
+    point.changed = differences(before, now);
     return point;
   } catch (const nlohmann::json::exception& error) {
     throw UserError(where, "the state of a run", error.what(),

@@ -13,9 +13,18 @@
 
 namespace moe {
 
-// step: steps done. source: Source::identity() of the text.
+// step: steps done. source: Source::identity() of the text; "" when the weights came from elsewhere and no text has
+// been read yet (moe import): any text will do.
 std::string state_json(int64_t step, const Cursor& cursor, const std::string& source,
                        const RunConfig& config);
+
+// The parts of it, unchecked. Throws UserError naming `where` when it is not what state_json() wrote.
+struct SavedState {
+  int64_t step = 0;
+  Cursor cursor;
+  std::string source, config;  // config: JSON, as RunConfig::json()
+};
+SavedState read_state(const std::string& where, std::string_view state);
 
 struct ResumePoint {
   int64_t step = 0;

@@ -86,7 +86,11 @@ void Trainer::resume_from(const Checkpoint& checkpoint) {
   const ResumePoint point = resume_point((checkpoint.folder() / "state.json").string(),
                                          checkpoint.state_json(), source_->identity(), config_);
   checkpoint.load("model.safetensors", state_->weights.named(), device_);
-  checkpoint.load("optimizer.safetensors", state_->optimizer.state(), device_);
+  if (checkpoint.contains("optimizer.safetensors")) {
+    checkpoint.load("optimizer.safetensors", state_->optimizer.state(), device_);
+  } else {
+    terminal_.line("imported  weights only: the optimizer's moments start from zero");
+  }
   step_ = saved_step_ = point.step;
   cursor_ = point.cursor;
   terminal_.line(fmt::format("resumed from {} at step {}", checkpoint.folder().string(), step_));

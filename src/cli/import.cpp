@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT
+// moe import: a folder of the Hugging Face format as a run, to evaluate it, write with it, or train it further.
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/terminal.h"
+#include "base/version.h"
+#include "cli/commands.h"
+#include "cli/model_files.h"
+#include "exchange/export_weights.h"
+#include "exchange/hf_config.h"
+#include "exchange/tokenizer_files.h"
+#include "text/vocabulary.h"
+#include "train/resume.h"
+#include "train/run_folder.h"
+
+namespace moe::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct ImportOptions {
+  std::string folder, output;
+  std::vector<std::string> overrides;
+};
+
+// What must be as config.json says, whatever the settings are.
+void check_same_model(const ModelConfig& wanted, const ModelConfig& found, const std::string& where) {
+  const auto check = [&](const char* name, auto ModelConfig::*member) {
+    if (wanted.*member != found.*member)
+      throw UserError(where, fmt::format("model.{} {}, as config.json says", name, wanted.*member),
+                      fmt::format("{}", found.*member), "leave the shape of the model as it is");
+  };
+  check("d_model", &ModelConfig::d_model);
+  check("n_layers", &ModelConfig::n_layers);
+  check("n_heads", &ModelConfig::n_heads);
+  check("n_kv_heads", &ModelConfig::n_kv_heads);
+  check("num_experts", &ModelConfig::num_experts);
+  check("top_k", &ModelConfig::top_k);
+  check("expert_intermediate_dim", &ModelConfig::expert_intermediate_dim);
+  check("vocab_size", &ModelConfig::vocab_size);
+  check("rope_theta", &ModelConfig::rope_theta);
+  check("norm_eps", &ModelConfig::norm_eps);
+  check("renormalize_top_k", &ModelConfig::renormalize_top_k);
+}
+
+struct Start {
+  RunConfig config;
+  SavedState state;  // step 0 and no text, unless the folder came from one of our runs
+};
+
+Start starting_point(const ImportOptions& options) {
+  const fs::path folder = options.folder, file = folder / "config.json", saved = folder / kRunState;
+  if (!fs::exists(file))
+    throw UserError(file.string(), "the settings of a model",
+                    fs::exists(folder) ? "no such file" : "no such folder",
+                    "give a folder that `moe export` or save_pretrained wrote");
+  const ModelConfig model = read_hf_config(file.string(), read_file(file));
+  Start start;
+  auto sections = start.config.sections();
+  if (fs::exists(saved)) {
+    start.state = read_state(saved.string(), read_file(saved));
+    read_config_text(start.state.config, saved.string(), sections);
+  } else {
+    start.config.model = model;
+  }
+  for (const std::string& assignment : options.overrides) apply_override(assignment, sections);
+  const fs::path output = options.output.empty()
+                              ? fs::path("runs") / fs::absolute(folder / ".").parent_path().filename()
+                              : fs::path(options.output);
+  const fs::path whole = fs::absolute(output / ".").parent_path();
+  start.config.training.output_dir =
+      output.has_parent_path() ? (output / ".").parent_path().parent_path().string() : ".";
+  start.config.training.run_name = whole.filename().string();
+  start.config.validate();
+  check_same_model(model, start.config.model, fs::exists(saved) ? saved.string() : "command line");
+  return start;
+}
+
+int run(const ImportOptions& options) {
+  const Start start = starting_point(options);
+  check_vocabulary(options.folder, gpt2_merges());
+  const ImportedWeights weights(options.folder, start.config.model);
+  Terminal terminal;
+  const RunFolder run = RunFolder::create(start.config, "import");
+  try {
+    CheckpointStore(run.checkpoints(), 0, program_version())
+        .save(start.state.step, {{"model.safetensors", weights.streams()}},
+              state_json(start.state.step, start.state.cursor, start.state.source, start.config));
+  } catch (...) {
+    run.discard();
+    throw;
+  }
+  const std::string path = run.path().string();
+  terminal.line(
+      fmt::format("{}: step {}, weights bit for bit as in {}", path, start.state.step, options.folder));
+  terminal.line(
+      fmt::format("  moe eval {0} --source TEXT\n  moe generate {0} --prompt \"...\"\n"
+                  "  moe train --resume {0}{1}   (the optimizer starts anew)",
+                  path, start.state.source.empty() ? " data.source=TEXT" : ""));
+  return 0;
+}
+
+}  // namespace
+
+void add_import(CLI::App& app, Command& chosen) {
+  auto options = std::make_shared<ImportOptions>();
+  CLI::App* command = app.add_subcommand("import", "Make a run of an exported model, to go on from there");
+  command->add_option("folder", options->folder, "A folder that `moe export` or save_pretrained wrote")
+      ->required()
+      ->type_name("DIR");
+  command->add_option("--output", options->output, "Folder for the run; default: runs/ and the name of DIR")
+      ->type_name("RUN");
+  command->add_option("overrides", options->overrides, "Settings of the run")->type_name("section.key=value");
+  command->footer(
+      "Examples:\n"
+      "  moe import exported/ --output runs/again\n"
+      "  moe import downloaded/ --output runs/new data.source=my_texts/ training.max_steps=2000\n"
+      "With the moe_state.json of an export the run goes on at the same step and place in the text, with the "
+      "same\n"
+      "settings; without it, at step 0 of a new run. Moments of the optimizer are not exported: they start "
+      "at zero.");
+  command->callback([options, &chosen] { chosen = [options] { return run(*options); }; });
+}
+
+}  // namespace moe::cli

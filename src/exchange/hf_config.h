@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+// config.json and generation_config.json of the Hugging Face format: written, and read back with every setting that
+// our model cannot express refused by name. The files are untrusted input (fuzz/hf_config_fuzz.cpp).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "model/config.h"
+#include "tensor/dtype.h"
+
+namespace moe {
+
+// type: of the matrices in the files, f32 or bf16. end_of_text: the token that begins and ends documents.
+std::string hf_config_json(const ModelConfig& config, DType type, int64_t end_of_text);
+// vocabulary: ids that exist; those past it are never to be generated.
+std::string hf_generation_json(const ModelConfig& config, int64_t vocabulary, int64_t end_of_text);
+
+// The model that a config.json describes; what the format does not hold (capacity, loss weights) is dropless and as
+// by default. Throws UserError naming `where` and the key.
+ModelConfig read_hf_config(const std::string& where, std::string_view text);
+
+}  // namespace moe

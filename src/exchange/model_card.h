@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+// README.md of an exported model: what it is, how it was trained, what it reached, how to use it. Figures are those of
+// the run's record; what is not known is left out.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "model/config.h"
+
+namespace moe {
+
+struct CardFacts {
+  std::string name, program, dtype;
+  int64_t step = 0;
+  std::vector<std::string> sources;                           // of the text, as the settings name it
+  std::vector<std::pair<std::string, std::string>> training;  // setting, value
+  std::vector<std::pair<std::string, double>> figures;        // "validation loss (nats/token)", value
+};
+
+std::string model_card(const ModelConfig& config, const CardFacts& facts);
+
+// The last value of each named number in a metrics.jsonl, at or before `step`; names that do not occur are left out.
+// Lines that are not JSON are skipped: the file may be being written.
+std::vector<std::pair<std::string, double>> last_figures(const std::string& metrics, int64_t step,
+                                                         const std::vector<std::string>& names);
+
+}  // namespace moe
