@@ -91,35 +91,40 @@ void grouped_sizes(benchmark::internal::Benchmark* b) {
 BENCHMARK(GroupedMatmul)->Apply(grouped_sizes)->UseRealTime()->Unit(benchmark::kMicrosecond);
 
 struct AttentionInputs {
-  Tensor q, k, v, o, lse, first;
+  Tensor q, k, packed, y, o, lse, first;
   double operations;  // of the two products of the forward pass, below the diagonal
 };
 AttentionInputs attention_inputs(Bench& bench, const benchmark::State& state) {
-  const int64_t length = state.range(0), dim = state.range(1), heads = 4, kv_heads = 2;
+  const int64_t length = state.range(0);
+  const Heads heads{4, 2, state.range(1)};
   const int64_t batch = 2048 / length, n = batch * length;
   const DType dtype = type_of(state.range(2));
-  return {bench.random(dtype, {n, heads, dim}),
-          bench.random(dtype, {n, kv_heads, dim}),
-          bench.random(dtype, {n, kv_heads, dim}),
-          bench.zeros(dtype, {n, heads, dim}),
-          bench.zeros(DType::f32, {n, heads}),
+  return {bench.random(dtype, {n, heads.query, heads.dim}),
+          bench.random(dtype, {n, heads.kv, heads.dim}),
+          bench.random(dtype, {n, heads.packed()}),
+          bench.zeros(dtype, {n, heads.query, heads.dim}),
+          bench.zeros(dtype, {n, heads.query, heads.dim}),
+          bench.zeros(DType::f32, {n, heads.query}),
           bench.zeros(DType::i32, {batch, length}),
-          2.0 * static_cast<double>(n * heads * (length + 1) * dim)};
+          2.0 * static_cast<double>(n * heads.query * (length + 1) * heads.dim)};
 }
 // Arguments: length of a row, head width, bf16.
 void AttentionForward(benchmark::State& state) {
   Bench bench;
   const AttentionInputs x = attention_inputs(bench, state);
-  for (auto _ : state) bench.ops().attention_forward(x.o, x.lse, x.q, x.k, x.v, x.first);
+  for (auto _ : state) bench.ops().attention_forward(x.y, x.o, x.lse, x.q, x.k, x.packed, x.first);
   report(state, x.operations);
 }
 void AttentionBackward(benchmark::State& state) {
   Bench bench;
   const AttentionInputs x = attention_inputs(bench, state);
   const auto like = [&](const Tensor& t) { return bench.random(t.dtype(), {t.dim(0), t.dim(1), t.dim(2)}); };
-  const Tensor dy = like(x.q), dq = like(x.q), dk = like(x.k), dv = like(x.v);
-  bench.ops().attention_forward(x.o, x.lse, x.q, x.k, x.v, x.first);
-  for (auto _ : state) bench.ops().attention_backward(dq, dk, dv, dy, x.q, x.k, x.v, x.o, x.lse, x.first);
+  const Tensor d_o = like(x.q), dq = like(x.q), dk = like(x.k);
+  const Tensor dpacked = bench.zeros(x.q.dtype(), {x.packed.dim(0), x.packed.dim(1)});
+  const Tensor delta = bench.random(DType::f32, {x.lse.dim(0), x.lse.dim(1)});
+  bench.ops().attention_forward(x.y, x.o, x.lse, x.q, x.k, x.packed, x.first);
+  for (auto _ : state)
+    bench.ops().attention_backward(dq, dk, dpacked, d_o, x.q, x.k, x.packed, x.lse, delta, x.first);
   report(state, 2.5 * x.operations);
 }
 void attention_sizes(benchmark::internal::Benchmark* b) {

@@ -107,12 +107,12 @@ void QkNormRope(benchmark::State& state) {
   const Heads heads{4, 2, 64};
   const Tensor packed = bench.random(dtype, {kTokens, heads.packed()});
   const Tensor q = bench.zeros(dtype, {kTokens, 4, 64}), k = bench.zeros(dtype, {kTokens, 2, 64});
-  const Tensor v = bench.zeros(dtype, {kTokens, 2, 64}), rstd = bench.zeros(DType::f32, {kTokens, 6});
+  const Tensor rstd = bench.zeros(DType::f32, {kTokens, 6});
   const Tensor w = bench.random(DType::f32, {64}), rope = bench.random(DType::f32, {kTokens, 64});
   const Tensor position = bench.zeros(DType::i32, {kTokens});
   for (auto _ : state)
-    bench.ops().qk_norm_rope_forward(q, k, v, rstd, packed, w, w, rope, position, heads, 1e-5F);
-  report(state, kTokens * 8 * 64, 2 * (q.bytes() + k.bytes() + v.bytes()));
+    bench.ops().qk_norm_rope_forward(q, k, rstd, packed, w, w, rope, position, heads, 1e-5F);
+  report(state, kTokens * 6 * 64, 2 * (q.bytes() + k.bytes()));
 }
 BENCHMARK(QkNormRope)->Apply(row_sizes);
 

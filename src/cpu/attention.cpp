@@ -3,37 +3,40 @@
 #include "cpu/attention.h"
 
 #include "cpu/cpu_ops.h"
+#include "cpu/gate.h"
 #include "ops/contracts/attention.h"
 
 namespace moe::cpu {
 
-void CpuOps::attention_forward(Tensor o_NHd, Tensor lse_NH, const Tensor& q_NHd, const Tensor& k_NGd,
-                               const Tensor& v_NGd, const Tensor& first_BT) {
-  contracts::attention_forward(o_NHd, lse_NH, q_NHd, k_NGd, v_NGd, first_BT);
-  const int64_t length = first_BT.dim(1), heads = q_NHd.dim(1), kv_heads = k_NGd.dim(1), dim = q_NHd.dim(2);
+void CpuOps::attention_forward(Tensor y_NHd, Tensor o_NHd, Tensor lse_NH, const Tensor& q_NHd,
+                               const Tensor& k_NGd, const Tensor& packed_NP, const Tensor& first_BT) {
+  const Heads layout = contracts::attention_forward(y_NHd, o_NHd, lse_NH, q_NHd, k_NGd, packed_NP, first_BT);
+  const int64_t length = first_BT.dim(1), heads = layout.query, kv_heads = layout.kv, dim = layout.dim;
   const int64_t group = heads / kv_heads, step = block_tokens(group), blocks = (length + step - 1) / step;
   with_type(q_NHd.dtype(), [&](auto type) {
     using T = decltype(type);
-    const int64_t q_stride = heads * dim, kv_stride = kv_heads * dim;
+    const int64_t q_stride = heads * dim, k_stride = kv_heads * dim, packed = layout.packed();
     pool_.parallel_for(first_BT.dim(0) * kv_heads * blocks, 1, [&](int64_t task, int64_t) {
       // Late blocks see the most keys: they come first, so that threads end together.
       const int64_t start = (blocks - 1 - task % blocks) * step;
       const int64_t kv_head = task / blocks % kv_heads, row = task / blocks / kv_heads * length;
-      const int64_t at = (row + start) * q_stride + kv_head * group * dim,
-                    kv_at = row * kv_stride + kv_head * dim;
+      const int64_t at = (row + start) * q_stride + kv_head * group * dim;
       const QueryBlock<T> block{.tokens = std::min(step, length - start),
                                 .group = group,
                                 .dim = dim,
                                 .position = start,
                                 .first = first_BT.as<int32_t>() + row + start,
                                 .q = q_NHd.as<T>() + at,
-                                .k = k_NGd.as<T>() + kv_at,
-                                .v = v_NGd.as<T>() + kv_at,
+                                .k = k_NGd.as<T>() + row * k_stride + kv_head * dim,
+                                .v = packed_NP.as<T>() + row * packed + layout.values() + kv_head * dim,
                                 .q_stride = q_stride,
-                                .kv_stride = kv_stride};
+                                .k_stride = k_stride,
+                                .v_stride = packed};
       float* lse = lse_NH.as<float>() + (row + start) * heads + kv_head * group;
       BlockAttention<T>(gemm_, scratch_, block.rows(), dim)
           .run(block, o_NHd.as<T>() + at, q_stride, lse, heads);
+      gate_block(y_NHd.as<T>() + at, o_NHd.as<T>() + at, q_stride, packed_NP.as<T>() + (row + start) * packed,
+                 layout, kv_head, block.tokens);
     });
   });
 }

@@ -31,7 +31,7 @@ struct QueryBlock {
   int64_t tokens, group, dim, position;
   const int32_t* first;
   const T *q, *k, *v;
-  int64_t q_stride, kv_stride;  // elements from a token to the next
+  int64_t q_stride, k_stride, v_stride;  // elements from a token to the next
 
   int64_t rows() const { return tokens * group; }
   int64_t first_key(int64_t token) const { return first == nullptr ? 0 : first[token]; }
@@ -114,14 +114,15 @@ class BlockAttention {
     std::fill_n(total_, rows, 0.0F);
     if (begin == end) std::fill_n(sum_, rows * dim, 0.0F);
     for (int64_t key = begin; key < end; key += kBlockKeys) {
-      const int64_t keys = std::min(kBlockKeys, end - key), at = key * block.kv_stride;
-      gemm_.multiply(scores(scores_, queries_, block.k + at, rows, keys, dim, block.kv_stride));
+      const int64_t keys = std::min(kBlockKeys, end - key);
+      gemm_.multiply(
+          scores(scores_, queries_, block.k + key * block.k_stride, rows, keys, dim, block.k_stride));
       for (int64_t row = 0; row < rows; ++row) {
         const auto [low, high] = block.visible(row / block.group, key, keys);
         update_row(row, low, high, keys, dim);
       }
-      gemm_.multiply(
-          weighted_sum(sum_, weights_, block.v + at, rows, keys, dim, block.kv_stride, key != begin));
+      gemm_.multiply(weighted_sum(sum_, weights_, block.v + key * block.v_stride, rows, keys, dim,
+                                  block.v_stride, key != begin));
     }
     for (int64_t row = 0; row < rows; ++row) {
       const int64_t token = row / block.group, head = row % block.group;

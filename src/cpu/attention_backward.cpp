@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // attention_backward: one task per sequence and kv head, which alone writes the gradients of its keys, values
 // and queries: no two tasks add to one place, so the order of summation is fixed. With p = exp(s - lse):
-//   dv = p^T do,  ds = p * (do v^T - rowsum(do * o)) * scale,  dq = ds k,  dk = ds^T q     (Dao et al. 2022).
+//   dv = p^T do,  ds = p * (do v^T - delta) * scale,  dq = ds k,  dk = ds^T q     (Dao et al. 2022).
 #include <algorithm>
 #include <cmath>
 
@@ -24,14 +24,14 @@ Product transposed_sum(float* out, const T* p_rows, const T* y, int64_t rows, in
   return p;
 }
 
-// The gradients of one sequence and kv head; dq, do and o are like q, dk and dv like k. lse is [length,
-// lse_stride].
+// The gradients of one sequence and kv head; dq and do are like q, dk like k, dv like v. lse and delta are
+// [length, rows_stride].
 template <class T>
 struct HeadGradient {
-  const T *output, *output_gradient;
-  const float* lse;
+  const T* output_gradient;
+  const float *lse, *delta;
   T *dq, *dk, *dv;
-  int64_t lse_stride;
+  int64_t rows_stride;
 };
 
 template <class T>
@@ -64,8 +64,8 @@ class BackwardTask {
       query_block(block, head, start);
     }
     for (int64_t i = 0; i < length_; ++i) {
-      store_row(head.dk + i * sequence.kv_stride, dk_ + i * dim, dim);
-      store_row(head.dv + i * sequence.kv_stride, dv_ + i * dim, dim);
+      store_row(head.dk + i * sequence.k_stride, dk_ + i * dim, dim);
+      store_row(head.dv + i * sequence.v_stride, dv_ + i * dim, dim);
     }
   }
 
@@ -82,13 +82,13 @@ class BackwardTask {
     gather_block(do_, head.output_gradient + start * block.q_stride, block.tokens, width, block.q_stride);
     std::fill_n(dq_, rows * dim, 0.0F);
     for (int64_t key = block.begin(); key < end; key += kBlockKeys) {
-      const int64_t keys = std::min(kBlockKeys, end - key), at = key * block.kv_stride;
-      gemm_.multiply(scores(scores_, queries_, block.k + at, rows, keys, dim, block.kv_stride));
-      gemm_.multiply(scores(dp_, do_, block.v + at, rows, keys, dim, block.kv_stride));
+      const int64_t keys = std::min(kBlockKeys, end - key), at = key * block.k_stride;
+      gemm_.multiply(scores(scores_, queries_, block.k + at, rows, keys, dim, block.k_stride));
+      gemm_.multiply(scores(dp_, do_, block.v + key * block.v_stride, rows, keys, dim, block.v_stride));
       for (int64_t row = 0; row < rows; ++row) score_gradient(block, head, start, row, key, keys);
       gemm_.multiply(transposed_sum(dv_ + key * dim, p_, do_, rows, keys, dim));
       gemm_.multiply(transposed_sum(dk_ + key * dim, ds_, queries_, rows, keys, dim));
-      gemm_.multiply(weighted_sum(dq_, ds_, block.k + at, rows, keys, dim, block.kv_stride, true));
+      gemm_.multiply(weighted_sum(dq_, ds_, block.k + at, rows, keys, dim, block.k_stride, true));
     }
     for (int64_t i = 0; i < block.tokens; ++i)
       store_row(head.dq + (start + i) * block.q_stride, dq_ + i * width, width);
@@ -104,15 +104,13 @@ class BackwardTask {
       std::fill_n(x, low, T(0.0F));
       std::fill(x + high, x + keys, T(0.0F));
     }
-    const int64_t head_index = row % block.group;
-    const T* o = head.output + (start + token) * block.q_stride + head_index * dim;
-    const float mean = dot(do_ + row * dim, o, dim);
-    const float lse = head.lse[(start + token) * head.lse_stride + head_index];
+    const int64_t at = (start + token) * head.rows_stride + row % block.group;
+    const float lse = head.lse[at], delta = head.delta[at];
     const float scale = 1.0F / std::sqrt(static_cast<float>(dim));
     float *score = scores_ + row * kBlockKeys, *dp = dp_ + row * kBlockKeys;
     for (int64_t i = low; i < high; ++i) {
       score[i] = exp_approx(scale * score[i] - lse);
-      dp[i] = score[i] * (dp[i] - mean) * scale;
+      dp[i] = score[i] * (dp[i] - delta) * scale;
     }
     store_row(p + low, score + low, high - low);
     store_row(ds + low, dp + low, high - low);
@@ -127,35 +125,39 @@ class BackwardTask {
 
 }  // namespace
 
-void CpuOps::attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dv_NGd, const Tensor& do_NHd,
-                                const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& v_NGd,
-                                const Tensor& o_NHd, const Tensor& lse_NH, const Tensor& first_BT) {
-  contracts::attention_backward(dq_NHd, dk_NGd, dv_NGd, do_NHd, q_NHd, k_NGd, v_NGd, o_NHd, lse_NH, first_BT);
-  const int64_t length = first_BT.dim(1), heads = q_NHd.dim(1), kv_heads = k_NGd.dim(1), dim = q_NHd.dim(2);
+void CpuOps::attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dpacked_NP, const Tensor& do_NHd,
+                                const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
+                                const Tensor& lse_NH, const Tensor& delta_NH, const Tensor& first_BT) {
+  const Heads layout = contracts::attention_backward(dq_NHd, dk_NGd, dpacked_NP, do_NHd, q_NHd, k_NGd,
+                                                     packed_NP, lse_NH, delta_NH, first_BT);
+  const int64_t length = first_BT.dim(1), heads = layout.query, kv_heads = layout.kv, dim = layout.dim;
   const int64_t group = heads / kv_heads, step = block_tokens(group);
   with_type(q_NHd.dtype(), [&](auto type) {
     using T = decltype(type);
-    const int64_t q_stride = heads * dim, kv_stride = kv_heads * dim;
+    const int64_t q_stride = heads * dim, k_stride = kv_heads * dim, packed = layout.packed();
     pool_.parallel_for(first_BT.dim(0) * kv_heads, 1, [&](int64_t task, int64_t) {
       const int64_t kv_head = task % kv_heads, row = task / kv_heads * length;
-      const int64_t at = row * q_stride + kv_head * group * dim, kv_at = row * kv_stride + kv_head * dim;
+      const int64_t at = row * q_stride + kv_head * group * dim, k_at = row * k_stride + kv_head * dim;
+      const int64_t v_at = row * packed + layout.values() + kv_head * dim,
+                    rows_at = row * heads + kv_head * group;
       const QueryBlock<T> sequence{.tokens = length,
                                    .group = group,
                                    .dim = dim,
                                    .position = 0,
                                    .first = first_BT.as<int32_t>() + row,
                                    .q = q_NHd.as<T>() + at,
-                                   .k = k_NGd.as<T>() + kv_at,
-                                   .v = v_NGd.as<T>() + kv_at,
+                                   .k = k_NGd.as<T>() + k_at,
+                                   .v = packed_NP.as<T>() + v_at,
                                    .q_stride = q_stride,
-                                   .kv_stride = kv_stride};
-      const HeadGradient<T> head{.output = o_NHd.as<T>() + at,
-                                 .output_gradient = do_NHd.as<T>() + at,
-                                 .lse = lse_NH.as<float>() + row * heads + kv_head * group,
+                                   .k_stride = k_stride,
+                                   .v_stride = packed};
+      const HeadGradient<T> head{.output_gradient = do_NHd.as<T>() + at,
+                                 .lse = lse_NH.as<float>() + rows_at,
+                                 .delta = delta_NH.as<float>() + rows_at,
                                  .dq = dq_NHd.as<T>() + at,
-                                 .dk = dk_NGd.as<T>() + kv_at,
-                                 .dv = dv_NGd.as<T>() + kv_at,
-                                 .lse_stride = heads};
+                                 .dk = dk_NGd.as<T>() + k_at,
+                                 .dv = dpacked_NP.as<T>() + v_at,
+                                 .rows_stride = heads};
       BackwardTask<T>(gemm_, scratch_, length, step * group, dim).run(sequence, head, step);
     });
   });

@@ -41,25 +41,23 @@ class CpuOps : public Ops {
                       bool accumulate) override;
 
   // attention
-  void qk_norm_rope_forward(Tensor q_NHd, Tensor k_NGd, Tensor v_NGd, Tensor rstd_NJ, const Tensor& packed_NP,
+  void qk_norm_rope_forward(Tensor q_NHd, Tensor k_NGd, Tensor rstd_NJ, const Tensor& packed_NP,
                             const Tensor& wq_d, const Tensor& wk_d, const Tensor& rope_Td,
                             const Tensor& position_N, Heads heads, float eps) override;
   void qk_norm_rope_backward(Tensor dpacked_NP, Tensor dwq_d, Tensor dwk_d, const Tensor& dq_NHd,
-                             const Tensor& dk_NGd, const Tensor& dv_NGd, const Tensor& packed_NP,
-                             const Tensor& wq_d, const Tensor& wk_d, const Tensor& rope_Td,
-                             const Tensor& position_N, const Tensor& rstd_NJ, Heads heads) override;
+                             const Tensor& dk_NGd, const Tensor& packed_NP, const Tensor& wq_d,
+                             const Tensor& wk_d, const Tensor& rope_Td, const Tensor& position_N,
+                             const Tensor& rstd_NJ, Heads heads) override;
 
-  void attention_forward(Tensor o_NHd, Tensor lse_NH, const Tensor& q_NHd, const Tensor& k_NGd,
-                         const Tensor& v_NGd, const Tensor& first_BT) override;
-  void attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dv_NGd, const Tensor& do_NHd,
-                          const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& v_NGd, const Tensor& o_NHd,
-                          const Tensor& lse_NH, const Tensor& first_BT) override;
-  void attention_cached(Tensor o_NHd, Tensor k_cache_BSGd, Tensor v_cache_BSGd, const Tensor& q_NHd,
-                        const Tensor& k_NGd, const Tensor& v_NGd, int64_t start) override;
-
-  void gate_forward(Tensor y_NHd, const Tensor& o_NHd, const Tensor& packed_NP, Heads heads) override;
-  void gate_backward(Tensor do_NHd, Tensor dpacked_NP, const Tensor& dy_NHd, const Tensor& o_NHd,
-                     const Tensor& packed_NP, Heads heads) override;
+  void attention_forward(Tensor y_NHd, Tensor o_NHd, Tensor lse_NH, const Tensor& q_NHd, const Tensor& k_NGd,
+                         const Tensor& packed_NP, const Tensor& first_BT) override;
+  void gate_backward(Tensor do_NHd, Tensor y_NHd, Tensor delta_NH, Tensor dpacked_NP, const Tensor& dy_NHd,
+                     const Tensor& o_NHd, const Tensor& packed_NP, Heads heads) override;
+  void attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dpacked_NP, const Tensor& do_NHd,
+                          const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
+                          const Tensor& lse_NH, const Tensor& delta_NH, const Tensor& first_BT) override;
+  void attention_cached(Tensor y_NHd, Tensor k_cache_BSGd, Tensor v_cache_BSGd, const Tensor& q_NHd,
+                        const Tensor& k_NGd, const Tensor& packed_NP, int64_t start) override;
 
   // router
   void router_logits_forward(Tensor logits_NE, const Tensor& x_ND, const Tensor& w_ED) override;

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
 // QK-norm and rotary positions, fused over the packed rows of the projection: [q_h | gate_h] per query head,
-// then the keys, then the values. Queries and keys are the same work with another weight, so one function
+// then the keys (then the values, which have neither). Queries and keys are the same work with another weight, so one function
 // serves both.
 #include "ops/contracts/rotary.h"
 
 #include <cmath>
-#include <cstring>
 #include <string>
 
 #include "cpu/cpu_ops.h"
@@ -70,18 +69,18 @@ void head_backward(T* dx, float* __restrict dw, const T* dy, const T* x, const f
 
 }  // namespace
 
-void CpuOps::qk_norm_rope_forward(Tensor q_NHd, Tensor k_NGd, Tensor v_NGd, Tensor rstd_NJ,
-                                  const Tensor& packed_NP, const Tensor& wq_d, const Tensor& wk_d,
-                                  const Tensor& rope_Td, const Tensor& position_N, Heads heads, float eps) {
-  contracts::check_qk_norm_rope_forward(q_NHd, k_NGd, v_NGd, rstd_NJ, packed_NP, wq_d, wk_d, rope_Td,
-                                        position_N, heads);
+void CpuOps::qk_norm_rope_forward(Tensor q_NHd, Tensor k_NGd, Tensor rstd_NJ, const Tensor& packed_NP,
+                                  const Tensor& wq_d, const Tensor& wk_d, const Tensor& rope_Td,
+                                  const Tensor& position_N, Heads heads, float eps) {
+  contracts::check_qk_norm_rope_forward(q_NHd, k_NGd, rstd_NJ, packed_NP, wq_d, wk_d, rope_Td, position_N,
+                                        heads);
   const int64_t d = heads.dim, query = heads.query, normed = heads.query + heads.kv, width = heads.packed();
   const float *wq = wq_d.as<float>(), *wk = wk_d.as<float>(), *rope = rope_Td.as<float>();
   const int32_t* position = position_N.as<int32_t>();
   float* rstd = rstd_NJ.as<float>();
   with_type(packed_NP.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    T *q = q_NHd.as<T>(), *k = k_NGd.as<T>(), *v = v_NGd.as<T>();
+    T *q = q_NHd.as<T>(), *k = k_NGd.as<T>();
     const T* packed = packed_NP.as<T>();
     pool_.parallel_for(packed_NP.dim(0), kTokens, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
@@ -92,19 +91,17 @@ void CpuOps::qk_norm_rope_forward(Tensor q_NHd, Tensor k_NGd, Tensor v_NGd, Tens
           const float* w = j < query ? wq : wk;
           rstd[t * normed + j] = head_forward(y, row + head_offset(heads, j), w, angle, d, eps);
         }
-        std::memcpy(v + t * heads.kv * d, row + head_offset(heads, normed),
-                    static_cast<size_t>(heads.kv * d) * sizeof(T));
       }
     });
   });
 }
 
 void CpuOps::qk_norm_rope_backward(Tensor dpacked_NP, Tensor dwq_d, Tensor dwk_d, const Tensor& dq_NHd,
-                                   const Tensor& dk_NGd, const Tensor& dv_NGd, const Tensor& packed_NP,
-                                   const Tensor& wq_d, const Tensor& wk_d, const Tensor& rope_Td,
-                                   const Tensor& position_N, const Tensor& rstd_NJ, Heads heads) {
-  contracts::check_qk_norm_rope_backward(dpacked_NP, dwq_d, dwk_d, dq_NHd, dk_NGd, dv_NGd, packed_NP, wq_d,
-                                         wk_d, rope_Td, position_N, rstd_NJ, heads);
+                                   const Tensor& dk_NGd, const Tensor& packed_NP, const Tensor& wq_d,
+                                   const Tensor& wk_d, const Tensor& rope_Td, const Tensor& position_N,
+                                   const Tensor& rstd_NJ, Heads heads) {
+  contracts::check_qk_norm_rope_backward(dpacked_NP, dwq_d, dwk_d, dq_NHd, dk_NGd, packed_NP, wq_d, wk_d,
+                                         rope_Td, position_N, rstd_NJ, heads);
   const int64_t d = heads.dim, query = heads.query, normed = heads.query + heads.kv, width = heads.packed();
   const float *wq = wq_d.as<float>(), *wk = wk_d.as<float>(), *rope = rope_Td.as<float>();
   const float* rstd = rstd_NJ.as<float>();
@@ -113,7 +110,7 @@ void CpuOps::qk_norm_rope_backward(Tensor dpacked_NP, Tensor dwq_d, Tensor dwk_d
   with_type(packed_NP.dtype(), [&](auto zero) {
     using T = decltype(zero);
     T* dpacked = dpacked_NP.as<T>();
-    const T *packed = packed_NP.as<T>(), *dq = dq_NHd.as<T>(), *dk = dk_NGd.as<T>(), *dv = dv_NGd.as<T>();
+    const T *packed = packed_NP.as<T>(), *dq = dq_NHd.as<T>(), *dk = dk_NGd.as<T>();
     partial.for_each_block([&](float* dw, int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         const T* row = packed + t * width;
@@ -125,8 +122,6 @@ void CpuOps::qk_norm_rope_backward(Tensor dpacked_NP, Tensor dwq_d, Tensor dwk_d
           head_backward(out + at, j < query ? dw : dw + d, dy, row + at, j < query ? wq : wk, angle,
                         rstd[t * normed + j], d);
         }
-        std::memcpy(out + head_offset(heads, normed), dv + t * heads.kv * d,
-                    static_cast<size_t>(heads.kv * d) * sizeof(T));
       }
     });
   });

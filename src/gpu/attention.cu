@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
-// attention_forward: matrix units for bf16 at head widths 64 (on Hopper, its own) and 128, a warp a row for the rest.
+// attention_forward: matrix units for bf16 at head widths 64 (on Hopper, its own, with the gate in it) and 128, a warp a
+// row for the rest; the gate after these.
 #include "gpu/attention_forward_mma.cuh"
 #include "gpu/attention_hopper.h"
 #include "gpu/attention_rows.cuh"
+#include "gpu/gate.h"
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"
 #include "ops/contracts/attention.h"
@@ -12,36 +14,37 @@ namespace {
 
 template <int dim>
 void forward_mma(cudaStream_t stream, Tensor& o, Tensor& lse, const Tensor& q, const Tensor& k,
-                 const Tensor& v, const Tensor& first_BT, const AttentionShape& s) {
+                 const bf16* v, const Tensor& first_BT, const AttentionShape& s) {
   using Tile = ForwardTile<dim>;
   const dim3 grid(blocks(s.heads), blocks(s.batch), blocks(ceil_div(s.length, Tile::kQueries)));
   launch(stream, forward_mma_kernel<bf16, dim>, {grid, kAttentionThreads, Tile::kSharedBytes},
-         pointer<bf16>(o), pointer<float>(lse), pointer<bf16>(q), pointer<bf16>(k), pointer<bf16>(v),
-         pointer<int32_t>(first_BT), s);
+         pointer<bf16>(o), pointer<float>(lse), pointer<bf16>(q), pointer<bf16>(k), v, pointer<int32_t>(first_BT), s);
 }
 
 }  // namespace
 
-void GpuOps::attention_forward(Tensor o_NHd, Tensor lse_NH, const Tensor& q_NHd, const Tensor& k_NGd,
-                               const Tensor& v_NGd, const Tensor& first_BT) {
-  contracts::attention_forward(o_NHd, lse_NH, q_NHd, k_NGd, v_NGd, first_BT);
+void GpuOps::attention_forward(Tensor y_NHd, Tensor o_NHd, Tensor lse_NH, const Tensor& q_NHd,
+                               const Tensor& k_NGd, const Tensor& packed_NP, const Tensor& first_BT) {
+  const Heads heads = contracts::attention_forward(y_NHd, o_NHd, lse_NH, q_NHd, k_NGd, packed_NP, first_BT);
   if (o_NHd.numel() == 0) return;
   if (hopper_ && hopper_takes_attention(q_NHd))
-    return hopper_attention_forward(stream_, o_NHd, lse_NH, q_NHd, k_NGd, v_NGd, first_BT);
-  const AttentionShape s(q_NHd, k_NGd, first_BT.dim(0));
+    return hopper_attention_forward(stream_, y_NHd, o_NHd, lse_NH, q_NHd, k_NGd, packed_NP, first_BT);
+  const AttentionShape s(q_NHd, k_NGd, heads.packed(), first_BT.dim(0));
   CHECK(s.dim <= kMaxDim, q_NHd.describe());
   with_activation(q_NHd.dtype(), [&]<class T>() {
-    const bool wide = vector_width<T>(s.dim, o_NHd.data(), q_NHd.data(), k_NGd.data(), v_NGd.data()) > 1;
-    if (sizeof(T) == 2 && wide && s.dim == 64)
-      return forward_mma<64>(stream_, o_NHd, lse_NH, q_NHd, k_NGd, v_NGd, first_BT, s);
-    if (sizeof(T) == 2 && wide && s.dim == 128)
-      return forward_mma<128>(stream_, o_NHd, lse_NH, q_NHd, k_NGd, v_NGd, first_BT, s);
+    const T* const v = pointer<T>(packed_NP) + heads.values();
+    const bool wide = vector_width<T>(s.dim, o_NHd.data(), q_NHd.data(), k_NGd.data(), v) > 1;
+    if constexpr (sizeof(T) == 2) {
+      if (wide && s.dim == 64) return forward_mma<64>(stream_, o_NHd, lse_NH, q_NHd, k_NGd, v, first_BT, s);
+      if (wide && s.dim == 128) return forward_mma<128>(stream_, o_NHd, lse_NH, q_NHd, k_NGd, v, first_BT, s);
+    }
     const RowsShape rows{q_NHd.dim(0), s.length, 0, s.length, 1};
     launch(stream_, wide ? attention_rows_kernel<T, true> : attention_rows_kernel<T, false>,
            {blocks(ceil_div(rows.tokens * s.heads, kRowWarps)), 32 * kRowWarps}, pointer<T>(o_NHd),
-           pointer<float>(lse_NH), pointer<T>(q_NHd), pointer<T>(k_NGd), pointer<T>(v_NGd),
-           pointer<int32_t>(first_BT), s, rows);
+           pointer<float>(lse_NH), pointer<T>(q_NHd), pointer<T>(k_NGd), v, pointer<int32_t>(first_BT), s,
+           rows);
   });
+  apply_gate(stream_, y_NHd, o_NHd, packed_NP, heads);
 }
 
 }  // namespace moe::gpu

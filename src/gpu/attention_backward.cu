@@ -10,7 +10,40 @@
 namespace moe::gpu {
 namespace {
 
-constexpr int kStatisticsThreads = 128;
+// Tokens and heads of a block, which turns them: tokens are last in the statistics, heads in lse_NH and delta_NH.
+constexpr int kStatisticsTokens = 16, kStatisticsHeads = 16;
+
+// Grid: pieces of the padded time, of the heads, sequences.
+__global__ void __launch_bounds__(kStatisticsTokens* kStatisticsHeads)
+    statistics_kernel(Statistics statistics, const float* lse_NH, const float* delta_NH,
+                      const int32_t* first_BT, AttentionShape s) {
+  __shared__ float lse[kStatisticsTokens][kStatisticsHeads + 1];
+  __shared__ float delta[kStatisticsTokens][kStatisticsHeads + 1];
+  const int i = static_cast<int>(threadIdx.x), b = static_cast<int>(blockIdx.z);
+  const int begin = static_cast<int>(blockIdx.x) * kStatisticsTokens;
+  const int first_head = static_cast<int>(blockIdx.y) * kStatisticsHeads;
+  const int64_t sequence = int64_t{b} * s.length;
+  {
+    const int t = i / kStatisticsHeads, h = i % kStatisticsHeads;
+    const bool inside = begin + t < s.length && first_head + h < s.heads;
+    const bool sees = inside && first_BT[sequence + begin + t] >= 0;
+    const int64_t at = (sequence + begin + t) * s.heads + first_head + h;
+    lse[t][h] = sees ? lse_NH[at] * kLog2E : INFINITY;
+    delta[t][h] = sees ? delta_NH[at] : 0;
+  }
+  __syncthreads();
+  const int h = i / kStatisticsTokens, t = i % kStatisticsTokens;
+  if (first_head + h < s.heads) {
+    const int64_t at = statistics.at(b, s.heads, first_head + h, begin + t);
+    statistics.lse_BHT[at] = lse[t][h];
+    statistics.delta_BHT[at] = delta[t][h];
+  }
+  if (first_head + h != 0) return;
+  const int token = begin + t, first = token < s.length ? first_BT[sequence + token] : -1;
+  statistics.first_BT[statistics.at(b, 1, 0, token)] = first < 0 ? kSeesNothing : first;
+  if (first >= 0 && (token + 1 == s.length || first_BT[sequence + token + 1] != first))
+    statistics.last_BT[statistics.at(b, 1, 0, first)] = token;
+}
 
 template <class T>
 struct Backward {
@@ -43,12 +76,13 @@ struct Backward {
 
 }  // namespace
 
-void GpuOps::attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dv_NGd, const Tensor& do_NHd,
-                                const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& v_NGd,
-                                const Tensor& o_NHd, const Tensor& lse_NH, const Tensor& first_BT) {
-  contracts::attention_backward(dq_NHd, dk_NGd, dv_NGd, do_NHd, q_NHd, k_NGd, v_NGd, o_NHd, lse_NH, first_BT);
+void GpuOps::attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dpacked_NP, const Tensor& do_NHd,
+                                const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
+                                const Tensor& lse_NH, const Tensor& delta_NH, const Tensor& first_BT) {
+  const Heads heads = contracts::attention_backward(dq_NHd, dk_NGd, dpacked_NP, do_NHd, q_NHd, k_NGd,
+                                                    packed_NP, lse_NH, delta_NH, first_BT);
   if (dq_NHd.numel() == 0) return;
-  const AttentionShape s(q_NHd, k_NGd, first_BT.dim(0));
+  const AttentionShape s(q_NHd, k_NGd, heads.packed(), first_BT.dim(0));
   CHECK(s.dim <= kMaxDim, q_NHd.describe());
   const auto padded = static_cast<int>(ceil_div(s.length, kStatisticsTile) * kStatisticsTile);
   const int64_t rows = int64_t{s.batch} * s.heads * padded;
@@ -56,20 +90,27 @@ void GpuOps::attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dv_NGd, con
   const Statistics statistics{carving.take<float>(rows), carving.take<float>(rows),
                               carving.take<int32_t>(int64_t{s.batch} * padded),
                               carving.take<int32_t>(int64_t{s.batch} * padded), padded};
+  launch(stream_, statistics_kernel,
+         {dim3(blocks(padded / kStatisticsTokens), blocks(ceil_div(s.heads, kStatisticsHeads)),
+               blocks(s.batch)),
+          kStatisticsTokens * kStatisticsHeads},
+         statistics, pointer<float>(lse_NH), pointer<float>(delta_NH), pointer<int32_t>(first_BT), s);
+  if (hopper_ && hopper_takes_attention(q_NHd))
+    return hopper_attention_backward(stream_, processors_, carving.take<int>(2), statistics, dq_NHd, dk_NGd,
+                                     dpacked_NP, do_NHd, q_NHd, k_NGd, packed_NP, first_BT);
   with_activation(q_NHd.dtype(), [&]<class T>() {
-    launch(stream_, statistics_kernel<T>,
-           {blocks(ceil_div(rows * 32, kStatisticsThreads)), kStatisticsThreads}, statistics,
-           pointer<T>(do_NHd), pointer<T>(o_NHd), pointer<float>(lse_NH), pointer<int32_t>(first_BT), s);
-    if (hopper_ && hopper_takes_attention(q_NHd))
-      return hopper_attention_backward(stream_, processors_, carving.take<int>(2), statistics, dq_NHd, dk_NGd,
-                                       dv_NGd, do_NHd, q_NHd, k_NGd, v_NGd, first_BT);
-    const Backward<T> backward{pointer<T>(dq_NHd), pointer<T>(dk_NGd),
-                               pointer<T>(dv_NGd), pointer<T>(do_NHd),
-                               pointer<T>(q_NHd),  pointer<T>(k_NGd),
-                               pointer<T>(v_NGd),  pointer<int32_t>(first_BT),
-                               statistics,         s};
-    const bool wide = vector_width<T>(s.dim, dq_NHd.data(), dk_NGd.data(), dv_NGd.data(), do_NHd.data(),
-                                      q_NHd.data(), k_NGd.data(), v_NGd.data()) > 1;
+    const Backward<T> backward{pointer<T>(dq_NHd),
+                               pointer<T>(dk_NGd),
+                               pointer<T>(dpacked_NP) + heads.values(),
+                               pointer<T>(do_NHd),
+                               pointer<T>(q_NHd),
+                               pointer<T>(k_NGd),
+                               pointer<T>(packed_NP) + heads.values(),
+                               pointer<int32_t>(first_BT),
+                               statistics,
+                               s};
+    const bool wide = vector_width<T>(s.dim, backward.dq, backward.dk, backward.dv, backward.dout, backward.q,
+                                      backward.k, backward.v) > 1;
     if constexpr (sizeof(T) == 2) {
       if (wide && s.dim == 64) return backward.template run_mma<64>(stream_);
       if (wide && s.dim == 128) return backward.template run_mma<128>(stream_);

@@ -10,28 +10,31 @@
 #include "gpu/attention_queries_hopper.cuh"
 #include "gpu/launch.h"
 #include "gpu/tensor_map.h"
+#include "ops/ops.h"
 
 namespace moe::gpu {
 
 void hopper_attention_backward(cudaStream_t stream, int processors, int* next_2, const Statistics& statistics,
-                               Tensor& dq_NHd, Tensor& dk_NGd, Tensor& dv_NGd, const Tensor& do_NHd,
-                               const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& v_NGd,
+                               Tensor& dq_NHd, Tensor& dk_NGd, Tensor& dpacked_NP, const Tensor& do_NHd,
+                               const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
                                const Tensor& first_BT) {
   using namespace hopper;
   const int64_t N = q_NHd.dim(0), H = q_NHd.dim(1), G = k_NGd.dim(1);
+  const Heads heads{H, G, kWidth};
   const Shape shape = shape_of(first_BT, H, G);
+  const bf16* const v = pointer<bf16>(packed_NP) + heads.values();
+  const auto v_stride = static_cast<int>(heads.packed());
   const auto map = [N](const Tensor& t) { return tensor_map(t.data(), N, t.dim(1) * kWidth, kTokens); };
-  const auto v_stride = static_cast<int>(G * kWidth);
-  BackwardInputs in{pointer<bf16>(q_NHd), pointer<bf16>(k_NGd), pointer<bf16>(v_NGd), pointer<bf16>(do_NHd),
-                    v_stride,             statistics,           shape,                next_2};
+  BackwardInputs in{pointer<bf16>(q_NHd), pointer<bf16>(k_NGd), v,     pointer<bf16>(do_NHd),
+                    v_stride,             statistics,           shape, next_2};
   CUDA_CHECK(cudaMemsetAsync(next_2, 0, 2 * sizeof(int), stream));
   launch(stream, key_kernel,
          {blocks(std::min(key_pieces(shape), processors)), kBackwardThreads, sizeof(KeyShared)}, map(q_NHd),
-         map(do_NHd), pointer<bf16>(dk_NGd), pointer<bf16>(dv_NGd), v_stride, in);
+         map(do_NHd), pointer<bf16>(dk_NGd), pointer<bf16>(dpacked_NP) + heads.values(), v_stride, in);
   in.next = next_2 + 1;
   launch(stream, query_kernel,
          {blocks(std::min(query_blocks(shape), processors)), kBackwardThreads, sizeof(QueryShared)},
-         map(k_NGd), map(v_NGd), pointer<bf16>(dq_NHd), in);
+         map(k_NGd), tensor_map(v, N, G * kWidth, kTokens, v_stride), pointer<bf16>(dq_NHd), in);
 }
 
 }  // namespace moe::gpu

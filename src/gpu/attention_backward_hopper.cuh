@@ -13,8 +13,8 @@ inline constexpr int kBackwardThreads = 3 * kGroup;
 
 // What the kernels read, and the number of the next piece of work of each.
 struct BackwardInputs {
-  const bf16 *q_NHd, *k_NGd, *v_NGd, *do_NHd;
-  int v_stride;  // elements from a token to the next
+  const bf16 *q_NHd, *k_NGd, *v, *do_NHd;  // v: of the first token, in its packed row
+  int v_stride;                            // elements from a token's values to the next one's
   Statistics statistics;
   Shape shape;
   int* next;

@@ -79,7 +79,7 @@ struct KeyGradients {
 
 template <class T, int dim>
 __global__ void __launch_bounds__(kAttentionThreads, 2)
-    dkv_mma_kernel(T* dk_NGd, T* dv_NGd, const T* do_NHd, const T* q_NHd, const T* k_NGd, const T* v_NGd,
+    dkv_mma_kernel(T* dk_NGd, T* dv, const T* do_NHd, const T* q_NHd, const T* k_NGd, const T* v,
                    const int32_t* first_BT, Statistics statistics, AttentionShape s) {
   using Tile = BackwardTile<dim>;
   constexpr int rows = Tile::kRows, columns = Tile::kColumns, threads = kAttentionThreads;
@@ -91,6 +91,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
   const int key = static_cast<int>(blockIdx.z) * rows;  // the first keys are seen most, and start first
   const int stride = s.heads * dim, kv_stride = s.kv_heads * dim;
   const int64_t at = row_offset(sequence + key, s.kv_heads, kv_head, dim);
+  const int64_t v_at = v_offset(sequence + key, s, kv_head);
   const int end = document_end(first_BT + sequence, min(key + rows, s.length) - 1, s.length);
   const auto copy_queries = [&](int head, int query, int stage) {
     T* const to = stages + stage * Tile::kStageElements;
@@ -101,7 +102,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
   };
 
   copy_tile<rows, dim, threads, true>(k_tile, k_NGd + at, kv_stride, s.length - key, dim);
-  copy_tile<rows, dim, threads, true>(v_tile, v_NGd + at, kv_stride, s.length - key, dim);
+  copy_tile<rows, dim, threads, true>(v_tile, v + v_at, s.v_stride, s.length - key, dim);
   copy_queries(kv_head * group, key, 0);
   cp_async_commit();
   const int warp_row = static_cast<int>(threadIdx.x) / 32 * Tile::kWarpRows;
@@ -122,7 +123,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
     head = next_head, query = next;
   }
   write_rows<Tile::kRowTiles, dim>(dk_NGd + at, kv_stride, s.length - key, k_tile, warp_row, gradients.dk);
-  write_rows<Tile::kRowTiles, dim>(dv_NGd + at, kv_stride, s.length - key, v_tile, warp_row, gradients.dv);
+  write_rows<Tile::kRowTiles, dim>(dv + v_at, s.v_stride, s.length - key, v_tile, warp_row, gradients.dv);
 }
 
 // dq of a warp's queries; what they need of the statistics: the lane's rows g and g + 8 of each tile of 16.
@@ -170,7 +171,7 @@ struct QueryGradients {
 
 template <class T, int dim>
 __global__ void __launch_bounds__(kAttentionThreads, 2)
-    dq_mma_kernel(T* dq_NHd, const T* do_NHd, const T* q_NHd, const T* k_NGd, const T* v_NGd,
+    dq_mma_kernel(T* dq_NHd, const T* do_NHd, const T* q_NHd, const T* k_NGd, const T* v,
                   const int32_t* first_BT, Statistics statistics, AttentionShape s) {
   using Tile = BackwardTile<dim>;
   constexpr int rows = Tile::kRows, columns = Tile::kColumns, threads = kAttentionThreads;
@@ -186,7 +187,8 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
     T* const to = stages + stage * Tile::kStageElements;
     const int64_t from = row_offset(sequence + key, s.kv_heads, kv_head, dim);
     copy_tile<columns, dim, threads, true>(to, k_NGd + from, kv_stride, s.length - key, dim);
-    copy_tile<columns, dim, threads, true>(to + Tile::kMatrix, v_NGd + from, kv_stride, s.length - key, dim);
+    copy_tile<columns, dim, threads, true>(to + Tile::kMatrix, v + v_offset(sequence + key, s, kv_head),
+                                           s.v_stride, s.length - key, dim);
   };
 
   const KeyRange range = visible_keys(first_BT + sequence, query, rows, s.length);

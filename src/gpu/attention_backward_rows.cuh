@@ -22,7 +22,7 @@ __device__ __forceinline__ ScoreGradient score_gradient(float qk, float dov, flo
 
 template <class T, bool wide>
 __global__ void __launch_bounds__(32 * kRowWarps, 4)
-    dq_rows_kernel(T* dq_NHd, const T* do_NHd, const T* q_NHd, const T* k_NGd, const T* v_NGd,
+    dq_rows_kernel(T* dq_NHd, const T* do_NHd, const T* q_NHd, const T* k_NGd, const T* values,
                    Statistics statistics, AttentionShape s) {
   __shared__ float q_rows[kRowWarps][kMaxDim], do_rows[kRowWarps][kMaxDim], weights[kRowWarps][kChunk];
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
@@ -41,10 +41,11 @@ __global__ void __launch_bounds__(32 * kRowWarps, 4)
   float dq[kLaneColumns] = {};
   for (int key = first; key <= t; key += kChunk) {
     const int count = min(t + 1 - key, kChunk);
-    const T *const k = k_NGd + sequence + key * stride, *const v = v_NGd + sequence + key * stride;
+    const T* const k = k_NGd + sequence + key * stride;
+    const T* const v = values + v_offset(int64_t{b} * s.length + key, s, kv_head);
     for (int i = lane; i < count; i += 32)
       weight[i] = rounded<T>(score_gradient(dot<wide>(q, k + i * stride, s.dim),
-                                            dot<wide>(dout, v + i * stride, s.dim), statistics.lse_BHT[at],
+                                            dot<wide>(dout, v + i * int64_t{s.v_stride}, s.dim), statistics.lse_BHT[at],
                                             statistics.delta_BHT[at], s.scale)
                                  .ds);
     __syncwarp();
@@ -56,7 +57,7 @@ __global__ void __launch_bounds__(32 * kRowWarps, 4)
 
 template <class T, bool wide>
 __global__ void __launch_bounds__(32 * kRowWarps, 4)
-    dkv_rows_kernel(T* dk_NGd, T* dv_NGd, const T* do_NHd, const T* q_NHd, const T* k_NGd, const T* v_NGd,
+    dkv_rows_kernel(T* dk_NGd, T* value_gradients, const T* do_NHd, const T* q_NHd, const T* k_NGd, const T* values,
                     const int32_t* first_BT, Statistics statistics, AttentionShape s) {
   __shared__ float k_rows[kRowWarps][kMaxDim], v_rows[kRowWarps][kMaxDim];
   __shared__ float weights[kRowWarps][kChunk], gradients[kRowWarps][kChunk];
@@ -71,7 +72,7 @@ __global__ void __launch_bounds__(32 * kRowWarps, 4)
   float *const k = k_rows[warp], *const v = v_rows[warp];
   float *const weight = weights[warp], *const gradient = gradients[warp];
   read_row(k, k_NGd + row * s.dim, s.dim);
-  read_row(v, v_NGd + row * s.dim, s.dim);
+  read_row(v, values + v_offset(token, s, kv_head), s.dim);
   __syncwarp();
   float dk[kLaneColumns] = {}, dv[kLaneColumns] = {};
   for (int head = kv_head * group; head < (kv_head + 1) * group; ++head)
@@ -92,7 +93,7 @@ __global__ void __launch_bounds__(32 * kRowWarps, 4)
       __syncwarp();  // before the next chunk's weights
     }
   write_row(dk_NGd + row * s.dim, dk, s.dim);
-  write_row(dv_NGd + row * s.dim, dv, s.dim);
+  write_row(value_gradients + v_offset(token, s, kv_head), dv, s.dim);
 }
 
 }  // namespace moe::gpu

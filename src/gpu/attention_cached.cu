@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "gpu/attention_rows.cuh"
+#include "gpu/gate.h"
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"
 #include "ops/contracts/attention.h"
@@ -14,38 +15,40 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int64_t kFewRows = 8192;  // fewer than warps on a large GPU
 
-// `count` elements of each sequence to their place in the caches.
+// `count` elements of each sequence, `width` of a token, to their place in the caches.
 template <class T>
-__global__ void append_kernel(T* k_cache, T* v_cache, const T* k, const T* v, int64_t count, int64_t total,
-                              int64_t place, int64_t cache_stride) {
+__global__ void append_kernel(T* k_cache, T* v_cache, const T* k, const T* v, int64_t v_stride, int64_t width,
+                              int64_t count, int64_t total, int64_t place, int64_t cache_stride) {
   const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (i >= total) return;
   const int64_t to = i / count * cache_stride + place + i % count;
   k_cache[to] = k[i];
-  v_cache[to] = v[i];
+  v_cache[to] = v[i / width * v_stride + i % width];
 }
 
 }  // namespace
 
-void GpuOps::attention_cached(Tensor o_NHd, Tensor k_cache_BSGd, Tensor v_cache_BSGd, const Tensor& q_NHd,
-                              const Tensor& k_NGd, const Tensor& v_NGd, int64_t start) {
-  contracts::attention_cached(o_NHd, k_cache_BSGd, v_cache_BSGd, q_NHd, k_NGd, v_NGd, start);
-  if (o_NHd.numel() == 0) return;
-  const AttentionShape s(q_NHd, k_NGd, k_cache_BSGd.dim(0));
+void GpuOps::attention_cached(Tensor y_NHd, Tensor k_cache_BSGd, Tensor v_cache_BSGd, const Tensor& q_NHd,
+                              const Tensor& k_NGd, const Tensor& packed_NP, int64_t start) {
+  const Heads heads =
+      contracts::attention_cached(y_NHd, k_cache_BSGd, v_cache_BSGd, q_NHd, k_NGd, packed_NP, start);
+  if (y_NHd.numel() == 0) return;
+  const AttentionShape s(q_NHd, k_NGd, heads.kv * heads.dim, k_cache_BSGd.dim(0));
   CHECK(s.dim <= kMaxDim, q_NHd.describe());
   const int64_t capacity = k_cache_BSGd.dim(1), width = k_NGd.dim(1) * k_NGd.dim(2);
   const int split = q_NHd.dim(0) * s.heads < kFewRows ? kRowWarps : 1;
   const RowsShape rows{q_NHd.dim(0), s.length, start, capacity, split};
   with_activation(q_NHd.dtype(), [&]<class T>() {
     launch(stream_, append_kernel<T>, {blocks(ceil_div(k_NGd.numel(), kThreads)), kThreads},
-           pointer<T>(k_cache_BSGd), pointer<T>(v_cache_BSGd), pointer<T>(k_NGd), pointer<T>(v_NGd),
-           s.length * width, k_NGd.numel(), start * width, capacity * width);
+           pointer<T>(k_cache_BSGd), pointer<T>(v_cache_BSGd), pointer<T>(k_NGd),
+           pointer<T>(packed_NP) + heads.values(), heads.packed(), width, s.length * width, k_NGd.numel(), start * width, capacity * width);
     const bool wide = vector_width<T>(s.dim, k_cache_BSGd.data()) > 1;
     launch(stream_, wide ? attention_rows_kernel<T, true> : attention_rows_kernel<T, false>,
-           {blocks(ceil_div(rows.tokens * s.heads, kRowWarps / split)), 32 * kRowWarps}, pointer<T>(o_NHd),
+           {blocks(ceil_div(rows.tokens * s.heads, kRowWarps / split)), 32 * kRowWarps}, pointer<T>(y_NHd),
            static_cast<float*>(nullptr), pointer<T>(q_NHd), pointer<T>(std::as_const(k_cache_BSGd)),
            pointer<T>(std::as_const(v_cache_BSGd)), static_cast<const int32_t*>(nullptr), s, rows);
   });
+  apply_gate(stream_, y_NHd, y_NHd, packed_NP, heads);
 }
 
 }  // namespace moe::gpu

@@ -87,7 +87,7 @@ struct OnlineSoftmax {
 
 template <class T, int dim>
 __global__ void __launch_bounds__(kAttentionThreads, 2)
-    forward_mma_kernel(T* o_NHd, float* lse_NH, const T* q_NHd, const T* k_NGd, const T* v_NGd,
+    forward_mma_kernel(T* o_NHd, float* lse_NH, const T* q_NHd, const T* k_NGd, const T* v,
                        const int32_t* first_BT, AttentionShape s) {
   using Tile = ForwardTile<dim>;
   constexpr int keys = Tile::kKeys, rows = Tile::kRowTiles;
@@ -103,8 +103,8 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
     T* const to = stages + stage * Tile::kStageElements;
     const int64_t from = row_offset(sequence + key, s.kv_heads, kv_head, dim);
     copy_tile<keys, dim, kAttentionThreads, true>(to, k_NGd + from, kv_stride, s.length - key, dim);
-    copy_tile<keys, dim, kAttentionThreads, true>(to + keys * dim, v_NGd + from, kv_stride, s.length - key,
-                                                  dim);
+    copy_tile<keys, dim, kAttentionThreads, true>(to + keys * dim, v + v_offset(sequence + key, s, kv_head),
+                                                  s.v_stride, s.length - key, dim);
   };
 
   const KeyRange range = visible_keys(first_T, query, Tile::kQueries, s.length);

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
 // Attention forward (Dao et al. 2022; the order of work within a warpgroup is that of Shah et al. 2024): two warpgroups a
 // block, 64 queries each, and two blocks a processor, so that the start and end of one are under way beside the other.
-// Tiles of keys go from the diagonal backwards: the first needs no look at the documents. While a warpgroup's exponentials
+// The gate is applied when the results are stored. Tiles of keys go from the diagonal backwards: the first needs no look at the documents. While a warpgroup's exponentials
 // are computed, its product with the values before them is under way.
 #include "gpu/attention_hopper.cuh"
 #include "gpu/attention_hopper.h"
 #include "gpu/dynamic_shared.cuh"
 #include "gpu/launch.h"
+#include "gpu/sigmoid.cuh"
 #include "gpu/tensor_map.h"
+#include "ops/ops.h"
 
 namespace moe::gpu {
 namespace hopper {
@@ -129,30 +131,43 @@ struct Filler {
   }
 };
 
-__device__ __forceinline__ void store_results(bf16* o_NHd, float* lse_NH, const Fragment& o,
-                                              const Softmax& softmax, const Shape& shape,
-                                              const QueryWork& work, int group) {
+// Where the results go, and the gates (of the first token and head) with the elements from a token to the next.
+struct Results {
+  bf16 *y_NHd, *o_NHd;
+  float* lse_NH;
+  const bf16* gates;
+  int64_t gate_stride;
+};
+
+__device__ __forceinline__ void store_results(const Results& to, const Fragment& o, const Softmax& softmax,
+                                              const Shape& shape, const QueryWork& work, int group) {
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     float sum = softmax.sum[i];
     sum += __shfl_xor_sync(kAllLanes, sum, 1);
     sum += __shfl_xor_sync(kAllLanes, sum, 2);
-    const int t = work.query_of(group) + fragment_row(i);
-    const int64_t at = (int64_t{work.row} * shape.T + t) * shape.H + work.head_of(group);
+    const int t = work.query_of(group) + fragment_row(i), head = work.head_of(group);
+    const int64_t token = int64_t{work.row} * shape.T + t, at = token * shape.H + head;
     const bool padding = softmax.first(i) < 0;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const auto piece = row_piece(o, i, half, padding ? 0 : 1 / sum);
-      if (t < shape.T) store(o_NHd + at * kWidth + piece_column(half), piece);
+      auto piece = row_piece(o, i, half, padding ? 0 : 1 / sum);
+      if (t >= shape.T) continue;
+      store(to.o_NHd + at * kWidth + piece_column(half), piece);
+      const auto gate = load<8>(to.gates + token * to.gate_stride + 2 * head * kWidth + piece_column(half));
+#pragma unroll
+      for (int c = 0; c < 8; ++c)
+        piece.v[c] = from_float<bf16>(to_float(piece.v[c]) * sigmoid(to_float(gate.v[c])));
+      store(to.y_NHd + at * kWidth + piece_column(half), piece);
     }
     if (t < shape.T && fragment_column() == 0)
-      lse_NH[at] = padding ? 0 : softmax.largest[i] * shape.scale + logf(sum);
+      to.lse_NH[at] = padding ? 0 : softmax.largest[i] * shape.scale + logf(sum);
   }
 }
 
 __global__ void __launch_bounds__(kThreads, 2)
     forward_kernel(const __grid_constant__ CUtensorMap k, const __grid_constant__ CUtensorMap v,
-                   const bf16* q_NHd, bf16* o_NHd, float* lse_NH, Shape shape) {
+                   const bf16* q_NHd, Results results, Shape shape) {
   Shared& shared = *dynamic_shared<Shared>();
   const QueryWork work = query_work(shape, static_cast<int>(blockIdx.x));
   const int group = static_cast<int>(threadIdx.x) / kGroup, token = work.row * shape.T;
@@ -217,7 +232,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   add_tokens(o, p, shared.stages[walk.stage].v);
   wgmma_commit();
   wgmma_wait<0>();
-  store_results(o_NHd, lse_NH, o, softmax, shape, work, group);
+  store_results(results, o, softmax, shape, work, group);
 }
 
 }  // namespace
@@ -227,14 +242,20 @@ bool hopper_takes_attention(const Tensor& q_NHd) {
   return q_NHd.dtype() == DType::bf16 && q_NHd.dim(2) == hopper::kWidth && q_NHd.dim(0) > 0;
 }
 
-void hopper_attention_forward(cudaStream_t stream, Tensor& o_NHd, Tensor& lse_NH, const Tensor& q_NHd,
-                              const Tensor& k_NGd, const Tensor& v_NGd, const Tensor& first_BT) {
+void hopper_attention_forward(cudaStream_t stream, Tensor& y_NHd, Tensor& o_NHd, Tensor& lse_NH,
+                              const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
+                              const Tensor& first_BT) {
   using namespace hopper;
   const int64_t N = q_NHd.dim(0), H = q_NHd.dim(1), G = k_NGd.dim(1);
+  const Heads heads{H, G, kWidth};
   const Shape shape = shape_of(first_BT, H, G);
+  const bf16* const packed = pointer<bf16>(packed_NP);
+  const Results results{pointer<bf16>(y_NHd), pointer<bf16>(o_NHd), pointer<float>(lse_NH),
+                        packed + heads.gate(0), heads.packed()};
   launch(stream, forward_kernel, {blocks(query_blocks(shape)), kThreads, sizeof(Shared)},
-         tensor_map(k_NGd.data(), N, G * kWidth, kTokens), tensor_map(v_NGd.data(), N, G * kWidth, kTokens),
-         pointer<bf16>(q_NHd), pointer<bf16>(o_NHd), pointer<float>(lse_NH), shape);
+         tensor_map(k_NGd.data(), N, G * kWidth, kTokens),
+         tensor_map(packed + heads.values(), N, G * kWidth, kTokens, heads.packed()), pointer<bf16>(q_NHd),
+         results, shape);
 }
 
 }  // namespace moe::gpu

@@ -113,7 +113,7 @@ __device__ __forceinline__ void load_keys(Packed& k, Packed& v, Bounds& bounds, 
     const int key = work.key + fragment_row(i);
     const int64_t token = int64_t{work.row} * shape.T + min(key, shape.T - 1);
     k_rows[i] = in.k_NGd + (token * shape.G + work.kv_head) * kWidth;
-    v_rows[i] = in.v_NGd + token * in.v_stride + work.kv_head * kWidth;
+    v_rows[i] = in.v + token * in.v_stride + work.kv_head * kWidth;
     bounds.begin[i] = key;
     bounds.end[i] = work.last_query(in, key);
   }
@@ -151,7 +151,7 @@ struct QueryTiles {
 // One piece of work of a warpgroup. The sums of a tile follow the scores of the next, and are under way while these become
 // weights.
 __device__ __forceinline__ void key_gradients(KeyShared& shared, Walk<KeyShared::kStages>& walk, bf16* dk_NGd,
-                                              bf16* dv_NGd, int dv_stride, const BackwardInputs& in,
+                                              bf16* dv_to, int dv_stride, const BackwardInputs& in,
                                               const KeyWork& all, const KeyWork& work) {
   const Shape& shape = in.shape;
   Bounds bounds;
@@ -211,12 +211,12 @@ __device__ __forceinline__ void key_gradients(KeyShared& shared, Walk<KeyShared:
     return inside ? first + (token + fragment_row(i)) * stride + work.kv_head * kWidth : nullptr;
   };
   store_rows(dk, shape.scale, [&](int i) { return row(dk_NGd, int64_t{shape.G} * kWidth, i); });
-  store_rows(dv, 1, [&](int i) { return row(dv_NGd, dv_stride, i); });
+  store_rows(dv, 1, [&](int i) { return row(dv_to, dv_stride, i); });
 }
 
 static __global__ void __launch_bounds__(kBackwardThreads, 1)
     key_kernel(const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap dout, bf16* dk_NGd,
-               bf16* dv_NGd, int dv_stride, BackwardInputs in) {
+               bf16* dv_to, int dv_stride, BackwardInputs in) {
   KeyShared& shared = *dynamic_shared<KeyShared>();
   if (threadIdx.x == 0) {
     shared.pipeline.init(2 * kGroup / 32);
@@ -237,7 +237,7 @@ static __global__ void __launch_bounds__(kBackwardThreads, 1)
     const int piece = shared.draw.read(turn);
     if (piece >= key_pieces(in.shape)) return;
     const KeyWork all(in, piece, 0, kOwned), own(in, piece, (group - 1) * kTokens, kTokens);
-    key_gradients(shared, walk, dk_NGd, dv_NGd, dv_stride, in, all, own);
+    key_gradients(shared, walk, dk_NGd, dv_to, dv_stride, in, all, own);
   }
 }
 

@@ -73,10 +73,12 @@ struct WarpSoftmax {
   float output[kLaneColumns] = {};
   float largest = -INFINITY, total = 0;
 
-  // Over keys begin, ..., begin + count - 1, at most kChunk. weight: room for as many.
+  // Over keys begin, ..., begin + count - 1, at most kChunk; k and v with `stride` and `v_stride` from key to key.
+  // weight: room for as many.
   template <bool wide, class T>
-  __device__ __forceinline__ void add(const float* q, const T* k, const T* v, int64_t stride, int count,
-                                      int dim, float scale_log2, float* weight) {
+  __device__ __forceinline__ void add(const float* q, const T* k, const T* v, int64_t stride,
+                                      int64_t v_stride, int count, int dim, float scale_log2,
+                                      float* weight) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
     float score[kChunk / 32], most = largest;
 #pragma unroll
@@ -99,7 +101,7 @@ struct WarpSoftmax {
       weight[32 * i + lane] = rounded<T>(p);
     }
     __syncwarp();
-    add_rows(output, weight, v, stride, count, dim);
+    add_rows(output, weight, v, v_stride, count, dim);
   }
 };
 
@@ -125,13 +127,14 @@ __global__ void __launch_bounds__(32 * kRowWarps, 4)
   const int64_t end = exists && begin >= 0 ? rows.position + token % rows.count + 1 : begin;
   const int64_t stride = int64_t{s.kv_heads} * s.dim;
   const int64_t keys = row_offset(sequence * rows.keys_per_sequence, s.kv_heads, kv_head, s.dim);
+  const int64_t values = v_offset(sequence * rows.keys_per_sequence, s, kv_head);
 
   if (exists) read_row(shared.q[warp], q_NHd + row * s.dim, s.dim);
   __syncwarp();
   WarpSoftmax softmax;
   for (int64_t key = begin + part * kChunk; key < end; key += rows.split * kChunk)
-    softmax.add<wide>(shared.q[warp], k + keys + key * stride, v + keys + key * stride, stride,
-                      static_cast<int>(min(end - key, int64_t{kChunk})), s.dim, s.scale * kLog2E,
+    softmax.add<wide>(shared.q[warp], k + keys + key * stride, v + values + key * s.v_stride, stride,
+                      s.v_stride, static_cast<int>(min(end - key, int64_t{kChunk})), s.dim, s.scale * kLog2E,
                       shared.weight[warp]);
   const float total = warp_sum(softmax.total);
   if (lane == 0) shared.largest[warp] = softmax.largest, shared.total[warp] = total;

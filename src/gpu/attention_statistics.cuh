@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What attention's gradients need of each query beside its rows: lse of the forward pass, delta = sum do * o (which is
-// sum_s p ds/dp, Dao et al. 2022) and the first key it sees. Computed once, laid out by head, and padded in time so that
-// tiles of queries can be copied whole.
+// sum_s p ds/dp, Dao et al. 2022) and the first key it sees. Laid out by head, and padded in time so that tiles of
+// queries can be copied whole.
 #pragma once
 
 #include <climits>
@@ -32,33 +32,6 @@ struct Statistics {
 struct QueryStatistics {
   float lse, delta;
 };
-
-// A warp a row (token, head) of the padded time.
-template <class T>
-__global__ void statistics_kernel(Statistics statistics, const T* do_NHd, const T* o_NHd, const float* lse_NH,
-                                  const int32_t* first_BT, AttentionShape s) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  const int64_t warp = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / 32;
-  const int head = static_cast<int>(warp % s.heads);
-  const int t = static_cast<int>(warp / s.heads % statistics.padded);
-  const int64_t b = warp / s.heads / statistics.padded;
-  if (b >= s.batch) return;
-  const int64_t token = b * s.length + t, row = token * s.heads + head;
-  const bool sees = t < s.length && first_BT[token] >= 0;
-  float delta = 0;
-  if (sees)
-    for (int c = lane; c < s.dim; c += 32)
-      delta = fmaf(to_float(do_NHd[row * s.dim + c]), to_float(o_NHd[row * s.dim + c]), delta);
-  delta = warp_sum(delta);
-  if (lane != 0) return;
-  const int64_t at = statistics.at(static_cast<int>(b), s.heads, head, t);
-  statistics.lse_BHT[at] = sees ? lse_NH[row] * kLog2E : INFINITY;
-  statistics.delta_BHT[at] = delta;
-  if (head != 0) return;
-  statistics.first_BT[b * statistics.padded + t] = sees ? first_BT[token] : kSeesNothing;
-  if (sees && (t + 1 == s.length || first_BT[token + 1] != first_BT[token]))
-    statistics.last_BT[b * statistics.padded + first_BT[token]] = t;
-}
 
 // Starts the copy of a tile's lse, delta and first keys, one after another.
 __device__ __forceinline__ void copy_statistics(void* to, const Statistics& statistics, int b, int heads,

@@ -1,84 +1,136 @@
 // SPDX-License-Identifier: MIT
-// The gate on the attention output: a block a token.
-#include "ops/contracts/gate.h"
+// The gate on the attention output. Some lanes side by side take one head of one token.
+#include "gpu/gate.h"
 
+#include "gpu/block_reduce.cuh"
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"
 #include "gpu/numbers.cuh"
 #include "gpu/sigmoid.cuh"
+#include "ops/contracts/gate.h"
 
 namespace moe::gpu {
 namespace {
 
-constexpr int kThreads = 128;
+constexpr int kThreads = 256;
 
-// Where the gate of element c of a token's heads (H * d) is in its packed row: [q_h (d) | gate_h (d)] per head.
-__device__ __forceinline__ int gate_column(int c, int d) {
-  return c + (c / d + 1) * d;
-}
+// Which head of all tokens' this thread's lanes take, where its gate is, and the columns: body(c) for each piece of
+// `width` elements from column c.
+template <int lanes, int width>
+struct Part {
+  int64_t head, gate;
+  bool inside;
+
+  __device__ __forceinline__ Part(int64_t tokens, int heads, int d, int packed) {
+    const int64_t index = (int64_t{blockIdx.x} * kThreads + threadIdx.x) / lanes;
+    inside = index < tokens * heads;
+    head = inside ? index : 0;
+    const int64_t token = head / heads;
+    gate = token * packed + (2 * (head - token * heads) + 1) * d;
+  }
+  template <class Body>
+  __device__ __forceinline__ void for_each(int d, Body body) const {
+    for (int c = static_cast<int>(threadIdx.x) % lanes * width; inside && c < d; c += lanes * width) body(c);
+  }
+};
 
 // y may be o.
-template <class T, int width>
-__global__ void forward_kernel(T* y_NC, const T* o_NC, const T* packed_NP, int columns, int d, int packed) {
-  const int64_t row = int64_t{blockIdx.x} * columns;
-  const T* const gate = packed_NP + int64_t{blockIdx.x} * packed;
-#pragma unroll 2
-  for (int c = static_cast<int>(threadIdx.x) * width; c < columns; c += kThreads * width) {
-    const auto g = load<width>(gate + gate_column(c, d));
-    auto v = load<width>(o_NC + row + c);
+template <class T, int lanes, int width>
+__global__ void __launch_bounds__(kThreads)
+    forward_kernel(T* y_NHd, const T* o_NHd, const T* packed_NP, int64_t tokens, int heads, int d,
+                   int packed) {
+  const Part<lanes, width> part(tokens, heads, d, packed);
+  part.for_each(d, [&](int c) {
+    const auto gate = load<width>(packed_NP + part.gate + c);
+    auto o = load<width>(o_NHd + part.head * d + c);
 #pragma unroll
-    for (int j = 0; j < width; ++j) v.v[j] = from_float<T>(to_float(v.v[j]) * sigmoid(to_float(g.v[j])));
-    store(y_NC + row + c, v);
-  }
+    for (int j = 0; j < width; ++j) o.v[j] = from_float<T>(to_float(o.v[j]) * sigmoid(to_float(gate.v[j])));
+    store(y_NHd + part.head * d + c, o);
+  });
 }
 
+template <class T>
+struct Gradients {
+  T *do_NHd, *y_NHd;
+  float* delta_NH;
+  T* dpacked_NP;
+  const T *dy_NHd, *o_NHd, *packed_NP;
+};
+
 // d_o may be dy.
-template <class T, int width>
-__global__ void backward_kernel(T* d_o_NC, T* dpacked_NP, const T* dy_NC, const T* o_NC, const T* packed_NP,
-                                int columns, int d, int packed) {
-  const int64_t row = int64_t{blockIdx.x} * columns, packed_row = int64_t{blockIdx.x} * packed;
-#pragma unroll 2
-  for (int c = static_cast<int>(threadIdx.x) * width; c < columns; c += kThreads * width) {
-    const int64_t at = packed_row + gate_column(c, d);
-    const auto o = load<width>(o_NC + row + c);
-    auto dy = load<width>(dy_NC + row + c), gate = load<width>(packed_NP + at);
+template <class T, int lanes, int width>
+__global__ void __launch_bounds__(kThreads)
+    backward_kernel(Gradients<T> x, int64_t tokens, int heads, int d, int packed) {
+  const Part<lanes, width> part(tokens, heads, d, packed);
+  float delta = 0;
+  part.for_each(d, [&](int c) {
+    const int64_t at = part.head * d + c;
+    auto dy = load<width>(x.dy_NHd + at), o = load<width>(x.o_NHd + at);
+    auto gate = load<width>(x.packed_NP + part.gate + c);
 #pragma unroll
     for (int j = 0; j < width; ++j) {
-      const float s = sigmoid(to_float(gate.v[j])), g = to_float(dy.v[j]);
+      const float s = sigmoid(to_float(gate.v[j])), g = to_float(dy.v[j]), value = to_float(o.v[j]);
       dy.v[j] = from_float<T>(g * s);
-      gate.v[j] = from_float<T>(g * to_float(o.v[j]) * s * (1.0F - s));
+      gate.v[j] = from_float<T>(g * value * s * (1.0F - s));
+      o.v[j] = from_float<T>(value * s);
+      delta = fmaf(to_float(dy.v[j]), value, delta);
     }
-    store(d_o_NC + row + c, dy);
-    store(dpacked_NP + at, gate);
-  }
+    store(x.do_NHd + at, dy);
+    store(x.dpacked_NP + part.gate + c, gate);
+    store(x.y_NHd + at, o);
+  });
+#pragma unroll
+  for (int step = lanes / 2; step > 0; step /= 2) delta += __shfl_xor_sync(kAllLanes, delta, step);
+  if (part.inside && threadIdx.x % lanes == 0) x.delta_NH[part.head] = delta;
+}
+
+// Calls body.operator()<lanes, width>() with vectors where rows and addresses allow, and as few lanes as reach over a
+// head.
+template <class T, class Body, class... Pointers>
+void with_lanes(int64_t d, Body body, Pointers... pointers) {
+  constexpr int wide = 16 / static_cast<int>(sizeof(T));
+  if (vector_width<T>(d, pointers...) == 1) return body.template operator()<32, 1>();
+  if (d <= 8 * wide) return body.template operator()<8, wide>();
+  if (d <= 16 * wide) return body.template operator()<16, wide>();
+  body.template operator()<32, wide>();
 }
 
 }  // namespace
 
-void GpuOps::gate_forward(Tensor y_NHd, const Tensor& o_NHd, const Tensor& packed_NP, Heads heads) {
-  contracts::check_gate_forward(y_NHd, o_NHd, packed_NP, heads);
+void apply_gate(cudaStream_t stream, Tensor& y_NHd, const Tensor& o_NHd, const Tensor& packed_NP,
+                const Heads& heads) {
   if (y_NHd.numel() == 0) return;
+  const int64_t n = packed_NP.dim(0);
   with_activation(packed_NP.dtype(), [&]<class T>() {
-    const int width = vector_width<T>(heads.dim, y_NHd.data(), o_NHd.data(), packed_NP.data());
-    const auto kernel = width == 1 ? forward_kernel<T, 1> : forward_kernel<T, 16 / sizeof(T)>;
-    launch(stream_, kernel, {blocks(packed_NP.dim(0)), kThreads}, pointer<T>(y_NHd), pointer<T>(o_NHd),
-           pointer<T>(packed_NP), static_cast<int>(heads.query * heads.dim), static_cast<int>(heads.dim),
-           static_cast<int>(heads.packed()));
+    with_lanes<T>(
+        heads.dim,
+        [&]<int lanes, int width>() {
+          launch(stream, forward_kernel<T, lanes, width>,
+                 {blocks(ceil_div(n * heads.query * lanes, kThreads)), kThreads}, pointer<T>(y_NHd),
+                 pointer<T>(o_NHd), pointer<T>(packed_NP), n, static_cast<int>(heads.query),
+                 static_cast<int>(heads.dim), static_cast<int>(heads.packed()));
+        },
+        y_NHd.data(), o_NHd.data(), packed_NP.data());
   });
 }
 
-void GpuOps::gate_backward(Tensor do_NHd, Tensor dpacked_NP, const Tensor& dy_NHd, const Tensor& o_NHd,
-                           const Tensor& packed_NP, Heads heads) {
-  contracts::check_gate_backward(do_NHd, dpacked_NP, dy_NHd, o_NHd, packed_NP, heads);
+void GpuOps::gate_backward(Tensor do_NHd, Tensor y_NHd, Tensor delta_NH, Tensor dpacked_NP,
+                           const Tensor& dy_NHd, const Tensor& o_NHd, const Tensor& packed_NP, Heads heads) {
+  contracts::check_gate_backward(do_NHd, y_NHd, delta_NH, dpacked_NP, dy_NHd, o_NHd, packed_NP, heads);
   if (do_NHd.numel() == 0) return;
+  const int64_t n = packed_NP.dim(0);
   with_activation(packed_NP.dtype(), [&]<class T>() {
-    const int width = vector_width<T>(heads.dim, do_NHd.data(), dpacked_NP.data(), dy_NHd.data(),
-                                      o_NHd.data(), packed_NP.data());
-    const auto kernel = width == 1 ? backward_kernel<T, 1> : backward_kernel<T, 16 / sizeof(T)>;
-    launch(stream_, kernel, {blocks(packed_NP.dim(0)), kThreads}, pointer<T>(do_NHd), pointer<T>(dpacked_NP),
-           pointer<T>(dy_NHd), pointer<T>(o_NHd), pointer<T>(packed_NP),
-           static_cast<int>(heads.query * heads.dim), static_cast<int>(heads.dim),
-           static_cast<int>(heads.packed()));
+    const Gradients<T> x{pointer<T>(do_NHd),    pointer<T>(y_NHd),  pointer<float>(delta_NH),
+                         pointer<T>(dpacked_NP), pointer<T>(dy_NHd), pointer<T>(o_NHd),
+                         pointer<T>(packed_NP)};
+    with_lanes<T>(
+        heads.dim,
+        [&]<int lanes, int width>() {
+          launch(stream_, backward_kernel<T, lanes, width>,
+                 {blocks(ceil_div(n * heads.query * lanes, kThreads)), kThreads}, x, n,
+                 static_cast<int>(heads.query), static_cast<int>(heads.dim), static_cast<int>(heads.packed()));
+        },
+        x.do_NHd, x.y_NHd, x.dpacked_NP, x.dy_NHd, x.o_NHd, x.packed_NP);
   });
 }
 

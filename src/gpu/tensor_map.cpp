@@ -24,12 +24,14 @@ decltype(&cuTensorMapEncodeTiled) encoder() {
 
 }  // namespace
 
-CUtensorMap tensor_map(const void* matrix, int64_t rows, int64_t columns, int box_rows) {
+CUtensorMap tensor_map(const void* matrix, int64_t rows, int64_t columns, int box_rows, int64_t stride) {
   static const auto encode = encoder();
+  if (stride == 0) stride = columns;
   CHECK(reinterpret_cast<uintptr_t>(matrix) % 16 == 0 && columns % 8 == 0 && rows > 0 && box_rows <= 256);
+  CHECK(stride >= columns && stride % 8 == 0);
   CUtensorMap map{};
   const std::array<cuuint64_t, 2> sizes{static_cast<cuuint64_t>(columns), static_cast<cuuint64_t>(rows)};
-  const std::array<cuuint64_t, 1> row_bytes{static_cast<cuuint64_t>(columns) * 2};
+  const std::array<cuuint64_t, 1> row_bytes{static_cast<cuuint64_t>(stride) * 2};
   const std::array<cuuint32_t, 2> box{64, static_cast<cuuint32_t>(box_rows)};
   const std::array<cuuint32_t, 2> steps{1, 1};
   const CUresult result = encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<void*>(matrix),

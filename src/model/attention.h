@@ -25,7 +25,7 @@ struct AttentionSaved {
   // What `recompute` does not keep lies in the first layer's memory; no first: this is the first.
   AttentionSaved(const ModelConfig& config, DType type, int64_t N, Recompute recompute,
                  const AttentionSaved* first, Arena& arena);
-  Tensor norm_ND, rstd_N, packed_NP, q_NHd, k_NGd, v_NGd, rstd_NJ, o_NHd, lse_NH;
+  Tensor norm_ND, rstd_N, packed_NP, q_NHd, k_NGd, rstd_NJ, o_NHd, lse_NH;
 };
 
 class Attention {
@@ -48,7 +48,7 @@ class Attention {
   Heads heads_;
   float eps_;
   Recompute recompute_;
-  Tensor gated_NHd_, dgated_NHd_, dq_NHd_, dk_NGd_, dv_NGd_, dpacked_NP_, dnorm_ND_;
+  Tensor gated_NHd_, dgated_NHd_, dq_NHd_, dk_NGd_, dpacked_NP_, dnorm_ND_, delta_NH_;
 };
 
 }  // namespace moe

@@ -35,9 +35,8 @@ Decoder::Decoder(const ModelConfig& config, DType type, int64_t B, int64_t S, in
   packed_NP_ = take(type, {N, heads_.packed()});
   q_NHd_ = take(type, {N, H, d});
   k_NGd_ = take(type, {N, G, d});
-  v_NGd_ = take(type, {N, G, d});
   rstd_NJ_ = take(DType::f32, {N, H + G});
-  o_NHd_ = take(type, {N, H, d});
+  y_NHd_ = take(type, {N, H, d});
   last_BD_ = take(type, {B, D});
   logits_BV_ = take(type, {B, config.vocab_size});
 }
@@ -50,16 +49,15 @@ void Decoder::attend(Tensor y_ND, Cache& cache, const Tensor& x_ND, const Weight
                      const Tensor& position_N, int64_t start, Ops& ops) {
   const int64_t N = x_ND.dim(0), D = x_ND.dim(1);
   const Tensor norm_ND = norm_ND_.rows(0, N), rstd_N = rstd_N_.rows(0, N), packed_NP = packed_NP_.rows(0, N);
-  const Tensor q_NHd = q_NHd_.rows(0, N), k_NGd = k_NGd_.rows(0, N), v_NGd = v_NGd_.rows(0, N);
-  const Tensor o_NHd = o_NHd_.rows(0, N);
+  const Tensor q_NHd = q_NHd_.rows(0, N), k_NGd = k_NGd_.rows(0, N);
+  const Tensor y_NHd = y_NHd_.rows(0, N);
   ops.rms_norm_forward(norm_ND, rstd_N, x_ND, weights.attention_norm.weight, eps_);
   ops.matmul(packed_NP, norm_ND, weights.qkvg.compute, Form::NT, false);
-  ops.qk_norm_rope_forward(q_NHd, k_NGd, v_NGd, rstd_NJ_.rows(0, N), packed_NP, weights.q_norm.weight,
+  ops.qk_norm_rope_forward(q_NHd, k_NGd, rstd_NJ_.rows(0, N), packed_NP, weights.q_norm.weight,
                            weights.k_norm.weight, rope_Td_, position_N, heads_, eps_);
-  ops.attention_cached(o_NHd, cache.k_BSGd, cache.v_BSGd, q_NHd, k_NGd, v_NGd, start);
-  ops.gate_forward(o_NHd, o_NHd, packed_NP, heads_);
+  ops.attention_cached(y_NHd, cache.k_BSGd, cache.v_BSGd, q_NHd, k_NGd, packed_NP, start);
   ops.copy(y_ND, x_ND);
-  ops.matmul(y_ND, o_NHd.reshape({N, D}), weights.out.compute, Form::NT, true);
+  ops.matmul(y_ND, y_NHd.reshape({N, D}), weights.out.compute, Form::NT, true);
 }
 
 Tensor Decoder::append(const int32_t* ids, int64_t count, int64_t start, Device& device, Ops& ops) {

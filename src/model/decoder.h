@@ -46,7 +46,7 @@ class Decoder {
   MoeSaved moe_saved_;
   std::vector<Cache> cache_;
   Tensor id_N_, position_N_, first_N_, rope_Td_;
-  Tensor x_ND_, middle_ND_, norm_ND_, rstd_N_, packed_NP_, q_NHd_, k_NGd_, v_NGd_, rstd_NJ_, o_NHd_;
+  Tensor x_ND_, middle_ND_, norm_ND_, rstd_N_, packed_NP_, q_NHd_, k_NGd_, rstd_NJ_, y_NHd_;
   Tensor last_BD_, logits_BV_;
 };
 

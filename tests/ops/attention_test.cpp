@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Attention against plain softmax in double precision, its gradients, and generation against training.
+// Attention with its gate against plain softmax in double precision, its gradients, and generation against training.
 #include <gtest/gtest.h>
 
 #include <string>
@@ -15,6 +15,7 @@ namespace {
 
 struct Shape {
   int64_t heads, kv_heads, dim;
+  Heads layout() const { return {heads, kv_heads, dim}; }
 };
 
 // `count` tokens whose document begins at `start`; -1 for padding.
@@ -44,7 +45,8 @@ const std::vector<std::pair<const char*, Rows>> kMasks = {
 };
 
 struct Inputs {
-  Tensor q, k, v, first;
+  Tensor q, k, packed, first;  // of the packed rows the gates and the values are read
+  Heads heads;
 };
 
 Inputs make_inputs(Machine& machine, DType dtype, const Rows& rows, Shape s) {
@@ -54,13 +56,37 @@ Inputs make_inputs(Machine& machine, DType dtype, const Rows& rows, Shape s) {
   const int64_t n = batch * length;
   return {machine.normal("q", dtype, {n, s.heads, s.dim}, 1.5F),
           machine.normal("k", dtype, {n, s.kv_heads, s.dim}),
-          machine.normal("v", dtype, {n, s.kv_heads, s.dim}), machine.of(DType::i32, {batch, length}, first)};
+          machine.normal("packed", dtype, {n, s.layout().packed()}),
+          machine.of(DType::i32, {batch, length}, first), s.layout()};
 }
 
-ReferenceAttention reference(Machine& machine, const Inputs& x, const Rows& rows, Shape s) {
-  const Values q = machine.values(x.q), k = machine.values(x.k), v = machine.values(x.v);
-  const auto heads = static_cast<size_t>(s.heads), kv = static_cast<size_t>(s.kv_heads);
-  const auto dim = static_cast<size_t>(s.dim);
+// `width` columns of each packed row.
+Values columns(Machine& machine, const Tensor& packed, int64_t from, int64_t width) {
+  const Values all = machine.values(packed);
+  Values part;
+  for (int64_t n = 0; n < packed.dim(0); ++n) {
+    const auto row = all.begin() + n * packed.dim(1) + from;
+    part.insert(part.end(), row, row + width);
+  }
+  return part;
+}
+// [N,G,d] and [N,H,d] of the packed rows.
+Values values_of(Machine& machine, const Tensor& packed, const Heads& heads) {
+  return columns(machine, packed, heads.values(), heads.kv * heads.dim);
+}
+Values gates_of(Machine& machine, const Tensor& packed, const Heads& heads) {
+  const Values pairs = columns(machine, packed, 0, 2 * heads.query * heads.dim);
+  Values gates;
+  const auto d = static_cast<size_t>(heads.dim);
+  for (size_t i = 0; i < pairs.size(); ++i)
+    if (i / d % 2 == 1) gates.push_back(pairs[i]);
+  return gates;
+}
+
+ReferenceAttention reference(Machine& machine, const Inputs& x, const Rows& rows) {
+  const Values q = machine.values(x.q), k = machine.values(x.k), v = values_of(machine, x.packed, x.heads);
+  const auto heads = static_cast<size_t>(x.heads.query), kv = static_cast<size_t>(x.heads.kv);
+  const auto dim = static_cast<size_t>(x.heads.dim);
   ReferenceAttention all;
   for (size_t b = 0; b < rows.size(); ++b) {
     const size_t at = b * rows[b].size() * dim;
@@ -71,29 +97,56 @@ ReferenceAttention reference(Machine& machine, const Inputs& x, const Rows& rows
   return all;
 }
 
+Values gated(const Values& o, const Values& gates) {
+  Values y(o.size());
+  for (size_t i = 0; i < o.size(); ++i) y[i] = o[i] / (1 + std::exp(-gates[i]));
+  return y;
+}
+
 class AttentionTest : public OpsTest {
  public:
   struct Outputs {
-    Tensor o, lse;
+    Tensor y, o, lse;
   };
   Outputs forward(const Inputs& x) {
     const int64_t n = x.q.dim(0), heads = x.q.dim(1), dim = x.q.dim(2);
-    Outputs y{normal("old o", x.q.dtype(), {n, heads, dim}), normal("old lse", DType::f32, {n, heads})};
-    ops().attention_forward(y.o, y.lse, x.q, x.k, x.v, x.first);
-    return y;
+    Outputs out{normal("old y", x.q.dtype(), {n, heads, dim}), normal("old o", x.q.dtype(), {n, heads, dim}),
+                normal("old lse", DType::f32, {n, heads})};
+    ops().attention_forward(out.y, out.o, out.lse, x.q, x.k, x.packed, x.first);
+    return out;
   }
 
   struct Gradients {
-    Tensor q, k, v;
+    Tensor q, k, packed;
   };
-  Gradients backward(const Inputs& x, const Outputs& y, const Tensor& dy) {
+  // Of the attention alone, given the gradient of o.
+  Gradients backward(const Inputs& x, const Outputs& out, const Tensor& d_o) {
     const auto like = [&](const Tensor& t) {
       return normal("old", t.dtype(), {t.dim(0), t.dim(1), t.dim(2)});
     };
-    Gradients g{like(x.q), like(x.k), like(x.v)};
-    ops().attention_backward(g.q, g.k, g.v, dy, x.q, x.k, x.v, y.o, y.lse, x.first);
+    const Values a = values(d_o), b = values(out.o);
+    Values delta(static_cast<size_t>(out.lse.numel()));
+    for (size_t i = 0; i < a.size(); ++i) delta[i / static_cast<size_t>(x.heads.dim)] += a[i] * b[i];
+    Gradients g{like(x.q), like(x.k), zeros(x.q.dtype(), {x.q.dim(0), x.heads.packed()})};
+    ops().attention_backward(g.q, g.k, g.packed, d_o, x.q, x.k, x.packed, out.lse,
+                             of(DType::f32, {x.q.dim(0), x.heads.query}, delta), x.first);
     return g;
   }
+  // Of attention and gate, given the gradient of y.
+  Gradients gated_backward(const Inputs& x, const Outputs& out, const Tensor& dy) {
+    const auto like = [&](const Tensor& t) { return zeros(t.dtype(), {t.dim(0), t.dim(1), t.dim(2)}); };
+    Gradients g{like(x.q), like(x.k), zeros(x.q.dtype(), {x.q.dim(0), x.heads.packed()})};
+    const Tensor d_o = like(x.q), y = like(x.q), delta = zeros(DType::f32, {x.q.dim(0), x.heads.query});
+    ops().gate_backward(d_o, y, delta, g.packed, dy, out.o, x.packed, x.heads);
+    EXPECT_EQ(bytes(y), bytes(out.y));
+    ops().attention_backward(g.q, g.k, g.packed, d_o, x.q, x.k, x.packed, out.lse, delta, x.first);
+    return g;
+  }
+  Inputs widened(const Inputs& x) {
+    return {widened(x.q), widened(x.k), of(DType::f32, {x.packed.dim(0), x.packed.dim(1)}, values(x.packed)),
+            x.first, x.heads};
+  }
+  Tensor widened(const Tensor& t) { return of(DType::f32, {t.dim(0), t.dim(1), t.dim(2)}, values(t)); }
 
   void check_forward(DType dtype, double bound) {
     for (const Shape s :
@@ -101,10 +154,12 @@ class AttentionTest : public OpsTest {
       for (const auto& [name, rows] : kMasks) {
         SCOPED_TRACE(name + std::string(", head width ") + std::to_string(s.dim));
         const Inputs x = make_inputs(*this, dtype, rows, s);
-        const Outputs y = forward(x);
-        const ReferenceAttention exact = reference(*this, x, rows, s);
-        EXPECT_TRUE(close(values(y.o), exact.output, bound));
-        EXPECT_TRUE(close(values(y.lse), exact.lse, kBoundF32));
+        const Outputs out = forward(x);
+        const ReferenceAttention exact = reference(*this, x, rows);
+        EXPECT_TRUE(close(values(out.o), exact.output, bound));
+        EXPECT_TRUE(close(values(out.lse), exact.lse, kBoundF32));
+        // Rounds twice: o, then y.
+        EXPECT_TRUE(close(values(out.y), gated(exact.output, gates_of(*this, x.packed, x.heads)), 2 * bound));
       }
   }
 };
@@ -119,17 +174,18 @@ TEST_F(AttentionTest, Bf16MatchesPlainSoftmax) {
 
 TEST_F(AttentionTest, PaddingGivesZeros) {
   const Rows rows = {row_of({{0, 3}, {-1, 2}})};
-  const Outputs y = forward(make_inputs(*this, DType::f32, rows, {2, 1, 4}));
-  EXPECT_EQ(values(y.o.rows(3, 5)), Values(16));
-  EXPECT_EQ(values(y.lse.rows(3, 5)), Values(4));
+  const Outputs out = forward(make_inputs(*this, DType::f32, rows, {2, 1, 4}));
+  EXPECT_EQ(values(out.y.rows(3, 5)), Values(16));
+  EXPECT_EQ(values(out.o.rows(3, 5)), Values(16));
+  EXPECT_EQ(values(out.lse.rows(3, 5)), Values(4));
 }
 
 TEST_F(AttentionTest, HugeScoresDoNotOverflow) {
   Inputs x = make_inputs(*this, DType::f32, {row_of({{0, 300}})}, {1, 1, 8});
   x.q = normal("q", DType::f32, {300, 1, 8}, 1e4F);
-  const Outputs y = forward(x);
-  const Gradients g = backward(x, y, normal("dy", DType::f32, {300, 1, 8}));
-  for (const Tensor& t : {y.o, y.lse, g.q, g.k, g.v})
+  const Outputs out = forward(x);
+  const Gradients g = gated_backward(x, out, normal("dy", DType::f32, {300, 1, 8}));
+  for (const Tensor& t : {out.y, out.o, out.lse, g.q, g.k, g.packed})
     for (const double value : values(t)) ASSERT_TRUE(std::isfinite(value));
 }
 
@@ -138,11 +194,11 @@ TEST_F(AttentionTest, GradientsAgreeWithFiniteDifferences) {
   const int64_t heads = test_device() == "cpu" ? 4 : 2;
   const Inputs x = make_inputs(*this, DType::f32, rows, {heads, heads / 2, 4});
   const Tensor dy = normal("dy", DType::f32, {14, heads, 4});
-  const Gradients g = backward(x, forward(x), dy);
-  const auto loss = [&] { return inner(*this, forward(x).o, dy); };
+  const Gradients g = gated_backward(x, forward(x), dy);
+  const auto loss = [&] { return inner(*this, forward(x).y, dy); };
   EXPECT_TRUE(gradient_agrees(*this, g.q, x.q, loss));
   EXPECT_TRUE(gradient_agrees(*this, g.k, x.k, loss));
-  EXPECT_TRUE(gradient_agrees(*this, g.v, x.v, loss));
+  EXPECT_TRUE(gradient_agrees(*this, g.packed, x.packed, loss));  // the parts of q and k are zero in both
 }
 
 // Long rows have too many elements to move one by one: each gradient along one random direction.
@@ -150,11 +206,11 @@ TEST_F(AttentionTest, GradientsAgreeAcrossBlocks) {
   const Rows& rows = kMasks.back().second;
   const Inputs x = make_inputs(*this, DType::f32, rows, {4, 2, 16});
   const Tensor dy = normal("dy", DType::f32, {x.q.dim(0), 4, 16});
-  const Gradients g = backward(x, forward(x), dy);
-  const auto loss = [&] { return inner(*this, forward(x).o, dy); };
+  const Gradients g = gated_backward(x, forward(x), dy);
+  const auto loss = [&] { return inner(*this, forward(x).y, dy); };
   EXPECT_TRUE(gradient_agrees_along(*this, "dq", g.q, x.q, loss));
   EXPECT_TRUE(gradient_agrees_along(*this, "dk", g.k, x.k, loss));
-  EXPECT_TRUE(gradient_agrees_along(*this, "dv", g.v, x.v, loss));
+  EXPECT_TRUE(gradient_agrees_along(*this, "dpacked", g.packed, x.packed, loss));
 }
 
 // Rounds twice (p or ds, then the result), and o comes in rounded.
@@ -162,14 +218,10 @@ TEST_F(AttentionTest, Bf16GradientsMatchF32) {
   for (const Shape s : {Shape{4, 2, 32}, Shape{4, 2, 64}, Shape{3, 3, 64}, Shape{2, 1, 128}})
     for (const auto& [name, rows] : kMasks) {
       SCOPED_TRACE(name + std::string(", head width ") + std::to_string(s.dim));
-      const Inputs x16 = make_inputs(*this, DType::bf16, rows, s);
-      const auto widened = [&](const Tensor& t) {
-        return of(DType::f32, {t.dim(0), t.dim(1), t.dim(2)}, values(t));
-      };
-      const Inputs x32{widened(x16.q), widened(x16.k), widened(x16.v), x16.first};
-      const Tensor dy = normal("dy", DType::bf16, {x16.q.dim(0), s.heads, s.dim});
-      const Gradients g16 = backward(x16, forward(x16), dy), g32 = backward(x32, forward(x32), widened(dy));
-      EXPECT_TRUE(close(values(g16.v), values(g32.v), 2 * kBoundBf16));
+      const Inputs x16 = make_inputs(*this, DType::bf16, rows, s), x32 = widened(x16);
+      const Tensor d_o = normal("do", DType::bf16, {x16.q.dim(0), s.heads, s.dim});
+      const Gradients g16 = backward(x16, forward(x16), d_o), g32 = backward(x32, forward(x32), widened(d_o));
+      EXPECT_TRUE(close(values(g16.packed), values(g32.packed), 2 * kBoundBf16));
       if (rows[0].size() == 1) continue;  // the weight of a single key is 1: other gradients are 0
       EXPECT_TRUE(close(values(g16.q), values(g32.q), 2 * kBoundBf16));
       EXPECT_TRUE(close(values(g16.k), values(g32.k), 2 * kBoundBf16));
@@ -179,25 +231,21 @@ TEST_F(AttentionTest, Bf16GradientsMatchF32) {
 // More tiles of keys than a pipeline has stages, documents that end within tiles, padding between them.
 TEST_F(AttentionTest, LongRowsOfManyTilesMatchF32) {
   const Rows rows = {row_of({{0, 700}}), row_of({{0, 61}, {61, 300}, {-1, 80}, {441, 259}})};
-  const Inputs x16 = make_inputs(*this, DType::bf16, rows, {2, 1, 64});
-  const auto widened = [&](const Tensor& t) {
-    return of(DType::f32, {t.dim(0), t.dim(1), t.dim(2)}, values(t));
-  };
-  const Inputs x32{widened(x16.q), widened(x16.k), widened(x16.v), x16.first};
-  const Tensor dy = normal("dy", DType::bf16, {x16.q.dim(0), 2, 64});
-  const Outputs y16 = forward(x16), y32 = forward(x32);
-  EXPECT_TRUE(close(values(y16.o), values(y32.o), kBoundBf16));
-  const Gradients g16 = backward(x16, y16, dy), g32 = backward(x32, y32, widened(dy));
+  const Inputs x16 = make_inputs(*this, DType::bf16, rows, {2, 1, 64}), x32 = widened(x16);
+  const Tensor d_o = normal("do", DType::bf16, {x16.q.dim(0), 2, 64});
+  const Outputs out16 = forward(x16), out32 = forward(x32);
+  EXPECT_TRUE(close(values(out16.o), values(out32.o), kBoundBf16));
+  const Gradients g16 = backward(x16, out16, d_o), g32 = backward(x32, out32, widened(d_o));
   EXPECT_TRUE(close(values(g16.q), values(g32.q), 2 * kBoundBf16));
   EXPECT_TRUE(close(values(g16.k), values(g32.k), 2 * kBoundBf16));
-  EXPECT_TRUE(close(values(g16.v), values(g32.v), 2 * kBoundBf16));
+  EXPECT_TRUE(close(values(g16.packed), values(g32.packed), 2 * kBoundBf16));
 }
 
 TEST_F(AttentionTest, GenerationInPiecesMatchesTheWholeRow) {
   for (const DType dtype : {DType::f32, DType::bf16}) {
     constexpr int64_t kBatch = 2, kLength = 300;
     const Inputs x = make_inputs(*this, dtype, {row_of({{0, 300}}), row_of({{0, 300}})}, {4, 2, 16});
-    const Values whole = values(forward(x).o);
+    const Values whole = values(forward(x).y);
     const Tensor k_cache = normal("old k", dtype, {kBatch, kLength + 3, 2, 16});
     const Tensor v_cache = normal("old v", dtype, {kBatch, kLength + 3, 2, 16});
     int64_t start = 0;
@@ -205,7 +253,7 @@ TEST_F(AttentionTest, GenerationInPiecesMatchesTheWholeRow) {
       // The same tokens of both sequences, side by side.
       const auto piece = [&](const Tensor& t) {
         Values part;
-        const int64_t width = t.dim(1) * t.dim(2);
+        const int64_t width = t.numel() / t.dim(0);
         const Values all = values(t);
         for (int64_t b = 0; b < kBatch; ++b)
           part.insert(part.end(), all.begin() + (b * kLength + start) * width,
@@ -215,10 +263,12 @@ TEST_F(AttentionTest, GenerationInPiecesMatchesTheWholeRow) {
       const auto part_of = [&](const Tensor& t) {
         return of(dtype, {kBatch * count, t.dim(1), t.dim(2)}, piece(t));
       };
-      const Tensor o = zeros(dtype, {kBatch * count, 4, 16});
-      ops().attention_cached(o, k_cache, v_cache, part_of(x.q), part_of(x.k), part_of(x.v), start);
+      const Tensor y = zeros(dtype, {kBatch * count, 4, 16});
+      const Tensor packed = of(dtype, {kBatch * count, x.heads.packed()}, piece(x.packed));
+      ops().attention_cached(y, k_cache, v_cache, part_of(x.q), part_of(x.k), packed, start);
       const Tensor expected = of(dtype, {kBatch * kLength, 4, 16}, whole);
-      EXPECT_TRUE(close(values(o), piece(expected), dtype == DType::f32 ? kBoundF32 : 2 * kBoundBf16))
+      // Both round o and y.
+      EXPECT_TRUE(close(values(y), piece(expected), dtype == DType::f32 ? kBoundF32 : 4 * kBoundBf16))
           << start;
       start += count;
     }
@@ -233,14 +283,16 @@ TEST(AttentionThreadsTest, SameBitsWithAnyNumberOfThreads) {
       Machine machine(threads);
       const Inputs x = make_inputs(machine, dtype, kMasks[2].second, {4, 2, 16});
       const int64_t n = x.q.dim(0);
-      const Tensor o = machine.zeros(dtype, {n, 4, 16}), lse = machine.zeros(DType::f32, {n, 4});
-      const Tensor dq = machine.zeros(dtype, {n, 4, 16});
-      const Tensor dk = machine.zeros(dtype, {n, 2, 16}), dv = machine.zeros(dtype, {n, 2, 16});
-      const Tensor dy = machine.normal("dy", dtype, {n, 4, 16});
-      machine.ops().attention_forward(o, lse, x.q, x.k, x.v, x.first);
-      machine.ops().attention_backward(dq, dk, dv, dy, x.q, x.k, x.v, o, lse, x.first);
+      const Tensor y = machine.zeros(dtype, {n, 4, 16}), o = machine.zeros(dtype, {n, 4, 16});
+      const Tensor lse = machine.zeros(DType::f32, {n, 4}),
+                   delta = machine.normal("delta", DType::f32, {n, 4});
+      const Tensor dq = machine.zeros(dtype, {n, 4, 16}), dk = machine.zeros(dtype, {n, 2, 16});
+      const Tensor dpacked = machine.zeros(dtype, {n, x.heads.packed()});
+      const Tensor d_o = machine.normal("do", dtype, {n, 4, 16});
+      machine.ops().attention_forward(y, o, lse, x.q, x.k, x.packed, x.first);
+      machine.ops().attention_backward(dq, dk, dpacked, d_o, x.q, x.k, x.packed, lse, delta, x.first);
       std::vector<std::vector<uint8_t>> bits;
-      for (const Tensor& t : {o, lse, dq, dk, dv}) bits.push_back(machine.bytes(t));
+      for (const Tensor& t : {y, o, lse, dq, dk, dpacked}) bits.push_back(machine.bytes(t));
       if (threads == 1) expected = bits;
       EXPECT_EQ(bits, expected) << threads << " threads";
     }
@@ -248,25 +300,31 @@ TEST(AttentionThreadsTest, SameBitsWithAnyNumberOfThreads) {
 }
 
 TEST_F(AttentionTest, RefusesWrongShapesAndTypes) {
-  const Tensor q = zeros(DType::f32, {6, 4, 8}), kv = zeros(DType::f32, {6, 2, 8}),
-               lse = zeros(DType::f32, {6, 4});
+  const Tensor q = zeros(DType::f32, {6, 4, 8}), k = zeros(DType::f32, {6, 2, 8});
+  const Tensor packed = zeros(DType::f32, {6, 96}), lse = zeros(DType::f32, {6, 4});
   const Tensor first = zeros(DType::i32, {2, 3});
-  const auto forward_of = [&](const Tensor& o, const Tensor& l, const Tensor& k, const Tensor& f) {
-    ops().attention_forward(o, l, q, k, kv, f);
+  const auto forward_of = [&](const Tensor& o, const Tensor& l, const Tensor& keys, const Tensor& rows,
+                              const Tensor& f) {
+    ops().attention_forward(zeros(DType::f32, {6, 4, 8}), o, l, q, keys, rows, f);
   };
   const Tensor o = zeros(DType::f32, {6, 4, 8});
-  EXPECT_NO_THROW(forward_of(o, lse, kv, first));
-  EXPECT_THROW(forward_of(zeros(DType::bf16, {6, 4, 8}), lse, kv, first), InternalError);
-  EXPECT_THROW(forward_of(o, zeros(DType::f32, {6, 2}), kv, first), InternalError);
-  EXPECT_THROW(forward_of(o, lse, zeros(DType::f32, {6, 3, 8}), first), InternalError);
-  EXPECT_THROW(forward_of(o, lse, kv, zeros(DType::i32, {2, 4})), InternalError);
-  EXPECT_THROW(forward_of(o, lse, kv, zeros(DType::f32, {2, 3})), InternalError);
-  EXPECT_THROW(ops().attention_backward(q, kv, zeros(DType::f32, {6, 4, 8}), o, q, kv, kv, o, lse, first),
-               InternalError);
-  const Tensor cache = zeros(DType::f32, {2, 5, 2, 8});
-  EXPECT_NO_THROW(ops().attention_cached(o, cache, cache, q, kv, kv, 2));
-  EXPECT_THROW(ops().attention_cached(o, cache, cache, q, kv, kv, 3), InternalError);
-  EXPECT_THROW(ops().attention_cached(o, cache, cache, q, kv, kv, -1), InternalError);
+  EXPECT_NO_THROW(forward_of(o, lse, k, packed, first));
+  EXPECT_THROW(forward_of(zeros(DType::bf16, {6, 4, 8}), lse, k, packed, first), InternalError);
+  EXPECT_THROW(forward_of(o, zeros(DType::f32, {6, 2}), k, packed, first), InternalError);
+  EXPECT_THROW(forward_of(o, lse, zeros(DType::f32, {6, 3, 8}), packed, first), InternalError);
+  EXPECT_THROW(forward_of(o, lse, k, zeros(DType::f32, {6, 88}), first), InternalError);
+  EXPECT_THROW(forward_of(o, lse, k, packed, zeros(DType::i32, {2, 4})), InternalError);
+  EXPECT_THROW(forward_of(o, lse, k, packed, zeros(DType::f32, {2, 3})), InternalError);
+  const auto backward_of = [&](const Tensor& dpacked, const Tensor& delta) {
+    ops().attention_backward(o, zeros(DType::f32, {6, 2, 8}), dpacked, o, q, k, packed, lse, delta, first);
+  };
+  EXPECT_NO_THROW(backward_of(zeros(DType::f32, {6, 96}), lse));
+  EXPECT_THROW(backward_of(zeros(DType::f32, {6, 64}), lse), InternalError);
+  EXPECT_THROW(backward_of(zeros(DType::f32, {6, 96}), zeros(DType::f32, {4, 6})), InternalError);
+  const Tensor cache = zeros(DType::f32, {2, 5, 2, 8}), v_cache = zeros(DType::f32, {2, 5, 2, 8});
+  EXPECT_NO_THROW(ops().attention_cached(o, cache, v_cache, q, k, packed, 2));
+  EXPECT_THROW(ops().attention_cached(o, cache, v_cache, q, k, packed, 3), InternalError);
+  EXPECT_THROW(ops().attention_cached(o, cache, v_cache, q, k, packed, -1), InternalError);
 }
 
 }  // namespace

@@ -10,63 +10,84 @@
 namespace moe::test {
 namespace {
 
+// The outputs of gate_backward for n tokens.
+struct Gate {
+  Heads heads;
+  Tensor d_o, y, delta, dpacked;
+
+  Gate(Machine& machine, DType dtype, int64_t n, Heads h)
+      : heads(h),
+        d_o(machine.zeros(dtype, {n, h.query, h.dim})),
+        y(machine.zeros(dtype, {n, h.query, h.dim})),
+        delta(machine.zeros(DType::f32, {n, h.query})),
+        dpacked(machine.zeros(dtype, {n, h.packed()})) {}
+  void run(Machine& machine, const Tensor& dy, const Tensor& o, const Tensor& packed) const {
+    machine.ops().gate_backward(d_o, y, delta, dpacked, dy, o, packed, heads);
+  }
+};
+
 class GateTest : public OpsTest {};
 
 TEST_F(GateTest, MatchesTorch) {
   const Golden golden("ops.safetensors", "rotary.");
-  const Heads heads{4, 2, 10};
-  const Tensor packed = golden.tensor(*this, "packed"), o = golden.tensor(*this, "o");
-  const Tensor y = zeros(DType::f32, {7, 4, 10}), d_o = zeros(DType::f32, {7, 4, 10});
-  ops().gate_forward(y, o, packed, heads);
-  EXPECT_TRUE(close(values(y), golden.values(*this, "y"), kBoundF32));
-  ops().gate_backward(d_o, zeros(DType::f32, {7, 120}), golden.tensor(*this, "dy"), o, packed, heads);
-  EXPECT_TRUE(close(values(d_o), golden.values(*this, "do"), kBoundF32));
+  const Gate gate(*this, DType::f32, 7, {4, 2, 10});
+  gate.run(*this, golden.tensor(*this, "dy"), golden.tensor(*this, "o"), golden.tensor(*this, "packed"));
+  EXPECT_TRUE(close(values(gate.y), golden.values(*this, "y"), kBoundF32));
+  EXPECT_TRUE(close(values(gate.d_o), golden.values(*this, "do"), kBoundF32));
 }
 
 TEST_F(GateTest, GradientsAgreeWithFiniteDifferences) {
-  const Heads heads{2, 1, 5};
+  const Gate gate(*this, DType::f32, 7, {2, 1, 5}), moved(*this, DType::f32, 7, {2, 1, 5});
   const Tensor packed = normal("packed", DType::f32, {7, 30}), o = normal("o", DType::f32, {7, 2, 5});
-  const Tensor y = zeros(DType::f32, {7, 2, 5}), r = normal("r", DType::f32, {7, 2, 5});
-  const Tensor d_o = zeros(DType::f32, {7, 2, 5}), dpacked = zeros(DType::f32, {7, 30});
+  const Tensor r = normal("r", DType::f32, {7, 2, 5});
   const auto scalar = [&] {
-    ops().gate_forward(y, o, packed, heads);
-    return inner(*this, y, r);
+    moved.run(*this, r, o, packed);
+    return inner(*this, moved.y, r);
   };
-  ops().gate_backward(d_o, dpacked, r, o, packed, heads);
-  EXPECT_TRUE(gradient_agrees(*this, d_o, o, scalar));
-  EXPECT_TRUE(gradient_agrees(*this, dpacked, packed, scalar));  // the other parts are zero in both
+  gate.run(*this, r, o, packed);
+  EXPECT_TRUE(gradient_agrees(*this, gate.d_o, o, scalar));
+  EXPECT_TRUE(gradient_agrees(*this, gate.dpacked, packed, scalar));  // the other parts are zero in both
+}
+
+// Widths that lanes share in different ways, and one with more elements than lanes take at once.
+TEST_F(GateTest, DeltaIsTheProductOfOutputAndItsGradient) {
+  for (const DType dtype : {DType::f32, DType::bf16})
+    for (const int64_t d : {4, 33, 64, 128, 200}) {
+      const Gate gate(*this, dtype, 5, {3, 1, d});
+      const Tensor o = normal("o", dtype, {5, 3, d});
+      gate.run(*this, normal("dy", dtype, {5, 3, d}), o, normal("packed", dtype, {5, 8 * d}));
+      const auto a = values(gate.d_o), b = values(o);
+      std::vector<double> delta(15);
+      for (size_t i = 0; i < a.size(); ++i) delta[i / static_cast<size_t>(d)] += a[i] * b[i];
+      EXPECT_TRUE(close(values(gate.delta), delta, kBoundF32)) << d;
+    }
 }
 
 TEST_F(GateTest, WorksInPlace) {
-  const Heads heads{2, 1, 70};
   for (const DType dtype : {DType::f32, DType::bf16}) {
+    const Gate gate(*this, dtype, 3, {2, 1, 70});
+    Gate here(*this, dtype, 3, {2, 1, 70});
     const Tensor packed = normal("packed", dtype, {3, 420}), o = normal("o", dtype, {3, 2, 70});
-    const Tensor dy = normal("dy", dtype, {3, 2, 70}), y = zeros(dtype, {3, 2, 70}),
-                 d_o = zeros(dtype, {3, 2, 70});
-    const Tensor dpacked = zeros(dtype, {3, 420});
-    ops().gate_forward(y, o, packed, heads);
-    ops().gate_backward(d_o, dpacked, dy, o, packed, heads);
-    const Tensor here = of(dtype, {3, 2, 70}, values(o)), dhere = of(dtype, {3, 2, 70}, values(dy));
-    ops().gate_backward(dhere, zeros(dtype, {3, 420}), dhere, here, packed, heads);
-    EXPECT_EQ(bytes(dhere), bytes(d_o));
-    ops().gate_forward(here, here, packed, heads);
-    EXPECT_EQ(bytes(here), bytes(y));
+    const Tensor dy = normal("dy", dtype, {3, 2, 70});
+    gate.run(*this, dy, o, packed);
+    here.d_o = of(dtype, {3, 2, 70}, values(dy));
+    here.run(*this, here.d_o, o, packed);
+    EXPECT_EQ(bytes(here.d_o), bytes(gate.d_o));
+    EXPECT_EQ(bytes(here.dpacked), bytes(gate.dpacked));
+    EXPECT_EQ(bytes(here.y), bytes(gate.y));
   }
 }
 
 TEST_F(GateTest, Bf16MatchesF32OnTheSameInputs) {
   for (const int64_t d : {33, 64}) {
-    const Heads heads{21, 1, d};
     const Tensor packed = normal("packed", DType::bf16, {9, 44 * d}, 3),
                  o = normal("o", DType::bf16, {9, 21, d});
     std::vector<std::vector<double>> results;
     for (const DType dtype : {DType::f32, DType::bf16}) {
       const Tensor p = of(dtype, {9, 44 * d}, values(packed)), input = of(dtype, {9, 21, d}, values(o));
-      const Tensor y = zeros(dtype, {9, 21, d}), d_o = zeros(dtype, {9, 21, d}),
-                   dp = zeros(dtype, {9, 44 * d});
-      ops().gate_forward(y, input, p, heads);
-      ops().gate_backward(d_o, dp, input, input, p, heads);
-      for (const Tensor& result : {y, d_o, dp}) results.push_back(values(result));
+      const Gate gate(*this, dtype, 9, {21, 1, d});
+      gate.run(*this, input, input, p);
+      for (const Tensor& result : {gate.y, gate.d_o, gate.dpacked}) results.push_back(values(result));
     }
     for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(close(results[i + 3], results[i], kBoundBf16));
   }
@@ -74,35 +95,37 @@ TEST_F(GateTest, Bf16MatchesF32OnTheSameInputs) {
 
 TEST_F(GateTest, SaturatesWithoutNan) {
   const Tensor packed = of<float>(DType::f32, {1, 8}, {0, 0, 1e30F, -1e30F, 0, 0, 0, 0});
-  const Tensor o = of<float>(DType::f32, {1, 1, 2}, {3, 3}), dpacked = zeros(DType::f32, {1, 8});
-  const Tensor y = zeros(DType::f32, {1, 1, 2});
-  ops().gate_forward(y, o, packed, {1, 1, 2});
-  EXPECT_EQ(values(y), (std::vector<double>{3, 0}));
-  ops().gate_backward(y, dpacked, o, o, packed, {1, 1, 2});
-  EXPECT_EQ(values(dpacked), std::vector<double>(8));
+  const Tensor o = of<float>(DType::f32, {1, 1, 2}, {3, 3});
+  const Gate gate(*this, DType::f32, 1, {1, 1, 2});
+  gate.run(*this, o, o, packed);
+  EXPECT_EQ(values(gate.y), (std::vector<double>{3, 0}));
+  EXPECT_EQ(values(gate.d_o), (std::vector<double>{3, 0}));
+  EXPECT_EQ(values(gate.dpacked), std::vector<double>(8));
 }
 
 TEST_F(GateTest, SameBitsWithAnyNumberOfThreads) {
   expect_same_bits([](Machine& machine) {
-    const Tensor packed = machine.normal("packed", DType::bf16, {200, 96}),
-                 o = machine.normal("o", DType::bf16, {200, 2, 16});
-    const Tensor dpacked = machine.zeros(DType::bf16, {200, 96}),
-                 y = machine.zeros(DType::bf16, {200, 2, 16});
-    machine.ops().gate_forward(y, o, packed, {2, 1, 16});
-    const Tensor d_o = machine.zeros(DType::bf16, {200, 2, 16});
-    machine.ops().gate_backward(d_o, dpacked, y, o, packed, {2, 1, 16});
-    return std::vector{y, d_o, dpacked};
+    const Gate gate(machine, DType::bf16, 200, {2, 1, 16});
+    const Tensor o = machine.normal("o", DType::bf16, {200, 2, 16});
+    gate.run(machine, o, o, machine.normal("packed", DType::bf16, {200, 96}));
+    return std::vector{gate.y, gate.d_o, gate.delta, gate.dpacked};
   });
 }
 
 TEST_F(GateTest, RefusesWrongShapes) {
-  const Heads heads{2, 1, 4};
   const Tensor packed = zeros(DType::f32, {3, 24}), o = zeros(DType::f32, {3, 2, 4});
-  EXPECT_NO_THROW(ops().gate_forward(o, o, packed, heads));
-  EXPECT_THROW(ops().gate_forward(o, zeros(DType::f32, {2, 2, 4}), packed, heads), InternalError);
-  EXPECT_THROW(ops().gate_forward(o, o, zeros(DType::f32, {3, 20}), heads), InternalError);
-  EXPECT_THROW(ops().gate_forward(zeros(DType::bf16, {3, 2, 4}), o, packed, heads), InternalError);
-  EXPECT_THROW(ops().gate_backward(o, zeros(DType::f32, {3, 16}), o, o, packed, heads), InternalError);
+  const Gate good(*this, DType::f32, 3, {2, 1, 4});
+  EXPECT_NO_THROW(good.run(*this, o, o, packed));
+  EXPECT_THROW(good.run(*this, o, zeros(DType::f32, {2, 2, 4}), packed), InternalError);
+  EXPECT_THROW(good.run(*this, o, o, zeros(DType::f32, {3, 20})), InternalError);
+  const auto refused = [&](auto change) {
+    Gate bad = good;
+    change(bad);
+    EXPECT_THROW(bad.run(*this, o, o, packed), InternalError);
+  };
+  refused([&](Gate& gate) { gate.y = zeros(DType::bf16, {3, 2, 4}); });
+  refused([&](Gate& gate) { gate.delta = zeros(DType::f32, {3, 4}); });
+  refused([&](Gate& gate) { gate.dpacked = zeros(DType::f32, {3, 16}); });
 }
 
 }  // namespace

@@ -5,19 +5,21 @@
 #include <string>
 
 #include "base/error.h"
-#include "tensor/tensor.h"
+#include "ops/ops.h"
 
 namespace moe::contracts {
 
-// q, and the outputs shaped like it, [N,H,d]; k and v [N,G,d]; all of one activation type.
-inline void check_heads(const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& v_NGd) {
-  const std::string shapes = q_NHd.describe() + ", " + k_NGd.describe() + ", " + v_NGd.describe();
+// q, and the outputs shaped like it, [N,H,d]; k [N,G,d]; packed [N,P]; all of one activation type.
+inline Heads check_heads(const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP) {
+  const std::string shapes = q_NHd.describe() + ", " + k_NGd.describe() + ", " + packed_NP.describe();
   CHECK(q_NHd.dtype() == DType::f32 || q_NHd.dtype() == DType::bf16, shapes);
-  CHECK(k_NGd.dtype() == q_NHd.dtype() && v_NGd.dtype() == q_NHd.dtype(), shapes);
+  CHECK(k_NGd.dtype() == q_NHd.dtype() && packed_NP.dtype() == q_NHd.dtype(), shapes);
   CHECK(q_NHd.rank() == 3 && k_NGd.rank() == 3, shapes);
   CHECK(k_NGd.dim(0) == q_NHd.dim(0) && k_NGd.dim(2) == q_NHd.dim(2), shapes);
-  CHECK(v_NGd.has_shape({k_NGd.dim(0), k_NGd.dim(1), k_NGd.dim(2)}), shapes);
   CHECK(k_NGd.dim(1) > 0 && q_NHd.dim(1) % k_NGd.dim(1) == 0, shapes);
+  const Heads heads{q_NHd.dim(1), k_NGd.dim(1), q_NHd.dim(2)};
+  CHECK(packed_NP.has_shape({q_NHd.dim(0), heads.packed()}), shapes);
+  return heads;
 }
 
 inline void check_same(const Tensor& a, const Tensor& b) {
@@ -31,30 +33,36 @@ inline void check_rows(const Tensor& lse_NH, const Tensor& q_NHd, const Tensor& 
   CHECK(first_BT.numel() == q_NHd.dim(0), first_BT.describe() + " and " + q_NHd.describe());
 }
 
-inline void attention_forward(const Tensor& o_NHd, const Tensor& lse_NH, const Tensor& q_NHd,
-                              const Tensor& k_NGd, const Tensor& v_NGd, const Tensor& first_BT) {
-  check_heads(q_NHd, k_NGd, v_NGd);
+// These return what the shapes say of the heads.
+inline Heads attention_forward(const Tensor& y_NHd, const Tensor& o_NHd, const Tensor& lse_NH,
+                               const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
+                               const Tensor& first_BT) {
+  const Heads heads = check_heads(q_NHd, k_NGd, packed_NP);
+  check_same(y_NHd, q_NHd);
   check_same(o_NHd, q_NHd);
   check_rows(lse_NH, q_NHd, first_BT);
+  return heads;
 }
 
-inline void attention_backward(const Tensor& dq_NHd, const Tensor& dk_NGd, const Tensor& dv_NGd,
-                               const Tensor& do_NHd, const Tensor& q_NHd, const Tensor& k_NGd,
-                               const Tensor& v_NGd, const Tensor& o_NHd, const Tensor& lse_NH,
-                               const Tensor& first_BT) {
-  check_heads(q_NHd, k_NGd, v_NGd);
+inline Heads attention_backward(const Tensor& dq_NHd, const Tensor& dk_NGd, const Tensor& dpacked_NP,
+                                const Tensor& do_NHd, const Tensor& q_NHd, const Tensor& k_NGd,
+                                const Tensor& packed_NP, const Tensor& lse_NH, const Tensor& delta_NH,
+                                const Tensor& first_BT) {
+  const Heads heads = check_heads(q_NHd, k_NGd, packed_NP);
   check_same(dq_NHd, q_NHd);
   check_same(dk_NGd, k_NGd);
-  check_same(dv_NGd, v_NGd);
+  check_same(dpacked_NP, packed_NP);
   check_same(do_NHd, q_NHd);
-  check_same(o_NHd, q_NHd);
   check_rows(lse_NH, q_NHd, first_BT);
+  check_rows(delta_NH, q_NHd, first_BT);
+  return heads;
 }
 
-inline void attention_cached(const Tensor& o_NHd, const Tensor& k_cache_BSGd, const Tensor& v_cache_BSGd,
-                             const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& v_NGd, int64_t start) {
-  check_heads(q_NHd, k_NGd, v_NGd);
-  check_same(o_NHd, q_NHd);
+inline Heads attention_cached(const Tensor& y_NHd, const Tensor& k_cache_BSGd, const Tensor& v_cache_BSGd,
+                              const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
+                              int64_t start) {
+  const Heads heads = check_heads(q_NHd, k_NGd, packed_NP);
+  check_same(y_NHd, q_NHd);
   check_same(k_cache_BSGd, v_cache_BSGd);
   const std::string shapes = k_cache_BSGd.describe() + ", " + k_NGd.describe();
   CHECK(k_cache_BSGd.dtype() == k_NGd.dtype() && k_cache_BSGd.rank() == 4, shapes);
@@ -63,6 +71,7 @@ inline void attention_cached(const Tensor& o_NHd, const Tensor& k_cache_BSGd, co
   CHECK(batch > 0 && rows % batch == 0, shapes);
   CHECK(start >= 0 && start + rows / batch <= k_cache_BSGd.dim(1),
         shapes + " from position " + std::to_string(start));
+  return heads;
 }
 
 }  // namespace moe::contracts

@@ -30,22 +30,19 @@ inline DType check_qk_norm_rope(const Tensor& packed_NP, const Tensor& wq_d, con
   return type;
 }
 
-inline void check_qk_norm_rope_forward(const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& v_NGd,
-                                       const Tensor& rstd_NJ, const Tensor& packed_NP, const Tensor& wq_d,
-                                       const Tensor& wk_d, const Tensor& rope_Td, const Tensor& position_N,
-                                       const Heads& heads) {
+inline void check_qk_norm_rope_forward(const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& rstd_NJ,
+                                       const Tensor& packed_NP, const Tensor& wq_d, const Tensor& wk_d,
+                                       const Tensor& rope_Td, const Tensor& position_N, const Heads& heads) {
   const DType type = check_qk_norm_rope(packed_NP, wq_d, wk_d, rope_Td, position_N, rstd_NJ, heads);
   const int64_t n = packed_NP.dim(0);
   expect(q_NHd, "qk_norm_rope_forward: q", type, {n, heads.query, heads.dim});
   expect(k_NGd, "qk_norm_rope_forward: k", type, {n, heads.kv, heads.dim});
-  expect(v_NGd, "qk_norm_rope_forward: v", type, {n, heads.kv, heads.dim});
 }
 
 inline void check_qk_norm_rope_backward(const Tensor& dpacked_NP, const Tensor& dwq_d, const Tensor& dwk_d,
-                                        const Tensor& dq_NHd, const Tensor& dk_NGd, const Tensor& dv_NGd,
-                                        const Tensor& packed_NP, const Tensor& wq_d, const Tensor& wk_d,
-                                        const Tensor& rope_Td, const Tensor& position_N,
-                                        const Tensor& rstd_NJ, const Heads& heads) {
+                                        const Tensor& dq_NHd, const Tensor& dk_NGd, const Tensor& packed_NP,
+                                        const Tensor& wq_d, const Tensor& wk_d, const Tensor& rope_Td,
+                                        const Tensor& position_N, const Tensor& rstd_NJ, const Heads& heads) {
   const DType type = check_qk_norm_rope(packed_NP, wq_d, wk_d, rope_Td, position_N, rstd_NJ, heads);
   const int64_t n = packed_NP.dim(0);
   expect(dpacked_NP, "qk_norm_rope_backward: dpacked", type, {n, heads.packed()});
@@ -53,7 +50,6 @@ inline void check_qk_norm_rope_backward(const Tensor& dpacked_NP, const Tensor& 
   expect(dwk_d, "qk_norm_rope_backward: dwk", DType::f32, {heads.dim});
   expect(dq_NHd, "qk_norm_rope_backward: dq", type, {n, heads.query, heads.dim});
   expect(dk_NGd, "qk_norm_rope_backward: dk", type, {n, heads.kv, heads.dim});
-  expect(dv_NGd, "qk_norm_rope_backward: dv", type, {n, heads.kv, heads.dim});
 }
 
 }  // namespace moe::contracts
