@@ -14,7 +14,7 @@ target_include_directories(moe_gpu_emulated BEFORE PUBLIC "${CMAKE_CURRENT_SOURC
 target_compile_options(moe_gpu_emulated PRIVATE -Wno-unknown-pragmas)  # "#pragma unroll" is for nvcc
 target_link_libraries(moe_gpu_emulated PUBLIC moe_options moe_cpu fmt::fmt nlohmann_json::nlohmann_json Boost::context)
 
-set(gpu_tests adamw8 attention elementwise embedding gate grouped_matmul loss matmul norm permute reduce rotary router sequence swiglu)
+set(gpu_tests adamw8 attention elementwise embedding experts gate grouped_matmul loss matmul norm permute reduce rotary router sequence swiglu)
 list(TRANSFORM gpu_tests APPEND _test.cpp)
 list(TRANSFORM gpu_tests PREPEND "${CMAKE_CURRENT_SOURCE_DIR}/ops/")
 foreach(test golden transformer)
@@ -37,7 +37,7 @@ if(NOT MOE_SANITIZE MATCHES "thread")  # which does not know fibres
   moe_gpu_tests(emulated_gpu moe_gpu_emulated "-Model/Golden.*FiniteDifferences*:*Trajectory*:*Overfit*:Flops*:Capacity*")
   # Once more as a Hopper GPU, which has kernels of its own for some operations.
   gtest_discover_tests(emulated_gpu TEST_PREFIX "emulated_hopper." TEST_LIST emulated_hopper DISCOVERY_MODE PRE_TEST
-    TEST_FILTER "GroupedMatmul*:Attention*" PROPERTIES TIMEOUT 240
+    TEST_FILTER "GroupedMatmul*:Experts*:Attention*" PROPERTIES TIMEOUT 240
     ENVIRONMENT "MOE_TEST_DEVICE=gpu;EMULATED_CUDA_GENERATION=9;XDG_CACHE_HOME=${CMAKE_CURRENT_BINARY_DIR}/cache")
   # Of the emulation itself, and of which kernels run.
   target_sources(emulated_gpu PRIVATE emulated_cuda/mma_test.cpp emulated_cuda/kernels_test.cpp)

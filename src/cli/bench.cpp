@@ -16,6 +16,7 @@
 #include "backend/backend.h"
 #include "base/format.h"
 #include "base/random.h"
+#include "cli/bench_moe_layer.h"
 #include "cli/commands.h"
 #include "metrics/meters.h"
 #include "model/flops.h"
@@ -30,7 +31,8 @@ namespace {
 struct Options {
   std::string config;
   std::vector<std::string> overrides;
-  int64_t steps = 5, warmup = 2;
+  std::string part = "step";
+  int64_t steps = 5, warmup = 2, tokens = 65536;
   bool json = false;
 };
 
@@ -200,6 +202,11 @@ Result measure(const Options& options) {
 }
 
 int run(const Options& options) {
+  if (options.part == "moe-layer") {
+    bench_moe_layer(RunConfig::load(options.config, options.overrides), options.tokens, options.steps,
+                    options.json);
+    return 0;
+  }
   const Result result = measure(options);
   const double step = median(result.seconds);
   const auto [least, most] = std::minmax_element(result.seconds.begin(), result.seconds.end());
@@ -245,7 +252,13 @@ void add_bench(CLI::App& app, Command& chosen) {
   command->add_option("--config", options->config, "Settings of the run (YAML)")
       ->required()
       ->type_name("FILE");
-  command->add_option("--steps", options->steps, "Measured steps")
+  command->add_option("--part", options->part, "Whole steps, or the expert half of one block alone")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"step", "moe-layer"}));
+  command->add_option("--tokens", options->tokens, "Tokens of a pass of moe-layer")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  command->add_option("--steps", options->steps, "Measured steps; of moe-layer, passes of each measurement")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   command->add_option("--warmup", options->warmup, "Steps before the measured ones")
@@ -258,6 +271,7 @@ void add_bench(CLI::App& app, Command& chosen) {
       "Examples:\n"
       "  moe bench --config configs/quickstart.yaml\n"
       "  moe bench --config configs/quickstart.yaml --json training.threads=1 training.mixed_precision=bf16\n"
+      "  moe bench --config configs/train_config.yaml --part moe-layer model.capacity_factor=0\n"
       "Tokens are random; the steps are whole training steps (forward, backward, clipping, optimizer). The "
       "tables are\n"
       "of one more step with a wait after each operation. A floor is the time in which the machine could do "

@@ -64,7 +64,9 @@ struct Bounds {
       to = min(to, __shfl_xor_sync(kAllLanes, to, lanes));
     }
   }
-  __device__ __forceinline__ bool all_seen(int tile) const { return tile >= from && tile + kTokens - 1 <= to; }
+  __device__ __forceinline__ bool all_seen(int tile) const {
+    return tile >= from && tile + kTokens - 1 <= to;
+  }
   // Weights of what is not seen become 0.
   __device__ __forceinline__ void hide(Fragment& p, int tile) const {
 #pragma unroll

@@ -56,7 +56,9 @@ struct Softmax {
     const int t = query + 8 * i;
     return t < length ? first_T[t] : -1;
   }
-  __device__ __forceinline__ int last(int i) const { return first(i) < 0 ? -1 : query + 8 * i; }
+  __device__ __forceinline__ int last(int i) const {
+    return first(i) < 0 ? -1 : query + 8 * i;
+  }
 
   // Scores of 64 keys from `key` on become exponentials. True if earlier results shrink: by these factors.
   __device__ __forceinline__ bool update(Fragment& s, float (&shrink)[2], int key) {

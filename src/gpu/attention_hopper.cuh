@@ -21,7 +21,7 @@ namespace moe::gpu::hopper {
 inline constexpr int kWidth = 64;   // of a head
 inline constexpr int kTokens = 64;  // of the tiles that a loop runs over, and of a warpgroup
 inline constexpr uint32_t kTileBytes = kTokens * kWidth * 2;  // of kTokens lines
-inline constexpr int kOwned = 2 * kTokens;  // rows of a block: 64 of each warpgroup
+inline constexpr int kOwned = 2 * kTokens;                    // rows of a block: 64 of each warpgroup
 inline constexpr float kLog2e = 1.4426950408889634F;
 
 struct Shape {

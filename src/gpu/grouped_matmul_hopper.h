@@ -4,17 +4,26 @@
 
 #include <cuda_runtime.h>
 
-#include "gpu/numbers.cuh"
+#include <initializer_list>
+
 #include "ops/ops.h"
 
 namespace moe::gpu {
 
-// Whether the kernel takes these operands (shapes as of Ops::grouped_matmul): bf16, addresses and rows a multiple of 16
-// bytes, and for NN an inner dimension that is a multiple of 64.
-bool hopper_takes(const Tensor& c, const Tensor& a, const Tensor& b, Form form);
+// How the two multiplying warpgroups of a block share its tiles. together: each has 64 rows of every tile, and both store at
+// the same time; tiles of 256 columns need the fewest bytes for their arithmetic. turns: each has every second tile, of 128
+// columns, so that one stores while the other multiplies: where storing takes long.
+enum class Schedule : uint8_t { together, turns };
+
+// Whether the kernels take these tensors: none empty, addresses and rows a multiple of 16 bytes, and not more experts
+// than they have room for.
+bool hopper_takes(std::initializer_list<Tensor> operands, int64_t experts);
+// The same for a grouped product (shapes as of Ops::grouped_matmul): bf16, and for NN an inner dimension that is a
+// multiple of 64.
+bool hopper_takes(const Tensor& c, const Tensor& a, const Tensor& b, int64_t experts, Form form);
 
 // processors: streaming multiprocessors of the GPU.
 void hopper_grouped_matmul(cudaStream_t stream, int processors, Tensor& c, const Tensor& a, const Tensor& b,
-                           const Tensor& offset_E1, Form form, bool accumulate);
+                           const Tensor& offset_E1, Form form, bool accumulate, Schedule schedule);
 
 }  // namespace moe::gpu

@@ -73,10 +73,17 @@ __device__ __forceinline__ void fence_async_proxy() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
-// p[0] += x, p[1] += y in memory, without waiting for what was there; p is a multiple of 8 bytes. Only where nobody else
-// adds to the same place: else the order, and so the bits, would be open.
-__device__ __forceinline__ void add_in_memory(float* p, float x, float y) {
-  asm volatile("red.relaxed.gpu.global.add.v2.f32 [%0], {%1, %2};" ::"l"(p), "f"(x), "f"(y) : "memory");
+// Four neighbours at p += v in memory, without waiting for what was there; p is a multiple of 16 bytes. Only where nobody
+// else adds to the same place: else the order, and so the bits, would be open.
+__device__ __forceinline__ void add_in_memory(float* p, const float4& v) {
+  asm volatile("red.relaxed.gpu.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(p), "f"(v.x), "f"(v.y),
+               "f"(v.z), "f"(v.w)
+               : "memory");
+}
+
+// The line that holds p will soon be read: brings it into the second-level cache.
+__device__ __forceinline__ void prefetch_global(const void* p) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
 }
 
 // A barrier of `threads` threads, a multiple of 32; id 1 to 15 (0 is __syncthreads).

@@ -18,6 +18,11 @@ struct Walk {
     stage = 0;
     parity ^= 1;
   }
+  __device__ __forceinline__ void skip(int steps) {
+    const int rounds = (stage + steps) / stages;
+    stage += steps - rounds * stages;
+    parity ^= static_cast<uint32_t>(rounds % 2);
+  }
 };
 
 template <int stages>

@@ -60,9 +60,7 @@ MoeLayer::MoeLayer(const ModelConfig& config, DType type, int64_t N, Recompute r
   logits_NE_ = shared(DType::f32, {N, config.num_experts});
   dweight_NK_ = shared(DType::f32, {N, K});
   rows_RD_ = shared(type, {R, D});
-  drows_RD_ = shared(type, {R, D});
   a_RF_ = shared(type, {R, F});
-  da_RF_ = shared(type, {R, F});
   dnorm_ND_ = shared(type, {N, D});
 }
 
@@ -80,9 +78,7 @@ void MoeLayer::forward(Tensor y_ND, MoeSaved& saved, const Tensor& x_ND, const W
   ops.router_losses(saved.loss_2, saved.mean_E, saved.share_E, saved.probability_NE, saved.lse_N,
                     plan.first_E, first_N);
 
-  ops.gather_rows(rows_RD, saved.norm_ND, plan);
-  ops.grouped_matmul(saved.h_R2F, rows_RD, weights.gate_up.compute, plan.offset_E1, Form::NT, false);
-  ops.swiglu_forward(a_RF, saved.h_R2F, plan);
+  ops.expert_up(saved.h_R2F, a_RF, rows_RD, saved.norm_ND, weights.gate_up.compute, plan);
   ops.grouped_matmul(rows_RD, a_RF, weights.down.compute, plan.offset_E1, Form::NT, false);
   ops.combine_rows(y_ND, x_ND, rows_RD, saved.weight_NK, plan);
 }
@@ -90,22 +86,17 @@ void MoeLayer::forward(Tensor y_ND, MoeSaved& saved, const Tensor& x_ND, const W
 void MoeLayer::backward(Tensor d_ND, MoeSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
                         const Tensor& first_N, const Tensor& scale_1, Ops& ops) const {
   const RoutePlan& plan = saved.plan;
-  const Tensor& offset_E1 = plan.offset_E1;
   Tensor dh_R2F = saved.h_R2F;  // h is not needed after this
   if (recompute_ != Recompute::none)
     ops.rms_norm_forward(saved.norm_ND, saved.rstd_N, x_ND, weights.moe_norm.weight, eps_);
-  if (recompute_ == Recompute::all) {
-    ops.gather_rows(rows_RD_, saved.norm_ND, plan);
-    ops.grouped_matmul(saved.h_R2F, rows_RD_, weights.gate_up.compute, offset_E1, Form::NT, false);
-  }
-  ops.gather_rows(drows_RD_, d_ND, plan);
-  ops.grouped_matmul(da_RF_, drows_RD_, weights.down.compute, offset_E1, Form::NN, false);
-  ops.swiglu_backward(dh_R2F, a_RF_, dweight_NK_, da_RF_, saved.h_R2F, saved.weight_NK, plan);
-  ops.grouped_matmul(weights.down.gradient, drows_RD_, a_RF_, offset_E1, Form::TN, true);
-  ops.gather_rows(rows_RD_, saved.norm_ND, plan);  // cheaper to repeat than to keep
-  ops.grouped_matmul(weights.gate_up.gradient, dh_R2F, rows_RD_, offset_E1, Form::TN, true);
-  ops.grouped_matmul(drows_RD_, dh_R2F, weights.gate_up.compute, offset_E1, Form::NN, false);
-  ops.combine_rows(dnorm_ND_, {}, drows_RD_, {}, plan);
+  if (recompute_ == Recompute::all)
+    ops.expert_up(saved.h_R2F, a_RF_, rows_RD_, saved.norm_ND, weights.gate_up.compute, plan);
+  ops.expert_down_backward(dh_R2F, a_RF_, dweight_NK_, rows_RD_, d_ND, weights.down.compute, saved.h_R2F,
+                           saved.weight_NK, plan);
+  ops.expert_down_gradient(weights.down.gradient, rows_RD_, d_ND, a_RF_, plan, true);
+  ops.expert_up_gradient(weights.gate_up.gradient, rows_RD_, dh_R2F, saved.norm_ND, plan, true);
+  ops.grouped_matmul(rows_RD_, dh_R2F, weights.gate_up.compute, plan.offset_E1, Form::NN, false);
+  ops.combine_rows(dnorm_ND_, {}, rows_RD_, {}, plan);
 
   Tensor dlogits_NE = logits_NE_;
   ops.route_backward(dlogits_NE, dweight_NK_, saved.probability_NE, saved.lse_N, saved.expert_NK,

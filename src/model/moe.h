@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The expert half of a block:  y = x + sum_k weight_k * expert_k(norm(x)),
 //   expert(x) = ((x W_gate) * silu(x W_up)) W_down.
-// router -> plan -> gather -> grouped products -> combine; forward and backward side by side. Expert
-// parallelism (issue of its own) will put an all-to-all behind gather and combine and change nothing else
-// here.
+// router -> plan -> up (which gathers) -> down -> combine; forward and backward side by side. Expert
+// parallelism (issue of its own) will put an all-to-all behind the plan and before combine and change nothing
+// else here.
 #pragma once
 
 #include "model/config.h"
@@ -44,7 +44,7 @@ class MoeLayer {
   float eps_, balance_weight_, z_weight_;
   bool renormalise_;
   Recompute recompute_;
-  Tensor logits_NE_, dweight_NK_, rows_RD_, drows_RD_, a_RF_, da_RF_, dnorm_ND_;
+  Tensor logits_NE_, dweight_NK_, rows_RD_, a_RF_, dnorm_ND_;
 };
 
 }  // namespace moe

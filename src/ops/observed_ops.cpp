@@ -210,6 +210,36 @@ void ObservedOps::swiglu_backward(Tensor dh_R2F, Tensor a_RF, Tensor dweight_NK,
           [&] { inner_.swiglu_backward(dh_R2F, a_RF, dweight_NK, da_RF, h_R2F, weight_NK, plan); });
 }
 
+void ObservedOps::expert_up(Tensor h_R2F, Tensor a_RF, Tensor rows_RD, const Tensor& x_ND,
+                            const Tensor& w_E2FD, const RoutePlan& plan) {
+  measure("expert_up", "experts", product(h_R2F.dim(0), h_R2F.dim(1), x_ND.dim(1)),
+          {h_R2F, a_RF, x_ND, w_E2FD}, [&] { inner_.expert_up(h_R2F, a_RF, rows_RD, x_ND, w_E2FD, plan); });
+}
+
+void ObservedOps::expert_down_backward(Tensor dh_R2F, Tensor a_RF, Tensor dweight_NK, Tensor rows_RD,
+                                       const Tensor& dy_ND, const Tensor& w_EDF, const Tensor& h_R2F,
+                                       const Tensor& weight_NK, const RoutePlan& plan) {
+  measure("expert_down_backward", "experts", product(a_RF.dim(0), a_RF.dim(1), dy_ND.dim(1)),
+          {dh_R2F, a_RF, dweight_NK, dy_ND, w_EDF, h_R2F, weight_NK}, [&] {
+            inner_.expert_down_backward(dh_R2F, a_RF, dweight_NK, rows_RD, dy_ND, w_EDF, h_R2F, weight_NK,
+                                        plan);
+          });
+}
+
+void ObservedOps::expert_down_gradient(Tensor dw_EDF, Tensor rows_RD, const Tensor& dy_ND, const Tensor& a_RF,
+                                       const RoutePlan& plan, bool accumulate) {
+  measure("expert_down_gradient", "experts", product(a_RF.dim(0), a_RF.dim(1), dy_ND.dim(1)),
+          {dw_EDF, dy_ND, a_RF},
+          [&] { inner_.expert_down_gradient(dw_EDF, rows_RD, dy_ND, a_RF, plan, accumulate); });
+}
+
+void ObservedOps::expert_up_gradient(Tensor dw_E2FD, Tensor rows_RD, const Tensor& dh_R2F, const Tensor& x_ND,
+                                     const RoutePlan& plan, bool accumulate) {
+  measure("expert_up_gradient", "experts", product(dh_R2F.dim(0), dh_R2F.dim(1), x_ND.dim(1)),
+          {dw_E2FD, dh_R2F, x_ND},
+          [&] { inner_.expert_up_gradient(dw_E2FD, rows_RD, dh_R2F, x_ND, plan, accumulate); });
+}
+
 void ObservedOps::cross_entropy(Tensor loss_N, Tensor logits_NV, const Tensor& target_N, int64_t vocabulary,
                                 const Tensor& gradient_scale_1) {
   measure("cross_entropy", "head", 0, {loss_N, logits_NV, target_N, gradient_scale_1},

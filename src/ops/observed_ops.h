@@ -65,6 +65,15 @@ class ObservedOps : public Ops {
   void swiglu_forward(Tensor a_RF, const Tensor& h_R2F, const RoutePlan& plan) override;
   void swiglu_backward(Tensor dh_R2F, Tensor a_RF, Tensor dweight_NK, const Tensor& da_RF,
                        const Tensor& h_R2F, const Tensor& weight_NK, const RoutePlan& plan) override;
+  void expert_up(Tensor h_R2F, Tensor a_RF, Tensor rows_RD, const Tensor& x_ND, const Tensor& w_E2FD,
+                 const RoutePlan& plan) override;
+  void expert_down_backward(Tensor dh_R2F, Tensor a_RF, Tensor dweight_NK, Tensor rows_RD, const Tensor& dy_ND,
+                            const Tensor& w_EDF, const Tensor& h_R2F, const Tensor& weight_NK,
+                            const RoutePlan& plan) override;
+  void expert_down_gradient(Tensor dw_EDF, Tensor rows_RD, const Tensor& dy_ND, const Tensor& a_RF,
+                            const RoutePlan& plan, bool accumulate) override;
+  void expert_up_gradient(Tensor dw_E2FD, Tensor rows_RD, const Tensor& dh_R2F, const Tensor& x_ND,
+                          const RoutePlan& plan, bool accumulate) override;
   void cross_entropy(Tensor loss_N, Tensor logits_NV, const Tensor& target_N, int64_t vocabulary,
                      const Tensor& gradient_scale_1) override;
   void sum(Tensor sum_1, const Tensor& x) override;

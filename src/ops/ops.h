@@ -177,9 +177,25 @@ class Ops {
   // For y = weight * (a W_down^T) combined over k, given da = dy W_down (not yet weighted), so that the expert's
   // output is never kept (SonicMoE, arXiv 2512.14080): with w = weight of the row,
   //   dweight[slot] = <da, a>,  dh = w * d(a)/d(h) * da,  a_out = w * a (for W_down's gradient dy^T a_out).
-  // dweight of dropped assignments is 0. dh may be h.
+  // dweight of dropped assignments is 0. dh may be h, a_out may be da.
   virtual void swiglu_backward(Tensor dh_R2F, Tensor a_RF, Tensor dweight_NK, const Tensor& da_RF,
                                const Tensor& h_R2F, const Tensor& weight_NK, const RoutePlan& plan) = 0;
+
+  // The three products of an expert that read rows by token, each with what comes before and after it. The bodies here are
+  // made of the operations above: the specification, for devices that have nothing faster. rows_RD is memory that they
+  // may use, unspecified afterwards.
+  // h[r] = x[slot[r] / K] w^T and a = gate * silu(up) of the rounded h.
+  virtual void expert_up(Tensor h_R2F, Tensor a_RF, Tensor rows_RD, const Tensor& x_ND, const Tensor& w_E2FD,
+                         const RoutePlan& plan);
+  // da[r] = dy[slot[r] / K] w, then swiglu_backward. Rounds twice at most: da may be rounded. dh may be h.
+  virtual void expert_down_backward(Tensor dh_R2F, Tensor a_RF, Tensor dweight_NK, Tensor rows_RD,
+                                    const Tensor& dy_ND, const Tensor& w_EDF, const Tensor& h_R2F,
+                                    const Tensor& weight_NK, const RoutePlan& plan);
+  // Per expert, dw = sum over its rows of dy[slot[r] / K]^T a[r], and of dh[r]^T x[slot[r] / K]; accumulate: dw +=.
+  virtual void expert_down_gradient(Tensor dw_EDF, Tensor rows_RD, const Tensor& dy_ND, const Tensor& a_RF,
+                                    const RoutePlan& plan, bool accumulate);
+  virtual void expert_up_gradient(Tensor dw_E2FD, Tensor rows_RD, const Tensor& dh_R2F, const Tensor& x_ND,
+                                  const RoutePlan& plan, bool accumulate);
 
   // ---- loss ----
   // loss[n] = log sum exp(logits[n, :vocabulary]) - logits[n, target[n]]; 0 where target is -1.

@@ -3,6 +3,8 @@
 // Hopper's do, and a thread that waits lets the others run.
 #pragma once
 
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "emulated_cuda/cuda.h"
@@ -59,7 +61,8 @@ inline void tma_load(void* to, const CUtensorMap* map, Barrier* barrier, int32_t
                           from_column < static_cast<int64_t>(map->columns);
       unsigned char* const cell = shared + swizzled(first + row * 128 + column * 2);
       if (inside)
-        std::memcpy(cell, map->matrix + static_cast<uint64_t>(from_row) * map->row_bytes + from_column * 2, 2);
+        std::memcpy(cell, map->matrix + static_cast<uint64_t>(from_row) * map->row_bytes + from_column * 2,
+                    2);
       else
         std::memset(cell, 0, 2);
     }
@@ -76,10 +79,17 @@ inline void bulk_load(void* to, const void* from, uint32_t bytes, Barrier* barri
 inline void tma_prefetch(const CUtensorMap*) {}
 inline void fence_async_proxy() {}
 
-inline void add_in_memory(float* p, float x, float y) {
-  p[0] += x;
-  p[1] += y;
+inline void add_in_memory(float* p, const float4& v) {
+  if (reinterpret_cast<uintptr_t>(p) % 16 != 0) {
+    std::fputs("emulated CUDA: the address of an addition of four is not a multiple of 16\n", stderr);
+    std::abort();
+  }
+  p[0] += v.x;
+  p[1] += v.y;
+  p[2] += v.z;
+  p[3] += v.w;
 }
+inline void prefetch_global(const void*) {}
 
 inline void named_barrier(uint32_t id, uint32_t threads) {
   struct Meeting {

@@ -16,6 +16,7 @@ inline void wgmma_commit() {}
 template <int pending>
 void wgmma_wait() {}
 inline void compute_now(float (&)[32]) {}
+inline void compute_now(float4&) {}
 
 // Element (row or column i, k) of an operand.
 inline float wgmma_element(uint64_t descriptor, bool columns, uint32_t i, uint32_t k) {

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT
+// Forward, and forward and backward, of one MoeLayer on random inputs, recorded as training records its steps. The router
+// is measured twice: as it is initialised, where experts get somewhat different numbers of rows, and with inputs that
+// send every expert the same number.
+#include "cli/bench_moe_layer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backend/backend.h"
+#include "base/error.h"
+#include "base/random.h"
+#include "metrics/meters.h"
+#include "model/flops.h"
+#include "model/moe.h"
+#include "model/weights.h"
+#include "text/tokenizer.h"
+#include "train/state.h"
+
+namespace moe::cli {
+namespace {
+
+struct Bench {
+  Bench(const ModelConfig& config, DType type, Recompute recompute, int64_t N, Arena& arena)
+      : weights(config, type, Purpose::training, arena),
+        saved(config, type, N, recompute, nullptr, arena),
+        layer(config, type, N, recompute, arena),
+        x_ND(arena.allocate("inputs", type, {N, config.d_model})),
+        y_ND(arena.allocate("inputs", type, {N, config.d_model})),
+        d_ND(arena.allocate("inputs", type, {N, config.d_model})),
+        first_N(arena.allocate("inputs", DType::i32, {N})),
+        scale_1(arena.allocate("inputs", DType::f32, {1})) {}
+
+  Weights weights;
+  MoeSaved saved;
+  MoeLayer layer;
+  Tensor x_ND, y_ND, d_ND, first_N, scale_1;
+};
+
+struct Row {
+  std::string routing;
+  int64_t least = 0, most = 0;   // rows of an expert
+  double forward = 0, both = 0;  // seconds
+};
+
+void upload(Tensor tensor, const std::vector<float>& values, Device& device) {
+  if (tensor.dtype() == DType::f32) return device.to_device(tensor, values.data());
+  const std::vector<bf16> rounded(values.begin(), values.end());
+  device.to_device(tensor, rounded.data());
+}
+
+// Random tokens. balanced: router row e reads coordinate e, and token n has its largest values where its turn of experts
+// is: n K, n K + 1, ...
+void set_inputs(Bench& bench, const ModelConfig& config, bool balanced, Device& device) {
+  const Random random(1, "moe layer");
+  const int64_t N = bench.x_ND.dim(0), D = config.d_model, E = config.num_experts, K = config.top_k;
+  std::vector<float> x(static_cast<size_t>(N * D));
+  for (size_t i = 0; i < x.size(); ++i) x[i] = random.normal(i);
+  for (int64_t n = 0; balanced && n < N; ++n)
+    for (int64_t k = 0; k < K; ++k)
+      x[static_cast<size_t>(n * D + (n * K + k) % E)] = 12.0F - static_cast<float>(k) / static_cast<float>(K);
+  upload(bench.x_ND, x, device);
+  const Random of_gradient(1, "moe layer gradient");
+  for (size_t i = 0; i < x.size(); ++i) x[i] = 1e-3F * of_gradient.normal(i);
+  upload(bench.d_ND, x, device);
+  if (!balanced) return;
+  std::vector<float> router(static_cast<size_t>(E * D));
+  for (int64_t e = 0; e < E; ++e) router[static_cast<size_t>(e * D + e)] = 1;
+  upload(bench.weights.layers[0].router.weight, router, device);
+}
+
+// The median of a few measurements of `repeats` runs each, for one run, after one that is not counted.
+template <class Body>
+double seconds_of(Body&& body, int64_t repeats, Ops& ops, Device& device) {
+  constexpr int kMeasurements = 5;
+  const auto sequence = ops.sequence();
+  std::vector<double> seconds;
+  for (int i = 0; i <= kMeasurements; ++i) {
+    device.synchronize();
+    const double started = steady_seconds();
+    for (int64_t j = 0; j < repeats; ++j) sequence->run(body);
+    device.synchronize();
+    if (i > 0) seconds.push_back((steady_seconds() - started) / static_cast<double>(repeats));
+  }
+  std::sort(seconds.begin(), seconds.end());
+  return seconds[seconds.size() / 2];
+}
+
+Row measure(Bench& bench, const ModelConfig& config, bool balanced, int64_t repeats, Ops& ops,
+            Device& device) {
+  set_inputs(bench, config, balanced, device);
+  const Weights::Layer& weights = bench.weights.layers[0];
+  const int64_t capacity = expert_capacity(config, bench.x_ND.dim(0));
+  const auto forward = [&] {
+    bench.layer.forward(bench.y_ND, bench.saved, bench.x_ND, weights, bench.first_N, capacity, ops);
+  };
+  Row row{.routing = balanced ? "balanced" : "learned"};
+  row.forward = seconds_of(forward, repeats, ops, device);
+  std::vector<int32_t> count(static_cast<size_t>(config.num_experts));
+  device.to_host(count.data(), bench.saved.plan.count_E);
+  const auto [least, most] = std::minmax_element(count.begin(), count.end());
+  row.least = *least;
+  row.most = *most;
+  row.both = seconds_of(
+      [&] {
+        forward();
+        bench.layer.backward(bench.d_ND, bench.saved, bench.x_ND, weights, bench.first_N, bench.scale_1, ops);
+      },
+      repeats, ops, device);
+  return row;
+}
+
+void print_table(const std::vector<Row>& rows, const std::string& device, int64_t tokens, double flops) {
+  fmt::print("{}\nthe MoE layer alone, {} tokens; arithmetic of its router and experts\n\n", device, tokens);
+  fmt::print("{:<10}{:>18}{:>14}{:>10}{:>14}{:>10}{:>12}{:>10}\n", "routing", "rows an expert", "forward ms",
+             "TFLOP/s", "backward ms", "TFLOP/s", "both ms", "TFLOP/s");
+  for (const Row& row : rows) {
+    const double backward = row.both - row.forward;
+    fmt::print("{:<10}{:>18}{:>14.3f}{:>10.1f}{:>14.3f}{:>10.1f}{:>12.3f}{:>10.1f}\n", row.routing,
+               fmt::format("{} to {}", row.least, row.most), 1e3 * row.forward,
+               1e-12 * flops / 3 / row.forward, 1e3 * backward, 1e-12 * flops * 2 / 3 / backward,
+               1e3 * row.both, 1e-12 * flops / row.both);
+  }
+}
+
+void print_json(const std::vector<Row>& rows, const std::string& device, int64_t tokens, double flops) {
+  nlohmann::ordered_json json{{"device", device}, {"tokens", tokens}};
+  for (const Row& row : rows)
+    json[row.routing] = {{"least_rows", row.least},
+                         {"most_rows", row.most},
+                         {"forward_ms", 1e3 * row.forward},
+                         {"backward_ms", 1e3 * (row.both - row.forward)},
+                         {"ms", 1e3 * row.both},
+                         {"forward_tflops", 1e-12 * flops / 3 / row.forward},
+                         {"backward_tflops", 1e-12 * flops * 2 / 3 / (row.both - row.forward)},
+                         {"tflops", 1e-12 * flops / row.both}};
+  fmt::print("{}\n", json.dump(1));
+}
+
+}  // namespace
+
+void bench_moe_layer(const RunConfig& run, int64_t tokens, int64_t repeats, bool json) {
+  ModelConfig config = run.model;
+  if (config.num_experts > config.d_model)
+    throw UserError("model.num_experts",
+                    fmt::format("at most model.d_model ({}) to balance the router", config.d_model),
+                    std::to_string(config.num_experts), "measure whole steps: --part step");
+  config.n_layers = 1;
+  config.vocab_size = 1;  // the weights of the rest are not used
+  const Backend backend = make_backend(run.training.device, static_cast<int>(run.training.threads));
+  Device& device = *backend.device;
+  const DType type = activation_type(run.training);
+  const Recompute recompute = micro_batch(run, Tokenizer::kVocabulary).recompute;
+  const auto [arena, bench] = place<Bench>(device, config, type, recompute, tokens);
+  bench->weights.initialise(1, device);
+  cast_weights(bench->weights, *backend.ops);
+  backend.ops->fill(bench->scale_1, 1);
+  std::vector<Row> rows;
+  for (const bool balanced : {false, true})
+    rows.push_back(measure(*bench, config, balanced, repeats, *backend.ops, device));
+  const FlopsPerToken per_token = flops_per_token(config, config.max_seq_len);
+  const double flops = (per_token.router + per_token.experts) * static_cast<double>(tokens);
+  json ? print_json(rows, backend.description, tokens, flops)
+       : print_table(rows, backend.description, tokens, flops);
+}
+
+}  // namespace moe::cli

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT
+// The kernel of all grouped products on Hopper, persistent: each block computes tiles of 128 x kN in turn. One warpgroup
+// keeps copies under way, some pieces of 64 along the inner dimension ahead; two multiply and hand their sums to an
+// epilogue while the copies for the next tile are under way (Schedule). Barriers in shared memory hand the stages back and
+// forth. An operand comes by the copy engine or, where its rows are those of tokens, row by row (gather_hopper.cuh).
+//
+// Tiles need no padding: one that runs past its expert's rows or columns multiplies its neighbour's too and the epilogue
+// leaves them out. Only where the inner dimension is the expert's rows (TN) must foreign lines be cleared before they
+// count.
+#pragma once
+
+#include <algorithm>
+
+#include "gpu/dynamic_shared.cuh"
+#include "gpu/expert_tiles.cuh"
+#include "gpu/gather_hopper.cuh"
+#include "gpu/grouped_matmul_hopper.h"
+#include "gpu/grouped_tile_hopper.cuh"
+#include "gpu/hopper.cuh"
+#include "gpu/launch.h"
+#include "gpu/pipeline_hopper.cuh"
+#include "gpu/tensor_map.h"
+#include "gpu/wgmma.cuh"
+
+namespace moe::gpu::grouped {
+
+// Of each operand's 64 inner indices; as many as fit. lagging: stages whose gathered rows may still be under way before
+// the first of them is handed over.
+template <int kN>
+inline constexpr int kStages = kN == 256 ? 4 : 6;
+template <int kN>
+inline constexpr int kLagging = kStages<kN> - 2;
+
+// One stage of shared memory: kM lines of A (or 2 boxes), then kN lines of B (or kN / 64 boxes).
+template <int kN>
+struct alignas(1024) Stage {
+  unsigned char a[kM * 128];
+  unsigned char b[kN * 128];
+};
+
+template <int kN>
+struct Shared {
+  Stage<kN> stages[kStages<kN>];
+  Pipeline<kStages<kN>> pipeline;
+  Experts experts;
+};
+
+// The operands of a stage that the copy engine brings. kHalves: B's columns are two runs, half of its columns apart.
+template <Form form, int kN, Gathered gathered, bool kHalves>
+__device__ __forceinline__ void copy_stage(Stage<kN>& stage, Barrier* full, const CUtensorMap* a_map,
+                                           const CUtensorMap* b_map, const Product& p, const Tile& tile,
+                                           int k) {
+  constexpr uint32_t a_bytes = gathered == Gathered::a ? 0 : sizeof(stage.a);
+  constexpr uint32_t b_bytes = gathered == Gathered::b ? 0 : sizeof(stage.b);
+  barrier_arrive_expect(full, a_bytes + b_bytes);
+  if constexpr (a_bytes > 0 && form == Form::TN)
+    for (int i = 0; i < kM / kLine; ++i)
+      tma_load(stage.a + i * kBox, a_map, full, tile.a_column + i * kLine, tile.a_row + k);
+  else if constexpr (a_bytes > 0)
+    tma_load(stage.a, a_map, full, k, tile.a_row);
+  if constexpr (b_bytes > 0 && form == Form::NT) {
+    tma_load(stage.b, b_map, full, k, tile.b_row + tile.column);
+    if (kHalves) tma_load(stage.b + sizeof(stage.b) / 2, b_map, full, k, tile.b_row + p.n / 2 + tile.column);
+  } else if constexpr (b_bytes > 0) {
+    for (int i = 0; i < kN / kLine; ++i)
+      tma_load(stage.b + i * kBox, b_map, full, tile.column + i * kLine, tile.b_row + k);
+  }
+}
+
+// The copying side: one warp, or the whole warpgroup where rows are gathered.
+template <Form form, int kN, Gathered gathered, bool kHalves>
+__device__ __forceinline__ void copy_tiles(Shared<kN>& shared, const CUtensorMap* a_map,
+                                           const CUtensorMap* b_map, const Product& p) {
+  Tiles<form, kHalves ? kN / 2 : kN> tiles(p, shared.experts, kHalves);
+  Walk<kStages<kN>> walk;
+  Lagging<kStages<kN>, kLagging<kN>> lagging;
+  for (Tile tile; tiles.next(tile);) {
+    TokenRows<form, gathered, kM, kN> rows(p, tile);
+    for (int k = 0; k < tile.inner; k += kLine, walk.next()) {
+      Stage<kN>& stage = shared.stages[walk.stage];
+      rows.find(p, tile, k);
+      shared.pipeline.wait_empty(walk);
+      if (threadIdx.x < 32 && one_lane())
+        copy_stage<form, kN, gathered, kHalves>(stage, &shared.pipeline.full[walk.stage], a_map, b_map, p,
+                                                tile, k);
+      __syncwarp();
+      if constexpr (gathered != Gathered::none) {
+        rows.copy(gathered == Gathered::a ? stage.a : stage.b, p, tile, k);
+        lagging.add(shared.pipeline.full);
+      }
+    }
+    if constexpr (gathered != Gathered::none) lagging.flush(shared.pipeline.full);
+  }
+}
+
+// Clears the lines of both operands from `lines` on, so that rows of the next expert count as zero; a gathered operand has
+// zeros there already. By the threads that multiply the stage.
+template <int kN, Schedule schedule, Gathered gathered>
+__device__ __forceinline__ void clear_lines(Stage<kN>& stage, int lines, int group) {
+  constexpr int a_boxes = kM / kLine, first = gathered == Gathered::a ? a_boxes : 0;
+  constexpr int boxes = (gathered == Gathered::b ? a_boxes : a_boxes + kN / kLine) - first;
+  constexpr int chunks = 128 / sizeof(uint4), threads = schedule == Schedule::turns ? kGroup : 2 * kGroup;
+  auto* const memory = reinterpret_cast<uint4*>(stage.a);
+  const int thread = (static_cast<int>(threadIdx.x) - kGroup) % threads, left = kLine - lines;
+  for (int i = thread; i < boxes * left * chunks; i += threads) {
+    const int box = first + i / (left * chunks), within = i % (left * chunks);
+    memory[(box * kLine + lines) * chunks + within] = make_uint4(0, 0, 0, 0);
+  }
+  fence_async_proxy();
+  named_barrier(schedule == Schedule::turns ? 1 + group : 1, threads);
+}
+
+// sum[i] += the products of the stage for the 64 rows `first_half` + i.
+template <Form form, int kN, int halves>
+__device__ __forceinline__ void multiply_stage(float (&sum)[halves][kN / 2], const Stage<kN>& stage,
+                                               int first_half, bool first) {
+  wgmma_fence();
+#pragma unroll
+  for (int k16 = 0; k16 < kLine / 16; ++k16) {
+    const uint64_t b_piece =
+        form == Form::NT ? rows_descriptor(stage.b, k16) : columns_descriptor(stage.b, k16, kBox);
+#pragma unroll
+    for (int i = 0; i < halves; ++i) {
+      const unsigned char* const a = stage.a + (first_half + i) * kBox;
+      const uint64_t a_piece = form == Form::TN ? columns_descriptor(a, k16, kBox) : rows_descriptor(a, k16);
+      wgmma<form == Form::TN, form != Form::NT>(sum[i], a_piece, b_piece, !first || k16 > 0);
+    }
+  }
+  wgmma_commit();
+}
+
+template <Form form, int kN, Schedule schedule, Gathered gathered, class Epilogue>
+__device__ __forceinline__ void multiply_tiles(Shared<kN>& shared, const Product& p, const Epilogue& epilogue,
+                                               int group) {
+  constexpr bool turns = schedule == Schedule::turns;
+  constexpr int halves = turns ? 2 : 1;
+  const int first_half = turns ? 0 : group;
+  float sum[halves][kN / 2];
+  Tiles<form, Epilogue::kHalves ? kN / 2 : kN> tiles(p, shared.experts, Epilogue::kHalves);
+  Walk<kStages<kN>> walk;
+  int turn = 0;
+  for (Tile tile; tiles.next(tile); turn ^= 1) {
+    if (turns && turn != group) {
+      walk.skip((tile.inner + kLine - 1) / kLine);
+      continue;
+    }
+    if constexpr (form == Form::TN) {
+      if (tile.inner == 0) {  // an expert without rows
+        for (int i = 0; i < halves; ++i) epilogue.store_empty(tile, first_half + i);
+        continue;
+      }
+    }
+    for (int i = 0; i < halves; ++i) epilogue.prefetch(tile, first_half + i);
+    int before = -1;  // the stage that may still be read
+    for (int k = 0; k < tile.inner; k += kLine, walk.next()) {
+      Stage<kN>& stage = shared.stages[walk.stage];
+      shared.pipeline.wait_full(walk);
+      if (form == Form::TN && tile.inner - k < kLine)
+        clear_lines<kN, schedule, gathered>(stage, tile.inner - k, group);
+      multiply_stage<form, kN>(sum, stage, first_half, k == 0);
+      wgmma_wait<1>();
+      if (before >= 0) shared.pipeline.release(before);
+      before = walk.stage;
+    }
+    wgmma_wait<0>();
+    shared.pipeline.release(before);
+#pragma unroll
+    for (int i = 0; i < halves; ++i) epilogue.store(sum[i], tile, first_half + i);
+  }
+}
+
+// Registers of a thread that copies and of one that multiplies: 512 for the three warpgroups together.
+template <Gathered gathered>
+inline constexpr int kCopyRegisters = gathered == Gathered::none ? 40 : 56;
+template <Gathered gathered>
+inline constexpr int kMultiplyRegisters = gathered == Gathered::none ? 232 : 224;
+
+template <Form form, int kN, Schedule schedule, Gathered gathered, class Epilogue>
+__global__ void __launch_bounds__(3 * kGroup, 1)
+    kernel(const __grid_constant__ CUtensorMap a_map, const __grid_constant__ CUtensorMap b_map, Product p,
+           Epilogue epilogue) {
+  Shared<kN>& shared = *dynamic_shared<Shared<kN>>();
+  if (threadIdx.x < 32) shared.experts.read(p);
+  if (threadIdx.x == 0) {
+    shared.pipeline.init((schedule == Schedule::turns ? 1 : 2) * kGroup / 32,
+                         gathered == Gathered::none ? 1 : kGroup + 1);
+    fence_barriers();
+  }
+  __syncthreads();
+  const int group = static_cast<int>(threadIdx.x) / kGroup;
+  if (group == 0) {
+    fewer_registers<kCopyRegisters<gathered>>();
+    if (gathered != Gathered::none || threadIdx.x < 32)
+      copy_tiles<form, kN, gathered, Epilogue::kHalves>(shared, &a_map, &b_map, p);
+  } else {
+    more_registers<kMultiplyRegisters<gathered>>();
+    multiply_tiles<form, kN, schedule, gathered>(shared, p, epilogue, group - 1);
+  }
+}
+
+// a and b as for Ops::grouped_matmul; of a gathered one, the matrix with a row for each token.
+template <Form form, int kN, Schedule schedule, Gathered gathered, class Epilogue>
+void run(cudaStream_t stream, int processors, const Tensor& a, const Tensor& b, const Product& p,
+         const Epilogue& epilogue) {
+  const auto map = [](const Tensor& t, int box_rows) {
+    const int64_t columns = t.dim(t.rank() - 1);
+    return tensor_map(t.data(), t.numel() / columns, columns, box_rows);
+  };
+  const int64_t width = Epilogue::kHalves ? kN / 2 : kN,
+                columns = ceil_div(Epilogue::kHalves ? p.n / 2 : p.n, width);
+  const int64_t most = columns * (form == Form::TN ? p.experts * ceil_div(p.m, kM) : p.rows / kM + p.experts);
+  launch(stream, kernel<form, kN, schedule, gathered, Epilogue>,
+         {blocks(std::min<int64_t>(processors, most)), 3 * kGroup, sizeof(Shared<kN>)},
+         map(a, form == Form::TN ? kLine : kM), map(b, form == Form::NT ? static_cast<int>(width) : kLine), p,
+         epilogue);
+}
+
+// Calls body.template operator()<kN, schedule>() for a product with so many columns. Tiles of 256 columns unless more than
+// a quarter of them would be empty.
+template <class Body>
+void with_tile(Schedule schedule, int64_t columns, Body&& body) {
+  if (schedule == Schedule::turns) return body.template operator()<128, Schedule::turns>();
+  const bool wide = ceil_div(columns, 256) * 256 * 3 <= columns * 4;
+  wide ? body.template operator()<256, Schedule::together>()
+       : body.template operator()<128, Schedule::together>();
+}
+
+}  // namespace moe::gpu::grouped
