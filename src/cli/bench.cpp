@@ -18,8 +18,10 @@
 #include "base/random.h"
 #include "cli/bench_moe_layer.h"
 #include "cli/commands.h"
+#include "cli/machine_rates.h"
 #include "metrics/meters.h"
 #include "model/flops.h"
+#include "ops/balanced_ops.h"
 #include "ops/clocked_ops.h"
 #include "text/tokenizer.h"
 #include "train/state.h"
@@ -33,7 +35,7 @@ struct Options {
   std::vector<std::string> overrides;
   std::string part = "step";
   int64_t steps = 5, warmup = 2, tokens = 65536;
-  bool json = false;
+  bool json = false, forced_balance = false;
 };
 
 Batch random_batch(int64_t rows, int64_t length) {
@@ -58,43 +60,6 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-// The shortest of a few runs of body, in seconds.
-template <class Body>
-double shortest(Device& device, Body&& body) {
-  double best = 1e9;
-  for (int i = 0; i < 4; ++i) {
-    const double started = steady_seconds();
-    body();
-    device.synchronize();
-    best = std::min(best, steady_seconds() - started);
-  }
-  return best;
-}
-
-// What this machine can do at best, measured: products of square matrices and copies, larger ones on faster machines.
-struct Machine {
-  double flops = 0;  // per second
-  double bytes = 0;  // per second, read and written
-};
-
-Machine measure_machine(DType type, Device& device, Ops& ops) {
-  Machine machine;
-  for (int64_t n = 1024; n <= 8192; n *= 2) {
-    Arena arena(device, 3 * n * n * static_cast<int64_t>(size_of(type)));
-    const auto square = [&] { return arena.allocate("", type, {n, n}); };
-    const Tensor a = square(), b = square(), c = square();
-    ops.fill(a, 0.01F);
-    ops.fill(b, -0.01F);
-    const double product = shortest(device, [&] { ops.matmul(c, a, b, Form::NT, false); });
-    const double copy = shortest(device, [&] { ops.copy(c, a); });
-    machine.flops = std::max(machine.flops, 2.0 * std::pow(static_cast<double>(n), 3) / product);
-    machine.bytes =
-        2.0 * static_cast<double>(a.bytes()) / copy;  // of the largest: small ones stay in a cache
-    if (product > 0.05) break;
-  }
-  return machine;
-}
-
 // One line of the tables: a phase or an operation, over one step.
 struct Line {
   std::string name;
@@ -102,7 +67,7 @@ struct Line {
   double seconds = 0, flops = 0, bytes = 0;
   double floor = 0;  // seconds
 
-  void add(const ClockedOps::Entry& entry, const Machine& machine) {
+  void add(const ClockedOps::Entry& entry, const MachineRates& machine) {
     calls += entry.calls;
     seconds += entry.seconds;
     flops += entry.flops;
@@ -121,16 +86,34 @@ std::vector<Line> by_time(std::map<std::string, Line> lines) {
   return sorted;
 }
 
-std::string table(const char* title, const std::vector<Line>& lines) {
-  double all = 0;
-  for (const Line& line : lines) all += line.seconds;
+// GFLOP/s, or TFLOP/s where the machine reaches several.
+struct Unit {
+  const char* name;
+  double scale;
+};
+Unit unit_of(const MachineRates& machine) {
+  return machine.flops < 1e13 ? Unit{"GFLOP/s", 1e-9} : Unit{"TFLOP/s", 1e-12};
+}
+
+std::string table(const char* title, const std::vector<Line>& lines, const Unit& unit) {
+  Line all{.name = "all"};
+  for (const Line& line : lines) {
+    all.calls += line.calls;
+    all.seconds += line.seconds;
+    all.flops += line.flops;
+    all.bytes += line.bytes;
+    all.floor += line.floor;
+  }
   std::string text = fmt::format("{:<36}{:>6}{:>10}{:>7}{:>10}{:>8}{:>10}{:>7}\n", title, "calls", "ms",
-                                 "share", "GFLOP/s", "GB/s", "floor ms", "floor");
-  for (const Line& line : lines)
+                                 "share", unit.name, "GB/s", "floor ms", "floor");
+  const auto add = [&](const Line& line) {
     text += fmt::format("{:<36}{:>6}{:>10.3f}{:>6.1f}%{:>10}{:>8.0f}{:>10.3f}{:>6.0f}%\n", line.name,
-                        line.calls, 1e3 * line.seconds, 100 * line.seconds / all,
-                        line.flops > 0 ? fmt::format("{:.0f}", 1e-9 * line.flops / line.seconds) : "",
+                        line.calls, 1e3 * line.seconds, 100 * line.seconds / all.seconds,
+                        line.flops > 0 ? fmt::format("{:.0f}", unit.scale * line.flops / line.seconds) : "",
                         1e-9 * line.bytes / line.seconds, 1e3 * line.floor, 100 * line.floor / line.seconds);
+  };
+  for (const Line& line : lines) add(line);
+  add(all);
   return text;
 }
 
@@ -151,7 +134,7 @@ struct Result {
   double first_step = 0;         // from the start of the program's work, in seconds
   double tokens = 0, flops = 0;  // of a step
   int64_t memory = 0;
-  Machine machine;
+  MachineRates machine;
   std::vector<Line> phases, operations;
 };
 
@@ -165,7 +148,12 @@ Result measure(const Options& options) {
   result.device = backend.description;
   result.machine = measure_machine(activation_type(training), device, *backend.ops);
 
-  ClockedOps timed(*backend.ops, device, config.model.vocab_size);
+  std::unique_ptr<BalancedOps> balanced;
+  if (options.forced_balance)
+    balanced =
+        std::make_unique<BalancedOps>(*backend.ops, device, training.batch_size * config.model.max_seq_len,
+                                      config.model.top_k, config.model.num_experts);
+  ClockedOps timed(balanced ? static_cast<Ops&>(*balanced) : *backend.ops, device, config.model.vocab_size);
   const auto [arena, state] = place<TrainingState>(device, config, Tokenizer::kVocabulary, timed);
   state->transformer.prepare(device);
   state->weights.initialise(1, device);
@@ -221,6 +209,9 @@ int run(const Options& options) {
                                       {"gflops", 1e-9 * rate},
                                       {"machine_gflops", 1e-9 * result.machine.flops},
                                       {"machine_gbytes", 1e-9 * result.machine.bytes},
+                                      {"of_machine", rate / result.machine.flops},
+                                      {"wait_us", 1e6 * result.machine.wait},
+                                      {"forced_balance", options.forced_balance},
                                       {"memory_bytes", result.memory},
                                       {"steps", options.steps},
                                       {"phases", json_of(result.phases)},
@@ -228,17 +219,19 @@ int run(const Options& options) {
     std::printf("%s\n", json.dump(1).c_str());
     return 0;
   }
+  const Unit unit = unit_of(result.machine);
   std::string text = result.device + "\n";
+  if (options.forced_balance) text += "forced balance: every expert gets the same number of tokens\n";
   text += fmt::format(
       "step {:.1f} ms (median of {}; {:.1f} to {:.1f}), {:.0f} tokens/s; first step after {:.1f} s; {}\n",
       1e3 * step, options.steps, 1e3 * *least, 1e3 * *most, result.tokens / step, result.first_step,
       format_bytes(static_cast<double>(result.memory)));
   text += fmt::format(
-      "model {:.1f} GFLOP/s, {:.1f} % of the {:.1f} that this machine reaches in one large product; copies "
-      "{:.0f} GB/s\n\n",
-      1e-9 * rate, 100 * rate / result.machine.flops, 1e-9 * result.machine.flops,
-      1e-9 * result.machine.bytes);
-  text += table("phase", result.phases) + "\n" + table("operation", result.operations);
+      "model {:.1f} {}, {:.1f} % of the {:.1f} that this machine reaches in one large random product; copies "
+      "{:.0f} GB/s; a wait after an operation costs {:.1f} us\n\n",
+      unit.scale * rate, unit.name, 100 * rate / result.machine.flops, unit.scale * result.machine.flops,
+      1e-9 * result.machine.bytes, 1e6 * result.machine.wait);
+  text += table("phase", result.phases, unit) + "\n" + table("operation", result.operations, unit);
   std::fputs(text.c_str(), stdout);
   return 0;
 }
@@ -264,6 +257,8 @@ void add_bench(CLI::App& app, Command& chosen) {
   command->add_option("--warmup", options->warmup, "Steps before the measured ones")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
+  command->add_flag("--forced-balance", options->forced_balance,
+                    "Give every expert the same number of tokens, whatever the router says");
   command->add_flag("--json", options->json, "One JSON object on standard output");
   command->add_option("overrides", options->overrides, "Settings that replace those of the file")
       ->type_name("section.key=value");
@@ -277,7 +272,7 @@ void add_bench(CLI::App& app, Command& chosen) {
       "of one more step with a wait after each operation. A floor is the time in which the machine could do "
       "the\n"
       "arithmetic of its large products, or move each tensor once at the rate of its copies, whichever is "
-      "longer.");
+      "longer; both rates are measured first, on random values.");
   command->callback([options, &chosen] { chosen = [options] { return run(*options); }; });
 }
 

@@ -22,18 +22,23 @@ __device__ __forceinline__ bf16 part_of(float x, Part part) {
 
 // Which parts a matrix of `count` blocks holds, in order.
 struct Parts {
-  Part part[4];
+  Part part[3];
   int count;
 };
 
-// Blocks beside each other: y[r][b * columns + c] = part b of x[r][c].
-static __global__ void parts_of_columns_kernel(bf16* y, const float* x, int64_t rows, int64_t columns,
+// Blocks beside each other: y[r][b * columns + c] = part b of x[r][c]. Four elements a thread; columns is a multiple of 4.
+static __global__ void parts_of_columns_kernel(bf16* y, const float* x, int64_t rows, int columns,
                                                Parts parts) {
-  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  const int64_t i = 4 * (int64_t{blockIdx.x} * blockDim.x + threadIdx.x);
   if (i >= rows * columns) return;
-  const float value = x[i];
-  for (int b = 0; b < parts.count; ++b)
-    y[(i / columns * parts.count + b) * columns + i % columns] = part_of(value, parts.part[b]);
+  const int64_t row = i / columns;
+  const Vec<float, 4> value = load<4>(x + i);
+  for (int b = 0; b < parts.count; ++b) {
+    Vec<bf16, 4> out;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) out.v[j] = part_of(value.v[j], parts.part[b]);
+    store(y + (row * (parts.count - 1) + b) * columns + i, out);
+  }
 }
 
 // Blocks below each other: y[b * rows + r][c] = part b of x[r][c].
@@ -44,12 +49,16 @@ static __global__ void parts_of_rows_kernel(bf16* y, const float* x, int64_t ele
   for (int b = 0; b < parts.count; ++b) y[b * elements + i] = part_of(value, parts.part[b]);
 }
 
-// y[r][c] = the sum of three blocks beside each other, the smallest first.
-static __global__ void add_column_parts_kernel(float* y, const float* x, int64_t rows, int64_t columns) {
-  const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+// y[r][c] = the sum of three blocks beside each other, the smallest first. Four elements a thread, as above.
+static __global__ void add_column_parts_kernel(float* y, const float* x, int64_t rows, int columns) {
+  const int64_t i = 4 * (int64_t{blockIdx.x} * blockDim.x + threadIdx.x);
   if (i >= rows * columns) return;
-  const float* const row = x + i / columns * 3 * columns + i % columns;
-  y[i] = (row[2 * columns] + row[columns]) + row[0];
+  const float* const p = x + i / columns * 2 * columns + i;
+  const auto high = load<4>(p), middle = load<4>(p + columns), low = load<4>(p + 2 * columns);
+  Vec<float, 4> sum;
+#pragma unroll
+  for (int j = 0; j < 4; ++j) sum.v[j] = (low.v[j] + middle.v[j]) + high.v[j];
+  store(y + i, sum);
 }
 
 // y += the sum of three blocks below each other, the smallest first.

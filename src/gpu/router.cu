@@ -92,37 +92,46 @@ __global__ void route_kernel(Routing out, const float* logits_NE, const int32_t*
   for (int k = lane; renormalise && k < choices; k += 32) weight[k] /= total;
 }
 
-// *tokens = how many are not padding. One block.
+// *tokens = how many are not padding. One block, so as many loads under way as it can have.
 __global__ void count_tokens_kernel(int* tokens, const int32_t* first_N, int64_t n) {
   int count = 0;
+  const int64_t quads = reinterpret_cast<uintptr_t>(first_N) % 16 == 0 ? n / 4 : 0;
 #pragma unroll 8
-  for (int64_t i = threadIdx.x; i < n; i += kCountThreads) count += first_N[i] >= 0 ? 1 : 0;
+  for (int64_t i = threadIdx.x; i < quads; i += kCountThreads) {
+    const auto first = load<4>(first_N + 4 * i);
+#pragma unroll
+    for (int j = 0; j < 4; ++j) count += first.v[j] >= 0 ? 1 : 0;
+  }
+  for (int64_t i = 4 * quads + threadIdx.x; i < n; i += kCountThreads) count += first_N[i] >= 0 ? 1 : 0;
   count = block_sum(count);
   if (threadIdx.x == 0) *tokens = count;
 }
 
-// Of kLossTokens tokens: the column sums of the probabilities, and in the last column the sum of lse^2. Rows of padding
-// are zero. parts: [blocks, experts + 1].
-__global__ void sum_losses_kernel(float* parts, const float* probability_NE, const float* lse_N, int64_t n,
-                                  int experts) {
+// Of kLossTokens tokens: the column sums of the probabilities, then the sum of lse^2 and the number of tokens that are not
+// padding, whose rows are zero. parts: [blocks, experts + 2].
+__global__ void sum_losses_kernel(float* parts, const float* probability_NE, const float* lse_N,
+                                  const int32_t* first_N, int64_t n, int experts) {
   const int64_t begin = int64_t{blockIdx.x} * kLossTokens, count = min(int64_t{kLossTokens}, n - begin);
-  float* const part = parts + int64_t{blockIdx.x} * (experts + 1);
+  float* const part = parts + int64_t{blockIdx.x} * (experts + 2);
   for (int first = 0; first < experts; first += 32) {
     const float sum = sum_columns(probability_NE + begin * experts, count, experts, experts, first);
     if (threadIdx.x < 32 && first + lane_of_warp() < experts) part[first + lane_of_warp()] = sum;
   }
   const float lse = threadIdx.x < count ? lse_N[begin + threadIdx.x] : 0;
   const float squares = block_sum(lse * lse);
-  if (threadIdx.x == 0) part[experts] = squares;
+  const int tokens = block_sum(threadIdx.x < count && first_N[begin + threadIdx.x] >= 0 ? 1 : 0);
+  if (threadIdx.x == 0) part[experts] = squares, part[experts + 1] = static_cast<float>(tokens);
 }
 
 // One block.
 __global__ void finish_losses_kernel(float* loss_2, float* mean_E, float* share_E, const float* parts,
-                                     int64_t rows, const int32_t* first_E, const int* tokens, int experts) {
-  const float m = static_cast<float>(max(1, *tokens));
+                                     int64_t rows, const int32_t* first_E, int experts) {
+  const int columns = experts + 2;
+  const float tokens = sum_columns(parts, rows, columns, columns, experts + 1);  // in lane 0; exact: below 2^24
+  const float m = fmaxf(1.0F, __shfl_sync(kAllLanes, tokens, 0));
   float balance = 0;
   for (int first = 0; first <= experts; first += 32) {
-    const float sum = sum_columns(parts, rows, experts + 1, experts + 1, first);
+    const float sum = sum_columns(parts, rows, columns, columns, first);
     const int e = first + lane_of_warp();
     if (threadIdx.x >= 32 || e > experts) continue;
     if (e == experts) {
@@ -201,15 +210,14 @@ void GpuOps::router_losses(Tensor loss_2, Tensor mean_E, Tensor share_E, const T
   contracts::check_router_losses(loss_2, mean_E, share_E, probability_NE, lse_N, first_E, first_N);
   const int64_t n = probability_NE.dim(0), rows = ceil_div(n, kLossTokens);
   const int experts = static_cast<int>(probability_NE.dim(1));
-  auto carving = workspace_.carve();
-  const int* const tokens = count_tokens(stream_, carving, first_N);
-  float* const parts = carving.take<float>(rows * (experts + 1));
+  CHECK(n < (1 << 24), probability_NE.describe());
+  float* const parts = workspace_.carve().take<float>(rows * (experts + 2));
   static_assert(kLossTokens == kSumWarps * 32);
   if (rows > 0)
     launch(stream_, sum_losses_kernel, {blocks(rows), kLossTokens}, parts, pointer<float>(probability_NE),
-           pointer<float>(lse_N), n, experts);
+           pointer<float>(lse_N), pointer<int32_t>(first_N), n, experts);
   launch(stream_, finish_losses_kernel, {1, kSumWarps * 32}, pointer<float>(loss_2), pointer<float>(mean_E),
-         pointer<float>(share_E), parts, rows, pointer<int32_t>(first_E), tokens, experts);
+         pointer<float>(share_E), parts, rows, pointer<int32_t>(first_E), experts);
 }
 
 void GpuOps::route_backward(Tensor dlogits_NE, const Tensor& dweight_NK, const Tensor& probability_NE,

@@ -76,8 +76,8 @@ void GpuOps::router_logits_forward(Tensor logits_NE, const Tensor& x_ND, const T
     launch(stream_, parts_of_rows_kernel, one_thread_each(e * d), pointer<bf16>(parts_ED),
            pointer<float>(w_ED), e * d, Parts{{Part::high, Part::middle, Part::low}, 3});
     gemm_.multiply(logits, x_ND, parts_ED, Form::NT, false);
-    return launch(stream_, add_column_parts_kernel, one_thread_each(n * e), pointer<float>(logits_NE),
-                  static_cast<const float*>(pointer<float>(logits)), n, e);
+    return launch(stream_, add_column_parts_kernel, one_thread_each(n * e / 4), pointer<float>(logits_NE),
+                  static_cast<const float*>(pointer<float>(logits)), n, static_cast<int>(e));
   }
   with_activation(x_ND.dtype(), [&]<class T>() {
     const Operand<T, true> x{pointer<T>(x_ND), n, d};
@@ -92,16 +92,16 @@ void GpuOps::router_logits_backward(Tensor dx_ND, Tensor dw_ED, const Tensor& dl
   const int64_t n = x_ND.dim(0), d = x_ND.dim(1), e = w_ED.dim(0);
   if (n == 0) return;
   if (splits(x_ND, w_ED)) {
-    // dx = (high + middle + low of dlogits) (high of w) + (high of dlogits) (middle of w): 2^-16 of it is left out, a
-    // bf16 result has 2^-8. dw takes the first three parts of dlogits; x is exact.
+    // Both products take all of dlogits, in three parts. dx takes the rounded w, as every product in bf16 does: its terms
+    // are off by 2^-9 at most, and the bf16 sum by as much again. dw is exact to f32, as x is.
     auto carving = workspace_.carve();
-    Tensor dlogits(carving.take<bf16>(n * 4 * e), DType::bf16, {n, 4 * e});
-    Tensor w(carving.take<bf16>(4 * e * d), DType::bf16, {4 * e, d});
-    Tensor dw(carving.take<float>(4 * e * d), DType::f32, {4 * e, d});
-    launch(stream_, parts_of_columns_kernel, one_thread_each(n * e), pointer<bf16>(dlogits),
-           pointer<float>(dlogits_NE), n, e, Parts{{Part::high, Part::middle, Part::low, Part::high}, 4});
+    Tensor dlogits(carving.take<bf16>(n * 3 * e), DType::bf16, {n, 3 * e});
+    Tensor w(carving.take<bf16>(3 * e * d), DType::bf16, {3 * e, d});
+    Tensor dw(carving.take<float>(3 * e * d), DType::f32, {3 * e, d});
+    launch(stream_, parts_of_columns_kernel, one_thread_each(n * e / 4), pointer<bf16>(dlogits),
+           pointer<float>(dlogits_NE), n, static_cast<int>(e), Parts{{Part::high, Part::middle, Part::low}, 3});
     launch(stream_, parts_of_rows_kernel, one_thread_each(e * d), pointer<bf16>(w), pointer<float>(w_ED),
-           e * d, Parts{{Part::high, Part::high, Part::high, Part::middle}, 4});
+           e * d, Parts{{Part::high, Part::high, Part::high}, 3});
     gemm_.multiply(dx_ND, dlogits, w, Form::NN, true);
     gemm_.multiply(dw, dlogits, x_ND, Form::TN, false);
     return launch(stream_, add_row_parts_kernel, one_thread_each(e * d), pointer<float>(dw_ED),

@@ -20,10 +20,17 @@ class MarkedOps final : public ObservedOps {
 
  private:
   void run(const Operation& operation, const std::function<void()>& body) override {
-    marker_.begin(operation.name.c_str());
+    const Range range(marker_, operation.name.c_str());
     body();
-    marker_.end();
   }
+
+  struct Range {  // ends when an exception passes, too
+    Range(const Marker& to_tell, const char* name) : marker(to_tell) { marker.begin(name); }
+    ~Range() { marker.end(); }
+    Range(const Range&) = delete;
+    Range& operator=(const Range&) = delete;
+    const Marker& marker;
+  };
 
   std::unique_ptr<Ops> owned_;
   Marker marker_;

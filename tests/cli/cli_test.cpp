@@ -152,6 +152,15 @@ TEST_F(Cli, ResumeSaysWhichSettingsChanged) {
   EXPECT_THAT(changed.output, HasSubstr("changed   training.max_steps 3 -> 4, training.beta2 0.95 -> 0.5\n"));
 }
 
+TEST_F(Cli, NoStepsSaveTheInitialWeightsAndTheRunGoesOnFromThem) {
+  const Result started = train("data.source=text.txt training.max_steps=0 training.warmup_steps=0");
+  ASSERT_EQ(started.code, 0) << started.output;
+  EXPECT_TRUE(fs::exists(folder_ / "runs/run/checkpoints/step-00000000/model.safetensors"));
+  const Result resumed = moe("train --resume runs/run training.max_steps=2");
+  EXPECT_EQ(resumed.code, 0) << resumed.output;
+  EXPECT_THAT(resumed.output, HasSubstr("at step 0\n"));
+}
+
 TEST_F(Cli, ARunThatDoesNotStartLeavesTheLatestAndOtherFolders) {
   ASSERT_EQ(train("data.source=text.txt").code, 0);
   const std::string second = "train --config config.yaml training.run_name=second data.source=";
@@ -194,6 +203,10 @@ TEST_F(Cli, PlanAndBench) {
   const auto rows = nlohmann::json::parse(layer.output);
   EXPECT_GT(rows.at("learned").at("tflops").get<double>(), 0);
   EXPECT_EQ(rows.at("balanced").at("least_rows"), rows.at("balanced").at("most_rows"));
+  const Result table =
+      moe("bench --config config.yaml data.source=text.txt --steps 1 --warmup 0 --forced-balance");
+  ASSERT_EQ(table.code, 0) << table.output;
+  EXPECT_THAT(table.output, AllOf(HasSubstr("forced balance"), HasSubstr("router"), HasSubstr("% of the")));
 }
 
 TEST_F(Cli, EveryHelpTeachesWithAnExample) {
