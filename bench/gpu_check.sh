@@ -8,6 +8,7 @@
 #   tests      the tests of operations and of the model on the GPU, then those that have kernels of Hopper's own again
 #              (portable: only these), with the kernels that every GPU can run
 #   bench      moe bench at the full model: 32 x 1024, 64 x 1024, 16 x 2048, capacity factor 1, forced balance
+#   layer      the MoE layer alone over 65,536 tokens (moe bench --part moe-layer)
 #   peer       PyTorch's best time for the same step (bench/peers/torch_gpu.py), with moe in turn
 #   curve      300 steps of real text beside PyTorch (bench/loss_curve.sh)
 #   memory     the low-memory settings: the measured peak
@@ -98,6 +99,10 @@ bench() {
 }
 quick() { bench_one bench_quick model.capacity_factor=0 training.gradient_accumulation_steps=4; }
 
+layer() {
+  check layer "$moe" bench --config "$config" --part moe-layer training.device=gpu model.capacity_factor=0 &&
+    sed 's/^/    /' "$out/layer.log"
+}
 peer() {
   CONFIG=$config MOE=$moe PYTHON=$python ROUNDS=${ROUNDS:-2} check peer bench/compare_gpu.sh && tail -n 12 "$out/peer.log"
 }
@@ -137,7 +142,7 @@ stages=("$@")
 [ $# -gt 0 ] || stages=(start tests bench)
 for stage in "${stages[@]}"; do
   case $stage in
-    start | tests | portable | bench | quick | peer | curve | memory | sanitize) "$stage" ;;
+    start | tests | portable | bench | quick | layer | peer | curve | memory | sanitize) "$stage" ;;
     *) echo "gpu_check: no stage '$stage'; see the head of $0" >&2; exit 2 ;;
   esac
 done
