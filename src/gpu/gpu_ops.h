@@ -90,9 +90,9 @@ class GpuOps final : public Ops {
                        const Tensor& h_R2F, const Tensor& weight_NK, const RoutePlan& plan) override;
   void expert_up(Tensor h_R2F, Tensor a_RF, Tensor rows_RD, const Tensor& x_ND, const Tensor& w_E2FD,
                  const RoutePlan& plan) override;
-  void expert_down_backward(Tensor dh_R2F, Tensor a_RF, Tensor dweight_NK, Tensor rows_RD, const Tensor& dy_ND,
-                            const Tensor& w_EDF, const Tensor& h_R2F, const Tensor& weight_NK,
-                            const RoutePlan& plan) override;
+  void expert_down_backward(Tensor dh_R2F, Tensor a_RF, Tensor dweight_NK, Tensor rows_RD,
+                            const Tensor& dy_ND, const Tensor& w_EDF, const Tensor& h_R2F,
+                            const Tensor& weight_NK, const RoutePlan& plan) override;
   void expert_down_gradient(Tensor dw_EDF, Tensor rows_RD, const Tensor& dy_ND, const Tensor& a_RF,
                             const RoutePlan& plan, bool accumulate) override;
   void expert_up_gradient(Tensor dw_E2FD, Tensor rows_RD, const Tensor& dh_R2F, const Tensor& x_ND,
