@@ -50,7 +50,7 @@ check() {
 
 start() {
   nvidia-smi --query-gpu=name,driver_version,memory.total,compute_cap --format=csv,noheader
-  check start "$moe" plan --config "$config" && grep -iE 'device|kernels|total' "$out/start.log" | sed 's/^/    /'
+  check start "$moe" plan --config "$config" training.device=gpu && grep -E '^memory|^  total|free now' "$out/start.log" | sed 's/^/    /'
 }
 
 # run_tests NAME FILTER [VARIABLE=VALUE...]: in shards, several at a time; a failure names its test.

@@ -57,7 +57,7 @@ void print_plan(RunConfig& config) {
 
   Arena plan;
   plan_training(config, Tokenizer::kVocabulary, *backend.ops, plan);
-  print(fmt::format("memory         on {}\n{}", backend.device->name(), memory_table(plan)));
+  print(fmt::format("memory         on {}\n{}", backend.description, memory_table(plan)));
   print(fmt::format("  {:<32}{:>12}\n", "free now",
                     format_bytes(static_cast<double>(backend.device->memory_available()))));
   check_memory(plan, *backend.device);
