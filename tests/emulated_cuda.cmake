@@ -40,7 +40,8 @@ if(NOT MOE_SANITIZE MATCHES "thread")  # which does not know fibres
     TEST_FILTER "GroupedMatmul*:Experts*:Attention*" PROPERTIES TIMEOUT 240
     ENVIRONMENT "MOE_TEST_DEVICE=gpu;EMULATED_CUDA_GENERATION=9;XDG_CACHE_HOME=${CMAKE_CURRENT_BINARY_DIR}/cache")
   # Of the emulation itself, and of which kernels run.
-  target_sources(emulated_gpu PRIVATE emulated_cuda/mma_test.cpp emulated_cuda/kernels_test.cpp)
+  target_sources(emulated_gpu PRIVATE emulated_cuda/mma_test.cpp emulated_cuda/kernels_test.cpp
+    emulated_cuda/schedules_test.cpp)
   target_include_directories(emulated_gpu BEFORE PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/emulated_cuda")
   target_compile_options(emulated_gpu PRIVATE -Wno-unknown-pragmas)
 endif()
@@ -48,6 +49,6 @@ if(MOE_GPU)
   moe_gpu_tests(gpu moe_backend "*")
   # Once more with the kernels that every GPU can run, where a Hopper GPU has others for the same operations.
   gtest_discover_tests(gpu TEST_PREFIX "gpu_portable." TEST_LIST gpu_portable DISCOVERY_MODE PRE_TEST
-    TEST_FILTER "GroupedMatmul*:Attention*:Model*" PROPERTIES TIMEOUT 240
+    TEST_FILTER "GroupedMatmul*:Experts*:Attention*:Model*" PROPERTIES TIMEOUT 240
     ENVIRONMENT "MOE_TEST_DEVICE=gpu;MOE_GPU_KERNELS=portable;XDG_CACHE_HOME=${CMAKE_CURRENT_BINARY_DIR}/cache")
 endif()

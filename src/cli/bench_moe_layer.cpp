@@ -55,20 +55,30 @@ void upload(Tensor tensor, const std::vector<float>& values, Device& device) {
   device.to_device(tensor, rounded.data());
 }
 
-// Random tokens. balanced: router row e reads coordinate e, and token n has its largest values where its turn of experts
-// is: n K, n K + 1, ...
+// scale * normal numbers; each row is a window, at a random place, of a million of them: quickly made, and no two alike.
+std::vector<float> random_rows(const char* name, int64_t rows, int64_t columns, float scale) {
+  constexpr int64_t kPool = 1 << 20;
+  const Random random(1, name);
+  std::vector<float> pool(static_cast<size_t>(kPool + columns));
+  for (size_t i = 0; i < pool.size(); ++i) pool[i] = scale * random.normal(i);
+  std::vector<float> values(static_cast<size_t>(rows * columns));
+  for (int64_t n = 0; n < rows; ++n) {
+    const auto begin = static_cast<std::ptrdiff_t>(random.below(static_cast<uint64_t>(n), kPool));
+    std::copy_n(pool.begin() + begin, columns, values.begin() + n * columns);
+  }
+  return values;
+}
+
+// balanced: router row e reads coordinate e, and token n has its largest values where its turn of experts is: n K,
+// n K + 1, ...
 void set_inputs(Bench& bench, const ModelConfig& config, bool balanced, Device& device) {
-  const Random random(1, "moe layer");
   const int64_t N = bench.x_ND.dim(0), D = config.d_model, E = config.num_experts, K = config.top_k;
-  std::vector<float> x(static_cast<size_t>(N * D));
-  for (size_t i = 0; i < x.size(); ++i) x[i] = random.normal(i);
+  std::vector<float> x = random_rows("tokens", N, D, 1);
   for (int64_t n = 0; balanced && n < N; ++n)
     for (int64_t k = 0; k < K; ++k)
       x[static_cast<size_t>(n * D + (n * K + k) % E)] = 12.0F - static_cast<float>(k) / static_cast<float>(K);
   upload(bench.x_ND, x, device);
-  const Random of_gradient(1, "moe layer gradient");
-  for (size_t i = 0; i < x.size(); ++i) x[i] = 1e-3F * of_gradient.normal(i);
-  upload(bench.d_ND, x, device);
+  upload(bench.d_ND, random_rows("gradient", N, D, 1e-3F), device);
   if (!balanced) return;
   std::vector<float> router(static_cast<size_t>(E * D));
   for (int64_t e = 0; e < E; ++e) router[static_cast<size_t>(e * D + e)] = 1;

@@ -48,12 +48,15 @@ struct UpForward {
   }
 };
 
-// The sums are da; the activation's backward, and <da, a> of the row over the tile's columns. dh may be h.
+// The sums are da; the activation's backward, and <da, a> of the row over each kPart columns: the same parts, and so the
+// same bits, whatever the tile. dh may be h.
+constexpr int kPart = 128;
+
 template <int kN>
 struct DownBackward {
   static constexpr bool kHalves = false;
   bf16 *dh_R2F, *a_RF;
-  float* partial_RT;  // T tiles of columns
+  float* partial_RT;  // T parts
   const bf16* h_R2F;
   const float* weight_NK;
   const int32_t* slot_R;
@@ -96,20 +99,23 @@ struct DownBackward {
 #pragma unroll
       for (int g = 0; g < chunks; ++g) {
         const Vec<float, 8> da = grouped::chunk(sum, i, g);
-        if (!inside(g)) continue;
-        H h = ring[g % ahead];
-        if (inside(g + ahead)) ring[g % ahead] = load_h(g + ahead);
-        Vec<bf16, 8> a;
-        product += differentiate(h, a, da, w);
-        const int column = tile.column + grouped::chunk_column(g);
-        gpu::store(dh_R2F + r * 2 * f + column, h.gate);
-        gpu::store(dh_R2F + r * 2 * f + f + column, h.up);
-        gpu::store(a_RF + r * f + column, a);
+        if (inside(g)) {
+          H h = ring[g % ahead];
+          if (inside(g + ahead)) ring[g % ahead] = load_h(g + ahead);
+          Vec<bf16, 8> a;
+          product += differentiate(h, a, da, w);
+          const int column = tile.column + grouped::chunk_column(g);
+          gpu::store(dh_R2F + r * 2 * f + column, h.gate);
+          gpu::store(dh_R2F + r * 2 * f + f + column, h.up);
+          gpu::store(a_RF + r * f + column, a);
+        }
+        if ((g + 1) * 32 % kPart != 0) continue;
+        product += __shfl_xor_sync(kAllLanes, product, 1);
+        product += __shfl_xor_sync(kAllLanes, product, 2);
+        const int part = (tile.column + g * 32) / kPart, parts = (f + kPart - 1) / kPart;
+        if (row < tile.rows && part < parts && threadIdx.x % 4 == 0) partial_RT[r * parts + part] = product;
+        product = 0;
       }
-      product += __shfl_xor_sync(kAllLanes, product, 1);
-      product += __shfl_xor_sync(kAllLanes, product, 2);
-      if (row < tile.rows && threadIdx.x % 4 == 0)
-        partial_RT[r * ((f + kN - 1) / kN) + tile.column / kN] = product;
     }
   }
 
@@ -189,7 +195,7 @@ void hopper_expert_up(cudaStream_t stream, int processors, Tensor& h_R2F, Tensor
 }
 
 int64_t expert_down_backward_partials(int64_t rows, int64_t f) {
-  return rows * ceil_div(f, 128);
+  return rows * ceil_div(f, kPart);
 }
 
 void hopper_expert_down_backward(cudaStream_t stream, int processors, Tensor& dh_R2F, Tensor& a_RF,
@@ -199,9 +205,7 @@ void hopper_expert_down_backward(cudaStream_t stream, int processors, Tensor& dh
   grouped::Product p = product_of(plan, dy_ND);
   p.n = static_cast<int>(a_RF.dim(1));
   p.inner = p.width;
-  int64_t parts = 0;
   with_tile(schedule, p.n, [&]<int kN, Schedule known>() {
-    parts = ceil_div(p.n, kN);
     const DownBackward<kN> epilogue{pointer<bf16>(dh_R2F),
                                     pointer<bf16>(a_RF),
                                     partial,
@@ -212,7 +216,7 @@ void hopper_expert_down_backward(cudaStream_t stream, int processors, Tensor& dh
     grouped::run<Form::NN, kN, known, Gathered::a>(stream, processors, dy_ND, w_EDF, p, epilogue);
   });
   launch(stream, dweight_kernel, {blocks(ceil_div(p.rows, 256)), 256}, pointer<float>(dweight_NK), partial,
-         pointer<int32_t>(plan.row_NK), p.rows, static_cast<int>(parts));
+         pointer<int32_t>(plan.row_NK), p.rows, static_cast<int>(ceil_div(p.n, kPart)));
 }
 
 void hopper_expert_down_gradient(cudaStream_t stream, int processors, Tensor& dw_EDF, const Tensor& dy_ND,

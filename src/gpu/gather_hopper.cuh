@@ -24,13 +24,19 @@ class Lagging {
     fence_async_proxy();
     arrive(full);
   }
-  __device__ __forceinline__ void flush(Barrier* full) {
-    cp_async_wait<0>();
-    fence_async_proxy();
-    while (started_ > 0) arrive(full);
-  }
+  // All of them, each as soon as its copies are done.
+  __device__ __forceinline__ void flush(Barrier* full) { hand_over<ahead - 1>(full); }
 
  private:
+  template <int younger>
+  __device__ __forceinline__ void hand_over(Barrier* full) {
+    if (started_ > younger) {
+      cp_async_wait<younger>();
+      fence_async_proxy();
+      arrive(full);
+    }
+    if constexpr (younger > 0) hand_over<younger - 1>(full);
+  }
   __device__ __forceinline__ void arrive(Barrier* full) {
     barrier_arrive(&full[walk_.stage]);
     walk_.next();
@@ -50,11 +56,15 @@ class TokenRows {
   static constexpr int kBoxes = kInnerLines ? 1 : (gathered == Gathered::a ? rows : columns) / kLine;
 
   __device__ __forceinline__ TokenRows(const Product& p, const Tile& tile) {
-    if constexpr (gathered != Gathered::none && kInnerLines) find_tokens(p, tile.a_row, tile.rows);
+    if constexpr (gathered == Gathered::none) return;
+    load_slots(p, tile.a_row, kInnerLines ? tile.rows : tile.inner);
+    if constexpr (kInnerLines) find_tokens(p);
   }
-  // Before copy(): what can be done before the stage is free.
+  // Before copy(): what can be done before the stage is free. Slots are loaded a stage ahead.
   __device__ __forceinline__ void find(const Product& p, const Tile& tile, int k) {
-    if constexpr (gathered != Gathered::none && !kInnerLines) find_tokens(p, tile.a_row + k, tile.inner - k);
+    if constexpr (gathered == Gathered::none || kInnerLines) return;
+    find_tokens(p);
+    load_slots(p, tile.a_row + k + kLine, tile.inner - k - kLine);
   }
   // The part of the operand that begins at inner index k.
   __device__ __forceinline__ void copy(unsigned char* lines, const Product& p, const Tile& tile,
@@ -75,13 +85,17 @@ class TokenRows {
   }
 
  private:
-  // Past `count` rows: none, which copies as zeros.
-  __device__ __forceinline__ void find_tokens(const Product& p, int row, int count) {
+  // Of the thread's lines; past `count` rows none, which copies as zeros.
+  __device__ __forceinline__ void load_slots(const Product& p, int row, int count) {
     const int line = static_cast<int>(threadIdx.x) / 8;
 #pragma unroll
-    for (int i = 0; i < kCount; ++i)
-      token_[i] = line + i * 16 < count ? p.slot_R[row + line + i * 16] / p.choices : -1;
+    for (int i = 0; i < kCount; ++i) slot_[i] = line + i * 16 < count ? p.slot_R[row + line + i * 16] : -1;
   }
+  __device__ __forceinline__ void find_tokens(const Product& p) {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) token_[i] = slot_[i] < 0 ? -1 : slot_[i] / p.choices;
+  }
+  int slot_[kCount];
   int token_[kCount];
 };
 

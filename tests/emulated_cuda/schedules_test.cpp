@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+// The experts' kernels for Hopper give the same bits however their warpgroups share the work: so that the schedule may be
+// chosen by speed alone. What they should give is the business of ops/experts_test.cpp.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "gpu/experts_hopper.h"
+#include "gpu/gpu_device.h"
+#include "support/fixture.h"
+
+namespace moe::gpu {
+namespace {
+
+constexpr int64_t kTokens = 110, kExperts = 4, kChoices = 2, kD = 192, kF = 136, kRows = kTokens * kChoices;
+constexpr int kProcessors = 3;  // few, so that a block has several tiles
+
+class Schedules : public test::OpsTest {
+ public:
+  void SetUp() override {
+    if (test::test_device() != "gpu") GTEST_SKIP() << "kernels of the GPU: MOE_TEST_DEVICE is not gpu";
+    plan_ = {zeros(DType::i32, {kExperts + 1}), zeros(DType::i32, {kRows}),
+             zeros(DType::i32, {kTokens, kChoices}), zeros(DType::i32, {kExperts}),
+             zeros(DType::i32, {kExperts})};
+    std::vector<int32_t> expert;  // the last has no token, the first has more than a tile
+    for (int32_t n = 0; n < kTokens; ++n) {
+      expert.push_back(n % 8 == 3 ? 1 : 0);
+      expert.push_back(n % 8 == 3 ? 2 : 1 + n % 2);
+    }
+    ops().route_plan(plan_, of(DType::i32, {kTokens, kChoices}, expert), 0);
+    stream_ = dynamic_cast<GpuDevice&>(device()).stream();
+  }
+
+  Tensor activations(const char* name, int64_t rows, int64_t columns) {
+    return normal(name, DType::bf16, {rows, columns});
+  }
+
+  // body writes `outputs`, which begin with the same contents.
+  void expect_same(const std::vector<Tensor>& outputs, const std::function<void(Schedule)>& body) {
+    std::vector<std::vector<uint8_t>> expected;
+    for (const Schedule schedule : {Schedule::together, Schedule::turns}) {
+      for (const Tensor& output : outputs) ops().fill(output, 0.5F);
+      body(schedule);
+      for (size_t i = 0; i < outputs.size(); ++i) {
+        if (schedule == Schedule::together)
+          expected.push_back(bytes(outputs[i]));
+        else
+          EXPECT_EQ(bytes(outputs[i]), expected[i]) << "output " << i;
+      }
+    }
+  }
+
+  RoutePlan plan_;
+  cudaStream_t stream_ = nullptr;
+};
+
+TEST_F(Schedules, SameBitsOfTheProducts) {
+  const Tensor a = activations("a", kRows, kF), dh = activations("dh", kRows, 2 * kD);
+  const Tensor down = normal("down", DType::bf16, {kExperts, kD, kF});
+  const Tensor up = normal("up", DType::bf16, {kExperts, 2 * kD, kF});
+  for (const DType type : {DType::bf16, DType::f32})
+    for (const bool accumulate : {false, true}) {
+      Tensor y = zeros(type, {kRows, kD}), dx = zeros(type, {kRows, kF}),
+             dw = zeros(type, {kExperts, kF, 2 * kD});
+      const auto product = [&](Tensor& c, const Tensor& x, const Tensor& w, Form form, Schedule schedule) {
+        hopper_grouped_matmul(stream_, kProcessors, c, x, w, plan_.offset_E1, form, accumulate, schedule);
+      };
+      expect_same({y}, [&](Schedule schedule) { product(y, a, down, Form::NT, schedule); });
+      expect_same({dx}, [&](Schedule schedule) { product(dx, dh, up, Form::NN, schedule); });
+      expect_same({dw}, [&](Schedule schedule) { product(dw, a, dh, Form::TN, schedule); });
+    }
+}
+
+TEST_F(Schedules, SameBitsOfTheExperts) {
+  const Tensor x = activations("x", kTokens, kD), up = normal("up", DType::bf16, {kExperts, 2 * kF, kD});
+  const Tensor down = normal("down", DType::bf16, {kExperts, kD, kF}),
+               old_h = activations("h", kRows, 2 * kF);
+  const Tensor weight = normal("weight", DType::f32, {kTokens, kChoices});
+  Tensor h = zeros(DType::bf16, {kRows, 2 * kF}), a = zeros(DType::bf16, {kRows, kF});
+  expect_same({h, a}, [&](Schedule schedule) {
+    hopper_expert_up(stream_, kProcessors, h, a, x, up, plan_, schedule);
+  });
+  Tensor dweight = zeros(DType::f32, {kTokens, kChoices});
+  Tensor partial = zeros(DType::f32, {expert_down_backward_partials(kRows, kF)});
+  expect_same({h, a, dweight}, [&](Schedule schedule) {
+    hopper_expert_down_backward(stream_, kProcessors, h, a, dweight, x, down, old_h, weight, plan_,
+                                static_cast<float*>(partial.data()), schedule);
+  });
+  for (const DType type : {DType::bf16, DType::f32})
+    for (const bool accumulate : {false, true}) {
+      Tensor ddown = zeros(type, {kExperts, kD, kF}), dup = zeros(type, {kExperts, 2 * kF, kD});
+      expect_same({ddown, dup}, [&](Schedule schedule) {
+        hopper_expert_down_gradient(stream_, kProcessors, ddown, x, a, plan_, accumulate, schedule);
+        hopper_expert_up_gradient(stream_, kProcessors, dup, h, x, plan_, accumulate, schedule);
+      });
+    }
+}
+
+}  // namespace
+}  // namespace moe::gpu
