@@ -14,7 +14,7 @@ target_include_directories(moe_gpu_emulated BEFORE PUBLIC "${CMAKE_CURRENT_SOURC
 target_compile_options(moe_gpu_emulated PRIVATE -Wno-unknown-pragmas)  # "#pragma unroll" is for nvcc
 target_link_libraries(moe_gpu_emulated PUBLIC moe_options moe_cpu fmt::fmt nlohmann_json::nlohmann_json Boost::context)
 
-set(gpu_tests adamw8 attention elementwise embedding experts gate grouped_matmul loss matmul norm permute reduce rotary router sequence swiglu)
+set(gpu_tests adamw8 adamw_bf16 attention elementwise embedding experts gate grouped_matmul loss matmul norm permute reduce rotary router sequence swiglu)
 list(TRANSFORM gpu_tests APPEND _test.cpp)
 list(TRANSFORM gpu_tests PREPEND "${CMAKE_CURRENT_SOURCE_DIR}/ops/")
 foreach(test golden transformer)

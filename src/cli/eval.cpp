@@ -29,8 +29,8 @@ struct EvalOptions {
 };
 
 struct EvaluatedModel {
-  EvaluatedModel(const ModelConfig& config, const MicroBatch& shape, Arena& arena)
-      : weights(config, shape.type, Purpose::inference, arena), transformer(config, shape, weights, arena) {}
+  EvaluatedModel(const ModelConfig& config, const WeightTypes& types, const MicroBatch& shape, Arena& arena)
+      : weights(config, types, Purpose::inference, arena), transformer(config, shape, weights, arena) {}
 
   Weights weights;
   Transformer transformer;
@@ -64,7 +64,8 @@ int run(const EvalOptions& options) {
                     "name a text with --source");
 
   const MicroBatch shape = micro_batch(config, Tokenizer::kVocabulary);
-  const auto [arena, placed] = place<EvaluatedModel>(*backend.device, config.model, shape);
+  const WeightTypes types = weight_types(config.training);
+  const auto [arena, placed] = place<EvaluatedModel>(*backend.device, config.model, types, shape);
   load_weights(placed->weights, model.checkpoint, backend);
   placed->transformer.prepare(*backend.device);
 

@@ -26,9 +26,9 @@ struct GenerateOptions {
 };
 
 struct Writer {
-  Writer(const ModelConfig& config, DType type, int64_t length, Arena& arena)
-      : weights(config, type, Purpose::inference, arena),
-        decoder(config, type, 1, length, std::min<int64_t>(length, 64), weights, arena) {}
+  Writer(const ModelConfig& config, const WeightTypes& types, int64_t length, Arena& arena)
+      : weights(config, types, Purpose::inference, arena),
+        decoder(config, types.compute, 1, length, std::min<int64_t>(length, 64), weights, arena) {}
 
   Weights weights;
   Decoder decoder;
@@ -50,8 +50,8 @@ int run(const GenerateOptions& options) {
     terminal.warning(fmt::format("{} tokens in all, but the model was trained on {} at a time", length,
                                  model.config.model.max_seq_len));
 
-  const DType type = activation_type(training);
-  const auto [arena, writer] = place<Writer>(*backend.device, model.config.model, type, length);
+  const WeightTypes types = weight_types(training);
+  const auto [arena, writer] = place<Writer>(*backend.device, model.config.model, types, length);
   load_weights(writer->weights, model.checkpoint, backend);
   writer->decoder.prepare(*backend.device);
 

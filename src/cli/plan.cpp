@@ -60,6 +60,7 @@ void print_plan(RunConfig& config) {
   print(fmt::format("memory         on {}\n{}", backend.description, memory_table(plan)));
   print(fmt::format("  {:<32}{:>12}\n", "free now",
                     format_bytes(static_cast<double>(backend.device->memory_available()))));
+  print("  (elsewhere, a GPU needs about 0.5 GiB beside the total for CUDA itself and for workspaces)\n");
   check_memory(plan, *backend.device);
 }
 

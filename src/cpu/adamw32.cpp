@@ -2,41 +2,58 @@
 // AdamW with f32 moments: for tensors too small or too delicate for 8 bits.
 #include <algorithm>
 
+#include "cpu/adamw.h"
 #include "cpu/cpu_ops.h"
-#include "cpu/exact_math.h"
-#include "cpu/vector.h"
 #include "ops/adamw_step.h"
 #include "ops/contracts/adamw8.h"
 
 namespace moe::cpu {
 namespace {
 
-constexpr int64_t kGrain = 1 << 12;
+constexpr int64_t kBlock = StochasticRounding::kBlock;
+constexpr int64_t kBlocks = 16;  // per chunk
 
-template <AdamW::Order order>
-void step_range(float* __restrict weight, float* __restrict gradient, float* __restrict m,
-                float* __restrict v, int64_t count, const AdamWStep& step) {
-  for (int64_t i = 0; i < count; ++i) {
+template <class W, class G>
+struct Parameter {
+  W* weight;
+  bf16* compute;  // or null
+  const G* gradient;
+  float *m, *v;
+};
+
+template <AdamW::Order order, class W, class G>
+void step_block(const Parameter<W, G>& to, int64_t at, int64_t count, const AdamWStep& step,
+                const StochasticRounding& rounding) {
+  float weight[kBlock] = {}, gradient[kBlock] = {};
+  load_row(weight, to.weight + at, count);
+  load_row(gradient, to.gradient + at, count);
+  float* __restrict m = to.m + at;
+  float* __restrict v = to.v + at;
+  for (int64_t i = 0; i < count; ++i)
     adamw_element<order, ExactMath>(weight[i], m[i], v[i], gradient[i], step);
-    gradient[i] = 0;
-  }
+  store_weights(to.weight, to.compute, weight, at, count, rounding);
 }
 
 }  // namespace
 
-void CpuOps::adamw32(Tensor weight, Tensor compute, Tensor gradient, Tensor m, Tensor v,
+void CpuOps::adamw32(Tensor weight, Tensor compute, const Tensor& gradient, Tensor m, Tensor v,
                      const Tensor& scale_1, const AdamW& options) {
   contracts::check_adamw32(weight, compute, gradient, m, v, scale_1, options);
   const float scale = scale_1.as<float>()[0];
-  if (scale < 0) return fill(gradient, 0);
+  if (scale < 0) return;
   const AdamWStep step(options, scale);
-  float *w = weight.as<float>(), *g = gradient.as<float>(), *m1 = m.as<float>(), *m2 = v.as<float>();
-  bf16* copy = compute.empty() ? nullptr : compute.as<bf16>();
-  const auto step_some = options.order == AdamW::Order::pytorch ? step_range<AdamW::Order::pytorch>
-                                                                : step_range<AdamW::Order::bitsandbytes>;
-  pool_.parallel_for(weight.numel(), kGrain, [&](int64_t begin, int64_t end) {
-    step_some(w + begin, g + begin, m1 + begin, m2 + begin, end - begin, step);
-    if (copy != nullptr) store_row(copy + begin, w + begin, end - begin);
+  const StochasticRounding rounding(options);
+  const int64_t n = weight.numel();
+  with_adamw_types(weight, gradient, [&]<class W, class G>(W, G) {
+    const Parameter<W, G> to{weight.as<W>(), compute.empty() ? nullptr : compute.as<bf16>(), gradient.as<G>(),
+                             m.as<float>(), v.as<float>()};
+    const auto step_one = options.order == AdamW::Order::pytorch
+                              ? step_block<AdamW::Order::pytorch, W, G>
+                              : step_block<AdamW::Order::bitsandbytes, W, G>;
+    pool_.parallel_for((n + kBlock - 1) / kBlock, kBlocks, [&](int64_t begin, int64_t end) {
+      for (int64_t at = begin * kBlock; at < std::min(n, end * kBlock); at += kBlock)
+        step_one(to, at, std::min(kBlock, n - at), step, rounding);
+    });
   });
 }
 

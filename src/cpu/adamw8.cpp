@@ -7,9 +7,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cpu/adamw.h"
 #include "cpu/cpu_ops.h"
-#include "cpu/exact_math.h"
-#include "cpu/vector.h"
 #include "ops/adamw_step.h"
 #include "ops/quantise8.h"
 
@@ -30,7 +29,7 @@ void decode(float* __restrict out, const uint8_t* __restrict code, const adamw8:
 }
 
 float largest_magnitude(const float* x, int64_t count) {
-  float magnitude[kBlock];
+  float magnitude[kBlock] = {};
   for (int64_t i = 0; i < count; ++i) magnitude[i] = std::abs(x[i]);
   return max_of(magnitude, count);
 }
@@ -53,40 +52,53 @@ void encode_v(uint8_t* __restrict code, float& absmax, const float* __restrict v
     code[i] = adamw8::code_unsigned(adamw8::kQuantiseUnsigned, v[i] / divisor);
 }
 
-template <AdamW::Order order>
-void step_block(float* __restrict weight, float* __restrict gradient, const State8& state, int64_t block,
-                int64_t count, const AdamWStep& step) {
-  float m[kBlock] = {}, v[kBlock] = {};
+template <class W, class G>
+struct Parameter {
+  W* weight;
+  bf16* compute;  // or null
+  const G* gradient;
+  State8 state;
+};
+
+template <AdamW::Order order, class W, class G>
+void step_block(const Parameter<W, G>& to, int64_t block, int64_t count, const AdamWStep& step,
+                const StochasticRounding& rounding) {
+  float weight[kBlock] = {}, gradient[kBlock] = {}, m[kBlock] = {}, v[kBlock] = {};
+  const State8& state = to.state;
   const int64_t at = block * kBlock;
+  load_row(weight, to.weight + at, count);
+  load_row(gradient, to.gradient + at, count);
   decode(m, state.code_m + at, adamw8::kSigned, state.absmax_m[block], count);
   decode(v, state.code_v + at, adamw8::kUnsigned, state.absmax_v[block], count);
   for (int64_t i = 0; i < count; ++i)
     adamw_element<order, ExactMath>(weight[i], m[i], v[i], gradient[i], step);
-  std::fill(gradient, gradient + count, 0.0F);
+  store_weights(to.weight, to.compute, weight, at, count, rounding);
   encode_m(state.code_m + at, state.absmax_m[block], m, count);
   encode_v(state.code_v + at, state.absmax_v[block], v, count);
 }
 
 }  // namespace
 
-void CpuOps::adamw8(Tensor weight, Tensor compute, Tensor gradient, Tensor code_m, Tensor code_v,
+void CpuOps::adamw8(Tensor weight, Tensor compute, const Tensor& gradient, Tensor code_m, Tensor code_v,
                     Tensor absmax_m, Tensor absmax_v, const Tensor& scale_1, const AdamW& options) {
   contracts::check_adamw8(weight, compute, gradient, code_m, code_v, absmax_m, absmax_v, scale_1, options);
   const float scale = scale_1.as<float>()[0];
-  if (scale < 0) return fill(gradient, 0);
+  if (scale < 0) return;
   const AdamWStep step(options, scale);
-  const State8 state{code_m.as<uint8_t>(), code_v.as<uint8_t>(), absmax_m.as<float>(), absmax_v.as<float>()};
-  float *w = weight.as<float>(), *g = gradient.as<float>();
-  bf16* copy = compute.empty() ? nullptr : compute.as<bf16>();
+  const StochasticRounding rounding(options);
   const int64_t n = weight.numel();
-  const auto step_one = options.order == AdamW::Order::pytorch ? step_block<AdamW::Order::pytorch>
-                                                               : step_block<AdamW::Order::bitsandbytes>;
-  pool_.parallel_for((n + kBlock - 1) / kBlock, kBlocks, [&](int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; ++b) {
-      const int64_t at = b * kBlock, count = std::min(kBlock, n - at);
-      step_one(w + at, g + at, state, b, count, step);
-      if (copy != nullptr) store_row(copy + at, w + at, count);
-    }
+  with_adamw_types(weight, gradient, [&]<class W, class G>(W, G) {
+    const Parameter<W, G> to{
+        weight.as<W>(),
+        compute.empty() ? nullptr : compute.as<bf16>(),
+        gradient.as<G>(),
+        {code_m.as<uint8_t>(), code_v.as<uint8_t>(), absmax_m.as<float>(), absmax_v.as<float>()}};
+    const auto step_one = options.order == AdamW::Order::pytorch
+                              ? step_block<AdamW::Order::pytorch, W, G>
+                              : step_block<AdamW::Order::bitsandbytes, W, G>;
+    pool_.parallel_for((n + kBlock - 1) / kBlock, kBlocks, [&](int64_t begin, int64_t end) {
+      for (int64_t b = begin; b < end; ++b) step_one(to, b, std::min(kBlock, n - b * kBlock), step, rounding);
+    });
   });
 }
 

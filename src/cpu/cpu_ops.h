@@ -89,10 +89,10 @@ class CpuOps : public Ops {
   void sum(Tensor sum_1, const Tensor& x) override;
   void sum_squares(Tensor sum_1, const Tensor& x) override;
   void clip_scale(Tensor scale_1, const Tensor& squares_n, float max_norm) override;
-  void adamw8(Tensor weight, Tensor compute, Tensor gradient, Tensor code_m, Tensor code_v, Tensor absmax_m,
-              Tensor absmax_v, const Tensor& scale_1, const AdamW& options) override;
-  void adamw32(Tensor weight, Tensor compute, Tensor gradient, Tensor m, Tensor v, const Tensor& scale_1,
-               const AdamW& options) override;
+  void adamw8(Tensor weight, Tensor compute, const Tensor& gradient, Tensor code_m, Tensor code_v,
+              Tensor absmax_m, Tensor absmax_v, const Tensor& scale_1, const AdamW& options) override;
+  void adamw32(Tensor weight, Tensor compute, const Tensor& gradient, Tensor m, Tensor v,
+               const Tensor& scale_1, const AdamW& options) override;
 
  private:
   ThreadPool& pool_;

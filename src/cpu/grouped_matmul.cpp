@@ -29,7 +29,7 @@ Product of_expert(Tensor c, const Tensor& a, const Tensor& b, const int32_t* off
 
 void CpuOps::grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, const Tensor& offset_E1, Form form,
                             bool accumulate) {
-  contracts::grouped_matmul(c, a, b, offset_E1, form, accumulate);
+  contracts::grouped_matmul(c, a, b, offset_E1, form);
   const int64_t experts = offset_E1.dim(0) - 1;
   const auto* offset = offset_E1.as<int32_t>();
   CHECK(offset[0] == 0 && std::is_sorted(offset, offset + experts + 1) && offset[experts] <= a.dim(0));

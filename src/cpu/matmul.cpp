@@ -9,7 +9,7 @@
 namespace moe::cpu {
 
 void CpuOps::matmul(Tensor c_MN, const Tensor& a, const Tensor& b, Form form, bool accumulate) {
-  contracts::matmul(c_MN, a, b, form, accumulate);
+  contracts::matmul(c_MN, a, b, form);
   const Product whole = product(c_MN, a, b, form, accumulate);
   const Tiles tiles = cut(whole.m, whole.n);
   pool_.parallel_for(tiles.count(), 1, [&](int64_t begin, int64_t end) {

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "cpu/cpu_ops.h"
+#include "cpu/vector.h"
 
 namespace moe::cpu {
 namespace {
@@ -14,23 +15,24 @@ namespace {
 constexpr int64_t kGrain = 1 << 14;
 
 // sum of term(x[i]) over [0, n) in f64, in kWide interleaved sums.
-template <class Term>
-double sum_block(const float* x, int64_t n, Term term) {
+template <class T, class Term>
+double sum_block(const T* x, int64_t n, Term term) {
   constexpr int64_t kWide = 16;
   double part[kWide] = {};
   int64_t i = 0;
   for (; i + kWide <= n; i += kWide)
-    for (int64_t lane = 0; lane < kWide; ++lane) part[lane] += term(static_cast<double>(x[i + lane]));
-  for (int64_t lane = 0; i < n; ++i, ++lane) part[lane] += term(static_cast<double>(x[i]));
+    for (int64_t lane = 0; lane < kWide; ++lane)
+      part[lane] += term(static_cast<double>(to_float(x[i + lane])));
+  for (int64_t lane = 0; i < n; ++i, ++lane) part[lane] += term(static_cast<double>(to_float(x[i])));
   double sum = 0;
   for (const double p : part) sum += p;
   return sum;
 }
 
-template <class Term>
+template <class T, class Term>
 void add_sum(ThreadPool& pool, Scratch& scratch, Tensor& sum_1, const Tensor& x, Term term) {
   const int64_t n = x.numel(), blocks = (n + kGrain - 1) / kGrain;
-  const float* in = x.as<float>();
+  const T* in = x.as<T>();
   auto lease = scratch.borrow(Scratch::padded<double>(blocks));
   double* part = lease.take<double>(blocks);
   pool.parallel_for(n, kGrain, [&](int64_t begin, int64_t end) {
@@ -45,12 +47,14 @@ void add_sum(ThreadPool& pool, Scratch& scratch, Tensor& sum_1, const Tensor& x,
 
 void CpuOps::sum(Tensor sum_1, const Tensor& x) {
   contracts::check_sum(sum_1, x);
-  add_sum(pool_, scratch_, sum_1, x, [](double value) { return value; });
+  add_sum<float>(pool_, scratch_, sum_1, x, [](double value) { return value; });
 }
 
 void CpuOps::sum_squares(Tensor sum_1, const Tensor& x) {
-  contracts::check_sum(sum_1, x);
-  add_sum(pool_, scratch_, sum_1, x, [](double value) { return value * value; });
+  contracts::check_sum_squares(sum_1, x);
+  with_f32_or_bf16(x.dtype(), [&]<class T>(T) {
+    add_sum<T>(pool_, scratch_, sum_1, x, [](double value) { return value * value; });
+  });
 }
 
 void CpuOps::clip_scale(Tensor scale_1, const Tensor& squares_n, float max_norm) {

@@ -50,6 +50,14 @@ void with_type(DType dtype, Body&& body) {
   body(bf16{});
 }
 
+// The same for weights and their gradients.
+template <class Body>
+void with_f32_or_bf16(DType dtype, Body&& body) {
+  CHECK(dtype == DType::f32 || dtype == DType::bf16);
+  if (dtype == DType::f32) return body(float{});
+  body(bf16{});
+}
+
 // e^x within 2 ulp where the result is normal (tests/ops/vector_test.cpp); 0 for -inf, inf from 88.73 on, NaN
 // for NaN. x = n ln2 + r, |r| <= ln2/2; e^r = 1 + r + r^2 p(r) with p of degree 4 by the Remez exchange
 // (relative error 3e-9, far below the rounding of f32).

@@ -11,61 +11,61 @@ namespace {
 
 constexpr int kThreads = 256;
 
+template <class W, class G>
 struct Parameter {
-  float* weight;
+  W* weight;
   bf16* compute;  // or null
-  float *gradient, *m, *v;
+  const G* gradient;
+  float *m, *v;
 };
 
-template <AdamW::Order order, bool whole>
-__device__ __forceinline__ void step_four(const Parameter& to, int64_t at, int64_t left,
-                                          const AdamWStep& step) {
-  auto weight = load_some<whole>(to.weight + at, left), m = load_some<whole>(to.m + at, left),
-       v = load_some<whole>(to.v + at, left);
+template <AdamW::Order order, bool whole, class W, class G>
+__device__ __forceinline__ void step_four(const Parameter<W, G>& to, int64_t at, int64_t left,
+                                          const AdamWStep& step, const StochasticRounding& rounding) {
+  const auto old = load_some<whole>(to.weight + at, left);
   const auto gradient = load_some<whole>(to.gradient + at, left);
+  auto m = load_some<whole>(to.m + at, left), v = load_some<whole>(to.v + at, left);
+  Vec<float, kFour> weight;
 #pragma unroll
-  for (int j = 0; j < kFour; ++j)
-    adamw_element<order, FastMath>(weight.v[j], m.v[j], v.v[j], gradient.v[j], step);
-  store_some<whole>(to.weight + at, weight, left);
+  for (int j = 0; j < kFour; ++j) {
+    weight.v[j] = to_float(old.v[j]);
+    adamw_element<order, FastMath>(weight.v[j], m.v[j], v.v[j], to_float(gradient.v[j]), step);
+  }
   store_some<whole>(to.m + at, m, left);
   store_some<whole>(to.v + at, v, left);
-  if (to.compute != nullptr) store_some<whole>(to.compute + at, rounded(weight), left);
+  const int half = at % StochasticRounding::kBlock < StochasticRounding::kHalf ? 0 : 1;
+  StochasticRounding::Bits random{};
+  if constexpr (!std::is_same_v<W, float>) random = rounding.draw(at - half * StochasticRounding::kHalf);
+  store_weights<whole>(to.weight + at, to.compute == nullptr ? nullptr : to.compute + at, weight, left,
+                       random, half);
 }
 
-template <AdamW::Order order>
-__global__ void adamw32_kernel(Parameter to, int64_t n, bool aligned, const float* scale_1, AdamWStep step) {
+template <AdamW::Order order, class W, class G>
+__global__ void adamw32_kernel(Parameter<W, G> to, int64_t n, bool aligned, const float* scale_1,
+                               AdamWStep step, StochasticRounding rounding) {
   const int64_t at = (int64_t{blockIdx.x} * kThreads + threadIdx.x) * kFour, left = n - at;
-  if (left <= 0) return;
-  const bool whole = aligned && left >= kFour;
   step.scale = *scale_1;
-  if (step.scale >= 0) {
-    if (whole)
-      step_four<order, true>(to, at, left, step);
-    else
-      step_four<order, false>(to, at, left, step);
-  }
-  if (whole)
-    store_some<true>(to.gradient + at, Vec<float, kFour>{}, left);
+  if (left <= 0 || step.scale < 0) return;
+  if (aligned && left >= kFour)
+    step_four<order, true>(to, at, left, step, rounding);
   else
-    store_some<false>(to.gradient + at, Vec<float, kFour>{}, left);
+    step_four<order, false>(to, at, left, step, rounding);
 }
 
 }  // namespace
 
-void GpuOps::adamw32(Tensor weight, Tensor compute, Tensor gradient, Tensor m, Tensor v,
+void GpuOps::adamw32(Tensor weight, Tensor compute, const Tensor& gradient, Tensor m, Tensor v,
                      const Tensor& scale_1, const AdamW& options) {
   contracts::check_adamw32(weight, compute, gradient, m, v, scale_1, options);
   const int64_t n = weight.numel();
   if (n == 0) return;
-  const Parameter to{pointer<float>(weight), pointer<bf16>(compute), pointer<float>(gradient),
-                     pointer<float>(m), pointer<float>(v)};
-  const bool aligned = vector_width<float>(0, to.weight, to.compute, to.gradient, to.m, to.v) > 1;
-  const auto run = [&]<AdamW::Order order>() {
-    launch(stream_, adamw32_kernel<order>, {blocks(ceil_div(n, kThreads * kFour)), kThreads}, to, n, aligned,
-           pointer<float>(scale_1), AdamWStep(options, 0));
-  };
-  if (options.order == AdamW::Order::pytorch) return run.operator()<AdamW::Order::pytorch>();
-  run.operator()<AdamW::Order::bitsandbytes>();
+  with_adamw_types(weight, gradient, options.order, [&]<class W, class G, AdamW::Order order>() {
+    const Parameter<W, G> to{pointer<W>(weight), pointer<bf16>(compute), pointer<G>(gradient),
+                             pointer<float>(m), pointer<float>(v)};
+    const bool aligned = vector_width<float>(0, to.weight, to.compute, to.gradient, to.m, to.v) > 1;
+    launch(stream_, adamw32_kernel<order, W, G>, {blocks(ceil_div(n, kThreads * kFour)), kThreads}, to, n,
+           aligned, pointer<float>(scale_1), AdamWStep(options, 0), StochasticRounding(options));
+  });
 }
 
 }  // namespace moe::gpu

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// AdamW with 8-bit moments: a warp a block of 256 elements, eight a lane. The floor is memory, 18 bytes an element, so
-// the work beside it is kept small: codes come from a table in shared memory (ops/quantise8.h), which blocks that stay
-// on their processor load once.
+// AdamW with 8-bit moments: a warp a block of 256 elements, eight a lane. The floor is memory, 18 bytes an element, so a
+// warp asks for its next block before it works on this one, and the work is kept small: codes come from tables in
+// shared memory (ops/quantise8.h), which blocks that stay on their processor load once.
 #include <algorithm>
-#include <cstring>
+#include <bit>
 
 #include "gpu/adamw.cuh"
 #include "gpu/block_reduce.cuh"
@@ -17,28 +17,33 @@
 namespace moe::gpu {
 namespace {
 
-constexpr int kThreads = 512;
+constexpr int kThreads = 384;
 constexpr int kWarps = kThreads / 32;
 constexpr int kBlocksPerProcessor = 2;
 constexpr int kBlock = contracts::kAdamBlock;
-constexpr int kParts = kBlock / 32 / kFour;  // a lane's fours, each beside its neighbours'
+constexpr int kParts = 2;  // a lane's fours, each beside its neighbours'
+constexpr int kPart = kBlock / kParts;
+static_assert(kPart == 32 * kFour && kPart == StochasticRounding::kHalf);
 
 struct Tables {
-  adamw8::Quantiser quantise_m, quantise_v;
+  adamw8::Quantiser quantise_m[2];  // of positive m; of negative m, the complement of the code
+  adamw8::Quantiser quantise_v;
   adamw8::Map map_m, map_v;
 };
-__device__ const Tables kTables{adamw8::kQuantiseSigned, adamw8::kQuantiseUnsigned, adamw8::kSigned,
-                                adamw8::kUnsigned};
+__device__ const Tables kTables{
+    {adamw8::kQuantiseSigned, adamw8::Quantiser::complement_of_negative(adamw8::kSigned)},
+    adamw8::kQuantiseUnsigned,
+    adamw8::kSigned,
+    adamw8::kUnsigned};
 
+template <class W, class G>
 struct Parameter {
-  float* weight;
+  W* weight;
   bf16* compute;  // or null
-  float* gradient;
+  const G* gradient;
   uint8_t *code_m, *code_v;
   float *absmax_m, *absmax_v;
 };
-
-using Codes = Vec<uint8_t, kFour>;
 
 // The block's own copy of the tables.
 __device__ __forceinline__ const Tables& copy_tables() {
@@ -51,126 +56,162 @@ __device__ __forceinline__ const Tables& copy_tables() {
   return *reinterpret_cast<const Tables*>(copy);
 }
 
-// Eight moments of a lane, of which `left` of each four exist.
-struct Moments {
-  Vec<float, kFour> v[kParts];
+// Where a lane's part of a block is, and how many of its four elements exist there.
+struct Place {
+  int64_t at, left;
+
+  __device__ Place(int64_t block, int part, int64_t n)
+      : at(block * kBlock + part * kPart + static_cast<int>(threadIdx.x) % 32 * kFour), left(n - at) {}
+};
+
+// What a lane needs of a block, as it lies in memory.
+template <class W, class G>
+struct Loaded {
+  Vec<W, kFour> weight[kParts];
+  Vec<G, kFour> gradient[kParts];
+  uint32_t code_m[kParts], code_v[kParts];  // four codes each
+  float absmax_m, absmax_v;
 
   template <bool whole>
-  __device__ void decode(const uint8_t* code, const adamw8::Map& map, float absmax,
-                         const int64_t (&left)[kParts]) {
+  __device__ __forceinline__ void load(const Parameter<W, G>& from, int64_t block, int64_t n) {
 #pragma unroll
     for (int i = 0; i < kParts; ++i) {
-      const Codes codes = load_some<whole>(code + i * 32 * kFour, left[i]);
-#pragma unroll
-      for (int j = 0; j < kFour; ++j) v[i].v[j] = whole || j < left[i] ? map[codes.v[j]] * absmax : 0;
+      const Place here(block, i, n);
+      weight[i] = load_some<whole>(from.weight + here.at, here.left);
+      gradient[i] = load_some<whole>(from.gradient + here.at, here.left);
+      code_m[i] = std::bit_cast<uint32_t>(load_some<whole>(from.code_m + here.at, here.left));
+      code_v[i] = std::bit_cast<uint32_t>(load_some<whole>(from.code_v + here.at, here.left));
     }
+    absmax_m = from.absmax_m[block];
+    absmax_v = from.absmax_v[block];
   }
-  __device__ float largest() const {
+};
+
+struct Moments {
+  float v[kParts][kFour];
+
+  __device__ __forceinline__ float largest() const {
     float most = 0;
 #pragma unroll
     for (int i = 0; i < kParts; ++i)
 #pragma unroll
-      for (int j = 0; j < kFour; ++j) most = fmaxf(most, fabsf(v[i].v[j]));
-    return warp_max(most);
-  }
-  // code = encode(moment / absmax).
-  template <bool whole, class Encode>
-  __device__ void encode(uint8_t* code, float absmax, const int64_t (&left)[kParts],
-                         Encode encode_one) const {
-    const float inverse = 1.0F / fmaxf(absmax, FLT_MIN);
-#pragma unroll
-    for (int i = 0; i < kParts; ++i) {
-      Codes codes;
-#pragma unroll
-      for (int j = 0; j < kFour; ++j) codes.v[j] = encode_one(v[i].v[j] * inverse);
-      store_some<whole>(code + i * 32 * kFour, codes, left[i]);
-    }
+      for (int j = 0; j < kFour; ++j) most = fmaxf(most, fabsf(v[i][j]));
+    // Floats that are not negative are in the order of their bits.
+    return __uint_as_float(__reduce_max_sync(kAllLanes, __float_as_uint(most)));
   }
 };
 
-// whole: all elements of the block exist, and addresses allow four to be moved at once.
-template <AdamW::Order order, bool whole>
-__device__ __forceinline__ void step_block(const Parameter& to, const Tables& tables, int64_t block,
-                                           int64_t n, const AdamWStep& step) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  const int64_t at = block * kBlock + lane * kFour;
-  int64_t left[kParts];
-  Vec<float, kFour> weight[kParts], gradient[kParts];
+__device__ __forceinline__ uint32_t third_bytes(const uint32_t (&x)[kFour]) {
+  return __byte_perm(__byte_perm(x[0], x[1], 0x0062), __byte_perm(x[2], x[3], 0x0062), 0x5410);
+}
+
+// The codes of a part of m: four bytes. Those of a block without any magnitude are what bitsandbytes' search gives for
+// 0/0: they decode to 0.
+__device__ __forceinline__ uint32_t encode_m(const Tables& tables, const float (&m)[kFour], float absmax) {
+  const float inverse = fast_reciprocal(fmaxf(absmax, FLT_MIN));
+  uint32_t scaled[kFour];
 #pragma unroll
-  for (int i = 0; i < kParts; ++i) {
-    left[i] = n - at - i * 32 * kFour;
-    weight[i] = load_some<whole>(to.weight + at + i * 32 * kFour, left[i]);
-    gradient[i] = load_some<whole>(to.gradient + at + i * 32 * kFour, left[i]);
+  for (int j = 0; j < kFour; ++j) {
+    const bool negative = __float_as_int(m[j]) < 0;
+    const float x = fmaxf(fminf(fabsf(m[j]) * inverse, 1.0F), adamw8::Quantiser::kLeast);
+    const uint32_t code = tables.quantise_m[negative ? 1 : 0].scaled(__float_as_int(x));
+    scaled[j] = absmax == 0 ? 0x00ff0000U : code;
+    scaled[j] = negative ? ~scaled[j] : scaled[j];
   }
+  return third_bytes(scaled);
+}
+__device__ __forceinline__ uint32_t encode_v(const Tables& tables, const float (&v)[kFour], float absmax) {
+  const float inverse = fast_reciprocal(fmaxf(absmax, FLT_MIN));
+  uint32_t scaled[kFour];
+#pragma unroll
+  for (int j = 0; j < kFour; ++j) {
+    const float x = fmaxf(fminf(v[j] * inverse, 1.0F), adamw8::Quantiser::kLeast);
+    scaled[j] = tables.quantise_v.scaled(__float_as_int(x));
+  }
+  return third_bytes(scaled);
+}
+
+// whole: all elements of the block exist, and addresses allow four to be moved at once.
+template <AdamW::Order order, bool whole, class W, class G>
+__device__ __forceinline__ void step_block(const Parameter<W, G>& to, const Loaded<W, G>& from,
+                                           const Tables& tables, int64_t block, int64_t n,
+                                           const AdamWStep& step, const StochasticRounding& rounding) {
+  StochasticRounding::Bits random{};
+  if constexpr (!std::is_same_v<W, float>) random = rounding.draw(Place(block, 0, n).at);
   Moments m, v;
-  m.template decode<whole>(to.code_m + at, tables.map_m, to.absmax_m[block], left);
-  v.template decode<whole>(to.code_v + at, tables.map_v, to.absmax_v[block], left);
 #pragma unroll
   for (int i = 0; i < kParts; ++i) {
+    const Place here(block, i, n);
+    Vec<float, kFour> weight;
 #pragma unroll
-    for (int j = 0; j < kFour; ++j)
-      adamw_element<order, FastMath>(weight[i].v[j], m.v[i].v[j], v.v[i].v[j], gradient[i].v[j], step);
-    const int64_t here = at + i * 32 * kFour;
-    store_some<whole>(to.weight + here, weight[i], left[i]);
-    store_some<whole>(to.gradient + here, Vec<float, kFour>{}, left[i]);
-    if (to.compute != nullptr) store_some<whole>(to.compute + here, rounded(weight[i]), left[i]);
+    for (int j = 0; j < kFour; ++j) {
+      const bool exists = whole || j < here.left;
+      m.v[i][j] = exists ? tables.map_m[from.code_m[i] >> 8 * j & 0xff] * from.absmax_m : 0;
+      v.v[i][j] = exists ? tables.map_v[from.code_v[i] >> 8 * j & 0xff] * from.absmax_v : 0;
+      weight.v[j] = to_float(from.weight[i].v[j]);
+      adamw_element<order, FastMath>(weight.v[j], m.v[i][j], v.v[i][j], to_float(from.gradient[i].v[j]),
+                                     step);
+    }
+    store_weights<whole>(to.weight + here.at, to.compute == nullptr ? nullptr : to.compute + here.at, weight,
+                         here.left, random, i);
   }
   const float absmax_m = m.largest(), absmax_v = v.largest();
-  if (lane == 0) to.absmax_m[block] = absmax_m, to.absmax_v[block] = absmax_v;
-  // Codes of a block without any magnitude are those that bitsandbytes' search gives for 0/0: they decode to 0.
-  m.template encode<whole>(to.code_m + at, absmax_m, left, [&](float x) -> uint8_t {
-    if (absmax_m == 0) return __float_as_int(x) < 0 ? 0 : 255;
-    return adamw8::code_signed(tables.quantise_m, x);
-  });
-  v.template encode<whole>(to.code_v + at, absmax_v, left,
-                           [&](float x) { return adamw8::code_unsigned(tables.quantise_v, x); });
+  if (threadIdx.x % 32 == 0) to.absmax_m[block] = absmax_m, to.absmax_v[block] = absmax_v;
+#pragma unroll
+  for (int i = 0; i < kParts; ++i) {
+    const Place here(block, i, n);
+    store_some<whole>(to.code_m + here.at,
+                      std::bit_cast<Vec<uint8_t, kFour>>(encode_m(tables, m.v[i], absmax_m)), here.left);
+    store_some<whole>(to.code_v + here.at,
+                      std::bit_cast<Vec<uint8_t, kFour>>(encode_v(tables, v.v[i], absmax_v)), here.left);
+  }
 }
 
 // Blocks [first, end).
-template <AdamW::Order order, bool whole>
+template <AdamW::Order order, bool whole, class W, class G>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
-    adamw8_kernel(Parameter to, int64_t first, int64_t end, int64_t n, const float* scale_1, AdamWStep step) {
+    adamw8_kernel(Parameter<W, G> to, int64_t first, int64_t end, int64_t n, const float* scale_1,
+                  AdamWStep step, StochasticRounding rounding) {
   step.scale = *scale_1;
-  if (step.scale < 0) {
-    const int64_t threads = int64_t{gridDim.x} * kThreads, last = min(n, end * kBlock);
-    for (int64_t i = first * kBlock + int64_t{blockIdx.x} * kThreads + threadIdx.x; i < last; i += threads)
-      to.gradient[i] = 0;
-    return;
-  }
-  const Tables& tables = copy_tables();
+  if (step.scale < 0) return;
   const int64_t warps = int64_t{gridDim.x} * kWarps;
-  for (int64_t b = first + int64_t{blockIdx.x} * kWarps + threadIdx.x / 32; b < end; b += warps)
-    step_block<order, whole>(to, tables, b, n, step);
+  int64_t block = first + int64_t{blockIdx.x} * kWarps + threadIdx.x / 32;
+  Loaded<W, G> next;
+  if (block < end) next.template load<whole>(to, block, n);
+  const Tables& tables = copy_tables();
+  for (; block < end; block += warps) {
+    const Loaded<W, G> now = next;
+    if (block + warps < end) next.template load<whole>(to, block + warps, n);
+    step_block<order, whole>(to, now, tables, block, n, step, rounding);
+  }
 }
 
-template <AdamW::Order order, bool whole>
-void run(cudaStream_t stream, int processors, const Parameter& to, int64_t first, int64_t end, int64_t n,
-         const float* scale_1, const AdamW& options) {
+template <AdamW::Order order, bool whole, class W, class G>
+void run(cudaStream_t stream, int processors, const Parameter<W, G>& to, int64_t first, int64_t end,
+         int64_t n, const float* scale_1, const AdamW& options) {
   if (first == end) return;
   const int64_t grid =
       std::min<int64_t>(ceil_div(end - first, kWarps), int64_t{kBlocksPerProcessor} * processors);
-  launch(stream, adamw8_kernel<order, whole>, {blocks(grid), kThreads, sizeof(Tables)}, to, first, end, n,
-         scale_1, AdamWStep(options, 0));
+  launch(stream, adamw8_kernel<order, whole, W, G>, {blocks(grid), kThreads, sizeof(Tables)}, to, first, end,
+         n, scale_1, AdamWStep(options, 0), StochasticRounding(options));
 }
 
 }  // namespace
 
-void GpuOps::adamw8(Tensor weight, Tensor compute, Tensor gradient, Tensor code_m, Tensor code_v,
+void GpuOps::adamw8(Tensor weight, Tensor compute, const Tensor& gradient, Tensor code_m, Tensor code_v,
                     Tensor absmax_m, Tensor absmax_v, const Tensor& scale_1, const AdamW& options) {
   contracts::check_adamw8(weight, compute, gradient, code_m, code_v, absmax_m, absmax_v, scale_1, options);
   const int64_t n = weight.numel();
   if (n == 0) return;
-  const Parameter to{pointer<float>(weight),   pointer<bf16>(compute),   pointer<float>(gradient),
-                     pointer<uint8_t>(code_m), pointer<uint8_t>(code_v), pointer<float>(absmax_m),
-                     pointer<float>(absmax_v)};
-  const bool aligned = vector_width<float>(0, to.weight, to.compute, to.gradient, to.code_m, to.code_v) > 1;
-  const int64_t whole = aligned ? n / kBlock : 0, end = ceil_div(n, kBlock);
-  const auto run_order = [&]<AdamW::Order order>() {
+  with_adamw_types(weight, gradient, options.order, [&]<class W, class G, AdamW::Order order>() {
+    const Parameter<W, G> to{pointer<W>(weight),       pointer<bf16>(compute),   pointer<G>(gradient),
+                             pointer<uint8_t>(code_m), pointer<uint8_t>(code_v), pointer<float>(absmax_m),
+                             pointer<float>(absmax_v)};
+    const bool aligned = vector_width<float>(0, to.weight, to.compute, to.gradient, to.code_m, to.code_v) > 1;
+    const int64_t whole = aligned ? n / kBlock : 0, end = ceil_div(n, kBlock);
     run<order, true>(stream_, processors_, to, 0, whole, n, pointer<float>(scale_1), options);
     run<order, false>(stream_, processors_, to, whole, end, n, pointer<float>(scale_1), options);
-  };
-  if (options.order == AdamW::Order::pytorch) return run_order.operator()<AdamW::Order::pytorch>();
-  run_order.operator()<AdamW::Order::bitsandbytes>();
+  });
 }
 
 }  // namespace moe::gpu

@@ -54,7 +54,7 @@ void multiply_mma(cudaStream_t stream, const GroupedProduct<T, C>& p, int64_t a_
 
 void GpuOps::grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, const Tensor& offset_E1, Form form,
                             bool accumulate) {
-  contracts::grouped_matmul(c, a, b, offset_E1, form, accumulate);
+  contracts::grouped_matmul(c, a, b, offset_E1, form);
   if (c.numel() == 0) return;
   if (hopper_ && hopper_takes(c, a, b, offset_E1.numel() - 1, form))
     return hopper_grouped_matmul(stream_, processors_, c, a, b, offset_E1, form, accumulate,
@@ -69,7 +69,7 @@ void GpuOps::grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, const Te
     } else if (c.dtype() == DType::f32) {
       multiply_mma<known>(stream_, grouped_product<bf16, float>(c, a, b, offset_E1, form, accumulate),
                           a_stride, b_stride);
-    } else if constexpr (known != Form::TN) {
+    } else {
       multiply_mma<known>(stream_, grouped_product<bf16, bf16>(c, a, b, offset_E1, form, accumulate),
                           a_stride, b_stride);
     }

@@ -5,7 +5,7 @@
 namespace moe::gpu {
 
 void GpuOps::matmul(Tensor c_MN, const Tensor& a, const Tensor& b, Form form, bool accumulate) {
-  contracts::matmul(c_MN, a, b, form, accumulate);
+  contracts::matmul(c_MN, a, b, form);
   gemm_.multiply(c_MN, a, b, form, accumulate);
 }
 

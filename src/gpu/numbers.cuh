@@ -92,6 +92,14 @@ void with_activation(DType dtype, Body&& body) {
   }
 }
 
+// The same for weights and their gradients.
+template <class Body>
+void with_f32_or_bf16(DType dtype, Body&& body) {
+  CHECK(dtype == DType::f32 || dtype == DType::bf16, "neither f32 nor bf16");
+  if (dtype == DType::f32) return body.template operator()<float>();
+  body.template operator()<bf16>();
+}
+
 // Elements that a thread may move at once (16 bytes of T, or 1) when rows have `columns` elements and start at the
 // given addresses.
 template <class T, class... Pointers>

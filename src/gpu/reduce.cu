@@ -24,19 +24,19 @@ struct Square {
   __device__ double operator()(float x) const { return static_cast<double>(x) * static_cast<double>(x); }
 };
 
-template <class Term, int width>
-__global__ void partial_kernel(double* parts, const float* x, int64_t n, Term term) {
+template <class T, class Term, int width>
+__global__ void partial_kernel(double* parts, const T* x, int64_t n, Term term) {
   const int64_t thread = int64_t{blockIdx.x} * kThreads + threadIdx.x,
                 threads = int64_t{gridDim.x} * kThreads;
   const int64_t vectors = n / width;
   double sum = 0;
-#pragma unroll 4
+#pragma unroll kVectorsPerThread
   for (int64_t i = thread; i < vectors; i += threads) {
     const auto v = load<width>(x + i * width);
 #pragma unroll
-    for (int j = 0; j < width; ++j) sum += term(v.v[j]);
+    for (int j = 0; j < width; ++j) sum += term(to_float(v.v[j]));
   }
-  if (vectors * width + thread < n) sum += term(x[vectors * width + thread]);
+  if (vectors * width + thread < n) sum += term(to_float(x[vectors * width + thread]));
   sum = block_sum(sum);
   if (threadIdx.x == 0) parts[blockIdx.x] = sum;
 }
@@ -60,14 +60,15 @@ __global__ void clip_scale_kernel(float* scale_1, const double* squares_n, int64
         max_norm == 0 ? 1.0F : static_cast<float>(fmin(1.0, static_cast<double>(max_norm) / (norm + 1e-6)));
 }
 
-template <class Term>
+template <class T, class Term>
 void add_sum(cudaStream_t stream, const Workspace& workspace, Tensor& sum_1, const Tensor& x, Term term) {
+  constexpr int wide = 16 / sizeof(T);
   const int64_t n = x.numel(),
-                grid = std::clamp<int64_t>(ceil_div(n, 4 * kThreads * kVectorsPerThread), 1, kMostBlocks);
+                grid = std::clamp<int64_t>(ceil_div(n, wide * kThreads * kVectorsPerThread), 1, kMostBlocks);
   double* const parts = workspace.carve().take<double>(grid);
   const auto kernel =
-      vector_width<float>(0, x.data()) == 1 ? partial_kernel<Term, 1> : partial_kernel<Term, 4>;
-  launch(stream, kernel, {blocks(grid), kThreads}, parts, pointer<float>(x), n, term);
+      vector_width<T>(0, x.data()) == 1 ? partial_kernel<T, Term, 1> : partial_kernel<T, Term, wide>;
+  launch(stream, kernel, {blocks(grid), kThreads}, parts, pointer<T>(x), n, term);
   launch(stream, add_parts_kernel, {1, kThreads}, pointer<double>(sum_1), parts, static_cast<int>(grid));
 }
 
@@ -75,12 +76,12 @@ void add_sum(cudaStream_t stream, const Workspace& workspace, Tensor& sum_1, con
 
 void GpuOps::sum(Tensor sum_1, const Tensor& x) {
   contracts::check_sum(sum_1, x);
-  add_sum(stream_, workspace_, sum_1, x, Value{});
+  add_sum<float>(stream_, workspace_, sum_1, x, Value{});
 }
 
 void GpuOps::sum_squares(Tensor sum_1, const Tensor& x) {
-  contracts::check_sum(sum_1, x);
-  add_sum(stream_, workspace_, sum_1, x, Square{});
+  contracts::check_sum_squares(sum_1, x);
+  with_f32_or_bf16(x.dtype(), [&]<class T>() { add_sum<T>(stream_, workspace_, sum_1, x, Square{}); });
 }
 
 void GpuOps::clip_scale(Tensor scale_1, const Tensor& squares_n, float max_norm) {

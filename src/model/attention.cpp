@@ -60,20 +60,22 @@ void Attention::forward(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND, 
 }
 
 void Attention::backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND,
-                         const Weights::Layer& weights, const Tokens& tokens, Ops& ops) const {
+                         const Weights::Layer& weights, const Tokens& tokens, Gradients gradients,
+                         Ops& ops) const {
   const int64_t N = x_ND.dim(0), D = x_ND.dim(1);
+  const bool add = gradients == Gradients::add;
   if (recompute_ != Recompute::none) prepare(saved, recompute_ == Recompute::all, x_ND, weights, tokens, ops);
   ops.matmul(dgated_NHd_.reshape({N, D}), d_ND, weights.out.compute, Form::NN, false);
   const Tensor& do_NHd = dgated_NHd_;  // in place
   ops.gate_backward(do_NHd, gated_NHd_, delta_NH_, dpacked_NP_, dgated_NHd_, saved.o_NHd, saved.packed_NP,
                     heads_);
-  ops.matmul(weights.out.gradient, d_ND, gated_NHd_.reshape({N, D}), Form::TN, true);
+  ops.matmul(weights.out.gradient, d_ND, gated_NHd_.reshape({N, D}), Form::TN, add);
   ops.attention_backward(dq_NHd_, dk_NGd_, dpacked_NP_, do_NHd, saved.q_NHd, saved.k_NGd, saved.packed_NP,
                          saved.lse_NH, delta_NH_, tokens.first_BT);
   ops.qk_norm_rope_backward(dpacked_NP_, weights.q_norm.gradient, weights.k_norm.gradient, dq_NHd_, dk_NGd_,
                             saved.packed_NP, weights.q_norm.weight, weights.k_norm.weight, tokens.rope_Td,
                             tokens.position_N, saved.rstd_NJ, heads_);
-  ops.matmul(weights.qkvg.gradient, dpacked_NP_, saved.norm_ND, Form::TN, true);
+  ops.matmul(weights.qkvg.gradient, dpacked_NP_, saved.norm_ND, Form::TN, add);
   ops.matmul(dnorm_ND_, dpacked_NP_, weights.qkvg.compute, Form::NN, false);
   ops.rms_norm_backward(d_ND, weights.attention_norm.gradient, dnorm_ND_, d_ND, x_ND,
                         weights.attention_norm.weight, saved.rstd_N);

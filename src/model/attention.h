@@ -36,9 +36,9 @@ class Attention {
   // y_ND: written; x_ND: kept by the caller until backward.
   void forward(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
                const Tokens& tokens, Ops& ops) const;
-  // d_ND: in, d(loss)/dy; out, d(loss)/dx. Gradients of the weights accumulate.
+  // d_ND: in, d(loss)/dy; out, d(loss)/dx.
   void backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
-                const Tokens& tokens, Ops& ops) const;
+                const Tokens& tokens, Gradients gradients, Ops& ops) const;
 
  private:
   // Fills `saved`; not everything: without the products and the attention itself.

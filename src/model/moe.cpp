@@ -84,7 +84,8 @@ void MoeLayer::forward(Tensor y_ND, MoeSaved& saved, const Tensor& x_ND, const W
 }
 
 void MoeLayer::backward(Tensor d_ND, MoeSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
-                        const Tensor& first_N, const Tensor& scale_1, Ops& ops) const {
+                        const Tensor& first_N, const Tensor& scale_1, Gradients gradients, Ops& ops) const {
+  const bool add = gradients == Gradients::add;
   const RoutePlan& plan = saved.plan;
   Tensor dh_R2F = saved.h_R2F;  // h is not needed after this
   if (recompute_ != Recompute::none)
@@ -93,8 +94,8 @@ void MoeLayer::backward(Tensor d_ND, MoeSaved& saved, const Tensor& x_ND, const 
     ops.expert_up(saved.h_R2F, a_RF_, rows_RD_, saved.norm_ND, weights.gate_up.compute, plan);
   ops.expert_down_backward(dh_R2F, a_RF_, dweight_NK_, rows_RD_, d_ND, weights.down.compute, saved.h_R2F,
                            saved.weight_NK, plan);
-  ops.expert_down_gradient(weights.down.gradient, rows_RD_, d_ND, a_RF_, plan, true);
-  ops.expert_up_gradient(weights.gate_up.gradient, rows_RD_, dh_R2F, saved.norm_ND, plan, true);
+  ops.expert_down_gradient(weights.down.gradient, rows_RD_, d_ND, a_RF_, plan, add);
+  ops.expert_up_gradient(weights.gate_up.gradient, rows_RD_, dh_R2F, saved.norm_ND, plan, add);
   ops.grouped_matmul(rows_RD_, dh_R2F, weights.gate_up.compute, plan.offset_E1, Form::NN, false);
   ops.combine_rows(dnorm_ND_, {}, rows_RD_, {}, plan);
 

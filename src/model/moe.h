@@ -38,7 +38,7 @@ class MoeLayer {
                const Tensor& first_N, int64_t capacity, Ops& ops) const;
   // d_ND: in, d(loss)/dy; out, d(loss)/dx. saved.h_R2F is overwritten.
   void backward(Tensor d_ND, MoeSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
-                const Tensor& first_N, const Tensor& scale_1, Ops& ops) const;
+                const Tensor& first_N, const Tensor& scale_1, Gradients gradients, Ops& ops) const;
 
  private:
   float eps_, balance_weight_, z_weight_;

@@ -112,7 +112,7 @@ void Transformer::run_blocks(int64_t capacity, Ops& ops) {
                        static_cast<float>(config_.norm_eps));
 }
 
-void Transformer::run_head(bool with_gradient, Ops& ops) {
+void Transformer::run_head(const std::optional<Gradients>& gradients, Ops& ops) {
   const int64_t N = shape_.N();
   for (int64_t begin = 0; begin < N; begin += shape_.head_rows) {
     const int64_t end = std::min(N, begin + shape_.head_rows);
@@ -120,29 +120,33 @@ void Transformer::run_head(bool with_gradient, Ops& ops) {
     Tensor logits = logits_CV_.rows(0, end - begin);
     ops.matmul(logits, features, weights_.embedding.compute, Form::NT, false);
     ops.cross_entropy(loss_N_.rows(begin, end), logits, tokens_.target_N.rows(begin, end), shape_.vocabulary,
-                      with_gradient ? loss_scale_1_ : Tensor());
-    if (!with_gradient) continue;
+                      gradients ? loss_scale_1_ : Tensor());
+    if (!gradients) continue;
     ops.matmul(dfeatures_ND_.rows(begin, end), logits, weights_.embedding.compute, Form::NN, false);
-    ops.matmul(weights_.embedding.gradient, logits, features, Form::TN, true);
+    ops.matmul(weights_.embedding.gradient, logits, features, Form::TN,
+               begin > 0 || *gradients == Gradients::add);
   }
   ops.sum(sums_.loss_1, loss_N_);
 }
 
 void Transformer::forward(Ops& ops) {
   run_blocks(0, ops);
-  run_head(false, ops);
+  run_head(std::nullopt, ops);
 }
 
-void Transformer::forward_backward(Ops& ops) {
+void Transformer::forward_backward(Gradients gradients, Ops& ops) {
+  if (gradients == Gradients::write)
+    for (const Tensor& tensor : weights_.added_gradients()) ops.fill(tensor, 0);
   run_blocks(expert_capacity(config_, shape_.N()), ops);
-  run_head(true, ops);
+  run_head(gradients, ops);  // the embedding's gradient is the head's first, then that of the tokens
   ops.rms_norm_backward(d_ND_, weights_.final_norm.gradient, dfeatures_ND_, {}, last_ND_,
                         weights_.final_norm.weight, rstd_N_);
   for (size_t i = blocks_.size(); i-- > 0;) {
     Block& block = blocks_[i];
     const Weights::Layer& weights = weights_.layers[i];
-    moe_.backward(d_ND_, block.moe, block.middle_ND, weights, tokens_.first_N, router_scale_1_, ops);
-    attention_.backward(d_ND_, block.attention, block.x_ND, weights, tokens_, ops);
+    moe_.backward(d_ND_, block.moe, block.middle_ND, weights, tokens_.first_N, router_scale_1_, gradients,
+                  ops);
+    attention_.backward(d_ND_, block.attention, block.x_ND, weights, tokens_, gradients, ops);
   }
   ops.embedding_backward(weights_.embedding.gradient, tokens_.input_N, d_ND_);
 }

@@ -4,6 +4,7 @@
 // Letters as in ops/ops.h; L layers.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "model/attention.h"
@@ -47,8 +48,8 @@ class Transformer {
   // micro-batches.
   void set_gradient_scales(Device& device, float loss, float router);
 
-  // One micro-step: gradients and sums accumulate.
-  void forward_backward(Ops& ops);
+  // One micro-step. Sums accumulate; gradients are written (what was there does not count) or added to.
+  void forward_backward(Gradients gradients, Ops& ops);
   // Adds to the sums only; never drops a token.
   void forward(Ops& ops);
   void zero_sums(Ops& ops);
@@ -67,7 +68,7 @@ class Transformer {
   };
 
   void run_blocks(int64_t capacity, Ops& ops);
-  void run_head(bool with_gradient, Ops& ops);
+  void run_head(const std::optional<Gradients>& gradients, Ops& ops);
 
   ModelConfig config_;
   MicroBatch shape_;

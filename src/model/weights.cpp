@@ -26,30 +26,19 @@ bool is_norm(const Parameter& parameter) {
 
 }  // namespace
 
-Parameter Weights::make(const std::string& name, const std::string& group, const std::vector<int64_t>& shape,
-                        bool matrix, DType compute, Purpose purpose, Arena& arena) const {
-  Parameter parameter{name, group, matrix, {}, {}, {}};
-  parameter.weight = arena.allocate("weights (f32)", DType::f32, shape);
-  parameter.compute =
-      matrix && group != "router" && compute != DType::f32
-          ? arena.allocate("weights (" + std::string(name_of(compute)) + " copy)", compute, shape)
-          : parameter.weight;
-  if (purpose == Purpose::training) parameter.gradient = arena.allocate("gradients (f32)", DType::f32, shape);
-  return parameter;
-}
-
-Weights::Weights(const ModelConfig& config, DType compute, Purpose purpose, Arena& arena)
+Weights::Weights(const ModelConfig& config, const WeightTypes& types, Purpose purpose, Arena& arena)
     : init_std_(config.init_std),
       residual_std_(config.init_std / std::sqrt(2.0 * static_cast<double>(config.n_layers))) {
   const int64_t D = config.d_model, E = config.num_experts, F = config.expert_intermediate_dim;
   const int64_t d = config.head_dim();
   const int64_t P = Heads{config.n_heads, config.n_kv_heads, d}.packed();
-  const auto matrix = [&](const std::string& name, const std::string& group,
-                          const std::vector<int64_t>& shape) {
-    return make(name, group, std::move(shape), true, compute, purpose, arena);
+  // Shapes first: memory goes by group.
+  const auto matrix = [](const std::string& name, const std::string& group,
+                         std::initializer_list<int64_t> shape) {
+    return Parameter{name, group, true, Tensor(nullptr, DType::f32, shape), {}, {}};
   };
-  const auto norm = [&](const std::string& name, int64_t width) {
-    return make(name, "norms", {width}, false, compute, purpose, arena);
+  const auto norm = [](const std::string& name, int64_t width) {
+    return Parameter{name, "norms", false, Tensor(nullptr, DType::f32, {width}), {}, {}};
   };
   embedding = matrix("embedding.weight", "embedding", {config.vocab_size, D});
   for (int64_t i = 0; i < config.n_layers; ++i) {
@@ -65,6 +54,49 @@ Weights::Weights(const ModelConfig& config, DType compute, Purpose purpose, Aren
                       .down = matrix(at + "moe.down.weight", "experts", {E, D, F})});
   }
   final_norm = norm("final_norm.weight", D);
+
+  std::vector<Parameter*> attention, router, experts, norms;
+  for (Layer& layer : layers) {
+    attention.insert(attention.end(), {&layer.qkvg, &layer.out});
+    router.push_back(&layer.router);
+    experts.insert(experts.end(), {&layer.gate_up, &layer.down});
+    norms.insert(norms.end(), {&layer.attention_norm, &layer.q_norm, &layer.k_norm, &layer.moe_norm});
+  }
+  norms.push_back(&final_norm);
+  const WeightTypes embedding_types{types.compute, types.master, DType::f32}, f32{};
+  place({&embedding}, embedding_types, purpose, arena);
+  place(attention, types, purpose, arena);
+  place(experts, types, purpose, arena);
+  for (const auto& small : {router, norms}) {
+    const Tensor gradients = place(small, f32, purpose, arena);
+    if (!gradients.empty()) added_gradients_.push_back(gradients);
+  }
+}
+
+Tensor Weights::place(const std::vector<Parameter*>& group, const WeightTypes& types, Purpose purpose,
+                      Arena& arena) {
+  int64_t total = 0;
+  for (const Parameter* parameter : group) total += parameter->padded();
+  const auto take = [&](const std::string& what, DType type, const std::string& which) {
+    return arena.allocate(what + " (" + std::string(name_of(type)) + which + ")", type, {total});
+  };
+  CHECK(types.master == DType::f32 || types.master == types.compute, "a master more coarse than its copy");
+  const Tensor weights = take("weights", types.master, "");
+  const Tensor copies = types.compute == types.master ? weights : take("weights", types.compute, " copy");
+  const Tensor gradients = purpose == Purpose::training ? take("gradients", types.gradient, "") : Tensor();
+  int64_t at = 0;
+  for (Parameter* parameter : group) {
+    const Tensor shape = parameter->weight;
+    const auto slice = [&](const Tensor& all) {
+      Tensor flat = all.rows(at, at + shape.numel());
+      return Tensor(flat.data(), flat.dtype(), shape.shape(), shape.rank());
+    };
+    parameter->weight = slice(weights);
+    parameter->compute = slice(copies);
+    if (!gradients.empty()) parameter->gradient = slice(gradients);
+    at += parameter->padded();
+  }
+  return gradients;
 }
 
 std::vector<Parameter> Weights::list() const {
@@ -84,6 +116,7 @@ std::vector<NamedTensor> Weights::named() const {
 
 void Weights::initialise(uint64_t seed, Device& device) {
   std::vector<float> piece;
+  std::vector<bf16> rounded;
   ThreadPool pool(available_cores());
   for (const Parameter& parameter : list()) {
     const Random random(seed, "init/" + parameter.name);
@@ -98,7 +131,13 @@ void Weights::initialise(uint64_t seed, Device& device) {
           for (int64_t i = from; i < to; ++i)
             piece[static_cast<size_t>(i)] = std * random.normal(static_cast<uint64_t>(begin + i));
         });
-      device.to_device(flat.rows(begin, end), piece.data());
+      if (flat.dtype() == DType::bf16) {
+        rounded.clear();
+        for (const float value : piece) rounded.emplace_back(value);
+        device.to_device(flat.rows(begin, end), rounded.data());
+      } else {
+        device.to_device(flat.rows(begin, end), piece.data());
+      }
     }
   }
 }

@@ -16,8 +16,16 @@ class Device;
 // What a set of weights is for decides which copies exist.
 enum class Purpose : uint8_t { training, inference };
 
-// compute: the type matrix products read. In f32 the compute copy is the master itself; in bf16 it is a
-// second tensor. Norm weights and the router are always f32. Inference has no gradients.
+// What a micro-step does to the gradients of weights: the first one of a step writes them, which saves zeroing them.
+enum class Gradients : uint8_t { write, add };
+
+// compute: what matrix products read. master: what the optimizer updates and checkpoints hold; where both have one type
+// they are one tensor. gradient: of the matrices of attention and experts; those of the embedding, which is added to for
+// each token, of norms and of routers are f32. Norm and router weights are always f32. Inference has no gradients.
+struct WeightTypes {
+  DType compute = DType::f32, master = DType::f32, gradient = DType::f32;
+};
+
 class Weights {
  public:
   struct Layer {
@@ -25,14 +33,17 @@ class Weights {
     Parameter moe_norm, router, gate_up, down;            // [D], [E, D], [E, 2F, D], [E, D, F]
   };
 
-  Weights(const ModelConfig& config, DType compute, Purpose purpose, Arena& arena);
+  Weights(const ModelConfig& config, const WeightTypes& types, Purpose purpose, Arena& arena);
 
   Parameter embedding;   // [V, D], the LM head too
   Parameter final_norm;  // [D]
   std::vector<Layer> layers;
 
-  // All of them, in the order of the forward pass; the views share this object's memory.
+  // All of them, in the order of the forward pass; the views share this object's memory. Those of one group follow one
+  // another there, as Parameter::kAlignment says: weights, copies and gradients.
   std::vector<Parameter> list() const;
+  // The gradients that operations can only add to (those of norms and routers): to be zero before the first does.
+  const std::vector<Tensor>& added_gradients() const { return added_gradients_; }
   // The masters under their checkpoint names.
   std::vector<NamedTensor> named() const;
 
@@ -41,13 +52,15 @@ class Weights {
   void initialise(uint64_t seed, Device& device);
 
  private:
-  Parameter make(const std::string& name, const std::string& group, const std::vector<int64_t>& shape,
-                 bool matrix, DType compute, Purpose purpose, Arena& arena) const;
+  // Memory for a group; returns its gradients as one flat tensor.
+  static Tensor place(const std::vector<Parameter*>& group, const WeightTypes& types, Purpose purpose,
+                      Arena& arena);
   double init_std_, residual_std_;
+  std::vector<Tensor> added_gradients_;
 };
 
 class Ops;
-// Refreshes the bf16 copies after the masters were written from outside (initialise, checkpoint).
+// Refreshes the copies after the masters were written from outside (initialise, checkpoint).
 void cast_weights(const Weights& weights, Ops& ops);
 
 }  // namespace moe

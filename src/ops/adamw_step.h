@@ -12,7 +12,7 @@ namespace moe {
 
 // What is the same for all elements; bias corrections in double.
 struct AdamWStep {
-  float scale, beta1, beta2, step, root, epsilon, decay;
+  float scale, beta1, beta2, step, inverse_root, epsilon, decay;
 
   AdamWStep(const AdamW& options, float gradient_scale)
       : scale(gradient_scale), beta1(options.beta1), beta2(options.beta2) {
@@ -22,7 +22,7 @@ struct AdamWStep {
     const double rate = options.learning_rate;
     const bool pytorch = options.order == AdamW::Order::pytorch;
     step = static_cast<float>(pytorch ? rate / correction1 : rate * correction2 / correction1);
-    root = static_cast<float>(correction2);
+    inverse_root = static_cast<float>(1 / correction2);
     epsilon = static_cast<float>(pytorch ? options.epsilon : correction2 * options.epsilon);
     decay = static_cast<float>(rate * options.weight_decay);
   }
@@ -39,10 +39,9 @@ constexpr void adamw_element(float& p, float& m, float& v, float gradient, const
   float moved = 0;
   if constexpr (order == AdamW::Order::pytorch) {
     const float decayed = p - s.decay * p;
-    const float root = Math::divide(Math::root(new_v), s.root);
-    moved = decayed - s.step * Math::divide(new_m, root + s.epsilon);
+    moved = decayed - Math::divide(s.step * new_m, Math::root(new_v) * s.inverse_root + s.epsilon);
   } else {
-    moved = p - s.step * Math::divide(new_m, Math::root(new_v) + s.epsilon);
+    moved = p - Math::divide(s.step * new_m, Math::root(new_v) + s.epsilon);
     moved *= 1.0F - s.decay;
   }
   m = finite ? new_m : 0.0F;

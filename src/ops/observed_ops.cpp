@@ -259,17 +259,19 @@ void ObservedOps::clip_scale(Tensor scale_1, const Tensor& squares_n, float max_
           [&] { inner_.clip_scale(scale_1, squares_n, max_norm); });
 }
 
-void ObservedOps::adamw8(Tensor weight, Tensor compute, Tensor gradient, Tensor code_m, Tensor code_v,
+void ObservedOps::adamw8(Tensor weight, Tensor compute, const Tensor& gradient, Tensor code_m, Tensor code_v,
                          Tensor absmax_m, Tensor absmax_v, const Tensor& scale_1, const AdamW& options) {
-  measure("adamw8", "optimizer", 0, {weight, compute, gradient, code_m, code_v, absmax_m, absmax_v, scale_1},
+  measure("adamw8", "optimizer", 0,
+          {weight, weight, compute, gradient, code_m, code_m, code_v, code_v, absmax_m, absmax_m, absmax_v,
+           absmax_v, scale_1},
           [&] {
             inner_.adamw8(weight, compute, gradient, code_m, code_v, absmax_m, absmax_v, scale_1, options);
           });
 }
 
-void ObservedOps::adamw32(Tensor weight, Tensor compute, Tensor gradient, Tensor m, Tensor v,
+void ObservedOps::adamw32(Tensor weight, Tensor compute, const Tensor& gradient, Tensor m, Tensor v,
                           const Tensor& scale_1, const AdamW& options) {
-  measure("adamw32", "optimizer", 0, {weight, compute, gradient, m, v, scale_1},
+  measure("adamw32", "optimizer", 0, {weight, weight, compute, gradient, m, m, v, v, scale_1},
           [&] { inner_.adamw32(weight, compute, gradient, m, v, scale_1, options); });
 }
 

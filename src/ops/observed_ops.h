@@ -79,10 +79,10 @@ class ObservedOps : public Ops {
   void sum(Tensor sum_1, const Tensor& x) override;
   void sum_squares(Tensor sum_1, const Tensor& x) override;
   void clip_scale(Tensor scale_1, const Tensor& squares_n, float max_norm) override;
-  void adamw8(Tensor weight, Tensor compute, Tensor gradient, Tensor code_m, Tensor code_v, Tensor absmax_m,
-              Tensor absmax_v, const Tensor& scale_1, const AdamW& options) override;
-  void adamw32(Tensor weight, Tensor compute, Tensor gradient, Tensor m, Tensor v, const Tensor& scale_1,
-               const AdamW& options) override;
+  void adamw8(Tensor weight, Tensor compute, const Tensor& gradient, Tensor code_m, Tensor code_v,
+              Tensor absmax_m, Tensor absmax_v, const Tensor& scale_1, const AdamW& options) override;
+  void adamw32(Tensor weight, Tensor compute, const Tensor& gradient, Tensor m, Tensor v,
+               const Tensor& scale_1, const AdamW& options) override;
 
  protected:
   struct Operation {
@@ -91,7 +91,7 @@ class ObservedOps : public Ops {
     std::string name;
     const char* phase;  // projections, attention, router, dispatch, experts, combine, head, optimizer, ...
     double flops;       // of matrix products and attention
-    double bytes;       // of the tensors it was given, each moved once
+    double bytes;       // of the tensors it was given, each moved once, or read and written
   };
   // Runs body, which is the operation, once.
   virtual void run(const Operation& operation, const std::function<void()>& body) = 0;

@@ -5,9 +5,11 @@
 // Letters: N tokens (= B rows x T), D model width, H query heads, G key/value heads, d head width, V vocabulary,
 //   E experts, K experts per token, F expert width, R = N*K routed rows, P = 2*H*d + 2*G*d packed projection.
 // Types: A is the activation type, f32 or bf16 (the same throughout a model). Matrix weights have type A; norm
-//   weights, the router, statistics, probabilities, losses and gradients of weights are f32; indices are i32.
-// Outputs come first, as Tensor; inputs after, as const Tensor&. Gradients of weights accumulate (+=); gradients
-//   of activations are written. Outputs must not overlap inputs unless an op says so.
+//   weights, the router, statistics, probabilities and losses are f32, gradients of weights too, but for those that
+//   matrix products make, which may have type A; indices are i32.
+// Outputs come first, as Tensor; inputs after, as const Tensor&. Gradients of weights accumulate (+=) but in products,
+//   which do as they are told; gradients of activations are written. Outputs must not overlap inputs unless an op says
+//   so.
 // Accumulation is in f32 (f64 where said). Bounds are normalised mean squared errors against exact arithmetic:
 //   1e-11 for f32, 1e-5 for bf16 (docs/numerics.md derives both); an op that rounds twice says so and has twice.
 // Results are deterministic: reductions have a fixed order, no atomics on floats, ties go to the lower index, and
@@ -51,6 +53,10 @@ struct AdamW {
   float learning_rate = 0, beta1 = 0.9F, beta2 = 0.95F, epsilon = 1e-8F, weight_decay = 0;
   int64_t step = 1;  // counts from 1
   Order order = Order::pytorch;
+  // Of the random numbers that round a bf16 weight (ops/stochastic_rounding.h): the run's, the tensor's, and the place
+  // in the whole tensor of the first element at hand, a multiple of 256.
+  uint64_t seed = 0, stream = 0;
+  int64_t first = 0;
 };
 
 // Runs body, which calls operations of one Ops and does nothing else: each time the same ones on the same tensors. So a
@@ -90,12 +96,11 @@ class Ops {
 
   // ---- matrix products ----
   // NT: c[M,N] = a[M,K] b[N,K]^T.  NN: c[M,N] = a[M,K] b[K,N].  TN: c[M,N] = a[K,M]^T b[K,N].   accumulate: c +=.
-  // a, b of one type (f32 or bf16); c of that type or f32. accumulate only into f32, or f32/bf16 for NT and NN
-  // (the sum is then rounded once).
+  // a, b of one type (f32 or bf16); c of that type or f32. A sum with a bf16 c is rounded once.
   virtual void matmul(Tensor c_MN, const Tensor& a, const Tensor& b, Form form, bool accumulate) = 0;
   // One product per expert over the rows [offset[e], offset[e+1]); rows past offset[E] are neither read nor
   // written; an expert without rows contributes nothing (TN leaves its block as it is when accumulating, else 0).
-  // NT: c[R,N] = a[R,K] w[E,N,K]^T.  NN: c[R,K] = a[R,N] w[E,N,K].  TN: c[E,N,K] = a[R,N]^T b[R,K] (c f32).
+  // NT: c[R,N] = a[R,K] w[E,N,K]^T.  NN: c[R,K] = a[R,N] w[E,N,K].  TN: c[E,N,K] = a[R,N]^T b[R,K].
   virtual void grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, const Tensor& offset_E1, Form form,
                               bool accumulate) = 0;
 
@@ -205,7 +210,7 @@ class Ops {
                              const Tensor& gradient_scale_1) = 0;
 
   // ---- reductions and optimizer ----
-  // sum_1 f64 += sum of x, sum of x^2 (x f32), accumulated in f64 in a fixed order.
+  // sum_1 f64 += sum of x (f32), sum of x^2 (x f32 or bf16), accumulated in f64 in a fixed order.
   virtual void sum(Tensor sum_1, const Tensor& x) = 0;
   virtual void sum_squares(Tensor sum_1, const Tensor& x) = 0;
   // norm = sqrt(sum over squares_n) (f64); scale_1 f32 = min(1, max_norm / (norm + 1e-6)), 1 when max_norm is 0,
@@ -214,12 +219,13 @@ class Ops {
   // One step of AdamW (Loshchilov & Hutter 2019) on flat tensors of n elements: g = gradient * scale; the update
   // order is AdamW::order (docs/numerics.md states both, and the 8-bit format of bitsandbytes that the states
   // follow: blocks of 256, code_m and code_v u8 [n], absmax_m and absmax_v f32 [ceil(n/256)]).
-  // weight f32 is updated; compute (bf16 or empty) receives its rounded copy; gradient is set to zero.
-  // scale_1 < 0: weight and states stay as they are, the gradient is still set to zero.
-  virtual void adamw8(Tensor weight, Tensor compute, Tensor gradient, Tensor code_m, Tensor code_v,
+  // weight (f32, or bf16) is updated; a bf16 one is rounded up or down at random (ops/stochastic_rounding.h). compute
+  // (bf16 or empty; empty for a bf16 weight) receives a copy rounded to nearest. gradient is f32 or bf16, and only read.
+  // scale_1 < 0: nothing changes.
+  virtual void adamw8(Tensor weight, Tensor compute, const Tensor& gradient, Tensor code_m, Tensor code_v,
                       Tensor absmax_m, Tensor absmax_v, const Tensor& scale_1, const AdamW& options) = 0;
   // The same with f32 moments.
-  virtual void adamw32(Tensor weight, Tensor compute, Tensor gradient, Tensor m, Tensor v,
+  virtual void adamw32(Tensor weight, Tensor compute, const Tensor& gradient, Tensor m, Tensor v,
                        const Tensor& scale_1, const AdamW& options) = 0;
 };
 

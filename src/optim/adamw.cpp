@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/random.h"
 
 namespace moe {
 namespace {
@@ -11,7 +12,21 @@ namespace {
 constexpr const char* kCategory = "optimizer state";
 
 Tensor flat(const Tensor& tensor) {
-  return tensor.reshape({tensor.numel()});
+  return tensor.empty() ? tensor : tensor.reshape({tensor.numel()});
+}
+
+int64_t rounded_up(int64_t n, int64_t multiple) {
+  return (n + multiple - 1) / multiple * multiple;
+}
+
+// Makes b the end of a, both flat, if it lies behind it at the next multiple of `alignment` elements.
+bool join(Tensor& a, const Tensor& b, int64_t alignment) {
+  if (a.empty() || b.empty()) return a.empty() && b.empty();
+  const int64_t begin = rounded_up(a.numel(), alignment);
+  const int64_t distance = static_cast<const char*>(b.data()) - static_cast<const char*>(a.data());
+  if (a.dtype() != b.dtype() || distance != begin * static_cast<int64_t>(size_of(a.dtype()))) return false;
+  a = Tensor(a.data(), a.dtype(), {begin + b.numel()});
+  return true;
 }
 
 }  // namespace
@@ -20,25 +35,97 @@ Optimizer::Optimizer(const OptimizerConfig& config, const std::vector<Parameter>
                      Ops& ops)
     : config_(config), ops_(ops) {
   for (const Parameter& parameter : parameters) {
-    const Tensor& weight = parameter.weight;
-    const std::vector<int64_t> shape(weight.shape(), weight.shape() + weight.rank());
     auto group = std::find(groups_.begin(), groups_.end(), parameter.group);
     if (group == groups_.end()) group = groups_.insert(group, parameter.group);
-
     Entry entry;
     entry.parameter = parameter;
     entry.group = static_cast<size_t>(group - groups_.begin());
     entry.eight_bit = keeps_8bit(parameter);
-    const DType dtype = entry.eight_bit ? DType::u8 : DType::f32;
-    entry.m = arena.allocate(kCategory, dtype, shape);
-    entry.v = arena.allocate(kCategory, dtype, shape);
-    if (entry.eight_bit) {
-      const int64_t blocks = (weight.numel() + kBlock - 1) / kBlock;
-      entry.absmax_m = arena.allocate(kCategory, DType::f32, {blocks});
-      entry.absmax_v = arena.allocate(kCategory, DType::f32, {blocks});
-    }
     entries_.push_back(std::move(entry));
   }
+  allocate(arena);
+  if (arena.planning()) return;
+  join_spans();
+  join_gradients();
+}
+
+// By group, as the weights lie (model/weights.h).
+void Optimizer::allocate(Arena& arena) {
+  for (size_t group = 0; group < groups_.size(); ++group)
+    for (const bool eight_bit : {true, false}) {
+      std::vector<Entry*> members;
+      int64_t total = 0;
+      for (Entry& entry : entries_)
+        if (entry.group == group && entry.eight_bit == eight_bit) {
+          members.push_back(&entry);
+          total += entry.parameter.padded();
+        }
+      if (members.empty()) continue;
+      const auto take = [&](DType dtype, int64_t n) { return arena.allocate(kCategory, dtype, {n}); };
+      const DType dtype = eight_bit ? DType::u8 : DType::f32;
+      const Tensor m = take(dtype, total), v = take(dtype, total);
+      const Tensor absmax_m = eight_bit ? take(DType::f32, total / kBlock) : Tensor(),
+                   absmax_v = eight_bit ? take(DType::f32, total / kBlock) : Tensor();
+      int64_t at = 0;
+      for (Entry* entry : members) {
+        const Tensor& weight = entry->parameter.weight;
+        const auto shaped = [&](const Tensor& all) {
+          return Tensor(all.rows(at, at + weight.numel()).data(), dtype, weight.shape(), weight.rank());
+        };
+        const int64_t end = at + entry->parameter.padded();
+        entry->m = shaped(m);
+        entry->v = shaped(v);
+        if (eight_bit) {
+          entry->absmax_m = absmax_m.rows(at / kBlock, end / kBlock);
+          entry->absmax_v = absmax_v.rows(at / kBlock, end / kBlock);
+        }
+        at = end;
+      }
+    }
+}
+
+void Optimizer::join_spans() {
+  for (size_t group = 0; group < groups_.size(); ++group)
+    for (const bool eight_bit : {true, false})
+      for (const Entry& entry : entries_) {
+        if (entry.group != group || entry.eight_bit != eight_bit) continue;
+        const Parameter& parameter = entry.parameter;
+        // A parameter without a copy of its own has nothing more to write.
+        const bool copied = !parameter.compute.empty() && parameter.compute.data() != parameter.weight.data();
+        const Span span{flat(parameter.weight),
+                        copied ? flat(parameter.compute) : Tensor(),
+                        flat(parameter.gradient),
+                        flat(entry.m),
+                        flat(entry.v),
+                        entry.absmax_m,
+                        entry.absmax_v,
+                        eight_bit,
+                        parameter.decays,
+                        stream_id("round/" + parameter.name)};
+        if (!spans_.empty() && parameter.weight.dtype() == DType::f32) {
+          Span joined = spans_.back();
+          if (joined.eight_bit == eight_bit && joined.decays == span.decays &&
+              join(joined.weight, span.weight, kBlock) && join(joined.compute, span.compute, kBlock) &&
+              join(joined.gradient, span.gradient, kBlock) && join(joined.m, span.m, kBlock) &&
+              join(joined.v, span.v, kBlock) && join(joined.absmax_m, span.absmax_m, 1) &&
+              join(joined.absmax_v, span.absmax_v, 1)) {
+            spans_.back() = joined;
+            continue;
+          }
+        }
+        spans_.push_back(span);
+      }
+}
+
+void Optimizer::join_gradients() {
+  for (size_t group = 0; group < groups_.size(); ++group)
+    for (const Entry& entry : entries_) {
+      if (entry.group != group) continue;
+      const Tensor gradient = flat(entry.parameter.gradient);
+      if (gradients_.empty() || gradients_.back().group != group ||
+          !join(gradients_.back().gradient, gradient, kBlock))
+        gradients_.push_back({group, gradient});
+    }
 }
 
 bool Optimizer::keeps_8bit(const Parameter& parameter) const {
@@ -51,9 +138,9 @@ bool Optimizer::keeps_8bit(const Parameter& parameter) const {
 void Optimizer::gradient_squares(Tensor squares_g) {
   CHECK(squares_g.has_shape({std::ssize(groups_)}) && squares_g.dtype() == DType::f64, squares_g.describe());
   ops_.fill(squares_g, 0);
-  for (const Entry& entry : entries_) {
-    const auto slot = static_cast<int64_t>(entry.group);
-    ops_.sum_squares(squares_g.rows(slot, slot + 1), entry.parameter.gradient);
+  for (const auto& [group, gradient] : gradients_) {
+    const auto slot = static_cast<int64_t>(group);
+    ops_.sum_squares(squares_g.rows(slot, slot + 1), gradient);
   }
 }
 
@@ -66,19 +153,15 @@ void Optimizer::step(int64_t step, double learning_rate, const Tensor& scale_1) 
   options.epsilon = static_cast<float>(config_.epsilon);
   options.step = step + 1;
   options.order = config_.order;
-  for (const Entry& entry : entries_) {
-    const Parameter& parameter = entry.parameter;
-    options.weight_decay = parameter.decays ? static_cast<float>(config_.weight_decay) : 0;
-    // A parameter without its own rounded copy reads its master: there is nothing to write then.
-    const bool rounded = !parameter.compute.empty() && parameter.compute.dtype() != DType::f32;
-    const Tensor compute = rounded ? flat(parameter.compute) : Tensor{};
-    const Tensor weight = flat(parameter.weight), gradient = flat(parameter.gradient);
-    if (entry.eight_bit) {
-      ops_.adamw8(weight, compute, gradient, flat(entry.m), flat(entry.v), entry.absmax_m, entry.absmax_v,
+  options.seed = config_.seed;
+  for (const Span& span : spans_) {
+    options.weight_decay = span.decays ? static_cast<float>(config_.weight_decay) : 0;
+    options.stream = span.stream;
+    if (span.eight_bit)
+      ops_.adamw8(span.weight, span.compute, span.gradient, span.m, span.v, span.absmax_m, span.absmax_v,
                   scale_1, options);
-    } else {
-      ops_.adamw32(weight, compute, gradient, flat(entry.m), flat(entry.v), scale_1, options);
-    }
+    else
+      ops_.adamw32(span.weight, span.compute, span.gradient, span.m, span.v, scale_1, options);
   }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The optimizer's states and the walk over all parameters. The arithmetic of one tensor is Ops::adamw8 and
-// Ops::adamw32; here is decided which tensor has which states, under which names they are saved, and which
-// groups the table of gradient norms has.
+// Ops::adamw32; here is decided which tensor has which states, under which names they are saved, which groups the table
+// of gradient norms has, and which tensors lie in memory so that one operation takes them all.
 #pragma once
 
 #include <cstdint>
@@ -20,11 +20,12 @@ struct OptimizerConfig {
   double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weight_decay = 0.1;
   // Two groups whose states stay f32 in 8-bit mode, unless asked for.
   bool embedding_8bit = false, router_8bit = false;
+  uint64_t seed = 0;  // of the rounding of bf16 weights
 };
 
 class Optimizer {
  public:
-  static constexpr int64_t kBlock = 256;             // elements that share one absmax
+  static constexpr int64_t kBlock = Parameter::kAlignment;  // elements that share one absmax
   static constexpr int64_t kMinimum8bitSize = 4096;  // smaller tensors keep f32 states, as in bitsandbytes
 
   // Takes the states from the arena, category "optimizer state"; keeps copies of the views in `parameters`.
@@ -33,9 +34,8 @@ class Optimizer {
 
   // squares_g f64 [groups().size()] = sum of squares of the gradients of each group.
   void gradient_squares(Tensor squares_g);
-  // Updates all weights and zeroes all gradients. step counts from 0, as in learning_rate() of
-  // optim/schedule.h; scale_1 f32 [1] multiplies the gradients; below 0 it means: change nothing, zero the
-  // gradients.
+  // Updates all weights. step counts from 0, as in learning_rate() of optim/schedule.h; scale_1 f32 [1] multiplies the
+  // gradients; below 0 it means: change nothing.
   void step(int64_t step, double learning_rate, const Tensor& scale_1);
 
   // Groups of the parameters in order of first appearance.
@@ -53,12 +53,27 @@ class Optimizer {
     Tensor m, v;                // codes u8, or f32
     Tensor absmax_m, absmax_v;  // 8-bit only
   };
+  // Consecutive tensors as one, flat, without the padding after the last.
+  struct Span {
+    Tensor weight, compute, gradient, m, v, absmax_m, absmax_v;
+    bool eight_bit = false, decays = false;
+    uint64_t stream = 0;  // of random numbers; a bf16 weight has a span of its own
+  };
+  struct GroupGradient {
+    size_t group = 0;
+    Tensor gradient;
+  };
   bool keeps_8bit(const Parameter& parameter) const;
+  void allocate(Arena& arena);
+  void join_spans();
+  void join_gradients();
 
   OptimizerConfig config_;
   Ops& ops_;
   std::vector<std::string> groups_;
-  std::vector<Entry> entries_;
+  std::vector<Entry> entries_;  // in the order of the parameters
+  std::vector<Span> spans_;
+  std::vector<GroupGradient> gradients_;
 };
 
 }  // namespace moe

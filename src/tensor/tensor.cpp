@@ -23,7 +23,8 @@ Tensor Tensor::rows(int64_t begin, int64_t end) const {
   const int64_t row_bytes = shape_[0] == 0 ? 0 : bytes() / shape_[0];
   auto shape = shape_;
   shape[0] = end - begin;
-  return {static_cast<char*>(data_) + begin * row_bytes, dtype_, shape.data(), rank_};
+  char* const data = static_cast<char*>(data_);
+  return {data == nullptr ? nullptr : data + begin * row_bytes, dtype_, shape.data(), rank_};
 }
 
 Tensor Tensor::reshape(std::initializer_list<int64_t> shape) const {

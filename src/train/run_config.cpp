@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <limits>
+#include <utility>
 
 #include "base/error.h"
 #include "text/tokenizer.h"
@@ -48,6 +49,11 @@ void describe_optimizer(TrainingConfig& c, Fields& fields) {
   fields.add("embedding_8bit", c.embedding_8bit, "8-bit moments for the embedding too");
   fields.add("router_8bit", c.router_8bit, "8-bit moments for the routers too");
   fields.add("mixed_precision", c.mixed_precision, "no computes in f32").choices({"no", "bf16"});
+  fields
+      .add("master_weights", c.master_weights, "type of weights as updated and saved; bf16 rounds at random")
+      .choices({"fp32", "bf16"});
+  fields.add("gradient_type", c.gradient_type, "gradients of attention and experts")
+      .choices({"fp32", "bf16"});
   fields.add("recompute", c.recompute, "activations computed again in backward, to save memory")
       .choices({"none", "cheap", "all"});
 }
@@ -96,6 +102,11 @@ void TrainingConfig::validate() const {
   if (optimizer == "adamw" && (embedding_8bit || router_8bit))
     throw UserError(embedding_8bit ? "training.embedding_8bit" : "training.router_8bit",
                     "training.optimizer adamw8bit", "adamw", "set it to false or change the optimizer");
+  for (const auto& [name, type] :
+       {std::pair{"master_weights", master_weights}, {"gradient_type", gradient_type}})
+    if (type == "bf16" && mixed_precision != "bf16")
+      throw UserError(fmt::format("training.{}", name), "fp32 when training.mixed_precision is not bf16",
+                      type, "set training.mixed_precision to bf16, or this to fp32");
   if (run_name.find('/') != std::string::npos || run_name == "." || run_name == "..")
     throw UserError("training.run_name", "a name for one folder", fmt::format("\"{}\"", run_name),
                     "training.output_dir takes a path");

@@ -33,8 +33,10 @@ struct TrainingConfig {
   std::string optimizer_order = "pytorch";  // pytorch | bitsandbytes
   bool embedding_8bit = false;
   bool router_8bit = false;
-  std::string mixed_precision = "no";  // no (f32) | bf16
-  std::string recompute = "none";      // none | cheap | all
+  std::string mixed_precision = "no";   // no (f32) | bf16
+  std::string master_weights = "fp32";  // fp32 | bf16: rounded at random, no f32 copy
+  std::string gradient_type = "fp32";   // fp32 | bf16
+  std::string recompute = "none";       // none | cheap | all
   int64_t seed = 1234;
   std::string on_nan = "stop";  // stop | skip
   int64_t eval_every = 100;     // 0: never

@@ -21,6 +21,13 @@ DType activation_type(const TrainingConfig& training) {
   return training.mixed_precision == "bf16" ? DType::bf16 : DType::f32;
 }
 
+WeightTypes weight_types(const TrainingConfig& training) {
+  const auto type = [](const std::string& name) { return name == "bf16" ? DType::bf16 : DType::f32; };
+  return {.compute = activation_type(training),
+          .master = type(training.master_weights),
+          .gradient = type(training.gradient_type)};
+}
+
 MicroBatch micro_batch(const RunConfig& config, int64_t vocabulary) {
   // Logits of a quarter of the tokens at a time: a small part of the activations' memory. Each chunk reads and writes the
   // whole f32 gradient of the embedding, so that on a GPU small ones would cost more than the arithmetic.
@@ -44,7 +51,8 @@ OptimizerConfig optimizer_config(const TrainingConfig& training) {
           .epsilon = training.epsilon,
           .weight_decay = training.weight_decay,
           .embedding_8bit = training.embedding_8bit,
-          .router_8bit = training.router_8bit};
+          .router_8bit = training.router_8bit,
+          .seed = static_cast<uint64_t>(training.seed)};
 }
 
 Schedule schedule(const TrainingConfig& training) {
@@ -60,13 +68,14 @@ Schedule schedule(const TrainingConfig& training) {
 }
 
 TrainingState::TrainingState(const RunConfig& config, int64_t vocabulary, Ops& ops, Arena& arena)
-    : weights(config.model, activation_type(config.training), Purpose::training, arena),
+    : weights(config.model, weight_types(config.training), Purpose::training, arena),
       transformer(config.model, micro_batch(config, vocabulary), weights, arena),
       optimizer(optimizer_config(config.training), weights.list(), arena, ops),
       decoder(config.model, activation_type(config.training), 1, config.model.max_seq_len,
               std::min(kPromptChunk, config.model.max_seq_len), weights, arena),
       squares_g(arena.allocate("small", DType::f64, {static_cast<int64_t>(optimizer.groups().size())})),
       clip_scale_1(arena.allocate("small", DType::f32, {1})),
+      first_micro_step(config.training.cuda_graph ? ops.sequence() : std::make_unique<Sequence>()),
       micro_step(config.training.cuda_graph ? ops.sequence() : std::make_unique<Sequence>()) {}
 
 void plan_training(const RunConfig& config, int64_t vocabulary, Ops& ops, Arena& planning) {
@@ -92,8 +101,10 @@ void check_memory(const Arena& plan, const Device& device) {
       fmt::format("{} of free memory for this configuration", format_bytes(static_cast<double>(plan.used()))),
       format_bytes(static_cast<double>(device.memory_available())),
       "set training.recompute to cheap or all, lower training.batch_size (and raise "
-      "training.gradient_accumulation_steps to keep the step the same), model.max_seq_len or "
-      "model.num_experts; `moe plan` prints where the memory goes");
+      "training.gradient_accumulation_steps to keep the step the same), set training.gradient_type and "
+      "training.master_weights to bf16 (with training.mixed_precision bf16), training.optimizer to "
+      "adamw8bit, or lower "
+      "model.max_seq_len or model.num_experts; `moe plan` prints where the memory goes");
 }
 
 }  // namespace moe

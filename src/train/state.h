@@ -24,10 +24,12 @@ struct TrainingState {
   Weights weights;
   Transformer transformer;
   Optimizer optimizer;
-  Decoder decoder;                       // for samples
-  Tensor squares_g;                      // f64, sum of squares of the gradients by group
-  Tensor clip_scale_1;                   // f32
-  std::unique_ptr<Sequence> micro_step;  // the operations of forward and backward, the same ones each time
+  Decoder decoder;      // for samples
+  Tensor squares_g;     // f64, sum of squares of the gradients by group
+  Tensor clip_scale_1;  // f32
+  // The operations of forward and backward, the same ones each time: in the first micro-batch of a step, which writes
+  // gradients, and in the others, which add to them.
+  std::unique_ptr<Sequence> first_micro_step, micro_step;
 };
 
 // The arena's size and table for this configuration.
@@ -51,6 +53,7 @@ std::pair<std::unique_ptr<Arena>, std::unique_ptr<Thing>> place(Device& device, 
 }
 
 DType activation_type(const TrainingConfig& training);
+WeightTypes weight_types(const TrainingConfig& training);
 MicroBatch micro_batch(const RunConfig& config, int64_t vocabulary);
 OptimizerConfig optimizer_config(const TrainingConfig& training);
 Schedule schedule(const TrainingConfig& training);

@@ -14,8 +14,11 @@ void run_step(TrainingState& state, const TrainingConfig& training, std::span<co
   state.transformer.set_gradient_scales(device, 1.0F / static_cast<float>(targets),
                                         1.0F / static_cast<float>(micro_batches.size()));
   for (const Batch& batch : micro_batches) {
+    const bool first = &batch == micro_batches.data();
     state.transformer.upload(device, batch.input.data(), batch.target.data(), batch.first.data());
-    state.micro_step->run([&] { state.transformer.forward_backward(ops); });
+    (first ? state.first_micro_step : state.micro_step)->run([&] {
+      state.transformer.forward_backward(first ? Gradients::write : Gradients::add, ops);
+    });
   }
   state.optimizer.gradient_squares(state.squares_g);
   ops.clip_scale(state.clip_scale_1, state.squares_g, static_cast<float>(training.max_grad_norm));

@@ -27,6 +27,14 @@ inline unsigned __float_as_uint(float x) {
 inline float __uint_as_float(unsigned x) {
   return std::bit_cast<float>(x);
 }
+// Bytes of y:x, 4 bits of the selector for each; without the sign mode.
+inline unsigned __byte_perm(unsigned x, unsigned y, unsigned selector) {
+  const uint64_t both = uint64_t{y} << 32 | x;
+  unsigned result = 0;
+  for (unsigned i = 0; i < 4; ++i)
+    result |= static_cast<unsigned>(both >> (8 * (selector >> (4 * i) & 7U)) & 0xffU) << (8 * i);
+  return result;
+}
 inline float __fmaf_rn(float x, float y, float z) {
   return std::fma(x, y, z);
 }

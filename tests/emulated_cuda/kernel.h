@@ -123,6 +123,16 @@ inline int __any_sync(unsigned mask, int predicate) {
 inline int __all_sync(unsigned mask, int predicate) {
   return __ballot_sync(mask, predicate) == mask ? 1 : 0;
 }
+inline unsigned __reduce_max_sync(unsigned mask, unsigned value) {
+  const unsigned char* slots = emulated_cuda::warp_exchange(mask, &value, sizeof(value));
+  unsigned result = 0;
+  for (unsigned i = 0; i < 32; ++i)
+    if ((mask >> i & 1U) != 0) {
+      const auto other = emulated_cuda::from_lane<unsigned>(slots, i);
+      result = other > result ? other : result;
+    }
+  return result;
+}
 inline unsigned __match_any_sync(unsigned mask, unsigned value) {
   const unsigned char* slots = emulated_cuda::warp_exchange(mask, &value, sizeof(value));
   unsigned result = 0;

@@ -150,6 +150,34 @@ TEST_F(Run, ResumedAtFiveEqualsStraightToTenBitForBit) {
   EXPECT_EQ(Checkpoint(store.folder_of(10)).step(), 10);
 }
 
+// bf16 weights are rounded at random: the numbers must be those of the step, not of the run.
+TEST_F(Run, LowMemoryRunsResumeBitForBitAndKeepTheirTypes) {
+  RunConfig settings = config("straight");
+  settings.training.mixed_precision = "bf16";
+  settings.training.master_weights = "bf16";
+  settings.training.gradient_type = "bf16";
+  settings.validate();
+  const RunFolder straight = RunFolder::create(settings, "");
+  train(settings, straight, false);
+
+  settings.training.run_name = "resumed";
+  const RunFolder resumed = RunFolder::create(settings, "");
+  fs::copy(CheckpointStore(straight.checkpoints(), 0).folder_of(5),
+           CheckpointStore(resumed.checkpoints(), 0).folder_of(5));
+  train(settings, resumed, true);
+  EXPECT_EQ(weights(straight, 10), weights(resumed, 10));
+  EXPECT_EQ(states(straight, 10), states(resumed, 10));
+
+  settings.training.max_steps = 11;
+  settings.training.master_weights = "fp32";
+  try {
+    train(settings, resumed, true);
+    FAIL() << "weights of another type were taken";
+  } catch (const UserError& error) {
+    EXPECT_THAT(error.expected, ::testing::HasSubstr("training.master_weights \"bf16\""));
+  }
+}
+
 // The program is killed, not a fork of this process: a fork has one thread of many, which ThreadSanitizer refuses.
 TEST_F(Run, KilledAtRandomMomentsGoesOnToTheSameBits) {
   RunConfig settings = config("straight");

@@ -45,20 +45,23 @@ class TinyModel {
   // head_rows is not a divisor of the tokens, so that the last chunk of logits is short.
   TinyModel(const ModelConfig& settings, int64_t B, int64_t vocabulary, DType type = DType::f32,
             int threads = 2, Recompute recompute = Recompute::none)
+      : TinyModel(settings, B, vocabulary, WeightTypes{type}, threads, recompute) {}
+  TinyModel(const ModelConfig& settings, int64_t B, int64_t vocabulary, const WeightTypes& types,
+            int threads = 2, Recompute recompute = Recompute::none)
       : backend(make_backend(test_device(), threads)), config(settings) {
     const MicroBatch shape{.B = B,
                            .T = config.max_seq_len,
-                           .type = type,
+                           .type = types.compute,
                            .vocabulary = vocabulary,
                            .head_rows = 7,
                            .recompute = recompute};
     Arena plan;
     {
-      Weights counted(config, type, Purpose::training, plan);
+      Weights counted(config, types, Purpose::training, plan);
       const Transformer model(config, shape, counted, plan);
     }
     arena = std::make_unique<Arena>(*backend.device, plan.used());
-    weights = std::make_unique<Weights>(config, type, Purpose::training, *arena);
+    weights = std::make_unique<Weights>(config, types, Purpose::training, *arena);
     transformer = std::make_unique<Transformer>(config, shape, *weights, *arena);
     transformer->prepare(*backend.device);
   }
@@ -67,6 +70,18 @@ class TinyModel {
     for (const Parameter& parameter : weights->list())
       file.load("weight." + parameter.name, parameter.weight, *backend.device);
     cast_weights(*weights, *backend.ops);
+  }
+
+  // All gradients in one vector.
+  std::vector<float> gradients() {
+    std::vector<float> all;
+    for (const Parameter& parameter : weights->list()) {
+      if (parameter.gradient.dtype() == DType::bf16)
+        for (const bf16 value : fetch<bf16>(parameter.gradient)) all.push_back(static_cast<float>(value));
+      else
+        for (const float value : fetch<float>(parameter.gradient)) all.push_back(value);
+    }
+    return all;
   }
 
   template <class T>

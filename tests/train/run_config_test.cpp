@@ -6,8 +6,11 @@
 #include <functional>
 #include <set>
 
+#include "backend/backend.h"
 #include "base/file.h"
 #include "support/errors.h"
+#include "text/tokenizer.h"
+#include "train/state.h"
 
 namespace moe {
 namespace {
@@ -68,6 +71,32 @@ TEST(RunConfig, LoadsTheShippedConfigs) {
   model_only.training = defaults.training;
   model_only.data = defaults.data;
   EXPECT_THAT(config_differences(defaults.sections(), model_only.sections()), ::testing::IsEmpty());
+}
+
+TEST(RunConfig, Bf16WeightsAndGradientsNeedBf16Products) {
+  EXPECT_EQ(error([](RunConfig& c) { c.training.master_weights = "bf16"; }),
+            "training.master_weights: expected fp32 when training.mixed_precision is not bf16, found bf16. "
+            "Hint: set "
+            "training.mixed_precision to bf16, or this to fp32");
+  EXPECT_THAT(error([](RunConfig& c) { c.training.gradient_type = "bf16"; }),
+              ::testing::StartsWith("training.gradient_type: "));
+  EXPECT_EQ(error([](RunConfig& c) {
+              c.training.mixed_precision = c.training.master_weights = c.training.gradient_type = "bf16";
+            }),
+            "");
+}
+
+// The settings for a GPU of 16 GB leave 0.5 GiB to CUDA's context and the libraries' workspaces (docs/numerics.md).
+TEST(RunConfig, TheFullModelFits16GB) {
+  const auto config = RunConfig::load(kConfigs + "train_config_16gb.yaml");
+  const Backend backend = make_backend("cpu", 1);
+  Arena plan;
+  plan_training(config, Tokenizer::kVocabulary, *backend.ops, plan);
+  EXPECT_LT(static_cast<double>(plan.used()) / (1 << 30), 15.5);
+  const auto full = RunConfig::load(kConfigs + "train_config.yaml");
+  RunConfig same = config;
+  same.model = full.model;
+  EXPECT_THAT(config_differences(same.sections(), RunConfig(config).sections()), ::testing::IsEmpty());
 }
 
 TEST(RunConfig, OverridesComeAfterTheFileInOrder) {

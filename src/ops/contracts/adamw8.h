@@ -13,11 +13,20 @@ inline constexpr int64_t kAdamBlock = 256;  // elements that share one absmax
 inline int64_t check_adamw(const Tensor& weight, const Tensor& compute, const Tensor& gradient,
                            const Tensor& scale_1, const AdamW& options) {
   const int64_t n = weight.numel();
-  expect_numel(weight, "adamw: weight", DType::f32, n);
-  expect_numel(gradient, "adamw: gradient", DType::f32, n);
+  const auto f32_or_bf16 = [&](const Tensor& tensor, const char* what) {
+    expect_numel(tensor, what, tensor.dtype() == DType::bf16 ? DType::bf16 : DType::f32, n);
+  };
+  f32_or_bf16(weight, "adamw: weight");
+  f32_or_bf16(gradient, "adamw: gradient");
   if (!compute.empty()) expect_numel(compute, "adamw: compute", DType::bf16, n);
+  CHECK(compute.empty() || weight.dtype() == DType::f32, "adamw: a bf16 weight has no other copy");
   expect(scale_1, "adamw: scale", DType::f32, {1});
   CHECK(options.step >= 1, "adamw: steps count from 1");
+  CHECK(options.first >= 0 && options.first % kAdamBlock == 0, "adamw: the first element begins a block");
+  // Counters of ops/stochastic_rounding.h.
+  CHECK(weight.dtype() == DType::f32 ||
+            (options.step < (int64_t{1} << 32) && options.first + n <= (int64_t{1} << 35)),
+        "adamw: out of random numbers");
   return n;
 }
 

@@ -10,18 +10,16 @@
 
 namespace moe::contracts {
 
-inline void check_product_types(const Tensor& c, const Tensor& a, const Tensor& b, Form form,
-                                bool accumulate) {
+inline void check_product_types(const Tensor& c, const Tensor& a, const Tensor& b) {
   CHECK(a.dtype() == DType::f32 || a.dtype() == DType::bf16, a.describe());
   CHECK(b.dtype() == a.dtype(), a.describe() + " and " + b.describe());
   CHECK(c.dtype() == DType::f32 || c.dtype() == a.dtype(), c.describe() + " from " + a.describe());
-  CHECK(c.dtype() == DType::f32 || form != Form::TN || !accumulate, "TN accumulates only into f32");
 }
 
-inline void matmul(const Tensor& c_MN, const Tensor& a, const Tensor& b, Form form, bool accumulate) {
+inline void matmul(const Tensor& c_MN, const Tensor& a, const Tensor& b, Form form) {
   const std::string shapes = c_MN.describe() + " = " + a.describe() + " * " + b.describe();
   CHECK(c_MN.rank() == 2 && a.rank() == 2 && b.rank() == 2, shapes);
-  check_product_types(c_MN, a, b, form, accumulate);
+  check_product_types(c_MN, a, b);
   const int64_t m = c_MN.dim(0), n = c_MN.dim(1);
   const int64_t k = form == Form::TN ? a.dim(0) : a.dim(1);
   CHECK(form == Form::TN ? a.has_shape({k, m}) : a.has_shape({m, k}), shapes);
@@ -29,16 +27,15 @@ inline void matmul(const Tensor& c_MN, const Tensor& a, const Tensor& b, Form fo
 }
 
 inline void grouped_matmul(const Tensor& c, const Tensor& a, const Tensor& b, const Tensor& offset_E1,
-                           Form form, bool accumulate) {
+                           Form form) {
   const std::string shapes = c.describe() + " = " + a.describe() + " * " + b.describe();
-  check_product_types(c, a, b, form, accumulate);
+  check_product_types(c, a, b);
   CHECK(offset_E1.dtype() == DType::i32 && offset_E1.rank() == 1 && offset_E1.dim(0) >= 2,
         offset_E1.describe());
   const int64_t experts = offset_E1.dim(0) - 1;
   CHECK(a.rank() == 2, shapes);
   const int64_t rows = a.dim(0), width = a.dim(1);
   if (form == Form::TN) {
-    CHECK(c.dtype() == DType::f32, shapes);
     CHECK(b.rank() == 2 && b.dim(0) == rows, shapes);
     CHECK(c.has_shape({experts, width, b.dim(1)}), shapes);
   } else {
