@@ -115,7 +115,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   try {
-    measure(moe::RunConfig::load(argv[1], {argv + 2, argv + argc}));
+    moe::measure(moe::RunConfig::load(argv[1], {argv + 2, argv + argc}));
   } catch (const moe::UserError& error) {
     fmt::print(stderr, "error: {}\n", error.what());
     return 1;

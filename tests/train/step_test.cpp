@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+// A step of several micro-batches against one of a large one, and against itself: the first micro-batch writes the
+// gradients and the others add.
+#include "train/step.h"
+
+#include <gtest/gtest.h>
+
+#include "backend/backend.h"
+#include "base/random.h"
+#include "support/compare.h"
+#include "text/tokenizer.h"
+
+namespace moe {
+namespace {
+
+constexpr int64_t kRows = 6, kLength = 16;
+
+// Rows [begin, end) of the step.
+Batch rows(int64_t begin, int64_t end) {
+  const Random random(3, "step");
+  const auto id = [&](int64_t index) {
+    return static_cast<int32_t>(random.below(static_cast<uint64_t>(index), 5000));
+  };
+  Batch batch;
+  batch.rows = end - begin;
+  batch.length = kLength;
+  for (int64_t n = begin * kLength; n < end * kLength; ++n) {
+    batch.input.push_back(id(2 * n));
+    batch.target.push_back(id(2 * n + 1));
+  }
+  batch.first.assign(batch.input.size(), 0);
+  batch.targets = std::ssize(batch.target);
+  return batch;
+}
+
+// The gradients after each of three steps of `micro_batches` micro-batches; the weights stay.
+std::vector<std::vector<double>> gradients(int64_t micro_batches, const std::string& type) {
+  RunConfig config;
+  config.model = {.d_model = 32,
+                  .n_layers = 2,
+                  .n_heads = 4,
+                  .n_kv_heads = 2,
+                  .num_experts = 4,
+                  .top_k = 2,
+                  .expert_intermediate_dim = 24,
+                  .capacity_factor = 0,
+                  .aux_loss_weight = 0,  // of a micro-batch, not of a step
+                  .max_seq_len = kLength};
+  config.training.batch_size = kRows / micro_batches;
+  config.training.mixed_precision = type.empty() ? "no" : "bf16";
+  if (!type.empty()) config.training.gradient_type = type;
+  const Backend backend = make_backend("cpu", 2);
+  Device& device = *backend.device;
+  const auto [arena, state] = place<TrainingState>(device, config, Tokenizer::kVocabulary, *backend.ops);
+  state->transformer.prepare(device);
+  state->weights.initialise(1, device);
+  cast_weights(state->weights, *backend.ops);
+
+  std::vector<Batch> batches;
+  for (int64_t i = 0; i < micro_batches; ++i)
+    batches.push_back(rows(i * kRows / micro_batches, (i + 1) * kRows / micro_batches));
+  std::vector<std::vector<double>> steps;
+  for (int64_t step = 0; step < 3; ++step) {
+    run_step(*state, config.training, batches, step, 0.0, device, *backend.ops);
+    std::vector<double>& all = steps.emplace_back();
+    for (const Parameter& parameter : state->weights.list()) {
+      Tensor gradient = parameter.gradient;
+      for (int64_t i = 0; i < gradient.numel(); ++i)
+        all.push_back(gradient.dtype() == DType::f32
+                          ? static_cast<double>(gradient.as<float>()[i])
+                          : static_cast<double>(static_cast<float>(gradient.as<bf16>()[i])));
+    }
+  }
+  return steps;
+}
+
+TEST(Step, MicroBatchesGiveTheGradientOfAllTheirRows) {
+  const auto whole = gradients(1, "");
+  for (const int64_t micro_batches : {2, 3}) {
+    const auto parts = gradients(micro_batches, "");
+    EXPECT_TRUE(test::close(parts[0], whole[0], test::kBoundF32)) << micro_batches;
+    EXPECT_EQ(parts[1], parts[0]) << "the step before left something";
+    EXPECT_EQ(parts[2], parts[0]);
+  }
+}
+
+// The roundings of all partial sums: n / 3 of one (docs/numerics.md), at most n / 2.
+TEST(Step, Bf16GradientsAreRoundedAtEachMicroBatch) {
+  const auto wide = gradients(6, "fp32"), narrow = gradients(6, "bf16");
+  EXPECT_TRUE(test::close(narrow[0], wide[0], 2.8e-6 * 6 / 2));
+  EXPECT_NE(narrow[0], wide[0]);
+  EXPECT_EQ(narrow[2], narrow[0]);
+}
+
+}  // namespace
+}  // namespace moe
