@@ -28,7 +28,7 @@ namespace {
 
 struct Bench {
   Bench(const ModelConfig& config, DType type, Recompute recompute, int64_t N, Arena& arena)
-      : weights(config, type, Purpose::training, arena),
+      : weights(config, {type}, Purpose::training, arena),
         saved(config, type, N, recompute, nullptr, arena),
         layer(config, type, N, recompute, arena),
         x_ND(arena.allocate("inputs", type, {N, config.d_model})),
@@ -120,7 +120,8 @@ Row measure(Bench& bench, const ModelConfig& config, bool balanced, int64_t repe
   row.both = seconds_of(
       [&] {
         forward();
-        bench.layer.backward(bench.d_ND, bench.saved, bench.x_ND, weights, bench.first_N, bench.scale_1, ops);
+        bench.layer.backward(bench.d_ND, bench.saved, bench.x_ND, weights, bench.first_N, bench.scale_1,
+                             Gradients::add, ops);
       },
       repeats, ops, device);
   return row;

@@ -86,8 +86,8 @@ void write_small_files(const fs::path& folder, const TrainedModel& model, DType 
 
 // A model for one row of tokens.
 struct RowModel {
-  RowModel(const ModelConfig& config, const MicroBatch& shape, Arena& arena)
-      : weights(config, shape.type, Purpose::inference, arena), transformer(config, shape, weights, arena) {}
+  RowModel(const ModelConfig& config, const WeightTypes& types, const MicroBatch& shape, Arena& arena)
+      : weights(config, types, Purpose::inference, arena), transformer(config, shape, weights, arena) {}
   Weights weights;
   Transformer transformer;
 };
@@ -120,17 +120,19 @@ void verify(const TrainedModel& model, const fs::path& folder, const ExportOptio
   std::vector<int32_t> ids{Tokenizer::kEndOfText};
   tokenizer.encode(options.prompt, ids, encoder);
   const auto T = static_cast<int64_t>(ids.size());
+  const WeightTypes types = weight_types(config.training);
   const MicroBatch shape{.B = 1,
                          .T = T,
                          .type = activation_type(config.training),
                          .vocabulary = Tokenizer::kVocabulary,
                          .head_rows = T};
-  const auto [arena, row] = place<RowModel>(*backend.device, config.model, shape);
+  const auto [arena, row] = place<RowModel>(*backend.device, config.model, types, shape);
   row->transformer.prepare(*backend.device);
   load_weights(row->weights, model.checkpoint, backend);
   const std::vector<float> before = logits(*row, ids, backend);
   const ImportedWeights imported(
-      folder, read_hf_config((folder / "config.json").string(), read_file(folder / "config.json")));
+      folder, read_hf_config((folder / "config.json").string(), read_file(folder / "config.json")),
+      types.master);
   load_weights(row->weights, imported, backend);
   const std::vector<float> after = logits(*row, ids, backend);
   double difference = 0, largest = 0;

@@ -19,6 +19,7 @@
 #include "text/vocabulary.h"
 #include "train/resume.h"
 #include "train/run_folder.h"
+#include "train/state.h"
 
 namespace moe::cli {
 namespace {
@@ -86,7 +87,8 @@ Start starting_point(const ImportOptions& options) {
 int run(const ImportOptions& options) {
   const Start start = starting_point(options);
   check_vocabulary(options.folder, gpt2_merges());
-  const ImportedWeights weights(options.folder, start.config.model);
+  const DType master = weight_types(start.config.training).master;
+  const ImportedWeights weights(options.folder, start.config.model, master);
   Terminal terminal;
   const RunFolder run = RunFolder::create(start.config, "import");
   try {
@@ -99,7 +101,9 @@ int run(const ImportOptions& options) {
   }
   const std::string path = run.path().string();
   terminal.line(
-      fmt::format("{}: step {}, weights bit for bit as in {}", path, start.state.step, options.folder));
+      fmt::format("{}: step {}, weights {} in {}", path, start.state.step,
+                  master == DType::f32 ? "bit for bit as" : "in bf16 (training.master_weights) of those",
+                  options.folder));
   terminal.line(
       fmt::format("  moe eval {0} --source TEXT\n  moe generate {0} --prompt \"...\"\n"
                   "  moe train --resume {0}{1}   (the optimizer starts anew)",

@@ -23,17 +23,17 @@ namespace fs = std::filesystem;
 constexpr const char* kExactNorms = "moe_norms.safetensors";
 constexpr int64_t kPiece = int64_t{1} << 18;  // values converted at a time
 
-// Names and shapes of our tensors, without memory behind them.
-std::vector<NamedTensor> our_tensors(const ModelConfig& config) {
+// Names, shapes and types of our tensors, without memory behind them.
+std::vector<NamedTensor> our_tensors(const ModelConfig& config, DType master) {
   Arena planning;
-  return Weights(config, DType::f32, Purpose::inference, planning).named();
+  return Weights(config, {master, master}, Purpose::inference, planning).named();
 }
 
 void check_model(const ModelConfig& config, const Safetensors& model) {
-  for (const auto& [name, tensor] : our_tensors(config)) {
+  for (const auto& [name, tensor] : our_tensors(config, DType::f32)) {
     const Safetensors::Entry* entry = model.find(name);
     const std::vector<int64_t> shape(tensor.shape(), tensor.shape() + tensor.rank());
-    if (entry == nullptr || entry->dtype != "F32" || entry->shape != shape)
+    if (entry == nullptr || (entry->dtype != "F32" && entry->dtype != "BF16") || entry->shape != shape)
       throw UserError("the checkpoint's tensor " + name, tensor.describe(),
                       entry == nullptr ? "none" : "another shape or type",
                       "the settings differ from those of the run that saved it");
@@ -44,12 +44,18 @@ void check_model(const ModelConfig& config, const Safetensors& model) {
 void read_ours(const Safetensors& model, const TensorMap& map,
                const std::function<void(std::span<float>)>& sink) {
   std::vector<float> piece(static_cast<size_t>(std::min(map.numel(), kPiece)));
-  const uint8_t* data =
-      map.kind == TensorMap::Kind::zero ? nullptr : model.bytes(*model.find(map.ours)).data();
+  const Safetensors::Entry* entry = map.kind == TensorMap::Kind::zero ? nullptr : model.find(map.ours);
+  const uint8_t* data = entry == nullptr ? nullptr : model.bytes(*entry).data();
   for (int64_t begin = 0; begin < map.numel(); begin += kPiece) {
     const std::span<float> values(piece.data(), static_cast<size_t>(std::min(kPiece, map.numel() - begin)));
     if (data == nullptr) {
       std::fill(values.begin(), values.end(), 0.0F);
+    } else if (entry->dtype == "BF16") {
+      for (size_t i = 0; i < values.size(); ++i) {
+        bf16 value;
+        std::memcpy(&value.bits, data + 2 * (static_cast<size_t>(map.begin + begin) + i), sizeof(value.bits));
+        values[i] = static_cast<float>(value);
+      }
     } else {
       std::memcpy(values.data(), data + sizeof(float) * static_cast<size_t>(map.begin + begin),
                   values.size_bytes());
@@ -145,8 +151,8 @@ ExportedWeights export_weights(const fs::path& folder, const ModelConfig& config
   return result;
 }
 
-ImportedWeights::ImportedWeights(const fs::path& folder, const ModelConfig& config)
-    : shapes_(our_tensors(config)), maps_(qwen3_next_tensors(config)), weights_(folder) {
+ImportedWeights::ImportedWeights(const fs::path& folder, const ModelConfig& config, DType master)
+    : shapes_(our_tensors(config, master)), maps_(qwen3_next_tensors(config)), weights_(folder) {
   weights_.check(maps_);
   if (fs::exists(folder / kExactNorms)) exact_norms_ = std::make_unique<Safetensors>(folder / kExactNorms);
 }
@@ -155,13 +161,15 @@ std::vector<TensorStream> ImportedWeights::streams() const {
   std::vector<TensorStream> streams;
   for (const auto& [name, tensor] : shapes_)
     streams.push_back({name,
-                       DType::f32,
+                       tensor.dtype(),
                        {tensor.shape(), tensor.shape() + tensor.rank()},
-                       [this, name = name](const TensorStream::Sink& sink) { write(name, sink); }});
+                       [this, name = name, type = tensor.dtype()](const TensorStream::Sink& sink) {
+                         write(name, type, sink);
+                       }});
   return streams;
 }
 
-void ImportedWeights::write(const std::string& ours, const TensorStream::Sink& sink) const {
+void ImportedWeights::write(const std::string& ours, DType type, const TensorStream::Sink& sink) const {
   for (const TensorMap& map : maps_) {
     if (map.ours != ours) continue;
     std::vector<float> exact;
@@ -169,6 +177,11 @@ void ImportedWeights::write(const std::string& ours, const TensorStream::Sink& s
       exact = exact_norms_->values<float>(ours);
     size_t at = 0;
     weights_.read(map, [&](std::span<const float> values) {
+      if (type == DType::bf16) {
+        std::vector<bf16> rounded;
+        for (const float value : values) rounded.emplace_back(value);
+        return sink(rounded.data(), rounded.size() * sizeof(bf16));
+      }
       if (exact.empty()) return sink(values.data(), values.size_bytes());
       std::vector<float> norm(values.begin(), values.end());
       for (size_t i = 0; i < norm.size(); ++i, ++at) {

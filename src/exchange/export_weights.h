@@ -27,7 +27,7 @@ struct ExportedWeights {
 };
 
 // Into `folder`: model.safetensors, or shards of at most `shard_bytes` (one tensor may be more) and their index.
-// model: under our names, f32. type: of the matrices; routers and norms stay f32. Where a norm weight does not survive
+// model: under our names, f32 or bf16. type: of the matrices; routers and norms stay f32. Where a norm weight does not survive
 // "less one", all norms are kept beside in moe_norms.safetensors, which only import reads.
 ExportedWeights export_weights(const std::filesystem::path& folder, const ModelConfig& config,
                                const Safetensors& model, DType type, uint64_t shard_bytes,
@@ -37,15 +37,16 @@ ExportedWeights export_weights(const std::filesystem::path& folder, const ModelC
 class ImportedWeights {
  public:
   // Throws UserError when the folder's tensors are not exactly those of `config`.
-  ImportedWeights(const std::filesystem::path& folder, const ModelConfig& config);
+  // master: the type of the run's matrices; values are rounded to nearest.
+  ImportedWeights(const std::filesystem::path& folder, const ModelConfig& config, DType master);
   ImportedWeights(const ImportedWeights&) = delete;
   ImportedWeights& operator=(const ImportedWeights&) = delete;
 
-  // Under our names, f32; they read from this object when they are written.
+  // Under our names, in the run's types; they read from this object when they are written.
   std::vector<TensorStream> streams() const;
 
  private:
-  void write(const std::string& ours, const TensorStream::Sink& sink) const;
+  void write(const std::string& ours, DType type, const TensorStream::Sink& sink) const;
 
   std::vector<NamedTensor> shapes_;
   std::vector<TensorMap> maps_;

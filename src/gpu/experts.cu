@@ -41,7 +41,7 @@ void GpuOps::expert_down_backward(Tensor dh_R2F, Tensor a_RF, Tensor dweight_NK,
 void GpuOps::expert_down_gradient(Tensor dw_EDF, Tensor rows_RD, const Tensor& dy_ND, const Tensor& a_RF,
                                   const RoutePlan& plan, bool accumulate) {
   contracts::check_expert_gradient(dw_EDF, rows_RD, dy_ND, a_RF, plan);
-  contracts::grouped_matmul(dw_EDF, rows_RD, a_RF, plan.offset_E1, Form::TN, accumulate);
+  contracts::grouped_matmul(dw_EDF, rows_RD, a_RF, plan.offset_E1, Form::TN);
   const bool taken =
       hopper_ && dy_ND.dtype() == DType::bf16 && hopper_takes({dw_EDF, dy_ND, a_RF}, plan.count_E.numel());
   if (!taken) return Ops::expert_down_gradient(dw_EDF, rows_RD, dy_ND, a_RF, plan, accumulate);
@@ -51,7 +51,7 @@ void GpuOps::expert_down_gradient(Tensor dw_EDF, Tensor rows_RD, const Tensor& d
 void GpuOps::expert_up_gradient(Tensor dw_E2FD, Tensor rows_RD, const Tensor& dh_R2F, const Tensor& x_ND,
                                 const RoutePlan& plan, bool accumulate) {
   contracts::check_expert_gradient(dw_E2FD, rows_RD, x_ND, dh_R2F, plan);
-  contracts::grouped_matmul(dw_E2FD, dh_R2F, rows_RD, plan.offset_E1, Form::TN, accumulate);
+  contracts::grouped_matmul(dw_E2FD, dh_R2F, rows_RD, plan.offset_E1, Form::TN);
   const bool taken =
       hopper_ && x_ND.dtype() == DType::bf16 && hopper_takes({dw_E2FD, dh_R2F, x_ND}, plan.count_E.numel());
   if (!taken) return Ops::expert_up_gradient(dw_E2FD, rows_RD, dh_R2F, x_ND, plan, accumulate);
