@@ -33,6 +33,10 @@ void DataConfig::describe(Fields& fields) {
   fields.add("num_workers", num_workers, "threads that tokenize").range(1, 1024);
   fields.add("read_threads", read_threads, "threads that read files").range(1, 1024);
   fields.add("prefetch_batches", prefetch_batches, "batches ready ahead of the trainer").range(1, 4096);
+  fields
+      .add("hub_cache_gb", hub_cache_gb,
+           "GB of hub files to keep in the hub's cache, fetched while they are read; 0: none")
+      .range(0, 1e6);
   fields.add("cache_dir", cache_dir, "folder for decoded copies of compressed files; \"\" is ~/.cache/moe");
 }
 

@@ -20,6 +20,7 @@ struct DataConfig {
   std::vector<std::string> filters;     // data/filter.h
   std::string document_split = "file";  // unindented | blank_line | line | file
   bool document_mask = true;
+  double hub_cache_gb = 0;  // hub/keeper.h
   bool shuffle = true;
   int64_t shuffle_window_mb = 64;
   int64_t unit_kb = 256;

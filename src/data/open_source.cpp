@@ -114,6 +114,8 @@ std::pair<double, std::string> parse_share(const std::string& entry) {
 std::shared_ptr<const Source> open_source(const std::vector<std::string>& places, const DataConfig& config,
                                           Terminal& terminal, std::shared_ptr<Remote> remote) {
   if (places.empty()) throw UserError("data.source", "files or folders", "an empty list");
+  if (!remote && std::any_of(places.begin(), places.end(), is_remote))
+    remote = Remote::open(terminal, static_cast<int64_t>(config.hub_cache_gb * 1e9));
   FoundFiles found = find_files(places, parse_data_format(config.format), terminal, std::move(remote));
   const std::filesystem::path cache =
       config.cache_dir.empty() ? cache_folder() : std::filesystem::path(config.cache_dir);

@@ -4,10 +4,12 @@
 #include <fmt/format.h>
 
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include "base/progress.h"
 #include "hub/hub.h"
+#include "hub/keeper.h"
 #include "net/remote_file.h"
 
 namespace moe {
@@ -15,10 +17,14 @@ namespace {
 
 // Client and hub, kept alive by the files.
 struct Connection {
-  Connection(const hub::Settings& settings, net::ClientOptions options, const hub::Hub::Event& event)
-      : client(std::move(options)), hub(settings, client, event) {}
+  Connection(const hub::Settings& settings, net::ClientOptions options, const hub::Hub::Event& event,
+             int64_t keep_bytes)
+      : client(std::move(options)), hub(settings, client, event) {
+    if (keep_bytes > 0) keeper.emplace(hub, client, keep_bytes, event);
+  }
   net::Client client;
   hub::Hub hub;
+  std::optional<hub::Keeper> keeper;
 };
 
 class HubFile : public DataFile {
@@ -37,14 +43,15 @@ class HubFile : public DataFile {
   }
   std::shared_ptr<const Input> open() const override {
     const std::lock_guard lock(mutex_);
-    if (!input_) input_ = connection_->hub.open(address_, file_);
+    if (!input_)
+      input_ = connection_->keeper ? connection_->keeper->open(address_, file_)
+                                   : connection_->hub.open(address_, file_);
     return input_;
   }
   std::shared_ptr<const Input> open_whole(Terminal& terminal) const override {
     Progress progress(terminal, "downloading " + name(), static_cast<uint64_t>(size()), "bytes");
-    const auto path =
-        connection_->hub.download(address_, file_, [&](uint64_t bytes) { progress.add(bytes); });
-    return std::make_shared<FileInput>(path, size());
+    connection_->hub.download(address_, file_, [&](uint64_t bytes) { progress.add(bytes); });
+    return connection_->hub.open(address_, file_);
   }
 
  private:
@@ -81,11 +88,12 @@ class UrlFile : public DataFile {
 
 class ConnectedRemote : public Remote {
  public:
-  ConnectedRemote(Terminal& terminal, const hub::Settings& settings, net::ClientOptions options) {
+  ConnectedRemote(Terminal& terminal, const hub::Settings& settings, net::ClientOptions options,
+                  int64_t keep_bytes) {
     const auto print = [&terminal](const std::string& line) { terminal.line(line); };
     settings.apply(options);
     options.on_event = print;
-    connection_ = std::make_shared<Connection>(settings, std::move(options), print);
+    connection_ = std::make_shared<Connection>(settings, std::move(options), print, keep_bytes);
   }
 
   std::vector<DataFilePtr> files(const std::string& place) override {
@@ -114,13 +122,14 @@ bool is_remote(std::string_view place) {
   return hub::Address::is_hub(place) || place.starts_with("https://") || place.starts_with("http://");
 }
 
-std::shared_ptr<Remote> Remote::open(Terminal& terminal) {
-  return open(terminal, hub::Settings::from_environment(), net::ClientOptions::from_environment());
+std::shared_ptr<Remote> Remote::open(Terminal& terminal, int64_t keep_bytes) {
+  return open(terminal, hub::Settings::from_environment(), net::ClientOptions::from_environment(),
+              keep_bytes);
 }
 
 std::shared_ptr<Remote> Remote::open(Terminal& terminal, const hub::Settings& settings,
-                                     net::ClientOptions options) {
-  return std::make_shared<ConnectedRemote>(terminal, settings, std::move(options));
+                                     net::ClientOptions options, int64_t keep_bytes) {
+  return std::make_shared<ConnectedRemote>(terminal, settings, std::move(options), keep_bytes);
 }
 
 }  // namespace moe

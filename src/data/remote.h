@@ -21,10 +21,11 @@ bool is_remote(std::string_view place);
 
 class Remote {
  public:
-  // Retries are told to the terminal, which must outlive this object and its files.
-  static std::shared_ptr<Remote> open(Terminal& terminal);  // as the environment says
+  // Retries are told to the terminal, which must outlive this object and its files. keep_bytes: of hub files that are
+  // kept in the hub's cache (hub/keeper.h); 0 keeps none.
+  static std::shared_ptr<Remote> open(Terminal& terminal, int64_t keep_bytes = 0);  // as the environment says
   static std::shared_ptr<Remote> open(Terminal& terminal, const hub::Settings& settings,
-                                      net::ClientOptions options);
+                                      net::ClientOptions options, int64_t keep_bytes = 0);
   virtual ~Remote() = default;
 
   // The files at or below a place on the hub, by path, or the one at a URL. Throws UserError when there are none.

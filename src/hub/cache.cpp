@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "hub/file_lock.h"
 
 namespace moe::hub {
 namespace {
@@ -39,6 +40,15 @@ void make_folder(const fs::path& folder) {
   fs::create_directories(folder, error);
   if (error) fail(folder, "create the folder", error);
 }
+
+// The lock keeps the file from being pruned.
+class BlobInput : public FileInput {
+ public:
+  BlobInput(const fs::path& path, int64_t size, FileLock use) : FileInput(path, size), use_(std::move(use)) {}
+
+ private:
+  const FileLock use_;
+};
 
 // The size of a file, through links; -1 when it is not there.
 int64_t size_of(const fs::path& path) {
@@ -156,12 +166,12 @@ std::optional<fs::path> Cache::find(const Address& address, const std::string& c
 }
 
 std::shared_ptr<const Input> Cache::open(const Address& address, const std::string& commit,
-                                         const File& file) {
-  const std::lock_guard lock(mutex_);  // prune() must not come between the look and the use
+                                         const File& file) const {
   const auto path = find(address, commit, file);
   if (!path) return nullptr;
-  auto input = std::make_shared<FileInput>(*path, file.size);
-  open_[*path].push_back(input);
+  auto use = FileLock::use(*path);
+  if (!use) return nullptr;  // pruned at this moment
+  auto input = std::make_shared<BlobInput>(*path, file.size, std::move(*use));
   std::error_code error;
   if (fs::exists(repository(address) / ".moe" / file.oid, error) && !file.oid.empty())
     mark(address, file.oid);

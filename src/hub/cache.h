@@ -7,9 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -59,24 +57,26 @@ class Cache {
   // Where the file's content is, if it is here with the right size.
   std::optional<std::filesystem::path> find(const Address& address, const std::string& commit,
                                             const File& file) const;
-  // The same, open; null when it is not here. Counts as a use; prune() leaves the blob alone while the Input lives.
-  std::shared_ptr<const Input> open(const Address& address, const std::string& commit, const File& file);
+  // The same, open; null when it is not here. Counts as a use; no prune(), also of another process, removes the blob
+  // while the Input lives.
+  std::shared_ptr<const Input> open(const Address& address, const std::string& commit,
+                                    const File& file) const;
   // Makes the relative link snapshots/COMMIT/PATH -> blobs/OID, and returns its path.
   std::filesystem::path link(const Address& address, const std::string& commit, const File& file) const;
   // Notes that we fetched this blob, or used it now.
   void mark(const Address& address, const std::string& oid) const;
 
   // Removes blobs that we fetched, the least recently used first, with the links to them, until the rest of them take
-  // at most `limit` bytes. Never touches what others put here, what this object has open, and what is being fetched,
-  // here or elsewhere. Returns the bytes freed.
-  int64_t prune(int64_t limit);
+  // at most `limit` bytes. Never touches what others put here, and what is open or being fetched, here or in another
+  // process. Returns the bytes freed.
+  int64_t prune(int64_t limit) const;
+  // What those blobs take, half-fetched ones included.
+  int64_t fetched_bytes() const;
+  // How much of the file a fetch would still bring.
+  int64_t missing_bytes(const Address& address, const File& file) const;
 
  private:
-  bool in_use(const std::filesystem::path& blob);
-
   const std::filesystem::path folder_;
-  std::mutex mutex_;
-  std::map<std::filesystem::path, std::vector<std::weak_ptr<const Input>>> open_;
 };
 
 }  // namespace moe::hub

@@ -13,6 +13,11 @@ class FileLock {
   // Makes the file and its folder. Nothing when somebody, in this process too, holds the lock.
   static std::optional<FileLock> try_lock(const std::filesystem::path& path);
 
+  // On a file that is there, shared with others who use it. Nothing when it is gone or held by use_alone.
+  static std::optional<FileLock> use(const std::filesystem::path& path);
+  // The same file for its removal. Nothing when it is gone, or anybody, in this process too, uses it.
+  static std::optional<FileLock> use_alone(const std::filesystem::path& path);
+
   FileLock(FileLock&& other) noexcept;
   FileLock& operator=(FileLock&& other) = delete;
   ~FileLock();

@@ -65,24 +65,28 @@ void remove_links(const fs::path& repository, const std::string& oid) {
 
 }  // namespace
 
-bool Cache::in_use(const fs::path& blob) {
-  const auto found = open_.find(blob);
-  if (found == open_.end()) return false;
-  std::erase_if(found->second, [](const auto& input) { return input.expired(); });
-  return !found->second.empty();
+int64_t Cache::fetched_bytes() const {
+  int64_t total = 0;
+  for (const Blob& blob : own_blobs(folder_)) total += blob.size;
+  return total;
 }
 
-int64_t Cache::prune(int64_t limit) {
+int64_t Cache::missing_bytes(const Address& address, const File& file) const {
+  return file.size - size_on_disk(incomplete(blob(address, file.oid)));
+}
+
+int64_t Cache::prune(int64_t limit) const {
   std::vector<Blob> blobs = own_blobs(folder_);
   std::sort(blobs.begin(), blobs.end(), [](const Blob& a, const Blob& b) { return a.last_use < b.last_use; });
   int64_t total = 0, freed = 0;
   for (const Blob& blob : blobs) total += blob.size;
   for (const Blob& blob : blobs) {
     if (total - freed <= limit) break;
-    const std::lock_guard guard(mutex_);
-    if (in_use(blob.content)) continue;
     const auto lock = FileLock::try_lock(blob.lock);
     if (!lock) continue;
+    std::error_code none;
+    const auto use = FileLock::use_alone(blob.content);
+    if (!use && fs::exists(blob.content, none)) continue;
     remove_links(blob.content.parent_path().parent_path(), blob.content.filename().string());
     std::error_code error;
     for (const fs::path& path : {blob.content, incomplete(blob.content), blob.marker})

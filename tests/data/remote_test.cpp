@@ -5,10 +5,13 @@
 #include <gmock/gmock.h>
 
 #include <chrono>
+#include <filesystem>
+#include <set>
 #include <thread>
 
 #include "data/loader.h"
 #include "data/support.h"
+#include "hub/cache.h"
 #include "support/hub_server.h"
 
 namespace moe {
@@ -24,6 +27,10 @@ class RemoteTest : public testing::Test {
     std::filesystem::create_directories(repository / "data");
     for (const char* name : {"zstd_v2_plain.parquet", "empty_groups.parquet", "none_v1_small_pages.parquet"})
       std::filesystem::copy(golden(name), repository / "data" / name);
+    std::filesystem::create_directories(repository / "parquet");
+    for (const auto& entry : std::filesystem::directory_iterator(golden("")))
+      if (entry.path().extension() == ".parquet" && !kOtherColumns.contains(entry.path().filename().string()))
+        std::filesystem::copy(entry.path(), repository / "parquet" / entry.path().filename());
     std::string lines;
     for (int64_t i = 0; i < 2000; ++i)
       lines += nlohmann::json{{"n", i}, {"text", NumberedSource::text(i)}}.dump() + "\n";
@@ -39,18 +46,30 @@ class RemoteTest : public testing::Test {
     config.cache_dir = (folder.path() / "moe_cache").string();
   }
 
-  std::shared_ptr<Remote> remote() {
+  // Without a column "text".
+  static inline const std::set<std::string> kOtherColumns{"nested.parquet", "no_text.parquet",
+                                                          "typed.parquet", "polars_typed.parquet"};
+
+  int64_t kept_bytes() const {
+    int64_t total = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(local("parquet")))
+      total += static_cast<int64_t>(entry.file_size());
+    return total;
+  }
+  std::shared_ptr<Remote> remote(int64_t keep_bytes = 0) {
     net::ClientOptions options;
     options.retry.first_wait = 0.001;
     options.retry.longest_wait = 0.02;
     options.retry.attempts = 25;
     options.retry.stall_timeout = 0.5;
-    return Remote::open(terminal, settings, options);
+    return Remote::open(terminal, settings, options, keep_bytes);
   }
   std::shared_ptr<const Source> open(const std::string& place) {
     return open_source({place}, config, terminal, remote());
   }
-  std::string local(const std::string& place) { return (folder.path() / "datasets/us/er" / place).string(); }
+  std::string local(const std::string& place) const {
+    return (folder.path() / "datasets/us/er" / place).string();
+  }
 
   test::TestFolder folder;
   test::HubServer server{folder.path(), {"--token", "hf_secret"}};
@@ -105,6 +124,42 @@ TEST_F(RemoteTest, FaultsChangeNothingButTheCounters) {
     EXPECT_GT(report["faults"].size(), 5u);
   }
   EXPECT_THAT(log.text(), testing::Not(HasSubstr("secret")));
+}
+
+// Of many writers, codecs and page formats: each row group is a request or two, and three in ten fail.
+TEST_F(RemoteTest, ParquetBehindFaultsIsTheSameByteForByte) {
+  config.validation_fraction = 0;
+  const auto disk = open(local("parquet"));
+  const auto expected_texts = all_texts(*disk);
+  ASSERT_GT(disk->units(), 20);
+  const auto expected = first_batches(disk, config, 150);
+  for (const int64_t readers : {1, 4}) {
+    config.read_threads = readers;
+    server.control(
+        R"({"rate": 0.3, "seed": 11, "seconds": 0, "expires_after": 7, "kinds": ["429", "429-after", "500",
+      "503", "close", "reset", "truncate", "reset-body", "short-range", "chunked-truncate", "chunked"]})");
+    const auto source = open("hf://datasets/us/er/parquet");
+    EXPECT_EQ(all_texts(*source), expected_texts);
+    EXPECT_EQ(first_batches(source, config, 150), expected);
+    EXPECT_GT(source->network().retries, 20);
+    const auto report = nlohmann::json::parse(server.control());
+    EXPECT_TRUE(report["violations"].empty()) << report["violations"];
+    EXPECT_GT(report["faults"].size(), 5u);
+  }
+}
+
+TEST_F(RemoteTest, FilesThatAreKeptHoldTheSame) {
+  config.validation_fraction = 0;
+  const auto expected = first_batches(open(local("parquet")), config, 150);
+  const auto kept = open_source({"hf://datasets/us/er/parquet"}, config, terminal, remote(1 << 20));
+  EXPECT_EQ(first_batches(kept, config, 150), expected);
+  const hub::Cache cache(settings.cache);
+  for (int waits = 0; waits < 3000 && cache.fetched_bytes() < kept_bytes(); ++waits)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  ASSERT_EQ(cache.fetched_bytes(), kept_bytes());
+  const auto again = open_source({"hf://datasets/us/er/parquet"}, config, terminal, remote(1 << 20));
+  server.control(R"({"rate": 1, "kinds": ["404"], "scope": "cdn"})");
+  EXPECT_EQ(first_batches(again, config, 150), expected);
 }
 
 TEST_F(RemoteTest, IdentityIsOfTheContentNotThePlace) {
