@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 // data_tool SECONDS WORKERS READERS PLACE...: batches of 32 x 1024 tokens from a source, as a training run gets
-// them, for that long; prints tokens per second, the processor time they took, and the peak of memory.
+// them, for that long; prints tokens per second, the processor time they took, and the peak of memory; then how long
+// it takes to go on from there, as a resumed run does.
 // bench/peers/data_peers.py makes a file like those of FineWeb-Edu, and measures others on it.
 #include <fmt/core.h>
 #include <sys/resource.h>
 
 #include <chrono>
 #include <cstdlib>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -34,6 +36,14 @@ double processor_seconds() {
          1e-6 * static_cast<double>(now.ru_utime.tv_usec + now.ru_stime.tv_usec);
 }
 
+// From the making of a loader to its first batch.
+double first_batch_after(const std::shared_ptr<const moe::Source>& source, const moe::Tokenizer& tokenizer,
+                         const moe::DataConfig& config, const moe::Cursor& start) {
+  const double begin = seconds();
+  moe::Loader(source, tokenizer, config, 1, 32, 1024, start, moe::Part::train).next();
+  return seconds() - begin;
+}
+
 void measure(double limit, const moe::DataConfig& config) {
   moe::Terminal terminal;
   const moe::Tokenizer tokenizer;
@@ -46,11 +56,13 @@ void measure(double limit, const moe::DataConfig& config) {
   const double begin = seconds();
   int64_t tokens = 0, bytes = 0;
   double first = 0;
+  moe::Cursor last;
   while (seconds() - begin < limit) {
     const auto batch = loader.next();
     if (tokens == 0) first = seconds() - begin;
     tokens += batch->targets;
     bytes += batch->target_bytes;
+    last = batch->after;
   }
   const double wall = seconds() - begin;
   fmt::print(
@@ -64,6 +76,8 @@ void measure(double limit, const moe::DataConfig& config) {
       static_cast<double>(tokens) / (processor_seconds() - processor) / 1e6, opened - opening, first,
       static_cast<double>(usage().ru_maxrss) / 1024, static_cast<double>(resident) / 1024,
       static_cast<double>(source->network().bytes - before) / 1e6);
+  fmt::print("resumed after {} tokens: first batch after {:.2f} s\n", tokens,
+             first_batch_after(source, tokenizer, config, last));
 }
 
 }  // namespace
