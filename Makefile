@@ -49,10 +49,10 @@ bench: build  ## Run the micro-benchmarks
 format:  ## Reformat all C++ files (clang-format 14)
 	@scripts/format.sh
 
-lint: $(BUILD)/build.ninja  ## Layers, formatting and clang-tidy
+lint: setup  ## Layers, formatting and clang-tidy
 	@python3 tools/check_layers.py
 	@scripts/format.sh --check
-	@PRESET=$(PRESET) scripts/lint.sh
+	@scripts/lint.sh
 
 install: $(BUILD)/build.ninja  ## Install the program (PREFIX=/usr/local)
 	cmake --build $(BUILD) --target moe --parallel $(JOBS)

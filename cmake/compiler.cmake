@@ -30,6 +30,8 @@ endif()
 
 find_program(MOE_CCACHE ccache)
 if(MOE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_CXX_COMPILER_LAUNCHER "${MOE_CCACHE}")
+  # What ccache must be told before it keeps objects that use precompiled headers (its manual, "Precompiled headers").
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${CMAKE_COMMAND}" -E env
+    CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime "${MOE_CCACHE}")
   set(CMAKE_C_COMPILER_LAUNCHER "${MOE_CCACHE}")
 endif()

@@ -13,12 +13,14 @@ function(moe_protobuf name proto)
 endfunction()
 
 # moe_module(NAME LINKS...): src/NAME/*.cpp becomes the library moe_NAME; folders are found by name, so adding a
-# file needs no edit here. moe_tests(NAME LINKS...): tests/NAME/*_test.cpp becomes one test program.
+# file needs no edit here. moe_tests(NAME LINKS...): tests/NAME/*_test.cpp becomes one test program,
+# by way of the objects moe_NAME_test_objects, which a program on another device may link as well.
 function(moe_module name)
   file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/${name}/*.cpp" "${CMAKE_SOURCE_DIR}/src/${name}/*.S")
   if(sources)
     add_library(moe_${name} STATIC ${sources})
     target_link_libraries(moe_${name} PUBLIC moe_options ${ARGN})
+    moe_precompiled(moe_${name} library)
   else()  # a folder of headers
     add_library(moe_${name} INTERFACE)
     target_link_libraries(moe_${name} INTERFACE moe_options ${ARGN})
@@ -30,10 +32,14 @@ function(moe_tests name)
   if(NOT sources)
     return()
   endif()
-  add_executable(moe_${name}_tests ${sources})
-  target_include_directories(moe_${name}_tests PRIVATE "${CMAKE_SOURCE_DIR}/tests")
-  target_link_libraries(moe_${name}_tests PRIVATE moe_options ${ARGN} GTest::gmock GTest::gtest_main)
-  target_compile_definitions(moe_${name}_tests PRIVATE MOE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  add_library(moe_${name}_test_objects OBJECT ${sources})
+  target_include_directories(moe_${name}_test_objects PUBLIC "${CMAKE_SOURCE_DIR}/tests")
+  target_link_libraries(moe_${name}_test_objects PUBLIC moe_options moe_fast_compile GTest::gmock GTest::gtest_main
+    PRIVATE ${ARGN})
+  moe_precompiled(moe_${name}_test_objects tests)
+  target_compile_definitions(moe_${name}_test_objects PUBLIC MOE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  add_executable(moe_${name}_tests)
+  target_link_libraries(moe_${name}_tests PRIVATE moe_${name}_test_objects ${ARGN})
   set(limit 240)
   if(MOE_SANITIZE)
     set(limit 1200)

@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # scripts/lint.sh [FILE.cpp...]: clang-tidy with .clang-tidy's checks over the named sources, or over all of ours.
-# Reads build/PRESET/compile_commands.json (PRESET=cpu unless set; BUILD_DIR names another folder).
+# Reads the commands of the preset `lint` (BUILD_DIR names another folder), which has no precompiled headers: each source
+# is held to including what it uses.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-build=${BUILD_DIR:-build/${PRESET:-cpu}}
+build=${BUILD_DIR:-build/lint}
 tidy=$(command -v clang-tidy-14 || command -v clang-tidy || true)
 if [ -z "$tidy" ]; then
   echo "lint: clang-tidy is missing. Hint: scripts/setup.sh clang-tidy-14" >&2
   exit 1
 fi
-if [ ! -e "$build/compile_commands.json" ]; then
-  echo "lint: $build is not configured. Hint: cmake --preset ${PRESET:-cpu}" >&2
+if [ -z "${BUILD_DIR:-}" ]; then
+  cmake --preset lint >/dev/null
+elif [ ! -e "$build/compile_commands.json" ]; then
+  echo "lint: $build is not configured. Hint: unset BUILD_DIR" >&2
   exit 1
 fi
 if [ $# -gt 0 ]; then

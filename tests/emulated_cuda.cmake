@@ -14,27 +14,21 @@ target_include_directories(moe_gpu_emulated BEFORE PUBLIC "${CMAKE_CURRENT_SOURC
 target_compile_options(moe_gpu_emulated PRIVATE -Wno-unknown-pragmas)  # "#pragma unroll" is for nvcc
 target_link_libraries(moe_gpu_emulated PUBLIC moe_options moe_cpu fmt::fmt nlohmann_json::nlohmann_json Boost::context)
 
-set(gpu_tests adamw8 adamw_bf16 attention elementwise embedding experts gate grouped_matmul loss matmul norm permute reduce rotary router sequence swiglu)
-list(TRANSFORM gpu_tests APPEND _test.cpp)
-list(TRANSFORM gpu_tests PREPEND "${CMAKE_CURRENT_SOURCE_DIR}/ops/")
-foreach(test golden transformer)
-  list(APPEND gpu_tests "${CMAKE_CURRENT_SOURCE_DIR}/model/${test}_test.cpp")
-endforeach()
+moe_precompiled(moe_gpu_emulated library)
 
-# moe_gpu_tests(NAME BACKEND FILTER): the tests of operations and of the model on the GPU of that library.
+# moe_gpu_tests(NAME BACKEND FILTER): the tests of operations and of the model, compiled once (moe_tests), on the GPU of
+# that library.
+set(on_cpu_only "VectorTest*:GemmTest*:CpuDeviceTest*")
 function(moe_gpu_tests name backend filter)
-  add_executable(${name} ${gpu_tests})
-  target_include_directories(${name} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
-  target_link_libraries(${name} PRIVATE moe_options moe_model moe_optim ${backend} moe_checkpoint nlohmann_json::nlohmann_json
-    GTest::gmock GTest::gtest_main)
-  target_compile_definitions(${name} PRIVATE MOE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  add_executable(${name})
+  target_link_libraries(${name} PRIVATE moe_ops_test_objects moe_model_test_objects moe_model moe_optim ${backend} moe_checkpoint)
   gtest_discover_tests(${name} TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60 DISCOVERY_MODE PRE_TEST
     TEST_FILTER "${filter}" PROPERTIES TIMEOUT 240 ENVIRONMENT "MOE_TEST_DEVICE=gpu;XDG_CACHE_HOME=${CMAKE_CURRENT_BINARY_DIR}/cache")
 endfunction()
 
 if(NOT MOE_SANITIZE MATCHES "thread")  # which does not know fibres
   # Without what runs the model hundreds of times.
-  moe_gpu_tests(emulated_gpu moe_gpu_emulated "-Model/Golden.*FiniteDifferences*:*Trajectory*:*Overfit*:Flops*:Capacity*")
+  moe_gpu_tests(emulated_gpu moe_gpu_emulated "-${on_cpu_only}:Model/Golden.*FiniteDifferences*:*Trajectory*:*Overfit*:Flops*:Capacity*")
   # Once more as a Hopper GPU, which has kernels of its own for some operations.
   gtest_discover_tests(emulated_gpu TEST_PREFIX "emulated_hopper." TEST_LIST emulated_hopper DISCOVERY_MODE PRE_TEST
     TEST_FILTER "GroupedMatmul*:Experts*:Attention*" PROPERTIES TIMEOUT 240
@@ -46,7 +40,7 @@ if(NOT MOE_SANITIZE MATCHES "thread")  # which does not know fibres
   target_compile_options(emulated_gpu PRIVATE -Wno-unknown-pragmas)
 endif()
 if(MOE_GPU)
-  moe_gpu_tests(gpu moe_backend "*")
+  moe_gpu_tests(gpu moe_backend "-${on_cpu_only}")
   # Once more with the kernels that every GPU can run, where a Hopper GPU has others for the same operations.
   gtest_discover_tests(gpu TEST_PREFIX "gpu_portable." TEST_LIST gpu_portable DISCOVERY_MODE PRE_TEST
     TEST_FILTER "GroupedMatmul*:Experts*:Attention*:Model*" PROPERTIES TIMEOUT 240
