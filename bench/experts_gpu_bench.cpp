@@ -69,7 +69,7 @@ struct Layer {
 
 Layer* layer() {
   static Layer* const instance =
-      usable_gpus() > 0 ? new Layer : nullptr;  // kept: the driver may be gone when statics end
+      why_unusable(0).empty() ? new Layer : nullptr;  // kept: the driver may be gone when statics end
   return instance;
 }
 
