@@ -38,10 +38,29 @@ struct alignas(1024) Stage {
   unsigned char b[kN * 128];
 };
 
+// Two warpgroups that multiply tiles in turns: one begins when the other has seen all stages of the tile before. Without
+// this the one that waits would take an earlier phase of its stage for its own, since barriers know phases by parity only.
+struct Turns {
+  Barrier begin[2];
+
+  __device__ __forceinline__ void init() {
+    for (Barrier& barrier : begin) barrier_init(&barrier, kGroup / 32);
+  }
+  // round: of this warpgroup's tiles. The first warpgroup's first tile waits for nobody.
+  __device__ __forceinline__ void wait(int group, int round) {
+    barrier_wait(&begin[group], static_cast<uint32_t>(round + 1 + group) % 2);
+  }
+  __device__ __forceinline__ void pass(int group) {
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) barrier_arrive(&begin[group ^ 1]);
+  }
+};
+
 template <int kN>
 struct Shared {
   Stage<kN> stages[kStages<kN>];
   Pipeline<kStages<kN>> pipeline;
+  Turns turns;
   Experts experts;
 };
 
@@ -138,14 +157,16 @@ __device__ __forceinline__ void multiply_tiles(Shared<kN>& shared, const Product
   float sum[halves][kN / 2];
   Tiles<form, Epilogue::kHalves ? kN / 2 : kN> tiles(p, shared.experts, Epilogue::kHalves);
   Walk<kStages<kN>> walk;
-  int turn = 0;
-  for (Tile tile; tiles.next(tile); turn ^= 1) {
-    if (turns && turn != group) {
+  int turn = 0;  // of both warpgroups
+  for (Tile tile; tiles.next(tile); ++turn) {
+    if (turns && turn % 2 != group) {
       walk.skip((tile.inner + kLine - 1) / kLine);
       continue;
     }
+    if constexpr (turns) shared.turns.wait(group, turn / 2);
     if constexpr (form == Form::TN) {
       if (tile.inner == 0) {  // an expert without rows
+        if constexpr (turns) shared.turns.pass(group);
         for (int i = 0; i < halves; ++i) epilogue.store_empty(tile, first_half + i);
         continue;
       }
@@ -162,6 +183,7 @@ __device__ __forceinline__ void multiply_tiles(Shared<kN>& shared, const Product
       if (before >= 0) shared.pipeline.release(before);
       before = walk.stage;
     }
+    if constexpr (turns) shared.turns.pass(group);
     wgmma_wait<0>();
     shared.pipeline.release(before);
 #pragma unroll
@@ -184,6 +206,7 @@ __global__ void __launch_bounds__(3 * kGroup, 1)
   if (threadIdx.x == 0) {
     shared.pipeline.init((schedule == Schedule::turns ? 1 : 2) * kGroup / 32,
                          gathered == Gathered::none ? 1 : kGroup + 1);
+    shared.turns.init();
     fence_barriers();
   }
   __syncthreads();

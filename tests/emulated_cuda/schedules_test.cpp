@@ -99,5 +99,21 @@ TEST_F(Schedules, SameBitsOfTheExperts) {
     }
 }
 
+// More steps in a tile than two rounds through the stages: a warpgroup that waits for its turn must not take the phase of
+// an earlier tile for its own.
+TEST_F(Schedules, LongTilesKeepTheirTurns) {
+  constexpr int64_t d = 896, f = 264;
+  const Tensor dy = activations("dy", kTokens, d), down = normal("down", DType::bf16, {kExperts, d, f});
+  const Tensor old_h = activations("h", kRows, 2 * f);
+  const Tensor weight = normal("weight", DType::f32, {kTokens, kChoices});
+  Tensor h = zeros(DType::bf16, {kRows, 2 * f}), a = zeros(DType::bf16, {kRows, f});
+  Tensor dweight = zeros(DType::f32, {kTokens, kChoices});
+  Tensor partial = zeros(DType::f32, {expert_down_backward_partials(kRows, f)});
+  expect_same({h, a, dweight}, [&](Schedule schedule) {
+    hopper_expert_down_backward(stream_, 1, h, a, dweight, dy, down, old_h, weight, plan_,
+                                static_cast<float*>(partial.data()), schedule);
+  });
+}
+
 }  // namespace
 }  // namespace moe::gpu
