@@ -2,16 +2,17 @@
 # SPDX-License-Identifier: MIT
 # All that a GPU must show, one command:
 #
-#   bench/gpu_check.sh [STAGE...]      default: start tests portable bench
+#   bench/gpu_check.sh [STAGE...]      default: start tests bench
 #
 #   start      what the machine is and which kernels run there
 #   tests      the tests of operations and of the model on the GPU, then those that have kernels of Hopper's own again
 #              (portable: only these), with the kernels that every GPU can run
 #   bench      moe bench at the full model: 32 x 1024, 64 x 1024, 16 x 2048, capacity factor 1, forced balance
+#   quick      the first of these, with fewer micro-batches a step
 #   layer      the MoE layer alone over 65,536 tokens (moe bench --part moe-layer)
 #   peer       PyTorch's best time for the same step (bench/peers/torch_gpu.py), with moe in turn
 #   curve      300 steps of real text beside PyTorch (bench/loss_curve.sh)
-#   memory     the low-memory settings: the measured peak
+#   memory     the peak of configs/train_config_16gb.yaml, measured by nvidia-smi
 #   sanitize   compute-sanitizer: memcheck, racecheck, initcheck, synccheck over small tests
 #
 # Environment: BUILD (build/gpu; a folder with moe, gpu_tests or tests/gpu), OUT (build/gpu_check: logs and JSON), PYTHON
@@ -65,9 +66,12 @@ run_tests() {
     status=0
     for pid in "${pids[@]}"; do wait "$pid" || status=1; done
     exit $status' "$tests" "$filter"
-  grep -E '^\[  (PASSED|FAILED|SKIPPED)' "$out/$name.log" | sort | uniq -c | sed 's/^/    /'
+  local passed
+  passed=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$out/$name.log" | awk '{ sum += $1 } END { print sum + 0 }')
+  echo "    $passed passed, $(grep -c '^\[  FAILED  \] .*)$' "$out/$name.log") failed, $(grep -c '^\[  SKIPPED \] .*)$' "$out/$name.log") skipped"
+  [ "$passed" -gt 0 ] || failed+=("$name: no test ran")
 }
-kPortable='GroupedMatmul*:Attention*:Model*'
+kPortable='GroupedMatmul*:Experts*:Attention*:Model*'
 tests() {
   run_tests tests '*'
   portable
@@ -121,12 +125,12 @@ memory() {
       [ "$used" -gt "$most" ] && most=$used
       sleep 0.1
     done
-    wait $pid && echo "peak of the whole GPU: $most MiB"' "$moe" "$config" model.capacity_factor=0 \
-    training.gradient_accumulation_steps=1 ${MEMORY_SETTINGS:-} && tail -n 1 "$out/memory.log" | sed 's/^/    /'
+    wait $pid && echo "peak of the whole GPU: $most MiB"' "$moe" configs/train_config_16gb.yaml \
+    training.gradient_accumulation_steps=2 && tail -n 1 "$out/memory.log" | sed 's/^/    /'
 }
 
 # Small tests of each family; racecheck and synccheck look at shared memory and barriers only.
-kSmall=${SANITIZE_FILTER:-'Norm*:Router*:Permute*:Swiglu*:Attention*:GroupedMatmul*:Loss*:Gate*:AdamW8*'}
+kSmall=${SANITIZE_FILTER:-'Norm*:Router*:Permute*:Swiglu*:Attention*:Experts*:GroupedMatmul*:Loss*:Gate*:AdamW8*'}
 sanitize() {
   local sanitizer tool
   sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
@@ -142,9 +146,10 @@ stages=("$@")
 [ $# -gt 0 ] || stages=(start tests bench)
 for stage in "${stages[@]}"; do
   case $stage in
-    start | tests | portable | bench | quick | layer | peer | curve | memory | sanitize) "$stage" ;;
+    start | tests | portable | bench | quick | layer | peer | curve | memory | sanitize) ;;
     *) echo "gpu_check: no stage '$stage'; see the head of $0" >&2; exit 2 ;;
   esac
 done
+for stage in "${stages[@]}"; do "$stage"; done
 echo "gpu_check: ${#failed[@]} failed${failed[*]:+: ${failed[*]}}"
 [ ${#failed[@]} = 0 ]
