@@ -67,7 +67,8 @@ void report(const std::string& name, double time, double bytes, double copies) {
 }
 
 void measure(const RunConfig& config) {
-  const Backend backend = make_backend(config.training.device, static_cast<int>(config.training.threads));
+  const Backend backend = make_backend(config.training.device, static_cast<int>(config.training.threads),
+                                       arithmetic(config.training));
   Device& device = *backend.device;
   Ops& ops = *backend.ops;
   const auto [arena, state] = place<Measured>(device, config, ops);
@@ -96,7 +97,7 @@ void measure(const RunConfig& config) {
   const double copies =
       2 * static_cast<double>(from.bytes()) / median_of(device, [&](int) { ops.copy(to, from); });
   const double norm = median_of(device, [&](int) { state->optimizer.gradient_squares(state->squares_g); });
-  ops.clip_scale(state->scale_1, state->squares_g, static_cast<float>(config.training.max_grad_norm));
+  ops.clip_scale(state->scale_1, state->squares_g, static_cast<float>(config.training.max_grad_norm), 1);
   const double step = median_of(
       device, [&](int i) { state->optimizer.step(i, config.training.learning_rate, state->scale_1); });
 

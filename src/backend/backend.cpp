@@ -22,22 +22,24 @@ class CpuBackendOps final : private OwnPool, public cpu::CpuOps {
   int threads() const { return pool.size(); }
 };
 
-Backend make_cpu(int threads) {
+Backend make_cpu(int threads, Arithmetic arithmetic) {
   auto ops = std::make_unique<CpuBackendOps>(threads);
   auto device = std::make_unique<cpu::CpuDevice>(ops->threads());
-  const std::string description = device->name() + ", " + ops->describe();
+  const std::string description = device->name() + ", " + std::string(name_of(arithmetic.type)) +
+                                  (arithmetic.tf32 ? " (a CPU has no TF32)" : "") + ", " +
+                                  ops->describe(arithmetic.type);
   return {std::move(device), std::move(ops), description};
 }
 
 }  // namespace
 
-Backend make_backend(const std::string& name, int threads) {
-  if (name == "gpu") return make_gpu();
-  if (name == "cpu") return make_cpu(threads);
+Backend make_backend(const std::string& name, int threads, Arithmetic arithmetic) {
+  if (name == "gpu") return make_gpu(arithmetic);
+  if (name == "cpu") return make_cpu(threads, arithmetic);
   if (name == "auto") {
     const GpuState gpu = gpu_state();
-    if (gpu.usable) return make_gpu();
-    Backend backend = make_cpu(threads);
+    if (gpu.usable) return make_gpu(arithmetic);
+    Backend backend = make_cpu(threads, arithmetic);
     if (!gpu.reason.empty()) backend.description += "; not on a GPU: " + gpu.reason;
     return backend;
   }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "ops/arithmetic.h"
 #include "ops/ops.h"
 #include "tensor/device.h"
 
@@ -13,11 +14,12 @@ namespace moe {
 struct Backend {
   std::unique_ptr<Device> device;
   std::unique_ptr<Ops> ops;
-  std::string description;  // one line for the start of a run: processor, threads, libraries, kernels
+  std::string description;  // one line for the start of a run: processor, threads, types, libraries, kernels
 };
 
 // name: "cpu", "gpu" or "auto" (the best there is). threads: CPU threads, 0 for all cores.
 // Throws UserError when the hardware or its support in this build is missing.
-Backend make_backend(const std::string& name, int threads);
+// arithmetic: what will be computed in; a CPU has no TF32 and says that it computes in f32.
+Backend make_backend(const std::string& name, int threads, Arithmetic arithmetic = {});
 
 }  // namespace moe

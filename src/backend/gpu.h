@@ -15,6 +15,6 @@ struct GpuState {
 GpuState gpu_state();
 // Throws UserError when there is none. The environment variable MOE_GPU_KERNELS=portable keeps a Hopper GPU from its own
 // kernels: for tests of the others there, and to tell where a difference comes from.
-Backend make_gpu();
+Backend make_gpu(Arithmetic arithmetic);
 
 }  // namespace moe

@@ -8,7 +8,7 @@ GpuState gpu_state() {
   return {};
 }
 
-Backend make_gpu() {
+Backend make_gpu(Arithmetic) {
   throw UserError(
       "training.device", "auto or cpu", "gpu, and this build has no GPU support",
       "build it with the CUDA toolkit installed (make train PRESET=gpu), or use training.device=cpu");

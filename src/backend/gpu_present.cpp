@@ -27,9 +27,9 @@ GpuState gpu_state() {
   return {reason.empty(), reason};
 }
 
-Backend make_gpu() {
+Backend make_gpu(Arithmetic arithmetic) {
   auto device = std::make_unique<gpu::GpuDevice>(0);
-  auto kernels = std::make_unique<gpu::GpuOps>(*device, allowed_kernels());
+  auto kernels = std::make_unique<gpu::GpuOps>(*device, allowed_kernels(), arithmetic);
   std::string description = device->name() + ", " + kernels->describe();
   std::unique_ptr<Ops> ops = std::move(kernels);
   if (gpu::profiled()) {

@@ -142,11 +142,12 @@ Result measure(const Options& options) {
   const double started = steady_seconds();
   const RunConfig config = RunConfig::load(options.config, options.overrides);
   const TrainingConfig& training = config.training;
-  const Backend backend = make_backend(training.device, static_cast<int>(training.threads));
+  const Backend backend =
+      make_backend(training.device, static_cast<int>(training.threads), arithmetic(training));
   Device& device = *backend.device;
   Result result;
   result.device = backend.description;
-  result.machine = measure_machine(activation_type(training), device, *backend.ops);
+  result.machine = measure_machine(arithmetic(training).type, device, *backend.ops);
 
   std::unique_ptr<BalancedOps> balanced;
   if (options.forced_balance)

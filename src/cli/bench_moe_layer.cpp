@@ -164,9 +164,10 @@ void bench_moe_layer(const RunConfig& run, int64_t tokens, int64_t repeats, bool
                     std::to_string(config.num_experts), "measure whole steps: --part step");
   config.n_layers = 1;
   config.vocab_size = 1;  // the weights of the rest are not used
-  const Backend backend = make_backend(run.training.device, static_cast<int>(run.training.threads));
+  const Backend backend =
+      make_backend(run.training.device, static_cast<int>(run.training.threads), arithmetic(run.training));
   Device& device = *backend.device;
-  const DType type = activation_type(run.training);
+  const DType type = arithmetic(run.training).type;
   const Recompute recompute = micro_batch(run, Tokenizer::kVocabulary).recompute;
   const auto [arena, bench] = place<Bench>(device, config, type, recompute, tokens);
   bench->weights.initialise(1, device);

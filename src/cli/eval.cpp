@@ -53,7 +53,8 @@ Evaluation measure(Transformer& transformer, Loader& loader, const EvalOptions& 
 int run(const EvalOptions& options) {
   TrainedModel model = open_model(options.model, options.overrides);
   const RunConfig& config = model.config;
-  Backend backend = make_backend(config.training.device, static_cast<int>(config.training.threads));
+  Backend backend = make_backend(config.training.device, static_cast<int>(config.training.threads),
+                                 arithmetic(config.training));
   Terminal terminal;
   const bool held_out = options.source.empty() && config.data.validation_source.empty();
   const auto& paths = options.source.empty() ? config.data.validation_source : options.source;

@@ -41,7 +41,7 @@ struct ExportOptions {
 };
 
 DType stored_type(const ExportOptions& options, const RunConfig& config) {
-  if (options.dtype == "auto") return activation_type(config.training);
+  if (options.dtype == "auto") return arithmetic(config.training).type;
   return options.dtype == "bf16" ? DType::bf16 : DType::f32;
 }
 
@@ -114,7 +114,8 @@ std::vector<float> logits(RowModel& model, const std::vector<int32_t>& ids, Back
 void verify(const TrainedModel& model, const fs::path& folder, const ExportOptions& options,
             Terminal& terminal) {
   const RunConfig& config = model.config;
-  Backend backend = make_backend(config.training.device, static_cast<int>(config.training.threads));
+  Backend backend = make_backend(config.training.device, static_cast<int>(config.training.threads),
+                                 arithmetic(config.training));
   const Tokenizer tokenizer;
   Tokenizer::Encoder encoder;
   std::vector<int32_t> ids{Tokenizer::kEndOfText};
@@ -123,7 +124,7 @@ void verify(const TrainedModel& model, const fs::path& folder, const ExportOptio
   const WeightTypes types = weight_types(config.training);
   const MicroBatch shape{.B = 1,
                          .T = T,
-                         .type = activation_type(config.training),
+                         .type = arithmetic(config.training).type,
                          .vocabulary = Tokenizer::kVocabulary,
                          .head_rows = T};
   const auto [arena, row] = place<RowModel>(*backend.device, config.model, types, shape);

@@ -38,7 +38,7 @@ int run(const GenerateOptions& options) {
   options.sampling.validate();
   TrainedModel model = open_model(options.model, options.overrides);
   const TrainingConfig& training = model.config.training;
-  Backend backend = make_backend(training.device, static_cast<int>(training.threads));
+  Backend backend = make_backend(training.device, static_cast<int>(training.threads), arithmetic(training));
   Terminal terminal;
 
   const Tokenizer tokenizer;

@@ -28,7 +28,8 @@ void print(const std::string& text) {
 }
 
 void print_plan(RunConfig& config) {
-  const Backend backend = make_backend(config.training.device, static_cast<int>(config.training.threads));
+  const Backend backend = make_backend(config.training.device, static_cast<int>(config.training.threads),
+                                       arithmetic(config.training));
   const ParameterCount count = count_parameters(config.model);
   const FlopsPerToken flops = flops_per_token(config.model, config.model.max_seq_len);
   const int64_t micro = config.training.batch_size * config.model.max_seq_len;

@@ -36,7 +36,8 @@ int train(const TrainOptions& options) {
 
   const StopSignal stop;
   Terminal terminal;
-  const Backend backend = make_backend(config.training.device, static_cast<int>(config.training.threads));
+  const Backend backend = make_backend(config.training.device, static_cast<int>(config.training.threads),
+                                       arithmetic(config.training));
   const ParameterCount count = count_parameters(config.model);
   terminal.line("device    " + backend.description);
   terminal.line(fmt::format("model     {} parameters, {} active per token",

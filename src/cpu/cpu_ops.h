@@ -16,8 +16,8 @@ class CpuOps : public Ops {
   // The pool must outlive the object. One thread at a time calls the methods; each returns when it is done.
   explicit CpuOps(ThreadPool& pool) : pool_(pool), scratch_(pool.size()), gemm_(pool.size()) {}
 
-  // "oneDNN 2.6.3, avx512_core_bf16": for the start of a run.
-  std::string describe() const { return gemm_.describe(); }
+  // "oneDNN 2.6.3, AVX-512 BF16": for the start of a run with activations of this type.
+  std::string describe(DType type) const { return gemm_.describe(type); }
 
   // elementwise
   void fill(Tensor x, float value) override;
@@ -88,7 +88,7 @@ class CpuOps : public Ops {
   // reductions and optimizer
   void sum(Tensor sum_1, const Tensor& x) override;
   void sum_squares(Tensor sum_1, const Tensor& x) override;
-  void clip_scale(Tensor scale_1, const Tensor& squares_n, float max_norm) override;
+  void clip_scale(Tensor scale_1, const Tensor& squares_n, float max_norm, float loss_scale) override;
   void adamw8(Tensor weight, Tensor compute, const Tensor& gradient, Tensor code_m, Tensor code_v,
               Tensor absmax_m, Tensor absmax_v, const Tensor& scale_1, const AdamW& options) override;
   void adamw32(Tensor weight, Tensor compute, const Tensor& gradient, Tensor m, Tensor v,

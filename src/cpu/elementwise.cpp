@@ -60,17 +60,19 @@ void CpuOps::copy(Tensor y, const Tensor& x) {
 void CpuOps::cast(Tensor y, const Tensor& x) {
   contracts::check_cast(y, x);
   if (y.dtype() == x.dtype()) return copy(y, x);
-  if (y.dtype() == DType::f32) {
-    float* out = y.as<float>();
-    const bf16* in = x.as<bf16>();
-    pool_.parallel_for(x.numel(), kGrain,
-                       [&](int64_t begin, int64_t end) { load_row(out + begin, in + begin, end - begin); });
-  } else {
-    bf16* out = y.as<bf16>();
+  if (y.dtype() == DType::f32)
+    return with_16_bits(x.dtype(), [&](auto type) {
+      float* out = y.as<float>();
+      const auto* in = x.as<decltype(type)>();
+      pool_.parallel_for(x.numel(), kGrain,
+                         [&](int64_t begin, int64_t end) { load_row(out + begin, in + begin, end - begin); });
+    });
+  with_16_bits(y.dtype(), [&](auto type) {
+    auto* out = y.as<decltype(type)>();
     const float* in = x.as<float>();
     pool_.parallel_for(x.numel(), kGrain,
                        [&](int64_t begin, int64_t end) { store_row(out + begin, in + begin, end - begin); });
-  }
+  });
 }
 
 void CpuOps::add(Tensor y, const Tensor& x) {

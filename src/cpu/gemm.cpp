@@ -2,7 +2,7 @@
 // f32: dnnl_sgemm. bf16: matmul primitives whose sizes are given at run time, so sixteen of them (orientation
 // of a and b, type of c, accumulate) serve every shape. A processor without bf16 dot products converts blocks
 // to f32 and uses sgemm: oneDNN's emulation reaches 38 GFLOP/s where sgemm reaches 100, and below AVX-512 it
-// has none.
+// has none. f16: always so, since oneDNN has products of f16 only from version 3 on and with AVX-512 FP16.
 #include "cpu/gemm.h"
 
 #include <dlfcn.h>
@@ -85,9 +85,10 @@ const char* instructions(dnnl::cpu_isa isa) {
 }
 
 // rows x columns of a matrix in memory, from [row, column] on, as f32 without gaps.
+template <class T>
 void load_block(float* out, const void* in, int64_t stride, int64_t row, int64_t column, int64_t rows,
                 int64_t columns) {
-  const auto* source = static_cast<const bf16*>(in) + row * stride + column;
+  const T* source = static_cast<const T*>(in) + row * stride + column;
   for (int64_t i = 0; i < rows; ++i) load_row(out + i * columns, source + i * stride, columns);
 }
 
@@ -103,6 +104,7 @@ struct Gemm::Impl {
 
   static void multiply_f32(const Product& p);
   void multiply_bf16(const Product& p) const;
+  template <class T>
   void multiply_converted(const Product& p);
 };
 
@@ -130,15 +132,15 @@ Gemm::Gemm(int threads) : impl_(std::make_unique<Impl>(threads)) {
 
 Gemm::~Gemm() = default;
 
-std::string Gemm::describe() const {
+std::string Gemm::describe(DType type) const {
   const auto* version = dnnl_version();
+  const bool converted = type == DType::f16 || (type == DType::bf16 && !impl_->native_bf16);
   return fmt::format("oneDNN {}.{}.{}, {}{}", version->major, version->minor, version->patch,
-                     instructions(dnnl::get_effective_cpu_isa()),
-                     impl_->native_bf16 ? "" : ", bf16 products in f32");
+                     instructions(dnnl::get_effective_cpu_isa()), converted ? ", products in f32" : "");
 }
 
 void Gemm::multiply(const Product& p) {
-  CHECK(p.in == DType::bf16 || p.out == DType::f32);
+  CHECK(p.out == DType::f32 || p.out == p.in);
   if (p.m == 0 || p.n == 0) return;
   if (p.k == 0) {
     const auto width = static_cast<size_t>(p.n) * size_of(p.out);
@@ -149,8 +151,9 @@ void Gemm::multiply(const Product& p) {
   }
   use_one_thread_once();
   if (p.in == DType::f32) return Impl::multiply_f32(p);
+  if (p.in == DType::f16) return impl_->multiply_converted<f16>(p);
   if (impl_->native_bf16) return impl_->multiply_bf16(p);
-  impl_->multiply_converted(p);
+  impl_->multiply_converted<bf16>(p);
 }
 
 void Gemm::Impl::multiply_f32(const Product& p) {
@@ -169,6 +172,7 @@ void Gemm::Impl::multiply_bf16(const Product& p) const {
   forms[form_index(p)].execute(stream, {{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, c}});
 }
 
+template <class T>
 void Gemm::Impl::multiply_converted(const Product& p) {
   constexpr int64_t kDepth = 512;  // of k at a time: the converted blocks stay in the cache
   const int64_t depth = std::min(p.k, kDepth);
@@ -183,25 +187,25 @@ void Gemm::Impl::multiply_converted(const Product& p) {
   if (!direct) {
     block.c = sum, block.c_stride = p.n;
     for (int64_t i = 0; i < p.m && p.accumulate; ++i)
-      load_row(sum + i * p.n, static_cast<const bf16*>(p.c) + i * p.c_stride, p.n);
+      load_row(sum + i * p.n, static_cast<const T*>(p.c) + i * p.c_stride, p.n);
   }
   for (int64_t k = 0; k < p.k; k += depth) {
     block.k = std::min(depth, p.k - k);
     block.a_stride = p.a_transposed ? p.m : block.k;
     block.b_stride = p.b_transposed ? block.k : p.n;
     if (p.a_transposed)
-      load_block(a, p.a, p.a_stride, k, 0, block.k, p.m);
+      load_block<T>(a, p.a, p.a_stride, k, 0, block.k, p.m);
     else
-      load_block(a, p.a, p.a_stride, 0, k, p.m, block.k);
+      load_block<T>(a, p.a, p.a_stride, 0, k, p.m, block.k);
     if (p.b_transposed)
-      load_block(b, p.b, p.b_stride, 0, k, p.n, block.k);
+      load_block<T>(b, p.b, p.b_stride, 0, k, p.n, block.k);
     else
-      load_block(b, p.b, p.b_stride, k, 0, block.k, p.n);
+      load_block<T>(b, p.b, p.b_stride, k, 0, block.k, p.n);
     multiply_f32(block);
     block.accumulate = true;
   }
   for (int64_t i = 0; i < p.m && !direct; ++i)
-    store_row(static_cast<bf16*>(p.c) + i * p.c_stride, sum + i * p.n, p.n);
+    store_row(static_cast<T*>(p.c) + i * p.c_stride, sum + i * p.n, p.n);
 }
 
 }  // namespace moe::cpu

@@ -14,7 +14,7 @@ namespace moe::cpu {
 
 // c[m,n] = op(a)[m,k] op(b)[k,n], or c += when `accumulate`. Matrices are row-major; a stride is the distance
 // in elements between rows in memory. A transposed `a` is stored [k,m], a transposed `b` is stored [n,k]. in:
-// f32 or bf16, of both a and b.  out: f32, or bf16 with bf16 inputs. Sums are in f32, rounded once.
+// f32, bf16 or f16, of both a and b.  out: f32, or the inputs' type. Sums are in f32, rounded once.
 struct Product {
   int64_t m = 0, n = 0, k = 0;
   const void* a = nullptr;
@@ -37,8 +37,9 @@ class Gemm {
   // k = 0 gives zero (or leaves c when accumulating). The result depends on the arguments alone.
   void multiply(const Product& product);
 
-  // Library, version and the instructions used: "oneDNN 2.6.3, AVX-512 BF16".
-  std::string describe() const;
+  // Library, version and instructions, and whether products of this type are computed in f32: "oneDNN 2.6.3, AVX-512,
+  // products in f32".
+  std::string describe(DType type) const;
 
  private:
   struct Impl;

@@ -57,17 +57,17 @@ void CpuOps::sum_squares(Tensor sum_1, const Tensor& x) {
   });
 }
 
-void CpuOps::clip_scale(Tensor scale_1, const Tensor& squares_n, float max_norm) {
-  contracts::check_clip_scale(scale_1, squares_n, max_norm);
+void CpuOps::clip_scale(Tensor scale_1, const Tensor& squares_n, float max_norm, float loss_scale) {
+  contracts::check_clip_scale(scale_1, squares_n, max_norm, loss_scale);
   const double* squares = squares_n.as<double>();
   double total = 0;
   for (int64_t i = 0; i < squares_n.numel(); ++i) total += squares[i];
-  const double norm = std::sqrt(total);
+  const double factor = loss_scale, norm = std::sqrt(total) / factor;
   float& scale = scale_1.as<float>()[0];
   if (!std::isfinite(norm))
     scale = -1;
   else
-    scale = max_norm == 0 ? 1.0F : static_cast<float>(std::min(1.0, max_norm / (norm + 1e-6)));
+    scale = static_cast<float>((max_norm == 0 ? 1.0 : std::min(1.0, max_norm / (norm + 1e-6))) / factor);
 }
 
 }  // namespace moe::cpu

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What the row loops of all families share: reading and writing f32 or bf16 rows, an exp that the compiler
+// What the row loops of all families share: reading and writing rows of f32, bf16 or f16, an exp that the compiler
 // can vectorise, and sums in a fixed order. Plain C++ that g++ and clang turn into vector code; no
 // intrinsics.
 #pragma once
@@ -42,12 +42,19 @@ void store_row(T* __restrict out, const float* __restrict in, int64_t n) {
   for (int64_t i = 0; i < n; ++i) out[i] = from_float<T>(in[i]);
 }
 
-// Calls body(float{}) or body(bf16{}): for methods whose activations may be either.
+// Calls body(bf16{}) or body(f16{}).
+template <class Body>
+void with_16_bits(DType dtype, Body&& body) {
+  if (dtype == DType::bf16) return body(bf16{});
+  CHECK(dtype == DType::f16);
+  body(f16{});
+}
+
+// Calls body(float{}), body(bf16{}) or body(f16{}): for methods whose activations may be any of them.
 template <class Body>
 void with_type(DType dtype, Body&& body) {
   if (dtype == DType::f32) return body(float{});
-  CHECK(dtype == DType::bf16);
-  body(bf16{});
+  with_16_bits(dtype, body);
 }
 
 // The same for weights and their gradients.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// attention_forward: matrix units for bf16 at head widths 64 (on Hopper, its own, with the gate in it) and 128, a warp a
-// row for the rest; the gate after these.
+// attention_forward: matrix units for bf16 and f16 at head widths 64 (bf16 on Hopper: its own, with the gate in it) and 128,
+// a warp a row for the rest; the gate after these.
 #include "gpu/attention_forward_mma.cuh"
 #include "gpu/attention_hopper.h"
 #include "gpu/attention_rows.cuh"
@@ -12,13 +12,13 @@
 namespace moe::gpu {
 namespace {
 
-template <int dim>
-void forward_mma(cudaStream_t stream, Tensor& o, Tensor& lse, const Tensor& q, const Tensor& k,
-                 const bf16* v, const Tensor& first_BT, const AttentionShape& s) {
+template <class T, int dim>
+void forward_mma(cudaStream_t stream, Tensor& o, Tensor& lse, const Tensor& q, const Tensor& k, const T* v,
+                 const Tensor& first_BT, const AttentionShape& s) {
   using Tile = ForwardTile<dim>;
   const dim3 grid(blocks(s.heads), blocks(s.batch), blocks(ceil_div(s.length, Tile::kQueries)));
-  launch(stream, forward_mma_kernel<bf16, dim>, {grid, kAttentionThreads, Tile::kSharedBytes},
-         pointer<bf16>(o), pointer<float>(lse), pointer<bf16>(q), pointer<bf16>(k), v, pointer<int32_t>(first_BT), s);
+  launch(stream, forward_mma_kernel<T, dim>, {grid, kAttentionThreads, Tile::kSharedBytes}, pointer<T>(o),
+         pointer<float>(lse), pointer<T>(q), pointer<T>(k), v, pointer<int32_t>(first_BT), s);
 }
 
 }  // namespace
@@ -35,8 +35,10 @@ void GpuOps::attention_forward(Tensor y_NHd, Tensor o_NHd, Tensor lse_NH, const 
     const T* const v = pointer<T>(packed_NP) + heads.values();
     const bool wide = vector_width<T>(s.dim, o_NHd.data(), q_NHd.data(), k_NGd.data(), v) > 1;
     if constexpr (sizeof(T) == 2) {
-      if (wide && s.dim == 64) return forward_mma<64>(stream_, o_NHd, lse_NH, q_NHd, k_NGd, v, first_BT, s);
-      if (wide && s.dim == 128) return forward_mma<128>(stream_, o_NHd, lse_NH, q_NHd, k_NGd, v, first_BT, s);
+      if (wide && s.dim == 64)
+        return forward_mma<T, 64>(stream_, o_NHd, lse_NH, q_NHd, k_NGd, v, first_BT, s);
+      if (wide && s.dim == 128)
+        return forward_mma<T, 128>(stream_, o_NHd, lse_NH, q_NHd, k_NGd, v, first_BT, s);
     }
     const RowsShape rows{q_NHd.dim(0), s.length, 0, s.length, 1};
     launch(stream_, wide ? attention_rows_kernel<T, true> : attention_rows_kernel<T, false>,

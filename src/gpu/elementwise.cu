@@ -41,7 +41,11 @@ __global__ void fill_kernel(T* x, T value, int64_t n) {
 
 struct Convert {
   __device__ float operator()(float, bf16 x) const { return to_float(x); }
-  __device__ bf16 operator()(bf16, float x) const { return from_float<bf16>(x); }
+  __device__ float operator()(float, f16 x) const { return to_float(x); }
+  template <class T>
+  __device__ T operator()(T, float x) const {
+    return from_float<T>(x);
+  }
 };
 
 struct Plus {
@@ -98,8 +102,10 @@ void GpuOps::copy(Tensor y, const Tensor& x) {
 void GpuOps::cast(Tensor y, const Tensor& x) {
   contracts::check_cast(y, x);
   if (y.dtype() == x.dtype()) return copy(y, x);
-  if (y.dtype() == DType::f32) return map<float, bf16>(stream_, y, x, Convert{});
-  map<bf16, float>(stream_, y, x, Convert{});
+  if (x.dtype() == DType::bf16) return map<float, bf16>(stream_, y, x, Convert{});
+  if (x.dtype() == DType::f16) return map<float, f16>(stream_, y, x, Convert{});
+  if (y.dtype() == DType::bf16) return map<bf16, float>(stream_, y, x, Convert{});
+  map<f16, float>(stream_, y, x, Convert{});
 }
 
 void GpuOps::add(Tensor y, const Tensor& x) {

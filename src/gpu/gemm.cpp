@@ -30,8 +30,8 @@ void check(cublasStatus_t status, const char* call, int line) {
 #define CUBLAS_CHECK(call) check((call), #call, __LINE__)
 
 cudaDataType_t type_of(DType dtype) {
-  CHECK(dtype == DType::f32 || dtype == DType::bf16);
-  return dtype == DType::f32 ? CUDA_R_32F : CUDA_R_16BF;
+  CHECK(is_activation(dtype));
+  return dtype == DType::f32 ? CUDA_R_32F : dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_16F;
 }
 
 // The largest power of two, at most 256, that divides the number.
@@ -50,7 +50,8 @@ class Gemm::Plan {
     CHECK(key.k % parts == 0 && (parts == 1 || key.form == Form::TN));
     const auto [m, n, k] = std::array{key.m, key.n, key.k / parts};
     const bool b_is_nk = key.form == Form::NT, a_is_km = key.form == Form::TN;
-    CUBLAS_CHECK(cublasLtMatmulDescCreate(&operation_, CUBLAS_COMPUTE_32F, CUDA_R_32F));
+    CUBLAS_CHECK(cublasLtMatmulDescCreate(
+        &operation_, key.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F));
     set(CUBLASLT_MATMUL_DESC_TRANSA, b_is_nk ? CUBLAS_OP_T : CUBLAS_OP_N);
     set(CUBLASLT_MATMUL_DESC_TRANSB, a_is_km ? CUBLAS_OP_T : CUBLAS_OP_N);
     b_ = layout(key.input, b_is_nk ? k : n, b_is_nk ? n : k);
@@ -126,7 +127,7 @@ class Gemm::Plan {
   cublasLtMatrixLayout_t a_ = nullptr, b_ = nullptr, c_ = nullptr;
 };
 
-Gemm::Gemm(GpuDevice& device) : device_(device), choices_(device.properties().name) {
+Gemm::Gemm(GpuDevice& device, bool tf32) : device_(device), tf32_(tf32), choices_(device.properties().name) {
   CUBLAS_CHECK(cublasLtCreate(&handle_));
   CUDA_CHECK(cudaMalloc(&workspace_, kWorkspaceBytes));
   CUDA_CHECK(cudaMalloc(&parts_, kPartsBytes));
@@ -144,14 +145,8 @@ std::string Gemm::describe() const {
 }
 
 void Gemm::multiply(Tensor& c_MN, const Tensor& a, const Tensor& b, Form form, bool accumulate) {
-  Key key{c_MN.dim(0),
-          c_MN.dim(1),
-          form == Form::TN ? a.dim(0) : a.dim(1),
-          form,
-          a.dtype(),
-          c_MN.dtype(),
-          accumulate,
-          0};
+  Key key{c_MN.dim(0),  c_MN.dim(1), form == Form::TN ? a.dim(0) : a.dim(1), form, a.dtype(),
+          c_MN.dtype(), accumulate,  tf32_ && a.dtype() == DType::f32,       0};
   if (key.m == 0 || key.n == 0) return;
   unsigned alignment = 256;
   for (const Tensor* t : {static_cast<const Tensor*>(&c_MN), &a, &b})
@@ -174,8 +169,8 @@ void Gemm::run(const Key& key, const Plan& plan, const GemmChoice& choice, void*
 
 std::string Gemm::Key::describe() const {
   const char* const name = form == Form::NT ? "NT" : form == Form::NN ? "NN" : "TN";
-  return fmt::format("{} {} {} {}x{}x{} {}{}", name, name_of(input), name_of(output), m, n, k, alignment,
-                     accumulate ? " +=" : "");
+  return fmt::format("{} {} {} {}x{}x{} {}{}", name, tf32 ? "tf32" : name_of(input), name_of(output), m, n, k,
+                     alignment, accumulate ? " +=" : "");
 }
 
 // All that may be the fastest way to this product. A weight gradient has few elements and a long inner dimension: the

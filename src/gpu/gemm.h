@@ -19,7 +19,8 @@ namespace moe::gpu {
 
 class Gemm {
  public:
-  explicit Gemm(GpuDevice& device);
+  // tf32: products of f32 round their operands (ops/arithmetic.h).
+  Gemm(GpuDevice& device, bool tf32);
   ~Gemm();
   Gemm(const Gemm&) = delete;
   Gemm& operator=(const Gemm&) = delete;
@@ -34,7 +35,7 @@ class Gemm {
     int64_t m, n, k;
     Form form;
     DType input, output;
-    bool accumulate;
+    bool accumulate, tf32;
     unsigned alignment;  // bytes, of all addresses and rows
     auto operator<=>(const Key&) const = default;
     std::string describe() const;  // "NT bf16 bf16 32768x3072x1024 256", "+=" where it accumulates
@@ -47,6 +48,7 @@ class Gemm {
            const Tensor& b);
 
   GpuDevice& device_;
+  bool tf32_;
   cublasLtHandle_t handle_ = nullptr;
   void* workspace_ = nullptr;
   void* parts_ = nullptr;  // f32, of products that are cut along their inner dimension

@@ -36,17 +36,16 @@ template <class C>
 void run(cudaStream_t stream, C* c, const float* parts, int64_t count, int64_t elements, bool accumulate) {
   const bool wide = elements % 4 == 0 && vector_width<float>(0, c, parts) > 1;
   launch(stream, wide ? add_parts_kernel<4, C> : add_parts_kernel<1, C>,
-         {blocks(ceil_div(elements, kThreads * (wide ? 4 : 1))), kThreads}, c, parts, count, elements, accumulate);
+         {blocks(ceil_div(elements, kThreads * (wide ? 4 : 1))), kThreads}, c, parts, count, elements,
+         accumulate);
 }
 
 }  // namespace
 
 void add_parts(cudaStream_t stream, void* c, DType type, const void* parts, int64_t count, int64_t elements,
                bool accumulate) {
-  CHECK(type == DType::f32 || type == DType::bf16);
   const auto* const p = static_cast<const float*>(parts);
-  if (type == DType::f32) return run(stream, static_cast<float*>(c), p, count, elements, accumulate);
-  run(stream, static_cast<bf16*>(c), p, count, elements, accumulate);
+  with_activation(type, [&]<class C>() { run(stream, static_cast<C*>(c), p, count, elements, accumulate); });
 }
 
 }  // namespace moe::gpu

@@ -11,16 +11,26 @@ constexpr int64_t kWorkspaceBytes = 128 << 20;
 
 }  // namespace
 
-GpuOps::GpuOps(GpuDevice& device, Kernels kernels)
+GpuOps::GpuOps(GpuDevice& device, Kernels kernels, Arithmetic arithmetic)
     : device_(device),
       stream_(device.stream()),
+      arithmetic_(arithmetic),
       processors_(device.properties().multiProcessorCount),
       hopper_(device.properties().major == 9 && kernels == Kernels::best),
       workspace_(device, kWorkspaceBytes),
-      gemm_(device) {}
+      gemm_(device, arithmetic.tf32) {}
 
 std::string GpuOps::describe() const {
-  return gemm_.describe() + (hopper_ ? ", Hopper kernels" : ", portable kernels");
+  const std::string head = std::string(name_of(arithmetic_.type)) + ", " + gemm_.describe();
+  switch (arithmetic_.type) {
+    case DType::bf16:
+      return head + (hopper_ ? ", Hopper kernels" : ", portable kernels");
+    case DType::f16:
+      return head + ", portable kernels" + (hopper_ ? " (Hopper's own are for bf16)" : "");
+    default:
+      return head +
+             (arithmetic_.tf32 ? ", TF32 matrix products, attention in plain f32" : ", plain f32 kernels");
+  }
 }
 
 std::unique_ptr<Sequence> GpuOps::sequence() {

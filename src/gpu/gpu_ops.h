@@ -10,6 +10,7 @@
 #include "gpu/gemm.h"
 #include "gpu/gpu_device.h"
 #include "gpu/workspace.h"
+#include "ops/arithmetic.h"
 #include "ops/ops.h"
 
 namespace moe::gpu {
@@ -20,9 +21,10 @@ enum class Kernels { best, portable };
 class GpuOps final : public Ops {
  public:
   // The device must outlive the object.
-  explicit GpuOps(GpuDevice& device, Kernels kernels = Kernels::best);
+  explicit GpuOps(GpuDevice& device, Kernels kernels = Kernels::best, Arithmetic arithmetic = {});
 
-  // "cuBLASLt 13.0, Hopper kernels": for the start of a run.
+  // "bf16, cuBLASLt 13.0, Hopper kernels": for the start of a run. Activations of another type than the one announced are
+  // computed as well.
   std::string describe() const;
 
   std::unique_ptr<Sequence> sequence() override;  // a CUDA graph
@@ -105,7 +107,7 @@ class GpuOps final : public Ops {
   // reductions and optimizer
   void sum(Tensor sum_1, const Tensor& x) override;
   void sum_squares(Tensor sum_1, const Tensor& x) override;
-  void clip_scale(Tensor scale_1, const Tensor& squares_n, float max_norm) override;
+  void clip_scale(Tensor scale_1, const Tensor& squares_n, float max_norm, float loss_scale) override;
   void adamw8(Tensor weight, Tensor compute, const Tensor& gradient, Tensor code_m, Tensor code_v,
               Tensor absmax_m, Tensor absmax_v, const Tensor& scale_1, const AdamW& options) override;
   void adamw32(Tensor weight, Tensor compute, const Tensor& gradient, Tensor m, Tensor v,
@@ -114,6 +116,7 @@ class GpuOps final : public Ops {
  private:
   GpuDevice& device_;
   cudaStream_t stream_;
+  Arithmetic arithmetic_;
   int processors_;  // streaming multiprocessors
   bool hopper_;     // kernels with Hopper's own instructions are used where they take the operands
   Workspace workspace_;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
-// grouped_matmul with portable kernels: matrix units for bf16, plain arithmetic for f32.
+// grouped_matmul with portable kernels: matrix units for bf16, f16 and TF32, plain arithmetic
+// for f32.
 #include "gpu/gpu_ops.h"
 #include "gpu/grouped_matmul_hopper.h"
 #include "gpu/grouped_matmul_mma.cuh"
 #include "gpu/grouped_matmul_simt.cuh"
+#include "gpu/grouped_matmul_tf32.cuh"
 #include "gpu/launch.h"
 #include "gpu/numbers.cuh"
 #include "ops/contracts/matmul.h"
@@ -50,6 +52,21 @@ void multiply_mma(cudaStream_t stream, const GroupedProduct<T, C>& p, int64_t a_
          b_stride, vector_width<C>(p.n, p.c) > 1);
 }
 
+template <Form form>
+void multiply_f32(cudaStream_t stream, bool tf32, const GroupedProduct<float, float>& p, int64_t a_stride,
+                  int64_t b_stride) {
+  if (tf32) {
+    using Tile = Tf32Tile;
+    const bool wide = vector_width<float>(a_stride, p.a) > 1 && vector_width<float>(b_stride, p.b) > 1;
+    return launch(stream, wide ? grouped_tf32_kernel<form, true> : grouped_tf32_kernel<form, false>,
+                  {blocks(expert_tiles<form, Tile::kM, Tile::kN>(p)), Tile::kThreads, Tile::kSharedBytes}, p,
+                  a_stride, b_stride);
+  }
+  launch(stream, grouped_simt_kernel<form>,
+         {blocks(expert_tiles<form, SimtTile::kM, SimtTile::kN>(p)), SimtTile::kThreads}, p, a_stride,
+         b_stride);
+}
+
 }  // namespace
 
 void GpuOps::grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, const Tensor& offset_E1, Form form,
@@ -61,18 +78,17 @@ void GpuOps::grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, const Te
                                  form == Form::TN ? Schedule::turns : Schedule::together);
   const int64_t a_stride = a.dim(1), b_stride = b.dim(b.rank() - 1);
   with_form(form, [&]<Form known>() {
-    if (a.dtype() == DType::f32) {
-      const auto p = grouped_product<float, float>(c, a, b, offset_E1, form, accumulate);
-      launch(stream_, grouped_simt_kernel<known>,
-             {blocks(expert_tiles<known, SimtTile::kM, SimtTile::kN>(p)), SimtTile::kThreads}, p, a_stride,
-             b_stride);
-    } else if (c.dtype() == DType::f32) {
-      multiply_mma<known>(stream_, grouped_product<bf16, float>(c, a, b, offset_E1, form, accumulate),
-                          a_stride, b_stride);
-    } else {
-      multiply_mma<known>(stream_, grouped_product<bf16, bf16>(c, a, b, offset_E1, form, accumulate),
-                          a_stride, b_stride);
-    }
+    with_activation(a.dtype(), [&]<class T>() {
+      if constexpr (sizeof(T) == 4)
+        multiply_f32<known>(stream_, arithmetic_.tf32,
+                            grouped_product<T, T>(c, a, b, offset_E1, form, accumulate), a_stride, b_stride);
+      else if (c.dtype() == DType::f32)
+        multiply_mma<known>(stream_, grouped_product<T, float>(c, a, b, offset_E1, form, accumulate),
+                            a_stride, b_stride);
+      else
+        multiply_mma<known>(stream_, grouped_product<T, T>(c, a, b, offset_E1, form, accumulate), a_stride,
+                            b_stride);
+    });
   });
 }
 

@@ -31,6 +31,23 @@ __device__ __forceinline__ void mma_16x8x16<f16>(float (&c)[4], const uint32_t (
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+// x rounded to TF32, in the upper 19 bits.
+__device__ __forceinline__ uint32_t to_tf32(float x) {
+  uint32_t y;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y) : "f"(x));
+  return y;
+}
+
+// c[16 x 8] += a[16 x 8] b[8 x 8] of TF32 numbers in f32. A lane holds of a the elements (g, t), (g + 8, t), (g, t + 4) and
+// (g + 8, t + 4), of b those at rows t and t + 4 of column g, and of c the same as above.
+__device__ __forceinline__ void mma_16x8x8_tf32(float (&c)[4], const uint32_t (&a)[4],
+                                                const uint32_t (&b)[2]) {
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%0,%1,%2,%3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
 // Two numbers rounded to T, the first in the low half: an entry of a or b above.
 template <class T>
 __device__ __forceinline__ uint32_t pack(float low, float high);

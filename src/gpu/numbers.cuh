@@ -87,6 +87,8 @@ void with_activation(DType dtype, Body&& body) {
       return body.template operator()<float>();
     case DType::bf16:
       return body.template operator()<bf16>();
+    case DType::f16:
+      return body.template operator()<f16>();
     default:
       CHECK(false, "not a type of activations");
   }

@@ -48,16 +48,17 @@ __global__ void add_parts_kernel(double* sum_1, const double* parts, int count) 
   if (threadIdx.x == 0) *sum_1 += sum;
 }
 
-__global__ void clip_scale_kernel(float* scale_1, const double* squares_n, int64_t n, float max_norm) {
+__global__ void clip_scale_kernel(float* scale_1, const double* squares_n, int64_t n, float max_norm,
+                                  float loss_scale) {
   double total = 0;
   for (int64_t i = threadIdx.x; i < n; i += 32) total += squares_n[i];
-  const double norm = sqrt(warp_sum(total));
+  const double factor = loss_scale, norm = sqrt(warp_sum(total)) / factor;
   if (threadIdx.x != 0) return;
   if (!std::isfinite(norm))
     *scale_1 = -1;
   else
-    *scale_1 =
-        max_norm == 0 ? 1.0F : static_cast<float>(fmin(1.0, static_cast<double>(max_norm) / (norm + 1e-6)));
+    *scale_1 = static_cast<float>(
+        (max_norm == 0 ? 1.0 : fmin(1.0, static_cast<double>(max_norm) / (norm + 1e-6))) / factor);
 }
 
 template <class T, class Term>
@@ -84,10 +85,10 @@ void GpuOps::sum_squares(Tensor sum_1, const Tensor& x) {
   with_f32_or_bf16(x.dtype(), [&]<class T>() { add_sum<T>(stream_, workspace_, sum_1, x, Square{}); });
 }
 
-void GpuOps::clip_scale(Tensor scale_1, const Tensor& squares_n, float max_norm) {
-  contracts::check_clip_scale(scale_1, squares_n, max_norm);
+void GpuOps::clip_scale(Tensor scale_1, const Tensor& squares_n, float max_norm, float loss_scale) {
+  contracts::check_clip_scale(scale_1, squares_n, max_norm, loss_scale);
   launch(stream_, clip_scale_kernel, {1, 32}, pointer<float>(scale_1), pointer<double>(squares_n),
-         squares_n.numel(), max_norm);
+         squares_n.numel(), max_norm, loss_scale);
 }
 
 }  // namespace moe::gpu

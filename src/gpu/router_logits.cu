@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The router's matrix products, in f32 whatever the type of x. With x in bf16 the matrix units compute them from the
-// bf16 parts of what is f32 (bf16_parts.cuh); else f32_product.cuh.
+// bf16 parts of what is f32 (bf16_parts.cuh); else, and for f16, whose numbers do not
+// fit one bf16, f32_product.cuh.
 #include <algorithm>
 
 #include "gpu/bf16_parts.cuh"
@@ -99,7 +100,8 @@ void GpuOps::router_logits_backward(Tensor dx_ND, Tensor dw_ED, const Tensor& dl
     Tensor w(carving.take<bf16>(3 * e * d), DType::bf16, {3 * e, d});
     Tensor dw(carving.take<float>(3 * e * d), DType::f32, {3 * e, d});
     launch(stream_, parts_of_columns_kernel, one_thread_each(n * e / 4), pointer<bf16>(dlogits),
-           pointer<float>(dlogits_NE), n, static_cast<int>(e), Parts{{Part::high, Part::middle, Part::low}, 3});
+           pointer<float>(dlogits_NE), n, static_cast<int>(e),
+           Parts{{Part::high, Part::middle, Part::low}, 3});
     launch(stream_, parts_of_rows_kernel, one_thread_each(e * d), pointer<bf16>(w), pointer<float>(w_ED),
            e * d, Parts{{Part::high, Part::high, Part::high}, 3});
     gemm_.multiply(dx_ND, dlogits, w, Form::NN, true);

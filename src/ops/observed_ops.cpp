@@ -254,9 +254,9 @@ void ObservedOps::sum_squares(Tensor sum_1, const Tensor& x) {
   measure("sum_squares", "optimizer", 0, {sum_1, x}, [&] { inner_.sum_squares(sum_1, x); });
 }
 
-void ObservedOps::clip_scale(Tensor scale_1, const Tensor& squares_n, float max_norm) {
+void ObservedOps::clip_scale(Tensor scale_1, const Tensor& squares_n, float max_norm, float loss_scale) {
   measure("clip_scale", "optimizer", 0, {scale_1, squares_n},
-          [&] { inner_.clip_scale(scale_1, squares_n, max_norm); });
+          [&] { inner_.clip_scale(scale_1, squares_n, max_norm, loss_scale); });
 }
 
 void ObservedOps::adamw8(Tensor weight, Tensor compute, const Tensor& gradient, Tensor code_m, Tensor code_v,

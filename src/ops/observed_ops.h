@@ -78,7 +78,7 @@ class ObservedOps : public Ops {
                      const Tensor& gradient_scale_1) override;
   void sum(Tensor sum_1, const Tensor& x) override;
   void sum_squares(Tensor sum_1, const Tensor& x) override;
-  void clip_scale(Tensor scale_1, const Tensor& squares_n, float max_norm) override;
+  void clip_scale(Tensor scale_1, const Tensor& squares_n, float max_norm, float loss_scale) override;
   void adamw8(Tensor weight, Tensor compute, const Tensor& gradient, Tensor code_m, Tensor code_v,
               Tensor absmax_m, Tensor absmax_v, const Tensor& scale_1, const AdamW& options) override;
   void adamw32(Tensor weight, Tensor compute, const Tensor& gradient, Tensor m, Tensor v,

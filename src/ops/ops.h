@@ -4,14 +4,14 @@
 //
 // Letters: N tokens (= B rows x T), D model width, H query heads, G key/value heads, d head width, V vocabulary,
 //   E experts, K experts per token, F expert width, R = N*K routed rows, P = 2*H*d + 2*G*d packed projection.
-// Types: A is the activation type, f32 or bf16 (the same throughout a model). Matrix weights have type A; norm
+// Types: A is the activation type, f32, bf16 or f16 (the same throughout a model). Matrix weights have type A; norm
 //   weights, the router, statistics, probabilities and losses are f32, gradients of weights too, but for those that
 //   matrix products make, which may have type A; indices are i32.
 // Outputs come first, as Tensor; inputs after, as const Tensor&. Gradients of weights accumulate (+=) but in products,
 //   which do as they are told; gradients of activations are written. Outputs must not overlap inputs unless an op says
 //   so.
 // Accumulation is in f32 (f64 where said). Bounds are normalised mean squared errors against exact arithmetic:
-//   1e-11 for f32, 1e-5 for bf16 (docs/numerics.md derives both); an op that rounds twice says so and has twice.
+//   1e-11 for f32, 1e-5 for bf16, 1.6e-7 for f16, 2e-6 for TF32 products (docs/numerics.md); twice rounded, twice that.
 // Results are deterministic: reductions have a fixed order, no atomics on floats, ties go to the lower index, and
 //   nothing depends on the number of threads.
 // An op may return before it is done; later ops on the same object see its result; the host sees it after
@@ -78,7 +78,7 @@ class Ops {
   // ---- elementwise ----
   virtual void fill(Tensor x, float value) = 0;      // any type; value converted
   virtual void copy(Tensor y, const Tensor& x) = 0;  // equal types and numel
-  virtual void cast(Tensor y, const Tensor& x) = 0;  // f32 <-> bf16, equal numel; exact in f32 -> f32
+  virtual void cast(Tensor y, const Tensor& x) = 0;  // f32 <-> bf16 or f16, equal numel
   virtual void add(Tensor y, const Tensor& x) = 0;   // y += x; f32 or i32, equal types and numel
 
   // ---- embedding ----
@@ -97,7 +97,7 @@ class Ops {
 
   // ---- matrix products ----
   // NT: c[M,N] = a[M,K] b[N,K]^T.  NN: c[M,N] = a[M,K] b[K,N].  TN: c[M,N] = a[K,M]^T b[K,N].   accumulate: c +=.
-  // a, b of one type (f32 or bf16); c of that type or f32. A sum with a bf16 c is rounded once.
+  // a, b of one type; c of that type or f32. A sum with a c of 16 bits is rounded once.
   virtual void matmul(Tensor c_MN, const Tensor& a, const Tensor& b, Form form, bool accumulate) = 0;
   // One product per expert over the rows [offset[e], offset[e+1]); rows past offset[E] are neither read nor
   // written; an expert without rows contributes nothing (TN leaves its block as it is when accumulating, else 0).
@@ -135,7 +135,7 @@ class Ops {
                              const Tensor& dy_NHd, const Tensor& o_NHd, const Tensor& packed_NP,
                              Heads heads) = 0;
   // From do and delta of gate_backward: dq, dk, and the v part of dpacked. P is recomputed from lse. Rounds twice (p and
-  // ds are rounded to A in bf16).
+  // ds are rounded to A).
   virtual void attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dpacked_NP, const Tensor& do_NHd,
                                   const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
                                   const Tensor& lse_NH, const Tensor& delta_NH, const Tensor& first_BT) = 0;
@@ -214,9 +214,10 @@ class Ops {
   // sum_1 f64 += sum of x (f32), sum of x^2 (x f32 or bf16), accumulated in f64 in a fixed order.
   virtual void sum(Tensor sum_1, const Tensor& x) = 0;
   virtual void sum_squares(Tensor sum_1, const Tensor& x) = 0;
-  // norm = sqrt(sum over squares_n) (f64); scale_1 f32 = min(1, max_norm / (norm + 1e-6)), 1 when max_norm is 0,
-  // and -1 when norm is not finite.
-  virtual void clip_scale(Tensor scale_1, const Tensor& squares_n, float max_norm) = 0;
+  // norm = sqrt(sum over squares_n) / loss_scale (f64), where loss_scale is a factor that all gradients carry;
+  // scale_1 f32 = min(1, max_norm / (norm + 1e-6)) / loss_scale, 1 / loss_scale when max_norm is 0, and -1 when norm is
+  // not finite.
+  virtual void clip_scale(Tensor scale_1, const Tensor& squares_n, float max_norm, float loss_scale) = 0;
   // One step of AdamW (Loshchilov & Hutter 2019) on flat tensors of n elements: g = gradient * scale; the update
   // order is AdamW::order (docs/numerics.md states both, and the 8-bit format of bitsandbytes that the states
   // follow: blocks of 256, code_m and code_v u8 [n], absmax_m and absmax_v f32 [ceil(n/256)]).

@@ -157,11 +157,15 @@ void Optimizer::step(int64_t step, double learning_rate, const Tensor& scale_1) 
   for (const Span& span : spans_) {
     options.weight_decay = span.decays ? static_cast<float>(config_.weight_decay) : 0;
     options.stream = span.stream;
+    // The operations write copies in bf16 on their way; one in f16 is a pass of its own.
+    const bool in_f16 = !span.compute.empty() && span.compute.dtype() == DType::f16;
+    const Tensor compute = in_f16 ? Tensor() : span.compute;
     if (span.eight_bit)
-      ops_.adamw8(span.weight, span.compute, span.gradient, span.m, span.v, span.absmax_m, span.absmax_v,
-                  scale_1, options);
+      ops_.adamw8(span.weight, compute, span.gradient, span.m, span.v, span.absmax_m, span.absmax_v, scale_1,
+                  options);
     else
-      ops_.adamw32(span.weight, span.compute, span.gradient, span.m, span.v, scale_1, options);
+      ops_.adamw32(span.weight, compute, span.gradient, span.m, span.v, scale_1, options);
+    if (in_f16) ops_.cast(span.compute, span.weight);
   }
 }
 

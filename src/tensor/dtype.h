@@ -30,6 +30,11 @@ constexpr size_t size_of(DType dtype) {
   return 0;
 }
 
+// The types that activations and compute copies of weights may have.
+constexpr bool is_activation(DType dtype) {
+  return dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16;
+}
+
 // The name used in messages and tables; safetensors has its own spelling (checkpoint/).
 constexpr std::string_view name_of(DType dtype) {
   switch (dtype) {

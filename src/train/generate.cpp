@@ -15,14 +15,17 @@ namespace {
 std::vector<float> to_floats(const Tensor& logits_V, int64_t vocabulary, Device& device) {
   const auto n = static_cast<size_t>(logits_V.numel());
   std::vector<float> values(n);
-  if (logits_V.dtype() == DType::bf16) {
-    std::vector<bf16> rounded(n);
+  const auto widen = [&]<class T>(T) {
+    std::vector<T> rounded(n);
     device.to_host(rounded.data(), logits_V);
-    std::transform(rounded.begin(), rounded.end(), values.begin(),
-                   [](bf16 x) { return static_cast<float>(x); });
-  } else {
+    std::transform(rounded.begin(), rounded.end(), values.begin(), [](T x) { return static_cast<float>(x); });
+  };
+  if (logits_V.dtype() == DType::bf16)
+    widen(bf16{});
+  else if (logits_V.dtype() == DType::f16)
+    widen(f16{});
+  else
     device.to_host(values.data(), logits_V);
-  }
   values.resize(static_cast<size_t>(vocabulary));
   return values;
 }

@@ -27,16 +27,18 @@ bool StepResult::finite() const {
 }
 
 StepResult read_step(const StepSums& sums, const Tensor& squares_g, const Tensor& clip_scale_1,
-                     int64_t targets, int64_t micro_batches, Device& device) {
+                     double loss_scale, int64_t targets, int64_t micro_batches, Device& device) {
   StepResult result;
   result.loss = fetch<double>(sums.loss_1, device).front() / static_cast<double>(targets);
-  result.clip_scale = fetch<float>(clip_scale_1, device).front();
+  result.loss_scale = loss_scale;
+  const double scale = fetch<float>(clip_scale_1, device).front();
+  result.clip_scale = scale < 0 ? -1 : scale * loss_scale;
   double squares = 0;
   for (const double square : fetch<double>(squares_g, device)) {
-    result.group_norm.push_back(std::sqrt(square));
+    result.group_norm.push_back(std::sqrt(square) / loss_scale);
     squares += square;
   }
-  result.gradient_norm = std::sqrt(squares);
+  result.gradient_norm = std::sqrt(squares) / loss_scale;
 
   const auto losses = fetch<float>(sums.router_loss_L2, device);
   const auto counts = fetch<int32_t>(sums.count_LE, device);
@@ -65,6 +67,8 @@ Row training_row(const StepResult& result, const StepContext& context) {
       .add("clip_scale", result.clip_scale);
   for (size_t g = 0; g < result.group_norm.size(); ++g)
     row.add("gradient_norm/" + (*context.groups)[g], result.group_norm[g]);
+  if (context.loss_scale != nullptr && context.loss_scale->dynamic())
+    row.add("loss_scale", result.loss_scale).add("skipped_steps", context.loss_scale->skipped());
   row.add("tokens", context.tokens)
       .add("tokens_per_second", context.tokens_per_second)
       .add("step_seconds", context.step_seconds)

@@ -11,6 +11,7 @@
 #include "model/transformer.h"
 #include "tensor/device.h"
 #include "train/evaluate.h"
+#include "train/loss_scale.h"
 
 namespace moe {
 
@@ -19,6 +20,7 @@ struct StepResult {
   double loss = 0;           // nats per token
   double gradient_norm = 0;  // before clipping
   double clip_scale = 1;     // -1: not finite, nothing was updated
+  double loss_scale = 1;     // that the gradients carried; it is divided out of the norms and of clip_scale
   std::vector<double> group_norm;
   std::vector<double> balance_loss, z_loss;       // by layer, means over micro-batches
   std::vector<std::vector<double>> expert_count;  // [L][E], assignments asked for
@@ -28,7 +30,7 @@ struct StepResult {
 };
 
 StepResult read_step(const StepSums& sums, const Tensor& squares_g, const Tensor& clip_scale_1,
-                     int64_t targets, int64_t micro_batches, Device& device);
+                     double loss_scale, int64_t targets, int64_t micro_batches, Device& device);
 
 // What else is known about the step.
 struct StepContext {
@@ -41,6 +43,7 @@ struct StepContext {
   int64_t data_text_bytes = 0;
   NetworkCounts network;
   int64_t memory_bytes = 0;  // the arena
+  const LossScale* loss_scale = nullptr;
   const std::vector<std::string>* groups = nullptr;
 };
 

@@ -72,12 +72,17 @@ std::vector<std::string> differences(const Json& saved, const Json& now) {
 
 }  // namespace
 
-std::string state_json(int64_t step, const Cursor& cursor, const std::string& source,
-                       const RunConfig& config) {
+std::string state_json(int64_t step, const Cursor& cursor, const std::string& source, const RunConfig& config,
+                       const LossScale& loss_scale) {
   Json json;
   json["step"] = step;
   json["cursor"] = nlohmann::json(cursor);
   json["source"] = source;
+  if (loss_scale.dynamic()) {
+    const LossScaleState& state = loss_scale.state();
+    json["loss_scale"] = {
+        {"value", state.value}, {"good_steps", state.good_steps}, {"skipped", state.skipped}};
+  }
   json["config"] = Json::parse(config.json());
   return json.dump(1);
 }
@@ -90,6 +95,12 @@ SavedState read_state(const std::string& where, std::string_view state) {
     saved.cursor = nlohmann::json(json.at("cursor")).get<Cursor>();
     saved.source = json.at("source").get<std::string>();
     saved.config = json.at("config").dump(1);
+    if (json.contains("loss_scale")) {
+      const Json& state = json.at("loss_scale");
+      saved.loss_scale =
+          LossScaleState{state.at("value").get<double>(), state.at("good_steps").get<int64_t>(),
+                         state.at("skipped").get<int64_t>()};
+    }
     return saved;
   } catch (const nlohmann::json::exception& error) {
     throw UserError(where, "the state of a run", error.what(),
@@ -100,7 +111,7 @@ SavedState read_state(const std::string& where, std::string_view state) {
 ResumePoint resume_point(const std::string& where, std::string_view state, const std::string& source,
                          const RunConfig& config) {
   const SavedState saved = read_state(where, state);
-  ResumePoint point{saved.step, saved.cursor, {}};
+  ResumePoint point{saved.step, saved.cursor, saved.loss_scale, {}};
   try {
     const Json before = Json::parse(saved.config), now = Json::parse(config.json());
     if (!saved.source.empty()) {

@@ -4,31 +4,35 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "data/cursor.h"
+#include "train/loss_scale.h"
 #include "train/run_config.h"
 
 namespace moe {
 
 // step: steps done. source: Source::identity() of the text; "" when the weights came from elsewhere and no text has
 // been read yet (moe import): any text will do.
-std::string state_json(int64_t step, const Cursor& cursor, const std::string& source,
-                       const RunConfig& config);
+std::string state_json(int64_t step, const Cursor& cursor, const std::string& source, const RunConfig& config,
+                       const LossScale& loss_scale = {});
 
 // The parts of it, unchecked. Throws UserError naming `where` when it is not what state_json() wrote.
 struct SavedState {
   int64_t step = 0;
   Cursor cursor;
   std::string source, config;  // config: JSON, as RunConfig::json()
+  std::optional<LossScaleState> loss_scale;
 };
 SavedState read_state(const std::string& where, std::string_view state);
 
 struct ResumePoint {
   int64_t step = 0;
   Cursor cursor;
+  std::optional<LossScaleState> loss_scale;
   std::vector<std::string> changed;  // "training.beta1 0.9 -> 0.95": every setting that is another now
 };
 

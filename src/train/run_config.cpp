@@ -3,11 +3,13 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <limits>
 #include <utility>
 
 #include "base/error.h"
 #include "text/tokenizer.h"
+#include "train/loss_scale.h"
 
 namespace moe {
 namespace {
@@ -48,7 +50,14 @@ void describe_optimizer(TrainingConfig& c, Fields& fields) {
       .choices({"pytorch", "bitsandbytes"});
   fields.add("embedding_8bit", c.embedding_8bit, "8-bit moments for the embedding too");
   fields.add("router_8bit", c.router_8bit, "8-bit moments for the routers too");
-  fields.add("mixed_precision", c.mixed_precision, "no computes in f32").choices({"no", "bf16"});
+  fields.add("mixed_precision", c.mixed_precision, "no is f32; tf32: f32 with rounded products on a GPU")
+      .choices({"no", "tf32", "bf16", "fp16"});
+  fields.add("loss_scale", c.loss_scale, "fp16: first factor on the gradients; halved on overflow")
+      .range(1, LossScale::kMost);
+  fields
+      .add("loss_scale_growth_every", c.loss_scale_growth_every,
+           "fp16: steps without overflow until it doubles; 0 is never")
+      .range(0, kMost);
   fields
       .add("master_weights", c.master_weights, "type of weights as updated and saved; bf16 rounds at random")
       .choices({"fp32", "bf16"});
@@ -107,6 +116,10 @@ void TrainingConfig::validate() const {
     if (type == "bf16" && mixed_precision != "bf16")
       throw UserError(fmt::format("training.{}", name), "fp32 when training.mixed_precision is not bf16",
                       type, "set training.mixed_precision to bf16, or this to fp32");
+  if (double exponent = std::log2(loss_scale); exponent != std::round(exponent))
+    throw UserError("training.loss_scale", "a power of two, so that scaling loses no bit",
+                    fmt::format("{}", loss_scale),
+                    fmt::format("loss_scale {}", std::exp2(std::round(exponent))));
   if (run_name.find('/') != std::string::npos || run_name == "." || run_name == "..")
     throw UserError("training.run_name", "a name for one folder", fmt::format("\"{}\"", run_name),
                     "training.output_dir takes a path");

@@ -33,7 +33,9 @@ struct TrainingConfig {
   std::string optimizer_order = "pytorch";  // pytorch | bitsandbytes
   bool embedding_8bit = false;
   bool router_8bit = false;
-  std::string mixed_precision = "no";   // no (f32) | bf16
+  std::string mixed_precision = "no";  // no (f32) | tf32 | bf16 | fp16
+  double loss_scale = 65536;           // fp16: the first
+  int64_t loss_scale_growth_every = 2000;
   std::string master_weights = "fp32";  // fp32 | bf16: rounded at random, no f32 copy
   std::string gradient_type = "fp32";   // fp32 | bf16
   std::string recompute = "none";       // none | cheap | all

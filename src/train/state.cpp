@@ -17,13 +17,19 @@ constexpr int64_t kPromptChunk = 64;
 
 }  // namespace
 
-DType activation_type(const TrainingConfig& training) {
-  return training.mixed_precision == "bf16" ? DType::bf16 : DType::f32;
+Arithmetic arithmetic(const TrainingConfig& training) {
+  const std::string& name = training.mixed_precision;
+  return {name == "bf16" ? DType::bf16 : name == "fp16" ? DType::f16 : DType::f32, name == "tf32"};
+}
+
+LossScale loss_scale(const TrainingConfig& training) {
+  if (training.mixed_precision != "fp16") return {};
+  return {training.loss_scale, training.loss_scale_growth_every};
 }
 
 WeightTypes weight_types(const TrainingConfig& training) {
   const auto type = [](const std::string& name) { return name == "bf16" ? DType::bf16 : DType::f32; };
-  return {.compute = activation_type(training),
+  return {.compute = arithmetic(training).type,
           .master = type(training.master_weights),
           .gradient = type(training.gradient_type)};
 }
@@ -35,7 +41,7 @@ MicroBatch micro_batch(const RunConfig& config, int64_t vocabulary) {
       std::clamp<int64_t>(config.training.batch_size * config.model.max_seq_len / 4, 512, 8192);
   return {.B = config.training.batch_size,
           .T = config.model.max_seq_len,
-          .type = activation_type(config.training),
+          .type = arithmetic(config.training).type,
           .vocabulary = vocabulary,
           .head_rows = head_rows,
           .recompute = config.training.recompute == "none"    ? Recompute::none
@@ -71,10 +77,11 @@ TrainingState::TrainingState(const RunConfig& config, int64_t vocabulary, Ops& o
     : weights(config.model, weight_types(config.training), Purpose::training, arena),
       transformer(config.model, micro_batch(config, vocabulary), weights, arena),
       optimizer(optimizer_config(config.training), weights.list(), arena, ops),
-      decoder(config.model, activation_type(config.training), 1, config.model.max_seq_len,
+      decoder(config.model, arithmetic(config.training).type, 1, config.model.max_seq_len,
               std::min(kPromptChunk, config.model.max_seq_len), weights, arena),
       squares_g(arena.allocate("small", DType::f64, {static_cast<int64_t>(optimizer.groups().size())})),
       clip_scale_1(arena.allocate("small", DType::f32, {1})),
+      loss_scale(moe::loss_scale(config.training)),
       first_micro_step(config.training.cuda_graph ? ops.sequence() : std::make_unique<Sequence>()),
       micro_step(config.training.cuda_graph ? ops.sequence() : std::make_unique<Sequence>()) {}
 

@@ -10,10 +10,12 @@
 #include "model/decoder.h"
 #include "model/transformer.h"
 #include "model/weights.h"
+#include "ops/arithmetic.h"
 #include "ops/ops.h"
 #include "optim/adamw.h"
 #include "optim/schedule.h"
 #include "tensor/arena.h"
+#include "train/loss_scale.h"
 #include "train/run_config.h"
 
 namespace moe {
@@ -24,9 +26,10 @@ struct TrainingState {
   Weights weights;
   Transformer transformer;
   Optimizer optimizer;
-  Decoder decoder;      // for samples
-  Tensor squares_g;     // f64, sum of squares of the gradients by group
-  Tensor clip_scale_1;  // f32
+  Decoder decoder;       // for samples
+  Tensor squares_g;      // f64, sum of squares of the gradients by group
+  Tensor clip_scale_1;   // f32
+  LossScale loss_scale;  // on the host: its value goes to the device with each step
   // The operations of forward and backward, the same ones each time: in the first micro-batch of a step, which writes
   // gradients, and in the others, which add to them.
   std::unique_ptr<Sequence> first_micro_step, micro_step;
@@ -52,7 +55,8 @@ std::pair<std::unique_ptr<Arena>, std::unique_ptr<Thing>> place(Device& device, 
   return {std::move(arena), std::move(thing)};
 }
 
-DType activation_type(const TrainingConfig& training);
+Arithmetic arithmetic(const TrainingConfig& training);
+LossScale loss_scale(const TrainingConfig& training);
 WeightTypes weight_types(const TrainingConfig& training);
 MicroBatch micro_batch(const RunConfig& config, int64_t vocabulary);
 OptimizerConfig optimizer_config(const TrainingConfig& training);

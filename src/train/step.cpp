@@ -10,9 +10,10 @@ void run_step(TrainingState& state, const TrainingConfig& training, std::span<co
   CHECK(!micro_batches.empty());
   int64_t targets = 0;
   for (const Batch& batch : micro_batches) targets += batch.targets;
+  const auto loss_scale = static_cast<float>(state.loss_scale.value());
   state.transformer.zero_sums(ops);
-  state.transformer.set_gradient_scales(device, 1.0F / static_cast<float>(targets),
-                                        1.0F / static_cast<float>(micro_batches.size()));
+  state.transformer.set_gradient_scales(device, loss_scale / static_cast<float>(targets),
+                                        loss_scale / static_cast<float>(micro_batches.size()));
   for (const Batch& batch : micro_batches) {
     const bool first = &batch == micro_batches.data();
     state.transformer.upload(device, batch.input.data(), batch.target.data(), batch.first.data());
@@ -21,8 +22,9 @@ void run_step(TrainingState& state, const TrainingConfig& training, std::span<co
     });
   }
   state.optimizer.gradient_squares(state.squares_g);
-  ops.clip_scale(state.clip_scale_1, state.squares_g, static_cast<float>(training.max_grad_norm));
-  state.optimizer.step(step, learning_rate, state.clip_scale_1);
+  ops.clip_scale(state.clip_scale_1, state.squares_g, static_cast<float>(training.max_grad_norm), loss_scale);
+  // Steps skipped for their scale have not moved the moments.
+  state.optimizer.step(step - state.loss_scale.skipped(), learning_rate, state.clip_scale_1);
 }
 
 }  // namespace moe

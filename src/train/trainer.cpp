@@ -93,6 +93,7 @@ void Trainer::resume_from(const Checkpoint& checkpoint) {
   }
   step_ = saved_step_ = point.step;
   cursor_ = point.cursor;
+  if (point.loss_scale && state_->loss_scale.dynamic()) state_->loss_scale.restore(*point.loss_scale);
   terminal_.line(fmt::format("resumed from {} at step {}", checkpoint.folder().string(), step_));
   if (!point.changed.empty()) terminal_.line(fmt::format("changed   {}", fmt::join(point.changed, ", ")));
 }
@@ -102,7 +103,7 @@ void Trainer::save() {
   store_.save(
       step_,
       {{"model.safetensors", state_->weights.named()}, {"optimizer.safetensors", state_->optimizer.state()}},
-      state_json(step_, cursor_, source_->identity(), config_), device_);
+      state_json(step_, cursor_, source_->identity(), config_, state_->loss_scale), device_);
   saved_step_ = step_;
 }
 
@@ -135,8 +136,8 @@ StepResult Trainer::train_step(double rate, StepContext& context) {
 
   run_step(*state_, config_.training, batches, step_, rate, device_, ops_);
   // The one wait for the device in a step: the row needs its numbers, and a bad loss must stop the run now.
-  StepResult result = read_step(state_->transformer.sums(), state_->squares_g, state_->clip_scale_1, targets,
-                                std::ssize(batches), device_);
+  StepResult result = read_step(state_->transformer.sums(), state_->squares_g, state_->clip_scale_1,
+                                state_->loss_scale.value(), targets, std::ssize(batches), device_);
   cursor_ = batches.back().after;
   return result;
 }
@@ -154,6 +155,14 @@ void Trainer::not_finite(const StepResult& result) {
       fmt::format("the state before this step is saved in {}; lower training.learning_rate, or continue "
                   "with `moe train --resume {} training.on_nan=skip`",
                   store_.folder_of(step_).string(), folder_.path().string()));
+}
+
+void Trainer::overflow(const StepResult& result) {
+  const LossScale& scale = state_->loss_scale;
+  terminal_.line(fmt::format(
+      "step {}: loss {}, gradient norm {}: too large for f16; the step is skipped ({} so far), "
+      "loss scale {} -> {}",
+      step_ + 1, result.loss, result.gradient_norm, scale.skipped(), result.loss_scale, scale.value()));
 }
 
 std::optional<Evaluation> Trainer::validate() {
@@ -202,12 +211,14 @@ Outcome Trainer::run() {
     context.learning_rate = learning_rate(rates, step_);
     const Cursor cursor_before = cursor_;
     const StepResult result = train_step(context.learning_rate, context);
-    if (!result.finite()) {
+    if (!state_->loss_scale.update(result.finite())) {
       if (training.on_nan == "stop") {
         cursor_ = cursor_before;
         save();
       }
       not_finite(result);
+    } else if (!result.finite()) {
+      overflow(result);
     }
     ++step_;
     const double now = steady_seconds();
@@ -218,6 +229,7 @@ Outcome Trainer::run() {
         static_cast<double>(cursor_.tokens() - cursor_before.tokens()) / context.step_seconds;
     context.memory_bytes = arena_->used();
     context.groups = &state_->optimizer.groups();
+    context.loss_scale = &state_->loss_scale;
     sinks_->write(training_row(result, context));
 
     if (stop_ != 0) {

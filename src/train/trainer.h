@@ -51,6 +51,7 @@ class Trainer {
   void save();
   bool due(int64_t every) const { return every > 0 && step_ % every == 0; }
   void not_finite(const StepResult& result);
+  void overflow(const StepResult& result);
 
   RunConfig config_;
   RunFolder folder_;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "emulated_cuda/cublasLt.h"
 
+#include <bit>
 #include <cstring>
 #include <vector>
 
 #include "emulated_cuda/cuda_bf16.h"
+#include "emulated_cuda/cuda_fp16.h"
 
 namespace {
 
@@ -16,18 +18,23 @@ const void* matrix_of(const void* batch, const cublasLtMatrixLayoutOpaque_t& lay
 
 float element(const void* matrix, cudaDataType_t type, uint64_t i) {
   if (type == CUDA_R_32F) return static_cast<const float*>(matrix)[i];
+  if (type == CUDA_R_16F) return __half2float(static_cast<const __half*>(matrix)[i]);
   return __bfloat162float(static_cast<const __nv_bfloat16*>(matrix)[i]);
 }
 
-// The rows of the matrix, or its columns, one after another.
-std::vector<float> lines(const void* matrix, const cublasLtMatrixLayoutOpaque_t& layout, bool rows) {
+// The rows of the matrix, or its columns, one after another. tf32: the lower bits are cut off, which is the coarsest that a
+// matrix unit may do.
+std::vector<float> lines(const void* matrix, const cublasLtMatrixLayoutOpaque_t& layout, bool rows,
+                         bool tf32) {
   const uint64_t count = rows ? layout.rows : layout.columns, length = rows ? layout.columns : layout.rows;
   const auto leading = static_cast<uint64_t>(layout.leading);
   std::vector<float> result;
   result.reserve(count * length);
   for (uint64_t i = 0; i < count; ++i)
-    for (uint64_t j = 0; j < length; ++j)
-      result.push_back(element(matrix, layout.type, rows ? i + j * leading : j + i * leading));
+    for (uint64_t j = 0; j < length; ++j) {
+      const float value = element(matrix, layout.type, rows ? i + j * leading : j + i * leading);
+      result.push_back(tf32 ? std::bit_cast<float>(std::bit_cast<uint32_t>(value) & ~0x1FFFU) : value);
+    }
   return result;
 }
 
@@ -36,8 +43,9 @@ void multiply(const cublasLtMatmulDescOpaque_t& desc, float alpha, const void* a
               const cublasLtMatrixLayoutOpaque_t& b_layout, float beta, void* d,
               const cublasLtMatrixLayoutOpaque_t& layout) {
   const uint64_t inner = desc.a == CUBLAS_OP_N ? a_layout.columns : a_layout.rows;
-  const std::vector<float> left = lines(a, a_layout, desc.a == CUBLAS_OP_N);
-  const std::vector<float> right = lines(b, b_layout, desc.b != CUBLAS_OP_N);
+  const bool tf32 = desc.compute == CUBLAS_COMPUTE_32F_FAST_TF32;
+  const std::vector<float> left = lines(a, a_layout, desc.a == CUBLAS_OP_N, tf32);
+  const std::vector<float> right = lines(b, b_layout, desc.b != CUBLAS_OP_N, tf32);
   for (uint64_t column = 0; column < layout.columns; ++column)
     for (uint64_t row = 0; row < layout.rows; ++row) {
       double sum = 0;
@@ -48,6 +56,8 @@ void multiply(const cublasLtMatmulDescOpaque_t& desc, float alpha, const void* a
       if (beta != 0) value += beta * element(d, layout.type, i);
       if (layout.type == CUDA_R_32F)
         static_cast<float*>(d)[i] = value;
+      else if (layout.type == CUDA_R_16F)
+        static_cast<__half*>(d)[i] = __float2half_rn(value);
       else
         static_cast<__nv_bfloat16*>(d)[i] = __float2bfloat16_rn(value);
     }
@@ -66,8 +76,9 @@ cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) {
   delete handle;
   return CUBLAS_STATUS_SUCCESS;
 }
-cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t* desc, cublasComputeType_t, cudaDataType_t) {
-  *desc = new cublasLtMatmulDescOpaque_t;
+cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t* desc, cublasComputeType_t compute,
+                                        cudaDataType_t) {
+  *desc = new cublasLtMatmulDescOpaque_t{compute};
   return CUBLAS_STATUS_SUCCESS;
 }
 cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t desc) {

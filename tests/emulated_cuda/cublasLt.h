@@ -28,6 +28,7 @@ constexpr uint32_t CUBLASLT_REDUCTION_SCHEME_NONE = 0;
 
 struct cublasLtContext {};
 struct cublasLtMatmulDescOpaque_t {
+  cublasComputeType_t compute = CUBLAS_COMPUTE_32F;
   cublasOperation_t a = CUBLAS_OP_N, b = CUBLAS_OP_N;
 };
 struct cublasLtMatrixLayoutOpaque_t {

@@ -37,7 +37,7 @@ class Variable {
 };
 
 std::string description(const std::string& device = "gpu") {
-  return make_backend(device, 1).description;
+  return make_backend(device, 1, {DType::bf16}).description;
 }
 
 TEST(GpuKernels, HopperHasItsOwn) {
@@ -55,6 +55,18 @@ TEST(GpuKernels, HopperCanBeKeptFromItsOwn) {
   const Variable hopper("EMULATED_CUDA_GENERATION", "9");
   const Variable kernels("MOE_GPU_KERNELS", "portable");
   EXPECT_THAT(description(), HasSubstr("portable kernels"));
+}
+
+TEST(GpuKernels, TheTypeIsSaidAndWhatItMeansForKernels) {
+  const Variable kernels("MOE_GPU_KERNELS", "best");
+  const Variable hopper("EMULATED_CUDA_GENERATION", "9");
+  const auto said = [](Arithmetic arithmetic) { return make_backend("gpu", 1, arithmetic).description; };
+  EXPECT_THAT(said({DType::bf16}), AllOf(HasSubstr(", bf16, "), HasSubstr("Hopper kernels")));
+  EXPECT_THAT(said({DType::f16}),
+              AllOf(HasSubstr(", f16, "), HasSubstr("portable kernels (Hopper's own are for bf16)")));
+  EXPECT_THAT(said({DType::f32}), AllOf(HasSubstr(", f32, "), HasSubstr("plain f32 kernels")));
+  EXPECT_THAT(said({DType::f32, true}), HasSubstr("TF32 matrix products"));
+  EXPECT_THAT(make_backend("cpu", 1, {DType::f32, true}).description, HasSubstr("f32 (a CPU has no TF32)"));
 }
 
 TEST(GpuKernels, OtherNamesAreRefused) {

@@ -168,8 +168,8 @@ TEST_F(AttentionTest, F32MatchesPlainSoftmax) {
   check_forward(DType::f32, kBoundF32);
 }
 
-TEST_F(AttentionTest, Bf16MatchesPlainSoftmax) {
-  check_forward(DType::bf16, kBoundBf16);
+TEST_F(AttentionTest, RoundedTypesMatchPlainSoftmax) {
+  for (const DType dtype : kHalves) check_forward(dtype, bound_of(dtype));
 }
 
 TEST_F(AttentionTest, PaddingGivesZeros) {
@@ -214,18 +214,20 @@ TEST_F(AttentionTest, GradientsAgreeAcrossBlocks) {
 }
 
 // Rounds twice (p or ds, then the result), and o comes in rounded.
-TEST_F(AttentionTest, Bf16GradientsMatchF32) {
-  for (const Shape s : {Shape{4, 2, 32}, Shape{4, 2, 64}, Shape{3, 3, 64}, Shape{2, 1, 128}})
-    for (const auto& [name, rows] : kMasks) {
-      SCOPED_TRACE(name + std::string(", head width ") + std::to_string(s.dim));
-      const Inputs x16 = make_inputs(*this, DType::bf16, rows, s), x32 = widened(x16);
-      const Tensor d_o = normal("do", DType::bf16, {x16.q.dim(0), s.heads, s.dim});
-      const Gradients g16 = backward(x16, forward(x16), d_o), g32 = backward(x32, forward(x32), widened(d_o));
-      EXPECT_TRUE(close(values(g16.packed), values(g32.packed), 2 * kBoundBf16));
-      if (rows[0].size() == 1) continue;  // the weight of a single key is 1: other gradients are 0
-      EXPECT_TRUE(close(values(g16.q), values(g32.q), 2 * kBoundBf16));
-      EXPECT_TRUE(close(values(g16.k), values(g32.k), 2 * kBoundBf16));
-    }
+TEST_F(AttentionTest, GradientsOfRoundedTypesMatchF32) {
+  for (const DType dtype : kHalves)
+    for (const Shape s : {Shape{4, 2, 32}, Shape{4, 2, 64}, Shape{3, 3, 64}, Shape{2, 1, 128}})
+      for (const auto& [name, rows] : kMasks) {
+        SCOPED_TRACE(name + std::string(", head width ") + std::to_string(s.dim));
+        const Inputs x16 = make_inputs(*this, dtype, rows, s), x32 = widened(x16);
+        const Tensor d_o = normal("do", dtype, {x16.q.dim(0), s.heads, s.dim});
+        const Gradients g16 = backward(x16, forward(x16), d_o),
+                        g32 = backward(x32, forward(x32), widened(d_o));
+        EXPECT_TRUE(close(values(g16.packed), values(g32.packed), 2 * bound_of(dtype)));
+        if (rows[0].size() == 1) continue;  // the weight of a single key is 1: other gradients are 0
+        EXPECT_TRUE(close(values(g16.q), values(g32.q), 2 * bound_of(dtype)));
+        EXPECT_TRUE(close(values(g16.k), values(g32.k), 2 * bound_of(dtype)));
+      }
 }
 
 // More tiles of keys than a pipeline has stages, documents that end within tiles, padding between them.
@@ -242,7 +244,7 @@ TEST_F(AttentionTest, LongRowsOfManyTilesMatchF32) {
 }
 
 TEST_F(AttentionTest, GenerationInPiecesMatchesTheWholeRow) {
-  for (const DType dtype : {DType::f32, DType::bf16}) {
+  for (const DType dtype : kActivations) {
     constexpr int64_t kBatch = 2, kLength = 300;
     const Inputs x = make_inputs(*this, dtype, {row_of({{0, 300}}), row_of({{0, 300}})}, {4, 2, 16});
     const Values whole = values(forward(x).y);
@@ -268,7 +270,7 @@ TEST_F(AttentionTest, GenerationInPiecesMatchesTheWholeRow) {
       ops().attention_cached(y, k_cache, v_cache, part_of(x.q), part_of(x.k), packed, start);
       const Tensor expected = of(dtype, {kBatch * kLength, 4, 16}, whole);
       // Both round o and y.
-      EXPECT_TRUE(close(values(y), piece(expected), dtype == DType::f32 ? kBoundF32 : 4 * kBoundBf16))
+      EXPECT_TRUE(close(values(y), piece(expected), dtype == DType::f32 ? kBoundF32 : 4 * bound_of(dtype)))
           << start;
       start += count;
     }
@@ -277,7 +279,7 @@ TEST_F(AttentionTest, GenerationInPiecesMatchesTheWholeRow) {
 }
 
 TEST(AttentionThreadsTest, SameBitsWithAnyNumberOfThreads) {
-  for (const DType dtype : {DType::f32, DType::bf16}) {
+  for (const DType dtype : kActivations) {
     std::vector<std::vector<uint8_t>> expected;
     for (const int threads : {1, 2, 3}) {
       Machine machine(threads);

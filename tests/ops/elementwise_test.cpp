@@ -14,7 +14,7 @@ namespace {
 class ElementwiseTest : public OpsTest {};
 
 TEST_F(ElementwiseTest, FillsEveryType) {
-  for (const DType dtype : {DType::f32, DType::bf16, DType::f64, DType::i32, DType::u8})
+  for (const DType dtype : {DType::f32, DType::bf16, DType::f16, DType::f64, DType::i32, DType::u8})
     for (const int64_t n : {1, 7, 33, 70000}) {
       const Tensor x = zeros(dtype, {n});
       ops().fill(x, 3);
@@ -23,7 +23,7 @@ TEST_F(ElementwiseTest, FillsEveryType) {
 }
 
 TEST_F(ElementwiseTest, CopiesBytesUnderAnyShape) {
-  for (const DType dtype : {DType::f32, DType::bf16, DType::i32, DType::u8})
+  for (const DType dtype : {DType::f32, DType::bf16, DType::f16, DType::i32, DType::u8})
     for (const int64_t n : {1, 33, 300000}) {
       const Tensor x = normal("x", dtype, {n, 3}, 40), y = zeros(dtype, {3, n});
       ops().copy(y, x);
@@ -31,22 +31,28 @@ TEST_F(ElementwiseTest, CopiesBytesUnderAnyShape) {
     }
 }
 
-// The device type's own conversion (tests/base/bf16_test.cpp) says what is right.
+// The host's own conversions (tests/base/bf16_test.cpp, f16_test.cpp) say what is right.
 TEST_F(ElementwiseTest, CastsRoundToNearestEven) {
   const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
-  std::vector<float> input = {0, -0.0F, 1, 1.00390625F, 1.01171875F, 3.4e38F, 1e-45F, inf, -inf, nan};
+  std::vector<float> input = {0,    -0.0F, 1,        1.00390625F, 1.01171875F, 3.4e38F, 1e-45F,  inf,
+                              -inf, nan,   65519.0F, 65520.0F,    6.1e-5F,     1.3e-6F, 2.9e-8F, 3.0e-8F};
   while (input.size() < 70001) input.push_back(static_cast<float>(input.size()) * 1.0001F);
   const auto n = static_cast<int64_t>(input.size());
-  const Tensor x = of(DType::f32, {n}, input), y = zeros(DType::bf16, {n}), back = zeros(DType::f32, {n});
-  ops().cast(y, x);
-  ops().cast(back, y);
-  const auto got = values(back);
-  for (size_t i = 0; i < input.size(); ++i) {
-    const auto expected = static_cast<double>(static_cast<float>(bf16(input[i])));
-    if (std::isnan(expected))
-      EXPECT_TRUE(std::isnan(got[i]));
-    else
-      ASSERT_EQ(got[i], expected) << i;
+  const Tensor x = of(DType::f32, {n}, input), back = zeros(DType::f32, {n});
+  for (const DType dtype : kHalves) {
+    const Tensor y = zeros(dtype, {n});
+    ops().cast(y, x);
+    ops().cast(back, y);
+    const auto got = values(back);
+    for (size_t i = 0; i < input.size(); ++i) {
+      const float value = input[i];
+      const double expected =
+          dtype == DType::bf16 ? static_cast<float>(bf16(value)) : static_cast<float>(f16(value));
+      if (std::isnan(expected))
+        EXPECT_TRUE(std::isnan(got[i]));
+      else
+        ASSERT_EQ(got[i], expected) << i;
+    }
   }
   const Tensor same = zeros(DType::f32, {n});
   ops().cast(same, x);

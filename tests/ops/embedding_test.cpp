@@ -24,7 +24,7 @@ class EmbeddingTest : public OpsTest {
 };
 
 TEST_F(EmbeddingTest, LooksRowsUp) {
-  for (const DType dtype : {DType::f32, DType::bf16})
+  for (const DType dtype : kActivations)
     for (const auto& [n, d] : {std::pair<int64_t, int64_t>{1, 33}, {7, 520}, {129, 33}}) {
       const Tensor w = normal("w", dtype, {11, d}), id = tokens(*this, n, 11), x = zeros(dtype, {n, d});
       ops().embedding_forward(x, id, w);
@@ -36,7 +36,7 @@ TEST_F(EmbeddingTest, LooksRowsUp) {
 }
 
 TEST_F(EmbeddingTest, AddsGradientsToTheRowsOfTheTokens) {
-  for (const DType dtype : {DType::f32, DType::bf16})
+  for (const DType dtype : kActivations)
     for (const auto& [d, vocabulary] : {std::pair<int64_t, int64_t>{1, 9}, {33, 9}, {104, 1}, {8, 70000}}) {
       const int64_t n = vocabulary == 70000 ? 1500 : 57;
       const Tensor dx = normal("dx", dtype, {n, d}), id = tokens(*this, n, vocabulary);

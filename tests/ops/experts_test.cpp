@@ -127,7 +127,7 @@ double silu_slope(double x) {
 }
 
 void ExpertsTest::check_up(const Case& c, DType type, const RoutePlan& plan, const Sizes& s) {
-  const double bound = type == DType::f32 ? kBoundF32 : kBoundBf16;
+  const double bound = bound_of(type);
   const auto N = static_cast<int64_t>(s.n), R = static_cast<int64_t>(s.r);
   const Tensor x = normal("x", type, {N, c.d}), w = normal("up", type, {kExperts, 2 * c.f, c.d}, 0.2F);
   const Tensor h = zeros(type, {R, 2 * c.f}), a = zeros(type, {R, c.f}), rows = zeros(type, {R, c.d});
@@ -148,7 +148,7 @@ void ExpertsTest::check_up(const Case& c, DType type, const RoutePlan& plan, con
 }
 
 void ExpertsTest::check_down(const Case& c, DType type, const RoutePlan& plan, const Sizes& s) {
-  const double bound = type == DType::f32 ? kBoundF32 : 2 * kBoundBf16;
+  const double bound = type == DType::f32 ? kBoundF32 : 2 * bound_of(type);
   const auto N = static_cast<int64_t>(s.n), R = static_cast<int64_t>(s.r);
   const Tensor dy = normal("dy", type, {N, c.d}), w = normal("down", type, {kExperts, c.d, c.f}, 0.2F);
   const Tensor h = normal("h", type, {R, 2 * c.f}), weight = normal("weight", DType::f32, {N, kChoices});
@@ -218,8 +218,9 @@ TEST_F(ExpertsTest, F32MatchesDoublePrecision) {
   for (const Case& c : kCases) check(c, DType::f32);
 }
 
-TEST_F(ExpertsTest, Bf16MatchesDoublePrecision) {
-  for (const Case& c : kCases) check(c, DType::bf16);
+TEST_F(ExpertsTest, RoundedTypesMatchDoublePrecision) {
+  for (const DType type : kHalves)
+    for (const Case& c : kCases) check(c, type);
 }
 
 // y[n] = sum_k weight * down(activation(up(x))): every input's gradient.

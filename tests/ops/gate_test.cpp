@@ -51,7 +51,7 @@ TEST_F(GateTest, GradientsAgreeWithFiniteDifferences) {
 
 // Widths that lanes share in different ways, and one with more elements than lanes take at once.
 TEST_F(GateTest, DeltaIsTheProductOfOutputAndItsGradient) {
-  for (const DType dtype : {DType::f32, DType::bf16})
+  for (const DType dtype : kActivations)
     for (const int64_t d : {4, 33, 64, 128, 200}) {
       const Gate gate(*this, dtype, 5, {3, 1, d});
       const Tensor o = normal("o", dtype, {5, 3, d});
@@ -64,7 +64,7 @@ TEST_F(GateTest, DeltaIsTheProductOfOutputAndItsGradient) {
 }
 
 TEST_F(GateTest, WorksInPlace) {
-  for (const DType dtype : {DType::f32, DType::bf16}) {
+  for (const DType dtype : kActivations) {
     const Gate gate(*this, dtype, 3, {2, 1, 70});
     Gate here(*this, dtype, 3, {2, 1, 70});
     const Tensor packed = normal("packed", dtype, {3, 420}), o = normal("o", dtype, {3, 2, 70});
@@ -78,19 +78,19 @@ TEST_F(GateTest, WorksInPlace) {
   }
 }
 
-TEST_F(GateTest, Bf16MatchesF32OnTheSameInputs) {
-  for (const int64_t d : {33, 64}) {
-    const Tensor packed = normal("packed", DType::bf16, {9, 44 * d}, 3),
-                 o = normal("o", DType::bf16, {9, 21, d});
-    std::vector<std::vector<double>> results;
-    for (const DType dtype : {DType::f32, DType::bf16}) {
-      const Tensor p = of(dtype, {9, 44 * d}, values(packed)), input = of(dtype, {9, 21, d}, values(o));
-      const Gate gate(*this, dtype, 9, {21, 1, d});
-      gate.run(*this, input, input, p);
-      for (const Tensor& result : {gate.y, gate.d_o, gate.dpacked}) results.push_back(values(result));
+TEST_F(GateTest, RoundedTypesMatchF32OnTheSameInputs) {
+  for (const DType half : kHalves)
+    for (const int64_t d : {33, 64}) {
+      const Tensor packed = normal("packed", half, {9, 44 * d}, 3), o = normal("o", half, {9, 21, d});
+      std::vector<std::vector<double>> results;
+      for (const DType dtype : {DType::f32, half}) {
+        const Tensor p = of(dtype, {9, 44 * d}, values(packed)), input = of(dtype, {9, 21, d}, values(o));
+        const Gate gate(*this, dtype, 9, {21, 1, d});
+        gate.run(*this, input, input, p);
+        for (const Tensor& result : {gate.y, gate.d_o, gate.dpacked}) results.push_back(values(result));
+      }
+      for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(close(results[i + 3], results[i], bound_of(half)));
     }
-    for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(close(results[i + 3], results[i], kBoundBf16));
-  }
 }
 
 TEST_F(GateTest, SaturatesWithoutNan) {

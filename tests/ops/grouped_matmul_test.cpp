@@ -28,7 +28,7 @@ const std::vector<Case> kCases = {
     {"rows are left over", 50, {0, 10, 33}},
     {"no rows in use", 5, {0, 0, 0}},
 };
-// Odd widths, which are moved element by element; wider ones of whole vectors; and, in bf16, some of whole tiles, for
+// Odd widths, which are moved element by element; wider ones of whole vectors; and, in 16 bits, some of whole tiles, for
 // the kernels that ask for them.
 struct Widths {
   int64_t in, out;
@@ -43,6 +43,10 @@ Values block(const Values& values, size_t begin, size_t end, size_t width) {
 
 class GroupedMatmulTest : public OpsTest {
  public:
+  explicit GroupedMatmulTest(Arithmetic arithmetic = {}) : OpsTest(arithmetic) {}
+
+  double f32_bound = kBoundF32;
+
   // What each form should give. a [R, .] and b: weights [E, out, in], or rows [R, .] for TN.
   Values expected(const Tensor& c, const Tensor& a, const Tensor& b, const std::vector<int32_t>& offset,
                   Form form, bool accumulate) {
@@ -72,8 +76,8 @@ class GroupedMatmulTest : public OpsTest {
   void check(DType in, DType out, Form form, bool accumulate) {
     for (const Case& c : kCases)
       for (const Widths width : kWidths) check(c, width, in, out, form, accumulate);
-    if (in == DType::bf16) check(kCases[0], kTileWidths, in, out, form, accumulate);
-    if (in == DType::bf16) check(kCases[2], kTileWidths, in, out, form, accumulate);
+    if (in != DType::f32) check(kCases[0], kTileWidths, in, out, form, accumulate);
+    if (in != DType::f32) check(kCases[2], kTileWidths, in, out, form, accumulate);
   }
 
   void check(const Case& c, Widths width, DType in, DType out, Form form, bool accumulate) {
@@ -89,7 +93,7 @@ class GroupedMatmulTest : public OpsTest {
     const Values exact = expected(y, a, b, c.offset, form, accumulate);
     const auto before = bytes(y);
     ops().grouped_matmul(y, a, b, offset, form, accumulate);
-    EXPECT_TRUE(close(values(y), exact, out == DType::f32 ? kBoundF32 : kBoundBf16));
+    EXPECT_TRUE(close(values(y), exact, out == DType::f32 ? f32_bound : bound_of(out)));
     if (form == Form::TN) return;
     const size_t used = before.size() / static_cast<size_t>(c.rows) * static_cast<size_t>(c.offset.back());
     const auto after = bytes(y);
@@ -104,11 +108,37 @@ TEST_F(GroupedMatmulTest, F32MatchesDoublePrecision) {
     for (const bool accumulate : {false, true}) check(DType::f32, DType::f32, form, accumulate);
 }
 
-TEST_F(GroupedMatmulTest, Bf16MatchesDoublePrecision) {
-  for (const bool accumulate : {false, true}) {
-    for (const Form form : {Form::NT, Form::NN, Form::TN})
-      for (const DType out : {DType::f32, DType::bf16}) check(DType::bf16, out, form, accumulate);
+TEST_F(GroupedMatmulTest, RoundedTypesMatchDoublePrecision) {
+  for (const DType half : kHalves)
+    for (const bool accumulate : {false, true})
+      for (const Form form : {Form::NT, Form::NN, Form::TN})
+        for (const DType out : {DType::f32, half}) check(half, out, form, accumulate);
+}
+
+class GroupedTf32Test : public GroupedMatmulTest {
+ public:
+  GroupedTf32Test() : GroupedMatmulTest({DType::f32, true}) {
+    if (test_device() == "gpu") f32_bound = kBoundTf32;
   }
+};
+
+TEST_F(GroupedTf32Test, MatchesDoublePrecisionOfRoundedOperands) {
+  for (const Form form : {Form::NT, Form::NN, Form::TN})
+    for (const bool accumulate : {false, true}) {
+      check(DType::f32, DType::f32, form, accumulate);
+      check(kCases[0], kTileWidths, DType::f32, DType::f32, form, accumulate);
+    }
+}
+
+// Whole numbers up to 2^11 have a place in TF32, others lose their last bits on a GPU and nowhere else.
+TEST_F(GroupedTf32Test, OnlyTheMantissaIsShortened) {
+  const Tensor offset = of<int32_t>(DType::i32, {2}, {0, 2});
+  const Tensor a = of<float>(DType::f32, {2, 2}, {2047, 1, 2049, 0}),
+               w = of<float>(DType::f32, {1, 1, 2}, {1, 0x1p-20F});
+  const Tensor y = zeros(DType::f32, {2, 1});
+  ops().grouped_matmul(y, a, w, offset, Form::NT, false);
+  EXPECT_EQ(values(y)[0], 2047.0);                                    // 2^-20 is lost in the f32 sum
+  EXPECT_EQ(values(y)[1], test_device() == "gpu" ? 2050.0 : 2049.0);  // to nearest, ties away from zero
 }
 
 TEST_F(GroupedMatmulTest, GradientsAgreeWithFiniteDifferences) {

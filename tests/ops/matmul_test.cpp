@@ -60,23 +60,23 @@ TEST_F(MatmulTest, F32MatchesDoublePrecision) {
     }
 }
 
-TEST_F(MatmulTest, Bf16MatchesDoublePrecisionOfTheRoundedInputs) {
-  for (const DType out : {DType::f32, DType::bf16})
-    for (const Form form : kForms)
-      for (const Size s : kSizes) {
-        SCOPED_TRACE(label(form, s));
-        const Operands x = make_operands(*this, DType::bf16, form, s);
-        const Tensor c = normal("old", out, {s.m, s.n});
-        ops().matmul(c, x.a, x.b, form, false);
-        EXPECT_TRUE(close(values(c), x.exact, out == DType::f32 ? kBoundF32 : kBoundBf16));
-      }
+TEST_F(MatmulTest, RoundedTypesMatchDoublePrecisionOfTheSameInputs) {
+  for (const DType in : kHalves)
+    for (const DType out : {DType::f32, in})
+      for (const Form form : kForms)
+        for (const Size s : kSizes) {
+          SCOPED_TRACE(label(form, s));
+          const Operands x = make_operands(*this, in, form, s);
+          const Tensor c = normal("old", out, {s.m, s.n});
+          ops().matmul(c, x.a, x.b, form, false);
+          EXPECT_TRUE(close(values(c), x.exact, bound_of(out)));
+        }
 }
 
 TEST_F(MatmulTest, AccumulatesAndRoundsOnce) {
-  for (const DType in : {DType::f32, DType::bf16})
-    for (const DType out : {DType::f32, DType::bf16})
+  for (const DType in : kActivations)
+    for (const DType out : {DType::f32, in})
       for (const Form form : kForms) {
-        if (out == DType::bf16 && in == DType::f32) continue;
         const Size s{65, 31, 130};
         SCOPED_TRACE(label(form, s));
         Operands x = make_operands(*this, in, form, s);
@@ -84,7 +84,7 @@ TEST_F(MatmulTest, AccumulatesAndRoundsOnce) {
         const auto old = values(c);
         for (size_t i = 0; i < old.size(); ++i) x.exact[i] += old[i];
         ops().matmul(c, x.a, x.b, form, true);
-        EXPECT_TRUE(close(values(c), x.exact, out == DType::f32 ? kBoundF32 : kBoundBf16));
+        EXPECT_TRUE(close(values(c), x.exact, bound_of(out)));
       }
 }
 
@@ -102,6 +102,24 @@ TEST_F(MatmulTest, LongSumsMatchDoublePrecision) {
         ops().matmul(c, x.a, x.b, Form::TN, accumulate);
         EXPECT_TRUE(close(values(c), x.exact, out == DType::f32 ? kBoundF32 : kBoundBf16));
       }
+}
+
+TEST(MatmulTf32Test, OperandsAreRoundedOnAGpuOnly) {
+  Machine machine(2, {DType::f32, true});
+  const bool rounds = test_device() == "gpu";
+  for (const Form form : kForms)
+    for (const Size s : kSizes) {
+      SCOPED_TRACE(label(form, s));
+      Operands x = make_operands(machine, DType::f32, form, s);
+      const Tensor c = machine.normal("old", DType::f32, {s.m, s.n});
+      const auto old = machine.values(c);
+      for (size_t i = 0; i < old.size(); ++i) x.exact[i] += old[i];
+      machine.ops().matmul(c, x.a, x.b, form, true);
+      EXPECT_TRUE(close(machine.values(c), x.exact, rounds ? kBoundTf32 : kBoundF32));
+      if (rounds) {
+        EXPECT_GT(normalised_error(machine.values(c), x.exact), kBoundF32) << "not TF32 at all";
+      }
+    }
 }
 
 TEST_F(MatmulTest, NoTermsGiveZeroOrLeaveTheSum) {
@@ -129,7 +147,7 @@ TEST_F(MatmulTest, GradientsAgreeWithFiniteDifferences) {
 }
 
 TEST(MatmulThreadsTest, SameBitsWithAnyNumberOfThreads) {
-  for (const DType dtype : {DType::f32, DType::bf16})
+  for (const DType dtype : kActivations)
     for (const Form form : kForms) {
       std::vector<uint8_t> expected;
       for (const int threads : {1, 2, 3}) {

@@ -19,9 +19,9 @@ class NormTest : public OpsTest {
 
 TEST_F(NormTest, MatchesTorch) {
   const Golden golden("ops.safetensors", "norm.");
-  for (const DType dtype : {DType::f32, DType::bf16}) {
-    // In bf16 the inputs are rounded too, which the derivative carries through: two roundings.
-    const double bound = dtype == DType::f32 ? kBoundF32 : 2 * kBoundBf16;
+  for (const DType dtype : kActivations) {
+    // In 16 bits the inputs are rounded too, which the derivative carries through: two roundings.
+    const double bound = dtype == DType::f32 ? kBoundF32 : 2 * bound_of(dtype);
     const Tensor x = golden.tensor(*this, "x", dtype), y = zeros(dtype, {7, 33});
     const Tensor w = golden.tensor(*this, "w"), rstd = zeros(DType::f32, {7});
     ops().rms_norm_forward(y, rstd, x, w, kEps);
@@ -67,25 +67,26 @@ TEST_F(NormTest, ResidualIsAddedAlsoInPlaceAndWeightGradientsAccumulate) {
   EXPECT_TRUE(close(values(dw_twice), twice, kBoundF32));
 }
 
-TEST_F(NormTest, Bf16MatchesF32OnTheSameInputs) {
-  for (const int64_t n : {1, 33, 100}) {
-    const int64_t d = 65;
-    const Tensor x = normal("x", DType::bf16, {n, d}), dy = normal("dy", DType::bf16, {n, d});
-    const Tensor w = normal("w", DType::f32, {d});
-    std::vector<std::vector<double>> results;
-    for (const DType dtype : {DType::f32, DType::bf16}) {
-      const Tensor y = zeros(dtype, {n, d}), dx = zeros(dtype, {n, d});
-      const Tensor rstd = zeros(DType::f32, {n}), dw = zeros(DType::f32, {d});
-      const Tensor input = of(dtype, {n, d}, values(x)), gradient = of(dtype, {n, d}, values(dy));
-      ops().rms_norm_forward(y, rstd, input, w, kEps);
-      ops().rms_norm_backward(dx, dw, gradient, none, input, w, rstd);
-      for (const Tensor& result : {y, dx, rstd, dw}) results.push_back(values(result));
+TEST_F(NormTest, RoundedTypesMatchF32OnTheSameInputs) {
+  for (const DType half : kHalves)
+    for (const int64_t n : {1, 33, 100}) {
+      const int64_t d = 65;
+      const Tensor x = normal("x", half, {n, d}), dy = normal("dy", half, {n, d});
+      const Tensor w = normal("w", DType::f32, {d});
+      std::vector<std::vector<double>> results;
+      for (const DType dtype : {DType::f32, half}) {
+        const Tensor y = zeros(dtype, {n, d}), dx = zeros(dtype, {n, d});
+        const Tensor rstd = zeros(DType::f32, {n}), dw = zeros(DType::f32, {d});
+        const Tensor input = of(dtype, {n, d}, values(x)), gradient = of(dtype, {n, d}, values(dy));
+        ops().rms_norm_forward(y, rstd, input, w, kEps);
+        ops().rms_norm_backward(dx, dw, gradient, none, input, w, rstd);
+        for (const Tensor& result : {y, dx, rstd, dw}) results.push_back(values(result));
+      }
+      EXPECT_TRUE(close(results[4], results[0], bound_of(half)));
+      EXPECT_TRUE(close(results[5], results[1], bound_of(half)));
+      EXPECT_EQ(results[6], results[2]);
+      EXPECT_EQ(results[7], results[3]);
     }
-    EXPECT_TRUE(close(results[4], results[0], kBoundBf16));
-    EXPECT_TRUE(close(results[5], results[1], kBoundBf16));
-    EXPECT_EQ(results[6], results[2]);
-    EXPECT_EQ(results[7], results[3]);
-  }
 }
 
 TEST_F(NormTest, SameBitsWithAnyNumberOfThreads) {

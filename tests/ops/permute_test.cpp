@@ -89,7 +89,7 @@ TEST_F(PermuteTest, PlanOfOneSidedChoices) {
 }
 
 TEST_F(PermuteTest, GathersTheTokenOfEachRow) {
-  for (const DType dtype : {DType::f32, DType::bf16})
+  for (const DType dtype : kActivations)
     for (const int64_t capacity : {0, 3}) {
       const int64_t n = 33, k = 2, e = 5, d = capacity == 0 ? 19 : 520;
       const RoutePlan plan = empty_plan(*this, n, k, e);
@@ -142,7 +142,7 @@ TEST_F(PermuteTest, CombineAddsTheResidualAlsoInPlace) {
   const int64_t n = 9, k = 2, d = 552;
   const RoutePlan plan = empty_plan(*this, n, k, 5);
   ops().route_plan(plan, of(DType::i32, {n, k}, choices(n, k, 5, true)), 0);
-  for (const DType dtype : {DType::f32, DType::bf16}) {
+  for (const DType dtype : kActivations) {
     const Tensor x = normal("x", dtype, {n * k, d}), residual = normal("residual", dtype, {n, d});
     const Tensor y = zeros(dtype, {n, d}), alone = zeros(DType::f32, {n, d});
     const Tensor weight = normal("weight", DType::f32, {n, k});
@@ -155,7 +155,7 @@ TEST_F(PermuteTest, CombineAddsTheResidualAlsoInPlace) {
     auto expected = values(alone);
     const auto added = values(residual);
     for (size_t i = 0; i < expected.size(); ++i) expected[i] += added[i];
-    EXPECT_TRUE(close(values(y), expected, dtype == DType::f32 ? kBoundF32 : kBoundBf16));
+    EXPECT_TRUE(close(values(y), expected, bound_of(dtype)));
   }
 }
 

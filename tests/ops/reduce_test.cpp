@@ -13,9 +13,10 @@ namespace {
 
 class ReduceTest : public OpsTest {
  public:
-  float clip(const std::vector<double>& squares, float max_norm) {
+  float clip(const std::vector<double>& squares, float max_norm, float loss_scale = 1) {
     const Tensor scale = zeros(DType::f32, {1});
-    ops().clip_scale(scale, of(DType::f64, {static_cast<int64_t>(squares.size())}, squares), max_norm);
+    ops().clip_scale(scale, of(DType::f64, {static_cast<int64_t>(squares.size())}, squares), max_norm,
+                     loss_scale);
     return static_cast<float>(values(scale)[0]);
   }
 };
@@ -72,15 +73,28 @@ TEST_F(ReduceTest, SameBitsWithAnyNumberOfThreads) {
   });
 }
 
+// A factor of two on all gradients changes nothing but the factor that takes it back.
+TEST_F(ReduceTest, ClipScaleTakesTheLossScaleBack) {
+  for (const float max_norm : {0.0F, 1.0F, 20.0F}) {
+    const float alone = clip({9, 16, 75}, max_norm);
+    for (const float factor : {0x1p-3F, 0x1p16F, 0x1p32F}) {
+      const double squared = static_cast<double>(factor) * static_cast<double>(factor);
+      EXPECT_EQ(clip({9 * squared, 16 * squared, 75 * squared}, max_norm, factor), alone / factor);
+    }
+  }
+  EXPECT_EQ(clip({std::numeric_limits<double>::infinity()}, 1, 65536), -1);
+}
+
 TEST_F(ReduceTest, RefusesWrongShapesAndTypes) {
   const Tensor one = zeros(DType::f64, {1}), x = zeros(DType::f32, {3});
   EXPECT_THROW(ops().sum(zeros(DType::f32, {1}), x), InternalError);
   EXPECT_THROW(ops().sum(zeros(DType::f64, {2}), x), InternalError);
   EXPECT_THROW(ops().sum(one, zeros(DType::bf16, {3})), InternalError);
   EXPECT_THROW(ops().sum_squares(one, Tensor()), InternalError);
-  EXPECT_THROW(ops().clip_scale(one, one, 1), InternalError);
-  EXPECT_THROW(ops().clip_scale(zeros(DType::f32, {1}), x, 1), InternalError);
+  EXPECT_THROW(ops().clip_scale(one, one, 1, 1), InternalError);
+  EXPECT_THROW(ops().clip_scale(zeros(DType::f32, {1}), x, 1, 1), InternalError);
   EXPECT_THROW(clip({1}, -1), InternalError);
+  EXPECT_THROW(clip({1}, 1, 0), InternalError);
 }
 
 }  // namespace

@@ -114,20 +114,21 @@ TEST_F(RotaryTest, LeavesGatesAndValuesAlone) {
   }
 }
 
-TEST_F(RotaryTest, Bf16MatchesF32OnTheSameInputs) {
-  for (const auto& [n, d] : {std::pair<int64_t, int64_t>{1, 16}, {33, 64}, {5, 136}, {5, 34}}) {
-    Rotary half(*this, DType::bf16, n, {4, 2, d}), full(*this, DType::f32, n, {4, 2, d});
-    set(full.packed, values(half.packed));
-    set(full.dq, values(half.dq));
-    set(full.dk, values(half.dk));
-    for (Rotary* r : {&half, &full}) r->forward(*this), r->backward(*this);
-    EXPECT_TRUE(close(values(half.q), values(full.q), kBoundBf16));
-    EXPECT_TRUE(close(values(half.k), values(full.k), kBoundBf16));
-    EXPECT_TRUE(close(values(half.dpacked), values(full.dpacked), kBoundBf16));
-    // The same sums in f32, but compilers may fuse multiplications and additions differently for the two types.
-    EXPECT_TRUE(close(values(half.dwq), values(full.dwq), kBoundF32));
-    EXPECT_TRUE(close(values(half.dwk), values(full.dwk), kBoundF32));
-  }
+TEST_F(RotaryTest, RoundedTypesMatchF32OnTheSameInputs) {
+  for (const DType dtype : kHalves)
+    for (const auto& [n, d] : {std::pair<int64_t, int64_t>{1, 16}, {33, 64}, {5, 136}, {5, 34}}) {
+      Rotary half(*this, dtype, n, {4, 2, d}), full(*this, DType::f32, n, {4, 2, d});
+      set(full.packed, values(half.packed));
+      set(full.dq, values(half.dq));
+      set(full.dk, values(half.dk));
+      for (Rotary* r : {&half, &full}) r->forward(*this), r->backward(*this);
+      EXPECT_TRUE(close(values(half.q), values(full.q), bound_of(dtype)));
+      EXPECT_TRUE(close(values(half.k), values(full.k), bound_of(dtype)));
+      EXPECT_TRUE(close(values(half.dpacked), values(full.dpacked), bound_of(dtype)));
+      // The same sums in f32, but compilers may fuse multiplications and additions differently for the two types.
+      EXPECT_TRUE(close(values(half.dwq), values(full.dwq), kBoundF32));
+      EXPECT_TRUE(close(values(half.dwk), values(full.dwk), kBoundF32));
+    }
 }
 
 TEST_F(RotaryTest, SameBitsWithAnyNumberOfThreads) {

@@ -28,9 +28,9 @@ class SwigluTest : public OpsTest {};
 TEST_F(SwigluTest, MatchesTorch) {
   const Golden golden("ops.safetensors", "swiglu.");
   const RoutePlan plan = plain_plan(*this, 6, 6);
-  for (const DType dtype : {DType::f32, DType::bf16}) {
-    // bf16: the inputs are rounded and then the result.
-    const double bound = dtype == DType::f32 ? kBoundF32 : 2 * kBoundBf16;
+  for (const DType dtype : kActivations) {
+    // 16 bits: the inputs are rounded and then the result.
+    const double bound = dtype == DType::f32 ? kBoundF32 : 2 * bound_of(dtype);
     const Tensor h = golden.tensor(*this, "h", dtype), a = zeros(dtype, {6, 37}), dh = zeros(dtype, {6, 74});
     const Tensor dweight = zeros(DType::f32, {6, 1});
     ops().swiglu_forward(a, h, plan);
@@ -64,26 +64,27 @@ TEST_F(SwigluTest, GradientsAgreeWithFiniteDifferences) {
   }
 }
 
-TEST_F(SwigluTest, Bf16MatchesF32OnTheSameInputsAlsoInPlace) {
-  for (const int64_t f : {150, 520}) {
-    const int64_t rows = 33;
-    const RoutePlan plan = plain_plan(*this, rows, rows);
-    const Tensor h = normal("h", DType::bf16, {rows, 2 * f}, 3), da = normal("da", DType::bf16, {rows, f});
-    const Tensor weight = normal("weight", DType::f32, {rows, 1});
-    std::vector<std::vector<double>> results;
-    for (const DType dtype : {DType::f32, DType::bf16}) {
-      const Tensor input = of(dtype, {rows, 2 * f}, values(h)), a = zeros(dtype, {rows, f});
-      const Tensor dh = zeros(dtype, {rows, 2 * f}), dweight = zeros(DType::f32, {rows, 1});
-      const Tensor gradient = of(dtype, {rows, f}, values(da));
-      ops().swiglu_forward(a, input, plan);
-      results.push_back(values(a));
-      ops().swiglu_backward(dh, a, dweight, gradient, input, weight, plan);
-      for (const Tensor& result : {a, dh, dweight}) results.push_back(values(result));
-      ops().swiglu_backward(input, a, dweight, gradient, input, weight, plan);
-      EXPECT_EQ(bytes(input), bytes(dh)) << "dh may be h";
+TEST_F(SwigluTest, RoundedTypesMatchF32OnTheSameInputsAlsoInPlace) {
+  for (const DType half : kHalves)
+    for (const int64_t f : {150, 520}) {
+      const int64_t rows = 33;
+      const RoutePlan plan = plain_plan(*this, rows, rows);
+      const Tensor h = normal("h", half, {rows, 2 * f}, 3), da = normal("da", half, {rows, f});
+      const Tensor weight = normal("weight", DType::f32, {rows, 1});
+      std::vector<std::vector<double>> results;
+      for (const DType dtype : {DType::f32, half}) {
+        const Tensor input = of(dtype, {rows, 2 * f}, values(h)), a = zeros(dtype, {rows, f});
+        const Tensor dh = zeros(dtype, {rows, 2 * f}), dweight = zeros(DType::f32, {rows, 1});
+        const Tensor gradient = of(dtype, {rows, f}, values(da));
+        ops().swiglu_forward(a, input, plan);
+        results.push_back(values(a));
+        ops().swiglu_backward(dh, a, dweight, gradient, input, weight, plan);
+        for (const Tensor& result : {a, dh, dweight}) results.push_back(values(result));
+        ops().swiglu_backward(input, a, dweight, gradient, input, weight, plan);
+        EXPECT_EQ(bytes(input), bytes(dh)) << "dh may be h";
+      }
+      for (size_t i = 0; i < 4; ++i) EXPECT_TRUE(close(results[i + 4], results[i], bound_of(half)));
     }
-    for (size_t i = 0; i < 4; ++i) EXPECT_TRUE(close(results[i + 4], results[i], kBoundBf16));
-  }
 }
 
 TEST_F(SwigluTest, RowsOutOfUseStayAndDroppedWeightsGetNoGradient) {

@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/random.h"
+#include "train/resume.h"
 #include "train/trainer.h"
 
 namespace moe {
@@ -88,7 +89,7 @@ class Run : public ::testing::Test {
     Terminal terminal(quiet);
     Outcome outcome{};
     {
-      const Backend backend = make_backend("cpu", 2);
+      const Backend backend = make_backend("cpu", 2, arithmetic(config.training));
       Trainer trainer(config, folder, resume, *backend.device, *backend.ops, stop, terminal);
       outcome = trainer.run();
     }
@@ -176,6 +177,37 @@ TEST_F(Run, LowMemoryRunsResumeBitForBitAndKeepTheirTypes) {
   } catch (const UserError& error) {
     EXPECT_THAT(error.expected, ::testing::HasSubstr("training.master_weights \"bf16\""));
   }
+}
+
+// The scale, its count of good steps and the steps it cost are part of the state: here it overflows before the checkpoint
+// and doubles after it.
+TEST_F(Run, ResumedLossScalingEqualsStraightBitForBit) {
+  RunConfig settings = config("straight");
+  settings.training.mixed_precision = "fp16";
+  settings.training.loss_scale = 67108864;
+  settings.training.loss_scale_growth_every = 3;
+  settings.training.max_steps = 16;
+  settings.training.checkpoint_every = 8;
+  const RunFolder straight = RunFolder::create(settings, "");
+  train(settings, straight, false);
+  settings.training.run_name = "resumed";
+  const RunFolder resumed = RunFolder::create(settings, "");
+  CheckpointStore store(resumed.checkpoints(), 0);
+  fs::copy(CheckpointStore(straight.checkpoints(), 0).folder_of(8), store.folder_of(8));
+  EXPECT_THAT(file(resumed, 8, "state.json"), ::testing::HasSubstr("\"loss_scale\""));
+  train(settings, resumed, true);
+  EXPECT_EQ(weights(straight, 16), weights(resumed, 16));
+  EXPECT_EQ(states(straight, 16), states(resumed, 16));
+  EXPECT_EQ(read_state("", file(straight, 16, "state.json")).loss_scale->value,
+            read_state("", file(resumed, 16, "state.json")).loss_scale->value);
+  EXPECT_GT(read_state("", file(straight, 8, "state.json")).loss_scale->skipped, 0);
+
+  std::ifstream rows(resumed.metrics());
+  std::string row;
+  while (std::getline(rows, row) && row.find("\"loss\"") == std::string::npos) {
+  }
+  EXPECT_THAT(row, ::testing::HasSubstr("\"loss_scale\":"));
+  EXPECT_THAT(row, ::testing::HasSubstr("\"skipped_steps\":"));
 }
 
 // The program is killed, not a fork of this process: a fork has one thread of many, which ThreadSanitizer refuses.

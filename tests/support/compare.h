@@ -8,11 +8,19 @@
 #include <cstddef>
 #include <limits>
 
+#include "tensor/dtype.h"
+
 namespace moe::test {
 
 // Bounds of ops/ops.h: normalised mean squared error against exact arithmetic.
 inline constexpr double kBoundF32 = 1e-11;
 inline constexpr double kBoundBf16 = 1e-5;
+inline constexpr double kBoundF16 = 1.6e-7;
+inline constexpr double kBoundTf32 = 2e-6;  // of a product of f32 whose operands may be cut off to TF32
+// Of one rounding to this type of activations.
+constexpr double bound_of(DType dtype) {
+  return dtype == DType::f32 ? kBoundF32 : dtype == DType::bf16 ? kBoundBf16 : kBoundF16;
+}
 
 // sum (actual - expected)^2 / sum expected^2; infinite when sizes differ or anything is not finite.
 template <class Actual, class Expected>

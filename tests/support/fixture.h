@@ -17,10 +17,14 @@
 
 namespace moe::test {
 
+inline constexpr DType kActivations[] = {DType::f32, DType::bf16, DType::f16};
+inline constexpr DType kHalves[] = {DType::bf16, DType::f16};  // the types of 16 bits
+
 // A device and the tensors made on it. threads: of a CPU.
 class Machine {
  public:
-  explicit Machine(int threads = 2) : backend_(make_backend(test_device(), threads)) {}
+  explicit Machine(int threads = 2, Arithmetic arithmetic = {})
+      : backend_(make_backend(test_device(), threads, arithmetic)) {}
   ~Machine() {
     for (void* memory : memory_) device().release(memory);
   }
@@ -133,6 +137,9 @@ class Machine {
 };
 
 // Base of the test suites of operations: `TEST_F(MatmulTest, ...) { ops().matmul(...); }`.
-class OpsTest : public testing::Test, public Machine {};
+class OpsTest : public testing::Test, public Machine {
+ public:
+  explicit OpsTest(Arithmetic arithmetic = {}) : Machine(2, arithmetic) {}
+};
 
 }  // namespace moe::test

@@ -159,6 +159,9 @@ TEST(TrainingConfig, RefusesContradictions) {
             "warmup_steps 100");
   EXPECT_EQ(error([](RunConfig& c) { c.training.min_learning_rate_ratio = 1.5; }),
             "training.min_learning_rate_ratio: expected a number between 0 and 1, found 1.5");
+  EXPECT_EQ(error([](RunConfig& c) { c.training.loss_scale = 3000; }),
+            "training.loss_scale: expected a power of two, so that scaling loses no bit, found 3000. Hint: "
+            "loss_scale 4096");
   const auto wsd = [](int64_t warmup) {
     return [warmup](RunConfig& c) {
       c.training.lr_schedule = "wsd";

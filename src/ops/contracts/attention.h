@@ -12,7 +12,7 @@ namespace moe::contracts {
 // q, and the outputs shaped like it, [N,H,d]; k [N,G,d]; packed [N,P]; all of one activation type.
 inline Heads check_heads(const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP) {
   const std::string shapes = q_NHd.describe() + ", " + k_NGd.describe() + ", " + packed_NP.describe();
-  CHECK(q_NHd.dtype() == DType::f32 || q_NHd.dtype() == DType::bf16, shapes);
+  CHECK(is_activation(q_NHd.dtype()), shapes);
   CHECK(k_NGd.dtype() == q_NHd.dtype() && packed_NP.dtype() == q_NHd.dtype(), shapes);
   CHECK(q_NHd.rank() == 3 && k_NGd.rank() == 3, shapes);
   CHECK(k_NGd.dim(0) == q_NHd.dim(0) && k_NGd.dim(2) == q_NHd.dim(2), shapes);

@@ -18,10 +18,10 @@ inline void check_copy(const Tensor& y, const Tensor& x) {
 }
 
 inline void check_cast(const Tensor& y, const Tensor& x) {
-  const auto is_float = [](const Tensor& t) {
-    return !t.empty() && (t.dtype() == DType::f32 || t.dtype() == DType::bf16);
-  };
-  CHECK(is_float(x) && is_float(y), "cast: both must be f32 or bf16");
+  const auto is_float = [](const Tensor& t) { return !t.empty() && is_activation(t.dtype()); };
+  CHECK(is_float(x) && is_float(y), "cast: both must be f32, bf16 or f16");
+  CHECK(x.dtype() == DType::f32 || y.dtype() == DType::f32 || x.dtype() == y.dtype(),
+        "cast: not between two types of 16 bits");
   CHECK(y.numel() == x.numel(), "cast: " + y.describe() + " = " + x.describe());
 }
 

@@ -28,10 +28,10 @@ inline void expect_numel(const Tensor& x, const char* name, DType dtype, int64_t
   CHECK(false, std::string(name) + " must hold " + wanted.describe() + ", is " + x.describe());
 }
 
-// x is a tensor of activations of this rank: f32 or bf16. Returns its type, which the others of the op share.
+// x is a tensor of activations of this rank. Returns its type, which the others of the op share.
 inline DType expect_activation(const Tensor& x, const char* name, int rank) {
-  const bool good = x.rank() == rank && (x.dtype() == DType::f32 || x.dtype() == DType::bf16);
-  CHECK(good, std::string(name) + " must be f32 or bf16 of rank " + std::to_string(rank) + ", is " +
+  const bool good = x.rank() == rank && is_activation(x.dtype());
+  CHECK(good, std::string(name) + " must be f32, bf16 or f16 of rank " + std::to_string(rank) + ", is " +
                   (x.empty() ? std::string("missing") : x.describe()));
   return x.dtype();
 }

@@ -11,7 +11,7 @@
 namespace moe::contracts {
 
 inline void check_product_types(const Tensor& c, const Tensor& a, const Tensor& b) {
-  CHECK(a.dtype() == DType::f32 || a.dtype() == DType::bf16, a.describe());
+  CHECK(is_activation(a.dtype()), a.describe());
   CHECK(b.dtype() == a.dtype(), a.describe() + " and " + b.describe());
   CHECK(c.dtype() == DType::f32 || c.dtype() == a.dtype(), c.describe() + " from " + a.describe());
 }

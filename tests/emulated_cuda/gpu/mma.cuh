@@ -77,6 +77,33 @@ void mma_16x8x16(float (&c)[4], const uint32_t (&a)[4], const uint32_t* b) {
     for (unsigned k = 0; k < 16; ++k) c[i] += left[i / 2][k] * right[i % 2][k];
 }
 
+// Half of the last bit that stays is added, then the rest cut off: ties go away from zero.
+inline uint32_t to_tf32(float x) {
+  const uint32_t bits = std::bit_cast<uint32_t>(x);
+  return std::isfinite(x) ? (bits + 0x1000U) & ~0x1FFFU : bits;
+}
+
+inline void mma_16x8x8_tf32(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  struct Operands {
+    uint32_t a[4], b[2];
+  };
+  const Operands own{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
+  const unsigned char* slots = emulated_cuda::warp_exchange(0xffffffffU, &own, sizeof(own));
+  const unsigned g = emulated_cuda::lane() / 4, t = emulated_cuda::lane() % 4;
+  const auto number = [](uint32_t bits) {
+    return std::bit_cast<float>(bits & ~0x1FFFU);
+  };  // lower bits are not read
+  for (unsigned j = 0; j < 4; ++j) {
+    const auto row = emulated_cuda::from_lane<Operands>(slots, 4 * g + j);
+    for (unsigned column = 0; column < 2; ++column) {
+      const auto other = emulated_cuda::from_lane<Operands>(slots, 4 * (2 * t + column) + j);
+      for (unsigned half = 0; half < 2; ++half)
+        for (unsigned i = 0; i < 2; ++i)
+          c[2 * i + column] += number(row.a[2 * half + i]) * number(other.b[half]);
+    }
+  }
+}
+
 template <class T>
 uint32_t pack(float low, float high) {
   if constexpr (std::is_same_v<T, __half>)
