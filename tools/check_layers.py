@@ -17,6 +17,7 @@ ARROWS = {
     "metrics": "",
     "net": "",
     "wandb": "metrics net",
+    "report": "metrics",
     "hub": "net",
     "ops": "tensor",
     "checkpoint": "tensor",
@@ -28,7 +29,7 @@ ARROWS = {
     "exchange": "model checkpoint tensor",  # other people's formats: reads settings and named tensors, runs nothing
     "backend": "cpu gpu ops tensor",
     "train": "model optim data checkpoint metrics wandb ops tensor text",
-    "cli": "train exchange backend cpu model optim data checkpoint metrics ops tensor text",
+    "cli": "train exchange report backend cpu model optim data checkpoint metrics ops tensor text",
 }
 
 # header (an exact name, or a prefix that ends in /) -> the paths below src/ that may include it: exact files, folders
@@ -43,11 +44,15 @@ LIBRARIES = {
     "openssl/": "hub/digest.cpp",
     "zlib.h": "data/ wandb/record_file.cpp",
     "wandb_record.pb.h": "wandb/",
+    "tensorboard_event.pb.h": "metrics/tensorboard.cpp",
     "zstd.h": "data/",
     "CLI/": "cli/",
     "xxhash.h": "checkpoint/ data/",
-    "nlohmann/": "base/config_file.cpp gpu/gemm_choices.cpp hub/ data/ checkpoint/ metrics/ wandb/ train/ exchange/ cli/",
+    "nlohmann/": "base/config_file.cpp gpu/gemm_choices.cpp hub/ data/ checkpoint/ metrics/ wandb/ report/ train/ exchange/ cli/",
     "fmt/": "*.cpp",
+    "simdjson.h": "report/rows.cpp",
+    "httplib.h": "report/server.cpp",
+    "cairo.h": "report/picture.cpp",
     "immintrin.h": "cpu/",
     "cuda_runtime.h": "gpu/",
     "cuda_bf16.h": "gpu/",

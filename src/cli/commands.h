@@ -18,6 +18,8 @@ void add_import(CLI::App& app, Command& chosen);
 void add_data(CLI::App& app, Command& chosen);
 void add_tokenize(CLI::App& app, Command& chosen);
 void add_plan(CLI::App& app, Command& chosen);
+void add_report(CLI::App& app, Command& chosen);
+void add_watch(CLI::App& app, Command& chosen);
 void add_bench(CLI::App& app, Command& chosen);
 
 }  // namespace moe::cli

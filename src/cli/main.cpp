@@ -31,6 +31,8 @@ int run(int argc, char** argv) {
   moe::cli::add_data(app, chosen);
   moe::cli::add_tokenize(app, chosen);
   moe::cli::add_plan(app, chosen);
+  moe::cli::add_report(app, chosen);
+  moe::cli::add_watch(app, chosen);
   moe::cli::add_bench(app, chosen);
   try {
     app.parse(argc, argv);

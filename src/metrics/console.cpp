@@ -62,6 +62,12 @@ Console::~Console() {
 }
 
 void Console::write(const Row& row) {
+  if (row.find("alert") != nullptr) {
+    const Row::Value* text = row.find("alert_text");
+    if (text != nullptr && std::holds_alternative<std::string>(*text))
+      terminal_.warning(fmt::format("step {}: {}", row.step, std::get<std::string>(*text)));
+    return;
+  }
   if (row.find("loss")) {
     const auto tokens = number(row, "tokens_per_second");
     if (tokens && std::isfinite(*tokens)) tokens_per_second_.add(*tokens);

@@ -95,7 +95,7 @@ void Transformer::zero_sums(Ops& ops) {
     ops.fill(sum, 0);
 }
 
-void Transformer::run_blocks(int64_t capacity, Ops& ops) {
+void Transformer::run_blocks(int64_t capacity, Ops& ops, const Look& look) {
   ops.embedding_forward(blocks_.front().x_ND, tokens_.input_N, weights_.embedding.compute);
   for (size_t i = 0; i < blocks_.size(); ++i) {
     Block& block = blocks_[i];
@@ -107,6 +107,7 @@ void Transformer::run_blocks(int64_t capacity, Ops& ops) {
     ops.add(sums_.router_loss_L2.rows(layer, layer + 1), block.moe.loss_2);
     ops.add(sums_.count_LE.rows(layer, layer + 1), block.moe.plan.count_E);
     ops.add(sums_.offset_LE1.rows(layer, layer + 1), block.moe.plan.offset_E1);
+    if (look) look(layer, {next_ND, tokens_.first_N, block.attention, block.moe});
   }
   ops.rms_norm_forward(features_ND_, rstd_N_, last_ND_, weights_.final_norm.weight,
                        static_cast<float>(config_.norm_eps));
@@ -129,8 +130,8 @@ void Transformer::run_head(const std::optional<Gradients>& gradients, Ops& ops) 
   ops.sum(sums_.loss_1, loss_N_);
 }
 
-void Transformer::forward(Ops& ops) {
-  run_blocks(0, ops);
+void Transformer::forward(Ops& ops, const Look& look) {
+  run_blocks(0, ops, look);
   run_head(std::nullopt, ops);
 }
 

@@ -4,6 +4,7 @@
 // Letters as in ops/ops.h; L layers.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -36,6 +37,16 @@ struct StepSums {
   Tensor offset_LE1;      // i32, sums of the plans' offsets: differences are rows kept
 };
 
+// What a forward pass has left of one block, for who wants to look (train/probe.h). With recomputation the next block
+// overwrites some of it.
+struct BlockView {
+  const Tensor& y_ND;  // the residual stream behind the block
+  const Tensor& first_N;
+  const AttentionSaved& attention;
+  const MoeSaved& moe;
+};
+using Look = std::function<void(int64_t layer, const BlockView& block)>;
+
 class Transformer {
  public:
   Transformer(const ModelConfig& config, const MicroBatch& shape, Weights& weights, Arena& arena);
@@ -50,8 +61,8 @@ class Transformer {
 
   // One micro-step. Sums accumulate; gradients are written (what was there does not count) or added to.
   void forward_backward(Gradients gradients, Ops& ops);
-  // Adds to the sums only; never drops a token.
-  void forward(Ops& ops);
+  // Adds to the sums only; never drops a token. look: called after each block.
+  void forward(Ops& ops, const Look& look = {});
   void zero_sums(Ops& ops);
 
   const StepSums& sums() const { return sums_; }
@@ -67,7 +78,7 @@ class Transformer {
     MoeSaved moe;
   };
 
-  void run_blocks(int64_t capacity, Ops& ops);
+  void run_blocks(int64_t capacity, Ops& ops, const Look& look = {});
   void run_head(const std::optional<Gradients>& gradients, Ops& ops);
 
   ModelConfig config_;

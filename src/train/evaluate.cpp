@@ -14,11 +14,11 @@ double Evaluation::bits_per_byte() const {
   return loss_sum / std::numbers::ln2 / static_cast<double>(bytes);
 }
 
-void evaluate(Transformer& transformer, const Batch& batch, Device& device, Ops& ops,
-              Evaluation& evaluation) {
+void evaluate(Transformer& transformer, const Batch& batch, Device& device, Ops& ops, Evaluation& evaluation,
+              const Look& look) {
   transformer.zero_sums(ops);
   transformer.upload(device, batch.input.data(), batch.target.data(), batch.first.data());
-  transformer.forward(ops);
+  transformer.forward(ops, look);
   double loss = 0;
   device.to_host(&loss, transformer.sums().loss_1);
   evaluation.loss_sum += loss;

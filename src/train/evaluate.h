@@ -21,7 +21,8 @@ struct Evaluation {
   double bits_per_byte() const;
 };
 
-// Adds one batch of the transformer's shape.
-void evaluate(Transformer& transformer, const Batch& batch, Device& device, Ops& ops, Evaluation& evaluation);
+// Adds one batch of the transformer's shape. look: as in Transformer::forward.
+void evaluate(Transformer& transformer, const Batch& batch, Device& device, Ops& ops, Evaluation& evaluation,
+              const Look& look = {});
 
 }  // namespace moe

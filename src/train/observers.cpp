@@ -3,8 +3,11 @@
 
 #include <utility>
 
+#include "metrics/alerts.h"
+#include "metrics/background.h"
 #include "metrics/console.h"
 #include "metrics/jsonl.h"
+#include "metrics/tensorboard.h"
 #include "wandb/run.h"
 
 namespace moe {
@@ -39,8 +42,14 @@ std::unique_ptr<Sink> make_observers(const RunConfig& config, const RunFolder& f
   const wandb::Settings settings =
       wandb::resolve(config.logging.wandb, folder.path(), folder.path().filename().string());
   const wandb::RunInfo info{.config_json = config.json(), .arguments = {}};
+  if (config.logging.tensorboard)
+    sinks->add(std::make_unique<Background>(
+        std::make_unique<TensorBoard>(folder.path() / "tensorboard", resumed ? first_step : 0, config.json(),
+                                      terminal, wandb::unix_seconds),
+        terminal));
   if (auto run = wandb::open_run(settings, folder.path() / "wandb.json", resumed, info, terminal))
     sinks->add(std::make_unique<TerminalTap>(std::move(run), terminal));
+  sinks->add(std::make_unique<Alerts>(config.logging.alerts, *sinks));
   return sinks;
 }
 

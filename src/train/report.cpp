@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "train/report.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -18,6 +19,36 @@ std::vector<T> fetch(const Tensor& tensor, Device& device) {
 
 double mean(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+// How the router spread its work, for StepResult's counts and losses.
+void add_router(const StepResult& result, Row& row) {
+  std::vector<double> entropy, cv, max_over_mean, dead_share;
+  int64_t dead = 0;
+  for (const auto& count : result.expert_count) {
+    const ExpertLoad load = expert_load(std::vector<int64_t>(count.begin(), count.end()));
+    entropy.push_back(load.entropy);
+    cv.push_back(load.cv);
+    max_over_mean.push_back(load.max_over_mean);
+    dead_share.push_back(load.dead_share);
+    dead += std::count(count.begin(), count.end(), 0.0);
+  }
+  // One number for each at a glance, then the layers.
+  row.add("balance_loss", mean(result.balance_loss))
+      .add("z_loss", mean(result.z_loss))
+      .add("expert_load_cv", mean(cv))
+      .add("expert_load_entropy", mean(entropy))
+      .add("expert_load_max_over_mean", *std::max_element(max_over_mean.begin(), max_over_mean.end()))
+      .add("dead_experts", dead)
+      .add("dropped_share", mean(result.dropped_share))
+      .add("layers/balance_loss", result.balance_loss)
+      .add("layers/z_loss", result.z_loss)
+      .add("layers/entropy", entropy)
+      .add("layers/load_cv", cv)
+      .add("layers/max_over_mean", max_over_mean)
+      .add("layers/dead_share", dead_share)
+      .add("layers/dropped_share", result.dropped_share)
+      .add("layers/expert_counts", result.expert_count);
 }
 
 }  // namespace
@@ -83,27 +114,13 @@ Row training_row(const StepResult& result, const StepContext& context) {
         .add("network_retries", network.retries)
         .add("network_rate_limited", network.rate_limited);
 
-  std::vector<double> entropy, cv, max_over_mean, dead_share;
-  for (const auto& count : result.expert_count) {
-    const ExpertLoad load = expert_load(std::vector<int64_t>(count.begin(), count.end()));
-    entropy.push_back(load.entropy);
-    cv.push_back(load.cv);
-    max_over_mean.push_back(load.max_over_mean);
-    dead_share.push_back(load.dead_share);
-  }
-  // One number for each at a glance, then the layers.
-  row.add("balance_loss", mean(result.balance_loss))
-      .add("z_loss", mean(result.z_loss))
-      .add("expert_load_cv", mean(cv))
-      .add("dropped_share", mean(result.dropped_share))
-      .add("layers/balance_loss", result.balance_loss)
-      .add("layers/z_loss", result.z_loss)
-      .add("layers/entropy", entropy)
-      .add("layers/load_cv", cv)
-      .add("layers/max_over_mean", max_over_mean)
-      .add("layers/dead_share", dead_share)
-      .add("layers/dropped_share", result.dropped_share)
-      .add("layers/expert_counts", result.expert_count);
+  const double flops = context.tokens_per_second * context.flops_per_token;
+  row.add("model_flops_per_second", flops);
+  if (context.peak_flops) row.add("mfu", flops / *context.peak_flops);
+  for (const auto& [phase, seconds] : context.phase_seconds) row.add("seconds/" + phase, seconds);
+  if (context.memory_table != nullptr)
+    for (const auto& [category, bytes] : *context.memory_table) row.add("memory/" + category, bytes);
+  add_router(result, row);
   return row;
 }
 

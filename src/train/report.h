@@ -3,7 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "data/source.h"
@@ -44,6 +47,11 @@ struct StepContext {
   NetworkCounts network;
   int64_t memory_bytes = 0;  // the arena
   const LossScale* loss_scale = nullptr;
+  // Of the arena, by category; null but for the first row that a process writes.
+  const std::vector<std::pair<std::string, int64_t>>* memory_table = nullptr;
+  double flops_per_token = 0;
+  std::optional<double> peak_flops;             // of the device, where it is known
+  std::map<std::string, double> phase_seconds;  // host's time since the row before, by phase
   const std::vector<std::string>* groups = nullptr;
 };
 

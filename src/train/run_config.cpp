@@ -127,7 +127,9 @@ void TrainingConfig::validate() const {
 
 void LoggingConfig::describe(Fields& fields) {
   fields.add("log_every", log_every, "steps between lines on the terminal's log").range(1, kMost);
+  fields.add("tensorboard", tensorboard, "event files in the run's folder tensorboard/");
   wandb.describe(fields);
+  alerts.describe(fields);
 }
 
 std::vector<Section> RunConfig::sections() {

@@ -10,6 +10,7 @@
 
 #include "base/config_file.h"
 #include "data/config.h"
+#include "metrics/alerts.h"
 #include "model/config.h"
 #include "wandb/config.h"
 
@@ -60,7 +61,9 @@ struct TrainingConfig {
 
 struct LoggingConfig {
   int64_t log_every = 1;
+  bool tensorboard = false;
   wandb::Config wandb;
+  AlertLimits alerts;
 
   void describe(Fields& fields);
 };

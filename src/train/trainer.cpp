@@ -11,10 +11,12 @@
 #include "base/file.h"
 #include "base/format.h"
 #include "base/version.h"
+#include "metrics/alerts.h"
 #include "metrics/meters.h"
 #include "model/flops.h"
 #include "train/generate.h"
 #include "train/observers.h"
+#include "train/peak_flops.h"
 #include "train/resume.h"
 #include "train/step.h"
 
@@ -51,6 +53,8 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
   cast_weights(state_->weights, ops_);
   open_data(cursor_);
 
+  probe_ = std::make_unique<Probe>(config_.model, config_.model.max_seq_len, state_->weights,
+                                   state_->optimizer.groups(), state_->squares_g, device_, ops_);
   sinks_ = make_observers(config_, folder_, resume, step_ + 1, terminal_);
 }
 
@@ -134,22 +138,55 @@ StepResult Trainer::train_step(double rate, StepContext& context) {
   context.data_text_bytes = loader_->text_bytes();
   context.network = source_->network();
 
+  if (looks_at_next_step()) probe_->before_update();
+  const double begin = steady_seconds();
   run_step(*state_, config_.training, batches, step_, rate, device_, ops_);
   // The one wait for the device in a step: the row needs its numbers, and a bad loss must stop the run now.
   StepResult result = read_step(state_->transformer.sums(), state_->squares_g, state_->clip_scale_1,
                                 state_->loss_scale.value(), targets, std::ssize(batches), device_);
+  phase_seconds_["compute"] += steady_seconds() - begin;
+  if (looks_at_next_step()) probe_->after_update();
   cursor_ = batches.back().after;
   return result;
+}
+
+// The probe wants the update of the step before a validation.
+bool Trainer::looks_at_next_step() const {
+  const int64_t every = config_.training.eval_every;
+  return !validation_.empty() &&
+         ((every > 0 && (step_ + 1) % every == 0) || step_ + 1 == config_.training.max_steps);
+}
+
+void Trainer::timed(const char* phase, const std::function<void()>& body) {
+  const double begin = steady_seconds();
+  body();
+  phase_seconds_[phase] += steady_seconds() - begin;
+}
+
+void Trainer::write_row(const StepResult& result, StepContext& context, int64_t tokens_before,
+                        double seconds) {
+  context.step = step_;
+  context.tokens = cursor_.tokens();
+  context.step_seconds = seconds;
+  context.tokens_per_second = static_cast<double>(cursor_.tokens() - tokens_before) / seconds;
+  context.memory_bytes = arena_->used();
+  if (std::exchange(first_row_, false)) context.memory_table = &arena_->table();
+  context.flops_per_token = flops_per_token(config_.model, config_.model.max_seq_len).total();
+  context.peak_flops = peak_flops(device_.name(), arithmetic(config_.training).type != DType::f32);
+  context.groups = &state_->optimizer.groups();
+  context.loss_scale = &state_->loss_scale;
+  context.phase_seconds = std::exchange(phase_seconds_, {});
+  timed("report", [&] { sinks_->write(training_row(result, context)); });
 }
 
 void Trainer::not_finite(const StepResult& result) {
   const std::string where = fmt::format("step {}", step_ + 1);
   const std::string found = fmt::format("loss {}, gradient norm {}", result.loss, result.gradient_norm);
-  if (config_.training.on_nan == "skip") {
-    terminal_.warning(where + ": " + found +
-                      "; the step is skipped, weights are unchanged (training.on_nan = skip)");
-    return;
-  }
+  const bool skipped = config_.training.on_nan == "skip";
+  sinks_->write(not_finite_alert(
+      step_ + 1, found + (skipped ? "; the step is skipped, weights are unchanged (training.on_nan = skip)"
+                                  : "; the run ends with its last good state saved")));
+  if (skipped) return;
   throw UserError(
       where, "a finite loss", found,
       fmt::format("the state before this step is saved in {}; lower training.learning_rate, or continue "
@@ -168,8 +205,14 @@ void Trainer::overflow(const StepResult& result) {
 std::optional<Evaluation> Trainer::validate() {
   if (validation_.empty()) return std::nullopt;
   Evaluation evaluation;
-  for (const Batch& batch : validation_) evaluate(state_->transformer, batch, device_, ops_, evaluation);
-  sinks_->write(validation_row(evaluation, step_, cursor_.tokens()));
+  timed("validation", [&] {
+    for (const Batch& batch : validation_)
+      evaluate(state_->transformer, batch, device_, ops_, evaluation,
+               &batch == &validation_.front() ? probe_->look() : Look());
+    Row row = validation_row(evaluation, step_, cursor_.tokens());
+    probe_->report(row);
+    sinks_->write(row);
+  });
   return evaluation;
 }
 
@@ -222,15 +265,7 @@ Outcome Trainer::run() {
     }
     ++step_;
     const double now = steady_seconds();
-    context.step = step_;
-    context.tokens = cursor_.tokens();
-    context.step_seconds = now - before;
-    context.tokens_per_second =
-        static_cast<double>(cursor_.tokens() - cursor_before.tokens()) / context.step_seconds;
-    context.memory_bytes = arena_->used();
-    context.groups = &state_->optimizer.groups();
-    context.loss_scale = &state_->loss_scale;
-    sinks_->write(training_row(result, context));
+    write_row(result, context, cursor_before.tokens(), now - before);
 
     if (stop_ != 0) {
       outcome = Outcome::signal;
@@ -239,8 +274,8 @@ Outcome Trainer::run() {
     }
     if (outcome != Outcome::finished) break;
     if (due(training.eval_every) && step_ < training.max_steps) validate();
-    if (due(training.sample_every) && step_ < training.max_steps) sample();
-    if (due(training.checkpoint_every)) save();
+    if (due(training.sample_every) && step_ < training.max_steps) timed("sample", [&] { sample(); });
+    if (due(training.checkpoint_every)) timed("checkpoint", [&] { save(); });
     before = steady_seconds();
   }
   save();

@@ -6,6 +6,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,6 +18,7 @@
 #include "data/loader.h"
 #include "metrics/sink.h"
 #include "text/tokenizer.h"
+#include "train/probe.h"
 #include "train/report.h"
 #include "train/run_config.h"
 #include "train/run_folder.h"
@@ -46,7 +49,11 @@ class Trainer {
   void open_data(const Cursor& start);
   Batch next_batch();
   StepResult train_step(double learning_rate, StepContext& context);
+  void write_row(const StepResult& result, StepContext& context, int64_t tokens_before, double seconds);
+  // Does it and counts its time for the next row.
+  void timed(const char* phase, const std::function<void()>& body);
   std::optional<Evaluation> validate();
+  bool looks_at_next_step() const;  // whether a validation follows it
   void sample();
   void save();
   bool due(int64_t every) const { return every > 0 && step_ % every == 0; }
@@ -68,6 +75,9 @@ class Trainer {
   std::unique_ptr<Loader> loader_;
   std::vector<Batch> validation_;  // the same held-out batches each time
   std::unique_ptr<Sink> sinks_;
+  std::unique_ptr<Probe> probe_;
+  std::map<std::string, double> phase_seconds_;  // since the last row
+  bool first_row_ = true;
 
   int64_t step_ = 0;
   int64_t saved_step_ = -1;

@@ -16,9 +16,9 @@ namespace moe::wandb {
 
 // As written in the config file; "" everywhere: ask the environment.
 struct Config {
-  std::string mode;  // online | offline | disabled
-  std::string project, entity, name, notes, group, job_type;
-  std::vector<std::string> tags;
+  std::string mode = {};  // online | offline | disabled
+  std::string project = {}, entity = {}, name = {}, notes = {}, group = {}, job_type = {};
+  std::vector<std::string> tags = {};
 
   void describe(Fields& fields);
 };
@@ -29,8 +29,8 @@ enum class Resume : uint8_t { unset, allow, must, never };
 struct Settings {
   Mode mode = Mode::disabled;
   std::string why;  // one line on how the mode came about, for the terminal; "" when it was asked for
-  std::string project, entity, name, notes, group, job_type;
-  std::vector<std::string> tags;
+  std::string project = {}, entity = {}, name = {}, notes = {}, group = {}, job_type = {};
+  std::vector<std::string> tags = {};
   std::string run_id;  // "" when it was not given
   Resume resume = Resume::unset;
   std::filesystem::path folder;  // the folder that `wandb/` is made in

@@ -209,8 +209,33 @@ TEST_F(Cli, PlanAndBench) {
   EXPECT_THAT(table.output, AllOf(HasSubstr("forced balance"), HasSubstr("router"), HasSubstr("% of the")));
 }
 
+// Everything that watches a run at once; what the files hold is tested elsewhere (tests/wandb, metrics, report).
+TEST_F(Cli, WandbTensorBoardReportAndWatch) {
+  const std::string watched = "logging.wandb_mode=offline logging.wandb_project=p logging.tensorboard=true";
+  const Result trained = train("data.source=text.txt " + watched);
+  ASSERT_EQ(trained.code, 0) << trained.output;
+  EXPECT_THAT(trained.output, HasSubstr("wandb sync runs/run/wandb/offline-run-"));
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_ / "runs/run/tensorboard"), {}), 1);
+  const auto state = nlohmann::json::parse(read_file(folder_ / "runs/run/wandb.json"));
+  const fs::path records = folder_ / "runs/run" / state["folder"].get<std::string>() /
+                           ("run-" + state["id"].get<std::string>() + ".wandb");
+  const auto size = fs::file_size(records);
+  EXPECT_EQ(moe("train --resume runs/run training.max_steps=5").code, 0);
+  EXPECT_GT(fs::file_size(records), size);  // the same W&B run goes on
+
+  const Result made = moe("report runs/run --output page.html --png picture.png");
+  EXPECT_EQ(made.code, 0) << made.output;
+  EXPECT_THAT(read_file(folder_ / "page.html"),
+              AllOf(HasSubstr("\"validation_loss\":{"), HasSubstr("Chart.js")));
+  EXPECT_TRUE(fs::exists(folder_ / "picture.png"));
+  const Result seen = moe("watch runs --port 0 --once");
+  EXPECT_EQ(seen.code, 0) << seen.output;
+  EXPECT_THAT(seen.output, AllOf(HasSubstr("5 steps so far"), HasSubstr("http://127.0.0.1:")));
+  EXPECT_THAT(moe("report nowhere").output, HasSubstr("no such folder"));
+}
+
 TEST_F(Cli, EveryHelpTeachesWithAnExample) {
-  for (const char* command : {"train", "generate", "eval", "tokenize", "plan", "bench"}) {
+  for (const char* command : {"train", "generate", "eval", "tokenize", "plan", "bench", "report", "watch"}) {
     const Result help = moe(std::string(command) + " --help");
     EXPECT_EQ(help.code, 0);
     EXPECT_THAT(help.output, HasSubstr("Examples:\n  moe " + std::string(command)));

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+// Any bytes as metrics.jsonl, whole and in two pieces, and what is read as the report's data: it stays JSON without '<'.
+#include <cstdint>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "metrics/jsonl.h"
+#include "report/page.h"
+#include "report/rows.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  if (size > 8192) return 0;
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  moe::report::RunView run("fuzz", "");
+  int64_t rows = 0, again = 0;
+  moe::report::RowParser whole, parts;
+  whole.parse(text, true, [&](const moe::Row& row) {
+    run.add(row);
+    ++rows;
+  });
+  const size_t done = parts.parse(text.substr(0, size / 2), false, [&](const moe::Row&) { ++again; });
+  parts.parse(text.substr(done), true, [&](const moe::Row&) { ++again; });
+  if (rows != again || whole.unreadable() != parts.unreadable()) std::abort();
+  const std::string json = moe::report::data_json({run});
+  if (json.find('<') != std::string::npos || !nlohmann::json::accept(json)) std::abort();
+  return 0;
+}

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+#include "metrics/alerts.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+namespace moe {
+namespace {
+
+std::optional<double> number(const Row& row, std::string_view name) {
+  const Row::Value* value = row.find(name);
+  if (!value) return std::nullopt;
+  if (const auto* real = std::get_if<double>(value)) return *real;
+  if (const auto* whole = std::get_if<int64_t>(value)) return static_cast<double>(*whole);
+  return std::nullopt;
+}
+
+}  // namespace
+
+void AlertLimits::describe(Fields& fields) {
+  fields
+      .add("alert_loss_spike", loss_spike, "alert when the loss is so many standard deviations up; 0: never")
+      .at_least(0);
+  fields
+      .add("alert_dead_steps", dead_steps,
+           "alert when an expert has had no token for so many steps; 0: never")
+      .at_least(0);
+  fields.add("alert_dropped_share", dropped_share, "alert when more of the assignments are dropped; 0: never")
+      .range(0, 1);
+  fields
+      .add("alert_data_wait_share", data_wait_share,
+           "alert when more of the time goes in waiting for data; 0: never")
+      .range(0, 1);
+}
+
+Row not_finite_alert(int64_t step, const std::string& text) {
+  Row row{step, {}};
+  row.add("alert", std::string("not_finite")).add("alert_text", text);
+  return row;
+}
+
+void Alerts::tell(int64_t step, const std::string& kind, const std::string& text) {
+  const auto before = told_.find(kind);
+  if (before != told_.end() && step < before->second + kQuiet) return;
+  told_[kind] = step;
+  Row row{step, {}};
+  row.add("alert", kind).add("alert_text", text);
+  out_.write(row);
+}
+
+void Alerts::write(const Row& row) {
+  const auto loss = number(row, "loss");
+  if (!loss || row.find("alert") != nullptr) return;
+  ++rows_;
+  look_at_loss(row, *loss);
+  if (limits_.dead_steps > 0) look_at_experts(row);
+  if (const auto dropped = number(row, "dropped_share"))
+    look_at_share(
+        row, "dropped", limits_.dropped_share, dropped_, *dropped,
+        "{:.0f} % of the assignments are dropped: raise model.aux_loss_weight (more even experts) or "
+        "model.capacity_factor (0 drops none)");
+  const auto waited = number(row, "data_wait_seconds"), step = number(row, "step_seconds");
+  if (waited && step && *step > 0)
+    look_at_share(
+        row, "data_starved", limits_.data_wait_share, waiting_, *waited / *step,
+        "{:.0f} % of the time is spent waiting for data: raise data.num_workers and data.read_threads, or "
+        "tokenize once with `moe tokenize`");
+}
+
+void Alerts::look_at_loss(const Row& row, double loss) {
+  if (!std::isfinite(loss)) return;  // the trainer tells
+  const double mean = loss_.value().value_or(loss);
+  const double deviation = std::sqrt(std::max(squares_.value().value_or(0), 1e-6));
+  if (limits_.loss_spike > 0 && rows_ > kWarmUp && loss - mean > limits_.loss_spike * deviation) {
+    tell(row.step, "loss_spike",
+         fmt::format("the loss is {:.3f}, {:.1f} standard deviations over its running mean {:.3f}: if it "
+                     "does not come "
+                     "back, resume from the checkpoint before with a lower training.learning_rate",
+                     loss, (loss - mean) / deviation, mean));
+  }
+  // A spike must not hide the next one: it counts as no more than three deviations.
+  const double counted = rows_ > kWarmUp ? std::min(loss, mean + 3 * deviation) : loss;
+  if (rows_ > 1) squares_.add((counted - mean) * (counted - mean));
+  loss_.add(counted);
+}
+
+void Alerts::look_at_experts(const Row& row) {
+  const Row::Value* value = row.find("layers/expert_counts");
+  const auto* counts = value ? std::get_if<std::vector<std::vector<double>>>(value) : nullptr;
+  if (!counts) return;
+  idle_.resize(counts->size());
+  int64_t dead = 0;
+  bool fresh = false;
+  std::string where;
+  for (size_t layer = 0; layer < counts->size(); ++layer) {
+    idle_[layer].resize((*counts)[layer].size());
+    for (size_t expert = 0; expert < idle_[layer].size(); ++expert) {
+      int64_t& idle = idle_[layer][expert];
+      idle = (*counts)[layer][expert] > 0 ? 0 : idle + 1;
+      if (idle < limits_.dead_steps) continue;
+      fresh |= idle == limits_.dead_steps;
+      if (++dead <= 4) where += fmt::format("{}layer {} expert {}", where.empty() ? "" : ", ", layer, expert);
+    }
+  }
+  if (fresh)
+    tell(row.step, "dead_experts",
+         fmt::format("{} experts have had no token for {} steps ({}{}): raise model.aux_loss_weight", dead,
+                     limits_.dead_steps, where, dead > 4 ? ", ..." : ""));
+}
+
+void Alerts::look_at_share(const Row& row, const std::string& kind, double limit, Smoothed& share, double now,
+                           const std::string& text) {
+  if (!std::isfinite(now)) return;
+  share.add(now);
+  const double mean = *share.value();
+  if (limit > 0 && rows_ > kWarmUp && mean > limit)
+    tell(row.step, kind, fmt::format(fmt::runtime(text), 100 * mean));
+}
+
+}  // namespace moe

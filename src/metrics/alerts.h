@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// Looks at the rows of a run for what a person should know about, and adds rows that say so: {"alert": kind,
+// "alert_text": what was seen and what to try}. Kinds: loss_spike, not_finite, dead_experts, dropped, data_starved.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/fields.h"
+#include "metrics/meters.h"
+#include "metrics/sink.h"
+
+namespace moe {
+
+// 0 turns an alert off.
+struct AlertLimits {
+  double loss_spike = 6;         // standard deviations over the running mean of the loss
+  int64_t dead_steps = 100;      // successive rows without a token for an expert
+  double dropped_share = 0.3;    // running mean
+  double data_wait_share = 0.2;  // running mean of the share of a step spent waiting for data
+
+  void describe(Fields& fields);
+};
+
+// The row for a step whose loss or gradient is not a number; the trainer writes it itself, since such a step may end
+// the run.
+Row not_finite_alert(int64_t step, const std::string& text);
+
+class Alerts final : public Sink {
+ public:
+  static constexpr int64_t kQuiet = 200;  // steps before the same kind is told again
+  static constexpr int64_t kWarmUp = 50;  // rows before running means count
+
+  // out: gets the alerts; outlives this object. Rows with "alert" are ignored, so it may write to this one as well.
+  Alerts(const AlertLimits& limits, Sink& out) : limits_(limits), out_(out) {}
+  void write(const Row& row) override;
+
+ private:
+  void look_at_loss(const Row& row, double loss);
+  void look_at_experts(const Row& row);
+  void look_at_share(const Row& row, const std::string& kind, double limit, Smoothed& share, double now,
+                     const std::string& text);
+  void tell(int64_t step, const std::string& kind, const std::string& text);
+
+  AlertLimits limits_;
+  Sink& out_;
+  int64_t rows_ = 0;
+  Smoothed loss_{0.98}, squares_{0.98}, dropped_{0.95}, waiting_{0.95};
+  std::vector<std::vector<int64_t>> idle_;  // rows since an expert had a token
+  std::map<std::string, int64_t> told_;     // kind -> step
+};
+
+}  // namespace moe

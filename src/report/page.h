@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+// The page of `moe report` and `moe watch`: one HTML file with everything in it (assets/report, Chart.js).
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "report/run_view.h"
+
+namespace moe::report {
+
+// {"runs": [...]}, as the page reads it.
+std::string data_json(const std::vector<RunView>& runs);
+
+// A file that works without a network and without a server.
+std::string page(const std::vector<RunView>& runs);
+// The same page, which asks its server for data.json every few seconds.
+std::string live_page();
+
+}  // namespace moe::report

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+#include "report/run_view.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+namespace moe::report {
+namespace {
+
+std::string quoted(const std::string& text) {
+  return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+// In a page "</script>" and "<!--" inside a text would be markup.
+std::string safe_in_script(std::string json) {
+  for (size_t at = 0; (at = json.find('<', at)) != std::string::npos;) json.replace(at, 1, "\\u003c");
+  return json;
+}
+
+void put(std::string& out, double value) {
+  if (std::isfinite(value))
+    fmt::format_to(std::back_inserter(out), "{:.6g}", value);
+  else
+    out += "null";
+}
+
+template <class Items, class Number>
+std::string list(const Items& items, Number number) {
+  std::string out = "[";
+  for (const auto& item : items) {
+    if (out.size() > 1) out += ',';
+    put(out, number(item));
+  }
+  return out + "]";
+}
+
+template <class Items>
+std::string steps(const Items& items) {
+  std::string out = "[";
+  for (const auto& item : items)
+    fmt::format_to(std::back_inserter(out), "{}{}", out.size() > 1 ? "," : "", item.step);
+  return out + "]";
+}
+
+std::string to_json(const Series& series) {
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  const auto& points = series.points();
+  std::string out =
+      fmt::format(R"({{"step":{},"mean":{})", steps(points),
+                  list(points, [](const auto& point) { return point.count > 0 ? point.mean() : kNone; }));
+  if (series.merged())
+    out += fmt::format(R"(,"low":{},"high":{})",
+                       list(points, [](const auto& point) { return point.count > 0 ? point.low : kNone; }),
+                       list(points, [](const auto& point) { return point.count > 0 ? point.high : kNone; }));
+  out += R"(,"last":)";
+  put(out, series.last());
+  return out + "}";
+}
+
+std::string to_json(const Map& map) {
+  std::string values = "[";
+  for (const auto& slice : map.slices()) {
+    values += values.size() > 1 ? ",[" : "[";
+    for (size_t i = 0; i < slice.sum.size(); ++i)
+      fmt::format_to(std::back_inserter(values), "{}{:.3g}", i > 0 ? "," : "",
+                     slice.sum[i] / static_cast<double>(slice.count));
+    values += "]";
+  }
+  return fmt::format(R"({{"rows":{},"columns":{},"step":{},"values":{}]}})", map.rows(), map.columns(),
+                     steps(map.slices()), values);
+}
+
+}  // namespace
+
+void RunView::clear() {
+  *this = RunView(name_, config_json_);
+}
+
+void RunView::add(const Row& row) {
+  last_step_ = std::max(last_step_, row.step);
+  Note note{.step = row.step, .kind = {}, .text = {}};
+  for (const auto& [name, value] : row.values) {
+    if (const auto* real = std::get_if<double>(&value)) {
+      series_[name].add(row.step, *real);
+    } else if (const auto* whole = std::get_if<int64_t>(&value)) {
+      series_[name].add(row.step, static_cast<double>(*whole));
+    } else if (const auto* text = std::get_if<std::string>(&value)) {
+      (name == "alert" ? note.kind : note.text) = *text;
+    } else if (const auto* values = std::get_if<std::vector<double>>(&value)) {
+      std::vector<std::vector<double>> column;
+      for (const double x : *values) column.push_back({x});
+      maps_[name].add(row.step, column);
+    } else if (const auto* table = std::get_if<std::vector<std::vector<double>>>(&value)) {
+      auto load = *table;
+      for (auto& layer : load) {
+        const double total = std::accumulate(layer.begin(), layer.end(), 0.0);
+        for (double& count : layer) count *= total > 0 ? static_cast<double>(layer.size()) / total : 0.0;
+      }
+      load_.add(row.step, load);
+    }
+  }
+  if (note.kind.empty()) return;
+  if (notes_.size() == kMostNotes) notes_.erase(notes_.begin());
+  notes_.push_back(std::move(note));
+}
+
+std::string RunView::json() const {
+  std::string curves, maps, notes;
+  for (const auto& [name, series] : series_)
+    curves += fmt::format("{}{}:{}", curves.empty() ? "" : ",", quoted(name), to_json(series));
+  for (const auto& [name, map] : maps_)
+    maps += fmt::format("{}{}:{}", maps.empty() ? "" : ",", quoted(name), to_json(map));
+  for (const Note& note : notes_)
+    notes += fmt::format(R"({}{{"step":{},"kind":{},"text":{}}})", notes.empty() ? "" : ",", note.step,
+                         quoted(note.kind), quoted(note.text));
+  return safe_in_script(fmt::format(
+      R"({{"name":{},"last_step":{},"config":{},"series":{{{}}},"maps":{{{}}},"load":{},"notes":[{}]}})",
+      quoted(name_), last_step_, config_json_.empty() ? "{}" : config_json_, curves, maps, to_json(load_),
+      notes));
+}
+
+}  // namespace moe::report

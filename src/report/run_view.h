@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+// One run as the report shows it: all its curves, maps, alerts and texts, from its rows.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "metrics/row.h"
+#include "report/series.h"
+
+namespace moe::report {
+
+struct Note {
+  int64_t step = 0;
+  std::string kind, text;
+};
+
+class RunView {
+ public:
+  static constexpr size_t kMostNotes = 200;  // the newest
+
+  // config_json: {"section": {"key": value}}, or "" when it is not known.
+  RunView(std::string name, std::string config_json)
+      : name_(std::move(name)), config_json_(std::move(config_json)) {}
+  void add(const Row& row);
+  void clear();
+
+  const std::string& name() const { return name_; }
+  const std::string& config_json() const { return config_json_; }
+  int64_t last_step() const { return last_step_; }
+  const std::map<std::string, Series>& series() const { return series_; }
+  const std::map<std::string, Map>& maps() const { return maps_; }  // lists: [layers][1]
+  // Load of each expert over the mean of its layer: [layers][experts].
+  const Map& load() const { return load_; }
+  const std::vector<Note>& notes() const { return notes_; }
+
+  // As one JSON object; text in it cannot end a <script>.
+  std::string json() const;
+
+ private:
+  std::string name_, config_json_;
+  int64_t last_step_ = 0;
+  std::map<std::string, Series> series_;
+  std::map<std::string, Map> maps_;
+  Map load_{48};
+  std::vector<Note> notes_;
+};
+
+}  // namespace moe::report

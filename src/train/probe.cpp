@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT
+#include "train/probe.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/bf16.h"
+#include "base/error.h"
+
+namespace moe {
+namespace {
+
+// Any float tensor as f32 on the host.
+std::vector<float> to_floats(const Tensor& tensor, Device& device) {
+  std::vector<float> values(static_cast<size_t>(tensor.numel()));
+  if (tensor.dtype() == DType::f32) {
+    device.to_host(values.data(), tensor);
+  } else {
+    CHECK(tensor.dtype() == DType::bf16, tensor.describe());
+    std::vector<bf16> narrow(values.size());
+    device.to_host(narrow.data(), tensor);
+    std::transform(narrow.begin(), narrow.end(), values.begin(),
+                   [](bf16 x) { return static_cast<float>(x); });
+  }
+  return values;
+}
+
+double dot(const float* x, const float* y, int64_t n) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(y[i]);
+  return sum;
+}
+
+// A sum and how much went into it.
+struct Mean {
+  double sum = 0;
+  int64_t count = 0;
+  void add(double value) { sum += value, ++count; }
+  double value() const { return count > 0 ? sum / static_cast<double>(count) : 0; }
+};
+
+double mean_of(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+}  // namespace
+
+Probe::Probe(const ModelConfig& config, int64_t T, const Weights& weights,
+             const std::vector<std::string>& groups, Tensor squares_g, Device& device, Ops& ops)
+    : heads_{config.n_heads, config.n_kv_heads, config.head_dim()},
+      T_(T),
+      parameters_(weights.list()),
+      groups_(groups),
+      squares_g_(squares_g),
+      device_(device),
+      ops_(ops) {
+  for (const Parameter& parameter : parameters_) {
+    const auto group = std::find(groups_.begin(), groups_.end(), parameter.group);
+    CHECK(group != groups_.end(), parameter.group);
+    group_.push_back(static_cast<size_t>(group - groups_.begin()));
+  }
+}
+
+std::vector<std::vector<float>> Probe::slices() const {
+  std::vector<std::vector<float>> all;
+  for (const Parameter& parameter : parameters_) {
+    const int64_t n = parameter.weight.numel();
+    const Tensor flat = parameter.weight.reshape({n});
+    if (n <= kSlices * kSlice) {
+      all.push_back(to_floats(flat, device_));
+      continue;
+    }
+    std::vector<float>& values = all.emplace_back();
+    for (int64_t i = 0; i < kSlices; ++i) {
+      const int64_t begin = i * (n - kSlice) / (kSlices - 1);
+      const auto slice = to_floats(flat.rows(begin, begin + kSlice), device_);
+      values.insert(values.end(), slice.begin(), slice.end());
+    }
+  }
+  return all;
+}
+
+void Probe::before_update() {
+  before_ = slices();
+}
+
+void Probe::after_update() {
+  const auto after = slices();
+  std::vector<double> moved(groups_.size()), size(groups_.size());
+  for (size_t p = 0; p < after.size(); ++p)
+    for (size_t i = 0; i < after[p].size(); ++i) {
+      const double was = before_[p][i], step = static_cast<double>(after[p][i]) - was;
+      moved[group_[p]] += step * step;
+      size[group_[p]] += was * was;
+    }
+  update_ratio_.clear();
+  for (size_t g = 0; g < groups_.size(); ++g)
+    update_ratio_.push_back(size[g] > 0 ? std::sqrt(moved[g] / size[g]) : 0);
+  before_.clear();
+}
+
+Look Probe::look() {
+  layers_.clear();
+  return [this](int64_t, const BlockView& block) { layers_.push_back(measure(block)); };
+}
+
+Probe::Layer Probe::measure(const BlockView& block) const {
+  const int64_t H = heads_.query, G = heads_.kv, d = heads_.dim, P = heads_.packed();
+  const int64_t N = std::min(block.y_ND.dim(0), kRows * T_), D = block.y_ND.dim(1);
+  const int64_t E = block.moe.probability_NE.dim(1);
+  std::vector<int32_t> first(static_cast<size_t>(N));
+  device_.to_host(first.data(), block.first_N.rows(0, N));
+  const auto fetch = [&](const Tensor& tensor) { return to_floats(tensor.rows(0, N), device_); };
+  const auto q = fetch(block.attention.q_NHd), k = fetch(block.attention.k_NGd),
+             lse = fetch(block.attention.lse_NH);
+  const auto packed = fetch(block.attention.packed_NP), y = fetch(block.y_ND);
+  const auto probability = fetch(block.moe.probability_NE);
+
+  const double scale = 1 / std::sqrt(static_cast<double>(d));
+  Mean sink, uniform, gate, confidence;
+  Layer layer;
+  for (int64_t n = 0; n < N; ++n) {
+    const int64_t start = first[static_cast<size_t>(n)], t = n % T_;
+    if (start < 0) continue;  // padding
+    for (int64_t h = 0; h < H; ++h) {
+      const float* gates = packed.data() + n * P + h * 2 * d + d;  // [q_h | gate_h] of each query head
+      for (int64_t i = 0; i < d; ++i) gate.add(1 / (1 + std::exp(-static_cast<double>(gates[i]))));
+      if (t - start < kFirstQuery) continue;
+      const float* key = k.data() + ((n - t + start) * G + h / (H / G)) * d;
+      const double score = scale * dot(q.data() + (n * H + h) * d, key, d);
+      sink.add(std::exp(score - static_cast<double>(lse[static_cast<size_t>(n * H + h)])));
+      uniform.add(1 / static_cast<double>(t - start + 1));
+    }
+    const auto row = probability.begin() + n * E;
+    confidence.add(*std::max_element(row, row + E));
+    for (int64_t i = 0; i < D; ++i)
+      layer.largest =
+          std::max(layer.largest, std::abs(static_cast<double>(y[static_cast<size_t>(n * D + i)])));
+  }
+  layer.sink = sink.value(), layer.uniform = uniform.value();
+  layer.gate = gate.value(), layer.confidence = confidence.value();
+  return layer;
+}
+
+void Probe::add_weights(Row& row) {
+  ops_.fill(squares_g_, 0);
+  for (size_t p = 0; p < parameters_.size(); ++p) {
+    const auto slot = static_cast<int64_t>(group_[p]);
+    ops_.sum_squares(squares_g_.rows(slot, slot + 1), parameters_[p].weight);
+  }
+  std::vector<double> squares(groups_.size());
+  device_.to_host(squares.data(), squares_g_);
+  double all = 0;
+  for (const double square : squares) all += square;
+  row.add("weight_norm", std::sqrt(all));
+  for (size_t g = 0; g < groups_.size(); ++g) row.add("weight_norm/" + groups_[g], std::sqrt(squares[g]));
+  for (size_t g = 0; g < update_ratio_.size(); ++g) row.add("update_ratio/" + groups_[g], update_ratio_[g]);
+  update_ratio_.clear();
+}
+
+void Probe::report(Row& row) {
+  add_weights(row);
+  if (layers_.empty()) return;
+  const auto all = [&](double Layer::*member) {
+    std::vector<double> values;
+    for (const Layer& layer : layers_) values.push_back(layer.*member);
+    return values;
+  };
+  const auto sink = all(&Layer::sink), gate = all(&Layer::gate), largest = all(&Layer::largest);
+  const auto confidence = all(&Layer::confidence);
+  row.add("attention_sink", mean_of(sink))
+      .add("attention_sink_uniform", mean_of(all(&Layer::uniform)))
+      .add("gate_mean", mean_of(gate))
+      .add("max_activation", *std::max_element(largest.begin(), largest.end()))
+      .add("router_confidence", mean_of(confidence))
+      .add("layers/attention_sink", sink)
+      .add("layers/gate_mean", gate)
+      .add("layers/max_activation", largest)
+      .add("layers/router_confidence", confidence);
+  layers_.clear();
+}
+
+}  // namespace moe

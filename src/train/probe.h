@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+// Looks into the model at a validation, and nowhere else: how strongly attention falls on the first token, how open the
+// gates are, how large activations get, how sure the router is, and how large weights and their updates are. What it
+// needs is copied to the host and computed there in f64: the same on every device, and no step pays for it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "metrics/row.h"
+#include "model/transformer.h"
+#include "model/weights.h"
+#include "ops/ops.h"
+#include "tensor/device.h"
+
+namespace moe {
+
+class Probe {
+ public:
+  static constexpr int64_t kRows = 2;  // sequences looked at, the first ones of the batch
+  static constexpr int64_t kFirstQuery =
+      8;  // the sink is a mean over queries with at least so many tokens before
+  static constexpr int64_t kSlices = 16, kSlice = 4096;  // of each weight, for the update: evenly spaced
+
+  // squares_g: f64, one for each group; overwritten by report(). All are used while the object lives.
+  Probe(const ModelConfig& config, int64_t T, const Weights& weights, const std::vector<std::string>& groups,
+        Tensor squares_g, Device& device, Ops& ops);
+
+  // Before and after an update: how far it moved the weights, from the same slices of each.
+  void before_update();
+  void after_update();
+  // For Transformer::forward: takes the numbers of each block, in order.
+  Look look();
+  // Adds what is known since the last call (docs/metrics.md has the names), the norms of the weights among it.
+  void report(Row& row);
+
+ private:
+  struct Layer {
+    double sink = 0, uniform = 0, gate = 0, largest = 0, confidence = 0;
+  };
+  Layer measure(const BlockView& block) const;
+  std::vector<std::vector<float>> slices() const;
+  void add_weights(Row& row);
+
+  Heads heads_;
+  int64_t T_;
+  std::vector<Parameter> parameters_;
+  std::vector<size_t> group_;  // of each parameter
+  const std::vector<std::string>& groups_;
+  Tensor squares_g_;
+  Device& device_;
+  Ops& ops_;
+  std::vector<std::vector<float>> before_;
+  std::vector<double> update_ratio_;  // by group
+  std::vector<Layer> layers_;
+};
+
+}  // namespace moe

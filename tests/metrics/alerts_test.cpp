@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+// What raises an alert, what does not, and that each kind is not told again and again.
+#include "metrics/alerts.h"
+
+#include <gmock/gmock.h>
+
+#include <cmath>
+
+namespace moe {
+namespace {
+
+class AlertsTest : public ::testing::Test, public Sink {
+ protected:
+  void write(const Row& row) override {
+    told_.emplace_back(row.step, std::get<std::string>(*row.find("alert")));
+    text_ = std::get<std::string>(*row.find("alert_text"));
+  }
+  static Row row(int64_t step, double loss = 3) {
+    Row row{step, {}};
+    row.add("loss", loss + 0.01 * std::sin(static_cast<double>(step)));
+    return row;
+  }
+  using Told = std::vector<std::pair<int64_t, std::string>>;
+  Told told_;
+  std::string text_;
+};
+
+TEST_F(AlertsTest, LossSpike) {
+  Alerts alerts({}, *this);
+  for (int64_t step = 1; step <= 300; ++step) {
+    const bool spike = step == 20 || step == 200 || step == 210;  // the first while the mean is warming up
+    alerts.write(row(step, spike ? 4 : 3));
+  }
+  EXPECT_EQ(told_, (Told{{200, "loss_spike"}}));
+  EXPECT_THAT(text_, testing::HasSubstr("training.learning_rate"));
+}
+
+TEST_F(AlertsTest, AFallingLossIsNone) {
+  Alerts alerts({}, *this);
+  for (int64_t step = 1; step <= 500; ++step)
+    alerts.write(row(step, 3 + 7 * std::exp(-static_cast<double>(step) / 40)));
+  alerts.write(row(501, std::nan("")));
+  EXPECT_EQ(told_, Told{});
+}
+
+TEST_F(AlertsTest, DeadExperts) {
+  Alerts alerts({.dead_steps = 10}, *this);
+  for (int64_t step = 1; step <= 40; ++step) {
+    Row one = row(step);
+    one.add("layers/expert_counts", std::vector<std::vector<double>>{{5, 5}, {10, step == 15 ? 1.0 : 0.0}});
+    alerts.write(one);
+  }
+  EXPECT_EQ(told_, (Told{{10, "dead_experts"}}));
+  EXPECT_THAT(text_, testing::HasSubstr("layer 1 expert 1"));
+}
+
+TEST_F(AlertsTest, DropsAndStarvation) {
+  Alerts alerts({}, *this);
+  for (int64_t step = 1; step <= 400; ++step) {
+    Row one = row(step);
+    one.add("dropped_share", step > 100 ? 0.6 : 0.1)
+        .add("data_wait_seconds", step > 150 ? 0.5 : 0.01)
+        .add("step_seconds", 1.0);
+    alerts.write(one);
+  }
+  ASSERT_EQ(told_.size(), 4U);
+  EXPECT_EQ(told_[0].second, "dropped");
+  EXPECT_EQ(told_[1].second, "data_starved");
+  EXPECT_EQ(told_[2].first, told_[0].first + Alerts::kQuiet);
+  Alerts off({0, 0, 0, 0}, *this);
+  told_.clear();
+  for (int64_t step = 1; step <= 400; ++step) {
+    Row one = row(step, step == 300 ? 9 : 3);
+    one.add("dropped_share", 1.0).add("data_wait_seconds", 1.0).add("step_seconds", 1.0);
+    off.write(one);
+  }
+  EXPECT_EQ(told_, Told{});
+}
+
+}  // namespace
+}  // namespace moe

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+// Rows read back, curves that stay small without losing a spike, and a page that its data cannot break.
+#include <gmock/gmock.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "metrics/jsonl.h"
+#include "report/page.h"
+#include "report/picture.h"
+#include "report/rows.h"
+#include "report/run_view.h"
+#include "report/server.h"
+#include "support/hub_server.h"
+
+namespace moe::report {
+namespace {
+
+using nlohmann::json;
+
+std::vector<Row> parse(const std::string& text, bool whole = true, int64_t* unreadable = nullptr) {
+  RowParser parser;
+  std::vector<Row> rows;
+  parser.parse(text, whole, [&](const Row& row) { rows.push_back(row); });
+  if (unreadable) *unreadable = parser.unreadable();
+  return rows;
+}
+
+TEST(RowsTest, WhatTheRecordHolds) {
+  Row row{7, {}};
+  row.add("loss", 0.1)
+      .add("tokens", 12)
+      .add("bad", NAN)
+      .add("worse", -INFINITY)
+      .add("alert", std::string("x\"\n"));
+  row.add("list", std::vector<double>{1, 0.5}).add("table", std::vector<std::vector<double>>{{1, 2}, {3, 4}});
+  const std::string line = to_json(row) + "\n";
+  const auto rows = parse(line + line);
+  ASSERT_EQ(rows.size(), 2U);
+  EXPECT_EQ(to_json(rows[1]) + "\n", line);
+}
+
+TEST(RowsTest, OtherLinesAreCounted) {
+  int64_t unreadable = 0;
+  const auto rows =
+      parse("{\"step\":1}\n\nnonsense\n[1]\n{\"loss\":1,\"step\":2}\n{\"step\":3,\"x\":{}}\n{}\n{\"step\":4}",
+            true, &unreadable);
+  ASSERT_EQ(rows.size(), 2U);
+  EXPECT_EQ(rows[1].step, 4);
+  EXPECT_EQ(unreadable, 5);
+  EXPECT_EQ(parse("{\"step\":1}\n{\"step\":2}", false).size(), 1U);
+}
+
+TEST(RowsTest, AFileThatGrowsAndIsCut) {
+  const test::TestFolder folder;
+  RowFile file(folder.path() / "metrics.jsonl");
+  std::vector<int64_t> steps;
+  const auto read = [&] {
+    file.read([&] { steps.clear(); }, [&](const Row& row) { steps.push_back(row.step); });
+  };
+  read();
+  folder.put("metrics.jsonl", "{\"step\":1}\n{\"step\":2}\n{\"st");
+  read();
+  EXPECT_THAT(steps, testing::ElementsAre(1, 2));
+  folder.put("metrics.jsonl", "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n");
+  read();
+  EXPECT_THAT(steps, testing::ElementsAre(1, 2, 3));
+  folder.put("metrics.jsonl", "{\"step\":1}\n");
+  read();
+  EXPECT_THAT(steps, testing::ElementsAre(1));
+}
+
+TEST(SeriesTest, KeepsEverySpike) {
+  Series series;
+  for (int64_t step = 1; step <= 1'000'000; ++step)
+    series.add(step, step == 654'321 ? 99 : step == 5 ? -7 : 1);
+  EXPECT_LE(series.points().size(), Series::kMost);
+  EXPECT_GE(series.points().size(), Series::kMost / 2);
+  double low = 0, high = 0, sum = 0;
+  int64_t count = 0, before = 0;
+  for (const auto& point : series.points()) {
+    low = std::min(low, point.low), high = std::max(high, point.high), sum += point.sum, count += point.count;
+    EXPECT_GT(point.step, before);
+    before = point.step;
+  }
+  EXPECT_EQ(low, -7);
+  EXPECT_EQ(high, 99);
+  EXPECT_EQ(count, 1'000'000);
+  EXPECT_EQ(sum, 1'000'000 + 98 - 8);
+  EXPECT_EQ(before, 1'000'000);
+}
+
+TEST(SeriesTest, NumbersThatAreNone) {
+  Series series;
+  series.add(1, NAN);
+  series.add(2, 3);
+  EXPECT_EQ(series.points()[0].count, 0);
+  EXPECT_EQ(series.points()[1].mean(), 3);
+}
+
+RunView some_run() {
+  RunView run("</script><b>", R"({"model":{"d_model":8}})");
+  for (int64_t step = 1; step <= 3000; ++step) {
+    Row row{step, {}};
+    row.add("loss", step == 3 ? NAN : 5.0 / static_cast<double>(step))
+        .add("layers/entropy", std::vector<double>{1, 0.5});
+    row.add("layers/expert_counts", std::vector<std::vector<double>>{{1, 3}, {0, 0}});
+    run.add(row);
+  }
+  Row alert{9, {}};
+  alert.add("alert", std::string("loss_spike")).add("alert_text", std::string("</script>"));
+  run.add(alert);
+  return run;
+}
+
+TEST(PageTest, DataIsJsonThatCannotEndItsScript) {
+  const std::string text = data_json({some_run()});
+  EXPECT_EQ(text.find('<'), std::string::npos);
+  const json run = json::parse(text)["runs"][0];
+  EXPECT_EQ(run["name"], "</script><b>");
+  EXPECT_EQ(run["last_step"], 3000);
+  EXPECT_EQ(run["config"]["model"]["d_model"], 8);
+  EXPECT_EQ(run["series"]["loss"]["step"].size(), run["series"]["loss"]["mean"].size());
+  EXPECT_EQ(run["series"]["loss"]["high"][0], 5.0);
+  EXPECT_EQ(run["maps"]["layers/entropy"]["rows"], 2);
+  EXPECT_EQ(run["load"]["values"][0], json::parse("[0.5,1.5,0,0]"));
+  EXPECT_EQ(run["notes"][0]["kind"], "loss_spike");
+  const std::string html = page({some_run()});
+  EXPECT_NE(html.find(text.substr(0, 60)), std::string::npos);
+  EXPECT_NE(html.find("Chart.js v3"), std::string::npos);
+  for (const char* mark : {"/*STYLE*/", "/*DATA*/", "/*SCRIPT*/", "/*CHART*/", "src=\"http", "href=\"http"})
+    EXPECT_EQ(html.find(mark), std::string::npos) << mark;
+}
+
+TEST(PictureTest, IsAPng) {
+  const test::TestFolder folder;
+  write_picture(folder.path() / "x.png", {some_run(), RunView("empty", "")}, true);
+  const std::string bytes = read_file(folder.path() / "x.png");
+  EXPECT_TRUE(bytes.starts_with("\x89PNG\r\n\x1a\n"));
+  EXPECT_GT(bytes.size(), 10'000U);
+}
+
+TEST(ServerTest, AnswersThisMachineOnly) {
+  ::setenv("no_proxy", "*", 1);
+  int calls = 0;
+  const Server server(0, "the page", [&] { return "{\"calls\":" + std::to_string(calls++ / 2) + "}"; });
+  net::ClientOptions options;
+  options.retry.attempts = 1;
+  net::Client client(options);
+  EXPECT_EQ(client.get({.url = net::Url::parse(server.url())}).body, "the page");
+  const net::Url data = net::Url::parse(server.url() + "data.json");
+  const net::Response first = client.get({.url = data});
+  EXPECT_EQ(first.body, "{\"calls\":0}");
+  const std::string tag = first.headers.get("ETag");
+  try {
+    client.get({.url = data, .headers = {{"If-None-Match", tag}}});
+    ADD_FAILURE() << "sent the same data again";
+  } catch (const net::HttpError& error) {
+    EXPECT_EQ(error.status, 304);
+  }
+  try {
+    client.get({.url = data, .headers = {{"Host", "evil.example"}}});
+    ADD_FAILURE() << "answered another host's name";
+  } catch (const net::HttpError& error) {
+    EXPECT_EQ(error.status, 403);
+  }
+  EXPECT_THROW(Server(server.port(), "", [] { return ""; }), UserError);
+}
+
+}  // namespace
+}  // namespace moe::report
