@@ -96,10 +96,10 @@ SavedState read_state(const std::string& where, std::string_view state) {
     saved.source = json.at("source").get<std::string>();
     saved.config = json.at("config").dump(1);
     if (json.contains("loss_scale")) {
-      const Json& state = json.at("loss_scale");
+      const Json& scale = json.at("loss_scale");
       saved.loss_scale =
-          LossScaleState{state.at("value").get<double>(), state.at("good_steps").get<int64_t>(),
-                         state.at("skipped").get<int64_t>()};
+          LossScaleState{scale.at("value").get<double>(), scale.at("good_steps").get<int64_t>(),
+                         scale.at("skipped").get<int64_t>()};
     }
     return saved;
   } catch (const nlohmann::json::exception& error) {
