@@ -44,7 +44,9 @@ std::vector<Blob> own_blobs(const fs::path& folder) {
                 .content = repository->path() / "blobs" / oid,
                 .lock = folder / ".locks" / repository->path().filename() / (oid + ".lock"),
                 .last_use = fs::last_write_time(marker->path(), none)};
-      blob.size = size_on_disk(blob.content) + size_on_disk(incomplete(blob.content));
+      blob.size =
+          size_on_disk(blob.content);  // first: a file that is renamed in between must not count twice
+      blob.size += size_on_disk(incomplete(blob.content));
       blobs.push_back(std::move(blob));
     }
   }
