@@ -10,7 +10,7 @@
 namespace moe::gpu {
 namespace {
 
-constexpr Schedule kUp = Schedule::together, kDownBackward = Schedule::turns, kGradient = Schedule::turns;
+constexpr Schedule kUp = Schedule::together, kDownBackward = Schedule::turns, kGradient = Schedule::together;
 
 }  // namespace
 

@@ -106,16 +106,17 @@ TEST_F(MatmulTest, LongSumsMatchDoublePrecision) {
 
 TEST(MatmulTf32Test, OperandsAreRoundedOnAGpuOnly) {
   Machine machine(2, {DType::f32, true});
-  const bool rounds = test_device() == "gpu";
   for (const Form form : kForms)
     for (const Size s : kSizes) {
       SCOPED_TRACE(label(form, s));
+      // The library rounds only where rows begin at multiples of 16 bytes; elsewhere its products are f32.
+      const bool gpu = test_device() == "gpu", rounds = gpu && s.m % 4 == 0 && s.n % 4 == 0 && s.k % 4 == 0;
       Operands x = make_operands(machine, DType::f32, form, s);
       const Tensor c = machine.normal("old", DType::f32, {s.m, s.n});
       const auto old = machine.values(c);
       for (size_t i = 0; i < old.size(); ++i) x.exact[i] += old[i];
       machine.ops().matmul(c, x.a, x.b, form, true);
-      EXPECT_TRUE(close(machine.values(c), x.exact, rounds ? kBoundTf32 : kBoundF32));
+      EXPECT_TRUE(close(machine.values(c), x.exact, gpu ? kBoundTf32 : kBoundF32));
       if (rounds) {
         EXPECT_GT(normalised_error(machine.values(c), x.exact), kBoundF32) << "not TF32 at all";
       }
