@@ -64,7 +64,7 @@
       const series = run.series[name];
       if (!series) return;
       const paint = colour(byColour ? n : r), points = (values) => series.step.map((x, i) => ({x, y: values[i]}));
-      const label = (data.runs.length > 1 ? run.name + " " : "") + name;
+      const label = (data.runs.length > 1 ? run.name + " " : "") + (wanted.length > 2 ? name.split("/").pop() : name);
       if (series.low && keep === 0 && wanted.length === 1) {
         list.push({data: points(series.low), borderWidth: 0, pointRadius: 0, label: "", fill: "+1", backgroundColor: paint + "33"});
         list.push({data: points(series.high), borderWidth: 0, pointRadius: 0, label: ""});
