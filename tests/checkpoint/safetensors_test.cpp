@@ -96,7 +96,7 @@ TEST_F(SafetensorsTest, WritesTheBytesOfTheLibrary) {
   });
   EXPECT_EQ(read_file(path), read_file(kOurs));
   EXPECT_EQ(observed, read_file(kOurs));
-  EXPECT_EQ(safetensors_bytes(tensors), fs::file_size(kOurs));
+  EXPECT_EQ(safetensors_bytes(tensor_streams(tensors, device())), fs::file_size(kOurs));
 }
 
 TEST_F(SafetensorsTest, WritesNothingAtAll) {
