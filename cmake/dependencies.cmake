@@ -15,7 +15,6 @@ find_package(OpenSSL 3 REQUIRED COMPONENTS Crypto)
 find_package(xxHash REQUIRED)
 find_package(Parquet REQUIRED)
 find_package(Protobuf 3.12 REQUIRED)
-find_package(simdjson REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(cairo REQUIRED IMPORTED_TARGET cairo)
 find_package(httplib CONFIG QUIET)  # Debian has a pkg-config file only

@@ -50,7 +50,6 @@ LIBRARIES = {
     "xxhash.h": "checkpoint/ data/",
     "nlohmann/": "base/config_file.cpp gpu/gemm_choices.cpp hub/ data/ checkpoint/ metrics/ wandb/ report/ train/ exchange/ cli/",
     "fmt/": "*.cpp",
-    "simdjson.h": "report/rows.cpp",
     "httplib.h": "report/server.cpp",
     "cairo.h": "report/picture.cpp",
     "immintrin.h": "cpu/",

@@ -35,7 +35,7 @@ void DataConfig::describe(Fields& fields) {
   fields.add("prefetch_batches", prefetch_batches, "batches ready ahead of the trainer").range(1, 4096);
   fields
       .add("hub_cache_gb", hub_cache_gb,
-           "GB of hub files to keep in the hub's cache, fetched while they are read; 0: none")
+           "GB of files kept in the hub's cache, fetched as they are read; 0: none")
       .range(0, 1e6);
   fields.add("cache_dir", cache_dir, "folder for decoded copies of compressed files; \"\" is ~/.cache/moe");
 }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include "report/rows.h"
 
-#include <simdjson.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,12 +15,12 @@
 namespace moe::report {
 namespace {
 
-namespace dom = simdjson::dom;
+using Json = nlohmann::ordered_json;
 
-bool to_number(const dom::element& element, double& number) {
-  if (element.get(number) == simdjson::SUCCESS) return true;
-  std::string_view word;
-  if (element.get(word) != simdjson::SUCCESS) return false;
+bool to_number(const Json& element, double& number) {
+  if (element.is_number()) return number = element.get<double>(), true;
+  if (!element.is_string()) return false;
+  const auto& word = element.get_ref<const std::string&>();
   if (word == "NaN")
     number = std::numeric_limits<double>::quiet_NaN();
   else if (word == "Infinity")
@@ -32,64 +32,48 @@ bool to_number(const dom::element& element, double& number) {
   return true;
 }
 
-bool to_list(const dom::array& array, std::vector<double>& list) {
+bool to_list(const Json& array, std::vector<double>& list) {
   list.reserve(array.size());
-  for (const dom::element element : array)
-    if (double number = 0; to_number(element, number))
-      list.push_back(number);
-    else
-      return false;
-  return true;
+  return std::all_of(array.begin(), array.end(),
+                     [&](const Json& element) { return to_number(element, list.emplace_back()); });
 }
 
-bool to_table(const dom::array& array, std::vector<std::vector<double>>& table) {
-  for (const dom::element element : array) {
-    dom::array inner;
-    if (element.get(inner) != simdjson::SUCCESS || !to_list(inner, table.emplace_back())) return false;
-  }
-  return true;
+bool to_table(const Json& array, std::vector<std::vector<double>>& table) {
+  return std::all_of(array.begin(), array.end(), [&](const Json& element) {
+    return element.is_array() && to_list(element, table.emplace_back());
+  });
 }
 
-bool to_value(const dom::element& element, Row::Value& value) {
-  int64_t whole = 0;
-  if (element.get(whole) == simdjson::SUCCESS) return value = whole, true;
+bool to_value(const Json& element, Row::Value& value) {
+  if (element.is_number_integer()) return value = element.get<int64_t>(), true;
   if (double number = 0; to_number(element, number)) return value = number, true;
-  std::string_view text;
-  if (element.get(text) == simdjson::SUCCESS) return value = std::string(text), true;
-  dom::array array;
-  if (element.get(array) != simdjson::SUCCESS) return false;
-  if (std::vector<double> list; to_list(array, list)) return value = std::move(list), true;
+  if (element.is_string()) return value = element.get<std::string>(), true;
+  if (!element.is_array()) return false;
+  if (std::vector<double> list; to_list(element, list)) return value = std::move(list), true;
   std::vector<std::vector<double>> table;
-  if (!to_table(array, table)) return false;
+  if (!to_table(element, table)) return false;
   value = std::move(table);
   return true;
 }
 
 }  // namespace
 
-struct RowParser::Json {
-  dom::parser parser;
-};
-
-RowParser::RowParser() : json_(std::make_unique<Json>()) {}
-
-RowParser::~RowParser() = default;
-
 bool RowParser::parse_line(std::string_view line, Row& row) {
-  dom::object object;
-  if (json_->parser.parse(line.data(), line.size()).get(object) != simdjson::SUCCESS) return false;
+  const Json object = Json::parse(line, nullptr, false);
+  if (!object.is_object() || object.empty()) return false;
   bool first = true;
   row.values.clear();
-  for (const auto& [name, element] : object) {
+  for (const auto& [name, element] : object.items()) {
     if (std::exchange(first, false)) {
-      if (name != "step" || element.get(row.step) != simdjson::SUCCESS) return false;
+      if (name != "step" || !element.is_number_integer()) return false;
+      row.step = element.get<int64_t>();
       continue;
     }
     Row::Value value;
     if (!to_value(element, value)) return false;
-    row.values.emplace_back(std::string(name), std::move(value));
+    row.values.emplace_back(name, std::move(value));
   }
-  return !first;
+  return true;
 }
 
 size_t RowParser::parse(std::string_view bytes, bool whole, const std::function<void(const Row&)>& each) {

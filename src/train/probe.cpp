@@ -7,6 +7,7 @@
 
 #include "base/bf16.h"
 #include "base/error.h"
+#include "base/f16.h"
 
 namespace moe {
 namespace {
@@ -17,11 +18,13 @@ std::vector<float> to_floats(const Tensor& tensor, Device& device) {
   if (tensor.dtype() == DType::f32) {
     device.to_host(values.data(), tensor);
   } else {
-    CHECK(tensor.dtype() == DType::bf16, tensor.describe());
-    std::vector<bf16> narrow(values.size());
-    device.to_host(narrow.data(), tensor);
-    std::transform(narrow.begin(), narrow.end(), values.begin(),
-                   [](bf16 x) { return static_cast<float>(x); });
+    CHECK(tensor.dtype() == DType::bf16 || tensor.dtype() == DType::f16, tensor.describe());
+    const auto widen = [&]<class T>(std::vector<T> narrow) {
+      device.to_host(narrow.data(), tensor);
+      std::transform(narrow.begin(), narrow.end(), values.begin(), [](T x) { return static_cast<float>(x); });
+    };
+    tensor.dtype() == DType::bf16 ? widen(std::vector<bf16>(values.size()))
+                                  : widen(std::vector<f16>(values.size()));
   }
   return values;
 }

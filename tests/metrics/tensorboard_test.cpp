@@ -60,7 +60,9 @@ TEST(TensorBoardTest, EventsOfRows) {
   const auto records = records_of(read_file(files[0]));
   ASSERT_EQ(records.size(), 5U);  // version, start of a session, settings, the row, end
   // wall_time 1.0 (field 1), file_version (field 3).
-  EXPECT_EQ(records[0], std::string("\x09\0\0\0\0\0\0\xf0\x3f\x1a\x0d" "brain.Event:2", 24));
+  EXPECT_EQ(records[0], std::string("\x09\0\0\0\0\0\0\xf0\x3f\x1a\x0d"
+                                    "brain.Event:2",
+                                    24));
   // step 5 (field 2), session_log (field 7) with status 1.
   EXPECT_EQ(records[1], std::string("\x09\0\0\0\0\0\0\xf0\x3f\x10\x05\x3a\x02\x08\x01", 15));
   // step 5, summary (5) of a value (1) with tag (1) and simple_value (2) 0.5.

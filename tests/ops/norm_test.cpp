@@ -84,8 +84,8 @@ TEST_F(NormTest, RoundedTypesMatchF32OnTheSameInputs) {
       }
       EXPECT_TRUE(close(results[4], results[0], bound_of(half)));
       EXPECT_TRUE(close(results[5], results[1], bound_of(half)));
-      EXPECT_EQ(results[6], results[2]);
-      EXPECT_EQ(results[7], results[3]);
+      EXPECT_TRUE(close(results[6], results[2], kBoundF32));
+      EXPECT_TRUE(close(results[7], results[3], kBoundF32));  // a GPU adds narrower types in another order
     }
 }
 
