@@ -188,6 +188,7 @@ class Layer(nn.Module):
         q = self.rope(self.norm(q, self.q_norm), cos, sin).transpose(1, 2)
         k = self.rope(self.norm(k.view(B, T, G, d), self.k_norm), cos, sin).transpose(1, 2)
         v = v.view(B, T, G, d).transpose(1, 2)
+        q, k = q.to(v.dtype), k.to(v.dtype)  # after the rotation in f32
         o = functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=H != G)
         o = o.transpose(1, 2) * torch.sigmoid(gate)
         return functional.linear(o.reshape(B, T, D), self.out)

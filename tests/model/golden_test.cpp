@@ -147,7 +147,8 @@ TEST_P(Golden, GradientOfEveryWeightAgainstFiniteDifferences) {
 }
 
 // The same files, computed in f16: roundings of 2^-12 at most each, some forty on the way to a gradient. No token changes
-// its expert by them. The loss is scaled as in training: gradients of scores on a GPU would be subnormal without.
+// its expert by them; 1e-2 is forty of them that all go one way. The loss is scaled as in training: gradients of scores on
+// a GPU would be subnormal without.
 class GoldenF16 : public Golden {
  protected:
   static constexpr float kLossScale = 1024;
@@ -166,7 +167,7 @@ TEST_P(GoldenF16, LossRoutingAndGradientOfEveryWeight) {
   EXPECT_NEAR(cross_entropy, file.values<float>("loss.cross_entropy").front(), 1e-3 * cross_entropy);
   EXPECT_EQ(model.fetch<int32_t>(sums.count_LE), file.values<int32_t>("expert_count"));
   for (const Parameter& parameter : model.weights->list())
-    EXPECT_LT(relative_error(gradient_of(parameter), file.values<float>("gradient." + parameter.name)), 5e-3)
+    EXPECT_LT(relative_error(gradient_of(parameter), file.values<float>("gradient." + parameter.name)), 1e-2)
         << parameter.name;
 }
 
