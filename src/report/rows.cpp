@@ -44,8 +44,18 @@ bool to_table(const Json& array, std::vector<std::vector<double>>& table) {
   });
 }
 
+// Integers past int64 count as numbers with a fraction do.
+bool to_whole(const Json& element, int64_t& whole) {
+  if (!element.is_number_integer()) return false;
+  if (element.is_number_unsigned() &&
+      element.get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
+    return false;
+  whole = element.get<int64_t>();
+  return true;
+}
+
 bool to_value(const Json& element, Row::Value& value) {
-  if (element.is_number_integer()) return value = element.get<int64_t>(), true;
+  if (int64_t whole = 0; to_whole(element, whole)) return value = whole, true;
   if (double number = 0; to_number(element, number)) return value = number, true;
   if (element.is_string()) return value = element.get<std::string>(), true;
   if (!element.is_array()) return false;
@@ -65,8 +75,7 @@ bool RowParser::parse_line(std::string_view line, Row& row) {
   row.values.clear();
   for (const auto& [name, element] : object.items()) {
     if (std::exchange(first, false)) {
-      if (name != "step" || !element.is_number_integer()) return false;
-      row.step = element.get<int64_t>();
+      if (name != "step" || !to_whole(element, row.step)) return false;
       continue;
     }
     Row::Value value;

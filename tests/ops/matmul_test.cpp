@@ -90,8 +90,10 @@ TEST_F(MatmulTest, AccumulatesAndRoundsOnce) {
 
 // Weight gradients of many tokens: a GPU may add them up in parts, which are rounded together once.
 TEST_F(MatmulTest, LongSumsMatchDoublePrecision) {
-  for (const auto& [in, out] :
-       {std::pair{DType::f32, DType::f32}, {DType::bf16, DType::f32}, {DType::bf16, DType::bf16}})
+  for (const auto& [in, out] : {std::pair{DType::f32, DType::f32},
+                                {DType::bf16, DType::f32},
+                                {DType::bf16, DType::bf16},
+                                {DType::f16, DType::f16}})
     for (const bool accumulate : {false, true})
       for (const Size s : {Size{24, 16, 8192}, Size{5, 3, 2048}}) {
         SCOPED_TRACE(label(Form::TN, s));
@@ -100,7 +102,7 @@ TEST_F(MatmulTest, LongSumsMatchDoublePrecision) {
         const auto old = values(c);
         for (size_t i = 0; i < old.size() && accumulate; ++i) x.exact[i] += old[i];
         ops().matmul(c, x.a, x.b, Form::TN, accumulate);
-        EXPECT_TRUE(close(values(c), x.exact, out == DType::f32 ? kBoundF32 : kBoundBf16));
+        EXPECT_TRUE(close(values(c), x.exact, bound_of(out)));
       }
 }
 
