@@ -45,6 +45,12 @@ struct KeyWork {
 #pragma unroll
     for (int lanes = 16; lanes > 0; lanes /= 2) end = max(end, __shfl_xor_sync(kAllLanes, end, lanes));
   }
+  // A warpgroup holds a stage until its sums are done, and meanwhile skips the tiles that only the other's keys see (one
+  // before its own, for each head, and all after them). If it skipped as many as there are stages, the copying warp
+  // would wait for the held one, and it for the copying warp: beyond these it computes them, with weights of 0.
+  __device__ __forceinline__ void skip_few(const KeyWork& all) {
+    if (end > key) end = max(end, all.end - (KeyShared::kStages - 3) * kTokens);
+  }
   // That sees key t; -1 for padding.
   __device__ __forceinline__ int last_query(const BackwardInputs& in, int t) const {
     if (t >= in.shape.T) return -1;
@@ -236,7 +242,9 @@ static __global__ void __launch_bounds__(kBackwardThreads, 1)
   for (;;) {
     const int piece = shared.draw.read(turn);
     if (piece >= key_pieces(in.shape)) return;
-    const KeyWork all(in, piece, 0, kOwned), own(in, piece, (group - 1) * kTokens, kTokens);
+    const KeyWork all(in, piece, 0, kOwned);
+    KeyWork own(in, piece, (group - 1) * kTokens, kTokens);
+    own.skip_few(all);
     key_gradients(shared, walk, dk_NGd, dv_to, dv_stride, in, all, own);
   }
 }

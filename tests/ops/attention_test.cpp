@@ -230,9 +230,11 @@ TEST_F(AttentionTest, GradientsOfRoundedTypesMatchF32) {
       }
 }
 
-// More tiles of keys than a pipeline has stages, documents that end within tiles, padding between them.
+// More tiles of keys than a pipeline has stages, documents that end within tiles, padding between them; a document that ends
+// where a block's first half does, so that one half has many tiles of queries less than the other.
 TEST_F(AttentionTest, LongRowsOfManyTilesMatchF32) {
-  const Rows rows = {row_of({{0, 700}}), row_of({{0, 61}, {61, 300}, {-1, 80}, {441, 259}})};
+  const Rows rows = {row_of({{0, 700}}), row_of({{0, 61}, {61, 300}, {-1, 80}, {441, 259}}),
+                     row_of({{0, 64}, {64, 636}}), row_of({{0, 192}, {192, 448}, {-1, 60}})};
   const Inputs x16 = make_inputs(*this, DType::bf16, rows, {2, 1, 64}), x32 = widened(x16);
   const Tensor d_o = normal("do", DType::bf16, {x16.q.dim(0), 2, 64});
   const Outputs out16 = forward(x16), out32 = forward(x32);
