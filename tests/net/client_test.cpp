@@ -189,6 +189,13 @@ TEST_F(ClientTest, NobodyListens) {
                     Not(HasSubstr("hidden"))));
 }
 
+// Asked for again like what may pass: name servers come and go.
+TEST_F(ClientTest, NobodyHasTheName) {
+  Client client(options());
+  EXPECT_THAT(test::user_error_of([&] { client.get({.url = Url::parse("http://nobody.invalid/x")}); }),
+              AllOf(HasSubstr("nobody.invalid"), HasSubstr("4 times")));
+}
+
 TEST_F(ClientTest, PermanentAnswersEndAtOnce) {
   Client client(options());
   for (const char* status : {"401", "403", "404", "410"}) {
