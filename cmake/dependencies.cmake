@@ -26,6 +26,13 @@ endif()
 find_file(MOE_CHART_JS chart.min.js PATHS /usr /usr/local
   PATH_SUFFIXES share/javascript/chart.js share/nodejs/chart.js/dist lib/node_modules/chart.js/dist
   DOC "Chart.js 3, as one script" REQUIRED)
+# Optional: many ranks on CPUs.
+if(NOT MOE_MPI STREQUAL "OFF")
+  find_package(MPI QUIET COMPONENTS C)
+  if(NOT MPI_C_FOUND AND NOT MOE_MPI STREQUAL "AUTO")
+    message(FATAL_ERROR "MOE_MPI is ON and there is no MPI. Hint: scripts/setup.sh libopenmpi-dev openmpi-bin")
+  endif()
+endif()
 if(MOE_TESTS)
   find_package(GTest REQUIRED)
   include(GoogleTest)

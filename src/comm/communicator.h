@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+// What ranks of one run say to each other. A world of one is a real communicator (comm/solo.h) whose calls do nothing, so
+// that nobody asks how many ranks there are. Others: threads of one process (comm/threads.h), MPI (comm/mpi.h), NCCL
+// (gpu/nccl_communicator.h).
+// All ranks make the same calls in the same order. Sums are x_0 + x_1 + ... in the order of the ranks, in f32 for bf16 and
+// rounded once, whatever the timing; NCCL has a fixed order of its own. All ranks get the same bits.
+// A call that waits for a rank that is gone, or longer than the timeout, throws (or, with MPI, ends the program) with a
+// message that names the rank.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "base/error.h"
+#include "tensor/tensor.h"
+
+namespace moe {
+
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+
+  int rank() const { return rank_; }
+  int size() const { return size_; }
+  virtual std::string describe() const = 0;  // "4 ranks over MPI (Open MPI 4.1.4)"
+
+  // ---- tensors on the device that the communicator was made for, in order with its operations ----
+  // Sums have f32, bf16, f64 or i32; what only moves has any type. W ranks.
+  // x = sum over ranks of x.
+  virtual void all_reduce(Tensor x) = 0;
+  // part = piece `rank` of the sum of x, which has W pieces of part's size. part may be that piece of x, the others are
+  // then unspecified.
+  virtual void reduce_scatter(Tensor part, const Tensor& x) = 0;
+  // Piece r of x = part of rank r. part may be piece `rank` of x.
+  virtual void all_gather(Tensor x, const Tensor& part) = 0;
+  // The first sent_rows[0] rows of `sent` go to rank 0, the next to rank 1, ...; received_rows likewise. Rows beyond the sums
+  // are neither read nor written. The two must not overlap.
+  virtual void all_to_all(Tensor received, std::span<const int64_t> received_rows, const Tensor& sent,
+                          std::span<const int64_t> sent_rows) = 0;
+  virtual void broadcast(Tensor x, int root) = 0;
+
+  // ---- small things on the host ----
+  // all = the bytes of all ranks, in order; each gives mine.size().
+  virtual void exchange(std::span<std::byte> all, std::span<const std::byte> mine) = 0;
+  void barrier() { exchange({}, {}); }
+  template <class T>
+  std::vector<T> gather(const T& mine) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    std::vector<T> all(static_cast<size_t>(size_));
+    exchange(std::as_writable_bytes(std::span(all)), std::as_bytes(std::span(&mine, 1)));
+    return all;
+  }
+  int64_t sum(int64_t mine);
+  std::vector<std::string> gather_text(const std::string& mine);
+
+  // For what only one rank does while the others wait for it, such as writing a checkpoint: until the next call with
+  // false the timeout does not count.
+  virtual void be_patient(bool patient) { (void)patient; }
+  // This rank cannot go on: lets the others know why, so that they stop at once.
+  virtual void abort(const std::string& reason) = 0;
+
+ protected:
+  Communicator(int rank, int size) : rank_(rank), size_(size) { CHECK(rank >= 0 && rank < size); }
+
+ private:
+  int rank_, size_;
+};
+
+// How long a rank waits for another in one call.
+inline constexpr std::chrono::seconds kRankTimeout{50};
+
+// A UserError that all ranks have; the one of rank 0 is to be shown.
+struct SharedError : UserError {
+  using UserError::UserError;
+};
+
+// Runs body, on all ranks at about the same time. Where it throws a UserError on any, throws on all: the error of the
+// first such rank, as a SharedError that names the rank if not all have it. In a world of one it only calls body.
+void agree(Communicator& communicator, const std::function<void()>& body);
+
+}  // namespace moe

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: MIT
+// Sums are made of two of MPI's collectives with an ordered addition between them, because MPI does not promise an order.
+// No call blocks: the wait loop lets other processes run, sees the clock, and answers ranks that ask who is still there.
+#include "comm/mpi.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <mpi.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <limits>
+#include <thread>
+
+#include "base/error.h"
+#include "comm/ordered_sum.h"
+
+namespace moe {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int64_t kChunkBytes =
+    int64_t{16} << 20;  // of a tensor at a time: bounds the scratch memory and MPI's int counts
+constexpr int64_t kMoveBytes = int64_t{1} << 30;
+constexpr int kQuestion = 1, kAnswer = 2, kRow = 3;  // tags
+constexpr auto kAskFor = std::chrono::seconds(3);    // a rank in the wait loop answers within milliseconds
+
+void check(int status, const char* call) {
+  if (status == MPI_SUCCESS) return;
+  char text[MPI_MAX_ERROR_STRING];
+  int length = 0;
+  MPI_Error_string(status, text, &length);
+  CHECK(false, fmt::format("{}: {}", call, std::string(text, static_cast<size_t>(length))));
+}
+
+int as_int(int64_t n) {
+  CHECK(n >= 0 && n <= std::numeric_limits<int>::max());
+  return static_cast<int>(n);
+}
+
+class MpiCommunicator final : public Communicator {
+ public:
+  MpiCommunicator(int rank, int size, std::chrono::milliseconds timeout)
+      : Communicator(rank, size), timeout_(timeout) {
+    check(MPI_Comm_dup(MPI_COMM_WORLD, &control_), "MPI_Comm_dup");
+    char host[256] = {};
+    gethostname(host, sizeof(host) - 1);
+    places_ = gather_text(fmt::format("process {} on {}", getpid(), host));
+  }
+  ~MpiCommunicator() override {
+    MPI_Comm_free(&control_);
+    MPI_Finalize();
+  }
+
+  std::string describe() const override {
+    char version[MPI_MAX_LIBRARY_VERSION_STRING];
+    int length = 0;
+    MPI_Get_library_version(version, &length);
+    const std::string text(version, static_cast<size_t>(length));
+    return fmt::format("{} ranks over MPI ({})", size(), text.substr(0, text.find(',')));
+  }
+
+  void all_reduce(Tensor x) override {
+    each_chunk(
+        x.numel(), x,
+        [&](char* data, int64_t n) {
+          const std::vector<int> counts = piece_counts(n, x), places = places_of(counts);
+          sum_piece(at(data, n * rank() / size(), x), n, data, counts, places, x);
+          wait_for([&](MPI_Request* request) {
+            return MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_BYTE, data, counts.data(), places.data(), MPI_BYTE,
+                                   MPI_COMM_WORLD, request);
+          });
+        },
+        static_cast<char*>(x.data()));
+  }
+  void reduce_scatter(Tensor part, const Tensor& x) override {
+    CHECK(part.numel() * size() == x.numel() && part.dtype() == x.dtype());
+    const int64_t step = std::max<int64_t>(1, kChunkBytes / (width(x) * size()));
+    for (int64_t begin = 0; begin < part.numel(); begin += step) {
+      const int64_t n = std::min(step, part.numel() - begin);
+      // The same stretch of each piece, to the owner of the piece.
+      scratch_.resize(static_cast<size_t>(n * width(x) * size()));
+      std::vector<MPI_Request> requests;
+      for (int r = 0; r < size(); ++r) {
+        receive(scratch_.data() + r * n * width(x), n * width(x), r, requests);
+        send(at(static_cast<const char*>(x.data()), r * part.numel() + begin, x), n * width(x), r, requests);
+      }
+      wait(requests);
+      ordered_sum(at(static_cast<char*>(part.data()), begin, x), terms(n, x), n, x.dtype());
+    }
+  }
+  void all_gather(Tensor x, const Tensor& part) override {
+    CHECK(part.numel() * size() == x.numel() && part.dtype() == x.dtype());
+    char* const mine = static_cast<char*>(x.data()) + rank() * part.bytes();
+    if (mine != part.data() && part.bytes() > 0)
+      std::memcpy(mine, part.data(), static_cast<size_t>(part.bytes()));
+    for (int64_t begin = 0; begin < part.bytes(); begin += kMoveBytes) {
+      std::vector<MPI_Request> requests(static_cast<size_t>(size()));
+      for (int r = 0; r < size(); ++r)
+        check(MPI_Ibcast(static_cast<char*>(x.data()) + r * part.bytes() + begin,
+                         as_int(std::min(kMoveBytes, part.bytes() - begin)), MPI_BYTE, r, MPI_COMM_WORLD,
+                         &requests[static_cast<size_t>(r)]),
+              "MPI_Ibcast");
+      wait(requests);
+    }
+  }
+  void all_to_all(Tensor received, std::span<const int64_t> received_rows, const Tensor& sent,
+                  std::span<const int64_t> sent_rows) override {
+    const int64_t row = sent.dim(0) == 0 ? 0 : sent.bytes() / sent.dim(0);
+    char* to = static_cast<char*>(received.data());
+    const char* from = static_cast<const char*>(sent.data());
+    std::vector<MPI_Request> requests;
+    for (int r = 0; r < size(); ++r) {
+      const int64_t in = received_rows[static_cast<size_t>(r)] * row,
+                    out = sent_rows[static_cast<size_t>(r)] * row;
+      if (in > 0) receive(to, in, r, requests);
+      if (out > 0) send(from, out, r, requests);
+      to += in;
+      from += out;
+    }
+    wait(requests);
+  }
+  void broadcast(Tensor x, int root) override {
+    for (int64_t begin = 0; begin < x.bytes(); begin += kMoveBytes)
+      wait_for([&](MPI_Request* request) {
+        return MPI_Ibcast(static_cast<char*>(x.data()) + begin,
+                          as_int(std::min(kMoveBytes, x.bytes() - begin)), MPI_BYTE, root, MPI_COMM_WORLD,
+                          request);
+      });
+  }
+  void exchange(std::span<std::byte> all, std::span<const std::byte> mine) override {
+    CHECK(all.size() == mine.size() * static_cast<size_t>(size()));
+    const int bytes = as_int(static_cast<int64_t>(mine.size()));
+    wait_for([&](MPI_Request* request) {
+      return MPI_Iallgather(mine.data(), bytes, MPI_BYTE, all.data(), bytes, MPI_BYTE, MPI_COMM_WORLD,
+                            request);
+    });
+  }
+
+  void be_patient(bool patient) override { patient_ = patient; }
+  void abort(const std::string& reason) override {
+    std::fprintf(stderr, "error: rank %d of %d: %s; all ranks end\n", rank(), size(), reason.c_str());
+    MPI_Abort(MPI_COMM_WORLD, 1);
+  }
+
+ private:
+  static int64_t width(const Tensor& of) { return static_cast<int64_t>(size_of(of.dtype())); }
+  template <class Byte>
+  static Byte* at(Byte* data, int64_t i, const Tensor& of) {
+    return data + i * width(of);
+  }
+  template <class Body>
+  static void each_chunk(int64_t n, const Tensor& like, const Body& body, char* data) {
+    const int64_t step = kChunkBytes / width(like);
+    for (int64_t begin = 0; begin < n; begin += step) body(at(data, begin, like), std::min(step, n - begin));
+  }
+  // Bytes of each rank's piece of n elements.
+  std::vector<int> piece_counts(int64_t n, const Tensor& like) const {
+    std::vector<int> counts;
+    for (int r = 0; r < size(); ++r)
+      counts.push_back(as_int((n * (r + 1) / size() - n * r / size()) * width(like)));
+    return counts;
+  }
+  static std::vector<int> places_of(const std::vector<int>& counts) {
+    std::vector<int> places{0};
+    for (size_t r = 0; r + 1 < counts.size(); ++r) places.push_back(places.back() + counts[r]);
+    return places;
+  }
+  // This rank's piece of the sum of `data` over ranks.
+  void sum_piece(char* sum, int64_t n, const char* data, const std::vector<int>& counts,
+                 const std::vector<int>& places, const Tensor& like) {
+    const int64_t mine = n * (rank() + 1) / size() - n * rank() / size();
+    const std::vector<int> in_counts(counts.size(), as_int(mine * width(like)));
+    const std::vector<int> in_places = places_of(in_counts);
+    scratch_.resize(static_cast<size_t>(mine * width(like) * size()));
+    wait_for([&](MPI_Request* request) {
+      return MPI_Ialltoallv(data, counts.data(), places.data(), MPI_BYTE, scratch_.data(), in_counts.data(),
+                            in_places.data(), MPI_BYTE, MPI_COMM_WORLD, request);
+    });
+    ordered_sum(sum, terms(mine, like), mine, like.dtype());
+  }
+  std::vector<const void*> terms(int64_t n, const Tensor& like) const {
+    std::vector<const void*> all;
+    for (int r = 0; r < size(); ++r) all.push_back(scratch_.data() + r * n * width(like));
+    return all;
+  }
+  void receive(char* to, int64_t bytes, int rank, std::vector<MPI_Request>& requests) {
+    for (int64_t begin = 0; begin < bytes; begin += kMoveBytes)
+      check(MPI_Irecv(to + begin, as_int(std::min(kMoveBytes, bytes - begin)), MPI_BYTE, rank, kRow,
+                      MPI_COMM_WORLD, &requests.emplace_back()),
+            "MPI_Irecv");
+  }
+  void send(const char* from, int64_t bytes, int rank, std::vector<MPI_Request>& requests) {
+    for (int64_t begin = 0; begin < bytes; begin += kMoveBytes)
+      check(MPI_Isend(from + begin, as_int(std::min(kMoveBytes, bytes - begin)), MPI_BYTE, rank, kRow,
+                      MPI_COMM_WORLD, &requests.emplace_back()),
+            "MPI_Isend");
+  }
+
+  template <class Start>
+  void wait_for(const Start& start) {
+    std::vector<MPI_Request> request(1);
+    check(start(request.data()), "a collective of MPI");
+    wait(request);
+  }
+  void wait(std::vector<MPI_Request>& requests) {
+    const auto begin = Clock::now();
+    for (int turn = 0;; ++turn) {
+      int done = 0;
+      check(MPI_Testall(as_int(std::ssize(requests)), requests.data(), &done, MPI_STATUSES_IGNORE),
+            "MPI_Testall");
+      if (done != 0) return;
+      if (turn < 100) continue;
+      std::this_thread::yield();
+      if (turn % 100 != 0) continue;
+      answer();
+      const auto waited = Clock::now() - begin;
+      if (waited > std::chrono::milliseconds(20)) std::this_thread::sleep_for(std::chrono::microseconds(200));
+      if (waited > timeout_ && !patient_) give_up();
+    }
+  }
+
+  // Tells those who ask that this rank waits, too.
+  void answer() {
+    int there = 0;
+    MPI_Status status;
+    MPI_Iprobe(MPI_ANY_SOURCE, kQuestion, control_, &there, &status);
+    if (there == 0) return;
+    MPI_Recv(nullptr, 0, MPI_BYTE, status.MPI_SOURCE, kQuestion, control_, MPI_STATUS_IGNORE);
+    MPI_Request request;
+    MPI_Isend(nullptr, 0, MPI_BYTE, status.MPI_SOURCE, kAnswer, control_, &request);
+    MPI_Request_free(&request);
+  }
+
+  // Asks all; who does not answer is the one that all wait for. The first of those who do speaks.
+  [[noreturn]] void give_up() {
+    std::vector<bool> here(static_cast<size_t>(size()), false);
+    here[static_cast<size_t>(rank())] = true;
+    for (int r = 0; r < size(); ++r) {
+      if (r == rank()) continue;
+      MPI_Request request;
+      MPI_Isend(nullptr, 0, MPI_BYTE, r, kQuestion, control_, &request);
+      MPI_Request_free(&request);
+    }
+    for (const auto begin = Clock::now(); Clock::now() - begin < kAskFor;) {
+      answer();
+      int there = 0;
+      MPI_Status status;
+      MPI_Iprobe(MPI_ANY_SOURCE, kAnswer, control_, &there, &status);
+      if (there == 0) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        continue;
+      }
+      MPI_Recv(nullptr, 0, MPI_BYTE, status.MPI_SOURCE, kAnswer, control_, MPI_STATUS_IGNORE);
+      here[static_cast<size_t>(status.MPI_SOURCE)] = true;
+    }
+    std::vector<std::string> missing;
+    for (size_t r = 0; r < here.size(); ++r)
+      if (!here[r]) missing.push_back(fmt::format("rank {} of {} ({})", r, size(), places_[r]));
+    const auto speaker = std::find(here.begin(), here.end(), true) - here.begin();
+    const auto seconds = std::chrono::duration<double>(timeout_).count();
+    if (speaker == rank()) {
+      std::fprintf(stderr, "error: no answer for %g s from %s; all ranks end\n", seconds,
+                   missing.empty() ? "the network: all ranks wait"
+                                   : fmt::format("{}", fmt::join(missing, ", ")).c_str());
+      MPI_Abort(MPI_COMM_WORLD, 1);
+    }
+    std::this_thread::sleep_for(kAskFor);  // for the speaker's words to come first
+    MPI_Abort(MPI_COMM_WORLD, 1);
+    std::abort();  // not reached
+  }
+
+  std::chrono::milliseconds timeout_;
+  bool patient_ = false;
+  MPI_Comm control_ = MPI_COMM_NULL;  // questions and answers
+  std::vector<std::string> places_;
+  std::vector<char> scratch_;
+};
+
+}  // namespace
+
+std::string why_no_mpi() {
+  return "";
+}
+
+std::unique_ptr<Communicator> make_mpi(const Launch& launch, std::chrono::milliseconds timeout) {
+  int provided = 0, rank = 0, size = 1;
+  check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
+  MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  MPI_Comm_size(MPI_COMM_WORLD, &size);
+  if (rank != launch.rank || size != launch.size) {
+    MPI_Finalize();
+    throw UserError("MPI", fmt::format("rank {} of {}, as {} says", launch.rank, launch.size, launch.by),
+                    fmt::format("rank {} of {}", rank, size),
+                    "ranks on CPUs are started with mpirun, or with srun --mpi=pmix");
+  }
+  return std::make_unique<MpiCommunicator>(rank, size, timeout);
+}
+
+}  // namespace moe

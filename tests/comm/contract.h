@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+// What every communicator promises, as one list of checks that each rank runs. Numbers whose sum depends on the order show
+// whether the order is that of the ranks.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <vector>
+
+#include "base/random.h"
+#include "comm/communicator.h"
+
+namespace moe::test {
+
+template <class T>
+Tensor view(std::vector<T>& values) {
+  return {values.data(), dtype_of<T>, {std::ssize(values)}};
+}
+
+// What rank r starts with; the same wherever it is computed.
+template <class T>
+std::vector<T> of_rank(int rank, size_t n) {
+  const Random random(5, "rank " + std::to_string(rank));
+  std::vector<T> values;
+  for (size_t i = 0; i < n; ++i) values.push_back(static_cast<T>(1000 * random.normal(i)));
+  return values;
+}
+
+// x_0 + x_1 + ... written out, in the type that sums have.
+template <class T, class A>
+std::vector<T> expected_sum(int size, size_t n) {
+  std::vector<A> sum(n, A{});
+  for (int r = 0; r < size; ++r) {
+    const auto x = of_rank<T>(r, n);
+    for (size_t i = 0; i < n; ++i) sum[i] = r == 0 ? static_cast<A>(x[i]) : sum[i] + static_cast<A>(x[i]);
+  }
+  std::vector<T> rounded;
+  for (const A value : sum) rounded.push_back(static_cast<T>(value));
+  return rounded;
+}
+
+template <class T>
+bool same(const std::vector<T>& a, const std::vector<T>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
+}
+
+template <class T, class A>
+void check_sums(Communicator& comm) {
+  const auto W = static_cast<size_t>(comm.size()), rank = static_cast<size_t>(comm.rank());
+  for (const size_t n : {size_t{0}, size_t{1}, size_t{5}, size_t{4099}}) {
+    auto x = of_rank<T>(comm.rank(), n);
+    comm.all_reduce(view(x));
+    EXPECT_TRUE(same(x, expected_sum<T, A>(comm.size(), n))) << n;
+
+    auto y = of_rank<T>(comm.rank(), n * W);
+    comm.reduce_scatter(view(y).rows(static_cast<int64_t>(rank * n), static_cast<int64_t>((rank + 1) * n)),
+                        view(y));
+    const auto all = expected_sum<T, A>(comm.size(), n * W);
+    EXPECT_TRUE(std::memcmp(y.data() + rank * n, all.data() + rank * n, n * sizeof(T)) == 0) << n;
+    comm.all_gather(view(y),
+                    view(y).rows(static_cast<int64_t>(rank * n), static_cast<int64_t>((rank + 1) * n)));
+    EXPECT_TRUE(same(y, all)) << n;
+  }
+}
+
+// Rank a sends rank b (a + 2 b) % 5 rows of 3 numbers that say whose they are.
+inline void check_all_to_all(Communicator& comm) {
+  if (comm.size() == 1) return;
+  const auto rows = [](int a, int b) { return int64_t{(a + 2 * b) % 5}; };
+  std::vector<int64_t> out, in;
+  std::vector<int32_t> sent, expected;
+  for (int r = 0; r < comm.size(); ++r) {
+    out.push_back(rows(comm.rank(), r));
+    in.push_back(rows(r, comm.rank()));
+    for (int64_t i = 0; i < out.back(); ++i)
+      sent.insert(sent.end(), {comm.rank(), r, static_cast<int32_t>(i)});
+    for (int64_t i = 0; i < in.back(); ++i)
+      expected.insert(expected.end(), {r, comm.rank(), static_cast<int32_t>(i)});
+  }
+  sent.insert(sent.end(), 6, -1);  // memory has room for more
+  std::vector<int32_t> received(expected.size() + 6, 77);
+  const auto matrix = [](std::vector<int32_t>& values) {
+    return Tensor(values.data(), DType::i32, {std::ssize(values) / 3, 3});
+  };
+  comm.all_to_all(matrix(received), in, matrix(sent), out);
+  expected.insert(expected.end(), 6, 77);
+  EXPECT_EQ(received, expected);
+}
+
+inline void check_contract(Communicator& comm) {
+  check_sums<float, float>(comm);
+  check_sums<double, double>(comm);
+  check_sums<int32_t, int32_t>(comm);
+  check_sums<bf16, float>(comm);
+  check_all_to_all(comm);
+  for (int root = 0; root < comm.size(); ++root) {
+    auto x = of_rank<bf16>(comm.rank(), 1001);
+    comm.broadcast(view(x), root);
+    EXPECT_TRUE(same(x, of_rank<bf16>(root, 1001)));
+  }
+  const auto ranks = comm.gather(comm.rank());
+  for (int r = 0; r < comm.size(); ++r) EXPECT_EQ(ranks[static_cast<size_t>(r)], r);
+  EXPECT_EQ(comm.sum(int64_t{1} << 40), int64_t{comm.size()} << 40);
+  const auto words = comm.gather_text(std::string(static_cast<size_t>(3 * comm.rank()), 'x'));
+  for (int r = 0; r < comm.size(); ++r)
+    EXPECT_EQ(words[static_cast<size_t>(r)].size(), 3U * static_cast<size_t>(r));
+  comm.barrier();
+}
+
+}  // namespace moe::test
