@@ -28,9 +28,9 @@ ARROWS = {
     "model": "ops tensor",
     "optim": "ops tensor",
     "exchange": "model checkpoint tensor",  # other people's formats: reads settings and named tensors, runs nothing
-    "backend": "cpu gpu ops tensor",
-    "train": "model optim data checkpoint metrics wandb ops tensor text",
-    "cli": "train exchange report backend cpu model optim data checkpoint metrics ops tensor text",
+    "backend": "cpu gpu comm ops tensor",
+    "train": "comm model optim data checkpoint metrics wandb ops tensor text",
+    "cli": "comm train exchange report backend cpu model optim data checkpoint metrics ops tensor text",
 }
 
 # header (an exact name, or a prefix that ends in /) -> the paths below src/ that may include it: exact files, folders
@@ -70,7 +70,7 @@ LIBRARIES = {
 # C and POSIX headers; those of the C++ library have no extension and need no line here.
 SYSTEM_HEADERS = set(
     "cpuid.h dirent.h dlfcn.h errno.h fcntl.h glob.h poll.h pthread.h sched.h signal.h spawn.h stdlib.h string.h termios.h time.h "
-    "unistd.h linux/mempolicy.h".split())
+    "unistd.h netdb.h arpa/inet.h linux/mempolicy.h".split())
 SYSTEM_PREFIXES = ("sys/", "netinet/")
 
 SIZE_LIMITS = {".cpp": 500, ".h": 200}  # lines, inclusive: shorter than this

@@ -28,19 +28,19 @@ Backend make_cpu(int threads, Arithmetic arithmetic) {
   const std::string description = device->name() + ", " + std::string(name_of(arithmetic.type)) +
                                   (arithmetic.tf32 ? " (a CPU has no TF32)" : "") + ", " +
                                   ops->describe(arithmetic.type);
-  return {std::move(device), std::move(ops), description};
+  return {std::move(device), std::move(ops), false, description};
 }
 
 }  // namespace
 
-Backend make_backend(const std::string& name, int threads, Arithmetic arithmetic) {
-  if (name == "gpu") return make_gpu(arithmetic);
+Backend make_backend(const std::string& name, int threads, Arithmetic arithmetic, int gpu) {
+  if (name == "gpu") return make_gpu(arithmetic, gpu);
   if (name == "cpu") return make_cpu(threads, arithmetic);
   if (name == "auto") {
-    const GpuState gpu = gpu_state();
-    if (gpu.usable) return make_gpu(arithmetic);
+    const GpuState state = gpu_state();  // of the first: a rank without one of its own must not take the CPU
+    if (state.usable) return make_gpu(arithmetic, gpu);
     Backend backend = make_cpu(threads, arithmetic);
-    if (!gpu.reason.empty()) backend.description += "; not on a GPU: " + gpu.reason;
+    if (!state.reason.empty()) backend.description += "; not on a GPU: " + state.reason;
     return backend;
   }
   throw UserError("training.device", "auto, cpu or gpu", "'" + name + "'");

@@ -8,10 +8,14 @@ GpuState gpu_state() {
   return {};
 }
 
-Backend make_gpu(Arithmetic) {
+Backend make_gpu(Arithmetic, int) {
   throw UserError(
       "training.device", "auto or cpu", "gpu, and this build has no GPU support",
       "build it with the CUDA toolkit installed (make train PRESET=gpu), or use training.device=cpu");
+}
+
+std::unique_ptr<Communicator> make_gpu_communicator(const Launch&, Backend&, std::chrono::milliseconds) {
+  CHECK(false, "ranks on GPUs in a build without");
 }
 
 }  // namespace moe

@@ -27,8 +27,8 @@ GpuState gpu_state() {
   return {reason.empty(), reason};
 }
 
-Backend make_gpu(Arithmetic arithmetic) {
-  auto device = std::make_unique<gpu::GpuDevice>(0);
+Backend make_gpu(Arithmetic arithmetic, int number) {
+  auto device = std::make_unique<gpu::GpuDevice>(number);
   auto kernels = std::make_unique<gpu::GpuOps>(*device, allowed_kernels(), arithmetic);
   std::string description = device->name() + ", " + kernels->describe();
   std::unique_ptr<Ops> ops = std::move(kernels);
@@ -36,7 +36,7 @@ Backend make_gpu(Arithmetic arithmetic) {
     ops = std::make_unique<MarkedOps>(std::move(ops), MarkedOps::Marker{gpu::begin_range, gpu::end_range});
     description += ", marked for a profiler";
   }
-  return {std::move(device), std::move(ops), std::move(description)};
+  return {std::move(device), std::move(ops), true, std::move(description)};
 }
 
 }  // namespace moe

@@ -19,6 +19,7 @@
 #include "cli/bench_moe_layer.h"
 #include "cli/commands.h"
 #include "cli/machine_rates.h"
+#include "comm/solo.h"
 #include "metrics/meters.h"
 #include "model/flops.h"
 #include "ops/balanced_ops.h"
@@ -155,7 +156,8 @@ Result measure(const Options& options) {
         std::make_unique<BalancedOps>(*backend.ops, device, training.batch_size * config.model.max_seq_len,
                                       config.model.top_k, config.model.num_experts);
   ClockedOps timed(balanced ? static_cast<Ops&>(*balanced) : *backend.ops, device, config.model.vocab_size);
-  const auto [arena, state] = place<TrainingState>(device, config, Tokenizer::kVocabulary, timed);
+  SoloCommunicator alone;
+  const auto [arena, state] = place<TrainingState>(device, config, Tokenizer::kVocabulary, alone, timed);
   state->transformer.prepare(device);
   state->weights.initialise(1, device);
   cast_weights(state->weights, *backend.ops);

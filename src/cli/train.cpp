@@ -3,11 +3,14 @@
 #include <errno.h>  // program_invocation_name: how the program was called, for commands to copy
 #include <fmt/format.h>
 
+#include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "backend/backend.h"
+#include "backend/ranks.h"
 #include "base/error.h"
 #include "base/format.h"
 #include "base/terminal.h"
@@ -22,49 +25,39 @@ namespace {
 struct TrainOptions {
   std::string config, resume;
   std::vector<std::string> overrides;
+  LaunchFlags ranks;
 };
 
-int train(const TrainOptions& options) {
-  if (options.config.empty() == options.resume.empty())
-    throw UserError("moe train", "--config FILE for a new run, or --resume RUN to continue one",
-                    options.config.empty() ? "neither" : "both");
-  const bool resume = !options.resume.empty();
-  std::unique_ptr<RunFolder> folder;
-  if (resume) folder = std::make_unique<RunFolder>(RunFolder::open(options.resume));
-  const RunConfig config =
-      RunConfig::load(resume ? folder->config().string() : options.config, options.overrides);
+// Rank 0 makes the folder of a new run, the others find it there.
+RunFolder open_folder(const TrainOptions& options, const RunConfig& config, Communicator& ranks) {
+  if (!options.resume.empty()) return RunFolder::open(options.resume);
+  std::optional<RunFolder> folder;
+  std::string path;
+  agree(ranks, [&] {
+    if (ranks.rank() != 0) return;
+    folder = RunFolder::create(config, std::filesystem::path(options.config).stem().string());
+    path = folder->path().string();
+  });
+  path = ranks.gather_text(path).front();
+  agree(ranks, [&] {
+    if (!folder) folder = RunFolder::open(path);
+  });
+  return *folder;
+}
 
-  const StopSignal stop;
-  Terminal terminal;
-  const Backend backend = make_backend(config.training.device, static_cast<int>(config.training.threads),
-                                       arithmetic(config.training));
-  const ParameterCount count = count_parameters(config.model);
-  terminal.line("device    " + backend.description);
-  terminal.line(fmt::format("model     {} parameters, {} active per token",
-                            format_count(static_cast<double>(count.total)),
-                            format_count(static_cast<double>(count.active))));
+void expect_same_settings(const RunConfig& config, Communicator& ranks) {
+  const auto all = ranks.gather_text(config.json());
+  for (size_t r = 1; r < all.size(); ++r)
+    if (all[r] != all.front())
+      throw SharedError(fmt::format("rank {}", r), "the settings of rank 0", "others",
+                        "start all ranks with the same file and the same overrides");
+}
 
-  if (!resume)
-    folder = std::make_unique<RunFolder>(
-        RunFolder::create(config, std::filesystem::path(options.config).stem().string()));
-  terminal.line("run       " + folder->path().string());
-  std::unique_ptr<Trainer> trainer;
-  try {
-    trainer = std::make_unique<Trainer>(config, *folder, resume, *backend.device, *backend.ops, stop.number(),
-                                        terminal);
-  } catch (...) {
-    if (!resume) folder->discard();  // a run that could not start leaves nothing behind
-    throw;
-  }
-  if (!resume) folder->become_latest();
-  if (resume && !options.overrides.empty()) folder->record(config);
-  const Outcome outcome = trainer->run();
-
-  const std::string run = folder->path().string();
+int report_end(Outcome outcome, const Trainer& trainer, const std::string& run, Terminal& terminal) {
   if (outcome == Outcome::signal) {
     terminal.line(fmt::format("stopped by signal {} at step {}; saved. Continue with: {} train --resume {}",
-                              stop.number().load(), trainer->step(), program_invocation_name, run));
-    return 128 + stop.number();
+                              trainer.signal(), trainer.step(), program_invocation_name, run));
+    return 128 + trainer.signal();
   }
   terminal.line(
       fmt::format("{} at step {}\n"
@@ -73,9 +66,68 @@ int train(const TrainOptions& options) {
                   "  checkpoints  {}/checkpoints\n"
                   "  samples      {}/samples\n"
                   "write more with: {} generate {} --prompt \"...\"",
-                  outcome == Outcome::finished ? "done" : "time is up: saved", trainer->step(), run, run, run,
+                  outcome == Outcome::finished ? "done" : "time is up: saved", trainer.step(), run, run, run,
                   run, program_invocation_name, run));
   return 0;
+}
+
+// One rank's part of the run.
+int train_on(const Backend& backend, Communicator& ranks, const TrainOptions& options,
+             const RunConfig& config, const StopSignal& stop, Terminal& terminal) {
+  const bool resume = !options.resume.empty();
+  const bool first = ranks.rank() == 0;
+  const ParameterCount count = count_parameters(config.model);
+  terminal.line("device    " + backend.description);
+  if (ranks.size() > 1) terminal.line("ranks     " + ranks.describe());
+  terminal.line(fmt::format("model     {} parameters, {} active per token",
+                            format_count(static_cast<double>(count.total)),
+                            format_count(static_cast<double>(count.active))));
+  expect_same_settings(config, ranks);
+  const RunFolder folder = open_folder(options, config, ranks);
+  terminal.line("run       " + folder.path().string());
+  std::unique_ptr<Trainer> trainer;
+  try {
+    const Patience patience(ranks);
+    agree(ranks, [&] {
+      trainer = std::make_unique<Trainer>(config, folder, resume, *backend.device, *backend.ops, ranks,
+                                          stop.number(), terminal);
+    });
+  } catch (...) {
+    if (!resume && first) folder.discard();  // a run that could not start leaves nothing behind
+    throw;
+  }
+  if (!resume && first) folder.become_latest();
+  if (resume && first && !options.overrides.empty()) folder.record(config);
+  const Outcome outcome = trainer->run();
+  return report_end(outcome, *trainer, folder.path().string(), terminal);
+}
+
+int train(const TrainOptions& options) {
+  if (options.config.empty() == options.resume.empty())
+    throw UserError("moe train", "--config FILE for a new run, or --resume RUN to continue one",
+                    options.config.empty() ? "neither" : "both");
+  const Launch launch = find_launch(options.ranks, [](const char* name) { return std::getenv(name); });
+  const RunConfig config = RunConfig::load(
+      options.resume.empty() ? options.config : RunFolder::open(options.resume).config().string(),
+      options.overrides);
+  const TrainingConfig& training = config.training;
+  const StopSignal stop;
+  Backend backend = make_backend(training.device, threads_of_rank(training.threads, launch),
+                                 arithmetic(training), launch.local_rank);
+  const auto ranks =
+      make_communicator(launch, backend, std::chrono::seconds(config.distributed.timeout_seconds));
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> nobody(std::fopen("/dev/null", "w"), std::fclose);
+  CHECK(nobody != nullptr);
+  Terminal terminal(ranks->rank() == 0 ? stderr : nobody.get());
+  try {
+    return train_on(backend, *ranks, options, config, stop, terminal);
+  } catch (const SharedError&) {
+    if (ranks->rank() == 0) throw;
+    return 1;  // rank 0 says it
+  } catch (const std::exception& error) {
+    ranks->abort(error.what());
+    throw;
+  }
 }
 
 }  // namespace
@@ -88,11 +140,25 @@ void add_train(CLI::App& app, Command& chosen) {
       ->type_name("RUN");
   command->add_option("overrides", options->overrides, "Settings that replace those of the file")
       ->type_name("section.key=value");
+  auto* ranks = command->add_option_group("Many ranks",
+                                          "For who starts each by hand: torchrun, mpirun and srun need none");
+  ranks->add_option("--rank", options->ranks.rank, "Number of this process, from 0")->type_name("N");
+  ranks->add_option("--world-size", options->ranks.size, "How many there are")->type_name("N");
+  ranks
+      ->add_option("--local-rank", options->ranks.local_rank,
+                   "Number on this machine: which GPU (default: the rank)")
+      ->type_name("N");
+  ranks
+      ->add_option("--rendezvous", options->ranks.rendezvous,
+                   "Where ranks on GPUs meet, when the launcher does not say")
+      ->type_name("HOST:PORT|file:PATH");
   command->footer(
       "Examples:\n"
       "  moe train --config configs/quickstart.yaml\n"
       "  moe train --config configs/quickstart.yaml data.source=my_texts/ data.document_split=file\n"
       "  moe train --resume runs/latest training.max_steps=2000\n"
+      "  mpirun -n 4 moe train --config configs/quickstart.yaml training.batch_size=1       four ranks on "
+      "CPUs\n"
       "All settings with their meaning: moe plan --settings");
   command->callback([options, &chosen] { chosen = [options] { return train(*options); }; });
 }

@@ -61,8 +61,8 @@ class Communicator {
   int64_t sum(int64_t mine);
   std::vector<std::string> gather_text(const std::string& mine);
 
-  // For what only one rank does while the others wait for it, such as writing a checkpoint: until the next call with
-  // false the timeout does not count.
+  // For what may take one rank long while the others wait for it, such as writing a checkpoint: until the call with
+  // false the timeout does not count. Use Patience.
   virtual void be_patient(bool patient) { (void)patient; }
   // This rank cannot go on: lets the others know why, so that they stop at once.
   virtual void abort(const std::string& reason) = 0;
@@ -72,6 +72,20 @@ class Communicator {
 
  private:
   int rank_, size_;
+};
+
+// Patience for as long as it lives.
+class Patience {
+ public:
+  explicit Patience(Communicator& communicator) : communicator_(communicator) {
+    communicator_.be_patient(true);
+  }
+  ~Patience() { communicator_.be_patient(false); }
+  Patience(const Patience&) = delete;
+  Patience& operator=(const Patience&) = delete;
+
+ private:
+  Communicator& communicator_;
 };
 
 // How long a rank waits for another in one call.

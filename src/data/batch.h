@@ -20,6 +20,17 @@ struct Batch {
   int64_t targets = 0;          // targets that count
   int64_t target_bytes = 0;     // bytes of text they stand for (<|endoftext|>: none), for bits per byte
   int64_t positions() const { return rows * length; }  // targets and padding
+  // A batch with nothing in it.
+  static Batch padding(int64_t rows, int64_t length, int32_t id) {
+    Batch batch;
+    batch.rows = rows;
+    batch.length = length;
+    const auto size = static_cast<size_t>(rows * length);
+    batch.input.assign(size, id);
+    batch.target.assign(size, -1);
+    batch.first.assign(size, -1);
+    return batch;
+  }
   Cursor after;  // where the next batch starts; with several ranks, true for the streams this rank reads
 };
 

@@ -91,8 +91,7 @@ void Transformer::set_gradient_scales(Device& device, float loss, float router) 
 }
 
 void Transformer::zero_sums(Ops& ops) {
-  for (const Tensor& sum : {sums_.loss_1, sums_.router_loss_L2, sums_.count_LE, sums_.offset_LE1})
-    ops.fill(sum, 0);
+  for (const Tensor& sum : sums_.all()) ops.fill(sum, 0);
 }
 
 void Transformer::run_blocks(int64_t capacity, Ops& ops, const Look& look) {

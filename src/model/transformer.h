@@ -4,6 +4,7 @@
 // Letters as in ops/ops.h; L layers.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <optional>
 #include <vector>
@@ -35,6 +36,7 @@ struct StepSums {
   Tensor router_loss_L2;  // f32, sums over micro-batches of (balance, z)
   Tensor count_LE;        // i32, assignments asked for
   Tensor offset_LE1;      // i32, sums of the plans' offsets: differences are rows kept
+  std::array<Tensor, 4> all() const { return {loss_1, router_loss_L2, count_LE, offset_LE1}; }
 };
 
 // What a forward pass has left of one block, for who wants to look (train/probe.h). With recomputation the next block

@@ -96,6 +96,7 @@ Tensor Weights::place(const std::vector<Parameter*>& group, const WeightTypes& t
     if (!gradients.empty()) parameter->gradient = slice(gradients);
     at += parameter->padded();
   }
+  if (!gradients.empty()) gradients_.push_back(gradients);
   return gradients;
 }
 

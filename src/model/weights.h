@@ -44,6 +44,8 @@ class Weights {
   std::vector<Parameter> list() const;
   // The gradients that operations can only add to (those of norms and routers): to be zero before the first does.
   const std::vector<Tensor>& added_gradients() const { return added_gradients_; }
+  // All gradients, those of a group as one flat tensor with what lies between its tensors.
+  const std::vector<Tensor>& gradients() const { return gradients_; }
   // The masters under their checkpoint names.
   std::vector<NamedTensor> named() const;
 
@@ -53,10 +55,9 @@ class Weights {
 
  private:
   // Memory for a group; returns its gradients as one flat tensor.
-  static Tensor place(const std::vector<Parameter*>& group, const WeightTypes& types, Purpose purpose,
-                      Arena& arena);
+  Tensor place(const std::vector<Parameter*>& group, const WeightTypes& types, Purpose purpose, Arena& arena);
   double init_std_, residual_std_;
-  std::vector<Tensor> added_gradients_;
+  std::vector<Tensor> added_gradients_, gradients_;
 };
 
 class Ops;

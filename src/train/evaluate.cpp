@@ -14,6 +14,16 @@ double Evaluation::bits_per_byte() const {
   return loss_sum / std::numbers::ln2 / static_cast<double>(bytes);
 }
 
+Evaluation add_up(const Evaluation& mine, Communicator& communicator) {
+  Evaluation sum;
+  for (const Evaluation& rank : communicator.gather(mine)) {
+    sum.loss_sum += rank.loss_sum;
+    sum.targets += rank.targets;
+    sum.bytes += rank.bytes;
+  }
+  return sum;
+}
+
 void evaluate(Transformer& transformer, const Batch& batch, Device& device, Ops& ops, Evaluation& evaluation,
               const Look& look) {
   transformer.zero_sums(ops);

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "comm/communicator.h"
 #include "data/batch.h"
 #include "model/transformer.h"
 #include "ops/ops.h"
@@ -20,6 +21,9 @@ struct Evaluation {
   double perplexity() const;
   double bits_per_byte() const;
 };
+
+// Over all ranks.
+Evaluation add_up(const Evaluation& mine, Communicator& communicator);
 
 // Adds one batch of the transformer's shape. look: as in Transformer::forward.
 void evaluate(Transformer& transformer, const Batch& batch, Device& device, Ops& ops, Evaluation& evaluation,

@@ -24,8 +24,10 @@ void check_limits(Config config, const std::string& section) {
 }
 
 void describe_schedule(TrainingConfig& c, Fields& fields) {
-  fields.add("batch_size", c.batch_size, "rows in one micro-batch").range(1, 1 << 20);
-  fields.add("gradient_accumulation_steps", c.gradient_accumulation_steps, "micro-batches in one step")
+  fields.add("batch_size", c.batch_size, "rows in one micro-batch of one rank").range(1, 1 << 20);
+  fields
+      .add("gradient_accumulation_steps", c.gradient_accumulation_steps,
+           "micro-batches of each rank in one step")
       .range(1, 1 << 20);
   fields.add("max_steps", c.max_steps, "steps of the whole run; 0 only saves the initial weights")
       .range(0, kMost);
@@ -132,8 +134,14 @@ void LoggingConfig::describe(Fields& fields) {
   alerts.describe(fields);
 }
 
+void DistributedConfig::describe(Fields& fields) {
+  fields.add("layout", layout, "data_parallel: each rank has all weights; auto chooses")
+      .choices({"auto", "data_parallel"});
+  fields.add("timeout_seconds", timeout_seconds, "longest wait for another rank").range(1, 86400);
+}
+
 std::vector<Section> RunConfig::sections() {
-  std::vector<Section> list(4);
+  std::vector<Section> list(5);
   list[0].name = "model";
   model.describe(list[0].fields);
   list[1].name = "training";
@@ -142,6 +150,8 @@ std::vector<Section> RunConfig::sections() {
   data.describe(list[2].fields);
   list[3].name = "logging";
   logging.describe(list[3].fields);
+  list[4].name = "distributed";
+  distributed.describe(list[4].fields);
   return list;
 }
 
@@ -150,6 +160,7 @@ void RunConfig::validate() const {
   training.validate();
   data.validate();
   check_limits(logging, "logging");
+  check_limits(distributed, "distributed");
   if (model.vocab_size < Tokenizer::kVocabulary)
     throw UserError("model.vocab_size",
                     fmt::format("at least {}, the GPT-2 vocabulary", Tokenizer::kVocabulary),

@@ -68,11 +68,20 @@ struct LoggingConfig {
   void describe(Fields& fields);
 };
 
+// How the ranks of a run share its work; nothing of it matters to one rank.
+struct DistributedConfig {
+  std::string layout = "auto";  // auto | data_parallel
+  int64_t timeout_seconds = 50;
+
+  void describe(Fields& fields);
+};
+
 struct RunConfig {
   ModelConfig model;
   TrainingConfig training;
   DataConfig data;
   LoggingConfig logging;
+  DistributedConfig distributed;
 
   // The sections in file order; they point into this object.
   std::vector<Section> sections();

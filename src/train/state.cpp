@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/format.h"
+#include "comm/solo.h"
 #include "tensor/device.h"
 
 namespace moe {
@@ -73,9 +74,11 @@ Schedule schedule(const TrainingConfig& training) {
           .decay_fraction = training.decay_fraction};
 }
 
-TrainingState::TrainingState(const RunConfig& config, int64_t vocabulary, Ops& ops, Arena& arena)
+TrainingState::TrainingState(const RunConfig& config, int64_t vocabulary, Communicator& communicator,
+                             Ops& ops, Arena& arena)
     : weights(config.model, weight_types(config.training), Purpose::training, arena),
       transformer(config.model, micro_batch(config, vocabulary), weights, arena),
+      replicas(weights, communicator),
       optimizer(optimizer_config(config.training), weights.list(), arena, ops),
       decoder(config.model, arithmetic(config.training).type, 1, config.model.max_seq_len,
               std::min(kPromptChunk, config.model.max_seq_len), weights, arena),
@@ -87,7 +90,8 @@ TrainingState::TrainingState(const RunConfig& config, int64_t vocabulary, Ops& o
 
 void plan_training(const RunConfig& config, int64_t vocabulary, Ops& ops, Arena& planning) {
   CHECK(planning.planning());
-  const TrainingState counted(config, vocabulary, ops, planning);
+  SoloCommunicator alone;
+  const TrainingState counted(config, vocabulary, alone, ops, planning);
 }
 
 std::string memory_table(const Arena& arena) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "comm/communicator.h"
 #include "model/decoder.h"
 #include "model/transformer.h"
 #include "model/weights.h"
@@ -16,15 +17,18 @@
 #include "optim/schedule.h"
 #include "tensor/arena.h"
 #include "train/loss_scale.h"
+#include "train/replicas.h"
 #include "train/run_config.h"
 
 namespace moe {
 
 struct TrainingState {
-  TrainingState(const RunConfig& config, int64_t vocabulary, Ops& ops, Arena& arena);
+  TrainingState(const RunConfig& config, int64_t vocabulary, Communicator& communicator, Ops& ops,
+                Arena& arena);
 
   Weights weights;
   Transformer transformer;
+  Replicas replicas;
   Optimizer optimizer;
   Decoder decoder;       // for samples
   Tensor squares_g;      // f64, sum of squares of the gradients by group
@@ -35,7 +39,7 @@ struct TrainingState {
   std::unique_ptr<Sequence> first_micro_step, micro_step;
 };
 
-// The arena's size and table for this configuration.
+// The arena's size and table for this configuration, on one rank.
 void plan_training(const RunConfig& config, int64_t vocabulary, Ops& ops, Arena& planning);
 
 // Category, bytes and share, one line each, and the total.

@@ -5,15 +5,17 @@
 
 namespace moe {
 
-void run_step(TrainingState& state, const TrainingConfig& training, std::span<const Batch> micro_batches,
-              int64_t step, double learning_rate, Device& device, Ops& ops) {
+StepTotals run_step(TrainingState& state, const TrainingConfig& training,
+                    std::span<const Batch> micro_batches, int64_t step, double learning_rate, Device& device,
+                    Ops& ops) {
   CHECK(!micro_batches.empty());
   int64_t targets = 0;
   for (const Batch& batch : micro_batches) targets += batch.targets;
+  const StepTotals totals = state.replicas.add_up({targets, std::ssize(micro_batches)});
   const auto loss_scale = static_cast<float>(state.loss_scale.value());
   state.transformer.zero_sums(ops);
-  state.transformer.set_gradient_scales(device, loss_scale / static_cast<float>(targets),
-                                        loss_scale / static_cast<float>(micro_batches.size()));
+  state.transformer.set_gradient_scales(device, loss_scale / static_cast<float>(totals.targets),
+                                        loss_scale / static_cast<float>(totals.micro_batches));
   for (const Batch& batch : micro_batches) {
     const bool first = &batch == micro_batches.data();
     state.transformer.upload(device, batch.input.data(), batch.target.data(), batch.first.data());
@@ -21,10 +23,13 @@ void run_step(TrainingState& state, const TrainingConfig& training, std::span<co
       state.transformer.forward_backward(first ? Gradients::write : Gradients::add, ops);
     });
   }
+  state.replicas.add_up(state.transformer.sums());
+  state.replicas.add_up_gradients();
   state.optimizer.gradient_squares(state.squares_g);
   ops.clip_scale(state.clip_scale_1, state.squares_g, static_cast<float>(training.max_grad_norm), loss_scale);
   // Steps skipped for their scale have not moved the moments.
   state.optimizer.step(step - state.loss_scale.skipped(), learning_rate, state.clip_scale_1);
+  return totals;
 }
 
 }  // namespace moe

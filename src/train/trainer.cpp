@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <nlohmann/json.hpp>
 #include <tuple>
 #include <utility>
 
@@ -27,18 +28,28 @@ namespace {
 constexpr uint64_t kFixedSeed = 1;
 constexpr int kSamples = 3;  // texts in a sample
 
+// What all ranks know of the place in the text.
+Cursor of_all(const Cursor& mine, Communicator& communicator) {
+  std::vector<Cursor> cursors;
+  for (const std::string& text : communicator.gather_text(nlohmann::json(mine).dump()))
+    cursors.push_back(nlohmann::json::parse(text).get<Cursor>());
+  return merge(cursors);
+}
+
 }  // namespace
 
 Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, Device& device, Ops& ops,
-                 const std::atomic<int>& stop, Terminal& terminal)
+                 Communicator& communicator, const std::atomic<int>& stop, Terminal& terminal)
     : config_(config),
       folder_(folder),
       device_(device),
       ops_(ops),
+      communicator_(communicator),
       stop_(stop),
       terminal_(terminal),
       store_(folder.checkpoints(), config.training.keep_checkpoints, program_version()) {
-  std::tie(arena_, state_) = place<TrainingState>(device_, config_, Tokenizer::kVocabulary, ops_);
+  std::tie(arena_, state_) =
+      place<TrainingState>(device_, config_, Tokenizer::kVocabulary, communicator_, ops_);
   terminal_.line(fmt::format("memory    {}\n{}", format_bytes(static_cast<double>(arena_->used())),
                              memory_table(*arena_)));
   source_ = open_training_source(config_.data, terminal_);
@@ -55,7 +66,8 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
 
   probe_ = std::make_unique<Probe>(config_.model, config_.model.max_seq_len, state_->weights,
                                    state_->optimizer.groups(), state_->squares_g, device_, ops_);
-  sinks_ = make_observers(config_, folder_, resume, step_ + 1, terminal_);
+  sinks_ = communicator_.rank() == 0 ? make_observers(config_, folder_, resume, step_ + 1, terminal_)
+                                     : std::make_unique<FanOut>();
 }
 
 Trainer::~Trainer() = default;
@@ -63,8 +75,9 @@ Trainer::~Trainer() = default;
 void Trainer::open_data(const Cursor& start) {
   const auto& training = config_.training;
   const int64_t B = training.batch_size, T = config_.model.max_seq_len;
-  loader_ = std::make_unique<Loader>(source_, tokenizer_, config_.data, static_cast<uint64_t>(training.seed),
-                                     B, T, start, Part::train);
+  loader_ =
+      std::make_unique<Loader>(source_, tokenizer_, config_.data, static_cast<uint64_t>(training.seed), B, T,
+                               start, Part::train, Shard{communicator_.rank(), communicator_.size()});
   if (training.eval_every == 0 || training.eval_batches == 0) return;
 
   const bool separate = !config_.data.validation_source.empty();
@@ -77,13 +90,23 @@ void Trainer::open_data(const Cursor& start) {
         "data.document_split if the file holds many documents");
     return;
   }
-  Loader validation(held_out, tokenizer_, config_.data, kFixedSeed, B, T, {},
-                    separate ? Part::all : Part::validation_sample);
-  while (static_cast<int64_t>(validation_.size()) < training.eval_batches) {
-    auto batch = validation.next();
+  open_validation(held_out, separate ? Part::all : Part::validation_sample);
+}
+
+// Batch i is that of rank i mod W, so that any number of ranks looks at the same text. All ranks have equally many: the
+// last may be nothing but padding.
+void Trainer::open_validation(const std::shared_ptr<const Source>& text, Part part) {
+  const int64_t B = config_.training.batch_size, T = config_.model.max_seq_len;
+  Loader loader(text, tokenizer_, config_.data, kFixedSeed, B, T, {}, part);
+  const auto of_rank = [&](int64_t i) { return i % communicator_.size() == communicator_.rank(); };
+  int64_t i = 0;
+  for (; i < config_.training.eval_batches; ++i) {
+    auto batch = loader.next();
     if (!batch) break;
-    validation_.push_back(std::move(*batch));
+    if (of_rank(i)) validation_.push_back(std::move(*batch));
   }
+  for (; i % communicator_.size() != 0; ++i)
+    if (of_rank(i)) validation_.push_back(Batch::padding(B, T, Tokenizer::kEndOfText));
 }
 
 void Trainer::resume_from(const Checkpoint& checkpoint) {
@@ -97,6 +120,7 @@ void Trainer::resume_from(const Checkpoint& checkpoint) {
   }
   step_ = saved_step_ = point.step;
   cursor_ = point.cursor;
+  tokens_ = cursor_.tokens();
   if (point.loss_scale && state_->loss_scale.dynamic()) state_->loss_scale.restore(*point.loss_scale);
   terminal_.line(fmt::format("resumed from {} at step {}", checkpoint.folder().string(), step_));
   if (!point.changed.empty()) terminal_.line(fmt::format("changed   {}", fmt::join(point.changed, ", ")));
@@ -104,34 +128,44 @@ void Trainer::resume_from(const Checkpoint& checkpoint) {
 
 void Trainer::save() {
   if (saved_step_ == step_) return;
-  store_.save(
-      step_,
-      {{"model.safetensors", state_->weights.named()}, {"optimizer.safetensors", state_->optimizer.state()}},
-      state_json(step_, cursor_, source_->identity(), config_, state_->loss_scale), device_);
+  const std::string state =
+      state_json(step_, of_all(cursor_, communicator_), source_->identity(), config_, state_->loss_scale);
+  const Patience patience(communicator_);
+  agree(communicator_, [&] {
+    if (communicator_.rank() != 0) return;
+    store_.save(step_,
+                {{"model.safetensors", state_->weights.named()},
+                 {"optimizer.safetensors", state_->optimizer.state()}},
+                state, device_);
+  });
   saved_step_ = step_;
 }
 
-// Text that cannot be read ends the run, but loses nothing.
-Batch Trainer::next_batch() {
+// Of one step. Text that cannot be read, by any rank, ends the run, but loses nothing.
+std::vector<Batch> Trainer::next_batches() {
+  std::vector<Batch> batches;
   try {
-    return *loader_->next();
+    agree(communicator_, [&] {
+      for (int64_t i = 0; i < config_.training.gradient_accumulation_steps; ++i)
+        batches.push_back(*loader_->next());
+    });
   } catch (const UserError&) {
     save();
     terminal_.line(fmt::format("the data cannot be read: step {} is saved", step_));
     throw;
   }
+  return batches;
 }
 
 StepResult Trainer::train_step(double rate, StepContext& context) {
   // All of the step's data first: the loss is a mean over the targets of the whole step.
   const double waited = loader_->waited_seconds();
-  std::vector<Batch> batches;
-  int64_t targets = 0, positions = 0;
   context.data_queue = loader_->queued();
-  for (int64_t i = 0; i < config_.training.gradient_accumulation_steps; ++i) {
-    batches.push_back(next_batch());
-    targets += batches.back().targets;
-    positions += batches.back().positions();
+  const std::vector<Batch> batches = next_batches();
+  int64_t targets = 0, positions = 0;
+  for (const Batch& batch : batches) {
+    targets += batch.targets;
+    positions += batch.positions();
   }
   context.data_wait_seconds = loader_->waited_seconds() - waited;
   context.data_padding_share = 1 - static_cast<double>(targets) / static_cast<double>(positions);
@@ -140,13 +174,14 @@ StepResult Trainer::train_step(double rate, StepContext& context) {
 
   if (looks_at_next_step()) probe_->before_update();
   const double begin = steady_seconds();
-  run_step(*state_, config_.training, batches, step_, rate, device_, ops_);
+  const StepTotals totals = run_step(*state_, config_.training, batches, step_, rate, device_, ops_);
   // The one wait for the device in a step: the row needs its numbers, and a bad loss must stop the run now.
   StepResult result = read_step(state_->transformer.sums(), state_->squares_g, state_->clip_scale_1,
-                                state_->loss_scale.value(), targets, std::ssize(batches), device_);
+                                state_->loss_scale.value(), totals.targets, totals.micro_batches, device_);
   phase_seconds_["compute"] += steady_seconds() - begin;
   if (looks_at_next_step()) probe_->after_update();
   cursor_ = batches.back().after;
+  tokens_ += totals.targets;
   return result;
 }
 
@@ -166,13 +201,14 @@ void Trainer::timed(const char* phase, const std::function<void()>& body) {
 void Trainer::write_row(const StepResult& result, StepContext& context, int64_t tokens_before,
                         double seconds) {
   context.step = step_;
-  context.tokens = cursor_.tokens();
+  context.tokens = tokens_;
   context.step_seconds = seconds;
-  context.tokens_per_second = static_cast<double>(cursor_.tokens() - tokens_before) / seconds;
+  context.tokens_per_second = static_cast<double>(tokens_ - tokens_before) / seconds;
   context.memory_bytes = arena_->used();
   if (std::exchange(first_row_, false)) context.memory_table = &arena_->table();
   context.flops_per_token = flops_per_token(config_.model, config_.model.max_seq_len).total();
   context.peak_flops = peak_flops(device_.name(), arithmetic(config_.training).type != DType::f32);
+  if (context.peak_flops) *context.peak_flops *= communicator_.size();
   context.groups = &state_->optimizer.groups();
   context.loss_scale = &state_->loss_scale;
   context.phase_seconds = std::exchange(phase_seconds_, {});
@@ -187,7 +223,7 @@ void Trainer::not_finite(const StepResult& result) {
       step_ + 1, found + (skipped ? "; the step is skipped, weights are unchanged (training.on_nan = skip)"
                                   : "; the run ends with its last good state saved")));
   if (skipped) return;
-  throw UserError(
+  throw SharedError(
       where, "a finite loss", found,
       fmt::format("the state before this step is saved in {}; lower training.learning_rate, or continue "
                   "with `moe train --resume {} training.on_nan=skip`",
@@ -209,7 +245,8 @@ std::optional<Evaluation> Trainer::validate() {
     for (const Batch& batch : validation_)
       evaluate(state_->transformer, batch, device_, ops_, evaluation,
                &batch == &validation_.front() ? probe_->look() : Look());
-    Row row = validation_row(evaluation, step_, cursor_.tokens());
+    evaluation = add_up(evaluation, communicator_);
+    Row row = validation_row(evaluation, step_, tokens_);
     probe_->report(row);
     sinks_->write(row);
   });
@@ -228,8 +265,23 @@ void Trainer::sample() {
              [&](int32_t id) { text += tokenizer_.bytes(id); });
     text += "\n";
   }
+  if (communicator_.rank() != 0) return;  // all have written the same
   write_file_atomically(folder_.samples() / fmt::format("step-{:08}.txt", step_), text);
   terminal_.line(fmt::format("--- {} samples at step {} ---\n{}---", kSamples, step_, text));
+}
+
+Outcome Trainer::decide(double seconds) {
+  struct Wish {
+    int signal;
+    bool time_is_up;
+  };
+  const double limit = 60 * config_.training.max_minutes;
+  bool time_is_up = false;
+  for (const Wish& rank : communicator_.gather(Wish{stop_, limit > 0 && seconds > limit})) {
+    if (signal_ == 0) signal_ = rank.signal;
+    time_is_up = time_is_up || rank.time_is_up;
+  }
+  return signal_ != 0 ? Outcome::signal : time_is_up ? Outcome::time_limit : Outcome::finished;
 }
 
 Outcome Trainer::run() {
@@ -253,10 +305,12 @@ Outcome Trainer::run() {
     StepContext context;
     context.learning_rate = learning_rate(rates, step_);
     const Cursor cursor_before = cursor_;
+    const int64_t tokens_before = tokens_;
     const StepResult result = train_step(context.learning_rate, context);
     if (!state_->loss_scale.update(result.finite())) {
       if (training.on_nan == "stop") {
         cursor_ = cursor_before;
+        tokens_ = tokens_before;
         save();
       }
       not_finite(result);
@@ -265,13 +319,9 @@ Outcome Trainer::run() {
     }
     ++step_;
     const double now = steady_seconds();
-    write_row(result, context, cursor_before.tokens(), now - before);
+    write_row(result, context, tokens_before, now - before);
 
-    if (stop_ != 0) {
-      outcome = Outcome::signal;
-    } else if (training.max_minutes > 0 && now - started > 60 * training.max_minutes) {
-      outcome = Outcome::time_limit;
-    }
+    outcome = decide(now - started);
     if (outcome != Outcome::finished) break;
     if (due(training.eval_every) && step_ < training.max_steps) validate();
     if (due(training.sample_every) && step_ < training.max_steps) timed("sample", [&] { sample(); });
@@ -286,7 +336,7 @@ Outcome Trainer::run() {
     validate();
     sample();
   }
-  sinks_->finish(outcome == Outcome::signal ? 128 + stop_ : 0);
+  sinks_->finish(outcome == Outcome::signal ? 128 + signal_ : 0);
   return outcome;
 }
 

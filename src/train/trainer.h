@@ -15,6 +15,7 @@
 
 #include "base/terminal.h"
 #include "checkpoint/checkpoint.h"
+#include "comm/communicator.h"
 #include "data/loader.h"
 #include "metrics/sink.h"
 #include "text/tokenizer.h"
@@ -32,22 +33,24 @@ class Trainer {
  public:
   // resume: from the folder's latest checkpoint; without one, from the start. Nothing is trained here yet,
   // but everything that can be wrong with the settings, the data and the memory is found here. device and ops
-  // are used for as long as the object lives. stop: becomes the signal's number when the run should save and
-  // end.
+  // are used for as long as the object lives, as is communicator: each rank has a trainer, all of one folder, and rank 0
+  // writes there. stop: becomes the signal's number when the run should save and end; any rank's will do.
   Trainer(const RunConfig& config, const RunFolder& folder, bool resume, Device& device, Ops& ops,
-          const std::atomic<int>& stop, Terminal& terminal);
+          Communicator& communicator, const std::atomic<int>& stop, Terminal& terminal);
   ~Trainer();
 
   // Returns after the last checkpoint is written. Throws UserError for a loss that is not finite
-  // (training.on_nan = stop), after saving the last good state.
+  // (training.on_nan = stop), after saving the last good state; with many ranks a SharedError. All ranks return the same.
   Outcome run();
 
   int64_t step() const { return step_; }  // steps done
+  int signal() const { return signal_; }  // that ended the run: of any rank; 0: none
 
  private:
   void resume_from(const Checkpoint& checkpoint);
   void open_data(const Cursor& start);
-  Batch next_batch();
+  void open_validation(const std::shared_ptr<const Source>& text, Part part);
+  std::vector<Batch> next_batches();
   StepResult train_step(double learning_rate, StepContext& context);
   void write_row(const StepResult& result, StepContext& context, int64_t tokens_before, double seconds);
   // Does it and counts its time for the next row.
@@ -56,6 +59,8 @@ class Trainer {
   bool looks_at_next_step() const;  // whether a validation follows it
   void sample();
   void save();
+  // Whether the run should end now, and why; the same answer on all ranks.
+  Outcome decide(double seconds);
   bool due(int64_t every) const { return every > 0 && step_ % every == 0; }
   void not_finite(const StepResult& result);
   void overflow(const StepResult& result);
@@ -64,6 +69,7 @@ class Trainer {
   RunFolder folder_;
   Device& device_;
   Ops& ops_;
+  Communicator& communicator_;
   const std::atomic<int>& stop_;
   Terminal& terminal_;
 
@@ -73,7 +79,7 @@ class Trainer {
   CheckpointStore store_;
   std::shared_ptr<const Source> source_;
   std::unique_ptr<Loader> loader_;
-  std::vector<Batch> validation_;  // the same held-out batches each time
+  std::vector<Batch> validation_;  // this rank's part of the held-out batches, the same each time
   std::unique_ptr<Sink> sinks_;
   std::unique_ptr<Probe> probe_;
   std::map<std::string, double> phase_seconds_;  // since the last row
@@ -81,7 +87,9 @@ class Trainer {
 
   int64_t step_ = 0;
   int64_t saved_step_ = -1;
-  Cursor cursor_;  // where the next step's data starts
+  Cursor cursor_;       // where the next step's data starts, as far as this rank knows
+  int64_t tokens_ = 0;  // targets of all ranks since the beginning
+  int signal_ = 0;
 };
 
 }  // namespace moe

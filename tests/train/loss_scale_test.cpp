@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "backend/backend.h"
+#include "comm/solo.h"
 #include "base/random.h"
 #include "train/report.h"
 #include "train/step.h"
@@ -75,7 +76,7 @@ class Training {
     config.training.loss_scale = loss_scale;
     config.training.optimizer = "adamw";
     backend = make_backend("cpu", 2, arithmetic(config.training));
-    auto placed = place<TrainingState>(*backend.device, config, vocabulary, *backend.ops);
+    auto placed = place<TrainingState>(*backend.device, config, vocabulary, alone, *backend.ops);
     arena = std::move(placed.first), state = std::move(placed.second);
     state->transformer.prepare(*backend.device);
     state->weights.initialise(1, *backend.device);
@@ -105,6 +106,7 @@ class Training {
   }
 
   int64_t vocabulary = 90, steps = 0;
+  SoloCommunicator alone;
   RunConfig config;
   Backend backend;
   Batch batch;

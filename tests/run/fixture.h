@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+// What tests of whole runs share: a folder with a little text, settings of a small model, a training run in this process
+// (on one rank, or on several as threads) or as the program, and the files of its checkpoints.
+#pragma once
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "base/file.h"
+#include "base/random.h"
+#include "comm/solo.h"
+#include "train/trainer.h"
+
+namespace moe::test {
+
+namespace fs = std::filesystem;
+
+inline constexpr const char* kWords[] = {"stone", "river", "lamp", "green", "walks",
+                                         "of",    "the",   "and",  "to",    "old"};
+
+// A little text with structure: 3000 one-line documents.
+inline std::string corpus() {
+  const Random random(7, "corpus");
+  std::string text;
+  for (uint64_t line = 0; line < 3000; ++line) {
+    for (uint64_t word = 0; word < 8; ++word)
+      text += std::string(kWords[random.below(8 * line + word, 10)]) + " ";
+    text += "\n";
+  }
+  return text;
+}
+
+class Run : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ =
+        fs::path(::testing::TempDir()) / ("moe_run_" + std::to_string(getpid()) + "_" +
+                                          ::testing::UnitTest::GetInstance()->current_test_info()->name());
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+    write_file_atomically(folder_ / "corpus.txt", corpus());
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  RunConfig config(const std::string& name) const {
+    RunConfig config;
+    config.model = {.d_model = 32,
+                    .n_layers = 2,
+                    .n_heads = 4,
+                    .n_kv_heads = 2,
+                    .num_experts = 4,
+                    .top_k = 2,
+                    .expert_intermediate_dim = 32,
+                    .max_seq_len = 48};
+    config.training.batch_size = 3;
+    config.training.gradient_accumulation_steps = 2;
+    config.training.max_steps = 10;
+    config.training.learning_rate = 3e-3;
+    config.training.warmup_steps = 2;
+    config.training.checkpoint_every = 5;
+    config.training.keep_checkpoints = 100;
+    config.training.eval_every = 5;
+    config.training.eval_batches = 2;
+    config.training.device = "cpu";
+    config.training.output_dir = folder_.string();
+    config.training.run_name = name;
+    config.data.source = {(folder_ / "corpus.txt").string()};
+    config.data.document_split = "line";
+    config.data.cache_dir = (folder_ / "cache").string();
+    config.validate();
+    return config;
+  }
+
+  // Trains in this process, quietly.
+  static Outcome train(const RunConfig& config, const RunFolder& folder, bool resume,
+                       const std::atomic<int>& stop = kNever) {
+    SoloCommunicator alone;
+    return train_rank(alone, 2, config, folder, resume, stop);
+  }
+  // The same as one of several ranks.
+  static Outcome train_rank(Communicator& ranks, int threads, const RunConfig& config,
+                            const RunFolder& folder, bool resume, const std::atomic<int>& stop = kNever) {
+    const std::unique_ptr<std::FILE, int (*)(std::FILE*)> quiet(std::fopen("/dev/null", "w"), std::fclose);
+    Terminal terminal(quiet.get());
+    const Backend backend = make_backend("cpu", threads, arithmetic(config.training));
+    std::unique_ptr<Trainer> trainer;
+    agree(ranks, [&] {
+      trainer = std::make_unique<Trainer>(config, folder, resume, *backend.device, *backend.ops, ranks, stop,
+                                          terminal);
+    });
+    return trainer->run();
+  }
+
+  // `moe` with these arguments, quietly.
+  static pid_t start_program(std::vector<std::string> arguments) {
+    std::vector<char*> words{const_cast<char*>(MOE_PROGRAM)};
+    for (std::string& argument : arguments) words.push_back(argument.data());
+    words.push_back(nullptr);
+    posix_spawn_file_actions_t quiet;
+    posix_spawn_file_actions_init(&quiet);
+    for (const int stream : {STDOUT_FILENO, STDERR_FILENO})
+      posix_spawn_file_actions_addopen(&quiet, stream, "/dev/null", O_WRONLY, 0);
+    pid_t child = -1;
+    EXPECT_EQ(posix_spawn(&child, MOE_PROGRAM, &quiet, nullptr, words.data(), environ), 0);
+    posix_spawn_file_actions_destroy(&quiet);
+    return child;
+  }
+
+  static std::string weights(const RunFolder& folder, int64_t step) {
+    return file(folder, step, "model.safetensors");
+  }
+  static std::string states(const RunFolder& folder, int64_t step) {
+    return file(folder, step, "optimizer.safetensors");
+  }
+  static std::string file(const RunFolder& folder, int64_t step, const std::string& name) {
+    return read_file(CheckpointStore(folder.checkpoints(), 0).folder_of(step) / name);
+  }
+
+  static inline const std::atomic<int> kNever{0};
+  fs::path folder_;
+};
+
+}  // namespace moe::test

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: MIT
+// Whole runs on several ranks: the same losses as one rank, the same bits each time and over MPI, any rank's signal or error
+// is that of all, and a run goes on with another number of ranks.
+#include <gmock/gmock.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "comm/mpi.h"
+#include "run/fixture.h"
+#include "support/thread_ranks.h"
+
+namespace moe {
+namespace {
+
+using testing::Each;
+using testing::HasSubstr;
+
+class Ranks : public test::Run {
+ protected:
+  static constexpr int64_t kRows = 12;  // of a step, on all ranks
+
+  // Losses of single micro-batches would differ with their size: none here.
+  RunConfig config_of(const std::string& name, int64_t ranks, int64_t micro_batches = 1) const {
+    RunConfig config = Run::config(name);
+    config.model.d_model = 16;
+    config.model.max_seq_len = 16;
+    config.model.capacity_factor = 0;
+    config.model.aux_loss_weight = 0;
+    config.training.batch_size = kRows / ranks / micro_batches;
+    config.training.gradient_accumulation_steps = micro_batches;
+    config.training.optimizer = "adamw";  // 8-bit codes turn a last bit into a step of 1/100
+    config.training.checkpoint_every = 0;
+    config.training.eval_every = 0;
+    return config;
+  }
+
+  // Each rank's outcome, or what it threw.
+  static std::vector<std::string> run(int ranks, const RunConfig& config, const RunFolder& folder,
+                                      bool resume = false, const std::function<int(int)>& stop_of = {}) {
+    std::vector<std::atomic<int>> stops(static_cast<size_t>(ranks));
+    for (int r = 0; r < ranks; ++r) stops[static_cast<size_t>(r)] = stop_of ? stop_of(r) : 0;
+    std::vector<Outcome> outcomes(stops.size());
+    auto errors = test::on_threads(ranks, [&](Communicator& comm) {
+      const auto r = static_cast<size_t>(comm.rank());
+      outcomes[r] = train_rank(comm, 1, config, folder, resume, stops[r]);
+    });
+    for (size_t r = 0; r < errors.size(); ++r)
+      if (errors[r].empty()) errors[r] = outcomes[r] == Outcome::finished ? "finished" : "stopped";
+    return errors;
+  }
+  RunFolder finished(int ranks, const RunConfig& config) {
+    const RunFolder folder = RunFolder::create(config, "");
+    EXPECT_THAT(run(ranks, config, folder), Each("finished"));
+    return folder;
+  }
+
+  static std::vector<double> column(const RunFolder& folder, const std::string& name) {
+    std::vector<double> values;
+    std::ifstream rows(folder.metrics());
+    for (std::string row; std::getline(rows, row);) {
+      const auto json = nlohmann::json::parse(row);
+      if (json.contains(name)) values.push_back(json.at(name).get<double>());
+    }
+    return values;
+  }
+  static double largest_difference(const std::vector<double>& a, const std::vector<double>& b) {
+    EXPECT_EQ(a.size(), b.size());
+    double most = 0;
+    for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) most = std::max(most, std::abs(a[i] - b[i]));
+    return most;
+  }
+};
+
+// Only the order of additions differs. What that can do after fifty steps one rank shows by itself, with the same rows in
+// other micro-batches; several ranks may differ by ten times as much (measured: 1.1 times).
+TEST_F(Ranks, OneToFourLearnTheSameFor50Steps) {
+  const auto losses = [&](const std::string& name, int ranks, int64_t micro_batches = 1) {
+    RunConfig config = config_of(name, ranks, micro_batches);
+    config.training.max_steps = 50;
+    config.training.learning_rate = 1e-2;
+    return column(finished(ranks, config), "loss");
+  };
+  const auto one = losses("one", 1);
+  ASSERT_EQ(one.size(), 50U);
+  EXPECT_LT(one.back(), one.front() - 2) << "nothing was learnt";
+  double order = 0;
+  for (const int64_t micro_batches : {2, 4})
+    order = std::max(
+        order, largest_difference(one, losses("micro" + std::to_string(micro_batches), 1, micro_batches)));
+  EXPECT_GT(order, 0);
+  EXPECT_LT(order, 1e-3);
+  for (const int ranks : {2, 3, 4})
+    EXPECT_LE(largest_difference(one, losses("ranks" + std::to_string(ranks), ranks)), 10 * order) << ranks;
+}
+
+TEST_F(Ranks, ValidateTheSameTextAndCountTheSameExperts) {
+  const auto with = [&](const std::string& name, int64_t ranks) {
+    RunConfig config = config_of(name, ranks);
+    config.training.batch_size = 3;
+    config.training.learning_rate = 0;
+    config.training.max_steps = 2;
+    config.training.eval_every = 1;
+    config.training.eval_batches = 5;
+    return config;
+  };
+  const RunFolder one = finished(1, with("one", 1)), three = finished(3, with("three", 3));
+  const auto expected = column(one, "validation_loss"), found = column(three, "validation_loss");
+  ASSERT_EQ(found.size(), 3U);
+  for (size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], expected[i], 1e-12 * expected[i]);
+  EXPECT_EQ(column(one, "tokens").back() * 3, column(three, "tokens").back());
+}
+
+TEST_F(Ranks, TwiceGivesTheSameBitsAndResumedThem) {
+  RunConfig config = config_of("straight", 3);
+  config.training.optimizer = "adamw8bit";
+  config.training.checkpoint_every = 5;
+  const RunFolder straight = finished(3, config);
+  config.training.run_name = "resumed";
+  const RunFolder resumed = RunFolder::create(config, "");
+  test::fs::copy(CheckpointStore(straight.checkpoints(), 0).folder_of(5),
+                 CheckpointStore(resumed.checkpoints(), 0).folder_of(5));
+  EXPECT_THAT(run(3, config, resumed, true), Each("finished"));
+  EXPECT_EQ(weights(straight, 10), weights(resumed, 10));
+  EXPECT_EQ(states(straight, 10), states(resumed, 10));
+  EXPECT_EQ(file(straight, 10, "state.json").find("straight"),
+            file(resumed, 10, "state.json").find("resumed"));
+}
+
+TEST_F(Ranks, GoOnWithAnotherNumber) {
+  RunConfig config = config_of("four", 4);
+  config.training.checkpoint_every = 5;
+  const RunFolder four = finished(4, config);
+  const auto expected = column(four, "loss");
+  for (const int ranks : {1, 3}) {
+    const RunConfig other = config_of("to" + std::to_string(ranks), ranks);
+    const RunFolder folder = RunFolder::create(other, "");
+    test::fs::copy(CheckpointStore(four.checkpoints(), 0).folder_of(5),
+                   CheckpointStore(folder.checkpoints(), 0).folder_of(5));
+    EXPECT_THAT(run(ranks, other, folder, true), Each("finished"));
+    const auto losses = column(folder, "loss");
+    ASSERT_EQ(losses.size(), 5U);
+    for (size_t i = 0; i < 5; ++i) EXPECT_NEAR(losses[i], expected[5 + i], 1e-6);
+  }
+}
+
+TEST_F(Ranks, ASignalToOneStopsAll) {
+  const RunConfig config = config_of("stopped", 3);
+  const RunFolder folder = RunFolder::create(config, "");
+  EXPECT_THAT(run(3, config, folder, false, [](int rank) { return rank == 2 ? SIGTERM : 0; }),
+              Each("stopped"));
+  EXPECT_EQ(CheckpointStore(folder.checkpoints(), 0).latest(), 1);
+  EXPECT_THAT(run(3, config, folder, true), Each("finished"));
+}
+
+TEST_F(Ranks, TextThatOneCannotReadEndsAllWithTheStateSaved) {
+  RunConfig config = config_of("broken", 3);
+  config.data.source = {(folder_ / "corpus.jsonl").string()};
+  std::string lines;
+  for (int i = 0; i < 500; ++i)
+    lines += "{\"text\": \"the old lamp walks to the river of stone and green\"}\n";
+  lines[lines.size() / 2] = '"';
+  config.training.max_steps = 40;  // more than one pass
+  write_file_atomically(folder_ / "corpus.jsonl", lines);
+  const RunFolder folder = RunFolder::create(config, "");
+  EXPECT_THAT(run(3, config, folder), Each(HasSubstr("corpus.jsonl, line ")));
+  EXPECT_TRUE(CheckpointStore(folder.checkpoints(), 0).latest().has_value());
+}
+
+// mpirun -n N with these arguments to moe; its exit code, or a reason why there is none.
+class OverMpi : public Ranks {
+ protected:
+  void SetUp() override {
+    Ranks::SetUp();
+    if (!why_no_mpi().empty()) GTEST_SKIP() << why_no_mpi();
+    if (std::system("command -v mpirun >/dev/null") != 0)
+      GTEST_SKIP() << "no mpirun here: scripts/setup.sh openmpi-bin";
+  }
+  int mpirun(int ranks, const std::string& arguments) const {
+    const std::string command =
+        "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 ASAN_OPTIONS=detect_leaks=0 mpirun "
+        "--oversubscribe -n " +
+        std::to_string(ranks) + " " + MOE_PROGRAM + " " + arguments + " >" + (folder_ / "log").string() +
+        " 2>&1";
+    const int status = std::system(command.c_str());
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+  std::string log() const { return read_file(folder_ / "log"); }
+};
+
+TEST_F(OverMpi, GivesTheBitsOfThreads) {
+  RunConfig config = config_of("threads", 2);
+  config.training.threads = 1;
+  config.training.max_steps = 3;
+  config.training.eval_every = 2;
+  const RunFolder threads = finished(2, config);
+  write_file_atomically(folder_ / "settings.yaml", config.yaml());
+  ASSERT_EQ(mpirun(2, "train --config " + (folder_ / "settings.yaml").string() + " training.run_name=mpi"), 0)
+      << log();
+  const RunFolder mpi = RunFolder::open(folder_ / "mpi");
+  EXPECT_EQ(weights(mpi, 3), weights(threads, 3));
+  EXPECT_EQ(column(mpi, "loss"), column(threads, "loss"));
+  EXPECT_EQ(column(mpi, "validation_loss"), column(threads, "validation_loss"));
+  EXPECT_THAT(log(), HasSubstr("2 ranks over MPI"));
+  EXPECT_EQ(log().find("done at step 3"), log().rfind("done at step 3")) << "only rank 0 speaks";
+}
+
+TEST_F(OverMpi, AMistakeIsSaidOnce) {
+  RunConfig config = config_of("wrong", 2);
+  config.data.source = {(folder_ / "nowhere.txt").string()};
+  write_file_atomically(folder_ / "settings.yaml", config.yaml());
+  EXPECT_NE(mpirun(2, "train --config " + (folder_ / "settings.yaml").string()), 0);
+  const std::string words = log();
+  EXPECT_THAT(words, HasSubstr("nowhere.txt"));
+  EXPECT_EQ(words.find("error: "), words.rfind("error: ")) << words;
+  EXPECT_FALSE(test::fs::exists(folder_ / "wrong")) << "a run that could not start leaves nothing behind";
+}
+
+}  // namespace
+}  // namespace moe
