@@ -20,6 +20,9 @@ if [ "$preset" = tsan ]; then
   runner=(setarch "$(uname -m)" --addr-no-randomize)
 fi
 
+# What other libraries keep until the end, and is not ours to free.
+export LSAN_OPTIONS=suppressions=$PWD/tests/support/leaks_of_others.txt${LSAN_OPTIONS:+:$LSAN_OPTIONS}
+
 report=$(realpath "$build")/junit.xml
 rm -f "$report"
 "${runner[@]}" ctest --test-dir "$build" --parallel "$(nproc)" --output-on-failure --output-junit "$report" "$@" |

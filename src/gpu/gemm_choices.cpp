@@ -38,7 +38,8 @@ struct GemmChoices::Table {
     std::error_code error;
     if (file.empty() || !std::filesystem::exists(file, error)) return;
     try {
-      for (const auto& [product, words] : nlohmann::json::parse(read_file(file)).items()) {
+      const auto stored = nlohmann::json::parse(read_file(file));
+      for (const auto& [product, words] : stored.items()) {
         const auto values = words.get<std::vector<uint64_t>>();
         GemmChoice choice;
         if (values.size() != std::size(choice.algorithm.data) + 1 || values.back() == 0) continue;
