@@ -71,11 +71,21 @@ class Routing:
 
 
 @dataclass
+class Attention:
+    """What one layer's attention did."""
+
+    probability_BHTT: torch.Tensor  # [query, key]
+    gate_BTHd: torch.Tensor
+
+
+@dataclass
 class Output:
     logits_BTV: torch.Tensor  # all V columns, none masked
     cross_entropy: torch.Tensor
     loss: torch.Tensor
     routing: list[Routing] = field(default_factory=list)
+    attention: list[Attention] = field(default_factory=list)
+    residual: list[torch.Tensor] = field(default_factory=list)  # BTD, behind each block
 
 
 def rms_norm(x, weight, eps):
@@ -133,8 +143,8 @@ class ReferenceModel:
         score = score.masked_fill(~mask, torch.finfo(score.dtype).min)
         probability = torch.softmax(score, -1) * mask
         o = torch.einsum("bhts,bshd->bthd", probability, v)
-        o = torch.sigmoid(gate) * o
-        return functional.linear(o.reshape(B, T, H * d), w("out"))
+        gate = torch.sigmoid(gate)
+        return functional.linear((gate * o).reshape(B, T, H * d), w("out")), Attention(probability, gate)
 
     def capacity(self, tokens):
         """Rows an expert may take, as in Tutel: from all tokens of the micro-batch, padding included."""
@@ -190,16 +200,19 @@ class ReferenceModel:
         c = self.config
         B, T = input_BT.shape
         x = self.weights["embedding.weight"][input_BT]
-        routing = []
+        routing, attention, residual = [], [], []
         for i in range(c.n_layers):
             layer = f"layers.{i}."
             u = rms_norm(x, self.weights[layer + "attention_norm.weight"], c.norm_eps)
-            x = x + self.attention(layer, u, first_BT)
+            y, looked = self.attention(layer, u, first_BT)
+            x = x + y
             u = rms_norm(x, self.weights[layer + "moe_norm.weight"], c.norm_eps).view(B * T, -1)
             logits = functional.linear(u, self.weights[layer + "moe.router.weight"])
             weight, done = self.route(logits, first_BT.reshape(-1))
             x = x + self.experts(layer, u, weight, done).view(B, T, -1)
             routing.append(done)
+            attention.append(looked)
+            residual.append(x)
         x = rms_norm(x, self.weights["final_norm.weight"], c.norm_eps)
         logits = functional.linear(x, self.weights["embedding.weight"])
         ce = functional.cross_entropy(
@@ -208,4 +221,4 @@ class ReferenceModel:
         loss = ce
         loss = loss + c.aux_loss_weight * sum(r.balance_loss for r in routing)
         loss = loss + c.z_loss_weight * sum(r.z_loss for r in routing)
-        return Output(logits, ce, loss, routing)
+        return Output(logits, ce, loss, routing, attention, residual)

@@ -62,7 +62,13 @@ Probe::Probe(const ModelConfig& config, int64_t T, const Weights& weights,
     const auto group = std::find(groups_.begin(), groups_.end(), parameter.group);
     CHECK(group != groups_.end(), parameter.group);
     group_.push_back(static_cast<size_t>(group - groups_.begin()));
+    if (!parameter.name.ends_with("attention.qkvg.weight")) continue;
+    for (int64_t h = 0, d = heads_.dim; h < heads_.query; ++h) {
+      const int64_t begin = h * 2 * d + d;  // [q_h | gate_h] of each query head
+      gates_.push_back({parameter.weight.rows(begin, begin + d), parameter.gradient.rows(begin, begin + d)});
+    }
   }
+  CHECK(!gates_.empty());
 }
 
 std::vector<std::vector<float>> Probe::slices() const {
@@ -84,11 +90,38 @@ std::vector<std::vector<float>> Probe::slices() const {
   return all;
 }
 
-void Probe::before_update() {
-  before_ = slices();
+std::vector<float> Probe::gate_weights() const {
+  std::vector<float> all;
+  for (const Gate& gate : gates_) {
+    const auto values = to_floats(gate.weight, device_);
+    all.insert(all.end(), values.begin(), values.end());
+  }
+  return all;
 }
 
-void Probe::after_update() {
+Probe::GateStep Probe::gate_step(double loss_scale) const {
+  const auto after = gate_weights();
+  double moved = 0, size = 0, gradient = 0;
+  for (size_t i = 0; i < after.size(); ++i) {
+    const double was = gates_before_[i], step = static_cast<double>(after[i]) - was;
+    moved += step * step, size += was * was;
+  }
+  for (const Gate& gate : gates_) {
+    const auto values = to_floats(gate.gradient, device_);
+    gradient += dot(values.data(), values.data(), std::ssize(values));
+  }
+  return {.update_ratio = size > 0 ? std::sqrt(moved / size) : 0,
+          .gradient_norm = std::sqrt(gradient) / loss_scale};
+}
+
+void Probe::before_update() {
+  before_ = slices();
+  gates_before_ = gate_weights();
+}
+
+void Probe::after_update(double loss_scale) {
+  gate_step_ = gate_step(loss_scale);
+  gates_before_.clear();
   const auto after = slices();
   std::vector<double> moved(groups_.size()), size(groups_.size());
   for (size_t p = 0; p < after.size(); ++p)
@@ -158,8 +191,14 @@ void Probe::add_weights(Row& row) {
   for (const double square : squares) all += square;
   row.add("weight_norm", std::sqrt(all));
   for (size_t g = 0; g < groups_.size(); ++g) row.add("weight_norm/" + groups_[g], std::sqrt(squares[g]));
+  const auto gates = gate_weights();
+  row.add("weight_norm/gate", std::sqrt(dot(gates.data(), gates.data(), std::ssize(gates))));
   for (size_t g = 0; g < update_ratio_.size(); ++g) row.add("update_ratio/" + groups_[g], update_ratio_[g]);
   update_ratio_.clear();
+  if (gate_step_)
+    row.add("update_ratio/gate", gate_step_->update_ratio)
+        .add("gradient_norm/gate", gate_step_->gradient_norm);
+  gate_step_.reset();
 }
 
 void Probe::report(Row& row) {

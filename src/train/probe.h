@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,7 +30,8 @@ class Probe {
 
   // Before and after an update: how far it moved the weights, from the same slices of each.
   void before_update();
-  void after_update();
+  // loss_scale: that the gradients carry.
+  void after_update(double loss_scale);
   // For Transformer::forward: takes the numbers of each block, in order.
   Look look();
   // Adds what is known since the last call (docs/metrics.md has the names), the norms of the weights among it.
@@ -39,7 +41,17 @@ class Probe {
   struct Layer {
     double sink = 0, uniform = 0, gate = 0, largest = 0, confidence = 0;
   };
+  // The rows of one head's gate in a layer's fused projection: a part of attention with norms of its own.
+  struct Gate {
+    Tensor weight, gradient;
+  };
+  // What the gates' part of a step was.
+  struct GateStep {
+    double update_ratio = 0, gradient_norm = 0;
+  };
   Layer measure(const BlockView& block) const;
+  std::vector<float> gate_weights() const;
+  GateStep gate_step(double loss_scale) const;
   std::vector<std::vector<float>> slices() const;
   void add_weights(Row& row);
 
@@ -47,12 +59,15 @@ class Probe {
   int64_t T_;
   std::vector<Parameter> parameters_;
   std::vector<size_t> group_;  // of each parameter
+  std::vector<Gate> gates_;
   const std::vector<std::string>& groups_;
   Tensor squares_g_;
   Device& device_;
   Ops& ops_;
   std::vector<std::vector<float>> before_;
+  std::vector<float> gates_before_;
   std::vector<double> update_ratio_;  // by group
+  std::optional<GateStep> gate_step_;
   std::vector<Layer> layers_;
 };
 

@@ -15,6 +15,7 @@
 #include "metrics/alerts.h"
 #include "metrics/meters.h"
 #include "model/flops.h"
+#include "text/utf8.h"
 #include "train/generate.h"
 #include "train/observers.h"
 #include "train/peak_flops.h"
@@ -179,7 +180,7 @@ StepResult Trainer::train_step(double rate, StepContext& context) {
   StepResult result = read_step(state_->transformer.sums(), state_->squares_g, state_->clip_scale_1,
                                 state_->loss_scale.value(), totals.targets, totals.micro_batches, device_);
   phase_seconds_["compute"] += steady_seconds() - begin;
-  if (looks_at_next_step()) probe_->after_update();
+  if (looks_at_next_step()) probe_->after_update(result.loss_scale);
   cursor_ = batches.back().after;
   tokens_ += totals.targets;
   return result;
@@ -267,7 +268,10 @@ void Trainer::sample() {
   }
   if (communicator_.rank() != 0) return;  // all have written the same
   write_file_atomically(folder_.samples() / fmt::format("step-{:08}.txt", step_), text);
-  terminal_.line(fmt::format("--- {} samples at step {} ---\n{}---", kSamples, step_, text));
+  std::string readable;  // a sample may end inside a character
+  repair_utf8(text, readable);
+  sinks_->write(Row{step_, {}}.add("sample", readable));
+  terminal_.line(fmt::format("--- {} samples at step {} ---\n{}---", kSamples, step_, readable));
 }
 
 Outcome Trainer::decide(double seconds) {

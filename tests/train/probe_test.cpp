@@ -125,6 +125,8 @@ TEST_P(ProbeTest, LooksLikeAPlainComputation) {
 
 TEST_P(ProbeTest, NormsAndUpdatesOfTheWeights) {
   std::map<std::string, double> squares;
+  double gates = 0;
+  int64_t gate_count = 0;
   probe_->before_update();
   for (const Parameter& parameter : model_.weights->list()) {
     auto values = model_.fetch<float>(parameter.weight);
@@ -132,8 +134,18 @@ TEST_P(ProbeTest, NormsAndUpdatesOfTheWeights) {
     for (const float value : values)
       squares[parameter.group] += static_cast<double>(value) * static_cast<double>(value);
     model_.backend.device->to_device(parameter.weight, values.data());
+    const std::vector<float> gradient(values.size(), 3.0F);
+    if (parameter.gradient.dtype() == DType::f32)
+      model_.backend.device->to_device(parameter.gradient, gradient.data());
+    if (!parameter.name.ends_with("qkvg.weight")) continue;
+    const int64_t H = 4, d = 8, D = 32;  // rows of one head: [q_h | gate_h]
+    for (int64_t h = 0; h < H; ++h)
+      for (int64_t i = (h * 2 + 1) * d * D; i < (h * 2 + 2) * d * D; ++i) {
+        const double value = values[static_cast<size_t>(i)];
+        gates += value * value, ++gate_count;
+      }
   }
-  probe_->after_update();
+  probe_->after_update(2);
   Row row;
   probe_->report(row);
   double all = 0;
@@ -144,6 +156,9 @@ TEST_P(ProbeTest, NormsAndUpdatesOfTheWeights) {
     all += squares[group];
   }
   EXPECT_NEAR(number(row, "weight_norm"), std::sqrt(all), 1e-9 * std::sqrt(all));
+  EXPECT_NEAR(number(row, "weight_norm/gate"), std::sqrt(gates), 1e-9 * std::sqrt(gates));
+  EXPECT_NEAR(number(row, "update_ratio/gate"), 0.5, 1e-6);
+  EXPECT_NEAR(number(row, "gradient_norm/gate"), 1.5 * std::sqrt(static_cast<double>(gate_count)), 1e-9);
   Row again;
   probe_->report(again);
   EXPECT_EQ(again.find("update_ratio/experts"), nullptr);
