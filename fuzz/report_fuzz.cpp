@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Any bytes as metrics.jsonl, whole and in two pieces, and what is read as the report's data: it stays JSON without '<'.
+// Any bytes as metrics.jsonl, whole and in two pieces, and what is read as the report's data: it stays JSON without '<'. What
+// the quick reader takes for a row, a JSON library takes for the same.
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
@@ -9,11 +11,31 @@
 
 #include "metrics/jsonl.h"
 #include "report/page.h"
+#include "report/row_scan.h"
 #include "report/rows.h"
+
+namespace {
+
+void compare_readers(std::string_view text) {
+  moe::Row before;
+  while (!text.empty()) {
+    const std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+    if (!moe::report::scan_row(line, before)) {
+      before.values.clear();
+      continue;
+    }
+    const auto read = nlohmann::ordered_json::parse(line, nullptr, false);
+    if (read.is_discarded() || read != nlohmann::ordered_json::parse(moe::to_json(before))) std::abort();
+  }
+}
+
+}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size > 8192) return 0;
   const std::string_view text(reinterpret_cast<const char*>(data), size);
+  compare_readers(text);
   moe::report::RunView run("fuzz", "");
   int64_t rows = 0, again = 0;
   moe::report::RowParser whole, parts;

@@ -53,7 +53,7 @@ def long_run(folder, rows):
                    "tokens": step * 1024, "tokens_per_second": random.gauss(3500, 100), "step_seconds": 0.3, "data_wait_seconds": 1e-4,
                    "balance_loss": 1.01, "z_loss": 4.0, "expert_load_cv": 0.2, "expert_load_entropy": 0.98, "dropped_share": 0.01,
                    "layers/entropy": [0.98, 0.97, 0.99, 0.96]}
-            out.write(json.dumps(row) + "\n")
+            out.write(json.dumps(row, separators=(",", ":")) + "\n")
 
 
 def main():

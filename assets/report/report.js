@@ -4,13 +4,14 @@
 (() => {
   const COLOURS = {light: ["#2563c4", "#d1495b", "#2a8a52", "#8a5cc2", "#b3700e", "#0f8b9d"],
                    dark: ["#6ea8fe", "#ff8fa0", "#67c587", "#c3a6ff", "#f0b45a", "#5fd0e0"]};
-  // What is drawn where: section, title, names (several curves of one run differ in dashes), unit.
+  // What is drawn where: section, title, names (several curves of one run differ in dashes; the last one is on top).
   const CHARTS = [
     ["loss", "loss, training and validation (dashed)", ["loss", "validation_loss"]],
     ["loss", "bits per byte, validation", ["validation_bits_per_byte"]],
     ["loss", "learning rate", ["learning_rate"]],
     ["speed", "tokens per second", ["tokens_per_second"]],
     ["speed", "seconds of a step; waiting for data (dashed)", ["step_seconds", "data_wait_seconds"]],
+    ["speed", "seconds by phase, between two rows", /^seconds\//],
     ["speed", "share of the GPU's peak (MFU)", ["mfu"]],
     ["gradients", "gradient norm, before clipping", ["gradient_norm"]],
     ["gradients", "gradient norm by group", /^gradient_norm\//],
@@ -23,7 +24,7 @@
     ["experts", "experts without a token in the step", ["dead_experts"]],
     ["experts", "balance loss", ["balance_loss"]],
     ["experts", "z loss", ["z_loss"]],
-    ["inside", "attention on the first token; were it uniform (dashed)", ["attention_sink", "attention_sink_uniform"]],
+    ["inside", "attention on the first token; uniform (dashed)", ["attention_sink", "attention_sink_uniform"]],
     ["inside", "mean gate", ["gate_mean"]],
     ["inside", "largest activation", ["max_activation"]],
     ["inside", "router's confidence", ["router_confidence"]],
@@ -59,7 +60,7 @@
 
   function datasets(wanted) {
     const keep = Number($("smooth").value), list = [];
-    const byColour = data.runs.length === 1 && wanted.length > 2;
+    const byColour = data.runs.length === 1 && wanted.length > 1;
     data.runs.forEach((run, r) => wanted.forEach((name, n) => {
       const series = run.series[name];
       if (!series) return;
@@ -70,20 +71,20 @@
         list.push({data: points(series.high), borderWidth: 0, pointRadius: 0, label: ""});
       }
       list.push({label, data: points(smoothed(series.mean, keep)), borderColor: paint, backgroundColor: paint,
-                 borderWidth: 1.6, borderDash: byColour ? [] : DASHES[n % 6], spanGaps: true,
+                 borderWidth: 1.6, order: -n, borderDash: wanted.length > 2 && byColour ? [] : DASHES[n % 6], spanGaps: true,
                  pointRadius: series.step.length < 40 ? 2 : 0, pointHoverRadius: 4, tension: 0});
     }));
     return list;
   }
 
-  function options(many) {
+  function options(many, zero) {
     const soft = css("--soft"), line = css("--line");
     const axis = {ticks: {color: soft, maxTicksLimit: 7}, grid: {color: line, borderColor: line}};
     return {animation: false, responsive: true, maintainAspectRatio: false, parsing: false, normalized: true,
             interaction: {mode: "nearest", axis: "x", intersect: false},
             scales: {x: {...axis, type: "linear", ticks: {...axis.ticks, maxRotation: 0}},
                      y: {...axis, type: $("logarithmic").checked ? "logarithmic" : "linear",
-                         ticks: {...axis.ticks, callback: (value) => short(value)}}},
+                         ...(zero ? {min: 0, max: 1} : {}), ticks: {...axis.ticks, callback: (value) => short(value)}}},
             plugins: {legend: {display: many, labels: {color: soft, boxWidth: 14, boxHeight: 2, font: {size: 11},
                                                        filter: (item) => item.text !== ""}},
                       tooltip: {filter: (item) => item.dataset.label !== "",
@@ -97,8 +98,8 @@
     card.innerHTML = "<h3></h3><div class=plot><canvas></canvas></div>";
     card.querySelector("h3").textContent = title;
     $(section).append(card);
-    const made = datasets(wanted);
-    charts.push(new Chart(card.querySelector("canvas"), {type: "line", data: {datasets: made}, options: options(wanted.length > 1)}));
+    const made = datasets(wanted), zero = made.every((one) => one.data.every((point) => !point.y));
+    charts.push(new Chart(card.querySelector("canvas"), {type: "line", data: {datasets: made}, options: options(wanted.length > 1, zero)}));
   }
 
   function drawCharts() {
@@ -112,7 +113,7 @@
       if (found.length) addChart(section, title, found);
     }
     if ($("others").open)
-      for (const name of names(/./)) if (!used.has(name)) addChart("rest", name, [name]);
+      for (const name of names(/./)) if (!used.has(name) && !name.startsWith("memory/")) addChart("rest", name, [name]);
     for (const id of ["loss", "speed", "gradients", "experts", "inside"])
       $(id).closest("section").hidden = $(id).childElementCount === 0;
   }
@@ -150,21 +151,48 @@
         element($("notes"), "div", (data.runs.length > 1 ? run.name + ", " : "") + "step " + note.step + ": " + note.text, "note");
   }
 
+  // The last text of each name, such as a sample of what the model writes.
+  function drawTexts() {
+    $("texts").textContent = "";
+    for (const run of data.runs)
+      for (const note of run.texts) {
+        element($("texts"), "h2", (data.runs.length > 1 ? run.name + ": " : "") + note.kind + " at step " + note.step);
+        element($("texts"), "pre", note.text);
+      }
+  }
+
+  function addTable(section, title, head, rows) {
+    element($(section), "h2", title);
+    if (!rows.length) return void element($(section), "p", "none", "hint");
+    const table = element(element($(section), "div", "", "scroll"), "table", "");
+    for (const [i, row] of [head, ...rows].entries()) {
+      const line = element(table, "tr", "");
+      row.forEach((text) => element(line, i ? "td" : "th", text));
+    }
+  }
+
+  function drawMemory() {
+    $("memory").textContent = "";
+    const keys = names(/^memory\//);
+    if (!keys.length) return;
+    const size = (bytes) => {
+      if (bytes === undefined) return "-";
+      const power = bytes >= 2 ** 30 ? 3 : bytes >= 2 ** 20 ? 2 : 1;
+      return +(bytes / 1024 ** power).toPrecision(3) + [" KiB", " MiB", " GiB"][power - 1];
+    };
+    const of = (run, key) => run.series[key] ? run.series[key].last : undefined;
+    addTable("memory", "Memory planned for the run", ["", ...data.runs.map((run) => run.name)],
+             [...keys, "memory_bytes"].map((key) => [key === "memory_bytes" ? "all" : key.slice(7), ...data.runs.map((run) => size(of(run, key)))]));
+  }
+
   function drawDifferences() {
     $("differences").textContent = "";
     if (data.runs.length < 2) return;
     const flat = data.runs.map((run) => Object.fromEntries(Object.entries(run.config).flatMap(([section, values]) =>
         Object.entries(values).map(([key, value]) => [section + "." + key, JSON.stringify(value)]))));
     const keys = [...new Set(flat.flatMap((one) => Object.keys(one)))].filter((key) => new Set(flat.map((one) => one[key])).size > 1);
-    element($("differences"), "h2", "Settings that differ");
-    if (!keys.length) return void element($("differences"), "p", "none", "hint");
-    const table = element(element($("differences"), "div", "", "scroll"), "table", "");
-    const head = element(table, "tr", "");
-    ["setting", ...data.runs.map((run) => run.name)].forEach((text) => element(head, "th", text));
-    for (const key of keys) {
-      const row = element(table, "tr", "");
-      [key, ...flat.map((one) => one[key] === undefined ? "-" : one[key])].forEach((text) => element(row, "td", text));
-    }
+    addTable("differences", "Settings that differ", ["setting", ...data.runs.map((run) => run.name)],
+             keys.map((key) => [key, ...flat.map((one) => one[key] === undefined ? "-" : one[key])]));
   }
 
   // Perceptually even, readable in light and dark: dark blue over teal to yellow (0 to 1).
@@ -259,6 +287,8 @@
     drawHeat();
     drawLayers();
     drawDifferences();
+    drawMemory();
+    drawTexts();
     document.body.dataset.ready = String(Number(document.body.dataset.ready || 0) + 1);
   }
 

@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "report/row_scan.h"
+
 namespace moe::report {
 namespace {
 
@@ -87,7 +89,7 @@ bool RowParser::parse_line(std::string_view line, Row& row) {
 
 size_t RowParser::parse(std::string_view bytes, bool whole, const std::function<void(const Row&)>& each) {
   size_t begin = 0;
-  Row row;
+  Row scanned, row;
   while (begin < bytes.size()) {
     const size_t newline = bytes.find('\n', begin);
     if (newline == std::string_view::npos && !whole) break;
@@ -95,6 +97,11 @@ size_t RowParser::parse(std::string_view bytes, bool whole, const std::function<
     const std::string_view line = bytes.substr(begin, end - begin);
     begin = std::min(end + 1, bytes.size());
     if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    if (scan_row(line, scanned)) {
+      each(scanned);
+      continue;
+    }
+    scanned.values.clear();
     if (parse_line(line, row))
       each(row);
     else

@@ -82,27 +82,47 @@ void RunView::clear() {
   *this = RunView(name_, config_json_);
 }
 
+template <class Item>
+Item& RunView::find(std::map<std::string, Item>& all, Places<Item>& places, size_t place,
+                    const std::string& name) {
+  if (place >= places.known.size()) places.known.resize(place + 1);
+  auto& [known, item] = places.known[place];
+  if (item == nullptr || known != name) known = name, item = &all[name];
+  return *item;
+}
+
+void RunView::add_table(int64_t step, const std::vector<std::vector<double>>& table) {
+  flat_.clear();
+  for (const auto& layer : table) {
+    if (layer.size() != table.front().size()) return;
+    const double total = std::accumulate(layer.begin(), layer.end(), 0.0);
+    const double scale = total > 0 ? static_cast<double>(layer.size()) / total : 0.0;
+    for (const double count : layer) flat_.push_back(count * scale);
+  }
+  load_.add(step, table.size(), table.empty() ? 0 : table.front().size(), flat_);
+}
+
 void RunView::add(const Row& row) {
   last_step_ = std::max(last_step_, row.step);
   Note note{.step = row.step, .kind = {}, .text = {}};
-  for (const auto& [name, value] : row.values) {
+  for (size_t i = 0; i < row.values.size(); ++i) {
+    const auto& [name, value] = row.values[i];
     if (const auto* real = std::get_if<double>(&value)) {
-      series_[name].add(row.step, *real);
+      find(series_, series_places_, i, name).add(row.step, *real);
     } else if (const auto* whole = std::get_if<int64_t>(&value)) {
-      series_[name].add(row.step, static_cast<double>(*whole));
+      find(series_, series_places_, i, name).add(row.step, static_cast<double>(*whole));
     } else if (const auto* text = std::get_if<std::string>(&value)) {
-      (name == "alert" ? note.kind : note.text) = *text;
-    } else if (const auto* values = std::get_if<std::vector<double>>(&value)) {
-      std::vector<std::vector<double>> column;
-      for (const double x : *values) column.push_back({x});
-      maps_[name].add(row.step, column);
-    } else if (const auto* table = std::get_if<std::vector<std::vector<double>>>(&value)) {
-      auto load = *table;
-      for (auto& layer : load) {
-        const double total = std::accumulate(layer.begin(), layer.end(), 0.0);
-        for (double& count : layer) count *= total > 0 ? static_cast<double>(layer.size()) / total : 0.0;
+      if (name == "alert") {
+        note.kind = *text;
+      } else if (name == "alert_text") {
+        note.text = *text;
+      } else {
+        texts_[name] = {.step = row.step, .kind = name, .text = *text};
       }
-      load_.add(row.step, load);
+    } else if (const auto* values = std::get_if<std::vector<double>>(&value)) {
+      find(maps_, map_places_, i, name).add(row.step, values->size(), 1, *values);
+    } else if (const auto* table = std::get_if<std::vector<std::vector<double>>>(&value)) {
+      add_table(row.step, *table);
     }
   }
   if (note.kind.empty()) return;
@@ -111,18 +131,22 @@ void RunView::add(const Row& row) {
 }
 
 std::string RunView::json() const {
-  std::string curves, maps, notes;
+  const auto object = [](const Note& note) {
+    return fmt::format(R"({{"step":{},"kind":{},"text":{}}})", note.step, quoted(note.kind),
+                       quoted(note.text));
+  };
+  std::string curves, maps, notes, texts;
   for (const auto& [name, series] : series_)
     curves += fmt::format("{}{}:{}", curves.empty() ? "" : ",", quoted(name), to_json(series));
   for (const auto& [name, map] : maps_)
     maps += fmt::format("{}{}:{}", maps.empty() ? "" : ",", quoted(name), to_json(map));
-  for (const Note& note : notes_)
-    notes += fmt::format(R"({}{{"step":{},"kind":{},"text":{}}})", notes.empty() ? "" : ",", note.step,
-                         quoted(note.kind), quoted(note.text));
+  for (const Note& note : notes_) notes += fmt::format("{}{}", notes.empty() ? "" : ",", object(note));
+  for (const auto& [name, text] : texts_)
+    texts += fmt::format("{}{}", texts.empty() ? "" : ",", object(text));
   return safe_in_script(fmt::format(
-      R"({{"name":{},"last_step":{},"config":{},"series":{{{}}},"maps":{{{}}},"load":{},"notes":[{}]}})",
+      R"({{"name":{},"last_step":{},"config":{},"series":{{{}}},"maps":{{{}}},"load":{},"notes":[{}],"texts":[{}]}})",
       quoted(name_), last_step_, config_json_.empty() ? "{}" : config_json_, curves, maps, to_json(load_),
-      notes));
+      notes, texts));
 }
 
 }  // namespace moe::report

@@ -37,17 +37,37 @@ class RunView {
   // Load of each expert over the mean of its layer: [layers][experts].
   const Map& load() const { return load_; }
   const std::vector<Note>& notes() const { return notes_; }
+  const std::map<std::string, Note>& texts() const { return texts_; }  // the last of each name, as "sample"
 
   // As one JSON object; text in it cannot end a <script>.
   std::string json() const;
 
  private:
+  // Rows have the same names in the same order nearly always: where the curve or map of a name is, by its place in the
+  // row. A copy of the view begins without.
+  template <class Item>
+  struct Places {
+    Places() = default;
+    Places(const Places&) {}
+    Places& operator=(const Places&) { return known.clear(), *this; }
+    ~Places() = default;
+    std::vector<std::pair<std::string, Item*>> known;
+  };
+  template <class Item>
+  static Item& find(std::map<std::string, Item>& all, Places<Item>& places, size_t place,
+                    const std::string& name);
+  void add_table(int64_t step, const std::vector<std::vector<double>>& table);
+
   std::string name_, config_json_;
   int64_t last_step_ = 0;
   std::map<std::string, Series> series_;
   std::map<std::string, Map> maps_;
   Map load_{48};
   std::vector<Note> notes_;
+  std::map<std::string, Note> texts_;
+  Places<Series> series_places_;
+  Places<Map> map_places_;
+  std::vector<double> flat_;  // one table
 };
 
 }  // namespace moe::report

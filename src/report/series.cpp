@@ -52,23 +52,24 @@ void Series::add(int64_t step, double value) {
   points_.push_back(point);
 }
 
-void Map::add(int64_t step, const std::vector<std::vector<double>>& table) {
-  if (table.empty() || table.front().empty()) return;
-  if (slices_.empty()) rows_ = table.size(), columns_ = table.front().size();
-  Slice slice{.step = step, .sum = {}, .count = 1};
-  for (const auto& row : table) {
-    if (table.size() != rows_ || row.size() != columns_) return;
-    for (const double value : row) slice.sum.push_back(std::isfinite(value) ? value : 0);
-  }
+void Map::add(int64_t step, size_t rows, size_t columns, std::span<const double> table) {
+  if (table.empty()) return;
+  if (slices_.empty()) rows_ = rows, columns_ = columns;
+  if (rows != rows_ || columns != columns_) return;
+  const auto finite = [](double value) { return std::isfinite(value) ? value : 0; };
   if (!slices_.empty() && slices_.back().count < per_slice_) {
-    merge(slices_.back(), slice);
+    Slice& into = slices_.back();
+    into.step = step;
+    for (size_t i = 0; i < table.size(); ++i) into.sum[i] += finite(table[i]);
+    ++into.count;
     return;
   }
   if (slices_.size() == most_) {
     halve(slices_);
     per_slice_ *= 2;
   }
-  slices_.push_back(std::move(slice));
+  Slice& slice = slices_.emplace_back(Slice{.step = step, .sum = {}, .count = 1});
+  for (const double value : table) slice.sum.push_back(finite(value));
 }
 
 }  // namespace moe::report

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace moe::report {
@@ -41,8 +42,8 @@ class Map {
     int64_t count = 0;
   };
 
-  // Tables of another shape than the first are left out.
-  void add(int64_t step, const std::vector<std::vector<double>>& table);
+  // table: row by row, rows * columns numbers. Tables of another shape than the first are left out.
+  void add(int64_t step, size_t rows, size_t columns, std::span<const double> table);
   const std::vector<Slice>& slices() const { return slices_; }
   size_t rows() const { return rows_; }
   size_t columns() const { return columns_; }

@@ -52,6 +52,38 @@ TEST(RowsTest, OtherLinesAreCounted) {
   EXPECT_EQ(parse("{\"step\":1}\n{\"step\":2}", false).size(), 1U);
 }
 
+// Lines after lines of other shapes: what is reused of a row must not show.
+TEST(RowsTest, EachLineAlone) {
+  const std::vector<std::string> lines = {
+      R"({"step":1,"a":1,"b":0.5,"c":[1,2],"d":[[1,2],[3]]})",
+      R"({"step":2,"a":0.25,"b":3,"c":[[1],[2]],"d":[4,5,6]})",
+      R"({"step":3,"c":-0.5,"b":[],"a":[[]]})",
+      R"({"step":4,"a":"NaN","text":"\u00e4","b":[1,"Infinity"]})",
+      R"({"step":5,"a":1e-3,"b":1.5E+10,"c":9223372036854775807,"d":18446744073709551615})",
+      R"({"step":6})",
+      R"({"step":7,"a":1,"b":0.5,"c":[1,2],"d":[[1,2],[3]],"e":2.2250738585072014e-308})",
+  };
+  std::string all;
+  for (const std::string& line : lines) all += line + "\n";
+  const auto rows = parse(all);
+  ASSERT_EQ(rows.size(), lines.size());
+  for (size_t i = 0; i < lines.size(); ++i)
+    EXPECT_EQ(json::parse(to_json(rows[i])), json::parse(lines[i])) << lines[i];
+}
+
+// None of these is a row; and names that are there twice count once, as in JSON libraries.
+TEST(RowsTest, WhatTheQuickReaderLeavesToTheLibrary) {
+  for (const char* line :
+       {R"({"step":1,"a":01})", R"({"step":1,"a":1.})", R"({"step":1,"a":.5})", R"({"step":1,"a":+1})",
+        R"({"step":1,"a":1e})", R"({"step":1,"a":inf})", R"({"step":1,"a":[1,]})",
+        R"({"step":1,"a":[[1],2]})", R"({"step":1,"a":1)", R"({"step":1,"a":1}})", R"({"step":1.0,"a":1})",
+        R"({"step":1,"a":-})", R"({"step":1,})", R"({"a":1,"step":1})", ""})
+    EXPECT_TRUE(parse(std::string(line) + "\n").empty()) << line;
+  const auto twice = parse("{\"step\":1,\"a\":1,\"a\":2}\n{\"step\":2,\"a\":1,\"a\":2}\n");
+  ASSERT_EQ(twice.size(), 2U);
+  for (const Row& row : twice) EXPECT_EQ(row.values.size(), 1U);
+}
+
 TEST(RowsTest, AFileThatGrowsAndIsCut) {
   const test::TestFolder folder;
   RowFile file(folder.path() / "metrics.jsonl");
@@ -111,6 +143,7 @@ RunView some_run() {
   Row alert{9, {}};
   alert.add("alert", std::string("loss_spike")).add("alert_text", std::string("</script>"));
   run.add(alert);
+  run.add(Row{9, {}}.add("sample", std::string("<b>")));
   return run;
 }
 
@@ -126,6 +159,7 @@ TEST(PageTest, DataIsJsonThatCannotEndItsScript) {
   EXPECT_EQ(run["maps"]["layers/entropy"]["rows"], 2);
   EXPECT_EQ(run["load"]["values"][0], json::parse("[0.5,1.5,0,0]"));
   EXPECT_EQ(run["notes"][0]["kind"], "loss_spike");
+  EXPECT_EQ(run["texts"], json::parse(R"([{"step":9,"kind":"sample","text":"<b>"}])"));
   const std::string html = page({some_run()});
   EXPECT_NE(html.find(text.substr(0, 60)), std::string::npos);
   EXPECT_NE(html.find("Chart.js v3"), std::string::npos);
