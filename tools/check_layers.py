@@ -29,8 +29,9 @@ ARROWS = {
     "optim": "ops tensor",
     "exchange": "model checkpoint tensor",  # other people's formats: reads settings and named tensors, runs nothing
     "backend": "cpu gpu comm ops tensor",
-    "train": "comm model optim data checkpoint metrics wandb ops tensor text",
-    "cli": "comm train exchange report backend cpu model optim data checkpoint metrics ops tensor text",
+    "tasks": "model data ops tensor text",  # evaluations: items to tokens, a model's likelihoods to scores
+    "train": "comm model optim tasks data checkpoint metrics wandb ops tensor text",
+    "cli": "comm train exchange tasks report backend cpu model optim data checkpoint metrics ops tensor text",
 }
 
 # header (an exact name, or a prefix that ends in /) -> the paths below src/ that may include it: exact files, folders
@@ -49,7 +50,7 @@ LIBRARIES = {
     "zstd.h": "data/",
     "CLI/": "cli/",
     "xxhash.h": "checkpoint/ data/",
-    "nlohmann/": "base/config_file.cpp gpu/gemm_choices.cpp hub/ data/ checkpoint/ metrics/ wandb/ report/ train/ exchange/ cli/",
+    "nlohmann/": "base/config_file.cpp gpu/gemm_choices.cpp hub/ data/ checkpoint/ metrics/ wandb/ report/ train/ exchange/ tasks/ cli/",
     "fmt/": "*.cpp",
     "httplib.h": "report/server.cpp",
     "cairo.h": "report/picture.cpp",
@@ -69,7 +70,7 @@ LIBRARIES = {
 }
 # C and POSIX headers; those of the C++ library have no extension and need no line here.
 SYSTEM_HEADERS = set(
-    "cpuid.h dirent.h dlfcn.h errno.h fcntl.h glob.h poll.h pthread.h sched.h signal.h spawn.h stdlib.h string.h termios.h time.h "
+    "cpuid.h dirent.h dlfcn.h errno.h fcntl.h glob.h locale.h poll.h pthread.h sched.h signal.h spawn.h stdlib.h string.h termios.h time.h "
     "unistd.h netdb.h arpa/inet.h linux/mempolicy.h".split())
 SYSTEM_PREFIXES = ("sys/", "netinet/")
 

@@ -91,6 +91,7 @@ int run(const Options& options) {
     config.data.mixture.clear();
   }
   config.data.validate();
+  config.data.require_text();
   if (config.data.source.empty())
     throw UserError("moe data inspect", "places to look into", "a mixture", "name one of its places");
   Terminal terminal;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// moe eval: loss, perplexity and bits per byte of a trained model on any text.
+// moe eval: loss, perplexity and bits per byte of a trained model on any text, and its scores in common evaluations.
 #include <fmt/format.h>
 
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "base/error.h"
@@ -14,6 +15,8 @@
 #include "cli/commands.h"
 #include "cli/model_files.h"
 #include "data/loader.h"
+#include "tasks/item_log.h"
+#include "tasks/task_set.h"
 #include "text/tokenizer.h"
 #include "train/evaluate.h"
 #include "train/state.h"
@@ -22,9 +25,9 @@ namespace moe::cli {
 namespace {
 
 struct EvalOptions {
-  std::string model;
-  std::vector<std::string> source, overrides;
-  int64_t max_batches = 0;
+  std::string model, output;
+  std::vector<std::string> source, tasks, overrides;
+  int64_t max_batches = 0, limit = 0;
   bool json = false;
 };
 
@@ -50,44 +53,110 @@ Evaluation measure(Transformer& transformer, Loader& loader, const EvalOptions& 
   return evaluation;
 }
 
-int run(const EvalOptions& options) {
-  TrainedModel model = open_model(options.model, options.overrides);
-  const RunConfig& config = model.config;
-  Backend backend = make_backend(config.training.device, static_cast<int>(config.training.threads),
-                                 arithmetic(config.training));
-  Terminal terminal;
-  const bool held_out = options.source.empty() && config.data.validation_source.empty();
-  const auto& paths = options.source.empty() ? config.data.validation_source : options.source;
-  const auto source =
-      held_out ? open_training_source(config.data, terminal) : open_source(paths, config.data, terminal);
-  if (held_out && !has_validation(*source, config.data))
-    throw UserError(options.model, "a held-out part of the run's text", "none: the text is too small",
-                    "name a text with --source");
+using Json = nlohmann::ordered_json;
 
-  const MicroBatch shape = micro_batch(config, Tokenizer::kVocabulary);
-  const WeightTypes types = weight_types(config.training);
-  const auto [arena, placed] = place<EvaluatedModel>(*backend.device, config.model, types, shape);
-  load_weights(placed->weights, model.checkpoint, backend);
-  placed->transformer.prepare(*backend.device);
+class Evaluator {
+ public:
+  Evaluator(const EvalOptions& options, const TrainedModel& model)
+      : options_(options),
+        model_(model),
+        backend_(make_backend(model.config.training.device, static_cast<int>(model.config.training.threads),
+                              arithmetic(model.config.training))),
+        shape_(micro_batch(model.config, Tokenizer::kVocabulary)) {}
 
-  const Tokenizer tokenizer;
-  Loader loader(source, tokenizer, config.data, 1, shape.B, shape.T, {},
-                held_out ? Part::validation : Part::all);
-  const Evaluation result = measure(placed->transformer, loader, options, backend, terminal);
-  if (result.targets == 0)
-    throw UserError(held_out ? options.model : paths.front(), "text to evaluate on", "none");
-  if (options.json) {
-    const nlohmann::ordered_json json{
-        {"step", model.checkpoint.step()},   {"loss", result.loss()},
-        {"perplexity", result.perplexity()}, {"bits_per_byte", result.bits_per_byte()},
-        {"tokens", result.targets},          {"bytes", result.bytes}};
-    std::printf("%s\n", json.dump().c_str());
-  } else {
-    std::printf(
-        "loss %.4f nats/token   perplexity %.2f   %.4f bits/byte   (%lld tokens, %lld bytes, step %lld)\n",
-        result.loss(), result.perplexity(), result.bits_per_byte(), static_cast<long long>(result.targets),
-        static_cast<long long>(result.bytes), static_cast<long long>(model.checkpoint.step()));
+  void open() {
+    const WeightTypes types = weight_types(model_.config.training);
+    std::tie(arena_, placed_) = place<EvaluatedModel>(*backend_.device, model_.config.model, types, shape_);
+    load_weights(placed_->weights, model_.checkpoint, backend_);
+    placed_->transformer.prepare(*backend_.device);
   }
+
+  void text(Json& json) {
+    const RunConfig& config = model_.config;
+    const bool held_out = options_.source.empty() && config.data.validation_source.empty();
+    if (held_out && config.data.source.empty() && config.data.mixture.empty())
+      throw UserError(options_.model, "a held-out part of the run's text", "a model without its text",
+                      "name a text with --source");
+    const auto& paths = options_.source.empty() ? config.data.validation_source : options_.source;
+    const auto source =
+        held_out ? open_training_source(config.data, terminal_) : open_source(paths, config.data, terminal_);
+    if (held_out && !has_validation(*source, config.data))
+      throw UserError(options_.model, "a held-out part of the run's text", "none: the text is too small",
+                      "name a text with --source");
+    Loader loader(source, tokenizer_, config.data, 1, shape_.B, shape_.T, {},
+                  held_out ? Part::validation : Part::all);
+    const Evaluation result = measure(placed_->transformer, loader, options_, backend_, terminal_);
+    if (result.targets == 0)
+      throw UserError(held_out ? options_.model : paths.front(), "text to evaluate on", "none");
+    json.update({{"loss", result.loss()},
+                 {"perplexity", result.perplexity()},
+                 {"bits_per_byte", result.bits_per_byte()},
+                 {"tokens", result.targets},
+                 {"bytes", result.bytes}});
+    if (!options_.json)
+      std::printf(
+          "loss %.4f nats/token   perplexity %.2f   %.4f bits/byte   (%lld tokens, %lld bytes, step %lld)\n",
+          result.loss(), result.perplexity(), result.bits_per_byte(), static_cast<long long>(result.targets),
+          static_cast<long long>(result.bytes), static_cast<long long>(model_.checkpoint.step()));
+  }
+
+  void tasks(const TaskSet& tasks, Json& json) {
+    std::unique_ptr<ItemLog> log;
+    if (!options_.output.empty()) {
+      log = std::make_unique<ItemLog>(options_.output,
+                                      fmt::format("{} ({}), items {}", model_.checkpoint.folder().string(),
+                                                  model_.config.training.mixed_precision, tasks.identity()));
+      if (log->known() > 0)
+        terminal_.line(fmt::format("{}: going on after {} results", options_.output, log->known()));
+    }
+    Scorer scorer(placed_->transformer, shape_, *backend_.device, *backend_.ops);
+    for (const auto& measured :
+         tasks.evaluate(scorer, tokenizer_, terminal_, log ? log->record() : TaskSet::Record{}))
+      add(measured, json);
+  }
+
+  Terminal& terminal() { return terminal_; }
+
+ private:
+  void add(const TaskSet::Measured& measured, Json& json) const {
+    const std::string task(name_of(measured.task)), convention(name_of(measured.convention));
+    Json& values = json["tasks"][task][convention];
+    values["items"] = measured.items;
+    std::string line = fmt::format("{:<10} {:<8} {:>6} items", task, convention, measured.items);
+    for (size_t i = 0; i + 1 < measured.values.size(); i += 2) {
+      const auto& [name, value] = measured.values[i];
+      const double error = measured.values[i + 1].second;
+      values[name] = value;
+      values[measured.values[i + 1].first] = error;  // null when there is one item only
+      line += fmt::format("   {} {:.4f} +- {:.4f}", name, value, error);
+    }
+    if (!options_.json) std::printf("%s\n", line.c_str());
+  }
+
+  const EvalOptions& options_;
+  const TrainedModel& model_;
+  Backend backend_;
+  MicroBatch shape_;
+  Terminal terminal_;
+  Tokenizer tokenizer_;
+  std::unique_ptr<Arena> arena_;
+  std::unique_ptr<EvaluatedModel> placed_;
+};
+
+int run(const EvalOptions& options) {
+  if (!options.output.empty() && options.tasks.empty())
+    throw UserError("--output", "a --task whose items it is for", "none");
+  const TrainedModel model = open_model(options.model, options.overrides);
+  Evaluator evaluator(options, model);
+  std::unique_ptr<TaskSet> tasks;
+  if (!options.tasks.empty())
+    tasks = std::make_unique<TaskSet>(options.tasks, options.limit, model.config.data.cache_dir,
+                                      evaluator.terminal());
+  evaluator.open();
+  Json json{{"step", model.checkpoint.step()}};
+  if (!options.source.empty() || !tasks) evaluator.text(json);
+  if (tasks) evaluator.tasks(*tasks, json);
+  if (options.json) std::printf("%s\n", json.dump().c_str());
   return 0;
 }
 
@@ -95,7 +164,7 @@ int run(const EvalOptions& options) {
 
 void add_eval(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<EvalOptions>();
-  CLI::App* command = app.add_subcommand("eval", "Loss, perplexity and bits per byte on any text");
+  CLI::App* command = app.add_subcommand("eval", "Loss on any text, and scores in common evaluations");
   command->add_option("model", options->model, "A run, or one checkpoint of it")
       ->required()
       ->type_name("RUN");
@@ -103,6 +172,19 @@ void add_eval(CLI::App& app, Command& chosen) {
       ->type_name("PATH");
   command->add_option("--max-batches", options->max_batches, "Stop after so many batches; 0: read it all")
       ->capture_default_str();
+  command
+      ->add_option(
+          "--task", options->tasks,
+          "hellaswag, lambada, arc_easy or piqa, and its items: JSON lines on disk, hf:// or https://")
+      ->type_name("TASK=PLACE")
+      ->allow_extra_args(false);
+  command->add_option("--limit", options->limit, "Only the first so many items of a task; 0: all")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command
+      ->add_option("--output", options->output,
+                   "Write each item's result here; interrupted, it goes on from there")
+      ->type_name("FILE.jsonl");
   command->add_flag("--json", options->json, "One JSON object on standard output");
   command->add_option("overrides", options->overrides, "Settings that replace those of the run")
       ->type_name("section.key=value");
@@ -110,6 +192,11 @@ void add_eval(CLI::App& app, Command& chosen) {
       "Examples:\n"
       "  moe eval runs/latest\n"
       "  moe eval runs/latest --source book.txt --json data.document_split=blank_line\n"
+      "  moe eval runs/latest --task hellaswag=hellaswag_val.jsonl --task piqa=piqa_valid.jsonl --output "
+      "items.jsonl\n"
+      "With --task the run's held-out text is left out unless --source names a text. docs/evaluation.md has "
+      "the\n"
+      "conventions and what others reach.\n"
       "Tokens are never dropped here, whatever model.capacity_factor is.");
   command->callback([options, &chosen] { chosen = [options] { return run(*options); }; });
 }

@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: MIT
-// moe generate: text from a trained model.
+// moe generate: text from a trained model: one prompt as it comes, many at a time, or a conversation of lines.
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <iostream>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "base/error.h"
+#include "base/file.h"
 #include "base/terminal.h"
 #include "cli/commands.h"
 #include "cli/model_files.h"
-#include "metrics/meters.h"
 #include "text/tokenizer.h"
 #include "train/generate.h"
 #include "train/state.h"
@@ -19,59 +24,225 @@ namespace moe::cli {
 namespace {
 
 struct GenerateOptions {
-  std::string model, prompt;
-  std::vector<std::string> overrides;
+  std::string model, prompts_file;
+  std::vector<std::string> prompts, overrides;
   SamplingOptions sampling;
-  int64_t samples = 1;
+  int64_t samples = 1, batch = 32, length = 0;
+  bool json = false, interactive = false, quiet = false, warm_up = false;
 };
 
 struct Writer {
-  Writer(const ModelConfig& config, const WeightTypes& types, int64_t length, Arena& arena)
+  Writer(const ModelConfig& config, const WeightTypes& types, int64_t batch, int64_t length, int64_t chunk,
+         Arena& arena)
       : weights(config, types, Purpose::inference, arena),
-        decoder(config, types.compute, 1, length, std::min<int64_t>(length, 64), weights, arena) {}
+        decoder(config, types.compute, batch, length, chunk, weights, arena) {}
 
   Weights weights;
   Decoder decoder;
 };
 
+// One text to write.
+struct Job {
+  std::string text;
+  Prompt prompt;
+};
+
+// --prompt as given; of --prompts, each line: a JSON object with a field "prompt" in .jsonl, else the line itself.
+std::vector<std::string> read_prompts(const GenerateOptions& options) {
+  std::vector<std::string> prompts = options.prompts;
+  if (options.prompts_file.empty()) return prompts.empty() ? std::vector<std::string>{""} : prompts;
+  const std::string text = read_file(options.prompts_file);
+  const bool is_json = options.prompts_file.ends_with(".jsonl");
+  size_t number = 0;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    const std::string line = text.substr(at, end - at);
+    at = end + 1, ++number;
+    if (line.empty()) continue;
+    const auto json = is_json ? nlohmann::json::parse(line, nullptr, false) : nlohmann::json();
+    if (is_json && !(json.is_object() && json.contains("prompt") && json["prompt"].is_string()))
+      throw UserError(fmt::format("{}:{}", options.prompts_file, number),
+                      "a JSON object with a text \"prompt\"", json.is_discarded() ? "no JSON" : "none");
+    prompts.push_back(is_json ? json["prompt"].get<std::string>() : line);
+  }
+  if (prompts.empty()) throw UserError(options.prompts_file, "prompts, one a line", "none");
+  return prompts;
+}
+
+class Session {
+ public:
+  Session(const GenerateOptions& options, const TrainedModel& model)
+      : options_(options),
+        model_(model),
+        backend_(make_backend(model.config.training.device, static_cast<int>(model.config.training.threads),
+                              arithmetic(model.config.training))) {}
+
+  Job job(const std::string& text, uint64_t seed) {
+    Job job{text, {{Tokenizer::kEndOfText}, seed}};  // documents were learnt with one in front
+    tokenizer_.encode(text, job.prompt.ids, encoder_);
+    return job;
+  }
+
+  // Room for `batch` texts of at most `length` tokens.
+  void open(int64_t batch, int64_t length) {
+    const ModelConfig& config = model_.config.model;
+    if (length > config.max_seq_len)
+      terminal_.warning(fmt::format("{} tokens in all, but the model was trained on {} at a time", length,
+                                    config.max_seq_len));
+    const WeightTypes types = weight_types(model_.config.training);
+    const int64_t chunk = std::clamp<int64_t>(kPromptTokens / batch, 1, length);
+    std::tie(arena_, writer_) = place<Writer>(*backend_.device, config, types, batch, length, chunk);
+    load_weights(writer_->weights, model_.checkpoint, backend_);
+    writer_->decoder.prepare(*backend_.device, model_.config.training.cuda_graph
+                                                   ? backend_.ops->sequence()
+                                                   : std::make_unique<Sequence>());
+  }
+
+  std::vector<Completion> write(std::span<const Job> jobs, const OnText& on_text) {
+    std::vector<Prompt> prompts;
+    for (const Job& job : jobs) prompts.push_back(job.prompt);
+    return generate(writer_->decoder, prompts, tokenizer_, options_.sampling, *backend_.device, *backend_.ops,
+                    times_, on_text);
+  }
+
+  // The first batch once, unseen: then libraries have made their kernels, and speeds are those of a warm machine.
+  void warm_up(std::span<const Job> jobs) {
+    write(jobs, {});
+    times_ = {};
+  }
+
+  void report() {
+    const auto rate = [](int64_t tokens, double seconds) {
+      return seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
+    };
+    terminal_.line(fmt::format(
+        "[prefill {} tokens, {:.1f} tokens/s; decode {} tokens, {:.1f} tokens/s; step {}]",
+        times_.prompt_tokens, rate(times_.prompt_tokens, times_.prefill_seconds), times_.decoded_tokens,
+        rate(times_.decoded_tokens, times_.decode_seconds), model_.checkpoint.step()));
+    times_ = {};
+  }
+
+  Terminal& terminal() { return terminal_; }
+
+ private:
+  static constexpr int64_t kPromptTokens = 1024;  // read at a time, of all texts together
+
+  const GenerateOptions& options_;
+  const TrainedModel& model_;
+  Backend backend_;
+  Terminal terminal_;
+  Tokenizer tokenizer_;
+  Tokenizer::Encoder encoder_;
+  std::unique_ptr<Arena> arena_;
+  std::unique_ptr<Writer> writer_;
+  GenerateTimes times_;
+};
+
+void put(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+const char* name_of(Finish finish) {
+  switch (finish) {
+    case Finish::length:
+      return "length";
+    case Finish::end_of_text:
+      return "end_of_text";
+    case Finish::stop:
+      return "stop";
+  }
+  return "?";
+}
+
+void print(const Job& job, const Completion& completion, bool json) {
+  if (!json) return put(job.text + completion.text + "\n");
+  const nlohmann::ordered_json line{
+      {"prompt", job.text},      {"text", completion.text},      {"finish", name_of(completion.finish)},
+      {"seed", job.prompt.seed}, {"prompt_ids", job.prompt.ids}, {"ids", completion.ids}};
+  put(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+}
+
+void write_all(Session& session, const GenerateOptions& options) {
+  std::vector<Job> jobs;
+  for (const std::string& prompt : read_prompts(options))
+    for (int64_t i = 0; i < options.samples; ++i)
+      jobs.push_back(session.job(prompt, options.sampling.seed + static_cast<uint64_t>(i)));
+  int64_t longest = 0;
+  for (const Job& job : jobs) longest = std::max(longest, std::ssize(job.prompt.ids));
+  const int64_t batch = std::min(options.batch, std::ssize(jobs));
+  session.open(batch, longest + options.sampling.max_new_tokens);
+  if (options.warm_up) session.warm_up(std::span(jobs).first(static_cast<size_t>(batch)));
+  for (int64_t begin = 0; begin < std::ssize(jobs); begin += batch) {
+    const auto group = std::span(jobs).subspan(
+        static_cast<size_t>(begin), static_cast<size_t>(std::min(batch, std::ssize(jobs) - begin)));
+    const bool stream = batch == 1 && !options.json;
+    if (stream) put(group.front().text);
+    const auto texts =
+        session.write(group, stream ? OnText([](size_t, std::string_view text) { put(text); }) : OnText());
+    if (stream) {
+      put("\n");
+    } else {
+      for (size_t i = 0; i < texts.size(); ++i) print(group[i], texts[i], options.json);
+    }
+    if (stream && !options.quiet) session.report();
+  }
+  if ((batch > 1 || options.json) && !options.quiet) session.report();
+}
+
+// Each line of standard input is a prompt of its own.
+void converse(Session& session, const GenerateOptions& options, int64_t max_seq_len) {
+  session.open(1, std::max(max_seq_len, options.sampling.max_new_tokens + 1));
+  const bool at_terminal = isatty(STDIN_FILENO) != 0;
+  uint64_t seed = options.sampling.seed;
+  if (at_terminal) session.terminal().line("each line is a prompt; an empty line or Ctrl-D ends");
+  for (std::string line;;) {
+    if (at_terminal) put("> ");
+    if (!std::getline(std::cin, line) || line.empty()) break;
+    try {
+      const Job job = session.job(line, seed++);
+      put(line);
+      session.write({&job, 1}, [](size_t, std::string_view text) { put(text); });
+      put("\n");
+      if (!options.quiet) session.report();
+    } catch (const UserError& error) {
+      session.terminal().warning(error.what());
+    }
+  }
+}
+
 int run(const GenerateOptions& options) {
   options.sampling.validate();
-  TrainedModel model = open_model(options.model, options.overrides);
-  const TrainingConfig& training = model.config.training;
-  Backend backend = make_backend(training.device, static_cast<int>(training.threads), arithmetic(training));
-  Terminal terminal;
-
-  const Tokenizer tokenizer;
-  Tokenizer::Encoder encoder;
-  std::vector<int32_t> prompt{Tokenizer::kEndOfText};  // documents were learnt with one in front
-  tokenizer.encode(options.prompt, prompt, encoder);
-  const auto length = static_cast<int64_t>(prompt.size()) + options.sampling.max_new_tokens;
-  if (length > model.config.model.max_seq_len)
-    terminal.warning(fmt::format("{} tokens in all, but the model was trained on {} at a time", length,
-                                 model.config.model.max_seq_len));
-
-  const WeightTypes types = weight_types(training);
-  const auto [arena, writer] = place<Writer>(*backend.device, model.config.model, types, length);
-  load_weights(writer->weights, model.checkpoint, backend);
-  writer->decoder.prepare(*backend.device);
-
-  SamplingOptions sampling = options.sampling;
-  for (int64_t i = 0; i < options.samples; ++i, ++sampling.seed) {
-    std::fputs(options.prompt.c_str(), stdout);
-    const double started = steady_seconds();
-    const int64_t made = generate(writer->decoder, prompt, Tokenizer::kEndOfText, Tokenizer::kVocabulary,
-                                  sampling, *backend.device, *backend.ops, [&](int32_t id) {
-                                    const std::string_view bytes = tokenizer.bytes(id);
-                                    std::fwrite(bytes.data(), 1, bytes.size(), stdout);
-                                    std::fflush(stdout);
-                                  });
-    std::fputs("\n", stdout);
-    std::fflush(stdout);
-    terminal.line(fmt::format("[{} tokens, {:.1f} tokens/s, step {}, seed {}]", made,
-                              static_cast<double>(made) / (steady_seconds() - started),
-                              model.checkpoint.step(), sampling.seed));
+  const TrainedModel model = open_model(options.model, options.overrides);
+  Session session(options, model);
+  if (options.interactive) {
+    converse(session, options, model.config.model.max_seq_len);
+  } else {
+    write_all(session, options);
   }
   return 0;
+}
+
+void add_sampling(CLI::App& command, SamplingOptions& sampling) {
+  command.add_option("--max-new-tokens", sampling.max_new_tokens, "Stop after so many")
+      ->capture_default_str();
+  command.add_option("--temperature", sampling.temperature, "0: always the most likely token")
+      ->capture_default_str();
+  command.add_option("--top-k", sampling.top_k, "Only the k most likely tokens; 0: all")
+      ->capture_default_str();
+  command.add_option("--top-p", sampling.top_p, "Only the most likely that together reach p")
+      ->capture_default_str();
+  command
+      .add_option("--min-p", sampling.min_p, "Only those at least p times as likely as the most likely one")
+      ->capture_default_str();
+  command
+      .add_option("--repetition-penalty", sampling.repetition_penalty,
+                  "Above 1: what has occurred becomes less likely")
+      ->capture_default_str();
+  command.add_option("--stop", sampling.stop, "End before this text; may be given again")
+      ->type_name("TEXT")
+      ->allow_extra_args(false);
+  command.add_option("--seed", sampling.seed, "The same seed writes the same text")->capture_default_str();
 }
 
 }  // namespace
@@ -82,27 +253,37 @@ void add_generate(CLI::App& app, Command& chosen) {
   command->add_option("model", options->model, "A run, or one checkpoint of it")
       ->required()
       ->type_name("RUN");
-  command->add_option("--prompt", options->prompt, "Text to continue; empty: start a new document");
-  command->add_option("--max-new-tokens", options->sampling.max_new_tokens, "Stop after so many")
-      ->capture_default_str();
-  command->add_option("--temperature", options->sampling.temperature, "0: always the most likely token")
-      ->capture_default_str();
-  command->add_option("--top-k", options->sampling.top_k, "Only the k most likely tokens; 0: all")
-      ->capture_default_str();
-  command->add_option("--top-p", options->sampling.top_p, "Only the most likely that together reach p")
-      ->capture_default_str();
-  command->add_option("--seed", options->sampling.seed, "The same seed writes the same text")
-      ->capture_default_str();
-  command->add_option("--samples", options->samples, "How many texts, each with the next seed")
+  command
+      ->add_option("--prompt", options->prompts,
+                   "Text to continue, may be given again; none or empty: start a new document")
+      ->allow_extra_args(false);
+  command
+      ->add_option("--prompts", options->prompts_file, "One prompt a line; of .jsonl, the field \"prompt\"")
+      ->type_name("FILE");
+  add_sampling(*command, options->sampling);
+  command->add_option("--samples", options->samples, "How many texts of each prompt, each with the next seed")
       ->capture_default_str()
       ->check(CLI::Range(1, 1000000));
+  command->add_option("--batch", options->batch, "At most so many texts at a time")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 65536));
+  CLI::Option* json = command->add_flag("--json", options->json, "One JSON object a text, with token ids");
+  command->add_flag("--interactive", options->interactive, "Read prompts from standard input, a line each")
+      ->excludes(json);
+  command->add_flag("--ignore-end-of-text", options->sampling.ignore_end_of_text,
+                    "Write on to the full length");
+  command->add_flag("--warm-up", options->warm_up,
+                    "Write the first batch once before, unseen, for speeds to compare");
+  command->add_flag("--quiet", options->quiet, "No speeds");
   command->add_option("overrides", options->overrides, "Settings that replace those of the run")
       ->type_name("section.key=value");
   command->footer(
       "Examples:\n"
       "  moe generate runs/latest --prompt \"Lantern\" --temperature 0.7 --top-p 0.95\n"
+      "  moe generate runs/latest --prompts prompts.jsonl --json --batch 64 --stop $'\\n\\n'\n"
       "  moe generate runs/latest/checkpoints/step-00000400 --temperature 0 training.threads=1\n"
-      "The text goes to standard output, everything else to standard error.");
+      "A single text appears as it is written. Texts go to standard output, everything else to standard "
+      "error.");
   command->callback([options, &chosen] { chosen = [options] { return run(*options); }; });
 }
 

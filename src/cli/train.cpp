@@ -110,6 +110,7 @@ int train(const TrainOptions& options) {
   const RunConfig config = RunConfig::load(
       options.resume.empty() ? options.config : RunFolder::open(options.resume).config().string(),
       options.overrides);
+  config.data.require_text();
   const TrainingConfig& training = config.training;
   const StopSignal stop;
   Backend backend = make_backend(training.device, threads_of_rank(training.threads, launch),

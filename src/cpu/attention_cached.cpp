@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // attention_cached: generation, one task per sequence, kv head and block of new tokens (attention.h).
 #include <algorithm>
+#include <string>
 
 #include "cpu/attention.h"
 #include "cpu/cpu_ops.h"
@@ -10,17 +11,20 @@
 namespace moe::cpu {
 
 void CpuOps::attention_cached(Tensor y_NHd, Tensor k_cache_BSGd, Tensor v_cache_BSGd, const Tensor& q_NHd,
-                              const Tensor& k_NGd, const Tensor& packed_NP, int64_t start) {
+                              const Tensor& k_NGd, const Tensor& packed_NP, const Tensor& start_B) {
   const Heads layout =
-      contracts::attention_cached(y_NHd, k_cache_BSGd, v_cache_BSGd, q_NHd, k_NGd, packed_NP, start);
+      contracts::attention_cached(y_NHd, k_cache_BSGd, v_cache_BSGd, q_NHd, k_NGd, packed_NP, start_B);
   const int64_t batch = k_cache_BSGd.dim(0), capacity = k_cache_BSGd.dim(1), count = q_NHd.dim(0) / batch;
   const int64_t heads = layout.query, kv_heads = layout.kv, dim = layout.dim, group = heads / kv_heads;
   const int64_t step = block_tokens(group), blocks = (count + step - 1) / step;
+  const auto* start = start_B.as<int32_t>();
+  for (int64_t b = 0; b < batch; ++b)
+    CHECK(start[b] >= 0 && start[b] + count <= capacity, std::to_string(start[b]));
   const int64_t q_stride = heads * dim, kv_stride = kv_heads * dim, packed = layout.packed();
   with_type(q_NHd.dtype(), [&](auto type) {
     using T = decltype(type);
     pool_.parallel_for(batch, 1, [&](int64_t b, int64_t) {
-      const int64_t from = b * count * kv_stride, to = (b * capacity + start) * kv_stride;
+      const int64_t from = b * count * kv_stride, to = (b * capacity + start[b]) * kv_stride;
       std::copy_n(k_NGd.as<T>() + from, count * kv_stride, k_cache_BSGd.as<T>() + to);
       for (int64_t i = 0; i < count; ++i)
         std::copy_n(packed_NP.as<T>() + (b * count + i) * packed + layout.values(), kv_stride,
@@ -34,7 +38,7 @@ void CpuOps::attention_cached(Tensor y_NHd, Tensor k_cache_BSGd, Tensor v_cache_
       const QueryBlock<T> block{.tokens = std::min(step, count - begin),
                                 .group = group,
                                 .dim = dim,
-                                .position = start + begin,
+                                .position = start[b] + begin,
                                 .first = nullptr,
                                 .q = q_NHd.as<T>() + at,
                                 .k = k_cache_BSGd.as<T>() + cache_at,

@@ -45,15 +45,18 @@ void DataConfig::validate() const {
   Fields fields;
   copy.describe(fields);
   fields.check("data");
-  if (source.empty() && mixture.empty())
-    throw UserError("data.source", "files or folders with training text", "an empty list",
-                    "add data.source=FILE to the command line, or a section data to the config file");
   if (!source.empty() && !mixture.empty())
     throw UserError("data.mixture", "a mixture or data.source", "both", "set one of them to []");
   parse_filters(filters);
   if (shuffle && unit_kb > shuffle_window_mb * 1024)
     throw UserError("data.unit_kb", fmt::format("at most data.shuffle_window_mb ({} MiB)", shuffle_window_mb),
                     fmt::format("{} KiB", unit_kb), fmt::format("unit_kb {}", shuffle_window_mb * 1024));
+}
+
+void DataConfig::require_text() const {
+  if (source.empty() && mixture.empty())
+    throw UserError("data.source", "files or folders with training text", "an empty list",
+                    "add data.source=FILE to the command line, or a section data to the config file");
 }
 
 }  // namespace moe

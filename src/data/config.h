@@ -32,9 +32,10 @@ struct DataConfig {
   std::string cache_dir;  // empty: cache_folder() of base/file.h
 
   void describe(Fields& fields);
-  // Throws a UserError for a value outside its limits, a missing source, or settings that contradict each
-  // other.
+  // Throws a UserError for a value outside its limits, or settings that contradict each other.
   void validate() const;
+  // Throws a UserError when no text is named: a model can be used without, but not trained.
+  void require_text() const;
 };
 
 }  // namespace moe

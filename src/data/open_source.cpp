@@ -130,6 +130,7 @@ std::shared_ptr<const Source> open_source(const std::vector<std::string>& places
 }
 
 std::shared_ptr<const Source> open_training_source(const DataConfig& config, Terminal& terminal) {
+  config.require_text();
   if (config.mixture.empty()) return open_source(config.source, config, terminal);
   std::vector<std::pair<std::shared_ptr<const Source>, double>> parts;
   for (const std::string& entry : config.mixture) {

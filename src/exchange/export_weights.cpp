@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "model/weights.h"
 #include "tensor/arena.h"
+#include "tensor/host_floats.h"
 
 namespace moe {
 namespace {
@@ -69,17 +70,12 @@ void read_ours(const Safetensors& model, const TensorMap& map,
 TensorStream stream_of(const TensorMap& map, const Safetensors& model, DType type, const OnBytes& on_bytes) {
   const DType stored = map.keep_f32 ? DType::f32 : type;
   return {map.theirs, stored, map.shape, [map, &model, stored, on_bytes](const TensorStream::Sink& sink) {
-            std::vector<bf16> rounded;
+            std::vector<uint8_t> rounded;
             read_ours(model, map, [&](std::span<float> values) {
-              if (stored == DType::bf16) {
-                rounded.resize(values.size());
-                std::transform(values.begin(), values.end(), rounded.begin(),
-                               [](float x) { return bf16(x); });
-                sink(rounded.data(), values.size() * sizeof(bf16));
-              } else {
-                sink(values.data(), values.size_bytes());
-              }
-              if (on_bytes) on_bytes(values.size() * size_of(stored));
+              rounded.resize(values.size() * size_of(stored));
+              narrow(rounded.data(), values.data(), stored, std::ssize(values));
+              sink(rounded.data(), rounded.size());
+              if (on_bytes) on_bytes(rounded.size());
             });
           }};
 }

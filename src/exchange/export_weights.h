@@ -27,8 +27,8 @@ struct ExportedWeights {
 };
 
 // Into `folder`: model.safetensors, or shards of at most `shard_bytes` (one tensor may be more) and their index.
-// model: under our names, f32 or bf16. type: of the matrices; routers and norms stay f32. Where a norm weight does not survive
-// "less one", all norms are kept beside in moe_norms.safetensors, which only import reads.
+// model: under our names, f32 or bf16. type: of the matrices, f32, bf16 or f16; routers and norms stay f32. Where a norm
+// weight does not survive "less one", all norms are kept beside in moe_norms.safetensors, which only import reads.
 ExportedWeights export_weights(const std::filesystem::path& folder, const ModelConfig& config,
                                const Safetensors& model, DType type, uint64_t shard_bytes,
                                const OnBytes& on_bytes = {});

@@ -102,12 +102,18 @@ double read_rope(const Reader& json) {
 
 }  // namespace
 
+std::string hf_name_of(DType type) {
+  if (type == DType::f32) return "float32";
+  CHECK(type == DType::bf16 || type == DType::f16, "a type for weights");
+  return type == DType::bf16 ? "bfloat16" : "float16";
+}
+
 std::string hf_config_json(const ModelConfig& config, DType type, int64_t end_of_text) {
   const std::vector<std::string> layers(static_cast<size_t>(config.n_layers), "full_attention");
   const Json json{
       {"architectures", Json::array({kArchitecture})},
       {"model_type", "qwen3_next"},
-      {"dtype", type == DType::bf16 ? "bfloat16" : "float32"},
+      {"dtype", hf_name_of(type)},
       {"hidden_size", config.d_model},
       {"num_hidden_layers", config.n_layers},
       {"num_attention_heads", config.n_heads},

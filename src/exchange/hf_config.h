@@ -12,7 +12,10 @@
 
 namespace moe {
 
-// type: of the matrices in the files, f32 or bf16. end_of_text: the token that begins and ends documents.
+// "float32", "bfloat16" or "float16".
+std::string hf_name_of(DType type);
+
+// type: of the matrices in the files, f32, bf16 or f16. end_of_text: the token that begins and ends documents.
 std::string hf_config_json(const ModelConfig& config, DType type, int64_t end_of_text);
 // vocabulary: ids that exist; those past it are never to be generated.
 std::string hf_generation_json(const ModelConfig& config, int64_t vocabulary, int64_t end_of_text);

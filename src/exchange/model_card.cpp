@@ -67,7 +67,9 @@ std::string model_card(const ModelConfig& config, const CardFacts& facts) {
   for (const std::string& source : facts.sources) text += row("text", "`" + source + "`");
   for (const auto& [name, value] : facts.training) text += row(name, value);
   if (!facts.figures.empty()) {
-    text += "\n## Figures\n\nThe last ones in the run's record.\n\n| | |\n|---|---|\n";
+    text +=
+        "\n## Figures\n\nThe last ones in the run's record; losses in nats per token of GPT-2.\n\n| | "
+        "|\n|---|---|\n";
     for (const auto& [name, value] : facts.figures) text += row(name, fmt::format("{:.6g}", value));
   }
   return text + kUse;
@@ -82,12 +84,14 @@ std::vector<std::pair<std::string, double>> last_figures(const std::string& metr
     if (!json.is_object() || !json.contains("step") || !json["step"].is_number_integer() ||
         json["step"] > step)
       continue;
-    for (const std::string& name : names)
-      if (json.contains(name) && json[name].is_number()) last[name] = json[name].get<double>();
+    for (const auto& [name, value] : json.items())
+      if (value.is_number()) last[name] = value.get<double>();
   }
   std::vector<std::pair<std::string, double>> figures;
-  for (const std::string& name : names)
-    if (last.contains(name)) figures.emplace_back(name, last[name]);
+  for (const std::string& wanted : names)
+    for (const auto& [name, value] : last)
+      if (name == wanted || (wanted.ends_with('/') && name.starts_with(wanted)))
+        figures.emplace_back(name, value);
   return figures;
 }
 

@@ -40,7 +40,7 @@ void GpuOps::attention_forward(Tensor y_NHd, Tensor o_NHd, Tensor lse_NH, const 
       if (wide && s.dim == 128)
         return forward_mma<T, 128>(stream_, o_NHd, lse_NH, q_NHd, k_NGd, v, first_BT, s);
     }
-    const RowsShape rows{q_NHd.dim(0), s.length, 0, s.length, 1};
+    const RowsShape rows{q_NHd.dim(0), s.length, nullptr, s.length, 1};
     launch(stream_, wide ? attention_rows_kernel<T, true> : attention_rows_kernel<T, false>,
            {blocks(ceil_div(rows.tokens * s.heads, kRowWarps)), 32 * kRowWarps}, pointer<T>(o_NHd),
            pointer<float>(lse_NH), pointer<T>(q_NHd), pointer<T>(k_NGd), v, pointer<int32_t>(first_BT), s,

@@ -60,10 +60,11 @@ __device__ __forceinline__ float rounded(float x) {
 }
 
 // Rows of queries against keys that lie `keys_per_sequence` tokens apart from sequence to sequence. Token i of a
-// sequence stands at position + i and sees keys up to itself, from first_N (0 when null; none when negative).
+// sequence stands at start + i and sees keys up to itself, from first_N (0 when null; none when negative).
 struct RowsShape {
   int64_t tokens;           // all
-  int64_t count, position;  // tokens of a sequence; of the first
+  int64_t count;            // tokens of a sequence
+  const int32_t* start_B;   // position of each sequence's first; null: 0
   int64_t keys_per_sequence;
   int split;  // warps to a row: 1, 2 or 4
 };
@@ -124,7 +125,8 @@ __global__ void __launch_bounds__(32 * kRowWarps, 4)
   const int64_t token = exists ? row / s.heads : 0, sequence = token / rows.count;
   const int head = static_cast<int>(row % s.heads), kv_head = head / (s.heads / s.kv_heads);
   const int64_t begin = first_N != nullptr ? first_N[token] : 0;
-  const int64_t end = exists && begin >= 0 ? rows.position + token % rows.count + 1 : begin;
+  const int64_t start = exists && rows.start_B != nullptr ? rows.start_B[sequence] : 0;
+  const int64_t end = exists && begin >= 0 ? start + token % rows.count + 1 : begin;
   const int64_t stride = int64_t{s.kv_heads} * s.dim;
   const int64_t keys = row_offset(sequence * rows.keys_per_sequence, s.kv_heads, kv_head, s.dim);
   const int64_t values = v_offset(sequence * rows.keys_per_sequence, s, kv_head);

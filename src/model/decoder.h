@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
-// The model for generation: a few new tokens at a time on top of cached keys and values. Never drops a token.
-// B sequences of equal length, at most S tokens each.
+// The model for generation: new tokens on top of cached keys and values. Never drops a token. B sequences, each of its
+// own length, at most S tokens. A sequence's last token so far goes through next(), which says what may follow; those
+// before it through read(), which computes no logits.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "model/config.h"
@@ -15,17 +17,25 @@ namespace moe {
 
 class Decoder {
  public:
-  // chunk: the most new tokens per sequence in one call.
+  static constexpr int32_t kNone = -1;  // an id: no token here
+
+  // chunk: the most tokens per sequence in one read().
   Decoder(const ModelConfig& config, DType type, int64_t B, int64_t S, int64_t chunk, Weights& weights,
           Arena& arena);
 
-  void prepare(Device& device);
+  // Once before the first token. step: for the operations of next(), the same ones each time (Ops::sequence()).
+  void prepare(Device& device, std::unique_ptr<Sequence> step);
 
-  // Appends `count` tokens to each sequence (host array [B, count]) after the `start` already cached, and
-  // returns the logits [B, V] of the last one, in the type of the activations. start + count <= S, count <=
-  // chunk.
-  Tensor append(const int32_t* ids, int64_t count, int64_t start, Device& device, Ops& ops);
+  // Caches `count` tokens of each sequence (host array [B, count]) at places start, start + 1, ... A sequence that has
+  // ended earlier has kNone in the places left: they cost nothing in the experts, and what they leave in the cache is
+  // overwritten before anyone sees it. start + count <= S, count <= chunk.
+  void read(const int32_t* ids, int64_t count, int64_t start, Device& device, Ops& ops);
 
+  // One token of each sequence (host arrays [B]) at its place < S, on top of those before it. Returns the logits [B, V]
+  // of what follows, in the type of the activations; nothing meaningful for kNone.
+  Tensor next(const int32_t* ids, const int32_t* places, Device& device, Ops& ops);
+
+  int64_t batch() const { return B_; }
   int64_t capacity() const { return S_; }
   int64_t chunk() const { return chunk_; }
 
@@ -34,8 +44,10 @@ class Decoder {
     Tensor k_BSGd, v_BSGd;
   };
 
-  void attend(Tensor y_ND, Cache& cache, const Tensor& x_ND, const Weights::Layer& weights,
-              const Tensor& position_N, int64_t start, Ops& ops);
+  void upload(const int32_t* ids, int64_t count, const int32_t* starts, Device& device);
+  // The residual stream of `count` tokens a sequence after all blocks.
+  Tensor run_blocks(int64_t count, Ops& ops);
+  void attend(Tensor y_ND, Cache& cache, const Tensor& x_ND, const Weights::Layer& weights, Ops& ops);
 
   ModelConfig config_;
   Heads heads_;
@@ -44,10 +56,11 @@ class Decoder {
   Weights& weights_;
   MoeLayer moe_;
   MoeSaved moe_saved_;
+  std::unique_ptr<Sequence> step_;
   std::vector<Cache> cache_;
-  Tensor id_N_, position_N_, first_N_, rope_Td_;
+  Tensor id_N_, position_N_, first_N_, start_B_, rope_Td_;
   Tensor x_ND_, middle_ND_, norm_ND_, rstd_N_, packed_NP_, q_NHd_, k_NGd_, rstd_NJ_, y_NHd_;
-  Tensor last_BD_, logits_BV_;
+  Tensor logits_BV_;
 };
 
 }  // namespace moe

@@ -70,6 +70,8 @@ class Transformer {
   const StepSums& sums() const { return sums_; }
   // The final norm's output [N, D] of the last forward.
   const Tensor& features() const { return features_ND_; }
+  // The cross-entropy [N] of each target of the last forward; 0 where there is none.
+  const Tensor& losses() const { return loss_N_; }
   // Logits [rows, V] of tokens [begin, begin + rows) of the last forward, rows <= head_rows.
   Tensor logits(int64_t begin, int64_t rows, Ops& ops);
 

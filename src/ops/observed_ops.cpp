@@ -135,9 +135,9 @@ void ObservedOps::qk_norm_rope_backward(Tensor dpacked_NP, Tensor dwq_d, Tensor 
 
 void ObservedOps::attention_cached(Tensor y_NHd, Tensor k_cache_BSGd, Tensor v_cache_BSGd,
                                    const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
-                                   int64_t start) {
+                                   const Tensor& start_B) {
   measure("attention_cached", "attention", 0, {y_NHd, k_cache_BSGd, v_cache_BSGd, q_NHd, k_NGd}, [&] {
-    inner_.attention_cached(y_NHd, k_cache_BSGd, v_cache_BSGd, q_NHd, k_NGd, packed_NP, start);
+    inner_.attention_cached(y_NHd, k_cache_BSGd, v_cache_BSGd, q_NHd, k_NGd, packed_NP, start_B);
   });
 }
 

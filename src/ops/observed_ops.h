@@ -46,7 +46,7 @@ class ObservedOps : public Ops {
                           const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
                           const Tensor& lse_NH, const Tensor& delta_NH, const Tensor& first_BT) override;
   void attention_cached(Tensor y_NHd, Tensor k_cache_BSGd, Tensor v_cache_BSGd, const Tensor& q_NHd,
-                        const Tensor& k_NGd, const Tensor& packed_NP, int64_t start) override;
+                        const Tensor& k_NGd, const Tensor& packed_NP, const Tensor& start_B) override;
   void router_logits_forward(Tensor logits_NE, const Tensor& x_ND, const Tensor& w_ED) override;
   void router_logits_backward(Tensor dx_ND, Tensor dw_ED, const Tensor& dlogits_NE, const Tensor& x_ND,
                               const Tensor& w_ED) override;

@@ -139,11 +139,11 @@ class Ops {
   virtual void attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dpacked_NP, const Tensor& do_NHd,
                                   const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
                                   const Tensor& lse_NH, const Tensor& delta_NH, const Tensor& first_BT) = 0;
-  // Generation: the keys and values (of the packed rows) of `count` new tokens per sequence are written at
-  // [start, start + count) of the cache, then query i of a sequence sees cache entries [0, start + i]. Then y as in
-  // attention_forward. N = B * count; one start for all.
+  // Generation: the keys and values (of the packed rows) of `count` new tokens of sequence b are written at
+  // [start[b], start[b] + count) of its cache, then query i of it sees cache entries [0, start[b] + i]. Then y as in
+  // attention_forward. N = B * count; start_B i32, start[b] + count <= S.
   virtual void attention_cached(Tensor y_NHd, Tensor k_cache_BSGd, Tensor v_cache_BSGd, const Tensor& q_NHd,
-                                const Tensor& k_NGd, const Tensor& packed_NP, int64_t start) = 0;
+                                const Tensor& k_NGd, const Tensor& packed_NP, const Tensor& start_B) = 0;
 
   // ---- router ----
   // logits = x w^T in f32 whatever the type of x.

@@ -2,107 +2,177 @@
 #include "train/generate.h"
 
 #include <algorithm>
-#include <cmath>
-#include <numeric>
-#include <string>
+#include <chrono>
+#include <limits>
+#include <memory>
 
 #include "base/error.h"
+#include "base/threads.h"
+#include "tensor/host_floats.h"
 
 namespace moe {
 namespace {
 
-// The device's row as floats, only the ids that exist.
-std::vector<float> to_floats(const Tensor& logits_V, int64_t vocabulary, Device& device) {
-  const auto n = static_cast<size_t>(logits_V.numel());
-  std::vector<float> values(n);
-  const auto widen = [&]<class T>(T) {
-    std::vector<T> rounded(n);
-    device.to_host(rounded.data(), logits_V);
-    std::transform(rounded.begin(), rounded.end(), values.begin(), [](T x) { return static_cast<float>(x); });
-  };
-  if (logits_V.dtype() == DType::bf16)
-    widen(bf16{});
-  else if (logits_V.dtype() == DType::f16)
-    widen(f16{});
-  else
-    device.to_host(values.data(), logits_V);
-  values.resize(static_cast<size_t>(vocabulary));
-  return values;
+double seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// One text being written.
+class Text {
+ public:
+  Text(const Prompt& prompt, const SamplingOptions& options)
+      : options_(options), random_(prompt.seed, "generate"), all_(prompt.ids) {}
+
+  bool open() const { return open_; }
+  const std::vector<int32_t>& tokens() const { return all_; }  // prompt and what was made
+  Completion take() { return std::move(done_); }
+
+  int32_t pick(std::span<float> logits) const {
+    penalise(logits, all_, options_.repetition_penalty);
+    if (options_.ignore_end_of_text && logits.size() > Tokenizer::kEndOfText)
+      logits[Tokenizer::kEndOfText] = -std::numeric_limits<float>::infinity();
+    return pick_token(logits, options_, random_, done_.ids.size());
+  }
+
+  // Takes the next token. Returns the text that is certain by now.
+  std::string_view add(int32_t id, const Tokenizer& tokenizer, bool room) {
+    if (id == Tokenizer::kEndOfText) return close(Finish::end_of_text, done_.text.size());
+    done_.ids.push_back(id);
+    all_.push_back(id);
+    const size_t before = done_.text.size();
+    done_.text += tokenizer.bytes(id);
+    size_t stop = std::string::npos;
+    for (const std::string& text : options_.stop)
+      stop = std::min(stop, done_.text.find(text, before - std::min(before, text.size() - 1)));
+    if (stop != std::string::npos) return close(Finish::stop, stop);
+    if (!room || std::ssize(done_.ids) == options_.max_new_tokens)
+      return close(Finish::length, done_.text.size());
+    return shown_until(done_.text.size() - held_back());
+  }
+
+ private:
+  std::string_view close(Finish why, size_t length) {
+    open_ = false;
+    done_.finish = why;
+    done_.text.resize(length);
+    return shown_until(length);
+  }
+  std::string_view shown_until(size_t end) {
+    end = std::max(end, shown_);
+    const std::string_view fresh = std::string_view(done_.text).substr(shown_, end - shown_);
+    shown_ = end;
+    return fresh;
+  }
+  // The longest end of the text that a stop begins with.
+  size_t held_back() const {
+    size_t longest = 0;
+    for (const std::string& stop : options_.stop)
+      for (size_t n = std::min(stop.size() - 1, done_.text.size()); n > longest; --n)
+        if (done_.text.ends_with(std::string_view(stop).substr(0, n))) longest = n;
+    return longest;
+  }
+
+  const SamplingOptions& options_;
+  Random random_;
+  std::vector<int32_t> all_;
+  Completion done_;
+  size_t shown_ = 0;
+  bool open_ = true;
+};
+
+// The device's logits as floats, row by row, only of the ids that exist.
+class Logits {
+ public:
+  void fetch(const Tensor& logits_BV, Device& device) {
+    width_ = static_cast<size_t>(logits_BV.dim(1));
+    type_ = logits_BV.dtype();
+    raw_.resize(static_cast<size_t>(logits_BV.bytes()));
+    device.to_host(raw_.data(), logits_BV);
+    values_.resize(static_cast<size_t>(logits_BV.numel()));
+  }
+  std::span<float> row(int64_t b) {
+    const size_t begin = static_cast<size_t>(b) * width_;
+    const std::span row = std::span(values_).subspan(begin, std::min<size_t>(width_, Tokenizer::kVocabulary));
+    widen(row.data(), raw_.data() + begin * size_of(type_), type_, std::ssize(row));
+    return row;
+  }
+
+ private:
+  size_t width_ = 0;
+  DType type_ = DType::f32;
+  std::vector<uint8_t> raw_;
+  std::vector<float> values_;
+};
+
+void check_prompts(const Decoder& decoder, std::span<const Prompt> prompts) {
+  CHECK(std::ssize(prompts) <= decoder.batch());
+  for (const Prompt& prompt : prompts) {
+    CHECK(!prompt.ids.empty());
+    if (std::ssize(prompt.ids) >= decoder.capacity())
+      throw UserError("prompt", "fewer than " + std::to_string(decoder.capacity()) + " tokens",
+                      std::to_string(prompt.ids.size()), "shorten the prompt");
+  }
+}
+
+// All tokens of the prompts but the last of each, which asks for what follows.
+void read_prompts(Decoder& decoder, std::span<const Prompt> prompts, Device& device, Ops& ops) {
+  int64_t longest = 0;
+  for (const Prompt& prompt : prompts) longest = std::max(longest, std::ssize(prompt.ids) - 1);
+  for (int64_t start = 0; start < longest; start += decoder.chunk()) {
+    const int64_t count = std::min(decoder.chunk(), longest - start);
+    std::vector<int32_t> piece(static_cast<size_t>(decoder.batch() * count), Decoder::kNone);
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      const int64_t here = std::clamp<int64_t>(std::ssize(prompts[i].ids) - 1 - start, 0, count);
+      if (here > 0)
+        std::copy_n(prompts[i].ids.begin() + start, here, piece.begin() + static_cast<int64_t>(i) * count);
+    }
+    decoder.read(piece.data(), count, start, device, ops);
+  }
 }
 
 }  // namespace
 
-void SamplingOptions::validate() const {
-  const auto refuse = [](const std::string& option, const std::string& expected, double found) {
-    throw UserError("--" + option, expected, std::to_string(found));
-  };
-  if (!(temperature >= 0 && std::isfinite(temperature)))
-    refuse("temperature", "a number of at least 0", temperature);
-  if (!(top_p > 0 && top_p <= 1)) refuse("top-p", "a number above 0 and at most 1", top_p);
-  if (top_k < 0) refuse("top-k", "at least 0", static_cast<double>(top_k));
-  if (max_new_tokens < 1) refuse("max-new-tokens", "at least 1", static_cast<double>(max_new_tokens));
-}
+std::vector<Completion> generate(Decoder& decoder, std::span<const Prompt> prompts,
+                                 const Tokenizer& tokenizer, const SamplingOptions& options, Device& device,
+                                 Ops& ops, GenerateTimes& times, const OnText& on_text) {
+  check_prompts(decoder, prompts);
+  std::vector<Text> texts;
+  for (const Prompt& prompt : prompts) texts.emplace_back(prompt, options);
+  double before = seconds();
+  read_prompts(decoder, prompts, device, ops);
 
-int32_t pick_token(std::span<const float> logits, const SamplingOptions& options, const Random& random,
-                   uint64_t index) {
-  if (options.temperature == 0)
-    return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-
-  std::vector<int32_t> order(logits.size());
-  std::iota(order.begin(), order.end(), 0);
-  const auto more_likely = [&](int32_t a, int32_t b) {
-    const float x = logits[static_cast<size_t>(a)], y = logits[static_cast<size_t>(b)];
-    return x != y ? x > y : a < b;
-  };
-  if (options.top_k > 0 && static_cast<size_t>(options.top_k) < order.size()) {
-    const auto last = order.begin() + options.top_k;
-    std::partial_sort(order.begin(), last, order.end(), more_likely);
-    order.erase(last, order.end());
-  } else {
-    std::sort(order.begin(), order.end(), more_likely);
+  const auto B = static_cast<size_t>(decoder.batch());
+  std::vector<int32_t> ids(B, Decoder::kNone), places(B, 0), chosen(B);
+  Logits logits;
+  ThreadPool pool(prompts.size() == 1 ? 1 : std::min(available_cores(), static_cast<int>(prompts.size())));
+  const auto is_open = [](const Text& text) { return text.open(); };
+  for (bool first = true; std::any_of(texts.begin(), texts.end(), is_open); first = false) {
+    for (size_t i = 0; i < texts.size(); ++i) {
+      ids[i] = texts[i].open() ? texts[i].tokens().back() : Decoder::kNone;
+      if (texts[i].open()) places[i] = static_cast<int32_t>(texts[i].tokens().size() - 1);
+    }
+    logits.fetch(decoder.next(ids.data(), places.data(), device, ops), device);
+    pool.parallel_for(std::ssize(texts), 1, [&](int64_t i, int64_t) {
+      const auto at = static_cast<size_t>(i);
+      if (texts[at].open()) chosen[at] = texts[at].pick(logits.row(i));
+    });
+    int64_t made = 0;
+    for (size_t i = 0; i < texts.size(); ++i) {
+      if (!texts[i].open()) continue;
+      ++made;
+      const bool room = std::ssize(texts[i].tokens()) < decoder.capacity();  // for the new token to be read
+      const std::string_view fresh = texts[i].add(chosen[i], tokenizer, room);
+      if (on_text && !fresh.empty()) on_text(i, fresh);
+    }
+    const double now = seconds();
+    (first ? times.prefill_seconds : times.decode_seconds) += now - before;
+    before = now;
+    if (!first) times.decoded_tokens += made;
   }
-
-  const double top = logits[static_cast<size_t>(order.front())];
-  std::vector<double> cumulative;
-  double total = 0;
-  for (const int32_t id : order)
-    cumulative.push_back(total += std::exp((logits[static_cast<size_t>(id)] - top) / options.temperature));
-  // The nucleus: the shortest prefix that reaches top_p of the whole.
-  const auto nucleus = std::lower_bound(cumulative.begin(), cumulative.end(), options.top_p * total);
-  const auto kept = static_cast<size_t>(std::min(nucleus, cumulative.end() - 1) - cumulative.begin());
-  const double draw = static_cast<double>(random.uniform(index)) * cumulative[kept];
-  const auto chosen =
-      std::upper_bound(cumulative.begin(), cumulative.begin() + static_cast<long>(kept), draw);
-  return order[static_cast<size_t>(chosen - cumulative.begin())];
-}
-
-int64_t generate(Decoder& decoder, std::span<const int32_t> prompt, int32_t end_of_text, int64_t vocabulary,
-                 const SamplingOptions& options, Device& device, Ops& ops,
-                 const std::function<void(int32_t)>& on_token) {
-  CHECK(!prompt.empty());
-  const auto prompt_size = static_cast<int64_t>(prompt.size());
-  if (prompt_size >= decoder.capacity())
-    throw UserError("prompt", "fewer than " + std::to_string(decoder.capacity()) + " tokens",
-                    std::to_string(prompt_size), "shorten the prompt");
-  const Random random(options.seed, "generate");
-  Tensor logits_1V;
-  int64_t length = 0;
-  while (length < prompt_size) {
-    const int64_t count = std::min(decoder.chunk(), prompt_size - length);
-    logits_1V = decoder.append(prompt.data() + length, count, length, device, ops);
-    length += count;
-  }
-  int64_t made = 0;
-  while (made < options.max_new_tokens) {
-    const int32_t token =
-        pick_token(to_floats(logits_1V, vocabulary, device), options, random, static_cast<uint64_t>(made));
-    if (token == end_of_text) break;
-    on_token(token);
-    ++made;
-    if (length == decoder.capacity()) break;
-    logits_1V = decoder.append(&token, 1, length++, device, ops);
-  }
-  return made;
+  std::vector<Completion> completions;
+  for (Text& text : texts) completions.push_back(text.take());
+  for (const Prompt& prompt : prompts) times.prompt_tokens += std::ssize(prompt.ids);
+  return completions;
 }
 
 }  // namespace moe

@@ -1,36 +1,48 @@
 // SPDX-License-Identifier: MIT
-// Text from a model: which token comes next, and the loop that asks for it.
+// Texts from a model: many at a time, each with its own prompt, length and random draws.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
-#include "base/random.h"
 #include "model/decoder.h"
 #include "ops/ops.h"
 #include "tensor/device.h"
+#include "text/tokenizer.h"
+#include "train/sampling.h"
 
 namespace moe {
 
-struct SamplingOptions {
-  int64_t max_new_tokens = 200;
-  double temperature = 0.8;  // 0: always the most likely token
-  int64_t top_k = 0;         // only the k most likely; 0: all
-  double top_p = 1.0;        // only the most likely that together reach p (nucleus, Holtzman et al. 2020)
-  uint64_t seed = 1;
-  void validate() const;  // throws UserError naming the option
+struct Prompt {
+  std::vector<int32_t> ids;  // not empty
+  uint64_t seed = 1;         // the same seed writes the same text, whatever else is in the batch
 };
 
-// One token from `logits` over the vocabulary. index: which draw of `random` to use. Ties go to the lower id.
-int32_t pick_token(std::span<const float> logits, const SamplingOptions& options, const Random& random,
-                   uint64_t index);
+enum class Finish : uint8_t { length, end_of_text, stop };
 
-// Continues `prompt` (not empty) and calls `on_token` for each new token; stops at `end_of_text`, which is
-// not passed on, or after max_new_tokens, or when the decoder is full. Returns how many tokens it made.
-int64_t generate(Decoder& decoder, std::span<const int32_t> prompt, int32_t end_of_text, int64_t vocabulary,
-                 const SamplingOptions& options, Device& device, Ops& ops,
-                 const std::function<void(int32_t)>& on_token);
+struct Completion {
+  std::vector<int32_t> ids;  // made; without the end of text
+  std::string text;          // cut before a stop
+  Finish finish = Finish::length;
+};
+
+// What it took; seconds include the choice of tokens. The first token of each text counts as prefill.
+struct GenerateTimes {
+  int64_t prompt_tokens = 0, decoded_tokens = 0;
+  double prefill_seconds = 0, decode_seconds = 0;
+};
+
+// Text of prompt i as it comes. Bytes that may be the beginning of a stop are held back until they are not.
+using OnText = std::function<void(size_t prompt, std::string_view text)>;
+
+// Continues at most decoder.batch() prompts; options.seed is not used. A text ends at `end_of_text`, at a stop, after
+// max_new_tokens, or when the decoder is full. Throws UserError when a prompt does not fit.
+std::vector<Completion> generate(Decoder& decoder, std::span<const Prompt> prompts,
+                                 const Tokenizer& tokenizer, const SamplingOptions& options, Device& device,
+                                 Ops& ops, GenerateTimes& times, const OnText& on_text = {});
 
 }  // namespace moe

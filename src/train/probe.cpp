@@ -5,29 +5,11 @@
 #include <cmath>
 #include <numeric>
 
-#include "base/bf16.h"
 #include "base/error.h"
-#include "base/f16.h"
+#include "tensor/host_floats.h"
 
 namespace moe {
 namespace {
-
-// Any float tensor as f32 on the host.
-std::vector<float> to_floats(const Tensor& tensor, Device& device) {
-  std::vector<float> values(static_cast<size_t>(tensor.numel()));
-  if (tensor.dtype() == DType::f32) {
-    device.to_host(values.data(), tensor);
-  } else {
-    CHECK(tensor.dtype() == DType::bf16 || tensor.dtype() == DType::f16, tensor.describe());
-    const auto widen = [&]<class T>(std::vector<T> narrow) {
-      device.to_host(narrow.data(), tensor);
-      std::transform(narrow.begin(), narrow.end(), values.begin(), [](T x) { return static_cast<float>(x); });
-    };
-    tensor.dtype() == DType::bf16 ? widen(std::vector<bf16>(values.size()))
-                                  : widen(std::vector<f16>(values.size()));
-  }
-  return values;
-}
 
 double dot(const float* x, const float* y, int64_t n) {
   double sum = 0;
@@ -77,13 +59,13 @@ std::vector<std::vector<float>> Probe::slices() const {
     const int64_t n = parameter.weight.numel();
     const Tensor flat = parameter.weight.reshape({n});
     if (n <= kSlices * kSlice) {
-      all.push_back(to_floats(flat, device_));
+      all.push_back(host_floats(flat, device_));
       continue;
     }
     std::vector<float>& values = all.emplace_back();
     for (int64_t i = 0; i < kSlices; ++i) {
       const int64_t begin = i * (n - kSlice) / (kSlices - 1);
-      const auto slice = to_floats(flat.rows(begin, begin + kSlice), device_);
+      const auto slice = host_floats(flat.rows(begin, begin + kSlice), device_);
       values.insert(values.end(), slice.begin(), slice.end());
     }
   }
@@ -147,7 +129,7 @@ Probe::Layer Probe::measure(const BlockView& block) const {
   const int64_t E = block.moe.probability_NE.dim(1);
   std::vector<int32_t> first(static_cast<size_t>(N));
   device_.to_host(first.data(), block.first_N.rows(0, N));
-  const auto fetch = [&](const Tensor& tensor) { return to_floats(tensor.rows(0, N), device_); };
+  const auto fetch = [&](const Tensor& tensor) { return host_floats(tensor.rows(0, N), device_); };
   const auto q = fetch(block.attention.q_NHd), k = fetch(block.attention.k_NGd),
              lse = fetch(block.attention.lse_NH);
   const auto packed = fetch(block.attention.packed_NP), y = fetch(block.y_ND);

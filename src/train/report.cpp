@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "train/report.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -121,6 +123,17 @@ Row training_row(const StepResult& result, const StepContext& context) {
   if (context.memory_table != nullptr)
     for (const auto& [category, bytes] : *context.memory_table) row.add("memory/" + category, bytes);
   add_router(result, row);
+  return row;
+}
+
+Row tasks_row(const std::vector<TaskSet::Measured>& measured, int64_t step, int64_t tokens) {
+  Row row;
+  row.step = step;
+  row.add("tokens", tokens);
+  for (const TaskSet::Measured& one : measured)
+    for (const auto& [name, value] : one.values)
+      if (std::isfinite(value))  // no standard error of a single item
+        row.add(fmt::format("tasks/{}/{}/{}", name_of(one.task), name_of(one.convention), name), value);
   return row;
 }
 

@@ -12,6 +12,7 @@
 #include "data/source.h"
 #include "metrics/row.h"
 #include "model/transformer.h"
+#include "tasks/task_set.h"
 #include "tensor/device.h"
 #include "train/evaluate.h"
 #include "train/loss_scale.h"
@@ -56,6 +57,7 @@ struct StepContext {
 };
 
 Row training_row(const StepResult& result, const StepContext& context);
+Row tasks_row(const std::vector<TaskSet::Measured>& measured, int64_t step, int64_t tokens);
 Row validation_row(const Evaluation& evaluation, int64_t step, int64_t tokens);
 
 }  // namespace moe

@@ -44,6 +44,9 @@ struct TrainingConfig {
   std::string on_nan = "stop";  // stop | skip
   int64_t eval_every = 100;     // 0: never
   int64_t eval_batches = 8;
+  std::vector<std::string> tasks;  // "hellaswag=PLACE": evaluations on the way
+  int64_t tasks_every = 0;         // 0: only at the end
+  int64_t tasks_items = 1000;      // of each task; 0: all
   int64_t checkpoint_every = 200;  // 0: only at the end
   int64_t keep_checkpoints = 2;
   double max_minutes = 0.0;     // 0: no limit

@@ -55,8 +55,12 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
                              memory_table(*arena_)));
   source_ = open_training_source(config_.data, terminal_);
 
+  if (!config_.training.tasks.empty())
+    tasks_ = std::make_unique<TaskSet>(config_.training.tasks, config_.training.tasks_items,
+                                       config_.data.cache_dir, terminal_);
   state_->transformer.prepare(device_);
-  state_->decoder.prepare(device_);
+  state_->decoder.prepare(device_,
+                          config_.training.cuda_graph ? ops_.sequence() : std::make_unique<Sequence>());
   if (resume && store_.latest()) {
     resume_from(store_.open_latest());
   } else {
@@ -254,16 +258,28 @@ std::optional<Evaluation> Trainer::validate() {
   return evaluation;
 }
 
+// Every rank scores every item: the same numbers, of which rank 0 writes.
+void Trainer::run_tasks() {
+  if (!tasks_) return;
+  Scorer scorer(state_->transformer, micro_batch(config_, Tokenizer::kVocabulary), device_, ops_);
+  const Row row = tasks_row(tasks_->evaluate(scorer, tokenizer_, terminal_), step_, tokens_);
+  sinks_->write(row);
+  for (const auto& [name, value] : row.values)
+    if (const auto* number = std::get_if<double>(&value); number != nullptr && !name.ends_with("_stderr"))
+      terminal_.line(fmt::format("{} {:.4f}", name, *number));
+}
+
 void Trainer::sample() {
   std::vector<int32_t> prompt{Tokenizer::kEndOfText};
   Tokenizer::Encoder encoder;
   tokenizer_.encode(config_.training.sample_prompt, prompt, encoder);
-  SamplingOptions options{.max_new_tokens = 120, .temperature = 0.7, .top_p = 0.95, .seed = kFixedSeed};
+  const SamplingOptions options{.max_new_tokens = 120, .temperature = 0.7, .top_p = 0.95};
   std::string text;
-  for (int i = 0; i < kSamples; ++i, ++options.seed) {
+  GenerateTimes times;
+  for (int i = 0; i < kSamples; ++i) {
+    const Prompt numbered{prompt, kFixedSeed + static_cast<uint64_t>(i)};
     text += config_.training.sample_prompt;
-    generate(state_->decoder, prompt, Tokenizer::kEndOfText, Tokenizer::kVocabulary, options, device_, ops_,
-             [&](int32_t id) { text += tokenizer_.bytes(id); });
+    text += generate(state_->decoder, {&numbered, 1}, tokenizer_, options, device_, ops_, times).front().text;
     text += "\n";
   }
   if (communicator_.rank() != 0) return;  // all have written the same
@@ -328,6 +344,7 @@ Outcome Trainer::run() {
     outcome = decide(now - started);
     if (outcome != Outcome::finished) break;
     if (due(training.eval_every) && step_ < training.max_steps) validate();
+    if (due(training.tasks_every) && step_ < training.max_steps) timed("tasks", [&] { run_tasks(); });
     if (due(training.sample_every) && step_ < training.max_steps) timed("sample", [&] { sample(); });
     if (due(training.checkpoint_every)) timed("checkpoint", [&] { save(); });
     before = steady_seconds();
@@ -338,6 +355,7 @@ Outcome Trainer::run() {
         fmt::format("{} stretches of invalid UTF-8 in the text became U+FFFD", loader_->replaced()));
   if (outcome != Outcome::signal) {
     validate();
+    run_tasks();
     sample();
   }
   sinks_->finish(outcome == Outcome::signal ? 128 + signal_ : 0);

@@ -57,6 +57,7 @@ class Trainer {
   void timed(const char* phase, const std::function<void()>& body);
   std::optional<Evaluation> validate();
   bool looks_at_next_step() const;  // whether a validation follows it
+  void run_tasks();
   void sample();
   void save();
   // Whether the run should end now, and why; the same answer on all ranks.
@@ -79,7 +80,8 @@ class Trainer {
   CheckpointStore store_;
   std::shared_ptr<const Source> source_;
   std::unique_ptr<Loader> loader_;
-  std::vector<Batch> validation_;  // this rank's part of the held-out batches, the same each time
+  std::vector<Batch> validation_;   // this rank's part of the held-out batches, the same each time
+  std::unique_ptr<TaskSet> tasks_;  // null without any
   std::unique_ptr<Sink> sinks_;
   std::unique_ptr<Probe> probe_;
   std::map<std::string, double> phase_seconds_;  // since the last row

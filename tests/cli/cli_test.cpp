@@ -85,11 +85,14 @@ class Cli : public ::testing::Test {
     return moe("train --config config.yaml data.document_split=line training.run_name=run " + extra);
   }
 
-  // One message, exit code 1, no run left behind.
-  void refused(const Result& result, const ::testing::Matcher<std::string>& message) const {
+  static void complains(const Result& result, const ::testing::Matcher<std::string>& message) {
     EXPECT_EQ(result.code, 1) << result.output;
     EXPECT_THAT(result.output, message);
     EXPECT_THAT(result.output, Not(HasSubstr("internal error")));
+  }
+  // One message, exit code 1, no run left behind.
+  void refused(const Result& result, const ::testing::Matcher<std::string>& message) const {
+    complains(result, message);
     EXPECT_FALSE(fs::exists(folder_ / "runs" / "run")) << result.output;
   }
 
@@ -134,6 +137,114 @@ TEST_F(Cli, TrainResumeGenerateEval) {
               1e-9 * json.at("perplexity").get<double>());
   EXPECT_GT(json.at("bits_per_byte").get<double>(), 0);
   EXPECT_EQ(moe("eval runs/run --source text.txt --max-batches 2").code, 0);
+}
+
+// Out and back: the same weights, the same text, and the run's next step.
+TEST_F(Cli, ExportAndImportGoOnWhereTheRunWas) {
+  ASSERT_EQ(train("data.source=text.txt").code, 0);
+  const Result exported = moe("export runs/run out --verify --shard-gb 0.001");
+  ASSERT_EQ(exported.code, 0) << exported.output;
+  EXPECT_THAT(exported.output, HasSubstr("largest difference 0,"));
+  for (const char* file :
+       {"config.json", "generation_config.json", "vocab.json", "merges.txt", "tokenizer_config.json",
+        "README.md", "moe_state.json", "model.safetensors.index.json"})
+    EXPECT_TRUE(fs::exists(folder_ / "out" / file)) << file;
+  EXPECT_THAT(read_file(folder_ / "out/README.md"),
+              AllOf(HasSubstr("validation_loss"), HasSubstr("after 3 steps")));
+  complains(moe("export runs/run out"), HasSubstr("a new or empty folder"));
+
+  const Result imported = moe("import out --output runs/again");
+  ASSERT_EQ(imported.code, 0) << imported.output;
+  const std::string weights = "checkpoints/step-00000003/model.safetensors";
+  EXPECT_EQ(read_file(folder_ / "runs/run" / weights), read_file(folder_ / "runs/again" / weights));
+  complains(moe("import out --output runs/again"), HasSubstr("a run that is there already"));
+
+  std::vector<double> losses;
+  for (const char* run : {"runs/run", "runs/again"}) {
+    const Result resumed =
+        moe(std::string("train --resume ") + run + " training.max_steps=4 training.eval_every=0");
+    ASSERT_EQ(resumed.code, 0) << resumed.output;
+    std::ifstream rows(at(std::string(run) + "/metrics.jsonl"));
+    for (std::string line; std::getline(rows, line);)
+      if (const auto row = nlohmann::json::parse(line); row["step"] == 4 && row.contains("loss"))
+        losses.push_back(row["loss"]);
+  }
+  ASSERT_EQ(losses.size(), 2U);
+  EXPECT_EQ(losses[0], losses[1]);
+}
+
+TEST_F(Cli, ImportOfSomethingElseLeavesNothing) {
+  ASSERT_EQ(train("data.source=text.txt").code, 0);
+  ASSERT_EQ(moe("export runs/run out --without-run").code, 0);
+  EXPECT_FALSE(fs::exists(folder_ / "out/moe_state.json"));
+  const auto config = nlohmann::json::parse(read_file(folder_ / "out/config.json"));
+  auto other = config;
+  other["architectures"] = {"LlamaForCausalLM"};
+  put("out/config.json", other.dump());
+  complains(moe("import out --output runs/new"), HasSubstr("Qwen3NextForCausalLM"));
+  put("out/config.json", config.dump());
+  complains(moe("import out --output runs/new model.n_layers=2"), HasSubstr("as config.json says"));
+  fs::resize_file(folder_ / "out/model.safetensors", 100000);
+  complains(moe("import out --output runs/new"), HasSubstr("model.safetensors"));
+  complains(moe("import nowhere --output runs/new"), HasSubstr("nowhere"));
+  EXPECT_FALSE(fs::exists(folder_ / "runs/new"));
+
+  // Without the run's settings: a model that writes, that can be evaluated, and that trains when it gets a text.
+  fs::remove_all(folder_ / "out");
+  ASSERT_EQ(moe("export runs/run out --without-run").code, 0);
+  ASSERT_EQ(moe("import out --output runs/new").code, 0);
+  EXPECT_EQ(moe("generate runs/new --prompt a --max-new-tokens 2").code, 0);
+  complains(moe("eval runs/new"), HasSubstr("--source"));
+  EXPECT_EQ(moe("eval runs/new --source text.txt --max-batches 1").code, 0);
+  complains(moe("train --resume runs/new"), HasSubstr("data.source"));
+}
+
+TEST_F(Cli, GenerateInManyWays) {
+  ASSERT_EQ(train("data.source=text.txt").code, 0);
+  const std::string greedy = "generate runs/run --temperature 0 --max-new-tokens 8 --json --quiet ";
+  // In a batch with others as alone.
+  put("prompts.jsonl",
+      "{\"prompt\": \"The lamp number 12 is\"}\n{\"prompt\": \"The\"}\n{\"prompt\": \"green\"}\n");
+  const Result together = moe(greedy + "--prompts prompts.jsonl", "2>/dev/null");
+  ASSERT_EQ(together.code, 0);
+  const Result alone =
+      moe(greedy + "--prompt 'The lamp number 12 is' --prompt The --prompt green --batch 1", "2>/dev/null");
+  EXPECT_EQ(together.output, alone.output);
+  const auto first = nlohmann::json::parse(together.output.substr(0, together.output.find('\n')));
+  EXPECT_EQ(first["ids"].size(), 8U);
+  EXPECT_EQ(first["finish"], "length");
+  // A stop: the text before it.
+  const std::string text = first["text"];
+  const auto stopped = nlohmann::json::parse(
+      moe(greedy + "--prompt 'The lamp number 12 is' --stop '" + text.substr(4, 3) + "'", "2>/dev/null")
+          .output);
+  EXPECT_EQ(stopped["text"], text.substr(0, text.find(text.substr(4, 3))));
+  EXPECT_EQ(stopped["finish"], "stop");
+  EXPECT_THAT(moe("generate runs/run --prompt The --min-p 0.1 --repetition-penalty 1.2").output,
+              AllOf(HasSubstr("prefill 2 tokens"), HasSubstr("decode")));
+  complains(moe("generate runs/run --min-p 2"), HasSubstr("--min-p"));
+  complains(moe("generate runs/run --prompts text.jsonl"), HasSubstr("text.jsonl"));
+}
+
+TEST_F(Cli, EvaluationTasksByHandAndInTraining) {
+  put("piqa.jsonl", R"({"goal":"light it","sol1":"with a lamp","sol2":"green","label":0})"
+                    "\n"
+                    R"({"goal":"read","sol1":"in the dark","sol2":"by the lamp","label":"1"})"
+                    "\n");
+  ASSERT_EQ(train("data.source=text.txt training.tasks=piqa=piqa.jsonl training.tasks_every=2").code, 0);
+  const std::string rows = read_file(folder_ / "runs/run/metrics.jsonl");
+  EXPECT_THAT(rows, AllOf(HasSubstr("\"step\":2,\"tokens\":128,\"tasks/piqa/lm_eval/acc\""),
+                          HasSubstr("\"step\":3,\"tokens\":192,\"tasks/piqa/lm_eval/acc\"")));
+  const Result result =
+      moe("eval runs/run --task piqa=piqa.jsonl --json --output items.jsonl", "2>/dev/null");
+  ASSERT_EQ(result.code, 0);
+  EXPECT_EQ(nlohmann::json::parse(result.output)["tasks"]["piqa"]["lm_eval"]["items"], 2);
+  const Result again = moe("eval runs/run --task piqa=piqa.jsonl --json --output items.jsonl");
+  EXPECT_THAT(again.output, HasSubstr("going on after 2 results"));
+  complains(moe("eval runs/run --task piqa=piqa.jsonl --limit 1 --output items.jsonl"),
+            HasSubstr("name another file"));
+  complains(moe("eval runs/run --task squad=piqa.jsonl"), HasSubstr("squad"));
+  complains(moe("eval runs/run --task hellaswag=piqa.jsonl"), HasSubstr("item 1"));
 }
 
 // The rule of the update may change when a run goes on, and is said; what the saved moments are may not.
@@ -235,7 +346,8 @@ TEST_F(Cli, WandbTensorBoardReportAndWatch) {
 }
 
 TEST_F(Cli, EveryHelpTeachesWithAnExample) {
-  for (const char* command : {"train", "generate", "eval", "tokenize", "plan", "bench", "report", "watch"}) {
+  for (const char* command :
+       {"train", "generate", "eval", "export", "import", "tokenize", "plan", "bench", "report", "watch"}) {
     const Result help = moe(std::string(command) + " --help");
     EXPECT_EQ(help.code, 0);
     EXPECT_THAT(help.output, HasSubstr("Examples:\n  moe " + std::string(command)));

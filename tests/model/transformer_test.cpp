@@ -140,16 +140,54 @@ TEST(Decoder, EqualsTheTransformerInAnyPortions) {
   { const Decoder counted(config, DType::f32, 1, config.max_seq_len, 8, *model.weights, plan); }
   Arena arena(device, plan.used());
   Decoder decoder(config, DType::f32, 1, config.max_seq_len, 8, *model.weights, arena);
-  decoder.prepare(device);
+  decoder.prepare(device, ops.sequence());
   int64_t length = 0;
   for (const int64_t count : {8, 1, 3, 1, 7}) {
-    const auto found =
-        model.fetch<float>(decoder.append(ids.input.data() + length, count, length, device, ops));
+    const int32_t* const piece = ids.input.data() + length;
     length += count;
+    const auto last = static_cast<int32_t>(length - 1);
+    if (count > 1) decoder.read(piece, count - 1, length - count, device, ops);
+    const auto found = model.fetch<float>(decoder.next(piece + count - 1, &last, device, ops));
     const auto expected = model.fetch<float>(model.transformer->logits(length - 1, 1, ops));
     EXPECT_TRUE(close(found, expected, 1e-10)) << "after " << length << " tokens";
   }
   EXPECT_EQ(length, config.max_seq_len);
+}
+
+TEST(Decoder, SequencesOfOtherLengthsDoNotSeeEachOther) {
+  const ModelConfig config = tiny_config();
+  const Ids ids(config.max_seq_len);
+  TinyModel model(config, 1, kVocabulary);
+  Device& device = *model.backend.device;
+  Ops& ops = *model.backend.ops;
+  model.weights->initialise(1, device);
+  model.transformer->upload(device, ids.input.data(), ids.target.data(), ids.first.data());
+  model.transformer->forward(ops);
+  const auto expected = [&](int64_t at) { return model.fetch<float>(model.transformer->logits(at, 1, ops)); };
+
+  Arena plan;
+  { const Decoder counted(config, DType::f32, 2, config.max_seq_len, 8, *model.weights, plan); }
+  Arena arena(device, plan.used());
+  Decoder decoder(config, DType::f32, 2, config.max_seq_len, 8, *model.weights, arena);
+  decoder.prepare(device, ops.sequence());
+  // The beginning of the same text, 7 and 3 tokens of it, then token by token.
+  const int32_t* const text = ids.input.data();
+  std::vector<int32_t> both(text, text + 7);
+  both.insert(both.end(), text, text + 3);
+  both.resize(14, Decoder::kNone);
+  decoder.read(both.data(), 7, 0, device, ops);
+  for (int32_t step = 0; step < 6; ++step) {
+    const std::array<int32_t, 2> places{7 + step, 3 + step};
+    const bool ended = step == 4;  // the first one is over
+    const std::array<int32_t, 2> next{ended ? Decoder::kNone : text[places[0]], text[places[1]]};
+    const auto found = model.fetch<float>(decoder.next(next.data(), places.data(), device, ops));
+    const auto half = found.begin() + std::ssize(found) / 2;
+    if (!ended) {
+      EXPECT_TRUE(close(std::vector<float>(found.begin(), half), expected(places[0]), 1e-10)) << step;
+    }
+    EXPECT_TRUE(close(std::vector<float>(half, found.end()), expected(places[1]), 1e-10)) << step;
+    if (ended) break;
+  }
 }
 
 class Overfit : public ::testing::TestWithParam<WeightTypes> {};

@@ -269,7 +269,8 @@ TEST_F(AttentionTest, GenerationInPiecesMatchesTheWholeRow) {
       };
       const Tensor y = zeros(dtype, {kBatch * count, 4, 16});
       const Tensor packed = of(dtype, {kBatch * count, x.heads.packed()}, piece(x.packed));
-      ops().attention_cached(y, k_cache, v_cache, part_of(x.q), part_of(x.k), packed, start);
+      ops().attention_cached(y, k_cache, v_cache, part_of(x.q), part_of(x.k), packed,
+                             of(DType::i32, {kBatch}, std::vector<int64_t>(kBatch, start)));
       const Tensor expected = of(dtype, {kBatch * kLength, 4, 16}, whole);
       // Both round o and y.
       EXPECT_TRUE(close(values(y), piece(expected), dtype == DType::f32 ? kBoundF32 : 4 * bound_of(dtype)))
@@ -277,6 +278,32 @@ TEST_F(AttentionTest, GenerationInPiecesMatchesTheWholeRow) {
       start += count;
     }
     ASSERT_EQ(start, kLength);
+  }
+}
+
+// Sequences at other places in one batch: each as it is alone.
+TEST_F(AttentionTest, GenerationOfSequencesOfOtherLengths) {
+  const DType f32 = DType::f32;
+  const Tensor k_cache = normal("old k", f32, {2, 40, 2, 16}), v_cache = normal("old v", f32, {2, 40, 2, 16});
+  const Heads heads{4, 2, 16};
+  const Tensor q = normal("q", f32, {2, 4, 16}), k = normal("k", f32, {2, 2, 16}),
+               packed = normal("packed", f32, {2, heads.packed()});
+  const Tensor y = zeros(f32, {2, 4, 16}), alone = zeros(f32, {1, 4, 16});
+  const std::vector<int64_t> starts{31, 7};
+  for (int64_t b = 0; b < 2; ++b) {
+    const auto own = [&](const Tensor& t) {
+      const Values all = values(t);
+      const auto size = std::ssize(all) / 2;
+      std::vector<int64_t> shape(t.shape(), t.shape() + t.rank());
+      shape[0] = 1;
+      return of(f32, shape, Values(all.begin() + b * size, all.begin() + (b + 1) * size));
+    };
+    const Tensor own_k = own(k_cache), own_v = own(v_cache);
+    ops().attention_cached(alone, own_k, own_v, own(q), own(k), own(packed),
+                           of(DType::i32, {1}, std::vector<int64_t>{starts[static_cast<size_t>(b)]}));
+    ops().attention_cached(y, k_cache, v_cache, q, k, packed, of(DType::i32, {2}, starts));
+    const Values both = values(y), single = values(alone);
+    EXPECT_EQ(Values(both.begin() + b * 64, both.begin() + (b + 1) * 64), single);
   }
 }
 
@@ -326,9 +353,14 @@ TEST_F(AttentionTest, RefusesWrongShapesAndTypes) {
   EXPECT_THROW(backward_of(zeros(DType::f32, {6, 64}), lse), InternalError);
   EXPECT_THROW(backward_of(zeros(DType::f32, {6, 96}), zeros(DType::f32, {4, 6})), InternalError);
   const Tensor cache = zeros(DType::f32, {2, 5, 2, 8}), v_cache = zeros(DType::f32, {2, 5, 2, 8});
-  EXPECT_NO_THROW(ops().attention_cached(o, cache, v_cache, q, k, packed, 2));
-  EXPECT_THROW(ops().attention_cached(o, cache, v_cache, q, k, packed, 3), InternalError);
-  EXPECT_THROW(ops().attention_cached(o, cache, v_cache, q, k, packed, -1), InternalError);
+  const auto starts = [&](const std::vector<int64_t>& at) {
+    return of(DType::i32, {static_cast<int64_t>(at.size())}, at);
+  };
+  EXPECT_NO_THROW(ops().attention_cached(o, cache, v_cache, q, k, packed, starts({2, 0})));
+  EXPECT_THROW(ops().attention_cached(o, cache, v_cache, q, k, packed, starts({2})), InternalError);
+  if (test_device() != "cpu") return;  // the values of starts are on the device
+  EXPECT_THROW(ops().attention_cached(o, cache, v_cache, q, k, packed, starts({2, 3})), InternalError);
+  EXPECT_THROW(ops().attention_cached(o, cache, v_cache, q, k, packed, starts({-1, 0})), InternalError);
 }
 
 }  // namespace

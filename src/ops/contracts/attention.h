@@ -60,7 +60,7 @@ inline Heads attention_backward(const Tensor& dq_NHd, const Tensor& dk_NGd, cons
 
 inline Heads attention_cached(const Tensor& y_NHd, const Tensor& k_cache_BSGd, const Tensor& v_cache_BSGd,
                               const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
-                              int64_t start) {
+                              const Tensor& start_B) {
   const Heads heads = check_heads(q_NHd, k_NGd, packed_NP);
   check_same(y_NHd, q_NHd);
   check_same(k_cache_BSGd, v_cache_BSGd);
@@ -69,8 +69,8 @@ inline Heads attention_cached(const Tensor& y_NHd, const Tensor& k_cache_BSGd, c
   const int64_t batch = k_cache_BSGd.dim(0), rows = k_NGd.dim(0);
   CHECK(k_cache_BSGd.dim(2) == k_NGd.dim(1) && k_cache_BSGd.dim(3) == k_NGd.dim(2), shapes);
   CHECK(batch > 0 && rows % batch == 0, shapes);
-  CHECK(start >= 0 && start + rows / batch <= k_cache_BSGd.dim(1),
-        shapes + " from position " + std::to_string(start));
+  CHECK(rows / batch <= k_cache_BSGd.dim(1), shapes);
+  CHECK(start_B.dtype() == DType::i32 && start_B.has_shape({batch}), start_B.describe());
   return heads;
 }
 

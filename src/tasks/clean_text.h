@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT
+// What lm-evaluation-harness does to texts before it asks, with Python's meaning of each step.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace moe {
+
+int64_t code_points(std::string_view utf8);
+// The first character in upper case and all others in lower case, as str.capitalize() (but for characters that change
+// their number: those are left as they are).
+std::string capitalized(std::string_view utf8);
+// HellaSwag's marks of WikiHow: strip, " [title]" becomes ". ", other [...] go, two spaces become one (once).
+std::string clean_wikihow(std::string_view text);
+
+}  // namespace moe

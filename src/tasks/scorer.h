@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+// Log-likelihoods of continuations: many requests packed into the rows of one batch, longest first, each a document of
+// its own. Nothing is dropped; the value of a request does not depend on what else is in the batch but for rounding.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "model/transformer.h"
+#include "ops/ops.h"
+#include "tasks/question.h"
+#include "tensor/device.h"
+
+namespace moe {
+
+struct Score {
+  double log_likelihood = 0;  // nats, of the scored tokens together
+  int64_t tokens = 0;         // scored
+  bool greedy = false;        // each scored token is the most likely one; only when asked for
+};
+
+class Scorer {
+ public:
+  // shape: that of the transformer.
+  Scorer(Transformer& transformer, const MicroBatch& shape, Device& device, Ops& ops)
+      : transformer_(transformer), shape_(shape), device_(device), ops_(ops) {}
+
+  // A request longer than a row loses tokens at its beginning, as in lm-evaluation-harness; one whose scored tokens
+  // alone do not fit throws UserError. on_done: requests finished since the last call.
+  std::vector<Score> score(std::span<const Request> requests, bool greedy,
+                           const std::function<void(int64_t)>& on_done = {});
+
+ private:
+  struct Place {
+    size_t request;
+    int64_t begin, length;  // in the batch: tokens read
+  };
+  void run(std::span<const Request> requests, const std::vector<Place>& places, bool greedy,
+           std::vector<Score>& scores);
+  bool is_greedy(const Request& request, int64_t begin, int64_t scored);
+
+  Transformer& transformer_;
+  MicroBatch shape_;
+  Device& device_;
+  Ops& ops_;
+};
+
+}  // namespace moe

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+// The items of some tasks, read once, and their evaluation with a model: whole, in portions that survive an
+// interruption (moe eval), or a sample of them now and then (training).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/terminal.h"
+#include "tasks/question.h"
+#include "tasks/result.h"
+#include "tasks/scorer.h"
+
+namespace moe {
+
+class TaskSet {
+ public:
+  // entries: "TASK=PLACE", as in "hellaswag=hellaswag_val.jsonl": JSON lines on disk (.gz, .zst too), on the hub
+  // (hf://datasets/...) or at an https:// address. limit: the first so many items of each; 0: all. Throws UserError.
+  TaskSet(const std::vector<std::string>& entries, int64_t limit, const std::filesystem::path& cache,
+          Terminal& terminal);
+
+  struct Measured {
+    Task task;
+    Convention convention;
+    int64_t items = 0;
+    std::vector<std::pair<std::string, double>> values;  // as summarise()
+  };
+  // Called with each finished item; and asked for the result of an item that is known already.
+  struct Record {
+    std::function<void(Task, Convention, const ItemResult&)> done;
+    std::function<const ItemResult*(Task, Convention, int64_t index)> known;
+  };
+
+  std::vector<Measured> evaluate(Scorer& scorer, const Tokenizer& tokenizer, Terminal& terminal,
+                                 const Record& record = {}) const;
+
+  // Changes with the tasks, their texts and their order.
+  const std::string& identity() const { return identity_; }
+
+ private:
+  struct Entry {
+    Task task;
+    std::string place;
+    std::vector<std::string> lines;
+  };
+  Measured measure(const Entry& entry, Convention convention, Scorer& scorer, const Tokenizer& tokenizer,
+                   Terminal& terminal, const Record& record) const;
+
+  std::vector<Entry> entries_;
+  std::string identity_;
+};
+
+}  // namespace moe

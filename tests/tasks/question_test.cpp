@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+// Items as prompts: each text here is what lm-evaluation-harness's or llm.c's own code makes of the same item (read in
+// their sources; tools/check_tasks.py runs one beside the other).
+#include "tasks/question.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "support/errors.h"
+#include "tasks/clean_text.h"
+
+namespace moe::test {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr const char* kHellaswag =
+    R"({"activity_label":"Baking","ctx_a":"A man is  in a kitchen. [header] How to bake [title] Bread","ctx_b":"the MAN then",)"
+    R"("ctx":"raw text [x]","endings":["[step] kneads it.","sleeps","eats é.","runs"],"label":"2"})";
+
+TEST(Question, HellaswagInBothConventions) {
+  const Question lm = parse_question(Task::hellaswag, Convention::lm_eval, "x", kHellaswag);
+  EXPECT_EQ(lm.context, "Baking: A man is in a kitchen. How to bake. Bread The man then");
+  EXPECT_THAT(lm.continuations, ElementsAre("  kneads it.", " sleeps", " eats é.", " runs"));
+  EXPECT_THAT(lm.characters, ElementsAre(11, 6, 7, 4));
+  EXPECT_EQ(lm.gold, 2);
+  const Question raw = parse_question(Task::hellaswag, Convention::llm_c, "x", kHellaswag);
+  EXPECT_EQ(raw.context, "raw text [x]");
+  EXPECT_EQ(raw.continuations[0], " [step] kneads it.");
+}
+
+TEST(Question, TheOthers) {
+  const Question lambada =
+      parse_question(Task::lambada, Convention::lm_eval, "x", R"({"text":"she opened the old door"})");
+  EXPECT_EQ(lambada.context, "she opened the old");
+  EXPECT_THAT(lambada.continuations, ElementsAre(" door"));
+
+  const char* hub =
+      R"({"question":"Which?","choices":{"text":["ice","sun","a","b"],"label":["A","B","C","D"]},"answerKey":"B"})";
+  const char* authors =
+      R"({"question":{"stem":"Which?","choices":[{"text":"ice","label":"1"},{"text":"sun","label":"2"}]},"answerKey":"2"})";
+  for (const char* json : {hub, authors}) {
+    const Question arc = parse_question(Task::arc_easy, Convention::lm_eval, "x", json);
+    EXPECT_EQ(arc.context, "Question: Which?\nAnswer:");
+    EXPECT_EQ(arc.continuations[1], " sun");
+    EXPECT_EQ(arc.gold, 1);
+  }
+  const Question piqa = parse_question(Task::piqa, Convention::lm_eval, "x",
+                                       R"({"goal":"dry it","sol1":"sun","sol2":"rain","label":0})");
+  EXPECT_EQ(piqa.context, "Question: dry it\nAnswer:");
+  EXPECT_THAT(piqa.continuations, ElementsAre(" sun", " rain"));
+}
+
+TEST(Question, MistakesAreNamed) {
+  const auto complaint = [](Task task, const char* json) {
+    return user_error_of([&] { parse_question(task, Convention::lm_eval, "items:3", json); });
+  };
+  EXPECT_THAT(complaint(Task::piqa, "{"), HasSubstr("items:3"));
+  EXPECT_THAT(complaint(Task::piqa, "[]"), HasSubstr("a JSON object"));
+  EXPECT_THAT(complaint(Task::piqa, R"({"goal":"g","sol1":"a","sol2":"b"})"), HasSubstr("\"label\""));
+  EXPECT_THAT(complaint(Task::piqa, R"({"goal":"g","sol1":"a","sol2":"b","label":2})"), HasSubstr("below 2"));
+  EXPECT_THAT(complaint(Task::lambada, R"({"text":"word"})"), HasSubstr("several words"));
+  EXPECT_THAT(
+      complaint(Task::arc_easy, R"({"question":"q","choices":{"text":["a"],"label":["A"]},"answerKey":"B"})"),
+      HasSubstr("answerKey"));
+  EXPECT_THAT(complaint(Task::hellaswag, R"({"endings":[],"label":0})"), HasSubstr("endings"));
+  EXPECT_THAT(user_error_of([] { parse_task("winogrande"); }), HasSubstr("winogrande"));
+}
+
+TEST(Question, PythonsCapitalize) {
+  EXPECT_EQ(capitalized("hELLO World"), "Hello world");
+  EXPECT_EQ(capitalized("éCOLE ÄÖ"), "École äö");
+  EXPECT_EQ(capitalized(""), "");
+}
+
+TEST(Requests, SpacesAtTheEndOfAContextMoveToTheContinuation) {
+  const Tokenizer tokenizer;
+  Tokenizer::Encoder encoder;
+  const Question question{.context = "one two ", .continuations = {" three"}, .characters = {5}};
+  const auto lm = requests_of(question, Convention::lm_eval, tokenizer, encoder).front();
+  EXPECT_EQ(tokenizer.decode(lm.ids), "one two  three");
+  EXPECT_EQ(tokenizer.decode(std::span(lm.ids).last(static_cast<size_t>(lm.scored))), "  three");
+  const auto raw = requests_of(question, Convention::llm_c, tokenizer, encoder).front();
+  EXPECT_EQ(tokenizer.decode(std::span(raw.ids).last(static_cast<size_t>(raw.scored))), " three");
+  const Question bare{.context = "", .continuations = {" three"}, .characters = {5}};
+  EXPECT_EQ(requests_of(bare, Convention::lm_eval, tokenizer, encoder).front().ids.front(),
+            Tokenizer::kEndOfText);
+}
+
+}  // namespace
+}  // namespace moe::test
