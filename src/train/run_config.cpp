@@ -74,8 +74,7 @@ void describe_run(TrainingConfig& c, Fields& fields) {
   fields.add("on_nan", c.on_nan, "when the loss or a gradient is not finite").choices({"stop", "skip"});
   fields.add("eval_every", c.eval_every, "steps between evaluations; 0 is never").range(0, kMost);
   fields.add("eval_batches", c.eval_batches, "micro-batches in one evaluation").range(1, kMost);
-  fields.add("tasks", c.tasks,
-             "evaluations: TASK=PLACE, as in hellaswag=hellaswag_val.jsonl (docs/evaluation.md)");
+  fields.add("tasks", c.tasks, "evaluations: TASK=PLACE, as hellaswag=val.jsonl; docs/evaluation.md");
   fields.add("tasks_every", c.tasks_every, "steps between these; 0 is only at the end").range(0, kMost);
   fields.add("tasks_items", c.tasks_items, "the first so many items of each task; 0 is all").range(0, kMost);
   fields.add("checkpoint_every", c.checkpoint_every, "steps between checkpoints; 0 is only at the end")
