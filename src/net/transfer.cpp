@@ -127,7 +127,8 @@ void Lane::set_options(const Transfer& transfer, const ClientOptions& options, A
   set(easy, CURLOPT_USERAGENT, ("moe.cpp/" + program.substr(program.find(' ') + 1)).c_str());  // copied
   set(easy, CURLOPT_CONNECTTIMEOUT_MS, std::max(1L, static_cast<long>(options.retry.connect_timeout * 1000)));
   set(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-  curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 256L << 10);  // a request: refused after a name that was not found
+  curl_easy_setopt(easy, CURLOPT_BUFFERSIZE,
+                   256L << 10);  // a request: refused after a name that was not found
   set(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   if (!options.ca_file.empty()) set(easy, CURLOPT_CAINFO, options.ca_file.c_str());
   if (!options.ca_folder.empty()) set(easy, CURLOPT_CAPATH, options.ca_folder.c_str());

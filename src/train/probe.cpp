@@ -75,7 +75,7 @@ std::vector<std::vector<float>> Probe::slices() const {
 std::vector<float> Probe::gate_weights() const {
   std::vector<float> all;
   for (const Gate& gate : gates_) {
-    const auto values = to_floats(gate.weight, device_);
+    const auto values = host_floats(gate.weight, device_);
     all.insert(all.end(), values.begin(), values.end());
   }
   return all;
@@ -89,7 +89,7 @@ Probe::GateStep Probe::gate_step(double loss_scale) const {
     moved += step * step, size += was * was;
   }
   for (const Gate& gate : gates_) {
-    const auto values = to_floats(gate.gradient, device_);
+    const auto values = host_floats(gate.gradient, device_);
     gradient += dot(values.data(), values.data(), std::ssize(values));
   }
   return {.update_ratio = size > 0 ? std::sqrt(moved / size) : 0,

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -104,10 +105,15 @@ class LiveConsoleTest : public ::testing::Test {
     if (slave_) std::fclose(slave_);
     if (master_ >= 0) close(master_);
   }
-  std::string seen() const {
-    std::string text(16384, '\0');
-    const ssize_t count = read(master_, text.data(), text.size());
-    text.resize(count > 0 ? static_cast<size_t>(count) : 0);
+  // What was written since the last call, up to and beyond `part`: a terminal hands it over in pieces, some later.
+  std::string seen_until(const std::string& part) const {
+    std::string text, piece(16384, '\0');
+    pollfd ready{master_, POLLIN, 0};
+    while (text.find(part) == std::string::npos && poll(&ready, 1, 10'000) == 1) {
+      const ssize_t count = read(master_, piece.data(), piece.size());
+      if (count <= 0) break;
+      text.append(piece, 0, static_cast<size_t>(count));
+    }
     return text;
   }
   int master_ = -1;
@@ -121,15 +127,16 @@ TEST_F(LiveConsoleTest, OneLineThatIsRedrawn) {
   double now = 0;
   auto console = std::make_unique<Console>(terminal, 400, 10, [&] { return now += 0.5; });
   for (int64_t step = 99; step <= 100; ++step) console->write(training(step));
-  const std::string live = seen();
-  EXPECT_THAT(
-      live,
-      HasSubstr("[####------------]  25% 100/400  loss 6.132  3.40 K tok/s  ETA 2 min 30 s  lr 1.0e-03"));
+  const std::string bar =
+      "[####------------]  25% 100/400  loss 6.132  3.40 K tok/s  ETA 2 min 30 s  lr 1.0e-03";
+  const std::string live = seen_until(bar);
+  EXPECT_THAT(live, HasSubstr(bar));
   EXPECT_THAT(live, Not(HasSubstr("\n")));
   console->write(validation(100));
-  EXPECT_THAT(seen(), HasSubstr("step 100/400  validation loss 5.5000  perplexity 244.69\r\n"));
+  const std::string line = "step 100/400  validation loss 5.5000  perplexity 244.69\r\n";
+  EXPECT_THAT(seen_until(line), HasSubstr(line));
   console.reset();
-  EXPECT_THAT(seen(), testing::EndsWith("\r\x1b[K"));  // nothing of the live line stays
+  EXPECT_THAT(seen_until("\r\x1b[K"), testing::EndsWith("\r\x1b[K"));  // nothing of the live line stays
 }
 
 }  // namespace

@@ -8,8 +8,8 @@
 #include <cmath>
 
 #include "backend/backend.h"
-#include "comm/solo.h"
 #include "base/random.h"
+#include "comm/solo.h"
 #include "train/report.h"
 #include "train/step.h"
 

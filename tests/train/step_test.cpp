@@ -6,8 +6,8 @@
 #include <gtest/gtest.h>
 
 #include "backend/backend.h"
-#include "comm/solo.h"
 #include "base/random.h"
+#include "comm/solo.h"
 #include "support/compare.h"
 #include "text/tokenizer.h"
 
@@ -53,7 +53,8 @@ std::vector<std::vector<double>> gradients(int64_t micro_batches, const std::str
   const Backend backend = make_backend("cpu", 2);
   Device& device = *backend.device;
   SoloCommunicator alone;
-  const auto [arena, state] = place<TrainingState>(device, config, Tokenizer::kVocabulary, alone, *backend.ops);
+  const auto [arena, state] =
+      place<TrainingState>(device, config, Tokenizer::kVocabulary, alone, *backend.ops);
   state->transformer.prepare(device);
   state->weights.initialise(1, device);
   cast_weights(state->weights, *backend.ops);
