@@ -28,6 +28,14 @@ endif()
 set(CMAKE_CUDA_STANDARD 20)
 find_package(CUDAToolkit 13 REQUIRED)
 
+# Optional: many GPUs. Only the header is needed here, of libnccl-dev or of the wheel nvidia-nccl-cu13 (in .deps/venv or any
+# folder named by NCCL_INCLUDE_DIR); gpu/nccl_library.cpp finds the library when a run has several ranks.
+file(GLOB _wheel_folders "${CMAKE_SOURCE_DIR}/.deps/venv/lib/python3*/site-packages/nvidia/nccl/include")
+find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${_wheel_folders})
+if(NCCL_INCLUDE_DIR)
+  get_filename_component(MOE_NCCL_FOLDER "${NCCL_INCLUDE_DIR}/../lib" ABSOLUTE)
+endif()
+
 # gpu_options carries nvcc's flags; moe_options is for the host compiler.
 add_library(gpu_options INTERFACE)
 target_include_directories(gpu_options INTERFACE "${CMAKE_SOURCE_DIR}/src")

@@ -24,7 +24,7 @@ ARROWS = {
     "checkpoint": "tensor",
     "data": "text hub net",
     "cpu": "ops tensor",
-    "gpu": "ops tensor",
+    "gpu": "ops comm tensor",
     "model": "ops tensor",
     "optim": "ops tensor",
     "exchange": "model checkpoint tensor",  # other people's formats: reads settings and named tensors, runs nothing
@@ -55,6 +55,7 @@ LIBRARIES = {
     "httplib.h": "report/server.cpp",
     "cairo.h": "report/picture.cpp",
     "mpi.h": "comm/mpi_present.cpp",
+    "nccl.h": "gpu/nccl_communicator.cpp gpu/nccl_library.cpp",
     "immintrin.h": "cpu/",
     "cuda_runtime.h": "gpu/",
     "cuda_bf16.h": "gpu/",

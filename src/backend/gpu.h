@@ -2,13 +2,9 @@
 // The GPU half of make_backend; CMake builds gpu_present.cpp or gpu_absent.cpp.
 #pragma once
 
-#include <chrono>
-#include <memory>
 #include <string>
 
 #include "backend/backend.h"
-#include "comm/communicator.h"
-#include "comm/launch.h"
 
 namespace moe {
 
@@ -20,8 +16,5 @@ GpuState gpu_state();
 // Throws UserError when there is none. The environment variable MOE_GPU_KERNELS=portable keeps a Hopper GPU from its own
 // kernels: for tests of the others there, and to tell where a difference comes from.
 Backend make_gpu(Arithmetic arithmetic, int number);
-// Over NCCL. Throws UserError when this build or this machine has none.
-std::unique_ptr<Communicator> make_gpu_communicator(const Launch& launch, Backend& backend,
-                                                    std::chrono::milliseconds timeout);
 
 }  // namespace moe

@@ -14,8 +14,4 @@ Backend make_gpu(Arithmetic, int) {
       "build it with the CUDA toolkit installed (make train PRESET=gpu), or use training.device=cpu");
 }
 
-std::unique_ptr<Communicator> make_gpu_communicator(const Launch&, Backend&, std::chrono::milliseconds) {
-  CHECK(false, "ranks on GPUs in a build without");
-}
-
 }  // namespace moe

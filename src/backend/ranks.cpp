@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "backend/gpu.h"
+#include "backend/nccl.h"
 #include "base/threads.h"
 #include "comm/mpi.h"
 #include "comm/solo.h"

@@ -15,6 +15,7 @@ namespace {
 struct Names {
   const char *by, *rank, *size, *local_rank, *local_size;
 };
+constexpr int kFirstPort = 20000, kPorts = 10000;  // below those that systems give out
 constexpr Names kTorch{"torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"};
 constexpr Names kByHand{"the environment", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"};
 constexpr Names kOpenMpi{"mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
@@ -93,6 +94,20 @@ std::optional<Launch> ask(const Names& names, const Environment& environment) {
   return launch;
 }
 
+// mpirun does not say where rank 0 is, but when all are on one machine that is here.
+std::optional<Launch> ask_openmpi(const Environment& environment) {
+  auto launch = ask(kOpenMpi, environment);
+  if (!launch) return launch;
+  launch->run_id = text_of(environment, "PMIX_NAMESPACE");  // differs with each mpirun
+  if (launch->local_size == launch->size && !launch->run_id.empty()) {
+    uint32_t hash = 0;
+    for (const char c : launch->run_id) hash = 31 * hash + static_cast<uint8_t>(c);
+    launch->host = "127.0.0.1";
+    launch->port = kFirstPort + static_cast<int>(hash % kPorts);
+  }
+  return launch;
+}
+
 std::optional<Launch> ask_slurm(const Environment& environment) {
   // In a batch script SLURM_PROCID stands alone: that is one process.
   if (text_of(environment, kSlurm.size).empty()) return std::nullopt;
@@ -105,7 +120,8 @@ std::optional<Launch> ask_slurm(const Environment& environment) {
   const auto job = number_of(environment, "SLURM_JOB_ID").value_or(0),
              step = number_of(environment, "SLURM_STEP_ID").value_or(0);
   launch->host = first_host(nodes);
-  launch->port = 20000 + (job + 97 * step) % 10000;  // the same on all, different for others on the node
+  launch->port = kFirstPort +
+                 static_cast<int>((job + 97LL * step) % kPorts);  // the same on all, another for others there
   launch->run_id = fmt::format("{}.{}.{}", job, step, text_of(environment, "SLURM_RESTART_COUNT"));
   return launch;
 }
@@ -139,7 +155,7 @@ Launch find_started(const Environment& environment) {
   // torchrun itself may have been started by srun or mpirun, once a node: its variables are those of this process.
   if (auto launch = ask(torchrun ? kTorch : kByHand, environment)) found.push_back(*launch);
   if (!torchrun || found.empty()) {
-    if (auto launch = ask(kOpenMpi, environment)) found.push_back(*launch);
+    if (auto launch = ask_openmpi(environment)) found.push_back(*launch);
     // mpirun may use srun to start one helper a node, whose variables are inherited.
     if (found.empty() || found.back().by != kOpenMpi.by)
       if (auto launch = ask_slurm(environment)) found.push_back(*launch);

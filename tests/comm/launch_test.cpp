@@ -81,6 +81,11 @@ TEST(Launch, Mpirun) {
   EXPECT_EQ(found.local_rank, 3);
   EXPECT_EQ(found.local_size, 8);
   EXPECT_EQ(launch(with(kSrun, kMpirun)).by, "mpirun");
+  EXPECT_EQ(found.host, "") << "rank 0 may be on the other machine";
+  const Launch here =
+      launch(with(kMpirun, {{"OMPI_COMM_WORLD_LOCAL_SIZE", "16"}, {"PMIX_NAMESPACE", "1234"}}));
+  EXPECT_EQ(here.host, "127.0.0.1");
+  EXPECT_GT(here.port, 1024);
 }
 
 TEST(Launch, Srun) {

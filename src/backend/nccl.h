@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT
+// Ranks on GPUs; CMake builds nccl_present.cpp or nccl_absent.cpp.
+#pragma once
+
+#include <chrono>
+#include <memory>
+
+#include "backend/backend.h"
+#include "comm/communicator.h"
+#include "comm/launch.h"
+
+namespace moe {
+
+// Throws UserError when this build or this machine has no NCCL.
+std::unique_ptr<Communicator> make_gpu_communicator(const Launch& launch, Backend& backend,
+                                                    std::chrono::milliseconds timeout);
+
+}  // namespace moe

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+#include "backend/nccl.h"
+#include "base/error.h"
+#include "gpu/nccl_communicator.h"
+
+namespace moe {
+
+std::unique_ptr<Communicator> make_gpu_communicator(const Launch& launch, Backend& backend,
+                                                    std::chrono::milliseconds timeout) {
+  auto* const device = dynamic_cast<gpu::GpuDevice*>(backend.device.get());
+  CHECK(device != nullptr);
+  return gpu::make_nccl(launch, *device, timeout);
+}
+
+}  // namespace moe

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+// Where ranks meet before they have a communicator, and beside it: a store, which rank 0 serves unless torchrun's agent does.
+#pragma once
+
+#include <chrono>
+#include <memory>
+
+#include "comm/launch.h"
+#include "comm/store.h"
+
+namespace moe {
+
+class Rendezvous {
+ public:
+  // Returns when all ranks are here. Throws UserError where nobody said where to meet, and on all ranks when some are
+  // missing, naming them.
+  Rendezvous(const Launch& launch, std::chrono::milliseconds timeout);
+
+  Store& store() { return *store_; }
+
+ private:
+  void meet_in_file(const Launch& launch, std::chrono::milliseconds timeout);
+  void wait_for_all(const Launch& launch, std::chrono::milliseconds timeout);
+
+  std::unique_ptr<StoreServer> server_;  // of rank 0
+  std::unique_ptr<Store> store_;
+};
+
+}  // namespace moe

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+#include "comm/watch.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include "base/error.h"
+
+namespace moe {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr const char* kVerdict = "verdict";
+
+int64_t now_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now().time_since_epoch()).count();
+}
+
+std::string key_of(int rank) {
+  return fmt::format("beat {}", rank);
+}
+
+// "collectives begun, beats".
+int64_t begun_of(const std::string& beat) {
+  int64_t begun = 0;
+  std::from_chars(beat.data(), beat.data() + beat.size(), begun);
+  return begun;
+}
+
+}  // namespace
+
+Watch::Watch(Store& store, int rank, int size, std::chrono::milliseconds timeout,
+             std::chrono::milliseconds silence, Hooks hooks)
+    : store_(store),
+      rank_(rank),
+      size_(size),
+      timeout_(timeout),
+      silence_(silence),
+      hooks_(std::move(hooks)),
+      seen_(static_cast<size_t>(size), Beat{"", Clock::now()}),
+      thread_([this] { run(); }) {}
+
+Watch::~Watch() {
+  stop_ = true;
+  thread_.join();
+  try {
+    store_.set(key_of(rank_), "done");
+  } catch (const UserError&) {
+    // Rank 0 was first to end.
+  }
+}
+
+void Watch::begin() {
+  begun_at_ = now_ms();
+  ++begun_;
+}
+
+void Watch::tell(const std::string& reason) {
+  const std::string message = fmt::format("rank {} of {}: {}; all ranks end", rank_, size_, reason);
+  // The first verdict is that of all.
+  const bool first = store_.add("verdicts", 1) == 1;
+  if (first) store_.set(kVerdict, message);
+  end(first ? message : "");
+}
+
+void Watch::end(const std::string& message) {
+  hooks_.end(message);
+  stop_ = true;
+}
+
+void Watch::run() {
+  const auto pause = std::min<std::chrono::milliseconds>(silence_ / 10, std::chrono::milliseconds(1000));
+  while (!stop_) {
+    try {
+      look();
+    } catch (const UserError& error) {
+      if (!stop_) end(error.what());  // the store is gone
+      return;
+    }
+    for (auto slept = std::chrono::milliseconds(0); slept < pause && !stop_;
+         slept += std::chrono::milliseconds(20))
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+}
+
+void Watch::look() {
+  if (store_.get(kVerdict)) return end("");
+  if (const std::string error = hooks_.error(); !error.empty()) return tell(error);
+  store_.set(key_of(rank_), fmt::format("{} {}", begun_.load(), ++beats_));
+  const auto now = Clock::now();
+  for (int r = 0; r < (rank_ == 0 ? size_ : 1) && !stop_; ++r)
+    if (r != rank_) look_at(r, now);
+  if (stop_) return;
+  const bool waits = begun_ > 0 && now_ms() - begun_at_ > timeout_.count();
+  if (waits && !patient_ && !hooks_.idle()) waited_too_long();
+}
+
+void Watch::look_at(int rank, Clock::time_point now) {
+  Beat& beat = seen_[static_cast<size_t>(rank)];
+  const std::string text = store_.get(key_of(rank)).value_or("");
+  if (text != beat.text || text == "done") {
+    beat = {text, now};
+  } else if (now - beat.since > silence_) {
+    const std::string place = store_.get(fmt::format("here {}", rank)).value_or("");
+    tell(fmt::format("no sign of life for {} s from rank {} of {} ({})",
+                     std::chrono::duration<double>(silence_).count(), rank, size_, place));
+  }
+}
+
+void Watch::waited_too_long() {
+  std::vector<std::string> behind;
+  for (int r = 0; r < size_; ++r)
+    if (begun_of(store_.get(key_of(r)).value_or("")) < begun_)
+      behind.push_back(
+          fmt::format("rank {} of {} ({})", r, size_, store_.get(fmt::format("here {}", r)).value_or("")));
+  tell(fmt::format(
+      "no answer for {} s from {}", std::chrono::duration<double>(timeout_).count(),
+      behind.empty() ? "the network: all ranks wait" : fmt::format("{}", fmt::join(behind, ", "))));
+}
+
+}  // namespace moe

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: MIT
+#include "gpu/nccl_communicator.h"
+
+#include <fmt/format.h>
+#include <nccl.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+#include "comm/watch.h"
+#include "gpu/check.h"
+
+namespace moe::gpu {
+namespace {
+
+constexpr std::chrono::milliseconds kSilence{15'000};
+
+void check(ncclResult_t result, const char* call) {
+  if (result == ncclSuccess) return;
+  const char* const last = ncclGetLastError(nullptr);
+  throw UserError("NCCL", std::string(call) + " to succeed",
+                  fmt::format("{} ({})", ncclGetErrorString(result), last == nullptr ? "" : last),
+                  "NCCL_DEBUG=INFO (environment) lets NCCL say more");
+}
+#define NCCL_CHECK(call) check(call, #call)
+
+ncclDataType_t type_of(const Tensor& x) {
+  switch (x.dtype()) {
+    case DType::f32:
+      return ncclFloat32;
+    case DType::f64:
+      return ncclFloat64;
+    case DType::i32:
+      return ncclInt32;
+    case DType::bf16:
+      return ncclBfloat16;
+    default:
+      CHECK(false, "no sums over ranks in " + std::string(name_of(x.dtype())));
+  }
+}
+
+class NcclCommunicator final : public Communicator {
+ public:
+  NcclCommunicator(const Launch& launch, GpuDevice& device, std::chrono::milliseconds timeout)
+      : Communicator(launch.rank, launch.size), device_(device), place_(launch, timeout) {
+    NCCL_CHECK(ncclGetVersion(&version_));
+    CUDA_CHECK(cudaEventCreateWithFlags(&last_, cudaEventDisableTiming));
+    watch_.emplace(place_.store(), rank(), size(), timeout, kSilence,
+                   Watch::Hooks{[this] { return idle(); }, [this] { return error(); }, end});
+    watch_->begin();  // to join is the first thing that can take for ever
+    ncclUniqueId id;
+    if (rank() == 0) {
+      NCCL_CHECK(ncclGetUniqueId(&id));
+      place_.store().set("nccl", std::string(id.internal, sizeof(id.internal)));
+    }
+    const auto text = place_.store().wait("nccl", timeout);
+    if (!text || text->size() != sizeof(id.internal)) throw UserError("NCCL", "rank 0's id", "none");
+    std::memcpy(id.internal, text->data(), sizeof(id.internal));
+    ncclComm_t made = nullptr;
+    NCCL_CHECK(ncclCommInitRank(&made, size(), id, rank()));
+    comm_ = made;
+  }
+  ~NcclCommunicator() override {
+    (void)cudaStreamSynchronize(device_.stream());
+    // Rank 0 serves the store: it goes last.
+    try {
+      place_.store().add("left", 1);
+      for (int i = 0; rank() == 0 && i < 500 && place_.store().add("left", 0) < size(); ++i)
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    } catch (const UserError&) {
+      // Nobody is left to wait for.
+    }
+    watch_.reset();
+    (void)ncclCommDestroy(comm_);
+    (void)cudaEventDestroy(last_);
+    if (staging_ != nullptr) (void)cudaFree(staging_);
+  }
+
+  std::string describe() const override {
+    return fmt::format("{} ranks over NCCL {}.{}.{}", size(), version_ / 10000, version_ / 100 % 100,
+                       version_ % 100);
+  }
+
+  void all_reduce(Tensor x) override {
+    collective([&] {
+      return ncclAllReduce(x.data(), x.data(), count(x), type_of(x), ncclSum, comm_, device_.stream());
+    });
+  }
+  void reduce_scatter(Tensor part, const Tensor& x) override {
+    CHECK(part.numel() * size() == x.numel() && part.dtype() == x.dtype());
+    collective([&] {
+      return ncclReduceScatter(x.data(), part.data(), count(part), type_of(x), ncclSum, comm_,
+                               device_.stream());
+    });
+  }
+  void all_gather(Tensor x, const Tensor& part) override {
+    CHECK(part.numel() * size() == x.numel() && part.dtype() == x.dtype());
+    collective([&] {
+      return ncclAllGather(part.data(), x.data(), static_cast<size_t>(part.bytes()), ncclUint8, comm_,
+                           device_.stream());
+    });
+  }
+  void all_to_all(Tensor received, std::span<const int64_t> received_rows, const Tensor& sent,
+                  std::span<const int64_t> sent_rows) override {
+    const auto row = static_cast<size_t>(sent.dim(0) == 0 ? 0 : sent.bytes() / sent.dim(0));
+    collective([&] {
+      char* to = static_cast<char*>(received.data());
+      const char* from = static_cast<const char*>(sent.data());
+      NCCL_CHECK(ncclGroupStart());
+      for (int r = 0; r < size(); ++r) {
+        const size_t in = static_cast<size_t>(received_rows[static_cast<size_t>(r)]) * row;
+        const size_t out = static_cast<size_t>(sent_rows[static_cast<size_t>(r)]) * row;
+        if (in > 0) NCCL_CHECK(ncclRecv(to, in, ncclUint8, r, comm_, device_.stream()));
+        if (out > 0) NCCL_CHECK(ncclSend(from, out, ncclUint8, r, comm_, device_.stream()));
+        to += in;
+        from += out;
+      }
+      return ncclGroupEnd();
+    });
+  }
+  void broadcast(Tensor x, int root) override {
+    collective([&] {
+      return ncclBroadcast(x.data(), x.data(), static_cast<size_t>(x.bytes()), ncclUint8, root, comm_,
+                           device_.stream());
+    });
+  }
+  // By way of the device: what is small takes microseconds there, and the store would take milliseconds.
+  void exchange(std::span<std::byte> all, std::span<const std::byte> mine) override {
+    CHECK(all.size() == mine.size() * static_cast<size_t>(size()));
+    const auto bytes = std::max<int64_t>(1, static_cast<int64_t>(mine.size()));  // a barrier sends one byte
+    reserve(bytes * size());
+    const Tensor gathered(staging_, DType::u8, {bytes * size()});
+    const Tensor part = gathered.rows(rank() * bytes, (rank() + 1) * bytes);
+    const std::byte nothing{};
+    device_.to_device(part, mine.empty() ? &nothing : mine.data());
+    all_gather(gathered, part);
+    if (!mine.empty()) return device_.to_host(all.data(), gathered);
+    device_.synchronize();
+  }
+
+  void be_patient(bool patient) override { watch_->be_patient(patient); }
+  void abort(const std::string& reason) override { watch_->tell(reason); }
+
+ private:
+  static size_t count(const Tensor& x) { return static_cast<size_t>(x.numel()); }
+
+  template <class Body>
+  void collective(const Body& body) {
+    check(body(), "a collective");
+    CUDA_CHECK(cudaEventRecord(last_, device_.stream()));
+    watch_->begin();
+  }
+  void reserve(int64_t bytes) {
+    if (bytes <= staging_bytes_) return;
+    device_.synchronize();
+    if (staging_ != nullptr) CUDA_CHECK(cudaFree(staging_));
+    CUDA_CHECK(cudaMalloc(&staging_, static_cast<size_t>(bytes)));
+    staging_bytes_ = bytes;
+  }
+
+  // ---- called by the watch, from its thread, which must not disturb a graph that is being recorded ----
+  bool idle() {
+    if (comm_ == nullptr) return false;
+    cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
+    CUDA_CHECK(cudaThreadExchangeStreamCaptureMode(&mode));
+    const cudaError_t state = cudaEventQuery(last_);
+    CUDA_CHECK(cudaThreadExchangeStreamCaptureMode(&mode));
+    return state != cudaErrorNotReady;
+  }
+  std::string error() {
+    if (comm_ == nullptr) return "";
+    ncclResult_t result = ncclSuccess;
+    if (ncclCommGetAsyncError(comm_, &result) != ncclSuccess) return "NCCL does not answer";
+    return result == ncclSuccess || result == ncclInProgress
+               ? ""
+               : std::string("NCCL: ") + ncclGetErrorString(result);
+  }
+  // The stream may wait for ever: nothing can be tidied up.
+  [[noreturn]] static void end(const std::string& message) {
+    if (!message.empty()) std::fprintf(stderr, "error: %s\n", message.c_str());
+    std::fflush(nullptr);
+    std::_Exit(1);
+  }
+
+  GpuDevice& device_;
+  Rendezvous place_;
+  int version_ = 0;
+  std::atomic<ncclComm_t> comm_{nullptr};
+  cudaEvent_t last_ = nullptr;  // behind the last collective
+  void* staging_ = nullptr;     // of exchange
+  int64_t staging_bytes_ = 0;
+  std::optional<Watch> watch_;
+};
+
+}  // namespace
+
+std::unique_ptr<Communicator> make_nccl(const Launch& launch, GpuDevice& device,
+                                        std::chrono::milliseconds timeout) {
+  return std::make_unique<NcclCommunicator>(launch, device, timeout);
+}
+
+}  // namespace moe::gpu

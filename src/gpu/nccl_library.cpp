@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+// NCCL without linking to it, as cublas_library.cpp does: one rank needs none. MOE_NCCL_LIBRARY (environment) names the file;
+// else the loader's own search, then where CMake saw the header's library.
+#include <dlfcn.h>
+#include <nccl.h>
+
+#include <cstdlib>
+#include <string>
+
+#include "base/error.h"
+
+namespace {
+
+void* open_library() {
+  const char* const chosen = std::getenv("MOE_NCCL_LIBRARY");
+  const std::string name = "libnccl.so.2";
+  for (const std::string& path :
+       {std::string(chosen == nullptr ? "" : chosen), name, std::string(MOE_NCCL_FOLDER) + "/" + name}) {
+    if (path.empty()) continue;
+    if (void* const library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
+  }
+  throw moe::UserError(
+      name, "NVIDIA's library for many GPUs (NCCL 2)", "none that the loader finds",
+      "install libnccl2, or set MOE_NCCL_LIBRARY to the path of libnccl.so.2; one GPU needs none");
+}
+
+template <class Function>
+Function* find(const char* name) {
+  static void* const library = open_library();
+  void* const symbol = dlsym(library, name);
+  CHECK(symbol != nullptr, std::string("NCCL has no ") + name);
+  return reinterpret_cast<Function*>(symbol);
+}
+
+}  // namespace
+
+// The library's function of the same name and type.
+#define REAL(function) static auto* const real = find<decltype(function)>(#function)
+
+ncclResult_t ncclGetVersion(int* version) {
+  REAL(ncclGetVersion);
+  return real(version);
+}
+
+ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
+  REAL(ncclGetUniqueId);
+  return real(id);
+}
+
+ncclResult_t ncclCommInitRank(ncclComm_t* comm, int size, ncclUniqueId id, int rank) {
+  REAL(ncclCommInitRank);
+  return real(comm, size, id, rank);
+}
+
+ncclResult_t ncclCommDestroy(ncclComm_t comm) {
+  REAL(ncclCommDestroy);
+  return real(comm);
+}
+
+ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* error) {
+  REAL(ncclCommGetAsyncError);
+  return real(comm, error);
+}
+
+const char* ncclGetErrorString(ncclResult_t result) {
+  REAL(ncclGetErrorString);
+  return real(result);
+}
+
+const char* ncclGetLastError(ncclComm_t comm) {
+  REAL(ncclGetLastError);
+  return real(comm);
+}
+
+ncclResult_t ncclAllReduce(const void* from, void* to, size_t count, ncclDataType_t type, ncclRedOp_t op,
+                           ncclComm_t comm, cudaStream_t stream) {
+  REAL(ncclAllReduce);
+  return real(from, to, count, type, op, comm, stream);
+}
+
+ncclResult_t ncclReduceScatter(const void* from, void* to, size_t count, ncclDataType_t type, ncclRedOp_t op,
+                               ncclComm_t comm, cudaStream_t stream) {
+  REAL(ncclReduceScatter);
+  return real(from, to, count, type, op, comm, stream);
+}
+
+ncclResult_t ncclAllGather(const void* from, void* to, size_t count, ncclDataType_t type, ncclComm_t comm,
+                           cudaStream_t stream) {
+  REAL(ncclAllGather);
+  return real(from, to, count, type, comm, stream);
+}
+
+ncclResult_t ncclBroadcast(const void* from, void* to, size_t count, ncclDataType_t type, int root,
+                           ncclComm_t comm, cudaStream_t stream) {
+  REAL(ncclBroadcast);
+  return real(from, to, count, type, root, comm, stream);
+}
+
+ncclResult_t ncclSend(const void* from, size_t count, ncclDataType_t type, int peer, ncclComm_t comm,
+                      cudaStream_t stream) {
+  REAL(ncclSend);
+  return real(from, count, type, peer, comm, stream);
+}
+
+ncclResult_t ncclRecv(void* to, size_t count, ncclDataType_t type, int peer, ncclComm_t comm,
+                      cudaStream_t stream) {
+  REAL(ncclRecv);
+  return real(to, count, type, peer, comm, stream);
+}
+
+ncclResult_t ncclGroupStart() {
+  REAL(ncclGroupStart);
+  return real();
+}
+
+ncclResult_t ncclGroupEnd() {
+  REAL(ncclGroupEnd);
+  return real();
+}

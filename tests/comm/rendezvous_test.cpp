@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+// Ranks that meet at a port, in a file, or at a store that somebody else serves; and those that do not come.
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "base/error.h"
+#include "comm/rendezvous.h"
+#include "support/errors.h"
+
+namespace moe {
+namespace {
+
+using std::chrono::milliseconds;
+using testing::AllOf;
+using testing::Each;
+using testing::HasSubstr;
+
+// Each rank's error; "" where it met the others and saw what rank 0 left for all.
+std::vector<std::string> meet(Launch launch, int ranks, milliseconds timeout = milliseconds(10'000)) {
+  std::vector<std::string> errors(static_cast<size_t>(ranks));
+  std::vector<std::thread> threads;
+  for (int r = 0; r < ranks; ++r)
+    threads.emplace_back([&, r, launch]() mutable {
+      launch.rank = r;
+      launch.by = "the test";
+      errors[static_cast<size_t>(r)] = test::user_error_of([&] {
+        Rendezvous place(launch, timeout);
+        if (r == 0) place.store().set("word", "lantern");
+        EXPECT_EQ(place.store().wait("word", timeout), "lantern");
+        place.store().add("done", 1);
+        while (r == 0 && place.store().add("done", 0) < launch.size)
+          std::this_thread::sleep_for(milliseconds(5));
+      });
+    });
+  for (auto& thread : threads) thread.join();
+  return errors;
+}
+
+int free_port() {
+  return StoreServer(0).port();
+}
+
+TEST(Rendezvous, AtAPort) {
+  Launch launch;
+  launch.size = 4;
+  launch.host = "127.0.0.1";
+  launch.port = free_port();
+  EXPECT_THAT(meet(launch, 4), Each(""));
+}
+
+TEST(Rendezvous, AtTheStoreOfTheAgent) {
+  StoreServer agent(0);
+  Launch launch;
+  launch.size = 3;
+  launch.host = "127.0.0.1";
+  launch.port = agent.port();
+  launch.agent_store = true;
+  for (const char* const start : {"run.0", "run.1"}) {
+    launch.run_id = start;
+    EXPECT_THAT(meet(launch, 3), Each(""));
+  }
+}
+
+TEST(Rendezvous, InAFileThatAnEarlierRunLeft) {
+  const auto path = std::filesystem::path(testing::TempDir()) / ("moe_place_" + std::to_string(getpid()));
+  std::ofstream(path) << "127.0.0.1 " << free_port() << " moe.old\n";
+  Launch launch;
+  launch.size = 3;
+  launch.file = path.string();
+  EXPECT_THAT(meet(launch, 3), Each(""));
+  std::filesystem::remove(path);
+}
+
+TEST(Rendezvous, NamesWhoIsMissing) {
+  Launch launch;
+  launch.size = 4;
+  launch.host = "127.0.0.1";
+  launch.port = free_port();
+  EXPECT_THAT(meet(launch, 2, milliseconds(300)), Each(HasSubstr("these are missing: 2, 3")));
+  EXPECT_THAT(test::user_error_of([] { Rendezvous(Launch{.size = 2, .by = "flags"}, milliseconds(1)); }),
+              AllOf(HasSubstr("flags"), HasSubstr("--rendezvous HOST:PORT")));
+}
+
+}  // namespace
+}  // namespace moe
