@@ -7,8 +7,8 @@ that differs by more than its bound.
 usage: tools/check_metrics.py MOE [--text FILE] [--steps N]      needs: pip install torch numpy safetensors pyyaml
 
 The run reads a token file in order (no shuffling, one stream), so that a batch is known: rows of T tokens, one after
-another. A step is of two micro-batches; every step is followed by a validation and a checkpoint. Once with so many experts
-that some get no token, and once with capacity factor 1, where assignments are dropped.
+another. A step is of two micro-batches; every step is followed by a validation and a checkpoint. Once without a limit on
+the experts' load and once with capacity factor 1, where assignments are dropped.
 """
 import argparse
 import dataclasses
@@ -195,7 +195,7 @@ def check_validation(check, config, before, weights, batches, gate_gradient, len
     return float(numpy.mean(sinks))
 
 
-def train(moe, work, name, tokens, special, steps):
+def train(moe, work, name, tokens, capacity, steps):
     """Step 0 first, so that its weights are saved."""
     run = work / name
     settings = {"data.source": f"[{tokens}]", "data.validation_source": f"[{tokens}]", "data.format": "tokens", "data.shuffle": "false",
@@ -203,7 +203,7 @@ def train(moe, work, name, tokens, special, steps):
                 "training.gradient_accumulation_steps": MICRO_BATCHES, "training.eval_every": 1, "training.eval_batches": VALIDATIONS,
                 "training.checkpoint_every": 1, "training.keep_checkpoints": steps + 2, "training.learning_rate": 5e-3,
                 "training.warmup_steps": 0, "training.device": "cpu", "training.output_dir": work, "training.run_name": name,
-                **{f"model.{key}": value for key, value in MODEL.items()}, **special}
+                "model.capacity_factor": capacity, **{f"model.{key}": value for key, value in MODEL.items()}}
     words = [f"{key}={value}" for key, value in settings.items()]
     config = work / "empty.yaml"
     config.write_text("training: {}\n")
@@ -264,8 +264,8 @@ def main():
                         "data.document_split=blank_line"], check=True, capture_output=True)
         path = max((work / "tokens").glob("*.bin"), key=lambda file: file.stat().st_size)
         worst = {}
-        for name, settings in (("dropless", {"model.capacity_factor": 0, "model.num_experts": 160}), ("capacity", {"model.capacity_factor": 1})):
-            run = train(options.moe, work, name, path, settings, options.steps)
+        for name, capacity in (("dropless", 0), ("capacity", 1)):
+            run = train(options.moe, work, name, path, capacity, options.steps)
             for key, error in check_run(run, Tokens(path), options.steps, lengths).items():
                 worst[key] = max(worst.get(key, 0.0), error)
         print("largest relative differences: " + ", ".join(f"{key} {error:.1e}" for key, error in sorted(worst.items()) if error > 0))
