@@ -20,8 +20,9 @@ if [ "$preset" = tsan ]; then
   runner=(setarch "$(uname -m)" --addr-no-randomize)
 fi
 
-# What other libraries keep until the end, and is not ours to free.
+# What is other libraries' own.
 export LSAN_OPTIONS=suppressions=$PWD/tests/support/leaks_of_others.txt${LSAN_OPTIONS:+:$LSAN_OPTIONS}
+export TSAN_OPTIONS=suppressions=$PWD/tests/support/races_of_others.txt${TSAN_OPTIONS:+:$TSAN_OPTIONS}
 
 report=$(realpath "$build")/junit.xml
 rm -f "$report"
