@@ -31,14 +31,6 @@ struct EvalOptions {
   bool json = false;
 };
 
-struct EvaluatedModel {
-  EvaluatedModel(const ModelConfig& config, const WeightTypes& types, const MicroBatch& shape, Arena& arena)
-      : weights(config, types, Purpose::inference, arena), transformer(config, shape, weights, arena) {}
-
-  Weights weights;
-  Transformer transformer;
-};
-
 Evaluation measure(Transformer& transformer, Loader& loader, const EvalOptions& options, Backend& backend,
                    Terminal& terminal) {
   Evaluation evaluation;
@@ -66,7 +58,7 @@ class Evaluator {
 
   void open() {
     const WeightTypes types = weight_types(model_.config.training);
-    std::tie(arena_, placed_) = place<EvaluatedModel>(*backend_.device, model_.config.model, types, shape_);
+    std::tie(arena_, placed_) = place<PlacedModel>(*backend_.device, model_.config.model, types, shape_);
     load_weights(placed_->weights, model_.checkpoint, backend_);
     placed_->transformer.prepare(*backend_.device);
   }
@@ -140,7 +132,7 @@ class Evaluator {
   Terminal terminal_;
   Tokenizer tokenizer_;
   std::unique_ptr<Arena> arena_;
-  std::unique_ptr<EvaluatedModel> placed_;
+  std::unique_ptr<PlacedModel> placed_;
 };
 
 int run(const EvalOptions& options) {

@@ -93,16 +93,8 @@ void write_small_files(const fs::path& folder, const TrainedModel& model, DType 
   if (!without_run) write(kRunState, model.checkpoint.state_json());
 }
 
-// A model for one row of tokens.
-struct RowModel {
-  RowModel(const ModelConfig& config, const WeightTypes& types, const MicroBatch& shape, Arena& arena)
-      : weights(config, types, Purpose::inference, arena), transformer(config, shape, weights, arena) {}
-  Weights weights;
-  Transformer transformer;
-};
-
 // T: of the row; what the ids leave of it is padding.
-std::vector<float> logits(RowModel& model, int64_t T, std::vector<int32_t> ids, Backend& backend) {
+std::vector<float> logits(PlacedModel& model, int64_t T, std::vector<int32_t> ids, Backend& backend) {
   const auto N = std::ssize(ids);
   const std::vector<int32_t> none(static_cast<size_t>(T), -1);
   std::vector<int32_t> first(ids.size(), 0);
@@ -160,7 +152,7 @@ void verify(const TrainedModel& model, const fs::path& folder, const ExportOptio
                          .type = arithmetic(config.training).type,
                          .vocabulary = Tokenizer::kVocabulary,
                          .head_rows = T};
-  const auto [arena, row] = place<RowModel>(*backend.device, config.model, types, shape);
+  const auto [arena, row] = place<PlacedModel>(*backend.device, config.model, types, shape);
   row->transformer.prepare(*backend.device);
   const auto run_all = [&, &row = row] {
     std::vector<std::vector<float>> all;
@@ -186,7 +178,8 @@ void verify(const TrainedModel& model, const fs::path& folder, const ExportOptio
       fmt::format("verified  logits of {} tokens from the exported files: largest difference {:.3g}, "
                   "largest logit {:.3g}",
                   tokens, difference, largest));
-  // In f32 the files hold the same bits. Rounding the matrices once to bf16 is what was asked for: 2^-9 of each weight, and a few times that of a logit; a tensor in the wrong place changes logits by their own size.
+  // In f32 the files hold the same bits. Rounding the matrices once to bf16 is what was asked for: 2^-9 of each weight,
+  // and a few times that of a logit; a tensor in the wrong place changes logits by their own size.
   const double bound = stored_type(options, config) == DType::f32 ? 0 : 0.25 * largest;
   if (!(difference <= bound))
     throw UserError(folder.string(), fmt::format("logits within {:.3g} of the checkpoint's", bound),

@@ -10,6 +10,7 @@
 #include "backend/backend.h"
 #include "checkpoint/checkpoint.h"
 #include "exchange/export_weights.h"
+#include "model/transformer.h"
 #include "model/weights.h"
 #include "train/run_config.h"
 
@@ -25,6 +26,15 @@ TrainedModel open_model(const std::string& path, const std::vector<std::string>&
 
 // The run's folder that a checkpoint lies in.
 std::filesystem::path run_of(const Checkpoint& checkpoint);
+
+// Weights and a forward pass of this shape, for place().
+struct PlacedModel {
+  PlacedModel(const ModelConfig& config, const WeightTypes& types, const MicroBatch& shape, Arena& arena)
+      : weights(config, types, Purpose::inference, arena), transformer(config, shape, weights, arena) {}
+
+  Weights weights;
+  Transformer transformer;
+};
 
 // Fills weights from the checkpoint, or from an exported folder one tensor at a time; compute copies included.
 void load_weights(Weights& weights, const Checkpoint& checkpoint, Backend& backend);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/random.h"
 
 namespace moe {
 namespace {
@@ -100,10 +101,8 @@ std::optional<Launch> ask_openmpi(const Environment& environment) {
   if (!launch) return launch;
   launch->run_id = text_of(environment, "PMIX_NAMESPACE");  // differs with each mpirun
   if (launch->local_size == launch->size && !launch->run_id.empty()) {
-    uint32_t hash = 0;
-    for (const char c : launch->run_id) hash = 31 * hash + static_cast<uint8_t>(c);
     launch->host = "127.0.0.1";
-    launch->port = kFirstPort + static_cast<int>(hash % kPorts);
+    launch->port = kFirstPort + static_cast<int>(stream_id(launch->run_id) % kPorts);
   }
   return launch;
 }

@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <mpi.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -14,6 +13,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/host.h"
 #include "comm/ordered_sum.h"
 
 namespace moe {
@@ -45,9 +45,7 @@ class MpiCommunicator final : public Communicator {
   MpiCommunicator(int rank, int size, std::chrono::milliseconds timeout)
       : Communicator(rank, size), timeout_(timeout) {
     check(MPI_Comm_dup(MPI_COMM_WORLD, &control_), "MPI_Comm_dup");
-    char host[256] = {};
-    gethostname(host, sizeof(host) - 1);
-    places_ = gather_text(fmt::format("process {} on {}", getpid(), host));
+    places_ = gather_text(process_name());
   }
   ~MpiCommunicator() override {
     MPI_Comm_free(&control_);

@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <random>
@@ -13,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/host.h"
 
 namespace moe {
 namespace {
@@ -20,12 +20,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr const char* kAllHere = "all here";
-
-std::string own_host() {
-  char host[256] = {};
-  gethostname(host, sizeof(host) - 1);
-  return host;
-}
 
 }  // namespace
 
@@ -50,7 +44,7 @@ void Rendezvous::meet_in_file(const Launch& launch, std::chrono::milliseconds ti
     server_ = std::make_unique<StoreServer>(0);
     const std::string id = fmt::format("moe.{:x}", std::random_device()());
     store_ = std::make_unique<Store>("127.0.0.1", server_->port(), id, timeout);
-    write_file_atomically(launch.file, fmt::format("{} {} {}\n", own_host(), server_->port(), id));
+    write_file_atomically(launch.file, fmt::format("{} {} {}\n", host_name(), server_->port(), id));
     return;
   }
   for (const auto begin = Clock::now();;) {
@@ -61,7 +55,7 @@ void Rendezvous::meet_in_file(const Launch& launch, std::chrono::milliseconds ti
       words >> host >> port >> id;
     }
     try {
-      if (host == own_host()) host = "127.0.0.1";  // a machine need not know its own name
+      if (host == host_name()) host = "127.0.0.1";  // a machine need not know its own name
       if (!id.empty()) {
         store_ = std::make_unique<Store>(host, port, id, std::chrono::milliseconds(500));
         // Only rank 0 of this start counts its ranks under this name.
@@ -80,7 +74,7 @@ void Rendezvous::meet_in_file(const Launch& launch, std::chrono::milliseconds ti
 
 void Rendezvous::wait_for_all(const Launch& launch, std::chrono::milliseconds timeout) {
   if (launch.rank == 0) store_->set("open", "");
-  store_->set(fmt::format("here {}", launch.rank), fmt::format("process {} on {}", getpid(), own_host()));
+  store_->set(fmt::format("here {}", launch.rank), process_name());
   if (launch.rank == 0) {
     std::vector<int> missing;
     const auto begin = Clock::now();

@@ -5,20 +5,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
 
 namespace moe {
-namespace {
-
-std::optional<double> number(const Row& row, std::string_view name) {
-  const Row::Value* value = row.find(name);
-  if (!value) return std::nullopt;
-  if (const auto* real = std::get_if<double>(value)) return *real;
-  if (const auto* whole = std::get_if<int64_t>(value)) return static_cast<double>(*whole);
-  return std::nullopt;
-}
-
-}  // namespace
 
 void AlertLimits::describe(Fields& fields) {
   fields
@@ -52,17 +40,17 @@ void Alerts::tell(int64_t step, const std::string& kind, const std::string& text
 }
 
 void Alerts::write(const Row& row) {
-  const auto loss = number(row, "loss");
+  const auto loss = row.number("loss");
   if (!loss || row.find("alert") != nullptr) return;
   ++rows_;
   look_at_loss(row, *loss);
   if (limits_.dead_steps > 0) look_at_experts(row);
-  if (const auto dropped = number(row, "dropped_share"))
+  if (const auto dropped = row.number("dropped_share"))
     look_at_share(
         row, "dropped", limits_.dropped_share, dropped_, *dropped,
         "{:.0f} % of the assignments are dropped: raise model.aux_loss_weight (more even experts) or "
         "model.capacity_factor (0 drops none)");
-  const auto waited = number(row, "data_wait_seconds"), step = number(row, "step_seconds");
+  const auto waited = row.number("data_wait_seconds"), step = row.number("step_seconds");
   if (waited && step && *step > 0)
     look_at_share(
         row, "data_starved", limits_.data_wait_share, waiting_, *waited / *step,

@@ -13,14 +13,6 @@
 namespace moe {
 namespace {
 
-std::optional<double> number(const Row& row, std::string_view name) {
-  const Row::Value* value = row.find(name);
-  if (!value) return std::nullopt;
-  if (const auto* real = std::get_if<double>(value)) return *real;
-  if (const auto* whole = std::get_if<int64_t>(value)) return static_cast<double>(*whole);
-  return std::nullopt;
-}
-
 std::string show(const std::optional<double>& value, fmt::format_string<const double&> format) {
   return value ? fmt::format(format, *value) : "-";
 }
@@ -69,7 +61,7 @@ void Console::write(const Row& row) {
     return;
   }
   if (row.find("loss")) {
-    const auto tokens = number(row, "tokens_per_second");
+    const auto tokens = row.number("tokens_per_second");
     if (tokens && std::isfinite(*tokens)) tokens_per_second_.add(*tokens);
     time_left_.at(row.step, clock_());
     if (terminal_.interactive()) {
@@ -78,7 +70,7 @@ void Console::write(const Row& row) {
       terminal_.line(step_line(row));
     }
   }
-  if (const auto validation = number(row, "validation_loss")) {
+  if (const auto validation = row.number("validation_loss")) {
     validation_loss_ = validation;
     terminal_.line(validation_line(row));
   }
@@ -86,11 +78,11 @@ void Console::write(const Row& row) {
 
 std::string Console::step_line(const Row& row) const {
   return fmt::format("step {}  loss {}  val {}  lr {}  norm {}  {}  balance {}  cv {}  ETA {}",
-                     position(row.step, max_steps_), show(number(row, "loss"), "{:.4f}"),
-                     show(validation_loss_, "{:.4f}"), show(number(row, "learning_rate"), "{:.2e}"),
-                     show(number(row, "gradient_norm"), "{:.3f}"), rate(tokens_per_second_),
-                     show(number(row, "balance_loss"), "{:.3f}"),
-                     show(number(row, "expert_load_cv"), "{:.3f}"), time_left(time_left_));
+                     position(row.step, max_steps_), show(row.number("loss"), "{:.4f}"),
+                     show(validation_loss_, "{:.4f}"), show(row.number("learning_rate"), "{:.2e}"),
+                     show(row.number("gradient_norm"), "{:.3f}"), rate(tokens_per_second_),
+                     show(row.number("balance_loss"), "{:.3f}"), show(row.number("expert_load_cv"), "{:.3f}"),
+                     time_left(time_left_));
 }
 
 // The most wanted first: what does not fit the terminal's width is cut.
@@ -98,16 +90,15 @@ std::string Console::status_line(const Row& row) const {
   const double share = max_steps_ > 0 ? static_cast<double>(row.step) / static_cast<double>(max_steps_) : 1;
   return fmt::format("{} {:3.0f}% {}  loss {}  {}  ETA {}  lr {}  balance {}  cv {}  val {}",
                      bar(row.step, max_steps_), 100 * share, position(row.step, max_steps_),
-                     show(number(row, "loss"), "{:.3f}"), rate(tokens_per_second_), time_left(time_left_),
-                     show(number(row, "learning_rate"), "{:.1e}"),
-                     show(number(row, "balance_loss"), "{:.2f}"),
-                     show(number(row, "expert_load_cv"), "{:.2f}"), show(validation_loss_, "{:.3f}"));
+                     show(row.number("loss"), "{:.3f}"), rate(tokens_per_second_), time_left(time_left_),
+                     show(row.number("learning_rate"), "{:.1e}"), show(row.number("balance_loss"), "{:.2f}"),
+                     show(row.number("expert_load_cv"), "{:.2f}"), show(validation_loss_, "{:.3f}"));
 }
 
 std::string Console::validation_line(const Row& row) const {
   const double loss = *validation_loss_;
   return fmt::format("step {}  validation loss {:.4f}  perplexity {:.2f}", position(row.step, max_steps_),
-                     loss, number(row, "validation_perplexity").value_or(std::exp(loss)));
+                     loss, row.number("validation_perplexity").value_or(std::exp(loss)));
 }
 
 }  // namespace moe

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -40,6 +41,17 @@ struct Row {
       if (key == name) return &value;
     }
     return nullptr;
+  }
+
+  // Of either kind of number; nothing for texts and lists, and where there is no such name.
+  static std::optional<double> number_of(const Value& value) {
+    if (const auto* real = std::get_if<double>(&value)) return *real;
+    if (const auto* whole = std::get_if<int64_t>(&value)) return static_cast<double>(*whole);
+    return std::nullopt;
+  }
+  std::optional<double> number(std::string_view name) const {
+    const Value* value = find(name);
+    return value ? number_of(*value) : std::nullopt;
   }
 };
 

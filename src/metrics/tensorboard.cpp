@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/utsname.h>
 #include <tensorboard_event.pb.h>
 #include <unistd.h>
 
@@ -15,6 +14,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/host.h"
 #include "metrics/histogram.h"
 
 namespace moe {
@@ -89,9 +89,8 @@ pb::Event hparams_event(const char* tag, const pb::HParams& content) {
 }
 
 std::string file_name(double now) {
-  utsname names{};
-  const char* host = uname(&names) == 0 ? names.nodename : "localhost";
-  return fmt::format("events.out.tfevents.{:010}.{}.{}.0", static_cast<int64_t>(now), host, ::getpid());
+  return fmt::format("events.out.tfevents.{:010}.{}.{}.0", static_cast<int64_t>(now), host_name(),
+                     ::getpid());
 }
 
 }  // namespace

@@ -107,10 +107,8 @@ void RunView::add(const Row& row) {
   Note note{.step = row.step, .kind = {}, .text = {}};
   for (size_t i = 0; i < row.values.size(); ++i) {
     const auto& [name, value] = row.values[i];
-    if (const auto* real = std::get_if<double>(&value)) {
-      find(series_, series_places_, i, name).add(row.step, *real);
-    } else if (const auto* whole = std::get_if<int64_t>(&value)) {
-      find(series_, series_places_, i, name).add(row.step, static_cast<double>(*whole));
+    if (const auto number = Row::number_of(value)) {
+      find(series_, series_places_, i, name).add(row.step, *number);
     } else if (const auto* text = std::get_if<std::string>(&value)) {
       if (name == "alert") {
         note.kind = *text;

@@ -2,20 +2,16 @@
 #include "train/generate.h"
 
 #include <algorithm>
-#include <chrono>
 #include <limits>
 #include <memory>
 
 #include "base/error.h"
 #include "base/threads.h"
+#include "metrics/meters.h"
 #include "tensor/host_floats.h"
 
 namespace moe {
 namespace {
-
-double seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // One text being written.
 class Text {
@@ -138,7 +134,7 @@ std::vector<Completion> generate(Decoder& decoder, std::span<const Prompt> promp
   check_prompts(decoder, prompts);
   std::vector<Text> texts;
   for (const Prompt& prompt : prompts) texts.emplace_back(prompt, options);
-  double before = seconds();
+  double before = steady_seconds();
   read_prompts(decoder, prompts, device, ops);
 
   const auto B = static_cast<size_t>(decoder.batch());
@@ -164,7 +160,7 @@ std::vector<Completion> generate(Decoder& decoder, std::span<const Prompt> promp
       const std::string_view fresh = texts[i].add(chosen[i], tokenizer, room);
       if (on_text && !fresh.empty()) on_text(i, fresh);
     }
-    const double now = seconds();
+    const double now = steady_seconds();
     (first ? times.prefill_seconds : times.decode_seconds) += now - before;
     before = now;
     if (!first) times.decoded_tokens += made;

@@ -3,9 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "base/error.h"
+#include "metrics/meters.h"
 #include "tensor/host_floats.h"
 
 namespace moe {
@@ -25,10 +25,6 @@ struct Mean {
   double value() const { return count > 0 ? sum / static_cast<double>(count) : 0; }
 };
 
-double mean_of(const std::vector<double>& values) {
-  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
-}
-
 }  // namespace
 
 Probe::Probe(const ModelConfig& config, int64_t T, const Weights& weights,
@@ -45,9 +41,9 @@ Probe::Probe(const ModelConfig& config, int64_t T, const Weights& weights,
     CHECK(group != groups_.end(), parameter.group);
     group_.push_back(static_cast<size_t>(group - groups_.begin()));
     if (!parameter.name.ends_with("attention.qkvg.weight")) continue;
-    for (int64_t h = 0, d = heads_.dim; h < heads_.query; ++h) {
-      const int64_t begin = h * 2 * d + d;  // [q_h | gate_h] of each query head
-      gates_.push_back({parameter.weight.rows(begin, begin + d), parameter.gradient.rows(begin, begin + d)});
+    for (int64_t h = 0; h < heads_.query; ++h) {
+      const int64_t begin = heads_.gate(h), end = begin + heads_.dim;
+      gates_.push_back({parameter.weight.rows(begin, end), parameter.gradient.rows(begin, end)});
     }
   }
   CHECK(!gates_.empty());
@@ -142,7 +138,7 @@ Probe::Layer Probe::measure(const BlockView& block) const {
     const int64_t start = first[static_cast<size_t>(n)], t = n % T_;
     if (start < 0) continue;  // padding
     for (int64_t h = 0; h < H; ++h) {
-      const float* gates = packed.data() + n * P + h * 2 * d + d;  // [q_h | gate_h] of each query head
+      const float* gates = packed.data() + n * P + heads_.gate(h);
       for (int64_t i = 0; i < d; ++i) gate.add(1 / (1 + std::exp(-static_cast<double>(gates[i]))));
       if (t - start < kFirstQuery) continue;
       const float* key = k.data() + ((n - t + start) * G + h / (H / G)) * d;
@@ -193,11 +189,11 @@ void Probe::report(Row& row) {
   };
   const auto sink = all(&Layer::sink), gate = all(&Layer::gate), largest = all(&Layer::largest);
   const auto confidence = all(&Layer::confidence);
-  row.add("attention_sink", mean_of(sink))
-      .add("attention_sink_uniform", mean_of(all(&Layer::uniform)))
-      .add("gate_mean", mean_of(gate))
+  row.add("attention_sink", mean(sink))
+      .add("attention_sink_uniform", mean(all(&Layer::uniform)))
+      .add("gate_mean", mean(gate))
       .add("max_activation", *std::max_element(largest.begin(), largest.end()))
-      .add("router_confidence", mean_of(confidence))
+      .add("router_confidence", mean(confidence))
       .add("layers/attention_sink", sink)
       .add("layers/gate_mean", gate)
       .add("layers/max_activation", largest)

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "metrics/expert_load.h"
+#include "metrics/meters.h"
 
 namespace moe {
 namespace {
@@ -17,10 +18,6 @@ std::vector<T> fetch(const Tensor& tensor, Device& device) {
   std::vector<T> values(static_cast<size_t>(tensor.numel()));
   device.to_host(values.data(), tensor);
   return values;
-}
-
-double mean(const std::vector<double>& values) {
-  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
 // How the router spread its work, for StepResult's counts and losses.

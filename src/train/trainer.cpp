@@ -48,7 +48,10 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
       communicator_(communicator),
       stop_(stop),
       terminal_(terminal),
-      store_(folder.checkpoints(), config.training.keep_checkpoints, program_version()) {
+      store_(folder.checkpoints(), config.training.keep_checkpoints, program_version()),
+      flops_per_token_(flops_per_token(config.model, config.model.max_seq_len).total()),
+      peak_flops_(peak_flops(device.name(), arithmetic(config.training).type != DType::f32)) {
+  if (peak_flops_) *peak_flops_ *= communicator_.size();
   std::tie(arena_, state_) =
       place<TrainingState>(device_, config_, Tokenizer::kVocabulary, communicator_, ops_);
   terminal_.line(fmt::format("memory    {}\n{}", format_bytes(static_cast<double>(arena_->used())),
@@ -211,9 +214,8 @@ void Trainer::write_row(const StepResult& result, StepContext& context, int64_t 
   context.tokens_per_second = static_cast<double>(tokens_ - tokens_before) / seconds;
   context.memory_bytes = arena_->used();
   if (std::exchange(first_row_, false)) context.memory_table = &arena_->table();
-  context.flops_per_token = flops_per_token(config_.model, config_.model.max_seq_len).total();
-  context.peak_flops = peak_flops(device_.name(), arithmetic(config_.training).type != DType::f32);
-  if (context.peak_flops) *context.peak_flops *= communicator_.size();
+  context.flops_per_token = flops_per_token_;
+  context.peak_flops = peak_flops_;
   context.groups = &state_->optimizer.groups();
   context.loss_scale = &state_->loss_scale;
   context.phase_seconds = std::exchange(phase_seconds_, {});

@@ -78,6 +78,8 @@ class Trainer {
   std::unique_ptr<Arena> arena_;
   std::unique_ptr<TrainingState> state_;
   CheckpointStore store_;
+  const double flops_per_token_;
+  std::optional<double> peak_flops_;  // of all ranks, where the device's is known
   std::shared_ptr<const Source> source_;
   std::unique_ptr<Loader> loader_;
   std::vector<Batch> validation_;   // this rank's part of the held-out batches, the same each time

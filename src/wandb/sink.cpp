@@ -16,6 +16,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/host.h"
 #include "base/version.h"
 #include "wandb/history.h"
 
@@ -28,11 +29,6 @@ constexpr const char* kStepMetric = "step";
 void set_time(pb::Timestamp* timestamp, double seconds) {
   timestamp->set_seconds(static_cast<int64_t>(std::floor(seconds)));
   timestamp->set_nanos(static_cast<int32_t>(1e9 * (seconds - std::floor(seconds))));
-}
-
-std::string host_name() {
-  utsname names{};
-  return uname(&names) == 0 ? names.nodename : "";
 }
 
 std::string system_name() {
