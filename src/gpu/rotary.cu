@@ -5,6 +5,8 @@
 #include "ops/contracts/rotary.h"
 
 #include <algorithm>
+#include <cstring>
+#include <type_traits>
 
 #include "gpu/block_reduce.cuh"
 #include "gpu/column_sums.cuh"
@@ -117,10 +119,9 @@ struct Pairs {
   }
 };
 
-// The angles of a token. A position outside the table makes its token NaN, which ends the run.
+// The angles of a position. One outside the table makes its token NaN, which ends the run.
 template <class S>
-__device__ __forceinline__ Pairs<S> angles_of(const Table& table, int64_t token, int dim) {
-  const int position = table.position_N[token];
+__device__ __forceinline__ Pairs<S> angles_of(const Table& table, int position, int dim) {
   const bool inside = position >= 0 && position < table.rows;
   Pairs<S> angles;
   angles.load_from(table.rope_Td + (inside ? int64_t{position} : 0) * dim, dim / 2);
@@ -169,69 +170,11 @@ __global__ void __launch_bounds__(kThreads)
   if (token >= tokens) return;
   const T* const packed = packed_NP + token * layout.packed();
   float* const rstd = rstd_NJ + token * (layout.query + layout.kv);
-  const Pairs<S> angles = angles_of<S>(table, token, layout.dim);
+  const Pairs<S> angles = angles_of<S>(table, table.position_N[token], layout.dim);
   forward_heads<S>(q_NHd + token * layout.query * layout.dim, rstd, packed, queries_of(layout), table.wq_d,
                    angles, layout.dim, eps);
   forward_heads<S>(k_NGd + token * layout.kv * layout.dim, rstd + layout.query, packed, keys_of(layout),
                    table.wk_d, angles, layout.dim, eps);
-}
-
-// dy: head 0 of the token.
-template <class S, class T>
-__device__ __forceinline__ void backward_heads(T* dpacked, Pairs<S>& dw, const T* dy, const T* packed,
-                                               const float* rstd, const Kind& kind, const float* w,
-                                               const Pairs<S>& angles, int dim) {
-  const int half = dim / 2;
-#pragma unroll 2
-  for (int first = 0; first < kind.count; first += S::heads) {
-    const int j = first + S::head();
-    const int at = kind.first + j * kind.stride;
-    Pairs<S> g, x, weight;
-    float r = 0;
-    if (j < kind.count) {
-      g.load_from(dy + j * dim, half);
-      x.load_from(packed + at, half);
-      r = rstd[j];
-    }
-    weight.load_from(w, half);
-    x.scale(r);
-    g.turn(angles, -1);
-    dw.add_product(g, x);
-    g.multiply(weight);
-    g.scale(r);  // r * (dy w - normed * mean): both terms carry it
-    const float mean = g.dot(x) / static_cast<float>(dim);
-#pragma unroll
-    for (int i = 0; i < S::pairs; ++i) g.a[i] -= x.a[i] * mean, g.b[i] -= x.b[i] * mean;
-    if (j < kind.count) g.store_to(dpacked + at, half);
-  }
-}
-
-// The block's sums of a weight's gradient over its heads and warps, in order, to parts[0 .. dim).
-template <class S>
-__device__ void store_sums(float* parts, Pairs<S> dw, int dim) {
-  __shared__ float sums[kWarps][contracts::kMaxHeadDim];
-  const int half = dim / 2, warp = static_cast<int>(threadIdx.x) / 32;
-#pragma unroll
-  for (int step = S::lanes; step < 32; step *= 2)
-#pragma unroll
-    for (int i = 0; i < S::pairs; ++i) {
-      dw.a[i] += __shfl_xor_sync(kAllLanes, dw.a[i], step);
-      dw.b[i] += __shfl_xor_sync(kAllLanes, dw.b[i], step);
-    }
-  __syncthreads();
-  if (S::head() == 0)
-    S::for_each(half, [&](int i, int c) {
-#pragma unroll
-      for (int j = 0; j < S::width; ++j)
-        sums[warp][c + j] = dw.a[i + j], sums[warp][half + c + j] = dw.b[i + j];
-    });
-  __syncthreads();
-  for (int c = static_cast<int>(threadIdx.x); c < dim; c += kThreads) {
-    float sum = 0;
-#pragma unroll
-    for (int w = 0; w < kWarps; ++w) sum += sums[w][c];
-    parts[c] = sum;
-  }
 }
 
 template <class T>
@@ -241,24 +184,146 @@ struct Gradients {
   const float* rstd_NJ;
 };
 
+// How often a warp must look until it has seen all heads of a kind.
+template <class S>
+__host__ __device__ constexpr int passes(int heads) {
+  return (heads + S::heads - 1) / S::heads;
+}
+
+// A warp of the backward kernel takes the same heads of every so many-th token: queries or keys, so that one weight and the sums of
+// its gradient stay in registers, and so few of them that the next token's can be on their way while it works on these.
+template <class S>
+struct Share {
+  bool queries;
+  Kind kind;
+  int head;  // of this lane; kind.count or more: none
+  int64_t token, step;
+
+  __device__ Share(const Layout& layout, int warp, int64_t tokens) {
+    const int of_queries = passes<S>(layout.query), shares = of_queries + passes<S>(layout.kv);
+    const int64_t all = int64_t{gridDim.x} * kWarps / shares, index = int64_t{blockIdx.x} * kWarps + warp;
+    const int share = static_cast<int>(index % shares);
+    queries = share < of_queries;
+    kind = queries ? queries_of(layout) : keys_of(layout);
+    head = (queries ? share : share - of_queries) * S::heads + S::head();
+    step = all;
+    token = index / shares < all ? index / shares : tokens;  // warps over have nothing to do
+  }
+};
+
+// A vector of a lane as it came from memory: in whole words, since of 16-bit elements each would take a register, and would be taken
+// apart, and so waited for, at once.
+template <class T, int width>
+struct Words {
+  using Word = std::conditional_t<width * sizeof(T) % 4 == 0, uint32_t, T>;
+  Vec<Word, width * static_cast<int>(sizeof(T)) / static_cast<int>(sizeof(Word))> words;
+
+  __device__ __forceinline__ void load_from(const T* p) {
+    words = *reinterpret_cast<const decltype(words)*>(p);
+  }
+  __device__ __forceinline__ void to_floats(float* x) const {
+    Vec<T, width> elements;
+    memcpy(&elements, &words, sizeof(elements));
+#pragma unroll
+    for (int i = 0; i < width; ++i) x[i] = to_float(elements.v[i]);
+  }
+};
+
+// What a lane reads of a token.
+template <class T, class S>
+struct Loaded {
+  using Part = Words<T, S::width>;
+  Part g[2 * S::steps], x[2 * S::steps];
+  float rstd;
+  int position;
+
+  __device__ __forceinline__ void load_from(const Gradients<T>& from, const Layout& layout,
+                                            const Table& table, const Share<S>& share, int64_t token) {
+    position = table.position_N[token];
+    if (share.head >= share.kind.count) return;
+    const int half = layout.dim / 2;
+    const T* const dy = (share.queries ? from.dq_NHd : from.dk_NGd) +
+                        (token * share.kind.count + share.head) * layout.dim;
+    const T* const packed =
+        from.packed_NP + token * layout.packed() + share.kind.first + share.head * share.kind.stride;
+    S::for_each(half, [&](int i, int c) {
+      const int at = 2 * (i / S::width);
+      g[at].load_from(dy + c), g[at + 1].load_from(dy + half + c);
+      x[at].load_from(packed + c), x[at + 1].load_from(packed + half + c);
+    });
+    rstd = from.rstd_NJ[token * (layout.query + layout.kv) + (share.queries ? 0 : layout.query) + share.head];
+  }
+  // Of g or x.
+  __device__ __forceinline__ static Pairs<S> floats(const Part (&from)[2 * S::steps], bool inside, int half) {
+    Pairs<S> result;
+    if (inside)
+      S::for_each(half, [&](int i, int) {
+        from[2 * (i / S::width)].to_floats(result.a + i);
+        from[2 * (i / S::width) + 1].to_floats(result.b + i);
+      });
+    return result;
+  }
+};
+
+// The block's sums of the weights' gradients over its warps, in order, to parts[0 .. dim) and parts[dim .. 2 dim).
+template <class S>
+__device__ void store_sums(float* parts, Pairs<S> dw, bool queries, int dim) {
+  __shared__ float sums[kWarps][contracts::kMaxHeadDim];
+  __shared__ bool of_queries[kWarps];
+  const int half = dim / 2, warp = static_cast<int>(threadIdx.x) / 32;
+#pragma unroll
+  for (int step = S::lanes; step < 32; step *= 2)
+#pragma unroll
+    for (int i = 0; i < S::pairs; ++i) {
+      dw.a[i] += __shfl_xor_sync(kAllLanes, dw.a[i], step);
+      dw.b[i] += __shfl_xor_sync(kAllLanes, dw.b[i], step);
+    }
+  if (S::head() == 0)
+    S::for_each(half, [&](int i, int c) {
+#pragma unroll
+      for (int j = 0; j < S::width; ++j)
+        sums[warp][c + j] = dw.a[i + j], sums[warp][half + c + j] = dw.b[i + j];
+    });
+  if (threadIdx.x % 32 == 0) of_queries[warp] = queries;
+  __syncthreads();
+  for (int c = static_cast<int>(threadIdx.x); c < 2 * dim; c += kThreads) {
+    float sum = 0;
+#pragma unroll
+    for (int w = 0; w < kWarps; ++w)
+      if (of_queries[w] == (c < dim)) sum += sums[w][c % dim];
+    parts[c] = sum;
+  }
+}
+
 // parts: [blocks, 2, dim], of the gradients of wq and wk.
 template <class T, class S>
 __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
     backward_kernel(Gradients<T> x, float* parts, Table table, Layout layout, int64_t tokens) {
-  Pairs<S> dwq, dwk;
-  const int64_t step = int64_t{gridDim.x} * kWarps;
-  for (int64_t token = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32; token < tokens; token += step) {
-    const Pairs<S> angles = angles_of<S>(table, token, layout.dim);
-    const int64_t row = token * layout.packed();
-    const float* const rstd = x.rstd_NJ + token * (layout.query + layout.kv);
-    backward_heads<S>(x.dpacked_NP + row, dwq, x.dq_NHd + token * layout.query * layout.dim,
-                      x.packed_NP + row, rstd, queries_of(layout), table.wq_d, angles, layout.dim);
-    backward_heads<S>(x.dpacked_NP + row, dwk, x.dk_NGd + token * layout.kv * layout.dim, x.packed_NP + row,
-                      rstd + layout.query, keys_of(layout), table.wk_d, angles, layout.dim);
+  const Share<S> share(layout, static_cast<int>(threadIdx.x) / 32, tokens);
+  const bool inside = share.head < share.kind.count;
+  const int dim = layout.dim, half = dim / 2;
+  Pairs<S> weight, dw;
+  weight.load_from(share.queries ? table.wq_d : table.wk_d, half);
+  Loaded<T, S> next{};
+  if (share.token < tokens) next.load_from(x, layout, table, share, share.token);
+  for (int64_t token = share.token; token < tokens; token += share.step) {
+    Pairs<S> g = next.floats(next.g, inside, half), normed = next.floats(next.x, inside, half);
+    const float r = inside ? next.rstd : 0;
+    const Pairs<S> angles = angles_of<S>(table, next.position, dim);
+    if (token + share.step < tokens) next.load_from(x, layout, table, share, token + share.step);
+    normed.scale(r);
+    g.turn(angles, -1);
+    dw.add_product(g, normed);
+    g.multiply(weight);
+    g.scale(r);  // r * (dy w - normed * mean): both terms carry it
+    const float mean = g.dot(normed) / static_cast<float>(dim);
+#pragma unroll
+    for (int i = 0; i < S::pairs; ++i) g.a[i] -= normed.a[i] * mean, g.b[i] -= normed.b[i] * mean;
+    if (inside)
+      g.store_to(x.dpacked_NP + token * layout.packed() + share.kind.first + share.head * share.kind.stride,
+                 half);
   }
-  float* const out = parts + int64_t{blockIdx.x} * 2 * layout.dim;
-  store_sums(out, dwq, layout.dim);
-  store_sums(out + layout.dim, dwk, layout.dim);
+  store_sums(parts + int64_t{blockIdx.x} * 2 * dim, dw, share.queries, dim);
 }
 
 // Calls body.operator()<Shape>(): vectors of 16 bytes where every address allows it, and as few lanes as reach over half
@@ -313,16 +378,22 @@ void GpuOps::qk_norm_rope_backward(Tensor dpacked_NP, Tensor dwq_d, Tensor dwk_d
                                          rope_Td, position_N, rstd_NJ, heads);
   const int64_t n = packed_NP.dim(0), width_of_sums = 2 * heads.dim;
   if (n == 0) return;
-  const int64_t grid = std::min(ceil_div(n, kWarps), int64_t{kBlocksPerProcessor} * processors_);
-  float* const parts = workspace_.carve().take<float>(grid * width_of_sums);
+  int64_t grid = 0;
+  float* parts = nullptr;
   with_activation(packed_NP.dtype(), [&]<class T>() {
     const Gradients<T> x{pointer<T>(dpacked_NP), pointer<T>(dq_NHd), pointer<T>(dk_NGd),
                          pointer<T>(packed_NP), pointer<float>(rstd_NJ)};
     with_shape<T>(
         heads.dim,
         [&]<class S>() {
+          const Layout layout = layout_of(heads);
+          const int64_t shares = passes<S>(layout.query) + passes<S>(layout.kv);
+          // A warp for each share at least.
+          grid = std::max(ceil_div(shares, kWarps), std::min(ceil_div(n * shares, kWarps),
+                                                             int64_t{kBlocksPerProcessor} * processors_));
+          parts = workspace_.carve().take<float>(grid * width_of_sums);
           launch(stream_, backward_kernel<T, S>, {blocks(grid), kThreads}, x, parts,
-                 table_of(wq_d, wk_d, rope_Td, position_N), layout_of(heads), n);
+                 table_of(wq_d, wk_d, rope_Td, position_N), layout, n);
         },
         x.dpacked_NP, x.dq_NHd, x.dk_NGd, x.packed_NP, wq_d.data(), wk_d.data(), rope_Td.data());
   });
