@@ -28,7 +28,8 @@ void GpuOps::attention_forward(Tensor y_NHd, Tensor o_NHd, Tensor lse_NH, const 
   const Heads heads = contracts::attention_forward(y_NHd, o_NHd, lse_NH, q_NHd, k_NGd, packed_NP, first_BT);
   if (o_NHd.numel() == 0) return;
   if (hopper_ && hopper_takes_attention(q_NHd))
-    return hopper_attention_forward(stream_, y_NHd, o_NHd, lse_NH, q_NHd, k_NGd, packed_NP, first_BT);
+    return hopper_attention_forward(stream_, processors_, workspace_.carve().take<int>(1), y_NHd, o_NHd,
+                                    lse_NH, q_NHd, k_NGd, packed_NP, first_BT);
   const AttentionShape s(q_NHd, k_NGd, heads.packed(), first_BT.dim(0));
   CHECK(s.dim <= kMaxDim, q_NHd.describe());
   with_activation(q_NHd.dtype(), [&]<class T>() {

@@ -22,19 +22,20 @@ void hopper_attention_backward(cudaStream_t stream, int processors, int* next_2,
   const int64_t N = q_NHd.dim(0), H = q_NHd.dim(1), G = k_NGd.dim(1);
   const Heads heads{H, G, kWidth};
   const Shape shape = shape_of(first_BT, H, G);
-  const bf16* const v = pointer<bf16>(packed_NP) + heads.values();
-  const auto v_stride = static_cast<int>(heads.packed());
+  const auto stride = static_cast<int>(heads.packed());
   const auto map = [N](const Tensor& t) { return tensor_map(t.data(), N, t.dim(1) * kWidth, kTokens); };
-  BackwardInputs in{pointer<bf16>(q_NHd), pointer<bf16>(k_NGd), v,     pointer<bf16>(do_NHd),
-                    v_stride,             statistics,           shape, next_2};
+  const CUtensorMap q = map(q_NHd), k = map(k_NGd), dout = map(do_NHd);
+  const CUtensorMap v =
+      tensor_map(pointer<bf16>(packed_NP) + heads.values(), N, G * kWidth, kTokens, stride);
+  BackwardInputs in{statistics, shape, next_2};
   CUDA_CHECK(cudaMemsetAsync(next_2, 0, 2 * sizeof(int), stream));
   launch(stream, key_kernel,
-         {blocks(std::min(key_pieces(shape), processors)), kBackwardThreads, sizeof(KeyShared)}, map(q_NHd),
-         map(do_NHd), pointer<bf16>(dk_NGd), pointer<bf16>(dpacked_NP) + heads.values(), v_stride, in);
+         {blocks(std::min(key_pieces(shape), processors)), kBackwardThreads, sizeof(KeyShared)}, q, dout, k, v,
+         pointer<bf16>(dk_NGd), pointer<bf16>(dpacked_NP) + heads.values(), stride, in);
   in.next = next_2 + 1;
   launch(stream, query_kernel,
-         {blocks(std::min(query_blocks(shape), processors)), kBackwardThreads, sizeof(QueryShared)},
-         map(k_NGd), tensor_map(v, N, G * kWidth, kTokens, v_stride), pointer<bf16>(dq_NHd), in);
+         {blocks(std::min(query_blocks<2>(shape), processors)), kBackwardThreads, sizeof(QueryShared)}, k, v, q,
+         dout, pointer<bf16>(dq_NHd), in);
 }
 
 }  // namespace moe::gpu

@@ -6,47 +6,17 @@
 
 #include "gpu/attention_hopper.cuh"
 #include "gpu/attention_statistics.cuh"
+#include "gpu/draw_hopper.cuh"
 
 namespace moe::gpu::hopper {
 
 inline constexpr int kBackwardThreads = 3 * kGroup;
 
-// What the kernels read, and the number of the next piece of work of each.
+// What the kernels read beside the tiles that are copied, and the number of the next piece of work of each.
 struct BackwardInputs {
-  const bf16 *q_NHd, *k_NGd, *v, *do_NHd;  // v: of the first token, in its packed row
-  int v_stride;                            // elements from a token's values to the next one's
   Statistics statistics;
   Shape shape;
   int* next;
-};
-
-// The copying warp draws pieces of work, in order, one ahead of the readers; each piece has one owner and its sums a
-// fixed order, whoever draws it.
-struct Draw {
-  int drawn[2];
-  Pipeline<2> pipeline;
-
-  __device__ __forceinline__ void init() { pipeline.init(2 * kGroup); }
-  // The copying warp: the next piece.
-  __device__ __forceinline__ int draw(int* next, Walk<2>& turn) {
-    pipeline.wait_empty(turn);
-    int piece = 0;
-    if (threadIdx.x % 32 == 0) {
-      piece = atomicAdd(next, 1);
-      drawn[turn.stage] = piece;
-      barrier_arrive(&pipeline.full[turn.stage]);
-    }
-    turn.next();
-    return __shfl_sync(kAllLanes, piece, 0);
-  }
-  // All threads of the readers: the piece that was drawn.
-  __device__ __forceinline__ int read(Walk<2>& turn) {
-    pipeline.wait_full(turn);
-    const int piece = drawn[turn.stage];
-    barrier_arrive(&pipeline.empty[turn.stage]);
-    turn.next();
-    return piece;
-  }
 };
 
 // Elements outside [begin, end] of what a thread's two rows see.

@@ -3,6 +3,11 @@
 // block, 64 queries each, and two blocks a processor, so that the start and end of one are under way beside the other.
 // The gate is applied when the results are stored. Tiles of keys go from the diagonal backwards: the first needs no look at the documents. While a warpgroup's exponentials
 // are computed, its product with the values before them is under way.
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "gpu/attention_forward_hopper.cuh"
 #include "gpu/attention_hopper.cuh"
 #include "gpu/attention_hopper.h"
 #include "gpu/dynamic_shared.cuh"
@@ -13,6 +18,7 @@
 
 namespace moe::gpu {
 namespace hopper {
+namespace two_blocks {
 namespace {
 
 constexpr int kStages = 6;
@@ -142,7 +148,7 @@ struct Results {
 };
 
 __device__ __forceinline__ void store_results(const Results& to, const Fragment& o, const Softmax& softmax,
-                                              const Shape& shape, const QueryWork& work, int group) {
+                                              const Shape& shape, const QueryWork<2>& work, int group) {
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     float sum = softmax.sum[i];
@@ -171,7 +177,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     forward_kernel(const __grid_constant__ CUtensorMap k, const __grid_constant__ CUtensorMap v,
                    const bf16* q_NHd, Results results, Shape shape) {
   Shared& shared = *dynamic_shared<Shared>();
-  const QueryWork work = query_work(shape, static_cast<int>(blockIdx.x));
+  const QueryWork<2> work = query_work<2>(shape, static_cast<int>(blockIdx.x));
   const int group = static_cast<int>(threadIdx.x) / kGroup, token = work.row * shape.T;
   const bool fills = threadIdx.x < 32;
   const int end = min(work.query + work.queries, shape.T), newest = (end - 1) / kTokens * kTokens;
@@ -238,26 +244,41 @@ __global__ void __launch_bounds__(kThreads, 2)
 }
 
 }  // namespace
+}  // namespace two_blocks
 }  // namespace hopper
 
 bool hopper_takes_attention(const Tensor& q_NHd) {
   return q_NHd.dtype() == DType::bf16 && q_NHd.dim(2) == hopper::kWidth && q_NHd.dim(0) > 0;
 }
 
-void hopper_attention_forward(cudaStream_t stream, Tensor& y_NHd, Tensor& o_NHd, Tensor& lse_NH,
-                              const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
-                              const Tensor& first_BT) {
+void hopper_attention_forward(cudaStream_t stream, int processors, int* next, Tensor& y_NHd, Tensor& o_NHd,
+                              Tensor& lse_NH, const Tensor& q_NHd, const Tensor& k_NGd,
+                              const Tensor& packed_NP, const Tensor& first_BT) {
   using namespace hopper;
   const int64_t N = q_NHd.dim(0), H = q_NHd.dim(1), G = k_NGd.dim(1);
   const Heads heads{H, G, kWidth};
   const Shape shape = shape_of(first_BT, H, G);
   const bf16* const packed = pointer<bf16>(packed_NP);
-  const Results results{pointer<bf16>(y_NHd), pointer<bf16>(o_NHd), pointer<float>(lse_NH),
-                        packed + heads.gate(0), heads.packed()};
-  launch(stream, forward_kernel, {blocks(query_blocks(shape)), kThreads, sizeof(Shared)},
-         tensor_map(k_NGd.data(), N, G * kWidth, kTokens),
-         tensor_map(packed + heads.values(), N, G * kWidth, kTokens, heads.packed()), pointer<bf16>(q_NHd),
-         results, shape);
+  const CUtensorMap keys = tensor_map(k_NGd.data(), N, G * kWidth, kTokens);
+  const CUtensorMap values = tensor_map(packed + heads.values(), N, G * kWidth, kTokens, heads.packed());
+  const char* const variant = std::getenv("MOE_ATTENTION");  // for measurements, until one of them is chosen
+  const std::string name = variant == nullptr ? "" : variant;
+  if (name == "two_blocks") {
+    const two_blocks::Results results{pointer<bf16>(y_NHd), pointer<bf16>(o_NHd), pointer<float>(lse_NH),
+                                      packed + heads.gate(0), heads.packed()};
+    launch(stream, two_blocks::forward_kernel,
+           {blocks(query_blocks<2>(shape)), two_blocks::kThreads, sizeof(two_blocks::Shared)}, keys, values,
+           pointer<bf16>(q_NHd), results, shape);
+    return;
+  }
+  const Results results{pointer<bf16>(y_NHd), pointer<bf16>(o_NHd), pointer<float>(lse_NH)};
+  CUDA_CHECK(cudaMemsetAsync(next, 0, sizeof(int), stream));
+  launch(stream, name == "keep_base" ? forward_kernel<true> : forward_kernel<false>,
+         {blocks(std::min(query_blocks<kForwardGroups>(shape), processors)), kForwardThreads,
+          sizeof(ForwardShared)},
+         keys, values, tensor_map(q_NHd.data(), N, H * kWidth, kTokens),
+         tensor_map(packed + heads.gate(0), N, (2 * H - 1) * kWidth, kTokens, heads.packed()), results, shape,
+         next);
 }
 
 }  // namespace moe::gpu

@@ -76,6 +76,15 @@ __device__ __forceinline__ void multiply_rows(Fragment& out, const Packed& a, co
     wgmma_registers<0>(out, a.pieces[k16], advanced(rows, static_cast<uint32_t>(k16) * 32));
 }
 
+// The same with a in shared memory, as b.
+__device__ __forceinline__ void multiply_rows(Fragment& out, const unsigned char* a, const unsigned char* b) {
+  const uint64_t a_rows = rows_descriptor(a, 0), b_rows = rows_descriptor(b, 0);
+  wgmma_first<0, 0>(out, a_rows, b_rows);
+#pragma unroll
+  for (uint32_t k16 = 1; k16 < kWidth / 16; ++k16)
+    wgmma<0, 0>(out, advanced(a_rows, k16 * 32), advanced(b_rows, k16 * 32), true);
+}
+
 // The smallest document start among tokens [begin, end) of a row, padding left out; a large number when all are padding.
 // All lanes of a warp call it.
 __device__ __forceinline__ int smallest_first(const int32_t* first_T, int begin, int end) {
@@ -96,30 +105,51 @@ struct alignas(1024) KeyStage {
   unsigned char k[kTileBytes], v[kTileBytes];
 };
 
-// The 128 queries that a block takes, 64 a warpgroup: of two heads that share keys, where heads do so in pairs (then both
-// warpgroups see the same keys), else 128 of one head.
+// Work is cut into units, which share what they read in a loop, and each unit into tiles. Blocks take pieces by index: first
+// all tiles of as many units as fit the second-level cache together, those with most work first, then the next units. (In the order
+// "one tile of every unit, then the next" each tile brings everything from memory again.)
+struct Place {
+  int unit, tile;
+};
+__host__ __device__ inline int units_at_once(int bytes_of_unit) {
+  constexpr int kBytes = 12 << 20;  // of a cache of 50 MB, of which either half may hold a copy
+  return kBytes > bytes_of_unit ? kBytes / bytes_of_unit : 1;
+}
+__host__ __device__ inline Place place(int index, int units, int tiles, int at_once) {
+  const int from = index / (at_once * tiles) * at_once, rest = index - from * tiles;
+  const int here = at_once < units - from ? at_once : units - from;
+  return {from + rest % here, rest / here};
+}
+
+// The queries that a block takes, 64 for each of its warpgroups: as far as possible the same ones of heads that share keys, so that
+// the warpgroups see the same keys.
+template <int groups>
 struct QueryWork {
-  int row, head, query, queries;
-  __device__ __forceinline__ int head_of(int group) const { return queries == kTokens ? head + group : head; }
-  __device__ __forceinline__ int query_of(int group) const {
-    return queries == kTokens ? query : query + group * kTokens;
-  }
+  int row, head, query;
+  int heads, queries;  // heads * queries = groups * kTokens
+  __device__ __forceinline__ int head_of(int group) const { return head + group % heads; }
+  __device__ __forceinline__ int query_of(int group) const { return query + group / heads * kTokens; }
 };
 
-__host__ __device__ inline bool heads_in_pairs(const Shape& shape) {
-  return shape.H / shape.G % 2 == 0;
+template <int groups>
+__host__ __device__ inline int heads_of_block(const Shape& shape) {
+  int heads = groups;
+  while (shape.H / shape.G % heads != 0) heads /= 2;
+  return heads;
 }
-// Blocks for all queries.
+// Pieces of work for all queries.
+template <int groups>
 __host__ __device__ inline int query_blocks(const Shape& shape) {
-  const int queries = heads_in_pairs(shape) ? kTokens : kOwned;
-  return (shape.T + queries - 1) / queries * shape.B * (shape.H * queries / kOwned);
+  const int heads = heads_of_block<groups>(shape), queries = groups * kTokens / heads;
+  return (shape.T + queries - 1) / queries * shape.B * (shape.H / heads);
 }
-// The latest queries, which see most keys, come first.
-__device__ __forceinline__ QueryWork query_work(const Shape& shape, int index) {
-  const int queries = heads_in_pairs(shape) ? kTokens : kOwned, heads = kOwned / queries;
-  const int units = shape.H / heads, all = shape.B * units, tiles = (shape.T + queries - 1) / queries;
-  const int unit = index % all;
-  return {unit / units, unit % units * heads, (tiles - 1 - index / all) * queries, queries};
+// The latest queries of a unit, which see most keys, come first.
+template <int groups>
+__device__ __forceinline__ QueryWork<groups> query_work(const Shape& shape, int index) {
+  const int heads = heads_of_block<groups>(shape), queries = groups * kTokens / heads;
+  const int units = shape.H / heads, tiles = (shape.T + queries - 1) / queries;
+  const Place at = place(index, shape.B * units, tiles, units_at_once(shape.T * 2 * kWidth * 2));
+  return {at.unit / units, at.unit % units * heads, (tiles - 1 - at.tile) * queries, heads, queries};
 }
 
 // Row i (0, 1) of this thread's fragments within its warpgroup's 64, and the first of its columns within 8.
@@ -141,6 +171,21 @@ __device__ __forceinline__ void load_rows(Packed& a, const bf16* row0, const bf1
       const int column = 16 * piece + 8 * half + fragment_column();
       a.pieces[piece][2 * half] = *reinterpret_cast<const uint32_t*>(row0 + column);
       a.pieces[piece][2 * half + 1] = *reinterpret_cast<const uint32_t*>(row1 + column);
+    }
+}
+
+// Where column `column` (even) of a tile's line lies, in bytes, as the copy engine's swizzle leaves it.
+__device__ __forceinline__ int tile_offset(int line, int column) {
+  return line * 128 + (column * 2 ^ line % 8 * 16);
+}
+// The same from a tile in shared memory.
+__device__ __forceinline__ void load_tile_rows(Packed& a, const unsigned char* tile) {
+#pragma unroll
+  for (int piece = 0; piece < 4; ++piece)
+#pragma unroll
+    for (int x = 0; x < 4; ++x) {
+      const int column = 16 * piece + 8 * (x / 2) + fragment_column();
+      a.pieces[piece][x] = *reinterpret_cast<const uint32_t*>(tile + tile_offset(fragment_row(x % 2), column));
     }
 }
 

@@ -12,9 +12,10 @@ struct Statistics;
 
 bool hopper_takes_attention(const Tensor& q_NHd);
 
-void hopper_attention_forward(cudaStream_t stream, Tensor& y_NHd, Tensor& o_NHd, Tensor& lse_NH,
-                              const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
-                              const Tensor& first_BT);
+// next: room for a number.
+void hopper_attention_forward(cudaStream_t stream, int processors, int* next, Tensor& y_NHd, Tensor& o_NHd,
+                              Tensor& lse_NH, const Tensor& q_NHd, const Tensor& k_NGd,
+                              const Tensor& packed_NP, const Tensor& first_BT);
 // next_2: room for two numbers.
 void hopper_attention_backward(cudaStream_t stream, int processors, int* next_2, const Statistics& statistics,
                                Tensor& dq_NHd, Tensor& dk_NGd, Tensor& dpacked_NP, const Tensor& do_NHd,

@@ -17,62 +17,96 @@ struct alignas(1024) QueryStage {
   float lse[kTokens], delta[kTokens];  // lse to base 2, infinite for padding
 };
 
+// What a warpgroup reads once: its keys and values.
+struct alignas(1024) OwnKeys {
+  unsigned char k[kTileBytes], v[kTileBytes];
+};
+
+// A piece of work: keys of one row and kv head, and the queries of each head that see some of them: from the first key up to
+// `end`, those of each warpgroup's keys up to its own_end.
+struct KeyPiece {
+  int index, end, own_end[2];
+  int last[kOwned];  // query that sees a key; -1 for padding
+};
+
 struct KeyShared {
   static constexpr int kStages = 6;
   QueryStage stages[kStages];
+  OwnKeys own[2][2];  // of two pieces of work, of each warpgroup
   Pipeline<kStages> pipeline;
-  Draw draw;
+  Pipeline<2> owned[2];
+  Draw<KeyPiece> draw;
 };
 
 __host__ __device__ inline int key_pieces(const Shape& shape) {
   return (shape.T + kOwned - 1) / kOwned * shape.B * shape.G;
 }
 
-// Keys of one row and kv head, and the queries of each head that see some of them: from the first key up to `end`.
 struct KeyWork {
-  int row, kv_head, key, end;
-
-  // `count` keys from `first` on of a piece; all lanes of a warp call it.
-  __device__ __forceinline__ KeyWork(const BackwardInputs& in, int piece, int first, int count) {
-    const Shape& shape = in.shape;
-    const int pairs = shape.B * shape.G, pair = piece % pairs;
-    row = pair / shape.G;
-    kv_head = pair % shape.G;
-    key = piece / pairs * kOwned + first;  // the first keys, which most queries see, come first
-    end = key;
-    for (int t = key + static_cast<int>(threadIdx.x) % 32; t < min(key + count, shape.T); t += 32)
-      end = max(end, last_query(in, t) + 1);
-#pragma unroll
-    for (int lanes = 16; lanes > 0; lanes /= 2) end = max(end, __shfl_xor_sync(kAllLanes, end, lanes));
-  }
-  // A warpgroup holds a stage until its sums are done, and meanwhile skips the tiles that only the other's keys see (one
-  // before its own, for each head, and all after them). If it skipped as many as there are stages, the copying warp
-  // would wait for the held one, and it for the copying warp: beyond these it computes them, with weights of 0.
-  __device__ __forceinline__ void skip_few(const KeyWork& all) {
-    if (end > key) end = max(end, all.end - (KeyShared::kStages - 3) * kTokens);
-  }
-  // That sees key t; -1 for padding.
-  __device__ __forceinline__ int last_query(const BackwardInputs& in, int t) const {
-    if (t >= in.shape.T) return -1;
-    const int64_t at = int64_t{row} * in.statistics.padded;
-    const int first = in.statistics.first_BT[at + t];
-    return first == kSeesNothing ? -1 : in.statistics.last_BT[at + first];
-  }
+  int row, kv_head, key;
 };
+__device__ __forceinline__ KeyWork key_work(const Shape& shape, int index) {
+  const int tiles = (shape.T + kOwned - 1) / kOwned, bytes = shape.T * (shape.H / shape.G) * 2 * kWidth * 2;
+  const Place at = place(index, shape.B * shape.G, tiles, units_at_once(bytes));
+  return {at.unit / shape.G, at.unit % shape.G, at.tile * kOwned};  // most queries see the first keys, which come first
+}
 
+// The last query that sees key t; -1 for padding.
+__device__ __forceinline__ int last_query(const BackwardInputs& in, int row, int t) {
+  if (t >= in.shape.T) return -1;
+  const int64_t at = int64_t{row} * in.statistics.padded;
+  const int first = in.statistics.first_BT[at + t];
+  return first == kSeesNothing ? -1 : in.statistics.last_BT[at + first];
+}
+
+// Draws a piece, finds out what its readers must know and publishes it. All lanes of the copying warp; false: there is none.
+__device__ __forceinline__ bool draw_keys(KeyShared& shared, const BackwardInputs& in, Walk<2>& turn,
+                                          KeyWork& work, int& end) {
+  const int index = shared.draw.draw(in.next, turn);
+  KeyPiece& piece = shared.draw.drawn[turn.stage];
+  const bool any = index < key_pieces(in.shape);
+  int ends[2] = {0, 0};
+  if (any) {
+    work = key_work(in.shape, index);
+#pragma unroll
+    for (int i = 0; i < kOwned / 32; ++i) {
+      const int line = 32 * i + static_cast<int>(threadIdx.x) % 32, last = last_query(in, work.row, work.key + line);
+      piece.last[line] = last;
+      ends[32 * i / kTokens] = max(ends[32 * i / kTokens], last + 1);
+    }
+#pragma unroll
+    for (int lanes = 16; lanes > 0; lanes /= 2)
+      for (int& x : ends) x = max(x, __shfl_xor_sync(kAllLanes, x, lanes));
+    end = max(work.key, max(ends[0], ends[1]));
+    // A warpgroup holds a stage until its sums are done, and meanwhile skips the tiles that only the other's keys see (one
+    // before its own, for each head, and all after them). If it skipped as many as there are stages, the copying warp
+    // would wait for the held one, and it for the copying warp: beyond these it computes them, with weights of 0.
+    for (int g = 0; g < 2; ++g)
+      if (ends[g] > work.key + g * kTokens) ends[g] = max(ends[g], end - (KeyShared::kStages - 3) * kTokens);
+  }
+  __syncwarp();
+  if (threadIdx.x % 32 == 0) {
+    piece.index = index;
+    piece.end = end;
+    piece.own_end[0] = ends[0], piece.own_end[1] = ends[1];
+  }
+  shared.draw.publish(turn);
+  return any;
+}
+
+// The warp that copies queries.
 __device__ __forceinline__ void copy_queries(KeyShared& shared, const CUtensorMap* q, const CUtensorMap* dout,
                                              const BackwardInputs& in) {
   const Shape& shape = in.shape;
   const int per_kv = shape.H / shape.G;
   Walk<KeyShared::kStages> walk;
   Walk<2> turn;
-  for (;;) {
-    const int piece = shared.draw.draw(in.next, turn);
-    if (piece >= key_pieces(shape)) return;
-    const KeyWork work(in, piece, 0, kOwned);
+  KeyWork work{};
+  int end = 0;
+  while (draw_keys(shared, in, turn, work, end)) {
     for (int h = 0; h < per_kv; ++h) {
       const int head = work.kv_head * per_kv + h;
-      for (int query = work.key; query < work.end; query += kTokens, walk.next()) {
+      for (int query = work.key; query < end; query += kTokens, walk.next()) {
         shared.pipeline.wait_empty(walk);
         if (one_lane()) {
           QueryStage& stage = shared.stages[walk.stage];
@@ -86,6 +120,32 @@ __device__ __forceinline__ void copy_queries(KeyShared& shared, const CUtensorMa
         }
         __syncwarp();
       }
+    }
+  }
+}
+
+// The warp that copies what each warpgroup reads once, up to two pieces ahead. Rows past the end are copied as well (of the next
+// row, or zeros) and not used.
+__device__ __forceinline__ void copy_own(KeyShared& shared, const CUtensorMap* k, const CUtensorMap* v,
+                                         const BackwardInputs& in) {
+  const Shape& shape = in.shape;
+  Walk<2> turn, walk;
+  for (;; walk.next()) {
+    const int index = shared.draw.wait(turn).index;
+    shared.draw.release(turn);
+    if (index >= key_pieces(shape)) return;
+    const KeyWork work = key_work(shape, index);
+    for (int g = 0; g < 2; ++g) {
+      shared.owned[g].wait_empty(walk);
+      if (one_lane()) {
+        OwnKeys& own = shared.own[walk.stage][g];
+        Barrier* const full = &shared.owned[g].full[walk.stage];
+        const int token = work.row * shape.T + work.key + g * kTokens;
+        barrier_arrive_expect(full, sizeof(own));
+        tma_load(own.k, k, full, work.kv_head * kWidth, token);
+        tma_load(own.v, v, full, work.kv_head * kWidth, token);
+      }
+      __syncwarp();
     }
   }
 }
@@ -109,41 +169,22 @@ __device__ __forceinline__ void differentiate(Fragment& dp, const Fragment& p, c
   }
 }
 
-// This thread's parts of the keys and values, and the queries that see them.
-__device__ __forceinline__ void load_keys(Packed& k, Packed& v, Bounds& bounds, const BackwardInputs& in,
-                                          const KeyWork& work) {
-  const Shape& shape = in.shape;
-  const bf16 *k_rows[2], *v_rows[2];
-#pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    const int key = work.key + fragment_row(i);
-    const int64_t token = int64_t{work.row} * shape.T + min(key, shape.T - 1);
-    k_rows[i] = in.k_NGd + (token * shape.G + work.kv_head) * kWidth;
-    v_rows[i] = in.v + token * in.v_stride + work.kv_head * kWidth;
-    bounds.begin[i] = key;
-    bounds.end[i] = work.last_query(in, key);
-  }
-  load_rows(k, k_rows[0], k_rows[1]);
-  load_rows(v, v_rows[0], v_rows[1]);
-  bounds.join();
-}
-
 // A warpgroup's way through the block's tiles (`all`); those that only the other warpgroup's keys see are given back.
 struct QueryTiles {
   KeyShared& shared;
   Walk<KeyShared::kStages>& walk;
-  const KeyWork &all, &own;
+  int begin, end, own_begin, own_end;  // of the queries of each head
   int heads, query;
 
   // Waits for the next tile; false: there is none.
   __device__ __forceinline__ bool find() {
     for (;; advance()) {
-      if (query >= all.end) {
-        if (--heads <= 0 || all.key >= all.end) return false;
-        query = all.key;
+      if (query >= end) {
+        if (--heads <= 0 || begin >= end) return false;
+        query = begin;
       }
       shared.pipeline.wait_full(walk);
-      if (query >= own.key && query < own.end) return true;
+      if (query >= own_begin && query < own_end) return true;
       shared.pipeline.release(walk.stage);
     }
   }
@@ -156,16 +197,30 @@ struct QueryTiles {
 
 // One piece of work of a warpgroup. The sums of a tile follow the scores of the next, and are under way while these become
 // weights.
-__device__ __forceinline__ void key_gradients(KeyShared& shared, Walk<KeyShared::kStages>& walk, bf16* dk_NGd,
-                                              bf16* dv_to, int dv_stride, const BackwardInputs& in,
-                                              const KeyWork& all, const KeyWork& work) {
+__device__ __forceinline__ void key_gradients(KeyShared& shared, Walk<KeyShared::kStages>& walk, Walk<2>& turn,
+                                              bf16* dk_NGd, bf16* dv_to, int dv_stride,
+                                              const BackwardInputs& in, const KeyWork& work, int group) {
   const Shape& shape = in.shape;
+  const int first_key = work.key + group * kTokens;
   Bounds bounds;
   Packed k, v, p, ds;
-  load_keys(k, v, bounds, in, work);
+  const Walk<2> copied = turn;  // pieces and what is copied for each alternate alike
+  const KeyPiece& piece = shared.draw.wait(turn);
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    bounds.begin[i] = first_key + fragment_row(i);
+    bounds.end[i] = piece.last[group * kTokens + fragment_row(i)];
+  }
+  QueryTiles tiles{shared,    walk,      work.key, same_in_warp(piece.end), first_key, same_in_warp(piece.own_end[group]),
+                   shape.H / shape.G, work.key};
+  shared.draw.release(turn);
+  bounds.join();
+  shared.owned[group].wait_full(copied);
+  load_tile_rows(k, shared.own[copied.stage][group].k);
+  load_tile_rows(v, shared.own[copied.stage][group].v);
+  shared.owned[group].release(copied.stage);
   const float scale = shape.scale * kLog2e;
   Fragment dk = {}, dv = {}, s, dp;
-  QueryTiles tiles{shared, walk, all, work, shape.H / shape.G, all.key};
   const auto score = [&] {
     wgmma_fence();
     multiply_rows(s, k, tiles.stage().q);
@@ -211,9 +266,9 @@ __device__ __forceinline__ void key_gradients(KeyShared& shared, Walk<KeyShared:
     wgmma_wait<0>();
     shared.pipeline.release(before);
   }
-  const int64_t token = int64_t{work.row} * shape.T + work.key;
+  const int64_t token = int64_t{work.row} * shape.T + first_key;
   const auto row = [&](bf16* first, int64_t stride, int i) {
-    const bool inside = work.key + fragment_row(i) < shape.T;
+    const bool inside = first_key + fragment_row(i) < shape.T;
     return inside ? first + (token + fragment_row(i)) * stride + work.kv_head * kWidth : nullptr;
   };
   store_rows(dk, shape.scale, [&](int i) { return row(dk_NGd, int64_t{shape.G} * kWidth, i); });
@@ -221,31 +276,31 @@ __device__ __forceinline__ void key_gradients(KeyShared& shared, Walk<KeyShared:
 }
 
 static __global__ void __launch_bounds__(kBackwardThreads, 1)
-    key_kernel(const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap dout, bf16* dk_NGd,
+    key_kernel(const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap dout,
+               const __grid_constant__ CUtensorMap k, const __grid_constant__ CUtensorMap v, bf16* dk_NGd,
                bf16* dv_to, int dv_stride, BackwardInputs in) {
   KeyShared& shared = *dynamic_shared<KeyShared>();
   if (threadIdx.x == 0) {
     shared.pipeline.init(2 * kGroup / 32);
-    shared.draw.init();
+    for (auto& owned : shared.owned) owned.init(kGroup / 32);
+    shared.draw.init(2 * kGroup / 32 + 1);
     fence_barriers();
   }
   __syncthreads();
-  const int group = static_cast<int>(threadIdx.x) / kGroup;
+  const int group = same_in_warp(static_cast<int>(threadIdx.x) / kGroup);
   if (group == 0) {
     fewer_registers<40>();
     if (threadIdx.x < 32) copy_queries(shared, &q, &dout, in);
+    else if (threadIdx.x < 64) copy_own(shared, &k, &v, in);
     return;
   }
   more_registers<232>();
   Walk<KeyShared::kStages> walk;
   Walk<2> turn;
   for (;;) {
-    const int piece = shared.draw.read(turn);
-    if (piece >= key_pieces(in.shape)) return;
-    const KeyWork all(in, piece, 0, kOwned);
-    KeyWork own(in, piece, (group - 1) * kTokens, kTokens);
-    own.skip_few(all);
-    key_gradients(shared, walk, dk_NGd, dv_to, dv_stride, in, all, own);
+    const int index = same_in_warp(shared.draw.wait(turn).index);
+    if (index >= key_pieces(in.shape)) return;
+    key_gradients(shared, walk, turn, dk_NGd, dv_to, dv_stride, in, key_work(in.shape, index), group - 1);
   }
 }
 

@@ -9,35 +9,47 @@
 
 namespace moe::gpu::hopper {
 
+// What a warpgroup reads once: its queries and what belongs to them.
+struct alignas(1024) OwnQueries {
+  unsigned char q[kTileBytes], dout[kTileBytes];
+  float lse[kTokens], delta[kTokens];
+  int first[kTokens];  // key that a query sees
+};
+
+struct QueryPiece {
+  int index, begin;  // of all pieces; the first key of the first tile
+};
+
 struct QueryShared {
   static constexpr int kStages = 8;
   KeyStage stages[kStages];
+  OwnQueries own[2][2];  // of two pieces of work, of each warpgroup
   Pipeline<kStages> pipeline;
-  Draw draw;
+  Pipeline<2> owned[2];
+  Draw<QueryPiece> draw;
 };
 
-// The keys that a block's queries see: tiles from `begin` up to `end`. All lanes of a warp call it.
-struct KeySpan {
-  int begin, end;
-  __device__ __forceinline__ KeySpan(const Shape& shape, const QueryWork& work)
-      : end(min(work.query + work.queries, shape.T)) {
-    const int first = smallest_first(shape.first_BT + int64_t{work.row} * shape.T, work.query, end);
-    begin = min(first, end) / kTokens * kTokens;  // padding alone sees nothing
-  }
-};
+// Key tiles of a piece: from its `begin` up to here.
+__device__ __forceinline__ int keys_end(const Shape& shape, const QueryWork<2>& work) {
+  return min(work.query + work.queries, shape.T);
+}
 
+// The warp that copies keys and values; it also draws the work.
 __device__ __forceinline__ void copy_keys(QueryShared& shared, const CUtensorMap* k, const CUtensorMap* v,
                                           const BackwardInputs& in) {
   const Shape& shape = in.shape;
   Walk<QueryShared::kStages> walk;
   Walk<2> turn;
   for (;;) {
-    const int piece = shared.draw.draw(in.next, turn);
-    if (piece >= query_blocks(shape)) return;
-    const QueryWork work = query_work(shape, piece);
-    const KeySpan span(shape, work);
+    QueryPiece piece{shared.draw.draw(in.next, turn), 0};
+    if (piece.index >= query_blocks<2>(shape)) return shared.draw.publish(turn, piece);
+    const QueryWork<2> work = query_work<2>(shape, piece.index);
+    const int end = keys_end(shape, work);
+    const int first = smallest_first(shape.first_BT + int64_t{work.row} * shape.T, work.query, end);
+    piece.begin = min(first, end) / kTokens * kTokens;  // padding alone sees nothing
+    shared.draw.publish(turn, piece);
     const int column = work.head / (shape.H / shape.G) * kWidth;
-    for (int key = span.begin; key < span.end; key += kTokens, walk.next()) {
+    for (int key = piece.begin; key < end; key += kTokens, walk.next()) {
       shared.pipeline.wait_empty(walk);
       if (one_lane()) {
         KeyStage& stage = shared.stages[walk.stage];
@@ -45,6 +57,39 @@ __device__ __forceinline__ void copy_keys(QueryShared& shared, const CUtensorMap
         barrier_arrive_expect(full, sizeof(KeyStage));
         tma_load(stage.k, k, full, column, work.row * shape.T + key);
         tma_load(stage.v, v, full, column, work.row * shape.T + key);
+      }
+      __syncwarp();
+    }
+  }
+}
+
+// The warp that copies what each warpgroup reads once, up to two pieces ahead.
+__device__ __forceinline__ void copy_own(QueryShared& shared, const CUtensorMap* q, const CUtensorMap* dout,
+                                         const BackwardInputs& in) {
+  const Shape& shape = in.shape;
+  Walk<2> turn, walk;
+  for (;; walk.next()) {
+    const QueryPiece piece = shared.draw.read(turn);
+    if (piece.index >= query_blocks<2>(shape)) return;
+    const QueryWork<2> work = query_work<2>(shape, piece.index);
+    for (int g = 0; g < 2; ++g) {
+      shared.owned[g].wait_empty(walk);
+      if (one_lane()) {
+        const int query = work.query_of(g), head = work.head_of(g), token = work.row * shape.T + query;
+        OwnQueries& own = shared.own[walk.stage][g];
+        Barrier* const full = &shared.owned[g].full[walk.stage];
+        if (query < shape.T) {
+          barrier_arrive_expect(full, 2 * kTileBytes + 3 * sizeof(own.lse));
+          tma_load(own.q, q, full, head * kWidth, token);
+          tma_load(own.dout, dout, full, head * kWidth, token);
+          const int64_t at = in.statistics.at(work.row, shape.H, head, query);
+          bulk_load(own.lse, in.statistics.lse_BHT + at, sizeof(own.lse), full);
+          bulk_load(own.delta, in.statistics.delta_BHT + at, sizeof(own.delta), full);
+          bulk_load(own.first, in.statistics.first_BT + in.statistics.at(work.row, 1, 0, query),
+                    sizeof(own.first), full);
+        } else {
+          barrier_arrive(full);  // nothing to read
+        }
       }
       __syncwarp();
     }
@@ -62,32 +107,29 @@ __device__ __forceinline__ void differentiate(Fragment& dp, const Fragment& p, c
 }
 
 __device__ __forceinline__ void query_gradients(QueryShared& shared, Walk<QueryShared::kStages>& walk,
-                                                bf16* dq_NHd, const BackwardInputs& in, const QueryWork& work,
-                                                int group) {
+                                                const Walk<2>& copied, bf16* dq_NHd, const BackwardInputs& in,
+                                                const QueryWork<2>& work, int begin, int group) {
   const Shape& shape = in.shape;
-  const KeySpan span(shape, work);
-  const int query = work.query_of(group), head = work.head_of(group);
+  const int query = work.query_of(group), head = work.head_of(group), keys = keys_end(shape, work);
   Bounds bounds;
   float lse[2], delta[2];
-  int64_t rows[2];
+  Packed q, dout, ds;
+  const OwnQueries& own = shared.own[copied.stage][group];
+  shared.owned[group].wait_full(copied);
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
-    const int t = query + fragment_row(i), inside = min(t, shape.T - 1);
-    const int64_t at = in.statistics.at(work.row, shape.H, head, inside);
-    const int first = in.statistics.first_BT[in.statistics.at(work.row, 1, 0, inside)];
-    rows[i] = ((int64_t{work.row} * shape.T + inside) * shape.H + head) * kWidth;
-    lse[i] = in.statistics.lse_BHT[at];
-    delta[i] = in.statistics.delta_BHT[at];
-    bounds.begin[i] = first;
-    bounds.end[i] = t;
+    bounds.begin[i] = own.first[fragment_row(i)];
+    bounds.end[i] = query + fragment_row(i);
+    lse[i] = own.lse[fragment_row(i)];
+    delta[i] = own.delta[fragment_row(i)];
   }
-  Packed q, dout, ds;
-  load_rows(q, in.q_NHd + rows[0], in.q_NHd + rows[1]);
-  load_rows(dout, in.do_NHd + rows[0], in.do_NHd + rows[1]);
+  load_tile_rows(q, own.q);
+  load_tile_rows(dout, own.dout);
+  shared.owned[group].release(copied.stage);
   bounds.join();
   const float scale = shape.scale * kLog2e;
   Fragment dq = {}, s, dp;
-  int key = span.begin;
+  int key = begin;
   const auto score = [&] {
     shared.pipeline.wait_full(walk);
     wgmma_fence();
@@ -109,7 +151,7 @@ __device__ __forceinline__ void query_gradients(QueryShared& shared, Walk<QueryS
     key += kTokens;
     walk.next();
   };
-  const int end = min(span.end, query + kTokens);
+  const int end = query < shape.T ? min(keys, query + kTokens) : 0;
   if (key < end) {
     score();
     wgmma_wait<1>();
@@ -136,37 +178,43 @@ __device__ __forceinline__ void query_gradients(QueryShared& shared, Walk<QueryS
     wgmma_wait<0>();
     shared.pipeline.release(before);
   }
-  for (; key < span.end; advance()) {  // which only the other warpgroup's queries see
+  for (; key < keys; advance()) {  // which only the other warpgroup's queries see
     shared.pipeline.wait_full(walk);
     shared.pipeline.release(walk.stage);
   }
-  store_rows(dq, shape.scale,
-             [&](int i) { return query + fragment_row(i) < shape.T ? dq_NHd + rows[i] : nullptr; });
+  store_rows(dq, shape.scale, [&](int i) {
+    const int t = query + fragment_row(i);
+    return t < shape.T ? dq_NHd + ((int64_t{work.row} * shape.T + t) * shape.H + head) * kWidth : nullptr;
+  });
 }
 
 static __global__ void __launch_bounds__(kBackwardThreads, 1)
-    query_kernel(const __grid_constant__ CUtensorMap k, const __grid_constant__ CUtensorMap v, bf16* dq_NHd,
+    query_kernel(const __grid_constant__ CUtensorMap k, const __grid_constant__ CUtensorMap v,
+                 const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap dout, bf16* dq_NHd,
                  BackwardInputs in) {
   QueryShared& shared = *dynamic_shared<QueryShared>();
   if (threadIdx.x == 0) {
     shared.pipeline.init(2 * kGroup / 32);
-    shared.draw.init();
+    for (auto& owned : shared.owned) owned.init(kGroup / 32);
+    shared.draw.init(2 * kGroup / 32 + 1);
     fence_barriers();
   }
   __syncthreads();
-  const int group = static_cast<int>(threadIdx.x) / kGroup;
+  const int group = same_in_warp(static_cast<int>(threadIdx.x) / kGroup);
   if (group == 0) {
     fewer_registers<40>();
     if (threadIdx.x < 32) copy_keys(shared, &k, &v, in);
+    else if (threadIdx.x < 64) copy_own(shared, &q, &dout, in);
     return;
   }
   more_registers<232>();
   Walk<QueryShared::kStages> walk;
-  Walk<2> turn;
-  for (;;) {
-    const int piece = shared.draw.read(turn);
-    if (piece >= query_blocks(in.shape)) return;
-    query_gradients(shared, walk, dq_NHd, in, query_work(in.shape, piece), group - 1);
+  for (Walk<2> turn;;) {
+    const Walk<2> own = turn;  // pieces and what is copied for each alternate alike
+    const QueryPiece drawn = shared.draw.read(turn);
+    const int piece = same_in_warp(drawn.index), begin = same_in_warp(drawn.begin);
+    if (piece >= query_blocks<2>(in.shape)) return;
+    query_gradients(shared, walk, own, dq_NHd, in, query_work<2>(in.shape, piece), begin, group - 1);
   }
 }
 

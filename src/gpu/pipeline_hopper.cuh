@@ -2,11 +2,18 @@
 // The hand-over of stages of shared memory between the warp that copies and the warpgroups that multiply.
 #pragma once
 
+#include "gpu/block_reduce.cuh"
 #include "gpu/hopper.cuh"
 
 namespace moe::gpu {
 
 inline constexpr int kGroup = 128;  // threads of a warpgroup
+
+// x is the same in all lanes, and now the compiler knows: what follows from it (stages, operands' descriptors) is computed once a
+// warp, on the uniform datapath, which matrix instructions take it from.
+__device__ __forceinline__ int same_in_warp(int x) {
+  return __shfl_sync(kAllLanes, x, 0);
+}
 
 // Which stage, and the parity of its phase: both sides walk through the stages in the same order.
 template <int stages>

@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: MIT
+// Attention forward on Hopper (Dao et al. 2022): a block a processor stays for the whole kernel. Four warpgroups, each with 64
+// queries of its own and going on to the next piece of work when it likes, so that one's exponentials are computed beside
+// another's products; one warp copies the keys and values that all four read, another their queries and gates. Tiles of keys go
+// from the diagonal backwards: the first of a warpgroup needs no look at the documents.
+#pragma once
+
+#include "gpu/attention_hopper.cuh"
+#include "gpu/attention_statistics.cuh"
+#include "gpu/draw_hopper.cuh"
+#include "gpu/dynamic_shared.cuh"
+#include "gpu/sigmoid.cuh"
+
+namespace moe::gpu::hopper {
+
+inline constexpr int kForwardGroups = 4;
+inline constexpr int kForwardThreads = (kForwardGroups + 1) * kGroup;
+// Of a thread: as launched (of 65,536, in steps of 8), and then by role. A block has no more than it was launched with: one that
+// asks for more waits for ever.
+inline constexpr int kLaunched = 65536 / kForwardThreads / 8 * 8, kCopying = 32, kMultiplying = 112;
+static_assert(kCopying + kForwardGroups * kMultiplying <= (kForwardGroups + 1) * kLaunched);
+
+struct ForwardPiece {
+  int index, newest, oldest;  // of all pieces; the first keys of the first and last tile
+};
+
+// Of a warpgroup.
+struct alignas(1024) RowStage {
+  unsigned char q[2][kTileBytes], gate[kTileBytes];
+};
+
+struct ForwardShared {
+  static constexpr int kStages = 8;
+  KeyStage stages[kStages];
+  RowStage rows[kForwardGroups];
+  int first[kForwardGroups][kTokens];  // key that a query sees; kSeesNothing for padding
+  Pipeline<kStages> pipeline;
+  Pipeline<2> queries[kForwardGroups];
+  Pipeline<1> gates[kForwardGroups];
+  Draw<ForwardPiece> draw;
+};
+
+// Where the results go.
+struct Results {
+  bf16 *y_NHd, *o_NHd;
+  float* lse_NH;
+};
+
+// Exponentials of this thread's two queries are taken relative to `base`, a maximum of what came before that may be
+// kSlack too low: results so far shrink only when it must be raised by more, which is seldom after the first tile.
+struct Softmax {
+  static constexpr float kSlack = 8;        // to base 2: weights are at most 2^8
+  float base[2] = {0, 0}, sum[2] = {0, 0};  // base: of the scores times scale
+  const int* first_T;                       // the first keys that the warpgroup's queries see, in shared memory
+  int from;                                 // the earliest key that all queries of this warp see
+  float scale;                              // to base 2
+
+  // `first` becomes the first keys of this warp's 16 queries, of which the warpgroup's first is `query`.
+  __device__ __forceinline__ Softmax(const Shape& shape, int* first, int row, int query)
+      : first_T(first), scale(shape.scale * kLog2e) {
+    const int line = static_cast<int>(threadIdx.x) % kGroup / 32 * 16 + static_cast<int>(threadIdx.x) % 16;
+    const int key = query + line < shape.T ? shape.first_BT[row * shape.T + query + line] : -1;
+    from = key < 0 ? kSeesNothing : key;
+    first[line] = from;
+#pragma unroll
+    for (int lanes = 8; lanes > 0; lanes /= 2) from = max(from, __shfl_xor_sync(kAllLanes, from, lanes));
+    __syncwarp();
+  }
+
+  // Scores of 64 keys from `key` on become exponentials. True if earlier results shrink: by these factors.
+  template <bool begins, bool keep_base>
+  __device__ __forceinline__ bool update(Fragment& s, float (&shrink)[2], int key) {
+    if (begins) hide_later(s);
+    if (key < from) hide_earlier(s, key);
+    bool shrinks = false;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      if constexpr (begins) {
+        const float top = row_maximum(s, i);
+        base[i] = top == -INFINITY ? 0 : top * scale;  // -inf for padding alone
+      } else if constexpr (!keep_base) {
+        const float top = row_maximum(s, i) * scale;
+        const bool raised = top - base[i] > kSlack;
+        shrink[i] = raised ? exp2_fast(base[i] - top) : 1;
+        base[i] = raised ? top : base[i];
+        shrinks |= raised;
+      }
+      float added[2] = {0, 0};
+#pragma unroll
+      for (int j = 0; j < 8; ++j)
+#pragma unroll
+        for (int c = 0; c < 2; ++c) {
+          float& x = s[4 * j + 2 * i + c];
+          x = exp2_fast(x * scale - base[i]);
+          added[c] += x;
+        }
+      sum[i] = (begins || keep_base ? sum[i] : sum[i] * shrink[i]) + (added[0] + added[1]);
+    }
+    return !begins && !keep_base && __any_sync(kAllLanes, shrinks) != 0;
+  }
+
+  __device__ __forceinline__ float row_maximum(const Fragment& s, int i) const {
+    float top = s[2 * i], other = s[2 * i + 1];
+#pragma unroll
+    for (int j = 1; j < 8; ++j) {
+      top = fmaxf(top, s[4 * j + 2 * i]);
+      other = fmaxf(other, s[4 * j + 2 * i + 1]);
+    }
+    top = fmaxf(top, other);
+    top = fmaxf(top, __shfl_xor_sync(kAllLanes, top, 1));
+    return fmaxf(top, __shfl_xor_sync(kAllLanes, top, 2));
+  }
+
+  // Of the tile on the diagonal.
+  __device__ __forceinline__ static void hide_later(Fragment& s) {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int last = fragment_row(i) - fragment_column();
+#pragma unroll
+      for (int j = 0; j < 8; ++j)
+#pragma unroll
+        for (int c = 0; c < 2; ++c)
+          if (8 * j + c > last) s[4 * j + 2 * i + c] = -INFINITY;
+    }
+  }
+  __device__ __forceinline__ void hide_earlier(Fragment& s, int key) const {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int begin = first_T[fragment_row(i)] - key - fragment_column();
+#pragma unroll
+      for (int j = 0; j < 8; ++j)
+#pragma unroll
+        for (int c = 0; c < 2; ++c)
+          if (8 * j + c < begin) s[4 * j + 2 * i + c] = -INFINITY;
+    }
+  }
+};
+
+// The warp that copies keys and values; it also draws the work.
+__device__ __forceinline__ void copy_keys(ForwardShared& shared, const CUtensorMap* k, const CUtensorMap* v,
+                                          const Shape& shape, int* next) {
+  Walk<ForwardShared::kStages> walk;
+  Walk<2> turn;
+  for (;;) {
+    ForwardPiece piece{shared.draw.draw(next, turn), 0, 0};
+    if (piece.index >= query_blocks<kForwardGroups>(shape)) return shared.draw.publish(turn, piece);
+    const auto work = query_work<kForwardGroups>(shape, piece.index);
+    const int token = work.row * shape.T, end = min(work.query + work.queries, shape.T);
+    piece.newest = (end - 1) / kTokens * kTokens;
+    piece.oldest =
+        min(smallest_first(shape.first_BT + token, work.query, end), piece.newest) / kTokens * kTokens;
+    shared.draw.publish(turn, piece);
+    const int column = work.head / (shape.H / shape.G) * kWidth;
+    for (int key = piece.newest; key >= piece.oldest; key -= kTokens, walk.next()) {
+      shared.pipeline.wait_empty(walk);
+      if (one_lane()) {
+        KeyStage& stage = shared.stages[walk.stage];
+        Barrier* const full = &shared.pipeline.full[walk.stage];
+        barrier_arrive_expect(full, sizeof(KeyStage));
+        tma_load(stage.k, k, full, column, token + key);
+        tma_load(stage.v, v, full, column, token + key);
+      }
+      __syncwarp();
+    }
+  }
+}
+
+// The warp that copies what each warpgroup reads once: its queries, then its gates. Rows past the end are copied as well (of
+// the next row, or zeros) and not used.
+__device__ __forceinline__ void copy_rows(ForwardShared& shared, const CUtensorMap* q,
+                                          const CUtensorMap* gates, const Shape& shape) {
+  Walk<2> turn, queries;
+  Walk<1> walk;
+  for (;; walk.next(), queries.next()) {
+    const ForwardPiece piece = shared.draw.read(turn);
+    if (piece.index >= query_blocks<kForwardGroups>(shape)) return;
+    const auto work = query_work<kForwardGroups>(shape, piece.index);
+    const auto copy = [&](Barrier* full, unsigned char* to, const CUtensorMap* map, int group,
+                          int heads_apart) {
+      if (one_lane()) {
+        barrier_arrive_expect(full, kTileBytes);
+        tma_load(to, map, full, work.head_of(group) * heads_apart,
+                 work.row * shape.T + work.query_of(group));
+      }
+      __syncwarp();
+    };
+    for (int g = 0; g < kForwardGroups; ++g) {
+      shared.queries[g].wait_empty(queries);
+      copy(&shared.queries[g].full[queries.stage], shared.rows[g].q[queries.stage], q, g, kWidth);
+    }
+    for (int g = 0; g < kForwardGroups; ++g) {
+      shared.gates[g].wait_empty(walk);
+      copy(&shared.gates[g].full[0], shared.rows[g].gate, gates, g, 2 * kWidth);
+    }
+  }
+}
+
+__device__ __forceinline__ void store_results(const Results& to, const Fragment& o, const Softmax& softmax,
+                                              const unsigned char* gates, const Shape& shape, int row,
+                                              int query, int head) {
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    float sum = softmax.sum[i];
+    sum += __shfl_xor_sync(kAllLanes, sum, 1);
+    sum += __shfl_xor_sync(kAllLanes, sum, 2);
+    const int t = query + fragment_row(i);
+    const int64_t at = (int64_t{row} * shape.T + t) * shape.H + head;
+    const bool padding = softmax.first_T[fragment_row(i)] == kSeesNothing;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      auto piece = row_piece(o, i, half, padding ? 0 : 1 / sum);
+      if (t >= shape.T) continue;
+      store(to.o_NHd + at * kWidth + piece_column(half), piece);
+      const auto gate =
+          *reinterpret_cast<const Vec<bf16, 8>*>(gates + tile_offset(fragment_row(i), piece_column(half)));
+#pragma unroll
+      for (int c = 0; c < 8; ++c)
+        piece.v[c] = from_float<bf16>(to_float(piece.v[c]) * sigmoid(to_float(gate.v[c])));
+      store(to.y_NHd + at * kWidth + piece_column(half), piece);
+    }
+    if (t < shape.T && fragment_column() == 0)
+      to.lse_NH[at] = padding ? 0 : softmax.base[i] * kLn2 + logf(sum);
+  }
+}
+
+// Counts the tiles of a block, in one register.
+struct Tiles {
+  unsigned number = 0;
+  __device__ __forceinline__ Walk<ForwardShared::kStages> walk() const {
+    return {stage(), number / ForwardShared::kStages % 2};
+  }
+  __device__ __forceinline__ int stage() const { return static_cast<int>(number % ForwardShared::kStages); }
+  __device__ __forceinline__ int before() const {
+    return static_cast<int>((number - 1) % ForwardShared::kStages);
+  }
+};
+
+// The piece's tiles that this warpgroup's queries see, from `key` on, which is the first of them: the products of a tile's weights
+// and values are under way while the next tile's scores become weights.
+template <bool keep_base>
+__device__ __forceinline__ void attend(ForwardShared& shared, Tiles& tiles, Fragment& o, Softmax& softmax,
+                                       const unsigned char* q, int key, int oldest) {
+  Packed p;
+  Fragment s;
+  float shrink[2];
+  const auto score = [&] {
+    wgmma_fence();
+    multiply_rows(s, q, shared.stages[tiles.stage()].k);
+    wgmma_commit();
+  };
+  const auto add = [&] {
+    add_tokens(o, p, shared.stages[tiles.before()].v);
+    wgmma_commit();
+  };
+  shared.pipeline.wait_full(tiles.walk());
+  score();
+  wgmma_wait<0>();
+  softmax.update<true, keep_base>(s, shrink, key);
+  p = packed(s);
+  ++tiles.number;
+  key -= kTokens;
+  if (key >= oldest) shared.pipeline.wait_full(tiles.walk());
+  while (key >= oldest) {
+    score();
+    add();
+    wgmma_wait<1>();
+    const bool shrinks = softmax.update<false, keep_base>(s, shrink, key);
+    compute_now(s);
+    ++tiles.number;
+    key -= kTokens;
+    // Here and not before: ptxas moves a wait up to the last branch, and so would wait before the exponentials.
+    if (key >= oldest) shared.pipeline.wait_full(tiles.walk());
+    wgmma_wait<0>();
+    shared.pipeline.release(static_cast<int>((tiles.number - 2) % ForwardShared::kStages));
+    if (shrinks) {
+#pragma unroll
+      for (int x = 0; x < 32; ++x) o[x] *= shrink[x / 2 % 2];
+    }
+    p = packed(s);
+  }
+  wgmma_fence();
+  add();
+  wgmma_wait<0>();
+  shared.pipeline.release(tiles.before());
+}
+
+// All that a warpgroup does.
+template <bool keep_base>
+__device__ __forceinline__ void attend_all(ForwardShared& shared, const Results& results, const Shape& shape,
+                                           int group) {
+  Tiles tiles;
+  Walk<1> gates;
+  Walk<2> turn, queries;
+  for (;; gates.next(), queries.next()) {
+    ForwardPiece piece = shared.draw.read(turn);
+    piece.index = same_in_warp(piece.index);
+    piece.newest = same_in_warp(piece.newest);
+    piece.oldest = same_in_warp(piece.oldest);
+    if (piece.index >= query_blocks<kForwardGroups>(shape)) return;
+    const auto work = query_work<kForwardGroups>(shape, piece.index);
+    const int query = work.query_of(group), own = query < shape.T ? query : -1;
+    int key = piece.newest;
+    for (; key > own && key >= piece.oldest; key -= kTokens, ++tiles.number) {  // only for others
+      shared.pipeline.wait_full(tiles.walk());
+      shared.pipeline.release(tiles.stage());
+    }
+    Softmax softmax(shape, shared.first[group], work.row, query);
+    shared.queries[group].wait_full(queries);
+    Fragment o = {};
+    if (key >= piece.oldest) attend<keep_base>(shared, tiles, o, softmax, shared.rows[group].q[queries.stage], key, piece.oldest);
+    shared.queries[group].release(queries.stage);
+    shared.gates[group].wait_full(gates);
+    store_results(results, o, softmax, shared.rows[group].gate, shape, work.row, query,
+                  work.head_of(group));
+    shared.gates[group].release(0);
+  }
+}
+
+template <bool keep_base>
+__global__ void __launch_bounds__(kForwardThreads, 1)
+    forward_kernel(const __grid_constant__ CUtensorMap k, const __grid_constant__ CUtensorMap v,
+                   const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap gates,
+                   Results results, Shape shape, int* next) {
+  ForwardShared& shared = *dynamic_shared<ForwardShared>();
+  constexpr int kGroupWarps = kGroup / 32;
+  if (threadIdx.x == 0) {
+    shared.pipeline.init(kForwardGroups * kGroupWarps);
+    for (int g = 0; g < kForwardGroups; ++g) {
+      shared.queries[g].init(kGroupWarps);
+      shared.gates[g].init(kGroupWarps);
+    }
+    shared.draw.init(kForwardGroups * kGroupWarps + 1);
+    fence_barriers();
+  }
+  __syncthreads();
+  const int group = same_in_warp(static_cast<int>(threadIdx.x) / kGroup), warp = static_cast<int>(threadIdx.x) / 32;
+  if (group == 0) {
+    fewer_registers<kCopying>();
+    if (warp == 0) copy_keys(shared, &k, &v, shape, next);
+    if (warp == 1) copy_rows(shared, &q, &gates, shape);
+    return;
+  }
+  more_registers<kMultiplying>();
+  attend_all<keep_base>(shared, results, shape, group - 1);
+}
+
+}  // namespace moe::gpu::hopper
