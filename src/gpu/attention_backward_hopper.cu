@@ -3,11 +3,8 @@
 // over the queries (of all heads that share them) that see them, the other owns queries and loops over keys. Both compute
 // the weights again. One kernel would need 5 products in place of 7, but would have to add its parts of dq in memory, in an
 // order kept between blocks, with ds and the sums going through shared memory.
-#include <algorithm>
-
+#include "gpu/attention_backward_hopper.cuh"
 #include "gpu/attention_hopper.h"
-#include "gpu/attention_keys_hopper.cuh"
-#include "gpu/attention_queries_hopper.cuh"
 #include "gpu/launch.h"
 #include "gpu/tensor_map.h"
 #include "ops/ops.h"
@@ -24,18 +21,13 @@ void hopper_attention_backward(cudaStream_t stream, int processors, int* next_2,
   const Shape shape = shape_of(first_BT, H, G);
   const auto stride = static_cast<int>(heads.packed());
   const auto map = [N](const Tensor& t) { return tensor_map(t.data(), N, t.dim(1) * kWidth, kTokens); };
-  const CUtensorMap q = map(q_NHd), k = map(k_NGd), dout = map(do_NHd);
-  const CUtensorMap v =
-      tensor_map(pointer<bf16>(packed_NP) + heads.values(), N, G * kWidth, kTokens, stride);
-  BackwardInputs in{statistics, shape, next_2};
+  const BackwardMaps maps{map(q_NHd), map(k_NGd),
+                          tensor_map(pointer<bf16>(packed_NP) + heads.values(), N, G * kWidth, kTokens, stride),
+                          map(do_NHd)};
   CUDA_CHECK(cudaMemsetAsync(next_2, 0, 2 * sizeof(int), stream));
-  launch(stream, key_kernel,
-         {blocks(std::min(key_pieces(shape), processors)), kBackwardThreads, sizeof(KeyShared)}, q, dout, k, v,
-         pointer<bf16>(dk_NGd), pointer<bf16>(dpacked_NP) + heads.values(), stride, in);
-  in.next = next_2 + 1;
-  launch(stream, query_kernel,
-         {blocks(std::min(query_blocks<2>(shape), processors)), kBackwardThreads, sizeof(QueryShared)}, k, v, q,
-         dout, pointer<bf16>(dq_NHd), in);
+  launch_key_gradients(stream, processors, maps, pointer<bf16>(dk_NGd),
+                       pointer<bf16>(dpacked_NP) + heads.values(), stride, {statistics, shape, next_2});
+  launch_query_gradients(stream, processors, maps, pointer<bf16>(dq_NHd), {statistics, shape, next_2 + 1});
 }
 
 }  // namespace moe::gpu

@@ -6,6 +6,7 @@
 
 #include "gpu/attention_hopper.cuh"
 #include "gpu/attention_statistics.cuh"
+#include "gpu/attention_work_hopper.cuh"
 #include "gpu/draw_hopper.cuh"
 
 namespace moe::gpu::hopper {
@@ -50,5 +51,16 @@ struct Bounds {
     }
   }
 };
+
+// Tiles of 64 tokens of one head.
+struct BackwardMaps {
+  CUtensorMap q, k, v, dout;
+};
+
+// dv_stride: elements from a token's dv to the next's.
+void launch_key_gradients(cudaStream_t stream, int processors, const BackwardMaps& maps, bf16* dk_NGd, bf16* dv_to,
+                          int dv_stride, const BackwardInputs& in);
+void launch_query_gradients(cudaStream_t stream, int processors, const BackwardMaps& maps, bf16* dq_NHd,
+                            const BackwardInputs& in);
 
 }  // namespace moe::gpu::hopper

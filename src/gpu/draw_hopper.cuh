@@ -14,7 +14,7 @@ struct Draw {
   Piece drawn[2];
   Pipeline<2> pipeline;
 
-  __device__ __forceinline__ void init(int reading_warps) { pipeline.init(reading_warps); }
+  __device__ __forceinline__ void init(int reading_warps) { pipeline.init(32 * reading_warps); }
   // The copying warp, all lanes: the number of the next piece. publish() must follow, also when there is none.
   __device__ __forceinline__ int draw(int* next, const Walk<2>& turn) {
     pipeline.wait_empty(turn);
@@ -39,7 +39,7 @@ struct Draw {
     return drawn[turn.stage];
   }
   __device__ __forceinline__ void release(Walk<2>& turn) {
-    pipeline.release(turn.stage);
+    pipeline.release_by_lanes(turn.stage);
     turn.next();
   }
   // Both, of what lanes hold alike.

@@ -4,12 +4,16 @@
 //   dv = p^T do,  dk = scale * ds^T q.
 // k and v stay in registers as operands. While the exponentials of one tile are computed, the products of the other
 // warpgroup are under way.
-#pragma once
+#include <algorithm>
 
 #include "gpu/attention_backward_hopper.cuh"
 #include "gpu/dynamic_shared.cuh"
+#include "gpu/launch.h"
 
 namespace moe::gpu::hopper {
+namespace {
+
+constexpr int kOwned = 2 * kTokens;  // keys of a piece: 64 of each warpgroup
 
 // A tile of queries of one head.
 struct alignas(1024) QueryStage {
@@ -185,7 +189,7 @@ struct QueryTiles {
       }
       shared.pipeline.wait_full(walk);
       if (query >= own_begin && query < own_end) return true;
-      shared.pipeline.release(walk.stage);
+      shared.pipeline.release_by_lanes(walk.stage);
     }
   }
   __device__ __forceinline__ void advance() {
@@ -256,7 +260,7 @@ __device__ __forceinline__ void key_gradients(KeyShared& shared, Walk<KeyShared:
       differentiate(dp, s, tiles.stage());
       compute_now(dp);
       wgmma_wait<0>();
-      shared.pipeline.release(before);
+      shared.pipeline.release_by_lanes(before);
       before = walk.stage;
       p = packed(s);
       ds = packed(dp);
@@ -264,7 +268,7 @@ __device__ __forceinline__ void key_gradients(KeyShared& shared, Walk<KeyShared:
     wgmma_fence();
     add(before);
     wgmma_wait<0>();
-    shared.pipeline.release(before);
+    shared.pipeline.release_by_lanes(before);
   }
   const int64_t token = int64_t{work.row} * shape.T + first_key;
   const auto row = [&](bf16* first, int64_t stride, int i) {
@@ -275,13 +279,13 @@ __device__ __forceinline__ void key_gradients(KeyShared& shared, Walk<KeyShared:
   store_rows(dv, 1, [&](int i) { return row(dv_to, dv_stride, i); });
 }
 
-static __global__ void __launch_bounds__(kBackwardThreads, 1)
+__global__ void __launch_bounds__(kBackwardThreads, 1)
     key_kernel(const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap dout,
                const __grid_constant__ CUtensorMap k, const __grid_constant__ CUtensorMap v, bf16* dk_NGd,
                bf16* dv_to, int dv_stride, BackwardInputs in) {
   KeyShared& shared = *dynamic_shared<KeyShared>();
   if (threadIdx.x == 0) {
-    shared.pipeline.init(2 * kGroup / 32);
+    shared.pipeline.init(2 * kGroup);
     for (auto& owned : shared.owned) owned.init(kGroup / 32);
     shared.draw.init(2 * kGroup / 32 + 1);
     fence_barriers();
@@ -302,6 +306,15 @@ static __global__ void __launch_bounds__(kBackwardThreads, 1)
     if (index >= key_pieces(in.shape)) return;
     key_gradients(shared, walk, turn, dk_NGd, dv_to, dv_stride, in, key_work(in.shape, index), group - 1);
   }
+}
+
+}  // namespace
+
+void launch_key_gradients(cudaStream_t stream, int processors, const BackwardMaps& maps, bf16* dk_NGd, bf16* dv_to,
+                          int dv_stride, const BackwardInputs& in) {
+  launch(stream, key_kernel,
+         {blocks(std::min(key_pieces(in.shape), processors)), kBackwardThreads, sizeof(KeyShared)}, maps.q,
+         maps.dout, maps.k, maps.v, dk_NGd, dv_to, dv_stride, in);
 }
 
 }  // namespace moe::gpu::hopper

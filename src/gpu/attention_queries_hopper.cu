@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
 // Gradients of queries on Hopper: a piece of work is 128 queries (QueryWork), 64 a warpgroup, which loops over the keys
 // that they see. With p = exp(q k^T - lse):  dq = scale * (p (do v^T - delta)) k.   q and do stay in registers as
-// operands; the rest is as in attention_keys_hopper.cuh.
-#pragma once
+// operands; the rest is as in attention_keys_hopper.cu.
+#include <algorithm>
 
 #include "gpu/attention_backward_hopper.cuh"
 #include "gpu/dynamic_shared.cuh"
+#include "gpu/launch.h"
 
 namespace moe::gpu::hopper {
+namespace {
 
 // What a warpgroup reads once: its queries and what belongs to them.
 struct alignas(1024) OwnQueries {
@@ -188,7 +190,7 @@ __device__ __forceinline__ void query_gradients(QueryShared& shared, Walk<QueryS
   });
 }
 
-static __global__ void __launch_bounds__(kBackwardThreads, 1)
+__global__ void __launch_bounds__(kBackwardThreads, 1)
     query_kernel(const __grid_constant__ CUtensorMap k, const __grid_constant__ CUtensorMap v,
                  const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap dout, bf16* dq_NHd,
                  BackwardInputs in) {
@@ -216,6 +218,15 @@ static __global__ void __launch_bounds__(kBackwardThreads, 1)
     if (piece >= query_blocks<2>(in.shape)) return;
     query_gradients(shared, walk, own, dq_NHd, in, query_work<2>(in.shape, piece), begin, group - 1);
   }
+}
+
+}  // namespace
+
+void launch_query_gradients(cudaStream_t stream, int processors, const BackwardMaps& maps, bf16* dq_NHd,
+                            const BackwardInputs& in) {
+  launch(stream, query_kernel,
+         {blocks(std::min(query_blocks<2>(in.shape), processors)), kBackwardThreads, sizeof(QueryShared)},
+         maps.k, maps.v, maps.q, maps.dout, dq_NHd, in);
 }
 
 }  // namespace moe::gpu::hopper

@@ -3,15 +3,22 @@
 // queries of its own and going on to the next piece of work when it likes, so that one's exponentials are computed beside
 // another's products; one warp copies the keys and values that all four read, another their queries and gates. Tiles of keys go
 // from the diagonal backwards: the first of a warpgroup needs no look at the documents.
-#pragma once
+#include <algorithm>
 
 #include "gpu/attention_hopper.cuh"
-#include "gpu/attention_statistics.cuh"
+#include "gpu/attention_hopper.h"
+#include "gpu/attention_softmax_hopper.cuh"
+#include "gpu/attention_work_hopper.cuh"
 #include "gpu/draw_hopper.cuh"
 #include "gpu/dynamic_shared.cuh"
+#include "gpu/launch.h"
 #include "gpu/sigmoid.cuh"
+#include "gpu/tensor_map.h"
+#include "ops/ops.h"
 
-namespace moe::gpu::hopper {
+namespace moe::gpu {
+namespace hopper {
+namespace {
 
 inline constexpr int kForwardGroups = 4;
 inline constexpr int kForwardThreads = (kForwardGroups + 1) * kGroup;
@@ -44,96 +51,6 @@ struct ForwardShared {
 struct Results {
   bf16 *y_NHd, *o_NHd;
   float* lse_NH;
-};
-
-// Exponentials of this thread's two queries are taken relative to `base`, a maximum of what came before that may be
-// kSlack too low: results so far shrink only when it must be raised by more, which is seldom after the first tile.
-struct Softmax {
-  static constexpr float kSlack = 8;        // to base 2: weights are at most 2^8
-  float base[2] = {0, 0}, sum[2] = {0, 0};  // base: of the scores times scale
-  const int* first_T;                       // the first keys that the warpgroup's queries see, in shared memory
-  int from;                                 // the earliest key that all queries of this warp see
-  float scale;                              // to base 2
-
-  // `first` becomes the first keys of this warp's 16 queries, of which the warpgroup's first is `query`.
-  __device__ __forceinline__ Softmax(const Shape& shape, int* first, int row, int query)
-      : first_T(first), scale(shape.scale * kLog2e) {
-    const int line = static_cast<int>(threadIdx.x) % kGroup / 32 * 16 + static_cast<int>(threadIdx.x) % 16;
-    const int key = query + line < shape.T ? shape.first_BT[row * shape.T + query + line] : -1;
-    from = key < 0 ? kSeesNothing : key;
-    first[line] = from;
-#pragma unroll
-    for (int lanes = 8; lanes > 0; lanes /= 2) from = max(from, __shfl_xor_sync(kAllLanes, from, lanes));
-    __syncwarp();
-  }
-
-  // Scores of 64 keys from `key` on become exponentials. True if earlier results shrink: by these factors.
-  template <bool begins, bool keep_base>
-  __device__ __forceinline__ bool update(Fragment& s, float (&shrink)[2], int key) {
-    if (begins) hide_later(s);
-    if (key < from) hide_earlier(s, key);
-    bool shrinks = false;
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      if constexpr (begins) {
-        const float top = row_maximum(s, i);
-        base[i] = top == -INFINITY ? 0 : top * scale;  // -inf for padding alone
-      } else if constexpr (!keep_base) {
-        const float top = row_maximum(s, i) * scale;
-        const bool raised = top - base[i] > kSlack;
-        shrink[i] = raised ? exp2_fast(base[i] - top) : 1;
-        base[i] = raised ? top : base[i];
-        shrinks |= raised;
-      }
-      float added[2] = {0, 0};
-#pragma unroll
-      for (int j = 0; j < 8; ++j)
-#pragma unroll
-        for (int c = 0; c < 2; ++c) {
-          float& x = s[4 * j + 2 * i + c];
-          x = exp2_fast(x * scale - base[i]);
-          added[c] += x;
-        }
-      sum[i] = (begins || keep_base ? sum[i] : sum[i] * shrink[i]) + (added[0] + added[1]);
-    }
-    return !begins && !keep_base && __any_sync(kAllLanes, shrinks) != 0;
-  }
-
-  __device__ __forceinline__ float row_maximum(const Fragment& s, int i) const {
-    float top = s[2 * i], other = s[2 * i + 1];
-#pragma unroll
-    for (int j = 1; j < 8; ++j) {
-      top = fmaxf(top, s[4 * j + 2 * i]);
-      other = fmaxf(other, s[4 * j + 2 * i + 1]);
-    }
-    top = fmaxf(top, other);
-    top = fmaxf(top, __shfl_xor_sync(kAllLanes, top, 1));
-    return fmaxf(top, __shfl_xor_sync(kAllLanes, top, 2));
-  }
-
-  // Of the tile on the diagonal.
-  __device__ __forceinline__ static void hide_later(Fragment& s) {
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      const int last = fragment_row(i) - fragment_column();
-#pragma unroll
-      for (int j = 0; j < 8; ++j)
-#pragma unroll
-        for (int c = 0; c < 2; ++c)
-          if (8 * j + c > last) s[4 * j + 2 * i + c] = -INFINITY;
-    }
-  }
-  __device__ __forceinline__ void hide_earlier(Fragment& s, int key) const {
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      const int begin = first_T[fragment_row(i)] - key - fragment_column();
-#pragma unroll
-      for (int j = 0; j < 8; ++j)
-#pragma unroll
-        for (int c = 0; c < 2; ++c)
-          if (8 * j + c < begin) s[4 * j + 2 * i + c] = -INFINITY;
-    }
-  }
 };
 
 // The warp that copies keys and values; it also draws the work.
@@ -237,7 +154,6 @@ struct Tiles {
 
 // The piece's tiles that this warpgroup's queries see, from `key` on, which is the first of them: the products of a tile's weights
 // and values are under way while the next tile's scores become weights.
-template <bool keep_base>
 __device__ __forceinline__ void attend(ForwardShared& shared, Tiles& tiles, Fragment& o, Softmax& softmax,
                                        const unsigned char* q, int key, int oldest) {
   Packed p;
@@ -255,7 +171,7 @@ __device__ __forceinline__ void attend(ForwardShared& shared, Tiles& tiles, Frag
   shared.pipeline.wait_full(tiles.walk());
   score();
   wgmma_wait<0>();
-  softmax.update<true, keep_base>(s, shrink, key);
+  softmax.update<true>(s, shrink, key);
   p = packed(s);
   ++tiles.number;
   key -= kTokens;
@@ -264,7 +180,7 @@ __device__ __forceinline__ void attend(ForwardShared& shared, Tiles& tiles, Frag
     score();
     add();
     wgmma_wait<1>();
-    const bool shrinks = softmax.update<false, keep_base>(s, shrink, key);
+    const bool shrinks = softmax.update<false>(s, shrink, key);
     compute_now(s);
     ++tiles.number;
     key -= kTokens;
@@ -285,7 +201,6 @@ __device__ __forceinline__ void attend(ForwardShared& shared, Tiles& tiles, Frag
 }
 
 // All that a warpgroup does.
-template <bool keep_base>
 __device__ __forceinline__ void attend_all(ForwardShared& shared, const Results& results, const Shape& shape,
                                            int group) {
   Tiles tiles;
@@ -307,7 +222,7 @@ __device__ __forceinline__ void attend_all(ForwardShared& shared, const Results&
     Softmax softmax(shape, shared.first[group], work.row, query);
     shared.queries[group].wait_full(queries);
     Fragment o = {};
-    if (key >= piece.oldest) attend<keep_base>(shared, tiles, o, softmax, shared.rows[group].q[queries.stage], key, piece.oldest);
+    if (key >= piece.oldest) attend(shared, tiles, o, softmax, shared.rows[group].q[queries.stage], key, piece.oldest);
     shared.queries[group].release(queries.stage);
     shared.gates[group].wait_full(gates);
     store_results(results, o, softmax, shared.rows[group].gate, shape, work.row, query,
@@ -316,7 +231,6 @@ __device__ __forceinline__ void attend_all(ForwardShared& shared, const Results&
   }
 }
 
-template <bool keep_base>
 __global__ void __launch_bounds__(kForwardThreads, 1)
     forward_kernel(const __grid_constant__ CUtensorMap k, const __grid_constant__ CUtensorMap v,
                    const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap gates,
@@ -341,7 +255,34 @@ __global__ void __launch_bounds__(kForwardThreads, 1)
     return;
   }
   more_registers<kMultiplying>();
-  attend_all<keep_base>(shared, results, shape, group - 1);
+  attend_all(shared, results, shape, group - 1);
 }
 
-}  // namespace moe::gpu::hopper
+}  // namespace
+}  // namespace hopper
+
+bool hopper_takes_attention(const Tensor& q_NHd) {
+  return q_NHd.dtype() == DType::bf16 && q_NHd.dim(2) == hopper::kWidth && q_NHd.dim(0) > 0;
+}
+
+void hopper_attention_forward(cudaStream_t stream, int processors, int* next, Tensor& y_NHd, Tensor& o_NHd,
+                              Tensor& lse_NH, const Tensor& q_NHd, const Tensor& k_NGd,
+                              const Tensor& packed_NP, const Tensor& first_BT) {
+  using namespace hopper;
+  const int64_t N = q_NHd.dim(0), H = q_NHd.dim(1), G = k_NGd.dim(1);
+  const Heads heads{H, G, kWidth};
+  const Shape shape = shape_of(first_BT, H, G);
+  const bf16* const packed = pointer<bf16>(packed_NP);
+  const CUtensorMap keys = tensor_map(k_NGd.data(), N, G * kWidth, kTokens);
+  const CUtensorMap values = tensor_map(packed + heads.values(), N, G * kWidth, kTokens, heads.packed());
+  const Results results{pointer<bf16>(y_NHd), pointer<bf16>(o_NHd), pointer<float>(lse_NH)};
+  CUDA_CHECK(cudaMemsetAsync(next, 0, sizeof(int), stream));
+  launch(stream, forward_kernel,
+         {blocks(std::min(query_blocks<kForwardGroups>(shape), processors)), kForwardThreads,
+          sizeof(ForwardShared)},
+         keys, values, tensor_map(q_NHd.data(), N, H * kWidth, kTokens),
+         tensor_map(packed + heads.gate(0), N, (2 * H - 1) * kWidth, kTokens, heads.packed()), results, shape,
+         next);
+}
+
+}  // namespace moe::gpu
