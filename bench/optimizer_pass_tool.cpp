@@ -71,35 +71,36 @@ void measure(const RunConfig& config) {
                                        arithmetic(config.training));
   Device& device = *backend.device;
   Ops& ops = *backend.ops;
-  const auto [arena, state] = place<Measured>(device, config, ops);
+  const auto [arena, placed] = place<Measured>(device, config, ops);
+  Measured& state = *placed;
   std::vector<float> numbers(kPiece);
   const Random random(1, "optimizer pass");
   for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = 1e-3F * random.normal(i);
-  device.to_device(state->normal, numbers.data());
+  device.to_device(state.normal, numbers.data());
 
   double parameters = 0, gradients = 0, pass = 0;
-  for (const Parameter& parameter : state->weights.list()) {
-    fill_with_numbers(parameter.weight, state->normal, ops);
-    fill_with_numbers(parameter.gradient, state->normal, ops);
+  for (const Parameter& parameter : state.weights.list()) {
+    fill_with_numbers(parameter.weight, state.normal, ops);
+    fill_with_numbers(parameter.gradient, state.normal, ops);
     parameters += static_cast<double>(parameter.weight.numel());
     gradients += static_cast<double>(parameter.gradient.bytes());
     pass += 2.0 * static_cast<double>(parameter.weight.bytes());
     if (parameter.compute.data() != parameter.weight.data())
       pass += static_cast<double>(parameter.compute.bytes());
   }
-  for (const NamedTensor& moments : state->optimizer.state())
+  for (const NamedTensor& moments : state.optimizer.state())
     pass += 2.0 * static_cast<double>(moments.tensor.bytes());
   pass += gradients;
 
-  const Tensor half = state->weights.layers.front().gate_up.gradient;
+  const Tensor half = state.weights.layers.front().gate_up.gradient;
   const Tensor from = half.reshape({half.numel()}).rows(0, half.numel() / 2),
                to = half.reshape({half.numel()}).rows(half.numel() / 2, half.numel() / 2 * 2);
   const double copies =
       2 * static_cast<double>(from.bytes()) / median_of(device, [&](int) { ops.copy(to, from); });
-  const double norm = median_of(device, [&](int) { state->optimizer.gradient_squares(state->squares_g); });
-  ops.clip_scale(state->scale_1, state->squares_g, static_cast<float>(config.training.max_grad_norm), 1);
+  const double norm = median_of(device, [&](int) { state.optimizer.gradient_squares(state.squares_g); });
+  ops.clip_scale(state.scale_1, state.squares_g, static_cast<float>(config.training.max_grad_norm), 1);
   const double step = median_of(
-      device, [&](int i) { state->optimizer.step(i, config.training.learning_rate, state->scale_1); });
+      device, [&](int i) { state.optimizer.step(i, config.training.learning_rate, state.scale_1); });
 
   fmt::print("{}\n{:.0f} parameters; copies {:.0f} GB/s; medians of {}\n", backend.description, parameters,
              1e-9 * copies, kRepeats);

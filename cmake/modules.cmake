@@ -7,6 +7,11 @@ function(moe_protobuf name proto)
   file(MAKE_DIRECTORY "${folder}")
   add_custom_command(OUTPUT ${made} DEPENDS "${proto}" VERBATIM
     COMMAND protobuf::protoc "--proto_path=${place}" "--cpp_out=${folder}" "${proto}")
+  if(NOT TARGET generated_sources)  # all of them, for tools that read sources without building
+    add_custom_target(generated_sources)
+  endif()
+  add_custom_target(${name}_sources DEPENDS ${made})
+  add_dependencies(generated_sources ${name}_sources)
   add_library(moe_${name} STATIC ${made})  # not our warnings: the code is not ours
   target_include_directories(moe_${name} SYSTEM PUBLIC "${folder}")
   target_link_libraries(moe_${name} PUBLIC protobuf::libprotobuf-lite)

@@ -77,12 +77,9 @@ struct Line {
   }
 };
 
-std::vector<Line> by_time(std::map<std::string, Line> lines) {
+std::vector<Line> by_time(const std::map<std::string, Line>& lines) {
   std::vector<Line> sorted;
-  for (auto& [name, line] : lines) {
-    line.name = name;
-    sorted.push_back(line);
-  }
+  for (const auto& [name, line] : lines) sorted.emplace_back(line).name = name;
   std::sort(sorted.begin(), sorted.end(), [](const Line& a, const Line& b) { return a.seconds > b.seconds; });
   return sorted;
 }
@@ -157,16 +154,17 @@ Result measure(const Options& options) {
                                       config.model.top_k, config.model.num_experts);
   ClockedOps timed(balanced ? static_cast<Ops&>(*balanced) : *backend.ops, device, config.model.vocab_size);
   SoloCommunicator alone;
-  const auto [arena, state] = place<TrainingState>(device, config, Tokenizer::kVocabulary, alone, timed);
-  state->transformer.prepare(device);
-  state->weights.initialise(1, device);
-  cast_weights(state->weights, *backend.ops);
+  const auto [arena, placed] = place<TrainingState>(device, config, Tokenizer::kVocabulary, alone, timed);
+  TrainingState& state = *placed;
+  state.transformer.prepare(device);
+  state.weights.initialise(1, device);
+  cast_weights(state.weights, *backend.ops);
   const std::vector<Batch> batches(static_cast<size_t>(training.gradient_accumulation_steps),
                                    random_batch(training.batch_size, config.model.max_seq_len));
   int64_t step = 0;
   const auto timed_step = [&] {
     const double before = steady_seconds();
-    run_step(*state, training, batches, step++, training.learning_rate, device, timed);
+    run_step(state, training, batches, step++, training.learning_rate, device, timed);
     device.synchronize();
     return steady_seconds() - before;
   };
@@ -187,8 +185,8 @@ Result measure(const Options& options) {
     phases[entry.phase].add(entry, result.machine);
     operations[name].add(entry, result.machine);
   }
-  result.phases = by_time(std::move(phases));
-  result.operations = by_time(std::move(operations));
+  result.phases = by_time(phases);
+  result.operations = by_time(operations);
   return result;
 }
 

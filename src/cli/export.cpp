@@ -156,6 +156,7 @@ void verify(const TrainedModel& model, const fs::path& folder, const ExportOptio
   row->transformer.prepare(*backend.device);
   const auto run_all = [&, &row = row] {
     std::vector<std::vector<float>> all;
+    all.reserve(prompts.size());
     for (const auto& ids : prompts) all.push_back(logits(*row, T, ids, backend));
     return all;
   };

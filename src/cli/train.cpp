@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // moe train: a new run from a config file, or an old one from its folder.
-#include <errno.h>  // program_invocation_name: how the program was called, for commands to copy
 #include <fmt/format.h>
 
+#include <cerrno>  // program_invocation_name: how the program was called, for commands to copy
 #include <cstdlib>
 #include <memory>
 #include <optional>

@@ -157,6 +157,7 @@ class MpiCommunicator final : public Communicator {
   // Bytes of each rank's piece of n elements.
   std::vector<int> piece_counts(int64_t n, const Tensor& like) const {
     std::vector<int> counts;
+    counts.reserve(static_cast<size_t>(size()));
     for (int r = 0; r < size(); ++r)
       counts.push_back(as_int((n * (r + 1) / size() - n * r / size()) * width(like)));
     return counts;
@@ -181,6 +182,7 @@ class MpiCommunicator final : public Communicator {
   }
   std::vector<const void*> terms(int64_t n, const Tensor& like) const {
     std::vector<const void*> all;
+    all.reserve(static_cast<size_t>(size()));
     for (int r = 0; r < size(); ++r) all.push_back(scratch_.data() + r * n * width(like));
     return all;
   }

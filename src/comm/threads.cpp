@@ -179,6 +179,7 @@ class ThreadCommunicator final : public Communicator {
   }
   void add(void* sum, int64_t begin, int64_t end, const Tensor& like) {
     std::vector<const void*> terms;
+    terms.reserve(static_cast<size_t>(size()));
     for (int r = 0; r < size(); ++r) terms.push_back(at(meeting_->address(r), begin, like));
     ordered_sum(sum, terms, end - begin, like.dtype());
   }
@@ -192,6 +193,7 @@ std::vector<std::unique_ptr<Communicator>> thread_ranks(int size, std::chrono::m
   CHECK(size >= 1);
   const auto meeting = std::make_shared<Meeting>(size, timeout);
   std::vector<std::unique_ptr<Communicator>> ranks;
+  ranks.reserve(static_cast<size_t>(size));
   for (int rank = 0; rank < size; ++rank)
     ranks.push_back(std::make_unique<ThreadCommunicator>(rank, size, meeting));
   return ranks;

@@ -13,8 +13,9 @@
 
 namespace moe {
 
-Loader::Loader(std::shared_ptr<const Source> source, const Tokenizer& tokenizer, const DataConfig& config,
-               uint64_t seed, int64_t rows, int64_t length, const Cursor& start, Part part, Shard shard)
+Loader::Loader(const std::shared_ptr<const Source>& source, const Tokenizer& tokenizer,
+               const DataConfig& config, uint64_t seed, int64_t rows, int64_t length, const Cursor& start,
+               Part part, Shard shard)
     : shard_(shard),
       rows_(rows),
       length_(length),

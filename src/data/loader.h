@@ -35,7 +35,7 @@ class Loader {
   // rows x length is the shape of this rank's batches; a global batch has world * rows rows, the next ones of
   // the global stream (data/lanes.h), whatever the number of ranks. start: of all streams (merge() when the
   // run had several ranks). The tokenizer must outlive the loader.
-  Loader(std::shared_ptr<const Source> source, const Tokenizer& tokenizer, const DataConfig& config,
+  Loader(const std::shared_ptr<const Source>& source, const Tokenizer& tokenizer, const DataConfig& config,
          uint64_t seed, int64_t rows, int64_t length, const Cursor& start, Part part, Shard shard = {});
   ~Loader();  // stops the threads
   Loader(const Loader&) = delete;

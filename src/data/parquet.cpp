@@ -356,7 +356,8 @@ std::vector<std::string> parquet_schema(const DataFilePtr& file) {
   return columns;
 }
 
-std::unique_ptr<Source> parquet_source(DataFilePtr file, const std::string& column, const Filters& filters) {
+std::unique_ptr<Source> parquet_source(const DataFilePtr& file, const std::string& column,
+                                       const Filters& filters) {
   return std::make_unique<ParquetSource>(file, column, filters);
 }
 

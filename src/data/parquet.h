@@ -41,7 +41,7 @@ class ParquetColumn {
 // "name type" of every column.
 std::vector<std::string> parquet_schema(const DataFilePtr& file);
 
-std::unique_ptr<Source> parquet_source(DataFilePtr file, const std::string& column,
+std::unique_ptr<Source> parquet_source(const DataFilePtr& file, const std::string& column,
                                        const Filters& filters = {});
 
 }  // namespace moe

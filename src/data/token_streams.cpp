@@ -166,7 +166,7 @@ bool TokenStreams::plan(State& state) {
 }
 
 // Puts a unit where it belongs; with the last unit of a window, the window can be tokenised.
-void TokenStreams::finish(const Read& read, Documents documents, std::exception_ptr error,
+void TokenStreams::finish(const Read& read, Documents documents, const std::exception_ptr& error,
                           std::unique_lock<std::mutex>& lock) {
   Window& window = *read.window;
   window.parts[read.unit] = std::move(documents);

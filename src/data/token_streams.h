@@ -103,7 +103,7 @@ class TokenStreams {
   void read();
   std::optional<Read> find_read();
   bool plan(State& state);
-  void finish(const Read& read, Documents documents, std::exception_ptr error,
+  void finish(const Read& read, Documents documents, const std::exception_ptr& error,
               std::unique_lock<std::mutex>& lock);
   void order_documents(const State& state, Window& window) const;
   void tokenize();

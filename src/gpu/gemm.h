@@ -37,7 +37,7 @@ class Gemm {
     DType input, output;
     bool accumulate, tf32;
     unsigned alignment;  // bytes, of all addresses and rows
-    auto operator<=>(const Key&) const = default;
+    auto operator<=>(const Key&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy takes its 0 for one
     std::string describe() const;  // "NT bf16 bf16 32768x3072x1024 256", "+=" where it accumulates
   };
   class Plan;

@@ -103,10 +103,10 @@ fs::path Hub::download(const Address& address, const File& file, const Progress&
     const FileLock lock = wait_for_lock(address, file);
     if (!cache_.find(address, commit_id, file)) fetch(address, commit_id, file, progress);
   }
-  const fs::path found = *cache_.find(address, commit_id, file);
+  fs::path found = *cache_.find(address, commit_id, file);
   if (file.oid.empty() || found != cache_.blob(address, file.oid))
     return found;  // a copy, under its name already
-  const fs::path path = cache_.link(address, commit_id, file);
+  fs::path path = cache_.link(address, commit_id, file);
   const std::string revision = revision_or_default(address);
   if (revision != commit_id) cache_.write_ref(address, revision, commit_id);
   return path;

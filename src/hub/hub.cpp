@@ -110,7 +110,7 @@ net::Response Hub::ask(const net::Url& url, const Address& address) const {
 }
 
 std::string Hub::commit(const Address& address) {
-  const std::string revision = revision_or_default(address);
+  std::string revision = revision_or_default(address);
   if (is_commit(revision)) return revision;
   const std::lock_guard lock(mutex_);
   std::string& known = commits_[address.kind + "/" + address.repo + "@" + revision];
@@ -134,8 +134,7 @@ std::string Hub::commit(const Address& address) {
 std::string Hub::ask_commit(const Address& address, const std::string& revision) const {
   const net::Response response = ask(net::Url::parse(api(address, "revision", revision)), address);
   const nlohmann::json json = nlohmann::json::parse(response.body, nullptr, false);
-  const std::string commit =
-      json.is_object() && json.contains("sha") && json["sha"].is_string() ? json["sha"] : "";
+  std::string commit = json.is_object() && json.contains("sha") && json["sha"].is_string() ? json["sha"] : "";
   if (!is_commit(commit))
     throw UserError(address.text(), "the commit of revision " + revision, "an answer without one",
                     "is HF_ENDPOINT a Hugging Face hub? " + settings_.endpoint);

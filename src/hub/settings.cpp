@@ -52,7 +52,7 @@ std::string cleaned_token(std::string token, const std::string& where) {
 }
 
 std::string find_token(const fs::path& home) {
-  const std::string given = cleaned_token(environment("HF_TOKEN"), "environment: HF_TOKEN");
+  std::string given = cleaned_token(environment("HF_TOKEN"), "environment: HF_TOKEN");
   if (!given.empty()) return given;
   const fs::path file = folder("HF_TOKEN_PATH", home / "token");
   std::error_code none;

@@ -148,7 +148,7 @@ void TensorBoard::write_settings(const std::string& config_json) {
   const auto sections = nlohmann::ordered_json::parse(config_json);
   for (const auto& [section, settings] : sections.items())
     for (const auto& [name, value] : settings.items())
-      (*start.mutable_hparams())[section + "." + name] = to_setting(value);
+      (*start.mutable_hparams())[fmt::format("{}.{}", section, name)] = to_setting(value);
   pb::Event event = hparams_event("_hparams_/session_start_info", content);
   append(event, 0);
 }

@@ -33,7 +33,7 @@ class StochasticRounding {
   }
   // The bits of element i + 128 * half + j, j < 4.
   static constexpr uint32_t of(const Bits& bits, int half, int j) {
-    return bits[static_cast<size_t>(2 * half + j / 2)] >> (j % 2 * 16) & 0xffffU;
+    return bits[2 * static_cast<size_t>(half) + static_cast<size_t>(j) / 2] >> (j % 2 * 16) & 0xffffU;
   }
   // The bf16 below or above |x|: above when the part that does not fit, plus a random one, carries. What bf16 can hold
   // stays as it is, and so do infinity and NaN.

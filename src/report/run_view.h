@@ -49,7 +49,10 @@ class RunView {
   struct Places {
     Places() = default;
     Places(const Places&) {}
-    Places& operator=(const Places&) { return known.clear(), *this; }
+    Places& operator=(const Places&) {
+      known.clear();
+      return *this;
+    }
     ~Places() = default;
     std::vector<std::pair<std::string, Item*>> known;
   };

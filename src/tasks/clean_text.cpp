@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "tasks/clean_text.h"
 
-#include <locale.h>
 #include <algorithm>
-#include <clocale>
+#include <clocale>  // uselocale
 #include <cwctype>
 
 #include "base/error.h"

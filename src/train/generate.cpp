@@ -166,6 +166,7 @@ std::vector<Completion> generate(Decoder& decoder, std::span<const Prompt> promp
     if (!first) times.decoded_tokens += made;
   }
   std::vector<Completion> completions;
+  completions.reserve(texts.size());
   for (Text& text : texts) completions.push_back(text.take());
   for (const Prompt& prompt : prompts) times.prompt_tokens += std::ssize(prompt.ids);
   return completions;
