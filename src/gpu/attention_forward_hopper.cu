@@ -227,7 +227,7 @@ __device__ __forceinline__ void attend_all(ForwardShared& shared, const Results&
     shared.gates[group].wait_full(gates);
     store_results(results, o, softmax, shared.rows[group].gate, shape, work.row, query,
                   work.head_of(group));
-    shared.gates[group].release(0);
+    shared.gates[group].release_by_lanes(0);
   }
 }
 
@@ -241,7 +241,7 @@ __global__ void __launch_bounds__(kForwardThreads, 1)
     shared.pipeline.init(kForwardGroups * kGroupWarps);
     for (int g = 0; g < kForwardGroups; ++g) {
       shared.queries[g].init(kGroupWarps);
-      shared.gates[g].init(kGroupWarps);
+      shared.gates[g].init(kGroup);
     }
     shared.draw.init(kForwardGroups * kGroupWarps + 1);
     fence_barriers();

@@ -222,7 +222,7 @@ __device__ __forceinline__ void key_gradients(KeyShared& shared, Walk<KeyShared:
   shared.owned[group].wait_full(copied);
   load_tile_rows(k, shared.own[copied.stage][group].k);
   load_tile_rows(v, shared.own[copied.stage][group].v);
-  shared.owned[group].release(copied.stage);
+  shared.owned[group].release_by_lanes(copied.stage);
   const float scale = shape.scale * kLog2e;
   Fragment dk = {}, dv = {}, s, dp;
   const auto score = [&] {
@@ -286,7 +286,7 @@ __global__ void __launch_bounds__(kBackwardThreads, 1)
   KeyShared& shared = *dynamic_shared<KeyShared>();
   if (threadIdx.x == 0) {
     shared.pipeline.init(2 * kGroup);
-    for (auto& owned : shared.owned) owned.init(kGroup / 32);
+    for (auto& owned : shared.owned) owned.init(kGroup);
     shared.draw.init(2 * kGroup / 32 + 1);
     fence_barriers();
   }

@@ -127,7 +127,7 @@ __device__ __forceinline__ void query_gradients(QueryShared& shared, Walk<QueryS
   }
   load_tile_rows(q, own.q);
   load_tile_rows(dout, own.dout);
-  shared.owned[group].release(copied.stage);
+  shared.owned[group].release_by_lanes(copied.stage);
   bounds.join();
   const float scale = shape.scale * kLog2e;
   Fragment dq = {}, s, dp;
@@ -149,10 +149,6 @@ __device__ __forceinline__ void query_gradients(QueryShared& shared, Walk<QueryS
     add_tokens(dq, ds, shared.stages[stage].k);
     wgmma_commit();
   };
-  const auto advance = [&] {
-    key += kTokens;
-    walk.next();
-  };
   const int end = query < shape.T ? min(keys, query + kTokens) : 0;
   if (key < end) {
     score();
@@ -162,7 +158,9 @@ __device__ __forceinline__ void query_gradients(QueryShared& shared, Walk<QueryS
     differentiate(dp, s, delta);
     ds = packed(dp);
     int before = walk.stage;
-    for (advance(); key < end; advance()) {
+    key += kTokens;
+    walk.next();
+    for (; key < end; key += kTokens, walk.next()) {
       score();
       add(before);
       wgmma_wait<2>();
@@ -180,7 +178,7 @@ __device__ __forceinline__ void query_gradients(QueryShared& shared, Walk<QueryS
     wgmma_wait<0>();
     shared.pipeline.release(before);
   }
-  for (; key < keys; advance()) {  // which only the other warpgroup's queries see
+  for (; key < keys; key += kTokens, walk.next()) {  // which only the other warpgroup's queries see
     shared.pipeline.wait_full(walk);
     shared.pipeline.release(walk.stage);
   }
@@ -197,7 +195,7 @@ __global__ void __launch_bounds__(kBackwardThreads, 1)
   QueryShared& shared = *dynamic_shared<QueryShared>();
   if (threadIdx.x == 0) {
     shared.pipeline.init(2 * kGroup / 32);
-    for (auto& owned : shared.owned) owned.init(kGroup / 32);
+    for (auto& owned : shared.owned) owned.init(kGroup);
     shared.draw.init(2 * kGroup / 32 + 1);
     fence_barriers();
   }

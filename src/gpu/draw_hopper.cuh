@@ -14,7 +14,7 @@ struct Draw {
   Piece drawn[2];
   Pipeline<2> pipeline;
 
-  __device__ __forceinline__ void init(int reading_warps) { pipeline.init(32 * reading_warps); }
+  __device__ __forceinline__ void init(int reading_warps) { pipeline.init(32 * reading_warps, 32); }
   // The copying warp, all lanes: the number of the next piece. publish() must follow, also when there is none.
   __device__ __forceinline__ int draw(int* next, const Walk<2>& turn) {
     pipeline.wait_empty(turn);
@@ -28,9 +28,7 @@ struct Draw {
   }
   // What the lanes wrote there themselves.
   __device__ __forceinline__ void publish(Walk<2>& turn) {
-    __syncwarp();
-    if (threadIdx.x % 32 == 0) barrier_arrive(&pipeline.full[turn.stage]);
-    __syncwarp();
+    barrier_arrive(&pipeline.full[turn.stage]);
     turn.next();
   }
   // A reading warp, all lanes: what was published. release() must follow.
