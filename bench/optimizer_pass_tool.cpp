@@ -88,8 +88,8 @@ void measure(const RunConfig& config) {
     if (parameter.compute.data() != parameter.weight.data())
       pass += static_cast<double>(parameter.compute.bytes());
   }
-  for (const NamedTensor& moments : state.optimizer.state())
-    pass += 2.0 * static_cast<double>(moments.tensor.bytes());
+  for (const NamedPiece& moments : state.optimizer.state())
+    pass += 2.0 * static_cast<double>(moments.piece.bytes());
   pass += gradients;
 
   const Tensor half = state.weights.layers.front().gate_up.gradient;

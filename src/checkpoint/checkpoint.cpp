@@ -105,11 +105,12 @@ const Safetensors& Checkpoint::file(const std::string& name) const {
   return found->second;
 }
 
-void Checkpoint::load(const std::string& name, const std::vector<NamedTensor>& tensors,
-                      Device& device) const {
+template <class Named>
+const Safetensors& Checkpoint::expect_names(const std::string& name,
+                                            const std::vector<Named>& tensors) const {
   const Safetensors& source = file(name);
   std::set<std::string_view> wanted;
-  for (const NamedTensor& tensor : tensors) wanted.insert(tensor.name);
+  for (const Named& tensor : tensors) wanted.insert(tensor.name);
   for (const auto& entry : source.entries()) {
     if (!wanted.contains(entry.name)) {
       throw UserError((folder_ / name).string(),
@@ -117,7 +118,19 @@ void Checkpoint::load(const std::string& name, const std::vector<NamedTensor>& t
                       "the settings differ from those of the run that saved it");
     }
   }
+  return source;
+}
+
+void Checkpoint::load(const std::string& name, const std::vector<NamedTensor>& tensors,
+                      Device& device) const {
+  const Safetensors& source = expect_names(name, tensors);
   for (const NamedTensor& tensor : tensors) source.load(tensor.name, tensor.tensor, device);
+}
+
+void Checkpoint::load_parts(const std::string& name, const std::vector<NamedPiece>& parts,
+                            Device& device) const {
+  const Safetensors& source = expect_names(name, parts);
+  for (const NamedPiece& part : parts) source.load(part, device);
 }
 
 }  // namespace moe

@@ -39,8 +39,14 @@ class Checkpoint {
 
   // Fills the tensors from the file. Both must have exactly the same names; else UserError.
   void load(const std::string& file, const std::vector<NamedTensor>& tensors, Device& device) const;
+  // The same where only parts of them lie here.
+  void load_parts(const std::string& file, const std::vector<NamedPiece>& parts, Device& device) const;
 
  private:
+  // The file, once it is known to have these names only.
+  template <class Named>
+  const Safetensors& expect_names(const std::string& name, const std::vector<Named>& tensors) const;
+
   std::filesystem::path folder_;
   int64_t step_ = 0;
   std::string program_, state_json_;

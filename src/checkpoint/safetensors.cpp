@@ -178,17 +178,29 @@ const Safetensors::Entry& Safetensors::require(const std::string& name, DType dt
   return *entry;
 }
 
-void Safetensors::load(const std::string& name, Tensor dst, Device& device) const {
-  CHECK(!dst.empty(), name);
-  const Entry& entry = require(name, dst.dtype());
-  const std::vector<int64_t> shape(dst.shape(), dst.shape() + dst.rank());
+const Safetensors::Entry& Safetensors::require_shape(const std::string& name, const Tensor& like) const {
+  CHECK(!like.empty(), name);
+  const Entry& entry = require(name, like.dtype());
+  const std::vector<int64_t> shape(like.shape(), like.shape() + like.rank());
   const bool scalar = entry.shape.empty() && shape == std::vector<int64_t>{1};
   if (shape != entry.shape && !scalar) {
     throw UserError(fmt::format("{}: tensor {}", where_, name),
-                    fmt::format("{}[{}]", safetensors_name(dst.dtype()), fmt::join(shape, ", ")),
+                    fmt::format("{}[{}]", safetensors_name(like.dtype()), fmt::join(shape, ", ")),
                     describe(entry), "the file belongs to a model of another shape");
   }
+  return entry;
+}
+
+void Safetensors::load(const std::string& name, Tensor dst, Device& device) const {
+  const Entry& entry = require_shape(name, dst);
   if (dst.bytes() > 0) device.to_device(dst, bytes(entry).data());
+}
+
+void Safetensors::load(const NamedPiece& part, Device& device) const {
+  const Entry& entry = require_shape(part.name, part.whole);
+  CHECK(part.begin >= 0 && part.begin + part.piece.numel() <= part.whole.numel(), part.name);
+  const auto skipped = static_cast<size_t>(part.begin) * size_of(part.piece.dtype());
+  if (part.piece.bytes() > 0) device.to_device(part.piece, bytes(entry).data() + skipped);
 }
 
 }  // namespace moe

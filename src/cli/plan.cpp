@@ -21,19 +21,33 @@ struct Options {
   std::string config;
   std::vector<std::string> overrides;
   bool settings = false;
+  int gpus = 1;
 };
 
 void print(const std::string& text) {
   std::fputs(text.c_str(), stdout);
 }
 
-void print_plan(RunConfig& config) {
+// What each rank needs, by layout.
+void print_layouts(const RunConfig& config, int ranks, Ops& ops) {
+  print(fmt::format("layouts        memory of each of {} ranks\n", ranks));
+  for (const char* const layout : {"data_parallel", "zero1"}) {
+    RunConfig other = config;
+    other.distributed.layout = layout;
+    Arena plan;
+    plan_training(other, Tokenizer::kVocabulary, ranks, ops, plan);
+    print(fmt::format("  {:<32}{:>12}{}\n", layout, format_bytes(static_cast<double>(plan.used())),
+                      layout == chosen_layout(config.distributed) ? "  <- distributed.layout" : ""));
+  }
+}
+
+void print_plan(RunConfig& config, int ranks) {
   const Backend backend = make_backend(config.training.device, static_cast<int>(config.training.threads),
                                        arithmetic(config.training));
   const ParameterCount count = count_parameters(config.model);
   const FlopsPerToken flops = flops_per_token(config.model, config.model.max_seq_len);
   const int64_t micro = config.training.batch_size * config.model.max_seq_len;
-  const int64_t step = micro * config.training.gradient_accumulation_steps;
+  const int64_t step = micro * config.training.gradient_accumulation_steps * ranks;
   print(fmt::format("parameters     {} total ({}), {} active per token ({})\n", count.total,
                     format_count(static_cast<double>(count.total)), count.active,
                     format_count(static_cast<double>(count.active))));
@@ -42,9 +56,10 @@ void print_plan(RunConfig& config) {
                     capacity == 0 ? std::string("dropless")
                                   : fmt::format("at most {} rows an expert (capacity factor {})", capacity,
                                                 config.model.capacity_factor)));
-  print(fmt::format("step           {} tokens ({} micro-batches of {} x {}), {} steps, {} tokens in all\n",
+  print(fmt::format("step           {} tokens ({} micro-batches of {} x {}{}), {} steps, {} tokens in all\n",
                     step, config.training.gradient_accumulation_steps, config.training.batch_size,
-                    config.model.max_seq_len, config.training.max_steps,
+                    config.model.max_seq_len, ranks == 1 ? "" : fmt::format(" on each of {} ranks", ranks),
+                    config.training.max_steps,
                     format_count(static_cast<double>(step * config.training.max_steps))));
   print(fmt::format("work           {}FLOP per token, forward and backward\n", format_count(flops.total())));
   const auto share = [&](const char* name, double part) {
@@ -56,9 +71,11 @@ void print_plan(RunConfig& config) {
   share("experts", flops.experts);
   share("head", flops.head);
 
+  if (ranks > 1) print_layouts(config, ranks, *backend.ops);
   Arena plan;
-  plan_training(config, Tokenizer::kVocabulary, *backend.ops, plan);
-  print(fmt::format("memory         on {}\n{}", backend.description, memory_table(plan)));
+  plan_training(config, Tokenizer::kVocabulary, ranks, *backend.ops, plan);
+  print(fmt::format("memory         {}on {}\n{}", ranks == 1 ? "" : "of each rank ", backend.description,
+                    memory_table(plan)));
   print(fmt::format("  {:<32}{:>12}\n", "free now",
                     format_bytes(static_cast<double>(backend.device->memory_available()))));
   print("  (elsewhere, a GPU needs about 0.5 GiB beside the total for CUDA itself and for workspaces)\n");
@@ -72,7 +89,7 @@ int run(const Options& options) {
     return 0;
   }
   RunConfig config = RunConfig::load(options.config, options.overrides);
-  print_plan(config);
+  print_plan(config, options.gpus);
   return 0;
 }
 
@@ -85,12 +102,16 @@ void add_plan(CLI::App& app, Command& chosen) {
   group->add_option("--config", options->config, "Settings of the run (YAML)")->type_name("FILE");
   group->add_flag("--settings", options->settings, "List all settings with their meaning and defaults");
   group->require_option(1);
+  command->add_option("--gpus", options->gpus, "Plan for so many ranks, and compare the layouts' memory")
+      ->type_name("N")
+      ->check(CLI::Range(1, 65536));
   command->add_option("overrides", options->overrides, "Settings that replace those of the file")
       ->type_name("section.key=value");
   command->footer(
       "Examples:\n"
       "  moe plan --config configs/train_config.yaml\n"
       "  moe plan --config configs/train_config.yaml training.batch_size=8 training.mixed_precision=bf16\n"
+      "  moe plan --config configs/train_config.yaml --gpus 8\n"
       "  moe plan --settings");
   command->callback([options, &chosen] { chosen = [options] { return run(*options); }; });
 }

@@ -26,9 +26,11 @@ bool is_norm(const Parameter& parameter) {
 
 }  // namespace
 
-Weights::Weights(const ModelConfig& config, const WeightTypes& types, Purpose purpose, Arena& arena)
+Weights::Weights(const ModelConfig& config, const WeightTypes& types, Purpose purpose, Arena& arena,
+                 const Portion& portion)
     : init_std_(config.init_std),
-      residual_std_(config.init_std / std::sqrt(2.0 * static_cast<double>(config.n_layers))) {
+      residual_std_(config.init_std / std::sqrt(2.0 * static_cast<double>(config.n_layers))),
+      portion_(portion) {
   const int64_t D = config.d_model, E = config.num_experts, F = config.expert_intermediate_dim;
   const int64_t d = config.head_dim();
   const int64_t P = Heads{config.n_heads, config.n_kv_heads, d}.packed();
@@ -68,36 +70,49 @@ Weights::Weights(const ModelConfig& config, const WeightTypes& types, Purpose pu
   place(attention, types, purpose, arena);
   place(experts, types, purpose, arena);
   for (const auto& small : {router, norms}) {
-    const Tensor gradients = place(small, f32, purpose, arena);
-    if (!gradients.empty()) added_gradients_.push_back(gradients);
+    const Tensor gradient = place(small, f32, purpose, arena).gradient;
+    if (!gradient.empty()) added_gradients_.push_back(gradient);
   }
 }
 
-Tensor Weights::place(const std::vector<Parameter*>& group, const WeightTypes& types, Purpose purpose,
-                      Arena& arena) {
+Weights::Group Weights::place(const std::vector<Parameter*>& group, const WeightTypes& types, Purpose purpose,
+                              Arena& arena) {
   int64_t total = 0;
   for (const Parameter* parameter : group) total += parameter->padded();
-  const auto take = [&](const std::string& what, DType type, const std::string& which) {
-    return arena.allocate(what + " (" + std::string(name_of(type)) + which + ")", type, {total});
+  const int64_t unit = Parameter::kAlignment * portion_.ranks;
+  total = (total + unit - 1) / unit * unit;  // for equal parts
+  const int64_t part = total / portion_.ranks, first = portion_.rank * part, last = first + part;
+  const bool copied = types.compute != types.master, sharded = copied && portion_.ranks > 1;
+  CHECK(types.master == DType::f32 || !copied, "a master more coarse than its copy");
+  const auto take = [&](const std::string& what, DType type, const std::string& which, int64_t n) {
+    return arena.allocate(what + " (" + std::string(name_of(type)) + which + ")", type, {n});
   };
-  CHECK(types.master == DType::f32 || types.master == types.compute, "a master more coarse than its copy");
-  const Tensor weights = take("weights", types.master, "");
-  const Tensor copies = types.compute == types.master ? weights : take("weights", types.compute, " copy");
-  const Tensor gradients = purpose == Purpose::training ? take("gradients", types.gradient, "") : Tensor();
+  const Tensor masters = take("weights", types.master, "", sharded ? part : total);
+  const Tensor copies = copied ? take("weights", types.compute, " copy", total) : masters;
+  const Tensor gradients =
+      purpose == Purpose::training ? take("gradients", types.gradient, "", total) : Tensor();
   int64_t at = 0;
   for (Parameter* parameter : group) {
     const Tensor shape = parameter->weight;
+    const int64_t end = at + shape.numel();
     const auto slice = [&](const Tensor& all) {
-      Tensor flat = all.rows(at, at + shape.numel());
-      return Tensor(flat.data(), flat.dtype(), shape.shape(), shape.rank());
+      return Tensor(all.rows(at, end).data(), all.dtype(), shape.shape(), shape.rank());
     };
-    parameter->weight = slice(weights);
+    parameter->weight = sharded ? Tensor(nullptr, types.master, shape.shape(), shape.rank()) : slice(masters);
     parameter->compute = slice(copies);
     if (!gradients.empty()) parameter->gradient = slice(gradients);
+    if (portion_.ranks > 1) {
+      const int64_t from = std::clamp(first, at, end), to = std::clamp(last, at, end);
+      const int64_t master = from == to ? 0 : sharded ? from - first : from;
+      parameter->piece = {.begin = from - at,
+                          .weight = masters.rows(master, master + to - from),
+                          .compute = copies.rows(from, to),
+                          .gradient = gradients.empty() ? Tensor() : gradients.rows(from, to)};
+    }
     at += parameter->padded();
   }
-  if (!gradients.empty()) gradients_.push_back(gradients);
-  return gradients;
+  groups_.push_back({copies, gradients});
+  return groups_.back();
 }
 
 std::vector<Parameter> Weights::list() const {
@@ -109,9 +124,18 @@ std::vector<Parameter> Weights::list() const {
   return all;
 }
 
+std::vector<NamedPiece> Weights::stored() const {
+  std::vector<NamedPiece> pieces;
+  for (const Parameter& parameter : list()) pieces.push_back(parameter.stored());
+  return pieces;
+}
+
 std::vector<NamedTensor> Weights::named() const {
   std::vector<NamedTensor> tensors;
-  for (const Parameter& parameter : list()) tensors.push_back({parameter.name, parameter.weight});
+  for (const Parameter& parameter : list()) {
+    CHECK(parameter.stored().piece.numel() == parameter.weight.numel(), parameter.name);
+    tensors.push_back({parameter.name, parameter.weight});
+  }
   return tensors;
 }
 
@@ -122,15 +146,16 @@ void Weights::initialise(uint64_t seed, Device& device) {
   for (const Parameter& parameter : list()) {
     const Random random(seed, "init/" + parameter.name);
     const auto std = static_cast<float>(writes_to_residual(parameter.name) ? residual_std_ : init_std_);
-    const int64_t n = parameter.weight.numel();
-    const Tensor flat = parameter.weight.reshape({n});
-    for (int64_t begin = 0; begin < n; begin += kPiece) {
-      const int64_t end = std::min(n, begin + kPiece);
+    const NamedPiece stored = parameter.stored();
+    const Tensor& flat = stored.piece;
+    for (int64_t begin = 0; begin < flat.numel(); begin += kPiece) {
+      const int64_t end = std::min(flat.numel(), begin + kPiece);
       piece.assign(static_cast<size_t>(end - begin), 1.0F);
       if (!is_norm(parameter))
         pool.parallel_for(end - begin, 1 << 14, [&](int64_t from, int64_t to) {
           for (int64_t i = from; i < to; ++i)
-            piece[static_cast<size_t>(i)] = std * random.normal(static_cast<uint64_t>(begin + i));
+            piece[static_cast<size_t>(i)] =
+                std * random.normal(static_cast<uint64_t>(stored.begin + begin + i));
         });
       if (flat.dtype() == DType::bf16) {
         rounded.clear();
@@ -144,8 +169,11 @@ void Weights::initialise(uint64_t seed, Device& device) {
 }
 
 void cast_weights(const Weights& weights, Ops& ops) {
-  for (const Parameter& parameter : weights.list())
-    if (parameter.compute.data() != parameter.weight.data()) ops.cast(parameter.compute, parameter.weight);
+  for (const Parameter& parameter : weights.list()) {
+    if (parameter.compute.data() == parameter.weight.data()) continue;
+    const Parameter::Piece own = parameter.own();
+    if (own.weight.numel() > 0) ops.cast(own.compute, own.weight);
+  }
 }
 
 }  // namespace moe

@@ -33,7 +33,15 @@ class Weights {
     Parameter moe_norm, router, gate_up, down;            // [D], [E, D], [E, 2F, D], [E, D, F]
   };
 
-  Weights(const ModelConfig& config, const WeightTypes& types, Purpose purpose, Arena& arena);
+  // A group's tensors as one flat tensor each, with what lies between them; gradient only for training. `compute` is what
+  // is read: where that is f32, the master.
+  struct Group {
+    Tensor compute, gradient;
+  };
+
+  // portion: which part of each group this rank updates (ZeRO-1); masters that nothing else reads have no more than that.
+  Weights(const ModelConfig& config, const WeightTypes& types, Purpose purpose, Arena& arena,
+          const Portion& portion = {});
 
   Parameter embedding;   // [V, D], the LM head too
   Parameter final_norm;  // [D]
@@ -44,9 +52,9 @@ class Weights {
   std::vector<Parameter> list() const;
   // The gradients that operations can only add to (those of norms and routers): to be zero before the first does.
   const std::vector<Tensor>& added_gradients() const { return added_gradients_; }
-  // All gradients, those of a group as one flat tensor with what lies between its tensors.
-  const std::vector<Tensor>& gradients() const { return gradients_; }
-  // The masters under their checkpoint names.
+  const std::vector<Group>& groups() const { return groups_; }
+  // The masters under their checkpoint names: what of them lies here, and, where that is all of them, as tensors.
+  std::vector<NamedPiece> stored() const;
   std::vector<NamedTensor> named() const;
 
   // Norms 1; matrices normal with config.init_std, those that write to the residual stream (out, down)
@@ -54,14 +62,16 @@ class Weights {
   void initialise(uint64_t seed, Device& device);
 
  private:
-  // Memory for a group; returns its gradients as one flat tensor.
-  Tensor place(const std::vector<Parameter*>& group, const WeightTypes& types, Purpose purpose, Arena& arena);
+  // Memory for a group.
+  Group place(const std::vector<Parameter*>& group, const WeightTypes& types, Purpose purpose, Arena& arena);
   double init_std_, residual_std_;
-  std::vector<Tensor> added_gradients_, gradients_;
+  Portion portion_;
+  std::vector<Tensor> added_gradients_;
+  std::vector<Group> groups_;
 };
 
 class Ops;
-// Refreshes the copies after the masters were written from outside (initialise, checkpoint).
+// Refreshes the copies after the masters were written from outside (initialise, checkpoint), as far as masters lie here.
 void cast_weights(const Weights& weights, Ops& ops);
 
 }  // namespace moe

@@ -11,10 +11,6 @@ namespace {
 
 constexpr const char* kCategory = "optimizer state";
 
-Tensor flat(const Tensor& tensor) {
-  return tensor.empty() ? tensor : tensor.reshape({tensor.numel()});
-}
-
 int64_t rounded_up(int64_t n, int64_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
 }
@@ -39,6 +35,7 @@ Optimizer::Optimizer(const OptimizerConfig& config, const std::vector<Parameter>
     if (group == groups_.end()) group = groups_.insert(group, parameter.group);
     Entry entry;
     entry.parameter = parameter;
+    entry.own = parameter.own();
     entry.group = static_cast<size_t>(group - groups_.begin());
     entry.eight_bit = keeps_8bit(parameter);
     entries_.push_back(std::move(entry));
@@ -56,9 +53,9 @@ void Optimizer::allocate(Arena& arena) {
       std::vector<Entry*> members;
       int64_t total = 0;
       for (Entry& entry : entries_)
-        if (entry.group == group && entry.eight_bit == eight_bit) {
+        if (entry.group == group && entry.eight_bit == eight_bit && entry.own.weight.numel() > 0) {
           members.push_back(&entry);
-          total += entry.parameter.padded();
+          total += rounded_up(entry.own.weight.numel(), kBlock);
         }
       if (members.empty()) continue;
       const auto take = [&](DType dtype, int64_t n) { return arena.allocate(kCategory, dtype, {n}); };
@@ -68,13 +65,9 @@ void Optimizer::allocate(Arena& arena) {
                    absmax_v = eight_bit ? take(DType::f32, total / kBlock) : Tensor();
       int64_t at = 0;
       for (Entry* entry : members) {
-        const Tensor& weight = entry->parameter.weight;
-        const auto shaped = [&](const Tensor& all) {
-          return Tensor(all.rows(at, at + weight.numel()).data(), dtype, weight.shape(), weight.rank());
-        };
-        const int64_t end = at + entry->parameter.padded();
-        entry->m = shaped(m);
-        entry->v = shaped(v);
+        const int64_t n = entry->own.weight.numel(), end = at + rounded_up(n, kBlock);
+        entry->m = m.rows(at, at + n);
+        entry->v = v.rows(at, at + n);
         if (eight_bit) {
           entry->absmax_m = absmax_m.rows(at / kBlock, end / kBlock);
           entry->absmax_v = absmax_v.rows(at / kBlock, end / kBlock);
@@ -88,21 +81,22 @@ void Optimizer::join_spans() {
   for (size_t group = 0; group < groups_.size(); ++group)
     for (const bool eight_bit : {true, false})
       for (const Entry& entry : entries_) {
-        if (entry.group != group || entry.eight_bit != eight_bit) continue;
-        const Parameter& parameter = entry.parameter;
+        const Parameter::Piece& own = entry.own;
+        if (entry.group != group || entry.eight_bit != eight_bit || own.weight.numel() == 0) continue;
         // A parameter without a copy of its own has nothing more to write.
-        const bool copied = !parameter.compute.empty() && parameter.compute.data() != parameter.weight.data();
-        const Span span{flat(parameter.weight),
-                        copied ? flat(parameter.compute) : Tensor(),
-                        flat(parameter.gradient),
-                        flat(entry.m),
-                        flat(entry.v),
+        const bool copied = !own.compute.empty() && own.compute.data() != own.weight.data();
+        const Span span{own.weight,
+                        copied ? own.compute : Tensor(),
+                        own.gradient,
+                        entry.m,
+                        entry.v,
                         entry.absmax_m,
                         entry.absmax_v,
                         eight_bit,
-                        parameter.decays,
-                        stream_id("round/" + parameter.name)};
-        if (!spans_.empty() && parameter.weight.dtype() == DType::f32) {
+                        entry.parameter.decays,
+                        stream_id("round/" + entry.parameter.name),
+                        own.begin};
+        if (!spans_.empty() && own.weight.dtype() == DType::f32) {
           Span joined = spans_.back();
           if (joined.eight_bit == eight_bit && joined.decays == span.decays &&
               join(joined.weight, span.weight, kBlock) && join(joined.compute, span.compute, kBlock) &&
@@ -120,8 +114,8 @@ void Optimizer::join_spans() {
 void Optimizer::join_gradients() {
   for (size_t group = 0; group < groups_.size(); ++group)
     for (const Entry& entry : entries_) {
-      if (entry.group != group) continue;
-      const Tensor gradient = flat(entry.parameter.gradient);
+      const Tensor& gradient = entry.own.gradient;
+      if (entry.group != group || gradient.numel() == 0) continue;
       if (gradients_.empty() || gradients_.back().group != group ||
           !join(gradients_.back().gradient, gradient, kBlock))
         gradients_.push_back({group, gradient});
@@ -157,6 +151,7 @@ void Optimizer::step(int64_t step, double learning_rate, const Tensor& scale_1) 
   for (const Span& span : spans_) {
     options.weight_decay = span.decays ? static_cast<float>(config_.weight_decay) : 0;
     options.stream = span.stream;
+    options.first = span.first;
     // The operations write copies in bf16 on their way; one in f16 is a pass of its own.
     const bool in_f16 = !span.compute.empty() && span.compute.dtype() == DType::f16;
     const Tensor compute = in_f16 ? Tensor() : span.compute;
@@ -169,19 +164,25 @@ void Optimizer::step(int64_t step, double learning_rate, const Tensor& scale_1) 
   }
 }
 
-std::vector<NamedTensor> Optimizer::state() const {
-  std::vector<NamedTensor> state;
+std::vector<NamedPiece> Optimizer::state() const {
+  std::vector<NamedPiece> state;
   for (const Entry& entry : entries_) {
-    const std::string& name = entry.parameter.name;
-    if (entry.eight_bit) {
-      state.push_back({name + ".m.codes", entry.m});
-      state.push_back({name + ".m.absmax", entry.absmax_m});
-      state.push_back({name + ".v.codes", entry.v});
-      state.push_back({name + ".v.absmax", entry.absmax_v});
-    } else {
-      state.push_back({name + ".m", entry.m});
-      state.push_back({name + ".v", entry.v});
-    }
+    const Tensor& weight = entry.parameter.weight;
+    const bool none = entry.own.weight.numel() == 0;
+    const int64_t begin = none ? 0 : entry.own.begin, blocks = rounded_up(weight.numel(), kBlock) / kBlock;
+    const DType dtype = entry.eight_bit ? DType::u8 : DType::f32;
+    const Tensor whole(nullptr, dtype, weight.shape(), weight.rank());
+    const auto add = [&](const char* suffix, const Tensor& shape, int64_t first, const Tensor& piece) {
+      state.push_back(
+          {entry.parameter.name + suffix, shape, first, none ? Tensor(nullptr, shape.dtype(), {0}) : piece});
+    };
+    const auto add_absmax = [&](const char* suffix, const Tensor& piece) {
+      if (entry.eight_bit) add(suffix, Tensor(nullptr, DType::f32, {blocks}), begin / kBlock, piece);
+    };
+    add(entry.eight_bit ? ".m.codes" : ".m", whole, begin, entry.m);
+    add_absmax(".m.absmax", entry.absmax_m);
+    add(entry.eight_bit ? ".v.codes" : ".v", whole, begin, entry.v);
+    add_absmax(".v.absmax", entry.absmax_v);
   }
   return state;
 }

@@ -28,36 +28,40 @@ class Optimizer {
   static constexpr int64_t kBlock = Parameter::kAlignment;  // elements that share one absmax
   static constexpr int64_t kMinimum8bitSize = 4096;  // smaller tensors keep f32 states, as in bitsandbytes
 
-  // Takes the states from the arena, category "optimizer state"; keeps copies of the views in `parameters`.
+  // Takes the states of what is this rank's own from the arena, category "optimizer state"; keeps copies of the views in
+  // `parameters`.
   // On a planning arena only the constructor, state() and groups() may be used.
   Optimizer(const OptimizerConfig& config, const std::vector<Parameter>& parameters, Arena& arena, Ops& ops);
 
-  // squares_g f64 [groups().size()] = sum of squares of the gradients of each group.
+  // squares_g f64 [groups().size()] = sum of squares of the gradients of each group, of what is this rank's own.
   void gradient_squares(Tensor squares_g);
-  // Updates all weights. step counts from 0, as in learning_rate() of optim/schedule.h; scale_1 f32 [1] multiplies the
+  // Updates all weights of its own. step counts from 0, as in learning_rate() of optim/schedule.h; scale_1 f32 [1] multiplies the
   // gradients; below 0 it means: change nothing.
   void step(int64_t step, double learning_rate, const Tensor& scale_1);
 
   // Groups of the parameters in order of first appearance.
   const std::vector<std::string>& groups() const { return groups_; }
-  // For the checkpoint, in the order of the parameters. With P the name of a parameter of n elements:
+  // For the checkpoint, in the order of the parameters, what of it lies here. With P the name of a parameter of n
+  // elements:
   //   8-bit: P.m.codes, P.v.codes u8 in P's shape;  P.m.absmax, P.v.absmax f32 [ceil(n / 256)]
   //   32-bit: P.m, P.v f32 in P's shape
-  std::vector<NamedTensor> state() const;
+  std::vector<NamedPiece> state() const;
 
  private:
   struct Entry {
     Parameter parameter;
+    Parameter::Piece own;
     size_t group = 0;
     bool eight_bit = false;
-    Tensor m, v;                // codes u8, or f32
+    Tensor m, v;                // flat, of its own; codes u8, or f32
     Tensor absmax_m, absmax_v;  // 8-bit only
   };
   // Consecutive tensors as one, flat, without the padding after the last.
   struct Span {
     Tensor weight, compute, gradient, m, v, absmax_m, absmax_v;
     bool eight_bit = false, decays = false;
-    uint64_t stream = 0;  // of random numbers; a bf16 weight has a span of its own
+    uint64_t stream = 0;  // of random numbers, and where in it to begin; a bf16 weight has a span of its own
+    int64_t first = 0;
   };
   struct GroupGradient {
     size_t group = 0;

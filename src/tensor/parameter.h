@@ -3,12 +3,26 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "tensor/tensor.h"
 
 namespace moe {
+
+// One of equal parts, as ranks deal out what each of them keeps.
+struct Portion {
+  int rank = 0, ranks = 1;
+};
+
+// A tensor of a file of which this memory holds a part, flat.
+struct NamedPiece {
+  std::string name;
+  Tensor whole;       // its type and shape, no memory
+  int64_t begin = 0;  // elements before the part
+  Tensor piece;       // [0] where nothing of it lies here
+};
 
 struct Parameter {
   // Tensors that lie one after another in memory begin at multiples of this many elements: so many of them are one flat
@@ -22,7 +36,17 @@ struct Parameter {
   Tensor compute;     // what the ops read: bf16 copy, or the same view as weight
   Tensor gradient;    // f32 or bf16; written by the first micro-batch of a step, added to by the others
 
+  // What of it this rank updates, flat, from a multiple of kAlignment on.
+  struct Piece {
+    int64_t begin = 0;
+    Tensor weight, compute, gradient;
+  };
+  // Where ranks share the work. `weight` then may have a shape only: there is no more of the master than this.
+  std::optional<Piece> piece = {};
+
   int64_t padded() const { return (weight.numel() + kAlignment - 1) / kAlignment * kAlignment; }
+  Piece own() const;          // all of it, if `piece` does not say otherwise
+  NamedPiece stored() const;  // what of the master lies here
 };
 
 // A tensor under a name, for reading and writing files.

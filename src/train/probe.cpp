@@ -2,6 +2,7 @@
 #include "train/probe.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "base/error.h"
@@ -28,12 +29,14 @@ struct Mean {
 }  // namespace
 
 Probe::Probe(const ModelConfig& config, int64_t T, const Weights& weights,
-             const std::vector<std::string>& groups, Tensor squares_g, Device& device, Ops& ops)
+             const std::vector<std::string>& groups, Tensor squares_g, Replicas& replicas, Device& device,
+             Ops& ops)
     : heads_{config.n_heads, config.n_kv_heads, config.head_dim()},
       T_(T),
       parameters_(weights.list()),
       groups_(groups),
       squares_g_(squares_g),
+      replicas_(replicas),
       device_(device),
       ops_(ops) {
   for (const Parameter& parameter : parameters_) {
@@ -43,26 +46,29 @@ Probe::Probe(const ModelConfig& config, int64_t T, const Weights& weights,
     if (!parameter.name.ends_with("attention.qkvg.weight")) continue;
     for (int64_t h = 0; h < heads_.query; ++h) {
       const int64_t begin = heads_.gate(h), end = begin + heads_.dim;
-      gates_.push_back({parameter.weight.rows(begin, end), parameter.gradient.rows(begin, end)});
+      gates_.push_back(cut(parameter, begin * config.d_model, end * config.d_model));
     }
   }
   CHECK(!gates_.empty());
 }
 
+Probe::Cut Probe::cut(const Parameter& parameter, int64_t begin, int64_t end) {
+  const Parameter::Piece own = parameter.own();
+  const int64_t n = own.weight.numel();
+  const int64_t from = std::clamp<int64_t>(begin - own.begin, 0, n);
+  const int64_t to = std::clamp<int64_t>(end - own.begin, 0, n);
+  return {own.weight.rows(from, to), own.gradient.rows(from, to)};
+}
+
 std::vector<std::vector<float>> Probe::slices() const {
   std::vector<std::vector<float>> all;
   for (const Parameter& parameter : parameters_) {
-    const int64_t n = parameter.weight.numel();
-    const Tensor flat = parameter.weight.reshape({n});
-    if (n <= kSlices * kSlice) {
-      all.push_back(host_floats(flat, device_));
-      continue;
-    }
     std::vector<float>& values = all.emplace_back();
-    for (int64_t i = 0; i < kSlices; ++i) {
+    const int64_t n = parameter.weight.numel();
+    const bool small = n <= kSlices * kSlice;
+    for (int64_t i = 0; i < (small ? 1 : kSlices); ++i) {
       const int64_t begin = i * (n - kSlice) / (kSlices - 1);
-      const auto slice = host_floats(flat.rows(begin, begin + kSlice), device_);
-      values.insert(values.end(), slice.begin(), slice.end());
+      append(cut(parameter, small ? 0 : begin, small ? n : begin + kSlice).weight, values);
     }
   }
   return all;
@@ -70,24 +76,30 @@ std::vector<std::vector<float>> Probe::slices() const {
 
 std::vector<float> Probe::gate_weights() const {
   std::vector<float> all;
-  for (const Gate& gate : gates_) {
-    const auto values = host_floats(gate.weight, device_);
-    all.insert(all.end(), values.begin(), values.end());
-  }
+  for (const Cut& gate : gates_) append(gate.weight, all);
   return all;
+}
+
+void Probe::append(const Tensor& flat, std::vector<float>& values) const {
+  if (flat.numel() == 0) return;
+  const auto more = host_floats(flat, device_);
+  values.insert(values.end(), more.begin(), more.end());
 }
 
 Probe::GateStep Probe::gate_step(double loss_scale) const {
   const auto after = gate_weights();
-  double moved = 0, size = 0, gradient = 0;
+  std::array<double, 3> sums{};
+  auto& [moved, size, gradient] = sums;
   for (size_t i = 0; i < after.size(); ++i) {
     const double was = gates_before_[i], step = static_cast<double>(after[i]) - was;
     moved += step * step, size += was * was;
   }
-  for (const Gate& gate : gates_) {
-    const auto values = host_floats(gate.gradient, device_);
+  for (const Cut& gate : gates_) {
+    std::vector<float> values;
+    append(gate.gradient, values);
     gradient += dot(values.data(), values.data(), std::ssize(values));
   }
+  replicas_.add_up_parts(sums);
   return {.update_ratio = size > 0 ? std::sqrt(moved / size) : 0,
           .gradient_norm = std::sqrt(gradient) / loss_scale};
 }
@@ -108,6 +120,8 @@ void Probe::after_update(double loss_scale) {
       moved[group_[p]] += step * step;
       size[group_[p]] += was * was;
     }
+  replicas_.add_up_parts(moved);
+  replicas_.add_up_parts(size);
   update_ratio_.clear();
   for (size_t g = 0; g < groups_.size(); ++g)
     update_ratio_.push_back(size[g] > 0 ? std::sqrt(moved[g] / size[g]) : 0);
@@ -161,8 +175,10 @@ void Probe::add_weights(Row& row) {
   ops_.fill(squares_g_, 0);
   for (size_t p = 0; p < parameters_.size(); ++p) {
     const auto slot = static_cast<int64_t>(group_[p]);
-    ops_.sum_squares(squares_g_.rows(slot, slot + 1), parameters_[p].weight);
+    const Tensor own = parameters_[p].own().weight;
+    if (own.numel() > 0) ops_.sum_squares(squares_g_.rows(slot, slot + 1), own);
   }
+  replicas_.add_up_parts(squares_g_);
   std::vector<double> squares(groups_.size());
   device_.to_host(squares.data(), squares_g_);
   double all = 0;
@@ -170,7 +186,9 @@ void Probe::add_weights(Row& row) {
   row.add("weight_norm", std::sqrt(all));
   for (size_t g = 0; g < groups_.size(); ++g) row.add("weight_norm/" + groups_[g], std::sqrt(squares[g]));
   const auto gates = gate_weights();
-  row.add("weight_norm/gate", std::sqrt(dot(gates.data(), gates.data(), std::ssize(gates))));
+  std::array<double, 1> square{dot(gates.data(), gates.data(), std::ssize(gates))};
+  replicas_.add_up_parts(square);
+  row.add("weight_norm/gate", std::sqrt(square[0]));
   for (size_t g = 0; g < update_ratio_.size(); ++g) row.add("update_ratio/" + groups_[g], update_ratio_[g]);
   update_ratio_.clear();
   if (gate_step_)

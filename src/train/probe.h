@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Looks into the model at a validation, and nowhere else: how strongly attention falls on the first token, how open the
 // gates are, how large activations get, how sure the router is, and how large weights and their updates are. What it
-// needs is copied to the host and computed there in f64: the same on every device, and no step pays for it.
+// needs is copied to the host and computed there in f64: the same on every device, and no step pays for it. Of weights and
+// gradients each rank takes what is its own, and the sums are those of all.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +15,7 @@
 #include "model/weights.h"
 #include "ops/ops.h"
 #include "tensor/device.h"
+#include "train/replicas.h"
 
 namespace moe {
 
@@ -26,9 +28,9 @@ class Probe {
 
   // squares_g: f64, one for each group; overwritten by report(). All are used while the object lives.
   Probe(const ModelConfig& config, int64_t T, const Weights& weights, const std::vector<std::string>& groups,
-        Tensor squares_g, Device& device, Ops& ops);
+        Tensor squares_g, Replicas& replicas, Device& device, Ops& ops);
 
-  // Before and after an update: how far it moved the weights, from the same slices of each.
+  // All ranks call these together. Before and after an update: how far it moved the weights, from the same slices of each.
   void before_update();
   // loss_scale: that the gradients carry.
   void after_update(double loss_scale);
@@ -41,15 +43,17 @@ class Probe {
   struct Layer {
     double sink = 0, uniform = 0, gate = 0, largest = 0, confidence = 0;
   };
-  // The rows of one head's gate in a layer's fused projection: a part of attention with norms of its own.
-  struct Gate {
+  // Elements of a parameter, flat, as far as they are this rank's own.
+  struct Cut {
     Tensor weight, gradient;
   };
   // What the gates' part of a step was.
   struct GateStep {
     double update_ratio = 0, gradient_norm = 0;
   };
+  static Cut cut(const Parameter& parameter, int64_t begin, int64_t end);
   Layer measure(const BlockView& block) const;
+  void append(const Tensor& flat, std::vector<float>& values) const;
   std::vector<float> gate_weights() const;
   GateStep gate_step(double loss_scale) const;
   std::vector<std::vector<float>> slices() const;
@@ -59,9 +63,10 @@ class Probe {
   int64_t T_;
   std::vector<Parameter> parameters_;
   std::vector<size_t> group_;  // of each parameter
-  std::vector<Gate> gates_;
+  std::vector<Cut> gates_;     // the rows of each head's gate in each fused projection: norms of their own
   const std::vector<std::string>& groups_;
   Tensor squares_g_;
+  Replicas& replicas_;
   Device& device_;
   Ops& ops_;
   std::vector<std::vector<float>> before_;

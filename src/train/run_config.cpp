@@ -138,8 +138,8 @@ void LoggingConfig::describe(Fields& fields) {
 }
 
 void DistributedConfig::describe(Fields& fields) {
-  fields.add("layout", layout, "data_parallel: each rank has all weights; auto chooses")
-      .choices({"auto", "data_parallel"});
+  fields.add("layout", layout, "zero1: each rank keeps a part of optimizer and masters; auto: zero1")
+      .choices({"auto", "data_parallel", "zero1"});
   fields.add("timeout_seconds", timeout_seconds, "longest wait for another rank").range(1, 86400);
 }
 

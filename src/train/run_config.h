@@ -73,7 +73,7 @@ struct LoggingConfig {
 
 // How the ranks of a run share its work; nothing of it matters to one rank.
 struct DistributedConfig {
-  std::string layout = "auto";  // auto | data_parallel
+  std::string layout = "auto";  // auto | data_parallel | zero1
   int64_t timeout_seconds = 50;
 
   void describe(Fields& fields);

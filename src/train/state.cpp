@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "base/format.h"
-#include "comm/solo.h"
+#include "comm/planned.h"
 #include "tensor/device.h"
 
 namespace moe {
@@ -15,6 +15,16 @@ namespace {
 
 // New tokens that a sample's prompt is read in at a time.
 constexpr int64_t kPromptChunk = 64;
+// Of a tensor on another rank that goes into a checkpoint: much longer than what a message costs by itself.
+constexpr int64_t kStagingBytes = int64_t{16} << 20;
+
+// The largest piece that another rank may have, or a piece of it.
+int64_t staging_bytes(const Weights& weights, const Optimizer& optimizer) {
+  int64_t most = 1;
+  for (const auto& parts : {weights.stored(), optimizer.state()})
+    for (const NamedPiece& part : parts) most = std::max(most, part.whole.bytes());
+  return std::min(most, kStagingBytes);
+}
 
 }  // namespace
 
@@ -74,24 +84,50 @@ Schedule schedule(const TrainingConfig& training) {
           .decay_fraction = training.decay_fraction};
 }
 
+std::string chosen_layout(const DistributedConfig& distributed) {
+  return distributed.layout == "auto" ? "zero1" : distributed.layout;
+}
+
+Portion portion(const DistributedConfig& distributed, const Communicator& communicator) {
+  if (chosen_layout(distributed) == "data_parallel") return {};
+  return {communicator.rank(), communicator.size()};
+}
+
 TrainingState::TrainingState(const RunConfig& config, int64_t vocabulary, Communicator& communicator,
                              Ops& ops, Arena& arena)
-    : weights(config.model, weight_types(config.training), Purpose::training, arena),
+    : weights(config.model, weight_types(config.training), Purpose::training, arena,
+              portion(config.distributed, communicator)),
       transformer(config.model, micro_batch(config, vocabulary), weights, arena),
-      replicas(weights, communicator),
+      replicas(weights, portion(config.distributed, communicator), communicator),
       optimizer(optimizer_config(config.training), weights.list(), arena, ops),
       decoder(config.model, arithmetic(config.training).type, 1, config.model.max_seq_len,
               std::min(kPromptChunk, config.model.max_seq_len), weights, arena),
       squares_g(arena.allocate("small", DType::f64, {static_cast<int64_t>(optimizer.groups().size())})),
       clip_scale_1(arena.allocate("small", DType::f32, {1})),
+      staging(portion(config.distributed, communicator).ranks == 1
+                  ? Tensor()
+                  : arena.allocate("small", DType::u8, {staging_bytes(weights, optimizer)})),
       loss_scale(moe::loss_scale(config.training)),
       first_micro_step(config.training.cuda_graph ? ops.sequence() : std::make_unique<Sequence>()),
       micro_step(config.training.cuda_graph ? ops.sequence() : std::make_unique<Sequence>()) {}
 
-void plan_training(const RunConfig& config, int64_t vocabulary, Ops& ops, Arena& planning) {
+void plan_training(const RunConfig& config, int64_t vocabulary, int ranks, Ops& ops, Arena& planning) {
   CHECK(planning.planning());
-  SoloCommunicator alone;
-  const TrainingState counted(config, vocabulary, alone, ops, planning);
+  PlannedCommunicator first(ranks);
+  const TrainingState counted(config, vocabulary, first, ops, planning);
+}
+
+std::string describe_layout(const RunConfig& config, int64_t vocabulary, int ranks, Ops& ops) {
+  if (chosen_layout(config.distributed) == "data_parallel")
+    return "data_parallel: each rank keeps everything";
+  RunConfig everything = config;
+  everything.distributed.layout = "data_parallel";
+  Arena here, without;
+  plan_training(config, vocabulary, ranks, ops, here);
+  plan_training(everything, vocabulary, ranks, ops, without);
+  return fmt::format(
+      "zero1: each of {} ranks keeps its part of optimizer states and masters, {} less than all of them",
+      ranks, format_bytes(static_cast<double>(without.used() - here.used())));
 }
 
 std::string memory_table(const Arena& arena) {
@@ -115,7 +151,9 @@ void check_memory(const Arena& plan, const Device& device) {
       "training.gradient_accumulation_steps to keep the step the same), set training.gradient_type and "
       "training.master_weights to bf16 (with training.mixed_precision bf16), training.optimizer to "
       "adamw8bit, or lower "
-      "model.max_seq_len or model.num_experts; `moe plan` prints where the memory goes");
+      "model.max_seq_len or model.num_experts, or start more ranks (distributed.layout zero1 shares "
+      "optimizer "
+      "states and masters among them); `moe plan` prints where the memory goes");
 }
 
 }  // namespace moe

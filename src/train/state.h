@@ -33,14 +33,18 @@ struct TrainingState {
   Decoder decoder;       // for samples
   Tensor squares_g;      // f64, sum of squares of the gradients by group
   Tensor clip_scale_1;   // f32
+  Tensor staging;        // u8, for what other ranks have of a checkpoint; empty where each rank has all
   LossScale loss_scale;  // on the host: its value goes to the device with each step
   // The operations of forward and backward, the same ones each time: in the first micro-batch of a step, which writes
   // gradients, and in the others, which add to them.
   std::unique_ptr<Sequence> first_micro_step, micro_step;
 };
 
-// The arena's size and table for this configuration, on one rank.
-void plan_training(const RunConfig& config, int64_t vocabulary, Ops& ops, Arena& planning);
+// The arena's size and table for this configuration, on the first of so many ranks.
+void plan_training(const RunConfig& config, int64_t vocabulary, int ranks, Ops& ops, Arena& planning);
+
+// The layout by its name, and what each rank keeps and saves by it.
+std::string describe_layout(const RunConfig& config, int64_t vocabulary, int ranks, Ops& ops);
 
 // Category, bytes and share, one line each, and the total.
 std::string memory_table(const Arena& arena);
@@ -65,5 +69,9 @@ WeightTypes weight_types(const TrainingConfig& training);
 MicroBatch micro_batch(const RunConfig& config, int64_t vocabulary);
 OptimizerConfig optimizer_config(const TrainingConfig& training);
 Schedule schedule(const TrainingConfig& training);
+// The layout by its name: what `auto` stands for.
+std::string chosen_layout(const DistributedConfig& distributed);
+// What a rank keeps of optimizer states and masters.
+Portion portion(const DistributedConfig& distributed, const Communicator& communicator);
 
 }  // namespace moe

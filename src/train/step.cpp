@@ -26,9 +26,11 @@ StepTotals run_step(TrainingState& state, const TrainingConfig& training,
   state.replicas.add_up(state.transformer.sums());
   state.replicas.add_up_gradients();
   state.optimizer.gradient_squares(state.squares_g);
+  state.replicas.add_up_parts(state.squares_g);
   ops.clip_scale(state.clip_scale_1, state.squares_g, static_cast<float>(training.max_grad_norm), loss_scale);
   // Steps skipped for their scale have not moved the moments.
   state.optimizer.step(step - state.loss_scale.skipped(), learning_rate, state.clip_scale_1);
+  state.replicas.spread_weights();
   return totals;
 }
 

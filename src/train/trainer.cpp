@@ -16,6 +16,7 @@
 #include "metrics/meters.h"
 #include "model/flops.h"
 #include "text/utf8.h"
+#include "train/collect.h"
 #include "train/generate.h"
 #include "train/observers.h"
 #include "train/peak_flops.h"
@@ -56,6 +57,9 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
       place<TrainingState>(device_, config_, Tokenizer::kVocabulary, communicator_, ops_);
   terminal_.line(fmt::format("memory    {}\n{}", format_bytes(static_cast<double>(arena_->used())),
                              memory_table(*arena_)));
+  if (communicator_.size() > 1)
+    terminal_.line("layout    " +
+                   describe_layout(config_, Tokenizer::kVocabulary, communicator_.size(), ops_));
   source_ = open_training_source(config_.data, terminal_);
 
   if (!config_.training.tasks.empty())
@@ -70,10 +74,12 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
     state_->weights.initialise(static_cast<uint64_t>(config_.training.seed), device_);
   }
   cast_weights(state_->weights, ops_);
+  state_->replicas.spread_weights();
   open_data(cursor_);
 
-  probe_ = std::make_unique<Probe>(config_.model, config_.model.max_seq_len, state_->weights,
-                                   state_->optimizer.groups(), state_->squares_g, device_, ops_);
+  probe_ =
+      std::make_unique<Probe>(config_.model, config_.model.max_seq_len, state_->weights,
+                              state_->optimizer.groups(), state_->squares_g, state_->replicas, device_, ops_);
   sinks_ = communicator_.rank() == 0 ? make_observers(config_, folder_, resume, step_ + 1, terminal_)
                                      : std::make_unique<FanOut>();
 }
@@ -120,9 +126,9 @@ void Trainer::open_validation(const std::shared_ptr<const Source>& text, Part pa
 void Trainer::resume_from(const Checkpoint& checkpoint) {
   const ResumePoint point = resume_point((checkpoint.folder() / "state.json").string(),
                                          checkpoint.state_json(), source_->identity(), config_);
-  checkpoint.load("model.safetensors", state_->weights.named(), device_);
+  checkpoint.load_parts("model.safetensors", state_->weights.stored(), device_);
   if (checkpoint.contains("optimizer.safetensors")) {
-    checkpoint.load("optimizer.safetensors", state_->optimizer.state(), device_);
+    checkpoint.load_parts("optimizer.safetensors", state_->optimizer.state(), device_);
   } else {
     terminal_.line("imported  weights only: the optimizer's moments start from zero");
   }
@@ -140,11 +146,10 @@ void Trainer::save() {
       state_json(step_, of_all(cursor_, communicator_), source_->identity(), config_, state_->loss_scale);
   const Patience patience(communicator_);
   agree(communicator_, [&] {
-    if (communicator_.rank() != 0) return;
-    store_.save(step_,
-                {{"model.safetensors", state_->weights.named()},
-                 {"optimizer.safetensors", state_->optimizer.state()}},
-                state, device_);
+    collect({{"model.safetensors", state_->weights.stored()},
+             {"optimizer.safetensors", state_->optimizer.state()}},
+            communicator_, state_->staging, device_,
+            [&](const CheckpointStore::Streams& files) { store_.save(step_, files, state); });
   });
   saved_step_ = step_;
 }

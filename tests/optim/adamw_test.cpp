@@ -37,9 +37,9 @@ class OptimizerTest : public ::testing::Test, public test::Machine {
   Arena arena_{device(), 1 << 20};
 };
 
-std::vector<std::string> describe(const std::vector<NamedTensor>& state) {
+std::vector<std::string> describe(const std::vector<NamedPiece>& state) {
   std::vector<std::string> lines;
-  for (const auto& [name, tensor] : state) lines.push_back(name + " " + tensor.describe());
+  for (const NamedPiece& part : state) lines.push_back(part.name + " " + part.whole.describe());
   return lines;
 }
 
@@ -69,7 +69,7 @@ TEST_F(OptimizerTest, EmbeddingAndRouterByOption) {
 TEST_F(OptimizerTest, ThirtyTwoBitModeHasNoCodes) {
   const Optimizer optimizer({.eight_bit = false}, model(), arena_, ops());
   EXPECT_EQ(optimizer.state().size(), 12u);
-  for (const auto& [name, tensor] : optimizer.state()) EXPECT_EQ(tensor.dtype(), DType::f32) << name;
+  for (const NamedPiece& part : optimizer.state()) EXPECT_EQ(part.piece.dtype(), DType::f32) << part.name;
 }
 
 TEST_F(OptimizerTest, PlansWhatItTakes) {
@@ -119,8 +119,8 @@ TEST_F(OptimizerTest, NegativeScaleChangesNothing) {
   for (Parameter& p : parameters) {
     EXPECT_THAT(values(p.weight), ::testing::Each(0)) << p.name;
   }
-  for (const auto& [name, tensor] : optimizer.state())
-    EXPECT_THAT(values(tensor), ::testing::Each(0)) << name;
+  for (const NamedPiece& part : optimizer.state())
+    EXPECT_THAT(values(part.piece), ::testing::Each(0)) << part.name;
 }
 
 TEST_F(OptimizerTest, WritesTheRoundedCopy) {
@@ -188,7 +188,7 @@ TEST_F(OptimizerTest, NeighboursAreTakenTogether) {
     EXPECT_EQ(bytes(together[i].compute), bytes(apart[i].compute)) << i;
   }
   const auto a = one.state(), b = many.state();
-  for (size_t i = 0; i < a.size(); ++i) EXPECT_EQ(bytes(a[i].tensor), bytes(b[i].tensor)) << a[i].name;
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_EQ(bytes(a[i].piece), bytes(b[i].piece)) << a[i].name;
 }
 
 // Sum over elements of curvature * (w - target)^2 / 2, curvatures over two decades: the shape of a loss that
@@ -249,12 +249,16 @@ TEST_F(OptimizerTest, StatesSurviveAFile) {
   Optimizer optimizer({}, straight, arena_, ops());
   run(0, 3, straight, optimizer);
   const std::string path = ::testing::TempDir() + "/optimizer.safetensors";
-  write_safetensors(path, optimizer.state(), device());
+  std::vector<NamedTensor> saved;
+  for (NamedPiece part : optimizer.state())
+    saved.push_back(
+        {part.name, Tensor(part.piece.data(), part.whole.dtype(), part.whole.shape(), part.whole.rank())});
+  write_safetensors(path, saved, device());
 
   Arena other(device(), 1 << 20);
   Optimizer again({}, resumed, other, ops());
   const Safetensors file{std::filesystem::path(path)};
-  for (const auto& [name, tensor] : again.state()) file.load(name, tensor, device());
+  for (const NamedPiece& part : again.state()) file.load(part, device());
   for (size_t i = 0; i < straight.size(); ++i)
     device().to_device(resumed[i].weight, straight[i].weight.data());
   run(3, 6, straight, optimizer);

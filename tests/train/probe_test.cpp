@@ -11,6 +11,7 @@
 #include <numeric>
 
 #include "base/bf16.h"
+#include "comm/solo.h"
 #include "support/tiny_model.h"
 
 namespace moe {
@@ -28,7 +29,7 @@ class ProbeTest : public ::testing::TestWithParam<DType> {
         groups_.push_back(parameter.group);
     arena_ = std::make_unique<Arena>(*model_.backend.device, 4096);
     squares_ = arena_->allocate("small", DType::f64, {static_cast<int64_t>(groups_.size())});
-    probe_ = std::make_unique<Probe>(model_.config, kT, *model_.weights, groups_, squares_,
+    probe_ = std::make_unique<Probe>(model_.config, kT, *model_.weights, groups_, squares_, replicas_,
                                      *model_.backend.device, *model_.backend.ops);
   }
   static ModelConfig config() {
@@ -63,6 +64,8 @@ class ProbeTest : public ::testing::TestWithParam<DType> {
   std::vector<std::string> groups_;
   std::unique_ptr<Arena> arena_;
   Tensor squares_;
+  SoloCommunicator alone_;
+  Replicas replicas_{*model_.weights, {}, alone_};
   std::unique_ptr<Probe> probe_;
 };
 
