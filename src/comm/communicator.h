@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -46,6 +47,11 @@ class Communicator {
   virtual void all_to_all(Tensor received, std::span<const int64_t> received_rows, const Tensor& sent,
                           std::span<const int64_t> sent_rows) = 0;
   virtual void broadcast(Tensor x, int root) = 0;
+
+  // The ranks that name the same color, in their order, as a world of their own: this one is `rank` of `size` there. All
+  // ranks call it, and use the new worlds one after another in an order that all of their ranks share. This one must outlive
+  // it.
+  virtual std::unique_ptr<Communicator> split(int color, int rank, int size) = 0;
 
   // ---- small things on the host ----
   // all = the bytes of all ranks, in order; each gives mine.size().

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <limits>
+#include <numeric>
 #include <thread>
 
 #include "base/error.h"
@@ -42,12 +43,32 @@ int as_int(int64_t n) {
 
 class MpiCommunicator final : public Communicator {
  public:
+  // The world.
   MpiCommunicator(int rank, int size, std::chrono::milliseconds timeout)
-      : Communicator(rank, size), timeout_(timeout) {
+      : Communicator(rank, size),
+        timeout_(timeout),
+        comm_(MPI_COMM_WORLD),
+        world_(size),
+        members_(static_cast<size_t>(size)) {
     check(MPI_Comm_dup(MPI_COMM_WORLD, &control_), "MPI_Comm_dup");
+    std::iota(members_.begin(), members_.end(), 0);
+    places_ = gather_text(process_name());
+  }
+  // Some of it.
+  MpiCommunicator(int rank, int size, MpiCommunicator& of, MPI_Comm comm)
+      : Communicator(rank, size),
+        timeout_(of.timeout_),
+        comm_(comm),
+        control_(of.control_),
+        world_(of.world_) {
+    members_ = gather(of.members_[static_cast<size_t>(of.rank())]);
     places_ = gather_text(process_name());
   }
   ~MpiCommunicator() override {
+    if (comm_ != MPI_COMM_WORLD) {
+      MPI_Comm_free(&comm_);
+      return;
+    }
     MPI_Comm_free(&control_);
     MPI_Finalize();
   }
@@ -68,7 +89,7 @@ class MpiCommunicator final : public Communicator {
           sum_piece(at(data, n * rank() / size(), x), n, data, counts, places, x);
           wait_for([&](MPI_Request* request) {
             return MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_BYTE, data, counts.data(), places.data(), MPI_BYTE,
-                                   MPI_COMM_WORLD, request);
+                                   comm_, request);
           });
         },
         static_cast<char*>(x.data()));
@@ -98,7 +119,7 @@ class MpiCommunicator final : public Communicator {
       std::vector<MPI_Request> requests(static_cast<size_t>(size()));
       for (int r = 0; r < size(); ++r)
         check(MPI_Ibcast(static_cast<char*>(x.data()) + r * part.bytes() + begin,
-                         as_int(std::min(kMoveBytes, part.bytes() - begin)), MPI_BYTE, r, MPI_COMM_WORLD,
+                         as_int(std::min(kMoveBytes, part.bytes() - begin)), MPI_BYTE, r, comm_,
                          &requests[static_cast<size_t>(r)]),
               "MPI_Ibcast");
       wait(requests);
@@ -124,17 +145,25 @@ class MpiCommunicator final : public Communicator {
     for (int64_t begin = 0; begin < x.bytes(); begin += kMoveBytes)
       wait_for([&](MPI_Request* request) {
         return MPI_Ibcast(static_cast<char*>(x.data()) + begin,
-                          as_int(std::min(kMoveBytes, x.bytes() - begin)), MPI_BYTE, root, MPI_COMM_WORLD,
-                          request);
+                          as_int(std::min(kMoveBytes, x.bytes() - begin)), MPI_BYTE, root, comm_, request);
       });
   }
   void exchange(std::span<std::byte> all, std::span<const std::byte> mine) override {
     CHECK(all.size() == mine.size() * static_cast<size_t>(size()));
     const int bytes = as_int(static_cast<int64_t>(mine.size()));
     wait_for([&](MPI_Request* request) {
-      return MPI_Iallgather(mine.data(), bytes, MPI_BYTE, all.data(), bytes, MPI_BYTE, MPI_COMM_WORLD,
-                            request);
+      return MPI_Iallgather(mine.data(), bytes, MPI_BYTE, all.data(), bytes, MPI_BYTE, comm_, request);
     });
+  }
+
+  std::unique_ptr<Communicator> split(int color, int rank, int size) override {
+    MPI_Comm part = MPI_COMM_NULL;
+    int found_rank = -1, found_size = 0;
+    check(MPI_Comm_split(comm_, color, this->rank(), &part), "MPI_Comm_split");
+    MPI_Comm_rank(part, &found_rank);
+    MPI_Comm_size(part, &found_size);
+    CHECK(found_rank == rank && found_size == size);
+    return std::make_unique<MpiCommunicator>(rank, size, *this, part);
   }
 
   void be_patient(bool patient) override { patient_ = patient; }
@@ -176,7 +205,7 @@ class MpiCommunicator final : public Communicator {
     scratch_.resize(static_cast<size_t>(mine * width(like) * size()));
     wait_for([&](MPI_Request* request) {
       return MPI_Ialltoallv(data, counts.data(), places.data(), MPI_BYTE, scratch_.data(), in_counts.data(),
-                            in_places.data(), MPI_BYTE, MPI_COMM_WORLD, request);
+                            in_places.data(), MPI_BYTE, comm_, request);
     });
     ordered_sum(sum, terms(mine, like), mine, like.dtype());
   }
@@ -188,14 +217,14 @@ class MpiCommunicator final : public Communicator {
   }
   void receive(char* to, int64_t bytes, int rank, std::vector<MPI_Request>& requests) {
     for (int64_t begin = 0; begin < bytes; begin += kMoveBytes)
-      check(MPI_Irecv(to + begin, as_int(std::min(kMoveBytes, bytes - begin)), MPI_BYTE, rank, kRow,
-                      MPI_COMM_WORLD, &requests.emplace_back()),
+      check(MPI_Irecv(to + begin, as_int(std::min(kMoveBytes, bytes - begin)), MPI_BYTE, rank, kRow, comm_,
+                      &requests.emplace_back()),
             "MPI_Irecv");
   }
   void send(const char* from, int64_t bytes, int rank, std::vector<MPI_Request>& requests) {
     for (int64_t begin = 0; begin < bytes; begin += kMoveBytes)
-      check(MPI_Isend(from + begin, as_int(std::min(kMoveBytes, bytes - begin)), MPI_BYTE, rank, kRow,
-                      MPI_COMM_WORLD, &requests.emplace_back()),
+      check(MPI_Isend(from + begin, as_int(std::min(kMoveBytes, bytes - begin)), MPI_BYTE, rank, kRow, comm_,
+                      &requests.emplace_back()),
             "MPI_Isend");
   }
 
@@ -241,7 +270,7 @@ class MpiCommunicator final : public Communicator {
     for (int r = 0; r < size(); ++r) {
       if (r == rank()) continue;
       MPI_Request request;
-      MPI_Isend(nullptr, 0, MPI_BYTE, r, kQuestion, control_, &request);
+      MPI_Isend(nullptr, 0, MPI_BYTE, members_[static_cast<size_t>(r)], kQuestion, control_, &request);
       MPI_Request_free(&request);
     }
     for (const auto begin = Clock::now(); Clock::now() - begin < kAskFor;) {
@@ -254,11 +283,12 @@ class MpiCommunicator final : public Communicator {
         continue;
       }
       MPI_Recv(nullptr, 0, MPI_BYTE, status.MPI_SOURCE, kAnswer, control_, MPI_STATUS_IGNORE);
-      here[static_cast<size_t>(status.MPI_SOURCE)] = true;
+      const auto who = std::find(members_.begin(), members_.end(), status.MPI_SOURCE);
+      if (who != members_.end()) here[static_cast<size_t>(who - members_.begin())] = true;
     }
     std::vector<std::string> missing;
     for (size_t r = 0; r < here.size(); ++r)
-      if (!here[r]) missing.push_back(fmt::format("rank {} of {} ({})", r, size(), places_[r]));
+      if (!here[r]) missing.push_back(fmt::format("rank {} of {} ({})", members_[r], world_, places_[r]));
     const auto speaker = std::find(here.begin(), here.end(), true) - here.begin();
     const auto seconds = std::chrono::duration<double>(timeout_).count();
     if (speaker == rank()) {
@@ -274,7 +304,10 @@ class MpiCommunicator final : public Communicator {
 
   std::chrono::milliseconds timeout_;
   bool patient_ = false;
-  MPI_Comm control_ = MPI_COMM_NULL;  // questions and answers
+  MPI_Comm comm_ = MPI_COMM_NULL;
+  MPI_Comm control_ = MPI_COMM_NULL;  // questions and answers, among all ranks of the program
+  int world_ = 1;                     // how many these are
+  std::vector<int> members_;          // which of them are here
   std::vector<std::string> places_;
   std::vector<char> scratch_;
 };

@@ -19,6 +19,9 @@ class PlannedCommunicator final : public Communicator {
   }
   void broadcast(Tensor, int) override { nobody(); }
   void exchange(std::span<std::byte>, std::span<const std::byte>) override { nobody(); }
+  std::unique_ptr<Communicator> split(int, int, int size) override {
+    return std::make_unique<PlannedCommunicator>(size);
+  }
   void abort(const std::string&) override {}
 
  private:

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
+#include <numeric>
 #include <optional>
 
 #include "comm/ordered_sum.h"
@@ -17,9 +18,12 @@ namespace {
 // Where the threads meet. What a rank lays out before a meeting, the others may read until the next one.
 class Meeting {
  public:
-  Meeting(int size, std::chrono::milliseconds timeout)
-      : timeout_(timeout),
-        address_(static_cast<size_t>(size)),
+  // names: of those who meet, as ranks of the whole world.
+  Meeting(std::vector<int> names, int world, std::chrono::milliseconds timeout)
+      : names_(std::move(names)),
+        world_(world),
+        timeout_(timeout),
+        address_(names_.size()),
         arrived_(address_.size()),
         left_(address_.size()) {}
 
@@ -42,6 +46,9 @@ class Meeting {
     if (round_ == round) check_alive();
   }
 
+  int name(int rank) const { return names_[static_cast<size_t>(rank)]; }
+  int world() const { return world_; }
+  std::chrono::milliseconds timeout() const { return timeout_; }
   const void*& address(int rank) { return address_[static_cast<size_t>(rank)]; }
 
   void be_patient(bool patient) {
@@ -59,24 +66,26 @@ class Meeting {
   bool broken() const {
     return std::any_of(left_.begin(), left_.end(), [](const auto& reason) { return reason.has_value(); });
   }
-  std::vector<size_t> missing() const {
-    std::vector<size_t> ranks;
+  std::vector<int> missing() const {
+    std::vector<int> ranks;
     for (size_t r = 0; r < arrived_.size(); ++r)
-      if (!arrived_[r]) ranks.push_back(r);
+      if (!arrived_[r]) ranks.push_back(names_[r]);
     return ranks;
   }
   void check_alive() {
     for (size_t r = 0; r < left_.size(); ++r)
-      if (left_[r]) fail(*left_[r], {r});
+      if (left_[r]) fail(*left_[r], {names_[r]});
   }
   // The first reason is that of all: those who hear it end, too.
-  [[noreturn]] void fail(const std::string& found, const std::vector<size_t>& ranks) {
+  [[noreturn]] void fail(const std::string& found, const std::vector<int>& ranks) {
     if (!verdict_)
-      verdict_ = UserError(fmt::format("rank {} of {}", fmt::join(ranks, ", "), address_.size()),
+      verdict_ = UserError(fmt::format("rank {} of {}", fmt::join(ranks, ", "), world_),
                            "its part in the work of all", found);
     throw UserError(*verdict_);
   }
 
+  std::vector<int> names_;
+  int world_;
   std::chrono::milliseconds timeout_;
   std::mutex mutex_;
   std::condition_variable all_here_;
@@ -161,6 +170,27 @@ class ThreadCommunicator final : public Communicator {
     meeting_->meet(rank());
   }
 
+  std::unique_ptr<Communicator> split(int color, int rank, int size) override {
+    const auto colors = gather(color);
+    std::vector<int> names;
+    int first = -1;  // of those with this color: it makes the place where they will meet
+    for (int r = 0; r < this->size(); ++r) {
+      if (colors[static_cast<size_t>(r)] != color) continue;
+      if (first < 0) first = r;
+      if (r == this->rank()) CHECK(static_cast<int>(names.size()) == rank);
+      names.push_back(meeting_->name(r));
+    }
+    CHECK(static_cast<int>(names.size()) == size);
+    std::shared_ptr<Meeting> meeting;
+    if (first == this->rank())
+      meeting = std::make_shared<Meeting>(std::move(names), meeting_->world(), meeting_->timeout());
+    lay_out(&meeting);
+    if (first != this->rank())
+      meeting = *static_cast<const std::shared_ptr<Meeting>*>(meeting_->address(first));
+    meeting_->meet(this->rank());
+    return std::make_unique<ThreadCommunicator>(rank, size, std::move(meeting));
+  }
+
   void be_patient(bool patient) override { meeting_->be_patient(patient); }
   void abort(const std::string& reason) override { meeting_->leave(rank(), reason); }
 
@@ -191,7 +221,9 @@ class ThreadCommunicator final : public Communicator {
 
 std::vector<std::unique_ptr<Communicator>> thread_ranks(int size, std::chrono::milliseconds timeout) {
   CHECK(size >= 1);
-  const auto meeting = std::make_shared<Meeting>(size, timeout);
+  std::vector<int> names(static_cast<size_t>(size));
+  std::iota(names.begin(), names.end(), 0);
+  const auto meeting = std::make_shared<Meeting>(std::move(names), size, timeout);
   std::vector<std::unique_ptr<Communicator>> ranks;
   ranks.reserve(static_cast<size_t>(size));
   for (int rank = 0; rank < size; ++rank)

@@ -6,9 +6,12 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "comm/watch.h"
@@ -46,30 +49,45 @@ ncclDataType_t type_of(const Tensor& x) {
 class NcclCommunicator final : public Communicator {
  public:
   NcclCommunicator(const Launch& launch, GpuDevice& device, std::chrono::milliseconds timeout)
-      : Communicator(launch.rank, launch.size), device_(device), place_(launch, timeout) {
+      : Communicator(launch.rank, launch.size), device_(device), place_(std::in_place, launch, timeout) {
     NCCL_CHECK(ncclGetVersion(&version_));
     CUDA_CHECK(cudaEventCreateWithFlags(&last_, cudaEventDisableTiming));
-    watch_.emplace(place_.store(), rank(), size(), timeout, kSilence,
+    watch_.emplace(place_->store(), rank(), size(), timeout, kSilence,
                    Watch::Hooks{[this] { return idle(); }, [this] { return error(); }, end});
     watch_->begin();  // to join is the first thing that can take for ever
     ncclUniqueId id;
     if (rank() == 0) {
       NCCL_CHECK(ncclGetUniqueId(&id));
-      place_.store().set("nccl", std::string(id.internal, sizeof(id.internal)));
+      place_->store().set("nccl", std::string(id.internal, sizeof(id.internal)));
     }
-    const auto text = place_.store().wait("nccl", timeout);
+    const auto text = place_->store().wait("nccl", timeout);
     if (!text || text->size() != sizeof(id.internal)) throw UserError("NCCL", "rank 0's id", "none");
     std::memcpy(id.internal, text->data(), sizeof(id.internal));
     ncclComm_t made = nullptr;
     NCCL_CHECK(ncclCommInitRank(&made, size(), id, rank()));
     comm_ = made;
   }
+  // Some of the ranks of another, whose watch sees this one, too.
+  NcclCommunicator(int rank, int size, NcclCommunicator& of, ncclComm_t comm)
+      : Communicator(rank, size), device_(of.device_), whole_(of.whole_), version_(of.version_), comm_(comm) {
+    const std::lock_guard lock(whole_.parts_mutex_);
+    whole_.parts_.push_back(comm);
+  }
   ~NcclCommunicator() override {
+    // An error on its way to abort(): the others may never come to what this stream still waits for.
+    if (this != &whole_ && std::uncaught_exceptions() > 0) return;
     (void)cudaStreamSynchronize(device_.stream());
+    if (staging_ != nullptr) (void)cudaFree(staging_);
+    if (this != &whole_) {
+      const std::lock_guard lock(whole_.parts_mutex_);
+      std::erase(whole_.parts_, comm_.load());
+      (void)ncclCommDestroy(comm_);
+      return;
+    }
     // Rank 0 serves the store: it goes last.
     try {
-      place_.store().add("left", 1);
-      for (int i = 0; rank() == 0 && i < 500 && place_.store().add("left", 0) < size(); ++i)
+      place_->store().add("left", 1);
+      for (int i = 0; rank() == 0 && i < 500 && place_->store().add("left", 0) < size(); ++i)
         std::this_thread::sleep_for(std::chrono::milliseconds(10));
     } catch (const UserError&) {
       // Nobody is left to wait for.
@@ -77,7 +95,6 @@ class NcclCommunicator final : public Communicator {
     watch_.reset();
     (void)ncclCommDestroy(comm_);
     (void)cudaEventDestroy(last_);
-    if (staging_ != nullptr) (void)cudaFree(staging_);
   }
 
   std::string describe() const override {
@@ -142,8 +159,14 @@ class NcclCommunicator final : public Communicator {
     device_.synchronize();
   }
 
-  void be_patient(bool patient) override { watch_->be_patient(patient); }
-  void abort(const std::string& reason) override { watch_->tell(reason); }
+  std::unique_ptr<Communicator> split(int color, int rank, int size) override {
+    ncclComm_t made = nullptr;
+    NCCL_CHECK(ncclCommSplit(comm_, color, this->rank(), &made, nullptr));
+    return std::make_unique<NcclCommunicator>(rank, size, *this, made);
+  }
+
+  void be_patient(bool patient) override { whole_.watch_->be_patient(patient); }
+  void abort(const std::string& reason) override { whole_.watch_->tell(reason); }
 
  private:
   static size_t count(const Tensor& x) { return static_cast<size_t>(x.numel()); }
@@ -151,8 +174,8 @@ class NcclCommunicator final : public Communicator {
   template <class Body>
   void collective(const Body& body) {
     check(body(), "a collective");
-    CUDA_CHECK(cudaEventRecord(last_, device_.stream()));
-    watch_->begin();
+    CUDA_CHECK(cudaEventRecord(whole_.last_, device_.stream()));
+    whole_.watch_->begin();
   }
   void reserve(int64_t bytes) {
     if (bytes <= staging_bytes_) return;
@@ -173,11 +196,16 @@ class NcclCommunicator final : public Communicator {
   }
   std::string error() {
     if (comm_ == nullptr) return "";
-    ncclResult_t result = ncclSuccess;
-    if (ncclCommGetAsyncError(comm_, &result) != ncclSuccess) return "NCCL does not answer";
-    return result == ncclSuccess || result == ncclInProgress
-               ? ""
-               : std::string("NCCL: ") + ncclGetErrorString(result);
+    const std::lock_guard lock(parts_mutex_);
+    std::vector<ncclComm_t> all = parts_;
+    all.push_back(comm_);
+    for (const ncclComm_t comm : all) {
+      ncclResult_t result = ncclSuccess;
+      if (ncclCommGetAsyncError(comm, &result) != ncclSuccess) return "NCCL does not answer";
+      if (result != ncclSuccess && result != ncclInProgress)
+        return std::string("NCCL: ") + ncclGetErrorString(result);
+    }
+    return "";
   }
   // The stream may wait for ever: nothing can be tidied up.
   [[noreturn]] static void end(const std::string& message) {
@@ -187,7 +215,11 @@ class NcclCommunicator final : public Communicator {
   }
 
   GpuDevice& device_;
-  Rendezvous place_;
+  NcclCommunicator& whole_ = *this;  // of all ranks
+  // Only that has these, and `last_` and `watch_`.
+  std::optional<Rendezvous> place_;
+  std::mutex parts_mutex_;
+  std::vector<ncclComm_t> parts_;
   int version_ = 0;
   std::atomic<ncclComm_t> comm_{nullptr};
   cudaEvent_t last_ = nullptr;  // behind the last collective

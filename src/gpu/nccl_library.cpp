@@ -52,6 +52,11 @@ ncclResult_t ncclCommInitRank(ncclComm_t* comm, int size, ncclUniqueId id, int r
   return real(comm, size, id, rank);
 }
 
+ncclResult_t ncclCommSplit(ncclComm_t comm, int color, int key, ncclComm_t* part, ncclConfig_t* config) {
+  REAL(ncclCommSplit);
+  return real(comm, color, key, part, config);
+}
+
 ncclResult_t ncclCommDestroy(ncclComm_t comm) {
   REAL(ncclCommDestroy);
   return real(comm);

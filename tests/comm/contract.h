@@ -88,6 +88,25 @@ inline void check_all_to_all(Communicator& comm) {
   EXPECT_EQ(received, expected);
 }
 
+// Odd and even ranks as worlds of their own, which talk while the other does, and then the whole again.
+inline void check_split(Communicator& comm) {
+  const int color = comm.rank() % 2, size = (comm.size() + 1 - color) / 2;
+  {
+    const auto half = comm.split(color, comm.rank() / 2, size);
+    EXPECT_EQ(half->size(), size);
+    EXPECT_EQ(half->rank(), comm.rank() / 2);
+    const auto ranks = half->gather(comm.rank());
+    for (int r = 0; r < size; ++r) EXPECT_EQ(ranks[static_cast<size_t>(r)], 2 * r + color);
+    for (int turn = 0; turn <= color; ++turn) {  // one half more often than the other
+      check_sums<float, float>(*half);
+      check_all_to_all(*half);
+    }
+    const auto alone = half->split(half->rank(), 0, 1);
+    EXPECT_EQ(alone->sum(7), 7);
+  }
+  EXPECT_EQ(comm.sum(1), comm.size());
+}
+
 inline void check_contract(Communicator& comm) {
   check_sums<float, float>(comm);
   check_sums<double, double>(comm);
@@ -106,6 +125,7 @@ inline void check_contract(Communicator& comm) {
   for (int r = 0; r < comm.size(); ++r)
     EXPECT_EQ(words[static_cast<size_t>(r)].size(), 3U * static_cast<size_t>(r));
   comm.barrier();
+  check_split(comm);
 }
 
 }  // namespace moe::test
