@@ -154,7 +154,8 @@ Result measure(const Options& options) {
                                       config.model.top_k, config.model.num_experts);
   ClockedOps timed(balanced ? static_cast<Ops&>(*balanced) : *backend.ops, device, config.model.vocab_size);
   SoloCommunicator alone;
-  const auto [arena, placed] = place<TrainingState>(device, config, Tokenizer::kVocabulary, alone, timed);
+  RankGroups groups(config.distributed, config.model, alone, device);
+  const auto [arena, placed] = place<TrainingState>(device, config, Tokenizer::kVocabulary, groups, timed);
   TrainingState& state = *placed;
   state.transformer.prepare(device);
   state.weights.initialise(1, device);

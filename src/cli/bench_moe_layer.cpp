@@ -29,8 +29,8 @@ namespace {
 struct Bench {
   Bench(const ModelConfig& config, DType type, Recompute recompute, int64_t N, Arena& arena)
       : weights(config, {type}, Purpose::training, arena),
-        saved(config, type, N, recompute, nullptr, arena),
-        layer(config, type, N, recompute, arena),
+        saved(config, type, N, recompute, nullptr, nullptr, arena),
+        layer(config, type, N, recompute, nullptr, arena),
         x_ND(arena.allocate("inputs", type, {N, config.d_model})),
         y_ND(arena.allocate("inputs", type, {N, config.d_model})),
         d_ND(arena.allocate("inputs", type, {N, config.d_model})),

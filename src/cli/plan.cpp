@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "base/error.h"
 #include "base/format.h"
 #include "cli/commands.h"
 #include "model/flops.h"
@@ -29,13 +30,19 @@ void print(const std::string& text) {
 }
 
 // What each rank needs, by layout.
-void print_layouts(const RunConfig& config, int ranks, Ops& ops) {
+void print_layouts(const RunConfig& config, int ranks, Device& device, Ops& ops) {
   print(fmt::format("layouts        memory of each of {} ranks\n", ranks));
-  for (const char* const layout : {"data_parallel", "zero1"}) {
+  for (const char* const layout : {"data_parallel", "zero1", "expert"}) {
     RunConfig other = config;
     other.distributed.layout = layout;
     Arena plan;
-    plan_training(other, Tokenizer::kVocabulary, ranks, ops, plan);
+    try {
+      plan_training(other, Tokenizer::kVocabulary, ranks, device, ops, plan);
+    } catch (const UserError& error) {  // this number of ranks cannot have it
+      if (layout == chosen_layout(config.distributed)) throw;
+      print(fmt::format("  {:<32}{:>12}  {}\n", layout, "-", error.what()));
+      continue;
+    }
     print(fmt::format("  {:<32}{:>12}{}\n", layout, format_bytes(static_cast<double>(plan.used())),
                       layout == chosen_layout(config.distributed) ? "  <- distributed.layout" : ""));
   }
@@ -71,9 +78,9 @@ void print_plan(RunConfig& config, int ranks) {
   share("experts", flops.experts);
   share("head", flops.head);
 
-  if (ranks > 1) print_layouts(config, ranks, *backend.ops);
+  if (ranks > 1) print_layouts(config, ranks, *backend.device, *backend.ops);
   Arena plan;
-  plan_training(config, Tokenizer::kVocabulary, ranks, *backend.ops, plan);
+  plan_training(config, Tokenizer::kVocabulary, ranks, *backend.device, *backend.ops, plan);
   print(fmt::format("memory         {}on {}\n{}", ranks == 1 ? "" : "of each rank ", backend.description,
                     memory_table(plan)));
   print(fmt::format("  {:<32}{:>12}\n", "free now",

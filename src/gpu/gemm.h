@@ -37,7 +37,8 @@ class Gemm {
     DType input, output;
     bool accumulate, tf32;
     unsigned alignment;  // bytes, of all addresses and rows
-    auto operator<=>(const Key&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy takes its 0 for one
+    // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy takes the 0 in it for one
+    auto operator<=>(const Key&) const = default;
     std::string describe() const;  // "NT bf16 bf16 32768x3072x1024 256", "+=" where it accumulates
   };
   class Plan;

@@ -9,7 +9,7 @@
 namespace moe {
 
 Decoder::Decoder(const ModelConfig& config, DType type, int64_t B, int64_t S, int64_t chunk, Weights& weights,
-                 Arena& arena)
+                 Arena& arena, ExpertExchange* exchange)
     : config_(config),
       heads_{config.n_heads, config.n_kv_heads, config.head_dim()},
       B_(B),
@@ -17,8 +17,9 @@ Decoder::Decoder(const ModelConfig& config, DType type, int64_t B, int64_t S, in
       chunk_(chunk),
       eps_(static_cast<float>(config.norm_eps)),
       weights_(weights),
-      moe_(config, type, B * chunk, Recompute::none, arena),
-      moe_saved_(config, type, B * chunk, Recompute::none, nullptr, arena) {
+      exchange_(exchange),
+      moe_(config, type, B * chunk, Recompute::none, exchange, arena),
+      moe_saved_(config, type, B * chunk, Recompute::none, nullptr, exchange, arena) {
   const int64_t N = B * chunk, D = config.d_model, H = heads_.query, G = heads_.kv, d = heads_.dim;
   const auto take = [&](DType dtype, std::initializer_list<int64_t> shape) {
     return arena.allocate("activations", dtype, shape);
@@ -105,6 +106,7 @@ Tensor Decoder::next(const int32_t* ids, const int32_t* places, Device& device, 
     const Tensor x_BD = run_blocks(1, ops), features_BD = norm_ND_.rows(0, B_);
     ops.rms_norm_forward(features_BD, rstd_N_.rows(0, B_), x_BD, weights_.final_norm.weight, eps_);
     ops.matmul(logits_BV_, features_BD, weights_.embedding.compute, Form::NT, false);
+    if (exchange_ != nullptr) exchange_->same_on_all(logits_BV_);
   });
   return logits_BV_;
 }

@@ -19,9 +19,9 @@ class Decoder {
  public:
   static constexpr int32_t kNone = -1;  // an id: no token here
 
-  // chunk: the most tokens per sequence in one read().
+  // chunk: the most tokens per sequence in one read(). exchange: as Transformer's.
   Decoder(const ModelConfig& config, DType type, int64_t B, int64_t S, int64_t chunk, Weights& weights,
-          Arena& arena);
+          Arena& arena, ExpertExchange* exchange = nullptr);
 
   // Once before the first token. step: for the operations of next(), the same ones each time (Ops::sequence()).
   void prepare(Device& device, std::unique_ptr<Sequence> step);
@@ -54,6 +54,7 @@ class Decoder {
   int64_t B_, S_, chunk_;
   float eps_;
   Weights& weights_;
+  ExpertExchange* exchange_;
   MoeLayer moe_;
   MoeSaved moe_saved_;
   std::unique_ptr<Sequence> step_;

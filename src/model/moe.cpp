@@ -13,7 +13,7 @@ int64_t expert_capacity(const ModelConfig& config, int64_t N) {
 }
 
 MoeSaved::MoeSaved(const ModelConfig& config, DType type, int64_t N, Recompute recompute,
-                   const MoeSaved* first, Arena& arena) {
+                   const MoeSaved* first, const ExpertExchange* exchange, Arena& arena) {
   const int64_t D = config.d_model, E = config.num_experts, K = config.top_k, R = N * K;
   const auto keep = [&](DType dtype, std::initializer_list<int64_t> shape) {
     return arena.allocate("activations: experts", dtype, shape);
@@ -28,8 +28,13 @@ MoeSaved::MoeSaved(const ModelConfig& config, DType type, int64_t N, Recompute r
   mean_E = keep(DType::f32, {E});
   share_E = keep(DType::f32, {E});
   loss_2 = keep(DType::f32, {2});
-  const bool own_h = recompute != Recompute::all || first == nullptr;
-  h_R2F = own_h ? keep(type, {R, 2 * config.expert_intermediate_dim}) : first->h_R2F;
+  if (exchange != nullptr) {
+    dealt =
+        DealtSaved(config, type, N, recompute, first == nullptr ? nullptr : &first->dealt, *exchange, arena);
+  } else {
+    const bool own_h = recompute != Recompute::all || first == nullptr;
+    h_R2F = own_h ? keep(type, {R, 2 * config.expert_intermediate_dim}) : first->h_R2F;
+  }
   plan = {.offset_E1 = keep(DType::i32, {E + 1}),
           .slot_R = keep(DType::i32, {R}),
           .row_NK = keep(DType::i32, {N, K}),
@@ -43,11 +48,13 @@ MoeSaved MoeSaved::first(int64_t N) const {
   for (Tensor* tensor : {&view.norm_ND, &view.rstd_N, &view.probability_NE, &view.lse_N, &view.expert_NK,
                          &view.weight_NK, &view.plan.row_NK})
     *tensor = tensor->rows(0, N);
-  for (Tensor* tensor : {&view.h_R2F, &view.plan.slot_R}) *tensor = tensor->rows(0, R);
+  for (Tensor* tensor : {&view.h_R2F, &view.plan.slot_R})
+    if (!tensor->empty()) *tensor = tensor->rows(0, R);
   return view;
 }
 
-MoeLayer::MoeLayer(const ModelConfig& config, DType type, int64_t N, Recompute recompute, Arena& arena)
+MoeLayer::MoeLayer(const ModelConfig& config, DType type, int64_t N, Recompute recompute,
+                   ExpertExchange* exchange, Arena& arena)
     : eps_(static_cast<float>(config.norm_eps)),
       balance_weight_(static_cast<float>(config.aux_loss_weight)),
       z_weight_(static_cast<float>(config.z_loss_weight)),
@@ -60,7 +67,10 @@ MoeLayer::MoeLayer(const ModelConfig& config, DType type, int64_t N, Recompute r
   logits_NE_ = shared(DType::f32, {N, config.num_experts});
   dweight_NK_ = shared(DType::f32, {N, K});
   rows_RD_ = shared(type, {R, D});
-  a_RF_ = shared(type, {R, F});
+  if (exchange != nullptr)
+    dealt_.emplace(config, type, N, recompute, *exchange, arena);
+  else
+    a_RF_ = shared(type, {R, F});
   dnorm_ND_ = shared(type, {N, D});
 }
 
@@ -68,7 +78,7 @@ void MoeLayer::forward(Tensor y_ND, MoeSaved& saved, const Tensor& x_ND, const W
                        const Tensor& first_N, int64_t capacity, Ops& ops) const {
   const RoutePlan& plan = saved.plan;
   const int64_t N = x_ND.dim(0), R = plan.slot_R.dim(0);
-  const Tensor logits_NE = logits_NE_.rows(0, N), rows_RD = rows_RD_.rows(0, R), a_RF = a_RF_.rows(0, R);
+  const Tensor logits_NE = logits_NE_.rows(0, N), rows_RD = rows_RD_.rows(0, R);
   ops.rms_norm_forward(saved.norm_ND, saved.rstd_N, x_ND, weights.moe_norm.weight, eps_);
 
   ops.router_logits_forward(logits_NE, saved.norm_ND, weights.router.weight);
@@ -78,18 +88,22 @@ void MoeLayer::forward(Tensor y_ND, MoeSaved& saved, const Tensor& x_ND, const W
   ops.router_losses(saved.loss_2, saved.mean_E, saved.share_E, saved.probability_NE, saved.lse_N,
                     plan.first_E, first_N);
 
-  ops.expert_up(saved.h_R2F, a_RF, rows_RD, saved.norm_ND, weights.gate_up.compute, plan);
-  ops.grouped_matmul(rows_RD, a_RF, weights.down.compute, plan.offset_E1, Form::NT, false);
+  if (dealt_) {
+    dealt_->forward(rows_RD, saved.dealt, saved.norm_ND, plan, weights, ops);
+  } else {
+    const Tensor a_RF = a_RF_.rows(0, R);
+    ops.expert_up(saved.h_R2F, a_RF, rows_RD, saved.norm_ND, weights.gate_up.compute, plan);
+    ops.grouped_matmul(rows_RD, a_RF, weights.down.compute, plan.offset_E1, Form::NT, false);
+  }
   ops.combine_rows(y_ND, x_ND, rows_RD, saved.weight_NK, plan);
 }
 
-void MoeLayer::backward(Tensor d_ND, MoeSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
-                        const Tensor& first_N, const Tensor& scale_1, Gradients gradients, Ops& ops) const {
+// rows_RD_ = d(loss)/d(norm) by row.
+void MoeLayer::experts_backward(MoeSaved& saved, const Tensor& d_ND, const Weights::Layer& weights,
+                                Gradients gradients, Ops& ops) const {
   const bool add = gradients == Gradients::add;
   const RoutePlan& plan = saved.plan;
   Tensor dh_R2F = saved.h_R2F;  // h is not needed after this
-  if (recompute_ != Recompute::none)
-    ops.rms_norm_forward(saved.norm_ND, saved.rstd_N, x_ND, weights.moe_norm.weight, eps_);
   if (recompute_ == Recompute::all)
     ops.expert_up(saved.h_R2F, a_RF_, rows_RD_, saved.norm_ND, weights.gate_up.compute, plan);
   ops.expert_down_backward(dh_R2F, a_RF_, dweight_NK_, rows_RD_, d_ND, weights.down.compute, saved.h_R2F,
@@ -97,6 +111,18 @@ void MoeLayer::backward(Tensor d_ND, MoeSaved& saved, const Tensor& x_ND, const 
   ops.expert_down_gradient(weights.down.gradient, rows_RD_, d_ND, a_RF_, plan, add);
   ops.expert_up_gradient(weights.gate_up.gradient, rows_RD_, dh_R2F, saved.norm_ND, plan, add);
   ops.grouped_matmul(rows_RD_, dh_R2F, weights.gate_up.compute, plan.offset_E1, Form::NN, false);
+}
+
+void MoeLayer::backward(Tensor d_ND, MoeSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
+                        const Tensor& first_N, const Tensor& scale_1, Gradients gradients, Ops& ops) const {
+  const RoutePlan& plan = saved.plan;
+  if (recompute_ != Recompute::none)
+    ops.rms_norm_forward(saved.norm_ND, saved.rstd_N, x_ND, weights.moe_norm.weight, eps_);
+  if (dealt_)
+    dealt_->backward(rows_RD_, dweight_NK_, saved.dealt, d_ND, saved.norm_ND, saved.weight_NK, plan, weights,
+                     gradients, ops);
+  else
+    experts_backward(saved, d_ND, weights, gradients, ops);
   ops.combine_rows(dnorm_ND_, {}, rows_RD_, {}, plan);
 
   Tensor dlogits_NE = logits_NE_;

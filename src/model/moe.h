@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 // The expert half of a block:  y = x + sum_k weight_k * expert_k(norm(x)),
 //   expert(x) = ((x W_gate) * silu(x W_up)) W_down.
-// router -> plan -> up (which gathers) -> down -> combine; forward and backward side by side. Expert
-// parallelism (issue of its own) will put an all-to-all behind the plan and before combine and change nothing
-// else here.
+// router -> plan -> up (which gathers) -> down -> combine; forward and backward side by side. Where experts are dealt to
+// ranks, what is between plan and combine is in model/dealt_experts.h.
 #pragma once
 
+#include <optional>
+
 #include "model/config.h"
+#include "model/dealt_experts.h"
 #include "model/recompute.h"
 #include "model/weights.h"
 #include "ops/ops.h"
@@ -19,11 +21,14 @@ int64_t expert_capacity(const ModelConfig& config, int64_t N);
 
 struct MoeSaved {
   // What `recompute` does not keep lies in the first layer's memory; no first: this is the first.
+  // exchange: null where this rank has all experts.
   MoeSaved(const ModelConfig& config, DType type, int64_t N, Recompute recompute, const MoeSaved* first,
-           Arena& arena);
+           const ExpertExchange* exchange, Arena& arena);
   // The same memory for fewer tokens.
   MoeSaved first(int64_t N) const;
-  Tensor norm_ND, rstd_N, probability_NE, lse_N, expert_NK, weight_NK, mean_E, share_E, loss_2, h_R2F;
+  Tensor norm_ND, rstd_N, probability_NE, lse_N, expert_NK, weight_NK, mean_E, share_E, loss_2;
+  Tensor h_R2F;      // none where experts are dealt
+  DealtSaved dealt;  // there
   RoutePlan plan;
 };
 
@@ -31,7 +36,8 @@ struct MoeSaved {
 class MoeLayer {
  public:
   // Takes the memory that all layers share, for at most N tokens.
-  MoeLayer(const ModelConfig& config, DType type, int64_t N, Recompute recompute, Arena& arena);
+  MoeLayer(const ModelConfig& config, DType type, int64_t N, Recompute recompute, ExpertExchange* exchange,
+           Arena& arena);
 
   // capacity: as expert_capacity(); evaluation passes 0.
   void forward(Tensor y_ND, MoeSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
@@ -41,10 +47,14 @@ class MoeLayer {
                 const Tensor& first_N, const Tensor& scale_1, Gradients gradients, Ops& ops) const;
 
  private:
+  void experts_backward(MoeSaved& saved, const Tensor& d_ND, const Weights::Layer& weights,
+                        Gradients gradients, Ops& ops) const;
+
   float eps_, balance_weight_, z_weight_;
   bool renormalise_;
   Recompute recompute_;
   Tensor logits_NE_, dweight_NK_, rows_RD_, a_RF_, dnorm_ND_;
+  std::optional<DealtExperts> dealt_;
 };
 
 }  // namespace moe

@@ -29,12 +29,13 @@ StepSums::StepSums(const ModelConfig& config, Arena& arena) {
   offset_LE1 = arena.allocate("small", DType::i32, {L, E + 1});
 }
 
-Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Weights& weights, Arena& arena)
+Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Weights& weights, Arena& arena,
+                         ExpertExchange* exchange)
     : config_(config),
       shape_(shape),
       weights_(weights),
       attention_(config, shape.type, shape.N(), shape.recompute, arena),
-      moe_(config, shape.type, shape.N(), shape.recompute, arena),
+      moe_(config, shape.type, shape.N(), shape.recompute, exchange, arena),
       sums_(config, arena) {
   const int64_t N = shape.N(), D = config.d_model, V = config.vocab_size;
   shape_.head_rows = std::min(shape.head_rows, N);
@@ -57,7 +58,7 @@ Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Wei
                        .attention = AttentionSaved(config, shape.type, N, shape.recompute,
                                                    first == nullptr ? nullptr : &first->attention, arena),
                        .moe = MoeSaved(config, shape.type, N, shape.recompute,
-                                       first == nullptr ? nullptr : &first->moe, arena)});
+                                       first == nullptr ? nullptr : &first->moe, exchange, arena)});
   }
   last_ND_ = stream();
   const auto head = [&](DType type, std::initializer_list<int64_t> dims) {

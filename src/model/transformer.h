@@ -51,7 +51,9 @@ using Look = std::function<void(int64_t layer, const BlockView& block)>;
 
 class Transformer {
  public:
-  Transformer(const ModelConfig& config, const MicroBatch& shape, Weights& weights, Arena& arena);
+  // exchange: where the experts of `weights` are dealt to ranks, which all run the model together then.
+  Transformer(const ModelConfig& config, const MicroBatch& shape, Weights& weights, Arena& arena,
+              ExpertExchange* exchange = nullptr);
 
   // Once before the first batch: uploads the rotation table and positions.
   void prepare(Device& device);

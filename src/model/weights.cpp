@@ -27,10 +27,10 @@ bool is_norm(const Parameter& parameter) {
 }  // namespace
 
 Weights::Weights(const ModelConfig& config, const WeightTypes& types, Purpose purpose, Arena& arena,
-                 const Portion& portion)
+                 const Placement& placement)
     : init_std_(config.init_std),
       residual_std_(config.init_std / std::sqrt(2.0 * static_cast<double>(config.n_layers))),
-      portion_(portion) {
+      placement_(placement) {
   const int64_t D = config.d_model, E = config.num_experts, F = config.expert_intermediate_dim;
   const int64_t d = config.head_dim();
   const int64_t P = Heads{config.n_heads, config.n_kv_heads, d}.packed();
@@ -38,6 +38,15 @@ Weights::Weights(const ModelConfig& config, const WeightTypes& types, Purpose pu
   const auto matrix = [](const std::string& name, const std::string& group,
                          std::initializer_list<int64_t> shape) {
     return Parameter{name, group, true, Tensor(nullptr, DType::f32, shape), {}, {}};
+  };
+  const Portion& dealt = placement.experts;
+  CHECK(E % dealt.ranks == 0);
+  const int64_t here = E / dealt.ranks;
+  const auto of_experts = [&](const std::string& name, int64_t height, int64_t width) {
+    Parameter parameter = matrix(name, "experts", {here, height, width});
+    if (dealt.ranks > 1) parameter.rows = {.begin = dealt.rank * here, .of = E};
+    CHECK(parameter.before() % Parameter::kAlignment == 0, name);
+    return parameter;
   };
   const auto norm = [](const std::string& name, int64_t width) {
     return Parameter{name, "norms", false, Tensor(nullptr, DType::f32, {width}), {}, {}};
@@ -52,8 +61,8 @@ Weights::Weights(const ModelConfig& config, const WeightTypes& types, Purpose pu
                       .out = matrix(at + "attention.out.weight", "attention", {D, D}),
                       .moe_norm = norm(at + "moe_norm.weight", D),
                       .router = matrix(at + "moe.router.weight", "router", {E, D}),
-                      .gate_up = matrix(at + "moe.gate_up.weight", "experts", {E, 2 * F, D}),
-                      .down = matrix(at + "moe.down.weight", "experts", {E, D, F})});
+                      .gate_up = of_experts(at + "moe.gate_up.weight", 2 * F, D),
+                      .down = of_experts(at + "moe.down.weight", D, F)});
   }
   final_norm = norm("final_norm.weight", D);
 
@@ -77,12 +86,14 @@ Weights::Weights(const ModelConfig& config, const WeightTypes& types, Purpose pu
 
 Weights::Group Weights::place(const std::vector<Parameter*>& group, const WeightTypes& types, Purpose purpose,
                               Arena& arena) {
+  const bool experts = group.front()->group == "experts";
+  const Portion& portion = experts ? placement_.of_experts : placement_.of_others;
   int64_t total = 0;
   for (const Parameter* parameter : group) total += parameter->padded();
-  const int64_t unit = Parameter::kAlignment * portion_.ranks;
+  const int64_t unit = Parameter::kAlignment * portion.ranks;
   total = (total + unit - 1) / unit * unit;  // for equal parts
-  const int64_t part = total / portion_.ranks, first = portion_.rank * part, last = first + part;
-  const bool copied = types.compute != types.master, sharded = copied && portion_.ranks > 1;
+  const int64_t part = total / portion.ranks, first = portion.rank * part, last = first + part;
+  const bool copied = types.compute != types.master, sharded = copied && portion.ranks > 1;
   CHECK(types.master == DType::f32 || !copied, "a master more coarse than its copy");
   const auto take = [&](const std::string& what, DType type, const std::string& which, int64_t n) {
     return arena.allocate(what + " (" + std::string(name_of(type)) + which + ")", type, {n});
@@ -101,17 +112,17 @@ Weights::Group Weights::place(const std::vector<Parameter*>& group, const Weight
     parameter->weight = sharded ? Tensor(nullptr, types.master, shape.shape(), shape.rank()) : slice(masters);
     parameter->compute = slice(copies);
     if (!gradients.empty()) parameter->gradient = slice(gradients);
-    if (portion_.ranks > 1) {
+    if (portion.ranks > 1) {
       const int64_t from = std::clamp(first, at, end), to = std::clamp(last, at, end);
       const int64_t master = from == to ? 0 : sharded ? from - first : from;
-      parameter->piece = {.begin = from - at,
+      parameter->piece = {.begin = parameter->before() + from - at,
                           .weight = masters.rows(master, master + to - from),
                           .compute = copies.rows(from, to),
                           .gradient = gradients.empty() ? Tensor() : gradients.rows(from, to)};
     }
     at += parameter->padded();
   }
-  groups_.push_back({copies, gradients});
+  groups_.push_back({copies, gradients, experts});
   return groups_.back();
 }
 
@@ -133,7 +144,8 @@ std::vector<NamedPiece> Weights::stored() const {
 std::vector<NamedTensor> Weights::named() const {
   std::vector<NamedTensor> tensors;
   for (const Parameter& parameter : list()) {
-    CHECK(parameter.stored().piece.numel() == parameter.weight.numel(), parameter.name);
+    const NamedPiece stored = parameter.stored();
+    CHECK(stored.piece.numel() == stored.whole.numel(), parameter.name);
     tensors.push_back({parameter.name, parameter.weight});
   }
   return tensors;

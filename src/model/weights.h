@@ -37,11 +37,13 @@ class Weights {
   // is read: where that is f32, the master.
   struct Group {
     Tensor compute, gradient;
+    bool experts = false;
   };
 
-  // portion: which part of each group this rank updates (ZeRO-1); masters that nothing else reads have no more than that.
+  // placement: with experts dealt to ranks, gate_up and down have those of this one. What is updated elsewhere (ZeRO-1) has
+  // no master here, unless that is read.
   Weights(const ModelConfig& config, const WeightTypes& types, Purpose purpose, Arena& arena,
-          const Portion& portion = {});
+          const Placement& placement = {});
 
   Parameter embedding;   // [V, D], the LM head too
   Parameter final_norm;  // [D]
@@ -65,7 +67,7 @@ class Weights {
   // Memory for a group.
   Group place(const std::vector<Parameter*>& group, const WeightTypes& types, Purpose purpose, Arena& arena);
   double init_std_, residual_std_;
-  Portion portion_;
+  Placement placement_;
   std::vector<Tensor> added_gradients_;
   std::vector<Group> groups_;
 };

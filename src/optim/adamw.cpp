@@ -123,7 +123,7 @@ void Optimizer::join_gradients() {
 }
 
 bool Optimizer::keeps_8bit(const Parameter& parameter) const {
-  if (!config_.eight_bit || parameter.weight.numel() < kMinimum8bitSize) return false;
+  if (!config_.eight_bit || parameter.whole(DType::u8).numel() < kMinimum8bitSize) return false;
   if (parameter.group == "embedding") return config_.embedding_8bit;
   if (parameter.group == "router") return config_.router_8bit;
   return true;
@@ -167,11 +167,9 @@ void Optimizer::step(int64_t step, double learning_rate, const Tensor& scale_1) 
 std::vector<NamedPiece> Optimizer::state() const {
   std::vector<NamedPiece> state;
   for (const Entry& entry : entries_) {
-    const Tensor& weight = entry.parameter.weight;
     const bool none = entry.own.weight.numel() == 0;
-    const int64_t begin = none ? 0 : entry.own.begin, blocks = rounded_up(weight.numel(), kBlock) / kBlock;
-    const DType dtype = entry.eight_bit ? DType::u8 : DType::f32;
-    const Tensor whole(nullptr, dtype, weight.shape(), weight.rank());
+    const Tensor whole = entry.parameter.whole(entry.eight_bit ? DType::u8 : DType::f32);
+    const int64_t begin = none ? 0 : entry.own.begin, blocks = rounded_up(whole.numel(), kBlock) / kBlock;
     const auto add = [&](const char* suffix, const Tensor& shape, int64_t first, const Tensor& piece) {
       state.push_back(
           {entry.parameter.name + suffix, shape, first, none ? Tensor(nullptr, shape.dtype(), {0}) : piece});

@@ -10,13 +10,23 @@ Tensor flat(const Tensor& tensor) {
 
 }  // namespace
 
+Tensor Parameter::whole(DType type) const {
+  std::vector<int64_t> shape(weight.shape(), weight.shape() + weight.rank());
+  if (rows) shape.front() = rows->of;
+  return {nullptr, type, shape.data(), weight.rank()};
+}
+
+int64_t Parameter::before() const {
+  return rows ? rows->begin * (weight.numel() / weight.dim(0)) : 0;
+}
+
 Parameter::Piece Parameter::own() const {
-  return piece ? *piece : Piece{0, flat(weight), flat(compute), flat(gradient)};
+  return piece ? *piece : Piece{before(), flat(weight), flat(compute), flat(gradient)};
 }
 
 NamedPiece Parameter::stored() const {
   const bool in_part = piece && weight.data() == nullptr;
-  return {name, Tensor(nullptr, weight.dtype(), weight.shape(), weight.rank()), in_part ? piece->begin : 0,
+  return {name, whole(weight.dtype()), in_part ? piece->begin : before(),
           in_part ? piece->weight : flat(weight)};
 }
 

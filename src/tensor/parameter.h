@@ -16,6 +16,11 @@ struct Portion {
   int rank = 0, ranks = 1;
 };
 
+// What of the weights is a rank's: which experts it has, and which part it updates of these, and of all else.
+struct Placement {
+  Portion experts, of_experts, of_others;
+};
+
 // A tensor of a file of which this memory holds a part, flat.
 struct NamedPiece {
   std::string name;
@@ -36,7 +41,7 @@ struct Parameter {
   Tensor compute;     // what the ops read: bf16 copy, or the same view as weight
   Tensor gradient;    // f32 or bf16; written by the first micro-batch of a step, added to by the others
 
-  // What of it this rank updates, flat, from a multiple of kAlignment on.
+  // What of it this rank updates, flat, from a multiple of kAlignment on; begin: in the whole tensor.
   struct Piece {
     int64_t begin = 0;
     Tensor weight, compute, gradient;
@@ -44,6 +49,15 @@ struct Parameter {
   // Where ranks share the work. `weight` then may have a shape only: there is no more of the master than this.
   std::optional<Piece> piece = {};
 
+  // Where experts are dealt to ranks, the tensors here have some of the rows of the whole one.
+  struct Rows {
+    int64_t begin = 0, of = 0;
+  };
+  std::optional<Rows> rows = {};
+
+  // The shape of the whole tensor, and the elements of it before the first one here.
+  Tensor whole(DType type) const;
+  int64_t before() const;
   int64_t padded() const { return (weight.numel() + kAlignment - 1) / kAlignment * kAlignment; }
   Piece own() const;          // all of it, if `piece` does not say otherwise
   NamedPiece stored() const;  // what of the master lies here

@@ -64,7 +64,7 @@ std::vector<std::vector<float>> Probe::slices() const {
   std::vector<std::vector<float>> all;
   for (const Parameter& parameter : parameters_) {
     std::vector<float>& values = all.emplace_back();
-    const int64_t n = parameter.weight.numel();
+    const int64_t n = parameter.whole(DType::f32).numel();
     const bool small = n <= kSlices * kSlice;
     for (int64_t i = 0; i < (small ? 1 : kSlices); ++i) {
       const int64_t begin = i * (n - kSlice) / (kSlices - 1);

@@ -6,14 +6,11 @@
 
 namespace moe {
 
-Replicas::Replicas(const Weights& weights, const Portion& portion, Communicator& communicator)
-    : weights_(weights), portion_(portion), communicator_(communicator) {
-  CHECK(portion.ranks == 1 || (portion.ranks == communicator.size() && portion.rank == communicator.rank()));
-}
+Replicas::Replicas(const Weights& weights, RankGroups& groups) : weights_(weights), groups_(groups) {}
 
 StepTotals Replicas::add_up(const StepTotals& mine) {
   StepTotals totals;
-  for (const StepTotals& rank : communicator_.gather(mine)) {
+  for (const StepTotals& rank : groups_.world().gather(mine)) {
     totals.targets += rank.targets;
     totals.micro_batches += rank.micro_batches;
   }
@@ -21,39 +18,45 @@ StepTotals Replicas::add_up(const StepTotals& mine) {
 }
 
 void Replicas::add_up(const StepSums& sums) {
-  for (const Tensor& sum : sums.all()) communicator_.all_reduce(sum);
+  for (const Tensor& sum : sums.all()) groups_.world().all_reduce(sum);
 }
 
 void Replicas::add_up_gradients() {
   for (const Weights::Group& group : weights_.groups()) {
-    if (portion_.ranks > 1)
-      communicator_.reduce_scatter(part(group.gradient), group.gradient);
+    if (groups_.in_parts())
+      ranks_of(group).reduce_scatter(part(group, group.gradient), group.gradient);
     else
-      communicator_.all_reduce(group.gradient);
+      ranks_of(group).all_reduce(group.gradient);
   }
 }
 
 void Replicas::add_up_parts(Tensor sums) {
-  if (portion_.ranks > 1) communicator_.all_reduce(sums);
+  if (groups_.in_parts()) groups_.world().all_reduce(sums);
 }
 
 void Replicas::add_up_parts(std::span<double> sums) {
-  if (portion_.ranks == 1) return;
-  std::vector<double> all(sums.size() * static_cast<size_t>(portion_.ranks));
-  communicator_.exchange(std::as_writable_bytes(std::span(all)), std::as_bytes(sums));
+  if (!groups_.in_parts()) return;
+  std::vector<double> all(sums.size() * static_cast<size_t>(groups_.world().size()));
+  groups_.world().exchange(std::as_writable_bytes(std::span(all)), std::as_bytes(sums));
   std::fill(sums.begin(), sums.end(), 0.0);
   for (size_t i = 0; i < all.size(); ++i) sums[i % sums.size()] += all[i];
 }
 
 void Replicas::spread_weights() {
-  if (portion_.ranks == 1) return;
+  if (!groups_.in_parts()) return;
   for (const Weights::Group& group : weights_.groups())
-    communicator_.all_gather(group.compute, part(group.compute));
+    ranks_of(group).all_gather(group.compute, part(group, group.compute));
 }
 
-Tensor Replicas::part(const Tensor& flat) const {
-  const int64_t n = flat.numel() / portion_.ranks;
-  return flat.rows(portion_.rank * n, (portion_.rank + 1) * n);
+Communicator& Replicas::ranks_of(const Weights::Group& group) {
+  return group.experts ? groups_.replicas() : groups_.world();
+}
+
+Tensor Replicas::part(const Weights::Group& group, const Tensor& flat) const {
+  const Placement& placement = groups_.placement();
+  const Portion& portion = group.experts ? placement.of_experts : placement.of_others;
+  const int64_t n = flat.numel() / portion.ranks;
+  return flat.rows(portion.rank * n, (portion.rank + 1) * n);
 }
 
 }  // namespace moe

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: MIT
 // The same weights on many ranks: what of a step is added up over them. Each rank computes the gradient of its own rows,
 // scaled by the targets of all, so that the sum over ranks is the gradient of the whole step. Where ranks share the
-// optimizer's work (ZeRO-1), each gets the sum for its part of the weights, updates that, and sends it to all others.
+// optimizer's work (ZeRO-1), each gets the sum for its part of the weights, updates that, and sends it to all others. Of
+// experts that are dealt to ranks, the gradients come from the tokens of all ranks of a group already: those with the same
+// experts add theirs up, and the scale is that of everything else.
 // The order of sums is in comm/communicator.h. In a world of one nothing here does anything.
 #pragma once
 
 #include <cstdint>
 #include <span>
 
-#include "comm/communicator.h"
 #include "model/transformer.h"
 #include "model/weights.h"
+#include "train/rank_groups.h"
 
 namespace moe {
 
@@ -21,8 +23,8 @@ struct StepTotals {
 
 class Replicas {
  public:
-  // portion: that `weights` were made with.
-  Replicas(const Weights& weights, const Portion& portion, Communicator& communicator);
+  // weights: made with the groups' placement.
+  Replicas(const Weights& weights, RankGroups& groups);
 
   StepTotals add_up(const StepTotals& mine);
   void add_up(const StepSums& sums);
@@ -35,11 +37,12 @@ class Replicas {
   void spread_weights();
 
  private:
-  Tensor part(const Tensor& flat) const;
+  // Those that have the same weights of a group, and what of it is this rank's own.
+  Communicator& ranks_of(const Weights::Group& group);
+  Tensor part(const Weights::Group& group, const Tensor& flat) const;
 
   const Weights& weights_;
-  Portion portion_;
-  Communicator& communicator_;
+  RankGroups& groups_;
 };
 
 }  // namespace moe

@@ -138,8 +138,12 @@ void LoggingConfig::describe(Fields& fields) {
 }
 
 void DistributedConfig::describe(Fields& fields) {
-  fields.add("layout", layout, "zero1: each rank keeps a part of optimizer and masters; auto: zero1")
-      .choices({"auto", "data_parallel", "zero1"});
+  fields.add("layout", layout, "zero1: a part of the optimizer each; expert: experts dealt; auto: zero1")
+      .choices({"auto", "data_parallel", "zero1", "expert"});
+  fields.add("expert_parallel", expert_parallel, "expert: ranks that share all experts; 0 is all ranks")
+      .range(0, 65536);
+  fields.add("expert_rows", expert_rows, "expert: room for so many times its own rows; 0 is room for all")
+      .range(0, 65536);
   fields.add("timeout_seconds", timeout_seconds, "longest wait for another rank").range(1, 86400);
 }
 

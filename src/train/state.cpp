@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "base/format.h"
@@ -84,50 +85,49 @@ Schedule schedule(const TrainingConfig& training) {
           .decay_fraction = training.decay_fraction};
 }
 
-std::string chosen_layout(const DistributedConfig& distributed) {
-  return distributed.layout == "auto" ? "zero1" : distributed.layout;
-}
-
-Portion portion(const DistributedConfig& distributed, const Communicator& communicator) {
-  if (chosen_layout(distributed) == "data_parallel") return {};
-  return {communicator.rank(), communicator.size()};
-}
-
-TrainingState::TrainingState(const RunConfig& config, int64_t vocabulary, Communicator& communicator,
-                             Ops& ops, Arena& arena)
-    : weights(config.model, weight_types(config.training), Purpose::training, arena,
-              portion(config.distributed, communicator)),
-      transformer(config.model, micro_batch(config, vocabulary), weights, arena),
-      replicas(weights, portion(config.distributed, communicator), communicator),
+TrainingState::TrainingState(const RunConfig& config, int64_t vocabulary, RankGroups& groups, Ops& ops,
+                             Arena& arena)
+    : weights(config.model, weight_types(config.training), Purpose::training, arena, groups.placement()),
+      transformer(config.model, micro_batch(config, vocabulary), weights, arena, groups.exchange()),
+      replicas(weights, groups),
       optimizer(optimizer_config(config.training), weights.list(), arena, ops),
       decoder(config.model, arithmetic(config.training).type, 1, config.model.max_seq_len,
-              std::min(kPromptChunk, config.model.max_seq_len), weights, arena),
+              std::min(kPromptChunk, config.model.max_seq_len), weights, arena, groups.exchange()),
       squares_g(arena.allocate("small", DType::f64, {static_cast<int64_t>(optimizer.groups().size())})),
       clip_scale_1(arena.allocate("small", DType::f32, {1})),
-      staging(portion(config.distributed, communicator).ranks == 1
-                  ? Tensor()
-                  : arena.allocate("small", DType::u8, {staging_bytes(weights, optimizer)})),
+      staging(groups.in_parts() ? arena.allocate("small", DType::u8, {staging_bytes(weights, optimizer)})
+                                : Tensor()),
       loss_scale(moe::loss_scale(config.training)),
-      first_micro_step(config.training.cuda_graph ? ops.sequence() : std::make_unique<Sequence>()),
-      micro_step(config.training.cuda_graph ? ops.sequence() : std::make_unique<Sequence>()) {}
+      first_micro_step(sequence(config.training, groups, ops)),
+      micro_step(sequence(config.training, groups, ops)) {}
 
-void plan_training(const RunConfig& config, int64_t vocabulary, int ranks, Ops& ops, Arena& planning) {
+void plan_training(const RunConfig& config, int64_t vocabulary, int ranks, Device& device, Ops& ops,
+                   Arena& planning) {
   CHECK(planning.planning());
   PlannedCommunicator first(ranks);
-  const TrainingState counted(config, vocabulary, first, ops, planning);
+  RankGroups groups(config.distributed, config.model, first, device);
+  const TrainingState counted(config, vocabulary, groups, ops, planning);
 }
 
-std::string describe_layout(const RunConfig& config, int64_t vocabulary, int ranks, Ops& ops) {
-  if (chosen_layout(config.distributed) == "data_parallel")
-    return "data_parallel: each rank keeps everything";
+std::unique_ptr<Sequence> sequence(const TrainingConfig& training, RankGroups& groups, Ops& ops) {
+  if (!training.cuda_graph || groups.exchange() != nullptr) return std::make_unique<Sequence>();
+  return ops.sequence();
+}
+
+std::string describe_layout(const RunConfig& config, int64_t vocabulary, int ranks, Device& device,
+                            Ops& ops) {
+  const std::string layout = chosen_layout(config.distributed);
+  if (layout == "data_parallel") return "data_parallel: each rank keeps everything";
   RunConfig everything = config;
   everything.distributed.layout = "data_parallel";
   Arena here, without;
-  plan_training(config, vocabulary, ranks, ops, here);
-  plan_training(everything, vocabulary, ranks, ops, without);
+  plan_training(config, vocabulary, ranks, device, ops, here);
+  plan_training(everything, vocabulary, ranks, device, ops, without);
+  const auto saved = static_cast<double>(without.used() - here.used());
   return fmt::format(
-      "zero1: each of {} ranks keeps its part of optimizer states and masters, {} less than all of them",
-      ranks, format_bytes(static_cast<double>(without.used() - here.used())));
+      "{}: each of {} ranks keeps its part of optimizer states and masters{}: {} {} than all of them", layout,
+      ranks, layout == "expert" ? ", and some of the experts" : "", format_bytes(std::abs(saved)),
+      saved < 0 ? "more" : "less");
 }
 
 std::string memory_table(const Arena& arena) {

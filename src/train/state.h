@@ -7,7 +7,6 @@
 #include <string>
 #include <utility>
 
-#include "comm/communicator.h"
 #include "model/decoder.h"
 #include "model/transformer.h"
 #include "model/weights.h"
@@ -23,8 +22,7 @@
 namespace moe {
 
 struct TrainingState {
-  TrainingState(const RunConfig& config, int64_t vocabulary, Communicator& communicator, Ops& ops,
-                Arena& arena);
+  TrainingState(const RunConfig& config, int64_t vocabulary, RankGroups& groups, Ops& ops, Arena& arena);
 
   Weights weights;
   Transformer transformer;
@@ -41,10 +39,15 @@ struct TrainingState {
 };
 
 // The arena's size and table for this configuration, on the first of so many ranks.
-void plan_training(const RunConfig& config, int64_t vocabulary, int ranks, Ops& ops, Arena& planning);
+void plan_training(const RunConfig& config, int64_t vocabulary, int ranks, Device& device, Ops& ops,
+                   Arena& planning);
 
 // The layout by its name, and what each rank keeps and saves by it.
-std::string describe_layout(const RunConfig& config, int64_t vocabulary, int ranks, Ops& ops);
+std::string describe_layout(const RunConfig& config, int64_t vocabulary, int ranks, Device& device, Ops& ops);
+
+// For operations that are repeated: recorded where the settings allow it, and where no host has to count rows on the way
+// (experts dealt to ranks).
+std::unique_ptr<Sequence> sequence(const TrainingConfig& training, RankGroups& groups, Ops& ops);
 
 // Category, bytes and share, one line each, and the total.
 std::string memory_table(const Arena& arena);
@@ -69,9 +72,5 @@ WeightTypes weight_types(const TrainingConfig& training);
 MicroBatch micro_batch(const RunConfig& config, int64_t vocabulary);
 OptimizerConfig optimizer_config(const TrainingConfig& training);
 Schedule schedule(const TrainingConfig& training);
-// The layout by its name: what `auto` stands for.
-std::string chosen_layout(const DistributedConfig& distributed);
-// What a rank keeps of optimizer states and masters.
-Portion portion(const DistributedConfig& distributed, const Communicator& communicator);
 
 }  // namespace moe

@@ -49,25 +49,24 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
       communicator_(communicator),
       stop_(stop),
       terminal_(terminal),
+      groups_(config.distributed, config.model, communicator, device),
       store_(folder.checkpoints(), config.training.keep_checkpoints, program_version()),
       flops_per_token_(flops_per_token(config.model, config.model.max_seq_len).total()),
       peak_flops_(peak_flops(device.name(), arithmetic(config.training).type != DType::f32)) {
   if (peak_flops_) *peak_flops_ *= communicator_.size();
-  std::tie(arena_, state_) =
-      place<TrainingState>(device_, config_, Tokenizer::kVocabulary, communicator_, ops_);
+  std::tie(arena_, state_) = place<TrainingState>(device_, config_, Tokenizer::kVocabulary, groups_, ops_);
   terminal_.line(fmt::format("memory    {}\n{}", format_bytes(static_cast<double>(arena_->used())),
                              memory_table(*arena_)));
   if (communicator_.size() > 1)
     terminal_.line("layout    " +
-                   describe_layout(config_, Tokenizer::kVocabulary, communicator_.size(), ops_));
+                   describe_layout(config_, Tokenizer::kVocabulary, communicator_.size(), device_, ops_));
   source_ = open_training_source(config_.data, terminal_);
 
   if (!config_.training.tasks.empty())
     tasks_ = std::make_unique<TaskSet>(config_.training.tasks, config_.training.tasks_items,
                                        config_.data.cache_dir, terminal_);
   state_->transformer.prepare(device_);
-  state_->decoder.prepare(device_,
-                          config_.training.cuda_graph ? ops_.sequence() : std::make_unique<Sequence>());
+  state_->decoder.prepare(device_, sequence(config_.training, groups_, ops_));
   if (resume && store_.latest()) {
     resume_from(store_.open_latest());
   } else {

@@ -75,6 +75,7 @@ class Trainer {
   Terminal& terminal_;
 
   Tokenizer tokenizer_;
+  RankGroups groups_;
   std::unique_ptr<Arena> arena_;
   std::unique_ptr<TrainingState> state_;
   CheckpointStore store_;

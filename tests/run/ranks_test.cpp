@@ -3,10 +3,13 @@
 // is that of all, and a run goes on with another number of ranks.
 #include <gmock/gmock.h>
 
+#include <fmt/format.h>
+
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "base/error.h"
 #include "comm/mpi.h"
@@ -138,6 +141,64 @@ TEST_F(Ranks, SharedOptimizerGivesTheBitsOfDataParallel) {
   }
 }
 
+// Two groups of two ranks have all experts between them: what the rows of a run tell is what one rank tells that takes the
+// same micro-batches. tests/train/layouts_test.cpp has all other ways to deal.
+TEST_F(Ranks, DealtExpertsTellTheSame) {
+  const auto with = [&](const std::string& name, int ranks) {
+    RunConfig config = config_of(name, ranks, 4 / ranks);
+    config.distributed.layout = "expert";
+    config.distributed.expert_parallel = 2;
+    config.model.capacity_factor = 1;
+    config.model.aux_loss_weight = 0.01;
+    config.training.max_steps = 4;
+    config.training.eval_every = 4;
+    return finished(ranks, config);
+  };
+  const RunFolder one = with("one", 1), four = with("four", 4);
+  for (const char* const number :
+       {"loss", "dropped_share", "balance_loss", "validation_loss", "gradient_norm/experts",
+        "weight_norm/experts", "update_ratio/experts", "update_ratio/gate"}) {
+    const auto expected = column(one, number), found = column(four, number);
+    ASSERT_GT(found.size(), 0U) << number;
+    ASSERT_EQ(found.size(), expected.size()) << number;
+    for (size_t i = 0; i < found.size(); ++i)
+      EXPECT_NEAR(found[i], expected[i], 1e-4 * std::abs(expected[i])) << number;
+  }
+}
+
+// Saved with experts dealt, gone on with by other numbers of ranks in other layouts, and the other way round; 8-bit states.
+TEST_F(Ranks, DealtExpertsGoOnInAnyLayout) {
+  const auto with = [&](const std::string& name, int ranks, const std::string& layout, int64_t degree) {
+    RunConfig config = config_of(name, ranks);
+    config.distributed.layout = layout;
+    config.distributed.expert_parallel = degree;
+    config.training.optimizer = "adamw8bit";
+    config.training.mixed_precision = "bf16";
+    config.training.max_steps = 6;
+    return config;
+  };
+  RunConfig config = with("four", 4, "expert", 2);
+  config.training.checkpoint_every = 5;
+  const RunFolder first = finished(4, config);
+  const auto expected = column(first, "loss");
+  for (const auto& [ranks, layout, degree] : {std::tuple{1, "zero1", 0}, {3, "zero1", 0}, {4, "expert", 2}}) {
+    const RunConfig other = with(fmt::format("to{}", ranks), ranks, layout, degree);
+    const RunFolder folder = RunFolder::create(other, "");
+    test::fs::copy(CheckpointStore(first.checkpoints(), 0).folder_of(5),
+                   CheckpointStore(folder.checkpoints(), 0).folder_of(5));
+    EXPECT_THAT(run(ranks, other, folder, true), Each("finished"));
+    const auto losses = column(folder, "loss");
+    ASSERT_EQ(losses.size(), 1U);
+    if (ranks != 4) {
+      EXPECT_NEAR(losses[0], expected[5], 1e-3) << ranks;  // bf16 in other micro-batches
+      continue;
+    }
+    EXPECT_EQ(losses[0], expected[5]);
+    EXPECT_EQ(weights(folder, 6), weights(first, 6));
+    EXPECT_EQ(states(folder, 6), states(first, 6));
+  }
+}
+
 TEST_F(Ranks, ValidateTheSameTextAndCountTheSameExperts) {
   const auto with = [&](const std::string& name, int64_t ranks) {
     RunConfig config = config_of(name, ranks);
@@ -261,6 +322,21 @@ TEST_F(OverMpi, GivesTheBitsOfThreads) {
   EXPECT_EQ(column(mpi, "validation_loss"), column(threads, "validation_loss"));
   EXPECT_THAT(log(), HasSubstr("2 ranks over MPI"));
   EXPECT_EQ(log().find("done at step 3"), log().rfind("done at step 3")) << "only rank 0 speaks";
+}
+
+TEST_F(OverMpi, DealsExpertsWithTheBitsOfThreads) {
+  RunConfig config = config_of("threads", 4);
+  config.distributed.layout = "expert";
+  config.distributed.expert_parallel = 2;
+  config.training.threads = 1;
+  config.training.max_steps = 2;
+  const RunFolder threads = finished(4, config);
+  write_file_atomically(folder_ / "settings.yaml", config.yaml());
+  ASSERT_EQ(mpirun(4, "train --config " + (folder_ / "settings.yaml").string() + " training.run_name=mpi"), 0)
+      << log();
+  const RunFolder mpi = RunFolder::open(folder_ / "mpi");
+  EXPECT_EQ(weights(mpi, 2), weights(threads, 2));
+  EXPECT_EQ(states(mpi, 2), states(threads, 2));
 }
 
 TEST_F(OverMpi, AMistakeIsSaidOnce) {

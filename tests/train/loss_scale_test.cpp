@@ -76,7 +76,8 @@ class Training {
     config.training.loss_scale = loss_scale;
     config.training.optimizer = "adamw";
     backend = make_backend("cpu", 2, arithmetic(config.training));
-    auto placed = place<TrainingState>(*backend.device, config, vocabulary, alone, *backend.ops);
+    groups.emplace(config.distributed, config.model, alone, *backend.device);
+    auto placed = place<TrainingState>(*backend.device, config, vocabulary, *groups, *backend.ops);
     arena = std::move(placed.first), state = std::move(placed.second);
     state->transformer.prepare(*backend.device);
     state->weights.initialise(1, *backend.device);
@@ -107,6 +108,7 @@ class Training {
 
   int64_t vocabulary = 90, steps = 0;
   SoloCommunicator alone;
+  std::optional<RankGroups> groups;
   RunConfig config;
   Backend backend;
   Batch batch;

@@ -65,7 +65,8 @@ class ProbeTest : public ::testing::TestWithParam<DType> {
   std::unique_ptr<Arena> arena_;
   Tensor squares_;
   SoloCommunicator alone_;
-  Replicas replicas_{*model_.weights, {}, alone_};
+  RankGroups groups_of_one_{{}, model_.config, alone_, *model_.backend.device};
+  Replicas replicas_{*model_.weights, groups_of_one_};
   std::unique_ptr<Probe> probe_;
 };
 

@@ -91,7 +91,7 @@ TEST(RunConfig, TheFullModelFits16GB) {
   const auto config = RunConfig::load(kConfigs + "train_config_16gb.yaml");
   const Backend backend = make_backend("cpu", 1);
   Arena plan;
-  plan_training(config, Tokenizer::kVocabulary, 1, *backend.ops, plan);
+  plan_training(config, Tokenizer::kVocabulary, 1, *backend.device, *backend.ops, plan);
   EXPECT_LT(static_cast<double>(plan.used()) / (1 << 30), 15.5);
   const auto full = RunConfig::load(kConfigs + "train_config.yaml");
   RunConfig same = config;

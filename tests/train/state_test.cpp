@@ -20,7 +20,7 @@ std::map<std::string, int64_t> plan(const std::string& precision, int ranks = 1,
   const Backend backend = make_backend("cpu", 1, arithmetic(config.training));
   Arena arena;
   config.distributed.layout = layout;
-  plan_training(config, 50257, ranks, *backend.ops, arena);
+  plan_training(config, 50257, ranks, *backend.device, *backend.ops, arena);
   std::map<std::string, int64_t> table;
   for (const auto& [category, bytes] : arena.table()) table[category] = bytes;
   table["total"] = arena.used();

@@ -53,8 +53,9 @@ std::vector<std::vector<double>> gradients(int64_t micro_batches, const std::str
   const Backend backend = make_backend("cpu", 2);
   Device& device = *backend.device;
   SoloCommunicator alone;
+  RankGroups groups(config.distributed, config.model, alone, device);
   const auto [arena, state] =
-      place<TrainingState>(device, config, Tokenizer::kVocabulary, alone, *backend.ops);
+      place<TrainingState>(device, config, Tokenizer::kVocabulary, groups, *backend.ops);
   state->transformer.prepare(device);
   state->weights.initialise(1, device);
   cast_weights(state->weights, *backend.ops);

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+// Where experts are dealt to several ranks (expert parallelism): moves rows to the ranks of their experts, and back. Rank r
+// of W has the experts [r E / W, (r + 1) E / W). The body that talks is in train/; here nobody knows how.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "ops/ops.h"
+
+namespace moe {
+
+// Rows to and from each rank.
+struct RankRows {
+  std::vector<int64_t> sent, received;
+  int64_t total_received() const {
+    int64_t total = 0;
+    for (const int64_t rows : received) total += rows;
+    return total;
+  }
+};
+
+class ExpertExchange {
+ public:
+  virtual ~ExpertExchange() = default;
+  virtual int ranks() const = 0;
+  // How many rows may come in, where each rank sends at most `sent` and no more than `most` can ever come.
+  virtual int64_t room(int64_t sent, int64_t most) const = 0;
+
+  // What each rank sends to each, from the plan of its tokens, whose rows are by expert. expert_X i32: of each row that comes
+  // in, which of this rank's experts it is for; entries past these are unspecified. By source rank, then by expert. Throws
+  // UserError, on all ranks, where any gets more rows than expert_X has.
+  virtual RankRows counts(Tensor expert_X, const RoutePlan& plan) = 0;
+  // The rows of the plan, from all ranks; whole tensors of any type: rows past the counts are left alone.
+  virtual void to_experts(Tensor received, const Tensor& rows, const RankRows& counts) = 0;
+  // The way back.
+  virtual void to_tokens(Tensor rows, const Tensor& received, const RankRows& counts) = 0;
+  // x as the first of the ranks has it: for what decides how all go on.
+  virtual void same_on_all(Tensor x) = 0;
+};
+
+}  // namespace moe

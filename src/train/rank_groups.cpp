@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+#include "train/rank_groups.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "base/error.h"
+
+namespace moe {
+namespace {
+
+// Over a communicator: counts first, then rows. The host must know how many rows go where before it can send them (NCCL
+// takes counts from the host), so here it waits for the device, once a block in each forward. Backward uses what forward
+// has found.
+class ExchangeOverRanks final : public ExpertExchange {
+ public:
+  // first: of these ranks in the world. room: for so many times the rows that a rank sends; 0: for all that can come.
+  ExchangeOverRanks(Communicator& communicator, int first, double room, Device& device)
+      : communicator_(communicator), first_(first), room_(room), device_(device) {}
+
+  int ranks() const override { return communicator_.size(); }
+  int64_t room(int64_t sent, int64_t most) const override {
+    if (room_ == 0) return most;
+    return std::min(most,
+                    std::max(kFewRows, static_cast<int64_t>(std::ceil(room_ * static_cast<double>(sent)))));
+  }
+
+  RankRows counts(Tensor expert_X, const RoutePlan& plan) override {
+    const auto E = static_cast<size_t>(plan.count_E.dim(0)), W = static_cast<size_t>(ranks());
+    const size_t here = E / W;  // experts of one rank
+    std::vector<int32_t> offset(E + 1), mine(E), all(E * W);
+    device_.to_host(offset.data(), plan.offset_E1);
+    for (size_t e = 0; e < E; ++e) mine[e] = offset[e + 1] - offset[e];
+    communicator_.exchange(std::as_writable_bytes(std::span(all)), std::as_bytes(std::span(mine)));
+
+    RankRows rows{std::vector<int64_t>(W), std::vector<int64_t>(W)};
+    std::vector<int64_t> total(W);  // that each rank gets
+    const size_t first = static_cast<size_t>(communicator_.rank()) * here;
+    std::vector<int32_t> expert;
+    for (size_t r = 0; r < W; ++r) {
+      for (size_t e = 0; e < E; ++e) total[e / here] += all[r * E + e];
+      for (size_t e = 0; e < here; ++e) {
+        const int32_t count = all[r * E + first + e];
+        rows.sent[r] += mine[r * here + e];
+        rows.received[r] += count;
+        expert.insert(expert.end(), static_cast<size_t>(count), static_cast<int32_t>(e));
+      }
+    }
+    check_room(total, expert_X.dim(0));
+    if (!expert.empty()) device_.to_device(expert_X.rows(0, std::ssize(expert)), expert.data());
+    return rows;
+  }
+  void to_experts(Tensor received, const Tensor& rows, const RankRows& counts) override {
+    communicator_.all_to_all(received, counts.received, rows, counts.sent);
+  }
+  void to_tokens(Tensor rows, const Tensor& received, const RankRows& counts) override {
+    communicator_.all_to_all(rows, counts.sent, received, counts.received);
+  }
+  void same_on_all(Tensor x) override { communicator_.broadcast(x, 0); }
+
+ private:
+  // A prompt and a few tokens: room for all of them costs little, and all ranks send the same ones.
+  static constexpr int64_t kFewRows = 8192;
+
+  void check_room(const std::vector<int64_t>& total, int64_t room) const {
+    const auto most = std::max_element(total.begin(), total.end());
+    if (*most <= room) return;
+    throw UserError(fmt::format("experts of rank {}", first_ + (most - total.begin())),
+                    fmt::format("at most {} rows from all ranks", room), std::to_string(*most),
+                    "raise distributed.expert_rows (0: room for all rows there can be), or "
+                    "model.aux_loss_weight, which keeps experts equally busy");
+  }
+
+  Communicator& communicator_;
+  int first_;
+  double room_;
+  Device& device_;
+};
+
+}  // namespace
+
+std::string chosen_layout(const DistributedConfig& distributed) {
+  return distributed.layout == "auto" ? "zero1" : distributed.layout;
+}
+
+RankGroups::RankGroups(const DistributedConfig& distributed, const ModelConfig& model, Communicator& world,
+                       Device& device)
+    : world_(world) {
+  const std::string layout = chosen_layout(distributed);
+  if (layout == "data_parallel" || world.size() == 1) return;
+  placement_.of_others = placement_.of_experts = {world.rank(), world.size()};
+  if (layout == "expert") deal_experts(distributed, model, device);
+}
+
+RankGroups::~RankGroups() = default;
+
+void RankGroups::deal_experts(const DistributedConfig& distributed, const ModelConfig& model,
+                              Device& device) {
+  const int world = world_.size();
+  const int ranks = distributed.expert_parallel == 0 ? world : static_cast<int>(distributed.expert_parallel);
+  if (world % ranks != 0)
+    throw UserError("distributed.expert_parallel", fmt::format("a divisor of the {} ranks", world),
+                    std::to_string(ranks));
+  if (model.num_experts % ranks != 0)
+    throw UserError("distributed.expert_parallel",
+                    fmt::format("a divisor of model.num_experts ({})", model.num_experts),
+                    std::to_string(ranks), "each rank has as many experts as any other");
+  // Of the smaller matrix; a block of 256 elements has one scale in 8-bit states.
+  const int64_t elements = model.num_experts / ranks * model.d_model * model.expert_intermediate_dim;
+  if (elements % Parameter::kAlignment != 0)
+    throw UserError(
+        "distributed.expert_parallel",
+        fmt::format("experts of one rank to have a multiple of {} weights", Parameter::kAlignment),
+        std::to_string(elements), "take fewer ranks, or another model.expert_intermediate_dim");
+  if (ranks == 1) return;
+  const int rank = world_.rank() % ranks, copy = world_.rank() / ranks;
+  placement_.experts = {rank, ranks};
+  placement_.of_experts = {copy, world / ranks};
+  experts_ = world_.split(copy, rank, ranks);
+  replicas_ = world_.split(rank, copy, world / ranks);
+  exchange_ = std::make_unique<ExchangeOverRanks>(*experts_, copy * ranks, distributed.expert_rows, device);
+}
+
+}  // namespace moe

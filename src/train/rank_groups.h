@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// Who shares what with whom, by `distributed.layout`. With experts dealt to ranks (`expert`), E ranks that follow one another
+// have all experts between them (a launcher numbers the ranks of one machine so), and the ranks r, r + E, r + 2 E, ... have
+// the same ones.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "comm/communicator.h"
+#include "model/config.h"
+#include "model/expert_exchange.h"
+#include "tensor/device.h"
+#include "tensor/parameter.h"
+#include "train/run_config.h"
+
+namespace moe {
+
+class RankGroups {
+ public:
+  // All ranks of the world call it. Throws UserError when they cannot share the experts so. device and world must outlive it.
+  RankGroups(const DistributedConfig& distributed, const ModelConfig& model, Communicator& world,
+             Device& device);
+  ~RankGroups();
+
+  Communicator& world() { return world_; }
+  // Those that have the same experts.
+  Communicator& replicas() { return replicas_ ? *replicas_ : world_; }
+  // Between those that have different ones; null where each has all.
+  ExpertExchange* exchange() { return exchange_.get(); }
+  const Placement& placement() const { return placement_; }
+  // Of checkpoints: some of what is saved lies on one rank only.
+  bool in_parts() const { return placement_.of_others.ranks > 1; }
+
+ private:
+  void deal_experts(const DistributedConfig& distributed, const ModelConfig& model, Device& device);
+
+  Communicator& world_;
+  std::unique_ptr<Communicator> experts_, replicas_;
+  std::unique_ptr<ExpertExchange> exchange_;
+  Placement placement_;
+};
+
+// The layout by its name: what `auto` stands for.
+std::string chosen_layout(const DistributedConfig& distributed);
+
+}  // namespace moe

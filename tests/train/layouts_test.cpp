@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: MIT
+// All layouts learn the same from the same micro-batches: 1 to 4 ranks as threads, everything on each, the optimizer shared,
+// experts dealt to 2 and to 4 in one group and in two; with and without a limit of rows, kept and computed again.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "backend/backend.h"
+#include "base/random.h"
+#include "support/thread_ranks.h"
+#include "train/report.h"
+#include "train/state.h"
+#include "train/step.h"
+
+namespace moe {
+namespace {
+
+using ::testing::Each;
+
+constexpr int64_t kRows = 12, kLength = 16, kVocabulary = 90;
+
+struct Setting {
+  int ranks = 1;
+  std::string layout = "data_parallel";
+  int64_t degree = 0;
+  double capacity = 0, balance = 0;
+  std::string recompute = "none";
+  int64_t steps = 50;
+  int64_t rotated = 0;  // micro-batches that come last instead of first
+  std::string precision = "no", optimizer = "adamw";
+  std::string name() const {
+    return fmt::format("{} ranks, {} {}, capacity {}, {}, {}", ranks, layout, degree, capacity, recompute,
+                       precision);
+  }
+};
+
+struct Learnt {
+  std::vector<StepResult> steps;
+  int64_t memory = 0;
+};
+
+Batch rows_of_text(int64_t begin, int64_t end) {
+  const Random random(3, "text");
+  Batch batch;
+  batch.rows = end - begin, batch.length = kLength, batch.targets = batch.rows * kLength;
+  for (int64_t n = begin * kLength; n < end * kLength; ++n) {
+    // A few tokens are much more frequent: some experts have more to do, and there is something to learn.
+    const auto token = [&](int64_t i) {
+      const auto x = static_cast<int64_t>(random.below(static_cast<uint64_t>(i), kVocabulary));
+      return static_cast<int32_t>(x * x / kVocabulary);
+    };
+    batch.input.push_back(token(n));
+    batch.target.push_back(token(n + 1));
+  }
+  batch.first.assign(batch.input.size(), 0);
+  return batch;
+}
+
+Learnt learn(const Setting& setting) {
+  RunConfig config;
+  config.model = {.d_model = 32,
+                  .n_layers = 2,
+                  .n_heads = 2,
+                  .n_kv_heads = 1,
+                  .num_experts = 4,
+                  .top_k = 2,
+                  .expert_intermediate_dim = 32,
+                  .capacity_factor = setting.capacity,
+                  .aux_loss_weight = setting.balance,
+                  .vocab_size = 96,
+                  .max_seq_len = kLength,
+                  .init_std = 0.2};
+  config.training.batch_size = 1;
+  config.training.mixed_precision = setting.precision;
+  config.training.optimizer = setting.optimizer;
+  config.training.recompute = setting.recompute;
+  config.distributed.layout = setting.layout;
+  config.distributed.expert_parallel = setting.degree;
+  Learnt learnt;
+  const auto errors = test::on_threads(setting.ranks, [&](Communicator& comm) {
+    const Backend backend = make_backend("cpu", 1, arithmetic(config.training));
+    Device& device = *backend.device;
+    RankGroups groups(config.distributed, config.model, comm, device);
+    int64_t vocabulary = kVocabulary;
+    const auto [arena, state] = place<TrainingState>(device, config, vocabulary, groups, *backend.ops);
+    state->transformer.prepare(device);
+    state->weights.initialise(1, device);
+    cast_weights(state->weights, *backend.ops);
+    state->replicas.spread_weights();
+    std::vector<Batch> batches;
+    for (int64_t row = kRows * comm.rank() / comm.size(); row < kRows * (comm.rank() + 1) / comm.size();
+         ++row)
+      batches.push_back(rows_of_text(row, row + 1));
+    std::rotate(batches.begin(), batches.begin() + setting.rotated, batches.end());
+    for (int64_t step = 0; step < setting.steps; ++step) {
+      const StepTotals totals = run_step(*state, config.training, batches, step, 1e-2, device, *backend.ops);
+      const StepResult result = read_step(state->transformer.sums(), state->squares_g, state->clip_scale_1, 1,
+                                          totals.targets, totals.micro_batches, device);
+      if (comm.rank() == 0) learnt.steps.push_back(result);
+    }
+    if (comm.rank() == 0) learnt.memory = arena->used();
+  });
+  EXPECT_THAT(errors, Each("")) << setting.name();
+  return learnt;
+}
+
+double largest_difference(const Learnt& a, const Learnt& b) {
+  EXPECT_EQ(a.steps.size(), b.steps.size());
+  double most = 0;
+  for (size_t i = 0; i < std::min(a.steps.size(), b.steps.size()); ++i)
+    most = std::max(most, std::abs(a.steps[i].loss - b.steps[i].loss));
+  return most;
+}
+
+// Only the order of additions differs. What that can do one rank shows by itself, with its micro-batches in another order.
+double order_of_additions(const Setting& setting, const Learnt& one) {
+  double most = 0;
+  for (const int64_t rotated : {3, 6, 9}) {
+    Setting other = setting;
+    other.rotated = rotated;
+    most = std::max(most, largest_difference(one, learn(other)));
+  }
+  EXPECT_GT(most, 0);
+  EXPECT_LT(most, 1e-3);
+  return most;
+}
+
+TEST(Layouts, LearnTheSame) {
+  for (const double capacity : {0.0, 1.0}) {
+    const double balance = capacity == 0 ? 0 : 0.01;
+    // With a limit, a last bit in a router's logit decides who is dropped: after 50 steps one rank differs from itself by 0.03.
+    const int64_t steps = capacity == 0 ? 50 : 10;
+    const Setting alone{.capacity = capacity, .balance = balance, .steps = steps};
+    const Learnt one = learn(alone);
+    EXPECT_LT(one.steps.back().loss, one.steps.front().loss - 0.3) << "nothing was learnt";
+    const double bound = 10 * order_of_additions(alone, one);
+    if (capacity > 0) {
+      EXPECT_GT(one.steps.front().dropped_share.front(), 0.01) << "nothing was dropped";
+    }
+    for (const Setting& other : {Setting{2, "data_parallel"},
+                                 {3, "data_parallel"},
+                                 {4, "data_parallel"},
+                                 {2, "zero1"},
+                                 {3, "zero1"},
+                                 {4, "zero1"},
+                                 {2, "expert", 2},
+                                 {4, "expert", 4},
+                                 {4, "expert", 2},
+                                 {3, "expert", 1},
+                                 {4, "expert", 4, 0, 0, "cheap"},
+                                 {4, "expert", 2, 0, 0, "all"}}) {
+      Setting setting = other;
+      setting.capacity = capacity, setting.balance = balance, setting.steps = steps;
+      const Learnt many = learn(setting);
+      EXPECT_LE(largest_difference(one, many), bound) << setting.name();
+      // Before any update only sums differ: all that a step tells is the same.
+      const StepResult &a = one.steps.front(), &b = many.steps.front();
+      EXPECT_EQ(b.expert_count, a.expert_count) << setting.name();
+      EXPECT_EQ(b.dropped_share, a.dropped_share) << setting.name();
+      EXPECT_NEAR(b.gradient_norm, a.gradient_norm, 1e-5 * a.gradient_norm) << setting.name();
+      for (size_t g = 0; g < a.group_norm.size(); ++g)
+        EXPECT_NEAR(b.group_norm[g], a.group_norm[g], 1e-5 * a.group_norm[g])
+            << setting.name() << ", group " << g;
+      for (size_t l = 0; l < a.balance_loss.size(); ++l)
+        EXPECT_NEAR(b.balance_loss[l], a.balance_loss[l], 1e-5) << setting.name();
+    }
+  }
+}
+
+// With the same experts everywhere, parts of the optimizer change no bit; nor does it who is asked first.
+TEST(Layouts, SharedOptimizerChangesNoBit) {
+  for (const char* const precision : {"no", "bf16"})
+    for (const int ranks : {2, 3, 4}) {
+      const Learnt all =
+                       learn({.ranks = ranks, .steps = 10, .precision = precision, .optimizer = "adamw8bit"}),
+                   parts = learn({.ranks = ranks,
+                                  .layout = "zero1",
+                                  .steps = 10,
+                                  .precision = precision,
+                                  .optimizer = "adamw8bit"});
+      EXPECT_EQ(largest_difference(all, parts), 0) << precision << " " << ranks;
+      EXPECT_LT(parts.memory, all.memory);
+    }
+}
+
+TEST(Layouts, ExpertsThatCannotBeDealtAreRefused) {
+  const auto refusal = [](int ranks, int64_t degree, int64_t experts, int64_t width) {
+    DistributedConfig distributed;
+    distributed.layout = "expert";
+    distributed.expert_parallel = degree;
+    ModelConfig model;
+    model.num_experts = experts, model.d_model = width, model.expert_intermediate_dim = 16;
+    std::vector<std::string> errors = test::on_threads(ranks, [&](Communicator& comm) {
+      const Backend backend = make_backend("cpu", 1);
+      const RankGroups groups(distributed, model, comm, *backend.device);
+    });
+    EXPECT_THAT(errors, Each(errors.front()));
+    return errors.front();
+  };
+  EXPECT_THAT(refusal(3, 2, 4, 32), ::testing::HasSubstr("expected a divisor of the 3 ranks, found 2"));
+  EXPECT_THAT(refusal(3, 0, 4, 32),
+              ::testing::HasSubstr("expected a divisor of model.num_experts (4), found 3"));
+  EXPECT_THAT(refusal(4, 4, 4, 8), ::testing::HasSubstr("a multiple of 256 weights, found 128"));
+}
+
+// With less room than all rows could need, too many for one rank end the step on all, with the setting that gives more.
+TEST(Layouts, MoreRowsThanThereIsRoomForAreSaid) {
+  DistributedConfig distributed;
+  distributed.layout = "expert";
+  distributed.expert_rows = 1.5;
+  ModelConfig model;
+  model.num_experts = 4;
+  const auto errors = test::on_threads(2, [&](Communicator& comm) {
+    const Backend backend = make_backend("cpu", 1);
+    RankGroups groups(distributed, model, comm, *backend.device);
+    ExpertExchange& exchange = *groups.exchange();
+    EXPECT_EQ(exchange.room(100000, 200000), 150000);
+    EXPECT_EQ(exchange.room(64, 128), 128) << "a few tokens always have room";
+    std::vector<int32_t> offset{0, 0, 1, 4, 6}, count(4),
+        expert(9);  // rows of each rank: 1 for rank 0, 5 for rank 1
+    const RoutePlan plan{.offset_E1 = {offset.data(), DType::i32, {5}},
+                         .slot_R = {},
+                         .row_NK = {},
+                         .count_E = {count.data(), DType::i32, {4}},
+                         .first_E = {}};
+    std::vector<int32_t> enough(10);
+    const RankRows rows = exchange.counts({enough.data(), DType::i32, {10}}, plan);
+    EXPECT_EQ(rows.total_received(), comm.rank() == 0 ? 2 : 10);
+    exchange.counts({expert.data(), DType::i32, {9}}, plan);
+  });
+  EXPECT_THAT(errors, Each(::testing::StartsWith(
+                          "experts of rank 1: expected at most 9 rows from all ranks, found 10. "
+                          "Hint: raise distributed.expert_rows")));
+}
+
+}  // namespace
+}  // namespace moe
