@@ -70,7 +70,7 @@ Url Url::resolve(std::string_view reference) const {
   const Handle handle(curl_url());
   CHECK(handle != nullptr);
   set(handle.get(), text);
-  set(handle.get(), reference, CURLU_URLENCODE);  // servers send spaces in Location
+  set(handle.get(), reference, CURLU_URLENCODE | CURLU_ALLOW_SPACE);  // servers send spaces in Location
   return taken_apart(handle.get(), reference);
 }
 
