@@ -10,7 +10,7 @@
 namespace moe::gpu {
 namespace {
 
-constexpr Schedule kUp = Schedule::together, kDownBackward = Schedule::turns, kGradient = Schedule::together;
+constexpr Schedule kUp = Schedule::together, kGradient = Schedule::together;
 
 }  // namespace
 
@@ -35,7 +35,7 @@ void GpuOps::expert_down_backward(Tensor dh_R2F, Tensor a_RF, Tensor dweight_NK,
   float* const partial =
       workspace_.carve().take<float>(expert_down_backward_partials(a_RF.dim(0), a_RF.dim(1)));
   hopper_expert_down_backward(stream_, processors_, dh_R2F, a_RF, dweight_NK, dy_ND, w_EDF, h_R2F, weight_NK,
-                              plan, partial, kDownBackward);
+                              plan, partial);
 }
 
 void GpuOps::expert_down_gradient(Tensor dw_EDF, Tensor rows_RD, const Tensor& dy_ND, const Tensor& a_RF,

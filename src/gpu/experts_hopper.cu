@@ -13,16 +13,27 @@ using grouped::Gathered;
 using grouped::Tile;
 using grouped::with_tile;
 
+// Of a pair in a word.
+__device__ __forceinline__ float lower(uint32_t pair) {
+  return __uint_as_float(pair << 16);
+}
+__device__ __forceinline__ float upper(uint32_t pair) {
+  return __uint_as_float(pair & 0xFFFF0000U);
+}
+
 // h = [gate | up] rounded, and a = gate * silu(up) of the rounded ones. Half of the tile's columns are gates, the other
 // half the ups that belong to them: a thread has both.
 template <int kN>
 struct UpForward {
   static constexpr bool kHalves = true;
+  static constexpr int kPieces = 0, kStaging = 0;
+  struct Rows {};
   bf16 *h_R2F, *a_RF;
   int f;
 
-  __device__ __forceinline__ void prefetch(const Tile&, int) const {}
-  __device__ __forceinline__ void store(const float (&sum)[kN / 2], const Tile& tile, int half) const {
+  __device__ __forceinline__ Rows begin(const Tile&, int) const { return {}; }
+  __device__ __forceinline__ void finish() const {}
+  __device__ __forceinline__ void store(const float (&sum)[kN / 2], const Tile& tile, int half, unsigned char*) const {
     constexpr int chunks = kN / 64;  // of each half
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
@@ -31,20 +42,22 @@ struct UpForward {
       bf16* const a = a_RF + (tile.c_row + row) * f;
 #pragma unroll
       for (int g = 0; g < chunks; ++g) {
-        const auto gate = grouped::rounded_chunk(sum, i, g), up = grouped::rounded_chunk(sum, i, g + chunks);
+        const uint4 gate = grouped::rounded_chunk(sum, i, g), up = grouped::rounded_chunk(sum, i, g + chunks);
         const int column = tile.column + grouped::chunk_column(g);
         if (row >= tile.rows || column >= f) continue;
-        Vec<bf16, 8> activation;
-#pragma unroll
-        for (int j = 0; j < 8; ++j) {
-          const float u = to_float(up.v[j]);
-          activation.v[j] = from_float<bf16>(to_float(gate.v[j]) * u * sigmoid(u));
-        }
-        gpu::store(h + column, gate);
-        gpu::store(h + f + column, up);
-        gpu::store(a + column, activation);
+        const uint4 activation{activate(gate.x, up.x), activate(gate.y, up.y), activate(gate.z, up.z),
+                               activate(gate.w, up.w)};
+        store_16(h + column, gate);
+        store_16(h + f + column, up);
+        store_16(a + column, activation);
       }
     }
+  }
+
+ private:
+  __device__ __forceinline__ static uint32_t activate(uint32_t gates, uint32_t ups) {
+    const float low = lower(ups), high = upper(ups);
+    return pack<bf16>(lower(gates) * low * sigmoid(low), upper(gates) * high * sigmoid(high));
   }
 };
 
@@ -52,88 +65,145 @@ struct UpForward {
 // same bits, whatever the tile. dh may be h.
 constexpr int kPart = 128;
 
-template <int kN>
+// h comes into stages of the pipeline after the products' own: of 64 columns, gates where A was, ups where B was. dh takes
+// its place there and a the place behind it (which tiles of 256 columns have), and the copy engine writes them out.
 struct DownBackward {
+  static constexpr int kN = 256;
   static constexpr bool kHalves = false;
+  static constexpr int kPieces = kN / kLine, kStaging = 0;
+  CUtensorMap h_map, dh_map, a_map;  // boxes of a tile's rows; of a warp's
   bf16 *dh_R2F, *a_RF;
   float* partial_RT;  // T parts
-  const bf16* h_R2F;
   const float* weight_NK;
   const int32_t* slot_R;
   int f;
 
-  // h comes from memory while the products are under way.
-  __device__ __forceinline__ void prefetch(const Tile& tile, int half) const {
-    constexpr int pieces = kN / 64, threads = kGroup;  // 128 bytes each
-    for (int at = static_cast<int>(threadIdx.x) % threads; at < 64 * 2 * pieces; at += threads) {
-      const int row = half * 64 + at / (2 * pieces), piece = at % (2 * pieces);
-      const int column = tile.column + piece % pieces * 64;
-      if (row < tile.rows && column < f)
-        prefetch_global(h_R2F + (tile.c_row + row) * 2 * f + piece / pieces * f + column);
-    }
-  }
-
-  struct H {
-    Vec<bf16, 8> gate, up;
+  // Of a thread's two rows.
+  struct Rows {
+    float weight[2], product[2];
   };
-
-  __device__ __forceinline__ void store(const float (&sum)[kN / 2], const Tile& tile, int half) const {
-    constexpr int ahead = 2, chunks = kN / 32;
+  __device__ __forceinline__ Rows begin(const Tile& tile, int half) const {
+    Rows rows = {};
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       const int row = grouped::tile_row(half, i);
-      const int64_t r = tile.c_row + row;
-      const float w = row < tile.rows ? weight_NK[slot_R[r]] : 0.0F;
-      const auto inside = [&](int g) {
-        return row < tile.rows && g < chunks && tile.column + grouped::chunk_column(g) < f;
-      };
-      const auto load_h = [&](int g) -> H {
-        const bf16* const h = h_R2F + r * 2 * f + tile.column + grouped::chunk_column(g);
-        return {load<8>(h), load<8>(h + f)};
-      };
-      H ring[ahead];
-#pragma unroll
-      for (int g = 0; g < ahead; ++g)
-        if (inside(g)) ring[g] = load_h(g);
-      float product = 0;
-#pragma unroll
-      for (int g = 0; g < chunks; ++g) {
-        const Vec<float, 8> da = grouped::chunk(sum, i, g);
-        if (inside(g)) {
-          H h = ring[g % ahead];
-          if (inside(g + ahead)) ring[g % ahead] = load_h(g + ahead);
-          Vec<bf16, 8> a;
-          product += differentiate(h, a, da, w);
-          const int column = tile.column + grouped::chunk_column(g);
-          gpu::store(dh_R2F + r * 2 * f + column, h.gate);
-          gpu::store(dh_R2F + r * 2 * f + f + column, h.up);
-          gpu::store(a_RF + r * f + column, a);
-        }
-        if ((g + 1) * 32 % kPart != 0) continue;
-        product += __shfl_xor_sync(kAllLanes, product, 1);
-        product += __shfl_xor_sync(kAllLanes, product, 2);
-        const int part = (tile.column + g * 32) / kPart, parts = (f + kPart - 1) / kPart;
-        if (row < tile.rows && part < parts && threadIdx.x % 4 == 0) partial_RT[r * parts + part] = product;
-        product = 0;
-      }
+      if (row < tile.rows) rows.weight[i] = weight_NK[slot_R[tile.c_row + row]];
     }
+    return rows;
+  }
+
+  __device__ __forceinline__ void copy_piece(grouped::Stage<kN>& stage, Barrier* full, const Tile& tile,
+                                             int piece) const {
+    const int column = tile.column + piece * kLine;
+    barrier_arrive_expect(full, 2 * sizeof(stage.a));
+    tma_load(stage.a, &h_map, full, column, tile.a_row);
+    tma_load(stage.b, &h_map, full, f + column, tile.a_row);
+  }
+
+  __device__ __forceinline__ void finish() const {}
+  template <int piece>
+  __device__ __forceinline__ void store_piece(const float (&sum)[kN / 2], Rows& rows, grouped::Stage<kN>& stage,
+                                              const Tile& tile, int half) const {
+    const Lines lines{stage.a + half * grouped::kBox, stage.b + half * grouped::kBox,
+                      stage.b + (2 + half) * grouped::kBox};
+    const int column = tile.column + piece * kLine;
+    // All loads before all stores, which they could not pass: so that they do not wait for each other.
+    uint32_t gate[2][kPairs], up[2][kPairs];
+#pragma unroll
+    for (int i = 0; i < 2; ++i)
+#pragma unroll
+      for (int j = 0; j < kPairs; ++j) {
+        gate[i][j] = *word(lines.gate, i, j);
+        up[i][j] = *word(lines.up, i, j);
+      }
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      uint32_t a[kPairs];
+#pragma unroll
+      for (int j = 0; j < kPairs; ++j) {
+        const float* const da = sum + (piece * kPairs + j) * 4 + i * 2;
+        const float product = differentiate(gate[i][j], up[i][j], a[j], da[0], da[1], rows.weight[i]);
+        rows.product[i] += column + j * 8 < f ? product : 0.0F;
+      }
+#pragma unroll
+      for (int j = 0; j < kPairs; ++j) {
+        *word(lines.gate, i, j) = gate[i][j];
+        *word(lines.up, i, j) = up[i][j];
+        *word(lines.a, i, j) = a[j];
+      }
+      if ((piece + 1) * kLine % kPart == 0) store_product(rows.product[i], tile, half, i, column / kPart);
+    }
+    fence_async_proxy();
+    __syncwarp();
+    write_out(lines, tile, half, column);
   }
 
  private:
-  // h becomes dh.
-  __device__ __forceinline__ static float differentiate(H& h, Vec<bf16, 8>& a, const Vec<float, 8>& da,
-                                                        float w) {
-    float product = 0;
+  // 64 of each.
+  struct Lines {
+    unsigned char *gate, *up, *a;
+  };
+
+  // The thread's two neighbours of the j-th 8 columns of its i-th row, as the copy engine swizzles them.
+  static constexpr int kPairs = kLine / 8;
+  __device__ __forceinline__ static uint32_t* word(unsigned char* box, int i, int j) {
+    const int line = grouped::tile_row(0, i);
+    return reinterpret_cast<uint32_t*>(box + line * 128 + (line % 8 ^ j) * 16 + threadIdx.x % 4 * 4);
+  }
+  // Of two neighbours: h becomes dh. Returns their part of <da, a>.
+  __device__ __forceinline__ static float differentiate(uint32_t& gate, uint32_t& up, uint32_t& a, float da0,
+                                                        float da1, float w) {
+    const float da[2] = {da0, da1}, gates[2] = {lower(gate), upper(gate)}, ups[2] = {lower(up), upper(up)};
+    float product = 0, new_a[2], dgate[2], dup[2];
 #pragma unroll
-    for (int j = 0; j < 8; ++j) {
-      const float x = to_float(h.gate.v[j]), u = to_float(h.up.v[j]), g = da.v[j];
+    for (int j = 0; j < 2; ++j) {
+      const float x = gates[j], u = ups[j], g = da[j];
       const float s = sigmoid(u), silu = u * s;
       product += g * x * silu;
-      a.v[j] = from_float<bf16>(w * x * silu);
-      h.gate.v[j] = from_float<bf16>(w * g * silu);
-      h.up.v[j] = from_float<bf16>(w * g * x * (s + silu * (1.0F - s)));
+      new_a[j] = w * x * silu;
+      dgate[j] = w * g * silu;
+      dup[j] = w * g * x * (s + silu * (1.0F - s));
     }
+    gate = pack<bf16>(dgate[0], dgate[1]);
+    up = pack<bf16>(dup[0], dup[1]);
+    a = pack<bf16>(new_a[0], new_a[1]);
     return product;
+  }
+
+  // Of the row's 4 lanes. All lanes of the warp call it.
+  __device__ __forceinline__ void store_product(float& product, const Tile& tile, int half, int i, int part) const {
+    product += __shfl_xor_sync(kAllLanes, product, 1);
+    product += __shfl_xor_sync(kAllLanes, product, 2);
+    const int row = grouped::tile_row(half, i), parts = (f + kPart - 1) / kPart;
+    if (row < tile.rows && part < parts && threadIdx.x % 4 == 0)
+      partial_RT[(tile.c_row + row) * parts + part] = product;
+    product = 0;
+  }
+
+  // A warp's 16 lines; by the copy engine where all of their rows and columns are the tile's.
+  __device__ __forceinline__ void write_out(const Lines& lines, const Tile& tile, int half, int column) const {
+    const int warp = static_cast<int>(threadIdx.x) % kGroup / 32, lane = static_cast<int>(threadIdx.x) % 32;
+    const int begin = half * 64 + warp * 16, rows = tile.rows - begin, box = warp * 16 * 128;
+    const int64_t first = tile.c_row + begin;
+    if (rows >= 16 && column + kLine <= f) {
+      if (lane != 0) return;
+      const auto y = static_cast<int32_t>(first);
+      tma_store(&dh_map, lines.gate + box, column, y);
+      tma_store(&dh_map, lines.up + box, f + column, y);
+      tma_store(&a_map, lines.a + box, column, y);
+      tma_store_commit();
+      return;
+    }
+    const int chunk = lane % 8;
+    if (column + chunk * 8 >= f) return;
+    for (int line = lane / 8; line < min(rows, 16); line += 4) {
+      const int at = box + line * 128 + (line % 8 ^ chunk) * 16;
+      const auto chunk_of = [&](const unsigned char* from) { return *reinterpret_cast<const uint4*>(from + at); };
+      bf16* const dh = dh_R2F + (first + line) * 2 * f + column + chunk * 8;
+      store_16(dh, chunk_of(lines.gate));
+      store_16(dh + f, chunk_of(lines.up));
+      store_16(a_RF + (first + line) * f + column + chunk * 8, chunk_of(lines.a));
+    }
   }
 };
 
@@ -151,6 +221,7 @@ __global__ void __launch_bounds__(256) dweight_kernel(float* dweight_NK, const f
 
 grouped::Product product_of(const RoutePlan& plan, const Tensor& tokens) {
   const int64_t rows = plan.slot_R.numel();
+  const auto choices = static_cast<uint32_t>(rows / tokens.dim(0));
   return {.offset_E1 = pointer<int32_t>(plan.offset_E1),
           .m = 0,
           .n = 0,
@@ -159,26 +230,9 @@ grouped::Product product_of(const RoutePlan& plan, const Tensor& tokens) {
           .experts = static_cast<int>(plan.count_E.numel()),
           .tokens = pointer<bf16>(tokens),
           .slot_R = pointer<int32_t>(plan.slot_R),
-          .choices = static_cast<int>(rows / tokens.dim(0)),
-          .width = static_cast<int>(tokens.dim(1))};
-}
-
-template <Gathered gathered, class C>
-void gradient(cudaStream_t stream, int processors, Tensor& dw, const Tensor& a, const Tensor& b,
-              grouped::Product p, bool accumulate, Schedule schedule) {
-  p.m = static_cast<int>(a.dim(1));
-  p.n = static_cast<int>(b.dim(1));
-  with_tile(schedule, p.n, [&]<int kN, Schedule known>() {
-    grouped::run<Form::TN, kN, known, gathered>(stream, processors, a, b, p,
-                                                grouped::Store<kN, C>{pointer<C>(dw), p.n, accumulate});
-  });
-}
-
-template <Gathered gathered>
-void gradient(cudaStream_t stream, int processors, Tensor& dw, const Tensor& a, const Tensor& b,
-              const grouped::Product& p, bool accumulate, Schedule schedule) {
-  dw.dtype() == DType::f32 ? gradient<gathered, float>(stream, processors, dw, a, b, p, accumulate, schedule)
-                           : gradient<gathered, bf16>(stream, processors, dw, a, b, p, accumulate, schedule);
+          .choices = static_cast<int>(choices),
+          .width = static_cast<int>(tokens.dim(1)),
+          .part = 0xFFFFFFFF / choices};
 }
 
 }  // namespace
@@ -201,20 +255,24 @@ int64_t expert_down_backward_partials(int64_t rows, int64_t f) {
 void hopper_expert_down_backward(cudaStream_t stream, int processors, Tensor& dh_R2F, Tensor& a_RF,
                                  Tensor& dweight_NK, const Tensor& dy_ND, const Tensor& w_EDF,
                                  const Tensor& h_R2F, const Tensor& weight_NK, const RoutePlan& plan,
-                                 float* partial, Schedule schedule) {
+                                 float* partial) {
   grouped::Product p = product_of(plan, dy_ND);
   p.n = static_cast<int>(a_RF.dim(1));
   p.inner = p.width;
-  with_tile(schedule, p.n, [&]<int kN, Schedule known>() {
-    const DownBackward<kN> epilogue{pointer<bf16>(dh_R2F),
-                                    pointer<bf16>(a_RF),
-                                    partial,
-                                    pointer<bf16>(h_R2F),
-                                    pointer<float>(weight_NK),
-                                    p.slot_R,
-                                    p.n};
-    grouped::run<Form::NN, kN, known, Gathered::a>(stream, processors, dy_ND, w_EDF, p, epilogue);
-  });
+  const auto map = [](const Tensor& t, int box_rows) {
+    return tensor_map(t.data(), t.dim(0), t.dim(1), box_rows);
+  };
+  const DownBackward epilogue{map(h_R2F, grouped::kM),
+                              map(dh_R2F, 16),
+                              map(a_RF, 16),
+                              pointer<bf16>(dh_R2F),
+                              pointer<bf16>(a_RF),
+                              partial,
+                              pointer<float>(weight_NK),
+                              p.slot_R,
+                              p.n};
+  grouped::run<Form::NN, DownBackward::kN, Schedule::together, Gathered::a>(stream, processors, dy_ND, w_EDF, p,
+                                                                            epilogue);
   launch(stream, dweight_kernel, {blocks(ceil_div(p.rows, 256)), 256}, pointer<float>(dweight_NK), partial,
          pointer<int32_t>(plan.row_NK), p.rows, static_cast<int>(ceil_div(p.n, kPart)));
 }
@@ -222,14 +280,14 @@ void hopper_expert_down_backward(cudaStream_t stream, int processors, Tensor& dh
 void hopper_expert_down_gradient(cudaStream_t stream, int processors, Tensor& dw_EDF, const Tensor& dy_ND,
                                  const Tensor& a_RF, const RoutePlan& plan, bool accumulate,
                                  Schedule schedule) {
-  gradient<Gathered::a>(stream, processors, dw_EDF, dy_ND, a_RF, product_of(plan, dy_ND), accumulate,
+  grouped::gradient<Gathered::a>(stream, processors, dw_EDF, dy_ND, a_RF, product_of(plan, dy_ND), accumulate,
                         schedule);
 }
 
 void hopper_expert_up_gradient(cudaStream_t stream, int processors, Tensor& dw_E2FD, const Tensor& dh_R2F,
                                const Tensor& x_ND, const RoutePlan& plan, bool accumulate,
                                Schedule schedule) {
-  gradient<Gathered::b>(stream, processors, dw_E2FD, dh_R2F, x_ND, product_of(plan, x_ND), accumulate,
+  grouped::gradient<Gathered::b>(stream, processors, dw_E2FD, dh_R2F, x_ND, product_of(plan, x_ND), accumulate,
                         schedule);
 }
 

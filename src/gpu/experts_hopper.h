@@ -18,7 +18,7 @@ void hopper_expert_up(cudaStream_t stream, int processors, Tensor& h_R2F, Tensor
 void hopper_expert_down_backward(cudaStream_t stream, int processors, Tensor& dh_R2F, Tensor& a_RF,
                                  Tensor& dweight_NK, const Tensor& dy_ND, const Tensor& w_EDF,
                                  const Tensor& h_R2F, const Tensor& weight_NK, const RoutePlan& plan,
-                                 float* partial, Schedule schedule);
+                                 float* partial);
 int64_t expert_down_backward_partials(int64_t rows, int64_t f);
 
 // dw = gather(dy)^T a and dw = dh^T gather(x), or dw +=.

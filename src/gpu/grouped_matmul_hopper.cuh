@@ -10,11 +10,13 @@
 #pragma once
 
 #include <algorithm>
+#include <utility>
 
 #include "gpu/dynamic_shared.cuh"
 #include "gpu/expert_tiles.cuh"
 #include "gpu/gather_hopper.cuh"
 #include "gpu/grouped_matmul_hopper.h"
+#include "gpu/grouped_store_hopper.cuh"
 #include "gpu/grouped_tile_hopper.cuh"
 #include "gpu/hopper.cuh"
 #include "gpu/launch.h"
@@ -24,19 +26,9 @@
 
 namespace moe::gpu::grouped {
 
-// Of each operand's 64 inner indices; as many as fit. lagging: stages whose gathered rows may still be under way before
-// the first of them is handed over.
+// Of each operand's 64 inner indices; as many as fit.
 template <int kN>
 inline constexpr int kStages = kN == 256 ? 4 : 6;
-template <int kN>
-inline constexpr int kLagging = kStages<kN> - 2;
-
-// One stage of shared memory: kM lines of A (or 2 boxes), then kN lines of B (or kN / 64 boxes).
-template <int kN>
-struct alignas(1024) Stage {
-  unsigned char a[kM * 128];
-  unsigned char b[kN * 128];
-};
 
 // Two warpgroups that multiply tiles in turns: one begins when the other has seen all stages of the tile before. Without
 // this the one that waits would take an earlier phase of its stage for its own, since barriers know phases by parity only.
@@ -56,13 +48,17 @@ struct Turns {
   }
 };
 
-template <int kN>
+// staging: bytes that the epilogue wants for itself.
+template <Form form, int kN, int staging>
 struct Shared {
   Stage<kN> stages[kStages<kN>];
+  alignas(1024) unsigned char staging_bytes[staging > 0 ? staging : 16];
   Pipeline<kStages<kN>> pipeline;
   Turns turns;
-  Experts experts;
+  Experts<form != Form::TN> experts;
 };
+template <Form form, int kN, class Epilogue>
+using SharedOf = Shared<form, kN, Epilogue::kStaging>;
 
 // The operands of a stage that the copy engine brings. kHalves: B's columns are two runs, half of its columns apart.
 template <Form form, int kN, Gathered gathered, bool kHalves>
@@ -87,12 +83,13 @@ __device__ __forceinline__ void copy_stage(Stage<kN>& stage, Barrier* full, cons
 }
 
 // The copying side: one warp, or the whole warpgroup where rows are gathered.
-template <Form form, int kN, Gathered gathered, bool kHalves>
-__device__ __forceinline__ void copy_tiles(Shared<kN>& shared, const CUtensorMap* a_map,
-                                           const CUtensorMap* b_map, const Product& p) {
+template <Form form, int kN, Gathered gathered, class Epilogue>
+__device__ __forceinline__ void copy_tiles(SharedOf<form, kN, Epilogue>& shared, const CUtensorMap* a_map,
+                                           const CUtensorMap* b_map, const Product& p,
+                                           const Epilogue& epilogue) {
+  constexpr bool kHalves = Epilogue::kHalves;
   Tiles<form, kHalves ? kN / 2 : kN> tiles(p, shared.experts, kHalves);
   Walk<kStages<kN>> walk;
-  Lagging<kStages<kN>, kLagging<kN>> lagging;
   for (Tile tile; tiles.next(tile);) {
     TokenRows<form, gathered, kM, kN> rows(p, tile);
     for (int k = 0; k < tile.inner; k += kLine, walk.next()) {
@@ -105,10 +102,17 @@ __device__ __forceinline__ void copy_tiles(Shared<kN>& shared, const CUtensorMap
       __syncwarp();
       if constexpr (gathered != Gathered::none) {
         rows.copy(gathered == Gathered::a ? stage.a : stage.b, p, tile, k);
-        lagging.add(shared.pipeline.full);
+        barrier_arrive_after_copies(&shared.pipeline.full[walk.stage]);
       }
     }
-    if constexpr (gathered != Gathered::none) lagging.flush(shared.pipeline.full);
+    for (int piece = 0; piece < Epilogue::kPieces; ++piece, walk.next()) {
+      shared.pipeline.wait_empty(walk);
+      if constexpr (Epilogue::kPieces > 0)
+        if (threadIdx.x < 32 && one_lane())
+            epilogue.copy_piece(shared.stages[walk.stage], &shared.pipeline.full[walk.stage], tile, piece);
+      __syncwarp();
+      if constexpr (gathered != Gathered::none) barrier_arrive(&shared.pipeline.full[walk.stage]);
+    }
   }
 }
 
@@ -148,10 +152,38 @@ __device__ __forceinline__ void multiply_stage(float (&sum)[halves][kN / 2], con
   wgmma_commit();
 }
 
+// What an epilogue is: begin(tile, half) before the products, whose Rows it gets back; store(sums, tile, half, staging) of 64
+// rows after them, with kStaging bytes of shared memory for all of the block's warps; or, where kPieces is not 0,
+// copy_piece() into so many stages of the pipeline and store_piece() from each; finish() after the last tile. kHalves: half of
+// a tile's columns are of either half of c.
+//
+// Where an epilogue reads stages of its own after those of the products, and lets the copy engine write from them: a warp is
+// done with a stage when its part has been read.
+template <Form form, int kN, class Epilogue>
+__device__ __forceinline__ void store_pieces(SharedOf<form, kN, Epilogue>& shared, Walk<kStages<kN>>& walk,
+                                             const Epilogue& epilogue, const float (&sum)[kN / 2],
+                                             typename Epilogue::Rows& rows, const Tile& tile, int half) {
+  int before = -1;
+  const auto store = [&]<int piece>() {
+    shared.pipeline.wait_full(walk);
+    epilogue.template store_piece<piece>(sum, rows, shared.stages[walk.stage], tile, half);
+    tma_store_wait_read<1>();
+    if (before >= 0) shared.pipeline.release(before);
+    before = walk.stage;
+    walk.next();
+  };
+  [&]<int... piece>(std::integer_sequence<int, piece...>) {
+    (store.template operator()<piece>(), ...);
+  }(std::make_integer_sequence<int, Epilogue::kPieces>());
+  tma_store_wait_read<0>();
+  shared.pipeline.release(before);
+}
+
 template <Form form, int kN, Schedule schedule, Gathered gathered, class Epilogue>
-__device__ __forceinline__ void multiply_tiles(Shared<kN>& shared, const Product& p, const Epilogue& epilogue,
+__device__ __forceinline__ void multiply_tiles(SharedOf<form, kN, Epilogue>& shared, const Product& p, const Epilogue& epilogue,
                                                int group) {
   constexpr bool turns = schedule == Schedule::turns;
+  static_assert(!turns || Epilogue::kPieces == 0, "the other warpgroup would wait for what is read after the products");
   constexpr int halves = turns ? 2 : 1;
   const int first_half = turns ? 0 : group;
   float sum[halves][kN / 2];
@@ -167,15 +199,26 @@ __device__ __forceinline__ void multiply_tiles(Shared<kN>& shared, const Product
     if constexpr (form == Form::TN) {
       if (tile.inner == 0) {  // an expert without rows
         if constexpr (turns) shared.turns.pass(group);
-        for (int i = 0; i < halves; ++i) epilogue.store_empty(tile, first_half + i);
+        for (int i = 0; i < halves; ++i) epilogue.store_empty(tile, first_half + i, shared.staging_bytes);
         continue;
       }
     }
-    for (int i = 0; i < halves; ++i) epilogue.prefetch(tile, first_half + i);
+    // None of the tile's rows are this warpgroup's: the other has the matrix units to itself.
+    if (!turns && form != Form::TN && same_in_warp(tile.rows <= first_half * 64)) {
+      const int stages = (tile.inner + kLine - 1) / kLine + Epilogue::kPieces;
+      for (int i = 0; i < stages; ++i, walk.next()) {
+        shared.pipeline.wait_full(walk);
+        shared.pipeline.release(walk.stage);
+      }
+      continue;
+    }
+    typename Epilogue::Rows rows[halves];
+    for (int i = 0; i < halves; ++i) rows[i] = epilogue.begin(tile, first_half + i);
     int before = -1;  // the stage that may still be read
     for (int k = 0; k < tile.inner; k += kLine, walk.next()) {
       Stage<kN>& stage = shared.stages[walk.stage];
       shared.pipeline.wait_full(walk);
+      if constexpr (gathered != Gathered::none) fence_async_proxy();  // they came as ordinary writes
       if (form == Form::TN && tile.inner - k < kLine)
         clear_lines<kN, schedule, gathered>(stage, tile.inner - k, group);
       multiply_stage<form, kN>(sum, stage, first_half, k == 0);
@@ -186,9 +229,14 @@ __device__ __forceinline__ void multiply_tiles(Shared<kN>& shared, const Product
     if constexpr (turns) shared.turns.pass(group);
     wgmma_wait<0>();
     shared.pipeline.release(before);
+    if constexpr (Epilogue::kPieces > 0) {
+      store_pieces<form, kN>(shared, walk, epilogue, sum[0], rows[0], tile, first_half);
+    } else {
 #pragma unroll
-    for (int i = 0; i < halves; ++i) epilogue.store(sum[i], tile, first_half + i);
+      for (int i = 0; i < halves; ++i) epilogue.store(sum[i], tile, first_half + i, shared.staging_bytes);
+    }
   }
+  epilogue.finish();
 }
 
 // Registers of a thread that copies and of one that multiplies: 512 for the three warpgroups together.
@@ -200,8 +248,8 @@ inline constexpr int kMultiplyRegisters = gathered == Gathered::none ? 232 : 224
 template <Form form, int kN, Schedule schedule, Gathered gathered, class Epilogue>
 __global__ void __launch_bounds__(3 * kGroup, 1)
     kernel(const __grid_constant__ CUtensorMap a_map, const __grid_constant__ CUtensorMap b_map, Product p,
-           Epilogue epilogue) {
-  Shared<kN>& shared = *dynamic_shared<Shared<kN>>();
+           const __grid_constant__ Epilogue epilogue) {
+  auto& shared = *dynamic_shared<SharedOf<form, kN, Epilogue>>();
   if (threadIdx.x < 32) shared.experts.read(p);
   if (threadIdx.x == 0) {
     shared.pipeline.init((schedule == Schedule::turns ? 1 : 2) * kGroup / 32,
@@ -210,11 +258,11 @@ __global__ void __launch_bounds__(3 * kGroup, 1)
     fence_barriers();
   }
   __syncthreads();
-  const int group = static_cast<int>(threadIdx.x) / kGroup;
+  const int group = same_in_warp(static_cast<int>(threadIdx.x) / kGroup);
   if (group == 0) {
     fewer_registers<kCopyRegisters<gathered>>();
     if (gathered != Gathered::none || threadIdx.x < 32)
-      copy_tiles<form, kN, gathered, Epilogue::kHalves>(shared, &a_map, &b_map, p);
+      copy_tiles<form, kN, gathered>(shared, &a_map, &b_map, p, epilogue);
   } else {
     more_registers<kMultiplyRegisters<gathered>>();
     multiply_tiles<form, kN, schedule, gathered>(shared, p, epilogue, group - 1);
@@ -233,7 +281,7 @@ void run(cudaStream_t stream, int processors, const Tensor& a, const Tensor& b, 
                 columns = ceil_div(Epilogue::kHalves ? p.n / 2 : p.n, width);
   const int64_t most = columns * (form == Form::TN ? p.experts * ceil_div(p.m, kM) : p.rows / kM + p.experts);
   launch(stream, kernel<form, kN, schedule, gathered, Epilogue>,
-         {blocks(std::min<int64_t>(processors, most)), 3 * kGroup, sizeof(Shared<kN>)},
+         {blocks(std::min<int64_t>(processors, most)), 3 * kGroup, sizeof(SharedOf<form, kN, Epilogue>)},
          map(a, form == Form::TN ? kLine : kM), map(b, form == Form::NT ? static_cast<int>(width) : kLine), p,
          epilogue);
 }
@@ -246,6 +294,23 @@ void with_tile(Schedule schedule, int64_t columns, Body&& body) {
   const bool wide = ceil_div(columns, 256) * 256 * 3 <= columns * 4;
   wide ? body.template operator()<256, Schedule::together>()
        : body.template operator()<128, Schedule::together>();
+}
+
+// dw = a^T b of each expert's rows, or dw +=.
+template <Gathered gathered>
+void gradient(cudaStream_t stream, int processors, Tensor& dw, const Tensor& a, const Tensor& b, Product p,
+              bool accumulate, Schedule schedule) {
+  p.m = static_cast<int>(a.dim(1));
+  p.n = static_cast<int>(b.dim(1));
+  with_tile(schedule, p.n, [&]<int kN, Schedule known>() {
+    if (dw.dtype() == DType::f32)
+      run<Form::TN, kN, known, gathered>(
+          stream, processors, a, b, p,
+          StoreGradient<kN>{tensor_map_f32(dw.data(), p.experts, p.m, p.n, 16), accumulate});
+    else
+      run<Form::TN, kN, known, gathered>(stream, processors, a, b, p,
+                                         Store<kN>{pointer<bf16>(dw), p.n, accumulate});
+  });
 }
 
 }  // namespace moe::gpu::grouped

@@ -18,8 +18,8 @@ enum class Schedule : uint8_t { together, turns };
 // Whether the kernels take these tensors: none empty, addresses and rows a multiple of 16 bytes, and not more experts
 // than they have room for.
 bool hopper_takes(std::initializer_list<Tensor> operands, int64_t experts);
-// The same for a grouped product (shapes as of Ops::grouped_matmul): bf16, and for NN an inner dimension that is a
-// multiple of 64.
+// The same for a grouped product (shapes as of Ops::grouped_matmul): bf16, f32 sums of weight gradients (TN) alone, and for
+// NN an inner dimension that is a multiple of 64.
 bool hopper_takes(const Tensor& c, const Tensor& a, const Tensor& b, int64_t experts, Form form);
 
 // processors: streaming multiprocessors of the GPU.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The epilogue of a grouped product on Hopper that writes its sums, in bf16 or f32, or adds them to what is there: 16
-// bytes a thread, whole sectors of 32 bytes. Each element of c has one owner, so the bits are the same in each run.
+// The epilogues of a grouped product on Hopper that write its sums, or add them to what is there: in bf16, 16 bytes a
+// thread, whole sectors of 32 bytes; in f32 by the copy engine. Each element of c has one owner, so the bits are the same in
+// each run.
 #pragma once
 
 #include "gpu/grouped_tile_hopper.cuh"
@@ -9,27 +10,28 @@
 
 namespace moe::gpu::grouped {
 
-template <int kN, class C>
+template <int kN>
 struct Store {
+  using C = bf16;
   static constexpr bool kHalves = false;
+  static constexpr int kPieces = 0, kStaging = 0;
   using Sums = float[kN / 2];
   C* c;
   int n;
   bool accumulate;
 
-  __device__ __forceinline__ void prefetch(const Tile&, int) const {}
+  struct Rows {};
+  __device__ __forceinline__ Rows begin(const Tile&, int) const { return {}; }
   // Of an expert without rows.
-  __device__ __forceinline__ void store_empty(const Tile& tile, int half) const {
+  __device__ __forceinline__ void store_empty(const Tile& tile, int half, unsigned char*) const {
     if (accumulate) return;
     const Sums zeros = {};
-    store(zeros, tile, half);
+    store(zeros, tile, half, nullptr);
   }
-  __device__ __forceinline__ void store(const Sums& sum, const Tile& tile, int half) const {
-    if constexpr (sizeof(C) == 4)
-      store_f32(sum, tile, half);
-    else
-      accumulate ? add_bf16(sum, tile, half) : store_bf16(sum, tile, half);
+  __device__ __forceinline__ void store(const Sums& sum, const Tile& tile, int half, unsigned char*) const {
+    accumulate ? add_bf16(sum, tile, half) : store_bf16(sum, tile, half);
   }
+  __device__ __forceinline__ void finish() const {}
 
  private:
   __device__ __forceinline__ C* row_of(const Tile& tile, int row) const { return c + (tile.c_row + row) * n; }
@@ -41,9 +43,9 @@ struct Store {
       C* const out = row_of(tile, row);
 #pragma unroll
       for (int g = 0; g < kN / 32; ++g) {
-        const auto values = rounded_chunk(sum, i, g);
+        const uint4 values = rounded_chunk(sum, i, g);
         const int column = tile.column + chunk_column(g);
-        if (row < tile.rows && column < n) gpu::store(out + column, values);
+        if (row < tile.rows && column < n) store_16(out + column, values);
       }
     }
   }
@@ -75,29 +77,65 @@ struct Store {
       }
     }
   }
+};
 
-  // Two lanes exchange pairs, so that each has 4 neighbours, the even one of the first 8 columns of 16, the odd one of
-  // the second.
-  __device__ __forceinline__ void store_f32(const Sums& sum, const Tile& tile, int half) const {
-    const int lane = static_cast<int>(threadIdx.x) % 4;
-    const bool odd = lane % 2 != 0;
+// Weight gradients (TN) in f32: the copy engine writes or adds them from shared memory, behind the next tile's products. A
+// warp goes through its 16 rows in pieces of 32 columns, by itself, with room for two.
+template <int kN>
+struct StoreGradient {
+  static constexpr bool kHalves = false;
+  static constexpr int kPieces = 0, kWarpBytes = 2 * 16 * 128, kStaging = 8 * kWarpBytes;
+  struct Rows {};
+  using Sums = float[kN / 2];
+  CUtensorMap map;  // boxes of 16 rows
+  bool accumulate;
+
+  __device__ __forceinline__ Rows begin(const Tile&, int) const { return {}; }
+  __device__ __forceinline__ void store_empty(const Tile& tile, int half, unsigned char* staging) const {
+    if (accumulate) return;
+    const Sums zeros = {};
+    store(zeros, tile, half, staging);
+  }
+  __device__ __forceinline__ void store(const Sums& sum, const Tile& tile, int half, unsigned char* staging) const {
+    const int warp = static_cast<int>(threadIdx.x) / 32 - kGroup / 32, lane = static_cast<int>(threadIdx.x) % 32;
+    const int row = lane / 4, first_row = tile.a_column + half * 64 + warp % 4 * 16;
+    // Of the places of a row's pairs, swizzled, as they are for the first 8 columns; odd rows begin with the third 8, so that
+    // rows that go out together do not meet in a bank.
+    const int chunk = lane % 4 / 2 + row % 2 * 4;
+    unsigned char* const own = staging + warp * kWarpBytes;
+    const int place = row * 128 + (chunk ^ row) * 16 + lane % 2 * 8;
+    const bool inside = lane == 0 && first_row < tile.a_column + tile.rows;
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      const int row = tile_row(half, i);
-      C* const out = row_of(tile, row);
-#pragma unroll
-      for (int j = 0; j < kN / 8; j += 2) {
-        const float *const first = sum + j * 4 + i * 2, *const second = first + 4;
-        const float x = __shfl_xor_sync(kAllLanes, odd ? first[0] : second[0], 1);
-        const float y = __shfl_xor_sync(kAllLanes, odd ? first[1] : second[1], 1);
-        float4 values = odd ? make_float4(x, y, second[0], second[1]) : make_float4(first[0], first[1], x, y);
-        compute_now(values);
-        const int column = tile.column + j * 8 + (odd ? 8 : 0) + lane / 2 * 4;
-        const bool inside = row < tile.rows && column < n;
-        if (inside && accumulate) add_in_memory(out + column, values);
-        if (inside && !accumulate) *reinterpret_cast<float4*>(out + column) = values;
-      }
+    for (int piece = 0; piece < kN / 32; ++piece) {
+      unsigned char* const box = own + piece % 2 * (kWarpBytes / 2);
+      if (lane == 0) tma_store_wait_read<1>();
+      __syncwarp();
+      write_piece(box, place, sum + piece * 16, row % 2 != 0);
+      fence_async_proxy();
+      __syncwarp();
+      const int column = tile.column + piece * 32;
+      if (inside && accumulate) tma_add(&map, box, column, first_row, tile.expert);
+      if (inside && !accumulate) tma_store(&map, box, column, first_row, tile.expert);
+      if (lane == 0) tma_store_commit();  // also of none: the waits count alike
     }
+  }
+  // What was copied out has been read.
+  __device__ __forceinline__ void finish() const { tma_store_wait_read<0>(); }
+
+ private:
+  // Pairs of 4 times 8 columns of two rows.
+  __device__ __forceinline__ static void write_piece(unsigned char* box, int place, const float* sum, bool odd) {
+#pragma unroll
+    for (int i = 0; i < 2; ++i)
+#pragma unroll
+      for (int j = 0; j < 2; ++j) {
+        const float *const low = sum + j * 4 + i * 2, *const high = low + 8;
+        const float2 first = odd ? make_float2(high[0], high[1]) : make_float2(low[0], low[1]);
+        const float2 second = odd ? make_float2(low[0], low[1]) : make_float2(high[0], high[1]);
+        unsigned char* const to = box + i * 8 * 128;
+        *reinterpret_cast<float2*>(to + (place ^ j * 32)) = first;
+        *reinterpret_cast<float2*>(to + (place ^ j * 32 ^ 64)) = second;
+      }
   }
 };
 

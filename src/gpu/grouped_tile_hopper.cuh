@@ -17,6 +17,13 @@ inline constexpr int kM = 128;
 inline constexpr uint32_t kBox = kLine * 128;  // bytes of 64 lines
 inline constexpr int kMostExperts = 512;       // whose rows are kept in shared memory
 
+// One stage of shared memory: kM lines of A (or 2 boxes), then kN lines of B (or kN / 64 boxes).
+template <int kN>
+struct alignas(1024) Stage {
+  unsigned char a[kM * 128];
+  unsigned char b[kN * 128];
+};
+
 // c[m, n] = op(a) op(b) over `inner` for each expert, as ops/ops.h has it; `rows` those of all experts.
 struct Product {
   const int32_t* offset_E1;
@@ -26,11 +33,19 @@ struct Product {
   const bf16* tokens = nullptr;
   const int32_t* slot_R = nullptr;
   int choices = 1, width = 0;
+  uint32_t part = 0xFFFFFFFF;  // 2^32 - 1 over choices, rounded down
+
+  // slot / choices: the estimate is at most one too small.
+  __device__ __forceinline__ uint32_t token_of(uint32_t slot) const {
+    const uint32_t token = __umulhi(slot, part), divisor = static_cast<uint32_t>(choices);
+    return token + (slot - token * divisor >= divisor);
+  }
 };
 
-// Where the experts' rows begin and, for NT and NN, which row tile is their first.
+// Where the experts' rows begin and, if rows are cut into tiles (NT and NN), which row tile is their first.
+template <bool tiled>
 struct Experts {
-  int begin[kMostExperts + 1], first_tile[kMostExperts + 1];
+  int begin[kMostExperts + 1], first_tile[tiled ? kMostExperts + 1 : 1];
 
   // By one warp.
   __device__ __forceinline__ void read(const Product& p) {
@@ -48,7 +63,7 @@ struct Experts {
       }
       if (e <= p.experts) {
         begin[e] = from;
-        first_tile[e] = before + last - tiles;
+        if (tiled) first_tile[e] = before + last - tiles;
       }
       before += __shfl_sync(kAllLanes, last, 31);
     }
@@ -58,7 +73,7 @@ struct Experts {
 // Where a tile lies: rows and columns of c, coordinates of the operands, and how much of it counts.
 struct Tile {
   int64_t c_row = 0;
-  int column = 0, a_row = 0, b_row = 0, a_column = 0;
+  int expert = 0, column = 0, a_row = 0, b_row = 0, a_column = 0;
   int rows = 0, inner = 0;
 };
 
@@ -68,11 +83,13 @@ template <Form form, int width>
 class Tiles {
  public:
   // A tile of halves covers `width` columns of each half of c.
-  __device__ __forceinline__ Tiles(const Product& p, const Experts& experts, bool halves)
+  using ExpertRows = Experts<form != Form::TN>;
+  __device__ __forceinline__ Tiles(const Product& p, const ExpertRows& experts, bool halves)
       : p_(p), experts_(experts), n_(halves ? p.n / 2 : p.n), columns_((n_ + width - 1) / width) {
-    const int row_tiles =
-        form == Form::TN ? p.experts * ((p.m + kM - 1) / kM) : experts.first_tile[p.experts];
-    tiles_ = row_tiles * columns_;
+    if constexpr (form == Form::TN)
+      tiles_ = p.experts * ((p.m + kM - 1) / kM) * columns_;
+    else
+      tiles_ = experts.first_tile[p.experts] * columns_;
   }
 
   __device__ __forceinline__ bool next(Tile& tile) {
@@ -96,12 +113,13 @@ class Tiles {
       tile.rows = experts_.begin[expert_ + 1] - tile.a_row;
       tile.c_row = tile.a_row;
     }
+    tile.expert = expert_;
     return true;
   }
 
  private:
   const Product& p_;
-  const Experts& experts_;
+  const ExpertRows& experts_;
   int n_, columns_, tiles_ = 0, index_ = static_cast<int>(blockIdx.x), expert_ = 0;
 };
 
@@ -147,17 +165,15 @@ __device__ __forceinline__ Vec<float, 8> chunk(const float (&sum)[count], int i,
   transpose_pairs(odd);
   return {{even[0], odd[0], even[1], odd[1], even[2], odd[2], even[3], odd[3]}};
 }
-// The same, rounded.
+// The same, rounded: 16 bytes.
 template <int count>
-__device__ __forceinline__ Vec<bf16, 8> rounded_chunk(const float (&sum)[count], int i, int g) {
+__device__ __forceinline__ uint4 rounded_chunk(const float (&sum)[count], int i, int g) {
   uint32_t pairs[4];
 #pragma unroll
   for (int j = 0; j < 4; ++j)
     pairs[j] = pack<bf16>(sum[(g * 4 + j) * 4 + i * 2], sum[(g * 4 + j) * 4 + i * 2 + 1]);
   transpose_pairs(pairs);
-  Vec<bf16, 8> values;
-  memcpy(&values, pairs, sizeof(values));
-  return values;
+  return {pairs[0], pairs[1], pairs[2], pairs[3]};
 }
 
 }  // namespace moe::gpu::grouped

@@ -33,6 +33,10 @@ __device__ __forceinline__ void barrier_arrive_expect(Barrier* barrier, uint32_t
                "r"(bytes)
                : "memory");
 }
+// Arrives when all copies that this thread has started with cp.async are done: one of the arrivals that the barrier counts.
+__device__ __forceinline__ void barrier_arrive_after_copies(Barrier* barrier) {
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(shared_pointer(barrier)) : "memory");
+}
 // Waits for the end of the phase of this parity (0 for the first one).
 __device__ __forceinline__ void barrier_wait(Barrier* barrier, uint32_t parity) {
   asm volatile(
@@ -64,6 +68,33 @@ __device__ __forceinline__ void bulk_load(void* to, const void* from, uint32_t b
       "l"(from), "r"(bytes), "r"(shared_pointer(barrier))
       : "memory");
 }
+// Writes the map's box in shared memory to column x, row y; what lies outside the matrix is left out. One thread calls it,
+// after a fence_async_proxy() of those that wrote the box. The same thread commits a group of them and waits until at most
+// `pending` groups still have to be read from shared memory.
+__device__ __forceinline__ void tma_store(const CUtensorMap* map, const void* from, int32_t x, int32_t y) {
+  asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%2, %3}], [%1];" ::"l"(map),
+               "r"(shared_pointer(from)), "r"(x), "r"(y)
+               : "memory");
+}
+__device__ __forceinline__ void tma_store(const CUtensorMap* map, const void* from, int32_t x, int32_t y,
+                                          int32_t z) {
+  asm volatile("cp.async.bulk.tensor.3d.global.shared::cta.bulk_group [%0, {%2, %3, %4}], [%1];" ::"l"(map),
+               "r"(shared_pointer(from)), "r"(x), "r"(y), "r"(z)
+               : "memory");
+}
+// The same, but adds. Only where nobody else adds to the same place: else the order, and so the bits, would be open.
+__device__ __forceinline__ void tma_add(const CUtensorMap* map, const void* from, int32_t x, int32_t y, int32_t z) {
+  asm volatile("cp.reduce.async.bulk.tensor.3d.global.shared::cta.add.bulk_group [%0, {%2, %3, %4}], [%1];" ::"l"(map),
+               "r"(shared_pointer(from)), "r"(x), "r"(y), "r"(z)
+               : "memory");
+}
+__device__ __forceinline__ void tma_store_commit() {
+  asm volatile("cp.async.bulk.commit_group;" ::: "memory");
+}
+template <int pending>
+__device__ __forceinline__ void tma_store_wait_read() {
+  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(pending) : "memory");
+}
 __device__ __forceinline__ void tma_prefetch(const CUtensorMap* map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
 }
@@ -73,17 +104,10 @@ __device__ __forceinline__ void fence_async_proxy() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
-// Four neighbours at p += v in memory, without waiting for what was there; p is a multiple of 16 bytes. Only where nobody
-// else adds to the same place: else the order, and so the bits, would be open.
-__device__ __forceinline__ void add_in_memory(float* p, const float4& v) {
-  asm volatile("red.relaxed.gpu.global.add.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(p), "f"(v.x), "f"(v.y),
-               "f"(v.z), "f"(v.w)
-               : "memory");
-}
-
-// The line that holds p will soon be read: brings it into the second-level cache.
-__device__ __forceinline__ void prefetch_global(const void* p) {
-  asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
+// 16 bytes to an address that is a multiple of 16, by one instruction: what has been computed with word by word the compiler
+// stores in words, or even in halves of words.
+__device__ __forceinline__ void store_16(void* p, const uint4& v) {
+  asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(p), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
 }
 
 // A barrier of `threads` threads, a multiple of 32; id 1 to 15 (0 is __syncthreads).

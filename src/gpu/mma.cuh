@@ -90,6 +90,17 @@ __device__ __forceinline__ void cp_async_16(void* shared, const void* global, in
                "r"(bytes)
                : "memory");
 }
+// The same of 16 bytes, or, unless `take`, of zeros; then `global` is not read.
+__device__ __forceinline__ void cp_async_16_or_zero(void* shared, const void* global, bool take) {
+  asm volatile(
+      "{\n"
+      ".reg .pred ignore;\n"
+      "setp.eq.u32 ignore, %2, 0;\n"
+      "cp.async.cg.shared.global [%0], [%1], 16, ignore;\n"
+      "}\n" ::"r"(shared_address(shared)),
+      "l"(global), "r"(static_cast<uint32_t>(take))
+      : "memory");
+}
 // The copies started since the last commit become one group.
 __device__ __forceinline__ void cp_async_commit() {
   asm volatile("cp.async.commit_group;" ::: "memory");

@@ -22,24 +22,43 @@ decltype(&cuTensorMapEncodeTiled) encoder() {
   return reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(function);
 }
 
+cuuint64_t unsigned_of(int64_t x) {
+  CHECK(x > 0);
+  return static_cast<cuuint64_t>(x);
+}
+
+// Sizes in elements, from the innermost; bytes from one to the next in each dimension but that.
+template <int rank>
+CUtensorMap encode(CUtensorMapDataType type, const void* address, const std::array<cuuint64_t, rank>& sizes,
+                   const std::array<cuuint64_t, rank - 1>& strides, const std::array<cuuint32_t, rank>& box) {
+  static const auto function = encoder();
+  CHECK(reinterpret_cast<uintptr_t>(address) % 16 == 0 && box[1] > 0 && box[1] <= 256);
+  std::array<cuuint32_t, rank> steps;
+  steps.fill(1);
+  CUtensorMap map{};
+  const CUresult result =
+      function(&map, type, rank, const_cast<void*>(address), sizes.data(), strides.data(), box.data(),
+               steps.data(), CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+               CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  CHECK(result == CUDA_SUCCESS, "cuTensorMapEncodeTiled: " + std::to_string(static_cast<int>(result)));
+  return map;
+}
+
 }  // namespace
 
 CUtensorMap tensor_map(const void* matrix, int64_t rows, int64_t columns, int box_rows, int64_t stride) {
-  static const auto encode = encoder();
   if (stride == 0) stride = columns;
-  CHECK(reinterpret_cast<uintptr_t>(matrix) % 16 == 0 && columns % 8 == 0 && rows > 0 && box_rows <= 256);
-  CHECK(stride >= columns && stride % 8 == 0);
-  CUtensorMap map{};
-  const std::array<cuuint64_t, 2> sizes{static_cast<cuuint64_t>(columns), static_cast<cuuint64_t>(rows)};
-  const std::array<cuuint64_t, 1> row_bytes{static_cast<cuuint64_t>(stride) * 2};
-  const std::array<cuuint32_t, 2> box{64, static_cast<cuuint32_t>(box_rows)};
-  const std::array<cuuint32_t, 2> steps{1, 1};
-  const CUresult result = encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<void*>(matrix),
-                                 sizes.data(), row_bytes.data(), box.data(), steps.data(),
-                                 CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                                 CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  CHECK(result == CUDA_SUCCESS, "cuTensorMapEncodeTiled: " + std::to_string(static_cast<int>(result)));
-  return map;
+  CHECK(columns % 8 == 0 && stride >= columns && stride % 8 == 0);
+  return encode<2>(CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, matrix, {unsigned_of(columns), unsigned_of(rows)},
+                   {unsigned_of(stride) * 2}, {64, static_cast<cuuint32_t>(box_rows)});
+}
+
+CUtensorMap tensor_map_f32(const void* matrices, int64_t count, int64_t rows, int64_t columns, int box_rows) {
+  CHECK(columns % 4 == 0);
+  return encode<3>(CU_TENSOR_MAP_DATA_TYPE_FLOAT32, matrices,
+                   {unsigned_of(columns), unsigned_of(rows), unsigned_of(count)},
+                   {unsigned_of(columns) * 4, unsigned_of(rows * columns) * 4},
+                   {32, static_cast<cuuint32_t>(box_rows), 1});
 }
 
 }  // namespace moe::gpu

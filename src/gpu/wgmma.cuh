@@ -31,10 +31,6 @@ __device__ __forceinline__ void compute_now(float (&x)[32]) {
                  : "+f"(x[i]), "+f"(x[i + 1]), "+f"(x[i + 2]), "+f"(x[i + 3]), "+f"(x[i + 4]), "+f"(x[i + 5]),
                    "+f"(x[i + 6]), "+f"(x[i + 7]));
 }
-// The same before a branch that follows: sums that are first read in a branch serialise the instructions that make them.
-__device__ __forceinline__ void compute_now(float4& v) {
-  asm volatile("" : "+f"(v.x), "+f"(v.y), "+f"(v.z), "+f"(v.w));
-}
 
 // d = a b, or d += a b, of the width that d has room for. a_columns, b_columns: 1 for operands described by
 // columns_descriptor.

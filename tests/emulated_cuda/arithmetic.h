@@ -12,6 +12,9 @@ inline int __popc(unsigned x) {
 inline int __ffs(int x) {
   return x == 0 ? 0 : std::countr_zero(static_cast<unsigned>(x)) + 1;
 }
+inline unsigned __umulhi(unsigned x, unsigned y) {
+  return static_cast<unsigned>(uint64_t{x} * y >> 32);
+}
 inline int __clz(int x) {
   return std::countl_zero(static_cast<unsigned>(x));
 }

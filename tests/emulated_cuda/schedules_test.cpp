@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The experts' kernels for Hopper give the same bits however their warpgroups share the work: so that the schedule may be
-// chosen by speed alone. What they should give is the business of ops/experts_test.cpp.
+// chosen by speed alone. What they should give is the business of ops/experts_test.cpp. And how they find a row's token.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -10,6 +10,7 @@
 
 #include "gpu/experts_hopper.h"
 #include "gpu/gpu_device.h"
+#include "gpu/grouped_tile_hopper.cuh"
 #include "support/fixture.h"
 
 namespace moe::gpu {
@@ -63,7 +64,7 @@ TEST_F(Schedules, SameBitsOfTheProducts) {
   const Tensor up = normal("up", DType::bf16, {kExperts, 2 * kD, kF});
   for (const DType type : {DType::bf16, DType::f32})
     for (const bool accumulate : {false, true}) {
-      Tensor y = zeros(type, {kRows, kD}), dx = zeros(type, {kRows, kF}),
+      Tensor y = zeros(DType::bf16, {kRows, kD}), dx = zeros(DType::bf16, {kRows, kF}),
              dw = zeros(type, {kExperts, kF, 2 * kD});
       const auto product = [&](Tensor& c, const Tensor& x, const Tensor& w, Form form, Schedule schedule) {
         hopper_grouped_matmul(stream_, kProcessors, c, x, w, plan_.offset_E1, form, accumulate, schedule);
@@ -76,18 +77,9 @@ TEST_F(Schedules, SameBitsOfTheProducts) {
 
 TEST_F(Schedules, SameBitsOfTheExperts) {
   const Tensor x = activations("x", kTokens, kD), up = normal("up", DType::bf16, {kExperts, 2 * kF, kD});
-  const Tensor down = normal("down", DType::bf16, {kExperts, kD, kF}),
-               old_h = activations("h", kRows, 2 * kF);
-  const Tensor weight = normal("weight", DType::f32, {kTokens, kChoices});
   Tensor h = zeros(DType::bf16, {kRows, 2 * kF}), a = zeros(DType::bf16, {kRows, kF});
   expect_same({h, a}, [&](Schedule schedule) {
     hopper_expert_up(stream_, kProcessors, h, a, x, up, plan_, schedule);
-  });
-  Tensor dweight = zeros(DType::f32, {kTokens, kChoices});
-  Tensor partial = zeros(DType::f32, {expert_down_backward_partials(kRows, kF)});
-  expect_same({h, a, dweight}, [&](Schedule schedule) {
-    hopper_expert_down_backward(stream_, kProcessors, h, a, dweight, x, down, old_h, weight, plan_,
-                                static_cast<float*>(partial.data()), schedule);
   });
   for (const DType type : {DType::bf16, DType::f32})
     for (const bool accumulate : {false, true}) {
@@ -103,16 +95,21 @@ TEST_F(Schedules, SameBitsOfTheExperts) {
 // an earlier tile for its own.
 TEST_F(Schedules, LongTilesKeepTheirTurns) {
   constexpr int64_t d = 896, f = 264;
-  const Tensor dy = activations("dy", kTokens, d), down = normal("down", DType::bf16, {kExperts, d, f});
-  const Tensor old_h = activations("h", kRows, 2 * f);
-  const Tensor weight = normal("weight", DType::f32, {kTokens, kChoices});
+  const Tensor x = activations("x", kTokens, d), up = normal("up", DType::bf16, {kExperts, 2 * f, d});
   Tensor h = zeros(DType::bf16, {kRows, 2 * f}), a = zeros(DType::bf16, {kRows, f});
-  Tensor dweight = zeros(DType::f32, {kTokens, kChoices});
-  Tensor partial = zeros(DType::f32, {expert_down_backward_partials(kRows, f)});
-  expect_same({h, a, dweight}, [&](Schedule schedule) {
-    hopper_expert_down_backward(stream_, 1, h, a, dweight, dy, down, old_h, weight, plan_,
-                                static_cast<float*>(partial.data()), schedule);
-  });
+  expect_same({h, a}, [&](Schedule schedule) { hopper_expert_up(stream_, 1, h, a, x, up, plan_, schedule); });
+}
+
+// Without a division, for every number of choices and the slots where an estimate would go wrong.
+TEST(TokenOfASlot, IsTheQuotient) {
+  for (uint32_t choices = 1; choices <= 64; ++choices) {
+    grouped::Product p{};
+    p.choices = static_cast<int>(choices);
+    p.part = 0xFFFFFFFF / choices;
+    for (const uint32_t token : {0U, 1U, 2U, 1000U, 32767U, 0x7FFFFFFFU / choices - 1})
+      for (uint32_t k = 0; k < choices; ++k)
+        EXPECT_EQ(p.token_of(token * choices + k), token) << choices << ", " << k;
+  }
 }
 
 }  // namespace

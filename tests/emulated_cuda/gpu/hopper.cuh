@@ -9,6 +9,7 @@
 
 #include "emulated_cuda/cuda.h"
 #include "emulated_cuda/cuda_runtime.h"
+#include "gpu/mma.cuh"
 
 #define __grid_constant__
 
@@ -40,6 +41,11 @@ inline void barrier_arrive(Barrier* barrier) {
 }
 inline void barrier_arrive_expect(Barrier* barrier, uint32_t bytes) {
   barrier->bytes += static_cast<int>(bytes);
+  barrier_arrive(barrier);
+}
+inline void barrier_arrive_after_copies(Barrier* barrier) {
+  cp_async_commit();
+  cp_async_wait<0>();
   barrier_arrive(barrier);
 }
 inline void barrier_wait(Barrier* barrier, uint32_t parity) {
@@ -76,20 +82,47 @@ inline void bulk_load(void* to, const void* from, uint32_t bytes, Barrier* barri
   barrier->bytes -= static_cast<int>(bytes);
   barrier_progress(barrier);
 }
+// write(place in memory, cell in shared memory) for each element of the box that lies inside.
+template <class Write>
+void each_stored(const CUtensorMap* map, const void* from, int32_t x, int32_t y, int32_t z, const Write& write) {
+  auto* const shared = static_cast<unsigned char*>(emulated_cuda::dynamic_shared_memory());
+  const uint32_t first = shared_pointer(from), bytes = map->element_bytes;
+  if (first % 1024 != 0) __trap();  // a box begins with a group of 8 lines
+  auto* const matrix = const_cast<unsigned char*>(map->matrix) + static_cast<uint64_t>(z) * map->matrix_bytes;
+  for (uint32_t row = 0; row < map->box_rows; ++row)
+    for (uint32_t column = 0; column < map->box_columns; ++column) {
+      const int64_t to_row = y + int64_t{row}, to_column = x + int64_t{column};
+      const bool inside = to_row >= 0 && to_row < static_cast<int64_t>(map->rows) && to_column >= 0 &&
+                          to_column < static_cast<int64_t>(map->columns);
+      if (inside)
+        write(matrix + static_cast<uint64_t>(to_row) * map->row_bytes + static_cast<uint64_t>(to_column) * bytes,
+              shared + swizzled(first + row * 128 + column * bytes));
+    }
+}
+inline void tma_store(const CUtensorMap* map, const void* from, int32_t x, int32_t y, int32_t z = 0) {
+  each_stored(map, from, x, y, z, [&](unsigned char* to, const unsigned char* cell) {
+    std::memcpy(to, cell, map->element_bytes);
+  });
+}
+inline void tma_add(const CUtensorMap* map, const void* from, int32_t x, int32_t y, int32_t z) {
+  each_stored(map, from, x, y, z, [](unsigned char* to, const unsigned char* cell) {
+    float old, more;
+    std::memcpy(&old, to, 4);
+    std::memcpy(&more, cell, 4);
+    old += more;
+    std::memcpy(to, &old, 4);
+  });
+}
+inline void tma_store_commit() {}
+template <int pending>
+void tma_store_wait_read() {}
 inline void tma_prefetch(const CUtensorMap*) {}
 inline void fence_async_proxy() {}
 
-inline void add_in_memory(float* p, const float4& v) {
-  if (reinterpret_cast<uintptr_t>(p) % 16 != 0) {
-    std::fputs("emulated CUDA: the address of an addition of four is not a multiple of 16\n", stderr);
-    std::abort();
-  }
-  p[0] += v.x;
-  p[1] += v.y;
-  p[2] += v.z;
-  p[3] += v.w;
+inline void store_16(void* p, const uint4& v) {
+  if (reinterpret_cast<uintptr_t>(p) % 16 != 0) __trap();
+  std::memcpy(p, &v, 16);
 }
-inline void prefetch_global(const void*) {}
 
 inline void named_barrier(uint32_t id, uint32_t threads) {
   struct Meeting {

@@ -132,6 +132,9 @@ inline void cp_async_16(void* shared, const void* global, int bytes) {
   if (bytes > 0) emulation::require_aligned(global, "a copy's source");
   emulation::copies_of_thread().open.push_back({shared, global, bytes});
 }
+inline void cp_async_16_or_zero(void* shared, const void* global, bool take) {
+  cp_async_16(shared, global, take ? 16 : 0);
+}
 inline void cp_async_commit() {
   emulation::Copies& copies = emulation::copies_of_thread();
   copies.groups.push_back(std::move(copies.open));
