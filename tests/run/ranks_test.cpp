@@ -100,45 +100,36 @@ TEST_F(Ranks, OneToFourLearnTheSameFor50Steps) {
     EXPECT_LE(largest_difference(one, losses("ranks" + std::to_string(ranks), ranks)), 10 * order) << ranks;
 }
 
-// Each rank updates its part of the weights: the same bits as where each updates all, with masters in parts and with whole
-// ones, in all files of a checkpoint, and the same numbers in the rows.
+// Each rank updates its part of the weights: the same bits as where each updates all, in all files of a checkpoint, and the
+// same numbers in the rows. tests/train/layouts_test.cpp has other types and numbers of ranks.
 TEST_F(Ranks, SharedOptimizerGivesTheBitsOfDataParallel) {
-  struct Case {
-    const char *name, *optimizer, *precision, *master, *gradient;
-    int ranks;
+  const auto with = [&](const std::string& layout) {
+    RunConfig config = config_of(layout, 3);
+    config.distributed.layout = layout;
+    config.training.optimizer = "adamw8bit";
+    config.training.mixed_precision = "bf16";
+    config.training.gradient_type = "bf16";
+    config.training.max_steps = 3;
+    config.training.eval_every = 3;
+    config.training.max_grad_norm = 0.5;  // clips each step
+    return finished(3, config);
   };
-  for (const auto& [name, optimizer, precision, master, gradient, ranks] :
-       {Case{"copies", "adamw8bit", "bf16", "fp32", "bf16", 3},
-        {"masters", "adamw", "bf16", "bf16", "fp32", 4}}) {
-    const auto with = [&](const std::string& layout) {
-      RunConfig config = config_of(layout + "_" + name, ranks);
-      config.distributed.layout = layout;
-      config.training.optimizer = optimizer;
-      config.training.mixed_precision = precision;
-      config.training.master_weights = master;
-      config.training.gradient_type = gradient;
-      config.training.max_steps = 3;
-      config.training.eval_every = 3;
-      config.training.max_grad_norm = 0.5;  // clips each step
-      return finished(ranks, config);
-    };
-    const RunFolder everything = with("data_parallel"), parts = with("zero1");
-    EXPECT_EQ(weights(everything, 3), weights(parts, 3)) << name;
-    EXPECT_EQ(states(everything, 3), states(parts, 3)) << name;
-    EXPECT_EQ(column(everything, "loss"), column(parts, "loss")) << name;
-    for (const char* const number :
-         {"gradient_norm", "gradient_norm/experts", "weight_norm", "weight_norm/gate",
-          "update_ratio/attention", "update_ratio/gate", "gradient_norm/gate"}) {
-      const auto expected = column(everything, number), found = column(parts, number);
-      ASSERT_GE(found.size(), 1U) << number;
-      ASSERT_EQ(found.size(), expected.size());
-      for (size_t i = 0; i < found.size(); ++i)
-        EXPECT_NEAR(found[i], expected[i], 1e-12 * expected[i]) << number;
-    }
-    // Five groups are rounded up to blocks.
-    EXPECT_LT(column(parts, "memory/optimizer state").front(),
-              column(everything, "memory/optimizer state").front() / ranks + 5 * 256 * 8 + 4096);
+  const RunFolder everything = with("data_parallel"), parts = with("zero1");
+  EXPECT_EQ(weights(everything, 3), weights(parts, 3));
+  EXPECT_EQ(states(everything, 3), states(parts, 3));
+  EXPECT_EQ(column(everything, "loss"), column(parts, "loss"));
+  for (const char* const number :
+       {"gradient_norm", "gradient_norm/experts", "weight_norm", "weight_norm/gate", "update_ratio/attention",
+        "update_ratio/gate", "gradient_norm/gate"}) {
+    const auto expected = column(everything, number), found = column(parts, number);
+    ASSERT_GE(found.size(), 1U) << number;
+    ASSERT_EQ(found.size(), expected.size()) << number;
+    for (size_t i = 0; i < found.size(); ++i)
+      EXPECT_NEAR(found[i], expected[i], 1e-12 * expected[i]) << number;
   }
+  // Five groups are rounded up to blocks.
+  EXPECT_LT(column(parts, "memory/optimizer state").front(),
+            column(everything, "memory/optimizer state").front() / 3 + 5 * 256 * 8 + 4096);
 }
 
 // Two groups of two ranks have all experts between them: what the rows of a run tell is what one rank tells that takes the

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+// The way of rows to experts on other ranks and back, with one rank that sends everything to itself: the same rows in the
+// same order to the same products, so the same bits as without any exchange, on every device. Several ranks are in
+// tests/train/layouts_test.cpp.
+#include "model/dealt_experts.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+
+#include "base/random.h"
+#include "support/fixture.h"
+#include "support/tiny_model.h"
+
+namespace moe {
+namespace {
+
+constexpr int64_t kVocabulary = 90, kB = 2, kT = 20, kN = kB * kT;
+
+// By way of the host, as ranks do, with the counts that the plan has.
+class ToItself final : public ExpertExchange {
+ public:
+  explicit ToItself(Device& device) : device_(device) {}
+  int ranks() const override { return 1; }
+  int64_t room(int64_t, int64_t most) const override { return most; }
+  RankRows counts(Tensor expert_X, const RoutePlan& plan) override {
+    std::vector<int32_t> offset(static_cast<size_t>(plan.offset_E1.numel())), expert;
+    device_.to_host(offset.data(), plan.offset_E1);
+    for (size_t e = 0; e + 1 < offset.size(); ++e)
+      expert.insert(expert.end(), static_cast<size_t>(offset[e + 1] - offset[e]), static_cast<int32_t>(e));
+    device_.to_device(expert_X.rows(0, std::ssize(expert)), expert.data());
+    return {{std::ssize(expert)}, {std::ssize(expert)}};
+  }
+  void to_experts(Tensor received, const Tensor& rows, const RankRows& counts) override {
+    move(received, rows, counts.received[0]);
+  }
+  void to_tokens(Tensor rows, const Tensor& received, const RankRows& counts) override {
+    move(rows, received, counts.sent[0]);
+  }
+  void same_on_all(Tensor) override {}
+
+ private:
+  void move(const Tensor& to, const Tensor& from, int64_t rows) {
+    std::vector<char> bytes(static_cast<size_t>(from.bytes() / from.dim(0) * rows));
+    device_.to_host(bytes.data(), from.rows(0, rows));
+    device_.to_device(to.rows(0, rows), bytes.data());
+  }
+  Device& device_;
+};
+
+class ExpertsDealt : public ::testing::TestWithParam<std::tuple<DType, double>> {
+ protected:
+  static ModelConfig config() {
+    return {.d_model = 32,
+            .n_layers = 2,
+            .n_heads = 4,
+            .n_kv_heads = 2,
+            .num_experts = 4,
+            .top_k = 2,
+            .expert_intermediate_dim = 16,
+            .capacity_factor = std::get<1>(GetParam()),
+            .aux_loss_weight = 0.1,
+            .vocab_size = 96,
+            .max_seq_len = kT,
+            .init_std = 0.2};
+  }
+  // Loss and gradients of two micro-steps; the second adds.
+  static std::vector<float> learn(Transformer& transformer, test::TinyModel& model) {
+    std::vector<int32_t> input, target, first(kN, 0);
+    const Random random(5, "ids");
+    for (uint64_t n = 0; n < kN; ++n) {
+      input.push_back(static_cast<int32_t>(random.below(n, kVocabulary)));
+      target.push_back(static_cast<int32_t>(random.below(n + kN, kVocabulary)));
+    }
+    for (size_t n = kN - 5; n < kN; ++n) first[n] = target[n] = -1;  // padding
+    Device& device = *model.backend.device;
+    transformer.upload(device, input.data(), target.data(), first.data());
+    transformer.set_gradient_scales(device, 1.0F / kN, 1);
+    transformer.zero_sums(*model.backend.ops);
+    transformer.forward_backward(Gradients::write, *model.backend.ops);
+    transformer.forward_backward(Gradients::add, *model.backend.ops);
+    std::vector<float> all = model.gradients();
+    for (const double loss : model.fetch<double>(transformer.sums().loss_1))
+      all.push_back(static_cast<float>(loss));
+    return all;
+  }
+};
+
+TEST_P(ExpertsDealt, ToOneRankChangeNoBit) {
+  const DType type = std::get<0>(GetParam());
+  const auto modes = type == DType::f32 ? std::vector{Recompute::none, Recompute::cheap, Recompute::all}
+                                        : std::vector{Recompute::all};
+  for (const Recompute recompute : modes) {
+    test::TinyModel model(config(), kB, kVocabulary, type, 2, recompute);
+    model.weights->initialise(1, *model.backend.device);
+    cast_weights(*model.weights, *model.backend.ops);
+    const auto expected = learn(*model.transformer, model);
+
+    ToItself exchange(*model.backend.device);
+    const MicroBatch shape{
+        .B = kB, .T = kT, .type = type, .vocabulary = kVocabulary, .head_rows = 7, .recompute = recompute};
+    Arena plan;
+    { const Transformer counted(model.config, shape, *model.weights, plan, &exchange); }
+    Arena arena(*model.backend.device, plan.used());
+    Transformer dealt(model.config, shape, *model.weights, arena, &exchange);
+    dealt.prepare(*model.backend.device);
+    EXPECT_EQ(learn(dealt, model), expected) << static_cast<int>(recompute);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, ExpertsDealt,
+                         ::testing::Combine(::testing::ValuesIn(test::kActivations),
+                                            ::testing::Values(0.0, 1.0)),
+                         [](const auto& values) {
+                           return std::string(name_of(std::get<0>(values.param))) +
+                                  (std::get<1>(values.param) > 0 ? "_capacity" : "_dropless");
+                         });
+
+}  // namespace
+}  // namespace moe
