@@ -39,6 +39,7 @@ TEST(Store, RanksShareValues) {
   EXPECT_EQ(b.add("count", -7), -2);
   EXPECT_EQ(a.get("count"), "-2");
   a.set("place", "");
+  EXPECT_EQ(a.get("place"), "");  // the protocol does not answer set(): only now is it sure to be there
   EXPECT_EQ(b.get("place"), "");
 }
 
