@@ -56,7 +56,7 @@ class Ranks : public test::Run {
     return errors;
   }
   RunFolder finished(int ranks, const RunConfig& config) {
-    const RunFolder folder = RunFolder::create(config, "");
+    RunFolder folder = RunFolder::create(config, "");
     EXPECT_THAT(run(ranks, config, folder), Each("finished"));
     return folder;
   }
