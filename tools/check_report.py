@@ -80,7 +80,7 @@ def main():
             assert line, "moe watch ended"
             address = re.search(r"http://\S+", line)
         try:
-            open_page(options, address[0], "watch", ("light",))
+            open_page(options, address[0], "watch")
         finally:
             watch.terminate()
             watch.wait()
