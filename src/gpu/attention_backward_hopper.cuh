@@ -52,6 +52,28 @@ struct Bounds {
   }
 };
 
+// What a block does: one warp copies what the loops read (and draws the work), one what is read once, and two warpgroups multiply.
+// readers: how many arrivals give a stage back.
+template <class Shared, class Copy, class CopyOwn, class Multiply>
+__device__ __forceinline__ void run_block(Shared& shared, int readers, Copy copy, CopyOwn copy_own, Multiply multiply) {
+  if (threadIdx.x == 0) {
+    shared.pipeline.init(readers);
+    for (auto& owned : shared.owned) owned.init(kGroup);
+    shared.draw.init(2 * kGroup / 32 + 1);
+    fence_barriers();
+  }
+  __syncthreads();
+  const int group = same_in_warp(static_cast<int>(threadIdx.x) / kGroup);
+  if (group == 0) {
+    fewer_registers<40>();
+    if (threadIdx.x < 32) copy();
+    else if (threadIdx.x < 64) copy_own();
+    return;
+  }
+  more_registers<232>();
+  multiply(group - 1);
+}
+
 // Tiles of 64 tokens of one head.
 struct BackwardMaps {
   CUtensorMap q, k, v, dout;

@@ -68,17 +68,8 @@ __device__ __forceinline__ void copy_keys(ForwardShared& shared, const CUtensorM
         min(smallest_first(shape.first_BT + token, work.query, end), piece.newest) / kTokens * kTokens;
     shared.draw.publish(turn, piece);
     const int column = work.head / (shape.H / shape.G) * kWidth;
-    for (int key = piece.newest; key >= piece.oldest; key -= kTokens, walk.next()) {
-      shared.pipeline.wait_empty(walk);
-      if (one_lane()) {
-        KeyStage& stage = shared.stages[walk.stage];
-        Barrier* const full = &shared.pipeline.full[walk.stage];
-        barrier_arrive_expect(full, sizeof(KeyStage));
-        tma_load(stage.k, k, full, column, token + key);
-        tma_load(stage.v, v, full, column, token + key);
-      }
-      __syncwarp();
-    }
+    for (int key = piece.newest; key >= piece.oldest; key -= kTokens, walk.next())
+      copy_key_tile(shared, walk, k, v, column, token + key);
   }
 }
 

@@ -74,6 +74,21 @@ struct alignas(1024) KeyStage {
   unsigned char k[kTileBytes], v[kTileBytes];
 };
 
+// All lanes of the copying warp: brings the tile at `column` and `token` of keys and values to the walk's stage.
+template <class Shared>
+__device__ __forceinline__ void copy_key_tile(Shared& shared, const Walk<Shared::kStages>& walk, const CUtensorMap* k,
+                                              const CUtensorMap* v, int column, int token) {
+  shared.pipeline.wait_empty(walk);
+  if (one_lane()) {
+    KeyStage& stage = shared.stages[walk.stage];
+    Barrier* const full = &shared.pipeline.full[walk.stage];
+    barrier_arrive_expect(full, sizeof(KeyStage));
+    tma_load(stage.k, k, full, column, token);
+    tma_load(stage.v, v, full, column, token);
+  }
+  __syncwarp();
+}
+
 // Row i (0, 1) of this thread's fragments within its warpgroup's 64, and the first of its columns within 8.
 __device__ __forceinline__ int fragment_row(int i) {
   const int thread = static_cast<int>(threadIdx.x) % kGroup;

@@ -284,28 +284,17 @@ __global__ void __launch_bounds__(kBackwardThreads, 1)
                const __grid_constant__ CUtensorMap k, const __grid_constant__ CUtensorMap v, bf16* dk_NGd,
                bf16* dv_to, int dv_stride, BackwardInputs in) {
   KeyShared& shared = *dynamic_shared<KeyShared>();
-  if (threadIdx.x == 0) {
-    shared.pipeline.init(2 * kGroup);
-    for (auto& owned : shared.owned) owned.init(kGroup);
-    shared.draw.init(2 * kGroup / 32 + 1);
-    fence_barriers();
-  }
-  __syncthreads();
-  const int group = same_in_warp(static_cast<int>(threadIdx.x) / kGroup);
-  if (group == 0) {
-    fewer_registers<40>();
-    if (threadIdx.x < 32) copy_queries(shared, &q, &dout, in);
-    else if (threadIdx.x < 64) copy_own(shared, &k, &v, in);
-    return;
-  }
-  more_registers<232>();
-  Walk<KeyShared::kStages> walk;
-  Walk<2> turn;
-  for (;;) {
-    const int index = same_in_warp(shared.draw.wait(turn).index);
-    if (index >= key_pieces(in.shape)) return;
-    key_gradients(shared, walk, turn, dk_NGd, dv_to, dv_stride, in, key_work(in.shape, index), group - 1);
-  }
+  run_block(
+      shared, 2 * kGroup, [&] { copy_queries(shared, &q, &dout, in); }, [&] { copy_own(shared, &k, &v, in); },
+      [&](int group) {
+        Walk<KeyShared::kStages> walk;
+        Walk<2> turn;
+        for (;;) {
+          const int index = same_in_warp(shared.draw.wait(turn).index);
+          if (index >= key_pieces(in.shape)) return;
+          key_gradients(shared, walk, turn, dk_NGd, dv_to, dv_stride, in, key_work(in.shape, index), group);
+        }
+      });
 }
 
 }  // namespace

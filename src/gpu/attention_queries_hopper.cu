@@ -51,17 +51,8 @@ __device__ __forceinline__ void copy_keys(QueryShared& shared, const CUtensorMap
     piece.begin = min(first, end) / kTokens * kTokens;  // padding alone sees nothing
     shared.draw.publish(turn, piece);
     const int column = work.head / (shape.H / shape.G) * kWidth;
-    for (int key = piece.begin; key < end; key += kTokens, walk.next()) {
-      shared.pipeline.wait_empty(walk);
-      if (one_lane()) {
-        KeyStage& stage = shared.stages[walk.stage];
-        Barrier* const full = &shared.pipeline.full[walk.stage];
-        barrier_arrive_expect(full, sizeof(KeyStage));
-        tma_load(stage.k, k, full, column, work.row * shape.T + key);
-        tma_load(stage.v, v, full, column, work.row * shape.T + key);
-      }
-      __syncwarp();
-    }
+    for (int key = piece.begin; key < end; key += kTokens, walk.next())
+      copy_key_tile(shared, walk, k, v, column, work.row * shape.T + key);
   }
 }
 
@@ -193,29 +184,18 @@ __global__ void __launch_bounds__(kBackwardThreads, 1)
                  const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap dout, bf16* dq_NHd,
                  BackwardInputs in) {
   QueryShared& shared = *dynamic_shared<QueryShared>();
-  if (threadIdx.x == 0) {
-    shared.pipeline.init(2 * kGroup / 32);
-    for (auto& owned : shared.owned) owned.init(kGroup);
-    shared.draw.init(2 * kGroup / 32 + 1);
-    fence_barriers();
-  }
-  __syncthreads();
-  const int group = same_in_warp(static_cast<int>(threadIdx.x) / kGroup);
-  if (group == 0) {
-    fewer_registers<40>();
-    if (threadIdx.x < 32) copy_keys(shared, &k, &v, in);
-    else if (threadIdx.x < 64) copy_own(shared, &q, &dout, in);
-    return;
-  }
-  more_registers<232>();
-  Walk<QueryShared::kStages> walk;
-  for (Walk<2> turn;;) {
-    const Walk<2> own = turn;  // pieces and what is copied for each alternate alike
-    const QueryPiece drawn = shared.draw.read(turn);
-    const int piece = same_in_warp(drawn.index), begin = same_in_warp(drawn.begin);
-    if (piece >= query_blocks<2>(in.shape)) return;
-    query_gradients(shared, walk, own, dq_NHd, in, query_work<2>(in.shape, piece), begin, group - 1);
-  }
+  run_block(
+      shared, 2 * kGroup / 32, [&] { copy_keys(shared, &k, &v, in); }, [&] { copy_own(shared, &q, &dout, in); },
+      [&](int group) {
+        Walk<QueryShared::kStages> walk;
+        for (Walk<2> turn;;) {
+          const Walk<2> own = turn;  // pieces and what is copied for each alternate alike
+          const QueryPiece drawn = shared.draw.read(turn);
+          const int piece = same_in_warp(drawn.index), begin = same_in_warp(drawn.begin);
+          if (piece >= query_blocks<2>(in.shape)) return;
+          query_gradients(shared, walk, own, dq_NHd, in, query_work<2>(in.shape, piece), begin, group);
+        }
+      });
 }
 
 }  // namespace

@@ -95,9 +95,6 @@ template <int pending>
 __device__ __forceinline__ void tma_store_wait_read() {
   asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(pending) : "memory");
 }
-__device__ __forceinline__ void tma_prefetch(const CUtensorMap* map) {
-  asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
-}
 
 // Ordinary writes of shared memory before it are seen by wgmma and TMA after it.
 __device__ __forceinline__ void fence_async_proxy() {

@@ -116,7 +116,6 @@ inline void tma_add(const CUtensorMap* map, const void* from, int32_t x, int32_t
 inline void tma_store_commit() {}
 template <int pending>
 void tma_store_wait_read() {}
-inline void tma_prefetch(const CUtensorMap*) {}
 inline void fence_async_proxy() {}
 
 inline void store_16(void* p, const uint4& v) {
