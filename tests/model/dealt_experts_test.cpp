@@ -51,18 +51,12 @@ class ToItself final : public ExpertExchange {
 class ExpertsDealt : public ::testing::TestWithParam<std::tuple<DType, double>> {
  protected:
   static ModelConfig config() {
-    return {.d_model = 32,
-            .n_layers = 2,
-            .n_heads = 4,
-            .n_kv_heads = 2,
-            .num_experts = 4,
-            .top_k = 2,
-            .expert_intermediate_dim = 16,
-            .capacity_factor = std::get<1>(GetParam()),
-            .aux_loss_weight = 0.1,
-            .vocab_size = 96,
-            .max_seq_len = kT,
-            .init_std = 0.2};
+    ModelConfig config = test::tiny_config();
+    config.capacity_factor = std::get<1>(GetParam());
+    config.aux_loss_weight = 0.1;
+    config.expert_intermediate_dim = 16;
+    config.max_seq_len = kT;
+    return config;
   }
   // Loss and gradients of two micro-steps; the second adds.
   static std::vector<float> learn(Transformer& transformer, test::TinyModel& model) {

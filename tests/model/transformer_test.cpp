@@ -17,20 +17,6 @@
 namespace moe::test {
 namespace {
 
-ModelConfig tiny_config() {
-  return {.d_model = 32,
-          .n_layers = 2,
-          .n_heads = 4,
-          .n_kv_heads = 2,
-          .num_experts = 4,
-          .top_k = 2,
-          .expert_intermediate_dim = 24,
-          .capacity_factor = 0,
-          .vocab_size = 96,
-          .max_seq_len = 20,
-          .init_std = 0.2};
-}
-
 constexpr int64_t kVocabulary = 90;
 
 struct Ids {

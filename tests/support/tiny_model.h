@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The small model of the golden files (tools/make_goldens.py) on a backend, with its weights from the file.
+// Small models on a backend: of the golden files (tools/make_goldens.py), with its weights from the file, and any other.
 #pragma once
 
 #include <memory>
@@ -18,6 +18,21 @@ namespace moe::test {
 
 inline std::string golden_path(const std::string& name) {
   return (source_dir() / "tests/golden" / name).string();
+}
+
+// Of no golden file: for tests that only need a model, which change what they are about.
+inline ModelConfig tiny_config() {
+  return {.d_model = 32,
+          .n_layers = 2,
+          .n_heads = 4,
+          .n_kv_heads = 2,
+          .num_experts = 4,
+          .top_k = 2,
+          .expert_intermediate_dim = 24,
+          .capacity_factor = 0,
+          .vocab_size = 96,
+          .max_seq_len = 20,
+          .init_std = 0.2};
 }
 
 inline ModelConfig golden_config(const nlohmann::json& json, int64_t T) {
