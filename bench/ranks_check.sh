@@ -1,33 +1,41 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # bench/ranks_check.sh [RANKS] [MOE]: what several GPUs of one machine must show (2 and build/gpu/moe). With RANKS_ON=cpu the
-# same over MPI. 1. The losses of one rank and of RANKS ranks on the same rows. 2. Tokens/s at the same micro-batch, and
-# the scaling. 3. A rank killed at a random moment: the others name it and end; the run goes on to the same losses.
-# Settings of the speed measurement: CONFIG (configs/train_config.yaml in bf16 on GPUs), BATCH, STEPS.
-set -euo pipefail
+# same over MPI. For each of LAYOUTS (data_parallel zero1 expert):
+#   1. the losses of one rank and of RANKS ranks on the same rows;
+#   2. tokens/s at the same micro-batch, and the scaling.
+# Then a rank is killed at a random moment: the others name it and end; the run goes on to the same losses. Last, where
+# PEER=1, PyTorch's DistributedDataParallel with the peer's model on the same GPUs.
+# Settings of the speed measurement: CONFIG (configs/train_config.yaml in bf16 on GPUs), BATCH, MICRO (micro-batches a
+# step), STEPS. PYTHON has PyTorch, for PEER. A failure does not stop what follows it; the last line says how many failed.
+set -uo pipefail
 cd "$(dirname "$0")/.."
 ranks=${1:-2}
 export MOE=${2:-build/gpu/moe}
 on=${RANKS_ON:-gpu}
+python=${PYTHON:-python3}
+layouts=${LAYOUTS:-data_parallel zero1 expert}
+config=${CONFIG:-configs/train_config.yaml}
+batch=${BATCH:-16}
+micro=${MICRO:-16}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-rows=$((4 * ranks))
-small=(--config configs/quickstart.yaml "training.device=$on" training.max_steps=30 training.eval_every=0 model.aux_loss_weight=0
-  training.optimizer=adamw training.checkpoint_every=10 "training.output_dir=$work" logging.tensorboard=false)
+failed=0
 
-train() { # NAME RANKS ARGUMENTS...
-  local name=$1 count=$2
+# train NAME RANKS ARGUMENTS...: a run whose output is a file, of which the end is shown when it fails.
+train() {
+  local name=$1 count=$2 status=0
   shift 2
-  RANKS=$count ./run_training.sh "$@" "training.run_name=$name" >"$work/$name.log" 2>&1
-}
-check() { # NAME STATUS
-  if [ "$2" != 0 ]; then
-    tail -n 20 "$work/$1.log" >&2
-    exit 1
+  RANKS=$count ./run_training.sh "$@" "training.run_name=$name" >"$work/$name.log" 2>&1 || status=$?
+  if [ $status != 0 ]; then
+    echo "$name: exit status $status"
+    tail -n 20 "$work/$name.log" | sed 's/^/    /'
+    failed=$((failed + 1))
   fi
+  return $status
 }
 largest_difference() {
-  python3 - "$work/$1/metrics.jsonl" "$work/$2/metrics.jsonl" <<'PY'
+  "$python" - "$work/$1/metrics.jsonl" "$work/$2/metrics.jsonl" <<'PY' || failed=$((failed + 1))
 import json, sys
 def losses(path):
     rows = [json.loads(line) for line in open(path)]
@@ -39,40 +47,58 @@ assert a.keys() == b.keys() and max(abs(a[s] - b[s]) for s in a) < 1e-2
 PY
 }
 tokens_per_second() {
-  python3 - "$work/$1/metrics.jsonl" <<'PY'
+  "$python" - "$work/$1/metrics.jsonl" <<'PY'
 import json, statistics, sys
 rows = [json.loads(line) for line in open(sys.argv[1])]
 print(round(statistics.median([row["tokens_per_second"] for row in rows if "loss" in row][5:])))
 PY
 }
 
-train one 1 "${small[@]}" "training.batch_size=$rows" && status=0 || status=$?
-check one $status
-train many "$ranks" "${small[@]}" "training.batch_size=4" && status=0 || status=$?
-check many $status
-grep -h '^ranks' "$work/many.log"
-echo "losses, 1 and $ranks ranks: $(largest_difference one many)"
+small=(--config configs/quickstart.yaml "training.device=$on" training.max_steps=30 training.eval_every=0 model.aux_loss_weight=0
+  training.optimizer=adamw training.checkpoint_every=10 "training.output_dir=$work" logging.tensorboard=false)
+train one 1 "${small[@]}" "training.batch_size=$((4 * ranks))"
+for layout in $layouts; do
+  train "many_$layout" "$ranks" "${small[@]}" "distributed.layout=$layout" training.batch_size=4 || continue
+  echo "losses, 1 rank and $ranks ranks under $layout: $(largest_difference one "many_$layout")"
+done
 
-train killed "$ranks" "${small[@]}" "training.batch_size=4" &
+layout=${layouts##* }
+RANKS=$ranks ./run_training.sh "${small[@]}" "distributed.layout=$layout" training.batch_size=4 training.run_name=killed \
+  >"$work/killed.log" 2>&1 &
 job=$!
 sleep "${KILL_AFTER:-6}"
 victim=$(pgrep -f "$MOE train .*run_name=killed" | tail -n 1 || true)
 if [ -n "$victim" ]; then kill -9 "$victim"; fi
 began=$SECONDS
 wait $job && status=0 || status=$?
-echo "kill -9: all ended $((SECONDS - began)) s later, exit status $status"
+echo "kill -9 under $layout: all ended $((SECONDS - began)) s later, exit status $status"
 grep -h -E 'rank [0-9]+ of|signal 9' "$work/killed.log" || true
-RANKS=$ranks ./run_training.sh --resume "$work/killed" >"$work/again.log" 2>&1 || check again $?
-echo "resumed: $(largest_difference many killed)"
+if RANKS=$ranks ./run_training.sh --resume "$work/killed" >"$work/again.log" 2>&1; then
+  echo "resumed: $(largest_difference "many_$layout" killed)"
+else
+  echo "not resumed:"
+  tail -n 20 "$work/again.log"
+  failed=$((failed + 1))
+fi
 
-config=${CONFIG:-configs/train_config.yaml}
 full=(--config "$config" "training.device=$on" "training.max_steps=${STEPS:-25}" training.warmup_steps=5 training.eval_every=0
-  training.checkpoint_every=0 "training.output_dir=$work" "training.batch_size=${BATCH:-16}"
-  data.source=/usr/share/dictd/gcide.dict.dz data.format=text data.document_split=unindented)
+  training.checkpoint_every=0 "training.output_dir=$work" "training.batch_size=$batch"
+  "training.gradient_accumulation_steps=$micro" data.source=/usr/share/dictd/gcide.dict.dz data.format=text
+  data.document_split=unindented)
 if [ "$on" = gpu ]; then full+=(training.mixed_precision=bf16); fi
-train alone 1 "${full[@]}" && status=0 || status=$?
-check alone $status
-train together "$ranks" "${full[@]}" && status=0 || status=$?
-check together $status
-alone=$(tokens_per_second alone) together=$(tokens_per_second together)
-echo "tokens/s, $config, batch ${BATCH:-16} a rank: 1 rank $alone, $ranks ranks $together, scaling $((100 * together / (ranks * alone))) %"
+echo "tokens/s, $config, $micro micro-batches of $batch a rank:"
+train alone 1 "${full[@]}" && alone=$(tokens_per_second alone) && echo "  1 rank               $alone"
+for layout in $layouts; do
+  train "together_$layout" "$ranks" "${full[@]}" "distributed.layout=$layout" || continue
+  together=$(tokens_per_second "together_$layout")
+  printf '  %d ranks %-13s%s, scaling %d %%\n' "$ranks" "$layout" "$together" $((100 * together / (ranks * ${alone:-1})))
+done
+if [ "${PEER:-0}" = 1 ]; then
+  peer=(--config "$config" --batch-size "$batch" --accumulate "$micro" --attention cudnn --head full --weights bf16 --steps 3)
+  for count in 1 "$ranks"; do
+    "$python" -m torch.distributed.run --nproc_per_node="$count" bench/peers/torch_gpu.py "${peer[@]}" 2>&1 |
+      grep -E '(step .* tokens/s|Error)' | sed "s/^/  PyTorch DDP, $count: /"
+  done
+fi
+echo "$failed failed"
+[ $failed = 0 ]

@@ -8,14 +8,21 @@ cuDNN's and flash attention, fused AdamW, gradients summed over the micro-batche
 how weights are kept) takes turns and the fastest is kept. Measured: whole optimizer steps and, as PyTorch users often
 quote it, forward and backward alone; random tokens, median after warm-up, CUDA events.
 
+Under torchrun the model is wrapped in DistributedDataParallel (gradients all-reduced once a step, under the last backward
+pass); every rank measures, rank 0 prints the tokens of all:
+
+    python -m torch.distributed.run --nproc_per_node=2 bench/peers/torch_gpu.py --config configs/train_config.yaml
+
 Where the peer does less than moe: no document mask, no padding, softmax over all V columns; with --weights bf16 no f32
 master weights; AdamW's moments in the type of the weights, not in 8 bits. It is dropless.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import itertools
 import json
+import os
 import pathlib
 import statistics
 import sys
@@ -96,7 +103,9 @@ class Trainer:
         self.model = Model(shape, variant["head"])
         if variant["weights"] == "bf16":
             self.model.bfloat16()
-        self.forward = torch.compile(self.model)
+        self.world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+        self.wrapped = nn.parallel.DistributedDataParallel(self.model, gradient_as_bucket_view=True) if self.world > 1 else None
+        self.forward = torch.compile(self.wrapped or self.model)
         self.parameters = list(self.model.parameters())
         self.adamw = torch.optim.AdamW(self.parameters, lr=6e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
         self.tokens = torch.randint(0, min(50257, shape.vocab_size), (self.batch, shape.max_seq_len + 1))
@@ -108,8 +117,9 @@ class Trainer:
             loss.backward()
 
     def step(self):
-        for _ in range(self.micro):
-            self.micro_step()
+        for left in reversed(range(self.micro)):
+            with self.wrapped.no_sync() if self.wrapped and left else contextlib.nullcontext():
+                self.micro_step()
         nn.utils.clip_grad_norm_(self.parameters, 1.0, foreach=True)
         self.adamw.step()
         self.adamw.zero_grad(set_to_none=False)
@@ -133,7 +143,7 @@ def measure(shape, training, variant, warm_up, steps):
     micro = statistics.median(trainer.milliseconds(trainer.micro_step) for _ in range(max(steps, 5)))
     trainer.adamw.zero_grad(set_to_none=False)
     step = statistics.median(trainer.milliseconds(trainer.step) for _ in range(steps))
-    tokens = trainer.batch * shape.max_seq_len
+    tokens = trainer.batch * shape.max_seq_len * trainer.world
     row = {**variant, "step_ms": step, "tokens_per_second": 1e3 * tokens * trainer.micro / step, "micro_ms": micro,
            "micro_tokens_per_second": 1e3 * tokens / micro, "peak_bytes": torch.cuda.max_memory_allocated()}
     print(f"{' '.join(variant.values()):26} step {step:9.1f} ms {row['tokens_per_second']:9.0f} tokens/s, "
@@ -157,6 +167,11 @@ def main():
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
         parser.error("PyTorch sees no GPU")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        torch.distributed.init_process_group("nccl")
+        if torch.distributed.get_rank() > 0:
+            sys.stderr = open(os.devnull, "w")
     torch.set_default_device("cuda")
     torch.set_float32_matmul_precision("high")
     torch._dynamo.config.cache_size_limit = 64
