@@ -39,16 +39,14 @@ done
 trap 'kill -TERM "${pids[@]}" 2>/dev/null' TERM INT
 
 status=0
-left=$ranks
-while [ "$left" -gt 0 ]; do
-  wait -n "${pids[@]}"
+while [ ${#pids[@]} -gt 0 ]; do
+  wait -n -p ended "${pids[@]}"
   code=$?
-  # a trap interrupts wait while all still run
-  running=0
-  for pid in "${pids[@]}"; do if kill -0 "$pid" 2>/dev/null; then running=$((running + 1)); fi; done
-  if [ "$running" = "$left" ]; then continue; fi
-  left=$running
+  [ -n "${ended:-}" ] || continue # a trap interrupted it while all still run
   if [ "$status" = 0 ]; then status=$code; fi
+  left=()
+  for pid in "${pids[@]}"; do if [ "$pid" != "$ended" ]; then left+=("$pid"); fi; done
+  pids=("${left[@]}")
 done
 rm -f "$place"
 exit "$status"
