@@ -17,4 +17,10 @@ void CpuOps::matmul(Tensor c_MN, const Tensor& a, const Tensor& b, Form form, bo
   });
 }
 
+void CpuOps::matmul_add(Tensor c_MN, const Tensor& addend_MN, const Tensor& a_MK, const Tensor& b_NK) {
+  contracts::matmul_add(c_MN, addend_MN, a_MK, b_NK);
+  copy(c_MN, addend_MN);
+  matmul(c_MN, a_MK, b_NK, Form::NT, true);
+}
+
 }  // namespace moe::cpu

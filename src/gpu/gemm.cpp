@@ -93,11 +93,12 @@ class Gemm::Plan {
     return algorithms;
   }
 
-  void run(cublasLtHandle_t handle, void* c, const void* a, const void* b, bool accumulate,
+  void run(cublasLtHandle_t handle, void* c, const void* a, const void* b, const void* addend,
            const cublasLtMatmulAlgo_t& algorithm, void* workspace, cudaStream_t stream) const {
-    const float alpha = 1, beta = accumulate ? 1 : 0;
-    CUBLAS_CHECK(cublasLtMatmul(handle, operation_, &alpha, b, b_, a, a_, &beta, c, c_, c, c_, &algorithm,
-                                workspace, kWorkspaceBytes, stream));
+    const float alpha = 1, beta = addend != nullptr ? 1 : 0;
+    if (addend == nullptr) addend = c;
+    CUBLAS_CHECK(cublasLtMatmul(handle, operation_, &alpha, b, b_, a, a_, &beta, addend, c_, c, c_,
+                                &algorithm, workspace, kWorkspaceBytes, stream));
   }
 
  private:
@@ -144,33 +145,38 @@ std::string Gemm::describe() const {
   return fmt::format("cuBLASLt {}.{}.{}", version / 10000, version / 100 % 100, version % 100);
 }
 
-void Gemm::multiply(Tensor& c_MN, const Tensor& a, const Tensor& b, Form form, bool accumulate) {
-  Key key{c_MN.dim(0),  c_MN.dim(1), form == Form::TN ? a.dim(0) : a.dim(1), form, a.dtype(),
-          c_MN.dtype(), accumulate,  tf32_ && a.dtype() == DType::f32,       0};
+void Gemm::multiply(Tensor& c_MN, const Tensor& a, const Tensor& b, Form form, const Tensor& addend_MN) {
+  const void* const addend = addend_MN.data();
+  Key key{c_MN.dim(0),  c_MN.dim(1),       form == Form::TN ? a.dim(0) : a.dim(1), form, a.dtype(),
+          c_MN.dtype(), addend != nullptr, tf32_ && a.dtype() == DType::f32,       0};
   if (key.m == 0 || key.n == 0) return;
   unsigned alignment = 256;
-  for (const Tensor* t : {static_cast<const Tensor*>(&c_MN), &a, &b})
+  for (const Tensor* t : {static_cast<const Tensor*>(&c_MN), &addend_MN, &a, &b}) {
+    if (t->data() == nullptr) continue;
     for (const uint64_t number :
          {reinterpret_cast<uint64_t>(t->data()), static_cast<uint64_t>(t->dim(1)) * size_of(t->dtype())})
       alignment = std::min(alignment, alignment_of(number));
+  }
   key.alignment = alignment;
   auto found = chosen_.find(key);
-  if (found == chosen_.end()) found = chosen_.emplace(key, choose(key, c_MN, a, b)).first;
-  run(key, Plan(key, found->second.parts), found->second, c_MN.data(), a, b);
+  if (found == chosen_.end()) found = chosen_.emplace(key, choose(key, c_MN, a, b, addend)).first;
+  run(key, Plan(key, found->second.parts), found->second, c_MN.data(), a, b, addend);
 }
 
 void Gemm::run(const Key& key, const Plan& plan, const GemmChoice& choice, void* c, const Tensor& a,
-               const Tensor& b) {
+               const Tensor& b, const void* addend) {
   const bool whole = choice.parts == 1;
-  plan.run(handle_, whole ? c : parts_, a.data(), b.data(), whole && key.accumulate, choice.algorithm,
+  plan.run(handle_, whole ? c : parts_, a.data(), b.data(), whole ? addend : nullptr, choice.algorithm,
            workspace_, device_.stream());
-  if (!whole) add_parts(device_.stream(), c, key.output, parts_, choice.parts, key.m * key.n, key.accumulate);
+  if (whole) return;
+  CHECK(addend == nullptr || addend == c, "a product in parts adds to its own output only");
+  add_parts(device_.stream(), c, key.output, parts_, choice.parts, key.m * key.n, key.adds);
 }
 
 std::string Gemm::Key::describe() const {
   const char* const name = form == Form::NT ? "NT" : form == Form::NN ? "NN" : "TN";
   return fmt::format("{} {} {} {}x{}x{} {}{}", name, tf32 ? "tf32" : name_of(input), name_of(output), m, n, k,
-                     alignment, accumulate ? " +=" : "");
+                     alignment, adds ? " +=" : "");
 }
 
 // All that may be the fastest way to this product. A weight gradient has few elements and a long inner dimension: the
@@ -191,7 +197,8 @@ std::vector<GemmChoice> Gemm::candidates(const Key& key) const {
 
 // What an earlier run chose, or the fastest of the candidates for these operands, timed into memory of their own: c must not
 // be touched yet.
-GemmChoice Gemm::choose(const Key& key, const Tensor& c, const Tensor& a, const Tensor& b) {
+GemmChoice Gemm::choose(const Key& key, const Tensor& c, const Tensor& a, const Tensor& b,
+                        const void* addend) {
   const std::string product = key.describe();
   if (const auto known = choices_.find(product)) return *known;
   const auto tried = candidates(key);
@@ -208,7 +215,7 @@ GemmChoice Gemm::choose(const Key& key, const Tensor& c, const Tensor& a, const 
     float time = std::numeric_limits<float>::infinity();
     for (int repeat = 0; repeat <= kRepeats; ++repeat) {
       CUDA_CHECK(cudaEventRecord(begin, device_.stream()));
-      run(key, plan, tried[i], trial.get(), a, b);
+      run(key, plan, tried[i], trial.get(), a, b, addend == c.data() ? trial.get() : addend);
       CUDA_CHECK(cudaEventRecord(end, device_.stream()));
       CUDA_CHECK(cudaEventSynchronize(end));
       float milliseconds = 0;

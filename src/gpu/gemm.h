@@ -27,26 +27,26 @@ class Gemm {
 
   std::string describe() const;  // "cuBLASLt 13.0.2"
 
-  // c = op(a) op(b), or += when accumulate; shapes as of Ops::matmul.
-  void multiply(Tensor& c_MN, const Tensor& a, const Tensor& b, Form form, bool accumulate);
+  // c = op(a) op(b), plus the addend unless that is empty; it may be c. Shapes as of Ops::matmul.
+  void multiply(Tensor& c_MN, const Tensor& a, const Tensor& b, Form form, const Tensor& addend_MN);
 
  private:
   struct Key {
     int64_t m, n, k;
     Form form;
     DType input, output;
-    bool accumulate, tf32;
+    bool adds, tf32;
     unsigned alignment;  // bytes, of all addresses and rows
     // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy takes the 0 in it for one
     auto operator<=>(const Key&) const = default;
-    std::string describe() const;  // "NT bf16 bf16 32768x3072x1024 256", "+=" where it accumulates
+    std::string describe() const;  // "NT bf16 bf16 32768x3072x1024 256", "+=" with an addend
   };
   class Plan;
 
   std::vector<GemmChoice> candidates(const Key& key) const;
-  GemmChoice choose(const Key& key, const Tensor& c, const Tensor& a, const Tensor& b);
+  GemmChoice choose(const Key& key, const Tensor& c, const Tensor& a, const Tensor& b, const void* addend);
   void run(const Key& key, const Plan& plan, const GemmChoice& choice, void* c, const Tensor& a,
-           const Tensor& b);
+           const Tensor& b, const void* addend);
 
   GpuDevice& device_;
   bool tf32_;

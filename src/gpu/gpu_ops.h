@@ -47,6 +47,7 @@ class GpuOps final : public Ops {
 
   // matrix products
   void matmul(Tensor c_MN, const Tensor& a, const Tensor& b, Form form, bool accumulate) override;
+  void matmul_add(Tensor c_MN, const Tensor& addend_MN, const Tensor& a_MK, const Tensor& b_NK) override;
   void grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, const Tensor& offset_E1, Form form,
                       bool accumulate) override;
 

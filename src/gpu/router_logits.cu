@@ -76,7 +76,7 @@ void GpuOps::router_logits_forward(Tensor logits_NE, const Tensor& x_ND, const T
     Tensor logits(carving.take<float>(n * 3 * e), DType::f32, {n, 3 * e});
     launch(stream_, parts_of_rows_kernel, one_thread_each(e * d), pointer<bf16>(parts_ED),
            pointer<float>(w_ED), e * d, Parts{{Part::high, Part::middle, Part::low}, 3});
-    gemm_.multiply(logits, x_ND, parts_ED, Form::NT, false);
+    gemm_.multiply(logits, x_ND, parts_ED, Form::NT, Tensor());
     return launch(stream_, add_column_parts_kernel, one_thread_each(n * e / 4), pointer<float>(logits_NE),
                   static_cast<const float*>(pointer<float>(logits)), n, static_cast<int>(e));
   }
@@ -104,8 +104,8 @@ void GpuOps::router_logits_backward(Tensor dx_ND, Tensor dw_ED, const Tensor& dl
            Parts{{Part::high, Part::middle, Part::low}, 3});
     launch(stream_, parts_of_rows_kernel, one_thread_each(e * d), pointer<bf16>(w), pointer<float>(w_ED),
            e * d, Parts{{Part::high, Part::high, Part::high}, 3});
-    gemm_.multiply(dx_ND, dlogits, w, Form::NN, true);
-    gemm_.multiply(dw, dlogits, x_ND, Form::TN, false);
+    gemm_.multiply(dx_ND, dlogits, w, Form::NN, dx_ND);
+    gemm_.multiply(dw, dlogits, x_ND, Form::TN, Tensor());
     return launch(stream_, add_row_parts_kernel, one_thread_each(e * d), pointer<float>(dw_ED),
                   static_cast<const float*>(pointer<float>(dw)), e * d);
   }

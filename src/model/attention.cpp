@@ -55,8 +55,7 @@ void Attention::forward(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND, 
                         const Tokens& tokens, Ops& ops) const {
   const int64_t N = x_ND.dim(0), D = x_ND.dim(1);
   prepare(saved, true, x_ND, weights, tokens, ops);
-  ops.copy(y_ND, x_ND);
-  ops.matmul(y_ND, gated_NHd_.reshape({N, D}), weights.out.compute, Form::NT, true);
+  ops.matmul_add(y_ND, x_ND, gated_NHd_.reshape({N, D}), weights.out.compute);
 }
 
 void Attention::backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND,

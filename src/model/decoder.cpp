@@ -75,8 +75,7 @@ void Decoder::attend(Tensor y_ND, Cache& cache, const Tensor& x_ND, const Weight
   ops.qk_norm_rope_forward(q_NHd, k_NGd, rstd_NJ_.rows(0, N), packed_NP, weights.q_norm.weight,
                            weights.k_norm.weight, rope_Td_, position_N_.rows(0, N), heads_, eps_);
   ops.attention_cached(y_NHd, cache.k_BSGd, cache.v_BSGd, q_NHd, k_NGd, packed_NP, start_B_);
-  ops.copy(y_ND, x_ND);
-  ops.matmul(y_ND, y_NHd.reshape({N, D}), weights.out.compute, Form::NT, true);
+  ops.matmul_add(y_ND, x_ND, y_NHd.reshape({N, D}), weights.out.compute);
 }
 
 Tensor Decoder::run_blocks(int64_t count, Ops& ops) {

@@ -38,7 +38,14 @@ void ObservedOps::matmul(Tensor c_MN, const Tensor& a, const Tensor& b, Form for
   const int64_t M = c_MN.dim(0), N = c_MN.dim(1), K = form == Form::TN ? a.dim(0) : a.dim(1);
   const bool head = M == vocabulary_ || N == vocabulary_ || K == vocabulary_;
   measure("matmul" + std::string(form_name(form)) + sizes(M, N, K), head ? "head" : "projections",
-          product(M, N, K), {c_MN, a, b}, [&] { inner_.matmul(c_MN, a, b, form, accumulate); });
+          product(M, N, K), {c_MN, accumulate ? c_MN : Tensor(), a, b},
+          [&] { inner_.matmul(c_MN, a, b, form, accumulate); });
+}
+
+void ObservedOps::matmul_add(Tensor c_MN, const Tensor& addend_MN, const Tensor& a_MK, const Tensor& b_NK) {
+  const int64_t M = c_MN.dim(0), N = c_MN.dim(1), K = a_MK.dim(1);
+  measure("matmul_add" + sizes(M, N, K), "projections", product(M, N, K), {c_MN, addend_MN, a_MK, b_NK},
+          [&] { inner_.matmul_add(c_MN, addend_MN, a_MK, b_NK); });
 }
 
 void ObservedOps::grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, const Tensor& offset_E1,
@@ -46,7 +53,7 @@ void ObservedOps::grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, con
   // a has one row for each routed row in every form; without drops all of them are in use.
   const int64_t R = a.dim(0), inner = a.dim(1), outer = form == Form::TN ? b.dim(1) : c.dim(1);
   measure("grouped_matmul" + std::string(form_name(form)) + sizes(R, outer, inner), "experts",
-          product(R, outer, inner), {c, a, b},
+          product(R, outer, inner), {c, accumulate ? c : Tensor(), a, b},
           [&] { inner_.grouped_matmul(c, a, b, offset_E1, form, accumulate); });
 }
 
@@ -87,13 +94,11 @@ void ObservedOps::add(Tensor y, const Tensor& x) {
 
 void ObservedOps::embedding_forward(Tensor x_ND, const Tensor& id_N, const Tensor& w_VD) {
   measure("embedding_forward", "embedding", 0, {x_ND, x_ND},  // of the table only these rows
-
           [&] { inner_.embedding_forward(x_ND, id_N, w_VD); });
 }
 
 void ObservedOps::embedding_backward(Tensor dw_VD, const Tensor& id_N, const Tensor& dx_ND) {
   measure("embedding_backward", "embedding", 0, {dx_ND, dx_ND, dx_ND},
-
           [&] { inner_.embedding_backward(dw_VD, id_N, dx_ND); });
 }
 
@@ -157,7 +162,7 @@ void ObservedOps::router_logits_forward(Tensor logits_NE, const Tensor& x_ND, co
 
 void ObservedOps::router_logits_backward(Tensor dx_ND, Tensor dw_ED, const Tensor& dlogits_NE,
                                          const Tensor& x_ND, const Tensor& w_ED) {
-  measure("router_logits_backward", "router", 0, {dx_ND, dw_ED, dlogits_NE, x_ND, w_ED},
+  measure("router_logits_backward", "router", 0, {dx_ND, dx_ND, dw_ED, dlogits_NE, x_ND, w_ED},
           [&] { inner_.router_logits_backward(dx_ND, dw_ED, dlogits_NE, x_ND, w_ED); });
 }
 
@@ -229,20 +234,20 @@ void ObservedOps::expert_down_backward(Tensor dh_R2F, Tensor a_RF, Tensor dweigh
 void ObservedOps::expert_down_gradient(Tensor dw_EDF, Tensor rows_RD, const Tensor& dy_ND, const Tensor& a_RF,
                                        const RoutePlan& plan, bool accumulate) {
   measure("expert_down_gradient", "experts", product(a_RF.dim(0), a_RF.dim(1), dy_ND.dim(1)),
-          {dw_EDF, dy_ND, a_RF},
+          {dw_EDF, accumulate ? dw_EDF : Tensor(), dy_ND, a_RF},
           [&] { inner_.expert_down_gradient(dw_EDF, rows_RD, dy_ND, a_RF, plan, accumulate); });
 }
 
 void ObservedOps::expert_up_gradient(Tensor dw_E2FD, Tensor rows_RD, const Tensor& dh_R2F, const Tensor& x_ND,
                                      const RoutePlan& plan, bool accumulate) {
   measure("expert_up_gradient", "experts", product(dh_R2F.dim(0), dh_R2F.dim(1), x_ND.dim(1)),
-          {dw_E2FD, dh_R2F, x_ND},
+          {dw_E2FD, accumulate ? dw_E2FD : Tensor(), dh_R2F, x_ND},
           [&] { inner_.expert_up_gradient(dw_E2FD, rows_RD, dh_R2F, x_ND, plan, accumulate); });
 }
 
 void ObservedOps::cross_entropy(Tensor loss_N, Tensor logits_NV, const Tensor& target_N, int64_t vocabulary,
                                 const Tensor& gradient_scale_1) {
-  measure("cross_entropy", "head", 0, {loss_N, logits_NV, target_N, gradient_scale_1},
+  measure("cross_entropy", "head", 0, {loss_N, logits_NV, logits_NV, target_N, gradient_scale_1},
           [&] { inner_.cross_entropy(loss_N, logits_NV, target_N, vocabulary, gradient_scale_1); });
 }
 

@@ -29,6 +29,7 @@ class ObservedOps : public Ops {
   void rms_norm_backward(Tensor dx_ND, Tensor dw_D, const Tensor& dy_ND, const Tensor& residual_ND,
                          const Tensor& x_ND, const Tensor& w_D, const Tensor& rstd_N) override;
   void matmul(Tensor c_MN, const Tensor& a, const Tensor& b, Form form, bool accumulate) override;
+  void matmul_add(Tensor c_MN, const Tensor& addend_MN, const Tensor& a_MK, const Tensor& b_NK) override;
   void grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, const Tensor& offset_E1, Form form,
                       bool accumulate) override;
   void qk_norm_rope_forward(Tensor q_NHd, Tensor k_NGd, Tensor rstd_NJ, const Tensor& packed_NP,

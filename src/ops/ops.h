@@ -99,6 +99,8 @@ class Ops {
   // NT: c[M,N] = a[M,K] b[N,K]^T.  NN: c[M,N] = a[M,K] b[K,N].  TN: c[M,N] = a[K,M]^T b[K,N].   accumulate: c +=.
   // a, b of one type; c of that type or f32. A sum with a c of 16 bits is rounded once.
   virtual void matmul(Tensor c_MN, const Tensor& a, const Tensor& b, Form form, bool accumulate) = 0;
+  // c = addend + a b^T, of the addend's type.
+  virtual void matmul_add(Tensor c_MN, const Tensor& addend_MN, const Tensor& a_MK, const Tensor& b_NK) = 0;
   // One product per expert over the rows [offset[e], offset[e+1]); rows past offset[E] are neither read nor
   // written; an expert without rows contributes nothing (TN leaves its block as it is when accumulating, else 0).
   // NT: c[R,N] = a[R,K] w[E,N,K]^T.  NN: c[R,K] = a[R,N] w[E,N,K].  TN: c[E,N,K] = a[R,N]^T b[R,K].

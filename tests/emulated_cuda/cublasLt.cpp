@@ -40,7 +40,7 @@ std::vector<float> lines(const void* matrix, const cublasLtMatrixLayoutOpaque_t&
 
 void multiply(const cublasLtMatmulDescOpaque_t& desc, float alpha, const void* a,
               const cublasLtMatrixLayoutOpaque_t& a_layout, const void* b,
-              const cublasLtMatrixLayoutOpaque_t& b_layout, float beta, void* d,
+              const cublasLtMatrixLayoutOpaque_t& b_layout, float beta, const void* c, void* d,
               const cublasLtMatrixLayoutOpaque_t& layout) {
   const uint64_t inner = desc.a == CUBLAS_OP_N ? a_layout.columns : a_layout.rows;
   const bool tf32 = desc.compute == CUBLAS_COMPUTE_32F_FAST_TF32;
@@ -53,7 +53,7 @@ void multiply(const cublasLtMatmulDescOpaque_t& desc, float alpha, const void* a
         sum += static_cast<double>(left[row * inner + k]) * static_cast<double>(right[column * inner + k]);
       const uint64_t i = row + column * static_cast<uint64_t>(layout.leading);
       float value = alpha * static_cast<float>(sum);
-      if (beta != 0) value += beta * element(d, layout.type, i);
+      if (beta != 0) value += beta * element(c, layout.type, i);
       if (layout.type == CUDA_R_32F)
         static_cast<float*>(d)[i] = value;
       else if (layout.type == CUDA_R_16F)
@@ -132,22 +132,22 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
 }
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const void* alpha, const void* a,
                               cublasLtMatrixLayout_t a_layout, const void* b, cublasLtMatrixLayout_t b_layout,
-                              const void* beta, const void* c, cublasLtMatrixLayout_t, void* d,
+                              const void* beta, const void* c, cublasLtMatrixLayout_t c_layout, void* d,
                               cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t*, void*, size_t,
                               cudaStream_t stream) {
   const uint64_t inner_a = desc->a == CUBLAS_OP_N ? a_layout->columns : a_layout->rows;
   const uint64_t inner_b = desc->b == CUBLAS_OP_N ? b_layout->rows : b_layout->columns;
   const uint64_t rows = desc->a == CUBLAS_OP_N ? a_layout->rows : a_layout->columns;
   const uint64_t columns = desc->b == CUBLAS_OP_N ? b_layout->columns : b_layout->rows;
-  if (inner_a != inner_b || rows != d_layout->rows || columns != d_layout->columns || c != d ||
+  if (inner_a != inner_b || rows != d_layout->rows || columns != d_layout->columns || c_layout != d_layout ||
       a_layout->batch != d_layout->batch || b_layout->batch != d_layout->batch)
     return CUBLAS_STATUS_INVALID_VALUE;
   emulated_cuda::enqueue(
       stream, [desc = *desc, alpha = *static_cast<const float*>(alpha), a, a_layout = *a_layout, b,
-               b_layout = *b_layout, beta = *static_cast<const float*>(beta), d, layout = *d_layout] {
+               b_layout = *b_layout, beta = *static_cast<const float*>(beta), c, d, layout = *d_layout] {
         for (int32_t i = 0; i < layout.batch; ++i)
           multiply(desc, alpha, matrix_of(a, a_layout, i), a_layout, matrix_of(b, b_layout, i), b_layout,
-                   beta, const_cast<void*>(matrix_of(d, layout, i)), layout);
+                   beta, matrix_of(c, layout, i), const_cast<void*>(matrix_of(d, layout, i)), layout);
       });
   return CUBLAS_STATUS_SUCCESS;
 }

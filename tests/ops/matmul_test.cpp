@@ -88,6 +88,21 @@ TEST_F(MatmulTest, AccumulatesAndRoundsOnce) {
       }
 }
 
+TEST_F(MatmulTest, AddsToAnotherTensorAndRoundsOnce) {
+  for (const DType in : kActivations)
+    for (const DType out : {DType::f32, in}) {
+      const Size s{65, 31, 130};
+      SCOPED_TRACE(label(Form::NT, s));
+      Operands x = make_operands(*this, in, Form::NT, s);
+      const Tensor addend = normal("addend", out, {s.m, s.n}, 10), c = normal("old", out, {s.m, s.n});
+      const auto terms = values(addend);
+      for (size_t i = 0; i < terms.size(); ++i) x.exact[i] += terms[i];
+      ops().matmul_add(c, addend, x.a, x.b);
+      EXPECT_TRUE(close(values(c), x.exact, bound_of(out)));
+      EXPECT_EQ(values(addend), terms);
+    }
+}
+
 // Weight gradients of many tokens: a GPU may add them up in parts, which are rounded together once.
 TEST_F(MatmulTest, LongSumsMatchDoublePrecision) {
   for (const auto& [in, out] : {std::pair{DType::f32, DType::f32},

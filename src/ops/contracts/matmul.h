@@ -26,6 +26,12 @@ inline void matmul(const Tensor& c_MN, const Tensor& a, const Tensor& b, Form fo
   CHECK(form == Form::NT ? b.has_shape({n, k}) : b.has_shape({k, n}), shapes);
 }
 
+inline void matmul_add(const Tensor& c_MN, const Tensor& addend_MN, const Tensor& a_MK, const Tensor& b_NK) {
+  matmul(c_MN, a_MK, b_NK, Form::NT);
+  CHECK(addend_MN.dtype() == c_MN.dtype() && addend_MN.has_shape({c_MN.dim(0), c_MN.dim(1)}),
+        addend_MN.describe());
+}
+
 inline void grouped_matmul(const Tensor& c, const Tensor& a, const Tensor& b, const Tensor& offset_E1,
                            Form form) {
   const std::string shapes = c.describe() + " = " + a.describe() + " * " + b.describe();
