@@ -48,6 +48,13 @@ void print_layouts(const RunConfig& config, int ranks, Device& device, Ops& ops)
   }
 }
 
+// The price of writing behind training.
+std::string copy_of(const TrainingConfig& training, double checkpoint, int ranks) {
+  if (!training.checkpoint_in_background || training.checkpoint_every == 0) return "";
+  return fmt::format(", written from a copy of {} in the memory of the host{}",
+                     format_bytes(checkpoint / ranks), ranks == 1 ? "" : " for each rank");
+}
+
 void print_plan(RunConfig& config, int ranks) {
   const Backend backend = make_backend(config.training.device, static_cast<int>(config.training.threads),
                                        arithmetic(config.training));
@@ -80,7 +87,10 @@ void print_plan(RunConfig& config, int ranks) {
 
   if (ranks > 1) print_layouts(config, ranks, *backend.device, *backend.ops);
   Arena plan;
-  plan_training(config, Tokenizer::kVocabulary, ranks, *backend.device, *backend.ops, plan);
+  const auto saved = static_cast<double>(
+      plan_training(config, Tokenizer::kVocabulary, ranks, *backend.device, *backend.ops, plan));
+  print(fmt::format("checkpoint     {} on disk{}\n", format_bytes(saved),
+                    copy_of(config.training, saved, ranks)));
   print(fmt::format("memory         {}on {}\n{}", ranks == 1 ? "" : "of each rank ", backend.description,
                     memory_table(plan)));
   print(fmt::format("  {:<32}{:>12}\n", "free now",

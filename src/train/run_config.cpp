@@ -80,6 +80,8 @@ void describe_run(TrainingConfig& c, Fields& fields) {
   fields.add("checkpoint_every", c.checkpoint_every, "steps between checkpoints; 0 is only at the end")
       .range(0, kMost);
   fields.add("keep_checkpoints", c.keep_checkpoints, "newest checkpoints kept").range(1, kMost);
+  fields.add("checkpoint_in_background", c.checkpoint_in_background,
+             "write them from a copy in host memory while training goes on");
   fields.add("max_minutes", c.max_minutes, "save and stop after this long; 0 is no limit").at_least(0);
   fields.add("device", c.device, "where to compute; auto takes a GPU if there is one")
       .choices({"auto", "cpu", "gpu"});

@@ -49,6 +49,7 @@ struct TrainingConfig {
   int64_t tasks_items = 1000;      // of each task; 0: all
   int64_t checkpoint_every = 200;  // 0: only at the end
   int64_t keep_checkpoints = 2;
+  bool checkpoint_in_background = true;
   double max_minutes = 0.0;     // 0: no limit
   std::string device = "auto";  // auto | cpu | gpu
   int64_t threads = 0;          // 0: all cores
