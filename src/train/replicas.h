@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 
 #include "model/transformer.h"
@@ -27,6 +28,9 @@ class Replicas {
   Replicas(const Weights& weights, RankGroups& groups);
 
   StepTotals add_up(const StepTotals& mine);
+  // Runs the model, on all ranks. Where experts are dealt, rows that have no room are an error of those who share the experts:
+  // it becomes one of all, or the others would wait for them.
+  void together(const std::function<void()>& model);
   void add_up(const StepSums& sums);
   // Of what is a rank's own; with shares the other gradients are unspecified then.
   void add_up_gradients();

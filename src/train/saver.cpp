@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 
 #include "base/error.h"
 #include "base/format.h"
@@ -15,6 +16,7 @@ namespace {
 
 constexpr uint64_t kPiece = uint64_t{16} << 20;  // bytes written at once
 constexpr size_t kHashDigits = 32;
+constexpr std::chrono::milliseconds kLook(10);  // between two looks at a checkpoint that has to be waited for
 
 }  // namespace
 
@@ -78,9 +80,12 @@ void Saver::begin(int64_t step, const std::string& state_json) {
   begun_ = steady_seconds();
   std::vector<std::string> names;
   for (const SharedFile& file : shared_) names.push_back(file.name());
-  agree(communicator_, [&] {
-    if (communicator_.rank() == 0) folder_ = store_.begin(step, names, all_bytes_, state_json);
-  });
+  {
+    const Patience patience(communicator_);  // what a save that was killed has left may take long to delete
+    agree(communicator_, [&] {
+      if (communicator_.rank() == 0) folder_ = store_.begin(step, names, all_bytes_, state_json);
+    });
+  }
   folder_ = communicator_.gather_text(folder_.string()).front();
   step_ = step;
   phase_ = Phase::parts;
@@ -88,7 +93,9 @@ void Saver::begin(int64_t step, const std::string& state_json) {
     copy();
     start([this] { write_from_copy(); });
   } else {
+    const Patience patience(communicator_);
     attempt([this] { write_from_device(); });
+    communicator_.barrier();
   }
   stalled_ = steady_seconds() - begun_;
   if (copy_ == nullptr) finish();
@@ -114,8 +121,11 @@ void Saver::advance(std::span<const State> ranks) {
 }
 
 void Saver::finish() {
-  const Patience patience(communicator_);
-  while (phase_ != Phase::none) conclude();
+  // Ranks talk while their threads write: one that hangs or dies meanwhile is missed as at any other time.
+  while (busy()) {
+    advance(communicator_.gather(state()));
+    if (busy()) std::this_thread::sleep_for(kLook);
+  }
 }
 
 // All ranks end the phase.

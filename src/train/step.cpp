@@ -16,13 +16,15 @@ StepTotals run_step(TrainingState& state, const TrainingConfig& training,
   state.transformer.zero_sums(ops);
   state.transformer.set_gradient_scales(device, loss_scale / static_cast<float>(totals.targets),
                                         loss_scale / static_cast<float>(totals.micro_batches));
-  for (const Batch& batch : micro_batches) {
-    const bool first = &batch == micro_batches.data();
-    state.transformer.upload(device, batch.input.data(), batch.target.data(), batch.first.data());
-    (first ? state.first_micro_step : state.micro_step)->run([&] {
-      state.transformer.forward_backward(first ? Gradients::write : Gradients::add, ops);
-    });
-  }
+  state.replicas.together([&] {
+    for (const Batch& batch : micro_batches) {
+      const bool first = &batch == micro_batches.data();
+      state.transformer.upload(device, batch.input.data(), batch.target.data(), batch.first.data());
+      (first ? state.first_micro_step : state.micro_step)->run([&] {
+        state.transformer.forward_backward(first ? Gradients::write : Gradients::add, ops);
+      });
+    }
+  });
   state.replicas.add_up(state.transformer.sums());
   state.replicas.add_up_gradients();
   state.optimizer.gradient_squares(state.squares_g);

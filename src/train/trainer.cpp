@@ -30,7 +30,7 @@ constexpr uint64_t kFixedSeed = 1;
 constexpr int kSamples = 3;  // texts in a sample
 
 // What all ranks know of the place in the text.
-Cursor of_all(const Cursor& mine, Communicator& communicator) {
+Cursor merged(const Cursor& mine, Communicator& communicator) {
   std::vector<Cursor> cursors;
   for (const std::string& text : communicator.gather_text(nlohmann::json(mine).dump()))
     cursors.push_back(nlohmann::json::parse(text).get<Cursor>());
@@ -154,8 +154,7 @@ void Trainer::resume_from(const Checkpoint& checkpoint) {
 void Trainer::begin_saving() {
   if (saved_step_ == step_) return;
   const std::string state =
-      state_json(step_, of_all(cursor_, communicator_), source_->identity(), config_, state_->loss_scale);
-  const Patience patience(communicator_);
+      state_json(step_, merged(cursor_, communicator_), source_->identity(), config_, state_->loss_scale);
   saver_->begin(step_, state);
   saved_step_ = step_;
 }
@@ -165,19 +164,30 @@ void Trainer::save() {
   saver_->finish();
 }
 
-// Of one step. Text that cannot be read, by any rank, ends the run, but loses nothing.
+// What may go wrong while the state is that of the last step ends the run, but loses nothing.
+void Trainer::or_save(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const UserError& error) {
+    if (!of_all(error)) throw;
+    save();
+    terminal_.line(fmt::format("step {} is saved", step_));
+    throw;
+  }
+}
+
+void Trainer::with_model(const std::function<void()>& body) {
+  or_save([&] { state_->replicas.together(body); });
+}
+
 std::vector<Batch> Trainer::next_batches() {
   std::vector<Batch> batches;
-  try {
+  or_save([&] {
     agree(communicator_, [&] {
       for (int64_t i = 0; i < config_.training.gradient_accumulation_steps; ++i)
         batches.push_back(*loader_->next());
     });
-  } catch (const UserError&) {
-    save();
-    terminal_.line(fmt::format("the data cannot be read: step {} is saved", step_));
-    throw;
-  }
+  });
   return batches;
 }
 
@@ -198,7 +208,8 @@ StepResult Trainer::train_step(double rate, StepContext& context) {
 
   if (looks_at_next_step()) probe_->before_update();
   const double begin = steady_seconds();
-  const StepTotals totals = run_step(*state_, config_.training, batches, step_, rate, device_, ops_);
+  StepTotals totals;
+  or_save([&] { totals = run_step(*state_, config_.training, batches, step_, rate, device_, ops_); });
   // The one wait for the device in a step: the row needs its numbers, and a bad loss must stop the run now.
   StepResult result = read_step(state_->transformer.sums(), state_->squares_g, state_->clip_scale_1,
                                 state_->loss_scale.value(), totals.targets, totals.micro_batches, device_);
@@ -266,9 +277,11 @@ std::optional<Evaluation> Trainer::validate() {
   if (validation_.empty()) return std::nullopt;
   Evaluation evaluation;
   timed("validation", [&] {
-    for (const Batch& batch : validation_)
-      evaluate(state_->transformer, batch, device_, ops_, evaluation,
-               &batch == &validation_.front() ? probe_->look() : Look());
+    with_model([&] {
+      for (const Batch& batch : validation_)
+        evaluate(state_->transformer, batch, device_, ops_, evaluation,
+                 &batch == &validation_.front() ? probe_->look() : Look());
+    });
     evaluation = add_up(evaluation, communicator_);
     Row row = validation_row(evaluation, step_, tokens_);
     probe_->report(row);
@@ -327,12 +340,16 @@ Outcome Trainer::decide(double seconds) {
   return signal_ != 0 ? Outcome::signal : time_is_up ? Outcome::time_limit : Outcome::finished;
 }
 
+bool Trainer::of_all(const UserError& error) const {
+  return communicator_.size() == 1 || dynamic_cast<const SharedError*>(&error) != nullptr;
+}
+
 Outcome Trainer::run() {
   try {
     return train();
   } catch (const UserError& error) {
     // What all ranks know they can act on together: a checkpoint that is being written becomes whole.
-    if (communicator_.size() == 1 || dynamic_cast<const SharedError*>(&error) != nullptr) {
+    if (of_all(error)) {
       try {
         saver_->finish();
       } catch (const UserError& second) {
@@ -383,8 +400,10 @@ Outcome Trainer::train() {
     outcome = decide(now - started);
     if (outcome != Outcome::finished) break;
     if (due(training.eval_every) && step_ < training.max_steps) validate();
-    if (due(training.tasks_every) && step_ < training.max_steps) timed("tasks", [&] { run_tasks(); });
-    if (due(training.sample_every) && step_ < training.max_steps) timed("sample", [&] { sample(); });
+    if (due(training.tasks_every) && step_ < training.max_steps)
+      timed("tasks", [&] { with_model([&] { run_tasks(); }); });
+    if (due(training.sample_every) && step_ < training.max_steps)
+      timed("sample", [&] { with_model([&] { sample(); }); });
     if (due(training.checkpoint_every)) timed("checkpoint", [&] { begin_saving(); });
     before = steady_seconds();
   }
@@ -394,8 +413,8 @@ Outcome Trainer::train() {
         fmt::format("{} stretches of invalid UTF-8 in the text became U+FFFD", loader_->replaced()));
   if (outcome != Outcome::signal) {
     validate();
-    run_tasks();
-    sample();
+    with_model([&] { run_tasks(); });
+    with_model([&] { sample(); });
   }
   sinks_->finish(outcome == Outcome::signal ? 128 + signal_ : 0);
   return outcome;

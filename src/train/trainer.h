@@ -53,6 +53,9 @@ class Trainer {
   void open_saver(const CheckpointStore& store);
   void open_validation(const std::shared_ptr<const Source>& text, Part part);
   std::vector<Batch> next_batches();
+  void or_save(const std::function<void()>& body);
+  void with_model(const std::function<void()>& body);  // that runs it, but trains nothing
+  bool of_all(const UserError& error) const;           // all ranks have it and can act on it together
   StepResult train_step(double learning_rate, StepContext& context);
   void write_row(const StepResult& result, StepContext& context, int64_t tokens_before, double seconds);
   // Does it and counts its time for the next row.

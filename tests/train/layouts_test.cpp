@@ -234,5 +234,42 @@ TEST(Layouts, MoreRowsThanThereIsRoomForAreSaid) {
                           "Hint: raise distributed.expert_rows")));
 }
 
+// Rows of one token, which all go to the same experts, on the first two of four ranks only: their error is that of the other
+// two, who would wait for them.
+TEST(Layouts, RowsWithoutRoomEndTheStepOnRanksThatHaveRoom) {
+  RunConfig config;
+  config.model = {.d_model = 16,
+                  .n_layers = 1,
+                  .n_heads = 1,
+                  .n_kv_heads = 1,
+                  .num_experts = 2,
+                  .top_k = 1,
+                  .expert_intermediate_dim = 16,
+                  .vocab_size = 96,
+                  .max_seq_len = kLength};
+  config.model.capacity_factor = 0;
+  config.training.batch_size =
+      512;  // 8,192 rows: there is always room for these, but not for those of two ranks
+  config.distributed.layout = "expert";
+  config.distributed.expert_parallel = 2;
+  config.distributed.expert_rows = 1.5;
+  const auto errors = test::on_threads(4, [&](Communicator& comm) {
+    const Backend backend = make_backend("cpu", 1);
+    RankGroups groups(config.distributed, config.model, comm, *backend.device);
+    int64_t vocabulary = kVocabulary;
+    const auto [arena, state] =
+        place<TrainingState>(*backend.device, config, vocabulary, groups, *backend.ops);
+    state->transformer.prepare(*backend.device);
+    state->weights.initialise(1, *backend.device);
+    state->replicas.spread_weights();
+    Batch batch = rows_of_text(0, config.training.batch_size);
+    if (comm.rank() < 2) std::fill(batch.input.begin(), batch.input.end(), 5);
+    run_step(*state, config.training, {&batch, 1}, 0, 1e-2, *backend.device, *backend.ops);
+  });
+  EXPECT_THAT(errors,
+              Each(::testing::AllOf(::testing::StartsWith("rank 0: experts of rank "),
+                                    ::testing::HasSubstr("at most 12288 rows from all ranks, found 16384"))));
+}
+
 }  // namespace
 }  // namespace moe
