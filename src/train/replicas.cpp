@@ -26,6 +26,10 @@ void Replicas::add_up(const StepSums& sums) {
   for (const Tensor& sum : sums.all()) groups_.world().all_reduce(sum);
 }
 
+void Replicas::add_up(GlobalBalance& balance) {
+  balance.add_up(groups_.world());
+}
+
 void Replicas::add_up_gradients() {
   for (const Weights::Group& group : weights_.groups()) {
     if (groups_.in_parts())

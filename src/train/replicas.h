@@ -13,6 +13,7 @@
 
 #include "model/transformer.h"
 #include "model/weights.h"
+#include "train/global_balance.h"
 #include "train/rank_groups.h"
 
 namespace moe {
@@ -32,6 +33,7 @@ class Replicas {
   // it becomes one of all, or the others would wait for them.
   void together(const std::function<void()>& model);
   void add_up(const StepSums& sums);
+  void add_up(GlobalBalance& balance);
   // Of what is a rank's own; with shares the other gradients are unspecified then.
   void add_up_gradients();
   // Sums that each rank has computed over what is its own, which with shares is a part: of all then.

@@ -72,11 +72,12 @@ struct LoggingConfig {
   void describe(Fields& fields);
 };
 
-// How the ranks of a run share its work; nothing of it matters to one rank.
+// How the ranks of a run share its work; to one rank only balance_loss matters.
 struct DistributedConfig {
   std::string layout = "auto";  // auto | data_parallel | zero1 | expert
   int64_t expert_parallel = 0;  // layout expert: ranks that have all experts between them; 0: all ranks
   double expert_rows = 0;  // layout expert: room for so many times the rows that a rank sends; 0: for all
+  std::string balance_loss = "rank";  // rank: of each micro-batch | global: of the whole step
   int64_t timeout_seconds = 50;
 
   void describe(Fields& fields);

@@ -93,7 +93,11 @@ TrainingState::TrainingState(const RunConfig& config, int64_t vocabulary, RankGr
       clip_scale_1(arena.allocate("small", DType::f32, {1})),
       loss_scale(moe::loss_scale(config.training)),
       first_micro_step(sequence(config.training, groups, ops)),
-      micro_step(sequence(config.training, groups, ops)) {}
+      micro_step(sequence(config.training, groups, ops)) {
+  if (config.distributed.balance_loss != "global") return;
+  balance = std::make_unique<GlobalBalance>(config.model);
+  forward_step = sequence(config.training, groups, ops);
+}
 
 int64_t TrainingState::checkpoint_bytes() const {
   return whole_bytes(weights.stored()) + whole_bytes(optimizer.state());

@@ -35,6 +35,9 @@ struct TrainingState {
   // The operations of forward and backward, the same ones each time: in the first micro-batch of a step, which writes
   // gradients, and in the others, which add to them.
   std::unique_ptr<Sequence> first_micro_step, micro_step;
+  // Null unless the balance loss is that of the whole step. Then those two are backward only, and this is forward.
+  std::unique_ptr<GlobalBalance> balance;
+  std::unique_ptr<Sequence> forward_step;
 
   int64_t checkpoint_bytes() const;  // of weights and states, those of all ranks
 };
