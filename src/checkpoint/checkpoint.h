@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "checkpoint/manifest.h"
 #include "checkpoint/safetensors.h"
 #include "tensor/device.h"
 #include "tensor/parameter.h"
@@ -70,6 +71,14 @@ class CheckpointStore {
   // small or fails.
   void save(int64_t step, const Files& files, const std::string& state_json, Device& device);
   void save(int64_t step, const Streams& files, const std::string& state_json);
+
+  // The same in acts, where many write the files (checkpoint/shared_file.h). begin() makes a folder with the state and the
+  // named files, empty, and returns it; `bytes` are those of all files. When they are written, publish() does what save()
+  // does at its end; abandon() takes the folder away. One thread at a time.
+  std::filesystem::path begin(int64_t step, const std::vector<std::string>& files, uint64_t bytes,
+                              const std::string& state_json);
+  void publish(int64_t step, const std::map<std::string, Manifest::File>& files);
+  void abandon(int64_t step) noexcept;
 
   // The step named by `latest`, or the newest whole one when that file is missing or names none.
   std::optional<int64_t> latest() const;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Saving. Each line of save() may be the last one executed: after any of them the folder holds the old
+// Saving. Each line of save(), and of its acts, may be the last one executed: after any of them the folder holds the old
 // checkpoint or the new one, whole, and `latest` names a whole one.
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -40,7 +40,7 @@ void synchronise(const fs::path& folder) {
 // partial becomes whole. A whole one of the same name trades places with it, in one act where the file system
 // can; elsewhere (NFS) it is moved away first, and for that moment only the checkpoints of other steps are
 // there.
-void publish(const fs::path& partial, const fs::path& whole) {
+void publish_folder(const fs::path& partial, const fs::path& whole) {
   if (fs::exists(whole)) {
     constexpr unsigned kExchange = 2;  // RENAME_EXCHANGE; not every C library declares renameat2
     if (syscall(SYS_renameat2, AT_FDCWD, partial.c_str(), AT_FDCWD, whole.c_str(), kExchange) == 0) {
@@ -70,11 +70,8 @@ void sweep(const fs::path& folder) {
   for (const auto& path : stale) fs::remove_all(path);
 }
 
-void check_space(const fs::path& folder, const CheckpointStore::Streams& files,
-                 const std::string& state_json) {
-  uint64_t needed = state_json.size() + kSpare;
-  for (const auto& [name, tensors] : files) needed += safetensors_bytes(tensors);
-  const uint64_t available = fs::space(folder).available;
+void check_space(const fs::path& folder, uint64_t bytes) {
+  const uint64_t needed = bytes + kSpare, available = fs::space(folder).available;
   if (needed <= available) return;
   throw UserError(
       folder.string(),
@@ -82,23 +79,14 @@ void check_space(const fs::path& folder, const CheckpointStore::Streams& files,
       format_bytes(static_cast<double>(available)), "free some space or choose another training.output_dir");
 }
 
-Manifest write_files(const fs::path& folder, const CheckpointStore::Streams& files,
-                     const std::string& state_json) {
-  Manifest manifest;
-  for (const auto& [name, tensors] : files) {
-    Hash hash;
-    uint64_t bytes = 0;
-    write_safetensors(folder / name, tensors, {{"format", "pt"}}, [&](const void* data, size_t size) {
-      hash.add(data, size);
-      bytes += size;
-    });
-    manifest.files[name] = {bytes, hash.hex()};
-  }
+Manifest::File write_and_hash(const fs::path& path, const std::vector<TensorStream>& tensors) {
   Hash hash;
-  hash.add(state_json.data(), state_json.size());
-  write_file_atomically(folder / kStateName, state_json);
-  manifest.files[std::string(kStateName)] = {state_json.size(), hash.hex()};
-  return manifest;
+  uint64_t bytes = 0;
+  write_safetensors(path, tensors, {{"format", "pt"}}, [&](const void* data, size_t size) {
+    hash.add(data, size);
+    bytes += size;
+  });
+  return {bytes, hash.hex()};
 }
 
 // The old ones go by the same door: first the name of a whole one is taken away, then the files.
@@ -112,6 +100,11 @@ void prune(const fs::path& folder, int64_t newest, int64_t keep_last) {
     fs::rename(whole, partial_of(whole));
     fs::remove_all(partial_of(whole));
   }
+}
+
+[[noreturn]] void cannot_save(const fs::path& folder, const fs::filesystem_error& error) {
+  throw UserError((error.path1().empty() ? folder : error.path1()).string(),
+                  "to be able to save a checkpoint", error.code().message());
 }
 
 // Of the folder itself, whatever its name; none when there is no such folder.
@@ -134,31 +127,67 @@ void CheckpointStore::save(int64_t step, const Files& files, const std::string& 
 }
 
 void CheckpointStore::save(int64_t step, const Streams& files, const std::string& state_json) {
+  uint64_t bytes = 0;
+  for (const auto& [name, tensors] : files) bytes += safetensors_bytes(tensors);
+  const fs::path folder = begin(step, {}, bytes, state_json);
+  std::map<std::string, Manifest::File> written;
+  try {
+    for (const auto& [name, tensors] : files) written[name] = write_and_hash(folder / name, tensors);
+  } catch (...) {
+    abandon(step);
+    throw;
+  }
+  publish(step, written);
+}
+
+fs::path CheckpointStore::begin(int64_t step, const std::vector<std::string>& files, uint64_t bytes,
+                                const std::string& state_json) {
   CHECK(step >= 0);
-  const fs::path whole = folder_of(step), partial = partial_of(whole);
+  const fs::path partial = partial_of(folder_of(step));
   try {
     fs::create_directories(folder_);
     sweep(folder_);
-    check_space(folder_, files, state_json);
+    check_space(folder_, bytes + state_json.size());
     try {
       fs::create_directory(partial);
-      Manifest manifest = write_files(partial, files, state_json);
-      manifest.step = step;
-      manifest.program = program_;
-      write_file_atomically(partial / kManifestName, to_json(manifest));
-      publish(partial, whole);
+      write_file_atomically(partial / kStateName, state_json);
+      for (const std::string& name : files) write_file_atomically(partial / name, "");
     } catch (...) {
-      std::error_code ignored;  // the first error is the one to report
-      fs::remove_all(partial, ignored);
+      abandon(step);
+      throw;
+    }
+  } catch (const fs::filesystem_error& error) {
+    cannot_save(folder_, error);
+  }
+  return partial;
+}
+
+void CheckpointStore::publish(int64_t step, const std::map<std::string, Manifest::File>& files) {
+  const fs::path whole = folder_of(step), partial = partial_of(whole);
+  try {
+    try {
+      Manifest manifest{step, program_, files};
+      const std::string state = read_file(partial / kStateName);
+      Hash hash;
+      hash.add(state.data(), state.size());
+      manifest.files[std::string(kStateName)] = {state.size(), hash.hex()};
+      write_file_atomically(partial / kManifestName, to_json(manifest));
+      publish_folder(partial, whole);
+    } catch (...) {
+      abandon(step);
       throw;
     }
     synchronise(folder_);
     write_file_atomically(folder_ / kLatestName, step_name(step) + "\n");
     prune(folder_, step, keep_last_);
   } catch (const fs::filesystem_error& error) {
-    throw UserError(error.path1().empty() ? folder_.string() : error.path1().string(),
-                    "to be able to save a checkpoint", error.code().message());
+    cannot_save(folder_, error);
   }
+}
+
+void CheckpointStore::abandon(int64_t step) noexcept {
+  std::error_code ignored;  // there is an error to report already
+  fs::remove_all(partial_of(folder_of(step)), ignored);
 }
 
 std::optional<int64_t> CheckpointStore::latest() const {

@@ -92,6 +92,15 @@ struct TensorStream {
 // Leaves the device in pieces of at most 64 MiB.
 std::vector<TensorStream> tensor_streams(const std::vector<NamedTensor>& tensors, Device& device);
 
+// Where everything will be in a file.
+struct SafetensorsLayout {
+  std::string head;             // length and header, padded: the file's first bytes
+  std::vector<size_t> order;    // of the tensors, as they follow one another
+  std::vector<uint64_t> begin;  // of each tensor, as they were given: bytes of the file before it
+  uint64_t bytes = 0;           // of the file
+};
+SafetensorsLayout safetensors_layout(const std::vector<TensorStream>& tensors,
+                                     const Safetensors::Metadata& metadata = {{"format", "pt"}});
 // Bytes that write_safetensors will write.
 uint64_t safetensors_bytes(const std::vector<TensorStream>& tensors,
                            const Safetensors::Metadata& metadata = {{"format", "pt"}});

@@ -16,41 +16,6 @@ namespace {
 
 constexpr int64_t kPieceBytes = int64_t{64} << 20;
 
-struct Layout {
-  std::string head;           // length and header, padded
-  std::vector<size_t> order;  // of the tensors in the file
-  uint64_t data_bytes = 0;
-};
-
-Layout plan(const std::vector<TensorStream>& tensors, const Safetensors::Metadata& metadata) {
-  Layout layout;
-  layout.order.resize(tensors.size());
-  std::iota(layout.order.begin(), layout.order.end(), size_t{0});
-  const auto key = [&](size_t i) {
-    return std::tuple(-safetensors_rank(tensors[i].dtype), std::string_view(tensors[i].name));
-  };
-  std::sort(layout.order.begin(), layout.order.end(), [&](size_t a, size_t b) { return key(a) < key(b); });
-
-  nlohmann::ordered_json header = nlohmann::ordered_json::object();
-  if (!metadata.empty()) header["__metadata__"] = metadata;
-  std::set<std::string_view> names;
-  for (const size_t i : layout.order) {
-    const TensorStream& tensor = tensors[i];
-    CHECK(tensor.name != "__metadata__" && names.insert(tensor.name).second, tensor.name);
-    const uint64_t end = layout.data_bytes + tensor.bytes();
-    header[tensor.name] = {{"dtype", safetensors_name(tensor.dtype)},
-                           {"shape", tensor.shape},
-                           {"data_offsets", {layout.data_bytes, end}}};
-    layout.data_bytes = end;
-  }
-  std::string text = header.dump();
-  text.resize((text.size() + 7) / 8 * 8, ' ');
-  for (int shift = 0; shift < 64; shift += 8)
-    layout.head += static_cast<char>((uint64_t{text.size()} >> shift) & 0xff);
-  layout.head += text;
-  return layout;
-}
-
 // The tensor's bytes, a piece at a time.
 void write_from_device(Tensor tensor, Device& device, const TensorStream::Sink& sink) {
   const Tensor flat = tensor.reshape({tensor.numel()});
@@ -64,6 +29,40 @@ void write_from_device(Tensor tensor, Device& device, const TensorStream::Sink& 
 }
 
 }  // namespace
+
+SafetensorsLayout safetensors_layout(const std::vector<TensorStream>& tensors,
+                                     const Safetensors::Metadata& metadata) {
+  SafetensorsLayout layout;
+  layout.begin.resize(tensors.size());
+  layout.order.resize(tensors.size());
+  std::iota(layout.order.begin(), layout.order.end(), size_t{0});
+  const auto key = [&](size_t i) {
+    return std::tuple(-safetensors_rank(tensors[i].dtype), std::string_view(tensors[i].name));
+  };
+  std::sort(layout.order.begin(), layout.order.end(), [&](size_t a, size_t b) { return key(a) < key(b); });
+
+  nlohmann::ordered_json header = nlohmann::ordered_json::object();
+  if (!metadata.empty()) header["__metadata__"] = metadata;
+  std::set<std::string_view> names;
+  for (const size_t i : layout.order) {
+    const TensorStream& tensor = tensors[i];
+    CHECK(tensor.name != "__metadata__" && names.insert(tensor.name).second, tensor.name);
+    layout.begin[i] = layout.bytes;
+    const uint64_t end = layout.bytes + tensor.bytes();
+    header[tensor.name] = {{"dtype", safetensors_name(tensor.dtype)},
+                           {"shape", tensor.shape},
+                           {"data_offsets", {layout.bytes, end}}};
+    layout.bytes = end;
+  }
+  std::string text = header.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  for (int shift = 0; shift < 64; shift += 8)
+    layout.head += static_cast<char>((uint64_t{text.size()} >> shift) & 0xff);
+  layout.head += text;
+  for (uint64_t& begin : layout.begin) begin += layout.head.size();
+  layout.bytes += layout.head.size();
+  return layout;
+}
 
 uint64_t TensorStream::bytes() const {
   uint64_t total = size_of(dtype);
@@ -87,14 +86,13 @@ std::vector<TensorStream> tensor_streams(const std::vector<NamedTensor>& tensors
 }
 
 uint64_t safetensors_bytes(const std::vector<TensorStream>& tensors, const Safetensors::Metadata& metadata) {
-  const Layout layout = plan(tensors, metadata);
-  return layout.head.size() + layout.data_bytes;
+  return safetensors_layout(tensors, metadata).bytes;
 }
 
 void write_safetensors(const std::filesystem::path& path, const std::vector<TensorStream>& tensors,
                        const Safetensors::Metadata& metadata, const TensorStream::Sink& observe) {
-  const Layout layout = plan(tensors, metadata);
-  FileWriter file(path, layout.head.size() + layout.data_bytes);
+  const SafetensorsLayout layout = safetensors_layout(tensors, metadata);
+  FileWriter file(path, layout.bytes);
   const TensorStream::Sink write = [&](const void* data, size_t size) {
     file.write(data, size);
     if (observe) observe(data, size);

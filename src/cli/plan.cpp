@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/format.h"
 #include "cli/commands.h"
+#include "cli/plan_layouts.h"
 #include "model/flops.h"
 #include "text/tokenizer.h"
 #include "train/state.h"
@@ -23,34 +24,25 @@ struct Options {
   std::vector<std::string> overrides;
   bool settings = false;
   int gpus = 1;
+  std::string gpu;
 };
 
 void print(const std::string& text) {
   std::fputs(text.c_str(), stdout);
 }
 
-// What each rank needs, by layout.
-void print_layouts(const RunConfig& config, int ranks, Device& device, Ops& ops) {
-  print(fmt::format("layouts        memory of each of {} ranks\n", ranks));
-  for (const char* const layout : {"data_parallel", "zero1", "expert"}) {
-    RunConfig other = config;
-    other.distributed.layout = layout;
-    Arena plan;
-    try {
-      plan_training(other, Tokenizer::kVocabulary, ranks, device, ops, plan);
-    } catch (const UserError& error) {  // this number of ranks cannot have it
-      if (layout == chosen_layout(config.distributed)) throw;
-      print(fmt::format("  {:<32}{:>12}  {}\n", layout, "-", error.what()));
-      continue;
-    }
-    print(fmt::format("  {:<32}{:>12}{}\n", layout, format_bytes(static_cast<double>(plan.used())),
-                      layout == chosen_layout(config.distributed) ? "  <- distributed.layout" : ""));
-  }
+// The price of writing behind training.
+std::string copy_of(const TrainingConfig& training, double checkpoint, int ranks) {
+  if (!training.checkpoint_in_background || training.checkpoint_every == 0) return "";
+  return fmt::format(", written from a copy of {} in the memory of the host{}",
+                     format_bytes(checkpoint / ranks), ranks == 1 ? "" : " for each rank");
 }
 
-void print_plan(RunConfig& config, int ranks) {
-  const Backend backend = make_backend(config.training.device, static_cast<int>(config.training.threads),
-                                       arithmetic(config.training));
+void print_plan(RunConfig& config, int ranks, const std::string& named) {
+  const Backend backend =
+      make_backend(named.empty() ? config.training.device : "cpu", static_cast<int>(config.training.threads),
+                   arithmetic(config.training));
+  const GpuRates* const gpu = find_gpu(named.empty() ? backend.device->name() : named);
   const ParameterCount count = count_parameters(config.model);
   const FlopsPerToken flops = flops_per_token(config.model, config.model.max_seq_len);
   const int64_t micro = config.training.batch_size * config.model.max_seq_len;
@@ -78,11 +70,18 @@ void print_plan(RunConfig& config, int ranks) {
   share("experts", flops.experts);
   share("head", flops.head);
 
-  if (ranks > 1) print_layouts(config, ranks, *backend.device, *backend.ops);
+  if (ranks > 1 || gpu != nullptr) print(layouts_table(config, ranks, gpu, *backend.device, *backend.ops));
   Arena plan;
-  plan_training(config, Tokenizer::kVocabulary, ranks, *backend.device, *backend.ops, plan);
-  print(fmt::format("memory         {}on {}\n{}", ranks == 1 ? "" : "of each rank ", backend.description,
-                    memory_table(plan)));
+  const auto saved = static_cast<double>(
+      plan_training(config, Tokenizer::kVocabulary, ranks, *backend.device, *backend.ops, plan));
+  print(fmt::format("checkpoint     {} on disk{}\n", format_bytes(saved),
+                    copy_of(config.training, saved, ranks)));
+  print(fmt::format("memory         {}on {}\n{}", ranks == 1 ? "" : "of each rank ",
+                    named.empty() ? backend.description : gpu->name, memory_table(plan)));
+  if (!named.empty()) {
+    print(fmt::format("  {:<32}{:>12}\n", fmt::format("of one {}", gpu->name), format_bytes(gpu->memory)));
+    return;
+  }
   print(fmt::format("  {:<32}{:>12}\n", "free now",
                     format_bytes(static_cast<double>(backend.device->memory_available()))));
   print("  (elsewhere, a GPU needs about 0.5 GiB beside the total for CUDA itself and for workspaces)\n");
@@ -96,7 +95,7 @@ int run(const Options& options) {
     return 0;
   }
   RunConfig config = RunConfig::load(options.config, options.overrides);
-  print_plan(config, options.gpus);
+  print_plan(config, options.gpus, options.gpu);
   return 0;
 }
 
@@ -109,9 +108,14 @@ void add_plan(CLI::App& app, Command& chosen) {
   group->add_option("--config", options->config, "Settings of the run (YAML)")->type_name("FILE");
   group->add_flag("--settings", options->settings, "List all settings with their meaning and defaults");
   group->require_option(1);
-  command->add_option("--gpus", options->gpus, "Plan for so many ranks, and compare the layouts' memory")
+  command->add_option("--gpus", options->gpus, "Plan for so many ranks, and compare the layouts")
       ->type_name("N")
       ->check(CLI::Range(1, 65536));
+  std::vector<std::string> names;
+  for (const GpuRates& gpu : known_gpus()) names.push_back(gpu.name);
+  command->add_option("--gpu", options->gpu, "On which GPU: predicts the time of a step (docs/scaling.md)")
+      ->type_name("NAME")
+      ->check(CLI::IsMember(names));
   command->add_option("overrides", options->overrides, "Settings that replace those of the file")
       ->type_name("section.key=value");
   command->footer(
@@ -119,6 +123,7 @@ void add_plan(CLI::App& app, Command& chosen) {
       "  moe plan --config configs/train_config.yaml\n"
       "  moe plan --config configs/train_config.yaml training.batch_size=8 training.mixed_precision=bf16\n"
       "  moe plan --config configs/train_config.yaml --gpus 8\n"
+      "  moe plan --config configs/train_config.yaml --gpus 64 --gpu h100 training.mixed_precision=bf16\n"
       "  moe plan --settings");
   command->callback([options, &chosen] { chosen = [options] { return run(*options); }; });
 }

@@ -14,10 +14,12 @@ class CpuDevice final : public Device {
   explicit CpuDevice(int threads);
 
   std::string name() const override;
-  int64_t memory_total() const override;      // of the machine, or of the container if that is less
-  int64_t memory_available() const override;  // free, reclaimable caches included
+  int64_t memory_total() const override;  // base/host_memory.h
+  int64_t memory_available() const override;
   void* allocate(int64_t bytes) override;
   void release(void* memory) override;
+  void* allocate_host(int64_t bytes) override;
+  void release_host(void* memory) override;
   void to_device(Tensor dst, const void* src) override;
   void to_host(void* dst, const Tensor& src) override;
   void synchronize() override {}

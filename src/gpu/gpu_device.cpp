@@ -7,6 +7,8 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/format.h"
+#include "base/host_memory.h"
 #include "gpu/check.h"
 
 namespace moe::gpu {
@@ -96,6 +98,24 @@ void* GpuDevice::allocate(int64_t bytes) {
 void GpuDevice::release(void* memory) {
   synchronize();  // nothing may still use it
   CUDA_CHECK(cudaFree(memory));
+}
+
+void* GpuDevice::allocate_host(int64_t bytes) {
+  // Asked first: pinned memory cannot be given back under pressure, and Linux would end a process instead.
+  const int64_t available = host_memory_available();
+  void* memory = nullptr;
+  if (bytes > available ||
+      cudaMallocHost(&memory, static_cast<size_t>(std::max<int64_t>(bytes, 1))) != cudaSuccess) {
+    (void)cudaGetLastError();
+    throw UserError("pinned memory of the host", format_bytes(static_cast<double>(bytes)),
+                    format_bytes(static_cast<double>(available)) + " free");
+  }
+  return memory;
+}
+
+void GpuDevice::release_host(void* memory) {
+  synchronize();
+  CUDA_CHECK(cudaFreeHost(memory));
 }
 
 void GpuDevice::to_device(Tensor dst, const void* src) {

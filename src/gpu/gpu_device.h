@@ -29,6 +29,8 @@ class GpuDevice final : public Device {
   int64_t memory_available() const override;
   void* allocate(int64_t bytes) override;
   void release(void* memory) override;
+  void* allocate_host(int64_t bytes) override;
+  void release_host(void* memory) override;
   // Copies src into pinned memory and returns; the rest happens on the stream.
   void to_device(Tensor dst, const void* src) override;
   void to_host(void* dst, const Tensor& src) override;

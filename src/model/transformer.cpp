@@ -136,9 +136,17 @@ void Transformer::forward(Ops& ops, const Look& look) {
 }
 
 void Transformer::forward_backward(Gradients gradients, Ops& ops) {
+  forward_training(ops);
+  backward(gradients, ops);
+}
+
+void Transformer::forward_training(Ops& ops) {
+  run_blocks(expert_capacity(config_, shape_.N()), ops);
+}
+
+void Transformer::backward(Gradients gradients, Ops& ops) {
   if (gradients == Gradients::write)
     for (const Tensor& tensor : weights_.added_gradients()) ops.fill(tensor, 0);
-  run_blocks(expert_capacity(config_, shape_.N()), ops);
   run_head(gradients, ops);  // the embedding's gradient is the head's first, then that of the tokens
   ops.rms_norm_backward(d_ND_, weights_.final_norm.gradient, dfeatures_ND_, {}, last_ND_,
                         weights_.final_norm.weight, rstd_N_);

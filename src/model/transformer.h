@@ -65,6 +65,11 @@ class Transformer {
 
   // One micro-step. Sums accumulate; gradients are written (what was there does not count) or added to.
   void forward_backward(Gradients gradients, Ops& ops);
+  // The same in two halves. In between, the shares of first choices that the balance loss pushes against (routed(i).share_E)
+  // may be replaced by those of more tokens than this micro-batch has.
+  void forward_training(Ops& ops);
+  void backward(Gradients gradients, Ops& ops);
+  const MoeSaved& routed(int64_t layer) const { return blocks_[static_cast<size_t>(layer)].moe; }
   // Adds to the sums only; never drops a token. look: called after each block.
   void forward(Ops& ops, const Look& look = {});
   void zero_sums(Ops& ops);

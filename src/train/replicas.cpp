@@ -17,8 +17,17 @@ StepTotals Replicas::add_up(const StepTotals& mine) {
   return totals;
 }
 
+void Replicas::together(const std::function<void()>& model) {
+  if (groups_.exchange() == nullptr) return model();
+  agree(groups_.world(), model);
+}
+
 void Replicas::add_up(const StepSums& sums) {
   for (const Tensor& sum : sums.all()) groups_.world().all_reduce(sum);
+}
+
+void Replicas::add_up(GlobalBalance& balance) {
+  balance.add_up(groups_.world());
 }
 
 void Replicas::add_up_gradients() {

@@ -8,10 +8,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 
 #include "model/transformer.h"
 #include "model/weights.h"
+#include "train/global_balance.h"
 #include "train/rank_groups.h"
 
 namespace moe {
@@ -27,7 +29,11 @@ class Replicas {
   Replicas(const Weights& weights, RankGroups& groups);
 
   StepTotals add_up(const StepTotals& mine);
+  // Runs the model, on all ranks. Where experts are dealt, rows that have no room are an error of those who share the experts:
+  // it becomes one of all, or the others would wait for them.
+  void together(const std::function<void()>& model);
   void add_up(const StepSums& sums);
+  void add_up(GlobalBalance& balance);
   // Of what is a rank's own; with shares the other gradients are unspecified then.
   void add_up_gradients();
   // Sums that each rank has computed over what is its own, which with shares is a part: of all then.

@@ -117,6 +117,8 @@ Row training_row(const StepResult& result, const StepContext& context) {
   row.add("model_flops_per_second", flops);
   if (context.peak_flops) row.add("mfu", flops / *context.peak_flops);
   for (const auto& [phase, seconds] : context.phase_seconds) row.add("seconds/" + phase, seconds);
+  if (context.checkpoint_write_seconds)
+    row.add("checkpoint_write_seconds", *context.checkpoint_write_seconds);
   if (context.memory_table != nullptr)
     for (const auto& [category, bytes] : *context.memory_table) row.add("memory/" + category, bytes);
   add_router(result, row);

@@ -51,8 +51,9 @@ struct StepContext {
   // Of the arena, by category; null but for the first row that a process writes.
   const std::vector<std::pair<std::string, int64_t>>* memory_table = nullptr;
   double flops_per_token = 0;
-  std::optional<double> peak_flops;             // of the device, where it is known
-  std::map<std::string, double> phase_seconds;  // host's time since the row before, by phase
+  std::optional<double> peak_flops;                // of the device, where it is known
+  std::map<std::string, double> phase_seconds;     // host's time since the row before, by phase
+  std::optional<double> checkpoint_write_seconds;  // of one that became whole since the row before
   const std::vector<std::string>* groups = nullptr;
 };
 

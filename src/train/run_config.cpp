@@ -80,6 +80,8 @@ void describe_run(TrainingConfig& c, Fields& fields) {
   fields.add("checkpoint_every", c.checkpoint_every, "steps between checkpoints; 0 is only at the end")
       .range(0, kMost);
   fields.add("keep_checkpoints", c.keep_checkpoints, "newest checkpoints kept").range(1, kMost);
+  fields.add("checkpoint_in_background", c.checkpoint_in_background,
+             "write them from a copy in host memory while training goes on");
   fields.add("max_minutes", c.max_minutes, "save and stop after this long; 0 is no limit").at_least(0);
   fields.add("device", c.device, "where to compute; auto takes a GPU if there is one")
       .choices({"auto", "cpu", "gpu"});
@@ -144,6 +146,10 @@ void DistributedConfig::describe(Fields& fields) {
       .range(0, 65536);
   fields.add("expert_rows", expert_rows, "expert: room for so many times its own rows; 0 is room for all")
       .range(0, 65536);
+  fields
+      .add("balance_loss", balance_loss,
+           "over what: rank: each micro-batch (Tutel); global: the whole step, on all ranks")
+      .choices({"rank", "global"});
   fields.add("timeout_seconds", timeout_seconds, "longest wait for another rank").range(1, 86400);
 }
 

@@ -49,6 +49,7 @@ struct TrainingConfig {
   int64_t tasks_items = 1000;      // of each task; 0: all
   int64_t checkpoint_every = 200;  // 0: only at the end
   int64_t keep_checkpoints = 2;
+  bool checkpoint_in_background = true;
   double max_minutes = 0.0;     // 0: no limit
   std::string device = "auto";  // auto | cpu | gpu
   int64_t threads = 0;          // 0: all cores
@@ -71,11 +72,12 @@ struct LoggingConfig {
   void describe(Fields& fields);
 };
 
-// How the ranks of a run share its work; nothing of it matters to one rank.
+// How the ranks of a run share its work; to one rank only balance_loss matters.
 struct DistributedConfig {
   std::string layout = "auto";  // auto | data_parallel | zero1 | expert
   int64_t expert_parallel = 0;  // layout expert: ranks that have all experts between them; 0: all ranks
   double expert_rows = 0;  // layout expert: room for so many times the rows that a rank sends; 0: for all
+  std::string balance_loss = "rank";  // rank: of each micro-batch | global: of the whole step
   int64_t timeout_seconds = 50;
 
   void describe(Fields& fields);

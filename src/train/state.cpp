@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/format.h"
@@ -16,15 +17,10 @@ namespace {
 
 // New tokens that a sample's prompt is read in at a time.
 constexpr int64_t kPromptChunk = 64;
-// Of a tensor on another rank that goes into a checkpoint: much longer than what a message costs by itself.
-constexpr int64_t kStagingBytes = int64_t{16} << 20;
 
-// The largest piece that another rank may have, or a piece of it.
-int64_t staging_bytes(const Weights& weights, const Optimizer& optimizer) {
-  int64_t most = 1;
-  for (const auto& parts : {weights.stored(), optimizer.state()})
-    for (const NamedPiece& part : parts) most = std::max(most, part.whole.bytes());
-  return std::min(most, kStagingBytes);
+int64_t whole_bytes(const std::vector<NamedPiece>& parts) {
+  return std::accumulate(parts.begin(), parts.end(), int64_t{0},
+                         [](int64_t sum, const NamedPiece& part) { return sum + part.whole.bytes(); });
 }
 
 }  // namespace
@@ -95,18 +91,24 @@ TrainingState::TrainingState(const RunConfig& config, int64_t vocabulary, RankGr
               std::min(kPromptChunk, config.model.max_seq_len), weights, arena, groups.exchange()),
       squares_g(arena.allocate("small", DType::f64, {static_cast<int64_t>(optimizer.groups().size())})),
       clip_scale_1(arena.allocate("small", DType::f32, {1})),
-      staging(groups.in_parts() ? arena.allocate("small", DType::u8, {staging_bytes(weights, optimizer)})
-                                : Tensor()),
       loss_scale(moe::loss_scale(config.training)),
       first_micro_step(sequence(config.training, groups, ops)),
-      micro_step(sequence(config.training, groups, ops)) {}
+      micro_step(sequence(config.training, groups, ops)) {
+  if (config.distributed.balance_loss != "global") return;
+  balance = std::make_unique<GlobalBalance>(config.model);
+  forward_step = sequence(config.training, groups, ops);
+}
 
-void plan_training(const RunConfig& config, int64_t vocabulary, int ranks, Device& device, Ops& ops,
-                   Arena& planning) {
+int64_t TrainingState::checkpoint_bytes() const {
+  return whole_bytes(weights.stored()) + whole_bytes(optimizer.state());
+}
+
+int64_t plan_training(const RunConfig& config, int64_t vocabulary, int ranks, Device& device, Ops& ops,
+                      Arena& planning) {
   CHECK(planning.planning());
   PlannedCommunicator first(ranks);
   RankGroups groups(config.distributed, config.model, first, device);
-  const TrainingState counted(config, vocabulary, groups, ops, planning);
+  return TrainingState(config, vocabulary, groups, ops, planning).checkpoint_bytes();
 }
 
 std::unique_ptr<Sequence> sequence(const TrainingConfig& training, RankGroups& groups, Ops& ops) {

@@ -31,16 +31,20 @@ struct TrainingState {
   Decoder decoder;       // for samples
   Tensor squares_g;      // f64, sum of squares of the gradients by group
   Tensor clip_scale_1;   // f32
-  Tensor staging;        // u8, for what other ranks have of a checkpoint; empty where each rank has all
   LossScale loss_scale;  // on the host: its value goes to the device with each step
   // The operations of forward and backward, the same ones each time: in the first micro-batch of a step, which writes
   // gradients, and in the others, which add to them.
   std::unique_ptr<Sequence> first_micro_step, micro_step;
+  // Null unless the balance loss is that of the whole step. Then those two are backward only, and this is forward.
+  std::unique_ptr<GlobalBalance> balance;
+  std::unique_ptr<Sequence> forward_step;
+
+  int64_t checkpoint_bytes() const;  // of weights and states, those of all ranks
 };
 
-// The arena's size and table for this configuration, on the first of so many ranks.
-void plan_training(const RunConfig& config, int64_t vocabulary, int ranks, Device& device, Ops& ops,
-                   Arena& planning);
+// The arena's size and table for this configuration, on the first of so many ranks; and what a checkpoint has of bytes.
+int64_t plan_training(const RunConfig& config, int64_t vocabulary, int ranks, Device& device, Ops& ops,
+                      Arena& planning);
 
 // The layout by its name, and what each rank keeps and saves by it.
 std::string describe_layout(const RunConfig& config, int64_t vocabulary, int ranks, Device& device, Ops& ops);

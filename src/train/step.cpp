@@ -1,9 +1,70 @@
 // SPDX-License-Identifier: MIT
 #include "train/step.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace moe {
+namespace {
+
+using Batches = std::span<const Batch>;
+
+void upload(TrainingState& state, const Batch& batch, Device& device) {
+  state.transformer.upload(device, batch.input.data(), batch.target.data(), batch.first.data());
+}
+
+// Each with its own balance loss.
+void micro_steps(TrainingState& state, Batches batches, Device& device, Ops& ops) {
+  state.replicas.together([&] {
+    for (const Batch& batch : batches) {
+      const bool first = &batch == batches.data();
+      upload(state, batch, device);
+      (first ? state.first_micro_step : state.micro_step)->run([&] {
+        state.transformer.forward_backward(first ? Gradients::write : Gradients::add, ops);
+      });
+    }
+  });
+}
+
+int64_t tokens_of(const Batch& batch) {
+  return std::count_if(batch.first.begin(), batch.first.end(), [](int32_t first) { return first >= 0; });
+}
+
+// With the balance loss of the whole step: who was chosen how often must be known before the first backward pass. A single
+// micro-batch waits for the other ranks between its passes; with several, all run forward once to be counted.
+void micro_steps_in_balance(TrainingState& state, Batches batches, float scale, float loss_scale,
+                            Device& device, Ops& ops) {
+  const auto forward = [&](const Batch& batch) {
+    upload(state, batch, device);
+    state.forward_step->run([&] { state.transformer.forward_training(ops); });
+  };
+  GlobalBalance& balance = *state.balance;
+  balance.begin();
+  state.replicas.together([&] {
+    for (const Batch& batch : batches) {
+      forward(batch);
+      balance.count(state.transformer, tokens_of(batch), device);
+    }
+  });
+  state.replicas.add_up(balance);
+  const bool again = batches.size() > 1;
+  if (again) state.transformer.zero_sums(ops);
+  state.replicas.together([&] {
+    for (const Batch& batch : batches) {
+      const bool first = &batch == batches.data();
+      if (again) forward(batch);
+      balance.put_shares(state.transformer, device);
+      const auto share = static_cast<double>(tokens_of(batch)) / static_cast<double>(balance.tokens());
+      state.transformer.set_gradient_scales(device, scale, loss_scale * static_cast<float>(share));
+      (first ? state.first_micro_step : state.micro_step)->run([&] {
+        state.transformer.backward(first ? Gradients::write : Gradients::add, ops);
+      });
+    }
+  });
+}
+
+}  // namespace
 
 StepTotals run_step(TrainingState& state, const TrainingConfig& training,
                     std::span<const Batch> micro_batches, int64_t step, double learning_rate, Device& device,
@@ -13,17 +74,15 @@ StepTotals run_step(TrainingState& state, const TrainingConfig& training,
   for (const Batch& batch : micro_batches) targets += batch.targets;
   const StepTotals totals = state.replicas.add_up({targets, std::ssize(micro_batches)});
   const auto loss_scale = static_cast<float>(state.loss_scale.value());
+  const float scale = loss_scale / static_cast<float>(totals.targets);
   state.transformer.zero_sums(ops);
-  state.transformer.set_gradient_scales(device, loss_scale / static_cast<float>(totals.targets),
-                                        loss_scale / static_cast<float>(totals.micro_batches));
-  for (const Batch& batch : micro_batches) {
-    const bool first = &batch == micro_batches.data();
-    state.transformer.upload(device, batch.input.data(), batch.target.data(), batch.first.data());
-    (first ? state.first_micro_step : state.micro_step)->run([&] {
-      state.transformer.forward_backward(first ? Gradients::write : Gradients::add, ops);
-    });
-  }
+  state.transformer.set_gradient_scales(device, scale, loss_scale / static_cast<float>(totals.micro_batches));
+  if (state.balance)
+    micro_steps_in_balance(state, micro_batches, scale, loss_scale, device, ops);
+  else
+    micro_steps(state, micro_batches, device, ops);
   state.replicas.add_up(state.transformer.sums());
+  if (state.balance) state.balance->put_losses(state.transformer.sums(), totals.micro_batches, device);
   state.replicas.add_up_gradients();
   state.optimizer.gradient_squares(state.squares_g);
   state.replicas.add_up_parts(state.squares_g);

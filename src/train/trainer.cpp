@@ -16,7 +16,6 @@
 #include "metrics/meters.h"
 #include "model/flops.h"
 #include "text/utf8.h"
-#include "train/collect.h"
 #include "train/generate.h"
 #include "train/observers.h"
 #include "train/peak_flops.h"
@@ -31,7 +30,7 @@ constexpr uint64_t kFixedSeed = 1;
 constexpr int kSamples = 3;  // texts in a sample
 
 // What all ranks know of the place in the text.
-Cursor of_all(const Cursor& mine, Communicator& communicator) {
+Cursor merged(const Cursor& mine, Communicator& communicator) {
   std::vector<Cursor> cursors;
   for (const std::string& text : communicator.gather_text(nlohmann::json(mine).dump()))
     cursors.push_back(nlohmann::json::parse(text).get<Cursor>());
@@ -50,7 +49,6 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
       stop_(stop),
       terminal_(terminal),
       groups_(config.distributed, config.model, communicator, device),
-      store_(folder.checkpoints(), config.training.keep_checkpoints, program_version()),
       flops_per_token_(flops_per_token(config.model, config.model.max_seq_len).total()),
       peak_flops_(peak_flops(device.name(), arithmetic(config.training).type != DType::f32)) {
   if (peak_flops_) *peak_flops_ *= communicator_.size();
@@ -67,8 +65,9 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
                                        config_.data.cache_dir, terminal_);
   state_->transformer.prepare(device_);
   state_->decoder.prepare(device_, sequence(config_.training, groups_, ops_));
-  if (resume && store_.latest()) {
-    resume_from(store_.open_latest());
+  const CheckpointStore store(folder.checkpoints(), config.training.keep_checkpoints, program_version());
+  if (resume && store.latest()) {
+    resume_from(store.open_latest());
   } else {
     state_->weights.initialise(static_cast<uint64_t>(config_.training.seed), device_);
   }
@@ -76,6 +75,7 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
   state_->replicas.spread_weights();
   open_data(cursor_);
 
+  open_saver(store);
   probe_ =
       std::make_unique<Probe>(config_.model, config_.model.max_seq_len, state_->weights,
                               state_->optimizer.groups(), state_->squares_g, state_->replicas, device_, ops_);
@@ -84,6 +84,18 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
 }
 
 Trainer::~Trainer() = default;
+
+void Trainer::open_saver(const CheckpointStore& store) {
+  const bool in_background =
+      config_.training.checkpoint_in_background && config_.training.checkpoint_every > 0;
+  saver_ = std::make_unique<Saver>(store,
+                                   PartFiles{{"model.safetensors", state_->weights.stored()},
+                                             {"optimizer.safetensors", state_->optimizer.state()}},
+                                   in_background, communicator_, device_, terminal_);
+  if (in_background)
+    terminal_.line(fmt::format("saving    in the background, from a copy of {} in the memory of the host",
+                               format_bytes(static_cast<double>(saver_->copy_bytes()))));
+}
 
 void Trainer::open_data(const Cursor& start) {
   const auto& training = config_.training;
@@ -139,33 +151,43 @@ void Trainer::resume_from(const Checkpoint& checkpoint) {
   if (!point.changed.empty()) terminal_.line(fmt::format("changed   {}", fmt::join(point.changed, ", ")));
 }
 
-void Trainer::save() {
+void Trainer::begin_saving() {
   if (saved_step_ == step_) return;
   const std::string state =
-      state_json(step_, of_all(cursor_, communicator_), source_->identity(), config_, state_->loss_scale);
-  const Patience patience(communicator_);
-  agree(communicator_, [&] {
-    collect({{"model.safetensors", state_->weights.stored()},
-             {"optimizer.safetensors", state_->optimizer.state()}},
-            communicator_, state_->staging, device_,
-            [&](const CheckpointStore::Streams& files) { store_.save(step_, files, state); });
-  });
+      state_json(step_, merged(cursor_, communicator_), source_->identity(), config_, state_->loss_scale);
+  saver_->begin(step_, state);
   saved_step_ = step_;
 }
 
-// Of one step. Text that cannot be read, by any rank, ends the run, but loses nothing.
+void Trainer::save() {
+  begin_saving();
+  saver_->finish();
+}
+
+// What may go wrong while the state is that of the last step ends the run, but loses nothing.
+void Trainer::or_save(const std::function<void()>& body) {
+  try {
+    body();
+  } catch (const UserError& error) {
+    if (!of_all(error)) throw;
+    save();
+    terminal_.line(fmt::format("step {} is saved", step_));
+    throw;
+  }
+}
+
+void Trainer::with_model(const std::function<void()>& body) {
+  or_save([&] { state_->replicas.together(body); });
+}
+
 std::vector<Batch> Trainer::next_batches() {
   std::vector<Batch> batches;
-  try {
+  or_save([&] {
     agree(communicator_, [&] {
       for (int64_t i = 0; i < config_.training.gradient_accumulation_steps; ++i)
         batches.push_back(*loader_->next());
     });
-  } catch (const UserError&) {
-    save();
-    terminal_.line(fmt::format("the data cannot be read: step {} is saved", step_));
-    throw;
-  }
+  });
   return batches;
 }
 
@@ -186,7 +208,8 @@ StepResult Trainer::train_step(double rate, StepContext& context) {
 
   if (looks_at_next_step()) probe_->before_update();
   const double begin = steady_seconds();
-  const StepTotals totals = run_step(*state_, config_.training, batches, step_, rate, device_, ops_);
+  StepTotals totals;
+  or_save([&] { totals = run_step(*state_, config_.training, batches, step_, rate, device_, ops_); });
   // The one wait for the device in a step: the row needs its numbers, and a bad loss must stop the run now.
   StepResult result = read_step(state_->transformer.sums(), state_->squares_g, state_->clip_scale_1,
                                 state_->loss_scale.value(), totals.targets, totals.micro_batches, device_);
@@ -223,6 +246,7 @@ void Trainer::write_row(const StepResult& result, StepContext& context, int64_t 
   context.groups = &state_->optimizer.groups();
   context.loss_scale = &state_->loss_scale;
   context.phase_seconds = std::exchange(phase_seconds_, {});
+  context.checkpoint_write_seconds = saver_->write_seconds();
   timed("report", [&] { sinks_->write(training_row(result, context)); });
 }
 
@@ -238,7 +262,7 @@ void Trainer::not_finite(const StepResult& result) {
       where, "a finite loss", found,
       fmt::format("the state before this step is saved in {}; lower training.learning_rate, or continue "
                   "with `moe train --resume {} training.on_nan=skip`",
-                  store_.folder_of(step_).string(), folder_.path().string()));
+                  saver_->store().folder_of(step_).string(), folder_.path().string()));
 }
 
 void Trainer::overflow(const StepResult& result) {
@@ -253,9 +277,11 @@ std::optional<Evaluation> Trainer::validate() {
   if (validation_.empty()) return std::nullopt;
   Evaluation evaluation;
   timed("validation", [&] {
-    for (const Batch& batch : validation_)
-      evaluate(state_->transformer, batch, device_, ops_, evaluation,
-               &batch == &validation_.front() ? probe_->look() : Look());
+    with_model([&] {
+      for (const Batch& batch : validation_)
+        evaluate(state_->transformer, batch, device_, ops_, evaluation,
+                 &batch == &validation_.front() ? probe_->look() : Look());
+    });
     evaluation = add_up(evaluation, communicator_);
     Row row = validation_row(evaluation, step_, tokens_);
     probe_->report(row);
@@ -300,17 +326,41 @@ Outcome Trainer::decide(double seconds) {
   struct Wish {
     int signal;
     bool time_is_up;
+    Saver::State saving;
   };
   const double limit = 60 * config_.training.max_minutes;
   bool time_is_up = false;
-  for (const Wish& rank : communicator_.gather(Wish{stop_, limit > 0 && seconds > limit})) {
+  std::vector<Saver::State> saving;
+  for (const Wish& rank : communicator_.gather(Wish{stop_, limit > 0 && seconds > limit, saver_->state()})) {
     if (signal_ == 0) signal_ = rank.signal;
     time_is_up = time_is_up || rank.time_is_up;
+    saving.push_back(rank.saving);
   }
+  if (saver_->busy()) timed("checkpoint", [&] { saver_->advance(saving); });
   return signal_ != 0 ? Outcome::signal : time_is_up ? Outcome::time_limit : Outcome::finished;
 }
 
+bool Trainer::of_all(const UserError& error) const {
+  return communicator_.size() == 1 || dynamic_cast<const SharedError*>(&error) != nullptr;
+}
+
 Outcome Trainer::run() {
+  try {
+    return train();
+  } catch (const UserError& error) {
+    // What all ranks know they can act on together: a checkpoint that is being written becomes whole.
+    if (of_all(error)) {
+      try {
+        saver_->finish();
+      } catch (const UserError& second) {
+        terminal_.warning(second.what());
+      }
+    }
+    throw;
+  }
+}
+
+Outcome Trainer::train() {
   const auto& training = config_.training;
   if (training.max_steps == 0 && saved_step_ < 0) {
     save();
@@ -350,9 +400,11 @@ Outcome Trainer::run() {
     outcome = decide(now - started);
     if (outcome != Outcome::finished) break;
     if (due(training.eval_every) && step_ < training.max_steps) validate();
-    if (due(training.tasks_every) && step_ < training.max_steps) timed("tasks", [&] { run_tasks(); });
-    if (due(training.sample_every) && step_ < training.max_steps) timed("sample", [&] { sample(); });
-    if (due(training.checkpoint_every)) timed("checkpoint", [&] { save(); });
+    if (due(training.tasks_every) && step_ < training.max_steps)
+      timed("tasks", [&] { with_model([&] { run_tasks(); }); });
+    if (due(training.sample_every) && step_ < training.max_steps)
+      timed("sample", [&] { with_model([&] { sample(); }); });
+    if (due(training.checkpoint_every)) timed("checkpoint", [&] { begin_saving(); });
     before = steady_seconds();
   }
   save();
@@ -361,8 +413,8 @@ Outcome Trainer::run() {
         fmt::format("{} stretches of invalid UTF-8 in the text became U+FFFD", loader_->replaced()));
   if (outcome != Outcome::signal) {
     validate();
-    run_tasks();
-    sample();
+    with_model([&] { run_tasks(); });
+    with_model([&] { sample(); });
   }
   sinks_->finish(outcome == Outcome::signal ? 128 + signal_ : 0);
   return outcome;

@@ -23,6 +23,7 @@
 #include "train/report.h"
 #include "train/run_config.h"
 #include "train/run_folder.h"
+#include "train/saver.h"
 #include "train/state.h"
 
 namespace moe {
@@ -39,7 +40,7 @@ class Trainer {
           Communicator& communicator, const std::atomic<int>& stop, Terminal& terminal);
   ~Trainer();
 
-  // Returns after the last checkpoint is written. Throws UserError for a loss that is not finite
+  // Returns after the last checkpoint is written, and throws after that, where all ranks throw. Throws UserError for a loss that is not finite
   // (training.on_nan = stop), after saving the last good state; with many ranks a SharedError. All ranks return the same.
   Outcome run();
 
@@ -49,8 +50,12 @@ class Trainer {
  private:
   void resume_from(const Checkpoint& checkpoint);
   void open_data(const Cursor& start);
+  void open_saver(const CheckpointStore& store);
   void open_validation(const std::shared_ptr<const Source>& text, Part part);
   std::vector<Batch> next_batches();
+  void or_save(const std::function<void()>& body);
+  void with_model(const std::function<void()>& body);  // that runs it, but trains nothing
+  bool of_all(const UserError& error) const;           // all ranks have it and can act on it together
   StepResult train_step(double learning_rate, StepContext& context);
   void write_row(const StepResult& result, StepContext& context, int64_t tokens_before, double seconds);
   // Does it and counts its time for the next row.
@@ -59,6 +64,9 @@ class Trainer {
   bool looks_at_next_step() const;  // whether a validation follows it
   void run_tasks();
   void sample();
+  Outcome train();
+  // Begins a checkpoint of this step; where the run ends, waits until it is on the disk.
+  void begin_saving();
   void save();
   // Whether the run should end now, and why; the same answer on all ranks.
   Outcome decide(double seconds);
@@ -78,7 +86,7 @@ class Trainer {
   RankGroups groups_;
   std::unique_ptr<Arena> arena_;
   std::unique_ptr<TrainingState> state_;
-  CheckpointStore store_;
+  std::unique_ptr<Saver> saver_;
   const double flops_per_token_;
   std::optional<double> peak_flops_;  // of all ranks, where the device's is known
   std::shared_ptr<const Source> source_;

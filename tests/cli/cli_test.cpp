@@ -300,6 +300,13 @@ TEST_F(Cli, PlanAndBench) {
   ASSERT_EQ(plan.code, 0) << plan.output;
   EXPECT_THAT(plan.output,
               AllOf(HasSubstr("parameters"), HasSubstr("FLOP per token"), HasSubstr("optimizer state")));
+  const Result many =
+      moe("plan --config config.yaml data.source=text.txt training.mixed_precision=bf16 --gpus 2 --gpu h100");
+  ASSERT_EQ(many.code, 0) << many.output;
+  EXPECT_THAT(many.output,
+              AllOf(HasSubstr("predicted for h100"), HasSubstr("less memory than data_parallel, and a "),
+                    HasSubstr("auto is zero1"), HasSubstr("of one h100")));
+  EXPECT_NE(moe("plan --config config.yaml data.source=text.txt --gpu abacus").code, 0);
   const Result settings = moe("plan --settings");
   ASSERT_EQ(settings.code, 0);
   EXPECT_THAT(settings.output,

@@ -6,77 +6,18 @@
 #include <fmt/format.h>
 
 #include <csignal>
-#include <cstdlib>
-#include <fstream>
-#include <nlohmann/json.hpp>
 #include <tuple>
 
 #include "base/error.h"
-#include "comm/mpi.h"
-#include "run/fixture.h"
-#include "support/thread_ranks.h"
+#include "run/ranks_fixture.h"
 
 namespace moe {
 namespace {
 
+using test::OverMpi;
+using test::Ranks;
 using testing::Each;
 using testing::HasSubstr;
-
-class Ranks : public test::Run {
- protected:
-  static constexpr int64_t kRows = 12;  // of a step, on all ranks
-
-  // Losses of single micro-batches would differ with their size: none here.
-  RunConfig config_of(const std::string& name, int64_t ranks, int64_t micro_batches = 1) const {
-    RunConfig config = Run::config(name);
-    config.model.d_model = 16;
-    config.model.max_seq_len = 16;
-    config.model.capacity_factor = 0;
-    config.model.aux_loss_weight = 0;
-    config.training.batch_size = kRows / ranks / micro_batches;
-    config.training.gradient_accumulation_steps = micro_batches;
-    config.training.optimizer = "adamw";  // 8-bit codes turn a last bit into a step of 1/100
-    config.training.checkpoint_every = 0;
-    config.training.eval_every = 0;
-    return config;
-  }
-
-  // Each rank's outcome, or what it threw.
-  static std::vector<std::string> run(int ranks, const RunConfig& config, const RunFolder& folder,
-                                      bool resume = false, const std::function<int(int)>& stop_of = {}) {
-    std::vector<std::atomic<int>> stops(static_cast<size_t>(ranks));
-    for (int r = 0; r < ranks; ++r) stops[static_cast<size_t>(r)] = stop_of ? stop_of(r) : 0;
-    std::vector<Outcome> outcomes(stops.size());
-    auto errors = test::on_threads(ranks, [&](Communicator& comm) {
-      const auto r = static_cast<size_t>(comm.rank());
-      outcomes[r] = train_rank(comm, 1, config, folder, resume, stops[r]);
-    });
-    for (size_t r = 0; r < errors.size(); ++r)
-      if (errors[r].empty()) errors[r] = outcomes[r] == Outcome::finished ? "finished" : "stopped";
-    return errors;
-  }
-  RunFolder finished(int ranks, const RunConfig& config) {
-    RunFolder folder = RunFolder::create(config, "");
-    EXPECT_THAT(run(ranks, config, folder), Each("finished"));
-    return folder;
-  }
-
-  static std::vector<double> column(const RunFolder& folder, const std::string& name) {
-    std::vector<double> values;
-    std::ifstream rows(folder.metrics());
-    for (std::string row; std::getline(rows, row);) {
-      const auto json = nlohmann::json::parse(row);
-      if (json.contains(name)) values.push_back(json.at(name).get<double>());
-    }
-    return values;
-  }
-  static double largest_difference(const std::vector<double>& a, const std::vector<double>& b) {
-    EXPECT_EQ(a.size(), b.size());
-    double most = 0;
-    for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) most = std::max(most, std::abs(a[i] - b[i]));
-    return most;
-  }
-};
 
 // Only the order of additions differs. What that can do after fifty steps one rank shows by itself, with the same rows in
 // other micro-batches; several ranks may differ by ten times as much (measured: 1.1 times).
@@ -276,27 +217,6 @@ TEST_F(Ranks, TextThatOneCannotReadEndsAllWithTheStateSaved) {
   EXPECT_THAT(run(3, config, folder), Each(HasSubstr("corpus.jsonl, line ")));
   EXPECT_TRUE(CheckpointStore(folder.checkpoints(), 0).latest().has_value());
 }
-
-// mpirun -n N with these arguments to moe; its exit code, or a reason why there is none.
-class OverMpi : public Ranks {
- protected:
-  void SetUp() override {
-    Ranks::SetUp();
-    if (!why_no_mpi().empty()) GTEST_SKIP() << why_no_mpi();
-    if (std::system("command -v mpirun >/dev/null") != 0)
-      GTEST_SKIP() << "no mpirun here: scripts/setup.sh openmpi-bin";
-  }
-  int mpirun(int ranks, const std::string& arguments) const {
-    const std::string command =
-        "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 ASAN_OPTIONS=detect_leaks=0 mpirun "
-        "--oversubscribe -n " +
-        std::to_string(ranks) + " " + MOE_PROGRAM + " " + arguments + " >" + (folder_ / "log").string() +
-        " 2>&1";
-    const int status = std::system(command.c_str());
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  }
-  std::string log() const { return read_file(folder_ / "log"); }
-};
 
 TEST_F(OverMpi, GivesTheBitsOfThreads) {
   RunConfig config = config_of("threads", 2);

@@ -30,6 +30,8 @@ struct Setting {
   int64_t steps = 50;
   int64_t rotated = 0;  // micro-batches that come last instead of first
   std::string precision = "no", optimizer = "adamw", master = "fp32";
+  int64_t rows = 1;  // of a micro-batch
+  std::string balance_over = "rank";
   std::string name() const {
     return fmt::format("{} ranks, {} {}, capacity {}, {}, {}", ranks, layout, degree, capacity, recompute,
                        precision);
@@ -72,13 +74,14 @@ Learnt learn(const Setting& setting) {
                   .vocab_size = 96,
                   .max_seq_len = kLength,
                   .init_std = 0.2};
-  config.training.batch_size = 1;
+  config.training.batch_size = setting.rows;
   config.training.mixed_precision = setting.precision;
   config.training.optimizer = setting.optimizer;
   config.training.master_weights = setting.master;
   config.training.recompute = setting.recompute;
   config.distributed.layout = setting.layout;
   config.distributed.expert_parallel = setting.degree;
+  config.distributed.balance_loss = setting.balance_over;
   Learnt learnt;
   const auto errors = test::on_threads(setting.ranks, [&](Communicator& comm) {
     const Backend backend = make_backend("cpu", 1, arithmetic(config.training));
@@ -92,8 +95,8 @@ Learnt learn(const Setting& setting) {
     state->replicas.spread_weights();
     std::vector<Batch> batches;
     for (int64_t row = kRows * comm.rank() / comm.size(); row < kRows * (comm.rank() + 1) / comm.size();
-         ++row)
-      batches.push_back(rows_of_text(row, row + 1));
+         row += setting.rows)
+      batches.push_back(rows_of_text(row, row + setting.rows));
     std::rotate(batches.begin(), batches.begin() + setting.rotated, batches.end());
     for (int64_t step = 0; step < setting.steps; ++step) {
       const StepTotals totals = run_step(*state, config.training, batches, step, 1e-2, device, *backend.ops);
@@ -232,6 +235,78 @@ TEST(Layouts, MoreRowsThanThereIsRoomForAreSaid) {
   EXPECT_THAT(errors, Each(::testing::StartsWith(
                           "experts of rank 1: expected at most 9 rows from all ranks, found 10. "
                           "Hint: raise distributed.expert_rows")));
+}
+
+// A strong balance loss over the whole step is the same however the step is cut: into micro-batches, among ranks, with experts
+// dealt or not, kept or computed again. Over each micro-batch it is not.
+TEST(Layouts, AGlobalBalanceLossDoesNotDependOnHowAStepIsCut) {
+  const auto with = [](Setting setting, int64_t rows, const char* over) {
+    setting.rows = rows, setting.balance = 0.5, setting.balance_over = over, setting.steps = 20;
+    return learn(setting);
+  };
+  const Learnt one = with({}, kRows, "global");
+  double order = 0;  // what another order of additions can do
+  for (const int64_t rows : {1, 3})
+    order = std::max(order, largest_difference(one, with({}, rows, "global")));
+  EXPECT_LT(order, 1e-4);
+  EXPECT_EQ(largest_difference(one, with({}, kRows, "rank")), 0) << "with one micro-batch both are the same";
+  EXPECT_GT(largest_difference(one, with({}, 1, "rank")), 1e-3) << "the two definitions hardly differ here";
+  for (const auto& [setting, rows] : {std::pair<Setting, int64_t>{{2, "data_parallel"}, 6},
+                                      {{2, "zero1"}, 3},
+                                      {{3, "zero1"}, 4},
+                                      {{4, "zero1"}, 3},
+                                      {{4, "expert", 4}, 3},
+                                      {{4, "expert", 2}, 1},
+                                      {{4, "zero1", 0, 0, 0, "all"}, 3},
+                                      {{2, "expert", 2, 0, 0, "cheap"}, 2}}) {
+    const Learnt many = with(setting, rows, "global");
+    EXPECT_LE(largest_difference(one, many), std::max(10 * order, 1e-6))
+        << setting.name() << ", rows " << rows;
+    for (const size_t step : {0, 1, 2}) {  // later a last bit may turn a choice
+      const StepResult &a = one.steps[step], &b = many.steps[step];
+      EXPECT_EQ(b.expert_count, a.expert_count) << setting.name();
+      for (size_t l = 0; l < a.balance_loss.size(); ++l)
+        EXPECT_NEAR(b.balance_loss[l], a.balance_loss[l], 1e-6) << setting.name();
+      EXPECT_NEAR(b.gradient_norm, a.gradient_norm, 1e-5 * a.gradient_norm) << setting.name();
+    }
+  }
+}
+
+// Rows of one token, which all go to the same experts, on the first two of four ranks only: their error is that of the other
+// two, who would wait for them.
+TEST(Layouts, RowsWithoutRoomEndTheStepOnRanksThatHaveRoom) {
+  RunConfig config;
+  config.model = {.d_model = 16,
+                  .n_layers = 1,
+                  .n_heads = 1,
+                  .n_kv_heads = 1,
+                  .num_experts = 2,
+                  .top_k = 1,
+                  .expert_intermediate_dim = 16,
+                  .vocab_size = 96,
+                  .max_seq_len = kLength};
+  config.model.capacity_factor = 0;
+  config.training.batch_size =
+      512;  // 8,192 rows: there is always room for these, but not for those of two ranks
+  config.distributed.layout = "expert";
+  config.distributed.expert_parallel = 2;
+  config.distributed.expert_rows = 1.5;
+  const auto errors = test::on_threads(4, [&](Communicator& comm) {
+    const Backend backend = make_backend("cpu", 1);
+    RankGroups groups(config.distributed, config.model, comm, *backend.device);
+    int64_t vocabulary = kVocabulary;
+    const auto [arena, state] =
+        place<TrainingState>(*backend.device, config, vocabulary, groups, *backend.ops);
+    state->transformer.prepare(*backend.device);
+    state->weights.initialise(1, *backend.device);
+    state->replicas.spread_weights();
+    Batch batch = rows_of_text(0, config.training.batch_size);
+    if (comm.rank() < 2) std::fill(batch.input.begin(), batch.input.end(), 5);
+    run_step(*state, config.training, {&batch, 1}, 0, 1e-2, *backend.device, *backend.ops);
+  });
+  EXPECT_THAT(errors,
+              Each(::testing::AllOf(::testing::StartsWith("rank 0: experts of rank "),
+                                    ::testing::HasSubstr("at most 12288 rows from all ranks, found 16384"))));
 }
 
 }  // namespace

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: MIT
+#include "train/saver.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/error.h"
+#include "base/format.h"
+#include "base/part_writer.h"
+#include "metrics/meters.h"
+
+namespace moe {
+namespace {
+
+constexpr uint64_t kPiece = uint64_t{16} << 20;  // bytes written at once
+constexpr size_t kHashDigits = 32;
+constexpr std::chrono::milliseconds kLook(10);  // between two looks at a checkpoint that has to be waited for
+
+}  // namespace
+
+Saver::Saver(CheckpointStore store, PartFiles files, bool in_background, Communicator& communicator,
+             Device& device, Terminal& terminal)
+    : store_(std::move(store)),
+      files_(std::move(files)),
+      communicator_(communicator),
+      device_(device),
+      terminal_(terminal) {
+  uint64_t bytes = 0;
+  for (const auto& [name, parts] : files_) {
+    std::vector<SharedFile::Extent> mine;
+    for (const NamedPiece& part : parts) mine.push_back({part.begin, part.piece.numel()});
+    std::vector<SharedFile::Extent> all(mine.size() * static_cast<size_t>(communicator_.size()));
+    communicator_.exchange(std::as_writable_bytes(std::span(all)), std::as_bytes(std::span(mine)));
+    shared_.emplace_back(name, parts, all, communicator_.size());
+    all_bytes_ += shared_.back().bytes();
+    for (const auto& stretch : own(shared_.size() - 1)) bytes += stretch.bytes;
+  }
+  if (!in_background) return;
+  try {
+    copy_ = static_cast<char*>(device_.allocate_host(static_cast<int64_t>(bytes)));
+  } catch (const UserError& error) {
+    throw UserError(error.where, error.expected + ", for the copy that checkpoints are written from",
+                    error.found,
+                    "set training.checkpoint_in_background=false: training then waits for the disk");
+  }
+  copy_bytes_ = static_cast<int64_t>(bytes);
+}
+
+Saver::~Saver() {
+  cancelled_ = communicator_.size() > 1;
+  if (thread_.joinable()) thread_.join();
+  if (copy_ != nullptr) device_.release_host(copy_);
+}
+
+std::vector<SharedFile::Stretch> Saver::own(size_t file) const {
+  std::vector<SharedFile::Stretch> list;
+  for (const auto& stretch : shared_[file].stretches())
+    if (stretch.owner == communicator_.rank()) list.push_back(stretch);
+  return list;
+}
+
+Tensor Saver::bytes_of(size_t file, const SharedFile::Stretch& stretch, uint64_t done, uint64_t count) const {
+  const NamedPiece& part = files_[file].second[stretch.tensor];
+  Tensor piece = part.piece;
+  const auto width = static_cast<int64_t>(size_of(piece.dtype()));
+  const int64_t begin = (stretch.element - part.begin) * width + static_cast<int64_t>(done);
+  return Tensor(piece.data(), DType::u8, {piece.bytes()}).rows(begin, begin + static_cast<int64_t>(count));
+}
+
+// ---- between two steps ----
+
+void Saver::begin(int64_t step, const std::string& state_json) {
+  if (phase_ != Phase::none) {
+    terminal_.line(fmt::format("step {}: waiting for the checkpoint of step {}, which is still being written",
+                               step, step_));
+    finish();
+  }
+  begun_ = steady_seconds();
+  std::vector<std::string> names;
+  for (const SharedFile& file : shared_) names.push_back(file.name());
+  {
+    const Patience patience(communicator_);  // what a save that was killed has left may take long to delete
+    agree(communicator_, [&] {
+      if (communicator_.rank() == 0) folder_ = store_.begin(step, names, all_bytes_, state_json);
+    });
+  }
+  folder_ = communicator_.gather_text(folder_.string()).front();
+  step_ = step;
+  phase_ = Phase::parts;
+  if (copy_ != nullptr) {
+    copy();
+    start([this] { write_from_copy(); });
+  } else {
+    const Patience patience(communicator_);
+    attempt([this] { write_from_device(); });
+    communicator_.barrier();
+  }
+  stalled_ = steady_seconds() - begun_;
+  if (copy_ == nullptr) finish();
+}
+
+void Saver::copy() {
+  char* to = copy_;
+  for (size_t file = 0; file < shared_.size(); ++file)
+    for (const auto& stretch : own(file)) {
+      device_.to_host(to, bytes_of(file, stretch, 0, stretch.bytes));
+      to += stretch.bytes;
+    }
+}
+
+void Saver::advance(std::span<const State> ranks) {
+  if (phase_ == Phase::none) return;
+  const auto any = [&](State state) { return std::find(ranks.begin(), ranks.end(), state) != ranks.end(); };
+  if (any(State::failed))
+    cancelled_ = true;  // the others need not go on
+  else if (any(State::writing))
+    return;
+  conclude();
+}
+
+void Saver::finish() {
+  // Ranks talk while their threads write: one that hangs or dies meanwhile is missed as at any other time.
+  while (busy()) {
+    advance(communicator_.gather(state()));
+    if (busy()) std::this_thread::sleep_for(kLook);
+  }
+}
+
+// All ranks end the phase.
+void Saver::conclude() {
+  const double began = steady_seconds();
+  try {
+    agree(communicator_, [&] { join(); });
+  } catch (const UserError&) {
+    phase_ = Phase::none;
+    if (communicator_.rank() == 0) store_.abandon(step_);
+    throw;
+  }
+  if (phase_ == Phase::parts && communicator_.size() > 1) {
+    phase_ = Phase::publishing;
+    const auto hashes = communicator_.gather_text(hashes_);
+    if (communicator_.rank() == 0) start([this, hashes] { publish(hashes); });
+    stalled_ += steady_seconds() - began;
+    return;
+  }
+  phase_ = Phase::none;
+  stalled_ += steady_seconds() - began;
+  write_seconds_ = steady_seconds() - begun_;
+  terminal_.line(fmt::format("checkpoint {}: {} in {:.1f} s, for {:.2f} s of which training stood still",
+                             store_.folder_of(step_).filename().string(),
+                             format_bytes(static_cast<double>(all_bytes_)), *write_seconds_, stalled_));
+}
+
+void Saver::start(std::function<void()> job) {
+  state_ = State::writing;
+  thread_ = std::thread([this, job = std::move(job)] { attempt(job); });
+}
+
+void Saver::attempt(const std::function<void()>& job) {
+  try {
+    job();
+    state_ = State::written;
+  } catch (...) {
+    error_ = std::current_exception();
+    state_ = State::failed;
+  }
+}
+
+void Saver::join() {
+  if (thread_.joinable()) thread_.join();
+  state_ = State::idle;
+  cancelled_ = false;
+  if (const auto error = std::exchange(error_, nullptr)) std::rethrow_exception(error);
+}
+
+// ---- on the thread ----
+
+void Saver::write(const Source& source) {
+  hashes_.clear();
+  for (size_t i = 0; i < shared_.size(); ++i) {
+    const SharedFile& file = shared_[i];
+    PartWriter out(folder_ / file.name());
+    Hash hash;
+    if (communicator_.rank() == 0) {
+      out.write_at(0, file.head().data(), file.head().size());
+      hash.add(file.head().data(), file.head().size());
+    }
+    for (const auto& stretch : own(i))
+      for (uint64_t done = 0; done < stretch.bytes && !cancelled_; done += kPiece) {
+        const uint64_t count = std::min(kPiece, stretch.bytes - done);
+        const char* bytes = source(i, stretch, done, count);
+        out.write_at(stretch.begin + done, bytes, count);
+        hash.add(bytes, count);
+      }
+    if (cancelled_) return;
+    out.commit();
+    hashes_ += hash.hex();
+  }
+  if (communicator_.size() == 1) publish({hashes_});
+}
+
+void Saver::write_from_copy() {
+  const char* from = copy_;
+  write([&](size_t, const SharedFile::Stretch&, uint64_t, uint64_t count) {
+    return std::exchange(from, from + count);
+  });
+}
+
+void Saver::write_from_device() {
+  std::vector<char> piece(kPiece);
+  write([&](size_t file, const SharedFile::Stretch& stretch, uint64_t done, uint64_t count) {
+    device_.to_host(piece.data(), bytes_of(file, stretch, done, count));
+    return piece.data();
+  });
+}
+
+void Saver::publish(const std::vector<std::string>& hashes) {
+  std::map<std::string, Manifest::File> files;
+  for (size_t i = 0; i < shared_.size(); ++i) {
+    std::vector<std::string> of_ranks;
+    for (const std::string& all : hashes) of_ranks.push_back(all.substr(i * kHashDigits, kHashDigits));
+    // One rank has seen all bytes in order.
+    files[shared_[i].name()] = of_ranks.size() == 1
+                                   ? Manifest::File{shared_[i].bytes(), of_ranks.front()}
+                                   : shared_[i].verify(folder_ / shared_[i].name(), of_ranks);
+  }
+  store_.publish(step_, files);
+}
+
+}  // namespace moe

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+// Checkpoints that are written while training goes on: each rank copies its part to the host between two steps, and a thread
+// of its writes that to the disk, at its places in files that all ranks share (checkpoint/shared_file.h). When all have
+// written, rank 0 looks through the files, writes the manifest and renames the folder, behind training, too. Ranks talk only
+// where training does, between two steps: the threads never do.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/terminal.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/shared_file.h"
+#include "comm/communicator.h"
+#include "tensor/device.h"
+#include "tensor/parameter.h"
+
+namespace moe {
+
+// (file name, its tensors): what this rank has of them
+using PartFiles = std::vector<std::pair<std::string, std::vector<NamedPiece>>>;
+
+class Saver {
+ public:
+  enum class State : uint8_t { idle, writing, written, failed };  // of this rank's thread
+
+  // All ranks make theirs at the same time, each with what it has of the same tensors in the same order; together they have
+  // all. in_background: with memory of the host for a copy of what this rank writes; else begin() returns when everything is
+  // on the disk. Throws UserError when there is no memory.
+  Saver(CheckpointStore store, PartFiles files, bool in_background, Communicator& communicator,
+        Device& device, Terminal& terminal);
+  // Waits for the thread. Alone, what it writes becomes a checkpoint; with others it does not any more: call finish().
+  ~Saver();
+  Saver(const Saver&) = delete;
+  Saver& operator=(const Saver&) = delete;
+
+  int64_t copy_bytes() const { return copy_bytes_; }  // of the host's memory; 0 without a copy
+  const CheckpointStore& store() const { return store_; }
+
+  // What follows is called by all ranks at the same place. It throws what went wrong with any of them, at the latest in the
+  // first advance() after; the checkpoint before it is then untouched.
+  // Waits for the one under way, if there is one.
+  void begin(int64_t step, const std::string& state_json);
+  State state() const { return state_; }
+  bool busy() const { return phase_ != Phase::none; }  // a checkpoint is under way; the same on all ranks
+  // Between two steps, with the states of all ranks: goes on to what comes after writing, when all have written.
+  void advance(std::span<const State> ranks);
+  // Waits until all is on the disk.
+  void finish();
+
+  // Of a checkpoint that has become whole since the last call: from begin() until then.
+  std::optional<double> write_seconds() { return std::exchange(write_seconds_, std::nullopt); }
+
+ private:
+  enum class Phase : uint8_t { none, parts, publishing };
+  // `count` bytes of a stretch of this rank's, from `done` on; asked for in order.
+  using Source =
+      std::function<const char*(size_t file, const SharedFile::Stretch&, uint64_t done, uint64_t count)>;
+
+  std::vector<SharedFile::Stretch> own(size_t file) const;
+  Tensor bytes_of(size_t file, const SharedFile::Stretch& stretch, uint64_t done, uint64_t count) const;
+  void copy();
+  void start(std::function<void()> job);
+  void attempt(const std::function<void()>& job);
+  void join();
+  void write(const Source& source);
+  void write_from_copy();
+  void write_from_device();
+  void publish(const std::vector<std::string>& hashes);
+  void conclude();
+
+  CheckpointStore store_;
+  PartFiles files_;
+  Communicator& communicator_;
+  Device& device_;
+  Terminal& terminal_;
+  std::vector<SharedFile> shared_;
+  uint64_t all_bytes_ = 0;  // of the files
+  int64_t copy_bytes_ = 0;
+  char* copy_ = nullptr;
+
+  Phase phase_ = Phase::none;
+  int64_t step_ = 0;
+  double begun_ = 0, stalled_ = 0;  // seconds: when, and for how long training has stood still for it
+  std::filesystem::path folder_;    // that is being written
+  std::string hashes_;              // of what this rank wrote of each file, one after another
+  std::optional<double> write_seconds_;
+
+  std::thread thread_;
+  std::atomic<State> state_{State::idle};
+  std::atomic<bool> cancelled_{false};
+  std::exception_ptr error_;  // the thread's, until it is joined
+};
+
+}  // namespace moe

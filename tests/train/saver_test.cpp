@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: MIT
+// Checkpoints that many ranks write behind training: byte for byte those of one writer, with the numbers of the moment they
+// began, whole or not there at all.
+#include "train/saver.h"
+
+#include <gmock/gmock.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "backend/backend.h"
+#include "base/file.h"
+#include "support/errors.h"
+#include "support/thread_ranks.h"
+
+namespace moe {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::Each;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+constexpr int64_t kLong = 1000, kWide = 300'000;
+
+// Calls a hook before each copy to the host.
+class HookedDevice final : public Device {
+ public:
+  HookedDevice(Device& device, std::function<void()> hook) : device_(device), hook_(std::move(hook)) {}
+  std::string name() const override { return device_.name(); }
+  int64_t memory_total() const override { return device_.memory_total(); }
+  int64_t memory_available() const override { return device_.memory_available(); }
+  void* allocate(int64_t bytes) override { return device_.allocate(bytes); }
+  void release(void* memory) override { device_.release(memory); }
+  void* allocate_host(int64_t bytes) override { return device_.allocate_host(bytes); }
+  void release_host(void* memory) override { device_.release_host(memory); }
+  void to_device(Tensor dst, const void* src) override { device_.to_device(dst, src); }
+  void to_host(void* dst, const Tensor& src) override {
+    if (hook_) hook_();
+    device_.to_host(dst, src);
+  }
+  void synchronize() override { device_.synchronize(); }
+
+ private:
+  Device& device_;
+  std::function<void()> hook_;
+};
+
+class SaverTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::path(::testing::TempDir()) /
+              ("moe_saver_" + std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()));
+    fs::remove_all(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  // What rank r of W has: its part of a long tensor, all of a wide one, and nothing of a short one but for the last rank.
+  struct Held {
+    Held(int rank, int ranks) : values(kLong), wide(kWide), codes{7, 8, 9} {
+      for (int64_t i = 0; i < kLong; ++i) values[static_cast<size_t>(i)] = static_cast<float>(i) + 0.5F;
+      for (int64_t i = 0; i < kWide; ++i) wide[static_cast<size_t>(i)] = static_cast<float>(-i);
+      const int64_t begin = kLong * rank / ranks, end = kLong * (rank + 1) / ranks;
+      parts = {{"short", Tensor(nullptr, DType::u8, {3}), 0,
+                Tensor(codes.data(), DType::u8, {rank == ranks - 1 ? 3 : 0})},
+               {"long", Tensor(nullptr, DType::f32, {kLong / 10, 10}), begin,
+                Tensor(values.data() + begin, DType::f32, {end - begin})},
+               {"wide", Tensor(nullptr, DType::f32, {kWide}), 0, Tensor(wide.data(), DType::f32, {kWide})}};
+    }
+    PartFiles files() const { return {{"a.safetensors", parts}, {"b.safetensors", {parts[1]}}}; }
+    std::vector<float> values, wide;
+    std::vector<uint8_t> codes;
+    std::vector<NamedPiece> parts;
+  };
+  // One rank's part of a test, with what it needs.
+  struct Rank {
+    Rank(Communicator& comm_, const fs::path& folder, bool in_background, std::function<void()> hook = {})
+        : comm(comm_),
+          device(*backend.device, std::move(hook)),
+          saver(CheckpointStore(folder, 1), held.files(), in_background, comm, device, terminal) {}
+    void advance() { saver.advance(comm.gather(saver.state())); }
+    std::string said() {
+      std::fflush(log.get());
+      std::rewind(log.get());
+      std::string text(4096, '\0');
+      text.resize(std::fread(text.data(), 1, text.size(), log.get()));
+      return text;
+    }
+    Communicator& comm;
+    std::unique_ptr<std::FILE, int (*)(std::FILE*)> log{std::tmpfile(), std::fclose};
+    Terminal terminal{log.get()};
+    Backend backend = make_backend("cpu", 1);
+    Held held{comm.rank(), comm.size()};
+    HookedDevice device;
+    Saver saver;
+  };
+  std::vector<std::string> save(int ranks, const std::string& name, bool in_background) {
+    return test::on_threads(ranks, [&](Communicator& comm) {
+      Rank rank(comm, folder_ / name, in_background);
+      rank.saver.begin(1, "{}");
+      rank.saver.finish();
+    });
+  }
+  static void expect_same(const fs::path& a, const fs::path& b) {
+    for (const char* const file : {"a.safetensors", "b.safetensors", "state.json", "manifest.json"})
+      EXPECT_EQ(read_file(a / "step-00000001" / file), read_file(b / "step-00000001" / file)) << b << file;
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(SaverTest, FilesAreThoseOfOneWriter) {
+  const Held held(0, 1);
+  const Backend backend = make_backend("cpu", 1);
+  CheckpointStore::Files files;
+  for (const auto& [name, parts] : held.files()) {
+    auto& tensors = files.emplace_back(name, std::vector<NamedTensor>()).second;
+    for (NamedPiece part : parts)
+      tensors.push_back(
+          {part.name, Tensor(part.piece.data(), part.whole.dtype(), part.whole.shape(), part.whole.rank())});
+  }
+  CheckpointStore(folder_ / "writer", 1).save(1, files, "{}", *backend.device);
+  for (const bool in_background : {false, true})
+    for (const int ranks : {1, 2, 3, 4}) {
+      const std::string name = std::to_string(ranks) + (in_background ? "b" : "f");
+      EXPECT_THAT(save(ranks, name, in_background), Each(""));
+      expect_same(folder_ / "writer", folder_ / name);
+    }
+}
+
+TEST_F(SaverTest, AnyOtherPartsAreReadFromThem) {
+  EXPECT_THAT(save(3, "three", true), Each(""));
+  const Backend backend = make_backend("cpu", 1);
+  const Checkpoint checkpoint = CheckpointStore(folder_ / "three", 1).open_latest();
+  for (const int ranks : {1, 2, 7})
+    for (int rank = 0; rank < ranks; ++rank) {
+      const Held expected(rank, ranks);
+      Held found(rank, ranks);
+      const int64_t begin = kLong * rank / ranks, end = kLong * (rank + 1) / ranks;
+      std::fill(found.values.begin() + begin, found.values.begin() + end, 0.0F);
+      std::fill(found.wide.begin(), found.wide.end(), 0.0F);
+      found.codes.assign(3, 0);
+      checkpoint.load_parts("a.safetensors", found.parts, *backend.device);
+      EXPECT_EQ(found.values, expected.values) << rank << " of " << ranks;
+      EXPECT_EQ(found.wide, expected.wide);
+      EXPECT_EQ(found.codes[0], rank == ranks - 1 ? 7 : 0);
+    }
+}
+
+// What all have is written by all: no rank has more than its share of the large tensor and the small ones.
+TEST_F(SaverTest, EachWritesItsShare) {
+  for (const int ranks : {2, 4})
+    EXPECT_THAT(test::on_threads(ranks,
+                                 [&](Communicator& comm) {
+                                   const Rank rank(comm, folder_, true);
+                                   const int64_t fair = 4 * (kWide + 2 * kLong) / ranks;
+                                   EXPECT_NEAR(static_cast<double>(rank.saver.copy_bytes()),
+                                               static_cast<double>(fair), 4 * 256 * ranks + 8);
+                                 }),
+                Each(""));
+}
+
+TEST_F(SaverTest, HoldsTheNumbersOfTheMomentAndTrainingGoesOn) {
+  EXPECT_THAT(save(3, "before", true), Each(""));
+  const auto errors = test::on_threads(3, [&](Communicator& comm) {
+    Rank rank(comm, folder_ / "during", true);
+    rank.saver.begin(1, "{}");
+    std::fill(rank.held.values.begin(), rank.held.values.end(), -1.0F);  // the next step
+    std::fill(rank.held.wide.begin(), rank.held.wide.end(), -1.0F);
+    while (!rank.saver.write_seconds()) rank.advance();  // of no step waits
+  });
+  EXPECT_THAT(errors, Each(""));
+  expect_same(folder_ / "before", folder_ / "during");
+}
+
+TEST_F(SaverTest, TheNextOneWaitsAndSaysSo) {
+  EXPECT_THAT(test::on_threads(2,
+                               [&](Communicator& comm) {
+                                 Rank rank(comm, folder_, true);
+                                 rank.saver.begin(1, "{}");
+                                 rank.saver.begin(2, "{}");
+                                 EXPECT_TRUE(fs::exists(folder_ / "step-00000001" / "manifest.json"));
+                                 rank.saver.finish();
+                                 EXPECT_THAT(rank.said(),
+                                             HasSubstr("step 2: waiting for the checkpoint of step 1"));
+                               }),
+              Each(""));
+  EXPECT_EQ(CheckpointStore(folder_, 0).latest(), 2);
+}
+
+// The disk is full once the files are begun (/dev/full stands for it): the next look at it is an error of all ranks, and the
+// checkpoint before is still there.
+TEST_F(SaverTest, AFullDiskIsOneErrorAndLeavesTheOneBefore) {
+  for (const int ranks : {1, 3}) {
+    fs::remove_all(folder_);
+    EXPECT_THAT(save(ranks, "", true), Each(""));
+    const auto errors = test::on_threads(ranks, [&](Communicator& comm) {
+      const auto fill = [&] {
+        const fs::path file = folder_ / "step-00000002.partial" / "b.safetensors";
+        if (comm.rank() != 0 || fs::is_symlink(file)) return;
+        fs::remove(file);
+        fs::create_symlink("/dev/full", file);
+      };
+      Rank rank(comm, folder_, true, fill);
+      rank.saver.begin(2, "{}");
+      for (;;) rank.advance();
+    });
+    EXPECT_THAT(errors, Each(AllOf(HasSubstr("b.safetensors"), HasSubstr("No space left on device"))));
+    EXPECT_EQ(CheckpointStore(folder_, 0).open_latest().step(), 1);
+    EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 2) << "nothing half-done is left";
+  }
+}
+
+TEST_F(SaverTest, AnErrorOfOneRankIsThatOfAll) {
+  const auto errors = test::on_threads(3, [&](Communicator& comm) {
+    const auto fail = [&] {
+      if (comm.rank() == 2) throw UserError("disk", "room", "none");
+    };
+    Rank rank(comm, folder_, false, fail);
+    rank.saver.begin(1, "{}");
+  });
+  EXPECT_THAT(errors, Each(StartsWith("rank 2: disk: expected room, found none")));
+  EXPECT_TRUE(fs::is_empty(folder_));
+}
+
+TEST_F(SaverTest, BytesThatAFileSystemLostAreMissed) {
+  fs::create_directories(folder_);
+  const Held first(0, 2), second(1, 2);
+  std::vector<SharedFile::Extent> extents;
+  for (const Held* held : {&first, &second})
+    for (const NamedPiece& part : held->parts) extents.push_back({part.begin, part.piece.numel()});
+  const SharedFile file("a.safetensors", first.parts, extents, 2);
+  std::string bytes = file.head();
+  bytes.resize(file.bytes(), 'x');
+  std::vector<Hash> hashes(2);
+  hashes[0].add(bytes.data(), file.head().size());
+  for (const auto& stretch : file.stretches())
+    hashes[static_cast<size_t>(stretch.owner)].add(bytes.data() + stretch.begin, stretch.bytes);
+  const std::vector<std::string> written{hashes[0].hex(), hashes[1].hex()};
+  const fs::path path = folder_ / "a.safetensors";
+  write_file_atomically(path, bytes);
+  EXPECT_EQ(file.verify(path, written).bytes, bytes.size());
+  bytes[file.stretches().back().begin] = '\0';
+  write_file_atomically(path, bytes);
+  EXPECT_THAT(test::user_error_of([&] { (void)file.verify(path, written); }),
+              HasSubstr("what rank " + std::to_string(file.stretches().back().owner) + " wrote"));
+}
+
+}  // namespace
+}  // namespace moe

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+// The prediction of a step's time against steps that were measured, and against sums done by hand.
+#include "train/step_time.h"
+
+#include <gmock/gmock.h>
+
+namespace moe {
+namespace {
+
+// configs/train_config.yaml in bf16.
+RunConfig full() {
+  RunConfig config;
+  config.model = {.d_model = 1024,
+                  .n_layers = 16,
+                  .n_heads = 16,
+                  .n_kv_heads = 8,
+                  .num_experts = 64,
+                  .top_k = 2,
+                  .expert_intermediate_dim = 512,
+                  .vocab_size = 50304,
+                  .max_seq_len = 1024};
+  config.training.batch_size = 32;
+  config.training.gradient_accumulation_steps = 4;
+  config.training.mixed_precision = "bf16";
+  return config;
+}
+StepTime of(const RunConfig& config, int ranks, const char* layout, int64_t degree = 0) {
+  RunConfig other = config;
+  other.distributed.layout = layout;
+  other.distributed.expert_parallel = degree;
+  return *predict_step(other, ranks, *find_gpu("h200"));
+}
+
+// docs/benchmarks.md: four micro-batches of 32 x 1024 on one H200 took 363.0 ms, and 16 in an older state 1,516.7.
+TEST(StepTime, OfOneH200IsWhatWasMeasured) {
+  RunConfig config = full();
+  EXPECT_NEAR(of(config, 1, "zero1").total(), 0.363, 0.05 * 0.363);
+  config.training.gradient_accumulation_steps = 16;
+  const double small = of(config, 1, "zero1").total();
+  EXPECT_NEAR(small, 4 * 0.363, 0.06 * 4 * 0.363);
+  // 64 x 1024 was 3 % faster for the same tokens.
+  config.training.batch_size = 64;
+  config.training.gradient_accumulation_steps = 8;
+  EXPECT_NEAR(of(config, 1, "zero1").total() / small, 0.97, 0.02);
+  // The optimizer's pass and the sums of squares: 8.49 + 1.69 ms.
+  EXPECT_NEAR(of(config, 1, "zero1").optimizer, 0.0102, 0.001);
+}
+
+TEST(StepTime, TransfersAreThoseOfTheLayout) {
+  const RunConfig config = full();
+  for (const char* const layout : {"data_parallel", "zero1", "expert"})
+    EXPECT_EQ(of(config, 1, layout).transfers(), 0) << layout;
+  // 1.73 B parameters: f32 gradients there, bf16 weights back, 7/8 of them at 0.8 of 450 GB/s.
+  const StepTime parts = of(config, 8, "zero1"), everything = of(config, 8, "data_parallel");
+  EXPECT_NEAR(parts.gradients, 1.73e9 * 4 * 7 / 8 / 360e9, 5e-4);
+  EXPECT_NEAR(parts.weights, 1.73e9 * 2 * 7 / 8 / 360e9, 5e-4);
+  EXPECT_NEAR(everything.gradients, 2 * parts.gradients, 1e-6);
+  EXPECT_NEAR(everything.optimizer, 8 * parts.optimizer, 1e-4);
+  EXPECT_LT(parts.total(), everything.total());
+  // Two choices of 1,024 elements in 16 layers, four ways, 7 of 8 elsewhere.
+  EXPECT_EQ(row_bytes_of_token(config, 8), 4 * 2 * 2 * 1024 * 16 * 7 / 8);
+  const StepTime experts = of(config, 8, "expert");
+  EXPECT_GT(experts.rows, 4 * 32768 * 229376.0 / 360e9);
+  EXPECT_LT(experts.gradients, parts.gradients / 4) << "only what is no expert has to be added up";
+  EXPECT_EQ(of(config, 8, "expert", 1).total(), parts.total());
+}
+
+// Experts that are dealt to two machines send most rows over the network.
+TEST(StepTime, MachinesAreFurtherApartThanGpus) {
+  const RunConfig config = full();
+  EXPECT_GT(of(config, 16, "expert", 16).rows, 3 * of(config, 16, "expert", 8).rows);
+  EXPECT_GT(of(config, 1024, "zero1").transfers(), of(config, 8, "zero1").transfers());
+}
+
+TEST(StepTime, IsNotMadeUpWhereNothingIsKnown) {
+  RunConfig config = full();
+  config.training.mixed_precision = "no";
+  EXPECT_FALSE(predict_step(config, 8, *find_gpu("h100")).has_value());
+  EXPECT_EQ(find_gpu("NVIDIA H200 (sm_90)")->name, "h200");
+  for (const char* const name : {"CPU", "NVIDIA H100 PCIe", "NVIDIA GH200 480GB"})
+    EXPECT_EQ(find_gpu(name), nullptr) << name;
+}
+
+}  // namespace
+}  // namespace moe
