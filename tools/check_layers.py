@@ -29,7 +29,7 @@ ARROWS = {
     "optim": "ops tensor",
     "exchange": "model checkpoint tensor",  # other people's formats: reads settings and named tensors, runs nothing
     "backend": "cpu gpu comm ops tensor",
-    "tasks": "model data ops tensor text",  # evaluations: items to tokens, a model's likelihoods to scores
+    "tasks": "comm model data ops tensor text",  # evaluations: items to tokens, a model's likelihoods to scores, on all ranks
     "train": "comm model optim tasks data checkpoint metrics wandb ops tensor text",
     "cli": "comm train exchange tasks report backend cpu model optim data checkpoint metrics ops tensor text",
 }
@@ -38,8 +38,8 @@ ARROWS = {
 # that end in /, or *.cpp for every source but no header. Headers of test and benchmark libraries have none.
 LIBRARIES = {
     "yaml-cpp/": "base/config_file.cpp",
-    "arrow/": "data/parquet.cpp data/arrow_slices.cpp data/arrow_slices.h",
-    "parquet/": "data/parquet.cpp",
+    "arrow/": "data/arrow_slices.cpp data/arrow_slices.h",
+    "parquet/": "data/parquet_file.cpp data/parquet_file.h",
     "dnnl.hpp": "cpu/gemm.cpp cpu/gemm.h",
     "dnnl.h": "cpu/gemm.cpp cpu/gemm.h",
     "curl/": "net/",

@@ -14,6 +14,7 @@
 #include "base/terminal.h"
 #include "cli/commands.h"
 #include "cli/model_files.h"
+#include "comm/solo.h"
 #include "data/loader.h"
 #include "tasks/item_log.h"
 #include "tasks/task_set.h"
@@ -101,7 +102,8 @@ class Evaluator {
       if (log->known() > 0)
         terminal_.line(fmt::format("{}: going on after {} results", options_.output, log->known()));
     }
-    Scorer scorer(placed_->transformer, shape_, *backend_.device, *backend_.ops);
+    SoloCommunicator alone;
+    Scorer scorer(placed_->transformer, shape_, alone, *backend_.device, *backend_.ops);
     for (const auto& measured :
          tasks.evaluate(scorer, tokenizer_, terminal_, log ? log->record() : TaskSet::Record{}))
       add(measured, json);
@@ -165,9 +167,9 @@ void add_eval(CLI::App& app, Command& chosen) {
   command->add_option("--max-batches", options->max_batches, "Stop after so many batches; 0: read it all")
       ->capture_default_str();
   command
-      ->add_option(
-          "--task", options->tasks,
-          "hellaswag, lambada, arc_easy or piqa, and its items: JSON lines on disk, hf:// or https://")
+      ->add_option("--task", options->tasks,
+                   "hellaswag, lambada, arc_easy or piqa, and its items: JSON lines or Parquet, on disk, "
+                   "hf:// or https://")
       ->type_name("TASK=PLACE")
       ->allow_extra_args(false);
   command->add_option("--limit", options->limit, "Only the first so many items of a task; 0: all")
@@ -186,6 +188,8 @@ void add_eval(CLI::App& app, Command& chosen) {
       "  moe eval runs/latest --source book.txt --json data.document_split=blank_line\n"
       "  moe eval runs/latest --task hellaswag=hellaswag_val.jsonl --task piqa=piqa_valid.jsonl --output "
       "items.jsonl\n"
+      "  moe eval runs/latest --task "
+      "hellaswag=hf://datasets/Rowan/hellaswag@refs/convert/parquet/default/validation\n"
       "With --task the run's held-out text is left out unless --source names a text. docs/evaluation.md has "
       "the\n"
       "conventions and what others reach.\n"

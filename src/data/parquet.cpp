@@ -3,118 +3,27 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <parquet/column_reader.h>
-#include <parquet/file_reader.h>
-#include <parquet/metadata.h>
-#include <parquet/schema.h>
 
 #include <algorithm>
-#include <array>
-#include <cstring>
 #include <string_view>
 #include <vector>
 
 #include "base/error.h"
-#include "data/arrow_slices.h"
+#include "data/parquet_file.h"
 
 namespace moe {
 namespace {
 
-using Slices = std::shared_ptr<ArrowSlices>;
-
-constexpr int64_t kTail = 64 << 10;  // read at first for the footer
-constexpr int64_t kHole =
-    64 << 10;  // gaps between columns up to this are read too: cheaper than one more request
-
 bool is_text(const parquet::ColumnDescriptor& column) {
-  const auto& type = column.logical_type();
-  return column.physical_type() == parquet::Type::BYTE_ARRAY && column.max_repetition_level() == 0 &&
-         (!type || type->is_string() || type->is_none() || type->is_JSON() || type->is_enum());
+  return holds_text(column) && is_flat(column);
 }
 
 bool is_number(const parquet::ColumnDescriptor& column) {
-  const auto& type = column.logical_type();
-  const bool plain = !type || type->is_none() || type->is_int();
-  switch (column.physical_type()) {
-    case parquet::Type::INT32:
-    case parquet::Type::INT64:
-    case parquet::Type::FLOAT:
-    case parquet::Type::DOUBLE:
-      return plain && column.max_repetition_level() == 0;
-    default:
-      return false;
-  }
+  return holds_numbers(column) && is_flat(column);
 }
 
 bool is_bool(const parquet::ColumnDescriptor& column) {
-  return column.physical_type() == parquet::Type::BOOLEAN && column.max_repetition_level() == 0;
-}
-
-bool is_unsigned(const parquet::ColumnDescriptor& column) {
-  const auto& type = column.logical_type();
-  return type && type->is_int() && !static_cast<const parquet::IntLogicalType&>(*type).is_signed();
-}
-
-std::unique_ptr<parquet::ParquetFileReader> open_reader(const Slices& slices,
-                                                        std::shared_ptr<parquet::FileMetaData> metadata) {
-  parquet::ReaderProperties properties;
-  properties.set_page_checksum_verification(true);
-  return parquet::ParquetFileReader::Open(slices, properties, std::move(metadata));
-}
-
-// The end of the file, enough of it for the footer: its length stands before the last four bytes. Whether all
-// is as it should be is Arrow's business.
-Slices read_tail(const Input& input) {
-  const int64_t size = input.size();
-  int64_t begin = std::max<int64_t>(0, size - kTail);
-  std::string tail = input.read(begin, size);
-  uint32_t length = 0;
-  if (tail.size() >= 8) std::memcpy(&length, tail.data() + tail.size() - 8, sizeof(length));
-  const int64_t wanted = size - 8 - static_cast<int64_t>(length);
-  if (wanted >= 0 && wanted < begin) {
-    tail.insert(0, input.read(wanted, begin));
-    begin = wanted;
-  }
-  auto slices = std::make_shared<ArrowSlices>(size);
-  slices->add(begin, std::move(tail));
-  return slices;
-}
-
-// Everything Arrow throws becomes a UserError.
-template <class Body>
-void guarded(const DataFile& file, const std::string& what, Body&& body) {
-  try {
-    body();
-  } catch (const UserError&) {
-    throw;
-  } catch (const std::exception& error) {
-    throw UserError(fmt::format("{}, {}", file.name(), what), "readable Parquet", error.what(),
-                    "the file may be damaged or its download cut short; fetch it again");
-  }
-}
-
-// Calls visit(row, value) for each row with a value, and returns the number of rows, nulls included.
-template <class Type, class Visit>
-int64_t for_each_value(parquet::ColumnReader& column, Visit&& visit) {
-  auto& reader = dynamic_cast<parquet::TypedColumnReader<Type>&>(column);
-  const int16_t present = reader.descr()->max_definition_level();
-  std::array<int16_t, 1024> levels;
-  std::array<typename Type::c_type, 1024> values;
-  int64_t rows = 0;
-  while (reader.HasNext()) {
-    int64_t count = 0;
-    const int64_t got =
-        reader.ReadBatch(static_cast<int64_t>(values.size()), levels.data(), nullptr, values.data(), &count);
-    if (got <= 0) throw parquet::ParquetException("a page without rows");
-    int64_t next = 0;
-    for (int64_t i = 0; i < got; ++i) {
-      if (present > 0 && levels[static_cast<size_t>(i)] != present) continue;
-      if (next == count) throw parquet::ParquetException("fewer values than rows that have one");
-      visit(rows + i, values[static_cast<size_t>(next++)]);
-    }
-    rows += got;
-  }
-  return rows;
+  return column.physical_type() == parquet::Type::BOOLEAN && is_flat(column);
 }
 
 // The rows that pass the filters so far. Grows with the rows found: a damaged footer can claim any number.
@@ -198,11 +107,8 @@ struct ParquetColumn::State {
         column(std::move(column_)),
         filters(std::move(filters_)),
         most_bytes(most_bytes_) {
-    const Slices tail = read_tail(*file->open());
-    guard("the footer", [&] {
-      metadata = open_reader(tail, nullptr)->metadata();
-      find_columns();
-    });
+    metadata = read_footer(*file);
+    guard("the footer", [&] { find_columns(); });
   }
 
   template <class Body>
@@ -243,25 +149,6 @@ struct ParquetColumn::State {
                                         : fmt::format("the columns {}", fmt::join(present, ", ")),
                         "data.filters compares numbers with numbers and text with text");
     }
-  }
-
-  // The bytes of our columns.
-  Slices fetch(int row_group) const {
-    const auto input = file->open();
-    auto slices = std::make_shared<ArrowSlices>(input->size());
-    std::vector<arrow::io::ReadRange> ranges;
-    guard(fmt::format("row group {}", row_group), [&] {
-      const auto reader = open_reader(slices, metadata);
-      auto found = reader->GetReadRanges({row_group}, columns, kHole, int64_t{1} << 40);
-      if (!found.ok()) throw parquet::ParquetException(found.status().message());
-      ranges = std::move(*found);
-      for (const auto& range : ranges)
-        if (range.offset < 0 || range.length < 0 || range.offset > input->size() - range.length)
-          throw parquet::ParquetException("a column that lies outside of the file");
-    });
-    for (const auto& range : ranges)
-      slices->add(range.offset, input->read(range.offset, range.offset + range.length));
-    return slices;
   }
 
   void read(int row_group, const Slices& slices, Documents& documents) const {
@@ -306,7 +193,8 @@ int64_t ParquetColumn::bytes(int64_t row_group) const {
 }
 
 void ParquetColumn::read(int64_t row_group, Documents& documents) const {
-  const Slices slices = state_->fetch(static_cast<int>(row_group));
+  const Slices slices =
+      fetch_columns(*state_->file, state_->metadata, static_cast<int>(row_group), state_->columns);
   state_->guard(fmt::format("row group {}", row_group),
                 [&] { state_->read(static_cast<int>(row_group), slices, documents); });
 }
@@ -342,10 +230,9 @@ class ParquetSource : public Source {
 }  // namespace
 
 std::vector<std::string> parquet_schema(const DataFilePtr& file) {
-  const Slices tail = read_tail(*file->open());
+  const auto metadata = read_footer(*file);
   std::vector<std::string> columns;
   guarded(*file, "the footer", [&] {
-    const auto metadata = open_reader(tail, nullptr)->metadata();
     for (int i = 0; i < metadata->num_columns(); ++i) {
       const auto* column = metadata->schema()->Column(i);
       columns.push_back(

@@ -13,22 +13,28 @@ namespace moe {
 
 std::vector<Score> Scorer::score(std::span<const Request> requests, bool greedy,
                                  const std::function<void(int64_t)>& on_done) {
+  std::vector<std::vector<Place>> batches;
+  agree(communicator_, [&] { batches = pack(requests); });
+  const std::vector<size_t> of_ranks = communicator_.gather(batches.size());
+  batches.resize(*std::max_element(of_ranks.begin(), of_ranks.end()));
+
+  std::vector<Score> scores(requests.size());
+  for (const auto& places : batches) {
+    run(requests, places, greedy, scores);
+    if (on_done && !places.empty()) on_done(std::ssize(places));
+  }
+  return scores;
+}
+
+std::vector<std::vector<Scorer::Place>> Scorer::pack(std::span<const Request> requests) const {
   // The last token is predicted, not read.
   const auto length = [&](size_t i) { return std::min(std::ssize(requests[i].ids) - 1, shape_.T); };
   std::vector<size_t> order(requests.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return length(a) > length(b); });
 
-  std::vector<Score> scores(requests.size());
-  std::vector<Place> places;
-  std::vector<int64_t> used(static_cast<size_t>(shape_.B), 0);
-  const auto flush = [&] {
-    if (places.empty()) return;
-    run(requests, places, greedy, scores);
-    if (on_done) on_done(std::ssize(places));
-    places.clear();
-    std::fill(used.begin(), used.end(), 0);
-  };
+  std::vector<std::vector<Place>> batches;
+  std::vector<int64_t> used;  // of each row of the last batch
   for (const size_t i : order) {
     if (requests[i].scored > shape_.T)
       throw UserError("an item of a task",
@@ -37,14 +43,14 @@ std::vector<Score> Scorer::score(std::span<const Request> requests, bool greedy,
     const auto fits = [&](int64_t row) { return row + length(i) <= shape_.T; };
     auto row = std::find_if(used.begin(), used.end(), fits);
     if (row == used.end()) {
-      flush();
+      batches.emplace_back();
+      used.assign(static_cast<size_t>(shape_.B), 0);
       row = used.begin();
     }
-    places.push_back({i, (row - used.begin()) * shape_.T + *row, length(i)});
+    batches.back().push_back({i, (row - used.begin()) * shape_.T + *row, length(i)});
     *row += length(i);
   }
-  flush();
-  return scores;
+  return batches;
 }
 
 void Scorer::run(std::span<const Request> requests, const std::vector<Place>& places, bool greedy,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Log-likelihoods of continuations: many requests packed into the rows of one batch, longest first, each a document of
 // its own. Nothing is dropped; the value of a request does not depend on what else is in the batch but for rounding.
+// Ranks score requests of their own, side by side.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "comm/communicator.h"
 #include "model/transformer.h"
 #include "ops/ops.h"
 #include "tasks/question.h"
@@ -24,11 +26,16 @@ struct Score {
 class Scorer {
  public:
   // shape: that of the transformer.
-  Scorer(Transformer& transformer, const MicroBatch& shape, Device& device, Ops& ops)
-      : transformer_(transformer), shape_(shape), device_(device), ops_(ops) {}
+  Scorer(Transformer& transformer, const MicroBatch& shape, Communicator& communicator, Device& device,
+         Ops& ops)
+      : transformer_(transformer), shape_(shape), communicator_(communicator), device_(device), ops_(ops) {}
+
+  Communicator& communicator() { return communicator_; }
 
   // A request longer than a row loses tokens at its beginning, as in lm-evaluation-harness; one whose scored tokens
-  // alone do not fit throws UserError. on_done: requests finished since the last call.
+  // alone do not fit throws UserError. All ranks call this together, each with its own requests, and run equally many
+  // batches, the last ones of nothing but padding where a rank has fewer: they may share experts. on_done: requests finished
+  // since the last call.
   std::vector<Score> score(std::span<const Request> requests, bool greedy,
                            const std::function<void(int64_t)>& on_done = {});
 
@@ -37,12 +44,14 @@ class Scorer {
     size_t request;
     int64_t begin, length;  // in the batch: tokens read
   };
+  std::vector<std::vector<Place>> pack(std::span<const Request> requests) const;  // by batch
   void run(std::span<const Request> requests, const std::vector<Place>& places, bool greedy,
            std::vector<Score>& scores);
   bool is_greedy(const Request& request, int64_t begin, int64_t scored);
 
   Transformer& transformer_;
   MicroBatch shape_;
+  Communicator& communicator_;
   Device& device_;
   Ops& ops_;
 };

@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
+#include <cstring>
+#include <iterator>
+#include <optional>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -12,37 +14,102 @@
 #include "base/random.h"
 #include "data/decode.h"
 #include "data/find_files.h"
+#include "data/parquet_rows.h"
+#include "data/remote.h"
 
 namespace moe {
 namespace {
 
-constexpr int64_t kPortion = 512;  // items scored, and then recorded, at a time
+namespace fs = std::filesystem;
 
-// The lines that are not empty of all files at a place.
-std::vector<std::string> read_lines(const std::string& place, int64_t limit,
-                                    const std::filesystem::path& cache, Terminal& terminal) {
+constexpr int64_t kPortion = 512;  // items of a rank scored, and then recorded, at a time
+
+// Of a file, its ending says which (JSON lines may have any); a folder is looked through for both.
+std::optional<DataFormat> format_of(const std::string& place) {
+  if (place.ends_with(".parquet")) return DataFormat::parquet;
+  const bool folder = is_remote(place) ? !fs::path(place).has_extension() : fs::is_directory(place);
+  return folder ? std::nullopt : std::optional(DataFormat::jsonl);
+}
+
+// The lines that are not empty.
+std::vector<std::string> lines_of(const DataFilePtr& file, Terminal& terminal) {
   std::vector<std::string> lines;
-  FoundFiles found = find_files({place}, DataFormat::jsonl, terminal);
-  for (const FoundFile& one : found.files) {
-    const bool packed = is_compressed(one.file->name());
-    const DataFilePtr file =
-        packed ? local_file(decoded_file(*one.file, cache.empty() ? cache_folder() : cache, terminal))
-               : one.file;
-    const auto input = file->open_whole(terminal);
-    const std::string text = input->read(0, input->size());
-    for (size_t at = 0; at < text.size();) {
-      const size_t end = std::min(text.find('\n', at), text.size());
-      if (end > at && (limit == 0 || std::ssize(lines) < limit)) lines.push_back(text.substr(at, end - at));
-      at = end + 1;
-    }
+  const auto input = file->open_whole(terminal);
+  const std::string text = input->read(0, input->size());
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    if (end > at) lines.push_back(text.substr(at, end - at));
+    at = end + 1;
   }
-  if (lines.empty()) throw UserError(place, "items, one JSON object a line", "none");
   return lines;
+}
+
+// The items of all files at a place, each a JSON object on one line.
+std::vector<std::string> read_items(const std::string& place, int64_t limit, const fs::path& cache,
+                                    Terminal& terminal) {
+  std::vector<std::string> items;
+  const FoundFiles found = find_files({place}, format_of(place), terminal);
+  for (const auto& [file, format] : found.files) {
+    const int64_t wanted = limit - std::ssize(items);
+    if (limit > 0 && wanted == 0) break;
+    if (format != DataFormat::jsonl && format != DataFormat::parquet) continue;
+    const DataFilePtr plain =
+        is_compressed(file->name())
+            ? local_file(decoded_file(*file, cache.empty() ? cache_folder() : cache, terminal))
+            : file;
+    std::vector<std::string> more = format == DataFormat::parquet
+                                        ? parquet_rows(plain, limit > 0 ? wanted : 0)
+                                        : lines_of(plain, terminal);
+    if (limit > 0) more.resize(std::min(more.size(), static_cast<size_t>(wanted)));
+    std::move(more.begin(), more.end(), std::back_inserter(items));
+  }
+  if (items.empty()) throw UserError(place, "items: JSON lines (one object a line) or Parquet", "none");
+  return items;
+}
+
+// What ranks tell each other of an item.
+void pack(const ItemResult& item, std::string& bytes) {
+  const auto add = [&](auto value) { bytes.append(reinterpret_cast<const char*>(&value), sizeof(value)); };
+  add(item.index), add(item.choice), add(item.choice_normalised), add(item.right), add(item.right_normalised);
+  add(item.log_likelihood.size());
+  for (const double value : item.log_likelihood) add(value);
+}
+
+ItemResult unpack(std::string_view& bytes) {
+  const auto take = [&](auto& value) {
+    CHECK(bytes.size() >= sizeof(value));
+    std::memcpy(&value, bytes.data(), sizeof(value));
+    bytes.remove_prefix(sizeof(value));
+  };
+  ItemResult item;
+  take(item.index), take(item.choice), take(item.choice_normalised), take(item.right);
+  take(item.right_normalised);
+  size_t count = 0;
+  take(count);
+  item.log_likelihood.resize(count);
+  for (double& value : item.log_likelihood) take(value);
+  return item;
+}
+
+void sort_by_index(std::vector<ItemResult>& items) {
+  const auto before = [](const ItemResult& a, const ItemResult& b) { return a.index < b.index; };
+  std::sort(items.begin(), items.end(), before);
+}
+
+// The items of all ranks, in order.
+std::vector<ItemResult> gather(const std::vector<ItemResult>& mine, Communicator& communicator) {
+  std::string bytes;
+  for (const ItemResult& item : mine) pack(item, bytes);
+  std::vector<ItemResult> all;
+  for (const std::string& of_rank : communicator.gather_text(bytes))
+    for (std::string_view rest = of_rank; !rest.empty();) all.push_back(unpack(rest));
+  sort_by_index(all);
+  return all;
 }
 
 }  // namespace
 
-TaskSet::TaskSet(const std::vector<std::string>& entries, int64_t limit, const std::filesystem::path& cache,
+TaskSet::TaskSet(const std::vector<std::string>& entries, int64_t limit, const fs::path& cache,
                  Terminal& terminal) {
   std::string all;
   for (const std::string& entry : entries) {
@@ -53,17 +120,21 @@ TaskSet::TaskSet(const std::vector<std::string>& entries, int64_t limit, const s
     for (const Entry& other : entries_)
       if (other.task == task) throw UserError("task", "each task once", entry.substr(0, equals) + " twice");
     const std::string place = entry.substr(equals + 1);
-    entries_.push_back({task, place, read_lines(place, limit, cache, terminal)});
+    entries_.push_back({task, place, read_items(place, limit, cache, terminal)});
     const auto& lines = entries_.back().lines;
     for (size_t i = 0; i < lines.size(); ++i) {
       // Mistakes show before anything is computed.
       for (const Convention convention : conventions_of(task))
-        parse_question(task, convention, fmt::format("{}: item {}", place, i + 1), lines[i]);
+        parse_question(task, convention, entries_.back().where(static_cast<int64_t>(i)), lines[i]);
       all += lines[i] + "\n";
     }
     all += std::string(name_of(task)) + "\n";
   }
   identity_ = fmt::format("{:016x}", stream_id(all));
+}
+
+std::string TaskSet::Entry::where(int64_t item) const {
+  return fmt::format("{}: item {}", place, item + 1);
 }
 
 std::vector<TaskSet::Measured> TaskSet::evaluate(Scorer& scorer, const Tokenizer& tokenizer,
@@ -75,42 +146,57 @@ std::vector<TaskSet::Measured> TaskSet::evaluate(Scorer& scorer, const Tokenizer
   return all;
 }
 
+// Item i is that of rank i mod W: all ranks get items of all lengths.
 TaskSet::Measured TaskSet::measure(const Entry& entry, Convention convention, Scorer& scorer,
                                    const Tokenizer& tokenizer, Terminal& terminal,
                                    const Record& record) const {
-  Tokenizer::Encoder encoder;
+  Communicator& communicator = scorer.communicator();
+  const int64_t ranks = communicator.size(), count = std::ssize(entry.lines);
   std::vector<ItemResult> results;
   Progress progress(terminal, fmt::format("{} ({})", name_of(entry.task), name_of(convention)),
                     entry.lines.size(), "items");
-  const auto count = std::ssize(entry.lines);
-  for (int64_t begin = 0; begin < count; begin += kPortion) {
-    std::vector<Request> requests;
-    std::vector<std::pair<int64_t, Question>> asked;
-    for (int64_t i = begin; i < std::min(begin + kPortion, count); ++i) {
-      if (const ItemResult* known = record.known ? record.known(entry.task, convention, i) : nullptr) {
+  for (int64_t begin = 0; begin < count; begin += ranks * kPortion) {
+    const int64_t end = std::min(begin + ranks * kPortion, count);
+    std::vector<int64_t> mine;
+    for (int64_t i = begin; i < end; ++i) {
+      const ItemResult* known = record.known ? record.known(entry.task, convention, i) : nullptr;
+      if (known != nullptr)
         results.push_back(*known);
-        continue;
-      }
-      Question question =
-          parse_question(entry.task, convention, fmt::format("{}: item {}", entry.place, i + 1),
-                         entry.lines[static_cast<size_t>(i)]);
-      for (Request& request : requests_of(question, convention, tokenizer, encoder))
-        requests.push_back(std::move(request));
-      asked.emplace_back(i, std::move(question));
+      else if (i % ranks == communicator.rank())
+        mine.push_back(i);
     }
-    const auto scores = scorer.score(requests, entry.task == Task::lambada);
-    size_t at = 0;
-    for (const auto& [index, question] : asked) {
-      const size_t n = question.continuations.size();
-      ItemResult result = judge(question, entry.task, convention, std::span(scores).subspan(at, n));
-      at += n;
-      result.index = index;
+    for (ItemResult& result : gather(ask(entry, convention, mine, scorer, tokenizer), communicator)) {
       if (record.done) record.done(entry.task, convention, result);
       results.push_back(std::move(result));
     }
-    progress.add(static_cast<uint64_t>(std::min(kPortion, count - begin)));
+    progress.add(static_cast<uint64_t>(end - begin));
   }
+  sort_by_index(results);  // means are sums: the same bits, whatever was known before
   return {entry.task, convention, count, summarise(entry.task, results)};
+}
+
+std::vector<ItemResult> TaskSet::ask(const Entry& entry, Convention convention,
+                                     const std::vector<int64_t>& items, Scorer& scorer,
+                                     const Tokenizer& tokenizer) {
+  Tokenizer::Encoder encoder;
+  std::vector<Request> requests;
+  std::vector<Question> questions;
+  for (const int64_t i : items) {
+    questions.push_back(
+        parse_question(entry.task, convention, entry.where(i), entry.lines[static_cast<size_t>(i)]));
+    for (Request& request : requests_of(questions.back(), convention, tokenizer, encoder))
+      requests.push_back(std::move(request));
+  }
+  const auto scores = scorer.score(requests, entry.task == Task::lambada);
+  std::vector<ItemResult> results;
+  size_t at = 0;
+  for (size_t i = 0; i < items.size(); ++i) {
+    const size_t n = questions[i].continuations.size();
+    results.push_back(judge(questions[i], entry.task, convention, std::span(scores).subspan(at, n)));
+    results.back().index = items[i];
+    at += n;
+  }
+  return results;
 }
 
 }  // namespace moe

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The items of some tasks, read once, and their evaluation with a model: whole, in portions that survive an
-// interruption (moe eval), or a sample of them now and then (training).
+// interruption (moe eval), or a sample of them now and then (training). Each rank scores its share of the items.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,9 @@ namespace moe {
 
 class TaskSet {
  public:
-  // entries: "TASK=PLACE", as in "hellaswag=hellaswag_val.jsonl": JSON lines on disk (.gz, .zst too), on the hub
-  // (hf://datasets/...) or at an https:// address. limit: the first so many items of each; 0: all. Throws UserError.
+  // entries: "TASK=PLACE", as in "hellaswag=hellaswag_val.jsonl": JSON lines (.gz, .zst too) or Parquet (.parquet) on
+  // disk, on the hub (hf://datasets/...) or at an https:// address, or a folder of such files. limit: the first so many
+  // items of each; 0: all. Throws UserError.
   TaskSet(const std::vector<std::string>& entries, int64_t limit, const std::filesystem::path& cache,
           Terminal& terminal);
 
@@ -30,12 +31,13 @@ class TaskSet {
     int64_t items = 0;
     std::vector<std::pair<std::string, double>> values;  // as summarise()
   };
-  // Called with each finished item; and asked for the result of an item that is known already.
+  // Called with each finished item; and asked for the result of an item that is known already. The same on all ranks.
   struct Record {
     std::function<void(Task, Convention, const ItemResult&)> done;
     std::function<const ItemResult*(Task, Convention, int64_t index)> known;
   };
 
+  // All ranks call this together and get the same.
   std::vector<Measured> evaluate(Scorer& scorer, const Tokenizer& tokenizer, Terminal& terminal,
                                  const Record& record = {}) const;
 
@@ -47,7 +49,12 @@ class TaskSet {
     Task task;
     std::string place;
     std::vector<std::string> lines;
+    std::string where(int64_t item) const;
   };
+  // The scores of these items, here.
+  static std::vector<ItemResult> ask(const Entry& entry, Convention convention,
+                                     const std::vector<int64_t>& items, Scorer& scorer,
+                                     const Tokenizer& tokenizer);
   Measured measure(const Entry& entry, Convention convention, Scorer& scorer, const Tokenizer& tokenizer,
                    Terminal& terminal, const Record& record) const;
 

@@ -290,10 +290,11 @@ std::optional<Evaluation> Trainer::validate() {
   return evaluation;
 }
 
-// Every rank scores every item: the same numbers, of which rank 0 writes.
+// Each rank scores its share; the numbers are the same on all, and rank 0 writes them.
 void Trainer::run_tasks() {
   if (!tasks_) return;
-  Scorer scorer(state_->transformer, micro_batch(config_, Tokenizer::kVocabulary), device_, ops_);
+  Scorer scorer(state_->transformer, micro_batch(config_, Tokenizer::kVocabulary), communicator_, device_,
+                ops_);
   const Row row = tasks_row(tasks_->evaluate(scorer, tokenizer_, terminal_), step_, tokens_);
   sinks_->write(row);
   for (const auto& [name, value] : row.values)

@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "base/random.h"
+#include "comm/solo.h"
 #include "support/compare.h"
 #include "support/errors.h"
 #include "support/tiny_model.h"
@@ -50,6 +51,7 @@ class ScorerTest : public ::testing::Test {
   Scorer scorer() {
     return {*model_.transformer,
             {.B = kRows, .T = kLength, .vocabulary = Tokenizer::kVocabulary},
+            alone_,
             *model_.backend.device,
             *model_.backend.ops};
   }
@@ -90,6 +92,7 @@ class ScorerTest : public ::testing::Test {
   }
 
   TinyModel model_;
+  SoloCommunicator alone_;
 };
 
 TEST_F(ScorerTest, PackedRequestsScoreAsAlone) {

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+#include "data/parquet_rows.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "data/parquet_file.h"
+
+namespace moe {
+namespace {
+
+using Json = nlohmann::json;
+using parquet::schema::Node;
+
+// A column as a place in a JSON object.
+struct Leaf {
+  int column = 0;
+  std::vector<std::string> path;
+  bool list = false;
+  int16_t entry_level = 0;  // definition level from which on a list has an entry, be it null
+};
+
+bool is_list(const Node& node) {
+  return node.converted_type() == parquet::ConvertedType::LIST ||
+         (node.logical_type() && node.logical_type()->is_list());
+}
+
+// "endings.list.element" is the list "endings". Nothing for types that are left out.
+std::optional<Leaf> leaf_of(const parquet::SchemaDescriptor& schema, int column) {
+  const parquet::ColumnDescriptor& descriptor = *schema.Column(column);
+  const bool known = holds_text(descriptor) || holds_numbers(descriptor) ||
+                     descriptor.physical_type() == parquet::Type::BOOLEAN;
+  if (!known || descriptor.max_repetition_level() > 1) return std::nullopt;
+  std::vector<const Node*> nodes;  // from the top
+  for (const Node* node = descriptor.schema_node().get(); node->parent() != nullptr; node = node->parent())
+    nodes.insert(nodes.begin(), node);
+  Leaf leaf{column, {}, false, descriptor.max_definition_level()};
+  const auto repeated =
+      std::find_if(nodes.begin(), nodes.end(), [](const Node* node) { return node->is_repeated(); });
+  leaf.list = repeated != nodes.end();
+  auto end = repeated;
+  if (leaf.list) {
+    const bool annotated = repeated != nodes.begin() && is_list(**std::prev(repeated));
+    const auto below =
+        nodes.end() - repeated - 1;  // nodes: an entry of its own, or what is repeated is the entry
+    if (below > 1 || (below == 1 && !annotated)) return std::nullopt;
+    if (below == 1 && nodes.back()->is_optional()) --leaf.entry_level;
+    if (!annotated) ++end;
+  }
+  for (auto node = nodes.begin(); node != end; ++node) leaf.path.push_back((*node)->name());
+  return leaf;
+}
+
+class RowGroup {
+ public:
+  RowGroup(int64_t rows, RowLimits& left) : rows_(static_cast<size_t>(rows), Json::object()), left_(left) {}
+
+  void add(const Leaf& leaf, parquet::ColumnReader& column) {
+    const bool positive = is_unsigned(*column.descr());
+    const auto plain = [](auto value) { return Json(value); };
+    switch (column.type()) {
+      case parquet::Type::INT32:
+        return read<parquet::Int32Type>(leaf, column, [&](int32_t value) {
+          return positive ? Json(static_cast<uint32_t>(value)) : Json(value);
+        });
+      case parquet::Type::INT64:
+        return read<parquet::Int64Type>(leaf, column, [&](int64_t value) {
+          return positive ? Json(static_cast<uint64_t>(value)) : Json(value);
+        });
+      case parquet::Type::FLOAT:
+        return read<parquet::FloatType>(leaf, column, plain);
+      case parquet::Type::DOUBLE:
+        return read<parquet::DoubleType>(leaf, column, plain);
+      case parquet::Type::BOOLEAN:
+        return read<parquet::BooleanType>(leaf, column, plain);
+      case parquet::Type::BYTE_ARRAY:
+        return read<parquet::ByteArrayType>(leaf, column, [&](const parquet::ByteArray& value) {
+          spend(left_.bytes, value.len, "bytes of text");
+          return Json(std::string_view(reinterpret_cast<const char*>(value.ptr), value.len));
+        });
+      default:
+        CHECK(false, "a column of another type");
+    }
+  }
+
+  std::vector<std::string> lines(int64_t most) const {
+    std::vector<std::string> lines;
+    for (size_t i = 0; i < std::min(rows_.size(), static_cast<size_t>(most)); ++i)
+      lines.push_back(rows_[i].dump());
+    return lines;
+  }
+
+  static void spend(int64_t& left, int64_t count, const char* what) {
+    left -= count;
+    if (left < 0) throw parquet::ParquetException(std::string("too many ") + what);
+  }
+
+ private:
+  template <class Type, class Convert>
+  void read(const Leaf& leaf, parquet::ColumnReader& column, Convert&& convert) {
+    size_t begun = 0;  // rows
+    for_each_entry<Type>(column, [&](const typename Type::c_type* value, int16_t level, int16_t repeat) {
+      if (repeat == 0 && ++begun > rows_.size())
+        throw parquet::ParquetException("more rows than the row group has");
+      if (begun == 0) throw parquet::ParquetException("a list that begins before its row");
+      spend(left_.values, 1, "values");
+      if (value == nullptr && !(leaf.list && level >= leaf.entry_level)) {
+        if (leaf.list && level == leaf.entry_level - 1) at(leaf, begun - 1) = Json::array();
+        return;
+      }
+      Json& place = at(leaf, begun - 1);
+      Json converted = value == nullptr ? Json() : convert(*value);
+      if (leaf.list)
+        place.push_back(std::move(converted));
+      else
+        place = std::move(converted);
+    });
+    if (begun != rows_.size())
+      throw parquet::ParquetException(fmt::format("{} rows of {}", begun, rows_.size()));
+  }
+
+  Json& at(const Leaf& leaf, size_t row) {
+    Json* place = &rows_[row];
+    for (const std::string& name : leaf.path) place = &(*place)[name];
+    return *place;
+  }
+
+  std::vector<Json> rows_;
+  RowLimits& left_;
+};
+
+}  // namespace
+
+std::vector<std::string> parquet_rows(const DataFilePtr& file, int64_t limit, const RowLimits& most) {
+  const auto metadata = read_footer(*file);
+  std::vector<Leaf> leaves;
+  std::vector<int> columns;
+  guarded(*file, "the footer", [&] {
+    for (int i = 0; i < metadata->num_columns(); ++i)
+      if (auto leaf = leaf_of(*metadata->schema(), i)) {
+        columns.push_back(i);
+        leaves.push_back(std::move(*leaf));
+      }
+    if (leaves.empty()) throw parquet::ParquetException("no column of text or numbers");
+  });
+  RowLimits left = most;
+  std::vector<std::string> lines;
+  for (int group = 0; group < metadata->num_row_groups(); ++group) {
+    const int64_t wanted = limit == 0 ? most.rows : limit - std::ssize(lines);
+    if (wanted == 0) break;
+    const Slices slices = fetch_columns(*file, metadata, group, columns);
+    guarded(*file, fmt::format("row group {}", group), [&] {
+      const auto reader = open_reader(slices, metadata)->RowGroup(group);
+      const int64_t rows = reader->metadata()->num_rows();
+      if (rows < 0) throw parquet::ParquetException("a negative number of rows");
+      RowGroup::spend(left.rows, rows, "rows");
+      RowGroup found(rows, left);
+      for (const Leaf& leaf : leaves) found.add(leaf, *reader->Column(leaf.column));
+      for (std::string& line : found.lines(wanted)) lines.push_back(std::move(line));
+    });
+  }
+  return lines;
+}
+
+}  // namespace moe
