@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Any bytes as the config.json and the shard index of an exported model, and as an item of an evaluation: a UserError,
-// or settings that are legal.
+// Any bytes as each JSON file of an exported model that import reads (config.json, the shard index, the vocabulary's files,
+// moe_state.json), and as an item of an evaluation: a UserError, or what is legal.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -8,7 +8,9 @@
 #include "base/error.h"
 #include "exchange/hf_config.h"
 #include "exchange/hf_weights.h"
+#include "exchange/tokenizer_files.h"
 #include "tasks/question.h"
+#include "train/resume.h"
 
 namespace {
 
@@ -33,6 +35,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (const auto& [name, file] : read_shard_index("fuzz", text))
       CHECK(file.find('/') == std::string::npos);
   });
+  constexpr std::string_view kMerges = "#version: 0.2\nt h\nth e\n";  // 259 tokens: GPT-2's would be slow
+  attempt([&] { check_vocab_json("fuzz", text, kMerges); });
+  attempt([&] { check_tokenizer_json("fuzz", text, kMerges); });
+  attempt([&] { check_added_tokens_json("fuzz", text, kMerges); });
+  attempt([&] { CHECK(read_state("fuzz", text).step >= 0); });
   for (const Task task : {Task::hellaswag, Task::lambada, Task::arc_easy, Task::piqa})
     for (const Convention convention : conventions_of(task))
       attempt([&] {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Any bytes as a Parquet file, with and without filters: documents or a UserError.
+// Any bytes as a Parquet file: documents, with and without filters, and whole rows; or a UserError.
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "base/error.h"
 #include "data/parquet.h"
+#include "data/parquet_rows.h"
 #include "data/source.h"
 
 namespace {
@@ -21,11 +23,21 @@ void read_all(std::string_view bytes, const moe::Filters& filters) {
   }
 }
 
+void read_rows(std::string_view bytes) {
+  try {
+    for (const std::string& row : moe::parquet_rows(moe::memory_file("fuzz", bytes), 0,
+                                                    {.rows = 1 << 12, .values = 1 << 16, .bytes = 1 << 20}))
+      CHECK(row.front() == '{' && row.back() == '}');
+  } catch (const moe::UserError&) {
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
   read_all(bytes, {});
+  read_rows(bytes);
   read_all(bytes, moe::parse_filters({"id >= 3", "url == u"}));
   return 0;
 }

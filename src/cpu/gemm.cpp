@@ -14,6 +14,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "cpu/few_rows.h"
 #include "cpu/scratch.h"
 #include "cpu/vector.h"
 
@@ -149,6 +150,7 @@ void Gemm::multiply(const Product& p) {
                   char{0});
     return;
   }
+  if (has_few_rows(p)) return multiply_few_rows(p);
   use_one_thread_once();
   if (p.in == DType::f32) return Impl::multiply_f32(p);
   if (p.in == DType::f16) return impl_->multiply_converted<f16>(p);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -12,7 +13,7 @@
 namespace moe {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;
 namespace fs = std::filesystem;
 
 constexpr const char* kEndOfText = "<|endoftext|>";
@@ -51,11 +52,13 @@ std::vector<std::string> tokens(std::string_view merges) {
   return list;
 }
 
-Json parse(const fs::path& path) {
+Json parse(const std::string& where, std::string_view text) {
   try {
-    return Json::parse(read_file(path));
+    Json json = Json::parse(text);
+    if (json.is_object()) return json;
+    throw UserError(where, "a JSON object", json.type_name());
   } catch (const Json::exception& error) {
-    throw UserError(path.string(), "a JSON file", error.what());
+    throw UserError(where, "a JSON file", error.what());
   }
 }
 
@@ -77,6 +80,13 @@ void compare(const std::string& where, const Json& vocabulary, std::string_view 
   }
 }
 
+// A token beside the vocabulary: only <|endoftext|>, as the last one.
+void compare_added(const std::string& where, const Json& content, const Json& id, size_t last) {
+  if (content != kEndOfText || id != last)
+    throw UserError(where, fmt::format("no added token but {} as number {}", kEndOfText, last),
+                    fmt::format("{} as {}", content.dump(), id.dump()), kOther);
+}
+
 }  // namespace
 
 std::string vocabulary_json(std::string_view merges) {
@@ -88,27 +98,46 @@ std::string vocabulary_json(std::string_view merges) {
 }
 
 std::string tokenizer_config_json(int64_t max_length) {
-  const Json json{{"tokenizer_class", "GPT2Tokenizer"},
-                  {"add_prefix_space", false},
-                  {"bos_token", kEndOfText},
-                  {"eos_token", kEndOfText},
-                  {"unk_token", kEndOfText},
-                  {"pad_token", kEndOfText},
-                  {"clean_up_tokenization_spaces", false},
-                  {"model_max_length", max_length}};
+  const nlohmann::ordered_json json{{"tokenizer_class", "GPT2Tokenizer"},
+                                    {"add_prefix_space", false},
+                                    {"bos_token", kEndOfText},
+                                    {"eos_token", kEndOfText},
+                                    {"unk_token", kEndOfText},
+                                    {"pad_token", kEndOfText},
+                                    {"clean_up_tokenization_spaces", false},
+                                    {"model_max_length", max_length}};
   return json.dump(2) + "\n";
 }
 
+void check_vocab_json(const std::string& where, std::string_view text, std::string_view merges) {
+  compare(where, parse(where, text), merges);
+}
+
+void check_tokenizer_json(const std::string& where, std::string_view text, std::string_view merges) {
+  const Json json = parse(where, text);
+  const bool has_vocabulary =
+      json.contains("model") && json["model"].is_object() && json["model"].contains("vocab");
+  if (!has_vocabulary) throw UserError(where, "a model with a vocab", "none", kOther);
+  compare(where + ": model.vocab", json["model"]["vocab"], merges);
+  if (!json.contains("added_tokens")) return;
+  const size_t last = tokens(merges).size() - 1;
+  for (const Json& token : json["added_tokens"])
+    compare_added(where + ": added_tokens", token.is_object() ? token.value("content", Json()) : Json(),
+                  token.is_object() ? token.value("id", Json()) : Json(), last);
+}
+
+void check_added_tokens_json(const std::string& where, std::string_view text, std::string_view merges) {
+  const Json added = parse(where, text);
+  const size_t last = tokens(merges).size() - 1;
+  for (const auto& [content, id] : added.items()) compare_added(where, content, id, last);
+}
+
 void check_vocabulary(const fs::path& folder, std::string_view merges) {
-  if (const fs::path vocabulary = folder / "vocab.json"; fs::exists(vocabulary)) {
-    compare(vocabulary.string(), parse(vocabulary), merges);
-  } else if (const fs::path whole = folder / "tokenizer.json"; fs::exists(whole)) {
-    const Json json = parse(whole);
-    const bool is_bpe = json.is_object() && json.contains("model") && json["model"].is_object() &&
-                        json["model"].contains("vocab");
-    if (!is_bpe) throw UserError(whole.string(), "a model with a vocab", "none", kOther);
-    compare(whole.string() + ": model.vocab", json["model"]["vocab"], merges);
-  }
+  using Check = void (*)(const std::string&, std::string_view, std::string_view);
+  for (const auto& [name, check] : {std::pair<const char*, Check>{"vocab.json", check_vocab_json},
+                                    {"tokenizer.json", check_tokenizer_json},
+                                    {"added_tokens.json", check_added_tokens_json}})
+    if (const fs::path file = folder / name; fs::exists(file)) check(file.string(), read_file(file), merges);
 }
 
 }  // namespace moe

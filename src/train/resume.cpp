@@ -92,6 +92,7 @@ SavedState read_state(const std::string& where, std::string_view state) {
     const Json json = Json::parse(state);
     SavedState saved;
     saved.step = json.at("step").get<int64_t>();
+    if (saved.step < 0) throw UserError(where, "a step of at least 0", std::to_string(saved.step));
     saved.cursor = nlohmann::json(json.at("cursor")).get<Cursor>();
     saved.source = json.at("source").get<std::string>();
     saved.config = json.at("config").dump(1);

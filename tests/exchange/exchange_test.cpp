@@ -176,6 +176,25 @@ TEST_F(Exchange, AnotherVocabularyIsRefused) {
   EXPECT_THAT(user_error_of([&] { check_vocabulary(hf(), gpt2_merges()); }), HasSubstr("50257 tokens"));
 }
 
+// tokenizer.json as save_pretrained writes it: the vocabulary again, and the special token once more.
+TEST_F(Exchange, TokensAddedToTheVocabularyAreRefused) {
+  const auto complaint = [&](const nlohmann::json& added) {
+    const nlohmann::json whole{{"model", {{"vocab", nlohmann::json::parse(vocabulary_json(gpt2_merges()))}}},
+                               {"added_tokens", added}};
+    return user_error_of([&] { check_tokenizer_json("tokenizer.json", whole.dump(), gpt2_merges()); });
+  };
+  const nlohmann::json end_of_text{{"id", 50256}, {"content", "<|endoftext|>"}, {"special", true}};
+  EXPECT_EQ(complaint(nlohmann::json::array({end_of_text})), "");
+  EXPECT_EQ(complaint(nlohmann::json::array()), "");
+  EXPECT_THAT(complaint(nlohmann::json::array({end_of_text, {{"id", 50257}, {"content", "<|user|>"}}})),
+              AllOf(HasSubstr("added_tokens"), HasSubstr("\"<|user|>\" as 50257")));
+  EXPECT_THAT(complaint(nlohmann::json::array({{{"id", 3}, {"content", "<|endoftext|>"}}})),
+              HasSubstr("as 3"));
+  EXPECT_THAT(complaint(nlohmann::json::array({1})), HasSubstr("no added token but <|endoftext|>"));
+  write_file_atomically(hf() / "added_tokens.json", R"({"<|user|>": 50257})");
+  EXPECT_THAT(user_error_of([&] { check_vocabulary(hf(), gpt2_merges()); }), HasSubstr("added_tokens.json"));
+}
+
 // ---- against transformers ----
 
 class FromTransformers : public ::testing::Test {

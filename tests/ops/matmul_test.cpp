@@ -103,6 +103,24 @@ TEST_F(MatmulTest, AddsToAnotherTensorAndRoundsOnce) {
     }
 }
 
+// Of few rows and odd ends in every direction: products that generation is made of have code of their own on a CPU.
+TEST_F(MatmulTest, FewRowsMatchDoublePrecision) {
+  for (const DType in : kActivations)
+    for (const DType out : {DType::f32, in})
+      for (const int64_t m : {1, 2, 3, 4, 5})
+        for (const auto& [n, k] : {std::pair<int64_t, int64_t>{1, 8}, {4, 7}, {5, 64}, {131, 77}})
+          for (const bool accumulate : {false, true}) {
+            const Size s{m, n, k};
+            SCOPED_TRACE(label(Form::NT, s));
+            Operands x = make_operands(*this, in, Form::NT, s);
+            const Tensor c = normal("old", out, {m, n}, 10);
+            const auto old = values(c);
+            for (size_t i = 0; i < old.size() && accumulate; ++i) x.exact[i] += old[i];
+            ops().matmul(c, x.a, x.b, Form::NT, accumulate);
+            EXPECT_TRUE(close(values(c), x.exact, bound_of(out)));
+          }
+}
+
 // Weight gradients of many tokens: a GPU may add them up in parts, which are rounded together once.
 TEST_F(MatmulTest, LongSumsMatchDoublePrecision) {
   for (const auto& [in, out] : {std::pair{DType::f32, DType::f32},
