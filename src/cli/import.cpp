@@ -66,7 +66,12 @@ Start starting_point(const ImportOptions& options) {
   Start start;
   auto sections = start.config.sections();
   if (fs::exists(saved)) {
-    start.state = read_state(saved.string(), read_file(saved));
+    try {
+      start.state = read_state(saved.string(), read_file(saved));
+    } catch (const UserError& error) {
+      throw UserError(error.where, error.expected, error.found,
+                      "copy the file again, or remove it: without it the model is imported as a new run");
+    }
     read_config_text(start.state.config, saved.string(), sections);
   } else {
     start.config.model = model;

@@ -189,6 +189,39 @@ TEST_F(Cli, ImportOfSomethingElseLeavesNothing) {
   complains(moe("import nowhere --output runs/new"), HasSubstr("nowhere"));
   EXPECT_FALSE(fs::exists(folder_ / "runs/new"));
 
+  // A folder that is right but for one file; and a disk that is full half-way.
+  fs::remove_all(folder_ / "out");
+  ASSERT_EQ(moe("export runs/run out --shard-gb 0.004").code, 0);
+  const auto bad = [&](const std::string& file, const std::string& bytes, const std::string& message) {
+    const std::string whole = read_file(folder_ / "out" / file);
+    put("out/" + file, bytes);
+    complains(moe("import out --output runs/new"), AllOf(HasSubstr(file), HasSubstr(message)));
+    EXPECT_FALSE(fs::exists(folder_ / "runs/new")) << file;
+    put("out/" + file, whole);
+  };
+  const std::string vocabulary = read_file(folder_ / "out/vocab.json");
+  auto swapped = nlohmann::json::parse(vocabulary);
+  std::swap(swapped["the"], swapped["cat"]);
+  bad("vocab.json", swapped.dump(), "GPT-2's vocabulary only");
+  bad("moe_state.json", "{", "without it the model is imported as a new run");
+  bad("model-00002-of-00002.safetensors", "short", "at least 8 bytes");
+  bad("model.safetensors.index.json", "{}", "weight_map");
+  auto wider = nlohmann::json::parse(read_file(folder_ / "out/config.json"));
+  wider["moe_intermediate_size"] = 64;
+  const std::string state = read_file(folder_ / "out/moe_state.json");
+  fs::remove(folder_ / "out/moe_state.json");
+  put("out/config.json", wider.dump());
+  complains(moe("import out --output runs/new"),
+            AllOf(HasSubstr("up_proj"), HasSubstr("expected shape [64, 32]")));
+  wider["moe_intermediate_size"] = 32;
+  put("out/config.json", wider.dump());
+  const std::string full = "--version > /dev/null; trap '' XFSZ; ulimit -f 2000; '" MOE_PROGRAM "' ";
+  complains(moe(full + "import out --output runs/new"), HasSubstr("model.safetensors"));
+  complains(moe(full + "export runs/run other"), HasSubstr("safetensors"));
+  for (const auto& entry : fs::directory_iterator(folder_))
+    EXPECT_FALSE(entry.path().filename().string().starts_with("other")) << entry.path();
+  EXPECT_FALSE(fs::exists(folder_ / "runs/new"));
+
   // Without the run's settings: a model that writes, that can be evaluated, and that trains when it gets a text.
   fs::remove_all(folder_ / "out");
   ASSERT_EQ(moe("export runs/run out --without-run").code, 0);
