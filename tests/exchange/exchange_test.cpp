@@ -265,13 +265,15 @@ TEST_F(Exchange, FusedExpertsAreRead) {
     std::vector<TensorStream> others, fused;
     for (const std::string layer : {"model.layers.0.mlp.experts.", "model.layers.1.mlp.experts."}) {
       const auto gather = [&](const std::string& name, std::vector<int64_t> shape,
-                              std::vector<std::string> parts) {
+                              const std::vector<std::string>& parts) {
         std::vector<std::function<void(const TensorStream::Sink&)>> writers;
         for (int e = 0; e < 3; ++e)
-          for (const std::string& part : parts)
+          for (const std::string& part : parts) {
+            std::string wanted = layer;
+            wanted.append(std::to_string(e)).append(".").append(part).append(".weight");
             for (const TensorStream& stream : streams)
-              if (stream.name == layer + std::to_string(e) + "." + part + ".weight")
-                writers.push_back(stream.write);
+              if (stream.name == wanted) writers.push_back(stream.write);
+          }
         fused.push_back(
             {layer + name, DType::f32, std::move(shape), [writers](const TensorStream::Sink& sink) {
                for (const auto& write : writers) write(sink);
