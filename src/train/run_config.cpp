@@ -146,9 +146,7 @@ void DistributedConfig::describe(Fields& fields) {
       .range(0, 65536);
   fields.add("expert_rows", expert_rows, "expert: room for so many times its own rows; 0 is room for all")
       .range(0, 65536);
-  fields
-      .add("balance_loss", balance_loss,
-           "over what: rank: each micro-batch (Tutel); global: the whole step, on all ranks")
+  fields.add("balance_loss", balance_loss, "of what: rank: each micro-batch (Tutel); global: all of a step")
       .choices({"rank", "global"});
   fields.add("timeout_seconds", timeout_seconds, "longest wait for another rank").range(1, 86400);
 }

@@ -31,7 +31,7 @@ TEST_F(ObservedOpsTest, TheClockTellsProductsApartAndKnowsTheHead) {
   EXPECT_STREQ(head.phase, "head");
   EXPECT_EQ(head.calls, 2);
   EXPECT_EQ(head.flops, 2 * 2.0 * 4 * 6 * 2);
-  EXPECT_EQ(head.bytes, 2 * 4.0 * (4 * 6 + 4 * 2 + 6 * 2));
+  EXPECT_EQ(head.bytes, 2 * 4.0 * (4 * 6 + 4 * 2 + 6 * 2) + 4.0 * 4 * 6);  // the second one reads c, too
   EXPECT_STREQ(timed.entries().at("matmul NT 4x4x2").phase, "projections");
 
   const Tensor twice = zeros(DType::f32, {4, 6});
