@@ -4,9 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <set>
+#include <utility>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "checkpoint/safetensors.h"
 
 namespace moe {

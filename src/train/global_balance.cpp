@@ -2,6 +2,7 @@
 #include "train/global_balance.h"
 
 #include <algorithm>
+#include <span>
 
 namespace moe {
 namespace {
