@@ -4,9 +4,9 @@
 # same over MPI. For each of LAYOUTS (data_parallel zero1 expert):
 #   1. the losses of one rank and of RANKS ranks on the same rows;
 #   2. tokens/s at the same micro-batch, and the scaling.
-# Then a rank is killed at a random moment: the others name it and end; the run goes on to the same losses. Last, where
+# Then a rank is killed at a random step: the others name it and end; the run goes on to the same losses. Last, where
 # PEER=1, PyTorch's DistributedDataParallel with the peer's model on the same GPUs.
-# Settings of the speed measurement: CONFIG (configs/train_config.yaml in bf16 on GPUs), BATCH, MICRO (micro-batches a
+# SPEED=0 leaves the second out. Its settings: CONFIG (configs/train_config.yaml in bf16 on GPUs), BATCH, MICRO (micro-batches a
 # step), STEPS. PYTHON has PyTorch, for PEER. A failure does not stop what follows it; the last line says how many failed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -35,7 +35,7 @@ train() {
   return $status
 }
 largest_difference() {
-  "$python" - "$work/$1/metrics.jsonl" "$work/$2/metrics.jsonl" <<'PY' || failed=$((failed + 1))
+  "$python" - "$work/$1/metrics.jsonl" "$work/$2/metrics.jsonl" <<'PY'
 import json, sys
 def losses(path):
     rows = [json.loads(line) for line in open(path)]
@@ -59,46 +59,58 @@ small=(--config configs/quickstart.yaml "training.device=$on" training.max_steps
 train one 1 "${small[@]}" "training.batch_size=$((4 * ranks))"
 for layout in $layouts; do
   train "many_$layout" "$ranks" "${small[@]}" "distributed.layout=$layout" training.batch_size=4 || continue
-  echo "losses, 1 rank and $ranks ranks under $layout: $(largest_difference one "many_$layout")"
+  difference=$(largest_difference one "many_$layout") || failed=$((failed + 1))
+  echo "losses, 1 rank and $ranks ranks under $layout: $difference"
 done
 
 layout=${layouts##* }
 RANKS=$ranks ./run_training.sh "${small[@]}" "distributed.layout=$layout" training.batch_size=4 training.run_name=killed \
   >"$work/killed.log" 2>&1 &
 job=$!
-sleep "${KILL_AFTER:-6}"
+after=$((11 + RANDOM % 15)) # steps; the checkpoint of the 10th is then written, or being written
+until [ "$(grep -c '"loss"' "$work/killed/metrics.jsonl" 2>/dev/null || true)" -ge "$after" ] 2>/dev/null; do
+  kill -0 $job 2>/dev/null || break
+  sleep 0.01
+done
 victim=$(pgrep -f "$MOE train .*run_name=killed" | tail -n 1 || true)
-if [ -n "$victim" ]; then kill -9 "$victim"; fi
+if [ -z "$victim" ] || ! kill -9 "$victim"; then
+  echo "kill -9: nobody was there to be killed"
+  failed=$((failed + 1))
+fi
 began=$SECONDS
 wait $job && status=0 || status=$?
-echo "kill -9 under $layout: all ended $((SECONDS - began)) s later, exit status $status"
+if [ $status = 0 ]; then failed=$((failed + 1)); fi
+echo "kill -9 under $layout after $after steps: all ended $((SECONDS - began)) s later, exit status $status"
 grep -h -E 'rank [0-9]+ of|signal 9' "$work/killed.log" || true
 if RANKS=$ranks ./run_training.sh --resume "$work/killed" >"$work/again.log" 2>&1; then
-  echo "resumed: $(largest_difference "many_$layout" killed)"
+  difference=$(largest_difference "many_$layout" killed) || failed=$((failed + 1))
+  echo "resumed: $difference"
 else
   echo "not resumed:"
   tail -n 20 "$work/again.log"
   failed=$((failed + 1))
 fi
 
-full=(--config "$config" "training.device=$on" "training.max_steps=${STEPS:-25}" training.warmup_steps=5 training.eval_every=0
-  training.checkpoint_every=0 "training.output_dir=$work" "training.batch_size=$batch"
-  "training.gradient_accumulation_steps=$micro" data.source=/usr/share/dictd/gcide.dict.dz data.format=text
-  data.document_split=unindented)
-if [ "$on" = gpu ]; then full+=(training.mixed_precision=bf16); fi
-echo "tokens/s, $config, $micro micro-batches of $batch a rank:"
-train alone 1 "${full[@]}" && alone=$(tokens_per_second alone) && echo "  1 rank               $alone"
-for layout in $layouts; do
-  train "together_$layout" "$ranks" "${full[@]}" "distributed.layout=$layout" || continue
-  together=$(tokens_per_second "together_$layout")
-  printf '  %d ranks %-13s%s, scaling %d %%\n' "$ranks" "$layout" "$together" $((100 * together / (ranks * ${alone:-1})))
-done
-if [ "${PEER:-0}" = 1 ]; then
-  peer=(--config "$config" --batch-size "$batch" --accumulate "$micro" --attention cudnn --head full --weights bf16 --steps 3)
-  for count in 1 "$ranks"; do
-    "$python" -m torch.distributed.run --nproc_per_node="$count" bench/peers/torch_gpu.py "${peer[@]}" 2>&1 |
-      grep -E '(step .* tokens/s|Error)' | sed "s/^/  PyTorch DDP, $count: /"
+if [ "${SPEED:-1}" = 1 ]; then
+  full=(--config "$config" "training.device=$on" "training.max_steps=${STEPS:-25}" training.warmup_steps=5 training.eval_every=0
+    training.checkpoint_every=0 "training.output_dir=$work" "training.batch_size=$batch"
+    "training.gradient_accumulation_steps=$micro" data.source=/usr/share/dictd/gcide.dict.dz data.format=text
+    data.document_split=unindented)
+  if [ "$on" = gpu ]; then full+=(training.mixed_precision=bf16); fi
+  echo "tokens/s, $config, $micro micro-batches of $batch a rank:"
+  train alone 1 "${full[@]}" && alone=$(tokens_per_second alone) && echo "  1 rank               $alone"
+  for layout in $layouts; do
+    train "together_$layout" "$ranks" "${full[@]}" "distributed.layout=$layout" || continue
+    together=$(tokens_per_second "together_$layout")
+    printf '  %d ranks %-13s%s, scaling %d %%\n' "$ranks" "$layout" "$together" $((100 * together / (ranks * ${alone:-1})))
   done
+  if [ "${PEER:-0}" = 1 ]; then
+    peer=(--config "$config" --batch-size "$batch" --accumulate "$micro" --attention cudnn --head full --weights bf16 --steps 3)
+    for count in 1 "$ranks"; do
+      "$python" -m torch.distributed.run --nproc_per_node="$count" bench/peers/torch_gpu.py "${peer[@]}" 2>&1 |
+        grep -E '(step .* tokens/s|Error)' | sed "s/^/  PyTorch DDP, $count: /"
+    done
+  fi
 fi
 echo "$failed failed"
 [ $failed = 0 ]
