@@ -72,6 +72,8 @@ class CheckpointStore {
   void save(int64_t step, const Files& files, const std::string& state_json, Device& device);
   void save(int64_t step, const Streams& files, const std::string& state_json);
 
+  // Deletes what saves that were killed have left.
+  void sweep();
   // The same in acts, where many write the files (checkpoint/shared_file.h). begin() makes a folder with the state and the
   // named files, empty, and returns it; `bytes` are those of all files. When they are written, publish() does what save()
   // does at its end; abandon() takes the folder away. One thread at a time.

@@ -59,17 +59,6 @@ void publish_folder(const fs::path& partial, const fs::path& whole) {
   fs::rename(partial, whole);
 }
 
-// What saves that were killed have left.
-void sweep(const fs::path& folder) {
-  std::vector<fs::path> stale;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    const bool partial = name.starts_with("step-") && name.ends_with(kPartialSuffix);
-    if (partial || name.starts_with(std::string(kLatestName) + ".tmp-")) stale.push_back(entry.path());
-  }
-  for (const auto& path : stale) fs::remove_all(path);
-}
-
 void check_space(const fs::path& folder, uint64_t bytes) {
   const uint64_t needed = bytes + kSpare, available = fs::space(folder).available;
   if (needed <= available) return;
@@ -140,13 +129,28 @@ void CheckpointStore::save(int64_t step, const Streams& files, const std::string
   publish(step, written);
 }
 
+void CheckpointStore::sweep() {
+  try {
+    if (!fs::exists(folder_)) return;
+    std::vector<fs::path> stale;
+    for (const auto& entry : fs::directory_iterator(folder_)) {
+      const std::string name = entry.path().filename().string();
+      const bool partial = name.starts_with("step-") && name.ends_with(kPartialSuffix);
+      if (partial || name.starts_with(std::string(kLatestName) + ".tmp-")) stale.push_back(entry.path());
+    }
+    for (const auto& path : stale) fs::remove_all(path);
+  } catch (const fs::filesystem_error& error) {
+    cannot_save(folder_, error);
+  }
+}
+
 fs::path CheckpointStore::begin(int64_t step, const std::vector<std::string>& files, uint64_t bytes,
                                 const std::string& state_json) {
   CHECK(step >= 0);
   const fs::path partial = partial_of(folder_of(step));
   try {
     fs::create_directories(folder_);
-    sweep(folder_);
+    sweep();
     check_space(folder_, bytes + state_json.size());
     try {
       fs::create_directory(partial);

@@ -28,6 +28,10 @@ Saver::Saver(CheckpointStore store, PartFiles files, bool in_background, Communi
       communicator_(communicator),
       device_(device),
       terminal_(terminal) {
+  // Now, and not when the first save begins: it may take longer than the others wait for an answer.
+  agree(communicator_, [&] {
+    if (communicator_.rank() == 0) store_.sweep();
+  });
   uint64_t bytes = 0;
   for (const auto& [name, parts] : files_) {
     std::vector<SharedFile::Extent> mine;
@@ -81,12 +85,9 @@ void Saver::begin(int64_t step, const std::string& state_json) {
   begun_ = steady_seconds();
   std::vector<std::string> names;
   for (const SharedFile& file : shared_) names.push_back(file.name());
-  {
-    const Patience patience(communicator_);  // what a save that was killed has left may take long to delete
-    agree(communicator_, [&] {
-      if (communicator_.rank() == 0) folder_ = store_.begin(step, names, all_bytes_, state_json);
-    });
-  }
+  agree(communicator_, [&] {
+    if (communicator_.rank() == 0) folder_ = store_.begin(step, names, all_bytes_, state_json);
+  });
   folder_ = communicator_.gather_text(folder_.string()).front();
   step_ = step;
   phase_ = Phase::parts;
