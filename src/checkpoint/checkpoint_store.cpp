@@ -147,7 +147,7 @@ void CheckpointStore::sweep() {
 fs::path CheckpointStore::begin(int64_t step, const std::vector<std::string>& files, uint64_t bytes,
                                 const std::string& state_json) {
   CHECK(step >= 0);
-  const fs::path partial = partial_of(folder_of(step));
+  fs::path partial = partial_of(folder_of(step));
   try {
     fs::create_directories(folder_);
     sweep();

@@ -222,6 +222,7 @@ void Saver::publish(const std::vector<std::string>& hashes) {
   std::map<std::string, Manifest::File> files;
   for (size_t i = 0; i < shared_.size(); ++i) {
     std::vector<std::string> of_ranks;
+    of_ranks.reserve(hashes.size());
     for (const std::string& all : hashes) of_ranks.push_back(all.substr(i * kHashDigits, kHashDigits));
     // One rank has seen all bytes in order.
     files[shared_[i].name()] = of_ranks.size() == 1

@@ -115,7 +115,7 @@ TEST_F(Ranks, DealtExpertsGoOnInAnyLayout) {
   const RunFolder first = finished(4, config);
   const auto go_on = [&](int ranks, const std::string& layout, int64_t micro_batches) {
     const RunConfig other = with(fmt::format("to{}_{}", ranks, micro_batches), ranks, layout, micro_batches);
-    const RunFolder folder = RunFolder::create(other, "");
+    RunFolder folder = RunFolder::create(other, "");
     test::fs::copy(CheckpointStore(first.checkpoints(), 0).folder_of(5),
                    CheckpointStore(folder.checkpoints(), 0).folder_of(5));
     EXPECT_THAT(run(ranks, other, folder, true), Each("finished"));
