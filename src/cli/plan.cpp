@@ -43,6 +43,7 @@ void print_plan(RunConfig& config, int ranks, const std::string& named) {
       make_backend(named.empty() ? config.training.device : "cpu", static_cast<int>(config.training.threads),
                    arithmetic(config.training));
   const GpuRates* const gpu = find_gpu(named.empty() ? backend.device->name() : named);
+  CHECK(named.empty() || gpu != nullptr, named);  // the option takes known names only
   const ParameterCount count = count_parameters(config.model);
   const FlopsPerToken flops = flops_per_token(config.model, config.model.max_seq_len);
   const int64_t micro = config.training.batch_size * config.model.max_seq_len;
