@@ -30,7 +30,7 @@ inline std::filesystem::path fresh_folder() {
   const auto* test = testing::UnitTest::GetInstance()->current_test_info();
   std::string name = std::string(test->test_suite_name()) + "." + test->name();
   for (char& c : name) c = c == '/' ? '_' : c;
-  const auto folder = std::filesystem::path(testing::TempDir()) / ("moe_data_" + name);
+  auto folder = std::filesystem::path(testing::TempDir()) / ("moe_data_" + name);
   std::filesystem::remove_all(folder);
   std::filesystem::create_directories(folder);
   return folder;
