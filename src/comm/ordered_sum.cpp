@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <array>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
+#include "comm/communicator.h"
 
 namespace moe {
 namespace {
@@ -45,6 +47,13 @@ void ordered_sum(void* sum, std::span<const void* const> terms, int64_t n, DType
     default:
       CHECK(false, "no sums over ranks in " + std::string(name_of(type)));
   }
+}
+
+void add_up_ranks(std::span<double> values, Communicator& ranks) {
+  std::vector<double> all(values.size() * static_cast<size_t>(ranks.size()));
+  ranks.exchange(std::as_writable_bytes(std::span(all)), std::as_bytes(values));
+  std::fill(values.begin(), values.end(), 0.0);
+  for (size_t i = 0; i < all.size(); ++i) values[i % values.size()] += all[i];
 }
 
 }  // namespace moe

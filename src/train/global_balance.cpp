@@ -2,28 +2,11 @@
 #include "train/global_balance.h"
 
 #include <algorithm>
-#include <span>
+
+#include "comm/ordered_sum.h"
+#include "tensor/fetch.h"
 
 namespace moe {
-namespace {
-
-template <class T>
-std::vector<T> fetch(const Tensor& tensor, Device& device) {
-  std::vector<T> values(static_cast<size_t>(tensor.numel()));
-  device.to_host(values.data(), tensor);
-  return values;
-}
-
-// In the order of the ranks.
-void add_up_values(std::vector<double>& values, Communicator& world) {
-  std::vector<double> all(values.size() * static_cast<size_t>(world.size()));
-  world.exchange(std::as_writable_bytes(std::span(all)), std::as_bytes(std::span(values)));
-  std::fill(values.begin(), values.end(), 0.0);
-  for (size_t i = 0; i < all.size(); ++i) values[i % values.size()] += all[i];
-}
-
-}  // namespace
-
 GlobalBalance::GlobalBalance(const ModelConfig& config)
     : L_(static_cast<size_t>(config.n_layers)), E_(static_cast<size_t>(config.num_experts)) {}
 
@@ -50,7 +33,7 @@ void GlobalBalance::count(const Transformer& transformer, int64_t tokens, Device
 }
 
 void GlobalBalance::add_up(Communicator& world) {
-  for (auto* values : {&first_LE_, &probability_LE_, &z_L_}) add_up_values(*values, world);
+  for (auto* values : {&first_LE_, &probability_LE_, &z_L_}) add_up_ranks(*values, world);
   tokens_ = std::max<int64_t>(1, world.sum(tokens_));
 }
 

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "train/replicas.h"
 
-#include <algorithm>
-#include <vector>
+#include "comm/ordered_sum.h"
 
 namespace moe {
 
@@ -45,10 +44,7 @@ void Replicas::add_up_parts(Tensor sums) {
 
 void Replicas::add_up_parts(std::span<double> sums) {
   if (!groups_.in_parts()) return;
-  std::vector<double> all(sums.size() * static_cast<size_t>(groups_.world().size()));
-  groups_.world().exchange(std::as_writable_bytes(std::span(all)), std::as_bytes(sums));
-  std::fill(sums.begin(), sums.end(), 0.0);
-  for (size_t i = 0; i < all.size(); ++i) sums[i % sums.size()] += all[i];
+  add_up_ranks(sums, groups_.world());
 }
 
 void Replicas::spread_weights() {

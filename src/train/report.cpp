@@ -9,16 +9,10 @@
 
 #include "metrics/expert_load.h"
 #include "metrics/meters.h"
+#include "tensor/fetch.h"
 
 namespace moe {
 namespace {
-
-template <class T>
-std::vector<T> fetch(const Tensor& tensor, Device& device) {
-  std::vector<T> values(static_cast<size_t>(tensor.numel()));
-  device.to_host(values.data(), tensor);
-  return values;
-}
 
 // How the router spread its work, for StepResult's counts and losses.
 void add_router(const StepResult& result, Row& row) {

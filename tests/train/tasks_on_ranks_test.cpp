@@ -28,7 +28,7 @@ struct Scores {
   std::vector<ItemResult> items;  // of all tasks, in order
 };
 
-Scores scores_of(const Layout& layout) {
+RunConfig tiny(int64_t length) {
   RunConfig config;
   config.model = {.d_model = 32,
                   .n_layers = 1,
@@ -37,10 +37,15 @@ Scores scores_of(const Layout& layout) {
                   .num_experts = 4,
                   .top_k = 2,
                   .expert_intermediate_dim = 32,
-                  .max_seq_len = 32,
+                  .max_seq_len = length,
                   .init_std = 0.2};
   config.training.batch_size = 1;  // a few requests a batch, so that ranks have different numbers of them
   config.training.mixed_precision = "no";
+  return config;
+}
+
+Scores scores_of(const Layout& layout) {
+  RunConfig config = tiny(32);
   config.distributed.layout = layout.layout;
   config.distributed.expert_parallel = layout.degree;
   std::vector<Scores> of_ranks(static_cast<size_t>(layout.ranks));
@@ -107,16 +112,7 @@ TEST(TasksOnRanks, ScoreAsOne) {
 TEST(TasksOnRanks, ARequestThatDoesNotFitIsSaidOnAll) {
   const auto errors = test::on_threads(2, [&](Communicator& comm) {
     const Backend backend = make_backend("cpu", 1);
-    RunConfig config;
-    config.model = {.d_model = 32,
-                    .n_layers = 1,
-                    .n_heads = 2,
-                    .n_kv_heads = 1,
-                    .num_experts = 4,
-                    .expert_intermediate_dim = 32,
-                    .max_seq_len = 8};
-    config.training.batch_size = 1;
-    config.training.mixed_precision = "no";
+    const RunConfig config = tiny(8);
     RankGroups groups(config.distributed, config.model, comm, *backend.device);
     int64_t vocabulary = Tokenizer::kVocabulary;
     const auto [arena, state] =
