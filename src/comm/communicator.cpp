@@ -37,6 +37,16 @@ int64_t Communicator::sum(int64_t mine) {
   return std::accumulate(all.begin(), all.end(), int64_t{0});
 }
 
+void Communicator::start_gather(int lane, const Tensor& mine) {
+  std::vector<std::byte>& all = gathered_[static_cast<size_t>(lane)];
+  all.resize(static_cast<size_t>(mine.bytes() * size_));
+  exchange(all, {static_cast<const std::byte*>(mine.data()), static_cast<size_t>(mine.bytes())});
+}
+
+std::span<const std::byte> Communicator::finish_gather(int lane) {
+  return gathered_[static_cast<size_t>(lane)];
+}
+
 std::vector<std::string> Communicator::gather_text(const std::string& mine) {
   const auto lengths = gather(mine.size());
   const size_t longest = *std::max_element(lengths.begin(), lengths.end());

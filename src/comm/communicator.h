@@ -8,6 +8,7 @@
 // message that names the rank.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <cstring>
@@ -48,6 +49,20 @@ class Communicator {
                           std::span<const int64_t> sent_rows) = 0;
   virtual void broadcast(Tensor x, int root) = 0;
 
+  // ---- the same beside the device's operations, for two works that take turns (lane 0 and 1) ----
+  // Each begins when all operations queued so far are done; those queued after finish(lane) see what it did. In between what
+  // it reads and writes is not to be touched, the lists of rows included. All ranks start and finish in the same order.
+  virtual void start_all_to_all(int lane, Tensor received, std::span<const int64_t> received_rows,
+                                const Tensor& sent, std::span<const int64_t> sent_rows) {
+    (void)lane;
+    all_to_all(received, received_rows, sent, sent_rows);
+  }
+  virtual void finish(int lane) { (void)lane; }
+  // mine, a small tensor, of all ranks in order, on the host; valid until the lane's next. The second call waits for it. Here
+  // the device's memory is the host's.
+  virtual void start_gather(int lane, const Tensor& mine);
+  virtual std::span<const std::byte> finish_gather(int lane);
+
   // The ranks that name the same color, in their order, as a world of their own: this one is `rank` of `size` there. All
   // ranks call it, and use the new worlds one after another in an order that all of their ranks share. This one must outlive
   // it.
@@ -74,10 +89,12 @@ class Communicator {
   virtual void abort(const std::string& reason) = 0;
 
  protected:
+  static constexpr size_t kLanes = 2;
   Communicator(int rank, int size) : rank_(rank), size_(size) { CHECK(rank >= 0 && rank < size); }
 
  private:
   int rank_, size_;
+  std::array<std::vector<std::byte>, kLanes> gathered_;
 };
 
 // Patience for as long as it lives.

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <nccl.h>
 
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -77,7 +78,16 @@ class NcclCommunicator final : public Communicator {
     // An error on its way to abort(): the others may never come to what this stream still waits for.
     if (this != &whole_ && std::uncaught_exceptions() > 0) return;
     (void)cudaStreamSynchronize(device_.stream());
+    if (aside_ != nullptr) (void)cudaStreamSynchronize(aside_);
     if (staging_ != nullptr) (void)cudaFree(staging_);
+    for (const Lane& lane : lanes_) {
+      if (lane.gathered != nullptr) (void)cudaFree(lane.gathered);
+      if (lane.on_host != nullptr) (void)cudaFreeHost(lane.on_host);
+      for (cudaEvent_t event : {lane.done, lane.told})
+        if (event != nullptr) (void)cudaEventDestroy(event);
+    }
+    if (fork_ != nullptr) (void)cudaEventDestroy(fork_);
+    if (aside_ != nullptr) (void)cudaStreamDestroy(aside_);
     if (this != &whole_) {
       const std::lock_guard lock(whole_.parts_mutex_);
       std::erase(whole_.parts_, comm_.load());
@@ -103,22 +113,20 @@ class NcclCommunicator final : public Communicator {
   }
 
   void all_reduce(Tensor x) override {
-    collective([&] {
-      return ncclAllReduce(x.data(), x.data(), count(x), type_of(x), ncclSum, comm_, device_.stream());
-    });
+    collective(
+        [&] { return ncclAllReduce(x.data(), x.data(), count(x), type_of(x), ncclSum, comm_, stream()); });
   }
   void reduce_scatter(Tensor part, const Tensor& x) override {
     CHECK(part.numel() * size() == x.numel() && part.dtype() == x.dtype());
     collective([&] {
-      return ncclReduceScatter(x.data(), part.data(), count(part), type_of(x), ncclSum, comm_,
-                               device_.stream());
+      return ncclReduceScatter(x.data(), part.data(), count(part), type_of(x), ncclSum, comm_, stream());
     });
   }
   void all_gather(Tensor x, const Tensor& part) override {
     CHECK(part.numel() * size() == x.numel() && part.dtype() == x.dtype());
     collective([&] {
       return ncclAllGather(part.data(), x.data(), static_cast<size_t>(part.bytes()), ncclUint8, comm_,
-                           device_.stream());
+                           stream());
     });
   }
   void all_to_all(Tensor received, std::span<const int64_t> received_rows, const Tensor& sent,
@@ -131,8 +139,8 @@ class NcclCommunicator final : public Communicator {
       for (int r = 0; r < size(); ++r) {
         const size_t in = static_cast<size_t>(received_rows[static_cast<size_t>(r)]) * row;
         const size_t out = static_cast<size_t>(sent_rows[static_cast<size_t>(r)]) * row;
-        if (in > 0) NCCL_CHECK(ncclRecv(to, in, ncclUint8, r, comm_, device_.stream()));
-        if (out > 0) NCCL_CHECK(ncclSend(from, out, ncclUint8, r, comm_, device_.stream()));
+        if (in > 0) NCCL_CHECK(ncclRecv(to, in, ncclUint8, r, comm_, stream()));
+        if (out > 0) NCCL_CHECK(ncclSend(from, out, ncclUint8, r, comm_, stream()));
         to += in;
         from += out;
       }
@@ -142,8 +150,37 @@ class NcclCommunicator final : public Communicator {
   void broadcast(Tensor x, int root) override {
     collective([&] {
       return ncclBroadcast(x.data(), x.data(), static_cast<size_t>(x.bytes()), ncclUint8, root, comm_,
-                           device_.stream());
+                           stream());
     });
+  }
+
+  void start_all_to_all(int lane, Tensor received, std::span<const int64_t> received_rows, const Tensor& sent,
+                        std::span<const int64_t> sent_rows) override {
+    aside(lane, [&] { all_to_all(received, received_rows, sent, sent_rows); });
+  }
+  void finish(int lane) override {
+    CUDA_CHECK(cudaStreamWaitEvent(device_.stream(), lanes_[static_cast<size_t>(lane)].done));
+  }
+  void start_gather(int lane, const Tensor& mine) override {
+    Lane& to = lanes_[static_cast<size_t>(lane)];
+    const auto bytes = static_cast<size_t>(mine.bytes() * size());
+    if (to.bytes != bytes) {  // in a step only the first time: rows of one plan are counted again and again
+      CHECK(to.bytes == 0, "a lane gathers tensors of one size");
+      CUDA_CHECK(cudaMalloc(&to.gathered, bytes));
+      CUDA_CHECK(cudaMallocHost(&to.on_host, bytes));
+      CUDA_CHECK(cudaEventCreateWithFlags(&to.told, cudaEventDisableTiming));
+      to.bytes = bytes;
+    }
+    aside(lane, [&] {
+      all_gather(Tensor(to.gathered, mine.dtype(), {mine.numel() * size()}), mine);
+      CUDA_CHECK(cudaMemcpyAsync(to.on_host, to.gathered, bytes, cudaMemcpyDeviceToHost, stream()));
+      CUDA_CHECK(cudaEventRecord(to.told, stream()));
+    });
+  }
+  std::span<const std::byte> finish_gather(int lane) override {
+    const Lane& from = lanes_[static_cast<size_t>(lane)];
+    CUDA_CHECK(cudaEventSynchronize(from.told));
+    return {static_cast<const std::byte*>(from.on_host), from.bytes};
   }
   // By way of the device: what is small takes microseconds there, and the store would take milliseconds.
   void exchange(std::span<std::byte> all, std::span<const std::byte> mine) override {
@@ -169,12 +206,41 @@ class NcclCommunicator final : public Communicator {
   void abort(const std::string& reason) override { whole_.watch_->tell(reason); }
 
  private:
-  static size_t count(const Tensor& x) { return static_cast<size_t>(x.numel()); }
+  // Of two works that take turns.
+  struct Lane {
+    cudaEvent_t done = nullptr;  // behind what was started last
+    cudaEvent_t told = nullptr;  // behind the copy to on_host
+    void *gathered = nullptr, *on_host = nullptr;
+    size_t bytes = 0;
+  };
 
+  static size_t count(const Tensor& x) { return static_cast<size_t>(x.numel()); }
+  // Where collectives are queued.
+  cudaStream_t stream() const { return beside_ ? aside_ : device_.stream(); }
+
+  // body's collectives begin when what is queued on the device is done, and what is queued later does not wait for them. Their
+  // stream comes first where both could run: an operation fills all multiprocessors, and rows that wait for its end are late.
+  template <class Body>
+  void aside(int lane, const Body& body) {
+    if (aside_ == nullptr) {
+      int lowest = 0, highest = 0;
+      CUDA_CHECK(cudaDeviceGetStreamPriorityRange(&lowest, &highest));
+      CUDA_CHECK(cudaStreamCreateWithPriority(&aside_, cudaStreamNonBlocking, highest));
+      CUDA_CHECK(cudaEventCreateWithFlags(&fork_, cudaEventDisableTiming));
+    }
+    cudaEvent_t& done = lanes_[static_cast<size_t>(lane)].done;
+    if (done == nullptr) CUDA_CHECK(cudaEventCreateWithFlags(&done, cudaEventDisableTiming));
+    CUDA_CHECK(cudaEventRecord(fork_, device_.stream()));
+    CUDA_CHECK(cudaStreamWaitEvent(aside_, fork_));
+    beside_ = true;
+    body();
+    beside_ = false;
+    CUDA_CHECK(cudaEventRecord(done, aside_));
+  }
   template <class Body>
   void collective(const Body& body) {
     check(body(), "a collective");
-    CUDA_CHECK(cudaEventRecord(whole_.last_, device_.stream()));
+    CUDA_CHECK(cudaEventRecord(whole_.last_, stream()));
     whole_.watch_->begin();
   }
   void reserve(int64_t bytes) {
@@ -225,6 +291,10 @@ class NcclCommunicator final : public Communicator {
   cudaEvent_t last_ = nullptr;  // behind the last collective
   void* staging_ = nullptr;     // of exchange
   int64_t staging_bytes_ = 0;
+  cudaStream_t aside_ = nullptr;  // where started transfers run
+  cudaEvent_t fork_ = nullptr;
+  bool beside_ = false;
+  std::array<Lane, kLanes> lanes_;
   std::optional<Watch> watch_;
 };
 

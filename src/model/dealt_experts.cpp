@@ -42,7 +42,7 @@ DealtSaved DealtSaved::in_use() const {
 
 DealtExperts::DealtExperts(const ModelConfig& config, DType type, int64_t N, Recompute recompute,
                            ExpertExchange& exchange, Arena& arena)
-    : exchange_(exchange), recompute_(recompute) {
+    : exchange_(&exchange), recompute_(recompute) {
   const int64_t X = rows_of(config, N, exchange);
   const auto shared = [&](DType dtype, std::initializer_list<int64_t> shape) {
     return arena.allocate("activations: shared", dtype, shape);
@@ -55,11 +55,22 @@ DealtExperts::DealtExperts(const ModelConfig& config, DType type, int64_t N, Rec
   weight_R1_ = shared(DType::f32, {N * config.top_k, 1});
 }
 
-void DealtExperts::forward(Tensor rows_RD, DealtSaved& saved, const Tensor& x_ND, const RoutePlan& plan,
-                           const Weights::Layer& weights, Ops& ops) const {
-  saved.counts = exchange_.counts(saved.expert_X, plan);
+DealtExperts::DealtExperts(const DealtExperts& first, ExpertExchange& exchange, Arena& arena)
+    : DealtExperts(first) {
+  exchange_ = &exchange;
+  for (Tensor* tensor : {&back_XD_, &weight_X1_, &dweight_X1_, &weight_R1_})
+    *tensor = arena.allocate("activations: shared", *tensor);
+}
+
+void DealtExperts::send(Tensor rows_RD, const Tensor& x_ND, const RoutePlan& plan, Ops& ops) const {
+  exchange_->tell_counts(plan);
   ops.gather_rows(rows_RD, x_ND, plan);
-  exchange_.to_experts(saved.received_XD, rows_RD, saved.counts);
+}
+
+void DealtExperts::experts(Tensor rows_RD, DealtSaved& saved, const Weights::Layer& weights, Ops& ops) const {
+  saved.counts = exchange_->counts(saved.expert_X);
+  exchange_->to_experts(saved.received_XD, rows_RD, saved.counts);
+  exchange_->arrived();
   if (const DealtSaved here = saved.in_use(); here.expert_X.numel() > 0) {
     const int64_t rows = here.expert_X.dim(0);
     const Tensor rows_XD = rows_XD_.rows(0, rows), a_XF = a_XF_.rows(0, rows);
@@ -68,44 +79,53 @@ void DealtExperts::forward(Tensor rows_RD, DealtSaved& saved, const Tensor& x_ND
     ops.grouped_matmul(rows_XD, a_XF, weights.down.compute, here.plan.offset_E1, Form::NT, false);
     ops.combine_rows(back_XD_.rows(0, rows), {}, rows_XD, {}, here.plan);
   }
-  exchange_.to_tokens(rows_RD, back_XD_, saved.counts);
+  exchange_->to_tokens(rows_RD, back_XD_, saved.counts);
 }
 
-void DealtExperts::backward(Tensor rows_RD, Tensor dweight_NK, DealtSaved& saved, const Tensor& d_ND,
-                            const Tensor& x_ND, const Tensor& weight_NK, const RoutePlan& plan,
-                            const Weights::Layer& weights, Gradients gradients, Ops& ops) const {
-  const bool add = gradients == Gradients::add;
-  const DealtSaved here = saved.in_use();
-  const int64_t rows = here.expert_X.dim(0), R = rows_RD.dim(0);
-  const Tensor rows_XD = rows_XD_.rows(0, rows), a_XF = a_XF_.rows(0, rows);
+// A row's gradient and its weight go to its expert. To the operations an assignment is a token with one expert then.
+void DealtExperts::backward_send(Tensor rows_RD, DealtSaved& saved, const Tensor& d_ND, const Tensor& x_ND,
+                                 const Tensor& weight_NK, const RoutePlan& plan, Ops& ops) const {
+  const int64_t R = rows_RD.dim(0);
   if (recompute_ != Recompute::none) {
     ops.gather_rows(rows_RD, x_ND, plan);
-    exchange_.to_experts(saved.received_XD, rows_RD, saved.counts);
+    exchange_->to_experts(saved.received_XD, rows_RD, saved.counts);
+    exchange_->arrived();  // rows_RD is needed again
   }
-  if (recompute_ == Recompute::all && rows > 0)
-    ops.expert_up(here.h_X2F, a_XF, rows_XD, here.received_XD, weights.gate_up.compute, here.plan);
-  // A row's gradient and its weight go to its expert. To the operations an assignment is a token with one expert then.
-  const Tensor weight_R1 = weight_R1_.rows(0, R), dy_XD = back_XD_.rows(0, rows);
   ops.gather_rows(rows_RD, d_ND, plan);
-  exchange_.to_experts(back_XD_, rows_RD, saved.counts);
-  ops.gather_rows(weight_R1, weight_NK.reshape({R, 1}), plan);
-  exchange_.to_experts(weight_X1_, weight_R1, saved.counts);
-  // Without rows the gradients are still written.
-  const Tensor weight_X1 = weight_X1_.rows(0, rows), dweight_X1 = dweight_X1_.rows(0, rows);
+  ops.gather_rows(weight_R1_, weight_NK.reshape({R, 1}), plan);
+  exchange_->to_experts(back_XD_, rows_RD, saved.counts);
+  exchange_->to_experts(weight_X1_, weight_R1_, saved.counts);
+}
+
+void DealtExperts::backward_experts(Tensor rows_RD, DealtSaved& saved, const Weights::Layer& weights,
+                                    Gradients gradients, Ops& ops) const {
+  const bool add = gradients == Gradients::add;
+  const DealtSaved here = saved.in_use();
+  const int64_t rows = here.expert_X.dim(0);
+  const Tensor rows_XD = rows_XD_.rows(0, rows), a_XF = a_XF_.rows(0, rows);
+  const Tensor dy_XD = back_XD_.rows(0, rows), weight_X1 = weight_X1_.rows(0, rows);
+  const Tensor dweight_X1 = dweight_X1_.rows(0, rows);
+  exchange_->arrived();
   if (rows > 0) {
+    if (recompute_ == Recompute::all)
+      ops.expert_up(here.h_X2F, a_XF, rows_XD, here.received_XD, weights.gate_up.compute, here.plan);
     ops.expert_down_backward(here.h_X2F, a_XF, dweight_X1, rows_XD, dy_XD, weights.down.compute, here.h_X2F,
                              weight_X1, here.plan);
     ops.expert_down_gradient(weights.down.gradient, rows_XD, dy_XD, a_XF, here.plan, add);
     ops.expert_up_gradient(weights.gate_up.gradient, rows_XD, here.h_X2F, here.received_XD, here.plan, add);
     ops.grouped_matmul(rows_XD, here.h_X2F, weights.gate_up.compute, here.plan.offset_E1, Form::NN, false);
     ops.combine_rows(dy_XD, {}, rows_XD, {}, here.plan);
-  } else if (!add) {
+  } else if (!add) {  // without rows the gradients are still written
     ops.fill(weights.down.gradient, 0);
     ops.fill(weights.gate_up.gradient, 0);
   }
-  exchange_.to_tokens(rows_RD, back_XD_, saved.counts);
-  exchange_.to_tokens(weight_R1, dweight_X1_, saved.counts);
-  ops.combine_rows(dweight_NK.reshape({R, 1}), {}, weight_R1, {}, plan);
+  exchange_->to_tokens(rows_RD, back_XD_, saved.counts);
+  exchange_->to_tokens(weight_R1_, dweight_X1_, saved.counts);
+}
+
+void DealtExperts::backward_arrived(Tensor dweight_NK, const RoutePlan& plan, Ops& ops) const {
+  exchange_->arrived();
+  ops.combine_rows(dweight_NK.reshape({dweight_NK.numel(), 1}), {}, weight_R1_, {}, plan);
 }
 
 }  // namespace moe

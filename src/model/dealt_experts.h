@@ -33,19 +33,29 @@ class DealtExperts {
  public:
   DealtExperts(const ModelConfig& config, DType type, int64_t N, Recompute recompute,
                ExpertExchange& exchange, Arena& arena);
+  // For another micro-batch, computed while rows of the first one travel: other memory for what travels.
+  DealtExperts(const DealtExperts& first, ExpertExchange& exchange, Arena& arena);
 
-  // rows_RD = each row's expert of x[token], by the tokens' plan.
-  void forward(Tensor rows_RD, DealtSaved& saved, const Tensor& x_ND, const RoutePlan& plan,
-               const Weights::Layer& weights, Ops& ops) const;
-  // From d_ND = d(loss)/d(combined rows): rows_RD = d(loss)/d(x) by row, dweight_NK, and the gradients of the experts.
-  void backward(Tensor rows_RD, Tensor dweight_NK, DealtSaved& saved, const Tensor& d_ND, const Tensor& x_ND,
-                const Tensor& weight_NK, const RoutePlan& plan, const Weights::Layer& weights,
-                Gradients gradients, Ops& ops) const;
+  // Forward and backward, each in three parts: the rows set out; experts work on those that came in; the rows are back.
+  // Operations that are queued between two parts hide the way.
+
+  // rows_RD = x[token] by the tokens' plan, then each row's expert of that.
+  void send(Tensor rows_RD, const Tensor& x_ND, const RoutePlan& plan, Ops& ops) const;
+  void experts(Tensor rows_RD, DealtSaved& saved, const Weights::Layer& weights, Ops& ops) const;
+  void arrived() const { exchange_->arrived(); }
+
+  // From d_ND = d(loss)/d(combined rows): rows_RD = d(loss)/d(x) by row, the gradients of the experts, and at last dweight_NK.
+  void backward_send(Tensor rows_RD, DealtSaved& saved, const Tensor& d_ND, const Tensor& x_ND,
+                     const Tensor& weight_NK, const RoutePlan& plan, Ops& ops) const;
+  void backward_experts(Tensor rows_RD, DealtSaved& saved, const Weights::Layer& weights, Gradients gradients,
+                        Ops& ops) const;
+  void backward_arrived(Tensor dweight_NK, const RoutePlan& plan, Ops& ops) const;
 
  private:
-  ExpertExchange& exchange_;
+  ExpertExchange* exchange_;
   Recompute recompute_;
-  Tensor rows_XD_, back_XD_, a_XF_, weight_X1_, dweight_X1_, weight_R1_;
+  Tensor rows_XD_, a_XF_;                                // while experts work
+  Tensor back_XD_, weight_X1_, dweight_X1_, weight_R1_;  // on the way
 };
 
 }  // namespace moe

@@ -74,33 +74,65 @@ MoeLayer::MoeLayer(const ModelConfig& config, DType type, int64_t N, Recompute r
   dnorm_ND_ = shared(type, {N, D});
 }
 
+MoeLayer::MoeLayer(const MoeLayer& first, ExpertExchange& exchange, Arena& arena) : MoeLayer(first) {
+  CHECK(first.dealt_.has_value(), "nothing travels");
+  rows_RD_ = arena.allocate("activations: shared", first.rows_RD_);
+  dealt_.emplace(*first.dealt_, exchange, arena);
+}
+
 void MoeLayer::forward(Tensor y_ND, MoeSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
                        const Tensor& first_N, int64_t capacity, Ops& ops) const {
-  const RoutePlan& plan = saved.plan;
-  const int64_t N = x_ND.dim(0), R = plan.slot_R.dim(0);
-  const Tensor logits_NE = logits_NE_.rows(0, N), rows_RD = rows_RD_.rows(0, R);
-  ops.rms_norm_forward(saved.norm_ND, saved.rstd_N, x_ND, weights.moe_norm.weight, eps_);
+  route(saved, x_ND, weights, first_N, capacity, ops);
+  experts(saved, weights, ops);
+  combine(y_ND, saved, x_ND, ops);
+}
 
+void MoeLayer::route(MoeSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
+                     const Tensor& first_N, int64_t capacity, Ops& ops) const {
+  const RoutePlan& plan = saved.plan;
+  const Tensor logits_NE = logits_NE_.rows(0, x_ND.dim(0));
+  ops.rms_norm_forward(saved.norm_ND, saved.rstd_N, x_ND, weights.moe_norm.weight, eps_);
   ops.router_logits_forward(logits_NE, saved.norm_ND, weights.router.weight);
   ops.route(saved.probability_NE, saved.lse_N, saved.expert_NK, saved.weight_NK, logits_NE, first_N,
             renormalise_);
   ops.route_plan(plan, saved.expert_NK, capacity);
+  if (dealt_) dealt_->send(rows_of(saved), saved.norm_ND, plan, ops);
   ops.router_losses(saved.loss_2, saved.mean_E, saved.share_E, saved.probability_NE, saved.lse_N,
                     plan.first_E, first_N);
+}
 
-  if (dealt_) {
-    dealt_->forward(rows_RD, saved.dealt, saved.norm_ND, plan, weights, ops);
-  } else {
-    const Tensor a_RF = a_RF_.rows(0, R);
-    ops.expert_up(saved.h_R2F, a_RF, rows_RD, saved.norm_ND, weights.gate_up.compute, plan);
-    ops.grouped_matmul(rows_RD, a_RF, weights.down.compute, plan.offset_E1, Form::NT, false);
-  }
-  ops.combine_rows(y_ND, x_ND, rows_RD, saved.weight_NK, plan);
+void MoeLayer::experts(MoeSaved& saved, const Weights::Layer& weights, Ops& ops) const {
+  const Tensor rows_RD = rows_of(saved);
+  if (dealt_) return dealt_->experts(rows_RD, saved.dealt, weights, ops);
+  const Tensor a_RF = a_RF_.rows(0, rows_RD.dim(0));
+  ops.expert_up(saved.h_R2F, a_RF, rows_RD, saved.norm_ND, weights.gate_up.compute, saved.plan);
+  ops.grouped_matmul(rows_RD, a_RF, weights.down.compute, saved.plan.offset_E1, Form::NT, false);
+}
+
+void MoeLayer::combine(Tensor y_ND, const MoeSaved& saved, const Tensor& x_ND, Ops& ops) const {
+  if (dealt_) dealt_->arrived();
+  ops.combine_rows(y_ND, x_ND, rows_of(saved), saved.weight_NK, saved.plan);
+}
+
+void MoeLayer::backward(Tensor d_ND, MoeSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
+                        const Tensor& first_N, const Tensor& scale_1, Gradients gradients, Ops& ops) const {
+  backward_send(saved, d_ND, x_ND, weights, ops);
+  backward_experts(saved, d_ND, weights, gradients, ops);
+  backward_combine(d_ND, saved, x_ND, weights, first_N, scale_1, ops);
+}
+
+void MoeLayer::backward_send(MoeSaved& saved, const Tensor& d_ND, const Tensor& x_ND,
+                             const Weights::Layer& weights, Ops& ops) const {
+  if (recompute_ != Recompute::none)
+    ops.rms_norm_forward(saved.norm_ND, saved.rstd_N, x_ND, weights.moe_norm.weight, eps_);
+  if (dealt_)
+    dealt_->backward_send(rows_RD_, saved.dealt, d_ND, saved.norm_ND, saved.weight_NK, saved.plan, ops);
 }
 
 // rows_RD_ = d(loss)/d(norm) by row.
-void MoeLayer::experts_backward(MoeSaved& saved, const Tensor& d_ND, const Weights::Layer& weights,
+void MoeLayer::backward_experts(MoeSaved& saved, const Tensor& d_ND, const Weights::Layer& weights,
                                 Gradients gradients, Ops& ops) const {
+  if (dealt_) return dealt_->backward_experts(rows_RD_, saved.dealt, weights, gradients, ops);
   const bool add = gradients == Gradients::add;
   const RoutePlan& plan = saved.plan;
   Tensor dh_R2F = saved.h_R2F;  // h is not needed after this
@@ -113,17 +145,11 @@ void MoeLayer::experts_backward(MoeSaved& saved, const Tensor& d_ND, const Weigh
   ops.grouped_matmul(rows_RD_, dh_R2F, weights.gate_up.compute, plan.offset_E1, Form::NN, false);
 }
 
-void MoeLayer::backward(Tensor d_ND, MoeSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
-                        const Tensor& first_N, const Tensor& scale_1, Gradients gradients, Ops& ops) const {
-  const RoutePlan& plan = saved.plan;
-  if (recompute_ != Recompute::none)
-    ops.rms_norm_forward(saved.norm_ND, saved.rstd_N, x_ND, weights.moe_norm.weight, eps_);
-  if (dealt_)
-    dealt_->backward(rows_RD_, dweight_NK_, saved.dealt, d_ND, saved.norm_ND, saved.weight_NK, plan, weights,
-                     gradients, ops);
-  else
-    experts_backward(saved, d_ND, weights, gradients, ops);
-  ops.combine_rows(dnorm_ND_, {}, rows_RD_, {}, plan);
+void MoeLayer::backward_combine(Tensor d_ND, const MoeSaved& saved, const Tensor& x_ND,
+                                const Weights::Layer& weights, const Tensor& first_N, const Tensor& scale_1,
+                                Ops& ops) const {
+  if (dealt_) dealt_->backward_arrived(dweight_NK_, saved.plan, ops);
+  ops.combine_rows(dnorm_ND_, {}, rows_RD_, {}, saved.plan);
 
   Tensor dlogits_NE = logits_NE_;
   ops.route_backward(dlogits_NE, dweight_NK_, saved.probability_NE, saved.lse_N, saved.expert_NK,

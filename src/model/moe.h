@@ -38,17 +38,30 @@ class MoeLayer {
   // Takes the memory that all layers share, for at most N tokens.
   MoeLayer(const ModelConfig& config, DType type, int64_t N, Recompute recompute, ExpertExchange* exchange,
            Arena& arena);
+  // For another micro-batch, computed while rows of the first one travel: other memory for what travels.
+  MoeLayer(const MoeLayer& first, ExpertExchange& exchange, Arena& arena);
 
-  // capacity: as expert_capacity(); evaluation passes 0.
+  // y_ND = x_ND + ...; first_N as Tokens has it. capacity: as expert_capacity(); evaluation passes 0.
   void forward(Tensor y_ND, MoeSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
                const Tensor& first_N, int64_t capacity, Ops& ops) const;
   // d_ND: in, d(loss)/dy; out, d(loss)/dx. saved.h_R2F is overwritten.
   void backward(Tensor d_ND, MoeSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
                 const Tensor& first_N, const Tensor& scale_1, Gradients gradients, Ops& ops) const;
 
- private:
-  void experts_backward(MoeSaved& saved, const Tensor& d_ND, const Weights::Layer& weights,
+  // The same in three parts. Between them rows travel where experts are dealt, and other work may be queued.
+  void route(MoeSaved& saved, const Tensor& x_ND, const Weights::Layer& weights, const Tensor& first_N,
+             int64_t capacity, Ops& ops) const;
+  void experts(MoeSaved& saved, const Weights::Layer& weights, Ops& ops) const;
+  void combine(Tensor y_ND, const MoeSaved& saved, const Tensor& x_ND, Ops& ops) const;
+  void backward_send(MoeSaved& saved, const Tensor& d_ND, const Tensor& x_ND, const Weights::Layer& weights,
+                     Ops& ops) const;
+  void backward_experts(MoeSaved& saved, const Tensor& d_ND, const Weights::Layer& weights,
                         Gradients gradients, Ops& ops) const;
+  void backward_combine(Tensor d_ND, const MoeSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
+                        const Tensor& first_N, const Tensor& scale_1, Ops& ops) const;
+
+ private:
+  Tensor rows_of(const MoeSaved& saved) const { return rows_RD_.rows(0, saved.plan.slot_R.dim(0)); }
 
   float eps_, balance_weight_, z_weight_;
   bool renormalise_;

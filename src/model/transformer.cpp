@@ -49,18 +49,8 @@ Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Wei
   loss_scale_1_ = arena.allocate("small", DType::f32, {1});
   router_scale_1_ = arena.allocate("small", DType::f32, {1});
 
-  const auto stream = [&] { return arena.allocate("activations: residual stream", shape.type, {N, D}); };
-  blocks_.reserve(static_cast<size_t>(config.n_layers));  // the first block's address is given to the others
-  for (int64_t i = 0; i < config.n_layers; ++i) {
-    const Block* const first = blocks_.empty() ? nullptr : &blocks_.front();
-    blocks_.push_back({.x_ND = stream(),
-                       .middle_ND = stream(),
-                       .attention = AttentionSaved(config, shape.type, N, shape.recompute,
-                                                   first == nullptr ? nullptr : &first->attention, arena),
-                       .moe = MoeSaved(config, shape.type, N, shape.recompute,
-                                       first == nullptr ? nullptr : &first->moe, exchange, arena)});
-  }
-  last_ND_ = stream();
+  blocks_ = make_blocks(exchange, arena);
+  last_ND_ = arena.allocate("activations: residual stream", shape.type, {N, D});
   const auto head = [&](DType type, std::initializer_list<int64_t> dims) {
     return arena.allocate("activations: head", type, dims);
   };
@@ -70,6 +60,36 @@ Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Wei
   loss_N_ = head(DType::f32, {N});
   d_ND_ = head(shape.type, {N, D});
   dfeatures_ND_ = head(shape.type, {N, D});
+}
+
+Transformer::Transformer(const Transformer& first, ExpertExchange& exchange, Arena& arena)
+    : Transformer(first) {
+  for (Tensor* ids : {&tokens_.input_N, &tokens_.target_N, &tokens_.first_N})
+    *ids = arena.allocate("small", *ids);
+  tokens_.first_BT = tokens_.first_N.reshape({shape_.B, shape_.T});
+  moe_ = MoeLayer(first.moe_, exchange, arena);
+  blocks_ = make_blocks(&exchange, arena);
+  last_ND_ = arena.allocate("activations: residual stream", first.last_ND_);
+  d_ND_ = arena.allocate("activations: head", first.d_ND_);
+}
+
+std::vector<Transformer::Block> Transformer::make_blocks(ExpertExchange* exchange, Arena& arena) const {
+  const int64_t N = shape_.N();
+  const auto stream = [&] {
+    return arena.allocate("activations: residual stream", shape_.type, {N, config_.d_model});
+  };
+  std::vector<Block> blocks;
+  blocks.reserve(static_cast<size_t>(config_.n_layers));  // the first block's address is given to the others
+  for (int64_t i = 0; i < config_.n_layers; ++i) {
+    const Block* const first = blocks.empty() ? nullptr : &blocks.front();
+    blocks.push_back({.x_ND = stream(),
+                      .middle_ND = stream(),
+                      .attention = AttentionSaved(config_, shape_.type, N, shape_.recompute,
+                                                  first == nullptr ? nullptr : &first->attention, arena),
+                      .moe = MoeSaved(config_, shape_.type, N, shape_.recompute,
+                                      first == nullptr ? nullptr : &first->moe, exchange, arena)});
+  }
+  return blocks;
 }
 
 void Transformer::prepare(Device& device) {
@@ -95,26 +115,44 @@ void Transformer::zero_sums(Ops& ops) {
   for (const Tensor& sum : sums_.all()) ops.fill(sum, 0);
 }
 
-void Transformer::run_blocks(int64_t capacity, Ops& ops, const Look& look) {
-  ops.embedding_forward(blocks_.front().x_ND, tokens_.input_N, weights_.embedding.compute);
-  for (size_t i = 0; i < blocks_.size(); ++i) {
-    Block& block = blocks_[i];
-    const Tensor& next_ND = i + 1 < blocks_.size() ? blocks_[i + 1].x_ND : last_ND_;
-    attention_.forward(block.middle_ND, block.attention, block.x_ND, weights_.layers[i], tokens_, ops);
-    moe_.forward(next_ND, block.moe, block.middle_ND, weights_.layers[i], tokens_.first_N, capacity, ops);
+void Transformer::enter_block(size_t layer, int64_t capacity, Ops& ops) {
+  Block& block = blocks_[layer];
+  const Weights::Layer& weights = weights_.layers[layer];
+  attention_.forward(block.middle_ND, block.attention, block.x_ND, weights, tokens_, ops);
+  moe_.route(block.moe, block.middle_ND, weights, tokens_.first_N, capacity, ops);
+}
 
-    const auto layer = static_cast<int64_t>(i);
-    ops.add(sums_.router_loss_L2.rows(layer, layer + 1), block.moe.loss_2);
-    ops.add(sums_.count_LE.rows(layer, layer + 1), block.moe.plan.count_E);
-    ops.add(sums_.offset_LE1.rows(layer, layer + 1), block.moe.plan.offset_E1);
-    if (look) look(layer, {next_ND, tokens_.first_N, block.attention, block.moe});
+void Transformer::leave_block(size_t layer, Ops& ops, const Look& look) {
+  Block& block = blocks_[layer];
+  const Tensor y_ND = output_of(layer);
+  moe_.combine(y_ND, block.moe, block.middle_ND, ops);
+  const auto row = static_cast<int64_t>(layer);
+  ops.add(sums_.router_loss_L2.rows(row, row + 1), block.moe.loss_2);
+  ops.add(sums_.count_LE.rows(row, row + 1), block.moe.plan.count_E);
+  ops.add(sums_.offset_LE1.rows(row, row + 1), block.moe.plan.offset_E1);
+  if (look) look(row, {y_ND, tokens_.first_N, block.attention, block.moe});
+}
+
+// While rows of one micro-batch go to the experts, the other one's attention is computed or its experts work; while
+// they go back, the other one's experts or its next attention.
+void Transformer::run_blocks(InFlight all, int64_t capacity, Ops& ops, const Look& look) {
+  for (Transformer* t : all)
+    ops.embedding_forward(t->blocks_.front().x_ND, t->tokens_.input_N, t->weights_.embedding.compute);
+  const size_t layers = all.front()->blocks_.size();
+  for (size_t layer = 0; layer < layers; ++layer) {
+    for (Transformer* t : all) {
+      if (layer > 0) t->leave_block(layer - 1, ops, look);
+      t->enter_block(layer, capacity, ops);
+    }
+    for (Transformer* t : all) t->moe_.experts(t->blocks_[layer].moe, t->weights_.layers[layer], ops);
   }
-  ops.rms_norm_forward(features_ND_, rstd_N_, last_ND_, weights_.final_norm.weight,
-                       static_cast<float>(config_.norm_eps));
+  for (Transformer* t : all) t->leave_block(layers - 1, ops, look);
 }
 
 void Transformer::run_head(const std::optional<Gradients>& gradients, Ops& ops) {
   const int64_t N = shape_.N();
+  ops.rms_norm_forward(features_ND_, rstd_N_, last_ND_, weights_.final_norm.weight,
+                       static_cast<float>(config_.norm_eps));
   for (int64_t begin = 0; begin < N; begin += shape_.head_rows) {
     const int64_t end = std::min(N, begin + shape_.head_rows);
     const Tensor features = features_ND_.rows(begin, end);
@@ -130,8 +168,44 @@ void Transformer::run_head(const std::optional<Gradients>& gradients, Ops& ops) 
   ops.sum(sums_.loss_1, loss_N_);
 }
 
+void Transformer::backward_enter(size_t layer, Ops& ops) {
+  Block& block = blocks_[layer];
+  moe_.backward_send(block.moe, d_ND_, block.middle_ND, weights_.layers[layer], ops);
+}
+
+void Transformer::backward_leave(size_t layer, Gradients gradients, Ops& ops) {
+  Block& block = blocks_[layer];
+  const Weights::Layer& weights = weights_.layers[layer];
+  moe_.backward_combine(d_ND_, block.moe, block.middle_ND, weights, tokens_.first_N, router_scale_1_, ops);
+  attention_.backward(d_ND_, block.attention, block.x_ND, weights, tokens_, gradients, ops);
+}
+
+void Transformer::run_backward(InFlight all, Gradients gradients, Ops& ops) {
+  Transformer& first = *all.front();
+  const auto of = [&](const Transformer* t) { return t == &first ? gradients : Gradients::add; };
+  if (gradients == Gradients::write)
+    for (const Tensor& tensor : first.weights_.added_gradients()) ops.fill(tensor, 0);
+  const size_t layers = first.blocks_.size();
+  for (Transformer* t : all) {
+    t->run_head(of(t), ops);  // the embedding's gradient is the head's first, then that of the tokens
+    ops.rms_norm_backward(t->d_ND_, t->weights_.final_norm.gradient, t->dfeatures_ND_, {}, t->last_ND_,
+                          t->weights_.final_norm.weight, t->rstd_N_);
+    t->backward_enter(layers - 1, ops);
+  }
+  for (size_t layer = layers; layer-- > 0;) {
+    for (Transformer* t : all)
+      t->moe_.backward_experts(t->blocks_[layer].moe, t->d_ND_, t->weights_.layers[layer], of(t), ops);
+    for (Transformer* t : all) {
+      t->backward_leave(layer, of(t), ops);
+      if (layer > 0) t->backward_enter(layer - 1, ops);
+    }
+  }
+  for (Transformer* t : all)
+    ops.embedding_backward(t->weights_.embedding.gradient, t->tokens_.input_N, t->d_ND_);
+}
+
 void Transformer::forward(Ops& ops, const Look& look) {
-  run_blocks(0, ops, look);
+  run_blocks(std::array{this}, 0, ops, look);
   run_head(std::nullopt, ops);
 }
 
@@ -141,23 +215,17 @@ void Transformer::forward_backward(Gradients gradients, Ops& ops) {
 }
 
 void Transformer::forward_training(Ops& ops) {
-  run_blocks(expert_capacity(config_, shape_.N()), ops);
+  run_blocks(std::array{this}, expert_capacity(config_, shape_.N()), ops);
 }
 
 void Transformer::backward(Gradients gradients, Ops& ops) {
-  if (gradients == Gradients::write)
-    for (const Tensor& tensor : weights_.added_gradients()) ops.fill(tensor, 0);
-  run_head(gradients, ops);  // the embedding's gradient is the head's first, then that of the tokens
-  ops.rms_norm_backward(d_ND_, weights_.final_norm.gradient, dfeatures_ND_, {}, last_ND_,
-                        weights_.final_norm.weight, rstd_N_);
-  for (size_t i = blocks_.size(); i-- > 0;) {
-    Block& block = blocks_[i];
-    const Weights::Layer& weights = weights_.layers[i];
-    moe_.backward(d_ND_, block.moe, block.middle_ND, weights, tokens_.first_N, router_scale_1_, gradients,
-                  ops);
-    attention_.backward(d_ND_, block.attention, block.x_ND, weights, tokens_, gradients, ops);
-  }
-  ops.embedding_backward(weights_.embedding.gradient, tokens_.input_N, d_ND_);
+  run_backward(std::array{this}, gradients, ops);
+}
+
+void Transformer::forward_backward_in_turns(Transformer& a, Transformer& b, Gradients gradients, Ops& ops) {
+  const std::array all{&a, &b};
+  run_blocks(all, expert_capacity(a.config_, a.shape_.N()), ops);
+  run_backward(all, gradients, ops);
 }
 
 Tensor Transformer::logits(int64_t begin, int64_t rows, Ops& ops) {

@@ -7,6 +7,7 @@
 #include <array>
 #include <functional>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "model/attention.h"
@@ -54,6 +55,9 @@ class Transformer {
   // exchange: where the experts of `weights` are dealt to ranks, which all run the model together then.
   Transformer(const ModelConfig& config, const MicroBatch& shape, Weights& weights, Arena& arena,
               ExpertExchange* exchange = nullptr);
+  // For a second micro-batch in flight: it has its own memory for what is kept or travels, by another exchange. Weights, sums,
+  // scales and what lives within an operation are the first one's, which has the experts dealt and must outlive this.
+  Transformer(const Transformer& first, ExpertExchange& exchange, Arena& arena);
 
   // Once before the first batch: uploads the rotation table and positions.
   void prepare(Device& device);
@@ -69,6 +73,9 @@ class Transformer {
   // may be replaced by those of more tokens than this micro-batch has.
   void forward_training(Ops& ops);
   void backward(Gradients gradients, Ops& ops);
+  // Two micro-steps, of a and then of b, block by block in turns: rows of one go to their experts and back while the device
+  // computes the other. Only the gradient of the embedding has another order of additions than one after the other.
+  static void forward_backward_in_turns(Transformer& a, Transformer& b, Gradients gradients, Ops& ops);
   const MoeSaved& routed(int64_t layer) const { return blocks_[static_cast<size_t>(layer)].moe; }
   // Adds to the sums only; never drops a token. look: called after each block.
   void forward(Ops& ops, const Look& look = {});
@@ -89,7 +96,17 @@ class Transformer {
     MoeSaved moe;
   };
 
-  void run_blocks(int64_t capacity, Ops& ops, const Look& look = {});
+  std::vector<Block> make_blocks(ExpertExchange* exchange, Arena& arena) const;
+  Tensor output_of(size_t layer) { return layer + 1 < blocks_.size() ? blocks_[layer + 1].x_ND : last_ND_; }
+
+  // What a pass does, in the parts between which rows travel. One or two micro-batches (see in_turns above).
+  using InFlight = std::span<Transformer* const>;
+  static void run_blocks(InFlight all, int64_t capacity, Ops& ops, const Look& look = {});
+  static void run_backward(InFlight all, Gradients gradients, Ops& ops);
+  void enter_block(size_t layer, int64_t capacity, Ops& ops);
+  void leave_block(size_t layer, Ops& ops, const Look& look);
+  void backward_enter(size_t layer, Ops& ops);
+  void backward_leave(size_t layer, Gradients gradients, Ops& ops);
   void run_head(const std::optional<Gradients>& gradients, Ops& ops);
 
   ModelConfig config_;

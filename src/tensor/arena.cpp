@@ -27,4 +27,8 @@ Tensor Arena::allocate(const std::string& category, DType dtype, std::initialize
   return allocate(category, dtype, std::vector<int64_t>(shape));
 }
 
+Tensor Arena::allocate(const std::string& category, const Tensor& like) {
+  return allocate(category, like.dtype(), std::vector<int64_t>(like.shape(), like.shape() + like.rank()));
+}
+
 }  // namespace moe

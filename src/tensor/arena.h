@@ -29,6 +29,8 @@ class Arena {
   // Zeroed on first use of a real arena. category is a row of the memory table ("weights", "gradients", ...).
   Tensor allocate(const std::string& category, DType dtype, std::initializer_list<int64_t> shape);
   Tensor allocate(const std::string& category, DType dtype, const std::vector<int64_t>& shape);
+  // Of another's shape and type.
+  Tensor allocate(const std::string& category, const Tensor& like);
 
   bool planning() const { return device_ == nullptr; }
   int64_t used() const { return used_; }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "base/error.h"
@@ -13,13 +14,13 @@ namespace moe {
 namespace {
 
 // Over a communicator: counts first, then rows. The host must know how many rows go where before it can send them (NCCL
-// takes counts from the host), so here it waits for the device, once a block in each forward. Backward uses what forward
-// has found.
+// takes counts from the host), so it waits for the device, once a block in each forward. Backward uses what forward has found.
 class ExchangeOverRanks final : public ExpertExchange {
  public:
-  // first: of these ranks in the world. room: for so many times the rows that a rank sends; 0: for all that can come.
-  ExchangeOverRanks(Communicator& communicator, int first, double room, Device& device)
-      : communicator_(communicator), first_(first), room_(room), device_(device) {}
+  // lane: of the communicator. first: of these ranks in the world. room: for so many times the rows that a rank sends; 0: for
+  // all that can come.
+  ExchangeOverRanks(Communicator& communicator, int lane, int first, double room, Device& device)
+      : communicator_(communicator), lane_(lane), first_(first), room_(room), device_(device) {}
 
   int ranks() const override { return communicator_.size(); }
   int64_t room(int64_t sent, int64_t most) const override {
@@ -28,37 +29,40 @@ class ExchangeOverRanks final : public ExpertExchange {
                     std::max(kFewRows, static_cast<int64_t>(std::ceil(room_ * static_cast<double>(sent)))));
   }
 
-  RankRows counts(Tensor expert_X, const RoutePlan& plan) override {
-    const auto E = static_cast<size_t>(plan.count_E.dim(0)), W = static_cast<size_t>(ranks());
-    const size_t here = E / W;  // experts of one rank
-    std::vector<int32_t> offset(E + 1), mine(E), all(E * W);
-    device_.to_host(offset.data(), plan.offset_E1);
-    for (size_t e = 0; e < E; ++e) mine[e] = offset[e + 1] - offset[e];
-    communicator_.exchange(std::as_writable_bytes(std::span(all)), std::as_bytes(std::span(mine)));
+  void tell_counts(const RoutePlan& plan) override { communicator_.start_gather(lane_, plan.offset_E1); }
+  RankRows counts(Tensor expert_X) override {
+    const std::span<const std::byte> told = communicator_.finish_gather(lane_);
+    const auto W = static_cast<size_t>(ranks());
+    const size_t E = told.size() / sizeof(int32_t) / W - 1, here = E / W;  // experts of one rank
+    std::vector<int32_t> offset(W * (E + 1));                              // of each rank, into its rows
+    std::memcpy(offset.data(), told.data(), told.size());
+    const auto at = [&](size_t rank, size_t expert) { return offset[rank * (E + 1) + expert]; };
 
     RankRows rows{std::vector<int64_t>(W), std::vector<int64_t>(W)};
     std::vector<int64_t> total(W);  // that each rank gets
-    const size_t first = static_cast<size_t>(communicator_.rank()) * here;
-    std::vector<int32_t> expert;
+    const auto mine = static_cast<size_t>(communicator_.rank());
     for (size_t r = 0; r < W; ++r) {
-      for (size_t e = 0; e < E; ++e) total[e / here] += all[r * E + e];
-      for (size_t e = 0; e < here; ++e) {
-        const int32_t count = all[r * E + first + e];
-        rows.sent[r] += mine[r * here + e];
-        rows.received[r] += count;
-        expert.insert(expert.end(), static_cast<size_t>(count), static_cast<int32_t>(e));
-      }
+      for (size_t to = 0; to < W; ++to) total[to] += at(r, (to + 1) * here) - at(r, to * here);
+      rows.sent[r] = at(mine, (r + 1) * here) - at(mine, r * here);
+      rows.received[r] = at(r, (mine + 1) * here) - at(r, mine * here);
     }
     check_room(total, expert_X.dim(0));
-    if (!expert.empty()) device_.to_device(expert_X.rows(0, std::ssize(expert)), expert.data());
+    expert_.clear();
+    for (size_t r = 0; r < W; ++r)
+      for (size_t e = 0; e < here; ++e)
+        expert_.insert(expert_.end(),
+                       static_cast<size_t>(at(r, mine * here + e + 1) - at(r, mine * here + e)),
+                       static_cast<int32_t>(e));
+    if (!expert_.empty()) device_.to_device(expert_X.rows(0, std::ssize(expert_)), expert_.data());
     return rows;
   }
   void to_experts(Tensor received, const Tensor& rows, const RankRows& counts) override {
-    communicator_.all_to_all(received, counts.received, rows, counts.sent);
+    communicator_.start_all_to_all(lane_, received, counts.received, rows, counts.sent);
   }
   void to_tokens(Tensor rows, const Tensor& received, const RankRows& counts) override {
-    communicator_.all_to_all(rows, counts.sent, received, counts.received);
+    communicator_.start_all_to_all(lane_, rows, counts.sent, received, counts.received);
   }
+  void arrived() override { communicator_.finish(lane_); }
   void same_on_all(Tensor x) override { communicator_.broadcast(x, 0); }
 
  private:
@@ -75,9 +79,10 @@ class ExchangeOverRanks final : public ExpertExchange {
   }
 
   Communicator& communicator_;
-  int first_;
+  int lane_, first_;
   double room_;
   Device& device_;
+  std::vector<int32_t> expert_;  // of each row that comes in; its memory is kept
 };
 
 }  // namespace
@@ -121,7 +126,12 @@ void RankGroups::deal_experts(const DistributedConfig& distributed, const ModelC
   placement_.of_experts = {copy, world / ranks};
   experts_ = world_.split(copy, rank, ranks);
   replicas_ = world_.split(rank, copy, world / ranks);
-  exchange_ = std::make_unique<ExchangeOverRanks>(*experts_, copy * ranks, distributed.expert_rows, device);
+  const auto lane = [&](int number) {
+    return std::make_unique<ExchangeOverRanks>(*experts_, number, copy * ranks, distributed.expert_rows,
+                                               device);
+  };
+  exchange_ = lane(0);
+  if (distributed.overlap) beside_ = lane(1);
 }
 
 }  // namespace moe

@@ -29,6 +29,8 @@ class RankGroups {
   Communicator& replicas() { return replicas_ ? *replicas_ : world_; }
   // Between those that have different ones; null where each has all.
   ExpertExchange* exchange() { return exchange_.get(); }
+  // For a micro-batch that is computed while another one's rows travel; null without distributed.overlap.
+  ExpertExchange* exchange_beside() { return beside_.get(); }
   const Placement& placement() const { return placement_; }
   // Of checkpoints: some of what is saved lies on one rank only.
   bool in_parts() const { return placement_.of_others.ranks > 1; }
@@ -38,7 +40,7 @@ class RankGroups {
 
   Communicator& world_;
   std::unique_ptr<Communicator> experts_, replicas_;
-  std::unique_ptr<ExpertExchange> exchange_;
+  std::unique_ptr<ExpertExchange> exchange_, beside_;
   Placement placement_;
 };
 

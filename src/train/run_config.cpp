@@ -93,6 +93,21 @@ void describe_run(TrainingConfig& c, Fields& fields) {
   fields.add("sample_prompt", c.sample_prompt, "how the samples begin");
 }
 
+void check_overlap(const RunConfig& config) {
+  if (!config.distributed.overlap) return;
+  const auto refuse = [](const char* expected, const std::string& found, const char* hint) {
+    throw UserError("distributed.overlap", expected, found, hint);
+  };
+  if (config.distributed.layout != "expert")
+    refuse("distributed.layout expert", config.distributed.layout, "no other layout sends rows");
+  if (config.training.gradient_accumulation_steps < 2)
+    refuse("two micro-batches in a step at least", "training.gradient_accumulation_steps 1",
+           "half the batch_size, and gradient_accumulation_steps 2");
+  if (config.distributed.balance_loss != "rank")
+    refuse("distributed.balance_loss rank", config.distributed.balance_loss,
+           "between the passes of a micro-batch the global one waits for all ranks");
+}
+
 }  // namespace
 
 void TrainingConfig::describe(Fields& fields) {
@@ -146,6 +161,7 @@ void DistributedConfig::describe(Fields& fields) {
       .range(0, 65536);
   fields.add("expert_rows", expert_rows, "expert: room for so many times its own rows; 0 is room for all")
       .range(0, 65536);
+  fields.add("overlap", overlap, "expert: computes one micro-batch while another one's rows travel");
   fields.add("balance_loss", balance_loss, "of what: rank: each micro-batch (Tutel); global: all of a step")
       .choices({"rank", "global"});
   fields.add("timeout_seconds", timeout_seconds, "longest wait for another rank").range(1, 86400);
@@ -172,6 +188,7 @@ void RunConfig::validate() const {
   data.validate();
   check_limits(logging, "logging");
   check_limits(distributed, "distributed");
+  check_overlap(*this);
   if (model.vocab_size < Tokenizer::kVocabulary)
     throw UserError("model.vocab_size",
                     fmt::format("at least {}, the GPT-2 vocabulary", Tokenizer::kVocabulary),

@@ -77,6 +77,7 @@ struct DistributedConfig {
   std::string layout = "auto";  // auto | data_parallel | zero1 | expert
   int64_t expert_parallel = 0;  // layout expert: ranks that have all experts between them; 0: all ranks
   double expert_rows = 0;  // layout expert: room for so many times the rows that a rank sends; 0: for all
+  bool overlap = false;    // layout expert: two micro-batches at a time, so that one's rows travel unseen
   std::string balance_loss = "rank";  // rank: of each micro-batch | global: of the whole step
   int64_t timeout_seconds = 50;
 

@@ -85,6 +85,9 @@ TrainingState::TrainingState(const RunConfig& config, int64_t vocabulary, RankGr
                              Arena& arena)
     : weights(config.model, weight_types(config.training), Purpose::training, arena, groups.placement()),
       transformer(config.model, micro_batch(config, vocabulary), weights, arena, groups.exchange()),
+      beside(groups.exchange_beside() == nullptr
+                 ? nullptr
+                 : std::make_unique<Transformer>(transformer, *groups.exchange_beside(), arena)),
       replicas(weights, groups),
       optimizer(optimizer_config(config.training), weights.list(), arena, ops),
       decoder(config.model, arithmetic(config.training).type, 1, config.model.max_seq_len,

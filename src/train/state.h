@@ -26,6 +26,7 @@ struct TrainingState {
 
   Weights weights;
   Transformer transformer;
+  std::unique_ptr<Transformer> beside;  // with distributed.overlap: of the second micro-batch in flight
   Replicas replicas;
   Optimizer optimizer;
   Decoder decoder;       // for samples

@@ -10,18 +10,24 @@ namespace {
 
 using Batches = std::span<const Batch>;
 
-void upload(TrainingState& state, const Batch& batch, Device& device) {
-  state.transformer.upload(device, batch.input.data(), batch.target.data(), batch.first.data());
+void upload(Transformer& transformer, const Batch& batch, Device& device) {
+  transformer.upload(device, batch.input.data(), batch.target.data(), batch.first.data());
 }
 
-// Each with its own balance loss.
+// Each with its own balance loss; two at a time where rows travel beside arithmetic.
 void micro_steps(TrainingState& state, Batches batches, Device& device, Ops& ops) {
   state.replicas.together([&] {
-    for (const Batch& batch : batches) {
-      const bool first = &batch == batches.data();
-      upload(state, batch, device);
+    for (size_t i = 0; i < batches.size();) {
+      const bool first = i == 0;
+      const Gradients gradients = first ? Gradients::write : Gradients::add;
+      Transformer* const beside = i + 1 < batches.size() ? state.beside.get() : nullptr;
+      upload(state.transformer, batches[i++], device);
+      if (beside != nullptr) upload(*beside, batches[i++], device);
       (first ? state.first_micro_step : state.micro_step)->run([&] {
-        state.transformer.forward_backward(first ? Gradients::write : Gradients::add, ops);
+        if (beside != nullptr)
+          Transformer::forward_backward_in_turns(state.transformer, *beside, gradients, ops);
+        else
+          state.transformer.forward_backward(gradients, ops);
       });
     }
   });
@@ -36,7 +42,7 @@ int64_t tokens_of(const Batch& batch) {
 void micro_steps_in_balance(TrainingState& state, Batches batches, float scale, float loss_scale,
                             Device& device, Ops& ops) {
   const auto forward = [&](const Batch& batch) {
-    upload(state, batch, device);
+    upload(state.transformer, batch, device);
     state.forward_step->run([&] { state.transformer.forward_training(ops); });
   };
   GlobalBalance& balance = *state.balance;

@@ -191,6 +191,28 @@ TEST(TrainingConfig, RefusesContradictions) {
             "logging.log_every: expected an integer between 1 and 1000000000000, found 0");
 }
 
+TEST(DistributedConfig, RefusesContradictions) {
+  const auto overlap = [](const std::string& layout, int64_t micro_batches, const std::string& balance_over) {
+    return error([&](RunConfig& c) {
+      c.distributed.overlap = true;
+      c.distributed.layout = layout;
+      c.distributed.balance_loss = balance_over;
+      c.training.gradient_accumulation_steps = micro_batches;
+    });
+  };
+  EXPECT_EQ(overlap("expert", 2, "rank"), "");
+  EXPECT_EQ(overlap("zero1", 2, "rank"),
+            "distributed.overlap: expected distributed.layout expert, found zero1. Hint: no other layout "
+            "sends rows");
+  EXPECT_EQ(overlap("expert", 1, "rank"),
+            "distributed.overlap: expected two micro-batches in a step at least, found "
+            "training.gradient_accumulation_steps 1. Hint: half the batch_size, and "
+            "gradient_accumulation_steps 2");
+  EXPECT_EQ(overlap("expert", 2, "global"),
+            "distributed.overlap: expected distributed.balance_loss rank, found global. Hint: between the "
+            "passes of a micro-batch the global one waits for all ranks");
+}
+
 TEST(DataConfig, RefusesContradictions) {
   EXPECT_EQ(error([](RunConfig& c) { c.data.source.clear(); }), "");  // an imported model has none
   EXPECT_EQ(user_error_of([] { DataConfig().require_text(); }),
