@@ -4,8 +4,8 @@
 # same over MPI. For each of LAYOUTS (data_parallel zero1 expert):
 #   1. the losses of one rank and of RANKS ranks on the same rows;
 #   2. tokens/s at the same micro-batch, and the scaling.
-# Then a rank is killed at a random step: the others name it and end; the run goes on to the same losses. Last, where
-# PEER=1, PyTorch's DistributedDataParallel with the peer's model on the same GPUs.
+# "expert+" is expert with distributed.overlap. Between the two, tools/check_faults.py kills a rank of the last layout KILLS times.
+# Last, where PEER=1, PyTorch's DistributedDataParallel with the peer's model on the same GPUs.
 # SPEED=0 leaves the second out. Its settings: CONFIG (configs/train_config.yaml in bf16 on GPUs), BATCH, MICRO (micro-batches a
 # step), STEPS. PYTHON has PyTorch, for PEER. A failure does not stop what follows it; the last line says how many failed.
 set -uo pipefail
@@ -14,7 +14,7 @@ ranks=${1:-2}
 export MOE=${2:-build/gpu/moe}
 on=${RANKS_ON:-gpu}
 python=${PYTHON:-python3}
-layouts=${LAYOUTS:-data_parallel zero1 expert}
+layouts=${LAYOUTS:-data_parallel zero1 expert+ expert}
 config=${CONFIG:-configs/train_config.yaml}
 batch=${BATCH:-16}
 micro=${MICRO:-16}
@@ -33,6 +33,11 @@ train() {
     failed=$((failed + 1))
   fi
   return $status
+}
+# The settings of a layout.
+settings_of() {
+  echo "distributed.layout=${1%+}"
+  if [ "$1" != "${1%+}" ]; then echo distributed.overlap=true; fi
 }
 largest_difference() {
   "$python" - "$work/$1/metrics.jsonl" "$work/$2/metrics.jsonl" <<'PY'
@@ -55,41 +60,17 @@ PY
 }
 
 small=(--config configs/quickstart.yaml "training.device=$on" training.max_steps=30 training.warmup_steps=5 training.eval_every=0 model.aux_loss_weight=0
-  training.optimizer=adamw training.checkpoint_every=10 "training.output_dir=$work" logging.tensorboard=false)
+  training.optimizer=adamw training.checkpoint_every=0 "training.output_dir=$work" logging.tensorboard=false)
 train one 1 "${small[@]}" "training.batch_size=$((4 * ranks))"
 for layout in $layouts; do
-  train "many_$layout" "$ranks" "${small[@]}" "distributed.layout=$layout" training.batch_size=4 || continue
+  # shellcheck disable=SC2046 # one word for each setting
+  train "many_$layout" "$ranks" "${small[@]}" $(settings_of "$layout") training.batch_size=2 training.gradient_accumulation_steps=2 || continue
   difference=$(largest_difference one "many_$layout") || failed=$((failed + 1))
   echo "losses, 1 rank and $ranks ranks under $layout: $difference"
 done
 
-layout=${layouts##* }
-RANKS=$ranks ./run_training.sh "${small[@]}" "distributed.layout=$layout" training.batch_size=4 training.run_name=killed \
-  >"$work/killed.log" 2>&1 &
-job=$!
-after=$((11 + RANDOM % 15)) # steps; the checkpoint of the 10th is then written, or being written
-until [ "$(grep -c '"loss"' "$work/killed/metrics.jsonl" 2>/dev/null || true)" -ge "$after" ] 2>/dev/null; do
-  kill -0 $job 2>/dev/null || break
-  sleep 0.01
-done
-victim=$(pgrep -f "$MOE train .*run_name=killed" | tail -n 1 || true)
-if [ -z "$victim" ] || ! kill -9 "$victim"; then
-  echo "kill -9: nobody was there to be killed"
+"$python" tools/check_faults.py --device "$on" --ranks "$ranks" --kills "${KILLS:-4}" "$MOE" "distributed.layout=${layouts##* }" ||
   failed=$((failed + 1))
-fi
-began=$SECONDS
-wait $job && status=0 || status=$?
-if [ $status = 0 ]; then failed=$((failed + 1)); fi
-echo "kill -9 under $layout after $after steps: all ended $((SECONDS - began)) s later, exit status $status"
-grep -h -E 'rank [0-9]+ of|signal 9' "$work/killed.log" || true
-if RANKS=$ranks ./run_training.sh --resume "$work/killed" >"$work/again.log" 2>&1; then
-  difference=$(largest_difference "many_$layout" killed) || failed=$((failed + 1))
-  echo "resumed: $difference"
-else
-  echo "not resumed:"
-  tail -n 20 "$work/again.log"
-  failed=$((failed + 1))
-fi
 
 if [ "${SPEED:-1}" = 1 ]; then
   full=(--config "$config" "training.device=$on" "training.max_steps=${STEPS:-25}" training.warmup_steps=5 training.eval_every=0
@@ -100,7 +81,8 @@ if [ "${SPEED:-1}" = 1 ]; then
   echo "tokens/s, $config, $micro micro-batches of $batch a rank:"
   train alone 1 "${full[@]}" && alone=$(tokens_per_second alone) && echo "  1 rank               $alone"
   for layout in $layouts; do
-    train "together_$layout" "$ranks" "${full[@]}" "distributed.layout=$layout" || continue
+    # shellcheck disable=SC2046
+    train "together_$layout" "$ranks" "${full[@]}" $(settings_of "$layout") || continue
     together=$(tokens_per_second "together_$layout")
     printf '  %d ranks %-13s%s, scaling %d %%\n' "$ranks" "$layout" "$together" $((100 * together / (ranks * ${alone:-1})))
   done

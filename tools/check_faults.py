@@ -125,8 +125,8 @@ def kill_once(options, run, work, chance, during_save):
     begin = time.monotonic()
     ended = ranks.wait(60)
     said = ranks.said()
-    # The launcher's words ("process rank 2 with PID ..."), or a rank's.
-    named = any(f"rank {rank}{end}" in said for end in (" of", " with", " (", ":"))
+    # The launcher's words ("process rank 2 with PID ..."), or a rank's ("rank 0 or its launcher has ended").
+    named = any(f"rank {rank}{end}" in said for end in (" of", " with", " (", ":", " or"))
     print(f"  rank {rank} killed at step {steps(run)}{' during a save' if saving else ''}: all ended after "
           f"{time.monotonic() - begin:.1f} s, exit codes {ranks.codes()}", flush=True)
     if not ended:
