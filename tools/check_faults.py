@@ -148,7 +148,7 @@ def main():
     parser.add_argument("settings", nargs="*")
     parser.add_argument("--ranks", type=int, default=3)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=0, help="of the run; default for each kill: 10, on GPUs 400")
+    parser.add_argument("--steps", type=int, default=0, help="of the run; default for each kill: 10, on GPUs 150")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cpu", choices=["cpu", "gpu"])
     parser.add_argument("--launch")
@@ -156,7 +156,7 @@ def main():
     if options.launch is None and options.device == "cpu":
         options.launch = f"mpirun --oversubscribe -n {options.ranks}"
     work = Path(tempfile.mkdtemp(prefix="moe-faults-"))
-    options.steps = options.steps or (10 if options.device == "cpu" else 400) * options.kills
+    options.steps = options.steps or (10 if options.device == "cpu" else 150) * options.kills
     threads = ["training.threads=1"] if options.device == "cpu" else []
     words = ["--config", str(ROOT / "configs/quickstart.yaml"), *SMALL, *threads, f"training.device={options.device}",
              f"training.output_dir={work}", *options.settings]
