@@ -37,6 +37,12 @@ int64_t Communicator::sum(int64_t mine) {
   return std::accumulate(all.begin(), all.end(), int64_t{0});
 }
 
+void Communicator::meet() {
+  const auto begin = std::chrono::steady_clock::now();
+  barrier();
+  waited_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
 void Communicator::start_gather(int lane, const Tensor& mine) {
   std::vector<std::byte>& all = gathered_[static_cast<size_t>(lane)];
   all.resize(static_cast<size_t>(mine.bytes() * size_));

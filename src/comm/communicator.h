@@ -72,6 +72,10 @@ class Communicator {
   // all = the bytes of all ranks, in order; each gives mine.size().
   virtual void exchange(std::span<std::byte> all, std::span<const std::byte> mine) = 0;
   void barrier() { exchange({}, {}); }
+  // Where ranks meet once a step: comes after all operations queued so far on this rank, and ends when all ranks are there. How
+  // many seconds this one waited there for the last is known once the device has come past.
+  virtual void meet();
+  virtual double waited() const { return waited_; }
   template <class T>
   std::vector<T> gather(const T& mine) {
     static_assert(std::is_trivially_copyable_v<T>);
@@ -95,6 +99,7 @@ class Communicator {
  private:
   int rank_, size_;
   std::array<std::vector<std::byte>, kLanes> gathered_;
+  double waited_ = 0;
 };
 
 // Patience for as long as it lives.

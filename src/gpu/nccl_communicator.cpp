@@ -104,7 +104,8 @@ class NcclCommunicator final : public Communicator {
     }
     watch_.reset();
     (void)ncclCommDestroy(comm_);
-    (void)cudaEventDestroy(last_);
+    for (const cudaEvent_t event : {last_, here_, all_here_})
+      if (event != nullptr) (void)cudaEventDestroy(event);
   }
 
   std::string describe() const override {
@@ -194,6 +195,24 @@ class NcclCommunicator final : public Communicator {
     all_gather(gathered, part);
     if (!mine.empty()) return device_.to_host(all.data(), gathered);
     device_.synchronize();
+  }
+
+  // On the device: the host is far ahead of it.
+  void meet() override {
+    if (here_ == nullptr) {
+      CUDA_CHECK(cudaEventCreate(&here_));
+      CUDA_CHECK(cudaEventCreate(&all_here_));
+    }
+    reserve(size());
+    CUDA_CHECK(cudaEventRecord(here_, stream()));
+    const Tensor signs(staging_, DType::u8, {size()});
+    all_gather(signs, signs.rows(rank(), rank() + 1));
+    CUDA_CHECK(cudaEventRecord(all_here_, stream()));
+  }
+  double waited() const override {
+    float milliseconds = 0;
+    if (here_ != nullptr) CUDA_CHECK(cudaEventElapsedTime(&milliseconds, here_, all_here_));
+    return 1e-3 * static_cast<double>(milliseconds);
   }
 
   std::unique_ptr<Communicator> split(int color, int rank, int size) override {
@@ -288,8 +307,9 @@ class NcclCommunicator final : public Communicator {
   std::vector<ncclComm_t> parts_;
   int version_ = 0;
   std::atomic<ncclComm_t> comm_{nullptr};
-  cudaEvent_t last_ = nullptr;  // behind the last collective
-  void* staging_ = nullptr;     // of exchange
+  cudaEvent_t last_ = nullptr;                       // behind the last collective
+  cudaEvent_t here_ = nullptr, all_here_ = nullptr;  // around the last meeting
+  void* staging_ = nullptr;                          // of exchange
   int64_t staging_bytes_ = 0;
   cudaStream_t aside_ = nullptr;  // where started transfers run
   cudaEvent_t fork_ = nullptr;

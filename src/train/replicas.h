@@ -32,6 +32,8 @@ class Replicas {
   // Runs the model, on all ranks. Where experts are dealt, rows that have no room are an error of those who share the experts:
   // it becomes one of all, or the others would wait for them.
   void together(const std::function<void()>& model);
+  // Behind the last micro-batch of a step, before anything of it is added up: Communicator::meet().
+  void meet() { groups_.world().meet(); }
   void add_up(const StepSums& sums);
   void add_up(GlobalBalance& balance);
   // Of what is a rank's own; with shares the other gradients are unspecified then.

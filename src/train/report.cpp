@@ -113,6 +113,8 @@ Row training_row(const StepResult& result, const StepContext& context) {
   for (const auto& [phase, seconds] : context.phase_seconds) row.add("seconds/" + phase, seconds);
   if (context.checkpoint_write_seconds)
     row.add("checkpoint_write_seconds", *context.checkpoint_write_seconds);
+  if (context.stragglers)
+    row.add("ranks/slowest", context.stragglers->slowest).add("ranks/lost_seconds", context.stragglers->lost);
   if (context.memory_table != nullptr)
     for (const auto& [category, bytes] : *context.memory_table) row.add("memory/" + category, bytes);
   add_router(result, row);

@@ -16,6 +16,7 @@
 #include "tensor/device.h"
 #include "train/evaluate.h"
 #include "train/loss_scale.h"
+#include "train/stragglers.h"
 
 namespace moe {
 
@@ -54,6 +55,7 @@ struct StepContext {
   std::optional<double> peak_flops;                // of the device, where it is known
   std::map<std::string, double> phase_seconds;     // host's time since the row before, by phase
   std::optional<double> checkpoint_write_seconds;  // of one that became whole since the row before
+  std::optional<Stragglers::Step> stragglers;      // of the step before; with several ranks
   const std::vector<std::string>* groups = nullptr;
 };
 

@@ -87,6 +87,7 @@ StepTotals run_step(TrainingState& state, const TrainingConfig& training,
     micro_steps_in_balance(state, micro_batches, scale, loss_scale, device, ops);
   else
     micro_steps(state, micro_batches, device, ops);
+  state.replicas.meet();
   state.replicas.add_up(state.transformer.sums());
   if (state.balance) state.balance->put_losses(state.transformer.sums(), totals.micro_batches, device);
   state.replicas.add_up_gradients();

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/format.h"
+#include "base/host.h"
 #include "base/version.h"
 #include "metrics/alerts.h"
 #include "metrics/meters.h"
@@ -50,7 +51,8 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
       terminal_(terminal),
       groups_(config.distributed, config.model, communicator, device),
       flops_per_token_(flops_per_token(config.model, config.model.max_seq_len).total()),
-      peak_flops_(peak_flops(device.name(), arithmetic(config.training).type != DType::f32)) {
+      peak_flops_(peak_flops(device.name(), arithmetic(config.training).type != DType::f32)),
+      places_(communicator.gather_text(process_name())) {
   if (peak_flops_) *peak_flops_ *= communicator_.size();
   std::tie(arena_, state_) = place<TrainingState>(device_, config_, Tokenizer::kVocabulary, groups_, ops_);
   terminal_.line(fmt::format("memory    {}\n{}", format_bytes(static_cast<double>(arena_->used())),
@@ -247,6 +249,7 @@ void Trainer::write_row(const StepResult& result, StepContext& context, int64_t 
   context.loss_scale = &state_->loss_scale;
   context.phase_seconds = std::exchange(phase_seconds_, {});
   context.checkpoint_write_seconds = saver_->write_seconds();
+  context.stragglers = last_step_;
   timed("report", [&] { sinks_->write(training_row(result, context)); });
 }
 
@@ -323,20 +326,34 @@ void Trainer::sample() {
   terminal_.line(fmt::format("--- {} samples at step {} ---\n{}---", kSamples, step_, readable));
 }
 
-Outcome Trainer::decide(double seconds) {
+void Trainer::look_for_stragglers(const std::vector<double>& waited, double step_seconds) {
+  last_step_ = stragglers_.add(waited, step_seconds);
+  if (const auto slow = stragglers_.verdict())
+    terminal_.warning(fmt::format(
+        "rank {} of {} ({}) is slow: in the last {} steps the others waited {:.3f} s of each {:.3f} s for it",
+        slow->rank, communicator_.size(), places_[static_cast<size_t>(slow->rank)], Stragglers::kWindow,
+        slow->lost, slow->step));
+}
+
+Outcome Trainer::decide(double seconds, double step_seconds) {
   struct Wish {
     int signal;
     bool time_is_up;
     Saver::State saving;
+    double waited;
   };
   const double limit = 60 * config_.training.max_minutes;
   bool time_is_up = false;
   std::vector<Saver::State> saving;
-  for (const Wish& rank : communicator_.gather(Wish{stop_, limit > 0 && seconds > limit, saver_->state()})) {
+  std::vector<double> waited;
+  for (const Wish& rank : communicator_.gather(
+           Wish{stop_, limit > 0 && seconds > limit, saver_->state(), communicator_.waited()})) {
     if (signal_ == 0) signal_ = rank.signal;
     time_is_up = time_is_up || rank.time_is_up;
     saving.push_back(rank.saving);
+    waited.push_back(rank.waited);
   }
+  if (communicator_.size() > 1) look_for_stragglers(waited, step_seconds);
   if (saver_->busy()) timed("checkpoint", [&] { saver_->advance(saving); });
   return signal_ != 0 ? Outcome::signal : time_is_up ? Outcome::time_limit : Outcome::finished;
 }
@@ -398,7 +415,7 @@ Outcome Trainer::train() {
     const double now = steady_seconds();
     write_row(result, context, tokens_before, now - before);
 
-    outcome = decide(now - started);
+    outcome = decide(now - started, now - before);
     if (outcome != Outcome::finished) break;
     if (due(training.eval_every) && step_ < training.max_steps) validate();
     if (due(training.tasks_every) && step_ < training.max_steps)

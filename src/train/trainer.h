@@ -69,7 +69,8 @@ class Trainer {
   void begin_saving();
   void save();
   // Whether the run should end now, and why; the same answer on all ranks.
-  Outcome decide(double seconds);
+  Outcome decide(double seconds, double step_seconds);
+  void look_for_stragglers(const std::vector<double>& waited, double step_seconds);
   bool due(int64_t every) const { return every > 0 && step_ % every == 0; }
   void not_finite(const StepResult& result);
   void overflow(const StepResult& result);
@@ -89,6 +90,9 @@ class Trainer {
   std::unique_ptr<Saver> saver_;
   const double flops_per_token_;
   std::optional<double> peak_flops_;  // of all ranks, where the device's is known
+  std::vector<std::string> places_;   // of the ranks' processes
+  Stragglers stragglers_;
+  std::optional<Stragglers::Step> last_step_;  // of several ranks
   std::shared_ptr<const Source> source_;
   std::unique_ptr<Loader> loader_;
   std::vector<Batch> validation_;   // this rank's part of the held-out batches, the same each time

@@ -5,7 +5,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <numeric>
+#include <thread>
 #include <vector>
 
 #include "base/random.h"
@@ -107,6 +109,20 @@ inline void check_split(Communicator& comm) {
   EXPECT_EQ(comm.sum(1), comm.size());
 }
 
+// Who comes first waits for the last. Clocks of one machine's ranks agree.
+inline void check_meeting(Communicator& comm) {
+  const auto now = [] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  };
+  comm.barrier();
+  if (comm.rank() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  const double here = now();
+  comm.meet();
+  const auto all = comm.gather(here);
+  const double late = *std::max_element(all.begin(), all.end()) - here;
+  EXPECT_GE(comm.waited(), 0.5 * late) << "of rank " << comm.rank();
+}
+
 inline void check_contract(Communicator& comm) {
   check_sums<float, float>(comm);
   check_sums<double, double>(comm);
@@ -124,7 +140,7 @@ inline void check_contract(Communicator& comm) {
   const auto words = comm.gather_text(std::string(static_cast<size_t>(3 * comm.rank()), 'x'));
   for (int r = 0; r < comm.size(); ++r)
     EXPECT_EQ(words[static_cast<size_t>(r)].size(), 3U * static_cast<size_t>(r));
-  comm.barrier();
+  check_meeting(comm);
   check_split(comm);
 }
 

@@ -96,6 +96,10 @@ TEST_F(Ranks, DealtExpertsTellTheSame) {
     for (size_t i = 0; i < found.size(); ++i)
       EXPECT_NEAR(found[i], expected[i], 1e-4 * std::abs(expected[i])) << number;
   }
+  EXPECT_THAT(column(four, "ranks/slowest"), ::testing::SizeIs(3)) << "of the steps before";
+  EXPECT_THAT(column(four, "ranks/slowest"), Each(::testing::AllOf(::testing::Ge(0), ::testing::Le(3))));
+  EXPECT_THAT(column(four, "ranks/lost_seconds"), Each(::testing::Gt(0)));
+  EXPECT_THAT(column(one, "ranks/slowest"), ::testing::IsEmpty());
 }
 
 // Saved by four ranks that share the experts, gone on with by other numbers of ranks in other layouts; 8-bit states. The next 20
