@@ -32,6 +32,12 @@ function(moe_module name)
   endif()
 endfunction()
 
+# What a test may take at most; under a sanitizer each takes several times as long.
+set(MOE_TEST_SECONDS 240)
+if(MOE_SANITIZE)
+  set(MOE_TEST_SECONDS 1200)
+endif()
+
 function(moe_tests name)
   file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/${name}/*_test.cpp")
   if(NOT sources)
@@ -45,14 +51,10 @@ function(moe_tests name)
   target_compile_definitions(moe_${name}_test_objects PUBLIC MOE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   add_executable(moe_${name}_tests)
   target_link_libraries(moe_${name}_tests PRIVATE moe_${name}_test_objects ${ARGN})
-  set(limit 240)
-  if(MOE_SANITIZE)
-    set(limit 1200)
-  endif()
   set(discovery POST_BUILD)
   if(MOE_SANITIZE MATCHES "thread")
     set(discovery PRE_TEST)  # such a program may start only the way scripts/run_tests.sh starts it
   endif()
   gtest_discover_tests(moe_${name}_tests TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60 DISCOVERY_MODE ${discovery}
-    PROPERTIES TIMEOUT ${limit})
+    PROPERTIES TIMEOUT ${MOE_TEST_SECONDS})
 endfunction()

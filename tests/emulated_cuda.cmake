@@ -25,7 +25,7 @@ function(moe_gpu_tests name backend filter)
   add_executable(${name})
   target_link_libraries(${name} PRIVATE moe_ops_test_objects moe_model_test_objects moe_model moe_optim ${backend} moe_checkpoint)
   gtest_discover_tests(${name} TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60 DISCOVERY_MODE PRE_TEST
-    TEST_FILTER "${filter}" PROPERTIES TIMEOUT 240 ENVIRONMENT "MOE_TEST_DEVICE=gpu;XDG_CACHE_HOME=${CMAKE_CURRENT_BINARY_DIR}/cache")
+    TEST_FILTER "${filter}" PROPERTIES TIMEOUT ${MOE_TEST_SECONDS} ENVIRONMENT "MOE_TEST_DEVICE=gpu;XDG_CACHE_HOME=${CMAKE_CURRENT_BINARY_DIR}/cache")
 endfunction()
 
 if(NOT MOE_SANITIZE MATCHES "thread")  # which does not know fibres
@@ -33,7 +33,7 @@ if(NOT MOE_SANITIZE MATCHES "thread")  # which does not know fibres
   moe_gpu_tests(emulated_gpu moe_gpu_emulated "-${on_cpu_only}:Model/Golden.*FiniteDifferences*:*Trajectory*:*Overfit*:Flops*:Capacity*")
   # Once more as a Hopper GPU, which has kernels of its own for some operations.
   gtest_discover_tests(emulated_gpu TEST_PREFIX "emulated_hopper." TEST_LIST emulated_hopper DISCOVERY_MODE PRE_TEST
-    TEST_FILTER "GroupedMatmul*:Experts*:Attention*" PROPERTIES TIMEOUT 240
+    TEST_FILTER "GroupedMatmul*:Experts*:Attention*" PROPERTIES TIMEOUT ${MOE_TEST_SECONDS}
     ENVIRONMENT "MOE_TEST_DEVICE=gpu;EMULATED_CUDA_GENERATION=9;XDG_CACHE_HOME=${CMAKE_CURRENT_BINARY_DIR}/cache")
   # Of the emulation itself, and of which kernels run.
   target_sources(emulated_gpu PRIVATE emulated_cuda/mma_test.cpp emulated_cuda/kernels_test.cpp
@@ -45,6 +45,6 @@ if(MOE_GPU)
   moe_gpu_tests(gpu moe_backend "-${on_cpu_only}")
   # Once more with the kernels that every GPU can run, where a Hopper GPU has others for the same operations.
   gtest_discover_tests(gpu TEST_PREFIX "gpu_portable." TEST_LIST gpu_portable DISCOVERY_MODE PRE_TEST
-    TEST_FILTER "GroupedMatmul*:Experts*:Attention*:Model*" PROPERTIES TIMEOUT 240
+    TEST_FILTER "GroupedMatmul*:Experts*:Attention*:Model*" PROPERTIES TIMEOUT ${MOE_TEST_SECONDS}
     ENVIRONMENT "MOE_TEST_DEVICE=gpu;MOE_GPU_KERNELS=portable;XDG_CACHE_HOME=${CMAKE_CURRENT_BINARY_DIR}/cache")
 endif()
