@@ -3,6 +3,7 @@
 // told to stay below them (the library reads the variable once, when it starts).
 #include "cpu/gemm.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -26,8 +27,9 @@ TEST(GemmTest, Bf16WorksWithoutBf16Instructions) {
   if (std::getenv(kLimit) != nullptr) GTEST_SKIP() << "already below the limit";
   const std::string self = std::filesystem::read_symlink("/proc/self/exe");
   const std::string output = testing::TempDir() + "gemm_without_bf16.log";
-  const std::string command = std::string(kLimit) + "=AVX2 '" + self + "' '--gtest_filter=GemmTest.Names*:" +
-                              "*Matmul*:AttentionTest.RoundedTypes*' >'" + output + "' 2>&1";
+  const std::string command = fmt::format(
+      "{}=AVX2 '{}' '--gtest_filter=GemmTest.Names*:*Matmul*:AttentionTest.RoundedTypes*' >'{}' 2>&1", kLimit,
+      self, output);
   EXPECT_EQ(std::system(command.c_str()), 0) << "see " << output;
 }
 
