@@ -6,7 +6,6 @@
 #include <fmt/core.h>
 #include <sys/resource.h>
 
-#include <chrono>
 #include <cstdlib>
 #include <memory>
 #include <string>
@@ -16,13 +15,10 @@
 #include "base/terminal.h"
 #include "data/config.h"
 #include "data/loader.h"
+#include "metrics/meters.h"
 #include "text/tokenizer.h"
 
 namespace {
-
-double seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 rusage usage() {
   rusage now{};
@@ -39,32 +35,32 @@ double processor_seconds() {
 // From the making of a loader to its first batch.
 double first_batch_after(const std::shared_ptr<const moe::Source>& source, const moe::Tokenizer& tokenizer,
                          const moe::DataConfig& config, const moe::Cursor& start) {
-  const double begin = seconds();
+  const double begin = moe::steady_seconds();
   moe::Loader(source, tokenizer, config, 1, 32, 1024, start, moe::Part::train).next();
-  return seconds() - begin;
+  return moe::steady_seconds() - begin;
 }
 
 void measure(double limit, const moe::DataConfig& config) {
   moe::Terminal terminal;
   const moe::Tokenizer tokenizer;
-  const double opening = seconds();
+  const double opening = moe::steady_seconds();
   const auto source = moe::open_training_source(config, terminal);
-  const double opened = seconds(), processor = processor_seconds();
+  const double opened = moe::steady_seconds(), processor = processor_seconds();
   const int64_t before = source->network().bytes;
   const long resident = usage().ru_maxrss;
   moe::Loader loader(source, tokenizer, config, 1, 32, 1024, {}, moe::Part::train);
-  const double begin = seconds();
+  const double begin = moe::steady_seconds();
   int64_t tokens = 0, bytes = 0;
   double first = 0;
   moe::Cursor last;
-  while (seconds() - begin < limit) {
+  while (moe::steady_seconds() - begin < limit) {
     const auto batch = loader.next();
-    if (tokens == 0) first = seconds() - begin;
+    if (tokens == 0) first = moe::steady_seconds() - begin;
     tokens += batch->targets;
     bytes += batch->target_bytes;
     last = batch->after;
   }
-  const double wall = seconds() - begin;
+  const double wall = moe::steady_seconds() - begin;
   fmt::print(
       "{} workers, {} readers, {} streams: {:.2f} M tokens/s, {:.1f} MB/s of text, {:.2f} M tokens per "
       "processor "

@@ -6,7 +6,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <chrono>
 #include <functional>
 #include <string>
 #include <vector>
@@ -14,6 +13,7 @@
 #include "backend/backend.h"
 #include "base/error.h"
 #include "base/random.h"
+#include "metrics/meters.h"
 #include "train/state.h"
 
 namespace moe {
@@ -34,19 +34,15 @@ struct Measured {
   Tensor squares_g, scale_1, normal;
 };
 
-double seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 // The median of many runs.
 double median_of(Device& device, const std::function<void(int)>& body) {
   std::vector<double> times;
   for (int i = 0; i < kWarmUp + kRepeats; ++i) {
     device.synchronize();
-    const double begin = seconds();
+    const double begin = steady_seconds();
     body(i);
     device.synchronize();
-    if (i >= kWarmUp) times.push_back(seconds() - begin);
+    if (i >= kWarmUp) times.push_back(steady_seconds() - begin);
   }
   std::nth_element(times.begin(), times.begin() + kRepeats / 2, times.end());
   return times[kRepeats / 2];

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # bench/ranks_check.sh [RANKS] [MOE]: what several GPUs of one machine must show (2 and build/gpu/moe). With RANKS_ON=cpu the
-# same over MPI. For each of LAYOUTS (data_parallel zero1 expert):
+# same over MPI. For each of LAYOUTS (data_parallel zero1 expert+ expert):
 #   1. the losses of one rank and of RANKS ranks on the same rows;
 #   2. tokens/s at the same micro-batch, and the scaling.
 # "expert+" is expert with distributed.overlap. Between the two, tools/check_faults.py kills a rank of the last layout KILLS times.
@@ -69,7 +69,8 @@ for layout in $layouts; do
   echo "losses, 1 rank and $ranks ranks under $layout: $difference"
 done
 
-"$python" tools/check_faults.py --device "$on" --ranks "$ranks" --kills "${KILLS:-4}" "$MOE" "distributed.layout=${layouts##* }" ||
+last=${layouts##* }
+"$python" tools/check_faults.py --device "$on" --ranks "$ranks" --kills "${KILLS:-4}" "$MOE" "distributed.layout=${last%+}" ||
   failed=$((failed + 1))
 
 if [ "${SPEED:-1}" = 1 ]; then

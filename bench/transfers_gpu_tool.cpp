@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "gpu/check.h"
+#include "metrics/meters.h"
 
 namespace moe {
 namespace {
@@ -25,10 +26,6 @@ constexpr int kRepeats = 20, kProducts = 40;
 constexpr int64_t kRow = 2048;         // bytes: d_model 1024 in bf16
 constexpr int64_t kRows = 128 * 1024;  // at most, for all ranks together
 constexpr int64_t kSide = 8192;        // of the matrices
-
-double seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 class Transfers {
  public:
@@ -89,10 +86,10 @@ class Transfers {
   double time(const std::function<void()>& body) {
     body();
     comm_->barrier();
-    const double begin = seconds();
+    const double begin = steady_seconds();
     for (int i = 0; i < kRepeats; ++i) body();
     device_.synchronize();
-    const auto all = comm_->gather(seconds() - begin);
+    const auto all = comm_->gather(steady_seconds() - begin);
     return *std::max_element(all.begin(), all.end()) / kRepeats;
   }
   // GB/s.
@@ -111,10 +108,10 @@ class Transfers {
     copy();
     CUDA_CHECK(cudaStreamSynchronize(stream));
     comm_->barrier();
-    const double begin = seconds();
+    const double begin = steady_seconds();
     for (int i = 0; i < kRepeats; ++i) copy();
     CUDA_CHECK(cudaStreamSynchronize(stream));
-    const auto all = comm_->gather(seconds() - begin);
+    const auto all = comm_->gather(steady_seconds() - begin);
     return 1e-9 * static_cast<double>(a_.bytes()) * kRepeats / *std::max_element(all.begin(), all.end());
   }
   void beside_products() {

@@ -29,10 +29,6 @@ if(MOE_SANITIZE)
   # -g1 has the lines that reports show; all of -g takes longer to build
   target_compile_options(moe_options INTERFACE -fsanitize=${MOE_SANITIZE} -fno-omit-frame-pointer -g1)
   target_link_options(moe_options INTERFACE -fsanitize=${MOE_SANITIZE})
-  if(MOE_SANITIZE MATCHES thread AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
-    # gcc 12 takes std::string's small buffer for overrun where ThreadSanitizer has instrumented it, and nowhere else.
-    target_compile_options(moe_options INTERFACE -Wno-array-bounds -Wno-stringop-overflow -Wno-stringop-overread)
-  endif()
 endif()
 if(MOE_FUZZ)  # coverage counters in the libraries too; fuzz/CMakeLists.txt adds libFuzzer's main
   target_compile_options(moe_options INTERFACE -fsanitize=fuzzer-no-link)
