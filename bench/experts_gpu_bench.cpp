@@ -57,7 +57,7 @@ struct Layer {
       chosen.push_back((first + 1 + step) % static_cast<int32_t>(kExperts));
     }
     device.to_device(expert, chosen.data());
-    ops.route_plan(plan, expert, 0);
+    ops.route_plan(plan, expert, {});
     device.synchronize();
   }
 

@@ -135,7 +135,7 @@ struct Routed {
   }
   void route(Bench& bench) {
     bench.ops().route(probability, lse, expert, weight, logits, first, true);
-    bench.ops().route_plan(plan, expert, 0);
+    bench.ops().route_plan(plan, expert, {});
   }
 };
 

@@ -106,7 +106,7 @@ Row measure(Bench& bench, const ModelConfig& config, bool balanced, int64_t repe
             Device& device) {
   set_inputs(bench, config, balanced, device);
   const Weights::Layer& weights = bench.weights.layers[0];
-  const int64_t capacity = expert_capacity(config, bench.x_ND.dim(0));
+  const Capacity capacity{expert_capacity(config, bench.x_ND.dim(0))};
   const auto forward = [&] {
     bench.layer.forward(bench.y_ND, bench.saved, bench.x_ND, weights, bench.first_N, capacity, ops);
   };

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <numeric>
 #include <optional>
+#include <utility>
 
 namespace moe {
 namespace {
@@ -43,14 +44,18 @@ void Communicator::meet() {
   waited_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
+void Communicator::finish(int lane) {
+  for (const auto& work : std::exchange(started_[lane], {})) work();
+}
+
 void Communicator::start_gather(int lane, const Tensor& mine) {
-  std::vector<std::byte>& all = gathered_[static_cast<size_t>(lane)];
+  std::vector<std::byte>& all = gathered_[lane];
   all.resize(static_cast<size_t>(mine.bytes() * size_));
   exchange(all, {static_cast<const std::byte*>(mine.data()), static_cast<size_t>(mine.bytes())});
 }
 
 std::span<const std::byte> Communicator::finish_gather(int lane) {
-  return gathered_[static_cast<size_t>(lane)];
+  return gathered_.at(lane);
 }
 
 std::vector<std::string> Communicator::gather_text(const std::string& mine) {

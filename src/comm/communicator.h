@@ -8,11 +8,11 @@
 // message that names the rank.
 #pragma once
 
-#include <array>
 #include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -49,15 +49,25 @@ class Communicator {
                           std::span<const int64_t> sent_rows) = 0;
   virtual void broadcast(Tensor x, int root) = 0;
 
-  // ---- the same beside the device's operations, for two works that take turns (lane 0 and 1) ----
-  // Each begins when all operations queued so far are done; those queued after finish(lane) see what it did. In between what
-  // it reads and writes is not to be touched, the lists of rows included. All ranks start and finish in the same order.
+  // ---- the same beside the device's operations, in lanes 0, 1, 2, ... ----
+  // Each begins when all operations queued so far are done, and those that were started before; operations queued after
+  // finish(lane) see what all in the lane did, and no others may touch what they read and write, the lists of rows included. All
+  // ranks start and finish in the same order. Here, where there is nothing beside, it is finish() that does it.
+  virtual void start_all_reduce(int lane, Tensor x) {
+    started_[lane].push_back([=, this] { all_reduce(x); });
+  }
+  virtual void start_reduce_scatter(int lane, Tensor part, const Tensor& x) {
+    started_[lane].push_back([=, this] { reduce_scatter(part, x); });
+  }
+  virtual void start_all_gather(int lane, Tensor x, const Tensor& part) {
+    started_[lane].push_back([=, this] { all_gather(x, part); });
+  }
   virtual void start_all_to_all(int lane, Tensor received, std::span<const int64_t> received_rows,
                                 const Tensor& sent, std::span<const int64_t> sent_rows) {
-    (void)lane;
-    all_to_all(received, received_rows, sent, sent_rows);
+    started_[lane].push_back([=, this] { all_to_all(received, received_rows, sent, sent_rows); });
   }
-  virtual void finish(int lane) { (void)lane; }
+  // Nothing, where nothing was started.
+  virtual void finish(int lane);
   // mine, a small tensor, of all ranks in order, on the host; valid until the lane's next. The second call waits for it. Here
   // the device's memory is the host's.
   virtual void start_gather(int lane, const Tensor& mine);
@@ -93,12 +103,12 @@ class Communicator {
   virtual void abort(const std::string& reason) = 0;
 
  protected:
-  static constexpr size_t kLanes = 2;
   Communicator(int rank, int size) : rank_(rank), size_(size) { CHECK(rank >= 0 && rank < size); }
 
  private:
   int rank_, size_;
-  std::array<std::vector<std::byte>, kLanes> gathered_;
+  std::map<int, std::vector<std::function<void()>>> started_;  // by lane
+  std::map<int, std::vector<std::byte>> gathered_;
   double waited_ = 0;
 };
 

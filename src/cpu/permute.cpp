@@ -51,28 +51,42 @@ void combine_row(T* y, const T* residual, const T* x, const float* weight, const
 
 }  // namespace
 
-void CpuOps::route_plan(RoutePlan plan, const Tensor& expert_NK, int64_t capacity) {
+void CpuOps::route_plan(RoutePlan plan, const Tensor& expert_NK, const Capacity& capacity) {
   contracts::check_route_plan(plan, expert_NK, capacity);
   const int64_t n = expert_NK.dim(0), k = expert_NK.dim(1), e = plan.count_E.dim(0);
   const int32_t* expert = expert_NK.as<int32_t>();
   int32_t *count = plan.count_E.as<int32_t>(), *offset = plan.offset_E1.as<int32_t>();
   int32_t *slot = plan.slot_R.as<int32_t>(), *row = plan.row_NK.as<int32_t>();
   count_choices(count, plan.first_E.as<int32_t>(), expert, n, k, e);
-  auto lease = scratch_.borrow(Scratch::padded<int32_t>(e));
-  int32_t* next = lease.take<int32_t>(e);  // the row that the next assignment of an expert takes
-  offset[0] = 0;
+  auto lease = scratch_.borrow(2 * Scratch::padded<int32_t>(e));
+  int32_t *taken = lease.take<int32_t>(e), *next = lease.take<int32_t>(e);  // of each expert
+  // Who is kept, for now as 0 in place of a row.
+  const int64_t group = capacity.rows == 0 || capacity.tokens == 0 ? n : capacity.tokens;
+  std::fill(offset, offset + e + 1, 0);
+  for (int64_t begin = 0; begin < n; begin += group) {
+    std::fill(taken, taken + e, 0);
+    for (int64_t j = 0; j < k; ++j)
+      for (int64_t t = begin; t < begin + group; ++t) {
+        const int64_t assignment = t * k + j;
+        const int32_t x = expert[assignment];
+        const bool kept = x >= 0 && (capacity.rows == 0 || taken[x] < capacity.rows);
+        row[assignment] = kept ? 0 : -1;
+        if (!kept) continue;
+        ++taken[x];
+        ++offset[x + 1];
+      }
+  }
   for (int64_t i = 0; i < e; ++i) {
     next[i] = offset[i];
-    const int64_t kept = capacity == 0 ? count[i] : std::min<int64_t>(count[i], capacity);
-    offset[i + 1] = offset[i] + static_cast<int32_t>(kept);
+    offset[i + 1] += offset[i];
   }
   for (int64_t j = 0; j < k; ++j)
     for (int64_t t = 0; t < n; ++t) {
       const int64_t assignment = t * k + j;
-      const int32_t x = expert[assignment];
-      const bool kept = x >= 0 && next[x] < offset[x + 1];
-      row[assignment] = kept ? next[x] : -1;
-      if (kept) slot[next[x]++] = static_cast<int32_t>(assignment);
+      if (row[assignment] < 0) continue;
+      int32_t& to = next[expert[assignment]];
+      row[assignment] = to;
+      slot[to++] = static_cast<int32_t>(assignment);
     }
 }
 

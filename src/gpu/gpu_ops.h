@@ -76,7 +76,7 @@ class GpuOps final : public Ops {
                               const Tensor& w_ED) override;
   void route(Tensor probability_NE, Tensor lse_N, Tensor expert_NK, Tensor weight_NK, const Tensor& logits_NE,
              const Tensor& first_N, bool renormalise) override;
-  void route_plan(RoutePlan plan, const Tensor& expert_NK, int64_t capacity) override;
+  void route_plan(RoutePlan plan, const Tensor& expert_NK, const Capacity& capacity) override;
   void router_losses(Tensor loss_2, Tensor mean_E, Tensor share_E, const Tensor& probability_NE,
                      const Tensor& lse_N, const Tensor& first_E, const Tensor& first_N) override;
   void route_backward(Tensor dlogits_NE, const Tensor& dweight_NK, const Tensor& probability_NE,

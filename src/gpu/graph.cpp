@@ -4,7 +4,6 @@
 #include "gpu/check.h"
 
 namespace moe::gpu {
-namespace {
 
 // Ends a recording that an exception cut short, so that the stream can be used again.
 class Recording {
@@ -31,10 +30,15 @@ class Recording {
   cudaGraph_t graph_ = nullptr;
 };
 
-}  // namespace
+Graph::Graph(cudaStream_t stream) : stream_(stream) {}
 
 Graph::~Graph() {
-  if (recorded_ != nullptr) (void)cudaGraphExecDestroy(recorded_);
+  clear();
+}
+
+void Graph::clear() {
+  for (const Part& part : parts_) (void)cudaGraphExecDestroy(part.operations);
+  parts_.clear();
 }
 
 void Graph::run(const std::function<void()>& body) {
@@ -43,12 +47,30 @@ void Graph::run(const std::function<void()>& body) {
     warm_ = true;
     return;
   }
-  if (recorded_ == nullptr) {
-    Recording recording(stream_);
-    body();
-    recorded_ = recording.finish();
+  if (parts_.empty()) record(body);
+  for (const Part& part : parts_) {
+    CUDA_CHECK(cudaGraphLaunch(part.operations, stream_));
+    if (part.work) part.work();
   }
-  CUDA_CHECK(cudaGraphLaunch(recorded_, stream_));
+}
+
+void Graph::record(const std::function<void()>& body) {
+  try {
+    recording_ = std::make_unique<Recording>(stream_);
+    body();
+    parts_.push_back({recording_->finish(), {}});
+    recording_.reset();
+  } catch (...) {
+    recording_.reset();
+    clear();
+    throw;
+  }
+}
+
+void Graph::between(const std::function<void()>& work) {
+  if (!recording_) return work();
+  parts_.push_back({recording_->finish(), work});
+  recording_ = std::make_unique<Recording>(stream_);
 }
 
 }  // namespace moe::gpu

@@ -4,10 +4,10 @@
 #include <fmt/format.h>
 #include <nccl.h>
 
-#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -80,7 +80,7 @@ class NcclCommunicator final : public Communicator {
     (void)cudaStreamSynchronize(device_.stream());
     if (aside_ != nullptr) (void)cudaStreamSynchronize(aside_);
     if (staging_ != nullptr) (void)cudaFree(staging_);
-    for (const Lane& lane : lanes_) {
+    for (const auto& [number, lane] : lanes_) {
       if (lane.gathered != nullptr) (void)cudaFree(lane.gathered);
       if (lane.on_host != nullptr) (void)cudaFreeHost(lane.on_host);
       for (cudaEvent_t event : {lane.done, lane.told})
@@ -155,15 +155,25 @@ class NcclCommunicator final : public Communicator {
     });
   }
 
+  void start_all_reduce(int lane, Tensor x) override {
+    aside(lane, [&] { all_reduce(x); });
+  }
+  void start_reduce_scatter(int lane, Tensor part, const Tensor& x) override {
+    aside(lane, [&] { reduce_scatter(part, x); });
+  }
+  void start_all_gather(int lane, Tensor x, const Tensor& part) override {
+    aside(lane, [&] { all_gather(x, part); });
+  }
   void start_all_to_all(int lane, Tensor received, std::span<const int64_t> received_rows, const Tensor& sent,
                         std::span<const int64_t> sent_rows) override {
     aside(lane, [&] { all_to_all(received, received_rows, sent, sent_rows); });
   }
   void finish(int lane) override {
-    CUDA_CHECK(cudaStreamWaitEvent(device_.stream(), lanes_[static_cast<size_t>(lane)].done));
+    const cudaEvent_t done = lanes_[lane].done;
+    if (done != nullptr) CUDA_CHECK(cudaStreamWaitEvent(device_.stream(), done));
   }
   void start_gather(int lane, const Tensor& mine) override {
-    Lane& to = lanes_[static_cast<size_t>(lane)];
+    Lane& to = lanes_[lane];
     const auto bytes = static_cast<size_t>(mine.bytes() * size());
     if (to.bytes != bytes) {  // in a step only the first time: rows of one plan are counted again and again
       CHECK(to.bytes == 0, "a lane gathers tensors of one size");
@@ -179,7 +189,7 @@ class NcclCommunicator final : public Communicator {
     });
   }
   std::span<const std::byte> finish_gather(int lane) override {
-    const Lane& from = lanes_[static_cast<size_t>(lane)];
+    const Lane& from = lanes_.at(lane);
     CUDA_CHECK(cudaEventSynchronize(from.told));
     return {static_cast<const std::byte*>(from.on_host), from.bytes};
   }
@@ -225,7 +235,6 @@ class NcclCommunicator final : public Communicator {
   void abort(const std::string& reason) override { whole_.watch_->tell(reason); }
 
  private:
-  // Of two works that take turns.
   struct Lane {
     cudaEvent_t done = nullptr;  // behind what was started last
     cudaEvent_t told = nullptr;  // behind the copy to on_host
@@ -247,7 +256,7 @@ class NcclCommunicator final : public Communicator {
       CUDA_CHECK(cudaStreamCreateWithPriority(&aside_, cudaStreamNonBlocking, highest));
       CUDA_CHECK(cudaEventCreateWithFlags(&fork_, cudaEventDisableTiming));
     }
-    cudaEvent_t& done = lanes_[static_cast<size_t>(lane)].done;
+    cudaEvent_t& done = lanes_[lane].done;
     if (done == nullptr) CUDA_CHECK(cudaEventCreateWithFlags(&done, cudaEventDisableTiming));
     CUDA_CHECK(cudaEventRecord(fork_, device_.stream()));
     CUDA_CHECK(cudaStreamWaitEvent(aside_, fork_));
@@ -314,7 +323,7 @@ class NcclCommunicator final : public Communicator {
   cudaStream_t aside_ = nullptr;  // where started transfers run
   cudaEvent_t fork_ = nullptr;
   bool beside_ = false;
-  std::array<Lane, kLanes> lanes_;
+  std::map<int, Lane> lanes_;
   std::optional<Watch> watch_;
 };
 

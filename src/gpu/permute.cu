@@ -2,6 +2,8 @@
 // Which row goes to which expert, and the two moves of rows: a warp a row, 16 bytes a lane.
 #include "ops/contracts/permute.h"
 
+#include <algorithm>
+
 #include "gpu/counting_sort.cuh"
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"
@@ -32,6 +34,35 @@ struct Choice {
     return expert;
   }
 };
+
+// One warp for each group of tokens: kept_NK = the expert where it has room left in this group, in the order of a plan, else -1.
+__global__ void keep_to_capacity_kernel(int32_t* kept_NK, const int32_t* expert_NK, int tokens, int choices,
+                                        int experts, int capacity) {
+  constexpr int batch = 8;                 // loads under way at once
+  int* const taken = dynamic_shared<int>();  // by expert
+  const int lane = static_cast<int>(threadIdx.x);
+  for (int e = lane; e < experts; e += 32) taken[e] = 0;
+  __syncwarp();
+  const int64_t first = int64_t{blockIdx.x} * tokens * choices;
+  for (int choice = 0; choice < choices; ++choice)
+    for (int begin = 0; begin < tokens; begin += 32 * batch) {
+      const auto at = [&](int i) { return first + int64_t{begin + 32 * i + lane} * choices + choice; };
+      const auto inside = [&](int i) { return begin + 32 * i + lane < tokens; };
+      int expert[batch];
+#pragma unroll
+      for (int i = 0; i < batch; ++i) expert[i] = inside(i) ? expert_NK[at(i)] : -1;
+#pragma unroll
+      for (int i = 0; i < batch; ++i) {
+        const int e = expert[i];
+        const unsigned same = __match_any_sync(kAllLanes, static_cast<unsigned>(e));
+        const int lower = __popc(same & ((1U << lane) - 1));
+        if (inside(i)) kept_NK[at(i)] = e >= 0 && taken[e] + lower < capacity ? e : -1;
+        __syncwarp();
+        if (e >= 0 && lower == 0) taken[e] += __popc(same);
+        __syncwarp();
+      }
+    }
+}
 
 struct GiveRow {
   int32_t* slot_R;
@@ -113,23 +144,40 @@ __global__ void combine_kernel(T* y_ND, const T* residual_ND, const T* x_RD, con
 
 }  // namespace
 
-void GpuOps::route_plan(RoutePlan plan, const Tensor& expert_NK, int64_t capacity) {
+void GpuOps::route_plan(RoutePlan plan, const Tensor& expert_NK, const Capacity& capacity) {
   contracts::check_route_plan(plan, expert_NK, capacity);
   const int64_t n = expert_NK.dim(0), choices = expert_NK.dim(1), first_tiles = ceil_div(n, kSortTile);
   const int64_t tiles = choices * first_tiles, items = tiles * kSortTile;
   CHECK(items < (int64_t{1} << 31), expert_NK.describe());
-  const int experts = static_cast<int>(plan.count_E.dim(0));
-  const Choice choice{pointer<int32_t>(expert_NK), static_cast<int>(n),
-                      static_cast<int>(first_tiles * kSortTile), static_cast<int>(choices), experts};
-  const RowsOfExperts rows{pointer<int32_t>(plan.offset_E1), pointer<int32_t>(plan.count_E),
-                           pointer<int32_t>(plan.first_E)};
-  int32_t* const counts = workspace_.carve().take<int32_t>(tiles * experts);
+  const int64_t E = plan.count_E.dim(0);
+  const int experts = static_cast<int>(E);
+  Choice choice{pointer<int32_t>(expert_NK), static_cast<int>(n), static_cast<int>(first_tiles * kSortTile),
+                static_cast<int>(choices), experts};
+  RowsOfExperts rows{pointer<int32_t>(plan.offset_E1), pointer<int32_t>(plan.count_E),
+                     pointer<int32_t>(plan.first_E)};
+  auto memory = workspace_.carve();
+  int32_t* const counts = memory.take<int32_t>(tiles * experts);
   const size_t shared = sizeof(int) * static_cast<size_t>(experts);
-  if (tiles > 0)
-    launch(stream_, count_keys_kernel<Choice>, {blocks(tiles), kSortThreads, shared}, counts,
-           static_cast<int>(items), experts, choice);
-  launch(stream_, plan_experts_kernel, {1, kPlanThreads}, rows, counts, static_cast<int>(tiles),
-         static_cast<int>(first_tiles), experts, capacity);
+  const auto place_experts = [&](int64_t most) {
+    if (tiles > 0)
+      launch(stream_, count_keys_kernel<Choice>, {blocks(tiles), kSortThreads, shared}, counts,
+             static_cast<int>(items), experts, choice);
+    launch(stream_, plan_experts_kernel, {1, kPlanThreads}, rows, counts, static_cast<int>(tiles),
+           static_cast<int>(first_tiles), experts, most);
+  };
+  const bool in_groups = capacity.rows > 0 && capacity.tokens > 0 && n > 0;
+  place_experts(in_groups ? 0 : capacity.rows);
+  if (in_groups) {
+    // All have been counted; now again those that are kept, where the plan will have its rows.
+    int32_t* const kept_NK = pointer<int32_t>(plan.row_NK);
+    launch(stream_, keep_to_capacity_kernel, {blocks(n / capacity.tokens), 32, shared}, kept_NK,
+           choice.expert_NK, static_cast<int>(capacity.tokens), static_cast<int>(choices), experts,
+           static_cast<int>(std::min(capacity.rows, n * choices)));
+    choice.expert_NK = kept_NK;
+    rows.count_E = memory.take<int32_t>(E);
+    rows.first_E = memory.take<int32_t>(E);
+    place_experts(0);
+  }
   const GiveRow give{pointer<int32_t>(plan.slot_R), pointer<int32_t>(plan.row_NK), rows.offset_E1, choice};
   if (tiles > 0)
     launch(stream_, place_items_kernel<Choice, GiveRow>, {blocks(tiles), kSortThreads, kSortWarps * shared},

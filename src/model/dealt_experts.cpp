@@ -74,7 +74,7 @@ void DealtExperts::experts(Tensor rows_RD, DealtSaved& saved, const Weights::Lay
   if (const DealtSaved here = saved.in_use(); here.expert_X.numel() > 0) {
     const int64_t rows = here.expert_X.dim(0);
     const Tensor rows_XD = rows_XD_.rows(0, rows), a_XF = a_XF_.rows(0, rows);
-    ops.route_plan(here.plan, here.expert_X, 0);
+    ops.route_plan(here.plan, here.expert_X, {});
     ops.expert_up(here.h_X2F, a_XF, rows_XD, here.received_XD, weights.gate_up.compute, here.plan);
     ops.grouped_matmul(rows_XD, a_XF, weights.down.compute, here.plan.offset_E1, Form::NT, false);
     ops.combine_rows(back_XD_.rows(0, rows), {}, rows_XD, {}, here.plan);

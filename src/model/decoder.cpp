@@ -85,7 +85,7 @@ Tensor Decoder::run_blocks(int64_t count, Ops& ops) {
   ops.embedding_forward(x_ND, id_N_.rows(0, N), weights_.embedding.compute);
   for (size_t i = 0; i < cache_.size(); ++i) {
     attend(middle_ND, cache_[i], x_ND, weights_.layers[i], ops);
-    moe_.forward(x_ND, moe_saved, middle_ND, weights_.layers[i], first_N_.rows(0, N), 0, ops);
+    moe_.forward(x_ND, moe_saved, middle_ND, weights_.layers[i], first_N_.rows(0, N), {}, ops);
   }
   return x_ND;
 }

@@ -81,14 +81,14 @@ MoeLayer::MoeLayer(const MoeLayer& first, ExpertExchange& exchange, Arena& arena
 }
 
 void MoeLayer::forward(Tensor y_ND, MoeSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
-                       const Tensor& first_N, int64_t capacity, Ops& ops) const {
+                       const Tensor& first_N, const Capacity& capacity, Ops& ops) const {
   route(saved, x_ND, weights, first_N, capacity, ops);
   experts(saved, weights, ops);
   combine(y_ND, saved, x_ND, ops);
 }
 
 void MoeLayer::route(MoeSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
-                     const Tensor& first_N, int64_t capacity, Ops& ops) const {
+                     const Tensor& first_N, const Capacity& capacity, Ops& ops) const {
   const RoutePlan& plan = saved.plan;
   const Tensor logits_NE = logits_NE_.rows(0, x_ND.dim(0));
   ops.rms_norm_forward(saved.norm_ND, saved.rstd_N, x_ND, weights.moe_norm.weight, eps_);

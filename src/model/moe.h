@@ -41,16 +41,16 @@ class MoeLayer {
   // For another micro-batch, computed while rows of the first one travel: other memory for what travels.
   MoeLayer(const MoeLayer& first, ExpertExchange& exchange, Arena& arena);
 
-  // y_ND = x_ND + ...; first_N as Tokens has it. capacity: as expert_capacity(); evaluation passes 0.
+  // y_ND = x_ND + ...; first_N as Tokens has it. Evaluation has no capacity to keep to.
   void forward(Tensor y_ND, MoeSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
-               const Tensor& first_N, int64_t capacity, Ops& ops) const;
+               const Tensor& first_N, const Capacity& capacity, Ops& ops) const;
   // d_ND: in, d(loss)/dy; out, d(loss)/dx. saved.h_R2F is overwritten.
   void backward(Tensor d_ND, MoeSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
                 const Tensor& first_N, const Tensor& scale_1, Gradients gradients, Ops& ops) const;
 
   // The same in three parts. Between them rows travel where experts are dealt, and other work may be queued.
   void route(MoeSaved& saved, const Tensor& x_ND, const Weights::Layer& weights, const Tensor& first_N,
-             int64_t capacity, Ops& ops) const;
+             const Capacity& capacity, Ops& ops) const;
   void experts(MoeSaved& saved, const Weights::Layer& weights, Ops& ops) const;
   void combine(Tensor y_ND, const MoeSaved& saved, const Tensor& x_ND, Ops& ops) const;
   void backward_send(MoeSaved& saved, const Tensor& d_ND, const Tensor& x_ND, const Weights::Layer& weights,

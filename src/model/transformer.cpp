@@ -7,6 +7,13 @@
 #include "tensor/device.h"
 
 namespace moe {
+namespace {
+
+void tell(const std::function<void(int64_t)>& who, int64_t layer) {
+  if (who) who(layer);
+}
+
+}  // namespace
 
 std::vector<float> rope_table(int64_t rows, int64_t head_dim, double theta) {
   const int64_t half = head_dim / 2;
@@ -115,7 +122,7 @@ void Transformer::zero_sums(Ops& ops) {
   for (const Tensor& sum : sums_.all()) ops.fill(sum, 0);
 }
 
-void Transformer::enter_block(size_t layer, int64_t capacity, Ops& ops) {
+void Transformer::enter_block(size_t layer, const Capacity& capacity, Ops& ops) {
   Block& block = blocks_[layer];
   const Weights::Layer& weights = weights_.layers[layer];
   attention_.forward(block.middle_ND, block.attention, block.x_ND, weights, tokens_, ops);
@@ -135,11 +142,14 @@ void Transformer::leave_block(size_t layer, Ops& ops, const Look& look) {
 
 // While rows of one micro-batch go to the experts, the other one's attention is computed or its experts work; while
 // they go back, the other one's experts or its next attention.
-void Transformer::run_blocks(InFlight all, int64_t capacity, Ops& ops, const Look& look) {
+void Transformer::run_blocks(InFlight all, const Capacity& capacity, Ops& ops, const Look& look,
+                             const Beside& beside) {
+  tell(beside.before_reading, kNoLayer);
   for (Transformer* t : all)
     ops.embedding_forward(t->blocks_.front().x_ND, t->tokens_.input_N, t->weights_.embedding.compute);
   const size_t layers = all.front()->blocks_.size();
   for (size_t layer = 0; layer < layers; ++layer) {
+    tell(beside.before_reading, static_cast<int64_t>(layer));
     for (Transformer* t : all) {
       if (layer > 0) t->leave_block(layer - 1, ops, look);
       t->enter_block(layer, capacity, ops);
@@ -180,7 +190,7 @@ void Transformer::backward_leave(size_t layer, Gradients gradients, Ops& ops) {
   attention_.backward(d_ND_, block.attention, block.x_ND, weights, tokens_, gradients, ops);
 }
 
-void Transformer::run_backward(InFlight all, Gradients gradients, Ops& ops) {
+void Transformer::run_backward(InFlight all, Gradients gradients, Ops& ops, const Beside& beside) {
   Transformer& first = *all.front();
   const auto of = [&](const Transformer* t) { return t == &first ? gradients : Gradients::add; };
   if (gradients == Gradients::write)
@@ -199,33 +209,41 @@ void Transformer::run_backward(InFlight all, Gradients gradients, Ops& ops) {
       t->backward_leave(layer, of(t), ops);
       if (layer > 0) t->backward_enter(layer - 1, ops);
     }
+    tell(beside.behind_writing, static_cast<int64_t>(layer));
   }
   for (Transformer* t : all)
     ops.embedding_backward(t->weights_.embedding.gradient, t->tokens_.input_N, t->d_ND_);
+  tell(beside.behind_writing, kNoLayer);
+}
+
+Capacity Transformer::capacity() const {
+  const int64_t tokens = shape_.capacity_by_row ? shape_.T : 0;
+  return {expert_capacity(config_, tokens == 0 ? shape_.N() : tokens), tokens};
 }
 
 void Transformer::forward(Ops& ops, const Look& look) {
-  run_blocks(std::array{this}, 0, ops, look);
+  run_blocks(std::array{this}, {}, ops, look, {});
   run_head(std::nullopt, ops);
 }
 
-void Transformer::forward_backward(Gradients gradients, Ops& ops) {
-  forward_training(ops);
-  backward(gradients, ops);
+void Transformer::forward_backward(Gradients gradients, Ops& ops, const Beside& beside) {
+  forward_training(ops, beside);
+  backward(gradients, ops, beside);
 }
 
-void Transformer::forward_training(Ops& ops) {
-  run_blocks(std::array{this}, expert_capacity(config_, shape_.N()), ops);
+void Transformer::forward_training(Ops& ops, const Beside& beside) {
+  run_blocks(std::array{this}, capacity(), ops, {}, beside);
 }
 
-void Transformer::backward(Gradients gradients, Ops& ops) {
-  run_backward(std::array{this}, gradients, ops);
+void Transformer::backward(Gradients gradients, Ops& ops, const Beside& beside) {
+  run_backward(std::array{this}, gradients, ops, beside);
 }
 
-void Transformer::forward_backward_in_turns(Transformer& a, Transformer& b, Gradients gradients, Ops& ops) {
+void Transformer::forward_backward_in_turns(Transformer& a, Transformer& b, Gradients gradients, Ops& ops,
+                                            const Beside& beside) {
   const std::array all{&a, &b};
-  run_blocks(all, expert_capacity(a.config_, a.shape_.N()), ops);
-  run_backward(all, gradients, ops);
+  run_blocks(all, a.capacity(), ops, {}, beside);
+  run_backward(all, gradients, ops, beside);
 }
 
 Tensor Transformer::logits(int64_t begin, int64_t rows, Ops& ops) {

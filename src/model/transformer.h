@@ -22,9 +22,10 @@ namespace moe {
 // Rows of B sequences of T tokens, and how much of the logits exists at once.
 struct MicroBatch {
   int64_t B = 0, T = 0;
-  DType type = DType::f32;  // activations
-  int64_t vocabulary = 0;   // ids that exist; the columns of the embedding past them are padding
-  int64_t head_rows = 512;  // logits of this many tokens at a time
+  DType type = DType::f32;       // activations
+  int64_t vocabulary = 0;        // ids that exist; the columns of the embedding past them are padding
+  int64_t head_rows = 512;       // logits of this many tokens at a time
+  bool capacity_by_row = false;  // an expert's capacity is that of each sequence, not of all
   Recompute recompute = Recompute::none;
   int64_t N() const { return B * T; }
 };
@@ -50,6 +51,13 @@ struct BlockView {
 };
 using Look = std::function<void(int64_t layer, const BlockView& block)>;
 
+// Called between the operations of a training pass, for what goes on beside it (train/replicas.h): layer, or kNoLayer for the
+// weights that no layer has for itself.
+struct Beside {
+  std::function<void(int64_t layer)> before_reading;  // its weights, in forward; kNoLayer comes first
+  std::function<void(int64_t layer)> behind_writing;  // its gradients, in backward; kNoLayer comes last
+};
+
 class Transformer {
  public:
   // exchange: where the experts of `weights` are dealt to ranks, which all run the model together then.
@@ -68,14 +76,15 @@ class Transformer {
   void set_gradient_scales(Device& device, float loss, float router);
 
   // One micro-step. Sums accumulate; gradients are written (what was there does not count) or added to.
-  void forward_backward(Gradients gradients, Ops& ops);
+  void forward_backward(Gradients gradients, Ops& ops, const Beside& beside = {});
   // The same in two halves. In between, the shares of first choices that the balance loss pushes against (routed(i).share_E)
   // may be replaced by those of more tokens than this micro-batch has.
-  void forward_training(Ops& ops);
-  void backward(Gradients gradients, Ops& ops);
+  void forward_training(Ops& ops, const Beside& beside = {});
+  void backward(Gradients gradients, Ops& ops, const Beside& beside = {});
   // Two micro-steps, of a and then of b, block by block in turns: rows of one go to their experts and back while the device
   // computes the other. Only the gradient of the embedding has another order of additions than one after the other.
-  static void forward_backward_in_turns(Transformer& a, Transformer& b, Gradients gradients, Ops& ops);
+  static void forward_backward_in_turns(Transformer& a, Transformer& b, Gradients gradients, Ops& ops,
+                                        const Beside& beside = {});
   const MoeSaved& routed(int64_t layer) const { return blocks_[static_cast<size_t>(layer)].moe; }
   // Adds to the sums only; never drops a token. look: called after each block.
   void forward(Ops& ops, const Look& look = {});
@@ -97,13 +106,15 @@ class Transformer {
   };
 
   std::vector<Block> make_blocks(ExpertExchange* exchange, Arena& arena) const;
+  Capacity capacity() const;
   Tensor output_of(size_t layer) { return layer + 1 < blocks_.size() ? blocks_[layer + 1].x_ND : last_ND_; }
 
   // What a pass does, in the parts between which rows travel. One or two micro-batches (see in_turns above).
   using InFlight = std::span<Transformer* const>;
-  static void run_blocks(InFlight all, int64_t capacity, Ops& ops, const Look& look = {});
-  static void run_backward(InFlight all, Gradients gradients, Ops& ops);
-  void enter_block(size_t layer, int64_t capacity, Ops& ops);
+  static void run_blocks(InFlight all, const Capacity& capacity, Ops& ops, const Look& look,
+                         const Beside& beside);
+  static void run_backward(InFlight all, Gradients gradients, Ops& ops, const Beside& beside);
+  void enter_block(size_t layer, const Capacity& capacity, Ops& ops);
   void leave_block(size_t layer, Ops& ops, const Look& look);
   void backward_enter(size_t layer, Ops& ops);
   void backward_leave(size_t layer, Gradients gradients, Ops& ops);

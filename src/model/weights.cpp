@@ -66,64 +66,98 @@ Weights::Weights(const ModelConfig& config, const WeightTypes& types, Purpose pu
   }
   final_norm = norm("final_norm.weight", D);
 
-  std::vector<Parameter*> attention, router, experts, norms;
-  for (Layer& layer : layers) {
-    attention.insert(attention.end(), {&layer.qkvg, &layer.out});
-    router.push_back(&layer.router);
-    experts.insert(experts.end(), {&layer.gate_up, &layer.down});
-    norms.insert(norms.end(), {&layer.attention_norm, &layer.q_norm, &layer.k_norm, &layer.moe_norm});
+  std::vector<Members> attention, experts;
+  Members router, norms;
+  for (size_t i = 0; i < layers.size(); ++i) {
+    Layer& layer = layers[i];
+    const auto number = static_cast<int64_t>(i);
+    attention.push_back({number, {&layer.qkvg, &layer.out}});
+    experts.push_back({number, {&layer.gate_up, &layer.down}});
+    router.parameters.push_back(&layer.router);
+    norms.parameters.insert(norms.parameters.end(),
+                            {&layer.attention_norm, &layer.q_norm, &layer.k_norm, &layer.moe_norm});
   }
-  norms.push_back(&final_norm);
+  norms.parameters.push_back(&final_norm);
   const WeightTypes embedding_types{types.compute, types.master, DType::f32}, f32{};
-  place({&embedding}, embedding_types, purpose, arena);
+  place({{kNoLayer, {&embedding}}}, embedding_types, purpose, arena);
   place(attention, types, purpose, arena);
   place(experts, types, purpose, arena);
-  for (const auto& small : {router, norms}) {
-    const Tensor gradient = place(small, f32, purpose, arena).gradient;
+  for (const Members& small : {router, norms}) {
+    const Tensor gradient = place({small}, f32, purpose, arena);
     if (!gradient.empty()) added_gradients_.push_back(gradient);
   }
+  std::stable_sort(buckets_.begin(), buckets_.end(),
+                   [](const Bucket& a, const Bucket& b) { return a.layer < b.layer; });
 }
 
-Weights::Group Weights::place(const std::vector<Parameter*>& group, const WeightTypes& types, Purpose purpose,
-                              Arena& arena) {
-  const bool experts = group.front()->group == "experts";
+std::vector<Weights::Members> Weights::buckets_of(const std::vector<Members>& group, DType gradient) const {
+  std::vector<Members> buckets;
+  int64_t bytes = placement_.bucket_bytes;  // of the last bucket
+  for (const Members& layer : group) {
+    if (bytes >= placement_.bucket_bytes) {
+      buckets.push_back({layer.layer, {}});
+      bytes = 0;
+    }
+    for (Parameter* parameter : layer.parameters) {
+      buckets.back().parameters.push_back(parameter);
+      bytes += parameter->padded() * static_cast<int64_t>(size_of(gradient));
+    }
+  }
+  return buckets;
+}
+
+Tensor Weights::place(const std::vector<Members>& group, const WeightTypes& types, Purpose purpose,
+                      Arena& arena) {
+  const std::vector<Members> buckets = buckets_of(group, types.gradient);
+  const bool experts = group.front().parameters.front()->group == "experts";
   const Portion& portion = experts ? placement_.of_experts : placement_.of_others;
-  int64_t total = 0;
-  for (const Parameter* parameter : group) total += parameter->padded();
-  const int64_t unit = Parameter::kAlignment * portion.ranks;
-  total = (total + unit - 1) / unit * unit;  // for equal parts
-  const int64_t part = total / portion.ranks, first = portion.rank * part, last = first + part;
+  const int64_t unit = Parameter::kAlignment * portion.ranks;  // for equal parts
+  std::vector<int64_t> begin{0};                               // of each bucket
+  for (const Members& members : buckets) {
+    int64_t elements = 0;
+    for (const Parameter* parameter : members.parameters) elements += parameter->padded();
+    begin.push_back(begin.back() + (elements + unit - 1) / unit * unit);
+  }
+  const int64_t total = begin.back();
   const bool copied = types.compute != types.master, sharded = copied && portion.ranks > 1;
   CHECK(types.master == DType::f32 || !copied, "a master more coarse than its copy");
   const auto take = [&](const std::string& what, DType type, const std::string& which, int64_t n) {
     return arena.allocate(what + " (" + std::string(name_of(type)) + which + ")", type, {n});
   };
-  const Tensor masters = take("weights", types.master, "", sharded ? part : total);
+  const Tensor masters = take("weights", types.master, "", sharded ? total / portion.ranks : total);
   const Tensor copies = copied ? take("weights", types.compute, " copy", total) : masters;
   const Tensor gradients =
       purpose == Purpose::training ? take("gradients", types.gradient, "", total) : Tensor();
-  int64_t at = 0;
-  for (Parameter* parameter : group) {
-    const Tensor shape = parameter->weight;
-    const int64_t end = at + shape.numel();
-    const auto slice = [&](const Tensor& all) {
-      return Tensor(all.rows(at, end).data(), all.dtype(), shape.shape(), shape.rank());
-    };
-    parameter->weight = sharded ? Tensor(nullptr, types.master, shape.shape(), shape.rank()) : slice(masters);
-    parameter->compute = slice(copies);
-    if (!gradients.empty()) parameter->gradient = slice(gradients);
-    if (portion.ranks > 1) {
-      const int64_t from = std::clamp(first, at, end), to = std::clamp(last, at, end);
-      const int64_t master = from == to ? 0 : sharded ? from - first : from;
-      parameter->piece = {.begin = parameter->before() + from - at,
-                          .weight = masters.rows(master, master + to - from),
-                          .compute = copies.rows(from, to),
-                          .gradient = gradients.empty() ? Tensor() : gradients.rows(from, to)};
+  for (size_t b = 0; b < buckets.size(); ++b) {
+    const int64_t part = (begin[b + 1] - begin[b]) / portion.ranks;
+    const int64_t first = begin[b] + portion.rank * part, last = first + part;
+    int64_t at = begin[b];
+    for (Parameter* parameter : buckets[b].parameters) {
+      const Tensor shape = parameter->weight;
+      const int64_t end = at + shape.numel();
+      const auto slice = [&](const Tensor& all) {
+        return Tensor(all.rows(at, end).data(), all.dtype(), shape.shape(), shape.rank());
+      };
+      parameter->weight =
+          sharded ? Tensor(nullptr, types.master, shape.shape(), shape.rank()) : slice(masters);
+      parameter->compute = slice(copies);
+      if (!gradients.empty()) parameter->gradient = slice(gradients);
+      if (portion.ranks > 1) {
+        const int64_t from = std::clamp(first, at, end), to = std::clamp(last, at, end);
+        const int64_t master = from == to ? 0 : sharded ? begin[b] / portion.ranks + from - first : from;
+        parameter->piece = {.begin = parameter->before() + from - at,
+                            .weight = masters.rows(master, master + to - from),
+                            .compute = copies.rows(from, to),
+                            .gradient = gradients.empty() ? Tensor() : gradients.rows(from, to)};
+      }
+      at += parameter->padded();
     }
-    at += parameter->padded();
+    const auto bucket = [&](const Tensor& all) {
+      return all.empty() ? all : all.rows(begin[b], begin[b + 1]);
+    };
+    buckets_.push_back({bucket(copies), bucket(gradients), experts, buckets[b].layer});
   }
-  groups_.push_back({copies, gradients, experts});
-  return groups_.back();
+  return gradients;
 }
 
 std::vector<Parameter> Weights::list() const {

@@ -16,6 +16,9 @@ class Device;
 // What a set of weights is for decides which copies exist.
 enum class Purpose : uint8_t { training, inference };
 
+// Of what no layer has for itself: the embedding, and all small tensors together.
+inline constexpr int64_t kNoLayer = -1;
+
 // What a micro-step does to the gradients of weights: the first one of a step writes them, which saves zeroing them.
 enum class Gradients : uint8_t { write, add };
 
@@ -33,11 +36,13 @@ class Weights {
     Parameter moe_norm, router, gate_up, down;            // [D], [E, D], [E, 2F, D], [E, D, F]
   };
 
-  // A group's tensors as one flat tensor each, with what lies between them; gradient only for training. `compute` is what
-  // is read: where that is f32, the master.
-  struct Group {
+  // What ranks send each other at a time, each of them one of equal parts: the tensors of a group in one or several layers, as
+  // one flat tensor each, with what lies between them; gradient only for training. `compute` is what is read: where that is
+  // f32, the master.
+  struct Bucket {
     Tensor compute, gradient;
     bool experts = false;
+    int64_t layer = kNoLayer;  // forward reads it from there on, and backward has completed it there
   };
 
   // placement: with experts dealt to ranks, gate_up and down have those of this one. What is updated elsewhere (ZeRO-1) has
@@ -54,7 +59,8 @@ class Weights {
   std::vector<Parameter> list() const;
   // The gradients that operations can only add to (those of norms and routers): to be zero before the first does.
   const std::vector<Tensor>& added_gradients() const { return added_gradients_; }
-  const std::vector<Group>& groups() const { return groups_; }
+  // In the order in which forward reads them.
+  const std::vector<Bucket>& buckets() const { return buckets_; }
   // The masters under their checkpoint names: what of them lies here, and, where that is all of them, as tensors.
   std::vector<NamedPiece> stored() const;
   std::vector<NamedTensor> named() const;
@@ -64,12 +70,18 @@ class Weights {
   void initialise(uint64_t seed, Device& device);
 
  private:
-  // Memory for a group.
-  Group place(const std::vector<Parameter*>& group, const WeightTypes& types, Purpose purpose, Arena& arena);
+  struct Members {
+    int64_t layer = kNoLayer;
+    std::vector<Parameter*> parameters;
+  };
+  // Consecutive layers of a group together, until they have placement_.bucket_bytes.
+  std::vector<Members> buckets_of(const std::vector<Members>& group, DType gradient) const;
+  // Memory for a group, by bucket. Returns all of its gradients.
+  Tensor place(const std::vector<Members>& group, const WeightTypes& types, Purpose purpose, Arena& arena);
   double init_std_, residual_std_;
   Placement placement_;
   std::vector<Tensor> added_gradients_;
-  std::vector<Group> groups_;
+  std::vector<Bucket> buckets_;
 };
 
 class Ops;

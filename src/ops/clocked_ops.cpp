@@ -9,6 +9,7 @@ class ClockedOps::ClockedSequence final : public Sequence {
  public:
   explicit ClockedSequence(ClockedOps& owner) : owner_(owner), inner_(owner.inner().sequence()) {}
   void run(const std::function<void()>& body) override { owner_.on_ ? body() : inner_->run(body); }
+  void between(const std::function<void()>& work) override { inner_->between(work); }
 
  private:
   ClockedOps& owner_;

@@ -173,7 +173,7 @@ void ObservedOps::route(Tensor probability_NE, Tensor lse_N, Tensor expert_NK, T
   });
 }
 
-void ObservedOps::route_plan(RoutePlan plan, const Tensor& expert_NK, int64_t capacity) {
+void ObservedOps::route_plan(RoutePlan plan, const Tensor& expert_NK, const Capacity& capacity) {
   measure("route_plan", "router", 0, {expert_NK}, [&] { inner_.route_plan(plan, expert_NK, capacity); });
 }
 

@@ -23,6 +23,7 @@
 #include <functional>
 #include <memory>
 
+#include "ops/route_plan.h"
 #include "tensor/tensor.h"
 
 namespace moe {
@@ -37,17 +38,6 @@ struct Heads {
 
 // c = op(a) op(b): NT is forward (x w^T), NN the data gradient (dy w), TN the weight gradient (dy^T x).
 enum class Form : uint8_t { NT, NN, TN };
-
-// Which rows go to which expert; written by route_plan, read by the ops after it. All i32.
-// Rows of expert e are [offset[e], offset[e+1]): first choices in token order, then second choices, and so on.
-// Offsets out of order and experts that do not exist are found on the CPU only; a GPU does not look.
-struct RoutePlan {
-  Tensor offset_E1;  // [E+1]; offset[E] = rows in use, at most R
-  Tensor slot_R;     // row -> assignment n*K + k; entries past offset[E] are unspecified
-  Tensor row_NK;     // assignment -> row, or -1 where dropped or padding
-  Tensor count_E;    // assignments asked for, the dropped ones included
-  Tensor first_E;    // of these, first choices
-};
 
 struct AdamW {
   enum class Order : uint8_t { pytorch, bitsandbytes };
@@ -66,6 +56,8 @@ class Sequence {
  public:
   virtual ~Sequence() = default;
   virtual void run(const std::function<void()>& body) { body(); }
+  // From body, for what is no operation and cannot be recorded: work is called at this place in each run.
+  virtual void between(const std::function<void()>& work) { work(); }
 };
 
 class Ops {
@@ -159,8 +151,8 @@ class Ops {
   // Padding (first_N = -1): probability 0, expert -1, weight 0, lse 0.
   virtual void route(Tensor probability_NE, Tensor lse_N, Tensor expert_NK, Tensor weight_NK,
                      const Tensor& logits_NE, const Tensor& first_N, bool renormalise) = 0;
-  // Fills the plan. capacity: rows an expert may take, counted in the order of RoutePlan; 0 means no limit.
-  virtual void route_plan(RoutePlan plan, const Tensor& expert_NK, int64_t capacity) = 0;
+  // Fills the plan.
+  virtual void route_plan(RoutePlan plan, const Tensor& expert_NK, const Capacity& capacity) = 0;
   // Over the M tokens that are not padding (Tutel's gshard loss and the ST-MoE z-loss, arXiv 2202.08906):
   //   mean_E[e] = sum_n probability / M,  share_E[e] = first_E[e] / M,
   //   loss_2 = { E * sum_e mean * share, sum_n lse^2 / M }.   All f32; zero when M = 0.

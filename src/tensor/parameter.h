@@ -17,8 +17,10 @@ struct Portion {
 };
 
 // What of the weights is a rank's: which experts it has, and which part it updates of these, and of all else.
+// bucket_bytes: of gradients that are sent to the others at a time, at least; 0: those of each layer by themselves.
 struct Placement {
   Portion experts, of_experts, of_others;
+  int64_t bucket_bytes = 0;
 };
 
 // A tensor of a file of which this memory holds a part, flat.

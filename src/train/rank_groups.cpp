@@ -94,8 +94,11 @@ std::string chosen_layout(const DistributedConfig& distributed) {
 RankGroups::RankGroups(const DistributedConfig& distributed, const ModelConfig& model, Communicator& world,
                        Device& device)
     : world_(world) {
+  if (world.size() == 1) return;
+  same_weights_ = world_.split(0, world.rank(), world.size());
+  placement_.bucket_bytes = static_cast<int64_t>(distributed.bucket_mb * 1e6);
   const std::string layout = chosen_layout(distributed);
-  if (layout == "data_parallel" || world.size() == 1) return;
+  if (layout == "data_parallel") return;
   placement_.of_others = placement_.of_experts = {world.rank(), world.size()};
   if (layout == "expert") deal_experts(distributed, model, device);
 }
@@ -125,7 +128,8 @@ void RankGroups::deal_experts(const DistributedConfig& distributed, const ModelC
   placement_.experts = {rank, ranks};
   placement_.of_experts = {copy, world / ranks};
   experts_ = world_.split(copy, rank, ranks);
-  replicas_ = world_.split(rank, copy, world / ranks);
+  same_experts_ = world_.split(rank, copy, world / ranks);
+  some_may_stop_ = distributed.expert_rows > 0 && ranks < world;
   const auto lane = [&](int number) {
     return std::make_unique<ExchangeOverRanks>(*experts_, number, copy * ranks, distributed.expert_rows,
                                                device);

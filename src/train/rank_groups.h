@@ -25,12 +25,17 @@ class RankGroups {
   ~RankGroups();
 
   Communicator& world() { return world_; }
-  // Those that have the same experts.
-  Communicator& replicas() { return replicas_ ? *replicas_ : world_; }
+  // Those that have the same weights: of experts, and of all else. Gradients and weights go between them beside all that is
+  // said in the world, and do not wait for it, so these are worlds of their own.
+  Communicator& sharing(bool experts) {
+    return experts && same_experts_ ? *same_experts_ : same_weights_ ? *same_weights_ : world_;
+  }
   // Between those that have different ones; null where each has all.
   ExpertExchange* exchange() { return exchange_.get(); }
   // For a micro-batch that is computed while another one's rows travel; null without distributed.overlap.
   ExpertExchange* exchange_beside() { return beside_.get(); }
+  // Whether in a pass some ranks may give up (distributed.expert_rows) that others end, and learn about it later.
+  bool some_may_stop() const { return some_may_stop_; }
   const Placement& placement() const { return placement_; }
   // Of checkpoints: some of what is saved lies on one rank only.
   bool in_parts() const { return placement_.of_others.ranks > 1; }
@@ -39,9 +44,10 @@ class RankGroups {
   void deal_experts(const DistributedConfig& distributed, const ModelConfig& model, Device& device);
 
   Communicator& world_;
-  std::unique_ptr<Communicator> experts_, replicas_;
+  std::unique_ptr<Communicator> same_weights_, experts_, same_experts_;
   std::unique_ptr<ExpertExchange> exchange_, beside_;
   Placement placement_;
+  bool some_may_stop_ = false;
 };
 
 // The layout by its name: what `auto` stands for.

@@ -2,6 +2,7 @@
 #include "train/replicas.h"
 
 #include "comm/ordered_sum.h"
+#include "ops/ops.h"
 
 namespace moe {
 
@@ -29,13 +30,40 @@ void Replicas::add_up(GlobalBalance& balance) {
   balance.add_up(groups_.world());
 }
 
-void Replicas::add_up_gradients() {
-  for (const Weights::Group& group : weights_.groups()) {
-    if (groups_.in_parts())
-      ranks_of(group).reduce_scatter(part(group, group.gradient), group.gradient);
-    else
-      ranks_of(group).all_reduce(group.gradient);
-  }
+Beside Replicas::beside(Sequence& sequence, bool first, bool last) {
+  Beside beside;
+  if (!goes_beside()) return beside;
+  if (first && groups_.in_parts())
+    beside.before_reading = [this, &sequence](int64_t layer) {
+      sequence.between([this, layer] {
+        each_bucket([&](const Weights::Bucket& bucket, int lane) {
+          if (bucket.layer == layer) ranks_of(bucket).finish(lane);
+        });
+      });
+    };
+  if (last)
+    beside.behind_writing = [this, &sequence](int64_t layer) {
+      sequence.between([this, layer] {
+        each_bucket([&](const Weights::Bucket& bucket, int lane) {
+          if (bucket.layer == layer) start_gradients(bucket, lane);
+        });
+      });
+    };
+  return beside;
+}
+
+void Replicas::start_gradients(const Weights::Bucket& bucket, int lane) {
+  if (groups_.in_parts())
+    ranks_of(bucket).start_reduce_scatter(lane, part(bucket, bucket.gradient), bucket.gradient);
+  else
+    ranks_of(bucket).start_all_reduce(lane, bucket.gradient);
+}
+
+void Replicas::finish_gradients() {
+  each_bucket([&](const Weights::Bucket& bucket, int lane) {
+    if (!goes_beside()) start_gradients(bucket, lane);
+    ranks_of(bucket).finish(lane);
+  });
 }
 
 void Replicas::add_up_parts(Tensor sums) {
@@ -47,19 +75,27 @@ void Replicas::add_up_parts(std::span<double> sums) {
   add_up_ranks(sums, groups_.world());
 }
 
-void Replicas::spread_weights() {
+void Replicas::start_weights() {
   if (!groups_.in_parts()) return;
-  for (const Weights::Group& group : weights_.groups())
-    ranks_of(group).all_gather(group.compute, part(group, group.compute));
+  each_bucket([&](const Weights::Bucket& bucket, int lane) {
+    ranks_of(bucket).start_all_gather(lane, bucket.compute, part(bucket, bucket.compute));
+  });
+  if (!goes_beside()) finish_weights();
 }
 
-Communicator& Replicas::ranks_of(const Weights::Group& group) {
-  return group.experts ? groups_.replicas() : groups_.world();
+void Replicas::finish_weights() {
+  if (!groups_.in_parts()) return;
+  each_bucket([&](const Weights::Bucket& bucket, int lane) { ranks_of(bucket).finish(lane); });
 }
 
-Tensor Replicas::part(const Weights::Group& group, const Tensor& flat) const {
+void Replicas::each_bucket(const std::function<void(const Weights::Bucket& bucket, int lane)>& body) const {
+  const std::vector<Weights::Bucket>& buckets = weights_.buckets();
+  for (size_t i = 0; i < buckets.size(); ++i) body(buckets[i], static_cast<int>(i));
+}
+
+Tensor Replicas::part(const Weights::Bucket& bucket, const Tensor& flat) const {
   const Placement& placement = groups_.placement();
-  const Portion& portion = group.experts ? placement.of_experts : placement.of_others;
+  const Portion& portion = bucket.experts ? placement.of_experts : placement.of_others;
   const int64_t n = flat.numel() / portion.ranks;
   return flat.rows(portion.rank * n, (portion.rank + 1) * n);
 }

@@ -18,6 +18,8 @@
 
 namespace moe {
 
+class Sequence;
+
 // What all ranks did in a step.
 struct StepTotals {
   int64_t targets = 0, micro_batches = 0;
@@ -36,18 +38,29 @@ class Replicas {
   void meet() { groups_.world().meet(); }
   void add_up(const StepSums& sums);
   void add_up(GlobalBalance& balance);
-  // Of what is a rank's own; with shares the other gradients are unspecified then.
-  void add_up_gradients();
+  // What goes on beside a micro-batch that `sequence` runs: in the last one of a step each layer's gradients set out to be
+  // added up as soon as they are complete, while those of the layers before are computed; in the first one each layer waits for
+  // its weights to come from who updates them. Nothing where a rank may give up on the way: the others would wait for it.
+  Beside beside(Sequence& sequence, bool first, bool last);
+  // After a step's last micro-batch: the gradients are added up, of what is a rank's own; with shares the others are
+  // unspecified then.
+  void finish_gradients();
   // Sums that each rank has computed over what is its own, which with shares is a part: of all then.
   void add_up_parts(Tensor sums);
   void add_up_parts(std::span<double> sums);
-  // After each rank has written what is its own of the weights.
-  void spread_weights();
+  // After each rank has written what is its own of the weights: it sets out to the others, and the next micro-batch waits for it
+  // layer by layer. All else that reads weights comes behind finish_weights(); what a rank has updated itself is always there.
+  void start_weights();
+  void finish_weights();
 
  private:
-  // Those that have the same weights of a group, and what of it is this rank's own.
-  Communicator& ranks_of(const Weights::Group& group);
-  Tensor part(const Weights::Group& group, const Tensor& flat) const;
+  bool goes_beside() const { return groups_.world().size() > 1 && !groups_.some_may_stop(); }
+  void start_gradients(const Weights::Bucket& bucket, int lane);
+  // With the lane that a bucket has, in the order of the forward pass.
+  void each_bucket(const std::function<void(const Weights::Bucket& bucket, int lane)>& body) const;
+  // Those that have the same weights, and what of a bucket is this rank's own.
+  Communicator& ranks_of(const Weights::Bucket& bucket) { return groups_.sharing(bucket.experts); }
+  Tensor part(const Weights::Bucket& bucket, const Tensor& flat) const;
 
   const Weights& weights_;
   RankGroups& groups_;

@@ -161,9 +161,13 @@ void DistributedConfig::describe(Fields& fields) {
       .range(0, 65536);
   fields.add("expert_rows", expert_rows, "expert: room for so many times its own rows; 0 is room for all")
       .range(0, 65536);
+  fields.add("bucket_mb", bucket_mb, "MB of gradients that are sent at a time, at least; 0: one layer's")
+      .range(0, 1e6);
   fields.add("overlap", overlap, "expert: computes one micro-batch while another one's rows travel");
   fields.add("balance_loss", balance_loss, "of what: rank: each micro-batch (Tutel); global: all of a step")
       .choices({"rank", "global"});
+  fields.add("capacity", capacity, "of an expert, in what: rank: a micro-batch (Tutel); row: each row of it")
+      .choices({"rank", "row"});
   fields.add("timeout_seconds", timeout_seconds, "longest wait for another rank").range(1, 86400);
 }
 

@@ -72,13 +72,15 @@ struct LoggingConfig {
   void describe(Fields& fields);
 };
 
-// How the ranks of a run share its work; to one rank only balance_loss matters.
+// How the ranks of a run share its work; to one rank only balance_loss and capacity matter.
 struct DistributedConfig {
   std::string layout = "auto";  // auto | data_parallel | zero1 | expert
   int64_t expert_parallel = 0;  // layout expert: ranks that have all experts between them; 0: all ranks
   double expert_rows = 0;  // layout expert: room for so many times the rows that a rank sends; 0: for all
   bool overlap = false;    // layout expert: two micro-batches at a time, so that one's rows travel unseen
+  double bucket_mb = 25;   // MB of gradients that ranks send each other at a time, beside backward
   std::string balance_loss = "rank";  // rank: of each micro-batch | global: of the whole step
+  std::string capacity = "rank";      // of an expert: rank: in each micro-batch | row: in each of its rows
   int64_t timeout_seconds = 50;
 
   void describe(Fields& fields);

@@ -52,6 +52,7 @@ MicroBatch micro_batch(const RunConfig& config, int64_t vocabulary) {
           .type = arithmetic(config.training).type,
           .vocabulary = vocabulary,
           .head_rows = head_rows,
+          .capacity_by_row = config.distributed.capacity == "row",
           .recompute = config.training.recompute == "none"    ? Recompute::none
                        : config.training.recompute == "cheap" ? Recompute::cheap
                                                               : Recompute::all};
@@ -96,7 +97,8 @@ TrainingState::TrainingState(const RunConfig& config, int64_t vocabulary, RankGr
       clip_scale_1(arena.allocate("small", DType::f32, {1})),
       loss_scale(moe::loss_scale(config.training)),
       first_micro_step(sequence(config.training, groups, ops)),
-      micro_step(sequence(config.training, groups, ops)) {
+      micro_step(sequence(config.training, groups, ops)),
+      last_micro_step(groups.world().size() == 1 ? nullptr : sequence(config.training, groups, ops)) {
   if (config.distributed.balance_loss != "global") return;
   balance = std::make_unique<GlobalBalance>(config.model);
   forward_step = sequence(config.training, groups, ops);

@@ -34,8 +34,8 @@ struct TrainingState {
   Tensor clip_scale_1;   // f32
   LossScale loss_scale;  // on the host: its value goes to the device with each step
   // The operations of forward and backward, the same ones each time: in the first micro-batch of a step, which writes
-  // gradients, and in the others, which add to them.
-  std::unique_ptr<Sequence> first_micro_step, micro_step;
+  // gradients, and in the others, which add to them. With many ranks the last one is another, too: gradients set out on the way.
+  std::unique_ptr<Sequence> first_micro_step, micro_step, last_micro_step;
   // Null unless the balance loss is that of the whole step. Then those two are backward only, and this is forward.
   std::unique_ptr<GlobalBalance> balance;
   std::unique_ptr<Sequence> forward_step;

@@ -14,20 +14,35 @@ void upload(Transformer& transformer, const Batch& batch, Device& device) {
   transformer.upload(device, batch.input.data(), batch.target.data(), batch.first.data());
 }
 
+// Which one of a step's micro-batches.
+struct Position {
+  bool first = false, last = false;
+  Gradients gradients() const { return first ? Gradients::write : Gradients::add; }
+};
+
+// Runs pass(gradients, beside) as what forward and backward do there.
+template <class Pass>
+void micro_step(TrainingState& state, const Position& position, const Pass& pass) {
+  Sequence& sequence = position.first                           ? *state.first_micro_step
+                       : position.last && state.last_micro_step ? *state.last_micro_step
+                                                                : *state.micro_step;
+  sequence.run(
+      [&] { pass(position.gradients(), state.replicas.beside(sequence, position.first, position.last)); });
+}
+
 // Each with its own balance loss; two at a time where rows travel beside arithmetic.
 void micro_steps(TrainingState& state, Batches batches, Device& device, Ops& ops) {
   state.replicas.together([&] {
     for (size_t i = 0; i < batches.size();) {
       const bool first = i == 0;
-      const Gradients gradients = first ? Gradients::write : Gradients::add;
-      Transformer* const beside = i + 1 < batches.size() ? state.beside.get() : nullptr;
+      Transformer* const second = i + 1 < batches.size() ? state.beside.get() : nullptr;
       upload(state.transformer, batches[i++], device);
-      if (beside != nullptr) upload(*beside, batches[i++], device);
-      (first ? state.first_micro_step : state.micro_step)->run([&] {
-        if (beside != nullptr)
-          Transformer::forward_backward_in_turns(state.transformer, *beside, gradients, ops);
+      if (second != nullptr) upload(*second, batches[i++], device);
+      micro_step(state, {first, i == batches.size()}, [&](Gradients gradients, const Beside& beside) {
+        if (second != nullptr)
+          Transformer::forward_backward_in_turns(state.transformer, *second, gradients, ops, beside);
         else
-          state.transformer.forward_backward(gradients, ops);
+          state.transformer.forward_backward(gradients, ops, beside);
       });
     }
   });
@@ -43,7 +58,9 @@ void micro_steps_in_balance(TrainingState& state, Batches batches, float scale, 
                             Device& device, Ops& ops) {
   const auto forward = [&](const Batch& batch) {
     upload(state.transformer, batch, device);
-    state.forward_step->run([&] { state.transformer.forward_training(ops); });
+    Sequence& sequence = *state.forward_step;
+    sequence.run(
+        [&] { state.transformer.forward_training(ops, state.replicas.beside(sequence, true, false)); });
   };
   GlobalBalance& balance = *state.balance;
   balance.begin();
@@ -58,13 +75,13 @@ void micro_steps_in_balance(TrainingState& state, Batches batches, float scale, 
   if (again) state.transformer.zero_sums(ops);
   state.replicas.together([&] {
     for (const Batch& batch : batches) {
-      const bool first = &batch == batches.data();
+      const Position position{&batch == batches.data(), &batch == &batches.back()};
       if (again) forward(batch);
       balance.put_shares(state.transformer, device);
       const auto share = static_cast<double>(tokens_of(batch)) / static_cast<double>(balance.tokens());
       state.transformer.set_gradient_scales(device, scale, loss_scale * static_cast<float>(share));
-      (first ? state.first_micro_step : state.micro_step)->run([&] {
-        state.transformer.backward(first ? Gradients::write : Gradients::add, ops);
+      micro_step(state, position, [&](Gradients gradients, const Beside& beside) {
+        state.transformer.backward(gradients, ops, beside);
       });
     }
   });
@@ -90,13 +107,13 @@ StepTotals run_step(TrainingState& state, const TrainingConfig& training,
   state.replicas.meet();
   state.replicas.add_up(state.transformer.sums());
   if (state.balance) state.balance->put_losses(state.transformer.sums(), totals.micro_batches, device);
-  state.replicas.add_up_gradients();
+  state.replicas.finish_gradients();
   state.optimizer.gradient_squares(state.squares_g);
   state.replicas.add_up_parts(state.squares_g);
   ops.clip_scale(state.clip_scale_1, state.squares_g, static_cast<float>(training.max_grad_norm), loss_scale);
   // Steps skipped for their scale have not moved the moments.
   state.optimizer.step(step - state.loss_scale.skipped(), learning_rate, state.clip_scale_1);
-  state.replicas.spread_weights();
+  state.replicas.start_weights();
   return totals;
 }
 

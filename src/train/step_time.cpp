@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 
 #include "model/flops.h"
 #include "train/peak_flops.h"
@@ -12,14 +13,18 @@ namespace moe {
 namespace {
 
 constexpr double kGiB = 1024.0 * 1024 * 1024;
-constexpr double kWide = 2;  // bytes of an activation or a copy of a weight in bf16 or f16
+constexpr double kOutside = 3;  // buckets of what no layer has: the embedding, routers, norms
+constexpr double kWide = 2;     // bytes of an activation or a copy of a weight in bf16 or f16
 // Read and written for each token, layer and element of d_model by what is no product of matrices: norms, rotations, gates,
 // routing, gathering and adding up. Of one H200's phases at 32 x 1024: 75 ms of 131,072 tokens.
 constexpr double kElementwise = 130;
-constexpr double kGroups = 5;  // of weights, each with a transfer of its own (model/weights.h)
 
 double as_double(int64_t n) {
   return static_cast<double>(n);
+}
+
+double gradient_bytes(const TrainingConfig& training) {
+  return training.gradient_type == "bf16" ? 2 : 4;
 }
 
 // Bytes a second of a ring of ranks. Between machines there are as many rings as network cards, each with its part of the
@@ -29,20 +34,40 @@ double ring_rate(int ranks, const GpuRates& gpu, const Efficiency& e) {
   return ranks <= gpu.gpus_of_machine ? link : std::min(link, gpu.gpus_of_machine * gpu.network * e.network);
 }
 
-// Of a reduce-scatter or an all-gather of so many bytes in all.
-double ring_seconds(double bytes, int ranks, const GpuRates& gpu, const Efficiency& e) {
+// Of reduce-scatters or all-gathers of so many bytes in all.
+double ring_seconds(double bytes, double buckets, int ranks, const GpuRates& gpu, const Efficiency& e) {
   if (ranks == 1) return 0;
-  return bytes * (ranks - 1) / ranks / ring_rate(ranks, gpu, e) + kGroups * (ranks - 1) * e.hop_seconds;
+  return bytes * (ranks - 1) / ranks / ring_rate(ranks, gpu, e) + buckets * (ranks - 1) * e.hop_seconds;
 }
 
+// Of experts, of attention, and the rest.
 struct Parameters {
-  double experts = 0, others = 0;
+  double experts = 0, attention = 0, outside = 0;
+  double others() const { return attention + outside; }
 };
 
 Parameters parameters(const ModelConfig& model) {
   const double experts = 3.0 * as_double(model.n_layers * model.num_experts) *
                          as_double(model.d_model * model.expert_intermediate_dim);
-  return {experts, as_double(count_parameters(model).total) - experts};
+  const int64_t packed = Heads{model.n_heads, model.n_kv_heads, model.head_dim()}.packed();
+  const double attention = as_double(model.n_layers * model.d_model) * as_double(packed + model.d_model);
+  return {experts, attention, as_double(count_parameters(model).total) - experts - attention};
+}
+
+// What goes between ranks once a step, gradients or weights: all of it, and what no pass over the layers can hide.
+struct Transfer {
+  double seconds = 0, shown = 0;
+};
+
+// Of the layers of one group, by bucket (model/weights.h): that of the first layers is the first that forward waits for, and the
+// last that backward completes.
+Transfer layers_transfer(double parameters, double bytes, const RunConfig& config, int ranks,
+                         const GpuRates& gpu, const Efficiency& e) {
+  const double L = as_double(config.model.n_layers);
+  const double of_layer = parameters / L * gradient_bytes(config.training);
+  const double together = std::clamp(std::ceil(1e6 * config.distributed.bucket_mb / of_layer), 1.0, L);
+  const double seconds = ring_seconds(parameters * bytes, std::ceil(L / together), ranks, gpu, e);
+  return {seconds, seconds * together / L};
 }
 
 // Of one micro-batch, with its experts on so many ranks.
@@ -55,7 +80,7 @@ double compute_seconds(const RunConfig& config, int expert_ranks, const GpuRates
                                    flops.experts / e.experts) +
                           flops.head / e.head;
   // Experts' weights are read in both passes, and their f32 gradients read and written, once a micro-batch.
-  const double gradient = config.training.gradient_type == "bf16" ? 2 : 4;
+  const double gradient = gradient_bytes(config.training);
   const double moved = tokens * as_double(model.n_layers * model.d_model) * kElementwise +
                        parameters(model).experts / expert_ranks * (2 * kWide + 2 * gradient);
   return tokens * products / gpu.flops + moved / (gpu.bytes * e.memory);
@@ -63,7 +88,7 @@ double compute_seconds(const RunConfig& config, int expert_ranks, const GpuRates
 
 // Bytes for a parameter: gradient, master and states read, the last two and the copy written; the gradient once more for the norm.
 double optimizer_bytes(const TrainingConfig& training) {
-  const double gradient = training.gradient_type == "bf16" ? 2 : 4;
+  const double gradient = gradient_bytes(training);
   const double master = training.master_weights == "bf16" ? 2 : 4;
   const double states = training.optimizer == "adamw" ? 8 : 2;
   return 2 * gradient + 2 * master + 2 * states + (master == 2 ? 0 : kWide);
@@ -128,19 +153,25 @@ std::optional<StepTime> predict_step(const RunConfig& config, int ranks, const G
   const int asked = static_cast<int>(config.distributed.expert_parallel);
   const int experts = layout != "expert" ? 1 : asked == 0 ? ranks : asked;
   const Parameters all = parameters(config.model);
-  const double here = all.others + all.experts / experts;
-  const double shared = ranks == 1 || layout == "data_parallel" ? here : (all.others + all.experts) / ranks;
-  const double gradient = training.gradient_type == "bf16" ? 2 : 4;
+  const double here = all.others() + all.experts / experts;
+  const double shared = ranks == 1 || layout == "data_parallel" ? here : (all.others() + all.experts) / ranks;
   const auto micro_batches = static_cast<double>(training.gradient_accumulation_steps);
-  const auto ring = [&](double bytes_of_parameter) {
-    return ring_seconds(all.others * bytes_of_parameter, ranks, gpu, e) +
-           ring_seconds(all.experts / experts * bytes_of_parameter, ranks / experts, gpu, e);
-  };
+  const double pass = compute_seconds(config, experts, gpu, e);  // forward and backward of one micro-batch
   StepTime time;
-  time.compute = micro_batches * compute_seconds(config, experts, gpu, e);
+  // Beside one pass forward (a third of the arithmetic) or backward (two thirds) all may travel but what is shown.
+  const bool beside = config.distributed.expert_rows == 0 || experts == ranks;
+  const auto transfer = [&](double bytes, double times, double beside_seconds) {
+    const Transfer attention = layers_transfer(all.attention, bytes, config, ranks, gpu, e);
+    const Transfer of_experts =
+        layers_transfer(all.experts / experts, bytes, config, ranks / experts, gpu, e);
+    const double layers = attention.seconds + of_experts.seconds, shown = attention.shown + of_experts.shown;
+    if (beside) time.hidden += std::min(times * (layers - shown), beside_seconds);
+    return times * (layers + ring_seconds(all.outside * bytes, kOutside, ranks, gpu, e));
+  };
+  time.compute = micro_batches * pass;
   time.optimizer = shared * optimizer_bytes(training) / (gpu.bytes * e.memory);
-  time.gradients = (layout == "data_parallel" ? 2 : 1) * ring(gradient);
-  time.weights = layout == "data_parallel" ? 0 : ring(kWide);
+  time.gradients = transfer(gradient_bytes(training), layout == "data_parallel" ? 2 : 1, pass * 2 / 3);
+  if (layout != "data_parallel") time.weights = transfer(kWide, 1, pass / 3);
   time.rows = micro_batches * row_seconds(config, experts, gpu, e);
   return time;
 }

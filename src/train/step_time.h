@@ -41,10 +41,10 @@ struct Efficiency {
 };
 
 struct StepTime {
-  double compute = 0, optimizer = 0;  // seconds
-  double gradients = 0, weights = 0,
-         rows = 0;  // seconds of transfers; none of it is hidden behind arithmetic
-  double transfers() const { return gradients + weights + rows; }
+  double compute = 0, optimizer = 0;            // seconds
+  double gradients = 0, weights = 0, rows = 0;  // seconds of transfers
+  double hidden = 0;  // of gradients and weights: beside the last backward and the first forward pass
+  double transfers() const { return gradients + weights + rows - hidden; }
   double total() const { return compute + optimizer + transfers(); }
 };
 

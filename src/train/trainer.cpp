@@ -74,7 +74,7 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
     state_->weights.initialise(static_cast<uint64_t>(config_.training.seed), device_);
   }
   cast_weights(state_->weights, ops_);
-  state_->replicas.spread_weights();
+  state_->replicas.start_weights();
   open_data(cursor_);
 
   open_saver(store);
@@ -155,6 +155,7 @@ void Trainer::resume_from(const Checkpoint& checkpoint) {
 
 void Trainer::begin_saving() {
   if (saved_step_ == step_) return;
+  state_->replicas.finish_weights();
   const std::string state =
       state_json(step_, merged(cursor_, communicator_), source_->identity(), config_, state_->loss_scale);
   saver_->begin(step_, state);
@@ -179,6 +180,7 @@ void Trainer::or_save(const std::function<void()>& body) {
 }
 
 void Trainer::with_model(const std::function<void()>& body) {
+  state_->replicas.finish_weights();
   or_save([&] { state_->replicas.together(body); });
 }
 

@@ -90,6 +90,33 @@ inline void check_all_to_all(Communicator& comm) {
   EXPECT_EQ(received, expected);
 }
 
+// Started in lanes, two of them in one, and finished in the same order; a lane without any is finished, too.
+inline void check_lanes(Communicator& comm) {
+  constexpr int64_t n = 300;
+  const int64_t W = comm.size();
+  const auto size = static_cast<size_t>(n * W);
+  auto x = of_rank<float>(comm.rank(), size), y = x, z = x;
+  const auto mine = [&](std::vector<float>& values) {
+    return view(values).rows(comm.rank() * n, (comm.rank() + 1) * n);
+  };
+  const auto all = expected_sum<float, float>(comm.size(), size);
+  comm.start_reduce_scatter(3, mine(x), view(x));
+  comm.start_all_gather(3, view(x), mine(x));
+  comm.start_all_reduce(0, view(y));
+  comm.finish(3);
+  EXPECT_TRUE(same(x, all));
+  comm.finish(0);
+  EXPECT_TRUE(same(y, all));
+  comm.finish(1);
+  comm.start_all_gather(0, view(z), mine(z));
+  comm.finish(0);
+  for (int r = 0; r < comm.size(); ++r) {
+    const auto of_r = of_rank<float>(r, size);
+    const auto begin = static_cast<size_t>(r * n);
+    EXPECT_TRUE(std::equal(of_r.begin() + begin, of_r.begin() + begin + n, z.begin() + begin)) << r;
+  }
+}
+
 // Odd and even ranks as worlds of their own, which talk while the other does, and then the whole again.
 inline void check_split(Communicator& comm) {
   const int color = comm.rank() % 2, size = (comm.size() + 1 - color) / 2;
@@ -129,6 +156,7 @@ inline void check_contract(Communicator& comm) {
   check_sums<int32_t, int32_t>(comm);
   check_sums<bf16, float>(comm);
   check_all_to_all(comm);
+  check_lanes(comm);
   for (int root = 0; root < comm.size(); ++root) {
     auto x = of_rank<bf16>(comm.rank(), 1001);
     comm.broadcast(view(x), root);

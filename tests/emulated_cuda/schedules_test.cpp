@@ -31,7 +31,7 @@ class Schedules : public test::OpsTest {
       expert.push_back(n % 8 == 3 ? 1 : 0);
       expert.push_back(n % 8 == 3 ? 2 : 1 + n % 2);
     }
-    ops().route_plan(plan_, of(DType::i32, {kTokens, kChoices}, expert), 0);
+    ops().route_plan(plan_, of(DType::i32, {kTokens, kChoices}, expert), {});
     stream_ = dynamic_cast<GpuDevice&>(device()).stream();
   }
 

@@ -13,6 +13,7 @@
 #include "support/compare.h"
 #include "support/fixture.h"
 #include "support/tiny_model.h"
+#include "tensor/fetch.h"
 
 namespace moe::test {
 namespace {
@@ -101,6 +102,48 @@ TEST(Transformer, TheFirstMicroBatchWritesItsGradients) {
     auto twice = expected;
     for (float& value : twice) value *= 2;
     EXPECT_TRUE(close(clean.gradients(), twice, types.gradient == DType::f32 ? 1e-11 : 1e-5));
+  }
+}
+
+// What goes on beside a pass may bring a layer's weights as late as it is told that they will be read, and take its gradients
+// as early as it is told that they are complete.
+TEST(Transformer, WhatGoesOnBesideAPassIsToldInTime) {
+  const Ids ids(40);
+  ModelConfig config = tiny_config();
+  config.n_layers = 3;
+  for (const Recompute recompute : {Recompute::none, Recompute::all}) {
+    TinyModel plain(config, 2, kVocabulary, DType::f32, 1, recompute),
+        late(config, 2, kVocabulary, DType::f32, 1, recompute);
+    const auto expected = gradients(plain, ids);
+    prepare(late, ids);
+    Device& device = *late.backend.device;
+    const std::vector<Weights::Bucket>& buckets = late.weights->buckets();
+    ASSERT_EQ(buckets.size(), 3 + 2 * 3);
+    std::vector<std::vector<float>> weights, taken(buckets.size());
+    for (const Weights::Bucket& bucket : buckets) {
+      weights.push_back(fetch<float>(bucket.compute, device));
+      late.backend.ops->fill(bucket.compute, std::numeric_limits<float>::quiet_NaN());
+    }
+    std::vector<int64_t> order;
+    const auto of_layer = [&](int64_t layer, auto body) {
+      order.push_back(layer);
+      for (size_t i = 0; i < buckets.size(); ++i)
+        if (buckets[i].layer == layer) body(i);
+    };
+    late.transformer->forward_backward(
+        Gradients::write, *late.backend.ops,
+        {.before_reading =
+             [&](int64_t layer) {
+               of_layer(layer, [&](size_t i) { device.to_device(buckets[i].compute, weights[i].data()); });
+             },
+         .behind_writing =
+             [&](int64_t layer) {
+               of_layer(layer, [&](size_t i) { taken[i] = fetch<float>(buckets[i].gradient, device); });
+             }});
+    EXPECT_EQ(order, (std::vector<int64_t>{kNoLayer, 0, 1, 2, 2, 1, 0, kNoLayer}));
+    EXPECT_EQ(late.gradients(), expected);
+    for (size_t i = 0; i < buckets.size(); ++i)
+      EXPECT_EQ(taken[i], fetch<float>(buckets[i].gradient, device)) << "bucket " << i;
   }
 }
 

@@ -61,7 +61,7 @@ class ExpertsTest : public OpsTest {
     RoutePlan plan{zeros(DType::i32, {kExperts + 1}), zeros(DType::i32, {rows}),
                    zeros(DType::i32, {tokens, kChoices}), zeros(DType::i32, {kExperts}),
                    zeros(DType::i32, {kExperts})};
-    ops().route_plan(plan, of(DType::i32, {tokens, kChoices}, choose(c, tokens)), c.capacity);
+    ops().route_plan(plan, of(DType::i32, {tokens, kChoices}, choose(c, tokens)), {c.capacity});
     return plan;
   }
 

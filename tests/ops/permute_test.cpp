@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 
 #include "base/error.h"
@@ -36,11 +37,11 @@ class PermuteTest : public OpsTest {
  public:
   Tensor none;
 
-  void expect_plan(const std::vector<int>& expert, int64_t n, int64_t k, int64_t e, int64_t capacity) {
+  void expect_plan(const std::vector<int>& expert, int64_t n, int64_t k, int64_t e,
+                   const Capacity& capacity) {
     const RoutePlan plan = empty_plan(*this, n, k, e);
     ops().route_plan(plan, of(DType::i32, {n, k}, expert), capacity);
-    // By definition: assignments in the order of choice, then token; a stable sort by expert; the first
-    // `capacity`.
+    // By definition: assignments in the order of choice, then token; a stable sort by expert; the first ones of each group.
     std::vector<int> order;
     for (int j = 0; j < k; ++j)
       for (int t = 0; t < n; ++t)
@@ -49,15 +50,17 @@ class PermuteTest : public OpsTest {
     std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return expert_of(a) < expert_of(b); });
     std::vector<double> row(static_cast<size_t>(n * k), -1), slot, offset{0}, count, first;
     for (int x = 0; x < e; ++x) {
-      int taken = 0, asked = 0, firsts = 0;
+      int asked = 0, firsts = 0;
+      std::map<int64_t, int64_t> taken;  // by group
       for (const int a : order) {
         if (expert_of(a) != x) continue;
         ++asked;
         firsts += a % k == 0 ? 1 : 0;
-        if (capacity > 0 && taken == capacity) continue;
+        const int64_t group = capacity.tokens == 0 ? 0 : a / k / capacity.tokens;
+        if (capacity.rows > 0 && taken[group] == capacity.rows) continue;
         row[static_cast<size_t>(a)] = static_cast<double>(slot.size());
         slot.push_back(a);
-        ++taken;
+        ++taken[group];
       }
       offset.push_back(static_cast<double>(slot.size()));
       count.push_back(asked);
@@ -77,15 +80,28 @@ TEST_F(PermuteTest, PlanIsAStableSortCutAtTheCapacity) {
   for (const int64_t n : {1, 7, 33, 200})
     for (const int64_t k : {1, 2, 3})
       for (const int64_t capacity : {0, 1, 5, 1000})
-        for (const bool padding : {false, true}) expect_plan(choices(n, k, 5, padding), n, k, 5, capacity);
+        for (const bool padding : {false, true}) expect_plan(choices(n, k, 5, padding), n, k, 5, {capacity});
+}
+
+TEST_F(PermuteTest, ACapacityOfGroupsCountsEachByItself) {
+  for (const int64_t tokens : {1, 7, 32, 100, 300})
+    for (const int64_t groups : {1, 2, 5})
+      for (const int64_t k : {1, 3})
+        for (const int64_t rows : {0, 1, 5, 1000}) {
+          const int64_t n = tokens * groups;
+          expect_plan(choices(n, k, 5, true), n, k, 5, {rows, tokens});
+        }
+  expect_plan(std::vector<int>(66, 2), 66, 1, 4, {20, 33});   // all to one
+  expect_plan(std::vector<int>(66, -1), 66, 1, 4, {20, 33});  // all padding
+  expect_plan(choices(1500, 2, 300, true), 1500, 2, 300, {1, 500});
 }
 
 TEST_F(PermuteTest, PlanOfOneSidedChoices) {
-  expect_plan(std::vector<int>(33, 2), 33, 1, 4, 0);  // all to one
-  expect_plan(std::vector<int>(33, 2), 33, 1, 4, 1);
-  expect_plan(std::vector<int>(33, -1), 33, 1, 4, 0);  // all padding
-  expect_plan(std::vector<int>(7, 0), 7, 1, 1, 0);     // one expert
-  expect_plan(choices(1500, 2, 300, true), 1500, 2, 300, 4);
+  expect_plan(std::vector<int>(33, 2), 33, 1, 4, {});  // all to one
+  expect_plan(std::vector<int>(33, 2), 33, 1, 4, {1});
+  expect_plan(std::vector<int>(33, -1), 33, 1, 4, {});  // all padding
+  expect_plan(std::vector<int>(7, 0), 7, 1, 1, {});     // one expert
+  expect_plan(choices(1500, 2, 300, true), 1500, 2, 300, {4});
 }
 
 TEST_F(PermuteTest, GathersTheTokenOfEachRow) {
@@ -93,7 +109,7 @@ TEST_F(PermuteTest, GathersTheTokenOfEachRow) {
     for (const int64_t capacity : {0, 3}) {
       const int64_t n = 33, k = 2, e = 5, d = capacity == 0 ? 19 : 520;
       const RoutePlan plan = empty_plan(*this, n, k, e);
-      ops().route_plan(plan, of(DType::i32, {n, k}, choices(n, k, e, true)), capacity);
+      ops().route_plan(plan, of(DType::i32, {n, k}, choices(n, k, e, true)), {capacity});
       const Tensor x = normal("x", dtype, {n, d}), y = normal("y", dtype, {n * k, d});
       const auto before = values(y), rows = values(x), slot = values(plan.slot_R);
       ops().gather_rows(y, x, plan);
@@ -114,7 +130,7 @@ TEST_F(PermuteTest, CombineIsTheTransposeOfGather) {
     for (const int64_t capacity : {0, 2}) {
       const int64_t k = 3, e = 5, d = 300;
       const RoutePlan plan = empty_plan(*this, n, k, e);
-      ops().route_plan(plan, of(DType::i32, {n, k}, choices(n, k, e, true)), capacity);
+      ops().route_plan(plan, of(DType::i32, {n, k}, choices(n, k, e, true)), {capacity});
       const Tensor x = normal("x", DType::f32, {n * k, d}), r = normal("r", DType::f32, {n, d});
       const Tensor y = zeros(DType::f32, {n, d}), gathered = zeros(DType::f32, {n * k, d});
       ops().combine_rows(y, none, x, none, plan);
@@ -141,7 +157,7 @@ TEST_F(PermuteTest, CombineIsTheTransposeOfGather) {
 TEST_F(PermuteTest, CombineAddsTheResidualAlsoInPlace) {
   const int64_t n = 9, k = 2, d = 552;
   const RoutePlan plan = empty_plan(*this, n, k, 5);
-  ops().route_plan(plan, of(DType::i32, {n, k}, choices(n, k, 5, true)), 0);
+  ops().route_plan(plan, of(DType::i32, {n, k}, choices(n, k, 5, true)), {});
   for (const DType dtype : kActivations) {
     const Tensor x = normal("x", dtype, {n * k, d}), residual = normal("residual", dtype, {n, d});
     const Tensor y = zeros(dtype, {n, d}), alone = zeros(DType::f32, {n, d});
@@ -162,7 +178,7 @@ TEST_F(PermuteTest, CombineAddsTheResidualAlsoInPlace) {
 TEST_F(PermuteTest, SameBitsWithAnyNumberOfThreads) {
   expect_same_bits([](Machine& machine) {
     const RoutePlan plan = empty_plan(machine, 300, 2, 6);
-    machine.ops().route_plan(plan, machine.of(DType::i32, {300, 2}, choices(300, 2, 6, true)), 70);
+    machine.ops().route_plan(plan, machine.of(DType::i32, {300, 2}, choices(300, 2, 6, true)), {70});
     const Tensor x = machine.normal("x", DType::bf16, {300, 40}),
                  rows = machine.zeros(DType::bf16, {600, 40});
     const Tensor y = machine.zeros(DType::bf16, {300, 40});
@@ -176,14 +192,15 @@ TEST_F(PermuteTest, RefusesWrongShapesAndExperts) {
   const RoutePlan plan = empty_plan(*this, 4, 2, 3);
   const Tensor expert = zeros(DType::i32, {4, 2}), x = zeros(DType::f32, {4, 5}),
                rows = zeros(DType::f32, {8, 5});
-  EXPECT_NO_THROW(ops().route_plan(plan, expert, 0));
-  EXPECT_THROW(ops().route_plan(plan, zeros(DType::i32, {5, 2}), 0), InternalError);
-  EXPECT_THROW(ops().route_plan(plan, zeros(DType::f32, {4, 2}), 0), InternalError);
-  EXPECT_THROW(ops().route_plan(plan, expert, -1), InternalError);
+  EXPECT_NO_THROW(ops().route_plan(plan, expert, {}));
+  EXPECT_THROW(ops().route_plan(plan, zeros(DType::i32, {5, 2}), {}), InternalError);
+  EXPECT_THROW(ops().route_plan(plan, zeros(DType::f32, {4, 2}), {}), InternalError);
+  EXPECT_THROW(ops().route_plan(plan, expert, {-1}), InternalError);
+  EXPECT_THROW(ops().route_plan(plan, expert, {1, 3}), InternalError);
   for (const int wrong : {3, -2}) {
     if (test_device() != "cpu") break;  // a kernel cannot throw: it stops the GPU
     const Tensor experts = of<int>(DType::i32, {4, 2}, {0, 1, 2, wrong, 0, 0, 0, 0});
-    EXPECT_THROW(ops().route_plan(plan, experts, 0), InternalError);
+    EXPECT_THROW(ops().route_plan(plan, experts, {}), InternalError);
   }
   EXPECT_THROW(ops().gather_rows(zeros(DType::f32, {7, 5}), x, plan), InternalError);
   EXPECT_THROW(ops().gather_rows(rows, zeros(DType::f32, {3, 5}), plan), InternalError);

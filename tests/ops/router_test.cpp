@@ -44,7 +44,7 @@ struct Router {
   }
   void forward(Machine& machine, bool renormalise) {
     machine.ops().route(probability, lse, expert, weight, logits, first, renormalise);
-    machine.ops().route_plan(plan, expert, 0);
+    machine.ops().route_plan(plan, expert, {});
     machine.ops().router_losses(loss, mean, share, probability, lse, plan.first_E, first);
   }
   void backward(Machine& machine, bool renormalise) {

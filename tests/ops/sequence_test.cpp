@@ -22,6 +22,24 @@ TEST_F(SequenceTest, RunsOnTheValuesOfTheMoment) {
   EXPECT_EQ(values(sum), std::vector<double>(3, 20));
 }
 
+// What the host does between operations it does in each run, behind those before it and ahead of those after it.
+TEST_F(SequenceTest, WorkBetweenOperationsIsDoneEachTime) {
+  const Tensor x = of(DType::f32, {2}, std::vector<float>{1, 2}), sum = zeros(DType::f32, {2});
+  const auto sequence = ops().sequence();
+  std::vector<std::vector<double>> seen;
+  for (int run = 0; run < 4; ++run) {
+    sequence->run([&] {
+      ops().add(sum, x);
+      sequence->between([&] { seen.push_back(values(sum)); });
+      sequence->between([&] { set(x, std::vector<float>{10, 20}); });
+      ops().add(sum, x);
+    });
+    set(x, std::vector<float>{1, 2});
+  }
+  EXPECT_EQ(seen, (std::vector<std::vector<double>>{{1, 2}, {12, 24}, {23, 46}, {34, 68}}));
+  EXPECT_EQ(values(sum), (std::vector<double>{44, 88}));
+}
+
 TEST_F(SequenceTest, AnErrorOnTheWayLeavesTheDeviceUsable) {
   const Tensor x = of(DType::f32, {2}, std::vector<float>{1, 2}), wrong = zeros(DType::f32, {3});
   const auto sequence = ops().sequence();

@@ -19,7 +19,7 @@ RoutePlan plain_plan(Machine& machine, int64_t rows, int64_t used) {
                  machine.zeros(DType::i32, {1})};
   std::vector<int> expert(static_cast<size_t>(rows), -1);
   std::fill(expert.begin(), expert.begin() + used, 0);
-  machine.ops().route_plan(plan, machine.of(DType::i32, {rows, 1}, expert), 0);
+  machine.ops().route_plan(plan, machine.of(DType::i32, {rows, 1}, expert), {});
   return plan;
 }
 

@@ -34,6 +34,8 @@ struct Setting {
   int64_t rows = 1;  // of a micro-batch
   std::string balance_over = "rank";
   bool overlap = false;
+  double bucket_mb = 0;
+  std::string capacity_in = "rank";
   std::string name() const {
     return fmt::format("{} ranks, {} {}{}, capacity {}, {}, {}", ranks, layout, degree,
                        overlap ? " in turns" : "", capacity, recompute, precision);
@@ -85,6 +87,8 @@ Learnt learn(const Setting& setting) {
   config.distributed.expert_parallel = setting.degree;
   config.distributed.balance_loss = setting.balance_over;
   config.distributed.overlap = setting.overlap;
+  config.distributed.bucket_mb = setting.bucket_mb;
+  config.distributed.capacity = setting.capacity_in;
   Learnt learnt;
   const auto errors = test::on_threads(setting.ranks, [&](Communicator& threads) {
     test::TransfersAside comm(threads);
@@ -96,7 +100,7 @@ Learnt learn(const Setting& setting) {
     state->transformer.prepare(device);
     state->weights.initialise(1, device);
     cast_weights(state->weights, *backend.ops);
-    state->replicas.spread_weights();
+    state->replicas.start_weights();
     std::vector<Batch> batches;
     for (int64_t row = kRows * comm.rank() / comm.size(); row < kRows * (comm.rank() + 1) / comm.size();
          row += setting.rows)
@@ -108,6 +112,7 @@ Learnt learn(const Setting& setting) {
                                           totals.targets, totals.micro_batches, device);
       if (comm.rank() == 0) learnt.steps.push_back(result);
     }
+    state->replicas.finish_weights();
     if (comm.rank() == 0) learnt.memory = arena->used();
   });
   EXPECT_THAT(errors, Each("")) << setting.name();
@@ -207,6 +212,8 @@ TEST(Layouts, SharedOptimizerChangesNoBit) {
       const Learnt parts = learn(setting);
       EXPECT_EQ(largest_difference(all, parts), 0) << precision << " " << master << " " << ranks;
       EXPECT_LT(parts.memory, all.memory);
+      setting.bucket_mb = 25;  // more than there is
+      EXPECT_EQ(largest_difference(all, learn(setting)), 0) << "in few buckets";
     }
 }
 
@@ -297,6 +304,34 @@ TEST(Layouts, AGlobalBalanceLossDoesNotDependOnHowAStepIsCut) {
   }
 }
 
+// The same with a capacity that is counted in each row: who is dropped does not depend on who else is in the micro-batch.
+TEST(Layouts, ACapacityOfRowsDoesNotDependOnHowAStepIsCut) {
+  const auto with = [](Setting setting, int64_t rows, const char* in) {
+    setting.rows = rows, setting.capacity = 1, setting.capacity_in = in, setting.steps = 3;
+    setting.balance = 0.5, setting.balance_over = "global";
+    return learn(setting);
+  };
+  const Learnt one = with({}, kRows, "row");
+  EXPECT_EQ(largest_difference(with({}, 1, "row"), with({}, 1, "rank")), 0) << "of one row both are the same";
+  EXPECT_NE(with({}, kRows, "rank").steps.front().dropped_share, one.steps.front().dropped_share);
+  EXPECT_GT(one.steps.front().dropped_share.front(), 0.01) << "nothing was dropped";
+  for (const auto& [setting, rows] : {std::pair<Setting, int64_t>{{}, 1},
+                                      {{}, 4},
+                                      {{2, "data_parallel"}, 6},
+                                      {{3, "zero1"}, 4},
+                                      {{4, "expert", 2}, 1},
+                                      {{4, "expert", 4, 0, 0, "all"}, 3}}) {
+    const Learnt many = with(setting, rows, "row");
+    for (size_t step = 0; step < one.steps.size(); ++step) {
+      const StepResult &a = one.steps[step], &b = many.steps[step];
+      EXPECT_EQ(b.expert_count, a.expert_count) << setting.name() << ", rows " << rows;
+      EXPECT_EQ(b.dropped_share, a.dropped_share) << setting.name() << ", rows " << rows;
+      EXPECT_NEAR(b.loss, a.loss, 1e-5) << setting.name() << ", rows " << rows;
+      EXPECT_NEAR(b.gradient_norm, a.gradient_norm, 1e-4 * a.gradient_norm) << setting.name();
+    }
+  }
+}
+
 // Rows of one token, which all go to the same experts, on the first two of four ranks only: their error is that of the other
 // two, who would wait for them.
 TEST(Layouts, RowsWithoutRoomEndTheStepOnRanksThatHaveRoom) {
@@ -324,7 +359,7 @@ TEST(Layouts, RowsWithoutRoomEndTheStepOnRanksThatHaveRoom) {
         place<TrainingState>(*backend.device, config, vocabulary, groups, *backend.ops);
     state->transformer.prepare(*backend.device);
     state->weights.initialise(1, *backend.device);
-    state->replicas.spread_weights();
+    state->replicas.start_weights();
     Batch batch = rows_of_text(0, config.training.batch_size);
     if (comm.rank() < 2) std::fill(batch.input.begin(), batch.input.end(), 5);
     run_step(*state, config.training, {&batch, 1}, 0, 1e-2, *backend.device, *backend.ops);

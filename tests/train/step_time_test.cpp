@@ -52,8 +52,8 @@ TEST(StepTime, TransfersAreThoseOfTheLayout) {
     EXPECT_EQ(of(config, 1, layout).transfers(), 0) << layout;
   // 1.73 B parameters: f32 gradients there, bf16 weights back, 7/8 of them at 0.8 of 450 GB/s.
   const StepTime parts = of(config, 8, "zero1"), everything = of(config, 8, "data_parallel");
-  EXPECT_NEAR(parts.gradients, 1.73e9 * 4 * 7 / 8 / 360e9, 5e-4);
-  EXPECT_NEAR(parts.weights, 1.73e9 * 2 * 7 / 8 / 360e9, 5e-4);
+  EXPECT_NEAR(parts.gradients, 1.73e9 * 4 * 7 / 8 / 360e9, 1e-3);
+  EXPECT_NEAR(parts.weights, 1.73e9 * 2 * 7 / 8 / 360e9, 1e-3);
   EXPECT_NEAR(everything.gradients, 2 * parts.gradients, 1e-6);
   EXPECT_NEAR(everything.optimizer, 8 * parts.optimizer, 1e-4);
   EXPECT_LT(parts.total(), everything.total());
@@ -63,6 +63,25 @@ TEST(StepTime, TransfersAreThoseOfTheLayout) {
   EXPECT_GT(experts.rows, 4 * 32768 * 229376.0 / 360e9);
   EXPECT_LT(experts.gradients, parts.gradients / 4) << "only what is no expert has to be added up";
   EXPECT_EQ(of(config, 8, "expert", 1).total(), parts.total());
+}
+
+// Gradients travel beside the last backward pass, and weights beside the first forward pass, but for the embedding's and the
+// first layer's; where passes are short, what is longer shows.
+TEST(StepTime, TransfersAreHiddenBehindPasses) {
+  RunConfig config = full();
+  const StepTime two = of(config, 2, "zero1");
+  // f32 gradients and bf16 weights of the embedding and of one of 16 layers, half of them, at 0.8 of 450 GB/s.
+  const double shown = (50304 * 1024 + 64 * 3 * 1024 * 512 + 4 * 1024 * 1024) * (4 + 2) / 2 / 360e9;
+  EXPECT_NEAR(two.transfers(), shown, 0.2 * shown);
+  config.training.batch_size = 1;
+  config.training.gradient_accumulation_steps = 1;
+  const StepTime few = of(config, 8, "zero1");
+  EXPECT_LT(few.hidden, two.hidden);
+  EXPECT_NEAR(few.hidden, few.compute, 0.01 * few.compute) << "as much as there is arithmetic";
+  // Where some ranks may stop, all wait until none did.
+  config.distributed.expert_rows = 2;
+  EXPECT_GT(of(config, 8, "expert", 8).hidden, 0);
+  EXPECT_EQ(of(config, 16, "expert", 8).hidden, 0);
 }
 
 // Experts that are dealt to two machines send most rows over the network.

@@ -58,7 +58,8 @@ Scores scores_of(const Layout& layout) {
     state->transformer.prepare(*backend.device);
     state->weights.initialise(1, *backend.device);
     cast_weights(state->weights, *backend.ops);
-    state->replicas.spread_weights();
+    state->replicas.start_weights();
+    state->replicas.finish_weights();
     test::LogFile log;
     Terminal terminal(log.stream());
     const std::string folder = (test::source_dir() / "tests/golden/tasks").string();

@@ -18,9 +18,11 @@ inline void check_plan(const RoutePlan& plan, int64_t rows) {
   expect_numel(plan.row_NK, "route plan: row", DType::i32, rows);
 }
 
-inline void check_route_plan(const RoutePlan& plan, const Tensor& expert_NK, int64_t capacity) {
+inline void check_route_plan(const RoutePlan& plan, const Tensor& expert_NK, const Capacity& capacity) {
   CHECK(expert_NK.rank() == 2 && expert_NK.dtype() == DType::i32, "route_plan: expert must be an i32 matrix");
-  CHECK(capacity >= 0, "route_plan: capacity must not be negative");
+  CHECK(capacity.rows >= 0 && capacity.tokens >= 0, "route_plan: capacity must not be negative");
+  CHECK(capacity.tokens == 0 || expert_NK.dim(0) % capacity.tokens == 0,
+        "route_plan: capacity of tokens that do not divide all");
   check_plan(plan, expert_NK.numel());
 }
 
