@@ -158,14 +158,14 @@ std::optional<StepTime> predict_step(const RunConfig& config, int ranks, const G
   const auto micro_batches = static_cast<double>(training.gradient_accumulation_steps);
   const double pass = compute_seconds(config, experts, gpu, e);  // forward and backward of one micro-batch
   StepTime time;
-  // Beside one pass forward (a third of the arithmetic) or backward (two thirds) all may travel but what is shown.
+  // Beside a pass forward (a third of the arithmetic) or backward (two thirds) all may travel but what is shown.
   const bool beside = config.distributed.expert_rows == 0 || experts == ranks;
   const auto transfer = [&](double bytes, double times, double beside_seconds) {
     const Transfer attention = layers_transfer(all.attention, bytes, config, ranks, gpu, e);
     const Transfer of_experts =
         layers_transfer(all.experts / experts, bytes, config, ranks / experts, gpu, e);
     const double layers = attention.seconds + of_experts.seconds, shown = attention.shown + of_experts.shown;
-    if (beside) time.hidden += std::min(times * (layers - shown), beside_seconds);
+    if (beside) time.hidden += e.beside * std::min(times * (layers - shown), beside_seconds);
     return times * (layers + ring_seconds(all.outside * bytes, kOutside, ranks, gpu, e));
   };
   time.compute = micro_batches * pass;

@@ -34,6 +34,9 @@ struct Efficiency {
   // Measured on one H200: `bench/gpu_check.sh quick` and the phases in docs/benchmarks.md.
   double projections = 0.69, head = 0.68, experts = 0.54, attention = 0.26;  // of flops
   double memory = 0.78;                                                      // of bytes
+  // Measured on two H100s: what a step is shorter by where a transfer goes beside a pass, of what the transfer takes alone: its
+  // kernels take multiprocessors from the pass.
+  double beside = 0.4;
   // Assumed.
   double link = 0.8, network = 0.8;
   double hop_seconds = 3e-6;    // of a ring, for each rank it goes through

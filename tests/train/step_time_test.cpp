@@ -70,14 +70,14 @@ TEST(StepTime, TransfersAreThoseOfTheLayout) {
 TEST(StepTime, TransfersAreHiddenBehindPasses) {
   RunConfig config = full();
   const StepTime two = of(config, 2, "zero1");
-  // f32 gradients and bf16 weights of the embedding and of one of 16 layers, half of them, at 0.8 of 450 GB/s.
-  const double shown = (50304 * 1024 + 64 * 3 * 1024 * 512 + 4 * 1024 * 1024) * (4 + 2) / 2 / 360e9;
-  EXPECT_NEAR(two.transfers(), shown, 0.2 * shown);
+  // Of the rest 0.4 is won: of 15 of 16 layers, f32 gradients and bf16 weights, half of them, at 0.8 of 450 GB/s.
+  const double layers = 16.0 * (64 * 3 * 1024 * 512 + 4 * 1024 * 1024) * (4 + 2) / 2 / 360e9;
+  EXPECT_NEAR(two.hidden, 0.4 * layers * 15 / 16, 0.05 * two.hidden);
   config.training.batch_size = 1;
   config.training.gradient_accumulation_steps = 1;
   const StepTime few = of(config, 8, "zero1");
   EXPECT_LT(few.hidden, two.hidden);
-  EXPECT_NEAR(few.hidden, few.compute, 0.01 * few.compute) << "as much as there is arithmetic";
+  EXPECT_NEAR(few.hidden, 0.4 * few.compute, 0.01 * few.compute) << "as much as there is arithmetic";
   // Where some ranks may stop, all wait until none did.
   config.distributed.expert_rows = 2;
   EXPECT_GT(of(config, 8, "expert", 8).hidden, 0);
