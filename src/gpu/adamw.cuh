@@ -65,8 +65,8 @@ __device__ __forceinline__ void store_weights(W* weight, bf16* compute, const Ve
     Vec<bf16, kFour> y{};
 #pragma unroll
     for (int j = 0; j < kFour; ++j)
-      y.v[j] = __ushort_as_bfloat16(
-          StochasticRounding::round(x.v[j], StochasticRounding::of(random, half, j)));
+      y.v[j] =
+          __ushort_as_bfloat16(StochasticRounding::round(x.v[j], StochasticRounding::of(random, half, j)));
     store_some<whole>(weight, y, left);
   }
 }

@@ -90,11 +90,11 @@ void GpuOps::attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dpacked_NP,
   const Statistics statistics{carving.take<float>(rows), carving.take<float>(rows),
                               carving.take<int32_t>(int64_t{s.batch} * padded),
                               carving.take<int32_t>(int64_t{s.batch} * padded), padded};
-  launch(stream_, statistics_kernel,
-         {dim3(blocks(padded / kStatisticsTokens), blocks(ceil_div(s.heads, kStatisticsHeads)),
-               blocks(s.batch)),
-          kStatisticsTokens * kStatisticsHeads},
-         statistics, pointer<float>(lse_NH), pointer<float>(delta_NH), pointer<int32_t>(first_BT), s);
+  launch(
+      stream_, statistics_kernel,
+      {dim3(blocks(padded / kStatisticsTokens), blocks(ceil_div(s.heads, kStatisticsHeads)), blocks(s.batch)),
+       kStatisticsTokens * kStatisticsHeads},
+      statistics, pointer<float>(lse_NH), pointer<float>(delta_NH), pointer<int32_t>(first_BT), s);
   if (hopper_ && hopper_takes_attention(q_NHd))
     return hopper_attention_backward(stream_, processors_, carving.take<int>(2), statistics, dq_NHd, dk_NGd,
                                      dpacked_NP, do_NHd, q_NHd, k_NGd, packed_NP, first_BT);

@@ -21,9 +21,9 @@ void hopper_attention_backward(cudaStream_t stream, int processors, int* next_2,
   const Shape shape = shape_of(first_BT, H, G);
   const auto stride = static_cast<int>(heads.packed());
   const auto map = [N](const Tensor& t) { return tensor_map(t.data(), N, t.dim(1) * kWidth, kTokens); };
-  const BackwardMaps maps{map(q_NHd), map(k_NGd),
-                          tensor_map(pointer<bf16>(packed_NP) + heads.values(), N, G * kWidth, kTokens, stride),
-                          map(do_NHd)};
+  const BackwardMaps maps{
+      map(q_NHd), map(k_NGd),
+      tensor_map(pointer<bf16>(packed_NP) + heads.values(), N, G * kWidth, kTokens, stride), map(do_NHd)};
   CUDA_CHECK(cudaMemsetAsync(next_2, 0, 2 * sizeof(int), stream));
   launch_key_gradients(stream, processors, maps, pointer<bf16>(dk_NGd),
                        pointer<bf16>(dpacked_NP) + heads.values(), stride, {statistics, shape, next_2});

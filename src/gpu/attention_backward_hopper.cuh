@@ -55,7 +55,8 @@ struct Bounds {
 // What a block does: one warp copies what the loops read (and draws the work), one what is read once, and two warpgroups multiply.
 // readers: how many arrivals give a stage back.
 template <class Shared, class Copy, class CopyOwn, class Multiply>
-__device__ __forceinline__ void run_block(Shared& shared, int readers, Copy copy, CopyOwn copy_own, Multiply multiply) {
+__device__ __forceinline__ void run_block(Shared& shared, int readers, Copy copy, CopyOwn copy_own,
+                                          Multiply multiply) {
   if (threadIdx.x == 0) {
     shared.pipeline.init(readers);
     for (auto& owned : shared.owned) owned.init(kGroup);
@@ -66,8 +67,10 @@ __device__ __forceinline__ void run_block(Shared& shared, int readers, Copy copy
   const int group = same_in_warp(static_cast<int>(threadIdx.x) / kGroup);
   if (group == 0) {
     fewer_registers<40>();
-    if (threadIdx.x < 32) copy();
-    else if (threadIdx.x < 64) copy_own();
+    if (threadIdx.x < 32)
+      copy();
+    else if (threadIdx.x < 64)
+      copy_own();
     return;
   }
   more_registers<232>();
@@ -80,8 +83,8 @@ struct BackwardMaps {
 };
 
 // dv_stride: elements from a token's dv to the next's.
-void launch_key_gradients(cudaStream_t stream, int processors, const BackwardMaps& maps, bf16* dk_NGd, bf16* dv_to,
-                          int dv_stride, const BackwardInputs& in);
+void launch_key_gradients(cudaStream_t stream, int processors, const BackwardMaps& maps, bf16* dk_NGd,
+                          bf16* dv_to, int dv_stride, const BackwardInputs& in);
 void launch_query_gradients(cudaStream_t stream, int processors, const BackwardMaps& maps, bf16* dq_NHd,
                             const BackwardInputs& in);
 

@@ -45,8 +45,8 @@ __global__ void __launch_bounds__(32 * kRowWarps, 4)
     const T* const v = values + v_offset(int64_t{b} * s.length + key, s, kv_head);
     for (int i = lane; i < count; i += 32)
       weight[i] = rounded<T>(score_gradient(dot<wide>(q, k + i * stride, s.dim),
-                                            dot<wide>(dout, v + i * int64_t{s.v_stride}, s.dim), statistics.lse_BHT[at],
-                                            statistics.delta_BHT[at], s.scale)
+                                            dot<wide>(dout, v + i * int64_t{s.v_stride}, s.dim),
+                                            statistics.lse_BHT[at], statistics.delta_BHT[at], s.scale)
                                  .ds);
     __syncwarp();
     add_rows(dq, weight, k, stride, count, s.dim);
@@ -57,8 +57,8 @@ __global__ void __launch_bounds__(32 * kRowWarps, 4)
 
 template <class T, bool wide>
 __global__ void __launch_bounds__(32 * kRowWarps, 4)
-    dkv_rows_kernel(T* dk_NGd, T* value_gradients, const T* do_NHd, const T* q_NHd, const T* k_NGd, const T* values,
-                    const int32_t* first_BT, Statistics statistics, AttentionShape s) {
+    dkv_rows_kernel(T* dk_NGd, T* value_gradients, const T* do_NHd, const T* q_NHd, const T* k_NGd,
+                    const T* values, const int32_t* first_BT, Statistics statistics, AttentionShape s) {
   __shared__ float k_rows[kRowWarps][kMaxDim], v_rows[kRowWarps][kMaxDim];
   __shared__ float weights[kRowWarps][kChunk], gradients[kRowWarps][kChunk];
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;

@@ -87,8 +87,7 @@ __device__ __forceinline__ void copy_rows(ForwardShared& shared, const CUtensorM
                           int heads_apart) {
       if (one_lane()) {
         barrier_arrive_expect(full, kTileBytes);
-        tma_load(to, map, full, work.head_of(group) * heads_apart,
-                 work.row * shape.T + work.query_of(group));
+        tma_load(to, map, full, work.head_of(group) * heads_apart, work.row * shape.T + work.query_of(group));
       }
       __syncwarp();
     };
@@ -213,11 +212,11 @@ __device__ __forceinline__ void attend_all(ForwardShared& shared, const Results&
     Softmax softmax(shape, shared.first[group], work.row, query);
     shared.queries[group].wait_full(queries);
     Fragment o = {};
-    if (key >= piece.oldest) attend(shared, tiles, o, softmax, shared.rows[group].q[queries.stage], key, piece.oldest);
+    if (key >= piece.oldest)
+      attend(shared, tiles, o, softmax, shared.rows[group].q[queries.stage], key, piece.oldest);
     shared.queries[group].release(queries.stage);
     shared.gates[group].wait_full(gates);
-    store_results(results, o, softmax, shared.rows[group].gate, shape, work.row, query,
-                  work.head_of(group));
+    store_results(results, o, softmax, shared.rows[group].gate, shape, work.row, query, work.head_of(group));
     shared.gates[group].release_by_lanes(0);
   }
 }
@@ -238,7 +237,8 @@ __global__ void __launch_bounds__(kForwardThreads, 1)
     fence_barriers();
   }
   __syncthreads();
-  const int group = same_in_warp(static_cast<int>(threadIdx.x) / kGroup), warp = static_cast<int>(threadIdx.x) / 32;
+  const int group = same_in_warp(static_cast<int>(threadIdx.x) / kGroup),
+            warp = static_cast<int>(threadIdx.x) / 32;
   if (group == 0) {
     fewer_registers<kCopying>();
     if (warp == 0) copy_keys(shared, &k, &v, shape, next);

@@ -76,8 +76,9 @@ struct alignas(1024) KeyStage {
 
 // All lanes of the copying warp: brings the tile at `column` and `token` of keys and values to the walk's stage.
 template <class Shared>
-__device__ __forceinline__ void copy_key_tile(Shared& shared, const Walk<Shared::kStages>& walk, const CUtensorMap* k,
-                                              const CUtensorMap* v, int column, int token) {
+__device__ __forceinline__ void copy_key_tile(Shared& shared, const Walk<Shared::kStages>& walk,
+                                              const CUtensorMap* k, const CUtensorMap* v, int column,
+                                              int token) {
   shared.pipeline.wait_empty(walk);
   if (one_lane()) {
     KeyStage& stage = shared.stages[walk.stage];
@@ -110,7 +111,8 @@ __device__ __forceinline__ void load_tile_rows(Packed& a, const unsigned char* t
 #pragma unroll
     for (int x = 0; x < 4; ++x) {
       const int column = 16 * piece + 8 * (x / 2) + fragment_column();
-      a.pieces[piece][x] = *reinterpret_cast<const uint32_t*>(tile + tile_offset(fragment_row(x % 2), column));
+      a.pieces[piece][x] =
+          *reinterpret_cast<const uint32_t*>(tile + tile_offset(fragment_row(x % 2), column));
     }
 }
 

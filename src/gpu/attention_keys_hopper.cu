@@ -52,7 +52,8 @@ struct KeyWork {
 __device__ __forceinline__ KeyWork key_work(const Shape& shape, int index) {
   const int tiles = (shape.T + kOwned - 1) / kOwned, bytes = shape.T * (shape.H / shape.G) * 2 * kWidth * 2;
   const Place at = place(index, shape.B * shape.G, tiles, units_at_once(bytes));
-  return {at.unit / shape.G, at.unit % shape.G, at.tile * kOwned};  // most queries see the first keys, which come first
+  // Most queries see the first keys, which come first.
+  return {at.unit / shape.G, at.unit % shape.G, at.tile * kOwned};
 }
 
 // The last query that sees key t; -1 for padding.
@@ -74,7 +75,8 @@ __device__ __forceinline__ bool draw_keys(KeyShared& shared, const BackwardInput
     work = key_work(in.shape, index);
 #pragma unroll
     for (int i = 0; i < kOwned / 32; ++i) {
-      const int line = 32 * i + static_cast<int>(threadIdx.x) % 32, last = last_query(in, work.row, work.key + line);
+      const int line = 32 * i + static_cast<int>(threadIdx.x) % 32,
+                last = last_query(in, work.row, work.key + line);
       piece.last[line] = last;
       ends[32 * i / kTokens] = max(ends[32 * i / kTokens], last + 1);
     }
@@ -201,8 +203,8 @@ struct QueryTiles {
 
 // One piece of work of a warpgroup. The sums of a tile follow the scores of the next, and are under way while these become
 // weights.
-__device__ __forceinline__ void key_gradients(KeyShared& shared, Walk<KeyShared::kStages>& walk, Walk<2>& turn,
-                                              bf16* dk_NGd, bf16* dv_to, int dv_stride,
+__device__ __forceinline__ void key_gradients(KeyShared& shared, Walk<KeyShared::kStages>& walk,
+                                              Walk<2>& turn, bf16* dk_NGd, bf16* dv_to, int dv_stride,
                                               const BackwardInputs& in, const KeyWork& work, int group) {
   const Shape& shape = in.shape;
   const int first_key = work.key + group * kTokens;
@@ -215,8 +217,14 @@ __device__ __forceinline__ void key_gradients(KeyShared& shared, Walk<KeyShared:
     bounds.begin[i] = first_key + fragment_row(i);
     bounds.end[i] = piece.last[group * kTokens + fragment_row(i)];
   }
-  QueryTiles tiles{shared,    walk,      work.key, same_in_warp(piece.end), first_key, same_in_warp(piece.own_end[group]),
-                   shape.H / shape.G, work.key};
+  QueryTiles tiles{shared,
+                   walk,
+                   work.key,
+                   same_in_warp(piece.end),
+                   first_key,
+                   same_in_warp(piece.own_end[group]),
+                   shape.H / shape.G,
+                   work.key};
   shared.draw.release(turn);
   bounds.join();
   shared.owned[group].wait_full(copied);
@@ -299,8 +307,8 @@ __global__ void __launch_bounds__(kBackwardThreads, 1)
 
 }  // namespace
 
-void launch_key_gradients(cudaStream_t stream, int processors, const BackwardMaps& maps, bf16* dk_NGd, bf16* dv_to,
-                          int dv_stride, const BackwardInputs& in) {
+void launch_key_gradients(cudaStream_t stream, int processors, const BackwardMaps& maps, bf16* dk_NGd,
+                          bf16* dv_to, int dv_stride, const BackwardInputs& in) {
   launch(stream, key_kernel,
          {blocks(std::min(key_pieces(in.shape), processors)), kBackwardThreads, sizeof(KeyShared)}, maps.q,
          maps.dout, maps.k, maps.v, dk_NGd, dv_to, dv_stride, in);

@@ -181,11 +181,12 @@ __device__ __forceinline__ void query_gradients(QueryShared& shared, Walk<QueryS
 
 __global__ void __launch_bounds__(kBackwardThreads, 1)
     query_kernel(const __grid_constant__ CUtensorMap k, const __grid_constant__ CUtensorMap v,
-                 const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap dout, bf16* dq_NHd,
-                 BackwardInputs in) {
+                 const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap dout,
+                 bf16* dq_NHd, BackwardInputs in) {
   QueryShared& shared = *dynamic_shared<QueryShared>();
   run_block(
-      shared, 2 * kGroup / 32, [&] { copy_keys(shared, &k, &v, in); }, [&] { copy_own(shared, &q, &dout, in); },
+      shared, 2 * kGroup / 32, [&] { copy_keys(shared, &k, &v, in); },
+      [&] { copy_own(shared, &q, &dout, in); },
       [&](int group) {
         Walk<QueryShared::kStages> walk;
         for (Walk<2> turn;;) {

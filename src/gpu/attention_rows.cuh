@@ -62,9 +62,9 @@ __device__ __forceinline__ float rounded(float x) {
 // Rows of queries against keys that lie `keys_per_sequence` tokens apart from sequence to sequence. Token i of a
 // sequence stands at start + i and sees keys up to itself, from first_N (0 when null; none when negative).
 struct RowsShape {
-  int64_t tokens;           // all
-  int64_t count;            // tokens of a sequence
-  const int32_t* start_B;   // position of each sequence's first; null: 0
+  int64_t tokens;          // all
+  int64_t count;           // tokens of a sequence
+  const int32_t* start_B;  // position of each sequence's first; null: 0
   int64_t keys_per_sequence;
   int split;  // warps to a row: 1, 2 or 4
 };
@@ -78,8 +78,7 @@ struct WarpSoftmax {
   // weight: room for as many.
   template <bool wide, class T>
   __device__ __forceinline__ void add(const float* q, const T* k, const T* v, int64_t stride,
-                                      int64_t v_stride, int count, int dim, float scale_log2,
-                                      float* weight) {
+                                      int64_t v_stride, int count, int dim, float scale_log2, float* weight) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
     float score[kChunk / 32], most = largest;
 #pragma unroll

@@ -13,9 +13,9 @@ namespace moe::gpu::hopper {
 struct Softmax {
   static constexpr float kSlack = 8;        // to base 2: weights are at most 2^8
   float base[2] = {0, 0}, sum[2] = {0, 0};  // base: of the scores times scale
-  const int* first_T;                       // the first keys that the warpgroup's queries see, in shared memory
-  int from;                                 // the earliest key that all queries of this warp see
-  float scale;                              // to base 2
+  const int* first_T;  // the first keys that the warpgroup's queries see, in shared memory
+  int from;            // the earliest key that all queries of this warp see
+  float scale;         // to base 2
 
   // `first` becomes the first keys of this warp's 16 queries, of which the warpgroup's first is `query`.
   __device__ __forceinline__ Softmax(const Shape& shape, int* first, int row, int query)

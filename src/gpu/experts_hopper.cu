@@ -33,7 +33,8 @@ struct UpForward {
 
   __device__ __forceinline__ Rows begin(const Tile&, int) const { return {}; }
   __device__ __forceinline__ void finish() const {}
-  __device__ __forceinline__ void store(const float (&sum)[kN / 2], const Tile& tile, int half, unsigned char*) const {
+  __device__ __forceinline__ void store(const float (&sum)[kN / 2], const Tile& tile, int half,
+                                        unsigned char*) const {
     constexpr int chunks = kN / 64;  // of each half
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
@@ -102,8 +103,8 @@ struct DownBackward {
 
   __device__ __forceinline__ void finish() const {}
   template <int piece>
-  __device__ __forceinline__ void store_piece(const float (&sum)[kN / 2], Rows& rows, grouped::Stage<kN>& stage,
-                                              const Tile& tile, int half) const {
+  __device__ __forceinline__ void store_piece(const float (&sum)[kN / 2], Rows& rows,
+                                              grouped::Stage<kN>& stage, const Tile& tile, int half) const {
     const Lines lines{stage.a + half * grouped::kBox, stage.b + half * grouped::kBox,
                       stage.b + (2 + half) * grouped::kBox};
     const int column = tile.column + piece * kLine;
@@ -171,7 +172,8 @@ struct DownBackward {
   }
 
   // Of the row's 4 lanes. All lanes of the warp call it.
-  __device__ __forceinline__ void store_product(float& product, const Tile& tile, int half, int i, int part) const {
+  __device__ __forceinline__ void store_product(float& product, const Tile& tile, int half, int i,
+                                                int part) const {
     product += __shfl_xor_sync(kAllLanes, product, 1);
     product += __shfl_xor_sync(kAllLanes, product, 2);
     const int row = grouped::tile_row(half, i), parts = (f + kPart - 1) / kPart;
@@ -181,7 +183,8 @@ struct DownBackward {
   }
 
   // A warp's 16 lines; by the copy engine where all of their rows and columns are the tile's.
-  __device__ __forceinline__ void write_out(const Lines& lines, const Tile& tile, int half, int column) const {
+  __device__ __forceinline__ void write_out(const Lines& lines, const Tile& tile, int half,
+                                            int column) const {
     const int warp = static_cast<int>(threadIdx.x) % kGroup / 32, lane = static_cast<int>(threadIdx.x) % 32;
     const int begin = half * 64 + warp * 16, rows = tile.rows - begin, box = warp * 16 * 128;
     const int64_t first = tile.c_row + begin;
@@ -198,7 +201,9 @@ struct DownBackward {
     if (column + chunk * 8 >= f) return;
     for (int line = lane / 8; line < min(rows, 16); line += 4) {
       const int at = box + line * 128 + (line % 8 ^ chunk) * 16;
-      const auto chunk_of = [&](const unsigned char* from) { return *reinterpret_cast<const uint4*>(from + at); };
+      const auto chunk_of = [&](const unsigned char* from) {
+        return *reinterpret_cast<const uint4*>(from + at);
+      };
       bf16* const dh = dh_R2F + (first + line) * 2 * f + column + chunk * 8;
       store_16(dh, chunk_of(lines.gate));
       store_16(dh + f, chunk_of(lines.up));
@@ -271,8 +276,8 @@ void hopper_expert_down_backward(cudaStream_t stream, int processors, Tensor& dh
                               pointer<float>(weight_NK),
                               p.slot_R,
                               p.n};
-  grouped::run<Form::NN, DownBackward::kN, Schedule::together, Gathered::a>(stream, processors, dy_ND, w_EDF, p,
-                                                                            epilogue);
+  grouped::run<Form::NN, DownBackward::kN, Schedule::together, Gathered::a>(stream, processors, dy_ND, w_EDF,
+                                                                            p, epilogue);
   launch(stream, dweight_kernel, {blocks(ceil_div(p.rows, 256)), 256}, pointer<float>(dweight_NK), partial,
          pointer<int32_t>(plan.row_NK), p.rows, static_cast<int>(ceil_div(p.n, kPart)));
 }
@@ -281,14 +286,14 @@ void hopper_expert_down_gradient(cudaStream_t stream, int processors, Tensor& dw
                                  const Tensor& a_RF, const RoutePlan& plan, bool accumulate,
                                  Schedule schedule) {
   grouped::gradient<Gathered::a>(stream, processors, dw_EDF, dy_ND, a_RF, product_of(plan, dy_ND), accumulate,
-                        schedule);
+                                 schedule);
 }
 
 void hopper_expert_up_gradient(cudaStream_t stream, int processors, Tensor& dw_E2FD, const Tensor& dh_R2F,
                                const Tensor& x_ND, const RoutePlan& plan, bool accumulate,
                                Schedule schedule) {
-  grouped::gradient<Gathered::b>(stream, processors, dw_E2FD, dh_R2F, x_ND, product_of(plan, x_ND), accumulate,
-                        schedule);
+  grouped::gradient<Gathered::b>(stream, processors, dw_E2FD, dh_R2F, x_ND, product_of(plan, x_ND),
+                                 accumulate, schedule);
 }
 
 }  // namespace moe::gpu

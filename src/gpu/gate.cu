@@ -36,9 +36,8 @@ struct Part {
 
 // y may be o.
 template <class T, int lanes, int width>
-__global__ void __launch_bounds__(kThreads)
-    forward_kernel(T* y_NHd, const T* o_NHd, const T* packed_NP, int64_t tokens, int heads, int d,
-                   int packed) {
+__global__ void __launch_bounds__(kThreads) forward_kernel(T* y_NHd, const T* o_NHd, const T* packed_NP,
+                                                           int64_t tokens, int heads, int d, int packed) {
   const Part<lanes, width> part(tokens, heads, d, packed);
   part.for_each(d, [&](int c) {
     const auto gate = load<width>(packed_NP + part.gate + c);
@@ -120,7 +119,7 @@ void GpuOps::gate_backward(Tensor do_NHd, Tensor y_NHd, Tensor delta_NH, Tensor 
   if (do_NHd.numel() == 0) return;
   const int64_t n = packed_NP.dim(0);
   with_activation(packed_NP.dtype(), [&]<class T>() {
-    const Gradients<T> x{pointer<T>(do_NHd),    pointer<T>(y_NHd),  pointer<float>(delta_NH),
+    const Gradients<T> x{pointer<T>(do_NHd),     pointer<T>(y_NHd),  pointer<float>(delta_NH),
                          pointer<T>(dpacked_NP), pointer<T>(dy_NHd), pointer<T>(o_NHd),
                          pointer<T>(packed_NP)};
     with_lanes<T>(
@@ -128,7 +127,8 @@ void GpuOps::gate_backward(Tensor do_NHd, Tensor y_NHd, Tensor delta_NH, Tensor 
         [&]<int lanes, int width>() {
           launch(stream_, backward_kernel<T, lanes, width>,
                  {blocks(ceil_div(n * heads.query * lanes, kThreads)), kThreads}, x, n,
-                 static_cast<int>(heads.query), static_cast<int>(heads.dim), static_cast<int>(heads.packed()));
+                 static_cast<int>(heads.query), static_cast<int>(heads.dim),
+                 static_cast<int>(heads.packed()));
         },
         x.do_NHd, x.y_NHd, x.dpacked_NP, x.dy_NHd, x.o_NHd, x.packed_NP);
   });

@@ -74,8 +74,7 @@ void GpuOps::grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, const Te
   contracts::grouped_matmul(c, a, b, offset_E1, form);
   if (c.numel() == 0) return;
   if (hopper_ && hopper_takes(c, a, b, offset_E1.numel() - 1, form))
-    return hopper_grouped_matmul(stream_, processors_, c, a, b, offset_E1, form, accumulate,
-                                 Schedule::turns);
+    return hopper_grouped_matmul(stream_, processors_, c, a, b, offset_E1, form, accumulate, Schedule::turns);
   const int64_t a_stride = a.dim(1), b_stride = b.dim(b.rank() - 1);
   with_form(form, [&]<Form known>() {
     with_activation(a.dtype(), [&]<class T>() {

@@ -109,7 +109,7 @@ __device__ __forceinline__ void copy_tiles(SharedOf<form, kN, Epilogue>& shared,
       shared.pipeline.wait_empty(walk);
       if constexpr (Epilogue::kPieces > 0)
         if (threadIdx.x < 32 && one_lane())
-            epilogue.copy_piece(shared.stages[walk.stage], &shared.pipeline.full[walk.stage], tile, piece);
+          epilogue.copy_piece(shared.stages[walk.stage], &shared.pipeline.full[walk.stage], tile, piece);
       __syncwarp();
       if constexpr (gathered != Gathered::none) barrier_arrive(&shared.pipeline.full[walk.stage]);
     }
@@ -174,16 +174,18 @@ __device__ __forceinline__ void store_pieces(SharedOf<form, kN, Epilogue>& share
   };
   [&]<int... piece>(std::integer_sequence<int, piece...>) {
     (store.template operator()<piece>(), ...);
-  }(std::make_integer_sequence<int, Epilogue::kPieces>());
+  }
+  (std::make_integer_sequence<int, Epilogue::kPieces>());
   tma_store_wait_read<0>();
   shared.pipeline.release(before);
 }
 
 template <Form form, int kN, Schedule schedule, Gathered gathered, class Epilogue>
-__device__ __forceinline__ void multiply_tiles(SharedOf<form, kN, Epilogue>& shared, const Product& p, const Epilogue& epilogue,
-                                               int group) {
+__device__ __forceinline__ void multiply_tiles(SharedOf<form, kN, Epilogue>& shared, const Product& p,
+                                               const Epilogue& epilogue, int group) {
   constexpr bool turns = schedule == Schedule::turns;
-  static_assert(!turns || Epilogue::kPieces == 0, "the other warpgroup would wait for what is read after the products");
+  static_assert(!turns || Epilogue::kPieces == 0,
+                "the other warpgroup would wait for what is read after the products");
   constexpr int halves = turns ? 2 : 1;
   const int first_half = turns ? 0 : group;
   float sum[halves][kN / 2];

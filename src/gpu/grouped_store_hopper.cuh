@@ -96,8 +96,10 @@ struct StoreGradient {
     const Sums zeros = {};
     store(zeros, tile, half, staging);
   }
-  __device__ __forceinline__ void store(const Sums& sum, const Tile& tile, int half, unsigned char* staging) const {
-    const int warp = static_cast<int>(threadIdx.x) / 32 - kGroup / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  __device__ __forceinline__ void store(const Sums& sum, const Tile& tile, int half,
+                                        unsigned char* staging) const {
+    const int warp = static_cast<int>(threadIdx.x) / 32 - kGroup / 32,
+              lane = static_cast<int>(threadIdx.x) % 32;
     const int row = lane / 4, first_row = tile.a_column + half * 64 + warp % 4 * 16;
     // Of the places of a row's pairs, swizzled, as they are for the first 8 columns; odd rows begin with the third 8, so that
     // rows that go out together do not meet in a bank.
@@ -120,11 +122,14 @@ struct StoreGradient {
     }
   }
   // What was copied out has been read.
-  __device__ __forceinline__ void finish() const { tma_store_wait_read<0>(); }
+  __device__ __forceinline__ void finish() const {
+    tma_store_wait_read<0>();
+  }
 
  private:
   // Pairs of 4 times 8 columns of two rows.
-  __device__ __forceinline__ static void write_piece(unsigned char* box, int place, const float* sum, bool odd) {
+  __device__ __forceinline__ static void write_piece(unsigned char* box, int place, const float* sum,
+                                                     bool odd) {
 #pragma unroll
     for (int i = 0; i < 2; ++i)
 #pragma unroll

@@ -35,7 +35,8 @@ __device__ __forceinline__ void barrier_arrive_expect(Barrier* barrier, uint32_t
 }
 // Arrives when all copies that this thread has started with cp.async are done: one of the arrivals that the barrier counts.
 __device__ __forceinline__ void barrier_arrive_after_copies(Barrier* barrier) {
-  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(shared_pointer(barrier)) : "memory");
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(shared_pointer(barrier))
+               : "memory");
 }
 // Waits for the end of the phase of this parity (0 for the first one).
 __device__ __forceinline__ void barrier_wait(Barrier* barrier, uint32_t parity) {
@@ -83,10 +84,12 @@ __device__ __forceinline__ void tma_store(const CUtensorMap* map, const void* fr
                : "memory");
 }
 // The same, but adds. Only where nobody else adds to the same place: else the order, and so the bits, would be open.
-__device__ __forceinline__ void tma_add(const CUtensorMap* map, const void* from, int32_t x, int32_t y, int32_t z) {
-  asm volatile("cp.reduce.async.bulk.tensor.3d.global.shared::cta.add.bulk_group [%0, {%2, %3, %4}], [%1];" ::"l"(map),
-               "r"(shared_pointer(from)), "r"(x), "r"(y), "r"(z)
-               : "memory");
+__device__ __forceinline__ void tma_add(const CUtensorMap* map, const void* from, int32_t x, int32_t y,
+                                        int32_t z) {
+  asm volatile(
+      "cp.reduce.async.bulk.tensor.3d.global.shared::cta.add.bulk_group [%0, {%2, %3, %4}], [%1];" ::"l"(map),
+      "r"(shared_pointer(from)), "r"(x), "r"(y), "r"(z)
+      : "memory");
 }
 __device__ __forceinline__ void tma_store_commit() {
   asm volatile("cp.async.bulk.commit_group;" ::: "memory");
@@ -104,7 +107,8 @@ __device__ __forceinline__ void fence_async_proxy() {
 // 16 bytes to an address that is a multiple of 16, by one instruction: what has been computed with word by word the compiler
 // stores in words, or even in halves of words.
 __device__ __forceinline__ void store_16(void* p, const uint4& v) {
-  asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(p), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+  asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(p), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
+               : "memory");
 }
 
 // A barrier of `threads` threads, a multiple of 32; id 1 to 15 (0 is __syncthreads).

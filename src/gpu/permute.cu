@@ -38,7 +38,7 @@ struct Choice {
 // One warp for each group of tokens: kept_NK = the expert where it has room left in this group, in the order of a plan, else -1.
 __global__ void keep_to_capacity_kernel(int32_t* kept_NK, const int32_t* expert_NK, int tokens, int choices,
                                         int experts, int capacity) {
-  constexpr int batch = 8;                 // loads under way at once
+  constexpr int batch = 8;                   // loads under way at once
   int* const taken = dynamic_shared<int>();  // by expert
   const int lane = static_cast<int>(threadIdx.x);
   for (int e = lane; e < experts; e += 32) taken[e] = 0;

@@ -216,7 +216,7 @@ struct Share {
 template <class T, int width>
 struct Words {
   using Word = std::conditional_t<width * sizeof(T) % 4 == 0, uint32_t, T>;
-  Vec<Word, width * static_cast<int>(sizeof(T)) / static_cast<int>(sizeof(Word))> words;
+  Vec<Word, width* static_cast<int>(sizeof(T)) / static_cast<int>(sizeof(Word))> words;
 
   __device__ __forceinline__ void load_from(const T* p) {
     words = *reinterpret_cast<const decltype(words)*>(p);
@@ -242,8 +242,8 @@ struct Loaded {
     position = table.position_N[token];
     if (share.head >= share.kind.count) return;
     const int half = layout.dim / 2;
-    const T* const dy = (share.queries ? from.dq_NHd : from.dk_NGd) +
-                        (token * share.kind.count + share.head) * layout.dim;
+    const T* const dy =
+        (share.queries ? from.dq_NHd : from.dk_NGd) + (token * share.kind.count + share.head) * layout.dim;
     const T* const packed =
         from.packed_NP + token * layout.packed() + share.kind.first + share.head * share.kind.stride;
     S::for_each(half, [&](int i, int c) {
@@ -389,8 +389,8 @@ void GpuOps::qk_norm_rope_backward(Tensor dpacked_NP, Tensor dwq_d, Tensor dwk_d
           const Layout layout = layout_of(heads);
           const int64_t shares = passes<S>(layout.query) + passes<S>(layout.kv);
           // A warp for each share at least.
-          grid = std::max(ceil_div(shares, kWarps), std::min(ceil_div(n * shares, kWarps),
-                                                             int64_t{kBlocksPerProcessor} * processors_));
+          grid = std::max(ceil_div(shares, kWarps),
+                          std::min(ceil_div(n * shares, kWarps), int64_t{kBlocksPerProcessor} * processors_));
           parts = workspace_.carve().take<float>(grid * width_of_sums);
           launch(stream_, backward_kernel<T, S>, {blocks(grid), kThreads}, x, parts,
                  table_of(wq_d, wk_d, rope_Td, position_N), layout, n);

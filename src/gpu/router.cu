@@ -127,7 +127,8 @@ __global__ void sum_losses_kernel(float* parts, const float* probability_NE, con
 __global__ void finish_losses_kernel(float* loss_2, float* mean_E, float* share_E, const float* parts,
                                      int64_t rows, const int32_t* first_E, int experts) {
   const int columns = experts + 2;
-  const float tokens = sum_columns(parts, rows, columns, columns, experts + 1);  // in lane 0; exact: below 2^24
+  const float tokens =
+      sum_columns(parts, rows, columns, columns, experts + 1);  // in lane 0; exact: below 2^24
   const float m = fmaxf(1.0F, __shfl_sync(kAllLanes, tokens, 0));
   float balance = 0;
   for (int first = 0; first <= experts; first += 32) {

@@ -84,7 +84,8 @@ inline void bulk_load(void* to, const void* from, uint32_t bytes, Barrier* barri
 }
 // write(place in memory, cell in shared memory) for each element of the box that lies inside.
 template <class Write>
-void each_stored(const CUtensorMap* map, const void* from, int32_t x, int32_t y, int32_t z, const Write& write) {
+void each_stored(const CUtensorMap* map, const void* from, int32_t x, int32_t y, int32_t z,
+                 const Write& write) {
   auto* const shared = static_cast<unsigned char*>(emulated_cuda::dynamic_shared_memory());
   const uint32_t first = shared_pointer(from), bytes = map->element_bytes;
   if (first % 1024 != 0) __trap();  // a box begins with a group of 8 lines
@@ -95,7 +96,8 @@ void each_stored(const CUtensorMap* map, const void* from, int32_t x, int32_t y,
       const bool inside = to_row >= 0 && to_row < static_cast<int64_t>(map->rows) && to_column >= 0 &&
                           to_column < static_cast<int64_t>(map->columns);
       if (inside)
-        write(matrix + static_cast<uint64_t>(to_row) * map->row_bytes + static_cast<uint64_t>(to_column) * bytes,
+        write(matrix + static_cast<uint64_t>(to_row) * map->row_bytes +
+                  static_cast<uint64_t>(to_column) * bytes,
               shared + swizzled(first + row * 128 + column * bytes));
     }
 }
