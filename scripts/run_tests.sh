@@ -20,6 +20,8 @@ if [ "$preset" = tsan ]; then
   runner=(setarch "$(uname -m)" --addr-no-randomize)
 fi
 
+# gcc's sanitizer of undefined behaviour would only print what it finds.
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1${UBSAN_OPTIONS:+:$UBSAN_OPTIONS}
 # What is other libraries' own.
 export LSAN_OPTIONS=suppressions=$PWD/tests/support/leaks_of_others.txt${LSAN_OPTIONS:+:$LSAN_OPTIONS}
 export TSAN_OPTIONS=suppressions=$PWD/tests/support/races_of_others.txt${TSAN_OPTIONS:+:$TSAN_OPTIONS}

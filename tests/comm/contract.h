@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -44,7 +45,7 @@ std::vector<T> expected_sum(int size, size_t n) {
 
 template <class T>
 bool same(const std::vector<T>& a, const std::vector<T>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;
+  return std::ranges::equal(std::as_bytes(std::span(a)), std::as_bytes(std::span(b)));
 }
 
 template <class T, class A>
@@ -59,7 +60,10 @@ void check_sums(Communicator& comm) {
     comm.reduce_scatter(view(y).rows(static_cast<int64_t>(rank * n), static_cast<int64_t>((rank + 1) * n)),
                         view(y));
     const auto all = expected_sum<T, A>(comm.size(), n * W);
-    EXPECT_TRUE(std::memcmp(y.data() + rank * n, all.data() + rank * n, n * sizeof(T)) == 0) << n;
+    const auto piece = [&](const std::vector<T>& values) {
+      return std::vector<T>(values.begin() + rank * n, values.begin() + (rank + 1) * n);
+    };
+    EXPECT_TRUE(same(piece(y), piece(all))) << n;
     comm.all_gather(view(y),
                     view(y).rows(static_cast<int64_t>(rank * n), static_cast<int64_t>((rank + 1) * n)));
     EXPECT_TRUE(same(y, all)) << n;
