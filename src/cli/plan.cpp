@@ -51,13 +51,13 @@ void print_plan(RunConfig& config, int ranks, const std::string& named) {
   print(fmt::format("parameters     {} total ({}), {} active per token ({})\n", count.total,
                     format_count(static_cast<double>(count.total)), count.active,
                     format_count(static_cast<double>(count.active))));
-  const bool by_row = config.distributed.capacity == "row";
-  const int64_t capacity = expert_capacity(config.model, by_row ? config.model.max_seq_len : micro);
+  const Capacity capacity = training_capacity(config.model, micro_batch(config, Tokenizer::kVocabulary));
   print(fmt::format(
       "routing        {} of {} experts, {}\n", config.model.top_k, config.model.num_experts,
-      capacity == 0 ? std::string("dropless")
-                    : fmt::format("at most {} tokens of a {} for an expert (capacity factor {})", capacity,
-                                  by_row ? "row" : "micro-batch", config.model.capacity_factor)));
+      capacity.rows == 0
+          ? std::string("dropless")
+          : fmt::format("at most {} tokens of a {} for an expert (capacity factor {})", capacity.rows,
+                        capacity.tokens == 0 ? "micro-batch" : "row", config.model.capacity_factor)));
   print(fmt::format("step           {} tokens ({} micro-batches of {} x {}{}), {} steps, {} tokens in all\n",
                     step, config.training.gradient_accumulation_steps, config.training.batch_size,
                     config.model.max_seq_len, ranks == 1 ? "" : fmt::format(" on each of {} ranks", ranks),

@@ -14,20 +14,6 @@ namespace {
 constexpr int64_t kRows = 32;
 constexpr int64_t kPiece = 256;
 
-// Counts all assignments and the first choices of each expert.
-void count_choices(int32_t* count, int32_t* first, const int32_t* expert, int64_t n, int64_t k, int64_t e) {
-  std::fill(count, count + e, 0);
-  std::fill(first, first + e, 0);
-  for (int64_t t = 0; t < n; ++t)
-    for (int64_t j = 0; j < k; ++j) {
-      const int32_t x = expert[t * k + j];
-      CHECK(x >= -1 && x < e, "an expert that does not exist");
-      if (x < 0) continue;
-      ++count[x];
-      first[x] += j == 0 ? 1 : 0;
-    }
-}
-
 // y = residual + sum of the chosen rows, piece by piece in f32, rounded once; residual may be y.
 template <class T>
 void combine_row(T* y, const T* residual, const T* x, const float* weight, const int32_t* row, int64_t k,
@@ -57,11 +43,13 @@ void CpuOps::route_plan(RoutePlan plan, const Tensor& expert_NK, const Capacity&
   const int32_t* expert = expert_NK.as<int32_t>();
   int32_t *count = plan.count_E.as<int32_t>(), *offset = plan.offset_E1.as<int32_t>();
   int32_t *slot = plan.slot_R.as<int32_t>(), *row = plan.row_NK.as<int32_t>();
-  count_choices(count, plan.first_E.as<int32_t>(), expert, n, k, e);
+  int32_t* first = plan.first_E.as<int32_t>();
   auto lease = scratch_.borrow(2 * Scratch::padded<int32_t>(e));
   int32_t *taken = lease.take<int32_t>(e), *next = lease.take<int32_t>(e);  // of each expert
   // Who is kept, for now as 0 in place of a row.
   const int64_t group = capacity.rows == 0 || capacity.tokens == 0 ? n : capacity.tokens;
+  std::fill(count, count + e, 0);
+  std::fill(first, first + e, 0);
   std::fill(offset, offset + e + 1, 0);
   for (int64_t begin = 0; begin < n; begin += group) {
     std::fill(taken, taken + e, 0);
@@ -69,9 +57,13 @@ void CpuOps::route_plan(RoutePlan plan, const Tensor& expert_NK, const Capacity&
       for (int64_t t = begin; t < begin + group; ++t) {
         const int64_t assignment = t * k + j;
         const int32_t x = expert[assignment];
-        const bool kept = x >= 0 && (capacity.rows == 0 || taken[x] < capacity.rows);
-        row[assignment] = kept ? 0 : -1;
-        if (!kept) continue;
+        CHECK(x >= -1 && x < e, "an expert that does not exist");
+        row[assignment] = -1;
+        if (x < 0) continue;
+        ++count[x];
+        first[x] += j == 0 ? 1 : 0;
+        if (capacity.rows > 0 && taken[x] == capacity.rows) continue;
+        row[assignment] = 0;
         ++taken[x];
         ++offset[x + 1];
       }

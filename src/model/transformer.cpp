@@ -15,6 +15,11 @@ void tell(const std::function<void(int64_t)>& who, int64_t layer) {
 
 }  // namespace
 
+Capacity training_capacity(const ModelConfig& config, const MicroBatch& shape) {
+  if (!shape.capacity_by_row) return {expert_capacity(config, shape.N())};
+  return {expert_capacity(config, shape.T), shape.T};
+}
+
 std::vector<float> rope_table(int64_t rows, int64_t head_dim, double theta) {
   const int64_t half = head_dim / 2;
   std::vector<float> table(static_cast<size_t>(rows * head_dim));
@@ -214,11 +219,6 @@ void Transformer::run_backward(InFlight all, Gradients gradients, Ops& ops, cons
   for (Transformer* t : all)
     ops.embedding_backward(t->weights_.embedding.gradient, t->tokens_.input_N, t->d_ND_);
   tell(beside.behind_writing, kNoLayer);
-}
-
-Capacity Transformer::capacity() const {
-  const int64_t tokens = shape_.capacity_by_row ? shape_.T : 0;
-  return {expert_capacity(config_, tokens == 0 ? shape_.N() : tokens), tokens};
 }
 
 void Transformer::forward(Ops& ops, const Look& look) {

@@ -30,6 +30,9 @@ struct MicroBatch {
   int64_t N() const { return B * T; }
 };
 
+// What an expert may take of a micro-batch in training.
+Capacity training_capacity(const ModelConfig& config, const MicroBatch& shape);
+
 // What a step adds up over its micro-batches; read by the host once a step.
 struct StepSums {
   StepSums() = default;
@@ -106,7 +109,7 @@ class Transformer {
   };
 
   std::vector<Block> make_blocks(ExpertExchange* exchange, Arena& arena) const;
-  Capacity capacity() const;
+  Capacity capacity() const { return training_capacity(config_, shape_); }
   Tensor output_of(size_t layer) { return layer + 1 < blocks_.size() ? blocks_[layer + 1].x_ND : last_ND_; }
 
   // What a pass does, in the parts between which rows travel. One or two micro-batches (see in_turns above).

@@ -87,6 +87,10 @@ class ExchangeOverRanks final : public ExpertExchange {
 
 }  // namespace
 
+bool some_may_stop(const DistributedConfig& distributed, int expert_ranks, int world) {
+  return distributed.expert_rows > 0 && expert_ranks > 1 && expert_ranks < world;
+}
+
 std::string chosen_layout(const DistributedConfig& distributed) {
   return distributed.layout == "auto" ? "zero1" : distributed.layout;
 }
@@ -129,7 +133,7 @@ void RankGroups::deal_experts(const DistributedConfig& distributed, const ModelC
   placement_.of_experts = {copy, world / ranks};
   experts_ = world_.split(copy, rank, ranks);
   same_experts_ = world_.split(rank, copy, world / ranks);
-  some_may_stop_ = distributed.expert_rows > 0 && ranks < world;
+  some_may_stop_ = moe::some_may_stop(distributed, ranks, world);
   const auto lane = [&](int number) {
     return std::make_unique<ExchangeOverRanks>(*experts_, number, copy * ranks, distributed.expert_rows,
                                                device);

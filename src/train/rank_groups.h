@@ -34,7 +34,7 @@ class RankGroups {
   ExpertExchange* exchange() { return exchange_.get(); }
   // For a micro-batch that is computed while another one's rows travel; null without distributed.overlap.
   ExpertExchange* exchange_beside() { return beside_.get(); }
-  // Whether in a pass some ranks may give up (distributed.expert_rows) that others end, and learn about it later.
+  // moe::some_may_stop of these ranks.
   bool some_may_stop() const { return some_may_stop_; }
   const Placement& placement() const { return placement_; }
   // Of checkpoints: some of what is saved lies on one rank only.
@@ -49,6 +49,10 @@ class RankGroups {
   Placement placement_;
   bool some_may_stop_ = false;
 };
+
+// Whether in a pass some ranks may give up (distributed.expert_rows) that others end, and learn about it later: where one of
+// several groups of ranks that share the experts has no room for its rows.
+bool some_may_stop(const DistributedConfig& distributed, int expert_ranks, int world);
 
 // The layout by its name: what `auto` stands for.
 std::string chosen_layout(const DistributedConfig& distributed);

@@ -159,7 +159,7 @@ std::optional<StepTime> predict_step(const RunConfig& config, int ranks, const G
   const double pass = compute_seconds(config, experts, gpu, e);  // forward and backward of one micro-batch
   StepTime time;
   // Beside a pass forward (a third of the arithmetic) or backward (two thirds) all may travel but what is shown.
-  const bool beside = config.distributed.expert_rows == 0 || experts == ranks;
+  const bool beside = !some_may_stop(config.distributed, experts, ranks);
   const auto transfer = [&](double bytes, double times, double beside_seconds) {
     const Transfer attention = layers_transfer(all.attention, bytes, config, ranks, gpu, e);
     const Transfer of_experts =

@@ -82,6 +82,7 @@ TEST(StepTime, TransfersAreHiddenBehindPasses) {
   config.distributed.expert_rows = 2;
   EXPECT_GT(of(config, 8, "expert", 8).hidden, 0);
   EXPECT_EQ(of(config, 16, "expert", 8).hidden, 0);
+  EXPECT_GT(of(config, 16, "zero1").hidden, 0) << "no rows travel there";
 }
 
 // Experts that are dealt to two machines send most rows over the network.
