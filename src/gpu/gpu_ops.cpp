@@ -16,6 +16,7 @@ GpuOps::GpuOps(GpuDevice& device, Kernels kernels, Arithmetic arithmetic)
       stream_(device.stream()),
       arithmetic_(arithmetic),
       processors_(device.properties().multiProcessorCount),
+      shared_of_processor_(device.properties().sharedMemPerMultiprocessor),
       hopper_(device.properties().major == 9 && kernels == Kernels::best),
       workspace_(device, kWorkspaceBytes),
       gemm_(device, arithmetic.tf32) {}

@@ -118,8 +118,9 @@ class GpuOps final : public Ops {
   GpuDevice& device_;
   cudaStream_t stream_;
   Arithmetic arithmetic_;
-  int processors_;  // streaming multiprocessors
-  bool hopper_;     // kernels with Hopper's own instructions are used where they take the operands
+  int processors_;              // streaming multiprocessors
+  size_t shared_of_processor_;  // bytes of shared memory that one's blocks have together
+  bool hopper_;  // kernels with Hopper's own instructions are used where they take the operands
   Workspace workspace_;
   Gemm gemm_;
 };

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// cross_entropy: a block a row, which reads the row twice; the second time from L2, which holds the rows of all running
-// blocks (100 kB each at 50304 words of bf16). So memory sees one read and one write.
+// cross_entropy: a block a row, which it needs twice for a gradient. Between, the row stays in shared memory where two blocks a processor
+// have room for theirs (50304 words of bf16 are 98 KiB), else in L2. So memory sees one read and one write.
 #include "ops/contracts/loss.h"
 
 #include <cfloat>
 
 #include "gpu/block_reduce.cuh"
+#include "gpu/dynamic_shared.cuh"
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"
 #include "gpu/numbers.cuh"
@@ -14,6 +15,7 @@ namespace moe::gpu {
 namespace {
 
 constexpr int kThreads = 512;
+constexpr size_t kOtherShared = 2 << 10;  // of a block: what sums over it need, and CUDA's own
 
 // The largest of some logits, and the sum of exp(logit - largest).
 struct SoftmaxSum {
@@ -36,13 +38,14 @@ struct SoftmaxSum {
   }
 };
 
-// Columns from `vocabulary` on count as -inf.
-template <class T, int width>
-__device__ SoftmaxSum sum_row(const T* row, int vocabulary) {
+// Columns from `vocabulary` on count as -inf. kept: the thread's elements are copied to `copy`.
+template <class T, int width, bool kept>
+__device__ SoftmaxSum sum_row(T* copy, const T* row, int columns, int vocabulary) {
   SoftmaxSum sum;
-#pragma unroll 2
-  for (int c = static_cast<int>(threadIdx.x) * width; c < vocabulary; c += kThreads * width) {
+#pragma unroll 4
+  for (int c = static_cast<int>(threadIdx.x) * width; c < columns; c += kThreads * width) {
     const auto v = load<width>(row + c);
+    if (kept) store(copy + c, v);
     float x[width];
 #pragma unroll
     for (int j = 0; j < width; ++j) x[j] = c + j < vocabulary ? to_float(v.v[j]) : -INFINITY;
@@ -53,11 +56,12 @@ __device__ SoftmaxSum sum_row(const T* row, int vocabulary) {
 }
 
 // A target outside the vocabulary makes the loss and the gradient NaN, which ends the run.
-template <class T, int width>
+template <class T, int width, bool kept>
 __global__ void __launch_bounds__(kThreads, 2)
     cross_entropy_kernel(float* loss_N, T* logits_NV, const int32_t* target_N, int columns, int vocabulary,
                          const float* scale_1) {
   T* const row = logits_NV + int64_t{blockIdx.x} * columns;
+  T* const copy = kept ? dynamic_shared<T>() : row;  // each thread reads again what it has copied
   const int target = target_N[blockIdx.x], first = static_cast<int>(threadIdx.x) * width;
   if (target < 0) {
     if (threadIdx.x == 0) loss_N[blockIdx.x] = 0;
@@ -65,16 +69,16 @@ __global__ void __launch_bounds__(kThreads, 2)
     for (int c = first; c < columns; c += kThreads * width) store(row + c, Vec<T, width>{});
     return;
   }
-  const SoftmaxSum sum = sum_row<T, width>(row, vocabulary);
+  const SoftmaxSum sum = sum_row<T, width, kept>(copy, row, columns, vocabulary);
   const bool known = target < vocabulary;
   if (threadIdx.x == 0)
     loss_N[blockIdx.x] = known ? logf(sum.total) + (sum.largest - to_float(row[target])) : NAN;
   if (scale_1 == nullptr) return;
   __syncthreads();  // row[target] is read
   const float scale = *scale_1, factor = known ? scale / sum.total : NAN;
-#pragma unroll 2
+#pragma unroll 4
   for (int c = first; c < columns; c += kThreads * width) {
-    auto v = load<width>(row + c);
+    auto v = load<width>(copy + c);
 #pragma unroll
     for (int j = 0; j < width; ++j) {
       const float softmax = __expf(to_float(v.v[j]) - sum.largest) * factor;
@@ -94,12 +98,17 @@ void GpuOps::cross_entropy(Tensor loss_N, Tensor logits_NV, const Tensor& target
   CHECK(columns < (int64_t{1} << 30), logits_NV.describe());
   if (rows == 0) return;
   with_activation(logits_NV.dtype(), [&]<class T>() {
-    const auto kernel = vector_width<T>(columns, logits_NV.data()) == 1
-                            ? cross_entropy_kernel<T, 1>
-                            : cross_entropy_kernel<T, 16 / sizeof(T)>;
-    launch(stream_, kernel, {blocks(rows), kThreads}, pointer<float>(loss_N), pointer<T>(logits_NV),
-           pointer<int32_t>(target_N), static_cast<int>(columns), static_cast<int>(vocabulary),
-           pointer<float>(gradient_scale_1));
+    constexpr int width = 16 / sizeof(T);
+    const bool wide = vector_width<T>(columns, logits_NV.data()) == width;
+    const size_t row_bytes = static_cast<size_t>(columns) * sizeof(T);
+    const bool kept =
+        wide && !gradient_scale_1.empty() && 2 * (row_bytes + kOtherShared) <= shared_of_processor_;
+    const auto kernel = kept   ? cross_entropy_kernel<T, width, true>
+                        : wide ? cross_entropy_kernel<T, width, false>
+                               : cross_entropy_kernel<T, 1, false>;
+    launch(stream_, kernel, {blocks(rows), kThreads, kept ? row_bytes : 0}, pointer<float>(loss_N),
+           pointer<T>(logits_NV), pointer<int32_t>(target_N), static_cast<int>(columns),
+           static_cast<int>(vocabulary), pointer<float>(gradient_scale_1));
   });
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The choice of experts, its two losses and their gradient: a warp a token. The matrix products are in
+// The choice of experts, its two losses and their gradient: eight lanes a token. The matrix products are in
 // router_logits.cu, the plan of rows in permute.cu.
 #include "ops/contracts/router.h"
 
@@ -15,15 +15,36 @@
 namespace moe::gpu {
 namespace {
 
-constexpr int kWarps = 4;  // tokens of a block
+constexpr int kLanes = 8;    // of a token: a warp sums over four rows at once
+constexpr int kTokens = 32;  // of a block
 constexpr int kCountThreads = 1024;
 constexpr int kLossTokens = 256;  // of a partial sum of the losses
 
-__device__ __forceinline__ int64_t token_of_warp() {
-  return int64_t{blockIdx.x} * kWarps + threadIdx.x / 32;
+// The lanes' token. Past the last one they compute that again, so that a warp stays together, and store nothing.
+struct TokenOfLanes {
+  int64_t row;
+  int lane;
+  bool inside, padding;
+
+  __device__ TokenOfLanes(const int32_t* first_N, int64_t n)
+      : row(int64_t{blockIdx.x} * kTokens + threadIdx.x / kLanes),
+        lane(static_cast<int>(threadIdx.x) % kLanes),
+        inside(row < n) {
+    row = min(row, n - 1);
+    padding = first_N[row] < 0;
+  }
+};
+
+__device__ __forceinline__ float token_max(float value) {
+#pragma unroll
+  for (int lanes = kLanes / 2; lanes > 0; lanes /= 2)
+    value = fmaxf(value, __shfl_xor_sync(kAllLanes, value, lanes));
+  return value;
 }
-__device__ __forceinline__ int lane_of_warp() {
-  return static_cast<int>(threadIdx.x) % 32;
+__device__ __forceinline__ float token_sum(float value) {
+#pragma unroll
+  for (int lanes = kLanes / 2; lanes > 0; lanes /= 2) value += __shfl_xor_sync(kAllLanes, value, lanes);
+  return value;
 }
 
 // An expert and its logit. Larger logits come first, then lower indices; NaN counts as the lowest.
@@ -36,15 +57,17 @@ struct Candidate {
   }
 };
 
-// The first candidate of the row behind `last`, for all lanes.
-__device__ __forceinline__ Candidate next_best(const float* logits, int experts, const Candidate& last) {
+// The first candidate of the row behind `last`, for all of the token's lanes.
+__device__ __forceinline__ Candidate next_best(const float* logits, int experts, int lane,
+                                               const Candidate& last) {
   Candidate best;
-  for (int e = lane_of_warp(); e < experts; e += 32) {
+#pragma unroll 8
+  for (int e = lane; e < experts; e += kLanes) {
     const Candidate here{std::isnan(logits[e]) ? -INFINITY : logits[e], e};
     if (last.before(here) && here.before(best)) best = here;
   }
 #pragma unroll
-  for (int lanes = 16; lanes > 0; lanes /= 2) {
+  for (int lanes = kLanes / 2; lanes > 0; lanes /= 2) {
     const Candidate other{__shfl_xor_sync(kAllLanes, best.logit, lanes),
                           __shfl_xor_sync(kAllLanes, best.expert, lanes)};
     if (other.before(best)) best = other;
@@ -58,38 +81,40 @@ struct Routing {
   float* weight_NK;
 };
 
-__global__ void route_kernel(Routing out, const float* logits_NE, const int32_t* first_N, int64_t n,
-                             int experts, int choices, bool renormalise) {
-  const int64_t token = token_of_warp();
-  if (token >= n) return;
-  const int lane = lane_of_warp();
-  const float* const logits = logits_NE + token * experts;
-  float *const p = out.probability_NE + token * experts, *const weight = out.weight_NK + token * choices;
-  int32_t* const expert = out.expert_NK + token * choices;
-  if (first_N[token] < 0) {
-    for (int e = lane; e < experts; e += 32) p[e] = 0;
-    for (int k = lane; k < choices; k += 32) weight[k] = 0, expert[k] = -1;
-    if (lane == 0) out.lse_N[token] = 0;
-    return;
-  }
+__global__ void __launch_bounds__(kTokens* kLanes)
+    route_kernel(Routing out, const float* logits_NE, const int32_t* first_N, int64_t n, int experts,
+                 int choices, bool renormalise) {
+  const TokenOfLanes token(first_N, n);
+  const int lane = token.lane;
+  const float* const logits = logits_NE + token.row * experts;
   float top = -FLT_MAX, sum = 0;
-  for (int e = lane; e < experts; e += 32) top = fmaxf(top, logits[e]);
-  top = warp_max(top);
-  for (int e = lane; e < experts; e += 32) sum += expf(logits[e] - top);
-  sum = warp_sum(sum);
-  const float inverse = 1.0F / sum;
-  for (int e = lane; e < experts; e += 32) p[e] = expf(logits[e] - top) * inverse;
-  if (lane == 0) out.lse_N[token] = top + logf(sum);
+#pragma unroll 8
+  for (int e = lane; e < experts; e += kLanes) top = fmaxf(top, logits[e]);
+  top = token_max(top);
+#pragma unroll 8
+  for (int e = lane; e < experts; e += kLanes) sum += expf(logits[e] - top);
+  sum = token_sum(sum);
+  const float inverse = token.padding ? 0.0F : 1.0F / sum;
+  if (token.inside) {
+    float* const p = out.probability_NE + token.row * experts;
+#pragma unroll 8
+    for (int e = lane; e < experts; e += kLanes)
+      p[e] = token.padding ? 0.0F : expf(logits[e] - top) * inverse;
+    if (lane == 0) out.lse_N[token.row] = token.padding ? 0.0F : top + logf(sum);
+  }
 
+  float* const weight = out.weight_NK + token.row * choices;
+  int32_t* const expert = out.expert_NK + token.row * choices;
   Candidate best{INFINITY, -1};
   float total = 0;
-  for (int k = 0; k < choices; ++k) {  // lane k % 32 writes, and reads again below
-    best = next_best(logits, experts, best);
-    const float chosen = expf(logits[best.expert] - top) * inverse;
+  for (int k = 0; k < choices; ++k) {  // lane k % kLanes writes, and reads again below
+    best = next_best(logits, experts, lane, best);
+    const float chosen = token.padding ? 0.0F : expf(best.logit - top) * inverse;
     total += chosen;
-    if (k % 32 == lane) weight[k] = chosen, expert[k] = best.expert;
+    if (token.inside && k % kLanes == lane) weight[k] = chosen, expert[k] = token.padding ? -1 : best.expert;
   }
-  for (int k = lane; renormalise && k < choices; k += 32) weight[k] /= total;
+  if (!renormalise || !token.inside || token.padding) return;
+  for (int k = lane; k < choices; k += kLanes) weight[k] /= total;
 }
 
 // *tokens = how many are not padding. One block, so as many loads under way as it can have.
@@ -115,7 +140,8 @@ __global__ void sum_losses_kernel(float* parts, const float* probability_NE, con
   float* const part = parts + int64_t{blockIdx.x} * (experts + 2);
   for (int first = 0; first < experts; first += 32) {
     const float sum = sum_columns(probability_NE + begin * experts, count, experts, experts, first);
-    if (threadIdx.x < 32 && first + lane_of_warp() < experts) part[first + lane_of_warp()] = sum;
+    const int e = first + static_cast<int>(threadIdx.x);
+    if (threadIdx.x < 32 && e < experts) part[e] = sum;
   }
   const float lse = threadIdx.x < count ? lse_N[begin + threadIdx.x] : 0;
   const float squares = block_sum(lse * lse);
@@ -133,7 +159,7 @@ __global__ void finish_losses_kernel(float* loss_2, float* mean_E, float* share_
   float balance = 0;
   for (int first = 0; first <= experts; first += 32) {
     const float sum = sum_columns(parts, rows, columns, columns, first);
-    const int e = first + lane_of_warp();
+    const int e = first + static_cast<int>(threadIdx.x);
     if (threadIdx.x >= 32 || e > experts) continue;
     if (e == experts) {
       loss_2[1] = sum / m;
@@ -155,33 +181,32 @@ struct RouteState {
   const int32_t* first_N;
 };
 
-__global__ void backward_kernel(float* dlogits_NE, RouteState in, const float* scale_1, const int* tokens,
-                                int64_t n, int experts, int choices, float balance_weight, float z_weight,
-                                bool renormalise) {
-  const int64_t token = token_of_warp();
-  if (token >= n) return;
-  const int lane = lane_of_warp();
-  float* const out = dlogits_NE + token * experts;
-  if (in.first_N[token] < 0) {
-    for (int e = lane; e < experts; e += 32) out[e] = 0;
-    return;
-  }
-  const float* const p = in.probability_NE + token * experts;
-  const float *const dw = in.dweight_NK + token * choices, *const w = in.weight_NK + token * choices;
-  const int32_t* const chosen = in.expert_NK + token * choices;
+__global__ void __launch_bounds__(kTokens* kLanes)
+    backward_kernel(float* dlogits_NE, RouteState in, const float* scale_1, const int* tokens, int64_t n,
+                    int experts, int choices, float balance_weight, float z_weight, bool renormalise) {
+  const TokenOfLanes token(in.first_N, n);
+  const int lane = token.lane;
+  const float* const p = in.probability_NE + token.row * experts;
+  const float *const dw = in.dweight_NK + token.row * choices, *const w = in.weight_NK + token.row * choices;
+  const int32_t* const chosen = in.expert_NK + token.row * choices;
   const float scale = *scale_1 / static_cast<float>(max(1, *tokens));
   const float balance = scale * balance_weight * static_cast<float>(experts), z = 2 * scale * z_weight;
   // d softmax: p_i (g_i - <g, p>), g = balance * share + the chosen experts' dweight; z adds p_i lse. Renormalised
   // weights are a softmax over the chosen logits alone, so the others feel nothing of dweight.
   float mean = 0, balance_mean = 0;
   for (int k = 0; k < choices; ++k) mean += dw[k] * w[k];
-  for (int e = lane; e < experts; e += 32) balance_mean += in.share_E[e] * p[e];
-  const float shared = z * in.lse_N[token] - balance * warp_sum(balance_mean) - (renormalise ? 0.0F : mean);
-  for (int e = lane; e < experts; e += 32) {
+#pragma unroll 8
+  for (int e = lane; e < experts; e += kLanes) balance_mean += in.share_E[e] * p[e];
+  const float shared =
+      z * in.lse_N[token.row] - balance * token_sum(balance_mean) - (renormalise ? 0.0F : mean);
+  if (!token.inside) return;
+  float* const out = dlogits_NE + token.row * experts;
+#pragma unroll 8
+  for (int e = lane; e < experts; e += kLanes) {
     float d = p[e] * (balance * in.share_E[e] + shared);
     for (int k = 0; k < choices; ++k)
       if (chosen[k] == e) d += w[k] * (renormalise ? dw[k] - mean : dw[k]);
-    out[e] = d;
+    out[e] = token.padding ? 0.0F : d;
   }
 }
 
@@ -201,9 +226,9 @@ void GpuOps::route(Tensor probability_NE, Tensor lse_N, Tensor expert_NK, Tensor
   if (n == 0) return;
   const Routing out{pointer<float>(probability_NE), pointer<float>(lse_N), pointer<int32_t>(expert_NK),
                     pointer<float>(weight_NK)};
-  launch(stream_, route_kernel, {blocks(ceil_div(n, kWarps)), kWarps * 32}, out, pointer<float>(logits_NE),
-         pointer<int32_t>(first_N), n, static_cast<int>(logits_NE.dim(1)), static_cast<int>(expert_NK.dim(1)),
-         renormalise);
+  launch(stream_, route_kernel, {blocks(ceil_div(n, kTokens)), kTokens * kLanes}, out,
+         pointer<float>(logits_NE), pointer<int32_t>(first_N), n, static_cast<int>(logits_NE.dim(1)),
+         static_cast<int>(expert_NK.dim(1)), renormalise);
 }
 
 void GpuOps::router_losses(Tensor loss_2, Tensor mean_E, Tensor share_E, const Tensor& probability_NE,
@@ -234,9 +259,10 @@ void GpuOps::route_backward(Tensor dlogits_NE, const Tensor& dweight_NK, const T
   const RouteState in{pointer<float>(dweight_NK),  pointer<float>(probability_NE), pointer<float>(lse_N),
                       pointer<int32_t>(expert_NK), pointer<float>(weight_NK),      pointer<float>(share_E),
                       pointer<int32_t>(first_N)};
-  launch(stream_, backward_kernel, {blocks(ceil_div(n, kWarps)), kWarps * 32}, pointer<float>(dlogits_NE), in,
-         pointer<float>(scale_1), tokens, n, static_cast<int>(probability_NE.dim(1)),
-         static_cast<int>(expert_NK.dim(1)), balance_weight, z_weight, renormalise);
+  launch(stream_, backward_kernel, {blocks(ceil_div(n, kTokens)), kTokens * kLanes},
+         pointer<float>(dlogits_NE), in, pointer<float>(scale_1), tokens, n,
+         static_cast<int>(probability_NE.dim(1)), static_cast<int>(expert_NK.dim(1)), balance_weight,
+         z_weight, renormalise);
 }
 
 }  // namespace moe::gpu

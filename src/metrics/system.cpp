@@ -85,11 +85,14 @@ class SystemMetrics::Gpus {
     struct {
       unsigned long long total, free, used;  // bytes
     } memory{};
-    unsigned celsius = 0, milliwatts = 0;
+    unsigned celsius = 0, milliwatts = 0, limit = 0, megahertz = 0;
     const auto utilisation = function<int(void*, void*)>("nvmlDeviceGetUtilizationRates");
     const auto bytes = function<int(void*, void*)>("nvmlDeviceGetMemoryInfo");
     const auto temperature = function<int(void*, int, unsigned*)>("nvmlDeviceGetTemperature");
     const auto power = function<int(void*, unsigned*)>("nvmlDeviceGetPowerUsage");
+    const auto power_limit = function<int(void*, unsigned*)>("nvmlDeviceGetEnforcedPowerLimit");
+    const auto clock = function<int(void*, int, unsigned*)>("nvmlDeviceGetClockInfo");
+    constexpr int kSmClock = 1;
     if (utilisation && utilisation(device, &busy) == 0) values.emplace_back(prefix + "gpu", busy.gpu);
     if (bytes && bytes(device, &memory) == 0 && memory.total > 0) {
       const auto used = static_cast<double>(memory.used);
@@ -97,8 +100,12 @@ class SystemMetrics::Gpus {
       values.emplace_back(prefix + "memoryAllocated", 100 * used / static_cast<double>(memory.total));
     }
     if (temperature && temperature(device, 0, &celsius) == 0) values.emplace_back(prefix + "temp", celsius);
-    if (power && power(device, &milliwatts) == 0)
-      values.emplace_back(prefix + "powerWatts", 1e-3 * milliwatts);
+    if (clock && clock(device, kSmClock, &megahertz) == 0) values.emplace_back(prefix + "smClock", megahertz);
+    if (!power || power(device, &milliwatts) != 0) return;
+    values.emplace_back(prefix + "powerWatts", 1e-3 * milliwatts);
+    if (!power_limit || power_limit(device, &limit) != 0 || limit == 0) return;
+    values.emplace_back(prefix + "enforcedPowerLimitWatts", 1e-3 * limit);
+    values.emplace_back(prefix + "powerPercent", 100.0 * milliwatts / limit);
   }
 
   void* library_;

@@ -20,7 +20,9 @@ class SystemMetrics {
 
   // cpu (percent of all cores that this process used since the call before; not in the first), proc.memory.rssMB,
   // proc.memory.percent, proc.cpu.threads, memory_percent; for each GPU gpu.N.gpu (percent busy),
-  // gpu.N.memoryAllocatedBytes, gpu.N.memoryAllocated (percent), gpu.N.temp (Celsius), gpu.N.powerWatts.
+  // gpu.N.memoryAllocatedBytes, gpu.N.memoryAllocated (percent), gpu.N.temp (Celsius), gpu.N.smClock (MHz),
+  // gpu.N.powerWatts, gpu.N.enforcedPowerLimitWatts, gpu.N.powerPercent (near 100 and a clock below the highest: power is
+  // what limits the speed).
   std::vector<std::pair<std::string, double>> sample();
 
  private:
