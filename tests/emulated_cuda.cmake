@@ -23,7 +23,8 @@ moe_precompiled(moe_gpu_emulated library)
 set(on_cpu_only "VectorTest*:GemmTest*:CpuDeviceTest*")
 function(moe_gpu_tests name backend filter)
   add_executable(${name})
-  target_link_libraries(${name} PRIVATE moe_ops_test_objects moe_model_test_objects moe_model moe_optim ${backend} moe_checkpoint)
+  target_link_libraries(${name} PRIVATE moe_ops_test_objects moe_model_test_objects moe_model moe_optim ${backend} moe_checkpoint
+    OpenSSL::Crypto)
   gtest_discover_tests(${name} TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60 DISCOVERY_MODE PRE_TEST
     TEST_FILTER "${filter}" PROPERTIES TIMEOUT ${MOE_TEST_SECONDS} ENVIRONMENT "MOE_TEST_DEVICE=gpu;XDG_CACHE_HOME=${CMAKE_CURRENT_BINARY_DIR}/cache")
 endfunction()

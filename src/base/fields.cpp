@@ -6,12 +6,13 @@
 
 #include <algorithm>
 #include <cctype>
-#include <charconv>
 #include <cmath>
 #include <optional>
 
 #include "base/error.h"
 #include "base/nearest.h"
+#include "base/parse_number.h"
+#include "base/utf8.h"
 
 namespace moe {
 namespace {
@@ -57,37 +58,8 @@ std::string limit(double value) {
                                                                : fmt::format("{}", value);
 }
 
-// The length of the UTF-8 sequence at the start of text, 0 when it is not one (overlong forms and surrogates
-// are left to the readers; the point is that files we print can be read back).
-size_t utf8_length(std::string_view text) {
-  const auto first = static_cast<unsigned char>(text[0]);
-  const size_t length = first < 0x80   ? 1
-                        : first < 0xc2 ? 0
-                        : first < 0xe0 ? 2
-                        : first < 0xf0 ? 3
-                        : first < 0xf5 ? 4
-                                       : 0;
-  if (length > text.size()) return 0;
-  for (size_t i = 1; i < length; ++i)
-    if ((static_cast<unsigned char>(text[i]) & 0xc0) != 0x80) return 0;
-  return length;
-}
-
 bool is_text(std::string_view text) {
-  while (!text.empty()) {
-    const size_t length = utf8_length(text);
-    if (length == 0 || text[0] == '\0') return false;
-    text.remove_prefix(length);
-  }
-  return true;
-}
-
-template <class T>
-std::optional<T> parse_number(std::string_view text) {
-  T value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-  return value;
+  return well_formed_prefix(text) == text.size() && text.find('\0') == std::string_view::npos;
 }
 
 // 1_000, 1e3 and 1000.0 are meant as integers, but are not written as one.

@@ -5,10 +5,10 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 
 #include "base/error.h"
+#include "base/parse_number.h"
 
 namespace moe {
 
@@ -34,16 +34,11 @@ std::string_view trim(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
 }
 
-// The whole text as a number; integers exactly.
-std::optional<long double> parse_number(std::string_view text) {
-  const char* end = text.data() + text.size();
-  int64_t integer = 0;
-  if (const auto [at, error] = std::from_chars(text.data(), end, integer); error == std::errc() && at == end)
-    return static_cast<long double>(integer);
-  double number = 0;
-  if (const auto [at, error] = std::from_chars(text.data(), end, number); error == std::errc() && at == end)
-    return std::isfinite(number) ? std::optional<long double>(number) : std::nullopt;
-  return std::nullopt;
+// A finite number; integers exactly.
+std::optional<long double> number_of(std::string_view text) {
+  if (const auto integer = parse_number<int64_t>(text)) return *integer;
+  const auto number = parse_number<double>(text);
+  return number && std::isfinite(*number) ? std::optional<long double>(*number) : std::nullopt;
 }
 
 }  // namespace
@@ -68,7 +63,7 @@ Filter Filter::parse(std::string_view text) {
   if (value.empty() && !quoted) throw refusal("no value");
   if (value.find('"') != std::string_view::npos) throw refusal("a quote inside the value");
   filter.value_ = value;
-  if (!quoted) filter.number_ = parse_number(value);
+  if (!quoted) filter.number_ = number_of(value);
   if (!filter.takes_text() && !filter.number_)
     throw refusal(fmt::format("no number after {}", spelling->first));
   return filter;

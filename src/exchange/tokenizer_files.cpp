@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/utf8.h"
 
 namespace moe {
 namespace {
@@ -22,13 +23,9 @@ constexpr const char* kOther = "moe knows GPT-2's vocabulary only: the model can
 // GPT-2's printable alphabet: a byte that is a printable character of Latin-1 stands for itself, the others for
 // U+0100 and up; in this order, that of the ids.
 std::vector<std::string> alphabet() {
-  const auto utf8 = [](uint32_t code) {
-    if (code < 0x80) return std::string(1, static_cast<char>(code));
-    return std::string{static_cast<char>(0xC0 | code >> 6), static_cast<char>(0x80 | (code & 63))};
-  };
   std::vector<std::string> characters;
-  const auto range = [&](uint32_t first, uint32_t last) {
-    for (uint32_t code = first; code <= last; ++code) characters.push_back(utf8(code));
+  const auto range = [&](char32_t first, char32_t last) {
+    for (char32_t code = first; code <= last; ++code) append_utf8(characters.emplace_back(), code);
   };
   range('!', '~');
   range(0xA1, 0xAC);

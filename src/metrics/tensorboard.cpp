@@ -15,16 +15,13 @@
 
 #include "base/error.h"
 #include "base/host.h"
+#include "base/little_endian.h"
 #include "metrics/histogram.h"
 
 namespace moe {
 namespace {
 
 namespace pb = tensorboard::pb;
-
-void put_little_endian(std::string& out, uint64_t value, int bytes) {
-  for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> (8 * i));
-}
 
 std::string framed(const std::string& record) {
   std::string out;

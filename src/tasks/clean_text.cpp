@@ -6,6 +6,7 @@
 #include <cwctype>
 
 #include "base/error.h"
+#include "base/utf8.h"
 
 namespace moe {
 namespace {
@@ -20,42 +21,12 @@ class UnicodeCase {
   ~UnicodeCase() { freelocale(locale_); }
   UnicodeCase(const UnicodeCase&) = delete;
   UnicodeCase& operator=(const UnicodeCase&) = delete;
-  uint32_t upper(uint32_t c) const {
-    return static_cast<uint32_t>(towupper_l(static_cast<wint_t>(c), locale_));
-  }
-  uint32_t lower(uint32_t c) const {
-    return static_cast<uint32_t>(towlower_l(static_cast<wint_t>(c), locale_));
-  }
+  char32_t upper(char32_t c) const { return towupper_l(static_cast<wint_t>(c), locale_); }
+  char32_t lower(char32_t c) const { return towlower_l(static_cast<wint_t>(c), locale_); }
 
  private:
   locale_t locale_;
 };
-
-bool continues(char c) {
-  return (static_cast<uint8_t>(c) & 0xC0) == 0x80;
-}
-
-uint32_t decode(std::string_view character) {
-  const auto lead = static_cast<uint8_t>(character[0]);
-  if (character.size() == 1) return lead;
-  uint32_t code = lead & (0x7Fu >> character.size());
-  for (const char c : character.substr(1)) code = code << 6 | (static_cast<uint8_t>(c) & 0x3F);
-  return code;
-}
-
-void encode(std::string& text, uint32_t code) {
-  if (code < 0x80) {
-    text += static_cast<char>(code);
-  } else if (code < 0x800) {
-    text += {static_cast<char>(0xC0 | code >> 6), static_cast<char>(0x80 | (code & 63))};
-  } else if (code < 0x10000) {
-    text += {static_cast<char>(0xE0 | code >> 12), static_cast<char>(0x80 | (code >> 6 & 63)),
-             static_cast<char>(0x80 | (code & 63))};
-  } else {
-    text += {static_cast<char>(0xF0 | code >> 18), static_cast<char>(0x80 | (code >> 12 & 63)),
-             static_cast<char>(0x80 | (code >> 6 & 63)), static_cast<char>(0x80 | (code & 63))};
-  }
-}
 
 void replace_all(std::string& text, std::string_view from, std::string_view to) {
   for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
@@ -65,19 +36,17 @@ void replace_all(std::string& text, std::string_view from, std::string_view to) 
 }  // namespace
 
 int64_t code_points(std::string_view utf8) {
-  return std::count_if(utf8.begin(), utf8.end(), [](char c) { return !continues(c); });
+  return std::count_if(utf8.begin(), utf8.end(), [](char c) { return !is_continuation(c); });
 }
 
 std::string capitalized(std::string_view utf8) {
+  CHECK(well_formed_prefix(utf8) == utf8.size());
   const UnicodeCase letters;
   std::string result;
   for (size_t at = 0; at < utf8.size();) {
-    size_t end = at + 1;
-    while (end < utf8.size() && continues(utf8[end])) ++end;
-    const std::string_view character = utf8.substr(at, end - at);
-    const uint32_t code = character.size() <= 4 ? decode(character) : 0xFFFD;
-    encode(result, at == 0 ? letters.upper(code) : letters.lower(code));
-    at = end;
+    const CodePoint character = decode_utf8(utf8.data() + at);
+    append_utf8(result, at == 0 ? letters.upper(character.value) : letters.lower(character.value));
+    at += static_cast<size_t>(character.length);
   }
   return result;
 }

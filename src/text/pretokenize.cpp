@@ -7,8 +7,8 @@
 #include <bit>
 #include <cstring>
 
+#include "base/utf8.h"
 #include "text/unicode.h"
-#include "text/utf8.h"
 
 namespace moe {
 namespace {
@@ -38,10 +38,6 @@ uint64_t in_range(const Bytes& bytes, uint8_t first, uint8_t count, uint8_t fold
 
 constexpr uint64_t low_bits(size_t count) {
   return count >= 64 ? ~uint64_t{0} : (uint64_t{1} << count) - 1;
-}
-
-bool is_continuation(char byte) {
-  return (static_cast<unsigned char>(byte) & 0xC0) == 0x80;
 }
 
 // The length of 's 't 'm 'd 're 've 'll at the apostrophe that begins `rest`; 0 where there is none.

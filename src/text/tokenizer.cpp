@@ -4,10 +4,10 @@
 
 #include <array>
 
+#include "base/utf8.h"
 #include "text/bpe.h"
 #include "text/piece_cache.h"
 #include "text/pretokenize.h"
-#include "text/utf8.h"
 #include "text/vocabulary.h"
 
 namespace moe {

@@ -7,7 +7,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 extern "C" {
 extern const char moe_gpt2_merges_begin[];

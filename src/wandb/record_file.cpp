@@ -13,6 +13,7 @@
 #include <system_error>
 
 #include "base/error.h"
+#include "base/little_endian.h"
 
 namespace moe::wandb {
 namespace {
@@ -27,10 +28,6 @@ uint32_t checksum(uint8_t type, std::string_view payload) {
   const uLong start = crc32(0, &type, 1);
   return static_cast<uint32_t>(
       crc32(start, reinterpret_cast<const Bytef*>(payload.data()), static_cast<uInt>(payload.size())));
-}
-
-void put_little_endian(std::string& out, uint32_t value, int bytes) {
-  for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> (8 * i));
 }
 
 // The record as chunks, for a file of `size` bytes.
@@ -48,7 +45,7 @@ std::string framed(std::string_view record, int64_t size) {
     const bool last = record.empty();
     const uint8_t type = first ? (last ? kFull : kFirst) : (last ? kLast : kMiddle);
     put_little_endian(out, checksum(type, payload), 4);
-    put_little_endian(out, static_cast<uint32_t>(payload.size()), 2);
+    put_little_endian(out, payload.size(), 2);
     out += static_cast<char>(type);
     out += payload;
     if (last) return out;

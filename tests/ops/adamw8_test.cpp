@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <set>
 
@@ -69,16 +68,9 @@ class AdamW8Test : public OpsTest {
   }
 };
 
-std::string hash_of(const adamw8::Map& map) {
-  std::vector<uint8_t> bytes(sizeof(map));
-  std::memcpy(bytes.data(), map.data(), sizeof(map));
-  return sha256(bytes);
-}
-
 TEST_F(AdamW8Test, MapsAreThoseOfBitsandbytesToTheBit) {
-  EXPECT_EQ(sha256({'a', 'b', 'c'}), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-  EXPECT_EQ(hash_of(adamw8::kSigned), "e732639a65f497b4ad684bb166a4467708255edd5207757de8b8f0c7e1fda89c");
-  EXPECT_EQ(hash_of(adamw8::kUnsigned), "305f002cc11278fb769d13b25b9fd0c7c83c8402c40a878fe086f4039fde6398");
+  EXPECT_EQ(sha256(adamw8::kSigned), "e732639a65f497b4ad684bb166a4467708255edd5207757de8b8f0c7e1fda89c");
+  EXPECT_EQ(sha256(adamw8::kUnsigned), "305f002cc11278fb769d13b25b9fd0c7c83c8402c40a878fe086f4039fde6398");
   const auto same = [&](const adamw8::Map& map, const std::string& name) {
     return golden.values(*this, name) == std::vector<double>(map.begin(), map.end());
   };

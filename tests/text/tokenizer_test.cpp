@@ -13,7 +13,7 @@
 #include <thread>
 
 #include "base/random.h"
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 namespace moe {
 namespace {

@@ -4,16 +4,10 @@
 
 #include <gtest/gtest.h>
 
-#include "text/sha256.h"
+#include "support/sha256.h"
 
 namespace moe {
 namespace {
-
-TEST(Sha256, PublishedVectors) {
-  EXPECT_EQ(test::sha256(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-  EXPECT_EQ(test::sha256("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
-            "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
-}
 
 TEST(UnicodeClasses, AreThoseOfUnicode16) {
   const UnicodeClasses& classes = UnicodeClasses::instance();

@@ -8,9 +8,9 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "support/sha256.h"
 #include "text/bpe.h"
 #include "text/merge_table.h"
-#include "text/sha256.h"
 
 namespace moe {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// UTF-8: decoding of text known to be well-formed, and the repair of text that may not be.
+// UTF-8: code points to bytes and back, and the repair of text that may not be well-formed.
 #pragma once
 
 #include <cstddef>
@@ -23,6 +23,14 @@ inline CodePoint decode_utf8(const char* text) {
   if (lead < 0xF0) return {(lead & 0x0F) << 12 | (byte(1) & 0x3F) << 6 | (byte(2) & 0x3F), 3};
   return {(lead & 0x07) << 18 | (byte(1) & 0x3F) << 12 | (byte(2) & 0x3F) << 6 | (byte(3) & 0x3F), 4};
 }
+
+// Whether the byte belongs to a sequence that began before it.
+inline bool is_continuation(char byte) {
+  return (static_cast<unsigned char>(byte) & 0xC0) == 0x80;
+}
+
+// A code point that is not a surrogate, at most U+10FFFF.
+void append_utf8(std::string& text, char32_t code_point);
 
 // The length of the longest well-formed start of `text` (Unicode 16.0, table 3-7).
 size_t well_formed_prefix(std::string_view text);

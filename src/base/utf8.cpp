@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Table 3-7 of the Unicode Standard as code: what may follow each lead byte.
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 #include <cstring>
 
@@ -47,6 +47,19 @@ const char* skip_ascii(const char* text, const char* end) {
 }
 
 }  // namespace
+
+void append_utf8(std::string& text, char32_t code_point) {
+  const auto tail = [&](int shift) { return static_cast<char>(0x80 | (code_point >> shift & 0x3F)); };
+  const auto lead = [&](unsigned mark, int shift) { return static_cast<char>(mark | code_point >> shift); };
+  if (code_point < 0x80)
+    text += static_cast<char>(code_point);
+  else if (code_point < 0x800)
+    text += {lead(0xC0, 6), tail(0)};
+  else if (code_point < 0x10000)
+    text += {lead(0xE0, 12), tail(6), tail(0)};
+  else
+    text += {lead(0xF0, 18), tail(12), tail(6), tail(0)};
+}
 
 size_t well_formed_prefix(std::string_view text) {
   const char* const end = text.data() + text.size();

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Repair of ill-formed UTF-8 against the Unicode Standard's own examples and against Python's decoder.
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 #include <gtest/gtest.h>
 
-#include "text/sha256.h"
+#include "support/sha256.h"
 
 namespace moe {
 namespace {
@@ -66,6 +66,19 @@ TEST(Utf8, RepairsAsPythonDoes) {
     }
   }
   EXPECT_EQ(test::sha256(all), "86ee464c2856a870baa9d94633dc66062c55f5a85fa055a08edf18ce351815c8");
+}
+
+TEST(Utf8, EveryCodePointComesBack) {
+  for (char32_t c = 0; c < 0x110000; ++c) {
+    if (c >= 0xD800 && c < 0xE000) continue;  // surrogates are none
+    std::string text;
+    append_utf8(text, c);
+    ASSERT_EQ(well_formed_prefix(text), text.size()) << static_cast<uint32_t>(c);
+    const CodePoint read = decode_utf8(text.data());
+    ASSERT_EQ(read.value, c);
+    ASSERT_EQ(static_cast<size_t>(read.length), text.size());
+    for (size_t i = 0; i < text.size(); ++i) ASSERT_EQ(is_continuation(text[i]), i > 0);
+  }
 }
 
 }  // namespace
