@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/lines.h"
 #include "base/terminal.h"
 #include "cli/commands.h"
 #include "cli/model_files.h"
@@ -54,16 +55,15 @@ std::vector<std::string> read_prompts(const GenerateOptions& options) {
   const std::string text = read_file(options.prompts_file);
   const bool is_json = options.prompts_file.ends_with(".jsonl");
   size_t number = 0;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = std::min(text.find('\n', at), text.size());
-    const std::string line = text.substr(at, end - at);
-    at = end + 1, ++number;
+  for (std::string_view rest = text; !rest.empty();) {
+    const std::string_view line = take_line(rest);
+    ++number;
     if (line.empty()) continue;
     const auto json = is_json ? nlohmann::json::parse(line, nullptr, false) : nlohmann::json();
     if (is_json && !(json.is_object() && json.contains("prompt") && json["prompt"].is_string()))
       throw UserError(fmt::format("{}:{}", options.prompts_file, number),
                       "a JSON object with a text \"prompt\"", json.is_discarded() ? "no JSON" : "none");
-    prompts.push_back(is_json ? json["prompt"].get<std::string>() : line);
+    prompts.push_back(is_json ? json["prompt"].get<std::string>() : std::string(line));
   }
   if (prompts.empty()) throw UserError(options.prompts_file, "prompts, one a line", "none");
   return prompts;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/lines.h"
 #include "data/file_source.h"
 #include "data/text.h"
 
@@ -183,13 +184,12 @@ void read_jsonl(const Input& input, int64_t begin, int64_t end, const std::strin
   const LineReader reader(input, column, filters);
   const int64_t from = next_document(input, begin, DocumentSplit::line);
   const std::string text = input.read(from, next_document(input, end, DocumentSplit::line));
-  size_t start = from == 0 && text.starts_with("\xEF\xBB\xBF") ? 3 : 0;
-  while (start < text.size()) {
-    const size_t stop = std::min(text.find('\n', start), text.size());
-    const std::string_view line(text.data() + start, stop - start);
+  std::string_view rest = text;
+  if (from == 0 && rest.starts_with("\xEF\xBB\xBF")) rest.remove_prefix(3);
+  while (!rest.empty()) {
+    const std::string_view line = take_line(rest);
     if (line.find_first_not_of(" \t\r") != std::string_view::npos)
-      reader.read(from + static_cast<int64_t>(start), line, documents);
-    start = stop + 1;
+      reader.read(from + (line.data() - text.data()), line, documents);
   }
 }
 

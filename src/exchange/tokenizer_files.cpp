@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/lines.h"
 #include "base/utf8.h"
 
 namespace moe {
@@ -36,11 +37,9 @@ std::vector<std::string> alphabet() {
 
 std::vector<std::string> tokens(std::string_view merges) {
   std::vector<std::string> list = alphabet();
-  size_t at = merges.find('\n') + 1;  // past the version
-  while (at < merges.size()) {
-    const size_t end = std::min(merges.find('\n', at), merges.size());
-    std::string line(merges.substr(at, end - at));
-    at = end + 1;
+  take_line(merges);  // the version
+  while (!merges.empty()) {
+    std::string line(take_line(merges));
     if (line.empty()) continue;
     line.erase(line.find(' '), 1);  // what two tokens merge to is their characters, one after the other
     list.push_back(std::move(line));

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/lines.h"
 
 namespace moe {
 namespace {
@@ -47,11 +48,11 @@ ItemLog::~ItemLog() {
 
 void ItemLog::read(std::string_view text) {
   size_t number = 0;
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = text.find('\n', at);
+  while (!text.empty()) {
+    const std::string_view line = take_line(text);
     const std::string where = fmt::format("{}:{}", path_.string(), ++number);
     try {
-      const Json json = Json::parse(text.substr(at, end - at));
+      const Json json = Json::parse(line);
       if (number == 1) {
         if (json.at("about") != about_)
           throw UserError(path_.string(), "results of " + about_, json.at("about").dump(), kFresh);
@@ -70,7 +71,6 @@ void ItemLog::read(std::string_view text) {
     } catch (const Json::exception& error) {
       throw UserError(where, "the result of an item", error.what(), kFresh);
     }
-    at = end + 1;
   }
 }
 

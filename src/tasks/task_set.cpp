@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/lines.h"
 #include "base/progress.h"
 #include "base/random.h"
 #include "data/decode.h"
@@ -36,11 +37,8 @@ std::vector<std::string> lines_of(const DataFilePtr& file, Terminal& terminal) {
   std::vector<std::string> lines;
   const auto input = file->open_whole(terminal);
   const std::string text = input->read(0, input->size());
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = std::min(text.find('\n', at), text.size());
-    if (end > at) lines.push_back(text.substr(at, end - at));
-    at = end + 1;
-  }
+  for (std::string_view rest = text; !rest.empty();)
+    if (const std::string_view line = take_line(rest); !line.empty()) lines.emplace_back(line);
   return lines;
 }
 

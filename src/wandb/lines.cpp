@@ -8,6 +8,7 @@
 #include <ctime>
 #include <nlohmann/json.hpp>
 
+#include "base/lines.h"
 #include "base/version.h"
 #include "wandb/history.h"
 
@@ -114,11 +115,7 @@ void LineReader::take(const pb::Record& record) {
   } else if (record.has_output_raw()) {
     const pb::OutputRaw& raw = record.output_raw();
     std::string_view rest = raw.line();
-    while (!rest.empty()) {
-      const size_t newline = std::min(rest.find('\n'), rest.size());
-      add(output, there_.output, log_line(raw.timestamp(), std::string(rest.substr(0, newline))));
-      rest.remove_prefix(std::min(newline + 1, rest.size()));
-    }
+    while (!rest.empty()) add(output, there_.output, log_line(raw.timestamp(), std::string(take_line(rest))));
   } else if (record.has_summary()) {
     for (const pb::Item& item : record.summary().update()) {
       (item.key().empty() ? summary_runtime_ : summary_[item.key()]) = item.value_json();
