@@ -30,7 +30,7 @@ class CheckpointTest : public ::testing::Test, public test::Machine {
     weight_ = of<float>(DType::f32, {2, 3}, {1, 2, 3, 4, 5, 6});
     codes_ = of<int>(DType::u8, {6}, {0, 1, 127, 128, 254, 255});
   }
-  ~CheckpointTest() override { fs::remove_all(folder_); }
+  void TearDown() override { fs::remove_all(folder_); }
 
   CheckpointStore::Files files() const {
     return {{"model.safetensors", {{"w", weight_}}}, {"optimizer.safetensors", {{"w.m.codes", codes_}}}};

@@ -33,7 +33,7 @@ class CrashTest : public ::testing::Test {
     void* memory = mmap(nullptr, sizeof(*saved_), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory != MAP_FAILED) saved_ = new (memory) std::atomic<int64_t>(0);
   }
-  ~CrashTest() override {
+  void TearDown() override {
     if (saved_) munmap(saved_, sizeof(*saved_));
     fs::remove_all(folder_);
   }

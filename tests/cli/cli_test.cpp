@@ -85,13 +85,15 @@ class Cli : public ::testing::Test {
     return moe("train --config config.yaml data.document_split=line training.run_name=run " + extra);
   }
 
-  static void complains(const Result& result, const ::testing::Matcher<std::string>& message) {
+  template <class Matcher>
+  static void complains(const Result& result, const Matcher& message) {
     EXPECT_EQ(result.code, 1) << result.output;
     EXPECT_THAT(result.output, message);
     EXPECT_THAT(result.output, Not(HasSubstr("internal error")));
   }
   // One message, exit code 1, no run left behind.
-  void refused(const Result& result, const ::testing::Matcher<std::string>& message) const {
+  template <class Matcher>
+  void refused(const Result& result, const Matcher& message) const {
     complains(result, message);
     EXPECT_FALSE(fs::exists(folder_ / "runs" / "run")) << result.output;
   }

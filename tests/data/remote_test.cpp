@@ -17,7 +17,6 @@
 namespace moe {
 namespace {
 
-using testing::ElementsAre;
 using testing::HasSubstr;
 
 class RemoteTest : public testing::Test {
@@ -79,9 +78,9 @@ class RemoteTest : public testing::Test {
   DataConfig config;
 };
 
-std::vector<std::vector<int32_t>> first_batches(std::shared_ptr<const Source> source,
+std::vector<std::vector<int32_t>> first_batches(const std::shared_ptr<const Source>& source,
                                                 const DataConfig& config, int count) {
-  Loader loader(std::move(source), tokenizer(), config, 5, 4, 64, {}, Part::train);
+  Loader loader(source, tokenizer(), config, 5, 4, 64, {}, Part::train);
   std::vector<std::vector<int32_t>> targets;
   for (int i = 0; i < count; ++i) targets.push_back(loader.next()->target);
   return targets;

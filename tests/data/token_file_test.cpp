@@ -47,7 +47,7 @@ TEST(TokenFile, AFileMayBeginInsideADocument) {
 
 TEST(TokenFile, RefusesWhatIsNoTokenFile) {
   const auto file = fresh_folder() / "t.bin";
-  const auto message = [&](std::string bytes) {
+  const auto message = [&](const std::string& bytes) {
     spill(file, bytes);
     return user_error_of([&] { read(*token_source(local_file(file), 4096)); });
   };

@@ -18,9 +18,9 @@ using testing::HasSubstr;
 
 class Tokenize : public testing::Test {
  protected:
-  TokenizeCounts run(const std::filesystem::path& to, std::shared_ptr<const Source> from) {
+  TokenizeCounts run(const std::filesystem::path& to, const std::shared_ptr<const Source>& from) {
     options.folder = to;
-    return tokenize(std::move(from), tokenizer(), config, options, terminal);
+    return tokenize(from, tokenizer(), config, options, terminal);
   }
   std::shared_ptr<NumberedSource> numbered() { return std::make_shared<NumberedSource>(40, 5, 400'000); }
 

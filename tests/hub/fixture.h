@@ -27,7 +27,7 @@ class HubTest : public testing::Test {
     folder_.put("datasets/user/name/data/deep/large.bin", large_);
   }
 
-  void serve(std::vector<std::string> options = {}) { server_.emplace(folder_.path(), std::move(options)); }
+  void serve(const std::vector<std::string>& options = {}) { server_.emplace(folder_.path(), options); }
   nlohmann::json report() const { return nlohmann::json::parse(server_->control()); }
 
   Settings settings(const std::string& cache = "cache", const std::string& token = "") const {

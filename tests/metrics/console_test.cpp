@@ -39,7 +39,7 @@ Row validation(int64_t step) {
 
 class ConsoleTest : public ::testing::Test {
  protected:
-  ~ConsoleTest() override { std::fclose(log_); }
+  void TearDown() override { std::fclose(log_); }
   std::string written() {
     std::rewind(log_);
     std::string text(16384, '\0');
@@ -101,7 +101,7 @@ class LiveConsoleTest : public ::testing::Test {
     ioctl(master_, TIOCSWINSZ, &size);
     slave_ = std::fopen(ptsname(master_), "w");
   }
-  ~LiveConsoleTest() override {
+  void TearDown() override {
     if (slave_) std::fclose(slave_);
     if (master_ >= 0) close(master_);
   }

@@ -33,7 +33,7 @@ Row row_of(int64_t step) {
 class JsonlTest : public ::testing::Test {
  protected:
   JsonlTest() { fs::remove(path_); }
-  ~JsonlTest() override {
+  void TearDown() override {
     std::fclose(words_);
     fs::remove(path_);
   }

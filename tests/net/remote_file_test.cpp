@@ -50,11 +50,11 @@ class RemoteFileTest : public testing::Test {
   nlohmann::json report() const { return nlohmann::json::parse(server_->control()); }
 
   // Reads of random places and lengths, all compared.
-  void read_at_random(const RemoteFile& file, uint64_t stream, int reads) const {
+  void read_at_random(const RemoteFile& file, uint64_t stream, uint64_t reads) const {
     const Random places(7, stream);
-    for (int i = 0; i < reads; ++i) {
-      const auto begin = places.below(static_cast<uint64_t>(2 * i), bytes_.size());
-      const auto length = places.below(static_cast<uint64_t>(2 * i + 1), 20'000);
+    for (uint64_t i = 0; i < reads; ++i) {
+      const auto begin = places.below(2 * i, bytes_.size());
+      const auto length = places.below(2 * i + 1, 20'000);
       const auto from = static_cast<int64_t>(begin), to = static_cast<int64_t>(begin + length);
       ASSERT_EQ(file.read(from, to), bytes_.substr(begin, length)) << begin << " " << length;
     }

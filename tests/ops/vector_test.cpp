@@ -51,7 +51,8 @@ TEST(VectorTest, SigmoidSaturatesWithoutNan) {
 TEST(VectorTest, SumsOfEveryLength) {
   for (int64_t n = 0; n < 200; ++n) {
     const float sum = sum_of(n, [](int64_t i) { return static_cast<float>(i + 1); });
-    EXPECT_EQ(sum, static_cast<float>(n * (n + 1) / 2)) << n;
+    const int64_t expected = n * (n + 1) / 2;
+    EXPECT_EQ(sum, static_cast<float>(expected)) << n;
   }
 }
 

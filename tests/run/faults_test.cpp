@@ -15,7 +15,6 @@ namespace {
 using test::OverMpi;
 using testing::ContainsRegex;
 using testing::HasSubstr;
-namespace fs = std::filesystem;
 
 class Faults : public OverMpi {
  protected:
