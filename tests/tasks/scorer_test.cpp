@@ -23,7 +23,6 @@ namespace moe::test {
 namespace {
 
 namespace fs = std::filesystem;
-using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 constexpr int64_t kRows = 3, kLength = 24;

@@ -31,7 +31,7 @@ class UploadTest : public ::testing::Test {
     options_.retry.attempts = 1;
     client_.emplace(options_);
   }
-  ~UploadTest() override { std::fclose(quiet_); }
+  void TearDown() override { std::fclose(quiet_); }
 
   std::unique_ptr<RecordSink> open(bool resumed = false) {
     RunFiles files = RunFiles::open(settings_, folder_.path() / "wandb.json", resumed, 0);
