@@ -88,7 +88,8 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 SOURCE_SUFFIXES = {".cpp", ".h", ".inc", ".S", ".cu", ".cuh"}
 SPDX = "SPDX-License-Identifier: MIT"
 # A source that CMake's globs do not find would silently not be compiled.
-EMULATION = ("tests", "emulated_cuda")  # a library of its own (tests/emulated_cuda.cmake), named after CUDA's headers
+# Libraries of their own that stand in for NVIDIA's; the first has files named after CUDA's headers.
+EMULATIONS = {("tests", "emulated_cuda"), ("tests", "emulated_nvml")}
 BUILT_NAMES = {"tests": r".*_test\.cpp", "bench": r".*_(bench|tool)\.cpp", "fuzz": r".*_fuzz\.cpp"}
 
 
@@ -164,7 +165,7 @@ def check_place(path, known_tests):
             yield f"src/{path.parts[1]} has no line in ARROWS of tools/check_layers.py"
         elif path.suffix == ".cpp" and len(path.parts) > 3:
             yield "CMake builds src/FOLDER/*.cpp only: move this file up"
-    elif path.suffix == ".cpp" and path.parts[:2] != EMULATION:
+    elif path.suffix == ".cpp" and path.parts[:2] not in EMULATIONS:
         if not re.fullmatch(BUILT_NAMES[top], path.name):
             yield f"CMake builds {top}/ files by name: it must match {BUILT_NAMES[top]}"
         elif top == "tests" and (len(path.parts) != 3 or path.parts[1] not in known_tests):

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+// What SystemMetrics asks of NVML, for machines without it: two GPUs, of which the second says nothing of power.
+namespace {
+
+// The handles of the two.
+int first = 0, second = 1;
+
+int answer(const void* device, unsigned* to, unsigned value) {
+  if (device == &second) return 3;  // NVML_ERROR_NOT_SUPPORTED
+  *to = value;
+  return 0;
+}
+
+}  // namespace
+
+extern "C" {
+
+int nvmlInit_v2() {
+  return 0;
+}
+int nvmlShutdown() {
+  return 0;
+}
+int nvmlDeviceGetCount_v2(unsigned* count) {
+  *count = 2;
+  return 0;
+}
+int nvmlDeviceGetHandleByIndex_v2(unsigned index, void** device) {
+  *device = index == 0 ? &first : &second;
+  return 0;
+}
+int nvmlDeviceGetUtilizationRates(void*, unsigned* gpu_and_memory) {
+  gpu_and_memory[0] = 97;
+  gpu_and_memory[1] = 40;
+  return 0;
+}
+int nvmlDeviceGetMemoryInfo(void*, unsigned long long* total_free_used) {
+  total_free_used[0] = 80ULL << 30;
+  total_free_used[1] = 60ULL << 30;
+  total_free_used[2] = 20ULL << 30;
+  return 0;
+}
+int nvmlDeviceGetTemperature(void*, int sensor, unsigned* celsius) {
+  *celsius = 57;
+  return sensor == 0 ? 0 : 2;  // the GPU's own, NVML_ERROR_INVALID_ARGUMENT
+}
+int nvmlDeviceGetPowerUsage(void* device, unsigned* milliwatts) {
+  return answer(device, milliwatts, 693'000);
+}
+int nvmlDeviceGetEnforcedPowerLimit(void* device, unsigned* milliwatts) {
+  return answer(device, milliwatts, 700'000);
+}
+int nvmlDeviceGetClockInfo(void*, int clock, unsigned* megahertz) {
+  *megahertz = clock == 1 ? 1710 : 0;  // 1: of the multiprocessors
+  return 0;
+}
+
+}  // extern "C"
