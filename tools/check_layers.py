@@ -87,9 +87,9 @@ DEVICE_CONDITION = re.compile(r"^\s*#\s*(if|ifdef|ifndef|elif)\b.*\b(__CUDA\w*|_
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 SOURCE_SUFFIXES = {".cpp", ".h", ".inc", ".S", ".cu", ".cuh"}
 SPDX = "SPDX-License-Identifier: MIT"
-# A source that CMake's globs do not find would silently not be compiled.
 # Libraries of their own that stand in for NVIDIA's; the first has files named after CUDA's headers.
 EMULATIONS = {("tests", "emulated_cuda"), ("tests", "emulated_nvml")}
+# A source that CMake's globs do not find would silently not be compiled.
 BUILT_NAMES = {"tests": r".*_test\.cpp", "bench": r".*_(bench|tool)\.cpp", "fuzz": r".*_fuzz\.cpp"}
 
 

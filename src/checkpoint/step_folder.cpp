@@ -4,10 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <system_error>
 
 #include "base/error.h"
+#include "base/parse_number.h"
 #include "checkpoint/manifest.h"
 
 namespace moe {
@@ -21,11 +21,8 @@ std::string step_name(int64_t step) {
 std::optional<int64_t> step_of(std::string_view name) {
   constexpr std::string_view kPrefix = "step-";
   if (!name.starts_with(kPrefix)) return std::nullopt;
-  int64_t step = -1;
-  const char* end = name.data() + name.size();
-  const auto [stop, error] = std::from_chars(name.data() + kPrefix.size(), end, step);
-  if (error != std::errc() || stop != end || step < 0 || step_name(step) != name) return std::nullopt;
-  return step;
+  const auto step = parse_number<int64_t>(name.substr(kPrefix.size()));
+  return step && *step >= 0 && step_name(*step) == name ? step : std::nullopt;
 }
 
 bool is_whole(const fs::path& step_folder) {

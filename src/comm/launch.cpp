@@ -3,10 +3,10 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
 #include <vector>
 
 #include "base/error.h"
+#include "base/parse_number.h"
 #include "base/random.h"
 
 namespace moe {
@@ -30,10 +30,8 @@ std::string text_of(const Environment& environment, const char* name) {
 }
 
 std::optional<int> number(const std::string& text) {
-  int value = -1;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value < 0) return std::nullopt;
-  return value;
+  const auto value = parse_number<int>(text);
+  return value && *value >= 0 ? value : std::nullopt;
 }
 
 std::optional<int> number_of(const Environment& environment, const char* name) {

@@ -4,7 +4,8 @@
 #include <curl/curl.h>
 
 #include <algorithm>
-#include <charconv>
+
+#include "base/parse_number.h"
 
 namespace moe::net {
 namespace {
@@ -27,11 +28,7 @@ std::string_view trim(std::string_view text) {
 
 // All of the text as a number without a sign.
 std::optional<int64_t> number(std::string_view text) {
-  int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (text.empty() || text[0] == '-' || error != std::errc{} || end != text.data() + text.size())
-    return std::nullopt;
-  return value;
+  return text.starts_with('-') ? std::nullopt : parse_number<int64_t>(text);
 }
 
 // The text up to the next separator outside "quotes" and <angles>, which is taken off the front with it.
