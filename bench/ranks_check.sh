@@ -5,7 +5,7 @@
 #   1. the losses of one rank and of RANKS ranks on the same rows;
 #   2. tokens/s at the same micro-batch, and the scaling.
 # "expert+" is expert with distributed.overlap; "zero1-" is zero1 in one bucket, so that no gradient sets out before backward has
-# ended: what transfers beside passes are worth. Between the two, tools/check_faults.py kills a rank of the last layout KILLS times.
+# ended: what transfers beside passes are worth. Between the two, tools/check_kills.py kills a rank of the last layout KILLS times.
 # Last, where PEER=1, PyTorch's DistributedDataParallel with the peer's model on the same GPUs.
 # SPEED=0 leaves the second out. Its settings: CONFIG (configs/train_config.yaml in bf16 on GPUs), BATCH, MICRO (micro-batches a
 # step), STEPS. PYTHON has PyTorch, for PEER. A failure does not stop what follows it; the last line says how many failed.
@@ -74,7 +74,7 @@ for layout in $layouts; do
 done
 
 last=${layouts##* }
-"$python" tools/check_faults.py --device "$on" --ranks "$ranks" --kills "${KILLS:-4}" "$MOE" "distributed.layout=${last%[+-]}" ||
+"$python" tools/check_kills.py "$ranks:${KILLS:-4}" --device "$on" --moe "$MOE" --set "distributed.layout=${last%[+-]}" ||
   failed=$((failed + 1))
 
 if [ "${SPEED:-1}" = 1 ]; then

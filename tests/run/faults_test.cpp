@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Ranks that die or hang, as processes: the others end with words that name the one, and the run goes on to the bits of one
-// that was not disturbed. tools/check_faults.py does it twenty times, also during saves.
+// that was not disturbed. tools/check_kills.py does it by the thousand, also during saves.
 #include <gmock/gmock.h>
 
 #include <chrono>
