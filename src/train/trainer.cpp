@@ -9,15 +9,11 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "base/format.h"
-#include "base/host.h"
-#include "base/utf8.h"
 #include "base/version.h"
 #include "metrics/alerts.h"
 #include "metrics/meters.h"
 #include "model/flops.h"
-#include "train/generate.h"
 #include "train/observers.h"
 #include "train/peak_flops.h"
 #include "train/resume.h"
@@ -25,10 +21,6 @@
 
 namespace moe {
 namespace {
-
-// Validation and samples use fixed seeds so that runs compare.
-constexpr uint64_t kFixedSeed = 1;
-constexpr int kSamples = 3;  // texts in a sample
 
 // What all ranks know of the place in the text.
 Cursor merged(const Cursor& mine, Communicator& communicator) {
@@ -47,12 +39,11 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
       device_(device),
       ops_(ops),
       communicator_(communicator),
-      stop_(stop),
       terminal_(terminal),
       groups_(config.distributed, config.model, communicator, device),
+      control_(config.training.max_minutes, stop, communicator, terminal),
       flops_per_token_(flops_per_token(config.model, config.model.max_seq_len).total()),
-      peak_flops_(peak_flops(device.name(), arithmetic(config.training).type != DType::f32)),
-      places_(communicator.gather_text(process_name())) {
+      peak_flops_(peak_flops(device.name(), arithmetic(config.training).type != DType::f32)) {
   if (peak_flops_) *peak_flops_ *= communicator_.size();
   std::tie(arena_, state_) = place<TrainingState>(device_, config_, Tokenizer::kVocabulary, groups_, ops_);
   terminal_.line(fmt::format("memory    {}\n{}", format_bytes(static_cast<double>(arena_->used())),
@@ -62,9 +53,6 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
                    describe_layout(config_, Tokenizer::kVocabulary, communicator_.size(), device_, ops_));
   source_ = open_training_source(config_.data, terminal_);
 
-  if (!config_.training.tasks.empty())
-    tasks_ = std::make_unique<TaskSet>(config_.training.tasks, config_.training.tasks_items,
-                                       config_.data.cache_dir, terminal_);
   state_->transformer.prepare(device_);
   state_->decoder.prepare(device_, sequence(config_.training, groups_, ops_));
   const CheckpointStore store(folder.checkpoints(), config.training.keep_checkpoints, program_version());
@@ -75,12 +63,11 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
   }
   cast_weights(state_->weights, ops_);
   state_->replicas.start_weights();
-  open_data(cursor_);
-
+  open_loader(cursor_);
+  evaluator_ = std::make_unique<Evaluator>(config_, folder_, source_, tokenizer_, *state_, communicator_,
+                                           device_, ops_, terminal_);
+  list_periodic_work();
   open_saver(store);
-  probe_ =
-      std::make_unique<Probe>(config_.model, config_.model.max_seq_len, state_->weights,
-                              state_->optimizer.groups(), state_->squares_g, state_->replicas, device_, ops_);
   sinks_ = communicator_.rank() == 0 ? make_observers(config_, folder_, resume, step_ + 1, terminal_)
                                      : std::make_unique<FanOut>();
 }
@@ -99,41 +86,29 @@ void Trainer::open_saver(const CheckpointStore& store) {
                                format_bytes(static_cast<double>(saver_->copy_bytes()))));
 }
 
-void Trainer::open_data(const Cursor& start) {
+void Trainer::open_loader(const Cursor& start) {
   const auto& training = config_.training;
-  const int64_t B = training.batch_size, T = config_.model.max_seq_len;
-  loader_ =
-      std::make_unique<Loader>(source_, tokenizer_, config_.data, static_cast<uint64_t>(training.seed), B, T,
-                               start, Part::train, Shard{communicator_.rank(), communicator_.size()});
-  if (training.eval_every == 0 || training.eval_batches == 0) return;
-
-  const bool separate = !config_.data.validation_source.empty();
-  const auto held_out =
-      separate ? open_source(config_.data.validation_source, config_.data, terminal_) : source_;
-  if (!separate && !has_validation(*source_, config_.data)) {
-    terminal_.warning(
-        "no validation: the text has one unit only, so no part can be held out; set data.validation_source, "
-        "or "
-        "data.document_split if the file holds many documents");
-    return;
-  }
-  open_validation(held_out, separate ? Part::all : Part::validation_sample);
+  loader_ = std::make_unique<Loader>(source_, tokenizer_, config_.data, static_cast<uint64_t>(training.seed),
+                                     training.batch_size, config_.model.max_seq_len, start, Part::train,
+                                     Shard{communicator_.rank(), communicator_.size()});
 }
 
-// Batch i is that of rank i mod W, so that any number of ranks looks at the same text. All ranks have equally many: the
-// last may be nothing but padding.
-void Trainer::open_validation(const std::shared_ptr<const Source>& text, Part part) {
-  const int64_t B = config_.training.batch_size, T = config_.model.max_seq_len;
-  Loader loader(text, tokenizer_, config_.data, kFixedSeed, B, T, {}, part);
-  const auto of_rank = [&](int64_t i) { return i % communicator_.size() == communicator_.rank(); };
-  int64_t i = 0;
-  for (; i < config_.training.eval_batches; ++i) {
-    auto batch = loader.next();
-    if (!batch) break;
-    if (of_rank(i)) validation_.push_back(std::move(*batch));
-  }
-  for (; i % communicator_.size() != 0; ++i)
-    if (of_rank(i)) validation_.push_back(Batch::padding(B, T, Tokenizer::kEndOfText));
+void Trainer::list_periodic_work() {
+  const auto& training = config_.training;
+  if (evaluator_->has_validation())
+    periodic_.push_back(
+        {training.eval_every, "validation", [this] { return evaluator_->validate(step_, tokens_); }});
+  if (evaluator_->has_tasks())
+    periodic_.push_back(
+        {training.tasks_every, "tasks", [this] { return evaluator_->run_tasks(step_, tokens_); }});
+  periodic_.push_back({training.sample_every, "sample", [this] { return evaluator_->sample(step_); }});
+}
+
+void Trainer::do_work(const PeriodicWork& work) {
+  timed(work.name, [&] {
+    state_->replicas.finish_weights();
+    or_save([&] { sinks_->write(work.body()); });
+  });
 }
 
 void Trainer::resume_from(const Checkpoint& checkpoint) {
@@ -179,11 +154,6 @@ void Trainer::or_save(const std::function<void()>& body) {
   }
 }
 
-void Trainer::with_model(const std::function<void()>& body) {
-  state_->replicas.finish_weights();
-  or_save([&] { state_->replicas.together(body); });
-}
-
 std::vector<Batch> Trainer::next_batches() {
   std::vector<Batch> batches;
   or_save([&] {
@@ -210,7 +180,7 @@ StepResult Trainer::train_step(double rate, StepContext& context) {
   context.data_text_bytes = loader_->text_bytes();
   context.network = source_->network();
 
-  if (looks_at_next_step()) probe_->before_update();
+  if (looks_at_next_step()) evaluator_->probe().before_update();
   const double begin = steady_seconds();
   StepTotals totals;
   or_save([&] { totals = run_step(*state_, config_.training, batches, step_, rate, device_, ops_); });
@@ -218,7 +188,7 @@ StepResult Trainer::train_step(double rate, StepContext& context) {
   StepResult result = read_step(state_->transformer.sums(), state_->squares_g, state_->clip_scale_1,
                                 state_->loss_scale.value(), totals.targets, totals.micro_batches, device_);
   phase_seconds_["compute"] += steady_seconds() - begin;
-  if (looks_at_next_step()) probe_->after_update(result.loss_scale);
+  if (looks_at_next_step()) evaluator_->probe().after_update(result.loss_scale);
   cursor_ = batches.back().after;
   tokens_ += totals.targets;
   return result;
@@ -227,7 +197,7 @@ StepResult Trainer::train_step(double rate, StepContext& context) {
 // The probe wants the update of the step before a validation.
 bool Trainer::looks_at_next_step() const {
   const int64_t every = config_.training.eval_every;
-  return !validation_.empty() &&
+  return evaluator_->has_validation() &&
          ((every > 0 && (step_ + 1) % every == 0) || step_ + 1 == config_.training.max_steps);
 }
 
@@ -251,7 +221,7 @@ void Trainer::write_row(const StepResult& result, StepContext& context, int64_t 
   context.loss_scale = &state_->loss_scale;
   context.phase_seconds = std::exchange(phase_seconds_, {});
   context.checkpoint_write_seconds = saver_->write_seconds();
-  context.stragglers = last_step_;
+  context.stragglers = control_.stragglers();
   timed("report", [&] { sinks_->write(training_row(result, context)); });
 }
 
@@ -278,86 +248,10 @@ void Trainer::overflow(const StepResult& result) {
       step_ + 1, result.loss, result.gradient_norm, scale.skipped(), result.loss_scale, scale.value()));
 }
 
-std::optional<Evaluation> Trainer::validate() {
-  if (validation_.empty()) return std::nullopt;
-  Evaluation evaluation;
-  timed("validation", [&] {
-    with_model([&] {
-      for (const Batch& batch : validation_)
-        evaluate(state_->transformer, batch, device_, ops_, evaluation,
-                 &batch == &validation_.front() ? probe_->look() : Look());
-    });
-    evaluation = add_up(evaluation, communicator_);
-    Row row = validation_row(evaluation, step_, tokens_);
-    probe_->report(row);
-    sinks_->write(row);
-  });
-  return evaluation;
-}
-
-// Each rank scores its share; the numbers are the same on all, and rank 0 writes them.
-void Trainer::run_tasks() {
-  if (!tasks_) return;
-  Scorer scorer(state_->transformer, micro_batch(config_, Tokenizer::kVocabulary), communicator_, device_,
-                ops_);
-  const Row row = tasks_row(tasks_->evaluate(scorer, tokenizer_, terminal_), step_, tokens_);
-  sinks_->write(row);
-  for (const auto& [name, value] : row.values)
-    if (const auto* number = std::get_if<double>(&value); number != nullptr && !name.ends_with("_stderr"))
-      terminal_.line(fmt::format("{} {:.4f}", name, *number));
-}
-
-void Trainer::sample() {
-  std::vector<int32_t> prompt{Tokenizer::kEndOfText};
-  Tokenizer::Encoder encoder;
-  tokenizer_.encode(config_.training.sample_prompt, prompt, encoder);
-  const SamplingOptions options{.max_new_tokens = 120, .temperature = 0.7, .top_p = 0.95};
-  std::string text;
-  GenerateTimes times;
-  for (int i = 0; i < kSamples; ++i) {
-    const Prompt numbered{prompt, kFixedSeed + static_cast<uint64_t>(i)};
-    text += config_.training.sample_prompt;
-    text += generate(state_->decoder, {&numbered, 1}, tokenizer_, options, device_, ops_, times).front().text;
-    text += "\n";
-  }
-  if (communicator_.rank() != 0) return;  // all have written the same
-  write_file_atomically(folder_.samples() / fmt::format("step-{:08}.txt", step_), text);
-  std::string readable;  // a sample may end inside a character
-  repair_utf8(text, readable);
-  sinks_->write(Row{step_, {}}.add("sample", readable));
-  terminal_.line(fmt::format("--- {} samples at step {} ---\n{}---", kSamples, step_, readable));
-}
-
-void Trainer::look_for_stragglers(const std::vector<double>& waited, double step_seconds) {
-  last_step_ = stragglers_.add(waited, step_seconds);
-  if (const auto slow = stragglers_.verdict())
-    terminal_.warning(fmt::format(
-        "rank {} of {} ({}) is slow: in the last {} steps the others waited {:.3f} s of each {:.3f} s for it",
-        slow->rank, communicator_.size(), places_[static_cast<size_t>(slow->rank)], Stragglers::kWindow,
-        slow->lost, slow->step));
-}
-
-Outcome Trainer::decide(double seconds, double step_seconds) {
-  struct Wish {
-    int signal;
-    bool time_is_up;
-    Saver::State saving;
-    double waited;
-  };
-  const double limit = 60 * config_.training.max_minutes;
-  bool time_is_up = false;
-  std::vector<Saver::State> saving;
-  std::vector<double> waited;
-  for (const Wish& rank : communicator_.gather(
-           Wish{stop_, limit > 0 && seconds > limit, saver_->state(), communicator_.waited()})) {
-    if (signal_ == 0) signal_ = rank.signal;
-    time_is_up = time_is_up || rank.time_is_up;
-    saving.push_back(rank.saving);
-    waited.push_back(rank.waited);
-  }
-  if (communicator_.size() > 1) look_for_stragglers(waited, step_seconds);
-  if (saver_->busy()) timed("checkpoint", [&] { saver_->advance(saving); });
-  return signal_ != 0 ? Outcome::signal : time_is_up ? Outcome::time_limit : Outcome::finished;
+Outcome Trainer::decide(double step_seconds) {
+  const Outcome outcome = control_.meet(saver_->state(), step_seconds);
+  if (saver_->busy()) timed("checkpoint", [&] { saver_->advance(control_.saving()); });
+  return outcome;
 }
 
 bool Trainer::of_all(const UserError& error) const {
@@ -393,9 +287,8 @@ Outcome Trainer::train() {
     return Outcome::finished;
   }
   const Schedule rates = schedule(training);
-  const double started = steady_seconds();
   Outcome outcome = Outcome::finished;
-  if (step_ == 0) validate();
+  if (step_ == 0 && evaluator_->has_validation()) do_work(periodic_.front());
   double before = steady_seconds();
   while (step_ < training.max_steps) {
     StepContext context;
@@ -417,13 +310,10 @@ Outcome Trainer::train() {
     const double now = steady_seconds();
     write_row(result, context, tokens_before, now - before);
 
-    outcome = decide(now - started, now - before);
+    outcome = decide(now - before);
     if (outcome != Outcome::finished) break;
-    if (due(training.eval_every) && step_ < training.max_steps) validate();
-    if (due(training.tasks_every) && step_ < training.max_steps)
-      timed("tasks", [&] { with_model([&] { run_tasks(); }); });
-    if (due(training.sample_every) && step_ < training.max_steps)
-      timed("sample", [&] { with_model([&] { sample(); }); });
+    for (const PeriodicWork& work : periodic_)
+      if (due(work.every) && step_ < training.max_steps) do_work(work);
     if (due(training.checkpoint_every)) timed("checkpoint", [&] { begin_saving(); });
     before = steady_seconds();
   }
@@ -431,12 +321,9 @@ Outcome Trainer::train() {
   if (loader_->replaced() > 0)
     terminal_.warning(
         fmt::format("{} stretches of invalid UTF-8 in the text became U+FFFD", loader_->replaced()));
-  if (outcome != Outcome::signal) {
-    validate();
-    with_model([&] { run_tasks(); });
-    with_model([&] { sample(); });
-  }
-  sinks_->finish(outcome == Outcome::signal ? 128 + signal_ : 0);
+  if (outcome != Outcome::signal)
+    for (const PeriodicWork& work : periodic_) do_work(work);
+  sinks_->finish(outcome == Outcome::signal ? 128 + control_.signal() : 0);
   return outcome;
 }
 

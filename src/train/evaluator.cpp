@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+#include "train/evaluator.h"
+
+#include <fmt/format.h>
+
+#include <string>
+#include <utility>
+#include <variant>
+
+#include "base/file.h"
+#include "base/utf8.h"
+#include "data/loader.h"
+#include "train/evaluate.h"
+#include "train/generate.h"
+#include "train/report.h"
+
+namespace moe {
+namespace {
+
+// Validation and samples use fixed seeds so that runs compare.
+constexpr uint64_t kFixedSeed = 1;
+constexpr int kSamples = 3;  // texts in a sample
+
+}  // namespace
+
+Evaluator::Evaluator(const RunConfig& config, const RunFolder& folder,
+                     const std::shared_ptr<const Source>& text, const Tokenizer& tokenizer,
+                     TrainingState& state, Communicator& communicator, Device& device, Ops& ops,
+                     Terminal& terminal)
+    : config_(config),
+      folder_(folder),
+      tokenizer_(tokenizer),
+      state_(state),
+      communicator_(communicator),
+      device_(device),
+      ops_(ops),
+      terminal_(terminal),
+      probe_(config.model, config.model.max_seq_len, state.weights, state.optimizer.groups(), state.squares_g,
+             state.replicas, device, ops) {
+  open_validation(text);
+  const TrainingConfig& training = config_.training;
+  if (!training.tasks.empty())
+    tasks_ =
+        std::make_unique<TaskSet>(training.tasks, training.tasks_items, config_.data.cache_dir, terminal_);
+}
+
+void Evaluator::open_validation(const std::shared_ptr<const Source>& text) {
+  const TrainingConfig& training = config_.training;
+  if (training.eval_every == 0 || training.eval_batches == 0) return;
+  const auto& separate = config_.data.validation_source;
+  if (!separate.empty()) {
+    read_validation(open_source(separate, config_.data, terminal_), Part::all);
+  } else if (moe::has_validation(*text, config_.data)) {
+    read_validation(text, Part::validation_sample);
+  } else {
+    terminal_.warning(
+        "no validation: the text has one unit only, so no part can be held out; set data.validation_source, "
+        "or data.document_split if the file holds many documents");
+  }
+}
+
+// Batch i is that of rank i mod W, so that any number of ranks looks at the same text. All ranks have equally
+// many: the last may be nothing but padding.
+void Evaluator::read_validation(const std::shared_ptr<const Source>& text, Part part) {
+  const int64_t B = config_.training.batch_size, T = config_.model.max_seq_len;
+  Loader loader(text, tokenizer_, config_.data, kFixedSeed, B, T, {}, part);
+  const auto of_rank = [&](int64_t i) { return i % communicator_.size() == communicator_.rank(); };
+  int64_t i = 0;
+  for (; i < config_.training.eval_batches; ++i) {
+    auto batch = loader.next();
+    if (!batch) break;
+    if (of_rank(i)) validation_.push_back(std::move(*batch));
+  }
+  for (; i % communicator_.size() != 0; ++i)
+    if (of_rank(i)) validation_.push_back(Batch::padding(B, T, Tokenizer::kEndOfText));
+}
+
+Row Evaluator::validate(int64_t step, int64_t tokens) {
+  Evaluation evaluation;
+  state_.replicas.together([&] {
+    for (const Batch& batch : validation_)
+      evaluate(state_.transformer, batch, device_, ops_, evaluation,
+               &batch == &validation_.front() ? probe_.look() : Look());
+  });
+  Row row = validation_row(add_up(evaluation, communicator_), step, tokens);
+  probe_.report(row);
+  return row;
+}
+
+Row Evaluator::run_tasks(int64_t step, int64_t tokens) {
+  Scorer scorer(state_.transformer, micro_batch(config_, Tokenizer::kVocabulary), communicator_, device_,
+                ops_);
+  std::vector<TaskSet::Measured> measured;
+  state_.replicas.together([&] { measured = tasks_->evaluate(scorer, tokenizer_, terminal_); });
+  Row row = tasks_row(measured, step, tokens);
+  for (const auto& [name, value] : row.values)
+    if (const auto* number = std::get_if<double>(&value); number != nullptr && !name.ends_with("_stderr"))
+      terminal_.line(fmt::format("{} {:.4f}", name, *number));
+  return row;
+}
+
+Row Evaluator::sample(int64_t step) {
+  std::vector<int32_t> prompt{Tokenizer::kEndOfText};
+  Tokenizer::Encoder encoder;
+  tokenizer_.encode(config_.training.sample_prompt, prompt, encoder);
+  const SamplingOptions options{.max_new_tokens = 120, .temperature = 0.7, .top_p = 0.95};
+  std::string text;
+  state_.replicas.together([&] {
+    GenerateTimes times;
+    for (int i = 0; i < kSamples; ++i) {
+      const Prompt numbered{prompt, kFixedSeed + static_cast<uint64_t>(i)};
+      text += config_.training.sample_prompt;
+      text +=
+          generate(state_.decoder, {&numbered, 1}, tokenizer_, options, device_, ops_, times).front().text;
+      text += "\n";
+    }
+  });
+  if (communicator_.rank() == 0)  // all have written the same
+    write_file_atomically(folder_.samples() / fmt::format("step-{:08}.txt", step), text);
+  std::string readable;  // a sample may end inside a character
+  repair_utf8(text, readable);
+  terminal_.line(fmt::format("--- {} samples at step {} ---\n{}---", kSamples, step, readable));
+  return Row{step, {}}.add("sample", readable);
+}
+
+}  // namespace moe

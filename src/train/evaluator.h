@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+// What a run looks at beside its steps: the loss on held-out text, the scores in tasks, samples of its
+// writing, and a probe into the model. Each is one row of the record. When they are due, and what happens
+// when one fails, is the trainer's.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/terminal.h"
+#include "comm/communicator.h"
+#include "data/batch.h"
+#include "data/source.h"
+#include "metrics/row.h"
+#include "ops/ops.h"
+#include "tasks/task_set.h"
+#include "tensor/device.h"
+#include "text/tokenizer.h"
+#include "train/probe.h"
+#include "train/run_config.h"
+#include "train/run_folder.h"
+#include "train/state.h"
+
+namespace moe {
+
+enum class Part : uint8_t;
+
+class Evaluator {
+ public:
+  // Reads the held-out text and the items of the tasks. text: that the run trains on. All are used while the
+  // object lives. Throws UserError.
+  Evaluator(const RunConfig& config, const RunFolder& folder, const std::shared_ptr<const Source>& text,
+            const Tokenizer& tokenizer, TrainingState& state, Communicator& communicator, Device& device,
+            Ops& ops, Terminal& terminal);
+
+  bool has_validation() const { return !validation_.empty(); }
+  bool has_tasks() const { return tasks_ != nullptr; }
+  Probe& probe() { return probe_; }
+
+  // All ranks call these together, with the weights of `step` complete on each, and get the same row.
+  Row validate(int64_t step, int64_t tokens);
+  // Each rank scores its share.
+  Row run_tasks(int64_t step, int64_t tokens);
+  // Writes samples/ too.
+  Row sample(int64_t step);
+
+ private:
+  void open_validation(const std::shared_ptr<const Source>& text);
+  void read_validation(const std::shared_ptr<const Source>& text, Part part);
+
+  const RunConfig& config_;
+  const RunFolder& folder_;
+  const Tokenizer& tokenizer_;
+  TrainingState& state_;
+  Communicator& communicator_;
+  Device& device_;
+  Ops& ops_;
+  Terminal& terminal_;
+  std::vector<Batch> validation_;   // this rank's part of the held-out batches, the same each time
+  std::unique_ptr<TaskSet> tasks_;  // null without any
+  Probe probe_;
+};
+
+}  // namespace moe

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+#include "train/run_control.h"
+
+#include <fmt/format.h>
+
+#include "base/host.h"
+#include "metrics/meters.h"
+
+namespace moe {
+
+RunControl::RunControl(double max_minutes, const std::atomic<int>& stop, Communicator& communicator,
+                       Terminal& terminal)
+    : limit_seconds_(60 * max_minutes),
+      started_(steady_seconds()),
+      stop_(stop),
+      communicator_(communicator),
+      terminal_(terminal),
+      places_(communicator.gather_text(process_name())) {}
+
+Outcome RunControl::meet(Saver::State saving, double step_seconds) {
+  struct Rank {
+    int signal;
+    bool time_is_up;
+    Saver::State saving;
+    double waited;
+  };
+  bool time_is_up = limit_seconds_ > 0 && steady_seconds() - started_ > limit_seconds_;
+  const Rank mine{stop_, time_is_up, saving, communicator_.waited()};
+  std::vector<double> waited;
+  saving_.clear();
+  for (const Rank& rank : communicator_.gather(mine)) {
+    if (signal_ == 0) signal_ = rank.signal;
+    time_is_up = time_is_up || rank.time_is_up;
+    saving_.push_back(rank.saving);
+    waited.push_back(rank.waited);
+  }
+  if (communicator_.size() > 1) look_for_stragglers(waited, step_seconds);
+  return signal_ != 0 ? Outcome::signal : time_is_up ? Outcome::time_limit : Outcome::finished;
+}
+
+void RunControl::look_for_stragglers(std::span<const double> waited, double step_seconds) {
+  last_step_ = stragglers_.add(waited, step_seconds);
+  if (const auto slow = stragglers_.verdict())
+    terminal_.warning(fmt::format(
+        "rank {} of {} ({}) is slow: in the last {} steps the others waited {:.3f} s of each {:.3f} s for it",
+        slow->rank, communicator_.size(), places_[static_cast<size_t>(slow->rank)], Stragglers::kWindow,
+        slow->lost, slow->step));
+}
+
+}  // namespace moe

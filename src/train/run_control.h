@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+// Whether a run goes on. Between two steps all ranks meet and tell each other of signals, of the time, of the
+// checkpoints they write and of how long they waited for one another.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/terminal.h"
+#include "comm/communicator.h"
+#include "train/saver.h"
+#include "train/stragglers.h"
+
+namespace moe {
+
+enum class Outcome : uint8_t { finished, signal, time_limit };
+
+class RunControl {
+ public:
+  // All ranks make theirs together. The time counts from now. max_minutes: 0 for no limit. stop: becomes the
+  // number of the signal that asks this rank to end.
+  RunControl(double max_minutes, const std::atomic<int>& stop, Communicator& communicator,
+             Terminal& terminal);
+
+  // All ranks together, between two steps. Whether the run should end now, and why, the same answer on all;
+  // finished: it goes on as far as its steps go. Warns of a rank that the others wait for.
+  Outcome meet(Saver::State saving, double step_seconds);
+
+  std::span<const Saver::State> saving() const { return saving_; }  // of all ranks, when they met
+  const std::optional<Stragglers::Step>& stragglers() const { return last_step_; }  // of several ranks
+  int signal() const { return signal_; }  // that ends the run: of any rank; 0: none
+
+ private:
+  void look_for_stragglers(std::span<const double> waited, double step_seconds);
+
+  const double limit_seconds_, started_;
+  const std::atomic<int>& stop_;
+  Communicator& communicator_;
+  Terminal& terminal_;
+  std::vector<std::string> places_;  // of the ranks' processes
+  Stragglers stragglers_;
+  std::optional<Stragglers::Step> last_step_;
+  std::vector<Saver::State> saving_;
+  int signal_ = 0;
+};
+
+}  // namespace moe
