@@ -50,7 +50,7 @@ LIBRARIES = {
     "zstd.h": "data/",
     "CLI/": "cli/",
     "xxhash.h": "checkpoint/ data/",
-    "nlohmann/": "base/config_file.cpp gpu/gemm_choices.cpp hub/ data/ checkpoint/ metrics/ wandb/ report/ train/ exchange/ tasks/ cli/",
+    "nlohmann/": "base/json.h base/config_file.cpp gpu/gemm_choices.cpp hub/ data/ checkpoint/ metrics/ wandb/ report/ train/ exchange/ tasks/ cli/",
     "fmt/": "*.cpp",
     "httplib.h": "report/server.cpp",
     "cairo.h": "report/picture.cpp",

@@ -1,10 +1,17 @@
 // SPDX-License-Identifier: MIT
 #include "base/error.h"
 
-#include <utility>
+#include "base/excerpt.h"
 
 namespace moe {
 namespace {
+
+// Whatever got into a part, it stays text that a terminal can show, and short enough to be read.
+constexpr size_t kLongestPart = 5000;
+
+std::string part(const std::string& text) {
+  return excerpt(text, kLongestPart, "\n\t");
+}
 
 std::string compose(const std::string& where, const std::string& expected, const std::string& found,
                     const std::string& hint) {
@@ -18,11 +25,11 @@ std::string compose(const std::string& where, const std::string& expected, const
 }  // namespace
 
 UserError::UserError(std::string where_, std::string expected_, std::string found_, std::string hint_)
-    : std::runtime_error(compose(where_, expected_, found_, hint_)),
-      where(std::move(where_)),
-      expected(std::move(expected_)),
-      found(std::move(found_)),
-      hint(std::move(hint_)) {}
+    : std::runtime_error(compose(part(where_), part(expected_), part(found_), part(hint_))),
+      where(part(where_)),
+      expected(part(expected_)),
+      found(part(found_)),
+      hint(part(hint_)) {}
 
 void fail_check(const char* file, int line, const char* condition, const std::string& message) {
   std::string text = std::string(file) + ":" + std::to_string(line) + ": internal error: " + condition;

@@ -17,6 +17,13 @@ TEST(UserError, LeavesOutEmptyParts) {
   EXPECT_STREQ(UserError("", "an integer", "nothing").what(), "expected an integer, found nothing");
 }
 
+TEST(UserError, StaysATextForATerminalWhateverGotIntoIt) {
+  const UserError error("name\x1b[2J", std::string(1 << 20, 'x'), "\xff");
+  EXPECT_EQ(error.where, "name\\x1b[2J");
+  EXPECT_EQ(error.found, "\xEF\xBF\xBD");
+  EXPECT_LT(std::string(error.what()).size(), 6000U);
+}
+
 TEST(Check, ThrowsWithFileConditionAndMessage) {
   EXPECT_NO_THROW(CHECK(1 + 1 == 2));
   EXPECT_THAT([] { CHECK(1 + 1 == 3, "sums"); },
