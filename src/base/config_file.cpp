@@ -56,6 +56,8 @@ Section* find_section(std::string_view name, std::vector<Section>& sections) {
 std::string setting_hint(const std::string& key, const Section* home, std::vector<Section>& sections) {
   for (auto& section : sections)
     if (section.fields.find(key)) return fmt::format("{} belongs to section {}", key, section.name);
+  for (const auto& section : sections)
+    if (std::string ours = section.fields.counterpart(key, section.name); !ours.empty()) return ours;
   if (home) {
     const std::string near = nearest_name(key, names(home->fields));
     if (!near.empty()) return fmt::format("did you mean {}.{}?", home->name, near);

@@ -104,6 +104,16 @@ Field& Field::choices(std::vector<std::string> allowed) {
   return *this;
 }
 
+Field& Field::known_as(std::vector<std::string> names) {
+  other_names_ = std::move(names);
+  return *this;
+}
+
+Field& Field::choice_known_as(std::vector<std::pair<std::string, std::string>> words) {
+  other_words_ = std::move(words);
+  return *this;
+}
+
 Field::Value Field::value() const {
   return std::visit([](const auto* target) { return Value(*target); }, target_);
 }
@@ -136,7 +146,8 @@ void Field::assign(Value value, const std::string& where) {
   if (!allows(value)) {
     std::string hint;
     if (const auto* text = std::get_if<std::string>(&value)) {
-      const std::string near = nearest_name(*text, choices_);
+      const auto word = std::ranges::find(other_words_, *text, &std::pair<std::string, std::string>::first);
+      const std::string near = word != other_words_.end() ? word->second : nearest_name(*text, choices_);
       if (!near.empty()) hint = "did you mean " + near + "?";
     }
     throw UserError(where, expected(), to_yaml(value), hint);
@@ -189,6 +200,19 @@ std::string to_yaml(const Field::Value& value) {
     }
   } print;
   return std::visit(print, value);
+}
+
+void Fields::absent(std::vector<std::string> names, const std::string& why) {
+  for (std::string& name : names) absent_.emplace_back(std::move(name), why);
+}
+
+std::string Fields::counterpart(std::string_view other_name, const std::string& section) const {
+  for (const Field& field : fields_)
+    if (std::ranges::find(field.other_names(), other_name) != field.other_names().end())
+      return fmt::format("it is called {}.{} here ({})", section, field.name(), field.help());
+  for (const auto& [name, why] : absent_)
+    if (name == other_name) return why;
+  return "";
 }
 
 Field* Fields::find(std::string_view name) {

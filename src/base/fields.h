@@ -29,10 +29,15 @@ class Field {
   Field& more_than(double bound);
   Field& less_than(double bound);
   Field& choices(std::vector<std::string> allowed);
+  // Names that other programs have for it, and words that they have for a choice ({"cuda", "gpu"}). Neither is taken:
+  // the error that refuses it names ours.
+  Field& known_as(std::vector<std::string> names);
+  Field& choice_known_as(std::vector<std::pair<std::string, std::string>> words);
 
   const std::string& name() const { return name_; }
   const std::string& help() const { return help_; }
   const std::vector<std::string>& allowed() const { return choices_; }
+  const std::vector<std::string>& other_names() const { return other_names_; }
   bool is_list() const { return std::holds_alternative<List*>(target_); }
   bool is_text() const { return std::holds_alternative<std::string*>(target_); }
   // What it takes, in words: "an integer of at least 1", "one of: adamw8bit, adamw".
@@ -58,7 +63,8 @@ class Field {
   double min_ = -std::numeric_limits<double>::infinity();
   double max_ = std::numeric_limits<double>::infinity();
   bool min_excluded_ = false, max_excluded_ = false;
-  std::vector<std::string> choices_;
+  std::vector<std::string> choices_, other_names_;
+  std::vector<std::pair<std::string, std::string>> other_words_;
 };
 
 // A value as YAML on one line: 8, 0.0006, true, cosine, "a text", [a, b]. Reads back to the same bits.
@@ -73,7 +79,12 @@ class Fields {
     return fields_.emplace_back(std::move(name), Field::Target(&value), std::move(help));
   }
 
+  // Says why there is no setting of a name that other programs have.
+  void absent(std::vector<std::string> names, const std::string& why);
+
   Field* find(std::string_view name);
+  // What to use in place of a setting of another program: "training.recompute", or why there is none. "" if unknown.
+  std::string counterpart(std::string_view other_name, const std::string& section) const;
   // Throws the UserError of the first field that holds a value outside its limits.
   void check(const std::string& section) const;
 
@@ -84,6 +95,7 @@ class Fields {
 
  private:
   std::vector<Field> fields_;
+  std::vector<std::pair<std::string, std::string>> absent_;
 };
 
 }  // namespace moe

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -16,6 +17,7 @@
 #include "backend/backend.h"
 #include "base/format.h"
 #include "base/random.h"
+#include "cli/arguments.h"
 #include "cli/bench_moe_layer.h"
 #include "cli/commands.h"
 #include "cli/machine_rates.h"
@@ -32,7 +34,7 @@ namespace moe::cli {
 namespace {
 
 struct Options {
-  std::string config;
+  std::vector<std::filesystem::path> config;
   std::vector<std::string> overrides;
   std::string part = "step";
   int64_t steps = 5, warmup = 2, tokens = 65536;
@@ -244,9 +246,7 @@ void add_bench(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
       app.add_subcommand("bench", "Measure training speed on this machine, by phase and operation");
-  command->add_option("--config", options->config, "Settings of the run (YAML)")
-      ->required()
-      ->type_name("FILE");
+  add_config_files(*command, options->config, "Settings of the run (YAML)")->required();
   command->add_option("--part", options->part, "Whole steps, or the expert half of one block alone")
       ->capture_default_str()
       ->check(CLI::IsMember({"step", "moe-layer"}));
@@ -262,8 +262,7 @@ void add_bench(CLI::App& app, Command& chosen) {
   command->add_flag("--forced-balance", options->forced_balance,
                     "Give every expert the same number of tokens, whatever the router says");
   command->add_flag("--json", options->json, "One JSON object on standard output");
-  command->add_option("overrides", options->overrides, "Settings that replace those of the file")
-      ->type_name("section.key=value");
+  add_settings(*command, options->overrides, "Settings that replace those of the file");
   command->footer(
       "Examples:\n"
       "  moe bench --config configs/quickstart.yaml\n"

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -11,6 +12,7 @@
 #include "base/error.h"
 #include "base/format.h"
 #include "base/terminal.h"
+#include "cli/arguments.h"
 #include "cli/commands.h"
 #include "data/inspect.h"
 #include "text/tokenizer.h"
@@ -20,7 +22,7 @@ namespace moe::cli {
 namespace {
 
 struct Options {
-  std::string config;
+  std::vector<std::filesystem::path> config;
   std::vector<std::string> source, overrides;
   int64_t sample_mb = 16;
   bool json = false;
@@ -84,7 +86,7 @@ void print(const Inspection& found) {
 int run(const Options& options) {
   RunConfig config;
   auto sections = config.sections();
-  if (!options.config.empty()) read_config(options.config, sections);
+  for (const auto& file : options.config) read_config(file, sections);
   for (const auto& text : options.overrides) apply_override(text, sections);
   if (!options.source.empty()) {
     config.data.source = options.source;
@@ -115,17 +117,15 @@ void add_data(CLI::App& app, Command& chosen) {
       data->add_subcommand("inspect", "Files, columns, a sample, tokens: of local and remote text");
   command->add_option("source", options->source, "Files, folders, hf://datasets/USER/NAME/PATH, https://...")
       ->type_name("PLACE");
-  command->add_option("--config", options->config, "Take the section `data` from this file")
-      ->type_name("FILE");
+  add_config_files(*command, options->config, "Take the section `data` from this file");
   command->add_option("--sample-mb", options->sample_mb, "MiB of text to tokenise for the estimates")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   command->add_flag("--json", options->json, "One JSON object on standard output");
-  command->add_option("--set", options->overrides, "Settings of the section data")
-      ->type_name("data.key=value");
+  add_settings(*command, options->overrides, "Settings of the section data", "data.key=value");
   command->footer(
       "Examples:\n"
-      "  moe data inspect corpus/ --set data.document_split=blank_line\n"
+      "  moe data inspect corpus/ data.document_split=blank_line\n"
       "  moe data inspect hf://datasets/HuggingFaceFW/fineweb-edu/sample/10BT --json");
   command->callback([options, &chosen] { chosen = [options] { return run(*options); }; });
 }

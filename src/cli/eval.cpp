@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/progress.h"
 #include "base/terminal.h"
+#include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/model_files.h"
 #include "comm/solo.h"
@@ -180,8 +181,7 @@ void add_eval(CLI::App& app, Command& chosen) {
                    "Write each item's result here; interrupted, it goes on from there")
       ->type_name("FILE.jsonl");
   command->add_flag("--json", options->json, "One JSON object on standard output");
-  command->add_option("overrides", options->overrides, "Settings that replace those of the run")
-      ->type_name("section.key=value");
+  add_settings(*command, options->overrides, "Settings that replace those of the run");
   command->footer(
       "Examples:\n"
       "  moe eval runs/latest\n"

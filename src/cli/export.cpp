@@ -16,6 +16,7 @@
 #include "base/progress.h"
 #include "base/terminal.h"
 #include "base/version.h"
+#include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/model_files.h"
 #include "exchange/export_weights.h"
@@ -243,8 +244,7 @@ void add_export(CLI::App& app, Command& chosen) {
   command->add_flag(
       "--without-run", options->without_run,
       "Leave out moe_state.json: the run's settings (paths of its text, too) and its place in the text");
-  command->add_option("overrides", options->overrides, "Settings that replace those of the run")
-      ->type_name("section.key=value");
+  add_settings(*command, options->overrides, "Settings that replace those of the run");
   command->footer(
       "Examples:\n"
       "  moe export runs/latest exported/ --verify\n"

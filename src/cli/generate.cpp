@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/lines.h"
 #include "base/terminal.h"
+#include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/model_files.h"
 #include "text/tokenizer.h"
@@ -48,15 +49,24 @@ struct Job {
   Prompt prompt;
 };
 
-// --prompt as given; of --prompts, each line: a JSON object with a field "prompt" in .jsonl, else the line itself.
+std::string_view trimmed(std::string_view line) {
+  constexpr std::string_view kSpace = " \t\r\v\f";
+  const size_t begin = line.find_first_not_of(kSpace);
+  return begin == line.npos ? "" : line.substr(begin, line.find_last_not_of(kSpace) + 1 - begin);
+}
+
+// --prompt as given; of --prompts, each line: a JSON object with a field "prompt" in .jsonl, else the line itself
+// without white space around it, so that files of other systems (a byte order mark, CR LF) are read alike.
 std::vector<std::string> read_prompts(const GenerateOptions& options) {
   std::vector<std::string> prompts = options.prompts;
   if (options.prompts_file.empty()) return prompts.empty() ? std::vector<std::string>{""} : prompts;
   const std::string text = read_file(options.prompts_file);
   const bool is_json = options.prompts_file.ends_with(".jsonl");
   size_t number = 0;
-  for (std::string_view rest = text; !rest.empty();) {
-    const std::string_view line = take_line(rest);
+  constexpr std::string_view kMark = "\xef\xbb\xbf";
+  for (std::string_view rest = std::string_view(text).substr(text.starts_with(kMark) ? kMark.size() : 0);
+       !rest.empty();) {
+    const std::string_view line = trimmed(take_line(rest));
     ++number;
     if (line.empty()) continue;
     const auto json = is_json ? nlohmann::json::parse(line, nullptr, false) : nlohmann::json();
@@ -198,7 +208,9 @@ void converse(Session& session, const GenerateOptions& options, int64_t max_seq_
   if (at_terminal) session.terminal().line("each line is a prompt; an empty line or Ctrl-D ends");
   for (std::string line;;) {
     if (at_terminal) put("> ");
-    if (!std::getline(std::cin, line) || line.empty()) break;
+    if (!std::getline(std::cin, line)) break;
+    line = trimmed(line);
+    if (line.empty()) break;
     try {
       const Job job = session.job(line, seed++);
       put(line);
@@ -275,8 +287,7 @@ void add_generate(CLI::App& app, Command& chosen) {
   command->add_flag("--warm-up", options->warm_up,
                     "Write the first batch once before, unseen, for speeds to compare");
   command->add_flag("--quiet", options->quiet, "No speeds");
-  command->add_option("overrides", options->overrides, "Settings that replace those of the run")
-      ->type_name("section.key=value");
+  add_settings(*command, options->overrides, "Settings that replace those of the run");
   command->footer(
       "Examples:\n"
       "  moe generate runs/latest --prompt \"Lantern\" --temperature 0.7 --top-p 0.95\n"

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/terminal.h"
 #include "base/version.h"
+#include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/model_files.h"
 #include "exchange/export_weights.h"
@@ -126,7 +127,7 @@ void add_import(CLI::App& app, Command& chosen) {
       ->type_name("DIR");
   command->add_option("--output", options->output, "Folder for the run; default: runs/ and the name of DIR")
       ->type_name("RUN");
-  command->add_option("overrides", options->overrides, "Settings of the run")->type_name("section.key=value");
+  add_settings(*command, options->overrides, "Settings of the run");
   command->footer(
       "Examples:\n"
       "  moe import exported/ --output runs/again\n"

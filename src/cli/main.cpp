@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: MIT
 // The program `moe`: the command table, and the only place that turns errors into words and exit codes.
 // 0 done; 1 a mistake the user can mend; 2 a bug of ours; 128 + n ended by signal n, with all saved.
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/version.h"
+#include "cli/arguments.h"
 #include "cli/commands.h"
 
 namespace {
@@ -35,7 +40,9 @@ int run(int argc, char** argv) {
   moe::cli::add_watch(app, chosen);
   moe::cli::add_bench(app, chosen);
   try {
-    app.parse(argc, argv);
+    std::vector<std::string> words = moe::cli::arrange({argv + 1, argv + argc}, app);
+    std::reverse(words.begin(), words.end());  // as CLI11 takes them
+    app.parse(std::move(words));
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 1;
   }

@@ -10,10 +10,11 @@ namespace moe::cli {
 
 TrainedModel open_model(const std::string& path, const std::vector<std::string>& overrides) {
   namespace fs = std::filesystem;
-  if (fs::exists(fs::path(path) / "manifest.json")) {
-    // <run>/checkpoints/step-00000123
-    const RunFolder run = RunFolder::open(fs::absolute(path).lexically_normal().parent_path().parent_path());
-    return {RunConfig::load(run.config(), overrides), Checkpoint(path)};
+  fs::path step = fs::path(path).lexically_normal();  // <run>/checkpoints/step-00000123, perhaps a file in it
+  if (!fs::is_directory(step) || !step.has_filename()) step = step.parent_path();
+  if (fs::exists(step / "manifest.json")) {
+    const RunFolder run = RunFolder::open(fs::absolute(step).lexically_normal().parent_path().parent_path());
+    return {RunConfig::load(run.config(), overrides), Checkpoint(step)};
   }
   const RunFolder run = RunFolder::open(path);
   return {RunConfig::load(run.config(), overrides), CheckpointStore(run.checkpoints(), 0).open_latest()};

@@ -3,14 +3,18 @@
 #include <fmt/format.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "backend/backend.h"
 #include "base/error.h"
 #include "base/format.h"
+#include "cli/arguments.h"
 #include "cli/commands.h"
+#include "cli/gpu_option.h"
 #include "cli/plan_layouts.h"
 #include "model/flops.h"
 #include "text/tokenizer.h"
@@ -20,7 +24,7 @@ namespace moe::cli {
 namespace {
 
 struct Options {
-  std::string config;
+  std::vector<std::filesystem::path> config;
   std::vector<std::string> overrides;
   bool settings = false;
   int gpus = 1;
@@ -38,12 +42,31 @@ std::string copy_of(const TrainingConfig& training, double checkpoint, int ranks
                      format_bytes(checkpoint / ranks), ranks == 1 ? "" : " for each rank");
 }
 
-void print_plan(RunConfig& config, int ranks, const std::string& named) {
-  const Backend backend =
-      make_backend(named.empty() ? config.training.device : "cpu", static_cast<int>(config.training.threads),
-                   arithmetic(config.training));
-  const GpuRates* const gpu = find_gpu(named.empty() ? backend.device->name() : named);
-  CHECK(named.empty() || gpu != nullptr, named);  // the option takes known names only
+// To plan is not to train: a configuration for a GPU can be planned where there is none.
+Backend planning_backend(const RunConfig& config, const GpuRates* named) {
+  const auto make = [&](const std::string& device) {
+    return make_backend(device, static_cast<int>(config.training.threads), arithmetic(config.training));
+  };
+  if (named != nullptr) return make("cpu");
+  try {
+    return make(config.training.device);
+  } catch (const UserError& error) {
+    print(fmt::format(
+        "device         planned on the CPU, since this machine has none for training.device={}: {}\n",
+        config.training.device, error.found));
+    return make("cpu");
+  }
+}
+
+void print_verdict(const Arena& plan, double free, const std::string& where) {
+  const auto needed = static_cast<double>(plan.used());
+  print(fmt::format("verdict        {} on {}\n", needed <= free ? "fits" : "does not fit", where));
+  if (needed > free) print(fmt::format("  to need less: {}\n", kLessMemory));
+}
+
+void print_plan(RunConfig& config, int ranks, const GpuRates* named) {
+  const Backend backend = planning_backend(config, named);
+  const GpuRates* const gpu = named != nullptr ? named : find_gpu(backend.device->name());
   const ParameterCount count = count_parameters(config.model);
   const FlopsPerToken flops = flops_per_token(config.model, config.model.max_seq_len);
   const int64_t micro = config.training.batch_size * config.model.max_seq_len;
@@ -80,15 +103,15 @@ void print_plan(RunConfig& config, int ranks, const std::string& named) {
   print(fmt::format("checkpoint     {} on disk{}\n", format_bytes(saved),
                     copy_of(config.training, saved, ranks)));
   print(fmt::format("memory         {}on {}\n{}", ranks == 1 ? "" : "of each rank ",
-                    named.empty() ? backend.description : gpu->name, memory_table(plan)));
-  if (!named.empty()) {
+                    named == nullptr ? backend.description : gpu->name, memory_table(plan)));
+  if (named != nullptr) {
     print(fmt::format("  {:<32}{:>12}\n", fmt::format("of one {}", gpu->name), format_bytes(gpu->memory)));
-    return;
+    return print_verdict(plan, gpu->memory, gpu->name);
   }
-  print(fmt::format("  {:<32}{:>12}\n", "free now",
-                    format_bytes(static_cast<double>(backend.device->memory_available()))));
+  const auto free = static_cast<double>(backend.device->memory_available());
+  print(fmt::format("  {:<32}{:>12}\n", "free now", format_bytes(free)));
   print("  (elsewhere, a GPU needs about 0.5 GiB beside the total for CUDA itself and for workspaces)\n");
-  check_memory(plan, *backend.device);
+  print_verdict(plan, free, "this machine");
 }
 
 int run(const Options& options) {
@@ -98,7 +121,9 @@ int run(const Options& options) {
     return 0;
   }
   RunConfig config = RunConfig::load(options.config, options.overrides);
-  print_plan(config, options.gpus, options.gpu);
+  const std::optional<GpuRates> named =
+      options.gpu.empty() ? std::nullopt : std::optional(parse_gpu(options.gpu));
+  print_plan(config, options.gpus, named ? &*named : nullptr);
   return 0;
 }
 
@@ -108,26 +133,29 @@ void add_plan(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("plan", "Parameters, arithmetic and memory of a configuration");
   auto* group = command->add_option_group("what");
-  group->add_option("--config", options->config, "Settings of the run (YAML)")->type_name("FILE");
+  add_config_files(*group, options->config, "Settings of the run (YAML)");
   group->add_flag("--settings", options->settings, "List all settings with their meaning and defaults");
   group->require_option(1);
   command->add_option("--gpus", options->gpus, "Plan for so many ranks, and compare the layouts")
       ->type_name("N")
       ->check(CLI::Range(1, 65536));
-  std::vector<std::string> names;
-  for (const GpuRates& gpu : known_gpus()) names.push_back(gpu.name);
-  command->add_option("--gpu", options->gpu, "On which GPU: predicts the time of a step (docs/scaling.md)")
-      ->type_name("NAME")
-      ->check(CLI::IsMember(names));
-  command->add_option("overrides", options->overrides, "Settings that replace those of the file")
-      ->type_name("section.key=value");
+  command
+      ->add_option("--gpu", options->gpu,
+                   "On which GPU, by name or by rates: predicts the time of a step (docs/scaling.md)")
+      ->type_name("NAME|RATES");
+  add_settings(*command, options->overrides, "Settings that replace those of the file");
   command->footer(
       "Examples:\n"
       "  moe plan --config configs/train_config.yaml\n"
       "  moe plan --config configs/train_config.yaml training.batch_size=8 training.mixed_precision=bf16\n"
       "  moe plan --config configs/train_config.yaml --gpus 8\n"
       "  moe plan --config configs/train_config.yaml --gpus 64 --gpu h100 training.mixed_precision=bf16\n"
-      "  moe plan --settings");
+      "  moe plan --config configs/train_config_16gb.yaml --gpu memory=16,tflops=97,bandwidth=716\n"
+      "  moe plan --settings\n"
+      "RATES: GiB of memory, dense bf16 TFLOP/s, GB/s of memory; link=, network= (GB/s of one GPU in one "
+      "direction)\n"
+      "and gpus= (of a machine) where they are known. What does not fit is said; the exit code is 0 all the "
+      "same.");
   command->callback([options, &chosen] { chosen = [options] { return run(*options); }; });
 }
 

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/format.h"
 #include "base/terminal.h"
+#include "cli/arguments.h"
 #include "cli/commands.h"
 #include "data/config.h"
 #include "data/source.h"
@@ -21,7 +22,8 @@ namespace moe::cli {
 namespace {
 
 struct Options {
-  std::string config, folder, prefix = "tokens";
+  std::vector<std::filesystem::path> config;
+  std::string folder, prefix = "tokens";
   std::vector<std::string> source, overrides;
   int64_t shard_tokens = 100'000'000;
 };
@@ -29,7 +31,7 @@ struct Options {
 DataConfig data_config(const Options& options) {
   RunConfig config;
   auto sections = config.sections();
-  if (!options.config.empty()) read_config(options.config, sections);
+  for (const auto& file : options.config) read_config(file, sections);
   for (const auto& override_text : options.overrides) apply_override(override_text, sections);
   if (!options.source.empty()) {
     config.data.source = options.source;
@@ -74,14 +76,12 @@ void add_tokenize(CLI::App& app, Command& chosen) {
           "--source", options->source,
           "Files, folders, hf://datasets/USER/NAME/PATH or https:// addresses of text, JSON lines or Parquet")
       ->type_name("PATH");
-  command->add_option("--config", options->config, "Take the section `data` from this file")
-      ->type_name("FILE");
+  add_config_files(*command, options->config, "Take the section `data` from this file");
   command->add_option("--prefix", options->prefix, "Start of the file names")->capture_default_str();
   command->add_option("--shard-tokens", options->shard_tokens, "Tokens in a file")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
-  command->add_option("overrides", options->overrides, "Settings of the section data")
-      ->type_name("data.key=value");
+  add_settings(*command, options->overrides, "Settings of the section data", "data.key=value");
   command->footer(
       "Examples:\n"
       "  moe tokenize --source corpus/ --output tokens/\n"

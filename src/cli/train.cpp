@@ -4,6 +4,7 @@
 
 #include <cerrno>  // program_invocation_name: how the program was called, for commands to copy
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,6 +15,7 @@
 #include "base/error.h"
 #include "base/format.h"
 #include "base/terminal.h"
+#include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/stop_signal.h"
 #include "model/flops.h"
@@ -23,7 +25,8 @@ namespace moe::cli {
 namespace {
 
 struct TrainOptions {
-  std::string config, resume;
+  std::vector<std::filesystem::path> config;
+  std::string resume;
   std::vector<std::string> overrides;
   LaunchFlags ranks;
 };
@@ -35,7 +38,7 @@ RunFolder open_folder(const TrainOptions& options, const RunConfig& config, Comm
   std::string path;
   agree(ranks, [&] {
     if (ranks.rank() != 0) return;
-    folder = RunFolder::create(config, std::filesystem::path(options.config).stem().string());
+    folder = RunFolder::create(config, options.config.back().stem().string());
     path = folder->path().string();
   });
   path = ranks.gather_text(path).front();
@@ -107,9 +110,9 @@ int train(const TrainOptions& options) {
     throw UserError("moe train", "--config FILE for a new run, or --resume RUN to continue one",
                     options.config.empty() ? "neither" : "both");
   const Launch launch = find_launch(options.ranks, [](const char* name) { return std::getenv(name); });
-  const RunConfig config = RunConfig::load(
-      options.resume.empty() ? options.config : RunFolder::open(options.resume).config().string(),
-      options.overrides);
+  const RunConfig config = options.resume.empty()
+                               ? RunConfig::load(options.config, options.overrides)
+                               : RunConfig::load(RunFolder::open(options.resume).config(), options.overrides);
   config.data.require_text();
   const TrainingConfig& training = config.training;
   const StopSignal stop;
@@ -136,11 +139,10 @@ int train(const TrainOptions& options) {
 void add_train(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<TrainOptions>();
   CLI::App* command = app.add_subcommand("train", "Train a model, or continue a run");
-  command->add_option("--config", options->config, "Settings of a new run (YAML)")->type_name("FILE");
+  add_config_files(*command, options->config, "Settings of a new run (YAML)");
   command->add_option("--resume", options->resume, "Folder of a run to continue, e.g. runs/latest")
       ->type_name("RUN");
-  command->add_option("overrides", options->overrides, "Settings that replace those of the file")
-      ->type_name("section.key=value");
+  add_settings(*command, options->overrides, "Settings that replace those of the file");
   auto* ranks = command->add_option_group("Many ranks",
                                           "For who starts each by hand: torchrun, mpirun and srun need none");
   ranks->add_option("--rank", options->ranks.rank, "Number of this process, from 0")->type_name("N");
@@ -157,6 +159,8 @@ void add_train(CLI::App& app, Command& chosen) {
       "Examples:\n"
       "  moe train --config configs/quickstart.yaml\n"
       "  moe train --config configs/quickstart.yaml data.source=my_texts/ data.document_split=file\n"
+      "  moe train --config configs/train_config.yaml --config smaller.yaml      its settings replace the "
+      "first's\n"
       "  moe train --resume runs/latest training.max_steps=2000\n"
       "  mpirun -n 4 moe train --config configs/quickstart.yaml training.batch_size=1       four ranks on "
       "CPUs\n"

@@ -32,7 +32,7 @@ int watch(const WatchOptions& options) {
   Terminal terminal;
   WatchedRun run(options.run);
   std::mutex mutex;  // of run
-  Console console(terminal, run.max_steps(), options.log_every);
+  Console console(terminal, run.max_steps(), options.log_every, 0);
   bool behind = true;  // what was written before we came is not for the terminal
   const auto show = [&](const Row& row) {
     if (!behind) console.write(row);

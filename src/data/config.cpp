@@ -9,28 +9,38 @@
 namespace moe {
 
 void DataConfig::describe(Fields& fields) {
-  fields.add("source", source, "files, folders, hf://datasets/USER/NAME/PATH, https:// addresses");
+  fields.add("source", source, "files, folders, hf://datasets/USER/NAME/PATH, https:// addresses")
+      .known_as({"dataset", "datasets", "dataset_name", "dataset_path", "data_path", "data_dir", "train_data",
+                 "train_file", "train_files", "path", "files"});
   fields.add("mixture", mixture, "in place of source: each place after its weight, as \"0.7 texts/\"");
-  fields.add("validation_source", validation_source, "files or folders held out; [] takes a share of source");
+  fields.add("validation_source", validation_source, "files or folders held out; [] takes a share of source")
+      .known_as({"validation_file", "validation_data", "val_data", "val_file", "eval_dataset", "eval_data"});
   fields
       .add("validation_fraction", validation_fraction,
            "that share of the units; unused with validation_source")
       .at_least(0)
-      .less_than(1);
+      .less_than(1)
+      .known_as({"val_split", "val_fraction", "validation_split", "test_size", "eval_fraction"});
   fields.add("format", format, "of the files; auto goes by their names")
       .choices({"auto", "text", "jsonl", "parquet", "tokens"});
-  fields.add("text_column", text_column, "Parquet column or JSON key that holds the text");
+  fields.add("text_column", text_column, "Parquet column or JSON key that holds the text")
+      .known_as(
+          {"text_field", "dataset_text_field", "text_key", "content_field", "text_column_name", "json_keys"});
   fields.add("filters", filters, "rows to take, by other columns, as \"int_score >= 3\"");
   fields.add("document_split", document_split, "where a text file's documents begin")
       .choices({"unindented", "blank_line", "line", "file"});
   fields.add("document_mask", document_mask, "tokens see their own document only");
   fields.add("shuffle", shuffle, "mix the order of documents");
-  fields.add("shuffle_window_mb", shuffle_window_mb, "MiB of text mixed at a time").range(1, 1 << 20);
+  fields.add("shuffle_window_mb", shuffle_window_mb, "MiB of text mixed at a time")
+      .range(1, 1 << 20)
+      .known_as({"shuffle_buffer", "shuffle_buffer_size", "buffer_size"});
   fields.add("unit_kb", unit_kb, "KiB of text read as one piece of work").range(1, 1 << 20);
   fields.add("packing", packing, "documents in rows: cut at the end, whole as they fit, or one a row")
       .choices({"concat", "best_fit", "pad"});
   fields.add("streams", streams, "rows come in turn from so many, which ranks share out").range(1, 1024);
-  fields.add("num_workers", num_workers, "threads that tokenize").range(1, 1024);
+  fields.add("num_workers", num_workers, "threads that tokenize")
+      .range(1, 1024)
+      .known_as({"dataloader_num_workers", "num_proc", "preprocessing_num_workers"});
   fields.add("read_threads", read_threads, "threads that read files").range(1, 1024);
   fields.add("prefetch_batches", prefetch_batches, "batches ready ahead of the trainer").range(1, 4096);
   fields

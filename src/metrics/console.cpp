@@ -40,10 +40,12 @@ std::string bar(int64_t step, int64_t max_steps) {
 
 }  // namespace
 
-Console::Console(Terminal& terminal, int64_t max_steps, int64_t log_every, std::function<double()> clock)
+Console::Console(Terminal& terminal, int64_t max_steps, int64_t log_every, double log_seconds,
+                 std::function<double()> clock)
     : terminal_(terminal),
       max_steps_(max_steps),
       log_every_(log_every),
+      log_seconds_(log_seconds),
       clock_(std::move(clock)),
       time_left_(max_steps) {
   CHECK(log_every_ > 0);
@@ -63,10 +65,13 @@ void Console::write(const Row& row) {
   if (row.find("loss")) {
     const auto tokens = row.number("tokens_per_second");
     if (tokens && std::isfinite(*tokens)) tokens_per_second_.add(*tokens);
-    time_left_.at(row.step, clock_());
+    const double now = clock_();
+    time_left_.at(row.step, now);
     if (terminal_.interactive()) {
       terminal_.status(status_line(row));
-    } else if (std::exchange(first_, false) || row.step % log_every_ == 0 || row.step == max_steps_) {
+    } else if (!last_line_ || row.step == max_steps_ ||
+               (row.step % log_every_ == 0 && now - *last_line_ >= log_seconds_)) {
+      last_line_ = now;
       terminal_.line(step_line(row));
     }
   }

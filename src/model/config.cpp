@@ -30,24 +30,65 @@ int64_t legal_width(int64_t d_model, int64_t n_heads) {
 }  // namespace
 
 void ModelConfig::describe(Fields& fields) {
-  fields.add("d_model", d_model, "width of the residual stream").range(2, 65536);
-  fields.add("n_layers", n_layers, "transformer blocks").range(1, 1024);
-  fields.add("n_heads", n_heads, "query heads; divides d_model").range(1, 1024);
-  fields.add("n_kv_heads", n_kv_heads, "key/value heads; divides n_heads").range(1, 1024);
-  fields.add("num_experts", num_experts, "experts in each block").range(1, 4096);
-  fields.add("top_k", top_k, "experts that each token goes to").range(1, 64);
-  fields.add("expert_intermediate_dim", expert_intermediate_dim, "inner width of one expert").range(1, 65536);
+  fields.add("d_model", d_model, "width of the residual stream")
+      .range(2, 65536)
+      .known_as({"hidden_size", "n_embd", "dim", "model_dim", "embed_dim", "embedding_dim"});
+  fields.add("n_layers", n_layers, "transformer blocks")
+      .range(1, 1024)
+      .known_as({"num_hidden_layers", "num_layers", "n_layer", "depth", "layers"});
+  fields.add("n_heads", n_heads, "query heads; divides d_model")
+      .range(1, 1024)
+      .known_as({"num_attention_heads", "n_head", "num_heads", "heads"});
+  fields.add("n_kv_heads", n_kv_heads, "key/value heads; divides n_heads")
+      .range(1, 1024)
+      .known_as({"num_key_value_heads", "num_query_groups", "num_kv_heads", "n_kv_head"});
+  fields.add("num_experts", num_experts, "experts in each block")
+      .range(1, 4096)
+      .known_as({"num_local_experts", "n_routed_experts", "n_experts", "experts", "moe_num_experts"});
+  fields.add("top_k", top_k, "experts that each token goes to")
+      .range(1, 64)
+      .known_as({"num_experts_per_tok", "num_experts_per_token", "moe_router_topk", "moe_top_k"});
+  fields.add("expert_intermediate_dim", expert_intermediate_dim, "inner width of one expert")
+      .range(1, 65536)
+      .known_as({"moe_intermediate_size", "intermediate_size", "moe_ffn_hidden_size", "ffn_hidden_size",
+                 "d_ff", "hidden_dim", "ffn_dim"});
   fields.add("capacity_factor", capacity_factor, "room per expert over an even share; 0 drops no token")
-      .range(0, 4096);
-  fields.add("aux_loss_weight", aux_loss_weight, "weight of the load-balance loss").at_least(0);
-  fields.add("z_loss_weight", z_loss_weight, "weight of the router's z-loss").at_least(0);
-  fields.add("renormalize_top_k", renormalize_top_k, "weights of the chosen experts sum to one");
+      .range(0, 4096)
+      .known_as({"moe_expert_capacity_factor", "expert_capacity_factor", "expert_capacity"});
+  fields.add("aux_loss_weight", aux_loss_weight, "weight of the load-balance loss")
+      .at_least(0)
+      .known_as({"router_aux_loss_coef", "moe_aux_loss_coeff", "aux_loss_coef", "aux_loss_coeff",
+                 "load_balancing_loss_weight", "balance_loss_weight"});
+  fields.add("z_loss_weight", z_loss_weight, "weight of the router's z-loss")
+      .at_least(0)
+      .known_as({"router_z_loss_coef", "moe_z_loss_coeff", "z_loss_coef"});
+  fields.add("renormalize_top_k", renormalize_top_k, "weights of the chosen experts sum to one")
+      .known_as({"norm_topk_prob", "normalize_expert_weights"});
   fields.add("vocab_size", vocab_size, "rows of the embedding; GPT-2 needs 50257, more is padding")
-      .range(1, 1 << 24);
-  fields.add("max_seq_len", max_seq_len, "tokens in one training row").range(1, 1 << 20);
-  fields.add("rope_theta", rope_theta, "base of the rotary frequencies").more_than(0);
-  fields.add("norm_eps", norm_eps, "epsilon inside the RMS norms").more_than(0);
-  fields.add("init_std", init_std, "standard deviation of the initial weights").more_than(0);
+      .range(1, 1 << 24)
+      .known_as({"padded_vocab_size", "n_vocab"});
+  fields.add("max_seq_len", max_seq_len, "tokens in one training row")
+      .range(1, 1 << 20)
+      .known_as({"max_seq_length", "block_size", "seq_len", "seq_length", "sequence_length", "context_length",
+                 "context_size", "max_position_embeddings", "n_ctx", "n_positions", "max_length"});
+  fields.add("rope_theta", rope_theta, "base of the rotary frequencies")
+      .more_than(0)
+      .known_as({"rotary_base", "rope_base", "rotary_emb_base"});
+  fields.add("norm_eps", norm_eps, "epsilon inside the RMS norms")
+      .more_than(0)
+      .known_as({"rms_norm_eps", "layer_norm_eps", "layernorm_epsilon", "norm_epsilon"});
+  fields.add("init_std", init_std, "standard deviation of the initial weights")
+      .more_than(0)
+      .known_as({"initializer_range", "init_method_std"});
+  fields.absent({"dropout", "attention_dropout", "hidden_dropout", "attn_dropout", "attn_pdrop",
+                 "resid_pdrop", "embd_pdrop"},
+                "there is no dropout: leave it out");
+  fields.absent({"bias", "attention_bias", "mlp_bias"}, "no product has a bias: leave it out");
+  fields.absent({"tie_word_embeddings", "weight_tying", "tie_embeddings"},
+                "the embedding and the head are always one matrix: leave it out");
+  fields.absent({"hidden_act", "activation", "activation_function"}, "experts are SwiGLU: leave it out");
+  fields.absent({"attn_implementation", "flash_attention", "use_flash_attn", "flash_attn"},
+                "attention is always fused and never keeps its scores: leave it out");
 }
 
 void ModelConfig::validate() const {

@@ -38,7 +38,8 @@ std::unique_ptr<Sink> make_observers(const RunConfig& config, const RunFolder& f
                                      int64_t first_step, Terminal& terminal) {
   auto sinks = std::make_unique<FanOut>();
   sinks->add(std::make_unique<Jsonl>(folder.metrics(), first_step, terminal));
-  sinks->add(std::make_unique<Console>(terminal, config.training.max_steps, config.logging.log_every));
+  sinks->add(std::make_unique<Console>(terminal, config.training.max_steps, config.logging.log_every,
+                                       config.logging.log_seconds));
   const wandb::Settings settings =
       wandb::resolve(config.logging.wandb, folder.path(), folder.path().filename().string());
   const wandb::RunInfo info{.config_json = config.json(), .arguments = {}};

@@ -24,36 +24,82 @@ void check_limits(Config config, const std::string& section) {
 }
 
 void describe_schedule(TrainingConfig& c, Fields& fields) {
-  fields.add("batch_size", c.batch_size, "rows in one micro-batch of one rank").range(1, 1 << 20);
+  fields.add("batch_size", c.batch_size, "rows in one micro-batch of one rank")
+      .range(1, 1 << 20)
+      .known_as({"micro_batch_size", "per_device_train_batch_size", "local_batch_size", "device_batch_size",
+                 "train_batch_size", "train_micro_batch_size_per_gpu"});
+  fields.absent({"global_batch_size", "total_batch_size"},
+                "a step has batch_size x gradient_accumulation_steps rows of each rank: set those two");
   fields
       .add("gradient_accumulation_steps", c.gradient_accumulation_steps,
            "micro-batches of each rank in one step")
-      .range(1, 1 << 20);
+      .range(1, 1 << 20)
+      .known_as({"gradient_accumulation", "grad_accum_steps", "grad_accum", "accumulate_grad_batches",
+                 "accumulation_steps"});
   fields.add("max_steps", c.max_steps, "steps of the whole run; 0 only saves the initial weights")
-      .range(0, kMost);
-  fields.add("learning_rate", c.learning_rate, "at the peak of the schedule").range(0, 10);
+      .range(0, kMost)
+      .known_as({"max_iters", "train_iters", "num_steps", "total_steps", "train_steps", "num_iterations",
+                 "num_train_steps", "steps", "iterations"});
+  fields.add("learning_rate", c.learning_rate, "at the peak of the schedule")
+      .range(0, 10)
+      .known_as({"lr", "max_lr", "peak_lr", "base_lr"});
   fields.add("min_learning_rate_ratio", c.min_learning_rate_ratio, "the last learning rate over the peak")
-      .range(0, 1);
-  fields.add("lr_schedule", c.lr_schedule, "after the warm-up").choices({"cosine", "wsd", "constant"});
-  fields.add("warmup_steps", c.warmup_steps, "steps of linear rise from zero").range(0, kMost);
+      .range(0, 1)
+      .known_as({"min_lr", "min_lr_ratio", "min_lr_factor", "final_lr_fraction", "lr_min"});
+  fields.add("lr_schedule", c.lr_schedule, "after the warm-up")
+      .choices({"cosine", "wsd", "constant"})
+      .known_as({"lr_scheduler_type", "lr_scheduler", "scheduler", "lr_decay_style", "schedule"})
+      .choice_known_as({{"warmup_stable_decay", "wsd"},
+                        {"WSD", "wsd"},
+                        {"trapezoidal", "wsd"},
+                        {"cosine_with_warmup", "cosine"},
+                        {"constant_with_warmup", "constant"}});
+  fields.add("warmup_steps", c.warmup_steps, "steps of linear rise from zero")
+      .range(0, kMost)
+      .known_as({"warmup_iters", "lr_warmup_iters", "lr_warmup_steps", "num_warmup_steps", "warmup"});
   fields.add("decay_fraction", c.decay_fraction, "wsd: the share of max_steps that decays at the end")
       .range(0, 1);
 }
 
 void describe_optimizer(TrainingConfig& c, Fields& fields) {
-  fields.add("weight_decay", c.weight_decay, "AdamW, on matrices").at_least(0);
-  fields.add("beta1", c.beta1, "AdamW, first moment").at_least(0).less_than(1);
-  fields.add("beta2", c.beta2, "AdamW, second moment").at_least(0).less_than(1);
-  fields.add("epsilon", c.epsilon, "AdamW").more_than(0);
+  fields.add("weight_decay", c.weight_decay, "AdamW, on matrices").at_least(0).known_as({"wd", "decay"});
+  fields.add("beta1", c.beta1, "AdamW, first moment").at_least(0).less_than(1).known_as({"adam_beta1"});
+  fields.add("beta2", c.beta2, "AdamW, second moment").at_least(0).less_than(1).known_as({"adam_beta2"});
+  fields.add("epsilon", c.epsilon, "AdamW").more_than(0).known_as({"adam_epsilon", "adam_eps", "eps"});
+  fields.absent({"betas"}, "they are training.beta1 and training.beta2 here");
   fields.add("max_grad_norm", c.max_grad_norm, "gradients are scaled down to this norm; 0 is off")
-      .at_least(0);
-  fields.add("optimizer", c.optimizer, "with moments in 8 or 32 bits").choices({"adamw8bit", "adamw"});
+      .at_least(0)
+      .known_as(
+          {"grad_clip", "clip_grad", "gradient_clip_val", "gradient_clipping", "max_norm", "grad_norm_clip"});
+  fields.add("optimizer", c.optimizer, "with moments in 8 or 32 bits")
+      .choices({"adamw8bit", "adamw"})
+      .known_as({"optim", "optimizer_name", "optimizer_type"})
+      .choice_known_as({{"adamw_torch", "adamw"},
+                        {"adamw_torch_fused", "adamw"},
+                        {"AdamW", "adamw"},
+                        {"adam", "adamw"},
+                        {"adamw_8bit", "adamw8bit"},
+                        {"adamw_bnb_8bit", "adamw8bit"},
+                        {"AdamW8bit", "adamw8bit"},
+                        {"paged_adamw_8bit", "adamw8bit"}});
   fields.add("optimizer_order", c.optimizer_order, "whose order of decay and update")
       .choices({"pytorch", "bitsandbytes"});
   fields.add("embedding_8bit", c.embedding_8bit, "8-bit moments for the embedding too");
   fields.add("router_8bit", c.router_8bit, "8-bit moments for the routers too");
   fields.add("mixed_precision", c.mixed_precision, "no is f32; tf32: f32 with rounded products on a GPU")
-      .choices({"no", "tf32", "bf16", "fp16"});
+      .choices({"no", "tf32", "bf16", "fp16"})
+      .known_as({"precision", "dtype", "torch_dtype", "amp", "bf16", "fp16", "param_dtype"})
+      .choice_known_as({{"bfloat16", "bf16"},
+                        {"float16", "fp16"},
+                        {"half", "fp16"},
+                        {"f16", "fp16"},
+                        {"fp32", "no"},
+                        {"float32", "no"},
+                        {"f32", "no"},
+                        {"none", "no"},
+                        {"false", "no"},
+                        {"bf16-mixed", "bf16"},
+                        {"16-mixed", "fp16"}});
   fields.add("loss_scale", c.loss_scale, "fp16: first factor on the gradients; halved on overflow")
       .range(1, LossScale::kMost);
   fields
@@ -66,29 +112,48 @@ void describe_optimizer(TrainingConfig& c, Fields& fields) {
   fields.add("gradient_type", c.gradient_type, "gradients of attention and experts")
       .choices({"fp32", "bf16"});
   fields.add("recompute", c.recompute, "activations computed again in backward, to save memory")
-      .choices({"none", "cheap", "all"});
+      .choices({"none", "cheap", "all"})
+      .known_as({"gradient_checkpointing", "activation_checkpointing", "activation_checkpoint",
+                 "recompute_granularity", "remat"})
+      .choice_known_as({{"selective", "cheap"}, {"full", "all"}, {"true", "all"}, {"false", "none"}});
 }
 
 void describe_run(TrainingConfig& c, Fields& fields) {
-  fields.add("seed", c.seed, "of weights and data order").at_least(0);
+  fields.add("seed", c.seed, "of weights and data order")
+      .at_least(0)
+      .known_as({"random_seed", "manual_seed"});
   fields.add("on_nan", c.on_nan, "when the loss or a gradient is not finite").choices({"stop", "skip"});
-  fields.add("eval_every", c.eval_every, "steps between evaluations; 0 is never").range(0, kMost);
-  fields.add("eval_batches", c.eval_batches, "micro-batches in one evaluation").range(1, kMost);
+  fields.add("eval_every", c.eval_every, "steps between evaluations; 0 is never")
+      .range(0, kMost)
+      .known_as({"eval_interval", "eval_steps", "val_interval", "eval_freq", "evaluation_steps"});
+  fields.add("eval_batches", c.eval_batches, "micro-batches in one evaluation")
+      .range(1, kMost)
+      .known_as({"eval_iters", "val_steps", "eval_batch_count", "max_eval_batches"});
   fields.add("tasks", c.tasks, "evaluations: TASK=PLACE, as hellaswag=val.jsonl; docs/evaluation.md");
   fields.add("tasks_every", c.tasks_every, "steps between these; 0 is only at the end").range(0, kMost);
   fields.add("tasks_items", c.tasks_items, "the first so many items of each task; 0 is all").range(0, kMost);
   fields.add("checkpoint_every", c.checkpoint_every, "steps between checkpoints; 0 is only at the end")
-      .range(0, kMost);
-  fields.add("keep_checkpoints", c.keep_checkpoints, "newest checkpoints kept").range(1, kMost);
+      .range(0, kMost)
+      .known_as(
+          {"save_steps", "save_every", "save_interval", "checkpoint_interval", "ckpt_interval", "save_freq"});
+  fields.add("keep_checkpoints", c.keep_checkpoints, "newest checkpoints kept")
+      .range(1, kMost)
+      .known_as({"save_total_limit", "keep_latest_k", "keep_last", "max_checkpoints"});
   fields.add("checkpoint_in_background", c.checkpoint_in_background,
              "write them from a copy in host memory while training goes on");
   fields.add("max_minutes", c.max_minutes, "save and stop after this long; 0 is no limit").at_least(0);
   fields.add("device", c.device, "where to compute; auto takes a GPU if there is one")
-      .choices({"auto", "cpu", "gpu"});
-  fields.add("threads", c.threads, "threads of the CPU; 0 is all cores").range(0, 4096);
+      .choices({"auto", "cpu", "gpu"})
+      .known_as({"accelerator", "device_type"})
+      .choice_known_as({{"cuda", "gpu"}, {"cuda:0", "gpu"}, {"GPU", "gpu"}, {"CPU", "cpu"}, {"mps", "cpu"}});
+  fields.add("threads", c.threads, "threads of the CPU; 0 is all cores")
+      .range(0, 4096)
+      .known_as({"num_threads", "n_threads", "omp_num_threads"});
   fields.add("cuda_graph", c.cuda_graph, "GPU: replay a micro-batch as one recorded graph; off to debug");
-  fields.add("output_dir", c.output_dir, "folder for runs");
-  fields.add("run_name", c.run_name, "folder of this run; \"\" is config name and time");
+  fields.add("output_dir", c.output_dir, "folder for runs")
+      .known_as({"out_dir", "save_dir", "log_dir", "dump_folder", "checkpoint_dir", "save_folder"});
+  fields.add("run_name", c.run_name, "folder of this run; \"\" is config name and time")
+      .known_as({"experiment_name", "exp_name", "name"});
   fields.add("sample_every", c.sample_every, "steps between text samples; 0 is never").range(0, kMost);
   fields.add("sample_prompt", c.sample_prompt, "how the samples begin");
 }
@@ -148,7 +213,13 @@ void TrainingConfig::validate() const {
 }
 
 void LoggingConfig::describe(Fields& fields) {
-  fields.add("log_every", log_every, "steps between lines on the terminal's log").range(1, kMost);
+  fields.add("log_every", log_every, "steps between lines of a log file")
+      .range(1, kMost)
+      .known_as({"log_interval", "logging_steps", "log_freq", "log_every_n_steps", "print_every"});
+  fields
+      .add("log_seconds", log_seconds,
+           "seconds between lines of a log file, at least; a terminal has one live line")
+      .at_least(0);
   fields.add("tensorboard", tensorboard, "event files in the run's folder tensorboard/");
   wandb.describe(fields);
   alerts.describe(fields);
@@ -156,9 +227,22 @@ void LoggingConfig::describe(Fields& fields) {
 
 void DistributedConfig::describe(Fields& fields) {
   fields.add("layout", layout, "zero1: a part of the optimizer each; expert: experts dealt; auto: zero1")
-      .choices({"auto", "data_parallel", "zero1", "expert"});
+      .choices({"auto", "data_parallel", "zero1", "expert"})
+      .known_as({"strategy", "parallelism", "zero_stage", "parallel_mode"})
+      .choice_known_as({{"ddp", "data_parallel"},
+                        {"fsdp", "zero1"},
+                        {"zero2", "zero1"},
+                        {"zero3", "zero1"},
+                        {"ep", "expert"},
+                        {"expert_parallel", "expert"}});
   fields.add("expert_parallel", expert_parallel, "expert: ranks that share all experts; 0 is all ranks")
-      .range(0, 65536);
+      .range(0, 65536)
+      .known_as(
+          {"expert_parallel_degree", "expert_model_parallel_size", "expert_parallel_size", "ep_size", "ep"});
+  fields.absent(
+      {"tensor_parallel", "tensor_parallel_degree", "tensor_model_parallel_size", "tp", "pipeline_parallel",
+       "pipeline_parallel_degree", "pipeline_model_parallel_size", "pp", "context_parallel", "cp"},
+      "ranks share data and experts only: see distributed.layout");
   fields.add("expert_rows", expert_rows, "expert: room for so many times its own rows; 0 is room for all")
       .range(0, 65536);
   fields.add("bucket_mb", bucket_mb, "MB of gradients that are sent at a time, at least; 0: one layer's")
@@ -168,7 +252,9 @@ void DistributedConfig::describe(Fields& fields) {
       .choices({"rank", "global"});
   fields.add("capacity", capacity, "of an expert, in what: rank: a micro-batch (Tutel); row: each row of it")
       .choices({"rank", "row"});
-  fields.add("timeout_seconds", timeout_seconds, "longest wait for another rank").range(1, 86400);
+  fields.add("timeout_seconds", timeout_seconds, "longest wait for another rank")
+      .range(1, 86400)
+      .known_as({"ddp_timeout", "nccl_timeout", "distributed_timeout", "timeout"});
 }
 
 std::vector<Section> RunConfig::sections() {
@@ -218,10 +304,11 @@ std::string RunConfig::json() const {
   return print_config_json(copy.sections());
 }
 
-RunConfig RunConfig::load(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
+RunConfig RunConfig::load(const std::vector<std::filesystem::path>& files,
+                          const std::vector<std::string>& overrides) {
   RunConfig config;
   auto sections = config.sections();
-  read_config(path, sections);
+  for (const auto& file : files) read_config(file, sections);
   for (const auto& assignment : overrides) apply_override(assignment, sections);
   config.validate();
   return config;

@@ -65,6 +65,7 @@ struct TrainingConfig {
 
 struct LoggingConfig {
   int64_t log_every = 1;
+  double log_seconds = 10;
   bool tensorboard = false;
   wandb::Config wandb;
   AlertLimits alerts;
@@ -100,8 +101,12 @@ struct RunConfig {
   std::string yaml() const;  // the resolved file
   std::string json() const;
 
-  // Defaults, then the file, then "section.key=value" overrides in order; validated.
-  static RunConfig load(const std::filesystem::path& path, const std::vector<std::string>& overrides = {});
+  // Defaults, then the files in order, then "section.key=value" overrides in order; validated.
+  static RunConfig load(const std::vector<std::filesystem::path>& files,
+                        const std::vector<std::string>& overrides = {});
+  static RunConfig load(const std::filesystem::path& file, const std::vector<std::string>& overrides = {}) {
+    return load(std::vector{file}, overrides);
+  }
 };
 
 }  // namespace moe

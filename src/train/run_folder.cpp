@@ -28,6 +28,18 @@ void make_folder(const fs::path& path) {
     throw UserError(path.string(), "a folder that can be made", error.message(), "set training.output_dir");
 }
 
+// The run that a path means as a shell completes it: with a slash at its end, or one of the run's own files.
+fs::path run_of(const fs::path& given) {
+  fs::path path = given.lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  if (path.filename() == "latest" && path.parent_path().filename() == "checkpoints")
+    path = path.parent_path();
+  const fs::path run = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  for (const char* const part : {"config.yaml", "metrics.jsonl", "checkpoints", "samples"})
+    if (path.filename() == part && fs::exists(run / "config.yaml")) return run;
+  return path;
+}
+
 }  // namespace
 
 RunFolder RunFolder::create(const RunConfig& config, const std::string& stem) {
@@ -67,7 +79,8 @@ void RunFolder::become_latest() const {
   if (!ignored) fs::rename(fresh, link, ignored);
 }
 
-RunFolder RunFolder::open(const fs::path& path) {
+RunFolder RunFolder::open(const fs::path& given) {
+  const fs::path path = run_of(given);
   if (fs::exists(path / "config.yaml")) return RunFolder(path);
   if (fs::exists(path / "latest" / "config.yaml")) {
     std::error_code error;

@@ -16,9 +16,9 @@ class RunFolder {
   // A new folder <output_dir>/<run_name>, with config.yaml in it. With an empty run_name the name is `stem` and the
   // time. Throws UserError when there is a folder of that name with anything in it.
   static RunFolder create(const RunConfig& config, const std::string& stem);
-  // An existing run. Throws UserError when `path` is not one; `path` may also be an output_dir that holds
-  // runs: then the latest.
-  static RunFolder open(const std::filesystem::path& path);
+  // An existing run, named as a shell completes it: the folder, or a file or folder of the run in it. It may also be
+  // an output_dir that holds runs: then the latest. Throws UserError when it is neither.
+  static RunFolder open(const std::filesystem::path& given);
 
   // Writes config.yaml anew: a resumed run keeps the settings it was given on the way.
   void record(const RunConfig& config) const;

@@ -148,19 +148,22 @@ std::string memory_table(const Arena& arena) {
   return text;
 }
 
+const char* const kLessMemory =
+    "set training.recompute to cheap or all, lower training.batch_size (and raise "
+    "training.gradient_accumulation_steps to keep the step the same), set training.gradient_type and "
+    "training.master_weights to bf16 (with training.mixed_precision bf16), training.optimizer to adamw8bit, "
+    "or "
+    "lower model.max_seq_len or model.num_experts, or start more ranks (distributed.layout zero1 shares "
+    "optimizer "
+    "states and masters among them)";
+
 void check_memory(const Arena& plan, const Device& device) {
   if (plan.used() <= device.memory_available()) return;
   throw UserError(
       device.name(),
       fmt::format("{} of free memory for this configuration", format_bytes(static_cast<double>(plan.used()))),
       format_bytes(static_cast<double>(device.memory_available())),
-      "set training.recompute to cheap or all, lower training.batch_size (and raise "
-      "training.gradient_accumulation_steps to keep the step the same), set training.gradient_type and "
-      "training.master_weights to bf16 (with training.mixed_precision bf16), training.optimizer to "
-      "adamw8bit, or lower "
-      "model.max_seq_len or model.num_experts, or start more ranks (distributed.layout zero1 shares "
-      "optimizer "
-      "states and masters among them); `moe plan` prints where the memory goes");
+      std::string(kLessMemory) + "; `moe plan` prints where the memory goes");
 }
 
 }  // namespace moe

@@ -58,6 +58,8 @@ std::unique_ptr<Sequence> sequence(const TrainingConfig& training, RankGroups& g
 std::string memory_table(const Arena& arena);
 // Throws UserError when the plan does not fit the device, naming the settings that shrink it.
 void check_memory(const Arena& plan, const Device& device);
+// What to change so that a configuration needs less memory.
+extern const char* const kLessMemory;
 
 // A Thing(arguments..., arena) with the memory it needs: counted on a planning arena, checked against the device,
 // then built on one of that size. The arena comes first, so that it outlives the thing.

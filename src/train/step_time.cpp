@@ -112,6 +112,16 @@ std::string lower(std::string_view text) {
   return result;
 }
 
+// Not inside another word: "a10" is not in "a100".
+bool has_word(const std::string& text, const std::string& word) {
+  const auto inside = [&](size_t at) {
+    return at < text.size() && std::isalnum(static_cast<unsigned char>(text[at]));
+  };
+  for (size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1))
+    if ((at == 0 || !inside(at - 1)) && !inside(at + word.size())) return true;
+  return false;
+}
+
 }  // namespace
 
 const std::vector<GpuRates>& known_gpus() {
@@ -122,18 +132,24 @@ const std::vector<GpuRates>& known_gpus() {
     };
     return std::vector<GpuRates>{
         gpu("a100", "A100", 79, 2.04, 300, 25), gpu("h100", "H100", 79, 3.35, 450, 50),
-        gpu("h200", "H200", 140, 4.8, 450, 50), gpu("b200", "B200", 178, 8, 900, 50)};
+        gpu("h200", "H200", 140, 4.8, 450, 50), gpu("b200", "B200", 178, 8, 900, 50),
+        // Without NVLink, or with one for pairs only: PCI Express 4 x16 (5 for the 5090), and one network card for all.
+        gpu("rtx3090", "RTX 3090", 23, 0.936, 32, 3), gpu("rtx4090", "RTX 4090", 23, 1.008, 32, 3),
+        gpu("rtx5090", "RTX 5090", 31, 1.792, 64, 3), gpu("a10g", "A10G", 22, 0.6, 32, 3),
+        gpu("a10", "A10", 22, 0.6, 32, 3), gpu("l40s", "L40S", 44, 0.864, 32, 6),
+        gpu("l4", "L4", 22, 0.3, 32, 3), gpu("a6000", "A6000", 47, 0.768, 32, 6)};
   }();
   return gpus;
 }
 
 const GpuRates* find_gpu(std::string_view name) {
-  const std::string text = lower(name);
-  // Their links and memories are others.
-  for (const char* const other : {"pcie", "nvl", "gh200", "gb200"})
-    if (text.find(other) != std::string::npos) return nullptr;
+  std::string text = lower(name);
+  if (const size_t rtx = text.find("rtx "); rtx != std::string::npos) text.erase(rtx + 3, 1);
+  // Their links and memories are others, or their rates: laptops' GPUs carry the names of larger ones.
+  for (const char* const other : {"pcie", "nvl", "gh200", "gb200", "laptop", "ti", "super", "ada"})
+    if (has_word(text, other)) return nullptr;
   for (const GpuRates& gpu : known_gpus())
-    if (text.find(gpu.name) != std::string::npos) return &gpu;
+    if (has_word(text, gpu.name)) return &gpu;
   return nullptr;
 }
 

@@ -26,7 +26,7 @@ struct GpuRates {
 };
 
 const std::vector<GpuRates>& known_gpus();
-// By its name there; by a device's name ("NVIDIA H200 ..."). None for others.
+// By its name there in any case, or by a device's name ("NVIDIA H200 ...", "NVIDIA GeForce RTX 4090"). None for others.
 const GpuRates* find_gpu(std::string_view name);
 
 // What of the data sheets' rates is reached.

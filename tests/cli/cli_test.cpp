@@ -1,19 +1,16 @@
 // SPDX-License-Identifier: MIT
 // The program as a person meets it: each command once from end to end, and each kind of bad input, which must
-// give one clear message, exit code 1 and nothing half-written. MOE_PROGRAM is the path of the built program.
+// give one clear message, exit code 1 and nothing half-written.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <array>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "base/file.h"
+#include "support/cli.h"
 
 namespace moe {
 namespace {
@@ -22,84 +19,7 @@ namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-struct Result {
-  int code = -1;
-  std::string output;
-};
-
-constexpr const char* kTinyConfig = R"(
-model:
-  d_model: 32
-  n_layers: 1
-  n_heads: 4
-  n_kv_heads: 2
-  num_experts: 4
-  expert_intermediate_dim: 32
-  max_seq_len: 32
-training:
-  batch_size: 2
-  max_steps: 3
-  warmup_steps: 1
-  eval_every: 2
-  eval_batches: 1
-  device: cpu
-)";
-
-class Cli : public ::testing::Test {
- protected:
-  void SetUp() override {
-    folder_ =
-        fs::path(::testing::TempDir()) / ("moe_cli_" + std::to_string(getpid()) + "_" +
-                                          ::testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-    put("config.yaml", kTinyConfig);
-    std::string text;
-    for (int i = 0; i < 4000; ++i) text += "The lamp number " + std::to_string(i) + " is green.\n";
-    put("text.txt", text);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
-  void put(const std::string& name, const std::string& bytes) {
-    write_file_atomically(folder_ / name, bytes);
-  }
-  std::string at(const std::string& name) const { return (folder_ / name).string(); }
-
-  // Runs in the test's folder, so that relative paths in messages are short. errors: where standard error
-  // goes.
-  Result moe(const std::string& arguments, const std::string& errors = "2>&1") const {
-    const std::string command = "cd '" + folder_.string() + "' && XDG_CACHE_HOME='" + at("cache") +
-                                "' '" MOE_PROGRAM "' " + arguments + " " + errors + " < /dev/null";
-    Result result;
-    std::FILE* pipe = popen(command.c_str(), "r");
-    if (!pipe) return result;
-    std::array<char, 4096> buffer{};
-    for (size_t n = 0; (n = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
-      result.output.append(buffer.data(), n);
-    const int status = pclose(pipe);
-    result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    return result;
-  }
-  Result train(const std::string& extra) const {
-    return moe("train --config config.yaml data.document_split=line training.run_name=run " + extra);
-  }
-
-  template <class Matcher>
-  static void complains(const Result& result, const Matcher& message) {
-    EXPECT_EQ(result.code, 1) << result.output;
-    EXPECT_THAT(result.output, message);
-    EXPECT_THAT(result.output, Not(HasSubstr("internal error")));
-  }
-  // One message, exit code 1, no run left behind.
-  template <class Matcher>
-  void refused(const Result& result, const Matcher& message) const {
-    complains(result, message);
-    EXPECT_FALSE(fs::exists(folder_ / "runs" / "run")) << result.output;
-  }
-
-  fs::path folder_;
-};
+using Result = CommandResult;
 
 TEST_F(Cli, TrainResumeGenerateEval) {
   const Result trained = train("data.source=text.txt");

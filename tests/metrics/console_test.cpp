@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -53,7 +54,7 @@ class ConsoleTest : public ::testing::Test {
 
 TEST_F(ConsoleTest, LogLines) {
   Terminal terminal(log_);
-  Console console(terminal, 600, 10, clock_);
+  Console console(terminal, 600, 10, 0, clock_);
   for (int64_t step = 1; step <= 20; ++step) console.write(training(step));
   console.write(validation(20));
   for (int64_t step = 21; step <= 30; ++step) console.write(training(step));
@@ -73,15 +74,26 @@ TEST_F(ConsoleTest, LogLines) {
 
 TEST_F(ConsoleTest, TheLastStepIsAlwaysShown) {
   Terminal terminal(log_);
-  Console console(terminal, 15, 10, clock_);
+  Console console(terminal, 15, 10, 0, clock_);
   for (int64_t step = 12; step <= 15; ++step) console.write(training(step));
   EXPECT_THAT(written(), AllOf(HasSubstr("step 12/15"), Not(HasSubstr("step 13/15")), HasSubstr("step 15/15"),
                                HasSubstr("ETA 0 s")));
 }
 
+// A run of many fast steps does not flood the file that a scheduler keeps.
+TEST_F(ConsoleTest, ALogGetsALineInSoManySecondsAtMost) {
+  Terminal terminal(log_);
+  Console console(terminal, 100, 1, 10, clock_);  // a step takes 2 seconds
+  for (int64_t step = 1; step <= 100; ++step) console.write(training(step));
+  const std::string text = written();
+  for (const char* shown : {"step   1/100", "step   6/100", "step  11/100", "step  96/100", "step 100/100"})
+    EXPECT_THAT(text, HasSubstr(shown));
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 21);
+}
+
 TEST_F(ConsoleTest, ShowsWhatThereIs) {
   Terminal terminal(log_);
-  Console console(terminal, 5, 1, clock_);
+  Console console(terminal, 5, 1, 0, clock_);
   Row row{1, {}};
   row.add("loss", std::nan("")).add("gradient_norm", "text where a number belongs");
   console.write(row);
@@ -125,7 +137,7 @@ TEST_F(LiveConsoleTest, OneLineThatIsRedrawn) {
   Terminal terminal(slave_);
   ASSERT_TRUE(terminal.interactive());
   double now = 0;
-  auto console = std::make_unique<Console>(terminal, 400, 10, [&] { return now += 0.5; });
+  auto console = std::make_unique<Console>(terminal, 400, 10, 0, [&] { return now += 0.5; });
   for (int64_t step = 99; step <= 100; ++step) console->write(training(step));
   const std::string bar =
       "[####------------]  25% 100/400  loss 6.132  3.40 K tok/s  ETA 2 min 30 s  lr 1.0e-03";

@@ -97,8 +97,26 @@ TEST(StepTime, IsNotMadeUpWhereNothingIsKnown) {
   config.training.mixed_precision = "no";
   EXPECT_FALSE(predict_step(config, 8, *find_gpu("h100")).has_value());
   EXPECT_EQ(find_gpu("NVIDIA H200 (sm_90)")->name, "h200");
-  for (const char* const name : {"CPU", "NVIDIA H100 PCIe", "NVIDIA GH200 480GB"})
+  for (const char* const name : {"CPU", "NVIDIA H100 PCIe", "NVIDIA GH200 480GB",
+                                 "NVIDIA GeForce RTX 4090 Laptop GPU", "NVIDIA GeForce RTX 3090 Ti"})
     EXPECT_EQ(find_gpu(name), nullptr) << name;
+}
+
+TEST(StepTime, GpusAreKnownByTheNamesThatPeopleAndDriversUse) {
+  for (const auto& [name, known] :
+       std::initializer_list<std::pair<const char*, const char*>>{{"H100", "h100"},
+                                                                  {"NVIDIA A100-SXM4-80GB", "a100"},
+                                                                  {"NVIDIA A10", "a10"},
+                                                                  {"NVIDIA A10G", "a10g"},
+                                                                  {"RTX 4090", "rtx4090"},
+                                                                  {"NVIDIA GeForce RTX 5090", "rtx5090"},
+                                                                  {"rtx3090", "rtx3090"},
+                                                                  {"NVIDIA L4", "l4"},
+                                                                  {"NVIDIA L40S", "l40s"},
+                                                                  {"NVIDIA RTX A6000", "a6000"}}) {
+    ASSERT_NE(find_gpu(name), nullptr) << name;
+    EXPECT_EQ(find_gpu(name)->name, known) << name;
+  }
 }
 
 }  // namespace

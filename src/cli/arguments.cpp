@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+#include "cli/arguments.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+
+#include "base/error.h"
+#include "base/nearest.h"
+#include "train/run_config.h"
+
+namespace moe::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kSet = "--set";
+
+// Words of other programs for what a command does.
+constexpr std::pair<std::string_view, const char*> kOtherNames[] = {
+    {"pretrain", "train"},       {"finetune", "train"},         {"resume", "train --resume RUN"},
+    {"sample", "generate"},      {"infer", "generate"},         {"inference", "generate"},
+    {"predict", "generate"},     {"chat", "generate"},          {"evaluate", "eval"},
+    {"validate", "eval"},        {"convert", "export"},         {"prepare", "tokenize"},
+    {"preprocess", "tokenize"},  {"benchmark", "bench"},        {"profile", "bench"},
+    {"dashboard", "watch"},      {"tensorboard", "watch"},      {"plot", "report"},
+    {"inspect", "data inspect"}, {"config", "plan --settings"}, {"settings", "plan --settings"}};
+
+// Without groups of options, which CLI11 counts among the commands.
+std::vector<std::string> command_names(CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command :
+       app.get_subcommands([](const CLI::App* each) { return !each->get_name().empty(); }))
+    names.push_back(command->get_name());
+  return names;
+}
+
+CLI::App* find_command(CLI::App& app, const std::string& name) {
+  return std::ranges::count(command_names(app), name) == 0 ? nullptr : app.get_subcommand(name);
+}
+
+[[noreturn]] void unknown_command(CLI::App& app, const std::string& word) {
+  const std::vector<std::string> names = command_names(app);
+  std::string meant = nearest_name(word, names);
+  for (const auto& [other, ours] : kOtherNames)
+    if (other == word) meant = ours;
+  const std::string name = app.get_name();
+  throw UserError(name, fmt::format("a command ({})", fmt::join(names, ", ")), fmt::format("\"{}\"", word),
+                  meant.empty() ? fmt::format("`{} --help` tells what each does", name)
+                                : fmt::format("did you mean `{} {}`?", name, meant));
+}
+
+// section.key=value of a section that exists.
+bool is_setting(const std::string& word) {
+  RunConfig defaults;
+  return word.find('=') != std::string::npos &&
+         std::ranges::any_of(defaults.sections(),
+                             [&](const Section& section) { return word.starts_with(section.name + "."); });
+}
+
+bool is_value_of(const std::string& word, const CLI::App& command) {
+  const CLI::Option* option = word.starts_with('-') ? command.get_option_no_throw(word) : nullptr;
+  return option != nullptr && option->get_items_expected_min() > 0;
+}
+
+// A word where only settings are left: a file of settings, a text, or a mistake.
+[[noreturn]] void no_setting(const CLI::App& command, const std::string& word) {
+  const fs::path path(word);
+  const auto takes = [&](const char* option) { return command.get_option_no_throw(option) != nullptr; };
+  std::string hint;
+  if (takes("--config") && (path.extension() == ".yaml" || path.extension() == ".yml"))
+    hint = "a file of settings is given as --config " + word;
+  else if (std::error_code ignored; takes("--source") && fs::exists(path, ignored))
+    hint = "a text is given as --source " + word;
+  throw UserError("moe " + command.get_name(), "settings as section.key=value", fmt::format("\"{}\"", word),
+                  hint);
+}
+
+}  // namespace
+
+void add_settings(CLI::App& command, std::vector<std::string>& into, const std::string& help,
+                  const std::string& type_name) {
+  command.add_option(std::string("settings,") + kSet, into, help)
+      ->type_name(type_name)
+      ->allow_extra_args(false)
+      ->each([&command](const std::string& word) {
+        if (word.find('=') == std::string::npos) no_setting(command, word);
+      });
+}
+
+CLI::Option* add_config_files(CLI::App& command, std::vector<fs::path>& into, const std::string& help) {
+  return command.add_option("--config", into, help + "; given again, a later file replaces settings")
+      ->type_name("FILE")
+      ->allow_extra_args(false);
+}
+
+std::vector<std::string> arrange(const std::vector<std::string>& words, CLI::App& app) {
+  CLI::App* command = &app;
+  std::vector<std::string> arranged;
+  auto next = words.begin();
+  for (; next != words.end() && !next->starts_with('-') && !command_names(*command).empty(); ++next) {
+    CLI::App* const inner = find_command(*command, *next);
+    const bool top = command == &app;
+    if (inner == nullptr && top && *next == "version") return {"--version"};
+    if (inner == nullptr && *next == "help") {  // of what follows
+      auto rest = arrange({next + 1, words.end()}, app);
+      rest.emplace_back("--help");
+      return rest;
+    }
+    if (inner == nullptr) unknown_command(*command, *next);
+    command = inner;
+    arranged.push_back(*next);
+  }
+  const bool takes_settings = command->get_option_no_throw(kSet) != nullptr;
+  std::vector<std::string> rest;
+  for (; next != words.end(); ++next) {
+    if (*next == "--") break;
+    const bool value = !rest.empty() && is_value_of(rest.back(), *command);
+    if (takes_settings && !value && is_setting(*next)) {
+      arranged.emplace_back(kSet);
+      arranged.push_back(*next);
+    } else {
+      rest.push_back(*next);
+    }
+  }
+  rest.insert(rest.end(), next, words.end());
+  arranged.insert(arranged.end(), rest.begin(), rest.end());
+  return arranged;
+}
+
+}  // namespace moe::cli

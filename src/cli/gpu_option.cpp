@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+#include "cli/gpu_option.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <map>
+#include <sstream>
+#include <vector>
+
+#include "base/error.h"
+#include "base/parse_number.h"
+
+namespace moe::cli {
+namespace {
+
+constexpr double kGiB = 1024.0 * 1024 * 1024;
+
+[[noreturn]] void unknown(const std::string& found) {
+  std::vector<std::string> names;
+  for (const GpuRates& gpu : known_gpus()) names.push_back(gpu.name);
+  throw UserError(
+      "--gpu",
+      fmt::format("one of: {}; or rates as memory=24,tflops=165,bandwidth=1008", fmt::join(names, ", ")),
+      fmt::format("\"{}\"", found), "`moe plan --help` says what each rate is");
+}
+
+}  // namespace
+
+GpuRates parse_gpu(const std::string& text) {
+  if (text.find('=') == std::string::npos) {
+    const GpuRates* gpu = find_gpu(text);
+    if (gpu == nullptr) gpu = find_gpu("rtx " + text);
+    if (gpu == nullptr) unknown(text);
+    return *gpu;
+  }
+  std::map<std::string, double> values{{"link", 32}, {"network", 3}, {"gpus", 8}};
+  std::istringstream stream(text);
+  for (std::string part; std::getline(stream, part, ',');) {
+    const size_t equals = part.find('=');
+    const std::string key = part.substr(0, equals);
+    const double value = equals == part.npos ? 0 : parse_number<double>(part.substr(equals + 1)).value_or(0);
+    const bool known = key == "memory" || key == "tflops" || key == "bandwidth" || values.contains(key);
+    if (!known || !(value > 0 && value < 1e9)) unknown(part);
+    values[key] = value;
+  }
+  for (const char* const needed : {"memory", "tflops", "bandwidth"})
+    if (!values.contains(needed)) unknown(text);
+  return {.name = fmt::format("GPU of {:.0f} TFLOP/s", values["tflops"]),
+          .memory = values["memory"] * kGiB,
+          .flops = values["tflops"] * 1e12,
+          .bytes = values["bandwidth"] * 1e9,
+          .link = values["link"] * 1e9,
+          .network = values["network"] * 1e9,
+          .gpus_of_machine = std::max(1, static_cast<int>(values["gpus"]))};
+}
+
+}  // namespace moe::cli

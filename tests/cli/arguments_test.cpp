@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+// The command line as people type it: settings wherever they stand, several files of settings, paths as a shell
+// completes them, other programs' words, and files that another system wrote.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "base/file.h"
+#include "support/cli.h"
+
+namespace moe {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class Arguments : public Cli {
+ protected:
+  // A run that cost no training: its initial weights.
+  void make_run() {
+    const CommandResult made = train("data.source=text.txt training.max_steps=0");
+    ASSERT_EQ(made.code, 0) << made.output;
+  }
+  std::string setting(const std::string& run, const std::string& line) const {
+    const std::string config = read_file(folder_ / run / "config.yaml");
+    const size_t at = config.find("  " + line + ":");
+    return at == config.npos ? "" : config.substr(at, config.find('\n', at) - at);
+  }
+};
+
+TEST_F(Arguments, ASettingIsOneWhereverItStands) {
+  make_run();
+  put("lines.txt", "one two three\nfour five six\nseven eight nine\n");
+  for (const char* words : {"eval runs/run --source lines.txt data.document_split=line --json",
+                            "eval data.document_split=line runs/run --source lines.txt --json",
+                            "eval --json --source lines.txt data.document_split=line -- runs/run",
+                            "eval runs/run --json --set data.document_split=line --source lines.txt"}) {
+    const CommandResult result = moe(words, "2>/dev/null");
+    ASSERT_EQ(result.code, 0) << words << result.output;
+    // Three documents: as many beginnings, so three tokens are no target of another.
+    EXPECT_EQ(nlohmann::json::parse(result.output).at("tokens"),
+              nlohmann::json::parse(
+                  moe("eval runs/run --json --source lines.txt --set data.document_split=line", "2>/dev/null")
+                      .output)
+                  .at("tokens"))
+        << words;
+  }
+  EXPECT_EQ(moe("data inspect lines.txt data.document_split=line --json").code, 0);
+  EXPECT_EQ(moe("tokenize --output tokens --source lines.txt data.document_split=line").code, 0);
+  complains(moe("eval runs/run --source lines.txt data.document_splt=line"),
+            HasSubstr("data.document_split"));
+  complains(moe("report runs/run training.max_steps=3"), HasSubstr("training.max_steps=3"));
+  // The value of an option stays one, whatever it looks like.
+  const CommandResult written =
+      moe("generate runs/run --quiet --max-new-tokens 1 --prompt model.x=3", "2>/dev/null");
+  EXPECT_THAT(written.output, ::testing::StartsWith("model.x=3"));
+}
+
+TEST_F(Arguments, ALaterFileOfSettingsReplacesWhatItNames) {
+  put("smaller.yaml",
+      "model: {d_model: 16}\ntraining: {max_steps: 0}\ndata: {source: text.txt, document_split: line}\n");
+  const CommandResult made = moe("train --config config.yaml --config smaller.yaml training.run_name=run");
+  ASSERT_EQ(made.code, 0) << made.output;
+  EXPECT_THAT(setting("runs/run", "d_model"), HasSubstr(" 16 "));
+  EXPECT_THAT(setting("runs/run", "n_heads"), HasSubstr(" 4 "));
+  put("bad.yaml", "model: {width: 3}\n");
+  complains(moe("plan --config config.yaml --config bad.yaml"), HasSubstr("bad.yaml:1"));
+}
+
+TEST_F(Arguments, PathsAsShellsCompleteThem) {
+  make_run();
+  for (const char* path :
+       {"runs/run/", "runs/", "./runs/run/.", "runs/run/checkpoints", "runs/run/checkpoints/",
+        "runs/run/checkpoints/latest", "runs/run/checkpoints/step-00000000/", "runs/run/config.yaml",
+        "runs/run/checkpoints/step-00000000/model.safetensors"}) {
+    const CommandResult result = moe(std::string("generate --quiet --max-new-tokens 1 ") + path);
+    EXPECT_EQ(result.code, 0) << path << result.output;
+  }
+  EXPECT_EQ(moe("train --resume runs/run/ training.max_steps=1").code, 0);
+  complains(moe("generate runs/run/checkpoints/step-00000007/"), HasSubstr("step-00000007"));
+}
+
+TEST_F(Arguments, WhatOtherProgramsCallItIsNamed) {
+  for (const auto& [words, hint] : std::initializer_list<std::pair<const char*, const char*>>{
+           {"training.gradient_checkpointing=true", "training.recompute"},
+           {"gradient_checkpointing=true", "training.recompute"},
+           {"data.dataset=x", "data.source"},
+           {"training.device=cuda", "did you mean gpu?"},
+           {"training.mixed_precision=bfloat16", "did you mean bf16?"},
+           {"model.dropout=0.1", "there is no dropout"},
+           {"model.hidden_size=64", "model.d_model"},
+           {"training.lr=1", "training.learning_rate"},
+           {"model.d_modle=64", "model.d_model"}})
+    refused(train(std::string("data.source=text.txt ") + words), HasSubstr(hint));
+  put("other.yaml", "dataset: text.txt\n");
+  refused(moe("train --config other.yaml"), AllOf(HasSubstr("other.yaml:1:1"), HasSubstr("data.source")));
+}
+
+TEST_F(Arguments, AWordThatIsNoCommandGetsOneThatIs) {
+  complains(moe("trian"), HasSubstr("did you mean `moe train`?"));
+  complains(moe("evaluate runs/run"), HasSubstr("did you mean `moe eval`?"));
+  complains(moe("data inspekt x"), HasSubstr("did you mean `data inspect`?"));
+  complains(moe("train config.yaml"), HasSubstr("--config config.yaml"));
+  put("runs/x/config.yaml", "");
+  complains(moe("eval runs/x text.txt"), HasSubstr("--source text.txt"));
+  EXPECT_EQ(moe("version").output, moe("--version").output);
+  EXPECT_EQ(moe("help").output, moe("--help").output);
+  EXPECT_EQ(moe("help train").output, moe("train --help").output);
+  EXPECT_EQ(moe("help").code, 0);
+}
+
+// To plan is not to train: what does not fit is the answer, not an error.
+TEST_F(Arguments, APlanHasAVerdict) {
+  const CommandResult small = moe("plan --config config.yaml");
+  EXPECT_EQ(small.code, 0) << small.output;
+  EXPECT_THAT(small.output, HasSubstr("verdict        fits on this machine"));
+  const CommandResult large =
+      moe("plan --config config.yaml model.d_model=65536 model.n_layers=1024 model.n_heads=256");
+  EXPECT_EQ(large.code, 0) << large.output;
+  EXPECT_THAT(large.output, AllOf(HasSubstr("verdict        does not fit on this machine"),
+                                  HasSubstr("training.recompute")));
+  const CommandResult elsewhere = moe("plan --config config.yaml training.device=gpu");
+  EXPECT_EQ(elsewhere.code, 0) << elsewhere.output;
+}
+
+TEST_F(Arguments, APlanForAGpuByNameOrByRates) {
+  for (const char* gpu : {"H100", "'RTX 4090'", "4090", "l4", "A6000", "memory=16,tflops=97,bandwidth=716"}) {
+    const CommandResult plan =
+        moe(std::string("plan --config config.yaml training.mixed_precision=bf16 --gpu ") + gpu);
+    EXPECT_EQ(plan.code, 0) << gpu << plan.output;
+    EXPECT_THAT(plan.output, AllOf(HasSubstr("predicted for"), HasSubstr("verdict        fits"))) << gpu;
+  }
+  complains(moe("plan --config config.yaml --gpu abacus"),
+            AllOf(HasSubstr("rtx4090"), HasSubstr("memory=24")));
+  complains(moe("plan --config config.yaml --gpu memory=16,tflops=x,bandwidth=1"), HasSubstr("tflops=x"));
+  complains(moe("plan --config config.yaml --gpu memory=16"), HasSubstr("bandwidth"));
+}
+
+// A byte order mark, CR LF and blanks are of the file, not of the prompt.
+TEST_F(Arguments, APromptsFileOfAnotherSystem) {
+  make_run();
+  put("unix.txt", "The lamp\ngreen\n");
+  put("windows.txt", "\xef\xbb\xbfThe lamp\r\n\r\n  green  \r\n");
+  const std::string generate = "generate runs/run --json --quiet --max-new-tokens 2 --prompts ";
+  const CommandResult here = moe(generate + "unix.txt", "2>/dev/null");
+  ASSERT_EQ(here.code, 0);
+  EXPECT_EQ(here.output, moe(generate + "windows.txt", "2>/dev/null").output);
+}
+
+}  // namespace
+}  // namespace moe
