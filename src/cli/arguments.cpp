@@ -85,7 +85,6 @@ void add_settings(CLI::App& command, std::vector<std::string>& into, const std::
                   const std::string& type_name) {
   command.add_option(std::string("settings,") + kSet, into, help)
       ->type_name(type_name)
-      ->allow_extra_args(false)
       ->each([&command](const std::string& word) {
         if (word.find('=') == std::string::npos) no_setting(command, word);
       });
@@ -115,19 +114,19 @@ std::vector<std::string> arrange(const std::vector<std::string>& words, CLI::App
     arranged.push_back(*next);
   }
   const bool takes_settings = command->get_option_no_throw(kSet) != nullptr;
-  std::vector<std::string> rest;
-  for (; next != words.end(); ++next) {
-    if (*next == "--") break;
-    const bool value = !rest.empty() && is_value_of(rest.back(), *command);
-    if (takes_settings && !value && is_setting(*next)) {
-      arranged.emplace_back(kSet);
+  std::vector<std::string> settings;
+  for (; next != words.end() && *next != "--"; ++next) {
+    const bool value = is_value_of(arranged.empty() ? "" : arranged.back(), *command);
+    if (takes_settings && !value && *next == kSet && next + 1 != words.end())
+      settings.insert(settings.end(), {kSet, *++next});
+    else if (takes_settings && !value && is_setting(*next))
+      settings.insert(settings.end(), {kSet, *next});
+    else
       arranged.push_back(*next);
-    } else {
-      rest.push_back(*next);
-    }
   }
-  rest.insert(rest.end(), next, words.end());
-  arranged.insert(arranged.end(), rest.begin(), rest.end());
+  // Last, where an option that takes all words up to the next option takes none that is not its own.
+  arranged.insert(arranged.end(), settings.begin(), settings.end());
+  arranged.insert(arranged.end(), next, words.end());
   return arranged;
 }
 
