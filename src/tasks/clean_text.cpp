@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/utf8.h"
+#include "text/unicode.h"
 
 namespace moe {
 namespace {
@@ -27,6 +28,19 @@ class UnicodeCase {
  private:
   locale_t locale_;
 };
+
+// str.isspace(): White_Space, and four separators that Python adds to it.
+bool is_space(char32_t c) {
+  return UnicodeClasses::instance()(c) == CharacterClass::kSpace || (c >= 0x1c && c <= 0x1f);
+}
+
+// The length of the character of white space that the text begins with; 0 if it begins with none.
+size_t space_at(std::string_view text) {
+  size_t length = text.empty() ? 0 : 1;
+  while (length > 0 && length < text.size() && is_continuation(text[length])) ++length;
+  if (length == 0 || well_formed_prefix(text.substr(0, length)) != length) return 0;
+  return is_space(decode_utf8(text.data()).value) ? length : 0;
+}
 
 void replace_all(std::string& text, std::string_view from, std::string_view to) {
   for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
@@ -51,10 +65,23 @@ std::string capitalized(std::string_view utf8) {
   return result;
 }
 
+std::string_view strip_right(std::string_view utf8) {
+  while (!utf8.empty()) {
+    size_t last = utf8.size() - 1;
+    while (last > 0 && is_continuation(utf8[last])) --last;
+    if (space_at(utf8.substr(last)) != utf8.size() - last) break;
+    utf8.remove_suffix(utf8.size() - last);
+  }
+  return utf8;
+}
+
+std::string_view strip(std::string_view utf8) {
+  while (const size_t length = space_at(utf8)) utf8.remove_prefix(length);
+  return strip_right(utf8);
+}
+
 std::string clean_wikihow(std::string_view text) {
-  constexpr std::string_view kSpaces = " \t\n\r\f\v";
-  const size_t begin = std::min(text.find_first_not_of(kSpaces), text.size());
-  std::string clean(text.substr(begin, text.find_last_not_of(kSpaces) + 1 - begin));
+  std::string clean(strip(text));
   replace_all(clean, " [title]", ". ");
   for (size_t at = 0; (at = clean.find('[', at)) != std::string::npos;) {
     const size_t end = clean.find_first_of("]\n", at);  // not over the end of a line

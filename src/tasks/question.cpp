@@ -176,7 +176,7 @@ std::vector<Request> requests_of(const Question& question, Convention convention
     if (convention == Convention::lm_eval) {
       // Spaces at the end of the context belong to what follows; the whole is tokenised, then cut where the context's
       // own tokens end.
-      const size_t end = context.find_last_not_of(" \t\n\r\f\v") + 1;
+      const size_t end = strip_right(context).size();
       continuation.insert(0, context, end, std::string::npos);
       context.resize(end);
       std::vector<int32_t> alone;

@@ -30,6 +30,28 @@ TEST(Question, HellaswagInBothConventions) {
   EXPECT_EQ(raw.continuations[0], " [step] kneads it.");
 }
 
+// Expected values: Python's str.strip() and str.rstrip().
+TEST(Question, WhiteSpaceIsThatOfUnicode) {
+  EXPECT_EQ(strip("\xc2\xa0 a\xc2\xa0\xe3\x80\x80z\xe2\x80\x89\t\xc2\x85"), "a\xc2\xa0\xe3\x80\x80z");
+  EXPECT_EQ(strip("\x1c\x1fz\x1e"), "z");
+  EXPECT_EQ(strip("\xe2\x80\x8b"
+                  "z"),
+            "\xe2\x80\x8b"
+            "z");  // a zero-width space is none
+  EXPECT_EQ(strip_right(" a\xc2\xa0"), " a");
+  EXPECT_EQ(strip(" \xc2\xa0 "), "");
+  EXPECT_EQ(strip("\xa0z\xc2"), "\xa0z\xc2");  // no UTF-8
+  EXPECT_EQ(clean_wikihow("\xc2\xa0 eats. \xc2\xa0"), "eats.");
+  // A no-break space at the end of a context is scored with what follows it.
+  const Question lambada =
+      parse_question(Task::lambada, Convention::lm_eval, "x", "{\"text\":\"he said\xc2\xa0 no\"}");
+  const Tokenizer tokenizer;
+  Tokenizer::Encoder encoder;
+  std::vector<int32_t> end;
+  tokenizer.encode("\xc2\xa0 no", end, encoder);
+  EXPECT_EQ(requests_of(lambada, Convention::lm_eval, tokenizer, encoder)[0].scored, std::ssize(end));
+}
+
 TEST(Question, TheOthers) {
   const Question lambada =
       parse_question(Task::lambada, Convention::lm_eval, "x", R"({"text":"she opened the old door"})");
