@@ -145,6 +145,17 @@ struct DocumentStart : YAML::EventHandler {
   void OnMapEnd() override {}
 };
 
+// The one mistake in YAML that cannot be seen.
+std::string hint_of_tabs(const std::string& text, const YAML::Mark& mark) {
+  std::istringstream lines(text);
+  std::string line;
+  for (int i = 0; i <= mark.line && std::getline(lines, line); ++i) {
+  }
+  const size_t tab = line.find('\t');
+  return tab != line.npos && tab <= line.find_first_not_of(" \t") ? "indent with blanks: this line has a tab"
+                                                                  : "";
+}
+
 YAML::Node load(const std::string& text, const std::string& name) {
   try {
     // YAML::Load stops after the first document. Not LoadAll: before 0.9 it never returns from "{}, x"
@@ -157,7 +168,7 @@ YAML::Node load(const std::string& text, const std::string& name) {
                       "look for a stray comma, bracket or --- there");
     return YAML::Load(text);
   } catch (const YAML::Exception& error) {
-    throw UserError(place(name, error.mark), "YAML", error.msg);
+    throw UserError(place(name, error.mark), "YAML", error.msg, hint_of_tabs(text, error.mark));
   }
 }
 

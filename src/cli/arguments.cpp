@@ -97,6 +97,10 @@ CLI::Option* add_config_files(CLI::App& command, std::vector<fs::path>& into, co
 }
 
 std::vector<std::string> arrange(const std::vector<std::string>& words, CLI::App& app) {
+  if (!words.empty() && words.front().starts_with('-') &&
+      app.get_option_no_throw(words.front().substr(0, words.front().find('='))) == nullptr)
+    throw UserError(app.get_name(), fmt::format("a command ({})", fmt::join(command_names(app), ", ")),
+                    fmt::format("\"{}\"", words.front()), "options come after the command");
   CLI::App* command = &app;
   std::vector<std::string> arranged;
   auto next = words.begin();

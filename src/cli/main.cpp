@@ -2,7 +2,9 @@
 // The program `moe`: the command table, and the only place that turns errors into words and exit codes.
 // 0 done; 1 a mistake the user can mend; 2 a bug of ours; 128 + n ended by signal n, with all saved.
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <new>
 #include <string>
@@ -39,14 +41,21 @@ int run(int argc, char** argv) {
   moe::cli::add_report(app, chosen);
   moe::cli::add_watch(app, chosen);
   moe::cli::add_bench(app, chosen);
+  int code = 0;
   try {
     std::vector<std::string> words = moe::cli::arrange({argv + 1, argv + argc}, app);
     std::reverse(words.begin(), words.end());  // as CLI11 takes them
     app.parse(std::move(words));
+    code = chosen();
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 1;
+    code = app.exit(error) == 0 ? 0 : 1;
   }
-  return chosen();
+  // A result that did not get out is no result.
+  const bool failed_before = std::ferror(stdout) != 0;
+  if (std::fflush(stdout) != 0 || failed_before)
+    throw moe::UserError("standard output", "to be written whole",
+                         failed_before ? "a write that failed" : std::strerror(errno), "is the disk full?");
+  return code;
 }
 
 }  // namespace

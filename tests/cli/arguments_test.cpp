@@ -112,6 +112,24 @@ TEST_F(Arguments, AWordThatIsNoCommandGetsOneThatIs) {
   EXPECT_EQ(moe("help").code, 0);
 }
 
+TEST_F(Arguments, WhatCannotBeSeenIsNamed) {
+  put("tab.yaml", "model:\n\td_model: 32\n");
+  complains(moe("plan --config tab.yaml"), AllOf(HasSubstr("tab.yaml:2"), HasSubstr("has a tab")));
+  put("bom.yaml", "\xef\xbb\xbfmodel:\r\n  d_model: 32\r\n");
+  EXPECT_EQ(moe("plan --config config.yaml --config bom.yaml").code, 0);
+  complains(moe("--config config.yaml train"), HasSubstr("options come after the command"));
+}
+
+// A result that did not get out is no result.
+TEST_F(Arguments, AFullDiskUnderTheOutputIsAnError) {
+  if (!fs::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
+  make_run();
+  for (const char* words :
+       {"plan --config config.yaml", "plan --settings", "--help", "data inspect text.txt",
+        "generate runs/run --quiet --max-new-tokens 1", "eval runs/run --json --max-batches 1"})
+    complains(moe(words, "2>&1 >/dev/full"), HasSubstr("standard output"));
+}
+
 // To plan is not to train: what does not fit is the answer, not an error.
 TEST_F(Arguments, APlanHasAVerdict) {
   const CommandResult small = moe("plan --config config.yaml");
