@@ -16,6 +16,7 @@
 #include "cli/commands.h"
 #include "cli/model_files.h"
 #include "comm/solo.h"
+#include "data/held_out.h"
 #include "data/loader.h"
 #include "tasks/item_log.h"
 #include "tasks/task_set.h"
@@ -72,12 +73,13 @@ class Evaluator {
       throw UserError(options_.model, "a held-out part of the run's text", "a model without its text",
                       "name a text with --source");
     const auto& paths = options_.source.empty() ? config.data.validation_source : options_.source;
+    const DataConfig data = options_.source.empty() ? config.data : foreign_text();
     const auto source =
-        held_out ? open_training_source(config.data, terminal_) : open_source(paths, config.data, terminal_);
-    if (held_out && !has_validation(*source, config.data))
-      throw UserError(options_.model, "a held-out part of the run's text", "none: the text is too small",
+        held_out ? open_training_source(data, terminal_) : open_source(paths, data, terminal_);
+    if (held_out && !has_validation(*source, data))
+      throw UserError(options_.model, "a held-out part of the run's text", "none",
                       "name a text with --source");
-    Loader loader(source, tokenizer_, config.data, 1, shape_.B, shape_.T, {},
+    Loader loader(source, tokenizer_, data, 1, shape_.B, shape_.T, {},
                   held_out ? Part::validation : Part::all);
     const Evaluation result = measure(placed_->transformer, loader, options_, backend_, terminal_);
     if (result.targets == 0)
@@ -113,6 +115,18 @@ class Evaluator {
   Terminal& terminal() { return terminal_; }
 
  private:
+  // For a text that is not the run's: what its files are is for their endings to say, or for this command line.
+  DataConfig foreign_text() const {
+    RunConfig config = model_.config;
+    const DataConfig defaults;
+    config.data.format = defaults.format;
+    config.data.filters = defaults.filters;
+    config.data.rules = defaults.rules;
+    auto sections = config.sections();
+    for (const std::string& text : options_.overrides) apply_override(text, sections);
+    return config.data;
+  }
+
   void add(const TaskSet::Measured& measured, Json& json) const {
     const std::string task(name_of(measured.task)), convention(name_of(measured.convention));
     Json& values = json["tasks"][task][convention];

@@ -14,10 +14,10 @@ TrainedModel open_model(const std::string& path, const std::vector<std::string>&
   if (!fs::is_directory(step) || !step.has_filename()) step = step.parent_path();
   if (fs::exists(step / "manifest.json")) {
     const RunFolder run = RunFolder::open(fs::absolute(step).lexically_normal().parent_path().parent_path());
-    return {RunConfig::load(run.config(), overrides), Checkpoint(step)};
+    return {RunConfig::load_run(run.config(), overrides), Checkpoint(step)};
   }
   const RunFolder run = RunFolder::open(path);
-  return {RunConfig::load(run.config(), overrides), CheckpointStore(run.checkpoints(), 0).open_latest()};
+  return {RunConfig::load_run(run.config(), overrides), CheckpointStore(run.checkpoints(), 0).open_latest()};
 }
 
 void load_weights(Weights& weights, const Checkpoint& checkpoint, Backend& backend) {

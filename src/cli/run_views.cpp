@@ -11,7 +11,7 @@ WatchedRun::WatchedRun(const std::string& path) : view_("", "") {
   folder_ = folder.path().string();
   std::string json;
   try {
-    const RunConfig config = RunConfig::load(folder.config());
+    const RunConfig config = RunConfig::load_run(folder.config());
     json = config.json();
     max_steps_ = config.training.max_steps;
   } catch (const UserError&) {  // settings of another version: the curves are worth showing without them

@@ -110,9 +110,10 @@ int train(const TrainOptions& options) {
     throw UserError("moe train", "--config FILE for a new run, or --resume RUN to continue one",
                     options.config.empty() ? "neither" : "both");
   const Launch launch = find_launch(options.ranks, [](const char* name) { return std::getenv(name); });
-  const RunConfig config = options.resume.empty()
-                               ? RunConfig::load(options.config, options.overrides)
-                               : RunConfig::load(RunFolder::open(options.resume).config(), options.overrides);
+  const RunConfig config =
+      options.resume.empty()
+          ? RunConfig::load(options.config, options.overrides)
+          : RunConfig::load_run(RunFolder::open(options.resume).config(), options.overrides);
   config.data.require_text();
   const TrainingConfig& training = config.training;
   const StopSignal stop;

@@ -70,6 +70,7 @@ bool BestFitPacker::next_window() {
                     "the data or its settings differ from those of the run that wrote the checkpoint");
   cursor_.epoch = piece->epoch;
   cursor_.window = piece->window;
+  cursor_.whole = piece->whole ? 1 : 0;
   return true;
 }
 

@@ -17,11 +17,11 @@ void DataConfig::describe(Fields& fields) {
       .known_as({"validation_file", "validation_data", "val_data", "val_file", "eval_dataset", "eval_data"});
   fields
       .add("validation_fraction", validation_fraction,
-           "that share of the units; unused with validation_source")
+           "that share of the text, held out; unused with validation_source")
       .at_least(0)
       .less_than(1)
       .known_as({"val_split", "val_fraction", "validation_split", "test_size", "eval_fraction"});
-  fields.add("format", format, "of the files; auto goes by their names")
+  fields.add("format", format, "of files whose ending names none; auto takes only endings it knows")
       .choices({"auto", "text", "jsonl", "parquet", "tokens"});
   fields.add("text_column", text_column, "Parquet column or JSON key that holds the text")
       .known_as(
@@ -47,6 +47,8 @@ void DataConfig::describe(Fields& fields) {
       .add("hub_cache_gb", hub_cache_gb,
            "GB of files kept in the hub's cache, fetched as they are read; 0: none")
       .range(0, 1e6);
+  fields.add("rules", rules, "2; 1: as version 0.1 took formats and held text out; its runs keep that")
+      .range(1, 2);
   fields.add("cache_dir", cache_dir, "folder for decoded copies of compressed files; \"\" is ~/.cache/moe");
 }
 

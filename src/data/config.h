@@ -29,6 +29,7 @@ struct DataConfig {
   int64_t num_workers = 2;
   int64_t read_threads = 4;
   int64_t prefetch_batches = 4;
+  int64_t rules = 2;      // 1: as version 0.1 chose formats and held text out; for runs that it began
   std::string cache_dir;  // empty: cache_folder() of base/file.h
 
   void describe(Fields& fields);

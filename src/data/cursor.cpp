@@ -13,31 +13,35 @@
 namespace moe {
 namespace {
 
-// The one list of fields. Old: in the format of version 0.1, which has no rows.
+// The one list of fields. since: the format that has it first: 0: with one stream; 1: with several; 2: where it is not 0.
 struct Member {
   const char* name;
   int64_t StreamCursor::*place;
-  bool old;
+  int since;
 };
-constexpr std::array<Member, 7> kFields{{{"epoch", &StreamCursor::epoch, true},
-                                         {"window", &StreamCursor::window, true},
-                                         {"document", &StreamCursor::document, true},
-                                         {"token", &StreamCursor::token, true},
-                                         {"rows", &StreamCursor::rows, false},
-                                         {"documents", &StreamCursor::documents, true},
-                                         {"tokens", &StreamCursor::tokens, true}}};
+constexpr std::array<Member, 8> kFields{{{"epoch", &StreamCursor::epoch, 0},
+                                         {"window", &StreamCursor::window, 0},
+                                         {"document", &StreamCursor::document, 0},
+                                         {"token", &StreamCursor::token, 0},
+                                         {"rows", &StreamCursor::rows, 1},
+                                         {"whole", &StreamCursor::whole, 2},
+                                         {"documents", &StreamCursor::documents, 0},
+                                         {"tokens", &StreamCursor::tokens, 0}}};
 
-StreamCursor read_stream(const nlohmann::json& json, bool old) {
+int64_t read_count(const nlohmann::json& json, const char* name) {
+  const auto field = json.is_object() ? json.find(name) : json.end();
+  const bool good =
+      json.is_object() && field != json.end() && field->is_number_integer() && field->get<int64_t>() >= 0;
+  if (!good) throw UserError("data cursor", fmt::format("a whole number in field \"{}\"", name), json.dump());
+  return field->get<int64_t>();
+}
+
+// format: 0 or 1.
+StreamCursor read_stream(const nlohmann::json& json, int format) {
   StreamCursor cursor;
-  for (const Member& member : kFields) {
-    if (old && !member.old) continue;
-    const auto field = json.is_object() ? json.find(member.name) : json.end();
-    const bool good =
-        json.is_object() && field != json.end() && field->is_number_integer() && field->get<int64_t>() >= 0;
-    if (!good)
-      throw UserError("data cursor", fmt::format("a whole number in field \"{}\"", member.name), json.dump());
-    cursor.*member.place = field->get<int64_t>();
-  }
+  for (const Member& member : kFields)
+    if (member.since <= format || (json.is_object() && json.contains(member.name)))
+      cursor.*member.place = read_count(json, member.name);
   return cursor;
 }
 
@@ -50,11 +54,11 @@ int64_t sum(const std::vector<StreamCursor>& streams, int64_t StreamCursor::*pla
 }  // namespace
 
 int64_t Cursor::tokens() const {
-  return sum(streams, &StreamCursor::tokens);
+  return tokens_before + sum(streams, &StreamCursor::tokens);
 }
 
 int64_t Cursor::documents() const {
-  return sum(streams, &StreamCursor::documents);
+  return documents_before + sum(streams, &StreamCursor::documents);
 }
 
 int64_t Cursor::epoch() const {
@@ -78,19 +82,26 @@ void to_json(nlohmann::json& json, const Cursor& cursor) {
   auto streams = nlohmann::json::array();
   for (const StreamCursor& stream : cursor.streams) {
     auto& object = streams.emplace_back(nlohmann::json::object());
-    for (const Member& member : kFields) object[member.name] = stream.*member.place;
+    for (const Member& member : kFields)
+      if (member.since < 2 || stream.*member.place != 0) object[member.name] = stream.*member.place;
   }
   json = {{"streams", std::move(streams)}};
+  if (cursor.tokens_before > 0)
+    json["before"] = {{"tokens", cursor.tokens_before}, {"documents", cursor.documents_before}};
 }
 
 void from_json(const nlohmann::json& json, Cursor& cursor) {
   cursor = {};
   if (!json.is_object() || !json.contains("streams")) {
-    cursor.streams.push_back(read_stream(json, true));
+    cursor.streams.push_back(read_stream(json, 0));
     return;
   }
+  if (json.contains("before")) {
+    cursor.tokens_before = read_count(json["before"], "tokens");
+    cursor.documents_before = read_count(json["before"], "documents");
+  }
   if (!json["streams"].is_array()) throw UserError("data cursor", "a list of streams", json.dump());
-  for (const auto& stream : json["streams"]) cursor.streams.push_back(read_stream(stream, false));
+  for (const auto& stream : json["streams"]) cursor.streams.push_back(read_stream(stream, 1));
 }
 
 }  // namespace moe

@@ -25,13 +25,21 @@ struct StreamCursor {
   int64_t documents = 0;  // finished so far
   int64_t tokens = 0;     // targets given so far
 
+  int64_t whole = 0;  // 1: in an epoch its own units held no documents, so it reads those of all its share
+
   bool operator==(const StreamCursor&) const = default;
 };
 
 struct Cursor {
   std::vector<StreamCursor> streams;  // empty: the start, whatever the number of streams
 
-  int64_t tokens() const;  // of all streams; likewise below
+  // Given of earlier texts (data.stage).
+  int64_t tokens_before = 0, documents_before = 0;
+
+  // The start of another text.
+  Cursor next_text() const { return {{}, tokens(), documents()}; }
+
+  int64_t tokens() const;  // of all streams and texts; likewise below
   int64_t documents() const;
   int64_t epoch() const;  // the least: all documents of the epochs before it have been given
 

@@ -57,8 +57,8 @@ void FileSource::read(int64_t unit, Documents& documents) const {
   read_range(Surroundings(file_->open(), begin, end), begin, end, documents);
 }
 
-std::string FileSource::identity() const {
-  return fmt::format("{} {} {}", file_->identity(), unit_bytes_, kind_);
+std::string FileSource::identity_with(const std::string& file) const {
+  return fmt::format("{} {} {}", file, unit_bytes_, kind_);
 }
 
 }  // namespace moe

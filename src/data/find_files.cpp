@@ -48,8 +48,9 @@ std::vector<std::string> expand(const std::string& path) {
 
 class Finder {
  public:
-  Finder(std::optional<DataFormat> format, Terminal& terminal, std::shared_ptr<Remote> remote)
-      : format_(format), terminal_(terminal) {
+  Finder(std::optional<DataFormat> format, Terminal& terminal, std::shared_ptr<Remote> remote,
+         Contradiction contradiction)
+      : format_(format), terminal_(terminal), contradiction_(contradiction) {
     found_.remote = std::move(remote);
   }
 
@@ -61,6 +62,13 @@ class Finder {
       }
       for (const std::string& path : expand(place)) add_local(path);
     }
+    if (contradicting_ > 0)
+      terminal_.warning(fmt::format(
+          "{} {} not data.format, such as {}: {}", contradicting_,
+          contradicting_ == 1 ? "file's ending says" : "files' endings say", contradiction_example_,
+          contradiction_ == Contradiction::ending_wins
+              ? "read by the ending"
+              : "read by data.format, as version 0.1 did when this run began (data.rules 1)"));
     return std::move(found_);
   }
 
@@ -88,7 +96,12 @@ class Finder {
   static std::string name_of(const DataFile& file) { return fs::path(file.name()).filename().string(); }
 
   void add_file(DataFilePtr file) {
-    const auto format = format_ ? format_ : format_of(file->name());
+    const auto ending = format_of(file->name());
+    auto format = format_ ? format_ : ending;
+    if (format_ && ending && ending != format_ && ending != DataFormat::text) {
+      if (contradicting_++ == 0) contradiction_example_ = file->name();
+      if (contradiction_ == Contradiction::ending_wins) format = ending;
+    }
     if (!format)
       throw UserError(file->name(), "an ending that tells the format",
                       fmt::format("\"{}\"", fs::path(file->name()).extension().string()),
@@ -143,6 +156,9 @@ class Finder {
 
   std::optional<DataFormat> format_;
   Terminal& terminal_;
+  Contradiction contradiction_;
+  int64_t contradicting_ = 0;  // files
+  std::string contradiction_example_;
   FoundFiles found_;
 };
 
@@ -158,8 +174,8 @@ std::optional<DataFormat> parse_data_format(std::string_view name) {
 }
 
 FoundFiles find_files(const std::vector<std::string>& places, std::optional<DataFormat> format,
-                      Terminal& terminal, std::shared_ptr<Remote> remote) {
-  return Finder(format, terminal, std::move(remote)).find(places);
+                      Terminal& terminal, std::shared_ptr<Remote> remote, Contradiction contradiction) {
+  return Finder(format, terminal, std::move(remote), contradiction).find(places);
 }
 
 }  // namespace moe

@@ -28,11 +28,16 @@ struct FoundFiles {
   std::shared_ptr<Remote> remote;  // null when all files are local
 };
 
+// Whether data.format or a file's ending counts where they contradict each other (data.rules).
+enum class Contradiction : uint8_t { ending_wins, format_wins };
+
 // Files, folders (all their files of a known format, by path), patterns ("shards/*.bin") and remote places. Of a
 // folder, every file of a known format; with a format, the files of that format, or (for text, which has any
-// ending) all files; hidden ones are left out. remote: null makes one when it is needed. Throws UserError for an
+// ending) all files; hidden ones are left out. An ending that names one format (not .txt, .text and .md, under which
+// anything may lie) wins over `format`, which is said. remote: null makes one when it is needed. Throws UserError for an
 // entry without files.
 FoundFiles find_files(const std::vector<std::string>& places, std::optional<DataFormat> format,
-                      Terminal& terminal, std::shared_ptr<Remote> remote = nullptr);
+                      Terminal& terminal, std::shared_ptr<Remote> remote = nullptr,
+                      Contradiction contradiction = Contradiction::ending_wins);
 
 }  // namespace moe

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "data/config.h"
+#include "data/held_out.h"
 #include "data/order.h"
 
 namespace moe {
@@ -33,7 +34,8 @@ Layout layout(const Source& source, const DataConfig& config, Part part) {
   std::vector<int64_t> most;  // streams of each share
   most.reserve(shares.size());
   for (const Share& share : shares)
-    most.push_back((share.end - share.begin - held_out_units(share, config)) / kUnitsPerStream);
+    most.push_back((share.end - share.begin - std::ssize(held_out(source, share, config).units)) /
+                   kUnitsPerStream);
   result.lanes = 1;
   for (const int64_t count : most) result.lanes = std::max(result.lanes, divisor(config.streams, count));
   int64_t first = 0;

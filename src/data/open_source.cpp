@@ -29,6 +29,15 @@ namespace {
 
 constexpr size_t kOpenAtOnce = 16;  // files whose beginning or footer is being read
 
+// Blocks of local files that are looked at for the identity of a text, over all files.
+constexpr int64_t kBlocksInAll = 4096;
+
+// The cache is asked for only when something needs it: a service may have no home folder.
+std::filesystem::path decoded_copy(const DataFile& file, const DataConfig& config, Terminal& terminal) {
+  return decoded_file(
+      file, config.cache_dir.empty() ? cache_folder() : std::filesystem::path(config.cache_dir), terminal);
+}
+
 // Small texts are cut into more units than data.unit_kb alone would give, so that some can be held out and
 // the rest shuffled: about 64 in all, of at least 4 KiB.
 int64_t unit_bytes(const std::vector<FoundFile>& files, const DataConfig& config) {
@@ -116,11 +125,16 @@ std::shared_ptr<const Source> open_source(const std::vector<std::string>& places
   if (places.empty()) throw UserError("data.source", "files or folders", "an empty list");
   if (!remote && std::any_of(places.begin(), places.end(), is_remote))
     remote = Remote::open(terminal, static_cast<int64_t>(config.hub_cache_gb * 1e9));
-  FoundFiles found = find_files(places, parse_data_format(config.format), terminal, std::move(remote));
-  const std::filesystem::path cache =
-      config.cache_dir.empty() ? cache_folder() : std::filesystem::path(config.cache_dir);
-  for (FoundFile& file : found.files)
-    if (is_compressed(file.file->name())) file.file = local_file(decoded_file(*file.file, cache, terminal));
+  FoundFiles found = find_files(places, parse_data_format(config.format), terminal, std::move(remote),
+                                config.rules == 1 ? Contradiction::format_wins : Contradiction::ending_wins);
+  const auto blocks =
+      std::clamp<int64_t>(kBlocksInAll / std::max<int64_t>(std::ssize(found.files), 1), 1, kSampledBlocks);
+  for (FoundFile& file : found.files) {
+    if (is_compressed(file.file->name()))
+      file.file = local_file(decoded_copy(*file.file, config, terminal), blocks);
+    else if (blocks < kSampledBlocks && !is_remote(file.file->name()))
+      file.file = local_file(file.file->name(), blocks);
+  }
   auto source = joined_source(open_files(found, config, terminal), found.remote);
   if (source->bytes() == 0)
     throw UserError(

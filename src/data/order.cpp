@@ -4,12 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 #include "base/error.h"
 #include "base/random.h"
 #include "data/config.h"
+#include "data/held_out.h"
 #include "data/lanes.h"
 
 namespace moe {
@@ -20,29 +20,7 @@ uint32_t count32(int64_t count) {
   return static_cast<uint32_t>(count);
 }
 
-// Adds the sorted numbers of a share's held-out units. No seed: runs with different seeds must hold out the same
-// text.
-void add_held_out(const Share& share, const DataConfig& config, std::vector<int64_t>& units) {
-  const auto order = Random(0, "data/held-out").permutation(count32(share.end - share.begin));
-  std::vector<int64_t> chosen(order.begin(), order.begin() + held_out_units(share, config));
-  std::sort(chosen.begin(), chosen.end());
-  for (const int64_t unit : chosen) units.push_back(share.begin + unit);
-}
-
 }  // namespace
-
-int64_t held_out_units(const Share& share, const DataConfig& config) {
-  const int64_t units = share.end - share.begin;
-  if (units < 2 || config.validation_fraction <= 0 || !config.validation_source.empty()) return 0;
-  return std::clamp<int64_t>(std::llround(config.validation_fraction * static_cast<double>(units)), 1,
-                             units - 1);
-}
-
-int64_t held_out_units(const Source& source, const DataConfig& config) {
-  int64_t sum = 0;
-  for (const Share& share : source.shares()) sum += held_out_units(share, config);
-  return sum;
-}
 
 Order::Order(std::shared_ptr<const Source> source, const DataConfig& config, uint64_t seed, Part part,
              int64_t stream)
@@ -62,16 +40,28 @@ Order::Order(std::shared_ptr<const Source> source, const DataConfig& config, uin
 
   std::vector<Share> shares = source_->shares();
   if (part == Part::train) shares = {shares[static_cast<size_t>(share_)]};
+  held_out_ = part == Part::validation || part == Part::validation_sample;
   for (const Share& share : shares) {
-    std::vector<int64_t> all(count32(share.end - share.begin)), held_out;
+    const HeldOut away = part == Part::all ? HeldOut() : held_out(*source_, share, config);
+    if (away.cut >= 0) cuts_.emplace_back(away.cut, away.tail);
+    std::vector<int64_t> units = away.units;
+    if (held_out_) {
+      if (away.cut >= 0) units.insert(std::upper_bound(units.begin(), units.end(), away.cut), away.cut);
+      units_.insert(units_.end(), units.begin(), units.end());
+      continue;
+    }
+    std::vector<int64_t> all(count32(share.end - share.begin));
     std::iota(all.begin(), all.end(), share.begin);
-    if (part != Part::all) add_held_out(share, config, held_out);
-    if (part == Part::validation || part == Part::validation_sample)
-      units_.insert(units_.end(), held_out.begin(), held_out.end());
-    else
-      std::set_difference(all.begin(), all.end(), held_out.begin(), held_out.end(),
-                          std::back_inserter(units_));
+    std::set_difference(all.begin(), all.end(), units.begin(), units.end(), std::back_inserter(units_));
   }
+}
+
+Documents Order::read(int64_t unit) const {
+  Documents documents;
+  source_->read(unit, documents);
+  for (const auto& [cut, tail] : cuts_)
+    if (cut == unit) documents.keep_part(tail, held_out_);
+  return documents;
 }
 
 // Those of this stream.
@@ -86,15 +76,18 @@ std::vector<int64_t> Order::deal(std::vector<int64_t> units) const {
   return mine;
 }
 
-Order::Epoch Order::epoch(int64_t epoch) const {
+Order::Epoch Order::epoch(int64_t epoch, bool whole) const {
   Epoch result{units_, {}};
   if (shuffle_) {
-    const Random random(seed_,
-                        fmt::format("data/units/{}{}", epoch, share_ > 0 ? fmt::format("/{}", share_) : ""));
-    const auto order = random.permutation(count32(static_cast<int64_t>(units_.size())));
+    std::string purpose = fmt::format("data/units/{}{}", epoch, share_ > 0 ? fmt::format("/{}", share_) : "");
+    if (whole) purpose += fmt::format("/whole/{}", stream_);
+    const auto order = Random(seed_, purpose).permutation(count32(static_cast<int64_t>(units_.size())));
     for (size_t i = 0; i < order.size(); ++i) result.units[i] = units_[order[i]];
+  } else if (whole) {  // not in step with another stream
+    const auto each = std::ssize(units_) / streams_;
+    std::rotate(result.units.begin(), result.units.begin() + stream_ * each, result.units.end());
   }
-  result.units = deal(std::move(result.units));
+  if (!whole) result.units = deal(std::move(result.units));
   int64_t bytes = 0;
   for (size_t i = 0; i < result.units.size(); ++i) {
     if (i == 0 || bytes >= window_bytes_) {

@@ -44,6 +44,7 @@ class Position {
     begin_ = 0;
     cursor.epoch = piece_.epoch;
     cursor.window = piece_.window;
+    cursor.whole = piece_.whole ? 1 : 0;
     cursor.document = piece_.document;
     return true;
   }

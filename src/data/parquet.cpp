@@ -204,8 +204,9 @@ namespace {
 class ParquetSource : public Source {
  public:
   ParquetSource(const DataFilePtr& file, const std::string& column, const Filters& filters)
-      : column_(file, column, filters),
-        description_(fmt::format("{} parquet {}{}", file->identity(), column, to_text(filters))) {
+      : file_(file),
+        column_(file, column, filters),
+        description_(fmt::format("parquet {}{}", column, to_text(filters))) {
     for (int64_t unit = 0; unit < column_.row_groups(); ++unit) bytes_.push_back(column_.bytes(unit));
   }
 
@@ -217,11 +218,16 @@ class ParquetSource : public Source {
   }
   int64_t unit_bytes(int64_t unit) const override { return bytes_.at(static_cast<size_t>(unit)); }
   void read(int64_t unit, Documents& documents) const override { column_.read(unit, documents); }
-  std::string identity() const override {
-    return fmt::format("{} {} {} {}", description_, units(), rows(), bytes());
-  }
+  std::string identity() const override { return identity_with(file_->identity()); }
+  std::string old_identity() const override { return identity_with(file_->old_identity()); }
+  std::vector<DataFilePtr> files() const override { return {file_}; }
 
  private:
+  std::string identity_with(const std::string& file) const {
+    return fmt::format("{} {} {} {} {}", file, description_, units(), rows(), bytes());
+  }
+
+  DataFilePtr file_;
   ParquetColumn column_;
   std::string description_;
   std::vector<int64_t> bytes_;  // of each unit: asked for often

@@ -35,9 +35,11 @@ class HubFile : public DataFile {
         address_(address_of(place, file)),
         file_(std::move(file)) {}
 
-  // The same on every mirror, and under any revision that has this content. (A cache that others filled may not
-  // say what a file's hash is.)
+  // The hub's hash of the content; a cache that others filled may not say it, but holds the file.
   std::string identity() const override {
+    return file_.oid.empty() ? sampled_identity(*open()) : fmt::format("{} {}", size(), file_.oid);
+  }
+  std::string old_identity() const override {
     return fmt::format("{} {} {}", address_.repo, file_.path,
                        file_.oid.empty() ? std::to_string(file_.size) : file_.oid);
   }
@@ -75,13 +77,20 @@ class UrlFile : public DataFile {
         connection_(std::move(connection)),
         input_(std::move(input)) {}
 
+  // The server's ETag; a date of its last change names no bytes.
   std::string identity() const override {
+    const std::string& validator = input_->validator();
+    const bool etag = validator.starts_with('"') || validator.starts_with("W/");
+    return etag ? fmt::format("{} {}", size(), validator) : sampled_identity(*input_, kRequests);
+  }
+  std::string old_identity() const override {
     return fmt::format("{} {} {}", std::filesystem::path(name()).filename().string(), size(),
                        input_->validator());
   }
   std::shared_ptr<const Input> open() const override { return input_; }
 
  private:
+  static constexpr int64_t kRequests = 4;  // each block is one
   std::shared_ptr<Connection> connection_;
   std::shared_ptr<const net::RemoteFile> input_;
 };

@@ -14,6 +14,8 @@
 namespace moe {
 
 struct DataConfig;
+class DataFile;
+using DataFilePtr = std::shared_ptr<const DataFile>;
 class Remote;
 class Terminal;
 
@@ -30,8 +32,12 @@ class Documents {
   void add_text(std::string_view text, std::string_view ending = "");
   void add_ids(std::span<const uint16_t> ids);
   void clear();
+  // The end of the text that is about a `tail` of its bytes, or (keep_tail false) all before it. Cut between documents
+  // where that comes near enough, else inside one, at the end of a line or a word.
+  void keep_part(double tail, bool keep_tail);
 
  private:
+  void cut(size_t document, int64_t byte, bool keep_tail);
   struct Span {
     size_t begin, end;
     bool is_text;
@@ -63,15 +69,24 @@ class Source {
   virtual int64_t unit_bytes(int64_t unit) const = 0;
   // Adds the unit's documents, in order. Safe to call from many threads. Throws UserError naming the file.
   virtual void read(int64_t unit, Documents& documents) const = 0;
-  // Changes when the same unit number would hold something else (other files, sizes, splitting): a cursor is
-  // only good for the same identity.
+  // Changes when the same unit number would hold something else (other bytes, other splitting): a cursor is only good
+  // for the same identity. Says nothing of places, names and times.
   virtual std::string identity() const = 0;
+  // As version 0.1 said it: checkpoints hold it.
+  virtual std::string old_identity() const { return identity(); }
+  // That are read, where it is made of files.
+  virtual std::vector<DataFilePtr> files() const { return {}; }
   virtual NetworkCounts network() const { return {}; }
   // Of its Parquet files, before filters; 0 without any.
   virtual int64_t rows() const { return 0; }
 
   int64_t bytes() const;  // of all units
 };
+
+// Whether a checkpoint's identity is that of this text, written by this version or by 0.1.
+bool is_identity_of(const std::string& identity, const Source& source);
+// The number of units that an identity tells; 0 where it tells none.
+int64_t units_of_identity(const std::string& identity);
 
 // The places of data.source as one source: local files, folders and patterns ("shards/*.bin"), addresses on the
 // hub (hf://datasets/USER/NAME[@REVISION]/PATH, a file or a folder) and plain https:// addresses. The format

@@ -21,6 +21,12 @@ constexpr size_t kWindowsAhead = 2;
                   "the data or its settings differ from those of the run that wrote the checkpoint");
 }
 
+UserError no_documents(const Order& order) {
+  return {order.one_of_many() ? fmt::format("data.mixture, place {}", order.share() + 1) : "data.source",
+          "documents with text", "none in the whole training part",
+          "are all of them empty or null, or does data.filters leave none?"};
+}
+
 }  // namespace
 
 std::pair<const Documents*, int64_t> TokenStreams::Window::document(size_t place) const {
@@ -32,9 +38,11 @@ std::pair<const Documents*, int64_t> TokenStreams::Window::document(size_t place
 TokenStreams::State::State(Stream stream)
     : order(std::move(stream.order)),
       start(stream.start),
-      epoch(order.epoch(start.epoch)),
+      whole(start.whole != 0),
+      epoch(order.epoch(start.epoch, whole)),
       epoch_number(start.epoch),
-      next_window(start.window) {}
+      next_window(start.window),
+      found(start.window > 0 || start.document > 0 || start.token > 0) {}
 
 TokenStreams::TokenStreams(std::vector<Stream> streams, const Tokenizer& tokenizer, int64_t tokenizers,
                            int64_t readers)
@@ -42,6 +50,7 @@ TokenStreams::TokenStreams(std::vector<Stream> streams, const Tokenizer& tokeniz
   CHECK(!streams.empty() && tokenizers >= 1 && readers >= 1);
   ahead_ = std::max<int64_t>(2, (2 * tokenizers + 2) / static_cast<int64_t>(streams.size()));
   states_.reserve(streams.size());
+  empty_.resize(static_cast<size_t>(streams.front().order.source().units()));
   for (Stream& stream : streams) {
     states_.emplace_back(std::move(stream));
   }
@@ -97,12 +106,13 @@ void TokenStreams::read() {
     std::optional<Read> job;
     to_read_.wait(lock, [&] { return closing_ || (job = find_read()).has_value(); });
     if (closing_) return;
-    const Source& source = job->state->order.source();
+    const int64_t unit = job->window->units[job->unit];
+    const bool empty = empty_[static_cast<size_t>(unit)];
     lock.unlock();
     Documents documents;
     std::exception_ptr error;
     try {
-      source.read(job->window->units[job->unit], documents);
+      if (!empty) documents = job->state->order.read(unit);
     } catch (...) {
       error = std::current_exception();
     }
@@ -110,6 +120,7 @@ void TokenStreams::read() {
     for (int64_t i = 0; i < documents.size(); ++i) bytes += documents.bytes(i);
     lock.lock();
     text_bytes_ += bytes;
+    if (!error && documents.size() == 0) empty_[static_cast<size_t>(unit)] = true;
     finish(*job, std::move(documents), error, lock);
   }
 }
@@ -135,11 +146,8 @@ bool TokenStreams::plan(State& state) {
   const bool resumed = state.epoch_number == state.start.epoch;
   if (state.next_window >= state.epoch.windows()) {
     const bool outside = resumed && state.start.window > 0 && state.start.window >= state.epoch.windows();
-    if (!outside && state.order.endless() && state.epoch.windows() > 0) {
-      state.epoch = state.order.epoch(++state.epoch_number);
-      state.next_window = 0;
-      return plan(state);
-    }
+    if (!outside && state.order.endless() && state.epoch.windows() > 0)
+      return plan_epoch(state) && plan(state);
     state.planned_all = true;
     to_tokenize_.notify_all();
     if (!outside) return false;
@@ -155,13 +163,33 @@ bool TokenStreams::plan(State& state) {
   }
   auto window = std::make_shared<Window>();
   window->epoch = state.epoch_number;
+  window->whole = state.whole;
   window->number = state.next_window++;
   const auto begin = state.epoch.begin[static_cast<size_t>(window->number)];
   const auto end = state.epoch.begin[static_cast<size_t>(window->number) + 1];
   window->units.assign(state.epoch.units.begin() + begin, state.epoch.units.begin() + end);
   window->parts.resize(window->units.size());
-  window->ends_epoch = state.next_window == state.epoch.windows() && (!resumed || state.start.window == 0);
   state.windows.push_back(std::move(window));
+  return true;
+}
+
+// Goes on to the next epoch, once it is known whether this one has documents. A stream whose units hold none (a filter
+// lets few rows pass) reads those of all its share from then on, in an order of its own; so each rank knows by itself
+// what its streams give. False: not yet, or there are none at all.
+bool TokenStreams::plan_epoch(State& state) {
+  if (!state.found) {
+    for (const auto& window : state.windows)
+      if (!window->ready) return false;
+    if (state.whole || state.order.has_all()) {
+      state.planned_all = true;
+      to_tokenize_.notify_all();
+      return false;
+    }
+    state.whole = true;
+  }
+  state.epoch = state.order.epoch(++state.epoch_number, state.whole);
+  state.next_window = 0;
+  state.found = false;
   return true;
 }
 
@@ -169,6 +197,7 @@ bool TokenStreams::plan(State& state) {
 void TokenStreams::finish(const Read& read, Documents documents, const std::exception_ptr& error,
                           std::unique_lock<std::mutex>& lock) {
   Window& window = *read.window;
+  if (documents.size() > 0 && window.epoch == read.state->epoch_number) read.state->found = true;
   window.parts[read.unit] = std::move(documents);
   ++window.read;
   if (error && !window.error) {
@@ -188,6 +217,7 @@ void TokenStreams::finish(const Read& read, Documents documents, const std::exce
     lock.lock();
   }
   window.ready = true;
+  to_read_.notify_all();
   to_tokenize_.notify_all();
 }
 
@@ -256,8 +286,7 @@ std::optional<TokenStreams::Task> TokenStreams::take(State& state) {
   if (state.windows.empty()) {
     if (!state.planned_all) return std::nullopt;
     state.taken_all = task.output.end = true;
-    if (state.order.endless())
-      task.output.error = std::make_exception_ptr(UserError("data.source", "documents with text", "none"));
+    if (state.order.endless()) task.output.error = std::make_exception_ptr(no_documents(state.order));
     ++state.next_task;
     return task;
   }
@@ -274,13 +303,7 @@ std::optional<TokenStreams::Task> TokenStreams::take(State& state) {
     }
     window->taken = task.end;
     if (window->taken < window->order.size()) return task;
-    if (window->number == 0) state.epoch_documents = 0;
-    state.epoch_documents += window->first.back();
     task.output.piece.last = true;
-    if (state.order.endless() && window->ends_epoch && state.epoch_documents == 0)
-      task.output.error = std::make_exception_ptr(
-          UserError("data.source", "documents with text", "none in the whole training part",
-                    "are all of them empty or null, or does data.filters leave none?"));
   }
   state.taken_all = task.output.error != nullptr;
   state.windows.pop_front();
@@ -293,6 +316,7 @@ void TokenStreams::tokenize(Task& task, Tokenizer::Encoder& encoder) const {
   TokenPiece& piece = task.output.piece;
   piece.epoch = task.window->epoch;
   piece.window = task.window->number;
+  piece.whole = task.window->whole;
   piece.document = static_cast<int64_t>(task.begin);
   for (size_t i = task.begin; i < task.end; ++i) {
     const auto [documents, number] = task.window->document(i);

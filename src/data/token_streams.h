@@ -30,6 +30,7 @@ struct TokenPiece {
   std::vector<int64_t> ends;                    // where each document ends in ids
   int64_t bytes = 0;                            // of text (of the file, where it holds tokens)
   bool last = false;                            // of its window; may hold no documents then
+  bool whole = false;                           // of a stream that reads all its share: StreamCursor::whole
 };
 
 class TokenStreams {
@@ -58,7 +59,7 @@ class TokenStreams {
   struct Window {
     int64_t epoch = 0, number = 0;
     std::vector<int64_t> units;
-    bool ends_epoch = false;       // the last one, and the epoch was read from its beginning
+    bool whole = false;            // of an epoch with all units of the share
     size_t begun = 0, read = 0;    // units
     std::vector<Documents> parts;  // of each unit
     std::vector<int64_t> first;    // number of each part's first document, and of all documents
@@ -77,12 +78,13 @@ class TokenStreams {
     explicit State(Stream stream);
     Order order;
     StreamCursor start;
-    Order::Epoch epoch;
+    bool whole;          // the epoch has all units of the share
+    Order::Epoch epoch;  // whose windows are planned
     int64_t epoch_number = 0, next_window = 0;
+    bool found;                // documents, in the epoch so far
     bool planned_all = false;  // no more windows
     std::deque<std::shared_ptr<Window>> windows;
-    int64_t epoch_documents = 0;  // in the windows taken so far
-    bool taken_all = false;       // no more tasks
+    bool taken_all = false;  // no more tasks
     int64_t next_task = 0, next_out = 0;
     std::map<int64_t, Output> pieces;
     bool ended = false;  // next() has seen the end or an error
@@ -103,6 +105,7 @@ class TokenStreams {
   void read();
   std::optional<Read> find_read();
   bool plan(State& state);
+  bool plan_epoch(State& state);
   void finish(const Read& read, Documents documents, const std::exception_ptr& error,
               std::unique_lock<std::mutex>& lock);
   void order_documents(const State& state, Window& window) const;
@@ -118,6 +121,7 @@ class TokenStreams {
   std::condition_variable to_read_, to_tokenize_, to_give_;
   std::vector<State> states_;
   bool closing_ = false;
+  std::vector<bool> empty_;  // units known to hold no documents: they are not read again
   int64_t replaced_ = 0, text_bytes_ = 0;
 
   std::stop_source stop_;  // ends network calls of the readers

@@ -16,6 +16,7 @@
 #include "base/threads.h"
 #include "data/config.h"
 #include "data/cursor.h"
+#include "data/held_out.h"
 #include "data/order.h"
 #include "data/token_file.h"
 #include "data/token_streams.h"
@@ -26,16 +27,38 @@ namespace {
 
 using Json = nlohmann::json;
 
+std::filesystem::path state_file(const TokenizeOptions& options) {
+  return options.folder / (options.prefix + "_state.json");
+}
+
+// What the shards depend on; with data.rules 1 as version 0.1 wrote it.
+Json settings_of(const Source& source, const DataConfig& config, const TokenizeOptions& options) {
+  if (config.rules > 1)
+    return {{"source", source.identity()},
+            {"shard_tokens", options.shard_tokens},
+            {"held_out", config.validation_source.empty() ? config.validation_fraction : 0}};
+  int64_t units = 0;
+  for (const Share& share : source.shares()) units += std::ssize(held_out(source, share, config).units);
+  return {
+      {"source", source.old_identity()}, {"shard_tokens", options.shard_tokens}, {"held_out_units", units}};
+}
+
+// What version 0.1 began goes on as it began.
+DataConfig as_begun(DataConfig config, const TokenizeOptions& options) {
+  const auto file = state_file(options);
+  if (!std::filesystem::exists(file)) return config;
+  const Json state = Json::parse(read_file(file), nullptr, false);
+  if (state.is_object() && state.contains("settings") && state["settings"].contains("held_out_units"))
+    config.rules = 1;
+  return config;
+}
+
 // The shards and, beside them, the state from which an interrupted run goes on.
 class Shards {
  public:
   Shards(const Source& source, const Tokenizer& tokenizer, const DataConfig& config,
          const TokenizeOptions& options)
-      : options_(options),
-        state_file_(options.folder / (options.prefix + "_state.json")),
-        settings_({{"source", source.identity()},
-                   {"shard_tokens", options.shard_tokens},
-                   {"held_out_units", held_out_units(source, config)}}) {
+      : options_(options), state_file_(state_file(options)), settings_(settings_of(source, config, options)) {
     for (int32_t id = 0; id < Tokenizer::kVocabulary; ++id)
       token_bytes_.push_back(static_cast<int64_t>(tokenizer.bytes(id).size()));
     std::error_code error;
@@ -150,11 +173,12 @@ int64_t remaining_bytes(const Order& order, const StreamCursor& cursor) {
 }  // namespace
 
 TokenizeCounts tokenize(const std::shared_ptr<const Source>& source, const Tokenizer& tokenizer,
-                        const DataConfig& config, const TokenizeOptions& options, Terminal& terminal) {
+                        const DataConfig& settings, const TokenizeOptions& options, Terminal& terminal) {
   if (options.shard_tokens < 1 || options.shard_tokens > kTokenFileMost)
     throw UserError("tokens per shard", fmt::format("1 to {}", kTokenFileMost),
                     std::to_string(options.shard_tokens));
   const int64_t threads = options.threads > 0 ? options.threads : available_cores();
+  const DataConfig config = as_begun(settings, options);
   Shards shards(*source, tokenizer, config, options);
   int64_t replaced = 0;
   while (!shards.done()) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <mutex>
 #include <string>
 
 #include "base/error.h"
@@ -39,11 +40,20 @@ class Joined : public Source {
     const size_t i = part(unit);
     parts_[i]->read(unit - first_[i], documents);
   }
+  // "2 UNITS HASH": of this version. Looked at once: a file that changes later is another matter.
   std::string identity() const override {
-    std::string all;
-    for (size_t i = 0; i < parts_.size(); ++i)
-      all += parts_[i]->identity() + (weights_.empty() ? "\n" : fmt::format(" {}\n", weights_[i]));
-    return fmt::format("{:016x}", stream_id(all));
+    const std::lock_guard lock(mutex_);
+    if (identity_.empty()) identity_ = fmt::format("2 {} {}", units(), hash(&Source::identity));
+    return identity_;
+  }
+  std::string old_identity() const override { return hash(&Source::old_identity); }
+  std::vector<DataFilePtr> files() const override {
+    std::vector<DataFilePtr> all;
+    for (const auto& part : parts_) {
+      const auto files = part->files();
+      all.insert(all.end(), files.begin(), files.end());
+    }
+    return all;
   }
   NetworkCounts network() const override {
     NetworkCounts sum = remote_ ? remote_->counts() : NetworkCounts{};
@@ -67,6 +77,15 @@ class Joined : public Source {
     CHECK(unit >= 0 && unit < units());
     return static_cast<size_t>(std::upper_bound(first_.begin(), first_.end(), unit) - first_.begin()) - 1;
   }
+  std::string hash(std::string (Source::*of)() const) const {
+    std::string all;
+    for (size_t i = 0; i < parts_.size(); ++i)
+      all += ((*parts_[i]).*of)() + (weights_.empty() ? "\n" : fmt::format(" {}\n", weights_[i]));
+    return fmt::format("{:016x}", stream_id(all));
+  }
+
+  mutable std::mutex mutex_;
+  mutable std::string identity_;
   std::vector<std::shared_ptr<const Source>> parts_;
   std::vector<int64_t> weights_;
   std::shared_ptr<const Remote> remote_;

@@ -8,8 +8,11 @@
 #include <variant>
 
 #include "base/file.h"
+#include "base/format.h"
 #include "base/utf8.h"
+#include "data/held_out.h"
 #include "data/loader.h"
+#include "data/repeats.h"
 #include "train/evaluate.h"
 #include "train/generate.h"
 #include "train/report.h"
@@ -46,17 +49,21 @@ Evaluator::Evaluator(const RunConfig& config, const RunFolder& folder,
 
 void Evaluator::open_validation(const std::shared_ptr<const Source>& text) {
   const TrainingConfig& training = config_.training;
-  if (training.eval_every == 0 || training.eval_batches == 0) return;
-  const auto& separate = config_.data.validation_source;
-  if (!separate.empty()) {
-    read_validation(open_source(separate, config_.data, terminal_), Part::all);
-  } else if (moe::has_validation(*text, config_.data)) {
-    read_validation(text, Part::validation_sample);
-  } else {
+  const auto& places = config_.data.validation_source;
+  const bool wanted = training.eval_every > 0 && training.eval_batches > 0;
+  const auto other = wanted && !places.empty() ? open_source(places, config_.data, terminal_)
+                                               : std::shared_ptr<const Source>();
+  warn_of_repeats(*text, other.get(), terminal_);
+  if (!wanted) return;
+  read_validation(other ? other : text, other ? Part::all : Part::validation_sample);
+  const std::string what =
+      other ? format_bytes(static_cast<double>(other->bytes())) + " of data.validation_source"
+            : describe_held_out(*text, config_.data);
+  terminal_.line(fmt::format("held out  {}; a validation reads {} tokens of it", what, validation_tokens_));
+  if (validation_tokens_ == 0)
     terminal_.warning(
-        "no validation: the text has one unit only, so no part can be held out; set data.validation_source, "
-        "or data.document_split if the file holds many documents");
-  }
+        "no validation: there is no document for it; set data.validation_source to text of its "
+        "own, or raise data.validation_fraction");
 }
 
 // Batch i is that of rank i mod W, so that any number of ranks looks at the same text. All ranks have equally
@@ -69,6 +76,7 @@ void Evaluator::read_validation(const std::shared_ptr<const Source>& text, Part 
   for (; i < config_.training.eval_batches; ++i) {
     auto batch = loader.next();
     if (!batch) break;
+    validation_tokens_ += batch->targets;
     if (of_rank(i)) validation_.push_back(std::move(*batch));
   }
   for (; i % communicator_.size() != 0; ++i)

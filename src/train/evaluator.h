@@ -58,6 +58,7 @@ class Evaluator {
   Ops& ops_;
   Terminal& terminal_;
   std::vector<Batch> validation_;   // this rank's part of the held-out batches, the same each time
+  int64_t validation_tokens_ = 0;   // of all ranks
   std::unique_ptr<TaskSet> tasks_;  // null without any
   Probe probe_;
 };

@@ -304,14 +304,28 @@ std::string RunConfig::json() const {
   return print_config_json(copy.sections());
 }
 
-RunConfig RunConfig::load(const std::vector<std::filesystem::path>& files,
-                          const std::vector<std::string>& overrides) {
-  RunConfig config;
+namespace {
+
+RunConfig load_over(RunConfig config, const std::vector<std::filesystem::path>& files,
+                    const std::vector<std::string>& overrides) {
   auto sections = config.sections();
   for (const auto& file : files) read_config(file, sections);
   for (const auto& assignment : overrides) apply_override(assignment, sections);
   config.validate();
   return config;
+}
+
+}  // namespace
+
+RunConfig RunConfig::load(const std::vector<std::filesystem::path>& files,
+                          const std::vector<std::string>& overrides) {
+  return load_over({}, files, overrides);
+}
+
+RunConfig RunConfig::load_run(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
+  RunConfig before;
+  before.data.rules = 1;
+  return load_over(std::move(before), {path}, overrides);
 }
 
 }  // namespace moe

@@ -107,6 +107,10 @@ struct RunConfig {
   static RunConfig load(const std::filesystem::path& file, const std::vector<std::string>& overrides = {}) {
     return load(std::vector{file}, overrides);
   }
+  // The settings of a run, from its folder. They name all settings of the version that wrote them; what they leave out
+  // is as that version did it.
+  static RunConfig load_run(const std::filesystem::path& path,
+                            const std::vector<std::string>& overrides = {});
 };
 
 }  // namespace moe

@@ -2,6 +2,9 @@
 // Which files a list of paths stands for, and what becomes of each.
 #include <gmock/gmock.h>
 
+#include <cstdlib>
+#include <optional>
+
 #include "base/terminal.h"
 #include "data/support.h"
 
@@ -64,6 +67,38 @@ TEST_F(OpenSource, TheFormatSettingChoosesFiles) {
   config.format = "auto";
   EXPECT_THAT(refusal({(folder / "a.py").string()}),
               AllOf(HasSubstr("found \".py\""), HasSubstr("set data.format")));
+}
+
+TEST_F(OpenSource, AnEndingWinsOverTheFormatAndSaysSo) {
+  spill(folder / "a.jsonl", "{\"text\":\"caf\\u00e9\"}");
+  spill(folder / "b.py", "import b");
+  config.format = "text";
+  EXPECT_THAT(all_texts(*open({(folder / "a.jsonl").string()})), ElementsAre("caf\u00e9"));
+  EXPECT_THAT(log.text(), AllOf(HasSubstr("1 file's ending says not data.format"), HasSubstr("a.jsonl")));
+  EXPECT_THAT(all_texts(*open({folder.string()})), ElementsAre("caf\u00e9", "import b\n"));
+  // .txt says little: there the setting counts.
+  spill(folder / "c.txt", "{\"text\":\"c\"}");
+  config.format = "jsonl";
+  EXPECT_THAT(all_texts(*open({(folder / "c.txt").string()})), ElementsAre("c"));
+  // A run that version 0.1 began on braces goes on.
+  config.format = "text";
+  config.rules = 1;
+  EXPECT_THAT(all_texts(*open({(folder / "a.jsonl").string()})), ElementsAre("{\"text\":\"caf\\u00e9\"}\n"));
+}
+
+TEST_F(OpenSource, AsksForTheCacheOnlyWhenAFileIsCompressed) {
+  spill(folder / "a.txt", "one");
+  config.cache_dir = "";
+  const char* const names[] = {"HOME", "XDG_CACHE_HOME"};
+  std::vector<std::optional<std::string>> before;
+  for (const char* name : names) {
+    before.emplace_back(std::getenv(name) ? std::optional<std::string>(std::getenv(name)) : std::nullopt);
+    unsetenv(name);
+  }
+  EXPECT_THAT(all_texts(*open({(folder / "a.txt").string()})), ElementsAre("one\n"));
+  EXPECT_THAT(refusal({golden("members.txt.gz").string()}), HasSubstr("set data.cache_dir"));
+  for (size_t i = 0; i < before.size(); ++i)
+    if (before[i]) setenv(names[i], before[i]->c_str(), 1);
 }
 
 TEST_F(OpenSource, DecodesCompressedFilesOnce) {

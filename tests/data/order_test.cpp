@@ -8,6 +8,7 @@
 #include <set>
 
 #include "data/cursor.h"
+#include "data/held_out.h"
 #include "data/support.h"
 
 namespace moe {
@@ -30,15 +31,25 @@ std::vector<int64_t> sorted(std::vector<int64_t> units) {
   return units;
 }
 
-TEST(Order, HoldsOutTheShareAskedFor) {
+TEST(Order, ARunOfVersion01HoldsOutAsThen) {
   DataConfig config;
-  EXPECT_EQ(held_out_units(*numbered(1000), config), 10);
-  EXPECT_EQ(held_out_units(*numbered(149), config), 1);
-  EXPECT_EQ(held_out_units(*numbered(151), config), 2);
-  EXPECT_EQ(held_out_units(*numbered(2), config), 1);
+  config.rules = 1;
+  const auto units = [&](const std::shared_ptr<const Source>& source) {
+    const HeldOut part = held_out(*source, source->shares()[0], config);
+    EXPECT_EQ(part.cut, -1);
+    return std::ssize(part.units);
+  };
+  EXPECT_EQ(units(numbered(1000)), 10);
+  EXPECT_EQ(units(numbered(149)), 1);
+  EXPECT_EQ(units(numbered(151)), 2);
+  EXPECT_EQ(units(numbered(2)), 1);
   EXPECT_FALSE(has_validation(*numbered(1), config));
   config.validation_fraction = 0.999;
-  EXPECT_EQ(held_out_units(*numbered(3), config), 2);
+  EXPECT_EQ(units(numbered(3)), 2);
+}
+
+TEST(Order, NothingIsHeldOutWhereItIsNotAskedFor) {
+  DataConfig config;
   config.validation_source = {"elsewhere"};
   EXPECT_FALSE(has_validation(*numbered(1000), config));
   config = {};

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/random.h"
+#include "data/held_out.h"
 #include "data/lanes.h"
 #include "data/loader.h"
 #include "data/support.h"
@@ -135,6 +136,76 @@ INSTANTIATE_TEST_SUITE_P(Shapes, RanksTest,
                                          Case{"uneven_mixture", 4, "best_fit", true}),
                          [](const auto& test) { return std::string(test.param.name); });
 
+// A filter that few rows pass: most units hold no documents.
+class RareSource : public NumberedSource {
+ public:
+  explicit RareSource(std::set<int64_t> full) : NumberedSource(800, 1, 40'000), full_(std::move(full)) {}
+  void read(int64_t unit, Documents& documents) const override {
+    if (full_.contains(unit)) NumberedSource::read(unit, documents);
+  }
+
+ private:
+  std::set<int64_t> full_;
+};
+
+struct RareCase {
+  const char* name;
+  const char* packing;
+  bool shuffle, mixture;
+};
+
+class RareDocuments : public testing::TestWithParam<RareCase> {};
+
+TEST_P(RareDocuments, AStreamWithoutAnyGivesThoseOfOthers) {
+  DataConfig config;
+  config.shuffle_window_mb = 1;
+  config.streams = 6;
+  config.packing = GetParam().packing;
+  config.shuffle = GetParam().shuffle;
+  config.validation_fraction = 0;
+  std::shared_ptr<const Source> text = std::make_shared<RareSource>(std::set<int64_t>{3, 5, 9});
+  if (GetParam().mixture)
+    text = weighted_source({{text, 1.0}, {std::make_shared<NumberedSource>(300, 1, 90'000), 1.0}});
+  Ranks straight(text, config, 1, {});
+  std::vector<Batch> expected;
+  for (int i = 0; i < 60; ++i) expected.push_back(*straight.next());
+  for (const StreamCursor& stream : expected.back().after.streams) EXPECT_GT(stream.rows, 0);
+  // The same for any number of ranks, from any place.
+  Cursor cursor;
+  for (size_t at = 0, world = 1; at < expected.size(); world = world % 3 + 1) {
+    Ranks ranks(text, config, static_cast<int64_t>(world), cursor);
+    for (int n = 0; n < 7 && at < expected.size(); ++n) {
+      const Batch batch = *ranks.next();
+      expect_equal(batch, expected[at++]);
+      cursor = batch.after;
+    }
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, RareDocuments,
+                         testing::Values(RareCase{"concat", "concat", true, false},
+                                         RareCase{"natural", "concat", false, false},
+                                         RareCase{"best_fit", "best_fit", true, false},
+                                         RareCase{"pad", "pad", true, false},
+                                         RareCase{"mixture", "concat", true, true}),
+                         [](const auto& test) { return std::string(test.param.name); });
+
+TEST(RareDocumentsOfNone, AreRefusedOnceEveryUnitWasRead) {
+  DataConfig config;
+  config.streams = 6;
+  const auto nothing = std::make_shared<RareSource>(std::set<int64_t>{});
+  EXPECT_THAT(user_error_of([&] { Ranks(nothing, config, 2, {}).next(); }),
+              HasSubstr("data.source: expected documents with text, found none in the whole training part"));
+  const auto mixture =
+      weighted_source({{std::make_shared<NumberedSource>(300, 1, 90'000), 1.0}, {nothing, 1.0}});
+  EXPECT_THAT(user_error_of([&] {
+                Ranks ranks(mixture, config, 1, {});
+                for (int i = 0; i < 3; ++i) ranks.next();
+              }),
+              HasSubstr("data.mixture, place 2: expected documents with text"));
+}
+
 TEST(Lanes, ARankReadsItsPartOnly) {
   const auto text = std::make_shared<NumberedSource>(1000, 2, 40'000);
   DataConfig config;
@@ -179,7 +250,8 @@ TEST(Lanes, EveryUnitIsInOneStreamAndStreamsAreOfOneSize) {
       bytes.back() += source->unit_bytes(unit);
     }
   }
-  EXPECT_EQ(static_cast<int64_t>(all.size()), 1400 - held_out_units(*source, config));
+  EXPECT_EQ(static_cast<int64_t>(all.size()),
+            1400 - std::ssize(held_out(*source, source->shares()[0], config).units));
   const auto [least, most] = std::minmax_element(bytes.begin(), bytes.end());
   EXPECT_LE(*most - *least, 1000 + 977);
 }
