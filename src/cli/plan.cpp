@@ -65,6 +65,7 @@ void print_verdict(const Arena& plan, double free, const std::string& where) {
 }
 
 void print_plan(RunConfig& config, int ranks, const GpuRates* named) {
+  config.set_last_step(ranks);
   const Backend backend = planning_backend(config, named);
   const GpuRates* const gpu = named != nullptr ? named : find_gpu(backend.device->name());
   const ParameterCount count = count_parameters(config.model);

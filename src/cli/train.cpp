@@ -110,10 +110,9 @@ int train(const TrainOptions& options) {
     throw UserError("moe train", "--config FILE for a new run, or --resume RUN to continue one",
                     options.config.empty() ? "neither" : "both");
   const Launch launch = find_launch(options.ranks, [](const char* name) { return std::getenv(name); });
-  const RunConfig config =
-      options.resume.empty()
-          ? RunConfig::load(options.config, options.overrides)
-          : RunConfig::load_run(RunFolder::open(options.resume).config(), options.overrides);
+  RunConfig config = options.resume.empty()
+                         ? RunConfig::load(options.config, options.overrides)
+                         : RunConfig::load_run(RunFolder::open(options.resume).config(), options.overrides);
   config.data.require_text();
   const TrainingConfig& training = config.training;
   const StopSignal stop;
@@ -121,6 +120,7 @@ int train(const TrainOptions& options) {
                                  arithmetic(training), launch.local_rank);
   const auto ranks =
       make_communicator(launch, backend, std::chrono::seconds(config.distributed.timeout_seconds));
+  config.set_last_step(ranks->size());
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> nobody(std::fopen("/dev/null", "w"), std::fclose);
   CHECK(nobody != nullptr);
   Terminal terminal(ranks->rank() == 0 ? stderr : nobody.get());

@@ -47,6 +47,11 @@ void DataConfig::describe(Fields& fields) {
       .add("hub_cache_gb", hub_cache_gb,
            "GB of files kept in the hub's cache, fetched as they are read; 0: none")
       .range(0, 1e6);
+  fields.add("stage", stage, "raised with --resume: another text begins at its start; the rest goes on")
+      .range(1, 1e6);
+  fields.add(
+      "check_text", check_text,
+      "a resumed run's text must be the one it read; false: goes on at the same place of a repaired one");
   fields.add("rules", rules, "2; 1: as version 0.1 took formats and held text out; its runs keep that")
       .range(1, 2);
   fields.add("cache_dir", cache_dir, "folder for decoded copies of compressed files; \"\" is ~/.cache/moe");

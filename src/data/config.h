@@ -29,8 +29,10 @@ struct DataConfig {
   int64_t num_workers = 2;
   int64_t read_threads = 4;
   int64_t prefetch_batches = 4;
-  int64_t rules = 2;      // 1: as version 0.1 chose formats and held text out; for runs that it began
-  std::string cache_dir;  // empty: cache_folder() of base/file.h
+  int64_t stage = 1;       // train/resume.h
+  bool check_text = true;  // train/resume.h
+  int64_t rules = 2;       // 1: as version 0.1 chose formats and held text out; for runs that it began
+  std::string cache_dir;   // empty: cache_folder() of base/file.h
 
   void describe(Fields& fields);
   // Throws a UserError for a value outside its limits, or settings that contradict each other.

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 #include <set>
 
@@ -90,6 +91,15 @@ Lanes::Row Lanes::next() {
   ++row_;
   if (row_ % layout_.lanes == 0) ++turns_[share_];
   return {lane, share.first + lane * share.count / layout_.lanes};
+}
+
+std::vector<int64_t> Lanes::epochs(const Cursor& at, std::span<const int64_t> streams) const {
+  std::vector<int64_t> least(layout_.shares.size(), std::numeric_limits<int64_t>::max());
+  for (size_t p = 0; p < least.size(); ++p)
+    for (const int64_t s : streams)
+      if (s >= layout_.shares[p].first && s < layout_.shares[p].first + layout_.shares[p].count)
+        least[p] = std::min(least[p], at.streams.empty() ? 0 : at.streams[static_cast<size_t>(s)].epoch);
+  return least;
 }
 
 std::vector<int64_t> Lanes::read_by(int64_t rank, int64_t world, int64_t rows) const {

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "data/cursor.h"
@@ -51,6 +52,10 @@ class Lanes {
     int64_t lane, stream;
   };
   Row next();
+
+  // Passes over each share that are complete in all of these streams, at a place; the most there is for a share that
+  // none of them is of.
+  std::vector<int64_t> epochs(const Cursor& at, std::span<const int64_t> streams) const;
 
   // The streams of which a rank, now or later, takes rows, in ascending order.
   std::vector<int64_t> read_by(int64_t rank, int64_t world, int64_t rows) const;

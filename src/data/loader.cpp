@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 #include <utility>
 
 #include "base/error.h"
@@ -118,6 +119,12 @@ std::optional<Batch> Loader::next() {
   if (!item) return std::nullopt;
   if (item->error) std::rethrow_exception(item->error);
   return std::move(item->batch);
+}
+
+std::vector<int64_t> Loader::epochs_of_all(const Cursor& at) const {
+  std::vector<int64_t> streams(cursor_.streams.size());
+  std::iota(streams.begin(), streams.end(), 0);
+  return lanes_.epochs(at, streams);
 }
 
 int64_t Loader::queued() const {

@@ -51,6 +51,9 @@ class Loader {
   int64_t queued() const;                            // batches ready now
   int64_t replaced() const;                          // invalid UTF-8 sequences replaced by U+FFFD so far
   int64_t text_bytes() const;                        // of documents read so far, before packing
+  // Passes over each share that this rank's streams have completed at a place, or all streams: Lanes::epochs.
+  std::vector<int64_t> epochs(const Cursor& at) const { return lanes_.epochs(at, streams_); }
+  std::vector<int64_t> epochs_of_all(const Cursor& at) const;
   const std::vector<int64_t>& streams() const { return streams_; }  // that this rank reads
 
  private:

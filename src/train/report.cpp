@@ -99,8 +99,12 @@ Row training_row(const StepResult& result, const StepContext& context) {
       .add("data_wait_seconds", context.data_wait_seconds)
       .add("data_queue", context.data_queue)
       .add("data_padding_share", context.data_padding_share)
+      .add("data_epoch", context.data_epoch)
+      .add("data_stage", context.data_stage)
       .add("data_text_bytes", context.data_text_bytes)
       .add("memory_bytes", context.memory_bytes);
+  for (size_t i = 0; i < context.epochs.size() && context.epochs.size() > 1; ++i)
+    row.add(fmt::format("data_epoch/{}", i + 1), context.epochs[i]);
   if (const NetworkCounts& network = context.network; network.requests > 0)
     row.add("network_requests", network.requests)
         .add("network_bytes", network.bytes)

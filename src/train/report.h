@@ -45,6 +45,9 @@ struct StepContext {
   double tokens_per_second = 0, step_seconds = 0, data_wait_seconds = 0;
   int64_t data_queue = 0;  // batches ready when the step began
   double data_padding_share = 0;
+  int64_t data_stage = 1;
+  int64_t data_epoch = 0;       // passes over all of the text, complete before the step
+  std::vector<int64_t> epochs;  // of each place of a mixture
   int64_t data_text_bytes = 0;
   NetworkCounts network;
   int64_t memory_bytes = 0;  // the arena

@@ -36,8 +36,10 @@ void expect_same(const std::string& where, const std::string& setting, const Jso
                   fmt::format("{}; restore the setting, or start a new run", reason));
 }
 
-void check_fixed(const std::string& where, const Json& saved, const Json& now) {
+// another_text: nothing depends on the order of the one before.
+void check_fixed(const std::string& where, const Json& saved, const Json& now, bool another_text) {
   for (const auto& [section, key, reason, missing] : kFixed) {
+    if (another_text && reason == kStream) continue;
     const Json &before = saved.at(section), &setting = now.at(section).at(key);
     // Version 0.1 had one stream; the cursor tells when it is not enough.
     const bool any = std::string_view(key) == "streams" && !before.contains(key);
@@ -46,6 +48,8 @@ void check_fixed(const std::string& where, const Json& saved, const Json& now) {
                                                                      : before.at(key);
     expect_same(where, fmt::format("{}.{}", section, key), value, setting, reason);
   }
+  if (another_text) return;
+  expect_same(where, "data.rules", saved.at("data").value("rules", 1), now.at("data").at("rules"), kStream);
   // best_fit numbers the rows of a window once all are cut.
   if (now.at("data").at("packing") == "best_fit")
     expect_same(where, "model.max_seq_len", saved.at("model").at("max_seq_len"),
@@ -55,6 +59,23 @@ void check_fixed(const std::string& where, const Json& saved, const Json& now) {
     return Json(!config.at("data").at("validation_source").empty());
   };
   expect_same(where, "data.validation_source set:", separate(saved), separate(now), kStream);
+}
+
+// Whether the text is another one though it should not be; that is refused but with data.check_text false.
+bool is_repaired(const std::string& where, const std::string& saved, const Source& text,
+                 const DataConfig& data) {
+  if (is_identity_of(saved, text)) return false;
+  const std::string begin_anew = fmt::format(
+      "data.stage={} begins this text at its start, and keeps weights, moments and steps", data.stage + 1);
+  if (data.check_text)
+    throw UserError(where, "the text this run was started on", "another (bytes, files or splitting differ)",
+                    "restore data.source. " + begin_anew +
+                        "; after a repair, data.check_text=false goes on at the same place");
+  const int64_t before = units_of_identity(saved);
+  if (before > 0 && before != text.units())
+    throw UserError(where, fmt::format("a text of {} units, as it was", before),
+                    fmt::format("{}", text.units()), "the order is another then. " + begin_anew);
+  return true;
 }
 
 // Both are objects of sections. A setting that one of them lacks belongs to another version of the program.
@@ -109,18 +130,24 @@ SavedState read_state(const std::string& where, std::string_view state) {
   }
 }
 
-ResumePoint resume_point(const std::string& where, std::string_view state, const std::string& source,
+ResumePoint resume_point(const std::string& where, std::string_view state, const Source& text,
                          const RunConfig& config) {
   const SavedState saved = read_state(where, state);
-  ResumePoint point{saved.step, saved.cursor, saved.loss_scale, {}};
+  ResumePoint point{
+      .step = saved.step, .cursor = saved.cursor, .loss_scale = saved.loss_scale, .changed = {}};
   try {
     const Json before = Json::parse(saved.config), now = Json::parse(config.json());
     if (!saved.source.empty()) {
-      if (saved.source != source)
-        throw UserError(where, "the text this run was started on",
-                        "another (files, sizes or splitting differ)",
-                        "restore data.source, or start a new run");
-      check_fixed(where, before, now);
+      const auto stage = before.at("data").value("stage", int64_t{1});
+      if (config.data.stage < stage)
+        throw UserError("data.stage", fmt::format("at least {}, that of the checkpoint", stage),
+                        std::to_string(config.data.stage));
+      point.another_text = config.data.stage > stage;
+      if (point.another_text)
+        point.cursor = saved.cursor.next_text();
+      else
+        point.repaired_text = is_repaired(where, saved.source, text, config.data);
+      check_fixed(where, before, now, point.another_text);
     }
     point.changed = differences(before, now);
     return point;

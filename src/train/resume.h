@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "data/cursor.h"
+#include "data/source.h"
 #include "train/loss_scale.h"
 #include "train/run_config.h"
 
@@ -33,12 +34,15 @@ struct ResumePoint {
   int64_t step = 0;
   Cursor cursor;
   std::optional<LossScaleState> loss_scale;
+  bool another_text = false;         // data.stage was raised: the cursor is at the start
+  bool repaired_text = false;        // it differs, and data.check_text is false
   std::vector<std::string> changed;  // "training.beta1 0.9 -> 0.95": every setting that is another now
 };
 
 // Reads what state_json() wrote. Throws UserError naming `where` when it is not that, when the text is another one,
-// when a setting of the data's order changed, or one that decides how the moments are stored.
-ResumePoint resume_point(const std::string& where, std::string_view state, const std::string& source,
+// when a setting of the data's order changed, or one that decides how the moments are stored. With a data.stage above
+// that of the state, `text` may be any: it begins at its start.
+ResumePoint resume_point(const std::string& where, std::string_view state, const Source& text,
                          const RunConfig& config);
 
 }  // namespace moe

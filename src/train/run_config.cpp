@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -40,6 +41,16 @@ void describe_schedule(TrainingConfig& c, Fields& fields) {
       .range(0, kMost)
       .known_as({"max_iters", "train_iters", "num_steps", "total_steps", "train_steps", "num_iterations",
                  "num_train_steps", "steps", "iterations"});
+  fields
+      .add("max_tokens", c.max_tokens,
+           "in place of max_steps: tokens to train on, up to a whole step; 0: max_steps counts")
+      .range(0, 1e18)
+      .known_as({"train_tokens", "num_tokens", "total_tokens", "token_budget"});
+  fields
+      .add("max_epochs", c.max_epochs,
+           "ends the run after so many passes over the text, if max_steps does not; 0: no limit")
+      .range(0, kMost)
+      .known_as({"epochs", "num_epochs", "num_train_epochs"});
   fields.add("learning_rate", c.learning_rate, "at the peak of the schedule")
       .range(0, 10)
       .known_as({"lr", "max_lr", "peak_lr", "base_lr"});
@@ -183,10 +194,11 @@ void TrainingConfig::describe(Fields& fields) {
 
 void TrainingConfig::validate() const {
   check_limits(*this, "training");
-  if (warmup_steps > max_steps)
+  // max_tokens gives the last step once the number of ranks is known.
+  if (max_tokens == 0 && warmup_steps > max_steps)
     throw UserError("training.warmup_steps", fmt::format("at most training.max_steps ({})", max_steps),
                     std::to_string(warmup_steps), fmt::format("warmup_steps {}", max_steps / 10));
-  if (lr_schedule == "wsd" &&
+  if (max_tokens == 0 && lr_schedule == "wsd" &&
       static_cast<double>(warmup_steps) + decay_fraction * static_cast<double>(max_steps) >
           static_cast<double>(max_steps))
     throw UserError(
@@ -289,9 +301,20 @@ void RunConfig::validate() const {
                     fmt::format("batch_size x model.max_seq_len ({}) x model.top_k ({}) below 2^31",
                                 model.max_seq_len, model.top_k),
                     std::to_string(training.batch_size), "use training.gradient_accumulation_steps");
+  if (training.max_tokens > 0 && data.packing != "concat")
+    throw UserError("training.max_tokens",
+                    "data.packing concat, where each step has as many tokens as places", data.packing,
+                    "set training.max_steps");
   if (training.eval_every > 0 && data.validation_source.empty() && data.validation_fraction == 0)
     throw UserError("training.eval_every", "text to evaluate on", "data.validation_fraction 0",
                     "set data.validation_source or data.validation_fraction, or eval_every 0");
+}
+
+void RunConfig::set_last_step(int64_t ranks, int64_t step, int64_t tokens) {
+  if (training.max_tokens == 0) return;
+  const int64_t each = training.batch_size * model.max_seq_len * training.gradient_accumulation_steps * ranks;
+  const int64_t left = std::max<int64_t>(0, training.max_tokens - tokens);
+  training.max_steps = step + (left + each - 1) / each;
 }
 
 std::string RunConfig::yaml() const {

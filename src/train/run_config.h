@@ -20,6 +20,8 @@ struct TrainingConfig {
   int64_t batch_size = 32;  // rows of model.max_seq_len tokens in one micro-batch
   int64_t gradient_accumulation_steps = 1;
   int64_t max_steps = 1000;
+  int64_t max_tokens = 0;  // in place of max_steps; 0: not
+  int64_t max_epochs = 0;  // ends a run before max_steps; 0: not
   double learning_rate = 6e-4;
   double min_learning_rate_ratio = 0.1;
   std::string lr_schedule = "cosine";  // cosine | wsd | constant
@@ -98,6 +100,9 @@ struct RunConfig {
   std::vector<Section> sections();
   // Each setting within its limits and no two that contradict each other; else a UserError.
   void validate() const;
+  // The last step, in training.max_steps, where training.max_tokens gives it: all rows are full (data.packing concat), so
+  // a step has as many tokens as places. From `step`, where so many tokens were read.
+  void set_last_step(int64_t ranks, int64_t step = 0, int64_t tokens = 0);
   std::string yaml() const;  // the resolved file
   std::string json() const;
 

@@ -17,22 +17,25 @@ RunControl::RunControl(double max_minutes, const std::atomic<int>& stop, Communi
       terminal_(terminal),
       places_(communicator.gather_text(process_name())) {}
 
-Outcome RunControl::meet(Saver::State saving, double step_seconds) {
+Outcome RunControl::meet(Saver::State saving, double step_seconds, const Epochs::Counts& epochs) {
   struct Rank {
     int signal;
     bool time_is_up;
     Saver::State saving;
     double waited;
+    Epochs::Counts epochs;
   };
   bool time_is_up = limit_seconds_ > 0 && steady_seconds() - started_ > limit_seconds_;
-  const Rank mine{stop_, time_is_up, saving, communicator_.waited()};
+  const Rank mine{stop_, time_is_up, saving, communicator_.waited(), epochs};
   std::vector<double> waited;
   saving_.clear();
+  epochs_ = epochs;
   for (const Rank& rank : communicator_.gather(mine)) {
     if (signal_ == 0) signal_ = rank.signal;
     time_is_up = time_is_up || rank.time_is_up;
     saving_.push_back(rank.saving);
     waited.push_back(rank.waited);
+    epochs_ = Epochs::least(epochs_, rank.epochs);
   }
   if (communicator_.size() > 1) look_for_stragglers(waited, step_seconds);
   return signal_ != 0 ? Outcome::signal : time_is_up ? Outcome::time_limit : Outcome::finished;

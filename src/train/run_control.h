@@ -12,6 +12,7 @@
 
 #include "base/terminal.h"
 #include "comm/communicator.h"
+#include "train/epochs.h"
 #include "train/saver.h"
 #include "train/stragglers.h"
 
@@ -28,8 +29,10 @@ class RunControl {
 
   // All ranks together, between two steps. Whether the run should end now, and why, the same answer on all;
   // finished: it goes on as far as its steps go. Warns of a rank that the others wait for.
-  Outcome meet(Saver::State saving, double step_seconds);
+  Outcome meet(Saver::State saving, double step_seconds, const Epochs::Counts& epochs);
 
+  // What all ranks' streams have completed, as told when they met.
+  const Epochs::Counts& epochs() const { return epochs_; }
   std::span<const Saver::State> saving() const { return saving_; }  // of all ranks, when they met
   const std::optional<Stragglers::Step>& stragglers() const { return last_step_; }  // of several ranks
   int signal() const { return signal_; }  // that ends the run: of any rank; 0: none
@@ -45,6 +48,7 @@ class RunControl {
   Stragglers stragglers_;
   std::optional<Stragglers::Step> last_step_;
   std::vector<Saver::State> saving_;
+  Epochs::Counts epochs_{};
   int signal_ = 0;
 };
 

@@ -45,6 +45,7 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
       flops_per_token_(flops_per_token(config.model, config.model.max_seq_len).total()),
       peak_flops_(peak_flops(device.name(), arithmetic(config.training).type != DType::f32)) {
   if (peak_flops_) *peak_flops_ *= communicator_.size();
+  config_.set_last_step(communicator_.size());
   std::tie(arena_, state_) = place<TrainingState>(device_, config_, Tokenizer::kVocabulary, groups_, ops_);
   terminal_.line(fmt::format("memory    {}\n{}", format_bytes(static_cast<double>(arena_->used())),
                              memory_table(*arena_)));
@@ -64,6 +65,8 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
   cast_weights(state_->weights, ops_);
   state_->replicas.start_weights();
   open_loader(cursor_);
+  config_.set_last_step(communicator_.size(), step_, tokens_);
+  epochs_.emplace(config_.data.mixture, Epochs::counts(loader_->epochs_of_all(cursor_)));
   evaluator_ = std::make_unique<Evaluator>(config_, folder_, source_, tokenizer_, *state_, communicator_,
                                            device_, ops_, terminal_);
   list_periodic_work();
@@ -112,8 +115,8 @@ void Trainer::do_work(const PeriodicWork& work) {
 }
 
 void Trainer::resume_from(const Checkpoint& checkpoint) {
-  const ResumePoint point = resume_point((checkpoint.folder() / "state.json").string(),
-                                         checkpoint.state_json(), source_->identity(), config_);
+  const ResumePoint point =
+      resume_point((checkpoint.folder() / "state.json").string(), checkpoint.state_json(), *source_, config_);
   checkpoint.load_parts("model.safetensors", state_->weights.stored(), device_);
   if (checkpoint.contains("optimizer.safetensors")) {
     checkpoint.load_parts("optimizer.safetensors", state_->optimizer.state(), device_);
@@ -125,6 +128,13 @@ void Trainer::resume_from(const Checkpoint& checkpoint) {
   tokens_ = cursor_.tokens();
   if (point.loss_scale && state_->loss_scale.dynamic()) state_->loss_scale.restore(*point.loss_scale);
   terminal_.line(fmt::format("resumed from {} at step {}", checkpoint.folder().string(), step_));
+  if (point.another_text)
+    terminal_.line(fmt::format("stage     {}: the text begins at its start, after {} tokens of other text",
+                               config_.data.stage, tokens_));
+  if (point.repaired_text)
+    terminal_.warning(
+        "the text is not the one that the checkpoint read: going on at the same place "
+        "(data.check_text=false)");
   if (!point.changed.empty()) terminal_.line(fmt::format("changed   {}", fmt::join(point.changed, ", ")));
 }
 
@@ -194,6 +204,15 @@ StepResult Trainer::train_step(double rate, StepContext& context) {
   return result;
 }
 
+bool Trainer::epochs_are_over() const {
+  const int64_t most = config_.training.max_epochs;
+  return most > 0 && epochs_->complete() >= most;
+}
+
+bool Trainer::is_complete() const {
+  return step_ >= config_.training.max_steps || epochs_are_over();
+}
+
 // The probe wants the update of the step before a validation.
 bool Trainer::looks_at_next_step() const {
   const int64_t every = config_.training.eval_every;
@@ -214,6 +233,9 @@ void Trainer::write_row(const StepResult& result, StepContext& context, int64_t 
   context.step_seconds = seconds;
   context.tokens_per_second = static_cast<double>(tokens_ - tokens_before) / seconds;
   context.memory_bytes = arena_->used();
+  context.data_stage = config_.data.stage;
+  context.data_epoch = epochs_->complete();
+  context.epochs = epochs_->of_places();
   if (std::exchange(first_row_, false)) context.memory_table = &arena_->table();
   context.flops_per_token = flops_per_token_;
   context.peak_flops = peak_flops_;
@@ -249,7 +271,9 @@ void Trainer::overflow(const StepResult& result) {
 }
 
 Outcome Trainer::decide(double step_seconds) {
-  const Outcome outcome = control_.meet(saver_->state(), step_seconds);
+  const Outcome outcome =
+      control_.meet(saver_->state(), step_seconds, Epochs::counts(loader_->epochs(cursor_)));
+  epochs_->advance(control_.epochs(), step_, tokens_, terminal_);
   if (saver_->busy()) timed("checkpoint", [&] { saver_->advance(control_.saving()); });
   return outcome;
 }
@@ -281,16 +305,20 @@ Outcome Trainer::train() {
     terminal_.line("the initial weights are saved (training.max_steps = 0)");
     return Outcome::finished;
   }
-  if (step_ >= training.max_steps) {
-    terminal_.line(fmt::format("the run is complete: step {} of {}. To go on, raise training.max_steps",
-                               step_, training.max_steps));
+  if (is_complete()) {
+    terminal_.line(epochs_are_over()
+                       ? fmt::format("the run is complete: {} epochs. To go on, raise training.max_epochs",
+                                     epochs_->complete())
+                       : fmt::format("the run is complete: step {} of {}. To go on, raise training.max_{}",
+                                     step_, training.max_steps,
+                                     training.max_tokens > 0 ? "tokens" : "steps"));
     return Outcome::finished;
   }
   const Schedule rates = schedule(training);
   Outcome outcome = Outcome::finished;
   if (step_ == 0 && evaluator_->has_validation()) do_work(periodic_.front());
   double before = steady_seconds();
-  while (step_ < training.max_steps) {
+  while (!is_complete()) {
     StepContext context;
     context.learning_rate = learning_rate(rates, step_);
     const Cursor cursor_before = cursor_;
@@ -318,6 +346,11 @@ Outcome Trainer::train() {
     before = steady_seconds();
   }
   save();
+  if (epochs_are_over() && step_ < training.max_steps && training.lr_schedule != "constant")
+    terminal_.line(
+        fmt::format("{} epochs ended at step {}, where the learning rate was {:.3g}: it follows "
+                    "training.max_steps, which is {}",
+                    epochs_->complete(), step_, learning_rate(rates, step_ - 1), training.max_steps));
   if (loader_->replaced() > 0)
     terminal_.warning(
         fmt::format("{} stretches of invalid UTF-8 in the text became U+FFFD", loader_->replaced()));

@@ -19,6 +19,7 @@
 #include "data/loader.h"
 #include "metrics/sink.h"
 #include "text/tokenizer.h"
+#include "train/epochs.h"
 #include "train/evaluator.h"
 #include "train/report.h"
 #include "train/run_config.h"
@@ -67,6 +68,8 @@ class Trainer {
   void write_row(const StepResult& result, StepContext& context, int64_t tokens_before, double seconds);
   // Does it and counts its time for the next row.
   void timed(const char* phase, const std::function<void()>& body);
+  bool epochs_are_over() const;  // training.max_epochs
+  bool is_complete() const;
   bool looks_at_next_step() const;  // whether a validation follows it
   void do_work(const PeriodicWork& work);
   Outcome train();
@@ -96,6 +99,7 @@ class Trainer {
   std::optional<double> peak_flops_;  // of all ranks, where the device's is known
   std::shared_ptr<const Source> source_;
   std::unique_ptr<Loader> loader_;
+  std::optional<Epochs> epochs_;
   std::unique_ptr<Evaluator> evaluator_;
   std::vector<PeriodicWork> periodic_;  // in the order in which it is done
   std::unique_ptr<Sink> sinks_;

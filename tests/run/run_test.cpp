@@ -222,6 +222,8 @@ TEST_F(Run, TextThatCannotBeReadEndsTheRunWithItsStateSaved) {
   }
   EXPECT_EQ(Checkpoint(CheckpointStore(folder.checkpoints(), 0).folder_of(0)).step(), 0);
   write_file_atomically(folder_ / "corpus.jsonl", lines);
+  EXPECT_THROW(train(settings, folder, true), UserError);  // other bytes
+  settings.data.check_text = false;
   train(settings, folder, true);
   EXPECT_EQ(weights(folder, 3), weights(straight, 3));
 }
