@@ -50,7 +50,7 @@ LIBRARIES = {
     "zstd.h": "data/",
     "CLI/": "cli/",
     "xxhash.h": "checkpoint/ data/",
-    "nlohmann/": "base/json.h base/config_file.cpp gpu/gemm_choices.cpp hub/ data/ checkpoint/ metrics/ wandb/ report/ train/ exchange/ tasks/ cli/",
+    "nlohmann/": "base/json.h",
     "fmt/": "*.cpp",
     "httplib.h": "report/server.cpp",
     "cairo.h": "report/picture.cpp",
@@ -84,13 +84,16 @@ SIZE_EXCEPTIONS = {
 VAGUE_FOLDERS = {"util", "utils", "helper", "helpers", "common", "misc", "shared"}
 # Optional parts are other files chosen by CMake: no source asks which device it is compiled for.
 DEVICE_CONDITION = re.compile(r"^\s*#\s*(if|ifdef|ifndef|elif)\b.*\b(__CUDA\w*|__HIP\w*|MOE_GPU|USE_CUDA|USE_GPU)\b")
+# What comes from outside is read with limits: base/json.h.
+PARSER_CALL = re.compile(r"\b(?:nlohmann::|(?:Ordered)?Json::(?:parse|sax_parse|accept|from_\w+)\b)")
+PARSER_PLACE = "src/base/json."
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 SOURCE_SUFFIXES = {".cpp", ".h", ".inc", ".S", ".cu", ".cuh"}
 SPDX = "SPDX-License-Identifier: MIT"
 # Libraries of their own that stand in for NVIDIA's; the first has files named after CUDA's headers.
 EMULATIONS = {("tests", "emulated_cuda"), ("tests", "emulated_nvml")}
 # A source that CMake's globs do not find would silently not be compiled.
-BUILT_NAMES = {"tests": r".*_test\.cpp", "bench": r".*_(bench|tool)\.cpp", "fuzz": r".*_fuzz\.cpp"}
+BUILT_NAMES = {"tests": r".*_test\.cpp", "bench": r".*_(bench|tool)\.cpp", "fuzz": r"(.*_fuzz|time_limit)\.cpp"}
 
 
 def library_of(header):
@@ -140,6 +143,8 @@ def check_lines(path, root, lines):
     for number, line in enumerate(lines, 1):
         if DEVICE_CONDITION.match(line):
             yield number, "no #if on devices: make another file and let CMake choose"
+        if in_src and not path.as_posix().startswith(PARSER_PLACE) and PARSER_CALL.search(line.split("//")[0]):
+            yield number, "JSON is read by parse_json or scan_json of base/json.h, and called Json or OrderedJson"
         include = INCLUDE.match(line)
         if not include:
             continue

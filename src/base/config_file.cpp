@@ -7,12 +7,12 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/nearest.h"
 
 namespace moe {
@@ -172,8 +172,8 @@ YAML::Node load(const std::string& text, const std::string& name) {
   }
 }
 
-nlohmann::ordered_json to_json(const Field::Value& value) {
-  return std::visit([](const auto& held) { return nlohmann::ordered_json(held); }, value);
+OrderedJson to_json(const Field::Value& value) {
+  return std::visit([](const auto& held) { return OrderedJson(held); }, value);
 }
 
 }  // namespace
@@ -239,9 +239,9 @@ std::string print_config(const std::vector<Section>& sections) {
 }
 
 std::string print_config_json(const std::vector<Section>& sections) {
-  nlohmann::ordered_json root = nlohmann::ordered_json::object();
+  OrderedJson root = OrderedJson::object();
   for (const auto& section : sections) {
-    auto& object = root[section.name] = nlohmann::ordered_json::object();
+    auto& object = root[section.name] = OrderedJson::object();
     for (const auto& field : section.fields) object[field.name()] = to_json(field.value());
   }
   return root.dump(2) + "\n";

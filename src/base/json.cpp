@@ -124,7 +124,7 @@ class Builder {
 // Passes the events on, so far as the depth allows.
 class Guard {
  public:
-  Guard(nlohmann::json_sax<Json>& reader, int depth) : reader_(reader), depth_(depth) {}
+  Guard(JsonEvents& reader, int depth) : reader_(reader), depth_(depth) {}
 
   std::string error;
 
@@ -151,7 +151,7 @@ class Guard {
     error = depth_.complaint();
     return false;
   }
-  nlohmann::json_sax<Json>& reader_;
+  JsonEvents& reader_;
   Depth depth_;
 };
 
@@ -169,10 +169,11 @@ std::string build(std::string_view text, const JsonLimits& limits, AnyJson& valu
 }
 
 template <class AnyJson>
-AnyJson parse(const std::string& where, std::string_view text, const JsonLimits& limits) {
+AnyJson parse(const std::string& where, std::string_view text, const std::string& hint,
+              const JsonLimits& limits) {
   AnyJson value;
   const std::string complaint = build(text, limits, value);
-  if (!complaint.empty()) throw UserError(where, "JSON", complaint);
+  if (!complaint.empty()) throw UserError(where, "JSON", complaint, hint);
   return value;
 }
 
@@ -185,12 +186,14 @@ std::optional<AnyJson> try_parse(std::string_view text, const JsonLimits& limits
 
 }  // namespace
 
-Json parse_json(const std::string& where, std::string_view text, const JsonLimits& limits) {
-  return parse<Json>(where, text, limits);
+Json parse_json(const std::string& where, std::string_view text, const std::string& hint,
+                const JsonLimits& limits) {
+  return parse<Json>(where, text, hint, limits);
 }
 
-OrderedJson parse_ordered_json(const std::string& where, std::string_view text, const JsonLimits& limits) {
-  return parse<OrderedJson>(where, text, limits);
+OrderedJson parse_ordered_json(const std::string& where, std::string_view text, const std::string& hint,
+                               const JsonLimits& limits) {
+  return parse<OrderedJson>(where, text, hint, limits);
 }
 
 std::optional<Json> try_parse_json(std::string_view text, const JsonLimits& limits) {
@@ -201,7 +204,7 @@ std::optional<OrderedJson> try_parse_ordered_json(std::string_view text, const J
   return try_parse<OrderedJson>(text, limits);
 }
 
-std::string scan_json(std::string_view text, nlohmann::json_sax<Json>& reader, const JsonLimits& limits) {
+std::string scan_json(std::string_view text, JsonEvents& reader, const JsonLimits& limits) {
   if (std::string complaint = too_long(text, limits); !complaint.empty()) return complaint;
   Guard guard(reader, limits.depth);
   if (Json::sax_parse(text.begin(), text.end(), &guard)) return "";
@@ -223,7 +226,7 @@ JsonFields::JsonFields(std::string where, const Json& value, std::string hint)
 
 void JsonFields::refuse(const std::string& name, const std::string& expected,
                         const std::string& found) const {
-  throw UserError(fmt::format("{}: {}", where_, name), expected, found, hint_);
+  throw UserError(fmt::format("{}: field \"{}\"", where_, name), expected, found, hint_);
 }
 
 bool JsonFields::has(const char* name) const {

@@ -19,6 +19,7 @@ namespace moe {
 using Json = nlohmann::json;  // an object's names are sorted and found in logarithmic time
 // An object's names stand as in the text. Finding one looks at all of them: for objects of some hundred names.
 using OrderedJson = nlohmann::ordered_json;
+using JsonEvents = nlohmann::json_sax<Json>;  // what a reader that builds nothing is told
 
 struct JsonLimits {
   size_t bytes = size_t{64} << 20;
@@ -26,8 +27,9 @@ struct JsonLimits {
 };
 
 // Throw UserError naming `where` (a file, a server) and what is wrong.
-Json parse_json(const std::string& where, std::string_view text, const JsonLimits& limits = {});
-OrderedJson parse_ordered_json(const std::string& where, std::string_view text,
+Json parse_json(const std::string& where, std::string_view text, const std::string& hint = "",
+                const JsonLimits& limits = {});
+OrderedJson parse_ordered_json(const std::string& where, std::string_view text, const std::string& hint = "",
                                const JsonLimits& limits = {});
 // The same; nothing where the text is not such JSON.
 std::optional<Json> try_parse_json(std::string_view text, const JsonLimits& limits = {});
@@ -35,7 +37,7 @@ std::optional<OrderedJson> try_parse_ordered_json(std::string_view text, const J
 
 // Hands the parts of a text to `reader` in order and builds nothing. A name may come twice. Returns what is wrong, ""
 // for nothing; where `reader` itself answered false, "stopped".
-std::string scan_json(std::string_view text, nlohmann::json_sax<Json>& reader, const JsonLimits& limits = {});
+std::string scan_json(std::string_view text, JsonEvents& reader, const JsonLimits& limits = {});
 
 // A value for a message: ASCII, cut where it is long.
 std::string quote(const Json& value);

@@ -4,19 +4,17 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
+#include "base/excerpt.h"
+#include "base/json.h"
 
 namespace moe {
 
-using nlohmann::json;
-
 std::string to_json(const Manifest& manifest) {
-  nlohmann::ordered_json root = {{"format", kCheckpointFormat},
-                                 {"program", manifest.program},
-                                 {"step", manifest.step},
-                                 {"files", json::object()}};
+  OrderedJson root = {{"format", kCheckpointFormat},
+                      {"program", manifest.program},
+                      {"step", manifest.step},
+                      {"files", OrderedJson::object()}};
   for (const auto& [name, file] : manifest.files) {
     root["files"][name] = {{"bytes", file.bytes}, {"xxh3_128", file.hash}};
   }
@@ -24,27 +22,25 @@ std::string to_json(const Manifest& manifest) {
 }
 
 Manifest parse_manifest(const std::string& where, std::string_view text) {
-  try {
-    const json root = json::parse(text.begin(), text.end());
-    const int64_t format = root.at("format").get<int64_t>();
-    const std::string program = root.at("program").get<std::string>();
-    if (format != kCheckpointFormat) {
-      throw UserError(
-          where, fmt::format("checkpoint format {}", kCheckpointFormat),
-          fmt::format("format {}, written by {}", format, program),
-          fmt::format("read it with a{} version of moe", format > kCheckpointFormat ? " newer" : "n older"));
-    }
-    Manifest manifest{root.at("step").get<int64_t>(), program, {}};
-    for (const auto& [name, file] : root.at("files").items()) {
-      if (name.empty() || std::filesystem::path(name).filename() != name) {
-        throw UserError(where, "plain file names", "\"" + name + "\"");
-      }
-      manifest.files[name] = {file.at("bytes").get<uint64_t>(), file.at("xxh3_128").get<std::string>()};
-    }
-    return manifest;
-  } catch (const json::exception& error) {
-    throw UserError(where, "the manifest of a checkpoint", error.what());
+  const Json json = parse_json(where, text);
+  const JsonFields root(where, json);
+  const int64_t format = root.whole("format");
+  Manifest manifest{0, root.text("program"), {}};
+  if (format != kCheckpointFormat) {
+    throw UserError(
+        where, fmt::format("checkpoint format {}", kCheckpointFormat),
+        fmt::format("format {}, written by {}", format, excerpt(manifest.program)),
+        fmt::format("read it with a{} version of moe", format > kCheckpointFormat ? " newer" : "n older"));
   }
+  manifest.step = root.whole("step");
+  for (const auto& [name, entry] : root.inside("files").value().items()) {
+    if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos ||
+        name.find('\0') != std::string::npos)
+      throw UserError(where, "plain file names", quote(Json(name)));
+    const JsonFields file(fmt::format("{}: {}", where, excerpt(name)), entry);
+    manifest.files[name] = {static_cast<uint64_t>(file.whole("bytes")), file.text("xxh3_128")};
+  }
+  return manifest;
 }
 
 Hash::Hash() : state_(XXH3_createState()) {

@@ -7,18 +7,17 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
-#include <set>
 #include <tuple>
 #include <utility>
 
 #include "base/error.h"
+#include "base/excerpt.h"
+#include "base/json.h"
 #include "checkpoint/safetensors_dtype.h"
 
 namespace moe {
 namespace {
 
-using nlohmann::json;
 using Entry = Safetensors::Entry;
 
 constexpr uint64_t kLengthBytes = 8, kMaximumHeader = 100'000'000;
@@ -28,89 +27,69 @@ constexpr const char* kDamaged = "the file is damaged or not a safetensors file;
   throw UserError(where, std::move(expected), std::move(found), kDamaged);
 }
 
-// JSON with a key twice in one object is refused; nlohmann would keep the last.
-json parse_json(const std::string& where, std::string_view text) {
-  std::vector<std::set<std::string>> keys;
-  const auto callback = [&](int, json::parse_event_t event, json& value) {
-    if (event == json::parse_event_t::object_start) {
-      keys.emplace_back();
-    } else if (event == json::parse_event_t::object_end) {
-      keys.pop_back();
-    } else if (event == json::parse_event_t::key && !keys.back().insert(value.get<std::string>()).second) {
-      refuse(where, "each name once in the header", fmt::format("{} twice", value.dump()));
-    }
-    return true;
-  };
-  try {
-    return json::parse(text.begin(), text.end(), callback);
-  } catch (const json::exception& error) {
-    refuse(where, "a JSON header", error.what());
-  }
-}
-
-uint64_t unsigned_number(const std::string& where, const json& value, const char* what) {
+uint64_t unsigned_number(const std::string& where, const Json& value, const char* what) {
   if (!value.is_number_unsigned())
-    refuse(where, fmt::format("{} that is a whole number", what), value.dump());
+    refuse(where, fmt::format("{} that is a whole number", what), quote(value));
   return value.get<uint64_t>();
 }
 
-const json& field(const std::string& where, const json& object, const char* name, const char* type) {
+const Json& field(const std::string& where, const Json& object, const char* name, const char* type) {
   const auto found = object.find(name);
   if (found == object.end()) refuse(where, fmt::format("{} \"{}\"", type, name), "none");
   if (found->type_name() != std::string_view(type))
-    refuse(where, fmt::format("{} \"{}\"", type, name), found->dump());
+    refuse(where, fmt::format("{} \"{}\"", type, name), quote(*found));
   return *found;
+}
+
+std::string describe(const Entry& entry) {
+  return fmt::format("{}[{}]", entry.dtype, fmt::join(entry.shape, ", "));
 }
 
 // Bytes that dtype and shape ask for.
 uint64_t expected_bytes(const std::string& where, const Entry& entry) {
   const int bits = safetensors_bits(entry.dtype);
-  if (bits == 0) refuse(where, "a dtype of the format", "\"" + entry.dtype + "\"");
+  if (bits == 0) refuse(where, "a dtype of the format", "\"" + excerpt(entry.dtype) + "\"");
   uint64_t total = static_cast<uint64_t>(bits);
   for (const int64_t dim : entry.shape) {
     if (__builtin_mul_overflow(total, static_cast<uint64_t>(dim), &total)) {
-      refuse(where, "a shape whose size fits 64 bits", fmt::format("[{}]", fmt::join(entry.shape, ", ")));
+      refuse(where, "a shape whose size fits 64 bits", excerpt(describe(entry)));
     }
   }
   if (total % 8 != 0) refuse(where, "a whole number of bytes", fmt::format("{} bits", total));
   return total / 8;
 }
 
-Entry parse_entry(const std::string& file, const std::string& name, const json& value) {
-  const std::string where = fmt::format("{}: tensor {}", file, name);
-  if (!value.is_object()) refuse(where, "an object with dtype, shape and data_offsets", value.dump());
+Entry parse_entry(const std::string& file, const std::string& name, const Json& value) {
+  const std::string where = fmt::format("{}: tensor {}", file, excerpt(name));
+  if (!value.is_object()) refuse(where, "an object with dtype, shape and data_offsets", quote(value));
   Entry entry;
   entry.name = name;
   entry.dtype = field(where, value, "dtype", "string").get<std::string>();
-  for (const json& dim : field(where, value, "shape", "array")) {
+  for (const Json& dim : field(where, value, "shape", "array")) {
     const uint64_t size = unsigned_number(where, dim, "a dimension");
-    if (size > INT64_MAX) refuse(where, "a dimension below 2^63", dim.dump());
+    if (size > INT64_MAX) refuse(where, "a dimension below 2^63", quote(dim));
     entry.shape.push_back(static_cast<int64_t>(size));
   }
-  const json& offsets = field(where, value, "data_offsets", "array");
-  if (offsets.size() != 2) refuse(where, "two data_offsets", offsets.dump());
+  const Json& offsets = field(where, value, "data_offsets", "array");
+  if (offsets.size() != 2) refuse(where, "two data_offsets", quote(offsets));
   entry.begin = unsigned_number(where, offsets[0], "an offset");
   entry.end = unsigned_number(where, offsets[1], "an offset");
   const uint64_t bytes = expected_bytes(where, entry);
   if (entry.end < entry.begin || entry.end - entry.begin != bytes) {
-    refuse(where, fmt::format("{} bytes for {}[{}]", bytes, entry.dtype, fmt::join(entry.shape, ", ")),
-           fmt::format("data_offsets {}", offsets.dump()));
+    refuse(where, fmt::format("{} bytes for {}", bytes, excerpt(describe(entry))),
+           fmt::format("data_offsets {}", quote(offsets)));
   }
   return entry;
 }
 
-Safetensors::Metadata parse_metadata(const std::string& where, const json& value) {
-  if (!value.is_object()) refuse(where, "__metadata__ to be an object", value.dump());
+Safetensors::Metadata parse_metadata(const std::string& where, const Json& value) {
+  if (!value.is_object()) refuse(where, "__metadata__ to be an object", quote(value));
   Safetensors::Metadata metadata;
   for (const auto& [name, text] : value.items()) {
-    if (!text.is_string()) refuse(where, "text for __metadata__ entry " + name, text.dump());
+    if (!text.is_string()) refuse(where, "text for __metadata__ entry " + excerpt(name), quote(text));
     metadata.emplace(name, text.get<std::string>());
   }
   return metadata;
-}
-
-std::string describe(const Entry& entry) {
-  return fmt::format("{}[{}]", entry.dtype, fmt::join(entry.shape, ", "));
 }
 
 }  // namespace
@@ -137,7 +116,7 @@ void Safetensors::parse(std::span<const uint8_t> file) {
   if (text.empty() || text.front() != '{') refuse(where_, "a header that begins with {", "another");
 
   data_ = file.subspan(kLengthBytes + length);
-  const json header = parse_json(where_, text);
+  const Json header = parse_json(where_ + ": header", text, kDamaged, {.bytes = kMaximumHeader});
   for (const auto& [name, value] : header.items()) {
     if (name == "__metadata__") {
       metadata_ = parse_metadata(where_, value);
@@ -151,7 +130,7 @@ void Safetensors::parse(std::span<const uint8_t> file) {
   uint64_t covered = 0;
   for (const Entry& entry : entries_) {
     if (entry.begin != covered) {
-      refuse(fmt::format("{}: tensor {}", where_, entry.name),
+      refuse(fmt::format("{}: tensor {}", where_, excerpt(entry.name)),
              fmt::format("data from byte {}: neither hole nor overlap", covered),
              fmt::format("from byte {}", entry.begin));
     }

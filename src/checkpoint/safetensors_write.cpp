@@ -2,12 +2,12 @@
 // The writer of safetensors files: the order, spacing and padding of the reference library, so that equal
 // tensors make equal files.
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <numeric>
 #include <set>
 #include <tuple>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/safetensors_dtype.h"
 
@@ -41,7 +41,7 @@ SafetensorsLayout safetensors_layout(const std::vector<TensorStream>& tensors,
   };
   std::sort(layout.order.begin(), layout.order.end(), [&](size_t a, size_t b) { return key(a) < key(b); });
 
-  nlohmann::ordered_json header = nlohmann::ordered_json::object();
+  OrderedJson header = OrderedJson::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   std::set<std::string_view> names;
   for (const size_t i : layout.order) {

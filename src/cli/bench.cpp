@@ -10,12 +10,12 @@
 #include <filesystem>
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "backend/backend.h"
 #include "base/format.h"
+#include "base/json.h"
 #include "base/random.h"
 #include "cli/arguments.h"
 #include "cli/bench_moe_layer.h"
@@ -117,8 +117,8 @@ std::string table(const char* title, const std::vector<Line>& lines, const Unit&
   return text;
 }
 
-nlohmann::ordered_json json_of(const std::vector<Line>& lines) {
-  nlohmann::ordered_json json;
+OrderedJson json_of(const std::vector<Line>& lines) {
+  OrderedJson json;
   for (const Line& line : lines)
     json[line.name] = {{"calls", line.calls},
                        {"ms", 1e3 * line.seconds},
@@ -204,22 +204,22 @@ int run(const Options& options) {
   const auto [least, most] = std::minmax_element(result.seconds.begin(), result.seconds.end());
   const double rate = result.flops / step;
   if (options.json) {
-    const nlohmann::ordered_json json{{"device", result.device},
-                                      {"tokens_per_second", result.tokens / step},
-                                      {"step_ms", 1e3 * step},
-                                      {"step_ms_min", 1e3 * *least},
-                                      {"step_ms_max", 1e3 * *most},
-                                      {"first_step_s", result.first_step},
-                                      {"gflops", 1e-9 * rate},
-                                      {"machine_gflops", 1e-9 * result.machine.flops},
-                                      {"machine_gbytes", 1e-9 * result.machine.bytes},
-                                      {"of_machine", rate / result.machine.flops},
-                                      {"wait_us", 1e6 * result.machine.wait},
-                                      {"forced_balance", options.forced_balance},
-                                      {"memory_bytes", result.memory},
-                                      {"steps", options.steps},
-                                      {"phases", json_of(result.phases)},
-                                      {"operations", json_of(result.operations)}};
+    const OrderedJson json{{"device", result.device},
+                           {"tokens_per_second", result.tokens / step},
+                           {"step_ms", 1e3 * step},
+                           {"step_ms_min", 1e3 * *least},
+                           {"step_ms_max", 1e3 * *most},
+                           {"first_step_s", result.first_step},
+                           {"gflops", 1e-9 * rate},
+                           {"machine_gflops", 1e-9 * result.machine.flops},
+                           {"machine_gbytes", 1e-9 * result.machine.bytes},
+                           {"of_machine", rate / result.machine.flops},
+                           {"wait_us", 1e6 * result.machine.wait},
+                           {"forced_balance", options.forced_balance},
+                           {"memory_bytes", result.memory},
+                           {"steps", options.steps},
+                           {"phases", json_of(result.phases)},
+                           {"operations", json_of(result.operations)}};
     std::printf("%s\n", json.dump(1).c_str());
     return 0;
   }

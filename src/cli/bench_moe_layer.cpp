@@ -8,13 +8,13 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "backend/backend.h"
 #include "base/error.h"
+#include "base/json.h"
 #include "base/random.h"
 #include "metrics/meters.h"
 #include "model/flops.h"
@@ -141,7 +141,7 @@ void print_table(const std::vector<Row>& rows, const std::string& device, int64_
 }
 
 void print_json(const std::vector<Row>& rows, const std::string& device, int64_t tokens, double flops) {
-  nlohmann::ordered_json json{{"device", device}, {"tokens", tokens}};
+  OrderedJson json{{"device", device}, {"tokens", tokens}};
   for (const Row& row : rows)
     json[row.routing] = {{"least_rows", row.least},
                          {"most_rows", row.most},

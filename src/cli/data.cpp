@@ -5,12 +5,12 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "base/format.h"
+#include "base/json.h"
 #include "base/terminal.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
@@ -28,8 +28,8 @@ struct Options {
   bool json = false;
 };
 
-nlohmann::ordered_json to_json(const Inspection& found) {
-  auto files = nlohmann::ordered_json::array();
+OrderedJson to_json(const Inspection& found) {
+  auto files = OrderedJson::array();
   for (const auto& file : found.files)
     files.push_back({{"name", file.name}, {"bytes", file.bytes}, {"format", file.format}});
   return {{"files", std::move(files)},
@@ -101,7 +101,7 @@ int run(const Options& options) {
   const Inspection found =
       inspect(config.data.source, config.data, tokenizer, options.sample_mb << 20, terminal);
   if (options.json)
-    fmt::print("{}\n", to_json(found).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+    fmt::print("{}\n", to_json(found).dump(2, ' ', false, Json::error_handler_t::replace));
   else
     print(found);
   return 0;

@@ -2,14 +2,15 @@
 // moe eval: loss, perplexity and bits per byte of a trained model on any text, and its scores in common evaluations.
 #include <fmt/format.h>
 
+#include <cmath>
 #include <cstdio>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <tuple>
 #include <vector>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/progress.h"
 #include "base/terminal.h"
 #include "cli/arguments.h"
@@ -48,8 +49,6 @@ Evaluation measure(Transformer& transformer, Loader& loader, const EvalOptions& 
   return evaluation;
 }
 
-using Json = nlohmann::ordered_json;
-
 class Evaluator {
  public:
   Evaluator(const EvalOptions& options, const TrainedModel& model)
@@ -66,7 +65,7 @@ class Evaluator {
     placed_->transformer.prepare(*backend_.device);
   }
 
-  void text(Json& json) {
+  void text(OrderedJson& json) {
     const RunConfig& config = model_.config;
     const bool held_out = options_.source.empty() && config.data.validation_source.empty();
     if (held_out && config.data.source.empty() && config.data.mixture.empty())
@@ -84,6 +83,10 @@ class Evaluator {
     const Evaluation result = measure(placed_->transformer, loader, options_, backend_, terminal_);
     if (result.targets == 0)
       throw UserError(held_out ? options_.model : paths.front(), "text to evaluate on", "none");
+    if (!std::isfinite(result.loss()))
+      throw UserError(options_.model, "a finite loss",
+                      fmt::format("{} over {} tokens", result.loss(), result.targets),
+                      "the model's activations overflow on this text: try training.mixed_precision=fp32");
     json.update({{"loss", result.loss()},
                  {"perplexity", result.perplexity()},
                  {"bits_per_byte", result.bits_per_byte()},
@@ -96,7 +99,7 @@ class Evaluator {
           static_cast<long long>(result.bytes), static_cast<long long>(model_.checkpoint.step()));
   }
 
-  void tasks(const TaskSet& tasks, Json& json) {
+  void tasks(const TaskSet& tasks, OrderedJson& json) {
     std::unique_ptr<ItemLog> log;
     if (!options_.output.empty()) {
       log = std::make_unique<ItemLog>(options_.output,
@@ -127,9 +130,9 @@ class Evaluator {
     return config.data;
   }
 
-  void add(const TaskSet::Measured& measured, Json& json) const {
+  void add(const TaskSet::Measured& measured, OrderedJson& json) const {
     const std::string task(name_of(measured.task)), convention(name_of(measured.convention));
-    Json& values = json["tasks"][task][convention];
+    OrderedJson& values = json["tasks"][task][convention];
     values["items"] = measured.items;
     std::string line = fmt::format("{:<10} {:<8} {:>6} items", task, convention, measured.items);
     for (size_t i = 0; i + 1 < measured.values.size(); i += 2) {
@@ -162,7 +165,7 @@ int run(const EvalOptions& options) {
     tasks = std::make_unique<TaskSet>(options.tasks, options.limit, model.config.data.cache_dir,
                                       evaluator.terminal());
   evaluator.open();
-  Json json{{"step", model.checkpoint.step()}};
+  OrderedJson json{{"step", model.checkpoint.step()}};
   if (!options.source.empty() || !tasks) evaluator.text(json);
   if (tasks) evaluator.tasks(*tasks, json);
   if (options.json) std::printf("%s\n", json.dump().c_str());

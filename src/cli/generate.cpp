@@ -7,12 +7,12 @@
 #include <cstdio>
 #include <iostream>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/lines.h"
 #include "base/terminal.h"
 #include "cli/arguments.h"
@@ -69,11 +69,9 @@ std::vector<std::string> read_prompts(const GenerateOptions& options) {
     const std::string_view line = trimmed(take_line(rest));
     ++number;
     if (line.empty()) continue;
-    const auto json = is_json ? nlohmann::json::parse(line, nullptr, false) : nlohmann::json();
-    if (is_json && !(json.is_object() && json.contains("prompt") && json["prompt"].is_string()))
-      throw UserError(fmt::format("{}:{}", options.prompts_file, number),
-                      "a JSON object with a text \"prompt\"", json.is_discarded() ? "no JSON" : "none");
-    prompts.push_back(is_json ? json["prompt"].get<std::string>() : std::string(line));
+    const std::string where = fmt::format("{}:{}", options.prompts_file, number);
+    prompts.push_back(is_json ? JsonFields(where, parse_json(where, line)).text("prompt")
+                              : std::string(line));
   }
   if (prompts.empty()) throw UserError(options.prompts_file, "prompts, one a line", "none");
   return prompts;
@@ -167,10 +165,10 @@ const char* name_of(Finish finish) {
 
 void print(const Job& job, const Completion& completion, bool json) {
   if (!json) return put(job.text + completion.text + "\n");
-  const nlohmann::ordered_json line{
+  const OrderedJson line{
       {"prompt", job.text},      {"text", completion.text},      {"finish", name_of(completion.finish)},
       {"seed", job.prompt.seed}, {"prompt_ids", job.prompt.ids}, {"ids", completion.ids}};
-  put(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  put(line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 void write_all(Session& session, const GenerateOptions& options) {

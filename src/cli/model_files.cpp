@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "cli/model_files.h"
 
+#include <fmt/format.h>
+
 #include <filesystem>
 
 #include "base/error.h"
+#include "checkpoint/finite.h"
 #include "train/run_folder.h"
 
 namespace moe::cli {
@@ -21,7 +24,11 @@ TrainedModel open_model(const std::string& path, const std::vector<std::string>&
 }
 
 void load_weights(Weights& weights, const Checkpoint& checkpoint, Backend& backend) {
-  checkpoint.load("model.safetensors", weights.named(), *backend.device);
+  constexpr const char* kFile = "model.safetensors";
+  for (const auto& entry : checkpoint.file(kFile).entries())
+    require_finite(fmt::format("{}: tensor {}", (checkpoint.folder() / kFile).string(), entry.name),
+                   entry.dtype, checkpoint.file(kFile).bytes(entry));
+  checkpoint.load(kFile, weights.named(), *backend.device);
   cast_weights(weights, *backend.ops);
 }
 

@@ -195,7 +195,9 @@ bool StoreServer::answer(int socket, uint8_t operation) {
     const auto n = receive<int64_t>(socket);
     if (!n) return false;
     const std::lock_guard lock(mutex_);
-    const int64_t sum = as_number(values_[*key]) + *n;
+    // Whoever counts beyond 2^63 is no rank; it wraps.
+    const auto sum =
+        static_cast<int64_t>(static_cast<uint64_t>(as_number(values_[*key])) + static_cast<uint64_t>(*n));
     values_[*key] = std::to_string(sum);
     put(reply, sum);
   } else if (operation == kCheck) {

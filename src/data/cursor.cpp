@@ -5,13 +5,15 @@
 
 #include <algorithm>
 #include <array>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/error.h"
+#include "base/json.h"
 
 namespace moe {
 namespace {
+
+constexpr const char* kCursor = "data cursor";
 
 // The one list of fields. since: the format that has it first: 0: with one stream; 1: with several; 2: where it is not 0.
 struct Member {
@@ -28,20 +30,12 @@ constexpr std::array<Member, 8> kFields{{{"epoch", &StreamCursor::epoch, 0},
                                          {"documents", &StreamCursor::documents, 0},
                                          {"tokens", &StreamCursor::tokens, 0}}};
 
-int64_t read_count(const nlohmann::json& json, const char* name) {
-  const auto field = json.is_object() ? json.find(name) : json.end();
-  const bool good =
-      json.is_object() && field != json.end() && field->is_number_integer() && field->get<int64_t>() >= 0;
-  if (!good) throw UserError("data cursor", fmt::format("a whole number in field \"{}\"", name), json.dump());
-  return field->get<int64_t>();
-}
-
 // format: 0 or 1.
-StreamCursor read_stream(const nlohmann::json& json, int format) {
+StreamCursor read_stream(const Json& json, int format) {
+  const JsonFields fields(kCursor, json);
   StreamCursor cursor;
   for (const Member& member : kFields)
-    if (member.since <= format || (json.is_object() && json.contains(member.name)))
-      cursor.*member.place = read_count(json, member.name);
+    if (member.since <= format || fields.has(member.name)) cursor.*member.place = fields.whole(member.name);
   return cursor;
 }
 
@@ -78,10 +72,10 @@ Cursor merge(std::span<const Cursor> of_ranks) {
   return merged;
 }
 
-void to_json(nlohmann::json& json, const Cursor& cursor) {
-  auto streams = nlohmann::json::array();
+void to_json(Json& json, const Cursor& cursor) {
+  auto streams = Json::array();
   for (const StreamCursor& stream : cursor.streams) {
-    auto& object = streams.emplace_back(nlohmann::json::object());
+    auto& object = streams.emplace_back(Json::object());
     for (const Member& member : kFields)
       if (member.since < 2 || stream.*member.place != 0) object[member.name] = stream.*member.place;
   }
@@ -90,18 +84,19 @@ void to_json(nlohmann::json& json, const Cursor& cursor) {
     json["before"] = {{"tokens", cursor.tokens_before}, {"documents", cursor.documents_before}};
 }
 
-void from_json(const nlohmann::json& json, Cursor& cursor) {
+void from_json(const Json& json, Cursor& cursor) {
   cursor = {};
-  if (!json.is_object() || !json.contains("streams")) {
+  const JsonFields fields(kCursor, json);
+  if (!fields.has("streams")) {
     cursor.streams.push_back(read_stream(json, 0));
     return;
   }
-  if (json.contains("before")) {
-    cursor.tokens_before = read_count(json["before"], "tokens");
-    cursor.documents_before = read_count(json["before"], "documents");
+  if (fields.has("before")) {
+    const JsonFields before = fields.inside("before");
+    cursor.tokens_before = before.whole("tokens");
+    cursor.documents_before = before.whole("documents");
   }
-  if (!json["streams"].is_array()) throw UserError("data cursor", "a list of streams", json.dump());
-  for (const auto& stream : json["streams"]) cursor.streams.push_back(read_stream(stream, 1));
+  for (const Json& stream : fields.list("streams")) cursor.streams.push_back(read_stream(stream, 1));
 }
 
 }  // namespace moe

@@ -4,9 +4,10 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <vector>
+
+#include "base/json.h"
 
 namespace moe {
 
@@ -50,9 +51,9 @@ struct Cursor {
 // streams each.
 Cursor merge(std::span<const Cursor> of_ranks);
 
-void to_json(nlohmann::json& json, const Cursor& cursor);
+void to_json(Json& json, const Cursor& cursor);
 // Reads the format of version 0.1 too, which had one stream. Throws UserError when a field is missing,
 // negative or not an integer.
-void from_json(const nlohmann::json& json, Cursor& cursor);
+void from_json(const Json& json, Cursor& cursor);
 
 }  // namespace moe

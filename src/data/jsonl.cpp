@@ -5,18 +5,17 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "base/error.h"
+#include "base/excerpt.h"
+#include "base/json.h"
 #include "base/lines.h"
 #include "data/file_source.h"
 #include "data/text.h"
 
 namespace moe {
 namespace {
-
-using Json = nlohmann::json;
 
 enum class Found : uint8_t { nothing, text, number, null, other };
 struct Value {
@@ -27,15 +26,18 @@ struct Value {
   bool is_bool = false;
 };
 
+constexpr size_t kShownKeys = 20;
+// Nothing is built of what is deep inside.
+constexpr JsonLimits kLineLimits{.bytes = static_cast<size_t>(kLongestDocument), .depth = 1 << 30};
+
 // Takes some fields of the outermost object and builds nothing of the rest.
-class FieldReader : public nlohmann::json_sax<Json> {
+class FieldReader : public JsonEvents {
  public:
   explicit FieldReader(const std::vector<std::string>& columns) : values(columns.size()), columns_(columns) {}
 
   std::vector<Value> values;      // of the columns
-  std::vector<std::string> keys;  // of the outermost object
+  std::vector<std::string> keys;  // of the outermost object, the first ones: for a message
   bool is_object = false;
-  std::string error;
 
   bool null() override { return put({Found::null, "", 0, "null"}); }
   bool boolean(bool value) override {
@@ -65,13 +67,11 @@ class FieldReader : public nlohmann::json_sax<Json> {
     if (depth_ != 1) return true;
     wanted_ = std::find(columns_.begin(), columns_.end(), name) != columns_.end();
     name_ = name;
-    if (std::find(keys.begin(), keys.end(), name) == keys.end()) keys.push_back(name);
+    if (keys.size() < kShownKeys && std::find(keys.begin(), keys.end(), name) == keys.end())
+      keys.push_back(excerpt(name));
     return true;
   }
-  bool parse_error(size_t, const std::string&, const Json::exception& e) override {
-    error = e.what();
-    return false;
-  }
+  bool parse_error(size_t, const std::string&, const Json::exception&) override { return false; }
 
  private:
   bool put(const Value& value) {
@@ -107,12 +107,6 @@ std::string place(const Input& input, int64_t offset) {
   return fmt::format("{}, line {}", input.name(), line);
 }
 
-// The parser's own words without its error number: "[json.exception.parse_error.101] parse error at ...".
-std::string reason(const std::string& error) {
-  const size_t end = error.find("] ");
-  return end == std::string::npos ? error : error.substr(end + 2);
-}
-
 // Reads the lines of one range.
 class LineReader {
  public:
@@ -123,8 +117,8 @@ class LineReader {
 
   void read(int64_t offset, std::string_view line, Documents& documents) const {
     FieldReader reader(columns_);
-    const bool good = Json::sax_parse(line.begin(), line.end(), &reader);
-    if (!good) throw UserError(place(input_, offset), "a JSON object", reason(reader.error));
+    const std::string wrong = scan_json(line, reader, kLineLimits);
+    if (!wrong.empty()) throw UserError(place(input_, offset), "a JSON object", wrong);
     if (!reader.is_object) throw UserError(place(input_, offset), "a JSON object", "another JSON value");
     for (size_t i = 0; i < columns_.size(); ++i)
       if (reader.values[i].found == Found::nothing)

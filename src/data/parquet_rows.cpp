@@ -4,17 +4,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string_view>
 #include <utility>
 
+#include "base/json.h"
 #include "data/parquet_file.h"
 
 namespace moe {
 namespace {
 
-using Json = nlohmann::json;
 using parquet::schema::Node;
 
 // A column as a place in a JSON object.

@@ -4,13 +4,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <system_error>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/progress.h"
 #include "base/terminal.h"
 #include "base/threads.h"
@@ -24,8 +24,6 @@
 
 namespace moe {
 namespace {
-
-using Json = nlohmann::json;
 
 std::filesystem::path state_file(const TokenizeOptions& options) {
   return options.folder / (options.prefix + "_state.json");
@@ -47,8 +45,10 @@ Json settings_of(const Source& source, const DataConfig& config, const TokenizeO
 DataConfig as_begun(DataConfig config, const TokenizeOptions& options) {
   const auto file = state_file(options);
   if (!std::filesystem::exists(file)) return config;
-  const Json state = Json::parse(read_file(file), nullptr, false);
-  if (state.is_object() && state.contains("settings") && state["settings"].contains("held_out_units"))
+  const auto state =
+      try_parse_json(read_file(file));  // one that is damaged is refused by who goes on from it
+  if (state && state->is_object() && state->contains("settings") &&
+      state->at("settings").contains("held_out_units"))
     config.rules = 1;
   return config;
 }
@@ -127,25 +127,22 @@ class Shards {
   }
 
   void restore() {
-    try {
-      const Json state = Json::parse(read_file(state_file_));
-      if (state.at("settings") != settings_)
-        throw UserError(state_file_.string(), fmt::format("the settings of this call, {}", settings_.dump()),
-                        state.at("settings").dump(),
-                        "write to another folder, or remove this file and its shards");
-      validation_ = state.at("validation").get<bool>();
-      done_ = state.at("done").get<bool>();
-      const auto cursor = state.at("cursor").get<Cursor>();
-      if (cursor.streams.size() == 1) cursor_ = cursor.streams[0];
-      next_shard_ = state.at("next_shard").get<int64_t>();
-      counts_.documents = state.at("documents").get<int64_t>();
-      counts_.tokens = state.at("tokens").get<int64_t>();
-      counts_.bytes = state.at("bytes").get<int64_t>();
-      counts_.shards = state.at("shards").get<int64_t>();
-    } catch (const Json::exception& error) {
-      throw UserError(state_file_.string(), "the state of an interrupted run", error.what(),
-                      "remove this file and its shards to begin again");
-    }
+    constexpr const char* kAgain = "remove this file and its shards to begin again";
+    const Json json = parse_json(state_file_.string(), read_file(state_file_), kAgain);
+    const JsonFields state(state_file_.string(), json, kAgain);
+    if (state.at("settings") != settings_)
+      throw UserError(state_file_.string(), fmt::format("the settings of this call, {}", settings_.dump()),
+                      state.at("settings").dump(),
+                      "write to another folder, or remove this file and its shards");
+    validation_ = state.flag("validation");
+    done_ = state.flag("done");
+    const auto cursor = state.at("cursor").get<Cursor>();
+    if (cursor.streams.size() == 1) cursor_ = cursor.streams[0];
+    next_shard_ = state.whole("next_shard");
+    counts_.documents = state.whole("documents");
+    counts_.tokens = state.whole("tokens");
+    counts_.bytes = state.whole("bytes");
+    counts_.shards = state.whole("shards");
   }
 
   const TokenizeOptions options_;

@@ -6,12 +6,14 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <span>
 
 #include "base/bf16.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
+#include "checkpoint/finite.h"
+#include "checkpoint/safetensors_dtype.h"
 #include "model/weights.h"
 #include "tensor/arena.h"
 #include "tensor/host_floats.h"
@@ -74,6 +76,8 @@ TensorStream stream_of(const TensorMap& map, const Safetensors& model, DType typ
             read_ours(model, map, [&](std::span<float> values) {
               rounded.resize(values.size() * size_of(stored));
               narrow(rounded.data(), values.data(), stored, std::ssize(values));
+              require_finite(fmt::format("tensor {}, as {}", map.theirs, safetensors_name(stored)),
+                             safetensors_name(stored), rounded);
               sink(rounded.data(), rounded.size());
               if (on_bytes) on_bytes(rounded.size());
             });
@@ -131,7 +135,7 @@ ExportedWeights export_weights(const fs::path& folder, const ModelConfig& config
   }
   const auto shards = cut_into_shards(std::move(streams), shard_bytes);
   result.files = static_cast<int64_t>(shards.size());
-  nlohmann::ordered_json index{{"metadata", {{"total_size", result.bytes}}}};
+  OrderedJson index{{"metadata", {{"total_size", result.bytes}}}};
   std::map<std::string, std::string> file_of;
   for (size_t i = 0; i < shards.size(); ++i) {
     const std::string name = shards.size() == 1
@@ -176,6 +180,8 @@ void ImportedWeights::write(const std::string& ours, DType type, const TensorStr
       if (type == DType::bf16) {
         std::vector<bf16> rounded;
         for (const float value : values) rounded.emplace_back(value);
+        require_finite(fmt::format("tensor {}, as BF16", map.theirs), "BF16",
+                       {reinterpret_cast<const uint8_t*>(rounded.data()), rounded.size() * sizeof(bf16)});
         return sink(rounded.data(), rounded.size() * sizeof(bf16));
       }
       if (exact.empty()) return sink(values.data(), values.size_bytes());

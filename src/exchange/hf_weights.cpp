@@ -7,13 +7,15 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 
 #include "base/bf16.h"
 #include "base/error.h"
+#include "base/excerpt.h"
 #include "base/file.h"
+#include "base/json.h"
+#include "checkpoint/finite.h"
 
 namespace moe {
 namespace {
@@ -69,22 +71,17 @@ void convert(const std::string& dtype, const uint8_t* bytes, std::span<float> va
 }  // namespace
 
 std::map<std::string, std::string> read_shard_index(const std::string& where, std::string_view text) {
-  try {
-    const auto json = nlohmann::json::parse(text);
-    if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object())
-      throw UserError(where, "an object \"weight_map\"", "none", kAgain);
-    std::map<std::string, std::string> map;
-    for (const auto& [name, file] : json["weight_map"].items()) {
-      const auto shard = file.is_string() ? file.get<std::string>() : std::string();
-      if (!shard.ends_with(".safetensors") || shard.find('/') != std::string::npos)
-        throw UserError(where, fmt::format("the name of a .safetensors file for {}", name),
-                        file.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace), kAgain);
-      map.emplace(name, shard);
-    }
-    return map;
-  } catch (const nlohmann::json::exception& error) {
-    throw UserError(where, "a JSON object", error.what(), kAgain);
+  const Json json = parse_json(where, text, kAgain);
+  std::map<std::string, std::string> map;
+  for (const auto& [name, file] : JsonFields(where, json, kAgain).inside("weight_map").value().items()) {
+    const auto shard = file.is_string() ? file.get<std::string>() : std::string();
+    if (!shard.ends_with(".safetensors") ||
+        shard.find_first_of(std::string_view("/\0", 2)) != std::string::npos)
+      throw UserError(where, fmt::format("the name of a .safetensors file for {}", excerpt(name)),
+                      quote(file), kAgain);
+    map.emplace(name, shard);
   }
+  return map;
 }
 
 HfWeights::HfWeights(const fs::path& folder) : where_(folder.string()) {
@@ -176,7 +173,10 @@ void HfWeights::read(const TensorMap& tensor, const std::function<void(std::span
   std::vector<float> values(std::min(count, kPiece));
   for (size_t begin = 0; begin < count; begin += kPiece) {
     const std::span<float> piece(values.data(), std::min(kPiece, count - begin));
-    convert(found.dtype, found.bytes.data() + begin * width, piece);
+    const auto bytes = found.bytes.subspan(begin * width, piece.size() * width);
+    require_finite(fmt::format("{}: tensor {}", where_, tensor.theirs), found.dtype, bytes,
+                   static_cast<int64_t>(begin));
+    convert(found.dtype, bytes.data(), piece);
     if (tensor.kind == TensorMap::Kind::norm)
       for (float& value : piece) value += 1;
     sink(piece);

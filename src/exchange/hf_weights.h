@@ -29,7 +29,8 @@ class HfWeights {
   // either one by one or fused (experts.gate_up_proj, experts.down_proj), the shared expert zero. Throws UserError.
   void check(const std::vector<TensorMap>& wanted) const;
 
-  // The values of a tensor as they are to be in ours (a norm's plus one), in pieces. checked before.
+  // The values of a tensor as they are to be in ours (a norm's plus one), in pieces. checked before. Throws UserError
+  // where one is no number.
   void read(const TensorMap& tensor, const std::function<void(std::span<const float>)>& sink) const;
 
  private:

@@ -4,10 +4,10 @@
 #include <fmt/format.h>
 
 #include <map>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "base/format.h"
+#include "base/json.h"
 #include "model/flops.h"
 
 namespace moe {
@@ -80,11 +80,11 @@ std::vector<std::pair<std::string, double>> last_figures(const std::string& metr
   std::map<std::string, double> last;
   std::istringstream lines(metrics);
   for (std::string line; std::getline(lines, line);) {
-    const auto json = nlohmann::json::parse(line, nullptr, false);
-    if (!json.is_object() || !json.contains("step") || !json["step"].is_number_integer() ||
-        json["step"] > step)
+    const auto json = try_parse_json(line);
+    if (!json || !json->is_object() || !json->contains("step") || !json->at("step").is_number_integer() ||
+        json->at("step") > step)
       continue;
-    for (const auto& [name, value] : json.items())
+    for (const auto& [name, value] : json->items())
       if (value.is_number()) last[name] = value.get<double>();
   }
   std::vector<std::pair<std::string, double>> figures;

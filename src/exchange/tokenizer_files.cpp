@@ -3,19 +3,18 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/lines.h"
 #include "base/utf8.h"
 
 namespace moe {
 namespace {
 
-using Json = nlohmann::json;
 namespace fs = std::filesystem;
 
 constexpr const char* kEndOfText = "<|endoftext|>";
@@ -48,16 +47,6 @@ std::vector<std::string> tokens(std::string_view merges) {
   return list;
 }
 
-Json parse(const std::string& where, std::string_view text) {
-  try {
-    Json json = Json::parse(text);
-    if (json.is_object()) return json;
-    throw UserError(where, "a JSON object", json.type_name());
-  } catch (const Json::exception& error) {
-    throw UserError(where, "a JSON file", error.what());
-  }
-}
-
 void compare(const std::string& where, const Json& vocabulary, std::string_view merges) {
   const auto expected = tokens(merges);
   if (!vocabulary.is_object() || vocabulary.size() + 1 < expected.size() ||
@@ -70,8 +59,8 @@ void compare(const std::string& where, const Json& vocabulary, std::string_view 
     // tokenizer.json may keep the special token apart.
     const bool apart = found == vocabulary.end() && token == kEndOfText;
     if (!apart && (found == vocabulary.end() || *found != id))
-      throw UserError(where, fmt::format("token {} to be {}", id, Json(token).dump()),
-                      found == vocabulary.end() ? "no such token" : "number " + found->dump(), kOther);
+      throw UserError(where, fmt::format("token {} to be {}", id, quote(Json(token))),
+                      found == vocabulary.end() ? "no such token" : "number " + quote(*found), kOther);
     ++id;
   }
 }
@@ -80,7 +69,7 @@ void compare(const std::string& where, const Json& vocabulary, std::string_view 
 void compare_added(const std::string& where, const Json& content, const Json& id, size_t last) {
   if (content != kEndOfText || id != last)
     throw UserError(where, fmt::format("no added token but {} as number {}", kEndOfText, last),
-                    fmt::format("{} as {}", content.dump(), id.dump()), kOther);
+                    fmt::format("{} as {}", quote(content), quote(id)), kOther);
 }
 
 }  // namespace
@@ -94,38 +83,39 @@ std::string vocabulary_json(std::string_view merges) {
 }
 
 std::string tokenizer_config_json(int64_t max_length) {
-  const nlohmann::ordered_json json{{"tokenizer_class", "GPT2Tokenizer"},
-                                    {"add_prefix_space", false},
-                                    {"bos_token", kEndOfText},
-                                    {"eos_token", kEndOfText},
-                                    {"unk_token", kEndOfText},
-                                    {"pad_token", kEndOfText},
-                                    {"clean_up_tokenization_spaces", false},
-                                    {"model_max_length", max_length}};
+  const OrderedJson json{{"tokenizer_class", "GPT2Tokenizer"},
+                         {"add_prefix_space", false},
+                         {"bos_token", kEndOfText},
+                         {"eos_token", kEndOfText},
+                         {"unk_token", kEndOfText},
+                         {"pad_token", kEndOfText},
+                         {"clean_up_tokenization_spaces", false},
+                         {"model_max_length", max_length}};
   return json.dump(2) + "\n";
 }
 
 void check_vocab_json(const std::string& where, std::string_view text, std::string_view merges) {
-  compare(where, parse(where, text), merges);
+  const Json json = parse_json(where, text);
+  compare(where, JsonFields(where, json).value(), merges);
 }
 
 void check_tokenizer_json(const std::string& where, std::string_view text, std::string_view merges) {
-  const Json json = parse(where, text);
-  const bool has_vocabulary =
-      json.contains("model") && json["model"].is_object() && json["model"].contains("vocab");
-  if (!has_vocabulary) throw UserError(where, "a model with a vocab", "none", kOther);
-  compare(where + ": model.vocab", json["model"]["vocab"], merges);
-  if (!json.contains("added_tokens")) return;
+  const Json json = parse_json(where, text);
+  const JsonFields fields(where, json, kOther);
+  compare(where + ": model.vocab", fields.inside("model").inside("vocab").value(), merges);
+  if (!fields.has("added_tokens")) return;
   const size_t last = tokens(merges).size() - 1;
-  for (const Json& token : json["added_tokens"])
-    compare_added(where + ": added_tokens", token.is_object() ? token.value("content", Json()) : Json(),
-                  token.is_object() ? token.value("id", Json()) : Json(), last);
+  for (const Json& token : fields.list("added_tokens")) {
+    const JsonFields added(where + ": added_tokens", token, kOther);
+    compare_added(added.where(), added.at("content"), added.at("id"), last);
+  }
 }
 
 void check_added_tokens_json(const std::string& where, std::string_view text, std::string_view merges) {
-  const Json added = parse(where, text);
+  const Json added = parse_json(where, text);
   const size_t last = tokens(merges).size() - 1;
-  for (const auto& [content, id] : added.items()) compare_added(where, content, id, last);
+  for (const auto& [content, id] : JsonFields(where, added).value().items())
+    compare_added(where, content, id, last);
 }
 
 void check_vocabulary(const fs::path& folder, std::string_view merges) {

@@ -6,12 +6,12 @@
 #include <filesystem>
 #include <map>
 #include <mutex>
-#include <nlohmann/json.hpp>
 #include <system_error>
 #include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 
 namespace moe::gpu {
 namespace {
@@ -38,7 +38,7 @@ struct GemmChoices::Table {
     std::error_code error;
     if (file.empty() || !std::filesystem::exists(file, error)) return;
     try {
-      const auto stored = nlohmann::json::parse(read_file(file));
+      const auto stored = parse_json(file.string(), read_file(file));
       for (const auto& [product, words] : stored.items()) {
         const auto values = words.get<std::vector<uint64_t>>();
         GemmChoice choice;
@@ -76,7 +76,7 @@ void GemmChoices::keep(const std::string& product, const GemmChoice& choice) {
   const std::lock_guard lock(table_->mutex);
   table_->choices[product] = choice;
   if (table_->file.empty()) return;
-  nlohmann::json json;
+  Json json;
   for (const auto& [name, kept] : table_->choices) {
     std::vector<uint64_t> values(std::begin(kept.algorithm.data), std::end(kept.algorithm.data));
     values.push_back(static_cast<uint64_t>(kept.parts));

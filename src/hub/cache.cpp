@@ -8,10 +8,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "hub/answers.h"
 #include "hub/file_lock.h"
 
 namespace moe::hub {
@@ -133,23 +133,9 @@ std::vector<File> Cache::list(const Address& address, const std::string& commit)
 std::optional<std::vector<File>> Cache::tree(const Address& address, const std::string& commit) const {
   const fs::path path = repository(address) / "trees" / (commit + ".json");
   if (size_of(path) < 0) return std::nullopt;
-  const nlohmann::json json = nlohmann::json::parse(read_file(path), nullptr, false);
-  std::vector<File> files;
-  try {
-    if (json.at("format_version") != 1) return std::nullopt;
-    for (const auto& [name, entry] : json.at("files").items()) {
-      const bool lfs = entry.contains("lfs_sha256");
-      File file{.path = name,
-                .size = entry.at(lfs ? "lfs_size" : "size"),
-                .oid = entry.at(lfs ? "lfs_sha256" : "blob_id"),
-                .lfs = lfs};
-      if (!is_inner_path(file.path) || !is_oid(file.oid)) return std::nullopt;
-      files.push_back(std::move(file));
-    }
-  } catch (const nlohmann::json::exception&) {
-    return std::nullopt;  // as Python does: it is asked for anew
-  }
-  return at_or_below(address.path, std::move(files));
+  auto files = read_kept_tree(read_file(path));
+  if (!files) return std::nullopt;
+  return at_or_below(address.path, std::move(*files));
 }
 
 std::optional<fs::path> Cache::find(const Address& address, const std::string& commit,

@@ -5,11 +5,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
+#include <iterator>
 #include <set>
 #include <utility>
 
 #include "base/error.h"
+#include "hub/answers.h"
 
 namespace moe::hub {
 namespace {
@@ -65,13 +66,8 @@ std::string unquoted(std::string_view etag) {
   throw explained;
 }
 
-File file_of(const nlohmann::json& entry) {
-  const bool lfs = entry.contains("lfs") && entry["lfs"].is_object();
-  const nlohmann::json& content = lfs ? entry["lfs"] : entry;
-  File file{.path = entry.at("path"), .size = content.at("size"), .oid = content.at("oid"), .lfs = lfs};
-  if (!is_inner_path(file.path) || !is_oid(file.oid) || file.size < 0)
-    throw UserError(file.path, "a path inside the repository, and a hash", file.oid);
-  return file;
+std::string not_a_hub(const Settings& settings) {
+  return "is HF_ENDPOINT a Hugging Face hub? " + settings.endpoint;
 }
 
 }  // namespace
@@ -133,12 +129,8 @@ std::string Hub::commit(const Address& address) {
 
 std::string Hub::ask_commit(const Address& address, const std::string& revision) const {
   const net::Response response = ask(net::Url::parse(api(address, "revision", revision)), address);
-  const nlohmann::json json = nlohmann::json::parse(response.body, nullptr, false);
-  std::string commit = json.is_object() && json.contains("sha") && json["sha"].is_string() ? json["sha"] : "";
-  if (!is_commit(commit))
-    throw UserError(address.text(), "the commit of revision " + revision, "an answer without one",
-                    "is HF_ENDPOINT a Hugging Face hub? " + settings_.endpoint);
-  return commit;
+  return read_commit(fmt::format("{}: revision {}", address.text(), revision), response.body,
+                     not_a_hub(settings_));
 }
 
 std::vector<File> Hub::list(const Address& address) {
@@ -188,14 +180,8 @@ std::vector<File> Hub::ask_tree(const Address& address, const std::string& commi
     if (!asked.insert(url.text).second)
       throw UserError(address.text(), "a listing that ends", "a page that is its own successor");
     const net::Response response = ask(url, address);
-    const nlohmann::json page = nlohmann::json::parse(response.body, nullptr, false);
-    try {
-      for (const nlohmann::json& entry : page)
-        if (entry.at("type") == "file") files.push_back(file_of(entry));
-    } catch (const nlohmann::json::exception& error) {
-      throw UserError(address.text(), "a listing", error.what(),
-                      "is HF_ENDPOINT a Hugging Face hub? " + settings_.endpoint);
-    }
+    auto page = read_listing(address.text(), response.body, not_a_hub(settings_));
+    files.insert(files.end(), std::make_move_iterator(page.begin()), std::make_move_iterator(page.end()));
     const auto next = net::parse_next_link(response.headers.get("Link"));
     if (!next) return files;
     url = response.final_url.resolve(*next);

@@ -10,7 +10,6 @@
 #include <cerrno>
 #include <charconv>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string_view>
 #include <system_error>
@@ -18,14 +17,13 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 
 namespace moe {
 namespace {
 
-using nlohmann::ordered_json;
-
 // Whole numbers are written without a fraction: counts of experts come as doubles.
-ordered_json number(double value) {
+OrderedJson number(double value) {
   constexpr double kExact = 9007199254740992.0;  // 2^53
   if (std::isnan(value)) return "NaN";
   if (std::isinf(value)) return value > 0 ? "Infinity" : "-Infinity";
@@ -34,12 +32,12 @@ ordered_json number(double value) {
 }
 
 struct ToJson {
-  ordered_json operator()(double value) const { return number(value); }
-  ordered_json operator()(int64_t value) const { return value; }
-  ordered_json operator()(const std::string& value) const { return value; }
+  OrderedJson operator()(double value) const { return number(value); }
+  OrderedJson operator()(int64_t value) const { return value; }
+  OrderedJson operator()(const std::string& value) const { return value; }
   template <class T>
-  ordered_json operator()(const std::vector<T>& values) const {
-    ordered_json list = ordered_json::array();
+  OrderedJson operator()(const std::vector<T>& values) const {
+    OrderedJson list = OrderedJson::array();
     for (const T& value : values) list.push_back((*this)(value));
     return list;
   }
@@ -73,7 +71,7 @@ bool for_kept_lines(const std::string& where, std::string_view text, int64_t fir
                       fmt::format("\"{}\"", line.substr(0, std::min<size_t>(line.size() - 1, 40))),
                       "move the file away if it is not the record of this run");
     }
-    const bool whole = step && (!torn || ordered_json::accept(line));
+    const bool whole = step && (!torn || try_parse_ordered_json(line));
     others |= torn || *step >= first_step;
     if (whole && *step < first_step) each(line);
   }
@@ -107,12 +105,12 @@ bool write_all(int descriptor, std::string_view text) {
 }  // namespace
 
 std::string to_json(const Row& row) {
-  ordered_json object = {{"step", row.step}};
+  OrderedJson object = {{"step", row.step}};
   for (const auto& [name, value] : row.values) {
     CHECK(!object.contains(name), name);
     object[name] = std::visit(ToJson{}, value);
   }
-  return object.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+  return object.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
 }
 
 Jsonl::Jsonl(std::filesystem::path path, int64_t first_step, Terminal& terminal)

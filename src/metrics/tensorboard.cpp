@@ -9,12 +9,12 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <nlohmann/json.hpp>
 #include <system_error>
 #include <utility>
 
 #include "base/error.h"
 #include "base/host.h"
+#include "base/json.h"
 #include "base/little_endian.h"
 #include "metrics/histogram.h"
 
@@ -65,7 +65,7 @@ struct ToValue {
   }
 };
 
-pb::Setting to_setting(const nlohmann::ordered_json& value) {
+pb::Setting to_setting(const OrderedJson& value) {
   pb::Setting setting;
   if (value.is_boolean())
     setting.set_bool_value(value.get<bool>());
@@ -142,7 +142,7 @@ void TensorBoard::write_settings(const std::string& config_json) {
   pb::HParams content;
   pb::SessionStart& start = *content.mutable_session_start_info();
   start.set_start_time_secs(clock_());
-  const auto sections = nlohmann::ordered_json::parse(config_json);
+  const auto sections = parse_ordered_json("settings", config_json);
   for (const auto& [section, settings] : sections.items())
     for (const auto& [name, value] : settings.items())
       (*start.mutable_hparams())[fmt::format("{}.{}", section, name)] = to_setting(value);

@@ -7,19 +7,17 @@
 #include <cmath>
 #include <fstream>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/json.h"
 #include "report/row_scan.h"
 
 namespace moe::report {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
-bool to_number(const Json& element, double& number) {
+bool to_number(const OrderedJson& element, double& number) {
   if (element.is_number()) return number = element.get<double>(), true;
   if (!element.is_string()) return false;
   const auto& word = element.get_ref<const std::string&>();
@@ -34,20 +32,20 @@ bool to_number(const Json& element, double& number) {
   return true;
 }
 
-bool to_list(const Json& array, std::vector<double>& list) {
+bool to_list(const OrderedJson& array, std::vector<double>& list) {
   list.reserve(array.size());
   return std::all_of(array.begin(), array.end(),
-                     [&](const Json& element) { return to_number(element, list.emplace_back()); });
+                     [&](const OrderedJson& element) { return to_number(element, list.emplace_back()); });
 }
 
-bool to_table(const Json& array, std::vector<std::vector<double>>& table) {
-  return std::all_of(array.begin(), array.end(), [&](const Json& element) {
+bool to_table(const OrderedJson& array, std::vector<std::vector<double>>& table) {
+  return std::all_of(array.begin(), array.end(), [&](const OrderedJson& element) {
     return element.is_array() && to_list(element, table.emplace_back());
   });
 }
 
 // Integers past int64 count as numbers with a fraction do.
-bool to_whole(const Json& element, int64_t& whole) {
+bool to_whole(const OrderedJson& element, int64_t& whole) {
   if (!element.is_number_integer()) return false;
   if (element.is_number_unsigned() &&
       element.get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
@@ -56,7 +54,7 @@ bool to_whole(const Json& element, int64_t& whole) {
   return true;
 }
 
-bool to_value(const Json& element, Row::Value& value) {
+bool to_value(const OrderedJson& element, Row::Value& value) {
   if (int64_t whole = 0; to_whole(element, whole)) return value = whole, true;
   if (double number = 0; to_number(element, number)) return value = number, true;
   if (element.is_string()) return value = element.get<std::string>(), true;
@@ -71,11 +69,11 @@ bool to_value(const Json& element, Row::Value& value) {
 }  // namespace
 
 bool RowParser::parse_line(std::string_view line, Row& row) {
-  const Json object = Json::parse(line, nullptr, false);
-  if (!object.is_object() || object.empty()) return false;
+  const auto object = try_parse_ordered_json(line);
+  if (!object || !object->is_object() || object->empty()) return false;
   bool first = true;
   row.values.clear();
-  for (const auto& [name, element] : object.items()) {
+  for (const auto& [name, element] : object->items()) {
     if (std::exchange(first, false)) {
       if (name != "step" || !to_whole(element, row.step)) return false;
       continue;

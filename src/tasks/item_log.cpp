@@ -5,21 +5,20 @@
 
 #include <cerrno>
 #include <cstring>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/lines.h"
 
 namespace moe {
 namespace {
 
-using Json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
 constexpr const char* kFresh = "name another file, or remove this one to begin anew";
 
-Json to_json(Task task, Convention convention, const ItemResult& item) {
+OrderedJson to_json(Task task, Convention convention, const ItemResult& item) {
   return {{"task", name_of(task)},
           {"convention", name_of(convention)},
           {"item", item.index},
@@ -39,7 +38,7 @@ ItemLog::ItemLog(fs::path path, std::string about) : path_(std::move(path)), abo
   if (whole < text.size()) fs::resize_file(path_, whole);
   file_ = std::fopen(path_.c_str(), "a");
   if (file_ == nullptr) throw UserError(path_.string(), "a file that can be written", std::strerror(errno));
-  if (whole == 0) write(Json{{"about", about_}}.dump());
+  if (whole == 0) write(OrderedJson{{"about", about_}}.dump());
 }
 
 ItemLog::~ItemLog() {
@@ -51,26 +50,25 @@ void ItemLog::read(std::string_view text) {
   while (!text.empty()) {
     const std::string_view line = take_line(text);
     const std::string where = fmt::format("{}:{}", path_.string(), ++number);
-    try {
-      const Json json = Json::parse(line);
-      if (number == 1) {
-        if (json.at("about") != about_)
-          throw UserError(path_.string(), "results of " + about_, json.at("about").dump(), kFresh);
-      } else {
-        ItemResult item;
-        item.index = json.at("item").get<int64_t>();
-        item.right = json.at("right").get<bool>();
-        item.right_normalised = json.at("right_norm").get<bool>();
-        item.choice = json.at("choice").get<int64_t>();
-        item.choice_normalised = json.at("choice_norm").get<int64_t>();
-        item.log_likelihood = json.at("log_likelihood").get<std::vector<double>>();
-        if (item.log_likelihood.empty()) throw UserError(where, "log-likelihoods", "none", kFresh);
-        known_[{json.at("task").get<std::string>(), json.at("convention").get<std::string>(), item.index}] =
-            item;
-      }
-    } catch (const Json::exception& error) {
-      throw UserError(where, "the result of an item", error.what(), kFresh);
+    const Json parsed = parse_json(where, line, kFresh);
+    const JsonFields json(where, parsed, kFresh);
+    if (number == 1) {
+      if (json.text("about") != about_)
+        throw UserError(path_.string(), "results of " + about_, quote(json.at("about")), kFresh);
+      continue;
     }
+    ItemResult item;
+    item.index = json.whole("item");
+    item.right = json.flag("right");
+    item.right_normalised = json.flag("right_norm");
+    item.choice = json.whole("choice");
+    item.choice_normalised = json.whole("choice_norm");
+    for (const Json& value : json.list("log_likelihood")) {
+      if (!value.is_number()) json.refuse("log_likelihood", "numbers", quote(value));
+      item.log_likelihood.push_back(value.get<double>());
+    }
+    if (item.log_likelihood.empty()) json.refuse("log_likelihood", "numbers", "none");
+    known_[{json.text("task"), json.text("convention"), item.index}] = item;
   }
 }
 

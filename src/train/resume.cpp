@@ -3,15 +3,13 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
+#include "base/json.h"
 
 namespace moe {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
+constexpr const char* kOlder = "delete this checkpoint folder to use an older one";
 constexpr const char* kStream = "a resumed run goes on in the same stream of text";
 constexpr const char* kMoments = "saved moments are not converted between 8 and 32 bits";
 constexpr const char* kWeights = "saved weights are not converted between f32 and bf16";
@@ -29,23 +27,24 @@ constexpr Fixed kFixed[] = {
     {"training", "router_8bit", kMoments},  {"training", "master_weights", kWeights, "fp32"},
 };
 
-void expect_same(const std::string& where, const std::string& setting, const Json& saved, const Json& now,
-                 const char* reason) {
+void expect_same(const std::string& where, const std::string& setting, const OrderedJson& saved,
+                 const OrderedJson& now, const char* reason) {
   if (saved == now) return;
-  throw UserError(where, fmt::format("{} {}, as when it was saved", setting, saved.dump()), now.dump(),
+  throw UserError(where, fmt::format("{} {}, as when it was saved", setting, quote(saved)), quote(now),
                   fmt::format("{}; restore the setting, or start a new run", reason));
 }
 
 // another_text: nothing depends on the order of the one before.
-void check_fixed(const std::string& where, const Json& saved, const Json& now, bool another_text) {
+void check_fixed(const std::string& where, const OrderedJson& saved, const OrderedJson& now,
+                 bool another_text) {
   for (const auto& [section, key, reason, missing] : kFixed) {
     if (another_text && reason == kStream) continue;
-    const Json &before = saved.at(section), &setting = now.at(section).at(key);
+    const OrderedJson &before = saved.at(section), &setting = now.at(section).at(key);
     // Version 0.1 had one stream; the cursor tells when it is not enough.
     const bool any = std::string_view(key) == "streams" && !before.contains(key);
-    const Json value = any                                           ? setting
-                       : missing != nullptr && !before.contains(key) ? Json(missing)
-                                                                     : before.at(key);
+    const OrderedJson value = any                                           ? setting
+                              : missing != nullptr && !before.contains(key) ? OrderedJson(missing)
+                                                                            : before.at(key);
     expect_same(where, fmt::format("{}.{}", section, key), value, setting, reason);
   }
   if (another_text) return;
@@ -55,8 +54,8 @@ void check_fixed(const std::string& where, const Json& saved, const Json& now, b
     expect_same(where, "model.max_seq_len", saved.at("model").at("max_seq_len"),
                 now.at("model").at("max_seq_len"), kStream);
   // Without text of its own, validation takes a part of the training text away.
-  const auto separate = [](const Json& config) {
-    return Json(!config.at("data").at("validation_source").empty());
+  const auto separate = [](const OrderedJson& config) {
+    return OrderedJson(!config.at("data").at("validation_source").empty());
   };
   expect_same(where, "data.validation_source set:", separate(saved), separate(now), kStream);
 }
@@ -79,13 +78,14 @@ bool is_repaired(const std::string& where, const std::string& saved, const Sourc
 }
 
 // Both are objects of sections. A setting that one of them lacks belongs to another version of the program.
-std::vector<std::string> differences(const Json& saved, const Json& now) {
+std::vector<std::string> differences(const OrderedJson& saved, const OrderedJson& now) {
   std::vector<std::string> lines;
   for (const auto& [section, settings] : now.items()) {
     for (const auto& [key, value] : settings.items()) {
-      const Json before = saved.contains(section) ? saved.at(section).value(key, Json()) : Json();
+      const OrderedJson before =
+          saved.contains(section) ? saved.at(section).value(key, OrderedJson()) : OrderedJson();
       if (!before.is_null() && before != value)
-        lines.push_back(fmt::format("{}.{} {} -> {}", section, key, before.dump(), value.dump()));
+        lines.push_back(fmt::format("{}.{} {} -> {}", section, key, quote(before), quote(value)));
     }
   }
   return lines;
@@ -95,39 +95,33 @@ std::vector<std::string> differences(const Json& saved, const Json& now) {
 
 std::string state_json(int64_t step, const Cursor& cursor, const std::string& source, const RunConfig& config,
                        const LossScale& loss_scale) {
-  Json json;
+  OrderedJson json;
   json["step"] = step;
-  json["cursor"] = nlohmann::json(cursor);
+  json["cursor"] = Json(cursor);
   json["source"] = source;
   if (loss_scale.dynamic()) {
     const LossScaleState& state = loss_scale.state();
     json["loss_scale"] = {
         {"value", state.value}, {"good_steps", state.good_steps}, {"skipped", state.skipped}};
   }
-  json["config"] = Json::parse(config.json());
+  json["config"] = parse_ordered_json("settings", config.json());
   return json.dump(1);
 }
 
 SavedState read_state(const std::string& where, std::string_view state) {
-  try {
-    const Json json = Json::parse(state);
-    SavedState saved;
-    saved.step = json.at("step").get<int64_t>();
-    if (saved.step < 0) throw UserError(where, "a step of at least 0", std::to_string(saved.step));
-    saved.cursor = nlohmann::json(json.at("cursor")).get<Cursor>();
-    saved.source = json.at("source").get<std::string>();
-    saved.config = json.at("config").dump(1);
-    if (json.contains("loss_scale")) {
-      const Json& scale = json.at("loss_scale");
-      saved.loss_scale =
-          LossScaleState{scale.at("value").get<double>(), scale.at("good_steps").get<int64_t>(),
-                         scale.at("skipped").get<int64_t>()};
-    }
-    return saved;
-  } catch (const nlohmann::json::exception& error) {
-    throw UserError(where, "the state of a run", error.what(),
-                    "delete this checkpoint folder to use an older one");
+  const Json parsed = parse_json(where, state, kOlder);
+  const JsonFields json(where, parsed, kOlder);
+  SavedState saved;
+  saved.step = json.whole("step");
+  saved.cursor = json.at("cursor").get<Cursor>();
+  saved.source = json.text("source");
+  saved.config = json.inside("config").value().dump(1);
+  if (json.has("loss_scale")) {
+    const JsonFields scale = json.inside("loss_scale");
+    saved.loss_scale =
+        LossScaleState{scale.number("value"), scale.whole("good_steps"), scale.whole("skipped")};
   }
+  return saved;
 }
 
 ResumePoint resume_point(const std::string& where, std::string_view state, const Source& text,
@@ -136,7 +130,8 @@ ResumePoint resume_point(const std::string& where, std::string_view state, const
   ResumePoint point{
       .step = saved.step, .cursor = saved.cursor, .loss_scale = saved.loss_scale, .changed = {}};
   try {
-    const Json before = Json::parse(saved.config), now = Json::parse(config.json());
+    const OrderedJson before = parse_ordered_json(where, saved.config, kOlder),
+                      now = parse_ordered_json("settings", config.json());
     if (!saved.source.empty()) {
       const auto stage = before.at("data").value("stage", int64_t{1});
       if (config.data.stage < stage)
@@ -151,9 +146,8 @@ ResumePoint resume_point(const std::string& where, std::string_view state, const
     }
     point.changed = differences(before, now);
     return point;
-  } catch (const nlohmann::json::exception& error) {
-    throw UserError(where, "the state of a run", error.what(),
-                    "delete this checkpoint folder to use an older one");
+  } catch (const Json::exception& error) {
+    throw UserError(where, "the state of a run", error.what(), kOlder);
   }
 }
 

@@ -4,12 +4,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <nlohmann/json.hpp>
 #include <tuple>
 #include <utility>
 
 #include "base/error.h"
 #include "base/format.h"
+#include "base/json.h"
 #include "base/version.h"
 #include "metrics/alerts.h"
 #include "metrics/meters.h"
@@ -25,8 +25,8 @@ namespace {
 // What all ranks know of the place in the text.
 Cursor merged(const Cursor& mine, Communicator& communicator) {
   std::vector<Cursor> cursors;
-  for (const std::string& text : communicator.gather_text(nlohmann::json(mine).dump()))
-    cursors.push_back(nlohmann::json::parse(text).get<Cursor>());
+  for (const std::string& text : communicator.gather_text(Json(mine).dump()))
+    cursors.push_back(parse_json("the cursors of the ranks", text).get<Cursor>());
   return merge(cursors);
 }
 

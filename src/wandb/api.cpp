@@ -3,14 +3,12 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
+#include "base/excerpt.h"
+#include "base/json.h"
 
 namespace moe::wandb {
 namespace {
-
-using nlohmann::json;
 
 constexpr const char* kUpsert = R"(
 mutation UpsertBucket($name: String, $project: String, $entity: String, $groupName: String, $displayName: String,
@@ -42,13 +40,13 @@ mutation NotifyScriptableRunAlert($entityName: String!, $projectName: String!, $
       title: $title, text: $text, severity: $severity}) { success }
 })";
 
-json or_null(const std::string& text) {
-  return text.empty() ? json(nullptr) : json(text);
+Json or_null(const std::string& text) {
+  return text.empty() ? Json(nullptr) : Json(text);
 }
 
 // The value at a path of names; null when any of them is missing.
-json at(const json& object, std::initializer_list<const char*> path) {
-  const json* here = &object;
+Json at(const Json& object, std::initializer_list<const char*> path) {
+  const Json* here = &object;
   for (const char* name : path) {
     if (!here->is_object()) return nullptr;
     const auto found = here->find(name);
@@ -58,13 +56,13 @@ json at(const json& object, std::initializer_list<const char*> path) {
   return *here;
 }
 
-std::string text_at(const json& object, std::initializer_list<const char*> path) {
-  const json value = at(object, path);
+std::string text_at(const Json& object, std::initializer_list<const char*> path) {
+  const Json value = at(object, path);
   return value.is_string() ? value.get<std::string>() : "";
 }
 
-int64_t count_at(const json& object, const char* name) {
-  const json value = at(object, {name});
+int64_t count_at(const Json& object, const char* name) {
+  const Json value = at(object, {name});
   return value.is_number_integer() ? value.get<int64_t>() : 0;
 }
 
@@ -97,31 +95,31 @@ std::string Api::post(const std::string& path, const std::string& body) {
 }
 
 std::string Api::graphql(const std::string& query, const std::string& variables_json) {
-  const json answer =
-      json::parse(post("/graphql", json{{"query", query}, {"variables", json::parse(variables_json)}}.dump()),
-                  nullptr, false);
-  const json data = at(answer, {"data"});
-  const json errors = at(answer, {"errors"});
+  const Json request{{"query", query}, {"variables", parse_json("variables", variables_json)}};
+  const Json answer = try_parse_json(post("/graphql", request.dump())).value_or(nullptr);
+  const Json data = at(answer, {"data"});
+  const Json errors = at(answer, {"errors"});
   if (!data.is_object() || (errors.is_array() && !errors.empty())) {
     const std::string found =
         errors.is_array() && !errors.empty() ? text_at(errors[0], {"message"}) : "something else";
-    throw UserError(settings_.base_url, "an answer of Weights & Biases", found.substr(0, 200),
+    throw UserError(settings_.base_url, "an answer of Weights & Biases", excerpt(found, 200),
                     "check WANDB_BASE_URL, and the rights of the key for this project");
   }
   return data.dump();
 }
 
 std::optional<LineCounts> Api::counts(const std::string& id) {
-  const json variables = {
+  const Json variables = {
       {"project", settings_.project}, {"entity", or_null(settings_.entity)}, {"name", id}};
-  const json bucket = at(json::parse(graphql(kResumeStatus, variables.dump())), {"model", "bucket"});
+  const Json bucket =
+      at(parse_json(settings_.base_url, graphql(kResumeStatus, variables.dump())), {"model", "bucket"});
   if (!bucket.is_object()) return std::nullopt;
   return LineCounts{count_at(bucket, "historyLineCount"), count_at(bucket, "eventsLineCount"),
                     count_at(bucket, "logLineCount")};
 }
 
 RemoteRun Api::upsert(const RunDescription& run) {
-  const json variables = {{"name", run.id},
+  const Json variables = {{"name", run.id},
                           {"project", run.project},
                           {"entity", or_null(run.entity)},
                           {"groupName", or_null(run.group)},
@@ -132,7 +130,8 @@ RemoteRun Api::upsert(const RunDescription& run) {
                           {"program", "moe"},
                           {"jobType", or_null(run.job_type)},
                           {"tags", run.tags}};
-  const json bucket = at(json::parse(graphql(kUpsert, variables.dump())), {"upsertBucket", "bucket"});
+  const Json bucket =
+      at(parse_json(settings_.base_url, graphql(kUpsert, variables.dump())), {"upsertBucket", "bucket"});
   RemoteRun remote{text_at(bucket, {"project", "entity", "name"}), text_at(bucket, {"project", "name"}),
                    text_at(bucket, {"displayName"})};
   if (remote.entity.empty() || remote.project.empty())
@@ -144,13 +143,13 @@ RemoteRun Api::upsert(const RunDescription& run) {
 bool Api::post_lines(const RemoteRun& run, const std::string& id, const std::string& body) {
   const std::string path = fmt::format("/files/{}/{}/{}/file_stream", net::percent_encode(run.entity),
                                        net::percent_encode(run.project), net::percent_encode(id));
-  const json stopped = at(json::parse(post(path, body), nullptr, false), {"stopped"});
+  const Json stopped = at(try_parse_json(post(path, body)).value_or(nullptr), {"stopped"});
   return stopped.is_boolean() && stopped.get<bool>();
 }
 
 void Api::alert(const RemoteRun& run, const std::string& id, const std::string& title,
                 const std::string& text) {
-  const json variables = {{"entityName", run.entity},
+  const Json variables = {{"entityName", run.entity},
                           {"projectName", run.project},
                           {"runName", id},
                           {"title", title},

@@ -4,8 +4,9 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
+#include "base/utf8.h"
 #include "metrics/histogram.h"
 
 namespace moe::wandb {
@@ -47,15 +48,17 @@ std::string json_number(double value) {
   if (std::isinf(value)) return value > 0 ? "Infinity" : "-Infinity";
   if (value == std::trunc(value) && std::abs(value) <= kExact)
     return std::to_string(static_cast<int64_t>(value));
-  return nlohmann::json(value).dump();
+  return Json(value).dump();
 }
 
 std::string json_string(const std::string& text) {
-  return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 std::string valid_utf8(const std::string& text) {
-  return nlohmann::json::parse(json_string(text)).get<std::string>();
+  std::string repaired;
+  repair_utf8(text, repaired);
+  return repaired;
 }
 
 Entry to_entry(const std::string& name, const Row::Value& value) {

@@ -6,8 +6,8 @@
 
 #include <algorithm>
 #include <ctime>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "base/lines.h"
 #include "base/version.h"
 #include "wandb/history.h"
@@ -136,9 +136,9 @@ void LineReader::take(const pb::Record& record) {
 
 // Definitions by the numbers of their fields; a step metric by its place in the list, from 1.
 std::string LineReader::metrics_json() const {
-  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  OrderedJson list = OrderedJson::array();
   for (const Definition& metric : metrics_) {
-    nlohmann::ordered_json entry = {{"1", metric.name}};
+    OrderedJson entry = {{"1", metric.name}};
     const auto step = std::find_if(metrics_.begin(), metrics_.end(),
                                    [&](const Definition& other) { return other.name == metric.step_metric; });
     if (step != metrics_.end()) entry["5"] = step - metrics_.begin() + 1;

@@ -4,12 +4,12 @@
 #include <fmt/format.h>
 
 #include <ctime>
-#include <nlohmann/json.hpp>
 #include <random>
 #include <system_error>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 
 namespace moe::wandb {
 namespace {
@@ -41,9 +41,13 @@ struct State {
 
 State read_state(const fs::path& path) {
   if (!fs::exists(path)) return {};
-  const auto json = nlohmann::json::parse(read_file(path), nullptr, false);
-  if (!json.is_object()) return {};
-  return {json.value("id", ""), json.value("folder", "")};
+  const auto json = try_parse_json(read_file(path));
+  if (!json || !json->is_object()) return {};
+  const auto text = [&](const char* name) {
+    const auto found = json->find(name);
+    return found != json->end() && found->is_string() ? found->get<std::string>() : std::string();
+  };
+  return {text("id"), text("folder")};
 }
 
 void make_folder(const fs::path& path) {
@@ -93,8 +97,8 @@ RunFiles RunFiles::open(const Settings& settings, const fs::path& state, bool re
   std::error_code error;
   const fs::path near = fs::relative(files.folder, state.parent_path(), error);
   const bool inside = !error && !near.empty() && *near.begin() != "..";
-  const nlohmann::ordered_json json = {{"id", files.id},
-                                       {"folder", (inside ? near : fs::absolute(files.folder)).string()}};
+  const OrderedJson json = {{"id", files.id},
+                            {"folder", (inside ? near : fs::absolute(files.folder)).string()}};
   write_file_atomically(state, json.dump(2) + "\n");
   return files;
 }

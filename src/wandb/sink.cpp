@@ -11,12 +11,12 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/host.h"
+#include "base/json.h"
 #include "base/version.h"
 #include "wandb/history.h"
 
@@ -124,7 +124,7 @@ void RecordSink::begin(const Settings& settings, const RunInfo& info) {
   for (const std::string& tag : settings.tags) run.add_tags(tag);
   run.set_host(host_name());
   set_time(run.mutable_start_time(), start_);
-  const auto sections = nlohmann::ordered_json::parse(info.config_json);
+  const auto sections = parse_ordered_json("settings", info.config_json);
   for (const auto& [name, values] : sections.items()) {
     pb::ConfigItem& item = *run.mutable_config()->add_update();
     item.set_key(name);
@@ -264,7 +264,7 @@ void RecordSink::told(const std::string& text) {
 void RecordSink::write_files_for_people() {
   try {
     std::string yaml;
-    const auto sections = nlohmann::ordered_json::parse(config_json_);
+    const auto sections = parse_ordered_json("settings", config_json_);
     for (const auto& [name, values] : sections.items())  // JSON is YAML
       yaml += fmt::format("{}:\n  value: {}\n", name, values.dump());
     write_file_atomically(files_.file("config.yaml"), yaml);

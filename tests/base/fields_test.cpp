@@ -67,7 +67,7 @@ TEST(Field, TakesTextAndLists) {
   std::string text = "old";
   EXPECT_EQ(set(text, ""), "");
   EXPECT_EQ(text, "");
-  EXPECT_EQ(set(text, "\xff"), "here: expected a text, found \"\xff\"");
+  EXPECT_EQ(set(text, "\xff"), "here: expected a text, found \"\xEF\xBF\xBD\"");
   EXPECT_NE(set(text, "\xc3\xc3"), "");
   EXPECT_NE(set(text, "\xe2\x82"), "");
   EXPECT_EQ(set(text, std::string_view("a\0b", 3)), "here: expected a text, found \"a\\x00b\"");

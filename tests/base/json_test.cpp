@@ -64,7 +64,7 @@ TEST(Json, DepthIsLimited) {
 
 TEST(Json, SizeIsLimited) {
   EXPECT_TRUE(try_parse_json("[1,2]", {.bytes = 5}));
-  EXPECT_EQ(user_error_of([] { parse_json("f", "[1,2]", {.bytes = 4}); }),
+  EXPECT_EQ(user_error_of([] { parse_json("f", "[1,2]", "", {.bytes = 4}); }),
             "f: expected JSON, found 5 bytes, more than 4");
 }
 
@@ -86,7 +86,7 @@ TEST(Json, MessagesCutWhatTheyQuote) {
   EXPECT_EQ(quote(Json{{"a", "\xC3\xA9\x1b"}}), R"({"a":"\u00e9\u001b"})");
 }
 
-class Counter : public nlohmann::json_sax<Json> {
+class Counter : public JsonEvents {
  public:
   int names = 0, values = 0;
   bool null() override { return ++values < 9; }
@@ -133,18 +133,20 @@ TEST(JsonFields, NameTheFieldOfEachMistake) {
   EXPECT_FALSE(fields.has("no") || fields.has("other"));
   const auto refused = [](auto&& body) { return user_error_of(body); };
   EXPECT_EQ(refused([&] { fields.whole("other"); }),
-            "f: other: expected a value, found none. Hint: copy it again");
-  EXPECT_EQ(refused([&] { fields.text("n"); }), "f: n: expected text, found 3. Hint: copy it again");
+            "f: field \"other\": expected a value, found none. Hint: copy it again");
+  EXPECT_EQ(refused([&] { fields.text("n"); }),
+            "f: field \"n\": expected text, found 3. Hint: copy it again");
   EXPECT_EQ(refused([&] { fields.whole("half"); }),
-            "f: half: expected a whole number of at least 0, found 0.5. Hint: copy it again");
+            "f: field \"half\": expected a whole number of at least 0, found 0.5. Hint: copy it again");
   EXPECT_EQ(refused([&] { fields.whole("yes"); }),
-            "f: yes: expected a whole number of at least 0, found true. Hint: copy it again");
+            "f: field \"yes\": expected a whole number of at least 0, found true. Hint: copy it again");
   EXPECT_EQ(refused([&] { fields.whole("big"); }),
-            "f: big: expected a whole number of at least 0, found 18446744073709551615. Hint: copy it again");
+            "f: field \"big\": expected a whole number of at least 0, found 18446744073709551615. Hint: copy "
+            "it again");
   EXPECT_EQ(refused([&] { fields.whole("n", 4, 5); }),
-            "f: n: expected a whole number from 4 to 5, found 3. Hint: copy it again");
+            "f: field \"n\": expected a whole number from 4 to 5, found 3. Hint: copy it again");
   EXPECT_EQ(refused([&] { fields.inside("in").whole("n"); }),
-            "f: in: n: expected a whole number of at least 0, found -1. Hint: copy it again");
+            "f: in: field \"n\": expected a whole number of at least 0, found -1. Hint: copy it again");
   EXPECT_EQ(refused([&] { JsonFields("f", Json(3)); }), "f: expected a JSON object, found 3");
 }
 

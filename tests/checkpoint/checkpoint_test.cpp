@@ -197,10 +197,10 @@ TEST_F(CheckpointTest, RefusesOtherFormatsAndBrokenManifests) {
               HasSubstr("manifest.json: expected checkpoint format 1, found format 2, written by moe 0.1.0. "
                         "Hint: read it with a newer version of moe"));
   EXPECT_THAT(with("\"format\": 1", "\"format\": 0"), HasSubstr("an older version"));
-  EXPECT_THAT(with("\"format\"", "\"fermat\""), HasSubstr("the manifest of a checkpoint"));
+  EXPECT_THAT(with("\"format\"", "\"fermat\""), HasSubstr("manifest.json: field \"format\""));
   EXPECT_THAT(with("\"state.json\"", "\"../state.json\""),
               HasSubstr("plain file names, found \"../state.json\""));
-  EXPECT_THAT(with("{", "{{"), HasSubstr("the manifest of a checkpoint"));
+  EXPECT_THAT(with("{", "{{"), HasSubstr("manifest.json: expected JSON"));
 }
 
 TEST_F(CheckpointTest, RefusesASaveThatDoesNotFitTheDisk) {

@@ -155,8 +155,9 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         Lie{"space", R"( {"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", 1, "begins with {"},
         Lie{"list", "[]", 0, "begins with {"}, Lie{"empty", "", 0, "begins with {"},
-        Lie{"torn", R"({"a":{"dtype":"U8")", 0, "a JSON header"},
-        Lie{"twice_over", "{}{}", 0, "a JSON header"}, Lie{"bad_utf8", "{\"\xff\":1}", 0, "a JSON header"},
+        Lie{"torn", R"({"a":{"dtype":"U8")", 0, "header: expected JSON"},
+        Lie{"twice_over", "{}{}", 0, "header: expected JSON"},
+        Lie{"bad_utf8", "{\"\xff\":1}", 0, "header: expected JSON"},
         Lie{"duplicate",
             R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},)"
             R"("a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})",
@@ -190,6 +191,40 @@ INSTANTIATE_TEST_SUITE_P(
         Lie{"less_data", R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}})", 3,
             "4 bytes of data, found 3"}),
     [](const auto& lie) { return lie.param.name; });
+
+// A header of 80,000 lists inside one another ended the program in the message that quoted it.
+TEST_F(SafetensorsTest, DeepHeadersAreRefusedInFewWords) {
+  const std::string deep(80'000, '[');
+  for (const std::string& header : {"{\"a\":" + deep + std::string(80'000, ']') + "}", "{\"a\":" + deep}) {
+    const auto bytes = file_of(header, 0);
+    const std::string error = user_error_of([&] { Safetensors("x", bytes); });
+    EXPECT_THAT(error, HasSubstr("more than 64 objects and lists inside one another"));
+    EXPECT_LT(error.size(), 300U);
+  }
+}
+
+// Took 42 s with 40,000 names: time grew with their square.
+TEST_F(SafetensorsTest, ManyNamesTakeTimeInProportion) {
+  std::string header = "{";
+  for (int i = 0; i < 100'000; ++i)
+    header +=
+        (i == 0 ? "\"" : ",\"") + std::to_string(i) + R"(":{"dtype":"U8","shape":[0],"data_offsets":[0,0]})";
+  const auto bytes = file_of(header + "}", 0);
+  EXPECT_EQ(Safetensors("x", bytes).entries().size(), 100'000U);
+}
+
+TEST_F(SafetensorsTest, MessagesCutTheNamesTheyQuote) {
+  const std::string name(1 << 20, 'n');
+  for (const std::string& header :
+       {"{\"" + name + "\":3}", "{\"" + name + R"(":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})",
+        R"({"a":{"dtype":")" + name + R"(","shape":[1],"data_offsets":[0,1]}})",
+        R"({"__metadata__":{")" + name + "\":1}}"}) {
+    const auto bytes = file_of(header, 2);
+    const std::string error = user_error_of([&] { Safetensors("x", bytes); });
+    EXPECT_THAT(error, HasSubstr("nnn..."));
+    EXPECT_LT(error.size(), 600U);
+  }
+}
 
 TEST_F(SafetensorsTest, RefusesLengthsBeyondTheFile) {
   const std::vector<uint8_t> nothing;

@@ -114,7 +114,7 @@ TEST(Cursor, GoesThroughJson) {
   EXPECT_EQ(nlohmann::json::parse(nlohmann::json(cursor).dump()).get<Cursor>(), cursor);
   EXPECT_EQ(cursor.epoch(), 1);
   EXPECT_THAT(user_error_of([] { nlohmann::json::parse("{\"streams\": 1}").get<Cursor>(); }),
-              HasSubstr("a list of streams"));
+              HasSubstr("field \"streams\": expected a list"));
   EXPECT_THAT(user_error_of([] { nlohmann::json::parse("{\"streams\": [{}]}").get<Cursor>(); }),
               HasSubstr("field \"epoch\""));
 }

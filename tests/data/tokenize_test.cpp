@@ -104,7 +104,7 @@ TEST_F(Tokenize, RefusesOtherArguments) {
   spill(folder / "bad/t_state.json", "{");
   options.shard_tokens = 700;
   EXPECT_THAT(user_error_of([&] { run(folder / "bad", numbered()); }),
-              HasSubstr("expected the state of an interrupted run"));
+              HasSubstr("t_state.json: expected JSON"));
 }
 
 TEST_F(Tokenize, WithoutHeldOutTextThereIsNoShardZero) {

@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -348,29 +350,50 @@ TEST_F(Exchange, MissingAndTruncatedShardsAreRefused) {
   }
 }
 
-TEST_F(Exchange, OtherArchitecturesAreRefusedByKey) {
-  const auto complaint = [](const std::string& key, const nlohmann::json& value) {
-    auto json = nlohmann::json::parse(hf_config_json(small_config(), DType::f32, 0));
-    json[key] = value;
-    return user_error_of([&] { read_hf_config("config.json", json.dump()); });
-  };
-  EXPECT_EQ(complaint("unknown_key", 1), "");
-  EXPECT_THAT(complaint("architectures", {"LlamaForCausalLM"}),
-              AllOf(HasSubstr("architectures"), HasSubstr("LlamaForCausalLM")));
-  EXPECT_THAT(complaint("layer_types", {"full_attention", "linear_attention"}),
-              HasSubstr("linear_attention"));
-  EXPECT_THAT(complaint("layer_types", {"full_attention"}), HasSubstr("layer_types"));
-  EXPECT_THAT(complaint("hidden_act", "gelu"), HasSubstr("hidden_act"));
-  EXPECT_THAT(complaint("tie_word_embeddings", false), HasSubstr("tie_word_embeddings"));
-  EXPECT_THAT(complaint("head_dim", 8), HasSubstr("head_dim"));
-  EXPECT_THAT(complaint("shared_expert_intermediate_size", 512),
-              HasSubstr("shared_expert_intermediate_size"));
-  EXPECT_THAT(complaint("hidden_size", -1), HasSubstr("hidden_size"));
-  EXPECT_THAT(complaint("num_attention_heads", 3), HasSubstr("n_heads"));
-  EXPECT_THAT(complaint("rope_parameters", {{"rope_type", "yarn"}}), HasSubstr("rope_type"));
-  EXPECT_THAT(complaint("rope_parameters", nlohmann::json::array()), HasSubstr("rope_parameters"));
-  EXPECT_THAT(user_error_of([] { read_hf_config("config.json", "{"); }), HasSubstr("config.json"));
-  EXPECT_THAT(user_error_of([] { read_hf_config("config.json", "[]"); }), HasSubstr("a JSON object"));
+TEST_F(Exchange, WeightsThatAreNoNumbersAreRefusedByName) {
+  const ModelConfig config = small_config();
+  const Safetensors ours = checkpoint(config);
+  const std::string name = "model.layers.1.self_attn.v_proj.weight";
+  for (const float bad : {std::nanf(""), -INFINITY}) {
+    fs::remove_all(hf());
+    fs::create_directories(hf());
+    export_weights(hf(), config, ours, DType::f32, uint64_t{1} << 30);
+    rewrite([&](std::vector<TensorStream>& streams) {
+      for (TensorStream& stream : streams)
+        if (stream.name == name)
+          stream.write = [bad](const TensorStream::Sink& sink) {
+            std::vector<float> values(8 * 16, 1);
+            values[77] = bad;
+            sink(values.data(), values.size() * sizeof(float));
+          };
+    });
+    const ImportedWeights imported(hf(), config, DType::f32);
+    EXPECT_THAT(user_error_of([&] {
+                  for (const TensorStream& stream : imported.streams())
+                    stream.write([](const void*, size_t) {});
+                }),
+                AllOf(HasSubstr(name), HasSubstr("at element 77"),
+                      HasSubstr(std::isnan(bad) ? "NaN" : "an infinity")));
+  }
+}
+
+TEST_F(Exchange, WeightsThatTheTypeOfTheFilesCannotHoldAreRefused) {
+  const ModelConfig config = small_config();
+  const Safetensors ours = checkpoint(config);
+  std::vector<TensorStream> streams;
+  for (const auto& entry : ours.entries())
+    streams.push_back({entry.name, DType::f32, entry.shape, [&ours, &entry](const TensorStream::Sink& sink) {
+                         const auto bytes = ours.bytes(entry);
+                         std::vector<float> values(bytes.size() / sizeof(float));
+                         std::memcpy(values.data(), bytes.data(), bytes.size());
+                         if (entry.shape.size() > 1) values.front() = 70000;  // more than F16 holds
+                         sink(values.data(), bytes.size());
+                       }});
+  write_safetensors(folder_ / "large.safetensors", streams);
+  const Safetensors large(folder_ / "large.safetensors");
+  EXPECT_EQ(user_error_of([&] { export_weights(hf(), config, large, DType::f32, uint64_t{1} << 30); }), "");
+  EXPECT_THAT(user_error_of([&] { export_weights(hf(), config, large, DType::f16, uint64_t{1} << 30); }),
+              AllOf(HasSubstr("as F16"), HasSubstr("an infinity")));
 }
 
 TEST_F(Exchange, AFolderAppearsWholeOrNotAtAll) {

@@ -53,6 +53,13 @@ class CheckLayers(unittest.TestCase):
         self.assert_one({"src/ops/a.h": "#include <fmt/core.h>\n"}, r"is for \*\.cpp only")
         self.assert_one({"src/ops/a.cpp": "#include <gtest/gtest.h>\n"}, "is for nothing in src/ only")
 
+    def test_json_is_read_in_one_place(self):
+        self.assertEqual(self.complaints({"src/base/json.h": "#include <nlohmann/json.hpp>\nusing Json = nlohmann::json;\n"}), [])
+        self.assert_one({"src/model/a.cpp": "#include <nlohmann/json.hpp>\n"}, "is for base/json.h only")
+        for call in ("Json::parse(text)", "OrderedJson::accept(text)", "nlohmann::json::parse(text)"):
+            self.assert_one({"src/model/a.cpp": f"auto json = {call};\n"}, "parse_json or scan_json")
+        self.assertEqual(self.complaints({"src/model/a.cpp": "auto json = Json::array();  // not Json::parse\n"}), [])
+
     def test_an_unknown_library_is_caught(self):
         self.assert_one({"src/ops/a.cpp": "#include <boost/any.hpp>\n"}, "does not know")
         self.assert_one({"tests/ops/a_test.cpp": "#include <curl.h>\n"}, "does not know")
