@@ -32,7 +32,9 @@ std::optional<std::vector<std::string>> documents(const moe::Input& input, int64
 
 void compare(const moe::Input& input, Read read) {
   const auto whole = documents(input, input.size(), read);
-  for (const int64_t step : {int64_t{1}, int64_t{7}, input.size() / 2 + 1})
+  if (documents(input, input.size() / 2 + 1, read) != whole) std::abort();
+  if (input.size() > 4096) return;  // each of the many ranges looks for the next document's begin
+  for (const int64_t step : {1, 7})
     if (documents(input, step, read) != whole) std::abort();
 }
 
@@ -44,7 +46,7 @@ void read_split(const moe::Input& input, int64_t begin, int64_t end, moe::Docume
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  if (size == 0 || size > 4096) return 0;
+  if (size == 0) return 0;
   const moe::MemoryInput input("fuzz", std::string_view(reinterpret_cast<const char*>(data), size));
   compare(input, [](const moe::Input& in, int64_t begin, int64_t end, moe::Documents& all) {
     moe::read_jsonl(in, begin, end, "text", {}, all);

@@ -33,7 +33,6 @@ void compare_readers(std::string_view text) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  if (size > 8192) return 0;
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   compare_readers(text);
   moe::report::RunView run("fuzz", "");

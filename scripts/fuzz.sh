@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # scripts/fuzz.sh [SECONDS] [NAME...]: runs each fuzz target of build/fuzz that long (60 s by default), starting from
-# fuzz/corpus/NAME. What it learns goes to build/fuzz/corpus/NAME, inputs that fail to build/fuzz/findings/NAME; those
-# of earlier runs are tried again.
+# fuzz/corpus/NAME, with inputs of up to 1 MB. Before, each reads the megabytes of fuzz/long_inputs.py once. An input that
+# takes longer than its length allows (fuzz/time_limit.cpp) is a finding like a crash. What a target learns goes to
+# build/fuzz/corpus/NAME, inputs that fail to build/fuzz/findings/NAME; those of earlier runs are tried again.
 # Ends with a table; the exit status is 0 only if every target ran and none found anything.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -47,8 +48,13 @@ for name in "${names[@]}"; do
   [ -d "fuzz/corpus/$name" ] && seeds+=("fuzz/corpus/$name")
   echo "fuzz: $name for $duration s (log: $log)"
   verdict=ok
-  "$program" -max_total_time="$duration" -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 \
-    -artifact_prefix="$findings/" "$learned" "${seeds[@]}" >"$log" 2>&1 || verdict=FAILED
+  long=$build/long/$name
+  rm -rf "$long"
+  python3 fuzz/long_inputs.py "$long" "${seeds[@]:1}"
+  "$program" -timeout=60 -rss_limit_mb=4096 -artifact_prefix="$findings/" "$long"/* >"$log" 2>&1 || verdict=FAILED
+  rm -rf "$long"
+  "$program" -max_total_time="$duration" -max_len=1048576 -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 \
+    -artifact_prefix="$findings/" "$learned" "${seeds[@]}" >>"$log" 2>&1 || verdict=FAILED
   runs=$(awk '/^stat::number_of_executed_units:/ { print $2 }' "$log")
   found=$(($(find "$findings" -type f | wc -l) - before))
   if [ "$verdict" = FAILED ]; then

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+// Any bytes as what a stranger says to the store of the ranks, and as what a server that is none answers to a rank: the
+// connection ends, or a UserError; the store goes on serving others.
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <thread>
+
+#include "base/error.h"
+#include "comm/store.h"
+
+namespace {
+
+constexpr auto kLong = std::chrono::milliseconds(5000);
+
+int connected(int port) {
+  const int connection = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in place{};
+  place.sin_family = AF_INET;
+  place.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  place.sin_port = htons(static_cast<uint16_t>(port));
+  CHECK(connect(connection, reinterpret_cast<sockaddr*>(&place), sizeof(place)) == 0);
+  return connection;
+}
+
+void say(int connection, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t sent = send(connection, text.data(), text.size(), MSG_NOSIGNAL);
+    if (sent <= 0) break;  // the other side has had enough
+    text.remove_prefix(static_cast<size_t>(sent));
+  }
+  shutdown(connection, SHUT_WR);
+  char answer[4096];
+  while (recv(connection, answer, sizeof(answer), 0) > 0) {
+  }
+  close(connection);
+}
+
+void to_a_server(std::string_view text) {
+  // A new one now and then: what it was told stays in its memory, and sockets may stay open until its end.
+  static std::unique_ptr<moe::StoreServer> server;
+  static int served = 0;
+  if (served++ % 200 == 0) {
+    server.reset();
+    server = std::make_unique<moe::StoreServer>(0);
+  }
+  say(connected(server->port()), text);
+  if (served % 20 != 0) return;
+  moe::Store store("127.0.0.1", server->port(), "fuzz", kLong);
+  store.set("key", "value");
+  CHECK(store.get("key") == "value");
+}
+
+void to_a_client(std::string_view text) {
+  const int listener = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in place{};
+  place.sin_family = AF_INET;
+  place.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof(place);
+  CHECK(bind(listener, reinterpret_cast<sockaddr*>(&place), length) == 0 && listen(listener, 4) == 0);
+  getsockname(listener, reinterpret_cast<sockaddr*>(&place), &length);
+  std::thread impostor([&] {
+    const int connection = accept(listener, nullptr, nullptr);
+    if (connection >= 0) say(connection, text);
+  });
+  try {
+    moe::Store store("127.0.0.1", ntohs(place.sin_port), "fuzz", kLong);
+    store.get("a");
+    store.add("b", 1);
+    store.set("c", "");
+    store.get("d");
+  } catch (const moe::UserError&) {
+  }
+  shutdown(listener, SHUT_RDWR);
+  impostor.join();
+  close(listener);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  to_a_server(text);
+  to_a_client(text);
+  return 0;
+}
