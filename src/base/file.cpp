@@ -2,6 +2,7 @@
 #include "base/file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -11,6 +12,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <system_error>
 #include <utility>
 
 #include "base/error.h"
@@ -61,7 +63,60 @@ std::filesystem::path folder_of(const std::filesystem::path& path) {
   return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
 }
 
+bool is_regular(int descriptor) {
+  struct stat status {};
+  return ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
+}
+
+bool has_name(int descriptor) {
+  struct stat status {};
+  return ::fstat(descriptor, &status) == 0 && status.st_nlink > 0;
+}
+
+// A writer that lives holds the lock of its temporary. Where the file system has no locks, all of them stay.
+void sweep_temporaries(const std::filesystem::path& path) {
+  std::error_code ignored;
+  const std::string start = path.filename().string() + ".tmp-";
+  std::filesystem::directory_iterator entry(folder_of(path), ignored);
+  for (; !ignored && entry != std::filesystem::directory_iterator(); entry.increment(ignored)) {
+    if (!entry->path().filename().string().starts_with(start)) continue;
+    const Descriptor file(::open(entry->path().c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+    if (file.get() >= 0 && is_regular(file.get()) && ::flock(file.get(), LOCK_EX | LOCK_NB) == 0)
+      ::unlink(entry->path().c_str());
+  }
+}
+
 }  // namespace
+
+void make_folders(const std::filesystem::path& folder, const std::string& hint) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  if (fs::is_directory(folder, error)) return;
+  const fs::path above = folder_of(folder.has_filename() ? folder : folder.parent_path());
+  if (above != folder) make_folders(above, hint);
+  error.clear();
+  if (!fs::create_directory(folder, error) && error)
+    throw UserError(folder.string(), "a folder that can be made", error.message(), hint);
+  synchronise_folder(above);
+}
+
+void synchronise_folder(const std::filesystem::path& folder) {
+  const Descriptor file(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (file.get() >= 0 && ::fsync(file.get()) == 0) return;
+  // Some file systems cannot sync a folder and say EINVAL, and who may not read one (EACCES) cannot either.
+  if (errno == EINVAL || errno == EACCES) return;
+  throw UserError(folder.string(), "",
+                  std::string("cannot write the folder to disk: ") + std::strerror(errno));
+}
+
+void remove_quietly(const std::filesystem::path& path) noexcept {
+  try {
+    std::error_code ignored;
+    std::filesystem::remove_all(path, ignored);
+  } catch (const std::bad_alloc&) {  // it takes memory; what is left is swept by who comes next
+    return;
+  }
+}
 
 std::string read_file(const std::filesystem::path& path) {
   size_t size = 0;
@@ -91,9 +146,26 @@ FileWriter::FileWriter(std::filesystem::path path, uint64_t expected_bytes)
       temporary_(path_),
       expected_bytes_(expected_bytes),
       buffer_(std::make_unique_for_overwrite<uint8_t[]>(kBuffer)) {
-  temporary_ += ".tmp-" + std::to_string(::getpid());
-  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (descriptor_ < 0) fail("create");
+  sweep_temporaries(path_);
+  open_temporary();
+}
+
+// Another name where another thread writes the same file; once more where somebody swept it before it was locked.
+void FileWriter::open_temporary() {
+  const std::string stem = path_.string() + ".tmp-" + std::to_string(::getpid());
+  for (int number = 0;;) {
+    temporary_ = number == 0 ? stem : stem + "-" + std::to_string(number);
+    descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    if (descriptor_ < 0) fail("create");
+    if (!is_regular(descriptor_)) return;
+    if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+      ++number;
+    } else if (has_name(descriptor_)) {
+      if (::ftruncate(descriptor_, 0) != 0) fail("empty the temporary file");
+      return;
+    }
+    ::close(std::exchange(descriptor_, -1));
+  }
 }
 
 FileWriter::~FileWriter() {
@@ -156,10 +228,8 @@ void FileWriter::commit() {
   flush();
   if (::fsync(descriptor_) != 0) fail("write to disk");
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("rename the temporary file");
-  ::close(std::exchange(descriptor_, -1));
-  const Descriptor folder(::open(folder_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  // Some file systems cannot sync a folder and say EINVAL; there is nothing more to do on those.
-  if (folder.get() < 0 || (::fsync(folder.get()) != 0 && errno != EINVAL)) fail("write the folder to disk");
+  ::close(std::exchange(descriptor_, -1));  // all that NFS could tell here, it has told above
+  synchronise_folder(folder_of(path_));
 }
 
 MappedFile::MappedFile(const std::filesystem::path& path) {

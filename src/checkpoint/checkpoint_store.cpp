@@ -28,14 +28,21 @@ fs::path partial_of(const fs::path& folder) {
   return folder.string() + std::string(kPartialSuffix);
 }
 
-// Makes a rename in the folder last through a power cut.
-void synchronise(const fs::path& folder) {
-  const int descriptor = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const bool good = descriptor >= 0 && fsync(descriptor) == 0;
-  const std::error_code error(errno, std::generic_category());
-  if (descriptor >= 0) close(descriptor);
-  if (!good) throw fs::filesystem_error("cannot synchronise", folder, error);
-}
+// Removes what is unfinished unless it is kept.
+class Unfinished {
+ public:
+  explicit Unfinished(fs::path path) : path_(std::move(path)) {}
+  ~Unfinished() {
+    if (!path_.empty()) remove_quietly(path_);
+  }
+  Unfinished(const Unfinished&) = delete;
+  Unfinished& operator=(const Unfinished&) = delete;
+  const fs::path& path() const { return path_; }
+  void keep() { path_.clear(); }
+
+ private:
+  fs::path path_;
+};
 
 // partial becomes whole. A whole one of the same name trades places with it, in one act where the file system
 // can; elsewhere (NFS) it is moved away first, and for that moment only the checkpoints of other steps are
@@ -118,15 +125,11 @@ void CheckpointStore::save(int64_t step, const Files& files, const std::string& 
 void CheckpointStore::save(int64_t step, const Streams& files, const std::string& state_json) {
   uint64_t bytes = 0;
   for (const auto& [name, tensors] : files) bytes += safetensors_bytes(tensors);
-  const fs::path folder = begin(step, {}, bytes, state_json);
+  Unfinished folder(begin(step, {}, bytes, state_json));
   std::map<std::string, Manifest::File> written;
-  try {
-    for (const auto& [name, tensors] : files) written[name] = write_and_hash(folder / name, tensors);
-  } catch (...) {
-    abandon(step);
-    throw;
-  }
+  for (const auto& [name, tensors] : files) written[name] = write_and_hash(folder.path() / name, tensors);
   publish(step, written);
+  folder.keep();
 }
 
 void CheckpointStore::sweep() {
@@ -147,41 +150,35 @@ void CheckpointStore::sweep() {
 fs::path CheckpointStore::begin(int64_t step, const std::vector<std::string>& files, uint64_t bytes,
                                 const std::string& state_json) {
   CHECK(step >= 0);
-  fs::path partial = partial_of(folder_of(step));
+  Unfinished partial(partial_of(folder_of(step)));
+  fs::path made = partial.path();
   try {
-    fs::create_directories(folder_);
+    make_folders(folder_);
     sweep();
     check_space(folder_, bytes + state_json.size());
-    try {
-      fs::create_directory(partial);
-      write_file_atomically(partial / kStateName, state_json);
-      for (const std::string& name : files) write_file_atomically(partial / name, "");
-    } catch (...) {
-      abandon(step);
-      throw;
-    }
+    fs::create_directory(made);
+    write_file_atomically(made / kStateName, state_json);
+    for (const std::string& name : files) write_file_atomically(made / name, "");
   } catch (const fs::filesystem_error& error) {
     cannot_save(folder_, error);
   }
-  return partial;
+  partial.keep();
+  return made;
 }
 
 void CheckpointStore::publish(int64_t step, const std::map<std::string, Manifest::File>& files) {
-  const fs::path whole = folder_of(step), partial = partial_of(whole);
+  Unfinished unfinished(partial_of(folder_of(step)));
+  const fs::path whole = folder_of(step), partial = unfinished.path();
   try {
-    try {
-      Manifest manifest{step, program_, files};
-      const std::string state = read_file(partial / kStateName);
-      Hash hash;
-      hash.add(state.data(), state.size());
-      manifest.files[std::string(kStateName)] = {state.size(), hash.hex()};
-      write_file_atomically(partial / kManifestName, to_json(manifest));
-      publish_folder(partial, whole);
-    } catch (...) {
-      abandon(step);
-      throw;
-    }
-    synchronise(folder_);
+    Manifest manifest{step, program_, files};
+    const std::string state = read_file(partial / kStateName);
+    Hash hash;
+    hash.add(state.data(), state.size());
+    manifest.files[std::string(kStateName)] = {state.size(), hash.hex()};
+    write_file_atomically(partial / kManifestName, to_json(manifest));
+    publish_folder(partial, whole);
+    unfinished.keep();
+    synchronise_folder(folder_);
     write_file_atomically(folder_ / kLatestName, step_name(step) + "\n");
     prune(folder_, step, keep_last_);
   } catch (const fs::filesystem_error& error) {
@@ -190,8 +187,11 @@ void CheckpointStore::publish(int64_t step, const std::map<std::string, Manifest
 }
 
 void CheckpointStore::abandon(int64_t step) noexcept {
-  std::error_code ignored;  // there is an error to report already
-  fs::remove_all(partial_of(folder_of(step)), ignored);
+  try {
+    remove_quietly(partial_of(folder_of(step)));
+  } catch (const std::bad_alloc&) {  // begin() sweeps
+    return;
+  }
 }
 
 std::optional<int64_t> CheckpointStore::latest() const {

@@ -103,10 +103,7 @@ std::filesystem::path decoded_file(const DataFile& file, const std::filesystem::
   auto target = folder / fmt::format("{:016x}-{}", stream_id(file.cache_key()), name.stem().string());
   if (std::filesystem::exists(target)) return target;
 
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (error)
-    throw UserError(folder.string(), "a folder to decode into", error.message(), "set data.cache_dir");
+  make_folders(folder, "set data.cache_dir");
   const auto input = file.open_whole(terminal);
   const bool gzip = name.extension() == ".gz" || name.extension() == ".dz";
   Progress progress(terminal, "decoding " + name.string(), static_cast<uint64_t>(file.size()), "bytes");

@@ -61,9 +61,7 @@ class Shards {
       : options_(options), state_file_(state_file(options)), settings_(settings_of(source, config, options)) {
     for (int32_t id = 0; id < Tokenizer::kVocabulary; ++id)
       token_bytes_.push_back(static_cast<int64_t>(tokenizer.bytes(id).size()));
-    std::error_code error;
-    std::filesystem::create_directories(options.folder, error);
-    if (error) throw UserError(options.folder.string(), "a folder to write to", error.message());
+    make_folders(options.folder);
     if (std::filesystem::exists(state_file_)) restore();
   }
 

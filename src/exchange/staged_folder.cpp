@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "base/error.h"
+#include "base/file.h"
 
 namespace moe {
 
@@ -20,13 +21,11 @@ StagedFolder::StagedFolder(fs::path place) : place_(std::move(place)) {
   staged_ = place_.string() + ".partial-" + std::to_string(getpid());
   std::error_code error;
   fs::remove_all(staged_, error);
-  fs::create_directories(staged_, error);
-  if (error) throw UserError(staged_.string(), "a folder that can be made", error.message());
+  make_folders(staged_);
 }
 
 StagedFolder::~StagedFolder() {
-  std::error_code ignored;
-  if (!staged_.empty()) fs::remove_all(staged_, ignored);
+  if (!staged_.empty()) remove_quietly(staged_);
 }
 
 void StagedFolder::commit() {
@@ -35,6 +34,7 @@ void StagedFolder::commit() {
   fs::rename(staged_, place_, error);
   if (error) throw UserError(place_.string(), "to be able to rename a folder to it", error.message());
   staged_.clear();
+  synchronise_folder(place_.has_parent_path() ? place_.parent_path() : fs::path("."));
 }
 
 }  // namespace moe

@@ -36,9 +36,7 @@ std::string folder_name(const Address& address) {
 }
 
 void make_folder(const fs::path& folder) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (error) fail(folder, "create the folder", error);
+  make_folders(folder, "HF_HUB_CACHE names the cache's folder");
 }
 
 // The lock keeps the file from being pruned.
@@ -174,7 +172,10 @@ fs::path Cache::link(const Address& address, const std::string& commit, const Fi
   fs::remove(beside, error);
   fs::create_symlink(target, beside, error);
   if (!error) fs::rename(beside, link, error);
-  if (error) fail(link, "make the link", error);
+  if (error) {
+    remove_quietly(beside);
+    fail(link, "make the link", error);
+  }
   return link;
 }
 

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/host.h"
 #include "base/json.h"
 #include "base/little_endian.h"
@@ -115,8 +116,7 @@ uint32_t masked_crc32c(std::string_view bytes) {
 TensorBoard::TensorBoard(const std::filesystem::path& folder, int64_t first_step,
                          const std::string& config_json, Terminal& terminal, std::function<double()> clock)
     : path_(folder / file_name(clock())), terminal_(terminal), clock_(std::move(clock)) {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
+  make_folders(folder);
   // Two processes of one second and number (restarts in containers) would share a name.
   for (int i = 1; std::filesystem::exists(path_); ++i)
     path_ = folder / (file_name(clock_()) + fmt::format("-{}", i));

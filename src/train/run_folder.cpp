@@ -21,11 +21,15 @@ std::string time_stamp() {
   return text;
 }
 
-void make_folder(const fs::path& path) {
-  std::error_code error;
-  fs::create_directories(path, error);
-  if (error)
-    throw UserError(path.string(), "a folder that can be made", error.message(), "set training.output_dir");
+// Nothing is there, or only what a start that was killed has made on its way to the settings.
+bool is_free(const fs::path& folder) {
+  if (!fs::exists(folder)) return true;
+  if (!fs::is_directory(folder)) return false;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (entry.is_symlink() || (!entry.is_directory() && !name.starts_with("config.yaml.tmp-"))) return false;
+  }
+  return true;
 }
 
 // The run that a path means as a shell completes it: with a slash at its end, or one of the run's own files.
@@ -52,10 +56,10 @@ RunFolder RunFolder::create(const RunConfig& config, const std::string& stem) {
     throw UserError(
         where, "a new folder", "a run that is there already",
         "continue it with `moe train --resume " + where + "`, or choose another training.run_name");
-  if (fs::exists(folder.path()) && !(fs::is_directory(folder.path()) && fs::is_empty(folder.path())))
+  if (!is_free(folder.path()))
     throw UserError(where, "a new or empty folder", "something else", "choose another training.run_name");
-  make_folder(folder.checkpoints());
-  make_folder(folder.samples());
+  for (const fs::path& inner : {folder.checkpoints(), folder.samples()})
+    make_folders(inner, "set training.output_dir");
   folder.record(config);
   return folder;
 }

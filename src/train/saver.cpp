@@ -135,7 +135,7 @@ void Saver::conclude() {
   const double began = steady_seconds();
   try {
     agree(communicator_, [&] { join(); });
-  } catch (const UserError&) {
+  } catch (...) {
     phase_ = Phase::none;
     if (communicator_.rank() == 0) store_.abandon(step_);
     throw;

@@ -50,14 +50,6 @@ State read_state(const fs::path& path) {
   return {text("id"), text("folder")};
 }
 
-void make_folder(const fs::path& path) {
-  std::error_code error;
-  fs::create_directories(path, error);
-  if (error)
-    throw UserError(path.string(), "a folder that can be made", error.message(),
-                    "WANDB_DIR names another place");
-}
-
 // Only a convenience: not on file systems without links.
 void link_latest(const fs::path& folder) {
   std::error_code ignored;
@@ -78,8 +70,12 @@ RunFiles RunFiles::open(const Settings& settings, const fs::path& state, bool re
         fs::path(before.folder).is_absolute() ? fs::path(before.folder) : state.parent_path() / before.folder;
     if (fs::exists(files.records())) {
       files.existed = true;
-      for (const char* mark : {".synced", ".syncstate"})
-        fs::remove(files.records().string() + mark);  // no longer
+      for (const char* name : {".synced", ".syncstate"}) {  // no longer
+        const fs::path mark = files.records().string() + name;
+        std::error_code error;
+        fs::remove(mark, error);
+        if (error) throw UserError(mark.string(), "to be able to remove it", error.message());
+      }
       return files;
     }
   }
@@ -88,7 +84,8 @@ RunFiles RunFiles::open(const Settings& settings, const fs::path& state, bool re
   const std::string stem =
       fmt::format("{}run-{}", settings.mode == Mode::offline ? "offline-" : "", time_stamp(now));
   files.folder = parent / fmt::format("{}-{}", stem, files.id);
-  for (const char* name : {"files", "logs"}) make_folder(files.folder / name);
+  for (const char* name : {"files", "logs"})
+    make_folders(files.folder / name, "WANDB_DIR names another place");
   for (const char* name : {"debug.log", "debug-internal.log"})
     write_file_atomically(files.folder / "logs" / name, "");
   write_file_atomically(files.file("requirements.txt"), "");
