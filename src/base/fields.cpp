@@ -99,6 +99,11 @@ Field& Field::less_than(double bound) {
   return *this;
 }
 
+Field& Field::in_f32() {
+  in_f32_ = true;
+  return *this;
+}
+
 Field& Field::choices(std::vector<std::string> allowed) {
   choices_ = std::move(allowed);
   return *this;
@@ -132,6 +137,10 @@ std::string Field::expected() const {
   return words;
 }
 
+bool Field::in_limits(double x) const {
+  return std::isfinite(x) && (min_excluded_ ? x > min_ : x >= min_) && (max_excluded_ ? x < max_ : x <= max_);
+}
+
 bool Field::allows(const Value& value) const {
   if (const auto* text = std::get_if<std::string>(&value))
     return moe::is_text(*text) && (choices_.empty() || std::ranges::find(choices_, *text) != choices_.end());
@@ -139,7 +148,20 @@ bool Field::allows(const Value& value) const {
   if (std::holds_alternative<bool>(value)) return true;
   const double x = std::holds_alternative<double>(value) ? std::get<double>(value)
                                                          : static_cast<double>(std::get<int64_t>(value));
-  return std::isfinite(x) && (min_excluded_ ? x > min_ : x >= min_) && (max_excluded_ ? x < max_ : x <= max_);
+  if (!in_f32_) return in_limits(x);
+  const auto rounded = static_cast<float>(x);
+  return in_limits(x) && in_limits(static_cast<double>(rounded)) && (x == 0 || std::isnormal(rounded));
+}
+
+// With what arithmetic makes of it, where that is what is refused.
+std::string Field::found(const Value& value) const {
+  const auto* x = std::get_if<double>(&value);
+  if (x == nullptr || !in_f32_ || !in_limits(*x)) return to_yaml(value);
+  const auto rounded = static_cast<float>(*x);
+  return fmt::format("{}, which is {} in f32", to_yaml(value),
+                     rounded != 0 && !std::isnormal(rounded) && std::isfinite(rounded)
+                         ? "subnormal"
+                         : fmt::format("{}", rounded));
 }
 
 void Field::assign(Value value, const std::string& where) {
@@ -150,7 +172,7 @@ void Field::assign(Value value, const std::string& where) {
       const std::string near = word != other_words_.end() ? word->second : nearest_name(*text, choices_);
       if (!near.empty()) hint = "did you mean " + near + "?";
     }
-    throw UserError(where, expected(), to_yaml(value), hint);
+    throw UserError(where, expected(), found(value), hint);
   }
   std::visit(
       [&](auto* target) { *target = std::get<std::remove_pointer_t<decltype(target)>>(std::move(value)); },
@@ -184,7 +206,7 @@ void Field::set_list(List items, const std::string& where) {
 }
 
 void Field::check(const std::string& where) const {
-  if (const Value held = value(); !allows(held)) throw UserError(where, expected(), to_yaml(held));
+  if (const Value held = value(); !allows(held)) throw UserError(where, expected(), found(held));
 }
 
 std::string to_yaml(const Field::Value& value) {

@@ -33,6 +33,9 @@ class Field {
   // the error that refuses it names ours.
   Field& known_as(std::vector<std::string> names);
   Field& choice_known_as(std::vector<std::pair<std::string, std::string>> words);
+  // A number that arithmetic takes as an f32: the limits are those of the rounded value, and what is not 0 must not become 0
+  // (nor a subnormal number, which a GPU may take for 0).
+  Field& in_f32();
 
   const std::string& name() const { return name_; }
   const std::string& help() const { return help_; }
@@ -56,13 +59,15 @@ class Field {
  private:
   void assign(Value value, const std::string& where);
   bool allows(const Value& value) const;
+  bool in_limits(double x) const;
+  std::string found(const Value& value) const;
 
   std::string name_, help_;
   Target target_;
   Value initial_;
   double min_ = -std::numeric_limits<double>::infinity();
   double max_ = std::numeric_limits<double>::infinity();
-  bool min_excluded_ = false, max_excluded_ = false;
+  bool min_excluded_ = false, max_excluded_ = false, in_f32_ = false;
   std::vector<std::string> choices_, other_names_;
   std::vector<std::pair<std::string, std::string>> other_words_;
 };

@@ -141,6 +141,7 @@ struct Result {
 Result measure(const Options& options) {
   const double started = steady_seconds();
   const RunConfig config = RunConfig::load(options.config, options.overrides);
+  config.check_trainable(true);
   const TrainingConfig& training = config.training;
   const Backend backend =
       make_backend(training.device, static_cast<int>(training.threads), arithmetic(training));

@@ -122,6 +122,7 @@ int run(const Options& options) {
     return 0;
   }
   RunConfig config = RunConfig::load(options.config, options.overrides);
+  config.check_trainable(true);
   const std::optional<GpuRates> named =
       options.gpu.empty() ? std::nullopt : std::optional(parse_gpu(options.gpu));
   print_plan(config, options.gpus, named ? &*named : nullptr);

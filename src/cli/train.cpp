@@ -114,6 +114,7 @@ int train(const TrainOptions& options) {
                          ? RunConfig::load(options.config, options.overrides)
                          : RunConfig::load_run(RunFolder::open(options.resume).config(), options.overrides);
   config.data.require_text();
+  config.check_trainable(options.resume.empty());
   const TrainingConfig& training = config.training;
   const StopSignal stop;
   Backend backend = make_backend(training.device, threads_of_rank(training.threads, launch),

@@ -47,7 +47,7 @@ void CpuOps::route_plan(RoutePlan plan, const Tensor& expert_NK, const Capacity&
   auto lease = scratch_.borrow(2 * Scratch::padded<int32_t>(e));
   int32_t *taken = lease.take<int32_t>(e), *next = lease.take<int32_t>(e);  // of each expert
   // Who is kept, for now as 0 in place of a row.
-  const int64_t group = capacity.rows == 0 || capacity.tokens == 0 ? n : capacity.tokens;
+  const int64_t group = capacity.tokens == 0 ? n : capacity.tokens;
   std::fill(count, count + e, 0);
   std::fill(first, first + e, 0);
   std::fill(offset, offset + e + 1, 0);
@@ -62,7 +62,7 @@ void CpuOps::route_plan(RoutePlan plan, const Tensor& expert_NK, const Capacity&
         if (x < 0) continue;
         ++count[x];
         first[x] += j == 0 ? 1 : 0;
-        if (capacity.rows > 0 && taken[x] == capacity.rows) continue;
+        if (taken[x] == capacity.rows) continue;
         row[assignment] = 0;
         ++taken[x];
         ++offset[x + 1];

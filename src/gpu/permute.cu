@@ -92,7 +92,7 @@ __global__ void plan_experts_kernel(RowsOfExperts out, int32_t* tile_counts, int
     int count = 0;
     if (e < experts)
       out.count_E[e] = count = count_before(tile_counts, tiles, experts, e, first_tiles, out.first_E + e);
-    const int kept = capacity == 0 || count < capacity ? count : static_cast<int>(capacity);
+    const int kept = count < capacity ? count : static_cast<int>(capacity);
     int sum = 0;
     const int before = block_sum_before(kept, &sum);
     if (e < experts) out.offset_E1[e] = begin + before;
@@ -165,8 +165,8 @@ void GpuOps::route_plan(RoutePlan plan, const Tensor& expert_NK, const Capacity&
     launch(stream_, plan_experts_kernel, {1, kPlanThreads}, rows, counts, static_cast<int>(tiles),
            static_cast<int>(first_tiles), experts, most);
   };
-  const bool in_groups = capacity.rows > 0 && capacity.tokens > 0 && n > 0;
-  place_experts(in_groups ? 0 : capacity.rows);
+  const bool in_groups = capacity.rows < Capacity::kNoLimit && capacity.tokens > 0 && n > 0;
+  place_experts(in_groups ? Capacity::kNoLimit : capacity.rows);
   if (in_groups) {
     // All have been counted; now again those that are kept, where the plan will have its rows.
     int32_t* const kept_NK = pointer<int32_t>(plan.row_NK);
@@ -176,7 +176,7 @@ void GpuOps::route_plan(RoutePlan plan, const Tensor& expert_NK, const Capacity&
     choice.expert_NK = kept_NK;
     rows.count_E = memory.take<int32_t>(E);
     rows.first_E = memory.take<int32_t>(E);
-    place_experts(0);
+    place_experts(Capacity::kNoLimit);
   }
   const GiveRow give{pointer<int32_t>(plan.slot_R), pointer<int32_t>(plan.row_NK), rows.offset_E1, choice};
   if (tiles > 0)

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <string>
 
@@ -57,10 +58,12 @@ void ModelConfig::describe(Fields& fields) {
       .known_as({"moe_expert_capacity_factor", "expert_capacity_factor", "expert_capacity"});
   fields.add("aux_loss_weight", aux_loss_weight, "weight of the load-balance loss")
       .at_least(0)
+      .in_f32()
       .known_as({"router_aux_loss_coef", "moe_aux_loss_coeff", "aux_loss_coef", "aux_loss_coeff",
                  "load_balancing_loss_weight", "balance_loss_weight"});
   fields.add("z_loss_weight", z_loss_weight, "weight of the router's z-loss")
       .at_least(0)
+      .in_f32()
       .known_as({"router_z_loss_coef", "moe_z_loss_coeff", "z_loss_coef"});
   fields.add("renormalize_top_k", renormalize_top_k, "weights of the chosen experts sum to one")
       .known_as({"norm_topk_prob", "normalize_expert_weights"});
@@ -72,13 +75,15 @@ void ModelConfig::describe(Fields& fields) {
       .known_as({"max_seq_length", "block_size", "seq_len", "seq_length", "sequence_length", "context_length",
                  "context_size", "max_position_embeddings", "n_ctx", "n_positions", "max_length"});
   fields.add("rope_theta", rope_theta, "base of the rotary frequencies")
-      .more_than(0)
+      .at_least(1)
       .known_as({"rotary_base", "rope_base", "rotary_emb_base"});
   fields.add("norm_eps", norm_eps, "epsilon inside the RMS norms")
       .more_than(0)
+      .in_f32()
       .known_as({"rms_norm_eps", "layer_norm_eps", "layernorm_epsilon", "norm_epsilon"});
   fields.add("init_std", init_std, "standard deviation of the initial weights")
       .more_than(0)
+      .in_f32()
       .known_as({"initializer_range", "init_method_std"});
   fields.absent({"dropout", "attention_dropout", "hidden_dropout", "attn_dropout", "attn_pdrop",
                  "resid_pdrop", "embd_pdrop"},
@@ -118,6 +123,19 @@ void ModelConfig::validate() const {
   if (top_k > num_experts)
     throw UserError("model.top_k", fmt::format("at most model.num_experts ({})", num_experts),
                     std::to_string(top_k), fmt::format("top_k {}", num_experts));
+}
+
+void ModelConfig::check_capacity(int64_t N) const {
+  const auto share = static_cast<double>(even_share(N));
+  if (capacity_factor == 0 || capacity_factor * share >= 1) return;
+  // Rounded up: 1 / share times share may be less than 1.
+  const double least = std::ceil(1e4 / share) / 1e4;
+  throw UserError(
+      "model.capacity_factor",
+      fmt::format("at least {}: an even share of {} tokens is {} for an expert, and it has to take one",
+                  least, N, static_cast<int64_t>(share)),
+      fmt::format("{}", capacity_factor),
+      fmt::format("capacity_factor {}, or 0, which drops no token", least));
 }
 
 }  // namespace moe

@@ -3,13 +3,16 @@
 
 #include <cmath>
 
+#include "base/error.h"
+
 namespace moe {
 
 int64_t expert_capacity(const ModelConfig& config, int64_t N) {
-  if (config.capacity_factor == 0.0) return 0;
-  const int64_t per_expert = (N + config.num_experts - 1) / config.num_experts;  // rounded up
-  return config.top_k *
-         static_cast<int64_t>(std::floor(config.capacity_factor * static_cast<double>(per_expert)));
+  if (config.capacity_factor == 0.0) return Capacity::kNoLimit;
+  const auto even_share = static_cast<double>(config.even_share(N));
+  const int64_t rows = config.top_k * static_cast<int64_t>(std::floor(config.capacity_factor * even_share));
+  CHECK(rows > 0, "ModelConfig::check_capacity refuses this");
+  return rows;
 }
 
 MoeSaved::MoeSaved(const ModelConfig& config, DType type, int64_t N, Recompute recompute,

@@ -16,7 +16,7 @@
 
 namespace moe {
 
-// Rows an expert may take from N tokens (Tutel: K * floor(f * ceil(N / E))); 0, no limit, when f is 0.
+// Rows an expert may take from N tokens (Tutel: K * floor(f * ceil(N / E))); Capacity::kNoLimit when f is 0.
 int64_t expert_capacity(const ModelConfig& config, int64_t N);
 
 struct MoeSaved {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "tensor/tensor.h"
 
@@ -21,8 +22,10 @@ struct RoutePlan {
 
 // How many rows an expert may take; what more it is asked for is dropped.
 struct Capacity {
-  int64_t rows = 0;    // counted in the order of RoutePlan; 0: no limit
-  int64_t tokens = 0;  // from each so many consecutive tokens, which divide N; 0: from all
+  // A limit that nobody reaches. No number of rows stands for "none": a share that is rounded down must not become it.
+  static constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
+  int64_t rows = kNoLimit;  // counted in the order of RoutePlan; at least 1
+  int64_t tokens = 0;       // from each so many consecutive tokens, which divide N; 0: from all
 };
 
 }  // namespace moe

@@ -53,6 +53,7 @@ void describe_schedule(TrainingConfig& c, Fields& fields) {
       .known_as({"epochs", "num_epochs", "num_train_epochs"});
   fields.add("learning_rate", c.learning_rate, "at the peak of the schedule")
       .range(0, 10)
+      .in_f32()
       .known_as({"lr", "max_lr", "peak_lr", "base_lr"});
   fields.add("min_learning_rate_ratio", c.min_learning_rate_ratio, "the last learning rate over the peak")
       .range(0, 1)
@@ -73,13 +74,28 @@ void describe_schedule(TrainingConfig& c, Fields& fields) {
 }
 
 void describe_optimizer(TrainingConfig& c, Fields& fields) {
-  fields.add("weight_decay", c.weight_decay, "AdamW, on matrices").at_least(0).known_as({"wd", "decay"});
-  fields.add("beta1", c.beta1, "AdamW, first moment").at_least(0).less_than(1).known_as({"adam_beta1"});
-  fields.add("beta2", c.beta2, "AdamW, second moment").at_least(0).less_than(1).known_as({"adam_beta2"});
-  fields.add("epsilon", c.epsilon, "AdamW").more_than(0).known_as({"adam_epsilon", "adam_eps", "eps"});
+  fields.add("weight_decay", c.weight_decay, "AdamW, on matrices")
+      .at_least(0)
+      .in_f32()
+      .known_as({"wd", "decay"});
+  fields.add("beta1", c.beta1, "AdamW, first moment")
+      .at_least(0)
+      .less_than(1)
+      .in_f32()
+      .known_as({"adam_beta1"});
+  fields.add("beta2", c.beta2, "AdamW, second moment")
+      .at_least(0)
+      .less_than(1)
+      .in_f32()
+      .known_as({"adam_beta2"});
+  fields.add("epsilon", c.epsilon, "AdamW")
+      .more_than(0)
+      .in_f32()
+      .known_as({"adam_epsilon", "adam_eps", "eps"});
   fields.absent({"betas"}, "they are training.beta1 and training.beta2 here");
   fields.add("max_grad_norm", c.max_grad_norm, "gradients are scaled down to this norm; 0 is off")
       .at_least(0)
+      .in_f32()
       .known_as(
           {"grad_clip", "clip_grad", "gradient_clip_val", "gradient_clipping", "max_norm", "grad_norm_clip"});
   fields.add("optimizer", c.optimizer, "with moments in 8 or 32 bits")
@@ -315,6 +331,16 @@ void RunConfig::set_last_step(int64_t ranks, int64_t step, int64_t tokens) {
   const int64_t each = training.batch_size * model.max_seq_len * training.gradient_accumulation_steps * ranks;
   const int64_t left = std::max<int64_t>(0, training.max_tokens - tokens);
   training.max_steps = step + (left + each - 1) / each;
+}
+
+void RunConfig::check_trainable(bool anew) const {
+  model.check_capacity(distributed.capacity == "row" ? model.max_seq_len
+                                                     : training.batch_size * model.max_seq_len);
+  if (anew && !model.text_trains_router())
+    throw UserError("model.renormalize_top_k", "false where model.top_k is 1",
+                    "true: the weight of the one chosen expert is then always 1, and no loss of the text "
+                    "reaches the router",
+                    "model.renormalize_top_k=false, as in Switch Transformers, or a larger top_k");
 }
 
 std::string RunConfig::yaml() const {

@@ -99,6 +99,23 @@ TEST(Field, LimitsAreCheckedAndNamed) {
   EXPECT_EQ(set(x, "1", half_open), "here: expected a number of at least 0 and less than 1, found 1.0");
 }
 
+TEST(Field, LimitsAreThoseOfTheRoundedNumberWhereArithmeticIsInF32) {
+  double x = 0.5;
+  const auto below_one = [](Field& field) { field.at_least(0).less_than(1).in_f32(); };
+  EXPECT_EQ(set(x, "0.9999999", below_one), "");
+  EXPECT_EQ(set(x, "0", below_one), "");
+  EXPECT_EQ(set(x, "0.99999999", below_one),
+            "here: expected a number of at least 0 and less than 1, found 0.99999999, which is 1 in f32");
+  EXPECT_EQ(set(x, "1", below_one), "here: expected a number of at least 0 and less than 1, found 1.0");
+  const auto above = [](Field& field) { field.more_than(0).in_f32(); };
+  EXPECT_EQ(set(x, "1.2e-38", above), "");
+  EXPECT_EQ(set(x, "1e-50", above), "here: expected a number more than 0, found 1.0e-50, which is 0 in f32");
+  EXPECT_EQ(set(x, "1e-40", above),
+            "here: expected a number more than 0, found 1.0e-40, which is subnormal in f32");
+  EXPECT_EQ(set(x, "1e39", above), "here: expected a number more than 0, found 1.0e+39, which is inf in f32");
+  EXPECT_EQ(set(x, "0", above), "here: expected a number more than 0, found 0.0");
+}
+
 TEST(Field, ChoicesAreCheckedAndNamed) {
   std::string text = "cosine";
   const auto limit = [](Field& field) { field.choices({"cosine", "wsd", "constant"}); };

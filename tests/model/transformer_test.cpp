@@ -276,7 +276,9 @@ TEST(Capacity, IsTutels) {
   config.capacity_factor = 1.25;
   EXPECT_EQ(expert_capacity(config, 100), 2 * 2);  // ceil(100/64) = 2, floor(2.5) = 2
   config.capacity_factor = 0;
-  EXPECT_EQ(expert_capacity(config, 100), 0);
+  EXPECT_EQ(expert_capacity(config, 100), Capacity::kNoLimit);
+  config.capacity_factor = 0.4;  // of an even share of two: no row, which never means "no limit"
+  EXPECT_THROW(expert_capacity(config, 100), InternalError);
 }
 
 }  // namespace

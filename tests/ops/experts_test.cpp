@@ -15,7 +15,7 @@
 namespace moe::test {
 namespace {
 
-constexpr int64_t kChoices = 2, kExperts = 5;
+constexpr int64_t kChoices = 2, kExperts = 5, kNoLimit = Capacity::kNoLimit;
 
 enum class Routing { spread, one_sided, padded };
 
@@ -27,12 +27,12 @@ struct Case {
 
 // Odd widths are moved element by element; wider ones are whole vectors; the widest, whole tiles and more.
 const std::vector<Case> kCases = {
-    {"odd sizes", 23, 19, 13, 0, Routing::spread},
-    {"vectors", 37, 72, 40, 0, Routing::padded},
-    {"more rows than a tile", 150, 128, 72, 0, Routing::spread},
-    {"all tokens to two experts", 70, 64, 264, 0, Routing::one_sided},
+    {"odd sizes", 23, 19, 13, kNoLimit, Routing::spread},
+    {"vectors", 37, 72, 40, kNoLimit, Routing::padded},
+    {"more rows than a tile", 150, 128, 72, kNoLimit, Routing::spread},
+    {"all tokens to two experts", 70, 64, 264, kNoLimit, Routing::one_sided},
     {"dropped assignments", 60, 192, 136, 7, Routing::padded},
-    {"nothing but padding", 0, 64, 64, 0, Routing::padded},
+    {"nothing but padding", 0, 64, 64, kNoLimit, Routing::padded},
 };
 
 // The last expert has no token.
@@ -256,7 +256,7 @@ TEST_F(ExpertsTest, GradientsAgreeWithFiniteDifferences) {
 }
 
 TEST_F(ExpertsTest, RefusesWrongShapes) {
-  const Case c{"", 6, 8, 4, 0, Routing::spread};
+  const Case c{"", 6, 8, 4, kNoLimit, Routing::spread};
   const RoutePlan plan = plan_of(c, c.tokens);
   const DType f32 = DType::f32;
   const Tensor x = zeros(f32, {6, 8}), up = zeros(f32, {kExperts, 8, 8}), down = zeros(f32, {kExperts, 8, 4});

@@ -14,6 +14,8 @@
 namespace moe::test {
 namespace {
 
+constexpr int64_t kNoLimit = Capacity::kNoLimit;
+
 RoutePlan empty_plan(Machine& machine, int64_t n, int64_t k, int64_t e) {
   return {machine.zeros(DType::i32, {e + 1}), machine.zeros(DType::i32, {n * k}),
           machine.zeros(DType::i32, {n, k}), machine.zeros(DType::i32, {e}), machine.zeros(DType::i32, {e})};
@@ -57,7 +59,7 @@ class PermuteTest : public OpsTest {
         ++asked;
         firsts += a % k == 0 ? 1 : 0;
         const int64_t group = capacity.tokens == 0 ? 0 : a / k / capacity.tokens;
-        if (capacity.rows > 0 && taken[group] == capacity.rows) continue;
+        if (taken[group] == capacity.rows) continue;
         row[static_cast<size_t>(a)] = static_cast<double>(slot.size());
         slot.push_back(a);
         ++taken[group];
@@ -79,7 +81,7 @@ class PermuteTest : public OpsTest {
 TEST_F(PermuteTest, PlanIsAStableSortCutAtTheCapacity) {
   for (const int64_t n : {1, 7, 33, 200})
     for (const int64_t k : {1, 2, 3})
-      for (const int64_t capacity : {0, 1, 5, 1000})
+      for (const int64_t capacity : {kNoLimit, int64_t{1}, int64_t{5}, int64_t{1000}})
         for (const bool padding : {false, true}) expect_plan(choices(n, k, 5, padding), n, k, 5, {capacity});
 }
 
@@ -87,7 +89,7 @@ TEST_F(PermuteTest, ACapacityOfGroupsCountsEachByItself) {
   for (const int64_t tokens : {1, 7, 32, 100, 300})
     for (const int64_t groups : {1, 2, 5})
       for (const int64_t k : {1, 3})
-        for (const int64_t rows : {0, 1, 5, 1000}) {
+        for (const int64_t rows : {kNoLimit, int64_t{1}, int64_t{5}, int64_t{1000}}) {
           const int64_t n = tokens * groups;
           expect_plan(choices(n, k, 5, true), n, k, 5, {rows, tokens});
         }
@@ -106,8 +108,8 @@ TEST_F(PermuteTest, PlanOfOneSidedChoices) {
 
 TEST_F(PermuteTest, GathersTheTokenOfEachRow) {
   for (const DType dtype : kActivations)
-    for (const int64_t capacity : {0, 3}) {
-      const int64_t n = 33, k = 2, e = 5, d = capacity == 0 ? 19 : 520;
+    for (const int64_t capacity : {kNoLimit, int64_t{3}}) {
+      const int64_t n = 33, k = 2, e = 5, d = capacity == kNoLimit ? 19 : 520;
       const RoutePlan plan = empty_plan(*this, n, k, e);
       ops().route_plan(plan, of(DType::i32, {n, k}, choices(n, k, e, true)), {capacity});
       const Tensor x = normal("x", dtype, {n, d}), y = normal("y", dtype, {n * k, d});
@@ -127,7 +129,7 @@ TEST_F(PermuteTest, GathersTheTokenOfEachRow) {
 // weight.
 TEST_F(PermuteTest, CombineIsTheTransposeOfGather) {
   for (const int64_t n : {1, 7, 33})
-    for (const int64_t capacity : {0, 2}) {
+    for (const int64_t capacity : {kNoLimit, int64_t{2}}) {
       const int64_t k = 3, e = 5, d = 300;
       const RoutePlan plan = empty_plan(*this, n, k, e);
       ops().route_plan(plan, of(DType::i32, {n, k}, choices(n, k, e, true)), {capacity});
@@ -195,7 +197,7 @@ TEST_F(PermuteTest, RefusesWrongShapesAndExperts) {
   EXPECT_NO_THROW(ops().route_plan(plan, expert, {}));
   EXPECT_THROW(ops().route_plan(plan, zeros(DType::i32, {5, 2}), {}), InternalError);
   EXPECT_THROW(ops().route_plan(plan, zeros(DType::f32, {4, 2}), {}), InternalError);
-  EXPECT_THROW(ops().route_plan(plan, expert, {-1}), InternalError);
+  for (const int64_t rows : {0, -1}) EXPECT_THROW(ops().route_plan(plan, expert, {rows}), InternalError);
   EXPECT_THROW(ops().route_plan(plan, expert, {1, 3}), InternalError);
   for (const int wrong : {3, -2}) {
     if (test_device() != "cpu") break;  // a kernel cannot throw: it stops the GPU

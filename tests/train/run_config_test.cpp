@@ -8,6 +8,7 @@
 
 #include "backend/backend.h"
 #include "base/file.h"
+#include "model/moe.h"
 #include "support/errors.h"
 #include "text/tokenizer.h"
 #include "train/state.h"
@@ -45,6 +46,70 @@ TEST(RunConfig, EverySettingHasHelpAndAnAllowedDefault) {
       EXPECT_TRUE(names.insert(field.name()).second) << field.name();
     }
   }
+}
+
+// Settings are numbers of 64 bits, and arithmetic has 32: what rounds to a limit, or to the 0 that turns something off, is refused.
+TEST(RunConfig, LimitsAreThoseOfF32) {
+  const auto refused = [](double TrainingConfig::*training, double value) {
+    return error([&](RunConfig& c) { c.training.*training = value; });
+  };
+  EXPECT_EQ(
+      refused(&TrainingConfig::beta2, 0.99999999),
+      "training.beta2: expected a number of at least 0 and less than 1, found 0.99999999, which is 1 in f32");
+  EXPECT_EQ(refused(&TrainingConfig::epsilon, 1e-50),
+            "training.epsilon: expected a number more than 0, found 1.0e-50, which is 0 in f32");
+  EXPECT_NE(refused(&TrainingConfig::beta1, 0.99999999), "");
+  EXPECT_NE(refused(&TrainingConfig::learning_rate, 1e-50), "");
+  EXPECT_NE(refused(&TrainingConfig::weight_decay, 1e-50), "");
+  EXPECT_NE(refused(&TrainingConfig::max_grad_norm, 1e-50), "");
+  for (double ModelConfig::*const model : {&ModelConfig::norm_eps, &ModelConfig::init_std,
+                                           &ModelConfig::aux_loss_weight, &ModelConfig::z_loss_weight})
+    for (const double value : {1e-50, 1e39})
+      EXPECT_NE(error([&](RunConfig& c) { c.model.*model = value; }), "");
+  EXPECT_EQ(refused(&TrainingConfig::beta2, 0.9999999), "");
+  EXPECT_EQ(refused(&TrainingConfig::epsilon, 1e-15), "");
+}
+
+TEST(RunConfig, AnExpertHasRoomForARowOrTrainingIsRefused) {
+  RunConfig config;
+  config.model.num_experts = 64, config.model.max_seq_len = 32, config.training.batch_size = 8;
+  config.model.capacity_factor = 0.2;
+  config.distributed.capacity = "row";  // 32 tokens: an even share of one
+  EXPECT_EQ(
+      user_error_of([&] { config.check_trainable(false); }),
+      "model.capacity_factor: expected at least 1: an even share of 32 tokens is 1 for an expert, and it "
+      "has to take one, found 0.2. Hint: capacity_factor 1, or 0, which drops no token");
+  config.distributed.capacity = "rank";  // 256 tokens: a share of four
+  EXPECT_THAT(user_error_of([&] { config.check_trainable(false); }),
+              ::testing::HasSubstr("Hint: capacity_factor 0.25, or 0"));
+  for (const double enough : {0.25, 0.0}) {
+    config.model.capacity_factor = enough;
+    EXPECT_EQ(user_error_of([&] { config.check_trainable(false); }), "") << enough;
+  }
+  // The proposal is enough, for any share.
+  config.model.capacity_factor = 1e-9;
+  for (int64_t share = 1; share < 200; ++share) {
+    const std::string error = user_error_of([&] { config.model.check_capacity(64 * share); });
+    const std::string words = "Hint: capacity_factor ";
+    ModelConfig proposed = config.model;
+    proposed.capacity_factor = std::stod(error.substr(error.find(words) + words.size()));
+    EXPECT_EQ(user_error_of([&] { proposed.check_capacity(64 * share); }), "") << error;
+    EXPECT_GE(expert_capacity(proposed, 64 * share), config.model.top_k) << error;
+  }
+}
+
+// p / p is 1: the router would learn nothing from the text.
+TEST(RunConfig, OneChosenExpertIsNotRenormalisedInANewRun) {
+  RunConfig config;
+  config.model.top_k = 1;
+  EXPECT_THAT(user_error_of([&] { config.check_trainable(true); }),
+              ::testing::AllOf(::testing::HasSubstr("model.renormalize_top_k: expected false"),
+                               ::testing::HasSubstr("Hint: model.renormalize_top_k=false")));
+  EXPECT_EQ(user_error_of([&] { config.check_trainable(false); }), "") << "a run of an older version goes on";
+  config.model.renormalize_top_k = false;
+  EXPECT_EQ(user_error_of([&] { config.check_trainable(true); }), "");
+  config.model.renormalize_top_k = true, config.model.num_experts = 1;  // no router to speak of
+  EXPECT_EQ(user_error_of([&] { config.check_trainable(true); }), "");
 }
 
 TEST(RunConfig, TheResolvedFileGivesTheSameRun) {

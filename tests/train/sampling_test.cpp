@@ -92,8 +92,9 @@ TEST(Sampling, WrongOptionsAreNamed) {
   EXPECT_THAT(complaint([](SamplingOptions& o) { o.top_p = 0; }), HasSubstr("--top-p"));
   EXPECT_THAT(complaint([](SamplingOptions& o) { o.min_p = 1.5; }), HasSubstr("--min-p"));
   EXPECT_THAT(complaint([](SamplingOptions& o) { o.top_k = -1; }), HasSubstr("--top-k"));
-  EXPECT_THAT(complaint([](SamplingOptions& o) { o.repetition_penalty = 0; }),
-              HasSubstr("--repetition-penalty"));
+  for (const double penalty : {0.0, 1e-50, 1e39})  // 0, 0 and infinite in f32
+    EXPECT_THAT(complaint([&](SamplingOptions& o) { o.repetition_penalty = penalty; }),
+                HasSubstr("--repetition-penalty"));
   EXPECT_THAT(complaint([](SamplingOptions& o) { o.max_new_tokens = 0; }), HasSubstr("--max-new-tokens"));
   EXPECT_THAT(complaint([](SamplingOptions& o) { o.stop = {""}; }), HasSubstr("--stop"));
 }

@@ -20,7 +20,8 @@ inline void check_plan(const RoutePlan& plan, int64_t rows) {
 
 inline void check_route_plan(const RoutePlan& plan, const Tensor& expert_NK, const Capacity& capacity) {
   CHECK(expert_NK.rank() == 2 && expert_NK.dtype() == DType::i32, "route_plan: expert must be an i32 matrix");
-  CHECK(capacity.rows >= 0 && capacity.tokens >= 0, "route_plan: capacity must not be negative");
+  CHECK(capacity.rows >= 1, "route_plan: an expert without room");
+  CHECK(capacity.tokens >= 0, "route_plan: capacity of a negative number of tokens");
   CHECK(capacity.tokens == 0 || expert_NK.dim(0) % capacity.tokens == 0,
         "route_plan: capacity of tokens that do not divide all");
   check_plan(plan, expert_NK.numel());
