@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -27,6 +28,13 @@ constexpr std::string_view safetensors_name(DType dtype) {
       return "U8";
   }
   return "?";
+}
+
+// Ours of that name, if we have it.
+constexpr std::optional<DType> dtype_of_safetensors(std::string_view name) {
+  for (const DType dtype : {DType::f64, DType::f32, DType::i32, DType::bf16, DType::f16, DType::u8})
+    if (safetensors_name(dtype) == name) return dtype;
+  return std::nullopt;
 }
 
 // (name, bits of one element), in the order in which the reference library compares types; files are written

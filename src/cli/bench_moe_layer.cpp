@@ -20,6 +20,7 @@
 #include "model/flops.h"
 #include "model/moe.h"
 #include "model/weights.h"
+#include "tensor/host_floats.h"
 #include "text/tokenizer.h"
 #include "train/state.h"
 
@@ -49,12 +50,6 @@ struct Row {
   double forward = 0, both = 0;  // seconds
 };
 
-void upload(Tensor tensor, const std::vector<float>& values, Device& device) {
-  if (tensor.dtype() == DType::f32) return device.to_device(tensor, values.data());
-  const std::vector<bf16> rounded(values.begin(), values.end());
-  device.to_device(tensor, rounded.data());
-}
-
 // scale * normal numbers; each row is a window, at a random place, of a million of them: quickly made, and no two alike.
 std::vector<float> random_rows(const char* name, int64_t rows, int64_t columns, float scale) {
   constexpr int64_t kPool = 1 << 20;
@@ -77,12 +72,12 @@ void set_inputs(Bench& bench, const ModelConfig& config, bool balanced, Device& 
   for (int64_t n = 0; balanced && n < N; ++n)
     for (int64_t k = 0; k < K; ++k)
       x[static_cast<size_t>(n * D + (n * K + k) % E)] = 12.0F - static_cast<float>(k) / static_cast<float>(K);
-  upload(bench.x_ND, x, device);
-  upload(bench.d_ND, random_rows("gradient", N, D, 1e-3F), device);
+  upload_floats(bench.x_ND, x, device);
+  upload_floats(bench.d_ND, random_rows("gradient", N, D, 1e-3F), device);
   if (!balanced) return;
   std::vector<float> router(static_cast<size_t>(E * D));
   for (int64_t e = 0; e < E; ++e) router[static_cast<size_t>(e * D + e)] = 1;
-  upload(bench.weights.layers[0].router.weight, router, device);
+  upload_floats(bench.weights.layers[0].router.weight, router, device);
 }
 
 // The median of a few measurements of `repeats` runs each, for one run, after one that is not counted.
@@ -162,6 +157,7 @@ void bench_moe_layer(const RunConfig& run, int64_t tokens, int64_t repeats, bool
     throw UserError("model.num_experts",
                     fmt::format("at most model.d_model ({}) to balance the router", config.d_model),
                     std::to_string(config.num_experts), "measure whole steps: --part step");
+  config.check_capacity(tokens);
   config.n_layers = 1;
   config.vocab_size = 1;  // the weights of the rest are not used
   const Backend backend =

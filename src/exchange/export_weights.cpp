@@ -4,11 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 #include <span>
 
-#include "base/bf16.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -53,15 +51,10 @@ void read_ours(const Safetensors& model, const TensorMap& map,
     const std::span<float> values(piece.data(), static_cast<size_t>(std::min(kPiece, map.numel() - begin)));
     if (data == nullptr) {
       std::fill(values.begin(), values.end(), 0.0F);
-    } else if (entry->dtype == "BF16") {
-      for (size_t i = 0; i < values.size(); ++i) {
-        bf16 value;
-        std::memcpy(&value.bits, data + 2 * (static_cast<size_t>(map.begin + begin) + i), sizeof(value.bits));
-        values[i] = static_cast<float>(value);
-      }
     } else {
-      std::memcpy(values.data(), data + sizeof(float) * static_cast<size_t>(map.begin + begin),
-                  values.size_bytes());
+      const DType stored = dtype_of_safetensors(entry->dtype).value();
+      widen(values.data(), data + size_of(stored) * static_cast<size_t>(map.begin + begin), stored,
+            std::ssize(values));
     }
     if (map.kind == TensorMap::Kind::norm)
       for (float& value : values) value -= 1;
@@ -177,12 +170,12 @@ void ImportedWeights::write(const std::string& ours, DType type, const TensorStr
       exact = exact_norms_->values<float>(ours);
     size_t at = 0;
     weights_.read(map, [&](std::span<const float> values) {
-      if (type == DType::bf16) {
-        std::vector<bf16> rounded;
-        for (const float value : values) rounded.emplace_back(value);
-        require_finite(fmt::format("tensor {}, as BF16", map.theirs), "BF16",
-                       {reinterpret_cast<const uint8_t*>(rounded.data()), rounded.size() * sizeof(bf16)});
-        return sink(rounded.data(), rounded.size() * sizeof(bf16));
+      if (type != DType::f32) {
+        std::vector<uint8_t> rounded(values.size() * size_of(type));
+        narrow(rounded.data(), values.data(), type, std::ssize(values));
+        const auto name = safetensors_name(type);
+        require_finite(fmt::format("tensor {}, as {}", map.theirs, name), name, rounded);
+        return sink(rounded.data(), rounded.size());
       }
       if (exact.empty()) return sink(values.data(), values.size_bytes());
       std::vector<float> norm(values.begin(), values.end());

@@ -5,17 +5,16 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <bit>
-#include <cstring>
 #include <optional>
 #include <set>
 
-#include "base/bf16.h"
 #include "base/error.h"
 #include "base/excerpt.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "checkpoint/finite.h"
+#include "checkpoint/safetensors_dtype.h"
+#include "tensor/host_floats.h"
 
 namespace moe {
 namespace {
@@ -42,30 +41,6 @@ std::optional<ExpertName> expert_name(const std::string& name) {
   found.expert = std::stoll(name.substr(digits, dot - digits));
   found.part = name.substr(dot + 1, name.find('.', dot + 1) - dot - 1);
   return found;
-}
-
-// IEEE half precision, exactly.
-float from_half(uint16_t half) {
-  const uint32_t sign = uint32_t{half} >> 15 << 31, exponent = half >> 10 & 31, fraction = half & 1023;
-  if (exponent == 0) {
-    const float value = static_cast<float>(fraction) * 0x1p-24F;
-    return sign != 0 ? -value : value;
-  }
-  const uint32_t wide = exponent == 31 ? 255 : exponent + 112;
-  return std::bit_cast<float>(sign | wide << 23 | fraction << 13);
-}
-
-void convert(const std::string& dtype, const uint8_t* bytes, std::span<float> values) {
-  if (dtype == "F32") {
-    std::memcpy(values.data(), bytes, values.size_bytes());
-    return;
-  }
-  for (float& value : values) {
-    uint16_t bits = 0;
-    std::memcpy(&bits, bytes, 2);
-    bytes += 2;
-    value = dtype == "BF16" ? std::bit_cast<float>(uint32_t{bits} << 16) : from_half(bits);
-  }
 }
 
 }  // namespace
@@ -169,14 +144,15 @@ void HfWeights::check(const std::vector<TensorMap>& wanted) const {
 
 void HfWeights::read(const TensorMap& tensor, const std::function<void(std::span<const float>)>& sink) const {
   const Slice found = slice(tensor);
-  const size_t width = found.dtype == "F32" ? 4 : 2, count = found.bytes.size() / width;
+  const DType type = dtype_of_safetensors(found.dtype).value();  // one of those that check() lets pass
+  const size_t width = size_of(type), count = found.bytes.size() / width;
   std::vector<float> values(std::min(count, kPiece));
   for (size_t begin = 0; begin < count; begin += kPiece) {
     const std::span<float> piece(values.data(), std::min(kPiece, count - begin));
     const auto bytes = found.bytes.subspan(begin * width, piece.size() * width);
     require_finite(fmt::format("{}: tensor {}", where_, tensor.theirs), found.dtype, bytes,
                    static_cast<int64_t>(begin));
-    convert(found.dtype, bytes.data(), piece);
+    widen(piece.data(), bytes.data(), type, std::ssize(piece));
     if (tensor.kind == TensorMap::Kind::norm)
       for (float& value : piece) value += 1;
     sink(piece);

@@ -9,6 +9,7 @@
 #include "base/threads.h"
 #include "ops/ops.h"
 #include "tensor/device.h"
+#include "tensor/host_floats.h"
 
 namespace moe {
 namespace {
@@ -187,7 +188,6 @@ std::vector<NamedTensor> Weights::named() const {
 
 void Weights::initialise(uint64_t seed, Device& device) {
   std::vector<float> piece;
-  std::vector<bf16> rounded;
   ThreadPool pool(available_cores());
   for (const Parameter& parameter : list()) {
     const Random random(seed, "init/" + parameter.name);
@@ -203,13 +203,7 @@ void Weights::initialise(uint64_t seed, Device& device) {
             piece[static_cast<size_t>(i)] =
                 std * random.normal(static_cast<uint64_t>(stored.begin + begin + i));
         });
-      if (flat.dtype() == DType::bf16) {
-        rounded.clear();
-        for (const float value : piece) rounded.emplace_back(value);
-        device.to_device(flat.rows(begin, end), rounded.data());
-      } else {
-        device.to_device(flat.rows(begin, end), piece.data());
-      }
+      upload_floats(flat.rows(begin, end), piece, device);
     }
   }
 }

@@ -11,10 +11,15 @@
 namespace moe {
 namespace {
 
+// Bytes of a file need not be aligned.
 template <class T>
 void widen_as(float* to, const void* from, int64_t n) {
-  std::transform(static_cast<const T*>(from), static_cast<const T*>(from) + n, to,
-                 [](T x) { return static_cast<float>(x); });
+  const char* bytes = static_cast<const char*>(from);
+  for (int64_t i = 0; i < n; ++i, bytes += sizeof(T)) {
+    T x;
+    std::memcpy(&x, bytes, sizeof(T));
+    to[i] = static_cast<float>(x);
+  }
 }
 
 template <class T>
@@ -58,6 +63,14 @@ std::vector<float> host_floats(const Tensor& x, Device& device) {
   device.to_host(raw.data(), x);
   widen(values.data(), raw.data(), x.dtype(), x.numel());
   return values;
+}
+
+void upload_floats(Tensor to, std::span<const float> values, Device& device) {
+  CHECK(to.numel() == std::ssize(values), to.describe());
+  if (to.dtype() == DType::f32) return device.to_device(to, values.data());
+  std::vector<uint8_t> raw(static_cast<size_t>(to.bytes()));
+  narrow(raw.data(), values.data(), to.dtype(), to.numel());
+  device.to_device(to, raw.data());
 }
 
 }  // namespace moe

@@ -269,13 +269,18 @@ TEST_F(Cli, PlanAndBench) {
   const Result bench = moe("bench --config config.yaml data.source=text.txt --steps 1 --warmup 0 --json");
   ASSERT_EQ(bench.code, 0) << bench.output;
   EXPECT_GT(nlohmann::json::parse(bench.output).at("tokens_per_second").get<double>(), 0);
-  const Result layer = moe(
-      "bench --config config.yaml data.source=text.txt model.capacity_factor=0 --part moe-layer --tokens 64 "
-      "--steps 1 --json");
-  ASSERT_EQ(layer.code, 0) << layer.output;
-  const auto rows = nlohmann::json::parse(layer.output);
-  EXPECT_GT(rows.at("learned").at("tflops").get<double>(), 0);
-  EXPECT_EQ(rows.at("balanced").at("least_rows"), rows.at("balanced").at("most_rows"));
+  // Inputs in another type than the layer's would not be balanced.
+  for (const std::string precision : {"no", "bf16", "fp16"}) {
+    const Result layer =
+        moe("bench --config config.yaml data.source=text.txt model.capacity_factor=0 --part moe-layer "
+            "--tokens 64 "
+            "--steps 1 --json training.mixed_precision=" +
+            precision);
+    ASSERT_EQ(layer.code, 0) << layer.output;
+    const auto rows = nlohmann::json::parse(layer.output);
+    EXPECT_GT(rows.at("learned").at("tflops").get<double>(), 0);
+    EXPECT_EQ(rows.at("balanced").at("least_rows"), rows.at("balanced").at("most_rows")) << precision;
+  }
   const Result table =
       moe("bench --config config.yaml data.source=text.txt --steps 1 --warmup 0 --forced-balance");
   ASSERT_EQ(table.code, 0) << table.output;
