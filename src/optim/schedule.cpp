@@ -10,10 +10,17 @@
 namespace moe {
 namespace {
 
-// Progress in [0, 1] of a decay over the steps [first, last].
-double progress(int64_t step, int64_t first, int64_t last) {
-  if (step >= last) return 1;
-  return step <= first ? 0 : static_cast<double>(step - first) / static_cast<double>(last - first);
+// Progress in [0, 1] of a decay over the steps [first, end): (step - first) / (end - first), but 1 at the last of them, so
+// that the run arrives where its settings say.
+double progress(int64_t step, int64_t first, int64_t end) {
+  if (step >= end || (step >= first && step == end - 1)) return 1;
+  return step <= first ? 0 : static_cast<double>(step - first) / static_cast<double>(end - first);
+}
+
+// Of wsd. A share that rounds to no step is one: only 0 is none.
+int64_t decay_steps(const Schedule& s) {
+  if (s.decay_fraction == 0) return 0;
+  return std::max<int64_t>(1, std::llround(s.decay_fraction * static_cast<double>(s.max_steps)));
 }
 
 // What the kind's decay leaves of the peak, warm-up aside.
@@ -26,8 +33,7 @@ double decay_factor(const Schedule& s, int64_t step) {
       return s.ratio + (1 - s.ratio) * 0.5 * (1 + std::cos(std::numbers::pi * p));
     }
     case Schedule::Kind::wsd: {
-      const int64_t steps = std::llround(s.decay_fraction * static_cast<double>(s.max_steps));
-      const double p = progress(step, s.max_steps - steps, s.max_steps);
+      const double p = progress(step, s.max_steps - decay_steps(s), s.max_steps);
       return 1 - (1 - s.ratio) * (s.decay == Schedule::Decay::linear ? p : std::sqrt(p));
     }
   }

@@ -3,8 +3,11 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "base/error.h"
 #include "base/json.h"
+#include "train/state.h"
 
 namespace moe {
 namespace {
@@ -91,7 +94,39 @@ std::vector<std::string> differences(const OrderedJson& saved, const OrderedJson
   return lines;
 }
 
+Schedule saved_schedule(const OrderedJson& saved) {
+  TrainingConfig training;
+  const auto take = [&](const char* key, auto& value) { value = saved.value(key, value); };
+  take("lr_schedule", training.lr_schedule);
+  take("learning_rate", training.learning_rate);
+  take("min_learning_rate_ratio", training.min_learning_rate_ratio);
+  take("warmup_steps", training.warmup_steps);
+  take("max_steps", training.max_steps);
+  take("decay_fraction", training.decay_fraction);
+  return schedule(training);
+}
+
+// The overrides with which a run goes on at this learning rate, whatever its schedule was.
+std::string keep_rate(double rate) {
+  return fmt::format("training.lr_schedule=constant training.learning_rate={:.6g}", rate);
+}
+
+// A longer cosine is another curve: at the step where a short one has ended it is still high. That may be what is wanted.
+std::string jump(const Schedule& saved, const Schedule& now, int64_t step) {
+  constexpr double kNotice = 0.01;
+  const double before = learning_rate(saved, step), next = learning_rate(now, step);
+  if (std::abs(next - before) <= kNotice * before) return "";
+  return fmt::format("the next step has {:.3g}, where the saved settings had {:.3g}. To keep that: {}", next,
+                     before, keep_rate(before));
+}
+
 }  // namespace
+
+std::string longer_schedule(const Schedule& rates, int64_t step) {
+  if (rates.kind == Schedule::Kind::constant) return "";
+  return fmt::format("; the longer schedule has another rate here: {} keeps this one",
+                     keep_rate(learning_rate(rates, step)));
+}
 
 std::string state_json(int64_t step, const Cursor& cursor, const std::string& source, const RunConfig& config,
                        const LossScale& loss_scale) {
@@ -128,7 +163,7 @@ ResumePoint resume_point(const std::string& where, std::string_view state, const
                          const RunConfig& config) {
   const SavedState saved = read_state(where, state);
   ResumePoint point{
-      .step = saved.step, .cursor = saved.cursor, .loss_scale = saved.loss_scale, .changed = {}};
+      .step = saved.step, .cursor = saved.cursor, .loss_scale = saved.loss_scale, .changed = {}, .rate = {}};
   try {
     const OrderedJson before = parse_ordered_json(where, saved.config, kOlder),
                       now = parse_ordered_json("settings", config.json());
@@ -145,6 +180,8 @@ ResumePoint resume_point(const std::string& where, std::string_view state, const
       check_fixed(where, before, now, point.another_text);
     }
     point.changed = differences(before, now);
+    if (saved.step > 0)
+      point.rate = jump(saved_schedule(before.at("training")), schedule(config.training), saved.step);
     return point;
   } catch (const Json::exception& error) {
     throw UserError(where, "the state of a run", error.what(), kOlder);

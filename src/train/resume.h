@@ -11,6 +11,7 @@
 
 #include "data/cursor.h"
 #include "data/source.h"
+#include "optim/schedule.h"
 #include "train/loss_scale.h"
 #include "train/run_config.h"
 
@@ -37,7 +38,12 @@ struct ResumePoint {
   bool another_text = false;         // data.stage was raised: the cursor is at the start
   bool repaired_text = false;        // it differs, and data.check_text is false
   std::vector<std::string> changed;  // "training.beta1 0.9 -> 0.95": every setting that is another now
+  std::string rate;  // a line, where other settings of the schedule make the learning rate jump
 };
+
+// What to say of the rate where a run is complete, as the end of a sentence: a longer schedule has another one there. "": a
+// constant rate.
+std::string longer_schedule(const Schedule& rates, int64_t step);
 
 // Reads what state_json() wrote. Throws UserError naming `where` when it is not that, when the text is another one,
 // when a setting of the data's order changed, or one that decides how the moments are stored. With a data.stage above

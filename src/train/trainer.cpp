@@ -14,6 +14,7 @@
 #include "metrics/alerts.h"
 #include "metrics/meters.h"
 #include "model/flops.h"
+#include "train/good_weights.h"
 #include "train/observers.h"
 #include "train/peak_flops.h"
 #include "train/resume.h"
@@ -136,11 +137,13 @@ void Trainer::resume_from(const Checkpoint& checkpoint) {
         "the text is not the one that the checkpoint read: going on at the same place "
         "(data.check_text=false)");
   if (!point.changed.empty()) terminal_.line(fmt::format("changed   {}", fmt::join(point.changed, ", ")));
+  if (!point.rate.empty()) terminal_.line("rate      " + point.rate);
 }
 
 void Trainer::begin_saving() {
   if (saved_step_ == step_) return;
   state_->replicas.finish_weights();
+  check_weights(state_->weights.stored(), step_, state_->squares_g.rows(0, 1), communicator_, device_, ops_);
   const std::string state =
       state_json(step_, merged(cursor_, communicator_), source_->identity(), config_, state_->loss_scale);
   saver_->begin(step_, state);
@@ -305,16 +308,16 @@ Outcome Trainer::train() {
     terminal_.line("the initial weights are saved (training.max_steps = 0)");
     return Outcome::finished;
   }
+  const Schedule rates = schedule(training);
   if (is_complete()) {
     terminal_.line(epochs_are_over()
                        ? fmt::format("the run is complete: {} epochs. To go on, raise training.max_epochs",
                                      epochs_->complete())
-                       : fmt::format("the run is complete: step {} of {}. To go on, raise training.max_{}",
-                                     step_, training.max_steps,
-                                     training.max_tokens > 0 ? "tokens" : "steps"));
+                       : fmt::format("the run is complete: step {} of {}. To go on, raise training.max_{}{}",
+                                     step_, training.max_steps, training.max_tokens > 0 ? "tokens" : "steps",
+                                     longer_schedule(rates, step_)));
     return Outcome::finished;
   }
-  const Schedule rates = schedule(training);
   Outcome outcome = Outcome::finished;
   if (step_ == 0 && evaluator_->has_validation()) do_work(periodic_.front());
   double before = steady_seconds();

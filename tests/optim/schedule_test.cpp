@@ -76,6 +76,52 @@ TEST(ScheduleTest, WarmUpThatMeetsTheDecayTakesTheLower) {
   EXPECT_DOUBLE_EQ(learning_rate(s, 74), 0.52);  // decay; the warm-up alone would give 0.75
 }
 
+// However few steps a decay has, the last step of the run has the last rate; the steps before it follow the curve.
+TEST(ScheduleTest, TheLastStepHasTheLastRate) {
+  for (const Kind kind : {Kind::cosine, Kind::wsd})
+    for (const Decay decay : {Decay::linear, Decay::one_minus_sqrt})
+      for (const int64_t max_steps : {1, 2, 3, 20, 1000})
+        for (const int64_t warmup : {0, 1, 10}) {
+          if (warmup >= max_steps) continue;
+          for (const double fraction : {1e-9, 0.05, 0.5, 1.0}) {
+            const Schedule s{.kind = kind,
+                             .decay = decay,
+                             .peak = 1,
+                             .ratio = 0.125,
+                             .warmup_steps = warmup,
+                             .max_steps = max_steps,
+                             .decay_fraction = fraction};
+            EXPECT_DOUBLE_EQ(learning_rate(s, max_steps - 1), 0.125) << max_steps << " " << warmup;
+            EXPECT_DOUBLE_EQ(learning_rate(s, max_steps), 0.125);
+          }
+        }
+}
+
+TEST(ScheduleTest, OnlyTheLastStepLeavesTheCurve) {
+  const Schedule cosine{.kind = Kind::cosine,
+                        .peak = 1,
+                        .ratio = 0,
+                        .warmup_steps = 0,
+                        .max_steps = 4};  // (1 + cos(pi i / 4)) / 2
+  EXPECT_DOUBLE_EQ(learning_rate(cosine, 0), 1);
+  EXPECT_NEAR(learning_rate(cosine, 1), 0.8535533905932737, 1e-15);
+  EXPECT_NEAR(learning_rate(cosine, 2), 0.5, 1e-15);
+  EXPECT_NEAR(learning_rate(cosine, 3), 0, 1e-15);
+  const Schedule wsd{.kind = Kind::wsd, .peak = 1, .ratio = 0, .warmup_steps = 0, .max_steps = 20};
+  EXPECT_DOUBLE_EQ(learning_rate(wsd, 16), 1);  // the first of four
+  EXPECT_DOUBLE_EQ(learning_rate(wsd, 17), 0.75);
+  EXPECT_DOUBLE_EQ(learning_rate(wsd, 18), 0.5);
+  EXPECT_DOUBLE_EQ(learning_rate(wsd, 19), 0);
+}
+
+// A run that is all warm-up ends at the peak: there is no step to decay in.
+TEST(ScheduleTest, NoStepForADecayIsNone) {
+  for (const Kind kind : {Kind::cosine, Kind::wsd}) {
+    const Schedule s{.kind = kind, .peak = 1, .warmup_steps = 10, .max_steps = 10, .decay_fraction = 0};
+    EXPECT_DOUBLE_EQ(learning_rate(s, 9), 1);
+  }
+}
+
 // No jumps: no step changes the rate by more than the steepest of its parts does.
 TEST(ScheduleTest, IsContinuous) {
   for (const Kind kind : {Kind::cosine, Kind::wsd}) {

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+#include "train/good_weights.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <span>
+
+#include "base/error.h"
+#include "tensor/fetch.h"
+
+namespace moe {
+namespace {
+
+// No sum of squares of finite numbers of 32 bits overflows in f64.
+bool all_finite(std::span<const NamedPiece> weights, const Tensor& sum_1, Device& device, Ops& ops) {
+  ops.fill(sum_1, 0);
+  for (const NamedPiece& weight : weights)
+    if (weight.piece.numel() > 0) ops.sum_squares(sum_1, weight.piece);
+  return std::isfinite(fetch<double>(sum_1, device).front());
+}
+
+}  // namespace
+
+void check_weights(const std::vector<NamedPiece>& weights, int64_t step, const Tensor& sum_1,
+                   Communicator& communicator, Device& device, Ops& ops) {
+  agree(communicator, [&] {
+    if (all_finite(weights, sum_1, device, ops)) return;
+    for (const NamedPiece& weight : weights)
+      if (!all_finite({&weight, 1}, sum_1, device, ops))
+        throw UserError(
+            fmt::format("step {}", step), "finite weights to save", weight.name + " with values that are not",
+            "this state is not saved, and the checkpoints before it stay; lower "
+            "training.learning_rate or raise training.epsilon, and go on from there with --resume");
+  });
+}
+
+}  // namespace moe
