@@ -26,7 +26,8 @@ export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1${UBSAN_OPTIONS:+:$UBSAN_
 export LSAN_OPTIONS=suppressions=$PWD/tests/support/leaks_of_others.txt${LSAN_OPTIONS:+:$LSAN_OPTIONS}
 export TSAN_OPTIONS=suppressions=$PWD/tests/support/races_of_others.txt${TSAN_OPTIONS:+:$TSAN_OPTIONS}
 
-report=$(realpath "$build")/junit.xml
+# One for each instruction set that oneDNN was limited to (scripts/test_instruction_sets.sh).
+report=$(realpath "$build")/junit${ONEDNN_MAX_CPU_ISA:+-$ONEDNN_MAX_CPU_ISA}.xml
 rm -f "$report"
 "${runner[@]}" ctest --test-dir "$build" --parallel "$(nproc)" --output-on-failure --output-junit "$report" "$@" |
   grep -v -E '^ +Start +[0-9]+: ' || true

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Reads ctest's JUnit file; lists skips with their reasons and failures; ends with `N passed, N failed[, N skipped]`.
+"""Reads ctest's JUnit files; lists skips with their reasons and failures; ends with `N passed, N failed[, N skipped]`.
 
 A test that ctest could not start (its program is missing, its fixture failed) counts as failed, and so does a run
 without any test. Exit status: 1 when anything failed.
@@ -30,10 +30,11 @@ def sort_case(case):
     return "failed"
 
 
-def main(path):
+def main(*paths):
     groups = {"passed": [], "failed": [], "skipped": []}
-    for case in xml.parse(path).getroot().iter("testcase"):
-        groups[sort_case(case)].append(case)
+    for path in paths:
+        for case in xml.parse(path).getroot().iter("testcase"):
+            groups[sort_case(case)].append(case)
     for case in groups["skipped"]:
         print(f"skipped: {case.get('name')}: {skip_reason(case)}")
     for case in groups["failed"]:
@@ -49,4 +50,4 @@ def main(path):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

@@ -45,6 +45,16 @@ class SummariseTests(unittest.TestCase):
     def test_what_was_not_built_fails(self):
         self.assertEqual(self.run_on(PASSED, NOT_BUILT)[0], 1)
 
+    def test_several_reports_are_counted_together(self):
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [Path(folder) / name for name in ("a.xml", "b.xml")]
+            for path, case in zip(paths, (PASSED, FAILED)):
+                path.write_text(f"<testsuite>{case}</testsuite>")
+            output = io.StringIO()
+            with contextlib.redirect_stdout(output):
+                status = summarise_tests.main(*map(str, paths))
+        self.assertEqual((status, output.getvalue().splitlines()), (1, ["failed: bad", "1 passed, 1 failed"]))
+
     def test_no_test_at_all_fails(self):
         self.assertEqual(self.run_on(), (1, ["0 passed, 0 failed"]))
 
