@@ -55,37 +55,60 @@ std::optional<int64_t> step_of_line(std::string_view line) {
   return step;
 }
 
-// Calls each(line) for the lines to keep; says whether the file holds anything else. Only the last line can
-// be torn; it may also be whole and lack no more than its newline.
+// What of a record is not to stay: rows of later steps and a torn end, and lines that never were rows.
+struct Others {
+  bool any = false;
+  int64_t strange = 0, first_strange = 0;  // how many; the number of the first line
+  std::string set_aside;                   // those of them that are not blank
+};
+
+// Calls each(line) for the lines to keep. Only the last line can be torn; it may also be whole and lack no
+// more than its newline. A power cut can leave zeros before a row.
 template <class Each>
-bool for_kept_lines(const std::string& where, std::string_view text, int64_t first_step, Each&& each) {
-  bool others = false;
+Others for_kept_lines(std::string_view text, int64_t first_step, Each&& each) {
+  Others others;
   for (int64_t number = 1; !text.empty(); ++number) {
     const size_t newline = text.find('\n');
     const bool torn = newline == std::string_view::npos;
-    const std::string_view line = text.substr(0, torn ? text.size() : newline + 1);
+    std::string_view line = text.substr(0, torn ? text.size() : newline + 1);
     text.remove_prefix(line.size());
+    const size_t zeros = std::min(line.find_first_not_of('\0'), line.size());
+    line.remove_prefix(zeros);
     const auto step = step_of_line(line);
     if (!step && !torn) {
-      throw UserError(fmt::format("{}:{}", where, number), R"(a row that begins with {"step": ...)",
-                      fmt::format("\"{}\"", line.substr(0, std::min<size_t>(line.size() - 1, 40))),
-                      "move the file away if it is not the record of this run");
+      if (others.strange++ == 0) others.first_strange = number;
+      if (line.find_first_not_of(" \t\r\n") != std::string_view::npos) others.set_aside += line;
     }
     const bool whole = step && (!torn || try_parse_ordered_json(line));
-    others |= torn || *step >= first_step;
+    others.any |= torn || zeros > 0 || !step || *step >= first_step;
     if (whole && *step < first_step) each(line);
   }
   return others;
 }
 
+// Lines that are no rows wait beside the record for somebody to look at them.
+void set_aside(const std::filesystem::path& path, const Others& others, Terminal& terminal) {
+  if (others.strange == 0) return;
+  std::string where = "they were blank";
+  if (!others.set_aside.empty()) {
+    const std::filesystem::path beside = path.string() + ".set-aside";
+    write_file_atomically(beside,
+                          (std::filesystem::exists(beside) ? read_file(beside) : "") + others.set_aside);
+    where = fmt::format("they are in {} now", beside.string());
+  }
+  terminal.warning(fmt::format("{}: {} lines, the first of them line {}, are no rows; {}", path.string(),
+                               others.strange, others.first_strange, where));
+}
+
 // Leaves the rows of the steps before first_step.
-void cut(const std::filesystem::path& path, int64_t first_step) {
+void cut(const std::filesystem::path& path, int64_t first_step, Terminal& terminal) {
   const MappedFile file(path);
   const std::string_view text(reinterpret_cast<const char*>(file.data()), file.size());
-  const std::string where = path.string();
-  if (!for_kept_lines(where, text, first_step, [](std::string_view) {})) return;
+  const Others others = for_kept_lines(text, first_step, [](std::string_view) {});
+  if (!others.any) return;
+  set_aside(path, others, terminal);
   FileWriter writer(path);
-  for_kept_lines(where, text, first_step, [&](std::string_view line) {
+  for_kept_lines(text, first_step, [&](std::string_view line) {
     writer.write(line);
     if (!line.ends_with('\n')) writer.write("\n");
   });
@@ -115,7 +138,7 @@ std::string to_json(const Row& row) {
 
 Jsonl::Jsonl(std::filesystem::path path, int64_t first_step, Terminal& terminal)
     : path_(std::move(path)), terminal_(terminal) {
-  if (std::filesystem::exists(path_)) cut(path_, first_step);
+  if (std::filesystem::exists(path_)) cut(path_, first_step, terminal_);
   descriptor_ = open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   struct stat status {};
   if (descriptor_ < 0 || fstat(descriptor_, &status) != 0) {
@@ -126,6 +149,19 @@ Jsonl::Jsonl(std::filesystem::path path, int64_t first_step, Terminal& terminal)
 
 Jsonl::~Jsonl() {
   close(descriptor_);
+}
+
+// Of a file that was deleted the open one still holds all rows.
+void Jsonl::moved(const std::filesystem::path& folder) {
+  path_ = folder / path_.filename();
+  if (std::filesystem::exists(path_)) return;
+  std::error_code error;
+  std::filesystem::copy_file(fmt::format("/proc/self/fd/{}", descriptor_), path_, error);
+  const int again = error ? -1 : open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+  if (again < 0)
+    return terminal_.warning(fmt::format("{}: the record could not be made again: {}", path_.string(),
+                                         error ? error.message() : std::generic_category().message(errno)));
+  close(std::exchange(descriptor_, again));
 }
 
 void Jsonl::write(const Row& row) {

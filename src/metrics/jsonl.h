@@ -19,8 +19,8 @@ class Jsonl final : public Sink {
  public:
   // Appends to the file, which need not exist. first_step is the first step that this run will write: lines
   // of it and of later steps, and a torn last line, come from an interrupted run and are removed first, so
-  // that each step is there once. UserError when the file cannot be opened or a line in the middle is not
-  // such a row.
+  // that each step is there once. Lines that are no rows are set aside, in <path>.set-aside, with a warning.
+  // UserError when the file cannot be opened.
   Jsonl(std::filesystem::path path, int64_t first_step, Terminal& terminal);
   ~Jsonl() override;
   Jsonl(const Jsonl&) = delete;
@@ -29,6 +29,8 @@ class Jsonl final : public Sink {
   // The line is with the operating system on return. A full disk is one warning, and the run goes on: the
   // rows that do not fit are lost, later ones are written when there is room again.
   void write(const Row& row) override;
+  // Goes on there. A record that was deleted is made again, with all its rows.
+  void moved(const std::filesystem::path& folder) override;
 
  private:
   std::filesystem::path path_;

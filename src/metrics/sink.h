@@ -3,6 +3,7 @@
 // run (one that might wait for either sits behind a Background, metrics/background.h).
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <utility>
@@ -15,10 +16,13 @@ namespace moe {
 class Sink {
  public:
   virtual ~Sink() = default;
-  // Rows come in the order of their steps; several may share a step: one of training, one of validation, alerts.
+  // Rows come in the order of their steps; several may share a step: one of training, one of validation,
+  // alerts.
   virtual void write(const Row& row) = 0;
   // What the person at the terminal was told: whole lines, without the last newline.
   virtual void told(const std::string& /*text*/) {}
+  // The run's folder is this one by now: it was moved, or deleted and made anew.
+  virtual void moved(const std::filesystem::path& /*folder*/) {}
   // The run ends, as a program with this exit code would; nothing comes after. Without it the run broke off.
   virtual void finish(int /*exit_code*/) {}
 };
@@ -32,6 +36,9 @@ class FanOut final : public Sink {
   }
   void told(const std::string& text) override {
     for (const auto& sink : sinks_) sink->told(text);
+  }
+  void moved(const std::filesystem::path& folder) override {
+    for (const auto& sink : sinks_) sink->moved(folder);
   }
   void finish(int exit_code) override {
     for (const auto& sink : sinks_) sink->finish(exit_code);

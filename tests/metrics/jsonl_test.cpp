@@ -15,6 +15,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "metrics/record.h"
 #include "support/errors.h"
 
 namespace moe {
@@ -123,16 +124,50 @@ TEST_F(JsonlTest, LeavesAGoodFileUntouched) {
   EXPECT_EQ(fs::last_write_time(path_), before);
 }
 
-TEST_F(JsonlTest, RefusesAFileThatIsNotARecord) {
-  for (const char* other :
-       {"a letter to a friend\n", "{\"loss\":1}\n", "\n", "{\"step\":x}\n", "{\"step\":1\n"}) {
-    put("{\"step\":1}\n" + std::string(other) + "{\"step\":2}\n");
-    EXPECT_THAT(user_error_of([&] { Jsonl(path_, 1, terminal_); }), HasSubstr(path_.string() + ":2"))
-        << other;
-    EXPECT_THAT(read_file(path_), HasSubstr(other));  // and leaves it alone
+TEST_F(JsonlTest, SetsLinesAsideThatAreNoRows) {
+  const fs::path beside = path_.string() + ".set-aside";
+  const std::string zeros(16, '\0');
+  std::string all;
+  for (const std::string other :
+       {"a letter to a friend\n", "{\"loss\":1}\n", "{\"step\":x}\n", "{\"step\":1\n", "\xff\xfe\x01\n"}) {
+    put("{\"step\":1}\n" + other + zeros + "{\"step\":2}\n\n \n{\"step\":3}\n");
+    Jsonl(path_, 3, terminal_);
+    EXPECT_EQ(read_file(path_), "{\"step\":1}\n{\"step\":2}\n") << other;
+    all += other;
+    EXPECT_EQ(read_file(beside), all);
   }
+  EXPECT_THAT(words(),
+              HasSubstr(path_.string() + ": 3 lines, the first of them line 2, are no rows; they are in " +
+                        beside.string() + " now"));
+  fs::remove(beside);
+  put("{\"step\":1}\n\n");
+  Jsonl(path_, 3, terminal_);
+  EXPECT_EQ(read_file(path_), "{\"step\":1}\n");
+  EXPECT_FALSE(fs::exists(beside));
   EXPECT_THAT(user_error_of([&] { Jsonl("/nowhere/metrics.jsonl", 1, terminal_); }),
               HasSubstr("/nowhere/metrics.jsonl: expected a file that can be written"));
+}
+
+TEST_F(JsonlTest, ADeletedRecordIsMadeAgain) {
+  const fs::path folder = path_.string() + ".d";
+  fs::create_directories(folder);
+  Jsonl sink(path_, 1, terminal_);
+  sink.write(row_of(1));
+  fs::remove(path_);
+  sink.write(row_of(2));
+  sink.moved(folder);
+  sink.write(row_of(3));
+  EXPECT_EQ(read_file(folder / path_.filename()),
+            "{\"step\":1,\"loss\":1.5}\n{\"step\":2,\"loss\":2.5}\n{\"step\":3,\"loss\":3.5}\n");
+  fs::remove_all(folder);
+}
+
+TEST_F(JsonlTest, NamesOfAStep) {
+  put("{\"step\":1,\"a\":1}\n{\"step\":2,\"b\":1}\nnoise\n{\"step\":2,\"c\":1}\n\n{\"step\":3,\"d\":1}\n{"
+      "\"st");
+  EXPECT_THAT(names_of_step(path_, 2), ::testing::UnorderedElementsAre("step", "step", "b", "c"));
+  EXPECT_THAT(names_of_step(path_, 4), ::testing::IsEmpty());
+  EXPECT_THAT(names_of_step("/nowhere", 1), ::testing::IsEmpty());
 }
 
 TEST_F(JsonlTest, AFullDeviceIsOneWarning) {
