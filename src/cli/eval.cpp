@@ -65,6 +65,9 @@ class Evaluator {
     placed_->transformer.prepare(*backend_.device);
   }
 
+  // Before anything is computed.
+  void prepare(TaskSet& tasks) { tasks.leave_out_longer_than(shape_.T, tokenizer_, terminal_); }
+
   void text(OrderedJson& json) {
     const RunConfig& config = model_.config;
     const bool held_out = options_.source.empty() && config.data.validation_source.empty();
@@ -161,9 +164,11 @@ int run(const EvalOptions& options) {
   const TrainedModel model = open_model(options.model, options.overrides);
   Evaluator evaluator(options, model);
   std::unique_ptr<TaskSet> tasks;
-  if (!options.tasks.empty())
+  if (!options.tasks.empty()) {
     tasks = std::make_unique<TaskSet>(options.tasks, options.limit, model.config.data.cache_dir,
                                       evaluator.terminal());
+    evaluator.prepare(*tasks);
+  }
   evaluator.open();
   OrderedJson json{{"step", model.checkpoint.step()}};
   if (!options.source.empty() || !tasks) evaluator.text(json);

@@ -20,6 +20,7 @@ std::vector<Score> Scorer::score(std::span<const Request> requests, bool greedy,
 
   std::vector<Score> scores(requests.size());
   for (const auto& places : batches) {
+    if (between_) between_();
     run(requests, places, greedy, scores);
     if (on_done && !places.empty()) on_done(std::ssize(places));
   }

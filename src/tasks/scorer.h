@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "comm/communicator.h"
@@ -25,10 +26,16 @@ struct Score {
 
 class Scorer {
  public:
-  // shape: that of the transformer.
+  // shape: that of the transformer. between: called before each batch, by all ranks together; it may throw to
+  // end the work.
   Scorer(Transformer& transformer, const MicroBatch& shape, Communicator& communicator, Device& device,
-         Ops& ops)
-      : transformer_(transformer), shape_(shape), communicator_(communicator), device_(device), ops_(ops) {}
+         Ops& ops, std::function<void()> between = {})
+      : transformer_(transformer),
+        shape_(shape),
+        communicator_(communicator),
+        device_(device),
+        ops_(ops),
+        between_(std::move(between)) {}
 
   Communicator& communicator() { return communicator_; }
 
@@ -54,6 +61,7 @@ class Scorer {
   Communicator& communicator_;
   Device& device_;
   Ops& ops_;
+  std::function<void()> between_;
 };
 
 }  // namespace moe

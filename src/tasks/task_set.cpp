@@ -135,6 +135,36 @@ std::string TaskSet::Entry::where(int64_t item) const {
   return fmt::format("{}: item {}", place, item + 1);
 }
 
+int64_t TaskSet::longest(const Entry& entry, int64_t item, const Tokenizer& tokenizer) {
+  Tokenizer::Encoder encoder;
+  int64_t longest = 0;
+  for (const Convention convention : conventions_of(entry.task)) {
+    const Question question =
+        parse_question(entry.task, convention, entry.where(item), entry.lines[static_cast<size_t>(item)]);
+    for (const Request& request : requests_of(question, convention, tokenizer, encoder))
+      longest = std::max(longest, request.scored);
+  }
+  return longest;
+}
+
+void TaskSet::leave_out_longer_than(int64_t T, const Tokenizer& tokenizer, Terminal& terminal) {
+  for (Entry& entry : entries_) {
+    std::string first;
+    for (int64_t item = 0; item < std::ssize(entry.lines); ++item)
+      if (const int64_t length = longest(entry, item, tokenizer); length > T) {
+        if (first.empty())
+          first = fmt::format("{} has {} tokens to score, and a row takes {} (model.max_seq_len)",
+                              entry.where(item), length, T);
+        entry.left_out.insert(item);
+      }
+    if (entry.left_out.size() == entry.lines.size())
+      throw UserError(entry.place, fmt::format("items whose continuations have at most {} tokens", T), first);
+    if (!entry.left_out.empty())
+      terminal.warning(fmt::format("{}; {} of {} items are left out for that", first, entry.left_out.size(),
+                                   entry.lines.size()));
+  }
+}
+
 std::vector<TaskSet::Measured> TaskSet::evaluate(Scorer& scorer, const Tokenizer& tokenizer,
                                                  Terminal& terminal, const Record& record) const {
   std::vector<Measured> all;
@@ -157,6 +187,7 @@ TaskSet::Measured TaskSet::measure(const Entry& entry, Convention convention, Sc
     const int64_t end = std::min(begin + ranks * kPortion, count);
     std::vector<int64_t> mine;
     for (int64_t i = begin; i < end; ++i) {
+      if (entry.left_out.contains(i)) continue;
       const ItemResult* known = record.known ? record.known(entry.task, convention, i) : nullptr;
       if (known != nullptr)
         results.push_back(*known);
@@ -170,7 +201,7 @@ TaskSet::Measured TaskSet::measure(const Entry& entry, Convention convention, Sc
     progress.add(static_cast<uint64_t>(end - begin));
   }
   sort_by_index(results);  // means are sums: the same bits, whatever was known before
-  return {entry.task, convention, count, summarise(entry.task, results)};
+  return {entry.task, convention, std::ssize(results), summarise(entry.task, results)};
 }
 
 std::vector<ItemResult> TaskSet::ask(const Entry& entry, Convention convention,
