@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: MIT
-// SIGINT and SIGTERM as a number to look at. They are taken by a thread of their own that waits for them, never by
+// Signals that ask a run to end, as a number to look at: of a person (SIGINT, SIGQUIT), of a terminal or
+// connection that closes (SIGHUP), of those who stop processes (SIGTERM), and of schedulers that warn before
+// they do (SIGUSR1, SIGUSR2, SIGXCPU). They are taken by a thread of their own that waits for them, never by
 // a handler: a handler would run on top of whatever code a compute thread is in, and the kernels that oneDNN
-// generates keep data on the stack where the handler's frame goes (a run then died of a corrupted heap).
+// generates keep data on the stack where the handler's frame goes (a run then died of a corrupted heap). A
+// reader of our output that goes (SIGPIPE) and a file that may not grow (SIGXFSZ) end nothing: the write
+// fails, and that is looked at where it matters. What was ignored when the program started (nohup) stays
+// ignored.
 #pragma once
 
 #include <atomic>
@@ -12,18 +17,20 @@ namespace moe::cli {
 
 class StopSignal {
  public:
-  // Blocks the two signals in this thread and all that it starts: make it before any other thread.
+  // Blocks the signals in this thread and all that it starts: make it before any other thread.
   StopSignal();
   ~StopSignal();
   StopSignal(const StopSignal&) = delete;
   StopSignal& operator=(const StopSignal&) = delete;
 
-  // 0, or the signal that asked to stop. A second SIGINT ends the program at once.
+  // 0, or the signal that asked to stop. A second SIGINT or SIGQUIT ends the program at once.
   const std::atomic<int>& number() const { return number_; }
 
  private:
   void watch();
   sigset_t signals_{}, before_{};
+  struct sigaction pipe_ {
+  }, size_{};
   std::atomic<int> number_{0};
   std::atomic<bool> done_{false};
   std::thread thread_;
