@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// moe import: a folder of the Hugging Face format as a run, to evaluate it, write with it, or train it further.
+// moe import: a folder of the Hugging Face format as a run, to evaluate it, write with it, or train it
+// further.
 #include <fmt/format.h>
 
 #include <filesystem>
@@ -85,6 +86,7 @@ Start starting_point(const ImportOptions& options) {
   start.config.training.output_dir =
       output.has_parent_path() ? (output / ".").parent_path().parent_path().string() : ".";
   start.config.training.run_name = whole.filename().string();
+  start.config.resolve_places();
   start.config.validate();
   check_same_model(model, start.config.model, fs::exists(saved) ? saved.string() : "command line");
   return start;

@@ -48,6 +48,15 @@ RunFolder open_folder(const TrainOptions& options, const RunConfig& config, Comm
   return *folder;
 }
 
+// A new run that ends before it has anything to keep leaves nothing behind.
+void discard_if_nothing(std::unique_ptr<Trainer>& trainer, const RunFolder& made) {
+  const RunFolder folder = trainer ? trainer->folder() : made;
+  const bool trained = trainer && trainer->step() > 0;
+  if (trained || CheckpointStore(folder.checkpoints(), 0).latest()) return;
+  trainer.reset();  // it writes as long as it lives
+  folder.discard();
+}
+
 void expect_same_settings(const RunConfig& config, Communicator& ranks) {
   const auto all = ranks.gather_text(config.json());
   for (size_t r = 1; r < all.size(); ++r)
@@ -56,7 +65,8 @@ void expect_same_settings(const RunConfig& config, Communicator& ranks) {
                         "start all ranks with the same file and the same overrides");
 }
 
-int report_end(Outcome outcome, const Trainer& trainer, const std::string& run, Terminal& terminal) {
+int report_end(Outcome outcome, const Trainer& trainer, Terminal& terminal) {
+  const std::string run = trainer.folder().path().string();
   if (outcome == Outcome::signal) {
     terminal.line(fmt::format("stopped by signal {} at step {}; saved. Continue with: {} train --resume {}",
                               trainer.signal(), trainer.step(), program_invocation_name, run));
@@ -89,20 +99,33 @@ int train_on(const Backend& backend, Communicator& ranks, const TrainOptions& op
   const RunFolder folder = open_folder(options, config, ranks);
   terminal.line("run       " + folder.path().string());
   std::unique_ptr<Trainer> trainer;
+  Outcome outcome;
   try {
-    const Patience patience(ranks);
-    agree(ranks, [&] {
-      trainer = std::make_unique<Trainer>(config, folder, resume, *backend.device, *backend.ops, ranks,
-                                          stop.number(), terminal);
+    {
+      const Patience patience(ranks);
+      agree(ranks, [&] {
+        trainer = std::make_unique<Trainer>(config, folder, resume, *backend.device, *backend.ops, ranks,
+                                            stop.number(), terminal);
+      });
+    }
+    trainer->when_accepted([&] {
+      if (!first) return;
+      if (!resume) trainer->folder().become_latest();
+      if (resume && !options.overrides.empty()) trainer->folder().record(config);
     });
+    outcome = trainer->run();
   } catch (...) {
-    if (!resume && first) folder.discard();  // a run that could not start leaves nothing behind
+    if (!resume && first) discard_if_nothing(trainer, folder);
     throw;
   }
-  if (!resume && first) folder.become_latest();
-  if (resume && first && !options.overrides.empty()) folder.record(config);
-  const Outcome outcome = trainer->run();
-  return report_end(outcome, *trainer, folder.path().string(), terminal);
+  if (!resume && outcome == Outcome::signal && trainer->step() == 0) {
+    const int signal = trainer->signal();
+    if (first) discard_if_nothing(trainer, folder);
+    terminal.line(fmt::format(
+        "stopped by signal {} before the first step: nothing was trained, nothing is kept", signal));
+    return 128 + signal;
+  }
+  return report_end(outcome, *trainer, terminal);
 }
 
 int train(const TrainOptions& options) {

@@ -3,10 +3,14 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
+#include <span>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <variant>
 
+#include "base/error.h"
 #include "base/file.h"
 #include "base/format.h"
 #include "base/utf8.h"
@@ -29,7 +33,7 @@ constexpr int kSamples = 3;  // texts in a sample
 Evaluator::Evaluator(const RunConfig& config, const RunFolder& folder,
                      const std::shared_ptr<const Source>& text, const Tokenizer& tokenizer,
                      TrainingState& state, Communicator& communicator, Device& device, Ops& ops,
-                     Terminal& terminal)
+                     Terminal& terminal, std::function<void()> between)
     : config_(config),
       folder_(folder),
       tokenizer_(tokenizer),
@@ -38,13 +42,32 @@ Evaluator::Evaluator(const RunConfig& config, const RunFolder& folder,
       device_(device),
       ops_(ops),
       terminal_(terminal),
+      between_(std::move(between)),
       probe_(config.model, config.model.max_seq_len, state.weights, state.optimizer.groups(), state.squares_g,
              state.replicas, device, ops) {
   open_validation(text);
+  encode_sample_prompt();
   const TrainingConfig& training = config_.training;
-  if (!training.tasks.empty())
-    tasks_ =
-        std::make_unique<TaskSet>(training.tasks, training.tasks_items, config_.data.cache_dir, terminal_);
+  if (training.tasks.empty()) return;
+  tasks_ = std::make_unique<TaskSet>(training.tasks, training.tasks_items, config_.data.cache_dir, terminal_);
+  tasks_->leave_out_longer_than(config_.model.max_seq_len, tokenizer_, terminal_);
+}
+
+// Half of the room is for what the model writes.
+void Evaluator::encode_sample_prompt() {
+  Tokenizer::Encoder encoder;
+  std::vector<int32_t> ids;
+  tokenizer_.encode(config_.training.sample_prompt, ids, encoder);
+  if (const int64_t room = state_.decoder.capacity(); std::ssize(ids) + 1 >= room) {
+    const int64_t kept = room / 2 - 1;
+    terminal_.warning(
+        fmt::format("training.sample_prompt has {} tokens, and a row takes {} (model.max_seq_len); samples "
+                    "begin with its last {}",
+                    ids.size(), room, kept));
+    ids.erase(ids.begin(), ids.end() - kept);
+  }
+  sample_prompt_ = {Tokenizer::kEndOfText};
+  sample_prompt_.insert(sample_prompt_.end(), ids.begin(), ids.end());
 }
 
 void Evaluator::open_validation(const std::shared_ptr<const Source>& text) {
@@ -86,9 +109,11 @@ void Evaluator::read_validation(const std::shared_ptr<const Source>& text, Part 
 Row Evaluator::validate(int64_t step, int64_t tokens) {
   Evaluation evaluation;
   state_.replicas.together([&] {
-    for (const Batch& batch : validation_)
+    for (const Batch& batch : validation_) {
+      between_();
       evaluate(state_.transformer, batch, device_, ops_, evaluation,
                &batch == &validation_.front() ? probe_.look() : Look());
+    }
   });
   Row row = validation_row(add_up(evaluation, communicator_), step, tokens);
   probe_.report(row);
@@ -97,7 +122,7 @@ Row Evaluator::validate(int64_t step, int64_t tokens) {
 
 Row Evaluator::run_tasks(int64_t step, int64_t tokens) {
   Scorer scorer(state_.transformer, micro_batch(config_, Tokenizer::kVocabulary), communicator_, device_,
-                ops_);
+                ops_, between_);
   std::vector<TaskSet::Measured> measured;
   state_.replicas.together([&] { measured = tasks_->evaluate(scorer, tokenizer_, terminal_); });
   Row row = tasks_row(measured, step, tokens);
@@ -107,25 +132,35 @@ Row Evaluator::run_tasks(int64_t step, int64_t tokens) {
   return row;
 }
 
+// The record has the text too: that the file cannot be written does not end a run.
+void Evaluator::keep_sample(int64_t step, const std::string& text) {
+  try {
+    std::error_code ignored;  // writing tells
+    std::filesystem::create_directories(folder_.samples(), ignored);
+    write_file_atomically(folder_.samples() / fmt::format("step-{:08}.txt", step), text);
+  } catch (const UserError& error) {
+    terminal_.warning(error.what());
+  }
+}
+
 Row Evaluator::sample(int64_t step) {
-  std::vector<int32_t> prompt{Tokenizer::kEndOfText};
-  Tokenizer::Encoder encoder;
-  tokenizer_.encode(config_.training.sample_prompt, prompt, encoder);
+  std::string prompt;
+  for (const int32_t id : std::span(sample_prompt_).subspan(1)) prompt += tokenizer_.bytes(id);
   const SamplingOptions options{.max_new_tokens = 120, .temperature = 0.7, .top_p = 0.95};
   std::string text;
   state_.replicas.together([&] {
     GenerateTimes times;
     for (int i = 0; i < kSamples; ++i) {
-      const Prompt numbered{prompt, kFixedSeed + static_cast<uint64_t>(i)};
-      text += config_.training.sample_prompt;
+      between_();
+      const Prompt numbered{sample_prompt_, kFixedSeed + static_cast<uint64_t>(i)};
+      text += prompt;
       text +=
           generate(state_.decoder, {&numbered, 1}, tokenizer_, options, device_, ops_, times).front().text;
       text += "\n";
     }
   });
-  if (communicator_.rank() == 0)  // all have written the same
-    write_file_atomically(folder_.samples() / fmt::format("step-{:08}.txt", step), text);
-  std::string readable;  // a sample may end inside a character
+  if (communicator_.rank() == 0) keep_sample(step, text);  // all have written the same
+  std::string readable;                                    // a sample may end inside a character
   repair_utf8(text, readable);
   terminal_.line(fmt::format("--- {} samples at step {} ---\n{}---", kSamples, step, readable));
   return Row{step, {}}.add("sample", readable);

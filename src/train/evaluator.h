@@ -5,7 +5,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/terminal.h"
@@ -28,17 +30,19 @@ enum class Part : uint8_t;
 
 class Evaluator {
  public:
-  // Reads the held-out text and the items of the tasks. text: that the run trains on. All are used while the
+  // Reads the held-out text and the items of the tasks. text: that the run trains on. between: called by all
+  // ranks together between two batches and two samples; it may throw to end the work. All are used while the
   // object lives. Throws UserError.
   Evaluator(const RunConfig& config, const RunFolder& folder, const std::shared_ptr<const Source>& text,
             const Tokenizer& tokenizer, TrainingState& state, Communicator& communicator, Device& device,
-            Ops& ops, Terminal& terminal);
+            Ops& ops, Terminal& terminal, std::function<void()> between);
 
   bool has_validation() const { return !validation_.empty(); }
   bool has_tasks() const { return tasks_ != nullptr; }
   Probe& probe() { return probe_; }
 
-  // All ranks call these together, with the weights of `step` complete on each, and get the same row.
+  // All ranks call these together, with the weights of `step` complete on each, and get the same row. What
+  // `between` throws comes through; nothing is written then.
   Row validate(int64_t step, int64_t tokens);
   // Each rank scores its share.
   Row run_tasks(int64_t step, int64_t tokens);
@@ -46,6 +50,8 @@ class Evaluator {
   Row sample(int64_t step);
 
  private:
+  void keep_sample(int64_t step, const std::string& text);
+  void encode_sample_prompt();
   void open_validation(const std::shared_ptr<const Source>& text);
   void read_validation(const std::shared_ptr<const Source>& text, Part part);
 
@@ -57,10 +63,12 @@ class Evaluator {
   Device& device_;
   Ops& ops_;
   Terminal& terminal_;
+  std::function<void()> between_;
   std::vector<Batch> validation_;   // this rank's part of the held-out batches, the same each time
   int64_t validation_tokens_ = 0;   // of all ranks
   std::unique_ptr<TaskSet> tasks_;  // null without any
   Probe probe_;
+  std::vector<int32_t> sample_prompt_;  // with the end of text before it
 };
 
 }  // namespace moe

@@ -13,8 +13,8 @@
 namespace moe {
 namespace {
 
-// Hands the terminal's lines on. A line of another thread may still be on its way when this object goes: it then holds
-// the sink.
+// Hands the terminal's lines on. A line of another thread may still be on its way when this object goes: it
+// then holds the sink.
 class TerminalTap final : public Sink {
  public:
   TerminalTap(std::shared_ptr<Sink> sink, Terminal& terminal) : sink_(std::move(sink)), terminal_(terminal) {
@@ -40,8 +40,9 @@ std::unique_ptr<Sink> make_observers(const RunConfig& config, const RunFolder& f
   sinks->add(std::make_unique<Jsonl>(folder.metrics(), first_step, terminal));
   sinks->add(std::make_unique<Console>(terminal, config.training.max_steps, config.logging.log_every,
                                        config.logging.log_seconds));
-  const wandb::Settings settings =
+  wandb::Settings settings =
       wandb::resolve(config.logging.wandb, folder.path(), folder.path().filename().string());
+  settings.folder = std::filesystem::absolute(settings.folder);  // wandb.json keeps it
   const wandb::RunInfo info{.config_json = config.json(), .arguments = {}};
   if (config.logging.tensorboard)
     sinks->add(std::make_unique<Background>(

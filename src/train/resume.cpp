@@ -164,6 +164,10 @@ ResumePoint resume_point(const std::string& where, std::string_view state, const
   const SavedState saved = read_state(where, state);
   ResumePoint point{
       .step = saved.step, .cursor = saved.cursor, .loss_scale = saved.loss_scale, .changed = {}, .rate = {}};
+  if (config.training.max_tokens == 0 && config.training.max_steps < saved.step)
+    throw UserError("training.max_steps", fmt::format("at least {}, the steps that are done", saved.step),
+                    std::to_string(config.training.max_steps),
+                    "to go on, raise it; to go back, resume a copy of an older checkpoint");
   try {
     const OrderedJson before = parse_ordered_json(where, saved.config, kOlder),
                       now = parse_ordered_json("settings", config.json());

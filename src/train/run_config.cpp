@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "data/remote.h"
 #include "text/tokenizer.h"
 #include "train/loss_scale.h"
 
@@ -200,6 +201,31 @@ void check_overlap(const RunConfig& config) {
            "between the passes of a micro-batch the global one waits for all ranks");
 }
 
+// A local place as seen from anywhere. What is remote, or empty, stays.
+std::string absolute_place(const std::string& place) {
+  namespace fs = std::filesystem;
+  if (place.empty() || is_remote(place) || fs::path(place).is_absolute()) return place;
+  fs::path here = fs::current_path();
+  // In a pattern only the part that was given means more than it says.
+  if (place.find_first_of("*?[") != std::string::npos && !fs::exists(place)) {
+    std::string plain;
+    for (const char c : here.string())
+      plain += std::string(std::string_view("*?[\\").find(c) < 4 ? "\\" : "") + c;
+    here = plain;
+  }
+  // Not through "..": behind a link it leads elsewhere than it seems.
+  fs::path given = place;
+  while (!given.empty() && *given.begin() == ".") given = given.lexically_relative(".");
+  return (here / given).string();
+}
+
+// The same for the place behind the first of these signs, and the blanks that follow.
+std::string absolute_behind(const std::string& entry, char sign) {
+  const size_t begin = entry.find_first_not_of(' ', entry.find(sign, entry.find_first_not_of(' ')) + 1);
+  if (entry.find(sign) == std::string::npos || begin == std::string::npos) return entry;  // refused later
+  return entry.substr(0, begin) + absolute_place(entry.substr(begin));
+}
+
 }  // namespace
 
 void TrainingConfig::describe(Fields& fields) {
@@ -343,6 +369,15 @@ void RunConfig::check_trainable(bool anew) const {
                     "model.renormalize_top_k=false, as in Switch Transformers, or a larger top_k");
 }
 
+void RunConfig::resolve_places() {
+  for (auto* list : {&data.source, &data.validation_source})
+    for (std::string& place : *list) place = absolute_place(place);
+  for (std::string& entry : data.mixture) entry = absolute_behind(entry, ' ');
+  for (std::string& entry : training.tasks) entry = absolute_behind(entry, '=');
+  data.cache_dir = absolute_place(data.cache_dir);
+  training.output_dir = absolute_place(training.output_dir);
+}
+
 std::string RunConfig::yaml() const {
   RunConfig copy = *this;
   return print_config(copy.sections());
@@ -360,6 +395,7 @@ RunConfig load_over(RunConfig config, const std::vector<std::filesystem::path>& 
   auto sections = config.sections();
   for (const auto& file : files) read_config(file, sections);
   for (const auto& assignment : overrides) apply_override(assignment, sections);
+  config.resolve_places();
   config.validate();
   return config;
 }

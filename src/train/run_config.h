@@ -109,7 +109,12 @@ struct RunConfig {
   std::string yaml() const;  // the resolved file
   std::string json() const;
 
-  // Defaults, then the files in order, then "section.key=value" overrides in order; validated.
+  // Makes each local place absolute, from the folder that the program was started in: a run goes on from any
+  // other.
+  void resolve_places();
+
+  // Defaults, then the files in order, then "section.key=value" overrides in order; places
+  // resolved; validated.
   static RunConfig load(const std::vector<std::filesystem::path>& files,
                         const std::vector<std::string>& overrides = {});
   static RunConfig load(const std::filesystem::path& file, const std::vector<std::string>& overrides = {}) {

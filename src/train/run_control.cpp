@@ -17,26 +17,38 @@ RunControl::RunControl(double max_minutes, const std::atomic<int>& stop, Communi
       terminal_(terminal),
       places_(communicator.gather_text(process_name())) {}
 
-Outcome RunControl::meet(Saver::State saving, double step_seconds, const Epochs::Counts& epochs) {
+bool RunControl::interrupted() {
+  for (const int signal : communicator_.gather(int{stop_}))
+    if (signal_ == 0) signal_ = signal;
+  return signal_ != 0;
+}
+
+Outcome RunControl::meet(Saver::State saving, double step_seconds, bool folder_lost,
+                         const Epochs::Counts& epochs) {
   struct Rank {
     int signal;
-    bool time_is_up;
+    bool time_is_up, folder_lost;
     Saver::State saving;
     double waited;
     Epochs::Counts epochs;
   };
   bool time_is_up = limit_seconds_ > 0 && steady_seconds() - started_ > limit_seconds_;
-  const Rank mine{stop_, time_is_up, saving, communicator_.waited(), epochs};
+  const Rank mine{stop_, time_is_up, folder_lost, saving, communicator_.waited(), epochs};
   std::vector<double> waited;
   saving_.clear();
   epochs_ = epochs;
   for (const Rank& rank : communicator_.gather(mine)) {
     if (signal_ == 0) signal_ = rank.signal;
     time_is_up = time_is_up || rank.time_is_up;
+    folder_lost_ = folder_lost_ || rank.folder_lost;
     saving_.push_back(rank.saving);
     waited.push_back(rank.waited);
     epochs_ = Epochs::least(epochs_, rank.epochs);
   }
+  if (folder_lost_)
+    throw SharedError("the run's folder", "this process to be the only one that trains it",
+                      "another one took it over while this one gave no sign of life",
+                      "the run goes on there; this process writes nothing more");
   if (communicator_.size() > 1) look_for_stragglers(waited, step_seconds);
   return signal_ != 0 ? Outcome::signal : time_is_up ? Outcome::time_limit : Outcome::finished;
 }

@@ -27,13 +27,18 @@ class RunControl {
   RunControl(double max_minutes, const std::atomic<int>& stop, Communicator& communicator,
              Terminal& terminal);
 
+  // All ranks together: whether a signal came to any of them. For what takes longer than a step.
+  bool interrupted();
   // All ranks together, between two steps. Whether the run should end now, and why, the same answer on all;
-  // finished: it goes on as far as its steps go. Warns of a rank that the others wait for.
-  Outcome meet(Saver::State saving, double step_seconds, const Epochs::Counts& epochs);
+  // finished: it goes on as far as its steps go. Warns of a rank that the others wait for. folder_lost: this
+  // rank found that another process has taken the run; all ranks throw then, and nothing may be written any
+  // more.
+  Outcome meet(Saver::State saving, double step_seconds, bool folder_lost, const Epochs::Counts& epochs);
 
   // What all ranks' streams have completed, as told when they met.
   const Epochs::Counts& epochs() const { return epochs_; }
   std::span<const Saver::State> saving() const { return saving_; }  // of all ranks, when they met
+  bool folder_lost() const { return folder_lost_; }
   const std::optional<Stragglers::Step>& stragglers() const { return last_step_; }  // of several ranks
   int signal() const { return signal_; }  // that ends the run: of any rank; 0: none
 
@@ -50,6 +55,7 @@ class RunControl {
   std::vector<Saver::State> saving_;
   Epochs::Counts epochs_{};
   int signal_ = 0;
+  bool folder_lost_ = false;
 };
 
 }  // namespace moe

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "train/run_folder.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <ctime>
 #include <system_error>
+#include <tuple>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -27,7 +31,8 @@ bool is_free(const fs::path& folder) {
   if (!fs::is_directory(folder)) return false;
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
-    if (entry.is_symlink() || (!entry.is_directory() && !name.starts_with("config.yaml.tmp-"))) return false;
+    const bool ours = entry.is_directory() || name == "run.lock" || name.starts_with("config.yaml.tmp-");
+    if (entry.is_symlink() || !ours) return false;
   }
   return true;
 }
@@ -44,13 +49,24 @@ fs::path run_of(const fs::path& given) {
   return path;
 }
 
-}  // namespace
+// As a person here would write it.
+fs::path short_path(const fs::path& path) {
+  std::error_code ignored;
+  const fs::path from_here = fs::proximate(path, ignored);
+  return from_here.empty() || *from_here.begin() == ".." ? path : from_here;
+}
 
-RunFolder RunFolder::create(const RunConfig& config, const std::string& stem) {
-  const fs::path parent = config.training.output_dir;
-  const std::string name =
-      config.training.run_name.empty() ? stem + "-" + time_stamp() : config.training.run_name;
-  RunFolder folder(parent / name);
+// A new folder of this name, or with the first number behind it that is free.
+fs::path make_numbered(const fs::path& path) {
+  for (int number = 1;; ++number) {
+    const fs::path numbered = number == 1 ? path : fs::path(fmt::format("{}-{}", path.string(), number));
+    std::error_code error;
+    if (fs::create_directory(numbered, error)) return numbered;  // for one process only
+    if (error) throw UserError(numbered.string(), "a folder that can be made", error.message());
+  }
+}
+
+void expect_unused(const RunFolder& folder) {
   const std::string where = folder.path().string();
   if (fs::exists(folder.config()))
     throw UserError(
@@ -58,10 +74,69 @@ RunFolder RunFolder::create(const RunConfig& config, const std::string& stem) {
         "continue it with `moe train --resume " + where + "`, or choose another training.run_name");
   if (!is_free(folder.path()))
     throw UserError(where, "a new or empty folder", "something else", "choose another training.run_name");
-  for (const fs::path& inner : {folder.checkpoints(), folder.samples()})
-    make_folders(inner, "set training.output_dir");
-  folder.record(config);
+}
+
+}  // namespace
+
+RunFolder RunFolder::create(const RunConfig& config, const std::string& stem) {
+  const auto& [output_dir, run_name] = std::tie(config.training.output_dir, config.training.run_name);
+  make_folders(output_dir, "set training.output_dir");
+  const fs::path parent = short_path(output_dir);
+  RunFolder folder(run_name.empty() ? make_numbered(parent / (stem + "-" + time_stamp()))
+                                    : parent / run_name);
+  std::error_code error;
+  fs::create_directory(folder.path(), error);  // an empty one may be there
+  expect_unused(folder);
+  folder.lock_ = std::make_shared<RunLock>(folder.path(), nullptr);
+  expect_unused(folder);  // by whom the lock was held until now
+  try {
+    folder.fill(config);
+  } catch (...) {
+    folder.discard();
+    throw;
+  }
   return folder;
+}
+
+void RunFolder::own(Terminal& terminal) {
+  if (!lock_) lock_ = std::make_shared<RunLock>(path_, [&](const std::string& text) { terminal.line(text); });
+}
+
+std::string RunFolder::find_again(const RunConfig& config) {
+  CHECK(lock_ != nullptr);
+  const fs::path before = path_;
+  const auto now = lock_->folder();
+  if (now && *now == path_ && lock_->in_place()) return "";
+  if (!now) {
+    make_anew(config);
+    return path_ == before
+               ? fmt::format("{}: the folder was deleted; it is made anew, and the run goes on there",
+                             before.string())
+               : fmt::format("{}: another folder is there now; the run goes on in {}", before.string(),
+                             path_.string());
+  }
+  path_ = *now;
+  if (!lock_->in_place()) {
+    lock_.reset();  // of a file that nobody finds any more
+    lock_ = std::make_shared<RunLock>(path_, nullptr);
+  }
+  return path_ == before ? fmt::format("{}: its run.lock was deleted; it is locked anew", before.string())
+                         : fmt::format("{}: the folder was moved; the run goes on in {}", before.string(),
+                                       path_.string());
+}
+
+void RunFolder::make_anew(const RunConfig& config) {
+  const fs::path parent = path_.parent_path();
+  if (!parent.empty()) make_folders(parent, "set training.output_dir");
+  path_ = make_numbered(path_);
+  lock_ = std::make_shared<RunLock>(path_, nullptr);
+  fill(config);
+}
+
+void RunFolder::fill(const RunConfig& config) const {
+  record(config);
+  make_folders(checkpoints(), "set training.output_dir");
+  make_folders(samples(), "set training.output_dir");
 }
 
 void RunFolder::record(const RunConfig& config) const {
@@ -69,6 +144,7 @@ void RunFolder::record(const RunConfig& config) const {
 }
 
 void RunFolder::discard() const {
+  if (!lock_ || is_lost()) return;
   std::error_code ignored;
   fs::remove_all(path_, ignored);
   fs::remove(path_.parent_path(), ignored);  // only if empty
@@ -83,15 +159,18 @@ void RunFolder::become_latest() const {
   if (!ignored) fs::rename(fresh, link, ignored);
 }
 
+// A link is followed once and for all: `latest` may point to another run while this one goes on.
 RunFolder RunFolder::open(const fs::path& given) {
-  const fs::path path = run_of(given);
+  fs::path path = run_of(given);
+  std::error_code error;
+  for (int links = 0; fs::is_symlink(path, error) && links < 40; ++links)
+    path = path.parent_path() / fs::read_symlink(path, error);
   if (fs::exists(path / "config.yaml")) return RunFolder(path);
   if (fs::exists(path / "latest" / "config.yaml")) {
-    std::error_code error;
     const fs::path run = fs::canonical(path / "latest", error);
     return RunFolder(error ? path / "latest" : path / run.filename());
   }
-  throw UserError(path.string(), "the folder of a run (with config.yaml in it)",
+  throw UserError(given.string(), "the folder of a run (with config.yaml in it)",
                   fs::exists(path) ? "none there" : "no such folder",
                   "`moe train` prints the folder it writes; by default runs are in runs/");
 }

@@ -46,6 +46,9 @@ class Saver {
   int64_t copy_bytes() const { return copy_bytes_; }  // of the host's memory; 0 without a copy
   const CheckpointStore& store() const { return store_; }
 
+  // From now on checkpoints are written there. For rank 0, which begins and publishes them.
+  void use(CheckpointStore store) { store_ = std::move(store); }
+
   // What follows is called by all ranks at the same place. It throws what went wrong with any of them, at the latest in the
   // first advance() after; the checkpoint before it is then untouched.
   // Waits for the one under way, if there is one.

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <string_view>
 #include <tuple>
 #include <utility>
 
@@ -13,6 +15,7 @@
 #include "base/version.h"
 #include "metrics/alerts.h"
 #include "metrics/meters.h"
+#include "metrics/record.h"
 #include "model/flops.h"
 #include "train/good_weights.h"
 #include "train/observers.h"
@@ -22,6 +25,9 @@
 
 namespace moe {
 namespace {
+
+// Thrown on all ranks together, where a signal ends work beside the steps.
+struct Interrupted {};
 
 // What all ranks know of the place in the text.
 Cursor merged(const Cursor& mine, Communicator& communicator) {
@@ -45,6 +51,9 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
       control_(config.training.max_minutes, stop, communicator, terminal),
       flops_per_token_(flops_per_token(config.model, config.model.max_seq_len).total()),
       peak_flops_(peak_flops(device.name(), arithmetic(config.training).type != DType::f32)) {
+  agree(communicator_, [&] {
+    if (communicator_.rank() == 0) folder_.own(terminal_);
+  });
   if (peak_flops_) *peak_flops_ *= communicator_.size();
   config_.set_last_step(communicator_.size());
   std::tie(arena_, state_) = place<TrainingState>(device_, config_, Tokenizer::kVocabulary, groups_, ops_);
@@ -69,11 +78,14 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
   config_.set_last_step(communicator_.size(), step_, tokens_);
   epochs_.emplace(config_.data.mixture, Epochs::counts(loader_->epochs_of_all(cursor_)));
   evaluator_ = std::make_unique<Evaluator>(config_, folder_, source_, tokenizer_, *state_, communicator_,
-                                           device_, ops_, terminal_);
+                                           device_, ops_, terminal_, [this] {
+                                             if (control_.interrupted()) throw Interrupted();
+                                           });
   list_periodic_work();
   open_saver(store);
   sinks_ = communicator_.rank() == 0 ? make_observers(config_, folder_, resume, step_ + 1, terminal_)
                                      : std::make_unique<FanOut>();
+  look_what_was_made();
 }
 
 Trainer::~Trainer() = default;
@@ -100,19 +112,72 @@ void Trainer::open_loader(const Cursor& start) {
 void Trainer::list_periodic_work() {
   const auto& training = config_.training;
   if (evaluator_->has_validation())
-    periodic_.push_back(
-        {training.eval_every, "validation", [this] { return evaluator_->validate(step_, tokens_); }});
+    periodic_.push_back({training.eval_every, "validation", "validation_loss",
+                         [this] { return evaluator_->validate(step_, tokens_); }});
   if (evaluator_->has_tasks())
     periodic_.push_back(
-        {training.tasks_every, "tasks", [this] { return evaluator_->run_tasks(step_, tokens_); }});
-  periodic_.push_back({training.sample_every, "sample", [this] { return evaluator_->sample(step_); }});
+        {training.tasks_every, "tasks", "tasks/", [this] { return evaluator_->run_tasks(step_, tokens_); }});
+  periodic_.push_back(
+      {training.sample_every, "sample", "sample", [this] { return evaluator_->sample(step_); }});
 }
 
-void Trainer::do_work(const PeriodicWork& work) {
+// The record says what was made at this step before the run broke off. What is due and not there is made
+// then.
+void Trainer::look_what_was_made() {
+  std::vector<std::string> names;
+  if (communicator_.rank() == 0) names = names_of_step(folder_.metrics(), step_);
+  for (PeriodicWork& work : periodic_) {
+    const bool made = std::any_of(names.begin(), names.end(),
+                                  [&](const std::string& name) { return name.starts_with(work.mark); });
+    if (communicator_.sum(made ? 1 : 0) > 0) work.made = step_;
+  }
+}
+
+// Of initial weights there is a validation only: their texts and scores say nothing.
+Outcome Trainer::do_due_work(bool at_end) {
+  try {
+    for (PeriodicWork& work : periodic_) {
+      const bool of_start = step_ == 0 && std::string_view(work.name) != "validation";
+      if (at_end || (due(work.every) && !of_start)) do_work(work);
+    }
+    return Outcome::finished;
+  } catch (const Interrupted&) {
+    return Outcome::signal;
+  }
+}
+
+void Trainer::do_work(PeriodicWork& work) {
+  if (work.made == step_) return;
   timed(work.name, [&] {
     state_->replicas.finish_weights();
     or_save([&] { sinks_->write(work.body()); });
   });
+  work.made = step_;
+}
+
+void Trainer::accept() {
+  if (auto body = std::exchange(accepted_, nullptr)) or_save([&] { agree(communicator_, body); });
+}
+
+// All ranks together, before something is written: where the run's folder is by now.
+void Trainer::find_folder() {
+  std::string news;
+  agree(communicator_, [&] {
+    if (communicator_.rank() == 0) news = folder_.find_again(config_);
+  });
+  news = communicator_.gather_text(news).front();
+  if (news.empty()) return;
+  terminal_.warning(news);
+  if (communicator_.rank() == 0) {
+    saver_->use(CheckpointStore(folder_.checkpoints(), config_.training.keep_checkpoints, program_version()));
+    sinks_->moved(folder_.path());
+  }
+  saved_step_ = -1;  // it may be gone with the folder
+  try {
+    saver_->finish();  // of a folder that moved it becomes whole
+  } catch (const UserError& error) {
+    terminal_.warning(error.what());
+  }
 }
 
 void Trainer::resume_from(const Checkpoint& checkpoint) {
@@ -141,6 +206,7 @@ void Trainer::resume_from(const Checkpoint& checkpoint) {
 }
 
 void Trainer::begin_saving() {
+  find_folder();
   if (saved_step_ == step_) return;
   state_->replicas.finish_weights();
   check_weights(state_->weights.stored(), step_, state_->squares_g.rows(0, 1), communicator_, device_, ops_);
@@ -160,7 +226,7 @@ void Trainer::or_save(const std::function<void()>& body) {
   try {
     body();
   } catch (const UserError& error) {
-    if (!of_all(error)) throw;
+    if (!of_all(error) || !has_trained()) throw;
     save();
     terminal_.line(fmt::format("step {} is saved", step_));
     throw;
@@ -274,8 +340,8 @@ void Trainer::overflow(const StepResult& result) {
 }
 
 Outcome Trainer::decide(double step_seconds) {
-  const Outcome outcome =
-      control_.meet(saver_->state(), step_seconds, Epochs::counts(loader_->epochs(cursor_)));
+  const Outcome outcome = control_.meet(saver_->state(), step_seconds, folder_.is_lost(),
+                                        Epochs::counts(loader_->epochs(cursor_)));
   epochs_->advance(control_.epochs(), step_, tokens_, terminal_);
   if (saver_->busy()) timed("checkpoint", [&] { saver_->advance(control_.saving()); });
   return outcome;
@@ -290,7 +356,7 @@ Outcome Trainer::run() {
     return train();
   } catch (const UserError& error) {
     // What all ranks know they can act on together: a checkpoint that is being written becomes whole.
-    if (of_all(error)) {
+    if (of_all(error) && !control_.folder_lost()) {
       try {
         saver_->finish();
       } catch (const UserError& second) {
@@ -302,26 +368,51 @@ Outcome Trainer::run() {
 }
 
 Outcome Trainer::train() {
-  const auto& training = config_.training;
-  if (training.max_steps == 0 && saved_step_ < 0) {
-    save();
-    terminal_.line("the initial weights are saved (training.max_steps = 0)");
-    return Outcome::finished;
-  }
-  const Schedule rates = schedule(training);
-  if (is_complete()) {
-    terminal_.line(epochs_are_over()
-                       ? fmt::format("the run is complete: {} epochs. To go on, raise training.max_epochs",
-                                     epochs_->complete())
-                       : fmt::format("the run is complete: step {} of {}. To go on, raise training.max_{}{}",
-                                     step_, training.max_steps, training.max_tokens > 0 ? "tokens" : "steps",
-                                     longer_schedule(rates, step_)));
-    return Outcome::finished;
-  }
+  const bool only_initial = config_.training.max_steps == 0 && saved_step_ < 0;
+  const bool complete = is_complete();
   Outcome outcome = Outcome::finished;
-  if (step_ == 0 && evaluator_->has_validation()) do_work(periodic_.front());
+  if (!only_initial) outcome = do_due_work(complete);  // what a run that broke off owes to its record
+  if (outcome == Outcome::finished && !complete) outcome = train_steps();
+  if (has_trained() || only_initial) save();
+  if (!complete) say_where_the_rate_is();
+  if (loader_->replaced() > 0)
+    terminal_.warning(
+        fmt::format("{} stretches of invalid UTF-8 in the text became U+FFFD", loader_->replaced()));
+  if (outcome != Outcome::signal && !only_initial && do_due_work(true) == Outcome::signal)
+    outcome = Outcome::signal;
+  if (only_initial)
+    terminal_.line("the initial weights are saved (training.max_steps = 0)");
+  else if (complete && outcome == Outcome::finished)
+    say_complete();
+  if (outcome != Outcome::signal) accept();
+  sinks_->finish(outcome == Outcome::signal ? 128 + control_.signal() : 0);
+  return outcome;
+}
+
+void Trainer::say_complete() {
+  const auto& training = config_.training;
+  terminal_.line(epochs_are_over()
+                     ? fmt::format("the run is complete: {} epochs. To go on, raise training.max_epochs",
+                                   epochs_->complete())
+                     : fmt::format("the run is complete: step {} of {}. To go on, raise training.max_{}",
+                                   step_, training.max_steps, training.max_tokens > 0 ? "tokens" : "steps"));
+}
+
+void Trainer::say_where_the_rate_is() {
+  const auto& training = config_.training;
+  if (epochs_are_over() && step_ < training.max_steps && training.lr_schedule != "constant")
+    terminal_.line(fmt::format(
+        "{} epochs ended at step {}, where the learning rate was {:.3g}: it follows "
+        "training.max_steps, which is {}",
+        epochs_->complete(), step_, learning_rate(schedule(training), step_ - 1), training.max_steps));
+}
+
+// Until the last one, a signal or the end of the time.
+Outcome Trainer::train_steps() {
+  const auto& training = config_.training;
+  const Schedule rates = schedule(training);
   double before = steady_seconds();
-  while (!is_complete()) {
+  for (;;) {
     StepContext context;
     context.learning_rate = learning_rate(rates, step_);
     const Cursor cursor_before = cursor_;
@@ -340,27 +431,15 @@ Outcome Trainer::train() {
     ++step_;
     const double now = steady_seconds();
     write_row(result, context, tokens_before, now - before);
+    accept();
 
-    outcome = decide(now - before);
-    if (outcome != Outcome::finished) break;
-    for (const PeriodicWork& work : periodic_)
-      if (due(work.every) && step_ < training.max_steps) do_work(work);
+    Outcome outcome = decide(now - before);
+    if (outcome != Outcome::finished || is_complete()) return outcome;
     if (due(training.checkpoint_every)) timed("checkpoint", [&] { begin_saving(); });
+    outcome = do_due_work(false);
+    if (outcome != Outcome::finished) return outcome;
     before = steady_seconds();
   }
-  save();
-  if (epochs_are_over() && step_ < training.max_steps && training.lr_schedule != "constant")
-    terminal_.line(
-        fmt::format("{} epochs ended at step {}, where the learning rate was {:.3g}: it follows "
-                    "training.max_steps, which is {}",
-                    epochs_->complete(), step_, learning_rate(rates, step_ - 1), training.max_steps));
-  if (loader_->replaced() > 0)
-    terminal_.warning(
-        fmt::format("{} stretches of invalid UTF-8 in the text became U+FFFD", loader_->replaced()));
-  if (outcome != Outcome::signal)
-    for (const PeriodicWork& work : periodic_) do_work(work);
-  sinks_->finish(outcome == Outcome::signal ? 128 + control_.signal() : 0);
-  return outcome;
 }
 
 }  // namespace moe

@@ -33,10 +33,10 @@ namespace moe {
 class Trainer {
  public:
   // resume: from the folder's latest checkpoint; without one, from the start. Nothing is trained here yet,
-  // but everything that can be wrong with the settings, the data and the memory is found here. device and ops
-  // are used for as long as the object lives, as is communicator: each rank has a trainer, all of one folder,
-  // and rank 0 writes there. stop: becomes the signal's number when the run should save and end; any rank's
-  // will do.
+  // but everything that can be wrong with the settings, the data and the memory is found here. The run's
+  // folder is owned (RunFolder::own) before anything of it is swept, cut or written. device and ops are used
+  // for as long as the object lives, as is communicator: each rank has a trainer, all of one folder, and rank
+  // 0 writes there. stop: becomes the signal's number when the run should save and end; any rank's will do.
   Trainer(const RunConfig& config, const RunFolder& folder, bool resume, Device& device, Ops& ops,
           Communicator& communicator, const std::atomic<int>& stop, Terminal& terminal);
   ~Trainer();
@@ -46,21 +46,29 @@ class Trainer {
   // many ranks a SharedError. All ranks return the same.
   Outcome run();
 
-  int64_t step() const { return step_; }            // steps done
-  int signal() const { return control_.signal(); }  // that ended the run: of any rank; 0: none
+  // Called once, by all ranks, when the first step of this process is done, or when the run has ended well
+  // without one: from then on the run has taken its settings.
+  void when_accepted(std::function<void()> body) { accepted_ = std::move(body); }
+
+  const RunFolder& folder() const { return folder_; }  // it may be moved while the run goes on
+  int64_t step() const { return step_; }               // steps done
+  int signal() const { return control_.signal(); }     // that ended the run: of any rank; 0: none
 
  private:
   // Beside the steps: at every so many of them (0: none), and at the end of the run.
   struct PeriodicWork {
     int64_t every;
     const char* name;  // of its time in the record
+    std::string mark;  // how names in its row begin
     std::function<Row()> body;
+    int64_t made = -1;  // at which step, the last time
   };
 
   void resume_from(const Checkpoint& checkpoint);
   void open_loader(const Cursor& start);
   void open_saver(const CheckpointStore& store);
   void list_periodic_work();
+  void look_what_was_made();
   std::vector<Batch> next_batches();
   void or_save(const std::function<void()>& body);
   bool of_all(const UserError& error) const;  // all ranks have it and can act on it together
@@ -70,14 +78,21 @@ class Trainer {
   void timed(const char* phase, const std::function<void()>& body);
   bool epochs_are_over() const;  // training.max_epochs
   bool is_complete() const;
-  bool looks_at_next_step() const;  // whether a validation follows it
-  void do_work(const PeriodicWork& work);
+  bool looks_at_next_step() const;   // whether a validation follows it
+  Outcome do_due_work(bool at_end);  // signal: it was interrupted
+  void do_work(PeriodicWork& work);
   Outcome train();
+  Outcome train_steps();
+  void say_complete();
+  void say_where_the_rate_is();
+  void accept();
+  void find_folder();
   // Begins a checkpoint of this step; where the run ends, waits until it is on the disk.
   void begin_saving();
   void save();
   // Whether the run should end now, and why; the same answer on all ranks.
   Outcome decide(double step_seconds);
+  bool has_trained() const { return step_ > 0 || saved_step_ >= 0; }  // there is something to lose
   bool due(int64_t every) const { return every > 0 && step_ % every == 0; }
   void not_finite(const StepResult& result);
   void overflow(const StepResult& result);
@@ -105,6 +120,7 @@ class Trainer {
   std::unique_ptr<Sink> sinks_;
   std::map<std::string, double> phase_seconds_;  // since the last row
   bool first_row_ = true;
+  std::function<void()> accepted_;  // until it is called
 
   int64_t step_ = 0;
   int64_t saved_step_ = -1;

@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -81,15 +82,17 @@ class Run : public ::testing::Test {
     return config;
   }
 
-  // Trains in this process, quietly.
+  // Trains in this process, quietly. after_first_step: Trainer::when_accepted.
   static Outcome train(const RunConfig& config, const RunFolder& folder, bool resume,
-                       const std::atomic<int>& stop = kNever) {
+                       const std::atomic<int>& stop = kNever,
+                       const std::function<void()>& after_first_step = {}) {
     SoloCommunicator alone;
-    return train_rank(alone, 2, config, folder, resume, stop);
+    return train_rank(alone, 2, config, folder, resume, stop, after_first_step);
   }
   // The same as one of several ranks.
   static Outcome train_rank(Communicator& ranks, int threads, const RunConfig& config,
-                            const RunFolder& folder, bool resume, const std::atomic<int>& stop = kNever) {
+                            const RunFolder& folder, bool resume, const std::atomic<int>& stop = kNever,
+                            const std::function<void()>& after_first_step = {}) {
     const std::unique_ptr<std::FILE, int (*)(std::FILE*)> quiet(std::fopen("/dev/null", "w"), std::fclose);
     Terminal terminal(quiet.get());
     const Backend backend = make_backend("cpu", threads, arithmetic(config.training));
@@ -98,6 +101,7 @@ class Run : public ::testing::Test {
       trainer = std::make_unique<Trainer>(config, folder, resume, *backend.device, *backend.ops, ranks, stop,
                                           terminal);
     });
+    if (after_first_step) trainer->when_accepted(after_first_step);
     return trainer->run();
   }
 

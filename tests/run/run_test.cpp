@@ -114,7 +114,8 @@ TEST_F(Run, KilledAtRandomMomentsGoesOnToTheSameBits) {
   const auto whole = std::chrono::steady_clock::now() - started;
 
   settings.training.run_name = "killed";
-  const RunFolder killed = RunFolder::create(settings, "");
+  RunFolder::create(settings, "");  // and leaves it to the program
+  const RunFolder killed = RunFolder::open(folder_ / "killed");
   const Random random(3, "kill");
   int kills = 0;
   for (uint64_t attempt = 0; attempt < 8; ++attempt) {
@@ -140,12 +141,15 @@ TEST_F(Run, KilledAtRandomMomentsGoesOnToTheSameBits) {
   for (size_t i = 0; i < steps.size(); ++i) EXPECT_EQ(steps[i], "{\"step\":" + std::to_string(i + 1));
 }
 
+// The signal came before the run began: it is served after the first step.
 TEST_F(Run, SignalSavesAndTheRunGoesOn) {
-  const RunConfig settings = config("straight");
+  RunConfig settings = config("straight");
+  settings.training.eval_every = 0;
   const RunFolder straight = RunFolder::create(settings, "");
   train(settings, straight, false);
 
-  const RunConfig again = config("stopped");
+  RunConfig again = settings;
+  again.training.run_name = "stopped";
   const RunFolder stopped = RunFolder::create(again, "");
   const std::atomic<int> stop{SIGTERM};
   EXPECT_EQ(train(again, stopped, false, stop), Outcome::signal);
@@ -228,32 +232,42 @@ TEST_F(Run, ResumeRefusesAnotherTextAndAnotherModel) {
 TEST_F(Run, TextThatCannotBeReadEndsTheRunWithItsStateSaved) {
   RunConfig settings = config("straight");
   settings.data.source = {(folder_ / "corpus.jsonl").string()};
+  settings.data.streams = 1;
   settings.training.eval_every = 0;
-  settings.training.max_steps = 3;
+  settings.training.checkpoint_every = 0;
+  settings.training.max_steps = 14;
   std::string lines;
   for (int i = 0; i < 500; ++i)
     lines += "{\"text\": \"the old lamp walks to the river of stone and green\"}\n";
   write_file_atomically(folder_ / "corpus.jsonl", lines);
-  const RunFolder straight = RunFolder::create(settings, "");
-  train(settings, straight, false);
 
   std::string broken = lines;
   broken[lines.size() / 2] = '"';
-  write_file_atomically(folder_ / "corpus.jsonl", broken);
-  settings.training.run_name = "broken";
-  const RunFolder folder = RunFolder::create(settings, "");
-  try {
-    train(settings, folder, false);
-    ADD_FAILURE() << "no error";
-  } catch (const UserError& error) {
-    EXPECT_THAT(error.where, ::testing::HasSubstr("corpus.jsonl, line "));
+  // Shuffled, the first window holds the bad line: nothing is trained, so nothing is saved.
+  for (const bool shuffle : {true, false}) {
+    settings.data.shuffle = shuffle;
+    settings.training.run_name = shuffle ? "broken" : "broken later";
+    write_file_atomically(folder_ / "corpus.jsonl", broken);
+    const RunFolder folder = RunFolder::create(settings, "");
+    try {
+      train(settings, folder, false);
+      ADD_FAILURE() << "no error";
+    } catch (const UserError& error) {
+      EXPECT_THAT(error.where, ::testing::HasSubstr("corpus.jsonl, line "));
+    }
+    const auto saved = CheckpointStore(folder.checkpoints(), 0).latest();
+    EXPECT_EQ(saved.has_value(), !shuffle);
+    write_file_atomically(folder_ / "corpus.jsonl", lines);
+    if (shuffle) continue;
+    EXPECT_GT(*saved, 0);
+    EXPECT_THROW(train(settings, folder, true), UserError);  // other bytes
+    settings.data.check_text = false;
+    train(settings, folder, true);
+    settings.training.run_name = "straight";
+    const RunFolder straight = RunFolder::create(settings, "");
+    train(settings, straight, false);
+    EXPECT_EQ(weights(folder, 14), weights(straight, 14));
   }
-  EXPECT_EQ(Checkpoint(CheckpointStore(folder.checkpoints(), 0).folder_of(0)).step(), 0);
-  write_file_atomically(folder_ / "corpus.jsonl", lines);
-  EXPECT_THROW(train(settings, folder, true), UserError);  // other bytes
-  settings.data.check_text = false;
-  train(settings, folder, true);
-  EXPECT_EQ(weights(folder, 3), weights(straight, 3));
 }
 
 }  // namespace
