@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# scripts/test_instruction_sets.sh [PRESET]: the built tests of what oneDNN computes, once for each instruction set below this
-# machine's best (which `make test` has run): ONEDNN_MAX_CPU_ISA lets oneDNN use no newer one, as on an older processor. Prints a
-# line for each and what fails; the exit status is 0 only if all pass. ctest's reports are build/PRESET/junit-ISA.xml.
+# scripts/test_instruction_sets.sh [PRESET]: the built tests of what oneDNN computes, once for each
+# instruction set below this machine's best (which `make test` has run): ONEDNN_MAX_CPU_ISA lets oneDNN use no
+# newer one, as on an older processor. Prints a line for each and what fails; the exit status is 0 only if all
+# pass. ctest's reports are build/PRESET/junit-ISA.xml.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 preset=${1:-cpu}
-# Not those of the GPU's code (gpu., emulated_): no product there is oneDNN's. Nor the program's own (OverMpi, kills): what it
-# computes is in the others.
+# Not those of the GPU's code (gpu., emulated_): no product there is oneDNN's. Nor the program's own (OverMpi,
+# kills): what it computes is in the others.
 suites='^(ops|model|optim|train|run|tasks|exchange)\.'
 others='OverMpi|Kill|Faults'
 

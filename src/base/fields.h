@@ -33,8 +33,8 @@ class Field {
   // the error that refuses it names ours.
   Field& known_as(std::vector<std::string> names);
   Field& choice_known_as(std::vector<std::pair<std::string, std::string>> words);
-  // A number that arithmetic takes as an f32: the limits are those of the rounded value, and what is not 0 must not become 0
-  // (nor a subnormal number, which a GPU may take for 0).
+  // A number that arithmetic takes as an f32: the limits are those of the rounded value, and what is not 0
+  // must not become 0 (nor a subnormal number, which a GPU may take for 0).
   Field& in_f32();
 
   const std::string& name() const { return name_; }

@@ -29,13 +29,15 @@ struct ModelConfig {
   int64_t head_dim() const { return d_model / n_heads; }
   // First choices of N tokens that an expert has when all have equally many, rounded up.
   int64_t even_share(int64_t N) const { return (N + num_experts - 1) / num_experts; }
-  // The weight of a single chosen expert over itself is 1, whatever the router says: no loss of the text reaches the router.
+  // The weight of a single chosen expert over itself is 1, whatever the router says: no loss of the text
+  // reaches the router.
   bool text_trains_router() const { return num_experts == 1 || top_k > 1 || !renormalize_top_k; }
 
   void describe(Fields& fields);
   // Limits of each setting, then of settings together. Throws a UserError that names both and a legal value.
   void validate() const;
-  // That a capacity factor leaves each expert room for a row of N tokens. Throws a UserError with the least factor that does.
+  // That a capacity factor leaves each expert room for a row of N tokens. Throws a UserError with the least
+  // factor that does.
   void check_capacity(int64_t N) const;
 };
 

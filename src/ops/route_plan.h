@@ -22,7 +22,8 @@ struct RoutePlan {
 
 // How many rows an expert may take; what more it is asked for is dropped.
 struct Capacity {
-  // A limit that nobody reaches. No number of rows stands for "none": a share that is rounded down must not become it.
+  // A limit that nobody reaches. No number of rows stands for "none": a share that is rounded down must not
+  // become it.
   static constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
   int64_t rows = kNoLimit;  // counted in the order of RoutePlan; at least 1
   int64_t tokens = 0;       // from each so many consecutive tokens, which divide N; 0: from all

@@ -10,8 +10,8 @@
 namespace moe {
 namespace {
 
-// Progress in [0, 1] of a decay over the steps [first, end): (step - first) / (end - first), but 1 at the last of them, so
-// that the run arrives where its settings say.
+// Progress in [0, 1] of a decay over the steps [first, end): (step - first) / (end - first), but 1 at the
+// last of them, so that the run arrives where its settings say.
 double progress(int64_t step, int64_t first, int64_t end) {
   if (step >= end || (step >= first && step == end - 1)) return 1;
   return step <= first ? 0 : static_cast<double>(step - first) / static_cast<double>(end - first);

@@ -25,10 +25,10 @@ struct Schedule {
   double decay_fraction = 0.2;  // wsd only: share of max_steps spent in decay
 };
 
-// step counts from 0. Steps below warmup_steps: peak * (step + 1) / warmup_steps. Then by kind, with a progress of
-// i / n at the i-th of the n steps of the decay, i from 0, but 1 at the last one: that step, max_steps - 1, has the rate
-// ratio * peak, as have all from max_steps on (constant: peak). Without any step of decay none has. When warm-up and decay
-// overlap, the lower of the two rates counts.
+// step counts from 0. Steps below warmup_steps: peak * (step + 1) / warmup_steps. Then by kind, with a
+// progress of i / n at the i-th of the n steps of the decay, i from 0, but 1 at the last one: that step,
+// max_steps - 1, has the rate ratio * peak, as have all from max_steps on (constant: peak). Without any step
+// of decay none has. When warm-up and decay overlap, the lower of the two rates counts.
 double learning_rate(const Schedule& schedule, int64_t step);
 
 }  // namespace moe

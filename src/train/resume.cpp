@@ -111,7 +111,8 @@ std::string keep_rate(double rate) {
   return fmt::format("training.lr_schedule=constant training.learning_rate={:.6g}", rate);
 }
 
-// A longer cosine is another curve: at the step where a short one has ended it is still high. That may be what is wanted.
+// A longer cosine is another curve: at the step where a short one has ended it is still high. That may be
+// what is wanted.
 std::string jump(const Schedule& saved, const Schedule& now, int64_t step) {
   constexpr double kNotice = 0.01;
   const double before = learning_rate(saved, step), next = learning_rate(now, step);

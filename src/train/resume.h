@@ -41,8 +41,8 @@ struct ResumePoint {
   std::string rate;  // a line, where other settings of the schedule make the learning rate jump
 };
 
-// What to say of the rate where a run is complete, as the end of a sentence: a longer schedule has another one there. "": a
-// constant rate.
+// What to say of the rate where a run is complete, as the end of a sentence: a longer schedule has another
+// one there. "": a constant rate.
 std::string longer_schedule(const Schedule& rates, int64_t step);
 
 // Reads what state_json() wrote. Throws UserError naming `where` when it is not that, when the text is another one,

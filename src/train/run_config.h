@@ -100,8 +100,8 @@ struct RunConfig {
   std::vector<Section> sections();
   // Each setting within its limits and no two that contradict each other; else a UserError.
   void validate() const;
-  // What training is refused for, though evaluation and reports of an older run are not. anew: from the first step on; a run
-  // that has begun so may go on.
+  // What training is refused for, though evaluation and reports of an older run are not. anew: from the first
+  // step on; a run that has begun so may go on.
   void check_trainable(bool anew) const;
   // The last step, in training.max_steps, where training.max_tokens gives it: all rows are full (data.packing concat), so
   // a step has as many tokens as places. From `step`, where so many tokens were read.

@@ -70,7 +70,8 @@ void SamplingOptions::validate() const {
     refuse("temperature", "a number of at least 0", temperature);
   if (!(top_p > 0 && top_p <= 1)) refuse("top-p", "a number above 0 and at most 1", top_p);
   if (!(min_p >= 0 && min_p <= 1)) refuse("min-p", "a number of at least 0 and at most 1", min_p);
-  // Logits are f32: beyond this a product or quotient of one is infinite, and the difference of two of these is no number.
+  // Logits are f32: beyond this a product or quotient of one is infinite, and the difference of two of these
+  // is no number.
   if (!(repetition_penalty >= 1e-6 && repetition_penalty <= 1e6))
     refuse("repetition-penalty", "a number between 0.000001 and 1000000", repetition_penalty);
   if (top_k < 0) refuse("top-k", "at least 0", static_cast<double>(top_k));

@@ -76,7 +76,8 @@ TEST(ScheduleTest, WarmUpThatMeetsTheDecayTakesTheLower) {
   EXPECT_DOUBLE_EQ(learning_rate(s, 74), 0.52);  // decay; the warm-up alone would give 0.75
 }
 
-// However few steps a decay has, the last step of the run has the last rate; the steps before it follow the curve.
+// However few steps a decay has, the last step of the run has the last rate; the steps before it follow the
+// curve.
 TEST(ScheduleTest, TheLastStepHasTheLastRate) {
   for (const Kind kind : {Kind::cosine, Kind::wsd})
     for (const Decay decay : {Decay::linear, Decay::one_minus_sqrt})

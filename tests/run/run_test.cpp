@@ -178,7 +178,8 @@ TEST_F(Run, LossThatIsNotFiniteStopsNamingTheStepOrIsSkipped) {
   EXPECT_EQ(train(settings, folder, true), Outcome::finished);
 }
 
-// Rows of the vocabulary's padding have no gradient: with an epsilon of 0 in f32 their steps are 0 / 0, and no loss shows it.
+// Rows of the vocabulary's padding have no gradient: with an epsilon of 0 in f32 their steps are 0 / 0, and
+// no loss shows it.
 TEST_F(Run, WeightsThatAreNotFiniteAreNotSavedAndTakeNoCheckpointsPlace) {
   RunConfig settings = config("good");
   settings.training.max_steps = 2;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The one place that makes bf16 and f16 of floats and floats of them (tests/base/ has the roundings themselves).
+// The one place that makes bf16 and f16 of floats and floats of them (tests/base/ has the roundings
+// themselves).
 #include "tensor/host_floats.h"
 
 #include <gmock/gmock.h>

@@ -48,7 +48,8 @@ TEST(RunConfig, EverySettingHasHelpAndAnAllowedDefault) {
   }
 }
 
-// Settings are numbers of 64 bits, and arithmetic has 32: what rounds to a limit, or to the 0 that turns something off, is refused.
+// Settings are numbers of 64 bits, and arithmetic has 32: what rounds to a limit, or to the 0 that turns
+// something off, is refused.
 TEST(RunConfig, LimitsAreThoseOfF32) {
   const auto refused = [](double TrainingConfig::*training, double value) {
     return error([&](RunConfig& c) { c.training.*training = value; });
