@@ -17,11 +17,6 @@ find_package(Parquet REQUIRED)
 find_package(Protobuf 3.12 REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(cairo REQUIRED IMPORTED_TARGET cairo)
-find_package(httplib CONFIG QUIET)  # Debian has a pkg-config file only
-if(NOT TARGET httplib::httplib)
-  pkg_check_modules(httplib REQUIRED IMPORTED_TARGET cpp-httplib)
-  add_library(httplib::httplib ALIAS PkgConfig::httplib)
-endif()
 # The page of `moe report` carries Chart.js, as the system packages it (libjs-chart.js, node-chart.js, npm's chart.js).
 find_file(MOE_CHART_JS chart.min.js PATHS /usr /usr/local
   PATH_SUFFIXES share/javascript/chart.js share/nodejs/chart.js/dist lib/node_modules/chart.js/dist

@@ -18,7 +18,7 @@ packages=(
   zlib1g-dev libzstd-dev libxxhash-dev libdnnl-dev                            # compressed data, checksums, matrix products
   libcurl4-openssl-dev libssl-dev                                             # data over HTTPS, hashes of files
   protobuf-compiler libprotobuf-dev                                           # records of Weights & Biases and TensorBoard
-  libjs-chart.js libcpp-httplib-dev libcairo2-dev                             # moe report, moe watch
+  libjs-chart.js libcairo2-dev                                                # moe report, moe watch
   libgtest-dev libgmock-dev libbenchmark-dev libboost-context-dev             # tests and benchmarks
   python3 python3-venv                                                        # the wheel below; the layer check
   dict-gcide                                                                  # the text that `make train` learns from

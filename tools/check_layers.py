@@ -31,7 +31,7 @@ ARROWS = {
     "backend": "cpu gpu comm ops tensor",
     "tasks": "comm model data ops tensor text",  # evaluations: items to tokens, a model's likelihoods to scores, on all ranks
     "train": "comm model optim tasks data checkpoint metrics wandb ops tensor text",
-    "cli": "comm train exchange tasks report backend cpu model optim data checkpoint metrics ops tensor text",
+    "cli": "comm train exchange tasks report backend cpu model optim data checkpoint metrics net ops tensor text",
 }
 
 # header (an exact name, or a prefix that ends in /) -> the paths below src/ that may include it: exact files, folders
@@ -52,7 +52,6 @@ LIBRARIES = {
     "xxhash.h": "checkpoint/ data/",
     "nlohmann/": "base/json.h",
     "fmt/": "*.cpp",
-    "httplib.h": "report/server.cpp",
     "cairo.h": "report/picture.cpp",
     "mpi.h": "comm/mpi_present.cpp",
     "nccl.h": "gpu/nccl_communicator.cpp gpu/nccl_library.cpp",

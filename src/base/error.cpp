@@ -2,15 +2,16 @@
 #include "base/error.h"
 
 #include "base/excerpt.h"
+#include "base/secrets.h"
 
 namespace moe {
 namespace {
 
-// Whatever got into a part, it stays text that a terminal can show, and short enough to be read.
+// Whatever got into a part, it stays text that a terminal can show, short enough to be read and without secrets.
 constexpr size_t kLongestPart = 5000;
 
 std::string part(const std::string& text) {
-  return excerpt(text, kLongestPart, "\n\t");
+  return excerpt(without_secrets(text), kLongestPart, "\n\t");
 }
 
 std::string compose(const std::string& where, const std::string& expected, const std::string& found,

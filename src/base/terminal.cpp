@@ -8,6 +8,8 @@
 #include <string_view>
 #include <utility>
 
+#include "base/secrets.h"
+
 namespace moe {
 namespace {
 
@@ -29,7 +31,8 @@ void Terminal::erase() {
   if (!status_.empty()) std::fputs("\r\033[K", stream_);
 }
 
-void Terminal::line(const std::string& text) {
+void Terminal::line(const std::string& words) {
+  const std::string text = without_secrets(words);
   std::shared_ptr<const Listener> listener;
   {
     const std::lock_guard lock(mutex_);
@@ -56,7 +59,7 @@ void Terminal::status(const std::string& text) {
   if (!interactive_) return;
   const std::lock_guard lock(mutex_);
   erase();
-  status_ = text.substr(0, columns(stream_) - 1);
+  status_ = without_secrets(text).substr(0, columns(stream_) - 1);
   std::fputs(status_.c_str(), stream_);
   std::fflush(stream_);
 }

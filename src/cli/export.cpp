@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/format.h"
 #include "base/progress.h"
+#include "base/secrets.h"
 #include "base/terminal.h"
 #include "base/version.h"
 #include "cli/arguments.h"
@@ -64,7 +65,8 @@ CardFacts card_facts(const TrainedModel& model, DType type) {
   facts.program = model.checkpoint.program();
   facts.dtype = hf_name_of(type);
   facts.step = model.checkpoint.step();
-  facts.sources = config.data.mixture.empty() ? config.data.source : config.data.mixture;
+  for (const std::string& source : config.data.mixture.empty() ? config.data.source : config.data.mixture)
+    facts.sources.push_back(without_secrets(source));
   const int64_t targets =
       training.batch_size * training.gradient_accumulation_steps * config.model.max_seq_len;
   facts.training = {{"tokens in a step", fmt::format("{}", targets)},
@@ -91,7 +93,7 @@ void write_small_files(const fs::path& folder, const TrainedModel& model, DType 
   write("merges.txt", merges);
   write("tokenizer_config.json", tokenizer_config_json(config.max_seq_len));
   write("README.md", model_card(config, card_facts(model, type)));
-  if (!without_run) write(kRunState, model.checkpoint.state_json());
+  if (!without_run) write(kRunState, without_secrets(model.checkpoint.state_json()));
 }
 
 // T: of the row; what the ids leave of it is padding.

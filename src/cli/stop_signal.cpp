@@ -46,6 +46,7 @@ void StopSignal::watch() {
     const bool by_hand = signal == SIGINT || signal == SIGQUIT;
     if (by_hand && (number_ == SIGINT || number_ == SIGQUIT)) _exit(128 + signal);
     number_ = signal;
+    stop_.request_stop();
   }
 }
 

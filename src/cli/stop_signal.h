@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <stop_token>
 #include <thread>
 
 namespace moe::cli {
@@ -25,6 +26,8 @@ class StopSignal {
 
   // 0, or the signal that asked to stop. A second SIGINT or SIGQUIT ends the program at once.
   const std::atomic<int>& number() const { return number_; }
+  // Stopped by the same, for who waits for something else: a net::StopScope.
+  std::stop_token token() const { return stop_.get_token(); }
 
  private:
   void watch();
@@ -32,6 +35,7 @@ class StopSignal {
   struct sigaction pipe_ {
   }, size_{};
   std::atomic<int> number_{0};
+  std::stop_source stop_;
   std::atomic<bool> done_{false};
   std::thread thread_;
 };

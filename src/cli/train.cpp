@@ -19,6 +19,7 @@
 #include "cli/commands.h"
 #include "cli/stop_signal.h"
 #include "model/flops.h"
+#include "net/stop_scope.h"
 #include "train/trainer.h"
 
 namespace moe::cli {
@@ -103,6 +104,7 @@ int train_on(const Backend& backend, Communicator& ranks, const TrainOptions& op
   try {
     {
       const Patience patience(ranks);
+      const net::StopScope scope(stop.token());  // nothing is trained yet: a signal ends all waiting
       agree(ranks, [&] {
         trainer = std::make_unique<Trainer>(config, folder, resume, *backend.device, *backend.ops, ranks,
                                             stop.number(), terminal);
@@ -153,6 +155,11 @@ int train(const TrainOptions& options) {
   } catch (const SharedError&) {
     if (ranks->rank() == 0) throw;
     return 1;  // rank 0 says it
+  } catch (const net::Cancelled&) {
+    const std::string text = fmt::format("stopped by signal {} before the first step", stop.number().load());
+    terminal.line(text);
+    ranks->abort(text);
+    return 128 + stop.number();
   } catch (const std::exception& error) {
     ranks->abort(error.what());
     throw;

@@ -54,6 +54,14 @@ void DataConfig::describe(Fields& fields) {
       "a resumed run's text must be the one it read; false: goes on at the same place of a repaired one");
   fields.add("rules", rules, "2; 1: as version 0.1 took formats and held text out; its runs keep that")
       .range(1, 2);
+  fields
+      .add("network_patience_minutes", network_patience_minutes,
+           "an outage of remote data may last so long before the run saves and ends; 0: none")
+      .range(0, 1e6);
+  fields
+      .add("network_least_kb_per_second", network_least_kb_per_second,
+           "remote data that comes slower is asked for again, as after a broken connection; 0: any rate")
+      .range(0, 1e6);
   fields.add("cache_dir", cache_dir, "folder for decoded copies of compressed files; \"\" is ~/.cache/moe");
 }
 

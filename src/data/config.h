@@ -20,7 +20,9 @@ struct DataConfig {
   std::vector<std::string> filters;     // data/filter.h
   std::string document_split = "file";  // unindented | blank_line | line | file
   bool document_mask = true;
-  double hub_cache_gb = 0;  // hub/keeper.h
+  double hub_cache_gb = 0;               // hub/keeper.h
+  double network_patience_minutes = 30;  // net/http.h
+  double network_least_kb_per_second = 1;
   bool shuffle = true;
   int64_t shuffle_window_mb = 64;
   int64_t unit_kb = 256;

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "data/config.h"
 #include "data/decode.h"
 
 namespace moe {
@@ -86,7 +87,7 @@ class Finder {
   }
 
   void add_remote(const std::string& place) {
-    if (!found_.remote) found_.remote = Remote::open(terminal_);
+    if (!found_.remote) found_.remote = Remote::open(terminal_, DataConfig());
     std::vector<DataFilePtr> files = found_.remote->files(place);
     if (files.size() == 1 && (!place.starts_with("hf://") || place.ends_with(name_of(*files[0]))))
       return add_file(files[0]);

@@ -88,7 +88,10 @@ int64_t Inspection::epoch_tokens() const {
 Inspection inspect(const std::vector<std::string>& places, const DataConfig& config,
                    const Tokenizer& tokenizer, int64_t sample_bytes, Terminal& terminal) {
   Inspection found;
-  const auto remote = std::any_of(places.begin(), places.end(), is_remote) ? Remote::open(terminal) : nullptr;
+  DataConfig looking = config;
+  looking.hub_cache_gb = 0;
+  const auto remote =
+      std::any_of(places.begin(), places.end(), is_remote) ? Remote::open(terminal, looking) : nullptr;
   for (const FoundFile& file : find_files(places, parse_data_format(config.format), terminal, remote).files) {
     found.files.push_back({file.file->name(), file.file->size(), name_of(file.format)});
     found.file_bytes += file.file->size();

@@ -10,6 +10,7 @@
 #include "data/config.h"
 #include "data/packer.h"
 #include "data/token_streams.h"
+#include "net/stop_scope.h"
 #include "text/tokenizer.h"
 
 namespace moe {
@@ -112,10 +113,17 @@ std::optional<Batch> Loader::pack_batch() {
   return batch;
 }
 
-std::optional<Batch> Loader::next() {
+bool Loader::wait_for(std::chrono::milliseconds longest) {
   const auto begin = std::chrono::steady_clock::now();
-  auto item = ready_.pop();
+  const bool ready = ready_.wait_for(longest);
   waited_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return ready;
+}
+
+std::optional<Batch> Loader::next() {
+  while (!wait_for(std::chrono::milliseconds(200)))
+    if (net::StopScope::current().stop_requested()) throw net::Cancelled();
+  auto item = ready_.pop();
   if (!item) return std::nullopt;
   if (item->error) std::rethrow_exception(item->error);
   return std::move(item->batch);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -44,10 +45,12 @@ class Loader {
   // The next batch; waits for it. Part::train never ends. The other parts end with std::nullopt (on all ranks
   // at the same batch), after a last one that is padded when the text does not fill it, so that every token
   // counts once. Throws what the threads threw (UserError for a bad file), after all batches before that
-  // place.
+  // place. While it waits the thread's net::StopScope counts: then it throws net::Cancelled.
   std::optional<Batch> next();
+  // Waits at most so long. False: next() would wait.
+  bool wait_for(std::chrono::milliseconds longest);
 
-  double waited_seconds() const { return waited_; }  // spent inside next() so far
+  double waited_seconds() const { return waited_; }  // spent inside next() and wait_for() so far
   int64_t queued() const;                            // batches ready now
   int64_t replaced() const;                          // invalid UTF-8 sequences replaced by U+FFFD so far
   int64_t text_bytes() const;                        // of documents read so far, before packing

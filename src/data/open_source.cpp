@@ -23,6 +23,7 @@
 #include "data/text.h"
 #include "data/token_file.h"
 #include "data/weighted_source.h"
+#include "net/stop_scope.h"
 
 namespace moe {
 namespace {
@@ -81,7 +82,8 @@ std::vector<std::shared_ptr<const Source>> open_files(const FoundFiles& found, c
   Progress progress(terminal, "opening files", files.size(), "files");
   std::atomic<size_t> next{0};
   std::atomic<bool> failed{false};
-  const auto work = [&] {
+  const auto work = [&, stop = net::StopScope::current()] {
+    const net::StopScope scope(stop);  // of the thread that waits for all
     for (size_t i = next++; i < files.size() && !failed; i = next++) {
       try {
         parts[i] = open_file(files[i], unit, filters, config);
@@ -124,7 +126,7 @@ std::shared_ptr<const Source> open_source(const std::vector<std::string>& places
                                           Terminal& terminal, std::shared_ptr<Remote> remote) {
   if (places.empty()) throw UserError("data.source", "files or folders", "an empty list");
   if (!remote && std::any_of(places.begin(), places.end(), is_remote))
-    remote = Remote::open(terminal, static_cast<int64_t>(config.hub_cache_gb * 1e9));
+    remote = Remote::open(terminal, config);
   FoundFiles found = find_files(places, parse_data_format(config.format), terminal, std::move(remote),
                                 config.rules == 1 ? Contradiction::format_wins : Contradiction::ending_wins);
   const auto blocks =

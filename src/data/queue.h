@@ -2,6 +2,7 @@
 // A bounded queue between threads, which can be closed from either end.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
@@ -36,6 +37,12 @@ class Queue {
     items_.pop_front();
     room_.notify_one();
     return item;
+  }
+
+  // Waits for an item or the end, at most so long. False: pop() would wait.
+  bool wait_for(std::chrono::milliseconds longest) {
+    std::unique_lock lock(mutex_);
+    return arrived_.wait_for(lock, longest, [&] { return closed_ || !items_.empty(); });
   }
 
   // No more pushes; what is queued can still be popped.

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/progress.h"
+#include "data/config.h"
 #include "hub/hub.h"
 #include "hub/keeper.h"
 #include "net/remote_file.h"
@@ -118,7 +119,7 @@ class ConnectedRemote : public Remote {
 
   NetworkCounts counts() const override {
     const net::Counters& c = connection_->client.counters();
-    return {c.requests, c.bytes, c.retries, c.rate_limited};
+    return {c.requests, c.bytes, c.retries, c.rate_limited, c.too_slow, c.waited()};
   }
 
  private:
@@ -131,9 +132,12 @@ bool is_remote(std::string_view place) {
   return hub::Address::is_hub(place) || place.starts_with("https://") || place.starts_with("http://");
 }
 
-std::shared_ptr<Remote> Remote::open(Terminal& terminal, int64_t keep_bytes) {
-  return open(terminal, hub::Settings::from_environment(), net::ClientOptions::from_environment(),
-              keep_bytes);
+std::shared_ptr<Remote> Remote::open(Terminal& terminal, const DataConfig& config) {
+  net::ClientOptions options = net::ClientOptions::from_environment();
+  options.retry.patience = 60 * config.network_patience_minutes;
+  options.retry.least_rate = 1024 * config.network_least_kb_per_second;
+  return open(terminal, hub::Settings::from_environment(), std::move(options),
+              static_cast<int64_t>(config.hub_cache_gb * 1e9));
 }
 
 std::shared_ptr<Remote> Remote::open(Terminal& terminal, const hub::Settings& settings,

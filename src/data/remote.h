@@ -21,9 +21,10 @@ bool is_remote(std::string_view place);
 
 class Remote {
  public:
-  // Retries are told to the terminal, which must outlive this object and its files. keep_bytes: of hub files that are
-  // kept in the hub's cache (hub/keeper.h); 0 keeps none.
-  static std::shared_ptr<Remote> open(Terminal& terminal, int64_t keep_bytes = 0);  // as the environment says
+  // As the environment and the section `data` say. Retries are told to the terminal, which must outlive this object and its
+  // files.
+  static std::shared_ptr<Remote> open(Terminal& terminal, const DataConfig& config);
+  // keep_bytes: of hub files that are kept in the hub's cache (hub/keeper.h); 0 keeps none.
   static std::shared_ptr<Remote> open(Terminal& terminal, const hub::Settings& settings,
                                       net::ClientOptions options, int64_t keep_bytes = 0);
   virtual ~Remote() = default;

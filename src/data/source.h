@@ -55,7 +55,8 @@ struct Share {
 
 // What reading has cost so far, over all users of a source; zero for local files.
 struct NetworkCounts {
-  int64_t requests = 0, bytes = 0, retries = 0, rate_limited = 0;
+  int64_t requests = 0, bytes = 0, retries = 0, rate_limited = 0, too_slow = 0;
+  double waited_seconds = 0;  // between attempts, summed over the threads that read
 };
 
 class Source {

@@ -63,6 +63,8 @@ class Joined : public Source {
       sum.bytes += counts.bytes;
       sum.retries += counts.retries;
       sum.rate_limited += counts.rate_limited;
+      sum.too_slow += counts.too_slow;
+      sum.waited_seconds += counts.waited_seconds;
     }
     return sum;
   }

@@ -85,9 +85,10 @@ size_t revision_length(const std::vector<std::string_view>& rest) {
 
 bool is_inner_path(std::string_view path) {
   const auto parts = split(path);
-  return path.find('\0') == std::string_view::npos && std::none_of(parts.begin(), parts.end(), [](auto part) {
-           return part.empty() || part == "." || part == "..";
-         });
+  const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
+  return std::none_of(path.begin(), path.end(), is_control) &&
+         std::none_of(parts.begin(), parts.end(),
+                      [](auto part) { return part.empty() || part == "." || part == ".."; });
 }
 
 Address Address::parse(std::string_view text) {

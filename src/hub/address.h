@@ -23,7 +23,8 @@ struct Address {
   bool operator==(const Address&) const = default;
 };
 
-// Whether a path stays inside its folder: no empty segment, no ".", no "..", no zero byte. Also for what a server names.
+// Whether a path stays inside its folder and may be shown: no empty segment, no ".", no "..", no control character. Also for
+// what a server names.
 bool is_inner_path(std::string_view path);
 
 }  // namespace moe::hub

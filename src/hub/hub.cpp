@@ -6,7 +6,7 @@
 
 #include <algorithm>
 #include <iterator>
-#include <set>
+#include <optional>
 #include <utility>
 
 #include "base/error.h"
@@ -94,12 +94,13 @@ std::string Hub::api(const Address& address, const std::string& verb, const std:
          net::percent_encode(revision);
 }
 
-net::Response Hub::ask(const net::Url& url, const Address& address) const {
+net::Response Hub::ask(const net::Url& url, const Address& address, std::optional<double> patience) const {
   try {
     // A page's link to the next one may lead anywhere; the token may not.
     return client_.get({.url = url,
                         .bearer = url.origin == endpoint_.origin ? settings_.token : "",
-                        .name = address.text()});
+                        .name = address.text(),
+                        .patience = patience});
   } catch (const net::HttpError& error) {
     explain(error, address, settings_);
   }
@@ -119,7 +120,8 @@ std::string Hub::commit(const Address& address) {
     return known = *cached;
   }
   try {
-    return known = ask_commit(address, revision);
+    const double least = std::min(kPatienceWithCache, client_.options().retry.patience);
+    return known = ask_commit(address, revision, cached ? std::optional(least) : std::nullopt);
   } catch (const net::Unreachable& error) {
     if (!cached) throw;
     event(fmt::format("{}; using commit {} of the cache", error.what(), *cached));
@@ -127,8 +129,9 @@ std::string Hub::commit(const Address& address) {
   }
 }
 
-std::string Hub::ask_commit(const Address& address, const std::string& revision) const {
-  const net::Response response = ask(net::Url::parse(api(address, "revision", revision)), address);
+std::string Hub::ask_commit(const Address& address, const std::string& revision,
+                            std::optional<double> patience) const {
+  const net::Response response = ask(net::Url::parse(api(address, "revision", revision)), address, patience);
   return read_commit(fmt::format("{}: revision {}", address.text(), revision), response.body,
                      not_a_hub(settings_));
 }
@@ -175,15 +178,18 @@ std::vector<File> Hub::ask_tree(const Address& address, const std::string& commi
       net::Url::parse(api(address, "tree", commit) + encode_path(path) +
                       (recursive ? "?recursive=True&expand=False" : "?recursive=False&expand=False"));
   std::vector<File> files;
-  std::set<std::string> asked;
-  for (;;) {
-    if (!asked.insert(url.text).second)
-      throw UserError(address.text(), "a listing that ends", "a page that is its own successor");
+  for (size_t pages = 1;; ++pages) {
     const net::Response response = ask(url, address);
     auto page = read_listing(address.text(), response.body, not_a_hub(settings_));
     files.insert(files.end(), std::make_move_iterator(page.begin()), std::make_move_iterator(page.end()));
     const auto next = net::parse_next_link(response.headers.get("Link"));
     if (!next) return files;
+    if (pages == kMostPages || files.size() > kMostFiles)
+      throw UserError(
+          address.text(),
+          fmt::format("a listing that ends, of at most {} pages and {} files", kMostPages, kMostFiles),
+          fmt::format("{} pages with {} files, and a next one", pages, files.size()),
+          "name a folder below it");
     url = response.final_url.resolve(*next);
   }
 }

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,11 @@ namespace moe::hub {
 
 class Hub {
  public:
+  // Of one listing: what is longer has no end, or does not fit into memory.
+  static constexpr size_t kMostPages = 2'000, kMostFiles = 1'000'000;
+  // Seconds that the hub may be out of reach where the cache has an answer, too.
+  static constexpr double kPatienceWithCache = 30;
+
   using Event = std::function<void(const std::string&)>;  // a line to print
   using Progress = std::function<void(uint64_t)>;         // so many bytes more are on the disk
 
@@ -48,8 +54,9 @@ class Hub {
 
  private:
   std::string api(const Address& address, const std::string& verb, const std::string& revision) const;
-  net::Response ask(const net::Url& url, const Address& address) const;
-  std::string ask_commit(const Address& address, const std::string& revision) const;
+  net::Response ask(const net::Url& url, const Address& address, std::optional<double> patience = {}) const;
+  std::string ask_commit(const Address& address, const std::string& revision,
+                         std::optional<double> patience) const;
   std::vector<File> ask_tree(const Address& address, const std::string& commit, const std::string& path,
                              bool recursive) const;
   std::vector<File> ask_list(const Address& address, const std::string& commit) const;

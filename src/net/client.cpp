@@ -10,6 +10,7 @@
 #include <mutex>
 #include <utility>
 
+#include "base/parse_number.h"
 #include "base/random.h"
 #include "net/exchange.h"
 #include "net/http.h"
@@ -24,6 +25,19 @@ std::string environment(const char* name) {
   return value ? value : "";
 }
 
+double seconds(const char* name, double otherwise) {
+  const std::string value = environment(name);
+  if (value.empty()) return otherwise;
+  const auto number = parse_number<double>(value);
+  if (!number || !(*number > 0) || *number > 86400)
+    throw UserError(std::string("environment: ") + name, "a number of seconds above 0", value);
+  return *number;
+}
+
+std::string duration(double seconds) {
+  return seconds < 120 ? fmt::format("{:.1f} s", seconds) : fmt::format("{:.0f} min", seconds / 60);
+}
+
 void start_libcurl() {
   static const CURLcode started = curl_global_init(CURL_GLOBAL_DEFAULT);
   CHECK(started == CURLE_OK, "curl_global_init");
@@ -36,6 +50,8 @@ ClientOptions ClientOptions::from_environment() {
   options.ca_file = environment("MOE_CA_FILE");
   if (options.ca_file.empty()) options.ca_file = environment("SSL_CERT_FILE");
   options.ca_folder = environment("SSL_CERT_DIR");
+  options.retry.first_wait = seconds("MOE_NET_FIRST_WAIT", options.retry.first_wait);
+  options.retry.longest_wait = seconds("MOE_NET_LONGEST_WAIT", options.retry.longest_wait);
   return options;
 }
 
@@ -106,23 +122,35 @@ double Client::pause(int failures, std::optional<double> asked) {
 }
 
 Response Client::get(const Request& request) {
+  using Clock = std::chrono::steady_clock;
+  using Seconds = std::chrono::duration<double>;
+  constexpr double kLongOutage = 10;  // its end is told
+  const double patience = request.patience.value_or(options_.retry.patience);
+  const std::string& name = request.name.empty() ? request.url.shown : request.name;
   Interrupt interrupt(stop_.get_token());
   interrupt.check();
   Pool::Loan loan(*pool_, request.url.origin);
   Exchange exchange(request, options_, counters_, loan.lane(), interrupt);
+  Clock::time_point outage;
   for (int failures = 0;;) {
     const Failure failure = exchange.attempt();
+    const Clock::time_point now = Clock::now();
+    if (failures > 0 && (exchange.progressed() || !failure.failed)) {
+      const double lasted = Seconds(now - outage).count();
+      if (lasted >= kLongOutage) event(fmt::format("{}: goes on after {}", name, duration(lasted)));
+      failures = 0;
+    }
     if (!failure.failed) return exchange.take_response();
-    failures = exchange.progressed() ? 1 : failures + 1;
-    if (!failure.passing || failures >= options_.retry.attempts) exchange.give_up(failure, failures);
-    const double seconds = pause(failures, exchange.asked_wait());
+    if (failures++ == 0) outage = now;
+    const double wait = pause(failures, exchange.asked_wait());
+    const double left = patience - Seconds(now - outage).count();
+    if (!failure.passing || wait > left) exchange.give_up(failure, failures, Seconds(now - outage).count());
     counters_.retries++;
-    const std::string& name = request.name.empty() ? request.url.shown : request.name;
-    event(fmt::format("{}: {}; trying again in {:.1f} s (attempt {} of {})", name, failure.reason, seconds,
-                      failures + 1, options_.retry.attempts));
-    const auto start = std::chrono::steady_clock::now();
-    interrupt.wait(seconds);
-    const std::chrono::duration<double, std::milli> waited = std::chrono::steady_clock::now() - start;
+    if ((failures & (failures - 1)) == 0)  // 1, 2, 4, 8 ...: an outage does not fill the terminal
+      event(fmt::format("{}: {}; trying again in {:.1f} s{}", name, failure.reason, wait,
+                        request.patience ? "" : fmt::format(", for {} more", duration(left))));
+    interrupt.wait(wait);
+    const std::chrono::duration<double, std::milli> waited = Clock::now() - now;
     counters_.waited_ms += static_cast<int64_t>(waited.count());
   }
 }

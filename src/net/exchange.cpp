@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <ctime>
 #include <utility>
 
@@ -11,7 +12,9 @@ namespace moe::net {
 namespace {
 
 constexpr int kRedirects = 10;
-constexpr int kMismatches = 5;  // a server that answers another range will do it again
+constexpr int kMismatches = 5;  // one answer may be damaged on its way; a server that is wrong stays so
+constexpr const char* kNoRanges =
+    "the server does not serve ranges as it should; download the file and read it locally";
 constexpr int64_t kLongestErrorPage = int64_t{1} << 20;  // read to keep the connection, not for its text
 
 bool is_success(long status) {
@@ -58,6 +61,10 @@ bool differ(std::string_view one, std::string_view other) {
 
 }  // namespace
 
+bool HttpError::passing() const {
+  return is_passing(status);
+}
+
 Exchange::Exchange(const Request& request, const ClientOptions& options, Counters& counters, Lane& lane,
                    Interrupt& interrupt)
     : request_(request),
@@ -74,8 +81,18 @@ Exchange::Exchange(const Request& request, const ClientOptions& options, Counter
 Failure Exchange::attempt() {
   // A document without a validator may be another one next time: it is asked for from its start.
   if (!request_.range && !request_.sink && validator_.empty()) start_anew();
-  if (progressed()) mismatches_ = 0;
-  received_before_ = received_;
+  if (progressed_ || !mismatch_.failed) mismatches_ = 0;
+  const int64_t before = received_;
+  const auto start = std::chrono::steady_clock::now();
+  Failure failure = follow();
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  const auto received = static_cast<double>(received_ - before);
+  progressed_ = received > 0 && received >= options_.retry.least_rate * took.count();
+  return failure;
+}
+
+// One request, and those that its redirects lead to.
+Failure Exchange::follow() {
   Url url = request_.url;
   for (int redirects = 0;; ++redirects) {
     response_ = {};
@@ -92,11 +109,16 @@ Failure Exchange::attempt() {
         .begin = [this](long status, const Headers& headers) { take_head(status, headers); },
         .body = [this](std::string_view piece) { return take_piece(piece); }};
     Failure failure = lane_.perform(transfer, options_, interrupt_);
+    if (failure.slow) counters_.too_slow++;
     if (failure.failed) return failure;
-    if (!request_.follow || !is_redirect(response_.status)) return judge();
-    if (redirects == kRedirects)
-      throw UserError(request_.url.shown, fmt::format("at most {} redirects", kRedirects), "more");
-    url = redirect_target();
+    if (!is_redirect(response_.status)) return judge();
+    const std::optional<Url> target = redirect_target();
+    if (!request_.follow || !target) return judge();
+    if (redirects == kRedirects) {
+      mismatch(fmt::format("at most {} redirects", kRedirects), "more", "");
+      return judge();
+    }
+    url = *target;
   }
 }
 
@@ -111,14 +133,20 @@ std::vector<std::string> Exchange::header_lines(const Url& url) const {
   return lines;
 }
 
-Url Exchange::redirect_target() const {
+// Nothing, and a mismatch, where the answer does not say.
+std::optional<Url> Exchange::redirect_target() {
   const std::string& location = response_.headers.get("Location");
-  if (location.empty())
-    throw UserError(response_.final_url.shown, "a redirect that says where to", "no Location");
-  Url target = response_.final_url.resolve(location);
-  if (response_.final_url.secure() && !target.secure())
-    throw UserError(response_.final_url.shown, "https throughout", "a redirect to " + target.shown);
-  return target;
+  try {
+    if (location.empty()) throw UserError("", "", "no Location");
+    Url target = response_.final_url.resolve(location);
+    if (response_.final_url.secure() && !target.secure())
+      throw UserError("", "", "one from https to " + target.shown);
+    return target;
+  } catch (const UserError& error) {
+    mismatch("a redirect to an http or https address, from https to https only",
+             error.where.empty() ? error.found : error.where, "");
+    return std::nullopt;
+  }
 }
 
 void Exchange::start_anew() {
@@ -138,25 +166,22 @@ void Exchange::take_head(long status, const Headers& headers) {
   const auto length = parse_content_length(headers.get("Content-Length"));
   response_.total_size = status == 206 ? (range ? range->total : -1) : length.value_or(-1);
   check_identity();
-  if (request_.method != "HEAD") check_place();
+  if (request_.method != "HEAD" && !mismatch_.failed) check_place();
 }
 
 // Whether this is the file that it was in the attempts before, and that the caller wants.
 void Exchange::check_identity() {
   const std::string& encoding = response_.headers.get("Content-Encoding");
   if (!encoding.empty() && encoding != "identity")
-    throw UserError(request_.url.shown, "the bytes as they are",
-                    "Content-Encoding: " + encoding.substr(0, 40),
+    return mismatch("the bytes as they are", "Content-Encoding: " + encoding.substr(0, 40),
                     "the server compresses what it was asked not to");
   const std::string& validator = response_.validator = validator_of(response_.headers);
-  if (validator_.empty())
-    validator_ = validator;
-  else if (!validator.empty() && differ(validator, validator_))
-    changed("version " + validator_, "version " + validator);
-  if (total_ < 0)
-    total_ = response_.total_size;
-  else if (response_.total_size >= 0 && response_.total_size != total_)
-    changed(fmt::format("{} bytes", total_), fmt::format("{} bytes", response_.total_size));
+  if (!validator_.empty() && !validator.empty() && differ(validator, validator_))
+    return changed("version " + validator_, "version " + validator);
+  if (total_ >= 0 && response_.total_size >= 0 && response_.total_size != total_)
+    return changed(fmt::format("{} bytes", total_), fmt::format("{} bytes", response_.total_size));
+  if (validator_.empty()) validator_ = validator;
+  if (total_ < 0) total_ = response_.total_size;
 }
 
 // Whether the body starts and ends where it should.
@@ -164,28 +189,36 @@ void Exchange::check_place() {
   if (response_.status == 206) {
     const auto range = parse_content_range(response_.headers.get("Content-Range"));
     if (!asks_range() || !range || range->begin != position() || (end() >= 0 && range->end > end()))
-      mismatch(range ? fmt::format("bytes {}-{}", range->begin, range->end - 1)
-                     : "a range that is not named");
+      mismatch(wanted_bytes(),
+               range ? fmt::format("bytes {}-{}", range->begin, range->end - 1) : "a range that is not named",
+               kNoRanges);
   } else if (request_.range) {
-    mismatch("the whole file");
+    mismatch(wanted_bytes(), "the whole file", kNoRanges);
   } else {
     skip_ = received_;  // the server has no ranges: what we have comes again
   }
 }
 
-void Exchange::mismatch(const std::string& found) {
-  const std::string expected = end() < 0 ? fmt::format("the file from byte {} on", position())
-                                         : fmt::format("bytes {}-{}", position(), end() - 1);
-  if (++mismatches_ == kMismatches)
-    throw UserError(request_.url.shown, expected, fmt::format("{}, {} times in a row", found, kMismatches),
-                    "the server does not serve ranges as it should; download the file and read it locally");
-  mismatch_ = {
-      .failed = true, .passing = true, .reason = "asked for " + expected + ", found " + found, .hint = ""};
+std::string Exchange::wanted_bytes() const {
+  return end() < 0 ? fmt::format("the file from byte {} on", position())
+                   : fmt::format("bytes {}-{}", position(), end() - 1);
 }
 
-void Exchange::changed(const std::string& expected, const std::string& found) const {
-  throw UserError(request_.url.shown, expected + ", as before", found,
-                  "the file changed on the server; start again, from a fixed revision where there is one");
+// This answer cannot be right: another attempt, and an error after some in a row.
+void Exchange::mismatch(const std::string& expected, const std::string& found, const std::string& hint) {
+  if (++mismatches_ == kMismatches)
+    throw UserError(request_.url.shown, expected, fmt::format("{}, {} times in a row", found, kMismatches),
+                    hint);
+  mismatch_ = {.failed = true,
+               .passing = true,
+               .slow = false,
+               .reason = "expected " + expected + ", found " + found,
+               .hint = hint};
+}
+
+void Exchange::changed(const std::string& expected, const std::string& found) {
+  mismatch(expected + ", as before", found,
+           "the file changed on the server; start again, from a fixed revision where there is one");
 }
 
 bool Exchange::take_piece(std::string_view piece) {
@@ -198,7 +231,7 @@ bool Exchange::take_piece(std::string_view piece) {
   skip_ -= static_cast<int64_t>(skipped);
   piece.remove_prefix(skipped);
   if (end() >= 0 && static_cast<int64_t>(piece.size()) > end() - position()) {
-    mismatch("more than that");
+    mismatch(wanted_bytes(), "more than that", kNoRanges);
     return false;
   }
   if (!piece.empty()) deliver(piece);
@@ -219,10 +252,14 @@ void Exchange::deliver(std::string_view piece) {
 }
 
 // An answer came in full: is it the end?
-Failure Exchange::judge() const {
+Failure Exchange::judge() {
   const long status = response_.status;
   if (is_passing(status))
-    return {.failed = true, .passing = true, .reason = describe(response_), .hint = hint_for(status)};
+    return {.failed = true,
+            .passing = true,
+            .slow = false,
+            .reason = describe(response_),
+            .hint = hint_for(status)};
   if (!is_success(status) && !is_redirect(status))
     throw HttpError(status, response_.headers,
                     UserError(response_.final_url.shown, "", describe(response_), hint_for(status)));
@@ -231,6 +268,7 @@ Failure Exchange::judge() const {
   if (is_success(status) && request_.method != "HEAD" && last >= 0 && position() != last)
     return {.failed = true,
             .passing = true,
+            .slow = false,
             .reason = fmt::format("the body ended at byte {} of {}", position(), last),
             .hint = "the server sends less than it says"};
   return {};
@@ -248,9 +286,10 @@ Response Exchange::take_response() {
   return std::move(response_);
 }
 
-void Exchange::give_up(const Failure& failure, int failures) const {
+void Exchange::give_up(const Failure& failure, int failures, double seconds) const {
   const std::string found =
-      failure.passing ? fmt::format("{}, {} times in a row", failure.reason, failures) : failure.reason;
+      failure.passing ? fmt::format("{}, {} times in a row in {:.0f} s", failure.reason, failures, seconds)
+                      : failure.reason;
   const UserError error(response_.final_url.shown, "an answer", found, failure.hint);
   if (is_passing(response_.status)) throw HttpError(response_.status, response_.headers, error);
   if (failure.passing) throw Unreachable(error);

@@ -21,12 +21,13 @@ class Exchange {
 
   // Asks once, from the byte reached. Throws what no further attempt can mend.
   Failure attempt();
-  bool progressed() const { return received_ > received_before_; }  // in the last attempt
+  // Whether the last attempt brought bytes, at the least rate.
+  bool progressed() const { return progressed_; }
   // What the server asked to wait, after a failure.
   std::optional<double> asked_wait() const;
   Response take_response();
-  // The error of the last attempt, after so many in a row.
-  [[noreturn]] void give_up(const Failure& failure, int failures) const;
+  // The error of the last attempt, after so many in a row, in so many seconds.
+  [[noreturn]] void give_up(const Failure& failure, int failures, double seconds) const;
 
  private:
   int64_t begin() const { return request_.range ? request_.range->begin : 0; }
@@ -35,16 +36,18 @@ class Exchange {
   bool asks_range() const { return request_.range || received_ > 0; }
 
   std::vector<std::string> header_lines(const Url& url) const;
-  Url redirect_target() const;
+  Failure follow();
+  std::optional<Url> redirect_target();
   void start_anew();
   void take_head(long status, const Headers& headers);
   void check_identity();
   void check_place();
   bool take_piece(std::string_view piece);
   void deliver(std::string_view piece);
-  Failure judge() const;
-  void mismatch(const std::string& found);
-  [[noreturn]] void changed(const std::string& expected, const std::string& found) const;
+  Failure judge();
+  void mismatch(const std::string& expected, const std::string& found, const std::string& hint);
+  void changed(const std::string& expected, const std::string& found);
+  std::string wanted_bytes() const;
 
   const Request& request_;
   const ClientOptions& options_;
@@ -56,7 +59,8 @@ class Exchange {
   std::string body_;
   std::string validator_;  // the ETag, else the date of the last change
   int64_t total_ = -1;     // size of the whole file
-  int64_t received_ = 0, received_before_ = 0;
+  int64_t received_ = 0;
+  bool progressed_ = false;
   int64_t skip_ = 0;     // bytes of this answer that we have already
   int64_t dropped_ = 0;  // bytes of bodies that nobody wants
   bool wanted_ = false;  // this answer's body is the one asked for

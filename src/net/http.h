@@ -22,16 +22,17 @@
 
 namespace moe::net {
 
-// A final answer that is not a success: 401, 403, 404, 410, 416 and the like at once, 408, 429 and 5xx after the last
-// attempt. headers: as the server sent them.
+// A final answer that is not a success: 401, 403, 404, 410, 416 and the like at once, 408, 429 and 5xx when the patience is
+// over. headers: as the server sent them.
 struct HttpError : UserError {
   HttpError(long status_, Headers headers_, UserError error)
       : UserError(std::move(error)), status(status_), headers(std::move(headers_)) {}
+  bool passing() const;  // likely to be gone after a while
   long status;
   Headers headers;
 };
 
-// No answer at all after the last attempt: no network, no server, connections that break.
+// No answer at all when the patience is over: no network, no server, connections that break, answers too slow.
 struct Unreachable : UserError {
   explicit Unreachable(UserError error) : UserError(std::move(error)) {}
 };
@@ -55,6 +56,7 @@ struct Request {
   std::string name = {};  // for the lines about retries, in place of the URL
   bool follow = true;  // redirects, up to 10, never from https to http; false: they are reported as they are
   int64_t max_body = int64_t{64} << 20;  // a longer body is an error; without a sink only
+  std::optional<double> patience = {};   // in place of RetryPolicy's
   // Takes the body piece by piece, each byte once and in order, in place of Response::body. Called on this thread.
   std::function<void(std::string_view)> sink = {};
 };
@@ -71,13 +73,20 @@ struct Response {
 };
 
 struct RetryPolicy {
-  int attempts = 8;            // in a row without a new byte; the count starts anew when bytes have arrived
+  // An outage may last so long: seconds from the first failure until no further attempt is made. They start anew when an
+  // attempt has brought bytes at `least_rate`. 0: the first failure is the last.
+  double patience = 1800;
   double first_wait = 0.5;     // doubles each time, times a random factor in [0.5, 1]
   double longest_wait = 30;    // of our own
   double longest_asked = 400;  // a server's Retry-After or RateLimit is obeyed up to this
   double connect_timeout = 10;
-  double stall_timeout = 30;  // no byte for this long, from the request on
+  double stall_timeout = 30;  // from the request to the end of the head, and then without a byte
+  double least_rate =
+      1024;  // bytes a second; a body that is slower for a stall_timeout is broken off. 0: none
 };
+
+// Of the status lines and headers of one answer, in bytes. A longer head is an error.
+constexpr int64_t kLongestHead = int64_t{256} << 10;
 
 // Since the client was made; any thread may read them.
 struct Counters {
@@ -86,18 +95,21 @@ struct Counters {
   std::atomic<int64_t> retries{0};       // attempts after the first
   std::atomic<int64_t> rate_limited{0};  // answers 429
   std::atomic<int64_t> resolves{0};      // signed URLs asked for (RemoteFile)
-  std::atomic<int64_t> waited_ms{0};     // back-off, summed over threads
+  std::atomic<int64_t> too_slow{0};   // answers broken off: no head in time, stalled, or below the least rate
+  std::atomic<int64_t> waited_ms{0};  // back-off, summed over threads
   double waited() const { return static_cast<double>(waited_ms.load()) * 1e-3; }
 };
 
 struct ClientOptions {
   RetryPolicy retry;
   std::string ca_file, ca_folder;  // certificates to trust in place of the system's; empty: the system's
-  // One line for each retry, ready to print; called from the thread that retries. Secrets are never in it.
+  // A line for a call's retries 1, 2, 4, 8 ..., ready to print, and one when a long outage is over; called from the thread
+  // that retries. Secrets are never in it.
   std::function<void(const std::string&)> on_event;
   uint64_t seed = 0;  // of the random factors of the waits
-  // ca_file from MOE_CA_FILE, else SSL_CERT_FILE; ca_folder from SSL_CERT_DIR. (Proxies are libcurl's own business:
-  // https_proxy, all_proxy, no_proxy ...)
+  // ca_file from MOE_CA_FILE, else SSL_CERT_FILE; ca_folder from SSL_CERT_DIR; the back-off's first_wait and longest_wait
+  // from MOE_NET_FIRST_WAIT and MOE_NET_LONGEST_WAIT. (Proxies are libcurl's own business: https_proxy, no_proxy ...)
+  // UserError for a value that cannot be read.
   static ClientOptions from_environment();
 };
 

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -62,11 +64,33 @@ bool RemoteFile::renew(uint64_t generation) const {
   return true;
 }
 
+// After an outage of its server: true when there is another one.
+bool RemoteFile::replace(uint64_t generation) const {
+  if (!resolver_) return false;
+  const std::lock_guard lock(mutex_);
+  if (lease_.generation == generation) resolve();
+  return true;
+}
+
+// The server of a signed URL may be away while the one that signs knows another.
+std::optional<double> RemoteFile::patience_of_lease() const {
+  const RetryPolicy& retry = client_.options().retry;
+  if (!resolver_) return std::nullopt;
+  return std::min(retry.patience, 16 * retry.first_wait);
+}
+
 void RemoteFile::stream(int64_t begin, int64_t end, const std::function<void(std::string_view)>& sink) const {
+  using Clock = std::chrono::steady_clock;
   CHECK(0 <= begin && begin <= end && end <= size(), "a range outside " + name());
+  const RetryPolicy& retry = client_.options().retry;
+  Clock::time_point outage = Clock::now();
+  const auto seconds_since = [](Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  };
   while (begin < end) {
     const Lease held = lease();
     const int64_t start = begin;
+    const Clock::time_point asked = Clock::now();
     bool in_sink = false;
     Request request{.url = held.address.url,
                     .bearer = held.address.bearer,
@@ -74,21 +98,31 @@ void RemoteFile::stream(int64_t begin, int64_t end, const std::function<void(std
                     .validator = held.validator,
                     .total_size = identity_.size,
                     .name = name(),
+                    .patience = patience_of_lease(),
                     .sink = [&](std::string_view piece) {
                       in_sink = true;
                       sink(piece);
                       in_sink = false;
                       begin += static_cast<int64_t>(piece.size());
                     }};
+    const auto try_another = [&] {
+      const auto received = static_cast<double>(begin - start);
+      if (received > 0 && received >= retry.least_rate * seconds_since(asked)) outage = Clock::now();
+      return seconds_since(outage) < retry.patience && replace(held.generation);
+    };
     try {
       const Response response = client_.get(request);
       remember(held.generation, response.validator);
     } catch (const HttpError& error) {
       if (begin > start) remember(held.generation, "");
-      if (is_refusal(error.status) && renew(held.generation)) continue;
+      if (is_refusal(error.status) ? renew(held.generation) : error.passing() && try_another()) continue;
       throw HttpError(error.status, error.headers,
                       UserError(name(), fmt::format("bytes {}-{}", begin, end - 1),
                                 error.found + " from " + error.where, error.hint));
+    } catch (const Unreachable& error) {
+      if (in_sink) throw;
+      if (try_another()) continue;
+      throw Unreachable(UserError(name(), error.expected, error.found + " from " + error.where, error.hint));
     } catch (const UserError& error) {
       if (in_sink) throw;  // the caller's own: a full disk
       throw UserError(name(), error.expected, error.found + " from " + error.where, error.hint);

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -31,7 +32,7 @@ struct RemoteAddress {
 class RemoteFile : public Input {
  public:
   // Gives a URL that is good for a while (a signed one). Called at the first read, and again when the server refuses
-  // the one before (401, 403, 410): by one thread, once for each time it expires.
+  // the one before (401, 403, 410) or its server is away: by one thread, once for each time it expires.
   using Resolver = std::function<RemoteAddress()>;
 
   // name: for messages. The client must outlive it.
@@ -58,6 +59,8 @@ class RemoteFile : public Input {
   void remember(uint64_t generation, const std::string& validator) const;
   // After a refusal: true when another attempt is worth it.
   bool renew(uint64_t generation) const;
+  bool replace(uint64_t generation) const;
+  std::optional<double> patience_of_lease() const;
   void resolve() const;
 
   Client& client_;

@@ -18,28 +18,64 @@ using Clock = std::chrono::steady_clock;
 struct Lane::Answer {
   const Transfer& transfer;
   CURL* easy;
+  const RetryPolicy& limits;
   Headers headers{};
-  bool headers_complete = false, begun = false, enough = false, stalled = false;
+  bool headers_complete = false, begun = false, enough = false;
+  int64_t head_bytes = 0, window_bytes = 0;
+  // Of the request, then of the last byte of the body.
   Clock::time_point last_byte = Clock::now();
+  Clock::time_point window =
+      {};  // in which the body's rate is measured: from here on, as long as a stall may last
   std::exception_ptr error{};
   std::array<char, CURL_ERROR_SIZE> message{};
 
   void begin() {
     begun = true;
+    window = Clock::now();
     long status = 0;
     curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
     transfer.begin(status, headers);
   }
 
+  // What is wrong with the time that the answer takes; "" while nothing is. left: seconds until it may be asked again.
+  std::string too_slow(double& left) {
+    const Clock::time_point now = Clock::now();
+    const auto since = [&](Clock::time_point start) {
+      return std::chrono::duration<double>(now - start).count();
+    };
+    left = limits.stall_timeout - since(last_byte);
+    if (left <= 0)
+      return fmt::format("{} for {:g} s", headers_complete ? "no byte" : "no answer", limits.stall_timeout);
+    if (!begun || limits.least_rate <= 0) return "";
+    const double seconds = since(window);
+    if (seconds < limits.stall_timeout) {
+      left = std::min(left, limits.stall_timeout - seconds);
+      return "";
+    }
+    const double rate = static_cast<double>(window_bytes) / seconds;
+    if (rate < limits.least_rate)
+      return fmt::format("{:.0f} bytes a second for {:g} s, less than {:g}", rate, limits.stall_timeout,
+                         limits.least_rate);
+    window = now;
+    window_bytes = 0;
+    return "";
+  }
+
   static size_t take_header(char* data, size_t, size_t size, void* self) {
     auto& answer = *static_cast<Answer*>(self);
     const std::string_view line(data, size);
-    answer.last_byte = Clock::now();
+    answer.head_bytes += static_cast<int64_t>(size);
+    if (answer.head_bytes > kLongestHead) {
+      answer.error = std::make_exception_ptr(UserError(
+          answer.transfer.url.shown, fmt::format("a head of at most {} bytes", kLongestHead), "more"));
+      return size + 1;  // ends the transfer
+    }
     if (line.starts_with("HTTP/")) {  // also after "100 Continue"
       answer.headers.clear();
       answer.headers_complete = false;
     } else if (line == "\r\n" || line == "\n") {
       answer.headers_complete = true;
+      answer.last_byte = Clock::now();
     } else if (!answer.headers_complete) {  // trailers are of no interest
       answer.headers.add_line(line);
     }
@@ -48,10 +84,14 @@ struct Lane::Answer {
 
   static size_t take_body(char* data, size_t, size_t size, void* self) {
     auto& answer = *static_cast<Answer*>(self);
-    answer.last_byte = Clock::now();
     try {
       if (!answer.begun) answer.begin();
-      if (answer.transfer.body({data, size})) return size;
+      const Clock::time_point start = Clock::now();
+      const bool more = answer.transfer.body({data, size});
+      answer.last_byte = Clock::now();
+      answer.window += answer.last_byte - start;  // the time of who takes the bytes is not the server's
+      answer.window_bytes += static_cast<int64_t>(size);
+      if (more) return size;
       answer.enough = true;
     } catch (...) {  // not through libcurl's frames
       answer.error = std::current_exception();
@@ -68,7 +108,7 @@ void set(CURL* easy, CURLoption option, Value value) {
 }
 
 Failure failure_of(CURLcode code, const char* message) {
-  Failure failure{.failed = true, .passing = false, .reason = message, .hint = ""};
+  Failure failure{.failed = true, .passing = false, .slow = false, .reason = message, .hint = ""};
   if (failure.reason.empty()) failure.reason = curl_easy_strerror(code);
   switch (code) {
     case CURLE_COULDNT_RESOLVE_PROXY:
@@ -86,6 +126,7 @@ Failure failure_of(CURLcode code, const char* message) {
     case CURLE_HTTP2_STREAM:
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_WEIRD_SERVER_REPLY:
+    case CURLE_UNSUPPORTED_PROTOCOL:  // of an answer without a status line: addresses are looked at before
       failure.hint = "check the network and start again";
       failure.passing = true;
       break;
@@ -146,27 +187,24 @@ void Lane::set_options(const Transfer& transfer, const ClientOptions& options, A
   set(easy, CURLOPT_HTTPHEADER, header_lines_.get());
 }
 
-// Until the transfer is over. A stall is CURLE_OPERATION_TIMEDOUT.
-CURLcode Lane::drive(const ClientOptions& options, Interrupt& interrupt, Answer& answer) {
-  const std::chrono::duration<double> patience(options.retry.stall_timeout);
+// Until the transfer is over, or takes too long: then too_slow says what is wrong.
+CURLcode Lane::drive(Interrupt& interrupt, Answer& answer, std::string& too_slow) {
   for (;;) {
-    int running = 0, left = 0;
+    int running = 0, waiting = 0;
     CHECK(curl_multi_perform(multi_.get(), &running) == CURLM_OK);
-    while (const CURLMsg* message = curl_multi_info_read(multi_.get(), &left))
+    while (const CURLMsg* message = curl_multi_info_read(multi_.get(), &waiting))
       if (message->msg == CURLMSG_DONE) return message->data.result;
     interrupt.check();
-    const std::chrono::duration<double> rest = patience - (Clock::now() - answer.last_byte);
-    if (rest.count() <= 0) {
-      answer.stalled = true;
-      return CURLE_OPERATION_TIMEDOUT;
-    }
-    const int milliseconds = static_cast<int>(std::min(rest.count(), 10.0) * 1000) + 1;
+    double left = 0;
+    too_slow = answer.too_slow(left);
+    if (!too_slow.empty()) return CURLE_OPERATION_TIMEDOUT;
+    const int milliseconds = static_cast<int>(std::min(left, 10.0) * 1000) + 1;
     CHECK(curl_multi_poll(multi_.get(), nullptr, 0, milliseconds, nullptr) == CURLM_OK);
   }
 }
 
 Failure Lane::perform(const Transfer& transfer, const ClientOptions& options, Interrupt& interrupt) {
-  Answer answer{.transfer = transfer, .easy = easy_.get()};
+  Answer answer{.transfer = transfer, .easy = easy_.get(), .limits = options.retry};
   set_options(transfer, options, answer);
   if (!has_been_at(transfer.url.origin)) origins_.push_back(transfer.url.origin);
 
@@ -184,12 +222,14 @@ Failure Lane::perform(const Transfer& transfer, const ClientOptions& options, In
   const Added added{multi_.get(), easy_.get(), interrupt};
   interrupt.on_stop([multi = multi_.get()] { curl_multi_wakeup(multi); });
 
-  const CURLcode code = drive(options, interrupt, answer);
+  std::string too_slow;
+  const CURLcode code = drive(interrupt, answer, too_slow);
   if (answer.error) std::rethrow_exception(answer.error);
-  if (answer.stalled)
+  if (!too_slow.empty())
     return {.failed = true,
             .passing = true,
-            .reason = fmt::format("no byte for {:g} s", options.retry.stall_timeout),
+            .slow = true,
+            .reason = too_slow,
             .hint = "check the network and start again"};
   if (code != CURLE_OK && !answer.enough) return failure_of(code, answer.message.data());
   if (!answer.begun) answer.begin();

@@ -32,6 +32,7 @@ struct Transfer {
 struct Failure {
   bool failed = false;
   bool passing = false;  // may go away by itself
+  bool slow = false;     // ours: the answer did not come in time
   std::string reason;
   std::string hint;
 };
@@ -59,7 +60,7 @@ class Lane {
   struct Answer;
 
   void set_options(const Transfer& transfer, const ClientOptions& options, Answer& answer);
-  CURLcode drive(const ClientOptions& options, Interrupt& interrupt, Answer& answer);
+  CURLcode drive(Interrupt& interrupt, Answer& answer, std::string& too_slow);
 
   std::unique_ptr<CURLM, FreeMulti> multi_;
   std::unique_ptr<CURL, FreeEasy> easy_;  // after multi_: it goes first

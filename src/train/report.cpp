@@ -109,7 +109,9 @@ Row training_row(const StepResult& result, const StepContext& context) {
     row.add("network_requests", network.requests)
         .add("network_bytes", network.bytes)
         .add("network_retries", network.retries)
-        .add("network_rate_limited", network.rate_limited);
+        .add("network_rate_limited", network.rate_limited)
+        .add("network_too_slow", network.too_slow)
+        .add("network_wait_seconds", network.waited_seconds);
 
   const double flops = context.tokens_per_second * context.flops_per_token;
   row.add("model_flops_per_second", flops);

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/secrets.h"
 #include "train/state.h"
 
 namespace moe {
@@ -162,7 +163,8 @@ SavedState read_state(const std::string& where, std::string_view state) {
 
 ResumePoint resume_point(const std::string& where, std::string_view state, const Source& text,
                          const RunConfig& config) {
-  const SavedState saved = read_state(where, state);
+  SavedState saved = read_state(where, state);
+  saved.config = without_secrets(saved.config);  // version 0.1 saved them
   ResumePoint point{
       .step = saved.step, .cursor = saved.cursor, .loss_scale = saved.loss_scale, .changed = {}, .rate = {}};
   if (config.training.max_tokens == 0 && config.training.max_steps < saved.step)

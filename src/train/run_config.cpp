@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/secrets.h"
 #include "data/remote.h"
 #include "text/tokenizer.h"
 #include "train/loss_scale.h"
@@ -385,7 +386,7 @@ std::string RunConfig::yaml() const {
 
 std::string RunConfig::json() const {
   RunConfig copy = *this;
-  return print_config_json(copy.sections());
+  return without_secrets(print_config_json(copy.sections()));
 }
 
 namespace {

@@ -106,7 +106,8 @@ struct RunConfig {
   // The last step, in training.max_steps, where training.max_tokens gives it: all rows are full (data.packing concat), so
   // a step has as many tokens as places. From `step`, where so many tokens were read.
   void set_last_step(int64_t ranks, int64_t step = 0, int64_t tokens = 0);
-  std::string yaml() const;  // the resolved file
+  std::string yaml() const;  // the resolved file, with all secrets of its addresses
+  // For whoever looks on, and to compare: addresses without secrets (base/secrets.h).
   std::string json() const;
 
   // Makes each local place absolute, from the folder that the program was started in: a run goes on from any

@@ -23,6 +23,33 @@ bool RunControl::interrupted() {
   return signal_ != 0;
 }
 
+bool RunControl::time_is_up() const {
+  return limit_seconds_ > 0 && steady_seconds() - started_ > limit_seconds_;
+}
+
+Supply RunControl::supply(Supply mine, Outcome& outcome) {
+  struct Rank {
+    Supply supply;
+    bool time_is_up;
+    int signal;
+  };
+  bool failed = false, is_up = false;
+  int signal = 0;
+  late_.clear();
+  const std::vector<Rank> ranks = communicator_.gather(Rank{mine, time_is_up(), stop_});
+  for (size_t r = 0; r < ranks.size(); ++r) {
+    failed = failed || ranks[r].supply == Supply::failed;
+    is_up = is_up || ranks[r].time_is_up;
+    if (signal == 0) signal = ranks[r].signal;
+    if (ranks[r].supply == Supply::late) late_.push_back(static_cast<int>(r));
+  }
+  outcome = Outcome::finished;
+  if (failed || late_.empty()) return failed ? Supply::failed : Supply::complete;
+  if (signal_ == 0) signal_ = signal;
+  outcome = signal_ != 0 ? Outcome::signal : is_up ? Outcome::time_limit : Outcome::finished;
+  return Supply::late;
+}
+
 Outcome RunControl::meet(Saver::State saving, double step_seconds, bool folder_lost,
                          const Epochs::Counts& epochs) {
   struct Rank {
@@ -32,14 +59,14 @@ Outcome RunControl::meet(Saver::State saving, double step_seconds, bool folder_l
     double waited;
     Epochs::Counts epochs;
   };
-  bool time_is_up = limit_seconds_ > 0 && steady_seconds() - started_ > limit_seconds_;
-  const Rank mine{stop_, time_is_up, folder_lost, saving, communicator_.waited(), epochs};
+  bool is_up = time_is_up();
+  const Rank mine{stop_, is_up, folder_lost, saving, communicator_.waited(), epochs};
   std::vector<double> waited;
   saving_.clear();
   epochs_ = epochs;
   for (const Rank& rank : communicator_.gather(mine)) {
     if (signal_ == 0) signal_ = rank.signal;
-    time_is_up = time_is_up || rank.time_is_up;
+    is_up = is_up || rank.time_is_up;
     folder_lost_ = folder_lost_ || rank.folder_lost;
     saving_.push_back(rank.saving);
     waited.push_back(rank.waited);
@@ -50,7 +77,7 @@ Outcome RunControl::meet(Saver::State saving, double step_seconds, bool folder_l
                       "another one took it over while this one gave no sign of life",
                       "the run goes on there; this process writes nothing more");
   if (communicator_.size() > 1) look_for_stragglers(waited, step_seconds);
-  return signal_ != 0 ? Outcome::signal : time_is_up ? Outcome::time_limit : Outcome::finished;
+  return signal_ != 0 ? Outcome::signal : is_up ? Outcome::time_limit : Outcome::finished;
 }
 
 void RunControl::look_for_stragglers(std::span<const double> waited, double step_seconds) {

@@ -20,6 +20,9 @@ namespace moe {
 
 enum class Outcome : uint8_t { finished, signal, time_limit };
 
+// Whether a rank has the data of a step.
+enum class Supply : uint8_t { complete, late, failed };
+
 class RunControl {
  public:
   // All ranks make theirs together. The time counts from now. max_minutes: 0 for no limit. stop: becomes the
@@ -29,6 +32,11 @@ class RunControl {
 
   // All ranks together: whether a signal came to any of them. For what takes longer than a step.
   bool interrupted();
+  // All ranks together, before each step and again as long as some rank's data is late. failed: of some rank. late: of some
+  // rank, whose numbers are in late_ranks(); outcome then says whether, and why, the run should end in place of waiting.
+  Supply supply(Supply mine, Outcome& outcome);
+  const std::vector<int>& late_ranks() const { return late_; }
+
   // All ranks together, between two steps. Whether the run should end now, and why, the same answer on all;
   // finished: it goes on as far as its steps go. Warns of a rank that the others wait for. folder_lost: this
   // rank found that another process has taken the run; all ranks throw then, and nothing may be written any
@@ -43,6 +51,7 @@ class RunControl {
   int signal() const { return signal_; }  // that ends the run: of any rank; 0: none
 
  private:
+  bool time_is_up() const;
   void look_for_stragglers(std::span<const double> waited, double step_seconds);
 
   const double limit_seconds_, started_;
@@ -54,6 +63,7 @@ class RunControl {
   std::optional<Stragglers::Step> last_step_;
   std::vector<Saver::State> saving_;
   Epochs::Counts epochs_{};
+  std::vector<int> late_;
   int signal_ = 0;
   bool folder_lost_ = false;
 };

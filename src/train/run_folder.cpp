@@ -10,6 +10,8 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/private_file.h"
+#include "base/secrets.h"
 
 namespace moe {
 namespace {
@@ -140,7 +142,11 @@ void RunFolder::fill(const RunConfig& config) const {
 }
 
 void RunFolder::record(const RunConfig& config) const {
-  write_file_atomically(this->config(), config.yaml());
+  const std::string yaml = config.yaml();  // whole: a resumed run needs the addresses as they are
+  if (has_secrets(yaml))
+    write_private_file_atomically(this->config(), yaml);
+  else
+    write_file_atomically(this->config(), yaml);
 }
 
 void RunFolder::discard() const {

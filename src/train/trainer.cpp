@@ -233,28 +233,53 @@ void Trainer::or_save(const std::function<void()>& body) {
   }
 }
 
-std::vector<Batch> Trainer::next_batches() {
-  std::vector<Batch> batches;
-  or_save([&] {
-    agree(communicator_, [&] {
-      for (int64_t i = 0; i < config_.training.gradient_accumulation_steps; ++i)
-        batches.push_back(*loader_->next());
-    });
-  });
-  return batches;
+// All of the step's data first: the loss is a mean over the targets of the whole step. No rank waits alone: where one's text
+// is late, the network may be away for long, all meet again and again, so that none counts as lost and a signal is heard.
+Outcome Trainer::next_batches(std::vector<Batch>& batches) {
+  constexpr auto kMeeting = std::chrono::milliseconds(1000);
+  constexpr double kLate = 60;
+  const auto wanted = static_cast<size_t>(config_.training.gradient_accumulation_steps);
+  const double begin = steady_seconds();
+  for (bool told = false;;) {
+    std::exception_ptr error;
+    try {
+      while (batches.size() < wanted && loader_->wait_for(kMeeting)) batches.push_back(*loader_->next());
+    } catch (const UserError&) {
+      error = std::current_exception();
+    }
+    const Supply mine = error ? Supply::failed : batches.size() == wanted ? Supply::complete : Supply::late;
+    Outcome outcome = Outcome::finished;
+    const Supply all = control_.supply(mine, outcome);
+    if (all == Supply::failed)
+      or_save([&] {
+        agree(communicator_, [&] {
+          if (error) std::rethrow_exception(error);
+        });
+      });
+    if (all == Supply::complete || outcome != Outcome::finished) return outcome;
+    if (const double seconds = steady_seconds() - begin; seconds > kLate && !std::exchange(told, true))
+      tell_late(seconds);
+  }
 }
 
-StepResult Trainer::train_step(double rate, StepContext& context) {
-  // All of the step's data first: the loss is a mean over the targets of the whole step.
-  const double waited = loader_->waited_seconds();
-  context.data_queue = loader_->queued();
-  const std::vector<Batch> batches = next_batches();
+void Trainer::tell_late(double seconds) {
+  const NetworkCounts network = source_->network();
+  std::string text = fmt::format("no text for {:.0f} s", seconds);
+  if (communicator_.size() > 1) text += fmt::format(" on ranks {}", fmt::join(control_.late_ranks(), ", "));
+  if (network.retries > 0)
+    text += fmt::format(
+        "; after a failure of the network it is tried again for {:g} minutes "
+        "(data.network_patience_minutes)",
+        config_.data.network_patience_minutes);
+  sinks_->write(Row{step_, {}}.add("alert", "data_late").add("alert_text", text));
+}
+
+StepResult Trainer::train_step(double rate, const std::vector<Batch>& batches, StepContext& context) {
   int64_t targets = 0, positions = 0;
   for (const Batch& batch : batches) {
     targets += batch.targets;
     positions += batch.positions();
   }
-  context.data_wait_seconds = loader_->waited_seconds() - waited;
   context.data_padding_share = 1 - static_cast<double>(targets) / static_cast<double>(positions);
   context.data_text_bytes = loader_->text_bytes();
   context.network = source_->network();
@@ -417,7 +442,13 @@ Outcome Trainer::train_steps() {
     context.learning_rate = learning_rate(rates, step_);
     const Cursor cursor_before = cursor_;
     const int64_t tokens_before = tokens_;
-    const StepResult result = train_step(context.learning_rate, context);
+    const double waited = loader_->waited_seconds();
+    context.data_queue = loader_->queued();
+    std::vector<Batch> batches;
+    Outcome outcome = next_batches(batches);
+    if (outcome != Outcome::finished) return outcome;
+    context.data_wait_seconds = loader_->waited_seconds() - waited;
+    const StepResult result = train_step(context.learning_rate, batches, context);
     if (!state_->loss_scale.update(result.finite())) {
       if (training.on_nan == "stop") {
         cursor_ = cursor_before;
@@ -433,7 +464,7 @@ Outcome Trainer::train_steps() {
     write_row(result, context, tokens_before, now - before);
     accept();
 
-    Outcome outcome = decide(now - before);
+    outcome = decide(now - before);
     if (outcome != Outcome::finished || is_complete()) return outcome;
     if (due(training.checkpoint_every)) timed("checkpoint", [&] { begin_saving(); });
     outcome = do_due_work(false);

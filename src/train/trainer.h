@@ -69,10 +69,12 @@ class Trainer {
   void open_saver(const CheckpointStore& store);
   void list_periodic_work();
   void look_what_was_made();
-  std::vector<Batch> next_batches();
+  // The data of a step, or why the run ends while it waits for that.
+  Outcome next_batches(std::vector<Batch>& batches);
+  void tell_late(double seconds);
   void or_save(const std::function<void()>& body);
   bool of_all(const UserError& error) const;  // all ranks have it and can act on it together
-  StepResult train_step(double learning_rate, StepContext& context);
+  StepResult train_step(double learning_rate, const std::vector<Batch>& batches, StepContext& context);
   void write_row(const StepResult& result, StepContext& context, int64_t tokens_before, double seconds);
   // Does it and counts its time for the next row.
   void timed(const char* phase, const std::function<void()>& body);

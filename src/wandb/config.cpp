@@ -60,12 +60,6 @@ Resume resume_named(const std::string& name) {
   throw UserError("WANDB_RESUME", "one of: allow, must, never, auto", fmt::format("\"{}\"", name));
 }
 
-void check_run_id(const std::string& id) {
-  if (id.size() <= 128 && id.find_first_of("/\\#?%: \t\n") == std::string::npos) return;
-  throw UserError("WANDB_RUN_ID",
-                  "at most 128 characters without blanks and / \\ # ? % :", fmt::format("\"{}\"", id));
-}
-
 void choose_mode(Settings& settings, const std::string& asked, bool wanted) {
   if (!asked.empty()) {
     settings.mode = mode_named(asked);
@@ -115,7 +109,7 @@ Settings resolve(const Config& config, const std::filesystem::path& default_fold
   settings.job_type = either(config.job_type, "WANDB_JOB_TYPE");
   settings.tags = config.tags.empty() ? split(environment("WANDB_TAGS"), ',') : config.tags;
   settings.run_id = environment("WANDB_RUN_ID");
-  check_run_id(settings.run_id);
+  check_run_id("WANDB_RUN_ID", settings.run_id);
   settings.resume = resume_named(environment("WANDB_RESUME"));
   const std::string folder = environment("WANDB_DIR"), silent = environment("WANDB_SILENT");
   settings.folder = folder.empty() ? default_folder : std::filesystem::path(folder);
@@ -129,6 +123,16 @@ Settings resolve(const Config& config, const std::filesystem::path& default_fold
   if (settings.project.empty()) settings.project = "uncategorized";
   if (settings.name.empty()) settings.name = default_name;
   return settings;
+}
+
+void check_run_id(const std::string& where, const std::string& id) {
+  const bool controls =
+      std::any_of(id.begin(), id.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; });
+  if (id.size() <= 128 && !controls && id.find_first_of("/\\#?%: ") == std::string::npos && id != "." &&
+      id != "..")
+    return;
+  throw UserError(where, "at most 128 characters without blanks and / \\ # ? % :",
+                  fmt::format("\"{}\"", id.substr(0, 200)));
 }
 
 std::optional<std::string> netrc_password(std::string_view netrc, std::string_view host) {

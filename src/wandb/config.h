@@ -46,6 +46,9 @@ std::string process_environment(const char* name);
 Settings resolve(const Config& config, const std::filesystem::path& default_folder,
                  const std::string& default_name, const Environment& environment = process_environment);
 
+// UserError naming `where` for an id that could not be part of a file's name and of an address; "" is one not given.
+void check_run_id(const std::string& where, const std::string& id);
+
 // The password that a netrc file has for a host ("machine HOST login user password KEY", in any layout).
 std::optional<std::string> netrc_password(std::string_view netrc, std::string_view host);
 

@@ -76,7 +76,7 @@ RecordWriter::RecordWriter(const std::filesystem::path& path) {
 }
 
 RecordWriter::RecordWriter(const std::filesystem::path& path, int64_t size) : size_(size) {
-  descriptor_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_APPEND);
+  descriptor_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_APPEND | O_NOFOLLOW);
   if (descriptor_ < 0 || ::ftruncate(descriptor_, size) != 0) cannot(path, "a file that can be written");
 }
 

@@ -39,6 +39,18 @@ struct State {
   std::string id, folder;
 };
 
+// Whether what is there lies below `parent`, wherever links lead to.
+bool is_below(const fs::path& parent, const fs::path& path) {
+  std::error_code error;
+  const fs::path real_parent = fs::canonical(parent, error);
+  if (error) return false;
+  const fs::path real = fs::canonical(path, error);
+  if (error) return false;
+  const fs::path inner = real.lexically_relative(real_parent);
+  return !inner.empty() && *inner.begin() != ".." && *inner.begin() != ".";
+}
+
+// The file may be that of somebody else's run: it is believed no more than a word on the command line.
 State read_state(const fs::path& path) {
   if (!fs::exists(path)) return {};
   const auto json = try_parse_json(read_file(path));
@@ -47,7 +59,9 @@ State read_state(const fs::path& path) {
     const auto found = json->find(name);
     return found != json->end() && found->is_string() ? found->get<std::string>() : std::string();
   };
-  return {text("id"), text("folder")};
+  State state{text("id"), text("folder")};
+  check_run_id(path.string() + ": id", state.id);
+  return state;
 }
 
 // Only a convenience: not on file systems without links.
@@ -68,7 +82,10 @@ RunFiles RunFiles::open(const Settings& settings, const fs::path& state, bool re
   if (!before.folder.empty() && before.id == files.id) {
     files.folder =
         fs::path(before.folder).is_absolute() ? fs::path(before.folder) : state.parent_path() / before.folder;
-    if (fs::exists(files.records())) {
+    // In the run's folder, or in WANDB_DIR; elsewhere nothing is written, whatever the file says.
+    std::error_code none;
+    const bool ours = is_below(state.parent_path(), files.folder) || is_below(settings.folder, files.folder);
+    if (ours && fs::is_regular_file(fs::symlink_status(files.records(), none))) {
       files.existed = true;
       for (const char* name : {".synced", ".syncstate"}) {  // no longer
         const fs::path mark = files.records().string() + name;
@@ -81,6 +98,9 @@ RunFiles RunFiles::open(const Settings& settings, const fs::path& state, bool re
   }
   const std::string hidden = (settings.folder / ".wandb").string();
   const fs::path parent = fs::exists(hidden) ? fs::path(hidden) : settings.folder / "wandb";
+  std::error_code none;
+  if (fs::is_symlink(parent, none) && fs::equivalent(settings.folder, state.parent_path(), none))
+    throw UserError(parent.string(), "a folder of the run's own", "a link", "WANDB_DIR names another place");
   const std::string stem =
       fmt::format("{}run-{}", settings.mode == Mode::offline ? "offline-" : "", time_stamp(now));
   files.folder = parent / fmt::format("{}-{}", stem, files.id);

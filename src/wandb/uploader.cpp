@@ -14,7 +14,7 @@ namespace {
 
 net::ClientOptions client_options() {
   net::ClientOptions options = net::ClientOptions::from_environment();
-  options.retry.attempts = 1;  // Upload decides
+  options.retry.patience = 0;  // Upload decides
   options.retry.stall_timeout = 60;
   return options;
 }

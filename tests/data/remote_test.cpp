@@ -59,7 +59,7 @@ class RemoteTest : public testing::Test {
     net::ClientOptions options;
     options.retry.first_wait = 0.001;
     options.retry.longest_wait = 0.02;
-    options.retry.attempts = 25;
+    options.retry.patience = 10;
     options.retry.stall_timeout = 0.5;
     return Remote::open(terminal, settings, options, keep_bytes);
   }

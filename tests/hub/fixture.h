@@ -51,7 +51,7 @@ class HubTest : public testing::Test {
   }
   static net::ClientOptions quick() {
     net::ClientOptions options;
-    options.retry = {.attempts = 5,
+    options.retry = {.patience = 0.3,
                      .first_wait = 0.01,
                      .longest_wait = 0.02,
                      .longest_asked = 0.02,

@@ -50,6 +50,15 @@ TEST_F(HubTest, ListsPageByPage) {
   EXPECT_EQ(hub()->open(Address::parse("hf://u/m"), files[3])->read(0, 9), "x");
 }
 
+// Each page names another next one.
+TEST_F(HubTest, ListingsEnd) {
+  serve();
+  hub()->commit(all_);
+  server_->control(R"({"endless": "empty"})");
+  EXPECT_THAT(test::user_error_of([&] { hub()->list(all_); }),
+              testing::AllOf(HasSubstr("a listing that ends"), HasSubstr("2000 pages with 0 files")));
+}
+
 TEST_F(HubTest, ListingsSurviveFaults) {
   for (int i = 0; i < 40; ++i) folder_.put(fmt::format("datasets/u/n/{:03}.txt", i), "x");
   serve({"--page-size", "4"});
@@ -143,6 +152,27 @@ TEST_F(HubTest, CacheServesWhenTheHubIsDown) {
   EXPECT_THAT(events_, Contains(HasSubstr(std::string("using commit ") + kCommit)));
   EXPECT_EQ(lonely->open(all_, large_file_)->read(0, 5000), large_);
   EXPECT_THAT(test::user_error_of([&] { lonely->open(all_, readme_)->read(0, 1); }), HasSubstr("online"));
+}
+
+// What a server calls a size or a name is no more than a word.
+TEST_F(HubTest, ListingsAreChecked) {
+  serve();
+  for (const char* entry :
+       {R"({"type": "file", "path": "../x", "size": 1, "oid": "OID"})",
+        R"({"type": "file", "path": "/etc/x", "size": 1, "oid": "OID"})",
+        R"({"type": "file", "path": "a/./x", "size": 1, "oid": "OID"})",
+        R"({"type": "file", "path": "x", "size": -1, "oid": "OID"})",
+        R"({"type": "file", "path": "x", "size": 1e300, "oid": "OID"})",
+        R"({"type": "file", "path": "x", "size": 1, "oid": "../../x"})",
+        R"({"type": "file", "path": "x", "size": 1, "oid": "OID", "lfs": {"size": 1, "oid": "/x"}})",
+        R"({"type": ["file"], "path": "x"})", R"("x")", "7"}) {
+    std::string page = std::string("[") + entry + "]";
+    if (const size_t at = page.find("OID"); at != std::string::npos)
+      page.replace(at, 3, std::string(40, 'a'));
+    server_->control(nlohmann::json{{"listing", page}}.dump());
+    EXPECT_THAT(test::user_error_of([&] { hub()->list(all_); }), HasSubstr("hf://datasets/user/name"))
+        << entry;
+  }
 }
 
 TEST_F(HubTest, OfflineAsksNobody) {

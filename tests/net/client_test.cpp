@@ -43,7 +43,7 @@ class ClientTest : public testing::Test {
   // Waits are short, and nothing of the environment counts.
   ClientOptions options() {
     ClientOptions options;
-    options.retry = {.attempts = 4,
+    options.retry = {.patience = 2,
                      .first_wait = 0.01,
                      .longest_wait = 0.05,
                      .longest_asked = 0.2,
@@ -160,40 +160,91 @@ TEST_F(ClientTest, AsksAgainFromTheStartWithoutValidator) {
   EXPECT_THAT(ranges(), ElementsAre("", ""));
 }
 
-TEST_F(ClientTest, ProgressStartsTheCountAnew) {
-  script(
-      R"("truncate", "truncate", "truncate", "truncate", "truncate", "truncate")");  // four attempts are allowed
-  Client client(options());
+TEST_F(ClientTest, ProgressStartsThePatienceAnew) {
+  script(R"("truncate", "truncate", "truncate", "truncate", "truncate", "truncate")");
+  ClientOptions some = options();
+  some.retry.first_wait = 0.4;  // alone it is shorter than the patience, all together are longer
+  some.retry.longest_wait = 0.4;
+  some.retry.patience = 0.8;
+  Client client(some);
   EXPECT_EQ(client.get({.url = url("/files/x.bin")}).body, bytes_);
   EXPECT_EQ(client.counters().retries, 6);
 }
 
-TEST_F(ClientTest, GivesUp) {
-  Client client(options());
-  script(R"("500", "502", "504", "503", "")");
+ClientOptions with_patience(ClientOptions options, double seconds) {
+  options.retry.patience = seconds;
+  return options;
+}
+
+TEST_F(ClientTest, GivesUpAfterATimeNotACount) {
+  Client client(with_patience(options(), 0.5));
+  server_->control(R"({"scope": "files", "rate": 1, "kinds": ["503"]})");
   EXPECT_THAT(test::user_error_of([&] { client.get({.url = url("/files/x.bin?Signature=hidden")}); }),
-              AllOf(HasSubstr("/files/x.bin: "), HasSubstr("HTTP 503, 4 times in a row"), HasSubstr("later"),
-                    Not(HasSubstr("hidden"))));
-  EXPECT_THAT(events_, SizeIs(3));
+              AllOf(HasSubstr("/files/x.bin: "), HasSubstr("HTTP 503, "), HasSubstr("times in a row"),
+                    HasSubstr("later"), Not(HasSubstr("hidden"))));
+  EXPECT_GE(client.counters().retries, 9);       // of 0.05 s at most
+  EXPECT_THAT(events_, SizeIs(testing::Le(5)));  // 1, 2, 4, 8, 16
   EXPECT_THAT(events_, Not(Contains(HasSubstr("hidden"))));
 
-  script(R"("close", "close", "reset", "close", "close")");
+  server_->control(R"({"scope": "files", "rate": 1, "kinds": ["close"]})");
   EXPECT_THROW(client.get({.url = url("/files/x.bin")}), Unreachable);
+  EXPECT_THROW(client.get({.url = url("/files/x.bin"), .patience = 0}), Unreachable);
 }
 
 TEST_F(ClientTest, NobodyListens) {
   const Url dead = Url::parse("http://127.0.0.1:9/x?token=hidden");  // the discard port
-  Client client(options());
+  Client client(with_patience(options(), 0.1));
   EXPECT_THAT(test::user_error_of([&] { client.get({.url = dead}); }),
-              AllOf(HasSubstr("http://127.0.0.1:9/x: "), HasSubstr("4 times"), HasSubstr("online"),
+              AllOf(HasSubstr("http://127.0.0.1:9/x: "), HasSubstr("times in a row"), HasSubstr("online"),
                     Not(HasSubstr("hidden"))));
 }
 
 // Asked for again like what may pass: name servers come and go.
 TEST_F(ClientTest, NobodyHasTheName) {
-  Client client(options());
+  Client client(with_patience(options(), 0.1));
   EXPECT_THAT(test::user_error_of([&] { client.get({.url = Url::parse("http://nobody.invalid/x")}); }),
-              AllOf(HasSubstr("nobody.invalid"), HasSubstr("4 times")));
+              AllOf(HasSubstr("nobody.invalid"), HasSubstr("in a row")));
+}
+
+// A server that sends a byte now and then would hold a reader for ever.
+TEST_F(ClientTest, WhatIsTooSlowIsAskedForAgain) {
+  ClientOptions some = with_patience(options(), 1);
+  some.retry.stall_timeout = 0.4;
+  Client client(some);
+  const Request request{.url = url("/files/x.bin"), .range = Range{0, 50'000}};
+  for (const std::string fault : {"slow-head", "slow-body"}) {
+    SCOPED_TRACE(fault);
+    script("\"" + fault + "\"", 0.1);
+    EXPECT_EQ(client.get(request).body, bytes_.substr(0, 50'000));
+  }
+  EXPECT_EQ(client.counters().too_slow, 2);
+  EXPECT_EQ(client.counters().retries, 2);
+  // Bytes that come below the least rate are no progress.
+  server_->control(R"({"scope": "files", "rate": 1, "kinds": ["slow-body"], "seconds": 0.1})");
+  EXPECT_THAT(test::user_error_of([&] { client.get(request); }), HasSubstr("bytes a second"));
+  some.retry.least_rate = 0;
+  Client lenient(some);
+  EXPECT_EQ(lenient.get({.url = url("/files/x.bin"), .range = Range{0, 8}}).body, bytes_.substr(0, 8));
+}
+
+// What one answer says wrongly the next may say right.
+TEST_F(ClientTest, ADamagedHeadIsAskedForAgain) {
+  for (const std::string fault : {"wrong-etag", "wrong-total", "encoded", "long-length", "short-length",
+                                  "no-status", "no-location", "bad-location", "nowhere"}) {
+    SCOPED_TRACE(fault);
+    script("\"truncate\", \"" + fault + "\"");
+    Client client(options());
+    EXPECT_EQ(client.get({.url = url("/files/x.bin"), .range = Range{500, 99'000}}).body,
+              bytes_.substr(500, 98'500));
+    EXPECT_GE(client.counters().retries, 2);
+  }
+}
+
+TEST_F(ClientTest, HeadsHaveALimit) {
+  script(R"("endless-head")");
+  Client client(options());
+  EXPECT_THAT(test::user_error_of([&] { client.get({.url = url("/files/x.bin")}); }),
+              HasSubstr("a head of at most 262144 bytes"));
 }
 
 TEST_F(ClientTest, PermanentAnswersEndAtOnce) {
@@ -233,17 +284,17 @@ TEST_F(ClientTest, ObeysTheServersWait) {
 
 TEST_F(ClientTest, WrongAnswersAreNeverTaken) {
   ClientOptions patient = options();
-  patient.retry.attempts = 8;
+  patient.retry.patience = 8;
   Client client(patient);
   const Request some{.url = url("/files/x.bin"), .range = Range{1000, 3000}};
   script(R"("wrong-range", "ignore-range", "wrong-range", "ignore-range", "wrong-range")");
   EXPECT_THAT(test::user_error_of([&] { client.get(some); }),
               AllOf(HasSubstr("expected bytes 1000-2999"), HasSubstr("5 times"), HasSubstr("ranges")));
-  script(R"("encoded")");
+  server_->control(R"({"scope": "files", "rate": 1, "kinds": ["encoded"]})");
   EXPECT_THAT(test::user_error_of([&] { client.get(some); }), HasSubstr("Content-Encoding: gzip"));
-  script(R"("truncate", "wrong-etag")");
+  script(R"("truncate", "wrong-etag", "wrong-etag", "wrong-etag", "wrong-etag", "wrong-etag")");
   EXPECT_THAT(test::user_error_of([&] { client.get(some); }), HasSubstr("changed"));
-  script(R"("truncate", "wrong-total")");
+  script(R"("truncate", "wrong-total", "wrong-total", "wrong-total", "wrong-total", "wrong-total")");
   EXPECT_THAT(test::user_error_of([&] { client.get(some); }),
               AllOf(HasSubstr("100000 bytes, as before"), HasSubstr("100001")));
   script(R"("")");

@@ -33,7 +33,7 @@ class RemoteFileTest : public testing::Test {
     folder_.put("datasets/u/n/x.bin", bytes_);
     server_.emplace(folder_.path());
     ClientOptions options;
-    options.retry = {.attempts = 8,
+    options.retry = {.patience = 2,
                      .first_wait = 0.005,
                      .longest_wait = 0.02,
                      .longest_asked = 0.02,
@@ -155,6 +155,23 @@ TEST_F(RemoteFileTest, NoticesThatTheFileChanged) {
   folder_.put("files/x.bin", std::string(200'000, 'x'));
   EXPECT_THAT(test::user_error_of([&] { file->read(250'000, 250'010); }),
               AllOf(HasSubstr("files/x.bin"), HasSubstr("416")));
+}
+
+// The server that a signed URL names may be away for good: another URL is asked for, as long as the patience lasts.
+TEST_F(RemoteFileTest, AsksForAnotherAddressWhenTheServerIsAway) {
+  int asked = 0;
+  const RemoteFile file(
+      *client_, "x",
+      [&] {
+        return RemoteAddress{.url = Url::parse(asked++ < 2 ? "http://127.0.0.1:9/x" : url("/files/x.bin"))};
+      },
+      {.size = static_cast<int64_t>(bytes_.size())});
+  EXPECT_EQ(file.read(10, 2000), bytes_.substr(10, 1990));
+  EXPECT_EQ(asked, 3);
+  const RemoteFile lost(*client_, "y",
+                        [&] { return RemoteAddress{.url = Url::parse("http://127.0.0.1:9/x")}; },
+                        {.size = static_cast<int64_t>(bytes_.size())});
+  EXPECT_THROW(lost.read(10, 2000), Unreachable);
 }
 
 TEST_F(RemoteFileTest, LeavesTheErrorsOfItsReaderAlone) {

@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: MIT
 // Rows read back, curves that stay small without losing a spike, and a page that its data cannot break.
+#include <arpa/inet.h>
 #include <gmock/gmock.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <array>
 #include <cmath>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "metrics/jsonl.h"
 #include "report/page.h"
@@ -18,6 +24,10 @@ namespace moe::report {
 namespace {
 
 using nlohmann::json;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
 
 std::vector<Row> parse(const std::string& text, bool whole = true, int64_t* unreadable = nullptr) {
   RowParser parser;
@@ -175,12 +185,109 @@ TEST(PictureTest, IsAPng) {
   EXPECT_GT(bytes.size(), 10'000U);
 }
 
+// One connection that says all of `bytes`, and what comes back until the server closes.
+class Talk {
+ public:
+  explicit Talk(int port) : socket_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<uint16_t>(port));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    connected_ = ::connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+  }
+  ~Talk() { ::close(socket_); }
+  Talk(const Talk&) = delete;
+  Talk& operator=(const Talk&) = delete;
+
+  void say(const std::string& bytes) const { ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL); }
+  std::string hear() const {
+    std::string all;
+    std::array<char, 4096> buffer;
+    for (ssize_t count = 0; (count = ::recv(socket_, buffer.data(), buffer.size(), 0)) > 0;)
+      all.append(buffer.data(), static_cast<size_t>(count));
+    return all;
+  }
+  bool connected() const { return connected_; }
+
+ private:
+  int socket_;
+  bool connected_ = false;
+};
+
+std::string ask(int port, const std::string& request) {
+  const Talk talk(port);
+  talk.say(request);
+  return talk.hear();
+}
+
+// What follows a request is never taken for another one.
+TEST(ServerTest, AConnectionCarriesOneRequest) {
+  const Server server(0, "<script>the page</script>", [] { return "{\"secret\":1}"; });
+  const std::string host = "Host: localhost:" + std::to_string(server.port()) + "\r\n";
+  const std::string inner = "GET /data.json HTTP/1.1\r\n" + host + "\r\n";
+  const std::string length = "Content-Length: " + std::to_string(inner.size()) + "\r\n\r\n" + inner;
+  const auto ask_for = [&](const std::string& request) { return ask(server.port(), request); };
+  EXPECT_THAT(ask_for("POST / HTTP/1.1\r\nHost: evil.example\r\n" + length),
+              AllOf(StartsWith("HTTP/1.1 403 "), HasSubstr("Connection: close"), Not(HasSubstr("secret"))));
+  EXPECT_THAT(ask_for("POST / HTTP/1.1\r\n" + host + length),
+              AllOf(StartsWith("HTTP/1.1 405 "), HasSubstr("Allow: GET, HEAD"), Not(HasSubstr("secret"))));
+  EXPECT_THAT(ask_for("GET / HTTP/1.1\r\n" + host + length),
+              AllOf(StartsWith("HTTP/1.1 200 "), HasSubstr("the page"), Not(HasSubstr("secret"))));
+  EXPECT_THAT(ask_for(inner), HasSubstr("secret"));
+}
+
+TEST(ServerTest, RefusesWhatIsNoRequestOfAPage) {
+  const Server server(0, "the page", [] { return "{}"; });
+  const std::string host = "Host: localhost:" + std::to_string(server.port()) + "\r\n";
+  const auto status_of = [&](const std::string& request) {
+    return ask(server.port(), request + "\r\n").substr(9, 3);
+  };
+  EXPECT_EQ(status_of("GET / HTTP/1.1\r\n" + host), "200");
+  EXPECT_EQ(status_of("HEAD /?x HTTP/1.0\r\n" + host), "200");
+  EXPECT_EQ(status_of("GET /../etc/passwd HTTP/1.1\r\n" + host), "404");
+  EXPECT_EQ(status_of("GET / HTTP/1.1\r\n"), "403");
+  EXPECT_EQ(status_of("GET / HTTP/1.1\r\n" + host + "Host: evil\r\n"), "400");
+  EXPECT_EQ(status_of("GET / HTTP/1.1\r\n" + host + " folded: x\r\n"), "400");
+  EXPECT_EQ(status_of("GET /\r\n" + host), "400");
+  EXPECT_EQ(status_of("DELETE / HTTP/1.1\r\n" + host), "405");
+  EXPECT_EQ(status_of("GET / HTTP/1.1\r\n" + host + "X: " + std::string(9000, 'x') + "\r\n"), "431");
+}
+
+TEST(ServerTest, ThePageRunsItsOwnScriptsOnly) {
+  const Server server(0, "<script>one</script><script>two</script>", [] { return "{}"; });
+  const std::string request =
+      "GET / HTTP/1.1\r\nHost: 127.0.0.1:" + std::to_string(server.port()) + "\r\n\r\n";
+  const std::string first = ask(server.port(), request);
+  const size_t at = first.find("script-src 'nonce-");
+  ASSERT_NE(at, std::string::npos);
+  const std::string nonce = first.substr(at + 18, 32);
+  EXPECT_THAT(first,
+              AllOf(HasSubstr("<script nonce=\"" + nonce + "\">one"), HasSubstr("default-src 'none'"),
+                    HasSubstr("<script nonce=\"" + nonce + "\">two"), HasSubstr("frame-ancestors 'none'")));
+  EXPECT_THAT(ask(server.port(), request), Not(HasSubstr(nonce)));
+}
+
+// More of them than there is room for, each with half a request.
+TEST(ServerTest, SlowClientsHoldNobodyUp) {
+  const Server server(0, "the page", [] { return "{}"; });
+  std::vector<std::unique_ptr<Talk>> slow;
+  for (size_t i = 0; i < Server::kMostConnections + 20; ++i) {
+    slow.push_back(std::make_unique<Talk>(server.port()));
+    ASSERT_TRUE(slow.back()->connected());
+    slow.back()->say("GET / HT");
+  }
+  const std::string request =
+      "GET / HTTP/1.1\r\nHost: localhost:" + std::to_string(server.port()) + "\r\n\r\n";
+  for (int i = 0; i < 10; ++i) EXPECT_THAT(ask(server.port(), request), HasSubstr("the page"));
+  EXPECT_EQ(slow.front()->hear(), "");  // closed: it was the oldest
+}
+
 TEST(ServerTest, AnswersThisMachineOnly) {
   ::setenv("no_proxy", "*", 1);
   int calls = 0;
   const Server server(0, "the page", [&] { return "{\"calls\":" + std::to_string(calls++ / 2) + "}"; });
   net::ClientOptions options;
-  options.retry.attempts = 1;
+  options.retry.patience = 0;
   net::Client client(options);
   EXPECT_EQ(client.get({.url = net::Url::parse(server.url())}).body, "the page");
   const net::Url data = net::Url::parse(server.url() + "data.json");

@@ -15,8 +15,12 @@ GET /_control?{"script": ["500", ""], "rate": 0.3, "kinds": ["reset"], "seed": 1
                          (percent-encoded JSON) sets faults, forgets the counters. script: one entry for each request
                          in scope, "" for none; then `rate` of the requests get one of `kinds`, drawn with `seed`.
                          scope: "" all, or the start of a request's kind: api, resolve, cdn, files. seconds: what 429
-                         asks to wait and how long a stall lasts. next_host: HOST:PORT of the links to next pages, in place of
-                         the hub's. token, page_size, expires_after: as the options.
+                         asks to wait and how long a stall lasts, unless `pause` says that. next_host: HOST:PORT of the links to next pages, in place of
+                         the hub's. endless: each page of a listing names a next one, "empty" pages or "full" ones.
+                         listing: the text of all of them.
+                         weighed: `rate` and `kinds` are drawn for each request by what it asks and how often that was
+                         asked, so that they do not depend on which thread asked first. token, page_size, expires_after: as
+                         the options.
 """
 import argparse
 import email.utils
@@ -34,6 +38,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+# Those that need no body to show in, and those that a document made on the spot can have.
+EARLY_FAULTS = {"close", "reset", "stall", "slow-head", "endless-head", "no-status", "no-location", "bad-location", "nowhere",
+                "429-after", "429-date"}
+BODY_FAULTS = {"truncate", "reset-body", "stall-body"}
 STATUS_FAULTS = {"401", "403", "404", "408", "410", "416", "429", "500", "502", "503", "504"}
 
 
@@ -108,22 +116,33 @@ class State:
             self.rate, self.kinds = plan.get("rate", 0), plan.get("kinds", [])
             self.random = random.Random(plan.get("seed", 0))
             self.scope, self.seconds = plan.get("scope", ""), plan.get("seconds", 0)
-            self.next_host = plan.get("next_host", "")
+            self.pause = plan.get("pause", self.seconds)
+            self.next_host, self.endless = plan.get("next_host", ""), plan.get("endless", "")
+            self.listing = plan.get("listing", "")
+            self.weighed, self.seed, self.asked = plan.get("weighed", False), plan.get("seed", 0), Counter()
             self.token = plan.get("token", self.token)
             self.page_size = plan.get("page_size", self.page_size)
             self.expires_after = plan.get("expires_after", self.expires_after)
             self.counts, self.faults, self.violations, self.log = Counter(), Counter(), [], []
             self.connections = 0
 
-    def fault(self, kind):
+    def fault(self, kind, what):
         with self.lock:
             if not kind.startswith(self.scope):
                 return ""
             fault = ""
             if self.script:
                 fault = self.script.pop(0)
-            elif self.rate and self.random.random() < self.rate:
-                fault = self.random.choice(self.kinds)
+            elif self.rate:
+                draw = self.random
+                kinds = self.kinds
+                if self.weighed:  # then each is one that shows, too
+                    self.asked[what] += 1
+                    early = EARLY_FAULTS | STATUS_FAULTS | (set() if what.startswith("HEAD") else BODY_FAULTS)
+                    kinds = kinds if kind in ("cdn", "files") else [one for one in kinds if one in early]
+                    draw = random.Random(f"{self.seed} {what} {self.asked[what]}")
+                if draw.random() < self.rate:
+                    fault = draw.choice(kinds)
             if fault:
                 self.faults[fault] += 1
             return fault
@@ -183,7 +202,7 @@ class Handler(BaseHTTPRequestHandler):
         if "Authorization" in self.headers and elsewhere:
             with self.state.lock:
                 self.state.violations.append(f"{self.command} {path}: a token came to {kind}")
-        self.fault = self.state.fault(kind)
+        self.fault = self.state.fault(kind, f"{self.command} {path} {self.headers.get('Range', '')}")
         if self.fault and self.fail_early():
             return None
         return reply(parts, {name: values[0] for name, values in parse_qs(query).items()})
@@ -208,7 +227,7 @@ class Handler(BaseHTTPRequestHandler):
         elif fault == "reset":
             self.reset()
         elif fault == "stall":
-            time.sleep(seconds)
+            time.sleep(self.state.pause)
             self.close_connection = True
         elif fault == "429-after":
             self.send_empty(429, {"Retry-After": str(seconds)})
@@ -219,9 +238,33 @@ class Handler(BaseHTTPRequestHandler):
                                   "RateLimit-Policy": '"fixed window";"resolvers";q=3000;w=300'})
         elif fault in STATUS_FAULTS:
             self.send_empty(int(fault), {})
+        elif fault == "slow-head":
+            self.drip(b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 1000)
+        elif fault == "endless-head":
+            self.drip(b"HTTP/1.1 200 OK\r\n" + b"X-Long: %s\r\n" % (b"x" * 1000) * 400, size=1008, seconds=0)
+        elif fault == "no-status":
+            self.wfile.write(b"\x00\xff nothing that anybody knows\r\n\r\n")
+            self.close_connection = True
+        elif fault == "no-location":
+            self.send_empty(302, {})
+        elif fault == "bad-location":
+            self.send_empty(307, {"Location": "http://:99999/[["})
+        elif fault == "nowhere":
+            self.send_empty(302, {"Location": "http://127.0.0.1:9/nobody/listens"})
         else:
             return False
         return True
+
+    def drip(self, data, size=1, seconds=None):
+        """Sends a piece at a time, until the other side has had enough."""
+        self.close_connection = True
+        try:
+            for begin in range(0, len(data), size):
+                self.wfile.write(data[begin:begin + size])
+                self.wfile.flush()
+                time.sleep(self.state.pause if seconds is None else seconds)
+        except OSError:
+            pass
 
     def reset(self):
         """Ends the connection with RST in place of FIN."""
@@ -272,7 +315,7 @@ class Handler(BaseHTTPRequestHandler):
     def break_off(self):
         self.wfile.flush()
         if self.fault == "stall-body":
-            time.sleep(self.state.seconds)
+            time.sleep(self.state.pause)
         if self.fault == "reset-body":
             time.sleep(0.02)  # RST also drops what the other side has not read yet
             self.reset()
@@ -299,7 +342,9 @@ class Handler(BaseHTTPRequestHandler):
         if asked is False:
             return self.send_empty(416, {"Content-Range": f"bytes */{size}"})
         begin, end = asked or (0, size)
-        shift = 1 if self.fault == "wrong-range" and begin > 0 else 0
+        shift = 0
+        if self.fault == "wrong-range":
+            shift = 1 if begin > 0 else -1 if end < size else 0
         begin, end = begin - shift, end - shift
         if self.fault == "short-range" and asked and end - begin > 1:
             end = begin + (end - begin) // 2
@@ -319,11 +364,21 @@ class Handler(BaseHTTPRequestHandler):
         if chunked:
             self.send_header("Transfer-Encoding", "chunked")
         else:
-            self.send_header("Content-Length", str(end - begin))
+            length = end - begin
+            if self.fault == "long-length":
+                length += 10
+                self.close_connection = True
+            elif self.fault == "short-length" and length > 1:
+                length //= 2
+                self.close_connection = True
+            self.send_header("Content-Length", str(length))
         self.end_headers()
         if self.command == "HEAD":
             return None
         with open(file, "rb") as opened:
+            if self.fault == "slow-body":
+                opened.seek(begin)
+                return self.drip(opened.read(end - begin))
             if chunked:
                 return self.send_chunks(opened, begin, end)
             if self.fault_in_body():
@@ -390,16 +445,20 @@ class Handler(BaseHTTPRequestHandler):
                                    "private": False, "gated": False, "disabled": False, "tags": [], "downloads": 0})
         if verb != "tree":
             return self.not_found()
+        if self.state.listing:
+            return self.send_bytes(self.state.listing.encode(), {"Content-Type": "application/json"})
         entries = repository.tree(unquote("/".join(parts[6:])), query.get("recursive", "").lower() in ("true", "1"))
         if entries is None:
             return self.not_found()
         begin = int(query.get("cursor", 0))
         page = entries[begin:begin + self.state.page_size]
         headers = {}
-        if begin + len(page) < len(entries):
+        if self.state.endless:
+            page = [] if self.state.endless == "empty" else entries[:1]
+        if begin + len(page) < len(entries) or self.state.endless:
             rest = "&".join(f"{key}={quote(value)}" for key, value in query.items() if key != "cursor")
             host = self.state.next_host or f"localhost:{self.server.server_port}"
-            url = f"http://{host}{urlsplit(self.path).path}?{rest}&cursor={begin + len(page)}"
+            url = f"http://{host}{urlsplit(self.path).path}?{rest}&cursor={begin + max(1, len(page))}"
             headers["Link"] = f'<{url}>; rel="next"'
         return self.send_json(page, headers)
 

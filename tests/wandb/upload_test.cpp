@@ -28,7 +28,7 @@ class UploadTest : public ::testing::Test {
     settings_.base_url = "http://127.0.0.1:" + std::to_string(server_.port());
     settings_.api_key = "0123456789012345678901234567890123456789";
     settings_.run_id = "abc";
-    options_.retry.attempts = 1;
+    options_.retry.patience = 0;
     client_.emplace(options_);
   }
   void TearDown() override { std::fclose(quiet_); }
