@@ -85,6 +85,8 @@ Failure Exchange::attempt() {
   const int64_t before = received_;
   const auto start = std::chrono::steady_clock::now();
   Failure failure = follow();
+  // All that was asked for has come, whatever the answer's head promised beyond it.
+  if (failure.passing && wanted_ && !mismatch_.failed && position() == end()) failure = {};
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
   const auto received = static_cast<double>(received_ - before);
   progressed_ = received > 0 && received >= options_.retry.least_rate * took.count();

@@ -4,7 +4,9 @@
 
 #include <chrono>
 #include <csignal>
+#include <filesystem>
 #include <functional>
+#include <optional>
 #include <thread>
 
 #include "net/stop_scope.h"
@@ -85,7 +87,7 @@ TEST_F(NetworkRun, AnOutageLongerThanThePatienceSavesAndEnds) {
   std::thread server = outage(folder, [] {});
   const std::string error = test::user_error_of([&] { train(config, folder, false); });
   server.join();
-  EXPECT_THAT(error, testing::AllOf(HasSubstr("corpus.txt"), HasSubstr("times in a row in 1 s")));
+  EXPECT_THAT(error, testing::AllOf(HasSubstr("corpus.txt"), HasSubstr("times in a row")));
   const auto steps = column(folder, "step");
   EXPECT_EQ(CheckpointStore(folder.checkpoints(), 0).open_latest().step(),
             static_cast<int64_t>(steps.back()));
