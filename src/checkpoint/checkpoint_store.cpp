@@ -51,6 +51,7 @@ void publish_folder(const fs::path& partial, const fs::path& whole) {
   if (fs::exists(whole)) {
     constexpr unsigned kExchange = 2;  // RENAME_EXCHANGE; not every C library declares renameat2
     if (syscall(SYS_renameat2, AT_FDCWD, partial.c_str(), AT_FDCWD, whole.c_str(), kExchange) == 0) {
+      synchronise_folder(whole.parent_path());  // else a power loss may undo the trade, but not the removal
       fs::remove_all(partial);
       return;
     }
@@ -60,6 +61,7 @@ void publish_folder(const fs::path& partial, const fs::path& whole) {
     const fs::path old = whole.string() + ".old" + std::string(kPartialSuffix);
     fs::rename(whole, old);
     fs::rename(partial, whole);
+    synchronise_folder(whole.parent_path());
     fs::remove_all(old);
     return;
   }
@@ -91,11 +93,14 @@ void prune(const fs::path& folder, int64_t newest, int64_t keep_last) {
   std::erase_if(steps, [&](int64_t step) { return step > newest; });
   if (keep_last == 0 || std::ssize(steps) <= keep_last) return;
   steps.resize(steps.size() - static_cast<size_t>(keep_last));
+  std::vector<fs::path> gone;
   for (const int64_t step : steps) {
     const fs::path whole = folder / step_name(step);
-    fs::rename(whole, partial_of(whole));
-    fs::remove_all(partial_of(whole));
+    gone.push_back(partial_of(whole));
+    fs::rename(whole, gone.back());
   }
+  synchronise_folder(folder);  // else a power loss may bring the names back, but not the files
+  for (const fs::path& partial : gone) fs::remove_all(partial);
 }
 
 [[noreturn]] void cannot_save(const fs::path& folder, const fs::filesystem_error& error) {

@@ -21,7 +21,12 @@ StagedFolder::StagedFolder(fs::path place) : place_(std::move(place)) {
   staged_ = place_.string() + ".partial-" + std::to_string(getpid());
   std::error_code error;
   fs::remove_all(staged_, error);
-  make_folders(staged_);
+  try {
+    make_folders(staged_);
+  } catch (...) {
+    remove_quietly(staged_);
+    throw;
+  }
 }
 
 StagedFolder::~StagedFolder() {

@@ -176,6 +176,7 @@ fs::path Cache::link(const Address& address, const std::string& commit, const Fi
     remove_quietly(beside);
     fail(link, "make the link", error);
   }
+  synchronise_folder(link.parent_path());  // before a ref names the commit
   return link;
 }
 

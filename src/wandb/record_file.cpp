@@ -78,6 +78,9 @@ RecordWriter::RecordWriter(const std::filesystem::path& path) {
 RecordWriter::RecordWriter(const std::filesystem::path& path, int64_t size) : size_(size) {
   descriptor_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_APPEND | O_NOFOLLOW);
   if (descriptor_ < 0 || ::ftruncate(descriptor_, size) != 0) cannot(path, "a file that can be written");
+  if (size > 0) return;  // else a process was killed before it had written the header
+  if (!write_all(descriptor_, kFileHeader)) cannot(path, "a file that can be written");
+  size_ = std::ssize(kFileHeader);
 }
 
 RecordWriter::~RecordWriter() {

@@ -82,7 +82,18 @@ int64_t RecordSink::read_what_is_there() {
   RecordReader reader(files_.records());
   int64_t end = 0;
   double runtime = 0;
-  while (const auto bytes = reader.next()) {
+  // A power loss may damage what was written last: the run goes on before it. A file that begins with something else is
+  // none of ours.
+  const auto next = [&]() -> std::optional<std::string> {
+    try {
+      return reader.next();
+    } catch (const UserError& error) {
+      if (end == 0) throw;
+      terminal_.warning(fmt::format("{}; the run goes on before it", error.what()));
+      return std::nullopt;
+    }
+  };
+  while (const auto bytes = next()) {
     pb::Record record;
     if (!record.ParseFromString(*bytes))
       throw UserError(fmt::format("{}, byte {}", files_.records().string(), end),

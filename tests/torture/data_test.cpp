@@ -47,15 +47,14 @@ class TorturedData : public test::Torture {
 };
 
 TEST_F(TorturedData, ADecodedCopyIsWholeOrMissing) {
-  const auto compress = [&](const path& folder) {
-    gzFile stream = gzopen((folder / "text.txt.gz").c_str(), "wb");
-    gzwrite(stream, text_.data(), static_cast<unsigned>(text_.size()));
-    gzclose(stream);
-  };
-  torture({.prepare = compress,
+  const path compressed = folder_.parent_path() / "text.txt.gz";
+  gzFile stream = gzopen(compressed.c_str(), "wb");
+  gzwrite(stream, text_.data(), static_cast<unsigned>(text_.size()));
+  gzclose(stream);
+  torture({.prepare = [](const path&) {},
            .write =
                [&](const path& folder) {
-                 decoded_file(*local_file(folder / "text.txt.gz"), folder / "cache", terminal_);
+                 decoded_file(*local_file(compressed), folder / "cache", terminal_);
                },
            .state = [&](const path& folder) -> std::string {
              const auto files = files_in(folder / "cache/decoded");

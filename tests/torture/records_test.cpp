@@ -127,7 +127,11 @@ class TorturedWandb : public TorturedRecords {
     const std::string id = state.at("id");
     wandb::RecordReader reader(folder / state.at("folder").get<std::string>() / ("run-" + id + ".wandb"));
     int64_t count = 0;
-    while (reader.next()) ++count;
+    try {
+      while (reader.next()) ++count;
+    } catch (const UserError&) {  // what a power loss damaged ends it
+      return count;
+    }
     return count;
   }
 };
