@@ -88,6 +88,7 @@ RunFolder RunFolder::create(const RunConfig& config, const std::string& stem) {
                                     : parent / run_name);
   std::error_code error;
   fs::create_directory(folder.path(), error);  // an empty one may be there
+  synchronise_folder(parent);
   expect_unused(folder);
   folder.lock_ = std::make_shared<RunLock>(folder.path(), nullptr);
   expect_unused(folder);  // by whom the lock was held until now

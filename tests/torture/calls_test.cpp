@@ -426,7 +426,8 @@ class WatchTest : public ::testing::Test {
 TEST_F(WatchTest, SeesWhatTheLibrariesCall) {
   const auto write = [&] { write_file_atomically(folder_ / "a", "bytes"); };
   EXPECT_EQ(count(test::kWrite, write), 1);
-  EXPECT_EQ(count(test::kOpen, write), 3) << "the folder to look for old ones, the file, the folder to synchronise it";
+  EXPECT_EQ(count(test::kOpen, write), 3)
+      << "the folder to look for old ones, the file, the folder to synchronise it";
   EXPECT_EQ(count(test::kFsync, write), 2);
   EXPECT_EQ(count(test::kRename, write), 1);
   EXPECT_EQ(count(test::kAllocate, [] { const auto memory = std::make_unique<std::string>(100, 'x'); }), 2);

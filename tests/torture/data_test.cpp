@@ -51,16 +51,15 @@ TEST_F(TorturedData, ADecodedCopyIsWholeOrMissing) {
   gzFile stream = gzopen(compressed.c_str(), "wb");
   gzwrite(stream, text_.data(), static_cast<unsigned>(text_.size()));
   gzclose(stream);
-  torture({.prepare = [](const path&) {},
-           .write =
-               [&](const path& folder) {
-                 decoded_file(*local_file(compressed), folder / "cache", terminal_);
-               },
-           .state = [&](const path& folder) -> std::string {
-             const auto files = files_in(folder / "cache/decoded");
-             if (files.empty()) return "old";
-             return files.size() == 1 && files.begin()->second == text_ ? "new" : "another text";
-           }});
+  torture(
+      {.prepare = [](const path&) {},
+       .write =
+           [&](const path& folder) { decoded_file(*local_file(compressed), folder / "cache", terminal_); },
+       .state = [&](const path& folder) -> std::string {
+         const auto files = files_in(folder / "cache/decoded");
+         if (files.empty()) return "old";
+         return files.size() == 1 && files.begin()->second == text_ ? "new" : "another text";
+       }});
 }
 
 class TorturedTokens : public TorturedData {

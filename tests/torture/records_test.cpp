@@ -30,13 +30,14 @@ class TorturedRecords : public test::Torture {
   Terminal terminal_;
 };
 
-// The losses of the whole lines, one for each step. Only the last line may be torn.
-std::string losses(const path& file) {
+// The losses of the whole lines, one for each step. Only the last line may be torn; others only by a power loss.
+std::string losses(const path& file, bool damaged) {
   const std::string text = read_file(file);
   std::istringstream lines(text.substr(0, text.rfind('\n') + 1));
   std::string found;
   for (std::string line; std::getline(lines, line);)
-    found += nlohmann::json::parse(line).at("loss").dump() + " ";
+    if (!damaged || nlohmann::json::accept(line))
+      found += nlohmann::json::parse(line).at("loss").dump() + " ";
   return found;
 }
 
@@ -46,21 +47,28 @@ TEST_F(TorturedRecords, RowsOfTheRecord) {
     for (const double loss : values) record.write(row(first++, loss));
     record.finish(0);
   };
-  torture({.prepare =
-               [&](const path& folder) {
-                 write(folder, 1, {1.5, 2.5, 3.5});
-               },
-           .write =
-               [&](const path& folder) {
-                 write(folder, 3, {30.5, 40.5});
-               },
-           .state = [&](const path& folder) -> std::string {
-             const std::string found = losses(folder / "metrics.jsonl");
-             if (found == "1.5 2.5 30.5 40.5 ") return "new";
-             return found.starts_with("1.5 2.5 ") ? "old" : "the record is " + found;
-           },
-           .reports = false,
-           .lasts = false});
+  const auto state_of = [](bool damaged) {
+    return [damaged](const path& folder) -> std::string {
+      const std::string found = losses(folder / "metrics.jsonl", damaged);
+      if (found == "1.5 2.5 30.5 40.5 ") return "new";
+      return found.starts_with("1.5 2.5 ") ? "old" : "the record is " + found;
+    };
+  };
+  test::Writer record{.prepare =
+                          [&](const path& folder) {
+                            write(folder, 1, {1.5, 2.5, 3.5});
+                          },
+                      .write =
+                          [&](const path& folder) {
+                            write(folder, 3, {30.5, 40.5});
+                          },
+                      .state = state_of(false),
+                      .reports = false,
+                      .lasts = false};
+  fail_calls(record);
+  fail_allocations(record);
+  record.state = state_of(true);
+  lose_power(record);
 }
 
 // How many events are whole; -1 when something else stands between them.

@@ -110,9 +110,8 @@ bool Torture::go_on_after(const Writer& writer, const Fault& fault) {
 }
 
 void Torture::fail_calls(const Writer& writer) {
-  for (const int error : {ENOSPC, EIO, EACCES})
-    for (const bool from_then_on : {false, true})
-      fail_each_call(writer, {.error = error, .from_then_on = from_then_on});
+  for (const int error : {ENOSPC, EIO, EACCES}) fail_each_call(writer, {.error = error});
+  fail_each_call(writer, {.error = ENOSPC, .from_then_on = true});
   go_on_after(writer, {.at = 1, .shorten = true});
   for (int64_t n = 1; go_on_after(writer, {.at = n, .calls = kWrite, .error = EINTR}); ++n) {
   }
