@@ -25,7 +25,7 @@ void read_all(std::string_view bytes, const moe::Filters& filters) {
 
 void read_rows(std::string_view bytes) {
   try {
-    for (const std::string& row : moe::parquet_rows(moe::memory_file("fuzz", bytes), 0,
+    for (const std::string& row : moe::parquet_rows(moe::memory_file("fuzz", bytes), {}, 0,
                                                     {.rows = 1 << 12, .values = 1 << 16, .bytes = 1 << 20}))
       CHECK(row.front() == '{' && row.back() == '}');
   } catch (const moe::UserError&) {

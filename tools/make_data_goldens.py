@@ -120,12 +120,26 @@ def member(data, extra=b""):
     return head + body + struct.pack("<II", zlib.crc32(data), len(data))
 
 
+def write_awkward():
+    """Columns that nobody reads, and a file of a data set whose text has another type."""
+    image = {"bytes": b"\x89PNG\r\n\x1a\n\xff\xfe", "path": "a.png"}
+    rows = [{"text": f"text {i}", "image": image, "boxes": [[1.5, 2.0]], "day": i} for i in range(5)]
+    schema = pa.schema([("text", pa.string()), ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+                        ("boxes", pa.list_(pa.list_(pa.float64()))), ("day", pa.date32())])
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), FOLDER / "image.parquet", row_group_size=2)
+    pq.write_table(pa.table({"text": pa.array([1, 2, 3])}), FOLDER / "text_of_numbers.parquet")
+    rows = [{"text": text} for text in ("one", "two", "naïve")]
+    for name, text in (("list", json.dumps(rows, indent=2)), ("lines", "".join(json.dumps(row) + "\n" for row in rows))):
+        (FOLDER / f"{name}.json.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
+
+
 def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / "rows.json").write_text(json.dumps(ROWS))
     write_parquet()
     write_typed()
     write_others()
+    write_awkward()
 
     lines = []
     for i, row in enumerate(ROWS):

@@ -50,8 +50,18 @@ ROWS = [
 LEFT_OUT = {"list_of_structs": [{"a": "y"}, {"a": "z"}], "list_of_lists": [["p"], ["q"]], "day": 3}
 
 
+def write_image():
+    """Items beside pictures, which no task reads."""
+    schema, items = ITEMS["piqa"]
+    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    rows = [{**item, "image": {"bytes": b"\x89PNG\xff\xfe", "path": None}} for item in items]
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema.append(pa.field("image", image))),
+                   FOLDER / "piqa_with_image.parquet")
+
+
 def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
+    write_image()
     for task, (schema, items) in ITEMS.items():
         pq.write_table(pa.Table.from_pylist(items, schema=schema), FOLDER / f"{task}.parquet", row_group_size=3)
         (FOLDER / f"{task}.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))

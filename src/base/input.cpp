@@ -24,12 +24,22 @@ std::string Input::read(int64_t begin, int64_t end) const {
 }
 
 FileInput::FileInput(const std::filesystem::path& path) : Input(path.string()) {
-  descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // Without O_NONBLOCK a pipe would hold us here until somebody writes to it.
+  descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   struct stat status {};
   if (descriptor_ < 0 || ::fstat(descriptor_, &status) != 0) {
     const int error = errno;
     if (descriptor_ >= 0) ::close(descriptor_);
     throw UserError(name(), "a readable file", std::strerror(error));
+  }
+  if (!S_ISREG(status.st_mode)) {
+    ::close(descriptor_);
+    throw UserError(name(), "an ordinary file",
+                    S_ISFIFO(status.st_mode)   ? "a pipe"
+                    : S_ISDIR(status.st_mode)  ? "a folder"
+                    : S_ISSOCK(status.st_mode) ? "a socket"
+                                               : "a device",
+                    "a file is read several times and at any place; write the bytes to one first");
   }
   size_ = status.st_size;
 }

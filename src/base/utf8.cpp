@@ -74,7 +74,8 @@ size_t well_formed_prefix(std::string_view text) {
   return static_cast<size_t>(at - text.data());
 }
 
-uint64_t repair_utf8(std::string_view text, std::string& repaired) {
+uint64_t repair_utf8(std::string_view text, std::string& repaired, std::vector<Replacement>* replacements) {
+  constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
   repaired.clear();
   uint64_t replaced = 0;
   while (true) {
@@ -82,8 +83,11 @@ uint64_t repair_utf8(std::string_view text, std::string& repaired) {
     repaired.append(text.substr(0, good));
     text.remove_prefix(good);
     if (text.empty()) return replaced;
-    repaired.append("\xEF\xBF\xBD");
-    text.remove_prefix(static_cast<size_t>(read_sequence(text.data(), text.data() + text.size()).length));
+    repaired.append(kReplacement);
+    const int length = read_sequence(text.data(), text.data() + text.size()).length;
+    text.remove_prefix(static_cast<size_t>(length));
+    if (replacements != nullptr)
+      replacements->push_back({repaired.size(), static_cast<int32_t>(kReplacement.size()) - length});
     ++replaced;
   }
 }

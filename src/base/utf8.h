@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace moe {
 
@@ -35,8 +36,15 @@ void append_utf8(std::string& text, char32_t code_point);
 // The length of the longest well-formed start of `text` (Unicode 16.0, table 3-7).
 size_t well_formed_prefix(std::string_view text);
 
+struct Replacement {
+  size_t end;      // of the U+FFFD, in the repaired text
+  int32_t excess;  // bytes that it has more than what it stands for
+};
+
 // Copies `text` to `repaired` with each maximal subpart of an ill-formed sequence (section 3.9, "U+FFFD
-// Substitution of Maximal Subparts") replaced by U+FFFD. Returns the number of replacements.
-uint64_t repair_utf8(std::string_view text, std::string& repaired);
+// Substitution of Maximal Subparts") replaced by U+FFFD. Returns the number of replacements, and which they are in
+// `replacements`, if that is not null.
+uint64_t repair_utf8(std::string_view text, std::string& repaired,
+                     std::vector<Replacement>* replacements = nullptr);
 
 }  // namespace moe

@@ -15,6 +15,7 @@
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "data/inspect.h"
+#include "data/text.h"
 #include "text/tokenizer.h"
 #include "train/run_config.h"
 
@@ -43,6 +44,7 @@ OrderedJson to_json(const Inspection& found) {
             {"documents", found.sample_documents},
             {"bytes", found.sample_bytes},
             {"tokens", found.sample_tokens},
+            {"replaced", found.replaced},
             {"tokens_per_document", found.tokens_per_document},
             {"first_document", found.first_document}}},
           {"bytes_per_token", found.bytes_per_token()},
@@ -104,6 +106,7 @@ int run(const Options& options) {
     fmt::print("{}\n", to_json(found).dump(2, ' ', false, Json::error_handler_t::replace));
   else
     print(found);
+  if (found.replaced > 0) terminal.warning(replaced_words(found.replaced));
   return 0;
 }
 

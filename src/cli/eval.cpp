@@ -19,6 +19,7 @@
 #include "comm/solo.h"
 #include "data/held_out.h"
 #include "data/loader.h"
+#include "data/text.h"
 #include "tasks/item_log.h"
 #include "tasks/task_set.h"
 #include "text/tokenizer.h"
@@ -90,11 +91,13 @@ class Evaluator {
       throw UserError(options_.model, "a finite loss",
                       fmt::format("{} over {} tokens", result.loss(), result.targets),
                       "the model's activations overflow on this text: try training.mixed_precision=fp32");
+    if (loader.replaced() > 0) terminal_.warning(replaced_words(loader.replaced()));
     json.update({{"loss", result.loss()},
                  {"perplexity", result.perplexity()},
                  {"bits_per_byte", result.bits_per_byte()},
                  {"tokens", result.targets},
-                 {"bytes", result.bytes}});
+                 {"bytes", result.bytes},
+                 {"replaced", loader.replaced()}});
     if (!options_.json)
       std::printf(
           "loss %.4f nats/token   perplexity %.2f   %.4f bits/byte   (%lld tokens, %lld bytes, step %lld)\n",

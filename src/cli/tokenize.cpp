@@ -14,6 +14,7 @@
 #include "cli/commands.h"
 #include "data/config.h"
 #include "data/source.h"
+#include "data/text.h"
 #include "data/tokenize.h"
 #include "text/tokenizer.h"
 #include "train/run_config.h"
@@ -53,8 +54,7 @@ int run(const Options& options) {
                             format_count(static_cast<double>(counts.documents)),
                             format_bytes(static_cast<double>(counts.bytes)),
                             format_count(static_cast<double>(counts.tokens)), counts.shards, options.folder));
-  if (counts.replaced > 0)
-    terminal.warning(fmt::format("{} stretches of invalid UTF-8 became U+FFFD", counts.replaced));
+  if (counts.replaced > 0) terminal.warning(replaced_words(counts.replaced));
   const std::string files = (std::filesystem::path(options.folder) / options.prefix).string();
   terminal.line(
       fmt::format("train on them with: data.source='{}_train_*.bin' data.validation_source='{}_val_*.bin'",

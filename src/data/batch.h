@@ -18,7 +18,8 @@ struct Batch {
                                 // <|endoftext|>, or of its first token in this row when it began in an
                                 // earlier row; always 0 without data.document_mask; -1: padding
   int64_t targets = 0;          // targets that count
-  int64_t target_bytes = 0;     // bytes of text they stand for (<|endoftext|>: none), for bits per byte
+  int64_t target_bytes =
+      0;  // bytes of the source that they stand for (<|endoftext|>: none), for bits per byte
   int64_t positions() const { return rows * length; }  // targets and padding
   // A batch with nothing in it.
   static Batch padding(int64_t rows, int64_t length, int32_t id) {

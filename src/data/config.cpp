@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "data/filter.h"
+#include "data/text.h"
 
 namespace moe {
 
@@ -28,7 +29,11 @@ void DataConfig::describe(Fields& fields) {
           {"text_field", "dataset_text_field", "text_key", "content_field", "text_column_name", "json_keys"});
   fields.add("filters", filters, "rows to take, by other columns, as \"int_score >= 3\"");
   fields.add("document_split", document_split, "where a text file's documents begin")
-      .choices({"unindented", "blank_line", "line", "file"});
+      .choices({"unindented", "blank_line", "line", "file", "marker"});
+  fields.add("document_marker", document_marker, "text between documents, with document_split: marker");
+  fields.add("bad_rows", bad_rows, "rows that cannot be read: stop there, or leave them out and count them")
+      .choices({"stop", "skip"});
+  fields.add("bad_rows_limit", bad_rows_limit, "so many rows are left out, one more stops").at_least(0);
   fields.add("document_mask", document_mask, "tokens see their own document only");
   fields.add("shuffle", shuffle, "mix the order of documents");
   fields.add("shuffle_window_mb", shuffle_window_mb, "MiB of text mixed at a time")
@@ -52,7 +57,7 @@ void DataConfig::describe(Fields& fields) {
   fields.add(
       "check_text", check_text,
       "a resumed run's text must be the one it read; false: goes on at the same place of a repaired one");
-  fields.add("rules", rules, "2; 1: as version 0.1 took formats and held text out; its runs keep that")
+  fields.add("rules", rules, "2; 1: as version 0.1 took files and formats, and held text out; its runs keep that")
       .range(1, 2);
   fields
       .add("network_patience_minutes", network_patience_minutes,
@@ -73,6 +78,9 @@ void DataConfig::validate() const {
   if (!source.empty() && !mixture.empty())
     throw UserError("data.mixture", "a mixture or data.source", "both", "set one of them to []");
   parse_filters(filters);
+  if (document_split == "marker" && (document_marker.empty() || std::ssize(document_marker) > kLongestMarker))
+    throw UserError("data.document_marker", fmt::format("a text of 1 to {} bytes", kLongestMarker),
+                    fmt::format("{} bytes", document_marker.size()));
   if (shuffle && unit_kb > shuffle_window_mb * 1024)
     throw UserError("data.unit_kb", fmt::format("at most data.shuffle_window_mb ({} MiB)", shuffle_window_mb),
                     fmt::format("{} KiB", unit_kb), fmt::format("unit_kb {}", shuffle_window_mb * 1024));

@@ -18,7 +18,10 @@ struct DataConfig {
   std::string format = "auto";  // auto | text | jsonl | parquet | tokens
   std::string text_column = "text";
   std::vector<std::string> filters;     // data/filter.h
-  std::string document_split = "file";  // unindented | blank_line | line | file
+  std::string document_split = "file";  // unindented | blank_line | line | file | marker
+  std::string document_marker = "<|endoftext|>";
+  std::string bad_rows = "stop";  // stop | skip
+  int64_t bad_rows_limit = 1000;
   bool document_mask = true;
   double hub_cache_gb = 0;               // hub/keeper.h
   double network_patience_minutes = 30;  // net/http.h
@@ -33,7 +36,7 @@ struct DataConfig {
   int64_t prefetch_batches = 4;
   int64_t stage = 1;       // train/resume.h
   bool check_text = true;  // train/resume.h
-  int64_t rules = 2;       // 1: as version 0.1 chose formats and held text out; for runs that it began
+  int64_t rules = 2;       // 1: as version 0.1 chose files and formats, and held text out
   std::string cache_dir;   // empty: cache_folder() of base/file.h
 
   void describe(Fields& fields);

@@ -13,26 +13,44 @@
 #include "base/error.h"
 #include "data/config.h"
 #include "data/decode.h"
+#include "data/file_kind.h"
+#include "data/folder_rules.h"
 
 namespace moe {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array<std::pair<std::string_view, DataFormat>, 7> kEndings{{{".txt", DataFormat::text},
+constexpr std::array<std::pair<std::string_view, DataFormat>, 8> kEndings{{{".txt", DataFormat::text},
                                                                            {".text", DataFormat::text},
                                                                            {".md", DataFormat::text},
                                                                            {".jsonl", DataFormat::jsonl},
                                                                            {".ndjson", DataFormat::jsonl},
+                                                                           {".json", DataFormat::jsonl},
                                                                            {".parquet", DataFormat::parquet},
                                                                            {".bin", DataFormat::tokens}}};
 
 std::optional<DataFormat> format_of(const fs::path& path) {
   const fs::path inner = is_compressed(path) ? path.stem() : path;
-  const std::string ending = inner.extension().string();
-  const auto found =
-      std::find_if(kEndings.begin(), kEndings.end(), [&](const auto& e) { return e.first == ending; });
+  const auto found = std::find_if(kEndings.begin(), kEndings.end(), [&](const auto& e) {
+    return has_ending(inner.extension().string(), e.first);
+  });
   return found == kEndings.end() ? std::nullopt : std::optional(found->second);
+}
+
+// By the endings that earlier versions knew.
+std::optional<DataFormat> format_before(const fs::path& path) {
+  std::string name = path.filename().string();
+  for (const char* packed : {".gz", ".dz", ".zst", ".zstd"})
+    if (path.extension() == packed) name = path.stem().string();
+  const std::string ending = fs::path(name).extension().string();
+  for (const auto& [known, format] : kEndings)
+    if (ending == known && ending != ".json") return format;
+  return std::nullopt;
+}
+
+bool is_plain_json(const fs::path& path) {
+  return has_ending((is_compressed(path) ? path.stem() : path).string(), ".json");
 }
 
 // Patterns such as "shards/*_train_*.bin" become the files they match, sorted; other paths stay.
@@ -50,8 +68,8 @@ std::vector<std::string> expand(const std::string& path) {
 class Finder {
  public:
   Finder(std::optional<DataFormat> format, Terminal& terminal, std::shared_ptr<Remote> remote,
-         Contradiction contradiction)
-      : format_(format), terminal_(terminal), contradiction_(contradiction) {
+         FolderRule rule)
+      : format_(format), terminal_(terminal), rule_(rule) {
     found_.remote = std::move(remote);
   }
 
@@ -67,7 +85,7 @@ class Finder {
       terminal_.warning(fmt::format(
           "{} {} not data.format, such as {}: {}", contradicting_,
           contradicting_ == 1 ? "file's ending says" : "files' endings say", contradiction_example_,
-          contradiction_ == Contradiction::ending_wins
+          rule_ != FolderRule::as_before
               ? "read by the ending"
               : "read by data.format, as version 0.1 did when this run began (data.rules 1)"));
     return std::move(found_);
@@ -101,30 +119,51 @@ class Finder {
     auto format = format_ ? format_ : ending;
     if (format_ && ending && ending != format_ && ending != DataFormat::text) {
       if (contradicting_++ == 0) contradiction_example_ = file->name();
-      if (contradiction_ == Contradiction::ending_wins) format = ending;
+      if (rule_ != FolderRule::as_before) format = ending;
     }
-    if (!format)
-      throw UserError(file->name(), "an ending that tells the format",
-                      fmt::format("\"{}\"", fs::path(file->name()).extension().string()),
-                      "set data.format to text, jsonl, parquet or tokens");
+    if (!format) {
+      const auto kind = kind_of_name(file->name());
+      throw UserError(
+          file->name(), "an ending that tells the format",
+          kind ? kind->what : fmt::format("\"{}\"", fs::path(file->name()).extension().string()),
+          kind && !kind->hint.empty() ? kind->hint : "set data.format to text, jsonl, parquet or tokens");
+    }
     found_.files.push_back({std::move(file), *format});
   }
 
-  void add_folder(const fs::path& folder) {
-    std::vector<fs::path> paths;
-    try {
-      for (auto it =
-               fs::recursive_directory_iterator(folder, fs::directory_options::follow_directory_symlink);
-           it != fs::recursive_directory_iterator(); ++it) {
-        if (it->path().filename().string().starts_with(".")) {
-          if (it->is_directory()) it.disable_recursion_pending();
-        } else if (it->is_regular_file()) {
-          paths.push_back(it->path());
-        }
-      }
-    } catch (const fs::filesystem_error& error) {
-      throw UserError(folder.string(), "a readable folder", error.code().message());
+  // The files of a folder and of those in it. outer: the folders around it, by their real places.
+  void walk(const fs::path& folder, std::vector<fs::path>& outer, std::vector<fs::path>& files) {
+    std::error_code error;
+    const fs::path real = fs::canonical(folder, error);
+    if (!error && std::find(outer.begin(), outer.end(), real) != outer.end())
+      return skip(folder, "a link to a folder around it");
+    fs::directory_iterator entry(folder, error);
+    if (error && outer.empty()) throw UserError(folder.string(), "a readable folder", error.message());
+    if (error) return skip(folder, error.message());
+    outer.push_back(real);
+    for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
+      const fs::path& path = entry->path();
+      if (path.filename().string().starts_with(".")) continue;
+      std::error_code status_error;
+      const auto type = fs::status(path, status_error).type();
+      if (type == fs::file_type::directory)
+        walk(path, outer, files);
+      else if (type == fs::file_type::regular)
+        files.push_back(path);
+      else
+        skip(path, status_error ? status_error.message() : "no ordinary file");
     }
+    if (error) throw UserError(folder.string(), "a readable folder", error.message());
+    outer.pop_back();
+  }
+
+  void skip(const fs::path& path, const std::string& reason) {
+    terminal_.line(fmt::format("{}: left out: {}", path.string(), reason));
+  }
+
+  void add_folder(const fs::path& folder) {
+    std::vector<fs::path> paths, outer;
+    walk(folder, outer, paths);
     std::sort(paths.begin(), paths.end());
     std::vector<DataFilePtr> files;
     files.reserve(paths.size());
@@ -132,32 +171,81 @@ class Finder {
     add_all(folder.string(), std::move(files));
   }
 
+  // Whether a file of a folder is to be read, by its name. json: whether .json is data.
+  bool wanted(const std::string& name, bool json) const {
+    const bool before = rule_ == FolderRule::as_before;
+    const auto format = before ? format_before(name) : format_of(name);
+    if (!before && (is_card(name) || (is_plain_json(name) && !json && format_ != DataFormat::text)))
+      return false;
+    if (!format_) return format.has_value();
+    if (format_ != DataFormat::text) return format == format_;
+    const auto other = kind_of_name(name);
+    return before || !other || other->is_text;
+  }
+
   // Of a folder.
   void add_all(const std::string& folder, std::vector<DataFilePtr> files) {
-    std::vector<std::string> others;
-    const size_t before = found_.files.size();
+    std::erase_if(files,
+                  [](const DataFilePtr& file) { return name_of(*file).starts_with("."); });  // of the hub
+    // Beside data of another format, .json is what describes it.
+    const bool json = std::none_of(files.begin(), files.end(), [](const DataFilePtr& file) {
+      const auto format = format_of(file->name());
+      return format && *format != DataFormat::text && !is_plain_json(file->name());
+    });
+    std::vector<DataFilePtr> taken;
+    std::vector<std::string> cards, others, below;
     for (DataFilePtr& file : files) {
       const std::string name = name_of(*file);
-      const auto format = format_of(name);
-      const bool wanted = format_ ? format_ == DataFormat::text || format == format_ : format.has_value();
-      if (name.starts_with(".")) continue;  // of the hub
-      if (wanted)
-        add_file(std::move(file));
-      else
-        others.push_back(name);
+      if (wanted(name, json)) {
+        below.push_back(file->name().substr(std::min(folder.size(), file->name().size())));
+        taken.push_back(std::move(file));
+      } else {
+        (is_card(name) ? cards : others).push_back(name);
+      }
     }
-    if (found_.files.size() == before)
-      throw UserError(folder, "files of text, JSON lines, Parquet or tokens",
-                      others.empty() ? "an empty folder" : fmt::format("only others, such as {}", others[0]),
-                      "data.format says how to read files with other endings");
-    if (!others.empty())
-      terminal_.line(fmt::format("{}: {} files left out, such as {}", folder, others.size(),
-                                 *std::min_element(others.begin(), others.end())));
+    take_split(folder, below, taken);
+    if (taken.empty()) {
+      const std::string first = others.empty() ? cards.empty() ? "" : cards[0] : others[0];
+      const auto kind = kind_of_name(first);
+      throw UserError(
+          folder, "files of text, JSON lines, Parquet or tokens",
+          first.empty() ? "an empty folder" : fmt::format("only others, such as {}", first),
+          kind && !kind->hint.empty() ? kind->hint : "data.format says how to read files with other endings");
+    }
+    for (DataFilePtr& file : taken) add_file(std::move(file));
+    say_left_out(folder, cards, "cards or licences left out, such as");
+    say_left_out(folder, others, "files left out, such as");
+  }
+
+  // Leaves the train split, when there are several.
+  void take_split(const std::string& folder, const std::vector<std::string>& below,
+                  std::vector<DataFilePtr>& files) {
+    if (rule_ == FolderRule::as_before) return;
+    const std::vector<bool> other = other_splits(below);
+    std::vector<DataFilePtr> train;
+    std::vector<std::string> left_out;
+    for (size_t i = 0; i < files.size(); ++i) {
+      if (other[i])
+        left_out.push_back(name_of(*files[i]));
+      else
+        train.push_back(std::move(files[i]));
+    }
+    files = std::move(train);
+    if (!left_out.empty() && rule_ == FolderRule::one_split)
+      throw UserError(folder, "files of one split", fmt::format("train and others, such as {}", left_out[0]),
+                      "name the split's folder or file");
+    say_left_out(folder, left_out, "files of other splits than train left out, such as");
+  }
+
+  void say_left_out(const std::string& folder, const std::vector<std::string>& names, const char* words) {
+    if (names.empty()) return;
+    terminal_.line(fmt::format("{}: {} {} {}", folder, names.size(), words,
+                               *std::min_element(names.begin(), names.end())));
   }
 
   std::optional<DataFormat> format_;
   Terminal& terminal_;
-  Contradiction contradiction_;
+  const FolderRule rule_;
   int64_t contradicting_ = 0;  // files
   std::string contradiction_example_;
   FoundFiles found_;
@@ -174,9 +262,13 @@ std::optional<DataFormat> parse_data_format(std::string_view name) {
   throw UserError("data.format", "auto, text, jsonl, parquet or tokens", std::string(name));
 }
 
+FolderRule folder_rule(const DataConfig& config) {
+  return config.rules == 1 ? FolderRule::as_before : FolderRule::data;
+}
+
 FoundFiles find_files(const std::vector<std::string>& places, std::optional<DataFormat> format,
-                      Terminal& terminal, std::shared_ptr<Remote> remote, Contradiction contradiction) {
-  return Finder(format, terminal, std::move(remote), contradiction).find(places);
+                      Terminal& terminal, std::shared_ptr<Remote> remote, FolderRule rule) {
+  return Finder(format, terminal, std::move(remote), rule).find(places);
 }
 
 }  // namespace moe

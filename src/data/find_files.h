@@ -15,6 +15,8 @@
 
 namespace moe {
 
+struct DataConfig;
+
 enum class DataFormat : uint8_t { text, jsonl, parquet, tokens };
 // "auto": nothing.
 std::optional<DataFormat> parse_data_format(std::string_view name);
@@ -28,16 +30,21 @@ struct FoundFiles {
   std::shared_ptr<Remote> remote;  // null when all files are local
 };
 
-// Whether data.format or a file's ending counts where they contradict each other (data.rules).
-enum class Contradiction : uint8_t { ending_wins, format_wins };
+// What is taken of a folder, or of a repository on the hub.
+enum class FolderRule : uint8_t {
+  data,       // its data: no cards and licences, no other splits beside train (data/folder_rules.h)
+  one_split,  // the same, but refuses a folder with several splits
+  as_before   // every file of a format that version 0.1 knew by its name, and data.format before an ending
+};
+FolderRule folder_rule(const DataConfig& config);  // by data.rules
 
-// Files, folders (all their files of a known format, by path), patterns ("shards/*.bin") and remote places. Of a
-// folder, every file of a known format; with a format, the files of that format, or (for text, which has any
-// ending) all files; hidden ones are left out. An ending that names one format (not .txt, .text and .md, under which
-// anything may lie) wins over `format`, which is said. remote: null makes one when it is needed. Throws UserError for an
-// entry without files.
+// Files, folders, patterns ("shards/*.bin") and remote places. Of a folder, by path, the files of known formats; with a
+// format, the files of that format, or (for text, which has any ending) all files that can be text; hidden ones are left
+// out, and so are links that loop and folders that nobody may read. What is left out is said. An ending that names one format
+// (not .txt, .text and .md, under which anything may lie) wins over `format`, which is said. remote: null makes one when it is
+// needed. Throws UserError for an entry without files.
 FoundFiles find_files(const std::vector<std::string>& places, std::optional<DataFormat> format,
                       Terminal& terminal, std::shared_ptr<Remote> remote = nullptr,
-                      Contradiction contradiction = Contradiction::ending_wins);
+                      FolderRule rule = FolderRule::data);
 
 }  // namespace moe

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "base/utf8.h"
 #include "data/decode.h"
 #include "data/find_files.h"
 #include "data/parquet.h"
@@ -35,7 +36,9 @@ const char* name_of(DataFormat format) {
 std::string beginning(std::string_view text) {
   size_t size = std::min(text.size(), kShownText);
   while (size > 0 && size < text.size() && (static_cast<uint8_t>(text[size]) & 0xC0) == 0x80) --size;
-  return std::string(text.substr(0, size)) + (size < text.size() ? "..." : "");
+  std::string shown;
+  repair_utf8(text.substr(0, size), shown);
+  return shown + (size < text.size() ? "..." : "");
 }
 
 void take_sample(const Source& source, const Tokenizer& tokenizer, int64_t sample_bytes, Inspection& found) {
@@ -58,6 +61,7 @@ void take_sample(const Source& source, const Tokenizer& tokenizer, int64_t sampl
       found.sample_bytes += documents.bytes(i);
     }
   }
+  found.replaced = static_cast<int64_t>(encoder.replaced());
   found.sample_documents = std::ssize(lengths);
   if (lengths.empty()) return;
   std::sort(lengths.begin(), lengths.end());
@@ -92,7 +96,8 @@ Inspection inspect(const std::vector<std::string>& places, const DataConfig& con
   looking.hub_cache_gb = 0;
   const auto remote =
       std::any_of(places.begin(), places.end(), is_remote) ? Remote::open(terminal, looking) : nullptr;
-  for (const FoundFile& file : find_files(places, parse_data_format(config.format), terminal, remote).files) {
+  for (const FoundFile& file :
+       find_files(places, parse_data_format(config.format), terminal, remote, folder_rule(config)).files) {
     found.files.push_back({file.file->name(), file.file->size(), name_of(file.format)});
     found.file_bytes += file.file->size();
     if (found.columns.empty() && file.format == DataFormat::parquet && !is_compressed(file.file->name()))

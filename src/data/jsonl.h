@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/input.h"
+#include "data/complaints.h"
 #include "data/data_file.h"
 #include "data/filter.h"
 #include "data/source.h"
@@ -14,13 +15,14 @@
 namespace moe {
 
 // Adds field `column` of the lines that start in bytes [begin, end) and pass the filters. Empty lines and null
-// fields are skipped. Throws UserError with file and line number for a line that is not a JSON object, lacks one
-// of the fields (those present are listed), or has something there that is not text or that a filter cannot
-// compare.
+// fields are skipped. A line is bad when it is not a JSON object, lacks one of the fields, or has something there that is not
+// text or that a filter cannot compare: complaints say what becomes of it, and without them it is a UserError with file and
+// line number. Other fields are not looked at.
 void read_jsonl(const Input& input, int64_t begin, int64_t end, const std::string& column,
-                const Filters& filters, Documents& documents);
+                const Filters& filters, Documents& documents, Complaints* complaints = nullptr);
 
 std::unique_ptr<Source> jsonl_source(const DataFilePtr& file, const std::string& column,
-                                     const Filters& filters, int64_t unit_bytes);
+                                     const Filters& filters, int64_t unit_bytes,
+                                     std::shared_ptr<Complaints> complaints = nullptr);
 
 }  // namespace moe

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "data/config.h"
 #include "data/packer.h"
+#include "data/source_bytes.h"
 #include "data/token_streams.h"
 #include "net/stop_scope.h"
 #include "text/tokenizer.h"
@@ -105,8 +106,12 @@ std::optional<Batch> Loader::pack_batch() {
   }
   if (of_all == 0) return std::nullopt;
   for (auto* array : {&batch.input, &batch.target, &batch.first}) array->resize(size - length);
-  for (const int32_t target : batch.target)
-    if (target >= 0) batch.target_bytes += token_bytes_[static_cast<size_t>(target)];
+  for (int32_t& input : batch.input) input = id_of(input);
+  for (int32_t& target : batch.target) {
+    if (target < 0) continue;
+    batch.target_bytes += token_bytes_[static_cast<size_t>(id_of(target))] - excess_of(target);
+    target = id_of(target);
+  }
   for (size_t i = 0; i < streams_.size(); ++i)
     cursor_.streams[static_cast<size_t>(streams_[i])] = packers_[i]->cursor();
   batch.after = cursor_;

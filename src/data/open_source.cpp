@@ -33,12 +33,6 @@ constexpr size_t kOpenAtOnce = 16;  // files whose beginning or footer is being 
 // Blocks of local files that are looked at for the identity of a text, over all files.
 constexpr int64_t kBlocksInAll = 4096;
 
-// The cache is asked for only when something needs it: a service may have no home folder.
-std::filesystem::path decoded_copy(const DataFile& file, const DataConfig& config, Terminal& terminal) {
-  return decoded_file(
-      file, config.cache_dir.empty() ? cache_folder() : std::filesystem::path(config.cache_dir), terminal);
-}
-
 // Small texts are cut into more units than data.unit_kb alone would give, so that some can be held out and
 // the rest shuffled: about 64 in all, of at least 4 KiB.
 int64_t unit_bytes(const std::vector<FoundFile>& files, const DataConfig& config) {
@@ -54,16 +48,27 @@ void refuse_filters(const Filters& filters, const DataFile& file) {
                     fmt::format("{}, which has none", file.name()));
 }
 
+// Looks at the beginning of a text: what it is, and what a person should know of it.
+void look_at_text(const DataFile& file, const DocumentRule* rule, Complaints& complaints) {
+  for (const std::string& words : hints_about(text_head(*file.open()), rule))
+    complaints.hint(file.name(), words);
+}
+
 std::shared_ptr<const Source> open_file(const FoundFile& found, int64_t unit, const Filters& filters,
-                                        const DataConfig& config) {
+                                        const DataConfig& config,
+                                        const std::shared_ptr<Complaints>& complaints) {
   switch (found.format) {
-    case DataFormat::text:
+    case DataFormat::text: {
       refuse_filters(filters, *found.file);
-      return text_source(found.file, parse_document_split(config.document_split), unit);
+      const DocumentRule rule = DocumentRule::of(config);
+      look_at_text(*found.file, &rule, *complaints);
+      return text_source(found.file, rule, unit);
+    }
     case DataFormat::jsonl:
-      return jsonl_source(found.file, config.text_column, filters, unit);
+      look_at_text(*found.file, nullptr, *complaints);
+      return jsonl_source(found.file, config.text_column, filters, unit, complaints);
     case DataFormat::parquet:
-      return parquet_source(found.file, config.text_column, filters);
+      return parquet_source(found.file, config.text_column, filters, complaints.get());
     case DataFormat::tokens:
       refuse_filters(filters, *found.file);
       return token_source(found.file, unit);
@@ -77,6 +82,7 @@ std::vector<std::shared_ptr<const Source>> open_files(const FoundFiles& found, c
   const auto& files = found.files;
   const int64_t unit = unit_bytes(files, config);
   const Filters filters = parse_filters(config.filters);
+  const auto complaints = std::make_shared<Complaints>(config, terminal);
   std::vector<std::shared_ptr<const Source>> parts(files.size());
   std::vector<std::exception_ptr> errors(files.size());
   Progress progress(terminal, "opening files", files.size(), "files");
@@ -86,7 +92,7 @@ std::vector<std::shared_ptr<const Source>> open_files(const FoundFiles& found, c
     const net::StopScope scope(stop);  // of the thread that waits for all
     for (size_t i = next++; i < files.size() && !failed; i = next++) {
       try {
-        parts[i] = open_file(files[i], unit, filters, config);
+        parts[i] = open_file(files[i], unit, filters, config, complaints);
         progress.add(1);
       } catch (...) {
         errors[i] = std::current_exception();
@@ -128,14 +134,17 @@ std::shared_ptr<const Source> open_source(const std::vector<std::string>& places
   if (!remote && std::any_of(places.begin(), places.end(), is_remote))
     remote = Remote::open(terminal, config);
   FoundFiles found = find_files(places, parse_data_format(config.format), terminal, std::move(remote),
-                                config.rules == 1 ? Contradiction::format_wins : Contradiction::ending_wins);
+                                folder_rule(config));
+  // The cache is asked for only when something needs it: a service may have no home folder.
+  const auto cache = [&] {
+    return config.cache_dir.empty() ? cache_folder() : std::filesystem::path(config.cache_dir);
+  };
   const auto blocks =
       std::clamp<int64_t>(kBlocksInAll / std::max<int64_t>(std::ssize(found.files), 1), 1, kSampledBlocks);
-  for (FoundFile& file : found.files) {
-    if (is_compressed(file.file->name()))
-      file.file = local_file(decoded_copy(*file.file, config, terminal), blocks);
-    else if (blocks < kSampledBlocks && !is_remote(file.file->name()))
-      file.file = local_file(file.file->name(), blocks);
+  for (auto& [file, format] : found.files) {
+    const DataFilePtr readable = readable_file(file, format == DataFormat::jsonl, cache, terminal, blocks);
+    const bool as_it_lies = readable == file && !is_remote(file->name());
+    file = as_it_lies && blocks < kSampledBlocks ? local_file(file->name(), blocks) : readable;
   }
   auto source = joined_source(open_files(found, config, terminal), found.remote);
   if (source->bytes() == 0)

@@ -14,6 +14,14 @@
 namespace moe {
 namespace {
 
+// A file that lacks a column that is needed.
+struct NoColumn : UserError {
+  NoColumn(const DataFile& file, const std::string& wanted, const std::string& present,
+           const std::string& help, int64_t rows_)
+      : UserError(file.name(), wanted, present, help), rows(rows_) {}
+  int64_t rows;  // of the file
+};
+
 bool is_text(const parquet::ColumnDescriptor& column) {
   return holds_text(column) && is_flat(column);
 }
@@ -133,10 +141,10 @@ struct ParquetColumn::State {
     std::vector<std::string> present;
     columns.push_back(find(column, present, is_text));
     if (columns.back() < 0)
-      throw UserError(
-          file->name(), fmt::format("a column \"{}\" of text", column),
+      throw NoColumn(
+          *file, fmt::format("a column \"{}\" of text", column),
           present.empty() ? "no column of text" : fmt::format("text columns {}", fmt::join(present, ", ")),
-          "data.text_column names the column that holds the text");
+          "data.text_column names the column that holds the text", metadata->num_rows());
     for (const Filter& filter : filters) {
       present.clear();
       columns.push_back(find(filter.column(), present, [&](const parquet::ColumnDescriptor& c) {
@@ -144,10 +152,10 @@ struct ParquetColumn::State {
                (filter.takes_text() && (is_text(c) || is_bool(c)));
       }));
       if (columns.back() < 0)
-        throw UserError(file->name(), fmt::format("a column for the filter {}", filter.text()),
-                        present.empty() ? "none that it could compare"
-                                        : fmt::format("the columns {}", fmt::join(present, ", ")),
-                        "data.filters compares numbers with numbers and text with text");
+        throw NoColumn(*file, fmt::format("a column for the filter {}", filter.text()),
+                       present.empty() ? "none that it could compare"
+                                       : fmt::format("the columns {}", fmt::join(present, ", ")),
+                       "data.filters compares numbers with numbers and text with text", metadata->num_rows());
     }
   }
 
@@ -233,6 +241,19 @@ class ParquetSource : public Source {
   std::vector<int64_t> bytes_;  // of each unit: asked for often
 };
 
+// A file that is left out.
+class NoRows : public Source {
+ public:
+  explicit NoRows(std::string identity) : identity_(std::move(identity)) {}
+  int64_t units() const override { return 0; }
+  int64_t unit_bytes(int64_t) const override { return 0; }
+  void read(int64_t, Documents&) const override {}
+  std::string identity() const override { return identity_; }
+
+ private:
+  std::string identity_;
+};
+
 }  // namespace
 
 std::vector<std::string> parquet_schema(const DataFilePtr& file) {
@@ -250,8 +271,16 @@ std::vector<std::string> parquet_schema(const DataFilePtr& file) {
 }
 
 std::unique_ptr<Source> parquet_source(const DataFilePtr& file, const std::string& column,
-                                       const Filters& filters) {
-  return std::make_unique<ParquetSource>(file, column, filters);
+                                       const Filters& filters, Complaints* complaints) {
+  try {
+    return std::make_unique<ParquetSource>(file, column, filters);
+  } catch (const NoColumn& error) {
+    if (complaints == nullptr) throw;
+    complaints->bad_row(
+        error.where, 0, {error.expected, error.found, error.hint}, [&] { return error.where; },
+        std::max<int64_t>(error.rows, 1));
+    return std::make_unique<NoRows>(fmt::format("{} without rows", file->identity()));
+  }
 }
 
 }  // namespace moe

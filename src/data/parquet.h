@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "data/complaints.h"
 #include "data/data_file.h"
 #include "data/filter.h"
 #include "data/source.h"
@@ -41,7 +42,9 @@ class ParquetColumn {
 // "name type" of every column.
 std::vector<std::string> parquet_schema(const DataFilePtr& file);
 
+// A file without a column that is needed, or with another type there, is a UserError, or bad rows of which complaints say
+// what becomes of them: then it has no units.
 std::unique_ptr<Source> parquet_source(const DataFilePtr& file, const std::string& column,
-                                       const Filters& filters = {});
+                                       const Filters& filters = {}, Complaints* complaints = nullptr);
 
 }  // namespace moe

@@ -2,6 +2,7 @@
 #include "data/parquet_rows.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <optional>
@@ -90,7 +91,7 @@ class RowGroup {
   std::vector<std::string> lines(int64_t most) const {
     std::vector<std::string> lines;
     for (size_t i = 0; i < std::min(rows_.size(), static_cast<size_t>(most)); ++i)
-      lines.push_back(rows_[i].dump());
+      lines.push_back(rows_[i].dump(-1, ' ', false, Json::error_handler_t::replace));
     return lines;
   }
 
@@ -135,17 +136,25 @@ class RowGroup {
 
 }  // namespace
 
-std::vector<std::string> parquet_rows(const DataFilePtr& file, int64_t limit, const RowLimits& most) {
+std::vector<std::string> parquet_rows(const DataFilePtr& file, const std::vector<std::string>& names,
+                                      int64_t limit, const RowLimits& most) {
+  const auto wanted_name = [&](const std::string& name) {
+    return names.empty() || std::find(names.begin(), names.end(), name) != names.end();
+  };
   const auto metadata = read_footer(*file);
   std::vector<Leaf> leaves;
   std::vector<int> columns;
   guarded(*file, "the footer", [&] {
     for (int i = 0; i < metadata->num_columns(); ++i)
-      if (auto leaf = leaf_of(*metadata->schema(), i)) {
+      if (auto leaf = leaf_of(*metadata->schema(), i); leaf && wanted_name(leaf->path.front())) {
         columns.push_back(i);
         leaves.push_back(std::move(*leaf));
       }
-    if (leaves.empty()) throw parquet::ParquetException("no column of text or numbers");
+    if (leaves.empty())
+      throw UserError(
+          file->name(),
+          names.empty() ? "columns of text or numbers" : fmt::format("columns {}", fmt::join(names, ", ")),
+          "none of them");
   });
   RowLimits left = most;
   std::vector<std::string> lines;

@@ -16,8 +16,10 @@ struct RowLimits {
 };
 
 // The first `limit` rows (0: all), each as a JSON object on one line, as a file of JSON lines would have it: texts,
-// numbers, true and false, lists of these, structs. What is null is left out, and so are columns of other types (lists of
-// structs among them). Throws UserError for a damaged file, and for one that goes beyond `most`.
-std::vector<std::string> parquet_rows(const DataFilePtr& file, int64_t limit = 0, const RowLimits& most = {});
+// numbers, true and false, lists of these, structs. Only the columns of these names are read, with all that is in them
+// (none named: all columns). What is null is left out, and so are columns of other types (lists of structs among them).
+// Bytes of a text that are not UTF-8 become U+FFFD. Throws UserError for a damaged file, and for one that goes beyond `most`.
+std::vector<std::string> parquet_rows(const DataFilePtr& file, const std::vector<std::string>& names = {},
+                                      int64_t limit = 0, const RowLimits& most = {});
 
 }  // namespace moe

@@ -29,22 +29,6 @@ std::vector<uint16_t> read_ids(const Input& input, int64_t begin, int64_t end) {
   return ids;
 }
 
-// The first <|endoftext|> at or after token `position` (0 counts as one), else the number of tokens.
-int64_t next_end_of_text(const Input& input, int64_t position, int64_t count) {
-  if (position <= 0) return 0;
-  constexpr int64_t kBlock = 32 << 10;
-  for (int64_t at = position; at < count; at += kBlock) {
-    const auto ids = read_ids(input, at, std::min(at + kBlock, count));
-    const auto found = std::find(ids.begin(), ids.end(), kEnd);
-    if (found != ids.end()) return at + (found - ids.begin());
-    if ((at - position) * 2 >= kLongestDocument)
-      throw UserError(fmt::format("{}, token {}", input.name(), position),
-                      fmt::format("documents shorter than {} tokens", kLongestDocument / 2), "a longer one",
-                      "documents are told apart by token 50256, <|endoftext|>");
-  }
-  return count;
-}
-
 class TokenSource : public FileSource {
  public:
   TokenSource(const DataFilePtr& file, int64_t unit_bytes) : FileSource(file, unit_bytes, "tokens") {
@@ -80,17 +64,35 @@ void check_token_file(const Input& input) {
 }
 
 void read_tokens(const Input& input, int64_t begin, int64_t end, Documents& documents) {
+  constexpr int64_t kAhead = 32 << 10;  // at first
   const int64_t count = (input.size() - kTokenFileHeader) / 2;
-  const int64_t from = next_end_of_text(input, (begin + 1) / 2, count);
-  const auto ids = read_ids(input, from, next_end_of_text(input, (end + 1) / 2, count));
-  const auto bad = std::find_if(ids.begin(), ids.end(), [](uint16_t id) { return id > kEnd; });
-  if (bad != ids.end())
-    throw UserError(fmt::format("{}, token {}", input.name(), from + (bad - ids.begin())),
+  const int64_t first = (begin + 1) / 2, last = std::min((end + 1) / 2, count);
+  std::vector<uint16_t> ids = read_ids(input, first, std::min(last + kAhead, count));
+  const auto own = ids.begin() + std::max<int64_t>(0, last - first);
+  auto at = first == 0 ? ids.begin() : std::find(ids.begin(), own, kEnd);
+  if (at == own) return;
+  const auto start = at - ids.begin();
+  // On to the end of the last document.
+  auto stop = std::find(own, ids.end(), kEnd);
+  for (int64_t ahead = kAhead; stop == ids.end() && last + ahead < count; ahead *= 2) {
+    if (ahead * 2 >= kLongestDocument)
+      throw UserError(fmt::format("{}, token {}", input.name(), last),
+                      fmt::format("documents shorter than {} tokens", kLongestDocument / 2), "a longer one",
+                      "documents are told apart by token 50256, <|endoftext|>");
+    const auto more = read_ids(input, last + ahead, std::min(last + 2 * ahead, count));
+    const auto seen = std::ssize(ids);
+    ids.insert(ids.end(), more.begin(), more.end());
+    stop = std::find(ids.begin() + seen, ids.end(), kEnd);
+  }
+  at = ids.begin() + start;
+  const auto bad = std::find_if(at, stop, [](uint16_t id) { return id > kEnd; });
+  if (bad != stop)
+    throw UserError(fmt::format("{}, token {}", input.name(), first + (bad - ids.begin())),
                     "GPT-2 ids, 0 to 50256", std::to_string(*bad),
                     "were these tokens made with another tokenizer?");
-  for (auto at = ids.begin(); at != ids.end();) {
+  while (at != stop) {
     if (*at == kEnd) ++at;
-    const auto next = std::find(at, ids.end(), kEnd);
+    const auto next = std::find(at, stop, kEnd);
     documents.add_ids(std::span(at, next));
     at = next;
   }

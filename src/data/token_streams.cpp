@@ -4,9 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "base/error.h"
+#include "data/source_bytes.h"
 #include "net/stop_scope.h"
 
 namespace moe {
@@ -323,7 +325,11 @@ void TokenStreams::tokenize(Task& task, Tokenizer::Encoder& encoder) const {
     const auto ids = documents->ids(number);
     piece.ids.push_back(Tokenizer::kEndOfText);
     piece.ids.insert(piece.ids.end(), ids.begin(), ids.end());
+    const uint64_t replaced = encoder.replaced();
+    const size_t begin = piece.ids.size();
     tokenizer_.encode(documents->text(number), piece.ids, encoder);
+    if (encoder.replaced() > replaced)
+      mark_excess(documents->text(number), std::span(piece.ids).subspan(begin), tokenizer_);
     piece.ends.push_back(static_cast<int64_t>(piece.ids.size()));
     piece.bytes += documents->bytes(number);
   }

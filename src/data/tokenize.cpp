@@ -18,6 +18,7 @@
 #include "data/cursor.h"
 #include "data/held_out.h"
 #include "data/order.h"
+#include "data/source_bytes.h"
 #include "data/token_file.h"
 #include "data/token_streams.h"
 #include "text/tokenizer.h"
@@ -53,22 +54,53 @@ DataConfig as_begun(DataConfig config, const TokenizeOptions& options) {
   return config;
 }
 
+// How far a call has come: at the beginning of a shard.
+struct State {
+  bool validation = true, done = false;
+  StreamCursor cursor;     // of the first token that no shard before holds
+  int64_t next_shard = 1;  // shard 0 is the held-out text, whatever its length
+  TokenizeCounts counts;
+};
+
+void to_json(Json& json, const State& state) {
+  json = {{"validation", state.validation},   {"done", state.done},
+          {"cursor", Cursor{{state.cursor}}}, {"next_shard", state.next_shard},
+          {"shards", state.counts.shards},    {"documents", state.counts.documents},
+          {"tokens", state.counts.tokens},    {"bytes", state.counts.bytes}};
+}
+
+State read_state(const JsonFields& json) {
+  State state;
+  state.validation = json.flag("validation");
+  state.done = json.flag("done");
+  const auto cursor = json.at("cursor").get<Cursor>();
+  if (cursor.streams.size() == 1) state.cursor = cursor.streams[0];
+  state.next_shard = json.whole("next_shard");
+  state.counts.shards = json.whole("shards");
+  state.counts.documents = json.whole("documents");
+  state.counts.tokens = json.whole("tokens");
+  state.counts.bytes = json.whole("bytes");
+  return state;
+}
+
 // The shards and, beside them, the state from which an interrupted run goes on.
 class Shards {
  public:
   Shards(const Source& source, const Tokenizer& tokenizer, const DataConfig& config,
-         const TokenizeOptions& options)
+         const TokenizeOptions& options, Terminal& terminal)
       : options_(options), state_file_(state_file(options)), settings_(settings_of(source, config, options)) {
     for (int32_t id = 0; id < Tokenizer::kVocabulary; ++id)
       token_bytes_.push_back(static_cast<int64_t>(tokenizer.bytes(id).size()));
     make_folders(options.folder);
-    if (std::filesystem::exists(state_file_)) restore();
+    if (!std::filesystem::exists(state_file_)) return;
+    restore();
+    go_back_to_damage(terminal);
   }
 
-  bool done() const { return done_; }
-  Part part() const { return validation_ ? Part::validation : Part::train_once; }
-  const StreamCursor& cursor() const { return cursor_; }  // of the first token that no shard holds
-  const TokenizeCounts& counts() const { return counts_; }
+  bool done() const { return now_.done; }
+  Part part() const { return now_.validation ? Part::validation : Part::train_once; }
+  const StreamCursor& cursor() const { return now_.cursor; }
+  const TokenizeCounts& counts() const { return now_.counts; }
 
   // Adds the tokens of one piece, but the first `skip` ones, which an earlier shard holds.
   void add(const TokenPiece& piece, int64_t skip) {
@@ -77,11 +109,13 @@ class Shards {
       for (int64_t at = begin + skip; at < piece.ends[d]; ++at) {
         if (full()) {
           write();
-          cursor_ = {piece.epoch, piece.window, piece.document + static_cast<int64_t>(d), at - begin};
+          now_.cursor = {piece.epoch, piece.window, piece.document + static_cast<int64_t>(d), at - begin};
           save();
         }
-        ids_.push_back(static_cast<uint16_t>(piece.ids[static_cast<size_t>(at)]));
-        if (at == begin) ++counts_.documents;
+        const int32_t id = piece.ids[static_cast<size_t>(at)];
+        ids_.push_back(static_cast<uint16_t>(id_of(id)));
+        bytes_ += token_bytes_[ids_.back()] - excess_of(id);
+        if (at == begin) ++now_.counts.documents;
       }
       begin = piece.ends[d];
       skip = 0;
@@ -90,38 +124,42 @@ class Shards {
 
   void end_part() {
     if (!ids_.empty()) write();
-    cursor_ = {};
-    done_ = !validation_;
-    validation_ = false;
+    now_.cursor = {};
+    now_.done = !now_.validation;
+    now_.validation = false;
     save();
   }
 
  private:
   bool full() const {
     const auto size = static_cast<int64_t>(ids_.size());
-    if (validation_ && size == kTokenFileMost)
+    if (now_.validation && size == kTokenFileMost)
       throw UserError("data.validation_fraction", fmt::format("at most {} held-out tokens", kTokenFileMost),
                       "more", "hold out a smaller part");
-    return !validation_ && size == options_.shard_tokens;
+    return !now_.validation && size == options_.shard_tokens;
+  }
+
+  std::filesystem::path shard(bool validation, int64_t number) const {
+    return options_.folder /
+           fmt::format("{}_{}_{:06}.bin", options_.prefix, validation ? "val" : "train", number);
   }
 
   void write() {
-    const std::string name = fmt::format("{}_{}_{:06}.bin", options_.prefix, validation_ ? "val" : "train",
-                                         validation_ ? 0 : next_shard_);
-    write_token_file(options_.folder / name, ids_);
-    if (!validation_) ++next_shard_;
-    ++counts_.shards;
-    counts_.tokens += static_cast<int64_t>(ids_.size());
-    for (const uint16_t id : ids_) counts_.bytes += token_bytes_[id];
+    write_token_file(shard(now_.validation, now_.validation ? 0 : now_.next_shard), ids_);
+    begun_.push_back(saved_);
+    if (!now_.validation) ++now_.next_shard;
+    ++now_.counts.shards;
+    now_.counts.tokens += static_cast<int64_t>(ids_.size());
+    now_.counts.bytes += std::exchange(bytes_, 0);
     ids_.clear();
   }
 
-  void save() const {
-    const Json state{
-        {"settings", settings_},          {"validation", validation_}, {"done", done_},
-        {"cursor", Cursor{{cursor_}}},    {"next_shard", next_shard_}, {"shards", counts_.shards},
-        {"documents", counts_.documents}, {"tokens", counts_.tokens},  {"bytes", counts_.bytes}};
-    write_file_atomically(state_file_, state.dump(2) + "\n");
+  void save() {
+    saved_ = now_;
+    Json state = now_;
+    state["settings"] = settings_;
+    state["begun"] = begun_;
+    write_file_atomically(state_file_, state.dump() + "\n");
   }
 
   void restore() {
@@ -132,15 +170,44 @@ class Shards {
       throw UserError(state_file_.string(), fmt::format("the settings of this call, {}", settings_.dump()),
                       state.at("settings").dump(),
                       "write to another folder, or remove this file and its shards");
-    validation_ = state.flag("validation");
-    done_ = state.flag("done");
-    const auto cursor = state.at("cursor").get<Cursor>();
-    if (cursor.streams.size() == 1) cursor_ = cursor.streams[0];
-    next_shard_ = state.whole("next_shard");
-    counts_.documents = state.whole("documents");
-    counts_.tokens = state.whole("tokens");
-    counts_.bytes = state.whole("bytes");
-    counts_.shards = state.whole("shards");
+    now_ = saved_ = read_state(state);
+    if (!state.has("begun")) return;
+    for (const Json& begun : state.list("begun"))
+      begun_.push_back(read_state(JsonFields(state_file_.string() + ": begun", begun, kAgain)));
+  }
+
+  // The state says which shards are finished. Where one is gone or cut, the work goes on from its beginning. (Earlier versions did
+  // not note where shards begin: then from the very beginning.)
+  void go_back_to_damage(Terminal& terminal) {
+    const int64_t held_out = now_.counts.shards - (now_.next_shard - 1);
+    int64_t tokens = 0;
+    for (int64_t i = 0; i < now_.counts.shards; ++i) {
+      const auto path = held_out > 0 && i == 0 ? shard(true, 0) : shard(false, i - held_out + 1);
+      const int64_t present = tokens_in(path);
+      tokens += std::max<int64_t>(present, 0);
+      const int64_t noted = std::ssize(begun_) - (now_.counts.shards - i);  // its place there; negative: none
+      const bool last = i + 1 == now_.counts.shards;
+      const int64_t end = last         ? now_.counts.tokens
+                          : noted < -1 ? tokens
+                                       : begun_[static_cast<size_t>(noted + 1)].counts.tokens;
+      if (present >= 0 && tokens == end) continue;
+      terminal.warning(fmt::format("{}: {}; going on from there", path.string(),
+                                   present < 0 ? "missing or damaged" : "not what the state file says"));
+      now_ = saved_ = noted < 0 ? State{} : begun_[static_cast<size_t>(noted)];
+      begun_.resize(static_cast<size_t>(std::max<int64_t>(noted, 0)));
+      return;
+    }
+  }
+
+  // -1: it is no whole token file.
+  static int64_t tokens_in(const std::filesystem::path& path) {
+    try {
+      const FileInput input(path);
+      check_token_file(input);
+      return (input.size() - kTokenFileHeader) / 2;
+    } catch (const UserError&) {
+      return -1;
+    }
   }
 
   const TokenizeOptions options_;
@@ -148,10 +215,9 @@ class Shards {
   const Json settings_;
   std::vector<int64_t> token_bytes_;  // bytes of text of each id
   std::vector<uint16_t> ids_;         // of the shard being filled
-  bool validation_ = true, done_ = false;
-  StreamCursor cursor_;
-  int64_t next_shard_ = 1;  // shard 0 is the held-out text, whatever its length
-  TokenizeCounts counts_;
+  int64_t bytes_ = 0;                 // of the source, for these
+  State now_, saved_;                 // and at the beginning of the shard being filled
+  std::vector<State> begun_;          // at the beginning of each finished shard
 };
 
 // What is still to read of one part.
@@ -174,7 +240,7 @@ TokenizeCounts tokenize(const std::shared_ptr<const Source>& source, const Token
                     std::to_string(options.shard_tokens));
   const int64_t threads = options.threads > 0 ? options.threads : available_cores();
   const DataConfig config = as_begun(settings, options);
-  Shards shards(*source, tokenizer, config, options);
+  Shards shards(*source, tokenizer, config, options, terminal);
   int64_t replaced = 0;
   while (!shards.done()) {
     const StreamCursor start = shards.cursor();

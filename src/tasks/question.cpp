@@ -124,6 +124,20 @@ std::vector<Convention> conventions_of(Task task) {
   return {Convention::lm_eval};
 }
 
+std::vector<std::string> fields_of(Task task) {
+  switch (task) {
+    case Task::hellaswag:
+      return {"activity_label", "ctx", "ctx_a", "ctx_b", "endings", "label"};
+    case Task::lambada:
+      return {"text"};
+    case Task::arc_easy:
+      return {"question", "choices", "answerKey"};
+    case Task::piqa:
+      return {"goal", "sol1", "sol2", "label"};
+  }
+  CHECK(false, "a task without fields");
+}
+
 Question parse_question(Task task, Convention convention, const std::string& where, std::string_view json) {
   const Json parsed = parse_json(where, json, kShown);
   const JsonFields item(where, parsed, kShown);

@@ -21,6 +21,7 @@ std::string_view name_of(Task task);              // "hellaswag", "lambada", "ar
 std::string_view name_of(Convention convention);  // "lm_eval", "llm.c"
 Task parse_task(const std::string& name);         // throws UserError
 std::vector<Convention> conventions_of(Task task);
+std::vector<std::string> fields_of(Task task);  // of an item, that are read
 
 struct Question {
   std::string context;

@@ -14,6 +14,7 @@
 #include "base/progress.h"
 #include "base/random.h"
 #include "data/decode.h"
+#include "data/file_kind.h"
 #include "data/find_files.h"
 #include "data/parquet_rows.h"
 #include "data/remote.h"
@@ -27,7 +28,7 @@ constexpr int64_t kPortion = 512;  // items of a rank scored, and then recorded,
 
 // Of a file, its ending says which (JSON lines may have any); a folder is looked through for both.
 std::optional<DataFormat> format_of(const std::string& place) {
-  if (place.ends_with(".parquet")) return DataFormat::parquet;
+  if (has_ending(place, ".parquet")) return DataFormat::parquet;
   const bool folder = is_remote(place) ? !fs::path(place).has_extension() : fs::is_directory(place);
   return folder ? std::nullopt : std::optional(DataFormat::jsonl);
 }
@@ -43,20 +44,18 @@ std::vector<std::string> lines_of(const DataFilePtr& file, Terminal& terminal) {
 }
 
 // The items of all files at a place, each a JSON object on one line.
-std::vector<std::string> read_items(const std::string& place, int64_t limit, const fs::path& cache,
+std::vector<std::string> read_items(Task task, const std::string& place, int64_t limit, const fs::path& cache,
                                     Terminal& terminal) {
   std::vector<std::string> items;
-  const FoundFiles found = find_files({place}, format_of(place), terminal);
+  const FoundFiles found = find_files({place}, format_of(place), terminal, nullptr, FolderRule::one_split);
   for (const auto& [file, format] : found.files) {
     const int64_t wanted = limit - std::ssize(items);
     if (limit > 0 && wanted == 0) break;
     if (format != DataFormat::jsonl && format != DataFormat::parquet) continue;
-    const DataFilePtr plain =
-        is_compressed(file->name())
-            ? local_file(decoded_file(*file, cache.empty() ? cache_folder() : cache, terminal))
-            : file;
+    const DataFilePtr plain = readable_file(
+        file, format == DataFormat::jsonl, [&] { return cache.empty() ? cache_folder() : cache; }, terminal);
     std::vector<std::string> more = format == DataFormat::parquet
-                                        ? parquet_rows(plain, limit > 0 ? wanted : 0)
+                                        ? parquet_rows(plain, fields_of(task), limit > 0 ? wanted : 0)
                                         : lines_of(plain, terminal);
     if (limit > 0) more.resize(std::min(more.size(), static_cast<size_t>(wanted)));
     std::move(more.begin(), more.end(), std::back_inserter(items));
@@ -118,7 +117,7 @@ TaskSet::TaskSet(const std::vector<std::string>& entries, int64_t limit, const f
     for (const Entry& other : entries_)
       if (other.task == task) throw UserError("task", "each task once", entry.substr(0, equals) + " twice");
     const std::string place = entry.substr(equals + 1);
-    entries_.push_back({task, place, read_items(place, limit, cache, terminal)});
+    entries_.push_back({task, place, read_items(task, place, limit, cache, terminal)});
     const auto& lines = entries_.back().lines;
     for (size_t i = 0; i < lines.size(); ++i) {
       // Mistakes show before anything is computed.

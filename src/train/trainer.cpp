@@ -13,6 +13,7 @@
 #include "base/format.h"
 #include "base/json.h"
 #include "base/version.h"
+#include "data/text.h"
 #include "metrics/alerts.h"
 #include "metrics/meters.h"
 #include "metrics/record.h"
@@ -401,8 +402,7 @@ Outcome Trainer::train() {
   if (has_trained() || only_initial) save();
   if (!complete) say_where_the_rate_is();
   if (loader_->replaced() > 0)
-    terminal_.warning(
-        fmt::format("{} stretches of invalid UTF-8 in the text became U+FFFD", loader_->replaced()));
+    terminal_.warning(replaced_words(loader_->replaced()));
   if (outcome != Outcome::signal && !only_initial && do_due_work(true) == Outcome::signal)
     outcome = Outcome::signal;
   if (only_initial)

@@ -6,6 +6,7 @@
 #include <zstd.h>
 
 #include "base/random.h"
+#include "data/json_array.h"
 #include "data/support.h"
 
 namespace moe {
@@ -94,11 +95,72 @@ TEST(Decode, KeepsTheCopyUntilTheFileChanges) {
   const auto first = decoded_file(*local_file(folder / "a.txt.gz"), folder / "cache", terminal);
   EXPECT_EQ(slurp(first), "one\n");
   EXPECT_EQ(first.filename().string().substr(16), "-a.txt");
-  spill(first, "marked\n");
-  EXPECT_EQ(slurp(decoded_file(*local_file(folder / "a.txt.gz"), folder / "cache", terminal)), "marked\n");
+  spill(first, "mark");  // of the same size: it is the copy
+  EXPECT_EQ(slurp(decoded_file(*local_file(folder / "a.txt.gz"), folder / "cache", terminal)), "mark");
   spill(folder / "a.txt.gz", gzip("two, longer\n"));
   EXPECT_EQ(slurp(decoded_file(*local_file(folder / "a.txt.gz"), folder / "cache", terminal)),
             "two, longer\n");
+}
+
+TEST(Decode, ACopyThatWasCutIsMadeAgain) {
+  const auto folder = fresh_folder();
+  test::LogFile log;
+  Terminal terminal(log.stream());
+  spill(folder / "a.txt.gz", gzip("one\ntwo\n"));
+  const auto file = local_file(folder / "a.txt.gz");
+  const auto copy = decoded_file(*file, folder / "cache", terminal);
+  for (const char* damaged : {"one\n", "", "one\ntwo\nthree\n"}) {
+    spill(copy, damaged);
+    EXPECT_EQ(slurp(decoded_file(*file, folder / "cache", terminal)), "one\ntwo\n");
+  }
+  spill(copy.string() + ".size", "nonsense");
+  EXPECT_EQ(slurp(decoded_file(*file, folder / "cache", terminal)), "one\ntwo\n");
+}
+
+TEST(Decode, WhatIsNotCompressedIsNamed) {
+  EXPECT_THAT(user_error_of([] { decoded("plain text that a browser decoded", Codec::gzip); }),
+              HasSubstr("expected gzip data, found something else"));
+  EXPECT_THAT(user_error_of([] { decoded("\x28\xB5\x2F\xFD....", Codec::gzip); }),
+              HasSubstr("found data compressed with zstd"));
+}
+
+// 2 MB that stand for 2 GB.
+TEST(Decode, WhatGrowsWithoutBoundIsRefused) {
+  const std::string zeros = gzip(std::string(64 << 20, '\0'));
+  std::string bomb;
+  for (int i = 0; i < 32; ++i) bomb += zeros;
+  int64_t written = 0;
+  EXPECT_THAT(user_error_of([&] {
+                decode(MemoryInput("memory.gz", bomb), Codec::gzip,
+                       [&](std::string_view part) { written += std::ssize(part); });
+              }),
+              HasSubstr("at most 200 bytes for each compressed one"));
+  EXPECT_LE(written, kFreeBytes);
+  decode(MemoryInput("memory.gz", zeros + zeros), Codec::gzip,
+         [](std::string_view) {});  // small ones are let be
+}
+
+std::string lines_of(const std::string& json, size_t step) {
+  std::string lines;
+  JsonListToLines list("memory.json", [&](std::string_view part) { lines += part; });
+  for (size_t at = 0; at < json.size(); at += step) list.write(std::string_view(json).substr(at, step));
+  list.finish();
+  return lines;
+}
+
+TEST(Decode, AJsonListBecomesLines) {
+  const std::string list = " [\n  {\"text\": \"a, ]b\\\"[\", \"n\": [1, {}]},\n  {\"text\": \"c\"}\n]\n";
+  const std::string plain = "{\"text\": \"a\"}\n{\"text\": \"b\"}\n";
+  for (const size_t step : {1u, 2u, 7u, 1000u}) {
+    EXPECT_EQ(lines_of(list, step), "{\"text\":\"a, ]b\\\"[\",\"n\":[1,{}]}\n{\"text\":\"c\"}\n") << step;
+    EXPECT_EQ(lines_of(plain, step), plain);
+    EXPECT_EQ(lines_of("\xEF\xBB\xBF[]", step), "\n");
+    EXPECT_EQ(lines_of(" \n ", step), " \n ");
+  }
+  EXPECT_THAT(user_error_of([] { lines_of("[{\"text\":\"a\"},", 3); }),
+              HasSubstr("expected the end of a JSON list"));
+  EXPECT_THAT(user_error_of([] { lines_of("[1]\n[2]\n", 3); }),
+              HasSubstr("memory.json, byte 4: expected the end of the file after a JSON list"));
 }
 
 TEST(Decode, AFailedDecodeLeavesNothing) {

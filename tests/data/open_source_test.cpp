@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Which files a list of paths stands for, and what becomes of each.
 #include <gmock/gmock.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
 
 #include <cstdlib>
 #include <optional>
@@ -45,6 +49,139 @@ TEST_F(OpenSource, TakesFoldersInOrderOfPath) {
   EXPECT_THAT(log.text(), HasSubstr("1 files left out, such as notes.pdf"));
   EXPECT_THAT(all_texts(*open({(folder / "b.txt").string(), (folder / "a").string()})),
               ElementsAre("b\n", "a/c", "a/z\n"));
+}
+
+TEST_F(OpenSource, CardsAndLicencesOfAFolderAreLeftOut) {
+  for (const char* name :
+       {"README.md", "LICENSE", "license-mit.txt", "CITATION.cff", "dataset_infos.json", "NOTICE.txt"})
+    spill(folder / name, "{\"not\": \"text\"}\n");
+  spill(folder / "data/a.jsonl", "{\"text\":\"a\", \"n\": 1}\n");
+  spill(folder / "data/meta.json", "{\"beside\": \"lines\"}\n");
+  spill(folder / "licensed-texts.jsonl", "{\"text\":\"b\", \"n\": 2}\n");
+  config.filters = {"n >= 1"};
+  EXPECT_THAT(all_texts(*open({folder.string()})), ElementsAre("a", "b"));
+  EXPECT_THAT(log.text(), AllOf(HasSubstr("6 cards or licences left out, such as CITATION.cff"),
+                                HasSubstr("1 files left out, such as meta.json")));
+  config.filters = {};
+  EXPECT_THAT(all_texts(*open({(folder / "README.md").string()})), ElementsAre("{\"not\": \"text\"}\n"));
+}
+
+TEST_F(OpenSource, SplitsAreNotMixed) {
+  const std::vector<std::string> names{"data/train-00000-of-00002.jsonl",
+                                       "data/train-00001-of-00002.jsonl",
+                                       "data/test-00000-of-00001.jsonl",
+                                       "data/Validation-00000-of-00001.jsonl",
+                                       "words/train/1.jsonl",
+                                       "words/dev/1.jsonl",
+                                       "latest-test.jsonl",
+                                       "attested.jsonl"};
+  for (const std::string& name : names) spill(folder / name, "{\"text\":\"" + name + "\"}\n");
+  EXPECT_THAT(all_texts(*open({folder.string()})),
+              testing::UnorderedElementsAre(names[0], names[1], names[4], names[6], names[7]));
+  EXPECT_THAT(log.text(), HasSubstr("3 files of other splits than train left out, such as 1.jsonl"));
+  EXPECT_THAT(all_texts(*open({(folder / "words/dev").string()})), ElementsAre(names[5]));
+  EXPECT_EQ(all_texts(*open({(folder / "data/*.jsonl").string()})).size(), 4u);  // named one by one
+}
+
+// What a run of an earlier version has read, it goes on to read.
+TEST_F(OpenSource, AsBeforeTakesWhatEarlierVersionsTook) {
+  for (const char* name : {"README.md", "b.TXT", "train.txt", "test.txt"})
+    spill(folder / name, name);
+  spill(folder / "c.json", "{\"text\": \"c\"}");
+  EXPECT_THAT(all_texts(*open({folder.string()})), testing::Contains("b.TXT\n"));
+  config.rules = 1;
+  EXPECT_THAT(all_texts(*open({folder.string()})), ElementsAre("README.md\n", "test.txt\n", "train.txt\n"));
+}
+
+TEST_F(OpenSource, EndingsCountInAnyCase) {
+  spill(folder / "a.JSONL", "{\"text\":\"a\"}\n");
+  spill(folder / "b.Txt", "b");
+  std::filesystem::copy_file(golden("members.txt.gz"), folder / "c.TXT.GZ");
+  config.document_split = "file";
+  const auto found = all_texts(*open({folder.string()}));
+  ASSERT_EQ(found.size(), 3u);
+  EXPECT_EQ(found[0], "a");
+  EXPECT_EQ(found[1], "b\n");
+}
+
+TEST_F(OpenSource, JsonIsAListOrLines) {
+  spill(folder / "list.json", "[\n {\"text\": \"one\"},\n {\"text\": \"two\"}\n]\n");
+  spill(folder / "lines.json", "{\"text\": \"three\"}\n{\"text\": \"four\"}\n");
+  EXPECT_THAT(all_texts(*open({folder.string()})), ElementsAre("three", "four", "one", "two"));
+  EXPECT_THAT(all_texts(*open({golden("list.json.gz").string()})), ElementsAre("one", "two", "na\xC3\xAFve"));
+  EXPECT_THAT(all_texts(*open({golden("lines.json.gz").string()})),
+              ElementsAre("one", "two", "na\xC3\xAFve"));
+  spill(folder / "one/object.json", "{\n  \"data\": [{\"text\": \"a\"}]\n}\n");
+  EXPECT_THAT(user_error_of([&] { all_texts(*open({(folder / "one").string()})); }),
+              HasSubstr("object.json, line 1: expected a JSON object, found the end of the line"));
+}
+
+TEST_F(OpenSource, WhatCannotBeReadIsNamedWithTheCommandThatHelps) {
+  for (const auto& [name, words, command] : std::vector<std::array<const char*, 3>>{
+           {"a.jsonl.xz", "a file compressed with xz", "xz -dk a.jsonl.xz"},
+           {"a.txt.BZ2", "bzip2", "bzip2 -dk a.txt.BZ2"},
+           {"a.tar.gz", "a tar archive", "tar xf a.tar.gz"},
+           {"a.csv", "a table", "to_parquet('a.csv.parquet')"},
+           {"a.zip", "a zip archive", "unzip a.zip"}}) {
+    spill(folder / "x" / name, "bytes");
+    EXPECT_THAT(refusal({(folder / "x" / name).string()}), AllOf(HasSubstr(words), HasSubstr(command)));
+    EXPECT_THAT(refusal({(folder / "x").string()}), AllOf(HasSubstr(name), HasSubstr(command)));
+    std::filesystem::remove_all(folder / "x");
+  }
+  config.format = "text";  // a folder of source code with a picture
+  spill(folder / "y/a.py", "import a");
+  spill(folder / "y/b.html", "<p>b</p>");
+  spill(folder / "y/c.png", std::string("\x89PNG\0", 5));
+  EXPECT_EQ(all_texts(*open({(folder / "y").string()})).size(), 2u);
+}
+
+TEST_F(OpenSource, LinksThatLoopAndPipesAreLeftOut) {
+  spill(folder / "a/b/one.txt", "one");
+  std::filesystem::create_directory_symlink(folder / "a", folder / "a/b/up");
+  std::filesystem::create_symlink("round", folder / "a/round");
+  std::filesystem::create_symlink("nowhere", folder / "a/broken.txt");
+  ASSERT_EQ(mkfifo((folder / "a/pipe.txt").c_str(), 0600), 0);
+  EXPECT_THAT(all_texts(*open({(folder / "a").string()})), ElementsAre("one\n"));
+  EXPECT_THAT(log.text(), AllOf(HasSubstr("a/b/up: left out: a link to a folder around it"),
+                                HasSubstr("a/round: left out: "), HasSubstr("a/broken.txt: left out: "),
+                                HasSubstr("a/pipe.txt: left out: ")));
+  EXPECT_THAT(refusal({(folder / "a/pipe.txt").string()}),
+              AllOf(HasSubstr("pipe.txt: expected an ordinary file, found a pipe")));
+  EXPECT_THAT(refusal({"/dev/zero"}), HasSubstr("/dev/zero: expected an ordinary file, found a device"));
+}
+
+TEST_F(OpenSource, AFolderThatNobodyMayReadIsLeftOut) {
+  spill(folder / "one.txt", "one");
+  spill(folder / "lost+found/two.txt", "two");
+  std::filesystem::permissions(folder / "lost+found", std::filesystem::perms::none);
+  const bool root = geteuid() == 0;  // may read everything
+  if (root && seteuid(65534) != 0) GTEST_SKIP() << "cannot become another user";
+  std::error_code error;
+  const bool reachable = std::filesystem::exists(folder / "one.txt", error);
+  std::vector<std::string> found;
+  if (reachable) found = all_texts(*open({folder.string()}));
+  ASSERT_EQ(root ? seteuid(0) : 0, 0);
+  std::filesystem::permissions(folder / "lost+found", std::filesystem::perms::owner_all);
+  if (!reachable) GTEST_SKIP() << "another user cannot reach " << folder;
+  EXPECT_THAT(found, ElementsAre("one\n"));
+  EXPECT_THAT(log.text(), HasSubstr("lost+found: left out: Permission denied"));
+}
+
+TEST_F(OpenSource, HintsAreGivenOnce) {
+  for (const char* name : {"a.txt", "b.txt"})
+    spill(folder / name,
+          "one<|endoftext|>\ntwo<|endoftext|>\ncaf\xE9\n" + std::string(*name == 'b' ? "\xE9\n" : ""));
+  open({folder.string()});
+  const std::string words = log.text();
+  for (const char* hint : {"\"<|endoftext|>\" stands in it as text", "stretches of invalid UTF-8"}) {
+    EXPECT_THAT(words, HasSubstr(hint));
+    EXPECT_EQ(words.find(hint), words.rfind(hint));
+  }
+  config.document_split = "marker";
+  EXPECT_THAT(all_texts(*open({(folder / "a.txt").string()})), ElementsAre("one\n", "two\n", "caf\xE9\n"));
+  config.source = {"a"};
+  config.document_marker = "";
+  EXPECT_THAT(user_error_of([&] { config.validate(); }), HasSubstr("data.document_marker"));
 }
 
 TEST_F(OpenSource, TakesPatterns) {

@@ -37,6 +37,39 @@ class PackerTest : public testing::TestWithParam<const char*> {
   }();
 };
 
+// Replaced bytes are learnt as U+FFFD but counted as what they are.
+TEST_P(PackerTest, BytesAreThoseOfTheSource) {
+  class Latin : public NumberedSource {
+   public:
+    Latin() : NumberedSource(20, 5, 400'000) {}
+    static std::string text(int64_t number) {
+      std::string text = "caf\xE9 " + NumberedSource::text(number) + "\xF0\x9F\x98 \xFF\xFF\xFF \xEF\xBF\xBD";
+      return text + std::string(static_cast<size_t>(number % 3), '\xE4');
+    }
+    void read(int64_t unit, Documents& documents) const override {
+      for (int64_t i = 0; i < 5; ++i) documents.add_text(text(unit * 5 + i));
+    }
+  };
+  int64_t bytes = 0, tokens = 0;
+  for (int64_t i = 0; i < 100; ++i) {
+    bytes += std::ssize(Latin::text(i));
+    tokens += std::ssize(encode(Latin::text(i)));
+  }
+  Loader loader(std::make_shared<Latin>(), tokenizer(), config, 7, 3, 24, {}, Part::all);
+  int64_t counted = 0, targets = 0;
+  while (const auto batch = loader.next()) {
+    counted += batch->target_bytes;
+    for (const int32_t id : batch->input) ASSERT_TRUE(id >= 0 && id < Tokenizer::kVocabulary);
+    for (const int32_t id : batch->target) {
+      ASSERT_LT(id, Tokenizer::kVocabulary);
+      if (id >= 0 && id != kEnd) ++targets;
+    }
+  }
+  EXPECT_EQ(counted, bytes);
+  EXPECT_EQ(targets, tokens);
+  EXPECT_EQ(loader.replaced(), 100 * 5 + 33 + 2 * 33);
+}
+
 // Every document whole, however it is cut into rows: follows each from its first token through the rows.
 TEST_P(PackerTest, HoldsEveryDocumentOnceAndNothingElse) {
   std::vector<std::vector<int32_t>> expected;

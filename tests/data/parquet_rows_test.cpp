@@ -43,14 +43,25 @@ TEST(ParquetRowsOf, OnlyTheFirstAreTakenWhenAsked) {
   ASSERT_EQ(all.size(), 7u);
   for (const size_t limit : {1u, 3u, 4u, 7u, 9u})
     EXPECT_EQ(
-        parquet_rows(file, static_cast<int64_t>(limit)),
+        parquet_rows(file, {}, static_cast<int64_t>(limit)),
         std::vector(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(std::min(limit, all.size()))));
+}
+
+TEST(ParquetRowsOf, OnlyTheColumnsNamedAreRead) {
+  const DataFilePtr file = local_file(rows_file("piqa_with_image.parquet"));
+  const auto rows = parquet_rows(file, {"goal", "label"});
+  ASSERT_EQ(rows.size(), 6u);
+  EXPECT_EQ(nlohmann::json::parse(rows[1]), nlohmann::json({{"goal", "dry it 1 times"}, {"label", 1}}));
+  const auto shapes = parquet_rows(local_file(rows_file("shapes.parquet")), {"deep"});
+  EXPECT_EQ(nlohmann::json::parse(shapes[0])["deep"]["inner"]["n"], 3);
+  EXPECT_THAT(user_error_of([&] { parquet_rows(file, {"image_"}); }), HasSubstr("expected columns image_"));
+  EXPECT_EQ(parquet_rows(file).size(), 6u);  // its bytes as U+FFFD
 }
 
 TEST(ParquetRowsOf, WhatIsTooLargeIsRefused) {
   const DataFilePtr file = local_file(rows_file("hellaswag.parquet"));
   const auto complaint = [&](const RowLimits& most) {
-    return user_error_of([&] { parquet_rows(file, 0, most); });
+    return user_error_of([&] { parquet_rows(file, {}, 0, most); });
   };
   EXPECT_THAT(complaint({.rows = 6}), HasSubstr("hellaswag.parquet, row group 2: expected readable Parquet, "
                                                 "found too many rows"));
@@ -62,7 +73,7 @@ TEST(ParquetRowsOf, TruncatedAndFlippedBytesNeverCrash) {
   const std::string whole = slurp(rows_file("shapes.parquet"));
   const RowLimits most{.rows = 1 << 12, .values = 1 << 14, .bytes = 1 << 20};
   const auto read = [&](const std::string& bytes) {
-    return user_error_of([&] { parquet_rows(memory_file("damaged", bytes), 0, most); });
+    return user_error_of([&] { parquet_rows(memory_file("damaged", bytes), {}, 0, most); });
   };
   EXPECT_EQ(read(whole), "");
   for (size_t size = 0; size < whole.size(); size += 41) EXPECT_NE(read(whole.substr(0, size)), "") << size;

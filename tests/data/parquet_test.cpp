@@ -71,38 +71,24 @@ TEST(Parquet, ADictionaryPageOfSeveralMegabytesIsRead) {
 }
 
 TEST(Parquet, OnlyTheColumnsThatAreNeededAreRead) {
-  class Counting : public Input {
-   public:
-    explicit Counting(std::string bytes) : Input("counting"), bytes_(std::move(bytes)) {}
-    int64_t size() const override { return std::ssize(bytes_); }
-    mutable int64_t read_bytes = 0, reads = 0;
-
-   private:
-    void read_exactly(int64_t begin, char* data, size_t count) const override {
-      bytes_.copy(data, count, static_cast<size_t>(begin));
-      read_bytes += static_cast<int64_t>(count);
-      ++reads;
-    }
-    std::string bytes_;
-  };
   class File : public DataFile {
    public:
-    explicit File(std::shared_ptr<const Counting> input)
+    explicit File(std::shared_ptr<const CountingInput> input)
         : DataFile("counting", input->size()), input_(std::move(input)) {}
     std::string identity() const override { return "counting"; }
     std::shared_ptr<const Input> open() const override { return input_; }
 
    private:
-    std::shared_ptr<const Counting> input_;
+    std::shared_ptr<const CountingInput> input_;
   };
-  const auto input = std::make_shared<const Counting>(slurp(golden("wide.parquet")));
+  const auto input = std::make_shared<const CountingInput>(slurp(golden("wide.parquet")));
   ParquetColumn column(std::make_shared<File>(input), "text");
-  EXPECT_LE(input->read_bytes, 64 << 10);
-  input->read_bytes = input->reads = 0;
+  EXPECT_LE(input->bytes, 64 << 10);
+  input->bytes = input->reads = 0;
   Documents documents;
   column.read(1, documents);
   EXPECT_EQ(input->reads, 1);
-  EXPECT_LT(input->read_bytes, 2000);
+  EXPECT_LT(input->bytes, 2000);
   EXPECT_EQ(texts(documents), (std::vector<std::string>{"text 2", "text 3"}));
 }
 
@@ -135,6 +121,35 @@ TEST(Parquet, AFilterOfNoColumnListsThoseItCouldBe) {
   EXPECT_THAT(open("score_ >= 3"), HasSubstr("found the columns int_score, score, small, count"));
   EXPECT_THAT(open("language >= 3"), HasSubstr("a column for the filter language >= 3"));
   EXPECT_THAT(open("lang == en"), HasSubstr("found the columns text, language, good"));
+}
+
+TEST(Parquet, ColumnsThatNobodyReadMayHoldAnything) {
+  EXPECT_EQ(all_texts(*parquet_source(local_file(golden("image.parquet")), "text")),
+            (std::vector<std::string>{"text 0", "text 1", "text 2", "text 3", "text 4"}));
+}
+
+TEST(Parquet, AFileWithoutTheTextIsLeftOutWhereBadRowsAre) {
+  test::LogFile log;
+  Terminal terminal(log.stream());
+  DataConfig config;
+  const auto file = local_file(golden("text_of_numbers.parquet"));
+  {
+    Complaints stop(config, terminal);
+    EXPECT_THAT(user_error_of([&] { parquet_source(file, "text", {}, &stop); }),
+                AllOf(HasSubstr("expected a column \"text\" of text"), HasSubstr("data.bad_rows=skip")));
+  }
+  config.bad_rows = "skip";
+  {
+    Complaints skip(config, terminal);
+    EXPECT_EQ(parquet_source(file, "text", {}, &skip)->units(), 0);
+  }
+  EXPECT_THAT(log.text(),
+              AllOf(HasSubstr("text_of_numbers.parquet: left out: expected a column \"text\" of text"),
+                    HasSubstr("3 rows that cannot be read were left out")));
+  config.bad_rows_limit = 2;
+  Complaints few(config, terminal);
+  EXPECT_THAT(user_error_of([&] { parquet_source(file, "text", {}, &few); }),
+              HasSubstr("data.bad_rows_limit"));
 }
 
 // The texts of damaged bytes, or nothing when that was a UserError; any other end fails the test.

@@ -47,7 +47,8 @@ class RemoteTest : public testing::Test {
 
   // Without a column "text".
   static inline const std::set<std::string> kOtherColumns{"nested.parquet", "no_text.parquet",
-                                                          "typed.parquet", "polars_typed.parquet"};
+                                                          "typed.parquet", "polars_typed.parquet",
+                                                          "text_of_numbers.parquet"};
 
   int64_t kept_bytes() const {
     int64_t total = 0;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/input.h"
 #include "data/config.h"
 #include "data/source.h"
 #include "support/errors.h"
@@ -72,6 +73,22 @@ inline std::vector<std::string> golden_texts() {
 }
 
 using test::user_error_of;
+
+// Counts what is read of it.
+class CountingInput : public Input {
+ public:
+  explicit CountingInput(std::string text) : Input("counting"), text_(std::move(text)) {}
+  int64_t size() const override { return std::ssize(text_); }
+  mutable int64_t bytes = 0, reads = 0;
+
+ private:
+  void read_exactly(int64_t begin, char* data, size_t count) const override {
+    text_.copy(data, count, static_cast<size_t>(begin));
+    bytes += static_cast<int64_t>(count);
+    ++reads;
+  }
+  std::string text_;
+};
 
 // units x per_unit short documents, each telling its number, as if a unit took `bytes` of memory.
 class NumberedSource : public Source {

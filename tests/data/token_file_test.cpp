@@ -45,6 +45,26 @@ TEST(TokenFile, AFileMayBeginInsideADocument) {
     EXPECT_THAT(read(*token_source(local_file(file), unit)), ElementsAre(ElementsAre(7, 8), ElementsAre(9)));
 }
 
+TEST(TokenFile, TheWorkIsLinearInTheBytesHoweverLongADocumentIs) {
+  constexpr int64_t kUnit = 256 << 10;
+  std::vector<uint16_t> ids{50256, 1, 50256};
+  ids.resize(10'000'000, 2);
+  ids.insert(ids.end(), {50256, 3});
+  const auto file = fresh_folder() / "t.bin";
+  write_token_file(file, ids);
+  const CountingInput input(slurp(file));
+  Documents documents;
+  const int64_t bytes = input.size() - kTokenFileHeader;
+  int64_t units = 0;
+  for (int64_t begin = 0; begin < bytes; begin += kUnit, ++units)
+    read_tokens(input, begin, std::min(begin + kUnit, bytes), documents);
+  ASSERT_EQ(documents.size(), 3);
+  EXPECT_EQ(std::ssize(documents.ids(1)), 10'000'000 - 3);
+  // Once by its own unit, once by that in which the document starts, and 64 KiB after each unit.
+  EXPECT_LE(input.bytes, 2 * bytes + units * (64 << 10));
+  EXPECT_LE(input.reads, units + 10);
+}
+
 TEST(TokenFile, RefusesWhatIsNoTokenFile) {
   const auto file = fresh_folder() / "t.bin";
   const auto message = [&](const std::string& bytes) {

@@ -94,6 +94,56 @@ TEST_F(Tokenize, AFinishedCallIsNotRepeated) {
   EXPECT_EQ(run(folder / "out", bad).tokens, first.tokens);
 }
 
+TEST_F(Tokenize, AShardThatIsGoneOrCutIsMadeAgain) {
+  const TokenizeCounts whole = run(folder / "whole", numbered());
+  const auto expected = files(folder / "whole");
+  ASSERT_GT(whole.shards, 4);
+  for (const char* name : {"t_val_000000.bin", "t_train_000001.bin", "t_train_000003.bin"}) {
+    for (const bool cut : {false, true}) {
+      run(folder / "out", numbered());
+      if (cut)
+        std::filesystem::resize_file(folder / "out" / name, 1500);
+      else
+        std::filesystem::remove(folder / "out" / name);
+      const TokenizeCounts counts = run(folder / "out", numbered());
+      EXPECT_EQ(files(folder / "out"), expected) << name;
+      EXPECT_EQ(counts.tokens, whole.tokens);
+      EXPECT_EQ(counts.shards, whole.shards);
+      EXPECT_THAT(log.text(), HasSubstr(std::string(name) + ": missing or damaged; going on from there"));
+    }
+  }
+  // Whole, but of another call.
+  std::filesystem::copy_file(folder / "out/t_val_000000.bin", folder / "out/t_train_000002.bin",
+                             std::filesystem::copy_options::overwrite_existing);
+  run(folder / "out", numbered());
+  EXPECT_EQ(files(folder / "out"), expected);
+}
+
+TEST_F(Tokenize, AStateOfBeforeIsCheckedToo) {
+  run(folder / "out", numbered());
+  const auto expected = files(folder / "out");
+  const auto forget = [&] {  // earlier versions did not note where shards begin
+    auto state = nlohmann::json::parse(slurp(folder / "out/t_state.json"));
+    state.erase("begun");
+    spill(folder / "out/t_state.json", state.dump(2) + "\n");
+  };
+  forget();
+  run(folder / "out", numbered());
+  EXPECT_EQ(log.text().find("going on from there"), std::string::npos);
+  std::filesystem::remove(folder / "out/t_train_000002.bin");
+  run(folder / "out", numbered());
+  EXPECT_EQ(files(folder / "out"), expected);
+}
+
+TEST_F(Tokenize, BytesAreThoseOfTheSource) {
+  config.validation_fraction = 0;
+  spill(folder / "latin1.txt", "caf\xE9 na\xEFve\n");
+  const TokenizeCounts counts =
+      run(folder / "out", open_source({(folder / "latin1.txt").string()}, config, terminal));
+  EXPECT_EQ(counts.bytes, 11);
+  EXPECT_EQ(counts.replaced, 2);
+}
+
 TEST_F(Tokenize, RefusesOtherArguments) {
   run(folder / "out", numbered());
   options.shard_tokens = 701;

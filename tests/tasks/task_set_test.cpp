@@ -86,6 +86,29 @@ TEST_F(TaskSets, FoldersAndLimits) {
             identity("piqa=" + golden("piqa.jsonl").string()));
 }
 
+TEST_F(TaskSets, OnlyTheColumnsOfATaskAreRead) {
+  EXPECT_EQ(identity("piqa=" + golden("piqa_with_image.parquet").string()),
+            identity("piqa=" + golden("piqa.parquet").string()));
+}
+
+TEST_F(TaskSets, AFolderOfSeveralSplitsIsRefused) {
+  const fs::path folder = folder_.path() / "items";
+  fs::create_directories(folder);
+  fs::copy(golden("piqa.jsonl"), folder / "train.jsonl");
+  fs::copy(golden("piqa.jsonl"), folder / "valid.jsonl");
+  EXPECT_THAT(complaint("piqa=" + folder.string()), HasSubstr("expected files of one split"));
+}
+
+TEST_F(TaskSets, AListOfItemsIsRead) {
+  std::string list = "[\n";
+  std::istringstream lines(read_file(golden("piqa.jsonl")));
+  for (std::string line; std::getline(lines, line);) list += (list.size() > 2 ? ",\n" : "") + line;
+  write_file_atomically(folder_.path() / "piqa.json", list + "\n]\n");
+  const std::string place = "piqa=" + (folder_.path() / "piqa.json").string();
+  EXPECT_EQ(complaint(place), "");
+  EXPECT_NE(identity(place, 3), identity(place));  // there are more than three
+}
+
 TEST_F(TaskSets, TheHubsFilesAndFolders) {
   fs::create_directories(folder_.path() / "datasets/us/er/default/validation");
   fs::copy(golden("hellaswag.parquet"), folder_.path() / "datasets/us/er/default/validation/0000.parquet");
