@@ -57,7 +57,9 @@ void DataConfig::describe(Fields& fields) {
   fields.add(
       "check_text", check_text,
       "a resumed run's text must be the one it read; false: goes on at the same place of a repaired one");
-  fields.add("rules", rules, "2; 1: as version 0.1 took files and formats, and held text out; its runs keep that")
+  fields
+      .add("rules", rules,
+           "2; 1: as version 0.1 took files and formats, and held text out; its runs keep that")
       .range(1, 2);
   fields
       .add("network_patience_minutes", network_patience_minutes,

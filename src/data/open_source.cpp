@@ -133,8 +133,8 @@ std::shared_ptr<const Source> open_source(const std::vector<std::string>& places
   if (places.empty()) throw UserError("data.source", "files or folders", "an empty list");
   if (!remote && std::any_of(places.begin(), places.end(), is_remote))
     remote = Remote::open(terminal, config);
-  FoundFiles found = find_files(places, parse_data_format(config.format), terminal, std::move(remote),
-                                folder_rule(config));
+  FoundFiles found =
+      find_files(places, parse_data_format(config.format), terminal, std::move(remote), folder_rule(config));
   // The cache is asked for only when something needs it: a service may have no home folder.
   const auto cache = [&] {
     return config.cache_dir.empty() ? cache_folder() : std::filesystem::path(config.cache_dir);

@@ -401,8 +401,7 @@ Outcome Trainer::train() {
   if (outcome == Outcome::finished && !complete) outcome = train_steps();
   if (has_trained() || only_initial) save();
   if (!complete) say_where_the_rate_is();
-  if (loader_->replaced() > 0)
-    terminal_.warning(replaced_words(loader_->replaced()));
+  if (loader_->replaced() > 0) terminal_.warning(replaced_words(loader_->replaced()));
   if (outcome != Outcome::signal && !only_initial && do_due_work(true) == Outcome::signal)
     outcome = Outcome::signal;
   if (only_initial)

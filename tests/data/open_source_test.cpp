@@ -85,8 +85,7 @@ TEST_F(OpenSource, SplitsAreNotMixed) {
 
 // What a run of an earlier version has read, it goes on to read.
 TEST_F(OpenSource, AsBeforeTakesWhatEarlierVersionsTook) {
-  for (const char* name : {"README.md", "b.TXT", "train.txt", "test.txt"})
-    spill(folder / name, name);
+  for (const char* name : {"README.md", "b.TXT", "train.txt", "test.txt"}) spill(folder / name, name);
   spill(folder / "c.json", "{\"text\": \"c\"}");
   EXPECT_THAT(all_texts(*open({folder.string()})), testing::Contains("b.TXT\n"));
   config.rules = 1;
