@@ -42,8 +42,8 @@ struct Replacement {
 };
 
 // Copies `text` to `repaired` with each maximal subpart of an ill-formed sequence (section 3.9, "U+FFFD
-// Substitution of Maximal Subparts") replaced by U+FFFD. Returns the number of replacements, and which they are in
-// `replacements`, if that is not null.
+// Substitution of Maximal Subparts") replaced by U+FFFD. Returns the number of replacements, and which they
+// are in `replacements`, if that is not null.
 uint64_t repair_utf8(std::string_view text, std::string& repaired,
                      std::vector<Replacement>* replacements = nullptr);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// moe eval: loss, perplexity and bits per byte of a trained model on any text, and its scores in common evaluations.
+// moe eval: loss, perplexity and bits per byte of a trained model on any text, and its scores in common
+// evaluations.
 #include <fmt/format.h>
 
 #include <cmath>
@@ -124,7 +125,8 @@ class Evaluator {
   Terminal& terminal() { return terminal_; }
 
  private:
-  // For a text that is not the run's: what its files are is for their endings to say, or for this command line.
+  // For a text that is not the run's: what its files are is for their endings to say, or for this command
+  // line.
   DataConfig foreign_text() const {
     RunConfig config = model_.config;
     const DataConfig defaults;

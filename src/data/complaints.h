@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What is said about a text while it is read: rows that cannot be read (data.bad_rows says what becomes of them), and
-// hints, each kind once. Shared by the readers of all files of a source; safe to call from many threads.
+// What is said about a text while it is read: rows that cannot be read (data.bad_rows says what becomes of
+// them), and hints, each kind once. Shared by the readers of all files of a source; safe to call from many
+// threads.
 #pragma once
 
 #include <cstdint>
@@ -29,9 +30,9 @@ class Complaints {
   Complaints(const Complaints&) = delete;
   Complaints& operator=(const Complaints&) = delete;
 
-  // Returns where the row is to be left out, and throws the UserError of it where it is not, or where more than
-  // data.bad_rows_limit were. A row counts once, however often it is read. place: asked only for what is said; offset tells
-  // the rows of a file apart. rows: how many this stands for.
+  // Returns where the row is to be left out, and throws the UserError of it where it is not, or where more
+  // than data.bad_rows_limit were. A row counts once, however often it is read. place: asked only for what is
+  // said; offset tells the rows of a file apart. rows: how many this stands for.
   using Place = std::function<std::string()>;
   void bad_row(const std::string& file, int64_t offset, const BadRow& row, const Place& place,
                int64_t rows = 1);

@@ -119,7 +119,8 @@ Codec codec_of(const std::filesystem::path& name) {
   return gzip ? Codec::gzip : Codec::zstd;
 }
 
-// What a file is that has the ending of a compressed one and is none. A server or a browser may have decoded it.
+// What a file is that has the ending of a compressed one and is none. A server or a browser may have decoded
+// it.
 void check_is_compressed(const Input& input, Codec codec) {
   const std::string head = input.read(0, 4);
   if (head.size() < 4 || head.starts_with(codec == Codec::gzip ? "\x1F\x8B" : "\x28\xB5\x2F\xFD")) return;

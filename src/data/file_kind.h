@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What a file is that cannot be read as it lies there, by its name or its first bytes, and how it becomes readable.
+// What a file is that cannot be read as it lies there, by its name or its first bytes, and how it becomes
+// readable.
 #pragma once
 
 #include <optional>

@@ -38,11 +38,12 @@ enum class FolderRule : uint8_t {
 };
 FolderRule folder_rule(const DataConfig& config);  // by data.rules
 
-// Files, folders, patterns ("shards/*.bin") and remote places. Of a folder, by path, the files of known formats; with a
-// format, the files of that format, or (for text, which has any ending) all files that can be text; hidden ones are left
-// out, and so are links that loop and folders that nobody may read. What is left out is said. An ending that names one format
-// (not .txt, .text and .md, under which anything may lie) wins over `format`, which is said. remote: null makes one when it is
-// needed. Throws UserError for an entry without files.
+// Files, folders, patterns ("shards/*.bin") and remote places. Of a folder, by path, the files of known
+// formats; with a format, the files of that format, or (for text, which has any ending) all files that can be
+// text; hidden ones are left out, and so are links that loop and folders that nobody may read. What is left
+// out is said. An ending that names one format (not .txt, .text and .md, under which anything may lie) wins
+// over `format`, which is said. remote: null makes one when it is needed. Throws UserError for an entry
+// without files.
 FoundFiles find_files(const std::vector<std::string>& places, std::optional<DataFormat> format,
                       Terminal& terminal, std::shared_ptr<Remote> remote = nullptr,
                       FolderRule rule = FolderRule::data);

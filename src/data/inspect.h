@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The work of `moe data inspect`: what a source holds, from the metadata of its files and a small sample of its
-// units, so that a remote source is not read as a whole.
+// The work of `moe data inspect`: what a source holds, from the metadata of its files and a small sample of
+// its units, so that a remote source is not read as a whole.
 #pragma once
 
 #include <array>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Only brackets and quotes are looked at; whether an item is an object, and what it holds, is seen where lines are read.
+// Only brackets and quotes are looked at; whether an item is an object, and what it holds, is seen where
+// lines are read.
 #include "data/json_array.h"
 
 #include <fmt/format.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Some fields of the outermost object of a line of JSON. What lies between them is passed over, not checked: a field that
-// nobody reads can hold NaN, half a surrogate pair, bytes that are not UTF-8 or any depth of lists. nlohmann_json, which
-// reads all other JSON here, refuses a line for these.
+// Some fields of the outermost object of a line of JSON. What lies between them is passed over, not checked:
+// a field that nobody reads can hold NaN, half a surrogate pair, bytes that are not UTF-8 or any depth of
+// lists. nlohmann_json, which reads all other JSON here, refuses a line for these.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,8 @@ namespace moe {
 struct JsonField {
   enum class Kind : uint8_t { missing, text, number, boolean, null, object, list };
   Kind kind = Kind::missing;
-  // Of text and, as "true" or "false", boolean. Bytes that are not UTF-8 stay as they are, and half of a surrogate pair is
-  // the byte FF: the tokenizer makes U+FFFD of each, and counts it.
+  // Of text and, as "true" or "false", boolean. Bytes that are not UTF-8 stay as they are, and half of a
+  // surrogate pair is the byte FF: the tokenizer makes U+FFFD of each, and counts it.
   std::string text;
   long double number = 0;  // holds every integer of 64 bits and every double; NaN and infinities too
   const char* kind_words() const;
@@ -25,7 +25,8 @@ class JsonFields {
  public:
   explicit JsonFields(std::vector<std::string> names) : names_(std::move(names)), fields_(names_.size()) {}
 
-  // Of a key that comes twice, the last. Returns what is wrong with the line, in words; empty when it is an object.
+  // Of a key that comes twice, the last. Returns what is wrong with the line, in words; empty when it is an
+  // object.
   std::string read(std::string_view line);
 
   const JsonField& operator[](size_t i) const { return fields_[i]; }

@@ -14,10 +14,10 @@
 
 namespace moe {
 
-// Adds field `column` of the lines that start in bytes [begin, end) and pass the filters. Empty lines and null
-// fields are skipped. A line is bad when it is not a JSON object, lacks one of the fields, or has something there that is not
-// text or that a filter cannot compare: complaints say what becomes of it, and without them it is a UserError with file and
-// line number. Other fields are not looked at.
+// Adds field `column` of the lines that start in bytes [begin, end) and pass the filters. Empty lines and
+// null fields are skipped. A line is bad when it is not a JSON object, lacks one of the fields, or has
+// something there that is not text or that a filter cannot compare: complaints say what becomes of it, and
+// without them it is a UserError with file and line number. Other fields are not looked at.
 void read_jsonl(const Input& input, int64_t begin, int64_t end, const std::string& column,
                 const Filters& filters, Documents& documents, Complaints* complaints = nullptr);
 

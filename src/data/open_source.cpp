@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// From data.source or data.mixture to a Source: how large the units of each file should be, and the footers of
-// many files read side by side.
+// From data.source or data.mixture to a Source: how large the units of each file should be, and the footers
+// of many files read side by side.
 #include <fmt/format.h>
 
 #include <algorithm>

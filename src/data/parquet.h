@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A column of text in a Parquet file, one row group at a time: only the bytes of that column, and of those that
-// filters need, are read. None of Arrow shows here.
+// A column of text in a Parquet file, one row group at a time: only the bytes of that column, and of those
+// that filters need, are read. None of Arrow shows here.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,8 @@ class ParquetColumn {
   // A row group with more text than this is refused: a few bytes of a damaged file can stand for any amount.
   static constexpr int64_t kMostBytes = int64_t{16} << 30;
 
-  // Reads the footer. column: the name of a string column, "a.b" for field b of struct a; the error for a wrong
-  // one lists those there are, and likewise for the columns of filters.
+  // Reads the footer. column: the name of a string column, "a.b" for field b of struct a; the error for a
+  // wrong one lists those there are, and likewise for the columns of filters.
   ParquetColumn(DataFilePtr file, const std::string& column, const Filters& filters = {},
                 int64_t most_bytes = kMostBytes);
   ~ParquetColumn();
@@ -42,8 +42,8 @@ class ParquetColumn {
 // "name type" of every column.
 std::vector<std::string> parquet_schema(const DataFilePtr& file);
 
-// A file without a column that is needed, or with another type there, is a UserError, or bad rows of which complaints say
-// what becomes of them: then it has no units.
+// A file without a column that is needed, or with another type there, is a UserError, or bad rows of which
+// complaints say what becomes of them: then it has no units.
 std::unique_ptr<Source> parquet_source(const DataFilePtr& file, const std::string& column,
                                        const Filters& filters = {}, Complaints* complaints = nullptr);
 

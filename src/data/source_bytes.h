@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Bits per byte count the bytes of the source, but a byte that is not UTF-8 is learnt as U+FFFD, which has three. So an
-// id on its way from the tokenizer to the batch carries, above its 16 bits, how many bytes its token has more than the
-// source has there. Batches (data/batch.h) hold plain ids.
+// Bits per byte count the bytes of the source, but a byte that is not UTF-8 is learnt as U+FFFD, which has
+// three. So an id on its way from the tokenizer to the batch carries, above its 16 bits, how many bytes its
+// token has more than the source has there. Batches (data/batch.h) hold plain ids.
 #pragma once
 
 #include <cstdint>

@@ -42,8 +42,8 @@ size_t find_start(std::string_view text, size_t line, bool may_start, DocumentSp
   return std::string_view::npos;
 }
 
-// Whether the line that ends at text[newline] is blank and begins in text. (A blank first line of the file counts as
-// none: what follows it then belongs to the range before, which changes no document.)
+// Whether the line that ends at text[newline] is blank and begins in text. (A blank first line of the file
+// counts as none: what follows it then belongs to the range before, which changes no document.)
 bool is_blank_before(std::string_view text, size_t newline) {
   while (newline > 0) {
     const char c = text[--newline];
@@ -53,7 +53,8 @@ bool is_blank_before(std::string_view text, size_t newline) {
   return false;
 }
 
-// The first document start at or after byte `position` > 0 of the file that these bytes show; kNone when they show none.
+// The first document start at or after byte `position` > 0 of the file that these bytes show; kNone when they
+// show none.
 int64_t start_in(const Stretch& bytes, int64_t position, const DocumentRule& rule) {
   if (rule.split == DocumentSplit::file) return kNone;
   if (rule.split == DocumentSplit::marker) {
@@ -76,7 +77,8 @@ int64_t look_behind(const DocumentRule& rule) {
   return rule.split == DocumentSplit::marker ? std::ssize(rule.marker) : kLookBehind;
 }
 
-// The first document start at or after byte `position`, else the size of the file; reads on until it is there.
+// The first document start at or after byte `position`, else the size of the file; reads on until it is
+// there.
 int64_t next_start(const Input& input, Stretch& bytes, int64_t position, const DocumentRule& rule) {
   if (position <= 0) return 0;
   if (position >= input.size() || rule.split == DocumentSplit::file) return input.size();
@@ -97,8 +99,8 @@ void add_document(std::string_view document, Documents& documents) {
   if (last != std::string_view::npos) documents.add_text(document.substr(0, last + 1), "\n");
 }
 
-// The documents of a text that begins with `before` bytes of what lies before the first. Markers may overlap, as in a
-// row of dashes: each ends a document.
+// The documents of a text that begins with `before` bytes of what lies before the first. Markers may overlap,
+// as in a row of dashes: each ends a document.
 void split_at_markers(std::string_view text, size_t before, std::string_view marker, Documents& documents) {
   size_t start = before;
   for (size_t at = 0; at < text.size(); ++at) {

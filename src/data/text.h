@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Plain text: where its documents start (data.document_split) and which of them belong to a range of bytes.
 // Every document belongs to the range its first byte lies in; whoever reads the range reads on to the
-// document's end. A range in which no document starts costs its own bytes only, so that the work is linear in the
-// bytes of a file, however long its documents are.
+// document's end. A range in which no document starts costs its own bytes only, so that the work is linear in
+// the bytes of a file, however long its documents are.
 #pragma once
 
 #include <cstdint>
@@ -57,11 +57,11 @@ std::optional<DocumentRange> find_documents(const Input& input, int64_t begin, i
 void read_text(const Input& input, int64_t begin, int64_t end, const DocumentRule& rule,
                Documents& documents);
 
-// The first 64 KiB. Throws UserError, which says what else it is where that can be told, when they hold a NUL or more
-// than 30 % of bytes that are control characters or not UTF-8.
+// The first 64 KiB. Throws UserError, which says what else it is where that can be told, when they hold a NUL
+// or more than 30 % of bytes that are control characters or not UTF-8.
 std::string text_head(const Input& input);
-// What a person should know of a text that begins so: bytes that are not UTF-8, markers between documents that
-// the rule would learn as words. rule: null where documents are not split by one.
+// What a person should know of a text that begins so: bytes that are not UTF-8, markers between documents
+// that the rule would learn as words. rule: null where documents are not split by one.
 std::vector<std::string> hints_about(std::string_view head, const DocumentRule* rule);
 // "3 stretches of invalid UTF-8 became U+FFFD", and what may be the reason.
 std::string replaced_words(int64_t replaced);

@@ -14,7 +14,8 @@
 namespace moe {
 namespace {
 
-// Text a thread takes at once: small enough that they share a window evenly, large enough that locks are rare.
+// Text a thread takes at once: small enough that they share a window evenly, large enough that locks are
+// rare.
 constexpr int64_t kPieceBytes = 64 << 10;
 constexpr size_t kWindowsAhead = 2;
 
@@ -175,9 +176,9 @@ bool TokenStreams::plan(State& state) {
   return true;
 }
 
-// Goes on to the next epoch, once it is known whether this one has documents. A stream whose units hold none (a filter
-// lets few rows pass) reads those of all its share from then on, in an order of its own; so each rank knows by itself
-// what its streams give. False: not yet, or there are none at all.
+// Goes on to the next epoch, once it is known whether this one has documents. A stream whose units hold none
+// (a filter lets few rows pass) reads those of all its share from then on, in an order of its own; so each
+// rank knows by itself what its streams give. False: not yet, or there are none at all.
 bool TokenStreams::plan_epoch(State& state) {
   if (!state.found) {
     for (const auto& window : state.windows)

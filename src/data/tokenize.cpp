@@ -176,8 +176,8 @@ class Shards {
       begun_.push_back(read_state(JsonFields(state_file_.string() + ": begun", begun, kAgain)));
   }
 
-  // The state says which shards are finished. Where one is gone or cut, the work goes on from its beginning. (Earlier versions did
-  // not note where shards begin: then from the very beginning.)
+  // The state says which shards are finished. Where one is gone or cut, the work goes on from its beginning.
+  // (Earlier versions did not note where shards begin: then from the very beginning.)
   void go_back_to_damage(Terminal& terminal) {
     const int64_t held_out = now_.counts.shards - (now_.next_shard - 1);
     int64_t tokens = 0;

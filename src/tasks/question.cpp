@@ -161,8 +161,8 @@ std::vector<Request> requests_of(const Question& question, Convention convention
     std::string context = question.context;
     Request request;
     if (convention == Convention::lm_eval) {
-      // Spaces at the end of the context belong to what follows; the whole is tokenised, then cut where the context's
-      // own tokens end.
+      // Spaces at the end of the context belong to what follows; the whole is tokenised, then cut where the
+      // context's own tokens end.
       const size_t end = strip_right(context).size();
       continuation.insert(0, context, end, std::string::npos);
       context.resize(end);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Rows of files that pyarrow wrote (tools/make_task_goldens.py), against what Python says of the same rows; and damaged
-// ones.
+// Rows of files that pyarrow wrote (tools/make_task_goldens.py), against what Python says of the same rows;
+// and damaged ones.
 #include "data/parquet_rows.h"
 
 #include <gmock/gmock.h>

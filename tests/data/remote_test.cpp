@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Text behind a hub that fails: the same documents in the same order as from the disk, or an error with a name.
+// Text behind a hub that fails: the same documents in the same order as from the disk, or an error with a
+// name.
 #include "data/remote.h"
 
 #include <gmock/gmock.h>

@@ -128,8 +128,8 @@ TEST(Text, TheWorkIsLinearInTheBytesHoweverLongADocumentIs) {
         },
         kUnit);
     const int64_t units = (std::ssize(text) + kUnit - 1) / kUnit;
-    // Each byte once by its own unit, once by the unit in which its document starts; 128 KiB around each unit; and for the one
-    // document a read for each doubling of 64 KiB.
+    // Each byte once by its own unit, once by the unit in which its document starts; 128 KiB around each
+    // unit; and for the one document a read for each doubling of 64 KiB.
     EXPECT_LE(bytes, 2 * std::ssize(text) + units * (128 << 10)) << static_cast<int>(rule.split);
     EXPECT_LE(reads, units + 10) << static_cast<int>(rule.split);
   }
