@@ -11,13 +11,13 @@
 #include "base/error.h"
 #include "base/lines.h"
 #include "data/file_source.h"
-#include "data/json_fields.h"
+#include "data/json_line.h"
 #include "data/text.h"
 
 namespace moe {
 namespace {
 
-using Kind = JsonField::Kind;
+using Kind = LineField::Kind;
 
 // Lines are counted this far into a file: it may be behind a network.
 constexpr int64_t kMostCounted = 64 << 20;
@@ -48,7 +48,7 @@ class LineReader {
       if (fields_[i].kind == Kind::missing) return missing(i, line);
     bool passes = true;
     for (size_t i = 0; i < filters_.size(); ++i) {
-      const JsonField& value = fields_[i + 1];
+      const LineField& value = fields_[i + 1];
       if (value.kind == Kind::null) {
         passes = false;
       } else if ((value.kind == Kind::text || value.kind == Kind::boolean) && filters_[i].takes_text()) {
@@ -61,7 +61,7 @@ class LineReader {
                       value.kind_words(), fmt::format("data.filters has {}", filters_[i].text())};
       }
     }
-    const JsonField& text = fields_[0];
+    const LineField& text = fields_[0];
     if (text.kind != Kind::text && text.kind != Kind::null)
       return BadRow{fmt::format("text in field \"{}\"", fields_.names().front()), text.kind_words(), ""};
     if (passes && text.kind == Kind::text) documents.add_text(text.text);
@@ -84,7 +84,7 @@ class LineReader {
   }
 
   const Filters& filters_;
-  JsonFields fields_;  // the text, then those of the filters
+  JsonLine fields_;  // the text, then those of the filters
 };
 
 class JsonlSource : public FileSource {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "data/json_fields.h"
+#include "data/json_line.h"
 
 #include <fmt/format.h>
 
@@ -17,6 +17,8 @@ namespace moe {
 namespace {
 
 constexpr char kInvalid = '\xFF';  // never part of UTF-8
+
+constexpr size_t kShownKeys = 20;
 
 // What is wrong, in words.
 struct Wrong {
@@ -69,8 +71,8 @@ class Scanner {
     if (at_ != end_) fail("something after the object");
   }
 
-  void read(JsonField& field) {
-    using Kind = JsonField::Kind;
+  void read(LineField& field) {
+    using Kind = LineField::Kind;
     if (at_ == end_) fail("no value");
     field = {};
     if (*at_ == '"') {
@@ -232,7 +234,7 @@ class Scanner {
 
 }  // namespace
 
-const char* JsonField::kind_words() const {
+const char* LineField::kind_words() const {
   switch (kind) {
     case Kind::missing:
       return "nothing";
@@ -252,8 +254,8 @@ const char* JsonField::kind_words() const {
   return "";
 }
 
-std::string JsonFields::read(std::string_view line) {
-  for (JsonField& field : fields_) field.kind = JsonField::Kind::missing;
+std::string JsonLine::read(std::string_view line) {
+  for (LineField& field : fields_) field.kind = LineField::Kind::missing;
   Scanner scanner(line);
   std::string unescaped;
   try {
@@ -283,7 +285,8 @@ std::vector<std::string> json_keys(std::string_view line) {
     scanner.object([&](std::string_view key) {
       std::string name;
       Scanner::unescape(key, name);
-      if (std::find(keys.begin(), keys.end(), name) == keys.end()) keys.push_back(std::move(name));
+      if (keys.size() < kShownKeys && std::find(keys.begin(), keys.end(), name) == keys.end())
+        keys.push_back(std::move(name));
       scanner.pass();
     });
   } catch (const Wrong&) {
