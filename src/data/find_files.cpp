@@ -212,9 +212,18 @@ class Finder {
           first.empty() ? "an empty folder" : fmt::format("only others, such as {}", first),
           kind && !kind->hint.empty() ? kind->hint : "data.format says how to read files with other endings");
     }
-    for (DataFilePtr& file : taken) add_file(std::move(file));
-    say_left_out(folder, cards, "cards or licences left out, such as");
-    say_left_out(folder, others, "files left out, such as");
+    std::vector<std::string> as_text;  // settings of a program, more often than rows
+    for (DataFilePtr& file : taken) {
+      if (format_ == DataFormat::text && is_plain_json(name_of(*file))) {
+        as_text.push_back(name_of(*file));
+        found_.files.push_back({std::move(file), DataFormat::text});
+      } else {
+        add_file(std::move(file));
+      }
+    }
+    say_of(folder, as_text, "files read as text, as data.format says, such as");
+    say_of(folder, cards, "cards or licences left out, such as");
+    say_of(folder, others, "files left out, such as");
   }
 
   // Leaves the train split, when there are several.
@@ -234,10 +243,10 @@ class Finder {
     if (!left_out.empty() && rule_ == FolderRule::one_split)
       throw UserError(folder, "files of one split", fmt::format("train and others, such as {}", left_out[0]),
                       "name the split's folder or file");
-    say_left_out(folder, left_out, "files of other splits than train left out, such as");
+    say_of(folder, left_out, "files of other splits than train left out, such as");
   }
 
-  void say_left_out(const std::string& folder, const std::vector<std::string>& names, const char* words) {
+  void say_of(const std::string& folder, const std::vector<std::string>& names, const char* words) {
     if (names.empty()) return;
     terminal_.line(fmt::format("{}: {} {} {}", folder, names.size(), words,
                                *std::min_element(names.begin(), names.end())));
