@@ -15,6 +15,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/disk_full.h"
 #include "base/error.h"
 #include "base/format.h"
 
@@ -189,9 +190,9 @@ void FileWriter::fail(const char* step) {
     const bool known = ::statvfs(folder_of(path_).c_str(), &disk) == 0;
     const double free_bytes = static_cast<double>(disk.f_bavail) * static_cast<double>(disk.f_frsize);
     const uint64_t needed = std::max(expected_bytes_, written_);
-    throw UserError(where, format_bytes(static_cast<double>(needed)) + " of disk space",
-                    known ? format_bytes(free_bytes) + " free" : std::strerror(error),
-                    "free some space or choose another folder");
+    throw DiskFull(where, format_bytes(static_cast<double>(needed)) + " of disk space",
+                   known ? format_bytes(free_bytes) + " free" : std::strerror(error),
+                   "free some space or choose another folder");
   }
   std::string hint;
   if (error == ENOENT) hint = "the folder " + folder_of(path_).string() + " does not exist";

@@ -10,6 +10,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/disk_full.h"
 #include "base/error.h"
 #include "base/format.h"
 
@@ -45,15 +46,18 @@ void PartWriter::commit() {
 
 void PartWriter::fail(const char* step) const {
   const int error = errno;
-  std::string hint;
+  const std::string found = std::string("cannot ") + step + ": " + std::strerror(error);
   if (error == ENOSPC || error == EDQUOT) {
     std::error_code unknown;
     const auto disk = std::filesystem::space(path_.parent_path(), unknown);
-    hint = unknown ? "free some space"
-                   : "free some space: " + format_bytes(static_cast<double>(disk.available)) + " are left";
+    throw DiskFull(
+        path_.string(), "", found,
+        unknown ? "free some space"
+                : "free some space: " + format_bytes(static_cast<double>(disk.available)) + " are left");
   }
-  if (error == ENOENT) hint = "another process has made the file: all need to see the same folder";
-  throw UserError(path_.string(), "", std::string("cannot ") + step + ": " + std::strerror(error), hint);
+  throw UserError(
+      path_.string(), "", found,
+      error == ENOENT ? "another process has made the file: all need to see the same folder" : "");
 }
 
 }  // namespace moe

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/start_thread.h"
 
 namespace moe {
 namespace {
@@ -25,6 +26,13 @@ int cgroup_cores() {
   double period = 0;
   if (!(file >> quota >> period) || quota == "max" || period <= 0) return 1 << 20;
   return std::max(1, static_cast<int>(std::lround(std::stod(quota) / period)));
+}
+
+void end_workers(std::atomic<bool>& stop, std::atomic<uint32_t>& round, std::vector<std::thread>& threads) {
+  stop.store(true);
+  round.fetch_add(1);
+  round.notify_all();
+  for (auto& thread : threads) thread.join();
 }
 
 inline void pause() {
@@ -46,14 +54,16 @@ int available_cores() {
 
 ThreadPool::ThreadPool(int threads) {
   const int total = threads > 0 ? threads : available_cores();
-  for (int i = 1; i < total; ++i) threads_.emplace_back([this] { worker(); });
+  try {
+    for (int i = 1; i < total; ++i) threads_.push_back(start_thread([this] { worker(); }));
+  } catch (...) {
+    end_workers(stop_, round_, threads_);
+    throw;
+  }
 }
 
 ThreadPool::~ThreadPool() {
-  stop_.store(true);
-  round_.fetch_add(1);
-  round_.notify_all();
-  for (auto& thread : threads_) thread.join();
+  end_workers(stop_, round_, threads_);
 }
 
 void ThreadPool::take_chunks() {

@@ -82,6 +82,13 @@ class CheckpointStore {
   void publish(int64_t step, const std::map<std::string, Manifest::File>& files);
   void abandon(int64_t step) noexcept;
 
+  // Before a run: is there room for what `saves` checkpoints of so many bytes will need? DiskFull when the
+  // next one cannot be written, or not the second beside the first; a warning when not as many as will be
+  // kept and one more; else "".
+  std::string expect_room(uint64_t bytes, int64_t saves) const;
+  // Deletes the oldest of the whole ones below this step, unless it is the only one. Which it was.
+  std::optional<int64_t> drop_oldest(int64_t below);
+
   // The step named by `latest`, or the newest whole one when that file is missing or names none.
   std::optional<int64_t> latest() const;
   // All whole checkpoints, ascending.

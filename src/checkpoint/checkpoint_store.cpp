@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <system_error>
 
+#include "base/disk_full.h"
 #include "base/error.h"
 #include "base/format.h"
 #include "checkpoint/checkpoint.h"
@@ -71,7 +72,7 @@ void publish_folder(const fs::path& partial, const fs::path& whole) {
 void check_space(const fs::path& folder, uint64_t bytes) {
   const uint64_t needed = bytes + kSpare, available = fs::space(folder).available;
   if (needed <= available) return;
-  throw UserError(
+  throw DiskFull(
       folder.string(),
       fmt::format("{} of free disk space for a checkpoint", format_bytes(static_cast<double>(needed))),
       format_bytes(static_cast<double>(available)), "free some space or choose another training.output_dir");
@@ -88,11 +89,7 @@ Manifest::File write_and_hash(const fs::path& path, const std::vector<TensorStre
 }
 
 // The old ones go by the same door: first the name of a whole one is taken away, then the files.
-void prune(const fs::path& folder, int64_t newest, int64_t keep_last) {
-  auto steps = whole_steps(folder);
-  std::erase_if(steps, [&](int64_t step) { return step > newest; });
-  if (keep_last == 0 || std::ssize(steps) <= keep_last) return;
-  steps.resize(steps.size() - static_cast<size_t>(keep_last));
+void remove_steps(const fs::path& folder, const std::vector<int64_t>& steps) {
   std::vector<fs::path> gone;
   for (const int64_t step : steps) {
     const fs::path whole = folder / step_name(step);
@@ -103,7 +100,24 @@ void prune(const fs::path& folder, int64_t newest, int64_t keep_last) {
   for (const fs::path& partial : gone) fs::remove_all(partial);
 }
 
+uint64_t bytes_in(const fs::path& folder) {
+  uint64_t bytes = 0;
+  for (const auto& file : fs::recursive_directory_iterator(folder))
+    if (file.is_regular_file()) bytes += file.file_size();
+  return bytes;
+}
+
+void prune(const fs::path& folder, int64_t newest, int64_t keep_last) {
+  auto steps = whole_steps(folder);
+  std::erase_if(steps, [&](int64_t step) { return step > newest; });
+  if (keep_last == 0 || std::ssize(steps) <= keep_last) return;
+  steps.resize(steps.size() - static_cast<size_t>(keep_last));
+  remove_steps(folder, steps);
+}
+
 [[noreturn]] void cannot_save(const fs::path& folder, const fs::filesystem_error& error) {
+  if (error.code() == std::errc::no_space_on_device)
+    throw DiskFull(folder.string(), "room for a checkpoint", error.code().message(), "free some space");
   throw UserError((error.path1().empty() ? folder : error.path1()).string(),
                   "to be able to save a checkpoint", error.code().message());
 }
@@ -197,6 +211,53 @@ void CheckpointStore::abandon(int64_t step) noexcept {
   } catch (const std::bad_alloc&) {  // begin() sweeps
     return;
   }
+}
+
+std::string CheckpointStore::expect_room(uint64_t bytes, int64_t saves) const {
+  if (saves == 0) return "";
+  const uint64_t each = bytes + kSpare;
+  const auto gib = [](uint64_t n) { return format_bytes(static_cast<double>(n)); };
+  try {
+    fs::path there = fs::absolute(folder_);
+    while (!fs::exists(there) && there.has_parent_path()) there = there.parent_path();
+    const uint64_t free_bytes = fs::space(there).available;
+    const auto old = steps();
+    uint64_t held = 0, newest = 0;
+    for (const int64_t step : old) {
+      newest = bytes_in(folder_of(step));
+      held += newest;
+    }
+    // The newest stays until there is another one.
+    const uint64_t least = old.empty() && saves > 1 ? 2 * each : each, most = free_bytes + held - newest;
+    if (most < least)
+      throw DiskFull(folder_.string(),
+                     fmt::format("{} of free disk space for {}", gib(least),
+                                 least > each ? "two checkpoints: the first stays until the second is whole"
+                                              : "a checkpoint"),
+                     gib(most), "free some space or choose another training.output_dir");
+    const auto all = static_cast<int64_t>(old.size()) + saves;
+    const int64_t together = keep_last_ == 0 ? all : std::min(keep_last_ + 1, all);
+    if ((free_bytes + held) / each >= static_cast<uint64_t>(together)) return "";
+    return fmt::format(
+        "{}: {} are free, and the run will want {} for {} checkpoints of {} (training.keep_checkpoints, and "
+        "the next): when the room ends, the oldest one goes for a new one",
+        folder_.string(), gib(free_bytes),
+        format_bytes(static_cast<double>(together) * static_cast<double>(each)), together, gib(bytes));
+  } catch (const fs::filesystem_error& error) {
+    cannot_save(folder_, error);
+  }
+}
+
+std::optional<int64_t> CheckpointStore::drop_oldest(int64_t below) {
+  auto old = steps();
+  std::erase_if(old, [&](int64_t step) { return step >= below; });
+  if (old.size() < 2) return std::nullopt;
+  try {
+    remove_steps(folder_, {old.front()});
+  } catch (const fs::filesystem_error& error) {
+    cannot_save(folder_, error);
+  }
+  return old.front();
 }
 
 std::optional<int64_t> CheckpointStore::latest() const {

@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <new>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -58,19 +60,39 @@ int run(int argc, char** argv) {
   return code;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+// Says what it was; the exit code.
+int report(const std::exception_ptr& thrown) {
   try {
-    return run(argc, argv);
+    if (thrown) std::rethrow_exception(thrown);
+    std::fputs("internal error (please report it): terminated without an exception\n", stderr);
   } catch (const moe::UserError& error) {
     std::fprintf(stderr, "error: %s\n", error.what());
     return 1;
   } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "error: out of memory. Hint: `moe plan` prints what a configuration needs\n");
+    std::fputs("error: out of memory. Hint: `moe plan` prints what a configuration needs\n", stderr);
     return 1;
+  } catch (const std::system_error& error) {
+    // Of a library's own thread; ours are started by start_thread().
+    const bool limit = error.code() == std::errc::resource_unavailable_try_again;
+    std::fprintf(stderr, "%s: %s%s\n", limit ? "error" : "internal error (please report it)", error.what(),
+                 limit ? ". Hint: raise the limit on processes (ulimit -u) or on memory (ulimit -v)" : "");
+    return limit ? 1 : 2;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "internal error (please report it): %s\n", error.what());
-    return 2;
+  } catch (...) {
+    std::fputs("internal error (please report it): something else than an exception was thrown\n", stderr);
+  }
+  return 2;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // Nobody catches what a thread throws beside its work: it ends the program with words, too.
+  std::set_terminate([] { std::_Exit(report(std::current_exception())); });
+  try {
+    return run(argc, argv);
+  } catch (...) {
+    return report(std::current_exception());
   }
 }

@@ -5,6 +5,8 @@
 
 #include <ctime>
 
+#include "base/start_thread.h"
+
 namespace moe::cli {
 namespace {
 
@@ -27,7 +29,12 @@ StopSignal::StopSignal() {
   sigaction(SIGPIPE, &ignore, &pipe_);
   sigaction(SIGXFSZ, &ignore, &size_);
   pthread_sigmask(SIG_BLOCK, &signals_, &before_);
-  thread_ = std::thread([this] { watch(); });
+  try {
+    thread_ = start_thread([this] { watch(); });
+  } catch (...) {
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    throw;
+  }
 }
 
 StopSignal::~StopSignal() {

@@ -147,6 +147,8 @@ int train(const TrainOptions& options) {
   const auto ranks =
       make_communicator(launch, backend, std::chrono::seconds(config.distributed.timeout_seconds));
   config.set_last_step(ranks->size());
+  // In the run's settings, so that it stays the same text when the run goes on with other ranks.
+  config.training.eval_tokens = config.tokens_of_evaluation(ranks->size());
   const std::unique_ptr<std::FILE, int (*)(std::FILE*)> nobody(std::fopen("/dev/null", "w"), std::fclose);
   CHECK(nobody != nullptr);
   Terminal terminal(ranks->rank() == 0 ? stderr : nobody.get());

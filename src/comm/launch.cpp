@@ -17,10 +17,16 @@ struct Names {
   const char *by, *rank, *size, *local_rank, *local_size;
 };
 constexpr int kFirstPort = 20000, kPorts = 10000;  // below those that systems give out
+constexpr int kLastPort = 65535;
 constexpr Names kTorch{"torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"};
 constexpr Names kByHand{"the environment", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"};
 constexpr Names kOpenMpi{"mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
                          "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"};
+// MPICH and its kin (Intel MPI also sets the local two), and srun --mpi=pmi2.
+constexpr Names kPmi{"mpiexec", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"};
+// Slurm's numbers for steps that are one process each: batch scripts and interactive shells among them
+// (slurm.h).
+constexpr int64_t kFirstOwnStep = 0xfffffff0;
 // Not SLURM_NTASKS: a batch script has that, too, outside of srun.
 constexpr Names kSlurm{"srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", nullptr};
 
@@ -29,15 +35,17 @@ std::string text_of(const Environment& environment, const char* name) {
   return value == nullptr ? "" : value;
 }
 
-std::optional<int> number(const std::string& text) {
-  const auto value = parse_number<int>(text);
+template <class Number = int>
+std::optional<Number> number(const std::string& text) {
+  const auto value = parse_number<Number>(text);
   return value && *value >= 0 ? value : std::nullopt;
 }
 
-std::optional<int> number_of(const Environment& environment, const char* name) {
+template <class Number = int>
+std::optional<Number> number_of(const Environment& environment, const char* name) {
   const std::string text = text_of(environment, name);
   if (text.empty()) return std::nullopt;
-  const auto value = number(text);
+  const auto value = number<Number>(text);
   if (!value)
     throw UserError(fmt::format("{} (environment)", name), "a whole number of at least 0", "'" + text + "'");
   return value;
@@ -105,20 +113,27 @@ std::optional<Launch> ask_openmpi(const Environment& environment) {
   return launch;
 }
 
+// Some systems set these for each process: one that is alone says nothing.
+std::optional<Launch> ask_pmi(const Environment& environment) {
+  auto launch = ask(kPmi, environment);
+  return launch && !launch->alone() ? launch : std::nullopt;
+}
+
 std::optional<Launch> ask_slurm(const Environment& environment) {
   // In a batch script SLURM_PROCID stands alone: that is one process.
   if (text_of(environment, kSlurm.size).empty()) return std::nullopt;
+  const auto job = number_of<int64_t>(environment, "SLURM_JOB_ID").value_or(0),
+             step = number_of<int64_t>(environment, "SLURM_STEP_ID").value_or(0);
+  if (step >= kFirstOwnStep) return std::nullopt;
   auto launch = ask(kSlurm, environment);
   launch->local_size =
       std::max(launch->local_rank + 1, tasks_of_node(text_of(environment, "SLURM_STEP_TASKS_PER_NODE"),
                                                      number_of(environment, "SLURM_NODEID").value_or(0)));
   std::string nodes = text_of(environment, "SLURM_STEP_NODELIST");
   if (nodes.empty()) nodes = text_of(environment, "SLURM_NODELIST");
-  const auto job = number_of(environment, "SLURM_JOB_ID").value_or(0),
-             step = number_of(environment, "SLURM_STEP_ID").value_or(0);
   launch->host = first_host(nodes);
-  launch->port = kFirstPort +
-                 static_cast<int>((job + 97LL * step) % kPorts);  // the same on all, another for others there
+  launch->port = kFirstPort + static_cast<int>((job % kPorts + 97 * (step % kPorts)) %
+                                               kPorts);  // the same on all, another for others there
   launch->run_id = fmt::format("{}.{}.{}", job, step, text_of(environment, "SLURM_RESTART_COUNT"));
   return launch;
 }
@@ -131,7 +146,7 @@ void set_meeting_place(Launch& launch, const std::string& place) {
   }
   const size_t colon = place.rfind(':');
   const auto port = colon == std::string::npos ? std::nullopt : number(place.substr(colon + 1));
-  if (!port || *port < 1 || *port > 65535 || colon == 0)
+  if (!port || *port < 1 || *port > kLastPort || colon == 0)
     throw UserError("--rendezvous", "HOST:PORT, or file:PATH on a disk that all ranks see",
                     "'" + place + "'");
   launch.host = place.substr(0, colon);
@@ -153,9 +168,12 @@ Launch find_started(const Environment& environment) {
   if (auto launch = ask(torchrun ? kTorch : kByHand, environment)) found.push_back(*launch);
   if (!torchrun || found.empty()) {
     if (auto launch = ask_openmpi(environment)) found.push_back(*launch);
-    // mpirun may use srun to start one helper a node, whose variables are inherited.
-    if (found.empty() || found.back().by != kOpenMpi.by)
-      if (auto launch = ask_slurm(environment)) found.push_back(*launch);
+    // mpirun and mpiexec may use srun to start one helper a node, whose variables are inherited.
+    if (found.empty() || found.back().by != kOpenMpi.by) {
+      const auto pmi = ask_pmi(environment), slurm = ask_slurm(environment);
+      if (pmi) found.push_back(*pmi);
+      if (slurm && (!pmi || (slurm->rank == pmi->rank && slurm->size == pmi->size))) found.push_back(*slurm);
+    }
   }
   if (found.empty()) return {};
   for (const Launch& other : found) expect_same(found.front(), other);
@@ -163,6 +181,9 @@ Launch find_started(const Environment& environment) {
   if (const std::string host = text_of(environment, "MASTER_ADDR"); !host.empty()) {
     launch.host = host;
     launch.port = number_of(environment, "MASTER_PORT").value_or(29500);
+    if (launch.port < 1 || launch.port > kLastPort)
+      throw UserError("MASTER_PORT (environment)", fmt::format("a port from 1 to {}", kLastPort),
+                      std::to_string(launch.port));
   }
   launch.agent_store = torchrun && text_of(environment, "TORCHELASTIC_USE_AGENT_STORE") == "True";
   if (torchrun)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Which rank of how many this process is, and where the ranks meet: from the flags of `moe train`, or from what torchrun,
-// mpirun (Open MPI) or srun put into the environment. Only reads; nothing is started here.
+// Which rank of how many this process is, and where the ranks meet: from the flags of `moe train`, or from
+// what torchrun, mpirun (Open MPI), mpiexec (MPICH and its kin) or srun put into the environment. Only reads;
+// nothing is started here.
 #pragma once
 
 #include <functional>
@@ -12,7 +13,7 @@ namespace moe {
 struct Launch {
   int rank = 0, size = 1;
   int local_rank = 0, local_size = 1;  // on this machine: which GPU, and how many share the cores
-  std::string by;  // "torchrun", "mpirun", "srun", "the environment", "flags"; "" for one process
+  std::string by;  // "torchrun", "mpirun", "mpiexec", "srun", "the environment", "flags"; "" for one process
   // Where rank 0 can be reached, when something said so (MASTER_ADDR, --rendezvous, Slurm's list of nodes).
   std::string host;
   int port = 0;

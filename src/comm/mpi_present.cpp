@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <deque>
 #include <limits>
 #include <numeric>
 #include <thread>
@@ -26,6 +27,7 @@ constexpr int64_t kChunkBytes =
     int64_t{16} << 20;  // of a tensor at a time: bounds the scratch memory and MPI's int counts
 constexpr int64_t kMoveBytes = int64_t{1} << 30;
 constexpr int kQuestion = 1, kAnswer = 2, kRow = 3;  // tags
+constexpr auto kGap = std::chrono::seconds(1);       // longer between two looks no waiting process is
 constexpr auto kAskFor = std::chrono::seconds(3);    // a rank in the wait loop answers within milliseconds
 
 void check(int status, const char* call) {
@@ -234,46 +236,60 @@ class MpiCommunicator final : public Communicator {
     check(start(request.data()), "a collective of MPI");
     wait(request);
   }
+  static bool done(std::vector<MPI_Request>& requests) {
+    int all = 0;
+    check(MPI_Testall(as_int(std::ssize(requests)), requests.data(), &all, MPI_STATUSES_IGNORE),
+          "MPI_Testall");
+    return all != 0;
+  }
   void wait(std::vector<MPI_Request>& requests) {
-    const auto begin = Clock::now();
-    for (int turn = 0;; ++turn) {
-      int done = 0;
-      check(MPI_Testall(as_int(std::ssize(requests)), requests.data(), &done, MPI_STATUSES_IGNORE),
-            "MPI_Testall");
-      if (done != 0) return;
+    Clock::duration waited{0};
+    bool all_were_here = false;
+    auto last = Clock::now();
+    for (int turn = 0; !done(requests); ++turn) {
       if (turn < 100) continue;
       std::this_thread::yield();
       if (turn % 100 != 0) continue;
       answer();
-      const auto waited = Clock::now() - begin;
+      // A gap is a pause of this process: then it is the others who wait.
+      const auto now = Clock::now();
+      waited += std::min<Clock::duration>(now - std::exchange(last, now), kGap);
       if (waited > std::chrono::milliseconds(20)) std::this_thread::sleep_for(std::chrono::microseconds(200));
-      if (waited > timeout_ && !patient_) give_up();
+      if (waited <= timeout_ || patient_) continue;
+      // One that was late may be here by now: it gets as much time again.
+      if (give_up(requests, all_were_here)) return;
+      all_were_here = true;
+      waited = {};
+      last = Clock::now();
     }
   }
 
-  // Tells those who ask that this rank waits, too.
+  // Tells those who ask that this rank waits, too, with the number of their question.
   void answer() {
-    int there = 0;
+    int there = 0, question = 0;
     MPI_Status status;
     MPI_Iprobe(MPI_ANY_SOURCE, kQuestion, control_, &there, &status);
     if (there == 0) return;
-    MPI_Recv(nullptr, 0, MPI_BYTE, status.MPI_SOURCE, kQuestion, control_, MPI_STATUS_IGNORE);
+    MPI_Recv(&question, 1, MPI_INT, status.MPI_SOURCE, kQuestion, control_, MPI_STATUS_IGNORE);
+    tell(status.MPI_SOURCE, kAnswer, question);
+  }
+  // Does not wait: a rank that is stopped takes nothing.
+  void tell(int rank, int tag, int number) {
     MPI_Request request;
-    MPI_Isend(nullptr, 0, MPI_BYTE, status.MPI_SOURCE, kAnswer, control_, &request);
+    MPI_Isend(&told_.emplace_back(number), 1, MPI_INT, rank, tag, control_, &request);
     MPI_Request_free(&request);
   }
 
-  // Asks all; who does not answer is the one that all wait for. The first of those who do speaks.
-  [[noreturn]] void give_up() {
+  // Asks all; who does not answer is the one that all wait for. The first of those who do speaks, and all
+  // end. Returns when all answer for the first time, and when what was waited for is done meanwhile: true.
+  bool give_up(std::vector<MPI_Request>& requests, bool all_were_here) {
     std::vector<bool> here(static_cast<size_t>(size()), false);
     here[static_cast<size_t>(rank())] = true;
-    for (int r = 0; r < size(); ++r) {
-      if (r == rank()) continue;
-      MPI_Request request;
-      MPI_Isend(nullptr, 0, MPI_BYTE, members_[static_cast<size_t>(r)], kQuestion, control_, &request);
-      MPI_Request_free(&request);
-    }
+    const int question = ++questions_;
+    for (int r = 0; r < size(); ++r)
+      if (r != rank()) tell(members_[static_cast<size_t>(r)], kQuestion, question);
     for (const auto begin = Clock::now(); Clock::now() - begin < kAskFor;) {
+      if (done(requests)) return true;
       answer();
       int there = 0;
       MPI_Status status;
@@ -282,18 +298,21 @@ class MpiCommunicator final : public Communicator {
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
         continue;
       }
-      MPI_Recv(nullptr, 0, MPI_BYTE, status.MPI_SOURCE, kAnswer, control_, MPI_STATUS_IGNORE);
+      int answered = 0;
+      MPI_Recv(&answered, 1, MPI_INT, status.MPI_SOURCE, kAnswer, control_, MPI_STATUS_IGNORE);
       const auto who = std::find(members_.begin(), members_.end(), status.MPI_SOURCE);
-      if (who != members_.end()) here[static_cast<size_t>(who - members_.begin())] = true;
+      if (who != members_.end() && answered == question)
+        here[static_cast<size_t>(who - members_.begin())] = true;
     }
     std::vector<std::string> missing;
     for (size_t r = 0; r < here.size(); ++r)
       if (!here[r]) missing.push_back(fmt::format("rank {} of {} ({})", members_[r], world_, places_[r]));
+    if (missing.empty() && !all_were_here) return false;
     const auto speaker = std::find(here.begin(), here.end(), true) - here.begin();
     const auto seconds = std::chrono::duration<double>(timeout_).count();
     if (speaker == rank()) {
       std::fprintf(stderr, "error: no answer for %g s from %s; all ranks end\n", seconds,
-                   missing.empty() ? "the network: all ranks wait"
+                   missing.empty() ? "the network: twice all ranks were here, and waited"
                                    : fmt::format("{}", fmt::join(missing, ", ")).c_str());
       MPI_Abort(MPI_COMM_WORLD, 1);
     }
@@ -304,6 +323,8 @@ class MpiCommunicator final : public Communicator {
 
   std::chrono::milliseconds timeout_;
   bool patient_ = false;
+  int questions_ = 0;
+  std::deque<int> told_;  // what may still be on its way
   MPI_Comm comm_ = MPI_COMM_NULL;
   MPI_Comm control_ = MPI_COMM_NULL;  // questions and answers, among all ranks of the program
   int world_ = 1;                     // how many these are

@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <filesystem>
+#include <numeric>
 #include <random>
 #include <sstream>
 #include <thread>
@@ -20,6 +21,10 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr const char* kAllHere = "all here";
+constexpr const char* kTrouble = "trouble";
+constexpr const char* kHeard = "heard";
+constexpr auto kHearing = std::chrono::seconds(2);
+constexpr auto kPause = std::chrono::milliseconds(20);
 
 }  // namespace
 
@@ -72,24 +77,67 @@ void Rendezvous::meet_in_file(const Launch& launch, std::chrono::milliseconds ti
   }
 }
 
-void Rendezvous::wait_for_all(const Launch& launch, std::chrono::milliseconds timeout) {
-  if (launch.rank == 0) store_->set("open", "");
-  store_->set(fmt::format("here {}", launch.rank), process_name());
-  if (launch.rank == 0) {
-    std::vector<int> missing;
-    const auto begin = Clock::now();
-    for (int r = 0; r < launch.size; ++r) {
-      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(begin + timeout - Clock::now());
-      if (!store_->wait(fmt::format("here {}", r), left)) missing.push_back(r);
-    }
-    store_->set(kAllHere, missing.empty() ? "" : fmt::format("{}", fmt::join(missing, ", ")));
+// Of what this process says of itself, before it says it; "" where nothing is wrong.
+std::string Rendezvous::find_trouble(const Launch& launch) {
+  const std::string place = process_name(), here = fmt::format("here {}", launch.rank);
+  if (store_->add(fmt::format("count {}", launch.rank), 1) > 1)
+    return fmt::format("rank {} twice: {} and {}", launch.rank, store_->get(here).value_or("another process"),
+                       place);
+  if (launch.rank == 0) return "";
+  const std::string size = store_->get("size").value_or("");
+  if (size == std::to_string(launch.size)) return "";
+  return fmt::format("rank {} of {} ({}), where rank 0 is one of {}", launch.rank, launch.size, place, size);
+}
+
+// The store ends with rank 0: those who are here hear first why.
+void Rendezvous::wait_until_heard(const Launch& launch) {
+  int64_t others = 0;
+  for (int r = 1; r < launch.size; ++r) others += store_->get(fmt::format("here {}", r)).has_value() ? 1 : 0;
+  for (const auto begin = Clock::now(); store_->add(kHeard, 0) < others && Clock::now() - begin < kHearing;)
+    std::this_thread::sleep_for(kPause);
+}
+
+// On rank 0; "" when all are here.
+std::string Rendezvous::wait_for_ranks(const Launch& launch, std::chrono::milliseconds timeout) {
+  std::vector<int> missing(static_cast<size_t>(launch.size));
+  std::iota(missing.begin(), missing.end(), 0);
+  for (const auto begin = Clock::now();; std::this_thread::sleep_for(kPause)) {
+    if (const auto trouble = store_->get(kTrouble)) return *trouble;
+    std::erase_if(missing, [&](int r) { return store_->get(fmt::format("here {}", r)).has_value(); });
+    // What a second one of a rank that is here has to say it says before the last one comes, or too late for
+    // all.
+    if (missing.empty()) return store_->get(kTrouble).value_or("");
+    if (Clock::now() - begin > timeout)
+      return fmt::format("that these are missing: {}", fmt::join(missing, ", "));
   }
-  // The others wait longer: rank 0's answer says who is missing.
+}
+
+void Rendezvous::wait_for_all(const Launch& launch, std::chrono::milliseconds timeout) {
+  const auto wrong = [&](const std::string& found) {
+    return UserError(
+        fmt::format("{} ranks, as {} says", launch.size, launch.by),
+        fmt::format("all of them within {} s, each once", std::chrono::duration<double>(timeout).count()),
+        found);
+  };
+  if (launch.rank == 0) {
+    store_->set("size", std::to_string(launch.size));
+    store_->set("open", "");
+  } else if (!store_->wait("open", 2 * timeout)) {
+    throw wrong("no word from rank 0");
+  }
+  if (const std::string trouble = find_trouble(launch); !trouble.empty()) {
+    store_->set(kTrouble, trouble);
+    store_->get(kTrouble);  // set() is not answered: only now has the store got it
+    throw wrong(trouble);
+  }
+  store_->set(fmt::format("here {}", launch.rank), process_name());
+  if (launch.rank == 0) store_->set(kAllHere, wait_for_ranks(launch, timeout));
+  // The others wait longer: rank 0's answer says what is wrong.
   const auto answer = store_->wait(kAllHere, 2 * timeout);
   if (answer && answer->empty()) return;
-  throw UserError(fmt::format("{} ranks, as {} says", launch.size, launch.by),
-                  fmt::format("all of them within {} s", std::chrono::duration<double>(timeout).count()),
-                  answer ? "that these are missing: " + *answer : "no word from rank 0");
+  if (launch.rank != 0) store_->add(kHeard, 1);
+  if (launch.rank == 0) wait_until_heard(launch);
+  throw wrong(answer ? *answer : "no word from rank 0");
 }
 
 }  // namespace moe

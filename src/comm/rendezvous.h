@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <memory>
+#include <string>
 
 #include "comm/launch.h"
 #include "comm/store.h"
@@ -12,8 +13,9 @@ namespace moe {
 
 class Rendezvous {
  public:
-  // Returns when all ranks are here. Throws UserError where nobody said where to meet, and on all ranks when some are
-  // missing, naming them.
+  // Returns when all ranks are here, each once, and all say as many. Throws UserError where nobody said where
+  // to meet, and on all ranks when some are missing, there twice, or of a world of another size, naming them.
+  // A process that comes when all have met is refused alone.
   Rendezvous(const Launch& launch, std::chrono::milliseconds timeout);
 
   Store& store() { return *store_; }
@@ -21,6 +23,9 @@ class Rendezvous {
  private:
   void meet_in_file(const Launch& launch, std::chrono::milliseconds timeout);
   void wait_for_all(const Launch& launch, std::chrono::milliseconds timeout);
+  void wait_until_heard(const Launch& launch);
+  std::string find_trouble(const Launch& launch);
+  std::string wait_for_ranks(const Launch& launch, std::chrono::milliseconds timeout);
 
   std::unique_ptr<StoreServer> server_;  // of rank 0
   std::unique_ptr<Store> store_;

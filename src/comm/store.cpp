@@ -1,32 +1,30 @@
 // SPDX-License-Identifier: MIT
-// Little-endian; a text is its length in 8 bytes, then its bytes. Operations begin with one byte; the numbers below are the
-// protocol's, and those that our own ranks use.
+// What a rank says to the store; comm/store_server.cpp answers.
 #include "comm/store.h"
 
 #include <fmt/format.h>
 #include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <memory>
 #include <utility>
 
 #include "base/error.h"
+#include "comm/store_protocol.h"
 
 namespace moe {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr uint8_t kValidate = 0, kSet = 1, kGet = 3, kAdd = 4, kCheck = 5, kPing = 13;
-constexpr uint32_t kMagic = 0x3C85F7CE;
-constexpr uint64_t kLongest = 1 << 20;  // of a text: a larger one is not from a rank
+using namespace store_protocol;
+
+constexpr timeval kSilence{.tv_sec = 120,
+                           .tv_usec = 0};  // a store answers in milliseconds, if its machine is there
 constexpr auto kPause = std::chrono::milliseconds(20);
 
 bool send_all(int socket, const void* data, size_t size) {
@@ -66,27 +64,6 @@ std::optional<std::string> receive_text(int socket) {
   return text;
 }
 
-template <class T>
-void put(std::string& message, const T& value) {
-  message.append(reinterpret_cast<const char*>(&value), sizeof(value));
-}
-
-void put_text(std::string& message, const std::string& text) {
-  put(message, uint64_t{text.size()});
-  message += text;
-}
-
-int64_t as_number(const std::string& text) {
-  int64_t value = 0;
-  std::from_chars(text.data(), text.data() + text.size(), value);
-  return value;
-}
-
-void be_quick(int socket) {
-  const int yes = 1;
-  setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
-}
-
 // -1 when nobody answers there now.
 int connect_to(const std::string& host, int port) {
   addrinfo wanted{}, *found = nullptr;
@@ -97,6 +74,8 @@ int connect_to(const std::string& host, int port) {
     const int candidate =
         socket(address->ai_family, address->ai_socktype | SOCK_CLOEXEC, address->ai_protocol);
     if (candidate < 0) continue;
+    setsockopt(candidate, SOL_SOCKET, SO_RCVTIMEO, &kSilence, sizeof(kSilence));
+    setsockopt(candidate, SOL_SOCKET, SO_SNDTIMEO, &kSilence, sizeof(kSilence));
     if (connect(candidate, address->ai_addr, address->ai_addrlen) == 0) return candidate;
     close(candidate);
   }
@@ -104,118 +83,6 @@ int connect_to(const std::string& host, int port) {
 }
 
 }  // namespace
-
-StoreServer::StoreServer(int port) {
-  listener_ = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const int yes = 1, no = 0;
-  sockaddr_in6 any{};
-  any.sin6_family = AF_INET6;
-  any.sin6_addr = in6addr_any;
-  any.sin6_port = htons(static_cast<uint16_t>(port));
-  sockaddr_in any4{};
-  any4.sin_family = AF_INET;
-  any4.sin_port = any.sin6_port;
-  bool good = false;
-  if (listener_ >= 0) {
-    setsockopt(listener_, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-    setsockopt(listener_, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof(no));
-    good = bind(listener_, reinterpret_cast<sockaddr*>(&any), sizeof(any)) == 0;
-  } else {  // a machine without IPv6
-    listener_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    setsockopt(listener_, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-    good = bind(listener_, reinterpret_cast<sockaddr*>(&any4), sizeof(any4)) == 0;
-  }
-  if (!good || listen(listener_, SOMAXCONN) != 0) {
-    const std::string reason = std::strerror(errno);
-    if (listener_ >= 0) close(listener_);
-    throw UserError(fmt::format("port {}", port), "to listen there, for the other ranks", reason,
-                    "choose another with --rendezvous HOST:PORT or MASTER_PORT");
-  }
-  sockaddr_storage bound{};
-  socklen_t length = sizeof(bound);
-  getsockname(listener_, reinterpret_cast<sockaddr*>(&bound), &length);
-  port_ = ntohs(bound.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6*>(&bound)->sin6_port
-                                            : reinterpret_cast<sockaddr_in*>(&bound)->sin_port);
-  accepting_ = std::thread([this] { accept_all(); });
-}
-
-StoreServer::~StoreServer() {
-  shutdown(listener_, SHUT_RDWR);
-  accepting_.join();
-  close(listener_);
-  {
-    const std::lock_guard lock(mutex_);
-    for (const int socket : sockets_) shutdown(socket, SHUT_RDWR);
-  }
-  for (auto& thread : threads_) thread.join();
-  for (const int socket : sockets_) close(socket);
-}
-
-void StoreServer::accept_all() {
-  for (;;) {
-    const int client = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
-    if (client < 0 && (errno == EINTR || errno == ECONNABORTED)) continue;
-    if (client < 0) return;  // the end
-    be_quick(client);
-    const std::lock_guard lock(mutex_);
-    sockets_.push_back(client);
-    threads_.emplace_back([this, client] { serve(client); });
-  }
-}
-
-void StoreServer::serve(int socket) {
-  for (auto operation = receive<uint8_t>(socket); operation && answer(socket, *operation);)
-    operation = receive<uint8_t>(socket);
-  shutdown(socket, SHUT_RDWR);
-}
-
-// False for what is not of the protocol: then the connection ends.
-bool StoreServer::answer(int socket, uint8_t operation) {
-  if (operation == kValidate) return receive<uint32_t>(socket) == kMagic;
-  std::string reply;
-  if (operation == kPing) {
-    const auto nonce = receive<uint32_t>(socket);
-    if (!nonce) return false;
-    put(reply, *nonce);
-  } else if (operation == kSet) {
-    const auto key = receive_text(socket);
-    if (!key) return false;
-    auto value = receive_text(socket);
-    if (!value) return false;
-    const std::lock_guard lock(mutex_);
-    values_[*key] = std::move(*value);
-  } else if (operation == kGet) {
-    const auto key = receive_text(socket);
-    const std::lock_guard lock(mutex_);
-    if (!key || !values_.contains(*key)) return false;  // clients look first
-    put_text(reply, values_[*key]);
-  } else if (operation == kAdd) {
-    const auto key = receive_text(socket);
-    if (!key) return false;
-    const auto n = receive<int64_t>(socket);
-    if (!n) return false;
-    const std::lock_guard lock(mutex_);
-    // Whoever counts beyond 2^63 is no rank; it wraps.
-    const auto sum =
-        static_cast<int64_t>(static_cast<uint64_t>(as_number(values_[*key])) + static_cast<uint64_t>(*n));
-    values_[*key] = std::to_string(sum);
-    put(reply, sum);
-  } else if (operation == kCheck) {
-    const auto count = receive<uint64_t>(socket);
-    if (!count || *count > kLongest) return false;
-    bool all = true;
-    for (uint64_t i = 0; i < *count; ++i) {
-      const auto key = receive_text(socket);
-      if (!key) return false;
-      const std::lock_guard lock(mutex_);
-      all = all && values_.contains(*key);
-    }
-    put(reply, static_cast<uint8_t>(all ? 0 : 1));
-  } else {
-    return false;
-  }
-  return send_all(socket, reply.data(), reply.size());
-}
 
 Store::Store(const std::string& host, int port, const std::string& prefix, std::chrono::milliseconds timeout)
     : where_(fmt::format("{}:{}", host, port)), prefix_(fmt::format("/{}/", prefix)) {

@@ -4,8 +4,8 @@
 // beside their communicator: where to meet, who is there, who has failed. Nothing large.
 #pragma once
 
+#include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <map>
 #include <mutex>
@@ -16,8 +16,14 @@
 
 namespace moe {
 
+// One thread serves all connections. What is not of the protocol ends its connection; so does one that says
+// nothing, when others want its place. A connection's memory is bounded by the longest message, the table's
+// by kMostBytes.
 class StoreServer {
  public:
+  static constexpr size_t kStrangers = 64;  // that have said nothing yet
+  static constexpr size_t kMostBytes = size_t{64} << 20;
+
   // port 0: any that is free. Throws UserError when it cannot listen there.
   explicit StoreServer(int port);
   ~StoreServer();
@@ -26,16 +32,27 @@ class StoreServer {
   int port() const { return port_; }
 
  private:
-  void accept_all();
-  void serve(int socket);
-  bool answer(int socket, uint8_t operation);
+  struct Client {
+    int socket = -1;
+    std::chrono::steady_clock::time_point since = {};
+    bool known = false;  // has begun as the protocol does
+    std::string in = {}, out = {};
+  };
+
+  void run();
+  bool accept_all();
+  size_t strangers() const;
+  bool drop_stranger();
+  bool serve(Client& client);
+  void end(Client& client);
 
   int listener_ = -1, port_ = 0;
-  std::mutex mutex_;
+  std::atomic<bool> stopping_{false};
+  // Of the thread.
   std::map<std::string, std::string> values_;
-  std::vector<int> sockets_;
-  std::vector<std::thread> threads_;
-  std::thread accepting_;
+  size_t bytes_ = 0;             // of values_
+  std::vector<Client> clients_;  // as they came
+  std::thread thread_;
 };
 
 class Store {

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/start_thread.h"
 
 namespace moe {
 namespace {
@@ -16,6 +17,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr const char* kVerdict = "verdict";
+constexpr int64_t kBeatsToAnswer = 5;
+constexpr int64_t kGapMs = 1000;  // longer than it should be between two beats: this process was paused
 
 int64_t now_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now().time_since_epoch()).count();
@@ -43,7 +46,7 @@ Watch::Watch(Store& store, int rank, int size, std::chrono::milliseconds timeout
       silence_(silence),
       hooks_(std::move(hooks)),
       seen_(static_cast<size_t>(size), Beat{"", Clock::now()}),
-      thread_([this] { run(); }) {}
+      thread_(start_thread([this] { run(); })) {}
 
 Watch::~Watch() {
   stop_ = true;
@@ -75,7 +78,11 @@ void Watch::end(const std::string& message) {
 
 void Watch::run() {
   const auto pause = std::min<std::chrono::milliseconds>(silence_ / 10, std::chrono::milliseconds(1000));
-  while (!stop_) {
+  for (int64_t last = now_ms(); !stop_;) {
+    // In a pause of this process it is the others who wait.
+    const int64_t gap = now_ms() - last - pause.count();
+    if (gap > kGapMs) begun_at_ += gap;
+    last = now_ms();
     try {
       look();
     } catch (const UserError& error) {
@@ -112,15 +119,47 @@ void Watch::look_at(int rank, Clock::time_point now) {
   }
 }
 
+std::string Watch::name_of(int rank) {
+  return fmt::format("rank {} of {} ({})", rank, size_,
+                     store_.get(fmt::format("here {}", rank)).value_or(""));
+}
+
 void Watch::waited_too_long() {
-  std::vector<std::string> behind;
+  std::vector<std::string> behind, beats;
+  for (int r = 0; r < size_; ++r) {
+    beats.push_back(store_.get(key_of(r)).value_or(""));
+    if (begun_of(beats.back()) < begun_) behind.push_back(name_of(r));
+  }
+  if (behind.empty()) return all_wait(std::move(beats));
+  tell(fmt::format("no answer for {} s from {}", std::chrono::duration<double>(timeout_).count(),
+                   fmt::join(behind, ", ")));
+}
+
+// One that is paused says nothing new. If all are alive, one may have been late: it gets as much time again,
+// once.
+void Watch::all_wait(std::vector<std::string> beats) {
+  if (std::exchange(asked_for_, begun_.load()) != begun_) {
+    asked_.clear();
+    all_were_here_ = false;
+  }
+  if (asked_.empty()) {
+    asked_ = std::move(beats);
+    asked_at_ = beats_;
+    return;
+  }
+  if (beats_ < asked_at_ + kBeatsToAnswer) return;
+  std::vector<std::string> silent;
   for (int r = 0; r < size_; ++r)
-    if (begun_of(store_.get(key_of(r)).value_or("")) < begun_)
-      behind.push_back(
-          fmt::format("rank {} of {} ({})", r, size_, store_.get(fmt::format("here {}", r)).value_or("")));
-  tell(fmt::format(
-      "no answer for {} s from {}", std::chrono::duration<double>(timeout_).count(),
-      behind.empty() ? "the network: all ranks wait" : fmt::format("{}", fmt::join(behind, ", "))));
+    if (r != rank_ && beats[static_cast<size_t>(r)] == asked_[static_cast<size_t>(r)])
+      silent.push_back(name_of(r));
+  asked_.clear();
+  if (silent.empty() && !std::exchange(all_were_here_, true)) {
+    begun_at_ = now_ms();
+    return;
+  }
+  tell(fmt::format("no answer for {} s from {}", std::chrono::duration<double>(timeout_).count(),
+                   silent.empty() ? "the network: twice all ranks were here, and waited"
+                                  : fmt::format("{}", fmt::join(silent, ", "))));
 }
 
 }  // namespace moe

@@ -47,6 +47,8 @@ class Watch {
   void end(const std::string& message);
   void look_at(int rank, std::chrono::steady_clock::time_point now);
   void waited_too_long();
+  void all_wait(std::vector<std::string> beats);
+  std::string name_of(int rank);
 
   Store& store_;
   int rank_, size_;
@@ -56,6 +58,11 @@ class Watch {
   std::atomic<bool> patient_{false}, stop_{false};
   int64_t beats_ = 0;
   std::vector<Beat> seen_;
+  // While all ranks wait for one another: since when, as beats of this rank; what the beats of all were;
+  // whether they were found alive once before.
+  int64_t asked_for_ = -1, asked_at_ = 0;
+  std::vector<std::string> asked_;
+  bool all_were_here_ = false;
   std::thread thread_;
 };
 

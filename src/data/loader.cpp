@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/start_thread.h"
 #include "data/config.h"
 #include "data/packer.h"
 #include "data/source_bytes.h"
@@ -46,7 +47,7 @@ Loader::Loader(const std::shared_ptr<const Source>& source, const Tokenizer& tok
   }
   tokens_ =
       std::make_unique<TokenStreams>(std::move(streams), tokenizer, config.num_workers, config.read_threads);
-  thread_ = std::thread([this] { pack(); });
+  thread_ = start_thread([this] { pack(); });
 }
 
 Loader::~Loader() {

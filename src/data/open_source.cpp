@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/progress.h"
+#include "base/start_thread.h"
 #include "data/config.h"
 #include "data/decode.h"
 #include "data/filter.h"
@@ -100,10 +101,12 @@ std::vector<std::shared_ptr<const Source>> open_files(const FoundFiles& found, c
       }
     }
   };
-  std::vector<std::thread> threads;
-  for (size_t i = 1; i < std::min(files.size(), kOpenAtOnce); ++i) threads.emplace_back(work);
-  work();
-  for (std::thread& thread : threads) thread.join();
+  {
+    std::vector<std::jthread> threads;
+    for (size_t i = 1; i < std::min(files.size(), kOpenAtOnce); ++i)
+      threads.push_back(start_thread<std::jthread>(work));
+    work();
+  }
   for (const std::exception_ptr& error : errors)
     if (error) std::rethrow_exception(error);
   if (found.remote) progress.done();

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/start_thread.h"
 #include "data/source_bytes.h"
 #include "net/stop_scope.h"
 
@@ -57,13 +58,18 @@ TokenStreams::TokenStreams(std::vector<Stream> streams, const Tokenizer& tokeniz
   for (Stream& stream : streams) {
     states_.emplace_back(std::move(stream));
   }
-  for (int64_t i = 0; i < readers; ++i) threads_.emplace_back([this] { read(); });
-  for (int64_t i = 0; i < tokenizers; ++i) threads_.emplace_back([this] { tokenize(); });
+  try {
+    for (int64_t i = 0; i < readers; ++i) threads_.push_back(start_thread<std::jthread>([this] { read(); }));
+    for (int64_t i = 0; i < tokenizers; ++i)
+      threads_.push_back(start_thread<std::jthread>([this] { tokenize(); }));
+  } catch (...) {
+    close();
+    throw;
+  }
 }
 
 TokenStreams::~TokenStreams() {
   close();
-  for (std::thread& thread : threads_) thread.join();
 }
 
 void TokenStreams::close() {

@@ -125,8 +125,8 @@ class TokenStreams {
   std::vector<bool> empty_;  // units known to hold no documents: they are not read again
   int64_t replaced_ = 0, text_bytes_ = 0;
 
-  std::stop_source stop_;  // ends network calls of the readers
-  std::vector<std::thread> threads_;
+  std::stop_source stop_;              // ends network calls of the readers
+  std::vector<std::jthread> threads_;  // last: they use what is above
 };
 
 }  // namespace moe

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/format.h"
+#include "base/start_thread.h"
 
 namespace moe::hub {
 
@@ -44,7 +45,7 @@ Keeper::Keeper(Hub& hub, net::Client& client, int64_t limit, Hub::Event on_event
       client_(client),
       limit_(limit),
       on_event_(std::move(on_event)),
-      thread_([this](const std::stop_token& stop) { work(stop); }) {}
+      thread_(start_thread<std::jthread>([this](const std::stop_token& stop) { work(stop); })) {}
 
 Keeper::~Keeper() = default;
 

@@ -30,9 +30,12 @@ Row not_finite_alert(int64_t step, const std::string& text) {
   return row;
 }
 
-void Alerts::tell(int64_t step, const std::string& kind, const std::string& text) {
+bool Alerts::quiet(int64_t step, const std::string& kind) const {
   const auto before = told_.find(kind);
-  if (before != told_.end() && step < before->second + kQuiet) return;
+  return before != told_.end() && step < before->second + kQuiet;
+}
+
+void Alerts::tell(int64_t step, const std::string& kind, const std::string& text) {
   told_[kind] = step;
   Row row{step, {}};
   row.add("alert", kind).add("alert_text", text);
@@ -43,6 +46,7 @@ void Alerts::write(const Row& row) {
   const auto loss = row.number("loss");
   if (!loss || row.find("alert") != nullptr) return;
   ++rows_;
+  step_ = row.step;
   look_at_loss(row, *loss);
   if (limits_.dead_steps > 0) look_at_experts(row);
   if (const auto dropped = row.number("dropped_share"))
@@ -62,7 +66,8 @@ void Alerts::look_at_loss(const Row& row, double loss) {
   if (!std::isfinite(loss)) return;  // the trainer tells
   const double mean = loss_.value().value_or(loss);
   const double deviation = std::sqrt(std::max(squares_.value().value_or(0), 1e-6));
-  if (limits_.loss_spike > 0 && rows_ > kWarmUp && loss - mean > limits_.loss_spike * deviation) {
+  if (limits_.loss_spike > 0 && rows_ > kWarmUp && loss - mean > limits_.loss_spike * deviation &&
+      !quiet(row.step, "loss_spike")) {
     tell(row.step, "loss_spike",
          fmt::format("the loss is {:.3f}, {:.1f} standard deviations over its running mean {:.3f}: if it "
                      "does not come "
@@ -79,24 +84,40 @@ void Alerts::look_at_experts(const Row& row) {
   const Row::Value* value = row.find("layers/expert_counts");
   const auto* counts = value ? std::get_if<std::vector<std::vector<double>>>(value) : nullptr;
   if (!counts) return;
+  ++looks_;
   idle_.resize(counts->size());
-  int64_t dead = 0;
-  bool fresh = false;
-  std::string where;
   for (size_t layer = 0; layer < counts->size(); ++layer) {
     idle_[layer].resize((*counts)[layer].size());
     for (size_t expert = 0; expert < idle_[layer].size(); ++expert) {
       int64_t& idle = idle_[layer][expert];
       idle = (*counts)[layer][expert] > 0 ? 0 : idle + 1;
-      if (idle < limits_.dead_steps) continue;
-      fresh |= idle == limits_.dead_steps;
+    }
+  }
+  if (!quiet(row.step, "dead_experts")) tell_of_experts(row.step);
+}
+
+// All that are dead, if one of them died since that was told last.
+void Alerts::tell_of_experts(int64_t step) {
+  int64_t dead = 0;
+  bool fresh = false;
+  std::string where;
+  for (size_t layer = 0; layer < idle_.size(); ++layer) {
+    for (size_t expert = 0; expert < idle_[layer].size(); ++expert) {
+      const int64_t dead_for = idle_[layer][expert] - limits_.dead_steps;
+      if (dead_for < 0) continue;
+      fresh |= looks_ - dead_for > looks_told_;
       if (++dead <= 4) where += fmt::format("{}layer {} expert {}", where.empty() ? "" : ", ", layer, expert);
     }
   }
-  if (fresh)
-    tell(row.step, "dead_experts",
-         fmt::format("{} experts have had no token for {} steps ({}{}): raise model.aux_loss_weight", dead,
-                     limits_.dead_steps, where, dead > 4 ? ", ..." : ""));
+  if (!fresh) return;
+  looks_told_ = looks_;
+  tell(step, "dead_experts",
+       fmt::format("{} experts have had no token for {} steps ({}{}): raise model.aux_loss_weight", dead,
+                   limits_.dead_steps, where, dead > 4 ? ", ..." : ""));
+}
+
+void Alerts::finish(int /*exit_code*/) {
+  if (limits_.dead_steps > 0) tell_of_experts(step_);
 }
 
 void Alerts::look_at_share(const Row& row, const std::string& kind, double limit, Smoothed& share, double now,
@@ -104,7 +125,7 @@ void Alerts::look_at_share(const Row& row, const std::string& kind, double limit
   if (!std::isfinite(now)) return;
   share.add(now);
   const double mean = *share.value();
-  if (limit > 0 && rows_ > kWarmUp && mean > limit)
+  if (limit > 0 && rows_ > kWarmUp && mean > limit && !quiet(row.step, kind))
     tell(row.step, kind, fmt::format(fmt::runtime(text), 100 * mean));
 }
 

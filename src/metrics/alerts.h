@@ -30,25 +30,31 @@ Row not_finite_alert(int64_t step, const std::string& text);
 
 class Alerts final : public Sink {
  public:
-  static constexpr int64_t kQuiet = 200;  // steps before the same kind is told again
+  // Steps before the same kind is told again. What began within them and is still so at their end is told
+  // then, or at the end of the run if that comes first.
+  static constexpr int64_t kQuiet = 200;
   static constexpr int64_t kWarmUp = 50;  // rows before running means count
 
   // out: gets the alerts; outlives this object. Rows with "alert" are ignored, so it may write to this one as well.
   Alerts(const AlertLimits& limits, Sink& out) : limits_(limits), out_(out) {}
   void write(const Row& row) override;
+  void finish(int exit_code) override;
 
  private:
   void look_at_loss(const Row& row, double loss);
   void look_at_experts(const Row& row);
+  void tell_of_experts(int64_t step);
   void look_at_share(const Row& row, const std::string& kind, double limit, Smoothed& share, double now,
                      const std::string& text);
+  bool quiet(int64_t step, const std::string& kind) const;
   void tell(int64_t step, const std::string& kind, const std::string& text);
 
   AlertLimits limits_;
   Sink& out_;
-  int64_t rows_ = 0;
+  int64_t rows_ = 0, step_ = 0;
   Smoothed loss_{0.98}, squares_{0.98}, dropped_{0.95}, waiting_{0.95};
   std::vector<std::vector<int64_t>> idle_;  // rows since an expert had a token
+  int64_t looks_ = 0, looks_told_ = 0;      // rows that idle_ counts; how many when its alert was told
   std::map<std::string, int64_t> told_;     // kind -> step
 };
 

@@ -100,12 +100,16 @@ void set_aside(const std::filesystem::path& path, const Others& others, Terminal
                                others.strange, others.first_strange, where));
 }
 
-// Leaves the rows of the steps before first_step.
-void cut(const std::filesystem::path& path, int64_t first_step, Terminal& terminal) {
+// Leaves the rows of the steps before first_step, and counts those steps; step 0 is none.
+int64_t cut(const std::filesystem::path& path, int64_t first_step, Terminal& terminal) {
   const MappedFile file(path);
   const std::string_view text(reinterpret_cast<const char*>(file.data()), file.size());
-  const Others others = for_kept_lines(text, first_step, [](std::string_view) {});
-  if (!others.any) return;
+  int64_t steps = 0, last = 0;
+  const Others others = for_kept_lines(text, first_step, [&](std::string_view line) {
+    const int64_t step = step_of_line(line).value_or(0);
+    steps += step != std::exchange(last, step) ? 1 : 0;
+  });
+  if (!others.any) return steps;
   set_aside(path, others, terminal);
   FileWriter writer(path);
   for_kept_lines(text, first_step, [&](std::string_view line) {
@@ -113,16 +117,7 @@ void cut(const std::filesystem::path& path, int64_t first_step, Terminal& termin
     if (!line.ends_with('\n')) writer.write("\n");
   });
   writer.commit();
-}
-
-bool write_all(int descriptor, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t written = write(descriptor, text.data(), text.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return false;
-    text.remove_prefix(static_cast<size_t>(written));
-  }
-  return true;
+  return steps;
 }
 
 }  // namespace
@@ -137,8 +132,15 @@ std::string to_json(const Row& row) {
 }
 
 Jsonl::Jsonl(std::filesystem::path path, int64_t first_step, Terminal& terminal)
-    : path_(std::move(path)), terminal_(terminal) {
-  if (std::filesystem::exists(path_)) cut(path_, first_step, terminal_);
+    : path_(std::move(path)),
+      terminal_(terminal),
+      rows_(
+          path_.string(), "rows",
+          [this](std::string_view line) { return append_whole(descriptor_, line, size_); }, terminal) {
+  const int64_t found = std::filesystem::exists(path_) ? cut(path_, first_step, terminal_) : 0;
+  if (found < first_step - 1)
+    terminal_.warning(fmt::format("{}: {} of the {} steps so far have no row: what wrote them ended too soon",
+                                  path_.string(), first_step - 1 - found, first_step - 1));
   descriptor_ = open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   struct stat status {};
   if (descriptor_ < 0 || fstat(descriptor_, &status) != 0) {
@@ -148,6 +150,7 @@ Jsonl::Jsonl(std::filesystem::path path, int64_t first_step, Terminal& terminal)
 }
 
 Jsonl::~Jsonl() {
+  rows_.finish();
   close(descriptor_);
 }
 
@@ -165,19 +168,11 @@ void Jsonl::moved(const std::filesystem::path& folder) {
 }
 
 void Jsonl::write(const Row& row) {
-  const std::string line = to_json(row) + "\n";
-  if (write_all(descriptor_, line)) {
-    size_ += std::ssize(line);
-    return;
-  }
-  const std::string reason = std::generic_category().message(errno);
-  // Half a line would spoil the file for its readers. Where it cannot be cut (a device) there is no file to
-  // spoil.
-  [[maybe_unused]] const int cut_back = ftruncate(descriptor_, size_);
-  if (std::exchange(warned_, true)) return;
-  terminal_.warning(
-      fmt::format("{}: the metrics of step {} could not be written ({}); the run goes on without them",
-                  path_.string(), row.step, reason));
+  rows_.add(to_json(row) + "\n");
+}
+
+void Jsonl::finish(int /*exit_code*/) {
+  rows_.finish();
 }
 
 }  // namespace moe

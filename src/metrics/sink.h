@@ -40,8 +40,9 @@ class FanOut final : public Sink {
   void moved(const std::filesystem::path& folder) override {
     for (const auto& sink : sinks_) sink->moved(folder);
   }
+  // The last first: it may still write to those before it (metrics/alerts.h).
   void finish(int exit_code) override {
-    for (const auto& sink : sinks_) sink->finish(exit_code);
+    for (auto sink = sinks_.rbegin(); sink != sinks_.rend(); ++sink) (*sink)->finish(exit_code);
   }
 
  private:

@@ -91,6 +91,14 @@ std::string file_name(double now) {
                      ::getpid());
 }
 
+// Two processes of one second and number (restarts in containers) would share a name.
+std::filesystem::path free_name(const std::filesystem::path& folder, double now) {
+  const std::string name = file_name(now);
+  std::filesystem::path path = folder / name;
+  for (int i = 1; std::filesystem::exists(path); ++i) path = folder / fmt::format("{}-{}", name, i);
+  return path;
+}
+
 }  // namespace
 
 uint32_t crc32c(std::string_view bytes) {
@@ -115,11 +123,12 @@ uint32_t masked_crc32c(std::string_view bytes) {
 
 TensorBoard::TensorBoard(const std::filesystem::path& folder, int64_t first_step,
                          const std::string& config_json, Terminal& terminal, std::function<double()> clock)
-    : path_(folder / file_name(clock())), terminal_(terminal), clock_(std::move(clock)) {
+    : path_(free_name(folder, clock())),
+      clock_(std::move(clock)),
+      events_(
+          path_.string(), "events",
+          [this](std::string_view bytes) { return append_whole(descriptor_, bytes, size_); }, terminal) {
   make_folders(folder);
-  // Two processes of one second and number (restarts in containers) would share a name.
-  for (int i = 1; std::filesystem::exists(path_); ++i)
-    path_ = folder / (file_name(clock_()) + fmt::format("-{}", i));
   descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
   if (descriptor_ < 0)
     throw UserError(path_.string(), "a file that can be written", std::generic_category().message(errno));
@@ -131,14 +140,15 @@ TensorBoard::TensorBoard(const std::filesystem::path& folder, int64_t first_step
     start.mutable_session_log()->set_status(1);
     append(start, first_step);
   }
-  write_settings(config_json);
+  write_settings(config_json, first_step);
 }
 
 TensorBoard::~TensorBoard() {
+  events_.finish();
   ::close(descriptor_);
 }
 
-void TensorBoard::write_settings(const std::string& config_json) {
+void TensorBoard::write_settings(const std::string& config_json, int64_t step) {
   pb::HParams content;
   pb::SessionStart& start = *content.mutable_session_start_info();
   start.set_start_time_secs(clock_());
@@ -147,27 +157,16 @@ void TensorBoard::write_settings(const std::string& config_json) {
     for (const auto& [name, value] : settings.items())
       (*start.mutable_hparams())[fmt::format("{}.{}", section, name)] = to_setting(value);
   pb::Event event = hparams_event("_hparams_/session_start_info", content);
-  append(event, 0);
+  pb::Value& text = *event.mutable_summary()->add_value();
+  text.set_tag("settings");
+  ToValue{text}("```\n" + sections.dump(2) + "\n```");  // the text is read as Markdown
+  append(event, step);
 }
 
 void TensorBoard::append(pb::Event& event, int64_t step) {
   event.set_wall_time(clock_());
   event.set_step(step);
-  std::string_view rest;
-  const std::string bytes = framed(event.SerializeAsString());
-  for (rest = bytes; !rest.empty();) {
-    const ssize_t written = ::write(descriptor_, rest.data(), rest.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) break;
-    rest.remove_prefix(static_cast<size_t>(written));
-  }
-  if (rest.empty()) {
-    size_ += std::ssize(bytes);
-    return;
-  }
-  [[maybe_unused]] const int cut_back = ::ftruncate(descriptor_, size_);
-  if (!std::exchange(warned_, true))
-    terminal_.warning(fmt::format("{}: the disk takes no more; the run goes on without it", path_.string()));
+  events_.add(framed(event.SerializeAsString()));
 }
 
 void TensorBoard::write(const Row& row) {
@@ -189,6 +188,7 @@ void TensorBoard::finish(int exit_code) {
   content.mutable_session_end_info()->set_end_time_secs(clock_());
   pb::Event event = hparams_event("_hparams_/session_end_info", content);
   append(event, std::max<int64_t>(step_, 0));
+  events_.finish();
 }
 
 }  // namespace moe

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Rows as a TensorBoard event file: numbers as scalars, lists as histograms (metrics/histogram.h), texts, and the
-// settings as hyperparameters. TFRecord framing: length, masked CRC-32C of it, bytes, masked CRC-32C of them.
+// Rows as a TensorBoard event file: numbers as scalars, lists as histograms (metrics/histogram.h), texts, and
+// the settings as hyperparameters and as a text at the step of each start, because TensorBoard keeps the
+// hyperparameters of a folder's first start for ever. TFRecord framing: length, masked CRC-32C of it, bytes,
+// masked CRC-32C of them.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +12,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/backlog.h"
 #include "base/terminal.h"
 #include "metrics/sink.h"
 
@@ -35,15 +38,14 @@ class TensorBoard final : public Sink {
 
  private:
   void append(tensorboard::pb::Event& event, int64_t step);
-  void write_settings(const std::string& config_json);
+  void write_settings(const std::string& config_json, int64_t step);
 
   std::filesystem::path path_;
-  Terminal& terminal_;
   std::function<double()> clock_;
   int descriptor_ = -1;
   int64_t size_ = 0, step_ = -1;
   std::set<std::string> written_;  // names of this step
-  bool warned_ = false;
+  Backlog events_;
 };
 
 // CRC-32C (Castagnoli) and TensorFlow's masking of it.

@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/start_thread.h"
 
 namespace moe::report {
 namespace {
@@ -109,7 +110,7 @@ Server::Server(int port, std::string page, std::function<std::string()> data)
   port_ = ntohs(address.sin_port);
   wake_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   CHECK(wake_ >= 0, std::strerror(errno));
-  thread_ = std::thread([this] { run(); });
+  thread_ = start_thread([this] { run(); });
 }
 
 Server::~Server() {

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -27,6 +29,16 @@ namespace {
 // Validation and samples use fixed seeds so that runs compare.
 constexpr uint64_t kFixedSeed = 1;
 constexpr int kSamples = 3;  // texts in a sample
+
+// `one`, of one row, in place of this row, which was padding.
+void put_row(Batch& batch, int64_t row, const Batch& one) {
+  const auto place = static_cast<std::ptrdiff_t>(row * batch.length);
+  std::copy(one.input.begin(), one.input.end(), batch.input.begin() + place);
+  std::copy(one.target.begin(), one.target.end(), batch.target.begin() + place);
+  std::copy(one.first.begin(), one.first.end(), batch.first.begin() + place);
+  batch.targets += one.targets;
+  batch.target_bytes += one.target_bytes;
+}
 
 }  // namespace
 
@@ -73,7 +85,7 @@ void Evaluator::encode_sample_prompt() {
 void Evaluator::open_validation(const std::shared_ptr<const Source>& text) {
   const TrainingConfig& training = config_.training;
   const auto& places = config_.data.validation_source;
-  const bool wanted = training.eval_every > 0 && training.eval_batches > 0;
+  const bool wanted = training.eval_every > 0;
   const auto other = wanted && !places.empty() ? open_source(places, config_.data, terminal_)
                                                : std::shared_ptr<const Source>();
   warn_of_repeats(*text, other.get(), terminal_);
@@ -89,21 +101,20 @@ void Evaluator::open_validation(const std::shared_ptr<const Source>& text) {
         "own, or raise data.validation_fraction");
 }
 
-// Batch i is that of rank i mod W, so that any number of ranks looks at the same text. All ranks have equally
-// many: the last may be nothing but padding.
+// Row by row, so that the text is the same for any number of ranks and any batch_size. Rows go to the ranks
+// as those of training do: B to each in turn. All ranks have equally many batches, of which the last may be
+// padding.
 void Evaluator::read_validation(const std::shared_ptr<const Source>& text, Part part) {
-  const int64_t B = config_.training.batch_size, T = config_.model.max_seq_len;
-  Loader loader(text, tokenizer_, config_.data, kFixedSeed, B, T, {}, part);
-  const auto of_rank = [&](int64_t i) { return i % communicator_.size() == communicator_.rank(); };
-  int64_t i = 0;
-  for (; i < config_.training.eval_batches; ++i) {
-    auto batch = loader.next();
-    if (!batch) break;
-    validation_tokens_ += batch->targets;
-    if (of_rank(i)) validation_.push_back(std::move(*batch));
+  const int64_t B = config_.training.batch_size, T = config_.model.max_seq_len, W = communicator_.size();
+  const int64_t rows = (config_.tokens_of_evaluation(W) + T - 1) / T;
+  Loader loader(text, tokenizer_, config_.data, kFixedSeed, 1, T, {}, part);
+  for (int64_t i = 0; i < rows; ++i) {
+    const auto row = loader.next();
+    if (!row) break;
+    validation_tokens_ += row->targets;
+    if (i % (W * B) == 0) validation_.push_back(Batch::padding(B, T, Tokenizer::kEndOfText));
+    if (i / B % W == communicator_.rank()) put_row(validation_.back(), i % B, *row);
   }
-  for (; i % communicator_.size() != 0; ++i)
-    if (of_rank(i)) validation_.push_back(Batch::padding(B, T, Tokenizer::kEndOfText));
 }
 
 Row Evaluator::validate(int64_t step, int64_t tokens) {

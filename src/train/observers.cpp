@@ -48,7 +48,7 @@ std::unique_ptr<Sink> make_observers(const RunConfig& config, const RunFolder& f
     sinks->add(std::make_unique<Background>(
         std::make_unique<TensorBoard>(folder.path() / "tensorboard", resumed ? first_step : 0, config.json(),
                                       terminal, wandb::unix_seconds),
-        terminal));
+        terminal, Background::kMost, "tensorboard"));
   if (auto run = wandb::open_run(settings, folder.path() / "wandb.json", resumed, info, terminal))
     sinks->add(std::make_unique<TerminalTap>(std::move(run), terminal));
   sinks->add(std::make_unique<Alerts>(config.logging.alerts, *sinks));

@@ -155,9 +155,11 @@ void describe_run(TrainingConfig& c, Fields& fields) {
   fields.add("eval_every", c.eval_every, "steps between evaluations; 0 is never")
       .range(0, kMost)
       .known_as({"eval_interval", "eval_steps", "val_interval", "eval_freq", "evaluation_steps"});
-  fields.add("eval_batches", c.eval_batches, "micro-batches in one evaluation")
+  fields.add("eval_batches", c.eval_batches, "micro-batches of all ranks in one evaluation")
       .range(1, kMost)
       .known_as({"eval_iters", "val_steps", "eval_batch_count", "max_eval_batches"});
+  fields.add("eval_tokens", c.eval_tokens, "tokens in one evaluation; 0 is as many as eval_batches have")
+      .range(0, kMost);
   fields.add("tasks", c.tasks, "evaluations: TASK=PLACE, as hellaswag=val.jsonl; docs/evaluation.md");
   fields.add("tasks_every", c.tasks_every, "steps between these; 0 is only at the end").range(0, kMost);
   fields.add("tasks_items", c.tasks_items, "the first so many items of each task; 0 is all").range(0, kMost);
@@ -168,6 +170,10 @@ void describe_run(TrainingConfig& c, Fields& fields) {
   fields.add("keep_checkpoints", c.keep_checkpoints, "newest checkpoints kept")
       .range(1, kMost)
       .known_as({"save_total_limit", "keep_latest_k", "keep_last", "max_checkpoints"});
+  fields
+      .add("checkpoint_retry_minutes", c.checkpoint_retry_minutes,
+           "how long a save that finds no room is tried again; 0: it ends the run at once")
+      .range(0, kMost);
   fields.add("checkpoint_in_background", c.checkpoint_in_background,
              "write them from a copy in host memory while training goes on");
   fields.add("max_minutes", c.max_minutes, "save and stop after this long; 0 is no limit").at_least(0);
@@ -379,6 +385,13 @@ void RunConfig::resolve_places() {
   training.output_dir = absolute_place(training.output_dir);
 }
 
+int64_t RunConfig::tokens_of_evaluation(int64_t ranks) const {
+  if (training.eval_tokens > 0) return training.eval_tokens;
+  const double rows =
+      static_cast<double>(training.eval_batches) * static_cast<double>(training.batch_size * ranks);
+  return static_cast<int64_t>(std::min(kMost, rows * static_cast<double>(model.max_seq_len)));
+}
+
 std::string RunConfig::yaml() const {
   RunConfig copy = *this;
   return print_config(copy.sections());
@@ -394,8 +407,18 @@ namespace {
 RunConfig load_over(RunConfig config, const std::vector<std::filesystem::path>& files,
                     const std::vector<std::string>& overrides) {
   auto sections = config.sections();
-  for (const auto& file : files) read_config(file, sections);
-  for (const auto& assignment : overrides) apply_override(assignment, sections);
+  // Of two that say how much is evaluated the later one counts.
+  const auto then = [&](const auto& read) {
+    const TrainingConfig before = config.training;
+    read();
+    if (config.training.eval_batches != before.eval_batches &&
+        config.training.eval_tokens == before.eval_tokens)
+      config.training.eval_tokens = 0;
+  };
+  for (const auto& file : files) then([&] { read_config(file, sections); });
+  then([&] {
+    for (const auto& assignment : overrides) apply_override(assignment, sections);
+  });
   config.resolve_places();
   config.validate();
   return config;

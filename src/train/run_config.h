@@ -46,11 +46,13 @@ struct TrainingConfig {
   std::string on_nan = "stop";  // stop | skip
   int64_t eval_every = 100;     // 0: never
   int64_t eval_batches = 8;
+  int64_t eval_tokens = 0;         // 0: as eval_batches says
   std::vector<std::string> tasks;  // "hellaswag=PLACE": evaluations on the way
   int64_t tasks_every = 0;         // 0: only at the end
   int64_t tasks_items = 1000;      // of each task; 0: all
   int64_t checkpoint_every = 200;  // 0: only at the end
   int64_t keep_checkpoints = 2;
+  double checkpoint_retry_minutes = 30;  // 0: a save that fails ends the run
   bool checkpoint_in_background = true;
   double max_minutes = 0.0;     // 0: no limit
   std::string device = "auto";  // auto | cpu | gpu
@@ -106,6 +108,8 @@ struct RunConfig {
   // The last step, in training.max_steps, where training.max_tokens gives it: all rows are full (data.packing concat), so
   // a step has as many tokens as places. From `step`, where so many tokens were read.
   void set_last_step(int64_t ranks, int64_t step = 0, int64_t tokens = 0);
+  // What training.eval_tokens says, or else training.eval_batches for this number of ranks.
+  int64_t tokens_of_evaluation(int64_t ranks) const;
   std::string yaml() const;  // the resolved file, with all secrets of its addresses
   // For whoever looks on, and to compare: addresses without secrets (base/secrets.h).
   std::string json() const;

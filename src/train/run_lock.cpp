@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/host.h"
+#include "base/start_thread.h"
 
 namespace moe {
 namespace {
@@ -75,7 +76,7 @@ RunLock::RunLock(const fs::path& folder, const Say& say, Times times)
     if (directory_ >= 0) ::close(directory_);
     throw;
   }
-  thread_ = std::thread([this] { beat(); });
+  thread_ = start_thread([this] { beat(); });
 }
 
 RunLock::~RunLock() {

@@ -7,9 +7,11 @@
 #include <chrono>
 #include <map>
 
+#include "base/disk_full.h"
 #include "base/error.h"
 #include "base/format.h"
 #include "base/part_writer.h"
+#include "base/start_thread.h"
 #include "metrics/meters.h"
 
 namespace moe {
@@ -22,12 +24,13 @@ constexpr std::chrono::milliseconds kLook(10);  // between two looks at a checkp
 }  // namespace
 
 Saver::Saver(CheckpointStore store, PartFiles files, bool in_background, Communicator& communicator,
-             Device& device, Terminal& terminal)
+             Device& device, Terminal& terminal, const Retry& retry)
     : store_(std::move(store)),
       files_(std::move(files)),
       communicator_(communicator),
       device_(device),
-      terminal_(terminal) {
+      terminal_(terminal),
+      retry_(retry) {
   // Now, and not when the first save begins: it may take longer than the others wait for an answer.
   agree(communicator_, [&] {
     if (communicator_.rank() == 0) store_.sweep();
@@ -76,31 +79,105 @@ Tensor Saver::bytes_of(size_t file, const SharedFile::Stretch& stretch, uint64_t
 
 // ---- between two steps ----
 
+Saver::State Saver::state() const {
+  if (phase_ != Phase::waiting) return state_;
+  return communicator_.rank() == 0 && steady_seconds() >= retry_at_ ? State::retry : State::idle;
+}
+
+void Saver::expect_room(int64_t saves) {
+  std::string warning;
+  agree(communicator_, [&] {
+    if (communicator_.rank() == 0) warning = store_.expect_room(all_bytes_, saves);
+  });
+  if (!warning.empty()) terminal_.warning(warning);
+}
+
 void Saver::begin(int64_t step, const std::string& state_json) {
-  if (phase_ != Phase::none) {
+  const auto is_written = [this] { return phase_ == Phase::parts || phase_ == Phase::publishing; };
+  if (is_written())
     terminal_.line(fmt::format("step {}: waiting for the checkpoint of step {}, which is still being written",
                                step, step_));
-    finish();
+  while (is_written()) {
+    advance(communicator_.gather(state()));
+    if (is_written()) std::this_thread::sleep_for(kLook);
   }
+  if (phase_ == Phase::waiting)
+    terminal_.line(
+        fmt::format("step {}: is saved in place of step {}, which could not be saved", step, step_));
   begun_ = steady_seconds();
+  step_ = step;
+  state_json_ = state_json;
+  write_parts(true);
+  stalled_ = steady_seconds() - begun_;
+  if (copy_ == nullptr) finish();
+}
+
+// agree(), and full_ says whether it was for lack of room that this rank did not.
+void Saver::together(const std::function<void()>& body) {
+  full_ = false;
+  agree(communicator_, [&] {
+    try {
+      body();
+    } catch (const DiskFull&) {
+      full_ = true;
+      throw;
+    }
+  });
+}
+
+void Saver::write_parts(bool first) {
+  phase_ = Phase::none;
   std::vector<std::string> names;
   for (const SharedFile& file : shared_) names.push_back(file.name());
-  agree(communicator_, [&] {
-    if (communicator_.rank() == 0) folder_ = store_.begin(step, names, all_bytes_, state_json);
-  });
+  try {
+    together([&] {
+      if (communicator_.rank() == 0) folder_ = store_.begin(step_, names, all_bytes_, state_json_);
+    });
+  } catch (const UserError& error) {
+    if (first && copy_ != nullptr) copy();
+    return failed(error);
+  }
   folder_ = communicator_.gather_text(folder_.string()).front();
-  step_ = step;
   phase_ = Phase::parts;
   if (copy_ != nullptr) {
-    copy();
+    if (first) copy();
     start([this] { write_from_copy(); });
   } else {
     const Patience patience(communicator_);
     attempt([this] { write_from_device(); });
     communicator_.barrier();
   }
-  stalled_ = steady_seconds() - begun_;
-  if (copy_ == nullptr) finish();
+}
+
+// The step whose checkpoint went for it; -1 on other ranks than 0, and where there is none to spare.
+int64_t Saver::make_room() {
+  if (communicator_.rank() != 0) return -1;
+  try {
+    return store_.drop_oldest(step_).value_or(-1);
+  } catch (const UserError& error) {
+    terminal_.warning(error.what());
+    return -1;
+  }
+}
+
+// While an error of all ranks is handled: waits, makes room, or throws it on.
+void Saver::failed(const UserError& error) {
+  const double now = steady_seconds();
+  const bool full = communicator_.sum(full_ ? 1 : 0) > 0;
+  if (failures_++ == 0) failing_since_ = now;
+  const double limit = full ? retry_.total : std::min(retry_.total, Retry::kOther);
+  if (communicator_.gather(now - failing_since_).front() >= limit) throw;  // by the clock of rank 0
+  const int64_t dropped = full && failures_ > Retry::kTries ? make_room() : -1;
+  if (failures_ == 1)
+    terminal_.warning(fmt::format("step {} is not saved yet: {}. It is tried again for {:.0f} s; {}", step_,
+                                  error.what(), limit,
+                                  copy_ != nullptr ? "training goes on" : "training waits"));
+  if (dropped >= 0)
+    terminal_.warning(fmt::format("the checkpoint of step {} is deleted, to have room for that of step {}",
+                                  dropped, step_));
+  pause_ = pause_ == 0 ? retry_.first : std::min(2 * pause_, retry_.longest);
+  retry_at_ = dropped >= 0 ? now : now + pause_;
+  phase_ = Phase::waiting;
 }
 
 void Saver::copy() {
@@ -114,6 +191,10 @@ void Saver::copy() {
 
 void Saver::advance(std::span<const State> ranks) {
   if (phase_ == Phase::none) return;
+  if (phase_ == Phase::waiting) {
+    if (ranks.front() == State::retry) write_parts(false);
+    return;
+  }
   const auto any = [&](State state) { return std::find(ranks.begin(), ranks.end(), state) != ranks.end(); };
   if (any(State::failed))
     cancelled_ = true;  // the others need not go on
@@ -134,7 +215,11 @@ void Saver::finish() {
 void Saver::conclude() {
   const double began = steady_seconds();
   try {
-    agree(communicator_, [&] { join(); });
+    together([&] { join(); });
+  } catch (const UserError& error) {
+    phase_ = Phase::none;
+    if (communicator_.rank() == 0) store_.abandon(step_);
+    return failed(error);
   } catch (...) {
     phase_ = Phase::none;
     if (communicator_.rank() == 0) store_.abandon(step_);
@@ -148,6 +233,8 @@ void Saver::conclude() {
     return;
   }
   phase_ = Phase::none;
+  failures_ = 0;
+  pause_ = 0;
   stalled_ += steady_seconds() - began;
   write_seconds_ = steady_seconds() - begun_;
   terminal_.line(fmt::format("checkpoint {}: {} in {:.1f} s, for {:.2f} s of which training stood still",
@@ -157,7 +244,12 @@ void Saver::conclude() {
 
 void Saver::start(std::function<void()> job) {
   state_ = State::writing;
-  thread_ = std::thread([this, job = std::move(job)] { attempt(job); });
+  try {
+    thread_ = start_thread([this, job = std::move(job)] { attempt(job); });
+  } catch (const UserError&) {  // told as what goes wrong on the thread is: by all ranks together
+    error_ = std::current_exception();
+    state_ = State::failed;
+  }
 }
 
 void Saver::attempt(const std::function<void()>& job) {

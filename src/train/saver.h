@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
 #include "base/terminal.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/shared_file.h"
@@ -31,13 +32,25 @@ using PartFiles = std::vector<std::pair<std::string, std::vector<NamedPiece>>>;
 
 class Saver {
  public:
-  enum class State : uint8_t { idle, writing, written, failed };  // of this rank's thread
+  // Of this rank's thread; retry: of rank 0, when a save that has failed should be tried again.
+  enum class State : uint8_t { idle, writing, written, failed, retry };
+  // What follows a save that fails, in seconds: it is tried again after a first pause, then after longer
+  // ones. When there is no room after kTries of them the oldest checkpoint goes, unless it is the only one.
+  // Only after `total` it is an error; of what is no lack of room after at most kOther.
+  struct Retry {
+    static constexpr int kTries = 3;
+    static constexpr double kOther = 60;
+    double first = 2, longest = 60, total = 0;
+  };
 
   // All ranks make theirs at the same time, each with what it has of the same tensors in the same order; together they have
   // all. in_background: with memory of the host for a copy of what this rank writes; else begin() returns when everything is
   // on the disk. Throws UserError when there is no memory.
   Saver(CheckpointStore store, PartFiles files, bool in_background, Communicator& communicator,
-        Device& device, Terminal& terminal);
+        Device& device, Terminal& terminal, const Retry& retry);
+  Saver(CheckpointStore store, PartFiles files, bool in_background, Communicator& communicator,
+        Device& device, Terminal& terminal)
+      : Saver(std::move(store), std::move(files), in_background, communicator, device, terminal, Retry()) {}
   // Waits for the thread. Alone, what it writes becomes a checkpoint; with others it does not any more: call finish().
   ~Saver();
   Saver(const Saver&) = delete;
@@ -49,11 +62,14 @@ class Saver {
   // From now on checkpoints are written there. For rank 0, which begins and publishes them.
   void use(CheckpointStore store) { store_ = std::move(store); }
 
-  // What follows is called by all ranks at the same place. It throws what went wrong with any of them, at the latest in the
-  // first advance() after; the checkpoint before it is then untouched.
-  // Waits for the one under way, if there is one.
+  // What follows is called by all ranks at the same place. It throws what went wrong with any of them when
+  // there is no more patience, at the latest in the first advance() after; the checkpoint before it is then
+  // untouched. Before the first step: is there room for so many? Warns or throws, as
+  // CheckpointStore::expect_room() has it.
+  void expect_room(int64_t saves);
+  // Waits for the one under way, if there is one; takes the place of one that has failed and waits.
   void begin(int64_t step, const std::string& state_json);
-  State state() const { return state_; }
+  State state() const;
   bool busy() const { return phase_ != Phase::none; }  // a checkpoint is under way; the same on all ranks
   // Between two steps, with the states of all ranks: goes on to what comes after writing, when all have written.
   void advance(std::span<const State> ranks);
@@ -64,7 +80,7 @@ class Saver {
   std::optional<double> write_seconds() { return std::exchange(write_seconds_, std::nullopt); }
 
  private:
-  enum class Phase : uint8_t { none, parts, publishing };
+  enum class Phase : uint8_t { none, parts, publishing, waiting };
   // `count` bytes of a stretch of this rank's, from `done` on; asked for in order.
   using Source =
       std::function<const char*(size_t file, const SharedFile::Stretch&, uint64_t done, uint64_t count)>;
@@ -72,6 +88,10 @@ class Saver {
   std::vector<SharedFile::Stretch> own(size_t file) const;
   Tensor bytes_of(size_t file, const SharedFile::Stretch& stretch, uint64_t done, uint64_t count) const;
   void copy();
+  void together(const std::function<void()>& body);
+  void write_parts(bool first);
+  void failed(const UserError& error);
+  int64_t make_room();
   void start(std::function<void()> job);
   void attempt(const std::function<void()>& job);
   void join();
@@ -95,7 +115,12 @@ class Saver {
   int64_t step_ = 0;
   double begun_ = 0, stalled_ = 0;  // seconds: when, and for how long training has stood still for it
   std::filesystem::path folder_;    // that is being written
-  std::string hashes_;              // of what this rank wrote of each file, one after another
+  std::string state_json_;
+  const Retry retry_;
+  bool full_ = false;                                    // there was no room, on this rank
+  int failures_ = 0;                                     // of saves, one after another
+  double failing_since_ = 0, retry_at_ = 0, pause_ = 0;  // seconds
+  std::string hashes_;  // of what this rank wrote of each file, one after another
   std::optional<double> write_seconds_;
 
   std::thread thread_;

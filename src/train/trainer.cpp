@@ -38,6 +38,13 @@ Cursor merged(const Cursor& mine, Communicator& communicator) {
   return merge(cursors);
 }
 
+int64_t checkpoints_to_come(const TrainingConfig& training, int64_t step) {
+  const int64_t every = training.checkpoint_every, last = training.max_steps;
+  if (step >= last) return step == 0 ? 1 : 0;
+  const int64_t due = every > 0 ? last / every - step / every : 0;
+  return due + (every == 0 || last % every != 0 ? 1 : 0);
+}
+
 }  // namespace
 
 Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, Device& device, Ops& ops,
@@ -97,7 +104,9 @@ void Trainer::open_saver(const CheckpointStore& store) {
   saver_ = std::make_unique<Saver>(store,
                                    PartFiles{{"model.safetensors", state_->weights.stored()},
                                              {"optimizer.safetensors", state_->optimizer.state()}},
-                                   in_background, communicator_, device_, terminal_);
+                                   in_background, communicator_, device_, terminal_,
+                                   Saver::Retry{.total = 60 * config_.training.checkpoint_retry_minutes});
+  saver_->expect_room(checkpoints_to_come(config_.training, step_));
   if (in_background)
     terminal_.line(fmt::format("saving    in the background, from a copy of {} in the memory of the host",
                                format_bytes(static_cast<double>(saver_->copy_bytes()))));

@@ -89,6 +89,17 @@ void LineReader::add(Lines& lines, int64_t there, std::string line) {
   lines.content.push_back(std::move(line));
 }
 
+void LineReader::take_config(const pb::Config& config) {
+  for (const pb::ConfigItem& item : config.update()) {
+    const auto known = std::find_if(config_.begin(), config_.end(),
+                                    [&](const auto& section) { return section.first == item.key(); });
+    if (known == config_.end())
+      config_.emplace_back(item.key(), item.value_json());
+    else
+      known->second = item.value_json();
+  }
+}
+
 void LineReader::take(const pb::Record& record) {
   if (record.has_run()) {
     const pb::Run& run = record.run();
@@ -103,8 +114,10 @@ void LineReader::take(const pb::Record& record) {
             run.host(),
             "",
             {run.tags().begin(), run.tags().end()}};
-    for (const pb::ConfigItem& item : run.config().update())
-      config_.emplace_back(item.key(), item.value_json());
+    take_config(run.config());
+  } else if (record.has_config()) {
+    take_config(record.config());
+    ++revisions_;
   } else if (record.has_history()) {
     add(history, there_.history, fmt::format("{{{}}}", object_of(record.history().item())));
   } else if (record.has_stats()) {
@@ -127,6 +140,7 @@ void LineReader::take(const pb::Record& record) {
   } else if (record.has_metric()) {
     metrics_.push_back({record.metric().name(), record.metric().step_metric(),
                         set_options(record.metric().options()), set_summary(record.metric().summary())});
+    ++revisions_;
   } else if (record.has_alert()) {
     alerts.emplace_back(record.alert().title(), record.alert().text());
   } else if (record.has_exit()) {

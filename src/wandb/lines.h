@@ -16,8 +16,9 @@
 namespace moe::wandb {
 
 namespace pb {
+class Config;
 class Record;
-}
+}  // namespace pb
 
 // Lines of one file; the first has the number `first`, counted from 0.
 struct Lines {
@@ -47,12 +48,12 @@ class LineReader {
 
   // As far as it has been read; the settings' entity may be empty.
   RunDescription description() const;
-  int64_t definitions() const {
-    return static_cast<int64_t>(metrics_.size());
-  }  // the description grows with them
+  // How often the description has changed: a metric was defined, settings were replaced.
+  int64_t revisions() const { return revisions_; }
 
  private:
   void take(const pb::Record& record);
+  void take_config(const pb::Config& config);
   void add(Lines& lines, int64_t there, std::string line);
   std::string metrics_json() const;
 
@@ -65,6 +66,7 @@ class LineReader {
   int64_t bytes_ = 0;
   double start_ = 0;
   RunDescription run_;
+  int64_t revisions_ = 0;
   std::vector<std::pair<std::string, std::string>> config_;  // key, JSON
   std::vector<Definition> metrics_;
   std::map<std::string, std::string> summary_;

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <system_error>
 
+#include "base/backlog.h"
 #include "base/error.h"
 #include "base/little_endian.h"
 
@@ -53,16 +54,6 @@ std::string framed(std::string_view record, int64_t size) {
   }
 }
 
-bool write_all(int descriptor, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return false;
-    bytes.remove_prefix(static_cast<size_t>(written));
-  }
-  return true;
-}
-
 [[noreturn]] void cannot(const std::filesystem::path& path, const std::string& expected) {
   throw UserError(path.string(), expected, std::generic_category().message(errno));
 }
@@ -71,8 +62,7 @@ bool write_all(int descriptor, std::string_view bytes) {
 
 RecordWriter::RecordWriter(const std::filesystem::path& path) {
   descriptor_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_APPEND, 0666);
-  if (descriptor_ < 0 || !write_all(descriptor_, kFileHeader)) cannot(path, "a new file");
-  size_ = std::ssize(kFileHeader);
+  if (descriptor_ < 0 || !append_whole(descriptor_, kFileHeader, size_)) cannot(path, "a new file");
 }
 
 RecordWriter::RecordWriter(const std::filesystem::path& path, int64_t size) : size_(size) {
@@ -88,13 +78,7 @@ RecordWriter::~RecordWriter() {
 }
 
 bool RecordWriter::append(std::string_view record) {
-  const std::string bytes = framed(record, size_);
-  if (write_all(descriptor_, bytes)) {
-    size_ += std::ssize(bytes);
-    return true;
-  }
-  [[maybe_unused]] const int cut_back = ::ftruncate(descriptor_, size_);
-  return false;
+  return append_whole(descriptor_, framed(record, size_), size_);
 }
 
 RecordReader::RecordReader(const std::filesystem::path& path) : path_(path) {

@@ -21,7 +21,8 @@ class RecordWriter {
   RecordWriter(const RecordWriter&) = delete;
   RecordWriter& operator=(const RecordWriter&) = delete;
 
-  // With the operating system on return. False: the disk took no more; the file is as it was before.
+  // With the operating system on return. False, with errno: the disk took no more; the file is as it was
+  // before.
   bool append(std::string_view record);
 
  private:

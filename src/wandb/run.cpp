@@ -19,7 +19,7 @@ class OpenRun final : public moe::Sink {
       : settings_(settings),
         terminal_(terminal),
         files_(records->files()),
-        records_(std::move(records), terminal) {
+        records_(std::move(records), terminal, Background::kMost, "wandb") {
     if (settings_.mode == Mode::online)
       uploader_.emplace(settings_, files_.records(), files_.existed, terminal_);
   }

@@ -59,6 +59,9 @@ RecordSink::RecordSink(const Settings& settings, RunFiles files, const RunInfo& 
     : files_(std::move(files)),
       terminal_(terminal),
       clock_(std::move(clock)),
+      backlog_(
+          files_.records().string(), "records",
+          [this](std::string_view record) { return writer_->append(record); }, terminal),
       start_(clock_()),
       last_sample_(start_),
       config_json_(info.config_json) {
@@ -68,13 +71,17 @@ RecordSink::RecordSink(const Settings& settings, RunFiles files, const RunInfo& 
   } else {
     writer_ = std::make_unique<RecordWriter>(files_.records());
   }
-  if (records_ == 0) begin(settings, info);
+  if (records_ == 0)
+    begin(settings, info);
+  else
+    record_changes();
   write_files_for_people();
 }
 
 // A run that broke off leaves its file without an Exit record: Weights & Biases shows it as crashed.
 RecordSink::~RecordSink() {
   if (!finished_) flush_step();
+  backlog_.finish();
 }
 
 // Where to go on: at the end, before an Exit record. What was written must not be written again.
@@ -103,6 +110,8 @@ int64_t RecordSink::read_what_is_there() {
     records_ = record.num();
     end = reader.position();
     if (record.has_metric()) defined_.insert(record.metric().name());
+    for (const pb::ConfigItem& item : (record.has_run() ? record.run().config() : record.config()).update())
+      sections_[item.key()] = item.value_json();
     if (!record.has_history() && !record.has_summary()) continue;
     const auto& items = record.has_history() ? record.history().item() : record.summary().update();
     for (const pb::Item& item : items) {
@@ -149,15 +158,23 @@ void RecordSink::begin(const Settings& settings, const RunInfo& info) {
   define(kStepMetric);
 }
 
+// The service merges these into the settings of the run.
+void RecordSink::record_changes() {
+  pb::Record record;
+  const auto sections = nlohmann::ordered_json::parse(config_json_);
+  for (const auto& [name, values] : sections.items()) {
+    if (sections_[name] == values.dump()) continue;
+    pb::ConfigItem& item = *record.mutable_config()->add_update();
+    item.set_key(name);
+    item.set_value_json(values.dump());
+  }
+  if (record.has_config()) append(record);
+}
+
 void RecordSink::append(pb::Record& record) {
   record.set_num(records_ + 1);
   record.mutable_info()->set_stream_id(files_.id);
-  if (writer_->append(record.SerializeAsString())) {
-    ++records_;
-  } else if (!std::exchange(warned_, true)) {
-    terminal_.warning(
-        fmt::format("{}: the disk takes no more; the run goes on without it", files_.records().string()));
-  }
+  if (backlog_.add(record.SerializeAsString())) ++records_;
 }
 
 // Curves are drawn over our step, and the summary of a loss has its lowest value.
@@ -300,6 +317,7 @@ void RecordSink::finish(int exit_code) {
   record.mutable_exit()->set_exit_code(exit_code);
   record.mutable_exit()->set_runtime(static_cast<int32_t>(runtime()));
   append(record);
+  backlog_.finish();
   write_files_for_people();
   finished_ = true;
 }

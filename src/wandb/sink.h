@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/backlog.h"
 #include "base/terminal.h"
 #include "metrics/sink.h"
 #include "metrics/system.h"
@@ -35,8 +36,9 @@ double unix_seconds();
 
 class RecordSink final : public Sink {
  public:
-  // Begins the file, or goes on in it: then rows of steps that are in its history already (a run that went on from an
-  // earlier checkpoint computes them again) are left out. UserError when the file cannot be written or read.
+  // Begins the file, or goes on in it: then rows of steps that are in its history already (a run that went on
+  // from an earlier checkpoint computes them again) are left out, and settings that differ from the file's
+  // are recorded. UserError when the file cannot be written or read.
   RecordSink(const Settings& settings, RunFiles files, const RunInfo& info, Terminal& terminal,
              std::function<double()> clock = unix_seconds);
   ~RecordSink() override;
@@ -53,6 +55,7 @@ class RecordSink final : public Sink {
   using Items = std::vector<std::pair<std::string, std::string>>;  // key, JSON
 
   void begin(const Settings& settings, const RunInfo& info);
+  void record_changes();
   int64_t read_what_is_there();
   void append(pb::Record& record);
   void alert(const Row& row);
@@ -67,6 +70,7 @@ class RecordSink final : public Sink {
   Terminal& terminal_;
   std::function<double()> clock_;
   std::unique_ptr<RecordWriter> writer_;
+  Backlog backlog_;
   SystemMetrics system_;
 
   double start_ = 0;  // Unix time at which the run would have started without its pauses
@@ -76,7 +80,8 @@ class RecordSink final : public Sink {
   int64_t step_ = -1;       // whose items are waiting
   Items items_;
   std::set<std::string> defined_;
-  std::map<std::string, std::string> summary_;  // the last value of each key, as JSON
+  std::map<std::string, std::string> summary_;   // the last value of each key, as JSON
+  std::map<std::string, std::string> sections_;  // of the settings, as the file has them: JSON
   std::string config_json_, told_;
   bool warned_ = false, finished_ = false;
 };

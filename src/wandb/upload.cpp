@@ -83,7 +83,7 @@ bool Upload::start() {
     done = {there->history - base_.history, there->events - base_.events, there->output - base_.output};
   run_ = api_.upsert(run);
   lines_.emplace(records_, done);
-  definitions_sent_ = head.definitions();
+  revision_sent_ = head.revisions();
   uploaded_ = std::max<int64_t>(done.history, 0);
   if (!std::exchange(started_, true) && !settings_.silent) terminal_.line("wandb     " + url());
   return true;
@@ -107,10 +107,10 @@ std::string Upload::body() const {
 }
 
 void Upload::send() {
-  if (lines_->definitions() > definitions_sent_) {
-    const int64_t definitions = lines_->definitions();
+  if (lines_->revisions() > revision_sent_) {
+    const int64_t revision = lines_->revisions();
     api_.upsert(lines_->description());
-    definitions_sent_ = definitions;
+    revision_sent_ = revision;
   }
   const bool last = lines_->exit_code().has_value();
   const bool stop = api_.post_lines(run_, id_, body());

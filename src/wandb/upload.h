@@ -64,7 +64,7 @@ class Upload {
   LineCounts base_;  // lines the service had of this run before this file
   bool started_ = false;
   size_t alerts_sent_ = 0;
-  int64_t definitions_sent_ = 0;
+  int64_t revision_sent_ = 0;
   int64_t uploaded_ = 0;
   double last_post_ = 0;
   int failures_ = 0, conflicts_ = 0;

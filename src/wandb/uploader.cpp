@@ -7,6 +7,7 @@
 #include <exception>
 #include <utility>
 
+#include "base/start_thread.h"
 #include "metrics/meters.h"
 
 namespace moe::wandb {
@@ -28,7 +29,7 @@ Uploader::Uploader(Settings settings, const std::filesystem::path& records, bool
       terminal_(terminal),
       client_(client_options()),
       upload_(settings_, records, continued, client_, terminal_),
-      thread_([this] { run(); }) {}
+      thread_(start_thread([this] { run(); })) {}
 
 Uploader::~Uploader() {
   {

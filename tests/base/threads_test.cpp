@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "base/threads.h"
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
+#include <pthread.h>
 
 #include <algorithm>
 #include <atomic>
@@ -11,6 +12,9 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+#include "base/start_thread.h"
+#include "support/errors.h"
 
 namespace moe {
 namespace {
@@ -127,6 +131,19 @@ TEST(ThreadPool, UsesItsThreads) {
     while (waiting.load() < 2) std::this_thread::yield();
   });
   EXPECT_EQ(waiting.load(), 2);
+}
+
+// A stack of 2^46 bytes is what no system gives: the place of a limit on processes or memory.
+TEST(ThreadPool, NoMoreThreadsIsAUsersError) {
+  pthread_attr_t before, huge;
+  ASSERT_EQ(pthread_getattr_default_np(&before), 0);
+  ASSERT_EQ(pthread_getattr_default_np(&huge), 0);
+  ASSERT_EQ(pthread_attr_setstacksize(&huge, size_t{1} << 46), 0);
+  ASSERT_EQ(pthread_setattr_default_np(&huge), 0);
+  EXPECT_THAT(test::user_error_of([] { (void)start_thread([] {}); }), testing::HasSubstr("ulimit -u"));
+  EXPECT_THAT(test::user_error_of([] { ThreadPool pool(4); }), testing::HasSubstr("ulimit -u"));
+  ASSERT_EQ(pthread_setattr_default_np(&before), 0);
+  ThreadPool pool(4);
 }
 
 }  // namespace

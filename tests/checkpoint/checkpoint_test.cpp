@@ -53,6 +53,32 @@ class CheckpointTest : public ::testing::Test, public test::Machine {
   Tensor weight_, codes_;
 };
 
+// Asked before a run: what the next one needs, and the second beside the first, must be there; all that will
+// be kept should.
+TEST_F(CheckpointTest, RoomIsAskedFor) {
+  fs::create_directories(folder_);
+  const auto free_bytes = static_cast<uint64_t>(fs::space(folder_).available);
+  const CheckpointStore store(folder_, 2);
+  EXPECT_EQ(store.expect_room(1000, 100), "");
+  EXPECT_EQ(store.expect_room(10 * free_bytes, 0), "");
+  EXPECT_THAT(user_error_of([&] { (void)store.expect_room(2 * free_bytes, 1); }),
+              HasSubstr("for a checkpoint"));
+  const uint64_t most = free_bytes / 10 * 7;
+  EXPECT_EQ(store.expect_room(most, 1), "");
+  EXPECT_THAT(user_error_of([&] { (void)store.expect_room(most, 2); }), HasSubstr("for two checkpoints"));
+  EXPECT_THAT(store.expect_room(free_bytes / 10 * 4, 100), HasSubstr("for 3 checkpoints"));
+  save(store, 1);  // a small one stays while the next is written
+  EXPECT_THAT(store.expect_room(most, 100), HasSubstr("the oldest one goes for a new one"));
+}
+
+TEST_F(CheckpointTest, TheOldestGoesUnlessItIsTheOnlyOne) {
+  CheckpointStore store(folder_, 0);
+  for (const int64_t step : {1, 2, 5}) save(store, step);
+  EXPECT_EQ(store.drop_oldest(5), 1);
+  EXPECT_EQ(store.drop_oldest(5), std::nullopt) << "2 is the only one before 5";
+  EXPECT_THAT(store.steps(), ElementsAre(2, 5));
+}
+
 TEST_F(CheckpointTest, RoundTrip) {
   CheckpointStore store(folder_, 2, "moe 9.8.7");
   EXPECT_EQ(store.latest(), std::nullopt);

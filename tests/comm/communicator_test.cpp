@@ -49,6 +49,29 @@ TEST(Communicator, MpiHoldsTheContract) {
   }
 }
 
+// A rank that comes a little later than the others wait is let in.
+TEST(Communicator, MpiLetsALateRankIn) {
+  constexpr std::chrono::milliseconds kWait(500);
+  if (std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr) {
+    const auto mpi = make_mpi(find_launch({}, [](const char* name) { return std::getenv(name); }), kWait);
+    for (int turn = 0; turn < 2; ++turn) {
+      if (mpi->rank() == 1) std::this_thread::sleep_for(3 * kWait);  // answers nobody meanwhile
+      EXPECT_EQ(mpi->sum(mpi->rank()), mpi->size() * (mpi->size() - 1) / 2);
+    }
+    return;
+  }
+  if (!why_no_mpi().empty()) GTEST_SKIP() << why_no_mpi();
+  if (std::system("command -v mpirun >/dev/null") != 0)
+    GTEST_SKIP() << "no mpirun here: scripts/setup.sh openmpi-bin";
+  const std::string self = std::filesystem::read_symlink("/proc/self/exe").string();
+  const std::string command =
+      "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 ASAN_OPTIONS=detect_leaks=0 mpirun "
+      "--oversubscribe "
+      "-n 3 '" +
+      self + "' --gtest_filter=Communicator.MpiLetsALateRankIn 2>&1";
+  EXPECT_EQ(std::system(command.c_str()), 0);
+}
+
 TEST(Communicator, ARankThatIsGoneOrHangsIsNamedByAllOthers) {
   const auto died = test::on_threads(3, [](Communicator& comm) {
     comm.barrier();

@@ -103,6 +103,35 @@ TEST(Launch, Srun) {
   EXPECT_EQ(launch(with(kSrun, {{"SLURM_STEP_NODELIST", "n[7]"}})).host, "n7");
 }
 
+TEST(Launch, AnInteractiveShellOfSlurmIsOneProcess) {
+  for (const char* step : {"4294967290", "4294967291"})  // a shell, a batch script
+    EXPECT_TRUE(launch({{"SLURM_PROCID", "0"},
+                        {"SLURM_STEP_NUM_TASKS", "1"},
+                        {"SLURM_STEP_ID", step},
+                        {"SLURM_JOB_ID", "4123456789"}})
+                    .alone());
+  const Launch large = launch(with(kSrun, {{"SLURM_JOB_ID", "4123456789"}, {"SLURM_STEP_ID", "4294960000"}}));
+  EXPECT_EQ(large.run_id, "4123456789.4294960000.");
+  EXPECT_GT(large.port, 1024);
+  EXPECT_LT(large.port, 65536);
+}
+
+// Eight copies of a run over one another, otherwise.
+TEST(Launch, Mpich) {
+  const Variables hydra{
+      {"PMI_RANK", "3"}, {"PMI_SIZE", "8"}, {"MPI_LOCALRANKID", "1"}, {"MPI_LOCALNRANKS", "2"}};
+  const Launch found = launch(hydra);
+  EXPECT_EQ(found.by, "mpiexec");
+  EXPECT_EQ(found.rank, 3);
+  EXPECT_EQ(found.size, 8);
+  EXPECT_EQ(found.local_rank, 1);
+  EXPECT_EQ(found.local_size, 2);
+  EXPECT_EQ(launch(with(kSrun, hydra)).by, "mpiexec") << "srun has started its helpers";
+  EXPECT_EQ(launch(with(kSrun, {{"PMI_RANK", "6"}, {"PMI_SIZE", "11"}})).by, "srun") << "--mpi=pmi2";
+  EXPECT_TRUE(launch({{"PMI_RANK", "0"}, {"PMI_SIZE", "1"}}).alone());
+  EXPECT_EQ(launch(with(kMpirun, {{"PMI_RANK", "0"}, {"PMI_SIZE", "1"}})).rank, 3);
+}
+
 TEST(Launch, Flags) {
   const Launch found = launch({}, {.rank = 1, .size = 2, .rendezvous = "box:4000"});
   EXPECT_EQ(found.by, "flags");
@@ -128,6 +157,7 @@ TEST(Launch, WhatContradictsIsRefused) {
   EXPECT_THAT(error({{"RANK", "three"}, {"WORLD_SIZE", "4"}}),
               HasSubstr("RANK (environment): expected a whole number"));
   EXPECT_THAT(error({{"RANK", "4"}, {"WORLD_SIZE", "4"}}), HasSubstr("below the number of ranks"));
+  EXPECT_THAT(error(with(kTorchrun, {{"MASTER_PORT", "70000"}})), HasSubstr("a port from 1 to 65535"));
   EXPECT_THAT(error({{"RANK", "-1"}, {"WORLD_SIZE", "4"}}), HasSubstr("whole number"));
 }
 

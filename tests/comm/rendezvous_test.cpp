@@ -92,5 +92,48 @@ TEST(Rendezvous, NamesWhoIsMissing) {
               AllOf(HasSubstr("flags"), HasSubstr("--rendezvous HOST:PORT")));
 }
 
+// Processes with these numbers and worlds, at a store of an agent; each one's error.
+std::vector<std::string> meet_as(const std::vector<std::pair<int, int>>& ranks) {
+  StoreServer agent(0);
+  std::vector<std::string> errors(ranks.size());
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < ranks.size(); ++i)
+    threads.emplace_back([&, i] {
+      Launch launch;
+      launch.rank = ranks[i].first;
+      launch.size = ranks[i].second;
+      launch.by = "the test";
+      launch.host = "127.0.0.1";
+      launch.port = agent.port();
+      launch.agent_store = true;
+      errors[i] = test::user_error_of([&] { Rendezvous(launch, milliseconds(3000)); });
+    });
+  for (auto& thread : threads) thread.join();
+  return errors;
+}
+
+TEST(Rendezvous, NamesARankThatIsThereTwice) {
+  // Rank 2 of 3 comes twice, so that rank 1 is missing and nobody has met before the second one is there.
+  EXPECT_THAT(meet_as({{0, 3}, {2, 3}, {2, 3}}), Each(HasSubstr("rank 2 twice: ")));
+}
+
+TEST(Rendezvous, RefusesOneThatComesWhenAllHaveMet) {
+  StoreServer agent(0);
+  Launch launch;
+  launch.size = 2;
+  launch.host = "127.0.0.1";
+  launch.port = agent.port();
+  launch.agent_store = true;
+  EXPECT_THAT(meet(launch, 2), Each(""));
+  launch.rank = 1;
+  EXPECT_THAT(test::user_error_of([&] { Rendezvous(launch, milliseconds(1000)); }),
+              HasSubstr("rank 1 twice: "));
+}
+
+TEST(Rendezvous, NamesWorldsOfOtherSizes) {
+  EXPECT_THAT(meet_as({{0, 3}, {1, 3}, {2, 4}}), Each(HasSubstr("rank 2 of 4 (")));
+  EXPECT_THAT(meet_as({{0, 3}, {1, 3}, {3, 4}}), Each(HasSubstr("where rank 0 is one of 3")));
+}
+
 }  // namespace
 }  // namespace moe

@@ -4,7 +4,9 @@
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <netinet/in.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -74,18 +76,58 @@ TEST(Store, SaysWhoIsNotThere) {
   EXPECT_THAT(test::user_error_of([&] { store.get("a"); }), testing::HasSubstr("gone"));
 }
 
+int connect_to(int port) {
+  const int client = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
+  EXPECT_EQ(connect(client, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  return client;
+}
+
+// In a process of its own with room for few descriptors: connections that end give theirs back, and those
+// that stay and say nothing keep nobody out.
+TEST(Store, LetsRanksInWhateverStrangersDo) {
+  const pid_t child = fork();
+  if (child == 0) {
+    const rlimit few{100, 100};
+    setrlimit(RLIMIT_NOFILE, &few);
+    StoreServer server(0);
+    for (int i = 0; i < 400; ++i) close(connect_to(server.port()));
+    bool good = Store("127.0.0.1", server.port(), "run", milliseconds(5000)).add("n", 1) == 1;
+    std::vector<int> silent;
+    for (int i = 0; i < 40; ++i)
+      silent.push_back(connect_to(server.port()));  // each end takes a descriptor here
+    good = good && Store("127.0.0.1", server.port(), "run", milliseconds(5000)).add("n", 1) == 2;
+    _exit(good ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+// More than may be silent at once: the oldest go.
+TEST(Store, SilentConnectionsAreFew) {
+  StoreServer server(0);
+  std::vector<int> silent;
+  for (size_t i = 0; i < StoreServer::kStrangers + 20; ++i) silent.push_back(connect_to(server.port()));
+  EXPECT_EQ(Store("127.0.0.1", server.port(), "run", milliseconds(5000)).add("n", 1), 1);
+  char byte = 0;
+  EXPECT_EQ(recv(silent.front(), &byte, 1, 0), 0) << "it was ended";
+  for (const int socket : silent) close(socket);
+}
+
 // What is not of the protocol ends its own connection and nothing else.
 TEST(Store, OutlivesNoise) {
   StoreServer server(0);
   for (const std::string& noise :
-       {std::string("GET / HTTP/1.1\r\n\r\n"), std::string("\x01\xff\xff\xff\xff\xff\xff\xff\xff", 9),
+       // A text that is too long, and a key that is not there, of one that has begun as it should.
+       {std::string("\0\xce\xf7\x85\x3c\x01\xff\xff\xff\xff\xff\xff\xff\xff", 14),
+        std::string("\0\xce\xf7\x85\x3c\x03\x01\0\0\0\0\0\0\0x", 15), std::string("\0\xce\xf7\x85\x3d", 5),
+        std::string("GET / HTTP/1.1\r\n\r\n"), std::string("\x01\xff\xff\xff\xff\xff\xff\xff\xff", 9),
         std::string("\x03\x01\0\0\0\0\0\0\0x", 10), std::string("\x05\xff\xff\xff\xff\xff\xff\xff\x7f", 9)}) {
-    const int client = socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<uint16_t>(server.port()));
-    inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
-    ASSERT_EQ(connect(client, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    const int client = connect_to(server.port());
     ASSERT_EQ(send(client, noise.data(), noise.size(), MSG_NOSIGNAL), static_cast<ssize_t>(noise.size()));
     char byte = 0;
     EXPECT_LE(recv(client, &byte, 1, 0), 0) << "no answer";

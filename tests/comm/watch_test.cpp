@@ -73,6 +73,21 @@ TEST_F(WatchTest, ARankThatHangsIsNamedOnce) {
   EXPECT_EQ(words.find("all ranks end"), words.rfind("all ranks end"));
 }
 
+// It has begun what the others wait in, and its process stands still: its last beat is old, but not yet
+// silence.
+TEST_F(WatchTest, ARankThatIsPausedIsNamedOnce) {
+  Store paused("127.0.0.1", server_.port(), "run", milliseconds(5000));
+  paused.set("here 2", "process 102 on box");
+  paused.set("beat 2", "1 7");
+  for (const int r : {0, 1}) start(r, milliseconds(300), milliseconds(4000));
+  for (const int r : {0, 1}) {
+    ranks_[static_cast<size_t>(r)].idle = false;
+    ranks_[static_cast<size_t>(r)].watch->begin();
+  }
+  EXPECT_THAT(said({0, 1}),
+              HasSubstr("no answer for 0.3 s from rank 2 of 3 (process 102 on box); all ranks end"));
+}
+
 TEST_F(WatchTest, ARankThatGivesUpIsHeard) {
   for (const int r : {0, 1, 2}) start(r, milliseconds(60'000), milliseconds(10'000));
   ranks_[1].watch->tell("the disk is full");

@@ -54,6 +54,34 @@ TEST_F(AlertsTest, DeadExperts) {
   EXPECT_THAT(text_, testing::HasSubstr("layer 1 expert 1"));
 }
 
+// Those that die while the alert is quiet are told when that ends, if they are still dead; or at the end of
+// the run.
+TEST_F(AlertsTest, ExpertsThatDieInTheQuiet) {
+  Alerts alerts({.dead_steps = 10}, *this);
+  const auto row_with = [&](int64_t step) {
+    Row one = row(step);
+    const auto alive = [&](int64_t from, int64_t again = 1 << 20) {
+      return step < from || step >= again ? 1.0 : 0.0;
+    };
+    one.add("layers/expert_counts", std::vector<std::vector<double>>{
+                                        {9, alive(1)}, {alive(31), alive(51)}, {alive(41, 100), alive(401)}});
+    return one;
+  };
+  for (int64_t step = 1; step <= 420; ++step) alerts.write(row_with(step));
+  EXPECT_EQ(told_, (Told{{10, "dead_experts"}, {210, "dead_experts"}, {410, "dead_experts"}}));
+  EXPECT_THAT(text_, testing::HasSubstr("4 experts"));
+  alerts.finish(0);
+  EXPECT_EQ(told_.size(), 3U) << "nothing new";
+
+  Alerts ends({.dead_steps = 10}, *this);
+  told_.clear();
+  for (int64_t step = 1; step <= 70; ++step) ends.write(row_with(step));
+  EXPECT_EQ(told_, (Told{{10, "dead_experts"}}));
+  ends.finish(0);
+  EXPECT_EQ(told_, (Told{{10, "dead_experts"}, {70, "dead_experts"}}));
+  EXPECT_THAT(text_, testing::HasSubstr("4 experts"));
+}
+
 TEST_F(AlertsTest, DropsAndStarvation) {
   Alerts alerts({}, *this);
   for (int64_t step = 1; step <= 400; ++step) {

@@ -37,25 +37,30 @@ class Stuck final : public Sink {
 };
 
 TEST(BackgroundTest, NeverHoldsItsCaller) {
-  std::FILE* quiet = std::fopen("/dev/null", "w");
-  Terminal terminal(quiet);
+  std::FILE* said = std::tmpfile();
+  Terminal terminal(said);
   std::vector<std::string> log;
   auto stuck = std::make_unique<Stuck>(log);
   Stuck& inner = *stuck;
   {
-    Background background(std::move(stuck), terminal, 5);
+    Background background(std::move(stuck), terminal, 5, "curves");
     for (int64_t step = 0; step < 100; ++step)
       background.write({step, {}});  // returns, or the test never ends
     EXPECT_GE(background.left_out(), 94);
     inner.let_go();
     background.finish(3);
+    std::rewind(said);
+    std::string words(4096, '\0');
+    words.resize(std::fread(words.data(), 1, words.size(), said));
+    EXPECT_THAT(words, testing::HasSubstr("curves: " + std::to_string(background.left_out()) +
+                                          " of 100 rows and lines were left out"));
     EXPECT_EQ(log.front(), "row 0");
     EXPECT_EQ(log.back(), "finish 3");
     EXPECT_EQ(static_cast<int64_t>(log.size()), 101 - background.left_out());
     background.told("after");
   }
   EXPECT_EQ(log.back(), "after");
-  std::fclose(quiet);
+  std::fclose(said);
 }
 
 TEST(HistogramTest, ProfilesAndLoads) {

@@ -178,12 +178,14 @@ TEST_F(JsonlTest, AFullDeviceIsOneWarning) {
   sink.write(row_of(2));
   EXPECT_EQ(words(),
             "warning: " + path_.string() +
-                ": the metrics of step 1 could not be written (No space left on device); the run goes on "
-                "without them\n");
+                ": cannot write (No space left on device); the run goes on, and up to 64.0 MiB of rows "
+                "wait in memory for room\n");
+  sink.finish(0);
+  EXPECT_THAT(words(), HasSubstr(path_.string() + ": 2 of 2 rows are lost"));
 }
 
 // In a process of its own: files may grow to 50 bytes, which cuts the third line; then to more.
-TEST_F(JsonlTest, AFullDiskLeavesOnlyWholeLines) {
+TEST_F(JsonlTest, RowsWaitForRoomOnAFullDisk) {
   const pid_t child = fork();
   if (child == 0) {
     std::signal(SIGXFSZ, SIG_IGN);
@@ -191,6 +193,7 @@ TEST_F(JsonlTest, AFullDiskLeavesOnlyWholeLines) {
     setrlimit(RLIMIT_FSIZE, &limit);
     Jsonl sink(path_, 1, terminal_);
     for (const int64_t step : {1, 2, 3, 4}) sink.write(row_of(step));
+    if (read_file(path_) != "{\"step\":1,\"loss\":1.5}\n{\"step\":2,\"loss\":2.5}\n") _exit(1);
     limit.rlim_cur = RLIM_INFINITY;
     setrlimit(RLIMIT_FSIZE, &limit);
     sink.write(row_of(5));
@@ -200,7 +203,15 @@ TEST_F(JsonlTest, AFullDiskLeavesOnlyWholeLines) {
   ASSERT_EQ(waitpid(child, &status, 0), child);
   ASSERT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
   EXPECT_EQ(read_file(path_),
-            "{\"step\":1,\"loss\":1.5}\n{\"step\":2,\"loss\":2.5}\n{\"step\":5,\"loss\":5.5}\n");
+            "{\"step\":1,\"loss\":1.5}\n{\"step\":2,\"loss\":2.5}\n{\"step\":3,\"loss\":3.5}\n"
+            "{\"step\":4,\"loss\":4.5}\n{\"step\":5,\"loss\":5.5}\n");
+}
+
+// Rows that waited in the memory of a process that was killed.
+TEST_F(JsonlTest, AResumedRunCountsTheStepsWithoutARow) {
+  put("{\"step\":0,\"validation_loss\":3}\n{\"step\":1}\n{\"step\":1,\"validation_loss\":3}\n{\"step\":4}\n");
+  Jsonl sink(path_, 8, terminal_);
+  EXPECT_THAT(words(), HasSubstr("5 of the 7 steps so far have no row"));
 }
 
 }  // namespace

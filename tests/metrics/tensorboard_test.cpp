@@ -65,6 +65,7 @@ TEST(TensorBoardTest, EventsOfRows) {
                                     24));
   // step 5 (field 2), session_log (field 7) with status 1.
   EXPECT_EQ(records[1], std::string("\x09\0\0\0\0\0\0\xf0\x3f\x10\x05\x3a\x02\x08\x01", 15));
+  EXPECT_THAT(records[2], testing::HasSubstr("\"d_model\": 8")) << "the settings as a text, too";
   // step 5, summary (5) of a value (1) with tag (1) and simple_value (2) 0.5.
   EXPECT_THAT(records[3], testing::HasSubstr(std::string("\x0a\x0b\x0a\x04loss\x15\0\0\0\x3f", 13)));
   EXPECT_THAT(records[3],

@@ -184,6 +184,27 @@ TEST_F(Ranks, DealtExpertsGoOnInAnyLayout) {
   }
 }
 
+// The same rows of a step in other pieces, and a number of tokens in any: one text, as eval_batches counts
+// it, too.
+TEST_F(Ranks, ValidateTheSameTextWhateverTheirNumberAndBatchSize) {
+  const auto loss = [&](const std::string& name, int ranks, int64_t batch_size, int64_t eval_tokens) {
+    RunConfig config = config_of(name, ranks);
+    config.training.batch_size = batch_size;
+    config.training.learning_rate = 0;
+    config.training.max_steps = 1;
+    config.training.eval_every = 1;
+    config.training.eval_batches = 5;
+    config.training.eval_tokens = eval_tokens;
+    return column(finished(ranks, config), "validation_loss").front();
+  };
+  const double one = loss("one", 1, 4, 0), tokens = loss("tokens", 1, 4, 500);
+  EXPECT_NEAR(loss("two", 2, 2, 0), one, 1e-12 * one);
+  EXPECT_NEAR(loss("four", 4, 1, 0), one, 1e-12 * one);
+  EXPECT_NE(one, tokens);
+  EXPECT_NEAR(loss("three", 3, 3, 500), tokens, 1e-12 * tokens);
+  EXPECT_NEAR(loss("whole", 1, 12, 500), tokens, 1e-12 * tokens);
+}
+
 TEST_F(Ranks, ValidateTheSameTextAndCountTheSameExperts) {
   const auto with = [&](const std::string& name, int64_t ranks) {
     RunConfig config = config_of(name, ranks);
@@ -191,7 +212,7 @@ TEST_F(Ranks, ValidateTheSameTextAndCountTheSameExperts) {
     config.training.learning_rate = 0;
     config.training.max_steps = 2;
     config.training.eval_every = 1;
-    config.training.eval_batches = 5;
+    config.training.eval_tokens = 15 * config.model.max_seq_len;
     return config;
   };
   const RunFolder one = finished(1, with("one", 1)), three = finished(3, with("three", 3));

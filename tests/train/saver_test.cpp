@@ -5,8 +5,10 @@
 
 #include <gmock/gmock.h>
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 
 #include "backend/backend.h"
 #include "base/file.h"
@@ -75,10 +77,11 @@ class SaverTest : public ::testing::Test {
   };
   // One rank's part of a test, with what it needs.
   struct Rank {
-    Rank(Communicator& comm_, const fs::path& folder, bool in_background, std::function<void()> hook = {})
+    Rank(Communicator& comm_, const fs::path& folder, bool in_background, std::function<void()> hook = {},
+         const Saver::Retry& retry = {}, int64_t keep = 1)
         : comm(comm_),
           device(*backend.device, std::move(hook)),
-          saver(CheckpointStore(folder, 1), held.files(), in_background, comm, device, terminal) {}
+          saver(CheckpointStore(folder, keep), held.files(), in_background, comm, device, terminal, retry) {}
     void advance() { saver.advance(comm.gather(saver.state())); }
     std::string said() {
       std::fflush(log.get());
@@ -210,6 +213,83 @@ TEST_F(SaverTest, AFullDiskIsOneErrorAndLeavesTheOneBefore) {
     EXPECT_EQ(CheckpointStore(folder_, 0).open_latest().step(), 1);
     EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 2) << "nothing half-done is left";
   }
+}
+
+// A full disk for the first `failures` attempts at step 3 (a link to /dev/full in the place of a file, or of
+// the folder that a save begins in): with steps 1 and 2 there, and room for as many as are kept.
+std::function<void()> full_for(const fs::path& folder, int failures, std::atomic<int>& tried) {
+  return [&tried, folder, failures] {
+    const fs::path file = folder / "step-00000003.partial" / "b.safetensors";
+    if (tried++ >= failures || fs::is_symlink(file)) return;
+    fs::remove(file);
+    fs::create_symlink("/dev/full", file);
+  };
+}
+
+// Training does not end for it: the numbers are those of the moment the save began, whenever there is room.
+TEST_F(SaverTest, ASaveThatFailsIsTriedAgain) {
+  EXPECT_THAT(save(1, "other", true), Each(""));
+  EXPECT_THAT(test::on_threads(1,
+                               [&](Communicator& comm) {
+                                 std::atomic<int> tried{0};
+                                 const fs::path folder = folder_ / "run";
+                                 Rank rank(comm, folder, true, full_for(folder, 1, tried),
+                                           {.first = 0.01, .longest = 0.01, .total = 60}, 5);
+                                 rank.saver.begin(3, "{}");
+                                 std::fill(rank.held.wide.begin(), rank.held.wide.end(),
+                                           -1.0F);  // the next step
+                                 rank.saver.finish();
+                                 EXPECT_THAT(rank.said(), AllOf(HasSubstr("step 3 is not saved yet"),
+                                                                HasSubstr("training goes on"),
+                                                                HasSubstr("checkpoint step-00000003")));
+                               }),
+              Each(""));
+  EXPECT_EQ(read_file(folder_ / "run" / "step-00000003" / "b.safetensors"),
+            read_file(folder_ / "other" / "step-00000001" / "b.safetensors"));
+}
+
+// Each attempt copies from the device here, so that the disk can be full again and again: then old
+// checkpoints go, the oldest first, and never the last one; after the time it is an error, and what is there
+// stays.
+TEST_F(SaverTest, OldCheckpointsGoForANewOneButNotTheLast) {
+  const auto with = [&](int failures, double total) {
+    return test::on_threads(2, [&, failures, total](Communicator& comm) {
+      std::atomic<int> tried{0};
+      auto fill = full_for(folder_, failures, tried);
+      const auto hook = [&] {
+        if (comm.rank() == 0) fill();
+      };
+      Rank rank(comm, folder_, false, hook, {.first = 0.01, .longest = 0.01, .total = total}, 5);
+      rank.saver.begin(3, "{}");
+    });
+  };
+  const auto fresh = [&] {
+    fs::remove_all(folder_);
+    EXPECT_THAT(save(2, "", true), Each(""));
+    fs::copy(folder_ / "step-00000001", folder_ / "step-00000002");
+  };
+  fresh();
+  EXPECT_THAT(with(1 << 30, 0.5), Each(HasSubstr("No space left on device")));
+  EXPECT_EQ(CheckpointStore(folder_, 0).steps(), (std::vector<int64_t>{2}));
+  fresh();
+  EXPECT_THAT(with(1, 60), Each(""));
+  EXPECT_EQ(CheckpointStore(folder_, 0).steps(), (std::vector<int64_t>{1, 2, 3})) << "none goes at once";
+}
+
+TEST_F(SaverTest, ANewerStepTakesThePlaceOfOneThatWaits) {
+  EXPECT_THAT(test::on_threads(1,
+                               [&](Communicator& comm) {
+                                 std::atomic<int> tried{0};
+                                 Rank rank(comm, folder_, true, full_for(folder_, 1, tried),
+                                           {.first = 1000, .longest = 1000, .total = 1e6});
+                                 rank.saver.begin(3, "{}");
+                                 while (rank.said().find("not saved yet") == std::string::npos)
+                                   rank.advance();
+                                 rank.saver.begin(4, "{}");
+                                 rank.saver.finish();
+                               }),
+              Each(""));
+  EXPECT_EQ(CheckpointStore(folder_, 0).steps(), (std::vector<int64_t>{4}));
 }
 
 TEST_F(SaverTest, AnErrorOfOneRankIsThatOfAll) {

@@ -36,8 +36,8 @@ class UploadTest : public ::testing::Test {
   std::unique_ptr<RecordSink> open(bool resumed = false) {
     RunFiles files = RunFiles::open(settings_, folder_.path() / "wandb.json", resumed, 0);
     records_ = files.records();
-    return std::make_unique<RecordSink>(settings_, files, RunInfo{R"({"model":{"d_model":8}})", {}},
-                                        terminal_, [this] { return unix_ += 1; });
+    return std::make_unique<RecordSink>(settings_, files, RunInfo{settings_text_, {}}, terminal_,
+                                        [this] { return unix_ += 1; });
   }
   void rows(RecordSink& sink, int64_t begin, int64_t end) const {
     for (int64_t step = begin; step < end; ++step) {
@@ -77,6 +77,7 @@ class UploadTest : public ::testing::Test {
   net::ClientOptions options_;
   std::optional<net::Client> client_;
   std::filesystem::path records_;
+  std::string settings_text_ = R"({"model":{"d_model":8}})";
   double unix_ = 1'700'000'000, now_ = 0;
 };
 
@@ -172,6 +173,28 @@ TEST_F(UploadTest, TheSameRunGoesOn) {
   drive(up);
   EXPECT_TRUE(up.complete());
   expect_whole(50);
+}
+
+// A run that goes on with other settings: the service has them at the end, and those that stayed.
+TEST_F(UploadTest, SettingsThatChanged) {
+  settings_text_ = R"({"model":{"d_model":8},"training":{"learning_rate":0.1}})";
+  rows(*open(), 0, 5);
+  settings_text_ = R"({"model":{"d_model":8},"training":{"learning_rate":0.2}})";
+  for (int start = 0; start < 2; ++start) {  // the second time nothing has changed
+    const int64_t before = static_cast<int64_t>(std::filesystem::file_size(records_));
+    open(true);
+    const int64_t grown = static_cast<int64_t>(std::filesystem::file_size(records_)) - before;
+    EXPECT_EQ(grown > 0, start == 0);
+  }
+  auto sink = open(true);
+  rows(*sink, 5, 10);
+  sink->finish(0);
+  Upload up = upload(true);
+  drive(up);
+  expect_whole(10);
+  const json config = json::parse(report()["runs"]["abc"]["description"]["config"].get<std::string>());
+  EXPECT_EQ(config["training"]["value"]["learning_rate"], 0.2);
+  EXPECT_EQ(config["model"]["value"]["d_model"], 8);
 }
 
 TEST_F(UploadTest, WhatCannotBeMendedIsGivenUp) {
