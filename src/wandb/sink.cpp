@@ -161,7 +161,7 @@ void RecordSink::begin(const Settings& settings, const RunInfo& info) {
 // The service merges these into the settings of the run.
 void RecordSink::record_changes() {
   pb::Record record;
-  const auto sections = nlohmann::ordered_json::parse(config_json_);
+  const auto sections = parse_ordered_json("settings", config_json_);
   for (const auto& [name, values] : sections.items()) {
     if (sections_[name] == values.dump()) continue;
     pb::ConfigItem& item = *record.mutable_config()->add_update();
