@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/input.h"
+#include "data/json_array.h"
 #include "data/jsonl.h"
 #include "data/text.h"
 
@@ -38,6 +39,20 @@ void compare(const moe::Input& input, Read read) {
     if (documents(input, step, read) != whole) std::abort();
 }
 
+// As one JSON list, in one piece and in two: the same lines.
+std::optional<std::string> lines_of_list(std::string_view bytes, size_t first) {
+  std::string lines;
+  try {
+    moe::JsonListToLines list("fuzz", [&](std::string_view piece) { lines += piece; });
+    list.write(bytes.substr(0, first));
+    list.write(bytes.substr(first));
+    list.finish();
+  } catch (const moe::UserError&) {
+    return std::nullopt;
+  }
+  return lines;
+}
+
 template <moe::DocumentSplit split>
 void read_split(const moe::Input& input, int64_t begin, int64_t end, moe::Documents& all) {
   moe::read_text(input, begin, end, split, all);
@@ -53,6 +68,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   });
   compare(input, [](const moe::Input& in, int64_t begin, int64_t end, moe::Documents& all) {
     moe::read_jsonl(in, begin, end, "text", moe::parse_filters({"n >= 3"}), all);
+  });
+  const std::string_view bytes(reinterpret_cast<const char*>(data), size);
+  if (lines_of_list(bytes, size) != lines_of_list(bytes, size / 2)) std::abort();
+  compare(input, [](const moe::Input& in, int64_t begin, int64_t end, moe::Documents& all) {
+    moe::read_text(in, begin, end, {moe::DocumentSplit::marker, "<|>"}, all);
   });
   compare(input, read_split<moe::DocumentSplit::line>);
   compare(input, read_split<moe::DocumentSplit::blank_line>);

@@ -143,7 +143,7 @@ def check_lines(path, root, lines):
         if DEVICE_CONDITION.match(line):
             yield number, "no #if on devices: make another file and let CMake choose"
         if in_src and not path.as_posix().startswith(PARSER_PLACE) and PARSER_CALL.search(line.split("//")[0]):
-            yield number, "JSON is read by parse_json or scan_json of base/json.h, and called Json or OrderedJson"
+            yield number, "JSON is read by parse_json of base/json.h, and called Json or OrderedJson"
         include = INCLUDE.match(line)
         if not include:
             continue

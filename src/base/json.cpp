@@ -121,40 +121,6 @@ class Builder {
   AnyJson* member_ = nullptr;  // of the innermost object: the value that comes next
 };
 
-// Passes the events on, so far as the depth allows.
-class Guard {
- public:
-  Guard(JsonEvents& reader, int depth) : reader_(reader), depth_(depth) {}
-
-  std::string error;
-
-  bool null() { return reader_.null(); }
-  bool boolean(bool value) { return reader_.boolean(value); }
-  bool number_integer(int64_t value) { return reader_.number_integer(value); }
-  bool number_unsigned(uint64_t value) { return reader_.number_unsigned(value); }
-  bool number_float(double value, const std::string& text) { return reader_.number_float(value, text); }
-  bool string(std::string& value) { return reader_.string(value); }
-  bool binary(Json::binary_t& value) { return reader_.binary(value); }
-  bool key(std::string& name) { return reader_.key(name); }
-  bool start_object(size_t count) { return open() && reader_.start_object(count); }
-  bool start_array(size_t count) { return open() && reader_.start_array(count); }
-  bool end_object() { return depth_.close(), reader_.end_object(); }
-  bool end_array() { return depth_.close(), reader_.end_array(); }
-  bool parse_error(size_t, const std::string&, const Json::exception& words) {
-    error = reason(words.what());
-    return false;
-  }
-
- private:
-  bool open() {
-    if (depth_.open()) return true;
-    error = depth_.complaint();
-    return false;
-  }
-  JsonEvents& reader_;
-  Depth depth_;
-};
-
 std::string too_long(std::string_view text, const JsonLimits& limits) {
   return text.size() <= limits.bytes ? "" : fmt::format("{} bytes, more than {}", text.size(), limits.bytes);
 }
@@ -202,13 +168,6 @@ std::optional<Json> try_parse_json(std::string_view text, const JsonLimits& limi
 
 std::optional<OrderedJson> try_parse_ordered_json(std::string_view text, const JsonLimits& limits) {
   return try_parse<OrderedJson>(text, limits);
-}
-
-std::string scan_json(std::string_view text, JsonEvents& reader, const JsonLimits& limits) {
-  if (std::string complaint = too_long(text, limits); !complaint.empty()) return complaint;
-  Guard guard(reader, limits.depth);
-  if (Json::sax_parse(text.begin(), text.end(), &guard)) return "";
-  return guard.error.empty() ? "stopped" : guard.error;
 }
 
 std::string quote(const Json& value) {

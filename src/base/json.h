@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// JSON read from outside: every file, answer and line that the program parses comes through here. The text is untrusted:
+// JSON read from outside: every file and answer comes through here, and every line but those of a text to train on
+// (data/json_line.h). The text is untrusted:
 // its size and depth are limited, a name twice in one object is refused, the time is linear in the text (but for the
 // logarithm of an object's size), and memory stays below 40 times the text. What is written needs no rules:
 // nlohmann's dump() does it.
@@ -19,7 +20,6 @@ namespace moe {
 using Json = nlohmann::json;  // an object's names are sorted and found in logarithmic time
 // An object's names stand as in the text. Finding one looks at all of them: for objects of some hundred names.
 using OrderedJson = nlohmann::ordered_json;
-using JsonEvents = nlohmann::json_sax<Json>;  // what a reader that builds nothing is told
 
 struct JsonLimits {
   size_t bytes = size_t{64} << 20;
@@ -34,10 +34,6 @@ OrderedJson parse_ordered_json(const std::string& where, std::string_view text, 
 // The same; nothing where the text is not such JSON.
 std::optional<Json> try_parse_json(std::string_view text, const JsonLimits& limits = {});
 std::optional<OrderedJson> try_parse_ordered_json(std::string_view text, const JsonLimits& limits = {});
-
-// Hands the parts of a text to `reader` in order and builds nothing. A name may come twice. Returns what is wrong, ""
-// for nothing; where `reader` itself answered false, "stopped".
-std::string scan_json(std::string_view text, JsonEvents& reader, const JsonLimits& limits = {});
 
 // A value for a message: ASCII, cut where it is long.
 std::string quote(const Json& value);

@@ -2,7 +2,6 @@
 // Values are held against nlohmann's own parser; limits, names that come twice, and messages against golden strings.
 #include "base/json.h"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -12,8 +11,6 @@
 
 namespace moe::test {
 namespace {
-
-using ::testing::HasSubstr;
 
 std::string repeated(const std::string& text, int count) {
   std::string result;
@@ -84,38 +81,6 @@ TEST(Json, MessagesCutWhatTheyQuote) {
     EXPECT_LT(user_error_of([&] { parse_json("f", text); }).size(), 400U);
   EXPECT_EQ(quote(Json(megabyte)), "\"" + std::string(119, 'x') + "...");
   EXPECT_EQ(quote(Json{{"a", "\xC3\xA9\x1b"}}), R"({"a":"\u00e9\u001b"})");
-}
-
-class Counter : public JsonEvents {
- public:
-  int names = 0, values = 0;
-  bool null() override { return ++values < 9; }
-  bool boolean(bool) override { return ++values < 9; }
-  bool number_integer(int64_t) override { return ++values < 9; }
-  bool number_unsigned(uint64_t) override { return ++values < 9; }
-  bool number_float(double, const std::string&) override { return ++values < 9; }
-  bool string(std::string&) override { return ++values < 9; }
-  bool binary(Json::binary_t&) override { return false; }
-  bool start_object(size_t) override { return true; }
-  bool key(std::string&) override { return ++names < 9; }
-  bool end_object() override { return true; }
-  bool start_array(size_t) override { return true; }
-  bool end_array() override { return true; }
-  bool parse_error(size_t, const std::string&, const Json::exception&) override { return false; }
-};
-
-TEST(Json, AScanTellsThePartsAndHoldsTheLimits) {
-  const auto scan = [](const std::string& text) {
-    Counter counter;
-    return scan_json(text, counter);
-  };
-  Counter counter;
-  EXPECT_EQ(scan_json(R"({"a":[1,-2,1.5,"x",true,null],"a":{"b":0}})", counter), "");
-  EXPECT_EQ(counter.names, 3);
-  EXPECT_EQ(counter.values, 7);
-  EXPECT_EQ(scan("[1,1,1,1,1,1,1,1,1,1]"), "stopped");
-  EXPECT_THAT(scan("{\"a\" 1}"), HasSubstr("expected ':'"));
-  EXPECT_EQ(scan(repeated("[", 80'000)), "more than 64 objects and lists inside one another");
 }
 
 TEST(JsonFields, NameTheFieldOfEachMistake) {
