@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Any bytes as the record of a run that goes on: a UserError, or a file that ends in a whole row of an earlier step, to
-// which rows are added and which is left as it is when opened again.
+// Any bytes as the record of a run that goes on: a file of whole rows of earlier steps, to which rows are added and which
+// is left as it is when opened again; what is no row lies beside it.
 #include <unistd.h>
 
 #include <cstdint>
@@ -25,9 +25,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   } catch (const moe::UserError&) {
     return 0;
   }
+  std::filesystem::remove(path.string() + ".set-aside");
   const std::string written = moe::read_file(path);
   CHECK(written.ends_with("{\"step\":8,\"loss\":1.5}\n"));
   { const moe::Jsonl again(path, kStep + 1, terminal); }
   CHECK(moe::read_file(path) == written);
+  CHECK(!std::filesystem::exists(path.string() + ".set-aside"));
   return 0;
 }
