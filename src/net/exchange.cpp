@@ -219,8 +219,12 @@ void Exchange::mismatch(const std::string& expected, const std::string& found, c
 }
 
 void Exchange::changed(const std::string& expected, const std::string& found) {
-  mismatch(expected + ", as before", found,
-           "the file changed on the server; start again, from a fixed revision where there is one");
+  try {
+    mismatch(expected + ", as before", found,
+             "the file changed on the server; start again, from a fixed revision where there is one");
+  } catch (const UserError& error) {
+    throw Changed(error);
+  }
 }
 
 bool Exchange::take_piece(std::string_view piece) {

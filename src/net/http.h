@@ -37,6 +37,11 @@ struct Unreachable : UserError {
   explicit Unreachable(UserError error) : UserError(std::move(error)) {}
 };
 
+// Another version or size than before, several times in a row.
+struct Changed : UserError {
+  explicit Changed(UserError error) : UserError(std::move(error)) {}
+};
+
 // Bytes [begin, end) of a file.
 struct Range {
   int64_t begin = 0, end = 0;

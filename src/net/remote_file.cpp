@@ -87,6 +87,7 @@ void RemoteFile::stream(int64_t begin, int64_t end, const std::function<void(std
   const auto seconds_since = [](Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();
   };
+  bool changed = false;
   while (begin < end) {
     const Lease held = lease();
     const int64_t start = begin;
@@ -119,6 +120,10 @@ void RemoteFile::stream(int64_t begin, int64_t end, const std::function<void(std
       throw HttpError(error.status, error.headers,
                       UserError(name(), fmt::format("bytes {}-{}", begin, end - 1),
                                 error.found + " from " + error.where, error.hint));
+    } catch (const Changed& error) {
+      // What was before may have been a damaged head's word: who signs says once more which file it is.
+      if (!std::exchange(changed, true) && replace(held.generation)) continue;
+      throw UserError(name(), error.expected, error.found + " from " + error.where, error.hint);
     } catch (const Unreachable& error) {
       if (in_sink) throw;
       if (try_another()) continue;

@@ -174,6 +174,15 @@ TEST_F(RemoteFileTest, AsksForAnotherAddressWhenTheServerIsAway) {
   EXPECT_THROW(lost.read(10, 2000), Unreachable);
 }
 
+// A damaged head may be the first one; what it says is not held against all that come after.
+TEST_F(RemoteFileTest, AWrongVersionAtFirstIsForgotten) {
+  server_->control(R"({"scope": "files", "script": ["wrong-etag"]})");
+  const RemoteFile file(*client_, "x", [&] { return RemoteAddress{.url = Url::parse(url("/files/x.bin"))}; },
+                        {.size = static_cast<int64_t>(bytes_.size())});
+  EXPECT_EQ(file.read(0, 100), bytes_.substr(0, 100));
+  EXPECT_EQ(file.read(100, 2000), bytes_.substr(100, 1900));
+}
+
 TEST_F(RemoteFileTest, LeavesTheErrorsOfItsReaderAlone) {
   const RemoteFile file = signed_file();
   EXPECT_EQ(test::user_error_of([&] {
