@@ -69,8 +69,7 @@ RecordWriter::RecordWriter(const std::filesystem::path& path, int64_t size) : si
   descriptor_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_APPEND | O_NOFOLLOW);
   if (descriptor_ < 0 || ::ftruncate(descriptor_, size) != 0) cannot(path, "a file that can be written");
   if (size > 0) return;  // else a process was killed before it had written the header
-  if (!write_all(descriptor_, kFileHeader)) cannot(path, "a file that can be written");
-  size_ = std::ssize(kFileHeader);
+  if (!append_whole(descriptor_, kFileHeader, size_)) cannot(path, "a file that can be written");
 }
 
 RecordWriter::~RecordWriter() {
