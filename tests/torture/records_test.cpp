@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "base/file.h"
 #include "metrics/jsonl.h"
 #include "metrics/tensorboard.h"
