@@ -222,7 +222,7 @@ std::string absolute_place(const std::string& place) {
   }
   // Not through "..": behind a link it leads elsewhere than it seems.
   fs::path given = place;
-  while (!given.empty() && *given.begin() == ".") given = given.lexically_relative(".");
+  while (given != "." && *given.begin() == ".") given = given.lexically_relative(".");
   return (here / given).string();
 }
 
