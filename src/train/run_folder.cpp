@@ -31,11 +31,14 @@ std::string time_stamp() {
 bool is_free(const fs::path& folder) {
   if (!fs::exists(folder)) return true;
   if (!fs::is_directory(folder)) return false;
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    const bool ours = entry.is_directory() || name == "run.lock" || name.starts_with("config.yaml.tmp-");
-    if (entry.is_symlink() || !ours) return false;
+  std::error_code error;
+  fs::recursive_directory_iterator entry(folder, error);
+  for (; !error && entry != fs::recursive_directory_iterator(); entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    const bool ours = entry->is_directory() || name == "run.lock" || name.starts_with("config.yaml.tmp-");
+    if (entry->is_symlink() || !ours) return false;
   }
+  if (error) throw UserError(folder.string(), "a folder that can be read", error.message());
   return true;
 }
 

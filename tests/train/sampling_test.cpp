@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 #include <vector>
 
 #include "base/random.h"
@@ -82,7 +83,7 @@ TEST(Sampling, GreedyTakesTheLowestOfEquals) {
 }
 
 TEST(Sampling, WrongOptionsAreNamed) {
-  const auto complaint = [](void (*change)(SamplingOptions&)) {
+  const auto complaint = [](const std::function<void(SamplingOptions&)>& change) {
     SamplingOptions options;
     change(options);
     return user_error_of([&] { options.validate(); });

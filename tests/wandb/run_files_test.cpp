@@ -52,8 +52,8 @@ TEST_F(RunFilesTest, AFolderElsewhereIsNotWrittenTo) {
   fs::create_directory_symlink(outside_, run_ / "link");
   fs::create_directory(run_ / "inner");
   fs::create_symlink(theirs_, run_ / "inner/run-abc.wandb");
-  for (const std::string folder : {std::string("../outside"), outside_.string(), std::string("link"),
-                                   std::string("inner"), std::string("inner/../../outside")}) {
+  for (const std::string& folder : {std::string("../outside"), outside_.string(), std::string("link"),
+                                    std::string("inner"), std::string("inner/../../outside")}) {
     const RunFiles files = resume("abc", folder);
     EXPECT_FALSE(files.existed) << folder;
     EXPECT_EQ(files.folder.parent_path(), run_ / "wandb") << folder;
