@@ -197,7 +197,8 @@ TEST_F(PermuteTest, RefusesWrongShapesAndExperts) {
   EXPECT_NO_THROW(ops().route_plan(plan, expert, {}));
   EXPECT_THROW(ops().route_plan(plan, zeros(DType::i32, {5, 2}), {}), InternalError);
   EXPECT_THROW(ops().route_plan(plan, zeros(DType::f32, {4, 2}), {}), InternalError);
-  for (const int64_t none : {0, -1}) EXPECT_THROW(ops().route_plan(plan, expert, {none}), InternalError);
+  for (const int64_t too_few : {0, -1})
+    EXPECT_THROW(ops().route_plan(plan, expert, {too_few}), InternalError);
   EXPECT_THROW(ops().route_plan(plan, expert, {1, 3}), InternalError);
   for (const int wrong : {3, -2}) {
     if (test_device() != "cpu") break;  // a kernel cannot throw: it stops the GPU
