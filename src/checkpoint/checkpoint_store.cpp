@@ -96,7 +96,13 @@ void remove_steps(const fs::path& folder, const std::vector<int64_t>& steps) {
     gone.push_back(partial_of(whole));
     fs::rename(whole, gone.back());
   }
-  synchronise_folder(folder);  // else a power loss may bring the names back, but not the files
+  try {
+    synchronise_folder(folder);  // else a power loss may bring the names back, but not the files
+  } catch (...) {
+    std::error_code ignored;  // there is an error to report already
+    for (size_t i = 0; i < gone.size(); ++i) fs::rename(gone[i], folder / step_name(steps[i]), ignored);
+    throw;
+  }
   for (const fs::path& partial : gone) fs::remove_all(partial);
 }
 

@@ -54,20 +54,15 @@ void DataConfig::describe(Fields& fields) {
       .range(0, 1e6);
   fields.add("stage", stage, "raised with --resume: another text begins at its start; the rest goes on")
       .range(1, 1e6);
-  fields.add(
-      "check_text", check_text,
-      "a resumed run's text must be the one it read; false: goes on at the same place of a repaired one");
-  fields
-      .add("rules", rules,
-           "2; 1: as version 0.1 took files and formats, and held text out; its runs keep that")
-      .range(1, 2);
+  fields.add("check_text", check_text, "a resumed run's text must be the same; false: it may be repaired");
+  fields.add("rules", rules, "how files are taken and text is held out; 1: as in version 0.1").range(1, 2);
   fields
       .add("network_patience_minutes", network_patience_minutes,
-           "an outage of remote data may last so long before the run saves and ends; 0: none")
+           "an outage of remote data that lasts longer ends the run, saved")
       .range(0, 1e6);
   fields
       .add("network_least_kb_per_second", network_least_kb_per_second,
-           "remote data that comes slower is asked for again, as after a broken connection; 0: any rate")
+           "remote data that comes slower is asked for again; 0: any rate")
       .range(0, 1e6);
   fields.add("cache_dir", cache_dir, "folder for decoded copies of compressed files; \"\" is ~/.cache/moe");
 }

@@ -43,14 +43,10 @@ void describe_schedule(TrainingConfig& c, Fields& fields) {
       .range(0, kMost)
       .known_as({"max_iters", "train_iters", "num_steps", "total_steps", "train_steps", "num_iterations",
                  "num_train_steps", "steps", "iterations"});
-  fields
-      .add("max_tokens", c.max_tokens,
-           "in place of max_steps: tokens to train on, up to a whole step; 0: max_steps counts")
+  fields.add("max_tokens", c.max_tokens, "tokens to train on, in place of max_steps; 0: max_steps counts")
       .range(0, 1e18)
       .known_as({"train_tokens", "num_tokens", "total_tokens", "token_budget"});
-  fields
-      .add("max_epochs", c.max_epochs,
-           "ends the run after so many passes over the text, if max_steps does not; 0: no limit")
+  fields.add("max_epochs", c.max_epochs, "ends the run after so many passes over the text; 0: no limit")
       .range(0, kMost)
       .known_as({"epochs", "num_epochs", "num_train_epochs"});
   fields.add("learning_rate", c.learning_rate, "at the peak of the schedule")
@@ -172,7 +168,7 @@ void describe_run(TrainingConfig& c, Fields& fields) {
       .known_as({"save_total_limit", "keep_latest_k", "keep_last", "max_checkpoints"});
   fields
       .add("checkpoint_retry_minutes", c.checkpoint_retry_minutes,
-           "how long a save that finds no room is tried again; 0: it ends the run at once")
+           "a save that finds no room is tried again for so long; 0: not at all")
       .range(0, kMost);
   fields.add("checkpoint_in_background", c.checkpoint_in_background,
              "write them from a copy in host memory while training goes on");
@@ -277,10 +273,7 @@ void LoggingConfig::describe(Fields& fields) {
   fields.add("log_every", log_every, "steps between lines of a log file")
       .range(1, kMost)
       .known_as({"log_interval", "logging_steps", "log_freq", "log_every_n_steps", "print_every"});
-  fields
-      .add("log_seconds", log_seconds,
-           "seconds between lines of a log file, at least; a terminal has one live line")
-      .at_least(0);
+  fields.add("log_seconds", log_seconds, "seconds between lines of a log file, at least").at_least(0);
   fields.add("tensorboard", tensorboard, "event files in the run's folder tensorboard/");
   wandb.describe(fields);
   alerts.describe(fields);

@@ -144,7 +144,10 @@ const std::vector<GpuRates>& known_gpus() {
 
 const GpuRates* find_gpu(std::string_view name) {
   std::string text = lower(name);
-  if (const size_t rtx = text.find("rtx "); rtx != std::string::npos) text.erase(rtx + 3, 1);
+  const size_t rtx = text.find("rtx ");  // "RTX 4090" is rtx4090; "RTX A6000" is not
+  if (rtx != std::string::npos && rtx + 4 < text.size() &&
+      std::isdigit(static_cast<unsigned char>(text[rtx + 4])))
+    text.erase(rtx + 3, 1);
   // Their links and memories are others, or their rates: laptops' GPUs carry the names of larger ones.
   for (const char* const other : {"pcie", "nvl", "gh200", "gb200", "laptop", "ti", "super", "ada"})
     if (has_word(text, other)) return nullptr;

@@ -268,7 +268,8 @@ TEST_F(CheckpointTest, AFailingDiskLeavesThePreviousCheckpoint) {
 
 TEST_F(CheckpointTest, SaysSoWhenTheFolderCannotBeMade) {
   std::ofstream(folder_.string()) << "a file";
-  EXPECT_THAT(user_error_of([&] { save(CheckpointStore(folder_, 1), 1); }), HasSubstr("a folder that can be made"));
+  EXPECT_THAT(user_error_of([&] { save(CheckpointStore(folder_, 1), 1); }),
+              HasSubstr("a folder that can be made"));
   EXPECT_THAT(user_error_of([&] { save(CheckpointStore("/proc/none", 1), 1); }), HasSubstr("/proc/none"));
 }
 

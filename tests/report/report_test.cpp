@@ -81,7 +81,7 @@ TEST(RowsTest, EachLineAlone) {
     EXPECT_EQ(json::parse(to_json(rows[i])), json::parse(lines[i])) << lines[i];
 }
 
-// None of these is a row; and names that are there twice count once, as in JSON libraries.
+// None of these is a row; nor is one with a name that is there twice (base/json.h).
 TEST(RowsTest, WhatTheQuickReaderLeavesToTheLibrary) {
   for (const char* line :
        {R"({"step":1,"a":01})", R"({"step":1,"a":1.})", R"({"step":1,"a":.5})", R"({"step":1,"a":+1})",
@@ -89,9 +89,7 @@ TEST(RowsTest, WhatTheQuickReaderLeavesToTheLibrary) {
         R"({"step":1,"a":[[1],2]})", R"({"step":1,"a":1)", R"({"step":1,"a":1}})", R"({"step":1.0,"a":1})",
         R"({"step":1,"a":-})", R"({"step":1,})", R"({"a":1,"step":1})", ""})
     EXPECT_TRUE(parse(std::string(line) + "\n").empty()) << line;
-  const auto twice = parse("{\"step\":1,\"a\":1,\"a\":2}\n{\"step\":2,\"a\":1,\"a\":2}\n");
-  ASSERT_EQ(twice.size(), 2U);
-  for (const Row& row : twice) EXPECT_EQ(row.values.size(), 1U);
+  EXPECT_TRUE(parse("{\"step\":1,\"a\":1,\"a\":2}\n{\"step\":2,\"a\":1,\"a\":2}\n").empty());
 }
 
 TEST(RowsTest, AFileThatGrowsAndIsCut) {

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include <filesystem>
 #include <functional>
 #include <set>
 
@@ -170,7 +171,7 @@ TEST(RunConfig, OverridesComeAfterTheFileInOrder) {
       RunConfig::load(kConfigs + "quickstart.yaml",
                       {"training.batch_size=3", "training.batch_size=4", "data.source=other.txt"});
   EXPECT_EQ(config.training.batch_size, 4);
-  EXPECT_THAT(config.data.source, ::testing::ElementsAre("other.txt"));
+  EXPECT_THAT(config.data.source, ::testing::ElementsAre(std::filesystem::absolute("other.txt").string()));
   EXPECT_EQ(user_error_of([] { RunConfig::load(kConfigs + "quickstart.yaml", {"model.top_k=9"}); }),
             "model.top_k: expected at most model.num_experts (8), found 9. Hint: top_k 8");
 }
