@@ -292,7 +292,7 @@ TEST_F(Cli, WandbTensorBoardReportAndWatch) {
   const std::string watched = "logging.wandb_mode=offline logging.wandb_project=p logging.tensorboard=true";
   const Result trained = train("data.source=text.txt " + watched);
   ASSERT_EQ(trained.code, 0) << trained.output;
-  EXPECT_THAT(trained.output, HasSubstr("wandb sync runs/run/wandb/offline-run-"));
+  EXPECT_THAT(trained.output, AllOf(HasSubstr("wandb sync "), HasSubstr("/runs/run/wandb/offline-run-")));
   EXPECT_EQ(std::distance(fs::directory_iterator(folder_ / "runs/run/tensorboard"), {}), 1);
   const auto state = nlohmann::json::parse(read_file(folder_ / "runs/run/wandb.json"));
   const fs::path records = folder_ / "runs/run" / state["folder"].get<std::string>() /

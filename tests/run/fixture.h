@@ -29,6 +29,15 @@ namespace fs = std::filesystem;
 inline constexpr const char* kWords[] = {"stone", "river", "lamp", "green", "walks",
                                          "of",    "the",   "and",  "to",    "old"};
 
+// JSON lines of few tokens and many bytes: windows of 1 MiB (data.shuffle_window_mb) that some steps read.
+inline std::string lines_in_windows() {
+  std::string lines;
+  for (int i = 0; i < 150; ++i)
+    lines += "{\"text\": \"the old lamp walks to the river of stone and green\", \"other\": \"" +
+             std::string(20'000, 'x') + "\"}\n";
+  return lines;
+}
+
 // A little text with structure: 3000 one-line documents.
 inline std::string corpus() {
   const Random random(7, "corpus");

@@ -285,10 +285,12 @@ TEST_F(Ranks, ASignalToOneStopsAll) {
 TEST_F(Ranks, TextThatOneCannotReadEndsAllWithTheStateSaved) {
   RunConfig config = config_of("broken", 3);
   config.data.source = {(folder_ / "corpus.jsonl").string()};
-  std::string lines;
-  for (int i = 0; i < 500; ++i)
-    lines += "{\"text\": \"the old lamp walks to the river of stone and green\"}\n";
-  lines[lines.size() / 2] = '"';
+  std::string lines = test::lines_in_windows();
+  lines[lines.rfind("{")] = '"';
+  config.data.shuffle = false;
+  config.data.shuffle_window_mb = 1;
+  config.data.streams = 3;
+  config.data.unit_kb = 64;
   config.training.max_steps = 40;  // more than one pass
   write_file_atomically(folder_ / "corpus.jsonl", lines);
   const RunFolder folder = RunFolder::create(config, "");

@@ -237,17 +237,16 @@ TEST_F(Run, TextThatCannotBeReadEndsTheRunWithItsStateSaved) {
   settings.training.eval_every = 0;
   settings.training.checkpoint_every = 0;
   settings.training.max_steps = 14;
-  std::string lines;
-  for (int i = 0; i < 500; ++i)
-    lines += "{\"text\": \"the old lamp walks to the river of stone and green\"}\n";
-  write_file_atomically(folder_ / "corpus.jsonl", lines);
+  settings.data.shuffle = false;
+  settings.data.shuffle_window_mb = 1;
+  settings.data.unit_kb = 64;
+  const std::string lines = test::lines_in_windows();
 
-  std::string broken = lines;
-  broken[lines.size() / 2] = '"';
-  // Shuffled, the first window holds the bad line: nothing is trained, so nothing is saved.
-  for (const bool shuffle : {true, false}) {
-    settings.data.shuffle = shuffle;
-    settings.training.run_name = shuffle ? "broken" : "broken later";
+  // In the first window, nothing is trained yet, so nothing is saved.
+  for (const bool at_once : {true, false}) {
+    settings.training.run_name = at_once ? "broken" : "broken later";
+    std::string broken = lines;
+    broken[at_once ? 0 : lines.rfind("{")] = '"';
     write_file_atomically(folder_ / "corpus.jsonl", broken);
     const RunFolder folder = RunFolder::create(settings, "");
     try {
@@ -257,12 +256,11 @@ TEST_F(Run, TextThatCannotBeReadEndsTheRunWithItsStateSaved) {
       EXPECT_THAT(error.where, ::testing::HasSubstr("corpus.jsonl, line "));
     }
     const auto saved = CheckpointStore(folder.checkpoints(), 0).latest();
-    EXPECT_EQ(saved.has_value(), !shuffle);
+    ASSERT_EQ(saved.has_value(), !at_once);
     write_file_atomically(folder_ / "corpus.jsonl", lines);
-    if (shuffle) continue;
+    if (at_once) continue;
     EXPECT_GT(*saved, 0);
-    EXPECT_THROW(train(settings, folder, true), UserError);  // other bytes
-    settings.data.check_text = false;
+    settings.data.check_text = false;  // the text was repaired
     train(settings, folder, true);
     settings.training.run_name = "straight";
     const RunFolder straight = RunFolder::create(settings, "");
