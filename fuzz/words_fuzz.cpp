@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Small texts of words that other programs write: a netrc file, and the variables of launchers (a line NAME=VALUE each).
+// Small texts of words that other programs write: a netrc file, the variables of launchers (a line NAME=VALUE each), and
+// the file where ranks meet.
 // A UserError, or what is in range.
 #include <cstdint>
 #include <map>
@@ -10,12 +11,14 @@
 #include "base/error.h"
 #include "base/lines.h"
 #include "comm/launch.h"
+#include "comm/rendezvous.h"
 #include "wandb/config.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string_view text(reinterpret_cast<const char*>(data), size);
   if (const auto password = moe::wandb::netrc_password(text, "api.wandb.ai"))
     CHECK(text.find(*password) != std::string_view::npos);
+  if (const auto place = moe::StorePlace::read(text)) CHECK(moe::StorePlace::read(place->line()).has_value());
   std::map<std::string, std::string, std::less<>> variables;
   while (!text.empty()) {
     const std::string_view line = moe::take_line(text);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "base/fields.h"
+#include "base/ascii.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -39,11 +40,9 @@ bool is_plain(std::string_view text) {
         return letter(c) || (c >= '0' && c <= '9') || c == '/' || c == '.' || c == '_' || c == '-';
       }))
     return false;
-  std::string lower;
-  for (const char c : text) lower += static_cast<char>(std::tolower(c));
   static constexpr std::string_view kReserved[] = {"true", "false", "yes", "no",  "on",
                                                    "off",  "y",     "n",   "null"};
-  return std::ranges::find(kReserved, lower) == std::end(kReserved);
+  return std::ranges::find(kReserved, lower(text)) == std::end(kReserved);
 }
 
 std::string number(double value) {

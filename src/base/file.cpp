@@ -60,10 +60,6 @@ int open_to_read(const std::filesystem::path& path, size_t& size) {
   return descriptor;
 }
 
-std::filesystem::path folder_of(const std::filesystem::path& path) {
-  return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
-}
-
 bool is_regular(int descriptor) {
   struct stat status {};
   return ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
@@ -88,6 +84,10 @@ void sweep_temporaries(const std::filesystem::path& path) {
 }
 
 }  // namespace
+
+std::filesystem::path folder_of(const std::filesystem::path& path) {
+  return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+}
 
 void make_folders(const std::filesystem::path& folder, const std::string& hint) {
   namespace fs = std::filesystem;

@@ -14,6 +14,9 @@
 
 namespace moe {
 
+// Where its name is: "." for a name alone.
+std::filesystem::path folder_of(const std::filesystem::path& path);
+
 std::string read_file(const std::filesystem::path& path);
 // The folder must exist. When the disk is full the temporary is removed and the error says how many bytes
 // were needed and how many are free.

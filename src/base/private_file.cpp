@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "base/private_file.h"
+#include "base/file.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -41,7 +42,7 @@ class Temporary {
     if (::fsync(descriptor_) != 0) fail("write");
     if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("rename");
     renamed_ = true;
-    const std::filesystem::path folder = path_.has_parent_path() ? path_.parent_path() : ".";
+    const std::filesystem::path folder = folder_of(path_);
     const int parent = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (parent < 0) return;  // the file is there; only its name may be lost with the machine's power
     ::fsync(parent);

@@ -55,6 +55,7 @@ int available_cores() {
 ThreadPool::ThreadPool(int threads) {
   const int total = threads > 0 ? threads : available_cores();
   try {
+    threads_.reserve(static_cast<size_t>(total - 1));  // a thread without a place would end the process
     for (int i = 1; i < total; ++i) threads_.push_back(start_thread([this] { worker(); }));
   } catch (...) {
     end_workers(stop_, round_, threads_);

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "checkpoint/manifest.h"
 #include "checkpoint/step_folder.h"
 
@@ -56,7 +57,7 @@ bool is_intact(const fs::path& folder) {
 // What to do about a broken checkpoint: looks for an older one, newest first, until one is good.
 std::string advice(const fs::path& folder) {
   const auto broken = step_of(folder.filename().string());
-  const fs::path parent = folder.has_parent_path() ? folder.parent_path() : fs::path(".");
+  const fs::path parent = folder_of(folder);
   if (!broken || !fs::is_directory(parent)) return "";
   const auto steps = whole_steps(parent);
   for (auto step = steps.rbegin(); step != steps.rend(); ++step) {

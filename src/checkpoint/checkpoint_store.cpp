@@ -91,12 +91,14 @@ Manifest::File write_and_hash(const fs::path& path, const std::vector<TensorStre
 // The old ones go by the same door: first the name of a whole one is taken away, then the files.
 void remove_steps(const fs::path& folder, const std::vector<int64_t>& steps) {
   std::vector<fs::path> gone;
-  for (const int64_t step : steps) {
-    const fs::path whole = folder / step_name(step);
-    gone.push_back(partial_of(whole));
-    fs::rename(whole, gone.back());
-  }
+  gone.reserve(steps.size());
   try {
+    for (const int64_t step : steps) {
+      const fs::path whole = folder / step_name(step);
+      fs::path partial = partial_of(whole);
+      fs::rename(whole, partial);
+      gone.push_back(std::move(partial));
+    }
     synchronise_folder(folder);  // else a power loss may bring the names back, but not the files
   } catch (...) {
     std::error_code ignored;  // there is an error to report already

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -49,11 +50,7 @@ struct Job {
   Prompt prompt;
 };
 
-std::string_view trimmed(std::string_view line) {
-  constexpr std::string_view kSpace = " \t\r\v\f";
-  const size_t begin = line.find_first_not_of(kSpace);
-  return begin == line.npos ? "" : line.substr(begin, line.find_last_not_of(kSpace) + 1 - begin);
-}
+constexpr std::string_view kSpace = " \t\r\v\f";  // around a line of text
 
 // --prompt as given; of --prompts, each line: a JSON object with a field "prompt" in .jsonl, else the line itself
 // without white space around it, so that files of other systems (a byte order mark, CR LF) are read alike.
@@ -66,7 +63,7 @@ std::vector<std::string> read_prompts(const GenerateOptions& options) {
   constexpr std::string_view kMark = "\xef\xbb\xbf";
   for (std::string_view rest = std::string_view(text).substr(text.starts_with(kMark) ? kMark.size() : 0);
        !rest.empty();) {
-    const std::string_view line = trimmed(take_line(rest));
+    const std::string_view line = trim(take_line(rest), kSpace);
     ++number;
     if (line.empty()) continue;
     const std::string where = fmt::format("{}:{}", options.prompts_file, number);
@@ -207,7 +204,7 @@ void converse(Session& session, const GenerateOptions& options, int64_t max_seq_
   for (std::string line;;) {
     if (at_terminal) put("> ");
     if (!std::getline(std::cin, line)) break;
-    line = trimmed(line);
+    line = trim(line, kSpace);
     if (line.empty()) break;
     try {
       const Job job = session.job(line, seed++);

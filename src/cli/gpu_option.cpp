@@ -9,12 +9,11 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/format.h"
 #include "base/parse_number.h"
 
 namespace moe::cli {
 namespace {
-
-constexpr double kGiB = 1024.0 * 1024 * 1024;
 
 [[noreturn]] void unknown(const std::string& found) {
   std::vector<std::string> names;

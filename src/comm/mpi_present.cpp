@@ -13,6 +13,7 @@
 #include <limits>
 #include <numeric>
 #include <thread>
+#include <utility>
 
 #include "base/error.h"
 #include "base/host.h"

@@ -7,13 +7,13 @@
 #include <filesystem>
 #include <numeric>
 #include <random>
-#include <sstream>
 #include <thread>
 #include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/host.h"
+#include "base/parse_number.h"
 
 namespace moe {
 namespace {
@@ -27,6 +27,22 @@ constexpr auto kHearing = std::chrono::seconds(2);
 constexpr auto kPause = std::chrono::milliseconds(20);
 
 }  // namespace
+
+std::string StorePlace::line() const {
+  return fmt::format("{} {} {}\n", host, port, id);
+}
+
+std::optional<StorePlace> StorePlace::read(std::string_view text) {
+  constexpr size_t kLongest = 1000;
+  const size_t one = text.find(' '), two = text.rfind(' ');
+  if (text.size() > kLongest || !text.ends_with('\n') || one == std::string_view::npos || one == two)
+    return std::nullopt;
+  text.remove_suffix(1);
+  const auto port = parse_number<int>(text.substr(one + 1, two - one - 1));
+  StorePlace place{std::string(text.substr(0, one)), port.value_or(0), std::string(text.substr(two + 1))};
+  const bool good = place.port > 0 && place.port < 65536 && !place.host.empty() && !place.id.empty();
+  return good ? std::optional(std::move(place)) : std::nullopt;
+}
 
 Rendezvous::Rendezvous(const Launch& launch, std::chrono::milliseconds timeout) {
   if (!launch.file.empty()) {
@@ -49,20 +65,16 @@ void Rendezvous::meet_in_file(const Launch& launch, std::chrono::milliseconds ti
     server_ = std::make_unique<StoreServer>(0);
     const std::string id = fmt::format("moe.{:x}", std::random_device()());
     store_ = std::make_unique<Store>("127.0.0.1", server_->port(), id, timeout);
-    write_file_atomically(launch.file, fmt::format("{} {} {}\n", host_name(), server_->port(), id));
+    write_file_atomically(launch.file, StorePlace{host_name(), server_->port(), id}.line());
     return;
   }
   for (const auto begin = Clock::now();;) {
-    std::string host, id;
-    int port = 0;
-    if (std::filesystem::exists(launch.file)) {
-      std::istringstream words(read_file(launch.file));
-      words >> host >> port >> id;
-    }
+    std::optional<StorePlace> place;
+    if (std::filesystem::is_regular_file(launch.file)) place = StorePlace::read(read_file(launch.file));
     try {
-      if (host == host_name()) host = "127.0.0.1";  // a machine need not know its own name
-      if (!id.empty()) {
-        store_ = std::make_unique<Store>(host, port, id, std::chrono::milliseconds(500));
+      if (place) {
+        if (place->host == host_name()) place->host = "127.0.0.1";  // a machine need not know its own name
+        store_ = std::make_unique<Store>(place->host, place->port, place->id, std::chrono::milliseconds(500));
         // Only rank 0 of this start counts its ranks under this name.
         if (store_->wait("open", std::chrono::milliseconds(500))) return;
       }

@@ -4,12 +4,25 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "comm/launch.h"
 #include "comm/store.h"
 
 namespace moe {
+
+// Where rank 0's store listens, as it writes it into the file of --rendezvous file:PATH.
+struct StorePlace {
+  std::string host;
+  int port = 0;
+  std::string id;  // of this start: in front of all keys
+
+  std::string line() const;
+  // None for what line() did not write.
+  static std::optional<StorePlace> read(std::string_view text);
+};
 
 class Rendezvous {
  public:

@@ -44,7 +44,7 @@ using DataFilePtr = std::shared_ptr<const DataFile>;
 
 // How much of a file identity() looks at, at most: so many blocks, spread evenly from its first byte to its last. A
 // smaller file is read whole.
-inline constexpr int64_t kSampledBlocks = 16, kSampledBlock = 4096;
+inline constexpr int64_t kSampledBlocks = 16, kSampledBlock = 64 << 10;
 // "SIZE HASH".
 std::string sampled_identity(const Input& input, int64_t blocks = kSampledBlocks);
 

@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "base/parse_number.h"
 
@@ -25,14 +26,6 @@ struct Filter::Spelling {
 };
 
 namespace {
-
-constexpr std::string_view kSpace = " \t";
-
-std::string_view trim(std::string_view text) {
-  const size_t begin = text.find_first_not_of(kSpace);
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
-}
 
 // A finite number; integers exactly.
 std::optional<long double> number_of(std::string_view text) {

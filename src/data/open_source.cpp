@@ -32,7 +32,7 @@ namespace {
 constexpr size_t kOpenAtOnce = 16;  // files whose beginning or footer is being read
 
 // Blocks of local files that are looked at for the identity of a text, over all files.
-constexpr int64_t kBlocksInAll = 4096;
+constexpr int64_t kBlocksInAll = 1024;
 
 // Small texts are cut into more units than data.unit_kb alone would give, so that some can be held out and
 // the rest shuffled: about 64 in all, of at least 4 KiB.
@@ -103,8 +103,14 @@ std::vector<std::shared_ptr<const Source>> open_files(const FoundFiles& found, c
   };
   {
     std::vector<std::jthread> threads;
-    for (size_t i = 1; i < std::min(files.size(), kOpenAtOnce); ++i)
-      threads.push_back(start_thread<std::jthread>(work));
+    threads.reserve(kOpenAtOnce);
+    try {
+      for (size_t i = 1; i < std::min(files.size(), kOpenAtOnce); ++i)
+        threads.push_back(start_thread<std::jthread>(work));
+    } catch (...) {
+      failed = true;  // the others need not go on
+      throw;
+    }
     work();
   }
   for (const std::exception_ptr& error : errors)

@@ -59,6 +59,8 @@ TokenStreams::TokenStreams(std::vector<Stream> streams, const Tokenizer& tokeniz
     states_.emplace_back(std::move(stream));
   }
   try {
+    threads_.reserve(
+        static_cast<size_t>(readers + tokenizers));  // a thread without a place would be waited for
     for (int64_t i = 0; i < readers; ++i) threads_.push_back(start_thread<std::jthread>([this] { read(); }));
     for (int64_t i = 0; i < tokenizers; ++i)
       threads_.push_back(start_thread<std::jthread>([this] { tokenize(); }));

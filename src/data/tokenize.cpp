@@ -15,12 +15,12 @@
 #include "base/terminal.h"
 #include "base/threads.h"
 #include "data/config.h"
-#include "data/cursor.h"
 #include "data/held_out.h"
 #include "data/order.h"
 #include "data/source_bytes.h"
 #include "data/token_file.h"
 #include "data/token_streams.h"
+#include "data/tokenize_state.h"
 #include "text/tokenizer.h"
 
 namespace moe {
@@ -52,35 +52,6 @@ DataConfig as_begun(DataConfig config, const TokenizeOptions& options) {
       state->at("settings").contains("held_out_units"))
     config.rules = 1;
   return config;
-}
-
-// How far a call has come: at the beginning of a shard.
-struct State {
-  bool validation = true, done = false;
-  StreamCursor cursor;     // of the first token that no shard before holds
-  int64_t next_shard = 1;  // shard 0 is the held-out text, whatever its length
-  TokenizeCounts counts;
-};
-
-void to_json(Json& json, const State& state) {
-  json = {{"validation", state.validation},   {"done", state.done},
-          {"cursor", Cursor{{state.cursor}}}, {"next_shard", state.next_shard},
-          {"shards", state.counts.shards},    {"documents", state.counts.documents},
-          {"tokens", state.counts.tokens},    {"bytes", state.counts.bytes}};
-}
-
-State read_state(const JsonFields& json) {
-  State state;
-  state.validation = json.flag("validation");
-  state.done = json.flag("done");
-  const auto cursor = json.at("cursor").get<Cursor>();
-  if (cursor.streams.size() == 1) state.cursor = cursor.streams[0];
-  state.next_shard = json.whole("next_shard");
-  state.counts.shards = json.whole("shards");
-  state.counts.documents = json.whole("documents");
-  state.counts.tokens = json.whole("tokens");
-  state.counts.bytes = json.whole("bytes");
-  return state;
 }
 
 // The shards and, beside them, the state from which an interrupted run goes on.
@@ -156,24 +127,16 @@ class Shards {
 
   void save() {
     saved_ = now_;
-    Json state = now_;
-    state["settings"] = settings_;
-    state["begun"] = begun_;
-    write_file_atomically(state_file_, state.dump() + "\n");
+    write_file_atomically(state_file_, to_json(TokenizeRecord{settings_, now_, begun_}));
   }
 
   void restore() {
-    constexpr const char* kAgain = "remove this file and its shards to begin again";
-    const Json json = parse_json(state_file_.string(), read_file(state_file_), kAgain);
-    const JsonFields state(state_file_.string(), json, kAgain);
-    if (state.at("settings") != settings_)
+    TokenizeRecord record = read_tokenize_record(state_file_.string(), read_file(state_file_));
+    if (record.settings != settings_)
       throw UserError(state_file_.string(), fmt::format("the settings of this call, {}", settings_.dump()),
-                      state.at("settings").dump(),
-                      "write to another folder, or remove this file and its shards");
-    now_ = saved_ = read_state(state);
-    if (!state.has("begun")) return;
-    for (const Json& begun : state.list("begun"))
-      begun_.push_back(read_state(JsonFields(state_file_.string() + ": begun", begun, kAgain)));
+                      quote(record.settings), "write to another folder, or remove this file and its shards");
+    now_ = saved_ = record.now;
+    begun_ = std::move(record.begun);
   }
 
   // The state says which shards are finished. Where one is gone or cut, the work goes on from its beginning.
@@ -193,7 +156,7 @@ class Shards {
       if (present >= 0 && tokens == end) continue;
       terminal.warning(fmt::format("{}: {}; going on from there", path.string(),
                                    present < 0 ? "missing or damaged" : "not what the state file says"));
-      now_ = saved_ = noted < 0 ? State{} : begun_[static_cast<size_t>(noted)];
+      now_ = saved_ = noted < 0 ? TokenizeState{} : begun_[static_cast<size_t>(noted)];
       begun_.resize(static_cast<size_t>(std::max<int64_t>(noted, 0)));
       return;
     }
@@ -216,8 +179,8 @@ class Shards {
   std::vector<int64_t> token_bytes_;  // bytes of text of each id
   std::vector<uint16_t> ids_;         // of the shard being filled
   int64_t bytes_ = 0;                 // of the source, for these
-  State now_, saved_;                 // and at the beginning of the shard being filled
-  std::vector<State> begun_;          // at the beginning of each finished shard
+  TokenizeState now_, saved_;         // and at the beginning of the shard being filled
+  std::vector<TokenizeState> begun_;  // at the beginning of each finished shard
 };
 
 // What is still to read of one part.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A folder that appears whole or not at all: it is filled beside its place and renamed there at the end.
+// A folder that appears whole or not at all: it is filled beside its place and renamed there at the end. Who
+// fills one holds its lock; what a process left that died is removed by the next one that comes to the place.
 #pragma once
 
 #include <filesystem>
@@ -19,6 +20,7 @@ class StagedFolder {
 
  private:
   std::filesystem::path place_, staged_;
+  int lock_ = -1;  // a descriptor of the staged folder
 };
 
 }  // namespace moe

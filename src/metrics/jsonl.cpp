@@ -137,7 +137,8 @@ Jsonl::Jsonl(std::filesystem::path path, int64_t first_step, Terminal& terminal)
       rows_(
           path_.string(), "rows",
           [this](std::string_view line) { return append_whole(descriptor_, line, size_); }, terminal) {
-  const int64_t found = std::filesystem::exists(path_) ? cut(path_, first_step, terminal_) : 0;
+  const bool fresh = !std::filesystem::exists(path_);
+  const int64_t found = fresh ? 0 : cut(path_, first_step, terminal_);
   if (found < first_step - 1)
     terminal_.warning(fmt::format("{}: {} of the {} steps so far have no row: what wrote them ended too soon",
                                   path_.string(), first_step - 1 - found, first_step - 1));
@@ -147,6 +148,7 @@ Jsonl::Jsonl(std::filesystem::path path, int64_t first_step, Terminal& terminal)
     throw UserError(path_.string(), "a file that can be written", std::generic_category().message(errno));
   }
   size_ = status.st_size;
+  if (fresh) synchronise_folder(folder_of(path_));  // for settle()
 }
 
 Jsonl::~Jsonl() {
@@ -169,6 +171,12 @@ void Jsonl::moved(const std::filesystem::path& folder) {
 
 void Jsonl::write(const Row& row) {
   rows_.add(to_json(row) + "\n");
+}
+
+void Jsonl::settle() {
+  if (fdatasync(descriptor_) == 0 || errno == EINVAL) return;  // EINVAL: a file system that cannot
+  terminal_.warning(
+      fmt::format("{}: cannot write it to disk: {}", path_.string(), std::generic_category().message(errno)));
 }
 
 void Jsonl::finish(int /*exit_code*/) {

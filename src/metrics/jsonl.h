@@ -32,6 +32,7 @@ class Jsonl final : public Sink {
   void write(const Row& row) override;
   // Goes on there. A record that was deleted is made again, with all its rows.
   void moved(const std::filesystem::path& folder) override;
+  void settle() override;
   void finish(int exit_code) override;
 
  private:

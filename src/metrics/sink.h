@@ -23,6 +23,8 @@ class Sink {
   virtual void told(const std::string& /*text*/) {}
   // The run's folder is this one by now: it was moved, or deleted and made anew.
   virtual void moved(const std::filesystem::path& /*folder*/) {}
+  // A checkpoint is about to be written: where the record is, its rows so far survive a power loss first.
+  virtual void settle() {}
   // The run ends, as a program with this exit code would; nothing comes after. Without it the run broke off.
   virtual void finish(int /*exit_code*/) {}
 };
@@ -39,6 +41,9 @@ class FanOut final : public Sink {
   }
   void moved(const std::filesystem::path& folder) override {
     for (const auto& sink : sinks_) sink->moved(folder);
+  }
+  void settle() override {
+    for (const auto& sink : sinks_) sink->settle();
   }
   // The last first: it may still write to those before it (metrics/alerts.h).
   void finish(int exit_code) override {

@@ -71,7 +71,7 @@ void ModelConfig::describe(Fields& fields) {
       .range(1, 1 << 24)
       .known_as({"padded_vocab_size", "n_vocab"});
   fields.add("max_seq_len", max_seq_len, "tokens in one training row")
-      .range(1, 1 << 20)
+      .range(2, 1 << 20)
       .known_as({"max_seq_length", "block_size", "seq_len", "seq_length", "sequence_length", "context_length",
                  "context_size", "max_position_embeddings", "n_ctx", "n_positions", "max_length"});
   fields.add("rope_theta", rope_theta, "base of the rotary frequencies")

@@ -19,6 +19,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "base/start_thread.h"
 
@@ -29,18 +30,6 @@ struct Request {
   std::string method, target;
   std::map<std::string, std::string> headers = {};  // names in lower case
 };
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return result;
-}
-
-std::string_view trim(std::string_view text) {
-  const size_t begin = text.find_first_not_of(" \t");
-  return begin == std::string_view::npos ? "" : text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
-}
 
 // Nothing where it is no request of HTTP/1.x, or names a header twice: what one reader takes for the first, another takes
 // for the last.
@@ -60,7 +49,7 @@ std::optional<Request> parse(std::string_view head) {
     const size_t colon = line.find(':');
     if (colon == 0 || colon == std::string_view::npos || line.find_first_of(" \t") < colon)
       return std::nullopt;
-    if (!request.headers.emplace(lower(line.substr(0, colon)), trim(line.substr(colon + 1))).second)
+    if (!request.headers.emplace(lower(line.substr(0, colon)), trim(line.substr(colon + 1), " \t")).second)
       return std::nullopt;
   }
   return request;

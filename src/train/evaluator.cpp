@@ -71,10 +71,10 @@ void Evaluator::encode_sample_prompt() {
   std::vector<int32_t> ids;
   tokenizer_.encode(config_.training.sample_prompt, ids, encoder);
   if (const int64_t room = state_.decoder.capacity(); std::ssize(ids) + 1 >= room) {
-    const int64_t kept = room / 2 - 1;
+    const int64_t kept = std::max<int64_t>(0, room / 2 - 1);
     terminal_.warning(
         fmt::format("training.sample_prompt has {} tokens, and a row takes {} (model.max_seq_len); samples "
-                    "begin with its last {}",
+                    "begin with the last {} of them",
                     ids.size(), room, kept));
     ids.erase(ids.begin(), ids.end() - kept);
   }

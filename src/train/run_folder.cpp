@@ -48,7 +48,7 @@ fs::path run_of(const fs::path& given) {
   if (!path.has_filename()) path = path.parent_path();
   if (path.filename() == "latest" && path.parent_path().filename() == "checkpoints")
     path = path.parent_path();
-  const fs::path run = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  const fs::path run = folder_of(path);
   for (const char* const part : {"config.yaml", "metrics.jsonl", "checkpoints", "samples"})
     if (path.filename() == part && fs::exists(run / "config.yaml")) return run;
   return path;
@@ -139,10 +139,11 @@ void RunFolder::make_anew(const RunConfig& config) {
   fill(config);
 }
 
+// The settings last: they make the folder that of a run.
 void RunFolder::fill(const RunConfig& config) const {
-  record(config);
   make_folders(checkpoints(), "set training.output_dir");
   make_folders(samples(), "set training.output_dir");
+  record(config);
 }
 
 void RunFolder::record(const RunConfig& config) const {

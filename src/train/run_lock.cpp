@@ -11,6 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <fstream>
+#include <string_view>
 #include <system_error>
 
 #include "base/error.h"
@@ -44,8 +45,22 @@ bool is_named(int descriptor, const fs::path& path) {
   return ::fstat(descriptor, &opened) == 0 && ::stat(path.c_str(), &named) == 0 && same_file(opened, named);
 }
 
+bool write_all(int descriptor, std::string_view bytes) {
+  for (off_t at = 0; at < std::ssize(bytes);) {
+    const ssize_t count = ::pwrite(descriptor, bytes.data() + at, bytes.size() - static_cast<size_t>(at), at);
+    if (count < 0 && errno != EINTR) return false;
+    at += std::max<ssize_t>(count, 0);
+  }
+  return true;
+}
+
 std::string first_line(const std::string& text) {
   return text.substr(0, text.find('\n'));
+}
+
+// Empty or torn: who was to be written there did not live to own the run, or lost its machine's power.
+bool names_nobody(const std::string& owner) {
+  return std::ranges::count(owner, '\n') != 2 || !owner.ends_with('\n') || owner.find('\0') != owner.npos;
 }
 
 // Of this kernel, which then knows by its locks whether the owner lives.
@@ -62,21 +77,21 @@ RunLock::RunLock(const fs::path& folder, const Say& say, Times times)
   try {
     const bool locks = lock_file(file);
     const std::string owner = read();
-    const bool sure = locks && (owner.empty() || is_of_this_kernel(owner));
-    if (!sure && !owner.empty()) wait_for_signs(owner, say);
-    if (::ftruncate(file_, 0) != 0 || ::pwrite(file_, me_.data(), me_.size(), 0) != std::ssize(me_))
+    const bool sure = locks && (names_nobody(owner) || is_of_this_kernel(owner));
+    if (!sure && !names_nobody(owner)) wait_for_signs(owner, say);
+    if (::ftruncate(file_, 0) != 0 || !write_all(file_, me_))
       throw UserError(file.string(), "a file that can be written", std::generic_category().message(errno));
     if (!sure) {
       // Of several that find a stale lock at once, the last to write has it.
       std::this_thread::sleep_for(times_.beat);
       if (const std::string last = read(); last != me_) refuse(last);
     }
+    thread_ = start_thread([this] { beat(); });
   } catch (...) {
     if (file_ >= 0) ::close(file_);
     if (directory_ >= 0) ::close(directory_);
     throw;
   }
-  thread_ = start_thread([this] { beat(); });
 }
 
 RunLock::~RunLock() {

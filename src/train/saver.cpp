@@ -19,7 +19,7 @@ namespace {
 
 constexpr uint64_t kPiece = uint64_t{16} << 20;  // bytes written at once
 constexpr size_t kHashDigits = 32;
-constexpr std::chrono::milliseconds kLook(10);  // between two looks at a checkpoint that has to be waited for
+constexpr std::chrono::milliseconds kLook(1);  // between two looks at a checkpoint that has to be waited for
 
 }  // namespace
 

@@ -5,6 +5,8 @@
 #include <cctype>
 #include <cmath>
 
+#include "base/ascii.h"
+#include "base/format.h"
 #include "model/flops.h"
 #include "train/peak_flops.h"
 #include "train/rank_groups.h"
@@ -12,7 +14,6 @@
 namespace moe {
 namespace {
 
-constexpr double kGiB = 1024.0 * 1024 * 1024;
 constexpr double kOutside = 3;  // buckets of what no layer has: the embedding, routers, norms
 constexpr double kWide = 2;     // bytes of an activation or a copy of a weight in bf16 or f16
 // Read and written for each token, layer and element of d_model by what is no product of matrices: norms, rotations, gates,
@@ -103,13 +104,6 @@ double row_seconds(const RunConfig& config, int expert_ranks, const GpuRates& gp
   const double far = static_cast<double>(expert_ranks - near) / (expert_ranks - 1);
   return std::max(bytes * (1 - far) / (gpu.link * e.link), bytes * far / (gpu.network * e.network)) +
          as_double(config.model.n_layers) * e.wait_seconds;
-}
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  std::transform(result.begin(), result.end(), result.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return result;
 }
 
 // Not inside another word: "a10" is not in "a100".

@@ -78,6 +78,9 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
   if (resume && store.latest()) {
     resume_from(store.open_latest());
   } else {
+    if (resume)
+      terminal_.warning(fmt::format("{}: there is no checkpoint to resume from; the run begins at its start",
+                                    folder.checkpoints().string()));
     state_->weights.initialise(static_cast<uint64_t>(config_.training.seed), device_);
   }
   cast_weights(state_->weights, ops_);
@@ -211,6 +214,11 @@ void Trainer::resume_from(const Checkpoint& checkpoint) {
     terminal_.warning(
         "the text is not the one that the checkpoint read: going on at the same place "
         "(data.check_text=false)");
+  if (!config_.model.text_trains_router())
+    terminal_.warning(
+        "model.top_k is 1 and model.renormalize_top_k true: no loss of the text reaches the router. Version "
+        "0.1 began "
+        "this run so, and it goes on so; false is as in Switch Transformers");
   if (!point.changed.empty()) terminal_.line(fmt::format("changed   {}", fmt::join(point.changed, ", ")));
   if (!point.rate.empty()) terminal_.line("rate      " + point.rate);
 }
@@ -222,6 +230,7 @@ void Trainer::begin_saving() {
   check_weights(state_->weights.stored(), step_, state_->squares_g.rows(0, 1), communicator_, device_, ops_);
   const std::string state =
       state_json(step_, merged(cursor_, communicator_), source_->identity(), config_, state_->loss_scale);
+  sinks_->settle();  // a small file, once for each checkpoint: the run may wait for it
   saver_->begin(step_, state);
   saved_step_ = step_;
 }

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "net/url.h"
 
 namespace moe::wandb {
 namespace {
@@ -58,6 +59,14 @@ Resume resume_named(const std::string& name) {
   if (name == "must") return Resume::must;
   if (name == "never") return Resume::never;
   throw UserError("WANDB_RESUME", "one of: allow, must, never, auto", fmt::format("\"{}\"", name));
+}
+
+void check_base_url(const std::string& url) {
+  try {
+    net::Url::parse(url);
+  } catch (const UserError& error) {
+    throw UserError("WANDB_BASE_URL", error.expected, fmt::format("\"{}\"", url));
+  }
 }
 
 void choose_mode(Settings& settings, const std::string& asked, bool wanted) {
@@ -120,6 +129,7 @@ Settings resolve(const Config& config, const std::filesystem::path& default_fold
   if (settings.api_key.empty() && (wanted || !mode.empty()) && mode != "disabled")
     settings.api_key = key_from_netrc(settings.base_url, environment);
   choose_mode(settings, mode, wanted);
+  if (settings.mode == Mode::online) check_base_url(settings.base_url);
   if (settings.project.empty()) settings.project = "uncategorized";
   if (settings.name.empty()) settings.name = default_name;
   return settings;

@@ -68,6 +68,10 @@ TEST_F(Identity, OtherBytesOfTheSameSizeAndNameAreAnother) {
   const std::string before = of(folder / "a.txt");
   spill(folder / "a.txt", std::string(49'999, 'a') + "b");
   EXPECT_NE(of(folder / "a.txt"), before);
+  spill(folder / "a.txt", std::string(1'000'000, 'a'));
+  const std::string wide = of(folder / "a.txt");
+  spill(folder / "a.txt", std::string(500'000, 'a') + "b" + std::string(499'999, 'a'));
+  EXPECT_NE(of(folder / "a.txt"), wide) << "up to 1 MiB each byte counts";
   spill(folder / "large.txt", std::string(5'000'000, 'a'));
   const std::string large = of(folder / "large.txt");
   spill(folder / "large.txt", std::string(5'000'000, 'b'));

@@ -188,5 +188,17 @@ TEST_F(Lifecycle, ARunGoesOnFromAnyFolder) {
   EXPECT_THAT(log(), HasSubstr((folder_ / "nothing.txt").string()));
 }
 
+// Killed before its first save, or the checkpoints are gone: it begins anew, and not in silence.
+TEST_F(Lifecycle, ARunWithoutCheckpointsSaysThatItBeginsAtItsStart) {
+  RunConfig config = Run::config("run");
+  config.training.max_steps = 2;
+  put(config);
+  ASSERT_EQ(run("moe train --config run.yaml 2>log"), 0) << log();
+  const fs::path run_folder = fs::path(config.training.output_dir) / "run";
+  fs::remove_all(run_folder / "checkpoints");
+  EXPECT_EQ(run("moe train --resume '" + run_folder.string() + "' 2>log"), 0) << log();
+  EXPECT_THAT(log(), HasSubstr("there is no checkpoint to resume from"));
+}
+
 }  // namespace
 }  // namespace moe

@@ -46,6 +46,7 @@ TEST_F(TorturedRecords, RowsOfTheRecord) {
   const auto write = [&](const path& folder, int64_t first, std::vector<double> values) {
     Jsonl record(folder / "metrics.jsonl", first, terminal_);
     for (const double loss : values) record.write(row(first++, loss));
+    record.settle();
     record.finish(0);
   };
   const auto state_of = [](bool damaged) {
@@ -64,8 +65,7 @@ TEST_F(TorturedRecords, RowsOfTheRecord) {
                             write(folder, 3, {30.5, 40.5});
                           },
                       .state = state_of(false),
-                      .reports = false,
-                      .lasts = false};
+                      .reports = false};
   fail_calls(record);
   fail_allocations(record);
   record.state = state_of(true);

@@ -37,6 +37,14 @@ TEST(WandbConfigTest, OffUnlessAskedFor) {
   EXPECT_EQ(settings({}, {{"WANDB_MODE", "dryrun"}}).mode, Mode::offline);
 }
 
+TEST(WandbConfigTest, AnAddressThatIsNoneIsRefusedWhereItIsNeeded) {
+  const std::map<std::string, std::string> variables = {{"WANDB_API_KEY", "k"},
+                                                        {"WANDB_BASE_URL", "nonsense"}};
+  EXPECT_THAT(test::user_error_of([&] { settings({.project = "p"}, variables); }),
+              ::testing::AllOf(HasSubstr("WANDB_BASE_URL: expected"), HasSubstr("\"nonsense\"")));
+  EXPECT_EQ(settings({.mode = "offline"}, variables).mode, Mode::offline);
+}
+
 TEST(WandbConfigTest, EnvironmentAndDefaults) {
   const Settings plain = settings({.mode = "offline"}, {});
   EXPECT_EQ(plain.project, "uncategorized");
