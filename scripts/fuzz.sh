@@ -29,6 +29,8 @@ if [ ${#names[@]} = 0 ]; then
 fi
 
 # Arrow and yaml-cpp come uninstrumented: the containers they share with us carry no annotations.
+# clang's sanitizer of undefined behaviour would only print what it finds.
+export UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1:${UBSAN_OPTIONS:-}"
 export ASAN_OPTIONS="detect_container_overflow=0:${ASAN_OPTIONS:-}"
 
 status=0

@@ -96,8 +96,11 @@ std::optional<Launch> ask(const Names& names, const Environment& environment) {
   launch.by = names.by;
   launch.rank = *rank;
   launch.size = *size;
+  const std::string where = fmt::format("{} (environment)", names.local_rank);
   launch.local_rank = number_of(environment, names.local_rank).value_or(0);
+  check_range(where, launch.local_rank, *size);
   launch.local_size = number_of(environment, names.local_size).value_or(launch.local_rank + 1);
+  check_range(where, launch.local_rank, launch.local_size);
   return launch;
 }
 

@@ -15,17 +15,21 @@ namespace {
 
 constexpr const char* kCursor = "data cursor";
 
+// No run comes so far, and no sum over streams, or turn of a mixture (data/lanes.h), overflows below.
+constexpr int64_t kMost = int64_t{1} << 46, kMostRows = int64_t{1} << 40, kMostStreams = int64_t{1} << 16;
+
 // The one list of fields. since: the format that has it first: 0: with one stream; 1: with several; 2: where it is not 0.
 struct Member {
   const char* name;
   int64_t StreamCursor::*place;
   int since;
+  int64_t most = kMost;
 };
 constexpr std::array<Member, 8> kFields{{{"epoch", &StreamCursor::epoch, 0},
                                          {"window", &StreamCursor::window, 0},
                                          {"document", &StreamCursor::document, 0},
                                          {"token", &StreamCursor::token, 0},
-                                         {"rows", &StreamCursor::rows, 1},
+                                         {"rows", &StreamCursor::rows, 1, kMostRows},
                                          {"whole", &StreamCursor::whole, 2},
                                          {"documents", &StreamCursor::documents, 0},
                                          {"tokens", &StreamCursor::tokens, 0}}};
@@ -35,7 +39,8 @@ StreamCursor read_stream(const Json& json, int format) {
   const JsonFields fields(kCursor, json);
   StreamCursor cursor;
   for (const Member& member : kFields)
-    if (member.since <= format || fields.has(member.name)) cursor.*member.place = fields.whole(member.name);
+    if (member.since <= format || fields.has(member.name))
+      cursor.*member.place = fields.whole(member.name, 0, member.most);
   return cursor;
 }
 
@@ -93,10 +98,13 @@ void from_json(const Json& json, Cursor& cursor) {
   }
   if (fields.has("before")) {
     const JsonFields before = fields.inside("before");
-    cursor.tokens_before = before.whole("tokens");
-    cursor.documents_before = before.whole("documents");
+    cursor.tokens_before = before.whole("tokens", 0, kMost);
+    cursor.documents_before = before.whole("documents", 0, kMost);
   }
-  for (const Json& stream : fields.list("streams")) cursor.streams.push_back(read_stream(stream, 1));
+  const Json& streams = fields.list("streams");
+  if (std::ssize(streams) > kMostStreams)
+    fields.refuse("streams", fmt::format("at most {}", kMostStreams), std::to_string(streams.size()));
+  for (const Json& stream : streams) cursor.streams.push_back(read_stream(stream, 1));
 }
 
 }  // namespace moe

@@ -102,8 +102,7 @@ bool among(std::string_view key, std::span<const std::string_view> keys) {
 // Whatever else a file sets may change the arithmetic: rope_scaling, sliding_window, quantization_config, auto_map, ...
 void refuse_unknown(const JsonFields& json, std::span<const std::string_view> known) {
   for (const auto& [key, value] : json.value().items()) {
-    const bool is_fixed =
-        std::any_of(fixed().begin(), fixed().end(), [&](const Fixed& one) { return key == one.key; });
+    const bool is_fixed = std::ranges::find(fixed(), std::string_view(key), &Fixed::key) != fixed().end();
     if (!value.is_null() && !is_fixed && !among(key, known) && !among(key, kOfNoEffect))
       throw UserError(fmt::format("{}: field \"{}\"", json.where(), excerpt(key)), "a key that moe knows",
                       quote(value),

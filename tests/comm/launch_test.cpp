@@ -157,6 +157,10 @@ TEST(Launch, WhatContradictsIsRefused) {
   EXPECT_THAT(error({{"RANK", "three"}, {"WORLD_SIZE", "4"}}),
               HasSubstr("RANK (environment): expected a whole number"));
   EXPECT_THAT(error({{"RANK", "4"}, {"WORLD_SIZE", "4"}}), HasSubstr("below the number of ranks"));
+  EXPECT_THAT(error(with(kTorchrun, {{"LOCAL_RANK", "8"}, {"LOCAL_WORLD_SIZE", "8"}})),
+              HasSubstr("LOCAL_RANK (environment): expected a rank below"));
+  EXPECT_THAT(error({{"RANK", "1"}, {"WORLD_SIZE", "4"}, {"LOCAL_RANK", "2147483647"}}),
+              HasSubstr("LOCAL_RANK (environment): expected a rank below"));
   EXPECT_THAT(error(with(kTorchrun, {{"MASTER_PORT", "70000"}})), HasSubstr("a port from 1 to 65535"));
   EXPECT_THAT(error({{"RANK", "-1"}, {"WORLD_SIZE", "4"}}), HasSubstr("whole number"));
 }
