@@ -33,6 +33,9 @@ fi
 export UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1:${UBSAN_OPTIONS:-}"
 export ASAN_OPTIONS="detect_container_overflow=0:${ASAN_OPTIONS:-}"
 
+# Targets write files; a disk would only slow them.
+if [ -z "${TMPDIR:-}" ] && [ -w /dev/shm ]; then export TMPDIR=/dev/shm; fi
+
 status=0
 table=()
 for name in "${names[@]}"; do

@@ -15,8 +15,8 @@ namespace {
 
 constexpr const char* kCursor = "data cursor";
 
-// No run comes so far, and no sum over streams, or turn of a mixture (data/lanes.h), overflows below.
-constexpr int64_t kMost = int64_t{1} << 46, kMostRows = int64_t{1} << 40, kMostStreams = int64_t{1} << 16;
+// No run comes so far. Below, no sum over streams and no turn of a mixture (data/lanes.h) overflows.
+constexpr int64_t kMost = int64_t{1} << 60, kMostRows = int64_t{1} << 40, kMostStreams = int64_t{1} << 16;
 
 // The one list of fields. since: the format that has it first: 0: with one stream; 1: with several; 2: where it is not 0.
 struct Member {
@@ -104,7 +104,14 @@ void from_json(const Json& json, Cursor& cursor) {
   const Json& streams = fields.list("streams");
   if (std::ssize(streams) > kMostStreams)
     fields.refuse("streams", fmt::format("at most {}", kMostStreams), std::to_string(streams.size()));
-  for (const Json& stream : streams) cursor.streams.push_back(read_stream(stream, 1));
+  int64_t tokens = cursor.tokens_before, documents = cursor.documents_before;
+  for (const Json& stream : streams) {
+    const StreamCursor& read = cursor.streams.emplace_back(read_stream(stream, 1));
+    tokens += read.tokens;
+    documents += read.documents;
+    if (std::max(tokens, documents) > kMost)
+      fields.refuse("streams", "counts of tokens and documents that a run can reach", "larger ones");
+  }
 }
 
 }  // namespace moe
