@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The experts' kernels on a Hopper GPU at the shapes of the full model (32,768 tokens, 64 experts, top-2, D 1024, F 512),
-// each with both schedules of its warpgroups (gpu/grouped_matmul_hopper.h) where it has them. tflops counts the product alone.
+// each with both schedules of its warpgroups (gpu/grouped_matmul_sm90.h) where it has them. tflops counts the product alone.
 //   experts_gpu_bench
 #include <benchmark/benchmark.h>
 
@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/random.h"
-#include "gpu/experts_hopper.h"
+#include "gpu/experts_sm90.h"
 #include "gpu/gpu_device.h"
 #include "gpu/gpu_ops.h"
 
@@ -73,7 +73,7 @@ Layer* layer() {
   return instance;
 }
 
-// Runs body(layer, stream, processors, schedule); width: of the product beside D.
+// Runs body(layer, stream, num_sms, schedule); width: of the product beside D.
 template <class Body>
 void run(benchmark::State& state, int64_t width, Body&& body) {
   Layer* const l = layer();
@@ -95,41 +95,41 @@ void run(benchmark::State& state, int64_t width, Body&& body) {
 }
 
 void Up(benchmark::State& state) {
-  run(state, 2 * kF, [](Layer& l, cudaStream_t s, int processors, Schedule schedule) {
-    hopper_expert_up(s, processors, l.h, l.a, l.x, l.up, l.plan, schedule);
+  run(state, 2 * kF, [](Layer& l, cudaStream_t s, int num_sms, Schedule schedule) {
+    sm90_expert_up(s, num_sms, l.h, l.a, l.x, l.up, l.plan, schedule);
   });
 }
 void Down(benchmark::State& state) {
-  run(state, kF, [](Layer& l, cudaStream_t s, int processors, Schedule schedule) {
-    hopper_grouped_matmul(s, processors, l.rows, l.a, l.down, l.plan.offset_E1, Form::NT, false, schedule);
+  run(state, kF, [](Layer& l, cudaStream_t s, int num_sms, Schedule schedule) {
+    sm90_grouped_matmul(s, num_sms, l.rows, l.a, l.down, l.plan.offset_E1, MatmulLayout::NT, false, schedule);
   });
 }
 void DownBackward(benchmark::State& state) {
-  run(state, kF, [](Layer& l, cudaStream_t s, int processors, Schedule) {
-    hopper_expert_down_backward(s, processors, l.dh, l.a, l.dweight, l.x, l.down, l.h, l.weight, l.plan,
-                                static_cast<float*>(l.partial.data()));
+  run(state, kF, [](Layer& l, cudaStream_t s, int num_sms, Schedule) {
+    sm90_expert_down_backward(s, num_sms, l.dh, l.a, l.dweight, l.x, l.down, l.h, l.weight, l.plan,
+                              static_cast<float*>(l.partial.data()));
   });
 }
 void DownGradient(benchmark::State& state) {
-  run(state, kF, [&](Layer& l, cudaStream_t s, int processors, Schedule schedule) {
-    hopper_expert_down_gradient(s, processors, l.ddown, l.x, l.a, l.plan, state.range(1) != 0, schedule);
+  run(state, kF, [&](Layer& l, cudaStream_t s, int num_sms, Schedule schedule) {
+    sm90_expert_down_gradient(s, num_sms, l.ddown, l.x, l.a, l.plan, state.range(1) != 0, schedule);
   });
 }
 void UpGradient(benchmark::State& state) {
-  run(state, 2 * kF, [&](Layer& l, cudaStream_t s, int processors, Schedule schedule) {
-    hopper_expert_up_gradient(s, processors, l.dup, l.h, l.x, l.plan, state.range(1) != 0, schedule);
+  run(state, 2 * kF, [&](Layer& l, cudaStream_t s, int num_sms, Schedule schedule) {
+    sm90_expert_up_gradient(s, num_sms, l.dup, l.h, l.x, l.plan, state.range(1) != 0, schedule);
   });
 }
 void UpBackward(benchmark::State& state) {
-  run(state, 2 * kF, [](Layer& l, cudaStream_t s, int processors, Schedule schedule) {
-    hopper_grouped_matmul(s, processors, l.rows, l.h, l.up, l.plan.offset_E1, Form::NN, false, schedule);
+  run(state, 2 * kF, [](Layer& l, cudaStream_t s, int num_sms, Schedule schedule) {
+    sm90_grouped_matmul(s, num_sms, l.rows, l.h, l.up, l.plan.offset_E1, MatmulLayout::NN, false, schedule);
   });
 }
 // For comparison: the same gradient from rows gathered before.
 void PlainUpGradient(benchmark::State& state) {
-  run(state, 2 * kF, [&](Layer& l, cudaStream_t s, int processors, Schedule schedule) {
-    hopper_grouped_matmul(s, processors, l.dup, l.h, l.rows, l.plan.offset_E1, Form::TN, state.range(1) != 0,
-                          schedule);
+  run(state, 2 * kF, [&](Layer& l, cudaStream_t s, int num_sms, Schedule schedule) {
+    sm90_grouped_matmul(s, num_sms, l.dup, l.h, l.rows, l.plan.offset_E1, MatmulLayout::TN,
+                        state.range(1) != 0, schedule);
   });
 }
 

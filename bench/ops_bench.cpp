@@ -25,7 +25,7 @@ double sgemm_rate() {
     double best = std::numeric_limits<double>::infinity();
     for (int i = 0; i < 20; ++i) {
       const auto start = std::chrono::steady_clock::now();
-      bench.ops().matmul(c, a, b, Form::NT, false);
+      bench.ops().matmul(c, a, b, MatmulLayout::NT, false);
       best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
     }
     return 2.0 * kSize * kSize * kSize / best;
@@ -43,20 +43,20 @@ DType type_of(int64_t argument) {
   return argument == 0 ? DType::f32 : DType::bf16;
 }
 
-// Arguments: form, m, n, k, bf16.
+// Arguments: layout, m, n, k, bf16.
 void Matmul(benchmark::State& state) {
   Bench bench;
-  const auto form = static_cast<Form>(state.range(0));
+  const auto layout = static_cast<MatmulLayout>(state.range(0));
   const int64_t m = state.range(1), n = state.range(2), k = state.range(3);
   const DType dtype = type_of(state.range(4));
-  const Tensor a = form == Form::TN ? bench.random(dtype, {k, m}) : bench.random(dtype, {m, k});
-  const Tensor b = form == Form::NT ? bench.random(dtype, {n, k}) : bench.random(dtype, {k, n});
-  const Tensor c = bench.zeros(form == Form::TN ? DType::f32 : dtype, {m, n});
-  for (auto _ : state) bench.ops().matmul(c, a, b, form, form == Form::TN);
+  const Tensor a = layout == MatmulLayout::TN ? bench.random(dtype, {k, m}) : bench.random(dtype, {m, k});
+  const Tensor b = layout == MatmulLayout::NT ? bench.random(dtype, {n, k}) : bench.random(dtype, {k, n});
+  const Tensor c = bench.zeros(layout == MatmulLayout::TN ? DType::f32 : dtype, {m, n});
+  for (auto _ : state) bench.ops().matmul(c, a, b, layout, layout == MatmulLayout::TN);
   report(state, 2.0 * static_cast<double>(m * n * k));
 }
 void matmul_sizes(benchmark::internal::Benchmark* b) {
-  b->ArgNames({"form", "m", "n", "k", "bf16"});
+  b->ArgNames({"layout", "m", "n", "k", "bf16"});
   for (const int64_t dtype : {0, 1}) {
     b->Args({0, 2048, 768, 256, dtype})->Args({1, 2048, 256, 768, dtype})->Args({2, 768, 256, 2048, dtype});
     b->Args({0, 512, 50304, 128, dtype})
@@ -66,27 +66,27 @@ void matmul_sizes(benchmark::internal::Benchmark* b) {
 }
 BENCHMARK(Matmul)->Apply(matmul_sizes)->UseRealTime()->Unit(benchmark::kMicrosecond);
 
-// Arguments: form, experts, rows in all, out, in, bf16. Experts share the rows evenly.
+// Arguments: layout, experts, rows in all, out, in, bf16. Experts share the rows evenly.
 void GroupedMatmul(benchmark::State& state) {
   Bench bench;
-  const auto form = static_cast<Form>(state.range(0));
+  const auto layout = static_cast<MatmulLayout>(state.range(0));
   const int64_t experts = state.range(1), rows = state.range(2), out = state.range(3), in = state.range(4);
   const DType dtype = type_of(state.range(5));
   Tensor offset = bench.zeros(DType::i32, {experts + 1});
   for (int64_t e = 0; e <= experts; ++e) offset.as<int32_t>()[e] = static_cast<int32_t>(e * rows / experts);
-  const Tensor a = bench.random(dtype, {rows, form == Form::NT ? in : out});
+  const Tensor a = bench.random(dtype, {rows, layout == MatmulLayout::NT ? in : out});
   const Tensor b =
-      form == Form::TN ? bench.random(dtype, {rows, in}) : bench.random(dtype, {experts, out, in});
-  const Tensor c = form == Form::TN   ? bench.zeros(DType::f32, {experts, out, in})
-                   : form == Form::NT ? bench.zeros(dtype, {rows, out})
-                                      : bench.zeros(dtype, {rows, in});
-  for (auto _ : state) bench.ops().grouped_matmul(c, a, b, offset, form, form == Form::TN);
+      layout == MatmulLayout::TN ? bench.random(dtype, {rows, in}) : bench.random(dtype, {experts, out, in});
+  const Tensor c = layout == MatmulLayout::TN   ? bench.zeros(DType::f32, {experts, out, in})
+                   : layout == MatmulLayout::NT ? bench.zeros(dtype, {rows, out})
+                                                : bench.zeros(dtype, {rows, in});
+  for (auto _ : state) bench.ops().grouped_matmul(c, a, b, offset, layout, layout == MatmulLayout::TN);
   report(state, 2.0 * static_cast<double>(rows * out * in));
 }
 void grouped_sizes(benchmark::internal::Benchmark* b) {
-  b->ArgNames({"form", "experts", "rows", "out", "in", "bf16"});
+  b->ArgNames({"layout", "experts", "rows", "out", "in", "bf16"});
   for (const int64_t dtype : {0, 1})
-    for (const int64_t form : {0, 1, 2}) b->Args({form, 8, 4096, 512, 128, dtype});
+    for (const int64_t layout : {0, 1, 2}) b->Args({layout, 8, 4096, 512, 128, dtype});
 }
 BENCHMARK(GroupedMatmul)->Apply(grouped_sizes)->UseRealTime()->Unit(benchmark::kMicrosecond);
 

@@ -24,7 +24,7 @@ constexpr int64_t kPiece = int64_t{1} << 20;
 
 struct Measured {
   Measured(const RunConfig& config, Ops& ops, Arena& arena)
-      : weights(config.model, weight_types(config.training), Purpose::training, arena),
+      : weights(config.model, weight_types(config.training), Mode::training, arena),
         optimizer(optimizer_config(config.training), weights.list(), arena, ops),
         squares_g(arena.allocate("small", DType::f64, {static_cast<int64_t>(optimizer.groups().size())})),
         scale_1(arena.allocate("small", DType::f32, {1})),
@@ -84,8 +84,8 @@ void measure(const RunConfig& config) {
     if (parameter.compute.data() != parameter.weight.data())
       pass += static_cast<double>(parameter.compute.bytes());
   }
-  for (const NamedPiece& moments : state.optimizer.state())
-    pass += 2.0 * static_cast<double>(moments.piece.bytes());
+  for (const NamedShard& moments : state.optimizer.state())
+    pass += 2.0 * static_cast<double>(moments.local.bytes());
   pass += gradients;
 
   const Tensor half = state.weights.layers.front().gate_up.gradient;

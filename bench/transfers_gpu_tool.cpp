@@ -119,7 +119,7 @@ class Transfers {
     const int64_t rows = kRows / 4;
     const std::vector<int64_t> each(static_cast<size_t>(W), rows / W);
     const auto products = [&] {
-      for (int i = 0; i < kProducts; ++i) ops_.matmul(r_, p_, q_, Form::NT, false);
+      for (int i = 0; i < kProducts; ++i) ops_.matmul(r_, p_, q_, MatmulLayout::NT, false);
     };
     const auto transfers = [&] {
       for (int i = 0; i < kProducts; ++i)

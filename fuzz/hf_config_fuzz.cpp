@@ -6,9 +6,9 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "exchange/hf_config.h"
-#include "exchange/hf_weights.h"
-#include "exchange/tokenizer_files.h"
+#include "interop/hf_config.h"
+#include "interop/hf_weights.h"
+#include "interop/tokenizer_files.h"
 #include "tasks/question.h"
 #include "train/resume.h"
 

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 preset=${1:-cpu}
 # Not those of the GPU's code (gpu., emulated_): no product there is oneDNN's. Nor the program's own (OverMpi,
 # kills): what it computes is in the others. Nor those of an outage, which train for as long as it lasts.
-suites='^(ops|model|optim|train|run|tasks|exchange)\.'
+suites='^(ops|model|optim|train|run|tasks|interop)\.'
 others='OverMpi|Kill|Faults|NetworkRun'
 
 has() { grep -qw "$1" /proc/cpuinfo; }

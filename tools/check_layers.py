@@ -27,11 +27,11 @@ ARROWS = {
     "gpu": "ops comm tensor",
     "model": "ops tensor",
     "optim": "ops tensor",
-    "exchange": "model checkpoint tensor",  # other people's formats: reads settings and named tensors, runs nothing
+    "interop": "model checkpoint tensor",  # other people's formats: reads settings and named tensors, runs nothing
     "backend": "cpu gpu comm ops tensor",
     "tasks": "comm model data ops tensor text",  # evaluations: items to tokens, a model's likelihoods to scores, on all ranks
     "train": "comm model optim tasks data checkpoint metrics wandb ops tensor text",
-    "cli": "comm train exchange tasks report backend cpu model optim data checkpoint metrics net ops tensor text",
+    "cli": "comm train interop tasks report backend cpu model optim data checkpoint metrics net ops tensor text",
 }
 
 # header (an exact name, or a prefix that ends in /) -> the paths below src/ that may include it: exact files, folders

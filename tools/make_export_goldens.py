@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Writes tests/golden/qwen3_next/: a tiny Qwen3NextForCausalLM with random weights as transformers saves it, and its
-logits and greedy continuation. tests/exchange holds our import and model against them.
+logits and greedy continuation. tests/interop holds our import and model against them.
 
 usage: tools/make_export_goldens.py
 """

@@ -71,9 +71,9 @@ def as_parameters(weights):
     return {name: w.double().requires_grad_() for name, w in weights.items()}
 
 
-def routing_gap(routing, first_BT, top_k):
+def routing_gap(routing, doc_start_BT, top_k):
     """Smallest distance between a probability among the K chosen and the next one down."""
-    p = routing.probability_NE.detach()[first_BT.reshape(-1) >= 0].sort(-1, descending=True).values
+    p = routing.probability_NE.detach()[doc_start_BT.reshape(-1) >= 0].sort(-1, descending=True).values
     return float((p[:, :top_k] - p[:, 1 : top_k + 1]).min())
 
 
@@ -112,7 +112,7 @@ def one_pass(config, weights, batch):
         "expert": torch.stack([r.expert_NK for r in layers]),
         "kept": torch.stack([r.kept_NK for r in layers]),
         "expert_count": torch.stack([r.asked_E for r in layers]),
-        "expert_first": torch.stack([r.first_E for r in layers]),
+        "expert_first": torch.stack([r.top1_count_E for r in layers]),
         "expert_dropped": torch.stack(
             [
                 torch.stack([(d & (r.expert_NK == e)).sum() for e in range(config.num_experts)])

@@ -65,7 +65,7 @@ class Routing:
     expert_NK: torch.Tensor
     kept_NK: torch.Tensor
     asked_E: torch.Tensor  # assignments asked for, the dropped ones included
-    first_E: torch.Tensor  # of these, first choices
+    top1_count_E: torch.Tensor  # of these, first choices
     balance_loss: torch.Tensor
     z_loss: torch.Tensor
 
@@ -103,12 +103,12 @@ def rotate_half(x_BTHd, theta):
     return x_BTHd * cos + torch.cat([-high, low], -1) * sin
 
 
-def visible(first_BT):
+def visible(doc_start_BT):
     """mask[b, t, s]: token t sees s. Causal, inside its document; padding (first = -1) sees nothing."""
-    T = first_BT.shape[1]
+    T = doc_start_BT.shape[1]
     t = torch.arange(T)[None, :, None]
     s = torch.arange(T)[None, None, :]
-    first = first_BT[:, :, None]
+    first = doc_start_BT[:, :, None]
     return (first >= 0) & (first <= s) & (s <= t)
 
 
@@ -121,7 +121,7 @@ class ReferenceModel:
         self.config = config
         self.weights = weights
 
-    def attention(self, layer, u_BTD, first_BT):
+    def attention(self, layer, u_BTD, doc_start_BT):
         """u is the normed input of the block, which the G1 gate reads too (arXiv 2505.06708)."""
         c = self.config
         B, T, _ = u_BTD.shape
@@ -138,7 +138,7 @@ class ReferenceModel:
         v = v.repeat_interleave(H // G, dim=2)
 
         score = torch.einsum("bthd,bshd->bhts", q, k) / d**0.5
-        mask = visible(first_BT)[:, None]
+        mask = visible(doc_start_BT)[:, None]
         # A padding token has no key at all: give its softmax something finite, then zero the result.
         score = score.masked_fill(~mask, torch.finfo(score.dtype).min)
         probability = torch.softmax(score, -1) * mask
@@ -153,10 +153,10 @@ class ReferenceModel:
             return None
         return c.top_k * int(c.capacity_factor * -(-tokens // c.num_experts))
 
-    def route(self, logits_NE, first_N):
+    def route(self, logits_NE, doc_start_N):
         c = self.config
         N, E = logits_NE.shape
-        real = first_N >= 0
+        real = doc_start_N >= 0
         M = int(real.sum())
         probability = torch.softmax(logits_NE, -1)
         weight, expert = probability.topk(c.top_k, dim=-1)
@@ -196,7 +196,7 @@ class ReferenceModel:
             y = y + share * functional.linear(h, down[e])
         return y
 
-    def forward(self, input_BT, target_BT, first_BT):
+    def forward(self, input_BT, target_BT, doc_start_BT):
         c = self.config
         B, T = input_BT.shape
         x = self.weights["embedding.weight"][input_BT]
@@ -204,11 +204,11 @@ class ReferenceModel:
         for i in range(c.n_layers):
             layer = f"layers.{i}."
             u = rms_norm(x, self.weights[layer + "attention_norm.weight"], c.norm_eps)
-            y, looked = self.attention(layer, u, first_BT)
+            y, looked = self.attention(layer, u, doc_start_BT)
             x = x + y
             u = rms_norm(x, self.weights[layer + "moe_norm.weight"], c.norm_eps).view(B * T, -1)
             logits = functional.linear(u, self.weights[layer + "moe.router.weight"])
-            weight, done = self.route(logits, first_BT.reshape(-1))
+            weight, done = self.route(logits, doc_start_BT.reshape(-1))
             x = x + self.experts(layer, u, weight, done).view(B, T, -1)
             routing.append(done)
             attention.append(looked)

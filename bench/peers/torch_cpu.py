@@ -209,8 +209,8 @@ class Layer(nn.Module):
         y_NKD = PermuteRows.apply(y_RD, row_R, slot_R).view(N, K, -1)
         y = (y_NKD * weight_NK[..., None]).sum(1)
 
-        first_E = torch.zeros(E).index_add_(0, expert_NK[:, 0], torch.ones(N))
-        balance = E * (probability.mean(0) * first_E / N).sum()
+        top1_count_E = torch.zeros(E).index_add_(0, expert_NK[:, 0], torch.ones(N))
+        balance = E * (probability.mean(0) * top1_count_E / N).sum()
         extra = s.aux_loss_weight * balance
         if s.z_loss_weight:
             extra = extra + s.z_loss_weight * logits.logsumexp(-1).square().mean()

@@ -70,8 +70,8 @@ class Layer(torch_cpu.Layer):
         y_RD = grouped_mm(h_RF, self.down.transpose(1, 2), end_E)
         y_NKD = PermuteRows.apply(y_RD, row_R, slot_R).view(N, K, -1)
         y = (y_NKD * weight_NK[..., None].to(y_NKD.dtype)).sum(1)
-        first_E = torch.bincount(expert_NK[:, 0], minlength=E)
-        balance = E * (probability.mean(0) * first_E / N).sum()
+        top1_count_E = torch.bincount(expert_NK[:, 0], minlength=E)
+        balance = E * (probability.mean(0) * top1_count_E / N).sum()
         return y.to(u_ND.dtype), s.aux_loss_weight * balance
 
     def norm(self, x, weight):

@@ -118,6 +118,16 @@ Field& Field::choice_known_as(std::vector<std::pair<std::string, std::string>> w
   return *this;
 }
 
+Field& Field::formerly(std::vector<std::string> names) {
+  former_names_ = std::move(names);
+  return *this;
+}
+
+Field& Field::choice_formerly(std::vector<std::pair<std::string, std::string>> words) {
+  former_words_ = std::move(words);
+  return *this;
+}
+
 Field::Value Field::value() const {
   return std::visit([](const auto* target) { return Value(*target); }, target_);
 }
@@ -164,6 +174,10 @@ std::string Field::found(const Value& value) const {
 }
 
 void Field::assign(Value value, const std::string& where) {
+  if (auto* text = std::get_if<std::string>(&value)) {
+    const auto former = std::ranges::find(former_words_, *text, &std::pair<std::string, std::string>::first);
+    if (former != former_words_.end()) *text = former->second;
+  }
   if (!allows(value)) {
     std::string hint;
     if (const auto* text = std::get_if<std::string>(&value)) {
@@ -237,7 +251,9 @@ std::string Fields::counterpart(std::string_view other_name, const std::string& 
 }
 
 Field* Fields::find(std::string_view name) {
-  const auto field = std::ranges::find(fields_, name, &Field::name);
+  const auto field = std::ranges::find_if(fields_, [&](const Field& one) {
+    return one.name() == name || std::ranges::find(one.former_names(), name) != one.former_names().end();
+  });
   return field == fields_.end() ? nullptr : &*field;
 }
 

@@ -33,6 +33,9 @@ class Field {
   // the error that refuses it names ours.
   Field& known_as(std::vector<std::string> names);
   Field& choice_known_as(std::vector<std::pair<std::string, std::string>> words);
+  // Names and words of earlier versions. They are taken: {"cheap", "selective"}.
+  Field& formerly(std::vector<std::string> names);
+  Field& choice_formerly(std::vector<std::pair<std::string, std::string>> words);
   // A number that arithmetic takes as an f32: the limits are those of the rounded value, and what is not 0
   // must not become 0 (nor a subnormal number, which a GPU may take for 0).
   Field& in_f32();
@@ -41,6 +44,7 @@ class Field {
   const std::string& help() const { return help_; }
   const std::vector<std::string>& allowed() const { return choices_; }
   const std::vector<std::string>& other_names() const { return other_names_; }
+  const std::vector<std::string>& former_names() const { return former_names_; }
   bool is_list() const { return std::holds_alternative<List*>(target_); }
   bool is_text() const { return std::holds_alternative<std::string*>(target_); }
   // What it takes, in words: "an integer of at least 1", "one of: adamw8bit, adamw".
@@ -68,8 +72,8 @@ class Field {
   double min_ = -std::numeric_limits<double>::infinity();
   double max_ = std::numeric_limits<double>::infinity();
   bool min_excluded_ = false, max_excluded_ = false, in_f32_ = false;
-  std::vector<std::string> choices_, other_names_;
-  std::vector<std::pair<std::string, std::string>> other_words_;
+  std::vector<std::string> choices_, other_names_, former_names_;
+  std::vector<std::pair<std::string, std::string>> other_words_, former_words_;
 };
 
 // A value as YAML on one line: 8, 0.0006, true, cosine, "a text", [a, b]. Reads back to the same bits.
@@ -87,6 +91,7 @@ class Fields {
   // Says why there is no setting of a name that other programs have.
   void absent(std::vector<std::string> names, const std::string& why);
 
+  // By its name, or a former one.
   Field* find(std::string_view name);
   // What to use in place of a setting of another program: "training.recompute", or why there is none. "" if unknown.
   std::string counterpart(std::string_view other_name, const std::string& section) const;

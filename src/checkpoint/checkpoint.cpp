@@ -128,10 +128,10 @@ void Checkpoint::load(const std::string& name, const std::vector<NamedTensor>& t
   for (const NamedTensor& tensor : tensors) source.load(tensor.name, tensor.tensor, device);
 }
 
-void Checkpoint::load_parts(const std::string& name, const std::vector<NamedPiece>& parts,
+void Checkpoint::load_parts(const std::string& name, const std::vector<NamedShard>& parts,
                             Device& device) const {
   const Safetensors& source = expect_names(name, parts);
-  for (const NamedPiece& part : parts) source.load(part, device);
+  for (const NamedShard& part : parts) source.load(part, device);
 }
 
 }  // namespace moe

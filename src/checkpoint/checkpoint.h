@@ -41,7 +41,7 @@ class Checkpoint {
   // Fills the tensors from the file. Both must have exactly the same names; else UserError.
   void load(const std::string& file, const std::vector<NamedTensor>& tensors, Device& device) const;
   // The same where only parts of them lie here.
-  void load_parts(const std::string& file, const std::vector<NamedPiece>& parts, Device& device) const;
+  void load_parts(const std::string& file, const std::vector<NamedShard>& parts, Device& device) const;
 
  private:
   // The file, once it is known to have these names only.

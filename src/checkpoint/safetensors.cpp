@@ -175,11 +175,11 @@ void Safetensors::load(const std::string& name, Tensor dst, Device& device) cons
   if (dst.bytes() > 0) device.to_device(dst, bytes(entry).data());
 }
 
-void Safetensors::load(const NamedPiece& part, Device& device) const {
-  const Entry& entry = require_shape(part.name, part.whole);
-  CHECK(part.begin >= 0 && part.begin + part.piece.numel() <= part.whole.numel(), part.name);
-  const auto skipped = static_cast<size_t>(part.begin) * size_of(part.piece.dtype());
-  if (part.piece.bytes() > 0) device.to_device(part.piece, bytes(entry).data() + skipped);
+void Safetensors::load(const NamedShard& part, Device& device) const {
+  const Entry& entry = require_shape(part.name, part.global);
+  CHECK(part.offset >= 0 && part.offset + part.local.numel() <= part.global.numel(), part.name);
+  const auto skipped = static_cast<size_t>(part.offset) * size_of(part.local.dtype());
+  if (part.local.bytes() > 0) device.to_device(part.local, bytes(entry).data() + skipped);
 }
 
 }  // namespace moe

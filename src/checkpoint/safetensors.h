@@ -56,7 +56,7 @@ class Safetensors {
   // Fills dst on its device. dtype and shape must be the file's (a scalar [] fills [1]); else UserError.
   void load(const std::string& name, Tensor dst, Device& device) const;
   // Fills what lies here of a tensor.
-  void load(const NamedPiece& part, Device& device) const;
+  void load(const NamedShard& part, Device& device) const;
   // A copy on the host; the dtype must be the file's.
   template <class T>
   std::vector<T> values(const std::string& name) const {

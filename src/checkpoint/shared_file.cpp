@@ -20,13 +20,13 @@ constexpr int64_t kLeast = int64_t{1} << 16, kCut = 256;
 
 }  // namespace
 
-SharedFile::SharedFile(std::string name, const std::vector<NamedPiece>& tensors,
+SharedFile::SharedFile(std::string name, const std::vector<NamedShard>& tensors,
                        std::span<const Extent> extents, int owners)
     : name_(std::move(name)) {
   CHECK(extents.size() == tensors.size() * static_cast<size_t>(owners));
   std::vector<TensorStream> shapes;
-  for (const NamedPiece& tensor : tensors) {
-    const Tensor& whole = tensor.whole;
+  for (const NamedShard& tensor : tensors) {
+    const Tensor& whole = tensor.global;
     shapes.push_back({tensor.name, whole.dtype(), {whole.shape(), whole.shape() + whole.rank()}, {}});
   }
   SafetensorsLayout layout = safetensors_layout(shapes);
@@ -34,7 +34,7 @@ SharedFile::SharedFile(std::string name, const std::vector<NamedPiece>& tensors,
   bytes_ = layout.bytes;
   for (const size_t i : layout.order) {
     const auto of = [&](int owner) { return extents[static_cast<size_t>(owner) * tensors.size() + i]; };
-    const int64_t n = tensors[i].whole.numel();
+    const int64_t n = tensors[i].global.numel();
     std::set<int64_t> bounds{0, n};  // between two of them nobody begins or ends
     for (int owner = 0; owner < owners; ++owner)
       for (const int64_t bound : {of(owner).begin, of(owner).begin + of(owner).count})
@@ -44,7 +44,7 @@ SharedFile::SharedFile(std::string name, const std::vector<NamedPiece>& tensors,
       for (int owner = 0; owner < owners; ++owner)
         if (of(owner).begin <= *begin && *end <= of(owner).begin + of(owner).count) have.push_back(owner);
       CHECK(!have.empty(), tensors[i].name + ": nobody has all of it");
-      deal(i, *begin, *end, have, layout.begin[i], size_of(tensors[i].whole.dtype()));
+      deal(i, *begin, *end, have, layout.begin[i], size_of(tensors[i].global.dtype()));
     }
   }
 }

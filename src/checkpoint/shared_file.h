@@ -30,7 +30,7 @@ class SharedFile {
 
   // tensors: their names, types and whole shapes count. extents: those of owner 0, one for each tensor, then those of owner
   // 1, ... Together they must have everything; what several have is dealt among them where it is large.
-  SharedFile(std::string name, const std::vector<NamedPiece>& tensors, std::span<const Extent> extents,
+  SharedFile(std::string name, const std::vector<NamedShard>& tensors, std::span<const Extent> extents,
              int owners);
 
   const std::string& name() const { return name_; }

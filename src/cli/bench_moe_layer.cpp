@@ -29,19 +29,19 @@ namespace {
 
 struct Bench {
   Bench(const ModelConfig& config, DType type, Recompute recompute, int64_t N, Arena& arena)
-      : weights(config, {type}, Purpose::training, arena),
+      : weights(config, {type}, Mode::training, arena),
         saved(config, type, N, recompute, nullptr, nullptr, arena),
         layer(config, type, N, recompute, nullptr, arena),
         x_ND(arena.allocate("inputs", type, {N, config.d_model})),
         y_ND(arena.allocate("inputs", type, {N, config.d_model})),
         d_ND(arena.allocate("inputs", type, {N, config.d_model})),
-        first_N(arena.allocate("inputs", DType::i32, {N})),
+        doc_start_N(arena.allocate("inputs", DType::i32, {N})),
         scale_1(arena.allocate("inputs", DType::f32, {1})) {}
 
   Weights weights;
   MoeSaved saved;
   MoeLayer layer;
-  Tensor x_ND, y_ND, d_ND, first_N, scale_1;
+  Tensor x_ND, y_ND, d_ND, doc_start_N, scale_1;
 };
 
 struct Row {
@@ -84,12 +84,12 @@ void set_inputs(Bench& bench, const ModelConfig& config, bool balanced, Device& 
 template <class Body>
 double seconds_of(Body&& body, int64_t repeats, Ops& ops, Device& device) {
   constexpr int kMeasurements = 5;
-  const auto sequence = ops.sequence();
+  const auto region = ops.captured_region();
   std::vector<double> seconds;
   for (int i = 0; i <= kMeasurements; ++i) {
     device.synchronize();
     const double started = steady_seconds();
-    for (int64_t j = 0; j < repeats; ++j) sequence->run(body);
+    for (int64_t j = 0; j < repeats; ++j) region->run(body);
     device.synchronize();
     if (i > 0) seconds.push_back((steady_seconds() - started) / static_cast<double>(repeats));
   }
@@ -103,7 +103,7 @@ Row measure(Bench& bench, const ModelConfig& config, bool balanced, int64_t repe
   const Weights::Layer& weights = bench.weights.layers[0];
   const Capacity capacity{expert_capacity(config, bench.x_ND.dim(0))};
   const auto forward = [&] {
-    bench.layer.forward(bench.y_ND, bench.saved, bench.x_ND, weights, bench.first_N, capacity, ops);
+    bench.layer.forward(bench.y_ND, bench.saved, bench.x_ND, weights, bench.doc_start_N, capacity, ops);
   };
   Row row{.routing = balanced ? "balanced" : "learned"};
   row.forward = seconds_of(forward, repeats, ops, device);
@@ -115,8 +115,8 @@ Row measure(Bench& bench, const ModelConfig& config, bool balanced, int64_t repe
   row.both = seconds_of(
       [&] {
         forward();
-        bench.layer.backward(bench.d_ND, bench.saved, bench.x_ND, weights, bench.first_N, bench.scale_1,
-                             Gradients::add, ops);
+        bench.layer.backward(bench.d_ND, bench.saved, bench.x_ND, weights, bench.doc_start_N, bench.scale_1,
+                             GradientMode::accumulate, ops);
       },
       repeats, ops, device);
   return row;

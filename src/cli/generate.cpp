@@ -37,7 +37,7 @@ struct GenerateOptions {
 struct Writer {
   Writer(const ModelConfig& config, const WeightTypes& types, int64_t batch, int64_t length, int64_t chunk,
          Arena& arena)
-      : weights(config, types, Purpose::inference, arena),
+      : weights(config, types, Mode::inference, arena),
         decoder(config, types.compute, batch, length, chunk, weights, arena) {}
 
   Weights weights;
@@ -99,8 +99,8 @@ class Session {
     std::tie(arena_, writer_) = place<Writer>(*backend_.device, config, types, batch, length, chunk);
     load_weights(writer_->weights, model_.checkpoint, backend_);
     writer_->decoder.prepare(*backend_.device, model_.config.training.cuda_graph
-                                                   ? backend_.ops->sequence()
-                                                   : std::make_unique<Sequence>());
+                                                   ? backend_.ops->captured_region()
+                                                   : std::make_unique<CapturedRegion>());
   }
 
   std::vector<Completion> write(std::span<const Job> jobs, const OnText& on_text) {

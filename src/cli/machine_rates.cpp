@@ -51,7 +51,7 @@ MachineRates measure_machine(DType type, Device& device, Ops& ops) {
     const Tensor a = square(), b = square(), c = square();
     fill_random(a, arena, "bench/a", device, ops);
     fill_random(b, arena, "bench/b", device, ops);
-    const double product = shortest(device, [&] { ops.matmul(c, a, b, Form::NT, false); });
+    const double product = shortest(device, [&] { ops.matmul(c, a, b, MatmulLayout::NT, false); });
     const double copy = shortest(device, [&] { ops.copy(c, a); });
     machine.flops = std::max(machine.flops, 2.0 * std::pow(static_cast<double>(n), 3) / product);
     machine.bytes =

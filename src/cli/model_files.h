@@ -9,7 +9,7 @@
 
 #include "backend/backend.h"
 #include "checkpoint/checkpoint.h"
-#include "exchange/export_weights.h"
+#include "interop/export_weights.h"
 #include "model/transformer.h"
 #include "model/weights.h"
 #include "train/run_config.h"
@@ -30,7 +30,7 @@ std::filesystem::path run_of(const Checkpoint& checkpoint);
 // Weights and a forward pass of this shape, for place().
 struct PlacedModel {
   PlacedModel(const ModelConfig& config, const WeightTypes& types, const MicroBatch& shape, Arena& arena)
-      : weights(config, types, Purpose::inference, arena), transformer(config, shape, weights, arena) {}
+      : weights(config, types, Mode::inference, arena), transformer(config, shape, weights, arena) {}
 
   Weights weights;
   Transformer transformer;

@@ -37,13 +37,13 @@ RunFolder open_folder(const TrainOptions& options, const RunConfig& config, Comm
   if (!options.resume.empty()) return RunFolder::open(options.resume);
   std::optional<RunFolder> folder;
   std::string path;
-  agree(ranks, [&] {
+  propagate_errors(ranks, [&] {
     if (ranks.rank() != 0) return;
     folder = RunFolder::create(config, options.config.back().stem().string());
     path = folder->path().string();
   });
   path = ranks.gather_text(path).front();
-  agree(ranks, [&] {
+  propagate_errors(ranks, [&] {
     if (!folder) folder = RunFolder::open(path);
   });
   return *folder;
@@ -103,9 +103,9 @@ int train_on(const Backend& backend, Communicator& ranks, const TrainOptions& op
   Outcome outcome;
   try {
     {
-      const Patience patience(ranks);
+      const SuspendTimeout patience(ranks);
       const net::StopScope scope(stop.token());  // nothing is trained yet: a signal ends all waiting
-      agree(ranks, [&] {
+      propagate_errors(ranks, [&] {
         trainer = std::make_unique<Trainer>(config, folder, resume, *backend.device, *backend.ops, ranks,
                                             stop.number(), terminal);
       });

@@ -38,24 +38,24 @@ int64_t Communicator::sum(int64_t mine) {
   return std::accumulate(all.begin(), all.end(), int64_t{0});
 }
 
-void Communicator::meet() {
+void Communicator::step_barrier() {
   const auto begin = std::chrono::steady_clock::now();
   barrier();
   waited_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-void Communicator::finish(int lane) {
-  for (const auto& work : std::exchange(started_[lane], {})) work();
+void Communicator::finish(int slot) {
+  for (const auto& work : std::exchange(started_[slot], {})) work();
 }
 
-void Communicator::start_gather(int lane, const Tensor& mine) {
-  std::vector<std::byte>& all = gathered_[lane];
+void Communicator::start_gather(int slot, const Tensor& mine) {
+  std::vector<std::byte>& all = gathered_[slot];
   all.resize(static_cast<size_t>(mine.bytes() * size_));
-  exchange(all, {static_cast<const std::byte*>(mine.data()), static_cast<size_t>(mine.bytes())});
+  all_gather_bytes(all, {static_cast<const std::byte*>(mine.data()), static_cast<size_t>(mine.bytes())});
 }
 
-std::span<const std::byte> Communicator::finish_gather(int lane) {
-  return gathered_.at(lane);
+std::span<const std::byte> Communicator::finish_gather(int slot) {
+  return gathered_.at(slot);
 }
 
 std::vector<std::string> Communicator::gather_text(const std::string& mine) {
@@ -63,13 +63,13 @@ std::vector<std::string> Communicator::gather_text(const std::string& mine) {
   const size_t longest = *std::max_element(lengths.begin(), lengths.end());
   std::string padded = mine, together(longest * lengths.size(), '\0');
   padded.resize(longest);
-  exchange(std::as_writable_bytes(std::span(together)), std::as_bytes(std::span(padded)));
+  all_gather_bytes(std::as_writable_bytes(std::span(together)), std::as_bytes(std::span(padded)));
   std::vector<std::string> all;
   for (size_t r = 0; r < lengths.size(); ++r) all.push_back(together.substr(r * longest, lengths[r]));
   return all;
 }
 
-void agree(Communicator& communicator, const std::function<void()>& body) {
+void propagate_errors(Communicator& communicator, const std::function<void()>& body) {
   if (communicator.size() == 1) return body();
   std::string trouble;
   try {

@@ -49,29 +49,29 @@ class Communicator {
                           std::span<const int64_t> sent_rows) = 0;
   virtual void broadcast(Tensor x, int root) = 0;
 
-  // ---- the same beside the device's operations, in lanes 0, 1, 2, ... ----
+  // ---- the same beside the device's operations, in slots 0, 1, 2, ... ----
   // Each begins when all operations queued so far are done, and those that were started before; operations queued after
-  // finish(lane) see what all in the lane did, and no others may touch what they read and write, the lists of rows included. All
+  // finish(slot) see what all in the slot did, and no others may touch what they read and write, the lists of rows included. All
   // ranks start and finish in the same order. Here, where there is nothing beside, it is finish() that does it.
-  virtual void start_all_reduce(int lane, Tensor x) {
-    started_[lane].push_back([=, this] { all_reduce(x); });
+  virtual void start_all_reduce(int slot, Tensor x) {
+    started_[slot].push_back([=, this] { all_reduce(x); });
   }
-  virtual void start_reduce_scatter(int lane, Tensor part, const Tensor& x) {
-    started_[lane].push_back([=, this] { reduce_scatter(part, x); });
+  virtual void start_reduce_scatter(int slot, Tensor part, const Tensor& x) {
+    started_[slot].push_back([=, this] { reduce_scatter(part, x); });
   }
-  virtual void start_all_gather(int lane, Tensor x, const Tensor& part) {
-    started_[lane].push_back([=, this] { all_gather(x, part); });
+  virtual void start_all_gather(int slot, Tensor x, const Tensor& part) {
+    started_[slot].push_back([=, this] { all_gather(x, part); });
   }
-  virtual void start_all_to_all(int lane, Tensor received, std::span<const int64_t> received_rows,
+  virtual void start_all_to_all(int slot, Tensor received, std::span<const int64_t> received_rows,
                                 const Tensor& sent, std::span<const int64_t> sent_rows) {
-    started_[lane].push_back([=, this] { all_to_all(received, received_rows, sent, sent_rows); });
+    started_[slot].push_back([=, this] { all_to_all(received, received_rows, sent, sent_rows); });
   }
   // Nothing, where nothing was started.
-  virtual void finish(int lane);
-  // mine, a small tensor, of all ranks in order, on the host; valid until the lane's next. The second call waits for it. Here
+  virtual void finish(int slot);
+  // mine, a small tensor, of all ranks in order, on the host; valid until the slot's next. The second call waits for it. Here
   // the device's memory is the host's.
-  virtual void start_gather(int lane, const Tensor& mine);
-  virtual std::span<const std::byte> finish_gather(int lane);
+  virtual void start_gather(int slot, const Tensor& mine);
+  virtual std::span<const std::byte> finish_gather(int slot);
 
   // The ranks that name the same color, in their order, as a world of their own: this one is `rank` of `size` there. All
   // ranks call it, and use the new worlds one after another in an order that all of their ranks share. This one must outlive
@@ -80,25 +80,25 @@ class Communicator {
 
   // ---- small things on the host ----
   // all = the bytes of all ranks, in order; each gives mine.size().
-  virtual void exchange(std::span<std::byte> all, std::span<const std::byte> mine) = 0;
-  void barrier() { exchange({}, {}); }
+  virtual void all_gather_bytes(std::span<std::byte> all, std::span<const std::byte> mine) = 0;
+  void barrier() { all_gather_bytes({}, {}); }
   // Where ranks meet once a step: comes after all operations queued so far on this rank, and ends when all ranks are there. How
   // many seconds this one waited there for the last is known once the device has come past.
-  virtual void meet();
+  virtual void step_barrier();
   virtual double waited() const { return waited_; }
   template <class T>
   std::vector<T> gather(const T& mine) {
     static_assert(std::is_trivially_copyable_v<T>);
     std::vector<T> all(static_cast<size_t>(size_));
-    exchange(std::as_writable_bytes(std::span(all)), std::as_bytes(std::span(&mine, 1)));
+    all_gather_bytes(std::as_writable_bytes(std::span(all)), std::as_bytes(std::span(&mine, 1)));
     return all;
   }
   int64_t sum(int64_t mine);
   std::vector<std::string> gather_text(const std::string& mine);
 
   // For what may take one rank long while the others wait for it, such as writing a checkpoint: until the call with
-  // false the timeout does not count. Use Patience.
-  virtual void be_patient(bool patient) { (void)patient; }
+  // false the timeout does not count. Use SuspendTimeout.
+  virtual void suspend_timeout(bool suspended) { (void)suspended; }
   // This rank cannot go on: lets the others know why, so that they stop at once.
   virtual void abort(const std::string& reason) = 0;
 
@@ -107,20 +107,20 @@ class Communicator {
 
  private:
   int rank_, size_;
-  std::map<int, std::vector<std::function<void()>>> started_;  // by lane
+  std::map<int, std::vector<std::function<void()>>> started_;  // by slot
   std::map<int, std::vector<std::byte>> gathered_;
   double waited_ = 0;
 };
 
-// Patience for as long as it lives.
-class Patience {
+// SuspendTimeout for as long as it lives.
+class SuspendTimeout {
  public:
-  explicit Patience(Communicator& communicator) : communicator_(communicator) {
-    communicator_.be_patient(true);
+  explicit SuspendTimeout(Communicator& communicator) : communicator_(communicator) {
+    communicator_.suspend_timeout(true);
   }
-  ~Patience() { communicator_.be_patient(false); }
-  Patience(const Patience&) = delete;
-  Patience& operator=(const Patience&) = delete;
+  ~SuspendTimeout() { communicator_.suspend_timeout(false); }
+  SuspendTimeout(const SuspendTimeout&) = delete;
+  SuspendTimeout& operator=(const SuspendTimeout&) = delete;
 
  private:
   Communicator& communicator_;
@@ -136,6 +136,6 @@ struct SharedError : UserError {
 
 // Runs body, on all ranks at about the same time. Where it throws a UserError on any, throws on all: the error of the
 // first such rank, as a SharedError that names the rank if not all have it. In a world of one it only calls body.
-void agree(Communicator& communicator, const std::function<void()>& body);
+void propagate_errors(Communicator& communicator, const std::function<void()>& body);
 
 }  // namespace moe

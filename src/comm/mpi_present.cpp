@@ -151,7 +151,7 @@ class MpiCommunicator final : public Communicator {
                           as_int(std::min(kMoveBytes, x.bytes() - begin)), MPI_BYTE, root, comm_, request);
       });
   }
-  void exchange(std::span<std::byte> all, std::span<const std::byte> mine) override {
+  void all_gather_bytes(std::span<std::byte> all, std::span<const std::byte> mine) override {
     CHECK(all.size() == mine.size() * static_cast<size_t>(size()));
     const int bytes = as_int(static_cast<int64_t>(mine.size()));
     wait_for([&](MPI_Request* request) {
@@ -169,7 +169,7 @@ class MpiCommunicator final : public Communicator {
     return std::make_unique<MpiCommunicator>(rank, size, *this, part);
   }
 
-  void be_patient(bool patient) override { patient_ = patient; }
+  void suspend_timeout(bool suspended) override { timeout_suspended_ = suspended; }
   void abort(const std::string& reason) override {
     std::fprintf(stderr, "error: rank %d of %d: %s; all ranks end\n", rank(), size(), reason.c_str());
     MPI_Abort(MPI_COMM_WORLD, 1);
@@ -256,7 +256,7 @@ class MpiCommunicator final : public Communicator {
       const auto now = Clock::now();
       waited += std::min<Clock::duration>(now - std::exchange(last, now), kGap);
       if (waited > std::chrono::milliseconds(20)) std::this_thread::sleep_for(std::chrono::microseconds(200));
-      if (waited <= timeout_ || patient_) continue;
+      if (waited <= timeout_ || timeout_suspended_) continue;
       // One that was late may be here by now: it gets as much time again.
       if (give_up(requests, all_were_here)) return;
       all_were_here = true;
@@ -323,7 +323,7 @@ class MpiCommunicator final : public Communicator {
   }
 
   std::chrono::milliseconds timeout_;
-  bool patient_ = false;
+  bool timeout_suspended_ = false;
   int questions_ = 0;
   std::deque<int> told_;  // what may still be on its way
   MPI_Comm comm_ = MPI_COMM_NULL;

@@ -51,7 +51,7 @@ void ordered_sum(void* sum, std::span<const void* const> terms, int64_t n, DType
 
 void add_up_ranks(std::span<double> values, Communicator& ranks) {
   std::vector<double> all(values.size() * static_cast<size_t>(ranks.size()));
-  ranks.exchange(std::as_writable_bytes(std::span(all)), std::as_bytes(values));
+  ranks.all_gather_bytes(std::as_writable_bytes(std::span(all)), std::as_bytes(values));
   std::fill(values.begin(), values.end(), 0.0);
   for (size_t i = 0; i < all.size(); ++i) values[i % values.size()] += all[i];
 }

@@ -18,7 +18,7 @@ class PlannedCommunicator final : public Communicator {
     nobody();
   }
   void broadcast(Tensor, int) override { nobody(); }
-  void exchange(std::span<std::byte>, std::span<const std::byte>) override { nobody(); }
+  void all_gather_bytes(std::span<std::byte>, std::span<const std::byte>) override { nobody(); }
   std::unique_ptr<Communicator> split(int, int, int size) override {
     return std::make_unique<PlannedCommunicator>(size);
   }

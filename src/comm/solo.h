@@ -20,7 +20,7 @@ class SoloCommunicator final : public Communicator {
     expect_in_place(received, sent);
   }
   void broadcast(Tensor, int) override {}
-  void exchange(std::span<std::byte> all, std::span<const std::byte> mine) override {
+  void all_gather_bytes(std::span<std::byte> all, std::span<const std::byte> mine) override {
     CHECK(all.size() == mine.size());
     if (!mine.empty()) std::memcpy(all.data(), mine.data(), mine.size());
   }

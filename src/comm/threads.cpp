@@ -42,7 +42,7 @@ class Meeting {
     const uint64_t round = round_;
     const auto done = [&] { return round_ != round || broken(); };
     while (!all_here_.wait_for(lock, timeout_, done))
-      if (patient_ == 0) fail(fmt::format("no answer for {} ms", timeout_.count()), missing());
+      if (timeout_suspended_ == 0) fail(fmt::format("no answer for {} ms", timeout_.count()), missing());
     if (round_ == round) check_alive();
   }
 
@@ -51,9 +51,9 @@ class Meeting {
   std::chrono::milliseconds timeout() const { return timeout_; }
   const void*& address(int rank) { return address_[static_cast<size_t>(rank)]; }
 
-  void be_patient(bool patient) {
+  void suspend_timeout(bool suspended) {
     const std::lock_guard lock(mutex_);
-    patient_ += patient ? 1 : -1;
+    timeout_suspended_ += suspended ? 1 : -1;
   }
   void leave(int rank, const std::string& reason) {
     const std::lock_guard lock(mutex_);
@@ -95,7 +95,7 @@ class Meeting {
   std::optional<UserError> verdict_;
   size_t waiting_ = 0;
   uint64_t round_ = 0;
-  int patient_ = 0;
+  int timeout_suspended_ = 0;
 };
 
 // Row counts of an all_to_all, as laid out.
@@ -161,7 +161,7 @@ class ThreadCommunicator final : public Communicator {
     if (rank() != root) copy(x.data(), meeting_->address(root), x.bytes());
     meeting_->meet(rank());
   }
-  void exchange(std::span<std::byte> all, std::span<const std::byte> mine) override {
+  void all_gather_bytes(std::span<std::byte> all, std::span<const std::byte> mine) override {
     CHECK(all.size() == mine.size() * static_cast<size_t>(size()));
     lay_out(mine.data());
     for (int r = 0; r < size(); ++r)
@@ -191,7 +191,7 @@ class ThreadCommunicator final : public Communicator {
     return std::make_unique<ThreadCommunicator>(rank, size, std::move(meeting));
   }
 
-  void be_patient(bool patient) override { meeting_->be_patient(patient); }
+  void suspend_timeout(bool suspended) override { meeting_->suspend_timeout(suspended); }
   void abort(const std::string& reason) override { meeting_->leave(rank(), reason); }
 
  private:

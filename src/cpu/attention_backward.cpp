@@ -127,15 +127,15 @@ class BackwardTask {
 
 void CpuOps::attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dpacked_NP, const Tensor& do_NHd,
                                 const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
-                                const Tensor& lse_NH, const Tensor& delta_NH, const Tensor& first_BT) {
+                                const Tensor& lse_NH, const Tensor& delta_NH, const Tensor& doc_start_BT) {
   const Heads layout = contracts::attention_backward(dq_NHd, dk_NGd, dpacked_NP, do_NHd, q_NHd, k_NGd,
-                                                     packed_NP, lse_NH, delta_NH, first_BT);
-  const int64_t length = first_BT.dim(1), heads = layout.query, kv_heads = layout.kv, dim = layout.dim;
+                                                     packed_NP, lse_NH, delta_NH, doc_start_BT);
+  const int64_t length = doc_start_BT.dim(1), heads = layout.query, kv_heads = layout.kv, dim = layout.dim;
   const int64_t group = heads / kv_heads, step = block_tokens(group);
   with_type(q_NHd.dtype(), [&](auto type) {
     using T = decltype(type);
     const int64_t q_stride = heads * dim, k_stride = kv_heads * dim, packed = layout.packed();
-    pool_.parallel_for(first_BT.dim(0) * kv_heads, 1, [&](int64_t task, int64_t) {
+    pool_.parallel_for(doc_start_BT.dim(0) * kv_heads, 1, [&](int64_t task, int64_t) {
       const int64_t kv_head = task % kv_heads, row = task / kv_heads * length;
       const int64_t at = row * q_stride + kv_head * group * dim, k_at = row * k_stride + kv_head * dim;
       const int64_t v_at = row * packed + layout.values() + kv_head * dim,
@@ -144,7 +144,7 @@ void CpuOps::attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dpacked_NP,
                                    .group = group,
                                    .dim = dim,
                                    .position = 0,
-                                   .first = first_BT.as<int32_t>() + row,
+                                   .first = doc_start_BT.as<int32_t>() + row,
                                    .q = q_NHd.as<T>() + at,
                                    .k = k_NGd.as<T>() + k_at,
                                    .v = packed_NP.as<T>() + v_at,

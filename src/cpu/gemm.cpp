@@ -14,7 +14,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "cpu/few_rows.h"
+#include "cpu/gemv.h"
 #include "cpu/scratch.h"
 #include "cpu/vector.h"
 
@@ -41,17 +41,17 @@ memory::desc matrix(memory::dim rows, memory::dim columns, memory::dim stride, b
   return {{rows, columns}, type, transposed ? memory::dims{1, stride} : memory::dims{stride, 1}};
 }
 
-dnnl::matmul make_matmul(const dnnl::engine& engine, const Product& form) {
+dnnl::matmul make_matmul(const dnnl::engine& engine, const Product& layout) {
   constexpr memory::dim kAny = DNNL_RUNTIME_DIM_VAL;
   dnnl::primitive_attr attributes;
-  if (form.accumulate) {
+  if (layout.accumulate) {
     dnnl::post_ops sum;
     sum.append_sum(1.0F);
     attributes.set_post_ops(sum);
   }
-  const auto a = matrix(kAny, kAny, kAny, form.a_transposed, form.in);
-  const auto b = matrix(kAny, kAny, kAny, form.b_transposed, form.in);
-  const auto c = matrix(kAny, kAny, kAny, false, form.out);
+  const auto a = matrix(kAny, kAny, kAny, layout.a_transposed, layout.in);
+  const auto b = matrix(kAny, kAny, kAny, layout.b_transposed, layout.in);
+  const auto c = matrix(kAny, kAny, kAny, false, layout.out);
 #if DNNL_VERSION_MAJOR < 3
   return dnnl::matmul({dnnl::matmul::desc(a, b, c), attributes, engine});
 #else
@@ -124,10 +124,10 @@ Gemm::Gemm(int threads) : impl_(std::make_unique<Impl>(threads)) {
     for (const bool b : {false, true})
       for (const bool accumulate : {false, true})
         for (const DType out : {DType::f32, DType::bf16}) {
-          Product form;
-          form.a_transposed = a, form.b_transposed = b, form.accumulate = accumulate;
-          form.in = DType::bf16, form.out = out;
-          impl_->forms[form_index(form)] = make_matmul(impl_->engine, form);
+          Product layout;
+          layout.a_transposed = a, layout.b_transposed = b, layout.accumulate = accumulate;
+          layout.in = DType::bf16, layout.out = out;
+          impl_->forms[form_index(layout)] = make_matmul(impl_->engine, layout);
         }
 }
 

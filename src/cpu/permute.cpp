@@ -43,7 +43,7 @@ void CpuOps::route_plan(RoutePlan plan, const Tensor& expert_NK, const Capacity&
   const int32_t* expert = expert_NK.as<int32_t>();
   int32_t *count = plan.count_E.as<int32_t>(), *offset = plan.offset_E1.as<int32_t>();
   int32_t *slot = plan.slot_R.as<int32_t>(), *row = plan.row_NK.as<int32_t>();
-  int32_t* first = plan.first_E.as<int32_t>();
+  int32_t* first = plan.top1_count_E.as<int32_t>();
   auto lease = scratch_.borrow(2 * Scratch::padded<int32_t>(e));
   int32_t *taken = lease.take<int32_t>(e), *next = lease.take<int32_t>(e);  // of each expert
   // Who is kept, for now as 0 in place of a row.

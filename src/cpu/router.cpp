@@ -15,9 +15,9 @@ namespace {
 constexpr int64_t kTokens = 64;
 constexpr int64_t kLossTokens = 256;  // per partial sum of the losses
 
-int64_t count_tokens(const Tensor& first_N) {
-  const int32_t* first = first_N.as<int32_t>();
-  return std::count_if(first, first + first_N.numel(), [](int32_t f) { return f >= 0; });
+int64_t count_tokens(const Tensor& doc_start_N) {
+  const int32_t* first = doc_start_N.as<int32_t>();
+  return std::count_if(first, first + doc_start_N.numel(), [](int32_t f) { return f >= 0; });
 }
 
 // p = softmax(logits); returns log sum exp.
@@ -45,13 +45,13 @@ void largest(int32_t* expert, const float* value, int64_t e, int64_t k) {
 }  // namespace
 
 void CpuOps::route(Tensor probability_NE, Tensor lse_N, Tensor expert_NK, Tensor weight_NK,
-                   const Tensor& logits_NE, const Tensor& first_N, bool renormalise) {
-  contracts::check_route(probability_NE, lse_N, expert_NK, weight_NK, logits_NE, first_N);
+                   const Tensor& logits_NE, const Tensor& doc_start_N, bool renormalise) {
+  contracts::check_route(probability_NE, lse_N, expert_NK, weight_NK, logits_NE, doc_start_N);
   const int64_t n = logits_NE.dim(0), e = logits_NE.dim(1), k = expert_NK.dim(1);
   float *probability = probability_NE.as<float>(), *lse = lse_N.as<float>(), *weight = weight_NK.as<float>();
   int32_t* expert = expert_NK.as<int32_t>();
   const float* logits = logits_NE.as<float>();
-  const int32_t* first = first_N.as<int32_t>();
+  const int32_t* first = doc_start_N.as<int32_t>();
   pool_.parallel_for(n, kTokens, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       float *p = probability + t * e, *w = weight + t * k;
@@ -74,9 +74,9 @@ void CpuOps::route(Tensor probability_NE, Tensor lse_N, Tensor expert_NK, Tensor
   });
 }
 
-void CpuOps::router_losses(Tensor loss_2, Tensor mean_E, Tensor share_E, const Tensor& probability_NE,
-                           const Tensor& lse_N, const Tensor& first_E, const Tensor& first_N) {
-  contracts::check_router_losses(loss_2, mean_E, share_E, probability_NE, lse_N, first_E, first_N);
+void CpuOps::router_losses(Tensor loss_2, Tensor P_E, Tensor f_E, const Tensor& probability_NE,
+                           const Tensor& lse_N, const Tensor& top1_count_E, const Tensor& doc_start_N) {
+  contracts::check_router_losses(loss_2, P_E, f_E, probability_NE, lse_N, top1_count_E, doc_start_N);
   const int64_t n = probability_NE.dim(0), e = probability_NE.dim(1), width = e + 1;
   const float *probability = probability_NE.as<float>(), *lse = lse_N.as<float>();
   // Column sums of the probabilities, and in the last column of lse^2; zero rows of padding add nothing.
@@ -88,13 +88,13 @@ void CpuOps::router_losses(Tensor loss_2, Tensor mean_E, Tensor share_E, const T
       sum[e] += lse[t] * lse[t];
     }
   });
-  float *loss = loss_2.as<float>(), *mean = mean_E.as<float>(), *share = share_E.as<float>();
+  float *loss = loss_2.as<float>(), *mean = P_E.as<float>(), *share = f_E.as<float>();
   std::fill(mean, mean + e, 0.0F);
   loss[0] = loss[1] = 0;
   partial.add_to(mean, 0, e);
   partial.add_to(loss + 1, e, 1);
-  const int32_t* first = first_E.as<int32_t>();
-  const double tokens = static_cast<double>(std::max<int64_t>(1, count_tokens(first_N)));
+  const int32_t* first = top1_count_E.as<int32_t>();
+  const double tokens = static_cast<double>(std::max<int64_t>(1, count_tokens(doc_start_N)));
   double balance = 0;
   for (int64_t i = 0; i < e; ++i) {
     mean[i] = static_cast<float>(mean[i] / tokens);
@@ -107,17 +107,16 @@ void CpuOps::router_losses(Tensor loss_2, Tensor mean_E, Tensor share_E, const T
 
 void CpuOps::route_backward(Tensor dlogits_NE, const Tensor& dweight_NK, const Tensor& probability_NE,
                             const Tensor& lse_N, const Tensor& expert_NK, const Tensor& weight_NK,
-                            const Tensor& share_E, const Tensor& first_N, const Tensor& scale_1,
+                            const Tensor& f_E, const Tensor& doc_start_N, const Tensor& scale_1,
                             float balance_weight, float z_weight, bool renormalise) {
-  contracts::check_route_backward(dlogits_NE, dweight_NK, probability_NE, lse_N, expert_NK, weight_NK,
-                                  share_E, first_N, scale_1);
+  contracts::check_route_backward(dlogits_NE, dweight_NK, probability_NE, lse_N, expert_NK, weight_NK, f_E,
+                                  doc_start_N, scale_1);
   const int64_t n = probability_NE.dim(0), e = probability_NE.dim(1), k = expert_NK.dim(1);
-  const float *probability = probability_NE.as<float>(), *lse = lse_N.as<float>(),
-              *share = share_E.as<float>();
+  const float *probability = probability_NE.as<float>(), *lse = lse_N.as<float>(), *share = f_E.as<float>();
   const float *dweight = dweight_NK.as<float>(), *weight = weight_NK.as<float>();
-  const int32_t *expert = expert_NK.as<int32_t>(), *first = first_N.as<int32_t>();
+  const int32_t *expert = expert_NK.as<int32_t>(), *first = doc_start_N.as<int32_t>();
   const float scale =
-      scale_1.as<float>()[0] / static_cast<float>(std::max<int64_t>(1, count_tokens(first_N)));
+      scale_1.as<float>()[0] / static_cast<float>(std::max<int64_t>(1, count_tokens(doc_start_N)));
   const float balance = scale * balance_weight * static_cast<float>(e), z = 2 * scale * z_weight;
   float* dlogits = dlogits_NE.as<float>();
   pool_.parallel_for(n, kTokens, [&](int64_t begin, int64_t end) {

@@ -37,12 +37,13 @@ inline Tiles cut(int64_t m, int64_t n, int64_t copies = 1) {
 }
 
 // The product of whole matrices; shapes have been checked. c stays the caller's to write.
-inline Product product(Tensor c_MN, const Tensor& a, const Tensor& b, Form form, bool accumulate) {
+inline Product product(Tensor c_MN, const Tensor& a, const Tensor& b, MatmulLayout layout, bool accumulate) {
   Product p;
-  p.m = c_MN.dim(0), p.n = c_MN.dim(1), p.k = a.dim(form == Form::TN ? 0 : 1);
+  p.m = c_MN.dim(0), p.n = c_MN.dim(1), p.k = a.dim(layout == MatmulLayout::TN ? 0 : 1);
   p.a = a.data(), p.b = b.data(), p.c = c_MN.data();
   p.a_stride = a.dim(1), p.b_stride = b.dim(1), p.c_stride = c_MN.dim(1);
-  p.a_transposed = form == Form::TN, p.b_transposed = form == Form::NT, p.accumulate = accumulate;
+  p.a_transposed = layout == MatmulLayout::TN, p.b_transposed = layout == MatmulLayout::NT,
+  p.accumulate = accumulate;
   p.in = a.dtype(), p.out = c_MN.dtype();
   return p;
 }

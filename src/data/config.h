@@ -30,7 +30,7 @@ struct DataConfig {
   int64_t shuffle_window_mb = 64;
   int64_t unit_kb = 256;
   std::string packing = "concat";  // concat | best_fit | pad
-  int64_t streams = 8;             // see data/lanes.h
+  int64_t streams = 8;             // see data/interleave.h
   int64_t num_workers = 2;
   int64_t read_threads = 4;
   int64_t prefetch_batches = 4;

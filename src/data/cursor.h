@@ -11,7 +11,7 @@
 
 namespace moe {
 
-// In one of the streams of data/lanes.h.
+// In one of the streams of data/interleave.h.
 struct StreamCursor {
   // data.packing concat: the token at which the next row starts; it was the last target of the row before.
   // pad: the token that the next row begins with. best_fit: the next row; token is 0.

@@ -24,8 +24,8 @@ Loader::Loader(const std::shared_ptr<const Source>& source, const Tokenizer& tok
       rows_(rows),
       length_(length),
       cursor_(start),
-      lanes_(layout(*source, config, part), start),
-      streams_(lanes_.read_by(shard.rank, shard.world, rows)),
+      interleave_(layout(*source, config, part), start),
+      streams_(interleave_.read_by(shard.rank, shard.world, rows)),
       ready_(static_cast<size_t>(config.prefetch_batches)) {
   CHECK(rows >= 1 && length >= 1 && shard.rank >= 0 && shard.rank < shard.world);
   for (int32_t id = 0; id < Tokenizer::kVocabulary; ++id)
@@ -76,14 +76,14 @@ Packer& Loader::packer(int64_t stream) {
 // Packs the rows of the streams that this rank reads and keeps its own: the others move the cursor on.
 std::optional<Batch> Loader::pack_batch() {
   if (ended_) return std::nullopt;
-  std::vector<int64_t> lanes, streams;
+  std::vector<int64_t> columns, streams;
   for (int64_t i = 0; i < shard_.world * rows_; ++i) {
-    const Lanes::Row row = lanes_.next();
-    lanes.push_back(row.lane);
+    const Interleave::Row row = interleave_.next();
+    columns.push_back(row.column);
     streams.push_back(row.stream);
   }
-  std::vector<int64_t> place(lanes.size(), -1);  // in this rank's batch
-  const auto mine = rows_of_rank(lanes, shard_.rank, shard_.world);
+  std::vector<int64_t> place(columns.size(), -1);  // in this rank's batch
+  const auto mine = rows_of_rank(columns, shard_.rank, shard_.world);
   for (size_t i = 0; i < mine.size(); ++i) place[static_cast<size_t>(mine[i])] = static_cast<int64_t>(i);
 
   Batch batch;
@@ -95,7 +95,7 @@ std::optional<Batch> Loader::pack_batch() {
   batch.first.assign(size, -1);
   const auto length = static_cast<size_t>(length_);
   int64_t of_all = 0;  // targets of any rank, as far as this one sees
-  for (size_t i = 0; i < lanes.size() && !ended_; ++i) {
+  for (size_t i = 0; i < columns.size() && !ended_; ++i) {
     if (!std::binary_search(streams_.begin(), streams_.end(), streams[i])) continue;
     const auto begin = static_cast<size_t>(place[i] < 0 ? rows_ : place[i]) * length;
     BatchRow row{std::span(batch.input).subspan(begin, length),
@@ -138,7 +138,7 @@ std::optional<Batch> Loader::next() {
 std::vector<int64_t> Loader::epochs_of_all(const Cursor& at) const {
   std::vector<int64_t> streams(cursor_.streams.size());
   std::iota(streams.begin(), streams.end(), 0);
-  return lanes_.epochs(at, streams);
+  return interleave_.epochs(at, streams);
 }
 
 int64_t Loader::queued() const {

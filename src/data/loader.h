@@ -13,9 +13,10 @@
 #include <thread>
 #include <vector>
 
+#include "base/shard.h"
 #include "data/batch.h"
 #include "data/cursor.h"
-#include "data/lanes.h"
+#include "data/interleave.h"
 #include "data/order.h"
 #include "data/queue.h"
 #include "data/source.h"
@@ -26,16 +27,11 @@ class Packer;
 class Tokenizer;
 class TokenStreams;
 
-// Which part of each global batch a process takes.
-struct Shard {
-  int64_t rank = 0, world = 1;
-};
-
 class Loader {
  public:
   // rows x length is the shape of this rank's batches; a global batch has world * rows rows, the next ones of
-  // the global stream (data/lanes.h), whatever the number of ranks. start: of all streams (merge() when the
-  // run had several ranks). The tokenizer must outlive the loader.
+  // the global stream (data/interleave.h), whatever the number of ranks. start: of all streams (merge() when the
+  // run had several ranks). shard: of each global batch. The tokenizer must outlive the loader.
   Loader(const std::shared_ptr<const Source>& source, const Tokenizer& tokenizer, const DataConfig& config,
          uint64_t seed, int64_t rows, int64_t length, const Cursor& start, Part part, Shard shard = {});
   ~Loader();  // stops the threads
@@ -54,8 +50,8 @@ class Loader {
   int64_t queued() const;                            // batches ready now
   int64_t replaced() const;                          // invalid UTF-8 sequences replaced by U+FFFD so far
   int64_t text_bytes() const;                        // of documents read so far, before packing
-  // Passes over each share that this rank's streams have completed at a place, or all streams: Lanes::epochs.
-  std::vector<int64_t> epochs(const Cursor& at) const { return lanes_.epochs(at, streams_); }
+  // Passes over each share that this rank's streams have completed at a place, or all streams: Interleave::epochs.
+  std::vector<int64_t> epochs(const Cursor& at) const { return interleave_.epochs(at, streams_); }
   std::vector<int64_t> epochs_of_all(const Cursor& at) const;
   const std::vector<int64_t>& streams() const { return streams_; }  // that this rank reads
 
@@ -72,7 +68,7 @@ class Loader {
   const int64_t rows_, length_;
   std::vector<int32_t> token_bytes_;  // bytes of text of each id
   Cursor cursor_;
-  Lanes lanes_;
+  Interleave interleave_;
   std::vector<int64_t> streams_;
   std::unique_ptr<TokenStreams> tokens_;
   std::vector<std::unique_ptr<Packer>> packers_;  // of streams_

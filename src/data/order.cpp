@@ -10,7 +10,7 @@
 #include "base/random.h"
 #include "data/config.h"
 #include "data/held_out.h"
-#include "data/lanes.h"
+#include "data/interleave.h"
 
 namespace moe {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// In which order a stream (data/lanes.h) takes units and documents. The units of its share are permuted anew
+// In which order a stream (data/interleave.h) takes units and documents. The units of its share are permuted anew
 // each epoch and dealt to the share's streams, each to the one with the least text so far. Consecutive units of
 // a stream form windows, whose documents are pooled and permuted; the windows of all streams together hold
 // about data.shuffle_window_mb. All of it is a pure function of (seed, stream, epoch, window). What is held out:

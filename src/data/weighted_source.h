@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Several sources as one: the files of a folder, one after another; or a mixture, whose shares keep their
-// order and their epochs to themselves (data/lanes.h).
+// order and their epochs to themselves (data/interleave.h).
 #pragma once
 
 #include <memory>

@@ -19,7 +19,7 @@ namespace {
 
 constexpr int kThreads = 384;
 constexpr int kWarps = kThreads / 32;
-constexpr int kBlocksPerProcessor = 2;
+constexpr int kBlocksPerSm = 2;
 constexpr int kBlock = contracts::kAdamBlock;
 constexpr int kParts = 2;  // a lane's fours, each beside its neighbours'
 constexpr int kPart = kBlock / kParts;
@@ -169,7 +169,7 @@ __device__ __forceinline__ void step_block(const Parameter<W, G>& to, const Load
 
 // Blocks [first, end).
 template <AdamW::Order order, bool whole, class W, class G>
-__global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
+__global__ void __launch_bounds__(kThreads, kBlocksPerSm)
     adamw8_kernel(Parameter<W, G> to, int64_t first, int64_t end, int64_t n, const float* scale_1,
                   AdamWStep step, StochasticRounding rounding) {
   step.scale = *scale_1;
@@ -187,11 +187,10 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
 }
 
 template <AdamW::Order order, bool whole, class W, class G>
-void run(cudaStream_t stream, int processors, const Parameter<W, G>& to, int64_t first, int64_t end,
-         int64_t n, const float* scale_1, const AdamW& options) {
+void run(cudaStream_t stream, int num_sms, const Parameter<W, G>& to, int64_t first, int64_t end, int64_t n,
+         const float* scale_1, const AdamW& options) {
   if (first == end) return;
-  const int64_t grid =
-      std::min<int64_t>(ceil_div(end - first, kWarps), int64_t{kBlocksPerProcessor} * processors);
+  const int64_t grid = std::min<int64_t>(ceil_div(end - first, kWarps), int64_t{kBlocksPerSm} * num_sms);
   launch(stream, adamw8_kernel<order, whole, W, G>, {blocks(grid), kThreads, sizeof(Tables)}, to, first, end,
          n, scale_1, AdamWStep(options, 0), StochasticRounding(options));
 }
@@ -209,8 +208,8 @@ void GpuOps::adamw8(Tensor weight, Tensor compute, const Tensor& gradient, Tenso
                              pointer<float>(absmax_v)};
     const bool aligned = vector_width<float>(0, to.weight, to.compute, to.gradient, to.code_m, to.code_v) > 1;
     const int64_t whole = aligned ? n / kBlock : 0, end = ceil_div(n, kBlock);
-    run<order, true>(stream_, processors_, to, 0, whole, n, pointer<float>(scale_1), options);
-    run<order, false>(stream_, processors_, to, whole, end, n, pointer<float>(scale_1), options);
+    run<order, true>(stream_, num_sms_, to, 0, whole, n, pointer<float>(scale_1), options);
+    run<order, false>(stream_, num_sms_, to, whole, end, n, pointer<float>(scale_1), options);
   });
 }
 

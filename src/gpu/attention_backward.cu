@@ -2,7 +2,7 @@
 // attention_backward: the queries' statistics, then dk and dv, then dq; kernels chosen as for attention_forward.
 #include "gpu/attention_backward_mma.cuh"
 #include "gpu/attention_backward_rows.cuh"
-#include "gpu/attention_hopper.h"
+#include "gpu/attention_sm90.h"
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"
 #include "ops/contracts/attention.h"
@@ -16,7 +16,7 @@ constexpr int kStatisticsTokens = 16, kStatisticsHeads = 16;
 // Grid: pieces of the padded time, of the heads, sequences.
 __global__ void __launch_bounds__(kStatisticsTokens* kStatisticsHeads)
     statistics_kernel(Statistics statistics, const float* lse_NH, const float* delta_NH,
-                      const int32_t* first_BT, AttentionShape s) {
+                      const int32_t* doc_start_BT, AttentionShape s) {
   __shared__ float lse[kStatisticsTokens][kStatisticsHeads + 1];
   __shared__ float delta[kStatisticsTokens][kStatisticsHeads + 1];
   const int i = static_cast<int>(threadIdx.x), b = static_cast<int>(blockIdx.z);
@@ -26,7 +26,7 @@ __global__ void __launch_bounds__(kStatisticsTokens* kStatisticsHeads)
   {
     const int t = i / kStatisticsHeads, h = i % kStatisticsHeads;
     const bool inside = begin + t < s.length && first_head + h < s.heads;
-    const bool sees = inside && first_BT[sequence + begin + t] >= 0;
+    const bool sees = inside && doc_start_BT[sequence + begin + t] >= 0;
     const int64_t at = (sequence + begin + t) * s.heads + first_head + h;
     lse[t][h] = sees ? lse_NH[at] * kLog2E : INFINITY;
     delta[t][h] = sees ? delta_NH[at] : 0;
@@ -39,9 +39,9 @@ __global__ void __launch_bounds__(kStatisticsTokens* kStatisticsHeads)
     statistics.delta_BHT[at] = delta[t][h];
   }
   if (first_head + h != 0) return;
-  const int token = begin + t, first = token < s.length ? first_BT[sequence + token] : -1;
-  statistics.first_BT[statistics.at(b, 1, 0, token)] = first < 0 ? kSeesNothing : first;
-  if (first >= 0 && (token + 1 == s.length || first_BT[sequence + token + 1] != first))
+  const int token = begin + t, first = token < s.length ? doc_start_BT[sequence + token] : -1;
+  statistics.doc_start_BT[statistics.at(b, 1, 0, token)] = first < 0 ? kSeesNothing : first;
+  if (first >= 0 && (token + 1 == s.length || doc_start_BT[sequence + token + 1] != first))
     statistics.last_BT[statistics.at(b, 1, 0, first)] = token;
 }
 
@@ -49,7 +49,7 @@ template <class T>
 struct Backward {
   T *dq, *dk, *dv;
   const T *dout, *q, *k, *v;
-  const int32_t* first_BT;
+  const int32_t* doc_start_BT;
   Statistics statistics;
   AttentionShape s;
 
@@ -59,8 +59,8 @@ struct Backward {
     const unsigned tiles = blocks(ceil_div(s.length, Tile::kRows)), sequences = blocks(s.batch);
     const Grid keys{dim3(blocks(s.kv_heads), sequences, tiles), kAttentionThreads, Tile::kSharedBytes};
     const Grid queries{dim3(blocks(s.heads), sequences, tiles), kAttentionThreads, Tile::kSharedBytes};
-    launch(stream, dkv_mma_kernel<T, dim>, keys, dk, dv, dout, q, k, v, first_BT, statistics, s);
-    launch(stream, dq_mma_kernel<T, dim>, queries, dq, dout, q, k, v, first_BT, statistics, s);
+    launch(stream, dkv_mma_kernel<T, dim>, keys, dk, dv, dout, q, k, v, doc_start_BT, statistics, s);
+    launch(stream, dq_mma_kernel<T, dim>, queries, dq, dout, q, k, v, doc_start_BT, statistics, s);
   }
 
   template <bool wide>
@@ -68,7 +68,7 @@ struct Backward {
     const int64_t tokens = int64_t{s.batch} * s.length;
     launch(stream, dkv_rows_kernel<T, wide>,
            {blocks(ceil_div(tokens * s.kv_heads, kRowWarps)), 32 * kRowWarps}, dk, dv, dout, q, k, v,
-           first_BT, statistics, s);
+           doc_start_BT, statistics, s);
     launch(stream, dq_rows_kernel<T, wide>, {blocks(ceil_div(tokens * s.heads, kRowWarps)), 32 * kRowWarps},
            dq, dout, q, k, v, statistics, s);
   }
@@ -78,11 +78,11 @@ struct Backward {
 
 void GpuOps::attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dpacked_NP, const Tensor& do_NHd,
                                 const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
-                                const Tensor& lse_NH, const Tensor& delta_NH, const Tensor& first_BT) {
+                                const Tensor& lse_NH, const Tensor& delta_NH, const Tensor& doc_start_BT) {
   const Heads heads = contracts::attention_backward(dq_NHd, dk_NGd, dpacked_NP, do_NHd, q_NHd, k_NGd,
-                                                    packed_NP, lse_NH, delta_NH, first_BT);
+                                                    packed_NP, lse_NH, delta_NH, doc_start_BT);
   if (dq_NHd.numel() == 0) return;
-  const AttentionShape s(q_NHd, k_NGd, heads.packed(), first_BT.dim(0));
+  const AttentionShape s(q_NHd, k_NGd, heads.packed(), doc_start_BT.dim(0));
   CHECK(s.dim <= kMaxDim, q_NHd.describe());
   const auto padded = static_cast<int>(ceil_div(s.length, kStatisticsTile) * kStatisticsTile);
   const int64_t rows = int64_t{s.batch} * s.heads * padded;
@@ -94,10 +94,10 @@ void GpuOps::attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dpacked_NP,
       stream_, statistics_kernel,
       {dim3(blocks(padded / kStatisticsTokens), blocks(ceil_div(s.heads, kStatisticsHeads)), blocks(s.batch)),
        kStatisticsTokens * kStatisticsHeads},
-      statistics, pointer<float>(lse_NH), pointer<float>(delta_NH), pointer<int32_t>(first_BT), s);
-  if (hopper_ && hopper_takes_attention(q_NHd))
-    return hopper_attention_backward(stream_, processors_, carving.take<int>(2), statistics, dq_NHd, dk_NGd,
-                                     dpacked_NP, do_NHd, q_NHd, k_NGd, packed_NP, first_BT);
+      statistics, pointer<float>(lse_NH), pointer<float>(delta_NH), pointer<int32_t>(doc_start_BT), s);
+  if (sm90_ && sm90_takes_attention(q_NHd))
+    return sm90_attention_backward(stream_, num_sms_, carving.take<int>(2), statistics, dq_NHd, dk_NGd,
+                                   dpacked_NP, do_NHd, q_NHd, k_NGd, packed_NP, doc_start_BT);
   with_activation(q_NHd.dtype(), [&]<class T>() {
     const Backward<T> backward{pointer<T>(dq_NHd),
                                pointer<T>(dk_NGd),
@@ -106,7 +106,7 @@ void GpuOps::attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dpacked_NP,
                                pointer<T>(q_NHd),
                                pointer<T>(k_NGd),
                                pointer<T>(packed_NP) + heads.values(),
-                               pointer<int32_t>(first_BT),
+                               pointer<int32_t>(doc_start_BT),
                                statistics,
                                s};
     const bool wide = vector_width<T>(s.dim, backward.dq, backward.dk, backward.dv, backward.dout, backward.q,

@@ -80,7 +80,7 @@ struct KeyGradients {
 template <class T, int dim>
 __global__ void __launch_bounds__(kAttentionThreads, 2)
     dkv_mma_kernel(T* dk_NGd, T* dv, const T* do_NHd, const T* q_NHd, const T* k_NGd, const T* v,
-                   const int32_t* first_BT, Statistics statistics, AttentionShape s) {
+                   const int32_t* doc_start_BT, Statistics statistics, AttentionShape s) {
   using Tile = BackwardTile<dim>;
   constexpr int rows = Tile::kRows, columns = Tile::kColumns, threads = kAttentionThreads;
   T *const k_tile = dynamic_shared<T>(), *const v_tile = k_tile + rows * dim;
@@ -92,7 +92,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
   const int stride = s.heads * dim, kv_stride = s.kv_heads * dim;
   const int64_t at = row_offset(sequence + key, s.kv_heads, kv_head, dim);
   const int64_t v_at = v_offset(sequence + key, s, kv_head);
-  const int end = document_end(first_BT + sequence, min(key + rows, s.length) - 1, s.length);
+  const int end = document_end(doc_start_BT + sequence, min(key + rows, s.length) - 1, s.length);
   const auto copy_queries = [&](int head, int query, int stage) {
     T* const to = stages + stage * Tile::kStageElements;
     const int64_t from = row_offset(sequence + query, s.heads, head, dim);
@@ -144,7 +144,7 @@ struct QueryGradients {
       const bool inside = query + row < statistics.padded;
       lse[i / 2][i % 2] = inside ? statistics.lse_BHT[at + row] : INFINITY;
       delta[i / 2][i % 2] = inside ? statistics.delta_BHT[at + row] : 0.0F;
-      first[i / 2][i % 2] = inside ? statistics.first_BT[first_at + row] : kSeesNothing;
+      first[i / 2][i % 2] = inside ? statistics.doc_start_BT[first_at + row] : kSeesNothing;
     }
   }
 
@@ -172,7 +172,7 @@ struct QueryGradients {
 template <class T, int dim>
 __global__ void __launch_bounds__(kAttentionThreads, 2)
     dq_mma_kernel(T* dq_NHd, const T* do_NHd, const T* q_NHd, const T* k_NGd, const T* v,
-                  const int32_t* first_BT, Statistics statistics, AttentionShape s) {
+                  const int32_t* doc_start_BT, Statistics statistics, AttentionShape s) {
   using Tile = BackwardTile<dim>;
   constexpr int rows = Tile::kRows, columns = Tile::kColumns, threads = kAttentionThreads;
   T *const q_tile = dynamic_shared<T>(), *const do_tile = q_tile + rows * dim;
@@ -191,7 +191,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
                                            s.v_stride, s.length - key, dim);
   };
 
-  const KeyRange range = visible_keys(first_BT + sequence, query, rows, s.length);
+  const KeyRange range = visible_keys(doc_start_BT + sequence, query, rows, s.length);
   const int begin = range.begin / columns * columns;
   copy_tile<rows, dim, threads, true>(q_tile, q_NHd + at, stride, s.length - query, dim);
   copy_tile<rows, dim, threads, true>(do_tile, do_NHd + at, stride, s.length - query, dim);

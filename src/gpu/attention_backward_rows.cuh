@@ -31,7 +31,7 @@ __global__ void __launch_bounds__(32 * kRowWarps, 4)
   const int head = static_cast<int>(row % s.heads), kv_head = head / (s.heads / s.kv_heads);
   const int64_t token = row / s.heads;
   const int b = static_cast<int>(token / s.length), t = static_cast<int>(token % s.length);
-  const int first = statistics.first_BT[statistics.at(b, 1, 0, t)];
+  const int first = statistics.doc_start_BT[statistics.at(b, 1, 0, t)];
   const int64_t at = statistics.at(b, s.heads, head, t), stride = int64_t{s.kv_heads} * s.dim;
   const int64_t sequence = row_offset(int64_t{b} * s.length, s.kv_heads, kv_head, s.dim);
   float *const q = q_rows[warp], *const dout = do_rows[warp], *const weight = weights[warp];
@@ -58,7 +58,7 @@ __global__ void __launch_bounds__(32 * kRowWarps, 4)
 template <class T, bool wide>
 __global__ void __launch_bounds__(32 * kRowWarps, 4)
     dkv_rows_kernel(T* dk_NGd, T* value_gradients, const T* do_NHd, const T* q_NHd, const T* k_NGd,
-                    const T* values, const int32_t* first_BT, Statistics statistics, AttentionShape s) {
+                    const T* values, const int32_t* doc_start_BT, Statistics statistics, AttentionShape s) {
   __shared__ float k_rows[kRowWarps][kMaxDim], v_rows[kRowWarps][kMaxDim];
   __shared__ float weights[kRowWarps][kChunk], gradients[kRowWarps][kChunk];
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
@@ -67,8 +67,8 @@ __global__ void __launch_bounds__(32 * kRowWarps, 4)
   const int kv_head = static_cast<int>(row % s.kv_heads), group = s.heads / s.kv_heads;
   const int64_t token = row / s.kv_heads, stride = int64_t{s.heads} * s.dim;
   const int b = static_cast<int>(token / s.length), t = static_cast<int>(token % s.length);
-  const bool seen = first_BT[token] >= 0;
-  const int end = seen ? document_end(first_BT + int64_t{b} * s.length, t, s.length) : t;
+  const bool seen = doc_start_BT[token] >= 0;
+  const int end = seen ? document_end(doc_start_BT + int64_t{b} * s.length, t, s.length) : t;
   float *const k = k_rows[warp], *const v = v_rows[warp];
   float *const weight = weights[warp], *const gradient = gradients[warp];
   read_row(k, k_NGd + row * s.dim, s.dim);

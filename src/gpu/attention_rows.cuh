@@ -60,7 +60,7 @@ __device__ __forceinline__ float rounded(float x) {
 }
 
 // Rows of queries against keys that lie `keys_per_sequence` tokens apart from sequence to sequence. Token i of a
-// sequence stands at start + i and sees keys up to itself, from first_N (0 when null; none when negative).
+// sequence stands at start + i and sees keys up to itself, from doc_start_N (0 when null; none when negative).
 struct RowsShape {
   int64_t tokens;          // all
   int64_t count;           // tokens of a sequence
@@ -115,7 +115,7 @@ struct RowShared {
 template <class T, bool wide>
 __global__ void __launch_bounds__(32 * kRowWarps, 4)
     attention_rows_kernel(T* o_NHd, float* lse_NH, const T* q_NHd, const T* k, const T* v,
-                          const int32_t* first_N, AttentionShape s, RowsShape rows) {
+                          const int32_t* doc_start_N, AttentionShape s, RowsShape rows) {
   __shared__ RowShared shared;
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
   const int part = warp % rows.split;
@@ -123,7 +123,7 @@ __global__ void __launch_bounds__(32 * kRowWarps, 4)
   const bool exists = row < rows.tokens * s.heads;
   const int64_t token = exists ? row / s.heads : 0, sequence = token / rows.count;
   const int head = static_cast<int>(row % s.heads), kv_head = head / (s.heads / s.kv_heads);
-  const int64_t begin = first_N != nullptr ? first_N[token] : 0;
+  const int64_t begin = doc_start_N != nullptr ? doc_start_N[token] : 0;
   const int64_t start = exists && rows.start_B != nullptr ? rows.start_B[sequence] : 0;
   const int64_t end = exists && begin >= 0 ? start + token % rows.count + 1 : begin;
   const int64_t stride = int64_t{s.kv_heads} * s.dim;

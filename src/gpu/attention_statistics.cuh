@@ -19,7 +19,7 @@ inline constexpr int kSeesNothing = INT_MAX;  // as the first key of padding
 
 struct Statistics {
   float *lse_BHT, *delta_BHT;  // lse in units of log2; infinite for padding, so that its weights become 0
-  int32_t* first_BT;           // kSeesNothing for padding
+  int32_t* doc_start_BT;       // kSeesNothing for padding
   int32_t* last_BT;            // at the first token of a document its last one; elsewhere nothing
   int padded;                  // T rounded up to whole tiles
 
@@ -42,18 +42,18 @@ __device__ __forceinline__ void copy_statistics(void* to, const Statistics& stat
   const int64_t at = statistics.at(b, heads, head, query) + i;
   const void* const from = which == 0   ? static_cast<const void*>(statistics.lse_BHT + at)
                            : which == 1 ? static_cast<const void*>(statistics.delta_BHT + at)
-                                        : statistics.first_BT + statistics.at(b, 1, 0, query) + i;
+                                        : statistics.doc_start_BT + statistics.at(b, 1, 0, query) + i;
   cp_async_16(static_cast<char*>(to) + (which * kStatisticsTile + i) * 4, from, 16);
 }
 
 // The end of the document of token t: the first later token that does not belong to it. All lanes of a warp ask alike.
-__device__ __forceinline__ int document_end(const int32_t* first_T, int t, int length) {
-  const int document = first_T[t], lane = static_cast<int>(threadIdx.x) % 32;
+__device__ __forceinline__ int document_end(const int32_t* doc_start_T, int t, int length) {
+  const int document = doc_start_T[t], lane = static_cast<int>(threadIdx.x) % 32;
   int low = t + 1, high = length;  // all tokens before low belong to it, high and later ones do not
   if (document < 0) return low;
   while (low < high) {
     const int step = (high - low + 31) / 32, at = low + lane * step;
-    const unsigned inside = __ballot_sync(kAllLanes, at < high && first_T[at] == document);
+    const unsigned inside = __ballot_sync(kAllLanes, at < high && doc_start_T[at] == document);
     const int count = __popc(inside);
     high = min(high, low + count * step);
     low = count == 0 ? low : low + (count - 1) * step + 1;

@@ -67,20 +67,21 @@ __device__ __forceinline__ RowTile find_row_tile(const int32_t* offset_E1, int e
 }
 
 // The blocks that expert_tile() wants.
-template <Form form, int tile_m, int tile_n, class T, class C>
+template <MatmulLayout layout, int tile_m, int tile_n, class T, class C>
 int64_t expert_tiles(const GroupedProduct<T, C>& p) {
   const int64_t columns = ceil_div(p.n, tile_n);
-  return columns * (form == Form::TN ? p.experts * ceil_div(p.m, tile_m) : p.rows / tile_m + p.experts);
+  return columns *
+         (layout == MatmulLayout::TN ? p.experts * ceil_div(p.m, tile_m) : p.rows / tile_m + p.experts);
 }
 
 // The tile of block `index`.
-template <Form form, int tile_m, int tile_n, class T, class C>
+template <MatmulLayout layout, int tile_m, int tile_n, class T, class C>
 __device__ __forceinline__ ExpertTile<T, C> expert_tile(const GroupedProduct<T, C>& p, int index) {
   const int columns = static_cast<int>((p.n + tile_n - 1) / tile_n);
   const int64_t n = int64_t{index % columns} * tile_n;
   ExpertTile<T, C> tile;
   tile.n = static_cast<int>(p.n - n);
-  if constexpr (form == Form::TN) {
+  if constexpr (layout == MatmulLayout::TN) {
     const int tiles = static_cast<int>((p.m + tile_m - 1) / tile_m);
     const int64_t m = int64_t{index / columns % tiles} * tile_m, expert = index / columns / tiles;
     const int64_t begin = p.offset_E1[expert];
@@ -95,7 +96,7 @@ __device__ __forceinline__ ExpertTile<T, C> expert_tile(const GroupedProduct<T, 
     tile.m = rows.end - rows.begin;
     tile.inner = static_cast<int>(p.inner);
     tile.a = p.a + rows.begin * p.inner;
-    tile.b = p.b + rows.expert * p.n * p.inner + (form == Form::NT ? n * p.inner : n);
+    tile.b = p.b + rows.expert * p.n * p.inner + (layout == MatmulLayout::NT ? n * p.inner : n);
     tile.c = p.c + rows.begin * p.n + n;
   }
   return tile;

@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 #include "gpu/check.h"
-#include "gpu/gemm_parts.h"
+#include "gpu/split_k.h"
 
 namespace moe::gpu {
 namespace {
@@ -47,9 +47,9 @@ unsigned alignment_of(uint64_t number) {
 class Gemm::Plan {
  public:
   explicit Plan(const Key& key, int64_t parts = 1) : parts_(parts) {
-    CHECK(key.k % parts == 0 && (parts == 1 || key.form == Form::TN));
+    CHECK(key.k % parts == 0 && (parts == 1 || key.layout == MatmulLayout::TN));
     const auto [m, n, k] = std::array{key.m, key.n, key.k / parts};
-    const bool b_is_nk = key.form == Form::NT, a_is_km = key.form == Form::TN;
+    const bool b_is_nk = key.layout == MatmulLayout::NT, a_is_km = key.layout == MatmulLayout::TN;
     CUBLAS_CHECK(cublasLtMatmulDescCreate(
         &operation_, key.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F));
     set(CUBLASLT_MATMUL_DESC_TRANSA, b_is_nk ? CUBLAS_OP_T : CUBLAS_OP_N);
@@ -145,10 +145,18 @@ std::string Gemm::describe() const {
   return fmt::format("cuBLASLt {}.{}.{}", version / 10000, version / 100 % 100, version % 100);
 }
 
-void Gemm::multiply(Tensor& c_MN, const Tensor& a, const Tensor& b, Form form, const Tensor& addend_MN) {
+void Gemm::multiply(Tensor& c_MN, const Tensor& a, const Tensor& b, MatmulLayout layout,
+                    const Tensor& addend_MN) {
   const void* const addend = addend_MN.data();
-  Key key{c_MN.dim(0),  c_MN.dim(1),       form == Form::TN ? a.dim(0) : a.dim(1), form, a.dtype(),
-          c_MN.dtype(), addend != nullptr, tf32_ && a.dtype() == DType::f32,       0};
+  Key key{c_MN.dim(0),
+          c_MN.dim(1),
+          layout == MatmulLayout::TN ? a.dim(0) : a.dim(1),
+          layout,
+          a.dtype(),
+          c_MN.dtype(),
+          addend != nullptr,
+          tf32_ && a.dtype() == DType::f32,
+          0};
   if (key.m == 0 || key.n == 0) return;
   unsigned alignment = 256;
   for (const Tensor* t : {static_cast<const Tensor*>(&c_MN), &addend_MN, &a, &b}) {
@@ -174,13 +182,13 @@ void Gemm::run(const Key& key, const Plan& plan, const GemmChoice& choice, void*
 }
 
 std::string Gemm::Key::describe() const {
-  const char* const name = form == Form::NT ? "NT" : form == Form::NN ? "NN" : "TN";
+  const char* const name = layout == MatmulLayout::NT ? "NT" : layout == MatmulLayout::NN ? "NN" : "TN";
   return fmt::format("{} {} {} {}x{}x{} {}{}", name, tf32 ? "tf32" : name_of(input), name_of(output), m, n, k,
                      alignment, adds ? " +=" : "");
 }
 
 // All that may be the fastest way to this product. A weight gradient has few elements and a long inner dimension: the
-// tokens are cut into slices, so that all processors have work, and the slices' sums are added in order.
+// tokens are cut into slices, so that all num_sms have work, and the slices' sums are added in order.
 std::vector<GemmChoice> Gemm::candidates(const Key& key) const {
   std::vector<GemmChoice> result;
   const auto add = [&](int64_t parts) {
@@ -188,7 +196,7 @@ std::vector<GemmChoice> Gemm::candidates(const Key& key) const {
       result.push_back({algorithm, parts});
   };
   for (const int64_t parts : kSplits)
-    if (key.form == Form::TN && key.k % (parts * kSlice) == 0 &&
+    if (key.layout == MatmulLayout::TN && key.k % (parts * kSlice) == 0 &&
         parts * key.m * key.n * 4 <= int64_t{kPartsBytes})
       add(parts);
   add(1);

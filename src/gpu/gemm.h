@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Dense matrix products through cuBLASLt. The algorithm for a shape is chosen once, by timing the library's candidates,
-// and kept (gemm_choices.h).
+// and kept (gemm_algorithm_cache.h).
 #pragma once
 
 #include <cublasLt.h>
@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "gpu/gemm_choices.h"
+#include "gpu/gemm_algorithm_cache.h"
 #include "gpu/gpu_device.h"
 #include "ops/ops.h"
 
@@ -28,12 +28,12 @@ class Gemm {
   std::string describe() const;  // "cuBLASLt 13.0.2"
 
   // c = op(a) op(b), plus the addend unless that is empty; it may be c. Shapes as of Ops::matmul.
-  void multiply(Tensor& c_MN, const Tensor& a, const Tensor& b, Form form, const Tensor& addend_MN);
+  void multiply(Tensor& c_MN, const Tensor& a, const Tensor& b, MatmulLayout layout, const Tensor& addend_MN);
 
  private:
   struct Key {
     int64_t m, n, k;
-    Form form;
+    MatmulLayout layout;
     DType input, output;
     bool adds, tf32;
     unsigned alignment;  // bytes, of all addresses and rows
@@ -53,7 +53,7 @@ class Gemm {
   cublasLtHandle_t handle_ = nullptr;
   void* workspace_ = nullptr;
   void* parts_ = nullptr;  // f32, of products that are cut along their inner dimension
-  GemmChoices choices_;
+  GemmAlgorithmCache choices_;
   std::map<Key, GemmChoice> chosen_;  // in this run
 };
 

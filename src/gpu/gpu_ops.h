@@ -27,7 +27,7 @@ class GpuOps final : public Ops {
   // computed as well.
   std::string describe() const;
 
-  std::unique_ptr<Sequence> sequence() override;  // a CUDA graph
+  std::unique_ptr<CapturedRegion> captured_region() override;  // a CUDA graph
 
   // elementwise
   void fill(Tensor x, float value) override;
@@ -46,10 +46,10 @@ class GpuOps final : public Ops {
                          const Tensor& x_ND, const Tensor& w_D, const Tensor& rstd_N) override;
 
   // matrix products
-  void matmul(Tensor c_MN, const Tensor& a, const Tensor& b, Form form, bool accumulate) override;
+  void matmul(Tensor c_MN, const Tensor& a, const Tensor& b, MatmulLayout layout, bool accumulate) override;
   void matmul_add(Tensor c_MN, const Tensor& addend_MN, const Tensor& a_MK, const Tensor& b_NK) override;
-  void grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, const Tensor& offset_E1, Form form,
-                      bool accumulate) override;
+  void grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, const Tensor& offset_E1,
+                      MatmulLayout layout, bool accumulate) override;
 
   // attention
   void qk_norm_rope_forward(Tensor q_NHd, Tensor k_NGd, Tensor rstd_NJ, const Tensor& packed_NP,
@@ -61,12 +61,12 @@ class GpuOps final : public Ops {
                              const Tensor& rstd_NJ, Heads heads) override;
 
   void attention_forward(Tensor y_NHd, Tensor o_NHd, Tensor lse_NH, const Tensor& q_NHd, const Tensor& k_NGd,
-                         const Tensor& packed_NP, const Tensor& first_BT) override;
+                         const Tensor& packed_NP, const Tensor& doc_start_BT) override;
   void gate_backward(Tensor do_NHd, Tensor y_NHd, Tensor delta_NH, Tensor dpacked_NP, const Tensor& dy_NHd,
                      const Tensor& o_NHd, const Tensor& packed_NP, Heads heads) override;
   void attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dpacked_NP, const Tensor& do_NHd,
                           const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
-                          const Tensor& lse_NH, const Tensor& delta_NH, const Tensor& first_BT) override;
+                          const Tensor& lse_NH, const Tensor& delta_NH, const Tensor& doc_start_BT) override;
   void attention_cached(Tensor y_NHd, Tensor k_cache_BSGd, Tensor v_cache_BSGd, const Tensor& q_NHd,
                         const Tensor& k_NGd, const Tensor& packed_NP, const Tensor& start_B) override;
 
@@ -75,13 +75,13 @@ class GpuOps final : public Ops {
   void router_logits_backward(Tensor dx_ND, Tensor dw_ED, const Tensor& dlogits_NE, const Tensor& x_ND,
                               const Tensor& w_ED) override;
   void route(Tensor probability_NE, Tensor lse_N, Tensor expert_NK, Tensor weight_NK, const Tensor& logits_NE,
-             const Tensor& first_N, bool renormalise) override;
+             const Tensor& doc_start_N, bool renormalise) override;
   void route_plan(RoutePlan plan, const Tensor& expert_NK, const Capacity& capacity) override;
-  void router_losses(Tensor loss_2, Tensor mean_E, Tensor share_E, const Tensor& probability_NE,
-                     const Tensor& lse_N, const Tensor& first_E, const Tensor& first_N) override;
+  void router_losses(Tensor loss_2, Tensor P_E, Tensor f_E, const Tensor& probability_NE, const Tensor& lse_N,
+                     const Tensor& top1_count_E, const Tensor& doc_start_N) override;
   void route_backward(Tensor dlogits_NE, const Tensor& dweight_NK, const Tensor& probability_NE,
                       const Tensor& lse_N, const Tensor& expert_NK, const Tensor& weight_NK,
-                      const Tensor& share_E, const Tensor& first_N, const Tensor& scale_1,
+                      const Tensor& f_E, const Tensor& doc_start_N, const Tensor& scale_1,
                       float balance_weight, float z_weight, bool renormalise) override;
 
   // experts
@@ -118,9 +118,9 @@ class GpuOps final : public Ops {
   GpuDevice& device_;
   cudaStream_t stream_;
   Arithmetic arithmetic_;
-  int processors_;              // streaming multiprocessors
+  int num_sms_;                 // streaming multiprocessors
   size_t shared_of_processor_;  // bytes of shared memory that one's blocks have together
-  bool hopper_;  // kernels with Hopper's own instructions are used where they take the operands
+  bool sm90_;  // kernels with Hopper's own instructions are used where they take the operands
   Workspace workspace_;
   Gemm gemm_;
 };

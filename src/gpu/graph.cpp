@@ -6,17 +6,17 @@
 namespace moe::gpu {
 
 // Ends a recording that an exception cut short, so that the stream can be used again.
-class Recording {
+class GraphCapture {
  public:
-  explicit Recording(cudaStream_t stream) : stream_(stream) {
+  explicit GraphCapture(cudaStream_t stream) : stream_(stream) {
     CUDA_CHECK(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
   }
-  ~Recording() {
+  ~GraphCapture() {
     if (graph_ == nullptr) (void)cudaStreamEndCapture(stream_, &graph_);
     if (graph_ != nullptr) (void)cudaGraphDestroy(graph_);
   }
-  Recording(const Recording&) = delete;
-  Recording& operator=(const Recording&) = delete;
+  GraphCapture(const GraphCapture&) = delete;
+  GraphCapture& operator=(const GraphCapture&) = delete;
 
   cudaGraphExec_t finish() {
     CUDA_CHECK(cudaStreamEndCapture(stream_, &graph_));
@@ -56,21 +56,21 @@ void Graph::run(const std::function<void()>& body) {
 
 void Graph::record(const std::function<void()>& body) {
   try {
-    recording_ = std::make_unique<Recording>(stream_);
+    capture_ = std::make_unique<GraphCapture>(stream_);
     body();
-    parts_.push_back({recording_->finish(), {}});
-    recording_.reset();
+    parts_.push_back({capture_->finish(), {}});
+    capture_.reset();
   } catch (...) {
-    recording_.reset();
+    capture_.reset();
     clear();
     throw;
   }
 }
 
-void Graph::between(const std::function<void()>& work) {
-  if (!recording_) return work();
-  parts_.push_back({recording_->finish(), work});
-  recording_ = std::make_unique<Recording>(stream_);
+void Graph::host_callback(const std::function<void()>& work) {
+  if (!capture_) return work();
+  parts_.push_back({capture_->finish(), work});
+  capture_ = std::make_unique<GraphCapture>(stream_);
 }
 
 }  // namespace moe::gpu

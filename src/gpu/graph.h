@@ -13,9 +13,9 @@
 
 namespace moe::gpu {
 
-class Recording;
+class GraphCapture;
 
-class Graph final : public Sequence {
+class Graph final : public CapturedRegion {
  public:
   explicit Graph(cudaStream_t stream);
   ~Graph() override;
@@ -25,7 +25,7 @@ class Graph final : public Sequence {
   // The first time calls body, which also lets the libraries choose their algorithms; the second time records what body
   // queues on the stream; from then on replays the record.
   void run(const std::function<void()>& body) override;
-  void between(const std::function<void()>& work) override;
+  void host_callback(const std::function<void()>& work) override;
 
  private:
   // A stretch of operations, and what comes behind it.
@@ -39,7 +39,7 @@ class Graph final : public Sequence {
 
   cudaStream_t stream_;
   bool warm_ = false;
-  std::unique_ptr<Recording> recording_;  // the stretch that is being recorded
+  std::unique_ptr<GraphCapture> capture_;  // the stretch that is being recorded
   std::vector<Part> parts_;
 };
 

@@ -2,9 +2,9 @@
 // grouped_matmul with portable kernels: matrix units for bf16, f16 and TF32, plain arithmetic
 // for f32.
 #include "gpu/gpu_ops.h"
-#include "gpu/grouped_matmul_hopper.h"
 #include "gpu/grouped_matmul_mma.cuh"
 #include "gpu/grouped_matmul_simt.cuh"
+#include "gpu/grouped_matmul_sm90.h"
 #include "gpu/grouped_matmul_tf32.cuh"
 #include "gpu/launch.h"
 #include "gpu/numbers.cuh"
@@ -15,8 +15,8 @@ namespace {
 
 template <class T, class C>
 GroupedProduct<T, C> grouped_product(Tensor& c, const Tensor& a, const Tensor& b, const Tensor& offset_E1,
-                                     Form form, bool accumulate) {
-  const bool rows_are_inner = form == Form::TN;
+                                     MatmulLayout layout, bool accumulate) {
+  const bool rows_are_inner = layout == MatmulLayout::TN;
   return {.c = pointer<C>(c),
           .a = pointer<T>(a),
           .b = pointer<T>(b),
@@ -29,63 +29,64 @@ GroupedProduct<T, C> grouped_product(Tensor& c, const Tensor& a, const Tensor& b
           .accumulate = accumulate};
 }
 
-// Calls body.template operator()<form>().
+// Calls body.template operator()<layout>().
 template <class Body>
-void with_form(Form form, Body&& body) {
-  switch (form) {
-    case Form::NT:
-      return body.template operator()<Form::NT>();
-    case Form::NN:
-      return body.template operator()<Form::NN>();
-    case Form::TN:
-      return body.template operator()<Form::TN>();
+void with_form(MatmulLayout layout, Body&& body) {
+  switch (layout) {
+    case MatmulLayout::NT:
+      return body.template operator()<MatmulLayout::NT>();
+    case MatmulLayout::NN:
+      return body.template operator()<MatmulLayout::NN>();
+    case MatmulLayout::TN:
+      return body.template operator()<MatmulLayout::TN>();
   }
 }
 
-template <Form form, class T, class C>
+template <MatmulLayout layout, class T, class C>
 void multiply_mma(cudaStream_t stream, const GroupedProduct<T, C>& p, int64_t a_stride, int64_t b_stride) {
   using Tile = MmaTile;
   const bool wide = vector_width<T>(a_stride, p.a) > 1 && vector_width<T>(b_stride, p.b) > 1;
-  const auto kernel = wide ? grouped_mma_kernel<form, true, T, C> : grouped_mma_kernel<form, false, T, C>;
+  const auto kernel = wide ? grouped_mma_kernel<layout, true, T, C> : grouped_mma_kernel<layout, false, T, C>;
   launch(stream, kernel,
-         {blocks(expert_tiles<form, Tile::kM, Tile::kN>(p)), Tile::kThreads, Tile::kSharedBytes}, p, a_stride,
-         b_stride, vector_width<C>(p.n, p.c) > 1);
+         {blocks(expert_tiles<layout, Tile::kM, Tile::kN>(p)), Tile::kThreads, Tile::kSharedBytes}, p,
+         a_stride, b_stride, vector_width<C>(p.n, p.c) > 1);
 }
 
-template <Form form>
+template <MatmulLayout layout>
 void multiply_f32(cudaStream_t stream, bool tf32, const GroupedProduct<float, float>& p, int64_t a_stride,
                   int64_t b_stride) {
   if (tf32) {
     using Tile = Tf32Tile;
     const bool wide = vector_width<float>(a_stride, p.a) > 1 && vector_width<float>(b_stride, p.b) > 1;
-    return launch(stream, wide ? grouped_tf32_kernel<form, true> : grouped_tf32_kernel<form, false>,
-                  {blocks(expert_tiles<form, Tile::kM, Tile::kN>(p)), Tile::kThreads, Tile::kSharedBytes}, p,
-                  a_stride, b_stride);
+    return launch(stream, wide ? grouped_tf32_kernel<layout, true> : grouped_tf32_kernel<layout, false>,
+                  {blocks(expert_tiles<layout, Tile::kM, Tile::kN>(p)), Tile::kThreads, Tile::kSharedBytes},
+                  p, a_stride, b_stride);
   }
-  launch(stream, grouped_simt_kernel<form>,
-         {blocks(expert_tiles<form, SimtTile::kM, SimtTile::kN>(p)), SimtTile::kThreads}, p, a_stride,
+  launch(stream, grouped_simt_kernel<layout>,
+         {blocks(expert_tiles<layout, SimtTile::kM, SimtTile::kN>(p)), SimtTile::kThreads}, p, a_stride,
          b_stride);
 }
 
 }  // namespace
 
-void GpuOps::grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, const Tensor& offset_E1, Form form,
-                            bool accumulate) {
-  contracts::grouped_matmul(c, a, b, offset_E1, form);
+void GpuOps::grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, const Tensor& offset_E1,
+                            MatmulLayout layout, bool accumulate) {
+  contracts::grouped_matmul(c, a, b, offset_E1, layout);
   if (c.numel() == 0) return;
-  if (hopper_ && hopper_takes(c, a, b, offset_E1.numel() - 1, form))
-    return hopper_grouped_matmul(stream_, processors_, c, a, b, offset_E1, form, accumulate, Schedule::turns);
+  if (sm90_ && sm90_takes(c, a, b, offset_E1.numel() - 1, layout))
+    return sm90_grouped_matmul(stream_, num_sms_, c, a, b, offset_E1, layout, accumulate, Schedule::pingpong);
   const int64_t a_stride = a.dim(1), b_stride = b.dim(b.rank() - 1);
-  with_form(form, [&]<Form known>() {
+  with_form(layout, [&]<MatmulLayout known>() {
     with_activation(a.dtype(), [&]<class T>() {
       if constexpr (sizeof(T) == 4)
         multiply_f32<known>(stream_, arithmetic_.tf32,
-                            grouped_product<T, T>(c, a, b, offset_E1, form, accumulate), a_stride, b_stride);
+                            grouped_product<T, T>(c, a, b, offset_E1, layout, accumulate), a_stride,
+                            b_stride);
       else if (c.dtype() == DType::f32)
-        multiply_mma<known>(stream_, grouped_product<T, float>(c, a, b, offset_E1, form, accumulate),
+        multiply_mma<known>(stream_, grouped_product<T, float>(c, a, b, offset_E1, layout, accumulate),
                             a_stride, b_stride);
       else
-        multiply_mma<known>(stream_, grouped_product<T, T>(c, a, b, offset_E1, form, accumulate), a_stride,
+        multiply_mma<known>(stream_, grouped_product<T, T>(c, a, b, offset_E1, layout, accumulate), a_stride,
                             b_stride);
     });
   });

@@ -21,11 +21,11 @@ struct MmaTile {
 };
 
 // How an operand lies in memory and in its tile. inner: rows of consecutive inner indices.
-constexpr Along along_a(Form form) {
-  return form == Form::TN ? Along::outer : Along::inner;
+constexpr Along along_a(MatmulLayout layout) {
+  return layout == MatmulLayout::TN ? Along::outer : Along::inner;
 }
-constexpr Along along_b(Form form) {
-  return form == Form::NT ? Along::inner : Along::outer;
+constexpr Along along_b(MatmulLayout layout) {
+  return layout == MatmulLayout::NT ? Along::inner : Along::outer;
 }
 
 template <Along along, bool wide, class T>
@@ -44,10 +44,10 @@ inline constexpr int kTileWidth = along == Along::inner ? MmaTile::kInner : MmaT
 static_assert(MmaTile::kM == MmaTile::kN);
 
 // sum += the products of one stage, for the warp at (warp_m, warp_n) of the tile.
-template <Form form, class T>
+template <MatmulLayout layout, class T>
 __device__ __forceinline__ void multiply_stage(float (&sum)[4][8][4], const T* a_tile, const T* b_tile,
                                                int warp_m, int warp_n) {
-  constexpr Along a_along = along_a(form), b_along = along_b(form);
+  constexpr Along a_along = along_a(layout), b_along = along_b(layout);
 #pragma unroll
   for (int k = 0; k < MmaTile::kInner; k += 16) {
     uint32_t a[4][4], b[4][4];
@@ -108,20 +108,21 @@ __device__ __forceinline__ void write_warp(C* c, int64_t stride, int m, int n, c
 }
 
 // wide: a, b and their rows are multiples of 16 bytes. wide_c: c and its rows.
-template <Form form, bool wide, class T, class C>
+template <MatmulLayout layout, bool wide, class T, class C>
 __global__ void __launch_bounds__(MmaTile::kThreads, 2)
     grouped_mma_kernel(GroupedProduct<T, C> product, int64_t a_stride, int64_t b_stride, bool wide_c) {
   using Tile = MmaTile;
   T* const stages = dynamic_shared<T>();
-  const auto tile = expert_tile<form, Tile::kM, Tile::kN>(product, static_cast<int>(blockIdx.x));
+  const auto tile = expert_tile<layout, Tile::kM, Tile::kN>(product, static_cast<int>(blockIdx.x));
   if (tile.m == 0 || (tile.inner == 0 && product.accumulate)) return;
 
   const auto copy_stage = [&](int step) {
     const int k = step * Tile::kInner;
     if (k < tile.inner) {
       T* const a = stages + step % Tile::kStages * Tile::kStageElements;
-      copy_operand<along_a(form), wide>(a, tile.a, a_stride, tile.m, k, tile.inner);
-      copy_operand<along_b(form), wide>(a + Tile::kM * Tile::kInner, tile.b, b_stride, tile.n, k, tile.inner);
+      copy_operand<along_a(layout), wide>(a, tile.a, a_stride, tile.m, k, tile.inner);
+      copy_operand<along_b(layout), wide>(a + Tile::kM * Tile::kInner, tile.b, b_stride, tile.n, k,
+                                          tile.inner);
     }
     cp_async_commit();  // empty past the end, so that the waits count alike
   };
@@ -135,7 +136,7 @@ __global__ void __launch_bounds__(MmaTile::kThreads, 2)
     __syncthreads();  // this stage has arrived for all; the one before is used up and may be filled
     copy_stage(step + Tile::kStages - 1);
     const T* const a = stages + step % Tile::kStages * Tile::kStageElements;
-    multiply_stage<form>(sum, a, a + Tile::kM * Tile::kInner, warp_m, warp_n);
+    multiply_stage<layout>(sum, a, a + Tile::kM * Tile::kInner, warp_m, warp_n);
   }
   cp_async_wait<0>();
   __syncthreads();  // the stages are free: they become the buffers of the results

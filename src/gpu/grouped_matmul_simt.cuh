@@ -26,17 +26,17 @@ __device__ __forceinline__ void copy_simt(float (&to)[SimtTile::kInner][SimtTile
   }
 }
 
-template <Form form>
+template <MatmulLayout layout>
 __global__ void __launch_bounds__(SimtTile::kThreads, 2)
     grouped_simt_kernel(GroupedProduct<float, float> product, int64_t a_stride, int64_t b_stride) {
   using Tile = SimtTile;
   __shared__ float a[Tile::kInner][Tile::kM + 4], b[Tile::kInner][Tile::kN + 4];
-  const auto tile = expert_tile<form, Tile::kM, Tile::kN>(product, static_cast<int>(blockIdx.x));
+  const auto tile = expert_tile<layout, Tile::kM, Tile::kN>(product, static_cast<int>(blockIdx.x));
   if (tile.m == 0 || (tile.inner == 0 && product.accumulate)) return;
   const int m = static_cast<int>(threadIdx.x) / 16 * 4, n = static_cast<int>(threadIdx.x) % 16 * 4;
   float sum[4][4] = {};
   for (int first = 0; first < tile.inner; first += Tile::kInner) {
-    constexpr bool a_inner = form != Form::TN, b_inner = form == Form::NT;
+    constexpr bool a_inner = layout != MatmulLayout::TN, b_inner = layout == MatmulLayout::NT;
     copy_simt<a_inner>(a, tile.a + first * (a_inner ? 1 : a_stride), a_stride, tile.m, tile.inner - first);
     copy_simt<b_inner>(b, tile.b + first * (b_inner ? 1 : b_stride), b_stride, tile.n, tile.inner - first);
     __syncthreads();

@@ -55,11 +55,11 @@ struct Tf32Operand {
   }
 };
 
-template <Form form>
+template <MatmulLayout layout>
 __device__ __forceinline__ void multiply_tf32_stage(float (&sum)[2][8][4], const float* a_stage,
                                                     const float* b_stage, int warp_m, int warp_n) {
-  using A = Tf32Operand<form != Form::TN>;
-  using B = Tf32Operand<form == Form::NT>;
+  using A = Tf32Operand<layout != MatmulLayout::TN>;
+  using B = Tf32Operand<layout == MatmulLayout::NT>;
   const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
 #pragma unroll
   for (int k = t; k < Tf32Tile::kInner; k += 8) {
@@ -83,24 +83,24 @@ __device__ __forceinline__ void multiply_tf32_stage(float (&sum)[2][8][4], const
 }
 
 // wide: a, b and their rows are multiples of 16 bytes.
-template <Form form, bool wide>
+template <MatmulLayout layout, bool wide>
 __global__ void __launch_bounds__(Tf32Tile::kThreads)
     grouped_tf32_kernel(GroupedProduct<float, float> product, int64_t a_stride, int64_t b_stride) {
   using Tile = Tf32Tile;
-  using A = Tf32Operand<form != Form::TN>;
-  using B = Tf32Operand<form == Form::NT>;
+  using A = Tf32Operand<layout != MatmulLayout::TN>;
+  using B = Tf32Operand<layout == MatmulLayout::NT>;
   float* const stages = dynamic_shared<float>();
-  const auto tile = expert_tile<form, Tile::kM, Tile::kN>(product, static_cast<int>(blockIdx.x));
+  const auto tile = expert_tile<layout, Tile::kM, Tile::kN>(product, static_cast<int>(blockIdx.x));
   if (tile.m == 0 || (tile.inner == 0 && product.accumulate)) return;
 
   const auto copy_stage = [&](int step) {
     const int k = step * Tile::kInner;
     if (k < tile.inner) {
       float* const a = stages + step % Tile::kStages * 2 * Tile::kOperand;
-      A::template copy<wide>(a, tile.a + k * (form != Form::TN ? 1 : a_stride), a_stride, tile.m,
+      A::template copy<wide>(a, tile.a + k * (layout != MatmulLayout::TN ? 1 : a_stride), a_stride, tile.m,
                              tile.inner - k);
-      B::template copy<wide>(a + Tile::kOperand, tile.b + k * (form == Form::NT ? 1 : b_stride), b_stride,
-                             tile.n, tile.inner - k);
+      B::template copy<wide>(a + Tile::kOperand, tile.b + k * (layout == MatmulLayout::NT ? 1 : b_stride),
+                             b_stride, tile.n, tile.inner - k);
     }
     cp_async_commit();  // empty past the end, so that the waits count alike
   };
@@ -114,7 +114,7 @@ __global__ void __launch_bounds__(Tf32Tile::kThreads)
     __syncthreads();  // this stage has arrived for all; the one before is used up and may be filled
     copy_stage(step + Tile::kStages - 1);
     const float* const a = stages + step % Tile::kStages * 2 * Tile::kOperand;
-    multiply_tf32_stage<form>(sum, a, a + Tile::kOperand, warp_m, warp_n);
+    multiply_tf32_stage<layout>(sum, a, a + Tile::kOperand, warp_m, warp_n);
   }
   cp_async_wait<0>();
 

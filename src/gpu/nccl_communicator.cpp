@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "comm/watch.h"
+#include "comm/watchdog.h"
 #include "gpu/check.h"
 
 namespace moe::gpu {
@@ -47,6 +47,18 @@ ncclDataType_t type_of(const Tensor& x) {
   }
 }
 
+// Sets a flag for as long as it lives, also where an exception ends that.
+class OnCommStream {
+ public:
+  explicit OnCommStream(bool& flag) : flag_(flag) { flag_ = true; }
+  ~OnCommStream() { flag_ = false; }
+  OnCommStream(const OnCommStream&) = delete;
+  OnCommStream& operator=(const OnCommStream&) = delete;
+
+ private:
+  bool& flag_;
+};
+
 class NcclCommunicator final : public Communicator {
  public:
   NcclCommunicator(const Launch& launch, GpuDevice& device, std::chrono::milliseconds timeout)
@@ -54,7 +66,7 @@ class NcclCommunicator final : public Communicator {
     NCCL_CHECK(ncclGetVersion(&version_));
     CUDA_CHECK(cudaEventCreateWithFlags(&last_, cudaEventDisableTiming));
     watch_.emplace(place_->store(), rank(), size(), timeout, kSilence,
-                   Watch::Hooks{[this] { return idle(); }, [this] { return error(); }, end});
+                   Watchdog::Hooks{[this] { return idle(); }, [this] { return error(); }, end});
     watch_->begin();  // to join is the first thing that can take for ever
     ncclUniqueId id;
     if (rank() == 0) {
@@ -78,16 +90,16 @@ class NcclCommunicator final : public Communicator {
     // An error on its way to abort(): the others may never come to what this stream still waits for.
     if (this != &whole_ && std::uncaught_exceptions() > 0) return;
     (void)cudaStreamSynchronize(device_.stream());
-    if (aside_ != nullptr) (void)cudaStreamSynchronize(aside_);
+    if (comm_stream_ != nullptr) (void)cudaStreamSynchronize(comm_stream_);
     if (staging_ != nullptr) (void)cudaFree(staging_);
-    for (const auto& [number, lane] : lanes_) {
-      if (lane.gathered != nullptr) (void)cudaFree(lane.gathered);
-      if (lane.on_host != nullptr) (void)cudaFreeHost(lane.on_host);
-      for (cudaEvent_t event : {lane.done, lane.told})
+    for (const auto& [number, slot] : slots_) {
+      if (slot.gathered != nullptr) (void)cudaFree(slot.gathered);
+      if (slot.on_host != nullptr) (void)cudaFreeHost(slot.on_host);
+      for (cudaEvent_t event : {slot.done, slot.told})
         if (event != nullptr) (void)cudaEventDestroy(event);
     }
     if (fork_ != nullptr) (void)cudaEventDestroy(fork_);
-    if (aside_ != nullptr) (void)cudaStreamDestroy(aside_);
+    if (comm_stream_ != nullptr) (void)cudaStreamDestroy(comm_stream_);
     if (this != &whole_) {
       const std::lock_guard lock(whole_.parts_mutex_);
       std::erase(whole_.parts_, comm_.load());
@@ -155,46 +167,46 @@ class NcclCommunicator final : public Communicator {
     });
   }
 
-  void start_all_reduce(int lane, Tensor x) override {
-    aside(lane, [&] { all_reduce(x); });
+  void start_all_reduce(int slot, Tensor x) override {
+    on_comm_stream(slot, [&] { all_reduce(x); });
   }
-  void start_reduce_scatter(int lane, Tensor part, const Tensor& x) override {
-    aside(lane, [&] { reduce_scatter(part, x); });
+  void start_reduce_scatter(int slot, Tensor part, const Tensor& x) override {
+    on_comm_stream(slot, [&] { reduce_scatter(part, x); });
   }
-  void start_all_gather(int lane, Tensor x, const Tensor& part) override {
-    aside(lane, [&] { all_gather(x, part); });
+  void start_all_gather(int slot, Tensor x, const Tensor& part) override {
+    on_comm_stream(slot, [&] { all_gather(x, part); });
   }
-  void start_all_to_all(int lane, Tensor received, std::span<const int64_t> received_rows, const Tensor& sent,
+  void start_all_to_all(int slot, Tensor received, std::span<const int64_t> received_rows, const Tensor& sent,
                         std::span<const int64_t> sent_rows) override {
-    aside(lane, [&] { all_to_all(received, received_rows, sent, sent_rows); });
+    on_comm_stream(slot, [&] { all_to_all(received, received_rows, sent, sent_rows); });
   }
-  void finish(int lane) override {
-    const cudaEvent_t done = lanes_[lane].done;
+  void finish(int slot) override {
+    const cudaEvent_t done = slots_[slot].done;
     if (done != nullptr) CUDA_CHECK(cudaStreamWaitEvent(device_.stream(), done));
   }
-  void start_gather(int lane, const Tensor& mine) override {
-    Lane& to = lanes_[lane];
+  void start_gather(int slot, const Tensor& mine) override {
+    AsyncSlot& to = slots_[slot];
     const auto bytes = static_cast<size_t>(mine.bytes() * size());
     if (to.bytes != bytes) {  // in a step only the first time: rows of one plan are counted again and again
-      CHECK(to.bytes == 0, "a lane gathers tensors of one size");
+      CHECK(to.bytes == 0, "a slot gathers tensors of one size");
       CUDA_CHECK(cudaMalloc(&to.gathered, bytes));
       CUDA_CHECK(cudaMallocHost(&to.on_host, bytes));
       CUDA_CHECK(cudaEventCreateWithFlags(&to.told, cudaEventDisableTiming));
       to.bytes = bytes;
     }
-    aside(lane, [&] {
+    on_comm_stream(slot, [&] {
       all_gather(Tensor(to.gathered, mine.dtype(), {mine.numel() * size()}), mine);
       CUDA_CHECK(cudaMemcpyAsync(to.on_host, to.gathered, bytes, cudaMemcpyDeviceToHost, stream()));
       CUDA_CHECK(cudaEventRecord(to.told, stream()));
     });
   }
-  std::span<const std::byte> finish_gather(int lane) override {
-    const Lane& from = lanes_.at(lane);
+  std::span<const std::byte> finish_gather(int slot) override {
+    const AsyncSlot& from = slots_.at(slot);
     CUDA_CHECK(cudaEventSynchronize(from.told));
     return {static_cast<const std::byte*>(from.on_host), from.bytes};
   }
   // By way of the device: what is small takes microseconds there, and the store would take milliseconds.
-  void exchange(std::span<std::byte> all, std::span<const std::byte> mine) override {
+  void all_gather_bytes(std::span<std::byte> all, std::span<const std::byte> mine) override {
     CHECK(all.size() == mine.size() * static_cast<size_t>(size()));
     const auto bytes = std::max<int64_t>(1, static_cast<int64_t>(mine.size()));  // a barrier sends one byte
     reserve(bytes * size());
@@ -208,7 +220,7 @@ class NcclCommunicator final : public Communicator {
   }
 
   // On the device: the host is far ahead of it.
-  void meet() override {
+  void step_barrier() override {
     if (here_ == nullptr) {
       CUDA_CHECK(cudaEventCreate(&here_));
       CUDA_CHECK(cudaEventCreate(&all_here_));
@@ -231,11 +243,11 @@ class NcclCommunicator final : public Communicator {
     return std::make_unique<NcclCommunicator>(rank, size, *this, made);
   }
 
-  void be_patient(bool patient) override { whole_.watch_->be_patient(patient); }
+  void suspend_timeout(bool suspended) override { whole_.watch_->suspend_timeout(suspended); }
   void abort(const std::string& reason) override { whole_.watch_->tell(reason); }
 
  private:
-  struct Lane {
+  struct AsyncSlot {
     cudaEvent_t done = nullptr;  // behind what was started last
     cudaEvent_t told = nullptr;  // behind the copy to on_host
     void *gathered = nullptr, *on_host = nullptr;
@@ -244,26 +256,25 @@ class NcclCommunicator final : public Communicator {
 
   static size_t count(const Tensor& x) { return static_cast<size_t>(x.numel()); }
   // Where collectives are queued.
-  cudaStream_t stream() const { return beside_ ? aside_ : device_.stream(); }
+  cudaStream_t stream() const { return on_comm_stream_ ? comm_stream_ : device_.stream(); }
 
   // body's collectives begin when what is queued on the device is done, and what is queued later does not wait for them. Their
   // stream comes first where both could run: an operation fills all multiprocessors, and rows that wait for its end are late.
   template <class Body>
-  void aside(int lane, const Body& body) {
-    if (aside_ == nullptr) {
+  void on_comm_stream(int slot, const Body& body) {
+    if (comm_stream_ == nullptr) {
       int lowest = 0, highest = 0;
       CUDA_CHECK(cudaDeviceGetStreamPriorityRange(&lowest, &highest));
-      CUDA_CHECK(cudaStreamCreateWithPriority(&aside_, cudaStreamNonBlocking, highest));
+      CUDA_CHECK(cudaStreamCreateWithPriority(&comm_stream_, cudaStreamNonBlocking, highest));
       CUDA_CHECK(cudaEventCreateWithFlags(&fork_, cudaEventDisableTiming));
     }
-    cudaEvent_t& done = lanes_[lane].done;
+    cudaEvent_t& done = slots_[slot].done;
     if (done == nullptr) CUDA_CHECK(cudaEventCreateWithFlags(&done, cudaEventDisableTiming));
     CUDA_CHECK(cudaEventRecord(fork_, device_.stream()));
-    CUDA_CHECK(cudaStreamWaitEvent(aside_, fork_));
-    beside_ = true;
+    CUDA_CHECK(cudaStreamWaitEvent(comm_stream_, fork_));
+    const OnCommStream guard(on_comm_stream_);
     body();
-    beside_ = false;
-    CUDA_CHECK(cudaEventRecord(done, aside_));
+    CUDA_CHECK(cudaEventRecord(done, comm_stream_));
   }
   template <class Body>
   void collective(const Body& body) {
@@ -320,11 +331,11 @@ class NcclCommunicator final : public Communicator {
   cudaEvent_t here_ = nullptr, all_here_ = nullptr;  // around the last meeting
   void* staging_ = nullptr;                          // of exchange
   int64_t staging_bytes_ = 0;
-  cudaStream_t aside_ = nullptr;  // where started transfers run
+  cudaStream_t comm_stream_ = nullptr;  // where started transfers run
   cudaEvent_t fork_ = nullptr;
-  bool beside_ = false;
-  std::map<int, Lane> lanes_;
-  std::optional<Watch> watch_;
+  bool on_comm_stream_ = false;
+  std::map<int, AsyncSlot> slots_;
+  std::optional<Watchdog> watch_;
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Ranks on GPUs over NCCL, on the stream of their device. A lost rank would keep NCCL's kernels waiting for ever: comm/watch.h
+// Ranks on GPUs over NCCL, on the stream of their device. A lost rank would keep NCCL's kernels waiting for ever: comm/watchdog.h
 // ends the process then.
 #pragma once
 

@@ -17,7 +17,7 @@ namespace {
 
 constexpr int kWarps = 4;  // rows of a forward block
 constexpr int kThreads = 128;
-constexpr int kBlocksPerProcessor = 8;
+constexpr int kBlocksPerSm = 8;
 
 template <class T, int width>
 __global__ void forward_kernel(T* y_ND, float* rstd_N, const T* x_ND, const float* w_D, int64_t n, int64_t d,
@@ -67,7 +67,7 @@ __device__ __forceinline__ float inner(const Vec<T, width>& dy, const Vec<T, wid
 
 // Rows of at most kThreads * width elements: a thread has one piece of each row, and that piece's w and dw in registers.
 template <class T, int width>
-__global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
+__global__ void __launch_bounds__(kThreads, kBlocksPerSm)
     backward_kernel(T* dx_ND, float* dw_parts, const T* dy_ND, const T* residual_ND, const T* x_ND,
                     const float* w_D, const float* rstd_N, int64_t n, int64_t d) {
   const int64_t c = int64_t{threadIdx.x} * width;
@@ -91,7 +91,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
 
 // Longer rows: a thread has several pieces, read twice, and their dw in shared memory.
 template <class T, int width>
-__global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
+__global__ void __launch_bounds__(kThreads, kBlocksPerSm)
     backward_long_kernel(T* dx_ND, float* dw_parts, const T* dy_ND, const T* residual_ND, const T* x_ND,
                          const float* w_D, const float* rstd_N, int64_t n, int64_t d) {
   float* const dw = dynamic_shared<float>();
@@ -132,7 +132,7 @@ void GpuOps::rms_norm_backward(Tensor dx_ND, Tensor dw_D, const Tensor& dy_ND, c
                                const Tensor& x_ND, const Tensor& w_D, const Tensor& rstd_N) {
   contracts::check_rms_norm_backward(dx_ND, dw_D, dy_ND, residual_ND, x_ND, w_D, rstd_N);
   const int64_t n = x_ND.dim(0), d = x_ND.dim(1);
-  const int64_t rows = std::min<int64_t>(n, int64_t{kBlocksPerProcessor} * processors_);
+  const int64_t rows = std::min<int64_t>(n, int64_t{kBlocksPerSm} * num_sms_);
   float* const parts = workspace_.carve().take<float>(rows * d);
   with_activation(x_ND.dtype(), [&]<class T>() {
     constexpr int wide = 16 / sizeof(T);

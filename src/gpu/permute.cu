@@ -80,7 +80,7 @@ struct GiveRow {
 };
 
 struct RowsOfExperts {
-  int32_t *offset_E1, *count_E, *first_E;
+  int32_t *offset_E1, *count_E, *top1_count_E;
 };
 
 // One block: the experts' counts over all tiles and over those of first choices, and where each expert's rows begin.
@@ -91,7 +91,8 @@ __global__ void plan_experts_kernel(RowsOfExperts out, int32_t* tile_counts, int
     const int e = low + static_cast<int>(threadIdx.x);
     int count = 0;
     if (e < experts)
-      out.count_E[e] = count = count_before(tile_counts, tiles, experts, e, first_tiles, out.first_E + e);
+      out.count_E[e] = count =
+          count_before(tile_counts, tiles, experts, e, first_tiles, out.top1_count_E + e);
     const int kept = count < capacity ? count : static_cast<int>(capacity);
     int sum = 0;
     const int before = block_sum_before(kept, &sum);
@@ -154,7 +155,7 @@ void GpuOps::route_plan(RoutePlan plan, const Tensor& expert_NK, const Capacity&
   Choice choice{pointer<int32_t>(expert_NK), static_cast<int>(n), static_cast<int>(first_tiles * kSortTile),
                 static_cast<int>(choices), experts};
   RowsOfExperts rows{pointer<int32_t>(plan.offset_E1), pointer<int32_t>(plan.count_E),
-                     pointer<int32_t>(plan.first_E)};
+                     pointer<int32_t>(plan.top1_count_E)};
   auto memory = workspace_.carve();
   int32_t* const counts = memory.take<int32_t>(tiles * experts);
   const size_t shared = sizeof(int) * static_cast<size_t>(experts);
@@ -175,7 +176,7 @@ void GpuOps::route_plan(RoutePlan plan, const Tensor& expert_NK, const Capacity&
            static_cast<int>(std::min(capacity.rows, n * choices)));
     choice.expert_NK = kept_NK;
     rows.count_E = memory.take<int32_t>(E);
-    rows.first_E = memory.take<int32_t>(E);
+    rows.top1_count_E = memory.take<int32_t>(E);
     place_experts(Capacity::kNoLimit);
   }
   const GiveRow give{pointer<int32_t>(plan.slot_R), pointer<int32_t>(plan.row_NK), rows.offset_E1, choice};

@@ -19,7 +19,7 @@ namespace {
 
 constexpr int kWarps = 4;  // of a block
 constexpr int kThreads = 32 * kWarps;
-constexpr int kBlocksPerProcessor = 4;  // of the backward kernel
+constexpr int kBlocksPerSm = 4;  // of the backward kernel
 
 struct Layout {
   int query, kv, dim;
@@ -297,7 +297,7 @@ __device__ void store_sums(float* parts, Pairs<S> dw, bool queries, int dim) {
 
 // parts: [blocks, 2, dim], of the gradients of wq and wk.
 template <class T, class S>
-__global__ void __launch_bounds__(kThreads, kBlocksPerProcessor)
+__global__ void __launch_bounds__(kThreads, kBlocksPerSm)
     backward_kernel(Gradients<T> x, float* parts, Table table, Layout layout, int64_t tokens) {
   const Share<S> share(layout, static_cast<int>(threadIdx.x) / 32, tokens);
   const bool inside = share.head < share.kind.count;
@@ -390,7 +390,7 @@ void GpuOps::qk_norm_rope_backward(Tensor dpacked_NP, Tensor dwq_d, Tensor dwk_d
           const int64_t shares = passes<S>(layout.query) + passes<S>(layout.kv);
           // A warp for each share at least.
           grid = std::max(ceil_div(shares, kWarps),
-                          std::min(ceil_div(n * shares, kWarps), int64_t{kBlocksPerProcessor} * processors_));
+                          std::min(ceil_div(n * shares, kWarps), int64_t{kBlocksPerSm} * num_sms_));
           parts = workspace_.carve().take<float>(grid * width_of_sums);
           launch(stream_, backward_kernel<T, S>, {blocks(grid), kThreads}, x, parts,
                  table_of(wq_d, wk_d, rope_Td, position_N), layout, n);

@@ -26,12 +26,12 @@ struct TokenOfLanes {
   int lane;
   bool inside, padding;
 
-  __device__ TokenOfLanes(const int32_t* first_N, int64_t n)
+  __device__ TokenOfLanes(const int32_t* doc_start_N, int64_t n)
       : row(int64_t{blockIdx.x} * kTokens + threadIdx.x / kLanes),
         lane(static_cast<int>(threadIdx.x) % kLanes),
         inside(row < n) {
     row = min(row, n - 1);
-    padding = first_N[row] < 0;
+    padding = doc_start_N[row] < 0;
   }
 };
 
@@ -82,9 +82,9 @@ struct Routing {
 };
 
 __global__ void __launch_bounds__(kTokens* kLanes)
-    route_kernel(Routing out, const float* logits_NE, const int32_t* first_N, int64_t n, int experts,
+    route_kernel(Routing out, const float* logits_NE, const int32_t* doc_start_N, int64_t n, int experts,
                  int choices, bool renormalise) {
-  const TokenOfLanes token(first_N, n);
+  const TokenOfLanes token(doc_start_N, n);
   const int lane = token.lane;
   const float* const logits = logits_NE + token.row * experts;
   float top = -FLT_MAX, sum = 0;
@@ -118,16 +118,16 @@ __global__ void __launch_bounds__(kTokens* kLanes)
 }
 
 // *tokens = how many are not padding. One block, so as many loads under way as it can have.
-__global__ void count_tokens_kernel(int* tokens, const int32_t* first_N, int64_t n) {
+__global__ void count_tokens_kernel(int* tokens, const int32_t* doc_start_N, int64_t n) {
   int count = 0;
-  const int64_t quads = reinterpret_cast<uintptr_t>(first_N) % 16 == 0 ? n / 4 : 0;
+  const int64_t quads = reinterpret_cast<uintptr_t>(doc_start_N) % 16 == 0 ? n / 4 : 0;
 #pragma unroll 8
   for (int64_t i = threadIdx.x; i < quads; i += kCountThreads) {
-    const auto first = load<4>(first_N + 4 * i);
+    const auto first = load<4>(doc_start_N + 4 * i);
 #pragma unroll
     for (int j = 0; j < 4; ++j) count += first.v[j] >= 0 ? 1 : 0;
   }
-  for (int64_t i = 4 * quads + threadIdx.x; i < n; i += kCountThreads) count += first_N[i] >= 0 ? 1 : 0;
+  for (int64_t i = 4 * quads + threadIdx.x; i < n; i += kCountThreads) count += doc_start_N[i] >= 0 ? 1 : 0;
   count = block_sum(count);
   if (threadIdx.x == 0) *tokens = count;
 }
@@ -135,7 +135,7 @@ __global__ void count_tokens_kernel(int* tokens, const int32_t* first_N, int64_t
 // Of kLossTokens tokens: the column sums of the probabilities, then the sum of lse^2 and the number of tokens that are not
 // padding, whose rows are zero. parts: [blocks, experts + 2].
 __global__ void sum_losses_kernel(float* parts, const float* probability_NE, const float* lse_N,
-                                  const int32_t* first_N, int64_t n, int experts) {
+                                  const int32_t* doc_start_N, int64_t n, int experts) {
   const int64_t begin = int64_t{blockIdx.x} * kLossTokens, count = min(int64_t{kLossTokens}, n - begin);
   float* const part = parts + int64_t{blockIdx.x} * (experts + 2);
   for (int first = 0; first < experts; first += 32) {
@@ -145,13 +145,13 @@ __global__ void sum_losses_kernel(float* parts, const float* probability_NE, con
   }
   const float lse = threadIdx.x < count ? lse_N[begin + threadIdx.x] : 0;
   const float squares = block_sum(lse * lse);
-  const int tokens = block_sum(threadIdx.x < count && first_N[begin + threadIdx.x] >= 0 ? 1 : 0);
+  const int tokens = block_sum(threadIdx.x < count && doc_start_N[begin + threadIdx.x] >= 0 ? 1 : 0);
   if (threadIdx.x == 0) part[experts] = squares, part[experts + 1] = static_cast<float>(tokens);
 }
 
 // One block.
-__global__ void finish_losses_kernel(float* loss_2, float* mean_E, float* share_E, const float* parts,
-                                     int64_t rows, const int32_t* first_E, int experts) {
+__global__ void finish_losses_kernel(float* loss_2, float* P_E, float* f_E, const float* parts, int64_t rows,
+                                     const int32_t* top1_count_E, int experts) {
   const int columns = experts + 2;
   const float tokens =
       sum_columns(parts, rows, columns, columns, experts + 1);  // in lane 0; exact: below 2^24
@@ -165,9 +165,9 @@ __global__ void finish_losses_kernel(float* loss_2, float* mean_E, float* share_
       loss_2[1] = sum / m;
       continue;
     }
-    const float mean = sum / m, share = static_cast<float>(first_E[e]) / m;
-    mean_E[e] = mean;
-    share_E[e] = share;
+    const float mean = sum / m, share = static_cast<float>(top1_count_E[e]) / m;
+    P_E[e] = mean;
+    f_E[e] = share;
     balance += mean * share;
   }
   balance = block_sum(balance);
@@ -177,14 +177,14 @@ __global__ void finish_losses_kernel(float* loss_2, float* mean_E, float* share_
 struct RouteState {
   const float *dweight_NK, *probability_NE, *lse_N;
   const int32_t* expert_NK;
-  const float *weight_NK, *share_E;
-  const int32_t* first_N;
+  const float *weight_NK, *f_E;
+  const int32_t* doc_start_N;
 };
 
 __global__ void __launch_bounds__(kTokens* kLanes)
     backward_kernel(float* dlogits_NE, RouteState in, const float* scale_1, const int* tokens, int64_t n,
                     int experts, int choices, float balance_weight, float z_weight, bool renormalise) {
-  const TokenOfLanes token(in.first_N, n);
+  const TokenOfLanes token(in.doc_start_N, n);
   const int lane = token.lane;
   const float* const p = in.probability_NE + token.row * experts;
   const float *const dw = in.dweight_NK + token.row * choices, *const w = in.weight_NK + token.row * choices;
@@ -196,14 +196,14 @@ __global__ void __launch_bounds__(kTokens* kLanes)
   float mean = 0, balance_mean = 0;
   for (int k = 0; k < choices; ++k) mean += dw[k] * w[k];
 #pragma unroll 8
-  for (int e = lane; e < experts; e += kLanes) balance_mean += in.share_E[e] * p[e];
+  for (int e = lane; e < experts; e += kLanes) balance_mean += in.f_E[e] * p[e];
   const float shared =
       z * in.lse_N[token.row] - balance * token_sum(balance_mean) - (renormalise ? 0.0F : mean);
   if (!token.inside) return;
   float* const out = dlogits_NE + token.row * experts;
 #pragma unroll 8
   for (int e = lane; e < experts; e += kLanes) {
-    float d = p[e] * (balance * in.share_E[e] + shared);
+    float d = p[e] * (balance * in.f_E[e] + shared);
     for (int k = 0; k < choices; ++k)
       if (chosen[k] == e) d += w[k] * (renormalise ? dw[k] - mean : dw[k]);
     out[e] = token.padding ? 0.0F : d;
@@ -211,29 +211,30 @@ __global__ void __launch_bounds__(kTokens* kLanes)
 }
 
 // The number of tokens that are not padding, on the device.
-const int* count_tokens(cudaStream_t stream, Workspace::Carving& carving, const Tensor& first_N) {
+const int* count_tokens(cudaStream_t stream, Workspace::Carving& carving, const Tensor& doc_start_N) {
   int* const tokens = carving.take<int>(1);
-  launch(stream, count_tokens_kernel, {1, kCountThreads}, tokens, pointer<int32_t>(first_N), first_N.numel());
+  launch(stream, count_tokens_kernel, {1, kCountThreads}, tokens, pointer<int32_t>(doc_start_N),
+         doc_start_N.numel());
   return tokens;
 }
 
 }  // namespace
 
 void GpuOps::route(Tensor probability_NE, Tensor lse_N, Tensor expert_NK, Tensor weight_NK,
-                   const Tensor& logits_NE, const Tensor& first_N, bool renormalise) {
-  contracts::check_route(probability_NE, lse_N, expert_NK, weight_NK, logits_NE, first_N);
+                   const Tensor& logits_NE, const Tensor& doc_start_N, bool renormalise) {
+  contracts::check_route(probability_NE, lse_N, expert_NK, weight_NK, logits_NE, doc_start_N);
   const int64_t n = logits_NE.dim(0);
   if (n == 0) return;
   const Routing out{pointer<float>(probability_NE), pointer<float>(lse_N), pointer<int32_t>(expert_NK),
                     pointer<float>(weight_NK)};
   launch(stream_, route_kernel, {blocks(ceil_div(n, kTokens)), kTokens * kLanes}, out,
-         pointer<float>(logits_NE), pointer<int32_t>(first_N), n, static_cast<int>(logits_NE.dim(1)),
+         pointer<float>(logits_NE), pointer<int32_t>(doc_start_N), n, static_cast<int>(logits_NE.dim(1)),
          static_cast<int>(expert_NK.dim(1)), renormalise);
 }
 
-void GpuOps::router_losses(Tensor loss_2, Tensor mean_E, Tensor share_E, const Tensor& probability_NE,
-                           const Tensor& lse_N, const Tensor& first_E, const Tensor& first_N) {
-  contracts::check_router_losses(loss_2, mean_E, share_E, probability_NE, lse_N, first_E, first_N);
+void GpuOps::router_losses(Tensor loss_2, Tensor P_E, Tensor f_E, const Tensor& probability_NE,
+                           const Tensor& lse_N, const Tensor& top1_count_E, const Tensor& doc_start_N) {
+  contracts::check_router_losses(loss_2, P_E, f_E, probability_NE, lse_N, top1_count_E, doc_start_N);
   const int64_t n = probability_NE.dim(0), rows = ceil_div(n, kLossTokens);
   const int experts = static_cast<int>(probability_NE.dim(1));
   CHECK(n < (1 << 24), probability_NE.describe());
@@ -241,24 +242,24 @@ void GpuOps::router_losses(Tensor loss_2, Tensor mean_E, Tensor share_E, const T
   static_assert(kLossTokens == kSumWarps * 32);
   if (rows > 0)
     launch(stream_, sum_losses_kernel, {blocks(rows), kLossTokens}, parts, pointer<float>(probability_NE),
-           pointer<float>(lse_N), pointer<int32_t>(first_N), n, experts);
-  launch(stream_, finish_losses_kernel, {1, kSumWarps * 32}, pointer<float>(loss_2), pointer<float>(mean_E),
-         pointer<float>(share_E), parts, rows, pointer<int32_t>(first_E), experts);
+           pointer<float>(lse_N), pointer<int32_t>(doc_start_N), n, experts);
+  launch(stream_, finish_losses_kernel, {1, kSumWarps * 32}, pointer<float>(loss_2), pointer<float>(P_E),
+         pointer<float>(f_E), parts, rows, pointer<int32_t>(top1_count_E), experts);
 }
 
 void GpuOps::route_backward(Tensor dlogits_NE, const Tensor& dweight_NK, const Tensor& probability_NE,
                             const Tensor& lse_N, const Tensor& expert_NK, const Tensor& weight_NK,
-                            const Tensor& share_E, const Tensor& first_N, const Tensor& scale_1,
+                            const Tensor& f_E, const Tensor& doc_start_N, const Tensor& scale_1,
                             float balance_weight, float z_weight, bool renormalise) {
-  contracts::check_route_backward(dlogits_NE, dweight_NK, probability_NE, lse_N, expert_NK, weight_NK,
-                                  share_E, first_N, scale_1);
+  contracts::check_route_backward(dlogits_NE, dweight_NK, probability_NE, lse_N, expert_NK, weight_NK, f_E,
+                                  doc_start_N, scale_1);
   const int64_t n = probability_NE.dim(0);
   if (n == 0) return;
   auto carving = workspace_.carve();
-  const int* const tokens = count_tokens(stream_, carving, first_N);
-  const RouteState in{pointer<float>(dweight_NK),  pointer<float>(probability_NE), pointer<float>(lse_N),
-                      pointer<int32_t>(expert_NK), pointer<float>(weight_NK),      pointer<float>(share_E),
-                      pointer<int32_t>(first_N)};
+  const int* const tokens = count_tokens(stream_, carving, doc_start_N);
+  const RouteState in{pointer<float>(dweight_NK),   pointer<float>(probability_NE), pointer<float>(lse_N),
+                      pointer<int32_t>(expert_NK),  pointer<float>(weight_NK),      pointer<float>(f_E),
+                      pointer<int32_t>(doc_start_N)};
   launch(stream_, backward_kernel, {blocks(ceil_div(n, kTokens)), kTokens * kLanes},
          pointer<float>(dlogits_NE), in, pointer<float>(scale_1), tokens, n,
          static_cast<int>(probability_NE.dim(1)), static_cast<int>(expert_NK.dim(1)), balance_weight,

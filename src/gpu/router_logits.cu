@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 // The router's matrix products, in f32 whatever the type of x. With x in bf16 the matrix units compute them from the
-// bf16 parts of what is f32 (bf16_parts.cuh); else, and for f16, whose numbers do not
+// bf16 parts of what is f32 (split_bf16.cuh); else, and for f16, whose numbers do not
 // fit one bf16, f32_product.cuh.
 #include <algorithm>
 
-#include "gpu/bf16_parts.cuh"
 #include "gpu/column_sums.cuh"
 #include "gpu/f32_product.cuh"
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"
 #include "gpu/numbers.cuh"
+#include "gpu/split_bf16.cuh"
 #include "ops/contracts/router.h"
 
 namespace moe::gpu {
@@ -76,7 +76,7 @@ void GpuOps::router_logits_forward(Tensor logits_NE, const Tensor& x_ND, const T
     Tensor logits(carving.take<float>(n * 3 * e), DType::f32, {n, 3 * e});
     launch(stream_, parts_of_rows_kernel, one_thread_each(e * d), pointer<bf16>(parts_ED),
            pointer<float>(w_ED), e * d, Parts{{Part::high, Part::middle, Part::low}, 3});
-    gemm_.multiply(logits, x_ND, parts_ED, Form::NT, Tensor());
+    gemm_.multiply(logits, x_ND, parts_ED, MatmulLayout::NT, Tensor());
     return launch(stream_, add_column_parts_kernel, one_thread_each(n * e / 4), pointer<float>(logits_NE),
                   static_cast<const float*>(pointer<float>(logits)), n, static_cast<int>(e));
   }
@@ -104,8 +104,8 @@ void GpuOps::router_logits_backward(Tensor dx_ND, Tensor dw_ED, const Tensor& dl
            Parts{{Part::high, Part::middle, Part::low}, 3});
     launch(stream_, parts_of_rows_kernel, one_thread_each(e * d), pointer<bf16>(w), pointer<float>(w_ED),
            e * d, Parts{{Part::high, Part::high, Part::high}, 3});
-    gemm_.multiply(dx_ND, dlogits, w, Form::NN, dx_ND);
-    gemm_.multiply(dw, dlogits, x_ND, Form::TN, Tensor());
+    gemm_.multiply(dx_ND, dlogits, w, MatmulLayout::NN, dx_ND);
+    gemm_.multiply(dw, dlogits, x_ND, MatmulLayout::TN, Tensor());
     return launch(stream_, add_row_parts_kernel, one_thread_each(e * d), pointer<float>(dw_ED),
                   static_cast<const float*>(pointer<float>(dw)), e * d);
   }

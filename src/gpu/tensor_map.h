@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What Hopper's copy engine must know of a matrix in global memory: passed to kernels by value, as __grid_constant__.
+// What Hopper's TMA must know of a matrix in global memory: passed to kernels by value, as __grid_constant__.
 #pragma once
 
 #include <cuda.h>

@@ -8,7 +8,7 @@
 
 #include <cstdint>
 
-#include "gpu/hopper.cuh"
+#include "gpu/sm90.cuh"
 
 namespace moe::gpu {
 

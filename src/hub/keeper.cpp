@@ -54,7 +54,7 @@ std::shared_ptr<const Input> Keeper::open(const Address& address, const File& fi
   auto input = std::make_shared<const Switch>(hub_.open(address, file));
   if (file.oid.empty()) return input;  // nothing to call it by
   const std::lock_guard lock(mutex_);
-  wishes_.push_back({address, file, input});
+  requests_.push_back({address, file, input});
   changed_.notify_one();
   return input;
 }
@@ -62,40 +62,40 @@ std::shared_ptr<const Input> Keeper::open(const Address& address, const File& fi
 void Keeper::work(const std::stop_token& stop) {
   const net::StopScope scope(stop);
   for (;;) {
-    Wish wish;
+    Request request;
     {
       std::unique_lock lock(mutex_);
-      if (!changed_.wait(lock, stop, [this] { return !wishes_.empty(); })) return;
-      wish = std::move(wishes_.front());
-      wishes_.pop_front();
+      if (!changed_.wait(lock, stop, [this] { return !requests_.empty(); })) return;
+      request = std::move(requests_.front());
+      requests_.pop_front();
     }
     try {
-      fulfil(wish);
+      fulfil(request);
     } catch (const net::Cancelled&) {
       return;
     } catch (const UserError& error) {
-      tell(wish, fmt::format("not kept, read from the hub as before: {}", error.what()));
+      tell(request, fmt::format("not kept, read from the hub as before: {}", error.what()));
     }
   }
 }
 
-void Keeper::fulfil(const Wish& wish) {
-  if (wish.input.expired()) return;
-  if (wish.file.size > limit_)
-    return tell(wish, fmt::format("not kept: its {} are more than data.hub_cache_gb",
-                                  format_bytes(static_cast<double>(wish.file.size))));
-  const std::string commit = hub_.commit(wish.address);
+void Keeper::fulfil(const Request& request) {
+  if (request.input.expired()) return;
+  if (request.file.size > limit_)
+    return tell(request, fmt::format("not kept: its {} are more than data.hub_cache_gb",
+                                     format_bytes(static_cast<double>(request.file.size))));
+  const std::string commit = hub_.commit(request.address);
   const FileLock turn = wait_for_turn();
   Cache& cache = hub_.cache();
-  auto kept = cache.open(wish.address, commit, wish.file);  // another process may have brought it
+  auto kept = cache.open(request.address, commit, request.file);  // another process may have brought it
   if (!kept) {
-    cache.prune(limit_ - cache.missing_bytes(wish.address, wish.file));
-    if (cache.fetched_bytes() + cache.missing_bytes(wish.address, wish.file) > limit_)
-      return tell(wish, "not kept: data.hub_cache_gb is taken up by files in use");
-    hub_.download(wish.address, wish.file);
-    kept = cache.open(wish.address, commit, wish.file);
+    cache.prune(limit_ - cache.missing_bytes(request.address, request.file));
+    if (cache.fetched_bytes() + cache.missing_bytes(request.address, request.file) > limit_)
+      return tell(request, "not kept: data.hub_cache_gb is taken up by files in use");
+    hub_.download(request.address, request.file);
+    kept = cache.open(request.address, commit, request.file);
   }
-  if (const auto input = wish.input.lock(); input && kept) input->turn_to(std::move(kept));
+  if (const auto input = request.input.lock(); input && kept) input->turn_to(std::move(kept));
 }
 
 // Room that was made must still be there when the bytes come: so one at a time, over all processes.
@@ -108,8 +108,8 @@ FileLock Keeper::wait_for_turn() {
   }
 }
 
-void Keeper::tell(const Wish& wish, const std::string& line) const {
-  if (on_event_) on_event_(wish.file.path + ": " + line);
+void Keeper::tell(const Request& request, const std::string& line) const {
+  if (on_event_) on_event_(request.file.path + ": " + line);
 }
 
 }  // namespace moe::hub

@@ -29,16 +29,16 @@ class Keeper {
 
  private:
   class Switch;
-  struct Wish {
+  struct Request {
     Address address;
     File file;
     std::weak_ptr<const Switch> input;
   };
 
   void work(const std::stop_token& stop);
-  void fulfil(const Wish& wish);
+  void fulfil(const Request& request);
   FileLock wait_for_turn();
-  void tell(const Wish& wish, const std::string& line) const;
+  void tell(const Request& request, const std::string& line) const;
 
   Hub& hub_;
   net::Client& client_;
@@ -46,7 +46,7 @@ class Keeper {
   const Hub::Event on_event_;
   std::mutex mutex_;
   std::condition_variable_any changed_;
-  std::deque<Wish> wishes_;
+  std::deque<Request> requests_;
   std::jthread thread_;  // last: it uses what is above
 };
 

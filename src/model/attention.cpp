@@ -12,7 +12,7 @@ AttentionSaved::AttentionSaved(const ModelConfig& config, DType type, int64_t N,
     const bool kept = recompute <= last_kept || first == nullptr;
     this->*member = kept ? arena.allocate("activations: attention", dtype, shape) : first->*member;
   };
-  const Recompute unless_cheap = Recompute::none, unless_all = Recompute::cheap;
+  const Recompute unless_cheap = Recompute::none, unless_all = Recompute::selective;
   place(&AttentionSaved::norm_ND, unless_cheap, type, {N, D});
   place(&AttentionSaved::rstd_N, unless_cheap, DType::f32, {N});
   place(&AttentionSaved::packed_NP, unless_all, type, {N, Heads{H, G, d}.packed()});
@@ -43,12 +43,12 @@ Attention::Attention(const ModelConfig& config, DType type, int64_t N, Recompute
 void Attention::prepare(AttentionSaved& saved, bool everything, const Tensor& x_ND,
                         const Weights::Layer& weights, const Tokens& tokens, Ops& ops) const {
   ops.rms_norm_forward(saved.norm_ND, saved.rstd_N, x_ND, weights.attention_norm.weight, eps_);
-  if (everything) ops.matmul(saved.packed_NP, saved.norm_ND, weights.qkvg.compute, Form::NT, false);
+  if (everything) ops.matmul(saved.packed_NP, saved.norm_ND, weights.qkvg.compute, MatmulLayout::NT, false);
   ops.qk_norm_rope_forward(saved.q_NHd, saved.k_NGd, saved.rstd_NJ, saved.packed_NP, weights.q_norm.weight,
                            weights.k_norm.weight, tokens.rope_Td, tokens.position_N, heads_, eps_);
   if (everything)
     ops.attention_forward(gated_NHd_, saved.o_NHd, saved.lse_NH, saved.q_NHd, saved.k_NGd, saved.packed_NP,
-                          tokens.first_BT);
+                          tokens.doc_start_BT);
 }
 
 void Attention::forward(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
@@ -59,23 +59,24 @@ void Attention::forward(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND, 
 }
 
 void Attention::backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND,
-                         const Weights::Layer& weights, const Tokens& tokens, Gradients gradients,
+                         const Weights::Layer& weights, const Tokens& tokens, GradientMode gradients,
                          Ops& ops) const {
   const int64_t N = x_ND.dim(0), D = x_ND.dim(1);
-  const bool add = gradients == Gradients::add;
-  if (recompute_ != Recompute::none) prepare(saved, recompute_ == Recompute::all, x_ND, weights, tokens, ops);
-  ops.matmul(dgated_NHd_.reshape({N, D}), d_ND, weights.out.compute, Form::NN, false);
+  const bool add = gradients == GradientMode::accumulate;
+  if (recompute_ != Recompute::none)
+    prepare(saved, recompute_ == Recompute::full, x_ND, weights, tokens, ops);
+  ops.matmul(dgated_NHd_.reshape({N, D}), d_ND, weights.out.compute, MatmulLayout::NN, false);
   const Tensor& do_NHd = dgated_NHd_;  // in place
   ops.gate_backward(do_NHd, gated_NHd_, delta_NH_, dpacked_NP_, dgated_NHd_, saved.o_NHd, saved.packed_NP,
                     heads_);
-  ops.matmul(weights.out.gradient, d_ND, gated_NHd_.reshape({N, D}), Form::TN, add);
+  ops.matmul(weights.out.gradient, d_ND, gated_NHd_.reshape({N, D}), MatmulLayout::TN, add);
   ops.attention_backward(dq_NHd_, dk_NGd_, dpacked_NP_, do_NHd, saved.q_NHd, saved.k_NGd, saved.packed_NP,
-                         saved.lse_NH, delta_NH_, tokens.first_BT);
+                         saved.lse_NH, delta_NH_, tokens.doc_start_BT);
   ops.qk_norm_rope_backward(dpacked_NP_, weights.q_norm.gradient, weights.k_norm.gradient, dq_NHd_, dk_NGd_,
                             saved.packed_NP, weights.q_norm.weight, weights.k_norm.weight, tokens.rope_Td,
                             tokens.position_N, saved.rstd_NJ, heads_);
-  ops.matmul(weights.qkvg.gradient, dpacked_NP_, saved.norm_ND, Form::TN, add);
-  ops.matmul(dnorm_ND_, dpacked_NP_, weights.qkvg.compute, Form::NN, false);
+  ops.matmul(weights.qkvg.gradient, dpacked_NP_, saved.norm_ND, MatmulLayout::TN, add);
+  ops.matmul(dnorm_ND_, dpacked_NP_, weights.qkvg.compute, MatmulLayout::NN, false);
   ops.rms_norm_backward(d_ND, weights.attention_norm.gradient, dnorm_ND_, d_ND, x_ND,
                         weights.attention_norm.weight, saved.rstd_N);
 }

@@ -14,10 +14,10 @@ namespace moe {
 // The tokens of a micro-batch on the device, and the table of rotations; all i32 but rope.
 struct Tokens {
   Tensor input_N, target_N;
-  Tensor first_BT;    // start of the token's document in its row; -1: padding
-  Tensor first_N;     // the same memory, flat
-  Tensor position_N;  // index in the row
-  Tensor rope_Td;     // f32
+  Tensor doc_start_BT;  // start of the token's document in its row; -1: padding
+  Tensor doc_start_N;   // the same memory, flat
+  Tensor position_N;    // index in the row
+  Tensor rope_Td;       // f32
 };
 
 // What forward keeps for backward; one for each layer.
@@ -38,7 +38,7 @@ class Attention {
                const Tokens& tokens, Ops& ops) const;
   // d_ND: in, d(loss)/dy; out, d(loss)/dx.
   void backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
-                const Tokens& tokens, Gradients gradients, Ops& ops) const;
+                const Tokens& tokens, GradientMode gradients, Ops& ops) const;
 
  private:
   // Fills `saved`; not everything: without the products and the attention itself.

@@ -9,7 +9,7 @@
 namespace moe {
 
 Decoder::Decoder(const ModelConfig& config, DType type, int64_t B, int64_t S, int64_t chunk, Weights& weights,
-                 Arena& arena, ExpertExchange* exchange)
+                 Arena& arena, TokenDispatcher* dispatcher)
     : config_(config),
       heads_{config.n_heads, config.n_kv_heads, config.head_dim()},
       B_(B),
@@ -17,9 +17,9 @@ Decoder::Decoder(const ModelConfig& config, DType type, int64_t B, int64_t S, in
       chunk_(chunk),
       eps_(static_cast<float>(config.norm_eps)),
       weights_(weights),
-      exchange_(exchange),
-      moe_(config, type, B * chunk, Recompute::none, exchange, arena),
-      moe_saved_(config, type, B * chunk, Recompute::none, nullptr, exchange, arena) {
+      dispatcher_(dispatcher),
+      moe_(config, type, B * chunk, Recompute::none, dispatcher, arena),
+      moe_saved_(config, type, B * chunk, Recompute::none, nullptr, dispatcher, arena) {
   const int64_t N = B * chunk, D = config.d_model, H = heads_.query, G = heads_.kv, d = heads_.dim;
   const auto take = [&](DType dtype, std::initializer_list<int64_t> shape) {
     return arena.allocate("activations", dtype, shape);
@@ -29,7 +29,7 @@ Decoder::Decoder(const ModelConfig& config, DType type, int64_t B, int64_t S, in
                       arena.allocate("key-value cache", type, {B, S, G, d})});
   id_N_ = take(DType::i32, {N});
   position_N_ = take(DType::i32, {N});
-  first_N_ = take(DType::i32, {N});
+  doc_start_N_ = take(DType::i32, {N});
   start_B_ = take(DType::i32, {B});
   rope_Td_ = take(DType::f32, {S, d});
   x_ND_ = take(type, {N, D});
@@ -44,7 +44,7 @@ Decoder::Decoder(const ModelConfig& config, DType type, int64_t B, int64_t S, in
   logits_BV_ = take(type, {B, config.vocab_size});
 }
 
-void Decoder::prepare(Device& device, std::unique_ptr<Sequence> step) {
+void Decoder::prepare(Device& device, std::unique_ptr<CapturedRegion> step) {
   step_ = std::move(step);
   device.to_device(rope_Td_, rope_table(S_, heads_.dim, config_.rope_theta).data());
 }
@@ -61,7 +61,7 @@ void Decoder::upload(const int32_t* ids, int64_t count, const int32_t* starts, D
   }
   device.to_device(id_N_.rows(0, B_ * count), id.data());
   device.to_device(position_N_.rows(0, B_ * count), position.data());
-  device.to_device(first_N_.rows(0, B_ * count), first.data());
+  device.to_device(doc_start_N_.rows(0, B_ * count), first.data());
   device.to_device(start_B_, starts);
 }
 
@@ -71,7 +71,7 @@ void Decoder::attend(Tensor y_ND, Cache& cache, const Tensor& x_ND, const Weight
   const Tensor q_NHd = q_NHd_.rows(0, N), k_NGd = k_NGd_.rows(0, N);
   const Tensor y_NHd = y_NHd_.rows(0, N);
   ops.rms_norm_forward(norm_ND, rstd_N, x_ND, weights.attention_norm.weight, eps_);
-  ops.matmul(packed_NP, norm_ND, weights.qkvg.compute, Form::NT, false);
+  ops.matmul(packed_NP, norm_ND, weights.qkvg.compute, MatmulLayout::NT, false);
   ops.qk_norm_rope_forward(q_NHd, k_NGd, rstd_NJ_.rows(0, N), packed_NP, weights.q_norm.weight,
                            weights.k_norm.weight, rope_Td_, position_N_.rows(0, N), heads_, eps_);
   ops.attention_cached(y_NHd, cache.k_BSGd, cache.v_BSGd, q_NHd, k_NGd, packed_NP, start_B_);
@@ -85,7 +85,7 @@ Tensor Decoder::run_blocks(int64_t count, Ops& ops) {
   ops.embedding_forward(x_ND, id_N_.rows(0, N), weights_.embedding.compute);
   for (size_t i = 0; i < cache_.size(); ++i) {
     attend(middle_ND, cache_[i], x_ND, weights_.layers[i], ops);
-    moe_.forward(x_ND, moe_saved, middle_ND, weights_.layers[i], first_N_.rows(0, N), {}, ops);
+    moe_.forward(x_ND, moe_saved, middle_ND, weights_.layers[i], doc_start_N_.rows(0, N), {}, ops);
   }
   return x_ND;
 }
@@ -104,8 +104,8 @@ Tensor Decoder::next(const int32_t* ids, const int32_t* places, Device& device, 
   step_->run([&] {
     const Tensor x_BD = run_blocks(1, ops), features_BD = norm_ND_.rows(0, B_);
     ops.rms_norm_forward(features_BD, rstd_N_.rows(0, B_), x_BD, weights_.final_norm.weight, eps_);
-    ops.matmul(logits_BV_, features_BD, weights_.embedding.compute, Form::NT, false);
-    if (exchange_ != nullptr) exchange_->same_on_all(logits_BV_);
+    ops.matmul(logits_BV_, features_BD, weights_.embedding.compute, MatmulLayout::NT, false);
+    if (dispatcher_ != nullptr) dispatcher_->broadcast(logits_BV_);
   });
   return logits_BV_;
 }

@@ -19,12 +19,12 @@ class Decoder {
  public:
   static constexpr int32_t kNone = -1;  // an id: no token here
 
-  // chunk: the most tokens per sequence in one read(). exchange: as Transformer's.
+  // chunk: the most tokens per sequence in one read(). dispatcher: as Transformer's.
   Decoder(const ModelConfig& config, DType type, int64_t B, int64_t S, int64_t chunk, Weights& weights,
-          Arena& arena, ExpertExchange* exchange = nullptr);
+          Arena& arena, TokenDispatcher* dispatcher = nullptr);
 
-  // Once before the first token. step: for the operations of next(), the same ones each time (Ops::sequence()).
-  void prepare(Device& device, std::unique_ptr<Sequence> step);
+  // Once before the first token. step: for the operations of next(), the same ones each time (Ops::captured_region()).
+  void prepare(Device& device, std::unique_ptr<CapturedRegion> step);
 
   // Caches `count` tokens of each sequence (host array [B, count]) at places start, start + 1, ... A sequence that has
   // ended earlier has kNone in the places left: they cost nothing in the experts, and what they leave in the cache is
@@ -54,12 +54,12 @@ class Decoder {
   int64_t B_, S_, chunk_;
   float eps_;
   Weights& weights_;
-  ExpertExchange* exchange_;
+  TokenDispatcher* dispatcher_;
   MoeLayer moe_;
   MoeSaved moe_saved_;
-  std::unique_ptr<Sequence> step_;
+  std::unique_ptr<CapturedRegion> step_;
   std::vector<Cache> cache_;
-  Tensor id_N_, position_N_, first_N_, start_B_, rope_Td_;
+  Tensor id_N_, position_N_, doc_start_N_, start_B_, rope_Td_;
   Tensor x_ND_, middle_ND_, norm_ND_, rstd_N_, packed_NP_, q_NHd_, k_NGd_, rstd_NJ_, y_NHd_;
   Tensor logits_BV_;
 };

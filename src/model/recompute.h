@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What of a layer is kept from forward to backward, and what is computed again (Chen et al. 2016): memory for time.
+// Activation recomputation (Chen et al. 2016): which activations of a layer are kept for backward, and which
+// are computed again. It trades time for memory.
 #pragma once
 
 #include <cstdint>
@@ -8,9 +9,9 @@ namespace moe {
 
 // For one token and layer in bf16 at the full model's sizes:
 enum class Recompute : uint8_t {
-  none,   // everything is kept: 25 KB
-  cheap,  // norms and heads are computed again, no matrix product is: 16 KB
-  all,    // only the residual stream and the routes are kept: 5 KB, for a third more products in the blocks
+  none,       // keeps everything: 25 KB
+  selective,  // computes norms and heads again, but no matrix product: 16 KB
+  full,       // keeps the residual stream and the routes only: 5 KB, for a third more products in the blocks
 };
 
 }  // namespace moe

@@ -9,7 +9,7 @@
 namespace moe {
 namespace {
 
-void tell(const std::function<void(int64_t)>& who, int64_t layer) {
+void notify(const std::function<void(int64_t)>& who, int64_t layer) {
   if (who) who(layer);
 }
 
@@ -42,26 +42,26 @@ StepSums::StepSums(const ModelConfig& config, Arena& arena) {
 }
 
 Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Weights& weights, Arena& arena,
-                         ExpertExchange* exchange)
+                         TokenDispatcher* dispatcher)
     : config_(config),
       shape_(shape),
       weights_(weights),
       attention_(config, shape.type, shape.N(), shape.recompute, arena),
-      moe_(config, shape.type, shape.N(), shape.recompute, exchange, arena),
+      moe_(config, shape.type, shape.N(), shape.recompute, dispatcher, arena),
       sums_(config, arena) {
   const int64_t N = shape.N(), D = config.d_model, V = config.vocab_size;
   shape_.head_rows = std::min(shape.head_rows, N);
   const auto ids = [&] { return arena.allocate("small", DType::i32, {N}); };
   tokens_.input_N = ids();
   tokens_.target_N = ids();
-  tokens_.first_N = ids();
-  tokens_.first_BT = tokens_.first_N.reshape({shape.B, shape.T});
+  tokens_.doc_start_N = ids();
+  tokens_.doc_start_BT = tokens_.doc_start_N.reshape({shape.B, shape.T});
   tokens_.position_N = ids();
   tokens_.rope_Td = arena.allocate("small", DType::f32, {shape.T, config.head_dim()});
   loss_scale_1_ = arena.allocate("small", DType::f32, {1});
   router_scale_1_ = arena.allocate("small", DType::f32, {1});
 
-  blocks_ = make_blocks(exchange, arena);
+  blocks_ = make_blocks(dispatcher, arena);
   last_ND_ = arena.allocate("activations: residual stream", shape.type, {N, D});
   const auto head = [&](DType type, std::initializer_list<int64_t> dims) {
     return arena.allocate("activations: head", type, dims);
@@ -74,18 +74,18 @@ Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Wei
   dfeatures_ND_ = head(shape.type, {N, D});
 }
 
-Transformer::Transformer(const Transformer& first, ExpertExchange& exchange, Arena& arena)
+Transformer::Transformer(const Transformer& first, TokenDispatcher& dispatcher, Arena& arena)
     : Transformer(first) {
-  for (Tensor* ids : {&tokens_.input_N, &tokens_.target_N, &tokens_.first_N})
+  for (Tensor* ids : {&tokens_.input_N, &tokens_.target_N, &tokens_.doc_start_N})
     *ids = arena.allocate("small", *ids);
-  tokens_.first_BT = tokens_.first_N.reshape({shape_.B, shape_.T});
-  moe_ = MoeLayer(first.moe_, exchange, arena);
-  blocks_ = make_blocks(&exchange, arena);
+  tokens_.doc_start_BT = tokens_.doc_start_N.reshape({shape_.B, shape_.T});
+  moe_ = MoeLayer(first.moe_, dispatcher, arena);
+  blocks_ = make_blocks(&dispatcher, arena);
   last_ND_ = arena.allocate("activations: residual stream", first.last_ND_);
   d_ND_ = arena.allocate("activations: head", first.d_ND_);
 }
 
-std::vector<Transformer::Block> Transformer::make_blocks(ExpertExchange* exchange, Arena& arena) const {
+std::vector<Transformer::Block> Transformer::make_blocks(TokenDispatcher* dispatcher, Arena& arena) const {
   const int64_t N = shape_.N();
   const auto stream = [&] {
     return arena.allocate("activations: residual stream", shape_.type, {N, config_.d_model});
@@ -99,7 +99,7 @@ std::vector<Transformer::Block> Transformer::make_blocks(ExpertExchange* exchang
                       .attention = AttentionSaved(config_, shape_.type, N, shape_.recompute,
                                                   first == nullptr ? nullptr : &first->attention, arena),
                       .moe = MoeSaved(config_, shape_.type, N, shape_.recompute,
-                                      first == nullptr ? nullptr : &first->moe, exchange, arena)});
+                                      first == nullptr ? nullptr : &first->moe, dispatcher, arena)});
   }
   return blocks;
 }
@@ -115,7 +115,7 @@ void Transformer::prepare(Device& device) {
 void Transformer::upload(Device& device, const int32_t* input, const int32_t* target, const int32_t* first) {
   device.to_device(tokens_.input_N, input);
   device.to_device(tokens_.target_N, target);
-  device.to_device(tokens_.first_N, first);
+  device.to_device(tokens_.doc_start_N, first);
 }
 
 void Transformer::set_gradient_scales(Device& device, float loss, float router) {
@@ -131,10 +131,10 @@ void Transformer::enter_block(size_t layer, const Capacity& capacity, Ops& ops) 
   Block& block = blocks_[layer];
   const Weights::Layer& weights = weights_.layers[layer];
   attention_.forward(block.middle_ND, block.attention, block.x_ND, weights, tokens_, ops);
-  moe_.route(block.moe, block.middle_ND, weights, tokens_.first_N, capacity, ops);
+  moe_.route(block.moe, block.middle_ND, weights, tokens_.doc_start_N, capacity, ops);
 }
 
-void Transformer::leave_block(size_t layer, Ops& ops, const Look& look) {
+void Transformer::leave_block(size_t layer, Ops& ops, const BlockObserver& observer) {
   Block& block = blocks_[layer];
   const Tensor y_ND = output_of(layer);
   moe_.combine(y_ND, block.moe, block.middle_ND, ops);
@@ -142,29 +142,29 @@ void Transformer::leave_block(size_t layer, Ops& ops, const Look& look) {
   ops.add(sums_.router_loss_L2.rows(row, row + 1), block.moe.loss_2);
   ops.add(sums_.count_LE.rows(row, row + 1), block.moe.plan.count_E);
   ops.add(sums_.offset_LE1.rows(row, row + 1), block.moe.plan.offset_E1);
-  if (look) look(row, {y_ND, tokens_.first_N, block.attention, block.moe});
+  if (observer) observer(row, {y_ND, tokens_.doc_start_N, block.attention, block.moe});
 }
 
 // While rows of one micro-batch go to the experts, the other one's attention is computed or its experts work; while
 // they go back, the other one's experts or its next attention.
-void Transformer::run_blocks(InFlight all, const Capacity& capacity, Ops& ops, const Look& look,
-                             const Beside& beside) {
-  tell(beside.before_reading, kNoLayer);
+void Transformer::run_blocks(InFlight all, const Capacity& capacity, Ops& ops, const BlockObserver& observer,
+                             const LayerHooks& hooks) {
+  notify(hooks.pre_forward, kNoLayer);
   for (Transformer* t : all)
     ops.embedding_forward(t->blocks_.front().x_ND, t->tokens_.input_N, t->weights_.embedding.compute);
   const size_t layers = all.front()->blocks_.size();
   for (size_t layer = 0; layer < layers; ++layer) {
-    tell(beside.before_reading, static_cast<int64_t>(layer));
+    notify(hooks.pre_forward, static_cast<int64_t>(layer));
     for (Transformer* t : all) {
-      if (layer > 0) t->leave_block(layer - 1, ops, look);
+      if (layer > 0) t->leave_block(layer - 1, ops, observer);
       t->enter_block(layer, capacity, ops);
     }
     for (Transformer* t : all) t->moe_.experts(t->blocks_[layer].moe, t->weights_.layers[layer], ops);
   }
-  for (Transformer* t : all) t->leave_block(layers - 1, ops, look);
+  for (Transformer* t : all) t->leave_block(layers - 1, ops, observer);
 }
 
-void Transformer::run_head(const std::optional<Gradients>& gradients, Ops& ops) {
+void Transformer::run_head(const std::optional<GradientMode>& gradients, Ops& ops) {
   const int64_t N = shape_.N();
   ops.rms_norm_forward(features_ND_, rstd_N_, last_ND_, weights_.final_norm.weight,
                        static_cast<float>(config_.norm_eps));
@@ -172,13 +172,13 @@ void Transformer::run_head(const std::optional<Gradients>& gradients, Ops& ops) 
     const int64_t end = std::min(N, begin + shape_.head_rows);
     const Tensor features = features_ND_.rows(begin, end);
     Tensor logits = logits_CV_.rows(0, end - begin);
-    ops.matmul(logits, features, weights_.embedding.compute, Form::NT, false);
+    ops.matmul(logits, features, weights_.embedding.compute, MatmulLayout::NT, false);
     ops.cross_entropy(loss_N_.rows(begin, end), logits, tokens_.target_N.rows(begin, end), shape_.vocabulary,
                       gradients ? loss_scale_1_ : Tensor());
     if (!gradients) continue;
-    ops.matmul(dfeatures_ND_.rows(begin, end), logits, weights_.embedding.compute, Form::NN, false);
-    ops.matmul(weights_.embedding.gradient, logits, features, Form::TN,
-               begin > 0 || *gradients == Gradients::add);
+    ops.matmul(dfeatures_ND_.rows(begin, end), logits, weights_.embedding.compute, MatmulLayout::NN, false);
+    ops.matmul(weights_.embedding.gradient, logits, features, MatmulLayout::TN,
+               begin > 0 || *gradients == GradientMode::accumulate);
   }
   ops.sum(sums_.loss_1, loss_N_);
 }
@@ -188,17 +188,18 @@ void Transformer::backward_enter(size_t layer, Ops& ops) {
   moe_.backward_send(block.moe, d_ND_, block.middle_ND, weights_.layers[layer], ops);
 }
 
-void Transformer::backward_leave(size_t layer, Gradients gradients, Ops& ops) {
+void Transformer::backward_leave(size_t layer, GradientMode gradients, Ops& ops) {
   Block& block = blocks_[layer];
   const Weights::Layer& weights = weights_.layers[layer];
-  moe_.backward_combine(d_ND_, block.moe, block.middle_ND, weights, tokens_.first_N, router_scale_1_, ops);
+  moe_.backward_combine(d_ND_, block.moe, block.middle_ND, weights, tokens_.doc_start_N, router_scale_1_,
+                        ops);
   attention_.backward(d_ND_, block.attention, block.x_ND, weights, tokens_, gradients, ops);
 }
 
-void Transformer::run_backward(InFlight all, Gradients gradients, Ops& ops, const Beside& beside) {
+void Transformer::run_backward(InFlight all, GradientMode gradients, Ops& ops, const LayerHooks& hooks) {
   Transformer& first = *all.front();
-  const auto of = [&](const Transformer* t) { return t == &first ? gradients : Gradients::add; };
-  if (gradients == Gradients::write)
+  const auto of = [&](const Transformer* t) { return t == &first ? gradients : GradientMode::accumulate; };
+  if (gradients == GradientMode::overwrite)
     for (const Tensor& tensor : first.weights_.added_gradients()) ops.fill(tensor, 0);
   const size_t layers = first.blocks_.size();
   for (Transformer* t : all) {
@@ -214,41 +215,42 @@ void Transformer::run_backward(InFlight all, Gradients gradients, Ops& ops, cons
       t->backward_leave(layer, of(t), ops);
       if (layer > 0) t->backward_enter(layer - 1, ops);
     }
-    tell(beside.behind_writing, static_cast<int64_t>(layer));
+    notify(hooks.post_backward, static_cast<int64_t>(layer));
   }
   for (Transformer* t : all)
     ops.embedding_backward(t->weights_.embedding.gradient, t->tokens_.input_N, t->d_ND_);
-  tell(beside.behind_writing, kNoLayer);
+  notify(hooks.post_backward, kNoLayer);
 }
 
-void Transformer::forward(Ops& ops, const Look& look) {
-  run_blocks(std::array{this}, {}, ops, look, {});
+void Transformer::forward(Ops& ops, const BlockObserver& observer) {
+  run_blocks(std::array{this}, {}, ops, observer, {});
   run_head(std::nullopt, ops);
 }
 
-void Transformer::forward_backward(Gradients gradients, Ops& ops, const Beside& beside) {
-  forward_training(ops, beside);
-  backward(gradients, ops, beside);
+void Transformer::forward_backward(GradientMode gradients, Ops& ops, const LayerHooks& hooks) {
+  forward_training(ops, hooks);
+  backward(gradients, ops, hooks);
 }
 
-void Transformer::forward_training(Ops& ops, const Beside& beside) {
-  run_blocks(std::array{this}, capacity(), ops, {}, beside);
+void Transformer::forward_training(Ops& ops, const LayerHooks& hooks) {
+  run_blocks(std::array{this}, capacity(), ops, {}, hooks);
 }
 
-void Transformer::backward(Gradients gradients, Ops& ops, const Beside& beside) {
-  run_backward(std::array{this}, gradients, ops, beside);
+void Transformer::backward(GradientMode gradients, Ops& ops, const LayerHooks& hooks) {
+  run_backward(std::array{this}, gradients, ops, hooks);
 }
 
-void Transformer::forward_backward_in_turns(Transformer& a, Transformer& b, Gradients gradients, Ops& ops,
-                                            const Beside& beside) {
+void Transformer::forward_backward_interleaved(Transformer& a, Transformer& b, GradientMode gradients,
+                                               Ops& ops, const LayerHooks& hooks) {
   const std::array all{&a, &b};
-  run_blocks(all, a.capacity(), ops, {}, beside);
-  run_backward(all, gradients, ops, beside);
+  run_blocks(all, a.capacity(), ops, {}, hooks);
+  run_backward(all, gradients, ops, hooks);
 }
 
 Tensor Transformer::logits(int64_t begin, int64_t rows, Ops& ops) {
   Tensor logits = logits_CV_.rows(0, rows);
-  ops.matmul(logits, features_ND_.rows(begin, begin + rows), weights_.embedding.compute, Form::NT, false);
+  ops.matmul(logits, features_ND_.rows(begin, begin + rows), weights_.embedding.compute, MatmulLayout::NT,
+             false);
   return logits;
 }
 

@@ -44,31 +44,31 @@ struct StepSums {
   std::array<Tensor, 4> all() const { return {loss_1, router_loss_L2, count_LE, offset_LE1}; }
 };
 
-// What a forward pass has left of one block, for who wants to look (train/probe.h). With recomputation the next block
+// What a forward pass has left of one block, for observers (train/probe.h). With recomputation the next block
 // overwrites some of it.
 struct BlockView {
   const Tensor& y_ND;  // the residual stream behind the block
-  const Tensor& first_N;
+  const Tensor& doc_start_N;
   const AttentionSaved& attention;
   const MoeSaved& moe;
 };
-using Look = std::function<void(int64_t layer, const BlockView& block)>;
+using BlockObserver = std::function<void(int64_t layer, const BlockView& block)>;
 
 // Called between the operations of a training pass, for what goes on beside it (train/replicas.h): layer, or kNoLayer for the
 // weights that no layer has for itself.
-struct Beside {
-  std::function<void(int64_t layer)> before_reading;  // its weights, in forward; kNoLayer comes first
-  std::function<void(int64_t layer)> behind_writing;  // its gradients, in backward; kNoLayer comes last
+struct LayerHooks {
+  std::function<void(int64_t layer)> pre_forward;    // its weights, in forward; kNoLayer comes first
+  std::function<void(int64_t layer)> post_backward;  // its gradients, in backward; kNoLayer comes last
 };
 
 class Transformer {
  public:
-  // exchange: where the experts of `weights` are dealt to ranks, which all run the model together then.
+  // dispatcher: with expert parallelism; all ranks of the group then run the model together.
   Transformer(const ModelConfig& config, const MicroBatch& shape, Weights& weights, Arena& arena,
-              ExpertExchange* exchange = nullptr);
-  // For a second micro-batch in flight: it has its own memory for what is kept or travels, by another exchange. Weights, sums,
+              TokenDispatcher* dispatcher = nullptr);
+  // For a second micro-batch in flight: it has its own memory for what is kept or travels, by another dispatcher. Weights, sums,
   // scales and what lives within an operation are the first one's, which has the experts dealt and must outlive this.
-  Transformer(const Transformer& first, ExpertExchange& exchange, Arena& arena);
+  Transformer(const Transformer& first, TokenDispatcher& dispatcher, Arena& arena);
 
   // Once before the first batch: uploads the rotation table and positions.
   void prepare(Device& device);
@@ -79,18 +79,18 @@ class Transformer {
   void set_gradient_scales(Device& device, float loss, float router);
 
   // One micro-step. Sums accumulate; gradients are written (what was there does not count) or added to.
-  void forward_backward(Gradients gradients, Ops& ops, const Beside& beside = {});
-  // The same in two halves. In between, the shares of first choices that the balance loss pushes against (routed(i).share_E)
+  void forward_backward(GradientMode gradients, Ops& ops, const LayerHooks& hooks = {});
+  // The same in two halves. In between, the shares of first choices that the balance loss pushes against (routed(i).f_E)
   // may be replaced by those of more tokens than this micro-batch has.
-  void forward_training(Ops& ops, const Beside& beside = {});
-  void backward(Gradients gradients, Ops& ops, const Beside& beside = {});
+  void forward_training(Ops& ops, const LayerHooks& hooks = {});
+  void backward(GradientMode gradients, Ops& ops, const LayerHooks& hooks = {});
   // Two micro-steps, of a and then of b, block by block in turns: rows of one go to their experts and back while the device
   // computes the other. Only the gradient of the embedding has another order of additions than one after the other.
-  static void forward_backward_in_turns(Transformer& a, Transformer& b, Gradients gradients, Ops& ops,
-                                        const Beside& beside = {});
+  static void forward_backward_interleaved(Transformer& a, Transformer& b, GradientMode gradients, Ops& ops,
+                                           const LayerHooks& hooks = {});
   const MoeSaved& routed(int64_t layer) const { return blocks_[static_cast<size_t>(layer)].moe; }
-  // Adds to the sums only; never drops a token. look: called after each block.
-  void forward(Ops& ops, const Look& look = {});
+  // Adds to the sums only; never drops a token. observer: called after each block.
+  void forward(Ops& ops, const BlockObserver& observer = {});
   void zero_sums(Ops& ops);
 
   const StepSums& sums() const { return sums_; }
@@ -108,20 +108,20 @@ class Transformer {
     MoeSaved moe;
   };
 
-  std::vector<Block> make_blocks(ExpertExchange* exchange, Arena& arena) const;
+  std::vector<Block> make_blocks(TokenDispatcher* dispatcher, Arena& arena) const;
   Capacity capacity() const { return training_capacity(config_, shape_); }
   Tensor output_of(size_t layer) { return layer + 1 < blocks_.size() ? blocks_[layer + 1].x_ND : last_ND_; }
 
   // What a pass does, in the parts between which rows travel. One or two micro-batches (see in_turns above).
   using InFlight = std::span<Transformer* const>;
-  static void run_blocks(InFlight all, const Capacity& capacity, Ops& ops, const Look& look,
-                         const Beside& beside);
-  static void run_backward(InFlight all, Gradients gradients, Ops& ops, const Beside& beside);
+  static void run_blocks(InFlight all, const Capacity& capacity, Ops& ops, const BlockObserver& observer,
+                         const LayerHooks& hooks);
+  static void run_backward(InFlight all, GradientMode gradients, Ops& ops, const LayerHooks& hooks);
   void enter_block(size_t layer, const Capacity& capacity, Ops& ops);
-  void leave_block(size_t layer, Ops& ops, const Look& look);
+  void leave_block(size_t layer, Ops& ops, const BlockObserver& observer);
   void backward_enter(size_t layer, Ops& ops);
-  void backward_leave(size_t layer, Gradients gradients, Ops& ops);
-  void run_head(const std::optional<Gradients>& gradients, Ops& ops);
+  void backward_leave(size_t layer, GradientMode gradients, Ops& ops);
+  void run_head(const std::optional<GradientMode>& gradients, Ops& ops);
 
   ModelConfig config_;
   MicroBatch shape_;

@@ -27,11 +27,11 @@ bool is_norm(const Parameter& parameter) {
 
 }  // namespace
 
-Weights::Weights(const ModelConfig& config, const WeightTypes& types, Purpose purpose, Arena& arena,
-                 const Placement& placement)
+Weights::Weights(const ModelConfig& config, const WeightTypes& types, Mode mode, Arena& arena,
+                 const ShardingPlan& sharding)
     : init_std_(config.init_std),
       residual_std_(config.init_std / std::sqrt(2.0 * static_cast<double>(config.n_layers))),
-      placement_(placement) {
+      sharding_(sharding) {
   const int64_t D = config.d_model, E = config.num_experts, F = config.expert_intermediate_dim;
   const int64_t d = config.head_dim();
   const int64_t P = Heads{config.n_heads, config.n_kv_heads, d}.packed();
@@ -40,13 +40,13 @@ Weights::Weights(const ModelConfig& config, const WeightTypes& types, Purpose pu
                          std::initializer_list<int64_t> shape) {
     return Parameter{name, group, true, Tensor(nullptr, DType::f32, shape), {}, {}};
   };
-  const Portion& dealt = placement.experts;
-  CHECK(E % dealt.ranks == 0);
-  const int64_t here = E / dealt.ranks;
-  const auto of_experts = [&](const std::string& name, int64_t height, int64_t width) {
+  const Shard& shard = sharding.experts;
+  CHECK(E % shard.world == 0);
+  const int64_t here = E / shard.world;
+  const auto expert_matrix = [&](const std::string& name, int64_t height, int64_t width) {
     Parameter parameter = matrix(name, "experts", {here, height, width});
-    if (dealt.ranks > 1) parameter.rows = {.begin = dealt.rank * here, .of = E};
-    CHECK(parameter.before() % Parameter::kAlignment == 0, name);
+    if (shard.world > 1) parameter.rows = {.begin = shard.rank * here, .of = E};
+    CHECK(parameter.offset() % Parameter::kAlignment == 0, name);
     return parameter;
   };
   const auto norm = [](const std::string& name, int64_t width) {
@@ -62,8 +62,8 @@ Weights::Weights(const ModelConfig& config, const WeightTypes& types, Purpose pu
                       .out = matrix(at + "attention.out.weight", "attention", {D, D}),
                       .moe_norm = norm(at + "moe_norm.weight", D),
                       .router = matrix(at + "moe.router.weight", "router", {E, D}),
-                      .gate_up = of_experts(at + "moe.gate_up.weight", 2 * F, D),
-                      .down = of_experts(at + "moe.down.weight", D, F)});
+                      .gate_up = expert_matrix(at + "moe.gate_up.weight", 2 * F, D),
+                      .down = expert_matrix(at + "moe.down.weight", D, F)});
   }
   final_norm = norm("final_norm.weight", D);
 
@@ -80,11 +80,11 @@ Weights::Weights(const ModelConfig& config, const WeightTypes& types, Purpose pu
   }
   norms.parameters.push_back(&final_norm);
   const WeightTypes embedding_types{types.compute, types.master, DType::f32}, f32{};
-  place({{kNoLayer, {&embedding}}}, embedding_types, purpose, arena);
-  place(attention, types, purpose, arena);
-  place(experts, types, purpose, arena);
+  place({{kNoLayer, {&embedding}}}, embedding_types, mode, arena);
+  place(attention, types, mode, arena);
+  place(experts, types, mode, arena);
   for (const Members& small : {router, norms}) {
-    const Tensor gradient = place({small}, f32, purpose, arena);
+    const Tensor gradient = place({small}, f32, mode, arena);
     if (!gradient.empty()) added_gradients_.push_back(gradient);
   }
   std::stable_sort(buckets_.begin(), buckets_.end(),
@@ -93,9 +93,9 @@ Weights::Weights(const ModelConfig& config, const WeightTypes& types, Purpose pu
 
 std::vector<Weights::Members> Weights::buckets_of(const std::vector<Members>& group, DType gradient) const {
   std::vector<Members> buckets;
-  int64_t bytes = placement_.bucket_bytes;  // of the last bucket
+  int64_t bytes = sharding_.bucket_bytes;  // of the last bucket
   for (const Members& layer : group) {
-    if (bytes >= placement_.bucket_bytes) {
+    if (bytes >= sharding_.bucket_bytes) {
       buckets.push_back({layer.layer, {}});
       bytes = 0;
     }
@@ -107,31 +107,29 @@ std::vector<Weights::Members> Weights::buckets_of(const std::vector<Members>& gr
   return buckets;
 }
 
-Tensor Weights::place(const std::vector<Members>& group, const WeightTypes& types, Purpose purpose,
-                      Arena& arena) {
+Tensor Weights::place(const std::vector<Members>& group, const WeightTypes& types, Mode mode, Arena& arena) {
   const std::vector<Members> buckets = buckets_of(group, types.gradient);
   const bool experts = group.front().parameters.front()->group == "experts";
-  const Portion& portion = experts ? placement_.of_experts : placement_.of_others;
-  const int64_t unit = Parameter::kAlignment * portion.ranks;  // for equal parts
-  std::vector<int64_t> begin{0};                               // of each bucket
+  const Shard& shard = experts ? sharding_.expert_updates : sharding_.other_updates;
+  const int64_t unit = Parameter::kAlignment * shard.world;  // for equal parts
+  std::vector<int64_t> begin{0};                             // of each bucket
   for (const Members& members : buckets) {
     int64_t elements = 0;
     for (const Parameter* parameter : members.parameters) elements += parameter->padded();
     begin.push_back(begin.back() + (elements + unit - 1) / unit * unit);
   }
   const int64_t total = begin.back();
-  const bool copied = types.compute != types.master, sharded = copied && portion.ranks > 1;
+  const bool copied = types.compute != types.master, sharded = copied && shard.world > 1;
   CHECK(types.master == DType::f32 || !copied, "a master more coarse than its copy");
   const auto take = [&](const std::string& what, DType type, const std::string& which, int64_t n) {
     return arena.allocate(what + " (" + std::string(name_of(type)) + which + ")", type, {n});
   };
-  const Tensor masters = take("weights", types.master, "", sharded ? total / portion.ranks : total);
+  const Tensor masters = take("weights", types.master, "", sharded ? total / shard.world : total);
   const Tensor copies = copied ? take("weights", types.compute, " copy", total) : masters;
-  const Tensor gradients =
-      purpose == Purpose::training ? take("gradients", types.gradient, "", total) : Tensor();
+  const Tensor gradients = mode == Mode::training ? take("gradients", types.gradient, "", total) : Tensor();
   for (size_t b = 0; b < buckets.size(); ++b) {
-    const int64_t part = (begin[b + 1] - begin[b]) / portion.ranks;
-    const int64_t first = begin[b] + portion.rank * part, last = first + part;
+    const int64_t part = (begin[b + 1] - begin[b]) / shard.world;
+    const int64_t first = begin[b] + shard.rank * part, last = first + part;
     int64_t at = begin[b];
     for (Parameter* parameter : buckets[b].parameters) {
       const Tensor shape = parameter->weight;
@@ -143,13 +141,13 @@ Tensor Weights::place(const std::vector<Members>& group, const WeightTypes& type
           sharded ? Tensor(nullptr, types.master, shape.shape(), shape.rank()) : slice(masters);
       parameter->compute = slice(copies);
       if (!gradients.empty()) parameter->gradient = slice(gradients);
-      if (portion.ranks > 1) {
+      if (shard.world > 1) {
         const int64_t from = std::clamp(first, at, end), to = std::clamp(last, at, end);
-        const int64_t master = from == to ? 0 : sharded ? begin[b] / portion.ranks + from - first : from;
-        parameter->piece = {.begin = parameter->before() + from - at,
-                            .weight = masters.rows(master, master + to - from),
-                            .compute = copies.rows(from, to),
-                            .gradient = gradients.empty() ? Tensor() : gradients.rows(from, to)};
+        const int64_t master = from == to ? 0 : sharded ? begin[b] / shard.world + from - first : from;
+        parameter->local_shard = {.offset = parameter->offset() + from - at,
+                                  .weight = masters.rows(master, master + to - from),
+                                  .compute = copies.rows(from, to),
+                                  .gradient = gradients.empty() ? Tensor() : gradients.rows(from, to)};
       }
       at += parameter->padded();
     }
@@ -170,17 +168,17 @@ std::vector<Parameter> Weights::list() const {
   return all;
 }
 
-std::vector<NamedPiece> Weights::stored() const {
-  std::vector<NamedPiece> pieces;
-  for (const Parameter& parameter : list()) pieces.push_back(parameter.stored());
-  return pieces;
+std::vector<NamedShard> Weights::stored() const {
+  std::vector<NamedShard> shards;
+  for (const Parameter& parameter : list()) shards.push_back(parameter.stored());
+  return shards;
 }
 
 std::vector<NamedTensor> Weights::named() const {
   std::vector<NamedTensor> tensors;
   for (const Parameter& parameter : list()) {
-    const NamedPiece stored = parameter.stored();
-    CHECK(stored.piece.numel() == stored.whole.numel(), parameter.name);
+    const NamedShard stored = parameter.stored();
+    CHECK(stored.local.numel() == stored.global.numel(), parameter.name);
     tensors.push_back({parameter.name, parameter.weight});
   }
   return tensors;
@@ -192,8 +190,8 @@ void Weights::initialise(uint64_t seed, Device& device) {
   for (const Parameter& parameter : list()) {
     const Random random(seed, "init/" + parameter.name);
     const auto std = static_cast<float>(writes_to_residual(parameter.name) ? residual_std_ : init_std_);
-    const NamedPiece stored = parameter.stored();
-    const Tensor& flat = stored.piece;
+    const NamedShard stored = parameter.stored();
+    const Tensor& flat = stored.local;
     for (int64_t begin = 0; begin < flat.numel(); begin += kPiece) {
       const int64_t end = std::min(flat.numel(), begin + kPiece);
       piece.assign(static_cast<size_t>(end - begin), 1.0F);
@@ -201,7 +199,7 @@ void Weights::initialise(uint64_t seed, Device& device) {
         pool.parallel_for(end - begin, 1 << 14, [&](int64_t from, int64_t to) {
           for (int64_t i = from; i < to; ++i)
             piece[static_cast<size_t>(i)] =
-                std * random.normal(static_cast<uint64_t>(stored.begin + begin + i));
+                std * random.normal(static_cast<uint64_t>(stored.offset + begin + i));
         });
       upload_floats(flat.rows(begin, end), piece, device);
     }
@@ -211,8 +209,8 @@ void Weights::initialise(uint64_t seed, Device& device) {
 void cast_weights(const Weights& weights, Ops& ops) {
   for (const Parameter& parameter : weights.list()) {
     if (parameter.compute.data() == parameter.weight.data()) continue;
-    const Parameter::Piece own = parameter.own();
-    if (own.weight.numel() > 0) ops.cast(own.compute, own.weight);
+    const Parameter::LocalShard local = parameter.local();
+    if (local.weight.numel() > 0) ops.cast(local.compute, local.weight);
   }
 }
 

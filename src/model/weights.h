@@ -14,13 +14,13 @@ namespace moe {
 class Device;
 
 // What a set of weights is for decides which copies exist.
-enum class Purpose : uint8_t { training, inference };
+enum class Mode : uint8_t { training, inference };
 
 // Of what no layer has for itself: the embedding, and all small tensors together.
 inline constexpr int64_t kNoLayer = -1;
 
 // What a micro-step does to the gradients of weights: the first one of a step writes them, which saves zeroing them.
-enum class Gradients : uint8_t { write, add };
+enum class GradientMode : uint8_t { overwrite, accumulate };
 
 // compute: what matrix products read. master: what the optimizer updates and checkpoints hold; where both have one type
 // they are one tensor. gradient: of the matrices of attention and experts; those of the embedding, which is added to for
@@ -45,10 +45,10 @@ class Weights {
     int64_t layer = kNoLayer;  // forward reads it from there on, and backward has completed it there
   };
 
-  // placement: with experts dealt to ranks, gate_up and down have those of this one. What is updated elsewhere (ZeRO-1) has
+  // sharding: with experts dealt to ranks, gate_up and down have those of this one. What is updated elsewhere (ZeRO-1) has
   // no master here, unless that is read.
-  Weights(const ModelConfig& config, const WeightTypes& types, Purpose purpose, Arena& arena,
-          const Placement& placement = {});
+  Weights(const ModelConfig& config, const WeightTypes& types, Mode mode, Arena& arena,
+          const ShardingPlan& sharding = {});
 
   Parameter embedding;   // [V, D], the LM head too
   Parameter final_norm;  // [D]
@@ -62,7 +62,7 @@ class Weights {
   // In the order in which forward reads them.
   const std::vector<Bucket>& buckets() const { return buckets_; }
   // The masters under their checkpoint names: what of them lies here, and, where that is all of them, as tensors.
-  std::vector<NamedPiece> stored() const;
+  std::vector<NamedShard> stored() const;
   std::vector<NamedTensor> named() const;
 
   // Norms 1; matrices normal with config.init_std, those that write to the residual stream (out, down)
@@ -74,12 +74,12 @@ class Weights {
     int64_t layer = kNoLayer;
     std::vector<Parameter*> parameters;
   };
-  // Consecutive layers of a group together, until they have placement_.bucket_bytes.
+  // Consecutive layers of a group together, until they have sharding_.bucket_bytes.
   std::vector<Members> buckets_of(const std::vector<Members>& group, DType gradient) const;
   // Memory for a group, by bucket. Returns all of its gradients.
-  Tensor place(const std::vector<Members>& group, const WeightTypes& types, Purpose purpose, Arena& arena);
+  Tensor place(const std::vector<Members>& group, const WeightTypes& types, Mode mode, Arena& arena);
   double init_std_, residual_std_;
-  Placement placement_;
+  ShardingPlan sharding_;
   std::vector<Tensor> added_gradients_;
   std::vector<Bucket> buckets_;
 };

@@ -12,7 +12,7 @@
 
 #include "base/parse_number.h"
 #include "base/random.h"
-#include "net/exchange.h"
+#include "net/call.h"
 #include "net/http.h"
 #include "net/interrupt.h"
 #include "net/transfer.h"
@@ -55,43 +55,43 @@ ClientOptions ClientOptions::from_environment() {
   return options;
 }
 
-// Lanes that no call is using. There are as many as there were calls at once.
+// Connections that no call is using. There are as many as there were calls at once.
 class Client::Pool {
  public:
-  // A lane for one call.
+  // A connection for one call.
   class Loan {
    public:
-    Loan(Pool& pool, const std::string& origin) : pool_(pool), lane_(pool.take(origin)) {}
-    ~Loan() { pool_.give_back(std::move(lane_)); }
+    Loan(Pool& pool, const std::string& origin) : pool_(pool), connection_(pool.take(origin)) {}
+    ~Loan() { pool_.give_back(std::move(connection_)); }
     Loan(const Loan&) = delete;
     Loan& operator=(const Loan&) = delete;
-    Lane& lane() { return *lane_; }
+    Connection& connection() { return *connection_; }
 
    private:
     Pool& pool_;
-    std::unique_ptr<Lane> lane_;
+    std::unique_ptr<Connection> connection_;
   };
 
  private:
   // One that has been to this server before, if there is one: its connection may still be open.
-  std::unique_ptr<Lane> take(const std::string& origin) {
+  std::unique_ptr<Connection> take(const std::string& origin) {
     const std::lock_guard lock(mutex_);
-    if (idle_.empty()) return std::make_unique<Lane>();
+    if (idle_.empty()) return std::make_unique<Connection>();
     auto best = std::find_if(idle_.rbegin(), idle_.rend(),
-                             [&](const auto& lane) { return lane->has_been_at(origin); });
+                             [&](const auto& connection) { return connection->has_been_at(origin); });
     if (best == idle_.rend()) best = idle_.rbegin();
-    std::unique_ptr<Lane> lane = std::move(*best);
+    std::unique_ptr<Connection> connection = std::move(*best);
     idle_.erase(std::next(best).base());
-    return lane;
+    return connection;
   }
 
-  void give_back(std::unique_ptr<Lane> lane) {
+  void give_back(std::unique_ptr<Connection> connection) {
     const std::lock_guard lock(mutex_);
-    idle_.push_back(std::move(lane));
+    idle_.push_back(std::move(connection));
   }
 
   std::mutex mutex_;
-  std::vector<std::unique_ptr<Lane>> idle_;
+  std::vector<std::unique_ptr<Connection>> idle_;
 };
 
 Client::Client(ClientOptions options) : options_(std::move(options)), pool_(std::make_unique<Pool>()) {
@@ -130,21 +130,21 @@ Response Client::get(const Request& request) {
   Interrupt interrupt(stop_.get_token());
   interrupt.check();
   Pool::Loan loan(*pool_, request.url.origin);
-  Exchange exchange(request, options_, counters_, loan.lane(), interrupt);
+  Call call(request, options_, counters_, loan.connection(), interrupt);
   Clock::time_point outage;
   for (int failures = 0;;) {
-    const Failure failure = exchange.attempt();
+    const Failure failure = call.attempt();
     const Clock::time_point now = Clock::now();
-    if (failures > 0 && (exchange.progressed() || !failure.failed)) {
+    if (failures > 0 && (call.progressed() || !failure.failed)) {
       const double lasted = Seconds(now - outage).count();
       if (lasted >= kLongOutage) event(fmt::format("{}: goes on after {}", name, duration(lasted)));
       failures = 0;
     }
-    if (!failure.failed) return exchange.take_response();
+    if (!failure.failed) return call.take_response();
     if (failures++ == 0) outage = now;
-    const double wait = pause(failures, exchange.asked_wait());
+    const double wait = pause(failures, call.asked_wait());
     const double left = patience - Seconds(now - outage).count();
-    if (!failure.passing || wait > left) exchange.give_up(failure, failures, Seconds(now - outage).count());
+    if (!failure.passing || wait > left) call.give_up(failure, failures, Seconds(now - outage).count());
     counters_.retries++;
     if ((failures & (failures - 1)) == 0)  // 1, 2, 4, 8 ...: an outage does not fill the terminal
       event(fmt::format("{}: {}; trying again in {:.1f} s{}", name, failure.reason, wait,

@@ -15,7 +15,7 @@ namespace moe::net {
 using Clock = std::chrono::steady_clock;
 
 // What libcurl's callbacks work on.
-struct Lane::Answer {
+struct Connection::Answer {
   const Transfer& transfer;
   CURL* easy;
   const RetryPolicy& limits;
@@ -142,15 +142,15 @@ Failure failure_of(CURLcode code, const char* message) {
 
 }  // namespace
 
-Lane::Lane() : multi_(curl_multi_init()), easy_(curl_easy_init()) {
+Connection::Connection() : multi_(curl_multi_init()), easy_(curl_easy_init()) {
   CHECK(multi_ && easy_, "libcurl has no memory");
 }
 
-bool Lane::has_been_at(const std::string& origin) const {
+bool Connection::has_been_at(const std::string& origin) const {
   return std::find(origins_.begin(), origins_.end(), origin) != origins_.end();
 }
 
-void Lane::set_options(const Transfer& transfer, const ClientOptions& options, Answer& answer) {
+void Connection::set_options(const Transfer& transfer, const ClientOptions& options, Answer& answer) {
   CURL* easy = easy_.get();
   curl_easy_reset(easy);
   set(easy, CURLOPT_URL, transfer.url.text.c_str());
@@ -188,7 +188,7 @@ void Lane::set_options(const Transfer& transfer, const ClientOptions& options, A
 }
 
 // Until the transfer is over, or takes too long: then too_slow says what is wrong.
-CURLcode Lane::drive(Interrupt& interrupt, Answer& answer, std::string& too_slow) {
+CURLcode Connection::drive(Interrupt& interrupt, Answer& answer, std::string& too_slow) {
   for (;;) {
     int running = 0, waiting = 0;
     CHECK(curl_multi_perform(multi_.get(), &running) == CURLM_OK);
@@ -203,7 +203,7 @@ CURLcode Lane::drive(Interrupt& interrupt, Answer& answer, std::string& too_slow
   }
 }
 
-Failure Lane::perform(const Transfer& transfer, const ClientOptions& options, Interrupt& interrupt) {
+Failure Connection::perform(const Transfer& transfer, const ClientOptions& options, Interrupt& interrupt) {
   Answer answer{.transfer = transfer, .easy = easy_.get(), .limits = options.retry};
   set_options(transfer, options, answer);
   if (!has_been_at(transfer.url.origin)) origins_.push_back(transfer.url.origin);

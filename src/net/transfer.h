@@ -16,7 +16,7 @@
 
 namespace moe::net {
 
-// What to send, and who takes the answer. The callbacks may throw; the exception comes out of Lane::perform.
+// What to send, and who takes the answer. The callbacks may throw; the exception comes out of Connection::perform.
 struct Transfer {
   const Url& url;
   bool head = false;
@@ -39,9 +39,9 @@ struct Failure {
 
 // One easy handle in a multi handle of its own, which keeps the connections: curl_multi_poll can be woken from another
 // thread, curl_easy_perform cannot. Used by one thread at a time.
-class Lane {
+class Connection {
  public:
-  Lane();
+  Connection();
 
   // Blocks until the answer is there in full or will not come. Throws Cancelled, and what the callbacks throw.
   Failure perform(const Transfer& transfer, const ClientOptions& options, Interrupt& interrupt);

@@ -27,8 +27,8 @@ class BalancedOps final : public ObservedOps {
   }
 
   void route(Tensor probability_NE, Tensor lse_N, Tensor expert_NK, Tensor weight_NK, const Tensor& logits_NE,
-             const Tensor& first_N, bool renormalise) override {
-    inner().route(probability_NE, lse_N, expert_NK, weight_NK, logits_NE, first_N, renormalise);
+             const Tensor& doc_start_N, bool renormalise) override {
+    inner().route(probability_NE, lse_N, expert_NK, weight_NK, logits_NE, doc_start_N, renormalise);
     inner().copy(expert_NK, expert_NK_.rows(0, expert_NK.dim(0)));
   }
 

@@ -5,19 +5,19 @@
 
 namespace moe {
 
-class ClockedOps::ClockedSequence final : public Sequence {
+class ClockedOps::ClockedRegion final : public CapturedRegion {
  public:
-  explicit ClockedSequence(ClockedOps& owner) : owner_(owner), inner_(owner.inner().sequence()) {}
+  explicit ClockedRegion(ClockedOps& owner) : owner_(owner), inner_(owner.inner().captured_region()) {}
   void run(const std::function<void()>& body) override { owner_.on_ ? body() : inner_->run(body); }
-  void between(const std::function<void()>& work) override { inner_->between(work); }
+  void host_callback(const std::function<void()>& work) override { inner_->host_callback(work); }
 
  private:
   ClockedOps& owner_;
-  std::unique_ptr<Sequence> inner_;
+  std::unique_ptr<CapturedRegion> inner_;
 };
 
-std::unique_ptr<Sequence> ClockedOps::sequence() {
-  return std::make_unique<ClockedSequence>(*this);
+std::unique_ptr<CapturedRegion> ClockedOps::captured_region() {
+  return std::make_unique<ClockedRegion>(*this);
 }
 
 void ClockedOps::run(const Operation& operation, const std::function<void()>& body) {

@@ -30,10 +30,10 @@ class ClockedOps final : public ObservedOps {
   void stop() { on_ = false; }
 
   // Passes through while the clock is off, so that whole steps can be timed with the same object.
-  std::unique_ptr<Sequence> sequence() override;
+  std::unique_ptr<CapturedRegion> captured_region() override;
 
  private:
-  class ClockedSequence;
+  class ClockedRegion;
   void run(const Operation& operation, const std::function<void()>& body) override;
 
   Device& device_;

@@ -4,8 +4,8 @@
 namespace moe {
 namespace {
 
-const char* form_name(Form form) {
-  return form == Form::NT ? " NT " : form == Form::NN ? " NN " : " TN ";
+const char* form_name(MatmulLayout layout) {
+  return layout == MatmulLayout::NT ? " NT " : layout == MatmulLayout::NN ? " NN " : " TN ";
 }
 
 std::string sizes(int64_t m, int64_t n, int64_t k) {
@@ -13,8 +13,8 @@ std::string sizes(int64_t m, int64_t n, int64_t k) {
 }
 
 // One of attention's products over whole causal rows; document masks make it less.
-double attention_product(const Tensor& q_NHd, const Tensor& first_BT) {
-  return static_cast<double>(q_NHd.numel()) * static_cast<double>(first_BT.dim(1));
+double attention_product(const Tensor& q_NHd, const Tensor& doc_start_BT) {
+  return static_cast<double>(q_NHd.numel()) * static_cast<double>(doc_start_BT.dim(1));
 }
 
 double product(int64_t m, int64_t n, int64_t k) {
@@ -30,16 +30,17 @@ void ObservedOps::measure(const std::string& name, const char* phase, double flo
   run({name, phase, flops, bytes}, body);
 }
 
-std::unique_ptr<Sequence> ObservedOps::sequence() {
-  return inner_.sequence();
+std::unique_ptr<CapturedRegion> ObservedOps::captured_region() {
+  return inner_.captured_region();
 }
 
-void ObservedOps::matmul(Tensor c_MN, const Tensor& a, const Tensor& b, Form form, bool accumulate) {
-  const int64_t M = c_MN.dim(0), N = c_MN.dim(1), K = form == Form::TN ? a.dim(0) : a.dim(1);
+void ObservedOps::matmul(Tensor c_MN, const Tensor& a, const Tensor& b, MatmulLayout layout,
+                         bool accumulate) {
+  const int64_t M = c_MN.dim(0), N = c_MN.dim(1), K = layout == MatmulLayout::TN ? a.dim(0) : a.dim(1);
   const bool head = M == vocabulary_ || N == vocabulary_ || K == vocabulary_;
-  measure("matmul" + std::string(form_name(form)) + sizes(M, N, K), head ? "head" : "projections",
+  measure("matmul" + std::string(form_name(layout)) + sizes(M, N, K), head ? "head" : "projections",
           product(M, N, K), {c_MN, accumulate ? c_MN : Tensor(), a, b},
-          [&] { inner_.matmul(c_MN, a, b, form, accumulate); });
+          [&] { inner_.matmul(c_MN, a, b, layout, accumulate); });
 }
 
 void ObservedOps::matmul_add(Tensor c_MN, const Tensor& addend_MN, const Tensor& a_MK, const Tensor& b_NK) {
@@ -49,30 +50,32 @@ void ObservedOps::matmul_add(Tensor c_MN, const Tensor& addend_MN, const Tensor&
 }
 
 void ObservedOps::grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, const Tensor& offset_E1,
-                                 Form form, bool accumulate) {
-  // a has one row for each routed row in every form; without drops all of them are in use.
-  const int64_t R = a.dim(0), inner = a.dim(1), outer = form == Form::TN ? b.dim(1) : c.dim(1);
-  measure("grouped_matmul" + std::string(form_name(form)) + sizes(R, outer, inner), "experts",
+                                 MatmulLayout layout, bool accumulate) {
+  // a has one row for each routed row in every layout; without drops all of them are in use.
+  const int64_t R = a.dim(0), inner = a.dim(1), outer = layout == MatmulLayout::TN ? b.dim(1) : c.dim(1);
+  measure("grouped_matmul" + std::string(form_name(layout)) + sizes(R, outer, inner), "experts",
           product(R, outer, inner), {c, accumulate ? c : Tensor(), a, b},
-          [&] { inner_.grouped_matmul(c, a, b, offset_E1, form, accumulate); });
+          [&] { inner_.grouped_matmul(c, a, b, offset_E1, layout, accumulate); });
 }
 
 void ObservedOps::attention_forward(Tensor y_NHd, Tensor o_NHd, Tensor lse_NH, const Tensor& q_NHd,
-                                    const Tensor& k_NGd, const Tensor& packed_NP, const Tensor& first_BT) {
+                                    const Tensor& k_NGd, const Tensor& packed_NP,
+                                    const Tensor& doc_start_BT) {
   // Of the packed rows the gates and the values: as much as q and k.
-  measure("attention_forward", "attention", 2 * attention_product(q_NHd, first_BT),
+  measure("attention_forward", "attention", 2 * attention_product(q_NHd, doc_start_BT),
           {y_NHd, o_NHd, lse_NH, q_NHd, k_NGd, q_NHd, k_NGd},
-          [&] { inner_.attention_forward(y_NHd, o_NHd, lse_NH, q_NHd, k_NGd, packed_NP, first_BT); });
+          [&] { inner_.attention_forward(y_NHd, o_NHd, lse_NH, q_NHd, k_NGd, packed_NP, doc_start_BT); });
 }
 
 void ObservedOps::attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dpacked_NP, const Tensor& do_NHd,
                                      const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
-                                     const Tensor& lse_NH, const Tensor& delta_NH, const Tensor& first_BT) {
+                                     const Tensor& lse_NH, const Tensor& delta_NH,
+                                     const Tensor& doc_start_BT) {
   // v and dv are as large as k.
-  measure("attention_backward", "attention", 5 * attention_product(q_NHd, first_BT),
+  measure("attention_backward", "attention", 5 * attention_product(q_NHd, doc_start_BT),
           {dq_NHd, dk_NGd, dk_NGd, do_NHd, q_NHd, k_NGd, k_NGd, lse_NH, delta_NH}, [&] {
             inner_.attention_backward(dq_NHd, dk_NGd, dpacked_NP, do_NHd, q_NHd, k_NGd, packed_NP, lse_NH,
-                                      delta_NH, first_BT);
+                                      delta_NH, doc_start_BT);
           });
 }
 
@@ -167,9 +170,9 @@ void ObservedOps::router_logits_backward(Tensor dx_ND, Tensor dw_ED, const Tenso
 }
 
 void ObservedOps::route(Tensor probability_NE, Tensor lse_N, Tensor expert_NK, Tensor weight_NK,
-                        const Tensor& logits_NE, const Tensor& first_N, bool renormalise) {
-  measure("route", "router", 0, {probability_NE, lse_N, expert_NK, weight_NK, logits_NE, first_N}, [&] {
-    inner_.route(probability_NE, lse_N, expert_NK, weight_NK, logits_NE, first_N, renormalise);
+                        const Tensor& logits_NE, const Tensor& doc_start_N, bool renormalise) {
+  measure("route", "router", 0, {probability_NE, lse_N, expert_NK, weight_NK, logits_NE, doc_start_N}, [&] {
+    inner_.route(probability_NE, lse_N, expert_NK, weight_NK, logits_NE, doc_start_N, renormalise);
   });
 }
 
@@ -177,21 +180,21 @@ void ObservedOps::route_plan(RoutePlan plan, const Tensor& expert_NK, const Capa
   measure("route_plan", "router", 0, {expert_NK}, [&] { inner_.route_plan(plan, expert_NK, capacity); });
 }
 
-void ObservedOps::router_losses(Tensor loss_2, Tensor mean_E, Tensor share_E, const Tensor& probability_NE,
-                                const Tensor& lse_N, const Tensor& first_E, const Tensor& first_N) {
-  measure("router_losses", "router", 0, {loss_2, mean_E, share_E, probability_NE, lse_N, first_E, first_N},
-          [&] { inner_.router_losses(loss_2, mean_E, share_E, probability_NE, lse_N, first_E, first_N); });
+void ObservedOps::router_losses(Tensor loss_2, Tensor P_E, Tensor f_E, const Tensor& probability_NE,
+                                const Tensor& lse_N, const Tensor& top1_count_E, const Tensor& doc_start_N) {
+  measure("router_losses", "router", 0, {loss_2, P_E, f_E, probability_NE, lse_N, top1_count_E, doc_start_N},
+          [&] { inner_.router_losses(loss_2, P_E, f_E, probability_NE, lse_N, top1_count_E, doc_start_N); });
 }
 
 void ObservedOps::route_backward(Tensor dlogits_NE, const Tensor& dweight_NK, const Tensor& probability_NE,
                                  const Tensor& lse_N, const Tensor& expert_NK, const Tensor& weight_NK,
-                                 const Tensor& share_E, const Tensor& first_N, const Tensor& scale_1,
+                                 const Tensor& f_E, const Tensor& doc_start_N, const Tensor& scale_1,
                                  float balance_weight, float z_weight, bool renormalise) {
   measure("route_backward", "router", 0,
-          {dlogits_NE, dweight_NK, probability_NE, lse_N, expert_NK, weight_NK, share_E, first_N, scale_1},
+          {dlogits_NE, dweight_NK, probability_NE, lse_N, expert_NK, weight_NK, f_E, doc_start_N, scale_1},
           [&] {
-            inner_.route_backward(dlogits_NE, dweight_NK, probability_NE, lse_N, expert_NK, weight_NK,
-                                  share_E, first_N, scale_1, balance_weight, z_weight, renormalise);
+            inner_.route_backward(dlogits_NE, dweight_NK, probability_NE, lse_N, expert_NK, weight_NK, f_E,
+                                  doc_start_N, scale_1, balance_weight, z_weight, renormalise);
           });
 }
 

@@ -37,7 +37,7 @@ struct Heads {
 };
 
 // c = op(a) op(b): NT is forward (x w^T), NN the data gradient (dy w), TN the weight gradient (dy^T x).
-enum class Form : uint8_t { NT, NN, TN };
+enum class MatmulLayout : uint8_t { NT, NN, TN };
 
 struct AdamW {
   enum class Order : uint8_t { pytorch, bitsandbytes };
@@ -52,12 +52,12 @@ struct AdamW {
 
 // Runs body, which calls operations of one Ops and does nothing else: each time the same ones on the same tensors. So a
 // GPU may record them and from then on replay the record without calling body (a CUDA graph).
-class Sequence {
+class CapturedRegion {
  public:
-  virtual ~Sequence() = default;
+  virtual ~CapturedRegion() = default;
   virtual void run(const std::function<void()>& body) { body(); }
   // From body, for what is no operation and cannot be recorded: work is called at this place in each run.
-  virtual void between(const std::function<void()>& work) { work(); }
+  virtual void host_callback(const std::function<void()>& work) { work(); }
 };
 
 class Ops {
@@ -65,7 +65,7 @@ class Ops {
   virtual ~Ops() = default;
 
   // For a sequence of operations that is run again and again; the object must not outlive this one.
-  virtual std::unique_ptr<Sequence> sequence() { return std::make_unique<Sequence>(); }
+  virtual std::unique_ptr<CapturedRegion> captured_region() { return std::make_unique<CapturedRegion>(); }
 
   // ---- elementwise ----
   virtual void fill(Tensor x, float value) = 0;      // any type; value converted
@@ -90,14 +90,15 @@ class Ops {
   // ---- matrix products ----
   // NT: c[M,N] = a[M,K] b[N,K]^T.  NN: c[M,N] = a[M,K] b[K,N].  TN: c[M,N] = a[K,M]^T b[K,N].   accumulate: c +=.
   // a, b of one type; c of that type or f32. A sum with a c of 16 bits is rounded once.
-  virtual void matmul(Tensor c_MN, const Tensor& a, const Tensor& b, Form form, bool accumulate) = 0;
+  virtual void matmul(Tensor c_MN, const Tensor& a, const Tensor& b, MatmulLayout layout,
+                      bool accumulate) = 0;
   // c = addend + a b^T, of the addend's type.
   virtual void matmul_add(Tensor c_MN, const Tensor& addend_MN, const Tensor& a_MK, const Tensor& b_NK) = 0;
   // One product per expert over the rows [offset[e], offset[e+1]); rows past offset[E] are neither read nor
   // written; an expert without rows contributes nothing (TN leaves its block as it is when accumulating, else 0).
   // NT: c[R,N] = a[R,K] w[E,N,K]^T.  NN: c[R,K] = a[R,N] w[E,N,K].  TN: c[E,N,K] = a[R,N]^T b[R,K].
-  virtual void grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, const Tensor& offset_E1, Form form,
-                              bool accumulate) = 0;
+  virtual void grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, const Tensor& offset_E1,
+                              MatmulLayout layout, bool accumulate) = 0;
 
   // ---- attention ----
   // From packed rows: q = rope(norm(q)), k = rope(norm(k)). norm is RMSNorm over d with weight wq_d or
@@ -115,13 +116,14 @@ class Ops {
 
   // o = softmax(q k^T / sqrt(d) + mask) v per row of B x T tokens and head; query head h reads kv head h / (H/G).
   // y = sigmoid(gate) * o, elementwise, of o as it is stored: the G1 gate (arXiv 2505.06708). v and gate are read from
-  // the packed rows. Token t of row b sees keys s with first[b,t] <= s <= t: causal, and first_BT gives the start of
+  // the packed rows. Token t of row b sees keys s with first[b,t] <= s <= t: causal, and doc_start_BT gives the start of
   // its document (document mask) in the row; first = -1 marks padding: its output is zero and nobody sees it.
   // lse_NH f32 = log sum exp of the scaled scores (0 for padding). No T x T matrix is kept (Dao et al. 2022).
   // The document starts are the same for all tokens of a document: first[b,t] <= t, and first[b,s] == first[b,t]
   // for first[b,t] <= s <= t.
   virtual void attention_forward(Tensor y_NHd, Tensor o_NHd, Tensor lse_NH, const Tensor& q_NHd,
-                                 const Tensor& k_NGd, const Tensor& packed_NP, const Tensor& first_BT) = 0;
+                                 const Tensor& k_NGd, const Tensor& packed_NP,
+                                 const Tensor& doc_start_BT) = 0;
   // The gate's part, which comes first: d_o = dy * sigmoid(gate), and the gate part of dpacked = dy * o * s * (1 - s).
   // Also what is needed next and costs no more reading: y as in forward, delta_NH f32 = sum over d of d_o * o, d_o as
   // stored. d_o may be dy. y rounds twice.
@@ -132,7 +134,8 @@ class Ops {
   // ds are rounded to A).
   virtual void attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dpacked_NP, const Tensor& do_NHd,
                                   const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
-                                  const Tensor& lse_NH, const Tensor& delta_NH, const Tensor& first_BT) = 0;
+                                  const Tensor& lse_NH, const Tensor& delta_NH,
+                                  const Tensor& doc_start_BT) = 0;
   // Generation: the keys and values (of the packed rows) of `count` new tokens of sequence b are written at
   // [start[b], start[b] + count) of its cache, then query i of it sees cache entries [0, start[b] + i]. Then y as in
   // attention_forward. N = B * count; start_B i32, start[b] + count <= S.
@@ -148,21 +151,21 @@ class Ops {
   // probability = softmax over all E; expert = the K of the largest logits (not probabilities: their rounding makes
   // ties of its own), in descending order, ties to the lower index;
   // weight = their probabilities, divided by their sum when `renormalise`. lse = log sum exp of the logits.
-  // Padding (first_N = -1): probability 0, expert -1, weight 0, lse 0.
+  // Padding (doc_start_N = -1): probability 0, expert -1, weight 0, lse 0.
   virtual void route(Tensor probability_NE, Tensor lse_N, Tensor expert_NK, Tensor weight_NK,
-                     const Tensor& logits_NE, const Tensor& first_N, bool renormalise) = 0;
+                     const Tensor& logits_NE, const Tensor& doc_start_N, bool renormalise) = 0;
   // Fills the plan.
   virtual void route_plan(RoutePlan plan, const Tensor& expert_NK, const Capacity& capacity) = 0;
   // Over the M tokens that are not padding (Tutel's gshard loss and the ST-MoE z-loss, arXiv 2202.08906):
-  //   mean_E[e] = sum_n probability / M,  share_E[e] = first_E[e] / M,
+  //   P_E[e] = sum_n probability / M,  f_E[e] = top1_count_E[e] / M,
   //   loss_2 = { E * sum_e mean * share, sum_n lse^2 / M }.   All f32; zero when M = 0.
-  virtual void router_losses(Tensor loss_2, Tensor mean_E, Tensor share_E, const Tensor& probability_NE,
-                             const Tensor& lse_N, const Tensor& first_E, const Tensor& first_N) = 0;
+  virtual void router_losses(Tensor loss_2, Tensor P_E, Tensor f_E, const Tensor& probability_NE,
+                             const Tensor& lse_N, const Tensor& top1_count_E, const Tensor& doc_start_N) = 0;
   // dlogits of  sum dweight*weight  +  scale * (balance_weight * loss_2[0] + z_weight * loss_2[1]);
-  // share_E is a constant. scale_1 f32 [1]. Zero for padding.
+  // f_E is a constant. scale_1 f32 [1]. Zero for padding.
   virtual void route_backward(Tensor dlogits_NE, const Tensor& dweight_NK, const Tensor& probability_NE,
                               const Tensor& lse_N, const Tensor& expert_NK, const Tensor& weight_NK,
-                              const Tensor& share_E, const Tensor& first_N, const Tensor& scale_1,
+                              const Tensor& f_E, const Tensor& doc_start_N, const Tensor& scale_1,
                               float balance_weight, float z_weight, bool renormalise) = 0;
 
   // ---- experts ----

@@ -13,11 +13,11 @@ namespace moe {
 // Rows of expert e are [offset[e], offset[e+1]): first choices in token order, then second choices, and so on.
 // Offsets out of order and experts that do not exist are found on the CPU only; a GPU does not look.
 struct RoutePlan {
-  Tensor offset_E1;  // [E+1]; offset[E] = rows in use, at most R
-  Tensor slot_R;     // row -> assignment n*K + k; entries past offset[E] are unspecified
-  Tensor row_NK;     // assignment -> row, or -1 where dropped or padding
-  Tensor count_E;    // assignments asked for, the dropped ones included
-  Tensor first_E;    // of these, first choices
+  Tensor offset_E1;     // [E+1]; offset[E] = rows in use, at most R
+  Tensor slot_R;        // row -> assignment n*K + k; entries past offset[E] are unspecified
+  Tensor row_NK;        // assignment -> row, or -1 where dropped or padding
+  Tensor count_E;       // assignments asked for, the dropped ones included
+  Tensor top1_count_E;  // of these, first choices
 };
 
 // How many rows an expert may take; what more it is asked for is dropped.

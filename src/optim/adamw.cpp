@@ -35,7 +35,7 @@ Optimizer::Optimizer(const OptimizerConfig& config, const std::vector<Parameter>
     if (group == groups_.end()) group = groups_.insert(group, parameter.group);
     Entry entry;
     entry.parameter = parameter;
-    entry.own = parameter.own();
+    entry.local = parameter.local();
     entry.group = static_cast<size_t>(group - groups_.begin());
     entry.eight_bit = keeps_8bit(parameter);
     entries_.push_back(std::move(entry));
@@ -53,9 +53,9 @@ void Optimizer::allocate(Arena& arena) {
       std::vector<Entry*> members;
       int64_t total = 0;
       for (Entry& entry : entries_)
-        if (entry.group == group && entry.eight_bit == eight_bit && entry.own.weight.numel() > 0) {
+        if (entry.group == group && entry.eight_bit == eight_bit && entry.local.weight.numel() > 0) {
           members.push_back(&entry);
-          total += rounded_up(entry.own.weight.numel(), kBlock);
+          total += rounded_up(entry.local.weight.numel(), kBlock);
         }
       if (members.empty()) continue;
       const auto take = [&](DType dtype, int64_t n) { return arena.allocate(kCategory, dtype, {n}); };
@@ -65,7 +65,7 @@ void Optimizer::allocate(Arena& arena) {
                    absmax_v = eight_bit ? take(DType::f32, total / kBlock) : Tensor();
       int64_t at = 0;
       for (Entry* entry : members) {
-        const int64_t n = entry->own.weight.numel(), end = at + rounded_up(n, kBlock);
+        const int64_t n = entry->local.weight.numel(), end = at + rounded_up(n, kBlock);
         entry->m = m.rows(at, at + n);
         entry->v = v.rows(at, at + n);
         if (eight_bit) {
@@ -81,13 +81,13 @@ void Optimizer::join_spans() {
   for (size_t group = 0; group < groups_.size(); ++group)
     for (const bool eight_bit : {true, false})
       for (const Entry& entry : entries_) {
-        const Parameter::Piece& own = entry.own;
-        if (entry.group != group || entry.eight_bit != eight_bit || own.weight.numel() == 0) continue;
+        const Parameter::LocalShard& local = entry.local;
+        if (entry.group != group || entry.eight_bit != eight_bit || local.weight.numel() == 0) continue;
         // A parameter without a copy of its own has nothing more to write.
-        const bool copied = !own.compute.empty() && own.compute.data() != own.weight.data();
-        const Span span{own.weight,
-                        copied ? own.compute : Tensor(),
-                        own.gradient,
+        const bool copied = !local.compute.empty() && local.compute.data() != local.weight.data();
+        const Span span{local.weight,
+                        copied ? local.compute : Tensor(),
+                        local.gradient,
                         entry.m,
                         entry.v,
                         entry.absmax_m,
@@ -95,8 +95,8 @@ void Optimizer::join_spans() {
                         eight_bit,
                         entry.parameter.decays,
                         stream_id("round/" + entry.parameter.name),
-                        own.begin};
-        if (!spans_.empty() && own.weight.dtype() == DType::f32) {
+                        local.offset};
+        if (!spans_.empty() && local.weight.dtype() == DType::f32) {
           Span joined = spans_.back();
           if (joined.eight_bit == eight_bit && joined.decays == span.decays &&
               join(joined.weight, span.weight, kBlock) && join(joined.compute, span.compute, kBlock) &&
@@ -114,7 +114,7 @@ void Optimizer::join_spans() {
 void Optimizer::join_gradients() {
   for (size_t group = 0; group < groups_.size(); ++group)
     for (const Entry& entry : entries_) {
-      const Tensor& gradient = entry.own.gradient;
+      const Tensor& gradient = entry.local.gradient;
       if (entry.group != group || gradient.numel() == 0) continue;
       if (gradients_.empty() || gradients_.back().group != group ||
           !join(gradients_.back().gradient, gradient, kBlock))
@@ -123,7 +123,7 @@ void Optimizer::join_gradients() {
 }
 
 bool Optimizer::keeps_8bit(const Parameter& parameter) const {
-  if (!config_.eight_bit || parameter.whole(DType::u8).numel() < kMinimum8bitSize) return false;
+  if (!config_.eight_bit || parameter.global_shape(DType::u8).numel() < kMinimum8bitSize) return false;
   if (parameter.group == "embedding") return config_.embedding_8bit;
   if (parameter.group == "router") return config_.router_8bit;
   return true;
@@ -164,12 +164,12 @@ void Optimizer::step(int64_t step, double learning_rate, const Tensor& scale_1) 
   }
 }
 
-std::vector<NamedPiece> Optimizer::state() const {
-  std::vector<NamedPiece> state;
+std::vector<NamedShard> Optimizer::state() const {
+  std::vector<NamedShard> state;
   for (const Entry& entry : entries_) {
-    const bool none = entry.own.weight.numel() == 0;
-    const Tensor whole = entry.parameter.whole(entry.eight_bit ? DType::u8 : DType::f32);
-    const int64_t begin = none ? 0 : entry.own.begin, blocks = rounded_up(whole.numel(), kBlock) / kBlock;
+    const bool none = entry.local.weight.numel() == 0;
+    const Tensor whole = entry.parameter.global_shape(entry.eight_bit ? DType::u8 : DType::f32);
+    const int64_t begin = none ? 0 : entry.local.offset, blocks = rounded_up(whole.numel(), kBlock) / kBlock;
     const auto add = [&](const char* suffix, const Tensor& shape, int64_t first, const Tensor& piece) {
       state.push_back(
           {entry.parameter.name + suffix, shape, first, none ? Tensor(nullptr, shape.dtype(), {0}) : piece});

@@ -45,12 +45,12 @@ class Optimizer {
   // elements:
   //   8-bit: P.m.codes, P.v.codes u8 in P's shape;  P.m.absmax, P.v.absmax f32 [ceil(n / 256)]
   //   32-bit: P.m, P.v f32 in P's shape
-  std::vector<NamedPiece> state() const;
+  std::vector<NamedShard> state() const;
 
  private:
   struct Entry {
     Parameter parameter;
-    Parameter::Piece own;
+    Parameter::LocalShard local;
     size_t group = 0;
     bool eight_bit = false;
     Tensor m, v;                // flat, of its own; codes u8, or f32

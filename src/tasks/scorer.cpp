@@ -14,7 +14,7 @@ namespace moe {
 std::vector<Score> Scorer::score(std::span<const Request> requests, bool greedy,
                                  const std::function<void(int64_t)>& on_done) {
   std::vector<std::vector<Place>> batches;
-  agree(communicator_, [&] { batches = pack(requests); });
+  propagate_errors(communicator_, [&] { batches = pack(requests); });
   const std::vector<size_t> of_ranks = communicator_.gather(batches.size());
   batches.resize(*std::max_element(of_ranks.begin(), of_ranks.end()));
 

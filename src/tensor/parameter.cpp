@@ -10,24 +10,24 @@ Tensor flat(const Tensor& tensor) {
 
 }  // namespace
 
-Tensor Parameter::whole(DType type) const {
+Tensor Parameter::global_shape(DType type) const {
   std::vector<int64_t> shape(weight.shape(), weight.shape() + weight.rank());
   if (rows) shape.front() = rows->of;
   return {nullptr, type, shape.data(), weight.rank()};
 }
 
-int64_t Parameter::before() const {
+int64_t Parameter::offset() const {
   return rows ? rows->begin * (weight.numel() / weight.dim(0)) : 0;
 }
 
-Parameter::Piece Parameter::own() const {
-  return piece ? *piece : Piece{before(), flat(weight), flat(compute), flat(gradient)};
+Parameter::LocalShard Parameter::local() const {
+  return local_shard ? *local_shard : LocalShard{offset(), flat(weight), flat(compute), flat(gradient)};
 }
 
-NamedPiece Parameter::stored() const {
-  const bool in_part = piece && weight.data() == nullptr;
-  return {name, whole(weight.dtype()), in_part ? piece->begin : before(),
-          in_part ? piece->weight : flat(weight)};
+NamedShard Parameter::stored() const {
+  const bool sharded = local_shard && weight.data() == nullptr;
+  return {name, global_shape(weight.dtype()), sharded ? local_shard->offset : offset(),
+          sharded ? local_shard->weight : flat(weight)};
 }
 
 }  // namespace moe

@@ -7,28 +7,25 @@
 #include <string>
 #include <vector>
 
+#include "base/shard.h"
 #include "tensor/tensor.h"
 
 namespace moe {
 
-// One of equal parts, as ranks deal out what each of them keeps.
-struct Portion {
-  int rank = 0, ranks = 1;
-};
-
-// What of the weights is a rank's: which experts it has, and which part it updates of these, and of all else.
-// bucket_bytes: of gradients that are sent to the others at a time, at least; 0: those of each layer by themselves.
-struct Placement {
-  Portion experts, of_experts, of_others;
+// How weights and optimizer states are sharded. experts: expert parallelism, the experts that this rank owns.
+// expert_updates, other_updates: ZeRO-1, the part of these experts and of all other weights that it updates.
+// bucket_bytes: the least size of a gradient bucket; 0: one bucket a layer.
+struct ShardingPlan {
+  Shard experts, expert_updates, other_updates;
   int64_t bucket_bytes = 0;
 };
 
-// A tensor of a file of which this memory holds a part, flat.
-struct NamedPiece {
+// The local part of a tensor in a file, flat.
+struct NamedShard {
   std::string name;
-  Tensor whole;       // its type and shape, no memory
-  int64_t begin = 0;  // elements before the part
-  Tensor piece;       // [0] where nothing of it lies here
+  Tensor global;       // type and shape of the whole tensor, no memory
+  int64_t offset = 0;  // elements before the local part
+  Tensor local;        // [0] where nothing of it is here
 };
 
 struct Parameter {
@@ -43,26 +40,26 @@ struct Parameter {
   Tensor compute;     // what the ops read: bf16 copy, or the same view as weight
   Tensor gradient;    // f32 or bf16; written by the first micro-batch of a step, added to by the others
 
-  // What of it this rank updates, flat, from a multiple of kAlignment on; begin: in the whole tensor.
-  struct Piece {
-    int64_t begin = 0;
+  // The part that this rank updates, flat. offset: of its first element in the global tensor, a multiple of
+  // kAlignment.
+  struct LocalShard {
+    int64_t offset = 0;
     Tensor weight, compute, gradient;
   };
-  // Where ranks share the work. `weight` then may have a shape only: there is no more of the master than this.
-  std::optional<Piece> piece = {};
+  // ZeRO-1. `weight` may then have a shape only: this rank has no more of the master than its shard.
+  std::optional<LocalShard> local_shard = {};
 
-  // Where experts are dealt to ranks, the tensors here have some of the rows of the whole one.
+  // Expert parallelism: the tensors here are these rows of the global one.
   struct Rows {
     int64_t begin = 0, of = 0;
   };
   std::optional<Rows> rows = {};
 
-  // The shape of the whole tensor, and the elements of it before the first one here.
-  Tensor whole(DType type) const;
-  int64_t before() const;
+  Tensor global_shape(DType type) const;  // a tensor without memory
+  int64_t offset() const;                 // in the global tensor, of the first element here
   int64_t padded() const { return (weight.numel() + kAlignment - 1) / kAlignment * kAlignment; }
-  Piece own() const;          // all of it, if `piece` does not say otherwise
-  NamedPiece stored() const;  // what of the master lies here
+  LocalShard local() const;   // all that is here, unless `local_shard` says otherwise
+  NamedShard stored() const;  // the part of the master that is here
 };
 
 // A tensor under a name, for reading and writing files.

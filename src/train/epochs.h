@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Passes over the text. Streams of rows come to the end of a pass at places of their own (data/lanes.h); a pass is
+// Passes over the text. Streams of rows come to the end of a pass at places of their own (data/interleave.h); a pass is
 // complete when all of them have. The places of a mixture have passes of their own.
 #pragma once
 

@@ -14,7 +14,7 @@ double Evaluation::bits_per_byte() const {
   return loss_sum / std::numbers::ln2 / static_cast<double>(bytes);
 }
 
-Evaluation add_up(const Evaluation& mine, Communicator& communicator) {
+Evaluation all_reduce(const Evaluation& mine, Communicator& communicator) {
   Evaluation sum;
   for (const Evaluation& rank : communicator.gather(mine)) {
     sum.loss_sum += rank.loss_sum;
@@ -25,10 +25,10 @@ Evaluation add_up(const Evaluation& mine, Communicator& communicator) {
 }
 
 void evaluate(Transformer& transformer, const Batch& batch, Device& device, Ops& ops, Evaluation& evaluation,
-              const Look& look) {
+              const BlockObserver& observer) {
   transformer.zero_sums(ops);
   transformer.upload(device, batch.input.data(), batch.target.data(), batch.first.data());
-  transformer.forward(ops, look);
+  transformer.forward(ops, observer);
   double loss = 0;
   device.to_host(&loss, transformer.sums().loss_1);
   evaluation.loss_sum += loss;

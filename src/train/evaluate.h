@@ -23,10 +23,10 @@ struct Evaluation {
 };
 
 // Over all ranks.
-Evaluation add_up(const Evaluation& mine, Communicator& communicator);
+Evaluation all_reduce(const Evaluation& mine, Communicator& communicator);
 
-// Adds one batch of the transformer's shape. look: as in Transformer::forward.
+// Adds one batch of the transformer's shape. observer: as in Transformer::forward.
 void evaluate(Transformer& transformer, const Batch& batch, Device& device, Ops& ops, Evaluation& evaluation,
-              const Look& look = {});
+              const BlockObserver& observer = {});
 
 }  // namespace moe

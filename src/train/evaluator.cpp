@@ -119,14 +119,14 @@ void Evaluator::read_validation(const std::shared_ptr<const Source>& text, Part 
 
 Row Evaluator::validate(int64_t step, int64_t tokens) {
   Evaluation evaluation;
-  state_.replicas.together([&] {
+  state_.replicas.run_collectively([&] {
     for (const Batch& batch : validation_) {
       between_();
       evaluate(state_.transformer, batch, device_, ops_, evaluation,
-               &batch == &validation_.front() ? probe_.look() : Look());
+               &batch == &validation_.front() ? probe_.observer() : BlockObserver());
     }
   });
-  Row row = validation_row(add_up(evaluation, communicator_), step, tokens);
+  Row row = validation_row(all_reduce(evaluation, communicator_), step, tokens);
   probe_.report(row);
   return row;
 }
@@ -135,7 +135,7 @@ Row Evaluator::run_tasks(int64_t step, int64_t tokens) {
   Scorer scorer(state_.transformer, micro_batch(config_, Tokenizer::kVocabulary), communicator_, device_,
                 ops_, between_);
   std::vector<TaskSet::Measured> measured;
-  state_.replicas.together([&] { measured = tasks_->evaluate(scorer, tokenizer_, terminal_); });
+  state_.replicas.run_collectively([&] { measured = tasks_->evaluate(scorer, tokenizer_, terminal_); });
   Row row = tasks_row(measured, step, tokens);
   for (const auto& [name, value] : row.values)
     if (const auto* number = std::get_if<double>(&value); number != nullptr && !name.ends_with("_stderr"))
@@ -159,7 +159,7 @@ Row Evaluator::sample(int64_t step) {
   for (const int32_t id : std::span(sample_prompt_).subspan(1)) prompt += tokenizer_.bytes(id);
   const SamplingOptions options{.max_new_tokens = 120, .temperature = 0.7, .top_p = 0.95};
   std::string text;
-  state_.replicas.together([&] {
+  state_.replicas.run_collectively([&] {
     GenerateTimes times;
     for (int i = 0; i < kSamples; ++i) {
       between_();

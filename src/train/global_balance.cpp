@@ -22,8 +22,8 @@ void GlobalBalance::count(const Transformer& transformer, int64_t tokens, Device
   tokens_ += tokens;
   for (size_t l = 0; l < L_; ++l) {
     const MoeSaved& routed = transformer.routed(static_cast<int64_t>(l));
-    const auto first = fetch<int32_t>(routed.plan.first_E, device);
-    const auto mean = fetch<float>(routed.mean_E, device);
+    const auto first = fetch<int32_t>(routed.plan.top1_count_E, device);
+    const auto mean = fetch<float>(routed.P_E, device);
     for (size_t e = 0; e < E_; ++e) {
       first_LE_[l * E_ + e] += first[e];
       probability_LE_[l * E_ + e] += n * static_cast<double>(mean[e]);
@@ -32,7 +32,7 @@ void GlobalBalance::count(const Transformer& transformer, int64_t tokens, Device
   }
 }
 
-void GlobalBalance::add_up(Communicator& world) {
+void GlobalBalance::all_reduce(Communicator& world) {
   for (auto* values : {&first_LE_, &probability_LE_, &z_L_}) add_up_ranks(*values, world);
   tokens_ = std::max<int64_t>(1, world.sum(tokens_));
 }
@@ -42,7 +42,7 @@ void GlobalBalance::put_shares(const Transformer& transformer, Device& device) c
   for (size_t l = 0; l < L_; ++l) {
     for (size_t e = 0; e < E_; ++e)
       share[e] = static_cast<float>(first_LE_[l * E_ + e] / static_cast<double>(tokens_));
-    device.to_device(transformer.routed(static_cast<int64_t>(l)).share_E, share.data());
+    device.to_device(transformer.routed(static_cast<int64_t>(l)).f_E, share.data());
   }
 }
 

@@ -23,7 +23,7 @@ class GlobalBalance {
   // What the last forward pass has found for so many tokens. Waits for the device.
   void count(const Transformer& transformer, int64_t tokens, Device& device);
   // Over ranks; all call it.
-  void add_up(Communicator& world);
+  void all_reduce(Communicator& world);
 
   // ---- after that ----
   int64_t tokens() const { return tokens_; }

@@ -53,18 +53,18 @@ Probe::Probe(const ModelConfig& config, int64_t T, const Weights& weights,
 }
 
 Probe::Cut Probe::cut(const Parameter& parameter, int64_t begin, int64_t end) {
-  const Parameter::Piece own = parameter.own();
-  const int64_t n = own.weight.numel();
-  const int64_t from = std::clamp<int64_t>(begin - own.begin, 0, n);
-  const int64_t to = std::clamp<int64_t>(end - own.begin, 0, n);
-  return {own.weight.rows(from, to), own.gradient.rows(from, to)};
+  const Parameter::LocalShard local = parameter.local();
+  const int64_t n = local.weight.numel();
+  const int64_t from = std::clamp<int64_t>(begin - local.offset, 0, n);
+  const int64_t to = std::clamp<int64_t>(end - local.offset, 0, n);
+  return {local.weight.rows(from, to), local.gradient.rows(from, to)};
 }
 
 std::vector<std::vector<float>> Probe::slices() const {
   std::vector<std::vector<float>> all;
   for (const Parameter& parameter : parameters_) {
     std::vector<float>& values = all.emplace_back();
-    const int64_t n = parameter.whole(DType::f32).numel();
+    const int64_t n = parameter.global_shape(DType::f32).numel();
     const bool small = n <= kSlices * kSlice;
     for (int64_t i = 0; i < (small ? 1 : kSlices); ++i) {
       const int64_t begin = i * (n - kSlice) / (kSlices - 1);
@@ -99,7 +99,7 @@ Probe::GateStep Probe::gate_step(double loss_scale) const {
     append(gate.gradient, values);
     gradient += dot(values.data(), values.data(), std::ssize(values));
   }
-  replicas_.add_up_parts(sums);
+  replicas_.all_reduce_shards(sums);
   return {.update_ratio = size > 0 ? std::sqrt(moved / size) : 0,
           .gradient_norm = std::sqrt(gradient) / loss_scale};
 }
@@ -120,15 +120,15 @@ void Probe::after_update(double loss_scale) {
       moved[group_[p]] += step * step;
       size[group_[p]] += was * was;
     }
-  replicas_.add_up_parts(moved);
-  replicas_.add_up_parts(size);
+  replicas_.all_reduce_shards(moved);
+  replicas_.all_reduce_shards(size);
   update_ratio_.clear();
   for (size_t g = 0; g < groups_.size(); ++g)
     update_ratio_.push_back(size[g] > 0 ? std::sqrt(moved[g] / size[g]) : 0);
   before_.clear();
 }
 
-Look Probe::look() {
+BlockObserver Probe::observer() {
   layers_.clear();
   return [this](int64_t, const BlockView& block) { layers_.push_back(measure(block)); };
 }
@@ -138,7 +138,7 @@ Probe::Layer Probe::measure(const BlockView& block) const {
   const int64_t N = std::min(block.y_ND.dim(0), kRows * T_), D = block.y_ND.dim(1);
   const int64_t E = block.moe.probability_NE.dim(1);
   std::vector<int32_t> first(static_cast<size_t>(N));
-  device_.to_host(first.data(), block.first_N.rows(0, N));
+  device_.to_host(first.data(), block.doc_start_N.rows(0, N));
   const auto fetch = [&](const Tensor& tensor) { return host_floats(tensor.rows(0, N), device_); };
   const auto q = fetch(block.attention.q_NHd), k = fetch(block.attention.k_NGd),
              lse = fetch(block.attention.lse_NH);
@@ -175,10 +175,10 @@ void Probe::add_weights(Row& row) {
   ops_.fill(squares_g_, 0);
   for (size_t p = 0; p < parameters_.size(); ++p) {
     const auto slot = static_cast<int64_t>(group_[p]);
-    const Tensor own = parameters_[p].own().weight;
-    if (own.numel() > 0) ops_.sum_squares(squares_g_.rows(slot, slot + 1), own);
+    const Tensor local = parameters_[p].local().weight;
+    if (local.numel() > 0) ops_.sum_squares(squares_g_.rows(slot, slot + 1), local);
   }
-  replicas_.add_up_parts(squares_g_);
+  replicas_.all_reduce_shards(squares_g_);
   std::vector<double> squares(groups_.size());
   device_.to_host(squares.data(), squares_g_);
   double all = 0;
@@ -187,7 +187,7 @@ void Probe::add_weights(Row& row) {
   for (size_t g = 0; g < groups_.size(); ++g) row.add("weight_norm/" + groups_[g], std::sqrt(squares[g]));
   const auto gates = gate_weights();
   std::array<double, 1> square{dot(gates.data(), gates.data(), std::ssize(gates))};
-  replicas_.add_up_parts(square);
+  replicas_.all_reduce_shards(square);
   row.add("weight_norm/gate", std::sqrt(square[0]));
   for (size_t g = 0; g < update_ratio_.size(); ++g) row.add("update_ratio/" + groups_[g], update_ratio_[g]);
   update_ratio_.clear();

@@ -35,7 +35,7 @@ class Probe {
   // loss_scale: that the gradients carry.
   void after_update(double loss_scale);
   // For Transformer::forward: takes the numbers of each block, in order.
-  Look look();
+  BlockObserver observer();
   // Adds what is known since the last call (docs/metrics.md has the names), the norms of the weights among it.
   void report(Row& row);
 

@@ -13,38 +13,38 @@
 namespace moe {
 namespace {
 
-// Over a communicator: counts first, then rows. The host must know how many rows go where before it can send them (NCCL
-// takes counts from the host), so it waits for the device, once a block in each forward. Backward uses what forward has found.
-class ExchangeOverRanks final : public ExpertExchange {
+// Over a communicator: counts first, then tokens. NCCL takes counts from the host, so the host waits for the
+// device, once a block in each forward pass. Backward reuses the counts of forward.
+class AllToAllDispatcher final : public TokenDispatcher {
  public:
-  // lane: of the communicator. first: of these ranks in the world. room: for so many times the rows that a rank sends; 0: for
+  // slot: of the communicator. first: of these ranks in the world. room: for so many times the rows that a rank sends; 0: for
   // all that can come.
-  ExchangeOverRanks(Communicator& communicator, int lane, int first, double room, Device& device)
-      : communicator_(communicator), lane_(lane), first_(first), room_(room), device_(device) {}
+  AllToAllDispatcher(Communicator& communicator, int slot, int first, double room, Device& device)
+      : communicator_(communicator), slot_(slot), first_(first), room_(room), device_(device) {}
 
   int ranks() const override { return communicator_.size(); }
-  int64_t room(int64_t sent, int64_t most) const override {
+  int64_t max_recv_tokens(int64_t sent, int64_t most) const override {
     if (room_ == 0) return most;
     return std::min(most,
                     std::max(kFewRows, static_cast<int64_t>(std::ceil(room_ * static_cast<double>(sent)))));
   }
 
-  void tell_counts(const RoutePlan& plan) override { communicator_.start_gather(lane_, plan.offset_E1); }
-  RankRows counts(Tensor expert_X) override {
-    const std::span<const std::byte> told = communicator_.finish_gather(lane_);
+  void exchange_counts(const RoutePlan& plan) override { communicator_.start_gather(slot_, plan.offset_E1); }
+  TokenCounts recv_counts(Tensor expert_X) override {
+    const std::span<const std::byte> told = communicator_.finish_gather(slot_);
     const auto W = static_cast<size_t>(ranks());
     const size_t E = told.size() / sizeof(int32_t) / W - 1, here = E / W;  // experts of one rank
     std::vector<int32_t> offset(W * (E + 1));                              // of each rank, into its rows
     std::memcpy(offset.data(), told.data(), told.size());
     const auto at = [&](size_t rank, size_t expert) { return offset[rank * (E + 1) + expert]; };
 
-    RankRows rows{std::vector<int64_t>(W), std::vector<int64_t>(W)};
+    TokenCounts rows{std::vector<int64_t>(W), std::vector<int64_t>(W)};
     std::vector<int64_t> total(W);  // that each rank gets
     const auto mine = static_cast<size_t>(communicator_.rank());
     for (size_t r = 0; r < W; ++r) {
       for (size_t to = 0; to < W; ++to) total[to] += at(r, (to + 1) * here) - at(r, to * here);
-      rows.sent[r] = at(mine, (r + 1) * here) - at(mine, r * here);
-      rows.received[r] = at(r, (mine + 1) * here) - at(r, mine * here);
+      rows.send[r] = at(mine, (r + 1) * here) - at(mine, r * here);
+      rows.recv[r] = at(r, (mine + 1) * here) - at(r, mine * here);
     }
     check_room(total, expert_X.dim(0));
     expert_.clear();
@@ -56,14 +56,14 @@ class ExchangeOverRanks final : public ExpertExchange {
     if (!expert_.empty()) device_.to_device(expert_X.rows(0, std::ssize(expert_)), expert_.data());
     return rows;
   }
-  void to_experts(Tensor received, const Tensor& rows, const RankRows& counts) override {
-    communicator_.start_all_to_all(lane_, received, counts.received, rows, counts.sent);
+  void dispatch(Tensor received, const Tensor& rows, const TokenCounts& counts) override {
+    communicator_.start_all_to_all(slot_, received, counts.recv, rows, counts.send);
   }
-  void to_tokens(Tensor rows, const Tensor& received, const RankRows& counts) override {
-    communicator_.start_all_to_all(lane_, rows, counts.sent, received, counts.received);
+  void combine(Tensor rows, const Tensor& received, const TokenCounts& counts) override {
+    communicator_.start_all_to_all(slot_, rows, counts.send, received, counts.recv);
   }
-  void arrived() override { communicator_.finish(lane_); }
-  void same_on_all(Tensor x) override { communicator_.broadcast(x, 0); }
+  void wait() override { communicator_.finish(slot_); }
+  void broadcast(Tensor x) override { communicator_.broadcast(x, 0); }
 
  private:
   // A prompt and a few tokens: room for all of them costs little, and all ranks send the same ones.
@@ -74,12 +74,12 @@ class ExchangeOverRanks final : public ExpertExchange {
     if (*most <= room) return;
     throw UserError(fmt::format("experts of rank {}", first_ + (most - total.begin())),
                     fmt::format("at most {} rows from all ranks", room), std::to_string(*most),
-                    "raise distributed.expert_rows (0: room for all rows there can be), or "
+                    "raise distributed.expert_buffer_factor (0: room for all rows there can be), or "
                     "model.aux_loss_weight, which keeps experts equally busy");
   }
 
   Communicator& communicator_;
-  int lane_, first_;
+  int slot_, first_;
   double room_;
   Device& device_;
   std::vector<int32_t> expert_;  // of each row that comes in; its memory is kept
@@ -88,7 +88,7 @@ class ExchangeOverRanks final : public ExpertExchange {
 }  // namespace
 
 bool some_may_stop(const DistributedConfig& distributed, int expert_ranks, int world) {
-  return distributed.expert_rows > 0 && expert_ranks > 1 && expert_ranks < world;
+  return distributed.expert_buffer_factor > 0 && expert_ranks > 1 && expert_ranks < world;
 }
 
 std::string chosen_layout(const DistributedConfig& distributed) {
@@ -100,17 +100,17 @@ RankGroups::RankGroups(const DistributedConfig& distributed, const ModelConfig& 
     : world_(world) {
   if (world.size() == 1) return;
   same_weights_ = world_.split(0, world.rank(), world.size());
-  placement_.bucket_bytes = static_cast<int64_t>(distributed.bucket_mb * 1e6);
+  sharding_.bucket_bytes = static_cast<int64_t>(distributed.bucket_mb * 1e6);
   const std::string layout = chosen_layout(distributed);
   if (layout == "data_parallel") return;
-  placement_.of_others = placement_.of_experts = {world.rank(), world.size()};
-  if (layout == "expert") deal_experts(distributed, model, device);
+  sharding_.other_updates = sharding_.expert_updates = {world.rank(), world.size()};
+  if (layout == "expert") shard_experts(distributed, model, device);
 }
 
 RankGroups::~RankGroups() = default;
 
-void RankGroups::deal_experts(const DistributedConfig& distributed, const ModelConfig& model,
-                              Device& device) {
+void RankGroups::shard_experts(const DistributedConfig& distributed, const ModelConfig& model,
+                               Device& device) {
   const int world = world_.size();
   const int ranks = distributed.expert_parallel == 0 ? world : static_cast<int>(distributed.expert_parallel);
   if (world % ranks != 0)
@@ -129,17 +129,17 @@ void RankGroups::deal_experts(const DistributedConfig& distributed, const ModelC
         std::to_string(elements), "take fewer ranks, or another model.expert_intermediate_dim");
   if (ranks == 1) return;
   const int rank = world_.rank() % ranks, copy = world_.rank() / ranks;
-  placement_.experts = {rank, ranks};
-  placement_.of_experts = {copy, world / ranks};
+  sharding_.experts = {rank, ranks};
+  sharding_.expert_updates = {copy, world / ranks};
   experts_ = world_.split(copy, rank, ranks);
   same_experts_ = world_.split(rank, copy, world / ranks);
   some_may_stop_ = moe::some_may_stop(distributed, ranks, world);
-  const auto lane = [&](int number) {
-    return std::make_unique<ExchangeOverRanks>(*experts_, number, copy * ranks, distributed.expert_rows,
-                                               device);
+  const auto slot = [&](int number) {
+    return std::make_unique<AllToAllDispatcher>(*experts_, number, copy * ranks,
+                                                distributed.expert_buffer_factor, device);
   };
-  exchange_ = lane(0);
-  if (distributed.overlap) beside_ = lane(1);
+  dispatcher_ = slot(0);
+  if (distributed.overlap) overlap_dispatcher_ = slot(1);
 }
 
 }  // namespace moe

@@ -10,7 +10,7 @@
 
 #include "comm/communicator.h"
 #include "model/config.h"
-#include "model/expert_exchange.h"
+#include "model/token_dispatcher.h"
 #include "tensor/device.h"
 #include "tensor/parameter.h"
 #include "train/run_config.h"
@@ -31,26 +31,26 @@ class RankGroups {
     return experts && same_experts_ ? *same_experts_ : same_weights_ ? *same_weights_ : world_;
   }
   // Between those that have different ones; null where each has all.
-  ExpertExchange* exchange() { return exchange_.get(); }
+  TokenDispatcher* dispatcher() { return dispatcher_.get(); }
   // For a micro-batch that is computed while another one's rows travel; null without distributed.overlap.
-  ExpertExchange* exchange_beside() { return beside_.get(); }
+  TokenDispatcher* overlap_dispatcher() { return overlap_dispatcher_.get(); }
   // moe::some_may_stop of these ranks.
   bool some_may_stop() const { return some_may_stop_; }
-  const Placement& placement() const { return placement_; }
+  const ShardingPlan& sharding() const { return sharding_; }
   // Of checkpoints: some of what is saved lies on one rank only.
-  bool in_parts() const { return placement_.of_others.ranks > 1; }
+  bool in_parts() const { return sharding_.other_updates.world > 1; }
 
  private:
-  void deal_experts(const DistributedConfig& distributed, const ModelConfig& model, Device& device);
+  void shard_experts(const DistributedConfig& distributed, const ModelConfig& model, Device& device);
 
   Communicator& world_;
   std::unique_ptr<Communicator> same_weights_, experts_, same_experts_;
-  std::unique_ptr<ExpertExchange> exchange_, beside_;
-  Placement placement_;
+  std::unique_ptr<TokenDispatcher> dispatcher_, overlap_dispatcher_;
+  ShardingPlan sharding_;
   bool some_may_stop_ = false;
 };
 
-// Whether in a pass some ranks may give up (distributed.expert_rows) that others end, and learn about it later: where one of
+// Whether in a pass some ranks may give up (distributed.expert_buffer_factor) that others end, and learn about it later: where one of
 // several groups of ranks that share the experts has no room for its rows.
 bool some_may_stop(const DistributedConfig& distributed, int expert_ranks, int world);
 

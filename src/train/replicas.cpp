@@ -8,7 +8,7 @@ namespace moe {
 
 Replicas::Replicas(const Weights& weights, RankGroups& groups) : weights_(weights), groups_(groups) {}
 
-StepTotals Replicas::add_up(const StepTotals& mine) {
+StepTotals Replicas::all_reduce(const StepTotals& mine) {
   StepTotals totals;
   for (const StepTotals& rank : groups_.world().gather(mine)) {
     totals.targets += rank.targets;
@@ -17,87 +17,87 @@ StepTotals Replicas::add_up(const StepTotals& mine) {
   return totals;
 }
 
-void Replicas::together(const std::function<void()>& model) {
-  if (groups_.exchange() == nullptr) return model();
-  agree(groups_.world(), model);
+void Replicas::run_collectively(const std::function<void()>& model) {
+  if (groups_.dispatcher() == nullptr) return model();
+  propagate_errors(groups_.world(), model);
 }
 
-void Replicas::add_up(const StepSums& sums) {
+void Replicas::all_reduce(const StepSums& sums) {
   for (const Tensor& sum : sums.all()) groups_.world().all_reduce(sum);
 }
 
-void Replicas::add_up(GlobalBalance& balance) {
-  balance.add_up(groups_.world());
+void Replicas::all_reduce(GlobalBalance& balance) {
+  balance.all_reduce(groups_.world());
 }
 
-Beside Replicas::beside(Sequence& sequence, bool first, bool last) {
-  Beside beside;
-  if (!goes_beside()) return beside;
+LayerHooks Replicas::layer_hooks(CapturedRegion& region, bool first, bool last) {
+  LayerHooks hooks;
+  if (!overlaps_communication()) return hooks;
   if (first && groups_.in_parts())
-    beside.before_reading = [this, &sequence](int64_t layer) {
-      sequence.between([this, layer] {
-        each_bucket([&](const Weights::Bucket& bucket, int lane) {
-          if (bucket.layer == layer) ranks_of(bucket).finish(lane);
+    hooks.pre_forward = [this, &region](int64_t layer) {
+      region.host_callback([this, layer] {
+        each_bucket([&](const Weights::Bucket& bucket, int slot) {
+          if (bucket.layer == layer) ranks_of(bucket).finish(slot);
         });
       });
     };
   if (last)
-    beside.behind_writing = [this, &sequence](int64_t layer) {
-      sequence.between([this, layer] {
-        each_bucket([&](const Weights::Bucket& bucket, int lane) {
-          if (bucket.layer == layer) start_gradients(bucket, lane);
+    hooks.post_backward = [this, &region](int64_t layer) {
+      region.host_callback([this, layer] {
+        each_bucket([&](const Weights::Bucket& bucket, int slot) {
+          if (bucket.layer == layer) start_gradients(bucket, slot);
         });
       });
     };
-  return beside;
+  return hooks;
 }
 
-void Replicas::start_gradients(const Weights::Bucket& bucket, int lane) {
+void Replicas::start_gradients(const Weights::Bucket& bucket, int slot) {
   if (groups_.in_parts())
-    ranks_of(bucket).start_reduce_scatter(lane, part(bucket, bucket.gradient), bucket.gradient);
+    ranks_of(bucket).start_reduce_scatter(slot, part(bucket, bucket.gradient), bucket.gradient);
   else
-    ranks_of(bucket).start_all_reduce(lane, bucket.gradient);
+    ranks_of(bucket).start_all_reduce(slot, bucket.gradient);
 }
 
 void Replicas::finish_gradients() {
-  each_bucket([&](const Weights::Bucket& bucket, int lane) {
-    if (!goes_beside()) start_gradients(bucket, lane);
-    ranks_of(bucket).finish(lane);
+  each_bucket([&](const Weights::Bucket& bucket, int slot) {
+    if (!overlaps_communication()) start_gradients(bucket, slot);
+    ranks_of(bucket).finish(slot);
   });
 }
 
-void Replicas::add_up_parts(Tensor sums) {
+void Replicas::all_reduce_shards(Tensor sums) {
   if (groups_.in_parts()) groups_.world().all_reduce(sums);
 }
 
-void Replicas::add_up_parts(std::span<double> sums) {
+void Replicas::all_reduce_shards(std::span<double> sums) {
   if (!groups_.in_parts()) return;
   add_up_ranks(sums, groups_.world());
 }
 
-void Replicas::start_weights() {
+void Replicas::start_parameter_all_gather() {
   if (!groups_.in_parts()) return;
-  each_bucket([&](const Weights::Bucket& bucket, int lane) {
-    ranks_of(bucket).start_all_gather(lane, bucket.compute, part(bucket, bucket.compute));
+  each_bucket([&](const Weights::Bucket& bucket, int slot) {
+    ranks_of(bucket).start_all_gather(slot, bucket.compute, part(bucket, bucket.compute));
   });
-  if (!goes_beside()) finish_weights();
+  if (!overlaps_communication()) finish_parameter_all_gather();
 }
 
-void Replicas::finish_weights() {
+void Replicas::finish_parameter_all_gather() {
   if (!groups_.in_parts()) return;
-  each_bucket([&](const Weights::Bucket& bucket, int lane) { ranks_of(bucket).finish(lane); });
+  each_bucket([&](const Weights::Bucket& bucket, int slot) { ranks_of(bucket).finish(slot); });
 }
 
-void Replicas::each_bucket(const std::function<void(const Weights::Bucket& bucket, int lane)>& body) const {
+void Replicas::each_bucket(const std::function<void(const Weights::Bucket& bucket, int slot)>& body) const {
   const std::vector<Weights::Bucket>& buckets = weights_.buckets();
   for (size_t i = 0; i < buckets.size(); ++i) body(buckets[i], static_cast<int>(i));
 }
 
 Tensor Replicas::part(const Weights::Bucket& bucket, const Tensor& flat) const {
-  const Placement& placement = groups_.placement();
-  const Portion& portion = bucket.experts ? placement.of_experts : placement.of_others;
-  const int64_t n = flat.numel() / portion.ranks;
-  return flat.rows(portion.rank * n, (portion.rank + 1) * n);
+  const ShardingPlan& sharding = groups_.sharding();
+  const Shard& shard = bucket.experts ? sharding.expert_updates : sharding.other_updates;
+  const int64_t n = flat.numel() / shard.world;
+  return flat.rows(shard.rank * n, (shard.rank + 1) * n);
 }
 
 }  // namespace moe

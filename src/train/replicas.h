@@ -18,7 +18,7 @@
 
 namespace moe {
 
-class Sequence;
+class CapturedRegion;
 
 // What all ranks did in a step.
 struct StepTotals {
@@ -27,37 +27,37 @@ struct StepTotals {
 
 class Replicas {
  public:
-  // weights: made with the groups' placement.
+  // weights: made with the groups' sharding.
   Replicas(const Weights& weights, RankGroups& groups);
 
-  StepTotals add_up(const StepTotals& mine);
+  StepTotals all_reduce(const StepTotals& mine);
   // Runs the model, on all ranks. Where experts are dealt, rows that have no room are an error of those who share the experts:
   // it becomes one of all, or the others would wait for them.
-  void together(const std::function<void()>& model);
-  // Behind the last micro-batch of a step, before anything of it is added up: Communicator::meet().
-  void meet() { groups_.world().meet(); }
-  void add_up(const StepSums& sums);
-  void add_up(GlobalBalance& balance);
-  // What goes on beside a micro-batch that `sequence` runs: in the last one of a step each layer's gradients set out to be
+  void run_collectively(const std::function<void()>& model);
+  // Behind the last micro-batch of a step, before anything of it is added up: Communicator::step_barrier().
+  void step_barrier() { groups_.world().step_barrier(); }
+  void all_reduce(const StepSums& sums);
+  void all_reduce(GlobalBalance& balance);
+  // What goes on beside a micro-batch that `region` runs: in the last one of a step each layer's gradients set out to be
   // added up as soon as they are complete, while those of the layers before are computed; in the first one each layer waits for
   // its weights to come from who updates them. Nothing where a rank may give up on the way: the others would wait for it.
-  Beside beside(Sequence& sequence, bool first, bool last);
+  LayerHooks layer_hooks(CapturedRegion& region, bool first, bool last);
   // After a step's last micro-batch: the gradients are added up, of what is a rank's own; with shares the others are
   // unspecified then.
   void finish_gradients();
   // Sums that each rank has computed over what is its own, which with shares is a part: of all then.
-  void add_up_parts(Tensor sums);
-  void add_up_parts(std::span<double> sums);
+  void all_reduce_shards(Tensor sums);
+  void all_reduce_shards(std::span<double> sums);
   // After each rank has written what is its own of the weights: it sets out to the others, and the next micro-batch waits for it
-  // layer by layer. All else that reads weights comes behind finish_weights(); what a rank has updated itself is always there.
-  void start_weights();
-  void finish_weights();
+  // layer by layer. All else that reads weights comes behind finish_parameter_all_gather(); what a rank has updated itself is always there.
+  void start_parameter_all_gather();
+  void finish_parameter_all_gather();
 
  private:
-  bool goes_beside() const { return groups_.world().size() > 1 && !groups_.some_may_stop(); }
-  void start_gradients(const Weights::Bucket& bucket, int lane);
-  // With the lane that a bucket has, in the order of the forward pass.
-  void each_bucket(const std::function<void(const Weights::Bucket& bucket, int lane)>& body) const;
+  bool overlaps_communication() const { return groups_.world().size() > 1 && !groups_.some_may_stop(); }
+  void start_gradients(const Weights::Bucket& bucket, int slot);
+  // With the slot that a bucket has, in the order of the forward pass.
+  void each_bucket(const std::function<void(const Weights::Bucket& bucket, int slot)>& body) const;
   // Those that have the same weights, and what of a bucket is this rank's own.
   Communicator& ranks_of(const Weights::Bucket& bucket) { return groups_.sharing(bucket.experts); }
   Tensor part(const Weights::Bucket& bucket, const Tensor& flat) const;

@@ -137,10 +137,11 @@ void describe_optimizer(TrainingConfig& c, Fields& fields) {
   fields.add("gradient_type", c.gradient_type, "gradients of attention and experts")
       .choices({"fp32", "bf16"});
   fields.add("recompute", c.recompute, "activations computed again in backward, to save memory")
-      .choices({"none", "cheap", "all"})
+      .choices({"none", "selective", "full"})
+      .choice_formerly({{"cheap", "selective"}, {"all", "full"}})
       .known_as({"gradient_checkpointing", "activation_checkpointing", "activation_checkpoint",
                  "recompute_granularity", "remat"})
-      .choice_known_as({{"selective", "cheap"}, {"full", "all"}, {"true", "all"}, {"false", "none"}});
+      .choice_known_as({{"true", "full"}, {"false", "none"}});
 }
 
 void describe_run(TrainingConfig& c, Fields& fields) {
@@ -297,7 +298,10 @@ void DistributedConfig::describe(Fields& fields) {
       {"tensor_parallel", "tensor_parallel_degree", "tensor_model_parallel_size", "tp", "pipeline_parallel",
        "pipeline_parallel_degree", "pipeline_model_parallel_size", "pp", "context_parallel", "cp"},
       "ranks share data and experts only: see distributed.layout");
-  fields.add("expert_rows", expert_rows, "expert: room for so many times its own rows; 0 is room for all")
+  fields
+      .add("expert_buffer_factor", expert_buffer_factor,
+           "expert: receive buffers, as a multiple of tokens sent; 0: for all")
+      .formerly({"expert_rows"})
       .range(0, 65536);
   fields.add("bucket_mb", bucket_mb, "MB of gradients that are sent at a time, at least; 0: one layer's")
       .range(0, 1e6);

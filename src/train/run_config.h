@@ -41,7 +41,7 @@ struct TrainingConfig {
   int64_t loss_scale_growth_every = 2000;
   std::string master_weights = "fp32";  // fp32 | bf16: rounded at random, no f32 copy
   std::string gradient_type = "fp32";   // fp32 | bf16
-  std::string recompute = "none";       // none | cheap | all
+  std::string recompute = "none";       // none | selective | full
   int64_t seed = 1234;
   std::string on_nan = "stop";  // stop | skip
   int64_t eval_every = 100;     // 0: never
@@ -81,9 +81,10 @@ struct LoggingConfig {
 struct DistributedConfig {
   std::string layout = "auto";  // auto | data_parallel | zero1 | expert
   int64_t expert_parallel = 0;  // layout expert: ranks that have all experts between them; 0: all ranks
-  double expert_rows = 0;  // layout expert: room for so many times the rows that a rank sends; 0: for all
-  bool overlap = false;    // layout expert: two micro-batches at a time, so that one's rows travel unseen
-  double bucket_mb = 25;   // MB of gradients that ranks send each other at a time, beside backward
+  double expert_buffer_factor =
+      0;                  // layout expert: room for so many times the rows that a rank sends; 0: for all
+  bool overlap = false;   // layout expert: two micro-batches at a time, so that one's rows travel unseen
+  double bucket_mb = 25;  // MB of gradients that ranks send each other at a time, beside backward
   std::string balance_loss = "rank";  // rank: of each micro-batch | global: of the whole step
   std::string capacity = "rank";      // of an expert: rank: in each micro-batch | row: in each of its rows
   int64_t timeout_seconds = 50;

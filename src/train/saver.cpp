@@ -32,15 +32,15 @@ Saver::Saver(CheckpointStore store, PartFiles files, bool in_background, Communi
       terminal_(terminal),
       retry_(retry) {
   // Now, and not when the first save begins: it may take longer than the others wait for an answer.
-  agree(communicator_, [&] {
+  propagate_errors(communicator_, [&] {
     if (communicator_.rank() == 0) store_.sweep();
   });
   uint64_t bytes = 0;
   for (const auto& [name, parts] : files_) {
     std::vector<SharedFile::Extent> mine;
-    for (const NamedPiece& part : parts) mine.push_back({part.begin, part.piece.numel()});
+    for (const NamedShard& part : parts) mine.push_back({part.offset, part.local.numel()});
     std::vector<SharedFile::Extent> all(mine.size() * static_cast<size_t>(communicator_.size()));
-    communicator_.exchange(std::as_writable_bytes(std::span(all)), std::as_bytes(std::span(mine)));
+    communicator_.all_gather_bytes(std::as_writable_bytes(std::span(all)), std::as_bytes(std::span(mine)));
     shared_.emplace_back(name, parts, all, communicator_.size());
     all_bytes_ += shared_.back().bytes();
     for (const auto& stretch : own(shared_.size() - 1)) bytes += stretch.bytes;
@@ -70,10 +70,10 @@ std::vector<SharedFile::Stretch> Saver::own(size_t file) const {
 }
 
 Tensor Saver::bytes_of(size_t file, const SharedFile::Stretch& stretch, uint64_t done, uint64_t count) const {
-  const NamedPiece& part = files_[file].second[stretch.tensor];
-  Tensor piece = part.piece;
+  const NamedShard& part = files_[file].second[stretch.tensor];
+  Tensor piece = part.local;
   const auto width = static_cast<int64_t>(size_of(piece.dtype()));
-  const int64_t begin = (stretch.element - part.begin) * width + static_cast<int64_t>(done);
+  const int64_t begin = (stretch.element - part.offset) * width + static_cast<int64_t>(done);
   return Tensor(piece.data(), DType::u8, {piece.bytes()}).rows(begin, begin + static_cast<int64_t>(count));
 }
 
@@ -86,7 +86,7 @@ Saver::State Saver::state() const {
 
 void Saver::expect_room(int64_t saves) {
   std::string warning;
-  agree(communicator_, [&] {
+  propagate_errors(communicator_, [&] {
     if (communicator_.rank() == 0) warning = store_.expect_room(all_bytes_, saves);
   });
   if (!warning.empty()) terminal_.warning(warning);
@@ -112,10 +112,10 @@ void Saver::begin(int64_t step, const std::string& state_json) {
   if (copy_ == nullptr) finish();
 }
 
-// agree(), and full_ says whether it was for lack of room that this rank did not.
+// propagate_errors(), and full_ says whether it was for lack of room that this rank did not.
 void Saver::together(const std::function<void()>& body) {
   full_ = false;
-  agree(communicator_, [&] {
+  propagate_errors(communicator_, [&] {
     try {
       body();
     } catch (const DiskFull&) {
@@ -143,7 +143,7 @@ void Saver::write_parts(bool first) {
     if (first) copy();
     start([this] { write_from_copy(); });
   } else {
-    const Patience patience(communicator_);
+    const SuspendTimeout patience(communicator_);
     attempt([this] { write_from_device(); });
     communicator_.barrier();
   }

@@ -28,7 +28,7 @@
 namespace moe {
 
 // (file name, its tensors): what this rank has of them
-using PartFiles = std::vector<std::pair<std::string, std::vector<NamedPiece>>>;
+using PartFiles = std::vector<std::pair<std::string, std::vector<NamedShard>>>;
 
 class Saver {
  public:

@@ -18,9 +18,9 @@ namespace {
 // New tokens that a sample's prompt is read in at a time.
 constexpr int64_t kPromptChunk = 64;
 
-int64_t whole_bytes(const std::vector<NamedPiece>& parts) {
+int64_t whole_bytes(const std::vector<NamedShard>& parts) {
   return std::accumulate(parts.begin(), parts.end(), int64_t{0},
-                         [](int64_t sum, const NamedPiece& part) { return sum + part.whole.bytes(); });
+                         [](int64_t sum, const NamedShard& part) { return sum + part.global.bytes(); });
 }
 
 }  // namespace
@@ -53,9 +53,9 @@ MicroBatch micro_batch(const RunConfig& config, int64_t vocabulary) {
           .vocabulary = vocabulary,
           .head_rows = head_rows,
           .capacity_by_row = config.distributed.capacity == "row",
-          .recompute = config.training.recompute == "none"    ? Recompute::none
-                       : config.training.recompute == "cheap" ? Recompute::cheap
-                                                              : Recompute::all};
+          .recompute = config.training.recompute == "none"        ? Recompute::none
+                       : config.training.recompute == "selective" ? Recompute::selective
+                                                                  : Recompute::full};
 }
 
 OptimizerConfig optimizer_config(const TrainingConfig& training) {
@@ -84,24 +84,25 @@ Schedule schedule(const TrainingConfig& training) {
 
 TrainingState::TrainingState(const RunConfig& config, int64_t vocabulary, RankGroups& groups, Ops& ops,
                              Arena& arena)
-    : weights(config.model, weight_types(config.training), Purpose::training, arena, groups.placement()),
-      transformer(config.model, micro_batch(config, vocabulary), weights, arena, groups.exchange()),
-      beside(groups.exchange_beside() == nullptr
-                 ? nullptr
-                 : std::make_unique<Transformer>(transformer, *groups.exchange_beside(), arena)),
+    : weights(config.model, weight_types(config.training), Mode::training, arena, groups.sharding()),
+      transformer(config.model, micro_batch(config, vocabulary), weights, arena, groups.dispatcher()),
+      overlap_transformer(
+          groups.overlap_dispatcher() == nullptr
+              ? nullptr
+              : std::make_unique<Transformer>(transformer, *groups.overlap_dispatcher(), arena)),
       replicas(weights, groups),
       optimizer(optimizer_config(config.training), weights.list(), arena, ops),
       decoder(config.model, arithmetic(config.training).type, 1, config.model.max_seq_len,
-              std::min(kPromptChunk, config.model.max_seq_len), weights, arena, groups.exchange()),
+              std::min(kPromptChunk, config.model.max_seq_len), weights, arena, groups.dispatcher()),
       squares_g(arena.allocate("small", DType::f64, {static_cast<int64_t>(optimizer.groups().size())})),
       clip_scale_1(arena.allocate("small", DType::f32, {1})),
       loss_scale(moe::loss_scale(config.training)),
-      first_micro_step(sequence(config.training, groups, ops)),
-      micro_step(sequence(config.training, groups, ops)),
-      last_micro_step(groups.world().size() == 1 ? nullptr : sequence(config.training, groups, ops)) {
+      first_micro_step(captured_region(config.training, groups, ops)),
+      micro_step(captured_region(config.training, groups, ops)),
+      last_micro_step(groups.world().size() == 1 ? nullptr : captured_region(config.training, groups, ops)) {
   if (config.distributed.balance_loss != "global") return;
   balance = std::make_unique<GlobalBalance>(config.model);
-  forward_step = sequence(config.training, groups, ops);
+  forward_step = captured_region(config.training, groups, ops);
 }
 
 int64_t TrainingState::checkpoint_bytes() const {
@@ -116,9 +117,10 @@ int64_t plan_training(const RunConfig& config, int64_t vocabulary, int ranks, De
   return TrainingState(config, vocabulary, groups, ops, planning).checkpoint_bytes();
 }
 
-std::unique_ptr<Sequence> sequence(const TrainingConfig& training, RankGroups& groups, Ops& ops) {
-  if (!training.cuda_graph || groups.exchange() != nullptr) return std::make_unique<Sequence>();
-  return ops.sequence();
+std::unique_ptr<CapturedRegion> captured_region(const TrainingConfig& training, RankGroups& groups,
+                                                Ops& ops) {
+  if (!training.cuda_graph || groups.dispatcher() != nullptr) return std::make_unique<CapturedRegion>();
+  return ops.captured_region();
 }
 
 std::string describe_layout(const RunConfig& config, int64_t vocabulary, int ranks, Device& device,
@@ -149,7 +151,7 @@ std::string memory_table(const Arena& arena) {
 }
 
 const char* const kLessMemory =
-    "set training.recompute to cheap or all, lower training.batch_size (and raise "
+    "set training.recompute to selective or full, lower training.batch_size (and raise "
     "training.gradient_accumulation_steps to keep the step the same), set training.gradient_type and "
     "training.master_weights to bf16 (with training.mixed_precision bf16), training.optimizer to adamw8bit, "
     "or "

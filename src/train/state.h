@@ -26,7 +26,8 @@ struct TrainingState {
 
   Weights weights;
   Transformer transformer;
-  std::unique_ptr<Transformer> beside;  // with distributed.overlap: of the second micro-batch in flight
+  std::unique_ptr<Transformer>
+      overlap_transformer;  // with distributed.overlap: of the second micro-batch in flight
   Replicas replicas;
   Optimizer optimizer;
   Decoder decoder;       // for samples
@@ -35,10 +36,10 @@ struct TrainingState {
   LossScale loss_scale;  // on the host: its value goes to the device with each step
   // The operations of forward and backward, the same ones each time: in the first micro-batch of a step, which writes
   // gradients, and in the others, which add to them. With many ranks the last one is another, too: gradients set out on the way.
-  std::unique_ptr<Sequence> first_micro_step, micro_step, last_micro_step;
+  std::unique_ptr<CapturedRegion> first_micro_step, micro_step, last_micro_step;
   // Null unless the balance loss is that of the whole step. Then those two are backward only, and this is forward.
   std::unique_ptr<GlobalBalance> balance;
-  std::unique_ptr<Sequence> forward_step;
+  std::unique_ptr<CapturedRegion> forward_step;
 
   int64_t checkpoint_bytes() const;  // of weights and states, those of all ranks
 };
@@ -52,7 +53,7 @@ std::string describe_layout(const RunConfig& config, int64_t vocabulary, int ran
 
 // For operations that are repeated: recorded where the settings allow it, and where no host has to count rows on the way
 // (experts dealt to ranks).
-std::unique_ptr<Sequence> sequence(const TrainingConfig& training, RankGroups& groups, Ops& ops);
+std::unique_ptr<CapturedRegion> captured_region(const TrainingConfig& training, RankGroups& groups, Ops& ops);
 
 // Category, bytes and share, one line each, and the total.
 std::string memory_table(const Arena& arena);

@@ -17,32 +17,32 @@ void upload(Transformer& transformer, const Batch& batch, Device& device) {
 // Which one of a step's micro-batches.
 struct Position {
   bool first = false, last = false;
-  Gradients gradients() const { return first ? Gradients::write : Gradients::add; }
+  GradientMode gradients() const { return first ? GradientMode::overwrite : GradientMode::accumulate; }
 };
 
 // Runs pass(gradients, beside) as what forward and backward do there.
 template <class Pass>
 void micro_step(TrainingState& state, const Position& position, const Pass& pass) {
-  Sequence& sequence = position.first                           ? *state.first_micro_step
-                       : position.last && state.last_micro_step ? *state.last_micro_step
-                                                                : *state.micro_step;
-  sequence.run(
-      [&] { pass(position.gradients(), state.replicas.beside(sequence, position.first, position.last)); });
+  CapturedRegion& region = position.first                           ? *state.first_micro_step
+                           : position.last && state.last_micro_step ? *state.last_micro_step
+                                                                    : *state.micro_step;
+  region.run(
+      [&] { pass(position.gradients(), state.replicas.layer_hooks(region, position.first, position.last)); });
 }
 
 // Each with its own balance loss; two at a time where rows travel beside arithmetic.
 void micro_steps(TrainingState& state, Batches batches, Device& device, Ops& ops) {
-  state.replicas.together([&] {
+  state.replicas.run_collectively([&] {
     for (size_t i = 0; i < batches.size();) {
       const bool first = i == 0;
-      Transformer* const second = i + 1 < batches.size() ? state.beside.get() : nullptr;
+      Transformer* const second = i + 1 < batches.size() ? state.overlap_transformer.get() : nullptr;
       upload(state.transformer, batches[i++], device);
       if (second != nullptr) upload(*second, batches[i++], device);
-      micro_step(state, {first, i == batches.size()}, [&](Gradients gradients, const Beside& beside) {
+      micro_step(state, {first, i == batches.size()}, [&](GradientMode gradients, const LayerHooks& hooks) {
         if (second != nullptr)
-          Transformer::forward_backward_in_turns(state.transformer, *second, gradients, ops, beside);
+          Transformer::forward_backward_interleaved(state.transformer, *second, gradients, ops, hooks);
         else
-          state.transformer.forward_backward(gradients, ops, beside);
+          state.transformer.forward_backward(gradients, ops, hooks);
       });
     }
   });
@@ -58,30 +58,30 @@ void micro_steps_in_balance(TrainingState& state, Batches batches, float scale, 
                             Device& device, Ops& ops) {
   const auto forward = [&](const Batch& batch) {
     upload(state.transformer, batch, device);
-    Sequence& sequence = *state.forward_step;
-    sequence.run(
-        [&] { state.transformer.forward_training(ops, state.replicas.beside(sequence, true, false)); });
+    CapturedRegion& region = *state.forward_step;
+    region.run(
+        [&] { state.transformer.forward_training(ops, state.replicas.layer_hooks(region, true, false)); });
   };
   GlobalBalance& balance = *state.balance;
   balance.begin();
-  state.replicas.together([&] {
+  state.replicas.run_collectively([&] {
     for (const Batch& batch : batches) {
       forward(batch);
       balance.count(state.transformer, tokens_of(batch), device);
     }
   });
-  state.replicas.add_up(balance);
+  state.replicas.all_reduce(balance);
   const bool again = batches.size() > 1;
   if (again) state.transformer.zero_sums(ops);
-  state.replicas.together([&] {
+  state.replicas.run_collectively([&] {
     for (const Batch& batch : batches) {
       const Position position{&batch == batches.data(), &batch == &batches.back()};
       if (again) forward(batch);
       balance.put_shares(state.transformer, device);
       const auto share = static_cast<double>(tokens_of(batch)) / static_cast<double>(balance.tokens());
       state.transformer.set_gradient_scales(device, scale, loss_scale * static_cast<float>(share));
-      micro_step(state, position, [&](Gradients gradients, const Beside& beside) {
-        state.transformer.backward(gradients, ops, beside);
+      micro_step(state, position, [&](GradientMode gradients, const LayerHooks& hooks) {
+        state.transformer.backward(gradients, ops, hooks);
       });
     }
   });
@@ -95,7 +95,7 @@ StepTotals run_step(TrainingState& state, const TrainingConfig& training,
   CHECK(!micro_batches.empty());
   int64_t targets = 0;
   for (const Batch& batch : micro_batches) targets += batch.targets;
-  const StepTotals totals = state.replicas.add_up({targets, std::ssize(micro_batches)});
+  const StepTotals totals = state.replicas.all_reduce({targets, std::ssize(micro_batches)});
   const auto loss_scale = static_cast<float>(state.loss_scale.value());
   const float scale = loss_scale / static_cast<float>(totals.targets);
   state.transformer.zero_sums(ops);
@@ -104,16 +104,16 @@ StepTotals run_step(TrainingState& state, const TrainingConfig& training,
     micro_steps_in_balance(state, micro_batches, scale, loss_scale, device, ops);
   else
     micro_steps(state, micro_batches, device, ops);
-  state.replicas.meet();
-  state.replicas.add_up(state.transformer.sums());
+  state.replicas.step_barrier();
+  state.replicas.all_reduce(state.transformer.sums());
   if (state.balance) state.balance->put_losses(state.transformer.sums(), totals.micro_batches, device);
   state.replicas.finish_gradients();
   state.optimizer.gradient_squares(state.squares_g);
-  state.replicas.add_up_parts(state.squares_g);
+  state.replicas.all_reduce_shards(state.squares_g);
   ops.clip_scale(state.clip_scale_1, state.squares_g, static_cast<float>(training.max_grad_norm), loss_scale);
   // Steps skipped for their scale have not moved the moments.
   state.optimizer.step(step - state.loss_scale.skipped(), learning_rate, state.clip_scale_1);
-  state.replicas.start_weights();
+  state.replicas.start_parameter_all_gather();
   return totals;
 }
 

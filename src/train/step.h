@@ -16,7 +16,7 @@ namespace moe {
 // the gradients, clipping, update. Gradients carry state.loss_scale on the way. The loss is a mean over the targets of
 // all of them, on all ranks. step counts from 0. Returns without waiting for the device; what the row of metrics needs lies
 // in `state` (train/report.h reads it), summed over the ranks. Updated weights may still be on their way
-// between ranks (Replicas::finish_weights).
+// between ranks (Replicas::finish_parameter_all_gather).
 StepTotals run_step(TrainingState& state, const TrainingConfig& training,
                     std::span<const Batch> micro_batches, int64_t step, double learning_rate, Device& device,
                     Ops& ops);

@@ -76,7 +76,7 @@ double compute_seconds(const RunConfig& config, int expert_ranks, const GpuRates
   const ModelConfig& model = config.model;
   const FlopsPerToken flops = flops_per_token(model, model.max_seq_len);
   const double tokens = as_double(config.training.batch_size * model.max_seq_len);
-  const double again = config.training.recompute == "all" ? 4.0 / 3 : 1;  // of the blocks' products
+  const double again = config.training.recompute == "full" ? 4.0 / 3 : 1;  // of the blocks' products
   const double products = again * (flops.projections / e.projections + flops.attention / e.attention +
                                    flops.experts / e.experts) +
                           flops.head / e.head;

@@ -59,7 +59,7 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
       control_(config.training.max_minutes, stop, communicator, terminal),
       flops_per_token_(flops_per_token(config.model, config.model.max_seq_len).total()),
       peak_flops_(peak_flops(device.name(), arithmetic(config.training).type != DType::f32)) {
-  agree(communicator_, [&] {
+  propagate_errors(communicator_, [&] {
     if (communicator_.rank() == 0) folder_.own(terminal_);
   });
   if (peak_flops_) *peak_flops_ *= communicator_.size();
@@ -73,7 +73,7 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
   source_ = open_training_source(config_.data, terminal_);
 
   state_->transformer.prepare(device_);
-  state_->decoder.prepare(device_, sequence(config_.training, groups_, ops_));
+  state_->decoder.prepare(device_, captured_region(config_.training, groups_, ops_));
   const CheckpointStore store(folder.checkpoints(), config.training.keep_checkpoints, program_version());
   if (resume && store.latest()) {
     resume_from(store.open_latest());
@@ -84,7 +84,7 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
     state_->weights.initialise(static_cast<uint64_t>(config_.training.seed), device_);
   }
   cast_weights(state_->weights, ops_);
-  state_->replicas.start_weights();
+  state_->replicas.start_parameter_all_gather();
   open_loader(cursor_);
   config_.set_last_step(communicator_.size(), step_, tokens_);
   epochs_.emplace(config_.data.mixture, Epochs::counts(loader_->epochs_of_all(cursor_)));
@@ -162,20 +162,20 @@ Outcome Trainer::do_due_work(bool at_end) {
 void Trainer::do_work(PeriodicWork& work) {
   if (work.made == step_) return;
   timed(work.name, [&] {
-    state_->replicas.finish_weights();
+    state_->replicas.finish_parameter_all_gather();
     or_save([&] { sinks_->write(work.body()); });
   });
   work.made = step_;
 }
 
 void Trainer::accept() {
-  if (auto body = std::exchange(accepted_, nullptr)) or_save([&] { agree(communicator_, body); });
+  if (auto body = std::exchange(accepted_, nullptr)) or_save([&] { propagate_errors(communicator_, body); });
 }
 
 // All ranks together, before something is written: where the run's folder is by now.
 void Trainer::find_folder() {
   std::string news;
-  agree(communicator_, [&] {
+  propagate_errors(communicator_, [&] {
     if (communicator_.rank() == 0) news = folder_.find_again(config_);
   });
   news = communicator_.gather_text(news).front();
@@ -226,7 +226,7 @@ void Trainer::resume_from(const Checkpoint& checkpoint) {
 void Trainer::begin_saving() {
   find_folder();
   if (saved_step_ == step_) return;
-  state_->replicas.finish_weights();
+  state_->replicas.finish_parameter_all_gather();
   check_weights(state_->weights.stored(), step_, state_->squares_g.rows(0, 1), communicator_, device_, ops_);
   const std::string state =
       state_json(step_, merged(cursor_, communicator_), source_->identity(), config_, state_->loss_scale);
@@ -271,7 +271,7 @@ Outcome Trainer::next_batches(std::vector<Batch>& batches) {
     const Supply all = control_.supply(mine, outcome);
     if (all == Supply::failed)
       or_save([&] {
-        agree(communicator_, [&] {
+        propagate_errors(communicator_, [&] {
           if (error) std::rethrow_exception(error);
         });
       });

@@ -100,17 +100,18 @@ TEST(Communicator, ARankThatIsGoneOrHangsIsNamedByAllOthers) {
 
 TEST(Communicator, AnErrorOfOneRankIsOneOfAll) {
   const auto one = test::on_threads(3, [](Communicator& comm) {
-    agree(comm, [] {});
-    agree(comm, [&] {
+    propagate_errors(comm, [] {});
+    propagate_errors(comm, [&] {
       if (comm.rank() == 1) throw UserError("text.jsonl", "text", "a hole", "fill it");
     });
   });
   EXPECT_THAT(one, Each("rank 1: text.jsonl: expected text, found a hole. Hint: fill it"));
-  const auto all = test::on_threads(
-      3, [](Communicator& comm) { agree(comm, [] { throw UserError("text.jsonl", "", "gone"); }); });
+  const auto all = test::on_threads(3, [](Communicator& comm) {
+    propagate_errors(comm, [] { throw UserError("text.jsonl", "", "gone"); });
+  });
   EXPECT_THAT(all, Each("text.jsonl: gone"));
   SoloCommunicator solo;
-  EXPECT_THROW(agree(solo, [] { throw UserError("a", "b", "c"); }), UserError);
+  EXPECT_THROW(propagate_errors(solo, [] { throw UserError("a", "b", "c"); }), UserError);
 }
 
 }  // namespace

@@ -94,7 +94,7 @@ inline void check_all_to_all(Communicator& comm) {
   EXPECT_EQ(received, expected);
 }
 
-// Started in lanes, two of them in one, and finished in the same order; a lane without any is finished, too.
+// Started in slots, two of them in one, and finished in the same order; a slot without any is finished, too.
 inline void check_lanes(Communicator& comm) {
   constexpr int64_t n = 300;
   const int64_t W = comm.size();
@@ -148,7 +148,7 @@ inline void check_meeting(Communicator& comm) {
   comm.barrier();
   if (comm.rank() == 0) std::this_thread::sleep_for(std::chrono::milliseconds(200));
   const double here = now();
-  comm.meet();
+  comm.step_barrier();
   const auto all = comm.gather(here);
   const double late = *std::max_element(all.begin(), all.end()) - here;
   EXPECT_GE(comm.waited(), 0.5 * late) << "of rank " << comm.rank();

@@ -8,7 +8,7 @@
 
 #include "base/random.h"
 #include "data/held_out.h"
-#include "data/lanes.h"
+#include "data/interleave.h"
 #include "data/loader.h"
 #include "data/support.h"
 #include "data/weighted_source.h"
@@ -206,7 +206,7 @@ TEST(RareDocumentsOfNone, AreRefusedOnceEveryUnitWasRead) {
               HasSubstr("data.mixture, place 2: expected documents with text"));
 }
 
-TEST(Lanes, ARankReadsItsPartOnly) {
+TEST(Interleave, ARankReadsItsPartOnly) {
   const auto text = std::make_shared<NumberedSource>(1000, 2, 40'000);
   DataConfig config;
   config.streams = 6;
@@ -216,7 +216,7 @@ TEST(Lanes, ARankReadsItsPartOnly) {
   EXPECT_THAT(three.rank(1).streams(), ElementsAre(2, 3));
 }
 
-TEST(Lanes, SmallTextsHaveFewerStreams) {
+TEST(Interleave, SmallTextsHaveFewerStreams) {
   DataConfig config;
   config.validation_fraction = 0;
   config.streams = 8;
@@ -232,7 +232,7 @@ TEST(Lanes, SmallTextsHaveFewerStreams) {
   EXPECT_EQ(layout(NumberedSource(100'000, 1), config, Part::all).streams(), 1);
 }
 
-TEST(Lanes, EveryUnitIsInOneStreamAndStreamsAreOfOneSize) {
+TEST(Interleave, EveryUnitIsInOneStreamAndStreamsAreOfOneSize) {
   DataConfig config;
   config.streams = 8;
   class Uneven : public NumberedSource {
@@ -256,12 +256,12 @@ TEST(Lanes, EveryUnitIsInOneStreamAndStreamsAreOfOneSize) {
   EXPECT_LE(*most - *least, 1000 + 977);
 }
 
-TEST(Lanes, SharesFollowTheirWeightsAtAnyPlace) {
+TEST(Interleave, SharesFollowTheirWeightsAtAnyPlace) {
   Layout mixture{4, {{0, 4, 700'000}, {4, 2, 200'000}, {6, 1, 100'000}}};
-  Lanes lanes(mixture, {});
+  Interleave columns(mixture, {});
   std::vector<int64_t> rows(7, 0);
   for (int64_t g = 1; g <= 40'000; ++g) {
-    ++rows[static_cast<size_t>(lanes.next().stream)];
+    ++rows[static_cast<size_t>(columns.next().stream)];
     const double first = static_cast<double>(rows[0] + rows[1] + rows[2] + rows[3]);
     const double second = static_cast<double>(rows[4] + rows[5]);
     ASSERT_NEAR(first, 0.7 * static_cast<double>(g), 4.0 + 4.0);  // a turn, and one being behind
@@ -270,7 +270,7 @@ TEST(Lanes, SharesFollowTheirWeightsAtAnyPlace) {
   EXPECT_EQ(rows, (std::vector<int64_t>{7000, 7000, 7000, 7000, 4000, 4000, 4000}));
 }
 
-TEST(Lanes, RefusesTheCursorOfAnotherNumberOfStreams) {
+TEST(Interleave, RefusesTheCursorOfAnotherNumberOfStreams) {
   const auto text = std::make_shared<NumberedSource>(1000, 2, 40'000);
   DataConfig config;
   config.streams = 4;

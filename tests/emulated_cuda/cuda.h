@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What src/gpu uses of the driver's header of this name: maps of matrices for the copy engine.
+// What src/gpu uses of the driver's header of this name: maps of matrices for TMA.
 #pragma once
 
 #include <cstdint>

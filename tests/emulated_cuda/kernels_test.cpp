@@ -112,7 +112,7 @@ TEST(GpuRanges, EachOperationIsMarked) {
       c(static_cast<float*>(memory) + 4, DType::f32, {1, 1});
   emulated_cuda::take_ranges();
   backend.ops->fill(a, 1);
-  backend.ops->matmul(c, a, b, Form::NT, false);
+  backend.ops->matmul(c, a, b, MatmulLayout::NT, false);
   backend.device->release(memory);
   EXPECT_THAT(emulated_cuda::take_ranges(), ElementsAre("fill", "end", "matmul NT 1x1x2", "end"));
 }

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "gpu/experts_hopper.h"
+#include "gpu/experts_sm90.h"
 #include "gpu/gpu_device.h"
-#include "gpu/grouped_tile_hopper.cuh"
+#include "gpu/grouped_tile_sm90.cuh"
 #include "support/fixture.h"
 
 namespace moe::gpu {
@@ -42,11 +42,11 @@ class Schedules : public test::OpsTest {
   // body writes `outputs`, which begin with the same contents.
   void expect_same(const std::vector<Tensor>& outputs, const std::function<void(Schedule)>& body) {
     std::vector<std::vector<uint8_t>> expected;
-    for (const Schedule schedule : {Schedule::together, Schedule::turns}) {
+    for (const Schedule schedule : {Schedule::cooperative, Schedule::pingpong}) {
       for (const Tensor& output : outputs) ops().fill(output, 0.5F);
       body(schedule);
       for (size_t i = 0; i < outputs.size(); ++i) {
-        if (schedule == Schedule::together)
+        if (schedule == Schedule::cooperative)
           expected.push_back(bytes(outputs[i]));
         else
           EXPECT_EQ(bytes(outputs[i]), expected[i]) << "output " << i;
@@ -66,27 +66,27 @@ TEST_F(Schedules, SameBitsOfTheProducts) {
     for (const bool accumulate : {false, true}) {
       Tensor y = zeros(DType::bf16, {kRows, kD}), dx = zeros(DType::bf16, {kRows, kF}),
              dw = zeros(type, {kExperts, kF, 2 * kD});
-      const auto product = [&](Tensor& c, const Tensor& x, const Tensor& w, Form form, Schedule schedule) {
-        hopper_grouped_matmul(stream_, kProcessors, c, x, w, plan_.offset_E1, form, accumulate, schedule);
+      const auto product = [&](Tensor& c, const Tensor& x, const Tensor& w, MatmulLayout layout,
+                               Schedule schedule) {
+        sm90_grouped_matmul(stream_, kProcessors, c, x, w, plan_.offset_E1, layout, accumulate, schedule);
       };
-      expect_same({y}, [&](Schedule schedule) { product(y, a, down, Form::NT, schedule); });
-      expect_same({dx}, [&](Schedule schedule) { product(dx, dh, up, Form::NN, schedule); });
-      expect_same({dw}, [&](Schedule schedule) { product(dw, a, dh, Form::TN, schedule); });
+      expect_same({y}, [&](Schedule schedule) { product(y, a, down, MatmulLayout::NT, schedule); });
+      expect_same({dx}, [&](Schedule schedule) { product(dx, dh, up, MatmulLayout::NN, schedule); });
+      expect_same({dw}, [&](Schedule schedule) { product(dw, a, dh, MatmulLayout::TN, schedule); });
     }
 }
 
 TEST_F(Schedules, SameBitsOfTheExperts) {
   const Tensor x = activations("x", kTokens, kD), up = normal("up", DType::bf16, {kExperts, 2 * kF, kD});
   Tensor h = zeros(DType::bf16, {kRows, 2 * kF}), a = zeros(DType::bf16, {kRows, kF});
-  expect_same({h, a}, [&](Schedule schedule) {
-    hopper_expert_up(stream_, kProcessors, h, a, x, up, plan_, schedule);
-  });
+  expect_same({h, a},
+              [&](Schedule schedule) { sm90_expert_up(stream_, kProcessors, h, a, x, up, plan_, schedule); });
   for (const DType type : {DType::bf16, DType::f32})
     for (const bool accumulate : {false, true}) {
       Tensor ddown = zeros(type, {kExperts, kD, kF}), dup = zeros(type, {kExperts, 2 * kF, kD});
       expect_same({ddown, dup}, [&](Schedule schedule) {
-        hopper_expert_down_gradient(stream_, kProcessors, ddown, x, a, plan_, accumulate, schedule);
-        hopper_expert_up_gradient(stream_, kProcessors, dup, h, x, plan_, accumulate, schedule);
+        sm90_expert_down_gradient(stream_, kProcessors, ddown, x, a, plan_, accumulate, schedule);
+        sm90_expert_up_gradient(stream_, kProcessors, dup, h, x, plan_, accumulate, schedule);
       });
     }
 }
@@ -97,7 +97,7 @@ TEST_F(Schedules, LongTilesKeepTheirTurns) {
   constexpr int64_t d = 896, f = 264;
   const Tensor x = activations("x", kTokens, d), up = normal("up", DType::bf16, {kExperts, 2 * f, d});
   Tensor h = zeros(DType::bf16, {kRows, 2 * f}), a = zeros(DType::bf16, {kRows, f});
-  expect_same({h, a}, [&](Schedule schedule) { hopper_expert_up(stream_, 1, h, a, x, up, plan_, schedule); });
+  expect_same({h, a}, [&](Schedule schedule) { sm90_expert_up(stream_, 1, h, a, x, up, plan_, schedule); });
 }
 
 // Without a division, for every number of choices and the slots where an estimate would go wrong.

@@ -39,13 +39,13 @@ class Golden : public ::testing::TestWithParam<const char*> {
                               file.values<int32_t>("target").data(), file.values<int32_t>("first").data());
     targets = count_targets(file.values<int32_t>("target"));
     model.transformer->set_gradient_scales(*model.backend.device, scale / static_cast<float>(targets), scale);
-    model.transformer->forward_backward(Gradients::write, *model.backend.ops);
+    model.transformer->forward_backward(GradientMode::overwrite, *model.backend.ops);
   }
 
   // The whole objective at the weights on the device; gradients are written meanwhile, which nobody reads.
   double objective() {
     model.transformer->zero_sums(*model.backend.ops);
-    model.transformer->forward_backward(Gradients::write, *model.backend.ops);
+    model.transformer->forward_backward(GradientMode::overwrite, *model.backend.ops);
     double total =
         model.fetch<double>(model.transformer->sums().loss_1).front() / static_cast<double>(targets);
     const auto router = model.fetch<float>(model.transformer->sums().router_loss_L2);
@@ -213,7 +213,7 @@ TEST(GoldenTrajectory, TenLossesOfAdamW) {
     model.transformer->zero_sums(ops);
     model.transformer->set_gradient_scales(device, 1.0F / static_cast<float>(targets), 1.0F);
     model.transformer->upload(device, input.data() + step * N, step_target.data(), first.data() + step * N);
-    model.transformer->forward_backward(Gradients::write, ops);
+    model.transformer->forward_backward(GradientMode::overwrite, ops);
     optimizer.gradient_squares(squares);
     ops.clip_scale(scale, squares, optimizer_json.at("max_grad_norm").get<float>(), 1);
     optimizer.step(static_cast<int64_t>(step), optimizer_json.at("learning_rate"), scale);

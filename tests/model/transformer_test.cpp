@@ -44,7 +44,7 @@ void prepare(TinyModel& model, const Ids& ids) {
 // One micro-step; the gradients of all weights in one vector.
 std::vector<float> gradients(TinyModel& model, const Ids& ids) {
   prepare(model, ids);
-  model.transformer->forward_backward(Gradients::write, *model.backend.ops);
+  model.transformer->forward_backward(GradientMode::overwrite, *model.backend.ops);
   return model.gradients();
 }
 
@@ -63,7 +63,7 @@ TEST(Transformer, RecomputingChangesMemoryButNoBit) {
     TinyModel kept(config, 2, kVocabulary, type);
     const auto expected = gradients(kept, ids);
     int64_t most = kept.arena->used();
-    for (const Recompute recompute : {Recompute::cheap, Recompute::all}) {
+    for (const Recompute recompute : {Recompute::selective, Recompute::full}) {
       TinyModel again(config, 2, kVocabulary, type, 2, recompute);
       EXPECT_EQ(gradients(again, ids), expected);
       EXPECT_LT(again.arena->used(), most);
@@ -98,7 +98,7 @@ TEST(Transformer, TheFirstMicroBatchWritesItsGradients) {
     EXPECT_EQ(gradients(dirty, ids), expected);
 
     // The second one adds: twice the same. Elsewhere sums are in another order, and the bf16 ones are rounded once more.
-    clean.transformer->forward_backward(Gradients::add, *clean.backend.ops);
+    clean.transformer->forward_backward(GradientMode::accumulate, *clean.backend.ops);
     auto twice = expected;
     for (float& value : twice) value *= 2;
     EXPECT_TRUE(close(clean.gradients(), twice, types.gradient == DType::f32 ? 1e-11 : 1e-5));
@@ -111,7 +111,7 @@ TEST(Transformer, WhatGoesOnBesideAPassIsToldInTime) {
   const Ids ids(40);
   ModelConfig config = tiny_config();
   config.n_layers = 3;
-  for (const Recompute recompute : {Recompute::none, Recompute::all}) {
+  for (const Recompute recompute : {Recompute::none, Recompute::full}) {
     TinyModel plain(config, 2, kVocabulary, DType::f32, 1, recompute),
         late(config, 2, kVocabulary, DType::f32, 1, recompute);
     const auto expected = gradients(plain, ids);
@@ -131,12 +131,12 @@ TEST(Transformer, WhatGoesOnBesideAPassIsToldInTime) {
         if (buckets[i].layer == layer) body(i);
     };
     late.transformer->forward_backward(
-        Gradients::write, *late.backend.ops,
-        {.before_reading =
+        GradientMode::overwrite, *late.backend.ops,
+        {.pre_forward =
              [&](int64_t layer) {
                of_layer(layer, [&](size_t i) { device.to_device(buckets[i].compute, weights[i].data()); });
              },
-         .behind_writing =
+         .post_backward =
              [&](int64_t layer) {
                of_layer(layer, [&](size_t i) { taken[i] = fetch<float>(buckets[i].gradient, device); });
              }});
@@ -169,7 +169,7 @@ TEST(Decoder, EqualsTheTransformerInAnyPortions) {
   { const Decoder counted(config, DType::f32, 1, config.max_seq_len, 8, *model.weights, plan); }
   Arena arena(device, plan.used());
   Decoder decoder(config, DType::f32, 1, config.max_seq_len, 8, *model.weights, arena);
-  decoder.prepare(device, ops.sequence());
+  decoder.prepare(device, ops.captured_region());
   int64_t length = 0;
   for (const int64_t count : {8, 1, 3, 1, 7}) {
     const int32_t* const piece = ids.input.data() + length;
@@ -198,7 +198,7 @@ TEST(Decoder, SequencesOfOtherLengthsDoNotSeeEachOther) {
   { const Decoder counted(config, DType::f32, 2, config.max_seq_len, 8, *model.weights, plan); }
   Arena arena(device, plan.used());
   Decoder decoder(config, DType::f32, 2, config.max_seq_len, 8, *model.weights, arena);
-  decoder.prepare(device, ops.sequence());
+  decoder.prepare(device, ops.captured_region());
   // The beginning of the same text, 7 and 3 tokens of it, then token by token.
   const int32_t* const text = ids.input.data();
   std::vector<int32_t> both(text, text + 7);
@@ -241,7 +241,7 @@ TEST_P(Overfit, OneBatchIsLearntByHeart) {
   constexpr int64_t steps = 150;
   for (int64_t step = 0; step < steps; ++step) {
     model.transformer->zero_sums(ops);
-    model.transformer->forward_backward(Gradients::write, ops);
+    model.transformer->forward_backward(GradientMode::overwrite, ops);
     loss = model.fetch<double>(model.transformer->sums().loss_1).front() / 40;
     // At a constant rate the loss jumps up now and then, for a few steps.
     optimizer.step(step, 5e-3 * static_cast<double>(steps - step) / steps, scale);
@@ -263,7 +263,7 @@ TEST(Flops, TheUsersModel) {
 TEST(Flops, CountEqualsTheWeights) {
   const ModelConfig config = tiny_config();
   Arena plan;
-  const Weights weights(config, {DType::f32}, Purpose::inference, plan);
+  const Weights weights(config, {DType::f32}, Mode::inference, plan);
   int64_t total = 0;
   for (const Parameter& parameter : weights.list()) total += parameter.weight.numel();
   EXPECT_EQ(count_parameters(config).total, total);

@@ -236,7 +236,7 @@ TEST_F(ExpertsTest, GradientsAgreeWithFiniteDifferences) {
   const Tensor y = zeros(f32, {N, c.d}), dy = normal("dy", f32, {N, c.d});
   const auto loss = [&] {
     ops().expert_up(h, a, rows, x, up, plan);
-    ops().grouped_matmul(rows, a, down, plan.offset_E1, Form::NT, false);
+    ops().grouped_matmul(rows, a, down, plan.offset_E1, MatmulLayout::NT, false);
     ops().combine_rows(y, none, rows, weight, plan);
     return inner(*this, y, dy);
   };
@@ -247,7 +247,7 @@ TEST_F(ExpertsTest, GradientsAgreeWithFiniteDifferences) {
   ops().expert_down_backward(dh, a, dweight, rows, dy, down, h, weight, plan);
   ops().expert_down_gradient(ddown, rows, dy, a, plan, true);
   ops().expert_up_gradient(dup, rows, dh, x, plan, true);
-  ops().grouped_matmul(rows, dh, up, plan.offset_E1, Form::NN, false);
+  ops().grouped_matmul(rows, dh, up, plan.offset_E1, MatmulLayout::NN, false);
   ops().combine_rows(dx, none, rows, none, plan);
   EXPECT_TRUE(gradient_agrees(*this, dx, x, loss));
   EXPECT_TRUE(gradient_agrees(*this, dweight, weight, loss));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The path of processors without bf16 dot products: the matrix tests once more in a process whose oneDNN is
+// The path of num_sms without bf16 dot products: the matrix tests once more in a process whose oneDNN is
 // told to stay below them (the library reads the variable once, when it starts).
 #include "cpu/gemm.h"
 

@@ -20,11 +20,11 @@ TEST_F(ObservedOpsTest, TheClockTellsProductsApartAndKnowsTheHead) {
   ClockedOps timed(ops(), device(), 6);
   const Tensor a = normal("a", DType::f32, {4, 2}), b = normal("b", DType::f32, {6, 2}),
                c = zeros(DType::f32, {4, 6}), small = zeros(DType::f32, {4, 4});
-  timed.matmul(c, a, b, Form::NT, false);  // not counted: the clock is off
+  timed.matmul(c, a, b, MatmulLayout::NT, false);  // not counted: the clock is off
   timed.start();
-  timed.matmul(c, a, b, Form::NT, false);
-  timed.matmul(c, a, b, Form::NT, true);
-  timed.matmul(small, a, a, Form::NT, false);
+  timed.matmul(c, a, b, MatmulLayout::NT, false);
+  timed.matmul(c, a, b, MatmulLayout::NT, true);
+  timed.matmul(small, a, a, MatmulLayout::NT, false);
   timed.stop();
   EXPECT_THAT(timed.entries(), ElementsAre(Key("matmul NT 4x4x2"), Key("matmul NT 4x6x2")));
   const ClockedOps::Entry& head = timed.entries().at("matmul NT 4x6x2");
@@ -35,8 +35,8 @@ TEST_F(ObservedOpsTest, TheClockTellsProductsApartAndKnowsTheHead) {
   EXPECT_STREQ(timed.entries().at("matmul NT 4x4x2").phase, "projections");
 
   const Tensor twice = zeros(DType::f32, {4, 6});
-  ops().matmul(twice, a, b, Form::NT, false);
-  ops().matmul(twice, a, b, Form::NT, true);
+  ops().matmul(twice, a, b, MatmulLayout::NT, false);
+  ops().matmul(twice, a, b, MatmulLayout::NT, true);
   EXPECT_EQ(values(c), values(twice));
 }
 

@@ -71,7 +71,7 @@ class PermuteTest : public OpsTest {
     EXPECT_EQ(values(plan.offset_E1), offset);
     EXPECT_EQ(values(plan.row_NK), row);
     EXPECT_EQ(values(plan.count_E), count);
-    EXPECT_EQ(values(plan.first_E), first);
+    EXPECT_EQ(values(plan.top1_count_E), first);
     auto used = values(plan.slot_R);
     used.resize(slot.size());
     EXPECT_EQ(used, slot);
@@ -186,7 +186,7 @@ TEST_F(PermuteTest, SameBitsWithAnyNumberOfThreads) {
     const Tensor y = machine.zeros(DType::bf16, {300, 40});
     machine.ops().gather_rows(rows, x, plan);
     machine.ops().combine_rows(y, x, rows, machine.normal("w", DType::f32, {300, 2}), plan);
-    return std::vector{plan.offset_E1, plan.row_NK, plan.count_E, plan.first_E, rows, y};
+    return std::vector{plan.offset_E1, plan.row_NK, plan.count_E, plan.top1_count_E, rows, y};
   });
 }
 

@@ -45,7 +45,7 @@ struct Router {
   void forward(Machine& machine, bool renormalise) {
     machine.ops().route(probability, lse, expert, weight, logits, first, renormalise);
     machine.ops().route_plan(plan, expert, {});
-    machine.ops().router_losses(loss, mean, share, probability, lse, plan.first_E, first);
+    machine.ops().router_losses(loss, mean, share, probability, lse, plan.top1_count_E, first);
   }
   void backward(Machine& machine, bool renormalise) {
     machine.ops().route_backward(dlogits, dweight, probability, lse, expert, weight, share, first, scale,
@@ -65,7 +65,7 @@ TEST_F(RouterTest, MatchesTorch) {
     r.forward(*this, renormalise);
     r.backward(*this, renormalise);
     EXPECT_EQ(values(r.expert), golden.values(*this, "expert"));
-    EXPECT_EQ(values(r.plan.first_E), golden.values(*this, "first_choices"));
+    EXPECT_EQ(values(r.plan.top1_count_E), golden.values(*this, "first_choices"));
     const std::vector<std::pair<Tensor, std::string>> outputs = {{r.probability, "probability"},
                                                                  {r.lse, "lse"},
                                                                  {r.weight, "weight"},

@@ -37,9 +37,9 @@ class OptimizerTest : public ::testing::Test, public test::Machine {
   Arena arena_{device(), 1 << 20};
 };
 
-std::vector<std::string> describe(const std::vector<NamedPiece>& state) {
+std::vector<std::string> describe(const std::vector<NamedShard>& state) {
   std::vector<std::string> lines;
-  for (const NamedPiece& part : state) lines.push_back(part.name + " " + part.whole.describe());
+  for (const NamedShard& part : state) lines.push_back(part.name + " " + part.global.describe());
   return lines;
 }
 
@@ -69,7 +69,7 @@ TEST_F(OptimizerTest, EmbeddingAndRouterByOption) {
 TEST_F(OptimizerTest, ThirtyTwoBitModeHasNoCodes) {
   const Optimizer optimizer({.eight_bit = false}, model(), arena_, ops());
   EXPECT_EQ(optimizer.state().size(), 12u);
-  for (const NamedPiece& part : optimizer.state()) EXPECT_EQ(part.piece.dtype(), DType::f32) << part.name;
+  for (const NamedShard& part : optimizer.state()) EXPECT_EQ(part.local.dtype(), DType::f32) << part.name;
 }
 
 TEST_F(OptimizerTest, PlansWhatItTakes) {
@@ -119,8 +119,8 @@ TEST_F(OptimizerTest, NegativeScaleChangesNothing) {
   for (Parameter& p : parameters) {
     EXPECT_THAT(values(p.weight), ::testing::Each(0)) << p.name;
   }
-  for (const NamedPiece& part : optimizer.state())
-    EXPECT_THAT(values(part.piece), ::testing::Each(0)) << part.name;
+  for (const NamedShard& part : optimizer.state())
+    EXPECT_THAT(values(part.local), ::testing::Each(0)) << part.name;
 }
 
 TEST_F(OptimizerTest, WritesTheRoundedCopy) {
@@ -188,7 +188,7 @@ TEST_F(OptimizerTest, NeighboursAreTakenTogether) {
     EXPECT_EQ(bytes(together[i].compute), bytes(apart[i].compute)) << i;
   }
   const auto a = one.state(), b = many.state();
-  for (size_t i = 0; i < a.size(); ++i) EXPECT_EQ(bytes(a[i].piece), bytes(b[i].piece)) << a[i].name;
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_EQ(bytes(a[i].local), bytes(b[i].local)) << a[i].name;
 }
 
 // Sum over elements of curvature * (w - target)^2 / 2, curvatures over two decades: the shape of a loss that
@@ -250,15 +250,15 @@ TEST_F(OptimizerTest, StatesSurviveAFile) {
   run(0, 3, straight, optimizer);
   const std::string path = ::testing::TempDir() + "/optimizer.safetensors";
   std::vector<NamedTensor> saved;
-  for (NamedPiece part : optimizer.state())
+  for (NamedShard part : optimizer.state())
     saved.push_back(
-        {part.name, Tensor(part.piece.data(), part.whole.dtype(), part.whole.shape(), part.whole.rank())});
+        {part.name, Tensor(part.local.data(), part.global.dtype(), part.global.shape(), part.global.rank())});
   write_safetensors(path, saved, device());
 
   Arena other(device(), 1 << 20);
   Optimizer again({}, resumed, other, ops());
   const Safetensors file{std::filesystem::path(path)};
-  for (const NamedPiece& part : again.state()) file.load(part, device());
+  for (const NamedShard& part : again.state()) file.load(part, device());
   for (size_t i = 0; i < straight.size(); ++i)
     device().to_device(resumed[i].weight, straight[i].weight.data());
   run(3, 6, straight, optimizer);

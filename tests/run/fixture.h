@@ -106,7 +106,7 @@ class Run : public ::testing::Test {
     Terminal terminal(quiet.get());
     const Backend backend = make_backend("cpu", threads, arithmetic(config.training));
     std::unique_ptr<Trainer> trainer;
-    agree(ranks, [&] {
+    propagate_errors(ranks, [&] {
       trainer = std::make_unique<Trainer>(config, folder, resume, *backend.device, *backend.ops, ranks, stop,
                                           terminal);
     });

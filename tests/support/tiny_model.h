@@ -72,11 +72,11 @@ class TinyModel {
                            .recompute = recompute};
     Arena plan;
     {
-      Weights counted(config, types, Purpose::training, plan);
+      Weights counted(config, types, Mode::training, plan);
       const Transformer model(config, shape, counted, plan);
     }
     arena = std::make_unique<Arena>(*backend.device, plan.used());
-    weights = std::make_unique<Weights>(config, types, Purpose::training, *arena);
+    weights = std::make_unique<Weights>(config, types, Mode::training, *arena);
     transformer = std::make_unique<Transformer>(config, shape, *weights, *arena);
     transformer->prepare(*backend.device);
   }

@@ -40,10 +40,10 @@ class TransfersAside final : public Communicator {
   std::unique_ptr<Communicator> split(int color, int rank, int size) override {
     return std::make_unique<TransfersAside>(inner_.split(color, rank, size));
   }
-  void exchange(std::span<std::byte> all, std::span<const std::byte> mine) override {
-    inner_.exchange(all, mine);
+  void all_gather_bytes(std::span<std::byte> all, std::span<const std::byte> mine) override {
+    inner_.all_gather_bytes(all, mine);
   }
-  void be_patient(bool patient) override { inner_.be_patient(patient); }
+  void suspend_timeout(bool patient) override { inner_.suspend_timeout(patient); }
   void abort(const std::string& reason) override { inner_.abort(reason); }
 
   void start_all_reduce(int lane, Tensor x) override {

@@ -12,10 +12,10 @@
 #include "data/decode.h"
 #include "data/source.h"
 #include "data/tokenize.h"
-#include "exchange/export_weights.h"
-#include "exchange/hf_config.h"
-#include "exchange/staged_folder.h"
 #include "hub/cache.h"
+#include "interop/export_weights.h"
+#include "interop/hf_config.h"
+#include "interop/staged_folder.h"
 #include "model/weights.h"
 #include "tensor/arena.h"
 #include "text/tokenizer.h"
@@ -114,7 +114,7 @@ TEST_F(TorturedData, AnExportIsAWholeFolder) {
   std::vector<TensorStream> streams;
   Arena planning;
   for (const auto& [name, tensor] :
-       Weights(config, {DType::f32, DType::f32}, Purpose::inference, planning).named())
+       Weights(config, {DType::f32, DType::f32}, Mode::inference, planning).named())
     streams.push_back(
         {name,
          DType::f32,

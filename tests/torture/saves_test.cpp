@@ -84,7 +84,7 @@ class TorturedSaver : public TorturedSaves {
     std::vector<float> values(kValues, static_cast<float>(number));
     const int64_t begin = kValues * comm.rank() / comm.size(),
                   end = kValues * (comm.rank() + 1) / comm.size();
-    const NamedPiece piece{"w", Tensor(nullptr, DType::f32, {kValues}), begin,
+    const NamedShard piece{"w", Tensor(nullptr, DType::f32, {kValues}), begin,
                            Tensor(values.data() + begin, DType::f32, {end - begin})};
     Saver saver(CheckpointStore(folder, 2), {{"model.safetensors", {piece}}}, in_background, comm,
                 *backend.device, terminal);

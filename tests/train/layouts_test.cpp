@@ -100,7 +100,7 @@ Learnt learn(const Setting& setting) {
     state->transformer.prepare(device);
     state->weights.initialise(1, device);
     cast_weights(state->weights, *backend.ops);
-    state->replicas.start_weights();
+    state->replicas.start_parameter_all_gather();
     std::vector<Batch> batches;
     for (int64_t row = kRows * comm.rank() / comm.size(); row < kRows * (comm.rank() + 1) / comm.size();
          row += setting.rows)
@@ -112,7 +112,7 @@ Learnt learn(const Setting& setting) {
                                           totals.targets, totals.micro_batches, device);
       if (comm.rank() == 0) learnt.steps.push_back(result);
     }
-    state->replicas.finish_weights();
+    state->replicas.finish_parameter_all_gather();
     if (comm.rank() == 0) learnt.memory = arena->used();
   });
   EXPECT_THAT(errors, Each("")) << setting.name();
@@ -162,12 +162,12 @@ TEST(Layouts, LearnTheSame) {
                                  {4, "expert", 4},
                                  {4, "expert", 2},
                                  {3, "expert", 1},
-                                 {4, "expert", 4, 0, 0, "cheap"},
-                                 {4, "expert", 2, 0, 0, "all"},
+                                 {4, "expert", 4, 0, 0, "selective"},
+                                 {4, "expert", 2, 0, 0, "full"},
                                  {.ranks = 2, .layout = "expert", .overlap = true},
                                  {.ranks = 4, .layout = "expert", .degree = 2, .overlap = true},
-                                 {.ranks = 2, .layout = "expert", .recompute = "cheap", .overlap = true},
-                                 {.ranks = 4, .layout = "expert", .recompute = "all", .overlap = true}}) {
+                                 {.ranks = 2, .layout = "expert", .recompute = "selective", .overlap = true},
+                                 {.ranks = 4, .layout = "expert", .recompute = "full", .overlap = true}}) {
       Setting setting = other;
       setting.capacity = capacity, setting.balance = balance, setting.steps = steps;
       const Learnt many = learn(setting);
@@ -241,32 +241,32 @@ TEST(Layouts, ExpertsThatCannotBeDealtAreRefused) {
 TEST(Layouts, MoreRowsThanThereIsRoomForAreSaid) {
   DistributedConfig distributed;
   distributed.layout = "expert";
-  distributed.expert_rows = 1.5;
+  distributed.expert_buffer_factor = 1.5;
   ModelConfig model;
   model.num_experts = 4;
   const auto errors = test::on_threads(2, [&](Communicator& comm) {
     const Backend backend = make_backend("cpu", 1);
     RankGroups groups(distributed, model, comm, *backend.device);
-    ExpertExchange& exchange = *groups.exchange();
-    EXPECT_EQ(exchange.room(100000, 200000), 150000);
-    EXPECT_EQ(exchange.room(64, 128), 128) << "a few tokens always have room";
+    TokenDispatcher& dispatcher = *groups.dispatcher();
+    EXPECT_EQ(dispatcher.max_recv_tokens(100000, 200000), 150000);
+    EXPECT_EQ(dispatcher.max_recv_tokens(64, 128), 128) << "a few tokens always have room";
     std::vector<int32_t> offset{0, 0, 1, 4, 6}, count(4),
         expert(9);  // rows of each rank: 1 for rank 0, 5 for rank 1
     const RoutePlan plan{.offset_E1 = {offset.data(), DType::i32, {5}},
                          .slot_R = {},
                          .row_NK = {},
                          .count_E = {count.data(), DType::i32, {4}},
-                         .first_E = {}};
+                         .top1_count_E = {}};
     std::vector<int32_t> enough(10);
-    exchange.tell_counts(plan);
-    const RankRows rows = exchange.counts({enough.data(), DType::i32, {10}});
-    EXPECT_EQ(rows.total_received(), comm.rank() == 0 ? 2 : 10);
-    exchange.tell_counts(plan);
-    exchange.counts({expert.data(), DType::i32, {9}});
+    dispatcher.exchange_counts(plan);
+    const TokenCounts rows = dispatcher.recv_counts({enough.data(), DType::i32, {10}});
+    EXPECT_EQ(rows.total_recv(), comm.rank() == 0 ? 2 : 10);
+    dispatcher.exchange_counts(plan);
+    dispatcher.recv_counts({expert.data(), DType::i32, {9}});
   });
   EXPECT_THAT(errors, Each(::testing::StartsWith(
                           "experts of rank 1: expected at most 9 rows from all ranks, found 10. "
-                          "Hint: raise distributed.expert_rows")));
+                          "Hint: raise distributed.expert_buffer_factor")));
 }
 
 // A strong balance loss over the whole step is the same however the step is cut: into micro-batches, among ranks, with experts
@@ -289,8 +289,8 @@ TEST(Layouts, AGlobalBalanceLossDoesNotDependOnHowAStepIsCut) {
                                       {{4, "zero1"}, 3},
                                       {{4, "expert", 4}, 3},
                                       {{4, "expert", 2}, 1},
-                                      {{4, "zero1", 0, 0, 0, "all"}, 3},
-                                      {{2, "expert", 2, 0, 0, "cheap"}, 2}}) {
+                                      {{4, "zero1", 0, 0, 0, "full"}, 3},
+                                      {{2, "expert", 2, 0, 0, "selective"}, 2}}) {
     const Learnt many = with(setting, rows, "global");
     EXPECT_LE(largest_difference(one, many), std::max(10 * order, 1e-6))
         << setting.name() << ", rows " << rows;
@@ -320,7 +320,7 @@ TEST(Layouts, ACapacityOfRowsDoesNotDependOnHowAStepIsCut) {
                                       {{2, "data_parallel"}, 6},
                                       {{3, "zero1"}, 4},
                                       {{4, "expert", 2}, 1},
-                                      {{4, "expert", 4, 0, 0, "all"}, 3}}) {
+                                      {{4, "expert", 4, 0, 0, "full"}, 3}}) {
     const Learnt many = with(setting, rows, "row");
     for (size_t step = 0; step < one.steps.size(); ++step) {
       const StepResult &a = one.steps[step], &b = many.steps[step];
@@ -350,7 +350,7 @@ TEST(Layouts, RowsWithoutRoomEndTheStepOnRanksThatHaveRoom) {
       512;  // 8,192 rows: there is always room for these, but not for those of two ranks
   config.distributed.layout = "expert";
   config.distributed.expert_parallel = 2;
-  config.distributed.expert_rows = 1.5;
+  config.distributed.expert_buffer_factor = 1.5;
   const auto errors = test::on_threads(4, [&](Communicator& comm) {
     const Backend backend = make_backend("cpu", 1);
     RankGroups groups(config.distributed, config.model, comm, *backend.device);
@@ -359,7 +359,7 @@ TEST(Layouts, RowsWithoutRoomEndTheStepOnRanksThatHaveRoom) {
         place<TrainingState>(*backend.device, config, vocabulary, groups, *backend.ops);
     state->transformer.prepare(*backend.device);
     state->weights.initialise(1, *backend.device);
-    state->replicas.start_weights();
+    state->replicas.start_parameter_all_gather();
     Batch batch = rows_of_text(0, config.training.batch_size);
     if (comm.rank() < 2) std::fill(batch.input.begin(), batch.input.end(), 5);
     run_step(*state, config.training, {&batch, 1}, 0, 1e-2, *backend.device, *backend.ops);

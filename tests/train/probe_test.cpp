@@ -80,7 +80,7 @@ TEST_P(ProbeTest, LooksLikeAPlainComputation) {
   const int64_t H = 4, G = 2, d = 8, P = 2 * H * d + 2 * G * d, D = 32, E = 4;
   double sink = 0, gate = 0, confidence = 0, largest = 0;
   int64_t queries = 0, gates = 0, tokens = 0;
-  const Look probe = probe_->look();
+  const BlockObserver probe = probe_->observer();
   model_.transformer->forward(*model_.backend.ops, [&](int64_t layer, const BlockView& block) {
     probe(layer, block);
     const auto q = fetch(block.attention.q_NHd), k = fetch(block.attention.k_NGd), y = fetch(block.y_ND);

@@ -166,6 +166,15 @@ TEST(RunConfig, TheFullModelFits16GB) {
   EXPECT_THAT(config_differences(same.sections(), RunConfig(config).sections()), ::testing::IsEmpty());
 }
 
+TEST(RunConfig, WordsOfEarlierVersionsAreTaken) {
+  const RunConfig config = RunConfig::load(kConfigs + "quickstart.yaml",
+                                           {"training.recompute=cheap", "distributed.expert_rows=2"});
+  EXPECT_EQ(config.training.recompute, "selective");
+  EXPECT_EQ(config.distributed.expert_buffer_factor, 2);
+  EXPECT_EQ(RunConfig::load(kConfigs + "quickstart.yaml", {"training.recompute=all"}).training.recompute,
+            "full");
+}
+
 TEST(RunConfig, OverridesComeAfterTheFileInOrder) {
   const auto config =
       RunConfig::load(kConfigs + "quickstart.yaml",

@@ -73,7 +73,7 @@ class SaverTest : public ::testing::Test {
     PartFiles files() const { return {{"a.safetensors", parts}, {"b.safetensors", {parts[1]}}}; }
     std::vector<float> values, wide;
     std::vector<uint8_t> codes;
-    std::vector<NamedPiece> parts;
+    std::vector<NamedShard> parts;
   };
   // One rank's part of a test, with what it needs.
   struct Rank {
@@ -119,9 +119,9 @@ TEST_F(SaverTest, FilesAreThoseOfOneWriter) {
   CheckpointStore::Files files;
   for (const auto& [name, parts] : held.files()) {
     auto& tensors = files.emplace_back(name, std::vector<NamedTensor>()).second;
-    for (NamedPiece part : parts)
-      tensors.push_back(
-          {part.name, Tensor(part.piece.data(), part.whole.dtype(), part.whole.shape(), part.whole.rank())});
+    for (NamedShard part : parts)
+      tensors.push_back({part.name, Tensor(part.local.data(), part.global.dtype(), part.global.shape(),
+                                           part.global.rank())});
   }
   CheckpointStore(folder_ / "writer", 1).save(1, files, "{}", *backend.device);
   for (const bool in_background : {false, true})
@@ -309,7 +309,7 @@ TEST_F(SaverTest, BytesThatAFileSystemLostAreMissed) {
   const Held first(0, 2), second(1, 2);
   std::vector<SharedFile::Extent> extents;
   for (const Held* held : {&first, &second})
-    for (const NamedPiece& part : held->parts) extents.push_back({part.begin, part.piece.numel()});
+    for (const NamedShard& part : held->parts) extents.push_back({part.offset, part.local.numel()});
   const SharedFile file("a.safetensors", first.parts, extents, 2);
   std::string bytes = file.head();
   bytes.resize(file.bytes(), 'x');

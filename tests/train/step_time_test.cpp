@@ -79,7 +79,7 @@ TEST(StepTime, TransfersAreHiddenBehindPasses) {
   EXPECT_LT(few.hidden, two.hidden);
   EXPECT_NEAR(few.hidden, 0.4 * few.compute, 0.01 * few.compute) << "as much as there is arithmetic";
   // Where some ranks may stop, all wait until none did.
-  config.distributed.expert_rows = 2;
+  config.distributed.expert_buffer_factor = 2;
   EXPECT_GT(of(config, 8, "expert", 8).hidden, 0);
   EXPECT_EQ(of(config, 16, "expert", 8).hidden, 0);
   EXPECT_GT(of(config, 16, "zero1").hidden, 0) << "no rows travel there";

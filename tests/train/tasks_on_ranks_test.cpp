@@ -58,8 +58,8 @@ Scores scores_of(const Layout& layout) {
     state->transformer.prepare(*backend.device);
     state->weights.initialise(1, *backend.device);
     cast_weights(state->weights, *backend.ops);
-    state->replicas.start_weights();
-    state->replicas.finish_weights();
+    state->replicas.start_parameter_all_gather();
+    state->replicas.finish_parameter_all_gather();
     test::LogFile log;
     Terminal terminal(log.stream());
     const std::string folder = (test::source_dir() / "tests/golden/tasks").string();

@@ -27,34 +27,34 @@ inline void check_same(const Tensor& a, const Tensor& b) {
   for (int i = 0; i < a.rank(); ++i) CHECK(a.dim(i) == b.dim(i), a.describe() + " and " + b.describe());
 }
 
-inline void check_rows(const Tensor& lse_NH, const Tensor& q_NHd, const Tensor& first_BT) {
+inline void check_rows(const Tensor& lse_NH, const Tensor& q_NHd, const Tensor& doc_start_BT) {
   CHECK(lse_NH.dtype() == DType::f32 && lse_NH.has_shape({q_NHd.dim(0), q_NHd.dim(1)}), lse_NH.describe());
-  CHECK(first_BT.dtype() == DType::i32 && first_BT.rank() == 2, first_BT.describe());
-  CHECK(first_BT.numel() == q_NHd.dim(0), first_BT.describe() + " and " + q_NHd.describe());
+  CHECK(doc_start_BT.dtype() == DType::i32 && doc_start_BT.rank() == 2, doc_start_BT.describe());
+  CHECK(doc_start_BT.numel() == q_NHd.dim(0), doc_start_BT.describe() + " and " + q_NHd.describe());
 }
 
 // These return what the shapes say of the heads.
 inline Heads attention_forward(const Tensor& y_NHd, const Tensor& o_NHd, const Tensor& lse_NH,
                                const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
-                               const Tensor& first_BT) {
+                               const Tensor& doc_start_BT) {
   const Heads heads = check_heads(q_NHd, k_NGd, packed_NP);
   check_same(y_NHd, q_NHd);
   check_same(o_NHd, q_NHd);
-  check_rows(lse_NH, q_NHd, first_BT);
+  check_rows(lse_NH, q_NHd, doc_start_BT);
   return heads;
 }
 
 inline Heads attention_backward(const Tensor& dq_NHd, const Tensor& dk_NGd, const Tensor& dpacked_NP,
                                 const Tensor& do_NHd, const Tensor& q_NHd, const Tensor& k_NGd,
                                 const Tensor& packed_NP, const Tensor& lse_NH, const Tensor& delta_NH,
-                                const Tensor& first_BT) {
+                                const Tensor& doc_start_BT) {
   const Heads heads = check_heads(q_NHd, k_NGd, packed_NP);
   check_same(dq_NHd, q_NHd);
   check_same(dk_NGd, k_NGd);
   check_same(dpacked_NP, packed_NP);
   check_same(do_NHd, q_NHd);
-  check_rows(lse_NH, q_NHd, first_BT);
-  check_rows(delta_NH, q_NHd, first_BT);
+  check_rows(lse_NH, q_NHd, doc_start_BT);
+  check_rows(delta_NH, q_NHd, doc_start_BT);
   return heads;
 }
 

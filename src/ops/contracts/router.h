@@ -25,7 +25,7 @@ inline void check_router_logits_backward(const Tensor& dx_ND, const Tensor& dw_E
 }
 
 inline void check_route(const Tensor& probability_NE, const Tensor& lse_N, const Tensor& expert_NK,
-                        const Tensor& weight_NK, const Tensor& logits_NE, const Tensor& first_N) {
+                        const Tensor& weight_NK, const Tensor& logits_NE, const Tensor& doc_start_N) {
   CHECK(logits_NE.rank() == 2 && expert_NK.rank() == 2, "route: logits and expert must be matrices");
   const int64_t n = logits_NE.dim(0), e = logits_NE.dim(1), k = expert_NK.dim(1);
   CHECK(k >= 1 && k <= e, "route: 1 <= K <= E");
@@ -34,26 +34,26 @@ inline void check_route(const Tensor& probability_NE, const Tensor& lse_N, const
   expect(lse_N, "route: lse", DType::f32, {n});
   expect(expert_NK, "route: expert", DType::i32, {n, k});
   expect(weight_NK, "route: weight", DType::f32, {n, k});
-  expect_numel(first_N, "route: first", DType::i32, n);
+  expect_numel(doc_start_N, "route: first", DType::i32, n);
 }
 
-inline void check_router_losses(const Tensor& loss_2, const Tensor& mean_E, const Tensor& share_E,
-                                const Tensor& probability_NE, const Tensor& lse_N, const Tensor& first_E,
-                                const Tensor& first_N) {
+inline void check_router_losses(const Tensor& loss_2, const Tensor& P_E, const Tensor& f_E,
+                                const Tensor& probability_NE, const Tensor& lse_N, const Tensor& top1_count_E,
+                                const Tensor& doc_start_N) {
   CHECK(probability_NE.rank() == 2, "router_losses: probability must be a matrix");
   const int64_t n = probability_NE.dim(0), e = probability_NE.dim(1);
   expect(probability_NE, "router_losses: probability", DType::f32, {n, e});
   expect(loss_2, "router_losses: loss", DType::f32, {2});
-  expect(mean_E, "router_losses: mean", DType::f32, {e});
-  expect(share_E, "router_losses: share", DType::f32, {e});
+  expect(P_E, "router_losses: mean", DType::f32, {e});
+  expect(f_E, "router_losses: share", DType::f32, {e});
   expect(lse_N, "router_losses: lse", DType::f32, {n});
-  expect(first_E, "router_losses: first choices", DType::i32, {e});
-  expect_numel(first_N, "router_losses: first", DType::i32, n);
+  expect(top1_count_E, "router_losses: first choices", DType::i32, {e});
+  expect_numel(doc_start_N, "router_losses: first", DType::i32, n);
 }
 
 inline void check_route_backward(const Tensor& dlogits_NE, const Tensor& dweight_NK,
                                  const Tensor& probability_NE, const Tensor& lse_N, const Tensor& expert_NK,
-                                 const Tensor& weight_NK, const Tensor& share_E, const Tensor& first_N,
+                                 const Tensor& weight_NK, const Tensor& f_E, const Tensor& doc_start_N,
                                  const Tensor& scale_1) {
   CHECK(probability_NE.rank() == 2 && expert_NK.rank() == 2,
         "route_backward: probability and expert must be matrices");
@@ -64,8 +64,8 @@ inline void check_route_backward(const Tensor& dlogits_NE, const Tensor& dweight
   expect(lse_N, "route_backward: lse", DType::f32, {n});
   expect(expert_NK, "route_backward: expert", DType::i32, {n, k});
   expect(weight_NK, "route_backward: weight", DType::f32, {n, k});
-  expect(share_E, "route_backward: share", DType::f32, {e});
-  expect_numel(first_N, "route_backward: first", DType::i32, n);
+  expect(f_E, "route_backward: share", DType::f32, {e});
+  expect_numel(doc_start_N, "route_backward: first", DType::i32, n);
   expect(scale_1, "route_backward: scale", DType::f32, {1});
 }
 

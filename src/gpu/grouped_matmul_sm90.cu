@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// Grouped products whose sums go to memory as they are, or are added to what is there.
+#include "gpu/grouped_matmul_sm90.h"
+
+#include "gpu/grouped_matmul_sm90.cuh"
+#include "gpu/grouped_store_sm90.cuh"
+
+namespace moe::gpu {
+namespace {
+
+template <MatmulLayout layout>
+void run(cudaStream_t stream, int num_sms, Tensor& c, const Tensor& a, const Tensor& b,
+         const grouped::Product& p, bool accumulate, Schedule schedule) {
+  grouped::with_tile(schedule, p.n, [&]<int kN, Schedule known>() {
+    grouped::run<layout, kN, known, grouped::Gathered::none>(
+        stream, num_sms, a, b, p, grouped::Store<kN>{pointer<bf16>(c), p.n, accumulate});
+  });
+}
+
+}  // namespace
+
+bool sm90_takes(std::initializer_list<Tensor> operands, int64_t experts) {
+  for (const Tensor& t : operands) {
+    const bool aligned = reinterpret_cast<uintptr_t>(t.data()) % 16 == 0 && t.dim(t.rank() - 1) % 8 == 0;
+    if (!aligned || t.numel() == 0 || t.dim(0) >= (int64_t{1} << 31)) return false;
+  }
+  return experts <= grouped::kMostExperts;
+}
+
+bool sm90_takes(const Tensor& c, const Tensor& a, const Tensor& b, int64_t experts, MatmulLayout layout) {
+  return a.dtype() == DType::bf16 && sm90_takes({c, a, b}, experts) &&
+         (layout != MatmulLayout::NN || a.dim(1) % kLine == 0) &&
+         (layout == MatmulLayout::TN || c.dtype() == DType::bf16);
+}
+
+void sm90_grouped_matmul(cudaStream_t stream, int num_sms, Tensor& c, const Tensor& a, const Tensor& b,
+                         const Tensor& offset_E1, MatmulLayout layout, bool accumulate, Schedule schedule) {
+  const int width = static_cast<int>(a.dim(1));
+  const grouped::Product p{.offset_E1 = pointer<int32_t>(offset_E1),
+                           .m = layout == MatmulLayout::TN ? width : 0,
+                           .n = static_cast<int>(c.dim(c.rank() - 1)),
+                           .inner = layout == MatmulLayout::TN ? 0 : width,
+                           .rows = static_cast<int>(a.dim(0)),
+                           .experts = static_cast<int>(offset_E1.numel() - 1)};
+  switch (layout) {
+    case MatmulLayout::NT:
+      return run<MatmulLayout::NT>(stream, num_sms, c, a, b, p, accumulate, schedule);
+    case MatmulLayout::NN:
+      return run<MatmulLayout::NN>(stream, num_sms, c, a, b, p, accumulate, schedule);
+    case MatmulLayout::TN:
+      return grouped::gradient<grouped::Gathered::none>(stream, num_sms, c, a, b, p, accumulate, schedule);
+  }
+}
+
+}  // namespace moe::gpu

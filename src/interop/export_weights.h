@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+// The weights of a checkpoint as safetensors files of the Hugging Face format, and back. Both stream: a tensor is read
+// from a mapped file, converted and written in pieces.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "checkpoint/safetensors.h"
+#include "interop/hf_weights.h"
+#include "interop/qwen3_next.h"
+#include "model/config.h"
+#include "tensor/dtype.h"
+
+namespace moe {
+
+using OnBytes = std::function<void(uint64_t bytes)>;  // for progress
+
+struct ExportedWeights {
+  int64_t files = 0;
+  uint64_t bytes = 0;         // of the tensors
+  int64_t rounded_norms = 0;  // norm weights w below 0.5 for which w - 1 and 1 added again is not w
+};
+
+// Into `folder`: model.safetensors, or shards of at most `shard_bytes` (one tensor may be more) and their index.
+// model: under our names, f32 or bf16. type: of the matrices, f32, bf16 or f16; routers and norms stay f32. Where a norm
+// weight does not survive "less one", all norms are kept beside in moe_norms.safetensors, which only import reads.
+ExportedWeights export_weights(const std::filesystem::path& folder, const ModelConfig& config,
+                               const Safetensors& model, DType type, uint64_t shard_bytes,
+                               const OnBytes& on_bytes = {});
+
+// A folder of the Hugging Face format as the tensors of our checkpoint.
+class ImportedWeights {
+ public:
+  // Throws UserError when the folder's tensors are not exactly those of `config`.
+  // master: the type of the run's matrices; values are rounded to nearest.
+  ImportedWeights(const std::filesystem::path& folder, const ModelConfig& config, DType master);
+  ImportedWeights(const ImportedWeights&) = delete;
+  ImportedWeights& operator=(const ImportedWeights&) = delete;
+
+  // Under our names, in the run's types; they read from this object when they are written.
+  std::vector<TensorStream> streams() const;
+
+ private:
+  void write(const std::string& ours, DType type, const TensorStream::Sink& sink) const;
+
+  std::vector<NamedTensor> shapes_;
+  std::vector<TensorMap> maps_;
+  HfWeights weights_;
+  std::unique_ptr<Safetensors> exact_norms_;
+};
+
+}  // namespace moe

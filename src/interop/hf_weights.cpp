@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+#include "interop/hf_weights.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <optional>
+#include <set>
+
+#include "base/error.h"
+#include "base/excerpt.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "checkpoint/finite.h"
+#include "checkpoint/safetensors_dtype.h"
+#include "tensor/host_floats.h"
+
+namespace moe {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kSingle = "model.safetensors";
+constexpr const char* kIndex = "model.safetensors.index.json";
+constexpr const char* kAgain = "copy or download the folder again";
+constexpr size_t kPiece = size_t{1} << 18;  // values converted at a time
+
+// An expert's tensor: ".../mlp.experts.7.gate_proj.weight" -> the name up to "experts.", 7, "gate_proj".
+struct ExpertName {
+  std::string stem, part;
+  int64_t expert = 0;
+};
+
+std::optional<ExpertName> expert_name(const std::string& name) {
+  const size_t at = name.find(".experts.");
+  if (at == std::string::npos) return std::nullopt;
+  ExpertName found;
+  const size_t digits = at + 9, dot = name.find('.', digits);
+  found.stem = name.substr(0, digits);
+  found.expert = std::stoll(name.substr(digits, dot - digits));
+  found.part = name.substr(dot + 1, name.find('.', dot + 1) - dot - 1);
+  return found;
+}
+
+}  // namespace
+
+std::map<std::string, std::string> read_shard_index(const std::string& where, std::string_view text) {
+  const Json json = parse_json(where, text, kAgain);
+  std::map<std::string, std::string> map;
+  for (const auto& [name, file] : JsonFields(where, json, kAgain).inside("weight_map").value().items()) {
+    const auto shard = file.is_string() ? file.get<std::string>() : std::string();
+    if (!shard.ends_with(".safetensors") ||
+        shard.find_first_of(std::string_view("/\0", 2)) != std::string::npos)
+      throw UserError(where, fmt::format("the name of a .safetensors file for {}", excerpt(name)),
+                      quote(file), kAgain);
+    map.emplace(name, shard);
+  }
+  return map;
+}
+
+HfWeights::HfWeights(const fs::path& folder) : where_(folder.string()) {
+  const auto open = [&](const std::string& name) {
+    if (files_.contains(name)) return;
+    if (!fs::exists(folder / name))
+      throw UserError((folder / name).string(), "a file of the model", "no such file", kAgain);
+    files_.emplace(name, Safetensors(folder / name));
+  };
+  if (fs::exists(folder / kIndex)) {
+    const std::string index = (folder / kIndex).string();
+    for (auto& [name, shard] : read_shard_index(index, read_file(index))) {
+      open(shard);
+      if (!files_.at(shard).contains(name))
+        throw UserError((folder / shard).string(), "tensor " + name + ", as the index says", "none", kAgain);
+    }
+  } else {
+    open(kSingle);
+  }
+  for (const auto& [file, contents] : files_)
+    for (const auto& entry : contents.entries())
+      if (!file_of_.emplace(entry.name, file).second)
+        throw UserError((folder / file).string(), "each tensor in one file", entry.name + " in two", kAgain);
+}
+
+const Safetensors::Entry* HfWeights::find(const std::string& name, const Safetensors** file) const {
+  const auto found = file_of_.find(name);
+  if (found == file_of_.end()) return nullptr;
+  *file = &files_.at(found->second);
+  return (*file)->find(name);
+}
+
+HfWeights::Slice HfWeights::slice(const TensorMap& tensor) const {
+  const Safetensors* file = nullptr;
+  const Safetensors::Entry* entry = find(tensor.theirs, &file);
+  if (entry == nullptr) return fused_slice(tensor);
+  return {entry->dtype, entry->shape, file->bytes(*entry)};
+}
+
+// experts.gate_up_proj [E, 2 F, D] holds an expert's gate_proj, then its up_proj; experts.down_proj is [E, D, F].
+HfWeights::Slice HfWeights::fused_slice(const TensorMap& tensor) const {
+  const auto expert = expert_name(tensor.theirs);
+  const Safetensors* file = nullptr;
+  const bool down = expert && expert->part == "down_proj";
+  const Safetensors::Entry* entry =
+      expert ? find(expert->stem + (down ? "down_proj" : "gate_up_proj"), &file) : nullptr;
+  if (entry == nullptr)
+    throw UserError(where_, "tensor " + tensor.theirs,
+                    fmt::format("none among the {} there", file_of_.size()), kAgain);
+  const int64_t parts = down ? 1 : 2, index = down || expert->part == "gate_proj" ? 0 : 1;
+  const auto& shape = entry->shape;
+  if (shape.size() != 3 || expert->expert >= shape[0] || shape[1] % parts != 0)
+    return {entry->dtype, shape, {}};
+  const auto bytes = file->bytes(*entry);
+  const size_t size = bytes.size() / static_cast<size_t>(shape[0] * parts);
+  return {entry->dtype,
+          {shape[1] / parts, shape[2]},
+          bytes.subspan(size * static_cast<size_t>(expert->expert * parts + index), size)};
+}
+
+void HfWeights::check(const std::vector<TensorMap>& wanted) const {
+  std::set<std::string, std::less<>> known;
+  for (const TensorMap& tensor : wanted) {
+    const Slice found = slice(tensor);
+    const std::string where = fmt::format("{}: tensor {}", where_, tensor.theirs);
+    if (found.shape != tensor.shape)
+      throw UserError(where, fmt::format("shape [{}], as config.json says", fmt::join(tensor.shape, ", ")),
+                      fmt::format("[{}]", fmt::join(found.shape, ", ")));
+    if (found.dtype != "F32" && found.dtype != "BF16" && found.dtype != "F16")
+      throw UserError(where, "type F32, BF16 or F16", found.dtype, "quantised models are not imported");
+    // Without its last product the shared expert adds nothing, whatever the others hold.
+    const bool adds = tensor.kind == TensorMap::Kind::zero && tensor.theirs.ends_with("down_proj.weight");
+    if (adds && std::any_of(found.bytes.begin(), found.bytes.end(), [](uint8_t byte) { return byte != 0; }))
+      throw UserError(where, "zeros: our model has no shared expert", "other values");
+    known.insert(tensor.theirs);
+    if (const auto expert = expert_name(tensor.theirs)) {
+      known.insert(expert->stem + "gate_up_proj");
+      known.insert(expert->stem + "down_proj");
+    }
+  }
+  for (const auto& [name, file] : file_of_)
+    if (!known.contains(name))
+      throw UserError(fmt::format("{}: {}", where_, file), "only tensors that our model has", name);
+}
+
+void HfWeights::read(const TensorMap& tensor, const std::function<void(std::span<const float>)>& sink) const {
+  const Slice found = slice(tensor);
+  const DType type = dtype_of_safetensors(found.dtype).value();  // one of those that check() lets pass
+  const size_t width = size_of(type), count = found.bytes.size() / width;
+  std::vector<float> values(std::min(count, kPiece));
+  for (size_t begin = 0; begin < count; begin += kPiece) {
+    const std::span<float> piece(values.data(), std::min(kPiece, count - begin));
+    const auto bytes = found.bytes.subspan(begin * width, piece.size() * width);
+    require_finite(fmt::format("{}: tensor {}", where_, tensor.theirs), found.dtype, bytes,
+                   static_cast<int64_t>(begin));
+    widen(piece.data(), bytes.data(), type, std::ssize(piece));
+    if (tensor.kind == TensorMap::Kind::norm)
+      for (float& value : piece) value += 1;
+    sink(piece);
+  }
+}
+
+}  // namespace moe

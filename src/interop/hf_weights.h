@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+// The weights in a folder of the Hugging Face format: model.safetensors, or shards with their index. Mapped, not read:
+// a tensor costs memory only while it is used. The index is untrusted input.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "checkpoint/safetensors.h"
+#include "interop/qwen3_next.h"
+
+namespace moe {
+
+// {"weight_map": {tensor: file}}; files are plain names. Throws UserError naming `where`.
+std::map<std::string, std::string> read_shard_index(const std::string& where, std::string_view text);
+
+class HfWeights {
+ public:
+  // Opens every file. Throws UserError when one is missing, damaged, or does not hold what the index says.
+  explicit HfWeights(const std::filesystem::path& folder);
+
+  // Whether exactly these tensors are there, in these shapes and of a type that can be read (F32, BF16, F16); experts
+  // either one by one or fused (experts.gate_up_proj, experts.down_proj), the shared expert zero. Throws UserError.
+  void check(const std::vector<TensorMap>& wanted) const;
+
+  // The values of a tensor as they are to be in ours (a norm's plus one), in pieces. checked before. Throws UserError
+  // where one is no number.
+  void read(const TensorMap& tensor, const std::function<void(std::span<const float>)>& sink) const;
+
+ private:
+  struct Slice {
+    std::string dtype;
+    std::vector<int64_t> shape;  // of what was asked for
+    std::span<const uint8_t> bytes;
+  };
+  const Safetensors::Entry* find(const std::string& name, const Safetensors** file) const;
+  Slice slice(const TensorMap& tensor) const;
+  Slice fused_slice(const TensorMap& tensor) const;
+
+  std::string where_;
+  std::map<std::string, Safetensors> files_;
+  std::map<std::string, std::string, std::less<>> file_of_;
+};
+
+}  // namespace moe

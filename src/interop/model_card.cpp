@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+#include "interop/model_card.h"
+
+#include <fmt/format.h>
+
+#include <map>
+#include <sstream>
+
+#include "base/format.h"
+#include "base/json.h"
+#include "model/flops.h"
+
+namespace moe {
+namespace {
+
+std::string row(const std::string& name, const std::string& value) {
+  return fmt::format("| {} | {} |\n", name, value);
+}
+
+std::string architecture(const ModelConfig& config) {
+  const ParameterCount parameters = count_parameters(config);
+  std::string text = "## Model\n\n| | |\n|---|---|\n";
+  text += row("parameters",
+              fmt::format("{} ({} active for a token)", format_count(static_cast<double>(parameters.total)),
+                          format_count(static_cast<double>(parameters.active))));
+  text += row("layers, width", fmt::format("{}, {}", config.n_layers, config.d_model));
+  text += row("attention", fmt::format("{} query heads, {} key/value heads of {}, with an output gate",
+                                       config.n_heads, config.n_kv_heads, config.head_dim()));
+  text += row("experts", fmt::format("{} of width {}, {} for each token", config.num_experts,
+                                     config.expert_intermediate_dim, config.top_k));
+  text += row("vocabulary", fmt::format("GPT-2, {} rows", config.vocab_size));
+  text += row("trained on", fmt::format("{} tokens at a time", config.max_seq_len));
+  return text;
+}
+
+constexpr const char* kUse = R"(
+## Use
+
+It is a `Qwen3NextForCausalLM` of transformers 5 with full attention in every layer and a shared expert of zeros; no
+code of its own. Documents began with `<|endoftext|>` in training, so put it in front of a prompt:
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+tokenizer = AutoTokenizer.from_pretrained(".")
+model = AutoModelForCausalLM.from_pretrained(".")
+ids = tokenizer("<|endoftext|>The", return_tensors="pt")
+print(tokenizer.decode(model.generate(**ids, max_new_tokens=50)[0]))
+```
+
+`moe import .` brings it back to moe.cpp.
+)";
+
+}  // namespace
+
+std::string model_card(const ModelConfig& config, const CardFacts& facts) {
+  std::string text =
+      "---\nlibrary_name: transformers\npipeline_tag: text-generation\ntags:\n- mixture-of-experts\n- "
+      "moe.cpp\n---\n\n";
+  text += fmt::format(
+      "# {}\n\nA Mixture-of-Experts language model trained with moe.cpp (`{}`), exported after {} steps in "
+      "{}.\n"
+      "It is a base model: it continues text and has been taught no manners and no facts but those of its\n"
+      "text. Add its licence and what the text was before you publish it.\n\n",
+      facts.name, facts.program, facts.step, facts.dtype);
+  text += architecture(config);
+  text += "\n## Training\n\n| | |\n|---|---|\n";
+  for (const std::string& source : facts.sources) text += row("text", "`" + source + "`");
+  for (const auto& [name, value] : facts.training) text += row(name, value);
+  if (!facts.figures.empty()) {
+    text +=
+        "\n## Figures\n\nThe last ones in the run's record; losses in nats per token of GPT-2.\n\n| | "
+        "|\n|---|---|\n";
+    for (const auto& [name, value] : facts.figures) text += row(name, fmt::format("{:.6g}", value));
+  }
+  return text + kUse;
+}
+
+std::vector<std::pair<std::string, double>> last_figures(const std::string& metrics, int64_t step,
+                                                         const std::vector<std::string>& names) {
+  std::map<std::string, double> last;
+  std::istringstream lines(metrics);
+  for (std::string line; std::getline(lines, line);) {
+    const auto json = try_parse_json(line);
+    if (!json || !json->is_object() || !json->contains("step") || !json->at("step").is_number_integer() ||
+        json->at("step") > step)
+      continue;
+    for (const auto& [name, value] : json->items())
+      if (value.is_number()) last[name] = value.get<double>();
+  }
+  std::vector<std::pair<std::string, double>> figures;
+  for (const std::string& wanted : names)
+    for (const auto& [name, value] : last)
+      if (name == wanted || (wanted.ends_with('/') && name.starts_with(wanted)))
+        figures.emplace_back(name, value);
+  return figures;
+}
+
+}  // namespace moe

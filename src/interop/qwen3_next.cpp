@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+#include "interop/qwen3_next.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+namespace moe {
+namespace {
+
+using Kind = TensorMap::Kind;
+
+void add_attention(std::vector<TensorMap>& list, const ModelConfig& config, int64_t layer) {
+  const int64_t D = config.d_model, d = config.head_dim(), G = config.n_kv_heads;
+  const std::string theirs = fmt::format("model.layers.{}.self_attn.", layer);
+  const std::string ours = fmt::format("layers.{}.attention.", layer), qkvg = ours + "qkvg.weight";
+  const int64_t query_rows = 2 * config.n_heads * d;  // each head: its query rows, then its gate rows
+  list.push_back({theirs + "q_proj.weight", {query_rows, D}, qkvg});
+  list.push_back({theirs + "k_proj.weight", {G * d, D}, qkvg, query_rows * D});
+  list.push_back({theirs + "v_proj.weight", {G * d, D}, qkvg, (query_rows + G * d) * D});
+  list.push_back({theirs + "q_norm.weight", {d}, ours + "q_norm.weight", 0, Kind::norm, true});
+  list.push_back({theirs + "k_norm.weight", {d}, ours + "k_norm.weight", 0, Kind::norm, true});
+  list.push_back({theirs + "o_proj.weight", {D, D}, ours + "out.weight"});
+}
+
+void add_experts(std::vector<TensorMap>& list, const ModelConfig& config, int64_t layer) {
+  const int64_t D = config.d_model, F = config.expert_intermediate_dim;
+  const std::string theirs = fmt::format("model.layers.{}.mlp.", layer);
+  const std::string ours = fmt::format("layers.{}.moe.", layer);
+  list.push_back(
+      {theirs + "gate.weight", {config.num_experts, D}, ours + "router.weight", 0, Kind::copy, true});
+  const std::string gate_up = ours + "gate_up.weight", down = ours + "down.weight";
+  for (int64_t e = 0; e < config.num_experts; ++e) {
+    const std::string expert = fmt::format("{}experts.{}.", theirs, e);
+    list.push_back({expert + "up_proj.weight", {F, D}, gate_up, 2 * e * F * D});
+    list.push_back({expert + "gate_proj.weight", {F, D}, gate_up, (2 * e + 1) * F * D});
+    list.push_back({expert + "down_proj.weight", {D, F}, down, e * D * F});
+  }
+  for (const char* name : {"gate_proj", "up_proj"})
+    list.push_back({fmt::format("{}shared_expert.{}.weight", theirs, name), {1, D}, "", 0, Kind::zero});
+  list.push_back({theirs + "shared_expert.down_proj.weight", {D, 1}, "", 0, Kind::zero});
+  list.push_back({theirs + "shared_expert_gate.weight", {1, D}, "", 0, Kind::zero});
+}
+
+}  // namespace
+
+int64_t TensorMap::numel() const {
+  int64_t total = 1;
+  for (const int64_t dim : shape) total *= dim;
+  return total;
+}
+
+std::vector<TensorMap> qwen3_next_tensors(const ModelConfig& config) {
+  const int64_t D = config.d_model;
+  std::vector<TensorMap> list;
+  list.push_back({"model.embed_tokens.weight", {config.vocab_size, D}, "embedding.weight"});
+  for (int64_t i = 0; i < config.n_layers; ++i) {
+    const auto norm = [&](const char* theirs, const char* ours) {
+      list.push_back({fmt::format("model.layers.{}.{}.weight", i, theirs),
+                      {D},
+                      fmt::format("layers.{}.{}.weight", i, ours),
+                      0,
+                      Kind::norm,
+                      true});
+    };
+    norm("input_layernorm", "attention_norm");
+    add_attention(list, config, i);
+    norm("post_attention_layernorm", "moe_norm");
+    add_experts(list, config, i);
+  }
+  list.push_back({"model.norm.weight", {D}, "final_norm.weight", 0, Kind::norm, true});
+  return list;
+}
+
+}  // namespace moe

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+#include "interop/tokenizer_files.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/lines.h"
+#include "base/utf8.h"
+
+namespace moe {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kEndOfText = "<|endoftext|>";
+constexpr const char* kOther = "moe knows GPT-2's vocabulary only: the model cannot be used with it";
+
+// GPT-2's printable alphabet: a byte that is a printable character of Latin-1 stands for itself, the others for
+// U+0100 and up; in this order, that of the ids.
+std::vector<std::string> alphabet() {
+  std::vector<std::string> characters;
+  const auto range = [&](char32_t first, char32_t last) {
+    for (char32_t code = first; code <= last; ++code) append_utf8(characters.emplace_back(), code);
+  };
+  range('!', '~');
+  range(0xA1, 0xAC);
+  range(0xAE, 0xFF);
+  range(0x100, 0x143);  // the 68 bytes that are left
+  return characters;
+}
+
+std::vector<std::string> tokens(std::string_view merges) {
+  std::vector<std::string> list = alphabet();
+  take_line(merges);  // the version
+  while (!merges.empty()) {
+    std::string line(take_line(merges));
+    if (line.empty()) continue;
+    line.erase(line.find(' '), 1);  // what two tokens merge to is their characters, one after the other
+    list.push_back(std::move(line));
+  }
+  list.emplace_back(kEndOfText);
+  return list;
+}
+
+void compare(const std::string& where, const Json& vocabulary, std::string_view merges) {
+  const auto expected = tokens(merges);
+  if (!vocabulary.is_object() || vocabulary.size() + 1 < expected.size() ||
+      vocabulary.size() > expected.size())
+    throw UserError(where, fmt::format("the {} tokens of GPT-2", expected.size()),
+                    fmt::format("{}", vocabulary.is_object() ? vocabulary.size() : 0), kOther);
+  size_t id = 0;
+  for (const std::string& token : expected) {
+    const auto found = vocabulary.find(token);
+    // tokenizer.json may keep the special token apart.
+    const bool apart = found == vocabulary.end() && token == kEndOfText;
+    if (!apart && (found == vocabulary.end() || *found != id))
+      throw UserError(where, fmt::format("token {} to be {}", id, quote(Json(token))),
+                      found == vocabulary.end() ? "no such token" : "number " + quote(*found), kOther);
+    ++id;
+  }
+}
+
+// A token beside the vocabulary: only <|endoftext|>, as the last one.
+void compare_added(const std::string& where, const Json& content, const Json& id, size_t last) {
+  if (content != kEndOfText || id != last)
+    throw UserError(where, fmt::format("no added token but {} as number {}", kEndOfText, last),
+                    fmt::format("{} as {}", quote(content), quote(id)), kOther);
+}
+
+}  // namespace
+
+std::string vocabulary_json(std::string_view merges) {
+  std::string text = "{";
+  size_t id = 0;
+  for (const std::string& token : tokens(merges))
+    text += fmt::format("{}{}: {}", id == 0 ? "" : ", ", Json(token).dump(-1, ' ', true), id), ++id;
+  return text + "}";
+}
+
+std::string tokenizer_config_json(int64_t max_length) {
+  const OrderedJson json{{"tokenizer_class", "GPT2Tokenizer"},
+                         {"add_prefix_space", false},
+                         {"bos_token", kEndOfText},
+                         {"eos_token", kEndOfText},
+                         {"unk_token", kEndOfText},
+                         {"pad_token", kEndOfText},
+                         {"clean_up_tokenization_spaces", false},
+                         {"model_max_length", max_length}};
+  return json.dump(2) + "\n";
+}
+
+void check_vocab_json(const std::string& where, std::string_view text, std::string_view merges) {
+  const Json json = parse_json(where, text);
+  compare(where, JsonFields(where, json).value(), merges);
+}
+
+void check_tokenizer_json(const std::string& where, std::string_view text, std::string_view merges) {
+  const Json json = parse_json(where, text);
+  const JsonFields fields(where, json, kOther);
+  compare(where + ": model.vocab", fields.inside("model").inside("vocab").value(), merges);
+  if (!fields.has("added_tokens")) return;
+  const size_t last = tokens(merges).size() - 1;
+  for (const Json& token : fields.list("added_tokens")) {
+    const JsonFields added(where + ": added_tokens", token, kOther);
+    compare_added(added.where(), added.at("content"), added.at("id"), last);
+  }
+}
+
+void check_added_tokens_json(const std::string& where, std::string_view text, std::string_view merges) {
+  const Json added = parse_json(where, text);
+  const size_t last = tokens(merges).size() - 1;
+  for (const auto& [content, id] : JsonFields(where, added).value().items())
+    compare_added(where, content, id, last);
+}
+
+void check_vocabulary(const fs::path& folder, std::string_view merges) {
+  using Check = void (*)(const std::string&, std::string_view, std::string_view);
+  for (const auto& [name, check] : {std::pair<const char*, Check>{"vocab.json", check_vocab_json},
+                                    {"tokenizer.json", check_tokenizer_json},
+                                    {"added_tokens.json", check_added_tokens_json}})
+    if (const fs::path file = folder / name; fs::exists(file)) check(file.string(), read_file(file), merges);
+}
+
+}  // namespace moe

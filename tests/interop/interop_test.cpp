@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: MIT
+// The Hugging Face format: what we write comes back bit for bit; a model that transformers wrote gives its logits and
+// its greedy text here (tests/golden/qwen3_next, tools/make_export_goldens.py); and whatever is wrong with a folder is
+// one clear message.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "base/file.h"
+#include "interop/export_weights.h"
+#include "interop/hf_config.h"
+#include "interop/model_card.h"
+#include "interop/staged_folder.h"
+#include "interop/tokenizer_files.h"
+#include "model/decoder.h"
+#include "support/compare.h"
+#include "support/errors.h"
+#include "support/sha256.h"
+#include "support/tiny_model.h"
+#include "text/vocabulary.h"
+
+namespace moe::test {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+ModelConfig small_config() {
+  ModelConfig config;
+  config.d_model = 16;
+  config.n_layers = 2;
+  config.n_heads = 4;
+  config.n_kv_heads = 2;
+  config.num_experts = 3;
+  config.top_k = 2;
+  config.expert_intermediate_dim = 12;
+  config.vocab_size = 40;
+  config.max_seq_len = 16;
+  config.capacity_factor = 0;
+  return config;
+}
+
+class Interop : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ =
+        fs::path(::testing::TempDir()) / ("moe_interop_" + std::to_string(getpid()) + "_" +
+                                          ::testing::UnitTest::GetInstance()->current_test_info()->name());
+    fs::remove_all(folder_);
+    fs::create_directories(folder_ / "hf");
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  // Random weights, norms on both sides of 0.5, as our checkpoint holds them.
+  Safetensors checkpoint(const ModelConfig& config) {
+    TinyModel model(config, 1, config.vocab_size);
+    model.weights->initialise(3, *model.backend.device);
+    for (const Parameter& parameter : model.weights->list()) {
+      if (parameter.group != "norms") continue;
+      std::vector<float> values(static_cast<size_t>(parameter.weight.numel()));
+      for (size_t i = 0; i < values.size(); ++i) values[i] = 0.1F + 0.173F * static_cast<float>(i);
+      model.backend.device->to_device(parameter.weight, values.data());
+    }
+    write_safetensors(folder_ / "ours.safetensors", model.weights->named(), *model.backend.device);
+    return Safetensors(folder_ / "ours.safetensors");
+  }
+  fs::path hf() const { return folder_ / "hf"; }
+
+  // The file of another writer: the same tensors but for a change.
+  void rewrite(const std::function<void(std::vector<TensorStream>&)>& change) {
+    const fs::path file = hf() / "model.safetensors";
+    std::vector<TensorStream> streams;
+    {
+      const Safetensors before(file);
+      for (const auto& entry : before.entries()) {
+        const auto bytes = before.bytes(entry);
+        const std::vector<uint8_t> copy(bytes.begin(), bytes.end());
+        streams.push_back({entry.name, DType::f32, entry.shape,
+                           [copy](const TensorStream::Sink& sink) { sink(copy.data(), copy.size()); }});
+      }
+    }
+    change(streams);
+    write_safetensors(file, streams);
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(Interop, ComesBackBitForBitInOneFileAndInShards) {
+  const ModelConfig config = small_config();
+  const Safetensors ours = checkpoint(config);
+  for (const uint64_t shard_bytes : {uint64_t{1} << 30, uint64_t{9000}}) {
+    fs::remove_all(hf());
+    fs::create_directories(hf());
+    const ExportedWeights exported = export_weights(hf(), config, ours, DType::f32, shard_bytes);
+    EXPECT_EQ(exported.files == 1, shard_bytes > 9000);
+    EXPECT_EQ(fs::exists(hf() / "model.safetensors.index.json"), exported.files > 1);
+    EXPECT_GT(exported.rounded_norms, 0);
+    const ImportedWeights imported(hf(), config, DType::f32);
+    write_safetensors(folder_ / "back.safetensors", imported.streams());
+    EXPECT_EQ(read_file(folder_ / "back.safetensors"), read_file(folder_ / "ours.safetensors"));
+  }
+}
+
+TEST_F(Interop, NormsTrainedFurtherElsewhereAreTaken) {
+  const ModelConfig config = small_config();
+  export_weights(hf(), config, checkpoint(config), DType::f32, uint64_t{1} << 30);
+  rewrite([](auto& streams) {
+    for (TensorStream& stream : streams)
+      if (stream.name == "model.norm.weight")
+        stream.write = [n = stream.bytes()](const TensorStream::Sink& sink) {
+          const std::vector<float> values(n / 4, -0.75F);
+          sink(values.data(), n);
+        };
+  });
+  write_safetensors(folder_ / "back.safetensors", ImportedWeights(hf(), config, DType::f32).streams());
+  EXPECT_EQ(Safetensors(folder_ / "back.safetensors").values<float>("final_norm.weight"),
+            std::vector<float>(16, 0.25F));
+}
+
+TEST_F(Interop, Bf16RoundsTheMatricesOnceAndKeepsRoutersAndNorms) {
+  const ModelConfig config = small_config();
+  const Safetensors ours = checkpoint(config);
+  export_weights(hf(), config, ours, DType::bf16, uint64_t{1} << 30);
+  write_safetensors(folder_ / "back.safetensors", ImportedWeights(hf(), config, DType::f32).streams());
+  const Safetensors back(folder_ / "back.safetensors");
+  for (const char* name : {"layers.1.moe.router.weight", "layers.0.attention.k_norm.weight"})
+    EXPECT_EQ(back.values<float>(name), ours.values<float>(name)) << name;
+  auto rounded = ours.values<float>("layers.1.moe.gate_up.weight");
+  for (float& value : rounded) value = static_cast<float>(bf16(value));
+  EXPECT_EQ(back.values<float>("layers.1.moe.gate_up.weight"), rounded);
+}
+
+TEST_F(Interop, SettingsComeBack) {
+  ModelConfig config = small_config();
+  config.rope_theta = 12345.5;
+  config.norm_eps = 3e-6;
+  config.renormalize_top_k = false;
+  const ModelConfig back = read_hf_config("config.json", hf_config_json(config, DType::bf16, 7));
+  EXPECT_EQ(hf_config_json(back, DType::bf16, 7), hf_config_json(
+                                                      [&] {
+                                                        ModelConfig same = config;
+                                                        same.aux_loss_weight = back.aux_loss_weight;
+                                                        return same;
+                                                      }(),
+                                                      DType::bf16, 7));
+  const auto generation = nlohmann::json::parse(hf_generation_json(config, 37, 7));
+  EXPECT_EQ(generation["suppress_tokens"], (std::vector<int>{37, 38, 39}));
+}
+
+TEST_F(Interop, TheVocabularyIsOpenAIsByteForByte) {
+  // The hashes of encoder.json and vocab.bpe that tiktoken checks its downloads with.
+  EXPECT_EQ(sha256(vocabulary_json(gpt2_merges())),
+            "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783");
+  EXPECT_EQ(sha256(gpt2_merges()), "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5");
+}
+
+TEST_F(Interop, AnotherVocabularyIsRefused) {
+  check_vocabulary(hf(), gpt2_merges());  // none: nothing to compare
+  auto vocabulary = nlohmann::json::parse(vocabulary_json(gpt2_merges()));
+  write_file_atomically(hf() / "vocab.json", vocabulary.dump());
+  check_vocabulary(hf(), gpt2_merges());
+  std::swap(vocabulary["the"], vocabulary["cat"]);
+  write_file_atomically(hf() / "vocab.json", vocabulary.dump());
+  EXPECT_THAT(user_error_of([&] { check_vocabulary(hf(), gpt2_merges()); }),
+              HasSubstr("GPT-2's vocabulary only"));
+  fs::remove(hf() / "vocab.json");
+  write_file_atomically(hf() / "tokenizer.json", R"({"model": {"vocab": {"a": 0}}})");
+  EXPECT_THAT(user_error_of([&] { check_vocabulary(hf(), gpt2_merges()); }), HasSubstr("50257 tokens"));
+}
+
+// tokenizer.json as save_pretrained writes it: the vocabulary again, and the special token once more.
+TEST_F(Interop, TokensAddedToTheVocabularyAreRefused) {
+  const auto complaint = [&](const nlohmann::json& added) {
+    const nlohmann::json whole{{"model", {{"vocab", nlohmann::json::parse(vocabulary_json(gpt2_merges()))}}},
+                               {"added_tokens", added}};
+    return user_error_of([&] { check_tokenizer_json("tokenizer.json", whole.dump(), gpt2_merges()); });
+  };
+  const nlohmann::json end_of_text{{"id", 50256}, {"content", "<|endoftext|>"}, {"special", true}};
+  EXPECT_EQ(complaint(nlohmann::json::array({end_of_text})), "");
+  EXPECT_EQ(complaint(nlohmann::json::array()), "");
+  EXPECT_THAT(complaint(nlohmann::json::array({end_of_text, {{"id", 50257}, {"content", "<|user|>"}}})),
+              AllOf(HasSubstr("added_tokens"), HasSubstr("\"<|user|>\" as 50257")));
+  EXPECT_THAT(complaint(nlohmann::json::array({{{"id", 3}, {"content", "<|endoftext|>"}}})),
+              HasSubstr("as 3"));
+  EXPECT_THAT(complaint(nlohmann::json::array({1})), HasSubstr("added_tokens: expected a JSON object"));
+  write_file_atomically(hf() / "added_tokens.json", R"({"<|user|>": 50257})");
+  EXPECT_THAT(user_error_of([&] { check_vocabulary(hf(), gpt2_merges()); }), HasSubstr("added_tokens.json"));
+}
+
+// ---- against transformers ----
+
+class FromTransformers : public ::testing::Test {
+ protected:
+  FromTransformers()
+      : folder_(golden_path("qwen3_next")),
+        expected_(folder_ / "expected.st"),
+        config_(read_hf_config("config.json", read_file(folder_ / "config.json"))),
+        ids_(expected_.values<int32_t>("ids")) {
+    config_.max_seq_len = std::ssize(ids_);
+    model_ = std::make_unique<TinyModel>(config_, 1, config_.vocab_size);
+    const ImportedWeights imported(folder_, config_, DType::f32);
+    const fs::path file = fs::path(::testing::TempDir()) / ("moe_imported_" + std::to_string(getpid()));
+    write_safetensors(file, imported.streams());
+    {
+      const Safetensors ours(file);
+      for (const auto& [name, tensor] : model_->weights->named())
+        ours.load(name, tensor, *model_->backend.device);
+    }
+    fs::remove(file);
+  }
+
+  fs::path folder_;
+  Safetensors expected_;
+  ModelConfig config_;
+  std::vector<int32_t> ids_;
+  std::unique_ptr<TinyModel> model_;
+};
+
+TEST_F(FromTransformers, TheLogitsAreTheirs) {
+  const std::vector<int32_t> none(ids_.size(), -1), first(ids_.size(), 0);
+  model_->transformer->upload(*model_->backend.device, ids_.data(), none.data(), first.data());
+  model_->transformer->forward(*model_->backend.ops);
+  const auto theirs = expected_.values<float>("logits");
+  std::vector<float> found;
+  for (int64_t t = 0; t < std::ssize(ids_); ++t) {
+    const auto row = model_->fetch<float>(model_->transformer->logits(t, 1, *model_->backend.ops));
+    found.insert(found.end(), row.begin(), row.end());
+  }
+  EXPECT_TRUE(close(found, theirs, 1e-10));  // 1e-5 in norm
+}
+
+TEST_F(FromTransformers, TheGreedyTextIsTheirs) {
+  Device& device = *model_->backend.device;
+  Ops& ops = *model_->backend.ops;
+  Arena plan;
+  { const Decoder counted(config_, DType::f32, 1, 24, 8, *model_->weights, plan); }
+  Arena arena(device, plan.used());
+  Decoder decoder(config_, DType::f32, 1, 24, 8, *model_->weights, arena);
+  decoder.prepare(device, ops.captured_region());
+  decoder.read(ids_.data(), 7, 0, device, ops);
+  std::vector<int32_t> made;
+  for (int32_t place = 7, token = ids_[7]; made.size() < 16; ++place) {
+    const auto logits = model_->fetch<float>(decoder.next(&token, &place, device, ops));
+    token = static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+    made.push_back(token);
+  }
+  EXPECT_EQ(made, expected_.values<int32_t>("greedy"));
+}
+
+// ---- bad input ----
+
+TEST_F(Interop, FusedExpertsAreRead) {
+  const ModelConfig config = small_config();
+  const Safetensors ours = checkpoint(config);
+  export_weights(hf(), config, ours, DType::f32, uint64_t{1} << 30);
+  rewrite([](std::vector<TensorStream>& streams) {
+    std::vector<TensorStream> others, fused;
+    for (const std::string layer : {"model.layers.0.mlp.experts.", "model.layers.1.mlp.experts."}) {
+      const auto gather = [&](const std::string& name, std::vector<int64_t> shape,
+                              const std::vector<std::string>& parts) {
+        std::vector<std::function<void(const TensorStream::Sink&)>> writers;
+        for (int e = 0; e < 3; ++e)
+          for (const std::string& part : parts) {
+            std::string wanted = layer;
+            wanted.append(std::to_string(e)).append(".").append(part).append(".weight");
+            for (const TensorStream& stream : streams)
+              if (stream.name == wanted) writers.push_back(stream.write);
+          }
+        fused.push_back(
+            {layer + name, DType::f32, std::move(shape), [writers](const TensorStream::Sink& sink) {
+               for (const auto& write : writers) write(sink);
+             }});
+      };
+      gather("gate_up_proj", {3, 24, 16}, {"gate_proj", "up_proj"});
+      gather("down_proj", {3, 16, 12}, {"down_proj"});
+    }
+    for (TensorStream& stream : streams)
+      if (stream.name.find(".experts.") == std::string::npos) others.push_back(std::move(stream));
+    for (TensorStream& stream : fused) others.push_back(std::move(stream));
+    streams = std::move(others);
+  });
+  write_safetensors(folder_ / "back.safetensors", ImportedWeights(hf(), config, DType::f32).streams());
+  EXPECT_EQ(read_file(folder_ / "back.safetensors"), read_file(folder_ / "ours.safetensors"));
+}
+
+TEST_F(Interop, TensorsThatAreNotOursAreRefusedByName) {
+  const ModelConfig config = small_config();
+  const Safetensors ours = checkpoint(config);
+  const auto complaint = [&](const std::function<void(std::vector<TensorStream>&)>& change) {
+    fs::remove_all(hf());
+    fs::create_directories(hf());
+    export_weights(hf(), config, ours, DType::f32, uint64_t{1} << 30);
+    rewrite(change);
+    return user_error_of([&] { const ImportedWeights imported(hf(), config, DType::f32); });
+  };
+  const auto at = [](std::vector<TensorStream>& streams, const std::string& name) {
+    return std::find_if(streams.begin(), streams.end(),
+                        [&](const auto& stream) { return stream.name == name; });
+  };
+  const std::string v = "model.layers.1.self_attn.v_proj.weight",
+                    down = "model.layers.0.mlp.shared_expert.down_proj.weight";
+  EXPECT_EQ(complaint([](auto&) {}), "");
+  EXPECT_THAT(complaint([&](auto& streams) { streams.erase(at(streams, v)); }),
+              AllOf(HasSubstr(v), HasSubstr("none")));
+  EXPECT_THAT(complaint([&](auto& streams) {
+                at(streams, v)->shape = {16, 8};
+              }),
+              AllOf(HasSubstr(v), HasSubstr("[8, 16]"), HasSubstr("[16, 8]")));
+  EXPECT_THAT(complaint([&](auto& streams) { at(streams, v)->name = "lm_head.weight"; }), HasSubstr(v));
+  EXPECT_THAT(complaint([&](auto& streams) {
+                auto extra = *at(streams, v);
+                extra.name = "lm_head.weight";
+                streams.push_back(extra);
+              }),
+              AllOf(HasSubstr("only tensors that our model has"), HasSubstr("lm_head.weight")));
+  EXPECT_THAT(complaint([&](auto& streams) {
+                at(streams, down)->write = [](const TensorStream::Sink& sink) {
+                  const std::vector<float> ones(16, 1);
+                  sink(ones.data(), 64);
+                };
+              }),
+              AllOf(HasSubstr(down), HasSubstr("zeros")));
+}
+
+TEST_F(Interop, MissingAndTruncatedShardsAreRefused) {
+  const ModelConfig config = small_config();
+  export_weights(hf(), config, checkpoint(config), DType::f32, 9000);
+  const fs::path second = hf() / "model-00002-of-00003.safetensors";
+  ASSERT_TRUE(fs::exists(second)) << "the test expects three shards";
+  const std::string whole = read_file(second);
+  fs::resize_file(second, whole.size() / 2);
+  const auto complaint = [&] {
+    return user_error_of([&] { const ImportedWeights imported(hf(), config, DType::f32); });
+  };
+  EXPECT_THAT(complaint(), HasSubstr("model-00002-of-00003.safetensors"));
+  fs::remove(second);
+  EXPECT_THAT(complaint(), AllOf(HasSubstr("model-00002-of-00003.safetensors"), HasSubstr("no such file")));
+  for (const char* index :
+       {"", "[]", "{}", R"({"weight_map": {"a": "../b.safetensors"}})", R"({"weight_map": {"a": 1}})"}) {
+    write_file_atomically(hf() / "model.safetensors.index.json", index);
+    EXPECT_THAT(complaint(), HasSubstr("model.safetensors.index.json")) << index;
+  }
+}
+
+TEST_F(Interop, WeightsThatAreNoNumbersAreRefusedByName) {
+  const ModelConfig config = small_config();
+  const Safetensors ours = checkpoint(config);
+  const std::string name = "model.layers.1.self_attn.v_proj.weight";
+  for (const float bad : {std::nanf(""), -INFINITY}) {
+    fs::remove_all(hf());
+    fs::create_directories(hf());
+    export_weights(hf(), config, ours, DType::f32, uint64_t{1} << 30);
+    rewrite([&](std::vector<TensorStream>& streams) {
+      for (TensorStream& stream : streams)
+        if (stream.name == name)
+          stream.write = [bad](const TensorStream::Sink& sink) {
+            std::vector<float> values(8 * 16, 1);
+            values[77] = bad;
+            sink(values.data(), values.size() * sizeof(float));
+          };
+    });
+    const ImportedWeights imported(hf(), config, DType::f32);
+    EXPECT_THAT(user_error_of([&] {
+                  for (const TensorStream& stream : imported.streams())
+                    stream.write([](const void*, size_t) {});
+                }),
+                AllOf(HasSubstr(name), HasSubstr("at element 77"),
+                      HasSubstr(std::isnan(bad) ? "NaN" : "an infinity")));
+  }
+}
+
+TEST_F(Interop, WeightsThatTheTypeOfTheFilesCannotHoldAreRefused) {
+  const ModelConfig config = small_config();
+  const Safetensors ours = checkpoint(config);
+  std::vector<TensorStream> streams;
+  for (const auto& entry : ours.entries())
+    streams.push_back({entry.name, DType::f32, entry.shape, [&ours, &entry](const TensorStream::Sink& sink) {
+                         const auto bytes = ours.bytes(entry);
+                         std::vector<float> values(bytes.size() / sizeof(float));
+                         std::memcpy(values.data(), bytes.data(), bytes.size());
+                         if (entry.shape.size() > 1) values.front() = 70000;  // more than F16 holds
+                         sink(values.data(), bytes.size());
+                       }});
+  write_safetensors(folder_ / "large.safetensors", streams);
+  const Safetensors large(folder_ / "large.safetensors");
+  EXPECT_EQ(user_error_of([&] { export_weights(hf(), config, large, DType::f32, uint64_t{1} << 30); }), "");
+  EXPECT_THAT(user_error_of([&] { export_weights(hf(), config, large, DType::f16, uint64_t{1} << 30); }),
+              AllOf(HasSubstr("as F16"), HasSubstr("an infinity")));
+}
+
+TEST_F(Interop, AFolderAppearsWholeOrNotAtAll) {
+  const fs::path place = folder_ / "out";
+  { const StagedFolder given_up(place); }
+  EXPECT_FALSE(fs::exists(place));
+  {
+    StagedFolder staged(place);
+    write_file_atomically(staged.path() / "a", "1");
+    EXPECT_FALSE(fs::exists(place));
+    staged.commit();
+  }
+  EXPECT_EQ(read_file(place / "a"), "1");
+  EXPECT_THAT(user_error_of([&] { const StagedFolder again(place); }), HasSubstr("a new or empty folder"));
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()), 2);  // out, hf
+}
+
+TEST(ModelCard, FiguresAreTheLastOnesUpToTheStep) {
+  const std::string metrics =
+      "{\"step\":1,\"loss\":5}\n{\"step\":2,\"loss\":4}\n{\"step\":2,\"validation_loss\":4.5}\n"
+      "{\"step\":2,\"tasks/piqa/lm_eval/acc\":0.5}\n{\"step\":3,"
+      "\"loss\":3}\n{\"st";
+  const auto figures = last_figures(metrics, 2, {"validation_loss", "loss", "absent", "tasks/"});
+  ASSERT_EQ(figures.size(), 3U);
+  EXPECT_EQ(figures[0], (std::pair<std::string, double>{"validation_loss", 4.5}));
+  EXPECT_EQ(figures[1].second, 4);
+  EXPECT_EQ(figures[2], (std::pair<std::string, double>{"tasks/piqa/lm_eval/acc", 0.5}));
+}
+
+}  // namespace
+}  // namespace moe::test
