@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Attention and what surrounds it on the GPU, in bf16 at the shapes of the full model (16 heads of width 64, 8 of keys):
-// milliseconds a layer, TFLOP/s of what a causal row needs (documents need less and are counted alike), and GB/s of each
-// tensor moved once.
+// Attention and what surrounds it on the GPU, in bf16 at the shapes of the full model (16 heads of width 64,
+// 8 of keys): milliseconds a layer, TFLOP/s of what a causal row needs (documents need less and are counted
+// alike), and GB/s of each tensor moved once.
 //   attention_bench --benchmark_filter=Forward
 #include <benchmark/benchmark.h>
 

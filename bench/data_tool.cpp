@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// data_tool SECONDS WORKERS READERS PLACE...: batches of 32 x 1024 tokens from a source, as a training run gets
-// them, for that long; prints tokens per second, the processor time they took, and the peak of memory; then how long
-// it takes to go on from there, as a resumed run does.
+// data_tool SECONDS WORKERS READERS PLACE...: batches of 32 x 1024 tokens from a source, as a training run
+// gets them, for that long; prints tokens per second, the processor time they took, and the peak of memory;
+// then how long it takes to go on from there, as a resumed run does.
 // bench/peers/data_peers.py makes a file like those of FineWeb-Edu, and measures others on it.
 #include <fmt/core.h>
 #include <sys/resource.h>

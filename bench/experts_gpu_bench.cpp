@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The experts' kernels on a Hopper GPU at the shapes of the full model (32,768 tokens, 64 experts, top-2, D 1024, F 512),
-// each with both schedules of its warpgroups (gpu/grouped_matmul_sm90.h) where it has them. tflops counts the product alone.
+// The experts' kernels on a Hopper GPU at the shapes of the full model (32,768 tokens, 64 experts, top-2, D
+// 1024, F 512), each with both schedules of its warpgroups (gpu/grouped_matmul_sm90.h) where it has them.
+// tflops counts the product alone.
 //   experts_gpu_bench
 #include <benchmark/benchmark.h>
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // optimizer_pass_tool CONFIG [section.key=value...]: the time of the optimizer alone over all parameters of a
-// configuration, without a model around it: the sums of squares of the gradients, and the pass (clipping factor, AdamW,
-// weights and their copies). Beside each the bytes it must move, each once, and the rate of plain copies.
+// configuration, without a model around it: the sums of squares of the gradients, and the pass (clipping
+// factor, AdamW, weights and their copies). Beside each the bytes it must move, each once, and the rate of
+// plain copies.
 //   optimizer_pass_tool configs/train_config.yaml training.device=gpu
 #include <fmt/core.h>
 

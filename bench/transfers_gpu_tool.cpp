@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// transfers_gpu_tool [--rank R --world-size W --rendezvous PLACE]: the rate at which GPUs send to each other, one process each,
-// started as `moe train` is: what each sends to the others a second, by NCCL's collectives at several sizes, beside plain copies
-// from each GPU to its neighbour in memory, all at the same time, which no collective can beat. The same for an all-to-all that
-// runs beside a product of matrices, and what it costs the product.
+// transfers_gpu_tool [--rank R --world-size W --rendezvous PLACE]: the rate at which GPUs send to each other,
+// one process each, started as `moe train` is: what each sends to the others a second, by NCCL's collectives
+// at several sizes, beside plain copies from each GPU to its neighbour in memory, all at the same time, which
+// no collective can beat. The same for an all-to-all that runs beside a product of matrices, and what it
+// costs the product.
 //   for r in 0 1; do transfers_gpu_tool --rank $r --world-size 2 --rendezvous file:/tmp/place & done; wait
 #include <cuda_runtime.h>
 #include <fmt/core.h>

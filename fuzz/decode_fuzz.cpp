@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Any bytes as gzip and as zstd: a UserError, or the same text whatever follows the stream's borders. A reader that has
-// enough says so by throwing.
+// Any bytes as gzip and as zstd: a UserError, or the same text whatever follows the stream's borders. A
+// reader that has enough says so by throwing.
 #include <cstdint>
 #include <optional>
 #include <string>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Any bytes as each JSON file of an exported model that import reads (config.json, the shard index, the vocabulary's files,
-// moe_state.json), and as an item of an evaluation: a UserError, or what is legal.
+// Any bytes as each JSON file of an exported model that import reads (config.json, the shard index, the
+// vocabulary's files, moe_state.json), and as an item of an evaluation: a UserError, or what is legal.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What servers and people write: header values, URLs, hf:// addresses. Any bytes are nothing, a UserError, or a value
-// that keeps its promises.
+// What servers and people write: header values, URLs, hf:// addresses. Any bytes are nothing, a UserError, or
+// a value that keeps its promises.
 #include <cstdint>
 #include <cstdlib>
 #include <string>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Any bytes as the hub's answers and as what Python's library keeps of them: a UserError, or what stays inside the
-// repository.
+// Any bytes as the hub's answers and as what Python's library keeps of them: a UserError, or what stays
+// inside the repository.
 #include <cstdint>
 #include <string>
 #include <string_view>

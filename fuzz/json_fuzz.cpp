@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Any bytes as JSON: nothing, or the value that nlohmann's own parser finds; the same by both of our builders.
+// Any bytes as JSON: nothing, or the value that nlohmann's own parser finds; the same by both of our
+// builders.
 #include <cstdint>
 #include <string_view>
 

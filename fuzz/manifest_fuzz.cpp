@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Any bytes as the manifest of a checkpoint: a UserError, or names of files in this folder; written again it is the same.
+// Any bytes as the manifest of a checkpoint: a UserError, or names of files in this folder; written again it
+// is the same.
 #include <cstdint>
 #include <string>
 #include <string_view>

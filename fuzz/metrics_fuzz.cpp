@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Any bytes as the record of a run that goes on: a file of whole rows of earlier steps, to which rows are added and which
-// is left as it is when opened again; what is no row lies beside it.
+// Any bytes as the record of a run that goes on: a file of whole rows of earlier steps, to which rows are
+// added and which is left as it is when opened again; what is no row lies beside it.
 #include <unistd.h>
 
 #include <cstdint>

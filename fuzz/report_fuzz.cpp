@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Any bytes as metrics.jsonl, whole and in two pieces, and what is read as the report's data: it stays JSON without '<'. What
-// the quick reader takes for a row, a JSON library takes for the same.
+// Any bytes as metrics.jsonl, whole and in two pieces, and what is read as the report's data: it stays JSON
+// without '<'. What the quick reader takes for a row, a JSON library takes for the same.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Any bytes as the state of a run (state.json, moe_state.json) and as a cursor: a UserError, or a state from which a run
-// may go on; a cursor is written and read to itself, and a loader that begins there gives a batch or a UserError.
+// Any bytes as the state of a run (state.json, moe_state.json) and as a cursor: a UserError, or a state from
+// which a run may go on; a cursor is written and read to itself, and a loader that begins there gives a batch
+// or a UserError.
 #include <cstdint>
 #include <optional>
 #include <string>

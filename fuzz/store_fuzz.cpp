@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Any bytes as what a stranger says to the store of the ranks, and as what a server that is none answers to a rank: the
-// connection ends, or a UserError; the store goes on serving others.
+// Any bytes as what a stranger says to the store of the ranks, and as what a server that is none answers to a
+// rank: the connection ends, or a UserError; the store goes on serving others.
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>

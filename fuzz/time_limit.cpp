@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// What libFuzzer calls in place of a target (-Wl,--wrap): the target, and a limit on the processor time that an input may
-// take for its length. libFuzzer's own -timeout knows nothing of the length: a reader that is quadratic passes it.
+// What libFuzzer calls in place of a target (-Wl,--wrap): the target, and a limit on the processor time that
+// an input may take for its length. libFuzzer's own -timeout knows nothing of the length: a reader that is
+// quadratic passes it.
 //
-// The limit is 20 us a byte and a second for what does not depend on the length. Measured with the sanitizers and the
-// counters over the megabytes of long_inputs.py: most targets take 0.02 to 1 us a byte; the most is 9 us, of bpe, which
-// encodes twice, and each byte of invalid UTF-8 as the three of U+FFFD. A quadratic reader of 1 ns a pair takes 500 s for
-// a megabyte, 25 times the limit.
+// The limit is 20 us a byte and a second for what does not depend on the length. Measured with the sanitizers
+// and the counters over the megabytes of long_inputs.py: most targets take 0.02 to 1 us a byte; the most is 9
+// us, of bpe, which encodes twice, and each byte of invalid UTF-8 as the three of U+FFFD. A quadratic reader
+// of 1 ns a pair takes 500 s for a megabyte, 25 times the limit.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>

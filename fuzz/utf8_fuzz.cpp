@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Any bytes as text: repair makes it well-formed (as nlohmann's writer sees it), changes nothing that was, and an
-// excerpt for a message is short, well-formed and free of control characters.
+// Any bytes as text: repair makes it well-formed (as nlohmann's writer sees it), changes nothing that was,
+// and an excerpt for a message is short, well-formed and free of control characters.
 #include <algorithm>
 #include <cstdint>
 #include <nlohmann/json.hpp>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Any bytes as the small file by which a resumed run finds its Weights & Biases folder: a UserError, or a folder whose
-// last part is a name; a file that makes no sense leads to a new one.
+// Any bytes as the small file by which a resumed run finds its Weights & Biases folder: a UserError, or a
+// folder whose last part is a name; a file that makes no sense leads to a new one.
 #include <unistd.h>
 
 #include <cstdint>

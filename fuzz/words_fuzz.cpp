@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Small texts of words that other programs write: a netrc file, the variables of launchers (a line NAME=VALUE each), and
-// the file where ranks meet.
+// Small texts of words that other programs write: a netrc file, the variables of launchers (a line NAME=VALUE
+// each), and the file where ranks meet.
 // A UserError, or what is in range.
 #include <cstdint>
 #include <map>

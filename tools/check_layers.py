@@ -74,6 +74,7 @@ SYSTEM_HEADERS = set(
     "unistd.h netdb.h arpa/inet.h linux/mempolicy.h".split())
 SYSTEM_PREFIXES = ("sys/", "netinet/")
 
+COLUMNS = 110  # of comments; clang-format sees to the code
 SIZE_LIMITS = {".cpp": 500, ".h": 200}  # lines, inclusive: shorter than this
 # path -> (limit, reason). Split by noun before adding a line here.
 SIZE_EXCEPTIONS = {
@@ -144,6 +145,8 @@ def check_lines(path, root, lines):
             yield number, "no #if on devices: make another file and let CMake choose"
         if in_src and not path.as_posix().startswith(PARSER_PLACE) and PARSER_CALL.search(line.split("//")[0]):
             yield number, "JSON is read by parse_json of base/json.h, and called Json or OrderedJson"
+        if len(line) > COLUMNS and line.lstrip().startswith("//") and "NOLINT" not in line:
+            yield number, f"{len(line)} columns; a comment has at most {COLUMNS}"
         include = INCLUDE.match(line)
         if not include:
             continue

@@ -18,8 +18,8 @@ struct Backend {
   std::string description;  // one line for the start of a run: processor, threads, types, libraries, kernels
 };
 
-// name: "cpu", "gpu" or "auto" (the best there is). threads: CPU threads, 0 for all cores. gpu: which one of the machine.
-// Throws UserError when the hardware or its support in this build is missing.
+// name: "cpu", "gpu" or "auto" (the best there is). threads: CPU threads, 0 for all cores. gpu: which one of
+// the machine. Throws UserError when the hardware or its support in this build is missing.
 // arithmetic: what will be computed in; a CPU has no TF32 and says that it computes in f32.
 Backend make_backend(const std::string& name, int threads, Arithmetic arithmetic = {}, int gpu = 0);
 

@@ -13,8 +13,8 @@ struct GpuState {
   std::string reason;  // why not, where this build could use one
 };
 GpuState gpu_state();
-// Throws UserError when there is none. The environment variable MOE_GPU_KERNELS=portable keeps a Hopper GPU from its own
-// kernels: for tests of the others there, and to tell where a difference comes from.
+// Throws UserError when there is none. The environment variable MOE_GPU_KERNELS=portable keeps a Hopper GPU
+// from its own kernels: for tests of the others there, and to tell where a difference comes from.
 Backend make_gpu(Arithmetic arithmetic, int number);
 
 }  // namespace moe

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The ranks of a run on the hardware of this one: the one place that knows the implementations of Communicator.
+// The ranks of a run on the hardware of this one: the one place that knows the implementations of
+// Communicator.
 #pragma once
 
 #include <chrono>
@@ -11,8 +12,8 @@
 
 namespace moe {
 
-// Waits for the others. The backend must outlive the communicator. Throws UserError when this build or this start cannot
-// join them.
+// Waits for the others. The backend must outlive the communicator. Throws UserError when this build or this
+// start cannot join them.
 std::unique_ptr<Communicator> make_communicator(const Launch& launch, Backend& backend,
                                                 std::chrono::milliseconds timeout);
 

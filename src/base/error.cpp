@@ -7,7 +7,8 @@
 namespace moe {
 namespace {
 
-// Whatever got into a part, it stays text that a terminal can show, short enough to be read and without secrets.
+// Whatever got into a part, it stays text that a terminal can show, short enough to be read and without
+// secrets.
 constexpr size_t kLongestPart = 5000;
 
 std::string part(const std::string& text) {

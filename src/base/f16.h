@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// IEEE 754 half precision on the host: storage only, as base/bf16.h. Neither g++ 12 nor clang 14 has _Float16 on every
-// processor, so the bits are converted here, without branches, so that loops over these become vector code.
+// IEEE 754 half precision on the host: storage only, as base/bf16.h. Neither g++ 12 nor clang 14 has _Float16
+// on every processor, so the bits are converted here, without branches, so that loops over these become
+// vector code.
 #pragma once
 
 #include <bit>
@@ -8,7 +9,8 @@
 
 namespace moe {
 
-// 1 bit of sign, 5 of exponent, 10 of mantissa: 65504 is the largest, 2^-14 the least normal, 2^-24 the least number.
+// 1 bit of sign, 5 of exponent, 10 of mantissa: 65504 is the largest, 2^-14 the least normal, 2^-24 the least
+// number.
 struct f16 {
   uint16_t bits = 0;
 
@@ -16,7 +18,8 @@ struct f16 {
   // Round to nearest, ties to even; from 65520 on infinity; NaN stays NaN.
   explicit f16(float x) {
     const uint32_t u = std::bit_cast<uint32_t>(x), size = u & 0x7fffffffU;
-    // Normal results: the exponent's offset goes from 127 to 15 and 13 bits are rounded off; a carry may reach infinity.
+    // Normal results: the exponent's offset goes from 127 to 15 and 13 bits are rounded off; a carry may
+    // reach infinity.
     const uint32_t normal = (size - (112U << 23) + 0xfffU + ((size >> 13) & 1U)) >> 13;
     // Subnormal ones: in 0.5 + |x| the last bit counts 2^-24, so this addition rounds as needed.
     const uint32_t small = std::bit_cast<uint32_t>(std::bit_cast<float>(size) + 0.5F) - (126U << 23);

@@ -29,8 +29,8 @@ class Field {
   Field& more_than(double bound);
   Field& less_than(double bound);
   Field& choices(std::vector<std::string> allowed);
-  // Names that other programs have for it, and words that they have for a choice ({"cuda", "gpu"}). Neither is taken:
-  // the error that refuses it names ours.
+  // Names that other programs have for it, and words that they have for a choice ({"cuda", "gpu"}). Neither
+  // is taken: the error that refuses it names ours.
   Field& known_as(std::vector<std::string> names);
   Field& choice_known_as(std::vector<std::pair<std::string, std::string>> words);
   // Names and words of earlier versions. They are taken: {"cheap", "selective"}.
@@ -93,7 +93,8 @@ class Fields {
 
   // By its name, or a former one.
   Field* find(std::string_view name);
-  // What to use in place of a setting of another program: "training.recompute", or why there is none. "" if unknown.
+  // What to use in place of a setting of another program: "training.recompute", or why there is none. "" if
+  // unknown.
   std::string counterpart(std::string_view other_name, const std::string& section) const;
   // Throws the UserError of the first field that holds a value outside its limits.
   void check(const std::string& section) const;

@@ -151,7 +151,8 @@ FileWriter::FileWriter(std::filesystem::path path, uint64_t expected_bytes)
   open_temporary();
 }
 
-// Another name where another thread writes the same file; once more where somebody swept it before it was locked.
+// Another name where another thread writes the same file; once more where somebody swept it before it was
+// locked.
 void FileWriter::open_temporary() {
   const std::string stem = path_.string() + ".tmp-" + std::to_string(::getpid());
   for (int number = 0;;) {

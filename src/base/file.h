@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Whole files: read, map, and write so that a reader sees the old file or the new one, never a half (a
-// temporary beside it, fsync, rename, fsync of the folder). Folders likewise. Failures are UserErrors that name the
-// path. tests/torture lets each call and each allocation fail, and the power.
+// temporary beside it, fsync, rename, fsync of the folder). Folders likewise. Failures are UserErrors that
+// name the path. tests/torture lets each call and each allocation fail, and the power.
 #pragma once
 
 #include <cstddef>
@@ -26,11 +26,12 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view b
 void make_folders(const std::filesystem::path& folder, const std::string& hint = "");
 // What was made, renamed or removed in the folder outlives a power loss.
 void synchronise_folder(const std::filesystem::path& folder);
-// The file or folder, with what is in it. For destructors and for errors on their way: what fails is left there.
+// The file or folder, with what is in it. For destructors and for errors on their way: what fails is left
+// there.
 void remove_quietly(const std::filesystem::path& path) noexcept;
 
-// The streaming form of the same. Without commit() the destructor removes the temporary, "<path>.tmp-<pid>". It is
-// locked meanwhile: the next writer of the path removes one that a killed process has left.
+// The streaming form of the same. Without commit() the destructor removes the temporary, "<path>.tmp-<pid>".
+// It is locked meanwhile: the next writer of the path removes one that a killed process has left.
 class FileWriter {
  public:
   // expected_bytes: the final size where known, for the message when the disk is full; 0 otherwise.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The only file that calls nlohmann's parser (tools/check_layers.py). Values are built from its events: its own builders
-// walk all siblings when an object ends (with a callback), or search them for each name (ordered_json).
+// The only file that calls nlohmann's parser (tools/check_layers.py). Values are built from its events: its
+// own builders walk all siblings when an object ends (with a callback), or search them for each name
+// (ordered_json).
 #include "base/json.h"
 
 #include <fmt/format.h>
@@ -16,8 +17,8 @@
 namespace moe {
 namespace {
 
-// nlohmann's words without their number, "[json.exception.parse_error.101] "; they end in the whole token that was
-// read last, however long.
+// nlohmann's words without their number, "[json.exception.parse_error.101] "; they end in the whole token
+// that was read last, however long.
 std::string reason(std::string_view words) {
   constexpr size_t kLine = 200;
   const size_t begin = words.find("] ");

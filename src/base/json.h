@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// JSON read from outside: every file and answer comes through here, and every line but those of a text to train on
-// (data/json_line.h). The text is untrusted:
-// its size and depth are limited, a name twice in one object is refused, the time is linear in the text (but for the
-// logarithm of an object's size), and memory stays below 40 times the text. What is written needs no rules:
-// nlohmann's dump() does it.
+// JSON read from outside: every file and answer comes through here, and every line but those of a text to
+// train on (data/json_line.h). The text is untrusted:
+// its size and depth are limited, a name twice in one object is refused, the time is linear in the text (but
+// for the logarithm of an object's size), and memory stays below 40 times the text. What is written needs no
+// rules: nlohmann's dump() does it.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +18,8 @@
 namespace moe {
 
 using Json = nlohmann::json;  // an object's names are sorted and found in logarithmic time
-// An object's names stand as in the text. Finding one looks at all of them: for objects of some hundred names.
+// An object's names stand as in the text. Finding one looks at all of them: for objects of some hundred
+// names.
 using OrderedJson = nlohmann::ordered_json;
 
 struct JsonLimits {

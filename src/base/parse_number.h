@@ -8,7 +8,8 @@
 
 namespace moe {
 
-// The whole text as a number of type T, as std::from_chars reads it; nothing where it is none or does not fit.
+// The whole text as a number of type T, as std::from_chars reads it; nothing where it is none or does not
+// fit.
 template <class T>
 std::optional<T> parse_number(std::string_view text) {
   T value{};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Writes stretches of a file that is there already, while others, also on other machines, write other stretches of it.
-// Failures are UserErrors that name the path.
+// Writes stretches of a file that is there already, while others, also on other machines, write other
+// stretches of it. Failures are UserErrors that name the path.
 #pragma once
 
 #include <cstddef>

@@ -74,9 +74,9 @@ class CheckpointStore {
 
   // Deletes what saves that were killed have left.
   void sweep();
-  // The same in acts, where many write the files (checkpoint/shared_file.h). begin() makes a folder with the state and the
-  // named files, empty, and returns it; `bytes` are those of all files. When they are written, publish() does what save()
-  // does at its end; abandon() takes the folder away. One thread at a time.
+  // The same in acts, where many write the files (checkpoint/shared_file.h). begin() makes a folder with the
+  // state and the named files, empty, and returns it; `bytes` are those of all files. When they are written,
+  // publish() does what save() does at its end; abandon() takes the folder away. One thread at a time.
   std::filesystem::path begin(int64_t step, const std::vector<std::string>& files, uint64_t bytes,
                               const std::string& state_json);
   void publish(int64_t step, const std::map<std::string, Manifest::File>& files);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Saving. Each line of save(), and of its acts, may be the last one executed: after any of them the folder holds the old
-// checkpoint or the new one, whole, and `latest` names a whole one.
+// Saving. Each line of save(), and of its acts, may be the last one executed: after any of them the folder
+// holds the old checkpoint or the new one, whole, and `latest` names a whole one.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>

@@ -105,8 +105,8 @@ SafetensorsLayout safetensors_layout(const std::vector<TensorStream>& tensors,
 uint64_t safetensors_bytes(const std::vector<TensorStream>& tensors,
                            const Safetensors::Metadata& metadata = {{"format", "pt"}});
 
-// Writes the file whole or not at all (base/file.h). observe, when given, is called with every byte in order: for
-// a hash of what should be on the disk.
+// Writes the file whole or not at all (base/file.h). observe, when given, is called with every byte in order:
+// for a hash of what should be on the disk.
 void write_safetensors(const std::filesystem::path& path, const std::vector<TensorStream>& tensors,
                        const Safetensors::Metadata& metadata = {{"format", "pt"}},
                        const TensorStream::Sink& observe = {});

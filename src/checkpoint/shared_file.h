@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A safetensors file of a checkpoint that many write at once, each its own stretches: byte for byte the file that one would
-// have written. Who writes what follows from what each has, so that all know it without asking.
+// A safetensors file of a checkpoint that many write at once, each its own stretches: byte for byte the file
+// that one would have written. Who writes what follows from what each has, so that all know it without
+// asking.
 #pragma once
 
 #include <cstddef>
@@ -28,8 +29,9 @@ class SharedFile {
     uint64_t begin = 0, bytes = 0;  // of the file
   };
 
-  // tensors: their names, types and whole shapes count. extents: those of owner 0, one for each tensor, then those of owner
-  // 1, ... Together they must have everything; what several have is dealt among them where it is large.
+  // tensors: their names, types and whole shapes count. extents: those of owner 0, one for each tensor, then
+  // those of owner 1, ... Together they must have everything; what several have is dealt among them where it
+  // is large.
   SharedFile(std::string name, const std::vector<NamedShard>& tensors, std::span<const Extent> extents,
              int owners);
 
@@ -40,8 +42,9 @@ class SharedFile {
     return stretches_;
   }  // the others, in the order of the file
 
-  // Reads the written file once. hashes: of what each owner wrote, in the order of the file. Throws UserError naming an owner
-  // whose bytes are not there: some network file systems lose what many machines write into one block.
+  // Reads the written file once. hashes: of what each owner wrote, in the order of the file. Throws UserError
+  // naming an owner whose bytes are not there: some network file systems lose what many machines write into
+  // one block.
   Manifest::File verify(const std::filesystem::path& path, const std::vector<std::string>& hashes) const;
 
  private:

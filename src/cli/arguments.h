@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What commands have in common on the command line: settings as section.key=value wherever they stand, files of
-// settings laid over one another, and a word of help for a command that does not exist.
+// What commands have in common on the command line: settings as section.key=value wherever they stand, files
+// of settings laid over one another, and a word of help for a command that does not exist.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -18,9 +18,9 @@ void add_settings(CLI::App& command, std::vector<std::string>& into, const std::
 CLI::Option* add_config_files(CLI::App& command, std::vector<std::filesystem::path>& into,
                               const std::string& help);
 
-// The words after the program's name as the parser is to see them. Settings are named by --set, so that no option
-// with several values takes them for its own. `help`, `help COMMAND` and `version` are the flags of that name.
-// Throws UserError for an unknown command, with the one that was meant.
+// The words after the program's name as the parser is to see them. Settings are named by --set, so that no
+// option with several values takes them for its own. `help`, `help COMMAND` and `version` are the flags of
+// that name. Throws UserError for an unknown command, with the one that was meant.
 std::vector<std::string> arrange(const std::vector<std::string>& words, CLI::App& app);
 
 }  // namespace moe::cli

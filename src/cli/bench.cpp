@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// moe bench: how fast this machine trains a configuration. First whole steps on random tokens (no data pipeline, no
-// files) as training runs them; then one with a clock around every operation, held against the floor that the machine's
-// measured matrix rate and memory bandwidth set.
+// moe bench: how fast this machine trains a configuration. First whole steps on random tokens (no data
+// pipeline, no files) as training runs them; then one with a clock around every operation, held against the
+// floor that the machine's measured matrix rate and memory bandwidth set.
 #include <fmt/format.h>
 
 #include <algorithm>

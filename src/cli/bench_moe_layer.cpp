@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Forward, and forward and backward, of one MoeLayer on random inputs, recorded as training records its steps. The router
-// is measured twice: as it is initialised, where experts get somewhat different numbers of rows, and with inputs that
-// send every expert the same number.
+// Forward, and forward and backward, of one MoeLayer on random inputs, recorded as training records its
+// steps. The router is measured twice: as it is initialised, where experts get somewhat different numbers of
+// rows, and with inputs that send every expert the same number.
 #include "cli/bench_moe_layer.h"
 
 #include <fmt/format.h>
@@ -50,7 +50,8 @@ struct Row {
   double forward = 0, both = 0;  // seconds
 };
 
-// scale * normal numbers; each row is a window, at a random place, of a million of them: quickly made, and no two alike.
+// scale * normal numbers; each row is a window, at a random place, of a million of them: quickly made, and no
+// two alike.
 std::vector<float> random_rows(const char* name, int64_t rows, int64_t columns, float scale) {
   constexpr int64_t kPool = 1 << 20;
   const Random random(1, name);
@@ -64,8 +65,8 @@ std::vector<float> random_rows(const char* name, int64_t rows, int64_t columns, 
   return values;
 }
 
-// balanced: router row e reads coordinate e, and token n has its largest values where its turn of experts is: n K,
-// n K + 1, ...
+// balanced: router row e reads coordinate e, and token n has its largest values where its turn of experts is:
+// n K, n K + 1, ...
 void set_inputs(Bench& bench, const ModelConfig& config, bool balanced, Device& device) {
   const int64_t N = bench.x_ND.dim(0), D = config.d_model, E = config.num_experts, K = config.top_k;
   std::vector<float> x = random_rows("tokens", N, D, 1);

@@ -182,8 +182,9 @@ void verify(const TrainedModel& model, const fs::path& folder, const ExportOptio
       fmt::format("verified  logits of {} tokens from the exported files: largest difference {:.3g}, "
                   "largest logit {:.3g}",
                   tokens, difference, largest));
-  // In f32 the files hold the same bits. Rounding the matrices once to bf16 is what was asked for: 2^-9 of each weight,
-  // and a few times that of a logit; a tensor in the wrong place changes logits by their own size.
+  // In f32 the files hold the same bits. Rounding the matrices once to bf16 is what was asked for: 2^-9 of
+  // each weight, and a few times that of a logit; a tensor in the wrong place changes logits by their own
+  // size.
   const double bound = stored_type(options, config) == DType::f32 ? 0 : 0.25 * largest;
   if (!(difference <= bound))
     throw UserError(folder.string(), fmt::format("logits within {:.3g} of the checkpoint's", bound),

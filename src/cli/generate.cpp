@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// moe generate: text from a trained model: one prompt as it comes, many at a time, or a conversation of lines.
+// moe generate: text from a trained model: one prompt as it comes, many at a time, or a conversation of
+// lines.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -52,8 +53,9 @@ struct Job {
 
 constexpr std::string_view kSpace = " \t\r\v\f";  // around a line of text
 
-// --prompt as given; of --prompts, each line: a JSON object with a field "prompt" in .jsonl, else the line itself
-// without white space around it, so that files of other systems (a byte order mark, CR LF) are read alike.
+// --prompt as given; of --prompts, each line: a JSON object with a field "prompt" in .jsonl, else the line
+// itself without white space around it, so that files of other systems (a byte order mark, CR LF) are read
+// alike.
 std::vector<std::string> read_prompts(const GenerateOptions& options) {
   std::vector<std::string> prompts = options.prompts;
   if (options.prompts_file.empty()) return prompts.empty() ? std::vector<std::string>{""} : prompts;
@@ -110,7 +112,8 @@ class Session {
                     times_, on_text);
   }
 
-  // The first batch once, unseen: then libraries have made their kernels, and speeds are those of a warm machine.
+  // The first batch once, unseen: then libraries have made their kernels, and speeds are those of a warm
+  // machine.
   void warm_up(std::span<const Job> jobs) {
     write(jobs, {});
     times_ = {};

@@ -36,7 +36,8 @@ struct PlacedModel {
   Transformer transformer;
 };
 
-// Fills weights from the checkpoint, or from an exported folder one tensor at a time; compute copies included.
+// Fills weights from the checkpoint, or from an exported folder one tensor at a time; compute copies
+// included.
 void load_weights(Weights& weights, const Checkpoint& checkpoint, Backend& backend);
 void load_weights(Weights& weights, const ImportedWeights& imported, Backend& backend);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The layouts of ranks side by side, for `moe plan`: what each rank needs, how long a step takes by prediction, and why one is
-// taken.
+// The layouts of ranks side by side, for `moe plan`: what each rank needs, how long a step takes by
+// prediction, and why one is taken.
 #pragma once
 
 #include <string>
@@ -12,8 +12,8 @@
 
 namespace moe::cli {
 
-// gpu: null where its rates are not known; then there are no times. Throws UserError where so many ranks cannot have the layout
-// that is set.
+// gpu: null where its rates are not known; then there are no times. Throws UserError where so many ranks
+// cannot have the layout that is set.
 std::string layouts_table(const RunConfig& config, int ranks, const GpuRates* gpu, Device& device, Ops& ops);
 
 }  // namespace moe::cli

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// What ranks of one run say to each other. A world of one is a real communicator (comm/solo.h) whose calls do nothing, so
-// that nobody asks how many ranks there are. Others: threads of one process (comm/threads.h), MPI (comm/mpi.h), NCCL
-// (gpu/nccl_communicator.h).
-// All ranks make the same calls in the same order. Sums are x_0 + x_1 + ... in the order of the ranks, in f32 for bf16 and
-// rounded once, whatever the timing; NCCL has a fixed order of its own. All ranks get the same bits.
-// A call that waits for a rank that is gone, or longer than the timeout, throws (or, with MPI, ends the program) with a
-// message that names the rank.
+// What ranks of one run say to each other. A world of one is a real communicator (comm/solo.h) whose calls do
+// nothing, so that nobody asks how many ranks there are. Others: threads of one process (comm/threads.h), MPI
+// (comm/mpi.h), NCCL (gpu/nccl_communicator.h).
+// All ranks make the same calls in the same order. Sums are x_0 + x_1 + ... in the order of the ranks, in f32
+// for bf16 and rounded once, whatever the timing; NCCL has a fixed order of its own. All ranks get the same
+// bits. A call that waits for a rank that is gone, or longer than the timeout, throws (or, with MPI, ends the
+// program) with a message that names the rank.
 #pragma once
 
 #include <chrono>
@@ -38,21 +38,22 @@ class Communicator {
   // Sums have f32, bf16, f64 or i32; what only moves has any type. W ranks.
   // x = sum over ranks of x.
   virtual void all_reduce(Tensor x) = 0;
-  // part = piece `rank` of the sum of x, which has W pieces of part's size. part may be that piece of x, the others are
-  // then unspecified.
+  // part = piece `rank` of the sum of x, which has W pieces of part's size. part may be that piece of x, the
+  // others are then unspecified.
   virtual void reduce_scatter(Tensor part, const Tensor& x) = 0;
   // Piece r of x = part of rank r. part may be piece `rank` of x.
   virtual void all_gather(Tensor x, const Tensor& part) = 0;
-  // The first sent_rows[0] rows of `sent` go to rank 0, the next to rank 1, ...; received_rows likewise. Rows beyond the sums
-  // are neither read nor written. The two must not overlap.
+  // The first sent_rows[0] rows of `sent` go to rank 0, the next to rank 1, ...; received_rows likewise. Rows
+  // beyond the sums are neither read nor written. The two must not overlap.
   virtual void all_to_all(Tensor received, std::span<const int64_t> received_rows, const Tensor& sent,
                           std::span<const int64_t> sent_rows) = 0;
   virtual void broadcast(Tensor x, int root) = 0;
 
   // ---- the same beside the device's operations, in slots 0, 1, 2, ... ----
-  // Each begins when all operations queued so far are done, and those that were started before; operations queued after
-  // finish(slot) see what all in the slot did, and no others may touch what they read and write, the lists of rows included. All
-  // ranks start and finish in the same order. Here, where there is nothing beside, it is finish() that does it.
+  // Each begins when all operations queued so far are done, and those that were started before; operations
+  // queued after finish(slot) see what all in the slot did, and no others may touch what they read and write,
+  // the lists of rows included. All ranks start and finish in the same order. Here, where there is nothing
+  // beside, it is finish() that does it.
   virtual void start_all_reduce(int slot, Tensor x) {
     started_[slot].push_back([=, this] { all_reduce(x); });
   }
@@ -68,22 +69,23 @@ class Communicator {
   }
   // Nothing, where nothing was started.
   virtual void finish(int slot);
-  // mine, a small tensor, of all ranks in order, on the host; valid until the slot's next. The second call waits for it. Here
-  // the device's memory is the host's.
+  // mine, a small tensor, of all ranks in order, on the host; valid until the slot's next. The second call
+  // waits for it. Here the device's memory is the host's.
   virtual void start_gather(int slot, const Tensor& mine);
   virtual std::span<const std::byte> finish_gather(int slot);
 
-  // The ranks that name the same color, in their order, as a world of their own: this one is `rank` of `size` there. All
-  // ranks call it, and use the new worlds one after another in an order that all of their ranks share. This one must outlive
-  // it.
+  // The ranks that name the same color, in their order, as a world of their own: this one is `rank` of `size`
+  // there. All ranks call it, and use the new worlds one after another in an order that all of their ranks
+  // share. This one must outlive it.
   virtual std::unique_ptr<Communicator> split(int color, int rank, int size) = 0;
 
   // ---- small things on the host ----
   // all = the bytes of all ranks, in order; each gives mine.size().
   virtual void all_gather_bytes(std::span<std::byte> all, std::span<const std::byte> mine) = 0;
   void barrier() { all_gather_bytes({}, {}); }
-  // Where ranks meet once a step: comes after all operations queued so far on this rank, and ends when all ranks are there. How
-  // many seconds this one waited there for the last is known once the device has come past.
+  // Where ranks meet once a step: comes after all operations queued so far on this rank, and ends when all
+  // ranks are there. How many seconds this one waited there for the last is known once the device has come
+  // past.
   virtual void step_barrier();
   virtual double waited() const { return waited_; }
   template <class T>
@@ -96,8 +98,8 @@ class Communicator {
   int64_t sum(int64_t mine);
   std::vector<std::string> gather_text(const std::string& mine);
 
-  // For what may take one rank long while the others wait for it, such as writing a checkpoint: until the call with
-  // false the timeout does not count. Use SuspendTimeout.
+  // For what may take one rank long while the others wait for it, such as writing a checkpoint: until the
+  // call with false the timeout does not count. Use SuspendTimeout.
   virtual void suspend_timeout(bool suspended) { (void)suspended; }
   // This rank cannot go on: lets the others know why, so that they stop at once.
   virtual void abort(const std::string& reason) = 0;
@@ -134,8 +136,9 @@ struct SharedError : UserError {
   using UserError::UserError;
 };
 
-// Runs body, on all ranks at about the same time. Where it throws a UserError on any, throws on all: the error of the
-// first such rank, as a SharedError that names the rank if not all have it. In a world of one it only calls body.
+// Runs body, on all ranks at about the same time. Where it throws a UserError on any, throws on all: the
+// error of the first such rank, as a SharedError that names the rank if not all have it. In a world of one it
+// only calls body.
 void propagate_errors(Communicator& communicator, const std::function<void()>& body);
 
 }  // namespace moe

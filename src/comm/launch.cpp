@@ -167,7 +167,8 @@ void expect_same(const Launch& a, const Launch& b) {
 Launch find_started(const Environment& environment) {
   const bool torchrun = !text_of(environment, "TORCHELASTIC_RUN_ID").empty();
   std::vector<Launch> found;
-  // torchrun itself may have been started by srun or mpirun, once a node: its variables are those of this process.
+  // torchrun itself may have been started by srun or mpirun, once a node: its variables are those of this
+  // process.
   if (auto launch = ask(torchrun ? kTorch : kByHand, environment)) found.push_back(*launch);
   if (!torchrun || found.empty()) {
     if (auto launch = ask_openmpi(environment)) found.push_back(*launch);

@@ -32,9 +32,9 @@ struct LaunchFlags {
 
 using Environment = std::function<const char*(const char* name)>;  // std::getenv, or a test's
 
-// Flags first; then torchrun's variables, which belong to this very process wherever its agent was started; what mpirun,
-// srun, or RANK and WORLD_SIZE set by hand say must agree. Throws UserError where something is missing, no number, out of
-// range or contradicts.
+// Flags first; then torchrun's variables, which belong to this very process wherever its agent was started;
+// what mpirun, srun, or RANK and WORLD_SIZE set by hand say must agree. Throws UserError where something is
+// missing, no number, out of range or contradicts.
 Launch find_launch(const LaunchFlags& flags, const Environment& environment);
 
 }  // namespace moe

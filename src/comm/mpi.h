@@ -12,8 +12,9 @@ namespace moe {
 
 // Why there is none: "" when this build has MPI.
 std::string why_no_mpi();
-// Starts MPI and ends it with the object: once in a process, from the thread that makes all calls. Throws UserError when the
-// build has no MPI, or when MPI's ranks are not those of `launch` (a program started without mpirun is a world of one).
+// Starts MPI and ends it with the object: once in a process, from the thread that makes all calls. Throws
+// UserError when the build has no MPI, or when MPI's ranks are not those of `launch` (a program started
+// without mpirun is a world of one).
 std::unique_ptr<Communicator> make_mpi(const Launch& launch,
                                        std::chrono::milliseconds timeout = kRankTimeout);
 

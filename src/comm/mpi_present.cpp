@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Sums are made of two of MPI's collectives with an ordered addition between them, because MPI does not promise an order.
-// No call blocks: the wait loop lets other processes run, sees the clock, and answers ranks that ask who is still there.
+// Sums are made of two of MPI's collectives with an ordered addition between them, because MPI does not
+// promise an order.
+// No call blocks: the wait loop lets other processes run, sees the clock, and answers ranks that ask who is
+// still there.
 #include "comm/mpi.h"
 
 #include <fmt/format.h>

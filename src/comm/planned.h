@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Rank 0 of a world that is only planned for (`moe plan`): it knows how many there are, and nobody is there to talk to.
+// Rank 0 of a world that is only planned for (`moe plan`): it knows how many there are, and nobody is there
+// to talk to.
 #pragma once
 
 #include "comm/communicator.h"

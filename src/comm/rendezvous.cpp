@@ -59,7 +59,8 @@ Rendezvous::Rendezvous(const Launch& launch, std::chrono::milliseconds timeout) 
   wait_for_all(launch, timeout);
 }
 
-// Rank 0 writes where it listens. A file that an earlier run left names a port where nobody is, or somebody else's keys.
+// Rank 0 writes where it listens. A file that an earlier run left names a port where nobody is, or somebody
+// else's keys.
 void Rendezvous::meet_in_file(const Launch& launch, std::chrono::milliseconds timeout) {
   if (launch.rank == 0) {
     server_ = std::make_unique<StoreServer>(0);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Where ranks meet before they have a communicator, and beside it: a store, which rank 0 serves unless torchrun's agent does.
+// Where ranks meet before they have a communicator, and beside it: a store, which rank 0 serves unless
+// torchrun's agent does.
 #pragma once
 
 #include <chrono>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// A small table of names and values that ranks share over TCP, in the protocol of PyTorch's TCPStore: so that under torchrun,
-// whose agent serves one, ranks are clients of that one, and elsewhere rank 0 serves. For what ranks must say before or
-// beside their communicator: where to meet, who is there, who has failed. Nothing large.
+// A small table of names and values that ranks share over TCP, in the protocol of PyTorch's TCPStore: so that
+// under torchrun, whose agent serves one, ranks are clients of that one, and elsewhere rank 0 serves. For
+// what ranks must say before or beside their communicator: where to meet, who is there, who has failed.
+// Nothing large.
 #pragma once
 
 #include <atomic>
@@ -57,8 +58,8 @@ class StoreServer {
 
 class Store {
  public:
-  // Tries until there is a server or the time is over. prefix: of all keys, so that runs, and starts of one run, that share a
-  // server do not read each other's.
+  // Tries until there is a server or the time is over. prefix: of all keys, so that runs, and starts of one
+  // run, that share a server do not read each other's.
   Store(const std::string& host, int port, const std::string& prefix, std::chrono::milliseconds timeout);
   ~Store();
   Store(const Store&) = delete;

@@ -9,8 +9,8 @@
 
 namespace moe {
 
-// The communicators of `size` ranks, in order; each is used by one thread. One that is destroyed while others wait for it
-// is a rank that has died: they throw a UserError that names it.
+// The communicators of `size` ranks, in order; each is used by one thread. One that is destroyed while others
+// wait for it is a rank that has died: they throw a UserError that names it.
 std::vector<std::unique_ptr<Communicator>> thread_ranks(int size,
                                                         std::chrono::milliseconds timeout = kRankTimeout);
 

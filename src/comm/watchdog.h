@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Notices ranks that die or hang where the transport itself would wait for ever. Each rank says once a second, in the store,
-// how many collectives it has begun; rank 0 looks at all, all look at rank 0. A rank that falls silent has died or lost its
-// network; one that began fewer than the others while they have waited too long hangs. One rank says so, and the process of
-// every rank ends with exit code 1.
+// Notices ranks that die or hang where the transport itself would wait for ever. Each rank says once a
+// second, in the store, how many collectives it has begun; rank 0 looks at all, all look at rank 0. A rank
+// that falls silent has died or lost its network; one that began fewer than the others while they have waited
+// too long hangs. One rank says so, and the process of every rank ends with exit code 1.
 #pragma once
 
 #include <atomic>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What both AdamW ops share: arithmetic beyond products and sums, rounded once each, and how a block of weights is stored.
+// What both AdamW ops share: arithmetic beyond products and sums, rounded once each, and how a block of
+// weights is stored.
 #pragma once
 
 #include <algorithm>
@@ -16,8 +17,8 @@ struct ExactMath {
   static float divide(float x, float y) { return x / y; }
 };
 
-// Elements [at, at + count) of a tensor, at most a block and at its beginning: an f32 weight with its copy in bf16 (or
-// null), or a bf16 weight rounded at random.
+// Elements [at, at + count) of a tensor, at most a block and at its beginning: an f32 weight with its copy in
+// bf16 (or null), or a bf16 weight rounded at random.
 template <class W>
 void store_weights(W* weight, bf16* compute, const float* x, int64_t at, int64_t count,
                    const StochasticRounding& rounding) {

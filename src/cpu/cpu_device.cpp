@@ -56,8 +56,8 @@ void* CpuDevice::allocate(int64_t bytes) {
   if (memory == nullptr)
     throw UserError("memory of the CPU", gigabytes(bytes) + " free", gigabytes(available) + " free",
                     "use a smaller model.* or training.batch_size; `moe plan` shows what takes the memory");
-  // Where the system leaves pages of 2 MiB to those who ask: matrices that pass through once are read faster (decision 1).
-  // It may say no; nothing else changes.
+  // Where the system leaves pages of 2 MiB to those who ask: matrices that pass through once are read faster
+  // (decision 1). It may say no; nothing else changes.
   if (alignment == kLargePage) static_cast<void>(madvise(memory, size, MADV_HUGEPAGE));
   std::memset(memory, 0, size);
   return memory;

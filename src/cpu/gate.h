@@ -12,8 +12,8 @@ namespace moe::cpu {
 
 inline constexpr int64_t kGatePiece = 64;
 
-// y = sigmoid(gate) * o. y may be o: each piece is computed into a local array first and stored after, so that the
-// compiler knows that nothing overlaps, and vectorises.
+// y = sigmoid(gate) * o. y may be o: each piece is computed into a local array first and stored after, so
+// that the compiler knows that nothing overlaps, and vectorises.
 template <class T>
 void gate_row(T* y, const T* o, const T* gate, int64_t d) {
   for (int64_t begin = 0; begin < d; begin += kGatePiece) {
@@ -24,8 +24,8 @@ void gate_row(T* y, const T* o, const T* gate, int64_t d) {
   }
 }
 
-// The same for `tokens` tokens and the heads of a kv head. y, o: the first of these heads, `stride` from a token to the
-// next. packed: the row of the first token.
+// The same for `tokens` tokens and the heads of a kv head. y, o: the first of these heads, `stride` from a
+// token to the next. packed: the row of the first token.
 template <class T>
 void gate_block(T* y, const T* o, int64_t stride, const T* packed, const Heads& heads, int64_t kv_head,
                 int64_t tokens) {

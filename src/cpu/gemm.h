@@ -37,8 +37,8 @@ class Gemm {
   // k = 0 gives zero (or leaves c when accumulating). The result depends on the arguments alone.
   void multiply(const Product& product);
 
-  // Library, version and instructions, and whether products of this type are computed in f32: "oneDNN 2.6.3, AVX-512,
-  // products in f32".
+  // Library, version and instructions, and whether products of this type are computed in f32: "oneDNN 2.6.3,
+  // AVX-512, products in f32".
   std::string describe(DType type) const;
 
  private:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Blocks of up to 2 rows of a and 4 of b, their 8 sums in registers of 8 partial sums each. A block of b is read from memory
-// once, for all rows of a.
+// Blocks of up to 2 rows of a and 4 of b, their 8 sums in registers of 8 partial sums each. A block of b is
+// read from memory once, for all rows of a.
 #include "cpu/gemv.h"
 
 #include <algorithm>
@@ -16,8 +16,8 @@ namespace {
 constexpr int64_t kWidth = 8;
 constexpr int kRows = 2, kColumns = 4;
 
-// Vectors of the compilers' own: the same sums on any processor. Never passed or returned by value, which depends on the
-// processor that is compiled for. The second of each kind is how it lies in memory.
+// Vectors of the compilers' own: the same sums on any processor. Never passed or returned by value, which
+// depends on the processor that is compiled for. The second of each kind is how it lies in memory.
 using Floats = float __attribute__((vector_size(kWidth * sizeof(float))));
 using FloatsAt [[gnu::may_alias, gnu::aligned(sizeof(float))]] = Floats;
 using Words = uint32_t __attribute__((vector_size(kWidth * sizeof(uint32_t))));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Products of a few rows with a matrix whose rows are dotted with them: what generation of one text is made of. Such a
-// product takes as long as the matrix takes to be read; the library packs it first, which costs many times that. Internal
-// to cpu/; docs/decisions/0001-cpu-matrix-products.md has the comparison.
+// Products of a few rows with a matrix whose rows are dotted with them: what generation of one text is made
+// of. Such a product takes as long as the matrix takes to be read; the library packs it first, which costs
+// many times that. Internal to cpu/; docs/decisions/0001-cpu-matrix-products.md has the comparison.
 #pragma once
 
 #include <cstdint>

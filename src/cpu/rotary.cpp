@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // QK-norm and rotary positions, fused over the packed rows of the projection: [q_h | gate_h] per query head,
-// then the keys (then the values, which have neither). Queries and keys are the same work with another weight, so one function
-// serves both.
+// then the keys (then the values, which have neither). Queries and keys are the same work with another
+// weight, so one function serves both.
 #include "ops/contracts/rotary.h"
 
 #include <cmath>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the row loops of all families share: reading and writing rows of f32, bf16 or f16, an exp that the compiler
-// can vectorise, and sums in a fixed order. Plain C++ that g++ and clang turn into vector code; no
+// What the row loops of all families share: reading and writing rows of f32, bf16 or f16, an exp that the
+// compiler can vectorise, and sums in a fixed order. Plain C++ that g++ and clang turn into vector code; no
 // intrinsics.
 #pragma once
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What Arrow's Parquet reader gets to see of a file: the few byte ranges that we have read for it. So reading is
-// ours (in one piece, cancellable, errors that name the place) and Arrow never waits for a disk or a network.
+// What Arrow's Parquet reader gets to see of a file: the few byte ranges that we have read for it. So reading
+// is ours (in one piece, cancellable, errors that name the place) and Arrow never waits for a disk or a
+// network.
 #pragma once
 
 #include <arrow/buffer.h>

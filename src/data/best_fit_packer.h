@@ -11,7 +11,8 @@
 
 namespace moe {
 
-// Places from ... from + places - 1 of a document at position `at` of the row; `first` goes to BatchRow::first.
+// Places from ... from + places - 1 of a document at position `at` of the row; `first` goes to
+// BatchRow::first.
 void put_document(std::span<const int32_t> tokens, size_t from, size_t places, size_t at, int32_t first,
                   BatchRow& row);
 

@@ -18,7 +18,8 @@ constexpr const char* kCursor = "data cursor";
 // No run comes so far. Below, no sum over streams and no turn of a mixture (data/interleave.h) overflows.
 constexpr int64_t kMost = int64_t{1} << 60, kMostRows = int64_t{1} << 40, kMostStreams = int64_t{1} << 16;
 
-// The one list of fields. since: the format that has it first: 0: with one stream; 1: with several; 2: where it is not 0.
+// The one list of fields. since: the format that has it first: 0: with one stream; 1: with several; 2: where
+// it is not 0.
 struct Member {
   const char* name;
   int64_t StreamCursor::*place;

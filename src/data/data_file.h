@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A file that a Source reads, wherever it lies: on a disk, behind a URL, on the hub (data/remote.h), in memory.
+// A file that a Source reads, wherever it lies: on a disk, behind a URL, on the hub (data/remote.h), in
+// memory.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,8 @@ class DataFile {
 
   const std::string& name() const { return name_; }  // a path or an address: for messages, and for its ending
   int64_t size() const { return size_; }
-  // Names the bytes: the same for a copy in another folder, under another name, on another host, and with another time.
+  // Names the bytes: the same for a copy in another folder, under another name, on another host, and with
+  // another time.
   virtual std::string identity() const = 0;
   // As version 0.1 named them.
   virtual std::string old_identity() const { return identity(); }
@@ -42,8 +44,8 @@ class DataFile {
 
 using DataFilePtr = std::shared_ptr<const DataFile>;
 
-// How much of a file identity() looks at, at most: so many blocks, spread evenly from its first byte to its last. A
-// smaller file is read whole.
+// How much of a file identity() looks at, at most: so many blocks, spread evenly from its first byte to its
+// last. A smaller file is read whole.
 inline constexpr int64_t kSampledBlocks = 16, kSampledBlock = 64 << 10;
 // "SIZE HASH".
 std::string sampled_identity(const Input& input, int64_t blocks = kSampledBlocks);

@@ -5,8 +5,9 @@
 //   OPERATOR = == != < <= > >=
 //   VALUE    = a number, or text, in double quotes if it begins or ends with a space
 //
-// A column of numbers is compared with a number, exactly; a column of text with text, byte for byte, by == and !=
-// only; true and false are text. Null, and the number NaN, pass no filter. A row passes when it passes all.
+// A column of numbers is compared with a number, exactly; a column of text with text, byte for byte, by ==
+// and != only; true and false are text. Null, and the number NaN, pass no filter. A row passes when it passes
+// all.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Which part of a text is held out for validation: whole units, and of one more unit the end of its text, so that the
-// share is kept however few units there are. A text that is one document, a book, gives its end. The choice depends on
-// the source alone, not on a seed: losses of different runs compare, and no text is on both sides.
+// Which part of a text is held out for validation: whole units, and of one more unit the end of its text, so
+// that the share is kept however few units there are. A text that is one document, a book, gives its end. The
+// choice depends on the source alone, not on a seed: losses of different runs compare, and no text is on both
+// sides.
 #pragma once
 
 #include <cstdint>
@@ -22,9 +23,9 @@ struct HeldOut {
   double bytes(const Source& source) const;
 };
 
-// Of one share of the source: data.validation_fraction of its bytes, within a tenth. Nothing when the fraction is 0 or
-// data.validation_source names other files. With data.rules 1: of the number of its units, at least one and never all,
-// and none is cut.
+// Of one share of the source: data.validation_fraction of its bytes, within a tenth. Nothing when the
+// fraction is 0 or data.validation_source names other files. With data.rules 1: of the number of its units,
+// at least one and never all, and none is cut.
 HeldOut held_out(const Source& source, const Share& share, const DataConfig& config);
 
 // Of a mixture: in any of its shares.

@@ -3,12 +3,12 @@
 // to ranks, so that a rank reads only its part, and the rows of a global batch are the same for any number of
 // ranks. docs/decisions/0006-data-order.md has the reasons.
 //
-// The global stream is an endless list of rows. Row g is in column g mod L, where L is about data.streams; the L
-// rows from a multiple of L on are one turn. Each turn belongs to one share of the source (a mixture has
-// several): the one furthest behind its weight, turns counted. A share's documents are dealt to S streams, S
-// a divisor of L; column l takes the share's rows from its stream l * S / L. A global batch of world * rows
-// consecutive rows is ordered by column, then row; rank r takes the r-th part of it. So a rank reads about
-// L / world columns, exactly as many when world divides L and L divides world * rows.
+// The global stream is an endless list of rows. Row g is in column g mod L, where L is about data.streams;
+// the L rows from a multiple of L on are one turn. Each turn belongs to one share of the source (a mixture
+// has several): the one furthest behind its weight, turns counted. A share's documents are dealt to S
+// streams, S a divisor of L; column l takes the share's rows from its stream l * S / L. A global batch of
+// world * rows consecutive rows is ordered by column, then row; rank r takes the r-th part of it. So a rank
+// reads about L / world columns, exactly as many when world divides L and L divides world * rows.
 #pragma once
 
 #include <cstdint>
@@ -53,8 +53,8 @@ class Interleave {
   };
   Row next();
 
-  // Passes over each share that are complete in all of these streams, at a place; the most there is for a share that
-  // none of them is of.
+  // Passes over each share that are complete in all of these streams, at a place; the most there is for a
+  // share that none of them is of.
   std::vector<int64_t> epochs(const Cursor& at, std::span<const int64_t> streams) const;
 
   // The streams of which a rank, now or later, takes rows, in ascending order.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Some fields of the outermost object of a line of JSON. What lies between them is passed over, not checked: a
-// field that nobody reads can hold NaN, half a surrogate pair, bytes that are not UTF-8 or any depth of lists.
-// base/json.h, which reads all other JSON, refuses a line for these. Linear, without recursion, builds nothing.
+// Some fields of the outermost object of a line of JSON. What lies between them is passed over, not checked:
+// a field that nobody reads can hold NaN, half a surrogate pair, bytes that are not UTF-8 or any depth of
+// lists. base/json.h, which reads all other JSON, refuses a line for these. Linear, without recursion, builds
+// nothing.
 #pragma once
 
 #include <cstdint>

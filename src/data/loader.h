@@ -30,8 +30,8 @@ class TokenStreams;
 class Loader {
  public:
   // rows x length is the shape of this rank's batches; a global batch has world * rows rows, the next ones of
-  // the global stream (data/interleave.h), whatever the number of ranks. start: of all streams (merge() when the
-  // run had several ranks). shard: of each global batch. The tokenizer must outlive the loader.
+  // the global stream (data/interleave.h), whatever the number of ranks. start: of all streams (merge() when
+  // the run had several ranks). shard: of each global batch. The tokenizer must outlive the loader.
   Loader(const std::shared_ptr<const Source>& source, const Tokenizer& tokenizer, const DataConfig& config,
          uint64_t seed, int64_t rows, int64_t length, const Cursor& start, Part part, Shard shard = {});
   ~Loader();  // stops the threads
@@ -50,7 +50,8 @@ class Loader {
   int64_t queued() const;                            // batches ready now
   int64_t replaced() const;                          // invalid UTF-8 sequences replaced by U+FFFD so far
   int64_t text_bytes() const;                        // of documents read so far, before packing
-  // Passes over each share that this rank's streams have completed at a place, or all streams: Interleave::epochs.
+  // Passes over each share that this rank's streams have completed at a place, or all streams:
+  // Interleave::epochs.
   std::vector<int64_t> epochs(const Cursor& at) const { return interleave_.epochs(at, streams_); }
   std::vector<int64_t> epochs_of_all(const Cursor& at) const;
   const std::vector<int64_t>& streams() const { return streams_; }  // that this rank reads

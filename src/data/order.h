@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// In which order a stream (data/interleave.h) takes units and documents. The units of its share are permuted anew
-// each epoch and dealt to the share's streams, each to the one with the least text so far. Consecutive units of
-// a stream form windows, whose documents are pooled and permuted; the windows of all streams together hold
-// about data.shuffle_window_mb. All of it is a pure function of (seed, stream, epoch, window). What is held out:
-// data/held_out.h.
+// In which order a stream (data/interleave.h) takes units and documents. The units of its share are permuted
+// anew each epoch and dealt to the share's streams, each to the one with the least text so far. Consecutive
+// units of a stream form windows, whose documents are pooled and permuted; the windows of all streams
+// together hold about data.shuffle_window_mb. All of it is a pure function of (seed, stream, epoch, window).
+// What is held out: data/held_out.h.
 #pragma once
 
 #include <cstdint>
@@ -16,9 +16,9 @@
 
 namespace moe {
 
-// train: what is not held out, endlessly. train_once: the same, one pass in natural order. validation: what is held
-// out; all: everything; both one pass in natural order. validation_sample: one pass over what is held out, shuffled, so
-// that its first few batches stand for the whole.
+// train: what is not held out, endlessly. train_once: the same, one pass in natural order. validation: what
+// is held out; all: everything; both one pass in natural order. validation_sample: one pass over what is held
+// out, shuffled, so that its first few batches stand for the whole.
 enum class Part : uint8_t { train, train_once, validation, validation_sample, all };
 
 class Order {
@@ -46,8 +46,8 @@ class Order {
   Epoch epoch(int64_t epoch, bool whole = false) const;
   // Which of the window's `count` documents (numbered in unit order) comes first, second, ...
   std::vector<uint32_t> documents(int64_t epoch, int64_t window, uint32_t count) const;
-  // A random order of 0 ... count - 1 for another purpose, named by a word; the natural one when nothing is to
-  // be shuffled.
+  // A random order of 0 ... count - 1 for another purpose, named by a word; the natural one when nothing is
+  // to be shuffled.
   std::vector<uint32_t> permutation(const std::string& purpose, int64_t epoch, int64_t window,
                                     uint32_t count) const;
 

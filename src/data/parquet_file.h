@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What every reader of Parquet here needs of Arrow: which columns are what, the footer, the bytes of some columns of a
-// row group, and the values of a flat column. Internal to the readers of Parquet in data/.
+// What every reader of Parquet here needs of Arrow: which columns are what, the footer, the bytes of some
+// columns of a row group, and the values of a flat column. Internal to the readers of Parquet in data/.
 #pragma once
 
 #include <parquet/column_reader.h>

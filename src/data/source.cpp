@@ -10,8 +10,8 @@
 namespace moe {
 namespace {
 
-// At or a little before `byte` of a text: behind a line, else behind a word, else between two characters. Of tokens (no
-// text): there.
+// At or a little before `byte` of a text: behind a line, else behind a word, else between two characters. Of
+// tokens (no text): there.
 int64_t good_cut(std::string_view text, int64_t byte) {
   if (text.empty()) return byte;
   constexpr int64_t kBack = 4096;

@@ -32,8 +32,8 @@ class Documents {
   void add_text(std::string_view text, std::string_view ending = "");
   void add_ids(std::span<const uint16_t> ids);
   void clear();
-  // The end of the text that is about a `tail` of its bytes, or (keep_tail false) all before it. Cut between documents
-  // where that comes near enough, else inside one, at the end of a line or a word.
+  // The end of the text that is about a `tail` of its bytes, or (keep_tail false) all before it. Cut between
+  // documents where that comes near enough, else inside one, at the end of a line or a word.
   void keep_part(double tail, bool keep_tail);
 
  private:
@@ -70,8 +70,8 @@ class Source {
   virtual int64_t unit_bytes(int64_t unit) const = 0;
   // Adds the unit's documents, in order. Safe to call from many threads. Throws UserError naming the file.
   virtual void read(int64_t unit, Documents& documents) const = 0;
-  // Changes when the same unit number would hold something else (other bytes, other splitting): a cursor is only good
-  // for the same identity. Says nothing of places, names and times.
+  // Changes when the same unit number would hold something else (other bytes, other splitting): a cursor is
+  // only good for the same identity. Says nothing of places, names and times.
   virtual std::string identity() const = 0;
   // As version 0.1 said it: checkpoints hold it.
   virtual std::string old_identity() const { return identity(); }
@@ -89,11 +89,12 @@ bool is_identity_of(const std::string& identity, const Source& source);
 // The number of units that an identity tells; 0 where it tells none.
 int64_t units_of_identity(const std::string& identity);
 
-// The places of data.source as one source: local files, folders and patterns ("shards/*.bin"), addresses on the
-// hub (hf://datasets/USER/NAME[@REVISION]/PATH, a file or a folder) and plain https:// addresses. The format
-// follows data.format, or each file's ending: .txt .text .md, .jsonl .ndjson, .parquet, .bin, each also
-// compressed (.gz .dz .zst .zstd). Compressed files are decoded once into a cache. Throws UserError when there is
-// nothing to read or a file is not what it should be. The terminal must outlive a source with remote files.
+// The places of data.source as one source: local files, folders and patterns ("shards/*.bin"), addresses on
+// the hub (hf://datasets/USER/NAME[@REVISION]/PATH, a file or a folder) and plain https:// addresses. The
+// format follows data.format, or each file's ending: .txt .text .md, .jsonl .ndjson, .parquet, .bin, each
+// also compressed (.gz .dz .zst .zstd). Compressed files are decoded once into a cache. Throws UserError when
+// there is nothing to read or a file is not what it should be. The terminal must outlive a source with remote
+// files.
 // remote: what those are read through; null makes one when it is needed.
 std::shared_ptr<const Source> open_source(const std::vector<std::string>& places, const DataConfig& config,
                                           Terminal& terminal, std::shared_ptr<Remote> remote = nullptr);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Documents in order, as tokens, for one or more streams (data/interleave.h), made by threads that all streams
-// share: some read units ahead, others tokenise pieces of the windows that are read. Pieces of a stream leave
-// in order. At most two windows of each stream are in memory at a time.
+// Documents in order, as tokens, for one or more streams (data/interleave.h), made by threads that all
+// streams share: some read units ahead, others tokenise pieces of the windows that are read. Pieces of a
+// stream leave in order. At most two windows of each stream are in memory at a time.
 #pragma once
 
 #include <condition_variable>

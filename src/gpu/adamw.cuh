@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What both AdamW kernels share: fast arithmetic for the step of ops/adamw_step.h, loads and stores of four elements of
-// which the last ones may not exist, the rounding of weights, and the choice of a kernel by types.
+// What both AdamW kernels share: fast arithmetic for the step of ops/adamw_step.h, loads and stores of four
+// elements of which the last ones may not exist, the rounding of weights, and the choice of a kernel by
+// types.
 #pragma once
 
 #include <cfloat>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// AdamW with 8-bit moments: a warp a block of 256 elements, eight a lane. The floor is memory, 18 bytes an element, so a
-// warp asks for its next block before it works on this one, and the work is kept small: codes come from tables in
-// shared memory (ops/quantise8.h), which blocks that stay on their processor load once.
+// AdamW with 8-bit moments: a warp a block of 256 elements, eight a lane. The floor is memory, 18 bytes an
+// element, so a warp asks for its next block before it works on this one, and the work is kept small: codes
+// come from tables in shared memory (ops/quantise8.h), which blocks that stay on their processor load once.
 #include <algorithm>
 #include <bit>
 
@@ -105,8 +105,8 @@ __device__ __forceinline__ uint32_t third_bytes(const uint32_t (&x)[kFour]) {
   return __byte_perm(__byte_perm(x[0], x[1], 0x0062), __byte_perm(x[2], x[3], 0x0062), 0x5410);
 }
 
-// The codes of a part of m: four bytes. Those of a block without any magnitude are what bitsandbytes' search gives for
-// 0/0: they decode to 0.
+// The codes of a part of m: four bytes. Those of a block without any magnitude are what bitsandbytes' search
+// gives for 0/0: they decode to 0.
 __device__ __forceinline__ uint32_t encode_m(const Tables& tables, const float (&m)[kFour], float absmax) {
   const float inverse = fast_reciprocal(fmaxf(absmax, FLT_MIN));
   uint32_t scaled[kFour];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// attention_forward: matrix units for bf16 and f16 at head widths 64 (bf16 on Hopper: its own, with the gate in it) and 128,
-// a warp a row for the rest; the gate after these.
+// attention_forward: matrix units for bf16 and f16 at head widths 64 (bf16 on Hopper: its own, with the gate
+// in it) and 128, a warp a row for the rest; the gate after these.
 #include "gpu/attention_forward_mma.cuh"
 #include "gpu/attention_rows.cuh"
 #include "gpu/attention_sm90.h"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// attention_backward: the queries' statistics, then dk and dv, then dq; kernels chosen as for attention_forward.
+// attention_backward: the queries' statistics, then dk and dv, then dq; kernels chosen as for
+// attention_forward.
 #include "gpu/attention_backward_mma.cuh"
 #include "gpu/attention_backward_rows.cuh"
 #include "gpu/attention_sm90.h"
@@ -10,7 +11,8 @@
 namespace moe::gpu {
 namespace {
 
-// Tokens and heads of a block, which turns them: tokens are last in the statistics, heads in lse_NH and delta_NH.
+// Tokens and heads of a block, which turns them: tokens are last in the statistics, heads in lse_NH and
+// delta_NH.
 constexpr int kStatisticsTokens = 16, kStatisticsHeads = 16;
 
 // Grid: pieces of the padded time, of the heads, sequences.

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Gradients of keys and values on Hopper: a piece of work is 128 keys of one kv head, 64 a warpgroup, which loops over the
-// queries that see them, of all heads that share them. With p^T = exp(k q^T - lse), ds^T = p^T (v do^T - delta):
+// Gradients of keys and values on Hopper: a piece of work is 128 keys of one kv head, 64 a warpgroup, which
+// loops over the queries that see them, of all heads that share them. With p^T = exp(k q^T - lse), ds^T = p^T
+// (v do^T - delta):
 //   dv = p^T do,  dk = scale * ds^T q.
-// k and v stay in registers as operands. While the exponentials of one tile are computed, the products of the other
-// warpgroup are under way.
+// k and v stay in registers as operands. While the exponentials of one tile are computed, the products of the
+// other warpgroup are under way.
 #include <algorithm>
 
 #include "gpu/attention_backward_sm90.cuh"
@@ -26,8 +27,8 @@ struct alignas(1024) OwnKeys {
   unsigned char k[kTileBytes], v[kTileBytes];
 };
 
-// A piece of work: keys of one row and kv head, and the queries of each head that see some of them: from the first key up to
-// `end`, those of each warpgroup's keys up to its own_end.
+// A piece of work: keys of one row and kv head, and the queries of each head that see some of them: from the
+// first key up to `end`, those of each warpgroup's keys up to its own_end.
 struct KeyPiece {
   int index, end, own_end[2];
   int last[kOwned];  // query that sees a key; -1 for padding
@@ -64,7 +65,8 @@ __device__ __forceinline__ int last_query(const BackwardInputs& in, int row, int
   return first == kSeesNothing ? -1 : in.statistics.last_BT[at + first];
 }
 
-// Draws a piece, finds out what its readers must know and publishes it. All lanes of the producer warp; false: there is none.
+// Draws a piece, finds out what its readers must know and publishes it. All lanes of the producer warp;
+// false: there is none.
 __device__ __forceinline__ bool draw_keys(KeyShared& shared, const BackwardInputs& in, PipelineState<2>& turn,
                                           KeyWork& work, int& end) {
   const int index = shared.scheduler.next_tile(in.next, turn);
@@ -84,9 +86,10 @@ __device__ __forceinline__ bool draw_keys(KeyShared& shared, const BackwardInput
     for (int lanes = 16; lanes > 0; lanes /= 2)
       for (int& x : ends) x = max(x, __shfl_xor_sync(kAllLanes, x, lanes));
     end = max(work.key, max(ends[0], ends[1]));
-    // A warpgroup holds a stage until its sums are done, and meanwhile skips the tiles that only the other's keys see (one
-    // before its own, for each head, and all after them). If it skipped as many as there are stages, the producer warp
-    // would wait for the held one, and it for the producer warp: beyond these it computes them, with weights of 0.
+    // A warpgroup holds a stage until its sums are done, and meanwhile skips the tiles that only the other's
+    // keys see (one before its own, for each head, and all after them). If it skipped as many as there are
+    // stages, the producer warp would wait for the held one, and it for the producer warp: beyond these it
+    // computes them, with weights of 0.
     for (int g = 0; g < 2; ++g)
       if (ends[g] > work.key + g * kTokens) ends[g] = max(ends[g], end - (KeyShared::kStages - 3) * kTokens);
   }
@@ -130,8 +133,8 @@ __device__ __forceinline__ void copy_queries(KeyShared& shared, const CUtensorMa
   }
 }
 
-// The warp that copies what each warpgroup reads once, up to two pieces ahead. Rows past the end are copied as well (of the next
-// row, or zeros) and not used.
+// The warp that copies what each warpgroup reads once, up to two pieces ahead. Rows past the end are copied
+// as well (of the next row, or zeros) and not used.
 __device__ __forceinline__ void copy_own(KeyShared& shared, const CUtensorMap* k, const CUtensorMap* v,
                                          const BackwardInputs& in) {
   const Shape& shape = in.shape;
@@ -175,7 +178,8 @@ __device__ __forceinline__ void differentiate(Fragment& dp, const Fragment& p, c
   }
 }
 
-// A warpgroup's way through the block's tiles (`all`); those that only the other warpgroup's keys see are given back.
+// A warpgroup's way through the block's tiles (`all`); those that only the other warpgroup's keys see are
+// given back.
 struct QueryTiles {
   KeyShared& shared;
   PipelineState<KeyShared::kStages>& walk;
@@ -201,8 +205,8 @@ struct QueryTiles {
   __device__ __forceinline__ const QueryStage& stage() const { return shared.stages[walk.stage]; }
 };
 
-// One piece of work of a warpgroup. The sums of a tile follow the scores of the next, and are under way while these become
-// weights.
+// One piece of work of a warpgroup. The sums of a tile follow the scores of the next, and are under way while
+// these become weights.
 __device__ __forceinline__ void key_gradients(KeyShared& shared, PipelineState<KeyShared::kStages>& walk,
                                               PipelineState<2>& turn, bf16* dk_NGd, bf16* dv_to,
                                               int dv_stride, const BackwardInputs& in, const KeyWork& work,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Gradients of queries on Hopper: a piece of work is 128 queries (QueryWork), 64 a warpgroup, which loops over the keys
-// that they see. With p = exp(q k^T - lse):  dq = scale * (p (do v^T - delta)) k.   q and do stay in registers as
+// Gradients of queries on Hopper: a piece of work is 128 queries (QueryWork), 64 a warpgroup, which loops
+// over the keys
+// that they see. With p = exp(q k^T - lse):  dq = scale * (p (do v^T - delta)) k.
+//   q and do stay in registers as
 // operands; the rest is as in attention_backward_dkv_sm90.cu.
 #include <algorithm>
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Attention backward on matrix units. With p = exp(s - lse) and ds = p * (do v^T - delta) * scale:
-//   dkv_mma_kernel: dv = p^T do, dk = ds^T q. A block takes a tile of keys and passes over the queries that see them, of
+//   dkv_mma_kernel: dv = p^T do, dk = ds^T q. A block takes a tile of keys and passes over the queries that
+//   see them, of
 //     all query heads of the kv head in turn;   dq_mma_kernel: dq = ds k. A block takes a tile of queries.
 // Each computes p again, so that every sum stays in one block's registers, in a fixed order.
 #pragma once
@@ -23,8 +24,8 @@ struct BackwardTile {
   static constexpr int kSharedBytes = (2 * kRows * dim + 2 * kStageElements) * 2;
 };
 
-// Both passes have the scores s and dp = do v^T of a part in registers, -inf where a query does not see a key; `at` gives
-// the statistics of an element's query. s becomes p, dp becomes ds.
+// Both passes have the scores s and dp = do v^T of a part in registers, -inf where a query does not see a
+// key; `at` gives the statistics of an element's query. s becomes p, dp becomes ds.
 template <int row_tiles, int columns, class At>
 __device__ __forceinline__ void score_gradient(float (&s)[row_tiles][columns / 8][4],
                                                float (&dp)[row_tiles][columns / 8][4], float scale,

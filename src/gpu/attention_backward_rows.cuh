@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Attention backward without matrix units, as attention_rows.cuh does forward: a warp a query for dq, a warp a key for dk
-// and dv; formulas in attention_backward_mma.cuh.
+// Attention backward without matrix units, as attention_rows.cuh does forward: a warp a query for dq, a warp
+// a key for dk and dv; formulas in attention_backward_mma.cuh.
 #pragma once
 
 #include <cstdint>

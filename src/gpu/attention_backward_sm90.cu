@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Attention backward on Hopper in two kernels, so that every sum has one owner and a fixed order: one owns keys and loops
-// over the queries (of all heads that share them) that see them, the other owns queries and loops over keys. Both compute
-// the weights again. One kernel would need 5 products in place of 7, but would have to add its parts of dq in memory, in an
-// order kept between blocks, with ds and the sums going through shared memory.
+// Attention backward on Hopper in two kernels, so that every sum has one owner and a fixed order: one owns
+// keys and loops over the queries (of all heads that share them) that see them, the other owns queries and
+// loops over keys. Both compute the weights again. One kernel would need 5 products in place of 7, but would
+// have to add its parts of dq in memory, in an order kept between blocks, with ds and the sums going through
+// shared memory.
 #include "gpu/attention_backward_sm90.cuh"
 #include "gpu/attention_sm90.h"
 #include "gpu/launch.h"

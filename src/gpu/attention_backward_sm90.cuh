@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// What the two kernels of attention's gradients on Hopper share: the queries' statistics, and how blocks draw their work.
-// A block a processor stays for the whole kernel: one warp copies tiles, ahead of two warpgroups that multiply them, and
-// goes on to the next piece of work while these still store the last.
+// What the two kernels of attention's gradients on Hopper share: the queries' statistics, and how blocks draw
+// their work.
+// A block a processor stays for the whole kernel: one warp copies tiles, ahead of two warpgroups that
+// multiply them, and goes on to the next piece of work while these still store the last.
 #pragma once
 
 #include "gpu/attention_sm90.cuh"
@@ -52,7 +53,8 @@ struct Bounds {
   }
 };
 
-// What a block does: one warp copies what the loops read (and draws the work), one what is read once, and two warpgroups multiply.
+// What a block does: one warp copies what the loops read (and draws the work), one what is read once, and two
+// warpgroups multiply.
 // readers: how many arrivals give a stage back.
 template <class Shared, class Copy, class CopyOwn, class Multiply>
 __device__ __forceinline__ void run_block(Shared& shared, int readers, Copy copy, CopyOwn copy_own,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// attention_cached: the new keys and values go into the cache, then the warps of a block share the keys of a row when
-// there are few rows.
+// attention_cached: the new keys and values go into the cache, then the warps of a block share the keys of a
+// row when there are few rows.
 #include <utility>
 
 #include "gpu/attention_rows.cuh"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Attention forward on matrix units (FlashAttention-2, Dao 2023): a block takes a tile of queries of one head and passes
-// over the keys they see, the next tile of keys and values on its way while this one is used.
+// Attention forward on matrix units (FlashAttention-2, Dao 2023): a block takes a tile of queries of one head
+// and passes over the keys they see, the next tile of keys and values on its way while this one is used.
 #pragma once
 
 #include <cstdint>

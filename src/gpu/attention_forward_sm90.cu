@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Attention forward on Hopper (Dao et al. 2022): a block a processor stays for the whole kernel. Four warpgroups, each with 64
-// queries of its own and going on to the next piece of work when it likes, so that one's exponentials are computed beside
-// another's products; one warp copies the keys and values that all four read, another their queries and gates. Tiles of keys go
-// from the diagonal backwards: the first of a warpgroup needs no look at the documents.
+// Attention forward on Hopper (Dao et al. 2022): a block a processor stays for the whole kernel. Four
+// warpgroups, each with 64 queries of its own and going on to the next piece of work when it likes, so that
+// one's exponentials are computed beside another's products; one warp copies the keys and values that all
+// four read, another their queries and gates. Tiles of keys go from the diagonal backwards: the first of a
+// warpgroup needs no look at the documents.
 #include <algorithm>
 
 #include "gpu/attention_sm90.cuh"
@@ -22,8 +23,8 @@ namespace {
 
 inline constexpr int kForwardGroups = 4;
 inline constexpr int kForwardThreads = (kForwardGroups + 1) * kGroup;
-// Of a thread: as launched (of 65,536, in steps of 8), and then by role. A block has no more than it was launched with: one that
-// asks for more waits for ever.
+// Of a thread: as launched (of 65,536, in steps of 8), and then by role. A block has no more than it was
+// launched with: one that asks for more waits for ever.
 inline constexpr int kLaunched = 65536 / kForwardThreads / 8 * 8, kProducerRegisters = 32,
                      kConsumerRegisters = 112;
 static_assert(kProducerRegisters + kForwardGroups * kConsumerRegisters <= (kForwardGroups + 1) * kLaunched);
@@ -74,8 +75,8 @@ __device__ __forceinline__ void copy_keys(ForwardShared& shared, const CUtensorM
   }
 }
 
-// The warp that copies what each warpgroup reads once: its queries, then its gates. Rows past the end are copied as well (of
-// the next row, or zeros) and not used.
+// The warp that copies what each warpgroup reads once: its queries, then its gates. Rows past the end are
+// copied as well (of the next row, or zeros) and not used.
 __device__ __forceinline__ void copy_rows(ForwardShared& shared, const CUtensorMap* q,
                                           const CUtensorMap* gates, const Shape& shape) {
   PipelineState<2> turn, queries;
@@ -143,8 +144,8 @@ struct Tiles {
   }
 };
 
-// The piece's tiles that this warpgroup's queries see, from `key` on, which is the first of them: the products of a tile's weights
-// and values are under way while the next tile's scores become weights.
+// The piece's tiles that this warpgroup's queries see, from `key` on, which is the first of them: the
+// products of a tile's weights and values are under way while the next tile's scores become weights.
 __device__ __forceinline__ void attend(ForwardShared& shared, Tiles& tiles, Fragment& o, Softmax& softmax,
                                        const unsigned char* q, int key, int oldest) {
   Packed p;
@@ -175,7 +176,8 @@ __device__ __forceinline__ void attend(ForwardShared& shared, Tiles& tiles, Frag
     compute_now(s);
     ++tiles.number;
     key -= kTokens;
-    // Here and not before: ptxas moves a wait up to the last branch, and so would wait before the exponentials.
+    // Here and not before: ptxas moves a wait up to the last branch, and so would wait before the
+    // exponentials.
     if (key >= oldest) shared.pipeline.wait_full(tiles.walk());
     wgmma_wait<0>();
     shared.pipeline.release(static_cast<int>((tiles.number - 2) % ForwardShared::kStages));

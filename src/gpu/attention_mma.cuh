@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What the attention kernels on matrix units share. Each works on rows x columns of scores at a time (forward and dq:
-// queries x keys; dk and dv: keys x queries), four warps one below the other; scores stay in registers, where the layout
-// of mma's result is that of the next product's first operand (Dao 2023).
+// What the attention kernels on matrix units share. Each works on rows x columns of scores at a time (forward
+// and dq: queries x keys; dk and dv: keys x queries), four warps one below the other; scores stay in
+// registers, where the layout of mma's result is that of the next product's first operand (Dao 2023).
 #pragma once
 
 #include <climits>
@@ -15,7 +15,8 @@ namespace moe::gpu {
 
 inline constexpr int kAttentionWarps = 4, kAttentionThreads = 32 * kAttentionWarps;
 
-// sum = x y^T over the head: 16 * row_tiles rows of the tile x from `row`, `columns` rows of the tile y from `first`.
+// sum = x y^T over the head: 16 * row_tiles rows of the tile x from `row`, `columns` rows of the tile y from
+// `first`.
 // x is read anew each time: there are no registers to keep it in.
 template <int row_tiles, int columns, int dim, class T>
 __device__ __forceinline__ void multiply_rows(float (&sum)[row_tiles][columns / 8][4], const T* x, int row,
@@ -72,7 +73,8 @@ __device__ __forceinline__ void add_weighted_rows(float (&sum)[row_tiles][dim / 
   }
 }
 
-// Scores of keys that a query does not see become -inf: those where sees(i, j, e) is false for element e of block (i, j).
+// Scores of keys that a query does not see become -inf: those where sees(i, j, e) is false for element e of
+// block (i, j).
 template <int row_tiles, int columns, class Sees>
 __device__ __forceinline__ void mask_scores(float (&score)[row_tiles][columns / 8][4], const Sees& sees) {
 #pragma unroll
@@ -111,8 +113,9 @@ __device__ __forceinline__ void write_rows(T* out, int64_t stride, int rows_left
   }
 }
 
-// The keys that some of the queries [query, query + count) of a sequence see, [begin, end), and the first key that all
-// of them see as far as it is not after them; kSeesNothing when one is padding. All lanes of a warp ask alike.
+// The keys that some of the queries [query, query + count) of a sequence see, [begin, end), and the first key
+// that all of them see as far as it is not after them; kSeesNothing when one is padding. All lanes of a warp
+// ask alike.
 struct KeyRange {
   int begin, end, all_from;
 };

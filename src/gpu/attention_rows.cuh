@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Attention without matrix units, for f32, for head widths that the other kernels do not have, and for generation: a
-// row (token, head) by one warp, or by several that share its keys. A lane computes the scores of keys lane, lane + 32,
-// ... of a chunk; the chunk's weights go through shared memory, and each lane sums its own columns of the values.
+// Attention without matrix units, for f32, for head widths that the other kernels do not have, and for
+// generation: a row (token, head) by one warp, or by several that share its keys. A lane computes the scores
+// of keys lane, lane + 32, ... of a chunk; the chunk's weights go through shared memory, and each lane sums
+// its own columns of the values.
 #pragma once
 
 #include <cstdint>
@@ -59,8 +60,9 @@ __device__ __forceinline__ float rounded(float x) {
   return to_float(from_float<T>(x));
 }
 
-// Rows of queries against keys that lie `keys_per_sequence` tokens apart from sequence to sequence. Token i of a
-// sequence stands at start + i and sees keys up to itself, from doc_start_N (0 when null; none when negative).
+// Rows of queries against keys that lie `keys_per_sequence` tokens apart from sequence to sequence. Token i
+// of a sequence stands at start + i and sees keys up to itself, from doc_start_N (0 when null; none when
+// negative).
 struct RowsShape {
   int64_t tokens;          // all
   int64_t count;           // tokens of a sequence
@@ -74,7 +76,8 @@ struct WarpSoftmax {
   float output[kLaneColumns] = {};
   float largest = -INFINITY, total = 0;
 
-  // Over keys begin, ..., begin + count - 1, at most kChunk; k and v with `stride` and `v_stride` from key to key.
+  // Over keys begin, ..., begin + count - 1, at most kChunk; k and v with `stride` and `v_stride` from key to
+  // key.
   // weight: room for as many.
   template <bool wide, class T>
   __device__ __forceinline__ void add(const float* q, const T* k, const T* v, int64_t stride,

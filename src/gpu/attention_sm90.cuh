@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// What attention's kernels for Hopper share: tiles, what a thread holds of one, and chains of matrix instructions at head
-// width 64.
+// What attention's kernels for Hopper share: tiles, what a thread holds of one, and chains of matrix
+// instructions at head width 64.
 //
-// A tile is 64 lines of 64 elements: a token's part of one head. As an operand its lines are rows (the inner dimension
-// is the head's width) or columns (the inner dimension is the tokens).
+// A tile is 64 lines of 64 elements: a token's part of one head. As an operand its lines are rows (the inner
+// dimension is the head's width) or columns (the inner dimension is the tokens).
 #pragma once
 
 #include <cmath>
@@ -26,7 +26,8 @@ inline constexpr float kLog2e = 1.4426950408889634F;
 // Two consecutive elements of each 8 columns, for 2 rows: what a thread holds of a product with 64 columns.
 using Fragment = float[32];
 
-// What a thread holds of a 64 x 64 product, rounded to bf16: an A operand whose inner dimension is the 64 columns.
+// What a thread holds of a 64 x 64 product, rounded to bf16: an A operand whose inner dimension is the 64
+// columns.
 struct Packed {
   uint32_t pieces[4][4];
 };
@@ -74,7 +75,8 @@ struct alignas(1024) KeyStage {
   unsigned char k[kTileBytes], v[kTileBytes];
 };
 
-// All lanes of the producer warp: brings the tile at `column` and `token` of keys and values to the walk's stage.
+// All lanes of the producer warp: brings the tile at `column` and `token` of keys and values to the walk's
+// stage.
 template <class Shared>
 __device__ __forceinline__ void copy_key_tile(Shared& shared, const PipelineState<Shared::kStages>& walk,
                                               const CUtensorMap* k, const CUtensorMap* v, int column,
@@ -103,8 +105,8 @@ __device__ __forceinline__ int fragment_column() {
 __device__ __forceinline__ int tile_offset(int line, int column) {
   return line * 128 + (column * 2 ^ line % 8 * 16);
 }
-// Rows fragment_row(0) and fragment_row(1) of a tile, as an A operand whose inner dimension is the head's width: for what a loop
-// keeps, so that only one of its operands is read from shared memory.
+// Rows fragment_row(0) and fragment_row(1) of a tile, as an A operand whose inner dimension is the head's
+// width: for what a loop keeps, so that only one of its operands is read from shared memory.
 __device__ __forceinline__ void load_tile_rows(Packed& a, const unsigned char* tile) {
 #pragma unroll
   for (int piece = 0; piece < 4; ++piece)
@@ -130,8 +132,8 @@ __device__ __forceinline__ void transpose(uint32_t (&w)[4]) {
     }
 }
 
-// Row i's part of a fragment times factor, rounded: this lane's 8 elements from column piece_column(half) on. All lanes
-// of the warp call it.
+// Row i's part of a fragment times factor, rounded: this lane's 8 elements from column piece_column(half) on.
+// All lanes of the warp call it.
 __device__ __forceinline__ int piece_column(int half) {
   return 32 * half + static_cast<int>(threadIdx.x) % 4 * 8;
 }

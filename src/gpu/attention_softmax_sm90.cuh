@@ -8,8 +8,9 @@
 
 namespace moe::gpu::sm90 {
 
-// Exponentials of this thread's two queries are taken relative to `base`, a maximum of what came before that may be
-// kSlack too low: results so far shrink only when it must be raised by more, which is seldom after the first tile.
+// Exponentials of this thread's two queries are taken relative to `base`, a maximum of what came before that
+// may be kSlack too low: results so far shrink only when it must be raised by more, which is seldom after the
+// first tile.
 struct Softmax {
   static constexpr float kSlack = 8;        // to base 2: weights are at most 2^8
   float base[2] = {0, 0}, sum[2] = {0, 0};  // base: of the scores times scale

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What attention's gradients need of each query beside its rows: lse of the forward pass, delta = sum do * o (which is
-// sum_s p ds/dp, Dao et al. 2022) and the first key it sees. Laid out by head, and padded in time so that tiles of
-// queries can be copied whole.
+// What attention's gradients need of each query beside its rows: lse of the forward pass, delta = sum do * o
+// (which is sum_s p ds/dp, Dao et al. 2022) and the first key it sees. Laid out by head, and padded in time
+// so that tiles of queries can be copied whole.
 #pragma once
 
 #include <climits>
@@ -46,7 +46,8 @@ __device__ __forceinline__ void copy_statistics(void* to, const Statistics& stat
   cp_async_16(static_cast<char*>(to) + (which * kStatisticsTile + i) * 4, from, 16);
 }
 
-// The end of the document of token t: the first later token that does not belong to it. All lanes of a warp ask alike.
+// The end of the document of token t: the first later token that does not belong to it. All lanes of a warp
+// ask alike.
 __device__ __forceinline__ int document_end(const int32_t* doc_start_T, int t, int length) {
   const int document = doc_start_T[t], lane = static_cast<int>(threadIdx.x) % 32;
   int low = t + 1, high = length;  // all tokens before low belong to it, high and later ones do not

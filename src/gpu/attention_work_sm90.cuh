@@ -27,8 +27,8 @@ inline Shape shape_of(const Tensor& doc_start_BT, int64_t H, int64_t G) {
           1 / std::sqrt(static_cast<float>(kWidth))};
 }
 
-// The smallest document start among tokens [begin, end) of a row, padding left out; a large number when all are padding.
-// All lanes of a warp call it.
+// The smallest document start among tokens [begin, end) of a row, padding left out; a large number when all
+// are padding. All lanes of a warp call it.
 __device__ __forceinline__ int smallest_first(const int32_t* doc_start_T, int begin, int end) {
   int smallest = 1 << 30;
 #pragma unroll 4
@@ -42,9 +42,10 @@ __device__ __forceinline__ int smallest_first(const int32_t* doc_start_T, int be
   return smallest;
 }
 
-// Work is cut into units, which share what they read in a loop, and each unit into tiles. Blocks take pieces by index: first
-// all tiles of as many units as fit the second-level cache together, those with most work first, then the next units. (In the order
-// "one tile of every unit, then the next" each tile brings everything from memory again.)
+// Work is cut into units, which share what they read in a loop, and each unit into tiles. Blocks take pieces
+// by index: first all tiles of as many units as fit the second-level cache together, those with most work
+// first, then the next units. (In the order "one tile of every unit, then the next" each tile brings
+// everything from memory again.)
 struct Place {
   int unit, tile;
 };
@@ -58,8 +59,8 @@ __host__ __device__ inline Place place(int index, int units, int tiles, int at_o
   return {from + rest % here, rest / here};
 }
 
-// The queries that a block takes, 64 for each of its warpgroups: as far as possible the same ones of heads that share keys, so that
-// the warpgroups see the same keys.
+// The queries that a block takes, 64 for each of its warpgroups: as far as possible the same ones of heads
+// that share keys, so that the warpgroups see the same keys.
 template <int groups>
 struct QueryWork {
   int row, head, query;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Sums and maxima over a warp and a block, in a fixed order: the same bits each time. All threads get the result.
+// Sums and maxima over a warp and a block, in a fixed order: the same bits each time. All threads get the
+// result.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -21,8 +22,8 @@ __device__ __forceinline__ float warp_max(float value) {
   return value;
 }
 
-// Of a block of whole warps, at most 1,024 threads in x alone. Every thread must call it; it begins and ends with a
-// barrier, so consecutive calls may follow each other.
+// Of a block of whole warps, at most 1,024 threads in x alone. Every thread must call it; it begins and ends
+// with a barrier, so consecutive calls may follow each other.
 template <class T>
 __device__ __forceinline__ T block_sum(T value) {
   __shared__ T parts[32];

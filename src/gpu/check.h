@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Errors of CUDA's calls. Out of memory is the user's (another program, a batch too large); everything else is ours.
+// Errors of CUDA's calls. Out of memory is the user's (another program, a batch too large); everything else
+// is ours.
 #pragma once
 
 #include <cuda_runtime.h>

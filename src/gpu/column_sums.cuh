@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The second half of a sum over tokens: blocks leave rows of partial sums in the workspace, and these are added to the
-// gradient column by column. A thousand rows one after another would wait for memory a thousand times, so eight warps
-// take every eighth row each; their sums are added in order.
+// The second half of a sum over tokens: blocks leave rows of partial sums in the workspace, and these are
+// added to the gradient column by column. A thousand rows one after another would wait for memory a thousand
+// times, so eight warps take every eighth row each; their sums are added in order.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,8 @@ namespace moe::gpu {
 
 inline constexpr int kSumWarps = 8;
 
-// parts[0][c] + parts[1][c] + ... for column c = `first` + lane: what warp 0 gets. Blocks of kSumWarps warps; rows are
-// `stride` elements apart. Begins with a barrier.
+// parts[0][c] + parts[1][c] + ... for column c = `first` + lane: what warp 0 gets. Blocks of kSumWarps warps;
+// rows are `stride` elements apart. Begins with a barrier.
 __device__ __forceinline__ float sum_columns(const float* parts, int64_t rows, int64_t columns,
                                              int64_t stride, int64_t first) {
   __shared__ float sums[kSumWarps][32];

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// A stable counting sort on the device: places for n items in the order of their keys 0..keys-1, items of equal key in
-// their own order; items with a negative key get none. Each tile of items counts its keys; one block turns the counts into
-// places; each tile hands them out. Only integers are added, so the result is the same each time.
+// A stable counting sort on the device: places for n items in the order of their keys 0..keys-1, items of
+// equal key in their own order; items with a negative key get none. Each tile of items counts its keys; one
+// block turns the counts into places; each tile hands them out. Only integers are added, so the result is the
+// same each time.
 #pragma once
 
 #include <cstdint>
@@ -33,8 +34,8 @@ __global__ void count_keys_kernel(int32_t* count, int n, int keys, Key key) {
     count[int64_t{blockIdx.x} * keys + k] = here[k];
 }
 
-// count[tile][key] becomes the number of earlier items of that key, in the tiles before. Returns their number in all;
-// *early is their number in the first `early_tiles` tiles.
+// count[tile][key] becomes the number of earlier items of that key, in the tiles before. Returns their number
+// in all; *early is their number in the first `early_tiles` tiles.
 __device__ __forceinline__ int count_before(int32_t* count, int tiles, int keys, int key, int early_tiles,
                                             int* early) {
   constexpr int batch = 8;  // loads under way at once
@@ -77,8 +78,9 @@ __device__ __forceinline__ int block_sum_before(int value, int* sum) {
   return before + upto - value;
 }
 
-// Calls place(i, k, rank) for each item i of key k, where rank counts the items of that key before i; without meaning
-// where k < 0. before[tile][key]: as count_before leaves it. Needs kSortWarps * keys ints of dynamic shared memory.
+// Calls place(i, k, rank) for each item i of key k, where rank counts the items of that key before i; without
+// meaning where k < 0. before[tile][key]: as count_before leaves it. Needs kSortWarps * keys ints of dynamic
+// shared memory.
 template <class Key, class Place>
 __global__ void place_items_kernel(const int32_t* before, int n, int keys, Key key, Place place) {
   int* const next = dynamic_shared<int>();  // [warp][key]: the rank of the warp's next item of that key

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// cuBLASLt without linking to it: the functions that gemm.cpp calls, each of which finds the toolkit's own when it is first
-// called. So a program built for GPUs starts on a machine without CUDA, and trains there on the CPU.
+// cuBLASLt without linking to it: the functions that gemm.cpp calls, each of which finds the toolkit's own
+// when it is first called. So a program built for GPUs starts on a machine without CUDA, and trains there on
+// the CPU.
 #include <cublasLt.h>
 #include <dlfcn.h>
 

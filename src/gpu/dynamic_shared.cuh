@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A block's dynamic shared memory as T, aligned to 1,024 bytes by the launch (nothing static may be before it in a
-// kernel that uses TMA). The emulated build has its own file of this name.
+// A block's dynamic shared memory as T, aligned to 1,024 bytes by the launch (nothing static may be before it
+// in a kernel that uses TMA). The emulated build has its own file of this name.
 #pragma once
 
 namespace moe::gpu {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Looking rows up, and adding their gradients back. Backward sorts the tokens by id (stably, a digit of eight bits at a
-// time); then one block takes the run of each id that occurs and adds its rows in the order of the tokens.
+// Looking rows up, and adding their gradients back. Backward sorts the tokens by id (stably, a digit of eight
+// bits at a time); then one block takes the run of each id that occurs and adds its rows in the order of the
+// tokens.
 #include "ops/contracts/embedding.h"
 
 #include <cmath>

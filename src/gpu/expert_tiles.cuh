@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Which tile of a grouped product a block computes. How many rows each expert has is known only on the device, so grids
-// are sized for the worst case and each warp finds its tile from the offsets; blocks past the last tile have none. The
-// tiles of one expert are neighbours, so that its weights are read from memory once.
+// Which tile of a grouped product a block computes. How many rows each expert has is known only on the
+// device, so grids are sized for the worst case and each warp finds its tile from the offsets; blocks past
+// the last tile have none. The tiles of one expert are neighbours, so that its weights are read from memory
+// once.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +13,8 @@
 
 namespace moe::gpu {
 
-// A grouped product as ops/ops.h has it: c[m, n] = op(a) op(b) over `inner`. For NT and NN, m are the rows of an
-// expert and `rows` those of c; for TN the expert's rows are the inner index and `rows` those of a.
+// A grouped product as ops/ops.h has it: c[m, n] = op(a) op(b) over `inner`. For NT and NN, m are the rows of
+// an expert and `rows` those of c; for TN the expert's rows are the inner index and `rows` those of a.
 template <class T, class C>
 struct GroupedProduct {
   C* c;
@@ -25,8 +26,8 @@ struct GroupedProduct {
   bool accumulate;
 };
 
-// A tile of one expert's product, pointers at its corner; m and n: rows and columns from there to the end of the
-// expert's product, which may be more than a tile. m = 0: no tile.
+// A tile of one expert's product, pointers at its corner; m and n: rows and columns from there to the end of
+// the expert's product, which may be more than a tile. m = 0: no tile.
 template <class T, class C>
 struct ExpertTile {
   C* c = nullptr;
@@ -38,7 +39,8 @@ struct RowTile {
   int expert, begin, end;  // rows from the tile's first to the expert's last; expert < 0: none
 };
 
-// Tile number `index` when the rows of each expert are cut into tiles of tile_rows. All lanes of a warp ask alike.
+// Tile number `index` when the rows of each expert are cut into tiles of tile_rows. All lanes of a warp ask
+// alike.
 template <int tile_rows>
 __device__ __forceinline__ RowTile find_row_tile(const int32_t* offset_E1, int experts, int index) {
   const int lane = static_cast<int>(threadIdx.x) % 32;

@@ -21,8 +21,8 @@ __device__ __forceinline__ float upper(uint32_t pair) {
   return __uint_as_float(pair & 0xFFFF0000U);
 }
 
-// h = [gate | up] rounded, and a = gate * silu(up) of the rounded ones. Half of the tile's columns are gates, the other
-// half the ups that belong to them: a thread has both.
+// h = [gate | up] rounded, and a = gate * silu(up) of the rounded ones. Half of the tile's columns are gates,
+// the other half the ups that belong to them: a thread has both.
 template <int kN>
 struct UpForward {
   static constexpr bool kHalves = true;
@@ -62,12 +62,13 @@ struct UpForward {
   }
 };
 
-// The sums are da; the activation's backward, and <da, a> of the row over each kPart columns: the same parts, and so the
-// same bits, whatever the tile. dh may be h.
+// The sums are da; the activation's backward, and <da, a> of the row over each kPart columns: the same parts,
+// and so the same bits, whatever the tile. dh may be h.
 constexpr int kPart = 128;
 
-// h comes into stages of the pipeline after the products' own: of 64 columns, gates where A was, ups where B was. dh takes
-// its place there and a the place behind it (which tiles of 256 columns have), and TMA writes them out.
+// h comes into stages of the pipeline after the products' own: of 64 columns, gates where A was, ups where B
+// was. dh takes its place there and a the place behind it (which tiles of 256 columns have), and TMA writes
+// them out.
 struct DownBackward {
   static constexpr int kN = 256;
   static constexpr bool kHalves = false;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// A matrix product on the plain units, in f32 and a fixed order whatever the types in memory: c[m,n] = sum_k a[m,k] b[n,k].
-// For the router, whose logits must not be rounded; everything large goes through gemm.h or grouped_matmul.
-// A block makes a tile of 128 x 64, each thread 8 x 8 of it, and loads the next step while it multiplies.
+// A matrix product on the plain units, in f32 and a fixed order whatever the types in memory: c[m,n] = sum_k
+// a[m,k] b[n,k]. For the router, whose logits must not be rounded; everything large goes through gemm.h or
+// grouped_matmul. A block makes a tile of 128 x 64, each thread 8 x 8 of it, and loads the next step while it
+// multiplies.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +24,8 @@ namespace f32_product {
 
 inline constexpr int kThreads = 128, kM = 128, kN = 64, kDepth = 16, kPad = 4;
 
-// One step of an operand on its way through a thread's registers to tile[k][r]. Neighbouring threads take neighbouring
-// elements in memory; a thread's own are `row_step` rows or `depth_step` apart.
+// One step of an operand on its way through a thread's registers to tile[k][r]. Neighbouring threads take
+// neighbouring elements in memory; a thread's own are `row_step` rows or `depth_step` apart.
 template <class A, int tile_rows>
 struct Fetch {
   static constexpr int count = tile_rows * kDepth / kThreads;
@@ -67,8 +68,8 @@ __device__ __forceinline__ void multiply_step(float (&sum)[8][8], const float (*
   }
 }
 
-// Block (x, y, z): tile x of a's rows, tile y of b's, part z of the depth. Calls put(z, m, n, v) for each 4 elements
-// (m, n .. n + 3); m is inside, n + 3 may not be.
+// Block (x, y, z): tile x of a's rows, tile y of b's, part z of the depth. Calls put(z, m, n, v) for each 4
+// elements (m, n .. n + 3); m is inside, n + 3 may not be.
 template <class A, class B, class Put>
 __global__ void __launch_bounds__(kThreads, 3)
     kernel(A a, B b, int64_t depth, int64_t depth_of_part, Put put) {

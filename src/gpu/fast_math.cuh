@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The special function unit's reciprocal and root as they are, without the cases around them: within two units in the
-// last place for normal numbers; subnormal ones count as 0. The emulated build has its own file of this name.
+// The special function unit's reciprocal and root as they are, without the cases around them: within two
+// units in the last place for normal numbers; subnormal ones count as 0. The emulated build has its own file
+// of this name.
 #pragma once
 
 namespace moe::gpu {

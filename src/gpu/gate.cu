@@ -14,8 +14,8 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// Which head of all tokens' this thread's lanes take, where its gate is, and the columns: body(c) for each piece of
-// `width` elements from column c.
+// Which head of all tokens' this thread's lanes take, where its gate is, and the columns: body(c) for each
+// piece of `width` elements from column c.
 template <int lanes, int width>
 struct Part {
   int64_t head, gate;
@@ -83,8 +83,8 @@ __global__ void __launch_bounds__(kThreads)
   if (part.inside && threadIdx.x % lanes == 0) x.delta_NH[part.head] = delta;
 }
 
-// Calls body.operator()<lanes, width>() with vectors where rows and addresses allow, and as few lanes as reach over a
-// head.
+// Calls body.operator()<lanes, width>() with vectors where rows and addresses allow, and as few lanes as
+// reach over a head.
 template <class T, class Body, class... Pointers>
 void with_lanes(int64_t d, Body body, Pointers... pointers) {
   constexpr int wide = 16 / static_cast<int>(sizeof(T));

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// An operand whose rows are those of tokens, in the order of the routed rows, brought into a stage of shared memory by a
-// warpgroup, 16 bytes a copy: so no gathered copy of it is kept in memory. It lies as TMA would leave it, in
-// lines of 128 bytes swizzled by 8 lines. The warps that copy have a scheduler each to themselves, where instructions
-// that depend on each other are slow: what is the same for several copies is computed once.
+// An operand whose rows are those of tokens, in the order of the routed rows, brought into a stage of shared
+// memory by a warpgroup, 16 bytes a copy: so no gathered copy of it is kept in memory. It lies as TMA would
+// leave it, in lines of 128 bytes swizzled by 8 lines. The warps that copy have a scheduler each to
+// themselves, where instructions that depend on each other are slow: what is the same for several copies is
+// computed once.
 #pragma once
 
 #include "gpu/grouped_tile_sm90.cuh"
@@ -13,8 +14,10 @@ namespace moe::gpu::grouped {
 
 enum class Gathered { none, a, b };  // which operand
 
-// The lines of a stage that a thread copies: 16 apart, and of each line (of each box of 64 lines) one chunk of 16 bytes.
-// NT and NN: a line is 64 inner columns of a row, 128 lines. TN: a line is 64 columns of a row, in boxes, 64 lines each.
+// The lines of a stage that a thread copies: 16 apart, and of each line (of each box of 64 lines) one chunk
+// of 16 bytes.
+// NT and NN: a line is 64 inner columns of a row, 128 lines. TN: a line is 64 columns of a row, in boxes, 64
+// lines each.
 template <MatmulLayout layout, Gathered gathered, int rows, int columns>
 class TokenRows {
  public:
@@ -33,8 +36,8 @@ class TokenRows {
     find_chunks(p);
     load_slots(p, tile.a_row + k + kLine, tile.inner - k - kLine);
   }
-  // The part of the operand that begins at inner index k; zeros for what is past the end. (Any row would do where the
-  // epilogue leaves it out, but if many blocks read the same one they wait for each other.)
+  // The part of the operand that begins at inner index k; zeros for what is past the end. (Any row would do
+  // where the epilogue leaves it out, but if many blocks read the same one they wait for each other.)
   __device__ __forceinline__ void copy(unsigned char* lines, const Product& p, const Tile& tile,
                                        int k) const {
     const int line = static_cast<int>(threadIdx.x) / 8, part = static_cast<int>(threadIdx.x) % 8;

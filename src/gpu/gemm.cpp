@@ -41,9 +41,9 @@ unsigned alignment_of(uint64_t number) {
 
 }  // namespace
 
-// What the library must be told of one product. It thinks in columns: our row-major c[M,N] is its c[N,M], so that it
-// computes c^T = op(b)^T op(a)^T, with b as its first operand. Of several parts (TN only) each is the product of one slice
-// of the tokens, in f32, one after another in memory.
+// What the library must be told of one product. It thinks in columns: our row-major c[M,N] is its c[N,M], so
+// that it computes c^T = op(b)^T op(a)^T, with b as its first operand. Of several parts (TN only) each is the
+// product of one slice of the tokens, in f32, one after another in memory.
 class Gemm::Plan {
  public:
   explicit Plan(const Key& key, int64_t parts = 1) : parts_(parts) {
@@ -72,7 +72,8 @@ class Gemm::Plan {
     CUBLAS_CHECK(cublasLtMatmulPreferenceCreate(&preference));
     const std::unique_ptr<cublasLtMatmulPreferenceOpaque_t, cublasStatus_t (*)(cublasLtMatmulPreference_t)>
         owner(preference, cublasLtMatmulPreferenceDestroy);
-    // No product is split along its inner dimension: with any reduction allowed, reruns gave other bits on an H200.
+    // No product is split along its inner dimension: with any reduction allowed, reruns gave other bits on an
+    // H200.
     const uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_NONE;
     set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, uint64_t{kWorkspaceBytes});
     set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, reductions);
@@ -187,8 +188,9 @@ std::string Gemm::Key::describe() const {
                      alignment, adds ? " +=" : "");
 }
 
-// All that may be the fastest way to this product. A weight gradient has few elements and a long inner dimension: the
-// tokens are cut into slices, so that all num_sms have work, and the slices' sums are added in order.
+// All that may be the fastest way to this product. A weight gradient has few elements and a long inner
+// dimension: the tokens are cut into slices, so that all num_sms have work, and the slices' sums are added in
+// order.
 std::vector<GemmChoice> Gemm::candidates(const Key& key) const {
   std::vector<GemmChoice> result;
   const auto add = [&](int64_t parts) {
@@ -203,8 +205,8 @@ std::vector<GemmChoice> Gemm::candidates(const Key& key) const {
   return result;
 }
 
-// What an earlier run chose, or the fastest of the candidates for these operands, timed into memory of their own: c must not
-// be touched yet.
+// What an earlier run chose, or the fastest of the candidates for these operands, timed into memory of their
+// own: c must not be touched yet.
 GemmChoice Gemm::choose(const Key& key, const Tensor& c, const Tensor& a, const Tensor& b,
                         const void* addend) {
   const std::string product = key.describe();

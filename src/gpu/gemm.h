@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Dense matrix products through cuBLASLt. The algorithm for a shape is chosen once, by timing the library's candidates,
-// and kept (gemm_algorithm_cache.h).
+// Dense matrix products through cuBLASLt. The algorithm for a shape is chosen once, by timing the library's
+// candidates, and kept (gemm_algorithm_cache.h).
 #pragma once
 
 #include <cublasLt.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Which algorithm of cuBLASLt was fastest for which product, kept in a file of the user's cache: choosing takes time, and
-// another choice in the next run could give other bits.
+// Which algorithm of cuBLASLt was fastest for which product, kept in a file of the user's cache: choosing
+// takes time, and another choice in the next run could give other bits.
 #pragma once
 
 #include <cublasLt.h>
@@ -19,8 +19,8 @@ struct GemmChoice {
 
 class GemmAlgorithmCache {
  public:
-  // gpu: its name; choices hold for one kind of GPU and one version of the library. A file that cannot be read counts as
-  // empty. All objects of a process share what they know, also where no file can be kept.
+  // gpu: its name; choices hold for one kind of GPU and one version of the library. A file that cannot be
+  // read counts as empty. All objects of a process share what they know, also where no file can be kept.
   explicit GemmAlgorithmCache(const std::string& gpu);
 
   std::optional<GemmChoice> find(const std::string& product) const;

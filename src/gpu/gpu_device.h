@@ -12,8 +12,8 @@
 
 namespace moe::gpu {
 
-// Why GPU `number` of this machine cannot be used: no driver or one that is too old, no GPU, one that is too old. Empty
-// when it can.
+// Why GPU `number` of this machine cannot be used: no driver or one that is too old, no GPU, one that is too
+// old. Empty when it can.
 std::string why_unusable(int number);
 
 class GpuDevice final : public Device {

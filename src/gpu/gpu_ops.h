@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The CUDA implementation of the contract in ops/ops.h: one file per family of operations, with the same names as in
-// cpu/. Everything is queued on the device's stream and returns at once. Formulas, shapes and bounds are in ops/ops.h
-// and are not repeated here.
+// The CUDA implementation of the contract in ops/ops.h: one file per family of operations, with the same
+// names as in cpu/. Everything is queued on the device's stream and returns at once. Formulas, shapes and
+// bounds are in ops/ops.h and are not repeated here.
 #pragma once
 
 #include <memory>
@@ -15,7 +15,8 @@
 
 namespace moe::gpu {
 
-// Which kernels may run: the best for the GPU, or only those that every GPU can run, so that a newer GPU tests these.
+// Which kernels may run: the best for the GPU, or only those that every GPU can run, so that a newer GPU
+// tests these.
 enum class Kernels { best, portable };
 
 class GpuOps final : public Ops {
@@ -23,8 +24,8 @@ class GpuOps final : public Ops {
   // The device must outlive the object.
   explicit GpuOps(GpuDevice& device, Kernels kernels = Kernels::best, Arithmetic arithmetic = {});
 
-  // "bf16, cuBLASLt 13.0, Hopper kernels": for the start of a run. Activations of another type than the one announced are
-  // computed as well.
+  // "bf16, cuBLASLt 13.0, Hopper kernels": for the start of a run. Activations of another type than the one
+  // announced are computed as well.
   std::string describe() const;
 
   std::unique_ptr<CapturedRegion> captured_region() override;  // a CUDA graph

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A sequence of operations as a CUDA graph: the GPU starts its hundreds of kernels without the host. What is to be done between
-// them by the host cuts it into several graphs.
+// A sequence of operations as a CUDA graph: the GPU starts its hundreds of kernels without the host. What is
+// to be done between them by the host cuts it into several graphs.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -22,8 +22,8 @@ class Graph final : public CapturedRegion {
   Graph(const Graph&) = delete;
   Graph& operator=(const Graph&) = delete;
 
-  // The first time calls body, which also lets the libraries choose their algorithms; the second time records what body
-  // queues on the stream; from then on replays the record.
+  // The first time calls body, which also lets the libraries choose their algorithms; the second time records
+  // what body queues on the stream; from then on replays the record.
   void run(const std::function<void()>& body) override;
   void host_callback(const std::function<void()>& work) override;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Grouped products of 16-bit numbers on the matrix units of sm_80 and newer. A block computes a tile of 128 x 128 with
-// four warps of 64 x 64; its operands pass through a ring of stages in shared memory, filled while older ones are used.
+// Grouped products of 16-bit numbers on the matrix units of sm_80 and newer. A block computes a tile of 128 x
+// 128 with four warps of 64 x 64; its operands pass through a ring of stages in shared memory, filled while
+// older ones are used.
 #pragma once
 
 #include <cstdint>
@@ -81,8 +82,8 @@ __device__ __forceinline__ void write_row(C* c, const Vec<float, width>& values,
     if (j < count) c[j] = from_float<C>(accumulate ? to_float(c[j]) + values.v[j] : values.v[j]);
 }
 
-// A warp's 64 x 64 results to c, 16 rows at a time through `buffer`, so that stores are wide. m, n: what is left of the
-// product at the warp's corner c.
+// A warp's 64 x 64 results to c, 16 rows at a time through `buffer`, so that stores are wide. m, n: what is
+// left of the product at the warp's corner c.
 template <class C>
 __device__ __forceinline__ void write_warp(C* c, int64_t stride, int m, int n, const float (&sum)[4][8][4],
                                            float* buffer, bool wide, bool accumulate) {

@@ -12,7 +12,8 @@ struct SimtTile {
   static constexpr int kM = 64, kN = 64, kInner = 16, kThreads = 256;
 };
 
-// to[k][i] = operand (outer index i, inner index k). inner_rows: its rows in memory are runs of the inner index.
+// to[k][i] = operand (outer index i, inner index k). inner_rows: its rows in memory are runs of the inner
+// index.
 template <bool inner_rows>
 __device__ __forceinline__ void copy_simt(float (&to)[SimtTile::kInner][SimtTile::kM + 4], const float* from,
                                           int64_t stride, int outer_left, int inner_left) {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
-// The kernel of all grouped products on Hopper, persistent: each block computes tiles of 128 x kN in turn. One warpgroup
-// keeps copies under way, some pieces of 64 along the inner dimension ahead; two multiply and hand their sums to an
-// epilogue while the copies for the next tile are under way (Schedule). Barriers in shared memory hand the stages back and
-// forth. An operand comes by TMA or, where its rows are those of tokens, row by row (gather_sm90.cuh).
+// The kernel of all grouped products on Hopper, persistent: each block computes tiles of 128 x kN in turn.
+// One warpgroup keeps copies under way, some pieces of 64 along the inner dimension ahead; two multiply and
+// hand their sums to an epilogue while the copies for the next tile are under way (Schedule). Barriers in
+// shared memory hand the stages back and forth. An operand comes by TMA or, where its rows are those of
+// tokens, row by row (gather_sm90.cuh).
 //
-// Tiles need no padding: one that runs past its expert's rows or columns multiplies its neighbour's too and the epilogue
-// leaves them out. Only where the inner dimension is the expert's rows (TN) must foreign lines be cleared before they
-// count.
+// Tiles need no padding: one that runs past its expert's rows or columns multiplies its neighbour's too and
+// the epilogue leaves them out. Only where the inner dimension is the expert's rows (TN) must foreign lines
+// be cleared before they count.
 #pragma once
 
 #include <algorithm>
@@ -30,8 +31,9 @@ namespace moe::gpu::grouped {
 template <int kN>
 inline constexpr int kStages = kN == 256 ? 4 : 6;
 
-// Two warpgroups that multiply tiles in turns: one begins when the other has seen all stages of the tile before. Without
-// this the one that waits would take an earlier phase of its stage for its own, since barriers know phases by parity only.
+// Two warpgroups that multiply tiles in turns: one begins when the other has seen all stages of the tile
+// before. Without this the one that waits would take an earlier phase of its stage for its own, since
+// barriers know phases by parity only.
 struct OrderedBarrier {
   Barrier begin[2];
 
@@ -116,8 +118,8 @@ __device__ __forceinline__ void copy_tiles(SharedOf<layout, kN, Epilogue>& share
   }
 }
 
-// Clears the lines of both operands from `lines` on, so that rows of the next expert count as zero; a gathered operand has
-// zeros there already. By the threads that multiply the stage.
+// Clears the lines of both operands from `lines` on, so that rows of the next expert count as zero; a
+// gathered operand has zeros there already. By the threads that multiply the stage.
 template <int kN, Schedule schedule, Gathered gathered>
 __device__ __forceinline__ void clear_lines(Stage<kN>& stage, int lines, int group) {
   constexpr int a_boxes = kM / kLine, first = gathered == Gathered::a ? a_boxes : 0;
@@ -154,13 +156,13 @@ __device__ __forceinline__ void multiply_stage(float (&sum)[halves][kN / 2], con
   wgmma_commit();
 }
 
-// What an epilogue is: begin(tile, half) before the products, whose Rows it gets back; store(sums, tile, half, staging) of 64
-// rows after them, with kStaging bytes of shared memory for all of the block's warps; or, where kPieces is not 0,
-// copy_piece() into so many stages of the pipeline and store_piece() from each; finish() after the last tile. kHalves: half of
-// a tile's columns are of either half of c.
+// What an epilogue is: begin(tile, half) before the products, whose Rows it gets back; store(sums, tile,
+// half, staging) of 64 rows after them, with kStaging bytes of shared memory for all of the block's warps;
+// or, where kPieces is not 0, copy_piece() into so many stages of the pipeline and store_piece() from each;
+// finish() after the last tile. kHalves: half of a tile's columns are of either half of c.
 //
-// Where an epilogue reads stages of its own after those of the products, and lets TMA write from them: a warp is
-// done with a stage when its part has been read.
+// Where an epilogue reads stages of its own after those of the products, and lets TMA write from them: a warp
+// is done with a stage when its part has been read.
 template <MatmulLayout layout, int kN, class Epilogue>
 __device__ __forceinline__ void store_pieces(SharedOf<layout, kN, Epilogue>& shared,
                                              PipelineState<kStages<kN>>& walk, const Epilogue& epilogue,
@@ -292,8 +294,8 @@ void run(cudaStream_t stream, int num_sms, const Tensor& a, const Tensor& b, con
          map(b, layout == MatmulLayout::NT ? static_cast<int>(width) : kLine), p, epilogue);
 }
 
-// Calls body.template operator()<kN, schedule>() for a product with so many columns. Tiles of 256 columns unless more than
-// a quarter of them would be empty.
+// Calls body.template operator()<kN, schedule>() for a product with so many columns. Tiles of 256 columns
+// unless more than a quarter of them would be empty.
 template <class Body>
 void with_tile(Schedule schedule, int64_t columns, Body&& body) {
   if (schedule == Schedule::pingpong) return body.template operator()<128, Schedule::pingpong>();

@@ -10,16 +10,17 @@
 
 namespace moe::gpu {
 
-// How the two consumer warpgroups of a block share its tiles. cooperative: each has 64 rows of every tile, and both store at
-// the same time; tiles of 256 columns need the fewest bytes for their arithmetic. pingpong: each has every second tile, of 128
-// columns, so that one stores while the other multiplies: where storing takes long.
+// How the two consumer warpgroups of a block share its tiles. cooperative: each has 64 rows of every tile,
+// and both store at the same time; tiles of 256 columns need the fewest bytes for their arithmetic. pingpong:
+// each has every second tile, of 128 columns, so that one stores while the other multiplies: where storing
+// takes long.
 enum class Schedule : uint8_t { cooperative, pingpong };
 
-// Whether the kernels take these tensors: none empty, addresses and rows a multiple of 16 bytes, and not more experts
-// than they have room for.
+// Whether the kernels take these tensors: none empty, addresses and rows a multiple of 16 bytes, and not more
+// experts than they have room for.
 bool sm90_takes(std::initializer_list<Tensor> operands, int64_t experts);
-// The same for a grouped product (shapes as of Ops::grouped_matmul): bf16, f32 sums of weight gradients (TN) alone, and for
-// NN an inner dimension that is a multiple of 64.
+// The same for a grouped product (shapes as of Ops::grouped_matmul): bf16, f32 sums of weight gradients (TN)
+// alone, and for NN an inner dimension that is a multiple of 64.
 bool sm90_takes(const Tensor& c, const Tensor& a, const Tensor& b, int64_t experts, MatmulLayout layout);
 
 // num_sms: streaming multiprocessors of the GPU.

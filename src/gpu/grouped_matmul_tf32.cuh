@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Grouped products of f32 numbers on the matrix units of sm_80 and newer: operands rounded to TF32 (10 bits of mantissa),
-// sums in f32. A block computes a tile of 128 x 128 with eight warps of 32 x 64; pieces of 16 along the inner dimension pass
-// through a ring of stages in shared memory.
+// Grouped products of f32 numbers on the matrix units of sm_80 and newer: operands rounded to TF32 (10 bits
+// of mantissa), sums in f32. A block computes a tile of 128 x 128 with eight warps of 32 x 64; pieces of 16
+// along the inner dimension pass through a ring of stages in shared memory.
 #pragma once
 
 #include <cstdint>
@@ -20,15 +20,16 @@ struct Tf32Tile {
 };
 static_assert(Tf32Tile::kM == Tf32Tile::kN && Tf32Tile::kInner * (Tf32Tile::kM + 8) <= Tf32Tile::kOperand);
 
-// One operand in shared memory, its rows as in memory: of consecutive inner indices, or of consecutive outer ones. Rows are
-// padded, so that the 32 numbers of a fragment lie in different banks.
+// One operand in shared memory, its rows as in memory: of consecutive inner indices, or of consecutive outer
+// ones. Rows are padded, so that the 32 numbers of a fragment lie in different banks.
 template <bool inner_rows>
 struct Tf32Operand {
   static constexpr int kWidth = inner_rows ? Tf32Tile::kInner : Tf32Tile::kM;
   static constexpr int kRows = inner_rows ? Tf32Tile::kM : Tf32Tile::kInner;
   static constexpr int kStride = kWidth + (inner_rows ? 4 : 8);
 
-  // Starts the copy; zeros outside. wide: `from` and the stride are multiples of 16 bytes; else elements move one by one.
+  // Starts the copy; zeros outside. wide: `from` and the stride are multiples of 16 bytes; else elements move
+  // one by one.
   template <bool wide>
   __device__ static void copy(float* to, const float* from, int64_t stride, int outer_left, int inner_left) {
     constexpr int pieces = kWidth / 4;

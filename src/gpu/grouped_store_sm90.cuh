@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The epilogues of a grouped product on Hopper that write its sums, or add them to what is there: in bf16, 16 bytes a
-// thread, whole sectors of 32 bytes; in f32 by TMA. Each element of c has one owner, so the bits are the same in
-// each run.
+// The epilogues of a grouped product on Hopper that write its sums, or add them to what is there: in bf16, 16
+// bytes a thread, whole sectors of 32 bytes; in f32 by TMA. Each element of c has one owner, so the bits are
+// the same in each run.
 #pragma once
 
 #include "gpu/grouped_tile_sm90.cuh"
@@ -79,8 +79,8 @@ struct Store {
   }
 };
 
-// Weight gradients (TN) in f32: TMA writes or adds them from shared memory, behind the next tile's products. A
-// warp goes through its 16 rows in pieces of 32 columns, by itself, with room for two.
+// Weight gradients (TN) in f32: TMA writes or adds them from shared memory, behind the next tile's products.
+// A warp goes through its 16 rows in pieces of 32 columns, by itself, with room for two.
 template <int kN>
 struct StoreGradient {
   static constexpr bool kHalves = false;
@@ -101,8 +101,8 @@ struct StoreGradient {
     const int warp = static_cast<int>(threadIdx.x) / 32 - kGroup / 32,
               lane = static_cast<int>(threadIdx.x) % 32;
     const int row = lane / 4, first_row = tile.a_column + half * 64 + warp % 4 * 16;
-    // Of the places of a row's pairs, swizzled, as they are for the first 8 columns; odd rows begin with the third 8, so that
-    // rows that go out together do not meet in a bank.
+    // Of the places of a row's pairs, swizzled, as they are for the first 8 columns; odd rows begin with the
+    // third 8, so that rows that go out together do not meet in a bank.
     const int chunk = lane % 4 / 2 + row % 2 * 4;
     unsigned char* const own = staging + warp * kWarpBytes;
     const int place = row * 128 + (chunk ^ row) * 16 + lane % 2 * 8;

@@ -77,8 +77,9 @@ struct Tile {
   int rows = 0, inner = 0;
 };
 
-// The block's tiles, every gridDim.x-th, in an order that all of its warps follow. The tiles of one expert are
-// neighbours, those of the same rows first: so its weights and rows are read from memory once. width: columns of a tile.
+// The block's tiles, every gridDim.x-th, in an order that all of its warps follow. The tiles of one expert
+// are neighbours, those of the same rows first: so its weights and rows are read from memory once. width:
+// columns of a tile.
 template <MatmulLayout layout, int width>
 class Tiles {
  public:
@@ -123,15 +124,16 @@ class Tiles {
   int n_, columns_, tiles_ = 0, index_ = static_cast<int>(blockIdx.x), expert_ = 0;
 };
 
-// ---- sums of 64 rows of a tile, the first half or the second, as wgmma leaves them: a thread has two rows (i = 0, 1) ----
+// ---- sums of 64 rows of a tile, the first half or the second, as wgmma leaves them: a thread has two rows
+// (i = 0, 1) ----
 
 __device__ __forceinline__ int tile_row(int half, int i) {
   const int thread = static_cast<int>(threadIdx.x) % kGroup;
   return half * 64 + thread / 32 * 16 + thread % 32 / 4 + i * 8;
 }
 
-// Four lanes hold a row's columns in pairs. v[j]: pair `lane % 4` of the j-th 8 columns; after it, pair j of the
-// (lane % 4)-th 8 columns. So a lane has 8 neighbours.
+// Four lanes hold a row's columns in pairs. v[j]: pair `lane % 4` of the j-th 8 columns; after it, pair j of
+// the (lane % 4)-th 8 columns. So a lane has 8 neighbours.
 template <class T>
 __device__ __forceinline__ void transpose_pairs(T (&v)[4]) {
   const int lane = static_cast<int>(threadIdx.x) % 4;

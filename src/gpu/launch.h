@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Starting kernels. One call for all, so that a launch that fails is reported where it was made, and so that the
-// emulation (tests/emulated_cuda) can take its place.
+// Starting kernels. One call for all, so that a launch that fails is reported where it was made, and so that
+// the emulation (tests/emulated_cuda) can take its place.
 #pragma once
 
 #include <cuda_runtime.h>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// cross_entropy: a block a row, which it needs twice for a gradient. Between, the row stays in shared memory where two blocks a processor
-// have room for theirs (50304 words of bf16 are 98 KiB), else in L2. So memory sees one read and one write.
+// cross_entropy: a block a row, which it needs twice for a gradient. Between, the row stays in shared memory
+// where two blocks a processor have room for theirs (50304 words of bf16 are 98 KiB), else in L2. So memory
+// sees one read and one write.
 #include "ops/contracts/loss.h"
 
 #include <cfloat>

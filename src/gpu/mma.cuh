@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The instructions of sm_80 that C++ has no name for: matrix units, loads of their operands from shared memory, copies
-// into shared memory that run beside the arithmetic, and the fast exponential. Layouts are those of the PTX manual; in
-// them lane = 4 * g + t. The emulated build has its own file of this name.
+// The instructions of sm_80 that C++ has no name for: matrix units, loads of their operands from shared
+// memory, copies into shared memory that run beside the arithmetic, and the fast exponential. Layouts are
+// those of the PTX manual; in them lane = 4 * g + t. The emulated build has its own file of this name.
 #pragma once
 
 #include <cstdint>
@@ -38,8 +38,8 @@ __device__ __forceinline__ uint32_t to_tf32(float x) {
   return y;
 }
 
-// c[16 x 8] += a[16 x 8] b[8 x 8] of TF32 numbers in f32. A lane holds of a the elements (g, t), (g + 8, t), (g, t + 4) and
-// (g + 8, t + 4), of b those at rows t and t + 4 of column g, and of c the same as above.
+// c[16 x 8] += a[16 x 8] b[8 x 8] of TF32 numbers in f32. A lane holds of a the elements (g, t), (g + 8, t),
+// (g, t + 4) and (g + 8, t + 4), of b those at rows t and t + 4 of column g, and of c the same as above.
 __device__ __forceinline__ void mma_16x8x8_tf32(float (&c)[4], const uint32_t (&a)[4],
                                                 const uint32_t (&b)[2]) {
   asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
@@ -67,8 +67,8 @@ __device__ __forceinline__ uint32_t shared_address(const void* shared) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(shared));
 }
 
-// Four matrices of 8 x 8 elements of 16 bits; lane l gives the address of row l % 8 of matrix l / 8. r[i] is row g of
-// matrix i at columns 2t, 2t + 1; with `transposed`, rows 2t, 2t + 1 at column g.
+// Four matrices of 8 x 8 elements of 16 bits; lane l gives the address of row l % 8 of matrix l / 8. r[i] is
+// row g of matrix i at columns 2t, 2t + 1; with `transposed`, rows 2t, 2t + 1 at column g.
 template <bool transposed>
 __device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[4], const void* row) {
   if constexpr (transposed)
@@ -83,8 +83,8 @@ __device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[4], const void* row) {
                  : "memory");
 }
 
-// Starts the copy of `bytes` (0 to 16) from global to shared memory, zeros after them up to 16; both addresses are
-// multiples of 16. Past the first-level cache.
+// Starts the copy of `bytes` (0 to 16) from global to shared memory, zeros after them up to 16; both
+// addresses are multiples of 16. Past the first-level cache.
 __device__ __forceinline__ void cp_async_16(void* shared, const void* global, int bytes) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global),
                "r"(bytes)

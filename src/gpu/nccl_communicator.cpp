@@ -258,8 +258,9 @@ class NcclCommunicator final : public Communicator {
   // Where collectives are queued.
   cudaStream_t stream() const { return on_comm_stream_ ? comm_stream_ : device_.stream(); }
 
-  // body's collectives begin when what is queued on the device is done, and what is queued later does not wait for them. Their
-  // stream comes first where both could run: an operation fills all multiprocessors, and rows that wait for its end are late.
+  // body's collectives begin when what is queued on the device is done, and what is queued later does not
+  // wait for them. Their stream comes first where both could run: an operation fills all multiprocessors, and
+  // rows that wait for its end are late.
   template <class Body>
   void on_comm_stream(int slot, const Body& body) {
     if (comm_stream_ == nullptr) {

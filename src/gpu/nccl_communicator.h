@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Ranks on GPUs over NCCL, on the stream of their device. A lost rank would keep NCCL's kernels waiting for ever: comm/watchdog.h
-// ends the process then.
+// Ranks on GPUs over NCCL, on the stream of their device. A lost rank would keep NCCL's kernels waiting for
+// ever: comm/watchdog.h ends the process then.
 #pragma once
 
 #include <chrono>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// NCCL without linking to it, as cublas_library.cpp does: one rank needs none. MOE_NCCL_LIBRARY (environment) names the file;
-// else the loader's own search, then where CMake saw the header's library.
+// NCCL without linking to it, as cublas_library.cpp does: one rank needs none. MOE_NCCL_LIBRARY (environment)
+// names the file; else the loader's own search, then where CMake saw the header's library.
 #include <dlfcn.h>
 #include <nccl.h>
 

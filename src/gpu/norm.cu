@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// RMSNorm. Forward: a warp a row. Backward: a block takes rows in turn and sums its share of the weight's gradient, each
-// column by one thread; the shares are added in order (column_sums.cuh).
+// RMSNorm. Forward: a warp a row. Backward: a block takes rows in turn and sums its share of the weight's
+// gradient, each column by one thread; the shares are added in order (column_sums.cuh).
 #include "ops/contracts/norm.h"
 
 #include <algorithm>
@@ -65,7 +65,8 @@ __device__ __forceinline__ float inner(const Vec<T, width>& dy, const Vec<T, wid
   return sum;
 }
 
-// Rows of at most kThreads * width elements: a thread has one piece of each row, and that piece's w and dw in registers.
+// Rows of at most kThreads * width elements: a thread has one piece of each row, and that piece's w and dw in
+// registers.
 template <class T, int width>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
     backward_kernel(T* dx_ND, float* dw_parts, const T* dy_ND, const T* residual_ND, const T* x_ND,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Element types on the GPU. Kernels compute in f32 and are templates over the type T in memory: float, bf16 or
-// f16.
+// Element types on the GPU. Kernels compute in f32 and are templates over the type T in memory: float, bf16
+// or f16.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -43,7 +43,8 @@ __device__ __forceinline__ f16 from_float<f16>(float x) {
   return __float2half_rn(x);
 }
 
-// n consecutive elements, moved at once when n * sizeof(T) is 4, 8 or 16; their address is a multiple of that.
+// n consecutive elements, moved at once when n * sizeof(T) is 4, 8 or 16; their address is a multiple of
+// that.
 template <class T, int n>
 struct alignas(sizeof(T) * n) Vec {
   T v[n];
@@ -102,8 +103,8 @@ void with_f32_or_bf16(DType dtype, Body&& body) {
   body.template operator()<bf16>();
 }
 
-// Elements that a thread may move at once (16 bytes of T, or 1) when rows have `columns` elements and start at the
-// given addresses.
+// Elements that a thread may move at once (16 bytes of T, or 1) when rows have `columns` elements and start
+// at the given addresses.
 template <class T, class... Pointers>
 int vector_width(int64_t columns, Pointers... pointers) {
   constexpr int width = 16 / static_cast<int>(sizeof(T));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Named ranges in the timeline of Nsight Systems and its kin. Under training.cuda_graph a micro-batch is replayed as one
-// graph, so only its first two runs show operations; training.cuda_graph=false shows them in every step.
+// Named ranges in the timeline of Nsight Systems and its kin. Under training.cuda_graph a micro-batch is
+// replayed as one graph, so only its first two runs show operations; training.cuda_graph=false shows them in
+// every step.
 #pragma once
 
 namespace moe::gpu {

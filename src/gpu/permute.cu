@@ -19,8 +19,8 @@ __device__ __forceinline__ int64_t row_of_warp() {
   return int64_t{blockIdx.x} * kWarps + threadIdx.x / 32;
 }
 
-// The items to be sorted: all first choices by token, then all second ones, and so on. Each choice begins a tile of the
-// sort, and so has some items past the last token.
+// The items to be sorted: all first choices by token, then all second ones, and so on. Each choice begins a
+// tile of the sort, and so has some items past the last token.
 struct Choice {
   const int32_t* expert_NK;
   int tokens, tiled_tokens, choices, experts;
@@ -35,7 +35,8 @@ struct Choice {
   }
 };
 
-// One warp for each group of tokens: kept_NK = the expert where it has room left in this group, in the order of a plan, else -1.
+// One warp for each group of tokens: kept_NK = the expert where it has room left in this group, in the order
+// of a plan, else -1.
 __global__ void keep_to_capacity_kernel(int32_t* kept_NK, const int32_t* expert_NK, int tokens, int choices,
                                         int experts, int capacity) {
   constexpr int batch = 8;                   // loads under way at once
@@ -83,7 +84,8 @@ struct RowsOfExperts {
   int32_t *offset_E1, *count_E, *top1_count_E;
 };
 
-// One block: the experts' counts over all tiles and over those of first choices, and where each expert's rows begin.
+// One block: the experts' counts over all tiles and over those of first choices, and where each expert's rows
+// begin.
 __global__ void plan_experts_kernel(RowsOfExperts out, int32_t* tile_counts, int tiles, int first_tiles,
                                     int experts, int64_t capacity) {
   int begin = 0;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Sums in f64 over whole tensors, and the factor that clips a gradient. Blocks leave partial sums, one block adds them.
+// Sums in f64 over whole tensors, and the factor that clips a gradient. Blocks leave partial sums, one block
+// adds them.
 #include "ops/contracts/reduce.h"
 
 #include <algorithm>

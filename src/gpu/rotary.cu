@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// QK-norm and rotary positions over the queries and keys of the packed rows. A warp takes a token; some of its lanes side by
-// side take one head: lane i the pairs (c, c + d/2) for a vector of columns c, so that both halves of a pair are in one
-// lane, and the angles of these columns serve all heads.
+// QK-norm and rotary positions over the queries and keys of the packed rows. A warp takes a token; some of
+// its lanes side by side take one head: lane i the pairs (c, c + d/2) for a vector of columns c, so that both
+// halves of a pair are in one lane, and the angles of these columns serve all heads.
 #include "ops/contracts/rotary.h"
 
 #include <algorithm>
@@ -129,7 +129,8 @@ __device__ __forceinline__ Pairs<S> angles_of(const Table& table, int position, 
   return angles;
 }
 
-// A token's heads of one kind: where they begin in the packed row with how much between them, and how many there are.
+// A token's heads of one kind: where they begin in the packed row with how much between them, and how many
+// there are.
 struct Kind {
   int first, stride, count;
 };
@@ -190,8 +191,9 @@ __host__ __device__ constexpr int passes(int heads) {
   return (heads + S::heads - 1) / S::heads;
 }
 
-// A warp of the backward kernel takes the same heads of every so many-th token: queries or keys, so that one weight and the sums of
-// its gradient stay in registers, and so few of them that the next token's can be on their way while it works on these.
+// A warp of the backward kernel takes the same heads of every so many-th token: queries or keys, so that one
+// weight and the sums of its gradient stay in registers, and so few of them that the next token's can be on
+// their way while it works on these.
 template <class S>
 struct Share {
   bool queries;
@@ -211,8 +213,8 @@ struct Share {
   }
 };
 
-// A vector of a lane as it came from memory: in whole words, since of 16-bit elements each would take a register, and would be taken
-// apart, and so waited for, at once.
+// A vector of a lane as it came from memory: in whole words, since of 16-bit elements each would take a
+// register, and would be taken apart, and so waited for, at once.
 template <class T, int width>
 struct Words {
   using Word = std::conditional_t<width * sizeof(T) % 4 == 0, uint32_t, T>;
@@ -265,7 +267,8 @@ struct Loaded {
   }
 };
 
-// The block's sums of the weights' gradients over its warps, in order, to parts[0 .. dim) and parts[dim .. 2 dim).
+// The block's sums of the weights' gradients over its warps, in order, to parts[0 .. dim) and parts[dim .. 2
+// dim).
 template <class S>
 __device__ void store_sums(float* parts, Pairs<S> dw, bool queries, int dim) {
   __shared__ float sums[kWarps][contracts::kMaxHeadDim];
@@ -326,8 +329,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
   store_sums(parts + int64_t{blockIdx.x} * 2 * dim, dw, share.queries, dim);
 }
 
-// Calls body.operator()<Shape>(): vectors of 16 bytes where every address allows it, and as few lanes as reach over half
-// a head.
+// Calls body.operator()<Shape>(): vectors of 16 bytes where every address allows it, and as few lanes as
+// reach over half a head.
 template <class T, class Body, class... Pointers>
 void with_shape(int64_t dim, Body body, Pointers... pointers) {
   constexpr int width = 16 / static_cast<int>(sizeof(T));

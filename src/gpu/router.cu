@@ -20,7 +20,8 @@ constexpr int kTokens = 32;  // of a block
 constexpr int kCountThreads = 1024;
 constexpr int kLossTokens = 256;  // of a partial sum of the losses
 
-// The lanes' token. Past the last one they compute that again, so that a warp stays together, and store nothing.
+// The lanes' token. Past the last one they compute that again, so that a warp stays together, and store
+// nothing.
 struct TokenOfLanes {
   int64_t row;
   int lane;
@@ -132,8 +133,8 @@ __global__ void count_tokens_kernel(int* tokens, const int32_t* doc_start_N, int
   if (threadIdx.x == 0) *tokens = count;
 }
 
-// Of kLossTokens tokens: the column sums of the probabilities, then the sum of lse^2 and the number of tokens that are not
-// padding, whose rows are zero. parts: [blocks, experts + 2].
+// Of kLossTokens tokens: the column sums of the probabilities, then the sum of lse^2 and the number of tokens
+// that are not padding, whose rows are zero. parts: [blocks, experts + 2].
 __global__ void sum_losses_kernel(float* parts, const float* probability_NE, const float* lse_N,
                                   const int32_t* doc_start_N, int64_t n, int experts) {
   const int64_t begin = int64_t{blockIdx.x} * kLossTokens, count = min(int64_t{kLossTokens}, n - begin);
@@ -191,8 +192,8 @@ __global__ void __launch_bounds__(kTokens* kLanes)
   const int32_t* const chosen = in.expert_NK + token.row * choices;
   const float scale = *scale_1 / static_cast<float>(max(1, *tokens));
   const float balance = scale * balance_weight * static_cast<float>(experts), z = 2 * scale * z_weight;
-  // d softmax: p_i (g_i - <g, p>), g = balance * share + the chosen experts' dweight; z adds p_i lse. Renormalised
-  // weights are a softmax over the chosen logits alone, so the others feel nothing of dweight.
+  // d softmax: p_i (g_i - <g, p>), g = balance * share + the chosen experts' dweight; z adds p_i lse.
+  // Renormalised weights are a softmax over the chosen logits alone, so the others feel nothing of dweight.
   float mean = 0, balance_mean = 0;
   for (int k = 0; k < choices; ++k) mean += dw[k] * w[k];
 #pragma unroll 8

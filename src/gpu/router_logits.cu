@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The router's matrix products, in f32 whatever the type of x. With x in bf16 the matrix units compute them from the
-// bf16 parts of what is f32 (split_bf16.cuh); else, and for f16, whose numbers do not
-// fit one bf16, f32_product.cuh.
+// The router's matrix products, in f32 whatever the type of x. With x in bf16 the matrix units compute them
+// from the bf16 parts of what is f32 (split_bf16.cuh); else, and for f16, whose numbers do not fit one bf16,
+// f32_product.cuh.
 #include <algorithm>
 
 #include "gpu/column_sums.cuh"
@@ -93,8 +93,9 @@ void GpuOps::router_logits_backward(Tensor dx_ND, Tensor dw_ED, const Tensor& dl
   const int64_t n = x_ND.dim(0), d = x_ND.dim(1), e = w_ED.dim(0);
   if (n == 0) return;
   if (splits(x_ND, w_ED)) {
-    // Both products take all of dlogits, in three parts. dx takes the rounded w, as every product in bf16 does: its terms
-    // are off by 2^-9 at most, and the bf16 sum by as much again. dw is exact to f32, as x is.
+    // Both products take all of dlogits, in three parts. dx takes the rounded w, as every product in bf16
+    // does: its terms are off by 2^-9 at most, and the bf16 sum by as much again. dw is exact to f32, as x
+    // is.
     auto carving = workspace_.carve();
     Tensor dlogits(carving.take<bf16>(n * 3 * e), DType::bf16, {n, 3 * e});
     Tensor w(carving.take<bf16>(3 * e * d), DType::bf16, {3 * e, d});

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Tiles of matrices in shared memory as the matrix units want them: rows of `width` elements in pieces of 16 bytes, the
-// pieces permuted within a row so that eight rows of one column of pieces lie in different banks (no conflicts for
-// ldmatrix); copies into them from global memory; fragments out of them.
+// Tiles of matrices in shared memory as the matrix units want them: rows of `width` elements in pieces of 16
+// bytes, the pieces permuted within a row so that eight rows of one column of pieces lie in different banks
+// (no conflicts for ldmatrix); copies into them from global memory; fragments out of them.
 #pragma once
 
 #include <cstdint>
@@ -22,9 +22,10 @@ __device__ __forceinline__ int piece_offset(int row, int piece) {
   return row * width + permuted * kPiece;
 }
 
-// Starts the copy of rows x width elements from `matrix` (the tile's corner; `stride` from row to row) by `threads`
-// threads; zeros past row_limit and column_limit, which count from the corner. wide: the corner and the stride are
-// multiples of 16 bytes, and so is column_limit where the tile crosses it; else elements move one by one, at once.
+// Starts the copy of rows x width elements from `matrix` (the tile's corner; `stride` from row to row) by
+// `threads` threads; zeros past row_limit and column_limit, which count from the corner. wide: the corner and
+// the stride are multiples of 16 bytes, and so is column_limit where the tile crosses it; else elements move
+// one by one, at once.
 template <int rows, int width, int threads, bool wide, class T>
 __device__ __forceinline__ void copy_tile(T* tile, const T* matrix, int64_t stride, int row_limit,
                                           int column_limit) {
@@ -48,7 +49,8 @@ __device__ __forceinline__ void copy_tile(T* tile, const T* matrix, int64_t stri
   }
 }
 
-// Which index of an operand runs along the rows of its tile: the one that the product sums over, or the other.
+// Which index of an operand runs along the rows of its tile: the one that the product sums over, or the
+// other.
 enum class Along { inner, outer };
 
 // Operand a of mma_16x8x16: rows m..m+15 of the product, inner indices k..k+15.
@@ -61,7 +63,8 @@ __device__ __forceinline__ void load_a(uint32_t (&a)[4], const T* tile, int m, i
     ldmatrix_x4<true>(a, tile + piece_offset<width>(k + lane % 8 + lane / 16 * 8, m / kPiece + lane / 8 % 2));
 }
 
-// Operand b twice: b[0], b[1] for columns n..n+7 of the product, b[2], b[3] for n+8..n+15; inner indices k..k+15.
+// Operand b twice: b[0], b[1] for columns n..n+7 of the product, b[2], b[3] for n+8..n+15; inner indices
+// k..k+15.
 template <int width, Along along, class T>
 __device__ __forceinline__ void load_b(uint32_t (&b)[4], const T* tile, int n, int k) {
   const int lane = static_cast<int>(threadIdx.x) % 32;

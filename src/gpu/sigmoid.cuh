@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The logistic function of the gates, four instructions with the special function unit's exponential and reciprocal: a few
-// units in the last place.
+// The logistic function of the gates, four instructions with the special function unit's exponential and
+// reciprocal: a few units in the last place.
 #pragma once
 
 #include "gpu/fast_math.cuh"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Hopper's own instructions (PTX ISA 8, sections 9.7.8 to 9.7.15), a thin wrapper each: barriers in shared memory, the
-// tensor TMA (TMA), fences, registers by role. wgmma is in wgmma.cuh. Only files that are compiled for sm_90a
-// include this; the emulated build has its own file of this name.
+// Hopper's own instructions (PTX ISA 8, sections 9.7.8 to 9.7.15), a thin wrapper each: barriers in shared
+// memory, the tensor TMA (TMA), fences, registers by role. wgmma is in wgmma.cuh. Only files that are
+// compiled for sm_90a include this; the emulated build has its own file of this name.
 #pragma once
 
 #include <cuda.h>
@@ -33,7 +33,8 @@ __device__ __forceinline__ void barrier_arrive_expect(Barrier* barrier, uint32_t
                "r"(bytes)
                : "memory");
 }
-// Arrives when all copies that this thread has started with cp.async are done: one of the arrivals that the barrier counts.
+// Arrives when all copies that this thread has started with cp.async are done: one of the arrivals that the
+// barrier counts.
 __device__ __forceinline__ void barrier_arrive_after_copies(Barrier* barrier) {
   asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(shared_pointer(barrier))
                : "memory");
@@ -51,7 +52,8 @@ __device__ __forceinline__ void barrier_wait(Barrier* barrier, uint32_t parity) 
       : "memory");
 }
 
-// Copies the map's box at column x, row y into shared memory; arrives its bytes at the barrier. One thread calls it.
+// Copies the map's box at column x, row y into shared memory; arrives its bytes at the barrier. One thread
+// calls it.
 __device__ __forceinline__ void tma_load(void* to, const CUtensorMap* map, Barrier* barrier, int32_t x,
                                          int32_t y) {
   asm volatile(
@@ -60,8 +62,8 @@ __device__ __forceinline__ void tma_load(void* to, const CUtensorMap* map, Barri
       "l"(map), "r"(shared_pointer(barrier)), "r"(x), "r"(y)
       : "memory");
 }
-// Copies `bytes` consecutive bytes to shared memory and arrives them at the barrier; bytes and both addresses are
-// multiples of 16. One thread calls it.
+// Copies `bytes` consecutive bytes to shared memory and arrives them at the barrier; bytes and both addresses
+// are multiples of 16. One thread calls it.
 __device__ __forceinline__ void bulk_load(void* to, const void* from, uint32_t bytes, Barrier* barrier) {
   asm volatile(
       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
@@ -69,9 +71,9 @@ __device__ __forceinline__ void bulk_load(void* to, const void* from, uint32_t b
       "l"(from), "r"(bytes), "r"(shared_pointer(barrier))
       : "memory");
 }
-// Writes the map's box in shared memory to column x, row y; what lies outside the matrix is left out. One thread calls it,
-// after a fence_async_proxy() of those that wrote the box. The same thread commits a group of them and waits until at most
-// `pending` groups still have to be read from shared memory.
+// Writes the map's box in shared memory to column x, row y; what lies outside the matrix is left out. One
+// thread calls it, after a fence_async_proxy() of those that wrote the box. The same thread commits a group
+// of them and waits until at most `pending` groups still have to be read from shared memory.
 __device__ __forceinline__ void tma_store(const CUtensorMap* map, const void* from, int32_t x, int32_t y) {
   asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%2, %3}], [%1];" ::"l"(map),
                "r"(shared_pointer(from)), "r"(x), "r"(y)
@@ -83,7 +85,8 @@ __device__ __forceinline__ void tma_store(const CUtensorMap* map, const void* fr
                "r"(shared_pointer(from)), "r"(x), "r"(y), "r"(z)
                : "memory");
 }
-// The same, but adds. Only where nobody else adds to the same place: else the order, and so the bits, would be open.
+// The same, but adds. Only where nobody else adds to the same place: else the order, and so the bits, would
+// be open.
 __device__ __forceinline__ void tma_add(const CUtensorMap* map, const void* from, int32_t x, int32_t y,
                                         int32_t z) {
   asm volatile(
@@ -104,8 +107,8 @@ __device__ __forceinline__ void fence_async_proxy() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
-// 16 bytes to an address that is a multiple of 16, by one instruction: what has been computed with word by word the compiler
-// stores in words, or even in halves of words.
+// 16 bytes to an address that is a multiple of 16, by one instruction: what has been computed with word by
+// word the compiler stores in words, or even in halves of words.
 __device__ __forceinline__ void store_16(void* p, const uint4& v) {
   asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(p), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
                : "memory");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// An f32 matrix as a sum of bf16 ones, so that the matrix units can multiply it: x = high + middle + low, where each part
-// is what the ones before leave, rounded; the rest is below 2^-24 of x.
+// An f32 matrix as a sum of bf16 ones, so that the matrix units can multiply it: x = high + middle + low,
+// where each part is what the ones before leave, rounded; the rest is below 2^-24 of x.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,8 @@ struct Parts {
   int count;
 };
 
-// Blocks beside each other: y[r][b * columns + c] = part b of x[r][c]. Four elements a thread; columns is a multiple of 4.
+// Blocks beside each other: y[r][b * columns + c] = part b of x[r][c]. Four elements a thread; columns is a
+// multiple of 4.
 static __global__ void parts_of_columns_kernel(bf16* y, const float* x, int64_t rows, int columns,
                                                Parts parts) {
   const int64_t i = 4 * (int64_t{blockIdx.x} * blockDim.x + threadIdx.x);

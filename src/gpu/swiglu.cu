@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The experts' activation, and its backward that also applies the routing weight: a warp a row. How many rows are in
-// use is read on the device.
+// The experts' activation, and its backward that also applies the routing weight: a warp a row. How many rows
+// are in use is read on the device.
 #include "ops/contracts/swiglu.h"
 
 #include "gpu/block_reduce.cuh"

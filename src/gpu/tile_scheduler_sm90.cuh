@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// How blocks that stay for a whole kernel draw their work: each piece has one owner and its sums a fixed order, whoever
-// draws it.
+// How blocks that stay for a whole kernel draw their work: each piece has one owner and its sums a fixed
+// order, whoever draws it.
 #pragma once
 
 #include "gpu/block_reduce.cuh"
@@ -8,14 +8,16 @@
 
 namespace moe::gpu::sm90 {
 
-// The producer warp draws pieces of work, in order, up to two ahead of the warps that read what it found out about them.
+// The producer warp draws pieces of work, in order, up to two ahead of the warps that read what it found out
+// about them.
 template <class Piece>
 struct TileScheduler {
   Piece drawn[2];
   Pipeline<2> pipeline;
 
   __device__ __forceinline__ void init(int reading_warps) { pipeline.init(32 * reading_warps, 32); }
-  // The producer warp, all lanes: the number of the next piece. publish() must follow, also when there is none.
+  // The producer warp, all lanes: the number of the next piece. publish() must follow, also when there is
+  // none.
   __device__ __forceinline__ int next_tile(int* next, const PipelineState<2>& turn) {
     pipeline.wait_empty(turn);
     int number = 0;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Hopper's matrix instruction on bf16 (PTX ISA 8, section 9.7.15): a warpgroup multiplies a 64 x 16 piece of A by a
-// 16 x n piece of B, both in shared memory (wgmma_operands.cuh), and adds to its registers in f32. Thread t of the
-// warpgroup holds in d[4 * j + 2 * i + c] row 16 * (t / 32) + (t % 32) / 4 + 8 * i, column 8 * j + 2 * (t % 4) + c.
+// Hopper's matrix instruction on bf16 (PTX ISA 8, section 9.7.15): a warpgroup multiplies a 64 x 16 piece of
+// A by a 16 x n piece of B, both in shared memory (wgmma_operands.cuh), and adds to its registers in f32.
+// Thread t of the warpgroup holds in d[4 * j + 2 * i + c] row 16 * (t / 32) + (t % 32) / 4 + 8 * i, column 8
+// * j + 2 * (t % 4) + c.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +23,8 @@ template <int pending>
 __device__ __forceinline__ void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory");
 }
-// What x holds is computed before a wait that follows: the compiler would wait first, and compute while nothing is under
-// way. (ptxas still moves a wait up, but not past a branch.)
+// What x holds is computed before a wait that follows: the compiler would wait first, and compute while
+// nothing is under way. (ptxas still moves a wait up, but not past a branch.)
 __device__ __forceinline__ void compute_now(float (&x)[32]) {
 #pragma unroll
   for (int i = 0; i < 32; i += 8)
@@ -134,8 +135,9 @@ __device__ __forceinline__ void wgmma_first(float (&d)[32], uint64_t a, uint64_t
       : "l"(a), "l"(b), "n"(a_columns), "n"(b_columns));
 }
 
-// d += a b with a in registers: packed pairs (the lower column in the lower half) of row r = 16 * (t / 32) + (t % 32) / 4
-// and k = 2 * (t % 4) of the piece: a[0] (r, k), a[1] (r + 8, k), a[2] (r, k + 8), a[3] (r + 8, k + 8).
+// d += a b with a in registers: packed pairs (the lower column in the lower half) of row r = 16 * (t / 32) +
+// (t % 32) / 4 and k = 2 * (t % 4) of the piece: a[0] (r, k), a[1] (r + 8, k), a[2] (r, k + 8), a[3] (r + 8,
+// k + 8).
 template <int b_columns>
 __device__ __forceinline__ void wgmma_registers(float (&d)[32], const uint32_t (&a)[4], uint64_t b) {
   asm volatile(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Memory on the GPU for what an operation needs between its kernels: partial sums, sorted indices. One block of fixed
-// size, taken once; each operation carves it anew, since operations follow each other on one stream.
+// Memory on the GPU for what an operation needs between its kernels: partial sums, sorted indices. One block
+// of fixed size, taken once; each operation carves it anew, since operations follow each other on one stream.
 #pragma once
 
 #include <cstdint>

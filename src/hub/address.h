@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Where something lies on the hub, in huggingface_hub's spelling: hf://datasets/USER/NAME[@REVISION][/PATH] and
-// hf://[models/]USER/NAME[@REVISION][/PATH]. A '/' inside a revision is written %2F, except in refs/convert/NAME and
-// refs/pr/NUMBER, which may stand as they are.
+// Where something lies on the hub, in huggingface_hub's spelling: hf://datasets/USER/NAME[@REVISION][/PATH]
+// and hf://[models/]USER/NAME[@REVISION][/PATH]. A '/' inside a revision is written %2F, except in
+// refs/convert/NAME and refs/pr/NUMBER, which may stand as they are.
 #pragma once
 
 #include <string>
@@ -23,8 +23,8 @@ struct Address {
   bool operator==(const Address&) const = default;
 };
 
-// Whether a path stays inside its folder and may be shown: no empty segment, no ".", no "..", no control character. Also for
-// what a server names.
+// Whether a path stays inside its folder and may be shown: no empty segment, no ".", no "..", no control
+// character. Also for what a server names.
 bool is_inner_path(std::string_view path);
 
 }  // namespace moe::hub

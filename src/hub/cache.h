@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// huggingface_hub's cache on the disk: FOLDER/datasets--USER--NAME/{blobs/OID, snapshots/COMMIT/PATH -> ../../blobs/OID,
-// refs/REVISION (text: the commit), trees/COMMIT.json}, and FOLDER/.locks/. Reads what Python wrote and writes what it
-// reads. Ours alone: .moe/OID beside blobs/, an empty file for each blob that we fetched, dated by its last use.
-// Knows nothing of the network.
+// huggingface_hub's cache on the disk: FOLDER/datasets--USER--NAME/{blobs/OID, snapshots/COMMIT/PATH ->
+// ../../blobs/OID, refs/REVISION (text: the commit), trees/COMMIT.json}, and FOLDER/.locks/. Reads what
+// Python wrote and writes what it reads. Ours alone: .moe/OID beside blobs/, an empty file for each blob that
+// we fetched, dated by its last use. Knows nothing of the network.
 #pragma once
 
 #include <cstdint>
@@ -57,8 +57,8 @@ class Cache {
   // Where the file's content is, if it is here with the right size.
   std::optional<std::filesystem::path> find(const Address& address, const std::string& commit,
                                             const File& file) const;
-  // The same, open; null when it is not here. Counts as a use; no prune(), also of another process, removes the blob
-  // while the Input lives.
+  // The same, open; null when it is not here. Counts as a use; no prune(), also of another process, removes
+  // the blob while the Input lives.
   std::shared_ptr<const Input> open(const Address& address, const std::string& commit,
                                     const File& file) const;
   // Makes the relative link snapshots/COMMIT/PATH -> blobs/OID, and returns its path.
@@ -66,9 +66,9 @@ class Cache {
   // Notes that we fetched this blob, or used it now.
   void mark(const Address& address, const std::string& oid) const;
 
-  // Removes blobs that we fetched, the least recently used first, with the links to them, until the rest of them take
-  // at most `limit` bytes. Never touches what others put here, and what is open or being fetched, here or in another
-  // process. Returns the bytes freed.
+  // Removes blobs that we fetched, the least recently used first, with the links to them, until the rest of
+  // them take at most `limit` bytes. Never touches what others put here, and what is open or being fetched,
+  // here or in another process. Returns the bytes freed.
   int64_t prune(int64_t limit) const;
   // What those blobs take, half-fetched ones included.
   int64_t fetched_bytes() const;

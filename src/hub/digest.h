@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The two hashes that name a file's content on the hub: SHA-256 of the bytes (LFS files), and git's SHA-1 of a blob,
-// which has "blob SIZE\0" before the bytes (all others). Computed by OpenSSL.
+// The two hashes that name a file's content on the hub: SHA-256 of the bytes (LFS files), and git's SHA-1 of
+// a blob, which has "blob SIZE\0" before the bytes (all others). Computed by OpenSSL.
 #pragma once
 
 #include <cstdint>

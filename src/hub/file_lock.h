@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A lock between processes: flock(2) on a file, which is how Python's filelock, and so huggingface_hub, does it. The
-// kernel releases it when the process ends.
+// A lock between processes: flock(2) on a file, which is how Python's filelock, and so huggingface_hub, does
+// it. The kernel releases it when the process ends.
 #pragma once
 
 #include <filesystem>

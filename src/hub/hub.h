@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The Hugging Face hub: revisions, listings, files read in ranges or downloaded into huggingface_hub's cache, which is
-// looked into first. The token goes to the endpoint and nowhere else. Sizes are bytes. Everything may be called from
-// any thread; what fails is a UserError naming the file and what to do.
+// The Hugging Face hub: revisions, listings, files read in ranges or downloaded into huggingface_hub's cache,
+// which is looked into first. The token goes to the endpoint and nowhere else. Sizes are bytes. Everything
+// may be called from any thread; what fails is a UserError naming the file and what to do.
 #pragma once
 
 #include <cstdint>
@@ -37,16 +37,16 @@ class Hub {
   // The client must outlive it, and it the Inputs that open() returns.
   Hub(Settings settings, net::Client& client, Event on_event = {});
 
-  // The commit (40 hex digits) that the address's revision stands for: asked once, then kept, so that a run sees one
-  // state of the repository. Offline, or when the hub does not answer: from the cache's refs.
+  // The commit (40 hex digits) that the address's revision stands for: asked once, then kept, so that a run
+  // sees one state of the repository. Offline, or when the hub does not answer: from the cache's refs.
   std::string commit(const Address& address);
-  // The files at or below the path, by path (bytewise). Offline: those that the cache holds. UserError when there are
-  // none.
+  // The files at or below the path, by path (bytewise). Offline: those that the cache holds. UserError when
+  // there are none.
   std::vector<File> list(const Address& address);
   // The cache's file when it is there with the right size, else range reads through a signed URL.
   std::shared_ptr<const Input> open(const Address& address, const File& file);
-  // Into the cache, continuing what an earlier attempt left, checked against the hash; the path below snapshots/.
-  // Two processes, also Python's, do not fetch the same file at once: the second waits.
+  // Into the cache, continuing what an earlier attempt left, checked against the hash; the path below
+  // snapshots/. Two processes, also Python's, do not fetch the same file at once: the second waits.
   std::filesystem::path download(const Address& address, const File& file, const Progress& progress = {});
 
   Cache& cache() { return cache_; }
@@ -77,8 +77,8 @@ class Hub {
   std::map<std::string, std::string> commits_;  // by KIND/USER/NAME@REVISION
 };
 
-// The address's revision, or where it names none: FineWeb-Edu's is pinned, so that a run means the same data next year;
-// any other repository's is "main".
+// The address's revision, or where it names none: FineWeb-Edu's is pinned, so that a run means the same data
+// next year; any other repository's is "main".
 std::string revision_or_default(const Address& address);
 
 }  // namespace moe::hub

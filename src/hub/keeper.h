@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Keeps files of the hub on the disk while they are read: a thread brings one after the other into the cache, within a
-// size, and each is read from there as soon as it is whole. Processes that share the cache's folder take turns.
+// Keeps files of the hub on the disk while they are read: a thread brings one after the other into the cache,
+// within a size, and each is read from there as soon as it is whole. Processes that share the cache's folder
+// take turns.
 #pragma once
 
 #include <condition_variable>
@@ -17,14 +18,15 @@ namespace moe::hub {
 
 class Keeper {
  public:
-  // limit: bytes of all that we fetched into the cache (Cache::prune makes room). The hub and the client must outlive it.
+  // limit: bytes of all that we fetched into the cache (Cache::prune makes room). The hub and the client must
+  // outlive it.
   Keeper(Hub& hub, net::Client& client, int64_t limit, Hub::Event on_event);
   ~Keeper();
   Keeper(const Keeper&) = delete;
   Keeper& operator=(const Keeper&) = delete;
 
-  // The cache's file when it is there; else one that is read through the hub until it is, and stays so when the limit
-  // leaves no room or the fetch fails, which is told.
+  // The cache's file when it is there; else one that is read through the hub until it is, and stays so when
+  // the limit leaves no room or the fetch fails, which is told.
   std::shared_ptr<const Input> open(const Address& address, const File& file);
 
  private:

@@ -180,7 +180,8 @@ void ImportedWeights::write(const std::string& ours, DType type, const TensorStr
       if (exact.empty()) return sink(values.data(), values.size_bytes());
       std::vector<float> norm(values.begin(), values.end());
       for (size_t i = 0; i < norm.size(); ++i, ++at) {
-        // Only if it is still the weight that was exported: the files may have been trained further elsewhere.
+        // Only if it is still the weight that was exported: the files may have been trained further
+        // elsewhere.
         if (at < exact.size() && (exact[at] - 1) + 1 == norm[i]) norm[i] = exact[at];
       }
       sink(norm.data(), norm.size() * sizeof(float));

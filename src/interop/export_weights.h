@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The weights of a checkpoint as safetensors files of the Hugging Face format, and back. Both stream: a tensor is read
-// from a mapped file, converted and written in pieces.
+// The weights of a checkpoint as safetensors files of the Hugging Face format, and back. Both stream: a
+// tensor is read from a mapped file, converted and written in pieces.
 #pragma once
 
 #include <cstdint>
@@ -26,9 +26,11 @@ struct ExportedWeights {
   int64_t rounded_norms = 0;  // norm weights w below 0.5 for which w - 1 and 1 added again is not w
 };
 
-// Into `folder`: model.safetensors, or shards of at most `shard_bytes` (one tensor may be more) and their index.
-// model: under our names, f32 or bf16. type: of the matrices, f32, bf16 or f16; routers and norms stay f32. Where a norm
-// weight does not survive "less one", all norms are kept beside in moe_norms.safetensors, which only import reads.
+// Into `folder`: model.safetensors, or shards of at most `shard_bytes` (one tensor may be more) and their
+// index.
+// model: under our names, f32 or bf16. type: of the matrices, f32, bf16 or f16; routers and norms stay f32.
+// Where a norm weight does not survive "less one", all norms are kept beside in moe_norms.safetensors, which
+// only import reads.
 ExportedWeights export_weights(const std::filesystem::path& folder, const ModelConfig& config,
                                const Safetensors& model, DType type, uint64_t shard_bytes,
                                const OnBytes& on_bytes = {});

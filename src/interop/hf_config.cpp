@@ -99,7 +99,8 @@ bool among(std::string_view key, std::span<const std::string_view> keys) {
   return std::find(keys.begin(), keys.end(), key) != keys.end();
 }
 
-// Whatever else a file sets may change the arithmetic: rope_scaling, sliding_window, quantization_config, auto_map, ...
+// Whatever else a file sets may change the arithmetic: rope_scaling, sliding_window, quantization_config,
+// auto_map, ...
 void refuse_unknown(const JsonFields& json, std::span<const std::string_view> known) {
   for (const auto& [key, value] : json.value().items()) {
     const bool is_fixed = std::ranges::find(fixed(), std::string_view(key), &Fixed::key) != fixed().end();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// config.json and generation_config.json of the Hugging Face format: written, and read back with every setting that
-// our model cannot express refused by name. The files are untrusted input (fuzz/hf_config_fuzz.cpp).
+// config.json and generation_config.json of the Hugging Face format: written, and read back with every
+// setting that our model cannot express refused by name. The files are untrusted input
+// (fuzz/hf_config_fuzz.cpp).
 #pragma once
 
 #include <cstdint>
@@ -15,13 +16,14 @@ namespace moe {
 // "float32", "bfloat16" or "float16".
 std::string hf_name_of(DType type);
 
-// type: of the matrices in the files, f32, bf16 or f16. end_of_text: the token that begins and ends documents.
+// type: of the matrices in the files, f32, bf16 or f16. end_of_text: the token that begins and ends
+// documents.
 std::string hf_config_json(const ModelConfig& config, DType type, int64_t end_of_text);
 // vocabulary: ids that exist; those past it are never to be generated.
 std::string hf_generation_json(const ModelConfig& config, int64_t vocabulary, int64_t end_of_text);
 
-// The model that a config.json describes; what the format does not hold (capacity, loss weights) is dropless and as
-// by default. Throws UserError naming `where` and the key.
+// The model that a config.json describes; what the format does not hold (capacity, loss weights) is dropless
+// and as by default. Throws UserError naming `where` and the key.
 ModelConfig read_hf_config(const std::string& where, std::string_view text);
 
 }  // namespace moe

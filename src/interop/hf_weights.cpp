@@ -96,7 +96,8 @@ HfWeights::Slice HfWeights::slice(const TensorMap& tensor) const {
   return {entry->dtype, entry->shape, file->bytes(*entry)};
 }
 
-// experts.gate_up_proj [E, 2 F, D] holds an expert's gate_proj, then its up_proj; experts.down_proj is [E, D, F].
+// experts.gate_up_proj [E, 2 F, D] holds an expert's gate_proj, then its up_proj; experts.down_proj is [E, D,
+// F].
 HfWeights::Slice HfWeights::fused_slice(const TensorMap& tensor) const {
   const auto expert = expert_name(tensor.theirs);
   const Safetensors* file = nullptr;

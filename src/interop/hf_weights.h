@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The weights in a folder of the Hugging Face format: model.safetensors, or shards with their index. Mapped, not read:
-// a tensor costs memory only while it is used. The index is untrusted input.
+// The weights in a folder of the Hugging Face format: model.safetensors, or shards with their index. Mapped,
+// not read: a tensor costs memory only while it is used. The index is untrusted input.
 #pragma once
 
 #include <cstdint>
@@ -25,12 +25,13 @@ class HfWeights {
   // Opens every file. Throws UserError when one is missing, damaged, or does not hold what the index says.
   explicit HfWeights(const std::filesystem::path& folder);
 
-  // Whether exactly these tensors are there, in these shapes and of a type that can be read (F32, BF16, F16); experts
-  // either one by one or fused (experts.gate_up_proj, experts.down_proj), the shared expert zero. Throws UserError.
+  // Whether exactly these tensors are there, in these shapes and of a type that can be read (F32, BF16, F16);
+  // experts either one by one or fused (experts.gate_up_proj, experts.down_proj), the shared expert zero.
+  // Throws UserError.
   void check(const std::vector<TensorMap>& wanted) const;
 
-  // The values of a tensor as they are to be in ours (a norm's plus one), in pieces. checked before. Throws UserError
-  // where one is no number.
+  // The values of a tensor as they are to be in ours (a norm's plus one), in pieces. checked before. Throws
+  // UserError where one is no number.
   void read(const TensorMap& tensor, const std::function<void(std::span<const float>)>& sink) const;
 
  private:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// README.md of an exported model: what it is, how it was trained, what it reached, how to use it. Figures are those of
-// the run's record; what is not known is left out.
+// README.md of an exported model: what it is, how it was trained, what it reached, how to use it. Figures are
+// those of the run's record; what is not known is left out.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,8 @@ struct CardFacts {
 
 std::string model_card(const ModelConfig& config, const CardFacts& facts);
 
-// The last value of each named number in a metrics.jsonl, at or before `step`; names that do not occur are left out;
-// a name that ends in "/" stands for all that begin with it.
+// The last value of each named number in a metrics.jsonl, at or before `step`; names that do not occur are
+// left out; a name that ends in "/" stands for all that begin with it.
 // Lines that are not JSON are skipped: the file may be being written.
 std::vector<std::pair<std::string, double>> last_figures(const std::string& metrics, int64_t step,
                                                          const std::vector<std::string>& names);

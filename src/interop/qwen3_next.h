@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// How our tensors and those of transformers' Qwen3NextForCausalLM (version 5) correspond. With full attention in every
-// layer and a shared expert of zeros it is our model, so an export needs no code of its own. Every tensor of theirs is
-// a slice of one of ours, row by row, but for two kinds: norm weights are kept less one (theirs multiplies by
-// 1 + weight), and the shared expert's are zero. Their gate_proj is our W_up and the other way round: the SiLU is on
-// gate there, on up here.
+// How our tensors and those of transformers' Qwen3NextForCausalLM (version 5) correspond. With full attention
+// in every layer and a shared expert of zeros it is our model, so an export needs no code of its own. Every
+// tensor of theirs is a slice of one of ours, row by row, but for two kinds: norm weights are kept less one
+// (theirs multiplies by 1 + weight), and the shared expert's are zero. Their gate_proj is our W_up and the
+// other way round: the SiLU is on gate there, on up here.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +26,8 @@ struct TensorMap {
   int64_t numel() const;
 };
 
-// Every tensor of theirs, in the order of the forward pass. The slices of one of ours cover it without overlap and
-// come in ascending order.
+// Every tensor of theirs, in the order of the forward pass. The slices of one of ours cover it without
+// overlap and come in ascending order.
 std::vector<TensorMap> qwen3_next_tensors(const ModelConfig& config);
 
 }  // namespace moe

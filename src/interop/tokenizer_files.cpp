@@ -20,8 +20,8 @@ namespace fs = std::filesystem;
 constexpr const char* kEndOfText = "<|endoftext|>";
 constexpr const char* kOther = "moe knows GPT-2's vocabulary only: the model cannot be used with it";
 
-// GPT-2's printable alphabet: a byte that is a printable character of Latin-1 stands for itself, the others for
-// U+0100 and up; in this order, that of the ids.
+// GPT-2's printable alphabet: a byte that is a printable character of Latin-1 stands for itself, the others
+// for U+0100 and up; in this order, that of the ids.
 std::vector<std::string> alphabet() {
   std::vector<std::string> characters;
   const auto range = [&](char32_t first, char32_t last) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Looks at the rows of a run for what a person should know about, and adds rows that say so: {"alert": kind,
-// "alert_text": what was seen and what to try}. Kinds: loss_spike, not_finite, dead_experts, dropped, data_starved.
+// "alert_text": what was seen and what to try}. Kinds: loss_spike, not_finite, dead_experts, dropped,
+// data_starved.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +25,8 @@ struct AlertLimits {
   void describe(Fields& fields);
 };
 
-// The row for a step whose loss or gradient is not a number; the trainer writes it itself, since such a step may end
-// the run.
+// The row for a step whose loss or gradient is not a number; the trainer writes it itself, since such a step
+// may end the run.
 Row not_finite_alert(int64_t step, const std::string& text);
 
 class Alerts final : public Sink {
@@ -35,7 +36,8 @@ class Alerts final : public Sink {
   static constexpr int64_t kQuiet = 200;
   static constexpr int64_t kWarmUp = 50;  // rows before running means count
 
-  // out: gets the alerts; outlives this object. Rows with "alert" are ignored, so it may write to this one as well.
+  // out: gets the alerts; outlives this object. Rows with "alert" are ignored, so it may write to this one as
+  // well.
   Alerts(const AlertLimits& limits, Sink& out) : limits_(limits), out_(out) {}
   void write(const Row& row) override;
   void finish(int exit_code) override;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Rows for the person who watches: on a terminal one live status line, in a log file a plain line every log_every
-// steps, but not more often than every log_seconds; a row with validation_loss gets a line in both. Reads the names of
-// docs/metrics.md; a name that is not in the row shows as "-" or is left out.
+// Rows for the person who watches: on a terminal one live status line, in a log file a plain line every
+// log_every steps, but not more often than every log_seconds; a row with validation_loss gets a line in both.
+// Reads the names of docs/metrics.md; a name that is not in the row shows as "-" or is left out.
 #pragma once
 
 #include <cstdint>

@@ -39,8 +39,8 @@ double process_cpu_seconds() {
 
 }  // namespace
 
-// NVML by its public C interface, loaded when the program runs: a machine without a GPU has no such library, and the
-// one that is there belongs to the driver.
+// NVML by its public C interface, loaded when the program runs: a machine without a GPU has no such library,
+// and the one that is there belongs to the driver.
 class SystemMetrics::Gpus {
  public:
   using Values = std::vector<std::pair<std::string, double>>;

@@ -24,9 +24,9 @@ class Event;
 
 class TensorBoard final : public Sink {
  public:
-  // A new file in `folder`, which is made. first_step: of a resumed run the first that will be written, so that
-  // TensorBoard forgets those of the files before; 0 for a new run. config_json: {"section": {"key": value}}. clock:
-  // Unix time. UserError when the file cannot be made.
+  // A new file in `folder`, which is made. first_step: of a resumed run the first that will be written, so
+  // that TensorBoard forgets those of the files before; 0 for a new run. config_json: {"section": {"key":
+  // value}}. clock: Unix time. UserError when the file cannot be made.
   TensorBoard(const std::filesystem::path& folder, int64_t first_step, const std::string& config_json,
               Terminal& terminal, std::function<double()> clock);
   ~TensorBoard() override;

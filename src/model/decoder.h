@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The model for generation: new tokens on top of cached keys and values. Never drops a token. B sequences, each of its
-// own length, at most S tokens. A sequence's last token so far goes through next(), which says what may follow; those
-// before it through read(), which computes no logits.
+// The model for generation: new tokens on top of cached keys and values. Never drops a token. B sequences,
+// each of its own length, at most S tokens. A sequence's last token so far goes through next(), which says
+// what may follow; those before it through read(), which computes no logits.
 #pragma once
 
 #include <memory>
@@ -23,16 +23,17 @@ class Decoder {
   Decoder(const ModelConfig& config, DType type, int64_t B, int64_t S, int64_t chunk, Weights& weights,
           Arena& arena, TokenDispatcher* dispatcher = nullptr);
 
-  // Once before the first token. step: for the operations of next(), the same ones each time (Ops::captured_region()).
+  // Once before the first token. step: for the operations of next(), the same ones each time
+  // (Ops::captured_region()).
   void prepare(Device& device, std::unique_ptr<CapturedRegion> step);
 
-  // Caches `count` tokens of each sequence (host array [B, count]) at places start, start + 1, ... A sequence that has
-  // ended earlier has kNone in the places left: they cost nothing in the experts, and what they leave in the cache is
-  // overwritten before anyone sees it. start + count <= S, count <= chunk.
+  // Caches `count` tokens of each sequence (host array [B, count]) at places start, start + 1, ... A sequence
+  // that has ended earlier has kNone in the places left: they cost nothing in the experts, and what they
+  // leave in the cache is overwritten before anyone sees it. start + count <= S, count <= chunk.
   void read(const int32_t* ids, int64_t count, int64_t start, Device& device, Ops& ops);
 
-  // One token of each sequence (host arrays [B]) at its place < S, on top of those before it. Returns the logits [B, V]
-  // of what follows, in the type of the activations; nothing meaningful for kNone.
+  // One token of each sequence (host arrays [B]) at its place < S, on top of those before it. Returns the
+  // logits [B, V] of what follows, in the type of the activations; nothing meaningful for kNone.
   Tensor next(const int32_t* ids, const int32_t* places, Device& device, Ops& ops);
 
   int64_t batch() const { return B_; }

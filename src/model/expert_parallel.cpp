@@ -85,7 +85,8 @@ void ExpertParallelExperts::experts(Tensor rows_RD, ExpertParallelSaved& saved, 
   dispatcher_->combine(rows_RD, back_XD_, saved.counts);
 }
 
-// A row's gradient and its weight go to its expert. To the operations an assignment is a token with one expert then.
+// A row's gradient and its weight go to its expert. To the operations an assignment is a token with one
+// expert then.
 void ExpertParallelExperts::backward_send(Tensor rows_RD, ExpertParallelSaved& saved, const Tensor& d_ND,
                                           const Tensor& x_ND, const Tensor& weight_NK, const RoutePlan& plan,
                                           Ops& ops) const {

@@ -145,8 +145,8 @@ void Transformer::leave_block(size_t layer, Ops& ops, const BlockObserver& obser
   if (observer) observer(row, {y_ND, tokens_.doc_start_N, block.attention, block.moe});
 }
 
-// While rows of one micro-batch go to the experts, the other one's attention is computed or its experts work; while
-// they go back, the other one's experts or its next attention.
+// While rows of one micro-batch go to the experts, the other one's attention is computed or its experts work;
+// while they go back, the other one's experts or its next attention.
 void Transformer::run_blocks(InFlight all, const Capacity& capacity, Ops& ops, const BlockObserver& observer,
                              const LayerHooks& hooks) {
   notify(hooks.pre_forward, kNoLayer);

@@ -54,8 +54,8 @@ struct BlockView {
 };
 using BlockObserver = std::function<void(int64_t layer, const BlockView& block)>;
 
-// Called between the operations of a training pass, for what goes on beside it (train/replicas.h): layer, or kNoLayer for the
-// weights that no layer has for itself.
+// Called between the operations of a training pass, for what goes on beside it (train/replicas.h): layer, or
+// kNoLayer for the weights that no layer has for itself.
 struct LayerHooks {
   std::function<void(int64_t layer)> pre_forward;    // its weights, in forward; kNoLayer comes first
   std::function<void(int64_t layer)> post_backward;  // its gradients, in backward; kNoLayer comes last
@@ -66,8 +66,9 @@ class Transformer {
   // dispatcher: with expert parallelism; all ranks of the group then run the model together.
   Transformer(const ModelConfig& config, const MicroBatch& shape, Weights& weights, Arena& arena,
               TokenDispatcher* dispatcher = nullptr);
-  // For a second micro-batch in flight: it has its own memory for what is kept or travels, by another dispatcher. Weights, sums,
-  // scales and what lives within an operation are the first one's, which has the experts dealt and must outlive this.
+  // For a second micro-batch in flight: it has its own memory for what is kept or travels, by another
+  // dispatcher. Weights, sums, scales and what lives within an operation are the first one's, which has the
+  // experts dealt and must outlive this.
   Transformer(const Transformer& first, TokenDispatcher& dispatcher, Arena& arena);
 
   // Once before the first batch: uploads the rotation table and positions.
@@ -80,12 +81,13 @@ class Transformer {
 
   // One micro-step. Sums accumulate; gradients are written (what was there does not count) or added to.
   void forward_backward(GradientMode gradients, Ops& ops, const LayerHooks& hooks = {});
-  // The same in two halves. In between, the shares of first choices that the balance loss pushes against (routed(i).f_E)
-  // may be replaced by those of more tokens than this micro-batch has.
+  // The same in two halves. In between, the shares of first choices that the balance loss pushes against
+  // (routed(i).f_E) may be replaced by those of more tokens than this micro-batch has.
   void forward_training(Ops& ops, const LayerHooks& hooks = {});
   void backward(GradientMode gradients, Ops& ops, const LayerHooks& hooks = {});
-  // Two micro-steps, of a and then of b, block by block in turns: rows of one go to their experts and back while the device
-  // computes the other. Only the gradient of the embedding has another order of additions than one after the other.
+  // Two micro-steps, of a and then of b, block by block in turns: rows of one go to their experts and back
+  // while the device computes the other. Only the gradient of the embedding has another order of additions
+  // than one after the other.
   static void forward_backward_interleaved(Transformer& a, Transformer& b, GradientMode gradients, Ops& ops,
                                            const LayerHooks& hooks = {});
   const MoeSaved& routed(int64_t layer) const { return blocks_[static_cast<size_t>(layer)].moe; }

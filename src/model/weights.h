@@ -19,12 +19,14 @@ enum class Mode : uint8_t { training, inference };
 // Of what no layer has for itself: the embedding, and all small tensors together.
 inline constexpr int64_t kNoLayer = -1;
 
-// What a micro-step does to the gradients of weights: the first one of a step writes them, which saves zeroing them.
+// What a micro-step does to the gradients of weights: the first one of a step writes them, which saves
+// zeroing them.
 enum class GradientMode : uint8_t { overwrite, accumulate };
 
-// compute: what matrix products read. master: what the optimizer updates and checkpoints hold; where both have one type
-// they are one tensor. gradient: of the matrices of attention and experts; those of the embedding, which is added to for
-// each token, of norms and of routers are f32. Norm and router weights are always f32. Inference has no gradients.
+// compute: what matrix products read. master: what the optimizer updates and checkpoints hold; where both
+// have one type they are one tensor. gradient: of the matrices of attention and experts; those of the
+// embedding, which is added to for each token, of norms and of routers are f32. Norm and router weights are
+// always f32. Inference has no gradients.
 struct WeightTypes {
   DType compute = DType::f32, master = DType::f32, gradient = DType::f32;
 };
@@ -36,17 +38,17 @@ class Weights {
     Parameter moe_norm, router, gate_up, down;            // [D], [E, D], [E, 2F, D], [E, D, F]
   };
 
-  // What ranks send each other at a time, each of them one of equal parts: the tensors of a group in one or several layers, as
-  // one flat tensor each, with what lies between them; gradient only for training. `compute` is what is read: where that is
-  // f32, the master.
+  // What ranks send each other at a time, each of them one of equal parts: the tensors of a group in one or
+  // several layers, as one flat tensor each, with what lies between them; gradient only for training.
+  // `compute` is what is read: where that is f32, the master.
   struct Bucket {
     Tensor compute, gradient;
     bool experts = false;
     int64_t layer = kNoLayer;  // forward reads it from there on, and backward has completed it there
   };
 
-  // sharding: with experts dealt to ranks, gate_up and down have those of this one. What is updated elsewhere (ZeRO-1) has
-  // no master here, unless that is read.
+  // sharding: with experts dealt to ranks, gate_up and down have those of this one. What is updated elsewhere
+  // (ZeRO-1) has no master here, unless that is read.
   Weights(const ModelConfig& config, const WeightTypes& types, Mode mode, Arena& arena,
           const ShardingPlan& sharding = {});
 
@@ -54,14 +56,16 @@ class Weights {
   Parameter final_norm;  // [D]
   std::vector<Layer> layers;
 
-  // All of them, in the order of the forward pass; the views share this object's memory. Those of one group follow one
-  // another there, as Parameter::kAlignment says: weights, copies and gradients.
+  // All of them, in the order of the forward pass; the views share this object's memory. Those of one group
+  // follow one another there, as Parameter::kAlignment says: weights, copies and gradients.
   std::vector<Parameter> list() const;
-  // The gradients that operations can only add to (those of norms and routers): to be zero before the first does.
+  // The gradients that operations can only add to (those of norms and routers): to be zero before the first
+  // does.
   const std::vector<Tensor>& added_gradients() const { return added_gradients_; }
   // In the order in which forward reads them.
   const std::vector<Bucket>& buckets() const { return buckets_; }
-  // The masters under their checkpoint names: what of them lies here, and, where that is all of them, as tensors.
+  // The masters under their checkpoint names: what of them lies here, and, where that is all of them, as
+  // tensors.
   std::vector<NamedShard> stored() const;
   std::vector<NamedTensor> named() const;
 
@@ -85,7 +89,8 @@ class Weights {
 };
 
 class Ops;
-// Refreshes the copies after the masters were written from outside (initialise, checkpoint), as far as masters lie here.
+// Refreshes the copies after the masters were written from outside (initialise, checkpoint), as far as
+// masters lie here.
 void cast_weights(const Weights& weights, Ops& ops);
 
 }  // namespace moe

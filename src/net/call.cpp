@@ -52,7 +52,8 @@ std::string validator_of(const Headers& headers) {
   return etag.empty() ? headers.get("Last-Modified") : etag;
 }
 
-// Whether two validators of one kind (ETags, dates) name two states of a file. Weak or strong is the same to us.
+// Whether two validators of one kind (ETags, dates) name two states of a file. Weak or strong is the same to
+// us.
 bool differ(std::string_view one, std::string_view other) {
   for (std::string_view* etag : {&one, &other})
     if (etag->starts_with("W/")) etag->remove_prefix(2);

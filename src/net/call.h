@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// One call of Client::get: follows redirects, holds each answer against what was asked and what the file is, and
-// remembers how far the body has come, so that the next attempt goes on from there. Inside src/net only.
+// One call of Client::get: follows redirects, holds each answer against what was asked and what the file is,
+// and remembers how far the body has come, so that the next attempt goes on from there. Inside src/net only.
 #pragma once
 
 #include <optional>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The headers of a response, and the few whose values we take apart. Every parser takes any bytes: what does not
-// follow its grammar is nothing (nullopt), never an error. Sections are those of RFC 9110 (HTTP) unless named.
+// The headers of a response, and the few whose values we take apart. Every parser takes any bytes: what does
+// not follow its grammar is nothing (nullopt), never an error. Sections are those of RFC 9110 (HTTP) unless
+// named.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +27,8 @@ class Headers {
   std::vector<std::pair<std::string, std::string>> items_;  // names in lower case
 };
 
-// Content-Range "bytes 0-99/1000" (14.4): end is one past the last byte; total -1 for "*". "bytes */1000", the answer
-// to a range outside the file, has begin = end = -1.
+// Content-Range "bytes 0-99/1000" (14.4): end is one past the last byte; total -1 for "*". "bytes */1000",
+// the answer to a range outside the file, has begin = end = -1.
 struct ContentRange {
   int64_t begin = -1, end = -1, total = -1;
 };
@@ -39,8 +40,9 @@ std::optional<int64_t> parse_content_length(std::string_view value);
 // Retry-After (10.2.3) in seconds from `now` (Unix time): a number of seconds, or a date (0 when past).
 std::optional<double> parse_retry_after(std::string_view value, int64_t now);
 
-// RateLimit (draft-ietf-httpapi-ratelimit-headers, as the hub sends it): "api";r=0;t=55 -> 55, the seconds until the
-// window starts anew. Of several limits the longest t among those with r=0; nothing when none is used up.
+// RateLimit (draft-ietf-httpapi-ratelimit-headers, as the hub sends it): "api";r=0;t=55 -> 55, the seconds
+// until the window starts anew. Of several limits the longest t among those with r=0; nothing when none is
+// used up.
 std::optional<double> parse_rate_limit(std::string_view value);
 
 // Link (RFC 8288): the target of rel="next", as written (it may be relative).

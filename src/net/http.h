@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// HTTP(S) GET, HEAD and POST over libcurl that survive what networks do: failures that may pass are retried with back-off,
-// and a body that broke off is continued from the byte reached. Either every byte asked for arrives, in order and
-// once, or the call throws. docs/decisions/0005-http.md has the rules. Sizes and offsets are bytes, times seconds.
+// HTTP(S) GET, HEAD and POST over libcurl that survive what networks do: failures that may pass are retried
+// with back-off, and a body that broke off is continued from the byte reached. Either every byte asked for
+// arrives, in order and once, or the call throws. docs/decisions/0005-http.md has the rules. Sizes and
+// offsets are bytes, times seconds.
 #pragma once
 
 #include <atomic>
@@ -22,8 +23,8 @@
 
 namespace moe::net {
 
-// A final answer that is not a success: 401, 403, 404, 410, 416 and the like at once, 408, 429 and 5xx when the patience is
-// over. headers: as the server sent them.
+// A final answer that is not a success: 401, 403, 404, 410, 416 and the like at once, 408, 429 and 5xx when
+// the patience is over. headers: as the server sent them.
 struct HttpError : UserError {
   HttpError(long status_, Headers headers_, UserError error)
       : UserError(std::move(error)), status(status_), headers(std::move(headers_)) {}
@@ -32,7 +33,8 @@ struct HttpError : UserError {
   Headers headers;
 };
 
-// No answer at all when the patience is over: no network, no server, connections that break, answers too slow.
+// No answer at all when the patience is over: no network, no server, connections that break, answers too
+// slow.
 struct Unreachable : UserError {
   explicit Unreachable(UserError error) : UserError(std::move(error)) {}
 };
@@ -52,17 +54,20 @@ struct Request {
   std::string method = "GET";  // or HEAD, or POST with `payload`
   std::string payload = {};  // sent again as it is with each attempt: the request must bear being done twice
   std::vector<std::pair<std::string, std::string>> headers = {};
-  // A token for "Authorization: Bearer", sent to the origin of `url` only: a redirect elsewhere goes without it.
+  // A token for "Authorization: Bearer", sent to the origin of `url` only: a redirect elsewhere goes without
+  // it.
   std::string bearer = {};
   std::optional<Range> range = {};
-  // What the file must be: an answer with another validator or another whole size is an error. "" and -1: not known.
+  // What the file must be: an answer with another validator or another whole size is an error. "" and -1: not
+  // known.
   std::string validator = {};
   int64_t total_size = -1;
   std::string name = {};  // for the lines about retries, in place of the URL
   bool follow = true;  // redirects, up to 10, never from https to http; false: they are reported as they are
   int64_t max_body = int64_t{64} << 20;  // a longer body is an error; without a sink only
   std::optional<double> patience = {};   // in place of RetryPolicy's
-  // Takes the body piece by piece, each byte once and in order, in place of Response::body. Called on this thread.
+  // Takes the body piece by piece, each byte once and in order, in place of Response::body. Called on this
+  // thread.
   std::function<void(std::string_view)> sink = {};
 };
 
@@ -78,8 +83,8 @@ struct Response {
 };
 
 struct RetryPolicy {
-  // An outage may last so long: seconds from the first failure until no further attempt is made. They start anew when an
-  // attempt has brought bytes at `least_rate`. 0: the first failure is the last.
+  // An outage may last so long: seconds from the first failure until no further attempt is made. They start
+  // anew when an attempt has brought bytes at `least_rate`. 0: the first failure is the last.
   double patience = 1800;
   double first_wait = 0.5;     // doubles each time, times a random factor in [0.5, 1]
   double longest_wait = 30;    // of our own
@@ -108,18 +113,18 @@ struct Counters {
 struct ClientOptions {
   RetryPolicy retry;
   std::string ca_file, ca_folder;  // certificates to trust in place of the system's; empty: the system's
-  // A line for a call's retries 1, 2, 4, 8 ..., ready to print, and one when a long outage is over; called from the thread
-  // that retries. Secrets are never in it.
+  // A line for a call's retries 1, 2, 4, 8 ..., ready to print, and one when a long outage is over; called
+  // from the thread that retries. Secrets are never in it.
   std::function<void(const std::string&)> on_event;
   uint64_t seed = 0;  // of the random factors of the waits
-  // ca_file from MOE_CA_FILE, else SSL_CERT_FILE; ca_folder from SSL_CERT_DIR; the back-off's first_wait and longest_wait
-  // from MOE_NET_FIRST_WAIT and MOE_NET_LONGEST_WAIT. (Proxies are libcurl's own business: https_proxy, no_proxy ...)
-  // UserError for a value that cannot be read.
+  // ca_file from MOE_CA_FILE, else SSL_CERT_FILE; ca_folder from SSL_CERT_DIR; the back-off's first_wait and
+  // longest_wait from MOE_NET_FIRST_WAIT and MOE_NET_LONGEST_WAIT. (Proxies are libcurl's own business:
+  // https_proxy, no_proxy ...) UserError for a value that cannot be read.
   static ClientOptions from_environment();
 };
 
-// Safe to use from any number of threads; each call blocks its thread and has a connection of its own, kept and used
-// again by later calls (HTTP/2 where the server has it). Installs no signal handler.
+// Safe to use from any number of threads; each call blocks its thread and has a connection of its own, kept
+// and used again by later calls (HTTP/2 where the server has it). Installs no signal handler.
 class Client {
  public:
   explicit Client(ClientOptions options = ClientOptions::from_environment());
@@ -127,8 +132,9 @@ class Client {
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
 
-  // Returns 2xx answers (with follow = false also 3xx), the body whole. A permanent failure is a UserError that names
-  // the URL, a status an HttpError; Cancelled after cancel() or by the thread's StopScope, within milliseconds.
+  // Returns 2xx answers (with follow = false also 3xx), the body whole. A permanent failure is a UserError
+  // that names the URL, a status an HttpError; Cancelled after cancel() or by the thread's StopScope, within
+  // milliseconds.
   Response get(const Request& request);
   // Blocks for that long, or throws Cancelled.
   void wait(double seconds);

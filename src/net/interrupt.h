@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What lets a blocked call hear of a stop: made at the start of a call, it listens to the client's stop and to the
-// thread's StopScope. Inside src/net only.
+// What lets a blocked call hear of a stop: made at the start of a call, it listens to the client's stop and
+// to the thread's StopScope. Inside src/net only.
 #pragma once
 
 #include <condition_variable>
@@ -20,7 +20,8 @@ class Interrupt {
   void check() const;  // throws Cancelled
   // Sleeps; throws Cancelled at once when stopped.
   void wait(double seconds);
-  // Called, from the stopping thread, when a stop comes; empty: nothing. Returns after a call under way has ended.
+  // Called, from the stopping thread, when a stop comes; empty: nothing. Returns after a call under way has
+  // ended.
   void on_stop(std::function<void()> wake);
 
  private:

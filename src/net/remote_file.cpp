@@ -11,7 +11,8 @@
 namespace moe::net {
 namespace {
 
-// Leases refused without one answer until it is final. Not the first: other readers may have used it up already.
+// Leases refused without one answer until it is final. Not the first: other readers may have used it up
+// already.
 constexpr int kUnserved = 3;
 
 bool is_refusal(long status) {

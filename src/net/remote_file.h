@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A file behind a URL as an Input: every read is one range request, on the caller's thread; any number of threads may
-// read at once. Joining small reads into larger ones is the caller's business.
+// A file behind a URL as an Input: every read is one range request, on the caller's thread; any number of
+// threads may read at once. Joining small reads into larger ones is the caller's business.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,8 @@ namespace moe::net {
 // What the file is; every answer is held against it.
 struct RemoteIdentity {
   int64_t size = -1;
-  // Response::validator of the server that sends the bytes; "" when not known: then the first answer's counts.
+  // Response::validator of the server that sends the bytes; "" when not known: then the first answer's
+  // counts.
   std::string validator = {};
 };
 
@@ -31,8 +32,9 @@ struct RemoteAddress {
 
 class RemoteFile : public Input {
  public:
-  // Gives a URL that is good for a while (a signed one). Called at the first read, and again when the server refuses
-  // the one before (401, 403, 410) or its server is away: by one thread, once for each time it expires.
+  // Gives a URL that is good for a while (a signed one). Called at the first read, and again when the server
+  // refuses the one before (401, 403, 410) or its server is away: by one thread, once for each time it
+  // expires.
   using Resolver = std::function<RemoteAddress()>;
 
   // name: for messages. The client must outlive it.
@@ -71,8 +73,8 @@ class RemoteFile : public Input {
   mutable int unserved_ = 0;  // leases in a row that were refused at once
 };
 
-// A plain URL: asks for size and validator (HEAD, else one byte). UserError when the server has no ranges or does not know
-// the size.
+// A plain URL: asks for size and validator (HEAD, else one byte). UserError when the server has no ranges or
+// does not know the size.
 std::shared_ptr<RemoteFile> open_url(Client& client, const std::string& url);
 
 }  // namespace moe::net

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Ends the network calls of one owner, and no others': the threads of a loader hold a StopScope over its stop_token,
-// and every call that such a thread makes, or waits in, throws Cancelled as soon as a stop is requested.
+// Ends the network calls of one owner, and no others': the threads of a loader hold a StopScope over its
+// stop_token, and every call that such a thread makes, or waits in, throws Cancelled as soon as a stop is
+// requested.
 #pragma once
 
 #include <stdexcept>

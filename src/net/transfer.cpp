@@ -37,7 +37,8 @@ struct Connection::Answer {
     transfer.begin(status, headers);
   }
 
-  // What is wrong with the time that the answer takes; "" while nothing is. left: seconds until it may be asked again.
+  // What is wrong with the time that the answer takes; "" while nothing is. left: seconds until it may be
+  // asked again.
   std::string too_slow(double& left) {
     const Clock::time_point now = Clock::now();
     const auto since = [&](Clock::time_point start) {

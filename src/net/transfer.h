@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// One request and its answer over libcurl, without redirects and retries, and the connections it runs over. The only
-// place that drives libcurl. Inside src/net only.
+// One request and its answer over libcurl, without redirects and retries, and the connections it runs over.
+// The only place that drives libcurl. Inside src/net only.
 #pragma once
 
 #include <curl/curl.h>
@@ -16,7 +16,8 @@
 
 namespace moe::net {
 
-// What to send, and who takes the answer. The callbacks may throw; the exception comes out of Connection::perform.
+// What to send, and who takes the answer. The callbacks may throw; the exception comes out of
+// Connection::perform.
 struct Transfer {
   const Url& url;
   bool head = false;
@@ -37,13 +38,14 @@ struct Failure {
   std::string hint;
 };
 
-// One easy handle in a multi handle of its own, which keeps the connections: curl_multi_poll can be woken from another
-// thread, curl_easy_perform cannot. Used by one thread at a time.
+// One easy handle in a multi handle of its own, which keeps the connections: curl_multi_poll can be woken
+// from another thread, curl_easy_perform cannot. Used by one thread at a time.
 class Connection {
  public:
   Connection();
 
-  // Blocks until the answer is there in full or will not come. Throws Cancelled, and what the callbacks throw.
+  // Blocks until the answer is there in full or will not come. Throws Cancelled, and what the callbacks
+  // throw.
   Failure perform(const Transfer& transfer, const ClientOptions& options, Interrupt& interrupt);
   bool has_been_at(const std::string& origin) const;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// An http or https URL, taken apart by libcurl's own parser, so that what is checked here is what is fetched. The
-// whole text may hold secrets (signed queries, passwords): messages print `shown` only.
+// An http or https URL, taken apart by libcurl's own parser, so that what is checked here is what is fetched.
+// The whole text may hold secrets (signed queries, passwords): messages print `shown` only.
 #pragma once
 
 #include <string>
@@ -20,7 +20,8 @@ struct Url {
   bool secure() const { return origin.starts_with("https:"); }
 };
 
-// One segment of a path with everything but A-Z a-z 0-9 - . _ ~ written as %XX (RFC 3986, section 2.3), '/' included.
+// One segment of a path with everything but A-Z a-z 0-9 - . _ ~ written as %XX (RFC 3986, section 2.3), '/'
+// included.
 std::string percent_encode(std::string_view segment);
 
 }  // namespace moe::net

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// One AdamW step of one element with both moments in f32: shared by the 8-bit and the 32-bit op of every device. Both
-// update orders are stated in docs/numerics.md.
+// One AdamW step of one element with both moments in f32: shared by the 8-bit and the 32-bit op of every
+// device. Both update orders are stated in docs/numerics.md.
 #pragma once
 
 #include <cmath>
@@ -28,8 +28,8 @@ struct AdamWStep {
   }
 };
 
-// m, v and p move by one step along g. A gradient that is not finite clears the moments and leaves p. Math::root and
-// Math::divide are the device's: exact or fast.
+// m, v and p move by one step along g. A gradient that is not finite clears the moments and leaves p.
+// Math::root and Math::divide are the device's: exact or fast.
 template <AdamW::Order order, class Math>
 constexpr void adamw_element(float& p, float& m, float& v, float gradient, const AdamWStep& s) {
   const float g = gradient * s.scale;

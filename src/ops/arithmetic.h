@@ -8,8 +8,8 @@ namespace moe {
 
 struct Arithmetic {
   DType type = DType::f32;  // of activations
-  // Matrix products of f32 may round their operands to TF32 (f32's exponent, 10 bits of mantissa) where the device can: it
-  // allows less, and asks for nothing. Sums stay f32, and so do attention and the router.
+  // Matrix products of f32 may round their operands to TF32 (f32's exponent, 10 bits of mantissa) where the
+  // device can: it allows less, and asks for nothing. Sums stay f32, and so do attention and the router.
   bool tf32 = false;
 };
 

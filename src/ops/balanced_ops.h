@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// An Ops around another in which every expert gets the same number of tokens, whatever the router says: for measurements
-// only, since what the router has learnt plays no part and its gradient is that of other experts.
+// An Ops around another in which every expert gets the same number of tokens, whatever the router says: for
+// measurements only, since what the router has learnt plays no part and its gradient is that of other
+// experts.
 #pragma once
 
 #include <cstdint>

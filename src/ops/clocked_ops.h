@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// An Ops around another that measures each operation, for `moe bench`: it waits for the device after each, so the sum
-// is more than an undisturbed step takes.
+// An Ops around another that measures each operation, for `moe bench`: it waits for the device after each, so
+// the sum is more than an undisturbed step takes.
 #pragma once
 
 #include <map>

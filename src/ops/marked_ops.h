@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// An Ops around another that tells a profiler where each operation begins and ends: how is the device's business.
+// An Ops around another that tells a profiler where each operation begins and ends: how is the device's
+// business.
 #pragma once
 
 #include <memory>

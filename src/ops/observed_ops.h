@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// An Ops around another that lets a derived class look on: it is told the name of each operation, its phase, its
-// arithmetic and its traffic, and runs it. ClockedOps (clocked_ops.h) measures, MarkedOps (marked_ops.h) tells a profiler.
+// An Ops around another that lets a derived class look on: it is told the name of each operation, its phase,
+// its arithmetic and its traffic, and runs it. ClockedOps (clocked_ops.h) measures, MarkedOps (marked_ops.h)
+// tells a profiler.
 #pragma once
 
 #include <functional>
@@ -87,8 +88,8 @@ class ObservedOps : public Ops {
 
  protected:
   struct Operation {
-    // Matrix products are told apart by shape: "matmul NT 2048x640x128" (M x N x K; the routed rows of a grouped product
-    // in place of M).
+    // Matrix products are told apart by shape: "matmul NT 2048x640x128" (M x N x K; the routed rows of a
+    // grouped product in place of M).
     std::string name;
     const char* phase;  // projections, attention, router, dispatch, experts, combine, head, optimizer, ...
     double flops;       // of matrix products and attention

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: MIT
-// The contract between the model and the hardware: every operation of a training step, once. CpuOps (cpu/) and
-// GpuOps (gpu/) implement it; tests hold one against the other. The CPU bodies are the specification.
+// The contract between the model and the hardware: every operation of a training step, once. CpuOps (cpu/)
+// and GpuOps (gpu/) implement it; tests hold one against the other. The CPU bodies are the specification.
 //
-// Letters: N tokens (= B rows x T), D model width, H query heads, G key/value heads, d head width, V vocabulary,
-//   E experts, K experts per token, F expert width, R = N*K routed rows, P = 2*H*d + 2*G*d packed projection.
-// Types: A is the activation type, f32, bf16 or f16 (the same throughout a model). Matrix weights have type A; norm
-//   weights, the router, statistics, probabilities and losses are f32, gradients of weights too, but for those that
-//   matrix products make, which may have type A; indices are i32.
-// Outputs come first, as Tensor; inputs after, as const Tensor&. Gradients of weights accumulate (+=) but in products,
-//   which do as they are told; gradients of activations are written. Outputs must not overlap inputs unless an op says
-//   so.
-// Accumulation is in f32 (f64 where said). Bounds are normalised mean squared errors against exact arithmetic:
-//   1e-11 for f32, 1e-5 for bf16, 1.6e-7 for f16, 2e-6 for TF32 products (docs/numerics.md); twice rounded, twice that.
-// Results are deterministic: reductions have a fixed order, no atomics on floats, ties go to the lower index, and
-//   nothing depends on the number of threads.
+// Letters: N tokens (= B rows x T), D d_model, H query heads, G kv heads, d head_dim, V vocabulary, E
+//   experts, K experts per token, F expert width, R = N*K permuted rows, P = 2*H*d + 2*G*d packed projection.
+// Types: A is the activation type, f32, bf16 or f16 (the same throughout a model). Matrix weights have type
+//   A; norm weights, the router, statistics, probabilities and losses are f32, gradients of weights too, but
+//   for those that matrix products make, which may have type A; indices are i32.
+// Outputs come first, as Tensor; inputs after, as const Tensor&. Gradients of weights accumulate (+=) but in
+//   products, which do as they are told; gradients of activations are written. Outputs must not overlap
+//   inputs unless an op says so.
+// Accumulation is in f32 (f64 where said). Bounds are normalised mean squared errors against exact
+//   arithmetic: 1e-11 for f32, 1e-5 for bf16, 1.6e-7 for f16, 2e-6 for TF32 products (docs/numerics.md);
+//   twice rounded, twice that.
+// Results are deterministic: reductions have a fixed order, no atomics on floats, ties go to the lower index,
+//   and nothing depends on the number of threads.
 // An op may return before it is done; later ops on the same object see its result; the host sees it after
 //   Device::synchronize() or to_host(). Values that change from step to step are device scalars (shape [1]).
 // Every op first checks shapes and types (ops/contracts/) and throws InternalError when they are wrong.
@@ -44,14 +45,14 @@ struct AdamW {
   float learning_rate = 0, beta1 = 0.9F, beta2 = 0.95F, epsilon = 1e-8F, weight_decay = 0;
   int64_t step = 1;  // counts from 1
   Order order = Order::pytorch;
-  // Of the random numbers that round a bf16 weight (ops/stochastic_rounding.h): the run's, the tensor's, and the place
-  // in the whole tensor of the first element at hand, a multiple of 256.
+  // Of the random numbers that round a bf16 weight (ops/stochastic_rounding.h): the run's, the tensor's, and
+  // the place in the whole tensor of the first element at hand, a multiple of 256.
   uint64_t seed = 0, stream = 0;
   int64_t first = 0;
 };
 
-// Runs body, which calls operations of one Ops and does nothing else: each time the same ones on the same tensors. So a
-// GPU may record them and from then on replay the record without calling body (a CUDA graph).
+// Runs body, which calls operations of one Ops and does nothing else: each time the same ones on the same
+// tensors. So a GPU may record them and from then on replay the record without calling body (a CUDA graph).
 class CapturedRegion {
  public:
   virtual ~CapturedRegion() = default;
@@ -83,62 +84,68 @@ class Ops {
   // y = w * x * rstd,  rstd = 1 / sqrt(mean(x^2) + eps)   (Zhang & Sennrich 2019).
   virtual void rms_norm_forward(Tensor y_ND, Tensor rstd_N, const Tensor& x_ND, const Tensor& w_D,
                                 float eps) = 0;
-  // dx = residual + d(loss)/dx of the norm;  dw += sum_n dy * x * rstd.   residual may be empty (zero) or be dx.
+  // dx = residual + d(loss)/dx of the norm;  dw += sum_n dy * x * rstd.
+  //   residual may be empty (zero) or be dx.
   virtual void rms_norm_backward(Tensor dx_ND, Tensor dw_D, const Tensor& dy_ND, const Tensor& residual_ND,
                                  const Tensor& x_ND, const Tensor& w_D, const Tensor& rstd_N) = 0;
 
   // ---- matrix products ----
-  // NT: c[M,N] = a[M,K] b[N,K]^T.  NN: c[M,N] = a[M,K] b[K,N].  TN: c[M,N] = a[K,M]^T b[K,N].   accumulate: c +=.
+  // NT: c[M,N] = a[M,K] b[N,K]^T.  NN: c[M,N] = a[M,K] b[K,N].  TN: c[M,N] = a[K,M]^T b[K,N].
+  //   accumulate: c +=.
   // a, b of one type; c of that type or f32. A sum with a c of 16 bits is rounded once.
   virtual void matmul(Tensor c_MN, const Tensor& a, const Tensor& b, MatmulLayout layout,
                       bool accumulate) = 0;
   // c = addend + a b^T, of the addend's type.
   virtual void matmul_add(Tensor c_MN, const Tensor& addend_MN, const Tensor& a_MK, const Tensor& b_NK) = 0;
   // One product per expert over the rows [offset[e], offset[e+1]); rows past offset[E] are neither read nor
-  // written; an expert without rows contributes nothing (TN leaves its block as it is when accumulating, else 0).
+  // written; an expert without rows contributes nothing (TN: its block stays when accumulating, else is 0).
   // NT: c[R,N] = a[R,K] w[E,N,K]^T.  NN: c[R,K] = a[R,N] w[E,N,K].  TN: c[E,N,K] = a[R,N]^T b[R,K].
   virtual void grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, const Tensor& offset_E1,
                               MatmulLayout layout, bool accumulate) = 0;
 
   // ---- attention ----
   // From packed rows: q = rope(norm(q)), k = rope(norm(k)). norm is RMSNorm over d with weight wq_d or
-  // wk_d (shared by heads); rope is rotate-half (Su et al. 2021): pairs (i, i+d/2), y_i = x_i cos - x_{i+d/2} sin,
-  // y_{i+d/2} = x_{i+d/2} cos + x_i sin. rope_Td f32 holds row t = [cos (d/2) | sin (d/2)]; position_N i32 picks
-  // the row. rstd_NJ f32 [N, H+G] is kept for backward. Rounds once. Values and gates stay where they are.
+  // wk_d (shared by heads); rope is rotate-half (Su et al. 2021): pairs (i, i+d/2), y_i = x_i cos - x_{i+d/2}
+  // sin, y_{i+d/2} = x_{i+d/2} cos + x_i sin. rope_Td f32 holds row t = [cos (d/2) | sin (d/2)]; position_N
+  // i32 picks the row. rstd_NJ f32 [N, H+G] is kept for backward. Rounds once. Values and gates stay where
+  // they are.
   virtual void qk_norm_rope_forward(Tensor q_NHd, Tensor k_NGd, Tensor rstd_NJ, const Tensor& packed_NP,
                                     const Tensor& wq_d, const Tensor& wk_d, const Tensor& rope_Td,
                                     const Tensor& position_N, Heads heads, float eps) = 0;
-  // Writes the q and k parts of dpacked (the others are those of gate_backward and attention_backward); dwq += , dwk +=.
+  // Writes the q and k parts of dpacked (the others are those of gate_backward and attention_backward); dwq
+  // += , dwk +=.
   virtual void qk_norm_rope_backward(Tensor dpacked_NP, Tensor dwq_d, Tensor dwk_d, const Tensor& dq_NHd,
                                      const Tensor& dk_NGd, const Tensor& packed_NP, const Tensor& wq_d,
                                      const Tensor& wk_d, const Tensor& rope_Td, const Tensor& position_N,
                                      const Tensor& rstd_NJ, Heads heads) = 0;
 
-  // o = softmax(q k^T / sqrt(d) + mask) v per row of B x T tokens and head; query head h reads kv head h / (H/G).
-  // y = sigmoid(gate) * o, elementwise, of o as it is stored: the G1 gate (arXiv 2505.06708). v and gate are read from
-  // the packed rows. Token t of row b sees keys s with first[b,t] <= s <= t: causal, and doc_start_BT gives the start of
-  // its document (document mask) in the row; first = -1 marks padding: its output is zero and nobody sees it.
-  // lse_NH f32 = log sum exp of the scaled scores (0 for padding). No T x T matrix is kept (Dao et al. 2022).
-  // The document starts are the same for all tokens of a document: first[b,t] <= t, and first[b,s] == first[b,t]
-  // for first[b,t] <= s <= t.
+  // o = softmax(q k^T / sqrt(d) + mask) v per row of B x T tokens and head; query head h reads kv head h /
+  // (H/G). y = sigmoid(gate) * o, elementwise, of o as it is stored: the G1 gate (arXiv 2505.06708). v and
+  // gate are read from the packed rows. Token t of row b sees keys s with first[b,t] <= s <= t: causal, and
+  // doc_start_BT gives the start of its document (document mask) in the row; first = -1 marks padding: its
+  // output is zero and nobody sees it. lse_NH f32 = log sum exp of the scaled scores (0 for padding). No T x
+  // T matrix is kept (Dao et al. 2022).
+  // The document starts are the same for all tokens of a document: first[b,t] <= t, and first[b,s] ==
+  // first[b,t] for first[b,t] <= s <= t.
   virtual void attention_forward(Tensor y_NHd, Tensor o_NHd, Tensor lse_NH, const Tensor& q_NHd,
                                  const Tensor& k_NGd, const Tensor& packed_NP,
                                  const Tensor& doc_start_BT) = 0;
-  // The gate's part, which comes first: d_o = dy * sigmoid(gate), and the gate part of dpacked = dy * o * s * (1 - s).
-  // Also what is needed next and costs no more reading: y as in forward, delta_NH f32 = sum over d of d_o * o, d_o as
-  // stored. d_o may be dy. y rounds twice.
+  // The gate's part, which comes first: d_o = dy * sigmoid(gate), and the gate part of dpacked = dy * o * s *
+  // (1 - s).
+  // Also what is needed next and costs no more reading: y as in forward, delta_NH f32 = sum over d of d_o *
+  // o, d_o as stored. d_o may be dy. y rounds twice.
   virtual void gate_backward(Tensor do_NHd, Tensor y_NHd, Tensor delta_NH, Tensor dpacked_NP,
                              const Tensor& dy_NHd, const Tensor& o_NHd, const Tensor& packed_NP,
                              Heads heads) = 0;
-  // From do and delta of gate_backward: dq, dk, and the v part of dpacked. P is recomputed from lse. Rounds twice (p and
-  // ds are rounded to A).
+  // From do and delta of gate_backward: dq, dk, and the v part of dpacked. P is recomputed from lse. Rounds
+  // twice (p and ds are rounded to A).
   virtual void attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dpacked_NP, const Tensor& do_NHd,
                                   const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
                                   const Tensor& lse_NH, const Tensor& delta_NH,
                                   const Tensor& doc_start_BT) = 0;
   // Generation: the keys and values (of the packed rows) of `count` new tokens of sequence b are written at
-  // [start[b], start[b] + count) of its cache, then query i of it sees cache entries [0, start[b] + i]. Then y as in
-  // attention_forward. N = B * count; start_B i32, start[b] + count <= S.
+  // [start[b], start[b] + count) of its cache, then query i of it sees cache entries [0, start[b] + i]. Then
+  // y as in attention_forward. N = B * count; start_B i32, start[b] + count <= S.
   virtual void attention_cached(Tensor y_NHd, Tensor k_cache_BSGd, Tensor v_cache_BSGd, const Tensor& q_NHd,
                                 const Tensor& k_NGd, const Tensor& packed_NP, const Tensor& start_B) = 0;
 
@@ -148,10 +155,10 @@ class Ops {
   // dx += dlogits w;  dw += dlogits^T x.
   virtual void router_logits_backward(Tensor dx_ND, Tensor dw_ED, const Tensor& dlogits_NE,
                                       const Tensor& x_ND, const Tensor& w_ED) = 0;
-  // probability = softmax over all E; expert = the K of the largest logits (not probabilities: their rounding makes
-  // ties of its own), in descending order, ties to the lower index;
-  // weight = their probabilities, divided by their sum when `renormalise`. lse = log sum exp of the logits.
-  // Padding (doc_start_N = -1): probability 0, expert -1, weight 0, lse 0.
+  // probability = softmax over all E; expert = the K of the largest logits (not probabilities: their rounding
+  // makes ties of its own), in descending order, ties to the lower index; weight = their probabilities,
+  // divided by their sum when `renormalise`. lse = log sum exp of the logits. Padding (doc_start_N = -1):
+  // probability 0, expert -1, weight 0, lse 0.
   virtual void route(Tensor probability_NE, Tensor lse_N, Tensor expert_NK, Tensor weight_NK,
                      const Tensor& logits_NE, const Tensor& doc_start_N, bool renormalise) = 0;
   // Fills the plan.
@@ -171,22 +178,22 @@ class Ops {
   // ---- experts ----
   // y[r] = x[slot[r] / K] for rows in use.
   virtual void gather_rows(Tensor y_RD, const Tensor& x_ND, const RoutePlan& plan) = 0;
-  // y[n] = residual[n] + sum_k weight[n,k] * x[row[n,k]] over the rows kept, in the order of k. weight_NK empty:
-  // all ones. residual_ND empty: zero; residual may be y.
+  // y[n] = residual[n] + sum_k weight[n,k] * x[row[n,k]] over the rows kept, in the order of k. weight_NK
+  // empty: all ones. residual_ND empty: zero; residual may be y.
   virtual void combine_rows(Tensor y_ND, const Tensor& residual_ND, const Tensor& x_RD,
                             const Tensor& weight_NK, const RoutePlan& plan) = 0;
   // h = [gate (F) | up (F)];  a = gate * silu(up)   (the SiLU is on `up`: the user's definition).
   virtual void swiglu_forward(Tensor a_RF, const Tensor& h_R2F, const RoutePlan& plan) = 0;
-  // For y = weight * (a W_down^T) combined over k, given da = dy W_down (not yet weighted), so that the expert's
-  // output is never kept (SonicMoE, arXiv 2512.14080): with w = weight of the row,
+  // For y = weight * (a W_down^T) combined over k, given da = dy W_down (not yet weighted), so that the
+  // expert's output is never kept (SonicMoE, arXiv 2512.14080): with w = weight of the row,
   //   dweight[slot] = <da, a>,  dh = w * d(a)/d(h) * da,  a_out = w * a (for W_down's gradient dy^T a_out).
   // dweight of dropped assignments is 0. dh may be h, a_out may be da.
   virtual void swiglu_backward(Tensor dh_R2F, Tensor a_RF, Tensor dweight_NK, const Tensor& da_RF,
                                const Tensor& h_R2F, const Tensor& weight_NK, const RoutePlan& plan) = 0;
 
-  // The three products of an expert that read rows by token, each with what comes before and after it. The bodies here are
-  // made of the operations above: the specification, for devices that have nothing faster. rows_RD is memory that they
-  // may use, unspecified afterwards.
+  // The three products of an expert that read rows by token, each with what comes before and after it. The
+  // bodies here are made of the operations above: the specification, for devices that have nothing faster.
+  // rows_RD is memory that they may use, unspecified afterwards.
   // h[r] = x[slot[r] / K] w^T and a = gate * silu(up) of the rounded h.
   virtual void expert_up(Tensor h_R2F, Tensor a_RF, Tensor rows_RD, const Tensor& x_ND, const Tensor& w_E2FD,
                          const RoutePlan& plan);
@@ -194,7 +201,8 @@ class Ops {
   virtual void expert_down_backward(Tensor dh_R2F, Tensor a_RF, Tensor dweight_NK, Tensor rows_RD,
                                     const Tensor& dy_ND, const Tensor& w_EDF, const Tensor& h_R2F,
                                     const Tensor& weight_NK, const RoutePlan& plan);
-  // Per expert, dw = sum over its rows of dy[slot[r] / K]^T a[r], and of dh[r]^T x[slot[r] / K]; accumulate: dw +=.
+  // Per expert, dw = sum over its rows of dy[slot[r] / K]^T a[r], and of dh[r]^T x[slot[r] / K]; accumulate:
+  // dw +=.
   virtual void expert_down_gradient(Tensor dw_EDF, Tensor rows_RD, const Tensor& dy_ND, const Tensor& a_RF,
                                     const RoutePlan& plan, bool accumulate);
   virtual void expert_up_gradient(Tensor dw_E2FD, Tensor rows_RD, const Tensor& dh_R2F, const Tensor& x_ND,
@@ -202,8 +210,8 @@ class Ops {
 
   // ---- loss ----
   // loss[n] = log sum exp(logits[n, :vocabulary]) - logits[n, target[n]]; 0 where target is -1.
-  // gradient_scale_1 not empty: logits become scale * (softmax - onehot), 0 in the columns past `vocabulary` and
-  // in rows without a target. Rounds once more then.
+  // gradient_scale_1 not empty: logits become scale * (softmax - onehot), 0 in the columns past `vocabulary`
+  // and in rows without a target. Rounds once more then.
   virtual void cross_entropy(Tensor loss_N, Tensor logits_NV, const Tensor& target_N, int64_t vocabulary,
                              const Tensor& gradient_scale_1) = 0;
 
@@ -211,16 +219,16 @@ class Ops {
   // sum_1 f64 += sum of x (f32), sum of x^2 (x f32 or bf16), accumulated in f64 in a fixed order.
   virtual void sum(Tensor sum_1, const Tensor& x) = 0;
   virtual void sum_squares(Tensor sum_1, const Tensor& x) = 0;
-  // norm = sqrt(sum over squares_n) / loss_scale (f64), where loss_scale is a factor that all gradients carry;
-  // scale_1 f32 = min(1, max_norm / (norm + 1e-6)) / loss_scale, 1 / loss_scale when max_norm is 0, and -1 when norm is
-  // not finite.
+  // norm = sqrt(sum over squares_n) / loss_scale (f64), where loss_scale is a factor that all gradients
+  // carry; scale_1 f32 = min(1, max_norm / (norm + 1e-6)) / loss_scale, 1 / loss_scale when max_norm is 0,
+  // and -1 when norm is not finite.
   virtual void clip_scale(Tensor scale_1, const Tensor& squares_n, float max_norm, float loss_scale) = 0;
-  // One step of AdamW (Loshchilov & Hutter 2019) on flat tensors of n elements: g = gradient * scale; the update
-  // order is AdamW::order (docs/numerics.md states both, and the 8-bit format of bitsandbytes that the states
-  // follow: blocks of 256, code_m and code_v u8 [n], absmax_m and absmax_v f32 [ceil(n/256)]).
-  // weight (f32, or bf16) is updated; a bf16 one is rounded up or down at random (ops/stochastic_rounding.h). compute
-  // (bf16 or empty; empty for a bf16 weight) receives a copy rounded to nearest. gradient is f32 or bf16, and only read.
-  // scale_1 < 0: nothing changes.
+  // One step of AdamW (Loshchilov & Hutter 2019) on flat tensors of n elements: g = gradient * scale; the
+  // update order is AdamW::order (docs/numerics.md states both, and the 8-bit format of bitsandbytes that the
+  // states follow: blocks of 256, code_m and code_v u8 [n], absmax_m and absmax_v f32 [ceil(n/256)]). weight
+  // (f32, or bf16) is updated; a bf16 one is rounded up or down at random (ops/stochastic_rounding.h).
+  // compute (bf16 or empty; empty for a bf16 weight) receives a copy rounded to nearest. gradient is f32 or
+  // bf16, and only read. scale_1 < 0: nothing changes.
   virtual void adamw8(Tensor weight, Tensor compute, const Tensor& gradient, Tensor code_m, Tensor code_v,
                       Tensor absmax_m, Tensor absmax_v, const Tensor& scale_1, const AdamW& options) = 0;
   // The same with f32 moments.

@@ -29,8 +29,8 @@ class Quantiser {
     }
   }
 
-  // The same for negative x with the complement of their code: 255 - (254 - code) = code + 1, but at least 129 (a
-  // negative value never becomes 0) and at most 255 (-1 has no code of its own).
+  // The same for negative x with the complement of their code: 255 - (254 - code) = code + 1, but at least
+  // 129 (a negative value never becomes 0) and at most 255 (-1 has no code of its own).
   static constexpr Quantiser complement_of_negative(const Map& map) {
     Quantiser quantiser(map, 127);
     for (int32_t cell = 0; cell < kCells; ++cell) {
@@ -69,8 +69,9 @@ class Quantiser {
     bits = bits < kLowest << kShift ? kLowest << kShift : bits;
     return bits > kOne ? kOne : bits;
   }
-  // Numbers of this cell have `code` where the bits inside are below `from`, else the next one. The entry is such that
-  // adding all bits of a number, those that name the cell included, carries into the code when they reach `from`.
+  // Numbers of this cell have `code` where the bits inside are below `from`, else the next one. The entry is
+  // such that adding all bits of a number, those that name the cell included, carries into the code when they
+  // reach `from`.
   constexpr void set(int32_t cell, int32_t code, int32_t from) {
     entry_[static_cast<size_t>(cell)] = (static_cast<uint32_t>(code) << kShift) +
                                         static_cast<uint32_t>(kNever - from) -

@@ -10,8 +10,8 @@
 namespace moe {
 
 // Written by Ops::route_plan, read by the ops after it. All i32.
-// Rows of expert e are [offset[e], offset[e+1]): first choices in token order, then second choices, and so on.
-// Offsets out of order and experts that do not exist are found on the CPU only; a GPU does not look.
+// Rows of expert e are [offset[e], offset[e+1]): first choices in token order, then second choices, and so
+// on. Offsets out of order and experts that do not exist are found on the CPU only; a GPU does not look.
 struct RoutePlan {
   Tensor offset_E1;     // [E+1]; offset[E] = rows in use, at most R
   Tensor slot_R;        // row -> assignment n*K + k; entries past offset[E] are unspecified

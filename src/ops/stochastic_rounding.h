@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Rounding to bf16 up or down at random, so that the mean of many roundings is the number itself and updates far below
-// half a unit in the last place are not lost. The random bits are a function of (seed, tensor, step, element): the same
-// on every device, for any number of threads and any division of a tensor into pieces, and after a resume.
+// Rounding to bf16 up or down at random, so that the mean of many roundings is the number itself and updates
+// far below half a unit in the last place are not lost. The random bits are a function of (seed, tensor,
+// step, element): the same on every device, for any number of threads and any division of a tensor into
+// pieces, and after a resume.
 #pragma once
 
 #include <array>
@@ -16,8 +17,8 @@ namespace moe {
 class StochasticRounding {
  public:
   static constexpr int64_t kBlock = 256, kHalf = kBlock / 2;
-  // One draw of Philox (128 bits) has 16 bits for each of eight elements: i to i + 3 and i + 128 to i + 131, which one
-  // thread of a GPU has at once.
+  // One draw of Philox (128 bits) has 16 bits for each of eight elements: i to i + 3 and i + 128 to i + 131,
+  // which one thread of a GPU has at once.
   using Bits = std::array<uint32_t, 4>;
 
   constexpr explicit StochasticRounding(const AdamW& options)
@@ -35,8 +36,8 @@ class StochasticRounding {
   static constexpr uint32_t of(const Bits& bits, int half, int j) {
     return bits[2 * static_cast<size_t>(half) + static_cast<size_t>(j) / 2] >> (j % 2 * 16) & 0xffffU;
   }
-  // The bf16 below or above |x|: above when the part that does not fit, plus a random one, carries. What bf16 can hold
-  // stays as it is, and so do infinity and NaN.
+  // The bf16 below or above |x|: above when the part that does not fit, plus a random one, carries. What bf16
+  // can hold stays as it is, and so do infinity and NaN.
   static constexpr uint16_t round(float x, uint32_t random) {
     const auto u = std::bit_cast<uint32_t>(x);
     const bool finite = (u & 0x7f800000U) != 0x7f800000U;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The optimizer's states and the walk over all parameters. The arithmetic of one tensor is Ops::adamw8 and
-// Ops::adamw32; here is decided which tensor has which states, under which names they are saved, which groups the table
-// of gradient norms has, and which tensors lie in memory so that one operation takes them all.
+// Ops::adamw32; here is decided which tensor has which states, under which names they are saved, which groups
+// the table of gradient norms has, and which tensors lie in memory so that one operation takes them all.
 #pragma once
 
 #include <cstdint>
@@ -28,21 +28,22 @@ class Optimizer {
   static constexpr int64_t kBlock = Parameter::kAlignment;  // elements that share one absmax
   static constexpr int64_t kMinimum8bitSize = 4096;  // smaller tensors keep f32 states, as in bitsandbytes
 
-  // Takes the states of what is this rank's own from the arena, category "optimizer state"; keeps copies of the views in
-  // `parameters`.
+  // Takes the states of what is this rank's own from the arena, category "optimizer state"; keeps copies of
+  // the views in `parameters`.
   // On a planning arena only the constructor, state() and groups() may be used.
   Optimizer(const OptimizerConfig& config, const std::vector<Parameter>& parameters, Arena& arena, Ops& ops);
 
-  // squares_g f64 [groups().size()] = sum of squares of the gradients of each group, of what is this rank's own.
+  // squares_g f64 [groups().size()] = sum of squares of the gradients of each group, of what is this rank's
+  // own.
   void gradient_squares(Tensor squares_g);
-  // Updates all weights of its own. step counts from 0, as in learning_rate() of optim/schedule.h; scale_1 f32 [1] multiplies the
-  // gradients; below 0 it means: change nothing.
+  // Updates all weights of its own. step counts from 0, as in learning_rate() of optim/schedule.h; scale_1
+  // f32 [1] multiplies the gradients; below 0 it means: change nothing.
   void step(int64_t step, double learning_rate, const Tensor& scale_1);
 
   // Groups of the parameters in order of first appearance.
   const std::vector<std::string>& groups() const { return groups_; }
-  // For the checkpoint, in the order of the parameters, what of it lies here. With P the name of a parameter of n
-  // elements:
+  // For the checkpoint, in the order of the parameters, what of it lies here. With P the name of a parameter
+  // of n elements:
   //   8-bit: P.m.codes, P.v.codes u8 in P's shape;  P.m.absmax, P.v.absmax f32 [ceil(n / 256)]
   //   32-bit: P.m, P.v f32 in P's shape
   std::vector<NamedShard> state() const;

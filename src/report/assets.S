@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Puts the parts of the report's page into the program's read-only data. The MOE_REPORT_ names are paths, given by
-// src/CMakeLists.txt.
+// Puts the parts of the report's page into the program's read-only data. The MOE_REPORT_ names are
+// paths, given by src/CMakeLists.txt.
   .section .rodata
   .macro asset name, path
   .global moe_report_\name\()_begin

@@ -9,8 +9,8 @@
 
 namespace moe::report {
 
-// 1600 x 1000 points: loss, tokens per second, gradient norm, entropy of the experts' load; the load of each expert at the
-// end of the first run. UserError when the file cannot be written.
+// 1600 x 1000 points: loss, tokens per second, gradient norm, entropy of the experts' load; the load of each
+// expert at the end of the first run. UserError when the file cannot be written.
 void write_picture(const std::filesystem::path& path, const std::vector<RunView>& runs, bool dark);
 
 }  // namespace moe::report

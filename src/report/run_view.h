@@ -43,8 +43,8 @@ class RunView {
   std::string json() const;
 
  private:
-  // Rows have the same names in the same order nearly always: where the curve or map of a name is, by its place in the
-  // row. A copy of the view begins without.
+  // Rows have the same names in the same order nearly always: where the curve or map of a name is, by its
+  // place in the row. A copy of the view begins without.
   template <class Item>
   struct Places {
     Places() = default;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Curves and maps of a bounded size, however many rows a run has: neighbours are put together as more come, and each
-// point keeps the mean, the smallest and the largest of what went into it, so that no spike gets lost.
+// Curves and maps of a bounded size, however many rows a run has: neighbours are put together as more come,
+// and each point keeps the mean, the smallest and the largest of what went into it, so that no spike gets
+// lost.
 #pragma once
 
 #include <cstddef>

@@ -31,8 +31,8 @@ struct Request {
   std::map<std::string, std::string> headers = {};  // names in lower case
 };
 
-// Nothing where it is no request of HTTP/1.x, or names a header twice: what one reader takes for the first, another takes
-// for the last.
+// Nothing where it is no request of HTTP/1.x, or names a header twice: what one reader takes for the first,
+// another takes for the last.
 std::optional<Request> parse(std::string_view head) {
   const auto take_line = [&] {
     const size_t end = head.find("\r\n");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Serves the live page of a run to browsers on this machine. One thread looks at all connections in turn, and a connection
-// carries one request: nobody can hold the others up, and nothing that follows a request is taken for another one.
+// Serves the live page of a run to browsers on this machine. One thread looks at all connections in turn, and
+// a connection carries one request: nobody can hold the others up, and nothing that follows a request is
+// taken for another one.
 #pragma once
 
 #include <chrono>
@@ -12,7 +13,8 @@
 
 namespace moe::report {
 
-// Answers GET and HEAD of / with the page and of /data.json with what `data` returns (called on the server's thread).
+// Answers GET and HEAD of / with the page and of /data.json with what `data` returns (called on the server's
+// thread).
 class Server {
  public:
   static constexpr size_t kLongestHead = 8192;    // bytes of a request; more is refused
@@ -20,8 +22,8 @@ class Server {
   static constexpr int kHeadSeconds = 10;         // until a request must be there
   static constexpr int kAnswerSeconds = 120;      // until its answer must be taken
 
-  // port 0: any free one. Only this machine can reach it (127.0.0.1); requests that came by another name are refused, so
-  // that no web page can read it through a name of its own. UserError when the port is taken.
+  // port 0: any free one. Only this machine can reach it (127.0.0.1); requests that came by another name are
+  // refused, so that no web page can read it through a name of its own. UserError when the port is taken.
   Server(int port, std::string page, std::function<std::string()> data);
   ~Server();
   Server(const Server&) = delete;

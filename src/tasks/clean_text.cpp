@@ -12,7 +12,8 @@
 namespace moe {
 namespace {
 
-// Upper and lower case of all of Unicode, whatever the user's locale is. Part of the C library since glibc 2.35.
+// Upper and lower case of all of Unicode, whatever the user's locale is. Part of the C library since glibc
+// 2.35.
 class UnicodeCase {
  public:
   UnicodeCase() : locale_(newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr)) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The results of items as they come, one JSON object a line: a record to compare with other programs, and what an
-// interrupted evaluation goes on from. The first line says of which model and items they are.
+// The results of items as they come, one JSON object a line: a record to compare with other programs, and
+// what an interrupted evaluation goes on from. The first line says of which model and items they are.
 #pragma once
 
 #include <cstdio>
@@ -16,8 +16,8 @@ namespace moe {
 
 class ItemLog {
  public:
-  // Reads what is there; a last line cut short by a kill is dropped. Throws UserError when the file is of another model
-  // or other items (`about` differs), or is not such a file.
+  // Reads what is there; a last line cut short by a kill is dropped. Throws UserError when the file is of
+  // another model or other items (`about` differs), or is not such a file.
   ItemLog(std::filesystem::path path, std::string about);
   ~ItemLog();
   ItemLog(const ItemLog&) = delete;

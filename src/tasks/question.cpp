@@ -66,7 +66,8 @@ Question lambada(const JsonFields& item) {
   return question;
 }
 
-// The hub's copy: question a text, choices {text: [], label: []}. The authors': question {stem, choices: [{text, label}]}.
+// The hub's copy: question a text, choices {text: [], label: []}. The authors': question {stem, choices:
+// [{text, label}]}.
 Question arc(const JsonFields& item) {
   Question question;
   std::vector<std::string> labels;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The items of the common evaluations as questions to a language model: a context, and continuations whose
 // likelihoods are compared. Two conventions, whose scores are not comparable:
-//   lm_eval  lm-evaluation-harness: prompts with words around them, HellaSwag's texts cleaned; acc_norm by characters
+//   lm_eval  lm-evaluation-harness: prompts with words around them, HellaSwag's texts cleaned; acc_norm by
+//   characters
 //   llm_c    llm.c and build-nanogpt, HellaSwag only: raw text, context and ending tokenised apart; by tokens
 #pragma once
 

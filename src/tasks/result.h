@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// From the scores of an item's continuations to right or wrong, and from many items to the numbers that are published.
+// From the scores of an item's continuations to right or wrong, and from many items to the numbers that are
+// published.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +25,8 @@ struct ItemResult {
 // LAMBADA's one continuation is right when each of its tokens is the most likely one.
 ItemResult judge(const Question& question, Task task, Convention convention, std::span<const Score> scores);
 
-// Names and values: acc, acc_stderr, and acc_norm, or perplexity for LAMBADA, each with its standard error: that of a
-// mean over items, (sum (x - mean)^2 / (n - 1) / n)^1/2; for perplexity, times perplexity.
+// Names and values: acc, acc_stderr, and acc_norm, or perplexity for LAMBADA, each with its standard error:
+// that of a mean over items, (sum (x - mean)^2 / (n - 1) / n)^1/2; for perplexity, times perplexity.
 std::vector<std::pair<std::string, double>> summarise(Task task, std::span<const ItemResult> items);
 
 }  // namespace moe

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Log-likelihoods of continuations: many requests packed into the rows of one batch, longest first, each a document of
-// its own. Nothing is dropped; the value of a request does not depend on what else is in the batch but for rounding.
-// Ranks score requests of their own, side by side.
+// Log-likelihoods of continuations: many requests packed into the rows of one batch, longest first, each a
+// document of its own. Nothing is dropped; the value of a request does not depend on what else is in the
+// batch but for rounding. Ranks score requests of their own, side by side.
 #pragma once
 
 #include <cstdint>
@@ -39,10 +39,10 @@ class Scorer {
 
   Communicator& communicator() { return communicator_; }
 
-  // A request longer than a row loses tokens at its beginning, as in lm-evaluation-harness; one whose scored tokens
-  // alone do not fit throws UserError. All ranks call this together, each with its own requests, and run equally many
-  // batches, the last ones of nothing but padding where a rank has fewer: they may share experts. on_done: requests finished
-  // since the last call.
+  // A request longer than a row loses tokens at its beginning, as in lm-evaluation-harness; one whose scored
+  // tokens alone do not fit throws UserError. All ranks call this together, each with its own requests, and
+  // run equally many batches, the last ones of nothing but padding where a rank has fewer: they may share
+  // experts. on_done: requests finished since the last call.
   std::vector<Score> score(std::span<const Request> requests, bool greedy,
                            const std::function<void(int64_t)>& on_done = {});
 

@@ -29,8 +29,8 @@ struct NamedShard {
 };
 
 struct Parameter {
-  // Tensors that lie one after another in memory begin at multiples of this many elements: so many of them are one flat
-  // tensor to the optimizer, whose blocks of 256 elements are then still each tensor's own.
+  // Tensors that lie one after another in memory begin at multiples of this many elements: so many of them
+  // are one flat tensor to the optimizer, whose blocks of 256 elements are then still each tensor's own.
   static constexpr int64_t kAlignment = 256;
 
   std::string name;   // "layers.0.attention.qkvg.weight": the name in a checkpoint (docs/model.md lists all)

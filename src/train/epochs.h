@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Passes over the text. Streams of rows come to the end of a pass at places of their own (data/interleave.h); a pass is
-// complete when all of them have. The places of a mixture have passes of their own.
+// Passes over the text. Streams of rows come to the end of a pass at places of their own (data/interleave.h);
+// a pass is complete when all of them have. The places of a mixture have passes of their own.
 #pragma once
 
 #include <array>
@@ -15,8 +15,8 @@ namespace moe {
 
 class Epochs {
  public:
-  // As ranks tell each other: by place; those beyond are not followed. The most there is: not known to this rank, or no
-  // such place.
+  // As ranks tell each other: by place; those beyond are not followed. The most there is: not known to this
+  // rank, or no such place.
   static constexpr size_t kMost = 16;
   using Counts = std::array<int64_t, kMost>;
   static Counts counts(std::span<const int64_t> epochs);

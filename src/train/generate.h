@@ -39,8 +39,8 @@ struct GenerateTimes {
 // Text of prompt i as it comes. Bytes that may be the beginning of a stop are held back until they are not.
 using OnText = std::function<void(size_t prompt, std::string_view text)>;
 
-// Continues at most decoder.batch() prompts; options.seed is not used. A text ends at `end_of_text`, at a stop, after
-// max_new_tokens, or when the decoder is full. Throws UserError when a prompt does not fit.
+// Continues at most decoder.batch() prompts; options.seed is not used. A text ends at `end_of_text`, at a
+// stop, after max_new_tokens, or when the decoder is full. Throws UserError when a prompt does not fit.
 std::vector<Completion> generate(Decoder& decoder, std::span<const Prompt> prompts,
                                  const Tokenizer& tokenizer, const SamplingOptions& options, Device& device,
                                  Ops& ops, GenerateTimes& times, const OnText& on_text = {});

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The balance and z-losses over all tokens of a step, on all ranks and in all micro-batches (distributed.balance_loss =
-// global), instead of over one micro-batch of one rank: what is learnt then does not depend on how a step is cut.
-//   balance = E * sum_e P_e f_e,  P_e: mean probability, f_e: share of first choices, both over the step's tokens;
-//   the gradient goes through P only, so backward needs f of the whole step (Qiu et al. 2025, arXiv 2501.11873).
+// The balance and z-losses over all tokens of a step, on all ranks and in all micro-batches
+// (distributed.balance_loss = global), instead of over one micro-batch of one rank: what is learnt then does
+// not depend on how a step is cut.
+//   balance = E * sum_e P_e f_e,
+//     P_e: mean probability, f_e: share of first choices, both over the step's tokens;
+//   the gradient goes through P only, so backward needs f of the whole step (Qiu et al. 2025, arXiv
+//   2501.11873).
 #pragma once
 
 #include <cstdint>

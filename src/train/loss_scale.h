@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Dynamic loss scaling (Micikevicius et al., arXiv 1710.03740): gradients of activations in f16 would lose what is below
-// 2^-24, so all are computed times a factor, which the optimizer divides out again. When gradients overflow, the step is
-// skipped and the factor halved; after enough steps without that it is doubled. Always a power of two: no bit is lost.
+// Dynamic loss scaling (Micikevicius et al., arXiv 1710.03740): gradients of activations in f16 would lose
+// what is below 2^-24, so all are computed times a factor, which the optimizer divides out again. When
+// gradients overflow, the step is skipped and the factor halved; after enough steps without that it is
+// doubled. Always a power of two: no bit is lost.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +29,9 @@ class LossScale {
   double value() const { return state_.value; }
   int64_t skipped() const { return state_.skipped; }
 
-  // Takes note of a step that was done with value(), and whether its loss and gradients were finite. True where that is all
-  // there is to do; false for a step that is not finite for another reason than the factor: it is 1 already.
+  // Takes note of a step that was done with value(), and whether its loss and gradients were finite. True
+  // where that is all there is to do; false for a step that is not finite for another reason than the factor:
+  // it is 1 already.
   bool update(bool finite);
 
   const LossScaleState& state() const { return state_; }

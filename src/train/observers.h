@@ -12,8 +12,8 @@
 
 namespace moe {
 
-// resumed: the folder's run goes on; first_step: the first that it will report. The terminal's lines go to the sinks
-// while the object lives.
+// resumed: the folder's run goes on; first_step: the first that it will report. The terminal's lines go to
+// the sinks while the object lives.
 std::unique_ptr<Sink> make_observers(const RunConfig& config, const RunFolder& folder, bool resumed,
                                      int64_t first_step, Terminal& terminal);
 

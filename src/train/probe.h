@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Looks into the model at a validation, and nowhere else: how strongly attention falls on the first token, how open the
-// gates are, how large activations get, how sure the router is, and how large weights and their updates are. What it
-// needs is copied to the host and computed there in f64: the same on every device, and no step pays for it. Of weights and
-// gradients each rank takes what is its own, and the sums are those of all.
+// Looks into the model at a validation, and nowhere else: how strongly attention falls on the first token,
+// how open the gates are, how large activations get, how sure the router is, and how large weights and their
+// updates are. What it needs is copied to the host and computed there in f64: the same on every device, and
+// no step pays for it. Of weights and gradients each rank takes what is its own, and the sums are those of
+// all.
 #pragma once
 
 #include <cstdint>
@@ -30,13 +31,15 @@ class Probe {
   Probe(const ModelConfig& config, int64_t T, const Weights& weights, const std::vector<std::string>& groups,
         Tensor squares_g, Replicas& replicas, Device& device, Ops& ops);
 
-  // All ranks call these together. Before and after an update: how far it moved the weights, from the same slices of each.
+  // All ranks call these together. Before and after an update: how far it moved the weights, from the same
+  // slices of each.
   void before_update();
   // loss_scale: that the gradients carry.
   void after_update(double loss_scale);
   // For Transformer::forward: takes the numbers of each block, in order.
   BlockObserver observer();
-  // Adds what is known since the last call (docs/metrics.md has the names), the norms of the weights among it.
+  // Adds what is known since the last call (docs/metrics.md has the names), the norms of the weights among
+  // it.
   void report(Row& row);
 
  private:

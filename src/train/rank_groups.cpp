@@ -17,8 +17,8 @@ namespace {
 // device, once a block in each forward pass. Backward reuses the counts of forward.
 class AllToAllDispatcher final : public TokenDispatcher {
  public:
-  // slot: of the communicator. first: of these ranks in the world. room: for so many times the rows that a rank sends; 0: for
-  // all that can come.
+  // slot: of the communicator. first: of these ranks in the world. room: for so many times the rows that a
+  // rank sends; 0: for all that can come.
   AllToAllDispatcher(Communicator& communicator, int slot, int first, double room, Device& device)
       : communicator_(communicator), slot_(slot), first_(first), room_(room), device_(device) {}
 

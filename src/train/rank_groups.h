@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Who shares what with whom, by `distributed.layout`. With experts dealt to ranks (`expert`), E ranks that follow one another
-// have all experts between them (a launcher numbers the ranks of one machine so), and the ranks r, r + E, r + 2 E, ... have
-// the same ones.
+// Who shares what with whom, by `distributed.layout`. With experts dealt to ranks (`expert`), E ranks that
+// follow one another have all experts between them (a launcher numbers the ranks of one machine so), and the
+// ranks r, r + E, r + 2 E, ... have the same ones.
 #pragma once
 
 #include <cstdint>
@@ -19,14 +19,15 @@ namespace moe {
 
 class RankGroups {
  public:
-  // All ranks of the world call it. Throws UserError when they cannot share the experts so. device and world must outlive it.
+  // All ranks of the world call it. Throws UserError when they cannot share the experts so. device and world
+  // must outlive it.
   RankGroups(const DistributedConfig& distributed, const ModelConfig& model, Communicator& world,
              Device& device);
   ~RankGroups();
 
   Communicator& world() { return world_; }
-  // Those that have the same weights: of experts, and of all else. Gradients and weights go between them beside all that is
-  // said in the world, and do not wait for it, so these are worlds of their own.
+  // Those that have the same weights: of experts, and of all else. Gradients and weights go between them
+  // beside all that is said in the world, and do not wait for it, so these are worlds of their own.
   Communicator& sharing(bool experts) {
     return experts && same_experts_ ? *same_experts_ : same_weights_ ? *same_weights_ : world_;
   }
@@ -50,8 +51,8 @@ class RankGroups {
   bool some_may_stop_ = false;
 };
 
-// Whether in a pass some ranks may give up (distributed.expert_buffer_factor) that others end, and learn about it later: where one of
-// several groups of ranks that share the experts has no room for its rows.
+// Whether in a pass some ranks may give up (distributed.expert_buffer_factor) that others end, and learn
+// about it later: where one of several groups of ranks that share the experts has no room for its rows.
 bool some_may_stop(const DistributedConfig& distributed, int expert_ranks, int world);
 
 // The layout by its name: what `auto` stands for.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// state.json of a checkpoint: where in the text the run was, and under which settings. Settings may change when a
-// run goes on, except those that would make the saved numbers mean something else.
+// state.json of a checkpoint: where in the text the run was, and under which settings. Settings may change
+// when a run goes on, except those that would make the saved numbers mean something else.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,8 @@
 
 namespace moe {
 
-// step: steps done. source: Source::identity() of the text; "" when the weights came from elsewhere and no text has
-// been read yet (moe import): any text will do.
+// step: steps done. source: Source::identity() of the text; "" when the weights came from elsewhere and no
+// text has been read yet (moe import): any text will do.
 std::string state_json(int64_t step, const Cursor& cursor, const std::string& source, const RunConfig& config,
                        const LossScale& loss_scale = {});
 
@@ -45,9 +45,9 @@ struct ResumePoint {
 // one there. "": a constant rate.
 std::string longer_schedule(const Schedule& rates, int64_t step);
 
-// Reads what state_json() wrote. Throws UserError naming `where` when it is not that, when the text is another one,
-// when a setting of the data's order changed, or one that decides how the moments are stored. With a data.stage above
-// that of the state, `text` may be any: it begins at its start.
+// Reads what state_json() wrote. Throws UserError naming `where` when it is not that, when the text is
+// another one, when a setting of the data's order changed, or one that decides how the moments are stored.
+// With a data.stage above that of the state, `text` may be any: it begins at its start.
 ResumePoint resume_point(const std::string& where, std::string_view state, const Source& text,
                          const RunConfig& config);
 

@@ -106,8 +106,8 @@ struct RunConfig {
   // What training is refused for, though evaluation and reports of an older run are not. anew: from the first
   // step on; a run that has begun so may go on.
   void check_trainable(bool anew) const;
-  // The last step, in training.max_steps, where training.max_tokens gives it: all rows are full (data.packing concat), so
-  // a step has as many tokens as places. From `step`, where so many tokens were read.
+  // The last step, in training.max_steps, where training.max_tokens gives it: all rows are full (data.packing
+  // concat), so a step has as many tokens as places. From `step`, where so many tokens were read.
   void set_last_step(int64_t ranks, int64_t step = 0, int64_t tokens = 0);
   // What training.eval_tokens says, or else training.eval_batches for this number of ranks.
   int64_t tokens_of_evaluation(int64_t ranks) const;
@@ -126,8 +126,8 @@ struct RunConfig {
   static RunConfig load(const std::filesystem::path& file, const std::vector<std::string>& overrides = {}) {
     return load(std::vector{file}, overrides);
   }
-  // The settings of a run, from its folder. They name all settings of the version that wrote them; what they leave out
-  // is as that version did it.
+  // The settings of a run, from its folder. They name all settings of the version that wrote them; what they
+  // leave out is as that version did it.
   static RunConfig load_run(const std::filesystem::path& path,
                             const std::vector<std::string>& overrides = {});
 };

@@ -32,8 +32,9 @@ class RunControl {
 
   // All ranks together: whether a signal came to any of them. For what takes longer than a step.
   bool interrupted();
-  // All ranks together, before each step and again as long as some rank's data is late. failed: of some rank. late: of some
-  // rank, whose numbers are in late_ranks(); outcome then says whether, and why, the run should end in place of waiting.
+  // All ranks together, before each step and again as long as some rank's data is late. failed: of some rank.
+  // late: of some rank, whose numbers are in late_ranks(); outcome then says whether, and why, the run should
+  // end in place of waiting.
   Supply supply(Supply mine, Outcome& outcome);
   const std::vector<int>& late_ranks() const { return late_; }
 

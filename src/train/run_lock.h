@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Whose a run is: one process at a time writes into its folder. That process holds run.lock there.
 //   The kernel's lock (flock) ends with the process. Between processes of one kernel it decides.
-//   The file names the owner. That is for the message, and for file systems whose locks do not reach other machines.
-//   The owner touches the file again and again. A lock of another machine is stale when that has stopped.
+//   The file names the owner. That is for the message, and for file systems whose locks do not reach other
+//   machines. The owner touches the file again and again. A lock of another machine is stale when that has
+//   stopped.
 // docs/decisions/0018-one-process-a-run.md says why.
 #pragma once
 

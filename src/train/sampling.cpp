@@ -10,7 +10,8 @@
 namespace moe {
 namespace {
 
-// Ids that may be chosen, the most likely first where a filter asks for that; weight = exp((logit - top) / T).
+// Ids that may be chosen, the most likely first where a filter asks for that; weight = exp((logit - top) /
+// T).
 struct Candidates {
   std::vector<int32_t> id;
   std::vector<double> weight;
@@ -50,7 +51,8 @@ void keep_above(Candidates& candidates, double least) {
 // The shortest row of the most likely that reaches top_p of the whole.
 void keep_nucleus(Candidates& candidates, double top_p) {
   const double total = candidates.total();
-  // All that are rarer than this have less than 1 - top_p together: none is in the nucleus, and none need be sorted.
+  // All that are rarer than this have less than 1 - top_p together: none is in the nucleus, and none need be
+  // sorted.
   keep_above(candidates, (1 - top_p) * total / static_cast<double>(candidates.id.size()));
   keep_most_likely(candidates, candidates.id.size());
   double sum = 0;

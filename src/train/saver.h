@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Checkpoints that are written while training goes on: each rank copies its part to the host between two steps, and a thread
-// of its writes that to the disk, at its places in files that all ranks share (checkpoint/shared_file.h). When all have
-// written, rank 0 looks through the files, writes the manifest and renames the folder, behind training, too. Ranks talk only
-// where training does, between two steps: the threads never do.
+// Checkpoints that are written while training goes on: each rank copies its part to the host between two
+// steps, and a thread of its writes that to the disk, at its places in files that all ranks share
+// (checkpoint/shared_file.h). When all have written, rank 0 looks through the files, writes the manifest and
+// renames the folder, behind training, too. Ranks talk only where training does, between two steps: the
+// threads never do.
 #pragma once
 
 #include <atomic>
@@ -43,15 +44,16 @@ class Saver {
     double first = 2, longest = 60, total = 0;
   };
 
-  // All ranks make theirs at the same time, each with what it has of the same tensors in the same order; together they have
-  // all. in_background: with memory of the host for a copy of what this rank writes; else begin() returns when everything is
-  // on the disk. Throws UserError when there is no memory.
+  // All ranks make theirs at the same time, each with what it has of the same tensors in the same order;
+  // together they have all. in_background: with memory of the host for a copy of what this rank writes; else
+  // begin() returns when everything is on the disk. Throws UserError when there is no memory.
   Saver(CheckpointStore store, PartFiles files, bool in_background, Communicator& communicator,
         Device& device, Terminal& terminal, const Retry& retry);
   Saver(CheckpointStore store, PartFiles files, bool in_background, Communicator& communicator,
         Device& device, Terminal& terminal)
       : Saver(std::move(store), std::move(files), in_background, communicator, device, terminal, Retry()) {}
-  // Waits for the thread. Alone, what it writes becomes a checkpoint; with others it does not any more: call finish().
+  // Waits for the thread. Alone, what it writes becomes a checkpoint; with others it does not any more: call
+  // finish().
   ~Saver();
   Saver(const Saver&) = delete;
   Saver& operator=(const Saver&) = delete;
@@ -71,7 +73,8 @@ class Saver {
   void begin(int64_t step, const std::string& state_json);
   State state() const;
   bool busy() const { return phase_ != Phase::none; }  // a checkpoint is under way; the same on all ranks
-  // Between two steps, with the states of all ranks: goes on to what comes after writing, when all have written.
+  // Between two steps, with the states of all ranks: goes on to what comes after writing, when all have
+  // written.
   void advance(std::span<const State> ranks);
   // Waits until all is on the disk.
   void finish();

@@ -34,25 +34,28 @@ struct TrainingState {
   Tensor squares_g;      // f64, sum of squares of the gradients by group
   Tensor clip_scale_1;   // f32
   LossScale loss_scale;  // on the host: its value goes to the device with each step
-  // The operations of forward and backward, the same ones each time: in the first micro-batch of a step, which writes
-  // gradients, and in the others, which add to them. With many ranks the last one is another, too: gradients set out on the way.
+  // The operations of forward and backward, the same ones each time: in the first micro-batch of a step,
+  // which writes gradients, and in the others, which add to them. With many ranks the last one is another,
+  // too: gradients set out on the way.
   std::unique_ptr<CapturedRegion> first_micro_step, micro_step, last_micro_step;
-  // Null unless the balance loss is that of the whole step. Then those two are backward only, and this is forward.
+  // Null unless the balance loss is that of the whole step. Then those two are backward only, and this is
+  // forward.
   std::unique_ptr<GlobalBalance> balance;
   std::unique_ptr<CapturedRegion> forward_step;
 
   int64_t checkpoint_bytes() const;  // of weights and states, those of all ranks
 };
 
-// The arena's size and table for this configuration, on the first of so many ranks; and what a checkpoint has of bytes.
+// The arena's size and table for this configuration, on the first of so many ranks; and what a checkpoint has
+// of bytes.
 int64_t plan_training(const RunConfig& config, int64_t vocabulary, int ranks, Device& device, Ops& ops,
                       Arena& planning);
 
 // The layout by its name, and what each rank keeps and saves by it.
 std::string describe_layout(const RunConfig& config, int64_t vocabulary, int ranks, Device& device, Ops& ops);
 
-// For operations that are repeated: recorded where the settings allow it, and where no host has to count rows on the way
-// (experts dealt to ranks).
+// For operations that are repeated: recorded where the settings allow it, and where no host has to count rows
+// on the way (experts dealt to ranks).
 std::unique_ptr<CapturedRegion> captured_region(const TrainingConfig& training, RankGroups& groups, Ops& ops);
 
 // Category, bytes and share, one line each, and the total.
@@ -62,8 +65,8 @@ void check_memory(const Arena& plan, const Device& device);
 // What to change so that a configuration needs less memory.
 extern const char* const kLessMemory;
 
-// A Thing(arguments..., arena) with the memory it needs: counted on a planning arena, checked against the device,
-// then built on one of that size. The arena comes first, so that it outlives the thing.
+// A Thing(arguments..., arena) with the memory it needs: counted on a planning arena, checked against the
+// device, then built on one of that size. The arena comes first, so that it outlives the thing.
 template <class Thing, class... Arguments>
 std::pair<std::unique_ptr<Arena>, std::unique_ptr<Thing>> place(Device& device, Arguments&... arguments) {
   Arena plan;

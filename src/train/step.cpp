@@ -52,8 +52,9 @@ int64_t tokens_of(const Batch& batch) {
   return std::count_if(batch.first.begin(), batch.first.end(), [](int32_t first) { return first >= 0; });
 }
 
-// With the balance loss of the whole step: who was chosen how often must be known before the first backward pass. A single
-// micro-batch waits for the other ranks between its passes; with several, all run forward once to be counted.
+// With the balance loss of the whole step: who was chosen how often must be known before the first backward
+// pass. A single micro-batch waits for the other ranks between its passes; with several, all run forward once
+// to be counted.
 void micro_steps_in_balance(TrainingState& state, Batches batches, float scale, float loss_scale,
                             Device& device, Ops& ops) {
   const auto forward = [&](const Batch& batch) {

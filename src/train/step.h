@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// One update of the weights: what `moe train` does each step and `moe bench` measures. No data, no files, no report.
+// One update of the weights: what `moe train` does each step and `moe bench` measures. No data, no files, no
+// report.
 #pragma once
 
 #include <cstdint>
@@ -12,11 +13,11 @@
 
 namespace moe {
 
-// Forward and backward over the step's micro-batches (at least one, each of the transformer's shape), the norm of
-// the gradients, clipping, update. Gradients carry state.loss_scale on the way. The loss is a mean over the targets of
-// all of them, on all ranks. step counts from 0. Returns without waiting for the device; what the row of metrics needs lies
-// in `state` (train/report.h reads it), summed over the ranks. Updated weights may still be on their way
-// between ranks (Replicas::finish_parameter_all_gather).
+// Forward and backward over the step's micro-batches (at least one, each of the transformer's shape), the
+// norm of the gradients, clipping, update. Gradients carry state.loss_scale on the way. The loss is a mean
+// over the targets of all of them, on all ranks. step counts from 0. Returns without waiting for the device;
+// what the row of metrics needs lies in `state` (train/report.h reads it), summed over the ranks. Updated
+// weights may still be on their way between ranks (Replicas::finish_parameter_all_gather).
 StepTotals run_step(TrainingState& state, const TrainingConfig& training,
                     std::span<const Batch> micro_batches, int64_t step, double learning_rate, Device& device,
                     Ops& ops);

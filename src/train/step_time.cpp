@@ -16,8 +16,9 @@ namespace {
 
 constexpr double kOutside = 3;  // buckets of what no layer has: the embedding, routers, norms
 constexpr double kWide = 2;     // bytes of an activation or a copy of a weight in bf16 or f16
-// Read and written for each token, layer and element of d_model by what is no product of matrices: norms, rotations, gates,
-// routing, gathering and adding up. Of one H200's phases at 32 x 1024: 75 ms of 131,072 tokens.
+// Read and written for each token, layer and element of d_model by what is no product of matrices: norms,
+// rotations, gates, routing, gathering and adding up. Of one H200's phases at 32 x 1024: 75 ms of 131,072
+// tokens.
 constexpr double kElementwise = 130;
 
 double as_double(int64_t n) {
@@ -28,8 +29,8 @@ double gradient_bytes(const TrainingConfig& training) {
   return training.gradient_type == "bf16" ? 2 : 4;
 }
 
-// Bytes a second of a ring of ranks. Between machines there are as many rings as network cards, each with its part of the
-// bytes, so a machine's cards work together.
+// Bytes a second of a ring of ranks. Between machines there are as many rings as network cards, each with its
+// part of the bytes, so a machine's cards work together.
 double ring_rate(int ranks, const GpuRates& gpu, const Efficiency& e) {
   const double link = gpu.link * e.link;
   return ranks <= gpu.gpus_of_machine ? link : std::min(link, gpu.gpus_of_machine * gpu.network * e.network);
@@ -55,13 +56,14 @@ Parameters parameters(const ModelConfig& model) {
   return {experts, attention, as_double(count_parameters(model).total) - experts - attention};
 }
 
-// What goes between ranks once a step, gradients or weights: all of it, and what no pass over the layers can hide.
+// What goes between ranks once a step, gradients or weights: all of it, and what no pass over the layers can
+// hide.
 struct Transfer {
   double seconds = 0, shown = 0;
 };
 
-// Of the layers of one group, by bucket (model/weights.h): that of the first layers is the first that forward waits for, and the
-// last that backward completes.
+// Of the layers of one group, by bucket (model/weights.h): that of the first layers is the first that forward
+// waits for, and the last that backward completes.
 Transfer layers_transfer(double parameters, double bytes, const RunConfig& config, int ranks,
                          const GpuRates& gpu, const Efficiency& e) {
   const double L = as_double(config.model.n_layers);
@@ -87,7 +89,8 @@ double compute_seconds(const RunConfig& config, int expert_ranks, const GpuRates
   return tokens * products / gpu.flops + moved / (gpu.bytes * e.memory);
 }
 
-// Bytes for a parameter: gradient, master and states read, the last two and the copy written; the gradient once more for the norm.
+// Bytes for a parameter: gradient, master and states read, the last two and the copy written; the gradient
+// once more for the norm.
 double optimizer_bytes(const TrainingConfig& training) {
   const double gradient = gradient_bytes(training);
   const double master = training.master_weights == "bf16" ? 2 : 4;
@@ -127,7 +130,8 @@ const std::vector<GpuRates>& known_gpus() {
     return std::vector<GpuRates>{
         gpu("a100", "A100", 79, 2.04, 300, 25), gpu("h100", "H100", 79, 3.35, 450, 50),
         gpu("h200", "H200", 140, 4.8, 450, 50), gpu("b200", "B200", 178, 8, 900, 50),
-        // Without NVLink, or with one for pairs only: PCI Express 4 x16 (5 for the 5090), and one network card for all.
+        // Without NVLink, or with one for pairs only: PCI Express 4 x16 (5 for the 5090), and one network
+        // card for all.
         gpu("rtx3090", "RTX 3090", 23, 0.936, 32, 3), gpu("rtx4090", "RTX 4090", 23, 1.008, 32, 3),
         gpu("rtx5090", "RTX 5090", 31, 1.792, 64, 3), gpu("a10g", "A10G", 22, 0.6, 32, 3),
         gpu("a10", "A10", 22, 0.6, 32, 3), gpu("l40s", "L40S", 44, 0.864, 32, 6),
@@ -171,7 +175,8 @@ std::optional<StepTime> predict_step(const RunConfig& config, int ranks, const G
   const auto micro_batches = static_cast<double>(training.gradient_accumulation_steps);
   const double pass = compute_seconds(config, experts, gpu, e);  // forward and backward of one micro-batch
   StepTime time;
-  // Beside a pass forward (a third of the arithmetic) or backward (two thirds) all may travel but what is shown.
+  // Beside a pass forward (a third of the arithmetic) or backward (two thirds) all may travel but what is
+  // shown.
   const bool beside = !some_may_stop(config.distributed, experts, ranks);
   const auto transfer = [&](double bytes, double times, double beside_seconds) {
     const Transfer attention = layers_transfer(all.attention, bytes, config, ranks, gpu, e);

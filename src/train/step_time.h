@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// How long a step will take on GPUs that are not here: for `moe plan` and docs/scaling.md. All assumptions are in the
-// structures below and in the formulas of step_time.cpp; the rates of compute are from one H200 (docs/benchmarks.md), those of
-// transfers from data sheets and not measured.
+// How long a step will take on GPUs that are not here: for `moe plan` and docs/scaling.md. All assumptions
+// are in the structures below and in the formulas of step_time.cpp; the rates of compute are from one H200
+// (docs/benchmarks.md), those of transfers from data sheets and not measured.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,8 @@ struct GpuRates {
 };
 
 const std::vector<GpuRates>& known_gpus();
-// By its name there in any case, or by a device's name ("NVIDIA H200 ...", "NVIDIA GeForce RTX 4090"). None for others.
+// By its name there in any case, or by a device's name ("NVIDIA H200 ...", "NVIDIA GeForce RTX 4090"). None
+// for others.
 const GpuRates* find_gpu(std::string_view name);
 
 // What of the data sheets' rates is reached.
@@ -34,8 +35,8 @@ struct Efficiency {
   // Measured on one H200: `bench/gpu_check.sh quick` and the phases in docs/benchmarks.md.
   double projections = 0.69, head = 0.68, experts = 0.54, attention = 0.26;  // of flops
   double memory = 0.78;                                                      // of bytes
-  // Measured on two H100s: what a step is shorter by where a transfer goes beside a pass, of what the transfer takes alone: its
-  // kernels take multiprocessors from the pass.
+  // Measured on two H100s: what a step is shorter by where a transfer goes beside a pass, of what the
+  // transfer takes alone: its kernels take multiprocessors from the pass.
   double beside = 0.4;
   // Assumed.
   double link = 0.8, network = 0.8;
@@ -51,11 +52,13 @@ struct StepTime {
   double total() const { return compute + optimizer + transfers(); }
 };
 
-// Of a whole step on each of so many ranks, routing evenly spread. None where the rates are not known: products in f32.
+// Of a whole step on each of so many ranks, routing evenly spread. None where the rates are not known:
+// products in f32.
 std::optional<StepTime> predict_step(const RunConfig& config, int ranks, const GpuRates& gpu,
                                      const Efficiency& efficiency = {});
 
-// Bytes that leave a rank for the experts of others and come back, for each token, forward and backward, in bf16.
+// Bytes that leave a rank for the experts of others and come back, for each token, forward and backward, in
+// bf16.
 double row_bytes_of_token(const RunConfig& config, int expert_ranks);
 
 }  // namespace moe

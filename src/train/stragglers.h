@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Which rank the others wait for. In each step the last one to come waits shortest (Communicator::step_barrier()); one that is last
-// again and again, and late, is worth a word: a GPU that is hot, a slow disk, a neighbour on the same cores.
+// Which rank the others wait for. In each step the last one to come waits shortest
+// (Communicator::step_barrier()); one that is last again and again, and late, is worth a word: a GPU that is
+// hot, a slow disk, a neighbour on the same cores.
 #pragma once
 
 #include <cstdint>

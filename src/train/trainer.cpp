@@ -252,8 +252,9 @@ void Trainer::or_save(const std::function<void()>& body) {
   }
 }
 
-// All of the step's data first: the loss is a mean over the targets of the whole step. No rank waits alone: where one's text
-// is late, the network may be away for long, all meet again and again, so that none counts as lost and a signal is heard.
+// All of the step's data first: the loss is a mean over the targets of the whole step. No rank waits alone:
+// where one's text is late, the network may be away for long, all meet again and again, so that none counts
+// as lost and a signal is heard.
 Outcome Trainer::next_batches(std::vector<Batch>& batches) {
   constexpr auto kMeeting = std::chrono::milliseconds(1000);
   constexpr double kLate = 60;

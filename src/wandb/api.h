@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The few calls of the Weights & Biases service that a run needs: GraphQL for the run itself, file_stream for its lines.
-// One attempt each; who calls decides what to do about a failure (wandb/upload.h). Failures are those of net/http.h:
-// HttpError, Unreachable, other UserErrors for answers that make no sense.
+// The few calls of the Weights & Biases service that a run needs: GraphQL for the run itself, file_stream for
+// its lines. One attempt each; who calls decides what to do about a failure (wandb/upload.h). Failures are
+// those of net/http.h: HttpError, Unreachable, other UserErrors for answers that make no sense.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What the user says about Weights & Biases: settings of the config file's `logging` section, then the environment
-// (WANDB_*), then ~/.netrc for the key. A setting that is given wins over the environment, as in wandb's own library.
+// What the user says about Weights & Biases: settings of the config file's `logging` section, then the
+// environment (WANDB_*), then ~/.netrc for the key. A setting that is given wins over the environment, as in
+// wandb's own library.
 #pragma once
 
 #include <filesystem>
@@ -41,12 +42,14 @@ struct Settings {
 using Environment = std::function<std::string(const char*)>;  // "" for what is not set
 std::string process_environment(const char* name);
 
-// default_folder: where `wandb/` is made without WANDB_DIR; default_name: the run's name without another. Nothing of
-// Weights & Biases is written unless a project, a mode or a run id is given. UserError for values it cannot know.
+// default_folder: where `wandb/` is made without WANDB_DIR; default_name: the run's name without another.
+// Nothing of Weights & Biases is written unless a project, a mode or a run id is given. UserError for values
+// it cannot know.
 Settings resolve(const Config& config, const std::filesystem::path& default_folder,
                  const std::string& default_name, const Environment& environment = process_environment);
 
-// UserError naming `where` for an id that could not be part of a file's name and of an address; "" is one not given.
+// UserError naming `where` for an id that could not be part of a file's name and of an address; "" is one not
+// given.
 void check_run_id(const std::string& where, const std::string& id);
 
 // The password that a netrc file has for a host ("machine HOST login user password KEY", in any layout).

@@ -13,8 +13,9 @@ struct Entry {
   bool number = false;  // one that can be drawn as a curve
 };
 
-// NaN and infinities are bare words, as Python writes them. A list is {"_type": "histogram", ...}; a list of lists is
-// the histogram of its loads, and its key loses the name of the list: "layers/expert_counts" -> "layers/expert_load".
+// NaN and infinities are bare words, as Python writes them. A list is {"_type": "histogram", ...}; a list of
+// lists is the histogram of its loads, and its key loses the name of the list: "layers/expert_counts" ->
+// "layers/expert_load".
 Entry to_entry(const std::string& name, const Row::Value& value);
 
 std::string json_number(double value);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A .wandb file as what the service takes of it: numbered lines of three files, a summary, the description of the run.
+// A .wandb file as what the service takes of it: numbered lines of three files, a summary, the description of
+// the run.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The container of a .wandb file: 7 bytes of header, then byte strings ("records") in chunks that never cross a block of
-// 32 KiB, each chunk with a CRC-32 (LevelDB's log format with zlib's checksum). Knows nothing of what a record means.
+// The container of a .wandb file: 7 bytes of header, then byte strings ("records") in chunks that never cross
+// a block of 32 KiB, each chunk with a CRC-32 (LevelDB's log format with zlib's checksum). Knows nothing of
+// what a record means.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,8 @@ class RecordWriter {
  public:
   // A new file. UserError when there is one already or it cannot be made.
   explicit RecordWriter(const std::filesystem::path& path);
-  // An existing file, of which the first `size` bytes are kept: an end that RecordReader::position() has named.
+  // An existing file, of which the first `size` bytes are kept: an end that RecordReader::position() has
+  // named.
   RecordWriter(const std::filesystem::path& path, int64_t size);
   ~RecordWriter();
   RecordWriter(const RecordWriter&) = delete;
@@ -38,8 +40,8 @@ class RecordReader {
   RecordReader(const RecordReader&) = delete;
   RecordReader& operator=(const RecordReader&) = delete;
 
-  // The next record; none: the file ends here, or a record has not been written in full yet (call again later).
-  // UserError when the bytes are not such a file's.
+  // The next record; none: the file ends here, or a record has not been written in full yet (call again
+  // later). UserError when the bytes are not such a file's.
   std::optional<std::string> next();
   // Where the last record that next() gave ends.
   int64_t position() const { return position_; }

@@ -89,8 +89,8 @@ int64_t RecordSink::read_what_is_there() {
   RecordReader reader(files_.records());
   int64_t end = 0;
   double runtime = 0;
-  // A power loss may damage what was written last: the run goes on before it. A file that begins with something else is
-  // none of ours.
+  // A power loss may damage what was written last: the run goes on before it. A file that begins with
+  // something else is none of ours.
   const auto next = [&]() -> std::optional<std::string> {
     try {
       return reader.next();

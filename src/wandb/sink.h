@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Rows as records of a .wandb file: the native run folder of Weights & Biases. All rows of a step become one line of its
-// history (there a step is there once), with `_step`, `_runtime` and `_timestamp`; lists become histograms
-// (metrics/histogram.h). The file has everything: uploading (wandb/uploader.h) reads it, now or later.
+// Rows as records of a .wandb file: the native run folder of Weights & Biases. All rows of a step become one
+// line of its history (there a step is there once), with `_step`, `_runtime` and `_timestamp`; lists become
+// histograms (metrics/histogram.h). The file has everything: uploading (wandb/uploader.h) reads it, now or
+// later.
 #pragma once
 
 #include <cstdint>

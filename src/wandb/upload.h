@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
-// Brings the lines of a .wandb file to the service: each once and in order, whatever the network does. A line's number
-// says where it belongs, so a request whose answer got lost is simply sent again, and a later process goes on after what
-// the service has. The file is the queue: it holds what could not be sent yet, and an outage costs no memory.
-// No thread and no clock here: step() does at most a few requests and says when to come again (wandb/uploader.h).
+// Brings the lines of a .wandb file to the service: each once and in order, whatever the network does. A
+// line's number says where it belongs, so a request whose answer got lost is simply sent again, and a later
+// process goes on after what the service has. The file is the queue: it holds what could not be sent yet, and
+// an outage costs no memory.
+// No thread and no clock here: step() does at most a few requests and says when to come again
+// (wandb/uploader.h).
 #pragma once
 
 #include <cstdint>
@@ -24,13 +26,13 @@ class Upload {
   static constexpr int64_t kMostBytes = 4 << 20;              // of lines in one request
   static constexpr int kMostConflicts = 5;                    // in a row
 
-  // records: the file, with its Run record. continued: an earlier process has uploaded from this very file; only
-  // otherwise settings.resume counts. Everything is used for as long as the object lives.
+  // records: the file, with its Run record. continued: an earlier process has uploaded from this very file;
+  // only otherwise settings.resume counts. Everything is used for as long as the object lives.
   Upload(const Settings& settings, std::filesystem::path records, bool continued, net::Client& client,
          Terminal& terminal);
 
-  // now: seconds of any steady clock. Returns how long to wait before the next call, 0 when there is more to do.
-  // Never throws but net::Cancelled.
+  // now: seconds of any steady clock. Returns how long to wait before the next call, 0 when there is more to
+  // do. Never throws but net::Cancelled.
   double step(double now);
   // No more pauses between requests that succeed: the run has ended.
   void hurry() { hurry_ = true; }

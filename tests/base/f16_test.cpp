@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The definition of the format gives what each of the 65536 patterns stands for; rounding is then checked against their
-// neighbours.
+// The definition of the format gives what each of the 65536 patterns stands for; rounding is then checked
+// against their neighbours.
 #include "base/f16.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Values are held against nlohmann's own parser; limits, names that come twice, and messages against golden strings.
+// Values are held against nlohmann's own parser; limits, names that come twice, and messages against golden
+// strings.
 #include "base/json.h"
 
 #include <gtest/gtest.h>

@@ -96,7 +96,8 @@ TEST_F(CrashTest, AKillAtAnyMomentLeavesTheLastSave) {
   int64_t first = 0, last = 3, cut = 0;
   const char* more = std::getenv("MOE_CRASHES");
   const int kills = more ? std::atoi(more) : 20;
-  // On a machine that became busy after the measurement no save may have finished by then: more, and later, kills.
+  // On a machine that became busy after the measurement no save may have finished by then: more, and later,
+  // kills.
   for (int i = 0; i < kills || (last == first && i < 20 * kills); ++i) {
     const pid_t child = start_saving(last + 1);
     // From before the first write to after the second save.

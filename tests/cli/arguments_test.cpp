@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The command line as people type it: settings wherever they stand, several files of settings, paths as a shell
-// completes them, other programs' words, and files that another system wrote.
+// The command line as people type it: settings wherever they stand, several files of settings, paths as a
+// shell completes them, other programs' words, and files that another system wrote.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

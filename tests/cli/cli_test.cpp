@@ -144,7 +144,8 @@ TEST_F(Cli, ImportOfSomethingElseLeavesNothing) {
     EXPECT_FALSE(entry.path().filename().string().starts_with("other")) << entry.path();
   EXPECT_FALSE(fs::exists(folder_ / "runs/new"));
 
-  // Without the run's settings: a model that writes, that can be evaluated, and that trains when it gets a text.
+  // Without the run's settings: a model that writes, that can be evaluated, and that trains when it gets a
+  // text.
   fs::remove_all(folder_ / "out");
   ASSERT_EQ(moe("export runs/run out --without-run").code, 0);
   ASSERT_EQ(moe("import out --output runs/new").code, 0);
@@ -287,7 +288,8 @@ TEST_F(Cli, PlanAndBench) {
   EXPECT_THAT(table.output, AllOf(HasSubstr("forced balance"), HasSubstr("router"), HasSubstr("% of the")));
 }
 
-// Everything that watches a run at once; what the files hold is tested elsewhere (tests/wandb, metrics, report).
+// Everything that watches a run at once; what the files hold is tested elsewhere (tests/wandb, metrics,
+// report).
 TEST_F(Cli, WandbTensorBoardReportAndWatch) {
   const std::string watched = "logging.wandb_mode=offline logging.wandb_project=p logging.tensorboard=true";
   const Result trained = train("data.source=text.txt " + watched);
@@ -366,7 +368,8 @@ TEST_F(Cli, CorruptCheckpoint) {
   }
 }
 
-// Two seconds of training in generated kernels, then SIGTERM (which timeout sends twice): saved, and 128 + 15.
+// Two seconds of training in generated kernels, then SIGTERM (which timeout sends twice): saved, and 128 +
+// 15.
 TEST_F(Cli, SigtermSavesAndExits) {
   const Result result = moe("--version > /dev/null; timeout --preserve-status -s TERM 2 '" MOE_PROGRAM
                             "' train --config config.yaml data.document_split=line training.run_name=run "

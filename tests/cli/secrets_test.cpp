@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Whether secrets of addresses come out anywhere: the program against a server, and all that it wrote and said.
+// Whether secrets of addresses come out anywhere: the program against a server, and all that it wrote and
+// said.
 #include <gmock/gmock.h>
 
 #include <filesystem>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What files a command takes for what, as a person meets it: README's command on JSON lines, and a text that is not the
-// run's.
+// What files a command takes for what, as a person meets it: README's command on JSON lines, and a text that
+// is not the run's.
 #include <gmock/gmock.h>
 
 #include <chrono>

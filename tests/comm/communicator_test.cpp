@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// One list of checks (comm/contract.h) for all communicators of the host, and what they say of ranks that are gone.
+// One list of checks (comm/contract.h) for all communicators of the host, and what they say of ranks that are
+// gone.
 #include <gmock/gmock.h>
 #include <spawn.h>
 #include <sys/wait.h>

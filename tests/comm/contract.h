@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What every communicator promises, as one list of checks that each rank runs. Numbers whose sum depends on the order show
-// whether the order is that of the ranks.
+// What every communicator promises, as one list of checks that each rank runs. Numbers whose sum depends on
+// the order show whether the order is that of the ranks.
 #pragma once
 
 #include <gtest/gtest.h>

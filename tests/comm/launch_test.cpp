@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Environments as torchrun, mpirun and srun leave them (shared names: their manuals), and those that contradict.
+// Environments as torchrun, mpirun and srun leave them (shared names: their manuals), and those that
+// contradict.
 #include <gmock/gmock.h>
 
 #include <map>

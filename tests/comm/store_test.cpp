@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Ranks and the store of rank 0, over the loopback; and what reaches the server from others. tools/check_store.py holds
-// the client against PyTorch's server.
+// Ranks and the store of rank 0, over the loopback; and what reaches the server from others.
+// tools/check_store.py holds the client against PyTorch's server.
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <netinet/in.h>

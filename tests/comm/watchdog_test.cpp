@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the watch says of ranks that fall silent, hang or give up; that it says it once; and that it lets the living be.
+// What the watch says of ranks that fall silent, hang or give up; that it says it once; and that it lets the
+// living be.
 #include <gmock/gmock.h>
 
 #include <memory>

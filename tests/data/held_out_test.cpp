@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What validation gets of a text and what training keeps: together all of it, and the share that was asked for.
+// What validation gets of a text and what training keeps: together all of it, and the share that was asked
+// for.
 #include "data/held_out.h"
 
 #include <gmock/gmock.h>

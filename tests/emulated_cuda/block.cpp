@@ -33,8 +33,8 @@ struct Thread {
   std::array<unsigned char, kSlotBytes> deposit{};
 };
 
-// What the lanes of a warp deposited, as of their last exchange. Written at the release of the barrier, when all lanes
-// wait; read before the next release. So one copy serves.
+// What the lanes of a warp deposited, as of their last exchange. Written at the release of the barrier, when
+// all lanes wait; read before the next release. So one copy serves.
 using Slots = std::array<std::array<unsigned char, kSlotBytes>, kWarp>;
 
 [[noreturn]] void fail(const char* what) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Runs the threads of one CUDA block on one thread of the host: a fibre for each, switched at barriers. So every
-// kernel of src/gpu is tested on machines without a GPU. What goes wrong on a GPU goes wrong here: a barrier that not
-// all threads reach stops the program with a message; a missing barrier shows because the order in which threads run
-// alternates; dynamic shared memory starts as NaN.
+// Runs the threads of one CUDA block on one thread of the host: a fibre for each, switched at barriers. So
+// every kernel of src/gpu is tested on machines without a GPU. What goes wrong on a GPU goes wrong here: a
+// barrier that not all threads reach stops the program with a message; a missing barrier shows because the
+// order in which threads run alternates; dynamic shared memory starts as NaN.
 #pragma once
 
 #include <cstddef>
@@ -35,8 +35,9 @@ void warp_barrier(unsigned mask);
 void poll();  // lets the other threads run; for loops that wait until another one has done something
 unsigned lane();
 
-// One step of a warp-wide operation: deposits `bytes` (at most 64) of this lane, waits for the others of the mask,
-// and returns the deposits of all lanes, 64 bytes each, valid until this lane's next exchange or barrier.
+// One step of a warp-wide operation: deposits `bytes` (at most 64) of this lane, waits for the others of the
+// mask, and returns the deposits of all lanes, 64 bytes each, valid until this lane's next exchange or
+// barrier.
 const unsigned char* warp_exchange(unsigned mask, const void* value, size_t bytes);
 
 }  // namespace emulated_cuda

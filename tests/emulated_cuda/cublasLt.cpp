@@ -22,8 +22,8 @@ float element(const void* matrix, cudaDataType_t type, uint64_t i) {
   return __bfloat162float(static_cast<const __nv_bfloat16*>(matrix)[i]);
 }
 
-// The rows of the matrix, or its columns, one after another. tf32: the lower bits are cut off, which is the coarsest that a
-// matrix unit may do.
+// The rows of the matrix, or its columns, one after another. tf32: the lower bits are cut off, which is the
+// coarsest that a matrix unit may do.
 std::vector<float> lines(const void* matrix, const cublasLtMatrixLayoutOpaque_t& layout, bool rows,
                          bool tf32) {
   const uint64_t count = rows ? layout.rows : layout.columns, length = rows ? layout.columns : layout.rows;

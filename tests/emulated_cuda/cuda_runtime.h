@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What src/gpu uses of CUDA's header of this name, on the CPU. It stands before CUDA's in the include path of the
-// emulated build; anything not here does not compile there, which shows what the emulation lacks.
+// What src/gpu uses of CUDA's header of this name, on the CPU. It stands before CUDA's in the include path of
+// the emulated build; anything not here does not compile there, which shows what the emulation lacks.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What kernels use of CUDA without including anything: qualifiers, vectors, barriers, exchanges between lanes, arithmetic.
+// What kernels use of CUDA without including anything: qualifiers, vectors, barriers, exchanges between
+// lanes, arithmetic.
 #pragma once
 
 #include <bit>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Which kernels run on which GPU, that MOE_GPU_KERNELS keeps a Hopper GPU from its own, what is said where the GPU cannot
-// be used, and what a profiler is told.
+// Which kernels run on which GPU, that MOE_GPU_KERNELS keeps a Hopper GPU from its own, what is said where
+// the GPU cannot be used, and what a profiler is told.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

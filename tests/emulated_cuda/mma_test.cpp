@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The emulated matrix units and copies: the fragments of every layout give the right product, rows and columns past the
-// limits are zero, and a copy that nobody waited for has not happened.
+// The emulated matrix units and copies: the fragments of every layout give the right product, rows and
+// columns past the limits are zero, and a copy that nobody waited for has not happened.
 #include "gpu/mma.cuh"
 
 #include <gtest/gtest.h>

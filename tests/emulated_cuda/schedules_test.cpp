@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The experts' kernels for Hopper give the same bits however their warpgroups share the work: so that the schedule may be
-// chosen by speed alone. What they should give is the business of ops/experts_test.cpp. And how they find a row's token.
+// The experts' kernels for Hopper give the same bits however their warpgroups share the work: so that the
+// schedule may be chosen by speed alone. What they should give is the business of ops/experts_test.cpp. And
+// how they find a row's token.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -91,8 +92,8 @@ TEST_F(Schedules, SameBitsOfTheExperts) {
     }
 }
 
-// More steps in a tile than two rounds through the stages: a warpgroup that waits for its turn must not take the phase of
-// an earlier tile for its own.
+// More steps in a tile than two rounds through the stages: a warpgroup that waits for its turn must not take
+// the phase of an earlier tile for its own.
 TEST_F(Schedules, LongTilesKeepTheirTurns) {
   constexpr int64_t d = 896, f = 264;
   const Tensor x = activations("x", kTokens, d), up = normal("up", DType::bf16, {kExperts, 2 * f, d});

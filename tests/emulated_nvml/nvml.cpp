@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What SystemMetrics asks of NVML, for machines without it: two GPUs, of which the second says nothing of power.
+// What SystemMetrics asks of NVML, for machines without it: two GPUs, of which the second says nothing of
+// power.
 namespace {
 
 // The handles of the two.

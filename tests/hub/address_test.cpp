@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// hf:// addresses as huggingface_hub reads them (tests/golden/hub/addresses.txt), and what a cache must not be told.
+// hf:// addresses as huggingface_hub reads them (tests/golden/hub/addresses.txt), and what a cache must not
+// be told.
 #include "hub/address.h"
 
 #include <gmock/gmock.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The cache: the same on the disk as huggingface_hub's (tests/golden/hub/cache.txt), read and written; downloads that
-// go on, wait for each other and notice wrong bytes; pruning.
+// The cache: the same on the disk as huggingface_hub's (tests/golden/hub/cache.txt), read and written;
+// downloads that go on, wait for each other and notice wrong bytes; pruning.
 #include "hub/cache.h"
 
 #include <gmock/gmock.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The repository of the hub's tests (the one of tools/make_hub_goldens.py), a server for it, and Hubs with caches of
-// their own.
+// The repository of the hub's tests (the one of tools/make_hub_goldens.py), a server for it, and Hubs with
+// caches of their own.
 #pragma once
 
 #include <gmock/gmock.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Files kept while they are read: the same bytes before and after, never more than the limit, nothing in use removed.
+// Files kept while they are read: the same bytes before and after, never more than the limit, nothing in use
+// removed.
 #include "hub/keeper.h"
 
 #include <chrono>
@@ -14,8 +15,8 @@ using testing::Contains;
 using testing::HasSubstr;
 using testing::Not;
 
-// A process of its own, as far as the cache can tell: nothing is shared but the folder. (Its locks belong to open files,
-// not to processes.)
+// A process of its own, as far as the cache can tell: nothing is shared but the folder. (Its locks belong to
+// open files, not to processes.)
 struct Reader {
   Reader(std::unique_ptr<Hub> hub_, net::Client& client, int64_t limit, const Hub::Event& event)
       : hub(std::move(hub_)), keeper(*hub, client, limit, event) {}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What config.json may say: what transformers writes of our model is read, and whatever changes the arithmetic into
-// another is refused by the name of its key.
+// What config.json may say: what transformers writes of our model is read, and whatever changes the
+// arithmetic into another is refused by the name of its key.
 #include "interop/hf_config.h"
 
 #include <gmock/gmock.h>
@@ -63,7 +63,8 @@ TEST(HfConfig, OtherArchitecturesAreRefusedByKey) {
   EXPECT_THAT(user_error_of([] { read_hf_config("config.json", "[]"); }), HasSubstr("a JSON object"));
 }
 
-// The keys of transformers 5.24's Qwen3NextConfig and of other models, each with a value that our model does not compute.
+// The keys of transformers 5.24's Qwen3NextConfig and of other models, each with a value that our model does
+// not compute.
 TEST(HfConfig, EveryKeyThatChangesTheArithmeticIsRefusedByName) {
   const auto whole = nlohmann::json::parse(hf_config_json(small_config(), DType::f32, 0));
   const nlohmann::json others = {{"rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}}},
@@ -97,7 +98,8 @@ TEST(HfConfig, EveryKeyThatChangesTheArithmeticIsRefusedByName) {
   }
 }
 
-// What transformers 5.24 writes of such a model, and what 4.57 writes: rotary settings outside, null where unset.
+// What transformers 5.24 writes of such a model, and what 4.57 writes: rotary settings outside, null where
+// unset.
 TEST(HfConfig, WhatTransformersWritesOfOurModelIsRead) {
   auto json = nlohmann::json::parse(hf_config_json(small_config(), DType::f32, 0));
   json.update({{"transformers_version", "5.24.0"},

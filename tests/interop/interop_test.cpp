@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The Hugging Face format: what we write comes back bit for bit; a model that transformers wrote gives its logits and
-// its greedy text here (tests/golden/qwen3_next, tools/make_export_goldens.py); and whatever is wrong with a folder is
-// one clear message.
+// The Hugging Face format: what we write comes back bit for bit; a model that transformers wrote gives its
+// logits and its greedy text here (tests/golden/qwen3_next, tools/make_export_goldens.py); and whatever is
+// wrong with a folder is one clear message.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>

@@ -117,7 +117,8 @@ class LiveConsoleTest : public ::testing::Test {
     if (slave_) std::fclose(slave_);
     if (master_ >= 0) close(master_);
   }
-  // What was written since the last call, up to and beyond `part`: a terminal hands it over in pieces, some later.
+  // What was written since the last call, up to and beyond `part`: a terminal hands it over in pieces, some
+  // later.
   std::string seen_until(const std::string& part) const {
     std::string text, piece(16384, '\0');
     pollfd ready{master_, POLLIN, 0};

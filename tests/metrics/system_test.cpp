@@ -16,7 +16,8 @@ using testing::UnorderedElementsAre;
 
 class SystemTest : public testing::Test {
  protected:
-  // Before anybody asks for the driver's: a library of the same name that is loaded already is the one that the name means.
+  // Before anybody asks for the driver's: a library of the same name that is loaded already is the one that
+  // the name means.
   static void SetUpTestSuite() {
     ASSERT_NE(dlopen(EMULATED_NVML, RTLD_NOW | RTLD_LOCAL), nullptr) << dlerror();
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The bytes of a TensorBoard file: framing and checksums by published vectors. tools/check_tensorboard.py holds whole
-// files against TensorBoard's own reader.
+// The bytes of a TensorBoard file: framing and checksums by published vectors. tools/check_tensorboard.py
+// holds whole files against TensorBoard's own reader.
 #include "metrics/tensorboard.h"
 
 #include <gmock/gmock.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The way of rows to experts on other ranks and back, with one rank that sends everything to itself: the same rows in the
-// same order to the same products, so the same bits as without any dispatcher, on every device. Several ranks are in
-// tests/train/layouts_test.cpp.
+// The way of rows to experts on other ranks and back, with one rank that sends everything to itself: the same
+// rows in the same order to the same products, so the same bits as without any dispatcher, on every device.
+// Several ranks are in tests/train/layouts_test.cpp.
 #include "model/expert_parallel.h"
 
 #include <gtest/gtest.h>

@@ -146,9 +146,9 @@ TEST_P(Golden, GradientOfEveryWeightAgainstFiniteDifferences) {
   }
 }
 
-// The same files, computed in f16: roundings of 2^-12 at most each, some forty on the way to a gradient. No token changes
-// its expert by them; 1e-2 is forty of them that all go one way. The loss is scaled as in training: gradients of scores on
-// a GPU would be subnormal without.
+// The same files, computed in f16: roundings of 2^-12 at most each, some forty on the way to a gradient. No
+// token changes its expert by them; 1e-2 is forty of them that all go one way. The loss is scaled as in
+// training: gradients of scores on a GPU would be subnormal without.
 class GoldenF16 : public Golden {
  protected:
   static constexpr float kLossScale = 1024;

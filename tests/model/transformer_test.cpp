@@ -97,7 +97,8 @@ TEST(Transformer, TheFirstMicroBatchWritesItsGradients) {
       dirty.backend.ops->fill(parameter.gradient, std::numeric_limits<float>::quiet_NaN());
     EXPECT_EQ(gradients(dirty, ids), expected);
 
-    // The second one adds: twice the same. Elsewhere sums are in another order, and the bf16 ones are rounded once more.
+    // The second one adds: twice the same. Elsewhere sums are in another order, and the bf16 ones are rounded
+    // once more.
     clean.transformer->forward_backward(GradientMode::accumulate, *clean.backend.ops);
     auto twice = expected;
     for (float& value : twice) value *= 2;
@@ -105,8 +106,8 @@ TEST(Transformer, TheFirstMicroBatchWritesItsGradients) {
   }
 }
 
-// What goes on beside a pass may bring a layer's weights as late as it is told that they will be read, and take its gradients
-// as early as it is told that they are complete.
+// What goes on beside a pass may bring a layer's weights as late as it is told that they will be read, and
+// take its gradients as early as it is told that they are complete.
 TEST(Transformer, WhatGoesOnBesideAPassIsToldInTime) {
   const Ids ids(40);
   ModelConfig config = tiny_config();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Client against a server that fails on demand: each failure that passes, each that does not, and what the messages
-// say.
+// Client against a server that fails on demand: each failure that passes, each that does not, and what the
+// messages say.
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 

@@ -157,7 +157,8 @@ TEST_F(RemoteFileTest, NoticesThatTheFileChanged) {
               AllOf(HasSubstr("files/x.bin"), HasSubstr("416")));
 }
 
-// The server that a signed URL names may be away for good: another URL is asked for, as long as the patience lasts.
+// The server that a signed URL names may be away for good: another URL is asked for, as long as the patience
+// lasts.
 TEST_F(RemoteFileTest, AsksForAnotherAddressWhenTheServerIsAway) {
   int asked = 0;
   const RemoteFile file(

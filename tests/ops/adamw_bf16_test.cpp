@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Both AdamW steps with bf16 weights, which are rounded at random (ops/stochastic_rounding.h), and bf16 gradients.
+// Both AdamW steps with bf16 weights, which are rounded at random (ops/stochastic_rounding.h), and bf16
+// gradients.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -13,8 +14,8 @@
 namespace moe::test {
 namespace {
 
-// A bf16 weight of n elements with fresh states, moved by decay alone: 1 - 2^-12, so that what is rounded is exact in
-// f32 on every device.
+// A bf16 weight of n elements with fresh states, moved by decay alone: 1 - 2^-12, so that what is rounded is
+// exact in f32 on every device.
 AdamW decay_only(int64_t step) {
   AdamW options = options_at(step, AdamW::Order::pytorch);
   options.learning_rate = 0x1p-6F;
@@ -104,7 +105,8 @@ TEST_F(Bf16WeightTest, StepsAndTensorsAndSeedsDrawTheirOwnNumbers) {
   EXPECT_NE(StochasticRounding(one).draw(256), first);
 }
 
-// n draws of a number a share f of the way between two neighbours: the mean's deviation is gap * sqrt(f (1 - f) / n).
+// n draws of a number a share f of the way between two neighbours: the mean's deviation is gap * sqrt(f (1 -
+// f) / n).
 TEST_F(Bf16WeightTest, RoundingIsUnbiasedAndKeepsWhatFits) {
   const StochasticRounding rounding(decay_only(1));
   constexpr int64_t kDraws = 100000;
@@ -131,9 +133,9 @@ TEST_F(Bf16WeightTest, RoundingIsUnbiasedAndKeepsWhatFits) {
   EXPECT_TRUE(std::isnan(static_cast<float>(nan)));
 }
 
-// A constant gradient moves each weight by the learning rate, here a fortieth of the distance d between two bf16 numbers.
-// Rounding to nearest would leave all where they are. A step has variance of at most d * lr, so the mean of n weights
-// after t steps deviates by at most sqrt(t d lr / n).
+// A constant gradient moves each weight by the learning rate, here a fortieth of the distance d between two
+// bf16 numbers. Rounding to nearest would leave all where they are. A step has variance of at most d * lr, so
+// the mean of n weights after t steps deviates by at most sqrt(t d lr / n).
 TEST_F(Bf16WeightTest, SmallStepsAddUp) {
   constexpr int64_t n = 20000, steps = 20;
   constexpr double lr = 1e-4, d = 0x1p-8;
@@ -153,9 +155,9 @@ TEST_F(Bf16WeightTest, SmallStepsAddUp) {
   }
 }
 
-// Against f32 weights along one trajectory: each step's rounding adds a variance of a quarter of the distance squared at
-// most, three times that of rounding to nearest: 8.4e-6 of the weights' squares (docs/numerics.md). The gradients are
-// the same, so nothing feeds back.
+// Against f32 weights along one trajectory: each step's rounding adds a variance of a quarter of the distance
+// squared at most, three times that of rounding to nearest: 8.4e-6 of the weights' squares
+// (docs/numerics.md). The gradients are the same, so nothing feeds back.
 TEST_F(Bf16WeightTest, FollowsTheF32Trajectory) {
   constexpr int64_t n = 20000, steps = 5;
   for (const bool eight : {true, false}) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Attention with its gate against plain softmax in double precision, its gradients, and generation against training.
+// Attention with its gate against plain softmax in double precision, its gradients, and generation against
+// training.
 #include <gtest/gtest.h>
 
 #include <string>
@@ -230,8 +231,9 @@ TEST_F(AttentionTest, GradientsOfRoundedTypesMatchF32) {
       }
 }
 
-// More tiles of keys than a pipeline has stages, documents that end within tiles, padding between them; a document that ends
-// where a block's first half does, so that one half has many tiles of queries less than the other.
+// More tiles of keys than a pipeline has stages, documents that end within tiles, padding between them; a
+// document that ends where a block's first half does, so that one half has many tiles of queries less than
+// the other.
 TEST_F(AttentionTest, LongRowsOfManyTilesMatchF32) {
   const Rows rows = {row_of({{0, 700}}), row_of({{0, 61}, {61, 300}, {-1, 80}, {441, 259}}),
                      row_of({{0, 64}, {64, 636}}), row_of({{0, 192}, {192, 448}, {-1, 60}})};

@@ -22,7 +22,8 @@ TEST_F(CapturedRegionTest, RunsOnTheValuesOfTheMoment) {
   EXPECT_EQ(values(sum), std::vector<double>(3, 20));
 }
 
-// What the host does between operations it does in each run, behind those before it and ahead of those after it.
+// What the host does between operations it does in each run, behind those before it and ahead of those after
+// it.
 TEST_F(CapturedRegionTest, WorkBetweenOperationsIsDoneEachTime) {
   const Tensor x = of(DType::f32, {2}, std::vector<float>{1, 2}), sum = zeros(DType::f32, {2});
   const auto region = ops().captured_region();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The experts' operations that read rows by token, against their definitions in double precision and, as a whole layer,
-// against finite differences.
+// The experts' operations that read rows by token, against their definitions in double precision and, as a
+// whole layer, against finite differences.
 #include <gtest/gtest.h>
 
 #include <cmath>

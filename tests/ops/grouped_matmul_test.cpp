@@ -28,8 +28,8 @@ const std::vector<Case> kCases = {
     {"rows are left over", 50, {0, 10, 33}},
     {"no rows in use", 5, {0, 0, 0}},
 };
-// Odd widths, which are moved element by element; wider ones of whole vectors; and, in 16 bits, some of whole tiles, for
-// the kernels that ask for them.
+// Odd widths, which are moved element by element; wider ones of whole vectors; and, in 16 bits, some of whole
+// tiles, for the kernels that ask for them.
 struct Widths {
   int64_t in, out;
 };

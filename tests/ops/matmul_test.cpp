@@ -103,7 +103,8 @@ TEST_F(MatmulTest, AddsToAnotherTensorAndRoundsOnce) {
     }
 }
 
-// Of few rows and odd ends in every direction: products that generation is made of have code of their own on a CPU.
+// Of few rows and odd ends in every direction: products that generation is made of have code of their own on
+// a CPU.
 TEST_F(MatmulTest, FewRowsMatchDoublePrecision) {
   for (const DType in : kActivations)
     for (const DType out : {DType::f32, in})

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What is put around operations changes nothing about them and sees each one: the clock, the marks, the forced balance.
+// What is put around operations changes nothing about them and sees each one: the clock, the marks, the
+// forced balance.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

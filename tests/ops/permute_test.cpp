@@ -43,7 +43,8 @@ class PermuteTest : public OpsTest {
                    const Capacity& capacity) {
     const RoutePlan plan = empty_plan(*this, n, k, e);
     ops().route_plan(plan, of(DType::i32, {n, k}, expert), capacity);
-    // By definition: assignments in the order of choice, then token; a stable sort by expert; the first ones of each group.
+    // By definition: assignments in the order of choice, then token; a stable sort by expert; the first ones
+    // of each group.
     std::vector<int> order;
     for (int j = 0; j < k; ++j)
       for (int t = 0; t < n; ++t)

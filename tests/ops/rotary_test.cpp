@@ -125,7 +125,8 @@ TEST_F(RotaryTest, RoundedTypesMatchF32OnTheSameInputs) {
       EXPECT_TRUE(close(values(half.q), values(full.q), bound_of(dtype)));
       EXPECT_TRUE(close(values(half.k), values(full.k), bound_of(dtype)));
       EXPECT_TRUE(close(values(half.dpacked), values(full.dpacked), bound_of(dtype)));
-      // The same sums in f32, but compilers may fuse multiplications and additions differently for the two types.
+      // The same sums in f32, but compilers may fuse multiplications and additions differently for the two
+      // types.
       EXPECT_TRUE(close(values(half.dwq), values(full.dwq), kBoundF32));
       EXPECT_TRUE(close(values(half.dwk), values(full.dwk), kBoundF32));
     }

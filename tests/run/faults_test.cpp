@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Ranks that die or hang, as processes: the others end with words that name the one, and the run goes on to the bits of one
-// that was not disturbed. tools/check_kills.py does it by the thousand, also during saves.
+// Ranks that die or hang, as processes: the others end with words that name the one, and the run goes on to
+// the bits of one that was not disturbed. tools/check_kills.py does it by the thousand, also during saves.
 #include <gmock/gmock.h>
 
 #include <chrono>
@@ -26,7 +26,8 @@ class Faults : public OverMpi {
     config.training.threads = 1;
     return config;
   }
-  // Trains on three ranks until there is a checkpoint, sends the signal to one of them and waits for the end. The process.
+  // Trains on three ranks until there is a checkpoint, sends the signal to one of them and waits for the end.
+  // The process.
   pid_t disturb(const RunConfig& config, int rank, int signal) {
     const std::string settings = (folder_ / (config.training.run_name + ".yaml")).string();
     write_file_atomically(settings, config.yaml());

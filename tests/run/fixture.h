@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What tests of whole runs share: a folder with a little text, settings of a small model, a training run in this process
-// (on one rank, or on several as threads) or as the program, and the files of its checkpoints.
+// What tests of whole runs share: a folder with a little text, settings of a small model, a training run in
+// this process (on one rank, or on several as threads) or as the program, and the files of its checkpoints.
 #pragma once
 
 #include <fcntl.h>

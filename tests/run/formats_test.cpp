@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What earlier versions left on the disk (tests/golden/formats/VERSION, tools/make_format_fixtures.py) is read by this
-// one, and goes on: the run, the shards, the export.
+// What earlier versions left on the disk (tests/golden/formats/VERSION, tools/make_format_fixtures.py) is
+// read by this one, and goes on: the run, the shards, the export.
 #include <gmock/gmock.h>
 #include <zlib.h>
 
@@ -60,9 +60,9 @@ class Formats : public test::Run, public ::testing::WithParamInterface<std::stri
   path fixture_;
 };
 
-// Two more steps. Another processor adds in another order: oneDNN's kernels for SSE4.1 move the last loss by 4e-8. A code
-// of an 8-bit moment that falls to its neighbour moves single weights by a hundredth of a step. Fresh moments move the
-// last loss by 3e-2.
+// Two more steps. Another processor adds in another order: oneDNN's kernels for SSE4.1 move the last loss by
+// 4e-8. A code of an 8-bit moment that falls to its neighbour moves single weights by a hundredth of a step.
+// Fresh moments move the last loss by 3e-2.
 TEST_P(Formats, ARunGoesOn) {
   ASSERT_EQ(moe({"train", "--resume", at("run"), "training.max_steps=6", "data.source=" + at("corpus.txt"),
                  "data.cache_dir=" + at("cache")}),

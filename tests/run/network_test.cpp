@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A run whose text comes from a server that goes away: it waits, hears a signal while it waits, and loses no step.
+// A run whose text comes from a server that goes away: it waits, hears a signal while it waits, and loses no
+// step.
 #include <gmock/gmock.h>
 
 #include <chrono>
@@ -43,7 +44,8 @@ class NetworkRun : public test::Ranks {
     config.training.max_steps = 1'000'000;
     return config;
   }
-  // As soon as the first step is done the server answers nobody; `then` is called when that has been felt for a while.
+  // As soon as the first step is done the server answers nobody; `then` is called when that has been felt for
+  // a while.
   std::thread outage(const RunFolder& folder, const std::function<void()>& then) const {
     return std::thread([this, metrics = folder.metrics(), then] {
       const auto pause = [] { std::this_thread::sleep_for(std::chrono::milliseconds(20)); };

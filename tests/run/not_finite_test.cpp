@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A checkpoint whose weights are no numbers computes nothing: eval, generate and export say so, by the tensor's name,
-// and end with 1.
+// A checkpoint whose weights are no numbers computes nothing: eval, generate and export say so, by the
+// tensor's name, and end with 1.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Whole runs on several ranks: the same losses as one rank, the same bits each time and over MPI, any rank's signal or error
-// is that of all, and a run goes on with another number of ranks.
+// Whole runs on several ranks: the same losses as one rank, the same bits each time and over MPI, any rank's
+// signal or error is that of all, and a run goes on with another number of ranks.
 #include <gmock/gmock.h>
 
 #include <fmt/format.h>
@@ -21,8 +21,8 @@ using test::Ranks;
 using testing::Each;
 using testing::HasSubstr;
 
-// Only the order of additions differs. What that can do after fifty steps one rank shows by itself, with the same rows in
-// other micro-batches; several ranks may differ by ten times as much (measured: 1.1 times).
+// Only the order of additions differs. What that can do after fifty steps one rank shows by itself, with the
+// same rows in other micro-batches; several ranks may differ by ten times as much (measured: 1.1 times).
 TEST_F(Ranks, OneToFourLearnTheSameFor50Steps) {
   const auto losses = [&](const std::string& name, int ranks, int64_t micro_batches = 1) {
     RunConfig config = config_of(name, ranks, micro_batches);
@@ -43,8 +43,9 @@ TEST_F(Ranks, OneToFourLearnTheSameFor50Steps) {
     EXPECT_LE(largest_difference(one, losses("ranks" + std::to_string(ranks), ranks)), 10 * order) << ranks;
 }
 
-// Each rank updates its part of the weights: the same bits as where each updates all, in all files of a checkpoint, and the
-// same numbers in the rows. tests/train/layouts_test.cpp has other types and numbers of ranks.
+// Each rank updates its part of the weights: the same bits as where each updates all, in all files of a
+// checkpoint, and the same numbers in the rows. tests/train/layouts_test.cpp has other types and numbers of
+// ranks.
 TEST_F(Ranks, SharedOptimizerGivesTheBitsOfDataParallel) {
   const auto with = [&](const std::string& layout) {
     RunConfig config = config_of(layout, 3);
@@ -75,8 +76,8 @@ TEST_F(Ranks, SharedOptimizerGivesTheBitsOfDataParallel) {
             column(everything, "memory/optimizer state").front() / 3 + 5 * 256 * 8 + 4096);
 }
 
-// Two groups of two ranks have all experts between them: what the rows of a run tell is what one rank tells that takes the
-// same micro-batches. tests/train/layouts_test.cpp has all other ways to deal.
+// Two groups of two ranks have all experts between them: what the rows of a run tell is what one rank tells
+// that takes the same micro-batches. tests/train/layouts_test.cpp has all other ways to deal.
 TEST_F(Ranks, DealtExpertsTellTheSame) {
   const auto with = [&](const std::string& name, int ranks) {
     RunConfig config = config_of(name, ranks, 4 / ranks);
@@ -199,8 +200,8 @@ TEST_F(Ranks, ValidateTheSameTextWhateverTheirNumberAndBatchSize) {
     return column(finished(ranks, config), "validation_loss").front();
   };
   const double one = loss("one", 1, 4, 0), tokens = loss("tokens", 1, 4, 150);
-  // The same losses of the same tokens, in f32: products of other heights may round otherwise, by some units of 2^-24
-  // each, and the mean of hundreds of them by less.
+  // The same losses of the same tokens, in f32: products of other heights may round otherwise, by some units
+  // of 2^-24 each, and the mean of hundreds of them by less.
   const double bound = std::ldexp(1.0, -24);
   EXPECT_NEAR(loss("two", 2, 2, 0), one, bound * one);
   EXPECT_NEAR(loss("four", 4, 1, 0), one, bound * one);
@@ -242,8 +243,8 @@ TEST_F(Ranks, TwiceGivesTheSameBitsAndResumedThem) {
             file(resumed, 10, "state.json").find("resumed"));
 }
 
-// 8-bit states too: the first step is that of a run that was not interrupted but for the order of additions, and so are
-// the others where nothing is rounded to 8 bits.
+// 8-bit states too: the first step is that of a run that was not interrupted but for the order of additions,
+// and so are the others where nothing is rounded to 8 bits.
 TEST_F(Ranks, GoOnWithAnotherNumber) {
   const auto go_on = [&](const std::string& optimizer, int from, const std::vector<int>& others,
                          double bound) {

@@ -71,8 +71,8 @@ TEST_F(Run, LowMemoryRunsResumeBitForBitAndKeepTheirTypes) {
   }
 }
 
-// The scale, its count of good steps and the steps it cost are part of the state: here it overflows before the checkpoint
-// and doubles after it.
+// The scale, its count of good steps and the steps it cost are part of the state: here it overflows before
+// the checkpoint and doubles after it.
 TEST_F(Run, ResumedLossScalingEqualsStraightBitForBit) {
   RunConfig settings = config("straight");
   settings.training.mixed_precision = "fp16";
@@ -102,7 +102,8 @@ TEST_F(Run, ResumedLossScalingEqualsStraightBitForBit) {
   EXPECT_THAT(row, ::testing::HasSubstr("\"skipped_steps\":"));
 }
 
-// The program is killed, not a fork of this process: a fork has one thread of many, which ThreadSanitizer refuses.
+// The program is killed, not a fork of this process: a fork has one thread of many, which ThreadSanitizer
+// refuses.
 TEST_F(Run, KilledAtRandomMomentsGoesOnToTheSameBits) {
   RunConfig settings = config("straight");
   settings.training.checkpoint_every = 1;

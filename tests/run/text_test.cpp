@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A run and its text: another one that begins in the middle of it, one that was repaired, and the end that is given in
-// passes or tokens.
+// A run and its text: another one that begins in the middle of it, one that was repaired, and the end that is
+// given in passes or tokens.
 #include <gmock/gmock.h>
 
 #include <nlohmann/json.hpp>

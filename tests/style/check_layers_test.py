@@ -79,6 +79,10 @@ class CheckLayers(unittest.TestCase):
         self.assert_one({"src/ops/a.h": "\n" * 199}, "200 lines")
         self.assertEqual(self.complaints({"src/ops/a.cpp": "\n" * 498, "src/ops/a.h": "\n" * 198}), [])
 
+    def test_long_comments_are_caught(self):
+        self.assert_one({"src/ops/a.h": "  // " + "x" * 110 + "\n"}, r"src/ops/a\.h:2: 115 columns")
+        self.assertEqual(self.complaints({"src/ops/a.h": "  // " + "x" * 105 + "\n"}), [])
+
     def test_a_device_condition_is_caught(self):
         self.assert_one({"src/ops/a.cpp": "#ifdef __CUDACC__\n#endif\n"}, "no #if on devices")
         self.assert_one({"src/ops/a.cpp": "#if defined(MOE_GPU)\n#endif\n"}, "no #if on devices")

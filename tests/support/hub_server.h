@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Runs tests/support/hub_server.py for a test: a Hugging Face hub on the loopback that fails on demand. It ends with
-// this object, and with the test program in any case. What it can do is written at the head of that file.
+// Runs tests/support/hub_server.py for a test: a Hugging Face hub on the loopback that fails on demand. It
+// ends with this object, and with the test program in any case. What it can do is written at the head of that
+// file.
 #pragma once
 
 #include <fcntl.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Small models on a backend: of the golden files (tools/make_goldens.py), with its weights from the file, and any other.
+// Small models on a backend: of the golden files (tools/make_goldens.py), with its weights from the file, and
+// any other.
 #pragma once
 
 #include <memory>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A communicator of threads whose started transfers go on in a thread of their own, as NCCL's do in a stream of their own: who
-// touches what is on its way gets other results, and ThreadSanitizer sees it.
+// A communicator of threads whose started transfers go on in a thread of their own, as NCCL's do in a stream
+// of their own: who touches what is on its way gets other results, and ThreadSanitizer sees it.
 #pragma once
 
 #include <future>

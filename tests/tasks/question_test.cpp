@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Items as prompts: each text here is what lm-evaluation-harness's or llm.c's own code makes of the same item (read in
-// their sources; tools/check_tasks.py runs one beside the other).
+// Items as prompts: each text here is what lm-evaluation-harness's or llm.c's own code makes of the same item
+// (read in their sources; tools/check_tasks.py runs one beside the other).
 #include "tasks/question.h"
 
 #include <gmock/gmock.h>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The system calls of this process on files below one folder, and its allocations: counted, written down, and made to
-// fail. tests/torture/calls_test.cpp defines libc's functions anew for the whole program, also for its shared libraries.
+// The system calls of this process on files below one folder, and its allocations: counted, written down, and
+// made to fail. tests/torture/calls_test.cpp defines libc's functions anew for the whole program, also for
+// its shared libraries.
 #pragma once
 
 #include <cerrno>
@@ -35,8 +36,8 @@ struct Fault {
   bool shorten = false;       // writes take half of the bytes and do not fail
 };
 
-// A call that has been made, for tests/torture/disk.h. Paths are relative to the folder. handle: of an open file,
-// never used twice.
+// A call that has been made, for tests/torture/disk.h. Paths are relative to the folder. handle: of an open
+// file, never used twice.
 struct Operation {
   enum class Kind : uint8_t { open, write, truncate, sync, rename, exchange, mkdir, remove, link };
   Kind kind;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The interposed functions of tests/torture/calls.h, and tests of them. A definition in the program stands before libc's
-// own; those are found as the next ones of that name.
+// The interposed functions of tests/torture/calls.h, and tests of them. A definition in the program stands
+// before libc's own; those are found as the next ones of that name.
 #include "torture/calls.h"
 
 #include <dlfcn.h>

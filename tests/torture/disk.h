@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// A disk that loses its power: from a folder before some calls and the calls (tests/torture/calls.h), the folders that
-// a machine may find when it comes back. Only what was synchronised is certain: the bytes of a file after its fsync,
-// the names in a folder after the folder's. All else may be there or not, each call by itself and in any order; of a
-// write a half, or zeros in its place. A rename is there or not there, never half. The weakest file system that POSIX
-// allows is meant, as in ALICE (Pillai et al., OSDI 2014). tests/torture/disk_test.cpp has the bodies.
+// A disk that loses its power: from a folder before some calls and the calls (tests/torture/calls.h), the
+// folders that a machine may find when it comes back. Only what was synchronised is certain: the bytes of a
+// file after its fsync, the names in a folder after the folder's. All else may be there or not, each call by
+// itself and in any order; of a write a half, or zeros in its place. A rename is there or not there, never
+// half. The weakest file system that POSIX allows is meant, as in ALICE (Pillai et al., OSDI 2014).
+// tests/torture/disk_test.cpp has the bodies.
 #pragma once
 
 #include <filesystem>

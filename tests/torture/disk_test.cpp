@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The bodies of tests/torture/disk.h, and tests of them: a file that is replaced without fsync may be lost, and one that
-// is replaced as base/file.h does it may not.
+// The bodies of tests/torture/disk.h, and tests of them: a file that is replaced without fsync may be lost,
+// and one that is replaced as base/file.h does it may not.
 #include "torture/disk.h"
 
 #include <fcntl.h>

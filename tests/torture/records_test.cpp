@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What grows row by row: metrics.jsonl, the files of TensorBoard and of Weights & Biases. A disk that fails is a warning and
-// costs rows at most; what is there stays readable, and a resumed run goes on in it.
+// What grows row by row: metrics.jsonl, the files of TensorBoard and of Weights & Biases. A disk that fails
+// is a warning and costs rows at most; what is there stays readable, and a resumed run goes on in it.
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -31,7 +31,8 @@ class TorturedRecords : public test::Torture {
   Terminal terminal_;
 };
 
-// The losses of the whole lines, one for each step. Only the last line may be torn; others only by a power loss.
+// The losses of the whole lines, one for each step. Only the last line may be torn; others only by a power
+// loss.
 std::string losses(const path& file, bool damaged) {
   const std::string text = read_file(file);
   std::istringstream lines(text.substr(0, text.rfind('\n') + 1));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What each writer goes through: every call and every allocation fails once, and from then on; the power goes after every
-// call. A writer is a step from an old state of a folder to a new one; whatever happens, one of them is there, nothing is
-// half-written, the message names the file, and the next try makes the new state.
+// What each writer goes through: every call and every allocation fails once, and from then on; the power goes
+// after every call. A writer is a step from an old state of a folder to a new one; whatever happens, one of
+// them is there, nothing is half-written, the message names the file, and the next try makes the new state.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -40,7 +40,8 @@ class Torture : public ::testing::Test {
     lose_power(writer);
   }
   void fail_calls(const Writer& writer);
-  // In another process, which ends where memory is missing in a destructor (nlohmann's JSON takes some there).
+  // In another process, which ends where memory is missing in a destructor (nlohmann's JSON takes some
+  // there).
   void fail_allocations(const Writer& writer);
   void lose_power(const Writer& writer);
 

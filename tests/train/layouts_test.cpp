@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// All layouts learn the same from the same micro-batches: 1 to 4 ranks as threads, everything on each, the optimizer shared,
-// experts dealt to 2 and to 4 in one group and in two; with and without a limit of rows, kept and computed again.
+// All layouts learn the same from the same micro-batches: 1 to 4 ranks as threads, everything on each, the
+// optimizer shared, experts dealt to 2 and to 4 in one group and in two; with and without a limit of rows,
+// kept and computed again.
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
@@ -127,7 +128,8 @@ double largest_difference(const Learnt& a, const Learnt& b) {
   return most;
 }
 
-// Only the order of additions differs. What that can do one rank shows by itself, with its micro-batches in another order.
+// Only the order of additions differs. What that can do one rank shows by itself, with its micro-batches in
+// another order.
 double order_of_additions(const Setting& setting, const Learnt& one) {
   double most = 0;
   for (const int64_t rotated : {3, 6, 9}) {
@@ -143,7 +145,8 @@ double order_of_additions(const Setting& setting, const Learnt& one) {
 TEST(Layouts, LearnTheSame) {
   for (const double capacity : {0.0, 1.0}) {
     const double balance = capacity == 0 ? 0 : 0.01;
-    // With a limit, a last bit in a router's logit decides who is dropped: after 50 steps one rank differs from itself by 0.03.
+    // With a limit, a last bit in a router's logit decides who is dropped: after 50 steps one rank differs
+    // from itself by 0.03.
     const int64_t steps = capacity == 0 ? 50 : 10;
     const Setting alone{.capacity = capacity, .balance = balance, .steps = steps};
     const Learnt one = learn(alone);
@@ -186,8 +189,8 @@ TEST(Layouts, LearnTheSame) {
   }
 }
 
-// With two micro-batches in flight, what is on its way comes when it comes: the same bits each time, and but for the embedding's
-// sums those of one after the other.
+// With two micro-batches in flight, what is on its way comes when it comes: the same bits each time, and but
+// for the embedding's sums those of one after the other.
 TEST(Layouts, RowsThatTravelBesideArithmeticChangeNoBit) {
   Setting setting{.ranks = 2, .layout = "expert", .steps = 20, .overlap = true};
   const Learnt turns = learn(setting);
@@ -201,7 +204,8 @@ TEST(Layouts, RowsThatTravelBesideArithmeticChangeNoBit) {
   EXPECT_LT(largest_difference(turns, one_by_one), 1e-4);
 }
 
-// Parts of the optimizer change no bit: with masters in parts, with whole ones, and with those that are rounded at random.
+// Parts of the optimizer change no bit: with masters in parts, with whole ones, and with those that are
+// rounded at random.
 TEST(Layouts, SharedOptimizerChangesNoBit) {
   for (const auto& [precision, master] : {std::pair{"no", "fp32"}, {"bf16", "fp32"}, {"bf16", "bf16"}})
     for (const int ranks : {2, 3, 4}) {
@@ -237,7 +241,8 @@ TEST(Layouts, ExpertsThatCannotBeDealtAreRefused) {
   EXPECT_THAT(refusal(4, 4, 4, 8), ::testing::HasSubstr("a multiple of 256 weights, found 128"));
 }
 
-// With less room than all rows could need, too many for one rank end the step on all, with the setting that gives more.
+// With less room than all rows could need, too many for one rank end the step on all, with the setting that
+// gives more.
 TEST(Layouts, MoreRowsThanThereIsRoomForAreSaid) {
   DistributedConfig distributed;
   distributed.layout = "expert";
@@ -269,8 +274,8 @@ TEST(Layouts, MoreRowsThanThereIsRoomForAreSaid) {
                           "Hint: raise distributed.expert_buffer_factor")));
 }
 
-// A strong balance loss over the whole step is the same however the step is cut: into micro-batches, among ranks, with experts
-// dealt or not, kept or computed again. Over each micro-batch it is not.
+// A strong balance loss over the whole step is the same however the step is cut: into micro-batches, among
+// ranks, with experts dealt or not, kept or computed again. Over each micro-batch it is not.
 TEST(Layouts, AGlobalBalanceLossDoesNotDependOnHowAStepIsCut) {
   const auto with = [](Setting setting, int64_t rows, const char* over) {
     setting.rows = rows, setting.balance = 0.5, setting.balance_over = over, setting.steps = 20;
@@ -304,7 +309,8 @@ TEST(Layouts, AGlobalBalanceLossDoesNotDependOnHowAStepIsCut) {
   }
 }
 
-// The same with a capacity that is counted in each row: who is dropped does not depend on who else is in the micro-batch.
+// The same with a capacity that is counted in each row: who is dropped does not depend on who else is in the
+// micro-batch.
 TEST(Layouts, ACapacityOfRowsDoesNotDependOnHowAStepIsCut) {
   const auto with = [](Setting setting, int64_t rows, const char* in) {
     setting.rows = rows, setting.capacity = 1, setting.capacity_in = in, setting.steps = 3;
@@ -332,8 +338,8 @@ TEST(Layouts, ACapacityOfRowsDoesNotDependOnHowAStepIsCut) {
   }
 }
 
-// Rows of one token, which all go to the same experts, on the first two of four ranks only: their error is that of the other
-// two, who would wait for them.
+// Rows of one token, which all go to the same experts, on the first two of four ranks only: their error is
+// that of the other two, who would wait for them.
 TEST(Layouts, RowsWithoutRoomEndTheStepOnRanksThatHaveRoom) {
   RunConfig config;
   config.model = {.d_model = 16,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The rule of the loss scale, and what a step does with it: gradients, norms and updates do not depend on it, and a step
-// that overflows changes nothing but the scale.
+// The rule of the loss scale, and what a step does with it: gradients, norms and updates do not depend on it,
+// and a step that overflows changes nothing but the scale.
 #include "train/loss_scale.h"
 
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The probe's numbers against a plain computation from the tensors: here the whole softmax of each query, where the probe
-// trusts the log-sum-exp that attention left.
+// The probe's numbers against a plain computation from the tensors: here the whole softmax of each query,
+// where the probe trusts the log-sum-exp that attention left.
 #include "train/probe.h"
 
 #include <gtest/gtest.h>

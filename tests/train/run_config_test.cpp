@@ -153,7 +153,8 @@ TEST(RunConfig, Bf16WeightsAndGradientsNeedBf16Products) {
             "");
 }
 
-// The settings for a GPU of 16 GB leave 0.5 GiB to CUDA's context and the libraries' workspaces (docs/numerics.md).
+// The settings for a GPU of 16 GB leave 0.5 GiB to CUDA's context and the libraries' workspaces
+// (docs/numerics.md).
 TEST(RunConfig, TheFullModelFits16GB) {
   const auto config = RunConfig::load(kConfigs + "train_config_16gb.yaml");
   const Backend backend = make_backend("cpu", 1);

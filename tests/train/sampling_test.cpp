@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The choice of a token against transformers: the probabilities that its logits processors leave of the same logits
-// (RepetitionPenalty, Temperature, TopK, TopP, MinP, in this order).
+// The choice of a token against transformers: the probabilities that its logits processors leave of the same
+// logits (RepetitionPenalty, Temperature, TopK, TopP, MinP, in this order).
 #include "train/sampling.h"
 
 #include <gmock/gmock.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Checkpoints that many ranks write behind training: byte for byte those of one writer, with the numbers of the moment they
-// began, whole or not there at all.
+// Checkpoints that many ranks write behind training: byte for byte those of one writer, with the numbers of
+// the moment they began, whole or not there at all.
 #include "train/saver.h"
 
 #include <gmock/gmock.h>
@@ -58,7 +58,8 @@ class SaverTest : public ::testing::Test {
   }
   void TearDown() override { fs::remove_all(folder_); }
 
-  // What rank r of W has: its part of a long tensor, all of a wide one, and nothing of a short one but for the last rank.
+  // What rank r of W has: its part of a long tensor, all of a wide one, and nothing of a short one but for
+  // the last rank.
   struct Held {
     Held(int rank, int ranks) : values(kLong), wide(kWide), codes{7, 8, 9} {
       for (int64_t i = 0; i < kLong; ++i) values[static_cast<size_t>(i)] = static_cast<float>(i) + 0.5F;
@@ -192,8 +193,8 @@ TEST_F(SaverTest, TheNextOneWaitsAndSaysSo) {
   EXPECT_EQ(CheckpointStore(folder_, 0).latest(), 2);
 }
 
-// The disk is full once the files are begun (/dev/full stands for it): the next look at it is an error of all ranks, and the
-// checkpoint before is still there.
+// The disk is full once the files are begun (/dev/full stands for it): the next look at it is an error of all
+// ranks, and the checkpoint before is still there.
 TEST_F(SaverTest, AFullDiskIsOneErrorAndLeavesTheOneBefore) {
   for (const int ranks : {1, 3}) {
     fs::remove_all(folder_);

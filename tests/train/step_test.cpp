@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A step of several micro-batches against one of a large one, and against itself: the first micro-batch writes the
-// gradients and the others add.
+// A step of several micro-batches against one of a large one, and against itself: the first micro-batch
+// writes the gradients and the others add.
 #include "train/step.h"
 
 #include <gtest/gtest.h>

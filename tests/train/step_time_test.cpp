@@ -31,7 +31,8 @@ StepTime of(const RunConfig& config, int ranks, const char* layout, int64_t degr
   return *predict_step(other, ranks, *find_gpu("h200"));
 }
 
-// docs/benchmarks.md: four micro-batches of 32 x 1024 on one H200 took 363.0 ms, and 16 in an older state 1,516.7.
+// docs/benchmarks.md: four micro-batches of 32 x 1024 on one H200 took 363.0 ms, and 16 in an older state
+// 1,516.7.
 TEST(StepTime, OfOneH200IsWhatWasMeasured) {
   RunConfig config = full();
   EXPECT_NEAR(of(config, 1, "zero1").total(), 0.363, 0.05 * 0.363);
@@ -65,12 +66,13 @@ TEST(StepTime, TransfersAreThoseOfTheLayout) {
   EXPECT_EQ(of(config, 8, "expert", 1).total(), parts.total());
 }
 
-// Gradients travel beside the last backward pass, and weights beside the first forward pass, but for the embedding's and the
-// first layer's; where passes are short, what is longer shows.
+// Gradients travel beside the last backward pass, and weights beside the first forward pass, but for the
+// embedding's and the first layer's; where passes are short, what is longer shows.
 TEST(StepTime, TransfersAreHiddenBehindPasses) {
   RunConfig config = full();
   const StepTime two = of(config, 2, "zero1");
-  // Of the rest 0.4 is won: of 15 of 16 layers, f32 gradients and bf16 weights, half of them, at 0.8 of 450 GB/s.
+  // Of the rest 0.4 is won: of 15 of 16 layers, f32 gradients and bf16 weights, half of them, at 0.8 of 450
+  // GB/s.
   const double layers = 16.0 * (64 * 3 * 1024 * 512 + 4 * 1024 * 1024) * (4 + 2) / 2 / 360e9;
   EXPECT_NEAR(two.hidden, 0.4 * layers * 15 / 16, 0.05 * two.hidden);
   config.training.batch_size = 1;

@@ -8,7 +8,8 @@
 namespace moe {
 namespace {
 
-// A window in which rank 2 of 4 comes last but for the first `others` steps, `late` seconds after the first; a step takes 1 s.
+// A window in which rank 2 of 4 comes last but for the first `others` steps, `late` seconds after the first;
+// a step takes 1 s.
 std::optional<Stragglers::Verdict> window(Stragglers& stragglers, int others, double late) {
   std::optional<Stragglers::Verdict> verdict;
   for (int i = 0; i < Stragglers::kWindow; ++i) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Evaluations on several ranks, as threads: the same scores as on one, whether each rank has the whole model or a part of
-// the experts.
+// Evaluations on several ranks, as threads: the same scores as on one, whether each rank has the whole model
+// or a part of the experts.
 #include <gmock/gmock.h>
 
 #include <cmath>

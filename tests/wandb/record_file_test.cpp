@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The container of .wandb files: the published bytes, records around the ends of blocks, files that end too early.
-// tools/check_wandb.py holds the same files against wandb's own reader.
+// The container of .wandb files: the published bytes, records around the ends of blocks, files that end too
+// early. tools/check_wandb.py holds the same files against wandb's own reader.
 #include "wandb/record_file.h"
 
 #include <gmock/gmock.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Uploading against tests/support/wandb_server.py: every line once and in order, whatever fails. Time is a number that
-// the test counts up by what Upload asks to wait; nothing here waits.
+// Uploading against tests/support/wandb_server.py: every line once and in order, whatever fails. Time is a
+// number that the test counts up by what Upload asks to wait; nothing here waits.
 #include "wandb/upload.h"
 
 #include <gmock/gmock.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Stands for src/gpu/mma.cuh in the emulated build: the same functions with the same layouts. A copy into shared memory
-// happens only at the wait for it, so a wait that is missing shows.
+// Stands for src/gpu/mma.cuh in the emulated build: the same functions with the same layouts. A copy into
+// shared memory happens only at the wait for it, so a wait that is missing shows.
 #pragma once
 
 #include <bit>

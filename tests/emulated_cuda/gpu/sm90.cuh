@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Stands for src/gpu/sm90.cuh in the emulated build. Copies are done when they are asked for; barriers count as
-// Hopper's do, and a thread that waits lets the others run.
+// Stands for src/gpu/sm90.cuh in the emulated build. Copies are done when they are asked for; barriers count
+// as Hopper's do, and a thread that waits lets the others run.
 #pragma once
 
 #include <cstdio>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Stands for src/gpu/wgmma.cuh in the emulated build: the same descriptors, read as the hardware reads them. Each thread
-// computes its own elements at once.
+// Stands for src/gpu/wgmma.cuh in the emulated build: the same descriptors, read as the hardware reads them.
+// Each thread computes its own elements at once.
 #pragma once
 
 #include <cstdint>
