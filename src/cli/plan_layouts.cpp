@@ -27,7 +27,7 @@ struct Choice {
   std::optional<StepTime> time;
 };
 
-// Experts are dealt within a machine, unless the settings say otherwise.
+// Expert parallelism stays within a machine, unless the settings say otherwise.
 std::vector<Choice> choices(const RunConfig& config, int ranks, const GpuRates* gpu) {
   std::vector<Choice> list;
   for (const char* const layout : {"data_parallel", "zero1", "expert"}) {
@@ -89,7 +89,8 @@ std::string reason(const std::vector<Choice>& list, const DistributedConfig& dis
   std::string text;
   if (distributed.layout == "auto")
     text +=
-        "  auto is zero1: no layout without experts dealt moves fewer bytes, and none does less work twice\n";
+        "  auto is zero1: no layout without expert parallelism moves fewer bytes, and none does less work "
+        "twice\n";
   for (const Choice& other : list)
     if (!other.chosen && other.trouble.empty())
       text += fmt::format("  {}: {}\n", found->name, compared(*found, other));

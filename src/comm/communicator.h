@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What ranks of one run say to each other. A world of one is a real communicator (comm/solo.h) whose calls do
-// nothing, so that nobody asks how many ranks there are. Others: threads of one process (comm/threads.h), MPI
+// Collectives between the ranks of a run. A world of one is a real communicator (comm/solo.h) whose calls do
+// nothing, so no caller asks for the number of ranks. Others: threads of one process (comm/threads.h), MPI
 // (comm/mpi.h), NCCL (gpu/nccl_communicator.h).
 // All ranks make the same calls in the same order. Sums are x_0 + x_1 + ... in the order of the ranks, in f32
 // for bf16 and rounded once, whatever the timing; NCCL has a fixed order of its own. All ranks get the same
@@ -49,11 +49,11 @@ class Communicator {
                           std::span<const int64_t> sent_rows) = 0;
   virtual void broadcast(Tensor x, int root) = 0;
 
-  // ---- the same beside the device's operations, in slots 0, 1, 2, ... ----
-  // Each begins when all operations queued so far are done, and those that were started before; operations
-  // queued after finish(slot) see what all in the slot did, and no others may touch what they read and write,
-  // the lists of rows included. All ranks start and finish in the same order. Here, where there is nothing
-  // beside, it is finish() that does it.
+  // ---- asynchronous collectives, in slots 0, 1, 2, ... ----
+  // A collective begins when all operations queued before it are done, and all collectives started before it.
+  // Operations queued after finish(slot) see the results of the slot. Until then nothing else may touch what
+  // it reads and writes, the lists of rows included. All ranks start and finish in the same order. This
+  // default body has nothing to overlap with: finish() does the work.
   virtual void start_all_reduce(int slot, Tensor x) {
     started_[slot].push_back([=, this] { all_reduce(x); });
   }

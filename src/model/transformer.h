@@ -44,8 +44,8 @@ struct StepSums {
   std::array<Tensor, 4> all() const { return {loss_1, router_loss_L2, count_LE, offset_LE1}; }
 };
 
-// What a forward pass has left of one block, for observers (train/probe.h). With recomputation the next block
-// overwrites some of it.
+// The activations of one block after its forward pass, for observers (train/probe.h). With recomputation the
+// next block overwrites some of them.
 struct BlockView {
   const Tensor& y_ND;  // the residual stream behind the block
   const Tensor& doc_start_N;
@@ -54,11 +54,11 @@ struct BlockView {
 };
 using BlockObserver = std::function<void(int64_t layer, const BlockView& block)>;
 
-// Called between the operations of a training pass, for what goes on beside it (train/replicas.h): layer, or
-// kNoLayer for the weights that no layer has for itself.
+// Called between the operations of a training pass, so that communication can overlap it (train/replicas.h).
+// kNoLayer: the weights that belong to no layer.
 struct LayerHooks {
-  std::function<void(int64_t layer)> pre_forward;    // its weights, in forward; kNoLayer comes first
-  std::function<void(int64_t layer)> post_backward;  // its gradients, in backward; kNoLayer comes last
+  std::function<void(int64_t layer)> pre_forward;    // before its weights are read; kNoLayer comes first
+  std::function<void(int64_t layer)> post_backward;  // its gradients are complete; kNoLayer comes last
 };
 
 class Transformer {
@@ -66,9 +66,8 @@ class Transformer {
   // dispatcher: with expert parallelism; all ranks of the group then run the model together.
   Transformer(const ModelConfig& config, const MicroBatch& shape, Weights& weights, Arena& arena,
               TokenDispatcher* dispatcher = nullptr);
-  // For a second micro-batch in flight: it has its own memory for what is kept or travels, by another
-  // dispatcher. Weights, sums, scales and what lives within an operation are the first one's, which has the
-  // experts dealt and must outlive this.
+  // For a second micro-batch in flight, with expert parallelism. It has its own activations and communication
+  // buffers. It shares weights, sums, scales and scratch with the first one, which must outlive it.
   Transformer(const Transformer& first, TokenDispatcher& dispatcher, Arena& arena);
 
   // Once before the first batch: uploads the rotation table and positions.
@@ -85,9 +84,9 @@ class Transformer {
   // (routed(i).f_E) may be replaced by those of more tokens than this micro-batch has.
   void forward_training(Ops& ops, const LayerHooks& hooks = {});
   void backward(GradientMode gradients, Ops& ops, const LayerHooks& hooks = {});
-  // Two micro-steps, of a and then of b, block by block in turns: rows of one go to their experts and back
-  // while the device computes the other. Only the gradient of the embedding has another order of additions
-  // than one after the other.
+  // Two micro-batches in flight, a and b, interleaved block by block: the all-to-all of one overlaps the
+  // computation of the other. Only the additions to the embedding's gradient come in another order than with
+  // a before b.
   static void forward_backward_interleaved(Transformer& a, Transformer& b, GradientMode gradients, Ops& ops,
                                            const LayerHooks& hooks = {});
   const MoeSaved& routed(int64_t layer) const { return blocks_[static_cast<size_t>(layer)].moe; }

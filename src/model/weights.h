@@ -19,8 +19,8 @@ enum class Mode : uint8_t { training, inference };
 // Of what no layer has for itself: the embedding, and all small tensors together.
 inline constexpr int64_t kNoLayer = -1;
 
-// What a micro-step does to the gradients of weights: the first one of a step writes them, which saves
-// zeroing them.
+// What a micro-batch does to the gradients of weights. The first one of a step overwrites them, so nothing
+// zeroes them.
 enum class GradientMode : uint8_t { overwrite, accumulate };
 
 // compute: what matrix products read. master: what the optimizer updates and checkpoints hold; where both
@@ -38,17 +38,17 @@ class Weights {
     Parameter moe_norm, router, gate_up, down;            // [D], [E, D], [E, 2F, D], [E, D, F]
   };
 
-  // What ranks send each other at a time, each of them one of equal parts: the tensors of a group in one or
-  // several layers, as one flat tensor each, with what lies between them; gradient only for training.
-  // `compute` is what is read: where that is f32, the master.
+  // A communication bucket: consecutive tensors of a group in one or several layers, flat, padding included.
+  // Ranks own equal shards of it. gradient: for training only. compute: what matrix products read; the master
+  // where that is f32.
   struct Bucket {
     Tensor compute, gradient;
     bool experts = false;
     int64_t layer = kNoLayer;  // forward reads it from there on, and backward has completed it there
   };
 
-  // sharding: with experts dealt to ranks, gate_up and down have those of this one. What is updated elsewhere
-  // (ZeRO-1) has no master here, unless that is read.
+  // With expert parallelism, gate_up and down hold this rank's experts. With ZeRO-1, parameters outside of
+  // the shard have no master here, unless the master is what products read.
   Weights(const ModelConfig& config, const WeightTypes& types, Mode mode, Arena& arena,
           const ShardingPlan& sharding = {});
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Who shares what with whom, by `distributed.layout`. With experts dealt to ranks (`expert`), E ranks that
+// Who shares what with whom, by `distributed.layout`. With expert parallelism (`expert`), E ranks that
 // follow one another have all experts between them (a launcher numbers the ranks of one machine so), and the
 // ranks r, r + E, r + 2 E, ... have the same ones.
 #pragma once

@@ -281,7 +281,7 @@ void LoggingConfig::describe(Fields& fields) {
 }
 
 void DistributedConfig::describe(Fields& fields) {
-  fields.add("layout", layout, "zero1: a part of the optimizer each; expert: experts dealt; auto: zero1")
+  fields.add("layout", layout, "zero1: sharded optimizer; expert: expert parallelism; auto: zero1")
       .choices({"auto", "data_parallel", "zero1", "expert"})
       .known_as({"strategy", "parallelism", "zero_stage", "parallel_mode"})
       .choice_known_as({{"ddp", "data_parallel"},

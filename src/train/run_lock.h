@@ -4,7 +4,7 @@
 //   The file names the owner. That is for the message, and for file systems whose locks do not reach other
 //   machines. The owner touches the file again and again. A lock of another machine is stale when that has
 //   stopped.
-// docs/decisions/0018-one-process-a-run.md says why.
+// docs/decisions/0014-one-process-a-run.md says why.
 #pragma once
 
 #include <atomic>

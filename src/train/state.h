@@ -54,8 +54,8 @@ int64_t plan_training(const RunConfig& config, int64_t vocabulary, int ranks, De
 // The layout by its name, and what each rank keeps and saves by it.
 std::string describe_layout(const RunConfig& config, int64_t vocabulary, int ranks, Device& device, Ops& ops);
 
-// For operations that are repeated: recorded where the settings allow it, and where no host has to count rows
-// on the way (experts dealt to ranks).
+// For operations that are repeated. Captured as a graph where the settings allow it, and without expert
+// parallelism, where the host reads counts in the middle of a pass.
 std::unique_ptr<CapturedRegion> captured_region(const TrainingConfig& training, RankGroups& groups, Ops& ops);
 
 // Category, bytes and share, one line each, and the total.

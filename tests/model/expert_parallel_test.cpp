@@ -101,9 +101,9 @@ TEST_P(ExpertsDealt, ToOneRankChangeNoBit) {
     Arena plan;
     { const Transformer counted(model.config, shape, *model.weights, plan, &dispatcher); }
     Arena arena(*model.backend.device, plan.used());
-    Transformer dealt(model.config, shape, *model.weights, arena, &dispatcher);
-    dealt.prepare(*model.backend.device);
-    EXPECT_EQ(learn(dealt, model), expected) << static_cast<int>(recompute);
+    Transformer sharded(model.config, shape, *model.weights, arena, &dispatcher);
+    sharded.prepare(*model.backend.device);
+    EXPECT_EQ(learn(sharded, model), expected) << static_cast<int>(recompute);
   }
 }
 

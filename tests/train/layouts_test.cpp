@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // All layouts learn the same from the same micro-batches: 1 to 4 ranks as threads, everything on each, the
-// optimizer shared, experts dealt to 2 and to 4 in one group and in two; with and without a limit of rows,
-// kept and computed again.
+// optimizer shared, expert parallelism over 2 and 4 ranks in one group and in two; with and without a limit
+// of rows, kept and computed again.
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
@@ -275,7 +275,7 @@ TEST(Layouts, MoreRowsThanThereIsRoomForAreSaid) {
 }
 
 // A strong balance loss over the whole step is the same however the step is cut: into micro-batches, among
-// ranks, with experts dealt or not, kept or computed again. Over each micro-batch it is not.
+// ranks, with expert parallelism or not, kept or computed again. Over each micro-batch it is not.
 TEST(Layouts, AGlobalBalanceLossDoesNotDependOnHowAStepIsCut) {
   const auto with = [](Setting setting, int64_t rows, const char* over) {
     setting.rows = rows, setting.balance = 0.5, setting.balance_over = over, setting.steps = 20;
