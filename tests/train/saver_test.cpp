@@ -270,7 +270,7 @@ TEST_F(SaverTest, OldCheckpointsGoForANewOneButNotTheLast) {
     fs::copy(folder_ / "step-00000001", folder_ / "step-00000002");
   };
   fresh();
-  EXPECT_THAT(with(1 << 30, 0.5), Each(HasSubstr("No space left on device")));
+  EXPECT_THAT(with(1 << 30, 4), Each(HasSubstr("No space left on device")));
   EXPECT_EQ(CheckpointStore(folder_, 0).steps(), (std::vector<int64_t>{2}));
   fresh();
   EXPECT_THAT(with(1, 60), Each(""));
