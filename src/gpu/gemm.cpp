@@ -189,7 +189,7 @@ std::string Gemm::Key::describe() const {
 }
 
 // All that may be the fastest way to this product. A weight gradient has few elements and a long inner
-// dimension: the tokens are cut into slices, so that all num_sms have work, and the slices' sums are added in
+// dimension: the tokens are cut into slices, so that all SMs have work, and the slices' sums are added in
 // order.
 std::vector<GemmChoice> Gemm::candidates(const Key& key) const {
   std::vector<GemmChoice> result;

@@ -143,7 +143,7 @@ void Saver::write_parts(bool first) {
     if (first) copy();
     start([this] { write_from_copy(); });
   } else {
-    const SuspendTimeout patience(communicator_);
+    const SuspendTimeout suspended(communicator_);
     attempt([this] { write_from_device(); });
     communicator_.barrier();
   }
