@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Hopper's own instructions (PTX ISA 8, sections 9.7.8 to 9.7.15), a thin wrapper each: barriers in shared
-// memory, the tensor memory accelerator (TMA), fences, registers by role. wgmma is in wgmma.cuh. Only files that are
-// compiled for sm_90a include this; the emulated build has its own file of this name.
+// memory, the tensor memory accelerator (TMA), fences, registers by role. wgmma is in wgmma.cuh. Only files
+// that are compiled for sm_90a include this; the emulated build has its own file of this name.
 #pragma once
 
 #include <cuda.h>
