@@ -56,9 +56,10 @@ for name in "${names[@]}"; do
   long=$build/long/$name
   rm -rf "$long"
   python3 fuzz/long_inputs.py "$long" "${seeds[@]:1}"
-  "$program" -timeout=60 -rss_limit_mb=4096 -artifact_prefix="$findings/" "$long"/* >"$log" 2>&1 || verdict=FAILED
+  # -timeout is by the clock on the wall, for what never ends; a busy machine is slow, too.
+  "$program" -timeout=1200 -rss_limit_mb=4096 -artifact_prefix="$findings/" "$long"/* >"$log" 2>&1 || verdict=FAILED
   rm -rf "$long"
-  "$program" -max_total_time="$duration" -max_len=1048576 -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 \
+  "$program" -max_total_time="$duration" -max_len=1048576 -timeout=300 -rss_limit_mb=4096 -print_final_stats=1 \
     -artifact_prefix="$findings/" "$learned" "${seeds[@]}" >>"$log" 2>&1 || verdict=FAILED
   runs=$(awk '/^stat::number_of_executed_units:/ { print $2 }' "$log")
   found=$(($(find "$findings" -type f | wc -l) - before))
