@@ -10,15 +10,20 @@
 #include <mpi.h>
 
 #include <algorithm>
+#include <condition_variable>
 #include <cstdio>
+#include <cstdlib>
 #include <deque>
 #include <limits>
+#include <mutex>
 #include <numeric>
+#include <stop_token>
 #include <thread>
 #include <utility>
 
 #include "base/error.h"
 #include "base/host.h"
+#include "base/start_thread.h"
 #include "comm/ordered_sum.h"
 
 namespace moe {
@@ -336,6 +341,30 @@ class MpiCommunicator final : public Communicator {
   std::vector<char> scratch_;
 };
 
+// MPI_Init waits for the other ranks without end, and nothing can call it back: where one died before it came
+// there, mpirun may hang as well. While this lives, the process ends after `timeout`.
+class StartDeadline {
+ public:
+  StartDeadline(const Launch& launch, std::chrono::milliseconds timeout)
+      : thread_(start_thread<std::jthread>([launch, timeout](const std::stop_token& stop) {
+          std::mutex mutex;
+          std::condition_variable_any ended;
+          std::unique_lock lock(mutex);
+          if (ended.wait_for(lock, stop, timeout, [&] { return stop.stop_requested(); })) return;
+          const UserError error(
+              fmt::format("rank {} of {}", launch.rank, launch.size),
+              fmt::format("all ranks to start within {} s",
+                          std::chrono::duration_cast<std::chrono::seconds>(timeout).count()),
+              "that MPI still waits for one",
+              "look for what ended it; distributed.timeout_seconds is half of this time");
+          std::fprintf(stderr, "error: %s\n", error.what());
+          std::_Exit(1);
+        })) {}
+
+ private:
+  std::jthread thread_;
+};
+
 }  // namespace
 
 std::string why_no_mpi() {
@@ -344,7 +373,10 @@ std::string why_no_mpi() {
 
 std::unique_ptr<Communicator> make_mpi(const Launch& launch, std::chrono::milliseconds timeout) {
   int provided = 0, rank = 0, size = 1;
-  check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
+  {
+    const StartDeadline deadline(launch, 2 * timeout);
+    check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
+  }
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   MPI_Comm_size(MPI_COMM_WORLD, &size);

@@ -339,6 +339,15 @@ TEST_F(OverMpi, EveryLayoutHasTheBitsOfThreads) {
   }
 }
 
+// A process that dies before the ranks have met leaves the others in MPI_Init, and mpirun may not notice.
+TEST_F(OverMpi, ARankThatNeverStartsIsNotWaitedForWithoutEnd) {
+  RunConfig config = config_of("never", 2);
+  config.distributed.timeout_seconds = 1;
+  write_file_atomically(folder_ / "never.yaml", config.yaml());
+  EXPECT_NE(mpirun(1, "train --config " + (folder_ / "never.yaml").string() + " : -n 1 sleep 300"), 0);
+  EXPECT_THAT(read_file(folder_ / "log"), HasSubstr("rank 0 of 2: expected all ranks to start within 2 s"));
+}
+
 TEST_F(OverMpi, AMistakeIsSaidOnce) {
   RunConfig config = config_of("wrong", 2);
   config.data.source = {(folder_ / "nowhere.txt").string()};
