@@ -152,8 +152,9 @@ std::string hint_of_tabs(const std::string& text, const YAML::Mark& mark) {
   for (int i = 0; i <= mark.line && std::getline(lines, line); ++i) {
   }
   const size_t tab = line.find('\t');
-  return tab != line.npos && tab <= line.find_first_not_of(" \t") ? "indent with blanks: this line has a tab"
-                                                                  : "";
+  return tab != std::string::npos && tab <= line.find_first_not_of(" \t")
+             ? "indent with blanks: this line has a tab"
+             : "";
 }
 
 YAML::Node load(const std::string& text, const std::string& name) {

@@ -26,6 +26,7 @@ std::string compose(const std::string& where, const std::string& expected, const
 
 }  // namespace
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): part() copies; what is thrown is rarely made
 UserError::UserError(std::string where_, std::string expected_, std::string found_, std::string hint_)
     : std::runtime_error(compose(part(where_), part(expected_), part(found_), part(hint_))),
       where(part(where_)),

@@ -38,7 +38,8 @@ GpuRates parse_gpu(const std::string& text) {
   for (std::string part; std::getline(stream, part, ',');) {
     const size_t equals = part.find('=');
     const std::string key = part.substr(0, equals);
-    const double value = equals == part.npos ? 0 : parse_number<double>(part.substr(equals + 1)).value_or(0);
+    const double value =
+        equals == std::string::npos ? 0 : parse_number<double>(part.substr(equals + 1)).value_or(0);
     const bool known = key == "memory" || key == "tflops" || key == "bandwidth" || values.contains(key);
     if (!known || !(value > 0 && value < 1e9)) unknown(part);
     values[key] = value;

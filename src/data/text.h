@@ -29,6 +29,7 @@ enum class DocumentSplit : uint8_t {
 
 // Where a document starts; the marker is that of DocumentSplit::marker.
 struct DocumentRule {
+  // A split alone is a rule.  NOLINTNEXTLINE(google-explicit-constructor)
   DocumentRule(DocumentSplit where, std::string text = "") : split(where), marker(std::move(text)) {}
   static DocumentRule of(const DataConfig& config);  // data.document_split and data.document_marker
   DocumentSplit split;

@@ -60,7 +60,8 @@ std::string first_line(const std::string& text) {
 
 // Empty or torn: who was to be written there did not live to own the run, or lost its machine's power.
 bool names_nobody(const std::string& owner) {
-  return std::ranges::count(owner, '\n') != 2 || !owner.ends_with('\n') || owner.find('\0') != owner.npos;
+  return std::ranges::count(owner, '\n') != 2 || !owner.ends_with('\n') ||
+         owner.find('\0') != std::string::npos;
 }
 
 // Of this kernel, which then knows by its locks whether the owner lives.

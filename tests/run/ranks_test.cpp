@@ -287,7 +287,7 @@ TEST_F(Ranks, TextThatOneCannotReadEndsAllWithTheStateSaved) {
   RunConfig config = config_of("broken", 3);
   config.data.source = {(folder_ / "corpus.jsonl").string()};
   std::string lines = test::lines_in_windows();
-  lines[lines.rfind("{")] = '"';
+  lines[lines.rfind('{')] = '"';
   config.data.shuffle = false;
   config.data.shuffle_window_mb = 1;
   config.data.streams = 3;
