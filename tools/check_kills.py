@@ -209,7 +209,7 @@ class Part:
         if announced and max(announced) > (saved_step(self.run) or -1):
             self.lost += 1
             return f"checkpoint {max(announced)} was announced, but {saved_step(self.run)} is the last"
-        # Of a process that dies before the ranks have met, mpirun says no number, and nobody else knows that it was there.
+        # mpirun names no rank that dies before the ranks have met, and nobody else knows that it was there.
         unmet = "Primary job" in said and "ranks over" not in said
         # The launcher's words ("process rank 2 with PID ..."), or a rank's ("rank 0 or its launcher has ended").
         if self.ranks > 1 and not unmet and not any(f"rank {rank}{end}" in said for end in (" of", " with", " (", ":", " or")):

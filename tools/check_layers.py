@@ -27,7 +27,7 @@ ARROWS = {
     "gpu": "ops comm tensor",
     "model": "ops tensor",
     "optim": "ops tensor",
-    "interop": "model checkpoint tensor",  # other people's formats: reads settings and named tensors, runs nothing
+    "interop": "model checkpoint tensor",  # other people's formats: settings and named tensors, runs nothing
     "backend": "cpu gpu comm ops tensor",
     "tasks": "comm model data ops tensor text",  # evaluations: items to tokens, a model's likelihoods to scores, on all ranks
     "train": "comm model optim tasks data checkpoint metrics wandb ops tensor text",

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include "base/fields.h"
-#include "base/ascii.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -10,6 +9,7 @@
 #include <cmath>
 #include <optional>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "base/nearest.h"
 #include "base/parse_number.h"

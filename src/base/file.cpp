@@ -15,28 +15,17 @@
 #include <system_error>
 #include <utility>
 
+#include "base/descriptor.h"
 #include "base/disk_full.h"
 #include "base/error.h"
 #include "base/format.h"
+#include "base/leftovers.h"
 
 namespace moe {
 namespace {
 
 constexpr size_t kBuffer = size_t{1} << 20;
-
-class Descriptor {
- public:
-  explicit Descriptor(int value) : value_(value) {}
-  ~Descriptor() {
-    if (value_ >= 0) ::close(value_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return value_; }
-
- private:
-  int value_;
-};
+constexpr const char* kTemporary = ".tmp-";  // between the name and the process
 
 [[noreturn]] void cannot_read(const std::filesystem::path& path, int error) {
   const char* found = error == ENOENT   ? "no file of that name"
@@ -68,19 +57,6 @@ bool is_regular(int descriptor) {
 bool has_name(int descriptor) {
   struct stat status {};
   return ::fstat(descriptor, &status) == 0 && status.st_nlink > 0;
-}
-
-// A writer that lives holds the lock of its temporary. Where the file system has no locks, all of them stay.
-void sweep_temporaries(const std::filesystem::path& path) {
-  std::error_code ignored;
-  const std::string start = path.filename().string() + ".tmp-";
-  std::filesystem::directory_iterator entry(folder_of(path), ignored);
-  for (; !ignored && entry != std::filesystem::directory_iterator(); entry.increment(ignored)) {
-    if (!entry->path().filename().string().starts_with(start)) continue;
-    const Descriptor file(::open(entry->path().c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
-    if (file.get() >= 0 && is_regular(file.get()) && ::flock(file.get(), LOCK_EX | LOCK_NB) == 0)
-      ::unlink(entry->path().c_str());
-  }
 }
 
 }  // namespace
@@ -147,14 +123,14 @@ FileWriter::FileWriter(std::filesystem::path path, uint64_t expected_bytes)
       temporary_(path_),
       expected_bytes_(expected_bytes),
       buffer_(std::make_unique_for_overwrite<uint8_t[]>(kBuffer)) {
-  sweep_temporaries(path_);
+  sweep_leftovers(path_, kTemporary);
   open_temporary();
 }
 
 // Another name where another thread writes the same file; once more where somebody swept it before it was
 // locked.
 void FileWriter::open_temporary() {
-  const std::string stem = path_.string() + ".tmp-" + std::to_string(::getpid());
+  const std::string stem = path_.string() + kTemporary + std::to_string(::getpid());
   for (int number = 0;;) {
     temporary_ = number == 0 ? stem : stem + "-" + std::to_string(number);
     descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include "base/private_file.h"
-#include "base/file.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -11,6 +10,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/file.h"
 
 namespace moe {
 namespace {

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <vector>
 
+#include "base/descriptor.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/format.h"
@@ -19,20 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class Descriptor {
- public:
-  explicit Descriptor(int value) : value_(value) {}
-  ~Descriptor() {
-    if (value_ >= 0) ::close(value_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  operator int() const { return value_; }  // NOLINT(google-explicit-constructor)
-
- private:
-  const int value_;
-};
-
 // A file that grows at its end, and the hash of all that is in it.
 class PartialFile {
  public:
@@ -40,9 +27,9 @@ class PartialFile {
       : path_(path),
         descriptor_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)),
         digest_(file.lfs, file.size) {
-    if (descriptor_ < 0) fail("create", file.size);
+    if (descriptor_.get() < 0) fail("create", file.size);
     std::vector<char> buffer(size_t{1} << 20);
-    for (ssize_t count = 0; (count = ::read(descriptor_, buffer.data(), buffer.size())) != 0;) {
+    for (ssize_t count = 0; (count = ::read(descriptor_.get(), buffer.data(), buffer.size())) != 0;) {
       if (count < 0 && errno == EINTR) continue;
       if (count < 0) fail("read", file.size);
       digest_.add({buffer.data(), static_cast<size_t>(count)});
@@ -50,7 +37,8 @@ class PartialFile {
     }
     if (size_ <= file.size) return;
     // Not a beginning of this file.
-    if (::ftruncate(descriptor_, 0) != 0 || ::lseek(descriptor_, 0, SEEK_SET) != 0) fail("empty", file.size);
+    if (::ftruncate(descriptor_.get(), 0) != 0 || ::lseek(descriptor_.get(), 0, SEEK_SET) != 0)
+      fail("empty", file.size);
     digest_ = Digest(file.lfs, file.size);
     size_ = 0;
   }
@@ -61,7 +49,7 @@ class PartialFile {
   void write(std::string_view bytes, const File& file) {
     digest_.add(bytes);
     while (!bytes.empty()) {
-      const ssize_t count = ::write(descriptor_, bytes.data(), bytes.size());
+      const ssize_t count = ::write(descriptor_.get(), bytes.data(), bytes.size());
       if (count < 0 && errno == EINTR) continue;
       if (count < 0) fail("write", file.size);
       bytes.remove_prefix(static_cast<size_t>(count));
@@ -71,7 +59,7 @@ class PartialFile {
 
   // On the disk, whatever happens to the machine.
   void settle(const File& file) {
-    if (::fsync(descriptor_) != 0) fail("write", file.size);
+    if (::fsync(descriptor_.get()) != 0) fail("write", file.size);
   }
 
  private:

@@ -8,15 +8,17 @@
 #include <string>
 #include <system_error>
 #include <utility>
-#include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/leftovers.h"
 
 namespace moe {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr const char* kPartial = ".partial-";  // between the name and the process
 
 // A descriptor that holds the lock of a folder; -1 where another process holds it. Not through a link.
 int lock_folder(const fs::path& folder) {
@@ -26,22 +28,6 @@ int lock_folder(const fs::path& folder) {
   return -1;
 }
 
-// What dead processes left. Best effort: whatever stays is in nobody's way.
-void sweep(const fs::path& place) {
-  std::error_code ignored;
-  const std::string start = place.filename().string() + ".partial-";
-  std::vector<fs::path> left;
-  fs::directory_iterator entry(folder_of(place), ignored);
-  for (; !ignored && entry != fs::directory_iterator(); entry.increment(ignored))
-    if (entry->path().filename().string().starts_with(start)) left.push_back(entry->path());
-  for (const fs::path& folder : left) {
-    const int lock = lock_folder(folder);
-    if (lock < 0) continue;
-    fs::remove_all(folder, ignored);
-    ::close(lock);
-  }
-}
-
 }  // namespace
 
 StagedFolder::StagedFolder(fs::path place) : place_(std::move(place)) {
@@ -49,8 +35,8 @@ StagedFolder::StagedFolder(fs::path place) : place_(std::move(place)) {
   const bool empty = fs::is_directory(place_) && fs::is_empty(place_);
   if (fs::exists(place_) && !empty)
     throw UserError(place_.string(), "a new or empty folder", "something else", "name another, or remove it");
-  sweep(place_);
-  staged_ = place_.string() + ".partial-" + std::to_string(getpid());
+  sweep_leftovers(place_, kPartial);
+  staged_ = place_.string() + kPartial + std::to_string(getpid());
   try {
     make_folders(staged_);
     lock_ = lock_folder(staged_);  // where the file system has no locks, nobody sweeps either

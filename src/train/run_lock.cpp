@@ -11,9 +11,9 @@
 #include <array>
 #include <cerrno>
 #include <fstream>
-#include <string_view>
 #include <system_error>
 
+#include "base/backlog.h"
 #include "base/error.h"
 #include "base/host.h"
 #include "base/start_thread.h"
@@ -45,15 +45,6 @@ bool is_named(int descriptor, const fs::path& path) {
   return ::fstat(descriptor, &opened) == 0 && ::stat(path.c_str(), &named) == 0 && same_file(opened, named);
 }
 
-bool write_all(int descriptor, std::string_view bytes) {
-  for (off_t at = 0; at < std::ssize(bytes);) {
-    const ssize_t count = ::pwrite(descriptor, bytes.data() + at, bytes.size() - static_cast<size_t>(at), at);
-    if (count < 0 && errno != EINTR) return false;
-    at += std::max<ssize_t>(count, 0);
-  }
-  return true;
-}
-
 std::string first_line(const std::string& text) {
   return text.substr(0, text.find('\n'));
 }
@@ -80,7 +71,8 @@ RunLock::RunLock(const fs::path& folder, const Say& say, Times times)
     const std::string owner = read();
     const bool sure = locks && (names_nobody(owner) || is_of_this_kernel(owner));
     if (!sure && !names_nobody(owner)) wait_for_signs(owner, say);
-    if (::ftruncate(file_, 0) != 0 || !write_all(file_, me_))
+    int64_t size = 0;
+    if (::ftruncate(file_, 0) != 0 || !append_whole(file_, me_, size))
       throw UserError(file.string(), "a file that can be written", std::generic_category().message(errno));
     if (!sure) {
       // Of several that find a stale lock at once, the last to write has it.

@@ -8,6 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "interop/small_config.h"
 #include "support/errors.h"
 
 namespace moe::test {
@@ -15,21 +16,6 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-ModelConfig small_config() {
-  ModelConfig config;
-  config.d_model = 16;
-  config.n_layers = 2;
-  config.n_heads = 4;
-  config.n_kv_heads = 2;
-  config.num_experts = 3;
-  config.top_k = 2;
-  config.expert_intermediate_dim = 12;
-  config.vocab_size = 40;
-  config.max_seq_len = 16;
-  config.capacity_factor = 0;
-  return config;
-}
 
 TEST(HfConfig, OtherArchitecturesAreRefusedByKey) {
   const auto complaint = [](const std::string& key, const nlohmann::json& value) {

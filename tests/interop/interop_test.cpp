@@ -16,6 +16,7 @@
 #include "interop/export_weights.h"
 #include "interop/hf_config.h"
 #include "interop/model_card.h"
+#include "interop/small_config.h"
 #include "interop/staged_folder.h"
 #include "interop/tokenizer_files.h"
 #include "model/decoder.h"
@@ -31,21 +32,6 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-ModelConfig small_config() {
-  ModelConfig config;
-  config.d_model = 16;
-  config.n_layers = 2;
-  config.n_heads = 4;
-  config.n_kv_heads = 2;
-  config.num_experts = 3;
-  config.top_k = 2;
-  config.expert_intermediate_dim = 12;
-  config.vocab_size = 40;
-  config.max_seq_len = 16;
-  config.capacity_factor = 0;
-  return config;
-}
 
 class Interop : public ::testing::Test {
  protected:

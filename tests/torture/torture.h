@@ -29,7 +29,7 @@ struct Writer {
   bool lasts = true;    // what write() has done outlives a power loss once it has returned
 };
 
-// NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor): as of all fixtures, it is GoogleTest that deletes them
+// GoogleTest deletes fixtures. NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor)
 class Torture : public ::testing::Test {
  protected:
   Torture() { fs::create_directories(folder_.parent_path()); }
