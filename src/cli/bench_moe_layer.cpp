@@ -30,16 +30,32 @@ namespace {
 struct Bench {
   Bench(const ModelConfig& config, DType type, Recompute recompute, int64_t N, Arena& arena)
       : weights(config, {type}, Mode::training, arena),
-        saved(config, type, N, recompute, nullptr, nullptr, arena),
-        layer(config, type, N, recompute, nullptr, arena),
+        dispatcher(config, N),
+        saved(config, type, N, recompute, nullptr, dispatcher, arena),
+        workspace(config, type, N, dispatcher, Mode::training, arena),
+        layer(config, recompute),
         x_ND(arena.allocate("inputs", type, {N, config.d_model})),
         y_ND(arena.allocate("inputs", type, {N, config.d_model})),
         d_ND(arena.allocate("inputs", type, {N, config.d_model})),
         doc_start_N(arena.allocate("inputs", DType::i32, {N})),
         scale_1(arena.allocate("inputs", DType::f32, {1})) {}
 
+  void forward(const Capacity& capacity, Ops& ops) {
+    layer.dispatch(saved, x_ND, weights.layers[0], doc_start_N, capacity, dispatcher, workspace, ops);
+    layer.experts(saved, weights.layers[0], dispatcher, workspace, ops);
+    layer.combine(y_ND, saved, x_ND, dispatcher, ops);
+  }
+  void backward(Ops& ops) {
+    layer.dispatch_gradients(saved, d_ND, x_ND, weights.layers[0], dispatcher, workspace, ops);
+    layer.experts_backward(saved, weights.layers[0], GradientMode::accumulate, dispatcher, workspace, ops);
+    layer.combine_gradients(d_ND, saved, x_ND, weights.layers[0], doc_start_N, scale_1, dispatcher, workspace,
+                            ops);
+  }
+
   Weights weights;
+  LocalDispatcher dispatcher;
   MoeSaved saved;
+  MoeWorkspace workspace;
   MoeLayer layer;
   Tensor x_ND, y_ND, d_ND, doc_start_N, scale_1;
 };
@@ -101,23 +117,19 @@ double seconds_of(Body&& body, int64_t repeats, Ops& ops, Device& device) {
 Row measure(Bench& bench, const ModelConfig& config, bool balanced, int64_t repeats, Ops& ops,
             Device& device) {
   set_inputs(bench, config, balanced, device);
-  const Weights::Layer& weights = bench.weights.layers[0];
   const Capacity capacity{expert_capacity(config, bench.x_ND.dim(0))};
-  const auto forward = [&] {
-    bench.layer.forward(bench.y_ND, bench.saved, bench.x_ND, weights, bench.doc_start_N, capacity, ops);
-  };
+  const auto forward = [&] { bench.forward(capacity, ops); };
   Row row{.routing = balanced ? "balanced" : "learned"};
   row.forward = seconds_of(forward, repeats, ops, device);
   std::vector<int32_t> count(static_cast<size_t>(config.num_experts));
-  device.to_host(count.data(), bench.saved.plan.count_E);
+  device.to_host(count.data(), bench.saved.router.plan.count_E);
   const auto [least, most] = std::minmax_element(count.begin(), count.end());
   row.least = *least;
   row.most = *most;
   row.both = seconds_of(
       [&] {
         forward();
-        bench.layer.backward(bench.d_ND, bench.saved, bench.x_ND, weights, bench.doc_start_N, bench.scale_1,
-                             GradientMode::accumulate, ops);
+        bench.backward(ops);
       },
       repeats, ops, device);
   return row;

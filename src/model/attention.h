@@ -5,50 +5,57 @@
 
 #include "model/config.h"
 #include "model/recompute.h"
+#include "model/tokens.h"
 #include "model/weights.h"
 #include "ops/ops.h"
 #include "tensor/arena.h"
 
 namespace moe {
 
-// The tokens of a micro-batch on the device, and the table of rotations; all i32 but rope.
-struct Tokens {
-  Tensor input_N, target_N;
-  Tensor doc_start_BT;  // start of the token's document in its row; -1: padding
-  Tensor doc_start_N;   // the same memory, flat
-  Tensor position_N;    // index in the row
-  Tensor rope_Td;       // f32
-};
-
 // What forward keeps for backward; one for each layer.
 struct AttentionSaved {
-  // What `recompute` does not keep lies in the first layer's memory; no first: this is the first.
-  AttentionSaved(const ModelConfig& config, DType type, int64_t N, Recompute recompute,
+  // Activations that `recompute` does not keep share the first layer's memory. first: null for the first
+  // layer. Inference has no o and lse.
+  AttentionSaved(const ModelConfig& config, DType type, int64_t N, Recompute recompute, Mode mode,
                  const AttentionSaved* first, Arena& arena);
+  // The same memory for fewer tokens.
+  AttentionSaved first(int64_t N) const;
   Tensor norm_ND, rstd_N, packed_NP, q_NHd, k_NGd, rstd_NJ, o_NHd, lse_NH;
+};
+
+// Scratch memory, for at most N tokens. Inference has gated_NHd only.
+struct AttentionWorkspace {
+  AttentionWorkspace(const ModelConfig& config, DType type, int64_t N, Mode mode, Arena& arena);
+  Tensor gated_NHd, dgated_NHd, dq_NHd, dk_NGd, dpacked_NP, dnorm_ND, delta_NH;
+};
+
+// For generation: the keys and values so far of each sequence.
+struct KeyValueCache {
+  Tensor k_BSGd, v_BSGd;
+  Tensor start_B;  // i32: the place in the cache of each sequence's first new token
 };
 
 class Attention {
  public:
-  // Takes the memory that all layers share.
-  Attention(const ModelConfig& config, DType type, int64_t N, Recompute recompute, Arena& arena);
+  Attention(const ModelConfig& config, Recompute recompute);
 
-  // y_ND: written; x_ND: kept by the caller until backward.
+  // y_ND: written; x_ND: kept by the caller until backward. cache: null in training. With a cache the N
+  // tokens are N / B new ones of each sequence, which see those before them.
   void forward(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
-               const Tokens& tokens, Ops& ops) const;
+               const Tokens& tokens, const KeyValueCache* cache, const AttentionWorkspace& scratch,
+               Ops& ops) const;
   // d_ND: in, d(loss)/dy; out, d(loss)/dx.
   void backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
-                const Tokens& tokens, GradientMode gradients, Ops& ops) const;
+                const Tokens& tokens, GradientMode gradients, const AttentionWorkspace& scratch,
+                Ops& ops) const;
 
  private:
-  // Fills `saved`; not everything: without the products and the attention itself.
-  void prepare(AttentionSaved& saved, bool everything, const Tensor& x_ND, const Weights::Layer& weights,
-               const Tokens& tokens, Ops& ops) const;
+  void norm(AttentionSaved& saved, const Tensor& x_ND, const Weights::Layer& weights, Ops& ops) const;
+  void heads(AttentionSaved& saved, const Weights::Layer& weights, const Tokens& tokens, Ops& ops) const;
 
   Heads heads_;
   float eps_;
   Recompute recompute_;
-  Tensor gated_NHd_, dgated_NHd_, dq_NHd_, dk_NGd_, dpacked_NP_, dnorm_ND_, delta_NH_;
 };
 
 }  // namespace moe

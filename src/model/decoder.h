@@ -7,8 +7,9 @@
 #include <memory>
 #include <vector>
 
+#include "model/block.h"
 #include "model/config.h"
-#include "model/moe.h"
+#include "model/head.h"
 #include "model/weights.h"
 #include "ops/ops.h"
 #include "tensor/arena.h"
@@ -19,9 +20,9 @@ class Decoder {
  public:
   static constexpr int32_t kNone = -1;  // an id: no token here
 
-  // chunk: the most tokens per sequence in one read(). dispatcher: as Transformer's.
+  // chunk: the most tokens per sequence in one read(). all_to_all: as Transformer's.
   Decoder(const ModelConfig& config, DType type, int64_t B, int64_t S, int64_t chunk, Weights& weights,
-          Arena& arena, TokenDispatcher* dispatcher = nullptr);
+          Arena& arena, AllToAll* all_to_all = nullptr);
 
   // Once before the first token. step: for the operations of next(), the same ones each time
   // (Ops::captured_region()).
@@ -41,28 +42,23 @@ class Decoder {
   int64_t chunk() const { return chunk_; }
 
  private:
-  struct Cache {
-    Tensor k_BSGd, v_BSGd;
-  };
-
   void upload(const int32_t* ids, int64_t count, const int32_t* starts, Device& device);
   // The residual stream of `count` tokens a sequence after all blocks.
   Tensor run_blocks(int64_t count, Ops& ops);
-  void attend(Tensor y_ND, Cache& cache, const Tensor& x_ND, const Weights::Layer& weights, Ops& ops);
 
   ModelConfig config_;
-  Heads heads_;
   int64_t B_, S_, chunk_;
-  float eps_;
   Weights& weights_;
-  TokenDispatcher* dispatcher_;
-  MoeLayer moe_;
-  MoeSaved moe_saved_;
+  AllToAll* all_to_all_;
+  Block block_;
+  Head head_;
+  std::unique_ptr<TokenDispatcher> dispatcher_;
+  BlockWorkspace workspace_;
+  BlockSaved saved_;  // of the block that runs
   std::unique_ptr<CapturedRegion> step_;
-  std::vector<Cache> cache_;
-  Tensor id_N_, position_N_, doc_start_N_, start_B_, rope_Td_;
-  Tensor x_ND_, middle_ND_, norm_ND_, rstd_N_, packed_NP_, q_NHd_, k_NGd_, rstd_NJ_, y_NHd_;
-  Tensor logits_BV_;
+  std::vector<KeyValueCache> cache_;
+  Tokens tokens_;
+  Tensor start_B_, features_BD_, rstd_B_, logits_BV_;
 };
 
 }  // namespace moe

@@ -2,18 +2,14 @@
 #include "model/transformer.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <utility>
 
+#include "model/schedule.h"
 #include "tensor/device.h"
 
 namespace moe {
-namespace {
-
-void notify(const std::function<void(int64_t)>& who, int64_t layer) {
-  if (who) who(layer);
-}
-
-}  // namespace
 
 Capacity training_capacity(const ModelConfig& config, const MicroBatch& shape) {
   if (!shape.capacity_by_row) return {expert_capacity(config, shape.N())};
@@ -41,75 +37,58 @@ StepSums::StepSums(const ModelConfig& config, Arena& arena) {
   offset_LE1 = arena.allocate("small", DType::i32, {L, E + 1});
 }
 
+Workspace::Workspace(const ModelConfig& config, const MicroBatch& shape, const TokenDispatcher& dispatcher,
+                     Arena& arena)
+    : block(config, shape.type, shape.N(), Mode::training, dispatcher, arena),
+      head(config, shape.type, shape.N(), std::min(shape.head_rows, shape.N()), arena),
+      sums(config, arena),
+      position_N(arena.allocate("small", DType::i32, {shape.N()})),
+      rope_Td(arena.allocate("small", DType::f32, {shape.T, config.head_dim()})),
+      loss_scale_1(arena.allocate("small", DType::f32, {1})),
+      router_scale_1(arena.allocate("small", DType::f32, {1})) {}
+
 Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Weights& weights, Arena& arena,
-                         TokenDispatcher* dispatcher)
+                         AllToAll* all_to_all)
+    : Transformer(config, shape, weights, arena, all_to_all, nullptr) {}
+
+Transformer::Transformer(const Transformer& first, AllToAll& all_to_all, Arena& arena)
+    : Transformer(first.config_, first.shape_, first.weights_, arena, &all_to_all, first.workspace_) {}
+
+Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Weights& weights, Arena& arena,
+                         AllToAll* all_to_all, std::shared_ptr<const Workspace> workspace)
     : config_(config),
       shape_(shape),
       weights_(weights),
-      attention_(config, shape.type, shape.N(), shape.recompute, arena),
-      moe_(config, shape.type, shape.N(), shape.recompute, dispatcher, arena),
-      sums_(config, arena) {
-  const int64_t N = shape.N(), D = config.d_model, V = config.vocab_size;
-  shape_.head_rows = std::min(shape.head_rows, N);
+      block_(config, shape.recompute),
+      head_(config, shape.vocabulary),
+      dispatcher_(
+          make_dispatcher(config, shape.type, shape.N(), shape.recompute, all_to_all, Mode::training, arena)),
+      workspace_(workspace != nullptr
+                     ? std::move(workspace)
+                     : std::make_shared<const Workspace>(config, shape, *dispatcher_, arena)) {
+  const int64_t N = shape.N();
   const auto ids = [&] { return arena.allocate("small", DType::i32, {N}); };
-  tokens_.input_N = ids();
-  tokens_.target_N = ids();
-  tokens_.doc_start_N = ids();
+  tokens_ = {.input_N = ids(),
+             .target_N = ids(),
+             .doc_start_BT = {},
+             .doc_start_N = ids(),
+             .position_N = workspace_->position_N,
+             .rope_Td = workspace_->rope_Td};
   tokens_.doc_start_BT = tokens_.doc_start_N.reshape({shape.B, shape.T});
-  tokens_.position_N = ids();
-  tokens_.rope_Td = arena.allocate("small", DType::f32, {shape.T, config.head_dim()});
-  loss_scale_1_ = arena.allocate("small", DType::f32, {1});
-  router_scale_1_ = arena.allocate("small", DType::f32, {1});
-
-  blocks_ = make_blocks(dispatcher, arena);
-  last_ND_ = arena.allocate("activations: residual stream", shape.type, {N, D});
-  const auto head = [&](DType type, std::initializer_list<int64_t> dims) {
-    return arena.allocate("activations: head", type, dims);
-  };
-  features_ND_ = head(shape.type, {N, D});
-  rstd_N_ = head(DType::f32, {N});
-  logits_CV_ = head(shape.type, {shape_.head_rows, V});
-  loss_N_ = head(DType::f32, {N});
-  d_ND_ = head(shape.type, {N, D});
-  dfeatures_ND_ = head(shape.type, {N, D});
-}
-
-Transformer::Transformer(const Transformer& first, TokenDispatcher& dispatcher, Arena& arena)
-    : Transformer(first) {
-  for (Tensor* ids : {&tokens_.input_N, &tokens_.target_N, &tokens_.doc_start_N})
-    *ids = arena.allocate("small", *ids);
-  tokens_.doc_start_BT = tokens_.doc_start_N.reshape({shape_.B, shape_.T});
-  moe_ = MoeLayer(first.moe_, dispatcher, arena);
-  blocks_ = make_blocks(&dispatcher, arena);
-  last_ND_ = arena.allocate("activations: residual stream", first.last_ND_);
-  d_ND_ = arena.allocate("activations: head", first.d_ND_);
-}
-
-std::vector<Transformer::Block> Transformer::make_blocks(TokenDispatcher* dispatcher, Arena& arena) const {
-  const int64_t N = shape_.N();
-  const auto stream = [&] {
-    return arena.allocate("activations: residual stream", shape_.type, {N, config_.d_model});
-  };
-  std::vector<Block> blocks;
-  blocks.reserve(static_cast<size_t>(config_.n_layers));  // the first block's address is given to the others
-  for (int64_t i = 0; i < config_.n_layers; ++i) {
-    const Block* const first = blocks.empty() ? nullptr : &blocks.front();
-    blocks.push_back({.x_ND = stream(),
-                      .middle_ND = stream(),
-                      .attention = AttentionSaved(config_, shape_.type, N, shape_.recompute,
-                                                  first == nullptr ? nullptr : &first->attention, arena),
-                      .moe = MoeSaved(config_, shape_.type, N, shape_.recompute,
-                                      first == nullptr ? nullptr : &first->moe, dispatcher, arena)});
-  }
-  return blocks;
+  saved_.reserve(static_cast<size_t>(layers()));  // the first one's address is given to the others
+  for (int64_t i = 0; i < layers(); ++i)
+    saved_.emplace_back(config, shape.type, N, shape.recompute, Mode::training,
+                        i == 0 ? nullptr : &saved_.front(), *dispatcher_, arena);
+  last_ND_ = arena.allocate("activations: residual stream", shape.type, {N, config.d_model});
+  d_ND_ = arena.allocate("activations: head", shape.type, {N, config.d_model});
 }
 
 void Transformer::prepare(Device& device) {
-  device.to_device(tokens_.rope_Td, rope_table(shape_.T, config_.head_dim(), config_.rope_theta).data());
+  device.to_device(workspace_->rope_Td, rope_table(shape_.T, config_.head_dim(), config_.rope_theta).data());
   std::vector<int32_t> position(static_cast<size_t>(shape_.N()));
   for (size_t n = 0; n < position.size(); ++n)
     position[n] = static_cast<int32_t>(n % static_cast<size_t>(shape_.T));
-  device.to_device(tokens_.position_N, position.data());
+  device.to_device(workspace_->position_N, position.data());
 }
 
 void Transformer::upload(Device& device, const int32_t* input, const int32_t* target, const int32_t* first) {
@@ -119,112 +98,66 @@ void Transformer::upload(Device& device, const int32_t* input, const int32_t* ta
 }
 
 void Transformer::set_gradient_scales(Device& device, float loss, float router) {
-  device.to_device(loss_scale_1_, &loss);
-  device.to_device(router_scale_1_, &router);
+  device.to_device(workspace_->loss_scale_1, &loss);
+  device.to_device(workspace_->router_scale_1, &router);
 }
 
 void Transformer::zero_sums(Ops& ops) {
-  for (const Tensor& sum : sums_.all()) ops.fill(sum, 0);
+  for (const Tensor& sum : sums().all()) ops.fill(sum, 0);
 }
 
-void Transformer::enter_block(size_t layer, const Capacity& capacity, Ops& ops) {
-  Block& block = blocks_[layer];
-  const Weights::Layer& weights = weights_.layers[layer];
-  attention_.forward(block.middle_ND, block.attention, block.x_ND, weights, tokens_, ops);
-  moe_.route(block.moe, block.middle_ND, weights, tokens_.doc_start_N, capacity, ops);
+void Transformer::embed(Ops& ops) {
+  ops.embedding_forward(saved(0).x_ND, tokens_.input_N, weights_.embedding.compute);
 }
 
-void Transformer::leave_block(size_t layer, Ops& ops, const BlockObserver& observer) {
-  Block& block = blocks_[layer];
+void Transformer::dispatch(int64_t layer, const Capacity& capacity, Ops& ops) {
+  block_.dispatch(saved(layer), weights(layer), nullptr, capacity, context(ops));
+}
+
+void Transformer::experts(int64_t layer, Ops& ops) {
+  block_.experts(saved(layer), weights(layer), context(ops));
+}
+
+void Transformer::combine(int64_t layer, Ops& ops, const BlockObserver& observer) {
+  const BlockSaved& block = saved(layer);
+  const RouterSaved& router = block.moe.router;
   const Tensor y_ND = output_of(layer);
-  moe_.combine(y_ND, block.moe, block.middle_ND, ops);
-  const auto row = static_cast<int64_t>(layer);
-  ops.add(sums_.router_loss_L2.rows(row, row + 1), block.moe.loss_2);
-  ops.add(sums_.count_LE.rows(row, row + 1), block.moe.plan.count_E);
-  ops.add(sums_.offset_LE1.rows(row, row + 1), block.moe.plan.offset_E1);
-  if (observer) observer(row, {y_ND, tokens_.doc_start_N, block.attention, block.moe});
+  block_.combine(y_ND, block, context(ops));
+  ops.add(sums().router_loss_L2.rows(layer, layer + 1), router.loss_2);
+  ops.add(sums().count_LE.rows(layer, layer + 1), router.plan.count_E);
+  ops.add(sums().offset_LE1.rows(layer, layer + 1), router.plan.offset_E1);
+  if (observer) observer(layer, {y_ND, tokens_.doc_start_N, block.attention, router});
 }
 
-// While rows of one micro-batch go to the experts, the other one's attention is computed or its experts work;
-// while they go back, the other one's experts or its next attention.
-void Transformer::run_blocks(InFlight all, const Capacity& capacity, Ops& ops, const BlockObserver& observer,
-                             const LayerHooks& hooks) {
-  notify(hooks.pre_forward, kNoLayer);
-  for (Transformer* t : all)
-    ops.embedding_forward(t->blocks_.front().x_ND, t->tokens_.input_N, t->weights_.embedding.compute);
-  const size_t layers = all.front()->blocks_.size();
-  for (size_t layer = 0; layer < layers; ++layer) {
-    notify(hooks.pre_forward, static_cast<int64_t>(layer));
-    for (Transformer* t : all) {
-      if (layer > 0) t->leave_block(layer - 1, ops, observer);
-      t->enter_block(layer, capacity, ops);
-    }
-    for (Transformer* t : all) t->moe_.experts(t->blocks_[layer].moe, t->weights_.layers[layer], ops);
-  }
-  for (Transformer* t : all) t->leave_block(layers - 1, ops, observer);
+void Transformer::zero_added_gradients(Ops& ops) {
+  for (const Tensor& tensor : weights_.added_gradients()) ops.fill(tensor, 0);
 }
 
-void Transformer::run_head(const std::optional<GradientMode>& gradients, Ops& ops) {
-  const int64_t N = shape_.N();
-  ops.rms_norm_forward(features_ND_, rstd_N_, last_ND_, weights_.final_norm.weight,
-                       static_cast<float>(config_.norm_eps));
-  for (int64_t begin = 0; begin < N; begin += shape_.head_rows) {
-    const int64_t end = std::min(N, begin + shape_.head_rows);
-    const Tensor features = features_ND_.rows(begin, end);
-    Tensor logits = logits_CV_.rows(0, end - begin);
-    ops.matmul(logits, features, weights_.embedding.compute, MatmulLayout::NT, false);
-    ops.cross_entropy(loss_N_.rows(begin, end), logits, tokens_.target_N.rows(begin, end), shape_.vocabulary,
-                      gradients ? loss_scale_1_ : Tensor());
-    if (!gradients) continue;
-    ops.matmul(dfeatures_ND_.rows(begin, end), logits, weights_.embedding.compute, MatmulLayout::NN, false);
-    ops.matmul(weights_.embedding.gradient, logits, features, MatmulLayout::TN,
-               begin > 0 || *gradients == GradientMode::accumulate);
-  }
-  ops.sum(sums_.loss_1, loss_N_);
+void Transformer::head_backward(GradientMode gradients, Ops& ops) {
+  head_.forward_backward(d_ND_, sums().loss_1, last_ND_, tokens_.target_N, workspace_->loss_scale_1, weights_,
+                         gradients, workspace_->head, ops);
 }
 
-void Transformer::backward_enter(size_t layer, Ops& ops) {
-  Block& block = blocks_[layer];
-  moe_.backward_send(block.moe, d_ND_, block.middle_ND, weights_.layers[layer], ops);
+void Transformer::dispatch_gradients(int64_t layer, Ops& ops) {
+  block_.dispatch_gradients(d_ND_, saved(layer), weights(layer), context(ops));
 }
 
-void Transformer::backward_leave(size_t layer, GradientMode gradients, Ops& ops) {
-  Block& block = blocks_[layer];
-  const Weights::Layer& weights = weights_.layers[layer];
-  moe_.backward_combine(d_ND_, block.moe, block.middle_ND, weights, tokens_.doc_start_N, router_scale_1_,
-                        ops);
-  attention_.backward(d_ND_, block.attention, block.x_ND, weights, tokens_, gradients, ops);
+void Transformer::experts_backward(int64_t layer, GradientMode gradients, Ops& ops) {
+  block_.experts_backward(saved(layer), weights(layer), gradients, context(ops));
 }
 
-void Transformer::run_backward(InFlight all, GradientMode gradients, Ops& ops, const LayerHooks& hooks) {
-  Transformer& first = *all.front();
-  const auto of = [&](const Transformer* t) { return t == &first ? gradients : GradientMode::accumulate; };
-  if (gradients == GradientMode::overwrite)
-    for (const Tensor& tensor : first.weights_.added_gradients()) ops.fill(tensor, 0);
-  const size_t layers = first.blocks_.size();
-  for (Transformer* t : all) {
-    t->run_head(of(t), ops);  // the embedding's gradient is the head's first, then that of the tokens
-    ops.rms_norm_backward(t->d_ND_, t->weights_.final_norm.gradient, t->dfeatures_ND_, {}, t->last_ND_,
-                          t->weights_.final_norm.weight, t->rstd_N_);
-    t->backward_enter(layers - 1, ops);
-  }
-  for (size_t layer = layers; layer-- > 0;) {
-    for (Transformer* t : all)
-      t->moe_.backward_experts(t->blocks_[layer].moe, t->d_ND_, t->weights_.layers[layer], of(t), ops);
-    for (Transformer* t : all) {
-      t->backward_leave(layer, of(t), ops);
-      if (layer > 0) t->backward_enter(layer - 1, ops);
-    }
-    notify(hooks.post_backward, static_cast<int64_t>(layer));
-  }
-  for (Transformer* t : all)
-    ops.embedding_backward(t->weights_.embedding.gradient, t->tokens_.input_N, t->d_ND_);
-  notify(hooks.post_backward, kNoLayer);
+void Transformer::combine_gradients(int64_t layer, GradientMode gradients, Ops& ops) {
+  block_.combine_gradients(d_ND_, saved(layer), weights(layer), workspace_->router_scale_1, gradients,
+                           context(ops));
+}
+
+void Transformer::embedding_backward(Ops& ops) {
+  ops.embedding_backward(weights_.embedding.gradient, tokens_.input_N, d_ND_);
 }
 
 void Transformer::forward(Ops& ops, const BlockObserver& observer) {
-  run_blocks(std::array{this}, {}, ops, observer, {});
-  run_head(std::nullopt, ops);
+  run_forward(std::array{this}, {}, ops, observer, {});
+  head_.forward(sums().loss_1, last_ND_, tokens_.target_N, weights_, workspace_->head, ops);
 }
 
 void Transformer::forward_backward(GradientMode gradients, Ops& ops, const LayerHooks& hooks) {
@@ -233,24 +166,16 @@ void Transformer::forward_backward(GradientMode gradients, Ops& ops, const Layer
 }
 
 void Transformer::forward_training(Ops& ops, const LayerHooks& hooks) {
-  run_blocks(std::array{this}, capacity(), ops, {}, hooks);
+  run_forward(std::array{this}, capacity(), ops, {}, hooks);
 }
 
 void Transformer::backward(GradientMode gradients, Ops& ops, const LayerHooks& hooks) {
   run_backward(std::array{this}, gradients, ops, hooks);
 }
 
-void Transformer::forward_backward_interleaved(Transformer& a, Transformer& b, GradientMode gradients,
-                                               Ops& ops, const LayerHooks& hooks) {
-  const std::array all{&a, &b};
-  run_blocks(all, a.capacity(), ops, {}, hooks);
-  run_backward(all, gradients, ops, hooks);
-}
-
 Tensor Transformer::logits(int64_t begin, int64_t rows, Ops& ops) {
-  Tensor logits = logits_CV_.rows(0, rows);
-  ops.matmul(logits, features_ND_.rows(begin, begin + rows), weights_.embedding.compute, MatmulLayout::NT,
-             false);
+  const Tensor logits = workspace_->head.logits_CV.rows(0, rows);
+  head_.logits(logits, features().rows(begin, begin + rows), weights_, ops);
   return logits;
 }
 

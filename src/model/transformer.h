@@ -6,13 +6,12 @@
 
 #include <array>
 #include <functional>
-#include <optional>
-#include <span>
+#include <memory>
 #include <vector>
 
-#include "model/attention.h"
+#include "model/block.h"
 #include "model/config.h"
-#include "model/moe.h"
+#include "model/head.h"
 #include "model/weights.h"
 #include "ops/ops.h"
 #include "tensor/arena.h"
@@ -50,7 +49,7 @@ struct BlockView {
   const Tensor& y_ND;  // the residual stream behind the block
   const Tensor& doc_start_N;
   const AttentionSaved& attention;
-  const MoeSaved& moe;
+  const RouterSaved& router;
 };
 using BlockObserver = std::function<void(int64_t layer, const BlockView& block)>;
 
@@ -61,14 +60,25 @@ struct LayerHooks {
   std::function<void(int64_t layer)> post_backward;  // its gradients are complete; kNoLayer comes last
 };
 
+// What all micro-batches in flight share: scratch memory, sums and constants.
+struct Workspace {
+  Workspace(const ModelConfig& config, const MicroBatch& shape, const TokenDispatcher& dispatcher,
+            Arena& arena);
+  BlockWorkspace block;
+  HeadWorkspace head;
+  StepSums sums;
+  Tensor position_N, rope_Td;  // as Tokens has them
+  Tensor loss_scale_1, router_scale_1;
+};
+
 class Transformer {
  public:
-  // dispatcher: with expert parallelism; all ranks of the group then run the model together.
+  // all_to_all: with expert parallelism; all ranks of the group then run the model together.
   Transformer(const ModelConfig& config, const MicroBatch& shape, Weights& weights, Arena& arena,
-              TokenDispatcher* dispatcher = nullptr);
-  // For a second micro-batch in flight, with expert parallelism. It has its own activations and communication
-  // buffers. It shares weights, sums, scales and scratch with the first one, which must outlive it.
-  Transformer(const Transformer& first, TokenDispatcher& dispatcher, Arena& arena);
+              AllToAll* all_to_all = nullptr);
+  // For a second micro-batch in flight, with expert parallelism: it has its own tokens, activations and
+  // communication buffers, and shares weights and workspace with the first one.
+  Transformer(const Transformer& first, AllToAll& all_to_all, Arena& arena);
 
   // Once before the first batch: uploads the rotation table and positions.
   void prepare(Device& device);
@@ -84,56 +94,54 @@ class Transformer {
   // (routed(i).f_E) may be replaced by those of more tokens than this micro-batch has.
   void forward_training(Ops& ops, const LayerHooks& hooks = {});
   void backward(GradientMode gradients, Ops& ops, const LayerHooks& hooks = {});
-  // Two micro-batches in flight, a and b, interleaved block by block: the all-to-all of one overlaps the
-  // computation of the other. Only the additions to the embedding's gradient come in another order than with
-  // a before b.
-  static void forward_backward_interleaved(Transformer& a, Transformer& b, GradientMode gradients, Ops& ops,
-                                           const LayerHooks& hooks = {});
-  const MoeSaved& routed(int64_t layer) const { return blocks_[static_cast<size_t>(layer)].moe; }
+  const RouterSaved& routed(int64_t layer) const { return saved(layer).moe.router; }
   // Adds to the sums only; never drops a token. observer: called after each block.
   void forward(Ops& ops, const BlockObserver& observer = {});
   void zero_sums(Ops& ops);
 
-  const StepSums& sums() const { return sums_; }
+  const StepSums& sums() const { return workspace_->sums; }
   // The final norm's output [N, D] of the last forward.
-  const Tensor& features() const { return features_ND_; }
+  const Tensor& features() const { return workspace_->head.features_ND; }
   // The cross-entropy [N] of each target of the last forward; 0 where there is none.
-  const Tensor& losses() const { return loss_N_; }
+  const Tensor& losses() const { return workspace_->head.loss_N; }
   // Logits [rows, V] of tokens [begin, begin + rows) of the last forward, rows <= head_rows.
   Tensor logits(int64_t begin, int64_t rows, Ops& ops);
 
- private:
-  struct Block {
-    Tensor x_ND, middle_ND;  // the residual stream at the block's entry and between its halves
-    AttentionSaved attention;
-    MoeSaved moe;
-  };
-
-  std::vector<Block> make_blocks(TokenDispatcher* dispatcher, Arena& arena) const;
+  // The phases of a pass, for model/schedule.h, which puts them in order.
+  int64_t layers() const { return config_.n_layers; }
   Capacity capacity() const { return training_capacity(config_, shape_); }
-  Tensor output_of(size_t layer) { return layer + 1 < blocks_.size() ? blocks_[layer + 1].x_ND : last_ND_; }
+  void embed(Ops& ops);
+  void dispatch(int64_t layer, const Capacity& capacity, Ops& ops);
+  void experts(int64_t layer, Ops& ops);
+  void combine(int64_t layer, Ops& ops, const BlockObserver& observer);
+  void zero_added_gradients(Ops& ops);
+  void head_backward(GradientMode gradients, Ops& ops);
+  void dispatch_gradients(int64_t layer, Ops& ops);
+  void experts_backward(int64_t layer, GradientMode gradients, Ops& ops);
+  void combine_gradients(int64_t layer, GradientMode gradients, Ops& ops);
+  void embedding_backward(Ops& ops);
 
-  // What a pass does, in the parts between which rows travel. One or two micro-batches (see in_turns above).
-  using InFlight = std::span<Transformer* const>;
-  static void run_blocks(InFlight all, const Capacity& capacity, Ops& ops, const BlockObserver& observer,
-                         const LayerHooks& hooks);
-  static void run_backward(InFlight all, GradientMode gradients, Ops& ops, const LayerHooks& hooks);
-  void enter_block(size_t layer, const Capacity& capacity, Ops& ops);
-  void leave_block(size_t layer, Ops& ops, const BlockObserver& observer);
-  void backward_enter(size_t layer, Ops& ops);
-  void backward_leave(size_t layer, GradientMode gradients, Ops& ops);
-  void run_head(const std::optional<GradientMode>& gradients, Ops& ops);
+ private:
+  // workspace: null to make one.
+  Transformer(const ModelConfig& config, const MicroBatch& shape, Weights& weights, Arena& arena,
+              AllToAll* all_to_all, std::shared_ptr<const Workspace> workspace);
+
+  BlockSaved& saved(int64_t layer) { return saved_[static_cast<size_t>(layer)]; }
+  const BlockSaved& saved(int64_t layer) const { return saved_[static_cast<size_t>(layer)]; }
+  const Weights::Layer& weights(int64_t layer) const { return weights_.layers[static_cast<size_t>(layer)]; }
+  Tensor output_of(int64_t layer) const { return layer + 1 < layers() ? saved(layer + 1).x_ND : last_ND_; }
+  BlockContext context(Ops& ops) const { return {tokens_, *dispatcher_, workspace_->block, ops}; }
 
   ModelConfig config_;
   MicroBatch shape_;
   Weights& weights_;
+  Block block_;
+  Head head_;
+  std::unique_ptr<TokenDispatcher> dispatcher_;
+  std::shared_ptr<const Workspace> workspace_;
   Tokens tokens_;
-  std::vector<Block> blocks_;
-  Attention attention_;
-  MoeLayer moe_;
-  Tensor last_ND_, features_ND_, rstd_N_, logits_CV_, loss_N_, d_ND_, dfeatures_ND_;
-  Tensor loss_scale_1_, router_scale_1_;
-  StepSums sums_;
+  std::vector<BlockSaved> saved_;
+  Tensor last_ND_, d_ND_;
 };
 
 // The table of rotations: row t = [cos(t * theta^(-2i/d)) | sin(...)], i < d/2, computed in double. Host

@@ -21,7 +21,7 @@ void GlobalBalance::count(const Transformer& transformer, int64_t tokens, Device
   const auto n = static_cast<double>(tokens);
   tokens_ += tokens;
   for (size_t l = 0; l < L_; ++l) {
-    const MoeSaved& routed = transformer.routed(static_cast<int64_t>(l));
+    const RouterSaved& routed = transformer.routed(static_cast<int64_t>(l));
     const auto first = fetch<int32_t>(routed.plan.top1_count_E, device);
     const auto mean = fetch<float>(routed.P_E, device);
     for (size_t e = 0; e < E_; ++e) {

@@ -136,14 +136,14 @@ BlockObserver Probe::observer() {
 Probe::Layer Probe::measure(const BlockView& block) const {
   const int64_t H = heads_.query, G = heads_.kv, d = heads_.dim, P = heads_.packed();
   const int64_t N = std::min(block.y_ND.dim(0), kRows * T_), D = block.y_ND.dim(1);
-  const int64_t E = block.moe.probability_NE.dim(1);
+  const int64_t E = block.router.probability_NE.dim(1);
   std::vector<int32_t> first(static_cast<size_t>(N));
   device_.to_host(first.data(), block.doc_start_N.rows(0, N));
   const auto fetch = [&](const Tensor& tensor) { return host_floats(tensor.rows(0, N), device_); };
   const auto q = fetch(block.attention.q_NHd), k = fetch(block.attention.k_NGd),
              lse = fetch(block.attention.lse_NH);
   const auto packed = fetch(block.attention.packed_NP), y = fetch(block.y_ND);
-  const auto probability = fetch(block.moe.probability_NE);
+  const auto probability = fetch(block.router.probability_NE);
 
   const double scale = 1 / std::sqrt(static_cast<double>(d));
   Mean sink, uniform, gate, confidence;

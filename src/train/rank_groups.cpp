@@ -15,11 +15,11 @@ namespace {
 
 // Over a communicator: counts first, then tokens. NCCL takes counts from the host, so the host waits for the
 // device, once a block in each forward pass. Backward reuses the counts of forward.
-class AllToAllDispatcher final : public TokenDispatcher {
+class CommunicatorAllToAll final : public AllToAll {
  public:
   // slot: of the communicator. first: of these ranks in the world. room: for so many times the rows that a
   // rank sends; 0: for all that can come.
-  AllToAllDispatcher(Communicator& communicator, int slot, int first, double room, Device& device)
+  CommunicatorAllToAll(Communicator& communicator, int slot, int first, double room, Device& device)
       : communicator_(communicator), slot_(slot), first_(first), room_(room), device_(device) {}
 
   int ranks() const override { return communicator_.size(); }
@@ -135,11 +135,11 @@ void RankGroups::shard_experts(const DistributedConfig& distributed, const Model
   same_experts_ = world_.split(rank, copy, world / ranks);
   some_may_stop_ = moe::some_may_stop(distributed, ranks, world);
   const auto slot = [&](int number) {
-    return std::make_unique<AllToAllDispatcher>(*experts_, number, copy * ranks,
-                                                distributed.expert_buffer_factor, device);
+    return std::make_unique<CommunicatorAllToAll>(*experts_, number, copy * ranks,
+                                                  distributed.expert_buffer_factor, device);
   };
-  dispatcher_ = slot(0);
-  if (distributed.overlap) overlap_dispatcher_ = slot(1);
+  all_to_all_ = slot(0);
+  if (distributed.overlap) overlap_all_to_all_ = slot(1);
 }
 
 }  // namespace moe

@@ -9,8 +9,8 @@
 #include <string>
 
 #include "comm/communicator.h"
+#include "model/all_to_all.h"
 #include "model/config.h"
-#include "model/token_dispatcher.h"
 #include "tensor/device.h"
 #include "tensor/parameter.h"
 #include "train/run_config.h"
@@ -32,9 +32,9 @@ class RankGroups {
     return experts && same_experts_ ? *same_experts_ : same_weights_ ? *same_weights_ : world_;
   }
   // Between those that have different ones; null where each has all.
-  TokenDispatcher* dispatcher() { return dispatcher_.get(); }
+  AllToAll* all_to_all() { return all_to_all_.get(); }
   // For a micro-batch that is computed while another one's rows travel; null without distributed.overlap.
-  TokenDispatcher* overlap_dispatcher() { return overlap_dispatcher_.get(); }
+  AllToAll* overlap_all_to_all() { return overlap_all_to_all_.get(); }
   // moe::some_may_stop of these ranks.
   bool some_may_stop() const { return some_may_stop_; }
   const ShardingPlan& sharding() const { return sharding_; }
@@ -46,7 +46,7 @@ class RankGroups {
 
   Communicator& world_;
   std::unique_ptr<Communicator> same_weights_, experts_, same_experts_;
-  std::unique_ptr<TokenDispatcher> dispatcher_, overlap_dispatcher_;
+  std::unique_ptr<AllToAll> all_to_all_, overlap_all_to_all_;
   ShardingPlan sharding_;
   bool some_may_stop_ = false;
 };

@@ -18,7 +18,7 @@ StepTotals Replicas::all_reduce(const StepTotals& mine) {
 }
 
 void Replicas::run_collectively(const std::function<void()>& model) {
-  if (groups_.dispatcher() == nullptr) return model();
+  if (groups_.all_to_all() == nullptr) return model();
   propagate_errors(groups_.world(), model);
 }
 

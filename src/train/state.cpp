@@ -86,15 +86,15 @@ Schedule schedule(const TrainingConfig& training) {
 TrainingState::TrainingState(const RunConfig& config, int64_t vocabulary, RankGroups& groups, Ops& ops,
                              Arena& arena)
     : weights(config.model, weight_types(config.training), Mode::training, arena, groups.sharding()),
-      transformer(config.model, micro_batch(config, vocabulary), weights, arena, groups.dispatcher()),
+      transformer(config.model, micro_batch(config, vocabulary), weights, arena, groups.all_to_all()),
       overlap_transformer(
-          groups.overlap_dispatcher() == nullptr
+          groups.overlap_all_to_all() == nullptr
               ? nullptr
-              : std::make_unique<Transformer>(transformer, *groups.overlap_dispatcher(), arena)),
+              : std::make_unique<Transformer>(transformer, *groups.overlap_all_to_all(), arena)),
       replicas(weights, groups),
       optimizer(optimizer_config(config.training), weights.list(), arena, ops),
       decoder(config.model, arithmetic(config.training).type, 1, config.model.max_seq_len,
-              std::min(kPromptChunk, config.model.max_seq_len), weights, arena, groups.dispatcher()),
+              std::min(kPromptChunk, config.model.max_seq_len), weights, arena, groups.all_to_all()),
       squares_g(arena.allocate("small", DType::f64, {static_cast<int64_t>(optimizer.groups().size())})),
       clip_scale_1(arena.allocate("small", DType::f32, {1})),
       loss_scale(moe::loss_scale(config.training)),
@@ -120,7 +120,7 @@ int64_t plan_training(const RunConfig& config, int64_t vocabulary, int ranks, De
 
 std::unique_ptr<CapturedRegion> captured_region(const TrainingConfig& training, RankGroups& groups,
                                                 Ops& ops) {
-  if (!training.cuda_graph || groups.dispatcher() != nullptr) return std::make_unique<CapturedRegion>();
+  if (!training.cuda_graph || groups.all_to_all() != nullptr) return std::make_unique<CapturedRegion>();
   return ops.captured_region();
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "model/schedule.h"
 
 namespace moe {
 namespace {
@@ -40,7 +41,7 @@ void micro_steps(TrainingState& state, Batches batches, Device& device, Ops& ops
       if (second != nullptr) upload(*second, batches[i++], device);
       micro_step(state, {first, i == batches.size()}, [&](GradientMode gradients, const LayerHooks& hooks) {
         if (second != nullptr)
-          Transformer::forward_backward_interleaved(state.transformer, *second, gradients, ops, hooks);
+          forward_backward_interleaved(state.transformer, *second, gradients, ops, hooks);
         else
           state.transformer.forward_backward(gradients, ops, hooks);
       });

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The way of rows to experts on other ranks and back, with one rank that sends everything to itself: the same
-// rows in the same order to the same products, so the same bits as without any dispatcher, on every device.
+// rows in the same order to the same products, so the same bits as without it, on every device.
 // Several ranks are in tests/train/layouts_test.cpp.
-#include "model/expert_parallel.h"
+#include "model/all_to_all_dispatcher.h"
 
 #include <gtest/gtest.h>
 
@@ -18,9 +18,9 @@ namespace {
 constexpr int64_t kVocabulary = 90, kB = 2, kT = 20, kN = kB * kT;
 
 // By way of the host, as ranks do, with the counts that the plan has.
-class LocalDispatcher final : public TokenDispatcher {
+class Loopback final : public AllToAll {
  public:
-  explicit LocalDispatcher(Device& device) : device_(device) {}
+  explicit Loopback(Device& device) : device_(device) {}
   int ranks() const override { return 1; }
   int64_t max_recv_tokens(int64_t, int64_t most) const override { return most; }
   void exchange_counts(const RoutePlan& plan) override {
@@ -95,13 +95,13 @@ TEST_P(ExpertsDealt, ToOneRankChangeNoBit) {
     cast_weights(*model.weights, *model.backend.ops);
     const auto expected = learn(*model.transformer, model);
 
-    LocalDispatcher dispatcher(*model.backend.device);
+    Loopback all_to_all(*model.backend.device);
     const MicroBatch shape{
         .B = kB, .T = kT, .type = type, .vocabulary = kVocabulary, .head_rows = 7, .recompute = recompute};
     Arena plan;
-    { const Transformer counted(model.config, shape, *model.weights, plan, &dispatcher); }
+    { const Transformer counted(model.config, shape, *model.weights, plan, &all_to_all); }
     Arena arena(*model.backend.device, plan.used());
-    Transformer sharded(model.config, shape, *model.weights, arena, &dispatcher);
+    Transformer sharded(model.config, shape, *model.weights, arena, &all_to_all);
     sharded.prepare(*model.backend.device);
     EXPECT_EQ(learn(sharded, model), expected) << static_cast<int>(recompute);
   }

@@ -252,9 +252,9 @@ TEST(Layouts, MoreRowsThanThereIsRoomForAreSaid) {
   const auto errors = test::on_threads(2, [&](Communicator& comm) {
     const Backend backend = make_backend("cpu", 1);
     RankGroups groups(distributed, model, comm, *backend.device);
-    TokenDispatcher& dispatcher = *groups.dispatcher();
-    EXPECT_EQ(dispatcher.max_recv_tokens(100000, 200000), 150000);
-    EXPECT_EQ(dispatcher.max_recv_tokens(64, 128), 128) << "a few tokens always have room";
+    AllToAll& all_to_all = *groups.all_to_all();
+    EXPECT_EQ(all_to_all.max_recv_tokens(100000, 200000), 150000);
+    EXPECT_EQ(all_to_all.max_recv_tokens(64, 128), 128) << "a few tokens always have room";
     std::vector<int32_t> offset{0, 0, 1, 4, 6}, count(4),
         expert(9);  // rows of each rank: 1 for rank 0, 5 for rank 1
     const RoutePlan plan{.offset_E1 = {offset.data(), DType::i32, {5}},
@@ -263,11 +263,11 @@ TEST(Layouts, MoreRowsThanThereIsRoomForAreSaid) {
                          .count_E = {count.data(), DType::i32, {4}},
                          .top1_count_E = {}};
     std::vector<int32_t> enough(10);
-    dispatcher.exchange_counts(plan);
-    const TokenCounts rows = dispatcher.recv_counts({enough.data(), DType::i32, {10}});
+    all_to_all.exchange_counts(plan);
+    const TokenCounts rows = all_to_all.recv_counts({enough.data(), DType::i32, {10}});
     EXPECT_EQ(rows.total_recv(), comm.rank() == 0 ? 2 : 10);
-    dispatcher.exchange_counts(plan);
-    dispatcher.recv_counts({expert.data(), DType::i32, {9}});
+    all_to_all.exchange_counts(plan);
+    all_to_all.recv_counts({expert.data(), DType::i32, {9}});
   });
   EXPECT_THAT(errors, Each(::testing::StartsWith(
                           "experts of rank 1: expected at most 9 rows from all ranks, found 10. "

@@ -84,7 +84,7 @@ TEST_P(ProbeTest, LooksLikeAPlainComputation) {
   model_.transformer->forward(*model_.backend.ops, [&](int64_t layer, const BlockView& block) {
     probe(layer, block);
     const auto q = fetch(block.attention.q_NHd), k = fetch(block.attention.k_NGd), y = fetch(block.y_ND);
-    const auto packed = fetch(block.attention.packed_NP), probability = fetch(block.moe.probability_NE);
+    const auto packed = fetch(block.attention.packed_NP), probability = fetch(block.router.probability_NE);
     for (int64_t n = 0; n < Probe::kRows * kT; ++n) {
       const int64_t start = first[static_cast<size_t>(n)], t = n % kT, row = n - t;
       if (start < 0) continue;

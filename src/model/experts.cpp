@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+#include "model/experts.h"
+
+namespace moe {
+
+ExpertsWorkspace::ExpertsWorkspace(const ModelConfig& config, DType type, int64_t R, Arena& arena)
+    : rows_RD(arena.allocate("activations: shared", type, {R, config.d_model})),
+      a_RF(arena.allocate("activations: shared", type, {R, config.expert_intermediate_dim})) {}
+
+Tensor Experts::forward(Tensor h_R2F, const ExpertTokens& tokens, const Weights::Layer& weights,
+                        const ExpertsWorkspace& scratch, Ops& ops) const {
+  const RoutePlan& plan = tokens.plan;
+  const int64_t R = plan.slot_R.dim(0);
+  const Tensor rows_RD = scratch.rows_RD.rows(0, R), a_RF = scratch.a_RF.rows(0, R);
+  if (R == 0) return rows_RD;
+  ops.expert_up(h_R2F.rows(0, R), a_RF, rows_RD, tokens.x_ND, weights.gate_up.compute, plan);
+  ops.grouped_matmul(rows_RD, a_RF, weights.down.compute, plan.offset_E1, MatmulLayout::NT, false);
+  return rows_RD;
+}
+
+Tensor Experts::backward(Tensor h_R2F, const ExpertTokens& tokens, const ExpertGradients& to,
+                         const Weights::Layer& weights, GradientMode gradients,
+                         const ExpertsWorkspace& scratch, Ops& ops) const {
+  const bool add = gradients == GradientMode::accumulate;
+  const RoutePlan& plan = tokens.plan;
+  const int64_t R = plan.slot_R.dim(0);
+  const Tensor rows_RD = scratch.rows_RD.rows(0, R), a_RF = scratch.a_RF.rows(0, R);
+  if (R == 0) {  // without rows the gradients are still written
+    if (!add) ops.fill(weights.down.gradient, 0);
+    if (!add) ops.fill(weights.gate_up.gradient, 0);
+    return rows_RD;
+  }
+  const Tensor h = h_R2F.rows(0, R), dh = h;  // h is not needed after this
+  if (recompute_ == Recompute::full)
+    ops.expert_up(h, a_RF, rows_RD, tokens.x_ND, weights.gate_up.compute, plan);
+  ops.expert_down_backward(dh, a_RF, to.dweight_NK, rows_RD, to.dy_ND, weights.down.compute, h, to.weight_NK,
+                           plan);
+  ops.expert_down_gradient(weights.down.gradient, rows_RD, to.dy_ND, a_RF, plan, add);
+  ops.expert_up_gradient(weights.gate_up.gradient, rows_RD, dh, tokens.x_ND, plan, add);
+  ops.grouped_matmul(rows_RD, dh, weights.gate_up.compute, plan.offset_E1, MatmulLayout::NN, false);
+  return rows_RD;
+}
+
+}  // namespace moe

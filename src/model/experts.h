@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+// The SwiGLU experts of this rank:  expert(x) = ((x W_gate) * silu(x W_up)) W_down,  each on the tokens that
+// a plan gives it. Whose tokens these are is the dispatcher's business (model/token_dispatcher.h).
+#pragma once
+
+#include "model/config.h"
+#include "model/recompute.h"
+#include "model/weights.h"
+#include "ops/ops.h"
+#include "tensor/arena.h"
+
+namespace moe {
+
+// Scratch memory, for at most R rows.
+struct ExpertsWorkspace {
+  ExpertsWorkspace(const ModelConfig& config, DType type, int64_t R, Arena& arena);
+  // What the experts make of each row: in forward their results, in backward d(loss)/dx.
+  Tensor rows_RD;
+  Tensor a_RF;
+};
+
+// The tokens of this rank's experts. R = plan.slot_R.dim(0) = N K may be none.
+struct ExpertTokens {
+  Tensor x_ND;
+  RoutePlan plan;
+};
+
+// How their results enter the loss.
+struct ExpertGradients {
+  Tensor dy_ND;       // d(loss)/d(combined results)
+  Tensor weight_NK;   // of each assignment
+  Tensor dweight_NK;  // written
+};
+
+class Experts {
+ public:
+  explicit Experts(Recompute recompute) : recompute_(recompute) {}
+
+  // Returns the results by row [R, D], in scratch.rows_RD. h_R2F: kept for backward.
+  Tensor forward(Tensor h_R2F, const ExpertTokens& tokens, const Weights::Layer& weights,
+                 const ExpertsWorkspace& scratch, Ops& ops) const;
+  // Returns d(loss)/dx by row, in scratch.rows_RD. h_R2F is overwritten.
+  Tensor backward(Tensor h_R2F, const ExpertTokens& tokens, const ExpertGradients& to,
+                  const Weights::Layer& weights, GradientMode gradients, const ExpertsWorkspace& scratch,
+                  Ops& ops) const;
+
+ private:
+  Recompute recompute_;
+};
+
+}  // namespace moe

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+#include "model/head.h"
+
+#include <algorithm>
+
+namespace moe {
+
+HeadWorkspace::HeadWorkspace(const ModelConfig& config, DType type, int64_t N, int64_t C, Arena& arena) {
+  const auto take = [&](DType dtype, std::initializer_list<int64_t> shape) {
+    return arena.allocate("activations: head", dtype, shape);
+  };
+  features_ND = take(type, {N, config.d_model});
+  rstd_N = take(DType::f32, {N});
+  logits_CV = take(type, {C, config.vocab_size});
+  loss_N = take(DType::f32, {N});
+  dfeatures_ND = take(type, {N, config.d_model});
+}
+
+Head::Head(const ModelConfig& config, int64_t vocabulary)
+    : eps_(static_cast<float>(config.norm_eps)), vocabulary_(vocabulary) {}
+
+void Head::features(Tensor features_ND, Tensor rstd_N, const Tensor& x_ND, const Weights& weights,
+                    Ops& ops) const {
+  ops.rms_norm_forward(features_ND, rstd_N, x_ND, weights.final_norm.weight, eps_);
+}
+
+void Head::logits(Tensor logits_CV, const Tensor& features_CD, const Weights& weights, Ops& ops) const {
+  ops.matmul(logits_CV, features_CD, weights.embedding.compute, MatmulLayout::NT, false);
+}
+
+void Head::losses(Tensor loss_1, const Tensor& x_ND, const Tensor& target_N, const Tensor& loss_scale_1,
+                  const Weights& weights, std::optional<GradientMode> gradients, const HeadWorkspace& scratch,
+                  Ops& ops) const {
+  const int64_t N = x_ND.dim(0), C = scratch.logits_CV.dim(0);
+  features(scratch.features_ND, scratch.rstd_N, x_ND, weights, ops);
+  for (int64_t begin = 0; begin < N; begin += C) {
+    const int64_t end = std::min(N, begin + C);
+    const Tensor features_CD = scratch.features_ND.rows(begin, end);
+    const Tensor logits_CV = scratch.logits_CV.rows(0, end - begin);
+    logits(logits_CV, features_CD, weights, ops);
+    ops.cross_entropy(scratch.loss_N.rows(begin, end), logits_CV, target_N.rows(begin, end), vocabulary_,
+                      gradients ? loss_scale_1 : Tensor());
+    if (!gradients) continue;
+    const Tensor& dlogits_CV = logits_CV;  // in place
+    ops.matmul(scratch.dfeatures_ND.rows(begin, end), dlogits_CV, weights.embedding.compute, MatmulLayout::NN,
+               false);
+    ops.matmul(weights.embedding.gradient, dlogits_CV, features_CD, MatmulLayout::TN,
+               begin > 0 || *gradients == GradientMode::accumulate);
+  }
+  ops.sum(loss_1, scratch.loss_N);
+}
+
+void Head::forward(Tensor loss_1, const Tensor& x_ND, const Tensor& target_N, const Weights& weights,
+                   const HeadWorkspace& scratch, Ops& ops) const {
+  losses(loss_1, x_ND, target_N, {}, weights, std::nullopt, scratch, ops);
+}
+
+void Head::forward_backward(Tensor d_ND, Tensor loss_1, const Tensor& x_ND, const Tensor& target_N,
+                            const Tensor& loss_scale_1, const Weights& weights, GradientMode gradients,
+                            const HeadWorkspace& scratch, Ops& ops) const {
+  losses(loss_1, x_ND, target_N, loss_scale_1, weights, gradients, scratch, ops);
+  ops.rms_norm_backward(d_ND, weights.final_norm.gradient, scratch.dfeatures_ND, {}, x_ND,
+                        weights.final_norm.weight, scratch.rstd_N);
+}
+
+}  // namespace moe

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+#include "model/router.h"
+
+#include <cmath>
+
+#include "base/error.h"
+
+namespace moe {
+
+int64_t expert_capacity(const ModelConfig& config, int64_t N) {
+  if (config.capacity_factor == 0.0) return Capacity::kNoLimit;
+  const auto even_share = static_cast<double>(config.even_share(N));
+  const int64_t rows = config.top_k * static_cast<int64_t>(std::floor(config.capacity_factor * even_share));
+  CHECK(rows > 0, "ModelConfig::check_capacity refuses this");
+  return rows;
+}
+
+RouterSaved::RouterSaved(const ModelConfig& config, int64_t N, Arena& arena) {
+  const int64_t E = config.num_experts, K = config.top_k;
+  const auto keep = [&](DType dtype, std::initializer_list<int64_t> shape) {
+    return arena.allocate("activations: experts", dtype, shape);
+  };
+  probability_NE = keep(DType::f32, {N, E});
+  lse_N = keep(DType::f32, {N});
+  expert_NK = keep(DType::i32, {N, K});
+  weight_NK = keep(DType::f32, {N, K});
+  P_E = keep(DType::f32, {E});
+  f_E = keep(DType::f32, {E});
+  loss_2 = keep(DType::f32, {2});
+  plan = {.offset_E1 = keep(DType::i32, {E + 1}),
+          .slot_R = keep(DType::i32, {N * K}),
+          .row_NK = keep(DType::i32, {N, K}),
+          .count_E = keep(DType::i32, {E}),
+          .top1_count_E = keep(DType::i32, {E})};
+}
+
+RouterSaved RouterSaved::first(int64_t N) const {
+  RouterSaved view = *this;
+  for (Tensor* tensor :
+       {&view.probability_NE, &view.lse_N, &view.expert_NK, &view.weight_NK, &view.plan.row_NK})
+    *tensor = tensor->rows(0, N);
+  view.plan.slot_R = plan.slot_R.rows(0, N * expert_NK.dim(1));
+  return view;
+}
+
+RouterWorkspace::RouterWorkspace(const ModelConfig& config, int64_t N, Mode mode, Arena& arena)
+    : logits_NE(arena.allocate("activations: shared", DType::f32, {N, config.num_experts})) {
+  if (mode == Mode::training)
+    dweight_NK = arena.allocate("activations: shared", DType::f32, {N, config.top_k});
+}
+
+Router::Router(const ModelConfig& config)
+    : balance_weight_(static_cast<float>(config.aux_loss_weight)),
+      z_weight_(static_cast<float>(config.z_loss_weight)),
+      renormalise_(config.renormalize_top_k) {}
+
+void Router::forward(RouterSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
+                     const Tensor& doc_start_N, const Capacity& capacity, const RouterWorkspace& scratch,
+                     Ops& ops) const {
+  const Tensor logits_NE = scratch.logits_NE.rows(0, x_ND.dim(0));
+  ops.router_logits_forward(logits_NE, x_ND, weights.router.weight);
+  ops.route(saved.probability_NE, saved.lse_N, saved.expert_NK, saved.weight_NK, logits_NE, doc_start_N,
+            renormalise_);
+  ops.route_plan(saved.plan, saved.expert_NK, capacity);
+}
+
+void Router::losses(RouterSaved& saved, const Tensor& doc_start_N, Ops& ops) const {
+  ops.router_losses(saved.loss_2, saved.P_E, saved.f_E, saved.probability_NE, saved.lse_N,
+                    saved.plan.top1_count_E, doc_start_N);
+}
+
+void Router::backward(Tensor dx_ND, const RouterSaved& saved, const Tensor& x_ND,
+                      const Weights::Layer& weights, const Tensor& doc_start_N, const Tensor& scale_1,
+                      const RouterWorkspace& scratch, Ops& ops) const {
+  const Tensor& dlogits_NE = scratch.logits_NE;
+  ops.route_backward(dlogits_NE, scratch.dweight_NK, saved.probability_NE, saved.lse_N, saved.expert_NK,
+                     saved.weight_NK, saved.f_E, doc_start_N, scale_1, balance_weight_, z_weight_,
+                     renormalise_);
+  ops.router_logits_backward(dx_ND, weights.router.gradient, dlogits_NE, x_ND, weights.router.weight);
+}
+
+}  // namespace moe

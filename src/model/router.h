@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+// The router of a block: which K of E experts each token goes to, and with what weight. Softmax, then top-k
+// (Shazeer et al. 2017), a capacity for each expert (GShard, arXiv 2006.16668), the balance loss of Switch
+// (arXiv 2101.03961) and the z-loss of ST-MoE (arXiv 2202.08906). The formulas are in ops/ops.h.
+#pragma once
+
+#include "model/config.h"
+#include "model/weights.h"
+#include "ops/ops.h"
+#include "tensor/arena.h"
+
+namespace moe {
+
+// Rows an expert may take from N tokens (Tutel: K * floor(f * ceil(N / E))); Capacity::kNoLimit when f is 0.
+int64_t expert_capacity(const ModelConfig& config, int64_t N);
+
+// What forward keeps for backward and for whoever watches; one for each layer.
+struct RouterSaved {
+  RouterSaved(const ModelConfig& config, int64_t N, Arena& arena);
+  // The same memory for fewer tokens.
+  RouterSaved first(int64_t N) const;
+  Tensor probability_NE, lse_N, expert_NK, weight_NK;
+  Tensor P_E, f_E, loss_2;
+  RoutePlan plan;
+};
+
+// Scratch memory, for at most N tokens. Inference has no dweight.
+struct RouterWorkspace {
+  RouterWorkspace(const ModelConfig& config, int64_t N, Mode mode, Arena& arena);
+  Tensor logits_NE, dweight_NK;
+};
+
+// Losses enter the gradient as scale_1 * (aux_loss_weight * balance + z_loss_weight * z).
+class Router {
+ public:
+  explicit Router(const ModelConfig& config);
+
+  // x_ND: after the norm. Fills `saved`, without the losses. doc_start_N as Tokens has it.
+  void forward(RouterSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
+               const Tensor& doc_start_N, const Capacity& capacity, const RouterWorkspace& scratch,
+               Ops& ops) const;
+  // saved.loss_2, P_E and f_E. Apart, so that tokens are on their way before it.
+  void losses(RouterSaved& saved, const Tensor& doc_start_N, Ops& ops) const;
+  // dx_ND += d(loss)/dx. scratch.dweight_NK = d(loss)/d(weight), for backward.
+  void backward(Tensor dx_ND, const RouterSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
+                const Tensor& doc_start_N, const Tensor& scale_1, const RouterWorkspace& scratch,
+                Ops& ops) const;
+
+ private:
+  float balance_weight_, z_weight_;
+  bool renormalise_;
+};
+
+}  // namespace moe

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+#include "model/token_dispatcher.h"
+
+#include "model/all_to_all_dispatcher.h"
+
+namespace moe {
+
+std::unique_ptr<TokenDispatcher> make_dispatcher(const ModelConfig& config, DType type, int64_t N,
+                                                 Recompute recompute, AllToAll* all_to_all, Mode mode,
+                                                 Arena& arena) {
+  if (all_to_all == nullptr) return std::make_unique<LocalDispatcher>(config, N);
+  return std::make_unique<AllToAllDispatcher>(config, type, N, recompute, *all_to_all, mode, arena);
+}
+
+}  // namespace moe

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT
+// The tokens of a micro-batch as the blocks see them.
+#pragma once
+
+#include "tensor/tensor.h"
+
+namespace moe {
+
+// On the device; all i32 but rope.
+struct Tokens {
+  Tensor input_N, target_N;
+  Tensor doc_start_BT;  // start of the token's document in its row; -1: padding
+  Tensor doc_start_N;   // the same memory, flat
+  Tensor position_N;    // index in the row
+  Tensor rope_Td;       // f32, the table of rotations
+};
+
+}  // namespace moe
