@@ -89,7 +89,7 @@ void measure(const RunConfig& config) {
     pass += 2.0 * static_cast<double>(moments.local.bytes());
   pass += gradients;
 
-  const Tensor half = state.weights.layers.front().gate_up.gradient;
+  const Tensor half = state.weights.layers.front().moe.experts.gate_up.gradient;
   const Tensor from = half.reshape({half.numel()}).rows(0, half.numel() / 2),
                to = half.reshape({half.numel()}).rows(half.numel() / 2, half.numel() / 2 * 2);
   const double copies =

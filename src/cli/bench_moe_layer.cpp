@@ -30,10 +30,10 @@ namespace {
 struct Bench {
   Bench(const ModelConfig& config, DType type, Recompute recompute, int64_t N, Arena& arena)
       : weights(config, {type}, Mode::training, arena),
-        dispatcher(config, N),
-        saved(config, type, N, recompute, nullptr, dispatcher, arena),
-        workspace(config, type, N, dispatcher, Mode::training, arena),
-        layer(config, recompute),
+        dispatcher(config.spec().layers[0].moe, N),
+        saved(config.spec().layers[0].moe, type, N, recompute, nullptr, dispatcher, arena),
+        workspace(config.spec().layers[0].moe, type, N, dispatcher, Mode::training, arena),
+        layer(config.spec().layers[0].moe, recompute),
         x_ND(arena.allocate("inputs", type, {N, config.d_model})),
         y_ND(arena.allocate("inputs", type, {N, config.d_model})),
         d_ND(arena.allocate("inputs", type, {N, config.d_model})),
@@ -41,15 +41,16 @@ struct Bench {
         scale_1(arena.allocate("inputs", DType::f32, {1})) {}
 
   void forward(const Capacity& capacity, Ops& ops) {
-    layer.dispatch(saved, x_ND, weights.layers[0], doc_start_N, capacity, dispatcher, workspace, ops);
-    layer.experts(saved, weights.layers[0], dispatcher, workspace, ops);
+    layer.dispatch(saved, x_ND, weights.layers[0].moe, doc_start_N, capacity, dispatcher, workspace, ops);
+    layer.experts(saved, weights.layers[0].moe, dispatcher, workspace, ops);
     layer.combine(y_ND, saved, x_ND, dispatcher, ops);
   }
   void backward(Ops& ops) {
-    layer.dispatch_gradients(saved, d_ND, x_ND, weights.layers[0], dispatcher, workspace, ops);
-    layer.experts_backward(saved, weights.layers[0], GradientMode::accumulate, dispatcher, workspace, ops);
-    layer.combine_gradients(d_ND, saved, x_ND, weights.layers[0], doc_start_N, scale_1, dispatcher, workspace,
-                            ops);
+    layer.dispatch_gradients(saved, d_ND, x_ND, weights.layers[0].moe, dispatcher, workspace, ops);
+    layer.experts_backward(saved, weights.layers[0].moe, GradientMode::accumulate, dispatcher, workspace,
+                           ops);
+    layer.combine_gradients(d_ND, saved, x_ND, weights.layers[0].moe, doc_start_N, scale_1, dispatcher,
+                            workspace, ops);
   }
 
   Weights weights;
@@ -94,7 +95,7 @@ void set_inputs(Bench& bench, const ModelConfig& config, bool balanced, Device& 
   if (!balanced) return;
   std::vector<float> router(static_cast<size_t>(E * D));
   for (int64_t e = 0; e < E; ++e) router[static_cast<size_t>(e * D + e)] = 1;
-  upload_floats(bench.weights.layers[0].router.weight, router, device);
+  upload_floats(bench.weights.layers[0].moe.router.weight, router, device);
 }
 
 // The median of a few measurements of `repeats` runs each, for one run, after one that is not counted.

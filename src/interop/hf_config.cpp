@@ -164,7 +164,7 @@ std::string hf_config_json(const ModelConfig& config, DType type, int64_t end_of
       {"num_hidden_layers", config.n_layers},
       {"num_attention_heads", config.n_heads},
       {"num_key_value_heads", config.n_kv_heads},
-      {"head_dim", config.head_dim()},
+      {"head_dim", config.heads().dim},
       {"layer_types", layers},
       {"rope_parameters",
        {{"rope_type", "default"}, {"rope_theta", config.rope_theta}, {"partial_rotary_factor", 1.0}}},
@@ -224,8 +224,8 @@ ModelConfig read_hf_config(const std::string& where, std::string_view text) {
   } catch (const UserError& error) {
     throw UserError(where + " (" + error.where + ")", error.expected, error.found, kOnly);
   }
-  if (whole("head_dim") != config.head_dim())
-    json.refuse("head_dim", fmt::format("{} (hidden_size / num_attention_heads)", config.head_dim()),
+  if (whole("head_dim") != config.heads().dim)
+    json.refuse("head_dim", fmt::format("{} (hidden_size / num_attention_heads)", config.heads().dim),
                 quote(json.at("head_dim")));
   return config;
 }

@@ -25,7 +25,7 @@ std::string architecture(const ModelConfig& config) {
                           format_count(static_cast<double>(parameters.active))));
   text += row("layers, width", fmt::format("{}, {}", config.n_layers, config.d_model));
   text += row("attention", fmt::format("{} query heads, {} key/value heads of {}, with an output gate",
-                                       config.n_heads, config.n_kv_heads, config.head_dim()));
+                                       config.n_heads, config.n_kv_heads, config.heads().dim));
   text += row("experts", fmt::format("{} of width {}, {} for each token", config.num_experts,
                                      config.expert_intermediate_dim, config.top_k));
   text += row("vocabulary", fmt::format("GPT-2, {} rows", config.vocab_size));

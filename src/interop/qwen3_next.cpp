@@ -11,7 +11,7 @@ namespace {
 using Kind = TensorMap::Kind;
 
 void add_attention(std::vector<TensorMap>& list, const ModelConfig& config, int64_t layer) {
-  const int64_t D = config.d_model, d = config.head_dim(), G = config.n_kv_heads;
+  const int64_t D = config.d_model, d = config.heads().dim, G = config.n_kv_heads;
   const std::string theirs = fmt::format("model.layers.{}.self_attn.", layer);
   const std::string ours = fmt::format("layers.{}.attention.", layer), qkvg = ours + "qkvg.weight";
   const int64_t query_rows = 2 * config.n_heads * d;  // each head: its query rows, then its gate rows

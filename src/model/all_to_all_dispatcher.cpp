@@ -5,14 +5,14 @@
 
 namespace moe {
 
-AllToAllDispatcher::AllToAllDispatcher(const ModelConfig& config, DType type, int64_t N, Recompute recompute,
+AllToAllDispatcher::AllToAllDispatcher(const MoeSpec& spec, DType type, int64_t N, Recompute recompute,
                                        AllToAll& all_to_all, Mode mode, Arena& arena)
-    : D_(config.d_model),
-      E_(config.num_experts / all_to_all.ranks()),
+    : D_(spec.width),
+      E_(spec.experts / all_to_all.ranks()),
       type_(type),
       recompute_(recompute),
       all_to_all_(all_to_all) {
-  const int64_t sent = N * config.top_k, most = all_to_all.ranks() * N * std::min(config.top_k, E_);
+  const int64_t sent = N * spec.top_k, most = all_to_all.ranks() * N * std::min(spec.top_k, E_);
   X_ = all_to_all.max_recv_tokens(sent, most);
   const auto buffer = [&](DType dtype, std::initializer_list<int64_t> shape) {
     return arena.allocate("activations: shared", dtype, shape);

@@ -13,8 +13,8 @@ namespace moe {
 
 class AllToAllDispatcher final : public TokenDispatcher {
  public:
-  AllToAllDispatcher(const ModelConfig& config, DType type, int64_t N, Recompute recompute,
-                     AllToAll& all_to_all, Mode mode, Arena& arena);
+  AllToAllDispatcher(const MoeSpec& spec, DType type, int64_t N, Recompute recompute, AllToAll& all_to_all,
+                     Mode mode, Arena& arena);
   int64_t max_rows() const override { return X_; }
   DispatchedTokens make_saved(const DispatchedTokens* first, Arena& arena) const override;
 

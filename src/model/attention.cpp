@@ -3,9 +3,25 @@
 
 namespace moe {
 
-AttentionSaved::AttentionSaved(const ModelConfig& config, DType type, int64_t N, Recompute recompute,
+void AttentionWeights::declare(ParameterList& list, const AttentionSpec& spec) {
+  const int64_t H = spec.heads.query, d = spec.heads.dim;
+  list.norm(norm, "attention_norm.weight", spec.width);
+  list.matrix(qkvg, "attention.qkvg.weight", "attention", Role::matrix, {spec.heads.packed(), spec.width});
+  list.norm(q_norm, "attention.q_norm.weight", d);
+  list.norm(k_norm, "attention.k_norm.weight", d);
+  list.matrix(out, "attention.out.weight", "attention", Role::matrix, {spec.width, H * d});
+  list.writes_to_residual();
+}
+
+double attention_flops(const AttentionSpec& spec, int64_t T) {
+  const auto width = static_cast<double>(spec.heads.query * spec.heads.dim);
+  const double keys = static_cast<double>(T) / 2;  // that a token sees, on average
+  return 3 * 2 * 2 * width * keys;                 // two products, forward once and backward twice
+}
+
+AttentionSaved::AttentionSaved(const AttentionSpec& spec, DType type, int64_t N, Recompute recompute,
                                Mode mode, const AttentionSaved* first, Arena& arena) {
-  const int64_t D = config.d_model, H = config.n_heads, G = config.n_kv_heads, d = config.head_dim();
+  const int64_t D = spec.width, H = spec.heads.query, G = spec.heads.kv, d = spec.heads.dim;
   using Member = Tensor AttentionSaved::*;
   const auto place = [&](Member member, Recompute last_kept, DType dtype,
                          std::initializer_list<int64_t> shape) {
@@ -15,7 +31,7 @@ AttentionSaved::AttentionSaved(const ModelConfig& config, DType type, int64_t N,
   const Recompute unless_selective = Recompute::none, unless_full = Recompute::selective;
   place(&AttentionSaved::norm_ND, unless_selective, type, {N, D});
   place(&AttentionSaved::rstd_N, unless_selective, DType::f32, {N});
-  place(&AttentionSaved::packed_NP, unless_full, type, {N, Heads{H, G, d}.packed()});
+  place(&AttentionSaved::packed_NP, unless_full, type, {N, spec.heads.packed()});
   place(&AttentionSaved::q_NHd, unless_selective, type, {N, H, d});
   place(&AttentionSaved::k_NGd, unless_selective, type, {N, G, d});
   place(&AttentionSaved::rstd_NJ, unless_selective, DType::f32, {N, H + G});
@@ -32,10 +48,9 @@ AttentionSaved AttentionSaved::first(int64_t N) const {
   return view;
 }
 
-AttentionWorkspace::AttentionWorkspace(const ModelConfig& config, DType type, int64_t N, Mode mode,
+AttentionWorkspace::AttentionWorkspace(const AttentionSpec& spec, DType type, int64_t N, Mode mode,
                                        Arena& arena) {
-  const Heads heads{config.n_heads, config.n_kv_heads, config.head_dim()};
-  const int64_t H = heads.query, G = heads.kv, d = heads.dim;
+  const int64_t H = spec.heads.query, G = spec.heads.kv, d = spec.heads.dim;
   const auto shared = [&](DType dtype, std::initializer_list<int64_t> shape) {
     return arena.allocate("activations: shared", dtype, shape);
   };
@@ -44,31 +59,29 @@ AttentionWorkspace::AttentionWorkspace(const ModelConfig& config, DType type, in
   dgated_NHd = shared(type, {N, H, d});
   dq_NHd = shared(type, {N, H, d});
   dk_NGd = shared(type, {N, G, d});
-  dpacked_NP = shared(type, {N, heads.packed()});
-  dnorm_ND = shared(type, {N, config.d_model});
+  dpacked_NP = shared(type, {N, spec.heads.packed()});
+  dnorm_ND = shared(type, {N, spec.width});
   delta_NH = shared(DType::f32, {N, H});
 }
 
-Attention::Attention(const ModelConfig& config, Recompute recompute)
-    : heads_{config.n_heads, config.n_kv_heads, config.head_dim()},
-      eps_(static_cast<float>(config.norm_eps)),
-      recompute_(recompute) {}
+Attention::Attention(const AttentionSpec& spec, Recompute recompute) : spec_(spec), recompute_(recompute) {}
 
-void Attention::norm(AttentionSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
+void Attention::norm(AttentionSaved& saved, const Tensor& x_ND, const AttentionWeights& weights,
                      Ops& ops) const {
-  ops.rms_norm_forward(saved.norm_ND, saved.rstd_N, x_ND, weights.attention_norm.weight, eps_);
+  ops.rms_norm_forward(saved.norm_ND, saved.rstd_N, x_ND, weights.norm.weight, spec_.norm_eps);
 }
 
-void Attention::heads(AttentionSaved& saved, const Weights::Layer& weights, const Tokens& tokens,
+void Attention::heads(AttentionSaved& saved, const AttentionWeights& weights, const Tokens& tokens,
                       Ops& ops) const {
   ops.qk_norm_rope_forward(saved.q_NHd, saved.k_NGd, saved.rstd_NJ, saved.packed_NP, weights.q_norm.weight,
-                           weights.k_norm.weight, tokens.rope_Td, tokens.position_N, heads_, eps_);
+                           weights.k_norm.weight, tokens.rope_Td, tokens.position_N, spec_.heads,
+                           spec_.norm_eps);
 }
 
-void Attention::forward(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
-                        const Tokens& tokens, const KeyValueCache* cache, const AttentionWorkspace& scratch,
-                        Ops& ops) const {
-  const int64_t N = x_ND.dim(0), D = x_ND.dim(1);
+void Attention::forward(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND,
+                        const AttentionWeights& weights, const Tokens& tokens, const KeyValueCache* cache,
+                        const AttentionWorkspace& scratch, Ops& ops) const {
+  const int64_t N = x_ND.dim(0), Hd = spec_.heads.query * spec_.heads.dim;
   const Tensor gated_NHd = scratch.gated_NHd.rows(0, N);
   norm(saved, x_ND, weights, ops);
   ops.matmul(saved.packed_NP, saved.norm_ND, weights.qkvg.compute, MatmulLayout::NT, false);
@@ -79,13 +92,13 @@ void Attention::forward(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND, 
   else
     ops.attention_forward(gated_NHd, saved.o_NHd, saved.lse_NH, saved.q_NHd, saved.k_NGd, saved.packed_NP,
                           tokens.doc_start_BT);
-  ops.matmul_add(y_ND, x_ND, gated_NHd.reshape({N, D}), weights.out.compute);
+  ops.matmul_add(y_ND, x_ND, gated_NHd.reshape({N, Hd}), weights.out.compute);
 }
 
 void Attention::backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND,
-                         const Weights::Layer& weights, const Tokens& tokens, GradientMode gradients,
+                         const AttentionWeights& weights, const Tokens& tokens, GradientMode gradients,
                          const AttentionWorkspace& scratch, Ops& ops) const {
-  const int64_t N = x_ND.dim(0), D = x_ND.dim(1);
+  const int64_t N = x_ND.dim(0), Hd = spec_.heads.query * spec_.heads.dim;
   const bool add = gradients == GradientMode::accumulate, full = recompute_ == Recompute::full;
   if (recompute_ != Recompute::none) {
     norm(saved, x_ND, weights, ops);
@@ -95,20 +108,21 @@ void Attention::backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND,
       ops.attention_forward(scratch.gated_NHd, saved.o_NHd, saved.lse_NH, saved.q_NHd, saved.k_NGd,
                             saved.packed_NP, tokens.doc_start_BT);
   }
-  ops.matmul(scratch.dgated_NHd.reshape({N, D}), d_ND, weights.out.compute, MatmulLayout::NN, false);
+  ops.matmul(scratch.dgated_NHd.reshape({N, Hd}), d_ND, weights.out.compute, MatmulLayout::NN, false);
   const Tensor& do_NHd = scratch.dgated_NHd;  // in place
   ops.gate_backward(do_NHd, scratch.gated_NHd, scratch.delta_NH, scratch.dpacked_NP, scratch.dgated_NHd,
-                    saved.o_NHd, saved.packed_NP, heads_);
-  ops.matmul(weights.out.gradient, d_ND, scratch.gated_NHd.reshape({N, D}), MatmulLayout::TN, add);
+                    saved.o_NHd, saved.packed_NP, spec_.heads);
+  ops.matmul(weights.out.gradient, d_ND, scratch.gated_NHd.reshape({N, Hd}), MatmulLayout::TN, add);
   ops.attention_backward(scratch.dq_NHd, scratch.dk_NGd, scratch.dpacked_NP, do_NHd, saved.q_NHd, saved.k_NGd,
                          saved.packed_NP, saved.lse_NH, scratch.delta_NH, tokens.doc_start_BT);
   ops.qk_norm_rope_backward(scratch.dpacked_NP, weights.q_norm.gradient, weights.k_norm.gradient,
                             scratch.dq_NHd, scratch.dk_NGd, saved.packed_NP, weights.q_norm.weight,
-                            weights.k_norm.weight, tokens.rope_Td, tokens.position_N, saved.rstd_NJ, heads_);
+                            weights.k_norm.weight, tokens.rope_Td, tokens.position_N, saved.rstd_NJ,
+                            spec_.heads);
   ops.matmul(weights.qkvg.gradient, scratch.dpacked_NP, saved.norm_ND, MatmulLayout::TN, add);
   ops.matmul(scratch.dnorm_ND, scratch.dpacked_NP, weights.qkvg.compute, MatmulLayout::NN, false);
-  ops.rms_norm_backward(d_ND, weights.attention_norm.gradient, scratch.dnorm_ND, d_ND, x_ND,
-                        weights.attention_norm.weight, saved.rstd_N);
+  ops.rms_norm_backward(d_ND, weights.norm.gradient, scratch.dnorm_ND, d_ND, x_ND, weights.norm.weight,
+                        saved.rstd_N);
 }
 
 }  // namespace moe

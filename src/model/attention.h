@@ -3,20 +3,29 @@
 // with [q | gate], k, v = qkvg(norm(x)) in one product. Forward and backward side by side.
 #pragma once
 
-#include "model/config.h"
+#include "model/modes.h"
+#include "model/parameter_list.h"
 #include "model/recompute.h"
+#include "model/spec.h"
 #include "model/tokens.h"
-#include "model/weights.h"
 #include "ops/ops.h"
 #include "tensor/arena.h"
 
 namespace moe {
 
+struct AttentionWeights {
+  void declare(ParameterList& list, const AttentionSpec& spec);
+  Parameter norm, qkvg, q_norm, k_norm, out;  // [D], [P, D], [d], [d], [D, H d]
+};
+
+// FLOPs of one token's scores and mixture among T tokens, forward and backward (a multiply-add is 2).
+double attention_flops(const AttentionSpec& spec, int64_t T);
+
 // What forward keeps for backward; one for each layer.
 struct AttentionSaved {
   // Activations that `recompute` does not keep share the first layer's memory. first: null for the first
   // layer. Inference has no o and lse.
-  AttentionSaved(const ModelConfig& config, DType type, int64_t N, Recompute recompute, Mode mode,
+  AttentionSaved(const AttentionSpec& spec, DType type, int64_t N, Recompute recompute, Mode mode,
                  const AttentionSaved* first, Arena& arena);
   // The same memory for fewer tokens.
   AttentionSaved first(int64_t N) const;
@@ -25,7 +34,7 @@ struct AttentionSaved {
 
 // Scratch memory, for at most N tokens. Inference has gated_NHd only.
 struct AttentionWorkspace {
-  AttentionWorkspace(const ModelConfig& config, DType type, int64_t N, Mode mode, Arena& arena);
+  AttentionWorkspace(const AttentionSpec& spec, DType type, int64_t N, Mode mode, Arena& arena);
   Tensor gated_NHd, dgated_NHd, dq_NHd, dk_NGd, dpacked_NP, dnorm_ND, delta_NH;
 };
 
@@ -37,24 +46,23 @@ struct KeyValueCache {
 
 class Attention {
  public:
-  Attention(const ModelConfig& config, Recompute recompute);
+  Attention(const AttentionSpec& spec, Recompute recompute);
 
   // y_ND: written; x_ND: kept by the caller until backward. cache: null in training. With a cache the N
   // tokens are N / B new ones of each sequence, which see those before them.
-  void forward(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
+  void forward(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND, const AttentionWeights& weights,
                const Tokens& tokens, const KeyValueCache* cache, const AttentionWorkspace& scratch,
                Ops& ops) const;
   // d_ND: in, d(loss)/dy; out, d(loss)/dx.
-  void backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
+  void backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND, const AttentionWeights& weights,
                 const Tokens& tokens, GradientMode gradients, const AttentionWorkspace& scratch,
                 Ops& ops) const;
 
  private:
-  void norm(AttentionSaved& saved, const Tensor& x_ND, const Weights::Layer& weights, Ops& ops) const;
-  void heads(AttentionSaved& saved, const Weights::Layer& weights, const Tokens& tokens, Ops& ops) const;
+  void norm(AttentionSaved& saved, const Tensor& x_ND, const AttentionWeights& weights, Ops& ops) const;
+  void heads(AttentionSaved& saved, const AttentionWeights& weights, const Tokens& tokens, Ops& ops) const;
 
-  Heads heads_;
-  float eps_;
+  AttentionSpec spec_;
   Recompute recompute_;
 };
 

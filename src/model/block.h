@@ -5,17 +5,22 @@
 #pragma once
 
 #include "model/attention.h"
-#include "model/config.h"
 #include "model/moe.h"
 #include "model/tokens.h"
 
 namespace moe {
 
+struct LayerWeights {
+  void declare(ParameterList& list, const LayerSpec& spec);
+  AttentionWeights attention;
+  MoeWeights moe;
+};
+
 // What forward keeps for backward.
 struct BlockSaved {
   // Activations that `recompute` does not keep share the first layer's memory. first: null for the first
   // layer.
-  BlockSaved(const ModelConfig& config, DType type, int64_t N, Recompute recompute, Mode mode,
+  BlockSaved(const LayerSpec& spec, DType type, int64_t N, Recompute recompute, Mode mode,
              const BlockSaved* first, const TokenDispatcher& dispatcher, Arena& arena);
   // The same memory for fewer tokens.
   BlockSaved first(int64_t N) const;
@@ -26,8 +31,8 @@ struct BlockSaved {
 
 // Scratch memory of all blocks and all micro-batches in flight: a phase leaves nothing in it.
 struct BlockWorkspace {
-  BlockWorkspace(const ModelConfig& config, DType type, int64_t N, Mode mode,
-                 const TokenDispatcher& dispatcher, Arena& arena);
+  BlockWorkspace(const LayerSpec& spec, DType type, int64_t N, Mode mode, const TokenDispatcher& dispatcher,
+                 Arena& arena);
   AttentionWorkspace attention;
   MoeWorkspace moe;
 };
@@ -42,23 +47,23 @@ struct BlockContext {
 
 class Block {
  public:
-  Block(const ModelConfig& config, Recompute recompute);
+  Block(const LayerSpec& spec, Recompute recompute);
 
   // Attention and router; tokens leave for their experts. cache: null in training (model/attention.h).
-  void dispatch(BlockSaved& saved, const Weights::Layer& weights, const KeyValueCache* cache,
+  void dispatch(BlockSaved& saved, const LayerWeights& weights, const KeyValueCache* cache,
                 const Capacity& capacity, const BlockContext& context) const;
   // The experts of this rank; results leave for where the tokens came from.
-  void experts(BlockSaved& saved, const Weights::Layer& weights, const BlockContext& context) const;
+  void experts(BlockSaved& saved, const LayerWeights& weights, const BlockContext& context) const;
   // y_ND: the residual stream behind the block; may be saved.x_ND in generation.
   void combine(Tensor y_ND, const BlockSaved& saved, const BlockContext& context) const;
 
   // d_ND: in, d(loss)/dy; out, after combine_gradients(), d(loss)/dx.
-  void dispatch_gradients(const Tensor& d_ND, BlockSaved& saved, const Weights::Layer& weights,
+  void dispatch_gradients(const Tensor& d_ND, BlockSaved& saved, const LayerWeights& weights,
                           const BlockContext& context) const;
-  void experts_backward(BlockSaved& saved, const Weights::Layer& weights, GradientMode gradients,
+  void experts_backward(BlockSaved& saved, const LayerWeights& weights, GradientMode gradients,
                         const BlockContext& context) const;
   // router_scale_1: as Router has it.
-  void combine_gradients(Tensor d_ND, BlockSaved& saved, const Weights::Layer& weights,
+  void combine_gradients(Tensor d_ND, BlockSaved& saved, const LayerWeights& weights,
                          const Tensor& router_scale_1, GradientMode gradients,
                          const BlockContext& context) const;
 

@@ -106,15 +106,15 @@ void ModelConfig::validate() const {
     throw UserError("model.n_heads", fmt::format("a divisor of model.d_model ({})", d_model),
                     std::to_string(n_heads),
                     fmt::format("d_model {} or n_heads {}", width, nearest_divisor(d_model, n_heads)));
-  if (head_dim() % 2 != 0)
+  if (heads().dim % 2 != 0)
     throw UserError("model.d_model", "an even width per head, d_model / n_heads (rotary pairs)",
-                    fmt::format("{} / {} = {}", d_model, n_heads, head_dim()),
+                    fmt::format("{} / {} = {}", d_model, n_heads, heads().dim),
                     fmt::format("d_model {}", width));
-  if (head_dim() > contracts::kMaxHeadDim)
+  if (heads().dim > contracts::kMaxHeadDim)
     throw UserError(
         "model.n_heads",
         fmt::format("a width per head, d_model / n_heads, of at most {}", contracts::kMaxHeadDim),
-        fmt::format("{} / {} = {}", d_model, n_heads, head_dim()),
+        fmt::format("{} / {} = {}", d_model, n_heads, heads().dim),
         fmt::format("n_heads {} or more", (d_model + contracts::kMaxHeadDim - 1) / contracts::kMaxHeadDim));
   if (n_heads % n_kv_heads != 0)
     throw UserError("model.n_kv_heads", fmt::format("a divisor of model.n_heads ({})", n_heads),
@@ -123,6 +123,23 @@ void ModelConfig::validate() const {
   if (top_k > num_experts)
     throw UserError("model.top_k", fmt::format("at most model.num_experts ({})", num_experts),
                     std::to_string(top_k), fmt::format("top_k {}", num_experts));
+}
+
+ModelSpec ModelConfig::spec() const {
+  const auto eps = static_cast<float>(norm_eps);
+  const LayerSpec layer{.attention = {.width = d_model, .heads = heads(), .norm_eps = eps},
+                        .moe = {.width = d_model,
+                                .experts = num_experts,
+                                .top_k = top_k,
+                                .inner_width = expert_intermediate_dim,
+                                .renormalise = renormalize_top_k,
+                                .balance_weight = static_cast<float>(aux_loss_weight),
+                                .z_weight = static_cast<float>(z_loss_weight),
+                                .norm_eps = eps}};
+  return {.layers = std::vector<LayerSpec>(static_cast<size_t>(n_layers), layer),
+          .head = {.width = d_model, .vocab_size = vocab_size, .norm_eps = eps},
+          .rope_theta = rope_theta,
+          .init_std = init_std};
 }
 
 void ModelConfig::check_capacity(int64_t N) const {

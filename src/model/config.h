@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "base/fields.h"
+#include "model/spec.h"
 
 namespace moe {
 
@@ -26,7 +27,8 @@ struct ModelConfig {
   double norm_eps = 1e-5;
   double init_std = 0.02;
 
-  int64_t head_dim() const { return d_model / n_heads; }
+  Heads heads() const { return {n_heads, n_kv_heads, d_model / n_heads}; }
+  ModelSpec spec() const;
   // First choices of N tokens that an expert has when all have equally many, rounded up.
   int64_t even_share(int64_t N) const { return (N + num_experts - 1) / num_experts; }
   // The weight of a single chosen expert over itself is 1, whatever the router says: no loss of the text

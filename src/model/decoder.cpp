@@ -10,39 +10,42 @@ namespace moe {
 
 Decoder::Decoder(const ModelConfig& config, DType type, int64_t B, int64_t S, int64_t chunk, Weights& weights,
                  Arena& arena, AllToAll* all_to_all)
-    : config_(config),
+    : spec_(config.spec()),
       B_(B),
       S_(S),
       chunk_(chunk),
       weights_(weights),
       all_to_all_(all_to_all),
-      block_(config, Recompute::none),
-      head_(config, config.vocab_size),
-      dispatcher_(
-          make_dispatcher(config, type, B * chunk, Recompute::none, all_to_all, Mode::inference, arena)),
-      workspace_(config, type, B * chunk, Mode::inference, *dispatcher_, arena),
-      saved_(config, type, B * chunk, Recompute::none, Mode::inference, nullptr, *dispatcher_, arena) {
-  const int64_t N = B * chunk, G = config.n_kv_heads, d = config.head_dim();
+      head_(spec_.head, config.vocab_size),
+      dispatcher_(make_dispatcher(spec_.layers.front().moe, type, B * chunk, Recompute::none, all_to_all,
+                                  Mode::inference, arena)),
+      workspace_(spec_.layers.front(), type, B * chunk, Mode::inference, *dispatcher_, arena),
+      saved_(spec_.layers.front(), type, B * chunk, Recompute::none, Mode::inference, nullptr, *dispatcher_,
+             arena) {
+  const int64_t N = B * chunk;
   const auto take = [&](DType dtype, std::initializer_list<int64_t> shape) {
     return arena.allocate("activations", dtype, shape);
   };
   start_B_ = take(DType::i32, {B});
-  for (int64_t i = 0; i < config.n_layers; ++i)
-    cache_.push_back({.k_BSGd = arena.allocate("key-value cache", type, {B, S, G, d}),
-                      .v_BSGd = arena.allocate("key-value cache", type, {B, S, G, d}),
+  for (const LayerSpec& layer : spec_.layers) {
+    const Heads& heads = layer.attention.heads;
+    blocks_.emplace_back(layer, Recompute::none);
+    cache_.push_back({.k_BSGd = arena.allocate("key-value cache", type, {B, S, heads.kv, heads.dim}),
+                      .v_BSGd = arena.allocate("key-value cache", type, {B, S, heads.kv, heads.dim}),
                       .start_B = start_B_});
+  }
   tokens_.input_N = take(DType::i32, {N});
   tokens_.position_N = take(DType::i32, {N});
   tokens_.doc_start_N = take(DType::i32, {N});
-  tokens_.rope_Td = take(DType::f32, {S, d});
-  features_BD_ = take(type, {B, config.d_model});
+  tokens_.rope_Td = take(DType::f32, {S, spec_.rope_width()});
+  features_BD_ = take(type, {B, spec_.head.width});
   rstd_B_ = take(DType::f32, {B});
   logits_BV_ = take(type, {B, config.vocab_size});
 }
 
 void Decoder::prepare(Device& device, std::unique_ptr<CapturedRegion> step) {
   step_ = std::move(step);
-  device.to_device(tokens_.rope_Td, rope_table(S_, config_.head_dim(), config_.rope_theta).data());
+  device.to_device(tokens_.rope_Td, rope_table(S_, spec_.rope_width(), spec_.rope_theta).data());
 }
 
 void Decoder::upload(const int32_t* ids, int64_t count, const int32_t* starts, Device& device) {
@@ -70,10 +73,10 @@ Tensor Decoder::run_blocks(int64_t count, Ops& ops) {
   const BlockContext context{tokens, *dispatcher_, workspace_, ops};
   ops.embedding_forward(saved.x_ND, tokens.input_N, weights_.embedding.compute);
   for (size_t i = 0; i < cache_.size(); ++i) {
-    const Weights::Layer& weights = weights_.layers[i];
-    block_.dispatch(saved, weights, &cache_[i], {}, context);
-    block_.experts(saved, weights, context);
-    block_.combine(saved.x_ND, saved, context);
+    const LayerWeights& weights = weights_.layers[i];
+    blocks_[i].dispatch(saved, weights, &cache_[i], {}, context);
+    blocks_[i].experts(saved, weights, context);
+    blocks_[i].combine(saved.x_ND, saved, context);
   }
   return saved.x_ND;
 }
@@ -90,8 +93,8 @@ Tensor Decoder::next(const int32_t* ids, const int32_t* places, Device& device, 
   for (int64_t b = 0; b < B_; ++b) CHECK(places[b] >= 0 && places[b] < S_);
   upload(ids, 1, places, device);
   step_->run([&] {
-    head_.features(features_BD_, rstd_B_, run_blocks(1, ops), weights_, ops);
-    head_.logits(logits_BV_, features_BD_, weights_, ops);
+    head_.features(features_BD_, rstd_B_, run_blocks(1, ops), weights_.head(), ops);
+    head_.logits(logits_BV_, features_BD_, weights_.head(), ops);
     if (all_to_all_ != nullptr) all_to_all_->broadcast(logits_BV_);
   });
   return logits_BV_;

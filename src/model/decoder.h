@@ -46,11 +46,11 @@ class Decoder {
   // The residual stream of `count` tokens a sequence after all blocks.
   Tensor run_blocks(int64_t count, Ops& ops);
 
-  ModelConfig config_;
+  ModelSpec spec_;
   int64_t B_, S_, chunk_;
   Weights& weights_;
   AllToAll* all_to_all_;
-  Block block_;
+  std::vector<Block> blocks_;
   Head head_;
   std::unique_ptr<TokenDispatcher> dispatcher_;
   BlockWorkspace workspace_;

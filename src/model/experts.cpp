@@ -3,11 +3,17 @@
 
 namespace moe {
 
-ExpertsWorkspace::ExpertsWorkspace(const ModelConfig& config, DType type, int64_t R, Arena& arena)
-    : rows_RD(arena.allocate("activations: shared", type, {R, config.d_model})),
-      a_RF(arena.allocate("activations: shared", type, {R, config.expert_intermediate_dim})) {}
+void ExpertsWeights::declare(ParameterList& list, const MoeSpec& spec) {
+  list.expert_matrices(gate_up, "moe.gate_up.weight", {spec.experts, 2 * spec.inner_width, spec.width});
+  list.expert_matrices(down, "moe.down.weight", {spec.experts, spec.width, spec.inner_width});
+  list.writes_to_residual();
+}
 
-Tensor Experts::forward(Tensor h_R2F, const ExpertTokens& tokens, const Weights::Layer& weights,
+ExpertsWorkspace::ExpertsWorkspace(const MoeSpec& spec, DType type, int64_t R, Arena& arena)
+    : rows_RD(arena.allocate("activations: shared", type, {R, spec.width})),
+      a_RF(arena.allocate("activations: shared", type, {R, spec.inner_width})) {}
+
+Tensor Experts::forward(Tensor h_R2F, const ExpertTokens& tokens, const ExpertsWeights& weights,
                         const ExpertsWorkspace& scratch, Ops& ops) const {
   const RoutePlan& plan = tokens.plan;
   const int64_t R = plan.slot_R.dim(0);
@@ -19,7 +25,7 @@ Tensor Experts::forward(Tensor h_R2F, const ExpertTokens& tokens, const Weights:
 }
 
 Tensor Experts::backward(Tensor h_R2F, const ExpertTokens& tokens, const ExpertGradients& to,
-                         const Weights::Layer& weights, GradientMode gradients,
+                         const ExpertsWeights& weights, GradientMode gradients,
                          const ExpertsWorkspace& scratch, Ops& ops) const {
   const bool add = gradients == GradientMode::accumulate;
   const RoutePlan& plan = tokens.plan;

@@ -3,17 +3,24 @@
 // a plan gives it. Whose tokens these are is the dispatcher's business (model/token_dispatcher.h).
 #pragma once
 
-#include "model/config.h"
+#include "model/modes.h"
+#include "model/parameter_list.h"
 #include "model/recompute.h"
-#include "model/weights.h"
+#include "model/spec.h"
 #include "ops/ops.h"
 #include "tensor/arena.h"
 
 namespace moe {
 
+// Of this rank's experts.
+struct ExpertsWeights {
+  void declare(ParameterList& list, const MoeSpec& spec);
+  Parameter gate_up, down;  // [E, 2F, D], [E, D, F]
+};
+
 // Scratch memory, for at most R rows.
 struct ExpertsWorkspace {
-  ExpertsWorkspace(const ModelConfig& config, DType type, int64_t R, Arena& arena);
+  ExpertsWorkspace(const MoeSpec& spec, DType type, int64_t R, Arena& arena);
   // What the experts make of each row: in forward their results, in backward d(loss)/dx.
   Tensor rows_RD;
   Tensor a_RF;
@@ -37,11 +44,11 @@ class Experts {
   explicit Experts(Recompute recompute) : recompute_(recompute) {}
 
   // Returns the results by row [R, D], in scratch.rows_RD. h_R2F: kept for backward.
-  Tensor forward(Tensor h_R2F, const ExpertTokens& tokens, const Weights::Layer& weights,
+  Tensor forward(Tensor h_R2F, const ExpertTokens& tokens, const ExpertsWeights& weights,
                  const ExpertsWorkspace& scratch, Ops& ops) const;
   // Returns d(loss)/dx by row, in scratch.rows_RD. h_R2F is overwritten.
   Tensor backward(Tensor h_R2F, const ExpertTokens& tokens, const ExpertGradients& to,
-                  const Weights::Layer& weights, GradientMode gradients, const ExpertsWorkspace& scratch,
+                  const ExpertsWeights& weights, GradientMode gradients, const ExpertsWorkspace& scratch,
                   Ops& ops) const;
 
  private:

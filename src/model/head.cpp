@@ -5,32 +5,31 @@
 
 namespace moe {
 
-HeadWorkspace::HeadWorkspace(const ModelConfig& config, DType type, int64_t N, int64_t C, Arena& arena) {
+HeadWorkspace::HeadWorkspace(const HeadSpec& spec, DType type, int64_t N, int64_t C, Arena& arena) {
   const auto take = [&](DType dtype, std::initializer_list<int64_t> shape) {
     return arena.allocate("activations: head", dtype, shape);
   };
-  features_ND = take(type, {N, config.d_model});
+  features_ND = take(type, {N, spec.width});
   rstd_N = take(DType::f32, {N});
-  logits_CV = take(type, {C, config.vocab_size});
+  logits_CV = take(type, {C, spec.vocab_size});
   loss_N = take(DType::f32, {N});
-  dfeatures_ND = take(type, {N, config.d_model});
+  dfeatures_ND = take(type, {N, spec.width});
 }
 
-Head::Head(const ModelConfig& config, int64_t vocabulary)
-    : eps_(static_cast<float>(config.norm_eps)), vocabulary_(vocabulary) {}
+Head::Head(const HeadSpec& spec, int64_t vocabulary) : eps_(spec.norm_eps), vocabulary_(vocabulary) {}
 
-void Head::features(Tensor features_ND, Tensor rstd_N, const Tensor& x_ND, const Weights& weights,
+void Head::features(Tensor features_ND, Tensor rstd_N, const Tensor& x_ND, const HeadWeights& weights,
                     Ops& ops) const {
-  ops.rms_norm_forward(features_ND, rstd_N, x_ND, weights.final_norm.weight, eps_);
+  ops.rms_norm_forward(features_ND, rstd_N, x_ND, weights.norm.weight, eps_);
 }
 
-void Head::logits(Tensor logits_CV, const Tensor& features_CD, const Weights& weights, Ops& ops) const {
-  ops.matmul(logits_CV, features_CD, weights.embedding.compute, MatmulLayout::NT, false);
+void Head::logits(Tensor logits_CV, const Tensor& features_CD, const HeadWeights& weights, Ops& ops) const {
+  ops.matmul(logits_CV, features_CD, weights.matrix.compute, MatmulLayout::NT, false);
 }
 
 void Head::losses(Tensor loss_1, const Tensor& x_ND, const Tensor& target_N, const Tensor& loss_scale_1,
-                  const Weights& weights, std::optional<GradientMode> gradients, const HeadWorkspace& scratch,
-                  Ops& ops) const {
+                  const HeadWeights& weights, std::optional<GradientMode> gradients,
+                  const HeadWorkspace& scratch, Ops& ops) const {
   const int64_t N = x_ND.dim(0), C = scratch.logits_CV.dim(0);
   features(scratch.features_ND, scratch.rstd_N, x_ND, weights, ops);
   for (int64_t begin = 0; begin < N; begin += C) {
@@ -42,25 +41,25 @@ void Head::losses(Tensor loss_1, const Tensor& x_ND, const Tensor& target_N, con
                       gradients ? loss_scale_1 : Tensor());
     if (!gradients) continue;
     const Tensor& dlogits_CV = logits_CV;  // in place
-    ops.matmul(scratch.dfeatures_ND.rows(begin, end), dlogits_CV, weights.embedding.compute, MatmulLayout::NN,
+    ops.matmul(scratch.dfeatures_ND.rows(begin, end), dlogits_CV, weights.matrix.compute, MatmulLayout::NN,
                false);
-    ops.matmul(weights.embedding.gradient, dlogits_CV, features_CD, MatmulLayout::TN,
+    ops.matmul(weights.matrix.gradient, dlogits_CV, features_CD, MatmulLayout::TN,
                begin > 0 || *gradients == GradientMode::accumulate);
   }
   ops.sum(loss_1, scratch.loss_N);
 }
 
-void Head::forward(Tensor loss_1, const Tensor& x_ND, const Tensor& target_N, const Weights& weights,
+void Head::forward(Tensor loss_1, const Tensor& x_ND, const Tensor& target_N, const HeadWeights& weights,
                    const HeadWorkspace& scratch, Ops& ops) const {
   losses(loss_1, x_ND, target_N, {}, weights, std::nullopt, scratch, ops);
 }
 
 void Head::forward_backward(Tensor d_ND, Tensor loss_1, const Tensor& x_ND, const Tensor& target_N,
-                            const Tensor& loss_scale_1, const Weights& weights, GradientMode gradients,
+                            const Tensor& loss_scale_1, const HeadWeights& weights, GradientMode gradients,
                             const HeadWorkspace& scratch, Ops& ops) const {
   losses(loss_1, x_ND, target_N, loss_scale_1, weights, gradients, scratch, ops);
-  ops.rms_norm_backward(d_ND, weights.final_norm.gradient, scratch.dfeatures_ND, {}, x_ND,
-                        weights.final_norm.weight, scratch.rstd_N);
+  ops.rms_norm_backward(d_ND, weights.norm.gradient, scratch.dfeatures_ND, {}, x_ND, weights.norm.weight,
+                        scratch.rstd_N);
 }
 
 }  // namespace moe

@@ -5,16 +5,23 @@
 
 #include <optional>
 
-#include "model/config.h"
-#include "model/weights.h"
+#include "model/modes.h"
+#include "model/spec.h"
 #include "ops/ops.h"
 #include "tensor/arena.h"
+#include "tensor/parameter.h"
 
 namespace moe {
 
+// Views: the final norm [D], and the matrix of the logits [V, D], which is the embedding.
+struct HeadWeights {
+  const Parameter& norm;
+  const Parameter& matrix;
+};
+
 // Of one pass over N tokens, C logits at a time.
 struct HeadWorkspace {
-  HeadWorkspace(const ModelConfig& config, DType type, int64_t N, int64_t C, Arena& arena);
+  HeadWorkspace(const HeadSpec& spec, DType type, int64_t N, int64_t C, Arena& arena);
   Tensor features_ND, rstd_N, logits_CV;
   Tensor loss_N;  // f32, 0 where there is no target
   Tensor dfeatures_ND;
@@ -23,23 +30,23 @@ struct HeadWorkspace {
 class Head {
  public:
   // vocabulary: ids that exist; the columns of the logits past them are padding.
-  Head(const ModelConfig& config, int64_t vocabulary);
+  Head(const HeadSpec& spec, int64_t vocabulary);
 
-  void features(Tensor features_ND, Tensor rstd_N, const Tensor& x_ND, const Weights& weights,
+  void features(Tensor features_ND, Tensor rstd_N, const Tensor& x_ND, const HeadWeights& weights,
                 Ops& ops) const;
-  void logits(Tensor logits_CV, const Tensor& features_CD, const Weights& weights, Ops& ops) const;
+  void logits(Tensor logits_CV, const Tensor& features_CD, const HeadWeights& weights, Ops& ops) const;
 
   // Fills scratch.features and scratch.loss; loss_1 f64 += the sum of the losses.
-  void forward(Tensor loss_1, const Tensor& x_ND, const Tensor& target_N, const Weights& weights,
+  void forward(Tensor loss_1, const Tensor& x_ND, const Tensor& target_N, const HeadWeights& weights,
                const HeadWorkspace& scratch, Ops& ops) const;
   // The same, and d_ND = d(objective)/dx. loss_scale_1 f32: d(objective)/d(sum of the losses).
   void forward_backward(Tensor d_ND, Tensor loss_1, const Tensor& x_ND, const Tensor& target_N,
-                        const Tensor& loss_scale_1, const Weights& weights, GradientMode gradients,
+                        const Tensor& loss_scale_1, const HeadWeights& weights, GradientMode gradients,
                         const HeadWorkspace& scratch, Ops& ops) const;
 
  private:
   void losses(Tensor loss_1, const Tensor& x_ND, const Tensor& target_N, const Tensor& loss_scale_1,
-              const Weights& weights, std::optional<GradientMode> gradients, const HeadWorkspace& scratch,
+              const HeadWeights& weights, std::optional<GradientMode> gradients, const HeadWorkspace& scratch,
               Ops& ops) const;
 
   float eps_;

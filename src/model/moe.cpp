@@ -3,18 +3,24 @@
 
 namespace moe {
 
-MoeSaved::MoeSaved(const ModelConfig& config, DType type, int64_t N, Recompute recompute,
-                   const MoeSaved* first, const TokenDispatcher& dispatcher, Arena& arena)
-    : router(config, N, arena),
+void MoeWeights::declare(ParameterList& list, const MoeSpec& spec) {
+  list.norm(norm, "moe_norm.weight", spec.width);
+  list.matrix(router, "moe.router.weight", "router", Role::router, {spec.experts, spec.width});
+  experts.declare(list, spec);
+}
+
+MoeSaved::MoeSaved(const MoeSpec& spec, DType type, int64_t N, Recompute recompute, const MoeSaved* first,
+                   const TokenDispatcher& dispatcher, Arena& arena)
+    : router(spec, N, arena),
       dispatched(dispatcher.make_saved(first == nullptr ? nullptr : &first->dispatched, arena)) {
   const auto keep = [&](DType dtype, std::initializer_list<int64_t> shape) {
     return arena.allocate("activations: experts", dtype, shape);
   };
   const bool own_norm = recompute == Recompute::none || first == nullptr;
-  norm_ND = own_norm ? keep(type, {N, config.d_model}) : first->norm_ND;
+  norm_ND = own_norm ? keep(type, {N, spec.width}) : first->norm_ND;
   rstd_N = own_norm ? keep(DType::f32, {N}) : first->rstd_N;
   const bool own_h = recompute != Recompute::full || first == nullptr;
-  h_R2F = own_h ? keep(type, {dispatcher.max_rows(), 2 * config.expert_intermediate_dim}) : first->h_R2F;
+  h_R2F = own_h ? keep(type, {dispatcher.max_rows(), 2 * spec.inner_width}) : first->h_R2F;
 }
 
 MoeSaved MoeSaved::first(int64_t N) const {
@@ -25,35 +31,32 @@ MoeSaved MoeSaved::first(int64_t N) const {
   return view;
 }
 
-MoeWorkspace::MoeWorkspace(const ModelConfig& config, DType type, int64_t N,
-                           const TokenDispatcher& dispatcher, Mode mode, Arena& arena)
-    : router(config, N, mode, arena), experts(config, type, dispatcher.max_rows(), arena) {
-  if (mode == Mode::training) dnorm_ND = arena.allocate("activations: shared", type, {N, config.d_model});
+MoeWorkspace::MoeWorkspace(const MoeSpec& spec, DType type, int64_t N, const TokenDispatcher& dispatcher,
+                           Mode mode, Arena& arena)
+    : router(spec, N, mode, arena), experts(spec, type, dispatcher.max_rows(), arena) {
+  if (mode == Mode::training) dnorm_ND = arena.allocate("activations: shared", type, {N, spec.width});
 }
 
-MoeLayer::MoeLayer(const ModelConfig& config, Recompute recompute)
-    : eps_(static_cast<float>(config.norm_eps)),
-      recompute_(recompute),
-      router_(config),
-      experts_(recompute) {}
+MoeLayer::MoeLayer(const MoeSpec& spec, Recompute recompute)
+    : spec_(spec), recompute_(recompute), router_(spec), experts_(recompute) {}
 
-void MoeLayer::norm(MoeSaved& saved, const Tensor& x_ND, const Weights::Layer& weights, Ops& ops) const {
-  ops.rms_norm_forward(saved.norm_ND, saved.rstd_N, x_ND, weights.moe_norm.weight, eps_);
+void MoeLayer::norm(MoeSaved& saved, const Tensor& x_ND, const MoeWeights& weights, Ops& ops) const {
+  ops.rms_norm_forward(saved.norm_ND, saved.rstd_N, x_ND, weights.norm.weight, spec_.norm_eps);
 }
 
-void MoeLayer::dispatch(MoeSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
+void MoeLayer::dispatch(MoeSaved& saved, const Tensor& x_ND, const MoeWeights& weights,
                         const Tensor& doc_start_N, const Capacity& capacity, TokenDispatcher& dispatcher,
                         const MoeWorkspace& scratch, Ops& ops) const {
   norm(saved, x_ND, weights, ops);
-  router_.forward(saved.router, saved.norm_ND, weights, doc_start_N, capacity, scratch.router, ops);
+  router_.forward(saved.router, saved.norm_ND, weights.router, doc_start_N, capacity, scratch.router, ops);
   dispatcher.dispatch(saved.dispatched, saved.norm_ND, saved.router.plan, ops);
   router_.losses(saved.router, doc_start_N, ops);
 }
 
-void MoeLayer::experts(MoeSaved& saved, const Weights::Layer& weights, TokenDispatcher& dispatcher,
+void MoeLayer::experts(MoeSaved& saved, const MoeWeights& weights, TokenDispatcher& dispatcher,
                        const MoeWorkspace& scratch, Ops& ops) const {
   const ExpertTokens tokens = dispatcher.recv(saved.dispatched, ops);
-  const Tensor rows_RD = experts_.forward(saved.h_R2F, tokens, weights, scratch.experts, ops);
+  const Tensor rows_RD = experts_.forward(saved.h_R2F, tokens, weights.experts, scratch.experts, ops);
   dispatcher.combine(saved.dispatched, rows_RD, ops);
 }
 
@@ -64,31 +67,30 @@ void MoeLayer::combine(Tensor y_ND, const MoeSaved& saved, const Tensor& x_ND, T
 }
 
 void MoeLayer::dispatch_gradients(MoeSaved& saved, const Tensor& d_ND, const Tensor& x_ND,
-                                  const Weights::Layer& weights, TokenDispatcher& dispatcher,
+                                  const MoeWeights& weights, TokenDispatcher& dispatcher,
                                   const MoeWorkspace& scratch, Ops& ops) const {
   if (recompute_ != Recompute::none) norm(saved, x_ND, weights, ops);
   dispatcher.dispatch_gradients(saved.dispatched, d_ND, saved.norm_ND, saved.router,
                                 scratch.router.dweight_NK, ops);
 }
 
-void MoeLayer::experts_backward(MoeSaved& saved, const Weights::Layer& weights, GradientMode gradients,
+void MoeLayer::experts_backward(MoeSaved& saved, const MoeWeights& weights, GradientMode gradients,
                                 TokenDispatcher& dispatcher, const MoeWorkspace& scratch, Ops& ops) const {
   const ExpertGradients to = dispatcher.recv_gradients(saved.dispatched);
-  const Tensor rows_RD = experts_.backward(saved.h_R2F, dispatcher.tokens(saved.dispatched), to, weights,
-                                           gradients, scratch.experts, ops);
+  const Tensor rows_RD = experts_.backward(saved.h_R2F, dispatcher.tokens(saved.dispatched), to,
+                                           weights.experts, gradients, scratch.experts, ops);
   dispatcher.combine_gradients(saved.dispatched, rows_RD, ops);
 }
 
 void MoeLayer::combine_gradients(Tensor d_ND, const MoeSaved& saved, const Tensor& x_ND,
-                                 const Weights::Layer& weights, const Tensor& doc_start_N,
-                                 const Tensor& scale_1, TokenDispatcher& dispatcher,
-                                 const MoeWorkspace& scratch, Ops& ops) const {
+                                 const MoeWeights& weights, const Tensor& doc_start_N, const Tensor& scale_1,
+                                 TokenDispatcher& dispatcher, const MoeWorkspace& scratch, Ops& ops) const {
   const Tensor rows_RD = dispatcher.wait_combine_gradients(saved.router.plan, ops);
   const Tensor& dnorm_ND = scratch.dnorm_ND;
   ops.combine_rows(dnorm_ND, {}, rows_RD, {}, saved.router.plan);
-  router_.backward(dnorm_ND, saved.router, saved.norm_ND, weights, doc_start_N, scale_1, scratch.router, ops);
-  ops.rms_norm_backward(d_ND, weights.moe_norm.gradient, dnorm_ND, d_ND, x_ND, weights.moe_norm.weight,
-                        saved.rstd_N);
+  router_.backward(dnorm_ND, saved.router, saved.norm_ND, weights.router, doc_start_N, scale_1,
+                   scratch.router, ops);
+  ops.rms_norm_backward(d_ND, weights.norm.gradient, dnorm_ND, d_ND, x_ND, weights.norm.weight, saved.rstd_N);
 }
 
 }  // namespace moe

@@ -3,22 +3,26 @@
 // Norm, router, dispatch, experts, combine: one path, wherever the experts are.
 #pragma once
 
-#include "model/config.h"
 #include "model/experts.h"
 #include "model/recompute.h"
 #include "model/router.h"
 #include "model/token_dispatcher.h"
-#include "model/weights.h"
 #include "ops/ops.h"
 #include "tensor/arena.h"
 
 namespace moe {
 
+struct MoeWeights {
+  void declare(ParameterList& list, const MoeSpec& spec);
+  Parameter norm, router;  // [D], [E, D]
+  ExpertsWeights experts;
+};
+
 // What forward keeps for backward; one for each layer.
 struct MoeSaved {
   // Activations that `recompute` does not keep share the first layer's memory. first: null for the first
   // layer.
-  MoeSaved(const ModelConfig& config, DType type, int64_t N, Recompute recompute, const MoeSaved* first,
+  MoeSaved(const MoeSpec& spec, DType type, int64_t N, Recompute recompute, const MoeSaved* first,
            const TokenDispatcher& dispatcher, Arena& arena);
   // The same memory for fewer tokens.
   MoeSaved first(int64_t N) const;
@@ -30,7 +34,7 @@ struct MoeSaved {
 
 // Scratch memory, for at most N tokens. Inference has no dnorm.
 struct MoeWorkspace {
-  MoeWorkspace(const ModelConfig& config, DType type, int64_t N, const TokenDispatcher& dispatcher, Mode mode,
+  MoeWorkspace(const MoeSpec& spec, DType type, int64_t N, const TokenDispatcher& dispatcher, Mode mode,
                Arena& arena);
   RouterWorkspace router;
   ExpertsWorkspace experts;
@@ -39,14 +43,14 @@ struct MoeWorkspace {
 
 class MoeLayer {
  public:
-  MoeLayer(const ModelConfig& config, Recompute recompute);
+  MoeLayer(const MoeSpec& spec, Recompute recompute);
 
   // Forward in three phases; work queued between them overlaps the communication of expert parallelism.
   // doc_start_N as Tokens has it. Evaluation has no capacity to keep to.
-  void dispatch(MoeSaved& saved, const Tensor& x_ND, const Weights::Layer& weights, const Tensor& doc_start_N,
+  void dispatch(MoeSaved& saved, const Tensor& x_ND, const MoeWeights& weights, const Tensor& doc_start_N,
                 const Capacity& capacity, TokenDispatcher& dispatcher, const MoeWorkspace& scratch,
                 Ops& ops) const;
-  void experts(MoeSaved& saved, const Weights::Layer& weights, TokenDispatcher& dispatcher,
+  void experts(MoeSaved& saved, const MoeWeights& weights, TokenDispatcher& dispatcher,
                const MoeWorkspace& scratch, Ops& ops) const;
   // y_ND = x_ND + ...
   void combine(Tensor y_ND, const MoeSaved& saved, const Tensor& x_ND, TokenDispatcher& dispatcher,
@@ -54,19 +58,18 @@ class MoeLayer {
 
   // Backward likewise. d_ND: d(loss)/dy until the last phase has made d(loss)/dx of it. saved.h_R2F is
   // overwritten.
-  void dispatch_gradients(MoeSaved& saved, const Tensor& d_ND, const Tensor& x_ND,
-                          const Weights::Layer& weights, TokenDispatcher& dispatcher,
-                          const MoeWorkspace& scratch, Ops& ops) const;
-  void experts_backward(MoeSaved& saved, const Weights::Layer& weights, GradientMode gradients,
+  void dispatch_gradients(MoeSaved& saved, const Tensor& d_ND, const Tensor& x_ND, const MoeWeights& weights,
+                          TokenDispatcher& dispatcher, const MoeWorkspace& scratch, Ops& ops) const;
+  void experts_backward(MoeSaved& saved, const MoeWeights& weights, GradientMode gradients,
                         TokenDispatcher& dispatcher, const MoeWorkspace& scratch, Ops& ops) const;
-  void combine_gradients(Tensor d_ND, const MoeSaved& saved, const Tensor& x_ND,
-                         const Weights::Layer& weights, const Tensor& doc_start_N, const Tensor& scale_1,
-                         TokenDispatcher& dispatcher, const MoeWorkspace& scratch, Ops& ops) const;
+  void combine_gradients(Tensor d_ND, const MoeSaved& saved, const Tensor& x_ND, const MoeWeights& weights,
+                         const Tensor& doc_start_N, const Tensor& scale_1, TokenDispatcher& dispatcher,
+                         const MoeWorkspace& scratch, Ops& ops) const;
 
  private:
-  void norm(MoeSaved& saved, const Tensor& x_ND, const Weights::Layer& weights, Ops& ops) const;
+  void norm(MoeSaved& saved, const Tensor& x_ND, const MoeWeights& weights, Ops& ops) const;
 
-  float eps_;
+  MoeSpec spec_;
   Recompute recompute_;
   Router router_;
   Experts experts_;

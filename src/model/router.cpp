@@ -15,8 +15,8 @@ int64_t expert_capacity(const ModelConfig& config, int64_t N) {
   return rows;
 }
 
-RouterSaved::RouterSaved(const ModelConfig& config, int64_t N, Arena& arena) {
-  const int64_t E = config.num_experts, K = config.top_k;
+RouterSaved::RouterSaved(const MoeSpec& spec, int64_t N, Arena& arena) {
+  const int64_t E = spec.experts, K = spec.top_k;
   const auto keep = [&](DType dtype, std::initializer_list<int64_t> shape) {
     return arena.allocate("activations: experts", dtype, shape);
   };
@@ -43,24 +43,20 @@ RouterSaved RouterSaved::first(int64_t N) const {
   return view;
 }
 
-RouterWorkspace::RouterWorkspace(const ModelConfig& config, int64_t N, Mode mode, Arena& arena)
-    : logits_NE(arena.allocate("activations: shared", DType::f32, {N, config.num_experts})) {
-  if (mode == Mode::training)
-    dweight_NK = arena.allocate("activations: shared", DType::f32, {N, config.top_k});
+RouterWorkspace::RouterWorkspace(const MoeSpec& spec, int64_t N, Mode mode, Arena& arena)
+    : logits_NE(arena.allocate("activations: shared", DType::f32, {N, spec.experts})) {
+  if (mode == Mode::training) dweight_NK = arena.allocate("activations: shared", DType::f32, {N, spec.top_k});
 }
 
-Router::Router(const ModelConfig& config)
-    : balance_weight_(static_cast<float>(config.aux_loss_weight)),
-      z_weight_(static_cast<float>(config.z_loss_weight)),
-      renormalise_(config.renormalize_top_k) {}
+Router::Router(const MoeSpec& spec) : spec_(spec) {}
 
-void Router::forward(RouterSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
+void Router::forward(RouterSaved& saved, const Tensor& x_ND, const Parameter& weight_ED,
                      const Tensor& doc_start_N, const Capacity& capacity, const RouterWorkspace& scratch,
                      Ops& ops) const {
   const Tensor logits_NE = scratch.logits_NE.rows(0, x_ND.dim(0));
-  ops.router_logits_forward(logits_NE, x_ND, weights.router.weight);
+  ops.router_logits_forward(logits_NE, x_ND, weight_ED.weight);
   ops.route(saved.probability_NE, saved.lse_N, saved.expert_NK, saved.weight_NK, logits_NE, doc_start_N,
-            renormalise_);
+            spec_.renormalise);
   ops.route_plan(saved.plan, saved.expert_NK, capacity);
 }
 
@@ -69,14 +65,14 @@ void Router::losses(RouterSaved& saved, const Tensor& doc_start_N, Ops& ops) con
                     saved.plan.top1_count_E, doc_start_N);
 }
 
-void Router::backward(Tensor dx_ND, const RouterSaved& saved, const Tensor& x_ND,
-                      const Weights::Layer& weights, const Tensor& doc_start_N, const Tensor& scale_1,
-                      const RouterWorkspace& scratch, Ops& ops) const {
+void Router::backward(Tensor dx_ND, const RouterSaved& saved, const Tensor& x_ND, const Parameter& weight_ED,
+                      const Tensor& doc_start_N, const Tensor& scale_1, const RouterWorkspace& scratch,
+                      Ops& ops) const {
   const Tensor& dlogits_NE = scratch.logits_NE;
   ops.route_backward(dlogits_NE, scratch.dweight_NK, saved.probability_NE, saved.lse_N, saved.expert_NK,
-                     saved.weight_NK, saved.f_E, doc_start_N, scale_1, balance_weight_, z_weight_,
-                     renormalise_);
-  ops.router_logits_backward(dx_ND, weights.router.gradient, dlogits_NE, x_ND, weights.router.weight);
+                     saved.weight_NK, saved.f_E, doc_start_N, scale_1, spec_.balance_weight, spec_.z_weight,
+                     spec_.renormalise);
+  ops.router_logits_backward(dx_ND, weight_ED.gradient, dlogits_NE, x_ND, weight_ED.weight);
 }
 
 }  // namespace moe

@@ -5,7 +5,9 @@
 #pragma once
 
 #include "model/config.h"
-#include "model/weights.h"
+#include "model/modes.h"
+#include "model/parameter_list.h"
+#include "model/spec.h"
 #include "ops/ops.h"
 #include "tensor/arena.h"
 
@@ -16,7 +18,7 @@ int64_t expert_capacity(const ModelConfig& config, int64_t N);
 
 // What forward keeps for backward and for whoever watches; one for each layer.
 struct RouterSaved {
-  RouterSaved(const ModelConfig& config, int64_t N, Arena& arena);
+  RouterSaved(const MoeSpec& spec, int64_t N, Arena& arena);
   // The same memory for fewer tokens.
   RouterSaved first(int64_t N) const;
   Tensor probability_NE, lse_N, expert_NK, weight_NK;
@@ -26,29 +28,27 @@ struct RouterSaved {
 
 // Scratch memory, for at most N tokens. Inference has no dweight.
 struct RouterWorkspace {
-  RouterWorkspace(const ModelConfig& config, int64_t N, Mode mode, Arena& arena);
+  RouterWorkspace(const MoeSpec& spec, int64_t N, Mode mode, Arena& arena);
   Tensor logits_NE, dweight_NK;
 };
 
-// Losses enter the gradient as scale_1 * (aux_loss_weight * balance + z_loss_weight * z).
+// Losses enter the gradient as scale_1 * (balance_weight * balance + z_weight * z).
 class Router {
  public:
-  explicit Router(const ModelConfig& config);
+  explicit Router(const MoeSpec& spec);
 
   // x_ND: after the norm. Fills `saved`, without the losses. doc_start_N as Tokens has it.
-  void forward(RouterSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
-               const Tensor& doc_start_N, const Capacity& capacity, const RouterWorkspace& scratch,
-               Ops& ops) const;
+  void forward(RouterSaved& saved, const Tensor& x_ND, const Parameter& weight_ED, const Tensor& doc_start_N,
+               const Capacity& capacity, const RouterWorkspace& scratch, Ops& ops) const;
   // saved.loss_2, P_E and f_E. Apart, so that tokens are on their way before it.
   void losses(RouterSaved& saved, const Tensor& doc_start_N, Ops& ops) const;
   // dx_ND += d(loss)/dx. scratch.dweight_NK = d(loss)/d(weight), for backward.
-  void backward(Tensor dx_ND, const RouterSaved& saved, const Tensor& x_ND, const Weights::Layer& weights,
+  void backward(Tensor dx_ND, const RouterSaved& saved, const Tensor& x_ND, const Parameter& weight_ED,
                 const Tensor& doc_start_N, const Tensor& scale_1, const RouterWorkspace& scratch,
                 Ops& ops) const;
 
  private:
-  float balance_weight_, z_weight_;
-  bool renormalise_;
+  MoeSpec spec_;
 };
 
 }  // namespace moe

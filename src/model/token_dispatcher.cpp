@@ -5,11 +5,11 @@
 
 namespace moe {
 
-std::unique_ptr<TokenDispatcher> make_dispatcher(const ModelConfig& config, DType type, int64_t N,
+std::unique_ptr<TokenDispatcher> make_dispatcher(const MoeSpec& spec, DType type, int64_t N,
                                                  Recompute recompute, AllToAll* all_to_all, Mode mode,
                                                  Arena& arena) {
-  if (all_to_all == nullptr) return std::make_unique<LocalDispatcher>(config, N);
-  return std::make_unique<AllToAllDispatcher>(config, type, N, recompute, *all_to_all, mode, arena);
+  if (all_to_all == nullptr) return std::make_unique<LocalDispatcher>(spec, N);
+  return std::make_unique<AllToAllDispatcher>(spec, type, N, recompute, *all_to_all, mode, arena);
 }
 
 }  // namespace moe

@@ -8,7 +8,6 @@
 #include <memory>
 
 #include "model/all_to_all.h"
-#include "model/config.h"
 #include "model/experts.h"
 #include "model/recompute.h"
 #include "model/router.h"
@@ -55,7 +54,7 @@ class TokenDispatcher {
 // All experts are here: tokens stay where they are. One micro-batch at a time.
 class LocalDispatcher final : public TokenDispatcher {
  public:
-  LocalDispatcher(const ModelConfig& config, int64_t N) : max_rows_(N * config.top_k) {}
+  LocalDispatcher(const MoeSpec& spec, int64_t N) : max_rows_(N * spec.top_k) {}
   int64_t max_rows() const override { return max_rows_; }
   DispatchedTokens make_saved(const DispatchedTokens*, Arena&) const override { return {}; }
   void dispatch(DispatchedTokens& saved, const Tensor& x_ND, const RoutePlan& plan, Ops&) override {
@@ -80,7 +79,7 @@ class LocalDispatcher final : public TokenDispatcher {
 };
 
 // For one micro-batch in flight of at most N tokens. all_to_all: null where this rank has all experts.
-std::unique_ptr<TokenDispatcher> make_dispatcher(const ModelConfig& config, DType type, int64_t N,
+std::unique_ptr<TokenDispatcher> make_dispatcher(const MoeSpec& spec, DType type, int64_t N,
                                                  Recompute recompute, AllToAll* all_to_all, Mode mode,
                                                  Arena& arena);
 

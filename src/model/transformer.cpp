@@ -37,13 +37,13 @@ StepSums::StepSums(const ModelConfig& config, Arena& arena) {
   offset_LE1 = arena.allocate("small", DType::i32, {L, E + 1});
 }
 
-Workspace::Workspace(const ModelConfig& config, const MicroBatch& shape, const TokenDispatcher& dispatcher,
-                     Arena& arena)
-    : block(config, shape.type, shape.N(), Mode::training, dispatcher, arena),
-      head(config, shape.type, shape.N(), std::min(shape.head_rows, shape.N()), arena),
+Workspace::Workspace(const ModelConfig& config, const ModelSpec& spec, const MicroBatch& shape,
+                     const TokenDispatcher& dispatcher, Arena& arena)
+    : block(spec.layers.front(), shape.type, shape.N(), Mode::training, dispatcher, arena),
+      head(spec.head, shape.type, shape.N(), std::min(shape.head_rows, shape.N()), arena),
       sums(config, arena),
       position_N(arena.allocate("small", DType::i32, {shape.N()})),
-      rope_Td(arena.allocate("small", DType::f32, {shape.T, config.head_dim()})),
+      rope_Td(arena.allocate("small", DType::f32, {shape.T, spec.rope_width()})),
       loss_scale_1(arena.allocate("small", DType::f32, {1})),
       router_scale_1(arena.allocate("small", DType::f32, {1})) {}
 
@@ -57,15 +57,15 @@ Transformer::Transformer(const Transformer& first, AllToAll& all_to_all, Arena& 
 Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Weights& weights, Arena& arena,
                          AllToAll* all_to_all, std::shared_ptr<const Workspace> workspace)
     : config_(config),
+      spec_(config.spec()),
       shape_(shape),
       weights_(weights),
-      block_(config, shape.recompute),
-      head_(config, shape.vocabulary),
-      dispatcher_(
-          make_dispatcher(config, shape.type, shape.N(), shape.recompute, all_to_all, Mode::training, arena)),
+      head_(spec_.head, shape.vocabulary),
+      dispatcher_(make_dispatcher(spec_.layers.front().moe, shape.type, shape.N(), shape.recompute,
+                                  all_to_all, Mode::training, arena)),
       workspace_(workspace != nullptr
                      ? std::move(workspace)
-                     : std::make_shared<const Workspace>(config, shape, *dispatcher_, arena)) {
+                     : std::make_shared<const Workspace>(config, spec_, shape, *dispatcher_, arena)) {
   const int64_t N = shape.N();
   const auto ids = [&] { return arena.allocate("small", DType::i32, {N}); };
   tokens_ = {.input_N = ids(),
@@ -75,16 +75,18 @@ Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Wei
              .position_N = workspace_->position_N,
              .rope_Td = workspace_->rope_Td};
   tokens_.doc_start_BT = tokens_.doc_start_N.reshape({shape.B, shape.T});
-  saved_.reserve(static_cast<size_t>(layers()));  // the first one's address is given to the others
-  for (int64_t i = 0; i < layers(); ++i)
-    saved_.emplace_back(config, shape.type, N, shape.recompute, Mode::training,
-                        i == 0 ? nullptr : &saved_.front(), *dispatcher_, arena);
+  saved_.reserve(spec_.layers.size());  // the first one's address is given to the others
+  for (const LayerSpec& layer : spec_.layers) {
+    blocks_.emplace_back(layer, shape.recompute);
+    saved_.emplace_back(layer, shape.type, N, shape.recompute, Mode::training,
+                        saved_.empty() ? nullptr : &saved_.front(), *dispatcher_, arena);
+  }
   last_ND_ = arena.allocate("activations: residual stream", shape.type, {N, config.d_model});
   d_ND_ = arena.allocate("activations: head", shape.type, {N, config.d_model});
 }
 
 void Transformer::prepare(Device& device) {
-  device.to_device(workspace_->rope_Td, rope_table(shape_.T, config_.head_dim(), config_.rope_theta).data());
+  device.to_device(workspace_->rope_Td, rope_table(shape_.T, spec_.rope_width(), spec_.rope_theta).data());
   std::vector<int32_t> position(static_cast<size_t>(shape_.N()));
   for (size_t n = 0; n < position.size(); ++n)
     position[n] = static_cast<int32_t>(n % static_cast<size_t>(shape_.T));
@@ -111,22 +113,22 @@ void Transformer::embed(Ops& ops) {
 }
 
 void Transformer::dispatch(int64_t layer, const Capacity& capacity, Ops& ops) {
-  block_.dispatch(saved(layer), weights(layer), nullptr, capacity, context(ops));
+  block(layer).dispatch(saved(layer), weights(layer), nullptr, capacity, context(ops));
 }
 
 void Transformer::experts(int64_t layer, Ops& ops) {
-  block_.experts(saved(layer), weights(layer), context(ops));
+  block(layer).experts(saved(layer), weights(layer), context(ops));
 }
 
 void Transformer::combine(int64_t layer, Ops& ops, const BlockObserver& observer) {
-  const BlockSaved& block = saved(layer);
-  const RouterSaved& router = block.moe.router;
+  const BlockSaved& kept = saved(layer);
+  const RouterSaved& router = kept.moe.router;
   const Tensor y_ND = output_of(layer);
-  block_.combine(y_ND, block, context(ops));
+  block(layer).combine(y_ND, kept, context(ops));
   ops.add(sums().router_loss_L2.rows(layer, layer + 1), router.loss_2);
   ops.add(sums().count_LE.rows(layer, layer + 1), router.plan.count_E);
   ops.add(sums().offset_LE1.rows(layer, layer + 1), router.plan.offset_E1);
-  if (observer) observer(layer, {y_ND, tokens_.doc_start_N, block.attention, router});
+  if (observer) observer(layer, {y_ND, tokens_.doc_start_N, kept.attention, router});
 }
 
 void Transformer::zero_added_gradients(Ops& ops) {
@@ -134,21 +136,21 @@ void Transformer::zero_added_gradients(Ops& ops) {
 }
 
 void Transformer::head_backward(GradientMode gradients, Ops& ops) {
-  head_.forward_backward(d_ND_, sums().loss_1, last_ND_, tokens_.target_N, workspace_->loss_scale_1, weights_,
-                         gradients, workspace_->head, ops);
+  head_.forward_backward(d_ND_, sums().loss_1, last_ND_, tokens_.target_N, workspace_->loss_scale_1,
+                         weights_.head(), gradients, workspace_->head, ops);
 }
 
 void Transformer::dispatch_gradients(int64_t layer, Ops& ops) {
-  block_.dispatch_gradients(d_ND_, saved(layer), weights(layer), context(ops));
+  block(layer).dispatch_gradients(d_ND_, saved(layer), weights(layer), context(ops));
 }
 
 void Transformer::experts_backward(int64_t layer, GradientMode gradients, Ops& ops) {
-  block_.experts_backward(saved(layer), weights(layer), gradients, context(ops));
+  block(layer).experts_backward(saved(layer), weights(layer), gradients, context(ops));
 }
 
 void Transformer::combine_gradients(int64_t layer, GradientMode gradients, Ops& ops) {
-  block_.combine_gradients(d_ND_, saved(layer), weights(layer), workspace_->router_scale_1, gradients,
-                           context(ops));
+  block(layer).combine_gradients(d_ND_, saved(layer), weights(layer), workspace_->router_scale_1, gradients,
+                                 context(ops));
 }
 
 void Transformer::embedding_backward(Ops& ops) {
@@ -157,7 +159,7 @@ void Transformer::embedding_backward(Ops& ops) {
 
 void Transformer::forward(Ops& ops, const BlockObserver& observer) {
   run_forward(std::array{this}, {}, ops, observer, {});
-  head_.forward(sums().loss_1, last_ND_, tokens_.target_N, weights_, workspace_->head, ops);
+  head_.forward(sums().loss_1, last_ND_, tokens_.target_N, weights_.head(), workspace_->head, ops);
 }
 
 void Transformer::forward_backward(GradientMode gradients, Ops& ops, const LayerHooks& hooks) {
@@ -175,7 +177,7 @@ void Transformer::backward(GradientMode gradients, Ops& ops, const LayerHooks& h
 
 Tensor Transformer::logits(int64_t begin, int64_t rows, Ops& ops) {
   const Tensor logits = workspace_->head.logits_CV.rows(0, rows);
-  head_.logits(logits, features().rows(begin, begin + rows), weights_, ops);
+  head_.logits(logits, features().rows(begin, begin + rows), weights_.head(), ops);
   return logits;
 }
 

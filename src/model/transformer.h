@@ -62,8 +62,8 @@ struct LayerHooks {
 
 // What all micro-batches in flight share: scratch memory, sums and constants.
 struct Workspace {
-  Workspace(const ModelConfig& config, const MicroBatch& shape, const TokenDispatcher& dispatcher,
-            Arena& arena);
+  Workspace(const ModelConfig& config, const ModelSpec& spec, const MicroBatch& shape,
+            const TokenDispatcher& dispatcher, Arena& arena);
   BlockWorkspace block;
   HeadWorkspace head;
   StepSums sums;
@@ -108,7 +108,7 @@ class Transformer {
   Tensor logits(int64_t begin, int64_t rows, Ops& ops);
 
   // The phases of a pass, for model/schedule.h, which puts them in order.
-  int64_t layers() const { return config_.n_layers; }
+  int64_t layers() const { return std::ssize(spec_.layers); }
   Capacity capacity() const { return training_capacity(config_, shape_); }
   void embed(Ops& ops);
   void dispatch(int64_t layer, const Capacity& capacity, Ops& ops);
@@ -126,16 +126,18 @@ class Transformer {
   Transformer(const ModelConfig& config, const MicroBatch& shape, Weights& weights, Arena& arena,
               AllToAll* all_to_all, std::shared_ptr<const Workspace> workspace);
 
+  const Block& block(int64_t layer) const { return blocks_[static_cast<size_t>(layer)]; }
   BlockSaved& saved(int64_t layer) { return saved_[static_cast<size_t>(layer)]; }
   const BlockSaved& saved(int64_t layer) const { return saved_[static_cast<size_t>(layer)]; }
-  const Weights::Layer& weights(int64_t layer) const { return weights_.layers[static_cast<size_t>(layer)]; }
+  const LayerWeights& weights(int64_t layer) const { return weights_.layers[static_cast<size_t>(layer)]; }
   Tensor output_of(int64_t layer) const { return layer + 1 < layers() ? saved(layer + 1).x_ND : last_ND_; }
   BlockContext context(Ops& ops) const { return {tokens_, *dispatcher_, workspace_->block, ops}; }
 
   ModelConfig config_;
+  ModelSpec spec_;
   MicroBatch shape_;
   Weights& weights_;
-  Block block_;
+  std::vector<Block> blocks_;
   Head head_;
   std::unique_ptr<TokenDispatcher> dispatcher_;
   std::shared_ptr<const Workspace> workspace_;

@@ -17,103 +17,71 @@ namespace {
 // Host staging for initialisation: the largest tensor goes to the device in pieces of this many values.
 constexpr int64_t kPiece = int64_t{1} << 20;
 
-bool writes_to_residual(const std::string& name) {
-  return name.ends_with("attention.out.weight") || name.ends_with("moe.down.weight");
-}
-
-bool is_norm(const Parameter& parameter) {
-  return parameter.group == "norms";
-}
-
 }  // namespace
+
+ModelParameters::ModelParameters(const ModelSpec& spec, const Shard& experts)
+    // GPT-2: what writes to the residual stream starts smaller.
+    : list_(spec.init_std, spec.init_std / std::sqrt(2.0 * static_cast<double>(spec.layers.size())),
+            experts) {
+  const auto& [width, vocab_size, eps] = spec.head;
+  list_.matrix(embedding, "embedding.weight", "embedding", Role::embedding, {vocab_size, width});
+  layers.resize(spec.layers.size());
+  for (size_t i = 0; i < layers.size(); ++i) {
+    list_.begin_layer(static_cast<int64_t>(i));
+    layers[i].declare(list_, spec.layers[i]);
+  }
+  list_.begin_layer(kNoLayer);
+  list_.norm(final_norm, "final_norm.weight", width);
+}
 
 Weights::Weights(const ModelConfig& config, const WeightTypes& types, Mode mode, Arena& arena,
                  const ShardingPlan& sharding)
-    : init_std_(config.init_std),
-      residual_std_(config.init_std / std::sqrt(2.0 * static_cast<double>(config.n_layers))),
-      sharding_(sharding) {
-  const int64_t D = config.d_model, E = config.num_experts, F = config.expert_intermediate_dim;
-  const int64_t d = config.head_dim();
-  const int64_t P = Heads{config.n_heads, config.n_kv_heads, d}.packed();
-  // Shapes first: memory goes by group.
-  const auto matrix = [](const std::string& name, const std::string& group,
-                         std::initializer_list<int64_t> shape) {
-    return Parameter{name, group, true, Tensor(nullptr, DType::f32, shape), {}, {}};
+    : ModelParameters(config.spec(), sharding.experts), sharding_(sharding) {
+  const auto of = [&](std::initializer_list<Role> roles) {
+    std::vector<Parameter*> group;
+    for (Parameter* parameter : list_.all())
+      if (std::find(roles.begin(), roles.end(), parameter->role) != roles.end()) group.push_back(parameter);
+    return group;
   };
-  const Shard& shard = sharding.experts;
-  CHECK(E % shard.world == 0);
-  const int64_t here = E / shard.world;
-  const auto expert_matrix = [&](const std::string& name, int64_t height, int64_t width) {
-    Parameter parameter = matrix(name, "experts", {here, height, width});
-    if (shard.world > 1) parameter.rows = {.begin = shard.rank * here, .of = E};
-    CHECK(parameter.offset() % Parameter::kAlignment == 0, name);
-    return parameter;
-  };
-  const auto norm = [](const std::string& name, int64_t width) {
-    return Parameter{name, "norms", false, Tensor(nullptr, DType::f32, {width}), {}, {}};
-  };
-  embedding = matrix("embedding.weight", "embedding", {config.vocab_size, D});
-  for (int64_t i = 0; i < config.n_layers; ++i) {
-    const std::string at = "layers." + std::to_string(i) + ".";
-    layers.push_back({.attention_norm = norm(at + "attention_norm.weight", D),
-                      .qkvg = matrix(at + "attention.qkvg.weight", "attention", {P, D}),
-                      .q_norm = norm(at + "attention.q_norm.weight", d),
-                      .k_norm = norm(at + "attention.k_norm.weight", d),
-                      .out = matrix(at + "attention.out.weight", "attention", {D, D}),
-                      .moe_norm = norm(at + "moe_norm.weight", D),
-                      .router = matrix(at + "moe.router.weight", "router", {E, D}),
-                      .gate_up = expert_matrix(at + "moe.gate_up.weight", 2 * F, D),
-                      .down = expert_matrix(at + "moe.down.weight", D, F)});
-  }
-  final_norm = norm("final_norm.weight", D);
-
-  std::vector<Members> attention, experts;
-  Members router, norms;
-  for (size_t i = 0; i < layers.size(); ++i) {
-    Layer& layer = layers[i];
-    const auto number = static_cast<int64_t>(i);
-    attention.push_back({number, {&layer.qkvg, &layer.out}});
-    experts.push_back({number, {&layer.gate_up, &layer.down}});
-    router.parameters.push_back(&layer.router);
-    norms.parameters.insert(norms.parameters.end(),
-                            {&layer.attention_norm, &layer.q_norm, &layer.k_norm, &layer.moe_norm});
-  }
-  norms.parameters.push_back(&final_norm);
   const WeightTypes embedding_types{types.compute, types.master, DType::f32}, f32{};
-  place({{kNoLayer, {&embedding}}}, embedding_types, mode, arena);
-  place(attention, types, mode, arena);
-  place(experts, types, mode, arena);
-  for (const Members& small : {router, norms}) {
-    const Tensor gradient = place({small}, f32, mode, arena);
+  place(of({Role::embedding}), embedding_types, mode, arena);
+  place(of({Role::matrix}), types, mode, arena);
+  place(of({Role::expert}), types, mode, arena);
+  for (const Role role : {Role::router, Role::norm}) {
+    const Tensor gradient = place(of({role}), f32, mode, arena);
     if (!gradient.empty()) added_gradients_.push_back(gradient);
   }
   std::stable_sort(buckets_.begin(), buckets_.end(),
                    [](const Bucket& a, const Bucket& b) { return a.layer < b.layer; });
 }
 
-std::vector<Weights::Members> Weights::buckets_of(const std::vector<Members>& group, DType gradient) const {
-  std::vector<Members> buckets;
-  int64_t bytes = sharding_.bucket_bytes;  // of the last bucket
-  for (const Members& layer : group) {
-    if (bytes >= sharding_.bucket_bytes) {
-      buckets.push_back({layer.layer, {}});
+// Routers and norms are small: those of all layers are one bucket, which belongs to none.
+std::vector<Weights::Bucketed> Weights::buckets_of(const std::vector<Parameter*>& group,
+                                                   DType gradient) const {
+  std::vector<Bucketed> buckets;
+  int64_t bytes = 0;  // of the last bucket
+  for (Parameter* parameter : group) {
+    const bool small = parameter->role == Role::router || parameter->role == Role::norm;
+    const int64_t layer = small ? kNoLayer : parameter->layer;
+    const bool next_layer = buckets.empty() || buckets.back().parameters.back()->layer != parameter->layer;
+    if (buckets.empty() || (!small && next_layer && bytes >= sharding_.bucket_bytes)) {
+      buckets.push_back({layer, {}});
       bytes = 0;
     }
-    for (Parameter* parameter : layer.parameters) {
-      buckets.back().parameters.push_back(parameter);
-      bytes += parameter->padded() * static_cast<int64_t>(size_of(gradient));
-    }
+    buckets.back().parameters.push_back(parameter);
+    bytes += parameter->padded() * static_cast<int64_t>(size_of(gradient));
   }
   return buckets;
 }
 
-Tensor Weights::place(const std::vector<Members>& group, const WeightTypes& types, Mode mode, Arena& arena) {
-  const std::vector<Members> buckets = buckets_of(group, types.gradient);
-  const bool experts = group.front().parameters.front()->group == "experts";
+Tensor Weights::place(const std::vector<Parameter*>& group, const WeightTypes& types, Mode mode,
+                      Arena& arena) {
+  const std::vector<Bucketed> buckets = buckets_of(group, types.gradient);
+  const bool experts = group.front()->role == Role::expert;
   const Shard& shard = experts ? sharding_.expert_updates : sharding_.other_updates;
   const int64_t unit = Parameter::kAlignment * shard.world;  // for equal parts
   std::vector<int64_t> begin{0};                             // of each bucket
-  for (const Members& members : buckets) {
+  for (const Bucketed& members : buckets) {
     int64_t elements = 0;
     for (const Parameter* parameter : members.parameters) elements += parameter->padded();
     begin.push_back(begin.back() + (elements + unit - 1) / unit * unit);
@@ -159,12 +127,9 @@ Tensor Weights::place(const std::vector<Members>& group, const WeightTypes& type
   return gradients;
 }
 
-std::vector<Parameter> Weights::list() const {
-  std::vector<Parameter> all{embedding};
-  for (const Layer& layer : layers)
-    all.insert(all.end(), {layer.attention_norm, layer.qkvg, layer.q_norm, layer.k_norm, layer.out,
-                           layer.moe_norm, layer.router, layer.gate_up, layer.down});
-  all.push_back(final_norm);
+std::vector<Parameter> ModelParameters::list() const {
+  std::vector<Parameter> all;
+  for (const Parameter* parameter : list_.all()) all.push_back(*parameter);
   return all;
 }
 
@@ -189,13 +154,14 @@ void Weights::initialise(uint64_t seed, Device& device) {
   ThreadPool pool(available_cores());
   for (const Parameter& parameter : list()) {
     const Random random(seed, "init/" + parameter.name);
-    const auto std = static_cast<float>(writes_to_residual(parameter.name) ? residual_std_ : init_std_);
+    const auto value = static_cast<float>(parameter.init_value);
+    const auto std = static_cast<float>(parameter.init_std);
     const NamedShard stored = parameter.stored();
     const Tensor& flat = stored.local;
     for (int64_t begin = 0; begin < flat.numel(); begin += kPiece) {
       const int64_t end = std::min(flat.numel(), begin + kPiece);
-      piece.assign(static_cast<size_t>(end - begin), 1.0F);
-      if (!is_norm(parameter))
+      piece.assign(static_cast<size_t>(end - begin), value);
+      if (std != 0)
         pool.parallel_for(end - begin, 1 << 14, [&](int64_t from, int64_t to) {
           for (int64_t i = from; i < to; ++i)
             piece[static_cast<size_t>(i)] =

@@ -5,23 +5,18 @@
 #include <cstdint>
 #include <vector>
 
+#include "model/block.h"
 #include "model/config.h"
+#include "model/head.h"
+#include "model/modes.h"
+#include "model/parameter_list.h"
+#include "model/spec.h"
 #include "tensor/arena.h"
 #include "tensor/parameter.h"
 
 namespace moe {
 
 class Device;
-
-// What a set of weights is for decides which copies exist.
-enum class Mode : uint8_t { training, inference };
-
-// Of what no layer has for itself: the embedding, and all small tensors together.
-inline constexpr int64_t kNoLayer = -1;
-
-// What a micro-batch does to the gradients of weights. The first one of a step overwrites them, so nothing
-// zeroes them.
-enum class GradientMode : uint8_t { overwrite, accumulate };
 
 // compute: what matrix products read. master: what the optimizer updates and checkpoints hold; where both
 // have one type they are one tensor. gradient: of the matrices of attention and experts; those of the
@@ -31,13 +26,28 @@ struct WeightTypes {
   DType compute = DType::f32, master = DType::f32, gradient = DType::f32;
 };
 
-class Weights {
+// Names, shapes and roles, without memory: enough to count.
+class ModelParameters {
  public:
-  struct Layer {
-    Parameter attention_norm, qkvg, q_norm, k_norm, out;  // [D], [P, D], [d], [d], [D, D]
-    Parameter moe_norm, router, gate_up, down;            // [D], [E, D], [E, 2F, D], [E, D, F]
-  };
+  explicit ModelParameters(const ModelSpec& spec, const Shard& experts = {});
+  ModelParameters(const ModelParameters&) = delete;  // list_ points into it
+  ModelParameters& operator=(const ModelParameters&) = delete;
 
+  Parameter embedding;   // [V, D], the LM head too
+  Parameter final_norm;  // [D]
+  std::vector<LayerWeights> layers;
+  HeadWeights head() const { return {final_norm, embedding}; }
+
+  // All of them, in the order of the forward pass; the views share this object's memory. Those of one group
+  // follow one another there, as Parameter::kAlignment says: weights, copies and gradients.
+  std::vector<Parameter> list() const;
+
+ protected:
+  ParameterList list_;
+};
+
+class Weights : public ModelParameters {
+ public:
   // A communication bucket: consecutive tensors of a group in one or several layers, flat, padding included.
   // Ranks own equal shards of it. gradient: for training only. compute: what matrix products read; the master
   // where that is f32.
@@ -52,13 +62,6 @@ class Weights {
   Weights(const ModelConfig& config, const WeightTypes& types, Mode mode, Arena& arena,
           const ShardingPlan& sharding = {});
 
-  Parameter embedding;   // [V, D], the LM head too
-  Parameter final_norm;  // [D]
-  std::vector<Layer> layers;
-
-  // All of them, in the order of the forward pass; the views share this object's memory. Those of one group
-  // follow one another there, as Parameter::kAlignment says: weights, copies and gradients.
-  std::vector<Parameter> list() const;
   // The gradients that operations can only add to (those of norms and routers): to be zero before the first
   // does.
   const std::vector<Tensor>& added_gradients() const { return added_gradients_; }
@@ -69,20 +72,18 @@ class Weights {
   std::vector<NamedShard> stored() const;
   std::vector<NamedTensor> named() const;
 
-  // Norms 1; matrices normal with config.init_std, those that write to the residual stream (out, down)
-  // divided by sqrt(2 L) (GPT-2). A value depends on (seed, name, index) only.
+  // As each parameter says. A value depends on (seed, name, index) only.
   void initialise(uint64_t seed, Device& device);
 
  private:
-  struct Members {
+  struct Bucketed {
     int64_t layer = kNoLayer;
     std::vector<Parameter*> parameters;
   };
   // Consecutive layers of a group together, until they have sharding_.bucket_bytes.
-  std::vector<Members> buckets_of(const std::vector<Members>& group, DType gradient) const;
+  std::vector<Bucketed> buckets_of(const std::vector<Parameter*>& group, DType gradient) const;
   // Memory for a group, by bucket. Returns all of its gradients.
-  Tensor place(const std::vector<Members>& group, const WeightTypes& types, Mode mode, Arena& arena);
-  double init_std_, residual_std_;
+  Tensor place(const std::vector<Parameter*>& group, const WeightTypes& types, Mode mode, Arena& arena);
   ShardingPlan sharding_;
   std::vector<Tensor> added_gradients_;
   std::vector<Bucket> buckets_;

@@ -93,7 +93,7 @@ void Optimizer::join_spans() {
                         entry.absmax_m,
                         entry.absmax_v,
                         eight_bit,
-                        entry.parameter.decays,
+                        entry.parameter.decays(),
                         stream_id("round/" + entry.parameter.name),
                         local.offset};
         if (!spans_.empty() && local.weight.dtype() == DType::f32) {
@@ -124,8 +124,17 @@ void Optimizer::join_gradients() {
 
 bool Optimizer::keeps_8bit(const Parameter& parameter) const {
   if (!config_.eight_bit || parameter.global_shape(DType::u8).numel() < kMinimum8bitSize) return false;
-  if (parameter.group == "embedding") return config_.embedding_8bit;
-  if (parameter.group == "router") return config_.router_8bit;
+  switch (parameter.role) {
+    case Role::embedding:
+      return config_.embedding_8bit;
+    case Role::router:
+      return config_.router_8bit;
+    case Role::matrix:
+    case Role::expert:
+    case Role::head:
+    case Role::norm:
+      return true;
+  }
   return true;
 }
 

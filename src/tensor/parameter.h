@@ -28,17 +28,26 @@ struct NamedShard {
   Tensor local;        // [0] where nothing of it is here
 };
 
+// Of what no layer has for itself: the embedding, the head, and all small tensors together.
+inline constexpr int64_t kNoLayer = -1;
+
+// What a tensor is to the model. The optimizer and the memory layout treat each role in its own way.
+enum class Role : uint8_t { matrix, expert, embedding, head, router, norm };
+
 struct Parameter {
   // Tensors that lie one after another in memory begin at multiples of this many elements: so many of them
   // are one flat tensor to the optimizer, whose blocks of 256 elements are then still each tensor's own.
   static constexpr int64_t kAlignment = 256;
 
   std::string name;   // "layers.0.attention.qkvg.weight": the name in a checkpoint (docs/model.md lists all)
-  std::string group;  // embedding, attention, router, experts or norms: the rows of the gradient-norm table
-  bool decays;        // weight decay applies (matrices, not norms)
-  Tensor weight;      // the master: f32, or bf16
-  Tensor compute;     // what the ops read: bf16 copy, or the same view as weight
-  Tensor gradient;    // f32 or bf16; written by the first micro-batch of a step, added to by the others
+  std::string group;  // embedding, attention, router, experts, norms or head: rows of the gradient-norm table
+  Role role = Role::matrix;
+  int64_t layer = kNoLayer;
+  double init_value = 0, init_std = 0;  // initial values: init_value where init_std is 0, else normal about 0
+  Tensor weight;                        // the master: f32, or bf16
+  Tensor compute;                       // what the ops read: bf16 copy, or the same view as weight
+  // f32 or bf16; written by the first micro-batch of a step, added to by the others
+  Tensor gradient;
 
   // The part that this rank updates, flat. offset: of its first element in the global tensor, a multiple of
   // kAlignment.
@@ -55,8 +64,9 @@ struct Parameter {
   };
   std::optional<Rows> rows = {};
 
-  Tensor global_shape(DType type) const;  // a tensor without memory
-  int64_t offset() const;                 // in the global tensor, of the first element here
+  bool decays() const { return role != Role::norm; }  // weight decay applies
+  Tensor global_shape(DType type) const;              // a tensor without memory
+  int64_t offset() const;                             // in the global tensor, of the first element here
   int64_t padded() const { return (weight.numel() + kAlignment - 1) / kAlignment * kAlignment; }
   LocalShard local() const;   // all that is here, unless `local_shard` says otherwise
   NamedShard stored() const;  // the part of the master that is here

@@ -31,7 +31,7 @@ struct Mean {
 Probe::Probe(const ModelConfig& config, int64_t T, const Weights& weights,
              const std::vector<std::string>& groups, Tensor squares_g, Replicas& replicas, Device& device,
              Ops& ops)
-    : heads_{config.n_heads, config.n_kv_heads, config.head_dim()},
+    : heads_(config.heads()),
       T_(T),
       parameters_(weights.list()),
       groups_(groups),

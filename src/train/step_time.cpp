@@ -49,11 +49,9 @@ struct Parameters {
 };
 
 Parameters parameters(const ModelConfig& model) {
-  const double experts = 3.0 * as_double(model.n_layers * model.num_experts) *
-                         as_double(model.d_model * model.expert_intermediate_dim);
-  const int64_t packed = Heads{model.n_heads, model.n_kv_heads, model.head_dim()}.packed();
-  const double attention = as_double(model.n_layers * model.d_model) * as_double(packed + model.d_model);
-  return {experts, attention, as_double(count_parameters(model).total) - experts - attention};
+  const ParameterCount count = count_parameters(model);
+  return {as_double(count.experts), as_double(count.attention),
+          as_double(count.total - count.experts - count.attention)};
 }
 
 // What goes between ranks once a step, gradients or weights: all of it, and what no pass over the layers can

@@ -95,7 +95,7 @@ TEST_F(OptimizerTest, DecaysOnlyWhatDecays) {
   Optimizer optimizer({.weight_decay = 0.5}, parameters, arena_, ops());
   optimizer.step(0, 0.5, scale(1));  // gradients are zero: only decay acts, 1 - 0.5 * 0.5
   for (Parameter& p : parameters) {
-    for (const double weight : values(p.weight)) ASSERT_EQ(weight, p.decays ? 0.75 : 1.0) << p.name;
+    for (const double weight : values(p.weight)) ASSERT_EQ(weight, p.decays() ? 0.75 : 1.0) << p.name;
   }
 }
 

@@ -32,7 +32,7 @@ std::string error(const std::function<void(RunConfig&)>& change) {
 TEST(RunConfig, DefaultsAreTheFullModel) {
   EXPECT_EQ(error([](RunConfig&) {}), "");
   const ModelConfig model;
-  EXPECT_EQ(model.head_dim(), 64);
+  EXPECT_EQ(model.heads().dim, 64);
 }
 
 TEST(RunConfig, EverySettingHasHelpAndAnAllowedDefault) {

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+#include "model/parameter_list.h"
+
+#include "base/error.h"
+
+namespace moe {
+
+void ParameterList::begin_layer(int64_t layer) {
+  layer_ = layer;
+  prefix_ = layer == kNoLayer ? "" : "layers." + std::to_string(layer) + ".";
+}
+
+void ParameterList::add(Parameter& parameter, const std::string& name, const std::string& group, Role role,
+                        const std::vector<int64_t>& shape) {
+  parameter.name = prefix_ + name;
+  parameter.group = group;
+  parameter.role = role;
+  parameter.layer = layer_;
+  parameter.weight = Tensor(nullptr, DType::f32, shape.data(), static_cast<int>(shape.size()));
+  parameter.init_value = role == Role::norm ? 1 : 0;
+  parameter.init_std = role == Role::norm ? 0 : init_std_;
+  all_.push_back(&parameter);
+}
+
+void ParameterList::norm(Parameter& parameter, const std::string& name, int64_t width) {
+  add(parameter, name, "norms", Role::norm, {width});
+}
+
+void ParameterList::matrix(Parameter& parameter, const std::string& name, const std::string& group, Role role,
+                           std::initializer_list<int64_t> shape) {
+  add(parameter, name, group, role, shape);
+}
+
+void ParameterList::expert_matrices(Parameter& parameter, const std::string& name,
+                                    std::initializer_list<int64_t> shape) {
+  std::vector<int64_t> local(shape);
+  const int64_t E = local.front();
+  CHECK(E % experts_.world == 0);
+  local.front() = E / experts_.world;
+  add(parameter, name, "experts", Role::expert, local);
+  if (experts_.world > 1) parameter.rows = {.begin = experts_.rank * local.front(), .of = E};
+  CHECK(parameter.offset() % Parameter::kAlignment == 0, parameter.name);
+}
+
+}  // namespace moe

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+// Every learnt tensor of a model, declared once, by the part that owns it. From the list follow memory,
+// shards, checkpoint names, initial values, optimizer groups, counts and FLOPs.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include "base/shard.h"
+#include "tensor/parameter.h"
+
+namespace moe {
+
+class ParameterList {
+ public:
+  // init_std: of matrices; residual_std: of those that write to the residual stream. experts: the part of the
+  // experts that this rank owns.
+  ParameterList(double init_std, double residual_std, const Shard& experts)
+      : init_std_(init_std), residual_std_(residual_std), experts_(experts) {}
+
+  // What is declared from now on belongs to this layer, or to none (kNoLayer), and to its names' beginning.
+  void begin_layer(int64_t layer);
+
+  // These give `parameter` its name, role, shape and initial value. Its memory comes later (model/weights.h).
+  // A parameter must not move afterwards.
+  void norm(Parameter& parameter, const std::string& name, int64_t width);
+  void matrix(Parameter& parameter, const std::string& name, const std::string& group, Role role,
+              std::initializer_list<int64_t> shape);
+  // [E, ...]: one matrix for each expert; this rank has its shard of them.
+  void expert_matrices(Parameter& parameter, const std::string& name, std::initializer_list<int64_t> shape);
+  // The last one declared writes to the residual stream.
+  void writes_to_residual() { all_.back()->init_std = residual_std_; }
+
+  // In the order of the forward pass.
+  const std::vector<Parameter*>& all() const { return all_; }
+
+ private:
+  void add(Parameter& parameter, const std::string& name, const std::string& group, Role role,
+           const std::vector<int64_t>& shape);
+
+  double init_std_, residual_std_;
+  Shard experts_;
+  int64_t layer_ = kNoLayer;
+  std::string prefix_;
+  std::vector<Parameter*> all_;
+};
+
+}  // namespace moe

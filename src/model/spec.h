@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+// What a model is made of, layer by layer: the description from which parts, parameters, memory, costs and
+// file formats follow. ModelConfig::spec() makes it from the settings. Nothing here depends on hardware.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "ops/ops.h"
+
+namespace moe {
+
+struct AttentionSpec {
+  int64_t width = 0;  // D
+  Heads heads;
+  float norm_eps = 0;
+};
+
+struct MoeSpec {
+  int64_t width = 0;                                // D
+  int64_t experts = 0, top_k = 0, inner_width = 0;  // E, K, F
+  bool renormalise = true;                          // weights of the chosen experts sum to one
+  float balance_weight = 0, z_weight = 0;           // of the router's losses
+  float norm_eps = 0;
+};
+
+struct LayerSpec {
+  AttentionSpec attention;
+  MoeSpec moe;
+};
+
+struct HeadSpec {
+  int64_t width = 0, vocab_size = 0;  // D, V
+  float norm_eps = 0;
+};
+
+struct ModelSpec {
+  std::vector<LayerSpec> layers;
+  HeadSpec head;
+  double rope_theta = 0, init_std = 0;
+  int64_t rope_width() const { return layers.front().attention.heads.dim; }
+};
+
+}  // namespace moe
