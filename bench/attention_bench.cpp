@@ -52,12 +52,16 @@ class Layer {
 
   Ops& ops() { return *backend_.ops; }
   const Heads& heads() const { return heads_; }
-  void forward() { ops().attention_forward(y, o, lse, q, k, packed, first); }
-  void gate() { ops().gate_backward(d_o, y, delta, dpacked, dy, o, packed, heads_); }
-  void backward() { ops().attention_backward(dq, dk, dpacked, d_o, q, k, packed, lse, delta, first); }
-  void rope_forward() { ops().qk_norm_rope_forward(q, k, rstd, packed, w, w, rope, position, heads_, 1e-5F); }
+  void forward() { ops().attention_forward({y, o, lse, q, k, packed, first, heads_}); }
+  void gate() { ops().gate_backward({d_o, y, delta, dpacked, dy, o, packed, heads_}); }
+  void backward() {
+    ops().attention_backward({dq, dk, dpacked, d_o, q, k, packed, lse, delta, first, heads_});
+  }
+  void rope_forward() {
+    ops().qk_norm_rope_forward({q, k, rstd, packed, w, w, rope, position, heads_, 1e-5F});
+  }
   void rope_backward() {
-    ops().qk_norm_rope_backward(dpacked, dw, dw, dq, dk, packed, w, w, rope, position, rstd, heads_);
+    ops().qk_norm_rope_backward({dpacked, dw, dw, dq, dk, packed, w, w, rope, position, rstd, heads_});
   }
 
   // Times kCalls calls an iteration. products: of a causal row; bytes: moved by one call.

@@ -92,6 +92,7 @@ BENCHMARK(GroupedMatmul)->Apply(grouped_sizes)->UseRealTime()->Unit(benchmark::k
 
 struct AttentionInputs {
   Tensor q, k, packed, y, o, lse, first;
+  Heads heads;
   double operations;  // of the two products of the forward pass, below the diagonal
 };
 AttentionInputs attention_inputs(Bench& bench, const benchmark::State& state) {
@@ -106,13 +107,14 @@ AttentionInputs attention_inputs(Bench& bench, const benchmark::State& state) {
           bench.zeros(dtype, {n, heads.query, heads.dim}),
           bench.zeros(DType::f32, {n, heads.query}),
           bench.zeros(DType::i32, {batch, length}),
+          heads,
           2.0 * static_cast<double>(n * heads.query * (length + 1) * heads.dim)};
 }
 // Arguments: length of a row, head width, bf16.
 void AttentionForward(benchmark::State& state) {
   Bench bench;
   const AttentionInputs x = attention_inputs(bench, state);
-  for (auto _ : state) bench.ops().attention_forward(x.y, x.o, x.lse, x.q, x.k, x.packed, x.first);
+  for (auto _ : state) bench.ops().attention_forward({x.y, x.o, x.lse, x.q, x.k, x.packed, x.first, x.heads});
   report(state, x.operations);
 }
 void AttentionBackward(benchmark::State& state) {
@@ -122,9 +124,10 @@ void AttentionBackward(benchmark::State& state) {
   const Tensor d_o = like(x.q), dq = like(x.q), dk = like(x.k);
   const Tensor dpacked = bench.zeros(x.q.dtype(), {x.packed.dim(0), x.packed.dim(1)});
   const Tensor delta = bench.random(DType::f32, {x.lse.dim(0), x.lse.dim(1)});
-  bench.ops().attention_forward(x.y, x.o, x.lse, x.q, x.k, x.packed, x.first);
+  bench.ops().attention_forward({x.y, x.o, x.lse, x.q, x.k, x.packed, x.first, x.heads});
   for (auto _ : state)
-    bench.ops().attention_backward(dq, dk, dpacked, d_o, x.q, x.k, x.packed, x.lse, delta, x.first);
+    bench.ops().attention_backward(
+        {dq, dk, dpacked, d_o, x.q, x.k, x.packed, x.lse, delta, x.first, x.heads});
   report(state, 2.5 * x.operations);
 }
 void attention_sizes(benchmark::internal::Benchmark* b) {

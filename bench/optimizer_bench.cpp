@@ -111,7 +111,7 @@ void QkNormRope(benchmark::State& state) {
   const Tensor w = bench.random(DType::f32, {64}), rope = bench.random(DType::f32, {kTokens, 64});
   const Tensor position = bench.zeros(DType::i32, {kTokens});
   for (auto _ : state)
-    bench.ops().qk_norm_rope_forward(q, k, rstd, packed, w, w, rope, position, heads, 1e-5F);
+    bench.ops().qk_norm_rope_forward({q, k, rstd, packed, w, w, rope, position, heads, 1e-5F});
   report(state, kTokens * 6 * 64, 2 * (q.bytes() + k.bytes()));
 }
 BENCHMARK(QkNormRope)->Apply(row_sizes);

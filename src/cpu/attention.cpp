@@ -4,20 +4,18 @@
 
 #include "cpu/cpu_ops.h"
 #include "cpu/gate.h"
-#include "ops/contracts/attention.h"
 
 namespace moe::cpu {
 
-void CpuOps::attention_forward(Tensor y_NHd, Tensor o_NHd, Tensor lse_NH, const Tensor& q_NHd,
-                               const Tensor& k_NGd, const Tensor& packed_NP, const Tensor& doc_start_BT) {
-  const Heads layout =
-      contracts::attention_forward(y_NHd, o_NHd, lse_NH, q_NHd, k_NGd, packed_NP, doc_start_BT);
-  const int64_t length = doc_start_BT.dim(1), heads = layout.query, kv_heads = layout.kv, dim = layout.dim;
+void CpuOps::attention_forward(AttentionForward op) {
+  op.check();
+  const Heads& layout = op.heads;
+  const int64_t length = op.doc_start_BT.dim(1), heads = layout.query, kv_heads = layout.kv, dim = layout.dim;
   const int64_t group = heads / kv_heads, step = block_tokens(group), blocks = (length + step - 1) / step;
-  with_type(q_NHd.dtype(), [&](auto type) {
+  with_type(op.q_NHd.dtype(), [&](auto type) {
     using T = decltype(type);
     const int64_t q_stride = heads * dim, k_stride = kv_heads * dim, packed = layout.packed();
-    pool_.parallel_for(doc_start_BT.dim(0) * kv_heads * blocks, 1, [&](int64_t task, int64_t) {
+    pool_.parallel_for(op.doc_start_BT.dim(0) * kv_heads * blocks, 1, [&](int64_t task, int64_t) {
       // Late blocks see the most keys: they come first, so that threads end together.
       const int64_t start = (blocks - 1 - task % blocks) * step;
       const int64_t kv_head = task / blocks % kv_heads, row = task / blocks / kv_heads * length;
@@ -26,18 +24,18 @@ void CpuOps::attention_forward(Tensor y_NHd, Tensor o_NHd, Tensor lse_NH, const 
                                 .group = group,
                                 .dim = dim,
                                 .position = start,
-                                .first = doc_start_BT.as<int32_t>() + row + start,
-                                .q = q_NHd.as<T>() + at,
-                                .k = k_NGd.as<T>() + row * k_stride + kv_head * dim,
-                                .v = packed_NP.as<T>() + row * packed + layout.values() + kv_head * dim,
+                                .first = op.doc_start_BT.as<int32_t>() + row + start,
+                                .q = op.q_NHd.as<T>() + at,
+                                .k = op.k_NGd.as<T>() + row * k_stride + kv_head * dim,
+                                .v = op.packed_NP.as<T>() + row * packed + layout.values() + kv_head * dim,
                                 .q_stride = q_stride,
                                 .k_stride = k_stride,
                                 .v_stride = packed};
-      float* lse = lse_NH.as<float>() + (row + start) * heads + kv_head * group;
+      float* lse = op.lse_NH.as<float>() + (row + start) * heads + kv_head * group;
       BlockAttention<T>(gemm_, scratch_, block.rows(), dim)
-          .run(block, o_NHd.as<T>() + at, q_stride, lse, heads);
-      gate_block(y_NHd.as<T>() + at, o_NHd.as<T>() + at, q_stride, packed_NP.as<T>() + (row + start) * packed,
-                 layout, kv_head, block.tokens);
+          .run(block, op.o_NHd.as<T>() + at, q_stride, lse, heads);
+      gate_block(op.y_NHd.as<T>() + at, op.o_NHd.as<T>() + at, q_stride,
+                 op.packed_NP.as<T>() + (row + start) * packed, layout, kv_head, block.tokens);
     });
   });
 }

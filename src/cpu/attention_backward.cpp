@@ -7,7 +7,6 @@
 
 #include "cpu/attention.h"
 #include "cpu/cpu_ops.h"
-#include "ops/contracts/attention.h"
 
 namespace moe::cpu {
 namespace {
@@ -125,17 +124,15 @@ class BackwardTask {
 
 }  // namespace
 
-void CpuOps::attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dpacked_NP, const Tensor& do_NHd,
-                                const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
-                                const Tensor& lse_NH, const Tensor& delta_NH, const Tensor& doc_start_BT) {
-  const Heads layout = contracts::attention_backward(dq_NHd, dk_NGd, dpacked_NP, do_NHd, q_NHd, k_NGd,
-                                                     packed_NP, lse_NH, delta_NH, doc_start_BT);
-  const int64_t length = doc_start_BT.dim(1), heads = layout.query, kv_heads = layout.kv, dim = layout.dim;
+void CpuOps::attention_backward(AttentionBackward op) {
+  op.check();
+  const Heads& layout = op.heads;
+  const int64_t length = op.doc_start_BT.dim(1), heads = layout.query, kv_heads = layout.kv, dim = layout.dim;
   const int64_t group = heads / kv_heads, step = block_tokens(group);
-  with_type(q_NHd.dtype(), [&](auto type) {
+  with_type(op.q_NHd.dtype(), [&](auto type) {
     using T = decltype(type);
     const int64_t q_stride = heads * dim, k_stride = kv_heads * dim, packed = layout.packed();
-    pool_.parallel_for(doc_start_BT.dim(0) * kv_heads, 1, [&](int64_t task, int64_t) {
+    pool_.parallel_for(op.doc_start_BT.dim(0) * kv_heads, 1, [&](int64_t task, int64_t) {
       const int64_t kv_head = task % kv_heads, row = task / kv_heads * length;
       const int64_t at = row * q_stride + kv_head * group * dim, k_at = row * k_stride + kv_head * dim;
       const int64_t v_at = row * packed + layout.values() + kv_head * dim,
@@ -144,19 +141,19 @@ void CpuOps::attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dpacked_NP,
                                    .group = group,
                                    .dim = dim,
                                    .position = 0,
-                                   .first = doc_start_BT.as<int32_t>() + row,
-                                   .q = q_NHd.as<T>() + at,
-                                   .k = k_NGd.as<T>() + k_at,
-                                   .v = packed_NP.as<T>() + v_at,
+                                   .first = op.doc_start_BT.as<int32_t>() + row,
+                                   .q = op.q_NHd.as<T>() + at,
+                                   .k = op.k_NGd.as<T>() + k_at,
+                                   .v = op.packed_NP.as<T>() + v_at,
                                    .q_stride = q_stride,
                                    .k_stride = k_stride,
                                    .v_stride = packed};
-      const HeadGradient<T> head{.output_gradient = do_NHd.as<T>() + at,
-                                 .lse = lse_NH.as<float>() + rows_at,
-                                 .delta = delta_NH.as<float>() + rows_at,
-                                 .dq = dq_NHd.as<T>() + at,
-                                 .dk = dk_NGd.as<T>() + k_at,
-                                 .dv = dpacked_NP.as<T>() + v_at,
+      const HeadGradient<T> head{.output_gradient = op.do_NHd.as<T>() + at,
+                                 .lse = op.lse_NH.as<float>() + rows_at,
+                                 .delta = op.delta_NH.as<float>() + rows_at,
+                                 .dq = op.dq_NHd.as<T>() + at,
+                                 .dk = op.dk_NGd.as<T>() + k_at,
+                                 .dv = op.dpacked_NP.as<T>() + v_at,
                                  .rows_stride = heads};
       BackwardTask<T>(gemm_, scratch_, length, step * group, dim).run(sequence, head, step);
     });

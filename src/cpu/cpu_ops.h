@@ -42,23 +42,13 @@ class CpuOps : public Ops {
                       MatmulLayout layout, bool accumulate) override;
 
   // attention
-  void qk_norm_rope_forward(Tensor q_NHd, Tensor k_NGd, Tensor rstd_NJ, const Tensor& packed_NP,
-                            const Tensor& wq_d, const Tensor& wk_d, const Tensor& rope_Td,
-                            const Tensor& position_N, Heads heads, float eps) override;
-  void qk_norm_rope_backward(Tensor dpacked_NP, Tensor dwq_d, Tensor dwk_d, const Tensor& dq_NHd,
-                             const Tensor& dk_NGd, const Tensor& packed_NP, const Tensor& wq_d,
-                             const Tensor& wk_d, const Tensor& rope_Td, const Tensor& position_N,
-                             const Tensor& rstd_NJ, Heads heads) override;
+  void qk_norm_rope_forward(QkNormRopeForward op) override;
+  void qk_norm_rope_backward(QkNormRopeBackward op) override;
 
-  void attention_forward(Tensor y_NHd, Tensor o_NHd, Tensor lse_NH, const Tensor& q_NHd, const Tensor& k_NGd,
-                         const Tensor& packed_NP, const Tensor& doc_start_BT) override;
-  void gate_backward(Tensor do_NHd, Tensor y_NHd, Tensor delta_NH, Tensor dpacked_NP, const Tensor& dy_NHd,
-                     const Tensor& o_NHd, const Tensor& packed_NP, Heads heads) override;
-  void attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dpacked_NP, const Tensor& do_NHd,
-                          const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
-                          const Tensor& lse_NH, const Tensor& delta_NH, const Tensor& doc_start_BT) override;
-  void attention_cached(Tensor y_NHd, Tensor k_cache_BSGd, Tensor v_cache_BSGd, const Tensor& q_NHd,
-                        const Tensor& k_NGd, const Tensor& packed_NP, const Tensor& start_B) override;
+  void attention_forward(AttentionForward op) override;
+  void gate_backward(GateBackward op) override;
+  void attention_backward(AttentionBackward op) override;
+  void attention_cached(AttentionCached op) override;
 
   // router
   void router_logits_forward(Tensor logits_NE, const Tensor& x_ND, const Tensor& w_ED) override;

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "cpu/cpu_ops.h"
-#include "ops/contracts/gate.h"
 
 namespace moe::cpu {
 namespace {
@@ -33,19 +32,18 @@ float gate_row_backward(T* d_o, T* dgate, const T* dy, const T* o, const T* gate
 
 }  // namespace
 
-void CpuOps::gate_backward(Tensor do_NHd, Tensor y_NHd, Tensor delta_NH, Tensor dpacked_NP,
-                           const Tensor& dy_NHd, const Tensor& o_NHd, const Tensor& packed_NP, Heads heads) {
-  contracts::check_gate_backward(do_NHd, y_NHd, delta_NH, dpacked_NP, dy_NHd, o_NHd, packed_NP, heads);
-  const int64_t d = heads.dim, query = heads.query, width = heads.packed();
-  float* delta = delta_NH.as<float>();
-  with_type(packed_NP.dtype(), [&](auto zero) {
+void CpuOps::gate_backward(GateBackward op) {
+  op.check();
+  const int64_t d = op.heads.dim, query = op.heads.query, width = op.heads.packed();
+  float* delta = op.delta_NH.as<float>();
+  with_type(op.packed_NP.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    T *d_o = do_NHd.as<T>(), *y = y_NHd.as<T>(), *dpacked = dpacked_NP.as<T>();
-    const T *dy = dy_NHd.as<T>(), *o = o_NHd.as<T>(), *packed = packed_NP.as<T>();
-    pool_.parallel_for(packed_NP.dim(0), kTokens, [&](int64_t begin, int64_t end) {
+    T *d_o = op.do_NHd.as<T>(), *y = op.y_NHd.as<T>(), *dpacked = op.dpacked_NP.as<T>();
+    const T *dy = op.dy_NHd.as<T>(), *o = op.o_NHd.as<T>(), *packed = op.packed_NP.as<T>();
+    pool_.parallel_for(op.packed_NP.dim(0), kTokens, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t)
         for (int64_t h = 0; h < query; ++h) {
-          const int64_t at = (t * query + h) * d, gate = t * width + heads.gate(h);
+          const int64_t at = (t * query + h) * d, gate = t * width + op.heads.gate(h);
           delta[t * query + h] =
               gate_row_backward(d_o + at, dpacked + gate, dy + at, o + at, packed + gate, d);
           gate_row(y + at, o + at, packed + gate, d);

@@ -2,8 +2,6 @@
 // QK-norm and rotary positions, fused over the packed rows of the projection: [q_h | gate_h] per query head,
 // then the keys (then the values, which have neither). Queries and keys are the same work with another
 // weight, so one function serves both.
-#include "ops/contracts/rotary.h"
-
 #include <cmath>
 #include <string>
 
@@ -32,7 +30,7 @@ const float* angles(const float* rope, int64_t rows, int32_t position, int64_t d
 template <class T>
 float head_forward(T* y, const T* x, const float* __restrict w, const float* __restrict angle, int64_t d,
                    float eps) {
-  float in[contracts::kMaxHeadDim], out[contracts::kMaxHeadDim];
+  float in[kMaxHeadDim], out[kMaxHeadDim];
   load_row(in, x, d);
   const float rstd = 1.0F / std::sqrt(dot(in, in, d) / static_cast<float>(d) + eps);
   const int64_t half = d / 2;
@@ -51,7 +49,7 @@ template <class T>
 void head_backward(T* dx, float* __restrict dw, const T* dy, const T* x, const float* __restrict w,
                    const float* __restrict angle, float rstd, int64_t d) {
   // NOLINTBEGIN(clang-analyzer-core*): it does not see that loops over d / 2 and d fill what others over d read
-  float normed[contracts::kMaxHeadDim], dout[contracts::kMaxHeadDim], g[contracts::kMaxHeadDim];
+  float normed[kMaxHeadDim], dout[kMaxHeadDim], g[kMaxHeadDim];
   load_row(normed, x, d);
   load_row(dout, dy, d);
   const int64_t half = d / 2;
@@ -71,64 +69,59 @@ void head_backward(T* dx, float* __restrict dw, const T* dy, const T* x, const f
 
 }  // namespace
 
-void CpuOps::qk_norm_rope_forward(Tensor q_NHd, Tensor k_NGd, Tensor rstd_NJ, const Tensor& packed_NP,
-                                  const Tensor& wq_d, const Tensor& wk_d, const Tensor& rope_Td,
-                                  const Tensor& position_N, Heads heads, float eps) {
-  contracts::check_qk_norm_rope_forward(q_NHd, k_NGd, rstd_NJ, packed_NP, wq_d, wk_d, rope_Td, position_N,
-                                        heads);
-  const int64_t d = heads.dim, query = heads.query, normed = heads.query + heads.kv, width = heads.packed();
-  const float *wq = wq_d.as<float>(), *wk = wk_d.as<float>(), *rope = rope_Td.as<float>();
-  const int32_t* position = position_N.as<int32_t>();
-  float* rstd = rstd_NJ.as<float>();
-  with_type(packed_NP.dtype(), [&](auto zero) {
+void CpuOps::qk_norm_rope_forward(QkNormRopeForward op) {
+  op.check();
+  const int64_t d = op.heads.dim, query = op.heads.query, normed = op.heads.query + op.heads.kv,
+                width = op.heads.packed();
+  const float *wq = op.wq_d.as<float>(), *wk = op.wk_d.as<float>(), *rope = op.rope_Td.as<float>();
+  const int32_t* position = op.position_N.as<int32_t>();
+  float* rstd = op.rstd_NJ.as<float>();
+  with_type(op.packed_NP.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    T *q = q_NHd.as<T>(), *k = k_NGd.as<T>();
-    const T* packed = packed_NP.as<T>();
-    pool_.parallel_for(packed_NP.dim(0), kTokens, [&](int64_t begin, int64_t end) {
+    T *q = op.q_NHd.as<T>(), *k = op.k_NGd.as<T>();
+    const T* packed = op.packed_NP.as<T>();
+    pool_.parallel_for(op.packed_NP.dim(0), kTokens, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         const T* row = packed + t * width;
-        const float* angle = angles(rope, rope_Td.dim(0), position[t], d);
+        const float* angle = angles(rope, op.rope_Td.dim(0), position[t], d);
         for (int64_t j = 0; j < normed; ++j) {
-          T* y = j < query ? q + (t * query + j) * d : k + (t * heads.kv + j - query) * d;
+          T* y = j < query ? q + (t * query + j) * d : k + (t * op.heads.kv + j - query) * d;
           const float* w = j < query ? wq : wk;
-          rstd[t * normed + j] = head_forward(y, row + head_offset(heads, j), w, angle, d, eps);
+          rstd[t * normed + j] = head_forward(y, row + head_offset(op.heads, j), w, angle, d, op.eps);
         }
       }
     });
   });
 }
 
-void CpuOps::qk_norm_rope_backward(Tensor dpacked_NP, Tensor dwq_d, Tensor dwk_d, const Tensor& dq_NHd,
-                                   const Tensor& dk_NGd, const Tensor& packed_NP, const Tensor& wq_d,
-                                   const Tensor& wk_d, const Tensor& rope_Td, const Tensor& position_N,
-                                   const Tensor& rstd_NJ, Heads heads) {
-  contracts::check_qk_norm_rope_backward(dpacked_NP, dwq_d, dwk_d, dq_NHd, dk_NGd, packed_NP, wq_d, wk_d,
-                                         rope_Td, position_N, rstd_NJ, heads);
-  const int64_t d = heads.dim, query = heads.query, normed = heads.query + heads.kv, width = heads.packed();
-  const float *wq = wq_d.as<float>(), *wk = wk_d.as<float>(), *rope = rope_Td.as<float>();
-  const float* rstd = rstd_NJ.as<float>();
-  const int32_t* position = position_N.as<int32_t>();
-  PartialSums partial(pool_, scratch_, packed_NP.dim(0), kTokens, 2 * d);  // dwq, dwk
-  with_type(packed_NP.dtype(), [&](auto zero) {
+void CpuOps::qk_norm_rope_backward(QkNormRopeBackward op) {
+  op.check();
+  const int64_t d = op.heads.dim, query = op.heads.query, normed = op.heads.query + op.heads.kv,
+                width = op.heads.packed();
+  const float *wq = op.wq_d.as<float>(), *wk = op.wk_d.as<float>(), *rope = op.rope_Td.as<float>();
+  const float* rstd = op.rstd_NJ.as<float>();
+  const int32_t* position = op.position_N.as<int32_t>();
+  PartialSums partial(pool_, scratch_, op.packed_NP.dim(0), kTokens, 2 * d);  // dwq, dwk
+  with_type(op.packed_NP.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    T* dpacked = dpacked_NP.as<T>();
-    const T *packed = packed_NP.as<T>(), *dq = dq_NHd.as<T>(), *dk = dk_NGd.as<T>();
+    T* dpacked = op.dpacked_NP.as<T>();
+    const T *packed = op.packed_NP.as<T>(), *dq = op.dq_NHd.as<T>(), *dk = op.dk_NGd.as<T>();
     partial.for_each_block([&](float* dw, int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         const T* row = packed + t * width;
         T* out = dpacked + t * width;
-        const float* angle = angles(rope, rope_Td.dim(0), position[t], d);
+        const float* angle = angles(rope, op.rope_Td.dim(0), position[t], d);
         for (int64_t j = 0; j < normed; ++j) {
-          const int64_t at = head_offset(heads, j);
-          const T* dy = j < query ? dq + (t * query + j) * d : dk + (t * heads.kv + j - query) * d;
+          const int64_t at = head_offset(op.heads, j);
+          const T* dy = j < query ? dq + (t * query + j) * d : dk + (t * op.heads.kv + j - query) * d;
           head_backward(out + at, j < query ? dw : dw + d, dy, row + at, j < query ? wq : wk, angle,
                         rstd[t * normed + j], d);
         }
       }
     });
   });
-  partial.add_to(dwq_d.as<float>(), 0, d);
-  partial.add_to(dwk_d.as<float>(), d, d);
+  partial.add_to(op.dwq_d.as<float>(), 0, d);
+  partial.add_to(op.dwk_d.as<float>(), d, d);
 }
 
 }  // namespace moe::cpu

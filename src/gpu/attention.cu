@@ -7,7 +7,6 @@
 #include "gpu/gate.h"
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"
-#include "ops/contracts/attention.h"
 
 namespace moe::gpu {
 namespace {
@@ -23,32 +22,30 @@ void forward_mma(cudaStream_t stream, Tensor& o, Tensor& lse, const Tensor& q, c
 
 }  // namespace
 
-void GpuOps::attention_forward(Tensor y_NHd, Tensor o_NHd, Tensor lse_NH, const Tensor& q_NHd,
-                               const Tensor& k_NGd, const Tensor& packed_NP, const Tensor& doc_start_BT) {
-  const Heads heads =
-      contracts::attention_forward(y_NHd, o_NHd, lse_NH, q_NHd, k_NGd, packed_NP, doc_start_BT);
-  if (o_NHd.numel() == 0) return;
-  if (sm90_ && sm90_takes_attention(q_NHd))
-    return sm90_attention_forward(stream_, num_sms_, workspace_.carve().take<int>(1), y_NHd, o_NHd, lse_NH,
-                                  q_NHd, k_NGd, packed_NP, doc_start_BT);
-  const AttentionShape s(q_NHd, k_NGd, heads.packed(), doc_start_BT.dim(0));
-  CHECK(s.dim <= kMaxDim, q_NHd.describe());
-  with_activation(q_NHd.dtype(), [&]<class T>() {
-    const T* const v = pointer<T>(packed_NP) + heads.values();
-    const bool wide = vector_width<T>(s.dim, o_NHd.data(), q_NHd.data(), k_NGd.data(), v) > 1;
+void GpuOps::attention_forward(AttentionForward op) {
+  op.check();
+  const Heads& heads = op.heads;
+  if (op.o_NHd.numel() == 0) return;
+  if (sm90_ && sm90_takes_attention(op.q_NHd))
+    return sm90_attention_forward(stream_, num_sms_, workspace_.carve().take<int>(1), op);
+  const AttentionShape s(op.q_NHd, op.k_NGd, heads.packed(), op.doc_start_BT.dim(0));
+  CHECK(s.dim <= kMaxDim, op.q_NHd.describe());
+  with_activation(op.q_NHd.dtype(), [&]<class T>() {
+    const T* const v = pointer<T>(op.packed_NP) + heads.values();
+    const bool wide = vector_width<T>(s.dim, op.o_NHd.data(), op.q_NHd.data(), op.k_NGd.data(), v) > 1;
     if constexpr (sizeof(T) == 2) {
       if (wide && s.dim == 64)
-        return forward_mma<T, 64>(stream_, o_NHd, lse_NH, q_NHd, k_NGd, v, doc_start_BT, s);
+        return forward_mma<T, 64>(stream_, op.o_NHd, op.lse_NH, op.q_NHd, op.k_NGd, v, op.doc_start_BT, s);
       if (wide && s.dim == 128)
-        return forward_mma<T, 128>(stream_, o_NHd, lse_NH, q_NHd, k_NGd, v, doc_start_BT, s);
+        return forward_mma<T, 128>(stream_, op.o_NHd, op.lse_NH, op.q_NHd, op.k_NGd, v, op.doc_start_BT, s);
     }
-    const RowsShape rows{q_NHd.dim(0), s.length, nullptr, s.length, 1};
+    const RowsShape rows{op.q_NHd.dim(0), s.length, nullptr, s.length, 1};
     launch(stream_, wide ? attention_rows_kernel<T, true> : attention_rows_kernel<T, false>,
-           {blocks(ceil_div(rows.tokens * s.heads, kRowWarps)), 32 * kRowWarps}, pointer<T>(o_NHd),
-           pointer<float>(lse_NH), pointer<T>(q_NHd), pointer<T>(k_NGd), v, pointer<int32_t>(doc_start_BT), s,
-           rows);
+           {blocks(ceil_div(rows.tokens * s.heads, kRowWarps)), 32 * kRowWarps}, pointer<T>(op.o_NHd),
+           pointer<float>(op.lse_NH), pointer<T>(op.q_NHd), pointer<T>(op.k_NGd), v,
+           pointer<int32_t>(op.doc_start_BT), s, rows);
   });
-  apply_gate(stream_, y_NHd, o_NHd, packed_NP, heads);
+  apply_gate(stream_, op.y_NHd, op.o_NHd, op.packed_NP, heads);
 }
 
 }  // namespace moe::gpu

@@ -6,7 +6,6 @@
 #include "gpu/attention_sm90.h"
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"
-#include "ops/contracts/attention.h"
 
 namespace moe::gpu {
 namespace {
@@ -78,14 +77,12 @@ struct Backward {
 
 }  // namespace
 
-void GpuOps::attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dpacked_NP, const Tensor& do_NHd,
-                                const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
-                                const Tensor& lse_NH, const Tensor& delta_NH, const Tensor& doc_start_BT) {
-  const Heads heads = contracts::attention_backward(dq_NHd, dk_NGd, dpacked_NP, do_NHd, q_NHd, k_NGd,
-                                                    packed_NP, lse_NH, delta_NH, doc_start_BT);
-  if (dq_NHd.numel() == 0) return;
-  const AttentionShape s(q_NHd, k_NGd, heads.packed(), doc_start_BT.dim(0));
-  CHECK(s.dim <= kMaxDim, q_NHd.describe());
+void GpuOps::attention_backward(AttentionBackward op) {
+  op.check();
+  const Heads& heads = op.heads;
+  if (op.dq_NHd.numel() == 0) return;
+  const AttentionShape s(op.q_NHd, op.k_NGd, heads.packed(), op.doc_start_BT.dim(0));
+  CHECK(s.dim <= kMaxDim, op.q_NHd.describe());
   const auto padded = static_cast<int>(ceil_div(s.length, kStatisticsTile) * kStatisticsTile);
   const int64_t rows = int64_t{s.batch} * s.heads * padded;
   auto carving = workspace_.carve();
@@ -96,19 +93,19 @@ void GpuOps::attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dpacked_NP,
       stream_, statistics_kernel,
       {dim3(blocks(padded / kStatisticsTokens), blocks(ceil_div(s.heads, kStatisticsHeads)), blocks(s.batch)),
        kStatisticsTokens * kStatisticsHeads},
-      statistics, pointer<float>(lse_NH), pointer<float>(delta_NH), pointer<int32_t>(doc_start_BT), s);
-  if (sm90_ && sm90_takes_attention(q_NHd))
-    return sm90_attention_backward(stream_, num_sms_, carving.take<int>(2), statistics, dq_NHd, dk_NGd,
-                                   dpacked_NP, do_NHd, q_NHd, k_NGd, packed_NP, doc_start_BT);
-  with_activation(q_NHd.dtype(), [&]<class T>() {
-    const Backward<T> backward{pointer<T>(dq_NHd),
-                               pointer<T>(dk_NGd),
-                               pointer<T>(dpacked_NP) + heads.values(),
-                               pointer<T>(do_NHd),
-                               pointer<T>(q_NHd),
-                               pointer<T>(k_NGd),
-                               pointer<T>(packed_NP) + heads.values(),
-                               pointer<int32_t>(doc_start_BT),
+      statistics, pointer<float>(op.lse_NH), pointer<float>(op.delta_NH), pointer<int32_t>(op.doc_start_BT),
+      s);
+  if (sm90_ && sm90_takes_attention(op.q_NHd))
+    return sm90_attention_backward(stream_, num_sms_, carving.take<int>(2), statistics, op);
+  with_activation(op.q_NHd.dtype(), [&]<class T>() {
+    const Backward<T> backward{pointer<T>(op.dq_NHd),
+                               pointer<T>(op.dk_NGd),
+                               pointer<T>(op.dpacked_NP) + heads.values(),
+                               pointer<T>(op.do_NHd),
+                               pointer<T>(op.q_NHd),
+                               pointer<T>(op.k_NGd),
+                               pointer<T>(op.packed_NP) + heads.values(),
+                               pointer<int32_t>(op.doc_start_BT),
                                statistics,
                                s};
     const bool wide = vector_width<T>(s.dim, backward.dq, backward.dk, backward.dv, backward.dout, backward.q,

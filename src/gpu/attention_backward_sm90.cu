@@ -13,22 +13,21 @@
 namespace moe::gpu {
 
 void sm90_attention_backward(cudaStream_t stream, int num_sms, int* next_2, const Statistics& statistics,
-                             Tensor& dq_NHd, Tensor& dk_NGd, Tensor& dpacked_NP, const Tensor& do_NHd,
-                             const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
-                             const Tensor& doc_start_BT) {
+                             AttentionBackward op) {
   using namespace sm90;
-  const int64_t N = q_NHd.dim(0), H = q_NHd.dim(1), G = k_NGd.dim(1);
-  const Heads heads{H, G, kWidth};
-  const Shape shape = shape_of(doc_start_BT, H, G);
+  const int64_t N = op.q_NHd.dim(0), H = op.q_NHd.dim(1), G = op.k_NGd.dim(1);
+  const Heads& heads = op.heads;
+  const Shape shape = shape_of(op.doc_start_BT, H, G);
   const auto stride = static_cast<int>(heads.packed());
   const auto map = [N](const Tensor& t) { return tensor_map(t.data(), N, t.dim(1) * kWidth, kTokens); };
   const BackwardMaps maps{
-      map(q_NHd), map(k_NGd),
-      tensor_map(pointer<bf16>(packed_NP) + heads.values(), N, G * kWidth, kTokens, stride), map(do_NHd)};
+      map(op.q_NHd), map(op.k_NGd),
+      tensor_map(pointer<bf16>(op.packed_NP) + heads.values(), N, G * kWidth, kTokens, stride),
+      map(op.do_NHd)};
   CUDA_CHECK(cudaMemsetAsync(next_2, 0, 2 * sizeof(int), stream));
-  launch_key_gradients(stream, num_sms, maps, pointer<bf16>(dk_NGd),
-                       pointer<bf16>(dpacked_NP) + heads.values(), stride, {statistics, shape, next_2});
-  launch_query_gradients(stream, num_sms, maps, pointer<bf16>(dq_NHd), {statistics, shape, next_2 + 1});
+  launch_key_gradients(stream, num_sms, maps, pointer<bf16>(op.dk_NGd),
+                       pointer<bf16>(op.dpacked_NP) + heads.values(), stride, {statistics, shape, next_2});
+  launch_query_gradients(stream, num_sms, maps, pointer<bf16>(op.dq_NHd), {statistics, shape, next_2 + 1});
 }
 
 }  // namespace moe::gpu

@@ -7,7 +7,6 @@
 #include "gpu/gate.h"
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"
-#include "ops/contracts/attention.h"
 
 namespace moe::gpu {
 namespace {
@@ -31,28 +30,27 @@ __global__ void append_kernel(T* k_cache, T* v_cache, const T* k, const T* v, in
 
 }  // namespace
 
-void GpuOps::attention_cached(Tensor y_NHd, Tensor k_cache_BSGd, Tensor v_cache_BSGd, const Tensor& q_NHd,
-                              const Tensor& k_NGd, const Tensor& packed_NP, const Tensor& start_B) {
-  const Heads heads =
-      contracts::attention_cached(y_NHd, k_cache_BSGd, v_cache_BSGd, q_NHd, k_NGd, packed_NP, start_B);
-  if (y_NHd.numel() == 0) return;
-  const AttentionShape s(q_NHd, k_NGd, heads.kv * heads.dim, k_cache_BSGd.dim(0));
-  CHECK(s.dim <= kMaxDim, q_NHd.describe());
-  const int64_t capacity = k_cache_BSGd.dim(1), width = k_NGd.dim(1) * k_NGd.dim(2);
-  const int split = q_NHd.dim(0) * s.heads < kFewRows ? kRowWarps : 1;
-  const RowsShape rows{q_NHd.dim(0), s.length, start_B.as<int32_t>(), capacity, split};
-  with_activation(q_NHd.dtype(), [&]<class T>() {
-    launch(stream_, append_kernel<T>, {blocks(ceil_div(k_NGd.numel(), kThreads)), kThreads},
-           pointer<T>(k_cache_BSGd), pointer<T>(v_cache_BSGd), pointer<T>(k_NGd),
-           pointer<T>(packed_NP) + heads.values(), heads.packed(), start_B.as<int32_t>(), s.length, width,
-           k_NGd.numel(), capacity);
-    const bool wide = vector_width<T>(s.dim, k_cache_BSGd.data()) > 1;
+void GpuOps::attention_cached(AttentionCached op) {
+  op.check();
+  const Heads& heads = op.heads;
+  if (op.y_NHd.numel() == 0) return;
+  const AttentionShape s(op.q_NHd, op.k_NGd, heads.kv * heads.dim, op.k_cache_BSGd.dim(0));
+  CHECK(s.dim <= kMaxDim, op.q_NHd.describe());
+  const int64_t capacity = op.k_cache_BSGd.dim(1), width = op.k_NGd.dim(1) * op.k_NGd.dim(2);
+  const int split = op.q_NHd.dim(0) * s.heads < kFewRows ? kRowWarps : 1;
+  const RowsShape rows{op.q_NHd.dim(0), s.length, op.start_B.as<int32_t>(), capacity, split};
+  with_activation(op.q_NHd.dtype(), [&]<class T>() {
+    launch(stream_, append_kernel<T>, {blocks(ceil_div(op.k_NGd.numel(), kThreads)), kThreads},
+           pointer<T>(op.k_cache_BSGd), pointer<T>(op.v_cache_BSGd), pointer<T>(op.k_NGd),
+           pointer<T>(op.packed_NP) + heads.values(), heads.packed(), op.start_B.as<int32_t>(), s.length,
+           width, op.k_NGd.numel(), capacity);
+    const bool wide = vector_width<T>(s.dim, op.k_cache_BSGd.data()) > 1;
     launch(stream_, wide ? attention_rows_kernel<T, true> : attention_rows_kernel<T, false>,
-           {blocks(ceil_div(rows.tokens * s.heads, kRowWarps / split)), 32 * kRowWarps}, pointer<T>(y_NHd),
-           static_cast<float*>(nullptr), pointer<T>(q_NHd), pointer<T>(std::as_const(k_cache_BSGd)),
-           pointer<T>(std::as_const(v_cache_BSGd)), static_cast<const int32_t*>(nullptr), s, rows);
+           {blocks(ceil_div(rows.tokens * s.heads, kRowWarps / split)), 32 * kRowWarps}, pointer<T>(op.y_NHd),
+           static_cast<float*>(nullptr), pointer<T>(op.q_NHd), pointer<T>(std::as_const(op.k_cache_BSGd)),
+           pointer<T>(std::as_const(op.v_cache_BSGd)), static_cast<const int32_t*>(nullptr), s, rows);
   });
-  apply_gate(stream_, y_NHd, y_NHd, packed_NP, heads);
+  apply_gate(stream_, op.y_NHd, op.y_NHd, op.packed_NP, heads);
 }
 
 }  // namespace moe::gpu

@@ -259,22 +259,20 @@ bool sm90_takes_attention(const Tensor& q_NHd) {
   return q_NHd.dtype() == DType::bf16 && q_NHd.dim(2) == sm90::kWidth && q_NHd.dim(0) > 0;
 }
 
-void sm90_attention_forward(cudaStream_t stream, int num_sms, int* next, Tensor& y_NHd, Tensor& o_NHd,
-                            Tensor& lse_NH, const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
-                            const Tensor& doc_start_BT) {
+void sm90_attention_forward(cudaStream_t stream, int num_sms, int* next, AttentionForward op) {
   using namespace sm90;
-  const int64_t N = q_NHd.dim(0), H = q_NHd.dim(1), G = k_NGd.dim(1);
-  const Heads heads{H, G, kWidth};
-  const Shape shape = shape_of(doc_start_BT, H, G);
-  const bf16* const packed = pointer<bf16>(packed_NP);
-  const CUtensorMap keys = tensor_map(k_NGd.data(), N, G * kWidth, kTokens);
+  const int64_t N = op.q_NHd.dim(0), H = op.q_NHd.dim(1), G = op.k_NGd.dim(1);
+  const Heads& heads = op.heads;
+  const Shape shape = shape_of(op.doc_start_BT, H, G);
+  const bf16* const packed = pointer<bf16>(op.packed_NP);
+  const CUtensorMap keys = tensor_map(op.k_NGd.data(), N, G * kWidth, kTokens);
   const CUtensorMap values = tensor_map(packed + heads.values(), N, G * kWidth, kTokens, heads.packed());
-  const Results results{pointer<bf16>(y_NHd), pointer<bf16>(o_NHd), pointer<float>(lse_NH)};
+  const Results results{pointer<bf16>(op.y_NHd), pointer<bf16>(op.o_NHd), pointer<float>(op.lse_NH)};
   CUDA_CHECK(cudaMemsetAsync(next, 0, sizeof(int), stream));
   launch(stream, forward_kernel,
          {blocks(std::min(query_blocks<kForwardGroups>(shape), num_sms)), kForwardThreads,
           sizeof(ForwardShared)},
-         keys, values, tensor_map(q_NHd.data(), N, H * kWidth, kTokens),
+         keys, values, tensor_map(op.q_NHd.data(), N, H * kWidth, kTokens),
          tensor_map(packed + heads.gate(0), N, (2 * H - 1) * kWidth, kTokens, heads.packed()), results, shape,
          next);
 }

@@ -7,7 +7,6 @@
 #include "gpu/launch.h"
 #include "gpu/numbers.cuh"
 #include "gpu/sigmoid.cuh"
-#include "ops/contracts/gate.h"
 
 namespace moe::gpu {
 namespace {
@@ -113,22 +112,21 @@ void apply_gate(cudaStream_t stream, Tensor& y_NHd, const Tensor& o_NHd, const T
   });
 }
 
-void GpuOps::gate_backward(Tensor do_NHd, Tensor y_NHd, Tensor delta_NH, Tensor dpacked_NP,
-                           const Tensor& dy_NHd, const Tensor& o_NHd, const Tensor& packed_NP, Heads heads) {
-  contracts::check_gate_backward(do_NHd, y_NHd, delta_NH, dpacked_NP, dy_NHd, o_NHd, packed_NP, heads);
-  if (do_NHd.numel() == 0) return;
-  const int64_t n = packed_NP.dim(0);
-  with_activation(packed_NP.dtype(), [&]<class T>() {
-    const Gradients<T> x{pointer<T>(do_NHd),     pointer<T>(y_NHd),  pointer<float>(delta_NH),
-                         pointer<T>(dpacked_NP), pointer<T>(dy_NHd), pointer<T>(o_NHd),
-                         pointer<T>(packed_NP)};
+void GpuOps::gate_backward(GateBackward op) {
+  op.check();
+  if (op.do_NHd.numel() == 0) return;
+  const int64_t n = op.packed_NP.dim(0);
+  with_activation(op.packed_NP.dtype(), [&]<class T>() {
+    const Gradients<T> x{pointer<T>(op.do_NHd),     pointer<T>(op.y_NHd),  pointer<float>(op.delta_NH),
+                         pointer<T>(op.dpacked_NP), pointer<T>(op.dy_NHd), pointer<T>(op.o_NHd),
+                         pointer<T>(op.packed_NP)};
     with_lanes<T>(
-        heads.dim,
+        op.heads.dim,
         [&]<int lanes, int width>() {
           launch(stream_, backward_kernel<T, lanes, width>,
-                 {blocks(ceil_div(n * heads.query * lanes, kThreads)), kThreads}, x, n,
-                 static_cast<int>(heads.query), static_cast<int>(heads.dim),
-                 static_cast<int>(heads.packed()));
+                 {blocks(ceil_div(n * op.heads.query * lanes, kThreads)), kThreads}, x, n,
+                 static_cast<int>(op.heads.query), static_cast<int>(op.heads.dim),
+                 static_cast<int>(op.heads.packed()));
         },
         x.do_NHd, x.y_NHd, x.dpacked_NP, x.dy_NHd, x.o_NHd, x.packed_NP);
   });

@@ -2,7 +2,6 @@
 // QK-norm and rotary positions over the queries and keys of the packed rows. A warp takes a token; some of
 // its lanes side by side take one head: lane i the pairs (c, c + d/2) for a vector of columns c, so that both
 // halves of a pair are in one lane, and the angles of these columns serve all heads.
-#include "ops/contracts/rotary.h"
 
 #include <algorithm>
 #include <cstring>
@@ -271,7 +270,7 @@ struct Loaded {
 // dim).
 template <class S>
 __device__ void store_sums(float* parts, Pairs<S> dw, bool queries, int dim) {
-  __shared__ float sums[kWarps][contracts::kMaxHeadDim];
+  __shared__ float sums[kWarps][kMaxHeadDim];
   __shared__ bool of_queries[kWarps];
   const int half = dim / 2, warp = static_cast<int>(threadIdx.x) / 32;
 #pragma unroll
@@ -336,7 +335,7 @@ void with_shape(int64_t dim, Body body, Pointers... pointers) {
   constexpr int width = 16 / static_cast<int>(sizeof(T));
   const int64_t half = dim / 2;
   if (vector_width<T>(half, pointers...) == 1)
-    return body.template operator()<Shape<32, 1, contracts::kMaxHeadDim / 2 / 32>>();
+    return body.template operator()<Shape<32, 1, kMaxHeadDim / 2 / 32>>();
   if (half <= 4 * width) return body.template operator()<Shape<4, width, 1>>();
   if (half <= 8 * width) return body.template operator()<Shape<8, width, 1>>();
   if (half <= 16 * width) return body.template operator()<Shape<16, width, 1>>();
@@ -354,54 +353,48 @@ Table table_of(const Tensor& wq_d, const Tensor& wk_d, const Tensor& rope_Td, co
 
 }  // namespace
 
-void GpuOps::qk_norm_rope_forward(Tensor q_NHd, Tensor k_NGd, Tensor rstd_NJ, const Tensor& packed_NP,
-                                  const Tensor& wq_d, const Tensor& wk_d, const Tensor& rope_Td,
-                                  const Tensor& position_N, Heads heads, float eps) {
-  contracts::check_qk_norm_rope_forward(q_NHd, k_NGd, rstd_NJ, packed_NP, wq_d, wk_d, rope_Td, position_N,
-                                        heads);
-  const int64_t n = packed_NP.dim(0);
+void GpuOps::qk_norm_rope_forward(QkNormRopeForward op) {
+  op.check();
+  const int64_t n = op.packed_NP.dim(0);
   if (n == 0) return;
-  with_activation(packed_NP.dtype(), [&]<class T>() {
+  with_activation(op.packed_NP.dtype(), [&]<class T>() {
     with_shape<T>(
-        heads.dim,
+        op.heads.dim,
         [&]<class S>() {
-          launch(stream_, forward_kernel<T, S>, {blocks(ceil_div(n, kWarps)), kThreads}, pointer<T>(q_NHd),
-                 pointer<T>(k_NGd), pointer<float>(rstd_NJ), pointer<T>(packed_NP),
-                 table_of(wq_d, wk_d, rope_Td, position_N), layout_of(heads), eps, n);
+          launch(stream_, forward_kernel<T, S>, {blocks(ceil_div(n, kWarps)), kThreads}, pointer<T>(op.q_NHd),
+                 pointer<T>(op.k_NGd), pointer<float>(op.rstd_NJ), pointer<T>(op.packed_NP),
+                 table_of(op.wq_d, op.wk_d, op.rope_Td, op.position_N), layout_of(op.heads), op.eps, n);
         },
-        q_NHd.data(), k_NGd.data(), packed_NP.data(), wq_d.data(), wk_d.data(), rope_Td.data());
+        op.q_NHd.data(), op.k_NGd.data(), op.packed_NP.data(), op.wq_d.data(), op.wk_d.data(),
+        op.rope_Td.data());
   });
 }
 
-void GpuOps::qk_norm_rope_backward(Tensor dpacked_NP, Tensor dwq_d, Tensor dwk_d, const Tensor& dq_NHd,
-                                   const Tensor& dk_NGd, const Tensor& packed_NP, const Tensor& wq_d,
-                                   const Tensor& wk_d, const Tensor& rope_Td, const Tensor& position_N,
-                                   const Tensor& rstd_NJ, Heads heads) {
-  contracts::check_qk_norm_rope_backward(dpacked_NP, dwq_d, dwk_d, dq_NHd, dk_NGd, packed_NP, wq_d, wk_d,
-                                         rope_Td, position_N, rstd_NJ, heads);
-  const int64_t n = packed_NP.dim(0), width_of_sums = 2 * heads.dim;
+void GpuOps::qk_norm_rope_backward(QkNormRopeBackward op) {
+  op.check();
+  const int64_t n = op.packed_NP.dim(0), width_of_sums = 2 * op.heads.dim;
   if (n == 0) return;
   int64_t grid = 0;
   float* parts = nullptr;
-  with_activation(packed_NP.dtype(), [&]<class T>() {
-    const Gradients<T> x{pointer<T>(dpacked_NP), pointer<T>(dq_NHd), pointer<T>(dk_NGd),
-                         pointer<T>(packed_NP), pointer<float>(rstd_NJ)};
+  with_activation(op.packed_NP.dtype(), [&]<class T>() {
+    const Gradients<T> x{pointer<T>(op.dpacked_NP), pointer<T>(op.dq_NHd), pointer<T>(op.dk_NGd),
+                         pointer<T>(op.packed_NP), pointer<float>(op.rstd_NJ)};
     with_shape<T>(
-        heads.dim,
+        op.heads.dim,
         [&]<class S>() {
-          const Layout layout = layout_of(heads);
+          const Layout layout = layout_of(op.heads);
           const int64_t shares = passes<S>(layout.query) + passes<S>(layout.kv);
           // A warp for each share at least.
           grid = std::max(ceil_div(shares, kWarps),
                           std::min(ceil_div(n * shares, kWarps), int64_t{kBlocksPerSm} * num_sms_));
           parts = workspace_.carve().take<float>(grid * width_of_sums);
           launch(stream_, backward_kernel<T, S>, {blocks(grid), kThreads}, x, parts,
-                 table_of(wq_d, wk_d, rope_Td, position_N), layout, n);
+                 table_of(op.wq_d, op.wk_d, op.rope_Td, op.position_N), layout, n);
         },
-        x.dpacked_NP, x.dq_NHd, x.dk_NGd, x.packed_NP, wq_d.data(), wk_d.data(), rope_Td.data());
+        x.dpacked_NP, x.dq_NHd, x.dk_NGd, x.packed_NP, op.wq_d.data(), op.wk_d.data(), op.rope_Td.data());
   });
-  add_columns(stream_, pointer<float>(dwq_d), parts, grid, heads.dim, width_of_sums);
-  add_columns(stream_, pointer<float>(dwk_d), parts + heads.dim, grid, heads.dim, width_of_sums);
+  add_columns(stream_, pointer<float>(op.dwq_d), parts, grid, op.heads.dim, width_of_sums);
+  add_columns(stream_, pointer<float>(op.dwk_d), parts + op.heads.dim, grid, op.heads.dim, width_of_sums);
 }
 
 }  // namespace moe::gpu

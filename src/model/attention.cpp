@@ -73,9 +73,16 @@ void Attention::norm(AttentionSaved& saved, const Tensor& x_ND, const AttentionW
 
 void Attention::heads(AttentionSaved& saved, const AttentionWeights& weights, const Tokens& tokens,
                       Ops& ops) const {
-  ops.qk_norm_rope_forward(saved.q_NHd, saved.k_NGd, saved.rstd_NJ, saved.packed_NP, weights.q_norm.weight,
-                           weights.k_norm.weight, tokens.rope_Td, tokens.position_N, spec_.heads,
-                           spec_.norm_eps);
+  ops.qk_norm_rope_forward({.q_NHd = saved.q_NHd,
+                            .k_NGd = saved.k_NGd,
+                            .rstd_NJ = saved.rstd_NJ,
+                            .packed_NP = saved.packed_NP,
+                            .wq_d = weights.q_norm.weight,
+                            .wk_d = weights.k_norm.weight,
+                            .rope_Td = tokens.rope_Td,
+                            .position_N = tokens.position_N,
+                            .heads = spec_.heads,
+                            .eps = spec_.norm_eps});
 }
 
 void Attention::forward(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND,
@@ -87,11 +94,23 @@ void Attention::forward(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND,
   ops.matmul(saved.packed_NP, saved.norm_ND, weights.qkvg.compute, MatmulLayout::NT, false);
   heads(saved, weights, tokens, ops);
   if (cache != nullptr)
-    ops.attention_cached(gated_NHd, cache->k_BSGd, cache->v_BSGd, saved.q_NHd, saved.k_NGd, saved.packed_NP,
-                         cache->start_B);
+    ops.attention_cached({.y_NHd = gated_NHd,
+                          .k_cache_BSGd = cache->k_BSGd,
+                          .v_cache_BSGd = cache->v_BSGd,
+                          .q_NHd = saved.q_NHd,
+                          .k_NGd = saved.k_NGd,
+                          .packed_NP = saved.packed_NP,
+                          .start_B = cache->start_B,
+                          .heads = spec_.heads});
   else
-    ops.attention_forward(gated_NHd, saved.o_NHd, saved.lse_NH, saved.q_NHd, saved.k_NGd, saved.packed_NP,
-                          tokens.doc_start_BT);
+    ops.attention_forward({.y_NHd = gated_NHd,
+                           .o_NHd = saved.o_NHd,
+                           .lse_NH = saved.lse_NH,
+                           .q_NHd = saved.q_NHd,
+                           .k_NGd = saved.k_NGd,
+                           .packed_NP = saved.packed_NP,
+                           .doc_start_BT = tokens.doc_start_BT,
+                           .heads = spec_.heads});
   ops.matmul_add(y_ND, x_ND, gated_NHd.reshape({N, Hd}), weights.out.compute);
 }
 
@@ -105,20 +124,49 @@ void Attention::backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND,
     if (full) ops.matmul(saved.packed_NP, saved.norm_ND, weights.qkvg.compute, MatmulLayout::NT, false);
     heads(saved, weights, tokens, ops);
     if (full)
-      ops.attention_forward(scratch.gated_NHd, saved.o_NHd, saved.lse_NH, saved.q_NHd, saved.k_NGd,
-                            saved.packed_NP, tokens.doc_start_BT);
+      ops.attention_forward({.y_NHd = scratch.gated_NHd,
+                             .o_NHd = saved.o_NHd,
+                             .lse_NH = saved.lse_NH,
+                             .q_NHd = saved.q_NHd,
+                             .k_NGd = saved.k_NGd,
+                             .packed_NP = saved.packed_NP,
+                             .doc_start_BT = tokens.doc_start_BT,
+                             .heads = spec_.heads});
   }
   ops.matmul(scratch.dgated_NHd.reshape({N, Hd}), d_ND, weights.out.compute, MatmulLayout::NN, false);
   const Tensor& do_NHd = scratch.dgated_NHd;  // in place
-  ops.gate_backward(do_NHd, scratch.gated_NHd, scratch.delta_NH, scratch.dpacked_NP, scratch.dgated_NHd,
-                    saved.o_NHd, saved.packed_NP, spec_.heads);
+  ops.gate_backward({.do_NHd = do_NHd,
+                     .y_NHd = scratch.gated_NHd,
+                     .delta_NH = scratch.delta_NH,
+                     .dpacked_NP = scratch.dpacked_NP,
+                     .dy_NHd = scratch.dgated_NHd,
+                     .o_NHd = saved.o_NHd,
+                     .packed_NP = saved.packed_NP,
+                     .heads = spec_.heads});
   ops.matmul(weights.out.gradient, d_ND, scratch.gated_NHd.reshape({N, Hd}), MatmulLayout::TN, add);
-  ops.attention_backward(scratch.dq_NHd, scratch.dk_NGd, scratch.dpacked_NP, do_NHd, saved.q_NHd, saved.k_NGd,
-                         saved.packed_NP, saved.lse_NH, scratch.delta_NH, tokens.doc_start_BT);
-  ops.qk_norm_rope_backward(scratch.dpacked_NP, weights.q_norm.gradient, weights.k_norm.gradient,
-                            scratch.dq_NHd, scratch.dk_NGd, saved.packed_NP, weights.q_norm.weight,
-                            weights.k_norm.weight, tokens.rope_Td, tokens.position_N, saved.rstd_NJ,
-                            spec_.heads);
+  ops.attention_backward({.dq_NHd = scratch.dq_NHd,
+                          .dk_NGd = scratch.dk_NGd,
+                          .dpacked_NP = scratch.dpacked_NP,
+                          .do_NHd = do_NHd,
+                          .q_NHd = saved.q_NHd,
+                          .k_NGd = saved.k_NGd,
+                          .packed_NP = saved.packed_NP,
+                          .lse_NH = saved.lse_NH,
+                          .delta_NH = scratch.delta_NH,
+                          .doc_start_BT = tokens.doc_start_BT,
+                          .heads = spec_.heads});
+  ops.qk_norm_rope_backward({.dpacked_NP = scratch.dpacked_NP,
+                             .dwq_d = weights.q_norm.gradient,
+                             .dwk_d = weights.k_norm.gradient,
+                             .dq_NHd = scratch.dq_NHd,
+                             .dk_NGd = scratch.dk_NGd,
+                             .packed_NP = saved.packed_NP,
+                             .wq_d = weights.q_norm.weight,
+                             .wk_d = weights.k_norm.weight,
+                             .rope_Td = tokens.rope_Td,
+                             .position_N = tokens.position_N,
+                             .rstd_NJ = saved.rstd_NJ,
+                             .heads = spec_.heads});
   ops.matmul(weights.qkvg.gradient, scratch.dpacked_NP, saved.norm_ND, MatmulLayout::TN, add);
   ops.matmul(scratch.dnorm_ND, scratch.dpacked_NP, weights.qkvg.compute, MatmulLayout::NN, false);
   ops.rms_norm_backward(d_ND, weights.norm.gradient, scratch.dnorm_ND, d_ND, x_ND, weights.norm.weight,

@@ -9,7 +9,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "ops/contracts/rotary.h"
+#include "ops/attention.h"
 
 namespace moe {
 namespace {
@@ -110,12 +110,11 @@ void ModelConfig::validate() const {
     throw UserError("model.d_model", "an even width per head, d_model / n_heads (rotary pairs)",
                     fmt::format("{} / {} = {}", d_model, n_heads, heads().dim),
                     fmt::format("d_model {}", width));
-  if (heads().dim > contracts::kMaxHeadDim)
-    throw UserError(
-        "model.n_heads",
-        fmt::format("a width per head, d_model / n_heads, of at most {}", contracts::kMaxHeadDim),
-        fmt::format("{} / {} = {}", d_model, n_heads, heads().dim),
-        fmt::format("n_heads {} or more", (d_model + contracts::kMaxHeadDim - 1) / contracts::kMaxHeadDim));
+  if (heads().dim > kMaxHeadDim)
+    throw UserError("model.n_heads",
+                    fmt::format("a width per head, d_model / n_heads, of at most {}", kMaxHeadDim),
+                    fmt::format("{} / {} = {}", d_model, n_heads, heads().dim),
+                    fmt::format("n_heads {} or more", (d_model + kMaxHeadDim - 1) / kMaxHeadDim));
   if (n_heads % n_kv_heads != 0)
     throw UserError("model.n_kv_heads", fmt::format("a divisor of model.n_heads ({})", n_heads),
                     std::to_string(n_kv_heads),

@@ -12,11 +12,6 @@ std::string sizes(int64_t m, int64_t n, int64_t k) {
   return std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k);
 }
 
-// One of attention's products over whole causal rows; document masks make it less.
-double attention_product(const Tensor& q_NHd, const Tensor& doc_start_BT) {
-  return static_cast<double>(q_NHd.numel()) * static_cast<double>(doc_start_BT.dim(1));
-}
-
 double product(int64_t m, int64_t n, int64_t k) {
   return 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
 }
@@ -28,6 +23,13 @@ void ObservedOps::measure(const std::string& name, const char* phase, double flo
   double bytes = 0;
   for (const Tensor& tensor : tensors) bytes += static_cast<double>(tensor.bytes());
   run({name, phase, flops, bytes}, body);
+}
+
+template <class Op>
+void ObservedOps::observe(const Op& op, const std::function<void()>& body) {
+  double flops = 0;
+  if constexpr (requires { op.flops(); }) flops = op.flops();
+  run({Op::name, Op::phase, flops, op.bytes()}, body);
 }
 
 std::unique_ptr<CapturedRegion> ObservedOps::captured_region() {
@@ -58,25 +60,12 @@ void ObservedOps::grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, con
           [&] { inner_.grouped_matmul(c, a, b, offset_E1, layout, accumulate); });
 }
 
-void ObservedOps::attention_forward(Tensor y_NHd, Tensor o_NHd, Tensor lse_NH, const Tensor& q_NHd,
-                                    const Tensor& k_NGd, const Tensor& packed_NP,
-                                    const Tensor& doc_start_BT) {
-  // Of the packed rows the gates and the values: as much as q and k.
-  measure("attention_forward", "attention", 2 * attention_product(q_NHd, doc_start_BT),
-          {y_NHd, o_NHd, lse_NH, q_NHd, k_NGd, q_NHd, k_NGd},
-          [&] { inner_.attention_forward(y_NHd, o_NHd, lse_NH, q_NHd, k_NGd, packed_NP, doc_start_BT); });
+void ObservedOps::attention_forward(AttentionForward op) {
+  observe(op, [&] { inner_.attention_forward(op); });
 }
 
-void ObservedOps::attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dpacked_NP, const Tensor& do_NHd,
-                                     const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
-                                     const Tensor& lse_NH, const Tensor& delta_NH,
-                                     const Tensor& doc_start_BT) {
-  // v and dv are as large as k.
-  measure("attention_backward", "attention", 5 * attention_product(q_NHd, doc_start_BT),
-          {dq_NHd, dk_NGd, dk_NGd, do_NHd, q_NHd, k_NGd, k_NGd, lse_NH, delta_NH}, [&] {
-            inner_.attention_backward(dq_NHd, dk_NGd, dpacked_NP, do_NHd, q_NHd, k_NGd, packed_NP, lse_NH,
-                                      delta_NH, doc_start_BT);
-          });
+void ObservedOps::attention_backward(AttentionBackward op) {
+  observe(op, [&] { inner_.attention_backward(op); });
 }
 
 void ObservedOps::fill(Tensor x, float value) {
@@ -117,45 +106,20 @@ void ObservedOps::rms_norm_backward(Tensor dx_ND, Tensor dw_D, const Tensor& dy_
           [&] { inner_.rms_norm_backward(dx_ND, dw_D, dy_ND, residual_ND, x_ND, w_D, rstd_N); });
 }
 
-void ObservedOps::qk_norm_rope_forward(Tensor q_NHd, Tensor k_NGd, Tensor rstd_NJ, const Tensor& packed_NP,
-                                       const Tensor& wq_d, const Tensor& wk_d, const Tensor& rope_Td,
-                                       const Tensor& position_N, Heads heads, float eps) {
-  // Of the packed rows q and k alone.
-  measure("qk_norm_rope_forward", "attention", 0,
-          {q_NHd, k_NGd, rstd_NJ, q_NHd, k_NGd, wq_d, wk_d, rope_Td, position_N}, [&] {
-            inner_.qk_norm_rope_forward(q_NHd, k_NGd, rstd_NJ, packed_NP, wq_d, wk_d, rope_Td, position_N,
-                                        heads, eps);
-          });
+void ObservedOps::qk_norm_rope_forward(QkNormRopeForward op) {
+  observe(op, [&] { inner_.qk_norm_rope_forward(op); });
 }
 
-void ObservedOps::qk_norm_rope_backward(Tensor dpacked_NP, Tensor dwq_d, Tensor dwk_d, const Tensor& dq_NHd,
-                                        const Tensor& dk_NGd, const Tensor& packed_NP, const Tensor& wq_d,
-                                        const Tensor& wk_d, const Tensor& rope_Td, const Tensor& position_N,
-                                        const Tensor& rstd_NJ, Heads heads) {
-  measure("qk_norm_rope_backward", "attention", 0,
-          {dq_NHd, dk_NGd, dq_NHd, dk_NGd, dq_NHd, dk_NGd, dwq_d, dwk_d, wq_d, wk_d, rope_Td, position_N,
-           rstd_NJ},
-          [&] {
-            inner_.qk_norm_rope_backward(dpacked_NP, dwq_d, dwk_d, dq_NHd, dk_NGd, packed_NP, wq_d, wk_d,
-                                         rope_Td, position_N, rstd_NJ, heads);
-          });
+void ObservedOps::qk_norm_rope_backward(QkNormRopeBackward op) {
+  observe(op, [&] { inner_.qk_norm_rope_backward(op); });
 }
 
-void ObservedOps::attention_cached(Tensor y_NHd, Tensor k_cache_BSGd, Tensor v_cache_BSGd,
-                                   const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
-                                   const Tensor& start_B) {
-  measure("attention_cached", "attention", 0, {y_NHd, k_cache_BSGd, v_cache_BSGd, q_NHd, k_NGd}, [&] {
-    inner_.attention_cached(y_NHd, k_cache_BSGd, v_cache_BSGd, q_NHd, k_NGd, packed_NP, start_B);
-  });
+void ObservedOps::attention_cached(AttentionCached op) {
+  observe(op, [&] { inner_.attention_cached(op); });
 }
 
-void ObservedOps::gate_backward(Tensor do_NHd, Tensor y_NHd, Tensor delta_NH, Tensor dpacked_NP,
-                                const Tensor& dy_NHd, const Tensor& o_NHd, const Tensor& packed_NP,
-                                Heads heads) {
-  // Of the packed rows and their gradient the gates.
-  measure("gate_backward", "attention", 0, {do_NHd, y_NHd, delta_NH, dy_NHd, dy_NHd, o_NHd, o_NHd}, [&] {
-    inner_.gate_backward(do_NHd, y_NHd, delta_NH, dpacked_NP, dy_NHd, o_NHd, packed_NP, heads);
-  });
+void ObservedOps::gate_backward(GateBackward op) {
+  observe(op, [&] { inner_.gate_backward(op); });
 }
 
 void ObservedOps::router_logits_forward(Tensor logits_NE, const Tensor& x_ND, const Tensor& w_ED) {

@@ -33,22 +33,12 @@ class ObservedOps : public Ops {
   void matmul_add(Tensor c_MN, const Tensor& addend_MN, const Tensor& a_MK, const Tensor& b_NK) override;
   void grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, const Tensor& offset_E1,
                       MatmulLayout layout, bool accumulate) override;
-  void qk_norm_rope_forward(Tensor q_NHd, Tensor k_NGd, Tensor rstd_NJ, const Tensor& packed_NP,
-                            const Tensor& wq_d, const Tensor& wk_d, const Tensor& rope_Td,
-                            const Tensor& position_N, Heads heads, float eps) override;
-  void qk_norm_rope_backward(Tensor dpacked_NP, Tensor dwq_d, Tensor dwk_d, const Tensor& dq_NHd,
-                             const Tensor& dk_NGd, const Tensor& packed_NP, const Tensor& wq_d,
-                             const Tensor& wk_d, const Tensor& rope_Td, const Tensor& position_N,
-                             const Tensor& rstd_NJ, Heads heads) override;
-  void attention_forward(Tensor y_NHd, Tensor o_NHd, Tensor lse_NH, const Tensor& q_NHd, const Tensor& k_NGd,
-                         const Tensor& packed_NP, const Tensor& doc_start_BT) override;
-  void gate_backward(Tensor do_NHd, Tensor y_NHd, Tensor delta_NH, Tensor dpacked_NP, const Tensor& dy_NHd,
-                     const Tensor& o_NHd, const Tensor& packed_NP, Heads heads) override;
-  void attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dpacked_NP, const Tensor& do_NHd,
-                          const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
-                          const Tensor& lse_NH, const Tensor& delta_NH, const Tensor& doc_start_BT) override;
-  void attention_cached(Tensor y_NHd, Tensor k_cache_BSGd, Tensor v_cache_BSGd, const Tensor& q_NHd,
-                        const Tensor& k_NGd, const Tensor& packed_NP, const Tensor& start_B) override;
+  void qk_norm_rope_forward(QkNormRopeForward op) override;
+  void qk_norm_rope_backward(QkNormRopeBackward op) override;
+  void attention_forward(AttentionForward op) override;
+  void gate_backward(GateBackward op) override;
+  void attention_backward(AttentionBackward op) override;
+  void attention_cached(AttentionCached op) override;
   void router_logits_forward(Tensor logits_NE, const Tensor& x_ND, const Tensor& w_ED) override;
   void router_logits_backward(Tensor dx_ND, Tensor dw_ED, const Tensor& dlogits_NE, const Tensor& x_ND,
                               const Tensor& w_ED) override;
@@ -100,6 +90,8 @@ class ObservedOps : public Ops {
   Ops& inner() { return inner_; }
 
  private:
+  template <class Op>
+  void observe(const Op& op, const std::function<void()>& body);
   void measure(const std::string& name, const char* phase, double flops,
                std::initializer_list<Tensor> tensors, const std::function<void()>& body);
 

@@ -7,7 +7,7 @@
 // Types: A is the activation type, f32, bf16 or f16 (the same throughout a model). Matrix weights have type
 //   A; norm weights, the router, statistics, probabilities and losses are f32, gradients of weights too, but
 //   for those that matrix products make, which may have type A; indices are i32.
-// Outputs come first, as Tensor; inputs after, as const Tensor&. Gradients of weights accumulate (+=) but in
+// Outputs come first, as Tensor; inputs after, as const Tensor. Gradients of weights accumulate (+=) but in
 //   products, which do as they are told; gradients of activations are written. Outputs must not overlap
 //   inputs unless an op says so.
 // Accumulation is in f32 (f64 where said). Bounds are normalised mean squared errors against exact
@@ -17,25 +17,19 @@
 //   and nothing depends on the number of threads.
 // An op may return before it is done; later ops on the same object see its result; the host sees it after
 //   Device::synchronize() or to_host(). Values that change from step to step are device scalars (shape [1]).
-// Every op first checks shapes and types (ops/contracts/) and throws InternalError when they are wrong.
+// Every op first checks shapes and types (check() of its arguments, or ops/contracts/) and throws
+//   InternalError when they are wrong.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
 
+#include "ops/attention.h"
 #include "ops/route_plan.h"
 #include "tensor/tensor.h"
 
 namespace moe {
-
-// One packed row of the fused projection: per query head [q_h (d) | gate_h (d)], then G keys, then G values.
-struct Heads {
-  int64_t query = 0, kv = 0, dim = 0;  // H, G, d
-  int64_t packed() const { return 2 * query * dim + 2 * kv * dim; }
-  int64_t gate(int64_t head) const { return (2 * head + 1) * dim; }  // where head's gate begins
-  int64_t values() const { return (2 * query + kv) * dim; }          // where the values begin
-};
 
 // c = op(a) op(b): NT is forward (x w^T), NN the data gradient (dy w), TN the weight gradient (dy^T x).
 enum class MatmulLayout : uint8_t { NT, NN, TN };
@@ -103,51 +97,13 @@ class Ops {
   virtual void grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, const Tensor& offset_E1,
                               MatmulLayout layout, bool accumulate) = 0;
 
-  // ---- attention ----
-  // From packed rows: q = rope(norm(q)), k = rope(norm(k)). norm is RMSNorm over d with weight wq_d or
-  // wk_d (shared by heads); rope is rotate-half (Su et al. 2021): pairs (i, i+d/2), y_i = x_i cos - x_{i+d/2}
-  // sin, y_{i+d/2} = x_{i+d/2} cos + x_i sin. rope_Td f32 holds row t = [cos (d/2) | sin (d/2)]; position_N
-  // i32 picks the row. rstd_NJ f32 [N, H+G] is kept for backward. Rounds once. Values and gates stay where
-  // they are.
-  virtual void qk_norm_rope_forward(Tensor q_NHd, Tensor k_NGd, Tensor rstd_NJ, const Tensor& packed_NP,
-                                    const Tensor& wq_d, const Tensor& wk_d, const Tensor& rope_Td,
-                                    const Tensor& position_N, Heads heads, float eps) = 0;
-  // Writes the q and k parts of dpacked (the others are those of gate_backward and attention_backward); dwq
-  // += , dwk +=.
-  virtual void qk_norm_rope_backward(Tensor dpacked_NP, Tensor dwq_d, Tensor dwk_d, const Tensor& dq_NHd,
-                                     const Tensor& dk_NGd, const Tensor& packed_NP, const Tensor& wq_d,
-                                     const Tensor& wk_d, const Tensor& rope_Td, const Tensor& position_N,
-                                     const Tensor& rstd_NJ, Heads heads) = 0;
-
-  // o = softmax(q k^T / sqrt(d) + mask) v per row of B x T tokens and head; query head h reads kv head h /
-  // (H/G). y = sigmoid(gate) * o, elementwise, of o as it is stored: the G1 gate (arXiv 2505.06708). v and
-  // gate are read from the packed rows. Token t of row b sees keys s with first[b,t] <= s <= t: causal, and
-  // doc_start_BT gives the start of its document (document mask) in the row; first = -1 marks padding: its
-  // output is zero and nobody sees it. lse_NH f32 = log sum exp of the scaled scores (0 for padding). No T x
-  // T matrix is kept (Dao et al. 2022).
-  // The document starts are the same for all tokens of a document: first[b,t] <= t, and first[b,s] ==
-  // first[b,t] for first[b,t] <= s <= t.
-  virtual void attention_forward(Tensor y_NHd, Tensor o_NHd, Tensor lse_NH, const Tensor& q_NHd,
-                                 const Tensor& k_NGd, const Tensor& packed_NP,
-                                 const Tensor& doc_start_BT) = 0;
-  // The gate's part, which comes first: d_o = dy * sigmoid(gate), and the gate part of dpacked = dy * o * s *
-  // (1 - s).
-  // Also what is needed next and costs no more reading: y as in forward, delta_NH f32 = sum over d of d_o *
-  // o, d_o as stored. d_o may be dy. y rounds twice.
-  virtual void gate_backward(Tensor do_NHd, Tensor y_NHd, Tensor delta_NH, Tensor dpacked_NP,
-                             const Tensor& dy_NHd, const Tensor& o_NHd, const Tensor& packed_NP,
-                             Heads heads) = 0;
-  // From do and delta of gate_backward: dq, dk, and the v part of dpacked. P is recomputed from lse. Rounds
-  // twice (p and ds are rounded to A).
-  virtual void attention_backward(Tensor dq_NHd, Tensor dk_NGd, Tensor dpacked_NP, const Tensor& do_NHd,
-                                  const Tensor& q_NHd, const Tensor& k_NGd, const Tensor& packed_NP,
-                                  const Tensor& lse_NH, const Tensor& delta_NH,
-                                  const Tensor& doc_start_BT) = 0;
-  // Generation: the keys and values (of the packed rows) of `count` new tokens of sequence b are written at
-  // [start[b], start[b] + count) of its cache, then query i of it sees cache entries [0, start[b] + i]. Then
-  // y as in attention_forward. N = B * count; start_B i32, start[b] + count <= S.
-  virtual void attention_cached(Tensor y_NHd, Tensor k_cache_BSGd, Tensor v_cache_BSGd, const Tensor& q_NHd,
-                                const Tensor& k_NGd, const Tensor& packed_NP, const Tensor& start_B) = 0;
+  // ---- attention (ops/attention.h) ----
+  virtual void qk_norm_rope_forward(QkNormRopeForward op) = 0;
+  virtual void qk_norm_rope_backward(QkNormRopeBackward op) = 0;
+  virtual void attention_forward(AttentionForward op) = 0;
+  virtual void gate_backward(GateBackward op) = 0;
+  virtual void attention_backward(AttentionBackward op) = 0;
+  virtual void attention_cached(AttentionCached op) = 0;
 
   // ---- router ----
   // logits = x w^T in f32 whatever the type of x.

@@ -113,7 +113,7 @@ class AttentionTest : public OpsTest {
     const int64_t n = x.q.dim(0), heads = x.q.dim(1), dim = x.q.dim(2);
     Outputs out{normal("old y", x.q.dtype(), {n, heads, dim}), normal("old o", x.q.dtype(), {n, heads, dim}),
                 normal("old lse", DType::f32, {n, heads})};
-    ops().attention_forward(out.y, out.o, out.lse, x.q, x.k, x.packed, x.first);
+    ops().attention_forward({out.y, out.o, out.lse, x.q, x.k, x.packed, x.first, x.heads});
     return out;
   }
 
@@ -129,8 +129,8 @@ class AttentionTest : public OpsTest {
     Values delta(static_cast<size_t>(out.lse.numel()));
     for (size_t i = 0; i < a.size(); ++i) delta[i / static_cast<size_t>(x.heads.dim)] += a[i] * b[i];
     Gradients g{like(x.q), like(x.k), zeros(x.q.dtype(), {x.q.dim(0), x.heads.packed()})};
-    ops().attention_backward(g.q, g.k, g.packed, d_o, x.q, x.k, x.packed, out.lse,
-                             of(DType::f32, {x.q.dim(0), x.heads.query}, delta), x.first);
+    ops().attention_backward({g.q, g.k, g.packed, d_o, x.q, x.k, x.packed, out.lse,
+                              of(DType::f32, {x.q.dim(0), x.heads.query}, delta), x.first, x.heads});
     return g;
   }
   // Of attention and gate, given the gradient of y.
@@ -138,9 +138,9 @@ class AttentionTest : public OpsTest {
     const auto like = [&](const Tensor& t) { return zeros(t.dtype(), {t.dim(0), t.dim(1), t.dim(2)}); };
     Gradients g{like(x.q), like(x.k), zeros(x.q.dtype(), {x.q.dim(0), x.heads.packed()})};
     const Tensor d_o = like(x.q), y = like(x.q), delta = zeros(DType::f32, {x.q.dim(0), x.heads.query});
-    ops().gate_backward(d_o, y, delta, g.packed, dy, out.o, x.packed, x.heads);
+    ops().gate_backward({d_o, y, delta, g.packed, dy, out.o, x.packed, x.heads});
     EXPECT_EQ(bytes(y), bytes(out.y));
-    ops().attention_backward(g.q, g.k, g.packed, d_o, x.q, x.k, x.packed, out.lse, delta, x.first);
+    ops().attention_backward({g.q, g.k, g.packed, d_o, x.q, x.k, x.packed, out.lse, delta, x.first, x.heads});
     return g;
   }
   Inputs widened(const Inputs& x) {
@@ -271,8 +271,8 @@ TEST_F(AttentionTest, GenerationInPiecesMatchesTheWholeRow) {
       };
       const Tensor y = zeros(dtype, {kBatch * count, 4, 16});
       const Tensor packed = of(dtype, {kBatch * count, x.heads.packed()}, piece(x.packed));
-      ops().attention_cached(y, k_cache, v_cache, part_of(x.q), part_of(x.k), packed,
-                             of(DType::i32, {kBatch}, std::vector<int64_t>(kBatch, start)));
+      ops().attention_cached({y, k_cache, v_cache, part_of(x.q), part_of(x.k), packed,
+                              of(DType::i32, {kBatch}, std::vector<int64_t>(kBatch, start)), x.heads});
       const Tensor expected = of(dtype, {kBatch * kLength, 4, 16}, whole);
       // Both round o and y.
       EXPECT_TRUE(close(values(y), piece(expected), dtype == DType::f32 ? kBoundF32 : 4 * bound_of(dtype)))
@@ -301,9 +301,10 @@ TEST_F(AttentionTest, GenerationOfSequencesOfOtherLengths) {
       return of(f32, shape, Values(all.begin() + b * size, all.begin() + (b + 1) * size));
     };
     const Tensor own_k = own(k_cache), own_v = own(v_cache);
-    ops().attention_cached(alone, own_k, own_v, own(q), own(k), own(packed),
-                           of(DType::i32, {1}, std::vector<int64_t>{starts[static_cast<size_t>(b)]}));
-    ops().attention_cached(y, k_cache, v_cache, q, k, packed, of(DType::i32, {2}, starts));
+    ops().attention_cached({alone, own_k, own_v, own(q), own(k), own(packed),
+                            of(DType::i32, {1}, std::vector<int64_t>{starts[static_cast<size_t>(b)]}),
+                            heads});
+    ops().attention_cached({y, k_cache, v_cache, q, k, packed, of(DType::i32, {2}, starts), heads});
     const Values both = values(y), single = values(alone);
     EXPECT_EQ(Values(both.begin() + b * 64, both.begin() + (b + 1) * 64), single);
   }
@@ -322,8 +323,9 @@ TEST(AttentionThreadsTest, SameBitsWithAnyNumberOfThreads) {
       const Tensor dq = machine.zeros(dtype, {n, 4, 16}), dk = machine.zeros(dtype, {n, 2, 16});
       const Tensor dpacked = machine.zeros(dtype, {n, x.heads.packed()});
       const Tensor d_o = machine.normal("do", dtype, {n, 4, 16});
-      machine.ops().attention_forward(y, o, lse, x.q, x.k, x.packed, x.first);
-      machine.ops().attention_backward(dq, dk, dpacked, d_o, x.q, x.k, x.packed, lse, delta, x.first);
+      machine.ops().attention_forward({y, o, lse, x.q, x.k, x.packed, x.first, x.heads});
+      machine.ops().attention_backward(
+          {dq, dk, dpacked, d_o, x.q, x.k, x.packed, lse, delta, x.first, x.heads});
       std::vector<std::vector<uint8_t>> bits;
       for (const Tensor& t : {y, o, lse, dq, dk, dpacked}) bits.push_back(machine.bytes(t));
       if (threads == 1) expected = bits;
@@ -334,11 +336,12 @@ TEST(AttentionThreadsTest, SameBitsWithAnyNumberOfThreads) {
 
 TEST_F(AttentionTest, RefusesWrongShapesAndTypes) {
   const Tensor q = zeros(DType::f32, {6, 4, 8}), k = zeros(DType::f32, {6, 2, 8});
+  const Heads heads{4, 2, 8};
   const Tensor packed = zeros(DType::f32, {6, 96}), lse = zeros(DType::f32, {6, 4});
   const Tensor first = zeros(DType::i32, {2, 3});
   const auto forward_of = [&](const Tensor& o, const Tensor& l, const Tensor& keys, const Tensor& rows,
                               const Tensor& f) {
-    ops().attention_forward(zeros(DType::f32, {6, 4, 8}), o, l, q, keys, rows, f);
+    ops().attention_forward({zeros(DType::f32, {6, 4, 8}), o, l, q, keys, rows, f, heads});
   };
   const Tensor o = zeros(DType::f32, {6, 4, 8});
   EXPECT_NO_THROW(forward_of(o, lse, k, packed, first));
@@ -349,7 +352,8 @@ TEST_F(AttentionTest, RefusesWrongShapesAndTypes) {
   EXPECT_THROW(forward_of(o, lse, k, packed, zeros(DType::i32, {2, 4})), InternalError);
   EXPECT_THROW(forward_of(o, lse, k, packed, zeros(DType::f32, {2, 3})), InternalError);
   const auto backward_of = [&](const Tensor& dpacked, const Tensor& delta) {
-    ops().attention_backward(o, zeros(DType::f32, {6, 2, 8}), dpacked, o, q, k, packed, lse, delta, first);
+    ops().attention_backward(
+        {o, zeros(DType::f32, {6, 2, 8}), dpacked, o, q, k, packed, lse, delta, first, heads});
   };
   EXPECT_NO_THROW(backward_of(zeros(DType::f32, {6, 96}), lse));
   EXPECT_THROW(backward_of(zeros(DType::f32, {6, 64}), lse), InternalError);
@@ -358,11 +362,13 @@ TEST_F(AttentionTest, RefusesWrongShapesAndTypes) {
   const auto starts = [&](const std::vector<int64_t>& at) {
     return of(DType::i32, {static_cast<int64_t>(at.size())}, at);
   };
-  EXPECT_NO_THROW(ops().attention_cached(o, cache, v_cache, q, k, packed, starts({2, 0})));
-  EXPECT_THROW(ops().attention_cached(o, cache, v_cache, q, k, packed, starts({2})), InternalError);
+  EXPECT_NO_THROW(ops().attention_cached({o, cache, v_cache, q, k, packed, starts({2, 0}), heads}));
+  EXPECT_THROW(ops().attention_cached({o, cache, v_cache, q, k, packed, starts({2}), heads}), InternalError);
   if (test_device() != "cpu") return;  // the values of starts are on the device
-  EXPECT_THROW(ops().attention_cached(o, cache, v_cache, q, k, packed, starts({2, 3})), InternalError);
-  EXPECT_THROW(ops().attention_cached(o, cache, v_cache, q, k, packed, starts({-1, 0})), InternalError);
+  EXPECT_THROW(ops().attention_cached({o, cache, v_cache, q, k, packed, starts({2, 3}), heads}),
+               InternalError);
+  EXPECT_THROW(ops().attention_cached({o, cache, v_cache, q, k, packed, starts({-1, 0}), heads}),
+               InternalError);
 }
 
 }  // namespace

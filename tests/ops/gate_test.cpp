@@ -22,7 +22,7 @@ struct Gate {
         delta(machine.zeros(DType::f32, {n, h.query})),
         dpacked(machine.zeros(dtype, {n, h.packed()})) {}
   void run(Machine& machine, const Tensor& dy, const Tensor& o, const Tensor& packed) const {
-    machine.ops().gate_backward(d_o, y, delta, dpacked, dy, o, packed, heads);
+    machine.ops().gate_backward({d_o, y, delta, dpacked, dy, o, packed, heads});
   }
 };
 

@@ -45,11 +45,11 @@ struct Rotary {
     dwk = machine.zeros(DType::f32, {d});
   }
   void forward(Machine& machine) {
-    machine.ops().qk_norm_rope_forward(q, k, rstd, packed, wq, wk, rope, position, heads, kEps);
+    machine.ops().qk_norm_rope_forward({q, k, rstd, packed, wq, wk, rope, position, heads, kEps});
   }
   void backward(Machine& machine) {
-    machine.ops().qk_norm_rope_backward(dpacked, dwq, dwk, dq, dk, packed, wq, wk, rope, position, rstd,
-                                        heads);
+    machine.ops().qk_norm_rope_backward(
+        {dpacked, dwq, dwk, dq, dk, packed, wq, wk, rope, position, rstd, heads});
   }
 };
 
@@ -75,8 +75,8 @@ TEST_F(RotaryTest, MatchesTorch) {
   r.forward(*this);
   r.backward(*this);
   const Tensor d_o = zeros(DType::f32, {7, 4, 10}), y = zeros(DType::f32, {7, 4, 10});
-  ops().gate_backward(d_o, y, zeros(DType::f32, {7, 4}), r.dpacked, golden.tensor(*this, "dy"),
-                      golden.tensor(*this, "o"), r.packed, r.heads);
+  ops().gate_backward({d_o, y, zeros(DType::f32, {7, 4}), r.dpacked, golden.tensor(*this, "dy"),
+                       golden.tensor(*this, "o"), r.packed, r.heads});
   const std::vector<std::pair<Tensor, std::string>> outputs = {
       {r.q, "q"}, {r.k, "k"}, {r.dwq, "dwq"}, {r.dwk, "dwk"}, {r.dpacked, "dpacked"}};
   for (const auto& [tensor, name] : outputs)

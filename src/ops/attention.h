@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+// The operations of attention: QK-norm with rotary positions, softmax attention, its gate. Letters, types and
+// what holds for every op: ops/ops.h.
+#pragma once
+
+#include <cstdint>
+
+#include "tensor/tensor.h"
+
+namespace moe {
+
+inline constexpr int64_t kMaxHeadDim = 256;
+
+// One packed row of the fused projection: per query head [q_h (d) | gate_h (d)], then G keys, then G values.
+struct Heads {
+  int64_t query = 0, kv = 0, dim = 0;  // H, G, d
+  int64_t packed() const { return 2 * query * dim + 2 * kv * dim; }
+  int64_t gate(int64_t head) const { return (2 * head + 1) * dim; }  // where head's gate begins
+  int64_t values() const { return (2 * query + kv) * dim; }          // where the values begin
+};
+
+// From packed rows: q = rope(norm(q)), k = rope(norm(k)). Values and gates stay where they are.
+// norm is RMSNorm over d with weight wq_d or wk_d, which heads share.
+// rope is rotate-half (Su et al. 2021) on the pairs (i, i + d/2):
+//   y_i = x_i cos - x_{i+d/2} sin,  y_{i+d/2} = x_{i+d/2} cos + x_i sin.
+// Row t of rope_Td f32 is [cos (d/2) | sin (d/2)]; position_N i32 picks the row.
+// rstd_NJ f32 [N, H+G] is kept for backward. q and k are rounded once.
+struct QkNormRopeForward {
+  static constexpr const char* name = "qk_norm_rope_forward";
+  static constexpr const char* phase = "attention";
+  Tensor q_NHd, k_NGd, rstd_NJ;
+  const Tensor packed_NP, wq_d, wk_d, rope_Td, position_N;
+  Heads heads;
+  float eps;
+
+  void check() const;
+  double bytes() const;
+};
+
+// Writes the q and k parts of dpacked; dwq +=, dwk +=. The other parts of dpacked are written by GateBackward
+// and AttentionBackward.
+struct QkNormRopeBackward {
+  static constexpr const char* name = "qk_norm_rope_backward";
+  static constexpr const char* phase = "attention";
+  Tensor dpacked_NP, dwq_d, dwk_d;
+  const Tensor dq_NHd, dk_NGd, packed_NP, wq_d, wk_d, rope_Td, position_N, rstd_NJ;
+  Heads heads;
+
+  void check() const;
+  double bytes() const;
+};
+
+// o = softmax(q k^T / sqrt(d) + mask) v for each row of B x T tokens and each head. Query head h reads kv
+// head h / (H/G). y = sigmoid(gate) * o, elementwise, of o as it is stored: the G1 gate (arXiv 2505.06708).
+// v and gate are read from the packed rows.
+// The mask is causal and by document: token t of row b sees the keys s with doc_start[b,t] <= s <= t.
+// doc_start_BT is the place in the row where the token's document begins. It is the same for all tokens of a
+// document: doc_start[b,t] <= t, and doc_start[b,s] == doc_start[b,t] for doc_start[b,t] <= s <= t.
+// doc_start = -1 marks padding: its output is zero, and no token sees it.
+// lse_NH f32 = log sum exp of the scaled scores, 0 for padding. No T x T matrix is kept (Dao et al. 2022).
+struct AttentionForward {
+  static constexpr const char* name = "attention_forward";
+  static constexpr const char* phase = "attention";
+  Tensor y_NHd, o_NHd, lse_NH;
+  const Tensor q_NHd, k_NGd, packed_NP, doc_start_BT;
+  Heads heads;
+
+  void check() const;
+  double flops() const;
+  double bytes() const;
+};
+
+// The gate's part of backward, which comes first:
+//   d_o = dy * sigmoid(gate),  the gate part of dpacked = dy * o * s * (1 - s) with s = sigmoid(gate).
+// It also writes what is needed next and costs no more reading: y as in forward, and delta_NH f32 = sum over
+// d of d_o * o, with d_o as stored. d_o may be dy. y is rounded twice.
+struct GateBackward {
+  static constexpr const char* name = "gate_backward";
+  static constexpr const char* phase = "attention";
+  Tensor do_NHd, y_NHd, delta_NH, dpacked_NP;
+  const Tensor dy_NHd, o_NHd, packed_NP;
+  Heads heads;
+
+  void check() const;
+  double bytes() const;
+};
+
+// From do and delta of GateBackward: dq, dk, and the v part of dpacked. The probabilities p are computed
+// again from lse. Rounds twice: p and ds are rounded to A.
+struct AttentionBackward {
+  static constexpr const char* name = "attention_backward";
+  static constexpr const char* phase = "attention";
+  Tensor dq_NHd, dk_NGd, dpacked_NP;
+  const Tensor do_NHd, q_NHd, k_NGd, packed_NP, lse_NH, delta_NH, doc_start_BT;
+  Heads heads;
+
+  void check() const;
+  double flops() const;
+  double bytes() const;
+};
+
+// Generation. The keys and values (of the packed rows) of `count` new tokens of sequence b are written at
+// [start[b], start[b] + count) of its cache. Then query i of it sees the cache entries [0, start[b] + i], and
+// y is as in AttentionForward. N = B * count; start_B i32; start[b] + count <= S.
+struct AttentionCached {
+  static constexpr const char* name = "attention_cached";
+  static constexpr const char* phase = "attention";
+  Tensor y_NHd, k_cache_BSGd, v_cache_BSGd;
+  const Tensor q_NHd, k_NGd, packed_NP, start_B;
+  Heads heads;
+
+  void check() const;
+  double bytes() const;
+};
+
+}  // namespace moe
