@@ -38,7 +38,7 @@ class Bench {
     float* out = Tensor(wide).as<float>();
     for (int64_t i = 0; i < wide.numel(); ++i)
       out[i] = scale * (2 * values.uniform(static_cast<uint64_t>(i)) - 1);
-    ops_.cast(tensor, wide);
+    ops_.cast({tensor, wide});
     return tensor;
   }
 

@@ -58,7 +58,7 @@ struct Layer {
       chosen.push_back((first + 1 + step) % static_cast<int32_t>(kExperts));
     }
     device.to_device(expert, chosen.data());
-    ops.route_plan(plan, expert, {});
+    ops.route_plan({plan, expert, {}});
     device.synchronize();
   }
 
@@ -97,40 +97,40 @@ void run(benchmark::State& state, int64_t width, Body&& body) {
 
 void Up(benchmark::State& state) {
   run(state, 2 * kF, [](Layer& l, cudaStream_t s, int num_sms, Schedule schedule) {
-    sm90_expert_up(s, num_sms, l.h, l.a, l.x, l.up, l.plan, schedule);
+    sm90_expert_up(s, num_sms, {l.h, l.a, {}, l.x, l.up, l.plan}, schedule);
   });
 }
 void Down(benchmark::State& state) {
   run(state, kF, [](Layer& l, cudaStream_t s, int num_sms, Schedule schedule) {
-    sm90_grouped_matmul(s, num_sms, l.rows, l.a, l.down, l.plan.offset_E1, MatmulLayout::NT, false, schedule);
+    sm90_grouped_matmul(s, num_sms, {l.rows, l.a, l.down, l.plan.offset_E1, MatmulLayout::NT}, schedule);
   });
 }
 void DownBackward(benchmark::State& state) {
   run(state, kF, [](Layer& l, cudaStream_t s, int num_sms, Schedule) {
-    sm90_expert_down_backward(s, num_sms, l.dh, l.a, l.dweight, l.x, l.down, l.h, l.weight, l.plan,
+    sm90_expert_down_backward(s, num_sms, {l.dh, l.a, l.dweight, {}, l.x, l.down, l.h, l.weight, l.plan},
                               static_cast<float*>(l.partial.data()));
   });
 }
 void DownGradient(benchmark::State& state) {
   run(state, kF, [&](Layer& l, cudaStream_t s, int num_sms, Schedule schedule) {
-    sm90_expert_down_gradient(s, num_sms, l.ddown, l.x, l.a, l.plan, state.range(1) != 0, schedule);
+    sm90_expert_down_gradient(s, num_sms, {l.ddown, {}, l.x, l.a, l.plan, state.range(1) != 0}, schedule);
   });
 }
 void UpGradient(benchmark::State& state) {
   run(state, 2 * kF, [&](Layer& l, cudaStream_t s, int num_sms, Schedule schedule) {
-    sm90_expert_up_gradient(s, num_sms, l.dup, l.h, l.x, l.plan, state.range(1) != 0, schedule);
+    sm90_expert_up_gradient(s, num_sms, {l.dup, {}, l.h, l.x, l.plan, state.range(1) != 0}, schedule);
   });
 }
 void UpBackward(benchmark::State& state) {
   run(state, 2 * kF, [](Layer& l, cudaStream_t s, int num_sms, Schedule schedule) {
-    sm90_grouped_matmul(s, num_sms, l.rows, l.h, l.up, l.plan.offset_E1, MatmulLayout::NN, false, schedule);
+    sm90_grouped_matmul(s, num_sms, {l.rows, l.h, l.up, l.plan.offset_E1, MatmulLayout::NN}, schedule);
   });
 }
 // For comparison: the same gradient from rows gathered before.
 void PlainUpGradient(benchmark::State& state) {
   run(state, 2 * kF, [&](Layer& l, cudaStream_t s, int num_sms, Schedule schedule) {
-    sm90_grouped_matmul(s, num_sms, l.dup, l.h, l.rows, l.plan.offset_E1, MatmulLayout::TN,
-                        state.range(1) != 0, schedule);
+    sm90_grouped_matmul(
+        s, num_sms, {l.dup, l.h, l.rows, l.plan.offset_E1, MatmulLayout::TN, state.range(1) != 0}, schedule);
   });
 }
 

@@ -147,7 +147,7 @@ void CrossEntropy(benchmark::State& state) {
   const Tensor logits = bench.random(type_of(state.range(0)), {kRows, kWidth});
   const Tensor loss = bench.zeros(DType::f32, {kRows}), target = bench.zeros(DType::i32, {kRows});
   const Tensor scale = bench.random(DType::f32, {1});
-  for (auto _ : state) bench.ops().cross_entropy(loss, logits, target, kVocabulary, scale);
+  for (auto _ : state) bench.ops().cross_entropy({loss, logits, target, kVocabulary, scale});
   state.SetBytesProcessed(state.iterations() * logits.bytes());
 }
 BENCHMARK(CrossEntropy)->ArgName("bf16")->Arg(0)->Arg(1)->UseRealTime()->Unit(benchmark::kMicrosecond);

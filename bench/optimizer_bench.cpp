@@ -38,7 +38,15 @@ void AdamW8(benchmark::State& state) {
   AdamW options{
       .learning_rate = 1e-3F, .weight_decay = 0.1F, .order = static_cast<AdamW::Order>(state.range(1))};
   for (auto _ : state) {
-    bench.ops().adamw8(weight, compute, gradient, code_m, code_v, absmax_m, absmax_v, scale, options);
+    bench.ops().adamw8({.weight = weight,
+                        .compute = compute,
+                        .code_m = code_m,
+                        .code_v = code_v,
+                        .absmax_m = absmax_m,
+                        .absmax_v = absmax_v,
+                        .gradient = gradient,
+                        .scale_1 = scale,
+                        .options = options});
     ++options.step;
   }
   report(state, kParameters, kParameters * (8 + 4 + 2 + 4));
@@ -59,7 +67,13 @@ void AdamW32(benchmark::State& state) {
   bench.ops().fill(scale, 1);
   AdamW options{.learning_rate = 1e-3F, .weight_decay = 0.1F};
   for (auto _ : state) {
-    bench.ops().adamw32(weight, compute, gradient, m, v, scale, options);
+    bench.ops().adamw32({.weight = weight,
+                         .compute = compute,
+                         .m = m,
+                         .v = v,
+                         .gradient = gradient,
+                         .scale_1 = scale,
+                         .options = options});
     ++options.step;
   }
   report(state, kParameters, kParameters * (8 + 4 + 2 + 16));
@@ -96,7 +110,7 @@ void RmsNormBackward(benchmark::State& state) {
   const Tensor x = bench.random(dtype, {kTokens, kWidth}), dx = bench.zeros(dtype, {kTokens, kWidth});
   const Tensor w = bench.random(DType::f32, {kWidth}), dw = bench.zeros(DType::f32, {kWidth});
   const Tensor rstd = bench.random(DType::f32, {kTokens}), none;
-  for (auto _ : state) bench.ops().rms_norm_backward(dx, dw, x, none, x, w, rstd);
+  for (auto _ : state) bench.ops().rms_norm_backward({dx, dw, x, none, x, w, rstd});
   report(state, x.numel(), 3 * x.bytes());
 }
 BENCHMARK(RmsNormBackward)->Apply(row_sizes);
@@ -134,7 +148,7 @@ struct Routed {
     route(bench);
   }
   void route(Bench& bench) {
-    bench.ops().route(probability, lse, expert, weight, logits, first, true);
+    bench.ops().route({probability, lse, expert, weight, logits, first, true});
     bench.ops().route_plan(plan, expert, {});
   }
 };
@@ -167,7 +181,7 @@ void SwigluBackward(benchmark::State& state) {
   const Tensor da = bench.random(dtype, {kTokens * kChoices, kWidth}),
                a = bench.zeros(dtype, {kTokens * kChoices, kWidth});
   const Tensor dweight = bench.zeros(DType::f32, {kTokens, kChoices});
-  for (auto _ : state) bench.ops().swiglu_backward(dh, a, dweight, da, h, routed.weight, routed.plan);
+  for (auto _ : state) bench.ops().swiglu_backward({dh, a, dweight, da, h, routed.weight, routed.plan});
   report(state, a.numel(), 2 * h.bytes() + 2 * a.bytes());
 }
 BENCHMARK(SwigluBackward)->Apply(row_sizes);
@@ -178,7 +192,7 @@ void CombineRows(benchmark::State& state) {
   const Routed routed(bench);
   const Tensor x = bench.random(dtype, {kTokens * kChoices, kWidth}),
                y = bench.random(dtype, {kTokens, kWidth});
-  for (auto _ : state) bench.ops().combine_rows(y, y, x, routed.weight, routed.plan);
+  for (auto _ : state) bench.ops().combine_rows({y, y, x, routed.weight, routed.plan});
   report(state, x.numel(), x.bytes() + 2 * y.bytes());
 }
 BENCHMARK(CombineRows)->Apply(row_sizes);

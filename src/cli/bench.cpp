@@ -155,7 +155,7 @@ Result measure(const Options& options) {
     balanced =
         std::make_unique<BalancedOps>(*backend.ops, device, training.batch_size * config.model.max_seq_len,
                                       config.model.top_k, config.model.num_experts);
-  ClockedOps timed(balanced ? static_cast<Ops&>(*balanced) : *backend.ops, device, config.model.vocab_size);
+  ClockedOps timed(balanced ? static_cast<Ops&>(*balanced) : *backend.ops, device);
   SoloCommunicator alone;
   RankGroups groups(config.distributed, config.model, alone, device);
   const auto [arena, placed] = place<TrainingState>(device, config, Tokenizer::kVocabulary, groups, timed);

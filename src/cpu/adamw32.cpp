@@ -5,7 +5,6 @@
 #include "cpu/adamw.h"
 #include "cpu/cpu_ops.h"
 #include "ops/adamw_step.h"
-#include "ops/contracts/adamw8.h"
 
 namespace moe::cpu {
 namespace {
@@ -36,18 +35,17 @@ void step_block(const Parameter<W, G>& to, int64_t at, int64_t count, const Adam
 
 }  // namespace
 
-void CpuOps::adamw32(Tensor weight, Tensor compute, const Tensor& gradient, Tensor m, Tensor v,
-                     const Tensor& scale_1, const AdamW& options) {
-  contracts::check_adamw32(weight, compute, gradient, m, v, scale_1, options);
-  const float scale = scale_1.as<float>()[0];
+void CpuOps::adamw32(AdamW32 op) {
+  op.check();
+  const float scale = op.scale_1.as<float>()[0];
   if (scale < 0) return;
-  const AdamWStep step(options, scale);
-  const StochasticRounding rounding(options);
-  const int64_t n = weight.numel();
-  with_adamw_types(weight, gradient, [&]<class W, class G>(W, G) {
-    const Parameter<W, G> to{weight.as<W>(), compute.empty() ? nullptr : compute.as<bf16>(), gradient.as<G>(),
-                             m.as<float>(), v.as<float>()};
-    const auto step_one = options.order == AdamW::Order::pytorch
+  const AdamWStep step(op.options, scale);
+  const StochasticRounding rounding(op.options);
+  const int64_t n = op.weight.numel();
+  with_adamw_types(op.weight, op.gradient, [&]<class W, class G>(W, G) {
+    const Parameter<W, G> to{op.weight.as<W>(), op.compute.empty() ? nullptr : op.compute.as<bf16>(),
+                             op.gradient.as<G>(), op.m.as<float>(), op.v.as<float>()};
+    const auto step_one = op.options.order == AdamW::Order::pytorch
                               ? step_block<AdamW::Order::pytorch, W, G>
                               : step_block<AdamW::Order::bitsandbytes, W, G>;
     pool_.parallel_for((n + kBlock - 1) / kBlock, kBlocks, [&](int64_t begin, int64_t end) {

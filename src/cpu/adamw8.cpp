@@ -2,8 +2,6 @@
 // AdamW with 8-bit moments. A block of 256 elements is widened into local arrays, moved by one step, and its
 // moments are quantised again with their new largest magnitudes. Weights use the moments before they are
 // rounded.
-#include "ops/contracts/adamw8.h"
-
 #include <algorithm>
 #include <cmath>
 
@@ -15,7 +13,7 @@
 namespace moe::cpu {
 namespace {
 
-constexpr int64_t kBlock = contracts::kAdamBlock;
+constexpr int64_t kBlock = kAdamBlock;
 constexpr int64_t kBlocks = 64;  // per chunk
 
 struct State8 {
@@ -79,21 +77,20 @@ void step_block(const Parameter<W, G>& to, int64_t block, int64_t count, const A
 
 }  // namespace
 
-void CpuOps::adamw8(Tensor weight, Tensor compute, const Tensor& gradient, Tensor code_m, Tensor code_v,
-                    Tensor absmax_m, Tensor absmax_v, const Tensor& scale_1, const AdamW& options) {
-  contracts::check_adamw8(weight, compute, gradient, code_m, code_v, absmax_m, absmax_v, scale_1, options);
-  const float scale = scale_1.as<float>()[0];
+void CpuOps::adamw8(AdamW8 op) {
+  op.check();
+  const float scale = op.scale_1.as<float>()[0];
   if (scale < 0) return;
-  const AdamWStep step(options, scale);
-  const StochasticRounding rounding(options);
-  const int64_t n = weight.numel();
-  with_adamw_types(weight, gradient, [&]<class W, class G>(W, G) {
+  const AdamWStep step(op.options, scale);
+  const StochasticRounding rounding(op.options);
+  const int64_t n = op.weight.numel();
+  with_adamw_types(op.weight, op.gradient, [&]<class W, class G>(W, G) {
     const Parameter<W, G> to{
-        weight.as<W>(),
-        compute.empty() ? nullptr : compute.as<bf16>(),
-        gradient.as<G>(),
-        {code_m.as<uint8_t>(), code_v.as<uint8_t>(), absmax_m.as<float>(), absmax_v.as<float>()}};
-    const auto step_one = options.order == AdamW::Order::pytorch
+        op.weight.as<W>(),
+        op.compute.empty() ? nullptr : op.compute.as<bf16>(),
+        op.gradient.as<G>(),
+        {op.code_m.as<uint8_t>(), op.code_v.as<uint8_t>(), op.absmax_m.as<float>(), op.absmax_v.as<float>()}};
+    const auto step_one = op.options.order == AdamW::Order::pytorch
                               ? step_block<AdamW::Order::pytorch, W, G>
                               : step_block<AdamW::Order::bitsandbytes, W, G>;
     pool_.parallel_for((n + kBlock - 1) / kBlock, kBlocks, [&](int64_t begin, int64_t end) {

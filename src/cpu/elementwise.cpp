@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
 // fill, copy, cast and add: nothing but memory traffic, cut into pieces that fit a second-level cache.
-#include "ops/contracts/elementwise.h"
-
 #include <cstring>
 
 #include "cpu/cpu_ops.h"
@@ -30,55 +28,55 @@ void add_to(ThreadPool& pool, Tensor& y, const Tensor& x) {
 
 }  // namespace
 
-void CpuOps::fill(Tensor x, float value) {
-  contracts::check_fill(x);
-  switch (x.dtype()) {
+void CpuOps::fill(Fill op) {
+  op.check();
+  switch (op.x.dtype()) {
     case DType::f32:
-      return fill_with(pool_, x, value);
+      return fill_with(pool_, op.x, op.value);
     case DType::bf16:
-      return fill_with(pool_, x, bf16(value));
+      return fill_with(pool_, op.x, bf16(op.value));
     case DType::f16:
-      return fill_with(pool_, x, f16(value));
+      return fill_with(pool_, op.x, f16(op.value));
     case DType::f64:
-      return fill_with(pool_, x, static_cast<double>(value));
+      return fill_with(pool_, op.x, static_cast<double>(op.value));
     case DType::i32:
-      return fill_with(pool_, x, static_cast<int32_t>(value));
+      return fill_with(pool_, op.x, static_cast<int32_t>(op.value));
     case DType::u8:
-      return fill_with(pool_, x, static_cast<uint8_t>(value));
+      return fill_with(pool_, op.x, static_cast<uint8_t>(op.value));
   }
 }
 
-void CpuOps::copy(Tensor y, const Tensor& x) {
-  contracts::check_copy(y, x);
-  char* out = static_cast<char*>(y.data());
-  const char* in = static_cast<const char*>(x.data());
-  pool_.parallel_for(x.bytes(), 4 * kGrain, [&](int64_t begin, int64_t end) {
+void CpuOps::copy(Copy op) {
+  op.check();
+  char* out = static_cast<char*>(op.y.data());
+  const char* in = static_cast<const char*>(op.x.data());
+  pool_.parallel_for(op.x.bytes(), 4 * kGrain, [&](int64_t begin, int64_t end) {
     std::memcpy(out + begin, in + begin, static_cast<size_t>(end - begin));
   });
 }
 
-void CpuOps::cast(Tensor y, const Tensor& x) {
-  contracts::check_cast(y, x);
-  if (y.dtype() == x.dtype()) return copy(y, x);
-  if (y.dtype() == DType::f32)
-    return with_16_bits(x.dtype(), [&](auto type) {
-      float* out = y.as<float>();
-      const auto* in = x.as<decltype(type)>();
-      pool_.parallel_for(x.numel(), kGrain,
+void CpuOps::cast(Cast op) {
+  op.check();
+  if (op.y.dtype() == op.x.dtype()) return copy({op.y, op.x});
+  if (op.y.dtype() == DType::f32)
+    return with_16_bits(op.x.dtype(), [&](auto type) {
+      float* out = op.y.as<float>();
+      const auto* in = op.x.as<decltype(type)>();
+      pool_.parallel_for(op.x.numel(), kGrain,
                          [&](int64_t begin, int64_t end) { load_row(out + begin, in + begin, end - begin); });
     });
-  with_16_bits(y.dtype(), [&](auto type) {
-    auto* out = y.as<decltype(type)>();
-    const float* in = x.as<float>();
-    pool_.parallel_for(x.numel(), kGrain,
+  with_16_bits(op.y.dtype(), [&](auto type) {
+    auto* out = op.y.as<decltype(type)>();
+    const float* in = op.x.as<float>();
+    pool_.parallel_for(op.x.numel(), kGrain,
                        [&](int64_t begin, int64_t end) { store_row(out + begin, in + begin, end - begin); });
   });
 }
 
-void CpuOps::add(Tensor y, const Tensor& x) {
-  contracts::check_add(y, x);
-  if (y.dtype() == DType::i32) return add_to<int32_t>(pool_, y, x);
-  add_to<float>(pool_, y, x);
+void CpuOps::add(Add op) {
+  op.check();
+  if (op.y.dtype() == DType::i32) return add_to<int32_t>(pool_, op.y, op.x);
+  add_to<float>(pool_, op.y, op.x);
 }
 
 }  // namespace moe::cpu

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Looking rows up, and adding their gradients back. Backward is cut along the columns, so that each element
 // of dw is added to by one thread only, in the order of the tokens.
-#include "ops/contracts/embedding.h"
-
 #include <cstring>
 
 #include "cpu/cpu_ops.h"
@@ -36,27 +34,27 @@ void check_ids(const int32_t* id, int64_t n, int64_t vocabulary) {
 
 }  // namespace
 
-void CpuOps::embedding_forward(Tensor x_ND, const Tensor& id_N, const Tensor& w_VD) {
-  contracts::check_embedding_forward(x_ND, id_N, w_VD);
-  const int32_t* id = id_N.as<int32_t>();
-  check_ids(id, id_N.numel(), w_VD.dim(0));
-  const int64_t row = w_VD.dim(1) * static_cast<int64_t>(size_of(w_VD.dtype()));
-  char* x = static_cast<char*>(x_ND.data());
-  const char* w = static_cast<const char*>(w_VD.data());
-  pool_.parallel_for(id_N.numel(), kTokens, [&](int64_t begin, int64_t end) {
+void CpuOps::embedding_forward(EmbeddingForward op) {
+  op.check();
+  const int32_t* id = op.id_N.as<int32_t>();
+  check_ids(id, op.id_N.numel(), op.w_VD.dim(0));
+  const int64_t row = op.w_VD.dim(1) * static_cast<int64_t>(size_of(op.w_VD.dtype()));
+  char* x = static_cast<char*>(op.x_ND.data());
+  const char* w = static_cast<const char*>(op.w_VD.data());
+  pool_.parallel_for(op.id_N.numel(), kTokens, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) std::memcpy(x + t * row, w + id[t] * row, static_cast<size_t>(row));
   });
 }
 
-void CpuOps::embedding_backward(Tensor dw_VD, const Tensor& id_N, const Tensor& dx_ND) {
-  contracts::check_embedding_backward(dw_VD, id_N, dx_ND);
-  const int64_t n = dx_ND.dim(0), d = dx_ND.dim(1);
-  const int32_t* id = id_N.as<int32_t>();
-  check_ids(id, n, dw_VD.dim(0));
-  float* dw = dw_VD.as<float>();
-  with_type(dx_ND.dtype(), [&](auto zero) {
+void CpuOps::embedding_backward(EmbeddingBackward op) {
+  op.check();
+  const int64_t n = op.dx_ND.dim(0), d = op.dx_ND.dim(1);
+  const int32_t* id = op.id_N.as<int32_t>();
+  check_ids(id, n, op.dw_VD.dim(0));
+  float* dw = op.dw_VD.as<float>();
+  with_type(op.dx_ND.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    const T* dx = dx_ND.as<T>();
+    const T* dx = op.dx_ND.as<T>();
     pool_.parallel_for(d, kColumns,
                        [&](int64_t begin, int64_t end) { add_columns(dw, id, dx, n, d, begin, end); });
   });

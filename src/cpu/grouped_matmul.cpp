@@ -5,7 +5,6 @@
 
 #include "cpu/cpu_ops.h"
 #include "cpu/tiles.h"
-#include "ops/contracts/matmul.h"
 
 namespace moe::cpu {
 namespace {
@@ -28,26 +27,25 @@ Product of_expert(Tensor c, const Tensor& a, const Tensor& b, const int32_t* off
 
 }  // namespace
 
-void CpuOps::grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, const Tensor& offset_E1,
-                            MatmulLayout layout, bool accumulate) {
-  contracts::grouped_matmul(c, a, b, offset_E1, layout);
-  const int64_t experts = offset_E1.dim(0) - 1;
-  const auto* offset = offset_E1.as<int32_t>();
-  CHECK(offset[0] == 0 && std::is_sorted(offset, offset + experts + 1) && offset[experts] <= a.dim(0));
+void CpuOps::grouped_matmul(GroupedMatmul op) {
+  op.check();
+  const int64_t experts = op.offset_E1.dim(0) - 1;
+  const auto* offset = op.offset_E1.as<int32_t>();
+  CHECK(offset[0] == 0 && std::is_sorted(offset, offset + experts + 1) && offset[experts] <= op.a.dim(0));
 
   const auto tiles_of = [&](const Product& whole) { return cut(whole.m, whole.n, experts); };
   int64_t count = 0;
   for (int64_t e = 0; e < experts; ++e)
-    count += tiles_of(of_expert(c, a, b, offset, e, layout, accumulate)).count();
+    count += tiles_of(of_expert(op.c, op.a, op.b, offset, e, op.layout, op.accumulate)).count();
   auto lease = scratch_.borrow(Scratch::padded<Task>(count));
   auto* tasks = lease.take<Task>(count);
   for (int64_t e = 0, next = 0; e < experts; ++e) {
-    const int64_t tiles = tiles_of(of_expert(c, a, b, offset, e, layout, accumulate)).count();
+    const int64_t tiles = tiles_of(of_expert(op.c, op.a, op.b, offset, e, op.layout, op.accumulate)).count();
     for (int64_t i = 0; i < tiles; ++i) tasks[next++] = {static_cast<int32_t>(e), static_cast<int32_t>(i)};
   }
   pool_.parallel_for(count, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const Product whole = of_expert(c, a, b, offset, tasks[i].expert, layout, accumulate);
+      const Product whole = of_expert(op.c, op.a, op.b, offset, tasks[i].expert, op.layout, op.accumulate);
       gemm_.multiply(tile(whole, tiles_of(whole), tasks[i].tile));
     }
   });

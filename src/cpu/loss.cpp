@@ -7,7 +7,6 @@
 
 #include "cpu/cpu_ops.h"
 #include "cpu/vector.h"
-#include "ops/contracts/loss.h"
 
 namespace moe::cpu {
 namespace {
@@ -37,19 +36,18 @@ float row_loss(T* logits, float* exps, int64_t width, int64_t vocabulary, int32_
 
 }  // namespace
 
-void CpuOps::cross_entropy(Tensor loss_N, Tensor logits_NV, const Tensor& target_N, int64_t vocabulary,
-                           const Tensor& gradient_scale_1) {
-  contracts::cross_entropy(loss_N, logits_NV, target_N, vocabulary, gradient_scale_1);
-  const int64_t width = logits_NV.dim(1);
-  const float* scale = gradient_scale_1.empty() ? nullptr : gradient_scale_1.as<float>();
-  with_type(logits_NV.dtype(), [&](auto type) {
+void CpuOps::cross_entropy(CrossEntropy op) {
+  op.check();
+  const int64_t width = op.logits_NV.dim(1);
+  const float* scale = op.gradient_scale_1.empty() ? nullptr : op.gradient_scale_1.as<float>();
+  with_type(op.logits_NV.dtype(), [&](auto type) {
     using T = decltype(type);
-    pool_.parallel_for(logits_NV.dim(0), kRowsPerTask, [&](int64_t begin, int64_t end) {
-      auto lease = scratch_.borrow(Scratch::padded<float>(vocabulary));
-      auto* exps = lease.template take<float>(vocabulary);
+    pool_.parallel_for(op.logits_NV.dim(0), kRowsPerTask, [&](int64_t begin, int64_t end) {
+      auto lease = scratch_.borrow(Scratch::padded<float>(op.vocabulary));
+      auto* exps = lease.template take<float>(op.vocabulary);
       for (int64_t n = begin; n < end; ++n)
-        loss_N.as<float>()[n] = row_loss(logits_NV.as<T>() + n * width, exps, width, vocabulary,
-                                         target_N.as<int32_t>()[n], scale);
+        op.loss_N.as<float>()[n] = row_loss(op.logits_NV.as<T>() + n * width, exps, width, op.vocabulary,
+                                            op.target_N.as<int32_t>()[n], scale);
     });
   });
 }

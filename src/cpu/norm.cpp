@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 // RMSNorm by rows. The gradient of the weight is a sum over all tokens: each block of kTokens sums its own in
 // scratch, then the blocks are added in order.
-#include "ops/contracts/norm.h"
-
 #include <cmath>
 #include <cstring>
 
@@ -37,34 +35,33 @@ void norm_row_backward(T* __restrict dx, float* __restrict dw, const T* __restri
 
 }  // namespace
 
-void CpuOps::rms_norm_forward(Tensor y_ND, Tensor rstd_N, const Tensor& x_ND, const Tensor& w_D, float eps) {
-  contracts::check_rms_norm_forward(y_ND, rstd_N, x_ND, w_D);
-  const int64_t n = x_ND.dim(0), d = x_ND.dim(1);
-  const float* w = w_D.as<float>();
-  float* rstd = rstd_N.as<float>();
-  with_type(x_ND.dtype(), [&](auto zero) {
+void CpuOps::rms_norm_forward(RmsNormForward op) {
+  op.check();
+  const int64_t n = op.x_ND.dim(0), d = op.x_ND.dim(1);
+  const float* w = op.w_D.as<float>();
+  float* rstd = op.rstd_N.as<float>();
+  with_type(op.x_ND.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    T* y = y_ND.as<T>();
-    const T* x = x_ND.as<T>();
+    T* y = op.y_ND.as<T>();
+    const T* x = op.x_ND.as<T>();
     pool_.parallel_for(n, kTokens, [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin; t < end; ++t) rstd[t] = norm_row(y + t * d, x + t * d, w, d, eps);
+      for (int64_t t = begin; t < end; ++t) rstd[t] = norm_row(y + t * d, x + t * d, w, d, op.eps);
     });
   });
 }
 
-void CpuOps::rms_norm_backward(Tensor dx_ND, Tensor dw_D, const Tensor& dy_ND, const Tensor& residual_ND,
-                               const Tensor& x_ND, const Tensor& w_D, const Tensor& rstd_N) {
-  contracts::check_rms_norm_backward(dx_ND, dw_D, dy_ND, residual_ND, x_ND, w_D, rstd_N);
-  const int64_t n = x_ND.dim(0), d = x_ND.dim(1);
-  const float* w = w_D.as<float>();
-  const float* rstd = rstd_N.as<float>();
+void CpuOps::rms_norm_backward(RmsNormBackward op) {
+  op.check();
+  const int64_t n = op.x_ND.dim(0), d = op.x_ND.dim(1);
+  const float* w = op.w_D.as<float>();
+  const float* rstd = op.rstd_N.as<float>();
   PartialSums partial(pool_, scratch_, n, kTokens, d);
-  with_type(x_ND.dtype(), [&](auto zero) {
+  with_type(op.x_ND.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    T* dx = dx_ND.as<T>();
-    const T* dy = dy_ND.as<T>();
-    const T* x = x_ND.as<T>();
-    const T* residual = residual_ND.empty() ? nullptr : residual_ND.as<T>();
+    T* dx = op.dx_ND.as<T>();
+    const T* dy = op.dy_ND.as<T>();
+    const T* x = op.x_ND.as<T>();
+    const T* residual = op.residual_ND.empty() ? nullptr : op.residual_ND.as<T>();
     partial.for_each_block([&](float* dw, int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         T* row = dx + t * d;
@@ -76,7 +73,7 @@ void CpuOps::rms_norm_backward(Tensor dx_ND, Tensor dw_D, const Tensor& dy_ND, c
       }
     });
   });
-  partial.add_to(dw_D.as<float>(), 0, d);
+  partial.add_to(op.dw_D.as<float>(), 0, d);
 }
 
 }  // namespace moe::cpu

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
 // Which row goes to which expert (a counting sort by expert, choice and token), and the two moves of rows.
-#include "ops/contracts/permute.h"
-
 #include <algorithm>
 #include <cstring>
 
@@ -37,17 +35,17 @@ void combine_row(T* y, const T* residual, const T* x, const float* weight, const
 
 }  // namespace
 
-void CpuOps::route_plan(RoutePlan plan, const Tensor& expert_NK, const Capacity& capacity) {
-  contracts::check_route_plan(plan, expert_NK, capacity);
-  const int64_t n = expert_NK.dim(0), k = expert_NK.dim(1), e = plan.count_E.dim(0);
-  const int32_t* expert = expert_NK.as<int32_t>();
-  int32_t *count = plan.count_E.as<int32_t>(), *offset = plan.offset_E1.as<int32_t>();
-  int32_t *slot = plan.slot_R.as<int32_t>(), *row = plan.row_NK.as<int32_t>();
-  int32_t* first = plan.top1_count_E.as<int32_t>();
+void CpuOps::route_plan(MakeRoutePlan op) {
+  op.check();
+  const int64_t n = op.expert_NK.dim(0), k = op.expert_NK.dim(1), e = op.plan.count_E.dim(0);
+  const int32_t* expert = op.expert_NK.as<int32_t>();
+  int32_t *count = op.plan.count_E.as<int32_t>(), *offset = op.plan.offset_E1.as<int32_t>();
+  int32_t *slot = op.plan.slot_R.as<int32_t>(), *row = op.plan.row_NK.as<int32_t>();
+  int32_t* first = op.plan.top1_count_E.as<int32_t>();
   auto lease = scratch_.borrow(2 * Scratch::padded<int32_t>(e));
   int32_t *taken = lease.take<int32_t>(e), *next = lease.take<int32_t>(e);  // of each expert
   // Who is kept, for now as 0 in place of a row.
-  const int64_t group = capacity.tokens == 0 ? n : capacity.tokens;
+  const int64_t group = op.capacity.tokens == 0 ? n : op.capacity.tokens;
   std::fill(count, count + e, 0);
   std::fill(first, first + e, 0);
   std::fill(offset, offset + e + 1, 0);
@@ -62,7 +60,7 @@ void CpuOps::route_plan(RoutePlan plan, const Tensor& expert_NK, const Capacity&
         if (x < 0) continue;
         ++count[x];
         first[x] += j == 0 ? 1 : 0;
-        if (taken[x] == capacity.rows) continue;
+        if (taken[x] == op.capacity.rows) continue;
         row[assignment] = 0;
         ++taken[x];
         ++offset[x + 1];
@@ -82,32 +80,31 @@ void CpuOps::route_plan(RoutePlan plan, const Tensor& expert_NK, const Capacity&
     }
 }
 
-void CpuOps::gather_rows(Tensor y_RD, const Tensor& x_ND, const RoutePlan& plan) {
-  contracts::check_gather_rows(y_RD, x_ND, plan);
-  if (y_RD.numel() == 0) return;
-  const int64_t k = y_RD.dim(0) / x_ND.dim(0), row = x_ND.bytes() / x_ND.dim(0);
-  const int64_t used = plan.offset_E1.as<int32_t>()[plan.count_E.dim(0)];
-  const int32_t* slot = plan.slot_R.as<int32_t>();
-  char* y = static_cast<char*>(y_RD.data());
-  const char* x = static_cast<const char*>(x_ND.data());
+void CpuOps::gather_rows(GatherRows op) {
+  op.check();
+  if (op.y_RD.numel() == 0) return;
+  const int64_t k = op.y_RD.dim(0) / op.x_ND.dim(0), row = op.x_ND.bytes() / op.x_ND.dim(0);
+  const int64_t used = op.plan.offset_E1.as<int32_t>()[op.plan.count_E.dim(0)];
+  const int32_t* slot = op.plan.slot_R.as<int32_t>();
+  char* y = static_cast<char*>(op.y_RD.data());
+  const char* x = static_cast<const char*>(op.x_ND.data());
   pool_.parallel_for(used, kRows, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r)
       std::memcpy(y + r * row, x + slot[r] / k * row, static_cast<size_t>(row));
   });
 }
 
-void CpuOps::combine_rows(Tensor y_ND, const Tensor& residual_ND, const Tensor& x_RD, const Tensor& weight_NK,
-                          const RoutePlan& plan) {
-  contracts::check_combine_rows(y_ND, residual_ND, x_RD, weight_NK, plan);
-  if (y_ND.numel() == 0) return;
-  const int64_t n = y_ND.dim(0), d = y_ND.dim(1), k = x_RD.dim(0) / n;
-  const float* weight = weight_NK.empty() ? nullptr : weight_NK.as<float>();
-  const int32_t* row = plan.row_NK.as<int32_t>();
-  with_type(y_ND.dtype(), [&](auto zero) {
+void CpuOps::combine_rows(CombineRows op) {
+  op.check();
+  if (op.y_ND.numel() == 0) return;
+  const int64_t n = op.y_ND.dim(0), d = op.y_ND.dim(1), k = op.x_RD.dim(0) / n;
+  const float* weight = op.weight_NK.empty() ? nullptr : op.weight_NK.as<float>();
+  const int32_t* row = op.plan.row_NK.as<int32_t>();
+  with_type(op.y_ND.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    T* y = y_ND.as<T>();
-    const T* residual = residual_ND.empty() ? nullptr : residual_ND.as<T>();
-    const T* x = x_RD.as<T>();
+    T* y = op.y_ND.as<T>();
+    const T* residual = op.residual_ND.empty() ? nullptr : op.residual_ND.as<T>();
+    const T* x = op.x_RD.as<T>();
     pool_.parallel_for(n, kRows, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t)
         combine_row(y + t * d, residual == nullptr ? nullptr : residual + t * d, x,

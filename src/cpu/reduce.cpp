@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Sums in f64 over whole tensors, and the factor that clips a gradient. Each block of kGrain elements has its
 // own sum; the blocks are added in order.
-#include "ops/contracts/reduce.h"
-
 #include <algorithm>
 #include <cmath>
 
@@ -45,29 +43,30 @@ void add_sum(ThreadPool& pool, Scratch& scratch, Tensor& sum_1, const Tensor& x,
 
 }  // namespace
 
-void CpuOps::sum(Tensor sum_1, const Tensor& x) {
-  contracts::check_sum(sum_1, x);
-  add_sum<float>(pool_, scratch_, sum_1, x, [](double value) { return value; });
+void CpuOps::sum(Sum op) {
+  op.check();
+  add_sum<float>(pool_, scratch_, op.sum_1, op.x, [](double value) { return value; });
 }
 
-void CpuOps::sum_squares(Tensor sum_1, const Tensor& x) {
-  contracts::check_sum_squares(sum_1, x);
-  with_f32_or_bf16(x.dtype(), [&]<class T>(T) {
-    add_sum<T>(pool_, scratch_, sum_1, x, [](double value) { return value * value; });
+void CpuOps::sum_squares(SumSquares op) {
+  op.check();
+  with_f32_or_bf16(op.x.dtype(), [&]<class T>(T) {
+    add_sum<T>(pool_, scratch_, op.sum_1, op.x, [](double value) { return value * value; });
   });
 }
 
-void CpuOps::clip_scale(Tensor scale_1, const Tensor& squares_n, float max_norm, float loss_scale) {
-  contracts::check_clip_scale(scale_1, squares_n, max_norm, loss_scale);
-  const double* squares = squares_n.as<double>();
+void CpuOps::clip_scale(ClipScale op) {
+  op.check();
+  const double* squares = op.squares_n.as<double>();
   double total = 0;
-  for (int64_t i = 0; i < squares_n.numel(); ++i) total += squares[i];
-  const double factor = loss_scale, norm = std::sqrt(total) / factor;
-  float& scale = scale_1.as<float>()[0];
+  for (int64_t i = 0; i < op.squares_n.numel(); ++i) total += squares[i];
+  const double factor = op.loss_scale, norm = std::sqrt(total) / factor;
+  float& scale = op.scale_1.as<float>()[0];
   if (!std::isfinite(norm))
     scale = -1;
   else
-    scale = static_cast<float>((max_norm == 0 ? 1.0 : std::min(1.0, max_norm / (norm + 1e-6))) / factor);
+    scale =
+        static_cast<float>((op.max_norm == 0 ? 1.0 : std::min(1.0, op.max_norm / (norm + 1e-6))) / factor);
 }
 
 }  // namespace moe::cpu

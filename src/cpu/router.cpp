@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
 // The choice of experts, its two losses and their gradient. The matrix products are in router_logits.cpp.
-#include "ops/contracts/router.h"
-
 #include <algorithm>
 #include <cmath>
 
@@ -44,14 +42,14 @@ void largest(int32_t* expert, const float* value, int64_t e, int64_t k) {
 
 }  // namespace
 
-void CpuOps::route(Tensor probability_NE, Tensor lse_N, Tensor expert_NK, Tensor weight_NK,
-                   const Tensor& logits_NE, const Tensor& doc_start_N, bool renormalise) {
-  contracts::check_route(probability_NE, lse_N, expert_NK, weight_NK, logits_NE, doc_start_N);
-  const int64_t n = logits_NE.dim(0), e = logits_NE.dim(1), k = expert_NK.dim(1);
-  float *probability = probability_NE.as<float>(), *lse = lse_N.as<float>(), *weight = weight_NK.as<float>();
-  int32_t* expert = expert_NK.as<int32_t>();
-  const float* logits = logits_NE.as<float>();
-  const int32_t* first = doc_start_N.as<int32_t>();
+void CpuOps::route(Route op) {
+  op.check();
+  const int64_t n = op.logits_NE.dim(0), e = op.logits_NE.dim(1), k = op.expert_NK.dim(1);
+  float *probability = op.probability_NE.as<float>(), *lse = op.lse_N.as<float>(),
+        *weight = op.weight_NK.as<float>();
+  int32_t* expert = op.expert_NK.as<int32_t>();
+  const float* logits = op.logits_NE.as<float>();
+  const int32_t* first = op.doc_start_N.as<int32_t>();
   pool_.parallel_for(n, kTokens, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       float *p = probability + t * e, *w = weight + t * k;
@@ -68,17 +66,16 @@ void CpuOps::route(Tensor probability_NE, Tensor lse_N, Tensor expert_NK, Tensor
       largest(chosen, logits + t * e, e, k);
       float sum = 0;
       for (int64_t j = 0; j < k; ++j) sum += p[chosen[j]];
-      const float divisor = renormalise ? sum : 1.0F;
+      const float divisor = op.renormalise ? sum : 1.0F;
       for (int64_t j = 0; j < k; ++j) w[j] = p[chosen[j]] / divisor;
     }
   });
 }
 
-void CpuOps::router_losses(Tensor loss_2, Tensor P_E, Tensor f_E, const Tensor& probability_NE,
-                           const Tensor& lse_N, const Tensor& top1_count_E, const Tensor& doc_start_N) {
-  contracts::check_router_losses(loss_2, P_E, f_E, probability_NE, lse_N, top1_count_E, doc_start_N);
-  const int64_t n = probability_NE.dim(0), e = probability_NE.dim(1), width = e + 1;
-  const float *probability = probability_NE.as<float>(), *lse = lse_N.as<float>();
+void CpuOps::router_losses(RouterLosses op) {
+  op.check();
+  const int64_t n = op.probability_NE.dim(0), e = op.probability_NE.dim(1), width = e + 1;
+  const float *probability = op.probability_NE.as<float>(), *lse = op.lse_N.as<float>();
   // Column sums of the probabilities, and in the last column of lse^2; zero rows of padding add nothing.
   PartialSums partial(pool_, scratch_, n, kLossTokens, width);
   partial.for_each_block([&](float* sum, int64_t begin, int64_t end) {
@@ -88,13 +85,13 @@ void CpuOps::router_losses(Tensor loss_2, Tensor P_E, Tensor f_E, const Tensor& 
       sum[e] += lse[t] * lse[t];
     }
   });
-  float *loss = loss_2.as<float>(), *mean = P_E.as<float>(), *share = f_E.as<float>();
+  float *loss = op.loss_2.as<float>(), *mean = op.P_E.as<float>(), *share = op.f_E.as<float>();
   std::fill(mean, mean + e, 0.0F);
   loss[0] = loss[1] = 0;
   partial.add_to(mean, 0, e);
   partial.add_to(loss + 1, e, 1);
-  const int32_t* first = top1_count_E.as<int32_t>();
-  const double tokens = static_cast<double>(std::max<int64_t>(1, count_tokens(doc_start_N)));
+  const int32_t* first = op.top1_count_E.as<int32_t>();
+  const double tokens = static_cast<double>(std::max<int64_t>(1, count_tokens(op.doc_start_N)));
   double balance = 0;
   for (int64_t i = 0; i < e; ++i) {
     mean[i] = static_cast<float>(mean[i] / tokens);
@@ -105,20 +102,17 @@ void CpuOps::router_losses(Tensor loss_2, Tensor P_E, Tensor f_E, const Tensor& 
   loss[1] = static_cast<float>(loss[1] / tokens);
 }
 
-void CpuOps::route_backward(Tensor dlogits_NE, const Tensor& dweight_NK, const Tensor& probability_NE,
-                            const Tensor& lse_N, const Tensor& expert_NK, const Tensor& weight_NK,
-                            const Tensor& f_E, const Tensor& doc_start_N, const Tensor& scale_1,
-                            float balance_weight, float z_weight, bool renormalise) {
-  contracts::check_route_backward(dlogits_NE, dweight_NK, probability_NE, lse_N, expert_NK, weight_NK, f_E,
-                                  doc_start_N, scale_1);
-  const int64_t n = probability_NE.dim(0), e = probability_NE.dim(1), k = expert_NK.dim(1);
-  const float *probability = probability_NE.as<float>(), *lse = lse_N.as<float>(), *share = f_E.as<float>();
-  const float *dweight = dweight_NK.as<float>(), *weight = weight_NK.as<float>();
-  const int32_t *expert = expert_NK.as<int32_t>(), *first = doc_start_N.as<int32_t>();
+void CpuOps::route_backward(RouteBackward op) {
+  op.check();
+  const int64_t n = op.probability_NE.dim(0), e = op.probability_NE.dim(1), k = op.expert_NK.dim(1);
+  const float *probability = op.probability_NE.as<float>(), *lse = op.lse_N.as<float>(),
+              *share = op.f_E.as<float>();
+  const float *dweight = op.dweight_NK.as<float>(), *weight = op.weight_NK.as<float>();
+  const int32_t *expert = op.expert_NK.as<int32_t>(), *first = op.doc_start_N.as<int32_t>();
   const float scale =
-      scale_1.as<float>()[0] / static_cast<float>(std::max<int64_t>(1, count_tokens(doc_start_N)));
-  const float balance = scale * balance_weight * static_cast<float>(e), z = 2 * scale * z_weight;
-  float* dlogits = dlogits_NE.as<float>();
+      op.scale_1.as<float>()[0] / static_cast<float>(std::max<int64_t>(1, count_tokens(op.doc_start_N)));
+  const float balance = scale * op.balance_weight * static_cast<float>(e), z = 2 * scale * op.z_weight;
+  float* dlogits = op.dlogits_NE.as<float>();
   pool_.parallel_for(n, kTokens, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       float* __restrict out = dlogits + t * e;
@@ -133,10 +127,10 @@ void CpuOps::route_backward(Tensor dlogits_NE, const Tensor& dweight_NK, const T
       float mean = 0;  // <dweight, weight>
       for (int64_t j = 0; j < k; ++j) mean += dw[j] * w[j];
       // Renormalised weights are a softmax over the chosen logits alone, so others feel nothing of dweight.
-      const float others = renormalise ? 0.0F : mean;
+      const float others = op.renormalise ? 0.0F : mean;
       const float shared = z * lse[t] - balance * dot(share, p, e) - others;
       for (int64_t i = 0; i < e; ++i) out[i] = p[i] * (balance * share[i] + shared);
-      for (int64_t j = 0; j < k; ++j) out[chosen[j]] += w[j] * (renormalise ? dw[j] - mean : dw[j]);
+      for (int64_t j = 0; j < k; ++j) out[chosen[j]] += w[j] * (op.renormalise ? dw[j] - mean : dw[j]);
     }
   });
 }

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The experts' activation, and its backward that also applies the routing weight. Only rows in use are
 // touched. dh may be h, so each piece of a row is computed into local arrays and stored after.
-#include "ops/contracts/swiglu.h"
-
 #include <algorithm>
 
 #include "cpu/cpu_ops.h"
@@ -52,31 +50,30 @@ int64_t rows_in_use(const RoutePlan& plan) {
 
 }  // namespace
 
-void CpuOps::swiglu_forward(Tensor a_RF, const Tensor& h_R2F, const RoutePlan& plan) {
-  contracts::check_swiglu_forward(a_RF, h_R2F, plan);
-  const int64_t f = a_RF.dim(1);
-  with_type(a_RF.dtype(), [&](auto zero) {
+void CpuOps::swiglu_forward(SwigluForward op) {
+  op.check();
+  const int64_t f = op.a_RF.dim(1);
+  with_type(op.a_RF.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    T* a = a_RF.as<T>();
-    const T* h = h_R2F.as<T>();
-    pool_.parallel_for(rows_in_use(plan), kRows, [&](int64_t begin, int64_t end) {
+    T* a = op.a_RF.as<T>();
+    const T* h = op.h_R2F.as<T>();
+    pool_.parallel_for(rows_in_use(op.plan), kRows, [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) swiglu_row(a + r * f, h + 2 * r * f, f);
     });
   });
 }
 
-void CpuOps::swiglu_backward(Tensor dh_R2F, Tensor a_RF, Tensor dweight_NK, const Tensor& da_RF,
-                             const Tensor& h_R2F, const Tensor& weight_NK, const RoutePlan& plan) {
-  contracts::check_swiglu_backward(dh_R2F, a_RF, dweight_NK, da_RF, h_R2F, weight_NK, plan);
-  const int64_t f = a_RF.dim(1), assignments = dweight_NK.numel();
-  const int32_t *slot = plan.slot_R.as<int32_t>(), *row = plan.row_NK.as<int32_t>();
-  const float* weight = weight_NK.as<float>();
-  float* dweight = dweight_NK.as<float>();
-  with_type(a_RF.dtype(), [&](auto zero) {
+void CpuOps::swiglu_backward(SwigluBackward op) {
+  op.check();
+  const int64_t f = op.a_RF.dim(1), assignments = op.dweight_NK.numel();
+  const int32_t *slot = op.plan.slot_R.as<int32_t>(), *row = op.plan.row_NK.as<int32_t>();
+  const float* weight = op.weight_NK.as<float>();
+  float* dweight = op.dweight_NK.as<float>();
+  with_type(op.a_RF.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    T *dh = dh_R2F.as<T>(), *a = a_RF.as<T>();
-    const T *da = da_RF.as<T>(), *h = h_R2F.as<T>();
-    pool_.parallel_for(rows_in_use(plan), kRows, [&](int64_t begin, int64_t end) {
+    T *dh = op.dh_R2F.as<T>(), *a = op.a_RF.as<T>();
+    const T *da = op.da_RF.as<T>(), *h = op.h_R2F.as<T>();
+    pool_.parallel_for(rows_in_use(op.plan), kRows, [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r)
         dweight[slot[r]] =
             swiglu_row_backward(dh + 2 * r * f, a + r * f, da + r * f, h + 2 * r * f, weight[slot[r]], f);

@@ -4,7 +4,6 @@
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"
 #include "ops/adamw_step.h"
-#include "ops/contracts/adamw8.h"
 
 namespace moe::gpu {
 namespace {
@@ -54,17 +53,16 @@ __global__ void adamw32_kernel(Parameter<W, G> to, int64_t n, bool aligned, cons
 
 }  // namespace
 
-void GpuOps::adamw32(Tensor weight, Tensor compute, const Tensor& gradient, Tensor m, Tensor v,
-                     const Tensor& scale_1, const AdamW& options) {
-  contracts::check_adamw32(weight, compute, gradient, m, v, scale_1, options);
-  const int64_t n = weight.numel();
+void GpuOps::adamw32(AdamW32 op) {
+  op.check();
+  const int64_t n = op.weight.numel();
   if (n == 0) return;
-  with_adamw_types(weight, gradient, options.order, [&]<class W, class G, AdamW::Order order>() {
-    const Parameter<W, G> to{pointer<W>(weight), pointer<bf16>(compute), pointer<G>(gradient),
-                             pointer<float>(m), pointer<float>(v)};
+  with_adamw_types(op.weight, op.gradient, op.options.order, [&]<class W, class G, AdamW::Order order>() {
+    const Parameter<W, G> to{pointer<W>(op.weight), pointer<bf16>(op.compute), pointer<G>(op.gradient),
+                             pointer<float>(op.m), pointer<float>(op.v)};
     const bool aligned = vector_width<float>(0, to.weight, to.compute, to.gradient, to.m, to.v) > 1;
     launch(stream_, adamw32_kernel<order, W, G>, {blocks(ceil_div(n, kThreads * kFour)), kThreads}, to, n,
-           aligned, pointer<float>(scale_1), AdamWStep(options, 0), StochasticRounding(options));
+           aligned, pointer<float>(op.scale_1), AdamWStep(op.options, 0), StochasticRounding(op.options));
   });
 }
 

@@ -11,7 +11,6 @@
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"
 #include "ops/adamw_step.h"
-#include "ops/contracts/adamw8.h"
 #include "ops/quantise8.h"
 
 namespace moe::gpu {
@@ -20,7 +19,7 @@ namespace {
 constexpr int kThreads = 384;
 constexpr int kWarps = kThreads / 32;
 constexpr int kBlocksPerSm = 2;
-constexpr int kBlock = contracts::kAdamBlock;
+constexpr int kBlock = kAdamBlock;
 constexpr int kParts = 2;  // a lane's fours, each beside its neighbours'
 constexpr int kPart = kBlock / kParts;
 static_assert(kPart == 32 * kFour && kPart == StochasticRounding::kHalf);
@@ -197,19 +196,19 @@ void run(cudaStream_t stream, int num_sms, const Parameter<W, G>& to, int64_t fi
 
 }  // namespace
 
-void GpuOps::adamw8(Tensor weight, Tensor compute, const Tensor& gradient, Tensor code_m, Tensor code_v,
-                    Tensor absmax_m, Tensor absmax_v, const Tensor& scale_1, const AdamW& options) {
-  contracts::check_adamw8(weight, compute, gradient, code_m, code_v, absmax_m, absmax_v, scale_1, options);
-  const int64_t n = weight.numel();
+void GpuOps::adamw8(AdamW8 op) {
+  op.check();
+  const int64_t n = op.weight.numel();
   if (n == 0) return;
-  with_adamw_types(weight, gradient, options.order, [&]<class W, class G, AdamW::Order order>() {
-    const Parameter<W, G> to{pointer<W>(weight),       pointer<bf16>(compute),   pointer<G>(gradient),
-                             pointer<uint8_t>(code_m), pointer<uint8_t>(code_v), pointer<float>(absmax_m),
-                             pointer<float>(absmax_v)};
+  with_adamw_types(op.weight, op.gradient, op.options.order, [&]<class W, class G, AdamW::Order order>() {
+    const Parameter<W, G> to{pointer<W>(op.weight),       pointer<bf16>(op.compute),
+                             pointer<G>(op.gradient),     pointer<uint8_t>(op.code_m),
+                             pointer<uint8_t>(op.code_v), pointer<float>(op.absmax_m),
+                             pointer<float>(op.absmax_v)};
     const bool aligned = vector_width<float>(0, to.weight, to.compute, to.gradient, to.code_m, to.code_v) > 1;
     const int64_t whole = aligned ? n / kBlock : 0, end = ceil_div(n, kBlock);
-    run<order, true>(stream_, num_sms_, to, 0, whole, n, pointer<float>(scale_1), options);
-    run<order, false>(stream_, num_sms_, to, whole, end, n, pointer<float>(scale_1), options);
+    run<order, true>(stream_, num_sms_, to, 0, whole, n, pointer<float>(op.scale_1), op.options);
+    run<order, false>(stream_, num_sms_, to, whole, end, n, pointer<float>(op.scale_1), op.options);
   });
 }
 

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
 // fill, copy, cast and add: nothing but memory traffic.
-#include "ops/contracts/elementwise.h"
-
 #include <algorithm>
 
 #include "gpu/gpu_ops.h"
@@ -75,43 +73,43 @@ void fill_with(cudaStream_t stream, Tensor& x, T value) {
 
 }  // namespace
 
-void GpuOps::fill(Tensor x, float value) {
-  contracts::check_fill(x);
-  switch (x.dtype()) {
+void GpuOps::fill(Fill op) {
+  op.check();
+  switch (op.x.dtype()) {
     case DType::f32:
-      return fill_with(stream_, x, value);
+      return fill_with(stream_, op.x, op.value);
     case DType::bf16:
-      return fill_with(stream_, x, moe::bf16(value));  // the bits are what counts here
+      return fill_with(stream_, op.x, moe::bf16(op.value));  // the bits are what counts here
     case DType::f16:
-      return fill_with(stream_, x, moe::f16(value));
+      return fill_with(stream_, op.x, moe::f16(op.value));
     case DType::f64:
-      return fill_with(stream_, x, static_cast<double>(value));
+      return fill_with(stream_, op.x, static_cast<double>(op.value));
     case DType::i32:
-      return fill_with(stream_, x, static_cast<int32_t>(value));
+      return fill_with(stream_, op.x, static_cast<int32_t>(op.value));
     case DType::u8:
-      return fill_with(stream_, x, static_cast<uint8_t>(value));
+      return fill_with(stream_, op.x, static_cast<uint8_t>(op.value));
   }
 }
 
-void GpuOps::copy(Tensor y, const Tensor& x) {
-  contracts::check_copy(y, x);
-  CUDA_CHECK(
-      cudaMemcpyAsync(y.data(), x.data(), static_cast<size_t>(x.bytes()), cudaMemcpyDeviceToDevice, stream_));
+void GpuOps::copy(Copy op) {
+  op.check();
+  CUDA_CHECK(cudaMemcpyAsync(op.y.data(), op.x.data(), static_cast<size_t>(op.x.bytes()),
+                             cudaMemcpyDeviceToDevice, stream_));
 }
 
-void GpuOps::cast(Tensor y, const Tensor& x) {
-  contracts::check_cast(y, x);
-  if (y.dtype() == x.dtype()) return copy(y, x);
-  if (x.dtype() == DType::bf16) return map<float, bf16>(stream_, y, x, Convert{});
-  if (x.dtype() == DType::f16) return map<float, f16>(stream_, y, x, Convert{});
-  if (y.dtype() == DType::bf16) return map<bf16, float>(stream_, y, x, Convert{});
-  map<f16, float>(stream_, y, x, Convert{});
+void GpuOps::cast(Cast op) {
+  op.check();
+  if (op.y.dtype() == op.x.dtype()) return copy({op.y, op.x});
+  if (op.x.dtype() == DType::bf16) return map<float, bf16>(stream_, op.y, op.x, Convert{});
+  if (op.x.dtype() == DType::f16) return map<float, f16>(stream_, op.y, op.x, Convert{});
+  if (op.y.dtype() == DType::bf16) return map<bf16, float>(stream_, op.y, op.x, Convert{});
+  map<f16, float>(stream_, op.y, op.x, Convert{});
 }
 
-void GpuOps::add(Tensor y, const Tensor& x) {
-  contracts::check_add(y, x);
-  if (y.dtype() == DType::i32) return map<int32_t, int32_t>(stream_, y, x, Plus{});
-  map<float, float>(stream_, y, x, Plus{});
+void GpuOps::add(Add op) {
+  op.check();
+  if (op.y.dtype() == DType::i32) return map<int32_t, int32_t>(stream_, op.y, op.x, Plus{});
+  map<float, float>(stream_, op.y, op.x, Plus{});
 }
 
 }  // namespace moe::gpu

@@ -2,8 +2,6 @@
 // Looking rows up, and adding their gradients back. Backward sorts the tokens by id (stably, a digit of eight
 // bits at a time); then one block takes the run of each id that occurs and adds its rows in the order of the
 // tokens.
-#include "ops/contracts/embedding.h"
-
 #include <cmath>
 #include <utility>
 
@@ -120,31 +118,32 @@ const Entry* sort_tokens(cudaStream_t stream, Workspace::Carving carving, const 
 
 }  // namespace
 
-void GpuOps::embedding_forward(Tensor x_ND, const Tensor& id_N, const Tensor& w_VD) {
-  contracts::check_embedding_forward(x_ND, id_N, w_VD);
-  const int64_t n = x_ND.dim(0), d = x_ND.dim(1);
+void GpuOps::embedding_forward(EmbeddingForward op) {
+  op.check();
+  const int64_t n = op.x_ND.dim(0), d = op.x_ND.dim(1);
   if (n == 0) return;
-  with_activation(x_ND.dtype(), [&]<class T>() {
-    const auto kernel = vector_width<T>(d, x_ND.data(), w_VD.data()) == 1 ? forward_kernel<T, 1>
-                                                                          : forward_kernel<T, 16 / sizeof(T)>;
-    launch(stream_, kernel, {blocks(ceil_div(n, kWarps)), kWarps * 32}, pointer<T>(x_ND),
-           pointer<int32_t>(id_N), pointer<T>(w_VD), n, w_VD.dim(0), static_cast<int>(d));
+  with_activation(op.x_ND.dtype(), [&]<class T>() {
+    const auto kernel = vector_width<T>(d, op.x_ND.data(), op.w_VD.data()) == 1
+                            ? forward_kernel<T, 1>
+                            : forward_kernel<T, 16 / sizeof(T)>;
+    launch(stream_, kernel, {blocks(ceil_div(n, kWarps)), kWarps * 32}, pointer<T>(op.x_ND),
+           pointer<int32_t>(op.id_N), pointer<T>(op.w_VD), n, op.w_VD.dim(0), static_cast<int>(d));
   });
 }
 
-void GpuOps::embedding_backward(Tensor dw_VD, const Tensor& id_N, const Tensor& dx_ND) {
-  contracts::check_embedding_backward(dw_VD, id_N, dx_ND);
-  const int64_t n = dx_ND.dim(0), d = dx_ND.dim(1);
-  CHECK(n < (int64_t{1} << 30), dx_ND.describe());
+void GpuOps::embedding_backward(EmbeddingBackward op) {
+  op.check();
+  const int64_t n = op.dx_ND.dim(0), d = op.dx_ND.dim(1);
+  CHECK(n < (int64_t{1} << 30), op.dx_ND.describe());
   if (n == 0) return;
-  const Entry* const entries =
-      sort_tokens(stream_, workspace_.carve(), pointer<int32_t>(id_N), static_cast<int>(n), dw_VD.dim(0));
-  with_activation(dx_ND.dtype(), [&]<class T>() {
-    const auto kernel = vector_width<T>(d, dw_VD.data(), dx_ND.data()) == 1
+  const Entry* const entries = sort_tokens(stream_, workspace_.carve(), pointer<int32_t>(op.id_N),
+                                           static_cast<int>(n), op.dw_VD.dim(0));
+  with_activation(op.dx_ND.dtype(), [&]<class T>() {
+    const auto kernel = vector_width<T>(d, op.dw_VD.data(), op.dx_ND.data()) == 1
                             ? add_rows_kernel<T, 1>
                             : add_rows_kernel<T, 16 / sizeof(T)>;
-    launch(stream_, kernel, {blocks(n), kThreads}, pointer<float>(dw_VD), entries, pointer<T>(dx_ND),
-           static_cast<int>(n), dw_VD.dim(0), static_cast<int>(d));
+    launch(stream_, kernel, {blocks(n), kThreads}, pointer<float>(op.dw_VD), entries, pointer<T>(op.dx_ND),
+           static_cast<int>(n), op.dw_VD.dim(0), static_cast<int>(d));
   });
 }
 

@@ -243,14 +243,13 @@ grouped::Product product_of(const RoutePlan& plan, const Tensor& tokens) {
 
 }  // namespace
 
-void sm90_expert_up(cudaStream_t stream, int num_sms, Tensor& h_R2F, Tensor& a_RF, const Tensor& x_ND,
-                    const Tensor& w_E2FD, const RoutePlan& plan, Schedule schedule) {
-  grouped::Product p = product_of(plan, x_ND);
-  p.n = static_cast<int>(h_R2F.dim(1));
+void sm90_expert_up(cudaStream_t stream, int num_sms, ExpertUp op, Schedule schedule) {
+  grouped::Product p = product_of(op.plan, op.x_ND);
+  p.n = static_cast<int>(op.h_R2F.dim(1));
   p.inner = p.width;
   with_tile(schedule, p.n, [&]<int kN, Schedule known>() {
-    const UpForward<kN> epilogue{pointer<bf16>(h_R2F), pointer<bf16>(a_RF), p.n / 2};
-    grouped::run<MatmulLayout::NT, kN, known, Gathered::a>(stream, num_sms, x_ND, w_E2FD, p, epilogue);
+    const UpForward<kN> epilogue{pointer<bf16>(op.h_R2F), pointer<bf16>(op.a_RF), p.n / 2};
+    grouped::run<MatmulLayout::NT, kN, known, Gathered::a>(stream, num_sms, op.x_ND, op.w_E2FD, p, epilogue);
   });
 }
 
@@ -258,42 +257,36 @@ int64_t expert_down_backward_partials(int64_t rows, int64_t f) {
   return rows * ceil_div(f, kPart);
 }
 
-void sm90_expert_down_backward(cudaStream_t stream, int num_sms, Tensor& dh_R2F, Tensor& a_RF,
-                               Tensor& dweight_NK, const Tensor& dy_ND, const Tensor& w_EDF,
-                               const Tensor& h_R2F, const Tensor& weight_NK, const RoutePlan& plan,
-                               float* partial) {
-  grouped::Product p = product_of(plan, dy_ND);
-  p.n = static_cast<int>(a_RF.dim(1));
+void sm90_expert_down_backward(cudaStream_t stream, int num_sms, ExpertDownBackward op, float* partial) {
+  grouped::Product p = product_of(op.plan, op.dy_ND);
+  p.n = static_cast<int>(op.a_RF.dim(1));
   p.inner = p.width;
   const auto map = [](const Tensor& t, int box_rows) {
     return tensor_map(t.data(), t.dim(0), t.dim(1), box_rows);
   };
-  const DownBackward epilogue{map(h_R2F, grouped::kM),
-                              map(dh_R2F, 16),
-                              map(a_RF, 16),
-                              pointer<bf16>(dh_R2F),
-                              pointer<bf16>(a_RF),
+  const DownBackward epilogue{map(op.h_R2F, grouped::kM),
+                              map(op.dh_R2F, 16),
+                              map(op.a_RF, 16),
+                              pointer<bf16>(op.dh_R2F),
+                              pointer<bf16>(op.a_RF),
                               partial,
-                              pointer<float>(weight_NK),
+                              pointer<float>(op.weight_NK),
                               p.slot_R,
                               p.n};
-  grouped::run<MatmulLayout::NN, DownBackward::kN, Schedule::cooperative, Gathered::a>(stream, num_sms, dy_ND,
-                                                                                       w_EDF, p, epilogue);
-  launch(stream, dweight_kernel, {blocks(ceil_div(p.rows, 256)), 256}, pointer<float>(dweight_NK), partial,
-         pointer<int32_t>(plan.row_NK), p.rows, static_cast<int>(ceil_div(p.n, kPart)));
+  grouped::run<MatmulLayout::NN, DownBackward::kN, Schedule::cooperative, Gathered::a>(
+      stream, num_sms, op.dy_ND, op.w_EDF, p, epilogue);
+  launch(stream, dweight_kernel, {blocks(ceil_div(p.rows, 256)), 256}, pointer<float>(op.dweight_NK), partial,
+         pointer<int32_t>(op.plan.row_NK), p.rows, static_cast<int>(ceil_div(p.n, kPart)));
 }
 
-void sm90_expert_down_gradient(cudaStream_t stream, int num_sms, Tensor& dw_EDF, const Tensor& dy_ND,
-                               const Tensor& a_RF, const RoutePlan& plan, bool accumulate,
-                               Schedule schedule) {
-  grouped::gradient<Gathered::a>(stream, num_sms, dw_EDF, dy_ND, a_RF, product_of(plan, dy_ND), accumulate,
-                                 schedule);
+void sm90_expert_down_gradient(cudaStream_t stream, int num_sms, ExpertDownGradient op, Schedule schedule) {
+  grouped::gradient<Gathered::a>(stream, num_sms, op.dw_EDF, op.dy_ND, op.a_RF, product_of(op.plan, op.dy_ND),
+                                 op.accumulate, schedule);
 }
 
-void sm90_expert_up_gradient(cudaStream_t stream, int num_sms, Tensor& dw_E2FD, const Tensor& dh_R2F,
-                             const Tensor& x_ND, const RoutePlan& plan, bool accumulate, Schedule schedule) {
-  grouped::gradient<Gathered::b>(stream, num_sms, dw_E2FD, dh_R2F, x_ND, product_of(plan, x_ND), accumulate,
-                                 schedule);
+void sm90_expert_up_gradient(cudaStream_t stream, int num_sms, ExpertUpGradient op, Schedule schedule) {
+  grouped::gradient<Gathered::b>(stream, num_sms, op.dw_E2FD, op.dh_R2F, op.x_ND,
+                                 product_of(op.plan, op.x_ND), op.accumulate, schedule);
 }
 
 }  // namespace moe::gpu

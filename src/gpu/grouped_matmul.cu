@@ -8,7 +8,6 @@
 #include "gpu/grouped_matmul_tf32.cuh"
 #include "gpu/launch.h"
 #include "gpu/numbers.cuh"
-#include "ops/contracts/matmul.h"
 
 namespace moe::gpu {
 namespace {
@@ -69,25 +68,25 @@ void multiply_f32(cudaStream_t stream, bool tf32, const GroupedProduct<float, fl
 
 }  // namespace
 
-void GpuOps::grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, const Tensor& offset_E1,
-                            MatmulLayout layout, bool accumulate) {
-  contracts::grouped_matmul(c, a, b, offset_E1, layout);
-  if (c.numel() == 0) return;
-  if (sm90_ && sm90_takes(c, a, b, offset_E1.numel() - 1, layout))
-    return sm90_grouped_matmul(stream_, num_sms_, c, a, b, offset_E1, layout, accumulate, Schedule::pingpong);
-  const int64_t a_stride = a.dim(1), b_stride = b.dim(b.rank() - 1);
-  with_form(layout, [&]<MatmulLayout known>() {
-    with_activation(a.dtype(), [&]<class T>() {
+void GpuOps::grouped_matmul(GroupedMatmul op) {
+  op.check();
+  if (op.c.numel() == 0) return;
+  if (sm90_ && sm90_takes(op)) return sm90_grouped_matmul(stream_, num_sms_, op, Schedule::pingpong);
+  const int64_t a_stride = op.a.dim(1), b_stride = op.b.dim(op.b.rank() - 1);
+  with_form(op.layout, [&]<MatmulLayout known>() {
+    with_activation(op.a.dtype(), [&]<class T>() {
       if constexpr (sizeof(T) == 4)
         multiply_f32<known>(stream_, arithmetic_.tf32,
-                            grouped_product<T, T>(c, a, b, offset_E1, layout, accumulate), a_stride,
-                            b_stride);
-      else if (c.dtype() == DType::f32)
-        multiply_mma<known>(stream_, grouped_product<T, float>(c, a, b, offset_E1, layout, accumulate),
+                            grouped_product<T, T>(op.c, op.a, op.b, op.offset_E1, op.layout, op.accumulate),
                             a_stride, b_stride);
+      else if (op.c.dtype() == DType::f32)
+        multiply_mma<known>(
+            stream_, grouped_product<T, float>(op.c, op.a, op.b, op.offset_E1, op.layout, op.accumulate),
+            a_stride, b_stride);
       else
-        multiply_mma<known>(stream_, grouped_product<T, T>(c, a, b, offset_E1, layout, accumulate), a_stride,
-                            b_stride);
+        multiply_mma<known>(stream_,
+                            grouped_product<T, T>(op.c, op.a, op.b, op.offset_E1, op.layout, op.accumulate),
+                            a_stride, b_stride);
     });
   });
 }

@@ -27,28 +27,28 @@ bool sm90_takes(std::initializer_list<Tensor> operands, int64_t experts) {
   return experts <= grouped::kMostExperts;
 }
 
-bool sm90_takes(const Tensor& c, const Tensor& a, const Tensor& b, int64_t experts, MatmulLayout layout) {
-  return a.dtype() == DType::bf16 && sm90_takes({c, a, b}, experts) &&
-         (layout != MatmulLayout::NN || a.dim(1) % kLine == 0) &&
-         (layout == MatmulLayout::TN || c.dtype() == DType::bf16);
+bool sm90_takes(const GroupedMatmul& op) {
+  return op.a.dtype() == DType::bf16 && sm90_takes({op.c, op.a, op.b}, op.offset_E1.numel() - 1) &&
+         (op.layout != MatmulLayout::NN || op.a.dim(1) % kLine == 0) &&
+         (op.layout == MatmulLayout::TN || op.c.dtype() == DType::bf16);
 }
 
-void sm90_grouped_matmul(cudaStream_t stream, int num_sms, Tensor& c, const Tensor& a, const Tensor& b,
-                         const Tensor& offset_E1, MatmulLayout layout, bool accumulate, Schedule schedule) {
-  const int width = static_cast<int>(a.dim(1));
-  const grouped::Product p{.offset_E1 = pointer<int32_t>(offset_E1),
-                           .m = layout == MatmulLayout::TN ? width : 0,
-                           .n = static_cast<int>(c.dim(c.rank() - 1)),
-                           .inner = layout == MatmulLayout::TN ? 0 : width,
-                           .rows = static_cast<int>(a.dim(0)),
-                           .experts = static_cast<int>(offset_E1.numel() - 1)};
-  switch (layout) {
+void sm90_grouped_matmul(cudaStream_t stream, int num_sms, GroupedMatmul op, Schedule schedule) {
+  const int width = static_cast<int>(op.a.dim(1));
+  const grouped::Product p{.offset_E1 = pointer<int32_t>(op.offset_E1),
+                           .m = op.layout == MatmulLayout::TN ? width : 0,
+                           .n = static_cast<int>(op.c.dim(op.c.rank() - 1)),
+                           .inner = op.layout == MatmulLayout::TN ? 0 : width,
+                           .rows = static_cast<int>(op.a.dim(0)),
+                           .experts = static_cast<int>(op.offset_E1.numel() - 1)};
+  switch (op.layout) {
     case MatmulLayout::NT:
-      return run<MatmulLayout::NT>(stream, num_sms, c, a, b, p, accumulate, schedule);
+      return run<MatmulLayout::NT>(stream, num_sms, op.c, op.a, op.b, p, op.accumulate, schedule);
     case MatmulLayout::NN:
-      return run<MatmulLayout::NN>(stream, num_sms, c, a, b, p, accumulate, schedule);
+      return run<MatmulLayout::NN>(stream, num_sms, op.c, op.a, op.b, p, op.accumulate, schedule);
     case MatmulLayout::TN:
-      return grouped::gradient<grouped::Gathered::none>(stream, num_sms, c, a, b, p, accumulate, schedule);
+      return grouped::gradient<grouped::Gathered::none>(stream, num_sms, op.c, op.a, op.b, p, op.accumulate,
+                                                        schedule);
   }
 }
 

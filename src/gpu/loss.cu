@@ -2,8 +2,6 @@
 // cross_entropy: a block a row, which it needs twice for a gradient. Between, the row stays in shared memory
 // where two blocks a processor have room for theirs (50304 words of bf16 are 98 KiB), else in L2. So memory
 // sees one read and one write.
-#include "ops/contracts/loss.h"
-
 #include <cfloat>
 
 #include "gpu/block_reduce.cuh"
@@ -92,24 +90,23 @@ __global__ void __launch_bounds__(kThreads, 2)
 
 }  // namespace
 
-void GpuOps::cross_entropy(Tensor loss_N, Tensor logits_NV, const Tensor& target_N, int64_t vocabulary,
-                           const Tensor& gradient_scale_1) {
-  contracts::cross_entropy(loss_N, logits_NV, target_N, vocabulary, gradient_scale_1);
-  const int64_t rows = logits_NV.dim(0), columns = logits_NV.dim(1);
-  CHECK(columns < (int64_t{1} << 30), logits_NV.describe());
+void GpuOps::cross_entropy(CrossEntropy op) {
+  op.check();
+  const int64_t rows = op.logits_NV.dim(0), columns = op.logits_NV.dim(1);
+  CHECK(columns < (int64_t{1} << 30), op.logits_NV.describe());
   if (rows == 0) return;
-  with_activation(logits_NV.dtype(), [&]<class T>() {
+  with_activation(op.logits_NV.dtype(), [&]<class T>() {
     constexpr int width = 16 / sizeof(T);
-    const bool wide = vector_width<T>(columns, logits_NV.data()) == width;
+    const bool wide = vector_width<T>(columns, op.logits_NV.data()) == width;
     const size_t row_bytes = static_cast<size_t>(columns) * sizeof(T);
     const bool kept =
-        wide && !gradient_scale_1.empty() && 2 * (row_bytes + kOtherShared) <= shared_of_processor_;
+        wide && !op.gradient_scale_1.empty() && 2 * (row_bytes + kOtherShared) <= shared_of_processor_;
     const auto kernel = kept   ? cross_entropy_kernel<T, width, true>
                         : wide ? cross_entropy_kernel<T, width, false>
                                : cross_entropy_kernel<T, 1, false>;
-    launch(stream_, kernel, {blocks(rows), kThreads, kept ? row_bytes : 0}, pointer<float>(loss_N),
-           pointer<T>(logits_NV), pointer<int32_t>(target_N), static_cast<int>(columns),
-           static_cast<int>(vocabulary), pointer<float>(gradient_scale_1));
+    launch(stream_, kernel, {blocks(rows), kThreads, kept ? row_bytes : 0}, pointer<float>(op.loss_N),
+           pointer<T>(op.logits_NV), pointer<int32_t>(op.target_N), static_cast<int>(columns),
+           static_cast<int>(op.vocabulary), pointer<float>(op.gradient_scale_1));
   });
 }
 

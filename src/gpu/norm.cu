@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 // RMSNorm. Forward: a warp a row. Backward: a block takes rows in turn and sums its share of the weight's
 // gradient, each column by one thread; the shares are added in order (column_sums.cuh).
-#include "ops/contracts/norm.h"
-
 #include <algorithm>
 
 #include "gpu/block_reduce.cuh"
@@ -117,35 +115,35 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
 
 }  // namespace
 
-void GpuOps::rms_norm_forward(Tensor y_ND, Tensor rstd_N, const Tensor& x_ND, const Tensor& w_D, float eps) {
-  contracts::check_rms_norm_forward(y_ND, rstd_N, x_ND, w_D);
-  const int64_t n = x_ND.dim(0), d = x_ND.dim(1);
-  with_activation(x_ND.dtype(), [&]<class T>() {
+void GpuOps::rms_norm_forward(RmsNormForward op) {
+  op.check();
+  const int64_t n = op.x_ND.dim(0), d = op.x_ND.dim(1);
+  with_activation(op.x_ND.dtype(), [&]<class T>() {
     constexpr int wide = 16 / sizeof(T);
-    const auto kernel =
-        vector_width<T>(d, y_ND.data(), x_ND.data()) == 1 ? forward_kernel<T, 1> : forward_kernel<T, wide>;
-    launch(stream_, kernel, {blocks(ceil_div(n, kWarps)), kWarps * 32}, pointer<T>(y_ND),
-           pointer<float>(rstd_N), pointer<T>(x_ND), pointer<float>(w_D), n, d, eps);
+    const auto kernel = vector_width<T>(d, op.y_ND.data(), op.x_ND.data()) == 1 ? forward_kernel<T, 1>
+                                                                                : forward_kernel<T, wide>;
+    launch(stream_, kernel, {blocks(ceil_div(n, kWarps)), kWarps * 32}, pointer<T>(op.y_ND),
+           pointer<float>(op.rstd_N), pointer<T>(op.x_ND), pointer<float>(op.w_D), n, d, op.eps);
   });
 }
 
-void GpuOps::rms_norm_backward(Tensor dx_ND, Tensor dw_D, const Tensor& dy_ND, const Tensor& residual_ND,
-                               const Tensor& x_ND, const Tensor& w_D, const Tensor& rstd_N) {
-  contracts::check_rms_norm_backward(dx_ND, dw_D, dy_ND, residual_ND, x_ND, w_D, rstd_N);
-  const int64_t n = x_ND.dim(0), d = x_ND.dim(1);
+void GpuOps::rms_norm_backward(RmsNormBackward op) {
+  op.check();
+  const int64_t n = op.x_ND.dim(0), d = op.x_ND.dim(1);
   const int64_t rows = std::min<int64_t>(n, int64_t{kBlocksPerSm} * num_sms_);
   float* const parts = workspace_.carve().take<float>(rows * d);
-  with_activation(x_ND.dtype(), [&]<class T>() {
+  with_activation(op.x_ND.dtype(), [&]<class T>() {
     constexpr int wide = 16 / sizeof(T);
-    const int width = vector_width<T>(d, dx_ND.data(), dy_ND.data(), residual_ND.data(), x_ND.data());
+    const int width =
+        vector_width<T>(d, op.dx_ND.data(), op.dy_ND.data(), op.residual_ND.data(), op.x_ND.data());
     const bool is_short = d <= int64_t{kThreads} * width;
     const auto kernel = width == 1 ? (is_short ? backward_kernel<T, 1> : backward_long_kernel<T, 1>)
                                    : (is_short ? backward_kernel<T, wide> : backward_long_kernel<T, wide>);
     launch(stream_, kernel, {blocks(rows), kThreads, is_short ? 0 : static_cast<size_t>(d) * sizeof(float)},
-           pointer<T>(dx_ND), parts, pointer<T>(dy_ND), pointer<T>(residual_ND), pointer<T>(x_ND),
-           pointer<float>(w_D), pointer<float>(rstd_N), n, d);
+           pointer<T>(op.dx_ND), parts, pointer<T>(op.dy_ND), pointer<T>(op.residual_ND), pointer<T>(op.x_ND),
+           pointer<float>(op.w_D), pointer<float>(op.rstd_N), n, d);
   });
-  add_columns(stream_, pointer<float>(dw_D), parts, rows, d);
+  add_columns(stream_, pointer<float>(op.dw_D), parts, rows, d);
 }
 
 }  // namespace moe::gpu

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
 // Which row goes to which expert, and the two moves of rows: a warp a row, 16 bytes a lane.
-#include "ops/contracts/permute.h"
-
 #include <algorithm>
 
 #include "gpu/counting_sort.cuh"
@@ -147,17 +145,17 @@ __global__ void combine_kernel(T* y_ND, const T* residual_ND, const T* x_RD, con
 
 }  // namespace
 
-void GpuOps::route_plan(RoutePlan plan, const Tensor& expert_NK, const Capacity& capacity) {
-  contracts::check_route_plan(plan, expert_NK, capacity);
-  const int64_t n = expert_NK.dim(0), choices = expert_NK.dim(1), first_tiles = ceil_div(n, kSortTile);
+void GpuOps::route_plan(MakeRoutePlan op) {
+  op.check();
+  const int64_t n = op.expert_NK.dim(0), choices = op.expert_NK.dim(1), first_tiles = ceil_div(n, kSortTile);
   const int64_t tiles = choices * first_tiles, items = tiles * kSortTile;
-  CHECK(items < (int64_t{1} << 31), expert_NK.describe());
-  const int64_t E = plan.count_E.dim(0);
+  CHECK(items < (int64_t{1} << 31), op.expert_NK.describe());
+  const int64_t E = op.plan.count_E.dim(0);
   const int experts = static_cast<int>(E);
-  Choice choice{pointer<int32_t>(expert_NK), static_cast<int>(n), static_cast<int>(first_tiles * kSortTile),
-                static_cast<int>(choices), experts};
-  RowsOfExperts rows{pointer<int32_t>(plan.offset_E1), pointer<int32_t>(plan.count_E),
-                     pointer<int32_t>(plan.top1_count_E)};
+  Choice choice{pointer<int32_t>(op.expert_NK), static_cast<int>(n),
+                static_cast<int>(first_tiles * kSortTile), static_cast<int>(choices), experts};
+  RowsOfExperts rows{pointer<int32_t>(op.plan.offset_E1), pointer<int32_t>(op.plan.count_E),
+                     pointer<int32_t>(op.plan.top1_count_E)};
   auto memory = workspace_.carve();
   int32_t* const counts = memory.take<int32_t>(tiles * experts);
   const size_t shared = sizeof(int) * static_cast<size_t>(experts);
@@ -168,49 +166,51 @@ void GpuOps::route_plan(RoutePlan plan, const Tensor& expert_NK, const Capacity&
     launch(stream_, plan_experts_kernel, {1, kPlanThreads}, rows, counts, static_cast<int>(tiles),
            static_cast<int>(first_tiles), experts, most);
   };
-  const bool in_groups = capacity.rows < Capacity::kNoLimit && capacity.tokens > 0 && n > 0;
-  place_experts(in_groups ? Capacity::kNoLimit : capacity.rows);
+  const bool in_groups = op.capacity.rows < Capacity::kNoLimit && op.capacity.tokens > 0 && n > 0;
+  place_experts(in_groups ? Capacity::kNoLimit : op.capacity.rows);
   if (in_groups) {
     // All have been counted; now again those that are kept, where the plan will have its rows.
-    int32_t* const kept_NK = pointer<int32_t>(plan.row_NK);
-    launch(stream_, keep_to_capacity_kernel, {blocks(n / capacity.tokens), 32, shared}, kept_NK,
-           choice.expert_NK, static_cast<int>(capacity.tokens), static_cast<int>(choices), experts,
-           static_cast<int>(std::min(capacity.rows, n * choices)));
+    int32_t* const kept_NK = pointer<int32_t>(op.plan.row_NK);
+    launch(stream_, keep_to_capacity_kernel, {blocks(n / op.capacity.tokens), 32, shared}, kept_NK,
+           choice.expert_NK, static_cast<int>(op.capacity.tokens), static_cast<int>(choices), experts,
+           static_cast<int>(std::min(op.capacity.rows, n * choices)));
     choice.expert_NK = kept_NK;
     rows.count_E = memory.take<int32_t>(E);
     rows.top1_count_E = memory.take<int32_t>(E);
     place_experts(Capacity::kNoLimit);
   }
-  const GiveRow give{pointer<int32_t>(plan.slot_R), pointer<int32_t>(plan.row_NK), rows.offset_E1, choice};
+  const GiveRow give{pointer<int32_t>(op.plan.slot_R), pointer<int32_t>(op.plan.row_NK), rows.offset_E1,
+                     choice};
   if (tiles > 0)
     launch(stream_, place_items_kernel<Choice, GiveRow>, {blocks(tiles), kSortThreads, kSortWarps * shared},
            counts, static_cast<int>(items), experts, choice, give);
 }
 
-void GpuOps::gather_rows(Tensor y_RD, const Tensor& x_ND, const RoutePlan& plan) {
-  contracts::check_gather_rows(y_RD, x_ND, plan);
-  if (y_RD.numel() == 0) return;
-  const int64_t rows = y_RD.dim(0), d = y_RD.dim(1), choices = rows / x_ND.dim(0);
-  with_activation(y_RD.dtype(), [&]<class T>() {
-    const auto kernel = vector_width<T>(d, y_RD.data(), x_ND.data()) == 1 ? gather_kernel<T, 1>
-                                                                          : gather_kernel<T, 16 / sizeof(T)>;
-    launch(stream_, kernel, {blocks(ceil_div(rows, kWarps)), kWarps * 32}, pointer<T>(y_RD), pointer<T>(x_ND),
-           pointer<int32_t>(plan.slot_R), pointer<int32_t>(plan.offset_E1) + plan.count_E.dim(0),
-           static_cast<int>(choices), static_cast<int>(d));
+void GpuOps::gather_rows(GatherRows op) {
+  op.check();
+  if (op.y_RD.numel() == 0) return;
+  const int64_t rows = op.y_RD.dim(0), d = op.y_RD.dim(1), choices = rows / op.x_ND.dim(0);
+  with_activation(op.y_RD.dtype(), [&]<class T>() {
+    const auto kernel = vector_width<T>(d, op.y_RD.data(), op.x_ND.data()) == 1
+                            ? gather_kernel<T, 1>
+                            : gather_kernel<T, 16 / sizeof(T)>;
+    launch(stream_, kernel, {blocks(ceil_div(rows, kWarps)), kWarps * 32}, pointer<T>(op.y_RD),
+           pointer<T>(op.x_ND), pointer<int32_t>(op.plan.slot_R),
+           pointer<int32_t>(op.plan.offset_E1) + op.plan.count_E.dim(0), static_cast<int>(choices),
+           static_cast<int>(d));
   });
 }
 
-void GpuOps::combine_rows(Tensor y_ND, const Tensor& residual_ND, const Tensor& x_RD, const Tensor& weight_NK,
-                          const RoutePlan& plan) {
-  contracts::check_combine_rows(y_ND, residual_ND, x_RD, weight_NK, plan);
-  if (y_ND.numel() == 0) return;
-  const int64_t n = y_ND.dim(0), d = y_ND.dim(1);
-  with_activation(y_ND.dtype(), [&]<class T>() {
-    const int width = vector_width<T>(d, y_ND.data(), residual_ND.data(), x_RD.data());
+void GpuOps::combine_rows(CombineRows op) {
+  op.check();
+  if (op.y_ND.numel() == 0) return;
+  const int64_t n = op.y_ND.dim(0), d = op.y_ND.dim(1);
+  with_activation(op.y_ND.dtype(), [&]<class T>() {
+    const int width = vector_width<T>(d, op.y_ND.data(), op.residual_ND.data(), op.x_RD.data());
     const auto kernel = width == 1 ? combine_kernel<T, 1> : combine_kernel<T, 16 / sizeof(T)>;
-    launch(stream_, kernel, {blocks(ceil_div(n, kWarps)), kWarps * 32}, pointer<T>(y_ND),
-           pointer<T>(residual_ND), pointer<T>(x_RD), pointer<float>(weight_NK),
-           pointer<int32_t>(plan.row_NK), n, static_cast<int>(x_RD.dim(0) / n), static_cast<int>(d));
+    launch(stream_, kernel, {blocks(ceil_div(n, kWarps)), kWarps * 32}, pointer<T>(op.y_ND),
+           pointer<T>(op.residual_ND), pointer<T>(op.x_RD), pointer<float>(op.weight_NK),
+           pointer<int32_t>(op.plan.row_NK), n, static_cast<int>(op.x_RD.dim(0) / n), static_cast<int>(d));
   });
 }
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Sums in f64 over whole tensors, and the factor that clips a gradient. Blocks leave partial sums, one block
 // adds them.
-#include "ops/contracts/reduce.h"
-
 #include <algorithm>
 #include <cmath>
 
@@ -76,20 +74,21 @@ void add_sum(cudaStream_t stream, const Workspace& workspace, Tensor& sum_1, con
 
 }  // namespace
 
-void GpuOps::sum(Tensor sum_1, const Tensor& x) {
-  contracts::check_sum(sum_1, x);
-  add_sum<float>(stream_, workspace_, sum_1, x, Value{});
+void GpuOps::sum(Sum op) {
+  op.check();
+  add_sum<float>(stream_, workspace_, op.sum_1, op.x, Value{});
 }
 
-void GpuOps::sum_squares(Tensor sum_1, const Tensor& x) {
-  contracts::check_sum_squares(sum_1, x);
-  with_f32_or_bf16(x.dtype(), [&]<class T>() { add_sum<T>(stream_, workspace_, sum_1, x, Square{}); });
+void GpuOps::sum_squares(SumSquares op) {
+  op.check();
+  with_f32_or_bf16(op.x.dtype(),
+                   [&]<class T>() { add_sum<T>(stream_, workspace_, op.sum_1, op.x, Square{}); });
 }
 
-void GpuOps::clip_scale(Tensor scale_1, const Tensor& squares_n, float max_norm, float loss_scale) {
-  contracts::check_clip_scale(scale_1, squares_n, max_norm, loss_scale);
-  launch(stream_, clip_scale_kernel, {1, 32}, pointer<float>(scale_1), pointer<double>(squares_n),
-         squares_n.numel(), max_norm, loss_scale);
+void GpuOps::clip_scale(ClipScale op) {
+  op.check();
+  launch(stream_, clip_scale_kernel, {1, 32}, pointer<float>(op.scale_1), pointer<double>(op.squares_n),
+         op.squares_n.numel(), op.max_norm, op.loss_scale);
 }
 
 }  // namespace moe::gpu

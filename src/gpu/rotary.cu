@@ -2,7 +2,6 @@
 // QK-norm and rotary positions over the queries and keys of the packed rows. A warp takes a token; some of
 // its lanes side by side take one head: lane i the pairs (c, c + d/2) for a vector of columns c, so that both
 // halves of a pair are in one lane, and the angles of these columns serve all heads.
-
 #include <algorithm>
 #include <cstring>
 #include <type_traits>

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The choice of experts, its two losses and their gradient: eight lanes a token. The matrix products are in
 // router_logits.cu, the plan of rows in permute.cu.
-#include "ops/contracts/router.h"
-
 #include <cfloat>
 #include <cmath>
 
@@ -221,50 +219,46 @@ const int* count_tokens(cudaStream_t stream, Workspace::Carving& carving, const 
 
 }  // namespace
 
-void GpuOps::route(Tensor probability_NE, Tensor lse_N, Tensor expert_NK, Tensor weight_NK,
-                   const Tensor& logits_NE, const Tensor& doc_start_N, bool renormalise) {
-  contracts::check_route(probability_NE, lse_N, expert_NK, weight_NK, logits_NE, doc_start_N);
-  const int64_t n = logits_NE.dim(0);
+void GpuOps::route(Route op) {
+  op.check();
+  const int64_t n = op.logits_NE.dim(0);
   if (n == 0) return;
-  const Routing out{pointer<float>(probability_NE), pointer<float>(lse_N), pointer<int32_t>(expert_NK),
-                    pointer<float>(weight_NK)};
+  const Routing out{pointer<float>(op.probability_NE), pointer<float>(op.lse_N),
+                    pointer<int32_t>(op.expert_NK), pointer<float>(op.weight_NK)};
   launch(stream_, route_kernel, {blocks(ceil_div(n, kTokens)), kTokens * kLanes}, out,
-         pointer<float>(logits_NE), pointer<int32_t>(doc_start_N), n, static_cast<int>(logits_NE.dim(1)),
-         static_cast<int>(expert_NK.dim(1)), renormalise);
+         pointer<float>(op.logits_NE), pointer<int32_t>(op.doc_start_N), n,
+         static_cast<int>(op.logits_NE.dim(1)), static_cast<int>(op.expert_NK.dim(1)), op.renormalise);
 }
 
-void GpuOps::router_losses(Tensor loss_2, Tensor P_E, Tensor f_E, const Tensor& probability_NE,
-                           const Tensor& lse_N, const Tensor& top1_count_E, const Tensor& doc_start_N) {
-  contracts::check_router_losses(loss_2, P_E, f_E, probability_NE, lse_N, top1_count_E, doc_start_N);
-  const int64_t n = probability_NE.dim(0), rows = ceil_div(n, kLossTokens);
-  const int experts = static_cast<int>(probability_NE.dim(1));
-  CHECK(n < (1 << 24), probability_NE.describe());
+void GpuOps::router_losses(RouterLosses op) {
+  op.check();
+  const int64_t n = op.probability_NE.dim(0), rows = ceil_div(n, kLossTokens);
+  const int experts = static_cast<int>(op.probability_NE.dim(1));
+  CHECK(n < (1 << 24), op.probability_NE.describe());
   float* const parts = workspace_.carve().take<float>(rows * (experts + 2));
   static_assert(kLossTokens == kSumWarps * 32);
   if (rows > 0)
-    launch(stream_, sum_losses_kernel, {blocks(rows), kLossTokens}, parts, pointer<float>(probability_NE),
-           pointer<float>(lse_N), pointer<int32_t>(doc_start_N), n, experts);
-  launch(stream_, finish_losses_kernel, {1, kSumWarps * 32}, pointer<float>(loss_2), pointer<float>(P_E),
-         pointer<float>(f_E), parts, rows, pointer<int32_t>(top1_count_E), experts);
+    launch(stream_, sum_losses_kernel, {blocks(rows), kLossTokens}, parts, pointer<float>(op.probability_NE),
+           pointer<float>(op.lse_N), pointer<int32_t>(op.doc_start_N), n, experts);
+  launch(stream_, finish_losses_kernel, {1, kSumWarps * 32}, pointer<float>(op.loss_2),
+         pointer<float>(op.P_E), pointer<float>(op.f_E), parts, rows, pointer<int32_t>(op.top1_count_E),
+         experts);
 }
 
-void GpuOps::route_backward(Tensor dlogits_NE, const Tensor& dweight_NK, const Tensor& probability_NE,
-                            const Tensor& lse_N, const Tensor& expert_NK, const Tensor& weight_NK,
-                            const Tensor& f_E, const Tensor& doc_start_N, const Tensor& scale_1,
-                            float balance_weight, float z_weight, bool renormalise) {
-  contracts::check_route_backward(dlogits_NE, dweight_NK, probability_NE, lse_N, expert_NK, weight_NK, f_E,
-                                  doc_start_N, scale_1);
-  const int64_t n = probability_NE.dim(0);
+void GpuOps::route_backward(RouteBackward op) {
+  op.check();
+  const int64_t n = op.probability_NE.dim(0);
   if (n == 0) return;
   auto carving = workspace_.carve();
-  const int* const tokens = count_tokens(stream_, carving, doc_start_N);
-  const RouteState in{pointer<float>(dweight_NK),   pointer<float>(probability_NE), pointer<float>(lse_N),
-                      pointer<int32_t>(expert_NK),  pointer<float>(weight_NK),      pointer<float>(f_E),
-                      pointer<int32_t>(doc_start_N)};
+  const int* const tokens = count_tokens(stream_, carving, op.doc_start_N);
+  const RouteState in{pointer<float>(op.dweight_NK),   pointer<float>(op.probability_NE),
+                      pointer<float>(op.lse_N),        pointer<int32_t>(op.expert_NK),
+                      pointer<float>(op.weight_NK),    pointer<float>(op.f_E),
+                      pointer<int32_t>(op.doc_start_N)};
   launch(stream_, backward_kernel, {blocks(ceil_div(n, kTokens)), kTokens * kLanes},
-         pointer<float>(dlogits_NE), in, pointer<float>(scale_1), tokens, n,
-         static_cast<int>(probability_NE.dim(1)), static_cast<int>(expert_NK.dim(1)), balance_weight,
-         z_weight, renormalise);
+         pointer<float>(op.dlogits_NE), in, pointer<float>(op.scale_1), tokens, n,
+         static_cast<int>(op.probability_NE.dim(1)), static_cast<int>(op.expert_NK.dim(1)), op.balance_weight,
+         op.z_weight, op.renormalise);
 }
 
 }  // namespace moe::gpu

@@ -10,7 +10,6 @@
 #include "gpu/launch.h"
 #include "gpu/numbers.cuh"
 #include "gpu/split_bf16.cuh"
-#include "ops/contracts/router.h"
 
 namespace moe::gpu {
 namespace {
@@ -66,33 +65,32 @@ bool splits(const Tensor& x_ND, const Tensor& w_ED) {
 
 }  // namespace
 
-void GpuOps::router_logits_forward(Tensor logits_NE, const Tensor& x_ND, const Tensor& w_ED) {
-  contracts::check_router_logits_forward(logits_NE, x_ND, w_ED);
-  const int64_t n = x_ND.dim(0), d = x_ND.dim(1), e = w_ED.dim(0);
+void GpuOps::router_logits_forward(RouterLogitsForward op) {
+  op.check();
+  const int64_t n = op.x_ND.dim(0), d = op.x_ND.dim(1), e = op.w_ED.dim(0);
   if (n == 0) return;
-  if (splits(x_ND, w_ED)) {
+  if (splits(op.x_ND, op.w_ED)) {
     auto carving = workspace_.carve();
     Tensor parts_ED(carving.take<bf16>(3 * e * d), DType::bf16, {3 * e, d});
     Tensor logits(carving.take<float>(n * 3 * e), DType::f32, {n, 3 * e});
     launch(stream_, parts_of_rows_kernel, one_thread_each(e * d), pointer<bf16>(parts_ED),
-           pointer<float>(w_ED), e * d, Parts{{Part::high, Part::middle, Part::low}, 3});
-    gemm_.multiply(logits, x_ND, parts_ED, MatmulLayout::NT, Tensor());
-    return launch(stream_, add_column_parts_kernel, one_thread_each(n * e / 4), pointer<float>(logits_NE),
+           pointer<float>(op.w_ED), e * d, Parts{{Part::high, Part::middle, Part::low}, 3});
+    gemm_.multiply(logits, op.x_ND, parts_ED, MatmulLayout::NT, Tensor());
+    return launch(stream_, add_column_parts_kernel, one_thread_each(n * e / 4), pointer<float>(op.logits_NE),
                   static_cast<const float*>(pointer<float>(logits)), n, static_cast<int>(e));
   }
-  with_activation(x_ND.dtype(), [&]<class T>() {
-    const Operand<T, true> x{pointer<T>(x_ND), n, d};
-    const Operand<float, true> w{pointer<float>(w_ED), e, d};
-    f32_product::multiply(stream_, x, w, d, 1, rows_of<float, false>(logits_NE));
+  with_activation(op.x_ND.dtype(), [&]<class T>() {
+    const Operand<T, true> x{pointer<T>(op.x_ND), n, d};
+    const Operand<float, true> w{pointer<float>(op.w_ED), e, d};
+    f32_product::multiply(stream_, x, w, d, 1, rows_of<float, false>(op.logits_NE));
   });
 }
 
-void GpuOps::router_logits_backward(Tensor dx_ND, Tensor dw_ED, const Tensor& dlogits_NE, const Tensor& x_ND,
-                                    const Tensor& w_ED) {
-  contracts::check_router_logits_backward(dx_ND, dw_ED, dlogits_NE, x_ND, w_ED);
-  const int64_t n = x_ND.dim(0), d = x_ND.dim(1), e = w_ED.dim(0);
+void GpuOps::router_logits_backward(RouterLogitsBackward op) {
+  op.check();
+  const int64_t n = op.x_ND.dim(0), d = op.x_ND.dim(1), e = op.w_ED.dim(0);
   if (n == 0) return;
-  if (splits(x_ND, w_ED)) {
+  if (splits(op.x_ND, op.w_ED)) {
     // Both products take all of dlogits, in three parts. dx takes the rounded w, as every product in bf16
     // does: its terms are off by 2^-9 at most, and the bf16 sum by as much again. dw is exact to f32, as x
     // is.
@@ -101,25 +99,26 @@ void GpuOps::router_logits_backward(Tensor dx_ND, Tensor dw_ED, const Tensor& dl
     Tensor w(carving.take<bf16>(3 * e * d), DType::bf16, {3 * e, d});
     Tensor dw(carving.take<float>(3 * e * d), DType::f32, {3 * e, d});
     launch(stream_, parts_of_columns_kernel, one_thread_each(n * e / 4), pointer<bf16>(dlogits),
-           pointer<float>(dlogits_NE), n, static_cast<int>(e),
+           pointer<float>(op.dlogits_NE), n, static_cast<int>(e),
            Parts{{Part::high, Part::middle, Part::low}, 3});
-    launch(stream_, parts_of_rows_kernel, one_thread_each(e * d), pointer<bf16>(w), pointer<float>(w_ED),
+    launch(stream_, parts_of_rows_kernel, one_thread_each(e * d), pointer<bf16>(w), pointer<float>(op.w_ED),
            e * d, Parts{{Part::high, Part::high, Part::high}, 3});
-    gemm_.multiply(dx_ND, dlogits, w, MatmulLayout::NN, dx_ND);
-    gemm_.multiply(dw, dlogits, x_ND, MatmulLayout::TN, Tensor());
-    return launch(stream_, add_row_parts_kernel, one_thread_each(e * d), pointer<float>(dw_ED),
+    gemm_.multiply(op.dx_ND, dlogits, w, MatmulLayout::NN, op.dx_ND);
+    gemm_.multiply(dw, dlogits, op.x_ND, MatmulLayout::TN, Tensor());
+    return launch(stream_, add_row_parts_kernel, one_thread_each(e * d), pointer<float>(op.dw_ED),
                   static_cast<const float*>(pointer<float>(dw)), e * d);
   }
   const int64_t parts = std::min(ceil_div(n, kTokensOfPart), std::max<int64_t>(1, kMostSums / (e * d)));
   float* const dw_parts = workspace_.carve().take<float>(parts * e * d);
-  const float* const dlogits = pointer<float>(dlogits_NE);
-  with_activation(x_ND.dtype(), [&]<class T>() {
-    f32_product::multiply(stream_, Operand<T, false>{pointer<T>(x_ND), d, d},
+  const float* const dlogits = pointer<float>(op.dlogits_NE);
+  with_activation(op.x_ND.dtype(), [&]<class T>() {
+    f32_product::multiply(stream_, Operand<T, false>{pointer<T>(op.x_ND), d, d},
                           Operand<float, false>{dlogits, e, e}, n, parts, PutPart{dw_parts, e, d});
     f32_product::multiply(stream_, Operand<float, true>{dlogits, n, e},
-                          Operand<float, false>{pointer<float>(w_ED), d, d}, e, 1, rows_of<T, true>(dx_ND));
+                          Operand<float, false>{pointer<float>(op.w_ED), d, d}, e, 1,
+                          rows_of<T, true>(op.dx_ND));
   });
-  add_columns(stream_, pointer<float>(dw_ED), dw_parts, parts, e * d);
+  add_columns(stream_, pointer<float>(op.dw_ED), dw_parts, parts, e * d);
 }
 
 }  // namespace moe::gpu

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The experts' activation, and its backward that also applies the routing weight: a warp a row. How many rows
 // are in use is read on the device.
-#include "ops/contracts/swiglu.h"
-
 #include "gpu/block_reduce.cuh"
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"
@@ -77,31 +75,30 @@ const int32_t* rows_in_use(const RoutePlan& plan) {
 
 }  // namespace
 
-void GpuOps::swiglu_forward(Tensor a_RF, const Tensor& h_R2F, const RoutePlan& plan) {
-  contracts::check_swiglu_forward(a_RF, h_R2F, plan);
-  const int64_t rows = a_RF.dim(0), f = a_RF.dim(1);
+void GpuOps::swiglu_forward(SwigluForward op) {
+  op.check();
+  const int64_t rows = op.a_RF.dim(0), f = op.a_RF.dim(1);
   if (rows == 0) return;
-  with_activation(a_RF.dtype(), [&]<class T>() {
-    const auto kernel = vector_width<T>(f, a_RF.data(), h_R2F.data()) == 1
+  with_activation(op.a_RF.dtype(), [&]<class T>() {
+    const auto kernel = vector_width<T>(f, op.a_RF.data(), op.h_R2F.data()) == 1
                             ? forward_kernel<T, 1>
                             : forward_kernel<T, 16 / sizeof(T)>;
-    launch(stream_, kernel, {blocks(ceil_div(rows, kWarps)), kWarps * 32}, pointer<T>(a_RF),
-           pointer<T>(h_R2F), rows_in_use(plan), static_cast<int>(f));
+    launch(stream_, kernel, {blocks(ceil_div(rows, kWarps)), kWarps * 32}, pointer<T>(op.a_RF),
+           pointer<T>(op.h_R2F), rows_in_use(op.plan), static_cast<int>(f));
   });
 }
 
-void GpuOps::swiglu_backward(Tensor dh_R2F, Tensor a_RF, Tensor dweight_NK, const Tensor& da_RF,
-                             const Tensor& h_R2F, const Tensor& weight_NK, const RoutePlan& plan) {
-  contracts::check_swiglu_backward(dh_R2F, a_RF, dweight_NK, da_RF, h_R2F, weight_NK, plan);
-  const int64_t rows = a_RF.dim(0), f = a_RF.dim(1);
+void GpuOps::swiglu_backward(SwigluBackward op) {
+  op.check();
+  const int64_t rows = op.a_RF.dim(0), f = op.a_RF.dim(1);
   if (rows == 0) return;
-  with_activation(a_RF.dtype(), [&]<class T>() {
-    const int width = vector_width<T>(f, dh_R2F.data(), a_RF.data(), da_RF.data(), h_R2F.data());
+  with_activation(op.a_RF.dtype(), [&]<class T>() {
+    const int width = vector_width<T>(f, op.dh_R2F.data(), op.a_RF.data(), op.da_RF.data(), op.h_R2F.data());
     const auto kernel = width == 1 ? backward_kernel<T, 1> : backward_kernel<T, 16 / sizeof(T)>;
-    launch(stream_, kernel, {blocks(ceil_div(rows, kWarps)), kWarps * 32}, pointer<T>(dh_R2F),
-           pointer<T>(a_RF), pointer<float>(dweight_NK), pointer<T>(da_RF), pointer<T>(h_R2F),
-           pointer<float>(weight_NK), pointer<int32_t>(plan.slot_R), pointer<int32_t>(plan.row_NK),
-           rows_in_use(plan), rows, static_cast<int>(f));
+    launch(stream_, kernel, {blocks(ceil_div(rows, kWarps)), kWarps * 32}, pointer<T>(op.dh_R2F),
+           pointer<T>(op.a_RF), pointer<float>(op.dweight_NK), pointer<T>(op.da_RF), pointer<T>(op.h_R2F),
+           pointer<float>(op.weight_NK), pointer<int32_t>(op.plan.slot_R), pointer<int32_t>(op.plan.row_NK),
+           rows_in_use(op.plan), rows, static_cast<int>(f));
   });
 }
 

@@ -169,8 +169,13 @@ void Attention::backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND,
                              .heads = spec_.heads});
   ops.matmul(weights.qkvg.gradient, scratch.dpacked_NP, saved.norm_ND, MatmulLayout::TN, add);
   ops.matmul(scratch.dnorm_ND, scratch.dpacked_NP, weights.qkvg.compute, MatmulLayout::NN, false);
-  ops.rms_norm_backward(d_ND, weights.norm.gradient, scratch.dnorm_ND, d_ND, x_ND, weights.norm.weight,
-                        saved.rstd_N);
+  ops.rms_norm_backward({.dx_ND = d_ND,
+                         .dw_D = weights.norm.gradient,
+                         .dy_ND = scratch.dnorm_ND,
+                         .residual_ND = d_ND,
+                         .x_ND = x_ND,
+                         .w_D = weights.norm.weight,
+                         .rstd_N = saved.rstd_N});
 }
 
 }  // namespace moe

@@ -24,7 +24,7 @@ void Head::features(Tensor features_ND, Tensor rstd_N, const Tensor& x_ND, const
 }
 
 void Head::logits(Tensor logits_CV, const Tensor& features_CD, const HeadWeights& weights, Ops& ops) const {
-  ops.matmul(logits_CV, features_CD, weights.matrix.compute, MatmulLayout::NT, false);
+  ops.matmul({logits_CV, features_CD, weights.matrix.compute, MatmulLayout::NT, false, MatmulRole::head});
 }
 
 void Head::losses(Tensor loss_1, const Tensor& x_ND, const Tensor& target_N, const Tensor& loss_scale_1,
@@ -37,14 +37,17 @@ void Head::losses(Tensor loss_1, const Tensor& x_ND, const Tensor& target_N, con
     const Tensor features_CD = scratch.features_ND.rows(begin, end);
     const Tensor logits_CV = scratch.logits_CV.rows(0, end - begin);
     logits(logits_CV, features_CD, weights, ops);
-    ops.cross_entropy(scratch.loss_N.rows(begin, end), logits_CV, target_N.rows(begin, end), vocabulary_,
-                      gradients ? loss_scale_1 : Tensor());
+    ops.cross_entropy({.loss_N = scratch.loss_N.rows(begin, end),
+                       .logits_NV = logits_CV,
+                       .target_N = target_N.rows(begin, end),
+                       .vocabulary = vocabulary_,
+                       .gradient_scale_1 = gradients ? loss_scale_1 : Tensor()});
     if (!gradients) continue;
     const Tensor& dlogits_CV = logits_CV;  // in place
-    ops.matmul(scratch.dfeatures_ND.rows(begin, end), dlogits_CV, weights.matrix.compute, MatmulLayout::NN,
-               false);
-    ops.matmul(weights.matrix.gradient, dlogits_CV, features_CD, MatmulLayout::TN,
-               begin > 0 || *gradients == GradientMode::accumulate);
+    ops.matmul({scratch.dfeatures_ND.rows(begin, end), dlogits_CV, weights.matrix.compute, MatmulLayout::NN,
+                false, MatmulRole::head});
+    ops.matmul({weights.matrix.gradient, dlogits_CV, features_CD, MatmulLayout::TN,
+                begin > 0 || *gradients == GradientMode::accumulate, MatmulRole::head});
   }
   ops.sum(loss_1, scratch.loss_N);
 }
@@ -58,8 +61,13 @@ void Head::forward_backward(Tensor d_ND, Tensor loss_1, const Tensor& x_ND, cons
                             const Tensor& loss_scale_1, const HeadWeights& weights, GradientMode gradients,
                             const HeadWorkspace& scratch, Ops& ops) const {
   losses(loss_1, x_ND, target_N, loss_scale_1, weights, gradients, scratch, ops);
-  ops.rms_norm_backward(d_ND, weights.norm.gradient, scratch.dfeatures_ND, {}, x_ND, weights.norm.weight,
-                        scratch.rstd_N);
+  ops.rms_norm_backward({.dx_ND = d_ND,
+                         .dw_D = weights.norm.gradient,
+                         .dy_ND = scratch.dfeatures_ND,
+                         .residual_ND = {},
+                         .x_ND = x_ND,
+                         .w_D = weights.norm.weight,
+                         .rstd_N = scratch.rstd_N});
 }
 
 }  // namespace moe

@@ -55,24 +55,43 @@ void Router::forward(RouterSaved& saved, const Tensor& x_ND, const Parameter& we
                      Ops& ops) const {
   const Tensor logits_NE = scratch.logits_NE.rows(0, x_ND.dim(0));
   ops.router_logits_forward(logits_NE, x_ND, weight_ED.weight);
-  ops.route(saved.probability_NE, saved.lse_N, saved.expert_NK, saved.weight_NK, logits_NE, doc_start_N,
-            spec_.renormalise);
+  ops.route({.probability_NE = saved.probability_NE,
+             .lse_N = saved.lse_N,
+             .expert_NK = saved.expert_NK,
+             .weight_NK = saved.weight_NK,
+             .logits_NE = logits_NE,
+             .doc_start_N = doc_start_N,
+             .renormalise = spec_.renormalise});
   ops.route_plan(saved.plan, saved.expert_NK, capacity);
 }
 
 void Router::losses(RouterSaved& saved, const Tensor& doc_start_N, Ops& ops) const {
-  ops.router_losses(saved.loss_2, saved.P_E, saved.f_E, saved.probability_NE, saved.lse_N,
-                    saved.plan.top1_count_E, doc_start_N);
+  ops.router_losses({.loss_2 = saved.loss_2,
+                     .P_E = saved.P_E,
+                     .f_E = saved.f_E,
+                     .probability_NE = saved.probability_NE,
+                     .lse_N = saved.lse_N,
+                     .top1_count_E = saved.plan.top1_count_E,
+                     .doc_start_N = doc_start_N});
 }
 
 void Router::backward(Tensor dx_ND, const RouterSaved& saved, const Tensor& x_ND, const Parameter& weight_ED,
                       const Tensor& doc_start_N, const Tensor& scale_1, const RouterWorkspace& scratch,
                       Ops& ops) const {
   const Tensor& dlogits_NE = scratch.logits_NE;
-  ops.route_backward(dlogits_NE, scratch.dweight_NK, saved.probability_NE, saved.lse_N, saved.expert_NK,
-                     saved.weight_NK, saved.f_E, doc_start_N, scale_1, spec_.balance_weight, spec_.z_weight,
-                     spec_.renormalise);
-  ops.router_logits_backward(dx_ND, weight_ED.gradient, dlogits_NE, x_ND, weight_ED.weight);
+  ops.route_backward({.dlogits_NE = dlogits_NE,
+                      .dweight_NK = scratch.dweight_NK,
+                      .probability_NE = saved.probability_NE,
+                      .lse_N = saved.lse_N,
+                      .expert_NK = saved.expert_NK,
+                      .weight_NK = saved.weight_NK,
+                      .f_E = saved.f_E,
+                      .doc_start_N = doc_start_N,
+                      .scale_1 = scale_1,
+                      .balance_weight = spec_.balance_weight,
+                      .z_weight = spec_.z_weight,
+                      .renormalise = spec_.renormalise});
+  ops.router_logits_backward({dx_ND, weight_ED.gradient, dlogits_NE, x_ND, weight_ED.weight});
 }
 
 }  // namespace moe

@@ -5,14 +5,11 @@
 
 #include <string>
 
-#include "ops/contracts/expect.h"
 #include "ops/cost.h"
+#include "ops/expect.h"
 
 namespace moe {
 namespace {
-
-using contracts::expect;
-using contracts::expect_activation;
 
 // What forward and backward of QK-norm read alike. Returns the activation type.
 template <class Op>

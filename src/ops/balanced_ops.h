@@ -18,7 +18,7 @@ class BalancedOps final : public ObservedOps {
  public:
   // For micro-batches of up to `tokens` tokens, each of which goes to `choices` of `experts` experts.
   BalancedOps(Ops& inner, Device& device, int64_t tokens, int64_t choices, int64_t experts)
-      : ObservedOps(inner, 0),
+      : ObservedOps(inner),
         arena_(device, tokens * choices * static_cast<int64_t>(sizeof(int32_t)) + 4096),
         expert_NK_(arena_.allocate("balanced routing", DType::i32, {tokens, choices})) {
     std::vector<int32_t> expert(static_cast<size_t>(tokens * choices));
@@ -27,10 +27,9 @@ class BalancedOps final : public ObservedOps {
     device.to_device(expert_NK_, expert.data());
   }
 
-  void route(Tensor probability_NE, Tensor lse_N, Tensor expert_NK, Tensor weight_NK, const Tensor& logits_NE,
-             const Tensor& doc_start_N, bool renormalise) override {
-    inner().route(probability_NE, lse_N, expert_NK, weight_NK, logits_NE, doc_start_N, renormalise);
-    inner().copy(expert_NK, expert_NK_.rows(0, expert_NK.dim(0)));
+  void route(Route op) override {
+    inner().route(op);
+    inner().copy(op.expert_NK, expert_NK_.rows(0, op.expert_NK.dim(0)));
   }
 
  private:

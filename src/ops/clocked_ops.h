@@ -20,8 +20,7 @@ class ClockedOps final : public ObservedOps {
     double seconds = 0, flops = 0, bytes = 0;
   };
 
-  ClockedOps(Ops& inner, Device& device, int64_t vocabulary)
-      : ObservedOps(inner, vocabulary), device_(device) {}
+  ClockedOps(Ops& inner, Device& device) : ObservedOps(inner), device_(device) {}
 
   // By operation.
   const std::map<std::string, Entry>& entries() const { return entries_; }

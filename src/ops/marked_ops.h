@@ -17,7 +17,7 @@ class MarkedOps final : public ObservedOps {
   };
 
   MarkedOps(std::unique_ptr<Ops> inner, Marker marker)
-      : ObservedOps(*inner, 0), owned_(std::move(inner)), marker_(marker) {}
+      : ObservedOps(*inner), owned_(std::move(inner)), marker_(marker) {}
 
  private:
   void run(const Operation& operation, const std::function<void()>& body) override {

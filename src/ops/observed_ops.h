@@ -5,7 +5,6 @@
 #pragma once
 
 #include <functional>
-#include <initializer_list>
 #include <memory>
 #include <string>
 
@@ -15,66 +14,16 @@ namespace moe {
 
 class ObservedOps : public Ops {
  public:
-  // vocabulary: columns of the head's products.
-  ObservedOps(Ops& inner, int64_t vocabulary) : inner_(inner), vocabulary_(vocabulary) {}
+  explicit ObservedOps(Ops& inner) : inner_(inner) {}
 
-  std::unique_ptr<CapturedRegion> captured_region() override;
-  void fill(Tensor x, float value) override;
-  void copy(Tensor y, const Tensor& x) override;
-  void cast(Tensor y, const Tensor& x) override;
-  void add(Tensor y, const Tensor& x) override;
-  void embedding_forward(Tensor x_ND, const Tensor& id_N, const Tensor& w_VD) override;
-  void embedding_backward(Tensor dw_VD, const Tensor& id_N, const Tensor& dx_ND) override;
-  void rms_norm_forward(Tensor y_ND, Tensor rstd_N, const Tensor& x_ND, const Tensor& w_D,
-                        float eps) override;
-  void rms_norm_backward(Tensor dx_ND, Tensor dw_D, const Tensor& dy_ND, const Tensor& residual_ND,
-                         const Tensor& x_ND, const Tensor& w_D, const Tensor& rstd_N) override;
-  void matmul(Tensor c_MN, const Tensor& a, const Tensor& b, MatmulLayout layout, bool accumulate) override;
-  void matmul_add(Tensor c_MN, const Tensor& addend_MN, const Tensor& a_MK, const Tensor& b_NK) override;
-  void grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, const Tensor& offset_E1,
-                      MatmulLayout layout, bool accumulate) override;
-  void qk_norm_rope_forward(QkNormRopeForward op) override;
-  void qk_norm_rope_backward(QkNormRopeBackward op) override;
-  void attention_forward(AttentionForward op) override;
-  void gate_backward(GateBackward op) override;
-  void attention_backward(AttentionBackward op) override;
-  void attention_cached(AttentionCached op) override;
-  void router_logits_forward(Tensor logits_NE, const Tensor& x_ND, const Tensor& w_ED) override;
-  void router_logits_backward(Tensor dx_ND, Tensor dw_ED, const Tensor& dlogits_NE, const Tensor& x_ND,
-                              const Tensor& w_ED) override;
-  void route(Tensor probability_NE, Tensor lse_N, Tensor expert_NK, Tensor weight_NK, const Tensor& logits_NE,
-             const Tensor& doc_start_N, bool renormalise) override;
-  void route_plan(RoutePlan plan, const Tensor& expert_NK, const Capacity& capacity) override;
-  void router_losses(Tensor loss_2, Tensor P_E, Tensor f_E, const Tensor& probability_NE, const Tensor& lse_N,
-                     const Tensor& top1_count_E, const Tensor& doc_start_N) override;
-  void route_backward(Tensor dlogits_NE, const Tensor& dweight_NK, const Tensor& probability_NE,
-                      const Tensor& lse_N, const Tensor& expert_NK, const Tensor& weight_NK,
-                      const Tensor& f_E, const Tensor& doc_start_N, const Tensor& scale_1,
-                      float balance_weight, float z_weight, bool renormalise) override;
-  void gather_rows(Tensor y_RD, const Tensor& x_ND, const RoutePlan& plan) override;
-  void combine_rows(Tensor y_ND, const Tensor& residual_ND, const Tensor& x_RD, const Tensor& weight_NK,
-                    const RoutePlan& plan) override;
-  void swiglu_forward(Tensor a_RF, const Tensor& h_R2F, const RoutePlan& plan) override;
-  void swiglu_backward(Tensor dh_R2F, Tensor a_RF, Tensor dweight_NK, const Tensor& da_RF,
-                       const Tensor& h_R2F, const Tensor& weight_NK, const RoutePlan& plan) override;
-  void expert_up(Tensor h_R2F, Tensor a_RF, Tensor rows_RD, const Tensor& x_ND, const Tensor& w_E2FD,
-                 const RoutePlan& plan) override;
-  void expert_down_backward(Tensor dh_R2F, Tensor a_RF, Tensor dweight_NK, Tensor rows_RD,
-                            const Tensor& dy_ND, const Tensor& w_EDF, const Tensor& h_R2F,
-                            const Tensor& weight_NK, const RoutePlan& plan) override;
-  void expert_down_gradient(Tensor dw_EDF, Tensor rows_RD, const Tensor& dy_ND, const Tensor& a_RF,
-                            const RoutePlan& plan, bool accumulate) override;
-  void expert_up_gradient(Tensor dw_E2FD, Tensor rows_RD, const Tensor& dh_R2F, const Tensor& x_ND,
-                          const RoutePlan& plan, bool accumulate) override;
-  void cross_entropy(Tensor loss_N, Tensor logits_NV, const Tensor& target_N, int64_t vocabulary,
-                     const Tensor& gradient_scale_1) override;
-  void sum(Tensor sum_1, const Tensor& x) override;
-  void sum_squares(Tensor sum_1, const Tensor& x) override;
-  void clip_scale(Tensor scale_1, const Tensor& squares_n, float max_norm, float loss_scale) override;
-  void adamw8(Tensor weight, Tensor compute, const Tensor& gradient, Tensor code_m, Tensor code_v,
-              Tensor absmax_m, Tensor absmax_v, const Tensor& scale_1, const AdamW& options) override;
-  void adamw32(Tensor weight, Tensor compute, const Tensor& gradient, Tensor m, Tensor v,
-               const Tensor& scale_1, const AdamW& options) override;
+  std::unique_ptr<CapturedRegion> captured_region() override { return inner_.captured_region(); }
+#define MOE_OP(method, Arguments)                  \
+  void method(Arguments op) override {             \
+    run(describe(op), [&] { inner_.method(op); }); \
+  }
+  MOE_OPS(MOE_OP)
+  MOE_COMPOSED_OPS(MOE_OP)
+#undef MOE_OP
 
  protected:
   struct Operation {
@@ -87,16 +36,25 @@ class ObservedOps : public Ops {
   };
   // Runs body, which is the operation, once.
   virtual void run(const Operation& operation, const std::function<void()>& body) = 0;
-  Ops& inner() { return inner_; }
+  Ops& inner() {
+    return inner_;
+  }
 
  private:
-  template <class Op>
-  void observe(const Op& op, const std::function<void()>& body);
-  void measure(const std::string& name, const char* phase, double flops,
-               std::initializer_list<Tensor> tensors, const std::function<void()>& body);
+  // Arguments have a label() or phase() where those depend on values, and flops() where there are any.
+  template <class Arguments>
+  static Operation describe(const Arguments& op) {
+    Operation operation{Arguments::name, "", 0, op.bytes()};
+    if constexpr (requires { op.label(); }) operation.name = op.label();
+    if constexpr (requires { op.phase(); })
+      operation.phase = op.phase();
+    else
+      operation.phase = Arguments::phase;
+    if constexpr (requires { op.flops(); }) operation.flops = op.flops();
+    return operation;
+  }
 
   Ops& inner_;
-  const int64_t vocabulary_;
 };
 
 }  // namespace moe

@@ -29,4 +29,7 @@ struct Capacity {
   int64_t tokens = 0;       // from each so many consecutive tokens, which divide N; 0: from all
 };
 
+// The parts of a plan agree with each other. rows: R = N*K.
+void check_plan(const RoutePlan& plan, int64_t rows);
+
 }  // namespace moe

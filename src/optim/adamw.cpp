@@ -165,10 +165,23 @@ void Optimizer::step(int64_t step, double learning_rate, const Tensor& scale_1) 
     const bool in_f16 = !span.compute.empty() && span.compute.dtype() == DType::f16;
     const Tensor compute = in_f16 ? Tensor() : span.compute;
     if (span.eight_bit)
-      ops_.adamw8(span.weight, compute, span.gradient, span.m, span.v, span.absmax_m, span.absmax_v, scale_1,
-                  options);
+      ops_.adamw8({.weight = span.weight,
+                   .compute = compute,
+                   .code_m = span.m,
+                   .code_v = span.v,
+                   .absmax_m = span.absmax_m,
+                   .absmax_v = span.absmax_v,
+                   .gradient = span.gradient,
+                   .scale_1 = scale_1,
+                   .options = options});
     else
-      ops_.adamw32(span.weight, compute, span.gradient, span.m, span.v, scale_1, options);
+      ops_.adamw32({.weight = span.weight,
+                    .compute = compute,
+                    .m = span.m,
+                    .v = span.v,
+                    .gradient = span.gradient,
+                    .scale_1 = scale_1,
+                    .options = options});
     if (in_f16) ops_.cast(span.compute, span.weight);
   }
 }

@@ -69,7 +69,7 @@ TEST_F(Schedules, SameBitsOfTheProducts) {
              dw = zeros(type, {kExperts, kF, 2 * kD});
       const auto product = [&](Tensor& c, const Tensor& x, const Tensor& w, MatmulLayout layout,
                                Schedule schedule) {
-        sm90_grouped_matmul(stream_, kProcessors, c, x, w, plan_.offset_E1, layout, accumulate, schedule);
+        sm90_grouped_matmul(stream_, kProcessors, {c, x, w, plan_.offset_E1, layout, accumulate}, schedule);
       };
       expect_same({y}, [&](Schedule schedule) { product(y, a, down, MatmulLayout::NT, schedule); });
       expect_same({dx}, [&](Schedule schedule) { product(dx, dh, up, MatmulLayout::NN, schedule); });
@@ -80,14 +80,15 @@ TEST_F(Schedules, SameBitsOfTheProducts) {
 TEST_F(Schedules, SameBitsOfTheExperts) {
   const Tensor x = activations("x", kTokens, kD), up = normal("up", DType::bf16, {kExperts, 2 * kF, kD});
   Tensor h = zeros(DType::bf16, {kRows, 2 * kF}), a = zeros(DType::bf16, {kRows, kF});
-  expect_same({h, a},
-              [&](Schedule schedule) { sm90_expert_up(stream_, kProcessors, h, a, x, up, plan_, schedule); });
+  expect_same({h, a}, [&](Schedule schedule) {
+    sm90_expert_up(stream_, kProcessors, {h, a, {}, x, up, plan_}, schedule);
+  });
   for (const DType type : {DType::bf16, DType::f32})
     for (const bool accumulate : {false, true}) {
       Tensor ddown = zeros(type, {kExperts, kD, kF}), dup = zeros(type, {kExperts, 2 * kF, kD});
       expect_same({ddown, dup}, [&](Schedule schedule) {
-        sm90_expert_down_gradient(stream_, kProcessors, ddown, x, a, plan_, accumulate, schedule);
-        sm90_expert_up_gradient(stream_, kProcessors, dup, h, x, plan_, accumulate, schedule);
+        sm90_expert_down_gradient(stream_, kProcessors, {ddown, {}, x, a, plan_, accumulate}, schedule);
+        sm90_expert_up_gradient(stream_, kProcessors, {dup, {}, h, x, plan_, accumulate}, schedule);
       });
     }
 }
@@ -98,7 +99,9 @@ TEST_F(Schedules, LongTilesKeepTheirTurns) {
   constexpr int64_t d = 896, f = 264;
   const Tensor x = activations("x", kTokens, d), up = normal("up", DType::bf16, {kExperts, 2 * f, d});
   Tensor h = zeros(DType::bf16, {kRows, 2 * f}), a = zeros(DType::bf16, {kRows, f});
-  expect_same({h, a}, [&](Schedule schedule) { sm90_expert_up(stream_, 1, h, a, x, up, plan_, schedule); });
+  expect_same({h, a}, [&](Schedule schedule) {
+    sm90_expert_up(stream_, 1, {h, a, {}, x, up, plan_}, schedule);
+  });
 }
 
 // Without a division, for every number of choices and the slots where an estimate would go wrong.

@@ -132,7 +132,7 @@ void ExpertsTest::check_up(const Case& c, DType type, const RoutePlan& plan, con
   const Tensor x = normal("x", type, {N, c.d}), w = normal("up", type, {kExperts, 2 * c.f, c.d}, 0.2F);
   const Tensor h = zeros(type, {R, 2 * c.f}), a = zeros(type, {R, c.f}), rows = zeros(type, {R, c.d});
   for (const Tensor& t : {h, a}) ops().fill(t, 7);
-  ops().expert_up(h, a, rows, x, w, plan);
+  ops().expert_up({h, a, rows, x, w, plan});
 
   const Values offset = values(plan.offset_E1), slot = values(plan.slot_R);
   const auto used = static_cast<size_t>(offset.back());
@@ -155,7 +155,7 @@ void ExpertsTest::check_down(const Case& c, DType type, const RoutePlan& plan, c
   const Tensor dh = zeros(type, {R, 2 * c.f}), a = zeros(type, {R, c.f}), rows = zeros(type, {R, c.d});
   const Tensor dweight = zeros(DType::f32, {N, kChoices});
   for (const Tensor& t : {dh, a, dweight}) ops().fill(t, 7);
-  ops().expert_down_backward(dh, a, dweight, rows, dy, w, h, weight, plan);
+  ops().expert_down_backward({dh, a, dweight, rows, dy, w, h, weight, plan});
 
   const Values offset = values(plan.offset_E1), slot = values(plan.slot_R), hidden = values(h);
   const Values weights = values(weight);
@@ -176,7 +176,7 @@ void ExpertsTest::check_down(const Case& c, DType type, const RoutePlan& plan, c
   expect_rows(a, exact_a, bound, "a");
   EXPECT_TRUE(close(values(dweight), exact_dweight, bound)) << "dweight";
   const auto apart = bytes(dh);
-  ops().expert_down_backward(h, a, dweight, rows, dy, w, h, weight, plan);
+  ops().expert_down_backward({h, a, dweight, rows, dy, w, h, weight, plan});
   const auto in_place = bytes(h);
   const auto end = static_cast<std::ptrdiff_t>(used * 2 * s.f * static_cast<size_t>(size_of(type)));
   EXPECT_TRUE(std::equal(apart.begin(), apart.begin() + end, in_place.begin())) << "dh may be h";
@@ -196,8 +196,8 @@ void ExpertsTest::check_gradients(const Case& c, DType type, const RoutePlan& pl
     };
     const Values exact_down = outer_products(by_row, values(a), offset, s.d, s.f, old(down));
     const Values exact_up = outer_products(values(dh), by_row, offset, 2 * s.f, s.d, old(up));
-    ops().expert_down_gradient(down, rows, tokens, a, plan, accumulate);
-    ops().expert_up_gradient(up, rows, dh, tokens, plan, accumulate);
+    ops().expert_down_gradient({down, rows, tokens, a, plan, accumulate});
+    ops().expert_up_gradient({up, rows, dh, tokens, plan, accumulate});
     EXPECT_TRUE(close(values(down), exact_down, kBoundF32)) << "down, accumulate: " << accumulate;
     EXPECT_TRUE(close(values(up), exact_up, kBoundF32)) << "up, accumulate: " << accumulate;
   }
@@ -235,20 +235,20 @@ TEST_F(ExpertsTest, GradientsAgreeWithFiniteDifferences) {
   const Tensor h = zeros(f32, {R, 2 * c.f}), a = zeros(f32, {R, c.f}), rows = zeros(f32, {R, c.d}), none;
   const Tensor y = zeros(f32, {N, c.d}), dy = normal("dy", f32, {N, c.d});
   const auto loss = [&] {
-    ops().expert_up(h, a, rows, x, up, plan);
+    ops().expert_up({h, a, rows, x, up, plan});
     ops().grouped_matmul(rows, a, down, plan.offset_E1, MatmulLayout::NT, false);
-    ops().combine_rows(y, none, rows, weight, plan);
+    ops().combine_rows({y, none, rows, weight, plan});
     return inner(*this, y, dy);
   };
   loss();
   const Tensor dweight = zeros(f32, {N, kChoices}), dx = zeros(f32, {N, c.d});
   const Tensor ddown = zeros(f32, {kExperts, c.d, c.f}), dup = zeros(f32, {kExperts, 2 * c.f, c.d});
   const Tensor dh = zeros(f32, {R, 2 * c.f});
-  ops().expert_down_backward(dh, a, dweight, rows, dy, down, h, weight, plan);
-  ops().expert_down_gradient(ddown, rows, dy, a, plan, true);
-  ops().expert_up_gradient(dup, rows, dh, x, plan, true);
+  ops().expert_down_backward({dh, a, dweight, rows, dy, down, h, weight, plan});
+  ops().expert_down_gradient({ddown, rows, dy, a, plan, true});
+  ops().expert_up_gradient({dup, rows, dh, x, plan, true});
   ops().grouped_matmul(rows, dh, up, plan.offset_E1, MatmulLayout::NN, false);
-  ops().combine_rows(dx, none, rows, none, plan);
+  ops().combine_rows({dx, none, rows, none, plan});
   EXPECT_TRUE(gradient_agrees(*this, dx, x, loss));
   EXPECT_TRUE(gradient_agrees(*this, dweight, weight, loss));
   EXPECT_TRUE(gradient_agrees(*this, dup, up, loss));
@@ -262,20 +262,20 @@ TEST_F(ExpertsTest, RefusesWrongShapes) {
   const Tensor x = zeros(f32, {6, 8}), up = zeros(f32, {kExperts, 8, 8}), down = zeros(f32, {kExperts, 8, 4});
   const Tensor h = zeros(f32, {12, 8}), a = zeros(f32, {12, 4}), rows = zeros(f32, {12, 8}),
                weight = zeros(f32, {6, 2});
-  EXPECT_NO_THROW(ops().expert_up(h, a, rows, x, up, plan));
-  EXPECT_THROW(ops().expert_up(h, a, x, x, up, plan), InternalError);
-  EXPECT_THROW(ops().expert_up(h, a, rows, x, zeros(f32, {kExperts - 1, 8, 8}), plan), InternalError);
-  EXPECT_THROW(ops().expert_up(h, a, rows, x, zeros(f32, {kExperts, 8, 7}), plan), InternalError);
-  EXPECT_THROW(ops().expert_up(h, a, rows, x, zeros(DType::bf16, {kExperts, 8, 8}), plan), InternalError);
-  EXPECT_NO_THROW(ops().expert_down_backward(h, a, weight, rows, x, down, h, weight, plan));
-  EXPECT_THROW(ops().expert_down_backward(h, a, weight, rows, x, up, h, weight, plan), InternalError);
-  EXPECT_THROW(ops().expert_down_backward(h, a, weight, rows, zeros(f32, {6, 7}), down, h, weight, plan),
+  EXPECT_NO_THROW(ops().expert_up({h, a, rows, x, up, plan}));
+  EXPECT_THROW(ops().expert_up({h, a, x, x, up, plan}), InternalError);
+  EXPECT_THROW(ops().expert_up({h, a, rows, x, zeros(f32, {kExperts - 1, 8, 8}), plan}), InternalError);
+  EXPECT_THROW(ops().expert_up({h, a, rows, x, zeros(f32, {kExperts, 8, 7}), plan}), InternalError);
+  EXPECT_THROW(ops().expert_up({h, a, rows, x, zeros(DType::bf16, {kExperts, 8, 8}), plan}), InternalError);
+  EXPECT_NO_THROW(ops().expert_down_backward({h, a, weight, rows, x, down, h, weight, plan}));
+  EXPECT_THROW(ops().expert_down_backward({h, a, weight, rows, x, up, h, weight, plan}), InternalError);
+  EXPECT_THROW(ops().expert_down_backward({h, a, weight, rows, zeros(f32, {6, 7}), down, h, weight, plan}),
                InternalError);
-  EXPECT_NO_THROW(ops().expert_down_gradient(down, rows, x, a, plan, true));
-  EXPECT_THROW(ops().expert_down_gradient(up, rows, x, a, plan, true), InternalError);
-  EXPECT_THROW(ops().expert_down_gradient(down, rows, x, zeros(f32, {11, 4}), plan, true), InternalError);
-  EXPECT_NO_THROW(ops().expert_up_gradient(up, rows, h, x, plan, false));
-  EXPECT_THROW(ops().expert_up_gradient(down, rows, h, x, plan, false), InternalError);
+  EXPECT_NO_THROW(ops().expert_down_gradient({down, rows, x, a, plan, true}));
+  EXPECT_THROW(ops().expert_down_gradient({up, rows, x, a, plan, true}), InternalError);
+  EXPECT_THROW(ops().expert_down_gradient({down, rows, x, zeros(f32, {11, 4}), plan, true}), InternalError);
+  EXPECT_NO_THROW(ops().expert_up_gradient({up, rows, h, x, plan, false}));
+  EXPECT_THROW(ops().expert_up_gradient({down, rows, h, x, plan, false}), InternalError);
 }
 
 }  // namespace

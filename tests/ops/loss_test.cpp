@@ -40,7 +40,7 @@ TEST_F(LossTest, MatchesTheDefinition) {
       const std::vector<int32_t> target = {0, static_cast<int32_t>(vocabulary) - 1, -1,
                                            static_cast<int32_t>(vocabulary) / 2, 0};
       const auto before = bytes(logits);
-      ops().cross_entropy(loss, logits, of(DType::i32, {5}, target), vocabulary, none);
+      ops().cross_entropy({loss, logits, of(DType::i32, {5}, target), vocabulary, none});
       EXPECT_TRUE(close(values(loss), expected(logits, target, static_cast<size_t>(vocabulary)), kBoundF32));
       EXPECT_EQ(bytes(logits), before) << "logits change only when a gradient is asked for";
     }
@@ -52,9 +52,9 @@ TEST_F(LossTest, GradientAgreesWithFiniteDifferences) {
                scale = of<float>(DType::f32, {1}, {0.37F});
   const Tensor weights = of<float>(DType::f32, {4}, {0.37F, 0.37F, 0.37F, 0.37F});
   const Tensor gradient = of(DType::f32, {4, 11}, values(logits));
-  ops().cross_entropy(loss, gradient, target, 9, scale);
+  ops().cross_entropy({loss, gradient, target, 9, scale});
   const auto total = [&] {
-    ops().cross_entropy(loss, logits, target, 9, none);
+    ops().cross_entropy({loss, logits, target, 9, none});
     return inner(*this, loss, weights);
   };
   EXPECT_TRUE(gradient_agrees(*this, gradient, logits, total));
@@ -73,9 +73,9 @@ TEST_F(LossTest, GradientOfRoundedTypesMatchesF32) {
       const Tensor target = of<int32_t>(DType::i32, {6}, {3, -1, 8, 0, 511, 99}),
                    scale = of<float>(DType::f32, {1}, {0.01F});
       const Tensor loss = zeros(DType::f32, {6});
-      ops().cross_entropy(loss, logits16, target, width - 5, scale);
+      ops().cross_entropy({loss, logits16, target, width - 5, scale});
       const auto loss16 = values(loss);
-      ops().cross_entropy(loss, logits32, target, width - 5, scale);
+      ops().cross_entropy({loss, logits32, target, width - 5, scale});
       EXPECT_TRUE(close(loss16, values(loss), kBoundF32));
       EXPECT_TRUE(close(values(logits16), values(logits32), bound_of(dtype)));
     }
@@ -84,7 +84,8 @@ TEST_F(LossTest, GradientOfRoundedTypesMatchesF32) {
 TEST_F(LossTest, HugeLogitsDoNotOverflow) {
   const Tensor logits = of<float>(DType::f32, {2, 3}, {1e4F, -1e4F, 0, -3e38F, 3e38F, 0}),
                loss = zeros(DType::f32, {2});
-  ops().cross_entropy(loss, logits, of<int32_t>(DType::i32, {2}, {0, 1}), 3, of<float>(DType::f32, {1}, {1}));
+  ops().cross_entropy(
+      {loss, logits, of<int32_t>(DType::i32, {2}, {0, 1}), 3, of<float>(DType::f32, {1}, {1})});
   EXPECT_EQ(values(loss), (std::vector<double>{0, 0}));
   EXPECT_EQ(values(logits), std::vector<double>(6));
 }
@@ -96,7 +97,7 @@ TEST(LossThreadsTest, SameBitsWithAnyNumberOfThreads) {
     const Tensor logits = machine.normal("logits", DType::bf16, {37, 100}),
                  loss = machine.zeros(DType::f32, {37});
     const Tensor target = machine.zeros(DType::i32, {37}), scale = machine.of<float>(DType::f32, {1}, {0.5F});
-    machine.ops().cross_entropy(loss, logits, target, 90, scale);
+    machine.ops().cross_entropy({loss, logits, target, 90, scale});
     const auto bits = machine.bytes(logits);
     if (threads == 1) expected = bits;
     EXPECT_EQ(bits, expected) << threads << " threads";
@@ -106,23 +107,23 @@ TEST(LossThreadsTest, SameBitsWithAnyNumberOfThreads) {
 TEST_F(LossTest, RefusesWrongShapesAndTypes) {
   const Tensor logits = zeros(DType::f32, {3, 5}), loss = zeros(DType::f32, {3}),
                target = zeros(DType::i32, {3});
-  EXPECT_NO_THROW(ops().cross_entropy(loss, logits, target, 5, none));
-  EXPECT_THROW(ops().cross_entropy(loss, logits, target, 6, none), InternalError);
-  EXPECT_THROW(ops().cross_entropy(loss, logits, target, 0, none), InternalError);
-  EXPECT_THROW(ops().cross_entropy(zeros(DType::f32, {4}), logits, target, 5, none), InternalError);
-  EXPECT_THROW(ops().cross_entropy(loss, logits, zeros(DType::f32, {3}), 5, none), InternalError);
-  EXPECT_THROW(ops().cross_entropy(loss, logits, target, 5, zeros(DType::f32, {2})), InternalError);
-  EXPECT_THROW(ops().cross_entropy(loss, zeros(DType::i32, {3, 5}), target, 5, none), InternalError);
+  EXPECT_NO_THROW(ops().cross_entropy({loss, logits, target, 5, none}));
+  EXPECT_THROW(ops().cross_entropy({loss, logits, target, 6, none}), InternalError);
+  EXPECT_THROW(ops().cross_entropy({loss, logits, target, 0, none}), InternalError);
+  EXPECT_THROW(ops().cross_entropy({zeros(DType::f32, {4}), logits, target, 5, none}), InternalError);
+  EXPECT_THROW(ops().cross_entropy({loss, logits, zeros(DType::f32, {3}), 5, none}), InternalError);
+  EXPECT_THROW(ops().cross_entropy({loss, logits, target, 5, zeros(DType::f32, {2})}), InternalError);
+  EXPECT_THROW(ops().cross_entropy({loss, zeros(DType::i32, {3, 5}), target, 5, none}), InternalError);
 }
 
 TEST_F(LossTest, ATargetOutsideTheVocabularyIsAnError) {
   const Tensor logits = zeros(DType::f32, {3, 5}), loss = zeros(DType::f32, {3});
   const Tensor target = of<int32_t>(DType::i32, {3}, {0, 4, 1});
   if (test_device() == "cpu") {
-    EXPECT_THROW(ops().cross_entropy(loss, logits, target, 4, none), InternalError);
+    EXPECT_THROW(ops().cross_entropy({loss, logits, target, 4, none}), InternalError);
     return;
   }
-  ops().cross_entropy(loss, logits, target, 4, of<float>(DType::f32, {1}, {1}));  // a kernel cannot throw
+  ops().cross_entropy({loss, logits, target, 4, of<float>(DType::f32, {1}, {1})});  // a kernel cannot throw
   EXPECT_TRUE(std::isnan(values(loss)[1]));
   EXPECT_TRUE(std::isnan(values(logits)[5]));
   EXPECT_TRUE(std::isfinite(values(loss)[0]));

@@ -27,8 +27,8 @@ TEST_F(NormTest, MatchesTorch) {
     ops().rms_norm_forward(y, rstd, x, w, kEps);
     EXPECT_TRUE(close(values(y), golden.values(*this, "y"), bound));
     const Tensor dx = zeros(dtype, {7, 33}), dw = zeros(DType::f32, {33});
-    ops().rms_norm_backward(dx, dw, golden.tensor(*this, "dy", dtype),
-                            golden.tensor(*this, "residual", dtype), x, w, rstd);
+    ops().rms_norm_backward(
+        {dx, dw, golden.tensor(*this, "dy", dtype), golden.tensor(*this, "residual", dtype), x, w, rstd});
     EXPECT_TRUE(close(values(dx), golden.values(*this, "dx"), bound));
     EXPECT_TRUE(close(values(dw), golden.values(*this, "dw"), bound));
   }
@@ -46,7 +46,7 @@ TEST_F(NormTest, GradientsAgreeWithFiniteDifferences) {
       return inner(*this, y, r);
     };
     scalar();
-    ops().rms_norm_backward(dx, dw, r, none, x, w, rstd);
+    ops().rms_norm_backward({dx, dw, r, none, x, w, rstd});
     EXPECT_TRUE(gradient_agrees(*this, dx, x, scalar));
     EXPECT_TRUE(gradient_agrees(*this, dw, w, scalar));
   }
@@ -57,11 +57,11 @@ TEST_F(NormTest, ResidualIsAddedAlsoInPlaceAndWeightGradientsAccumulate) {
   const Tensor dy = normal("dy", DType::f32, {5, 40}), residual = normal("residual", DType::f32, {5, 40});
   const Tensor rstd = normal("rstd", DType::f32, {5}), dx = zeros(DType::f32, {5, 40});
   const Tensor dw = zeros(DType::f32, {40}), dw_twice = zeros(DType::f32, {40});
-  ops().rms_norm_backward(dx, dw, dy, residual, x, w, rstd);
+  ops().rms_norm_backward({dx, dw, dy, residual, x, w, rstd});
   const Tensor in_place = of(DType::f32, {5, 40}, values(residual));
-  ops().rms_norm_backward(in_place, dw_twice, dy, in_place, x, w, rstd);
+  ops().rms_norm_backward({in_place, dw_twice, dy, in_place, x, w, rstd});
   EXPECT_EQ(bytes(in_place), bytes(dx));
-  ops().rms_norm_backward(in_place, dw_twice, dy, none, x, w, rstd);
+  ops().rms_norm_backward({in_place, dw_twice, dy, none, x, w, rstd});
   auto twice = values(dw);
   for (double& value : twice) value *= 2;
   EXPECT_TRUE(close(values(dw_twice), twice, kBoundF32));
@@ -79,7 +79,7 @@ TEST_F(NormTest, RoundedTypesMatchF32OnTheSameInputs) {
         const Tensor rstd = zeros(DType::f32, {n}), dw = zeros(DType::f32, {d});
         const Tensor input = of(dtype, {n, d}, values(x)), gradient = of(dtype, {n, d}, values(dy));
         ops().rms_norm_forward(y, rstd, input, w, kEps);
-        ops().rms_norm_backward(dx, dw, gradient, none, input, w, rstd);
+        ops().rms_norm_backward({dx, dw, gradient, none, input, w, rstd});
         for (const Tensor& result : {y, dx, rstd, dw}) results.push_back(values(result));
       }
       EXPECT_TRUE(close(results[4], results[0], bound_of(half)));
@@ -95,7 +95,7 @@ TEST_F(NormTest, SameBitsWithAnyNumberOfThreads) {
     const Tensor y = machine.zeros(DType::bf16, {500, 70}), rstd = machine.zeros(DType::f32, {500});
     const Tensor dx = machine.zeros(DType::bf16, {500, 70}), dw = machine.zeros(DType::f32, {70});
     machine.ops().rms_norm_forward(y, rstd, x, w, kEps);
-    machine.ops().rms_norm_backward(dx, dw, y, none, x, w, rstd);
+    machine.ops().rms_norm_backward({dx, dw, y, none, x, w, rstd});
     return std::vector{y, rstd, dx, dw};
   });
 }
@@ -107,9 +107,9 @@ TEST_F(NormTest, RefusesWrongShapesAndTypes) {
   EXPECT_THROW(ops().rms_norm_forward(half, rstd, x, w, kEps), InternalError);
   EXPECT_THROW(ops().rms_norm_forward(x, w, x, w, kEps), InternalError);
   EXPECT_THROW(ops().rms_norm_forward(x, rstd, x, rstd, kEps), InternalError);
-  EXPECT_THROW(ops().rms_norm_backward(x, w, wide, none, x, w, rstd), InternalError);
-  EXPECT_THROW(ops().rms_norm_backward(x, w, x, half, x, w, rstd), InternalError);
-  EXPECT_THROW(ops().rms_norm_backward(x, none, x, none, x, w, rstd), InternalError);
+  EXPECT_THROW(ops().rms_norm_backward({x, w, wide, none, x, w, rstd}), InternalError);
+  EXPECT_THROW(ops().rms_norm_backward({x, w, x, half, x, w, rstd}), InternalError);
+  EXPECT_THROW(ops().rms_norm_backward({x, none, x, none, x, w, rstd}), InternalError);
 }
 
 }  // namespace

@@ -18,14 +18,15 @@ using ::testing::Key;
 class ObservedOpsTest : public OpsTest {};
 
 TEST_F(ObservedOpsTest, TheClockTellsProductsApartAndKnowsTheHead) {
-  ClockedOps timed(ops(), device(), 6);
+  ClockedOps timed(ops(), device());
   const Tensor a = normal("a", DType::f32, {4, 2}), b = normal("b", DType::f32, {6, 2}),
                c = zeros(DType::f32, {4, 6}), small = zeros(DType::f32, {4, 4});
-  timed.matmul(c, a, b, MatmulLayout::NT, false);  // not counted: the clock is off
+  const MatmulRole role = MatmulRole::head;
+  timed.matmul({c, a, b, MatmulLayout::NT, false, role});  // not counted: the clock is off
   timed.start();
-  timed.matmul(c, a, b, MatmulLayout::NT, false);
-  timed.matmul(c, a, b, MatmulLayout::NT, true);
-  timed.matmul(small, a, a, MatmulLayout::NT, false);
+  timed.matmul({c, a, b, MatmulLayout::NT, false, role});
+  timed.matmul({c, a, b, MatmulLayout::NT, true, role});
+  timed.matmul({small, a, a, MatmulLayout::NT, false});
   timed.stop();
   EXPECT_THAT(timed.entries(), ElementsAre(Key("matmul NT 4x4x2"), Key("matmul NT 4x6x2")));
   const ClockedOps::Entry& head = timed.entries().at("matmul NT 4x6x2");
@@ -53,8 +54,9 @@ TEST_F(ObservedOpsTest, MarksBeginAndEndAroundEachOperation) {
                                             .end = [] { events().emplace_back("end"); }});
   std::vector<float> memory(2);
   const Tensor x(memory.data(), DType::f32, {2});
-  marked.fill(x, 3);
-  EXPECT_THROW(marked.fill({}, 3), InternalError);  // a mark that is left open would swallow all that follow
+  marked.fill({x, 3});
+  EXPECT_THROW(marked.fill({{}, 3}),
+               InternalError);  // a mark that is left open would swallow all that follow
   EXPECT_THAT(memory, ElementsAre(3, 3));
   EXPECT_THAT(events(), ElementsAre("fill", "end", "fill", "end"));
 }
@@ -66,7 +68,7 @@ TEST_F(ObservedOpsTest, ForcedBalanceGivesEachExpertTheSame) {
                probability = zeros(DType::f32, {n, experts}), lse = zeros(DType::f32, {n}),
                expert = zeros(DType::i32, {n, choices}), weight = zeros(DType::f32, {n, choices}),
                first = zeros(DType::i32, {n});
-  balanced.route(probability, lse, expert, weight, logits, first, true);
+  balanced.route({probability, lse, expert, weight, logits, first, true});
   std::vector<int> count(experts);
   for (const double e : values(expert)) ++count.at(static_cast<size_t>(e));
   EXPECT_THAT(count, ElementsAre(4, 4, 4, 4));

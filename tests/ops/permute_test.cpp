@@ -136,13 +136,13 @@ TEST_F(PermuteTest, CombineIsTheTransposeOfGather) {
       ops().route_plan(plan, of(DType::i32, {n, k}, choices(n, k, e, true)), {capacity});
       const Tensor x = normal("x", DType::f32, {n * k, d}), r = normal("r", DType::f32, {n, d});
       const Tensor y = zeros(DType::f32, {n, d}), gathered = zeros(DType::f32, {n * k, d});
-      ops().combine_rows(y, none, x, none, plan);
+      ops().combine_rows({y, none, x, none, plan});
       ops().gather_rows(gathered, r, plan);
       const double forward = inner(*this, y, r), back = inner(*this, gathered, x);
       EXPECT_NEAR(forward, back, 1e-4 * std::sqrt(static_cast<double>(n * d)));
       const Tensor weight = normal("weight", DType::f32, {n, k}), dweight = zeros(DType::f32, {n, k});
       const auto weighted = [&] {
-        ops().combine_rows(y, r, x, weight, plan);
+        ops().combine_rows({y, r, x, weight, plan});
         return inner(*this, y, r);
       };
       const auto row = values(plan.row_NK), rows = values(x), tokens = values(r);
@@ -165,12 +165,12 @@ TEST_F(PermuteTest, CombineAddsTheResidualAlsoInPlace) {
     const Tensor x = normal("x", dtype, {n * k, d}), residual = normal("residual", dtype, {n, d});
     const Tensor y = zeros(dtype, {n, d}), alone = zeros(DType::f32, {n, d});
     const Tensor weight = normal("weight", DType::f32, {n, k});
-    ops().combine_rows(y, residual, x, weight, plan);
+    ops().combine_rows({y, residual, x, weight, plan});
     const Tensor here = of(dtype, {n, d}, values(residual));
-    ops().combine_rows(here, here, x, weight, plan);
+    ops().combine_rows({here, here, x, weight, plan});
     EXPECT_EQ(bytes(here), bytes(y));
     // The same in f32 on the same rounded inputs, the residual added by the test.
-    ops().combine_rows(alone, none, of(DType::f32, {n * k, d}, values(x)), weight, plan);
+    ops().combine_rows({alone, none, of(DType::f32, {n * k, d}, values(x)), weight, plan});
     auto expected = values(alone);
     const auto added = values(residual);
     for (size_t i = 0; i < expected.size(); ++i) expected[i] += added[i];
@@ -186,7 +186,7 @@ TEST_F(PermuteTest, SameBitsWithAnyNumberOfThreads) {
                  rows = machine.zeros(DType::bf16, {600, 40});
     const Tensor y = machine.zeros(DType::bf16, {300, 40});
     machine.ops().gather_rows(rows, x, plan);
-    machine.ops().combine_rows(y, x, rows, machine.normal("w", DType::f32, {300, 2}), plan);
+    machine.ops().combine_rows({y, x, rows, machine.normal("w", DType::f32, {300, 2}), plan});
     return std::vector{plan.offset_E1, plan.row_NK, plan.count_E, plan.top1_count_E, rows, y};
   });
 }
@@ -209,9 +209,9 @@ TEST_F(PermuteTest, RefusesWrongShapesAndExperts) {
   EXPECT_THROW(ops().gather_rows(zeros(DType::f32, {7, 5}), x, plan), InternalError);
   EXPECT_THROW(ops().gather_rows(rows, zeros(DType::f32, {3, 5}), plan), InternalError);
   EXPECT_THROW(ops().gather_rows(zeros(DType::bf16, {8, 5}), x, plan), InternalError);
-  EXPECT_THROW(ops().combine_rows(x, none, zeros(DType::f32, {8, 6}), none, plan), InternalError);
-  EXPECT_THROW(ops().combine_rows(x, rows, rows, none, plan), InternalError);
-  EXPECT_THROW(ops().combine_rows(x, none, rows, zeros(DType::f32, {4, 3}), plan), InternalError);
+  EXPECT_THROW(ops().combine_rows({x, none, zeros(DType::f32, {8, 6}), none, plan}), InternalError);
+  EXPECT_THROW(ops().combine_rows({x, rows, rows, none, plan}), InternalError);
+  EXPECT_THROW(ops().combine_rows({x, none, rows, zeros(DType::f32, {4, 3}), plan}), InternalError);
 }
 
 }  // namespace

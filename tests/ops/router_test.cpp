@@ -43,13 +43,13 @@ struct Router {
             machine.zeros(DType::i32, {e})};
   }
   void forward(Machine& machine, bool renormalise) {
-    machine.ops().route(probability, lse, expert, weight, logits, first, renormalise);
+    machine.ops().route({probability, lse, expert, weight, logits, first, renormalise});
     machine.ops().route_plan(plan, expert, {});
-    machine.ops().router_losses(loss, mean, share, probability, lse, plan.top1_count_E, first);
+    machine.ops().router_losses({loss, mean, share, probability, lse, plan.top1_count_E, first});
   }
   void backward(Machine& machine, bool renormalise) {
-    machine.ops().route_backward(dlogits, dweight, probability, lse, expert, weight, share, first, scale,
-                                 kBalance, kZ, renormalise);
+    machine.ops().route_backward(
+        {dlogits, dweight, probability, lse, expert, weight, share, first, scale, kBalance, kZ, renormalise});
   }
 };
 
@@ -189,8 +189,8 @@ TEST_F(RouterTest, LogitsAreF32ProductsWhateverTheTypeOfX) {
       auto dw = reference_product(values(dlogits), {E, true}, values(x), {D}, E, D, N);
       before = values(dw16);
       for (size_t i = 0; i < dw.size(); ++i) dw[i] += before[i];
-      ops().router_logits_backward(dx16, dw16, dlogits, x, w);
-      ops().router_logits_backward(dx32, dw32, dlogits, same, w);
+      ops().router_logits_backward({dx16, dw16, dlogits, x, w});
+      ops().router_logits_backward({dx32, dw32, dlogits, same, w});
       EXPECT_EQ(bytes(dw16), bytes(dw32));
       EXPECT_TRUE(close(values(dw32), dw, kBoundF32));
       EXPECT_TRUE(close(values(dx32), dx, kBoundF32));
@@ -206,7 +206,7 @@ TEST_F(RouterTest, LogitGradientsAgreeWithFiniteDifferences) {
     ops().router_logits_forward(logits, x, w);
     return inner(*this, logits, r);
   };
-  ops().router_logits_backward(dx, dw, r, x, w);
+  ops().router_logits_backward({dx, dw, r, x, w});
   EXPECT_TRUE(gradient_agrees(*this, dx, x, scalar));
   EXPECT_TRUE(gradient_agrees(*this, dw, w, scalar));
 }
@@ -242,8 +242,8 @@ TEST_F(RouterTest, RefusesWrongShapesAndTypes) {
                logits = zeros(DType::f32, {4, 5});
   EXPECT_THROW(ops().router_logits_forward(logits, x, zeros(DType::f32, {5, 4})), InternalError);
   EXPECT_THROW(ops().router_logits_forward(x, x, w), InternalError);
-  EXPECT_THROW(ops().router_logits_backward(x, zeros(DType::f32, {4, 3}), logits, x, w), InternalError);
-  EXPECT_THROW(ops().router_logits_backward(zeros(DType::bf16, {4, 3}), w, logits, x, w), InternalError);
+  EXPECT_THROW(ops().router_logits_backward({x, zeros(DType::f32, {4, 3}), logits, x, w}), InternalError);
+  EXPECT_THROW(ops().router_logits_backward({zeros(DType::bf16, {4, 3}), w, logits, x, w}), InternalError);
 }
 
 }  // namespace

@@ -35,8 +35,8 @@ TEST_F(SwigluTest, MatchesTorch) {
     const Tensor dweight = zeros(DType::f32, {6, 1});
     ops().swiglu_forward(a, h, plan);
     EXPECT_TRUE(close(values(a), golden.values(*this, "a"), bound));
-    ops().swiglu_backward(dh, a, dweight, golden.tensor(*this, "da", dtype), h,
-                          golden.tensor(*this, "weight"), plan);
+    ops().swiglu_backward(
+        {dh, a, dweight, golden.tensor(*this, "da", dtype), h, golden.tensor(*this, "weight"), plan});
     EXPECT_TRUE(close(values(a), golden.values(*this, "weighted"), bound));
     EXPECT_TRUE(close(values(dh), golden.values(*this, "dh"), bound));
     EXPECT_TRUE(close(values(dweight), golden.values(*this, "dweight"), bound));
@@ -52,12 +52,12 @@ TEST_F(SwigluTest, GradientsAgreeWithFiniteDifferences) {
     const Tensor dh = zeros(DType::f32, {rows, 22}), dweight = zeros(DType::f32, {rows, 1});
     const auto scalar = [&] {
       ops().swiglu_forward(a, h, plan);
-      ops().combine_rows(y, none, a, weight, plan);
+      ops().combine_rows({y, none, a, weight, plan});
       return inner(*this, y, r);
     };
     scalar();
     const auto weighted = values(y);
-    ops().swiglu_backward(dh, a, dweight, r, h, weight, plan);
+    ops().swiglu_backward({dh, a, dweight, r, h, weight, plan});
     EXPECT_TRUE(close(values(a), weighted, kBoundF32));
     EXPECT_TRUE(gradient_agrees(*this, dh, h, scalar));
     EXPECT_TRUE(gradient_agrees(*this, dweight, weight, scalar));
@@ -78,9 +78,9 @@ TEST_F(SwigluTest, RoundedTypesMatchF32OnTheSameInputsAlsoInPlace) {
         const Tensor gradient = of(dtype, {rows, f}, values(da));
         ops().swiglu_forward(a, input, plan);
         results.push_back(values(a));
-        ops().swiglu_backward(dh, a, dweight, gradient, input, weight, plan);
+        ops().swiglu_backward({dh, a, dweight, gradient, input, weight, plan});
         for (const Tensor& result : {a, dh, dweight}) results.push_back(values(result));
-        ops().swiglu_backward(input, a, dweight, gradient, input, weight, plan);
+        ops().swiglu_backward({input, a, dweight, gradient, input, weight, plan});
         EXPECT_EQ(bytes(input), bytes(dh)) << "dh may be h";
       }
       for (size_t i = 0; i < 4; ++i) EXPECT_TRUE(close(results[i + 4], results[i], bound_of(half)));
@@ -95,7 +95,7 @@ TEST_F(SwigluTest, RowsOutOfUseStayAndDroppedWeightsGetNoGradient) {
   const Tensor weight = normal("weight", DType::f32, {9, 1});
   for (const Tensor& t : {a, dh, dweight}) ops().fill(t, 7);
   ops().swiglu_forward(a, h, plan);
-  ops().swiglu_backward(dh, a, dweight, da, h, weight, plan);
+  ops().swiglu_backward({dh, a, dweight, da, h, weight, plan});
   const auto got = values(a), gradient = values(dh), gradient_of_weight = values(dweight);
   for (size_t i = 0; i < 45; ++i) EXPECT_EQ(got[i] == 7, i >= 20);
   for (size_t i = 0; i < 90; ++i) EXPECT_EQ(gradient[i] == 7, i >= 40);
@@ -108,7 +108,7 @@ TEST_F(SwigluTest, SameBitsWithAnyNumberOfThreads) {
     const Tensor h = machine.normal("h", DType::bf16, {200, 60}),
                  da = machine.normal("da", DType::bf16, {200, 30});
     const Tensor a = machine.zeros(DType::bf16, {200, 30}), dweight = machine.zeros(DType::f32, {200, 1});
-    machine.ops().swiglu_backward(h, a, dweight, da, h, machine.normal("w", DType::f32, {200, 1}), plan);
+    machine.ops().swiglu_backward({h, a, dweight, da, h, machine.normal("w", DType::f32, {200, 1}), plan});
     return std::vector{h, a, dweight};
   });
 }
@@ -122,8 +122,8 @@ TEST_F(SwigluTest, RefusesWrongShapes) {
   EXPECT_THROW(ops().swiglu_forward(zeros(DType::bf16, {4, 3}), h, plan), InternalError);
   EXPECT_THROW(ops().swiglu_forward(zeros(DType::f32, {5, 3}), zeros(DType::f32, {5, 6}), plan),
                InternalError);
-  EXPECT_THROW(ops().swiglu_backward(a, a, weight, a, h, weight, plan), InternalError);
-  EXPECT_THROW(ops().swiglu_backward(h, a, zeros(DType::f32, {5, 1}), a, h, weight, plan), InternalError);
+  EXPECT_THROW(ops().swiglu_backward({a, a, weight, a, h, weight, plan}), InternalError);
+  EXPECT_THROW(ops().swiglu_backward({h, a, zeros(DType::f32, {5, 1}), a, h, weight, plan}), InternalError);
 }
 
 }  // namespace

@@ -168,7 +168,7 @@ TEST_F(OptimizerTest, NeighboursAreTakenTogether) {
     place(p.compute, compute);
     together.push_back(p);
   }
-  ClockedOps timed(ops(), device(), 1);
+  ClockedOps timed(ops(), device());
   Arena other(device(), 1 << 20);
   Optimizer one({}, together, arena_, timed), many({}, apart, other, ops());
   timed.start();

@@ -35,10 +35,24 @@ struct Adam {
     scale = machine.of<float>(DType::f32, {1}, {1});
   }
   void step8(Machine& machine, const AdamW& options) {
-    machine.ops().adamw8(weight, compute, gradient, code_m, code_v, absmax_m, absmax_v, scale, options);
+    machine.ops().adamw8({.weight = weight,
+                          .compute = compute,
+                          .code_m = code_m,
+                          .code_v = code_v,
+                          .absmax_m = absmax_m,
+                          .absmax_v = absmax_v,
+                          .gradient = gradient,
+                          .scale_1 = scale,
+                          .options = options});
   }
   void step32(Machine& machine, const AdamW& options) {
-    machine.ops().adamw32(weight, compute, gradient, m, v, scale, options);
+    machine.ops().adamw32({.weight = weight,
+                           .compute = compute,
+                           .m = m,
+                           .v = v,
+                           .gradient = gradient,
+                           .scale_1 = scale,
+                           .options = options});
   }
   std::vector<Tensor> all() const {
     return {weight, compute, gradient, code_m, code_v, absmax_m, absmax_v, m, v};

@@ -1,20 +1,24 @@
 // SPDX-License-Identifier: MIT
-// Shapes and types of the router: logits, choice of experts, its losses and their gradient.
-#pragma once
+// Shapes, types and costs of the router's operations.
+#include "ops/router.h"
 
-#include "ops/contracts/expect.h"
+#include "ops/cost.h"
+#include "ops/expect.h"
 
-namespace moe::contracts {
+namespace moe {
 
-inline void check_router_logits_forward(const Tensor& logits_NE, const Tensor& x_ND, const Tensor& w_ED) {
+void RouterLogitsForward::check() const {
   expect_activation(x_ND, "router_logits_forward: x", 2);
   CHECK(w_ED.rank() == 2, "router_logits_forward: w must be a matrix");
   expect(w_ED, "router_logits_forward: w", DType::f32, {w_ED.dim(0), x_ND.dim(1)});
   expect(logits_NE, "router_logits_forward: logits", DType::f32, {x_ND.dim(0), w_ED.dim(0)});
 }
 
-inline void check_router_logits_backward(const Tensor& dx_ND, const Tensor& dw_ED, const Tensor& dlogits_NE,
-                                         const Tensor& x_ND, const Tensor& w_ED) {
+double RouterLogitsForward::bytes() const {
+  return bytes_of({logits_NE, x_ND, w_ED});
+}
+
+void RouterLogitsBackward::check() const {
   const DType type = expect_activation(x_ND, "router_logits_backward: x", 2);
   const int64_t n = x_ND.dim(0), d = x_ND.dim(1);
   CHECK(w_ED.rank() == 2, "router_logits_backward: w must be a matrix");
@@ -24,8 +28,11 @@ inline void check_router_logits_backward(const Tensor& dx_ND, const Tensor& dw_E
   expect(dlogits_NE, "router_logits_backward: dlogits", DType::f32, {n, w_ED.dim(0)});
 }
 
-inline void check_route(const Tensor& probability_NE, const Tensor& lse_N, const Tensor& expert_NK,
-                        const Tensor& weight_NK, const Tensor& logits_NE, const Tensor& doc_start_N) {
+double RouterLogitsBackward::bytes() const {
+  return bytes_of({dx_ND, dx_ND, dw_ED, dlogits_NE, x_ND, w_ED});
+}
+
+void Route::check() const {
   CHECK(logits_NE.rank() == 2 && expert_NK.rank() == 2, "route: logits and expert must be matrices");
   const int64_t n = logits_NE.dim(0), e = logits_NE.dim(1), k = expert_NK.dim(1);
   CHECK(k >= 1 && k <= e, "route: 1 <= K <= E");
@@ -37,9 +44,24 @@ inline void check_route(const Tensor& probability_NE, const Tensor& lse_N, const
   expect_numel(doc_start_N, "route: first", DType::i32, n);
 }
 
-inline void check_router_losses(const Tensor& loss_2, const Tensor& P_E, const Tensor& f_E,
-                                const Tensor& probability_NE, const Tensor& lse_N, const Tensor& top1_count_E,
-                                const Tensor& doc_start_N) {
+double Route::bytes() const {
+  return bytes_of({probability_NE, lse_N, expert_NK, weight_NK, logits_NE, doc_start_N});
+}
+
+void MakeRoutePlan::check() const {
+  CHECK(expert_NK.rank() == 2 && expert_NK.dtype() == DType::i32, "route_plan: expert must be an i32 matrix");
+  CHECK(capacity.rows >= 1, "route_plan: an expert without room");
+  CHECK(capacity.tokens >= 0, "route_plan: capacity of a negative number of tokens");
+  CHECK(capacity.tokens == 0 || expert_NK.dim(0) % capacity.tokens == 0,
+        "route_plan: capacity of tokens that do not divide all");
+  check_plan(plan, expert_NK.numel());
+}
+
+double MakeRoutePlan::bytes() const {
+  return bytes_of({expert_NK});
+}
+
+void RouterLosses::check() const {
   CHECK(probability_NE.rank() == 2, "router_losses: probability must be a matrix");
   const int64_t n = probability_NE.dim(0), e = probability_NE.dim(1);
   expect(probability_NE, "router_losses: probability", DType::f32, {n, e});
@@ -51,10 +73,11 @@ inline void check_router_losses(const Tensor& loss_2, const Tensor& P_E, const T
   expect_numel(doc_start_N, "router_losses: first", DType::i32, n);
 }
 
-inline void check_route_backward(const Tensor& dlogits_NE, const Tensor& dweight_NK,
-                                 const Tensor& probability_NE, const Tensor& lse_N, const Tensor& expert_NK,
-                                 const Tensor& weight_NK, const Tensor& f_E, const Tensor& doc_start_N,
-                                 const Tensor& scale_1) {
+double RouterLosses::bytes() const {
+  return bytes_of({loss_2, P_E, f_E, probability_NE, lse_N, top1_count_E, doc_start_N});
+}
+
+void RouteBackward::check() const {
   CHECK(probability_NE.rank() == 2 && expert_NK.rank() == 2,
         "route_backward: probability and expert must be matrices");
   const int64_t n = probability_NE.dim(0), e = probability_NE.dim(1), k = expert_NK.dim(1);
@@ -69,4 +92,9 @@ inline void check_route_backward(const Tensor& dlogits_NE, const Tensor& dweight
   expect(scale_1, "route_backward: scale", DType::f32, {1});
 }
 
-}  // namespace moe::contracts
+double RouteBackward::bytes() const {
+  return bytes_of(
+      {dlogits_NE, dweight_NK, probability_NE, lse_N, expert_NK, weight_NK, f_E, doc_start_N, scale_1});
+}
+
+}  // namespace moe

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Shapes and types of RMSNorm.
-#pragma once
+#include "ops/norm.h"
 
-#include "ops/contracts/expect.h"
+#include "ops/cost.h"
+#include "ops/expect.h"
 
-namespace moe::contracts {
+namespace moe {
 
-inline void check_rms_norm_forward(const Tensor& y_ND, const Tensor& rstd_N, const Tensor& x_ND,
-                                   const Tensor& w_D) {
+void RmsNormForward::check() const {
   const DType type = expect_activation(x_ND, "rms_norm_forward: x", 2);
   const int64_t n = x_ND.dim(0), d = x_ND.dim(1);
   expect(y_ND, "rms_norm_forward: y", type, {n, d});
@@ -15,9 +14,11 @@ inline void check_rms_norm_forward(const Tensor& y_ND, const Tensor& rstd_N, con
   expect(w_D, "rms_norm_forward: w", DType::f32, {d});
 }
 
-inline void check_rms_norm_backward(const Tensor& dx_ND, const Tensor& dw_D, const Tensor& dy_ND,
-                                    const Tensor& residual_ND, const Tensor& x_ND, const Tensor& w_D,
-                                    const Tensor& rstd_N) {
+double RmsNormForward::bytes() const {
+  return bytes_of({y_ND, rstd_N, x_ND, w_D});
+}
+
+void RmsNormBackward::check() const {
   const DType type = expect_activation(x_ND, "rms_norm_backward: x", 2);
   const int64_t n = x_ND.dim(0), d = x_ND.dim(1);
   expect(dx_ND, "rms_norm_backward: dx", type, {n, d});
@@ -28,4 +29,8 @@ inline void check_rms_norm_backward(const Tensor& dx_ND, const Tensor& dw_D, con
   expect(rstd_N, "rms_norm_backward: rstd", DType::f32, {n});
 }
 
-}  // namespace moe::contracts
+double RmsNormBackward::bytes() const {
+  return bytes_of({dx_ND, dw_D, dy_ND, residual_ND, x_ND, w_D, rstd_N});
+}
+
+}  // namespace moe

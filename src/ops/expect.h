@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The three sentences that all contracts are made of. A wrong shape or type is our own bug: InternalError
+// The three sentences that all checks of ops are made of. A wrong shape or type is our own bug: InternalError
 // with the op, the argument, what it should be and what it is.
 #pragma once
 
@@ -8,7 +8,7 @@
 
 #include "tensor/tensor.h"
 
-namespace moe::contracts {
+namespace moe {
 
 // x, called `name` ("rms_norm_forward: y"), has exactly this type and shape.
 inline void expect(const Tensor& x, const char* name, DType dtype, std::initializer_list<int64_t> shape) {
@@ -36,4 +36,4 @@ inline DType expect_activation(const Tensor& x, const char* name, int rank) {
   return x.dtype();
 }
 
-}  // namespace moe::contracts
+}  // namespace moe

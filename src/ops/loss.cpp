@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Shapes and types of cross_entropy (ops/ops.h), checked first by every implementation.
-#pragma once
+#include "ops/loss.h"
 
-#include "base/error.h"
-#include "tensor/tensor.h"
+#include "ops/cost.h"
 
-namespace moe::contracts {
+namespace moe {
 
-inline void cross_entropy(const Tensor& loss_N, const Tensor& logits_NV, const Tensor& target_N,
-                          int64_t vocabulary, const Tensor& gradient_scale_1) {
+void CrossEntropy::check() const {
   CHECK(logits_NV.rank() == 2, logits_NV.describe());
   CHECK(is_activation(logits_NV.dtype()), logits_NV.describe());
   CHECK(loss_N.dtype() == DType::f32 && loss_N.has_shape({logits_NV.dim(0)}), loss_N.describe());
@@ -19,4 +16,8 @@ inline void cross_entropy(const Tensor& loss_N, const Tensor& logits_NV, const T
           gradient_scale_1.describe());
 }
 
-}  // namespace moe::contracts
+double CrossEntropy::bytes() const {
+  return bytes_of({loss_N, logits_NV, logits_NV, target_N, gradient_scale_1});
+}
+
+}  // namespace moe

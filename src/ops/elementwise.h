@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+// Elementwise operations. Letters, types and what holds for every op: ops/ops.h.
+#pragma once
+
+#include "tensor/tensor.h"
+
+namespace moe {
+
+// x = value, converted to x's type, which may be any.
+struct Fill {
+  static constexpr const char* name = "fill";
+  static constexpr const char* phase = "other";
+  Tensor x;
+  float value;
+
+  void check() const;
+  double bytes() const;
+};
+
+// y = x, of equal types and numbers of elements.
+struct Copy {
+  static constexpr const char* name = "copy";
+  static constexpr const char* phase = "other";
+  Tensor y;
+  const Tensor x;
+
+  void check() const;
+  double bytes() const;
+};
+
+// y = x, from f32 to bf16 or f16 or back; equal numbers of elements.
+struct Cast {
+  static constexpr const char* name = "cast";
+  static constexpr const char* phase = "other";
+  Tensor y;
+  const Tensor x;
+
+  void check() const;
+  double bytes() const;
+};
+
+// y += x, both f32 or both i32; equal numbers of elements.
+struct Add {
+  static constexpr const char* name = "add";
+  static constexpr const char* phase = "other";
+  Tensor y;
+  const Tensor x;
+
+  void check() const;
+  double bytes() const;
+};
+
+}  // namespace moe

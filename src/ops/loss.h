@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+// The loss. Letters, types and what holds for every op: ops/ops.h.
+#pragma once
+
+#include <cstdint>
+
+#include "tensor/tensor.h"
+
+namespace moe {
+
+// loss[n] = log sum exp(logits[n, :vocabulary]) - logits[n, target[n]]; 0 where target is -1.
+// When gradient_scale_1 is not empty, logits become scale * (softmax - onehot), and 0 in the columns past
+// `vocabulary` and in rows without a target. This rounds once more.
+struct CrossEntropy {
+  static constexpr const char* name = "cross_entropy";
+  static constexpr const char* phase = "head";
+  Tensor loss_N, logits_NV;
+  const Tensor target_N;
+  int64_t vocabulary;
+  const Tensor gradient_scale_1 = {};
+
+  void check() const;
+  double bytes() const;
+};
+
+}  // namespace moe

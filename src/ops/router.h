@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+// The router: logits, the choice of experts, its losses and their gradient. Letters, types and what holds for
+// every op: ops/ops.h.
+#pragma once
+
+#include "ops/route_plan.h"
+#include "tensor/tensor.h"
+
+namespace moe {
+
+// logits = x w^T in f32 whatever the type of x.
+struct RouterLogitsForward {
+  static constexpr const char* name = "router_logits_forward";
+  static constexpr const char* phase = "router";
+  Tensor logits_NE;
+  const Tensor x_ND, w_ED;
+
+  void check() const;
+  double bytes() const;
+};
+
+// dx += dlogits w;  dw += dlogits^T x.
+struct RouterLogitsBackward {
+  static constexpr const char* name = "router_logits_backward";
+  static constexpr const char* phase = "router";
+  Tensor dx_ND, dw_ED;
+  const Tensor dlogits_NE, x_ND, w_ED;
+
+  void check() const;
+  double bytes() const;
+};
+
+// probability = softmax over all E. expert = the K of the largest logits in descending order, ties to the
+// lower index. Logits decide, not probabilities: the rounding of these makes ties of its own.
+// weight = the probabilities of the chosen experts, divided by their sum when `renormalise`.
+// lse = log sum exp of the logits. Padding (doc_start_N = -1): probability 0, expert -1, weight 0, lse 0.
+struct Route {
+  static constexpr const char* name = "route";
+  static constexpr const char* phase = "router";
+  Tensor probability_NE, lse_N, expert_NK, weight_NK;
+  const Tensor logits_NE, doc_start_N;
+  bool renormalise;
+
+  void check() const;
+  double bytes() const;
+};
+
+// Fills the plan.
+struct MakeRoutePlan {
+  static constexpr const char* name = "route_plan";
+  static constexpr const char* phase = "router";
+  RoutePlan plan;
+  const Tensor expert_NK;
+  Capacity capacity;
+
+  void check() const;
+  double bytes() const;
+};
+
+// Over the M tokens that are not padding (Tutel's gshard loss and the ST-MoE z-loss, arXiv 2202.08906):
+//   P_E[e] = sum_n probability / M,  f_E[e] = top1_count_E[e] / M,
+//   loss_2 = { E * sum_e mean * share, sum_n lse^2 / M }.   All f32; zero when M = 0.
+struct RouterLosses {
+  static constexpr const char* name = "router_losses";
+  static constexpr const char* phase = "router";
+  Tensor loss_2, P_E, f_E;
+  const Tensor probability_NE, lse_N, top1_count_E, doc_start_N;
+
+  void check() const;
+  double bytes() const;
+};
+
+// dlogits of  sum dweight * weight  +  scale * (balance_weight * loss_2[0] + z_weight * loss_2[1]).
+// f_E is a constant. scale_1 is f32 [1]. Zero for padding.
+struct RouteBackward {
+  static constexpr const char* name = "route_backward";
+  static constexpr const char* phase = "router";
+  Tensor dlogits_NE;
+  const Tensor dweight_NK, probability_NE, lse_N, expert_NK, weight_NK, f_E, doc_start_N, scale_1;
+  float balance_weight, z_weight;
+  bool renormalise;
+
+  void check() const;
+  double bytes() const;
+};
+
+}  // namespace moe
