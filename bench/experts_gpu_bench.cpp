@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The experts' kernels on a Hopper GPU at the shapes of the full model (32,768 tokens, 64 experts, top-2, D
-// 1024, F 512), each with both schedules of its warpgroups (gpu/grouped_matmul_sm90.h) where it has them.
+// 1024, F 512), each with both schedules of its warpgroups (gpu/sm90/grouped_matmul.h) where it has them.
 // tflops counts the product alone.
 //   experts_gpu_bench
 #include <benchmark/benchmark.h>
@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "base/random.h"
-#include "gpu/experts_sm90.h"
 #include "gpu/gpu_device.h"
 #include "gpu/gpu_ops.h"
+#include "gpu/sm90/experts.h"
 
 namespace moe::gpu {
 namespace {

@@ -4,7 +4,8 @@ find_package(Boost 1.74 REQUIRED COMPONENTS context)
 
 file(GLOB gpu_cpp CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/gpu/*.cpp")
 list(FILTER gpu_cpp EXCLUDE REGEX "/(cublas_library|nvtx|nccl_[a-z]+)[.]cpp$")  # the emulation has these functions itself
-file(GLOB gpu_cu CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/gpu/*.cu")
+file(GLOB gpu_cu CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/gpu/*.cu" "${CMAKE_SOURCE_DIR}/src/gpu/portable/*.cu"
+  "${CMAKE_SOURCE_DIR}/src/gpu/sm90/*.cu")
 file(GLOB emulation CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/emulated_cuda/*.cpp")
 list(FILTER emulation EXCLUDE REGEX "_test[.]cpp$")
 set_source_files_properties(${gpu_cu} PROPERTIES LANGUAGE CXX)

@@ -7,7 +7,7 @@
 
 #include "gpu/dynamic_shared.cuh"
 #include "gpu/launch.h"
-#include "gpu/shared_tile.cuh"
+#include "gpu/portable/shared_tile.cuh"
 #include "support/compare.h"
 #include "support/fixture.h"
 #include "support/reference.h"

@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "gpu/experts_sm90.h"
 #include "gpu/gpu_device.h"
-#include "gpu/grouped_tile_sm90.cuh"
+#include "gpu/sm90/experts.h"
+#include "gpu/sm90/grouped_tile.cuh"
 #include "support/fixture.h"
 
 namespace moe::gpu {

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+// attention_forward: matrix units for bf16 and f16 at head widths 64 (bf16 on Hopper: its own, with the gate
+// in it) and 128, a warp a row for the rest; the gate after these.
+#include "gpu/gpu_ops.h"
+#include "gpu/launch.h"
+#include "gpu/portable/attention_forward_mma.cuh"
+#include "gpu/portable/attention_rows.cuh"
+#include "gpu/portable/gate.h"
+#include "gpu/sm90/attention.h"
+
+namespace moe::gpu {
+namespace {
+
+template <class T, int dim>
+void forward_mma(cudaStream_t stream, Tensor& o, Tensor& lse, const Tensor& q, const Tensor& k, const T* v,
+                 const Tensor& doc_start_BT, const AttentionShape& s) {
+  using Tile = ForwardTile<dim>;
+  const dim3 grid(blocks(s.heads), blocks(s.batch), blocks(ceil_div(s.length, Tile::kQueries)));
+  launch(stream, forward_mma_kernel<T, dim>, {grid, kAttentionThreads, Tile::kSharedBytes}, pointer<T>(o),
+         pointer<float>(lse), pointer<T>(q), pointer<T>(k), v, pointer<int32_t>(doc_start_BT), s);
+}
+
+}  // namespace
+
+void GpuOps::attention_forward(AttentionForward op) {
+  op.check();
+  const Heads& heads = op.heads;
+  if (op.o_NHd.numel() == 0) return;
+  if (sm90_ && sm90_takes_attention(op.q_NHd))
+    return sm90_attention_forward(stream_, num_sms_, workspace_.carve().take<int>(1), op);
+  const AttentionShape s(op.q_NHd, op.k_NGd, heads.packed(), op.doc_start_BT.dim(0));
+  CHECK(s.dim <= kMaxDim, op.q_NHd.describe());
+  with_activation(op.q_NHd.dtype(), [&]<class T>() {
+    const T* const v = pointer<T>(op.packed_NP) + heads.values();
+    const bool wide = vector_width<T>(s.dim, op.o_NHd.data(), op.q_NHd.data(), op.k_NGd.data(), v) > 1;
+    if constexpr (sizeof(T) == 2) {
+      if (wide && s.dim == 64)
+        return forward_mma<T, 64>(stream_, op.o_NHd, op.lse_NH, op.q_NHd, op.k_NGd, v, op.doc_start_BT, s);
+      if (wide && s.dim == 128)
+        return forward_mma<T, 128>(stream_, op.o_NHd, op.lse_NH, op.q_NHd, op.k_NGd, v, op.doc_start_BT, s);
+    }
+    const RowsShape rows{op.q_NHd.dim(0), s.length, nullptr, s.length, 1};
+    launch(stream_, wide ? attention_rows_kernel<T, true> : attention_rows_kernel<T, false>,
+           {blocks(ceil_div(rows.tokens * s.heads, kRowWarps)), 32 * kRowWarps}, pointer<T>(op.o_NHd),
+           pointer<float>(op.lse_NH), pointer<T>(op.q_NHd), pointer<T>(op.k_NGd), v,
+           pointer<int32_t>(op.doc_start_BT), s, rows);
+  });
+  apply_gate(stream_, op.y_NHd, op.o_NHd, op.packed_NP, heads);
+}
+
+}  // namespace moe::gpu

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+// What the attention kernels on matrix units share. Each works on rows x columns of scores at a time (forward
+// and dq: queries x keys; dk and dv: keys x queries), four warps one below the other; scores stay in
+// registers, where the layout of mma's result is that of the next product's first operand (Dao 2023).
+#pragma once
+
+#include <climits>
+#include <cstdint>
+
+#include "gpu/attention_statistics.cuh"
+#include "gpu/block_reduce.cuh"
+#include "gpu/portable/shared_tile.cuh"
+
+namespace moe::gpu {
+
+inline constexpr int kAttentionWarps = 4, kAttentionThreads = 32 * kAttentionWarps;
+
+// sum = x y^T over the head: 16 * row_tiles rows of the tile x from `row`, `columns` rows of the tile y from
+// `first`.
+// x is read anew each time: there are no registers to keep it in.
+template <int row_tiles, int columns, int dim, class T>
+__device__ __forceinline__ void multiply_rows(float (&sum)[row_tiles][columns / 8][4], const T* x, int row,
+                                              const T* y, int first) {
+#pragma unroll
+  for (int i = 0; i < row_tiles; ++i)
+#pragma unroll
+    for (int j = 0; j < columns / 8; ++j)
+#pragma unroll
+      for (int e = 0; e < 4; ++e) sum[i][j][e] = 0;
+#pragma unroll 2
+  for (int k = 0; k < dim; k += 16) {
+    uint32_t a[row_tiles][4];
+#pragma unroll
+    for (int i = 0; i < row_tiles; ++i) load_a<dim, Along::inner>(a[i], x, row + 16 * i, k);
+#pragma unroll
+    for (int j = 0; j < columns / 16; ++j) {
+      uint32_t b[4];
+      load_b<dim, Along::inner>(b, y, first + 16 * j, k);
+#pragma unroll
+      for (int i = 0; i < row_tiles; ++i) {
+        mma_16x8x16<T>(sum[i][2 * j], a[i], b);
+        mma_16x8x16<T>(sum[i][2 * j + 1], a[i], b + 2);
+      }
+    }
+  }
+}
+
+// sum += weight y, the weights rounded to T, for `columns` rows of the tile y from `first`.
+template <int row_tiles, int columns, int dim, class T>
+__device__ __forceinline__ void add_weighted_rows(float (&sum)[row_tiles][dim / 8][4],
+                                                  const float (&weight)[row_tiles][columns / 8][4],
+                                                  const T* y, int first) {
+#pragma unroll
+  for (int k = 0; k < columns / 16; ++k) {
+    uint32_t a[row_tiles][4];
+#pragma unroll
+    for (int i = 0; i < row_tiles; ++i)
+#pragma unroll
+      for (int r = 0; r < 4; ++r) {
+        const float(&part)[4] = weight[i][2 * k + r / 2];
+        a[i][r] = pack<T>(part[r % 2 * 2], part[r % 2 * 2 + 1]);
+      }
+#pragma unroll
+    for (int j = 0; j < dim / 16; ++j) {
+      uint32_t b[4];
+      load_b<dim, Along::outer>(b, y, 16 * j, first + 16 * k);
+#pragma unroll
+      for (int i = 0; i < row_tiles; ++i) {
+        mma_16x8x16<T>(sum[i][2 * j], a[i], b);
+        mma_16x8x16<T>(sum[i][2 * j + 1], a[i], b + 2);
+      }
+    }
+  }
+}
+
+// Scores of keys that a query does not see become -inf: those where sees(i, j, e) is false for element e of
+// block (i, j).
+template <int row_tiles, int columns, class Sees>
+__device__ __forceinline__ void mask_scores(float (&score)[row_tiles][columns / 8][4], const Sees& sees) {
+#pragma unroll
+  for (int i = 0; i < row_tiles; ++i)
+#pragma unroll
+    for (int j = 0; j < columns / 8; ++j)
+#pragma unroll
+      for (int e = 0; e < 4; ++e)
+        if (!sees(i, j, e)) score[i][j][e] = -INFINITY;
+}
+
+// A warp's rows to global memory, through its own rows of a tile in shared memory that is no longer needed.
+// out: row 0 of the tile; rows_left: rows from there that exist.
+template <int row_tiles, int dim, class T>
+__device__ __forceinline__ void write_rows(T* out, int64_t stride, int rows_left, T* tile, int row,
+                                           const float (&sum)[row_tiles][dim / 8][4]) {
+  constexpr int pieces = dim / kPiece;
+  const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
+  __syncwarp();
+#pragma unroll
+  for (int i = 0; i < row_tiles; ++i)
+#pragma unroll
+    for (int j = 0; j < dim / 8; ++j)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const uint32_t pair = pack<T>(sum[i][j][2 * half], sum[i][j][2 * half + 1]);
+        T* const to = tile + piece_offset<dim>(row + 16 * i + g + 8 * half, j) + 2 * t;
+        store(reinterpret_cast<uint32_t*>(to), Vec<uint32_t, 1>{{pair}});
+      }
+  __syncwarp();
+#pragma unroll
+  for (int at = lane; at < row_tiles * 16 * pieces; at += 32) {
+    const int r = row + at / pieces, piece = at % pieces;
+    if (r < rows_left)
+      store(out + r * stride + piece * kPiece, load<kPiece>(tile + piece_offset<dim>(r, piece)));
+  }
+}
+
+// The keys that some of the queries [query, query + count) of a sequence see, [begin, end), and the first key
+// that all of them see as far as it is not after them; kSeesNothing when one is padding. All lanes of a warp
+// ask alike.
+struct KeyRange {
+  int begin, end, all_from;
+};
+__device__ __forceinline__ KeyRange visible_keys(const int32_t* doc_start_T, int query, int count,
+                                                 int length) {
+  int begin = INT_MAX, end = 0, all_from = 0;
+  for (int i = static_cast<int>(threadIdx.x) % 32; i < count; i += 32) {
+    const int t = query + i, first = t < length ? doc_start_T[t] : -1;
+    if (first < 0) {
+      all_from = kSeesNothing;
+      continue;
+    }
+    begin = min(begin, first);
+    end = t + 1;
+    all_from = max(all_from, first);
+  }
+#pragma unroll
+  for (int lanes = 16; lanes > 0; lanes /= 2) {
+    begin = min(begin, __shfl_xor_sync(kAllLanes, begin, lanes));
+    end = max(end, __shfl_xor_sync(kAllLanes, end, lanes));
+    all_from = max(all_from, __shfl_xor_sync(kAllLanes, all_from, lanes));
+  }
+  return {begin, end, all_from};
+}
+
+}  // namespace moe::gpu

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+// The router's matrix products, in f32 whatever the type of x. With x in bf16 the matrix units compute them
+// from the bf16 parts of what is f32 (split_bf16.cuh); else, and for f16, whose numbers do not fit one bf16,
+// f32_product.cuh.
+#include <algorithm>
+
+#include "gpu/gpu_ops.h"
+#include "gpu/launch.h"
+#include "gpu/numbers.cuh"
+#include "gpu/portable/column_sums.cuh"
+#include "gpu/portable/f32_product.cuh"
+#include "gpu/portable/split_bf16.cuh"
+
+namespace moe::gpu {
+namespace {
+
+constexpr int64_t kTokensOfPart = 1024;  // that one block adds up for the weights' gradient
+constexpr int64_t kMostSums = 8 << 20;   // of all parts: a quarter of the workspace
+
+// c[m, n] = v or c[m, n] += v, `columns` to a row.
+template <class T, bool accumulate>
+struct PutRows {
+  T* c;
+  int64_t columns;
+  bool aligned;  // 4 elements may be moved at once
+
+  __device__ void operator()(int64_t, int64_t m, int64_t n, const Vec<float, 4>& v) const {
+    T* const at = c + m * columns + n;
+    if (aligned) {
+      Vec<T, 4> out{};
+      if (accumulate) out = load<4>(at);
+#pragma unroll
+      for (int j = 0; j < 4; ++j) out.v[j] = from_float<T>(accumulate ? to_float(out.v[j]) + v.v[j] : v.v[j]);
+      store(at, out);
+      return;
+    }
+#pragma unroll
+    for (int j = 0; j < 4; ++j)
+      if (n + j < columns) at[j] = from_float<T>(accumulate ? to_float(at[j]) + v.v[j] : v.v[j]);
+  }
+};
+
+// Part z of the product's transpose: parts[z][n][m] = v, n < `experts`.
+struct PutPart {
+  float* parts_ZED;
+  int64_t experts, columns;
+
+  __device__ void operator()(unsigned z, int64_t m, int64_t n, const Vec<float, 4>& v) const {
+#pragma unroll
+    for (int j = 0; j < 4; ++j)
+      if (n + j < experts) parts_ZED[(z * experts + n + j) * columns + m] = v.v[j];
+  }
+};
+
+template <class T, bool accumulate>
+PutRows<T, accumulate> rows_of(Tensor& c) {
+  T* const p = pointer<T>(c);
+  return {p, c.dim(1), c.dim(1) % 4 == 0 && reinterpret_cast<uintptr_t>(p) % 16 == 0};
+}
+
+// Whether the matrix units take these operands.
+bool splits(const Tensor& x_ND, const Tensor& w_ED) {
+  return x_ND.dtype() == DType::bf16 && x_ND.dim(1) % 8 == 0 && w_ED.dim(0) % 8 == 0;
+}
+
+}  // namespace
+
+void GpuOps::router_logits_forward(RouterLogitsForward op) {
+  op.check();
+  const int64_t n = op.x_ND.dim(0), d = op.x_ND.dim(1), e = op.w_ED.dim(0);
+  if (n == 0) return;
+  if (splits(op.x_ND, op.w_ED)) {
+    auto carving = workspace_.carve();
+    Tensor parts_ED(carving.take<bf16>(3 * e * d), DType::bf16, {3 * e, d});
+    Tensor logits(carving.take<float>(n * 3 * e), DType::f32, {n, 3 * e});
+    launch(stream_, parts_of_rows_kernel, one_thread_each(e * d), pointer<bf16>(parts_ED),
+           pointer<float>(op.w_ED), e * d, Parts{{Part::high, Part::middle, Part::low}, 3});
+    gemm_.multiply(logits, op.x_ND, parts_ED, MatmulLayout::NT, Tensor());
+    return launch(stream_, add_column_parts_kernel, one_thread_each(n * e / 4), pointer<float>(op.logits_NE),
+                  static_cast<const float*>(pointer<float>(logits)), n, static_cast<int>(e));
+  }
+  with_activation(op.x_ND.dtype(), [&]<class T>() {
+    const Operand<T, true> x{pointer<T>(op.x_ND), n, d};
+    const Operand<float, true> w{pointer<float>(op.w_ED), e, d};
+    f32_product::multiply(stream_, x, w, d, 1, rows_of<float, false>(op.logits_NE));
+  });
+}
+
+void GpuOps::router_logits_backward(RouterLogitsBackward op) {
+  op.check();
+  const int64_t n = op.x_ND.dim(0), d = op.x_ND.dim(1), e = op.w_ED.dim(0);
+  if (n == 0) return;
+  if (splits(op.x_ND, op.w_ED)) {
+    // Both products take all of dlogits, in three parts. dx takes the rounded w, as every product in bf16
+    // does: its terms are off by 2^-9 at most, and the bf16 sum by as much again. dw is exact to f32, as x
+    // is.
+    auto carving = workspace_.carve();
+    Tensor dlogits(carving.take<bf16>(n * 3 * e), DType::bf16, {n, 3 * e});
+    Tensor w(carving.take<bf16>(3 * e * d), DType::bf16, {3 * e, d});
+    Tensor dw(carving.take<float>(3 * e * d), DType::f32, {3 * e, d});
+    launch(stream_, parts_of_columns_kernel, one_thread_each(n * e / 4), pointer<bf16>(dlogits),
+           pointer<float>(op.dlogits_NE), n, static_cast<int>(e),
+           Parts{{Part::high, Part::middle, Part::low}, 3});
+    launch(stream_, parts_of_rows_kernel, one_thread_each(e * d), pointer<bf16>(w), pointer<float>(op.w_ED),
+           e * d, Parts{{Part::high, Part::high, Part::high}, 3});
+    gemm_.multiply(op.dx_ND, dlogits, w, MatmulLayout::NN, op.dx_ND);
+    gemm_.multiply(dw, dlogits, op.x_ND, MatmulLayout::TN, Tensor());
+    return launch(stream_, add_row_parts_kernel, one_thread_each(e * d), pointer<float>(op.dw_ED),
+                  static_cast<const float*>(pointer<float>(dw)), e * d);
+  }
+  const int64_t parts = std::min(ceil_div(n, kTokensOfPart), std::max<int64_t>(1, kMostSums / (e * d)));
+  float* const dw_parts = workspace_.carve().take<float>(parts * e * d);
+  const float* const dlogits = pointer<float>(op.dlogits_NE);
+  with_activation(op.x_ND.dtype(), [&]<class T>() {
+    f32_product::multiply(stream_, Operand<T, false>{pointer<T>(op.x_ND), d, d},
+                          Operand<float, false>{dlogits, e, e}, n, parts, PutPart{dw_parts, e, d});
+    f32_product::multiply(stream_, Operand<float, true>{dlogits, n, e},
+                          Operand<float, false>{pointer<float>(op.w_ED), d, d}, e, 1,
+                          rows_of<T, true>(op.dx_ND));
+  });
+  add_columns(stream_, pointer<float>(op.dw_ED), dw_parts, parts, e * d);
+}
+
+}  // namespace moe::gpu

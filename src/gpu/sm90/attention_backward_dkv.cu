@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: MIT
+// Gradients of keys and values on Hopper: a piece of work is 128 keys of one kv head, 64 a warpgroup, which
+// loops over the queries that see them, of all heads that share them. With p^T = exp(k q^T - lse), ds^T = p^T
+// (v do^T - delta):
+//   dv = p^T do,  dk = scale * ds^T q.
+// k and v stay in registers as operands. While the exponentials of one tile are computed, the products of the
+// other warpgroup are under way.
+#include <algorithm>
+
+#include "gpu/dynamic_shared.cuh"
+#include "gpu/launch.h"
+#include "gpu/sm90/attention_backward.cuh"
+
+namespace moe::gpu::sm90 {
+namespace {
+
+constexpr int kOwned = 2 * kTokens;  // keys of a piece: 64 of each warpgroup
+
+// A tile of queries of one head.
+struct alignas(1024) QueryStage {
+  unsigned char q[kTileBytes], dout[kTileBytes];
+  float lse[kTokens], delta[kTokens];  // lse to base 2, infinite for padding
+};
+
+// What a warpgroup reads once: its keys and values.
+struct alignas(1024) OwnKeys {
+  unsigned char k[kTileBytes], v[kTileBytes];
+};
+
+// A piece of work: keys of one row and kv head, and the queries of each head that see some of them: from the
+// first key up to `end`, those of each warpgroup's keys up to its own_end.
+struct KeyPiece {
+  int index, end, own_end[2];
+  int last[kOwned];  // query that sees a key; -1 for padding
+};
+
+struct KeyShared {
+  static constexpr int kStages = 6;
+  QueryStage stages[kStages];
+  OwnKeys own[2][2];  // of two pieces of work, of each warpgroup
+  Pipeline<kStages> pipeline;
+  Pipeline<2> owned[2];
+  TileScheduler<KeyPiece> scheduler;
+};
+
+__host__ __device__ inline int key_pieces(const Shape& shape) {
+  return (shape.T + kOwned - 1) / kOwned * shape.B * shape.G;
+}
+
+struct KeyWork {
+  int row, kv_head, key;
+};
+__device__ __forceinline__ KeyWork key_work(const Shape& shape, int index) {
+  const int tiles = (shape.T + kOwned - 1) / kOwned, bytes = shape.T * (shape.H / shape.G) * 2 * kWidth * 2;
+  const Place at = place(index, shape.B * shape.G, tiles, units_at_once(bytes));
+  // Most queries see the first keys, which come first.
+  return {at.unit / shape.G, at.unit % shape.G, at.tile * kOwned};
+}
+
+// The last query that sees key t; -1 for padding.
+__device__ __forceinline__ int last_query(const BackwardInputs& in, int row, int t) {
+  if (t >= in.shape.T) return -1;
+  const int64_t at = int64_t{row} * in.statistics.padded;
+  const int first = in.statistics.doc_start_BT[at + t];
+  return first == kSeesNothing ? -1 : in.statistics.last_BT[at + first];
+}
+
+// Draws a piece, finds out what its readers must know and publishes it. All lanes of the producer warp;
+// false: there is none.
+__device__ __forceinline__ bool draw_keys(KeyShared& shared, const BackwardInputs& in, PipelineState<2>& turn,
+                                          KeyWork& work, int& end) {
+  const int index = shared.scheduler.next_tile(in.next, turn);
+  KeyPiece& piece = shared.scheduler.drawn[turn.stage];
+  const bool any = index < key_pieces(in.shape);
+  int ends[2] = {0, 0};
+  if (any) {
+    work = key_work(in.shape, index);
+#pragma unroll
+    for (int i = 0; i < kOwned / 32; ++i) {
+      const int line = 32 * i + static_cast<int>(threadIdx.x) % 32,
+                last = last_query(in, work.row, work.key + line);
+      piece.last[line] = last;
+      ends[32 * i / kTokens] = max(ends[32 * i / kTokens], last + 1);
+    }
+#pragma unroll
+    for (int lanes = 16; lanes > 0; lanes /= 2)
+      for (int& x : ends) x = max(x, __shfl_xor_sync(kAllLanes, x, lanes));
+    end = max(work.key, max(ends[0], ends[1]));
+    // A warpgroup holds a stage until its sums are done, and meanwhile skips the tiles that only the other's
+    // keys see (one before its own, for each head, and all after them). If it skipped as many as there are
+    // stages, the producer warp would wait for the held one, and it for the producer warp: beyond these it
+    // computes them, with weights of 0.
+    for (int g = 0; g < 2; ++g)
+      if (ends[g] > work.key + g * kTokens) ends[g] = max(ends[g], end - (KeyShared::kStages - 3) * kTokens);
+  }
+  __syncwarp();
+  if (threadIdx.x % 32 == 0) {
+    piece.index = index;
+    piece.end = end;
+    piece.own_end[0] = ends[0], piece.own_end[1] = ends[1];
+  }
+  shared.scheduler.publish(turn);
+  return any;
+}
+
+// The warp that copies queries.
+__device__ __forceinline__ void copy_queries(KeyShared& shared, const CUtensorMap* q, const CUtensorMap* dout,
+                                             const BackwardInputs& in) {
+  const Shape& shape = in.shape;
+  const int per_kv = shape.H / shape.G;
+  PipelineState<KeyShared::kStages> walk;
+  PipelineState<2> turn;
+  KeyWork work{};
+  int end = 0;
+  while (draw_keys(shared, in, turn, work, end)) {
+    for (int h = 0; h < per_kv; ++h) {
+      const int head = work.kv_head * per_kv + h;
+      for (int query = work.key; query < end; query += kTokens, walk.next()) {
+        shared.pipeline.wait_empty(walk);
+        if (elect_one()) {
+          QueryStage& stage = shared.stages[walk.stage];
+          Barrier* const full = &shared.pipeline.full[walk.stage];
+          const int64_t at = in.statistics.at(work.row, shape.H, head, query);
+          barrier_arrive_expect(full, 2 * kTileBytes + sizeof(stage.lse) + sizeof(stage.delta));
+          tma_load(stage.q, q, full, head * kWidth, work.row * shape.T + query);
+          tma_load(stage.dout, dout, full, head * kWidth, work.row * shape.T + query);
+          bulk_load(stage.lse, in.statistics.lse_BHT + at, sizeof(stage.lse), full);
+          bulk_load(stage.delta, in.statistics.delta_BHT + at, sizeof(stage.delta), full);
+        }
+        __syncwarp();
+      }
+    }
+  }
+}
+
+// The warp that copies what each warpgroup reads once, up to two pieces ahead. Rows past the end are copied
+// as well (of the next row, or zeros) and not used.
+__device__ __forceinline__ void copy_own(KeyShared& shared, const CUtensorMap* k, const CUtensorMap* v,
+                                         const BackwardInputs& in) {
+  const Shape& shape = in.shape;
+  PipelineState<2> turn, walk;
+  for (;; walk.next()) {
+    const int index = shared.scheduler.wait(turn).index;
+    shared.scheduler.release(turn);
+    if (index >= key_pieces(shape)) return;
+    const KeyWork work = key_work(shape, index);
+    for (int g = 0; g < 2; ++g) {
+      shared.owned[g].wait_empty(walk);
+      if (elect_one()) {
+        OwnKeys& own = shared.own[walk.stage][g];
+        Barrier* const full = &shared.owned[g].full[walk.stage];
+        const int token = work.row * shape.T + work.key + g * kTokens;
+        barrier_arrive_expect(full, sizeof(own));
+        tma_load(own.k, k, full, work.kv_head * kWidth, token);
+        tma_load(own.v, v, full, work.kv_head * kWidth, token);
+      }
+      __syncwarp();
+    }
+  }
+}
+
+// Scores (keys by queries) become weights.
+__device__ __forceinline__ void weights_of(Fragment& s, const QueryStage& stage, float scale) {
+#pragma unroll
+  for (int j = 0; j < 8; ++j) {
+    const auto lse = load<2>(stage.lse + 8 * j + fragment_column());
+#pragma unroll
+    for (int x = 0; x < 4; ++x) s[4 * j + x] = exp2_fast(s[4 * j + x] * scale - lse.v[x % 2]);
+  }
+}
+// dp becomes ds.
+__device__ __forceinline__ void differentiate(Fragment& dp, const Fragment& p, const QueryStage& stage) {
+#pragma unroll
+  for (int j = 0; j < 8; ++j) {
+    const auto delta = load<2>(stage.delta + 8 * j + fragment_column());
+#pragma unroll
+    for (int x = 0; x < 4; ++x) dp[4 * j + x] = p[4 * j + x] * (dp[4 * j + x] - delta.v[x % 2]);
+  }
+}
+
+// A warpgroup's way through the block's tiles (`all`); those that only the other warpgroup's keys see are
+// given back.
+struct QueryTiles {
+  KeyShared& shared;
+  PipelineState<KeyShared::kStages>& walk;
+  int begin, end, own_begin, own_end;  // of the queries of each head
+  int heads, query;
+
+  // Waits for the next tile; false: there is none.
+  __device__ __forceinline__ bool find() {
+    for (;; advance()) {
+      if (query >= end) {
+        if (--heads <= 0 || begin >= end) return false;
+        query = begin;
+      }
+      shared.pipeline.wait_full(walk);
+      if (query >= own_begin && query < own_end) return true;
+      shared.pipeline.release_by_lanes(walk.stage);
+    }
+  }
+  __device__ __forceinline__ void advance() {
+    query += kTokens;
+    walk.next();
+  }
+  __device__ __forceinline__ const QueryStage& stage() const { return shared.stages[walk.stage]; }
+};
+
+// One piece of work of a warpgroup. The sums of a tile follow the scores of the next, and are under way while
+// these become weights.
+__device__ __forceinline__ void key_gradients(KeyShared& shared, PipelineState<KeyShared::kStages>& walk,
+                                              PipelineState<2>& turn, bf16* dk_NGd, bf16* dv_to,
+                                              int dv_stride, const BackwardInputs& in, const KeyWork& work,
+                                              int group) {
+  const Shape& shape = in.shape;
+  const int first_key = work.key + group * kTokens;
+  Bounds bounds;
+  Packed k, v, p, ds;
+  const PipelineState<2> copied = turn;  // pieces and what is copied for each alternate alike
+  const KeyPiece& piece = shared.scheduler.wait(turn);
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    bounds.begin[i] = first_key + fragment_row(i);
+    bounds.end[i] = piece.last[group * kTokens + fragment_row(i)];
+  }
+  QueryTiles tiles{shared,
+                   walk,
+                   work.key,
+                   same_in_warp(piece.end),
+                   first_key,
+                   same_in_warp(piece.own_end[group]),
+                   shape.H / shape.G,
+                   work.key};
+  shared.scheduler.release(turn);
+  bounds.join();
+  shared.owned[group].wait_full(copied);
+  load_tile_rows(k, shared.own[copied.stage][group].k);
+  load_tile_rows(v, shared.own[copied.stage][group].v);
+  shared.owned[group].release_by_lanes(copied.stage);
+  const float scale = shape.scale * kLog2e;
+  Fragment dk = {}, dv = {}, s, dp;
+  const auto score = [&] {
+    wgmma_fence();
+    multiply_rows(s, k, tiles.stage().q);
+    wgmma_commit();
+    multiply_rows(dp, v, tiles.stage().dout);
+    wgmma_commit();
+  };
+  const auto weigh = [&] {
+    weights_of(s, tiles.stage(), scale);
+    if (!bounds.all_seen(tiles.query)) bounds.hide(s, tiles.query);
+    compute_now(s);
+  };
+  const auto add = [&](int stage) {
+    add_tokens(dv, p, shared.stages[stage].dout);
+    add_tokens(dk, ds, shared.stages[stage].q);
+    wgmma_commit();
+  };
+  if (tiles.find()) {
+    score();
+    wgmma_wait<1>();
+    weigh();
+    wgmma_wait<0>();
+    differentiate(dp, s, tiles.stage());
+    p = packed(s);
+    ds = packed(dp);
+    int before = walk.stage;
+    for (tiles.advance(); tiles.find(); tiles.advance()) {
+      score();
+      add(before);
+      wgmma_wait<2>();
+      weigh();
+      wgmma_wait<1>();
+      differentiate(dp, s, tiles.stage());
+      compute_now(dp);
+      wgmma_wait<0>();
+      shared.pipeline.release_by_lanes(before);
+      before = walk.stage;
+      p = packed(s);
+      ds = packed(dp);
+    }
+    wgmma_fence();
+    add(before);
+    wgmma_wait<0>();
+    shared.pipeline.release_by_lanes(before);
+  }
+  const int64_t token = int64_t{work.row} * shape.T + first_key;
+  const auto row = [&](bf16* first, int64_t stride, int i) {
+    const bool inside = first_key + fragment_row(i) < shape.T;
+    return inside ? first + (token + fragment_row(i)) * stride + work.kv_head * kWidth : nullptr;
+  };
+  store_rows(dk, shape.scale, [&](int i) { return row(dk_NGd, int64_t{shape.G} * kWidth, i); });
+  store_rows(dv, 1, [&](int i) { return row(dv_to, dv_stride, i); });
+}
+
+__global__ void __launch_bounds__(kBackwardThreads, 1)
+    key_kernel(const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap dout,
+               const __grid_constant__ CUtensorMap k, const __grid_constant__ CUtensorMap v, bf16* dk_NGd,
+               bf16* dv_to, int dv_stride, BackwardInputs in) {
+  KeyShared& shared = *dynamic_shared<KeyShared>();
+  run_block(
+      shared, 2 * kGroup, [&] { copy_queries(shared, &q, &dout, in); }, [&] { copy_own(shared, &k, &v, in); },
+      [&](int group) {
+        PipelineState<KeyShared::kStages> walk;
+        PipelineState<2> turn;
+        for (;;) {
+          const int index = same_in_warp(shared.scheduler.wait(turn).index);
+          if (index >= key_pieces(in.shape)) return;
+          key_gradients(shared, walk, turn, dk_NGd, dv_to, dv_stride, in, key_work(in.shape, index), group);
+        }
+      });
+}
+
+}  // namespace
+
+void launch_key_gradients(cudaStream_t stream, int num_sms, const BackwardMaps& maps, bf16* dk_NGd,
+                          bf16* dv_to, int dv_stride, const BackwardInputs& in) {
+  launch(stream, key_kernel,
+         {blocks(std::min(key_pieces(in.shape), num_sms)), kBackwardThreads, sizeof(KeyShared)}, maps.q,
+         maps.dout, maps.k, maps.v, dk_NGd, dv_to, dv_stride, in);
+}
+
+}  // namespace moe::gpu::sm90

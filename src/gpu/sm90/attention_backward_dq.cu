@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MIT
+// Gradients of queries on Hopper: a piece of work is 128 queries (QueryWork), 64 a warpgroup, which loops
+// over the keys
+// that they see. With p = exp(q k^T - lse):  dq = scale * (p (do v^T - delta)) k.
+//   q and do stay in registers as
+// operands; the rest is as in attention_backward_dkv.cu.
+#include <algorithm>
+
+#include "gpu/dynamic_shared.cuh"
+#include "gpu/launch.h"
+#include "gpu/sm90/attention_backward.cuh"
+
+namespace moe::gpu::sm90 {
+namespace {
+
+// What a warpgroup reads once: its queries and what belongs to them.
+struct alignas(1024) OwnQueries {
+  unsigned char q[kTileBytes], dout[kTileBytes];
+  float lse[kTokens], delta[kTokens];
+  int first[kTokens];  // key that a query sees
+};
+
+struct QueryPiece {
+  int index, begin;  // of all pieces; the first key of the first tile
+};
+
+struct QueryShared {
+  static constexpr int kStages = 8;
+  KeyStage stages[kStages];
+  OwnQueries own[2][2];  // of two pieces of work, of each warpgroup
+  Pipeline<kStages> pipeline;
+  Pipeline<2> owned[2];
+  TileScheduler<QueryPiece> scheduler;
+};
+
+// Key tiles of a piece: from its `begin` up to here.
+__device__ __forceinline__ int keys_end(const Shape& shape, const QueryWork<2>& work) {
+  return min(work.query + work.queries, shape.T);
+}
+
+// The warp that copies keys and values; it also draws the work.
+__device__ __forceinline__ void copy_keys(QueryShared& shared, const CUtensorMap* k, const CUtensorMap* v,
+                                          const BackwardInputs& in) {
+  const Shape& shape = in.shape;
+  PipelineState<QueryShared::kStages> walk;
+  PipelineState<2> turn;
+  for (;;) {
+    QueryPiece piece{shared.scheduler.next_tile(in.next, turn), 0};
+    if (piece.index >= query_blocks<2>(shape)) return shared.scheduler.publish(turn, piece);
+    const QueryWork<2> work = query_work<2>(shape, piece.index);
+    const int end = keys_end(shape, work);
+    const int first = smallest_first(shape.doc_start_BT + int64_t{work.row} * shape.T, work.query, end);
+    piece.begin = min(first, end) / kTokens * kTokens;  // padding alone sees nothing
+    shared.scheduler.publish(turn, piece);
+    const int column = work.head / (shape.H / shape.G) * kWidth;
+    for (int key = piece.begin; key < end; key += kTokens, walk.next())
+      copy_key_tile(shared, walk, k, v, column, work.row * shape.T + key);
+  }
+}
+
+// The warp that copies what each warpgroup reads once, up to two pieces ahead.
+__device__ __forceinline__ void copy_own(QueryShared& shared, const CUtensorMap* q, const CUtensorMap* dout,
+                                         const BackwardInputs& in) {
+  const Shape& shape = in.shape;
+  PipelineState<2> turn, walk;
+  for (;; walk.next()) {
+    const QueryPiece piece = shared.scheduler.read(turn);
+    if (piece.index >= query_blocks<2>(shape)) return;
+    const QueryWork<2> work = query_work<2>(shape, piece.index);
+    for (int g = 0; g < 2; ++g) {
+      shared.owned[g].wait_empty(walk);
+      if (elect_one()) {
+        const int query = work.query_of(g), head = work.head_of(g), token = work.row * shape.T + query;
+        OwnQueries& own = shared.own[walk.stage][g];
+        Barrier* const full = &shared.owned[g].full[walk.stage];
+        if (query < shape.T) {
+          barrier_arrive_expect(full, 2 * kTileBytes + 3 * sizeof(own.lse));
+          tma_load(own.q, q, full, head * kWidth, token);
+          tma_load(own.dout, dout, full, head * kWidth, token);
+          const int64_t at = in.statistics.at(work.row, shape.H, head, query);
+          bulk_load(own.lse, in.statistics.lse_BHT + at, sizeof(own.lse), full);
+          bulk_load(own.delta, in.statistics.delta_BHT + at, sizeof(own.delta), full);
+          bulk_load(own.first, in.statistics.doc_start_BT + in.statistics.at(work.row, 1, 0, query),
+                    sizeof(own.first), full);
+        } else {
+          barrier_arrive(full);  // nothing to read
+        }
+      }
+      __syncwarp();
+    }
+  }
+}
+
+// Scores (queries by keys) become weights, dp becomes ds.
+__device__ __forceinline__ void weights_of(Fragment& s, const float (&lse)[2], float scale) {
+#pragma unroll
+  for (int x = 0; x < 32; ++x) s[x] = exp2_fast(s[x] * scale - lse[x / 2 % 2]);
+}
+__device__ __forceinline__ void differentiate(Fragment& dp, const Fragment& p, const float (&delta)[2]) {
+#pragma unroll
+  for (int x = 0; x < 32; ++x) dp[x] = p[x] * (dp[x] - delta[x / 2 % 2]);
+}
+
+__device__ __forceinline__ void query_gradients(QueryShared& shared,
+                                                PipelineState<QueryShared::kStages>& walk,
+                                                const PipelineState<2>& copied, bf16* dq_NHd,
+                                                const BackwardInputs& in, const QueryWork<2>& work, int begin,
+                                                int group) {
+  const Shape& shape = in.shape;
+  const int query = work.query_of(group), head = work.head_of(group), keys = keys_end(shape, work);
+  Bounds bounds;
+  float lse[2], delta[2];
+  Packed q, dout, ds;
+  const OwnQueries& own = shared.own[copied.stage][group];
+  shared.owned[group].wait_full(copied);
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    bounds.begin[i] = own.first[fragment_row(i)];
+    bounds.end[i] = query + fragment_row(i);
+    lse[i] = own.lse[fragment_row(i)];
+    delta[i] = own.delta[fragment_row(i)];
+  }
+  load_tile_rows(q, own.q);
+  load_tile_rows(dout, own.dout);
+  shared.owned[group].release_by_lanes(copied.stage);
+  bounds.join();
+  const float scale = shape.scale * kLog2e;
+  Fragment dq = {}, s, dp;
+  int key = begin;
+  const auto score = [&] {
+    shared.pipeline.wait_full(walk);
+    wgmma_fence();
+    multiply_rows(s, q, shared.stages[walk.stage].k);
+    wgmma_commit();
+    multiply_rows(dp, dout, shared.stages[walk.stage].v);
+    wgmma_commit();
+  };
+  const auto weigh = [&] {
+    weights_of(s, lse, scale);
+    if (!bounds.all_seen(key)) bounds.hide(s, key);
+    compute_now(s);
+  };
+  const auto add = [&](int stage) {
+    add_tokens(dq, ds, shared.stages[stage].k);
+    wgmma_commit();
+  };
+  const int end = query < shape.T ? min(keys, query + kTokens) : 0;
+  if (key < end) {
+    score();
+    wgmma_wait<1>();
+    weigh();
+    wgmma_wait<0>();
+    differentiate(dp, s, delta);
+    ds = packed(dp);
+    int before = walk.stage;
+    key += kTokens;
+    walk.next();
+    for (; key < end; key += kTokens, walk.next()) {
+      score();
+      add(before);
+      wgmma_wait<2>();
+      weigh();
+      wgmma_wait<1>();
+      differentiate(dp, s, delta);
+      compute_now(dp);
+      wgmma_wait<0>();
+      shared.pipeline.release(before);
+      before = walk.stage;
+      ds = packed(dp);
+    }
+    wgmma_fence();
+    add(before);
+    wgmma_wait<0>();
+    shared.pipeline.release(before);
+  }
+  for (; key < keys; key += kTokens, walk.next()) {  // which only the other warpgroup's queries see
+    shared.pipeline.wait_full(walk);
+    shared.pipeline.release(walk.stage);
+  }
+  store_rows(dq, shape.scale, [&](int i) {
+    const int t = query + fragment_row(i);
+    return t < shape.T ? dq_NHd + ((int64_t{work.row} * shape.T + t) * shape.H + head) * kWidth : nullptr;
+  });
+}
+
+__global__ void __launch_bounds__(kBackwardThreads, 1)
+    query_kernel(const __grid_constant__ CUtensorMap k, const __grid_constant__ CUtensorMap v,
+                 const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap dout,
+                 bf16* dq_NHd, BackwardInputs in) {
+  QueryShared& shared = *dynamic_shared<QueryShared>();
+  run_block(
+      shared, 2 * kGroup / 32, [&] { copy_keys(shared, &k, &v, in); },
+      [&] { copy_own(shared, &q, &dout, in); },
+      [&](int group) {
+        PipelineState<QueryShared::kStages> walk;
+        for (PipelineState<2> turn;;) {
+          const PipelineState<2> own = turn;  // pieces and what is copied for each alternate alike
+          const QueryPiece drawn = shared.scheduler.read(turn);
+          const int piece = same_in_warp(drawn.index), begin = same_in_warp(drawn.begin);
+          if (piece >= query_blocks<2>(in.shape)) return;
+          query_gradients(shared, walk, own, dq_NHd, in, query_work<2>(in.shape, piece), begin, group);
+        }
+      });
+}
+
+}  // namespace
+
+void launch_query_gradients(cudaStream_t stream, int num_sms, const BackwardMaps& maps, bf16* dq_NHd,
+                            const BackwardInputs& in) {
+  launch(stream, query_kernel,
+         {blocks(std::min(query_blocks<2>(in.shape), num_sms)), kBackwardThreads, sizeof(QueryShared)},
+         maps.k, maps.v, maps.q, maps.dout, dq_NHd, in);
+}
+
+}  // namespace moe::gpu::sm90

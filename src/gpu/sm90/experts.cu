@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: MIT
+// The experts' products with what comes before and after them: rows gathered by token, and the activation.
+#include "gpu/sm90/experts.h"
+
+#include "gpu/sigmoid.cuh"
+#include "gpu/sm90/grouped_matmul.cuh"
+#include "gpu/sm90/grouped_store.cuh"
+
+namespace moe::gpu {
+namespace {
+
+using grouped::Gathered;
+using grouped::Tile;
+using grouped::with_tile;
+
+// Of a pair in a word.
+__device__ __forceinline__ float lower(uint32_t pair) {
+  return __uint_as_float(pair << 16);
+}
+__device__ __forceinline__ float upper(uint32_t pair) {
+  return __uint_as_float(pair & 0xFFFF0000U);
+}
+
+// h = [gate | up] rounded, and a = gate * silu(up) of the rounded ones. Half of the tile's columns are gates,
+// the other half the ups that belong to them: a thread has both.
+template <int kN>
+struct UpForward {
+  static constexpr bool kHalves = true;
+  static constexpr int kPieces = 0, kStaging = 0;
+  struct Rows {};
+  bf16 *h_R2F, *a_RF;
+  int f;
+
+  __device__ __forceinline__ Rows begin(const Tile&, int) const { return {}; }
+  __device__ __forceinline__ void finish() const {}
+  __device__ __forceinline__ void store(const float (&sum)[kN / 2], const Tile& tile, int half,
+                                        unsigned char*) const {
+    constexpr int chunks = kN / 64;  // of each half
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int row = grouped::tile_row(half, i);
+      bf16* const h = h_R2F + (tile.c_row + row) * 2 * f;
+      bf16* const a = a_RF + (tile.c_row + row) * f;
+#pragma unroll
+      for (int g = 0; g < chunks; ++g) {
+        const uint4 gate = grouped::rounded_chunk(sum, i, g), up = grouped::rounded_chunk(sum, i, g + chunks);
+        const int column = tile.column + grouped::chunk_column(g);
+        if (row >= tile.rows || column >= f) continue;
+        const uint4 activation{activate(gate.x, up.x), activate(gate.y, up.y), activate(gate.z, up.z),
+                               activate(gate.w, up.w)};
+        store_16(h + column, gate);
+        store_16(h + f + column, up);
+        store_16(a + column, activation);
+      }
+    }
+  }
+
+ private:
+  __device__ __forceinline__ static uint32_t activate(uint32_t gates, uint32_t ups) {
+    const float low = lower(ups), high = upper(ups);
+    return pack<bf16>(lower(gates) * low * sigmoid(low), upper(gates) * high * sigmoid(high));
+  }
+};
+
+// The sums are da; the activation's backward, and <da, a> of the row over each kPart columns: the same parts,
+// and so the same bits, whatever the tile. dh may be h.
+constexpr int kPart = 128;
+
+// h comes into stages of the pipeline after the products' own: of 64 columns, gates where A was, ups where B
+// was. dh takes its place there and a the place behind it (which tiles of 256 columns have), and TMA writes
+// them out.
+struct DownBackward {
+  static constexpr int kN = 256;
+  static constexpr bool kHalves = false;
+  static constexpr int kPieces = kN / kLine, kStaging = 0;
+  CUtensorMap h_map, dh_map, a_map;  // boxes of a tile's rows; of a warp's
+  bf16 *dh_R2F, *a_RF;
+  float* partial_RT;  // T parts
+  const float* weight_NK;
+  const int32_t* slot_R;
+  int f;
+
+  // Of a thread's two rows.
+  struct Rows {
+    float weight[2], product[2];
+  };
+  __device__ __forceinline__ Rows begin(const Tile& tile, int half) const {
+    Rows rows = {};
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int row = grouped::tile_row(half, i);
+      if (row < tile.rows) rows.weight[i] = weight_NK[slot_R[tile.c_row + row]];
+    }
+    return rows;
+  }
+
+  __device__ __forceinline__ void copy_piece(grouped::Stage<kN>& stage, Barrier* full, const Tile& tile,
+                                             int piece) const {
+    const int column = tile.column + piece * kLine;
+    barrier_arrive_expect(full, 2 * sizeof(stage.a));
+    tma_load(stage.a, &h_map, full, column, tile.a_row);
+    tma_load(stage.b, &h_map, full, f + column, tile.a_row);
+  }
+
+  __device__ __forceinline__ void finish() const {}
+  template <int piece>
+  __device__ __forceinline__ void store_piece(const float (&sum)[kN / 2], Rows& rows,
+                                              grouped::Stage<kN>& stage, const Tile& tile, int half) const {
+    const Lines lines{stage.a + half * grouped::kBox, stage.b + half * grouped::kBox,
+                      stage.b + (2 + half) * grouped::kBox};
+    const int column = tile.column + piece * kLine;
+    // All loads before all stores, which they could not pass: so that they do not wait for each other.
+    uint32_t gate[2][kPairs], up[2][kPairs];
+#pragma unroll
+    for (int i = 0; i < 2; ++i)
+#pragma unroll
+      for (int j = 0; j < kPairs; ++j) {
+        gate[i][j] = *word(lines.gate, i, j);
+        up[i][j] = *word(lines.up, i, j);
+      }
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      uint32_t a[kPairs];
+#pragma unroll
+      for (int j = 0; j < kPairs; ++j) {
+        const float* const da = sum + (piece * kPairs + j) * 4 + i * 2;
+        const float product = differentiate(gate[i][j], up[i][j], a[j], da[0], da[1], rows.weight[i]);
+        rows.product[i] += column + j * 8 < f ? product : 0.0F;
+      }
+#pragma unroll
+      for (int j = 0; j < kPairs; ++j) {
+        *word(lines.gate, i, j) = gate[i][j];
+        *word(lines.up, i, j) = up[i][j];
+        *word(lines.a, i, j) = a[j];
+      }
+      if ((piece + 1) * kLine % kPart == 0) store_product(rows.product[i], tile, half, i, column / kPart);
+    }
+    fence_async_proxy();
+    __syncwarp();
+    write_out(lines, tile, half, column);
+  }
+
+ private:
+  // 64 of each.
+  struct Lines {
+    unsigned char *gate, *up, *a;
+  };
+
+  // The thread's two neighbours of the j-th 8 columns of its i-th row, as TMA swizzles them.
+  static constexpr int kPairs = kLine / 8;
+  __device__ __forceinline__ static uint32_t* word(unsigned char* box, int i, int j) {
+    const int line = grouped::tile_row(0, i);
+    return reinterpret_cast<uint32_t*>(box + line * 128 + (line % 8 ^ j) * 16 + threadIdx.x % 4 * 4);
+  }
+  // Of two neighbours: h becomes dh. Returns their part of <da, a>.
+  __device__ __forceinline__ static float differentiate(uint32_t& gate, uint32_t& up, uint32_t& a, float da0,
+                                                        float da1, float w) {
+    const float da[2] = {da0, da1}, gates[2] = {lower(gate), upper(gate)}, ups[2] = {lower(up), upper(up)};
+    float product = 0, new_a[2], dgate[2], dup[2];
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+      const float x = gates[j], u = ups[j], g = da[j];
+      const float s = sigmoid(u), silu = u * s;
+      product += g * x * silu;
+      new_a[j] = w * x * silu;
+      dgate[j] = w * g * silu;
+      dup[j] = w * g * x * (s + silu * (1.0F - s));
+    }
+    gate = pack<bf16>(dgate[0], dgate[1]);
+    up = pack<bf16>(dup[0], dup[1]);
+    a = pack<bf16>(new_a[0], new_a[1]);
+    return product;
+  }
+
+  // Of the row's 4 lanes. All lanes of the warp call it.
+  __device__ __forceinline__ void store_product(float& product, const Tile& tile, int half, int i,
+                                                int part) const {
+    product += __shfl_xor_sync(kAllLanes, product, 1);
+    product += __shfl_xor_sync(kAllLanes, product, 2);
+    const int row = grouped::tile_row(half, i), parts = (f + kPart - 1) / kPart;
+    if (row < tile.rows && part < parts && threadIdx.x % 4 == 0)
+      partial_RT[(tile.c_row + row) * parts + part] = product;
+    product = 0;
+  }
+
+  // A warp's 16 lines; by TMA where all of their rows and columns are the tile's.
+  __device__ __forceinline__ void write_out(const Lines& lines, const Tile& tile, int half,
+                                            int column) const {
+    const int warp = static_cast<int>(threadIdx.x) % kGroup / 32, lane = static_cast<int>(threadIdx.x) % 32;
+    const int begin = half * 64 + warp * 16, rows = tile.rows - begin, box = warp * 16 * 128;
+    const int64_t first = tile.c_row + begin;
+    if (rows >= 16 && column + kLine <= f) {
+      if (lane != 0) return;
+      const auto y = static_cast<int32_t>(first);
+      tma_store(&dh_map, lines.gate + box, column, y);
+      tma_store(&dh_map, lines.up + box, f + column, y);
+      tma_store(&a_map, lines.a + box, column, y);
+      tma_store_commit();
+      return;
+    }
+    const int chunk = lane % 8;
+    if (column + chunk * 8 >= f) return;
+    for (int line = lane / 8; line < min(rows, 16); line += 4) {
+      const int at = box + line * 128 + (line % 8 ^ chunk) * 16;
+      const auto chunk_of = [&](const unsigned char* from) {
+        return *reinterpret_cast<const uint4*>(from + at);
+      };
+      bf16* const dh = dh_R2F + (first + line) * 2 * f + column + chunk * 8;
+      store_16(dh, chunk_of(lines.gate));
+      store_16(dh + f, chunk_of(lines.up));
+      store_16(a_RF + (first + line) * f + column + chunk * 8, chunk_of(lines.a));
+    }
+  }
+};
+
+// dweight of each assignment: the sum of its row's parts, 0 where it has no row.
+__global__ void __launch_bounds__(256) dweight_kernel(float* dweight_NK, const float* partial_RT,
+                                                      const int32_t* row_NK, int assignments, int parts) {
+  const int at = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (at >= assignments) return;
+  const int row = row_NK[at];
+  float sum = 0;
+  if (row >= 0)
+    for (int i = 0; i < parts; ++i) sum += partial_RT[int64_t{row} * parts + i];
+  dweight_NK[at] = sum;
+}
+
+grouped::Product product_of(const RoutePlan& plan, const Tensor& tokens) {
+  const int64_t rows = plan.slot_R.numel();
+  const auto choices = static_cast<uint32_t>(rows / tokens.dim(0));
+  return {.offset_E1 = pointer<int32_t>(plan.offset_E1),
+          .m = 0,
+          .n = 0,
+          .inner = 0,
+          .rows = static_cast<int>(rows),
+          .experts = static_cast<int>(plan.count_E.numel()),
+          .tokens = pointer<bf16>(tokens),
+          .slot_R = pointer<int32_t>(plan.slot_R),
+          .choices = static_cast<int>(choices),
+          .width = static_cast<int>(tokens.dim(1)),
+          .part = 0xFFFFFFFF / choices};
+}
+
+}  // namespace
+
+void sm90_expert_up(cudaStream_t stream, int num_sms, ExpertUp op, Schedule schedule) {
+  grouped::Product p = product_of(op.plan, op.x_ND);
+  p.n = static_cast<int>(op.h_R2F.dim(1));
+  p.inner = p.width;
+  with_tile(schedule, p.n, [&]<int kN, Schedule known>() {
+    const UpForward<kN> epilogue{pointer<bf16>(op.h_R2F), pointer<bf16>(op.a_RF), p.n / 2};
+    grouped::run<MatmulLayout::NT, kN, known, Gathered::a>(stream, num_sms, op.x_ND, op.w_E2FD, p, epilogue);
+  });
+}
+
+int64_t expert_down_backward_partials(int64_t rows, int64_t f) {
+  return rows * ceil_div(f, kPart);
+}
+
+void sm90_expert_down_backward(cudaStream_t stream, int num_sms, ExpertDownBackward op, float* partial) {
+  grouped::Product p = product_of(op.plan, op.dy_ND);
+  p.n = static_cast<int>(op.a_RF.dim(1));
+  p.inner = p.width;
+  const auto map = [](const Tensor& t, int box_rows) {
+    return tensor_map(t.data(), t.dim(0), t.dim(1), box_rows);
+  };
+  const DownBackward epilogue{map(op.h_R2F, grouped::kM),
+                              map(op.dh_R2F, 16),
+                              map(op.a_RF, 16),
+                              pointer<bf16>(op.dh_R2F),
+                              pointer<bf16>(op.a_RF),
+                              partial,
+                              pointer<float>(op.weight_NK),
+                              p.slot_R,
+                              p.n};
+  grouped::run<MatmulLayout::NN, DownBackward::kN, Schedule::cooperative, Gathered::a>(
+      stream, num_sms, op.dy_ND, op.w_EDF, p, epilogue);
+  launch(stream, dweight_kernel, {blocks(ceil_div(p.rows, 256)), 256}, pointer<float>(op.dweight_NK), partial,
+         pointer<int32_t>(op.plan.row_NK), p.rows, static_cast<int>(ceil_div(p.n, kPart)));
+}
+
+void sm90_expert_down_gradient(cudaStream_t stream, int num_sms, ExpertDownGradient op, Schedule schedule) {
+  grouped::gradient<Gathered::a>(stream, num_sms, op.dw_EDF, op.dy_ND, op.a_RF, product_of(op.plan, op.dy_ND),
+                                 op.accumulate, schedule);
+}
+
+void sm90_expert_up_gradient(cudaStream_t stream, int num_sms, ExpertUpGradient op, Schedule schedule) {
+  grouped::gradient<Gathered::b>(stream, num_sms, op.dw_E2FD, op.dh_R2F, op.x_ND,
+                                 product_of(op.plan, op.x_ND), op.accumulate, schedule);
+}
+
+}  // namespace moe::gpu
