@@ -34,6 +34,13 @@ ARROWS = {
     "cli": "comm train interop tasks report backend cpu model optim data checkpoint metrics net ops tensor text",
 }
 
+# Folders inside of a folder of src/, and the files outside of them that may include them, besides their own. They may
+# include their folder's files, not each other.
+INNER_FOLDERS = {
+    "gpu/portable": "gpu/gpu_ops.cpp",
+    "gpu/sm90": "gpu/gpu_ops.cpp",
+}
+
 # header (an exact name, or a prefix that ends in /) -> the paths below src/ that may include it: exact files, folders
 # that end in /, or *.cpp for every source but no header. Headers of test and benchmark libraries have none.
 LIBRARIES = {
@@ -110,7 +117,14 @@ def may_use(library, path):
     return False
 
 
-def check_own_include(folder, header, root):
+def inner_folder_of(path):
+    """path: below src/. The folder of INNER_FOLDERS that it is in, or None."""
+    return next((folder for folder in INNER_FOLDERS if path.startswith(folder + "/")), None)
+
+
+def check_own_include(path, header, root):
+    """path: below src/."""
+    folder = path.split("/")[0]
     if "/" not in header:
         return f'"{header}": write the path from src/, as "{folder}/{header}"'
     if not (root / "src" / header).exists():
@@ -119,6 +133,9 @@ def check_own_include(folder, header, root):
     if target not in {folder, "base", *ARROWS[folder].split()}:
         allowed = ", ".join(["base", *ARROWS[folder].split()])
         return f'{folder} may not include {target} ("{header}"); it may include: {allowed}'
+    inner = inner_folder_of(header)
+    if inner and inner_folder_of(path) != inner and path not in INNER_FOLDERS[inner].split():
+        return f'"{header}" is for {inner} and {INNER_FOLDERS[inner]} only'
     return None
 
 
@@ -137,7 +154,7 @@ def check_library_include(header, path, in_src):
 def check_lines(path, root, lines):
     """Includes and preprocessor conditions; path is relative to root. Yields (line number, complaint)."""
     in_src = path.parts[0] == "src"
-    folder = path.parts[1] if in_src else None
+    below_src = path.relative_to("src").as_posix() if in_src else ""
     for number, line in enumerate(lines, 1):
         if DEVICE_CONDITION.match(line):
             yield number, "no #if on devices: make another file and let CMake choose"
@@ -150,9 +167,9 @@ def check_lines(path, root, lines):
             continue
         quote, header = include.groups()
         if quote == "<":
-            complaint = check_library_include(header, path.relative_to("src").as_posix() if in_src else "", in_src)
+            complaint = check_library_include(header, below_src, in_src)
         else:
-            complaint = check_own_include(folder, header, root) if in_src else None
+            complaint = check_own_include(below_src, header, root) if in_src else None
         if complaint:
             yield number, complaint
 
@@ -170,6 +187,9 @@ def check_place(path, known_tests):
             yield f"src/{path.parts[1]} has no line in ARROWS of tools/check_layers.py"
         elif path.suffix == ".cpp" and len(path.parts) > 3:
             yield "CMake builds src/FOLDER/*.cpp only: move this file up"
+        elif len(path.parts) > 3 and "/".join(path.parts[1:-1]) not in INNER_FOLDERS:
+            if path.parts[2].lower() not in VAGUE_FOLDERS:
+                yield f"{path.parent} has no line in INNER_FOLDERS of tools/check_layers.py"
     elif path.suffix == ".cpp" and path.parts[:2] not in EMULATIONS:
         if not re.fullmatch(BUILT_NAMES[top], path.name):
             yield f"CMake builds {top}/ files by name: it must match {BUILT_NAMES[top]}"

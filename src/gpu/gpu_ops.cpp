@@ -2,12 +2,18 @@
 #include "gpu/gpu_ops.h"
 
 #include "gpu/graph.h"
+#include "gpu/sm90/provider.h"
 
 namespace moe::gpu {
 namespace {
 
 // For partial sums and indices of the largest micro-batches; the ops CHECK that theirs fit.
 constexpr int64_t kWorkspaceBytes = 128 << 20;
+
+std::unique_ptr<Provider> provider_for(const GpuDevice& device, Kernels kernels, const Launcher& launcher) {
+  if (kernels == Kernels::best && device.properties().major == 9) return sm90_provider(launcher);
+  return std::make_unique<Provider>();
+}
 
 }  // namespace
 
@@ -17,17 +23,16 @@ GpuOps::GpuOps(GpuDevice& device, Kernels kernels, Arithmetic arithmetic)
       arithmetic_(arithmetic),
       num_sms_(device.properties().multiProcessorCount),
       shared_of_processor_(device.properties().sharedMemPerMultiprocessor),
-      sm90_(device.properties().major == 9 && kernels == Kernels::best),
       workspace_(device, kWorkspaceBytes),
+      provider_(provider_for(device, kernels, {stream_, num_sms_, workspace_})),
       gemm_(device, arithmetic.tf32) {}
 
 std::string GpuOps::describe() const {
   const std::string head = std::string(name_of(arithmetic_.type)) + ", " + gemm_.describe();
   switch (arithmetic_.type) {
     case DType::bf16:
-      return head + (sm90_ ? ", Hopper kernels" : ", portable kernels");
     case DType::f16:
-      return head + ", portable kernels" + (sm90_ ? " (Hopper's own are for bf16)" : "");
+      return head + ", " + provider_->describe(arithmetic_.type);
     default:
       return head +
              (arithmetic_.tf32 ? ", TF32 matrix products, attention in plain f32" : ", plain f32 kernels");

@@ -9,6 +9,7 @@
 
 #include "gpu/gemm.h"
 #include "gpu/gpu_device.h"
+#include "gpu/provider.h"
 #include "gpu/workspace.h"
 #include "ops/arithmetic.h"
 #include "ops/ops.h"
@@ -41,8 +42,8 @@ class GpuOps final : public Ops {
   Arithmetic arithmetic_;
   int num_sms_;                 // streaming multiprocessors
   size_t shared_of_processor_;  // bytes of shared memory that one's blocks have together
-  bool sm90_;  // kernels with Hopper's own instructions are used where they take the operands
   Workspace workspace_;
+  std::unique_ptr<Provider> provider_;
   Gemm gemm_;
 };
 

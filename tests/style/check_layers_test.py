@@ -68,6 +68,15 @@ class CheckLayers(unittest.TestCase):
         self.assert_one({"src/other/a.cpp": ""}, "no line in ARROWS")
         self.assert_one({"src/ops/utils/a.h": ""}, "a folder called utils")
 
+    def test_an_inner_folder_keeps_to_itself(self):
+        inner = {"src/gpu/sm90/a.h": "", "src/gpu/portable/b.h": ""}
+        self.assertEqual(self.complaints({**inner, "src/gpu/gpu_ops.cpp": '#include "gpu/sm90/a.h"\n',
+                                          "src/gpu/sm90/c.h": '#include "gpu/sm90/a.h"\n'}), [])
+        for path in ("src/gpu/portable/c.h", "src/gpu/c.h"):
+            self.assert_one({**inner, path: '#include "gpu/sm90/a.h"\n'}, "is for gpu/sm90 and gpu/gpu_ops.cpp only")
+        self.assert_one({**inner, "src/gpu/sm90/c.h": '#include "gpu/portable/b.h"\n'}, "is for gpu/portable")
+        self.assert_one({"src/gpu/sm100/a.h": ""}, "no line in INNER_FOLDERS")
+
     def test_a_source_that_is_not_built_is_caught(self):
         self.assert_one({"src/ops/deep/a.cpp": ""}, "move this file up")
         self.assert_one({"tests/ops/a_tests.cpp": ""}, "must match")

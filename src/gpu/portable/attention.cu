@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
-// attention_forward: matrix units for bf16 and f16 at head widths 64 (bf16 on Hopper: its own, with the gate
-// in it) and 128, a warp a row for the rest; the gate after these.
+// attention_forward: matrix units for bf16 and f16 at head widths 64 and 128, a warp a row for the rest; the
+// gate after these.
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"
 #include "gpu/portable/attention_forward_mma.cuh"
 #include "gpu/portable/attention_rows.cuh"
 #include "gpu/portable/gate.h"
-#include "gpu/sm90/attention.h"
 
 namespace moe::gpu {
 namespace {
@@ -26,8 +25,7 @@ void GpuOps::attention_forward(AttentionForward op) {
   op.check();
   const Heads& heads = op.heads;
   if (op.o_NHd.numel() == 0) return;
-  if (sm90_ && sm90_takes_attention(op.q_NHd))
-    return sm90_attention_forward(stream_, num_sms_, workspace_.carve().take<int>(1), op);
+  if (provider_->attention_forward(op)) return;
   const AttentionShape s(op.q_NHd, op.k_NGd, heads.packed(), op.doc_start_BT.dim(0));
   CHECK(s.dim <= kMaxDim, op.q_NHd.describe());
   with_activation(op.q_NHd.dtype(), [&]<class T>() {

@@ -5,7 +5,6 @@
 #include "gpu/launch.h"
 #include "gpu/portable/attention_backward_mma.cuh"
 #include "gpu/portable/attention_backward_rows.cuh"
-#include "gpu/sm90/attention.h"
 
 namespace moe::gpu {
 namespace {
@@ -95,8 +94,7 @@ void GpuOps::attention_backward(AttentionBackward op) {
        kStatisticsTokens * kStatisticsHeads},
       statistics, pointer<float>(op.lse_NH), pointer<float>(op.delta_NH), pointer<int32_t>(op.doc_start_BT),
       s);
-  if (sm90_ && sm90_takes_attention(op.q_NHd))
-    return sm90_attention_backward(stream_, num_sms_, carving.take<int>(2), statistics, op);
+  if (provider_->attention_backward(op, statistics, carving)) return;
   with_activation(op.q_NHd.dtype(), [&]<class T>() {
     const Backward<T> backward{pointer<T>(op.dq_NHd),
                                pointer<T>(op.dk_NGd),

@@ -7,7 +7,6 @@
 #include "gpu/portable/grouped_matmul_mma.cuh"
 #include "gpu/portable/grouped_matmul_simt.cuh"
 #include "gpu/portable/grouped_matmul_tf32.cuh"
-#include "gpu/sm90/grouped_matmul.h"
 
 namespace moe::gpu {
 namespace {
@@ -71,7 +70,7 @@ void multiply_f32(cudaStream_t stream, bool tf32, const GroupedProduct<float, fl
 void GpuOps::grouped_matmul(GroupedMatmul op) {
   op.check();
   if (op.c.numel() == 0) return;
-  if (sm90_ && sm90_takes(op)) return sm90_grouped_matmul(stream_, num_sms_, op, Schedule::pingpong);
+  if (provider_->grouped_matmul(op)) return;
   const int64_t a_stride = op.a.dim(1), b_stride = op.b.dim(op.b.rank() - 1);
   with_form(op.layout, [&]<MatmulLayout known>() {
     with_activation(op.a.dtype(), [&]<class T>() {

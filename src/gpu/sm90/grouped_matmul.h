@@ -19,8 +19,8 @@ enum class Schedule : uint8_t { cooperative, pingpong };
 // Whether the kernels take these tensors: none empty, addresses and rows a multiple of 16 bytes, and not more
 // experts than they have room for.
 bool sm90_takes(std::initializer_list<Tensor> operands, int64_t experts);
-// The same for a grouped product: bf16, f32 sums of weight gradients (TN)
-// alone, and for NN an inner dimension that is a multiple of 64.
+// The same for a grouped product: bf16, f32 sums of weight gradients (TN) alone, and for NN an inner
+// dimension that is a multiple of 64.
 bool sm90_takes(const GroupedMatmul& op);
 
 // num_sms: streaming multiprocessors of the GPU.

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+// Which operands Hopper's kernels take, and how they are called.
+#include "gpu/sm90/provider.h"
+
+#include "gpu/sm90/attention.h"
+#include "gpu/sm90/experts.h"
+#include "gpu/sm90/grouped_matmul.h"
+
+namespace moe::gpu {
+namespace {
+
+class Sm90 final : public Provider {
+ public:
+  explicit Sm90(const Launcher& launcher) : launcher_(launcher) {}
+
+  std::string describe(DType type) const override {
+    return type == DType::f16 ? "portable kernels (Hopper's own are for bf16)" : "Hopper kernels";
+  }
+
+  bool attention_forward(AttentionForward op) override {
+    if (!sm90_takes_attention(op.q_NHd)) return false;
+    sm90_attention_forward(launcher_.stream, launcher_.num_sms, launcher_.workspace.carve().take<int>(1), op);
+    return true;
+  }
+
+  bool attention_backward(AttentionBackward op, const Statistics& statistics,
+                          Workspace::Carving& memory) override {
+    if (!sm90_takes_attention(op.q_NHd)) return false;
+    sm90_attention_backward(launcher_.stream, launcher_.num_sms, memory.take<int>(2), statistics, op);
+    return true;
+  }
+
+  bool grouped_matmul(GroupedMatmul op) override {
+    if (!sm90_takes(op)) return false;
+    sm90_grouped_matmul(launcher_.stream, launcher_.num_sms, op, Schedule::pingpong);
+    return true;
+  }
+
+  bool expert_up(ExpertUp op) override {
+    if (!takes(op.x_ND, {op.h_R2F, op.a_RF, op.x_ND, op.w_E2FD}, op.plan)) return false;
+    sm90_expert_up(launcher_.stream, launcher_.num_sms, op, Schedule::cooperative);
+    return true;
+  }
+
+  bool expert_down_backward(ExpertDownBackward op) override {
+    if (op.dy_ND.dim(1) % 64 != 0 ||
+        !takes(op.dy_ND, {op.dh_R2F, op.a_RF, op.dy_ND, op.w_EDF, op.h_R2F}, op.plan))
+      return false;
+    float* const partial = launcher_.workspace.carve().take<float>(
+        expert_down_backward_partials(op.a_RF.dim(0), op.a_RF.dim(1)));
+    sm90_expert_down_backward(launcher_.stream, launcher_.num_sms, op, partial);
+    return true;
+  }
+
+  bool expert_down_gradient(ExpertDownGradient op) override {
+    if (!takes(op.dy_ND, {op.dw_EDF, op.dy_ND, op.a_RF}, op.plan)) return false;
+    sm90_expert_down_gradient(launcher_.stream, launcher_.num_sms, op, Schedule::cooperative);
+    return true;
+  }
+
+  bool expert_up_gradient(ExpertUpGradient op) override {
+    if (!takes(op.x_ND, {op.dw_E2FD, op.dh_R2F, op.x_ND}, op.plan)) return false;
+    sm90_expert_up_gradient(launcher_.stream, launcher_.num_sms, op, Schedule::cooperative);
+    return true;
+  }
+
+ private:
+  static bool takes(const Tensor& tokens, std::initializer_list<Tensor> operands, const RoutePlan& plan) {
+    return tokens.dtype() == DType::bf16 && sm90_takes(operands, plan.count_E.numel());
+  }
+
+  Launcher launcher_;
+};
+
+}  // namespace
+
+std::unique_ptr<Provider> sm90_provider(const Launcher& launcher) {
+  return std::make_unique<Sm90>(launcher);
+}
+
+}  // namespace moe::gpu
