@@ -30,10 +30,12 @@ void CpuOps::attention_forward(AttentionForward op) {
                                 .v = op.packed_NP.as<T>() + row * packed + layout.values() + kv_head * dim,
                                 .q_stride = q_stride,
                                 .k_stride = k_stride,
-                                .v_stride = packed};
+                                .v_stride = packed,
+                                .window = op.window};
       float* lse = op.lse_NH.as<float>() + (row + start) * heads + kv_head * group;
       BlockAttention<T>(gemm_, scratch_, block.rows(), dim)
           .run(block, op.o_NHd.as<T>() + at, q_stride, lse, heads);
+      if (!layout.gated) return;  // y is o
       gate_block(op.y_NHd.as<T>() + at, op.o_NHd.as<T>() + at, q_stride,
                  op.packed_NP.as<T>() + (row + start) * packed, layout, kv_head, block.tokens);
     });

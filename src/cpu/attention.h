@@ -25,16 +25,20 @@ inline int64_t block_tokens(int64_t group) {
 
 // `tokens` successive tokens of one sequence, and the `group` query heads of one kv head. Token i stands at
 // `position` + i and sees the keys [first[i], position + i]; none when first[i] is -1; all up to its own when
-// `first` is null. k and v point at key 0 of the sequence.
+// `first` is null. A window hides the earlier ones. k and v point at key 0 of the sequence.
 template <class T>
 struct QueryBlock {
   int64_t tokens, group, dim, position;
   const int32_t* first;
   const T *q, *k, *v;
   int64_t q_stride, k_stride, v_stride;  // elements from a token to the next
+  int64_t window;                        // keys that a token sees, its own included; 0: all
 
   int64_t rows() const { return tokens * group; }
-  int64_t first_key(int64_t token) const { return first == nullptr ? 0 : first[token]; }
+  int64_t first_key(int64_t token) const {
+    const int64_t begin = first == nullptr ? 0 : first[token];
+    return window == 0 || begin < 0 ? begin : std::max(begin, position + token - window + 1);
+  }
   bool sees_nothing(int64_t token) const { return first_key(token) < 0; }
 
   // Keys that some token of the block sees: [begin, end); empty when all are padding.

@@ -147,7 +147,8 @@ void CpuOps::attention_backward(AttentionBackward op) {
                                    .v = op.packed_NP.as<T>() + v_at,
                                    .q_stride = q_stride,
                                    .k_stride = k_stride,
-                                   .v_stride = packed};
+                                   .v_stride = packed,
+                                   .window = op.window};
       const HeadGradient<T> head{.output_gradient = op.do_NHd.as<T>() + at,
                                  .lse = op.lse_NH.as<float>() + rows_at,
                                  .delta = op.delta_NH.as<float>() + rows_at,

@@ -44,9 +44,11 @@ void CpuOps::attention_cached(AttentionCached op) {
                                 .v = op.v_cache_BSGd.as<T>() + cache_at,
                                 .q_stride = q_stride,
                                 .k_stride = kv_stride,
-                                .v_stride = kv_stride};
+                                .v_stride = kv_stride,
+                                .window = op.window};
       BlockAttention<T>(gemm_, scratch_, block.rows(), dim)
           .run(block, op.y_NHd.as<T>() + at, q_stride, nullptr, 0);
+      if (!layout.gated) return;
       gate_block(op.y_NHd.as<T>() + at, op.y_NHd.as<T>() + at, q_stride,
                  op.packed_NP.as<T>() + (b * count + begin) * packed, layout, kv_head, block.tokens);
     });

@@ -44,6 +44,10 @@ void CpuOps::gate_backward(GateBackward op) {
       for (int64_t t = begin; t < end; ++t)
         for (int64_t h = 0; h < query; ++h) {
           const int64_t at = (t * query + h) * d, gate = t * width + op.heads.gate(h);
+          if (!op.heads.gated) {
+            delta[t * query + h] = dot(dy + at, o + at, d);
+            continue;
+          }
           delta[t * query + h] =
               gate_row_backward(d_o + at, dpacked + gate, dy + at, o + at, packed + gate, d);
           gate_row(y + at, o + at, packed + gate, d);

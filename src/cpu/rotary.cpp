@@ -16,7 +16,7 @@ constexpr int64_t kTokens = 32;
 
 // Where head j of H + G (queries, then keys) begins in a packed row.
 int64_t head_offset(const Heads& heads, int64_t j) {
-  return j < heads.query ? 2 * j * heads.dim : (heads.query + j) * heads.dim;
+  return j < heads.query ? j * heads.query_stride() : heads.keys() + (j - heads.query) * heads.dim;
 }
 
 // The row of the table for a token.

@@ -19,14 +19,26 @@ inline constexpr int kSeesNothing = INT_MAX;  // as the first key of padding
 
 struct Statistics {
   float *lse_BHT, *delta_BHT;  // lse in units of log2; infinite for padding, so that its weights become 0
-  int32_t* doc_start_BT;       // kSeesNothing for padding
+  int32_t* first_BT;           // the first key of a query; kSeesNothing for padding
   int32_t* last_BT;            // at the first token of a document its last one; elsewhere nothing
   int padded;                  // T rounded up to whole tiles
+  const int32_t* document_BT;  // the op's doc_start, not padded
+  int window;                  // keys that a query sees; 0: all
 
   __device__ __forceinline__ int64_t at(int b, int heads, int head, int t) const {
     return (int64_t{b} * heads + head) * padded + t;
   }
 };
+
+// The first key that token t sees: that of its document, or where its window begins. Negative for padding.
+__device__ __forceinline__ int first_key(int doc_start, int t, int window) {
+  return window > 0 && doc_start >= 0 ? max(doc_start, t - window + 1) : doc_start;
+}
+
+// Behind the last query that sees key t, of those before `end`.
+__device__ __forceinline__ int last_seen(int end, int t, int window) {
+  return window > 0 && window < end - t ? t + window : end;
+}
 
 // Of one query, what its scores need.
 struct QueryStatistics {
@@ -42,7 +54,7 @@ __device__ __forceinline__ void copy_statistics(void* to, const Statistics& stat
   const int64_t at = statistics.at(b, heads, head, query) + i;
   const void* const from = which == 0   ? static_cast<const void*>(statistics.lse_BHT + at)
                            : which == 1 ? static_cast<const void*>(statistics.delta_BHT + at)
-                                        : statistics.doc_start_BT + statistics.at(b, 1, 0, query) + i;
+                                        : statistics.first_BT + statistics.at(b, 1, 0, query) + i;
   cp_async_16(static_cast<char*>(to) + (which * kStatisticsTile + i) * 4, from, 16);
 }
 

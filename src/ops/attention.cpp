@@ -3,6 +3,7 @@
 // rows of the table, and where sequences start in a cache.
 #include "ops/attention.h"
 
+#include <cstdint>
 #include <string>
 
 #include "ops/cost.h"
@@ -59,11 +60,20 @@ void check_rows(const Tensor& lse_NH, const Tensor& q_NHd, const Tensor& doc_sta
 }
 
 // One of attention's products over whole causal rows; document masks make it less.
-double causal_product(const Tensor& q_NHd, const Tensor& doc_start_BT) {
-  return static_cast<double>(q_NHd.numel()) * static_cast<double>(doc_start_BT.dim(1));
+double causal_product(const Tensor& q_NHd, const Tensor& doc_start_BT, int64_t window) {
+  return 2 * static_cast<double>(q_NHd.numel()) * visible_keys(doc_start_BT.dim(1), window);
+}
+
+void check_window(int64_t window) {
+  CHECK(window >= 0 && window <= INT32_MAX, std::to_string(window));
 }
 
 }  // namespace
+
+double visible_keys(int64_t T, int64_t window) {
+  const auto length = static_cast<double>(T), seen = static_cast<double>(window);
+  return window == 0 || window >= T ? length / 2 : seen - seen * seen / (2 * length);
+}
 
 void QkNormRopeForward::check() const {
   const DType type = check_qk_norm_rope(*this);
@@ -97,11 +107,13 @@ void AttentionForward::check() const {
   check_heads(*this);
   check_same(y_NHd, q_NHd);
   check_same(o_NHd, q_NHd);
+  CHECK(heads.gated || y_NHd.data() == o_NHd.data(), "without a gate y is o");
   check_rows(lse_NH, q_NHd, doc_start_BT);
+  check_window(window);
 }
 
 double AttentionForward::flops() const {
-  return 2 * causal_product(q_NHd, doc_start_BT);
+  return 2 * causal_product(q_NHd, doc_start_BT, window);
 }
 
 double AttentionForward::bytes() const {
@@ -119,9 +131,12 @@ void GateBackward::check() const {
   expect(y_NHd, "gate_backward: y", type, {n, heads.query, heads.dim});
   expect(dy_NHd, "gate_backward: dy", type, {n, heads.query, heads.dim});
   expect(o_NHd, "gate_backward: o", type, {n, heads.query, heads.dim});
+  CHECK(heads.gated || (do_NHd.data() == dy_NHd.data() && y_NHd.data() == o_NHd.data()),
+        "gate_backward: without a gate d_o is dy and y is o");
 }
 
 double GateBackward::bytes() const {
+  if (!heads.gated) return bytes_of({delta_NH, dy_NHd, o_NHd});
   // Of the packed rows and their gradient the gates.
   return bytes_of({do_NHd, y_NHd, delta_NH, dy_NHd, dy_NHd, o_NHd, o_NHd});
 }
@@ -134,10 +149,11 @@ void AttentionBackward::check() const {
   check_same(do_NHd, q_NHd);
   check_rows(lse_NH, q_NHd, doc_start_BT);
   check_rows(delta_NH, q_NHd, doc_start_BT);
+  check_window(window);
 }
 
 double AttentionBackward::flops() const {
-  return 5 * causal_product(q_NHd, doc_start_BT);
+  return 5 * causal_product(q_NHd, doc_start_BT, window);
 }
 
 double AttentionBackward::bytes() const {
@@ -156,6 +172,7 @@ void AttentionCached::check() const {
   CHECK(batch > 0 && rows % batch == 0, shapes);
   CHECK(rows / batch <= k_cache_BSGd.dim(1), shapes);
   CHECK(start_B.dtype() == DType::i32 && start_B.has_shape({batch}), start_B.describe());
+  check_window(window);
 }
 
 double AttentionCached::bytes() const {

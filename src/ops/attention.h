@@ -12,12 +12,21 @@ namespace moe {
 inline constexpr int64_t kMaxHeadDim = 256;
 
 // One packed row of the fused projection: per query head [q_h (d) | gate_h (d)], then G keys, then G values.
+// Without a gate there is no gate_h.
 struct Heads {
   int64_t query = 0, kv = 0, dim = 0;  // H, G, d
-  int64_t packed() const { return 2 * query * dim + 2 * kv * dim; }
-  int64_t gate(int64_t head) const { return (2 * head + 1) * dim; }  // where head's gate begins
-  int64_t values() const { return (2 * query + kv) * dim; }          // where the values begin
+  bool gated = true;
+  int64_t query_stride() const { return (gated ? 2 : 1) * dim; }  // from a query head to the next
+  int64_t packed() const { return keys() + 2 * kv * dim; }
+  int64_t keys() const { return query * query_stride(); }  // where the keys begin
+  int64_t values() const { return keys() + kv * dim; }     // where the values begin
+  int64_t gate(int64_t head) const {                       // where head's gate begins
+    return head * query_stride() + dim;
+  }
 };
+
+// Keys that a token of a row of T tokens sees on average: T / 2 without a window.
+double visible_keys(int64_t T, int64_t window);
 
 // From packed rows: q = rope(norm(q)), k = rope(norm(k)). Values and gates stay where they are.
 // norm is RMSNorm over d with weight wq_d or wk_d, which heads share.
@@ -53,7 +62,9 @@ struct QkNormRopeBackward {
 // o = softmax(q k^T / sqrt(d) + mask) v for each row of B x T tokens and each head. Query head h reads kv
 // head h / (H/G). y = sigmoid(gate) * o, elementwise, of o as it is stored: the G1 gate (arXiv 2505.06708).
 // v and gate are read from the packed rows.
-// The mask is causal and by document: token t of row b sees the keys s with doc_start[b,t] <= s <= t.
+// Without a gate y is o: one tensor under both names.
+// The mask is causal and by document: token t of row b sees the keys s with doc_start[b,t] <= s <= t. With a
+// window w > 0 it sees the last w of them, its own included (Beltagy et al. 2020); 0 is no window.
 // doc_start_BT is the place in the row where the token's document begins. It is the same for all tokens of a
 // document: doc_start[b,t] <= t, and doc_start[b,s] == doc_start[b,t] for doc_start[b,t] <= s <= t.
 // doc_start = -1 marks padding: its output is zero, and no token sees it.
@@ -64,6 +75,7 @@ struct AttentionForward {
   Tensor y_NHd, o_NHd, lse_NH;
   const Tensor q_NHd, k_NGd, packed_NP, doc_start_BT;
   Heads heads;
+  int64_t window = 0;
 
   void check() const;
   double flops() const;
@@ -74,6 +86,7 @@ struct AttentionForward {
 //   d_o = dy * sigmoid(gate),  the gate part of dpacked = dy * o * s * (1 - s) with s = sigmoid(gate).
 // It also writes what is needed next and costs no more reading: y as in forward, and delta_NH f32 = sum over
 // d of d_o * o, with d_o as stored. d_o may be dy. y is rounded twice.
+// Without a gate only delta is written: d_o is dy, and y is o.
 struct GateBackward {
   static constexpr const char* name = "gate_backward";
   static constexpr const char* phase = "attention";
@@ -93,6 +106,7 @@ struct AttentionBackward {
   Tensor dq_NHd, dk_NGd, dpacked_NP;
   const Tensor do_NHd, q_NHd, k_NGd, packed_NP, lse_NH, delta_NH, doc_start_BT;
   Heads heads;
+  int64_t window = 0;
 
   void check() const;
   double flops() const;
@@ -100,14 +114,15 @@ struct AttentionBackward {
 };
 
 // Generation. The keys and values (of the packed rows) of `count` new tokens of sequence b are written at
-// [start[b], start[b] + count) of its cache. Then query i of it sees the cache entries [0, start[b] + i], and
-// y is as in AttentionForward. N = B * count; start_B i32; start[b] + count <= S.
+// [start[b], start[b] + count) of its cache. Then query i of it sees the cache entries [0, start[b] + i], or
+// the last `window` of these, and y is as in AttentionForward. N = B * count; start_B i32; start[b] + count <= S.
 struct AttentionCached {
   static constexpr const char* name = "attention_cached";
   static constexpr const char* phase = "attention";
   Tensor y_NHd, k_cache_BSGd, v_cache_BSGd;
   const Tensor q_NHd, k_NGd, packed_NP, start_B;
   Heads heads;
+  int64_t window = 0;
 
   void check() const;
   double bytes() const;

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Attention with its gate against plain softmax in double precision, its gradients, and generation against
 // training.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
+#include <tuple>
 
 #include "base/error.h"
 #include "support/compare.h"
@@ -16,7 +19,9 @@ namespace {
 
 struct Shape {
   int64_t heads, kv_heads, dim;
-  Heads layout() const { return {heads, kv_heads, dim}; }
+  bool gated = true;
+  int64_t window = 0;
+  Heads layout() const { return {heads, kv_heads, dim, gated}; }
 };
 
 // `count` tokens whose document begins at `start`; -1 for padding.
@@ -48,6 +53,7 @@ const std::vector<std::pair<const char*, Rows>> kMasks = {
 struct Inputs {
   Tensor q, k, packed, first;  // of the packed rows the gates and the values are read
   Heads heads;
+  int64_t window;
 };
 
 Inputs make_inputs(Machine& machine, DType dtype, const Rows& rows, Shape s) {
@@ -58,7 +64,9 @@ Inputs make_inputs(Machine& machine, DType dtype, const Rows& rows, Shape s) {
   return {machine.normal("q", dtype, {n, s.heads, s.dim}, 1.5F),
           machine.normal("k", dtype, {n, s.kv_heads, s.dim}),
           machine.normal("packed", dtype, {n, s.layout().packed()}),
-          machine.of(DType::i32, {batch, length}, first), s.layout()};
+          machine.of(DType::i32, {batch, length}, first),
+          s.layout(),
+          s.window};
 }
 
 // `width` columns of each packed row.
@@ -91,7 +99,12 @@ ReferenceAttention reference(Machine& machine, const Inputs& x, const Rows& rows
   ReferenceAttention all;
   for (size_t b = 0; b < rows.size(); ++b) {
     const size_t at = b * rows[b].size() * dim;
-    const auto row = reference_attention(&q[at * heads], &k[at * kv], &v[at * kv], rows[b], heads, kv, dim);
+    std::vector<int32_t> first = rows[b];  // key that a token sees
+    for (int32_t t = 0; t < std::ssize(first) && x.window > 0; ++t) {
+      int32_t& key = first[static_cast<size_t>(t)];
+      if (key >= 0) key = std::max(key, t - static_cast<int32_t>(x.window) + 1);
+    }
+    const auto row = reference_attention(&q[at * heads], &k[at * kv], &v[at * kv], first, heads, kv, dim);
     all.output.insert(all.output.end(), row.output.begin(), row.output.end());
     all.lse.insert(all.lse.end(), row.lse.begin(), row.lse.end());
   }
@@ -113,7 +126,8 @@ class AttentionTest : public OpsTest {
     const int64_t n = x.q.dim(0), heads = x.q.dim(1), dim = x.q.dim(2);
     Outputs out{normal("old y", x.q.dtype(), {n, heads, dim}), normal("old o", x.q.dtype(), {n, heads, dim}),
                 normal("old lse", DType::f32, {n, heads})};
-    ops().attention_forward({out.y, out.o, out.lse, x.q, x.k, x.packed, x.first, x.heads});
+    if (!x.heads.gated) out.y = out.o;
+    ops().attention_forward({out.y, out.o, out.lse, x.q, x.k, x.packed, x.first, x.heads, x.window});
     return out;
   }
 
@@ -130,22 +144,25 @@ class AttentionTest : public OpsTest {
     for (size_t i = 0; i < a.size(); ++i) delta[i / static_cast<size_t>(x.heads.dim)] += a[i] * b[i];
     Gradients g{like(x.q), like(x.k), zeros(x.q.dtype(), {x.q.dim(0), x.heads.packed()})};
     ops().attention_backward({g.q, g.k, g.packed, d_o, x.q, x.k, x.packed, out.lse,
-                              of(DType::f32, {x.q.dim(0), x.heads.query}, delta), x.first, x.heads});
+                              of(DType::f32, {x.q.dim(0), x.heads.query}, delta), x.first, x.heads,
+                              x.window});
     return g;
   }
   // Of attention and gate, given the gradient of y.
   Gradients gated_backward(const Inputs& x, const Outputs& out, const Tensor& dy) {
     const auto like = [&](const Tensor& t) { return zeros(t.dtype(), {t.dim(0), t.dim(1), t.dim(2)}); };
     Gradients g{like(x.q), like(x.k), zeros(x.q.dtype(), {x.q.dim(0), x.heads.packed()})};
-    const Tensor d_o = like(x.q), y = like(x.q), delta = zeros(DType::f32, {x.q.dim(0), x.heads.query});
+    const Tensor d_o = x.heads.gated ? like(x.q) : dy, y = x.heads.gated ? like(x.q) : out.o,
+                 delta = zeros(DType::f32, {x.q.dim(0), x.heads.query});
     ops().gate_backward({d_o, y, delta, g.packed, dy, out.o, x.packed, x.heads});
     EXPECT_EQ(bytes(y), bytes(out.y));
-    ops().attention_backward({g.q, g.k, g.packed, d_o, x.q, x.k, x.packed, out.lse, delta, x.first, x.heads});
+    ops().attention_backward(
+        {g.q, g.k, g.packed, d_o, x.q, x.k, x.packed, out.lse, delta, x.first, x.heads, x.window});
     return g;
   }
   Inputs widened(const Inputs& x) {
     return {widened(x.q), widened(x.k), of(DType::f32, {x.packed.dim(0), x.packed.dim(1)}, values(x.packed)),
-            x.first, x.heads};
+            x.first,      x.heads,      x.window};
   }
   Tensor widened(const Tensor& t) { return of(DType::f32, {t.dim(0), t.dim(1), t.dim(2)}, values(t)); }
 
@@ -171,6 +188,30 @@ TEST_F(AttentionTest, F32MatchesPlainSoftmax) {
 
 TEST_F(AttentionTest, RoundedTypesMatchPlainSoftmax) {
   for (const DType dtype : kHalves) check_forward(dtype, bound_of(dtype));
+}
+
+// Windows of a token, within a tile, of whole tiles and longer than some documents; each kernel family.
+std::vector<Shape> windowed_shapes() {
+  std::vector<Shape> shapes;
+  for (const Shape s : {Shape{4, 2, 16}, Shape{4, 1, 64}, Shape{2, 1, 128}})
+    for (const int64_t window : {1, 20, 64, 100})
+      shapes.push_back({s.heads, s.kv_heads, s.dim, window % 3 == 1, window});
+  return shapes;
+}
+
+TEST_F(AttentionTest, WindowsAndNoGateMatchPlainSoftmax) {
+  for (const DType dtype : kActivations)
+    for (const Shape& s : windowed_shapes())
+      for (size_t mask = 1; mask < 3; ++mask) {
+        const auto& [name, rows] = kMasks[mask];
+        SCOPED_TRACE(fmt::format("{}, head width {}, window {}", name, s.dim, s.window));
+        const Inputs x = make_inputs(*this, dtype, rows, s);
+        const Outputs out = forward(x);
+        const ReferenceAttention exact = reference(*this, x, rows);
+        const double bound = dtype == DType::f32 ? kBoundF32 : bound_of(dtype);
+        EXPECT_TRUE(close(values(out.o), exact.output, bound));
+        EXPECT_TRUE(close(values(out.lse), exact.lse, kBoundF32));
+      }
 }
 
 TEST_F(AttentionTest, PaddingGivesZeros) {
@@ -202,6 +243,19 @@ TEST_F(AttentionTest, GradientsAgreeWithFiniteDifferences) {
   EXPECT_TRUE(gradient_agrees(*this, g.packed, x.packed, loss));  // the parts of q and k are zero in both
 }
 
+TEST_F(AttentionTest, GradientsInWindowsAgreeWithFiniteDifferences) {
+  const Rows rows = {row_of({{0, 3}, {3, 4}}), row_of({{0, 5}, {-1, 2}})};
+  for (const Shape s : {Shape{2, 1, 4, true, 2}, Shape{2, 1, 4, false, 3}, Shape{2, 2, 4, false, 0}}) {
+    const Inputs x = make_inputs(*this, DType::f32, rows, s);
+    const Tensor dy = normal("dy", DType::f32, {14, 2, 4});
+    const Gradients g = gated_backward(x, forward(x), dy);
+    const auto loss = [&] { return inner(*this, forward(x).y, dy); };
+    EXPECT_TRUE(gradient_agrees(*this, g.q, x.q, loss)) << s.window;
+    EXPECT_TRUE(gradient_agrees(*this, g.k, x.k, loss)) << s.window;
+    EXPECT_TRUE(gradient_agrees(*this, g.packed, x.packed, loss)) << s.window;
+  }
+}
+
 // Long rows have too many elements to move one by one: each gradient along one random direction.
 TEST_F(AttentionTest, GradientsAgreeAcrossBlocks) {
   const Rows& rows = kMasks.back().second;
@@ -231,26 +285,48 @@ TEST_F(AttentionTest, GradientsOfRoundedTypesMatchF32) {
       }
 }
 
+TEST_F(AttentionTest, GradientsInWindowsOfRoundedTypesMatchF32) {
+  for (const DType dtype : kHalves)
+    for (const Shape& s : windowed_shapes()) {
+      const auto& [name, rows] = kMasks[2];
+      SCOPED_TRACE(fmt::format("{}, head width {}, window {}", name, s.dim, s.window));
+      const Inputs x16 = make_inputs(*this, dtype, rows, s), x32 = widened(x16);
+      const Tensor d_o = normal("do", dtype, {x16.q.dim(0), s.heads, s.dim});
+      const Gradients g16 = backward(x16, forward(x16), d_o), g32 = backward(x32, forward(x32), widened(d_o));
+      EXPECT_TRUE(close(values(g16.packed), values(g32.packed), 2 * bound_of(dtype)));
+      if (s.window == 1) continue;  // the weight of a single key is 1: other gradients are 0
+      EXPECT_TRUE(close(values(g16.q), values(g32.q), 2 * bound_of(dtype)));
+      EXPECT_TRUE(close(values(g16.k), values(g32.k), 2 * bound_of(dtype)));
+    }
+}
+
 // More tiles of keys than a pipeline has stages, documents that end within tiles, padding between them; a
 // document that ends where a block's first half does, so that one half has many tiles of queries less than
 // the other.
 TEST_F(AttentionTest, LongRowsOfManyTilesMatchF32) {
   const Rows rows = {row_of({{0, 700}}), row_of({{0, 61}, {61, 300}, {-1, 80}, {441, 259}}),
                      row_of({{0, 64}, {64, 636}}), row_of({{0, 192}, {192, 448}, {-1, 60}})};
-  const Inputs x16 = make_inputs(*this, DType::bf16, rows, {2, 1, 64}), x32 = widened(x16);
-  const Tensor d_o = normal("do", DType::bf16, {x16.q.dim(0), 2, 64});
-  const Outputs out16 = forward(x16), out32 = forward(x32);
-  EXPECT_TRUE(close(values(out16.o), values(out32.o), kBoundBf16));
-  const Gradients g16 = backward(x16, out16, d_o), g32 = backward(x32, out32, widened(d_o));
-  EXPECT_TRUE(close(values(g16.q), values(g32.q), 2 * kBoundBf16));
-  EXPECT_TRUE(close(values(g16.k), values(g32.k), 2 * kBoundBf16));
-  EXPECT_TRUE(close(values(g16.packed), values(g32.packed), 2 * kBoundBf16));
+  for (const int64_t window : {0, 90, 256}) {
+    const Inputs x16 = make_inputs(*this, DType::bf16, rows, {2, 1, 64, true, window}), x32 = widened(x16);
+    const Tensor d_o = normal("do", DType::bf16, {x16.q.dim(0), 2, 64});
+    const Outputs out16 = forward(x16), out32 = forward(x32);
+    EXPECT_TRUE(close(values(out16.o), values(out32.o), kBoundBf16)) << window;
+    const Gradients g16 = backward(x16, out16, d_o), g32 = backward(x32, out32, widened(d_o));
+    EXPECT_TRUE(close(values(g16.q), values(g32.q), 2 * kBoundBf16)) << window;
+    EXPECT_TRUE(close(values(g16.k), values(g32.k), 2 * kBoundBf16)) << window;
+    EXPECT_TRUE(close(values(g16.packed), values(g32.packed), 2 * kBoundBf16)) << window;
+  }
 }
 
 TEST_F(AttentionTest, GenerationInPiecesMatchesTheWholeRow) {
-  for (const DType dtype : kActivations) {
+  for (const auto& [dtype, window, gated] : {std::tuple{DType::f32, 0, true},
+                                             {DType::bf16, 0, true},
+                                             {DType::f16, 0, true},
+                                             {DType::f32, 37, false},
+                                             {DType::bf16, 150, false}}) {
     constexpr int64_t kBatch = 2, kLength = 300;
-    const Inputs x = make_inputs(*this, dtype, {row_of({{0, 300}}), row_of({{0, 300}})}, {4, 2, 16});
+    const Inputs x =
+        make_inputs(*this, dtype, {row_of({{0, 300}}), row_of({{0, 300}})}, {4, 2, 16, gated, window});
     const Values whole = values(forward(x).y);
     const Tensor k_cache = normal("old k", dtype, {kBatch, kLength + 3, 2, 16});
     const Tensor v_cache = normal("old v", dtype, {kBatch, kLength + 3, 2, 16});
@@ -272,7 +348,8 @@ TEST_F(AttentionTest, GenerationInPiecesMatchesTheWholeRow) {
       const Tensor y = zeros(dtype, {kBatch * count, 4, 16});
       const Tensor packed = of(dtype, {kBatch * count, x.heads.packed()}, piece(x.packed));
       ops().attention_cached({y, k_cache, v_cache, part_of(x.q), part_of(x.k), packed,
-                              of(DType::i32, {kBatch}, std::vector<int64_t>(kBatch, start)), x.heads});
+                              of(DType::i32, {kBatch}, std::vector<int64_t>(kBatch, start)), x.heads,
+                              x.window});
       const Tensor expected = of(dtype, {kBatch * kLength, 4, 16}, whole);
       // Both round o and y.
       EXPECT_TRUE(close(values(y), piece(expected), dtype == DType::f32 ? kBoundF32 : 4 * bound_of(dtype)))

@@ -49,6 +49,25 @@ TEST_F(GateTest, GradientsAgreeWithFiniteDifferences) {
   EXPECT_TRUE(gradient_agrees(*this, gate.dpacked, packed, scalar));  // the other parts are zero in both
 }
 
+TEST_F(GateTest, WithoutAGateOnlyDeltaIsWritten) {
+  for (const DType dtype : kActivations)
+    for (const int64_t d : {4, 33, 64, 128, 200}) {
+      const Heads heads{3, 1, d, false};
+      const Tensor dy = normal("dy", dtype, {5, 3, d}), o = normal("o", dtype, {5, 3, d});
+      const Tensor delta = zeros(DType::f32, {5, 3}), dpacked = normal("old", dtype, {5, heads.packed()});
+      const auto before = bytes(dpacked), dy_before = bytes(dy), o_before = bytes(o);
+      ops().gate_backward(
+          {dy, o, delta, dpacked, dy, o, normal("packed", dtype, {5, heads.packed()}), heads});
+      const auto a = values(dy), b = values(o);
+      Values expected(15);
+      for (size_t i = 0; i < a.size(); ++i) expected[i / static_cast<size_t>(d)] += a[i] * b[i];
+      EXPECT_TRUE(close(values(delta), expected, kBoundF32)) << d;
+      EXPECT_EQ(bytes(dpacked), before);
+      EXPECT_EQ(bytes(dy), dy_before);
+      EXPECT_EQ(bytes(o), o_before);
+    }
+}
+
 // Widths that lanes share in different ways, and one with more elements than lanes take at once.
 TEST_F(GateTest, DeltaIsTheProductOfOutputAndItsGradient) {
   for (const DType dtype : kActivations)

@@ -40,7 +40,8 @@ __global__ void __launch_bounds__(kStatisticsTokens* kStatisticsHeads)
   }
   if (first_head + h != 0) return;
   const int token = begin + t, first = token < s.length ? doc_start_BT[sequence + token] : -1;
-  statistics.doc_start_BT[statistics.at(b, 1, 0, token)] = first < 0 ? kSeesNothing : first;
+  statistics.first_BT[statistics.at(b, 1, 0, token)] =
+      first < 0 ? kSeesNothing : first_key(first, token, statistics.window);
   if (first >= 0 && (token + 1 == s.length || doc_start_BT[sequence + token + 1] != first))
     statistics.last_BT[statistics.at(b, 1, 0, first)] = token;
 }
@@ -60,7 +61,7 @@ struct Backward {
     const Grid keys{dim3(blocks(s.kv_heads), sequences, tiles), kAttentionThreads, Tile::kSharedBytes};
     const Grid queries{dim3(blocks(s.heads), sequences, tiles), kAttentionThreads, Tile::kSharedBytes};
     launch(stream, dkv_mma_kernel<T, dim>, keys, dk, dv, dout, q, k, v, doc_start_BT, statistics, s);
-    launch(stream, dq_mma_kernel<T, dim>, queries, dq, dout, q, k, v, doc_start_BT, statistics, s);
+    launch(stream, dq_mma_kernel<T, dim>, queries, dq, dout, q, k, v, statistics, s);
   }
 
   template <bool wide>
@@ -85,9 +86,13 @@ void GpuOps::attention_backward(AttentionBackward op) {
   const auto padded = static_cast<int>(ceil_div(s.length, kStatisticsTile) * kStatisticsTile);
   const int64_t rows = int64_t{s.batch} * s.heads * padded;
   auto carving = workspace_.carve();
-  const Statistics statistics{carving.take<float>(rows), carving.take<float>(rows),
+  const Statistics statistics{carving.take<float>(rows),
+                              carving.take<float>(rows),
                               carving.take<int32_t>(int64_t{s.batch} * padded),
-                              carving.take<int32_t>(int64_t{s.batch} * padded), padded};
+                              carving.take<int32_t>(int64_t{s.batch} * padded),
+                              padded,
+                              pointer<int32_t>(op.doc_start_BT),
+                              static_cast<int>(op.window)};
   launch(
       stream_, statistics_kernel,
       {dim3(blocks(padded / kStatisticsTokens), blocks(ceil_div(s.heads, kStatisticsHeads)), blocks(s.batch)),

@@ -93,7 +93,9 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
   const int stride = s.heads * dim, kv_stride = s.kv_heads * dim;
   const int64_t at = row_offset(sequence + key, s.kv_heads, kv_head, dim);
   const int64_t v_at = v_offset(sequence + key, s, kv_head);
-  const int end = document_end(doc_start_BT + sequence, min(key + rows, s.length) - 1, s.length);
+  const int last_key = min(key + rows, s.length) - 1;
+  const int end =
+      last_seen(document_end(doc_start_BT + sequence, last_key, s.length), last_key, statistics.window);
   const auto copy_queries = [&](int head, int query, int stage) {
     T* const to = stages + stage * Tile::kStageElements;
     const int64_t from = row_offset(sequence + query, s.heads, head, dim);
@@ -145,7 +147,7 @@ struct QueryGradients {
       const bool inside = query + row < statistics.padded;
       lse[i / 2][i % 2] = inside ? statistics.lse_BHT[at + row] : INFINITY;
       delta[i / 2][i % 2] = inside ? statistics.delta_BHT[at + row] : 0.0F;
-      first[i / 2][i % 2] = inside ? statistics.doc_start_BT[first_at + row] : kSeesNothing;
+      first[i / 2][i % 2] = inside ? statistics.first_BT[first_at + row] : kSeesNothing;
     }
   }
 
@@ -173,7 +175,7 @@ struct QueryGradients {
 template <class T, int dim>
 __global__ void __launch_bounds__(kAttentionThreads, 2)
     dq_mma_kernel(T* dq_NHd, const T* do_NHd, const T* q_NHd, const T* k_NGd, const T* v,
-                  const int32_t* doc_start_BT, Statistics statistics, AttentionShape s) {
+                  Statistics statistics, AttentionShape s) {
   using Tile = BackwardTile<dim>;
   constexpr int rows = Tile::kRows, columns = Tile::kColumns, threads = kAttentionThreads;
   T *const q_tile = dynamic_shared<T>(), *const do_tile = q_tile + rows * dim;
@@ -192,7 +194,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
                                            s.v_stride, s.length - key, dim);
   };
 
-  const KeyRange range = visible_keys(doc_start_BT + sequence, query, rows, s.length);
+  const KeyRange range = visible_keys(statistics.first_BT + statistics.at(b, 1, 0, 0), query, rows, s.length);
   const int begin = range.begin / columns * columns;
   copy_tile<rows, dim, threads, true>(q_tile, q_NHd + at, stride, s.length - query, dim);
   copy_tile<rows, dim, threads, true>(do_tile, do_NHd + at, stride, s.length - query, dim);

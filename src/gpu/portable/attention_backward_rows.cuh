@@ -31,7 +31,7 @@ __global__ void __launch_bounds__(32 * kRowWarps, 4)
   const int head = static_cast<int>(row % s.heads), kv_head = head / (s.heads / s.kv_heads);
   const int64_t token = row / s.heads;
   const int b = static_cast<int>(token / s.length), t = static_cast<int>(token % s.length);
-  const int first = statistics.doc_start_BT[statistics.at(b, 1, 0, t)];
+  const int first = statistics.first_BT[statistics.at(b, 1, 0, t)];
   const int64_t at = statistics.at(b, s.heads, head, t), stride = int64_t{s.kv_heads} * s.dim;
   const int64_t sequence = row_offset(int64_t{b} * s.length, s.kv_heads, kv_head, s.dim);
   float *const q = q_rows[warp], *const dout = do_rows[warp], *const weight = weights[warp];
@@ -68,7 +68,8 @@ __global__ void __launch_bounds__(32 * kRowWarps, 4)
   const int64_t token = row / s.kv_heads, stride = int64_t{s.heads} * s.dim;
   const int b = static_cast<int>(token / s.length), t = static_cast<int>(token % s.length);
   const bool seen = doc_start_BT[token] >= 0;
-  const int end = seen ? document_end(doc_start_BT + int64_t{b} * s.length, t, s.length) : t;
+  const int document = seen ? document_end(doc_start_BT + int64_t{b} * s.length, t, s.length) : t;
+  const int end = last_seen(document, t, statistics.window);
   float *const k = k_rows[warp], *const v = v_rows[warp];
   float *const weight = weights[warp], *const gradient = gradients[warp];
   read_row(k, k_NGd + row * s.dim, s.dim);

@@ -38,7 +38,7 @@ void GpuOps::attention_cached(AttentionCached op) {
   CHECK(s.dim <= kMaxDim, op.q_NHd.describe());
   const int64_t capacity = op.k_cache_BSGd.dim(1), width = op.k_NGd.dim(1) * op.k_NGd.dim(2);
   const int split = op.q_NHd.dim(0) * s.heads < kFewRows ? kRowWarps : 1;
-  const RowsShape rows{op.q_NHd.dim(0), s.length, op.start_B.as<int32_t>(), capacity, split};
+  const RowsShape rows{op.q_NHd.dim(0), s.length, op.start_B.as<int32_t>(), capacity, split, op.window};
   with_activation(op.q_NHd.dtype(), [&]<class T>() {
     launch(stream_, append_kernel<T>, {blocks(ceil_div(op.k_NGd.numel(), kThreads)), kThreads},
            pointer<T>(op.k_cache_BSGd), pointer<T>(op.v_cache_BSGd), pointer<T>(op.k_NGd),
@@ -50,7 +50,7 @@ void GpuOps::attention_cached(AttentionCached op) {
            static_cast<float*>(nullptr), pointer<T>(op.q_NHd), pointer<T>(std::as_const(op.k_cache_BSGd)),
            pointer<T>(std::as_const(op.v_cache_BSGd)), static_cast<const int32_t*>(nullptr), s, rows);
   });
-  apply_gate(stream_, op.y_NHd, op.y_NHd, op.packed_NP, heads);
+  if (heads.gated) apply_gate(stream_, op.y_NHd, op.y_NHd, op.packed_NP, heads);
 }
 
 }  // namespace moe::gpu

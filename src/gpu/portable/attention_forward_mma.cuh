@@ -88,7 +88,7 @@ struct OnlineSoftmax {
 template <class T, int dim>
 __global__ void __launch_bounds__(kAttentionThreads, 2)
     forward_mma_kernel(T* o_NHd, float* lse_NH, const T* q_NHd, const T* k_NGd, const T* v,
-                       const int32_t* doc_start_BT, AttentionShape s) {
+                       const int32_t* first_BT, AttentionShape s) {
   using Tile = ForwardTile<dim>;
   constexpr int keys = Tile::kKeys, rows = Tile::kRowTiles;
   T* const q_tile = dynamic_shared<T>();
@@ -96,7 +96,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
   const int head = static_cast<int>(blockIdx.x), kv_head = head / (s.heads / s.kv_heads);
   const int64_t sequence = int64_t{blockIdx.y} * s.length;                          // its first token
   const int query = static_cast<int>(gridDim.z - 1 - blockIdx.z) * Tile::kQueries;  // the longest work first
-  const int32_t* const doc_start_T = doc_start_BT + sequence;
+  const int32_t* const first_T = first_BT + sequence;
   const int64_t stride = int64_t{s.heads} * dim, kv_stride = int64_t{s.kv_heads} * dim;
   const int64_t at = row_offset(sequence + query, s.heads, head, dim);
   const auto copy_keys = [&](int key, int stage) {
@@ -107,7 +107,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
                                                   s.v_stride, s.length - key, dim);
   };
 
-  const KeyRange range = visible_keys(doc_start_T, query, Tile::kQueries, s.length);
+  const KeyRange range = visible_keys(first_T, query, Tile::kQueries, s.length);
   const int begin = range.begin / keys * keys;
   copy_tile<Tile::kQueries, dim, kAttentionThreads, true>(q_tile, q_NHd + at, stride, s.length - query, dim);
   if (begin < range.end) copy_keys(begin, 0);
@@ -118,7 +118,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
 #pragma unroll
   for (int i = 0; i < 2 * rows; ++i) {
     const int t = query + warp_row + 8 * i + lane / 4;
-    first[i / 2][i % 2] = t < s.length && doc_start_T[t] >= 0 ? doc_start_T[t] : kSeesNothing;
+    first[i / 2][i % 2] = t < s.length && first_T[t] >= 0 ? first_T[t] : kSeesNothing;
   }
   OnlineSoftmax<rows, keys, dim> softmax;
   for (int key = begin, stage = 0; key < range.end; key += keys, stage ^= 1) {

@@ -119,12 +119,11 @@ __device__ __forceinline__ void write_rows(T* out, int64_t stride, int rows_left
 struct KeyRange {
   int begin, end, all_from;
 };
-__device__ __forceinline__ KeyRange visible_keys(const int32_t* doc_start_T, int query, int count,
-                                                 int length) {
+__device__ __forceinline__ KeyRange visible_keys(const int32_t* first_T, int query, int count, int length) {
   int begin = INT_MAX, end = 0, all_from = 0;
   for (int i = static_cast<int>(threadIdx.x) % 32; i < count; i += 32) {
-    const int t = query + i, first = t < length ? doc_start_T[t] : -1;
-    if (first < 0) {
+    const int t = query + i, first = t < length ? first_T[t] : -1;
+    if (first < 0 || first == kSeesNothing) {
       all_from = kSeesNothing;
       continue;
     }

@@ -61,14 +61,15 @@ __device__ __forceinline__ float rounded(float x) {
 }
 
 // Rows of queries against keys that lie `keys_per_sequence` tokens apart from sequence to sequence. Token i
-// of a sequence stands at start + i and sees keys up to itself, from doc_start_N (0 when null; none when
-// negative).
+// of a sequence stands at start + i and sees keys up to itself, from first_N (none when negative; null: as
+// `window` says).
 struct RowsShape {
   int64_t tokens;          // all
   int64_t count;           // tokens of a sequence
   const int32_t* start_B;  // position of each sequence's first; null: 0
   int64_t keys_per_sequence;
-  int split;  // warps to a row: 1, 2 or 4
+  int split;       // warps to a row: 1, 2 or 4
+  int64_t window;  // where first keys are not given: how many a token sees, 0: all
 };
 
 // The running softmax of one warp: columns of the output, and in units of log2.
@@ -118,7 +119,7 @@ struct RowShared {
 template <class T, bool wide>
 __global__ void __launch_bounds__(32 * kRowWarps, 4)
     attention_rows_kernel(T* o_NHd, float* lse_NH, const T* q_NHd, const T* k, const T* v,
-                          const int32_t* doc_start_N, AttentionShape s, RowsShape rows) {
+                          const int32_t* first_N, AttentionShape s, RowsShape rows) {
   __shared__ RowShared shared;
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
   const int part = warp % rows.split;
@@ -126,8 +127,10 @@ __global__ void __launch_bounds__(32 * kRowWarps, 4)
   const bool exists = row < rows.tokens * s.heads;
   const int64_t token = exists ? row / s.heads : 0, sequence = token / rows.count;
   const int head = static_cast<int>(row % s.heads), kv_head = head / (s.heads / s.kv_heads);
-  const int64_t begin = doc_start_N != nullptr ? doc_start_N[token] : 0;
   const int64_t start = exists && rows.start_B != nullptr ? rows.start_B[sequence] : 0;
+  const int64_t seen_from =
+      rows.window > 0 ? max(start + token % rows.count + 1 - rows.window, int64_t{0}) : 0;
+  const int64_t begin = first_N != nullptr ? first_N[token] : seen_from;
   const int64_t end = exists && begin >= 0 ? start + token % rows.count + 1 : begin;
   const int64_t stride = int64_t{s.kv_heads} * s.dim;
   const int64_t keys = row_offset(sequence * rows.keys_per_sequence, s.kv_heads, kv_head, s.dim);

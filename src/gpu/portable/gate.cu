@@ -82,6 +82,23 @@ __global__ void __launch_bounds__(kThreads)
   if (part.inside && threadIdx.x % lanes == 0) x.delta_NH[part.head] = delta;
 }
 
+// Without a gate: delta = sum of dy * o over the head.
+template <class T, int lanes, int width>
+__global__ void __launch_bounds__(kThreads)
+    row_products_kernel(float* delta_NH, const T* dy_NHd, const T* o_NHd, int64_t rows, int d) {
+  const int64_t index = (int64_t{blockIdx.x} * kThreads + threadIdx.x) / lanes;
+  const int64_t row = index < rows ? index : 0;
+  float delta = 0;
+  for (int c = static_cast<int>(threadIdx.x) % lanes * width; c < d; c += lanes * width) {
+    const auto dy = load<width>(dy_NHd + row * d + c), o = load<width>(o_NHd + row * d + c);
+#pragma unroll
+    for (int j = 0; j < width; ++j) delta = fmaf(to_float(dy.v[j]), to_float(o.v[j]), delta);
+  }
+#pragma unroll
+  for (int step = lanes / 2; step > 0; step /= 2) delta += __shfl_xor_sync(kAllLanes, delta, step);
+  if (index < rows && threadIdx.x % lanes == 0) delta_NH[row] = delta;
+}
+
 // Calls body.operator()<lanes, width>() with vectors where rows and addresses allow, and as few lanes as
 // reach over a head.
 template <class T, class Body, class... Pointers>
@@ -91,6 +108,20 @@ void with_lanes(int64_t d, Body body, Pointers... pointers) {
   if (d <= 8 * wide) return body.template operator()<8, wide>();
   if (d <= 16 * wide) return body.template operator()<16, wide>();
   body.template operator()<32, wide>();
+}
+
+void row_products(cudaStream_t stream, Tensor& delta_NH, const Tensor& dy_NHd, const Tensor& o_NHd) {
+  const int64_t rows = delta_NH.numel(), d = o_NHd.dim(2);
+  with_activation(o_NHd.dtype(), [&]<class T>() {
+    with_lanes<T>(
+        d,
+        [&]<int lanes, int width>() {
+          launch(stream, row_products_kernel<T, lanes, width>,
+                 {blocks(ceil_div(rows * lanes, kThreads)), kThreads}, pointer<float>(delta_NH),
+                 pointer<T>(dy_NHd), pointer<T>(o_NHd), rows, static_cast<int>(d));
+        },
+        dy_NHd.data(), o_NHd.data());
+  });
 }
 
 }  // namespace
@@ -116,6 +147,7 @@ void GpuOps::gate_backward(GateBackward op) {
   op.check();
   if (op.do_NHd.numel() == 0) return;
   const int64_t n = op.packed_NP.dim(0);
+  if (!op.heads.gated) return row_products(stream_, op.delta_NH, op.dy_NHd, op.o_NHd);
   with_activation(op.packed_NP.dtype(), [&]<class T>() {
     const Gradients<T> x{pointer<T>(op.do_NHd),     pointer<T>(op.y_NHd),  pointer<float>(op.delta_NH),
                          pointer<T>(op.dpacked_NP), pointer<T>(op.dy_NHd), pointer<T>(op.o_NHd),

@@ -20,8 +20,9 @@ constexpr int kThreads = 32 * kWarps;
 constexpr int kBlocksPerSm = 4;  // of the backward kernel
 
 struct Layout {
-  int query, kv, dim;
-  __device__ int packed() const { return 2 * (query + kv) * dim; }
+  int query, kv, dim, query_stride;
+  __device__ int keys() const { return query * query_stride; }
+  __device__ int packed() const { return keys() + 2 * kv * dim; }
 };
 
 struct Table {
@@ -133,10 +134,10 @@ struct Kind {
   int first, stride, count;
 };
 __device__ __forceinline__ Kind queries_of(const Layout& layout) {
-  return {0, 2 * layout.dim, layout.query};
+  return {0, layout.query_stride, layout.query};
 }
 __device__ __forceinline__ Kind keys_of(const Layout& layout) {
-  return {2 * layout.query * layout.dim, layout.dim, layout.kv};
+  return {layout.keys(), layout.dim, layout.kv};
 }
 
 // out: head 0 of the token; rstd: of head 0.
@@ -342,7 +343,8 @@ void with_shape(int64_t dim, Body body, Pointers... pointers) {
 }
 
 Layout layout_of(const Heads& heads) {
-  return {static_cast<int>(heads.query), static_cast<int>(heads.kv), static_cast<int>(heads.dim)};
+  return {static_cast<int>(heads.query), static_cast<int>(heads.kv), static_cast<int>(heads.dim),
+          static_cast<int>(heads.query_stride())};
 }
 
 Table table_of(const Tensor& wq_d, const Tensor& wk_d, const Tensor& rope_Td, const Tensor& position_N) {

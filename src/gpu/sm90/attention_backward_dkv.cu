@@ -60,9 +60,11 @@ __device__ __forceinline__ KeyWork key_work(const Shape& shape, int index) {
 // The last query that sees key t; -1 for padding.
 __device__ __forceinline__ int last_query(const BackwardInputs& in, int row, int t) {
   if (t >= in.shape.T) return -1;
-  const int64_t at = int64_t{row} * in.statistics.padded;
-  const int first = in.statistics.doc_start_BT[at + t];
-  return first == kSeesNothing ? -1 : in.statistics.last_BT[at + first];
+  const Statistics& statistics = in.statistics;
+  const int document = statistics.document_BT[int64_t{row} * in.shape.T + t];
+  if (document < 0) return -1;
+  const int last = statistics.last_BT[statistics.at(row, 1, 0, document)];
+  return last_seen(last + 1, t, statistics.window) - 1;
 }
 
 // Draws a piece, finds out what its readers must know and publishes it. All lanes of the producer warp;

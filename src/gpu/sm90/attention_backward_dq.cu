@@ -49,7 +49,8 @@ __device__ __forceinline__ void copy_keys(QueryShared& shared, const CUtensorMap
     if (piece.index >= query_blocks<2>(shape)) return shared.scheduler.publish(turn, piece);
     const QueryWork<2> work = query_work<2>(shape, piece.index);
     const int end = keys_end(shape, work);
-    const int first = smallest_first(shape.doc_start_BT + int64_t{work.row} * shape.T, work.query, end);
+    const int first =
+        smallest_first(in.statistics.first_BT + in.statistics.at(work.row, 1, 0, 0), work.query, end);
     piece.begin = min(first, end) / kTokens * kTokens;  // padding alone sees nothing
     shared.scheduler.publish(turn, piece);
     const int column = work.head / (shape.H / shape.G) * kWidth;
@@ -80,7 +81,7 @@ __device__ __forceinline__ void copy_own(QueryShared& shared, const CUtensorMap*
           const int64_t at = in.statistics.at(work.row, shape.H, head, query);
           bulk_load(own.lse, in.statistics.lse_BHT + at, sizeof(own.lse), full);
           bulk_load(own.delta, in.statistics.delta_BHT + at, sizeof(own.delta), full);
-          bulk_load(own.first, in.statistics.doc_start_BT + in.statistics.at(work.row, 1, 0, query),
+          bulk_load(own.first, in.statistics.first_BT + in.statistics.at(work.row, 1, 0, query),
                     sizeof(own.first), full);
         } else {
           barrier_arrive(full);  // nothing to read

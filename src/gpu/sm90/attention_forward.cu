@@ -51,7 +51,7 @@ struct ForwardShared {
 
 // Where the results go.
 struct Results {
-  bf16 *y_NHd, *o_NHd;
+  bf16 *y_NHd, *o_NHd;  // without a gate there is no y
   float* lse_NH;
 };
 
@@ -67,7 +67,7 @@ __device__ __forceinline__ void copy_keys(ForwardShared& shared, const CUtensorM
     const int token = work.row * shape.T, end = min(work.query + work.queries, shape.T);
     piece.newest = (end - 1) / kTokens * kTokens;
     piece.oldest =
-        min(smallest_first(shape.doc_start_BT + token, work.query, end), piece.newest) / kTokens * kTokens;
+        min(smallest_first(shape.first_BT + token, work.query, end), piece.newest) / kTokens * kTokens;
     shared.scheduler.publish(turn, piece);
     const int column = work.head / (shape.H / shape.G) * kWidth;
     for (int key = piece.newest; key >= piece.oldest; key -= kTokens, walk.next())
@@ -78,7 +78,7 @@ __device__ __forceinline__ void copy_keys(ForwardShared& shared, const CUtensorM
 // The warp that copies what each warpgroup reads once: its queries, then its gates. Rows past the end are
 // copied as well (of the next row, or zeros) and not used.
 __device__ __forceinline__ void copy_rows(ForwardShared& shared, const CUtensorMap* q,
-                                          const CUtensorMap* gates, const Shape& shape) {
+                                          const CUtensorMap* gates, bool gated, const Shape& shape) {
   PipelineState<2> turn, queries;
   PipelineState<1> walk;
   for (;; walk.next(), queries.next()) {
@@ -97,6 +97,7 @@ __device__ __forceinline__ void copy_rows(ForwardShared& shared, const CUtensorM
       shared.queries[g].wait_empty(queries);
       copy(&shared.queries[g].full[queries.stage], shared.rows[g].q[queries.stage], q, g, kWidth);
     }
+    if (!gated) continue;
     for (int g = 0; g < kForwardGroups; ++g) {
       shared.gates[g].wait_empty(walk);
       copy(&shared.gates[g].full[0], shared.rows[g].gate, gates, g, 2 * kWidth);
@@ -114,12 +115,13 @@ __device__ __forceinline__ void store_results(const Results& to, const Fragment&
     sum += __shfl_xor_sync(kAllLanes, sum, 2);
     const int t = query + fragment_row(i);
     const int64_t at = (int64_t{row} * shape.T + t) * shape.H + head;
-    const bool padding = softmax.doc_start_T[fragment_row(i)] == kSeesNothing;
+    const bool padding = softmax.first_T[fragment_row(i)] == kSeesNothing;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       auto piece = row_piece(o, i, half, padding ? 0 : 1 / sum);
       if (t >= shape.T) continue;
       store(to.o_NHd + at * kWidth + piece_column(half), piece);
+      if (to.y_NHd == nullptr) continue;
       const auto gate =
           *reinterpret_cast<const Vec<bf16, 8>*>(gates + tile_offset(fragment_row(i), piece_column(half)));
 #pragma unroll
@@ -218,9 +220,10 @@ __device__ __forceinline__ void attend_all(ForwardShared& shared, const Results&
     if (key >= piece.oldest)
       attend(shared, tiles, o, softmax, shared.rows[group].q[queries.stage], key, piece.oldest);
     shared.queries[group].release(queries.stage);
-    shared.gates[group].wait_full(gates);
+    const bool gated = results.y_NHd != nullptr;
+    if (gated) shared.gates[group].wait_full(gates);
     store_results(results, o, softmax, shared.rows[group].gate, shape, work.row, query, work.head_of(group));
-    shared.gates[group].release_by_lanes(0);
+    if (gated) shared.gates[group].release_by_lanes(0);
   }
 }
 
@@ -245,7 +248,7 @@ __global__ void __launch_bounds__(kForwardThreads, 1)
   if (group == 0) {
     warpgroup_reg_dealloc<kProducerRegisters>();
     if (warp == 0) copy_keys(shared, &k, &v, shape, next);
-    if (warp == 1) copy_rows(shared, &q, &gates, shape);
+    if (warp == 1) copy_rows(shared, &q, &gates, results.y_NHd != nullptr, shape);
     return;
   }
   warpgroup_reg_alloc<kConsumerRegisters>();
@@ -259,22 +262,27 @@ bool sm90_takes_attention(const Tensor& q_NHd) {
   return q_NHd.dtype() == DType::bf16 && q_NHd.dim(2) == sm90::kWidth && q_NHd.dim(0) > 0;
 }
 
-void sm90_attention_forward(cudaStream_t stream, int num_sms, int* next, AttentionForward op) {
+void sm90_attention_forward(cudaStream_t stream, int num_sms, int* next, const int32_t* first_BT,
+                            AttentionForward op) {
   using namespace sm90;
   const int64_t N = op.q_NHd.dim(0), H = op.q_NHd.dim(1), G = op.k_NGd.dim(1);
   const Heads& heads = op.heads;
-  const Shape shape = shape_of(op.doc_start_BT, H, G);
+  Shape shape = shape_of(op.doc_start_BT, H, G);
+  shape.first_BT = first_BT;
   const bf16* const packed = pointer<bf16>(op.packed_NP);
   const CUtensorMap keys = tensor_map(op.k_NGd.data(), N, G * kWidth, kTokens);
   const CUtensorMap values = tensor_map(packed + heads.values(), N, G * kWidth, kTokens, heads.packed());
-  const Results results{pointer<bf16>(op.y_NHd), pointer<bf16>(op.o_NHd), pointer<float>(op.lse_NH)};
+  // From the first gate to the last. Without gates nothing is read, and the map has only to be one.
+  const CUtensorMap gates =
+      heads.gated ? tensor_map(packed + heads.gate(0), N, (2 * H - 1) * kWidth, kTokens, heads.packed())
+                  : values;
+  const Results results{heads.gated ? pointer<bf16>(op.y_NHd) : nullptr, pointer<bf16>(op.o_NHd),
+                        pointer<float>(op.lse_NH)};
   CUDA_CHECK(cudaMemsetAsync(next, 0, sizeof(int), stream));
   launch(stream, forward_kernel,
          {blocks(std::min(query_blocks<kForwardGroups>(shape), num_sms)), kForwardThreads,
           sizeof(ForwardShared)},
-         keys, values, tensor_map(op.q_NHd.data(), N, H * kWidth, kTokens),
-         tensor_map(packed + heads.gate(0), N, (2 * H - 1) * kWidth, kTokens, heads.packed()), results, shape,
-         next);
+         keys, values, tensor_map(op.q_NHd.data(), N, H * kWidth, kTokens), gates, results, shape, next);
 }
 
 }  // namespace moe::gpu

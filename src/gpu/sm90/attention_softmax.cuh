@@ -14,15 +14,15 @@ namespace moe::gpu::sm90 {
 struct Softmax {
   static constexpr float kSlack = 8;        // to base 2: weights are at most 2^8
   float base[2] = {0, 0}, sum[2] = {0, 0};  // base: of the scores times scale
-  const int* doc_start_T;  // the first keys that the warpgroup's queries see, in shared memory
-  int from;                // the earliest key that all queries of this warp see
-  float scale;             // to base 2
+  const int* first_T;  // the first keys that the warpgroup's queries see, in shared memory
+  int from;            // the earliest key that all queries of this warp see
+  float scale;         // to base 2
 
   // `first` becomes the first keys of this warp's 16 queries, of which the warpgroup's first is `query`.
   __device__ __forceinline__ Softmax(const Shape& shape, int* first, int row, int query)
-      : doc_start_T(first), scale(shape.scale * kLog2e) {
+      : first_T(first), scale(shape.scale * kLog2e) {
     const int line = static_cast<int>(threadIdx.x) % kGroup / 32 * 16 + static_cast<int>(threadIdx.x) % 16;
-    const int key = query + line < shape.T ? shape.doc_start_BT[row * shape.T + query + line] : -1;
+    const int key = query + line < shape.T ? shape.first_BT[row * shape.T + query + line] : -1;
     from = key < 0 ? kSeesNothing : key;
     first[line] = from;
 #pragma unroll
@@ -89,7 +89,7 @@ struct Softmax {
   __device__ __forceinline__ void hide_earlier(Fragment& s, int key) const {
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      const int begin = doc_start_T[fragment_row(i)] - key - fragment_column();
+      const int begin = first_T[fragment_row(i)] - key - fragment_column();
 #pragma unroll
       for (int j = 0; j < 8; ++j)
 #pragma unroll

@@ -13,27 +13,23 @@
 namespace moe::gpu::sm90 {
 
 struct Shape {
-  const int32_t* doc_start_BT;
   int B, T, H, G;
-  float scale;  // of the scores: 1 / sqrt(width)
+  float scale;                        // of the scores: 1 / sqrt(width)
+  const int32_t* first_BT = nullptr;  // forward: the first key that each token sees; negative for padding
 };
 
 inline Shape shape_of(const Tensor& doc_start_BT, int64_t H, int64_t G) {
-  return {pointer<int32_t>(doc_start_BT),
-          static_cast<int>(doc_start_BT.dim(0)),
-          static_cast<int>(doc_start_BT.dim(1)),
-          static_cast<int>(H),
-          static_cast<int>(G),
-          1 / std::sqrt(static_cast<float>(kWidth))};
+  return {static_cast<int>(doc_start_BT.dim(0)), static_cast<int>(doc_start_BT.dim(1)), static_cast<int>(H),
+          static_cast<int>(G), 1 / std::sqrt(static_cast<float>(kWidth))};
 }
 
-// The smallest document start among tokens [begin, end) of a row, padding left out; a large number when all
+// The smallest first key of tokens [begin, end) of a row, padding (negative or kSeesNothing) left out; a large number when all
 // are padding. All lanes of a warp call it.
-__device__ __forceinline__ int smallest_first(const int32_t* doc_start_T, int begin, int end) {
+__device__ __forceinline__ int smallest_first(const int32_t* first_T, int begin, int end) {
   int smallest = 1 << 30;
 #pragma unroll 4
   for (int t = begin + static_cast<int>(threadIdx.x) % 32; t < end; t += 32) {
-    const int first = doc_start_T[t];
+    const int first = first_T[t];
     if (first >= 0) smallest = min(smallest, first);
   }
 #pragma unroll

@@ -2,6 +2,7 @@
 // Which operands Hopper's kernels take, and how they are called.
 #include "gpu/sm90/provider.h"
 
+#include "gpu/attention_window.h"
 #include "gpu/sm90/attention.h"
 #include "gpu/sm90/experts.h"
 #include "gpu/sm90/grouped_matmul.h"
@@ -19,7 +20,10 @@ class Sm90 final : public Provider {
 
   bool attention_forward(AttentionForward op) override {
     if (!sm90_takes_attention(op.q_NHd)) return false;
-    sm90_attention_forward(launcher_.stream, launcher_.num_sms, launcher_.workspace.carve().take<int>(1), op);
+    auto memory = launcher_.workspace.carve();
+    int* const next = memory.take<int>(1);
+    const int32_t* const first_BT = first_keys(launcher_.stream, memory, op.doc_start_BT, op.window);
+    sm90_attention_forward(launcher_.stream, launcher_.num_sms, next, first_BT, op);
     return true;
   }
 
