@@ -96,7 +96,7 @@ def gates_of(tensors, config):
     found = []
     for name, tensor in tensors.items():
         if name.endswith("qkvg.weight"):
-            heads = tensor[: 2 * config.n_heads * config.head_dim].view(config.n_heads, 2, config.head_dim, -1)
+            heads = tensor[: 2 * config.n_heads * config.head_width].view(config.n_heads, 2, config.head_width, -1)
             found.append(heads[:, 1].flatten())
     return torch.cat(found).double()
 

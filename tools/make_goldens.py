@@ -2,6 +2,7 @@
 """Makes the model's golden files from tools/reference_model.py:
 
   model_dropless.safetensors, model_capacity.safetensors   one forward and backward pass
+  model_ungated.safetensors, model_windowed.safetensors    the same of other attentions and heads
   trajectory.safetensors                                   ten steps of AdamW from the dropless weights
 
     python tools/make_goldens.py tests/golden
@@ -25,6 +26,9 @@ ROWS, TOKENS, STEPS = 2, 13, 10
 SMALLEST_GAP = 2e-4  # float32 probabilities of this model are good to about 1e-6
 DROPLESS = Config(capacity_factor=0.0)
 CAPACITY = Config(capacity_factor=0.6)  # 2 * floor(0.6 * ceil(26 / 4)) = 8 rows an expert
+# Head widths that are not d_model / n_heads.
+UNGATED = Config(head_dim=10, attention_gate=False, attention_window=(4, 0), tie_embeddings=False)
+WINDOWED = Config(head_dim=6, attention_window=(0, 3))
 OPTIMIZER = {
     "order": "pytorch",
     "learning_rate": 1e-2,
@@ -42,7 +46,7 @@ class Unsuitable(Exception):
 
 def make_weights(config, random):
     """Larger than any sensible initialisation, so that no part of the model is nearly linear or nearly zero."""
-    scale = {"embedding": 0.3, "qkvg": 0.3, "out": 0.2, "router": 0.5, "gate_up": 0.25, "down": 0.25}
+    scale = {"embedding": 0.3, "lm_head": 0.3, "qkvg": 0.3, "out": 0.2, "router": 0.5, "gate_up": 0.25, "down": 0.25}
     weights = {}
     for name, shape in config.weight_shapes().items():
         noise = torch.randn(shape, generator=random, dtype=torch.float32)
@@ -201,18 +205,30 @@ def make_all(seed, folder):
     save(folder / "trajectory.safetensors", path, config=dataclasses.asdict(DROPLESS), optimizer=OPTIMIZER, seed=seed)
 
 
+def make_variant(seed, folder, name, config):
+    random = torch.Generator().manual_seed(seed)
+    tensors = one_pass(config, make_weights(config, random), make_batch(config, random))
+    save(folder / f"model_{name}.safetensors", tensors, config=dataclasses.asdict(config), seed=seed)
+
+
+def with_suitable_seed(make):
+    for seed in range(1000):
+        try:
+            print(f"seed {seed}")
+            return make(seed)
+        except Unsuitable as reason:
+            print(f"  unsuitable: {reason}")
+    raise SystemExit("no suitable seed")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=pathlib.Path, help="where the files go: tests/golden")
     folder = parser.parse_args().folder
     torch.set_num_threads(1)
-    for seed in range(1000):
-        try:
-            print(f"seed {seed}")
-            return make_all(seed, folder)
-        except Unsuitable as reason:
-            print(f"  unsuitable: {reason}")
-    raise SystemExit("no suitable seed")
+    with_suitable_seed(lambda seed: make_all(seed, folder))
+    for name, config in (("ungated", UNGATED), ("windowed", WINDOWED)):
+        with_suitable_seed(lambda seed: make_variant(seed, folder, name, config))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,10 @@ class Config:
     n_layers: int = 2
     n_heads: int = 4
     n_kv_heads: int = 2
+    head_dim: int = 0  # 0: d_model / n_heads
+    attention_gate: bool = True
+    attention_window: tuple = ()  # of each layer in turn, repeated; 0 or none: all
+    tie_embeddings: bool = True
     num_experts: int = 4
     top_k: int = 2
     expert_intermediate_dim: int = 24
@@ -34,13 +38,16 @@ class Config:
     norm_eps: float = 1e-5
 
     @property
-    def head_dim(self):
-        return self.d_model // self.n_heads
+    def head_width(self):
+        return self.head_dim or self.d_model // self.n_heads
+
+    def window(self, layer):
+        return self.attention_window[layer % len(self.attention_window)] if self.attention_window else 0
 
     def weight_shapes(self):
         """Name -> shape of every learnt tensor, in the order of the model."""
-        D, E, F, d = self.d_model, self.num_experts, self.expert_intermediate_dim, self.head_dim
-        packed = 2 * self.n_heads * d + 2 * self.n_kv_heads * d
+        D, E, F, d = self.d_model, self.num_experts, self.expert_intermediate_dim, self.head_width
+        packed = (2 if self.attention_gate else 1) * self.n_heads * d + 2 * self.n_kv_heads * d
         shapes = {"embedding.weight": (self.vocab_size, D)}
         for i in range(self.n_layers):
             layer = f"layers.{i}."
@@ -48,12 +55,14 @@ class Config:
             shapes[layer + "attention.qkvg.weight"] = (packed, D)
             shapes[layer + "attention.q_norm.weight"] = (d,)
             shapes[layer + "attention.k_norm.weight"] = (d,)
-            shapes[layer + "attention.out.weight"] = (D, D)
+            shapes[layer + "attention.out.weight"] = (D, self.n_heads * d)
             shapes[layer + "moe_norm.weight"] = (D,)
             shapes[layer + "moe.router.weight"] = (E, D)
             shapes[layer + "moe.gate_up.weight"] = (E, 2 * F, D)
             shapes[layer + "moe.down.weight"] = (E, D, F)
         shapes["final_norm.weight"] = (D,)
+        if not self.tie_embeddings:
+            shapes["lm_head.weight"] = (self.vocab_size, D)
         return shapes
 
 
@@ -103,13 +112,15 @@ def rotate_half(x_BTHd, theta):
     return x_BTHd * cos + torch.cat([-high, low], -1) * sin
 
 
-def visible(doc_start_BT):
-    """mask[b, t, s]: token t sees s. Causal, inside its document; padding (first = -1) sees nothing."""
+def visible(doc_start_BT, window=0):
+    """mask[b, t, s]: token t sees s. Causal, inside its document, the last `window` tokens (0: all of them);
+    padding (first = -1) sees nothing."""
     T = doc_start_BT.shape[1]
     t = torch.arange(T)[None, :, None]
     s = torch.arange(T)[None, None, :]
     first = doc_start_BT[:, :, None]
-    return (first >= 0) & (first <= s) & (s <= t)
+    near = s > t - window if window > 0 else s <= t
+    return (first >= 0) & (first <= s) & (s <= t) & near
 
 
 class ReferenceModel:
@@ -121,16 +132,17 @@ class ReferenceModel:
         self.config = config
         self.weights = weights
 
-    def attention(self, layer, u_BTD, doc_start_BT):
+    def attention(self, layer, u_BTD, doc_start_BT, window):
         """u is the normed input of the block, which the G1 gate reads too (arXiv 2505.06708)."""
         c = self.config
         B, T, _ = u_BTD.shape
-        H, G, d = c.n_heads, c.n_kv_heads, c.head_dim
+        H, G, d = c.n_heads, c.n_kv_heads, c.head_width
         w = lambda name: self.weights[f"{layer}attention.{name}.weight"]
 
         packed = functional.linear(u_BTD, w("qkvg"))
-        query_and_gate, k, v = packed.split([2 * H * d, G * d, G * d], -1)
-        q, gate = query_and_gate.view(B, T, H, 2, d).unbind(3)  # rows of one head: [q_h | gate_h]
+        parts = 2 if c.attention_gate else 1
+        query_and_gate, k, v = packed.split([parts * H * d, G * d, G * d], -1)
+        q, *gate = query_and_gate.view(B, T, H, parts, d).unbind(3)  # rows of one head: [q_h | gate_h]
         q = rotate_half(rms_norm(q, w("q_norm"), c.norm_eps), c.rope_theta)
         k = rotate_half(rms_norm(k.view(B, T, G, d), w("k_norm"), c.norm_eps), c.rope_theta)
         v = v.view(B, T, G, d)
@@ -138,12 +150,12 @@ class ReferenceModel:
         v = v.repeat_interleave(H // G, dim=2)
 
         score = torch.einsum("bthd,bshd->bhts", q, k) / d**0.5
-        mask = visible(doc_start_BT)[:, None]
+        mask = visible(doc_start_BT, window)[:, None]
         # A padding token has no key at all: give its softmax something finite, then zero the result.
         score = score.masked_fill(~mask, torch.finfo(score.dtype).min)
         probability = torch.softmax(score, -1) * mask
         o = torch.einsum("bhts,bshd->bthd", probability, v)
-        gate = torch.sigmoid(gate)
+        gate = torch.sigmoid(gate[0]) if c.attention_gate else torch.ones_like(o)
         return functional.linear((gate * o).reshape(B, T, H * d), w("out")), Attention(probability, gate)
 
     def capacity(self, tokens):
@@ -204,7 +216,7 @@ class ReferenceModel:
         for i in range(c.n_layers):
             layer = f"layers.{i}."
             u = rms_norm(x, self.weights[layer + "attention_norm.weight"], c.norm_eps)
-            y, looked = self.attention(layer, u, doc_start_BT)
+            y, looked = self.attention(layer, u, doc_start_BT, c.window(i))
             x = x + y
             u = rms_norm(x, self.weights[layer + "moe_norm.weight"], c.norm_eps).view(B * T, -1)
             logits = functional.linear(u, self.weights[layer + "moe.router.weight"])
@@ -214,7 +226,8 @@ class ReferenceModel:
             attention.append(looked)
             residual.append(x)
         x = rms_norm(x, self.weights["final_norm.weight"], c.norm_eps)
-        logits = functional.linear(x, self.weights["embedding.weight"])
+        head = "embedding.weight" if c.tie_embeddings else "lm_head.weight"
+        logits = functional.linear(x, self.weights[head])
         ce = functional.cross_entropy(
             logits[..., : c.real_vocab].flatten(0, 1), target_BT.flatten(), ignore_index=-1
         )

@@ -193,6 +193,7 @@ void verify(const TrainedModel& model, const fs::path& folder, const ExportOptio
 
 int run(const ExportOptions& options) {
   const TrainedModel model = open_model(options.model, options.overrides);
+  check_exportable(model.config.model);
   const DType type = stored_type(options, model.config);
   Terminal terminal;
   StagedFolder staged(options.folder);

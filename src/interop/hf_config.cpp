@@ -73,7 +73,6 @@ struct Fixed {
 };
 const std::vector<Fixed>& fixed() {
   static const std::vector<Fixed> list{{"model_type", "qwen3_next", true},
-                                       {"tie_word_embeddings", true, true},
                                        {"shared_expert_intermediate_size", 1, true},
                                        {"hidden_act", "silu"},
                                        {"attention_bias", false},
@@ -154,7 +153,21 @@ std::string hf_name_of(DType type) {
   return type == DType::bf16 ? "bfloat16" : "float16";
 }
 
+void check_exportable(const ModelConfig& config) {
+  const auto refuse = [](const char* setting, const char* expected, const std::string& found) {
+    throw UserError(
+        setting, expected, found,
+        "Qwen3NextForCausalLM, the format of `moe export`, has nothing else: train without it, or use "
+        "the checkpoint's own files");
+  };
+  if (!config.attention_gate) refuse("model.attention_gate", "true", "false");
+  for (int64_t i = 0; i < config.n_layers; ++i)
+    if (const int64_t window = config.window_of(i); window > 0 && window < config.max_seq_len)
+      refuse("model.attention_window", "the whole row in each layer", std::to_string(window));
+}
+
 std::string hf_config_json(const ModelConfig& config, DType type, int64_t end_of_text) {
+  check_exportable(config);
   const std::vector<std::string> layers(static_cast<size_t>(config.n_layers), "full_attention");
   const OrderedJson json{
       {"architectures", OrderedJson::array({kArchitecture})},
@@ -185,7 +198,7 @@ std::string hf_config_json(const ModelConfig& config, DType type, int64_t end_of
       {"attention_dropout", 0.0},
       {"initializer_range", config.init_std},
       {"vocab_size", config.vocab_size},
-      {"tie_word_embeddings", true},
+      {"tie_word_embeddings", config.tie_embeddings},
       {"use_cache", true},
       {"bos_token_id", end_of_text},
       {"eos_token_id", end_of_text}};
@@ -209,6 +222,9 @@ ModelConfig read_hf_config(const std::string& where, std::string_view text) {
   config.n_layers = whole("num_hidden_layers");
   config.n_heads = whole("num_attention_heads");
   config.n_kv_heads = whole("num_key_value_heads");
+  config.head_dim = whole("head_dim");
+  if (config.head_dim * config.n_heads == config.d_model) config.head_dim = 0;  // as d_model says
+  config.tie_embeddings = json.flag("tie_word_embeddings");
   config.num_experts = whole("num_experts");
   config.top_k = whole("num_experts_per_tok");
   config.expert_intermediate_dim = whole("moe_intermediate_size");
@@ -224,9 +240,6 @@ ModelConfig read_hf_config(const std::string& where, std::string_view text) {
   } catch (const UserError& error) {
     throw UserError(where + " (" + error.where + ")", error.expected, error.found, kOnly);
   }
-  if (whole("head_dim") != config.heads().dim)
-    json.refuse("head_dim", fmt::format("{} (hidden_size / num_attention_heads)", config.heads().dim),
-                quote(json.at("head_dim")));
   return config;
 }
 

@@ -16,6 +16,9 @@ namespace moe {
 // "float32", "bfloat16" or "float16".
 std::string hf_name_of(DType type);
 
+// Throws UserError for a model that the format cannot describe, naming the setting.
+void check_exportable(const ModelConfig& config);
+
 // type: of the matrices in the files, f32, bf16 or f16. end_of_text: the token that begins and ends
 // documents.
 std::string hf_config_json(const ModelConfig& config, DType type, int64_t end_of_text);

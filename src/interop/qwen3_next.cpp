@@ -20,7 +20,7 @@ void add_attention(std::vector<TensorMap>& list, const ModelConfig& config, int6
   list.push_back({theirs + "v_proj.weight", {G * d, D}, qkvg, (query_rows + G * d) * D});
   list.push_back({theirs + "q_norm.weight", {d}, ours + "q_norm.weight", 0, Kind::norm, true});
   list.push_back({theirs + "k_norm.weight", {d}, ours + "k_norm.weight", 0, Kind::norm, true});
-  list.push_back({theirs + "o_proj.weight", {D, D}, ours + "out.weight"});
+  list.push_back({theirs + "o_proj.weight", {D, config.n_heads * d}, ours + "out.weight"});
 }
 
 void add_experts(std::vector<TensorMap>& list, const ModelConfig& config, int64_t layer) {
@@ -69,6 +69,7 @@ std::vector<TensorMap> qwen3_next_tensors(const ModelConfig& config) {
     add_experts(list, config, i);
   }
   list.push_back({"model.norm.weight", {D}, "final_norm.weight", 0, Kind::norm, true});
+  if (!config.tie_embeddings) list.push_back({"lm_head.weight", {config.vocab_size, D}, "lm_head.weight"});
   return list;
 }
 

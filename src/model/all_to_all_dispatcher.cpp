@@ -64,7 +64,12 @@ ExpertTokens AllToAllDispatcher::recv(DispatchedTokens& saved, Ops& ops) {
 
 void AllToAllDispatcher::combine(DispatchedTokens& saved, const Tensor& rows_XD, Ops& ops) {
   const int64_t X = rows_XD.dim(0);
-  if (X > 0) ops.combine_rows({back_XD_.rows(0, X), {}, rows_XD, {}, tokens(saved).plan});
+  if (X > 0)
+    ops.combine_rows({.y_ND = back_XD_.rows(0, X),
+                      .residual_ND = {},
+                      .x_RD = rows_XD,
+                      .weight_NK = {},
+                      .plan = tokens(saved).plan});
   all_to_all_.combine(rows(), back_XD_, saved.counts);
 }
 
@@ -104,7 +109,11 @@ void AllToAllDispatcher::combine_gradients(DispatchedTokens& saved, const Tensor
 
 Tensor AllToAllDispatcher::wait_combine_gradients(const RoutePlan& plan, Ops& ops) {
   all_to_all_.wait();
-  ops.combine_rows({dweight_NK_.reshape({dweight_NK_.numel(), 1}), {}, weights(), {}, plan});
+  ops.combine_rows({.y_ND = dweight_NK_.reshape({dweight_NK_.numel(), 1}),
+                    .residual_ND = {},
+                    .x_RD = weights(),
+                    .weight_NK = {},
+                    .plan = plan});
   return rows();
 }
 

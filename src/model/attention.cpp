@@ -15,8 +15,7 @@ void AttentionWeights::declare(ParameterList& list, const AttentionSpec& spec) {
 
 double attention_flops(const AttentionSpec& spec, int64_t T) {
   const auto width = static_cast<double>(spec.heads.query * spec.heads.dim);
-  const double keys = static_cast<double>(T) / 2;  // that a token sees, on average
-  return 3 * 2 * 2 * width * keys;                 // two products, forward once and backward twice
+  return 3 * 2 * 2 * width * visible_keys(T, spec.window);  // two products, forward once and backward twice
 }
 
 AttentionSaved::AttentionSaved(const AttentionSpec& spec, DType type, int64_t N, Recompute recompute,
@@ -85,15 +84,29 @@ void Attention::heads(AttentionSaved& saved, const AttentionWeights& weights, co
                             .eps = spec_.norm_eps});
 }
 
+void Attention::attend(AttentionSaved& saved, const Tokens& tokens, Tensor y_NHd, Ops& ops) const {
+  ops.attention_forward({.y_NHd = y_NHd,
+                         .o_NHd = saved.o_NHd,
+                         .lse_NH = saved.lse_NH,
+                         .q_NHd = saved.q_NHd,
+                         .k_NGd = saved.k_NGd,
+                         .packed_NP = saved.packed_NP,
+                         .doc_start_BT = tokens.doc_start_BT,
+                         .heads = spec_.heads,
+                         .window = spec_.window});
+}
+
 void Attention::forward(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND,
                         const AttentionWeights& weights, const Tokens& tokens, const KeyValueCache* cache,
                         const AttentionWorkspace& scratch, Ops& ops) const {
   const int64_t N = x_ND.dim(0), Hd = spec_.heads.query * spec_.heads.dim;
-  const Tensor gated_NHd = scratch.gated_NHd.rows(0, N);
+  const Tensor gated_NHd = spec_.heads.gated || cache != nullptr ? scratch.gated_NHd.rows(0, N) : saved.o_NHd;
   norm(saved, x_ND, weights, ops);
   ops.matmul(saved.packed_NP, saved.norm_ND, weights.qkvg.compute, MatmulLayout::NT, false);
   heads(saved, weights, tokens, ops);
-  if (cache != nullptr)
+  if (cache == nullptr)
+    attend(saved, tokens, gated_NHd, ops);
+  else
     ops.attention_cached({.y_NHd = gated_NHd,
                           .k_cache_BSGd = cache->k_BSGd,
                           .v_cache_BSGd = cache->v_BSGd,
@@ -101,16 +114,8 @@ void Attention::forward(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND,
                           .k_NGd = saved.k_NGd,
                           .packed_NP = saved.packed_NP,
                           .start_B = cache->start_B,
-                          .heads = spec_.heads});
-  else
-    ops.attention_forward({.y_NHd = gated_NHd,
-                           .o_NHd = saved.o_NHd,
-                           .lse_NH = saved.lse_NH,
-                           .q_NHd = saved.q_NHd,
-                           .k_NGd = saved.k_NGd,
-                           .packed_NP = saved.packed_NP,
-                           .doc_start_BT = tokens.doc_start_BT,
-                           .heads = spec_.heads});
+                          .heads = spec_.heads,
+                          .window = spec_.window});
   ops.matmul_add(y_ND, x_ND, gated_NHd.reshape({N, Hd}), weights.out.compute);
 }
 
@@ -119,31 +124,24 @@ void Attention::backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND,
                          const AttentionWorkspace& scratch, Ops& ops) const {
   const int64_t N = x_ND.dim(0), Hd = spec_.heads.query * spec_.heads.dim;
   const bool add = gradients == GradientMode::accumulate, full = recompute_ == Recompute::full;
+  const Tensor& gated_NHd = spec_.heads.gated ? scratch.gated_NHd : saved.o_NHd;
   if (recompute_ != Recompute::none) {
     norm(saved, x_ND, weights, ops);
     if (full) ops.matmul(saved.packed_NP, saved.norm_ND, weights.qkvg.compute, MatmulLayout::NT, false);
     heads(saved, weights, tokens, ops);
-    if (full)
-      ops.attention_forward({.y_NHd = scratch.gated_NHd,
-                             .o_NHd = saved.o_NHd,
-                             .lse_NH = saved.lse_NH,
-                             .q_NHd = saved.q_NHd,
-                             .k_NGd = saved.k_NGd,
-                             .packed_NP = saved.packed_NP,
-                             .doc_start_BT = tokens.doc_start_BT,
-                             .heads = spec_.heads});
+    if (full) attend(saved, tokens, gated_NHd, ops);
   }
   ops.matmul(scratch.dgated_NHd.reshape({N, Hd}), d_ND, weights.out.compute, MatmulLayout::NN, false);
   const Tensor& do_NHd = scratch.dgated_NHd;  // in place
   ops.gate_backward({.do_NHd = do_NHd,
-                     .y_NHd = scratch.gated_NHd,
+                     .y_NHd = gated_NHd,
                      .delta_NH = scratch.delta_NH,
                      .dpacked_NP = scratch.dpacked_NP,
                      .dy_NHd = scratch.dgated_NHd,
                      .o_NHd = saved.o_NHd,
                      .packed_NP = saved.packed_NP,
                      .heads = spec_.heads});
-  ops.matmul(weights.out.gradient, d_ND, scratch.gated_NHd.reshape({N, Hd}), MatmulLayout::TN, add);
+  ops.matmul(weights.out.gradient, d_ND, gated_NHd.reshape({N, Hd}), MatmulLayout::TN, add);
   ops.attention_backward({.dq_NHd = scratch.dq_NHd,
                           .dk_NGd = scratch.dk_NGd,
                           .dpacked_NP = scratch.dpacked_NP,
@@ -154,7 +152,8 @@ void Attention::backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND,
                           .lse_NH = saved.lse_NH,
                           .delta_NH = scratch.delta_NH,
                           .doc_start_BT = tokens.doc_start_BT,
-                          .heads = spec_.heads});
+                          .heads = spec_.heads,
+                          .window = spec_.window});
   ops.qk_norm_rope_backward({.dpacked_NP = scratch.dpacked_NP,
                              .dwq_d = weights.q_norm.gradient,
                              .dwk_d = weights.k_norm.gradient,

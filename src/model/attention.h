@@ -62,6 +62,8 @@ class Attention {
   void norm(AttentionSaved& saved, const Tensor& x_ND, const AttentionWeights& weights, Ops& ops) const;
   void heads(AttentionSaved& saved, const AttentionWeights& weights, const Tokens& tokens, Ops& ops) const;
 
+  void attend(AttentionSaved& saved, const Tokens& tokens, Tensor y_NHd, Ops& ops) const;
+
   AttentionSpec spec_;
   Recompute recompute_;
 };

@@ -4,15 +4,19 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdlib>
 #include <string>
+#include <system_error>
 
 #include "base/error.h"
 #include "ops/attention.h"
 
 namespace moe {
 namespace {
+
+constexpr int64_t kLongestWindow = 1 << 20;  // as max_seq_len
 
 // The divisor of n nearest to wanted, the smaller of two equally near.
 int64_t nearest_divisor(int64_t n, int64_t wanted) {
@@ -28,7 +32,39 @@ int64_t legal_width(int64_t d_model, int64_t n_heads) {
   return std::max(step, (d_model + n_heads) / step * step);
 }
 
+// Without head_dim, the heads share d_model.
+void check_derived_head_dim(const ModelConfig& config) {
+  const int64_t d_model = config.d_model, n_heads = config.n_heads, dim = config.heads().dim;
+  const int64_t width = legal_width(d_model, n_heads);
+  if (d_model % n_heads != 0)
+    throw UserError("model.n_heads", fmt::format("a divisor of model.d_model ({})", d_model),
+                    std::to_string(n_heads),
+                    fmt::format("d_model {} or n_heads {}, or give model.head_dim", width,
+                                nearest_divisor(d_model, n_heads)));
+  if (dim % 2 != 0)
+    throw UserError("model.d_model", "an even width per head, d_model / n_heads (rotary pairs)",
+                    fmt::format("{} / {} = {}", d_model, n_heads, dim), fmt::format("d_model {}", width));
+  if (dim > kMaxHeadDim)
+    throw UserError("model.n_heads",
+                    fmt::format("a width per head, d_model / n_heads, of at most {}", kMaxHeadDim),
+                    fmt::format("{} / {} = {}", d_model, n_heads, dim),
+                    fmt::format("n_heads {} or more", (d_model + kMaxHeadDim - 1) / kMaxHeadDim));
+}
+
 }  // namespace
+
+int64_t ModelConfig::window_of(int64_t layer) const {
+  if (attention_window.empty()) return 0;
+  const std::string& text =
+      attention_window[static_cast<size_t>(layer) % static_cast<size_t>(std::ssize(attention_window))];
+  int64_t window = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), window);
+  if (error != std::errc() || end != text.data() + text.size() || window < 0 || window > kLongestWindow)
+    throw UserError("model.attention_window",
+                    fmt::format("numbers of tokens, each from 0 (all) to {}", kLongestWindow), text,
+                    "[512, 512, 0] gives every third layer the whole row");
+  return window;
+}
 
 void ModelConfig::describe(Fields& fields) {
   fields.add("d_model", d_model, "width of the residual stream")
@@ -37,12 +73,23 @@ void ModelConfig::describe(Fields& fields) {
   fields.add("n_layers", n_layers, "transformer blocks")
       .range(1, 1024)
       .known_as({"num_hidden_layers", "num_layers", "n_layer", "depth", "layers"});
-  fields.add("n_heads", n_heads, "query heads; divides d_model")
+  fields.add("n_heads", n_heads, "query heads; divides d_model, unless head_dim is given")
       .range(1, 1024)
       .known_as({"num_attention_heads", "n_head", "num_heads", "heads"});
   fields.add("n_kv_heads", n_kv_heads, "key/value heads; divides n_heads")
       .range(1, 1024)
       .known_as({"num_key_value_heads", "num_query_groups", "num_kv_heads", "n_kv_head"});
+  fields.add("head_dim", head_dim, "width of a head; 0: d_model / n_heads")
+      .range(0, kMaxHeadDim)
+      .known_as({"kv_channels", "attention_head_size", "head_size", "d_head", "d_kv"});
+  fields
+      .add("attention_window", attention_window,
+           "tokens that attention sees, the last one included, for each layer in turn, repeated: [512, 512, "
+           "0]; "
+           "0 or none: all")
+      .known_as({"sliding_window", "window_size", "local_attention_window", "attention_window_size"});
+  fields.add("attention_gate", attention_gate, "sigmoid gate on attention's output (G1)")
+      .known_as({"attn_output_gate", "gated_attention", "use_attention_gate"});
   fields.add("num_experts", num_experts, "experts in each block")
       .range(1, 4096)
       .known_as({"num_local_experts", "n_routed_experts", "n_experts", "experts", "moe_num_experts"});
@@ -70,6 +117,8 @@ void ModelConfig::describe(Fields& fields) {
   fields.add("vocab_size", vocab_size, "rows of the embedding; GPT-2 needs 50257, more is padding")
       .range(1, 1 << 24)
       .known_as({"padded_vocab_size", "n_vocab"});
+  fields.add("tie_embeddings", tie_embeddings, "the LM head is the embedding's matrix")
+      .known_as({"tie_word_embeddings", "weight_tying", "share_embeddings_and_output_weights"});
   fields.add("max_seq_len", max_seq_len, "tokens in one training row")
       .range(2, 1 << 20)
       .known_as({"max_seq_length", "block_size", "seq_len", "seq_length", "sequence_length", "context_length",
@@ -89,8 +138,6 @@ void ModelConfig::describe(Fields& fields) {
                  "resid_pdrop", "embd_pdrop"},
                 "there is no dropout: leave it out");
   fields.absent({"bias", "attention_bias", "mlp_bias"}, "no product has a bias: leave it out");
-  fields.absent({"tie_word_embeddings", "weight_tying", "tie_embeddings"},
-                "the embedding and the head are always one matrix: leave it out");
   fields.absent({"hidden_act", "activation", "activation_function"}, "experts are SwiGLU: leave it out");
   fields.absent({"attn_implementation", "flash_attention", "use_flash_attn", "flash_attn"},
                 "attention is always fused and never keeps its scores: leave it out");
@@ -101,20 +148,11 @@ void ModelConfig::validate() const {
   Fields fields;
   copy.describe(fields);
   fields.check("model");
-  const int64_t width = legal_width(d_model, n_heads);
-  if (d_model % n_heads != 0)
-    throw UserError("model.n_heads", fmt::format("a divisor of model.d_model ({})", d_model),
-                    std::to_string(n_heads),
-                    fmt::format("d_model {} or n_heads {}", width, nearest_divisor(d_model, n_heads)));
-  if (heads().dim % 2 != 0)
-    throw UserError("model.d_model", "an even width per head, d_model / n_heads (rotary pairs)",
-                    fmt::format("{} / {} = {}", d_model, n_heads, heads().dim),
-                    fmt::format("d_model {}", width));
-  if (heads().dim > kMaxHeadDim)
-    throw UserError("model.n_heads",
-                    fmt::format("a width per head, d_model / n_heads, of at most {}", kMaxHeadDim),
-                    fmt::format("{} / {} = {}", d_model, n_heads, heads().dim),
-                    fmt::format("n_heads {} or more", (d_model + kMaxHeadDim - 1) / kMaxHeadDim));
+  if (head_dim > 0 && head_dim % 2 != 0)
+    throw UserError("model.head_dim", "an even width per head (rotary pairs)", std::to_string(head_dim),
+                    fmt::format("head_dim {}", head_dim + 1));
+  if (head_dim == 0) check_derived_head_dim(*this);
+  for (int64_t i = 0; i < std::ssize(attention_window); ++i) window_of(i);
   if (n_heads % n_kv_heads != 0)
     throw UserError("model.n_kv_heads", fmt::format("a divisor of model.n_heads ({})", n_heads),
                     std::to_string(n_kv_heads),
@@ -126,19 +164,23 @@ void ModelConfig::validate() const {
 
 ModelSpec ModelConfig::spec() const {
   const auto eps = static_cast<float>(norm_eps);
-  const LayerSpec layer{.attention = {.width = d_model, .heads = heads(), .norm_eps = eps},
-                        .moe = {.width = d_model,
-                                .experts = num_experts,
-                                .top_k = top_k,
-                                .inner_width = expert_intermediate_dim,
-                                .renormalise = renormalize_top_k,
-                                .balance_weight = static_cast<float>(aux_loss_weight),
-                                .z_weight = static_cast<float>(z_loss_weight),
-                                .norm_eps = eps}};
-  return {.layers = std::vector<LayerSpec>(static_cast<size_t>(n_layers), layer),
-          .head = {.width = d_model, .vocab_size = vocab_size, .norm_eps = eps},
-          .rope_theta = rope_theta,
-          .init_std = init_std};
+  ModelSpec spec{
+      .layers = {},
+      .head = {.width = d_model, .vocab_size = vocab_size, .tied = tie_embeddings, .norm_eps = eps},
+      .rope_theta = rope_theta,
+      .init_std = init_std};
+  for (int64_t i = 0; i < n_layers; ++i)
+    spec.layers.push_back(
+        {.attention = {.width = d_model, .heads = heads(), .window = window_of(i), .norm_eps = eps},
+         .moe = {.width = d_model,
+                 .experts = num_experts,
+                 .top_k = top_k,
+                 .inner_width = expert_intermediate_dim,
+                 .renormalise = renormalize_top_k,
+                 .balance_weight = static_cast<float>(aux_loss_weight),
+                 .z_weight = static_cast<float>(z_loss_weight),
+                 .norm_eps = eps}});
+  return spec;
 }
 
 void ModelConfig::check_capacity(int64_t N) const {

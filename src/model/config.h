@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "base/fields.h"
 #include "model/spec.h"
@@ -14,6 +16,10 @@ struct ModelConfig {
   int64_t n_layers = 16;
   int64_t n_heads = 16;
   int64_t n_kv_heads = 8;
+  int64_t head_dim = 0;                       // 0: d_model / n_heads
+  bool attention_gate = true;                 // G1: sigmoid gate on attention's output
+  std::vector<std::string> attention_window;  // tokens seen, by layer, repeated; 0 or none: all
+  bool tie_embeddings = true;                 // the LM head is the embedding
   int64_t num_experts = 64;
   int64_t top_k = 2;
   int64_t expert_intermediate_dim = 512;
@@ -27,7 +33,10 @@ struct ModelConfig {
   double norm_eps = 1e-5;
   double init_std = 0.02;
 
-  Heads heads() const { return {n_heads, n_kv_heads, d_model / n_heads}; }
+  Heads heads() const {
+    return {n_heads, n_kv_heads, head_dim > 0 ? head_dim : d_model / n_heads, attention_gate};
+  }
+  int64_t window_of(int64_t layer) const;
   ModelSpec spec() const;
   // First choices of N tokens that an expert has when all have equally many, rounded up.
   int64_t even_share(int64_t N) const { return (N + num_experts - 1) / num_experts; }

@@ -19,7 +19,12 @@ Tensor Experts::forward(Tensor h_R2F, const ExpertTokens& tokens, const ExpertsW
   const int64_t R = plan.slot_R.dim(0);
   const Tensor rows_RD = scratch.rows_RD.rows(0, R), a_RF = scratch.a_RF.rows(0, R);
   if (R == 0) return rows_RD;
-  ops.expert_up({h_R2F.rows(0, R), a_RF, rows_RD, tokens.x_ND, weights.gate_up.compute, plan});
+  ops.expert_up({.h_R2F = h_R2F.rows(0, R),
+                 .a_RF = a_RF,
+                 .rows_RD = rows_RD,
+                 .x_ND = tokens.x_ND,
+                 .w_E2FD = weights.gate_up.compute,
+                 .plan = plan});
   ops.grouped_matmul(rows_RD, a_RF, weights.down.compute, plan.offset_E1, MatmulLayout::NT, false);
   return rows_RD;
 }
@@ -38,7 +43,12 @@ Tensor Experts::backward(Tensor h_R2F, const ExpertTokens& tokens, const ExpertG
   }
   const Tensor h = h_R2F.rows(0, R), dh = h;  // h is not needed after this
   if (recompute_ == Recompute::full)
-    ops.expert_up({h, a_RF, rows_RD, tokens.x_ND, weights.gate_up.compute, plan});
+    ops.expert_up({.h_R2F = h,
+                   .a_RF = a_RF,
+                   .rows_RD = rows_RD,
+                   .x_ND = tokens.x_ND,
+                   .w_E2FD = weights.gate_up.compute,
+                   .plan = plan});
   ops.expert_down_backward({.dh_R2F = dh,
                             .a_RF = a_RF,
                             .dweight_NK = to.dweight_NK,
@@ -48,8 +58,18 @@ Tensor Experts::backward(Tensor h_R2F, const ExpertTokens& tokens, const ExpertG
                             .h_R2F = h,
                             .weight_NK = to.weight_NK,
                             .plan = plan});
-  ops.expert_down_gradient({weights.down.gradient, rows_RD, to.dy_ND, a_RF, plan, add});
-  ops.expert_up_gradient({weights.gate_up.gradient, rows_RD, dh, tokens.x_ND, plan, add});
+  ops.expert_down_gradient({.dw_EDF = weights.down.gradient,
+                            .rows_RD = rows_RD,
+                            .dy_ND = to.dy_ND,
+                            .a_RF = a_RF,
+                            .plan = plan,
+                            .accumulate = add});
+  ops.expert_up_gradient({.dw_E2FD = weights.gate_up.gradient,
+                          .rows_RD = rows_RD,
+                          .dh_R2F = dh,
+                          .x_ND = tokens.x_ND,
+                          .plan = plan,
+                          .accumulate = add});
   ops.grouped_matmul(rows_RD, dh, weights.gate_up.compute, plan.offset_E1, MatmulLayout::NN, false);
   return rows_RD;
 }

@@ -35,6 +35,8 @@ FlopsPerToken flops_per_token(const ModelConfig& config, int64_t T) {
             product * static_cast<double>(config.top_k) / static_cast<double>(config.num_experts);
         break;
       case Role::embedding:
+        if (spec.head.tied) flops.head += product;
+        break;
       case Role::head:
         flops.head += product;
         break;

@@ -10,7 +10,7 @@ namespace moe {
 
 struct ParameterCount {
   int64_t total = 0;
-  int64_t active = 0;  // what one token meets: K experts of E; the tied embedding counted once
+  int64_t active = 0;                  // what one token meets: K experts of E; a tied embedding counted once
   int64_t experts = 0, attention = 0;  // of the total: their matrices
 };
 

@@ -24,7 +24,11 @@ void Head::features(Tensor features_ND, Tensor rstd_N, const Tensor& x_ND, const
 }
 
 void Head::logits(Tensor logits_CV, const Tensor& features_CD, const HeadWeights& weights, Ops& ops) const {
-  ops.matmul({logits_CV, features_CD, weights.matrix.compute, MatmulLayout::NT, false, MatmulRole::head});
+  ops.matmul({.c_MN = logits_CV,
+              .a = features_CD,
+              .b = weights.matrix.compute,
+              .layout = MatmulLayout::NT,
+              .role = MatmulRole::head});
 }
 
 void Head::losses(Tensor loss_1, const Tensor& x_ND, const Tensor& target_N, const Tensor& loss_scale_1,
@@ -44,10 +48,17 @@ void Head::losses(Tensor loss_1, const Tensor& x_ND, const Tensor& target_N, con
                        .gradient_scale_1 = gradients ? loss_scale_1 : Tensor()});
     if (!gradients) continue;
     const Tensor& dlogits_CV = logits_CV;  // in place
-    ops.matmul({scratch.dfeatures_ND.rows(begin, end), dlogits_CV, weights.matrix.compute, MatmulLayout::NN,
-                false, MatmulRole::head});
-    ops.matmul({weights.matrix.gradient, dlogits_CV, features_CD, MatmulLayout::TN,
-                begin > 0 || *gradients == GradientMode::accumulate, MatmulRole::head});
+    ops.matmul({.c_MN = scratch.dfeatures_ND.rows(begin, end),
+                .a = dlogits_CV,
+                .b = weights.matrix.compute,
+                .layout = MatmulLayout::NN,
+                .role = MatmulRole::head});
+    ops.matmul({.c_MN = weights.matrix.gradient,
+                .a = dlogits_CV,
+                .b = features_CD,
+                .layout = MatmulLayout::TN,
+                .accumulate = begin > 0 || *gradients == GradientMode::accumulate,
+                .role = MatmulRole::head});
   }
   ops.sum(loss_1, scratch.loss_N);
 }

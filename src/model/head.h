@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Behind the last block:  features = norm(x),  logits = features W^T  with the embedding as W, and the
-// cross-entropy of each target. Logits exist for a few tokens at a time.
+// Behind the last block:  features = norm(x),  logits = features W^T,  and the cross-entropy of each target.
+// W is the embedding, or a matrix of its own. Logits exist for a few tokens at a time.
 #pragma once
 
 #include <optional>
@@ -13,7 +13,7 @@
 
 namespace moe {
 
-// Views: the final norm [D], and the matrix of the logits [V, D], which is the embedding.
+// Views: the final norm [D], and the matrix of the logits [V, D], which may be the embedding.
 struct HeadWeights {
   const Parameter& norm;
   const Parameter& matrix;

@@ -63,7 +63,11 @@ void MoeLayer::experts(MoeSaved& saved, const MoeWeights& weights, TokenDispatch
 void MoeLayer::combine(Tensor y_ND, const MoeSaved& saved, const Tensor& x_ND, TokenDispatcher& dispatcher,
                        Ops& ops) const {
   const Tensor rows_RD = dispatcher.wait_combine();
-  ops.combine_rows({y_ND, x_ND, rows_RD, saved.router.weight_NK, saved.router.plan});
+  ops.combine_rows({.y_ND = y_ND,
+                    .residual_ND = x_ND,
+                    .x_RD = rows_RD,
+                    .weight_NK = saved.router.weight_NK,
+                    .plan = saved.router.plan});
 }
 
 void MoeLayer::dispatch_gradients(MoeSaved& saved, const Tensor& d_ND, const Tensor& x_ND,
@@ -87,7 +91,8 @@ void MoeLayer::combine_gradients(Tensor d_ND, const MoeSaved& saved, const Tenso
                                  TokenDispatcher& dispatcher, const MoeWorkspace& scratch, Ops& ops) const {
   const Tensor rows_RD = dispatcher.wait_combine_gradients(saved.router.plan, ops);
   const Tensor& dnorm_ND = scratch.dnorm_ND;
-  ops.combine_rows({dnorm_ND, {}, rows_RD, {}, saved.router.plan});
+  ops.combine_rows(
+      {.y_ND = dnorm_ND, .residual_ND = {}, .x_RD = rows_RD, .weight_NK = {}, .plan = saved.router.plan});
   router_.backward(dnorm_ND, saved.router, saved.norm_ND, weights.router, doc_start_N, scale_1,
                    scratch.router, ops);
   ops.rms_norm_backward({.dx_ND = d_ND,

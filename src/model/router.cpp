@@ -91,7 +91,11 @@ void Router::backward(Tensor dx_ND, const RouterSaved& saved, const Tensor& x_ND
                       .balance_weight = spec_.balance_weight,
                       .z_weight = spec_.z_weight,
                       .renormalise = spec_.renormalise});
-  ops.router_logits_backward({dx_ND, weight_ED.gradient, dlogits_NE, x_ND, weight_ED.weight});
+  ops.router_logits_backward({.dx_ND = dx_ND,
+                              .dw_ED = weight_ED.gradient,
+                              .dlogits_NE = dlogits_NE,
+                              .x_ND = x_ND,
+                              .w_ED = weight_ED.weight});
 }
 
 }  // namespace moe

@@ -37,7 +37,7 @@ void run_backward(InFlight all, GradientMode gradients, Ops& ops, const LayerHoo
   if (gradients == GradientMode::overwrite) all.front()->zero_added_gradients(ops);
   const int64_t layers = all.front()->layers();
   for (Transformer* t : all) {
-    t->head_backward(of(t), ops);  // the embedding's gradient is the head's first, then that of the tokens
+    t->head_backward(of(t), ops);  // a tied embedding's gradient is the head's first, then that of the tokens
     t->dispatch_gradients(layers - 1, ops);
   }
   for (int64_t layer = layers; layer-- > 0;) {

@@ -13,6 +13,7 @@ namespace moe {
 struct AttentionSpec {
   int64_t width = 0;  // D
   Heads heads;
+  int64_t window = 0;  // keys that a token sees, its own included; 0: all before it
   float norm_eps = 0;
 };
 
@@ -31,6 +32,7 @@ struct LayerSpec {
 
 struct HeadSpec {
   int64_t width = 0, vocab_size = 0;  // D, V
+  bool tied = true;                   // the matrix of the logits is the embedding
   float norm_eps = 0;
 };
 

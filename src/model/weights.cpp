@@ -23,7 +23,7 @@ ModelParameters::ModelParameters(const ModelSpec& spec, const Shard& experts)
     // GPT-2: what writes to the residual stream starts smaller.
     : list_(spec.init_std, spec.init_std / std::sqrt(2.0 * static_cast<double>(spec.layers.size())),
             experts) {
-  const auto& [width, vocab_size, eps] = spec.head;
+  const auto& [width, vocab_size, tied, eps] = spec.head;
   list_.matrix(embedding, "embedding.weight", "embedding", Role::embedding, {vocab_size, width});
   layers.resize(spec.layers.size());
   for (size_t i = 0; i < layers.size(); ++i) {
@@ -32,23 +32,29 @@ ModelParameters::ModelParameters(const ModelSpec& spec, const Shard& experts)
   }
   list_.begin_layer(kNoLayer);
   list_.norm(final_norm, "final_norm.weight", width);
+  if (!tied) list_.matrix(lm_head, "lm_head.weight", "head", Role::head, {vocab_size, width});
 }
 
 Weights::Weights(const ModelConfig& config, const WeightTypes& types, Mode mode, Arena& arena,
                  const ShardingPlan& sharding)
     : ModelParameters(config.spec(), sharding.experts), sharding_(sharding) {
-  const auto of = [&](std::initializer_list<Role> roles) {
+  const auto of = [&](Role role) {
     std::vector<Parameter*> group;
     for (Parameter* parameter : list_.all())
-      if (std::find(roles.begin(), roles.end(), parameter->role) != roles.end()) group.push_back(parameter);
+      if (parameter->role == role) group.push_back(parameter);
     return group;
   };
   const WeightTypes embedding_types{types.compute, types.master, DType::f32}, f32{};
-  place(of({Role::embedding}), embedding_types, mode, arena);
-  place(of({Role::matrix}), types, mode, arena);
-  place(of({Role::expert}), types, mode, arena);
+  // The head writes a tied embedding's gradient. Else nothing does before tokens are added to it.
+  const Tensor embedding_gradient = place(of(Role::embedding), embedding_types, mode, arena);
+  if (const auto head = of(Role::head); !head.empty()) {
+    place(head, embedding_types, mode, arena);
+    if (!embedding_gradient.empty()) added_gradients_.push_back(embedding_gradient);
+  }
+  place(of(Role::matrix), types, mode, arena);
+  place(of(Role::expert), types, mode, arena);
   for (const Role role : {Role::router, Role::norm}) {
-    const Tensor gradient = place(of({role}), f32, mode, arena);
+    const Tensor gradient = place(of(role), f32, mode, arena);
     if (!gradient.empty()) added_gradients_.push_back(gradient);
   }
   std::stable_sort(buckets_.begin(), buckets_.end(),

@@ -33,10 +33,11 @@ class ModelParameters {
   ModelParameters(const ModelParameters&) = delete;  // list_ points into it
   ModelParameters& operator=(const ModelParameters&) = delete;
 
-  Parameter embedding;   // [V, D], the LM head too
+  Parameter embedding;   // [V, D]
   Parameter final_norm;  // [D]
+  Parameter lm_head;     // [V, D]; none where the head is tied to the embedding
   std::vector<LayerWeights> layers;
-  HeadWeights head() const { return {final_norm, embedding}; }
+  HeadWeights head() const { return {final_norm, lm_head.name.empty() ? embedding : lm_head}; }
 
   // All of them, in the order of the forward pass; the views share this object's memory. Those of one group
   // follow one another there, as Parameter::kAlignment says: weights, copies and gradients.
@@ -62,8 +63,8 @@ class Weights : public ModelParameters {
   Weights(const ModelConfig& config, const WeightTypes& types, Mode mode, Arena& arena,
           const ShardingPlan& sharding = {});
 
-  // The gradients that operations can only add to (those of norms and routers): to be zero before the first
-  // does.
+  // The gradients that operations can only add to (those of norms, routers and an untied embedding): to be
+  // zero before the first does.
   const std::vector<Tensor>& added_gradients() const { return added_gradients_; }
   // In the order in which forward reads them.
   const std::vector<Bucket>& buckets() const { return buckets_; }

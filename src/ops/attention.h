@@ -115,7 +115,8 @@ struct AttentionBackward {
 
 // Generation. The keys and values (of the packed rows) of `count` new tokens of sequence b are written at
 // [start[b], start[b] + count) of its cache. Then query i of it sees the cache entries [0, start[b] + i], or
-// the last `window` of these, and y is as in AttentionForward. N = B * count; start_B i32; start[b] + count <= S.
+// the last `window` of these, and y is as in AttentionForward.
+// N = B * count; start_B i32; start[b] + count <= S.
 struct AttentionCached {
   static constexpr const char* name = "attention_cached";
   static constexpr const char* phase = "attention";

@@ -31,7 +31,8 @@ struct Mean {
 Probe::Probe(const ModelConfig& config, int64_t T, const Weights& weights,
              const std::vector<std::string>& groups, Tensor squares_g, Replicas& replicas, Device& device,
              Ops& ops)
-    : heads_(config.heads()),
+    : config_(config),
+      heads_(config.heads()),
       T_(T),
       parameters_(weights.list()),
       groups_(groups),
@@ -43,13 +44,12 @@ Probe::Probe(const ModelConfig& config, int64_t T, const Weights& weights,
     const auto group = std::find(groups_.begin(), groups_.end(), parameter.group);
     CHECK(group != groups_.end(), parameter.group);
     group_.push_back(static_cast<size_t>(group - groups_.begin()));
-    if (!parameter.name.ends_with("attention.qkvg.weight")) continue;
+    if (!heads_.gated || !parameter.name.ends_with("attention.qkvg.weight")) continue;
     for (int64_t h = 0; h < heads_.query; ++h) {
       const int64_t begin = heads_.gate(h), end = begin + heads_.dim;
       gates_.push_back(cut(parameter, begin * config.d_model, end * config.d_model));
     }
   }
-  CHECK(!gates_.empty());
 }
 
 Probe::Cut Probe::cut(const Parameter& parameter, int64_t begin, int64_t end) {
@@ -130,10 +130,11 @@ void Probe::after_update(double loss_scale) {
 
 BlockObserver Probe::observer() {
   layers_.clear();
-  return [this](int64_t, const BlockView& block) { layers_.push_back(measure(block)); };
+  return [this](int64_t layer, const BlockView& block) { layers_.push_back(measure(layer, block)); };
 }
 
-Probe::Layer Probe::measure(const BlockView& block) const {
+Probe::Layer Probe::measure(int64_t number, const BlockView& block) const {
+  const int64_t window = config_.window_of(number);
   const int64_t H = heads_.query, G = heads_.kv, d = heads_.dim, P = heads_.packed();
   const int64_t N = std::min(block.y_ND.dim(0), kRows * T_), D = block.y_ND.dim(1);
   const int64_t E = block.router.probability_NE.dim(1);
@@ -153,8 +154,9 @@ Probe::Layer Probe::measure(const BlockView& block) const {
     if (start < 0) continue;  // padding
     for (int64_t h = 0; h < H; ++h) {
       const float* gates = packed.data() + n * P + heads_.gate(h);
-      for (int64_t i = 0; i < d; ++i) gate.add(1 / (1 + std::exp(-static_cast<double>(gates[i]))));
-      if (t - start < kFirstQuery) continue;
+      for (int64_t i = 0; heads_.gated && i < d; ++i)
+        gate.add(1 / (1 + std::exp(-static_cast<double>(gates[i]))));
+      if (t - start < kFirstQuery || (window > 0 && t - start >= window)) continue;  // does not see the first
       const float* key = k.data() + ((n - t + start) * G + h / (H / G)) * d;
       const double score = scale * dot(q.data() + (n * H + h) * d, key, d);
       sink.add(std::exp(score - static_cast<double>(lse[static_cast<size_t>(n * H + h)])));
@@ -185,16 +187,20 @@ void Probe::add_weights(Row& row) {
   for (const double square : squares) all += square;
   row.add("weight_norm", std::sqrt(all));
   for (size_t g = 0; g < groups_.size(); ++g) row.add("weight_norm/" + groups_[g], std::sqrt(squares[g]));
+  if (heads_.gated) add_gates(row);
+  for (size_t g = 0; g < update_ratio_.size(); ++g) row.add("update_ratio/" + groups_[g], update_ratio_[g]);
+  update_ratio_.clear();
+  if (gate_step_ && heads_.gated)
+    row.add("update_ratio/gate", gate_step_->update_ratio)
+        .add("gradient_norm/gate", gate_step_->gradient_norm);
+  gate_step_.reset();
+}
+
+void Probe::add_gates(Row& row) {
   const auto gates = gate_weights();
   std::array<double, 1> square{dot(gates.data(), gates.data(), std::ssize(gates))};
   replicas_.all_reduce_shards(square);
   row.add("weight_norm/gate", std::sqrt(square[0]));
-  for (size_t g = 0; g < update_ratio_.size(); ++g) row.add("update_ratio/" + groups_[g], update_ratio_[g]);
-  update_ratio_.clear();
-  if (gate_step_)
-    row.add("update_ratio/gate", gate_step_->update_ratio)
-        .add("gradient_norm/gate", gate_step_->gradient_norm);
-  gate_step_.reset();
 }
 
 void Probe::report(Row& row) {
@@ -209,13 +215,12 @@ void Probe::report(Row& row) {
   const auto confidence = all(&Layer::confidence);
   row.add("attention_sink", mean(sink))
       .add("attention_sink_uniform", mean(all(&Layer::uniform)))
-      .add("gate_mean", mean(gate))
       .add("max_activation", *std::max_element(largest.begin(), largest.end()))
       .add("router_confidence", mean(confidence))
       .add("layers/attention_sink", sink)
-      .add("layers/gate_mean", gate)
       .add("layers/max_activation", largest)
       .add("layers/router_confidence", confidence);
+  if (heads_.gated) row.add("gate_mean", mean(gate)).add("layers/gate_mean", gate);
   layers_.clear();
 }
 

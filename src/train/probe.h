@@ -55,13 +55,15 @@ class Probe {
     double update_ratio = 0, gradient_norm = 0;
   };
   static Cut cut(const Parameter& parameter, int64_t begin, int64_t end);
-  Layer measure(const BlockView& block) const;
+  Layer measure(int64_t number, const BlockView& block) const;
   void append(const Tensor& flat, std::vector<float>& values) const;
   std::vector<float> gate_weights() const;
   GateStep gate_step(double loss_scale) const;
   std::vector<std::vector<float>> slices() const;
   void add_weights(Row& row);
+  void add_gates(Row& row);
 
+  ModelConfig config_;
   Heads heads_;
   int64_t T_;
   std::vector<Parameter> parameters_;

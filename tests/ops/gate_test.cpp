@@ -59,7 +59,7 @@ TEST_F(GateTest, WithoutAGateOnlyDeltaIsWritten) {
       ops().gate_backward(
           {dy, o, delta, dpacked, dy, o, normal("packed", dtype, {5, heads.packed()}), heads});
       const auto a = values(dy), b = values(o);
-      Values expected(15);
+      std::vector<double> expected(15);
       for (size_t i = 0; i < a.size(); ++i) expected[i / static_cast<size_t>(d)] += a[i] * b[i];
       EXPECT_TRUE(close(values(delta), expected, kBoundF32)) << d;
       EXPECT_EQ(bytes(dpacked), before);

@@ -42,6 +42,11 @@ inline ModelConfig golden_config(const nlohmann::json& json, int64_t T) {
   config.n_layers = json.at("n_layers");
   config.n_heads = json.at("n_heads");
   config.n_kv_heads = json.at("n_kv_heads");
+  config.head_dim = json.value("head_dim", 0);
+  config.attention_gate = json.value("attention_gate", true);
+  for (const int64_t window : json.value("attention_window", std::vector<int64_t>()))
+    config.attention_window.push_back(std::to_string(window));
+  config.tie_embeddings = json.value("tie_embeddings", true);
   config.num_experts = json.at("num_experts");
   config.top_k = json.at("top_k");
   config.expert_intermediate_dim = json.at("expert_intermediate_dim");

@@ -23,8 +23,8 @@ inline Shape shape_of(const Tensor& doc_start_BT, int64_t H, int64_t G) {
           static_cast<int>(G), 1 / std::sqrt(static_cast<float>(kWidth))};
 }
 
-// The smallest first key of tokens [begin, end) of a row, padding (negative or kSeesNothing) left out; a large number when all
-// are padding. All lanes of a warp call it.
+// The smallest first key of tokens [begin, end) of a row; a large number when all are padding, which is
+// negative or kSeesNothing. All lanes of a warp call it.
 __device__ __forceinline__ int smallest_first(const int32_t* first_T, int begin, int end) {
   int smallest = 1 << 30;
 #pragma unroll 4
