@@ -39,8 +39,7 @@ void check_derived_head_dim(const ModelConfig& config) {
   if (d_model % n_heads != 0)
     throw UserError("model.n_heads", fmt::format("a divisor of model.d_model ({})", d_model),
                     std::to_string(n_heads),
-                    fmt::format("d_model {} or n_heads {}, or give model.head_dim", width,
-                                nearest_divisor(d_model, n_heads)));
+                    fmt::format("d_model {} or n_heads {}", width, nearest_divisor(d_model, n_heads)));
   if (dim % 2 != 0)
     throw UserError("model.d_model", "an even width per head, d_model / n_heads (rotary pairs)",
                     fmt::format("{} / {} = {}", d_model, n_heads, dim), fmt::format("d_model {}", width));

@@ -32,8 +32,8 @@ TEST(HfConfig, OtherArchitecturesAreRefusedByKey) {
               HasSubstr("linear_attention"));
   EXPECT_THAT(complaint("layer_types", {"full_attention"}), HasSubstr("layer_types"));
   EXPECT_THAT(complaint("hidden_act", "gelu"), HasSubstr("hidden_act"));
-  EXPECT_THAT(complaint("tie_word_embeddings", false), HasSubstr("tie_word_embeddings"));
-  EXPECT_THAT(complaint("head_dim", 8), HasSubstr("head_dim"));
+  EXPECT_THAT(complaint("tie_word_embeddings", 1), HasSubstr("tie_word_embeddings"));
+  EXPECT_THAT(complaint("head_dim", 7), HasSubstr("head_dim"));
   EXPECT_THAT(complaint("shared_expert_intermediate_size", 512),
               HasSubstr("shared_expert_intermediate_size"));
   EXPECT_THAT(complaint("hidden_size", -1), HasSubstr("hidden_size"));
@@ -47,6 +47,29 @@ TEST(HfConfig, OtherArchitecturesAreRefusedByKey) {
               HasSubstr("partial_rotary_factor"));
   EXPECT_THAT(user_error_of([] { read_hf_config("config.json", "{"); }), HasSubstr("config.json"));
   EXPECT_THAT(user_error_of([] { read_hf_config("config.json", "[]"); }), HasSubstr("a JSON object"));
+}
+
+TEST(HfConfig, HeadWidthAndHeadAreTheModels) {
+  ModelConfig config = small_config();
+  config.head_dim = 6;
+  config.tie_embeddings = false;
+  const ModelConfig read = read_hf_config("config.json", hf_config_json(config, DType::f32, 0));
+  EXPECT_EQ(read.heads().dim, 6);
+  EXPECT_FALSE(read.tie_embeddings);
+  EXPECT_EQ(read_hf_config("config.json", hf_config_json(small_config(), DType::f32, 0)).head_dim, 0);
+}
+
+TEST(HfConfig, WhatTheFormatHasNotIsRefusedBySetting) {
+  ModelConfig config = small_config();
+  config.attention_gate = false;
+  EXPECT_THAT(user_error_of([&] { hf_config_json(config, DType::f32, 0); }),
+              HasSubstr("model.attention_gate"));
+  config = small_config();
+  config.attention_window = {"0", "5"};
+  EXPECT_THAT(user_error_of([&] { hf_config_json(config, DType::f32, 0); }),
+              HasSubstr("model.attention_window"));
+  config.attention_window = {"0", "16"};  // the whole row
+  EXPECT_EQ(user_error_of([&] { hf_config_json(config, DType::f32, 0); }), "");
 }
 
 // The keys of transformers 5.24's Qwen3NextConfig and of other models, each with a value that our model does
@@ -64,7 +87,6 @@ TEST(HfConfig, EveryKeyThatChangesTheArithmeticIsRefusedByName) {
                                  {"decoder_sparse_step", 2},
                                  {"mlp_only_layers", {0}},
                                  {"shared_expert_intermediate_size", 512},
-                                 {"tie_word_embeddings", false},
                                  {"layer_types", {"linear_attention", "full_attention"}},
                                  {"quantization_config", {{"quant_method", "fp8"}}},
                                  {"pruned_heads", {{"0", {1}}}},

@@ -79,6 +79,17 @@ class Interop : public ::testing::Test {
   fs::path folder_;
 };
 
+TEST_F(Interop, AnUntiedHeadAndAnotherHeadWidthComeBack) {
+  ModelConfig config = small_config();
+  config.head_dim = 6;
+  config.tie_embeddings = false;
+  export_weights(hf(), config, checkpoint(config), DType::f32, uint64_t{1} << 30);
+  write_safetensors(folder_ / "back.safetensors", ImportedWeights(hf(), config, DType::f32).streams());
+  EXPECT_EQ(read_file(folder_ / "back.safetensors"), read_file(folder_ / "ours.safetensors"));
+  const auto theirs = Safetensors(hf() / "model.safetensors").values<float>("lm_head.weight");
+  EXPECT_EQ(theirs, Safetensors(folder_ / "ours.safetensors").values<float>("lm_head.weight"));
+}
+
 TEST_F(Interop, ComesBackBitForBitInOneFileAndInShards) {
   const ModelConfig config = small_config();
   const Safetensors ours = checkpoint(config);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The whole model against PyTorch (tools/reference_model.py, tools/make_goldens.py): logits, losses, routing
-// and the gradient of every weight, dropless and with capacity; and ten losses of an optimizer trajectory.
+// and the gradient of every weight: dropless, with capacity, without gates, with windows, other head widths
+// and an untied head; and ten losses of an optimizer trajectory.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -172,10 +173,12 @@ TEST_P(GoldenF16, LossRoutingAndGradientOfEveryWeight) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Model, GoldenF16,
-                         ::testing::Values("model_dropless.safetensors", "model_capacity.safetensors"));
+                         ::testing::Values("model_dropless.safetensors", "model_capacity.safetensors",
+                                           "model_ungated.safetensors", "model_windowed.safetensors"));
 
 INSTANTIATE_TEST_SUITE_P(Model, Golden,
-                         ::testing::Values("model_dropless.safetensors", "model_capacity.safetensors"));
+                         ::testing::Values("model_dropless.safetensors", "model_capacity.safetensors",
+                                           "model_ungated.safetensors", "model_windowed.safetensors"));
 
 TEST(GoldenTrajectory, TenLossesOfAdamW) {
   const Safetensors start(golden_path("model_dropless.safetensors")),

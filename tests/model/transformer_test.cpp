@@ -32,6 +32,17 @@ struct Ids {
   std::vector<int32_t> input, target, first;
 };
 
+// The tiny model, and others of each kind of attention and head.
+std::vector<ModelConfig> variants() {
+  ModelConfig ungated = tiny_config(), windowed = tiny_config();
+  ungated.head_dim = 10;
+  ungated.attention_gate = false;
+  ungated.attention_window = {"5", "0"};
+  ungated.tie_embeddings = false;
+  windowed.attention_window = {"7"};
+  return {tiny_config(), ungated, windowed};
+}
+
 // A model with initial weights and these tokens, ready for a micro-step.
 void prepare(TinyModel& model, const Ids& ids) {
   model.weights->initialise(1, *model.backend.device);
@@ -57,17 +68,18 @@ TEST(Transformer, ThreadsDoNotChangeABit) {
 
 TEST(Transformer, RecomputingChangesMemoryButNoBit) {
   const Ids ids(40);
-  ModelConfig config = tiny_config();
-  config.n_layers = 3;
-  for (const DType type : kActivations) {
-    TinyModel kept(config, 2, kVocabulary, type);
-    const auto expected = gradients(kept, ids);
-    int64_t most = kept.arena->used();
-    for (const Recompute recompute : {Recompute::selective, Recompute::full}) {
-      TinyModel again(config, 2, kVocabulary, type, 2, recompute);
-      EXPECT_EQ(gradients(again, ids), expected);
-      EXPECT_LT(again.arena->used(), most);
-      most = again.arena->used();
+  for (ModelConfig config : variants()) {
+    config.n_layers = 3;
+    for (const DType type : kActivations) {
+      TinyModel kept(config, 2, kVocabulary, type);
+      const auto expected = gradients(kept, ids);
+      int64_t most = kept.arena->used();
+      for (const Recompute recompute : {Recompute::selective, Recompute::full}) {
+        TinyModel again(config, 2, kVocabulary, type, 2, recompute);
+        EXPECT_EQ(gradients(again, ids), expected);
+        EXPECT_LT(again.arena->used(), most);
+        most = again.arena->used();
+      }
     }
   }
 }
@@ -156,8 +168,10 @@ TEST(Transformer, LowMemoryGradientsAreTheRoundedOnes) {
   EXPECT_LT(narrow.arena->used(), wide.arena->used());
 }
 
-TEST(Decoder, EqualsTheTransformerInAnyPortions) {
-  const ModelConfig config = tiny_config();
+class DecoderOf : public ::testing::TestWithParam<ModelConfig> {};
+
+TEST_P(DecoderOf, EqualsTheTransformerInAnyPortions) {
+  const ModelConfig& config = GetParam();
   const Ids ids(config.max_seq_len);
   TinyModel model(config, 1, kVocabulary);
   Device& device = *model.backend.device;
@@ -183,6 +197,9 @@ TEST(Decoder, EqualsTheTransformerInAnyPortions) {
   }
   EXPECT_EQ(length, config.max_seq_len);
 }
+
+INSTANTIATE_TEST_SUITE_P(Variants, DecoderOf, ::testing::ValuesIn(variants()),
+                         [](const auto& values) { return std::to_string(values.index); });
 
 TEST(Decoder, SequencesOfOtherLengthsDoNotSeeEachOther) {
   const ModelConfig config = tiny_config();
@@ -262,12 +279,29 @@ TEST(Flops, TheUsersModel) {
 }
 
 TEST(Flops, CountEqualsTheWeights) {
-  const ModelConfig config = tiny_config();
-  Arena plan;
-  const Weights weights(config, {DType::f32}, Mode::inference, plan);
-  int64_t total = 0;
-  for (const Parameter& parameter : weights.list()) total += parameter.weight.numel();
-  EXPECT_EQ(count_parameters(config).total, total);
+  for (const ModelConfig& config : variants()) {
+    Arena plan;
+    const Weights weights(config, {DType::f32}, Mode::inference, plan);
+    int64_t total = 0;
+    for (const Parameter& parameter : weights.list()) total += parameter.weight.numel();
+    EXPECT_EQ(count_parameters(config).total, total);
+  }
+}
+
+// Without a gate the projection is narrower by one row for each of the heads' columns; a head of its own is a
+// matrix more, and no product more; a window of half of the row leaves 3/4 of the pairs of tokens.
+TEST(Flops, FollowTheParts) {
+  const ModelConfig user;
+  ModelConfig other = user;
+  other.attention_gate = false;
+  EXPECT_EQ(count_parameters(user).total - count_parameters(other).total, 16 * 1024 * 1024);
+  other = user;
+  other.tie_embeddings = false;
+  EXPECT_EQ(count_parameters(other).total - count_parameters(user).total, 50304 * 1024);
+  EXPECT_EQ(flops_per_token(other, 1024).total(), flops_per_token(user, 1024).total());
+  other = user;
+  other.attention_window = {"512", "0"};
+  EXPECT_EQ(flops_per_token(other, 1024).attention, 0.875 * flops_per_token(user, 1024).attention);
 }
 
 TEST(Capacity, IsTutels) {

@@ -213,6 +213,23 @@ TEST(ModelConfig, RefusesContradictionsWithALegalValue) {
             "Hint: 50304 is the next multiple of 128");
 }
 
+TEST(ModelConfig, HeadWidthAndWindowsAreChecked) {
+  EXPECT_EQ(error([](RunConfig& c) { c.model.head_dim = 33; }),
+            "model.head_dim: expected an even width per head (rotary pairs), found 33. Hint: head_dim 34");
+  EXPECT_EQ(error([](RunConfig& c) { c.model.head_dim = 128, c.model.n_heads = 12, c.model.n_kv_heads = 4; }),
+            "");
+  EXPECT_EQ(error([](RunConfig& c) {
+              c.model.attention_window = {"512", "-1"};
+            }),
+            "model.attention_window: expected numbers of tokens, each from 0 (all) to 1048576, found -1. "
+            "Hint: [512, 512, 0] gives every third layer the whole row");
+  const RunConfig config =
+      RunConfig::load(kConfigs + "quickstart.yaml", {"model.attention_window=[5,0]", "model.n_layers=3"});
+  EXPECT_EQ(config.model.window_of(0), 5);
+  EXPECT_EQ(config.model.window_of(1), 0);
+  EXPECT_EQ(config.model.window_of(2), 5);
+}
+
 TEST(ModelConfig, TheSuggestionsAreLegal) {
   for (int64_t width = 2; width <= 64; ++width) {
     for (int64_t heads = 1; heads <= 16; ++heads) {
