@@ -19,19 +19,24 @@ using ::testing::ElementsAre;
 
 class OptimizerTest : public ::testing::Test, public test::Machine {
  protected:
-  Parameter parameter(const std::string& name, const std::string& group, const std::vector<int64_t>& shape,
-                      bool decays = true) {
-    Parameter p{name, group, decays, zeros(DType::f32, shape), {}, zeros(DType::f32, shape)};
+  Parameter parameter(const std::string& name, const std::string& group, Role role,
+                      const std::vector<int64_t>& shape) {
+    Parameter p{.name = name,
+                .group = group,
+                .role = role,
+                .weight = zeros(DType::f32, shape),
+                .compute = {},
+                .gradient = zeros(DType::f32, shape)};
     p.compute = p.weight;
     return p;
   }
   std::vector<Parameter> model() {
-    return {parameter("embedding.weight", "embedding", {40, 128}),
-            parameter("norm.weight", "norms", {128}, false),
-            parameter("qkvg.weight", "attention", {64, 64}),
-            parameter("router.weight", "router", {33, 128}),
-            parameter("small.weight", "attention", {63, 65}),
-            parameter("up.weight", "experts", {3, 50, 31})};
+    return {parameter("embedding.weight", "embedding", Role::embedding, {40, 128}),
+            parameter("norm.weight", "norms", Role::norm, {128}),
+            parameter("qkvg.weight", "attention", Role::matrix, {64, 64}),
+            parameter("router.weight", "router", Role::router, {33, 128}),
+            parameter("small.weight", "attention", Role::matrix, {63, 65}),
+            parameter("up.weight", "experts", Role::expert, {3, 50, 31})};
   }
   Tensor scale(float value) { return of<float>(DType::f32, {1}, {value}); }
   Arena arena_{device(), 1 << 20};
@@ -152,7 +157,7 @@ TEST_F(OptimizerTest, NeighboursAreTakenTogether) {
                compute = zeros(DType::bf16, {total});
   std::vector<Parameter> together, apart;
   for (size_t i = 0; i < shapes.size(); ++i) {
-    Parameter p = parameter(std::string(i + 1, 'w'), "experts", shapes[i]);
+    Parameter p = parameter(std::string(i + 1, 'w'), "experts", Role::expert, shapes[i]);
     p.compute = zeros(DType::bf16, shapes[i]);
     std::fill_n(p.weight.as<float>(), p.weight.numel(), 0.3F);
     for (int64_t k = 0; k < p.gradient.numel(); ++k)
@@ -207,7 +212,7 @@ class QuadraticTest : public OptimizerTest, public ::testing::WithParamInterface
 };
 
 TEST_P(QuadraticTest, IsMinimised) {
-  std::vector<Parameter> parameters{parameter("w", "experts", {70, 70})};
+  std::vector<Parameter> parameters{parameter("w", "experts", Role::expert, {70, 70})};
   Optimizer optimizer(GetParam(), parameters, arena_, ops());
   Tensor weight = parameters[0].weight, gradient = parameters[0].gradient;
   const double before = loss(weight);
