@@ -428,6 +428,9 @@ TEST_F(AttentionTest, RefusesWrongShapesAndTypes) {
   EXPECT_THROW(forward_of(o, lse, k, zeros(DType::f32, {6, 88}), first), InternalError);
   EXPECT_THROW(forward_of(o, lse, k, packed, zeros(DType::i32, {2, 4})), InternalError);
   EXPECT_THROW(forward_of(o, lse, k, packed, zeros(DType::f32, {2, 3})), InternalError);
+  EXPECT_THROW(
+      ops().attention_forward({zeros(DType::f32, {6, 4, 8}), o, lse, q, k, packed, first, {4, 1, 8}}),
+      InternalError);
   const auto backward_of = [&](const Tensor& dpacked, const Tensor& delta) {
     ops().attention_backward(
         {o, zeros(DType::f32, {6, 2, 8}), dpacked, o, q, k, packed, lse, delta, first, heads});
