@@ -16,10 +16,10 @@ struct ModelConfig {
   int64_t n_layers = 16;
   int64_t n_heads = 16;
   int64_t n_kv_heads = 8;
-  int64_t head_dim = 0;                       // 0: d_model / n_heads
-  bool attention_gate = true;                 // G1: sigmoid gate on attention's output
-  std::vector<std::string> attention_window;  // tokens seen, by layer, repeated; 0 or none: all
-  bool tie_embeddings = true;                 // the LM head is the embedding
+  int64_t head_dim = 0;                            // 0: d_model / n_heads
+  bool attention_gate = true;                      // G1: sigmoid gate on attention's output
+  std::vector<std::string> attention_window = {};  // tokens seen, by layer, repeated; 0 or none: all
+  bool tie_embeddings = true;                      // the LM head is the embedding
   int64_t num_experts = 64;
   int64_t top_k = 2;
   int64_t expert_intermediate_dim = 512;

@@ -172,9 +172,10 @@ TEST_P(GoldenF16, LossRoutingAndGradientOfEveryWeight) {
         << parameter.name;
 }
 
+// Of the type; that windows are right is seen in f32.
 INSTANTIATE_TEST_SUITE_P(Model, GoldenF16,
                          ::testing::Values("model_dropless.safetensors", "model_capacity.safetensors",
-                                           "model_ungated.safetensors", "model_windowed.safetensors"));
+                                           "model_ungated.safetensors"));
 
 INSTANTIATE_TEST_SUITE_P(Model, Golden,
                          ::testing::Values("model_dropless.safetensors", "model_capacity.safetensors",
