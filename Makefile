@@ -1,5 +1,5 @@
-# Short names for the commands of this repository; `make help` lists them. CMake builds (CMakePresets.json), the
-# scripts do the rest; each works without make too.
+# Short names for the commands of this repository; `make help` lists them. CMake builds (CMakePresets.json),
+# the scripts do the rest; each works without make too.
 ifndef PRESET  # asked once, and only where something is built
 PRESET := $(if $(filter train test build bench lint install,$(MAKECMDGOALS)),$(shell scripts/preset.sh),cpu)
 endif

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# run_training.sh [OPTIONS OF moe train...]: trains on all GPUs of this machine, one process each, or on its CPU where there is
-# none; without options, the quickstart. RANKS=N takes N GPUs, or N processes over MPI on a CPU. MOE names the program.
-# SIGTERM and Ctrl-C save and end all ranks. The exit status is that of the rank that failed first, or 0.
-#   ./run_training.sh --config configs/train_config.yaml training.batch_size=16
+# run_training.sh [OPTIONS OF moe train...]: trains on all GPUs of this machine, one process each, or on its
+# CPU where there is none; without options, the quickstart. RANKS=N takes N GPUs, or N processes over MPI on a
+# CPU. MOE names the program. SIGTERM and Ctrl-C save and end all ranks. The exit status is that of the rank
+#   that failed first, or 0. ./run_training.sh --config configs/train_config.yaml training.batch_size=16
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 [ $# -gt 0 ] || set -- --config "$here/configs/quickstart.yaml"

@@ -4,9 +4,9 @@
 #
 #   bench/compare_cpu.sh [threads]        all cores by default
 #
-# Environment: CONFIG (configs/quickstart.yaml), MOE (build/cpu/moe), ROUNDS (3), PYTHON (python3, with the packages
-# of tools/requirements-dev.txt). PyTorch first looks for its fastest variant, once in eager mode and once compiled;
-# the rounds then measure only those. Run it on a quiet machine.
+# Environment: CONFIG (configs/quickstart.yaml), MOE (build/cpu/moe), ROUNDS (3), PYTHON (python3, with the
+# packages of tools/requirements-dev.txt). PyTorch first looks for its fastest variant, once in eager mode and
+# once compiled; the rounds then measure only those. Run it on a quiet machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -50,7 +50,8 @@ for ((round = 1; round <= rounds; ++round)); do
   echo "$(run_moe) $(run_peer "${eager[@]}") $(run_peer "${compiled[@]}")" >>"$results"
 done
 
-echo "machine   $(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -1), $threads threads, load $(cut -d' ' -f1 /proc/loadavg)"
+processor=$(sed -n 's/^model name[[:space:]]*: //p;T;q' /proc/cpuinfo)
+echo "machine   $processor, $threads threads, load $(cut -d' ' -f1 /proc/loadavg)"
 echo "commit    $(git rev-parse --short HEAD)$(git diff --quiet HEAD || echo ' (changed)'), $config"
 echo "PyTorch   $("$python" -c 'import torch; print(torch.__version__)')"
 echo "eager     ${eager[*]}"

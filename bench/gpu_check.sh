@@ -5,8 +5,8 @@
 #   bench/gpu_check.sh [STAGE...]      default: start tests bench
 #
 #   start      what the machine is and which kernels run there
-#   tests      the tests of operations and of the model on the GPU, then those that have kernels of Hopper's own again
-#              (portable: only these), with the kernels that every GPU can run
+#   tests      the tests of operations and of the model on the GPU, then those that have kernels of Hopper's
+#              own again (portable: only these), with the kernels that every GPU can run
 #   bench      moe bench at the full model: 32 x 1024, 64 x 1024, 16 x 2048, capacity factor 1, forced balance
 #   quick      the first of these, with fewer micro-batches a step
 #   layer      the MoE layer alone over 65,536 tokens (moe bench --part moe-layer)
@@ -15,9 +15,9 @@
 #   memory     the peak of configs/train_config_16gb.yaml, measured by nvidia-smi
 #   sanitize   compute-sanitizer: memcheck, racecheck, initcheck, synccheck over small tests
 #
-# Environment: BUILD (build/gpu; a folder with moe, gpu_tests or tests/gpu), OUT (build/gpu_check: logs and JSON), PYTHON
-# (python3 with PyTorch), TOKENS (a token file for `curve`), CONFIG. Each stage has a time limit (LIMIT, 400 s) and goes on
-# after a failure; the last line says how many failed.
+# Environment: BUILD (build/gpu; a folder with moe, gpu_tests or tests/gpu), OUT (build/gpu_check: logs and
+# JSON), PYTHON (python3 with PyTorch), TOKENS (a token file for `curve`), CONFIG. Each stage has a time limit
+# (LIMIT, 400 s) and goes on after a failure; the last line says how many failed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -31,7 +31,8 @@ tests=$build/tests/gpu
 [ -x "$tests" ] || tests=$build/gpu_tests
 export MOE_TEST_DEVICE=gpu MOE_SOURCE_DIR=$PWD XDG_CACHE_HOME=${XDG_CACHE_HOME:-$PWD/build/cache}
 mkdir -p "$out"
-[ -x "$moe" ] || { echo "gpu_check: no program at $moe. Hint: make build PRESET=gpu, or set BUILD" >&2; exit 2; }
+[ -x "$moe" ] ||
+  { echo "gpu_check: no program at $moe. Hint: make build PRESET=gpu, or set BUILD" >&2; exit 2; }
 
 failed=()
 # check NAME COMMAND...: its output to OUT/NAME.log; one line with the outcome and the time.
@@ -40,7 +41,11 @@ check() {
   shift
   timeout "$limit" "$@" >"$out/$name.log" 2>&1 || status=$?
   local word=ok
-  if [ $status = 124 ]; then word="STOPPED after $limit s"; elif [ $status != 0 ]; then word="FAILED ($status)"; fi
+  if [ $status = 124 ]; then
+    word="STOPPED after $limit s"
+  elif [ $status != 0 ]; then
+    word="FAILED ($status)"
+  fi
   printf '%-24s %-22s %4d s   %s\n' "$name" "$word" $((SECONDS - started)) "$out/$name.log"
   if [ $status != 0 ]; then
     failed+=("$name")
@@ -51,7 +56,8 @@ check() {
 
 start() {
   nvidia-smi --query-gpu=name,driver_version,memory.total,compute_cap --format=csv,noheader
-  check start "$moe" plan --config "$config" training.device=gpu && grep -E '^memory|^  total|free now' "$out/start.log" | sed 's/^/    /'
+  check start "$moe" plan --config "$config" training.device=gpu &&
+    grep -E '^memory|^  total|free now' "$out/start.log" | sed 's/^/    /'
 }
 
 # run_tests NAME FILTER [VARIABLE=VALUE...]: in shards, several at a time; a failure names its test.
@@ -67,8 +73,11 @@ run_tests() {
     for pid in "${pids[@]}"; do wait "$pid" || status=1; done
     exit $status' "$tests" "$filter"
   local passed
-  passed=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$out/$name.log" | awk '{ sum += $1 } END { print sum + 0 }')
-  echo "    $passed passed, $(grep -c '^\[  FAILED  \] .*)$' "$out/$name.log") failed, $(grep -c '^\[  SKIPPED \] .*)$' "$out/$name.log") skipped"
+  passed=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$out/$name.log" |
+    awk '{ sum += $1 } END { print sum + 0 }')
+  red=$(grep -c '^\[  FAILED  \] .*)$' "$out/$name.log")
+  skipped=$(grep -c '^\[  SKIPPED \] .*)$' "$out/$name.log")
+  echo "    $passed passed, $red failed, $skipped skipped"
   [ "$passed" -gt 0 ] || failed+=("$name: no test ran")
 }
 kPortable='GroupedMatmul*:Experts*:Attention*:Model*'
@@ -82,13 +91,16 @@ portable() { run_tests tests_portable "$kPortable" MOE_GPU_KERNELS=portable; }
 bench_one() {
   local name=$1
   shift
-  check "$name" bash -c '"$0" bench --config "$1" --json training.device=gpu "${@:3}" >"$2"' "$moe" "$config" \
+  check "$name" bash -c '"$0" bench --config "$1" --json training.device=gpu "${@:3}" >"$2"' \
+    "$moe" "$config" \
     "$out/$name.json" "$@" || return
   "$python" - "$out/$name.json" <<'TABLE'
 import json, sys
 r = json.load(open(sys.argv[1]))
-print(f"    {r['tokens_per_second']:.0f} tokens/s, {r['step_ms']:.1f} ms a step, first step after {r['first_step_s']:.1f} s, "
-      f"{1e-3 * r['gflops']:.0f} of {1e-3 * r['machine_gflops']:.0f} TFLOP/s, {r['memory_bytes'] / 2**30:.1f} GiB")
+print(f"    {r['tokens_per_second']:.0f} tokens/s, {r['step_ms']:.1f} ms a step, "
+      f"first step after {r['first_step_s']:.1f} s, "
+      f"{1e-3 * r['gflops']:.0f} of {1e-3 * r['machine_gflops']:.0f} TFLOP/s, "
+      f"{r['memory_bytes'] / 2**30:.1f} GiB")
 for name, p in r["phases"].items():
     print(f"    {name:14}{p['ms']:10.1f} ms{1e-3 * p['gflops']:8.0f} TFLOP/s{p['gbytes']:8.0f} GB/s"
           f"{100 * p['floor_ms'] / p['ms']:6.0f} % of its floor")
@@ -96,7 +108,8 @@ TABLE
 }
 bench() {
   bench_one bench_32x1024 model.capacity_factor=0
-  bench_one bench_64x1024 model.capacity_factor=0 training.batch_size=64 training.gradient_accumulation_steps=8
+  bench_one bench_64x1024 model.capacity_factor=0 training.batch_size=64 \
+    training.gradient_accumulation_steps=8
   bench_one bench_16x2048 model.capacity_factor=0 training.batch_size=16 model.max_seq_len=2048
   bench_one bench_capacity model.capacity_factor=1 training.gradient_accumulation_steps=4
   bench_one bench_balanced --forced-balance model.capacity_factor=0 training.gradient_accumulation_steps=4
@@ -108,7 +121,8 @@ layer() {
     sed 's/^/    /' "$out/layer.log"
 }
 peer() {
-  CONFIG=$config MOE=$moe PYTHON=$python ROUNDS=${ROUNDS:-2} check peer bench/compare_gpu.sh && tail -n 12 "$out/peer.log"
+  CONFIG=$config MOE=$moe PYTHON=$python ROUNDS=${ROUNDS:-2} check peer bench/compare_gpu.sh &&
+    tail -n 12 "$out/peer.log"
 }
 curve() {
   CONFIG=$config MOE=$moe PYTHON=$python TOKENS=${TOKENS:-} check curve bench/loss_curve.sh "$out/curve" &&
@@ -118,7 +132,8 @@ curve() {
 # The highest memory that nvidia-smi sees the GPU use while the program runs, beside what the program planned.
 memory() {
   check memory bash -c '
-    "$0" bench --config "$1" --steps 2 --warmup 1 --json training.device=gpu "${@:2}" >"$OUT/memory.json" & pid=$!
+    "$0" bench --config "$1" --steps 2 --warmup 1 --json training.device=gpu "${@:2}" >"$OUT/memory.json" &
+    pid=$!
     most=0
     while kill -0 $pid 2>/dev/null; do
       used=$(nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits | head -1)
@@ -130,7 +145,8 @@ memory() {
 }
 
 # Small tests of each family; racecheck and synccheck look at shared memory and barriers only.
-kSmall=${SANITIZE_FILTER:-'Norm*:Router*:Permute*:Swiglu*:Attention*:Experts*:GroupedMatmul*:Loss*:Gate*:AdamW8*'}
+kSmall='Norm*:Router*:Permute*:Swiglu*:Attention*:Experts*:GroupedMatmul*:Loss*:Gate*:AdamW8*'
+kSmall=${SANITIZE_FILTER:-$kSmall}
 sanitize() {
   local sanitizer tool
   sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)

@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# The loss of moe beside PyTorch's over 300 steps of real text: the same initial weights, the same rows in the same order,
-# one micro-batch a step, AdamW (ours with 8-bit moments), linear warm-up over 30 steps and then a constant rate. Ends with
-# one line of JSON, and fails when the mean relative difference over the last 50 steps is 0.5 % or more, or when a rerun of
-# our first 30 steps gives other bits (losses, gradient norms, weights). The first run is continued once on its way, so a
-# resumed run is part of what is shown.
+# The loss of moe beside PyTorch's over 300 steps of real text: the same initial weights, the same rows in the
+# same order, one micro-batch a step, AdamW (ours with 8-bit moments), linear warm-up over 30 steps and then a
+# constant rate. Ends with one line of JSON, and fails when the mean relative difference over the last 50
+# steps is 0.5 % or more, or when a rerun of our first 30 steps gives other bits (losses, gradient norms,
+# weights). The first run is continued once on its way, so a resumed run is part of what is shown.
 #
 #   bench/loss_curve.sh FOLDER [OVERRIDES...]          FOLDER gets curves.csv, result.json and the logs
 #
-# Environment: CONFIG (configs/train_config.yaml), MOE (build/gpu/moe), PYTHON (python3 with PyTorch), DEVICE (cuda or cpu:
-# a tiny configuration), STEPS (300), RERUN (30, steps of the rerun; 0 leaves it out), TOKENS (a token file; else made from
-# TEXT, the GCIDE dictionary), WORK (a fast disk with 40 GB for the full model: a folder that is removed at the end).
+# Environment: CONFIG (configs/train_config.yaml), MOE (build/gpu/moe), PYTHON (python3 with PyTorch), DEVICE
+# (cuda or cpu: a tiny configuration), STEPS (300), RERUN (30, steps of the rerun; 0 leaves it out), TOKENS (a
+# token file; else made from TEXT, the GCIDE dictionary), WORK (a fast disk with 40 GB for the full model: a
+# folder that is removed at the end).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -38,7 +39,8 @@ run() {
 }
 
 settings=(model.capacity_factor=0 training.gradient_accumulation_steps=1 training.lr_schedule=constant
-  training.eval_every=0 training.checkpoint_every=0 training.keep_checkpoints=3 data.format=tokens data.shuffle=false
+  training.eval_every=0 training.checkpoint_every=0 training.keep_checkpoints=3 data.format=tokens
+  data.shuffle=false
   data.streams=1 data.document_mask=false data.packing=concat data.validation_fraction=0 logging.log_every=1
   "training.device=$([ "$device" = cuda ] && echo gpu || echo cpu)" "training.output_dir=$work/runs" "$@")
 # Tokens of a step, from the file and the overrides.
@@ -55,7 +57,8 @@ SIZE
 tokens=${TOKENS:-}
 if [ -z "$tokens" ]; then
   say "tokenising $text"
-  run tokenize "$moe" tokenize --source "$text" --output "$work/tokens" data.format=text data.document_split=unindented
+  run tokenize "$moe" tokenize --source "$text" --output "$work/tokens" data.format=text \
+    data.document_split=unindented
   tokens=$out/tokens.bin
   "$python" $peer cut $((steps * size + 1)) "$work/tokens" "$tokens"
 fi
@@ -65,9 +68,11 @@ settings+=("data.source=[$tokens]")
 train() {
   local run=$work/runs/$1
   if [ -e "$run" ]; then
-    run "moe_$1_$2" "$moe" train --resume "$run" "training.max_steps=$2" "training.warmup_steps=$(($2 > 0 ? 30 : 0))"
+    run "moe_$1_$2" "$moe" train --resume "$run" "training.max_steps=$2" \
+      "training.warmup_steps=$(($2 > 0 ? 30 : 0))"
   else
-    run "moe_$1_$2" "$moe" train --config "$config" "${settings[@]}" "training.run_name=$1" "training.max_steps=$2" \
+    run "moe_$1_$2" "$moe" train --config "$config" "${settings[@]}" "training.run_name=$1" \
+      "training.max_steps=$2" \
       "training.warmup_steps=$(($2 > 0 ? 30 : 0))"
   fi
 }
@@ -89,17 +94,21 @@ print(rows)
 BITS
   done
   losses=$(sha256sum <"$work/ours.txt" | cut -c1-16)
-  [ "$losses" = "$(sha256sum <"$work/again.txt" | cut -c1-16)" ] || { echo "loss_curve: the rerun's losses differ" >&2; exit 1; }
+  [ "$losses" = "$(sha256sum <"$work/again.txt" | cut -c1-16)" ] ||
+    { echo "loss_curve: the rerun's losses differ" >&2; exit 1; }
   hash=$(sha256sum <"$(weights ours "$rerun")" | cut -c1-16)
-  [ "$hash" = "$(sha256sum <"$(weights again "$rerun")" | cut -c1-16)" ] || { echo "loss_curve: the rerun's weights differ" >&2; exit 1; }
+  [ "$hash" = "$(sha256sum <"$(weights again "$rerun")" | cut -c1-16)" ] ||
+    { echo "loss_curve: the rerun's weights differ" >&2; exit 1; }
   say "the rerun of $rerun steps has the same bits: losses $losses, weights $hash"
   rm -rf "$work/runs/again"
 fi
 say "moe: $steps steps"
 train ours "$steps"
 say "PyTorch: $steps steps"
-run pytorch "$python" $peer peer --config "$work/runs/ours/config.yaml" --weights "$(weights ours 0)" --tokens "$tokens" \
+run pytorch "$python" $peer peer --config "$work/runs/ours/config.yaml" --weights "$(weights ours 0)" \
+  --tokens "$tokens" \
   --output "$out/pytorch.csv" --device "$device"
 cp "$work/runs/ours/metrics.jsonl" "$out/moe.jsonl"
 say "done"
-"$python" $peer compare --run "$work/runs/ours" --peer "$out/pytorch.csv" --output "$out/curves.csv" | tee "$out/result.json"
+"$python" $peer compare --run "$work/runs/ours" --peer "$out/pytorch.csv" --output "$out/curves.csv" |
+  tee "$out/result.json"

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # bench/nodes_check.sh [MOE]: training on two "nodes" of one machine, started as on two machines.
-#   RANKS_ON=cpu (the default): two network namespaces with addresses of their own, joined by a virtual cable; mpirun starts two
-#     ranks on each and they talk over it. Needs root, iproute2 and a moe built with MPI (build/cpu/moe).
-#   RANKS_ON=gpu: two GPUs that NCCL takes for two hosts, so that it goes by sockets; started by torchrun, by what mpirun puts into
-#     the environment, and by what srun puts there (build/gpu/moe; PYTHON has PyTorch, for torchrun).
-# Each must have the losses of the same ranks on one node: the same bits on CPUs, within 0.001 on GPUs. A failure does not stop
-# what follows it; the last line says how many failed.
+#   RANKS_ON=cpu (the default): two network namespaces with addresses of their own, joined by a virtual cable;
+#     mpirun starts two ranks on each and they talk over it. Needs root, iproute2 and a moe built with MPI
+#     (build/cpu/moe).
+#   RANKS_ON=gpu: two GPUs that NCCL takes for two hosts, so that it goes by sockets; started by torchrun, by
+#     what mpirun puts into the environment, and by what srun puts there (build/gpu/moe; PYTHON has PyTorch,
+#     for torchrun).
+# Each must have the losses of the same ranks on one node: the same bits on CPUs, within 0.001 on GPUs. A
+# failure does not stop what follows it; the last line says how many failed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 on=${RANKS_ON:-cpu}
@@ -14,8 +16,10 @@ moe=$(realpath "${1:-build/$on/moe}")
 python=${PYTHON:-python3}
 work=$(mktemp -d)
 failed=0
-settings=(--config "$PWD/configs/quickstart.yaml" "training.device=$on" training.max_steps=12 training.warmup_steps=2 training.eval_every=0
-  training.batch_size=4 training.checkpoint_every=5 model.max_seq_len=64 training.gradient_accumulation_steps=2
+settings=(--config "$PWD/configs/quickstart.yaml" "training.device=$on" training.max_steps=12
+  training.warmup_steps=2 training.eval_every=0
+  training.batch_size=4 training.checkpoint_every=5 model.max_seq_len=64
+  training.gradient_accumulation_steps=2
   distributed.layout=expert "training.output_dir=$work")
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 
@@ -70,7 +74,8 @@ SH
   chmod +x "$work/agent"
   # No shared memory between the two: what they say to each other goes over the cable.
   before=$(ip netns exec moe0 cat /sys/class/net/moe-a/statistics/tx_bytes)
-  ip netns exec moe0 mpirun --host 10.77.0.1:2,10.77.0.2:2 --mca plm_rsh_agent "$work/agent" --mca btl tcp,self \
+  ip netns exec moe0 mpirun --host 10.77.0.1:2,10.77.0.2:2 --mca plm_rsh_agent "$work/agent" \
+    --mca btl tcp,self \
     --mca btl_tcp_if_include 10.77.0.0/24 --mca oob_tcp_if_include 10.77.0.0/24 \
     "$moe" train "${settings[@]}" training.run_name=mpirun >"$work/mpirun.log" 2>&1
   check mpirun "ranks over MPI"
@@ -85,7 +90,8 @@ else
     local name=$1 node pids=()
     shift
     for node in 0 1; do
-      env NCCL_HOSTID="node$node" NCCL_SOCKET_IFNAME=lo NCCL_DEBUG=INFO CUDA_VISIBLE_DEVICES=$node "${@//%N/$node}" \
+      env NCCL_HOSTID="node$node" NCCL_SOCKET_IFNAME=lo NCCL_DEBUG=INFO CUDA_VISIBLE_DEVICES=$node \
+        "${@//%N/$node}" \
         train "${settings[@]}" "training.run_name=$name" >"$work/$name$node.log" 2>&1 &
       pids+=($!)
     done
@@ -94,11 +100,14 @@ else
     check "$name" "via NET/Socket"
   }
   port=$((20000 + RANDOM % 10000))
-  together torchrun "$python" -m torch.distributed.run --no-python --nnodes 2 --node-rank %N --nproc-per-node 1 \
+  together torchrun "$python" -m torch.distributed.run --no-python --nnodes 2 --node-rank %N \
+    --nproc-per-node 1 \
     --master-addr 127.0.0.1 --master-port $port "$moe"
-  together mpirun OMPI_COMM_WORLD_RANK=%N OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_LOCAL_RANK=0 OMPI_COMM_WORLD_LOCAL_SIZE=1 \
+  together mpirun OMPI_COMM_WORLD_RANK=%N OMPI_COMM_WORLD_SIZE=2 OMPI_COMM_WORLD_LOCAL_RANK=0 \
+    OMPI_COMM_WORLD_LOCAL_SIZE=1 \
     PMIX_NAMESPACE=nodes MASTER_ADDR=127.0.0.1 MASTER_PORT=$((port + 1)) "$moe"
-  together srun SLURM_PROCID=%N SLURM_STEP_NUM_TASKS=2 SLURM_LOCALID=0 'SLURM_STEP_TASKS_PER_NODE=1(x2)' SLURM_NODEID=%N \
+  together srun SLURM_PROCID=%N SLURM_STEP_NUM_TASKS=2 SLURM_LOCALID=0 'SLURM_STEP_TASKS_PER_NODE=1(x2)' \
+    SLURM_NODEID=%N \
     SLURM_STEP_NODELIST=127.0.0.1,127.0.0.2 SLURM_JOB_ID=$port SLURM_STEP_ID=0 "$moe"
 fi
 echo "$failed failed"

@@ -1,7 +1,7 @@
-# Arrow C++ with Parquet: the system's, conda's or vcpkg's CMake package; else the libraries inside the pyarrow
-# wheel that scripts/setup.sh puts into .deps/venv (MOE_PYTHON names another Python that has pyarrow).
-# Makes Arrow::arrow_shared and Parquet::parquet_shared; MOE_ARROW_WHEEL_LIBRARIES lists the wheel's files, to be
-# installed beside the program.
+# Arrow C++ with Parquet: the system's, conda's or vcpkg's CMake package; else the libraries inside the
+# pyarrow wheel that scripts/setup.sh puts into .deps/venv (MOE_PYTHON names another Python that has pyarrow).
+# Makes Arrow::arrow_shared and Parquet::parquet_shared; MOE_ARROW_WHEEL_LIBRARIES lists the wheel's files, to
+# be installed beside the program.
 set(MOE_PYTHON "" CACHE FILEPATH "Python whose pyarrow provides Arrow C++ (empty: .deps/venv, then python3)")
 
 find_package(Parquet CONFIG QUIET)
@@ -37,7 +37,8 @@ endforeach()
 
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(Parquet REQUIRED_VARS _parquet_library _arrow_library _arrow_include
-  REASON_FAILURE_MESSAGE "Arrow C++ is missing. Hint: run scripts/setup.sh, or install libparquet-dev or pyarrow")
+  REASON_FAILURE_MESSAGE
+    "Arrow C++ is missing. Hint: run scripts/setup.sh, or install libparquet-dev or pyarrow")
 if(Parquet_FOUND)
   set(MOE_ARROW_WHEEL_LIBRARIES "${_arrow_library}" "${_parquet_library}")
   add_library(Arrow::arrow_shared UNKNOWN IMPORTED)

@@ -1,5 +1,5 @@
-# CUDA for src/gpu: the compiler, the toolkit's libraries, and for which GPUs to compile. 90a is Hopper with its own
-# instructions; the last entry is kept as PTX too, which newer GPUs translate when the program starts.
+# CUDA for src/gpu: the compiler, the toolkit's libraries, and for which GPUs to compile. 90a is Hopper with
+# its own instructions; the last entry is kept as PTX too, which newer GPUs translate when the program starts.
 if(NOT CMAKE_CUDA_COMPILER)
   find_program(CMAKE_CUDA_COMPILER nvcc PATHS /usr/local/cuda/bin ENV CUDA_PATH PATH_SUFFIXES bin)
 endif()
@@ -9,8 +9,8 @@ if(NOT CMAKE_CUDA_COMPILER)
 endif()
 if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
   # Those of this machine, where there are any: the whole list takes several times as long.
-  execute_process(COMMAND "${CMAKE_SOURCE_DIR}/scripts/preset.sh" --architectures OUTPUT_VARIABLE _architectures
-    OUTPUT_STRIP_TRAILING_WHITESPACE)
+  execute_process(COMMAND "${CMAKE_SOURCE_DIR}/scripts/preset.sh" --architectures
+    OUTPUT_VARIABLE _architectures OUTPUT_STRIP_TRAILING_WHITESPACE)
   if(NOT _architectures)
     set(_architectures "80-real;86-real;89-real;90a-real;100-real;120")
   endif()
@@ -28,8 +28,9 @@ endif()
 set(CMAKE_CUDA_STANDARD 20)
 find_package(CUDAToolkit 13 REQUIRED)
 
-# Optional: many GPUs. Only the header is needed here, of libnccl-dev or of the wheel nvidia-nccl-cu13 (in .deps/venv or any
-# folder named by NCCL_INCLUDE_DIR); gpu/nccl_library.cpp finds the library when a run has several ranks.
+# Optional: many GPUs. Only the header is needed here, of libnccl-dev or of the wheel nvidia-nccl-cu13 (in
+# .deps/venv or any folder named by NCCL_INCLUDE_DIR); gpu/nccl_library.cpp finds the library when a run has
+# several ranks.
 file(GLOB _wheel_folders "${CMAKE_SOURCE_DIR}/.deps/venv/lib/python3*/site-packages/nvidia/nccl/include")
 find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${_wheel_folders})
 if(NCCL_INCLUDE_DIR)

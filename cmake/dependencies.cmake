@@ -17,7 +17,8 @@ find_package(Parquet REQUIRED)
 find_package(Protobuf 3.12 REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(cairo REQUIRED IMPORTED_TARGET cairo)
-# The page of `moe report` carries Chart.js, as the system packages it (libjs-chart.js, node-chart.js, npm's chart.js).
+# The page of `moe report` carries Chart.js, as the system packages it (libjs-chart.js, node-chart.js, npm's
+# chart.js).
 find_file(MOE_CHART_JS chart.min.js PATHS /usr /usr/local
   PATH_SUFFIXES share/javascript/chart.js share/nodejs/chart.js/dist lib/node_modules/chart.js/dist
   DOC "Chart.js 3, as one script" REQUIRED)
@@ -25,7 +26,8 @@ find_file(MOE_CHART_JS chart.min.js PATHS /usr /usr/local
 if(NOT MOE_MPI STREQUAL "OFF")
   find_package(MPI QUIET COMPONENTS C)
   if(NOT MPI_C_FOUND AND NOT MOE_MPI STREQUAL "AUTO")
-    message(FATAL_ERROR "MOE_MPI is ON and there is no MPI. Hint: scripts/setup.sh libopenmpi-dev openmpi-bin")
+    message(FATAL_ERROR "MOE_MPI is ON and there is no MPI. "
+      "Hint: scripts/setup.sh libopenmpi-dev openmpi-bin")
   endif()
 endif()
 if(MOE_TESTS)

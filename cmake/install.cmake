@@ -1,5 +1,5 @@
-# make install: the program, and beside it the Arrow libraries when they come from the pyarrow wheel, so that the
-# installed program needs neither the wheel nor Python.
+# make install: the program, and beside it the Arrow libraries when they come from the pyarrow wheel, so that
+# the installed program needs neither the wheel nor Python.
 include(GNUInstallDirs)
 if(TARGET moe)
   install(TARGETS moe RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")

@@ -17,11 +17,12 @@ function(moe_protobuf name proto)
   target_link_libraries(moe_${name} PUBLIC protobuf::libprotobuf-lite)
 endfunction()
 
-# moe_module(NAME LINKS...): src/NAME/*.cpp becomes the library moe_NAME; folders are found by name, so adding a
-# file needs no edit here. moe_tests(NAME LINKS...): tests/NAME/*_test.cpp becomes one test program,
+# moe_module(NAME LINKS...): src/NAME/*.cpp becomes the library moe_NAME; folders are found by name, so adding
+# a file needs no edit here. moe_tests(NAME LINKS...): tests/NAME/*_test.cpp becomes one test program,
 # by way of the objects moe_NAME_test_objects, which a program on another device may link as well.
 function(moe_module name)
-  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/${name}/*.cpp" "${CMAKE_SOURCE_DIR}/src/${name}/*.S")
+  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/${name}/*.cpp"
+    "${CMAKE_SOURCE_DIR}/src/${name}/*.S")
   if(sources)
     add_library(moe_${name} STATIC ${sources})
     target_link_libraries(moe_${name} PUBLIC moe_options ${ARGN})
@@ -45,8 +46,8 @@ function(moe_tests name)
   endif()
   add_library(moe_${name}_test_objects OBJECT ${sources})
   target_include_directories(moe_${name}_test_objects PUBLIC "${CMAKE_SOURCE_DIR}/tests")
-  target_link_libraries(moe_${name}_test_objects PUBLIC moe_options moe_fast_compile GTest::gmock GTest::gtest_main
-    PRIVATE ${ARGN})
+  target_link_libraries(moe_${name}_test_objects PUBLIC moe_options moe_fast_compile GTest::gmock
+    GTest::gtest_main PRIVATE ${ARGN})
   moe_precompiled(moe_${name}_test_objects tests)
   target_compile_definitions(moe_${name}_test_objects PUBLIC MOE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   add_executable(moe_${name}_tests)
@@ -55,6 +56,6 @@ function(moe_tests name)
   if(MOE_SANITIZE MATCHES "thread")
     set(discovery PRE_TEST)  # such a program may start only the way scripts/run_tests.sh starts it
   endif()
-  gtest_discover_tests(moe_${name}_tests TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60 DISCOVERY_MODE ${discovery}
-    PROPERTIES TIMEOUT ${MOE_TEST_SECONDS})
+  gtest_discover_tests(moe_${name}_tests TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60
+    DISCOVERY_MODE ${discovery} PROPERTIES TIMEOUT ${MOE_TEST_SECONDS})
 endfunction()

@@ -32,7 +32,8 @@ set(_dnnl_version_file "${DNNL_INCLUDE_DIR}/dnnl_version.h")
 if(EXISTS "${DNNL_INCLUDE_DIR}/oneapi/dnnl/dnnl_version.h")
   set(_dnnl_version_file "${DNNL_INCLUDE_DIR}/oneapi/dnnl/dnnl_version.h")
 endif()
-_moe_header_version(_dnnl_version "${_dnnl_version_file}" DNNL_VERSION_MAJOR DNNL_VERSION_MINOR DNNL_VERSION_PATCH)
+_moe_header_version(_dnnl_version "${_dnnl_version_file}" DNNL_VERSION_MAJOR DNNL_VERSION_MINOR
+  DNNL_VERSION_PATCH)
 _moe_header_version(_xxhash_version "${XXHASH_INCLUDE_DIR}/xxhash.h"
   XXH_VERSION_MAJOR XXH_VERSION_MINOR XXH_VERSION_RELEASE)
 
@@ -71,5 +72,6 @@ endif()
 if(MOE_BENCH)
   _moe_row("Benchmark" "${benchmark_VERSION}" "${benchmark_DIR}")
 endif()
-message(STATUS "  build type ${CMAKE_BUILD_TYPE}, native ${MOE_NATIVE}, tests ${MOE_TESTS}, benchmarks ${MOE_BENCH}, "
+message(STATUS "  build type ${CMAKE_BUILD_TYPE}, native ${MOE_NATIVE}, tests ${MOE_TESTS}, "
+  "benchmarks ${MOE_BENCH}, "
   "sanitizers '${MOE_SANITIZE}'")

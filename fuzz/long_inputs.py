@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Inputs of a megabyte for a fuzz target: what makes readers slow or deep, and each seed of its corpus many times over.
-libFuzzer finds short inputs by itself; these show what grows faster than the input.
+"""Inputs of a megabyte for a fuzz target: what makes readers slow or deep, and each seed of its corpus many
+times over. libFuzzer finds short inputs by itself; these show what grows faster than the input.
 
 usage: fuzz/long_inputs.py FOLDER [CORPUS]
 """
@@ -23,13 +23,15 @@ def names(form, count):
 def patterns():
     """name -> bytes"""
     found = {
-        "deep_lists": filled(b"["), "deep_objects": filled(b'{"a":'), "flat_lists": filled(b"[],", b"[", b"0]"),
+        "deep_lists": filled(b"["), "deep_objects": filled(b'{"a":'),
+        "flat_lists": filled(b"[],", b"[", b"0]"),
         "a_string": filled(b"x", b'"', b'"'), "a_key": filled(b"x", b'{"', b'":1}'), "digits": filled(b"7"),
         "escapes": filled(b"\\u00e9", b'"', b'"'), "open_string": filled(b"x", b'{"text":"'),
         "names": names(b'"%06d":{}', 80_000), "many_fields": names(b'"%06d":0', 90_000),
         "lines": filled(b"\n"), "spaces": filled(b" "), "words": filled(b"a "), "one_word": filled(b"a"),
         "bad_utf8": filled(b"\xff"), "cut_utf8": filled(b"\xe2\x82"), "zeros": filled(b"\0"),
-        "text_lines": filled(b'{"text":"a line of text","n":4}\n'), "long_text": filled(b"word ", b'{"text":"', b'"}\n'),
+        "text_lines": filled(b'{"text":"a line of text","n":4}\n'),
+        "long_text": filled(b"word ", b'{"text":"', b'"}\n'),
         "rows": b"".join(b'{"step":%d,"loss":1.5}\n' % i for i in range(40_000)), "commas": filled(b","),
         "machines": filled(b"machine a login b password c\n"), "slashes": filled(b"a/", b"https://"),
         "colons": filled(b"a: {", b"model: "), "anchors": filled(b"- &a b\n"),

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# scripts/bundle.sh [FOLDER]: a folder (dist/moe) with the program and the libraries it needs, to copy to another x86-64
-# Linux: a processor with AVX2 (2013 or newer) and a C library no older than this machine's. Where there is nvcc 13 it is
-# built for NVIDIA GPUs too (MOE_GPU=OFF leaves that out, CUDA_ARCHITECTURES=90a-real compiles for some only). CUDA's own
-# libraries stay out: to train on a GPU the other machine needs the driver and CUDA 13; without them the program trains on
-# the CPU and says why.
+# scripts/bundle.sh [FOLDER]: a folder (dist/moe) with the program and the libraries it needs, to copy to
+# another x86-64 Linux: a processor with AVX2 (2013 or newer) and a C library no older than this machine's.
+# Where there is nvcc 13 it is built for NVIDIA GPUs too (MOE_GPU=OFF leaves that out,
+# CUDA_ARCHITECTURES=90a-real compiles for some only). CUDA's own libraries stay out: to train on a GPU the
+# other machine needs the driver and CUDA 13; without them the program trains on the CPU and says why.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,11 +14,13 @@ if [ -z "$gpu" ]; then
   nvcc=$(command -v nvcc || echo "${CUDA_PATH:-/usr/local/cuda}/bin/nvcc")
   gpu=OFF
   if [ -x "$nvcc" ] && "$nvcc" --version | grep -q 'release 1[3-9]'; then gpu=ON; fi
-  echo "bundle: $([ $gpu = ON ] && echo "for CPUs and NVIDIA GPUs" || echo "for CPUs only: there is no nvcc 13 here")"
+  [ $gpu = ON ] && devices="CPUs and NVIDIA GPUs" || devices="CPUs only: there is no nvcc 13 here"
+  echo "bundle: for $devices"
 fi
 architectures=${CUDA_ARCHITECTURES:-80-real;86-real;89-real;90a-real;100-real;120}
 
-cmake -S . -B build/bundle -G Ninja -DCMAKE_BUILD_TYPE=Release -DMOE_NATIVE=OFF -DMOE_GPU="$gpu" -DMOE_TESTS=OFF \
+cmake -S . -B build/bundle -G Ninja -DCMAKE_BUILD_TYPE=Release -DMOE_NATIVE=OFF -DMOE_GPU="$gpu" \
+  -DMOE_TESTS=OFF \
   -DMOE_BENCH=OFF -DMOE_MPI=OFF -DCMAKE_CXX_FLAGS=-march=x86-64-v3 -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON \
   '-DCMAKE_INSTALL_RPATH=$ORIGIN/lib' -DCMAKE_EXE_LINKER_FLAGS=-Wl,--disable-new-dtags \
   -DCMAKE_CUDA_ARCHITECTURES="$architectures"
@@ -27,7 +29,9 @@ cmake --build build/bundle --target moe --parallel "$(scripts/jobs.sh)"
 # Libraries that belong to the other machine: glibc's.
 is_of_the_system() {
   case $1 in
-    libc.so.* | libm.so.* | libresolv.so.* | libpthread.so.* | libdl.so.* | librt.so.* | ld-linux*) return 0 ;;
+    libc.so.* | libm.so.* | libresolv.so.* | libpthread.so.* | libdl.so.* | librt.so.* | ld-linux*)
+      return 0
+      ;;
     *) return 1 ;;
   esac
 }
@@ -53,7 +57,8 @@ strip --strip-unneeded "$target.new/moe" "$target.new"/lib/*
 cp -r configs LICENSE README.md "$target.new/"
 
 # It must find everything inside itself, whatever the caller's environment says.
-outside=$(env -i PATH="$PATH" ldd "$target.new/moe" | awk '$2 == "=>" { print $1, $3 }' | grep -v " $(realpath "$target.new")/" || true)
+outside=$(env -i PATH="$PATH" ldd "$target.new/moe" | awk '$2 == "=>" { print $1, $3 }' |
+  grep -v " $(realpath "$target.new")/" || true)
 while read -r name path; do
   if [ -n "$name" ] && ! is_of_the_system "$name"; then
     echo "bundle: $name would come from ${path:-nowhere}" >&2

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# scripts/format.sh [--check]: formats all C++ and CUDA files in place, or says which are not formatted. Only clang-format 14
-# decides: other versions lay some lines out differently. Exit status of --check: 0 clean, 1 not, 77 no clang-format 14.
+# scripts/format.sh [--check]: formats all C++ and CUDA files in place, or says which are not formatted. Only
+# clang-format 14 decides: other versions lay some lines out differently. Exit status of --check: 0 clean, 1
+# not, 77 no clang-format 14.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,4 +23,5 @@ if [ "${1:-}" = --check ]; then
 else
   options=(-i)
 fi
-find src tests bench fuzz -regextype posix-extended -regex '.*\.(cpp|h|cu|cuh)' -print0 | xargs -0 "$formatter" "${options[@]}"
+find src tests bench fuzz -regextype posix-extended -regex '.*\.(cpp|h|cu|cuh)' -print0 |
+  xargs -0 "$formatter" "${options[@]}"

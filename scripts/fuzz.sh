@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# scripts/fuzz.sh [SECONDS] [NAME...]: runs each fuzz target of build/fuzz that long (60 s by default), starting from
-# fuzz/corpus/NAME, with inputs of up to 1 MB. Before, each reads the megabytes of fuzz/long_inputs.py once. An input that
-# takes longer than its length allows (fuzz/time_limit.cpp) is a finding like a crash. What a target learns goes to
-# build/fuzz/corpus/NAME, inputs that fail to build/fuzz/findings/NAME; those of earlier runs are tried again.
-# Ends with a table; the exit status is 0 only if every target ran and none found anything.
+# scripts/fuzz.sh [SECONDS] [NAME...]: runs each fuzz target of build/fuzz that long (60 s by default),
+# starting from fuzz/corpus/NAME, with inputs of up to 1 MB. Before, each reads the megabytes of
+# fuzz/long_inputs.py once. An input that takes longer than its length allows (fuzz/time_limit.cpp) is a
+# finding like a crash. What a target learns goes to build/fuzz/corpus/NAME, inputs that fail to
+# build/fuzz/findings/NAME; those of earlier runs are tried again. Ends with a table; the exit status is 0
+# only if every target ran and none found anything.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -57,9 +58,11 @@ for name in "${names[@]}"; do
   rm -rf "$long"
   python3 fuzz/long_inputs.py "$long" "${seeds[@]:1}"
   # -timeout is by the clock on the wall, for what never ends; a busy machine is slow, too.
-  "$program" -timeout=1200 -rss_limit_mb=4096 -artifact_prefix="$findings/" "$long"/* >"$log" 2>&1 || verdict=FAILED
+  "$program" -timeout=1200 -rss_limit_mb=4096 -artifact_prefix="$findings/" "$long"/* >"$log" 2>&1 ||
+    verdict=FAILED
   rm -rf "$long"
-  "$program" -max_total_time="$duration" -max_len=1048576 -timeout=300 -rss_limit_mb=4096 -print_final_stats=1 \
+  "$program" -max_total_time="$duration" -max_len=1048576 -timeout=300 -rss_limit_mb=4096 \
+    -print_final_stats=1 \
     -artifact_prefix="$findings/" "$learned" "${seeds[@]}" >>"$log" 2>&1 || verdict=FAILED
   runs=$(awk '/^stat::number_of_executed_units:/ { print $2 }' "$log")
   found=$(($(find "$findings" -type f | wc -l) - before))
@@ -67,7 +70,8 @@ for name in "${names[@]}"; do
     status=1
     tail -n 40 "$log"
   fi
-  table+=("$(printf '%-20s %14s %10s %8s  %s' "$name" "${runs:-?}" "$(find "$learned" -type f | wc -l)" "$found" "$verdict")")
+  inputs=$(find "$learned" -type f | wc -l)
+  table+=("$(printf '%-20s %14s %10s %8s  %s' "$name" "${runs:-?}" "$inputs" "$found" "$verdict")")
 done
 printf '\n%-20s %14s %10s %8s  %s\n' target runs corpus findings verdict
 printf '%s\n' "${table[@]}"

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# scripts/preset.sh: prints the preset that suits this machine, and on standard error a line that says why. It is gpu where
-# nvidia-smi finds a GPU of compute capability 8.0 or newer and there is nvcc 13 or newer to compile for it, else cpu.
-# scripts/preset.sh --architectures: prints the GPUs of this machine for CMAKE_CUDA_ARCHITECTURES, e.g. 90a-real (nothing
-# when the preset is not gpu). PRESET=cpu or PRESET=gpu on make's command line decides otherwise.
+# scripts/preset.sh: prints the preset that suits this machine, and on standard error a line that says why. It
+# is gpu where nvidia-smi finds a GPU of compute capability 8.0 or newer and there is nvcc 13 or newer to
+# compile for it, else cpu. scripts/preset.sh --architectures: prints the GPUs of this machine for
+# CMAKE_CUDA_ARCHITECTURES, e.g. 90a-real (nothing when the preset is not gpu). PRESET=cpu or PRESET=gpu on
+# make's command line decides otherwise.
 set -euo pipefail
 
 oldest=80   # compute capability 8.0: what src/gpu needs
@@ -43,7 +44,8 @@ if [ ! -x "$nvcc" ]; then
 fi
 version=$("$nvcc" --version | sed -n 's/.*release \([0-9][0-9.]*\).*/\1/p')
 if ! [[ ${version%%.*} =~ ^[0-9]+$ ]] || ((${version%%.*} < toolkit)); then
-  cpu "building for the CPU: there is a $name, but $nvcc is version ${version:-unknown}. Hint: install the CUDA $toolkit toolkit"
+  found="$nvcc is version ${version:-unknown}"
+  cpu "building for the CPU: there is a $name, but $found. Hint: install the CUDA $toolkit toolkit"
 fi
 
 if [ "$what" = --architectures ]; then

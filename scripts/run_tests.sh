@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# scripts/run_tests.sh [PRESET] [CTEST OPTIONS...]: runs the built tests of a preset in parallel. Failures print their
-# output; the last line is `N passed, N failed` (`, N skipped`, with the reasons listed above it). The exit status is
-# 0 only if at least one test ran and none failed. BUILD_DIR names another build folder than build/PRESET.
+# scripts/run_tests.sh [PRESET] [CTEST OPTIONS...]: runs the built tests of a preset in parallel. Failures
+# print their output; the last line is `N passed, N failed` (`, N skipped`, with the reasons listed above it).
+# The exit status is 0 only if at least one test ran and none failed. BUILD_DIR names another build folder
+# than build/PRESET.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -29,7 +30,8 @@ export TSAN_OPTIONS=suppressions=$PWD/tests/support/races_of_others.txt${TSAN_OP
 # One for each instruction set that oneDNN was limited to (scripts/test_instruction_sets.sh).
 report=$(realpath "$build")/junit${ONEDNN_MAX_CPU_ISA:+-$ONEDNN_MAX_CPU_ISA}.xml
 rm -f "$report"
-"${runner[@]}" ctest --test-dir "$build" --parallel "$(nproc)" --output-on-failure --output-junit "$report" "$@" |
+"${runner[@]}" ctest --test-dir "$build" --parallel "$(nproc)" --output-on-failure --output-junit "$report" \
+  "$@" |
   grep -v -E '^ +Start +[0-9]+: ' || true
 if [ ! -e "$report" ]; then
   echo "run_tests: ctest stopped before it wrote $report" >&2

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# Installs what the build needs on Debian 12+, Ubuntu 24.04+ and their kin: the missing system packages (apt), and
-# Arrow C++ from a Python wheel in .deps/venv where the system has no Arrow of its own. Safe to run again: it looks
-# at what is there and does only the rest. Further packages may be named: scripts/setup.sh clang-14 libclang-rt-14-dev
+# Installs what the build needs on Debian 12+, Ubuntu 24.04+ and their kin: the missing system packages (apt),
+# and Arrow C++ from a Python wheel in .deps/venv where the system has no Arrow of its own. Safe to run again:
+# it looks at what is there and does only the rest. Further packages may be named: scripts/setup.sh clang-14
+# libclang-rt-14-dev
 # MOE_SKIP_SETUP=1 turns it off (another distribution, everything already present).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,15 +14,16 @@ if [ "${MOE_SKIP_SETUP:-0}" = 1 ]; then
 fi
 
 packages=(
-  build-essential cmake ninja-build ccache pkg-config git                     # to build
-  libyaml-cpp-dev libcli11-dev libfmt-dev nlohmann-json3-dev                  # settings, command line, text, JSON
-  zlib1g-dev libzstd-dev libxxhash-dev libdnnl-dev                            # compressed data, checksums, matrix products
-  libcurl4-openssl-dev libssl-dev                                             # data over HTTPS, hashes of files
-  protobuf-compiler libprotobuf-dev                                           # records of Weights & Biases and TensorBoard
-  libjs-chart.js libcairo2-dev                                                # moe report, moe watch
-  libgtest-dev libgmock-dev libbenchmark-dev libboost-context-dev             # tests and benchmarks
-  python3 python3-venv                                                        # the wheel below; the layer check
-  dict-gcide                                                                  # the text that `make train` learns from
+  build-essential cmake ninja-build ccache pkg-config git     # to build
+  libyaml-cpp-dev libcli11-dev libfmt-dev nlohmann-json3-dev  # settings, command line, text, JSON
+  zlib1g-dev libzstd-dev libxxhash-dev libdnnl-dev            # compressed data, checksums, matrix products
+  libcurl4-openssl-dev libssl-dev                             # data over HTTPS, hashes of files
+  protobuf-compiler libprotobuf-dev                           # records of Weights & Biases and TensorBoard
+  libjs-chart.js libcairo2-dev                                # moe report, moe watch
+  libgtest-dev libgmock-dev libbenchmark-dev                  # tests and benchmarks
+  libboost-context-dev                                        # emulated CUDA of the tests
+  python3 python3-venv                                        # the wheel below; the layer check
+  dict-gcide                                                  # the text that `make train` learns from
   "$@"
 )
 
@@ -50,7 +52,8 @@ as_root() {
 apt_get() {
   local attempt
   for attempt in 1 2 3; do
-    as_root apt-get -q -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" >>$log 2>&1 && return 0
+    as_root apt-get -q -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" >>$log 2>&1 &&
+      return 0
     echo "setup: apt-get $1 failed, attempt $attempt of 3" >&2
     [ "$attempt" = 3 ] || sleep 10
   done
@@ -61,7 +64,8 @@ apt_get() {
 install_packages() {
   local package missing=()
   if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
-    fail "this system has no apt. Install the counterparts of these Debian packages, and Arrow C++ with Parquet (or
+    fail "this system has no apt. Install the counterparts of these Debian packages, and Arrow C++ with \
+Parquet (or
 pyarrow, to be seen by python3), then run again with MOE_SKIP_SETUP=1:
   ${packages[*]}"
   fi
@@ -86,7 +90,8 @@ pyarrow, to be seen by python3), then run again with MOE_SKIP_SETUP=1:
   : >$log
   echo "setup: installing ${missing[*]}"
   apt_get update
-  if [[ " ${missing[*]} " == *" dict-gcide "* ]] && ! is_installed dictd && command -v debconf-set-selections >/dev/null; then
+  if [[ " ${missing[*]} " == *" dict-gcide "* ]] && ! is_installed dictd &&
+    command -v debconf-set-selections >/dev/null; then
     # we want the dictionary's text only, not the server it brings along
     echo "dictd dictd/run_mode select disabled" | as_root debconf-set-selections
   fi
@@ -96,14 +101,16 @@ pyarrow, to be seen by python3), then run again with MOE_SKIP_SETUP=1:
 has_system_arrow() {
   local prefix file
   for prefix in ${CMAKE_PREFIX_PATH:+${CMAKE_PREFIX_PATH//:/ }} ${CONDA_PREFIX:-} /usr /usr/local; do
-    for file in "$prefix"/lib*/cmake/Parquet/ParquetConfig.cmake "$prefix"/lib/*/cmake/Parquet/ParquetConfig.cmake; do
+    for file in "$prefix"/lib*/cmake/Parquet/ParquetConfig.cmake \
+      "$prefix"/lib/*/cmake/Parquet/ParquetConfig.cmake; do
       [ -e "$file" ] && return 0
     done
   done
   return 1
 }
 
-# The stamp is written last and names the requirements it was made from, so a broken or outdated one is made anew.
+# The stamp is written last and names the requirements it was made from, so a broken or outdated one is made
+# anew.
 install_arrow() {
   local venv=.deps/venv stamp=.deps/venv/requirements.sha256 wanted
   has_system_arrow && return 0
@@ -115,7 +122,8 @@ install_arrow() {
   rm -rf $venv
   python3 -m venv $venv || fail "python3 -m venv failed; on Debian the package python3-venv has it"
   $venv/bin/python3 -m pip install --quiet --disable-pip-version-check --only-binary :all: --retries 5 \
-    -r scripts/requirements-build.txt || fail "pip could not install scripts/requirements-build.txt; see above"
+    -r scripts/requirements-build.txt ||
+    fail "pip could not install scripts/requirements-build.txt; see above"
   echo "$wanted" >$stamp
 }
 

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Reads ctest's JUnit files; lists skips with their reasons and failures; ends with `N passed, N failed[, N skipped]`.
+"""Reads ctest's JUnit files; lists skips with their reasons and failures; ends with `N passed, N failed[, N
+skipped]`.
 
-A test that ctest could not start (its program is missing, its fixture failed) counts as failed, and so does a run
-without any test. Exit status: 1 when anything failed.
+A test that ctest could not start (its program is missing, its fixture failed) counts as failed, and so does a
+run without any test. Exit status: 1 when anything failed.
 """
 import re
 import sys
@@ -13,7 +14,8 @@ import xml.etree.ElementTree as xml
 def skip_reason(case):
     """The line GTEST_SKIP() << "why" or a script printed; ctest's own word for it otherwise."""
     output = case.findtext("system-out") or ""
-    match = re.search(r"Skipped\s*\n(?P<googletest>[^\n\[]+)|^SKIPPED:? *(?P<script>.+)$", output, re.MULTILINE)
+    match = re.search(
+        r"Skipped\s*\n(?P<googletest>[^\n\[]+)|^SKIPPED:? *(?P<script>.+)$", output, re.MULTILINE)
     if match:
         return (match["googletest"] or match["script"]).strip()
     return case.find("skipped").get("message", "no reason given")

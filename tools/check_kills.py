@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Kills runs with SIGKILL at random moments, every other time during a save, and goes on with them, again and again.
-After each kill the others must end within 60 seconds with words that name the rank, and the run must go on at the last
-checkpoint. At the end the record and the checkpoint must be those of a run that nobody disturbed: the same bits on CPUs; on
-GPUs, whose sums may have another order, losses within 0.01. The last line says whether.
+"""Kills runs with SIGKILL at random moments, every other time during a save, and goes on with them, again and
+again. After each kill the others must end within 60 seconds with words that name the rank, and the run must
+go on at the last checkpoint. At the end the record and the checkpoint must be those of a run that nobody
+disturbed: the same bits on CPUs; on GPUs, whose sums may have another order, losses within 0.01. The last
+line says whether.
 
-Each part RANKS:KILLS is a run of its own; 1 is the program without a launcher. The moments are drawn from the seed: a part
-is repeated by its seed and number of ranks. --launch starts the ranks (on CPUs: mpirun --oversubscribe -n RANKS; on GPUs each
-rank is started here, and they meet in a file). Needs /proc; for many ranks on CPUs a moe built with MPI.
+Each part RANKS:KILLS is a run of its own; 1 is the program without a launcher. The moments are drawn from the
+seed: a part is repeated by its seed and number of ranks. --launch starts the ranks (on CPUs: mpirun
+--oversubscribe -n RANKS; on GPUs each rank is started here, and they meet in a file). Needs /proc; for many
+ranks on CPUs a moe built with MPI.
 
-usage: tools/check_kills.py [PART...] [--seed N] [--moe MOE] [--device cpu|gpu] [--launch COMMAND] [--set SETTING=VALUE]...
+usage: tools/check_kills.py [PART...] [--seed N] [--moe MOE] [--device cpu|gpu] [--launch COMMAND]
+                            [--set SETTING=VALUE]...
        tools/check_kills.py 1:700 2:100 3:100 4:100        a thousand
 """
 import argparse
@@ -27,10 +30,11 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SMALL = """model.n_layers=2 model.n_heads=2 model.n_kv_heads=1 model.num_experts=4 model.top_k=2 model.max_seq_len=32
-model.expert_intermediate_dim=32 training.batch_size=2 training.gradient_accumulation_steps=1 training.learning_rate=0.001
-training.warmup_steps=0 training.lr_schedule=constant training.eval_every=0 training.checkpoint_every=2
-training.keep_checkpoints=2 data.document_split=line distributed.timeout_seconds=20""".split()
+SMALL = """model.n_layers=2 model.n_heads=2 model.n_kv_heads=1 model.num_experts=4 model.top_k=2
+model.max_seq_len=32 model.expert_intermediate_dim=32 training.batch_size=2
+training.gradient_accumulation_steps=1 training.learning_rate=0.001 training.warmup_steps=0
+training.lr_schedule=constant training.eval_every=0 training.checkpoint_every=2 training.keep_checkpoints=2
+data.document_split=line distributed.timeout_seconds=20""".split()
 WORDS = "stone river lamp green walks of the and to old snow under a bridge sings fog corn mill".split()
 EXACT = ("loss", "gradient_norm", "learning_rate", "tokens", "balance_loss", "z_loss", "layers/expert_counts")
 EVER = 10**9  # steps
@@ -79,14 +83,15 @@ class Ranks:
         self.mark = f"MOE_CHECK_KILLS={part.work}".encode()
 
         def start(line):
-            return subprocess.Popen(line, stdout=self.log, stderr=subprocess.STDOUT, env=own, start_new_session=True)
+            return subprocess.Popen(
+                line, stdout=self.log, stderr=subprocess.STDOUT, env=own, start_new_session=True)
 
         if part.launch or part.ranks == 1:
             self.processes = [start([*part.launch.split(), *command])]
         else:
             meet = part.work / f"meet-{time.monotonic_ns()}"
-            self.processes = [start([*command, "--rank", str(r), "--world-size", str(part.ranks), "--rendezvous",
-                                     f"file:{meet}"]) for r in range(part.ranks)]
+            self.processes = [start([*command, "--rank", str(r), "--world-size", str(part.ranks),
+                                     "--rendezvous", f"file:{meet}"]) for r in range(part.ranks)]
 
     def ours(self):
         """(process, its environment) of all that were started."""
@@ -145,9 +150,10 @@ class Part:
             "\n".join(" ".join(chance.choices(WORDS, k=9)) for _ in range(4000)) + "\n")
         (self.work / "small.yaml").write_text("{}\n")
         threads = ["training.threads=1"] if options.device == "cpu" else []
-        self.words = ["--config", str(self.work / "small.yaml"), *SMALL, f"model.d_model={options.width}", *threads,
-                      f"training.device={options.device}", f"training.output_dir={self.work}",
-                      f"data.cache_dir={self.work / 'cache'}", f"data.source={self.work / 'text.txt'}", *options.set]
+        self.words = ["--config", str(self.work / "small.yaml"), *SMALL, f"model.d_model={options.width}",
+                      *threads, f"training.device={options.device}", f"training.output_dir={self.work}",
+                      f"data.cache_dir={self.work / 'cache'}", f"data.source={self.work / 'text.txt'}",
+                      *options.set]
         self.during_save = self.lost = 0
         self.left = set()  # of checkpoints that an earlier kill broke off
 
@@ -158,8 +164,8 @@ class Part:
         return ranks.said()
 
     def moment(self, ranks, chance, save):
-        """Waits for it; whether it came before the run ended. save: during one, else within what a start and a few
-        steps take."""
+        """Waits for it; whether it came before the run ended. save: during one, else within what a start and
+        a few steps take."""
         before, delay = self.left, chance.random()
         if not save:
             time.sleep(delay * 2 * self.start_seconds)
@@ -183,7 +189,8 @@ class Part:
         rank = chance.randrange(self.ranks)
         end = time.monotonic() + 60
         process = ranks.process_of(rank)
-        while process is None and ranks.running() and time.monotonic() < end:  # the launcher has not got there
+        # the launcher has not got there
+        while process is None and ranks.running() and time.monotonic() < end:
             time.sleep(0.005)
             process = ranks.process_of(rank)
         if process is None:
@@ -195,7 +202,8 @@ class Part:
         said = ranks.said()
         self.during_save += saving
         if self.options.verbose:
-            print(f"  {number}: rank {rank} killed{' during a save' if saving else ''}, saved {saved_step(self.run)}, ended "
+            print(f"  {number}: rank {rank} killed{' during a save' if saving else ''}, saved "
+                  f"{saved_step(self.run)}, ended "
                   f"after {time.monotonic() - begin:.1f} s, {ranks.codes()}", flush=True)
         if not ended:
             return "not all ranks ended within 60 s:\n" + said
@@ -211,8 +219,10 @@ class Part:
             return f"checkpoint {max(announced)} was announced, but {saved_step(self.run)} is the last"
         # mpirun names no rank that dies before the ranks have met, and nobody else knows that it was there.
         unmet = "Primary job" in said and "ranks over" not in said
-        # The launcher's words ("process rank 2 with PID ..."), or a rank's ("rank 0 or its launcher has ended").
-        if self.ranks > 1 and not unmet and not any(f"rank {rank}{end}" in said for end in (" of", " with", " (", ":", " or")):
+        # The launcher's words ("process rank 2 with PID ..."), or a rank's ("rank 0 or its launcher has
+        # ended").
+        if self.ranks > 1 and not unmet and not any(
+            f"rank {rank}{end}" in said for end in (" of", " with", " (", ":", " or")):
             return f"nobody named rank {rank}:\n" + said
         return ""
 
@@ -230,7 +240,8 @@ class Part:
                 if a[step].get(name) != b[step].get(name):
                     return f"step {step}: {name} is {a[step].get(name)} and {b[step].get(name)}", said
         for name in ("model.safetensors", "optimizer.safetensors"):
-            files = [(run / f"checkpoints/step-{max(a):08}" / name).read_bytes() for run in (straight, self.run)]
+            files = [
+                (run / f"checkpoints/step-{max(a):08}" / name).read_bytes() for run in (straight, self.run)]
             if files[0] != files[1]:
                 return f"the last {name} differ", said
         return "", said + ", the same bits in record, weights and moments"
@@ -258,8 +269,10 @@ class Part:
         if differs:
             print(f"{self.ranks} ranks: {differs}", flush=True)
         bad = failed or differs
-        print(f"{self.ranks} ranks, seed {self.options.seed}: {self.kills} kills, {self.during_save} during a save, {failed} "
-              f"not as they should be, {self.lost} checkpoints lost; {said}; {time.monotonic() - begin:.0f} s: "
+        print(f"{self.ranks} ranks, seed {self.options.seed}: {self.kills} kills, {self.during_save} during "
+              f"a save, {failed} "
+              f"not as they should be, {self.lost} checkpoints lost; {said}; {time.monotonic() - begin:.0f} "
+              f"s: "
               f"{'FAILED' if bad else 'ok'}", flush=True)
         if bad:
             print(f"what the runs left is in {self.work}", flush=True)
@@ -269,12 +282,14 @@ class Part:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", default=["1:20", "3:20"], metavar="RANKS:KILLS")
     parser.add_argument("--moe", default=str(ROOT / "build/cpu/moe"))
     parser.add_argument("--set", action="append", default=[], metavar="SETTING=VALUE")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--width", type=int, default=16, help="model.d_model; the embedding is most of a checkpoint")
+    parser.add_argument(
+        "--width", type=int, default=16, help="model.d_model; the embedding is most of a checkpoint")
     parser.add_argument("--device", default="cpu", choices=["cpu", "gpu"])
     parser.add_argument("--launch")
     parser.add_argument("--verbose", action="store_true")

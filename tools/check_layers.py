@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Holds the sources to the arrows of docs/architecture.md: who includes whom, which folder may use which library, how
-long a file may be, and a few habits. Prints `path:line: what is wrong` and exits with 1 if anything is.
+"""Holds the sources to the arrows of docs/architecture.md: who includes whom, which folder may use which
+library, how long a file may be, and a few habits. Prints `path:line: what is wrong` and exits with 1 if
+anything is.
 
 usage: tools/check_layers.py [ROOT]
 """
@@ -9,7 +10,8 @@ import re
 import sys
 from pathlib import Path
 
-# folder of src/ -> folders it may include, besides itself and base. A new arrow is a new word here, seen in review.
+# folder of src/ -> folders it may include, besides itself and base. A new arrow is a new word here, seen in
+# review.
 ARROWS = {
     "base": "",
     "tensor": "",
@@ -29,20 +31,23 @@ ARROWS = {
     "optim": "ops tensor",
     "interop": "model checkpoint tensor",  # other people's formats: settings and named tensors, runs nothing
     "backend": "cpu gpu comm ops tensor",
-    "tasks": "comm model data ops tensor text",  # evaluations: items to tokens, a model's likelihoods to scores, on all ranks
+    # evaluations: items to tokens, a model's likelihoods to scores, on all ranks
+    "tasks": "comm model data ops tensor text",
     "train": "comm model optim tasks data checkpoint metrics wandb ops tensor text",
-    "cli": "comm train interop tasks report backend cpu model optim data checkpoint metrics net ops tensor text",
+    "cli": "comm train interop tasks report backend cpu model optim data checkpoint metrics net ops tensor "
+           "text",
 }
 
-# Folders inside of a folder of src/, and the files outside of them that may include them, besides their own. They may
-# include their folder's files, not each other.
+# Folders inside of a folder of src/, and the files outside of them that may include them, besides their own.
+# They may include their folder's files, not each other.
 INNER_FOLDERS = {
     "gpu/portable": "gpu/gpu_ops.cpp",
     "gpu/sm90": "gpu/gpu_ops.cpp",
 }
 
-# header (an exact name, or a prefix that ends in /) -> the paths below src/ that may include it: exact files, folders
-# that end in /, or *.cpp for every source but no header. Headers of test and benchmark libraries have none.
+# header (an exact name, or a prefix that ends in /) -> the paths below src/ that may include it: exact files,
+# folders that end in /, or *.cpp for every source but no header. Headers of test and benchmark libraries have
+# none.
 LIBRARIES = {
     "yaml-cpp/": "base/config_file.cpp",
     "arrow/": "data/arrow_slices.cpp data/arrow_slices.h",
@@ -77,18 +82,23 @@ LIBRARIES = {
 }
 # C and POSIX headers; those of the C++ library have no extension and need no line here.
 SYSTEM_HEADERS = set(
-    "cpuid.h dirent.h dlfcn.h errno.h fcntl.h glob.h locale.h poll.h pthread.h sched.h signal.h spawn.h stdlib.h string.h termios.h time.h "
+    "cpuid.h dirent.h dlfcn.h errno.h fcntl.h glob.h locale.h poll.h pthread.h sched.h signal.h spawn.h "
+    "stdlib.h string.h termios.h time.h "
     "unistd.h netdb.h arpa/inet.h linux/mempolicy.h".split())
 SYSTEM_PREFIXES = ("sys/", "netinet/")
 
-COLUMNS = 110  # of comments; clang-format sees to the code
+# Of comments in C++, whose code clang-format lays out, and of all lines of scripts.
+COLUMNS = 110
+SCRIPT_SUFFIXES = {".py", ".sh", ".cmake"}
+SCRIPT_FOLDERS = ("", "src/", "tests/**/", "bench/**/", "fuzz/", "tools/", "scripts/", "cmake/")
 SIZE_LIMITS = {".cpp": 500, ".h": 200}  # lines, inclusive: shorter than this
 # path -> (limit, reason). Split by noun before adding a line here.
 SIZE_EXCEPTIONS = {}
 
 VAGUE_FOLDERS = {"util", "utils", "helper", "helpers", "common", "misc", "shared"}
 # Optional parts are other files chosen by CMake: no source asks which device it is compiled for.
-DEVICE_CONDITION = re.compile(r"^\s*#\s*(if|ifdef|ifndef|elif)\b.*\b(__CUDA\w*|__HIP\w*|MOE_GPU|USE_CUDA|USE_GPU)\b")
+DEVICE_CONDITION = re.compile(
+    r"^\s*#\s*(if|ifdef|ifndef|elif)\b.*\b(__CUDA\w*|__HIP\w*|MOE_GPU|USE_CUDA|USE_GPU)\b")
 # What comes from outside is read with limits: base/json.h.
 PARSER_CALL = re.compile(r"\b(?:nlohmann::|(?:Ordered)?Json::(?:parse|sax_parse|accept|from_\w+)\b)")
 PARSER_PLACE = "src/base/json."
@@ -98,7 +108,8 @@ SPDX = "SPDX-License-Identifier: MIT"
 # Libraries of their own that stand in for NVIDIA's; the first has files named after CUDA's headers.
 EMULATIONS = {("tests", "emulated_cuda"), ("tests", "emulated_nvml")}
 # A source that CMake's globs do not find would silently not be compiled.
-BUILT_NAMES = {"tests": r".*_test\.cpp", "bench": r".*_(bench|tool)\.cpp", "fuzz": r"(.*_fuzz|time_limit)\.cpp"}
+BUILT_NAMES = {
+    "tests": r".*_test\.cpp", "bench": r".*_(bench|tool)\.cpp", "fuzz": r"(.*_fuzz|time_limit)\.cpp"}
 
 
 def library_of(header):
@@ -148,7 +159,8 @@ def check_library_include(header, path, in_src):
         return None
     if "." not in header or header in SYSTEM_HEADERS or header.startswith(SYSTEM_PREFIXES):
         return None
-    return f"<{header}> is of a library that tools/check_layers.py does not know: add it to LIBRARIES with its place"
+    return (f"<{header}> is of a library that tools/check_layers.py does not know: "
+            "add it to LIBRARIES with its place")
 
 
 def check_lines(path, root, lines):
@@ -158,7 +170,8 @@ def check_lines(path, root, lines):
     for number, line in enumerate(lines, 1):
         if DEVICE_CONDITION.match(line):
             yield number, "no #if on devices: make another file and let CMake choose"
-        if in_src and not path.as_posix().startswith(PARSER_PLACE) and PARSER_CALL.search(line.split("//")[0]):
+        if in_src and not path.as_posix().startswith(PARSER_PLACE) and PARSER_CALL.search(
+            line.split("//")[0]):
             yield number, "JSON is read by parse_json of base/json.h, and called Json or OrderedJson"
         if len(line) > COLUMNS and line.lstrip().startswith("//") and "NOLINT" not in line:
             yield number, f"{len(line)} columns; a comment has at most {COLUMNS}"
@@ -211,6 +224,18 @@ def check_file(path, root, known_tests):
         yield from check_lines(path, root, lines)
 
 
+def check_scripts(root):
+    """Yields the complaints about Python, shell and CMake."""
+    for folder in SCRIPT_FOLDERS:
+        for file in sorted(root.glob(folder + "*")):
+            if file.suffix not in SCRIPT_SUFFIXES and file.name != "CMakeLists.txt":
+                continue
+            for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+                if len(line) > COLUMNS:
+                    path = file.relative_to(root)
+                    yield f"{path}:{number}: {len(line)} columns; a line of a script has at most {COLUMNS}"
+
+
 def check_tree(root):
     """Returns all complaints below root, as 'path:line: text'."""
     tests_list = root / "tests" / "CMakeLists.txt"
@@ -222,6 +247,7 @@ def check_tree(root):
             if file.suffix in SOURCE_SUFFIXES and file.is_file():
                 path = file.relative_to(root)
                 complaints += [f"{path}:{line}: {text}" for line, text in check_file(path, root, known_tests)]
+    complaints += check_scripts(root)
     for exception in SIZE_EXCEPTIONS:
         if not (root / exception).exists():
             complaints.append(f"tools/check_layers.py:1: SIZE_EXCEPTIONS names {exception}, which is gone")

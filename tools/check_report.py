@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Opens the pages of `moe report` and `moe watch` in headless Chromium, in light and dark, and fails on any message of the
-browser's console. Makes a record of 1,000,000 rows and says how long its report takes to make and to open.
+"""Opens the pages of `moe report` and `moe watch` in headless Chromium, in light and dark, and fails on any
+message of the browser's console. Makes a record of 1,000,000 rows and says how long its report takes to make
+and to open.
 
 usage: tools/check_report.py MOE RUN [RUN...] [--screenshots FOLDER] [--chromium PROGRAM] [--rows N]
 """
@@ -19,8 +20,10 @@ from pathlib import Path
 
 def chromium(program, url, extra, profile):
     """Standard output and the console's messages of one visit."""
-    done = subprocess.run([program, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr", "--v=0",
-                           f"--user-data-dir={profile}", *extra, url], capture_output=True, text=True, timeout=180)
+    done = subprocess.run([program, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+                           "--enable-logging=stderr", "--v=0",
+                           f"--user-data-dir={profile}", *extra, url], capture_output=True, text=True,
+                          timeout=180)
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
@@ -29,17 +32,20 @@ def open_page(options, url, name, themes=("light", "dark")):
         with tempfile.TemporaryDirectory() as profile:
             address = f"{url}?theme={theme}"
             began = time.perf_counter()
-            dom, console = chromium(options.chromium, address, ["--virtual-time-budget=4000", "--dump-dom"], profile)
+            dom, console = chromium(
+                options.chromium, address, ["--virtual-time-budget=4000", "--dump-dom"], profile)
             seconds = time.perf_counter() - began
             assert not console, console
             ready = re.search(r'data-ready="(\d+)"', dom)
             assert ready and dom.count("<canvas") > 4, f"{name}: nothing was drawn"
             if options.screenshots:
                 picture = options.screenshots / f"{name}-{theme}.png"
-                _, console = chromium(options.chromium, address, ["--virtual-time-budget=4000", "--window-size=1360,1500",
+                _, console = chromium(options.chromium, address,
+                                      ["--virtual-time-budget=4000", "--window-size=1360,1500",
                                                                    f"--screenshot={picture}"], profile)
                 assert not console, console
-        print(f"{name}, {theme}: {dom.count('<canvas')} charts, no console messages, {seconds:.2f} s with the browser's start")
+        print(f"{name}, {theme}: {dom.count('<canvas')} charts, no console messages, {seconds:.2f} s with "
+              f"the browser's start")
 
 
 def long_run(folder, rows):
@@ -48,16 +54,20 @@ def long_run(folder, rows):
     random.seed(1)
     with open(folder / "metrics.jsonl", "w", encoding="utf-8") as out:
         for step in range(1, rows + 1):
-            loss = 3 + 7 * math.exp(-step / rows * 8) + random.gauss(0, 0.05) + (5 if step == rows // 3 else 0)
-            row = {"step": step, "loss": loss, "perplexity": math.exp(loss), "learning_rate": 1e-3, "gradient_norm": abs(random.gauss(1, 0.2)),
-                   "tokens": step * 1024, "tokens_per_second": random.gauss(3500, 100), "step_seconds": 0.3, "data_wait_seconds": 1e-4,
-                   "balance_loss": 1.01, "z_loss": 4.0, "expert_load_cv": 0.2, "expert_load_entropy": 0.98, "dropped_share": 0.01,
-                   "layers/entropy": [0.98, 0.97, 0.99, 0.96]}
+            loss = 3 + 7 * math.exp(-step / rows * 8) + random.gauss(0, 0.05) + (
+                5 if step == rows // 3 else 0)
+            row = {"step": step, "loss": loss, "perplexity": math.exp(loss), "learning_rate": 1e-3,
+                   "gradient_norm": abs(random.gauss(1, 0.2)),
+                   "tokens": step * 1024, "tokens_per_second": random.gauss(3500, 100), "step_seconds": 0.3,
+                   "data_wait_seconds": 1e-4,
+                   "balance_loss": 1.01, "z_loss": 4.0, "expert_load_cv": 0.2, "expert_load_entropy": 0.98,
+                   "dropped_share": 0.01, "layers/entropy": [0.98, 0.97, 0.99, 0.96]}
             out.write(json.dumps(row, separators=(",", ":")) + "\n")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("moe")
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--screenshots", type=Path)
@@ -70,10 +80,12 @@ def main():
         subprocess.run([options.moe, "report", str(options.runs[0]), "--output", str(page)], check=True)
         open_page(options, page.as_uri(), "report")
         if len(options.runs) > 1:
-            subprocess.run([options.moe, "report", *map(str, options.runs), "--output", str(page)], check=True)
+            subprocess.run(
+                [options.moe, "report", *map(str, options.runs), "--output", str(page)], check=True)
             open_page(options, page.as_uri(), "compare")
 
-        watch = subprocess.Popen([options.moe, "watch", str(options.runs[0]), "--port", "0"], stderr=subprocess.PIPE, text=True)
+        watch = subprocess.Popen(
+            [options.moe, "watch", str(options.runs[0]), "--port", "0"], stderr=subprocess.PIPE, text=True)
         address = None
         while not address:
             line = watch.stderr.readline()
@@ -92,7 +104,8 @@ def main():
             began = time.perf_counter()
             subprocess.run([options.moe, "report", str(run), "--output", str(page)], check=True)
             size = (run / "metrics.jsonl").stat().st_size
-            print(f"{options.rows} rows, {size / 1e6:.0f} MB: report made in {time.perf_counter() - began:.2f} s, {page.stat().st_size / 1e6:.2f} MB")
+            print(f"{options.rows} rows, {size / 1e6:.0f} MB: report made in "
+                  f"{time.perf_counter() - began:.2f} s, {page.stat().st_size / 1e6:.2f} MB")
             options.screenshots = None
             open_page(options, page.as_uri(), "long", ("light",))
 

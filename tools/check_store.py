@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Holds the client of src/comm/store.h against PyTorch's own TCPStore, as torchrun's agent serves it: starts one and runs
-our tests of shared values on it. Needs torch.
+"""Holds the client of src/comm/store.h against PyTorch's own TCPStore, as torchrun's agent serves it: starts
+one and runs our tests of shared values on it. Needs torch.
 
 usage: tools/check_store.py [build/cpu/tests/moe_comm_tests]
 """
@@ -19,7 +19,8 @@ def main():
     for libuv in (False, True):
         store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, use_libuv=libuv)
         run = subprocess.run([program, "--gtest_filter=Store.RanksShareValues"], check=False,
-                             env={**os.environ, "MOE_STORE_PORT": str(store.port)}, capture_output=True, text=True)
+                             env={**os.environ, "MOE_STORE_PORT": str(store.port)}, capture_output=True,
+                             text=True)
         good = run.returncode == 0 and store.get("/run.0/count") == b"-2"
         print(f"torch {torch.__version__}, libuv {libuv}: {'good' if good else 'DIFFERENT'}")
         if not good:

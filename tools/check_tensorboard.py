@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Reads the TensorBoard files of a run with TensorBoard's own reader and holds every value against metrics.jsonl.
+"""Reads the TensorBoard files of a run with TensorBoard's own reader and holds every value against
+metrics.jsonl.
 
 usage: tools/check_tensorboard.py RUN      needs: pip install tensorboard
 """
@@ -25,7 +26,8 @@ def f32(value):
 
 def main():
     run = Path(sys.argv[1])
-    reader = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0, "histograms": 0, "tensors": 0})
+    reader = EventAccumulator(
+        str(run / "tensorboard"), size_guidance={"scalars": 0, "histograms": 0, "tensors": 0})
     reader.Reload()
     scalars = {tag: {} for tag in reader.Tags()["scalars"]}
     for tag in scalars:
@@ -46,19 +48,22 @@ def main():
                 assert (step, value) in texts[name], f"{name}, step {step}"
                 words += 1
             elif isinstance(value, list) and not isinstance(value[0], list):
-                assert list(histograms[name][step].bucket) == [max(v, 0) for v in value], f"{name}, step {step}"
+                assert list(histograms[name][step].bucket) == [
+                    max(v, 0) for v in value], f"{name}, step {step}"
                 lists += 1
             elif isinstance(value, list):
                 assert sum(histograms[name][step].bucket) == sum(map(len, value)), f"{name}, step {step}"
                 lists += 1
             else:
                 read = scalars[name][step]
-                assert read == f32(value) or (math.isnan(read) and math.isnan(value)), f"{name}, step {step}: {value}, {read}"
+                assert read == f32(value) or (
+                    math.isnan(read) and math.isnan(value)), f"{name}, step {step}: {value}, {read}"
                 numbers += 1
     content = reader.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     settings = metadata.parse_session_start_info_plugin_data(content).hparams
     assert settings["model.d_model"].number_value > 0
-    print(f"TensorBoard's reader: {numbers} scalars, {lists} histograms and {words} texts equal to metrics.jsonl, "
+    print(f"TensorBoard's reader: {numbers} scalars, {lists} histograms and {words} texts equal to "
+          f"metrics.jsonl, "
           f"{len(settings)} hyperparameters")
 
 

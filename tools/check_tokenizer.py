@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Holds our GPT-2 ids, and our speed on one core, against Hugging Face `tokenizers` and `tiktoken`, on large texts.
+"""Holds our GPT-2 ids, and our speed on one core, against Hugging Face `tokenizers` and `tiktoken`, on large
+texts.
 
 usage: tools/check_tokenizer.py build/cpu/bench/tokenizer_tool [FILE]
 
-Three texts: FILE (the GCIDE dictionary if not given), every code point of Unicode in several contexts among words of many
-scripts, and random bytes. Ill-formed UTF-8 is for us to replace and for Python's decoder. Speeds are bytes per second of
-processor time of one thread, set-up not counted. Exit status 1 if any id differs. Needs `tokenizers`, `tiktoken`, `numpy`.
+Three texts: FILE (the GCIDE dictionary if not given), every code point of Unicode in several contexts among
+words of many scripts, and random bytes. Ill-formed UTF-8 is for us to replace and for Python's decoder.
+Speeds are bytes per second of processor time of one thread, set-up not counted. Exit status 1 if any id
+differs. Needs `tokenizers`, `tiktoken`, `numpy`.
 """
 import gzip
 import os
@@ -39,11 +41,13 @@ def tiktoken_gpt2():
     for left, right in read_merges():
         ranks[to_bytes(left + right)] = len(ranks)
     from tiktoken_ext.openai_public import r50k_pat_str
-    return tiktoken.Encoding("gpt2", pat_str=r50k_pat_str, mergeable_ranks=ranks, special_tokens={"<|endoftext|>": 50256})
+    return tiktoken.Encoding(
+        "gpt2", pat_str=r50k_pat_str, mergeable_ranks=ranks, special_tokens={"<|endoftext|>": 50256})
 
 
 def documents(text):
-    """Cuts where no pre-token can be split: between a line feed and the next line, neither next to other white space."""
+    """Cuts where no pre-token can be split: between a line feed and the next line, neither next to other
+    white space."""
     parts, start = [], 0
     for cut in re.finditer(r"(?<=\S\n)(?=\S)", text):
         if cut.start() - start >= DOCUMENT:
@@ -59,7 +63,8 @@ def unicode_text(size):
     while written < size:
         rng.shuffle(code_points)
         for begin in range(0, len(code_points), 20):
-            run = "".join(rng.choice(["", " ", "a", "1", "!", "'"]) + chr(c) for c in code_points[begin:begin + 20])
+            run = "".join(
+                rng.choice(["", " ", "a", "1", "!", "'"]) + chr(c) for c in code_points[begin:begin + 20])
             part = run + words(rng, 6) + "x\ny"
             parts.append(part)
             written += len(part.encode())
@@ -79,7 +84,8 @@ def check(name, data, tool, others):
     with tempfile.TemporaryDirectory() as folder:
         source, target = pathlib.Path(folder, "text"), pathlib.Path(folder, "ids")
         source.write_bytes(data)
-        said = subprocess.run([tool, source, target, str(REPEATS)], check=True, capture_output=True, text=True).stdout
+        said = subprocess.run(
+            [tool, source, target, str(REPEATS)], check=True, capture_output=True, text=True).stdout
         ours = numpy.fromfile(target, dtype=numpy.int32)
     print(f"{name}\n  {'moe':12}{said.strip()}")
     text = data.decode("utf-8", "replace")
@@ -98,7 +104,8 @@ def main():
         raise SystemExit(__doc__)
     path = pathlib.Path(sys.argv[2] if len(sys.argv) == 3 else GCIDE)
     hugging_face, open_ai = reference(), tiktoken_gpt2()
-    others = {"tokenizers": lambda parts: [encoding.ids for encoding in hugging_face.encode_batch_fast(parts)],
+    others = {"tokenizers": lambda parts: [
+        encoding.ids for encoding in hugging_face.encode_batch_fast(parts)],
               "tiktoken": lambda parts: [open_ai.encode_ordinary(part) for part in parts]}
     data = gzip.decompress(path.read_bytes()) if path.suffix in (".gz", ".dz") else path.read_bytes()
     good = [check(path.name, data, sys.argv[1], others),

@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Holds the W&B folder of a run against wandb's own code and against metrics.jsonl: the installed `wandb sync` reads the
-.wandb file and uploads it to tests/support/wandb_server.py on the loopback; what arrives there must be the rows of the
-record, each step once and in order. Where the installed wandb still has its Python reader (up to 0.21), that reads the
-file as well; another folder with such a version may be named.
+"""Holds the W&B folder of a run against wandb's own code and against metrics.jsonl: the installed `wandb
+sync` reads the .wandb file and uploads it to tests/support/wandb_server.py on the loopback; what arrives
+there must be the rows of the record, each step once and in order. Where the installed wandb still has its
+Python reader (up to 0.21), that reads the file as well; another folder with such a version may be named.
 
-With --moe, runs of a tiny model follow: some whose second record ends 0 to 9 bytes before a block of the log does, each
-read and synced as above; and one that uploads live while the server answers 500, 429 and 409, loses replies, and is away
+With --moe, runs of a tiny model follow: some whose second record ends 0 to 9 bytes before a block of the log
+does, each read and synced as above; and one that uploads live while the server answers 500, 429 and 409,
+loses replies, and is away
 for so many seconds as --outage says.
 
-usage: tools/check_wandb.py [RUN] [--reader FOLDER_WITH_WANDB_0.21] [--moe PROGRAM [--outage SECONDS]]    needs: pip install wandb
+usage: tools/check_wandb.py [RUN] [--reader FOLDER_WITH_WANDB_0.21] [--moe PROGRAM [--outage SECONDS]]
+needs: pip install wandb
 """
 import argparse
 import json
@@ -38,7 +40,9 @@ store.open_for_scan(sys.argv[1])
 while (data := store.scan_data()) is not None:
     record = pb.Record()
     record.ParseFromString(data)
-    items = {item.key: item.value_json for item in record.history.item} if record.HasField("history") else None
+    items = None
+    if record.HasField("history"):
+        items = {item.key: item.value_json for item in record.history.item}
     print(json.dumps([record.num, record.WhichOneof("record_type"), items]))
 """
 
@@ -83,8 +87,8 @@ class Server:
     """tests/support/wandb_server.py while the object is open."""
 
     def __enter__(self):
-        self.process = subprocess.Popen([sys.executable, str(ROOT / "tests/support/wandb_server.py")], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([sys.executable, str(ROOT / "tests/support/wandb_server.py")],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.url = f"http://127.0.0.1:{self.process.stdout.readline().strip()}"
         self.environment = dict(os.environ, WANDB_BASE_URL=self.url, WANDB_API_KEY="0" * 40, no_proxy="*")
         return self
@@ -114,23 +118,26 @@ def compare(history, expected, what):
 
 def read_with_python(records, reader, expected):
     environment = dict(os.environ, PYTHONPATH=str(reader)) if reader else os.environ
-    found = subprocess.run([sys.executable, "-c", DECODE, str(records)], env=environment, capture_output=True, text=True)
+    found = subprocess.run(
+        [sys.executable, "-c", DECODE, str(records)], env=environment, capture_output=True, text=True)
     if found.returncode != 0:
         print("this wandb has no Python reader:", found.stderr.strip().splitlines()[-1])
         return
     decoded = [json.loads(line) for line in found.stdout.splitlines()]
-    assert [number for number, _, _ in decoded] == list(range(1, len(decoded) + 1)), "records are not numbered from 1"
+    assert [number for number, _, _ in decoded] == list(
+        range(1, len(decoded) + 1)), "records are not numbered from 1"
     kinds = [kind for _, kind, _ in decoded]
     assert kinds[:2] == ["header", "run"] and kinds[-1] == "exit", kinds
     history = [{key: json.loads(value) for key, value in items.items()} for _, _, items in decoded if items]
-    compare(history, expected, f"wandb's Python reader ({len(decoded)} records, {records.stat().st_size} bytes)")
+    compare(
+        history, expected, f"wandb's Python reader ({len(decoded)} records, {records.stat().st_size} bytes)")
 
 
 def sync(folder, expected):
     with Server() as server, tempfile.TemporaryDirectory() as copy:
         shutil.copytree(folder, Path(copy) / folder.name)
-        done = subprocess.run(["wandb", "sync", str(Path(copy) / folder.name)], env=server.environment, capture_output=True,
-                              text=True, cwd=copy)
+        done = subprocess.run(["wandb", "sync", str(Path(copy) / folder.name)], env=server.environment,
+                              capture_output=True, text=True, cwd=copy)
         report = server.report()
     assert done.returncode == 0 and "ERROR" not in done.stderr, done.stderr
     assert not report["violations"], report["violations"]
@@ -146,7 +153,8 @@ def sync(folder, expected):
         assert equal(value, summary[key]), f"summary, {key}: {value} is {summary[key]}"
     config = json.loads(run["description"]["config"])
     assert config["model"]["value"]["d_model"] > 0
-    print(f"wandb sync: summary of {len(last)} keys equal, {len(run['files']['output.log'])} lines of output, "
+    print(f"wandb sync: summary of {len(last)} keys equal, {len(run['files']['output.log'])} lines of "
+          f"output, "
           f"{len(run['files']['wandb-events.jsonl'])} samples of the system")
 
 
@@ -172,8 +180,10 @@ def bytes_left(records, number):
     return -at % 32768
 
 
-TINY = {"model.d_model": 64, "model.n_layers": 2, "model.n_heads": 4, "model.n_kv_heads": 2, "model.num_experts": 4,
-        "model.top_k": 2, "model.expert_intermediate_dim": 32, "model.max_seq_len": 32, "training.batch_size": 2,
+TINY = {"model.d_model": 64, "model.n_layers": 2, "model.n_heads": 4, "model.n_kv_heads": 2,
+        "model.num_experts": 4,
+        "model.top_k": 2, "model.expert_intermediate_dim": 32, "model.max_seq_len": 32,
+        "training.batch_size": 2,
         "training.warmup_steps": 0, "training.device": "cpu", "training.threads": 1, "training.eval_every": 0,
         "training.checkpoint_every": 0, "data.document_split": "line"}
 
@@ -183,9 +193,11 @@ def training(moe, work, name, settings):
     text, config = work / "text.txt", work / "config.yaml"
     if not text.exists():
         words = random.Random(1)
-        text.write_text("\n".join(" ".join(words.choices(["one", "two", "three", "lantern", "light", "dark"], k=40)) for _ in range(2000)))
+        text.write_text("\n".join(" ".join(
+            words.choices(["one", "two", "three", "lantern", "light", "dark"], k=40)) for _ in range(2000)))
         config.write_text("training: {}\n")
-    settings = {**TINY, "data.source": f"[{text}]", "training.output_dir": work, "training.run_name": name, **settings}
+    settings = {**TINY, "data.source": f"[{text}]", "training.output_dir": work, "training.run_name": name,
+                **settings}
     return [moe, "train", "--config", str(config), *(f"{key}={value}" for key, value in settings.items())]
 
 
@@ -196,8 +208,10 @@ def check_boundaries(moe, work, reader):
         wanted = next((left for left in range(10) if left not in seen), None)
         if wanted is None:
             break
-        command = training(moe, work, f"notes{attempt}", {"training.max_steps": 1, "logging.wandb_mode": "offline"})
-        subprocess.run(command, env=dict(os.environ, WANDB_NOTES="n" * length), check=True, capture_output=True)
+        command = training(
+            moe, work, f"notes{attempt}", {"training.max_steps": 1, "logging.wandb_mode": "offline"})
+        subprocess.run(
+            command, env=dict(os.environ, WANDB_NOTES="n" * length), check=True, capture_output=True)
         run = work / f"notes{attempt}"
         state = json.loads((run / "wandb.json").read_text())
         left = bytes_left(run / state["folder"] / f"run-{state['id']}.wandb", 2)
@@ -222,11 +236,13 @@ FAULTS = ["500", "", "lost", "429", "409", "", "close", "503", "lost", "lost", "
 def check_online(moe, work, outage):
     """A run that uploads while the server fails and is away; then what has arrived."""
     with Server() as server:
-        settings = {"training.max_steps": 10**8, "logging.wandb_project": "p", "training.eval_every": 50, "training.eval_batches": 1,
-                    "training.sample_every": 500}
+        settings = {"training.max_steps": 10**8, "logging.wandb_project": "p", "training.eval_every": 50,
+                    "training.eval_batches": 1, "training.sample_every": 500}
         with open(work / "online.log", "w") as log:
-            process = subprocess.Popen(training(moe, work, "online", settings), env=server.environment, stderr=log, stdout=log)
-        steps = lambda: sum(len(run["files"].get("wandb-history.jsonl", [])) for run in server.report()["runs"].values())
+            process = subprocess.Popen(
+                training(moe, work, "online", settings), env=server.environment, stderr=log, stdout=log)
+        steps = lambda: sum(
+            len(run["files"].get("wandb-history.jsonl", [])) for run in server.report()["runs"].values())
         wait_for(lambda: steps() > 0, "the first lines")
         server.report({"script": FAULTS, "scope": ""})
         faults = lambda: sum(count for fault, count in server.report()["faults"].items() if fault != "outage")
@@ -236,7 +252,8 @@ def check_online(moe, work, outage):
         time.sleep(outage)
         assert steps() == before and process.poll() is None
         server.report({"outage": False})
-        wait_for(lambda: faults() == sum(map(bool, FAULTS)) and steps() > before, "the rest of the faults", 600)
+        wait_for(
+            lambda: faults() == sum(map(bool, FAULTS)) and steps() > before, "the rest of the faults", 600)
         process.terminate()
         process.wait()
         report = server.report()
@@ -244,18 +261,23 @@ def check_online(moe, work, outage):
     assert any("all uploaded" in line for line in told), [line for line in told if "wandb" in line]
     assert not report["violations"], report["violations"]
     ((name, run),) = report["runs"].items()
-    assert run["complete"] and run["exitcode"] == process.returncode == 128 + signal.SIGTERM, (run["exitcode"], process.returncode)
+    assert run["complete"] and run["exitcode"] == process.returncode == 128 + signal.SIGTERM, (
+        run["exitcode"], process.returncode)
     history = [json.loads(line) for line in run["files"]["wandb-history.jsonl"]]
-    compare(history, expected_history(work / "online/metrics.jsonl"), f"online, with faults and {outage} s without the server")
+    compare(history, expected_history(work / "online/metrics.jsonl"),
+            f"online, with faults and {outage} s without the server")
     local = next((work / "online/wandb").glob(f"run-*-{name}/files/output.log")).read_text().split("\n")[:-1]
     output = run["files"]["output.log"]
-    assert len(output) == len(local) and all(one.endswith(other) for one, other in zip(output, local)), (len(output), len(local))
-    print(f"online: {before} steps had arrived before the outage; {len(output)} lines of output once and in order; "
+    assert len(output) == len(local) and all(one.endswith(other) for one, other in zip(output, local)), (
+        len(output), len(local))
+    print(f"online: {before} steps had arrived before the outage; {len(output)} lines of output once and in "
+          f"order; "
           f"{sum(report['counts'].values())} requests, of them failed {report['faults']}")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, nargs="?")
     parser.add_argument("--reader", type=Path)
     parser.add_argument("--moe")

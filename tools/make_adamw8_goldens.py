@@ -4,12 +4,13 @@
 
     python tools/make_adamw8_goldens.py tests/golden/adamw8.safetensors
 
-  pytorch.*, bitsandbytes.*   the two update orders with 8-bit states, in numpy from the words of docs/numerics.md
+  pytorch.*, bitsandbytes.*   the two update orders with 8-bit states, in numpy from the words of
+                              docs/numerics.md
   torch.*                     torch.optim.AdamW in f32 (its own order is `pytorch`)
   cuda8.*, cuda32.*           bitsandbytes' own CUDA kernels, AdamW8bit and AdamW32bit
 
-The last group needs an NVIDIA GPU and bitsandbytes; the committed file was made with both (versions are in the
-file's metadata). The order `bitsandbytes` in numpy and the kernels gave the same codes at every step.
+The last group needs an NVIDIA GPU and bitsandbytes; the committed file was made with both (versions are in
+the file's metadata). The order `bitsandbytes` in numpy and the kernels gave the same codes at every step.
 """
 import importlib.metadata
 import math
@@ -118,13 +119,15 @@ def main():
     for order in ("pytorch", "bitsandbytes"):
         tensors |= run_numpy(order, weight, gradient, maps)
     finite = np.where(np.isfinite(gradient), gradient, F(0))
-    tensors |= run_optimizer("torch", lambda p: torch.optim.AdamW(p, foreach=False, **settings), weight, finite, "cpu",
+    tensors |= run_optimizer("torch", lambda p: torch.optim.AdamW(p, foreach=False, **settings), weight,
+                             finite, "cpu",
                              {"m": "exp_avg", "v": "exp_avg_sq"})
     metadata = {name: importlib.metadata.version(name) for name in ("numpy", "torch", "bitsandbytes")}
     if torch.cuda.is_available():
         metadata["gpu"] = torch.cuda.get_device_name()
         tensors |= run_optimizer(
-            "cuda8", lambda p: bitsandbytes.optim.AdamW8bit(p, min_8bit_size=1, **settings), weight, gradient, "cuda",
+            "cuda8", lambda p: bitsandbytes.optim.AdamW8bit(p, min_8bit_size=1, **settings), weight, gradient,
+            "cuda",
             {"code_m": "state1", "code_v": "state2", "absmax_m": "absmax1", "absmax_v": "absmax2"})
         tensors |= run_optimizer(
             "cuda32", lambda p: bitsandbytes.optim.AdamW32bit(p, **settings), weight, finite, "cuda",

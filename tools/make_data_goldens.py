@@ -36,7 +36,8 @@ ROWS = [TEXTS[i % len(TEXTS)] if i % 7 else f"row {i}" for i in range(64)]
 def parquet(name, rows=None, type_=None, group=24, **options):
     rows = ROWS if rows is None else rows
     array = pa.array(rows, type=type_ or pa.string())
-    table = pa.table({"id": pa.array(range(len(rows)), pa.int64()), "text": array, "url": pa.array(["u"] * len(rows))})
+    table = pa.table(
+        {"id": pa.array(range(len(rows)), pa.int64()), "text": array, "url": pa.array(["u"] * len(rows))})
     pq.write_table(table, FOLDER / f"{name}.parquet", row_group_size=group, **options)
 
 
@@ -44,7 +45,8 @@ def write_parquet():
     parquet("snappy_v1_dictionary", compression="snappy", data_page_version="1.0", use_dictionary=True)
     parquet("zstd_v2_plain", compression="zstd", data_page_version="2.0", use_dictionary=False)
     parquet("gzip_v2_dictionary", compression="gzip", data_page_version="2.0", use_dictionary=True)
-    parquet("none_v1_small_pages", compression="none", use_dictionary=False, data_page_size=256, write_page_checksum=True)
+    parquet("none_v1_small_pages", compression="none", use_dictionary=False, data_page_size=256,
+            write_page_checksum=True)
     parquet("delta_v2", compression="zstd", data_page_version="2.0", use_dictionary=False,
             column_encoding={"text": "DELTA_BYTE_ARRAY", "url": "PLAIN", "id": "PLAIN"})
     parquet("large_string", type_=pa.large_string())
@@ -52,7 +54,8 @@ def write_parquet():
 
     required = pa.schema([pa.field("text", pa.string(), nullable=False)])
     filled = [row for row in ROWS if row is not None]
-    pq.write_table(pa.table([pa.array(filled)], schema=required), FOLDER / "required.parquet", row_group_size=24)
+    pq.write_table(
+        pa.table([pa.array(filled)], schema=required), FOLDER / "required.parquet", row_group_size=24)
 
     nested = pa.array([{"text": row} for row in ROWS])
     pq.write_table(pa.table({"page": nested}), FOLDER / "nested.parquet", row_group_size=24)
@@ -62,12 +65,14 @@ def write_parquet():
         for part in ([], ROWS[:40], [], ROWS[40:], []):
             writer.write_table(pa.table([pa.array(part, pa.string())], schema=schema))
     pq.write_table(pa.table([pa.array([], pa.string())], schema=schema), FOLDER / "no_rows.parquet")
-    pq.write_table(pa.table({"n": pa.array([1, 2]), "tags": pa.array([["a"], ["b"]])}), FOLDER / "no_text.parquet")
+    pq.write_table(
+        pa.table({"n": pa.array([1, 2]), "tags": pa.array([["a"], ["b"]])}), FOLDER / "no_text.parquet")
 
 
 # Rows with columns of every kind that a filter compares.
 TYPED = [
-    {"text": f"t{i}", "int_score": i % 6, "score": None if i % 11 == 0 else i / 7, "small": i % 3, "count": 2**63 + i,
+    {"text": f"t{i}", "int_score": i % 6, "score": None if i % 11 == 0 else i / 7, "small": i % 3,
+     "count": 2**63 + i,
      "language": ["en", "de", None][i % 3], "good": [True, False, None][i % 3]} for i in range(60)
 ]
 # What each filter leaves, by numpy and Python.
@@ -96,13 +101,14 @@ def write_typed():
 def write_others():
     frame = pl.DataFrame({"id": range(len(ROWS)), "text": ROWS, "url": ["u"] * len(ROWS)})
     for compression in ("zstd", "snappy", "gzip", "uncompressed"):
-        frame.write_parquet(FOLDER / f"polars_{compression}.parquet", compression=compression, row_group_size=24,
-                            use_pyarrow=False)
+        frame.write_parquet(FOLDER / f"polars_{compression}.parquet", compression=compression,
+                            row_group_size=24, use_pyarrow=False)
     # Between the texts of two row groups lies a column too long for a reader to take with them.
     table = pa.table({"text": [f"text {i}" for i in range(6)],
                       "other": [np.random.default_rng(i).bytes(20_000) for i in range(6)]})
     pq.write_table(table, FOLDER / "wide.parquet", row_group_size=2, compression="none", use_dictionary=False)
-    # Like FineWeb-Edu: the whole text of a row group in one dictionary page of several MiB. Repetitive, to stay small.
+    # Like FineWeb-Edu: the whole text of a row group in one dictionary page of several MiB. Repetitive, to
+    # stay small.
     texts = [f"{i:06d} " + "and so on and so forth " * 220 for i in range(1000)]
     table = pa.table({"text": pa.array(texts), "int_score": pa.array([i % 6 for i in range(1000)])})
     pq.write_table(table, FOLDER / "large_dictionary.parquet", row_group_size=1000, compression="zstd",
@@ -124,12 +130,14 @@ def write_awkward():
     """Columns that nobody reads, and a file of a data set whose text has another type."""
     image = {"bytes": b"\x89PNG\r\n\x1a\n\xff\xfe", "path": "a.png"}
     rows = [{"text": f"text {i}", "image": image, "boxes": [[1.5, 2.0]], "day": i} for i in range(5)]
-    schema = pa.schema([("text", pa.string()), ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+    schema = pa.schema([("text", pa.string()),
+                        ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
                         ("boxes", pa.list_(pa.list_(pa.float64()))), ("day", pa.date32())])
     pq.write_table(pa.Table.from_pylist(rows, schema=schema), FOLDER / "image.parquet", row_group_size=2)
     pq.write_table(pa.table({"text": pa.array([1, 2, 3])}), FOLDER / "text_of_numbers.parquet")
     rows = [{"text": text} for text in ("one", "two", "naïve")]
-    for name, text in (("list", json.dumps(rows, indent=2)), ("lines", "".join(json.dumps(row) + "\n" for row in rows))):
+    for name, text in (
+        ("list", json.dumps(rows, indent=2)), ("lines", "".join(json.dumps(row) + "\n" for row in rows))):
         (FOLDER / f"{name}.json.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
 
 
@@ -143,7 +151,8 @@ def main():
 
     lines = []
     for i, row in enumerate(ROWS):
-        lines.append(json.dumps({"id": i, "meta": {"text": "not this", "list": [1, {"text": 2}]}, "text": row},
+        lines.append(json.dumps({
+            "id": i, "meta": {"text": "not this", "list": [1, {"text": 2}]}, "text": row},
                                 ensure_ascii=bool(i % 2)))
     (FOLDER / "rows.jsonl").write_bytes(("\n".join(lines[:30]) + "\n\n" + "\r\n".join(lines[30:])).encode())
 
@@ -152,8 +161,10 @@ def main():
     (FOLDER / "text.txt").write_bytes(text[: 3 * third])
     parts = [text[i * third : (i + 1) * third] for i in range(3)]
     (FOLDER / "members.txt.gz").write_bytes(b"".join(gzip.compress(p, mtime=0) for p in parts) + bytes(512))
-    (FOLDER / "dictzip.txt.dz").write_bytes(member(text[: 3 * third], b"RA\x08\x00\x01\x00\xcb\xe3\x00\x00\x10\x00"))
-    (FOLDER / "frames.txt.zst").write_bytes(b"".join(pa.Codec("zstd").compress(p, asbytes=True) for p in parts))
+    (FOLDER / "dictzip.txt.dz").write_bytes(
+        member(text[: 3 * third], b"RA\x08\x00\x01\x00\xcb\xe3\x00\x00\x10\x00"))
+    (FOLDER / "frames.txt.zst").write_bytes(
+        b"".join(pa.Codec("zstd").compress(p, asbytes=True) for p in parts))
 
     header = np.zeros(256, dtype="<i4")
     ids = np.array([50256, 15496, 995, 50256, 50256, 220, 0, 50255, 50256, 464], dtype="<u2")

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Writes tests/golden/formats/VERSION/: what this version of the program leaves on the disk, so that every later
-version is held to reading it and going on from it (tests/run/formats_test.cpp). The fixtures of a version are made once.
+"""Writes tests/golden/formats/VERSION/: what this version of the program leaves on the disk, so that every
+later version is held to reading it and going on from it (tests/run/formats_test.cpp). The fixtures of a
+version are made once.
 
   run/       a run of 4 steps: settings, record, W&B and TensorBoard files, samples, checkpoints
   tokens/    shards of `moe tokenize` that broke off after two of three, and its state
@@ -9,8 +10,8 @@ version is held to reading it and going on from it (tests/run/formats_test.cpp).
   export/    the run as `moe export` writes it, without the vocabulary (it is that of assets/)
   expected.json   the losses of the same run over 6 steps without a pause
 
-The vocabulary makes even this model large. So the embedding begins with few different values, and the safetensors
-files are kept compressed (.gz).
+The vocabulary makes even this model large. So the embedding begins with few different values, and the
+safetensors files are kept compressed (.gz).
 
 usage: tools/make_format_fixtures.py VERSION [MOE]
 """
@@ -27,20 +28,21 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 WORDS = "stone river lamp green walks of the and to old snow under a bridge sings".split()
 WIDTH = 4
-SETTINGS = f"""model.d_model={WIDTH} model.n_layers=2 model.n_heads=2 model.n_kv_heads=1 model.num_experts=4 model.top_k=2
-model.expert_intermediate_dim=6 model.vocab_size=50257 model.max_seq_len=24 training.batch_size=2 training.max_steps=0
-training.gradient_accumulation_steps=1 training.learning_rate=0.01 training.seed=11 training.lr_schedule=constant
-training.warmup_steps=0 training.embedding_8bit=true
-training.checkpoint_every=2 training.keep_checkpoints=2 training.eval_every=2 training.eval_batches=1 training.device=cpu
-training.threads=1 training.output_dir=. training.sample_prompt=Snow data.document_split=line data.cache_dir=cache
-logging.tensorboard=true logging.wandb_mode=offline""".split()
+SETTINGS = f"""model.d_model={WIDTH} model.n_layers=2 model.n_heads=2 model.n_kv_heads=1 model.num_experts=4
+model.top_k=2 model.expert_intermediate_dim=6 model.vocab_size=50257 model.max_seq_len=24
+training.batch_size=2 training.max_steps=0 training.gradient_accumulation_steps=1 training.learning_rate=0.01
+training.seed=11 training.lr_schedule=constant training.warmup_steps=0 training.embedding_8bit=true
+training.checkpoint_every=2 training.keep_checkpoints=2 training.eval_every=2 training.eval_batches=1
+training.device=cpu training.threads=1 training.output_dir=. training.sample_prompt=Snow
+data.document_split=line data.cache_dir=cache logging.tensorboard=true logging.wandb_mode=offline""".split()
 
 
 def corpus():
     """160 lines without a random number: the same on every machine."""
     lines = []
     for line in range(160):
-        words = [WORDS[(line * 7 + word * word * 3 + line * word) % len(WORDS)] for word in range(5 + line % 6)]
+        words = [
+            WORDS[(line * 7 + word * word * 3 + line * word) % len(WORDS)] for word in range(5 + line % 6)]
         lines.append(" ".join(words).capitalize() + ".")
     return "\n".join(lines) + "\n"
 
@@ -66,7 +68,8 @@ def main():
     work = Path(tempfile.gettempdir()) / "moe-formats"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
-    shutil.copy(sys.argv[2] if len(sys.argv) > 2 else ROOT / "build/cpu/moe", work / "moe")  # records name its place
+    # records name its place
+    shutil.copy(sys.argv[2] if len(sys.argv) > 2 else ROOT / "build/cpu/moe", work / "moe")
 
     def moe(*words, code=0):
         found = subprocess.run([work / "moe", *words], cwd=work, stdout=subprocess.DEVNULL).returncode
@@ -89,7 +92,8 @@ def main():
     moe("tokenize", *tokens, "whole")
     rows = [json.loads(line) for line in open(work / "straight/metrics.jsonl")]
     expected = {"losses": [row["loss"] for row in rows if "loss" in row],
-                "validation": {row["step"]: row["validation_loss"] for row in rows if "validation_loss" in row}}
+                "validation": {
+                    row["step"]: row["validation_loss"] for row in rows if "validation_loss" in row}}
     (work / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
 
     for name in ("vocab.json", "merges.txt"):

@@ -7,10 +7,10 @@
 
     python tools/make_goldens.py tests/golden
 
-Everything is computed in float64 from weights rounded to float32, and stored as float32 (indices as int32), so
-that what a test sees is its own rounding. Metadata "config" (and "optimizer") holds JSON. Sizes are small and no
-multiple of anything; rows hold two documents, one row ends in padding, some tokens have no target. Routing is
-kept away from ties, where float32 could rightly choose another expert: see `routing_gap`.
+Everything is computed in float64 from weights rounded to float32, and stored as float32 (indices as int32),
+so that what a test sees is its own rounding. Metadata "config" (and "optimizer") holds JSON. Sizes are small
+and no multiple of anything; rows hold two documents, one row ends in padding, some tokens have no target.
+Routing is kept away from ties, where float32 could rightly choose another expert: see `routing_gap`.
 """
 
 import argparse
@@ -45,8 +45,10 @@ class Unsuitable(Exception):
 
 
 def make_weights(config, random):
-    """Larger than any sensible initialisation, so that no part of the model is nearly linear or nearly zero."""
-    scale = {"embedding": 0.3, "lm_head": 0.3, "qkvg": 0.3, "out": 0.2, "router": 0.5, "gate_up": 0.25, "down": 0.25}
+    """Larger than any sensible initialisation, so that no part of the model is nearly linear or nearly
+    zero."""
+    scale = {"embedding": 0.3, "lm_head": 0.3, "qkvg": 0.3, "out": 0.2, "router": 0.5, "gate_up": 0.25,
+             "down": 0.25}
     weights = {}
     for name, shape in config.weight_shapes().items():
         noise = torch.randn(shape, generator=random, dtype=torch.float32)
@@ -56,7 +58,8 @@ def make_weights(config, random):
 
 
 def make_batch(config, random):
-    """Random tokens; row 0 is full, row 1 ends in padding; the second document starts somewhere in the row."""
+    """Random tokens; row 0 is full, row 1 ends in padding; the second document starts somewhere in the
+    row."""
     pick = lambda low, high: int(torch.randint(low, high, (1,), generator=random))
     tokens = torch.randint(0, config.real_vocab, (ROWS, TOKENS), generator=random)
     target = tokens.roll(-1, dims=1)
@@ -125,7 +128,8 @@ def one_pass(config, weights, batch):
         ),
     }
     print(
-        f"  capacity_factor {config.capacity_factor}: loss {float(output.loss.detach()):.6f}, smallest gap {gap:.1e},"
+        f"  capacity_factor {config.capacity_factor}: loss {float(output.loss.detach()):.6f}, smallest gap "
+        f"{gap:.1e},"
         f" dropped {[int(d.sum()) for d in dropped]} of {int(real.sum())} a layer"
     )
     return tensors
@@ -135,7 +139,8 @@ def train(config, weights, batches, dtype):
     parameters = {name: w.to(dtype, copy=True).requires_grad_() for name, w in weights.items()}
     model = ReferenceModel(config, parameters)
     groups = [
-        {"params": [p for p in parameters.values() if p.dim() > 1], "weight_decay": OPTIMIZER["weight_decay"]},
+        {"params": [p for p in parameters.values() if p.dim() > 1],
+         "weight_decay": OPTIMIZER["weight_decay"]},
         {"params": [p for p in parameters.values() if p.dim() == 1], "weight_decay": 0.0},
     ]
     betas = (OPTIMIZER["beta1"], OPTIMIZER["beta2"])
@@ -156,7 +161,8 @@ def trajectory(config, weights, batches):
     exact = train(config, weights, batches, torch.float64)
     single = train(config, weights, batches, torch.float32)
     difference = float(((single - exact) / exact).abs().max())
-    print(f"  trajectory: loss {exact[0, 0]:.4f} -> {exact[-1, 0]:.4f}; float32 differs by {difference:.1e} relative")
+    print(f"  trajectory: loss {exact[0, 0]:.4f} -> {exact[-1, 0]:.4f}; float32 differs by {difference:.1e} "
+          f"relative")
     if difference > 1e-5:
         raise Unsuitable("float32 leaves the trajectory")
     tokens, target, first = (torch.stack(parts) for parts in zip(*batches))
@@ -202,7 +208,8 @@ def make_all(seed, folder):
     path = trajectory(DROPLESS, weights, batches)
     save(folder / "model_dropless.safetensors", dropless, config=dataclasses.asdict(DROPLESS), seed=seed)
     save(folder / "model_capacity.safetensors", capacity, config=dataclasses.asdict(CAPACITY), seed=seed)
-    save(folder / "trajectory.safetensors", path, config=dataclasses.asdict(DROPLESS), optimizer=OPTIMIZER, seed=seed)
+    save(folder / "trajectory.safetensors", path, config=dataclasses.asdict(DROPLESS), optimizer=OPTIMIZER,
+         seed=seed)
 
 
 def make_variant(seed, folder, name, config):

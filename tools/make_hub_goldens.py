@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Writes tests/golden/hub/ with Hugging Face's own library (made with huggingface_hub 2.4.0).
 
-addresses.txt: how it reads hf:// addresses.   cache.txt: the cache it leaves after downloading a small repository,
-served by tests/support/hub_server.py; tests/hub/cache_test.cpp has the same repository.
+addresses.txt: how it reads hf:// addresses.   cache.txt: the cache it leaves after downloading a small
+repository, served by tests/support/hub_server.py; tests/hub/cache_test.cpp has the same repository.
 """
 import os
 import pathlib
@@ -73,8 +73,8 @@ def main():
         write_repository(root / "datasets/user/name")
         server = subprocess.Popen([sys.executable, ROOT / "tests/support/hub_server.py", root, "--any-range"],
                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        os.environ |= {"HF_ENDPOINT": f"http://localhost:{server.stdout.readline().strip()}", "HF_HOME": temporary,
-                       "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "*"}
+        os.environ |= {"HF_ENDPOINT": f"http://localhost:{server.stdout.readline().strip()}",
+                       "HF_HOME": temporary, "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "*"}
         from huggingface_hub import hf_hub_download  # reads the environment when it is imported
         from huggingface_hub.utils import parse_hf_uri
         for name in ("README.md", "data/small.jsonl", "data/deep/large.bin"):

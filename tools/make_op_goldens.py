@@ -4,9 +4,9 @@
 
     python tools/make_op_goldens.py tests/golden/ops.safetensors
 
-Inputs are rounded to f32, everything after is f64 (gradients by autograd), results are stored as f32. Written with
-other means than the ops where there are any: rotary positions are products of complex numbers, RMSNorm, SiLU and
-softmax are torch's own.
+Inputs are rounded to f32, everything after is f64 (gradients by autograd), results are stored as f32. Written
+with other means than the ops where there are any: rotary positions are products of complex numbers, RMSNorm,
+SiLU and softmax are torch's own.
 """
 import sys
 
@@ -85,7 +85,8 @@ def swiglu(rows=6, width=37):
     a = gate * silu(up)
     weighted = weight[:, None] * a
     backward({weighted: da})
-    return {"h": h, "da": da, "weight": weight, "a": a, "weighted": weighted, "dh": h.grad, "dweight": weight.grad}
+    return {"h": h, "da": da, "weight": weight, "a": a, "weighted": weighted, "dh": h.grad,
+            "dweight": weight.grad}
 
 
 def main():
@@ -95,7 +96,8 @@ def main():
     for group, values in groups.items():
         for name, value in values.items():
             integral = not value.is_floating_point()
-            tensors[f"{group}.{name}"] = value.detach().to(torch.int32 if integral else torch.float32).contiguous()
+            tensors[f"{group}.{name}"] = value.detach().to(
+                torch.int32 if integral else torch.float32).contiguous()
     path = sys.argv[1] if len(sys.argv) > 1 else "tests/golden/ops.safetensors"
     save_file(tensors, path, {"torch": torch.__version__})
 

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: MIT
 """Writes tests/golden/safetensors_*.safetensors with the reference library (made with safetensors 0.8.0).
 
-ours: every type moe writes, in shapes and names that try the order and the escapes; we must write the same bytes.
-others: types and shapes that moe reads but never writes (scalars, F16, I64, BOOL, five dimensions), other metadata.
+ours: every type moe writes, in shapes and names that try the order and the escapes; we must write the same
+bytes.
+others: types and shapes that moe reads but never writes (scalars, F16, I64, BOOL, five dimensions), other
+metadata.
 """
 import pathlib
 import sys
@@ -37,7 +39,8 @@ def others():
 
 def main():
     folder = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "tests/golden")
-    for name, tensors, metadata in (("ours", ours(), {"format": "pt"}), ("others", others(), {"kind": 'a "test"'})):
+    for name, tensors, metadata in (
+        ("ours", ours(), {"format": "pt"}), ("others", others(), {"kind": 'a "test"'})):
         path = folder / f"safetensors_{name}.safetensors"
         path.write_bytes(save(tensors, metadata))
         print(path, path.stat().st_size)

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Writes tests/golden/text: a text of many scripts and of traps, and its GPT-2 ids as uint16, by Hugging Face `tokenizers`.
+"""Writes tests/golden/text: a text of many scripts and of traps, and its GPT-2 ids as uint16, by Hugging Face
+`tokenizers`.
 
 Also prints the SHA-256 that tests/text/utf8_test.cpp expects. Deterministic. Needs `tokenizers` and `numpy`.
 """
@@ -14,12 +15,14 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BLOCK = 64  # the scanner's step: traps must meet its border at every offset
-SPACES = [9, 10, 11, 12, 13, 32, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000]
+SPACES = [
+    9, 10, 11, 12, 13, 32, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000]
 BORDER_BYTES = bytes.fromhex("00 61 7f 80 8f 90 9f a0 bf c0 c1 c2 df e0 e1 ec ed ee ef f0 f1 f4 f5 ff")
-WORDS = """the The of and don't I'll we've they're she'd it's I'm IT'S o'clock naïve café Straße Größe œuvre niño
- Здравствуй мир слово Ελλάδα ψυχή שלום עולם مرحبا بالعالم नमस्ते दुनिया தமிழ் ไทย ภาษา 你好 世界 日本語 こんにちは 한국어 안녕하세요 ქართული
- հայերեն አማርኛ ខ្មែរ 🙂 👩‍👩‍👧 🇩🇪 e\u0301 ﬁ 𝔘𝔫𝔦 𠀀𠀁 12345 3.14 ١٢٣ Ⅻ ½ ² 𝟘𝟙 return; x+=1; ==>> ... — “quoted” «так» ¿qué? <|endoftext|>
- antidisestablishmentarianism Донаудампфшиффартсгезельшафт supercalifragilisticexpialidocious""".split()
+WORDS = """the The of and don't I'll we've they're she'd it's I'm IT'S o'clock naïve café Straße Größe œuvre
+ niño Здравствуй мир слово Ελλάδα ψυχή שלום עולם مرحبا بالعالم नमस्ते दुनिया தமிழ் ไทย ภาษา 你好 世界 日本語 こんにちは
+ 한국어 안녕하세요 ქართული հայերեն አማርኛ ខ្មែរ 🙂 👩‍👩‍👧 🇩🇪 e\u0301 ﬁ 𝔘𝔫𝔦 𠀀𠀁 12345 3.14 ١٢٣ Ⅻ ½ ² 𝟘𝟙 return; x+=1; ==>>
+ ... — “quoted” «так» ¿qué? <|endoftext|> antidisestablishmentarianism Донаудампфшиффартсгезельшафт
+ supercalifragilisticexpialidocious""".split()
 
 
 def alphabet():
@@ -44,7 +47,8 @@ def reference():
 
 
 def words(rng, count):
-    return "".join(rng.choice(WORDS) + rng.choice([" ", " ", " ", " ", "  ", "\n", ", ", ". ", "\n\n", "\u00a0", ""])
+    return "".join(rng.choice(WORDS)
+                   + rng.choice([" ", " ", " ", " ", "  ", "\n", ", ", ". ", "\n\n", "\u00a0", ""])
                    for _ in range(count))
 
 
@@ -58,7 +62,8 @@ def traps(rng):
         run = "".join(chr(rng.choice(SPACES)) for _ in range(rng.randint(1, 4)))
         parts.append("=" * pad + run + rng.choice(["x", "7", "!", "é", "𝔘", "'s"]))
     for length in (15, 16, 17, 63, 64, 65, 127, 128, 129, 130, 700):
-        parts += [c * length + rng.choice(["", " ", "x"]) for c in ("a", " ", "\n", "-", "0", "я", "界", "\u3000", "🙂")]
+        parts += [c * length + rng.choice(["", " ", "x"])
+                  for c in ("a", " ", "\n", "-", "0", "я", "界", "\u3000", "🙂")]
     return "".join(parts)
 
 

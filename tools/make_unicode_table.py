@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Writes src/text/unicode_table.inc: the runs of letters, numbers and spaces as GPT-2's pre-tokenizer sees them.
+"""Writes src/text/unicode_table.inc: the runs of letters, numbers and spaces as GPT-2's pre-tokenizer sees
+them.
 
-The classes are read off the pre-tokenizer of Hugging Face `tokenizers` itself (0.23: Unicode 16.0), since Python's own
-unicodedata is of another version. Needs that package; the table is in the repository, so a build does not.
+The classes are read off the pre-tokenizer of Hugging Face `tokenizers` itself (0.23: Unicode 16.0), since
+Python's own unicodedata is of another version. Needs that package; the table is in the repository, so a build
+does not.
 """
 import hashlib
 import pathlib
@@ -20,7 +22,8 @@ def is_surrogate(c):
 
 
 def classify():
-    """One byte a code point. X sticks to "a" if it is a letter, to "1" if a number, to "!" if neither nor space."""
+    """One byte a code point. X sticks to "a" if it is a letter, to "1" if a number, to "!" if neither nor
+    space."""
     pre = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     classes = bytearray(CODE_POINTS)
     for c in range(CODE_POINTS):
@@ -51,7 +54,8 @@ def main():
     names = {LETTER: "L", NUMBER: "N", SPACE: "S"}
     entries = [f"{{0x{a:X}, 0x{b:X}, {names[k]}}}," for a, b, k in runs(classes)]
     lines = ["// SPDX-License-Identifier: MIT",
-             "// Made by tools/make_unicode_table.py; Unicode 16.0. {first, last, class}, ascending; the rest is other."]
+             "// Made by tools/make_unicode_table.py; Unicode 16.0. {first, last, class}, ascending; the "
+             "rest is other."]
     line = ""
     for entry in entries:
         if len(line) + len(entry) + 1 > 110:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """What rounding costs on normally distributed data: the figures of docs/numerics.md (needs numpy).
 
-Prints the normalised mean squared error of one rounding to bf16, f16 and TF32 (to nearest, and cut off), and of products
-whose operands are TF32.
+Prints the normalised mean squared error of one rounding to bf16, f16 and TF32 (to nearest, and cut off), and
+of products whose operands are TF32.
 """
 import numpy as np
 
@@ -11,7 +11,8 @@ VALUES, PRODUCTS = 4_000_000, 300
 
 
 def kept(x, bits, nearest):
-    """x with only the upper `bits` of its 32, rounded to nearest (ties away: the difference is nothing here) or cut."""
+    """x with only the upper `bits` of its 32, rounded to nearest (ties away: the difference is nothing here)
+    or cut."""
     low = 32 - bits
     u = x.view(np.uint32) + np.uint32(1 << (low - 1) if nearest else 0)
     return (u & np.uint32(0xFFFFFFFF << low & 0xFFFFFFFF)).view(np.float32)

@@ -4,8 +4,9 @@
     python tools/plot_run.py runs/quickstart/metrics.jsonl -o loss.svg
     python tools/plot_run.py a/metrics.jsonl b/metrics.jsonl --labels gated ungated --x tokens -o loss.png
 
-Training loss is a thin line (with --smooth, its running mean over it), validation loss is dots on a line. Reads
-the rows that docs/metrics.md describes; rows without a loss and losses that are not numbers are left out.
+Training loss is a thin line (with --smooth, its running mean over it), validation loss is dots on a line.
+Reads the rows that docs/metrics.md describes; rows without a loss and losses that are not numbers are left
+out.
 """
 
 import argparse
@@ -77,11 +78,14 @@ def draw(axes, rows, label, colour, arguments):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("runs", type=pathlib.Path, nargs="+", help="metrics.jsonl files, or the folders that hold one")
-    parser.add_argument("-o", "--output", type=pathlib.Path, default=pathlib.Path("loss.svg"), help=".svg or .png")
+    parser.add_argument(
+        "runs", type=pathlib.Path, nargs="+", help="metrics.jsonl files, or the folders that hold one")
+    parser.add_argument(
+        "-o", "--output", type=pathlib.Path, default=pathlib.Path("loss.svg"), help=".svg or .png")
     parser.add_argument("--labels", nargs="+", help="one name for each run (default: its folder)")
     parser.add_argument("--x", choices=tuple(X_LABELS), default="step")
-    parser.add_argument("--smooth", type=int, default=1, help="steps of the running mean of the training loss")
+    parser.add_argument(
+        "--smooth", type=int, default=1, help="steps of the running mean of the training loss")
     parser.add_argument("--title", default="")
     arguments = parser.parse_args()
 

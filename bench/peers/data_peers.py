@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: MIT
 """Tokens per second from Parquet to packed rows in Python, beside bench/data_tool on the same file.
 
-usage: data_peers.py make FILE [TEXT]   a file like FineWeb-Edu's: documents of about 4.8 KB, row groups of 1,000 rows,
-                                        Snappy, the text of a group in one large dictionary page. TEXT: the English text
-                                        to cut (default: the dictionary of the Debian package dict-gcide).
-       data_peers.py run FILE [SECONDS] tiktoken and tokenizers on the documents, one thread; `datasets` streaming with
-                                        each of them, one process, rows of 1,024 tokens concatenated and cut.
+usage: data_peers.py make FILE [TEXT]
+           a file like FineWeb-Edu's: documents of about 4.8 KB, row groups of 1,000 rows, Snappy, the text of
+           a group in one large dictionary page. TEXT: the English text to cut (default: the dictionary of the
+           Debian package dict-gcide).
+       data_peers.py run FILE [SECONDS]
+           tiktoken and tokenizers on the documents, one thread; `datasets` streaming with each of them, one
+           process, rows of 1,024 tokens concatenated and cut.
 """
 import gzip
 import os
@@ -94,14 +96,16 @@ def tokenizers():
         ranks = {bytes(bytes_of[c] for c in word): i for word, i in vocabulary.items()}
         pattern = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
         found["tiktoken " + tiktoken.__version__] = tiktoken.Encoding(
-            "gpt2", pat_str=pattern, mergeable_ranks=ranks, special_tokens={"<|endoftext|>": 50256}).encode_ordinary
+            "gpt2", pat_str=pattern, mergeable_ranks=ranks,
+            special_tokens={"<|endoftext|>": 50256}).encode_ordinary
     except ImportError:
         print("tiktoken: not installed")
     try:
         import tokenizers as hf
         tokenizer = hf.Tokenizer(hf.models.BPE(vocab=vocabulary, merges=merges))
         tokenizer.pre_tokenizer = hf.pre_tokenizers.ByteLevel(add_prefix_space=False)
-        found["tokenizers " + hf.__version__] = lambda text: tokenizer.encode(text, add_special_tokens=False).ids
+        found["tokenizers " + hf.__version__] = lambda text: tokenizer.encode(
+            text, add_special_tokens=False).ids
     except ImportError:
         print("tokenizers: not installed")
     return found
@@ -119,7 +123,8 @@ def run(path, seconds=10.0):
         print("datasets: not installed")
         return
     for name, ids_of in tokenizers().items():
-        stream = datasets.load_dataset("parquet", data_files=path, split="train", streaming=True, columns=["text"])
+        stream = datasets.load_dataset(
+            "parquet", data_files=path, split="train", streaming=True, columns=["text"])
         stream = stream.shuffle(seed=1, buffer_size=1000)
         measure(f"datasets {datasets.__version__} streaming, {name}",
                 (row["text"] for row in endless(stream)), seconds, Rows(ids_of))

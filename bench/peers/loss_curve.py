@@ -2,13 +2,15 @@
 """The loss of moe and of PyTorch, step by step, from the same weights over the same rows of real text.
 
     python bench/peers/loss_curve.py cut 9830401 FOLDER_OF_MOE_TOKENIZE tokens.bin
-    python bench/peers/loss_curve.py peer --config C --weights model.safetensors --tokens tokens.bin --output peer.csv
+    python bench/peers/loss_curve.py peer --config C --weights model.safetensors --tokens tokens.bin \\
+        --output peer.csv
     python bench/peers/loss_curve.py compare --run RUN --peer peer.csv --output curves.csv
 
-bench/loss_curve.sh does all of it. Rows are the token file cut into max_seq_len tokens, in order (moe reads it so with
-data.shuffle=false, data.streams=1 and data.document_mask=false). The peer is the model of torch_gpu.py: products in BF16,
-routers, norms, master weights and AdamW's moments in f32, gradients in BF16; on a CPU that of torch_cpu.py, all in f32.
-Clipping, schedule (linear warm-up, then constant) and decay (matrices only) are moe's.
+bench/loss_curve.sh does all of it. Rows are the token file cut into max_seq_len tokens, in order (moe reads
+it so with data.shuffle=false, data.streams=1 and data.document_mask=false). The peer is the model of
+torch_gpu.py: products in BF16, routers, norms, master weights and AdamW's moments in f32, gradients in BF16;
+on a CPU that of torch_cpu.py, all in f32. Clipping, schedule (linear warm-up, then constant) and decay
+(matrices only) are moe's.
 """
 
 import argparse
@@ -40,7 +42,8 @@ def read_tokens(path):
 
 
 def cut(arguments):
-    """The first tokens of a folder of token files as one file; shard 0 is the held-out text and comes last."""
+    """The first tokens of a folder of token files as one file; shard 0 is the held-out text and comes
+    last."""
     files = sorted(arguments.folder.glob("*.bin"))
     if not files:
         raise SystemExit(f"{arguments.folder} has no token files (*.bin)")
@@ -102,8 +105,10 @@ class Trainer:
         self.copy_weights()
         matrices = [w for w in self.master.values() if w.dim() > 1]
         norms = [w for w in self.master.values() if w.dim() == 1]
-        groups = [{"params": matrices, "weight_decay": training["weight_decay"]}, {"params": norms, "weight_decay": 0.0}]
-        self.adamw = torch.optim.AdamW(groups, lr=0.0, betas=(training["beta1"], training["beta2"]), eps=1e-8, fused=True)
+        groups = [{"params": matrices, "weight_decay": training["weight_decay"]},
+                  {"params": norms, "weight_decay": 0.0}]
+        self.adamw = torch.optim.AdamW(
+            groups, lr=0.0, betas=(training["beta1"], training["beta2"]), eps=1e-8, fused=True)
         self.forward = torch.compile(parts) if self.cuda else parts
 
     @torch.no_grad()
@@ -133,8 +138,8 @@ def peer(arguments):
     shape = torch_cpu.Shape(**{key: value for key, value in config["model"].items() if key in known})
     if shape.capacity_factor != 0:
         raise SystemExit("the peer is dropless: set model.capacity_factor to 0")
-    defaults = {"batch_size": 32, "learning_rate": 6e-4, "warmup_steps": 100, "weight_decay": 0.1, "beta1": 0.9,
-                "beta2": 0.95, "max_grad_norm": 1.0, "max_steps": 1000}
+    defaults = {"batch_size": 32, "learning_rate": 6e-4, "warmup_steps": 100, "weight_decay": 0.1,
+                "beta1": 0.9, "beta2": 0.95, "max_grad_norm": 1.0, "max_steps": 1000}
     training = {**defaults, **config["training"]}
     B, T, steps = training["batch_size"], shape.max_seq_len, training["max_steps"]
     ids = read_tokens(arguments.tokens)
@@ -154,7 +159,8 @@ def peer(arguments):
         losses.append(trainer.step(step, row))
         if step in (0, 1) or (step + 1) % 50 == 0:
             loss = float(losses[-1][0])
-            print(f"PyTorch step {step + 1}: loss {loss:.6f}, {time.perf_counter() - started:.1f} s", file=sys.stderr)
+            print(f"PyTorch step {step + 1}: loss {loss:.6f}, {time.perf_counter() - started:.1f} s",
+                  file=sys.stderr)
     with open(arguments.output, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["step", "loss", "gradient_norm"])
@@ -170,7 +176,8 @@ def curve_of_run(run):
 def compare(arguments):
     ours = curve_of_run(arguments.run)
     with open(arguments.peer, newline="") as file:
-        theirs = {int(row["step"]): (float(row["loss"]), float(row["gradient_norm"])) for row in csv.DictReader(file)}
+        theirs = {int(row["step"]): (float(row["loss"]), float(row["gradient_norm"]))
+                  for row in csv.DictReader(file)}
     if set(ours) != set(theirs):
         raise SystemExit(f"moe has {len(ours)} steps, PyTorch {len(theirs)}")
     steps = sorted(ours)
@@ -189,7 +196,8 @@ def compare(arguments):
               "largest_difference": max(abs(d) for d in relative.values())}
     print(json.dumps(result))
     if result["mean_absolute_difference"] >= arguments.bound:
-        raise SystemExit(f"the curves differ by {result['mean_absolute_difference']:.4f}, allowed is {arguments.bound}")
+        raise SystemExit(f"the curves differ by {result['mean_absolute_difference']:.4f}, allowed is "
+                         f"{arguments.bound}")
 
 
 def main():
@@ -201,7 +209,8 @@ def main():
     command.add_argument("output", type=pathlib.Path)
     command.set_defaults(work=cut)
     command = commands.add_parser("peer", help="train PyTorch's model")
-    command.add_argument("--config", type=pathlib.Path, required=True, help="the resolved settings of moe's run")
+    command.add_argument(
+        "--config", type=pathlib.Path, required=True, help="the resolved settings of moe's run")
     command.add_argument("--weights", type=pathlib.Path, required=True, help="model.safetensors of step 0")
     command.add_argument("--tokens", type=pathlib.Path, required=True)
     command.add_argument("--output", type=pathlib.Path, required=True)
@@ -211,7 +220,8 @@ def main():
     command.add_argument("--run", type=pathlib.Path, required=True)
     command.add_argument("--peer", type=pathlib.Path, required=True)
     command.add_argument("--output", type=pathlib.Path, required=True)
-    command.add_argument("--bound", type=float, default=0.005, help="of the mean relative difference at the end")
+    command.add_argument(
+        "--bound", type=float, default=0.005, help="of the mean relative difference at the end")
     command.set_defaults(work=compare)
     arguments = parser.parse_args()
     arguments.work(arguments)

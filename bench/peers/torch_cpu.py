@@ -4,12 +4,13 @@
     python bench/peers/torch_cpu.py --config configs/quickstart.yaml --threads 2 --json
 
 The same architecture as docs/model.md, FP32, with everything that PyTorch offers on a CPU. Where there are
-several ways (experts, LM head, AdamW), they take turns and the fastest is kept, for eager and for torch.compile.
-Measured: whole optimizer steps (forward, backward, clipping, AdamW) on random tokens, median after warm-up.
-Not tried: torch's functional.linear_cross_entropy, several times slower on CPUs than either head here (torch 2.15).
+several ways (experts, LM head, AdamW), they take turns and the fastest is kept, for eager and for
+torch.compile. Measured: whole optimizer steps (forward, backward, clipping, AdamW) on random tokens, median
+after warm-up. Not tried: torch's functional.linear_cross_entropy, several times slower on CPUs than either
+head here (torch 2.15).
 
-Where the peer does less than moe: no document mask (plain is_causal attention), no padding tokens, softmax over
-all V columns, 32-bit optimizer states. It has no capacity limit: the config must be dropless.
+Where the peer does less than moe: no document mask (plain is_causal attention), no padding tokens, softmax
+over all V columns, 32-bit optimizer states. It has no capacity limit: the config must be dropless.
 `--check` compares its loss and gradients with tools/reference_model.py.
 """
 
@@ -61,7 +62,8 @@ class Shape:
 
 
 class GatherRows(torch.autograd.Function):
-    """y[r] = x[slot[r] // K]. A permutation apart from the copies, so backward gathers too (no scatter-add)."""
+    """y[r] = x[slot[r] // K]. A permutation apart from the copies, so backward gathers too (no
+    scatter-add)."""
 
     @staticmethod
     def forward(ctx, x_ND, slot_R, row_NK):
@@ -99,7 +101,8 @@ def experts_loop(x_RD, gate_up, down, count_E):
     """One product per expert over its rows."""
     parts = x_RD.split(count_E.tolist())
     done = [
-        functional.linear(swiglu(functional.linear(part, gate_up[e])), down[e]) for e, part in enumerate(parts)
+        functional.linear(swiglu(functional.linear(part, gate_up[e])), down[e])
+        for e, part in enumerate(parts)
     ]
     return torch.cat(done)
 
@@ -203,7 +206,8 @@ class Layer(nn.Module):
             weight_NK = weight_NK / weight_NK.sum(-1, keepdim=True)
         slot_R = expert_NK.flatten().argsort(stable=True)  # rows sorted by expert -> assignment n*K + k
         row_R = torch.empty_like(slot_R).scatter_(0, slot_R, torch.arange(N * K))  # and back
-        count_E = torch.zeros(E, dtype=torch.int64).index_add_(0, expert_NK.flatten(), torch.ones_like(slot_R))
+        count_E = torch.zeros(E, dtype=torch.int64).index_add_(
+            0, expert_NK.flatten(), torch.ones_like(slot_R))
         x_RD = GatherRows.apply(u_ND, slot_R, row_R.view(N, K))
         y_RD = self.experts(x_RD, self.gate_up, self.down, count_E)
         y_NKD = PermuteRows.apply(y_RD, row_R, slot_R).view(N, K, -1)
@@ -256,7 +260,8 @@ class Model(nn.Module):
     def named(self):
         """Our parameters under the names of docs/model.md."""
         renamed = {"attention_norm": "", "moe_norm": "", "qkvg": "attention.", "q_norm": "attention.",
-                   "k_norm": "attention.", "out": "attention.", "router": "moe.", "gate_up": "moe.", "down": "moe."}
+                   "k_norm": "attention.", "out": "attention.", "router": "moe.", "gate_up": "moe.",
+                   "down": "moe."}
         for name, parameter in self.named_parameters():
             *where, last = name.split(".")
             yield ".".join([*where, renamed.get(last, "") + last, "weight"]), parameter
@@ -361,14 +366,16 @@ def check(modes):
         exact.loss.backward()
         worst = max(float((names[n].grad - w.grad).norm() / w.grad.norm()) for n, w in weights.items())
         difference = abs(float(loss.detach()) - float(exact.loss.detach()))
-        print(f"{mode} {experts} {head}: loss differs by {difference:.1e}, gradients by {worst:.1e} (relative)")
+        print(f"{mode} {experts} {head}: loss differs by {difference:.1e}, gradients by {worst:.1e} "
+              f"(relative)")
         if difference > 1e-5 or worst > 1e-4:
             raise SystemExit("the peer is not the reference model")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--config", type=pathlib.Path, help="a configuration of moe: model.*, training.batch_size, ...")
+    parser.add_argument(
+        "--config", type=pathlib.Path, help="a configuration of moe: model.*, training.batch_size, ...")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--mode", choices=("eager", "compile", "both"), default="both")
     parser.add_argument("--experts", choices=EXPERTS, help="do not try the others")

@@ -3,18 +3,20 @@
 
     python bench/peers/torch_gpu.py --config configs/train_config.yaml --json
 
-The model of torch_cpu.py (docs/model.md) in BF16 under torch.compile: grouped products for the experts, the faster of
-cuDNN's and flash attention, fused AdamW, gradients summed over the micro-batches. What it may choose (attention, head,
-how weights are kept) takes turns and the fastest is kept. Measured: whole optimizer steps and, as PyTorch users often
-quote it, forward and backward alone; random tokens, median after warm-up, CUDA events.
+The model of torch_cpu.py (docs/model.md) in BF16 under torch.compile: grouped products for the experts, the
+faster of cuDNN's and flash attention, fused AdamW, gradients summed over the micro-batches. What it may
+choose (attention, head, how weights are kept) takes turns and the fastest is kept. Measured: whole optimizer
+steps and, as PyTorch users often quote it, forward and backward alone; random tokens, median after warm-up,
+CUDA events.
 
-Under torchrun the model is wrapped in DistributedDataParallel (gradients all-reduced once a step, under the last backward
-pass); every rank measures, rank 0 prints the tokens of all:
+Under torchrun the model is wrapped in DistributedDataParallel (gradients all-reduced once a step, under the
+last backward pass); every rank measures, rank 0 prints the tokens of all:
 
-    python -m torch.distributed.run --nproc_per_node=2 bench/peers/torch_gpu.py --config configs/train_config.yaml
+    python -m torch.distributed.run --nproc_per_node=2 bench/peers/torch_gpu.py \\
+        --config configs/train_config.yaml
 
-Where the peer does less than moe: no document mask, no padding, softmax over all V columns; with --weights bf16 no f32
-master weights; AdamW's moments in the type of the weights, not in 8 bits. It is dropless.
+Where the peer does less than moe: no document mask, no padding, softmax over all V columns; with --weights
+bf16 no f32 master weights; AdamW's moments in the type of the weights, not in 8 bits. It is dropless.
 """
 
 import argparse
@@ -104,10 +106,13 @@ class Trainer:
         if variant["weights"] == "bf16":
             self.model.bfloat16()
         self.world = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
-        self.wrapped = nn.parallel.DistributedDataParallel(self.model, gradient_as_bucket_view=True) if self.world > 1 else None
+        self.wrapped = None
+        if self.world > 1:
+            self.wrapped = nn.parallel.DistributedDataParallel(self.model, gradient_as_bucket_view=True)
         self.forward = torch.compile(self.wrapped or self.model)
         self.parameters = list(self.model.parameters())
-        self.adamw = torch.optim.AdamW(self.parameters, lr=6e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+        self.adamw = torch.optim.AdamW(
+            self.parameters, lr=6e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
         self.tokens = torch.randint(0, min(50257, shape.vocab_size), (self.batch, shape.max_seq_len + 1))
 
     def micro_step(self):
@@ -144,7 +149,8 @@ def measure(shape, training, variant, warm_up, steps):
     trainer.adamw.zero_grad(set_to_none=False)
     step = statistics.median(trainer.milliseconds(trainer.step) for _ in range(steps))
     tokens = trainer.batch * shape.max_seq_len * trainer.world
-    row = {**variant, "step_ms": step, "tokens_per_second": 1e3 * tokens * trainer.micro / step, "micro_ms": micro,
+    row = {**variant, "step_ms": step, "tokens_per_second": 1e3 * tokens * trainer.micro / step,
+           "micro_ms": micro,
            "micro_tokens_per_second": 1e3 * tokens / micro, "peak_bytes": torch.cuda.max_memory_allocated()}
     print(f"{' '.join(variant.values()):26} step {step:9.1f} ms {row['tokens_per_second']:9.0f} tokens/s, "
           f"forward and backward {micro:8.1f} ms {row['micro_tokens_per_second']:9.0f} tokens/s, "
@@ -198,7 +204,8 @@ def main():
         raise SystemExit("no variant ran")
     best = min(rows, key=lambda row: row["step_ms"])
     if arguments.json:
-        print(json.dumps({"torch": torch.__version__, "gpu": torch.cuda.get_device_name(), **best, "tried": rows}))
+        print(json.dumps(
+            {"torch": torch.__version__, "gpu": torch.cuda.get_device_name(), **best, "tried": rows}))
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
 
     python bench/peers/torch_moe_layer.py --config configs/train_config.yaml --json
 
-The layer of torch_gpu.py from its norm to the combined output plus residual, in BF16 under torch.compile, forward and
-forward and backward, with the router as it is initialised and with one that sends every expert the same number of rows.
-Gradients of the weights are added to those that are there, as in a step of several micro-batches. CUDA events, median.
+The layer of torch_gpu.py from its norm to the combined output plus residual, in BF16 under torch.compile,
+forward and forward and backward, with the router as it is initialised and with one that sends every expert
+the same number of rows. Gradients of the weights are added to those that are there, as in a step of several
+micro-batches. CUDA events, median.
 """
 
 import argparse
@@ -61,10 +62,11 @@ def measure(shape, tokens, balanced, repeats):
             work()
         return statistics.median(Trainer.milliseconds(work) for _ in range(5)) / repeats
 
-    flops = 6.0 * tokens * shape.d_model * (3 * shape.top_k * shape.expert_intermediate_dim + shape.num_experts)
+    flops = 6.0 * tokens * shape.d_model * (
+        3 * shape.top_k * shape.expert_intermediate_dim + shape.num_experts)
     forward_ms, both_ms = median(forward), median(both)
-    rates = {"forward_tflops": flops / 3 / forward_ms, "backward_tflops": flops * 2 / 3 / (both_ms - forward_ms),
-             "tflops": flops / both_ms}
+    rates = {"forward_tflops": flops / 3 / forward_ms,
+             "backward_tflops": flops * 2 / 3 / (both_ms - forward_ms), "tflops": flops / both_ms}
     return {"forward_ms": forward_ms, "backward_ms": both_ms - forward_ms, "ms": both_ms,
             **{name: 1e-9 * rate for name, rate in rates.items()}}
 
@@ -92,7 +94,8 @@ def main():
     for routing in ("learned", "balanced"):
         row = result[routing]
         print(f"{routing:10}" + ", ".join(
-            f"{part} {row[f'{part}_ms']:.3f} ms {row[f'{part}_tflops']:.1f} TFLOP/s" for part in ("forward", "backward"))
+            f"{part} {row[f'{part}_ms']:.3f} ms {row[f'{part}_tflops']:.1f} TFLOP/s"
+            for part in ("forward", "backward"))
             + f", both {row['ms']:.3f} ms {row['tflops']:.1f} TFLOP/s")
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Greedy generation of an exported model with transformers: prefill and decode tokens/s, timed as `moe generate` does (the
-first token of each text counts as prefill). Prints one line.
+"""Greedy generation of an exported model with transformers: prefill and decode tokens/s, timed as `moe
+generate` does (the first token of each text counts as prefill). Prints one line.
 
 usage: transformers_generate.py MODEL PROMPTS.jsonl BATCH NEW_TOKENS DEVICE DTYPE THREADS
 """
@@ -36,7 +36,8 @@ def main():
     prefill = min(run(1) for _ in range(3))
     whole = min(run(new_tokens) for _ in range(2))
     count = ids.input_ids.numel()
-    print(f"transformers prefill {count} tokens, {count / prefill:.1f} tokens/s; decode {batch * (new_tokens - 1)} tokens, "
+    print(f"transformers prefill {count} tokens, {count / prefill:.1f} tokens/s; decode "
+          f"{batch * (new_tokens - 1)} tokens, "
           f"{batch * (new_tokens - 1) / (whole - prefill):.1f} tokens/s")
 
 

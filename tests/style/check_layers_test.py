@@ -17,8 +17,8 @@ class CheckLayers(unittest.TestCase):
     def complaints(self, files, spdx=SPDX):
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
-            files = {"tests/CMakeLists.txt": "moe_tests(ops moe_ops)\n", "src/ops/ops.h": "", "src/base/error.h": "",
-                     "src/tensor/tensor.h": "", "src/model/model.h": "", **files}
+            files = {"tests/CMakeLists.txt": "moe_tests(ops moe_ops)\n", "src/ops/ops.h": "",
+                     "src/base/error.h": "", "src/tensor/tensor.h": "", "src/model/model.h": "", **files}
             for name, text in files.items():
                 path = root / name
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,8 @@ class CheckLayers(unittest.TestCase):
 
     def test_a_clean_tree_is_clean(self):
         self.assertEqual(self.complaints({
-            "src/model/a.cpp": '#include "ops/ops.h"\n#include "base/error.h"\n#include <vector>\n#include <fmt/core.h>\n',
+            "src/model/a.cpp": '#include "ops/ops.h"\n#include "base/error.h"\n'
+                               "#include <vector>\n#include <fmt/core.h>\n",
             "tests/ops/a_test.cpp": '#include "ops/ops.h"\n#include <gtest/gtest.h>\n'}), [])
 
     def test_an_arrow_back_is_caught(self):
@@ -49,16 +50,19 @@ class CheckLayers(unittest.TestCase):
         self.assert_one({"src/ops/a.cpp": '#include "ops.h"\n'}, "write the path from src/")
 
     def test_a_library_stays_in_its_place(self):
-        self.assert_one({"src/data/other.cpp": "#include <arrow/api.h>\n"}, r"<arrow/api\.h> is for data/arrow_slices\.cpp .* only")
+        self.assert_one({"src/data/other.cpp": "#include <arrow/api.h>\n"},
+                        r"<arrow/api\.h> is for data/arrow_slices\.cpp .* only")
         self.assert_one({"src/ops/a.h": "#include <fmt/core.h>\n"}, r"is for \*\.cpp only")
         self.assert_one({"src/ops/a.cpp": "#include <gtest/gtest.h>\n"}, "is for nothing in src/ only")
 
     def test_json_is_read_in_one_place(self):
-        self.assertEqual(self.complaints({"src/base/json.h": "#include <nlohmann/json.hpp>\nusing Json = nlohmann::json;\n"}), [])
+        self.assertEqual(self.complaints(
+            {"src/base/json.h": "#include <nlohmann/json.hpp>\nusing Json = nlohmann::json;\n"}), [])
         self.assert_one({"src/model/a.cpp": "#include <nlohmann/json.hpp>\n"}, "is for base/json.h only")
         for call in ("Json::parse(text)", "OrderedJson::accept(text)", "nlohmann::json::parse(text)"):
             self.assert_one({"src/model/a.cpp": f"auto json = {call};\n"}, "is read by parse_json")
-        self.assertEqual(self.complaints({"src/model/a.cpp": "auto json = Json::array();  // not Json::parse\n"}), [])
+        self.assertEqual(
+            self.complaints({"src/model/a.cpp": "auto json = Json::array();  // not Json::parse\n"}), [])
 
     def test_an_unknown_library_is_caught(self):
         self.assert_one({"src/ops/a.cpp": "#include <boost/any.hpp>\n"}, "does not know")
@@ -73,7 +77,8 @@ class CheckLayers(unittest.TestCase):
         self.assertEqual(self.complaints({**inner, "src/gpu/gpu_ops.cpp": '#include "gpu/sm90/a.h"\n',
                                           "src/gpu/sm90/c.h": '#include "gpu/sm90/a.h"\n'}), [])
         for path in ("src/gpu/portable/c.h", "src/gpu/c.h"):
-            self.assert_one({**inner, path: '#include "gpu/sm90/a.h"\n'}, "is for gpu/sm90 and gpu/gpu_ops.cpp only")
+            self.assert_one(
+                {**inner, path: '#include "gpu/sm90/a.h"\n'}, "is for gpu/sm90 and gpu/gpu_ops.cpp only")
         self.assert_one({**inner, "src/gpu/sm90/c.h": '#include "gpu/portable/b.h"\n'}, "is for gpu/portable")
         self.assert_one({"src/gpu/sm100/a.h": ""}, "no line in INNER_FOLDERS")
 
@@ -90,6 +95,10 @@ class CheckLayers(unittest.TestCase):
 
     def test_long_comments_are_caught(self):
         self.assert_one({"src/ops/a.h": "  // " + "x" * 110 + "\n"}, r"src/ops/a\.h:2: 115 columns")
+
+    def test_a_long_line_of_a_script_is_caught(self):
+        for path in ("tools/a.py", "run.sh", "tests/ops/a.cmake", "src/CMakeLists.txt"):
+            self.assert_one({path: "x\n" + "x" * 111 + "\n"}, path + r":\d: 111 columns")
         self.assertEqual(self.complaints({"src/ops/a.h": "  // " + "x" * 105 + "\n"}), [])
 
     def test_a_device_condition_is_caught(self):

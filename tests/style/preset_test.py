@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""scripts/preset.sh takes the GPU only where there is one new enough and a compiler for it, and says why not elsewhere."""
+"""scripts/preset.sh takes the GPU only where there is one new enough and a compiler for it, and says why not
+elsewhere."""
 import os
 import shutil
 import subprocess
@@ -16,7 +17,8 @@ Cuda compilation tools, release {}, V{}.88
 
 class Preset(unittest.TestCase):
     def run_on(self, *arguments, gpus=None, nvcc=None, smi_status=0):
-        """Output and messages on a machine whose nvidia-smi prints `gpus` and whose nvcc has that version (None: none)."""
+        """Output and messages on a machine whose nvidia-smi prints `gpus` and whose nvcc has that version
+        (None: none)."""
         with tempfile.TemporaryDirectory() as folder:
             tools, cuda = Path(folder) / "bin", Path(folder) / "cuda"
             tools.mkdir()
@@ -27,7 +29,8 @@ class Preset(unittest.TestCase):
             if nvcc is not None:
                 self.program(cuda / "bin" / "nvcc", NVCC.format(nvcc, nvcc), 0)
             environment = {**os.environ, "PATH": str(tools), "CUDA_PATH": str(cuda)}
-            done = subprocess.run([str(SCRIPT), *arguments], env=environment, capture_output=True, text=True, check=True)
+            done = subprocess.run(
+                [str(SCRIPT), *arguments], env=environment, capture_output=True, text=True, check=True)
             return done.stdout.strip(), done.stderr.strip()
 
     @staticmethod
@@ -50,7 +53,8 @@ class Preset(unittest.TestCase):
         self.assert_cpu("No devices were found", gpus="No devices were found", smi_status=6, nvcc="13.0")
 
     def test_an_old_gpu(self):
-        self.assert_cpu("V100.*older than compute capability 8.0", gpus="7.0, Tesla V100-SXM2-16GB", nvcc="13.0")
+        self.assert_cpu(
+            "V100.*older than compute capability 8.0", gpus="7.0, Tesla V100-SXM2-16GB", nvcc="13.0")
 
     def test_no_compiler(self):
         self.assert_cpu("NVIDIA H200, but no nvcc.*CUDA 13", gpus="9.0, NVIDIA H200")
@@ -64,7 +68,8 @@ class Preset(unittest.TestCase):
         self.assertRegex(message, "for the NVIDIA GeForce RTX 3090 with CUDA 13.0")
 
     def test_compiles_for_the_gpus_there(self):
-        machine = {"gpus": "9.0, NVIDIA H200\n9.0, NVIDIA H200\n7.5, Tesla T4\n12.0, NVIDIA RTX PRO 6000", "nvcc": "13.1"}
+        machine = {"gpus": "9.0, NVIDIA H200\n9.0, NVIDIA H200\n7.5, Tesla T4\n12.0, NVIDIA RTX PRO 6000",
+                   "nvcc": "13.1"}
         self.assertEqual(self.run_on("--architectures", **machine), ("90a-real;120-real", ""))
 
 

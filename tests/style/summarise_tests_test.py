@@ -15,11 +15,13 @@ import summarise_tests  # noqa: E402
 PASSED = '<testcase name="good" status="run"/>'
 FAILED = '<testcase name="bad" status="fail"><failure message=""/><system-out>boom</system-out></testcase>'
 SKIPPED = ('<testcase name="gone" status="notrun"><skipped message="SKIP_REGULAR_EXPRESSION_MATCHED"/>'
-           "<system-out>[ RUN      ] a.b\nx_test.cpp:3: Skipped\nno such corpus\n\n[  SKIPPED ] a.b (0 ms)</system-out>"
+           "<system-out>[ RUN      ] a.b\nx_test.cpp:3: Skipped\nno such corpus\n\n[  SKIPPED ] a.b (0 "
+           "ms)</system-out>"
            "</testcase>")
 SKIPPED_SCRIPT = ('<testcase name="tool" status="notrun"><skipped message="SKIP_RETURN_CODE=77"/>'
                   "<system-out>SKIPPED: no tool</system-out></testcase>")
-NOT_BUILT = '<testcase name="lost" status="notrun"><skipped message="Unable to find executable: x"/></testcase>'
+NOT_BUILT = ('<testcase name="lost" status="notrun">'
+             '<skipped message="Unable to find executable: x"/></testcase>')
 
 
 class SummariseTests(unittest.TestCase):

@@ -1,26 +1,29 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""A folder served the way the Hugging Face hub serves repositories, on the loopback, with faults on demand: listings
-in pages, redirects to signed URLs on another host that demand ranges and expire, tokens, and answers that break off.
-Standard library only. Ends when its standard input does, so a test that dies leaves none behind.
+"""A folder served the way the Hugging Face hub serves repositories, on the loopback, with faults on demand:
+listings in pages, redirects to signed URLs on another host that demand ranges and expire, tokens, and answers
+that break off. Standard library only. Ends when its standard input does, so a test that dies leaves none
+behind.
 
 usage: hub_server.py ROOT [--token T] [--page-size N] [--expires-after N] [--any-range] [--lfs-from BYTES]
-Prints one line: the port. The hub is http://localhost:PORT, the host of the signed URLs http://127.0.0.1:PORT.
+Prints one line: the port. The hub is http://localhost:PORT, the host of the signed URLs
+http://127.0.0.1:PORT.
 
-ROOT/datasets/USER/NAME/PATH and ROOT/models/USER/NAME/PATH are files of one commit, called main and whatever lines
-ROOT/KIND/USER/NAME/.refs holds; ROOT/files/PATH is served plainly under /files/PATH.
+ROOT/datasets/USER/NAME/PATH and ROOT/models/USER/NAME/PATH are files of one commit, called main and whatever
+lines ROOT/KIND/USER/NAME/.refs holds; ROOT/files/PATH is served plainly under /files/PATH.
 
 GET /_control            counters, violations and the requests seen, as JSON
-GET /_control?{"script": ["500", ""], "rate": 0.3, "kinds": ["reset"], "seed": 1, "scope": "cdn", "seconds": 1, ...}
-                         (percent-encoded JSON) sets faults, forgets the counters. script: one entry for each request
-                         in scope, "" for none; then `rate` of the requests get one of `kinds`, drawn with `seed`.
-                         scope: "" all, or the start of a request's kind: api, resolve, cdn, files. seconds: what 429
-                         asks to wait and how long a stall lasts, unless `pause` says that. next_host: HOST:PORT of the links to next pages, in place of
-                         the hub's. endless: each page of a listing names a next one, "empty" pages or "full" ones.
-                         listing: the text of all of them.
-                         weighed: `rate` and `kinds` are drawn for each request by what it asks and how often that was
-                         asked, so that they do not depend on which thread asked first. token, page_size, expires_after: as
-                         the options.
+GET /_control?{"script": ["500", ""], "rate": 0.3, "kinds": ["reset"], "seed": 1, "scope": "cdn", "seconds":
+1, ...}
+                         (percent-encoded JSON) sets faults, forgets the counters. script: one entry for each
+                         request in scope, "" for none; then `rate` of the requests get one of `kinds`, drawn
+                         with `seed`. scope: "" all, or the start of a request's kind: api, resolve, cdn,
+                         files. seconds: what 429 asks to wait and how long a stall lasts, unless `pause` says
+                         that. next_host: HOST:PORT of the links to next pages, in place of the hub's.
+                         endless: each page of a listing names a next one, "empty" pages or "full" ones.
+                         listing: the text of all of them. weighed: `rate` and `kinds` are drawn for each
+                         request by what it asks and how often that was asked, so that they do not depend on
+                         which thread asked first. token, page_size, expires_after: as the options.
 """
 import argparse
 import email.utils
@@ -39,8 +42,8 @@ from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 # Those that need no body to show in, and those that a document made on the spot can have.
-EARLY_FAULTS = {"close", "reset", "stall", "slow-head", "endless-head", "no-status", "no-location", "bad-location", "nowhere",
-                "429-after", "429-date"}
+EARLY_FAULTS = {"close", "reset", "stall", "slow-head", "endless-head", "no-status", "no-location",
+                "bad-location", "nowhere", "429-after", "429-date"}
 BODY_FAULTS = {"truncate", "reset-body", "stall-body"}
 STATUS_FAULTS = {"401", "403", "404", "408", "410", "416", "429", "500", "502", "503", "504"}
 
@@ -105,7 +108,8 @@ class State:
         self.lock = threading.Lock()
         self.root = Path(options.root)
         self.lfs_from, self.any_range = options.lfs_from, options.any_range
-        self.token, self.page_size, self.expires_after = options.token, options.page_size, options.expires_after
+        self.token, self.page_size = options.token, options.page_size
+        self.expires_after = options.expires_after
         self.signatures = {}  # signature -> requests left
         self.blobs = {}  # oid -> path
         self.configure({})
@@ -163,8 +167,8 @@ class State:
 
     def report(self):
         with self.lock:
-            return {"counts": self.counts, "faults": self.faults, "violations": self.violations, "log": self.log,
-                    "connections": self.connections}
+            return {"counts": self.counts, "faults": self.faults, "violations": self.violations,
+                    "log": self.log, "connections": self.connections}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -217,7 +221,8 @@ class Handler(BaseHTTPRequestHandler):
         known = {"cdn": self.cdn, "files": self.plain_file, "redirect": self.redirect, "echo": self.echo}
         return (parts[0], known[parts[0]]) if parts[0] in known else ("other", self.not_found)
 
-    # ---- faults -------------------------------------------------------------------------------------------------
+    # ---- faults
+    # -------------------------------------------------------------------------------------------------
 
     def fail_early(self):
         """Faults that come before a body; True when the answer is over."""
@@ -279,7 +284,8 @@ class Handler(BaseHTTPRequestHandler):
         except (OSError, ValueError):
             pass
 
-    # ---- answers ------------------------------------------------------------------------------------------------
+    # ---- answers
+    # ------------------------------------------------------------------------------------------------
 
     def send_empty(self, status, headers):
         self.send_response(status)
@@ -405,7 +411,8 @@ class Handler(BaseHTTPRequestHandler):
         with self.state.lock:
             self.state.counts["bytes"] += count
 
-    # ---- what the hub has ---------------------------------------------------------------------------------------
+    # ---- what the hub has
+    # ---------------------------------------------------------------------------------------
 
     def allowed(self):
         if not self.state.token or self.headers.get("Authorization") == "Bearer " + self.state.token:
@@ -413,7 +420,8 @@ class Handler(BaseHTTPRequestHandler):
         if "Authorization" in self.headers:
             self.send_empty(401, {"X-Error-Message": "Invalid credentials in Authorization header"})
         else:
-            self.send_empty(401, {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access to this repository is restricted."})
+            self.send_empty(401, {
+                "X-Error-Code": "GatedRepo", "X-Error-Message": "Access to this repository is restricted."})
         return False
 
     def repository(self, kind, user, name, revision):
@@ -442,12 +450,14 @@ class Handler(BaseHTTPRequestHandler):
         if verb == "revision":
             siblings = [{"rfilename": path} for path in repository.paths()]
             return self.send_json({"id": f"{user}/{name}", "sha": repository.commit(), "siblings": siblings,
-                                   "private": False, "gated": False, "disabled": False, "tags": [], "downloads": 0})
+                                   "private": False, "gated": False, "disabled": False, "tags": [],
+                                   "downloads": 0})
         if verb != "tree":
             return self.not_found()
         if self.state.listing:
             return self.send_bytes(self.state.listing.encode(), {"Content-Type": "application/json"})
-        entries = repository.tree(unquote("/".join(parts[6:])), query.get("recursive", "").lower() in ("true", "1"))
+        entries = repository.tree(
+            unquote("/".join(parts[6:])), query.get("recursive", "").lower() in ("true", "1"))
         if entries is None:
             return self.not_found()
         begin = int(query.get("cursor", 0))
@@ -478,7 +488,8 @@ class Handler(BaseHTTPRequestHandler):
         headers = {"X-Repo-Commit": repository.commit(), "Accept-Ranges": "bytes"}
         if "lfs" not in entry:
             headers["ETag"] = '"%s"' % entry["oid"]
-            headers["Location"] = f"/api/resolve-cache/{kind}/{user}/{name}/{repository.commit()}/{quote(path, safe='')}"
+            headers["Location"] = (
+                f"/api/resolve-cache/{kind}/{user}/{name}/{repository.commit()}/{quote(path, safe='')}")
             return self.send_empty(307, headers)
         oid = entry["lfs"]["oid"]
         signature = self.state.sign(oid, repository.folder / path)
@@ -527,7 +538,8 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, *_):
-        if not isinstance(sys.exc_info()[1], (OSError, ValueError)):  # the other side left, or we cut the connection
+        # the other side left, or we cut the connection
+        if not isinstance(sys.exc_info()[1], (OSError, ValueError)):
             super().handle_error(*_)
 
 

@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The part of the Weights & Biases service that uploading a run needs, on the loopback, with faults on demand: /graphql
-and file_stream. It keeps the lines of each file by their offsets and notes what a client must not do (a gap, another
-line where there is one already, no authorization). Standard library only. Ends when its standard input does.
+"""The part of the Weights & Biases service that uploading a run needs, on the loopback, with faults on
+demand: /graphql and file_stream. It keeps the lines of each file by their offsets and notes what a client
+must not do (a gap, another line where there is one already, no authorization). Standard library only. Ends
+when its standard input does.
 
 usage: wandb_server.py [--port N]       prints one line: the port
 
 GET /_control            what arrived, as JSON: runs, counts, faults, violations, transcript
-GET /_control?{"script": ["500", ""], "outage": false, "scope": "file_stream"}   (percent-encoded JSON) sets faults;
-                         script: one entry for each request in scope, "" for none: a status; "lost" takes the request and
-                         closes without an answer; "close" closes before taking it. outage: all are closed untaken.
-                         scope: "" all, graphql, file_stream. stopped: what file_stream answers.
+GET /_control?{"script": ["500", ""], "outage": false, "scope": "file_stream"}   (percent-encoded JSON) sets
+faults;
+                         script: one entry for each request in scope, "" for none: a status; "lost" takes the
+                         request and closes without an answer; "close" closes before taking it. outage: all
+                         are closed untaken. scope: "" all, graphql, file_stream. stopped: what file_stream
+                         answers.
 """
 import argparse
 import json
@@ -49,11 +52,12 @@ class State:
 
     def report(self):
         with self.lock:
-            return {"runs": self.runs, "counts": self.counts, "faults": self.faults, "violations": self.violations,
-                    "transcript": self.transcript}
+            return {"runs": self.runs, "counts": self.counts, "faults": self.faults,
+                    "violations": self.violations, "transcript": self.transcript}
 
     def run(self, name):
-        return self.runs.setdefault(name, {"files": {}, "description": {}, "alerts": [], "exitcode": None, "complete": False})
+        return self.runs.setdefault(
+            name, {"files": {}, "description": {}, "alerts": [], "exitcode": None, "complete": False})
 
     def store(self, name, body):
         run = self.run(name)
@@ -93,11 +97,12 @@ def graphql(state, body):
         if name in state.runs:
             files = state.runs[name]["files"]
             count = {file: len(files.get(file, [])) for file in STREAMED}
-            bucket = {"id": "id-" + name, "name": name, "displayName": name, "summaryMetrics": "{}", "config": "{}",
-                      "historyTail": "[]", "eventsTail": "[]", "tags": [], "wandbConfig": '{"t": {"12": "x"}}',
-                      "historyLineCount": count["wandb-history.jsonl"], "eventsLineCount": count["wandb-events.jsonl"],
-                      "logLineCount": count["output.log"]}
-        return {"model": {"id": "m", "name": project, "entity": {"id": "e", "name": entity}, "bucket": bucket}}
+            bucket = {"id": "id-" + name, "name": name, "displayName": name, "summaryMetrics": "{}",
+                      "config": "{}", "historyTail": "[]", "eventsTail": "[]", "tags": [],
+                      "wandbConfig": '{"t": {"12": "x"}}', "historyLineCount": count["wandb-history.jsonl"],
+                      "eventsLineCount": count["wandb-events.jsonl"], "logLineCount": count["output.log"]}
+        return {
+            "model": {"id": "m", "name": project, "entity": {"id": "e", "name": entity}, "bucket": bucket}}
     if operation == "NotifyScriptableRunAlert":
         state.run(variables["runName"])["alerts"].append([variables["title"], variables["text"]])
         return {"notifyScriptableRunAlert": {"success": True}}
@@ -105,9 +110,11 @@ def graphql(state, body):
         files = [{"name": file, "uploadUrl": "/storage/" + file} for file in variables.get("files", [])]
         return {"createRunFiles": {"runID": "id", "uploadHeaders": [], "files": files}}
     if operation == "Viewer" or "viewer" in query:
-        return {"viewer": {"id": "v", "entity": entity, "username": entity, "flags": "{}", "teams": {"edges": []}}}
+        return {"viewer": {
+            "id": "v", "entity": entity, "username": entity, "flags": "{}", "teams": {"edges": []}}}
     if operation == "ServerInfo" or "serverInfo" in query:
-        return {"serverInfo": {"cliVersionInfo": {"max_cli_version": "9.9.9"}, "latestLocalVersionInfo": None, "features": []}}
+        return {"serverInfo": {
+            "cliVersionInfo": {"max_cli_version": "9.9.9"}, "latestLocalVersionInfo": None, "features": []}}
     return {}
 
 
@@ -152,7 +159,8 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return None
         if fault.isdigit():
-            return self.answer(int(fault), {"error": "injected"}, [("Retry-After", "3")] if fault == "429" else [])
+            return self.answer(
+                int(fault), {"error": "injected"}, [("Retry-After", "3")] if fault == "429" else [])
         with self.state.lock:
             if not self.headers.get("Authorization", "").startswith("Basic "):
                 self.state.violations.append(path + ": no authorization")
