@@ -13,6 +13,7 @@
 #include "data/loader.h"
 #include "data/support.h"
 #include "hub/cache.h"
+#include "support/folder.h"
 #include "support/hub_server.h"
 
 namespace moe {

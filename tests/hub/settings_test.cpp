@@ -6,7 +6,7 @@
 #include <cstdlib>
 
 #include "support/errors.h"
-#include "support/hub_server.h"
+#include "support/folder.h"
 
 namespace moe::hub {
 namespace {

@@ -8,7 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "interop/small_config.h"
+#include "support/configs.h"
 #include "support/errors.h"
 
 namespace moe::test {
@@ -19,7 +19,7 @@ using ::testing::HasSubstr;
 
 TEST(HfConfig, OtherArchitecturesAreRefusedByKey) {
   const auto complaint = [](const std::string& key, const nlohmann::json& value) {
-    auto json = nlohmann::json::parse(hf_config_json(small_config(), DType::f32, 0));
+    auto json = nlohmann::json::parse(hf_config_json(interop_config(), DType::f32, 0));
     json[key] = value;
     return user_error_of([&] { read_hf_config("config.json", json.dump()); });
   };
@@ -75,7 +75,7 @@ TEST(HfConfig, WhatTheFormatHasNotIsRefusedBySetting) {
 // The keys of transformers 5.24's Qwen3NextConfig and of other models, each with a value that our model does
 // not compute.
 TEST(HfConfig, EveryKeyThatChangesTheArithmeticIsRefusedByName) {
-  const auto whole = nlohmann::json::parse(hf_config_json(small_config(), DType::f32, 0));
+  const auto whole = nlohmann::json::parse(hf_config_json(interop_config(), DType::f32, 0));
   const nlohmann::json others = {{"rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}}},
                                  {"rope_theta", 5e6},
                                  {"partial_rotary_factor", 0.25},
@@ -109,7 +109,7 @@ TEST(HfConfig, EveryKeyThatChangesTheArithmeticIsRefusedByName) {
 // What transformers 5.24 writes of such a model, and what 4.57 writes: rotary settings outside, null where
 // unset.
 TEST(HfConfig, WhatTransformersWritesOfOurModelIsRead) {
-  auto json = nlohmann::json::parse(hf_config_json(small_config(), DType::f32, 0));
+  auto json = nlohmann::json::parse(hf_config_json(interop_config(), DType::f32, 0));
   json.update({{"transformers_version", "5.24.0"},
                {"_name_or_path", ""},
                {"pad_token_id", nullptr},

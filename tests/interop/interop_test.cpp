@@ -16,11 +16,11 @@
 #include "interop/export_weights.h"
 #include "interop/hf_config.h"
 #include "interop/model_card.h"
-#include "interop/small_config.h"
 #include "interop/staged_folder.h"
 #include "interop/tokenizer_files.h"
 #include "model/decoder.h"
 #include "support/compare.h"
+#include "support/configs.h"
 #include "support/errors.h"
 #include "support/sha256.h"
 #include "support/tiny_model.h"
@@ -91,7 +91,7 @@ TEST_F(Interop, AnUntiedHeadAndAnotherHeadWidthComeBack) {
 }
 
 TEST_F(Interop, ComesBackBitForBitInOneFileAndInShards) {
-  const ModelConfig config = small_config();
+  const ModelConfig config = interop_config();
   const Safetensors ours = checkpoint(config);
   for (const uint64_t shard_bytes : {uint64_t{1} << 30, uint64_t{9000}}) {
     fs::remove_all(hf());
@@ -107,7 +107,7 @@ TEST_F(Interop, ComesBackBitForBitInOneFileAndInShards) {
 }
 
 TEST_F(Interop, NormsTrainedFurtherElsewhereAreTaken) {
-  const ModelConfig config = small_config();
+  const ModelConfig config = interop_config();
   export_weights(hf(), config, checkpoint(config), DType::f32, uint64_t{1} << 30);
   rewrite([](auto& streams) {
     for (TensorStream& stream : streams)
@@ -123,7 +123,7 @@ TEST_F(Interop, NormsTrainedFurtherElsewhereAreTaken) {
 }
 
 TEST_F(Interop, Bf16RoundsTheMatricesOnceAndKeepsRoutersAndNorms) {
-  const ModelConfig config = small_config();
+  const ModelConfig config = interop_config();
   const Safetensors ours = checkpoint(config);
   export_weights(hf(), config, ours, DType::bf16, uint64_t{1} << 30);
   write_safetensors(folder_ / "back.safetensors", ImportedWeights(hf(), config, DType::f32).streams());
@@ -136,7 +136,7 @@ TEST_F(Interop, Bf16RoundsTheMatricesOnceAndKeepsRoutersAndNorms) {
 }
 
 TEST_F(Interop, SettingsComeBack) {
-  ModelConfig config = small_config();
+  ModelConfig config = interop_config();
   config.rope_theta = 12345.5;
   config.norm_eps = 3e-6;
   config.renormalize_top_k = false;
@@ -255,7 +255,7 @@ TEST_F(FromTransformers, TheGreedyTextIsTheirs) {
 // ---- bad input ----
 
 TEST_F(Interop, FusedExpertsAreRead) {
-  const ModelConfig config = small_config();
+  const ModelConfig config = interop_config();
   const Safetensors ours = checkpoint(config);
   export_weights(hf(), config, ours, DType::f32, uint64_t{1} << 30);
   rewrite([](std::vector<TensorStream>& streams) {
@@ -289,7 +289,7 @@ TEST_F(Interop, FusedExpertsAreRead) {
 }
 
 TEST_F(Interop, TensorsThatAreNotOursAreRefusedByName) {
-  const ModelConfig config = small_config();
+  const ModelConfig config = interop_config();
   const Safetensors ours = checkpoint(config);
   const auto complaint = [&](const std::function<void(std::vector<TensorStream>&)>& change) {
     fs::remove_all(hf());
@@ -328,7 +328,7 @@ TEST_F(Interop, TensorsThatAreNotOursAreRefusedByName) {
 }
 
 TEST_F(Interop, MissingAndTruncatedShardsAreRefused) {
-  const ModelConfig config = small_config();
+  const ModelConfig config = interop_config();
   export_weights(hf(), config, checkpoint(config), DType::f32, 9000);
   const fs::path second = hf() / "model-00002-of-00003.safetensors";
   ASSERT_TRUE(fs::exists(second)) << "the test expects three shards";
@@ -348,7 +348,7 @@ TEST_F(Interop, MissingAndTruncatedShardsAreRefused) {
 }
 
 TEST_F(Interop, WeightsThatAreNoNumbersAreRefusedByName) {
-  const ModelConfig config = small_config();
+  const ModelConfig config = interop_config();
   const Safetensors ours = checkpoint(config);
   const std::string name = "model.layers.1.self_attn.v_proj.weight";
   for (const float bad : {std::nanf(""), -INFINITY}) {
@@ -375,7 +375,7 @@ TEST_F(Interop, WeightsThatAreNoNumbersAreRefusedByName) {
 }
 
 TEST_F(Interop, WeightsThatTheTypeOfTheFilesCannotHoldAreRefused) {
-  const ModelConfig config = small_config();
+  const ModelConfig config = interop_config();
   const Safetensors ours = checkpoint(config);
   std::vector<TensorStream> streams;
   for (const auto& entry : ours.entries())

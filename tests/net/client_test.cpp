@@ -13,6 +13,7 @@
 
 #include "net/http.h"
 #include "support/errors.h"
+#include "support/folder.h"
 #include "support/hub_server.h"
 
 namespace moe::net {

@@ -14,6 +14,7 @@
 
 #include "base/random.h"
 #include "support/errors.h"
+#include "support/folder.h"
 #include "support/hub_server.h"
 
 namespace moe::net {

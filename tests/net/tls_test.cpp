@@ -16,7 +16,7 @@
 
 #include "net/http.h"
 #include "support/errors.h"
-#include "support/hub_server.h"
+#include "support/folder.h"
 
 namespace moe::net {
 namespace {

@@ -13,12 +13,13 @@
 #include <vector>
 
 #include "metrics/jsonl.h"
+#include "net/http.h"
 #include "report/page.h"
 #include "report/picture.h"
 #include "report/rows.h"
 #include "report/run_view.h"
 #include "report/server.h"
-#include "support/hub_server.h"
+#include "support/folder.h"
 
 namespace moe::report {
 namespace {

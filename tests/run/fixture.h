@@ -20,6 +20,7 @@
 #include "base/file.h"
 #include "base/random.h"
 #include "comm/solo.h"
+#include "support/configs.h"
 #include "train/trainer.h"
 
 namespace moe::test {
@@ -64,14 +65,11 @@ class Run : public ::testing::Test {
 
   RunConfig config(const std::string& name) const {
     RunConfig config;
-    config.model = {.d_model = 32,
-                    .n_layers = 2,
-                    .n_heads = 4,
-                    .n_kv_heads = 2,
-                    .num_experts = 4,
-                    .top_k = 2,
-                    .expert_intermediate_dim = 32,
-                    .max_seq_len = 48};
+    config.model = tiny_config({.expert_intermediate_dim = 32,
+                                .capacity_factor = 1,
+                                .vocab_size = 50304,
+                                .max_seq_len = 48,
+                                .init_std = 0.02});
     config.training.batch_size = 3;
     config.training.gradient_accumulation_steps = 2;
     config.training.max_steps = 10;

@@ -6,7 +6,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <gtest/gtest.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,39 +18,9 @@
 #include <string>
 #include <vector>
 
-#include "base/file.h"
 #include "net/http.h"
 
 namespace moe::test {
-
-// A folder of the running test, empty at first and removed at the end.
-class TestFolder {
- public:
-  TestFolder() {
-    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
-    path_ = std::filesystem::path(testing::TempDir()) /
-            (std::string("moe_") + (info ? info->name() : "suite") + "_" + std::to_string(::getpid()));
-    std::filesystem::remove_all(path_);
-    std::filesystem::create_directories(path_);
-  }
-  ~TestFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TestFolder(const TestFolder&) = delete;
-  TestFolder& operator=(const TestFolder&) = delete;
-
-  const std::filesystem::path& path() const { return path_; }
-  std::filesystem::path put(const std::string& name, const std::string& bytes) const {
-    auto file = path_ / name;
-    std::filesystem::create_directories(file.parent_path());
-    write_file_atomically(file, bytes);
-    return file;
-  }
-
- private:
-  std::filesystem::path path_;
-};
 
 // A server of tests/support that prints its port and ends with its standard input.
 class PythonServer {

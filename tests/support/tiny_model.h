@@ -12,6 +12,7 @@
 #include "backend/backend.h"
 #include "checkpoint/safetensors.h"
 #include "model/transformer.h"
+#include "support/configs.h"
 #include "support/source_dir.h"
 #include "support/test_device.h"
 
@@ -19,21 +20,6 @@ namespace moe::test {
 
 inline std::string golden_path(const std::string& name) {
   return (source_dir() / "tests/golden" / name).string();
-}
-
-// Of no golden file: for tests that only need a model, which change what they are about.
-inline ModelConfig tiny_config() {
-  return {.d_model = 32,
-          .n_layers = 2,
-          .n_heads = 4,
-          .n_kv_heads = 2,
-          .num_experts = 4,
-          .top_k = 2,
-          .expert_intermediate_dim = 24,
-          .capacity_factor = 0,
-          .vocab_size = 96,
-          .max_seq_len = 20,
-          .init_std = 0.2};
 }
 
 inline ModelConfig golden_config(const nlohmann::json& json, int64_t T) {

@@ -14,6 +14,7 @@
 #include "base/random.h"
 #include "comm/solo.h"
 #include "support/compare.h"
+#include "support/configs.h"
 #include "support/errors.h"
 #include "support/tiny_model.h"
 #include "tasks/item_log.h"
@@ -28,18 +29,15 @@ using ::testing::HasSubstr;
 constexpr int64_t kRows = 3, kLength = 24;
 
 ModelConfig scorer_config() {
-  ModelConfig config;
-  config.d_model = 16;
-  config.n_layers = 1;
-  config.n_heads = 2;
-  config.n_kv_heads = 1;
-  config.num_experts = 4;
-  config.top_k = 2;
-  config.expert_intermediate_dim = 16;
-  config.vocab_size = 50304;
-  config.max_seq_len = kLength;
-  config.capacity_factor = 0.5;  // must not matter
-  return config;
+  return tiny_config({.d_model = 16,
+                      .n_layers = 1,
+                      .n_heads = 2,
+                      .n_kv_heads = 1,
+                      .expert_intermediate_dim = 16,
+                      .capacity_factor = 0.5,  // must not matter
+                      .vocab_size = 50304,
+                      .max_seq_len = kLength,
+                      .init_std = 0.02});
 }
 
 class ScorerTest : public ::testing::Test {

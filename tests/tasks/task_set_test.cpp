@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "data/parquet_rows.h"
 #include "support/errors.h"
+#include "support/folder.h"
 #include "support/hub_server.h"
 #include "support/source_dir.h"
 #include "support/streams.h"

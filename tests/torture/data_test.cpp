@@ -17,6 +17,7 @@
 #include "interop/hf_config.h"
 #include "interop/staged_folder.h"
 #include "model/weights.h"
+#include "support/configs.h"
 #include "tensor/arena.h"
 #include "text/tokenizer.h"
 #include "torture/torture.h"
@@ -103,12 +104,17 @@ TEST_F(TorturedTokens, ShardsAreWholeAndTheStateKnowsThem) {
 }
 
 TEST_F(TorturedData, AnExportIsAWholeFolder) {
-  ModelConfig config;
-  config.d_model = 8;
-  config.n_layers = 1;
-  config.n_heads = config.n_kv_heads = config.num_experts = config.top_k = 1;
-  config.expert_intermediate_dim = 4;
-  config.vocab_size = 16;
+  const ModelConfig config = test::tiny_config({.d_model = 8,
+                                                .n_layers = 1,
+                                                .n_heads = 1,
+                                                .n_kv_heads = 1,
+                                                .num_experts = 1,
+                                                .top_k = 1,
+                                                .expert_intermediate_dim = 4,
+                                                .capacity_factor = 1,
+                                                .vocab_size = 16,
+                                                .max_seq_len = 1024,
+                                                .init_std = 0.02});
   const std::string config_json = hf_config_json(config, DType::f32, 0);
   const path ours = folder_.parent_path() / "ours.safetensors";
   std::vector<TensorStream> streams;

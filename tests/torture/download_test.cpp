@@ -3,6 +3,7 @@
 #include <string>
 
 #include "hub/hub.h"
+#include "support/folder.h"
 #include "support/hub_server.h"
 #include "torture/torture.h"
 

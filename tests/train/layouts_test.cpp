@@ -10,6 +10,7 @@
 
 #include "backend/backend.h"
 #include "base/random.h"
+#include "support/configs.h"
 #include "support/thread_ranks.h"
 #include "support/transfers_aside.h"
 #include "train/report.h"
@@ -67,18 +68,12 @@ Batch rows_of_text(int64_t begin, int64_t end) {
 
 Learnt learn(const Setting& setting) {
   RunConfig config;
-  config.model = {.d_model = 32,
-                  .n_layers = 2,
-                  .n_heads = 2,
-                  .n_kv_heads = 1,
-                  .num_experts = 4,
-                  .top_k = 2,
-                  .expert_intermediate_dim = 32,
-                  .capacity_factor = setting.capacity,
-                  .aux_loss_weight = setting.balance,
-                  .vocab_size = 96,
-                  .max_seq_len = kLength,
-                  .init_std = 0.2};
+  config.model = test::tiny_config({.n_heads = 2,
+                                    .n_kv_heads = 1,
+                                    .expert_intermediate_dim = 32,
+                                    .capacity_factor = setting.capacity,
+                                    .aux_loss_weight = setting.balance,
+                                    .max_seq_len = kLength});
   config.training.batch_size = setting.rows;
   config.training.mixed_precision = setting.precision;
   config.training.optimizer = setting.optimizer;
@@ -342,16 +337,15 @@ TEST(Layouts, ACapacityOfRowsDoesNotDependOnHowAStepIsCut) {
 // that of the other two, who would wait for them.
 TEST(Layouts, RowsWithoutRoomEndTheStepOnRanksThatHaveRoom) {
   RunConfig config;
-  config.model = {.d_model = 16,
-                  .n_layers = 1,
-                  .n_heads = 1,
-                  .n_kv_heads = 1,
-                  .num_experts = 2,
-                  .top_k = 1,
-                  .expert_intermediate_dim = 16,
-                  .vocab_size = 96,
-                  .max_seq_len = kLength};
-  config.model.capacity_factor = 0;
+  config.model = test::tiny_config({.d_model = 16,
+                                    .n_layers = 1,
+                                    .n_heads = 1,
+                                    .n_kv_heads = 1,
+                                    .num_experts = 2,
+                                    .top_k = 1,
+                                    .expert_intermediate_dim = 16,
+                                    .max_seq_len = kLength,
+                                    .init_std = 0.02});
   config.training.batch_size =
       512;  // 8,192 rows: there is always room for these, but not for those of two ranks
   config.distributed.layout = "expert";

@@ -10,6 +10,7 @@
 #include "backend/backend.h"
 #include "base/random.h"
 #include "comm/solo.h"
+#include "support/configs.h"
 #include "train/report.h"
 #include "train/step.h"
 
@@ -60,16 +61,11 @@ TEST(LossScale, StaysWithinItsLimits) {
 class Training {
  public:
   explicit Training(const std::string& precision, double loss_scale = 65536) {
-    config.model = {.d_model = 32,
-                    .n_layers = 2,
-                    .n_heads = 2,
-                    .n_kv_heads = 1,
-                    .num_experts = 4,
-                    .top_k = 2,
-                    .expert_intermediate_dim = 32,
-                    .vocab_size = 96,
-                    .max_seq_len = 16,
-                    .init_std = 0.2};
+    config.model = test::tiny_config({.n_heads = 2,
+                                      .n_kv_heads = 1,
+                                      .expert_intermediate_dim = 32,
+                                      .capacity_factor = 1,
+                                      .max_seq_len = 16});
     config.training.weight_decay = 0;
     config.training.batch_size = 2;
     config.training.mixed_precision = precision;

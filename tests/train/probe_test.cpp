@@ -12,6 +12,7 @@
 
 #include "base/bf16.h"
 #include "comm/solo.h"
+#include "support/configs.h"
 #include "support/tiny_model.h"
 
 namespace moe {
@@ -33,16 +34,11 @@ class ProbeTest : public ::testing::TestWithParam<DType> {
                                      *model_.backend.device, *model_.backend.ops);
   }
   static ModelConfig config() {
-    return {.d_model = 32,
-            .n_layers = 2,
-            .n_heads = 4,
-            .n_kv_heads = 2,
-            .num_experts = 4,
-            .top_k = 2,
-            .expert_intermediate_dim = 16,
-            .vocab_size = kV,
-            .max_seq_len = kT,
-            .init_std = 0.5};
+    return test::tiny_config({.expert_intermediate_dim = 16,
+                              .capacity_factor = 1,
+                              .vocab_size = kV,
+                              .max_seq_len = kT,
+                              .init_std = 0.5});
   }
   std::vector<double> fetch(const Tensor& tensor) {
     std::vector<double> values;

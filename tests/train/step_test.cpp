@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "comm/solo.h"
 #include "support/compare.h"
+#include "support/configs.h"
 #include "text/tokenizer.h"
 
 namespace moe {
@@ -37,16 +38,10 @@ Batch rows(int64_t begin, int64_t end) {
 // The gradients after each of three steps of `micro_batches` micro-batches; the weights stay.
 std::vector<std::vector<double>> gradients(int64_t micro_batches, const std::string& type) {
   RunConfig config;
-  config.model = {.d_model = 32,
-                  .n_layers = 2,
-                  .n_heads = 4,
-                  .n_kv_heads = 2,
-                  .num_experts = 4,
-                  .top_k = 2,
-                  .expert_intermediate_dim = 24,
-                  .capacity_factor = 0,
-                  .aux_loss_weight = 0,  // of a micro-batch, not of a step
-                  .max_seq_len = kLength};
+  config.model = test::tiny_config({.aux_loss_weight = 0,  // of a micro-batch, not of a step
+                                    .vocab_size = 50304,
+                                    .max_seq_len = kLength,
+                                    .init_std = 0.02});
   config.training.batch_size = kRows / micro_batches;
   config.training.mixed_precision = type.empty() ? "no" : "bf16";
   if (!type.empty()) config.training.gradient_type = type;

@@ -7,18 +7,9 @@
 namespace moe {
 namespace {
 
-// configs/train_config.yaml in bf16.
+// configs/train_config.yaml in bf16. The defaults of ModelConfig are this model.
 RunConfig full() {
   RunConfig config;
-  config.model = {.d_model = 1024,
-                  .n_layers = 16,
-                  .n_heads = 16,
-                  .n_kv_heads = 8,
-                  .num_experts = 64,
-                  .top_k = 2,
-                  .expert_intermediate_dim = 512,
-                  .vocab_size = 50304,
-                  .max_seq_len = 1024};
   config.training.batch_size = 32;
   config.training.gradient_accumulation_steps = 4;
   config.training.mixed_precision = "bf16";

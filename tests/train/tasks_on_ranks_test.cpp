@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "backend/backend.h"
+#include "support/configs.h"
 #include "support/source_dir.h"
 #include "support/streams.h"
 #include "support/thread_ranks.h"
@@ -30,15 +31,13 @@ struct Scores {
 
 RunConfig tiny(int64_t length) {
   RunConfig config;
-  config.model = {.d_model = 32,
-                  .n_layers = 1,
-                  .n_heads = 2,
-                  .n_kv_heads = 1,
-                  .num_experts = 4,
-                  .top_k = 2,
-                  .expert_intermediate_dim = 32,
-                  .max_seq_len = length,
-                  .init_std = 0.2};
+  config.model = test::tiny_config({.n_layers = 1,
+                                    .n_heads = 2,
+                                    .n_kv_heads = 1,
+                                    .expert_intermediate_dim = 32,
+                                    .capacity_factor = 1,
+                                    .vocab_size = 50304,
+                                    .max_seq_len = length});
   config.training.batch_size = 1;  // a few requests a batch, so that ranks have different numbers of them
   config.training.mixed_precision = "no";
   return config;

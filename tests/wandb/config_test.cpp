@@ -7,7 +7,7 @@
 #include <map>
 
 #include "support/errors.h"
-#include "support/hub_server.h"
+#include "support/folder.h"
 #include "wandb/api.h"
 
 namespace moe::wandb {

@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "support/errors.h"
-#include "support/hub_server.h"
+#include "support/folder.h"
 
 namespace moe::wandb {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "base/file.h"
 #include "support/errors.h"
-#include "support/hub_server.h"
+#include "support/folder.h"
 
 namespace moe::wandb {
 namespace {

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "support/folder.h"
 #include "support/hub_server.h"
 #include "wandb/sink.h"
 
