@@ -5,12 +5,12 @@
 // little.
 #include <benchmark/benchmark.h>
 #include <cblas.h>
-#include <dlfcn.h>
 
 #include <cstdint>
 #include <dnnl.hpp>
 #include <vector>
 
+#include "base/shared_library.h"
 #include "cpu/gemm.h"
 
 namespace moe {
@@ -66,7 +66,7 @@ void OpenBlas(benchmark::State& state) {
 // oneDNN's matmul for this very shape.
 void FixedMatmul(benchmark::State& state, DType dtype) {
   Problem x(state, dtype);
-  if (const auto set = reinterpret_cast<void (*)(int)>(dlsym(RTLD_DEFAULT, "omp_set_num_threads"))) set(1);
+  if (auto* const set = find_loaded<void(int)>("omp_set_num_threads")) set(1);
   const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
   const auto type = dtype == DType::bf16 ? memory::data_type::bf16 : memory::data_type::f32;
   const auto matrix = [&](int64_t rows, int64_t columns, int64_t stride, bool transposed) {

@@ -5,7 +5,6 @@
 // has none. f16: always so, since oneDNN has products of f16 only from version 3 on and with AVX-512 FP16.
 #include "cpu/gemm.h"
 
-#include <dlfcn.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -14,6 +13,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/shared_library.h"
 #include "cpu/gemv.h"
 #include "cpu/scratch.h"
 #include "cpu/vector.h"
@@ -27,8 +27,7 @@ using dnnl::memory;
 // runtime is whichever libdnnl was linked with, so the function is looked up, not linked; a sequential build
 // has none.
 void use_one_thread() {
-  using Set = void (*)(int);
-  if (const auto set = reinterpret_cast<Set>(dlsym(RTLD_DEFAULT, "omp_set_num_threads"))) set(1);
+  if (auto* const set = find_loaded<void(int)>("omp_set_num_threads")) set(1);
 }
 
 void use_one_thread_once() {

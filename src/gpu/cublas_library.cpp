@@ -3,41 +3,37 @@
 // when it is first called. So a program built for GPUs starts on a machine without CUDA, and trains there on
 // the CPU.
 #include <cublasLt.h>
-#include <dlfcn.h>
 
 #include <cstdlib>
 #include <string>
+#include <vector>
 
-#include "base/error.h"
+#include "base/shared_library.h"
 
 namespace {
 
 const std::string kName = "libcublasLt.so." + std::to_string(CUBLAS_VER_MAJOR);
 
-// Where the loader looks, then where the toolkit usually is.
-void* open_library() {
-  const char* const chosen = std::getenv("CUDA_PATH");
-  for (const std::string& folder : {std::string(), std::string(chosen == nullptr ? "" : chosen) + "/lib64/",
-                                    std::string("/usr/local/cuda/lib64/"), std::string("/opt/cuda/lib64/")})
-    if (void* const library = dlopen((folder + kName).c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
-  throw moe::UserError(
-      kName, "CUDA's library of matrix products (cuBLASLt " + std::to_string(CUBLAS_VER_MAJOR) + ")",
-      "none that the loader finds",
-      "install the CUDA toolkit, or add its folder lib64 to LD_LIBRARY_PATH; training.device=cpu needs none");
-}
-
-template <class Function>
-Function* find(const char* name) {
-  static void* const library = open_library();
-  void* const symbol = dlsym(library, name);
-  CHECK(symbol != nullptr, kName + " has no " + name);
-  return reinterpret_cast<Function*>(symbol);
+// Where the loader looks, then where the toolkit usually is. It stays open.
+const moe::SharedLibrary& library() {
+  static const auto* const opened = [] {
+    const char* const chosen = std::getenv("CUDA_PATH");
+    std::vector<std::string> paths;
+    for (const std::string& folder : {std::string(), std::string(chosen == nullptr ? "" : chosen) + "/lib64/",
+                                      std::string("/usr/local/cuda/lib64/"), std::string("/opt/cuda/lib64/")})
+      paths.push_back(folder + kName);
+    return new moe::SharedLibrary(
+        paths, kName, "CUDA's library of matrix products (cuBLASLt " + std::to_string(CUBLAS_VER_MAJOR) + ")",
+        "install the CUDA toolkit, or add its folder lib64 to LD_LIBRARY_PATH; training.device=cpu needs "
+        "none");
+  }();
+  return *opened;
 }
 
 }  // namespace
 
 // The library's function of the same name and type.
-#define REAL(function) static auto* const real = find<decltype(function)>(#function)
+#define REAL(function) static auto* const real = library().get<decltype(function)>(#function)
 
 size_t cublasLtGetVersion() {
   REAL(cublasLtGetVersion);

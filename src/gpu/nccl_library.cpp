@@ -1,41 +1,34 @@
 // SPDX-License-Identifier: MIT
 // NCCL without linking to it, as cublas_library.cpp does: one rank needs none. MOE_NCCL_LIBRARY (environment)
 // names the file; else the loader's own search, then where CMake saw the header's library.
-#include <dlfcn.h>
 #include <nccl.h>
 
 #include <cstdlib>
 #include <string>
+#include <vector>
 
-#include "base/error.h"
+#include "base/shared_library.h"
 
 namespace {
 
-void* open_library() {
-  const char* const chosen = std::getenv("MOE_NCCL_LIBRARY");
-  const std::string name = "libnccl.so.2";
-  for (const std::string& path :
-       {std::string(chosen == nullptr ? "" : chosen), name, std::string(MOE_NCCL_FOLDER) + "/" + name}) {
-    if (path.empty()) continue;
-    if (void* const library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
-  }
-  throw moe::UserError(
-      name, "NVIDIA's library for many GPUs (NCCL 2)", "none that the loader finds",
-      "install libnccl2, or set MOE_NCCL_LIBRARY to the path of libnccl.so.2; one GPU needs none");
-}
-
-template <class Function>
-Function* find(const char* name) {
-  static void* const library = open_library();
-  void* const symbol = dlsym(library, name);
-  CHECK(symbol != nullptr, std::string("NCCL has no ") + name);
-  return reinterpret_cast<Function*>(symbol);
+// It stays open.
+const moe::SharedLibrary& library() {
+  static const auto* const opened = [] {
+    const char* const chosen = std::getenv("MOE_NCCL_LIBRARY");
+    const std::string name = "libnccl.so.2";
+    std::vector<std::string> paths{name, std::string(MOE_NCCL_FOLDER) + "/" + name};
+    if (chosen != nullptr && *chosen != '\0') paths.insert(paths.begin(), chosen);
+    return new moe::SharedLibrary(
+        paths, name, "NVIDIA's library for many GPUs (NCCL 2)",
+        "install libnccl2, or set MOE_NCCL_LIBRARY to the path of libnccl.so.2; one GPU needs none");
+  }();
+  return *opened;
 }
 
 }  // namespace
 
 // The library's function of the same name and type.
-#define REAL(function) static auto* const real = find<decltype(function)>(#function)
+#define REAL(function) static auto* const real = library().get<decltype(function)>(#function)
 
 ncclResult_t ncclGetVersion(int* version) {
   REAL(ncclGetVersion);

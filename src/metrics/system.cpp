@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "metrics/system.h"
 
-#include <dlfcn.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -10,6 +9,7 @@
 #include <sstream>
 #include <thread>
 
+#include "base/shared_library.h"
 #include "metrics/meters.h"
 
 namespace moe {
@@ -45,11 +45,10 @@ class SystemMetrics::Gpus {
  public:
   using Values = std::vector<std::pair<std::string, double>>;
 
-  Gpus() : library_(::dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL)) {
-    if (library_ == nullptr) return;
-    const auto start = function<int()>("nvmlInit_v2");
-    const auto count = function<int(unsigned*)>("nvmlDeviceGetCount_v2");
-    const auto handle = function<int(unsigned, void**)>("nvmlDeviceGetHandleByIndex_v2");
+  Gpus() : library_({"libnvidia-ml.so.1"}) {
+    const auto start = library_.find<int()>("nvmlInit_v2");
+    const auto count = library_.find<int(unsigned*)>("nvmlDeviceGetCount_v2");
+    const auto handle = library_.find<int(unsigned, void**)>("nvmlDeviceGetHandleByIndex_v2");
     unsigned devices = 0;
     if (!start || !count || !handle || start() != 0) return;
     started_ = true;
@@ -61,8 +60,7 @@ class SystemMetrics::Gpus {
   }
   ~Gpus() {
     if (started_)
-      if (const auto stop = function<int()>("nvmlShutdown")) stop();
-    if (library_ != nullptr) ::dlclose(library_);
+      if (const auto stop = library_.find<int()>("nvmlShutdown")) stop();
   }
   Gpus(const Gpus&) = delete;
   Gpus& operator=(const Gpus&) = delete;
@@ -73,11 +71,6 @@ class SystemMetrics::Gpus {
   }
 
  private:
-  template <class Signature>
-  Signature* function(const char* name) const {
-    return reinterpret_cast<Signature*>(::dlsym(library_, name));
-  }
-
   void sample_device(void* device, const std::string& prefix, Values& values) const {
     struct {
       unsigned gpu, memory;  // percent of the time
@@ -86,12 +79,12 @@ class SystemMetrics::Gpus {
       unsigned long long total, free, used;  // bytes
     } memory{};
     unsigned celsius = 0, milliwatts = 0, limit = 0, megahertz = 0;
-    const auto utilisation = function<int(void*, void*)>("nvmlDeviceGetUtilizationRates");
-    const auto bytes = function<int(void*, void*)>("nvmlDeviceGetMemoryInfo");
-    const auto temperature = function<int(void*, int, unsigned*)>("nvmlDeviceGetTemperature");
-    const auto power = function<int(void*, unsigned*)>("nvmlDeviceGetPowerUsage");
-    const auto power_limit = function<int(void*, unsigned*)>("nvmlDeviceGetEnforcedPowerLimit");
-    const auto clock = function<int(void*, int, unsigned*)>("nvmlDeviceGetClockInfo");
+    const auto utilisation = library_.find<int(void*, void*)>("nvmlDeviceGetUtilizationRates");
+    const auto bytes = library_.find<int(void*, void*)>("nvmlDeviceGetMemoryInfo");
+    const auto temperature = library_.find<int(void*, int, unsigned*)>("nvmlDeviceGetTemperature");
+    const auto power = library_.find<int(void*, unsigned*)>("nvmlDeviceGetPowerUsage");
+    const auto power_limit = library_.find<int(void*, unsigned*)>("nvmlDeviceGetEnforcedPowerLimit");
+    const auto clock = library_.find<int(void*, int, unsigned*)>("nvmlDeviceGetClockInfo");
     constexpr int kSmClock = 1;
     if (utilisation && utilisation(device, &busy) == 0) values.emplace_back(prefix + "gpu", busy.gpu);
     if (bytes && bytes(device, &memory) == 0 && memory.total > 0) {
@@ -108,7 +101,7 @@ class SystemMetrics::Gpus {
     values.emplace_back(prefix + "powerPercent", 100.0 * milliwatts / limit);
   }
 
-  void* library_;
+  SharedLibrary library_;
   bool started_ = false;
   std::vector<void*> devices_;
 };
