@@ -10,10 +10,10 @@
 #include <map>
 #include <numeric>
 
-#include "base/bf16.h"
 #include "comm/solo.h"
 #include "support/configs.h"
 #include "support/tiny_model.h"
+#include "tensor/host_floats.h"
 
 namespace moe {
 namespace {
@@ -41,14 +41,8 @@ class ProbeTest : public ::testing::TestWithParam<DType> {
                               .init_std = 0.5});
   }
   std::vector<double> fetch(const Tensor& tensor) {
-    std::vector<double> values;
-    if (tensor.dtype() == DType::f32) {
-      for (const float x : model_.fetch<float>(tensor)) values.push_back(static_cast<double>(x));
-    } else {
-      for (const bf16 x : model_.fetch<bf16>(tensor))
-        values.push_back(static_cast<double>(static_cast<float>(x)));
-    }
-    return values;
+    const std::vector<float> values = host_floats(tensor, *model_.backend.device);
+    return {values.begin(), values.end()};
   }
   static double number(const Row& row, const std::string& name) {
     const Row::Value* value = row.find(name);

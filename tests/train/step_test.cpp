@@ -10,6 +10,7 @@
 #include "comm/solo.h"
 #include "support/compare.h"
 #include "support/configs.h"
+#include "tensor/host_floats.h"
 #include "text/tokenizer.h"
 
 namespace moe {
@@ -62,13 +63,8 @@ std::vector<std::vector<double>> gradients(int64_t micro_batches, const std::str
   for (int64_t step = 0; step < 3; ++step) {
     run_step(*state, config.training, batches, step, 0.0, device, *backend.ops);
     std::vector<double>& all = steps.emplace_back();
-    for (const Parameter& parameter : state->weights.list()) {
-      Tensor gradient = parameter.gradient;
-      for (int64_t i = 0; i < gradient.numel(); ++i)
-        all.push_back(gradient.dtype() == DType::f32
-                          ? static_cast<double>(gradient.as<float>()[i])
-                          : static_cast<double>(static_cast<float>(gradient.as<bf16>()[i])));
-    }
+    for (const Parameter& parameter : state->weights.list())
+      for (const float g : host_floats(parameter.gradient, device)) all.push_back(static_cast<double>(g));
   }
   return steps;
 }
