@@ -12,10 +12,10 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/steady_seconds.h"
 #include "base/terminal.h"
 #include "data/config.h"
 #include "data/loader.h"
-#include "metrics/meters.h"
 #include "text/tokenizer.h"
 
 namespace {

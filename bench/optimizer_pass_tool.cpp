@@ -14,7 +14,7 @@
 #include "backend/backend.h"
 #include "base/error.h"
 #include "base/random.h"
-#include "metrics/meters.h"
+#include "base/steady_seconds.h"
 #include "train/state.h"
 
 namespace moe {

@@ -17,8 +17,8 @@
 #include "backend/ranks.h"
 #include "base/error.h"
 #include "base/random.h"
+#include "base/steady_seconds.h"
 #include "gpu/check.h"
-#include "metrics/meters.h"
 
 namespace moe {
 namespace {

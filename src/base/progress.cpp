@@ -3,20 +3,16 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <utility>
 
 #include "base/format.h"
+#include "base/steady_seconds.h"
 
 namespace moe {
 namespace {
 
 constexpr double kRedraw = 0.1;  // seconds between changes of a live line
 constexpr double kLog = 10;      // and between lines of a log
-
-double steady_seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 }  // namespace
 

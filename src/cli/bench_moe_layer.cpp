@@ -16,7 +16,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/random.h"
-#include "metrics/meters.h"
+#include "base/steady_seconds.h"
 #include "model/flops.h"
 #include "model/moe.h"
 #include "model/weights.h"

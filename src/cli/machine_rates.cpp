@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/random.h"
-#include "metrics/meters.h"
+#include "base/steady_seconds.h"
 #include "tensor/arena.h"
 
 namespace moe::cli {

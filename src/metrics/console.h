@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "base/steady_seconds.h"
 #include "base/terminal.h"
 #include "metrics/meters.h"
 #include "metrics/sink.h"

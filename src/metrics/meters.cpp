@@ -2,14 +2,9 @@
 #include "metrics/meters.h"
 
 #include <algorithm>
-#include <chrono>
 #include <numeric>
 
 namespace moe {
-
-double steady_seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 double mean(std::span<const double> values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());

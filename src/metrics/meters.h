@@ -8,8 +8,6 @@
 
 namespace moe {
 
-double steady_seconds();  // of the system's steady clock
-
 double mean(std::span<const double> values);  // of at least one
 
 // Exponential moving average, unbiased from the first value on (the correction of Adam).

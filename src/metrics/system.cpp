@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "base/shared_library.h"
-#include "metrics/meters.h"
+#include "base/steady_seconds.h"
 
 namespace moe {
 namespace {

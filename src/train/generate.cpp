@@ -6,8 +6,8 @@
 #include <memory>
 
 #include "base/error.h"
+#include "base/steady_seconds.h"
 #include "base/threads.h"
-#include "metrics/meters.h"
 #include "tensor/host_floats.h"
 
 namespace moe {

@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 
 #include "base/host.h"
-#include "metrics/meters.h"
+#include "base/steady_seconds.h"
 
 namespace moe {
 

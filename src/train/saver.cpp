@@ -12,7 +12,7 @@
 #include "base/format.h"
 #include "base/part_writer.h"
 #include "base/start_thread.h"
-#include "metrics/meters.h"
+#include "base/steady_seconds.h"
 
 namespace moe {
 namespace {

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "base/start_thread.h"
-#include "metrics/meters.h"
+#include "base/steady_seconds.h"
 
 namespace moe::wandb {
 namespace {

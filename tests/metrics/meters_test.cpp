@@ -39,10 +39,5 @@ TEST(TimeLeftTest, CountsTheStepsThatRemain) {
   EXPECT_DOUBLE_EQ(left.seconds().value(), 0);
 }
 
-TEST(SteadySecondsTest, NeverGoesBack) {
-  const double before = steady_seconds();
-  EXPECT_GE(steady_seconds(), before);
-}
-
 }  // namespace
 }  // namespace moe
