@@ -33,9 +33,10 @@ ARROWS = {
     "backend": "cpu gpu comm ops tensor",
     # evaluations: items to tokens, a model's likelihoods to scores, on all ranks
     "tasks": "comm model data ops tensor text",
-    "train": "comm model optim tasks data checkpoint metrics wandb ops tensor text",
-    "cli": "comm train interop tasks report backend cpu model optim data checkpoint metrics net ops tensor "
-           "text",
+    "generate": "model ops tensor text",
+    "train": "comm model optim generate tasks data checkpoint metrics wandb ops tensor text",
+    "cli": "comm train generate interop tasks report backend cpu model optim data checkpoint metrics net "
+           "ops tensor text",
 }
 
 # Folders inside of a folder of src/, and the files outside of them that may include them, besides their own.

@@ -20,8 +20,8 @@
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/model_files.h"
+#include "generate/generate.h"
 #include "text/tokenizer.h"
-#include "train/generate.h"
 #include "train/state.h"
 
 namespace moe::cli {

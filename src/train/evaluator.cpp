@@ -19,8 +19,8 @@
 #include "data/held_out.h"
 #include "data/loader.h"
 #include "data/repeats.h"
+#include "generate/generate.h"
 #include "train/evaluate.h"
-#include "train/generate.h"
 #include "train/report.h"
 
 namespace moe {

@@ -9,11 +9,11 @@
 #include <string_view>
 #include <vector>
 
+#include "generate/sampling.h"
 #include "model/decoder.h"
 #include "ops/ops.h"
 #include "tensor/device.h"
 #include "text/tokenizer.h"
-#include "train/sampling.h"
 
 namespace moe {
 

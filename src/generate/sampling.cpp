@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "train/sampling.h"
+#include "generate/sampling.h"
 
 #include <algorithm>
 #include <cmath>

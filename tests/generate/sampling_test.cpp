@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The choice of a token against transformers: the probabilities that its logits processors leave of the same
 // logits (RepetitionPenalty, Temperature, TopK, TopP, MinP, in this order).
-#include "train/sampling.h"
+#include "generate/sampling.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

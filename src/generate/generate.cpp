@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "train/generate.h"
+#include "generate/generate.h"
 
 #include <algorithm>
 #include <limits>
