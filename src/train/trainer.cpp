@@ -4,8 +4,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
-#include <string_view>
 #include <tuple>
 #include <utility>
 
@@ -122,16 +120,25 @@ void Trainer::open_loader(const Cursor& start) {
                                      Shard{communicator_.rank(), communicator_.size()});
 }
 
+// Of initial weights there is a validation only: their texts and scores say nothing.
 void Trainer::list_periodic_work() {
   const auto& training = config_.training;
   if (evaluator_->has_validation())
-    periodic_.push_back({training.eval_every, "validation", "validation_loss",
-                         [this] { return evaluator_->validate(step_, tokens_); }});
+    periodic_.add(
+        {.every = training.eval_every, .name = "validation", .mark = "validation_loss", .body = [this] {
+           return evaluator_->validate(step_, tokens_);
+         }});
   if (evaluator_->has_tasks())
-    periodic_.push_back(
-        {training.tasks_every, "tasks", "tasks/", [this] { return evaluator_->run_tasks(step_, tokens_); }});
-  periodic_.push_back(
-      {training.sample_every, "sample", "sample", [this] { return evaluator_->sample(step_); }});
+    periodic_.add({.every = training.tasks_every,
+                   .name = "tasks",
+                   .mark = "tasks/",
+                   .of_initial_weights = false,
+                   .body = [this] { return evaluator_->run_tasks(step_, tokens_); }});
+  periodic_.add({.every = training.sample_every,
+                 .name = "sample",
+                 .mark = "sample",
+                 .of_initial_weights = false,
+                 .body = [this] { return evaluator_->sample(step_); }});
 }
 
 // The record says what was made at this step before the run broke off. What is due and not there is made
@@ -139,33 +146,23 @@ void Trainer::list_periodic_work() {
 void Trainer::look_what_was_made() {
   std::vector<std::string> names;
   if (communicator_.rank() == 0) names = names_of_step(folder_.metrics(), step_);
-  for (PeriodicWork& work : periodic_) {
-    const bool made = std::any_of(names.begin(), names.end(),
-                                  [&](const std::string& name) { return name.starts_with(work.mark); });
-    if (communicator_.sum(made ? 1 : 0) > 0) work.made = step_;
-  }
+  periodic_.take_as_made(step_, [&](const PeriodicWork& work) {
+    return communicator_.sum(work.made_one_of(names) ? 1 : 0) > 0;
+  });
 }
 
-// Of initial weights there is a validation only: their texts and scores say nothing.
 Outcome Trainer::do_due_work(bool at_end) {
   try {
-    for (PeriodicWork& work : periodic_) {
-      const bool of_start = step_ == 0 && std::string_view(work.name) != "validation";
-      if (at_end || (due(work.every) && !of_start)) do_work(work);
-    }
+    periodic_.each_due(step_, at_end, [this](const PeriodicWork& work) {
+      timed(work.name, [&] {
+        state_->replicas.finish_parameter_all_gather();
+        or_save([&] { sinks_->write(work.body()); });
+      });
+    });
     return Outcome::finished;
   } catch (const Interrupted&) {
     return Outcome::signal;
   }
-}
-
-void Trainer::do_work(PeriodicWork& work) {
-  if (work.made == step_) return;
-  timed(work.name, [&] {
-    state_->replicas.finish_parameter_all_gather();
-    or_save([&] { sinks_->write(work.body()); });
-  });
-  work.made = step_;
 }
 
 void Trainer::accept() {

@@ -21,6 +21,7 @@
 #include "text/tokenizer.h"
 #include "train/epochs.h"
 #include "train/evaluator.h"
+#include "train/periodic_work.h"
 #include "train/report.h"
 #include "train/run_config.h"
 #include "train/run_control.h"
@@ -55,15 +56,6 @@ class Trainer {
   int signal() const { return control_.signal(); }     // that ended the run: of any rank; 0: none
 
  private:
-  // Beside the steps: at every so many of them (0: none), and at the end of the run.
-  struct PeriodicWork {
-    int64_t every;
-    const char* name;  // of its time in the record
-    std::string mark;  // how names in its row begin
-    std::function<Row()> body;
-    int64_t made = -1;  // at which step, the last time
-  };
-
   void resume_from(const Checkpoint& checkpoint);
   void open_loader(const Cursor& start);
   void open_saver(const CheckpointStore& store);
@@ -82,7 +74,6 @@ class Trainer {
   bool is_complete() const;
   bool looks_at_next_step() const;   // whether a validation follows it
   Outcome do_due_work(bool at_end);  // signal: it was interrupted
-  void do_work(PeriodicWork& work);
   Outcome train();
   Outcome train_steps();
   void say_complete();
@@ -118,7 +109,7 @@ class Trainer {
   std::unique_ptr<Loader> loader_;
   std::optional<Epochs> epochs_;
   std::unique_ptr<Evaluator> evaluator_;
-  std::vector<PeriodicWork> periodic_;  // in the order in which it is done
+  PeriodicWorks periodic_;
   std::unique_ptr<Sink> sinks_;
   std::map<std::string, double> phase_seconds_;  // since the last row
   bool first_row_ = true;
