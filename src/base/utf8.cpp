@@ -7,12 +7,12 @@
 namespace moe {
 namespace {
 
-struct CapturedRegion {
+struct Sequence {
   int length;  // of the well-formed sequence, or of the maximal subpart of an ill-formed one; at least 1
   bool well_formed;
 };
 
-CapturedRegion read_sequence(const char* text, const char* end) {
+Sequence read_sequence(const char* text, const char* end) {
   const auto lead = static_cast<unsigned char>(*text);
   if (lead < 0x80) return {1, true};
   if (lead < 0xC2 || lead > 0xF4) return {1, false};
@@ -65,7 +65,7 @@ size_t well_formed_prefix(std::string_view text) {
   const char* const end = text.data() + text.size();
   const char* at = skip_ascii(text.data(), end);
   while (at != end) {
-    const CapturedRegion sequence = read_sequence(at, end);
+    const Sequence sequence = read_sequence(at, end);
     if (!sequence.well_formed) break;
     at += sequence.length;
     // Scripts other than Latin go on without ASCII; look for a stretch of it only where one begins.

@@ -32,7 +32,7 @@ constexpr int64_t kBlock = 1 << 20;
 // Passes on what was decoded, as long as it is not too much for what was read.
 class Measured {
  public:
-  Measured(const Input& input, const Sink& sink) : input_(input), sink_(sink) {}
+  Measured(const Input& input, const DecodedSink& sink) : input_(input), sink_(sink) {}
 
   // read: compressed bytes so far.
   void write(std::string_view decoded, int64_t read) {
@@ -48,11 +48,11 @@ class Measured {
 
  private:
   const Input& input_;
-  const Sink& sink_;
+  const DecodedSink& sink_;
   int64_t written_ = 0;
 };
 
-void decode_gzip(const Input& input, const Sink& sink, const OnRead& on_read) {
+void decode_gzip(const Input& input, const DecodedSink& sink, const OnRead& on_read) {
   Measured output_to(input, sink);
   z_stream stream{};
   CHECK(inflateInit2(&stream, 15 + 16) == Z_OK);  // 15: largest window; + 16: gzip
@@ -90,7 +90,7 @@ void decode_gzip(const Input& input, const Sink& sink, const OnRead& on_read) {
   if (inside || !any) fail(input, input.size(), "more gzip data", "the end of the file");
 }
 
-void decode_zstd(const Input& input, const Sink& sink, const OnRead& on_read) {
+void decode_zstd(const Input& input, const DecodedSink& sink, const OnRead& on_read) {
   Measured output_to(input, sink);
   const std::unique_ptr<ZSTD_DCtx, size_t (*)(ZSTD_DCtx*)> context(ZSTD_createDCtx(), ZSTD_freeDCtx);
   CHECK(context != nullptr);
@@ -146,7 +146,7 @@ bool is_compressed(const std::filesystem::path& path) {
          has_ending(name, ".zstd");
 }
 
-void decode(const Input& input, Codec codec, const Sink& sink, const OnRead& on_read) {
+void decode(const Input& input, Codec codec, const DecodedSink& sink, const OnRead& on_read) {
   check_is_compressed(input, codec);
   if (codec == Codec::gzip) return decode_gzip(input, sink, on_read);
   decode_zstd(input, sink, on_read);

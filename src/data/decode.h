@@ -17,7 +17,7 @@ namespace moe {
 bool is_compressed(const std::filesystem::path& path);  // by its ending
 
 enum class Codec : uint8_t { gzip, zstd };
-using Sink = std::function<void(std::string_view decoded)>;
+using DecodedSink = std::function<void(std::string_view decoded)>;
 // used: compressed bytes read since the last call; for progress.
 using OnRead = std::function<void(int64_t used)>;
 
@@ -27,7 +27,7 @@ inline constexpr int64_t kFreeBytes = int64_t{1} << 30, kMostGrowth = 200;
 
 // Throws UserError naming the file and the byte for corrupt or truncated input, and for input that grows too
 // much.
-void decode(const Input& input, Codec codec, const Sink& sink, const OnRead& on_read = {});
+void decode(const Input& input, Codec codec, const DecodedSink& sink, const OnRead& on_read = {});
 
 // The copy of a compressed file, or of JSON that is a list: "decoded/<hash>-<name>" below `cache`, the hash
 // over the file's cache_key(), and beside it the copy's size, in <copy>.size. Made when missing or of another
