@@ -27,6 +27,24 @@ bool join(Tensor& a, const Tensor& b, int64_t alignment) {
 
 }  // namespace
 
+RolePolicy OptimizerConfig::of(Role role) const {
+  switch (role) {
+    case Role::embedding:
+      return {eight_bit && embedding_8bit, embedding_rate_scale, embedding_decays ? weight_decay : 0};
+    case Role::head:
+      return {eight_bit, head_rate_scale, weight_decay};
+    case Role::router:
+      return {eight_bit && router_8bit, router_rate_scale, router_decays ? weight_decay : 0};
+    case Role::norm:
+      return {eight_bit, norm_rate_scale, 0};
+    case Role::matrix:
+    case Role::expert:
+      return {eight_bit, 1, weight_decay};
+  }
+  CHECK(false, "a role");
+  return {};
+}
+
 Optimizer::Optimizer(const OptimizerConfig& config, const std::vector<Parameter>& parameters, Arena& arena,
                      Ops& ops)
     : config_(config), ops_(ops) {
@@ -93,12 +111,12 @@ void Optimizer::join_spans() {
                         entry.absmax_m,
                         entry.absmax_v,
                         eight_bit,
-                        entry.parameter.decays(),
+                        config_.of(entry.parameter.role),
                         stream_id("round/" + entry.parameter.name),
                         local.offset};
         if (!spans_.empty() && local.weight.dtype() == DType::f32) {
           Span joined = spans_.back();
-          if (joined.eight_bit == eight_bit && joined.decays == span.decays &&
+          if (joined.eight_bit == eight_bit && joined.policy == span.policy &&
               join(joined.weight, span.weight, kBlock) && join(joined.compute, span.compute, kBlock) &&
               join(joined.gradient, span.gradient, kBlock) && join(joined.m, span.m, kBlock) &&
               join(joined.v, span.v, kBlock) && join(joined.absmax_m, span.absmax_m, 1) &&
@@ -123,19 +141,24 @@ void Optimizer::join_gradients() {
 }
 
 bool Optimizer::keeps_8bit(const Parameter& parameter) const {
-  if (!config_.eight_bit || parameter.global_shape(DType::u8).numel() < kMinimum8bitSize) return false;
-  switch (parameter.role) {
-    case Role::embedding:
-      return config_.embedding_8bit;
-    case Role::router:
-      return config_.router_8bit;
-    case Role::matrix:
-    case Role::expert:
-    case Role::head:
-    case Role::norm:
-      return true;
+  return parameter.global_shape(DType::u8).numel() >= kMinimum8bitSize &&
+         config_.of(parameter.role).eight_bit;
+}
+
+std::vector<OptimizerGroup> Optimizer::summary() const {
+  std::vector<OptimizerGroup> groups;
+  for (const std::string& name : groups_) groups.push_back({.name = name});
+  for (const Entry& entry : entries_) {
+    OptimizerGroup& group = groups[entry.group];
+    const int64_t n = entry.parameter.global_shape(DType::u8).numel();
+    const RolePolicy policy = config_.of(entry.parameter.role);
+    group.tensors += 1;
+    group.parameters += n;
+    group.eight_bit += entry.eight_bit ? n : 0;
+    group.rate_scale = policy.rate_scale;  // a group has one role
+    group.weight_decay = policy.weight_decay;
   }
-  return true;
+  return groups;
 }
 
 void Optimizer::gradient_squares(Tensor squares_g) {
@@ -150,7 +173,6 @@ void Optimizer::gradient_squares(Tensor squares_g) {
 void Optimizer::step(int64_t step, double learning_rate, const Tensor& scale_1) {
   CHECK(step >= 0);
   AdamW options;
-  options.learning_rate = static_cast<float>(learning_rate);
   options.beta1 = static_cast<float>(config_.beta1);
   options.beta2 = static_cast<float>(config_.beta2);
   options.epsilon = static_cast<float>(config_.epsilon);
@@ -158,7 +180,8 @@ void Optimizer::step(int64_t step, double learning_rate, const Tensor& scale_1) 
   options.order = config_.order;
   options.seed = config_.seed;
   for (const Span& span : spans_) {
-    options.weight_decay = span.decays ? static_cast<float>(config_.weight_decay) : 0;
+    options.learning_rate = static_cast<float>(learning_rate * span.policy.rate_scale);
+    options.weight_decay = static_cast<float>(span.policy.weight_decay);
     options.stream = span.stream;
     options.first = span.first;
     // The operations write copies in bf16 on their way; one in f16 is a pass of its own.

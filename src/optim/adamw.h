@@ -14,13 +14,33 @@
 
 namespace moe {
 
+// What the optimizer does with the tensors of a role (tensor/parameter.h).
+struct RolePolicy {
+  bool eight_bit = true;    // block-wise 8-bit states
+  double rate_scale = 1;    // of the learning rate
+  double weight_decay = 0;  // decoupled: times the learning rate
+  bool operator==(const RolePolicy&) const = default;
+};
+
 struct OptimizerConfig {
   bool eight_bit = true;  // 8-bit block-wise states (2.03 bytes a weight) instead of two f32 (8 bytes)
   AdamW::Order order = AdamW::Order::pytorch;
   double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weight_decay = 0.1;
-  // Two groups whose states stay f32 in 8-bit mode, unless asked for.
+  // Two roles whose states stay f32 in 8-bit mode, unless asked for.
   bool embedding_8bit = false, router_8bit = false;
+  double embedding_rate_scale = 1, head_rate_scale = 1, router_rate_scale = 1, norm_rate_scale = 1;
+  bool embedding_decays = true, router_decays = true;
   uint64_t seed = 0;  // of the rounding of bf16 weights
+
+  // A role decides its states, rate and decay, here and nowhere else.
+  RolePolicy of(Role role) const;
+};
+
+// A group of parameters as the optimizer treats it, of all ranks together.
+struct OptimizerGroup {
+  std::string name;
+  int64_t tensors = 0, parameters = 0, eight_bit = 0;  // eight_bit: parameters with 8-bit states
+  double rate_scale = 1, weight_decay = 0;
 };
 
 class Optimizer {
@@ -42,6 +62,7 @@ class Optimizer {
 
   // Groups of the parameters in order of first appearance.
   const std::vector<std::string>& groups() const { return groups_; }
+  std::vector<OptimizerGroup> summary() const;
   // For the checkpoint, in the order of the parameters, what of it lies here. With P the name of a parameter
   // of n elements:
   //   8-bit: P.m.codes, P.v.codes u8 in P's shape;  P.m.absmax, P.v.absmax f32 [ceil(n / 256)]
@@ -60,7 +81,8 @@ class Optimizer {
   // Consecutive tensors as one, flat, without the padding after the last.
   struct Span {
     Tensor weight, compute, gradient, m, v, absmax_m, absmax_v;
-    bool eight_bit = false, decays = false;
+    bool eight_bit = false;
+    RolePolicy policy;
     uint64_t stream = 0;  // of random numbers, and where in it to begin; a bf16 weight has a span of its own
     int64_t first = 0;
   };

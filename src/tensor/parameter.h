@@ -64,9 +64,8 @@ struct Parameter {
   };
   std::optional<Rows> rows = {};
 
-  bool decays() const { return role != Role::norm; }  // weight decay applies
-  Tensor global_shape(DType type) const;              // a tensor without memory
-  int64_t offset() const;                             // in the global tensor, of the first element here
+  Tensor global_shape(DType type) const;  // a tensor without memory
+  int64_t offset() const;                 // in the global tensor, of the first element here
   int64_t padded() const { return (weight.numel() + kAlignment - 1) / kAlignment * kAlignment; }
   LocalShard local() const;   // all that is here, unless `local_shard` says otherwise
   NamedShard stored() const;  // the part of the master that is here

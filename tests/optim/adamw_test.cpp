@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <map>
 
 #include "checkpoint/safetensors.h"
 #include "ops/clocked_ops.h"
@@ -100,8 +101,39 @@ TEST_F(OptimizerTest, DecaysOnlyWhatDecays) {
   Optimizer optimizer({.weight_decay = 0.5}, parameters, arena_, ops());
   optimizer.step(0, 0.5, scale(1));  // gradients are zero: only decay acts, 1 - 0.5 * 0.5
   for (Parameter& p : parameters) {
-    for (const double weight : values(p.weight)) ASSERT_EQ(weight, p.decays() ? 0.75 : 1.0) << p.name;
+    for (const double weight : values(p.weight))
+      ASSERT_EQ(weight, p.role == Role::norm ? 1.0 : 0.75) << p.name;
   }
+}
+
+TEST_F(OptimizerTest, RatesAndDecayAreByRole) {
+  auto parameters = model();
+  const OptimizerConfig config{.weight_decay = 0.5,
+                               .embedding_rate_scale = 0.5,
+                               .router_rate_scale = 0.25,
+                               .norm_rate_scale = 2,
+                               .embedding_decays = false};
+  Optimizer optimizer(config, parameters, arena_, ops());
+  for (Parameter& p : parameters) {
+    std::fill_n(p.weight.as<float>(), p.weight.numel(), 1.0F);
+    std::fill_n(p.gradient.as<float>(), p.gradient.numel(), 4.0F);
+  }
+  optimizer.step(0, 0.125, scale(1));  // the first step of Adam is one rate: 1 (1 - rate decay) - rate
+  const std::map<std::string, double> expected{
+      {"embedding.weight", 1 - 0.0625},     {"norm.weight", 1 - 0.25},
+      {"qkvg.weight", 1 - 0.0625 - 0.125},  {"router.weight", 1 - 0.03125 / 2 - 0.03125},
+      {"small.weight", 1 - 0.0625 - 0.125}, {"up.weight", 1 - 0.0625 - 0.125}};
+  for (const Parameter& p : parameters)
+    for (const double weight : values(p.weight)) ASSERT_NEAR(weight, expected.at(p.name), 1e-6) << p.name;
+
+  const auto summary = optimizer.summary();
+  ASSERT_EQ(summary.size(), 5u);
+  EXPECT_EQ(summary[2].name, "attention");
+  EXPECT_EQ(summary[2].tensors, 2);
+  EXPECT_EQ(summary[2].parameters, 4096 + 4095);
+  EXPECT_EQ(summary[2].eight_bit, 4096);
+  EXPECT_EQ(summary[0].rate_scale, 0.5);
+  EXPECT_EQ(summary[0].weight_decay, 0);
 }
 
 TEST_F(OptimizerTest, FirstStepMovesByTheLearningRate) {
