@@ -164,7 +164,7 @@ int main(int argc, char** argv) try {
   CLI11_PARSE(app, argc, argv);
   const Launch launch = find_launch(flags, std::getenv);
   if (launch.alone()) throw UserError("ranks", "two or more, as for `moe train`", "one");
-  Backend backend = make_backend("gpu", 1, {DType::bf16, false}, launch.local_rank);
+  Backend backend = make_backend(DeviceKind::gpu, 1, {DType::bf16, false}, launch.local_rank);
   Transfers(launch, backend).run();
   return 0;
 } catch (const std::exception& error) {

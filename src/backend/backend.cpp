@@ -33,17 +33,22 @@ Backend make_cpu(int threads, Arithmetic arithmetic) {
 
 }  // namespace
 
-Backend make_backend(const std::string& name, int threads, Arithmetic arithmetic, int gpu) {
-  if (name == "gpu") return make_gpu(arithmetic, gpu);
-  if (name == "cpu") return make_cpu(threads, arithmetic);
-  if (name == "auto") {
-    const GpuState state = gpu_state();  // of the first: a rank without one of its own must not take the CPU
-    if (state.usable) return make_gpu(arithmetic, gpu);
-    Backend backend = make_cpu(threads, arithmetic);
-    if (!state.reason.empty()) backend.description += "; not on a GPU: " + state.reason;
-    return backend;
+Backend make_backend(DeviceKind kind, int threads, Arithmetic arithmetic, int gpu) {
+  switch (kind) {
+    case DeviceKind::gpu:
+      return make_gpu(arithmetic, gpu);
+    case DeviceKind::cpu:
+      return make_cpu(threads, arithmetic);
+    case DeviceKind::automatic: {
+      // Of the first GPU: a rank without one of its own must not take the CPU.
+      const GpuState state = gpu_state();
+      if (state.usable) return make_gpu(arithmetic, gpu);
+      Backend backend = make_cpu(threads, arithmetic);
+      if (!state.reason.empty()) backend.description += "; not on a GPU: " + state.reason;
+      return backend;
+    }
   }
-  throw UserError("training.device", "auto, cpu or gpu", "'" + name + "'");
+  CHECK(false, "a kind of device without a backend");
 }
 
 }  // namespace moe

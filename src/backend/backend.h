@@ -8,6 +8,7 @@
 #include "ops/arithmetic.h"
 #include "ops/ops.h"
 #include "tensor/device.h"
+#include "tensor/device_kind.h"
 
 namespace moe {
 
@@ -18,9 +19,9 @@ struct Backend {
   std::string description;  // one line for the start of a run: processor, threads, types, libraries, kernels
 };
 
-// name: "cpu", "gpu" or "auto" (the best there is). threads: CPU threads, 0 for all cores. gpu: which one of
+// threads: CPU threads, 0 for all cores. gpu: which one of
 // the machine. Throws UserError when the hardware or its support in this build is missing.
 // arithmetic: what will be computed in; a CPU has no TF32 and says that it computes in f32.
-Backend make_backend(const std::string& name, int threads, Arithmetic arithmetic = {}, int gpu = 0);
+Backend make_backend(DeviceKind kind, int threads, Arithmetic arithmetic = {}, int gpu = 0);
 
 }  // namespace moe

@@ -103,11 +103,6 @@ Field& Field::in_f32() {
   return *this;
 }
 
-Field& Field::choices(std::vector<std::string> allowed) {
-  choices_ = std::move(allowed);
-  return *this;
-}
-
 Field& Field::known_as(std::vector<std::string> names) {
   other_names_ = std::move(names);
   return *this;
@@ -123,13 +118,15 @@ Field& Field::formerly(std::vector<std::string> names) {
   return *this;
 }
 
-Field& Field::choice_formerly(std::vector<std::pair<std::string, std::string>> words) {
-  former_words_ = std::move(words);
-  return *this;
-}
-
 Field::Value Field::value() const {
-  return std::visit([](const auto* target) { return Value(*target); }, target_);
+  return std::visit(
+      []<class T>(const T& target) -> Value {
+        if constexpr (std::is_same_v<T, Named>)
+          return target.read(target.place);
+        else
+          return *target;
+      },
+      target_);
 }
 
 std::string Field::expected() const {
@@ -188,7 +185,12 @@ void Field::assign(Value value, const std::string& where) {
     throw UserError(where, expected(), found(value), hint);
   }
   std::visit(
-      [&](auto* target) { *target = std::get<std::remove_pointer_t<decltype(target)>>(std::move(value)); },
+      [&]<class T>(const T& target) {
+        if constexpr (std::is_same_v<T, Named>)
+          target.write(target.place, std::get<std::string>(value));
+        else
+          *target = std::get<std::remove_pointer_t<T>>(std::move(value));
+      },
       target_);
 }
 
@@ -204,7 +206,7 @@ void Field::set(std::string_view text, const std::string& where) {
     if (const auto real = parse_number<double>(text)) value = *real;
   } else if (std::holds_alternative<bool*>(target_)) {
     if (text == "true" || text == "false") value = text == "true";
-  } else if (std::holds_alternative<std::string*>(target_)) {
+  } else if (is_text()) {
     value = std::string(text);
   } else {
     value = List{std::string(text)};

@@ -12,6 +12,8 @@
 #include <variant>
 #include <vector>
 
+#include "base/choices.h"
+
 namespace moe {
 
 // One setting: a name, a place in a config struct, and what it may hold.
@@ -19,23 +21,35 @@ class Field {
  public:
   using List = std::vector<std::string>;
   using Value = std::variant<int64_t, double, bool, std::string, List>;
-  using Target = std::variant<int64_t*, double*, bool*, std::string*, List*>;
+  // The place of an enumeration (base/choices.h), which is read and written by the names of its values.
+  struct Named {
+    void* place;
+    std::string (*read)(const void* place);
+    void (*write)(void* place, std::string_view name);
+  };
+  using Target = std::variant<int64_t*, double*, bool*, std::string*, List*, Named>;
 
   Field(std::string name, Target target, std::string help);
+  template <NamedEnum E>
+  Field(std::string name, E& value, std::string help)
+      : Field(std::move(name), Named{&value, read_name<E>, write_name<E>}, std::move(help)) {
+    for (const Choice<E>& choice : choices_of(value)) {
+      choices_.emplace_back(choice.name);
+      if (!choice.former.empty()) former_words_.emplace_back(choice.former, choice.name);
+    }
+  }
 
   // Limits, checked by set() and check(). range is inclusive.
   Field& range(double min, double max);
   Field& at_least(double min);
   Field& more_than(double bound);
   Field& less_than(double bound);
-  Field& choices(std::vector<std::string> allowed);
   // Names that other programs have for it, and words that they have for a choice ({"cuda", "gpu"}). Neither
   // is taken: the error that refuses it names ours.
   Field& known_as(std::vector<std::string> names);
   Field& choice_known_as(std::vector<std::pair<std::string, std::string>> words);
-  // Names and words of earlier versions. They are taken: {"cheap", "selective"}.
+  // Names of earlier versions. They are taken.
   Field& formerly(std::vector<std::string> names);
-  Field& choice_formerly(std::vector<std::pair<std::string, std::string>> words);
   // A number that arithmetic takes as an f32: the limits are those of the rounded value, and what is not 0
   // must not become 0 (nor a subnormal number, which a GPU may take for 0).
   Field& in_f32();
@@ -46,7 +60,9 @@ class Field {
   const std::vector<std::string>& other_names() const { return other_names_; }
   const std::vector<std::string>& former_names() const { return former_names_; }
   bool is_list() const { return std::holds_alternative<List*>(target_); }
-  bool is_text() const { return std::holds_alternative<std::string*>(target_); }
+  bool is_text() const {
+    return std::holds_alternative<std::string*>(target_) || std::holds_alternative<Named>(target_);
+  }
   // What it takes, in words: "an integer of at least 1", "one of: adamw8bit, adamw".
   std::string expected() const;
 
@@ -61,6 +77,15 @@ class Field {
   const Value& initial() const { return initial_; }  // held when declared: the default
 
  private:
+  template <class E>
+  static std::string read_name(const void* place) {
+    return std::string(name_of(*static_cast<const E*>(place)));
+  }
+  template <class E>
+  static void write_name(void* place, std::string_view name) {
+    *static_cast<E*>(place) = value_named<E>(name).value();
+  }
+
   void assign(Value value, const std::string& where);
   bool allows(const Value& value) const;
   bool in_limits(double x) const;
@@ -85,7 +110,10 @@ class Fields {
  public:
   template <class T>
   Field& add(std::string name, T& value, std::string help) {
-    return fields_.emplace_back(std::move(name), Field::Target(&value), std::move(help));
+    if constexpr (NamedEnum<T>)
+      return fields_.emplace_back(std::move(name), value, std::move(help));
+    else
+      return fields_.emplace_back(std::move(name), Field::Target(&value), std::move(help));
   }
 
   // Says why there is no setting of a name that other programs have.

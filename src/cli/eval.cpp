@@ -109,9 +109,9 @@ class Evaluator {
   void tasks(const TaskSet& tasks, OrderedJson& json) {
     std::unique_ptr<ItemLog> log;
     if (!options_.output.empty()) {
-      log = std::make_unique<ItemLog>(options_.output,
-                                      fmt::format("{} ({}), items {}", model_.checkpoint.folder().string(),
-                                                  model_.config.training.mixed_precision, tasks.identity()));
+      log = std::make_unique<ItemLog>(
+          options_.output, fmt::format("{} ({}), items {}", model_.checkpoint.folder().string(),
+                                       name_of(model_.config.training.mixed_precision), tasks.identity()));
       if (log->known() > 0)
         terminal_.line(fmt::format("{}: going on after {} results", options_.output, log->known()));
     }

@@ -36,8 +36,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
+enum class ExportType : uint8_t { automatic, f32, bf16, f16 };
+constexpr auto choices_of(ExportType) {
+  return choices<ExportType>({{ExportType::automatic, "auto"},
+                              {ExportType::f32, "f32"},
+                              {ExportType::bf16, "bf16"},
+                              {ExportType::f16, "f16"}});
+}
+
 struct ExportOptions {
-  std::string model, format = "hf", folder, dtype = "auto", logits;
+  std::string model, format = "hf", folder, dtype = std::string(name_of(ExportType::automatic)), logits;
   std::vector<std::string> prompts;
   double shard_gb = 5;
   bool verify = false, without_run = false;
@@ -45,15 +53,30 @@ struct ExportOptions {
 };
 
 DType stored_type(const ExportOptions& options, const RunConfig& config) {
-  if (options.dtype == "auto") return arithmetic(config.training).type;
-  if (options.dtype == "f32") return DType::f32;
-  return options.dtype == "bf16" ? DType::bf16 : DType::f16;
+  switch (value_named<ExportType>(options.dtype).value()) {
+    case ExportType::automatic:
+      return arithmetic(config.training).type;
+    case ExportType::f32:
+      return DType::f32;
+    case ExportType::bf16:
+      return DType::bf16;
+    case ExportType::f16:
+      return DType::f16;
+  }
+  CHECK(false, "a type without a DType");
 }
 
 std::string precision_of(const TrainingConfig& training) {
-  const std::string& activations = training.mixed_precision;
-  if (activations == "no") return "f32";
-  return fmt::format("{}, {} master weights", activations, training.master_weights);
+  switch (training.mixed_precision) {
+    case MixedPrecision::no:
+      return "f32";
+    case MixedPrecision::tf32:
+    case MixedPrecision::bf16:
+    case MixedPrecision::fp16:
+      return fmt::format("{}, {} master weights", name_of(training.mixed_precision),
+                         name_of(training.master_weights));
+  }
+  CHECK(false, "a precision without words");
 }
 
 CardFacts card_facts(const TrainedModel& model, DType type) {
@@ -70,8 +93,8 @@ CardFacts card_facts(const TrainedModel& model, DType type) {
   const int64_t targets =
       training.batch_size * training.gradient_accumulation_steps * config.model.max_seq_len;
   facts.training = {{"tokens in a step", fmt::format("{}", targets)},
-                    {"optimizer", fmt::format("{}, peak rate {}, {}", training.optimizer,
-                                              training.learning_rate, training.lr_schedule)},
+                    {"optimizer", fmt::format("{}, peak rate {}, {}", name_of(training.optimizer),
+                                              training.learning_rate, name_of(training.lr_schedule))},
                     {"precision", precision_of(training)},
                     {"capacity factor", fmt::format("{}", config.model.capacity_factor)}};
   if (fs::exists(run / "metrics.jsonl"))
@@ -232,7 +255,7 @@ void add_export(CLI::App& app, Command& chosen) {
       ->add_option("--dtype", options->dtype,
                    "Type of the matrices: f32, bf16, f16, or auto, as the run computed")
       ->capture_default_str()
-      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16"}));
+      ->check(CLI::IsMember(names_of<ExportType>()));
   command->add_option("--shard-gb", options->shard_gb, "Most gigabytes (10^9 bytes) in one file")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);

@@ -44,17 +44,17 @@ std::string copy_of(const TrainingConfig& training, double checkpoint, int ranks
 
 // To plan is not to train: a configuration for a GPU can be planned where there is none.
 Backend planning_backend(const RunConfig& config, const GpuRates* named) {
-  const auto make = [&](const std::string& device) {
+  const auto make = [&](DeviceKind device) {
     return make_backend(device, static_cast<int>(config.training.threads), arithmetic(config.training));
   };
-  if (named != nullptr) return make("cpu");
+  if (named != nullptr) return make(DeviceKind::cpu);
   try {
     return make(config.training.device);
   } catch (const UserError& error) {
     print(fmt::format(
         "device         planned on the CPU, since this machine has none for training.device={}: {}\n",
-        config.training.device, error.found));
-    return make("cpu");
+        name_of(config.training.device), error.found));
+    return make(DeviceKind::cpu);
   }
 }
 

@@ -9,7 +9,7 @@
 namespace moe {
 
 Complaints::Complaints(const DataConfig& config, Terminal& terminal)
-    : skip_(config.bad_rows == "skip"), limit_(config.bad_rows_limit), terminal_(terminal) {}
+    : bad_rows_(config.bad_rows), limit_(config.bad_rows_limit), terminal_(terminal) {}
 
 Complaints::~Complaints() {
   if (rows_ > 0)
@@ -18,9 +18,13 @@ Complaints::~Complaints() {
 
 void Complaints::bad_row(const std::string& file, int64_t offset, const BadRow& row, const Place& place,
                          int64_t rows) {
-  if (!skip_) {
-    const std::string also = "data.bad_rows=skip leaves such rows out";
-    throw UserError(place(), row.expected, row.found, row.hint.empty() ? also : row.hint + "; " + also);
+  switch (bad_rows_) {
+    case BadRows::stop: {
+      const std::string also = "data.bad_rows=skip leaves such rows out";
+      throw UserError(place(), row.expected, row.found, row.hint.empty() ? also : row.hint + "; " + also);
+    }
+    case BadRows::skip:
+      break;
   }
   {
     const std::lock_guard lock(mutex_);

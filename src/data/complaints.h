@@ -12,10 +12,9 @@
 #include <utility>
 
 #include "base/terminal.h"
+#include "data/config.h"
 
 namespace moe {
-
-struct DataConfig;
 
 // A row that cannot be read, without its place.
 struct BadRow {
@@ -43,7 +42,7 @@ class Complaints {
  private:
   static constexpr int64_t kShown = 5;  // places
 
-  const bool skip_;
+  const BadRows bad_rows_;
   const int64_t limit_;
   Terminal& terminal_;
   std::mutex mutex_;  // guards all below

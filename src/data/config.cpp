@@ -22,17 +22,14 @@ void DataConfig::describe(Fields& fields) {
       .at_least(0)
       .less_than(1)
       .known_as({"val_split", "val_fraction", "validation_split", "test_size", "eval_fraction"});
-  fields.add("format", format, "of files whose ending names none; auto takes only endings it knows")
-      .choices({"auto", "text", "jsonl", "parquet", "tokens"});
+  fields.add("format", format, "of files whose ending names none; auto takes only endings it knows");
   fields.add("text_column", text_column, "Parquet column or JSON key that holds the text")
       .known_as(
           {"text_field", "dataset_text_field", "text_key", "content_field", "text_column_name", "json_keys"});
   fields.add("filters", filters, "rows to take, by other columns, as \"int_score >= 3\"");
-  fields.add("document_split", document_split, "where a text file's documents begin")
-      .choices({"unindented", "blank_line", "line", "file", "marker"});
+  fields.add("document_split", document_split, "where a text file's documents begin");
   fields.add("document_marker", document_marker, "text between documents, with document_split: marker");
-  fields.add("bad_rows", bad_rows, "rows that cannot be read: stop there, or leave them out and count them")
-      .choices({"stop", "skip"});
+  fields.add("bad_rows", bad_rows, "rows that cannot be read: stop there, or leave them out and count them");
   fields.add("bad_rows_limit", bad_rows_limit, "so many rows are left out, one more stops").at_least(0);
   fields.add("document_mask", document_mask, "tokens see their own document only");
   fields.add("shuffle", shuffle, "mix the order of documents");
@@ -40,8 +37,7 @@ void DataConfig::describe(Fields& fields) {
       .range(1, 1 << 20)
       .known_as({"shuffle_buffer", "shuffle_buffer_size", "buffer_size"});
   fields.add("unit_kb", unit_kb, "KiB of text read as one piece of work").range(1, 1 << 20);
-  fields.add("packing", packing, "documents in rows: cut at the end, whole as they fit, or one a row")
-      .choices({"concat", "best_fit", "pad"});
+  fields.add("packing", packing, "documents in rows: cut at the end, whole as they fit, or one a row");
   fields.add("streams", streams, "rows come in turn from so many, which ranks share out").range(1, 1024);
   fields.add("num_workers", num_workers, "threads that tokenize")
       .range(1, 1024)
@@ -75,7 +71,8 @@ void DataConfig::validate() const {
   if (!source.empty() && !mixture.empty())
     throw UserError("data.mixture", "a mixture or data.source", "both", "set one of them to []");
   parse_filters(filters);
-  if (document_split == "marker" && (document_marker.empty() || std::ssize(document_marker) > kLongestMarker))
+  if (document_split == DocumentSplit::marker &&
+      (document_marker.empty() || std::ssize(document_marker) > kLongestMarker))
     throw UserError("data.document_marker", fmt::format("a text of 1 to {} bytes", kLongestMarker),
                     fmt::format("{} bytes", document_marker.size()));
   if (shuffle && unit_kb > shuffle_window_mb * 1024)

@@ -10,17 +10,53 @@
 
 namespace moe {
 
+// What a file is whose ending names no format.
+enum class FormatSetting : uint8_t { automatic, text, jsonl, parquet, tokens };
+constexpr auto choices_of(FormatSetting) {
+  return choices<FormatSetting>({{FormatSetting::automatic, "auto"},
+                                 {FormatSetting::text, "text"},
+                                 {FormatSetting::jsonl, "jsonl"},
+                                 {FormatSetting::parquet, "parquet"},
+                                 {FormatSetting::tokens, "tokens"}});
+}
+
+enum class DocumentSplit : uint8_t {
+  file,        // the whole file is one document
+  line,        // every line
+  blank_line,  // blocks between blank lines (lines of white space only)
+  unindented,  // a line that begins with a non-space after a blank line; indented blocks stay with it
+  marker       // what lies between two markers
+};
+constexpr auto choices_of(DocumentSplit) {
+  return choices<DocumentSplit>({{DocumentSplit::unindented, "unindented"},
+                                 {DocumentSplit::blank_line, "blank_line"},
+                                 {DocumentSplit::line, "line"},
+                                 {DocumentSplit::file, "file"},
+                                 {DocumentSplit::marker, "marker"}});
+}
+
+enum class BadRows : uint8_t { stop, skip };
+constexpr auto choices_of(BadRows) {
+  return choices<BadRows>({{BadRows::stop, "stop"}, {BadRows::skip, "skip"}});
+}
+
+enum class Packing : uint8_t { concat, best_fit, pad };  // data/packer.h
+constexpr auto choices_of(Packing) {
+  return choices<Packing>(
+      {{Packing::concat, "concat"}, {Packing::best_fit, "best_fit"}, {Packing::pad, "pad"}});
+}
+
 struct DataConfig {
   std::vector<std::string> source;             // places (data/source.h); no default
   std::vector<std::string> mixture;            // "WEIGHT PLACE", in place of source
   std::vector<std::string> validation_source;  // empty: hold out validation_fraction of source
   double validation_fraction = 0.01;
-  std::string format = "auto";  // auto | text | jsonl | parquet | tokens
+  FormatSetting format = FormatSetting::automatic;
   std::string text_column = "text";
-  std::vector<std::string> filters;     // data/filter.h
-  std::string document_split = "file";  // unindented | blank_line | line | file | marker
+  std::vector<std::string> filters;  // data/filter.h
+  DocumentSplit document_split = DocumentSplit::file;
   std::string document_marker = "<|endoftext|>";
-  std::string bad_rows = "stop";  // stop | skip
+  BadRows bad_rows = BadRows::stop;
   int64_t bad_rows_limit = 1000;
   bool document_mask = true;
   double hub_cache_gb = 0;               // hub/keeper.h
@@ -29,8 +65,8 @@ struct DataConfig {
   bool shuffle = true;
   int64_t shuffle_window_mb = 64;
   int64_t unit_kb = 256;
-  std::string packing = "concat";  // concat | best_fit | pad
-  int64_t streams = 8;             // see data/interleave.h
+  Packing packing = Packing::concat;
+  int64_t streams = 8;  // see data/interleave.h
   int64_t num_workers = 2;
   int64_t read_threads = 4;
   int64_t prefetch_batches = 4;

@@ -262,13 +262,20 @@ class Finder {
 
 }  // namespace
 
-std::optional<DataFormat> parse_data_format(std::string_view name) {
-  if (name == "auto") return std::nullopt;
-  if (name == "text") return DataFormat::text;
-  if (name == "jsonl") return DataFormat::jsonl;
-  if (name == "parquet") return DataFormat::parquet;
-  if (name == "tokens") return DataFormat::tokens;
-  throw UserError("data.format", "auto, text, jsonl, parquet or tokens", std::string(name));
+std::optional<DataFormat> asked_format(FormatSetting setting) {
+  switch (setting) {
+    case FormatSetting::automatic:
+      return std::nullopt;
+    case FormatSetting::text:
+      return DataFormat::text;
+    case FormatSetting::jsonl:
+      return DataFormat::jsonl;
+    case FormatSetting::parquet:
+      return DataFormat::parquet;
+    case FormatSetting::tokens:
+      return DataFormat::tokens;
+  }
+  CHECK(false, "a setting without a format");
 }
 
 FolderRule folder_rule(const DataConfig& config) {

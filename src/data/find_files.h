@@ -10,16 +10,15 @@
 #include <vector>
 
 #include "base/terminal.h"
+#include "data/config.h"
 #include "data/data_file.h"
 #include "data/remote.h"
 
 namespace moe {
 
-struct DataConfig;
-
 enum class DataFormat : uint8_t { text, jsonl, parquet, tokens };
-// "auto": nothing.
-std::optional<DataFormat> parse_data_format(std::string_view name);
+// Nothing for the endings to decide.
+std::optional<DataFormat> asked_format(FormatSetting setting);
 
 struct FoundFile {
   DataFilePtr file;

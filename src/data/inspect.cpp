@@ -97,7 +97,7 @@ Inspection inspect(const std::vector<std::string>& places, const DataConfig& con
   const auto remote =
       std::any_of(places.begin(), places.end(), is_remote) ? Remote::open(terminal, looking) : nullptr;
   for (const FoundFile& file :
-       find_files(places, parse_data_format(config.format), terminal, remote, folder_rule(config)).files) {
+       find_files(places, asked_format(config.format), terminal, remote, folder_rule(config)).files) {
     found.files.push_back({file.file->name(), file.file->size(), name_of(file.format)});
     found.file_bytes += file.file->size();
     if (found.columns.empty() && file.format == DataFormat::parquet && !is_compressed(file.file->name()))

@@ -32,7 +32,7 @@ Loader::Loader(const std::shared_ptr<const Source>& source, const Tokenizer& tok
     token_bytes_.push_back(static_cast<int32_t>(tokenizer.bytes(id).size()));
   cursor_.streams.resize(static_cast<size_t>(layout(*source, config, part).streams()));
 
-  const Packer::Options options{parse_packing(config.packing), length, config.document_mask};
+  const Packer::Options options{config.packing, length, config.document_mask};
   std::vector<TokenStreams::Stream> streams;
   for (size_t i = 0; i < streams_.size(); ++i) {
     const Order order(source, config, seed, part, streams_[i]);

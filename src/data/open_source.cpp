@@ -143,7 +143,7 @@ std::shared_ptr<const Source> open_source(const std::vector<std::string>& places
   if (!remote && std::any_of(places.begin(), places.end(), is_remote))
     remote = Remote::open(terminal, config);
   FoundFiles found =
-      find_files(places, parse_data_format(config.format), terminal, std::move(remote), folder_rule(config));
+      find_files(places, asked_format(config.format), terminal, std::move(remote), folder_rule(config));
   // The cache is asked for only when something needs it: a service may have no home folder.
   const auto cache = [&] {
     return config.cache_dir.empty() ? cache_folder() : std::filesystem::path(config.cache_dir);

@@ -159,13 +159,6 @@ void put_document(std::span<const int32_t> tokens, size_t from, size_t places, s
   row.targets += static_cast<int64_t>(places);
 }
 
-Packing parse_packing(std::string_view name) {
-  if (name == "concat") return Packing::concat;
-  if (name == "best_fit") return Packing::best_fit;
-  if (name == "pad") return Packing::pad;
-  throw UserError("data.packing", "concat, best_fit or pad", std::string(name));
-}
-
 void Packer::count(const BatchRow& row) {
   ++cursor_.rows;
   cursor_.tokens += row.targets;
@@ -173,7 +166,14 @@ void Packer::count(const BatchRow& row) {
 
 StreamCursor Packer::stream_start(Packing packing, const StreamCursor& start) {
   StreamCursor result = start;
-  if (packing == Packing::best_fit) result.document = 0;
+  switch (packing) {
+    case Packing::concat:
+    case Packing::pad:
+      break;
+    case Packing::best_fit:
+      result.document = 0;
+      break;
+  }
   return result;
 }
 

@@ -20,6 +20,7 @@
 #include <string_view>
 #include <vector>
 
+#include "data/config.h"
 #include "data/cursor.h"
 #include "data/token_streams.h"
 
@@ -30,9 +31,6 @@ struct BatchRow {
   std::span<int32_t> input, target, first;
   int64_t targets = 0;  // counted here
 };
-
-enum class Packing : uint8_t { concat, best_fit, pad };
-Packing parse_packing(std::string_view name);
 
 class Packer {
  public:

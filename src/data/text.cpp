@@ -163,13 +163,8 @@ int64_t occurrences(std::string_view text, std::string_view word) {
 }  // namespace
 
 DocumentRule DocumentRule::of(const DataConfig& config) {
-  const std::string& name = config.document_split;
-  if (name == "file") return DocumentSplit::file;
-  if (name == "line") return DocumentSplit::line;
-  if (name == "blank_line") return DocumentSplit::blank_line;
-  if (name == "unindented") return DocumentSplit::unindented;
-  if (name == "marker") return {DocumentSplit::marker, config.document_marker};
-  throw UserError("data.document_split", "file, line, blank_line, unindented or marker", name);
+  if (config.document_split != DocumentSplit::marker) return config.document_split;
+  return {DocumentSplit::marker, config.document_marker};
 }
 
 int64_t next_document(const Input& input, int64_t position, const DocumentRule& rule) {

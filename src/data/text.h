@@ -13,25 +13,18 @@
 #include <vector>
 
 #include "base/input.h"
+#include "data/config.h"
 #include "data/data_file.h"
 #include "data/source.h"
 #include "data/stretch.h"
 
 namespace moe {
 
-enum class DocumentSplit : uint8_t {
-  file,        // the whole file is one document
-  line,        // every line
-  blank_line,  // blocks between blank lines (lines of white space only)
-  unindented,  // a line that begins with a non-space after a blank line; indented blocks stay with it
-  marker       // what lies between two markers
-};
-
 // Where a document starts; the marker is that of DocumentSplit::marker.
 struct DocumentRule {
   // A split alone is a rule.  NOLINTNEXTLINE(google-explicit-constructor)
   DocumentRule(DocumentSplit where, std::string text = "") : split(where), marker(std::move(text)) {}
-  static DocumentRule of(const DataConfig& config);  // data.document_split and data.document_marker
+  static DocumentRule of(const DataConfig& config);
   DocumentSplit split;
   std::string marker;
 };

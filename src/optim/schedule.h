@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "base/choices.h"
+
 namespace moe {
 
 struct Schedule {
@@ -24,6 +26,12 @@ struct Schedule {
   int64_t warmup_steps = 100, max_steps = 1000;
   double decay_fraction = 0.2;  // wsd only: share of max_steps spent in decay
 };
+
+constexpr auto choices_of(Schedule::Kind) {
+  return choices<Schedule::Kind>({{Schedule::Kind::cosine, "cosine"},
+                                  {Schedule::Kind::wsd, "wsd"},
+                                  {Schedule::Kind::constant, "constant"}});
+}
 
 // step counts from 0. Steps below warmup_steps: peak * (step + 1) / warmup_steps. Then by kind, with a
 // progress of i / n at the i-th of the n steps of the decay, i from 0, but 1 at the last one: that step,

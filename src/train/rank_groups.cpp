@@ -91,8 +91,8 @@ bool some_may_stop(const DistributedConfig& distributed, int expert_ranks, int w
   return distributed.expert_buffer_factor > 0 && expert_ranks > 1 && expert_ranks < world;
 }
 
-std::string chosen_layout(const DistributedConfig& distributed) {
-  return distributed.layout == "auto" ? "zero1" : distributed.layout;
+ParallelLayout chosen_layout(const DistributedConfig& distributed) {
+  return distributed.layout == ParallelLayout::automatic ? ParallelLayout::zero1 : distributed.layout;
 }
 
 RankGroups::RankGroups(const DistributedConfig& distributed, const ModelConfig& model, Communicator& world,
@@ -101,10 +101,21 @@ RankGroups::RankGroups(const DistributedConfig& distributed, const ModelConfig& 
   if (world.size() == 1) return;
   same_weights_ = world_.split(0, world.rank(), world.size());
   sharding_.bucket_bytes = static_cast<int64_t>(distributed.bucket_mb * 1e6);
-  const std::string layout = chosen_layout(distributed);
-  if (layout == "data_parallel") return;
-  sharding_.other_updates = sharding_.expert_updates = {world.rank(), world.size()};
-  if (layout == "expert") shard_experts(distributed, model, device);
+  const auto shard_updates = [&] {
+    sharding_.other_updates = sharding_.expert_updates = {world.rank(), world.size()};
+  };
+  switch (chosen_layout(distributed)) {
+    case ParallelLayout::data_parallel:
+      break;
+    case ParallelLayout::automatic:
+    case ParallelLayout::zero1:
+      shard_updates();
+      break;
+    case ParallelLayout::expert:
+      shard_updates();
+      shard_experts(distributed, model, device);
+      break;
+  }
 }
 
 RankGroups::~RankGroups() = default;

@@ -55,7 +55,7 @@ class RankGroups {
 // about it later: where one of several groups of ranks that share the experts has no room for its rows.
 bool some_may_stop(const DistributedConfig& distributed, int expert_ranks, int world);
 
-// The layout by its name: what `auto` stands for.
-std::string chosen_layout(const DistributedConfig& distributed);
+// distributed.layout, or what `auto` stands for.
+ParallelLayout chosen_layout(const DistributedConfig& distributed);
 
 }  // namespace moe

@@ -98,7 +98,10 @@ std::vector<std::string> differences(const OrderedJson& saved, const OrderedJson
 Schedule saved_schedule(const OrderedJson& saved) {
   TrainingConfig training;
   const auto take = [&](const char* key, auto& value) { value = saved.value(key, value); };
-  take("lr_schedule", training.lr_schedule);
+  std::string name(name_of(training.lr_schedule));
+  take("lr_schedule", name);
+  // A schedule of a later version is unknown here; its rate counts as constant.
+  training.lr_schedule = value_named<Schedule::Kind>(name).value_or(Schedule::Kind::constant);
   take("learning_rate", training.learning_rate);
   take("min_learning_rate_ratio", training.min_learning_rate_ratio);
   take("warmup_steps", training.warmup_steps);

@@ -57,7 +57,6 @@ void describe_schedule(TrainingConfig& c, Fields& fields) {
       .range(0, 1)
       .known_as({"min_lr", "min_lr_ratio", "min_lr_factor", "final_lr_fraction", "lr_min"});
   fields.add("lr_schedule", c.lr_schedule, "after the warm-up")
-      .choices({"cosine", "wsd", "constant"})
       .known_as({"lr_scheduler_type", "lr_scheduler", "scheduler", "lr_decay_style", "schedule"})
       .choice_known_as({{"warmup_stable_decay", "wsd"},
                         {"WSD", "wsd"},
@@ -97,7 +96,6 @@ void describe_optimizer(TrainingConfig& c, Fields& fields) {
       .known_as(
           {"grad_clip", "clip_grad", "gradient_clip_val", "gradient_clipping", "max_norm", "grad_norm_clip"});
   fields.add("optimizer", c.optimizer, "with moments in 8 or 32 bits")
-      .choices({"adamw8bit", "adamw"})
       .known_as({"optim", "optimizer_name", "optimizer_type"})
       .choice_known_as({{"adamw_torch", "adamw"},
                         {"adamw_torch_fused", "adamw"},
@@ -107,12 +105,10 @@ void describe_optimizer(TrainingConfig& c, Fields& fields) {
                         {"adamw_bnb_8bit", "adamw8bit"},
                         {"AdamW8bit", "adamw8bit"},
                         {"paged_adamw_8bit", "adamw8bit"}});
-  fields.add("optimizer_order", c.optimizer_order, "whose order of decay and update")
-      .choices({"pytorch", "bitsandbytes"});
+  fields.add("optimizer_order", c.optimizer_order, "whose order of decay and update");
   fields.add("embedding_8bit", c.embedding_8bit, "8-bit moments for the embedding too");
   fields.add("router_8bit", c.router_8bit, "8-bit moments for the routers too");
   fields.add("mixed_precision", c.mixed_precision, "no is f32; tf32: f32 with rounded products on a GPU")
-      .choices({"no", "tf32", "bf16", "fp16"})
       .known_as({"precision", "dtype", "torch_dtype", "amp", "bf16", "fp16", "param_dtype"})
       .choice_known_as({{"bfloat16", "bf16"},
                         {"float16", "fp16"},
@@ -131,14 +127,10 @@ void describe_optimizer(TrainingConfig& c, Fields& fields) {
       .add("loss_scale_growth_every", c.loss_scale_growth_every,
            "fp16: steps without overflow until it doubles; 0 is never")
       .range(0, kMost);
-  fields
-      .add("master_weights", c.master_weights, "type of weights as updated and saved; bf16 rounds at random")
-      .choices({"fp32", "bf16"});
-  fields.add("gradient_type", c.gradient_type, "gradients of attention and experts")
-      .choices({"fp32", "bf16"});
+  fields.add("master_weights", c.master_weights,
+             "type of weights as updated and saved; bf16 rounds at random");
+  fields.add("gradient_type", c.gradient_type, "gradients of attention and experts");
   fields.add("recompute", c.recompute, "activations computed again in backward, to save memory")
-      .choices({"none", "selective", "full"})
-      .choice_formerly({{"cheap", "selective"}, {"all", "full"}})
       .known_as({"gradient_checkpointing", "activation_checkpointing", "activation_checkpoint",
                  "recompute_granularity", "remat"})
       .choice_known_as({{"true", "full"}, {"false", "none"}});
@@ -148,7 +140,7 @@ void describe_run(TrainingConfig& c, Fields& fields) {
   fields.add("seed", c.seed, "of weights and data order")
       .at_least(0)
       .known_as({"random_seed", "manual_seed"});
-  fields.add("on_nan", c.on_nan, "when the loss or a gradient is not finite").choices({"stop", "skip"});
+  fields.add("on_nan", c.on_nan, "when the loss or a gradient is not finite");
   fields.add("eval_every", c.eval_every, "steps between evaluations; 0 is never")
       .range(0, kMost)
       .known_as({"eval_interval", "eval_steps", "val_interval", "eval_freq", "evaluation_steps"});
@@ -175,7 +167,6 @@ void describe_run(TrainingConfig& c, Fields& fields) {
              "write them from a copy in host memory while training goes on");
   fields.add("max_minutes", c.max_minutes, "save and stop after this long; 0 is no limit").at_least(0);
   fields.add("device", c.device, "where to compute; auto takes a GPU if there is one")
-      .choices({"auto", "cpu", "gpu"})
       .known_as({"accelerator", "device_type"})
       .choice_known_as({{"cuda", "gpu"}, {"cuda:0", "gpu"}, {"GPU", "gpu"}, {"CPU", "cpu"}, {"mps", "cpu"}});
   fields.add("threads", c.threads, "threads of the CPU; 0 is all cores")
@@ -192,16 +183,16 @@ void describe_run(TrainingConfig& c, Fields& fields) {
 
 void check_overlap(const RunConfig& config) {
   if (!config.distributed.overlap) return;
-  const auto refuse = [](const char* expected, const std::string& found, const char* hint) {
-    throw UserError("distributed.overlap", expected, found, hint);
+  const auto refuse = [](const char* expected, std::string_view found, const char* hint) {
+    throw UserError("distributed.overlap", expected, std::string(found), hint);
   };
-  if (config.distributed.layout != "expert")
-    refuse("distributed.layout expert", config.distributed.layout, "no other layout sends rows");
+  if (config.distributed.layout != ParallelLayout::expert)
+    refuse("distributed.layout expert", name_of(config.distributed.layout), "no other layout sends rows");
   if (config.training.gradient_accumulation_steps < 2)
     refuse("two micro-batches in a step at least", "training.gradient_accumulation_steps 1",
            "half the batch_size, and gradient_accumulation_steps 2");
-  if (config.distributed.balance_loss != "rank")
-    refuse("distributed.balance_loss rank", config.distributed.balance_loss,
+  if (config.distributed.balance_loss != BalanceScope::rank)
+    refuse("distributed.balance_loss rank", name_of(config.distributed.balance_loss),
            "between the passes of a micro-batch the global one waits for all ranks");
 }
 
@@ -244,7 +235,7 @@ void TrainingConfig::validate() const {
   if (max_tokens == 0 && warmup_steps > max_steps)
     throw UserError("training.warmup_steps", fmt::format("at most training.max_steps ({})", max_steps),
                     std::to_string(warmup_steps), fmt::format("warmup_steps {}", max_steps / 10));
-  if (max_tokens == 0 && lr_schedule == "wsd" &&
+  if (max_tokens == 0 && lr_schedule == Schedule::Kind::wsd &&
       static_cast<double>(warmup_steps) + decay_fraction * static_cast<double>(max_steps) >
           static_cast<double>(max_steps))
     throw UserError(
@@ -253,14 +244,15 @@ void TrainingConfig::validate() const {
         fmt::format("{} steps of warm-up and {} of the steps for decay", warmup_steps, decay_fraction),
         fmt::format("warmup_steps {} or less",
                     static_cast<int64_t>((1 - decay_fraction) * static_cast<double>(max_steps))));
-  if (optimizer == "adamw" && (embedding_8bit || router_8bit))
+  if (optimizer != OptimizerKind::adamw8bit && (embedding_8bit || router_8bit))
     throw UserError(embedding_8bit ? "training.embedding_8bit" : "training.router_8bit",
-                    "training.optimizer adamw8bit", "adamw", "set it to false or change the optimizer");
+                    "training.optimizer adamw8bit", std::string(name_of(optimizer)),
+                    "set it to false or change the optimizer");
   for (const auto& [name, type] :
        {std::pair{"master_weights", master_weights}, {"gradient_type", gradient_type}})
-    if (type == "bf16" && mixed_precision != "bf16")
+    if (type == StoredType::bf16 && mixed_precision != MixedPrecision::bf16)
       throw UserError(fmt::format("training.{}", name), "fp32 when training.mixed_precision is not bf16",
-                      type, "set training.mixed_precision to bf16, or this to fp32");
+                      std::string(name_of(type)), "set training.mixed_precision to bf16, or this to fp32");
   if (double exponent = std::log2(loss_scale); exponent != std::round(exponent))
     throw UserError("training.loss_scale", "a power of two, so that scaling loses no bit",
                     fmt::format("{}", loss_scale),
@@ -282,7 +274,6 @@ void LoggingConfig::describe(Fields& fields) {
 
 void DistributedConfig::describe(Fields& fields) {
   fields.add("layout", layout, "zero1: sharded optimizer; expert: expert parallelism; auto: zero1")
-      .choices({"auto", "data_parallel", "zero1", "expert"})
       .known_as({"strategy", "parallelism", "zero_stage", "parallel_mode"})
       .choice_known_as({{"ddp", "data_parallel"},
                         {"fsdp", "zero1"},
@@ -306,10 +297,8 @@ void DistributedConfig::describe(Fields& fields) {
   fields.add("bucket_mb", bucket_mb, "MB of gradients that are sent at a time, at least; 0: one layer's")
       .range(0, 1e6);
   fields.add("overlap", overlap, "expert: computes one micro-batch while another one's rows travel");
-  fields.add("balance_loss", balance_loss, "of what: rank: each micro-batch (Tutel); global: all of a step")
-      .choices({"rank", "global"});
-  fields.add("capacity", capacity, "of an expert, in what: rank: a micro-batch (Tutel); row: each row of it")
-      .choices({"rank", "row"});
+  fields.add("balance_loss", balance_loss, "of what: rank: each micro-batch (Tutel); global: all of a step");
+  fields.add("capacity", capacity, "of an expert, in what: rank: a micro-batch (Tutel); row: each row of it");
   fields.add("timeout_seconds", timeout_seconds, "longest wait for another rank")
       .range(1, 86400)
       .known_as({"ddp_timeout", "nccl_timeout", "distributed_timeout", "timeout"});
@@ -347,10 +336,10 @@ void RunConfig::validate() const {
                     fmt::format("batch_size x model.max_seq_len ({}) x model.top_k ({}) below 2^31",
                                 model.max_seq_len, model.top_k),
                     std::to_string(training.batch_size), "use training.gradient_accumulation_steps");
-  if (training.max_tokens > 0 && data.packing != "concat")
+  if (training.max_tokens > 0 && data.packing != Packing::concat)
     throw UserError("training.max_tokens",
-                    "data.packing concat, where each step has as many tokens as places", data.packing,
-                    "set training.max_steps");
+                    "data.packing concat, where each step has as many tokens as places",
+                    std::string(name_of(data.packing)), "set training.max_steps");
   if (training.eval_every > 0 && data.validation_source.empty() && data.validation_fraction == 0)
     throw UserError("training.eval_every", "text to evaluate on", "data.validation_fraction 0",
                     "set data.validation_source or data.validation_fraction, or eval_every 0");
@@ -364,8 +353,14 @@ void RunConfig::set_last_step(int64_t ranks, int64_t step, int64_t tokens) {
 }
 
 void RunConfig::check_trainable(bool anew) const {
-  model.check_capacity(distributed.capacity == "row" ? model.max_seq_len
-                                                     : training.batch_size * model.max_seq_len);
+  switch (distributed.capacity) {
+    case CapacityScope::rank:
+      model.check_capacity(training.batch_size * model.max_seq_len);
+      break;
+    case CapacityScope::row:
+      model.check_capacity(model.max_seq_len);
+      break;
+  }
   if (anew && !model.text_trains_router())
     throw UserError("model.renormalize_top_k", "false where model.top_k is 1",
                     "true: the weight of the one chosen expert is then always 1, and no loss of the text "

@@ -12,6 +12,7 @@
 #include "data/config.h"
 #include "metrics/alerts.h"
 #include "model/config.h"
+#include "train/run_choices.h"
 #include "wandb/config.h"
 
 namespace moe {
@@ -24,27 +25,27 @@ struct TrainingConfig {
   int64_t max_epochs = 0;  // ends a run before max_steps; 0: not
   double learning_rate = 6e-4;
   double min_learning_rate_ratio = 0.1;
-  std::string lr_schedule = "cosine";  // cosine | wsd | constant
+  Schedule::Kind lr_schedule = Schedule::Kind::cosine;
   int64_t warmup_steps = 100;
   double decay_fraction = 0.2;  // wsd: the last share of max_steps
   double weight_decay = 0.1;
   double beta1 = 0.9;
   double beta2 = 0.95;
   double epsilon = 1e-8;
-  double max_grad_norm = 1.0;               // 0: off
-  std::string optimizer = "adamw8bit";      // adamw8bit | adamw
-  std::string optimizer_order = "pytorch";  // pytorch | bitsandbytes
+  double max_grad_norm = 1.0;  // 0: off
+  OptimizerKind optimizer = OptimizerKind::adamw8bit;
+  AdamW::Order optimizer_order = AdamW::Order::pytorch;
   bool embedding_8bit = false;
   bool router_8bit = false;
-  std::string mixed_precision = "no";  // no (f32) | tf32 | bf16 | fp16
-  double loss_scale = 65536;           // fp16: the first
+  MixedPrecision mixed_precision = MixedPrecision::no;
+  double loss_scale = 65536;  // fp16: the first
   int64_t loss_scale_growth_every = 2000;
-  std::string master_weights = "fp32";  // fp32 | bf16: rounded at random, no f32 copy
-  std::string gradient_type = "fp32";   // fp32 | bf16
-  std::string recompute = "none";       // none | selective | full
+  StoredType master_weights = StoredType::fp32;  // bf16: rounded at random, no f32 copy
+  StoredType gradient_type = StoredType::fp32;
+  Recompute recompute = Recompute::none;
   int64_t seed = 1234;
-  std::string on_nan = "stop";  // stop | skip
-  int64_t eval_every = 100;     // 0: never
+  OnNan on_nan = OnNan::stop;
+  int64_t eval_every = 100;  // 0: never
   int64_t eval_batches = 8;
   int64_t eval_tokens = 0;         // 0: as eval_batches says
   std::vector<std::string> tasks;  // "hellaswag=PLACE": evaluations on the way
@@ -54,10 +55,10 @@ struct TrainingConfig {
   int64_t keep_checkpoints = 2;
   double checkpoint_retry_minutes = 30;  // 0: a save that fails ends the run
   bool checkpoint_in_background = true;
-  double max_minutes = 0.0;     // 0: no limit
-  std::string device = "auto";  // auto | cpu | gpu
-  int64_t threads = 0;          // 0: all cores
-  bool cuda_graph = true;       // GPU: off to debug
+  double max_minutes = 0.0;  // 0: no limit
+  DeviceKind device = DeviceKind::automatic;
+  int64_t threads = 0;     // 0: all cores
+  bool cuda_graph = true;  // GPU: off to debug
   std::string output_dir = "runs";
   std::string run_name;      // empty: from the config file's name and the time
   int64_t sample_every = 0;  // 0: never
@@ -79,14 +80,14 @@ struct LoggingConfig {
 
 // How the ranks of a run share its work; to one rank only balance_loss and capacity matter.
 struct DistributedConfig {
-  std::string layout = "auto";  // auto | data_parallel | zero1 | expert
+  ParallelLayout layout = ParallelLayout::automatic;
   int64_t expert_parallel = 0;  // layout expert: ranks that have all experts between them; 0: all ranks
   double expert_buffer_factor =
       0;                  // layout expert: room for so many times the rows that a rank sends; 0: for all
   bool overlap = false;   // layout expert: two micro-batches at a time, so that one's rows travel unseen
   double bucket_mb = 25;  // MB of gradients that ranks send each other at a time, beside backward
-  std::string balance_loss = "rank";  // rank: of each micro-batch | global: of the whole step
-  std::string capacity = "rank";      // of an expert: rank: in each micro-batch | row: in each of its rows
+  BalanceScope balance_loss = BalanceScope::rank;
+  CapacityScope capacity = CapacityScope::rank;  // of an expert
   int64_t timeout_seconds = 50;
 
   void describe(Fields& fields);

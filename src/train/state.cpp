@@ -18,6 +18,36 @@ namespace {
 // New tokens that a sample's prompt is read in at a time.
 constexpr int64_t kPromptChunk = 64;
 
+DType dtype(StoredType type) {
+  switch (type) {
+    case StoredType::fp32:
+      return DType::f32;
+    case StoredType::bf16:
+      return DType::bf16;
+  }
+  CHECK(false, "a stored type without a DType");
+}
+
+bool by_row(CapacityScope scope) {
+  switch (scope) {
+    case CapacityScope::rank:
+      return false;
+    case CapacityScope::row:
+      return true;
+  }
+  CHECK(false, "a scope of capacity without a meaning");
+}
+
+bool eight_bit(OptimizerKind optimizer) {
+  switch (optimizer) {
+    case OptimizerKind::adamw8bit:
+      return true;
+    case OptimizerKind::adamw:
+      return false;
+  }
+  CHECK(false, "an optimizer without states");
+}
+
 int64_t whole_bytes(const std::vector<NamedShard>& parts) {
   return std::accumulate(parts.begin(), parts.end(), int64_t{0},
                          [](int64_t sum, const NamedShard& part) { return sum + part.global.bytes(); });
@@ -26,20 +56,35 @@ int64_t whole_bytes(const std::vector<NamedShard>& parts) {
 }  // namespace
 
 Arithmetic arithmetic(const TrainingConfig& training) {
-  const std::string& name = training.mixed_precision;
-  return {name == "bf16" ? DType::bf16 : name == "fp16" ? DType::f16 : DType::f32, name == "tf32"};
+  switch (training.mixed_precision) {
+    case MixedPrecision::no:
+      return {DType::f32, false};
+    case MixedPrecision::tf32:
+      return {DType::f32, true};
+    case MixedPrecision::bf16:
+      return {DType::bf16, false};
+    case MixedPrecision::fp16:
+      return {DType::f16, false};
+  }
+  CHECK(false, "a precision without a type");
 }
 
 LossScale loss_scale(const TrainingConfig& training) {
-  if (training.mixed_precision != "fp16") return {};
-  return {training.loss_scale, training.loss_scale_growth_every};
+  switch (training.mixed_precision) {
+    case MixedPrecision::no:
+    case MixedPrecision::tf32:
+    case MixedPrecision::bf16:
+      return {};
+    case MixedPrecision::fp16:
+      return {training.loss_scale, training.loss_scale_growth_every};
+  }
+  CHECK(false, "a precision without a loss scale");
 }
 
 WeightTypes weight_types(const TrainingConfig& training) {
-  const auto type = [](const std::string& name) { return name == "bf16" ? DType::bf16 : DType::f32; };
   return {.compute = arithmetic(training).type,
-          .master = type(training.master_weights),
-          .gradient = type(training.gradient_type)};
+          .master = dtype(training.master_weights),
+          .gradient = dtype(training.gradient_type)};
 }
 
 MicroBatch micro_batch(const RunConfig& config, int64_t vocabulary) {
@@ -53,15 +98,13 @@ MicroBatch micro_batch(const RunConfig& config, int64_t vocabulary) {
           .type = arithmetic(config.training).type,
           .vocabulary = vocabulary,
           .head_rows = head_rows,
-          .capacity_by_row = config.distributed.capacity == "row",
-          .recompute = config.training.recompute == "none"        ? Recompute::none
-                       : config.training.recompute == "selective" ? Recompute::selective
-                                                                  : Recompute::full};
+          .capacity_by_row = by_row(config.distributed.capacity),
+          .recompute = config.training.recompute};
 }
 
 OptimizerConfig optimizer_config(const TrainingConfig& training) {
-  return {.eight_bit = training.optimizer == "adamw8bit",
-          .order = training.optimizer_order == "pytorch" ? AdamW::Order::pytorch : AdamW::Order::bitsandbytes,
+  return {.eight_bit = eight_bit(training.optimizer),
+          .order = training.optimizer_order,
           .beta1 = training.beta1,
           .beta2 = training.beta2,
           .epsilon = training.epsilon,
@@ -72,10 +115,7 @@ OptimizerConfig optimizer_config(const TrainingConfig& training) {
 }
 
 Schedule schedule(const TrainingConfig& training) {
-  const auto kind = training.lr_schedule == "cosine" ? Schedule::Kind::cosine
-                    : training.lr_schedule == "wsd"  ? Schedule::Kind::wsd
-                                                     : Schedule::Kind::constant;
-  return {.kind = kind,
+  return {.kind = training.lr_schedule,
           .peak = training.learning_rate,
           .ratio = training.min_learning_rate_ratio,
           .warmup_steps = training.warmup_steps,
@@ -101,9 +141,14 @@ TrainingState::TrainingState(const RunConfig& config, int64_t vocabulary, RankGr
       first_micro_step(captured_region(config.training, groups, ops)),
       micro_step(captured_region(config.training, groups, ops)),
       last_micro_step(groups.world().size() == 1 ? nullptr : captured_region(config.training, groups, ops)) {
-  if (config.distributed.balance_loss != "global") return;
-  balance = std::make_unique<GlobalBalance>(config.model);
-  forward_step = captured_region(config.training, groups, ops);
+  switch (config.distributed.balance_loss) {
+    case BalanceScope::rank:
+      break;
+    case BalanceScope::global:
+      balance = std::make_unique<GlobalBalance>(config.model);
+      forward_step = captured_region(config.training, groups, ops);
+      break;
+  }
 }
 
 int64_t TrainingState::checkpoint_bytes() const {
@@ -126,18 +171,27 @@ std::unique_ptr<CapturedRegion> captured_region(const TrainingConfig& training, 
 
 std::string describe_layout(const RunConfig& config, int64_t vocabulary, int ranks, Device& device,
                             Ops& ops) {
-  const std::string layout = chosen_layout(config.distributed);
-  if (layout == "data_parallel") return "data_parallel: each rank keeps everything";
+  const ParallelLayout layout = chosen_layout(config.distributed);
+  const char* also = "";
+  switch (layout) {
+    case ParallelLayout::data_parallel:
+      return "data_parallel: each rank keeps everything";
+    case ParallelLayout::automatic:
+    case ParallelLayout::zero1:
+      break;
+    case ParallelLayout::expert:
+      also = ", and some of the experts";
+      break;
+  }
   RunConfig everything = config;
-  everything.distributed.layout = "data_parallel";
+  everything.distributed.layout = ParallelLayout::data_parallel;
   Arena here, without;
   plan_training(config, vocabulary, ranks, device, ops, here);
   plan_training(everything, vocabulary, ranks, device, ops, without);
   const auto saved = static_cast<double>(without.used() - here.used());
   return fmt::format(
-      "{}: each of {} ranks keeps its part of optimizer states and masters{}: {} {} than all of them", layout,
-      ranks, layout == "expert" ? ", and some of the experts" : "", format_bytes(std::abs(saved)),
-      saved < 0 ? "more" : "less");
+      "{}: each of {} ranks keeps its part of optimizer states and masters{}: {} {} than all of them",
+      name_of(layout), ranks, also, format_bytes(std::abs(saved)), saved < 0 ? "more" : "less");
 }
 
 std::string memory_table(const Arena& arena) {

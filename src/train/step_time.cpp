@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/ascii.h"
+#include "base/error.h"
 #include "base/format.h"
 #include "model/flops.h"
 #include "train/peak_flops.h"
@@ -25,8 +26,63 @@ double as_double(int64_t n) {
   return static_cast<double>(n);
 }
 
-double gradient_bytes(const TrainingConfig& training) {
-  return training.gradient_type == "bf16" ? 2 : 4;
+double bytes_of(StoredType type) {
+  switch (type) {
+    case StoredType::fp32:
+      return 4;
+    case StoredType::bf16:
+      return 2;
+  }
+  CHECK(false, "a stored type without a size");
+}
+
+// Of the moments of one parameter.
+double bytes_of(OptimizerKind optimizer) {
+  switch (optimizer) {
+    case OptimizerKind::adamw8bit:
+      return 2;
+    case OptimizerKind::adamw:
+      return 8;
+  }
+  CHECK(false, "an optimizer without a size");
+}
+
+// Whether gradients are reduced and scattered, and weights gathered. Without, gradients are reduced on all
+// ranks.
+bool shards_optimizer(ParallelLayout layout) {
+  switch (layout) {
+    case ParallelLayout::data_parallel:
+      return false;
+    case ParallelLayout::automatic:
+    case ParallelLayout::zero1:
+    case ParallelLayout::expert:
+      return true;
+  }
+  CHECK(false, "a layout without a price");
+}
+
+// Products of a block in both passes, over those without recomputation.
+double products_of(Recompute recompute) {
+  switch (recompute) {
+    case Recompute::none:
+    case Recompute::selective:
+      return 1;
+    case Recompute::full:
+      return 4.0 / 3;
+  }
+  CHECK(false, "a recomputation without a price");
+}
+
+// Tokens go to their experts and back, forward and backward. Where they are not kept, they go once more.
+double dispatches_of(Recompute recompute) {
+  switch (recompute) {
+    case Recompute::none:
+      return 4;
+    case Recompute::selective:
+    case Recompute::full:
+      return 5;
+  }
+  CHECK(false, "a recomputation without a price");
 }
 
 // Bytes a second of a ring of ranks. Between machines there are as many rings as network cards, each with its
@@ -65,7 +121,7 @@ struct Transfer {
 Transfer layers_transfer(double parameters, double bytes, const RunConfig& config, int ranks,
                          const GpuRates& gpu, const Efficiency& e) {
   const double L = as_double(config.model.n_layers);
-  const double of_layer = parameters / L * gradient_bytes(config.training);
+  const double of_layer = parameters / L * bytes_of(config.training.gradient_type);
   const double together = std::clamp(std::ceil(1e6 * config.distributed.bucket_mb / of_layer), 1.0, L);
   const double seconds = ring_seconds(parameters * bytes, std::ceil(L / together), ranks, gpu, e);
   return {seconds, seconds * together / L};
@@ -76,12 +132,12 @@ double compute_seconds(const RunConfig& config, int expert_ranks, const GpuRates
   const ModelConfig& model = config.model;
   const FlopsPerToken flops = flops_per_token(model, model.max_seq_len);
   const double tokens = as_double(config.training.batch_size * model.max_seq_len);
-  const double again = config.training.recompute == "full" ? 4.0 / 3 : 1;  // of the blocks' products
-  const double products = again * (flops.projections / e.projections + flops.attention / e.attention +
-                                   flops.experts / e.experts) +
-                          flops.head / e.head;
+  const double products =
+      products_of(config.training.recompute) *
+          (flops.projections / e.projections + flops.attention / e.attention + flops.experts / e.experts) +
+      flops.head / e.head;
   // Experts' weights are read in both passes, and their f32 gradients read and written, once a micro-batch.
-  const double gradient = gradient_bytes(config.training);
+  const double gradient = bytes_of(config.training.gradient_type);
   const double moved = tokens * as_double(model.n_layers * model.d_model) * kElementwise +
                        parameters(model).experts / expert_ranks * (2 * kWide + 2 * gradient);
   return tokens * products / gpu.flops + moved / (gpu.bytes * e.memory);
@@ -90,9 +146,8 @@ double compute_seconds(const RunConfig& config, int expert_ranks, const GpuRates
 // Bytes for a parameter: gradient, master and states read, the last two and the copy written; the gradient
 // once more for the norm.
 double optimizer_bytes(const TrainingConfig& training) {
-  const double gradient = gradient_bytes(training);
-  const double master = training.master_weights == "bf16" ? 2 : 4;
-  const double states = training.optimizer == "adamw" ? 8 : 2;
+  const double gradient = bytes_of(training.gradient_type), master = bytes_of(training.master_weights);
+  const double states = bytes_of(training.optimizer);
   return 2 * gradient + 2 * master + 2 * states + (master == 2 ? 0 : kWide);
 }
 
@@ -154,22 +209,28 @@ const GpuRates* find_gpu(std::string_view name) {
 
 double row_bytes_of_token(const RunConfig& config, int expert_ranks) {
   const ModelConfig& model = config.model;
-  // There and back, forward and backward; where rows are not kept, there once more.
-  const double times = config.training.recompute == "none" ? 4 : 5;
-  return times * kWide * as_double(model.n_layers * model.top_k * model.d_model) * (expert_ranks - 1) /
-         expert_ranks;
+  return dispatches_of(config.training.recompute) * kWide *
+         as_double(model.n_layers * model.top_k * model.d_model) * (expert_ranks - 1) / expert_ranks;
 }
 
 std::optional<StepTime> predict_step(const RunConfig& config, int ranks, const GpuRates& gpu,
                                      const Efficiency& e) {
   const TrainingConfig& training = config.training;
-  if (training.mixed_precision != "bf16" && training.mixed_precision != "fp16") return std::nullopt;
-  const std::string layout = chosen_layout(config.distributed);
+  switch (training.mixed_precision) {
+    case MixedPrecision::no:
+    case MixedPrecision::tf32:
+      return std::nullopt;
+    case MixedPrecision::bf16:
+    case MixedPrecision::fp16:
+      break;
+  }
+  const ParallelLayout layout = chosen_layout(config.distributed);
   const int asked = static_cast<int>(config.distributed.expert_parallel);
-  const int experts = layout != "expert" ? 1 : asked == 0 ? ranks : asked;
+  const int experts = layout != ParallelLayout::expert ? 1 : asked == 0 ? ranks : asked;
+  const bool shards = shards_optimizer(layout);
   const Parameters all = parameters(config.model);
   const double here = all.others() + all.experts / experts;
-  const double shared = ranks == 1 || layout == "data_parallel" ? here : (all.others() + all.experts) / ranks;
+  const double shared = ranks == 1 || !shards ? here : (all.others() + all.experts) / ranks;
   const auto micro_batches = static_cast<double>(training.gradient_accumulation_steps);
   const double pass = compute_seconds(config, experts, gpu, e);  // forward and backward of one micro-batch
   StepTime time;
@@ -186,8 +247,8 @@ std::optional<StepTime> predict_step(const RunConfig& config, int ranks, const G
   };
   time.compute = micro_batches * pass;
   time.optimizer = shared * optimizer_bytes(training) / (gpu.bytes * e.memory);
-  time.gradients = transfer(gradient_bytes(training), layout == "data_parallel" ? 2 : 1, pass * 2 / 3);
-  if (layout != "data_parallel") time.weights = transfer(kWide, 1, pass / 3);
+  time.gradients = transfer(bytes_of(training.gradient_type), shards ? 1 : 2, pass * 2 / 3);
+  if (shards) time.weights = transfer(kWide, 1, pass / 3);
   time.rows = micro_batches * row_seconds(config, experts, gpu, e);
   return time;
 }

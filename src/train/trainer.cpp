@@ -361,7 +361,7 @@ void Trainer::write_row(const StepResult& result, StepContext& context, int64_t 
 void Trainer::not_finite(const StepResult& result) {
   const std::string where = fmt::format("step {}", step_ + 1);
   const std::string found = fmt::format("loss {}, gradient norm {}", result.loss, result.gradient_norm);
-  const bool skipped = config_.training.on_nan == "skip";
+  const bool skipped = goes_on(config_.training.on_nan);
   sinks_->write(not_finite_alert(
       step_ + 1, found + (skipped ? "; the step is skipped, weights are unchanged (training.on_nan = skip)"
                                   : "; the run ends with its last good state saved")));
@@ -440,7 +440,7 @@ void Trainer::say_complete() {
 
 void Trainer::say_where_the_rate_is() {
   const auto& training = config_.training;
-  if (epochs_are_over() && step_ < training.max_steps && training.lr_schedule != "constant")
+  if (epochs_are_over() && step_ < training.max_steps && training.lr_schedule != Schedule::Kind::constant)
     terminal_.line(fmt::format(
         "{} epochs ended at step {}, where the learning rate was {:.3g}: it follows "
         "training.max_steps, which is {}",
@@ -465,7 +465,7 @@ Outcome Trainer::train_steps() {
     context.data_wait_seconds = loader_->waited_seconds() - waited;
     const StepResult result = train_step(context.learning_rate, batches, context);
     if (!state_->loss_scale.update(result.finite())) {
-      if (training.on_nan == "stop") {
+      if (!goes_on(training.on_nan)) {
         cursor_ = cursor_before;
         tokens_ = tokens_before;
         save();

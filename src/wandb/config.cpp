@@ -87,8 +87,7 @@ void Config::describe(Fields& fields) {
   fields.add("wandb_project", project,
              "Weights & Biases: project; \"\" is WANDB_PROJECT, and off without either");
   fields.add("wandb_entity", entity, "user or team; \"\" is WANDB_ENTITY, else the key's own");
-  fields.add("wandb_mode", mode, "\"\" is WANDB_MODE, else online with a key and offline without")
-      .choices({"", "online", "offline", "disabled"});
+  fields.add("wandb_mode", mode, "\"\" is WANDB_MODE, else online with a key and offline without");
   fields.add("wandb_name", name, "name of the run there; \"\" is WANDB_NAME, else that of the run's folder");
   fields.add("wandb_group", group, "group of runs; \"\" is WANDB_RUN_GROUP");
   fields.add("wandb_job_type", job_type, "kind of run; \"\" is WANDB_JOB_TYPE");
@@ -124,7 +123,7 @@ Settings resolve(const Config& config, const std::filesystem::path& default_fold
   settings.folder = folder.empty() ? default_folder : std::filesystem::path(folder);
   settings.silent = silent == "true" || silent == "1";
   settings.api_key = environment("WANDB_API_KEY");
-  const std::string mode = either(config.mode, "WANDB_MODE");
+  const std::string mode = either(std::string(name_of(config.mode)), "WANDB_MODE");
   const bool wanted = !settings.project.empty() || !settings.run_id.empty();
   if (settings.api_key.empty() && (wanted || !mode.empty()) && mode != "disabled")
     settings.api_key = key_from_netrc(settings.base_url, environment);

@@ -15,9 +15,17 @@
 
 namespace moe::wandb {
 
+enum class ModeSetting : uint8_t { unset, online, offline, disabled };
+constexpr auto choices_of(ModeSetting) {
+  return choices<ModeSetting>({{ModeSetting::unset, ""},
+                               {ModeSetting::online, "online"},
+                               {ModeSetting::offline, "offline"},
+                               {ModeSetting::disabled, "disabled"}});
+}
+
 // As written in the config file; "" everywhere: ask the environment.
 struct Config {
-  std::string mode = {};  // online | offline | disabled
+  ModeSetting mode = ModeSetting::unset;
   std::string project = {}, entity = {}, name = {}, notes = {}, group = {}, job_type = {};
   std::vector<std::string> tags = {};
 

@@ -15,11 +15,16 @@ using test::user_error_of;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
+enum class Kind : uint8_t { cosine, no };
+constexpr auto choices_of(Kind) {
+  return choices<Kind>({{Kind::cosine, "cosine"}, {Kind::no, "no"}});
+}
+
 struct Demo {
   int64_t width = 8;
   double rate = 6e-4;
   bool mask = true;
-  std::string kind = "cosine";
+  Kind kind = Kind::cosine;
   std::string label;
   std::vector<std::string> source;
   int64_t seed = 1;
@@ -31,7 +36,7 @@ struct Demo {
     list[0].fields.add("mask", mask, "documents apart");
     list[1].name = "training";
     list[1].fields.add("rate", rate, "step size").range(0, 1);
-    list[1].fields.add("kind", kind, "of schedule").choices({"cosine", "no"});
+    list[1].fields.add("kind", kind, "of schedule");
     list[1].fields.add("label", label, "free text");
     list[1].fields.add("source", source, "files");
     list[1].fields.add("seed", seed, "of the data");
@@ -65,7 +70,7 @@ TEST(ReadConfig, ReadsEveryType) {
   EXPECT_EQ(demo.width, 16);
   EXPECT_FALSE(demo.mask);
   EXPECT_EQ(demo.rate, 1e-3);
-  EXPECT_EQ(demo.kind, "no");
+  EXPECT_EQ(demo.kind, Kind::no);
   EXPECT_EQ(demo.label, "a: b");
   EXPECT_THAT(demo.source, ElementsAre("x", "y z"));
   EXPECT_EQ(demo.seed, 1) << "not named: unchanged";
@@ -231,7 +236,7 @@ TEST(PrintConfig, ShowsValuesAndHelp) {
 TEST(PrintConfig, ReadsBackToTheSameSettings) {
   Demo demo;
   demo.rate = 1.0 / 3;
-  demo.kind = "no";
+  demo.kind = Kind::no;
   demo.source = {
       "", "null", "- x", "a # b", "\xc3\xa9\t\"'\\ \xf0\x9f\x98\x80", "-1", "\x7f\xc2\x85\xe2\x80\xa8"};
   demo.label = "line one\nline two\n";

@@ -116,14 +116,43 @@ TEST(Field, LimitsAreThoseOfTheRoundedNumberWhereArithmeticIsInF32) {
   EXPECT_EQ(set(x, "0", above), "here: expected a number more than 0, found 0.0");
 }
 
+enum class Curve : uint8_t { wsd, constant, cosine };
+constexpr auto choices_of(Curve) {
+  return choices<Curve>(
+      {{Curve::cosine, "cosine"}, {Curve::wsd, "wsd", "stable"}, {Curve::constant, "constant"}});
+}
+
 TEST(Field, ChoicesAreCheckedAndNamed) {
-  std::string text = "cosine";
-  const auto limit = [](Field& field) { field.choices({"cosine", "wsd", "constant"}); };
-  EXPECT_EQ(set(text, "wsd", limit), "");
-  EXPECT_EQ(set(text, "cosin", limit),
+  Curve curve = Curve::cosine;
+  EXPECT_EQ(set(curve, "wsd"), "");
+  EXPECT_EQ(set(curve, "cosin"),
             "here: expected one of: cosine, wsd, constant, found cosin. Hint: did you mean cosine?");
-  EXPECT_EQ(set(text, "no", limit), "here: expected one of: cosine, wsd, constant, found \"no\"");
-  EXPECT_EQ(text, "wsd");
+  EXPECT_EQ(set(curve, "no"), "here: expected one of: cosine, wsd, constant, found \"no\"");
+  EXPECT_EQ(set(curve, ""), "here: expected one of: cosine, wsd, constant, found \"\"");
+  EXPECT_EQ(curve, Curve::wsd) << "a refused value must change nothing";
+}
+
+TEST(Field, AnEnumerationIsReadWrittenAndListedByName) {
+  Curve curve = Curve::constant;
+  Fields fields;
+  Field& field = fields.add("curve", curve, "help");
+  EXPECT_EQ(to_yaml(field.initial()), "constant");
+  EXPECT_EQ(field.expected(), "one of: cosine, wsd, constant");
+  EXPECT_THAT(field.allowed(), ::testing::ElementsAre("cosine", "wsd", "constant"));
+  for (const auto& [value, name, former] : choices_of(curve)) {
+    field.set(name, "here");
+    EXPECT_EQ(curve, value);
+    EXPECT_EQ(to_yaml(field.value()), name);
+    EXPECT_EQ(value_named<Curve>(name), value);
+    EXPECT_EQ(name_of(value), name);
+  }
+  field.set("stable", "here");
+  EXPECT_EQ(curve, Curve::wsd) << "a name of earlier versions";
+  EXPECT_EQ(to_yaml(field.value()), "wsd");
+  EXPECT_EQ(value_named<Curve>("stable"), std::nullopt);
+  field.choice_known_as({{"flat", "constant"}});
+  EXPECT_EQ(user_error_of([&] { field.set("flat", "here"); }),
+            "here: expected one of: cosine, wsd, constant, found flat. Hint: did you mean constant?");
 }
 
 TEST(Field, RemembersTheValueItWasDeclaredWith) {

@@ -102,7 +102,7 @@ class BadRowsTest : public testing::Test {
 TEST_F(BadRowsTest, StopTheRunUnlessTheyAreToBeLeftOut) {
   EXPECT_THAT(user_error_of([&] { read(lines); }),
               AllOf(HasSubstr("memory.jsonl, line 2"), HasSubstr("data.bad_rows=skip")));
-  config.bad_rows = "skip";
+  config.bad_rows = BadRows::skip;
   EXPECT_THAT(read(lines), ElementsAre("a", "z"));
   EXPECT_THAT(log.text(), AllOf(HasSubstr("memory.jsonl, line 2: left out"),
                                 HasSubstr("line 3: left out: expected a "
@@ -113,7 +113,7 @@ TEST_F(BadRowsTest, StopTheRunUnlessTheyAreToBeLeftOut) {
 }
 
 TEST_F(BadRowsTest, CountOnceHoweverOftenTheyAreRead) {
-  config.bad_rows = "skip";
+  config.bad_rows = BadRows::skip;
   config.bad_rows_limit = 4;
   EXPECT_EQ(read(lines, 3).size(), 6u);
   config.bad_rows_limit = 3;
@@ -122,7 +122,7 @@ TEST_F(BadRowsTest, CountOnceHoweverOftenTheyAreRead) {
 }
 
 TEST_F(BadRowsTest, AreToldAFewTimesAndThenCounted) {
-  config.bad_rows = "skip";
+  config.bad_rows = BadRows::skip;
   std::string many;
   for (int i = 0; i < 100; ++i) many += "bad\n";
   EXPECT_TRUE(read(many).empty());

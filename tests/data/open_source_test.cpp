@@ -96,7 +96,7 @@ TEST_F(OpenSource, EndingsCountInAnyCase) {
   spill(folder / "a.JSONL", "{\"text\":\"a\"}\n");
   spill(folder / "b.Txt", "b");
   std::filesystem::copy_file(golden("members.txt.gz"), folder / "c.TXT.GZ");
-  config.document_split = "file";
+  config.document_split = DocumentSplit::file;
   const auto found = all_texts(*open({folder.string()}));
   ASSERT_EQ(found.size(), 3u);
   EXPECT_EQ(found[0], "a");
@@ -127,7 +127,7 @@ TEST_F(OpenSource, WhatCannotBeReadIsNamedWithTheCommandThatHelps) {
     EXPECT_THAT(refusal({(folder / "x").string()}), AllOf(HasSubstr(name), HasSubstr(command)));
     std::filesystem::remove_all(folder / "x");
   }
-  config.format = "text";  // a folder of source code with a picture
+  config.format = FormatSetting::text;  // a folder of source code with a picture
   spill(folder / "y/a.py", "import a");
   spill(folder / "y/b.html", "<p>b</p>");
   spill(folder / "y/c.png", std::string("\x89PNG\0", 5));
@@ -176,7 +176,7 @@ TEST_F(OpenSource, HintsAreGivenOnce) {
     EXPECT_THAT(words, HasSubstr(hint));
     EXPECT_EQ(words.find(hint), words.rfind(hint));
   }
-  config.document_split = "marker";
+  config.document_split = DocumentSplit::marker;
   EXPECT_THAT(all_texts(*open({(folder / "a.txt").string()})), ElementsAre("one\n", "two\n", "caf\xE9\n"));
   config.source = {"a"};
   config.document_marker = "";
@@ -195,12 +195,12 @@ TEST_F(OpenSource, TheFormatSettingChoosesFiles) {
   spill(folder / "a.py", "import a");
   spill(folder / "b.jsonl", "{\"text\":\"b\"}");
   spill(folder / "c.json", "{\"text\":\"c\"}");
-  config.format = "text";
+  config.format = FormatSetting::text;
   EXPECT_EQ(all_texts(*open({folder.string()})).size(), 3u);
-  config.format = "jsonl";
+  config.format = FormatSetting::jsonl;
   EXPECT_THAT(all_texts(*open({folder.string()})), ElementsAre("b"));
   EXPECT_THAT(all_texts(*open({(folder / "c.json").string()})), ElementsAre("c"));
-  config.format = "auto";
+  config.format = FormatSetting::automatic;
   EXPECT_THAT(refusal({(folder / "a.py").string()}),
               AllOf(HasSubstr("found \".py\""), HasSubstr("set data.format")));
 }
@@ -208,16 +208,16 @@ TEST_F(OpenSource, TheFormatSettingChoosesFiles) {
 TEST_F(OpenSource, AnEndingWinsOverTheFormatAndSaysSo) {
   spill(folder / "a.jsonl", "{\"text\":\"caf\\u00e9\"}");
   spill(folder / "b.py", "import b");
-  config.format = "text";
+  config.format = FormatSetting::text;
   EXPECT_THAT(all_texts(*open({(folder / "a.jsonl").string()})), ElementsAre("caf\u00e9"));
   EXPECT_THAT(log.text(), AllOf(HasSubstr("1 file's ending says not data.format"), HasSubstr("a.jsonl")));
   EXPECT_THAT(all_texts(*open({folder.string()})), ElementsAre("caf\u00e9", "import b\n"));
   // .txt says little: there the setting counts.
   spill(folder / "c.txt", "{\"text\":\"c\"}");
-  config.format = "jsonl";
+  config.format = FormatSetting::jsonl;
   EXPECT_THAT(all_texts(*open({(folder / "c.txt").string()})), ElementsAre("c"));
   // A run that version 0.1 began on braces goes on.
-  config.format = "text";
+  config.format = FormatSetting::text;
   config.rules = 1;
   EXPECT_THAT(all_texts(*open({(folder / "a.jsonl").string()})), ElementsAre("{\"text\":\"caf\\u00e9\"}\n"));
 }
@@ -238,7 +238,7 @@ TEST_F(OpenSource, AsksForTheCacheOnlyWhenAFileIsCompressed) {
 }
 
 TEST_F(OpenSource, DecodesCompressedFilesOnce) {
-  config.document_split = "file";
+  config.document_split = DocumentSplit::file;
   const std::string text = slurp(golden("text.txt"));
   for (const char* name : {"members.txt.gz", "frames.txt.zst", "dictzip.txt.dz"})
     EXPECT_THAT(all_texts(*open({golden(name).string()})),
@@ -259,7 +259,7 @@ TEST_F(OpenSource, EveryFormatSideBySide) {
 }
 
 TEST_F(OpenSource, CutsSmallTextsIntoMoreUnits) {
-  config.document_split = "line";
+  config.document_split = DocumentSplit::line;
   spill(folder / "small.txt", std::string(8192, 'a') + "\n");
   EXPECT_EQ(open({(folder / "small.txt").string()})->units(), 3);
   spill(folder / "medium.txt", std::string(1 << 20, 'a') + "\n");
@@ -285,7 +285,7 @@ TEST_F(OpenSource, IdentityFollowsWhatIsRead) {
   const auto identity = [&] { return open({folder.string()})->identity(); };
   const std::string before = identity();
   EXPECT_EQ(identity(), before);
-  config.document_split = "line";
+  config.document_split = DocumentSplit::line;
   const std::string by_line = identity();
   EXPECT_NE(by_line, before);
   spill(folder / "b.txt", "three\n");

@@ -20,7 +20,7 @@ using testing::UnorderedElementsAreArray;
 
 constexpr int32_t kEnd = Tokenizer::kEndOfText;
 
-class PackerTest : public testing::TestWithParam<const char*> {
+class PackerTest : public testing::TestWithParam<Packing> {
  protected:
   std::vector<Batch> pass(const Cursor& start = {}) {
     Loader loader(source, tokenizer(), config, 7, 3, 24, start, Part::all);
@@ -146,8 +146,8 @@ TEST_P(PackerTest, WithoutTheMaskRowsAreOneText) {
     for (size_t i = 0; i < batch.first.size(); ++i) EXPECT_EQ(batch.first[i], batch.target[i] == -1 ? -1 : 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Packings, PackerTest, testing::Values("best_fit", "pad"),
-                         [](const auto& test) { return std::string(test.param); });
+INSTANTIATE_TEST_SUITE_P(Packings, PackerTest, testing::Values(Packing::best_fit, Packing::pad),
+                         [](const auto& test) { return std::string(name_of(test.param)); });
 
 std::vector<size_t> filled(const std::vector<std::vector<PackedPart>>& rows) {
   std::vector<size_t> sums;

@@ -138,7 +138,7 @@ TEST(Parquet, AFileWithoutTheTextIsLeftOutWhereBadRowsAre) {
     EXPECT_THAT(user_error_of([&] { parquet_source(file, "text", {}, &stop); }),
                 AllOf(HasSubstr("expected a column \"text\" of text"), HasSubstr("data.bad_rows=skip")));
   }
-  config.bad_rows = "skip";
+  config.bad_rows = BadRows::skip;
   {
     Complaints skip(config, terminal);
     EXPECT_EQ(parquet_source(file, "text", {}, &skip)->units(), 0);

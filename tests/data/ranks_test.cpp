@@ -67,7 +67,7 @@ void expect_equal(const Batch& found, const Batch& expected) {
 struct Case {
   const char* name;
   int64_t streams;
-  const char* packing;
+  Packing packing;
   bool mixture;
 };
 void PrintTo(const Case& c, std::ostream* out) {
@@ -128,13 +128,13 @@ TEST_P(RanksTest, OnePassEndsOnAllRanksAtOnce) {
   EXPECT_FALSE(three.next());
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, RanksTest,
-                         testing::Values(Case{"six", 6, "concat", false}, Case{"uneven", 5, "concat", false},
-                                         Case{"one", 1, "concat", false},
-                                         Case{"best_fit", 6, "best_fit", false}, Case{"pad", 6, "pad", false},
-                                         Case{"mixture", 6, "concat", true},
-                                         Case{"uneven_mixture", 4, "best_fit", true}),
-                         [](const auto& test) { return std::string(test.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, RanksTest,
+    testing::Values(Case{"six", 6, Packing::concat, false}, Case{"uneven", 5, Packing::concat, false},
+                    Case{"one", 1, Packing::concat, false}, Case{"best_fit", 6, Packing::best_fit, false},
+                    Case{"pad", 6, Packing::pad, false}, Case{"mixture", 6, Packing::concat, true},
+                    Case{"uneven_mixture", 4, Packing::best_fit, true}),
+    [](const auto& test) { return std::string(test.param.name); });
 
 // A filter that few rows pass: most units hold no documents.
 class RareSource : public NumberedSource {
@@ -150,7 +150,7 @@ class RareSource : public NumberedSource {
 
 struct RareCase {
   const char* name;
-  const char* packing;
+  Packing packing;
   bool shuffle, mixture;
 };
 
@@ -184,11 +184,11 @@ TEST_P(RareDocuments, AStreamWithoutAnyGivesThoseOfOthers) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, RareDocuments,
-                         testing::Values(RareCase{"concat", "concat", true, false},
-                                         RareCase{"natural", "concat", false, false},
-                                         RareCase{"best_fit", "best_fit", true, false},
-                                         RareCase{"pad", "pad", true, false},
-                                         RareCase{"mixture", "concat", true, true}),
+                         testing::Values(RareCase{"concat", Packing::concat, true, false},
+                                         RareCase{"natural", Packing::concat, false, false},
+                                         RareCase{"best_fit", Packing::best_fit, true, false},
+                                         RareCase{"pad", Packing::pad, true, false},
+                                         RareCase{"mixture", Packing::concat, true, true}),
                          [](const auto& test) { return std::string(test.param.name); });
 
 TEST(RareDocumentsOfNone, AreRefusedOnceEveryUnitWasRead) {

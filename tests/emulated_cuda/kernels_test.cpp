@@ -36,7 +36,7 @@ class Variable {
   bool had_ = false;
 };
 
-std::string description(const std::string& device = "gpu") {
+std::string description(DeviceKind device = DeviceKind::gpu) {
   return make_backend(device, 1, {DType::bf16}).description;
 }
 
@@ -60,13 +60,16 @@ TEST(GpuKernels, HopperCanBeKeptFromItsOwn) {
 TEST(GpuKernels, TheTypeIsSaidAndWhatItMeansForKernels) {
   const Variable kernels("MOE_GPU_KERNELS", "best");
   const Variable hopper("EMULATED_CUDA_GENERATION", "9");
-  const auto said = [](Arithmetic arithmetic) { return make_backend("gpu", 1, arithmetic).description; };
+  const auto said = [](Arithmetic arithmetic) {
+    return make_backend(DeviceKind::gpu, 1, arithmetic).description;
+  };
   EXPECT_THAT(said({DType::bf16}), AllOf(HasSubstr(", bf16, "), HasSubstr("Hopper kernels")));
   EXPECT_THAT(said({DType::f16}),
               AllOf(HasSubstr(", f16, "), HasSubstr("portable kernels (Hopper's own are for bf16)")));
   EXPECT_THAT(said({DType::f32}), AllOf(HasSubstr(", f32, "), HasSubstr("plain f32 kernels")));
   EXPECT_THAT(said({DType::f32, true}), HasSubstr("TF32 matrix products"));
-  EXPECT_THAT(make_backend("cpu", 1, {DType::f32, true}).description, HasSubstr("f32 (a CPU has no TF32)"));
+  EXPECT_THAT(make_backend(DeviceKind::cpu, 1, {DType::f32, true}).description,
+              HasSubstr("f32 (a CPU has no TF32)"));
 }
 
 TEST(GpuKernels, OtherNamesAreRefused) {
@@ -75,29 +78,29 @@ TEST(GpuKernels, OtherNamesAreRefused) {
 }
 
 TEST(GpuState, AutoTakesTheGpu) {
-  EXPECT_THAT(description("auto"), HasSubstr("emulated GPU"));
+  EXPECT_THAT(description(DeviceKind::automatic), HasSubstr("emulated GPU"));
 }
 
 TEST(GpuState, AutoSaysWhyItTakesTheCpu) {
   const Variable driver("EMULATED_CUDA_DRIVER", "12040");
-  EXPECT_THAT(description("auto"),
+  EXPECT_THAT(description(DeviceKind::automatic),
               AllOf(HasSubstr("CPU"), HasSubstr("driver is too old: it supports CUDA 12.4")));
 }
 
 TEST(GpuState, NoDriverIsNotAnOldOne) {
   const Variable driver("EMULATED_CUDA_DRIVER", "0");
-  EXPECT_THAT(description("auto"), HasSubstr("no NVIDIA driver is installed"));
+  EXPECT_THAT(description(DeviceKind::automatic), HasSubstr("no NVIDIA driver is installed"));
 }
 
 TEST(GpuState, AGpuThatIsTooOldIsNamed) {
   const Variable volta("EMULATED_CUDA_GENERATION", "7");
-  EXPECT_THAT(description("auto"), HasSubstr("emulated GPU has compute capability 7.0"));
+  EXPECT_THAT(description(DeviceKind::automatic), HasSubstr("emulated GPU has compute capability 7.0"));
 }
 
 TEST(GpuState, AskedForAndNotThereIsAnError) {
   const Variable driver("EMULATED_CUDA_DRIVER", "0");
   try {
-    description("gpu");
+    description(DeviceKind::gpu);
     FAIL() << "no error";
   } catch (const UserError& error) {
     EXPECT_THAT(error.what(), AllOf(HasSubstr("no NVIDIA driver"), HasSubstr("training.device=cpu")));
@@ -106,7 +109,7 @@ TEST(GpuState, AskedForAndNotThereIsAnError) {
 
 TEST(GpuRanges, EachOperationIsMarked) {
   const Variable marked("MOE_NVTX", "1");
-  const Backend backend = make_backend("gpu", 1);
+  const Backend backend = make_backend(DeviceKind::gpu, 1);
   void* const memory = backend.device->allocate(24);
   const Tensor a(memory, DType::f32, {1, 2}), b(static_cast<float*>(memory) + 2, DType::f32, {1, 2}),
       c(static_cast<float*>(memory) + 4, DType::f32, {1, 1});

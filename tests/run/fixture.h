@@ -79,11 +79,11 @@ class Run : public ::testing::Test {
     config.training.keep_checkpoints = 100;
     config.training.eval_every = 5;
     config.training.eval_batches = 2;
-    config.training.device = "cpu";
+    config.training.device = DeviceKind::cpu;
     config.training.output_dir = folder_.string();
     config.training.run_name = name;
     config.data.source = {(folder_ / "corpus.txt").string()};
-    config.data.document_split = "line";
+    config.data.document_split = DocumentSplit::line;
     config.data.cache_dir = (folder_ / "cache").string();
     config.validate();
     return config;
@@ -102,7 +102,7 @@ class Run : public ::testing::Test {
                             const std::function<void()>& after_first_step = {}) {
     const std::unique_ptr<std::FILE, int (*)(std::FILE*)> quiet(std::fopen("/dev/null", "w"), std::fclose);
     Terminal terminal(quiet.get());
-    const Backend backend = make_backend("cpu", threads, arithmetic(config.training));
+    const Backend backend = make_backend(DeviceKind::cpu, threads, arithmetic(config.training));
     std::unique_ptr<Trainer> trainer;
     propagate_errors(ranks, [&] {
       trainer = std::make_unique<Trainer>(config, folder, resume, *backend.device, *backend.ops, ranks, stop,

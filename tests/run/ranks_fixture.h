@@ -31,7 +31,7 @@ class Ranks : public Run {
     config.model.aux_loss_weight = 0;
     config.training.batch_size = kRows / ranks / micro_batches;
     config.training.gradient_accumulation_steps = micro_batches;
-    config.training.optimizer = "adamw";  // 8-bit codes turn a last bit into a step of 1/100
+    config.training.optimizer = OptimizerKind::adamw;  // 8-bit codes turn a last bit into a step of 1/100
     config.training.checkpoint_every = 0;
     config.training.eval_every = 0;
     return config;

@@ -47,18 +47,18 @@ TEST_F(Ranks, OneToFourLearnTheSameFor50Steps) {
 // checkpoint, and the same numbers in the rows. tests/train/layouts_test.cpp has other types and numbers of
 // ranks.
 TEST_F(Ranks, SharedOptimizerGivesTheBitsOfDataParallel) {
-  const auto with = [&](const std::string& layout) {
-    RunConfig config = config_of(layout, 3);
+  const auto with = [&](ParallelLayout layout) {
+    RunConfig config = config_of(std::string(name_of(layout)), 3);
     config.distributed.layout = layout;
-    config.training.optimizer = "adamw8bit";
-    config.training.mixed_precision = "bf16";
-    config.training.gradient_type = "bf16";
+    config.training.optimizer = OptimizerKind::adamw8bit;
+    config.training.mixed_precision = MixedPrecision::bf16;
+    config.training.gradient_type = StoredType::bf16;
     config.training.max_steps = 3;
     config.training.eval_every = 3;
     config.training.max_grad_norm = 0.5;  // clips each step
     return finished(3, config);
   };
-  const RunFolder everything = with("data_parallel"), parts = with("zero1");
+  const RunFolder everything = with(ParallelLayout::data_parallel), parts = with(ParallelLayout::zero1);
   EXPECT_EQ(weights(everything, 3), weights(parts, 3));
   EXPECT_EQ(states(everything, 3), states(parts, 3));
   EXPECT_EQ(column(everything, "loss"), column(parts, "loss"));
@@ -81,7 +81,7 @@ TEST_F(Ranks, SharedOptimizerGivesTheBitsOfDataParallel) {
 TEST_F(Ranks, DealtExpertsTellTheSame) {
   const auto with = [&](const std::string& name, int ranks) {
     RunConfig config = config_of(name, ranks, 4 / ranks);
-    config.distributed.layout = "expert";
+    config.distributed.layout = ParallelLayout::expert;
     config.distributed.expert_parallel = 2;
     config.model.capacity_factor = 1;
     config.model.aux_loss_weight = 0.01;
@@ -139,22 +139,22 @@ double update_error(const Safetensors& before, const Safetensors& a, const Safet
 // same run in f32 together: twice the distance of one. Measured over 20 steps: 1.6e-3 from f32, and 2e-4 to
 // 3e-4 for other micro-batches and instructions.
 TEST_F(Ranks, DealtExpertsGoOnInAnyLayout) {
-  const auto with = [&](const std::string& name, int ranks, const std::string& layout,
-                        int64_t micro_batches) {
+  const auto with = [&](const std::string& name, int ranks, ParallelLayout layout, int64_t micro_batches) {
     RunConfig config = config_of(name, ranks, micro_batches);
     config.distributed.layout = layout;
-    config.training.optimizer = "adamw8bit";
-    config.training.mixed_precision = "bf16";
+    config.training.optimizer = OptimizerKind::adamw8bit;
+    config.training.mixed_precision = MixedPrecision::bf16;
     config.training.max_steps = 25;
     return config;
   };
-  RunConfig config = with("four", 4, "expert", 1);
+  RunConfig config = with("four", 4, ParallelLayout::expert, 1);
   config.training.checkpoint_every = 5;
   const RunFolder first = finished(4, config);
-  const auto go_on = [&](int ranks, const std::string& layout, int64_t micro_batches,
-                         const std::string& precision = "bf16") {
-    RunConfig other = with(fmt::format("to{}_{}_{}_{}", ranks, layout, micro_batches, precision), ranks,
-                           layout, micro_batches);
+  const auto go_on = [&](int ranks, ParallelLayout layout, int64_t micro_batches,
+                         MixedPrecision precision = MixedPrecision::bf16) {
+    RunConfig other =
+        with(fmt::format("to{}_{}_{}_{}", ranks, name_of(layout), micro_batches, name_of(precision)), ranks,
+             layout, micro_batches);
     other.training.mixed_precision = precision;
     other.training.checkpoint_every = 6;
     RunFolder folder = RunFolder::create(other, "");
@@ -169,20 +169,23 @@ TEST_F(Ranks, DealtExpertsGoOnInAnyLayout) {
   auto expected = column(first, "loss");
   expected.erase(expected.begin(), expected.begin() + 5);
   ASSERT_EQ(expected.size(), 20U);
-  const RunFolder same = go_on(4, "expert", 1);
+  const RunFolder same = go_on(4, ParallelLayout::expert, 1);
   EXPECT_EQ(column(same, "loss"), expected);
   EXPECT_EQ(weights(same, 25), weights(first, 25));
   EXPECT_EQ(states(same, 25), states(first, 25));
 
   const Safetensors before = saved(same, 5), after = saved(same, 6);
-  const double of_bf16 = largest_difference(column(go_on(1, "zero1", 1, "no"), "loss"), expected);
+  const double of_bf16 =
+      largest_difference(column(go_on(1, ParallelLayout::zero1, 1, MixedPrecision::no), "loss"), expected);
   EXPECT_LT(of_bf16, 0.1);
-  for (const auto& [ranks, layout, micro_batches] :
-       {std::tuple{1, "zero1", 1}, {1, "zero1", 4}, {2, "expert", 1}, {3, "zero1", 1}}) {
+  for (const auto& [ranks, layout, micro_batches] : {std::tuple{1, ParallelLayout::zero1, 1},
+                                                     {1, ParallelLayout::zero1, 4},
+                                                     {2, ParallelLayout::expert, 1},
+                                                     {3, ParallelLayout::zero1, 1}}) {
     const RunFolder other = go_on(ranks, layout, micro_batches);
-    EXPECT_LT(update_error(before, after, saved(other, 6)), 0.1) << ranks << layout << micro_batches;
+    EXPECT_LT(update_error(before, after, saved(other, 6)), 0.1) << ranks << name_of(layout) << micro_batches;
     EXPECT_LE(largest_difference(column(other, "loss"), expected), 2 * of_bf16)
-        << ranks << layout << micro_batches;
+        << ranks << name_of(layout) << micro_batches;
   }
 }
 
@@ -229,7 +232,7 @@ TEST_F(Ranks, ValidateTheSameTextAndCountTheSameExperts) {
 
 TEST_F(Ranks, TwiceGivesTheSameBitsAndResumedThem) {
   RunConfig config = config_of("straight", 3);
-  config.training.optimizer = "adamw8bit";
+  config.training.optimizer = OptimizerKind::adamw8bit;
   config.training.checkpoint_every = 5;
   const RunFolder straight = finished(3, config);
   config.training.run_name = "resumed";
@@ -246,10 +249,9 @@ TEST_F(Ranks, TwiceGivesTheSameBitsAndResumedThem) {
 // 8-bit states too: the first step is that of a run that was not interrupted but for the order of additions,
 // and so are the others where nothing is rounded to 8 bits.
 TEST_F(Ranks, GoOnWithAnotherNumber) {
-  const auto go_on = [&](const std::string& optimizer, int from, const std::vector<int>& others,
-                         double bound) {
+  const auto go_on = [&](OptimizerKind optimizer, int from, const std::vector<int>& others, double bound) {
     const auto with = [&](int ranks, const std::string& name) {
-      RunConfig config = config_of(optimizer + name, ranks);
+      RunConfig config = config_of(std::string(name_of(optimizer)) + name, ranks);
       config.training.optimizer = optimizer;
       config.training.max_steps = 8;
       return config;
@@ -267,11 +269,11 @@ TEST_F(Ranks, GoOnWithAnotherNumber) {
       const auto losses = column(folder, "loss");
       ASSERT_EQ(losses.size(), 3U);
       for (size_t i = 0; i < 3; ++i)
-        EXPECT_NEAR(losses[i], expected[5 + i], i == 0 ? 1e-6 : bound) << optimizer << " " << ranks;
+        EXPECT_NEAR(losses[i], expected[5 + i], i == 0 ? 1e-6 : bound) << name_of(optimizer) << " " << ranks;
     }
   };
-  go_on("adamw", 1, {4}, 1e-6);
-  go_on("adamw8bit", 2, {1, 3}, 1e-3);
+  go_on(OptimizerKind::adamw, 1, {4}, 1e-6);
+  go_on(OptimizerKind::adamw8bit, 2, {1, 3}, 1e-3);
 }
 
 TEST_F(Ranks, ASignalToOneStopsAll) {
@@ -318,9 +320,10 @@ TEST_F(OverMpi, GivesTheBitsOfThreads) {
 
 // What threads do (tests/train/layouts_test.cpp has 50 steps of each layout) MPI does with the same bits.
 TEST_F(OverMpi, EveryLayoutHasTheBitsOfThreads) {
-  for (const auto& [ranks, layout, degree, capacity] :
-       {std::tuple{3, "data_parallel", 0, 0.0}, {4, "expert", 2, 0.0}, {4, "expert", 4, 1.0}}) {
-    const std::string name = fmt::format("{}{}{}", layout, ranks, degree);
+  for (const auto& [ranks, layout, degree, capacity] : {std::tuple{3, ParallelLayout::data_parallel, 0, 0.0},
+                                                        {4, ParallelLayout::expert, 2, 0.0},
+                                                        {4, ParallelLayout::expert, 4, 1.0}}) {
+    const std::string name = fmt::format("{}{}{}", name_of(layout), ranks, degree);
     RunConfig config = config_of(name, ranks);
     config.model.capacity_factor = capacity;
     config.distributed.layout = layout;

@@ -46,9 +46,9 @@ TEST_F(Run, ResumedAtFiveEqualsStraightToTenBitForBit) {
 // bf16 weights are rounded at random: the numbers must be those of the step, not of the run.
 TEST_F(Run, LowMemoryRunsResumeBitForBitAndKeepTheirTypes) {
   RunConfig settings = config("straight");
-  settings.training.mixed_precision = "bf16";
-  settings.training.master_weights = "bf16";
-  settings.training.gradient_type = "bf16";
+  settings.training.mixed_precision = MixedPrecision::bf16;
+  settings.training.master_weights = StoredType::bf16;
+  settings.training.gradient_type = StoredType::bf16;
   settings.validate();
   const RunFolder straight = RunFolder::create(settings, "");
   train(settings, straight, false);
@@ -62,7 +62,7 @@ TEST_F(Run, LowMemoryRunsResumeBitForBitAndKeepTheirTypes) {
   EXPECT_EQ(states(straight, 10), states(resumed, 10));
 
   settings.training.max_steps = 11;
-  settings.training.master_weights = "fp32";
+  settings.training.master_weights = StoredType::fp32;
   try {
     train(settings, resumed, true);
     FAIL() << "weights of another type were taken";
@@ -75,7 +75,7 @@ TEST_F(Run, LowMemoryRunsResumeBitForBitAndKeepTheirTypes) {
 // the checkpoint and doubles after it.
 TEST_F(Run, ResumedLossScalingEqualsStraightBitForBit) {
   RunConfig settings = config("straight");
-  settings.training.mixed_precision = "fp16";
+  settings.training.mixed_precision = MixedPrecision::fp16;
   settings.training.loss_scale = 67108864;
   settings.training.loss_scale_growth_every = 3;
   settings.training.max_steps = 16;
@@ -175,7 +175,7 @@ TEST_F(Run, LossThatIsNotFiniteStopsNamingTheStepOrIsSkipped) {
   }
   EXPECT_TRUE(CheckpointStore(folder.checkpoints(), 0).latest().has_value());
 
-  settings.training.on_nan = "skip";
+  settings.training.on_nan = OnNan::skip;
   EXPECT_EQ(train(settings, folder, true), Outcome::finished);
 }
 
@@ -191,7 +191,7 @@ TEST_F(Run, WeightsThatAreNotFiniteAreNotSavedAndTakeNoCheckpointsPlace) {
   settings.training.max_steps = 8;
   settings.training.checkpoint_every = 1;
   settings.training.epsilon = 1e-50;  // as validate() does not let pass
-  for (const char* const on_nan : {"stop", "skip"}) {
+  for (const auto on_nan : {OnNan::stop, OnNan::skip}) {
     settings.training.on_nan = on_nan;
     try {
       train(settings, folder, true);
@@ -201,7 +201,7 @@ TEST_F(Run, WeightsThatAreNotFiniteAreNotSavedAndTakeNoCheckpointsPlace) {
       EXPECT_EQ(error.expected, "finite weights to save");
       EXPECT_THAT(error.found, ::testing::HasSubstr("embedding"));
     }
-    EXPECT_EQ(CheckpointStore(folder.checkpoints(), 0).latest(), 2) << on_nan;
+    EXPECT_EQ(CheckpointStore(folder.checkpoints(), 0).latest(), 2) << name_of(on_nan);
     EXPECT_EQ(weights(folder, 2), good);
   }
   settings.training.epsilon = 1e-8;
@@ -225,7 +225,7 @@ TEST_F(Run, ResumeRefusesAnotherTextAndAnotherModel) {
   held_out.data.validation_fraction = 0.5;
   EXPECT_THROW(train(held_out, folder, true), UserError);
   RunConfig packed = settings;
-  packed.data.packing = "pad";
+  packed.data.packing = Packing::pad;
   EXPECT_THROW(train(packed, folder, true), UserError);
   std::ofstream(folder_ / "corpus.txt", std::ios::app) << "one more line\n";
   EXPECT_THROW(train(settings, folder, true), UserError);

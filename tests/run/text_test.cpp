@@ -39,7 +39,7 @@ class RunText : public test::Ranks {
   RunConfig short_config(const std::string& name) const {
     RunConfig settings = config(name);
     settings.training.max_steps = 4;
-    settings.training.lr_schedule = "constant";  // max_steps is raised on the way
+    settings.training.lr_schedule = Schedule::Kind::constant;  // max_steps is raised on the way
     settings.training.checkpoint_every = 2;
     settings.training.eval_every = 0;
     return settings;
@@ -132,7 +132,7 @@ TEST_F(RunText, PassesAreCountedAndEndTheRunOnAnyNumberOfRanks) {
 
 TEST_F(RunText, TokensGiveTheLastStepAndTheScheduleKnowsIt) {
   RunConfig by_steps = short_config("steps"), by_tokens = short_config("tokens");
-  by_steps.training.lr_schedule = by_tokens.training.lr_schedule = "cosine";
+  by_steps.training.lr_schedule = by_tokens.training.lr_schedule = Schedule::Kind::cosine;
   by_steps.training.max_steps = 7;
   by_tokens.training.max_tokens = 7 * 3 * 2 * 48 - 5;
   for (const RunConfig& settings : {by_steps, by_tokens})
@@ -142,13 +142,13 @@ TEST_F(RunText, TokensGiveTheLastStepAndTheScheduleKnowsIt) {
   ASSERT_EQ(found.size(), expected.size());
   for (size_t i = 0; i < found.size(); ++i)
     EXPECT_EQ(found[i].at("learning_rate"), expected[i].at("learning_rate"));
-  by_tokens.data.packing = "pad";
+  by_tokens.data.packing = Packing::pad;
   EXPECT_THROW(by_tokens.validate(), UserError);
 }
 
 TEST_F(RunText, OneFileIsValidatedOnItsEnd) {
   RunConfig settings = short_config("book");
-  settings.data.document_split = "file";
+  settings.data.document_split = DocumentSplit::file;
   settings.training.eval_every = 2;
   const RunFolder folder = RunFolder::create(settings, "");
   train(settings, folder, false);

@@ -24,7 +24,7 @@ inline constexpr DType kHalves[] = {DType::bf16, DType::f16};  // the types of 1
 class Machine {
  public:
   explicit Machine(int threads = 2, Arithmetic arithmetic = {})
-      : backend_(make_backend(test_device(), threads, arithmetic)) {}
+      : backend_(make_backend(value_named<DeviceKind>(test_device()).value(), threads, arithmetic)) {}
   ~Machine() {
     for (void* memory : memory_) device().release(memory);
   }

@@ -55,7 +55,7 @@ class TinyModel {
       : TinyModel(settings, B, vocabulary, WeightTypes{type}, threads, recompute) {}
   TinyModel(const ModelConfig& settings, int64_t B, int64_t vocabulary, const WeightTypes& types,
             int threads = 2, Recompute recompute = Recompute::none)
-      : backend(make_backend(test_device(), threads)), config(settings) {
+      : backend(make_backend(value_named<DeviceKind>(test_device()).value(), threads)), config(settings) {
     const MicroBatch shape{.B = B,
                            .T = config.max_seq_len,
                            .type = types.compute,

@@ -75,7 +75,7 @@ class TorturedTokens : public TorturedData {
   void tokenize_to(const path& folder) {
     DataConfig config;
     config.source = {(folder / "text.txt").string()};
-    config.document_split = "line";
+    config.document_split = DocumentSplit::line;
     config.validation_fraction = 0.1;
     config.cache_dir = (folder / "cache").string();
     config.num_workers = 1;

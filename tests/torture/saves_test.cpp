@@ -80,7 +80,7 @@ class TorturedSaver : public TorturedSaves {
                           bool in_background) {
     const std::unique_ptr<std::FILE, int (*)(std::FILE*)> quiet(std::fopen("/dev/null", "w"), std::fclose);
     Terminal terminal(quiet.get());
-    const Backend backend = make_backend("cpu", 1);
+    const Backend backend = make_backend(DeviceKind::cpu, 1);
     std::vector<float> values(kValues, static_cast<float>(number));
     const int64_t begin = kValues * comm.rank() / comm.size(),
                   end = kValues * (comm.rank() + 1) / comm.size();

@@ -21,26 +21,29 @@ namespace moe {
 namespace {
 
 using ::testing::Each;
+using enum ParallelLayout;
 
 constexpr int64_t kRows = 12, kLength = 16, kVocabulary = 90;
 
 struct Setting {
   int ranks = 1;
-  std::string layout = "data_parallel";
+  ParallelLayout layout = data_parallel;
   int64_t degree = 0;
   double capacity = 0, balance = 0;
-  std::string recompute = "none";
+  Recompute recompute = Recompute::none;
   int64_t steps = 50;
   int64_t rotated = 0;  // micro-batches that come last instead of first
-  std::string precision = "no", optimizer = "adamw", master = "fp32";
+  MixedPrecision precision = MixedPrecision::no;
+  OptimizerKind optimizer = OptimizerKind::adamw;
+  StoredType master = StoredType::fp32;
   int64_t rows = 1;  // of a micro-batch
-  std::string balance_over = "rank";
+  BalanceScope balance_over = BalanceScope::rank;
   bool overlap = false;
   double bucket_mb = 0;
-  std::string capacity_in = "rank";
+  CapacityScope capacity_in = CapacityScope::rank;
   std::string name() const {
-    return fmt::format("{} ranks, {} {}{}, capacity {}, {}, {}", ranks, layout, degree,
-                       overlap ? " in turns" : "", capacity, recompute, precision);
+    return fmt::format("{} ranks, {} {}{}, capacity {}, {}, {}", ranks, name_of(layout), degree,
+                       overlap ? " in turns" : "", capacity, name_of(recompute), name_of(precision));
   }
 };
 
@@ -88,7 +91,7 @@ Learnt learn(const Setting& setting) {
   Learnt learnt;
   const auto errors = test::on_threads(setting.ranks, [&](Communicator& threads) {
     test::TransfersAside comm(threads);
-    const Backend backend = make_backend("cpu", 1, arithmetic(config.training));
+    const Backend backend = make_backend(DeviceKind::cpu, 1, arithmetic(config.training));
     Device& device = *backend.device;
     RankGroups groups(config.distributed, config.model, comm, device);
     int64_t vocabulary = kVocabulary;
@@ -150,22 +153,23 @@ TEST(Layouts, LearnTheSame) {
     if (capacity > 0) {
       EXPECT_GT(one.steps.front().dropped_share.front(), 0.01) << "nothing was dropped";
     }
-    for (const Setting& other : {Setting{2, "data_parallel"},
-                                 {3, "data_parallel"},
-                                 {4, "data_parallel"},
-                                 {2, "zero1"},
-                                 {3, "zero1"},
-                                 {4, "zero1"},
-                                 {2, "expert", 2},
-                                 {4, "expert", 4},
-                                 {4, "expert", 2},
-                                 {3, "expert", 1},
-                                 {4, "expert", 4, 0, 0, "selective"},
-                                 {4, "expert", 2, 0, 0, "full"},
-                                 {.ranks = 2, .layout = "expert", .overlap = true},
-                                 {.ranks = 4, .layout = "expert", .degree = 2, .overlap = true},
-                                 {.ranks = 2, .layout = "expert", .recompute = "selective", .overlap = true},
-                                 {.ranks = 4, .layout = "expert", .recompute = "full", .overlap = true}}) {
+    for (const Setting& other :
+         {Setting{2, data_parallel},
+          {3, data_parallel},
+          {4, data_parallel},
+          {2, zero1},
+          {3, zero1},
+          {4, zero1},
+          {2, expert, 2},
+          {4, expert, 4},
+          {4, expert, 2},
+          {3, expert, 1},
+          {4, expert, 4, 0, 0, Recompute::selective},
+          {4, expert, 2, 0, 0, Recompute::full},
+          {.ranks = 2, .layout = expert, .overlap = true},
+          {.ranks = 4, .layout = expert, .degree = 2, .overlap = true},
+          {.ranks = 2, .layout = expert, .recompute = Recompute::selective, .overlap = true},
+          {.ranks = 4, .layout = expert, .recompute = Recompute::full, .overlap = true}}) {
       Setting setting = other;
       setting.capacity = capacity, setting.balance = balance, setting.steps = steps;
       const Learnt many = learn(setting);
@@ -187,7 +191,7 @@ TEST(Layouts, LearnTheSame) {
 // With two micro-batches in flight, what is on its way comes when it comes: the same bits each time, and but
 // for the embedding's sums those of one after the other.
 TEST(Layouts, RowsThatTravelBesideArithmeticChangeNoBit) {
-  Setting setting{.ranks = 2, .layout = "expert", .steps = 20, .overlap = true};
+  Setting setting{.ranks = 2, .layout = expert, .steps = 20, .overlap = true};
   const Learnt turns = learn(setting);
   EXPECT_EQ(largest_difference(turns, learn(setting)), 0);
   setting.overlap = false;
@@ -202,14 +206,19 @@ TEST(Layouts, RowsThatTravelBesideArithmeticChangeNoBit) {
 // Parts of the optimizer change no bit: with masters in parts, with whole ones, and with those that are
 // rounded at random.
 TEST(Layouts, SharedOptimizerChangesNoBit) {
-  for (const auto& [precision, master] : {std::pair{"no", "fp32"}, {"bf16", "fp32"}, {"bf16", "bf16"}})
+  for (const auto& [precision, master] : {std::pair{MixedPrecision::no, StoredType::fp32},
+                                          {MixedPrecision::bf16, StoredType::fp32},
+                                          {MixedPrecision::bf16, StoredType::bf16}})
     for (const int ranks : {2, 3, 4}) {
-      Setting setting{
-          .ranks = ranks, .steps = 10, .precision = precision, .optimizer = "adamw8bit", .master = master};
+      Setting setting{.ranks = ranks,
+                      .steps = 10,
+                      .precision = precision,
+                      .optimizer = OptimizerKind::adamw8bit,
+                      .master = master};
       const Learnt all = learn(setting);
-      setting.layout = "zero1";
+      setting.layout = zero1;
       const Learnt parts = learn(setting);
-      EXPECT_EQ(largest_difference(all, parts), 0) << precision << " " << master << " " << ranks;
+      EXPECT_EQ(largest_difference(all, parts), 0) << setting.name();
       EXPECT_LT(parts.memory, all.memory);
       setting.bucket_mb = 25;  // more than there is
       EXPECT_EQ(largest_difference(all, learn(setting)), 0) << "in few buckets";
@@ -219,12 +228,12 @@ TEST(Layouts, SharedOptimizerChangesNoBit) {
 TEST(Layouts, ExpertsThatCannotBeDealtAreRefused) {
   const auto refusal = [](int ranks, int64_t degree, int64_t experts, int64_t width) {
     DistributedConfig distributed;
-    distributed.layout = "expert";
+    distributed.layout = expert;
     distributed.expert_parallel = degree;
     ModelConfig model;
     model.num_experts = experts, model.d_model = width, model.expert_intermediate_dim = 16;
     std::vector<std::string> errors = test::on_threads(ranks, [&](Communicator& comm) {
-      const Backend backend = make_backend("cpu", 1);
+      const Backend backend = make_backend(DeviceKind::cpu, 1);
       const RankGroups groups(distributed, model, comm, *backend.device);
     });
     EXPECT_THAT(errors, Each(errors.front()));
@@ -240,12 +249,12 @@ TEST(Layouts, ExpertsThatCannotBeDealtAreRefused) {
 // gives more.
 TEST(Layouts, MoreRowsThanThereIsRoomForAreSaid) {
   DistributedConfig distributed;
-  distributed.layout = "expert";
+  distributed.layout = expert;
   distributed.expert_buffer_factor = 1.5;
   ModelConfig model;
   model.num_experts = 4;
   const auto errors = test::on_threads(2, [&](Communicator& comm) {
-    const Backend backend = make_backend("cpu", 1);
+    const Backend backend = make_backend(DeviceKind::cpu, 1);
     RankGroups groups(distributed, model, comm, *backend.device);
     AllToAll& all_to_all = *groups.all_to_all();
     EXPECT_EQ(all_to_all.max_recv_tokens(100000, 200000), 150000);
@@ -272,26 +281,28 @@ TEST(Layouts, MoreRowsThanThereIsRoomForAreSaid) {
 // A strong balance loss over the whole step is the same however the step is cut: into micro-batches, among
 // ranks, with expert parallelism or not, kept or computed again. Over each micro-batch it is not.
 TEST(Layouts, AGlobalBalanceLossDoesNotDependOnHowAStepIsCut) {
-  const auto with = [](Setting setting, int64_t rows, const char* over) {
+  const auto with = [](Setting setting, int64_t rows, BalanceScope over) {
     setting.rows = rows, setting.balance = 0.5, setting.balance_over = over, setting.steps = 20;
     return learn(setting);
   };
-  const Learnt one = with({}, kRows, "global");
+  const Learnt one = with({}, kRows, BalanceScope::global);
   double order = 0;  // what another order of additions can do
   for (const int64_t rows : {1, 3})
-    order = std::max(order, largest_difference(one, with({}, rows, "global")));
+    order = std::max(order, largest_difference(one, with({}, rows, BalanceScope::global)));
   EXPECT_LT(order, 1e-4);
-  EXPECT_EQ(largest_difference(one, with({}, kRows, "rank")), 0) << "with one micro-batch both are the same";
-  EXPECT_GT(largest_difference(one, with({}, 1, "rank")), 1e-3) << "the two definitions hardly differ here";
-  for (const auto& [setting, rows] : {std::pair<Setting, int64_t>{{2, "data_parallel"}, 6},
-                                      {{2, "zero1"}, 3},
-                                      {{3, "zero1"}, 4},
-                                      {{4, "zero1"}, 3},
-                                      {{4, "expert", 4}, 3},
-                                      {{4, "expert", 2}, 1},
-                                      {{4, "zero1", 0, 0, 0, "full"}, 3},
-                                      {{2, "expert", 2, 0, 0, "selective"}, 2}}) {
-    const Learnt many = with(setting, rows, "global");
+  EXPECT_EQ(largest_difference(one, with({}, kRows, BalanceScope::rank)), 0)
+      << "with one micro-batch both are the same";
+  EXPECT_GT(largest_difference(one, with({}, 1, BalanceScope::rank)), 1e-3)
+      << "the two definitions hardly differ here";
+  for (const auto& [setting, rows] : {std::pair<Setting, int64_t>{{2, data_parallel}, 6},
+                                      {{2, zero1}, 3},
+                                      {{3, zero1}, 4},
+                                      {{4, zero1}, 3},
+                                      {{4, expert, 4}, 3},
+                                      {{4, expert, 2}, 1},
+                                      {{4, zero1, 0, 0, 0, Recompute::full}, 3},
+                                      {{2, expert, 2, 0, 0, Recompute::selective}, 2}}) {
+    const Learnt many = with(setting, rows, BalanceScope::global);
     EXPECT_LE(largest_difference(one, many), std::max(10 * order, 1e-6))
         << setting.name() << ", rows " << rows;
     for (const size_t step : {0, 1, 2}) {  // later a last bit may turn a choice
@@ -307,22 +318,24 @@ TEST(Layouts, AGlobalBalanceLossDoesNotDependOnHowAStepIsCut) {
 // The same with a capacity that is counted in each row: who is dropped does not depend on who else is in the
 // micro-batch.
 TEST(Layouts, ACapacityOfRowsDoesNotDependOnHowAStepIsCut) {
-  const auto with = [](Setting setting, int64_t rows, const char* in) {
+  const auto with = [](Setting setting, int64_t rows, CapacityScope in) {
     setting.rows = rows, setting.capacity = 1, setting.capacity_in = in, setting.steps = 3;
-    setting.balance = 0.5, setting.balance_over = "global";
+    setting.balance = 0.5, setting.balance_over = BalanceScope::global;
     return learn(setting);
   };
-  const Learnt one = with({}, kRows, "row");
-  EXPECT_EQ(largest_difference(with({}, 1, "row"), with({}, 1, "rank")), 0) << "of one row both are the same";
-  EXPECT_NE(with({}, kRows, "rank").steps.front().dropped_share, one.steps.front().dropped_share);
+  const Learnt one = with({}, kRows, CapacityScope::row);
+  EXPECT_EQ(largest_difference(with({}, 1, CapacityScope::row), with({}, 1, CapacityScope::rank)), 0)
+      << "of one row both are the same";
+  EXPECT_NE(with({}, kRows, CapacityScope::rank).steps.front().dropped_share,
+            one.steps.front().dropped_share);
   EXPECT_GT(one.steps.front().dropped_share.front(), 0.01) << "nothing was dropped";
   for (const auto& [setting, rows] : {std::pair<Setting, int64_t>{{}, 1},
                                       {{}, 4},
-                                      {{2, "data_parallel"}, 6},
-                                      {{3, "zero1"}, 4},
-                                      {{4, "expert", 2}, 1},
-                                      {{4, "expert", 4, 0, 0, "full"}, 3}}) {
-    const Learnt many = with(setting, rows, "row");
+                                      {{2, data_parallel}, 6},
+                                      {{3, zero1}, 4},
+                                      {{4, expert, 2}, 1},
+                                      {{4, expert, 4, 0, 0, Recompute::full}, 3}}) {
+    const Learnt many = with(setting, rows, CapacityScope::row);
     for (size_t step = 0; step < one.steps.size(); ++step) {
       const StepResult &a = one.steps[step], &b = many.steps[step];
       EXPECT_EQ(b.expert_count, a.expert_count) << setting.name() << ", rows " << rows;
@@ -348,11 +361,11 @@ TEST(Layouts, RowsWithoutRoomEndTheStepOnRanksThatHaveRoom) {
                                     .init_std = 0.02});
   config.training.batch_size =
       512;  // 8,192 rows: there is always room for these, but not for those of two ranks
-  config.distributed.layout = "expert";
+  config.distributed.layout = expert;
   config.distributed.expert_parallel = 2;
   config.distributed.expert_buffer_factor = 1.5;
   const auto errors = test::on_threads(4, [&](Communicator& comm) {
-    const Backend backend = make_backend("cpu", 1);
+    const Backend backend = make_backend(DeviceKind::cpu, 1);
     RankGroups groups(config.distributed, config.model, comm, *backend.device);
     int64_t vocabulary = kVocabulary;
     const auto [arena, state] =

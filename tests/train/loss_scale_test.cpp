@@ -60,7 +60,7 @@ TEST(LossScale, StaysWithinItsLimits) {
 // A small model that trains in this arithmetic on random tokens.
 class Training {
  public:
-  explicit Training(const std::string& precision, double loss_scale = 65536) {
+  explicit Training(MixedPrecision precision, double loss_scale = 65536) {
     config.model = test::tiny_config({.n_heads = 2,
                                       .n_kv_heads = 1,
                                       .expert_intermediate_dim = 32,
@@ -70,8 +70,8 @@ class Training {
     config.training.batch_size = 2;
     config.training.mixed_precision = precision;
     config.training.loss_scale = loss_scale;
-    config.training.optimizer = "adamw";
-    backend = make_backend("cpu", 2, arithmetic(config.training));
+    config.training.optimizer = OptimizerKind::adamw;
+    backend = make_backend(DeviceKind::cpu, 2, arithmetic(config.training));
     groups.emplace(config.distributed, config.model, alone, *backend.device);
     auto placed = place<TrainingState>(*backend.device, config, vocabulary, *groups, *backend.ops);
     arena = std::move(placed.first), state = std::move(placed.second);
@@ -113,7 +113,7 @@ class Training {
 };
 
 TEST(LossScaleStep, NormsAndUpdatesAreWithoutIt) {
-  Training one("fp16", 64), other("fp16", 256);
+  Training one(MixedPrecision::fp16, 64), other(MixedPrecision::fp16, 256);
   for (int i = 0; i < 2; ++i) {
     const StepResult a = one.step(), b = other.step();
     ASSERT_TRUE(a.finite() && b.finite());
@@ -125,7 +125,7 @@ TEST(LossScaleStep, NormsAndUpdatesAreWithoutIt) {
 }
 
 TEST(LossScaleStep, NormsAreThoseOfF32) {
-  Training exact("no"), scaled("fp16");
+  Training exact(MixedPrecision::no), scaled(MixedPrecision::fp16);
   const StepResult a = exact.step(), b = scaled.step();
   EXPECT_NEAR(a.loss, b.loss, 5e-3);
   EXPECT_NEAR(a.gradient_norm, b.gradient_norm, 0.01 * a.gradient_norm);
@@ -133,7 +133,7 @@ TEST(LossScaleStep, NormsAreThoseOfF32) {
 }
 
 TEST(LossScaleStep, OverflowSkipsTheStepAndHalvesUntilItFits) {
-  Training training("fp16", LossScale::kMost);
+  Training training(MixedPrecision::fp16, LossScale::kMost);
   const auto before = training.weights();
   int skipped = 0;
   for (; skipped < 32; ++skipped) {
@@ -152,13 +152,13 @@ TEST(LossScaleStep, OverflowSkipsTheStepAndHalvesUntilItFits) {
   EXPECT_NE(training.weights(), before);
 
   // The step that fits is the first for the moments too: as if none had been skipped.
-  Training direct("fp16", training.state->loss_scale.value());
+  Training direct(MixedPrecision::fp16, training.state->loss_scale.value());
   direct.step();
   EXPECT_EQ(direct.weights(), training.weights());
 }
 
 TEST(LossScaleStep, OneBatchIsLearntByHeart) {
-  Training training("fp16");
+  Training training(MixedPrecision::fp16);
   double loss = 0;
   for (int i = 0; i < 150; ++i) {
     const StepResult result = training.step();

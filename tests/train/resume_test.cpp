@@ -25,7 +25,7 @@ std::string rate_line(int64_t step, const RunConfig& saved,
   return resume_point("state.json", state_json(step, {}, "", saved), NoText(), now).rate;
 }
 
-RunConfig run_of(const std::string& schedule) {
+RunConfig run_of(Schedule::Kind schedule) {
   RunConfig config;
   config.training.lr_schedule = schedule;
   config.training.learning_rate = 1e-3;
@@ -35,13 +35,13 @@ RunConfig run_of(const std::string& schedule) {
 }
 
 TEST(Resume, ALongerScheduleWhoseRateJumpsIsSaidWithTheWayToKeepTheRate) {
-  for (const char* const schedule : {"cosine", "wsd"})
+  for (const auto schedule : {Schedule::Kind::cosine, Schedule::Kind::wsd})
     EXPECT_THAT(
         rate_line(100, run_of(schedule), [](TrainingConfig& t) { t.max_steps = 1000; }),
         ::testing::AllOf(::testing::HasSubstr("where the saved settings had 0.0001."),
                          ::testing::HasSubstr("training.lr_schedule=constant training.learning_rate=0.0001")))
-        << schedule;
-  const RunConfig cosine = run_of("cosine");
+        << name_of(schedule);
+  const RunConfig cosine = run_of(Schedule::Kind::cosine);
   EXPECT_THAT(rate_line(50, cosine, [](TrainingConfig& t) { t.max_steps = 200; }),
               ::testing::HasSubstr("rate="));
   EXPECT_THAT(rate_line(50, cosine, [](TrainingConfig& t) { t.learning_rate = 5e-4; }),
@@ -49,16 +49,18 @@ TEST(Resume, ALongerScheduleWhoseRateJumpsIsSaidWithTheWayToKeepTheRate) {
 }
 
 TEST(Resume, WhereTheRateGoesOnNothingIsSaid) {
-  const RunConfig cosine = run_of("cosine");
+  const RunConfig cosine = run_of(Schedule::Kind::cosine);
   EXPECT_EQ(rate_line(50, cosine, [](TrainingConfig&) {}), "");
   EXPECT_EQ(rate_line(100, cosine, [](TrainingConfig&) {}), "");
   EXPECT_EQ(rate_line(0, cosine, [](TrainingConfig& t) { t.max_steps = 1000; }), "") << "an import";
-  EXPECT_EQ(rate_line(100, run_of("constant"), [](TrainingConfig& t) { t.max_steps = 1000; }), "");
-  EXPECT_EQ(rate_line(50, run_of("wsd"), [](TrainingConfig& t) { t.max_steps = 120; }), "") << "still flat";
+  EXPECT_EQ(rate_line(100, run_of(Schedule::Kind::constant), [](TrainingConfig& t) { t.max_steps = 1000; }),
+            "");
+  EXPECT_EQ(rate_line(50, run_of(Schedule::Kind::wsd), [](TrainingConfig& t) { t.max_steps = 120; }), "")
+      << "still flat";
   // The way that is proposed keeps the rate, and is silent.
   EXPECT_EQ(rate_line(100, cosine,
                       [](TrainingConfig& t) {
-                        t.max_steps = 1000, t.lr_schedule = "constant", t.learning_rate = 1e-4;
+                        t.max_steps = 1000, t.lr_schedule = Schedule::Kind::constant, t.learning_rate = 1e-4;
                       }),
             "");
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "train/run_config.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gmock/gmock.h>
 
 #include <filesystem>
@@ -76,12 +78,12 @@ TEST(RunConfig, AnExpertHasRoomForARowOrTrainingIsRefused) {
   RunConfig config;
   config.model.num_experts = 64, config.model.max_seq_len = 32, config.training.batch_size = 8;
   config.model.capacity_factor = 0.2;
-  config.distributed.capacity = "row";  // 32 tokens: an even share of one
+  config.distributed.capacity = CapacityScope::row;  // 32 tokens: an even share of one
   EXPECT_EQ(
       user_error_of([&] { config.check_trainable(false); }),
       "model.capacity_factor: expected at least 1: an even share of 32 tokens is 1 for an expert, and it "
       "has to take one, found 0.2. Hint: capacity_factor 1, or 0, which drops no token");
-  config.distributed.capacity = "rank";  // 256 tokens: a share of four
+  config.distributed.capacity = CapacityScope::rank;  // 256 tokens: a share of four
   EXPECT_THAT(user_error_of([&] { config.check_trainable(false); }),
               ::testing::HasSubstr("Hint: capacity_factor 0.25, or 0"));
   for (const double enough : {0.25, 0.0}) {
@@ -131,7 +133,7 @@ TEST(RunConfig, TheResolvedFileGivesTheSameRun) {
 TEST(RunConfig, LoadsTheShippedConfigs) {
   const auto quickstart = RunConfig::load(kConfigs + "quickstart.yaml");
   EXPECT_EQ(quickstart.model.capacity_factor, 0.0);
-  EXPECT_EQ(quickstart.data.document_split, "unindented");
+  EXPECT_EQ(quickstart.data.document_split, DocumentSplit::unindented);
   const auto full = RunConfig::load(kConfigs + "train_config.yaml");
   RunConfig defaults;
   RunConfig model_only = full;
@@ -141,14 +143,15 @@ TEST(RunConfig, LoadsTheShippedConfigs) {
 }
 
 TEST(RunConfig, Bf16WeightsAndGradientsNeedBf16Products) {
-  EXPECT_EQ(error([](RunConfig& c) { c.training.master_weights = "bf16"; }),
+  EXPECT_EQ(error([](RunConfig& c) { c.training.master_weights = StoredType::bf16; }),
             "training.master_weights: expected fp32 when training.mixed_precision is not bf16, found bf16. "
             "Hint: set "
             "training.mixed_precision to bf16, or this to fp32");
-  EXPECT_THAT(error([](RunConfig& c) { c.training.gradient_type = "bf16"; }),
+  EXPECT_THAT(error([](RunConfig& c) { c.training.gradient_type = StoredType::bf16; }),
               ::testing::StartsWith("training.gradient_type: "));
   EXPECT_EQ(error([](RunConfig& c) {
-              c.training.mixed_precision = c.training.master_weights = c.training.gradient_type = "bf16";
+              c.training.mixed_precision = MixedPrecision::bf16;
+              c.training.master_weights = c.training.gradient_type = StoredType::bf16;
             }),
             "");
 }
@@ -157,7 +160,7 @@ TEST(RunConfig, Bf16WeightsAndGradientsNeedBf16Products) {
 // (docs/numerics.md).
 TEST(RunConfig, TheFullModelFits16GB) {
   const auto config = RunConfig::load(kConfigs + "train_config_16gb.yaml");
-  const Backend backend = make_backend("cpu", 1);
+  const Backend backend = make_backend(DeviceKind::cpu, 1);
   Arena plan;
   plan_training(config, Tokenizer::kVocabulary, 1, *backend.device, *backend.ops, plan);
   EXPECT_LT(static_cast<double>(plan.used()) / (1 << 30), 15.5);
@@ -170,10 +173,10 @@ TEST(RunConfig, TheFullModelFits16GB) {
 TEST(RunConfig, WordsOfEarlierVersionsAreTaken) {
   const RunConfig config = RunConfig::load(kConfigs + "quickstart.yaml",
                                            {"training.recompute=cheap", "distributed.expert_rows=2"});
-  EXPECT_EQ(config.training.recompute, "selective");
+  EXPECT_EQ(config.training.recompute, Recompute::selective);
   EXPECT_EQ(config.distributed.expert_buffer_factor, 2);
   EXPECT_EQ(RunConfig::load(kConfigs + "quickstart.yaml", {"training.recompute=all"}).training.recompute,
-            "full");
+            Recompute::full);
 }
 
 TEST(RunConfig, OverridesComeAfterTheFileInOrder) {
@@ -258,7 +261,7 @@ TEST(TrainingConfig, RefusesContradictions) {
             "loss_scale 4096");
   const auto wsd = [](int64_t warmup) {
     return [warmup](RunConfig& c) {
-      c.training.lr_schedule = "wsd";
+      c.training.lr_schedule = Schedule::Kind::wsd;
       c.training.warmup_steps = warmup;
     };
   };
@@ -267,7 +270,7 @@ TEST(TrainingConfig, RefusesContradictions) {
             "training.decay_fraction: expected warm-up and decay to fit into training.max_steps (1000), "
             "found 801 steps of warm-up and 0.2 of the steps for decay. Hint: warmup_steps 800 or less");
   EXPECT_EQ(error([](RunConfig& c) {
-              c.training.optimizer = "adamw";
+              c.training.optimizer = OptimizerKind::adamw;
               c.training.router_8bit = true;
             }),
             "training.router_8bit: expected training.optimizer adamw8bit, found adamw. "
@@ -275,8 +278,9 @@ TEST(TrainingConfig, RefusesContradictions) {
   EXPECT_EQ(error([](RunConfig& c) { c.training.run_name = "a/b"; }),
             "training.run_name: expected a name for one folder, found \"a/b\". Hint: training.output_dir "
             "takes a path");
-  EXPECT_EQ(error([](RunConfig& c) { c.training.optimizer = "sgd"; }),
-            "training.optimizer: expected one of: adamw8bit, adamw, found sgd");
+  EXPECT_EQ(
+      user_error_of([] { RunConfig::load(kConfigs + "train_config.yaml", {"training.optimizer=sgd"}); }),
+      "command line: training.optimizer: expected one of: adamw8bit, adamw, found sgd");
   EXPECT_EQ(
       error([](RunConfig& c) { c.training.batch_size = 1 << 20; }),
       "training.batch_size: expected batch_size x model.max_seq_len (1024) x model.top_k (2) below 2^31, "
@@ -285,8 +289,47 @@ TEST(TrainingConfig, RefusesContradictions) {
             "logging.log_every: expected an integer between 1 and 1000000000000, found 0");
 }
 
+// Names in files, on the command line and in checkpoints are a promise: a change of these lines breaks files.
+TEST(RunConfig, EveryChoiceIsReadAndWrittenByItsName) {
+  RunConfig config;
+  auto sections = config.sections();
+  std::string all;
+  for (Section& section : sections)
+    for (Field& field : section.fields) {
+      if (field.allowed().empty()) continue;
+      const std::string setting = section.name + "." + field.name();
+      all += fmt::format("{} = {}: {}\n", setting, to_yaml(field.initial()), fmt::join(field.allowed(), " "));
+      for (const std::string& name : field.allowed()) {
+        apply_override(setting + "=" + name, sections);
+        EXPECT_EQ(field.value(), Field::Value(name)) << setting;
+        RunConfig back;
+        auto read = back.sections();
+        read_config_text(print_config_json(sections), "json", read);
+        EXPECT_THAT(config_differences(sections, read), ::testing::IsEmpty()) << setting;
+      }
+    }
+  EXPECT_EQ(all,
+            "training.lr_schedule = cosine: cosine wsd constant\n"
+            "training.optimizer = adamw8bit: adamw8bit adamw\n"
+            "training.optimizer_order = pytorch: pytorch bitsandbytes\n"
+            "training.mixed_precision = \"no\": no tf32 bf16 fp16\n"
+            "training.master_weights = fp32: fp32 bf16\n"
+            "training.gradient_type = fp32: fp32 bf16\n"
+            "training.recompute = none: none selective full\n"
+            "training.on_nan = stop: stop skip\n"
+            "training.device = auto: auto cpu gpu\n"
+            "data.format = auto: auto text jsonl parquet tokens\n"
+            "data.document_split = file: unindented blank_line line file marker\n"
+            "data.bad_rows = stop: stop skip\n"
+            "data.packing = concat: concat best_fit pad\n"
+            "logging.wandb_mode = \"\":  online offline disabled\n"
+            "distributed.layout = auto: auto data_parallel zero1 expert\n"
+            "distributed.balance_loss = rank: rank global\n"
+            "distributed.capacity = rank: rank row\n");
+}
+
 TEST(DistributedConfig, RefusesContradictions) {
-  const auto overlap = [](const std::string& layout, int64_t micro_batches, const std::string& balance_over) {
+  const auto overlap = [](ParallelLayout layout, int64_t micro_batches, BalanceScope balance_over) {
     return error([&](RunConfig& c) {
       c.distributed.overlap = true;
       c.distributed.layout = layout;
@@ -294,15 +337,15 @@ TEST(DistributedConfig, RefusesContradictions) {
       c.training.gradient_accumulation_steps = micro_batches;
     });
   };
-  EXPECT_EQ(overlap("expert", 2, "rank"), "");
-  EXPECT_EQ(overlap("zero1", 2, "rank"),
+  EXPECT_EQ(overlap(ParallelLayout::expert, 2, BalanceScope::rank), "");
+  EXPECT_EQ(overlap(ParallelLayout::zero1, 2, BalanceScope::rank),
             "distributed.overlap: expected distributed.layout expert, found zero1. Hint: no other layout "
             "sends rows");
-  EXPECT_EQ(overlap("expert", 1, "rank"),
+  EXPECT_EQ(overlap(ParallelLayout::expert, 1, BalanceScope::rank),
             "distributed.overlap: expected two micro-batches in a step at least, found "
             "training.gradient_accumulation_steps 1. Hint: half the batch_size, and "
             "gradient_accumulation_steps 2");
-  EXPECT_EQ(overlap("expert", 2, "global"),
+  EXPECT_EQ(overlap(ParallelLayout::expert, 2, BalanceScope::global),
             "distributed.overlap: expected distributed.balance_loss rank, found global. Hint: between the "
             "passes of a micro-batch the global one waits for all ranks");
 }

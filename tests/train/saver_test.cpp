@@ -94,7 +94,7 @@ class SaverTest : public ::testing::Test {
     Communicator& comm;
     std::unique_ptr<std::FILE, int (*)(std::FILE*)> log{std::tmpfile(), std::fclose};
     Terminal terminal{log.get()};
-    Backend backend = make_backend("cpu", 1);
+    Backend backend = make_backend(DeviceKind::cpu, 1);
     Held held{comm.rank(), comm.size()};
     HookedDevice device;
     Saver saver;
@@ -116,7 +116,7 @@ class SaverTest : public ::testing::Test {
 
 TEST_F(SaverTest, FilesAreThoseOfOneWriter) {
   const Held held(0, 1);
-  const Backend backend = make_backend("cpu", 1);
+  const Backend backend = make_backend(DeviceKind::cpu, 1);
   CheckpointStore::Files files;
   for (const auto& [name, parts] : held.files()) {
     auto& tensors = files.emplace_back(name, std::vector<NamedTensor>()).second;
@@ -135,7 +135,7 @@ TEST_F(SaverTest, FilesAreThoseOfOneWriter) {
 
 TEST_F(SaverTest, AnyOtherPartsAreReadFromThem) {
   EXPECT_THAT(save(3, "three", true), Each(""));
-  const Backend backend = make_backend("cpu", 1);
+  const Backend backend = make_backend(DeviceKind::cpu, 1);
   const Checkpoint checkpoint = CheckpointStore(folder_ / "three", 1).open_latest();
   for (const int ranks : {1, 2, 7})
     for (int rank = 0; rank < ranks; ++rank) {

@@ -11,13 +11,13 @@
 namespace moe {
 namespace {
 
-std::map<std::string, int64_t> plan(const std::string& precision, int ranks = 1,
-                                    const std::string& layout = "auto") {
+std::map<std::string, int64_t> plan(MixedPrecision precision, int ranks = 1,
+                                    ParallelLayout layout = ParallelLayout::automatic) {
   RunConfig config;
   config.model.n_layers = 2;
   config.training.batch_size = 2;
   config.training.mixed_precision = precision;
-  const Backend backend = make_backend("cpu", 1, arithmetic(config.training));
+  const Backend backend = make_backend(DeviceKind::cpu, 1, arithmetic(config.training));
   Arena arena;
   config.distributed.layout = layout;
   plan_training(config, 50257, ranks, *backend.device, *backend.ops, arena);
@@ -28,8 +28,9 @@ std::map<std::string, int64_t> plan(const std::string& precision, int ranks = 1,
 }
 
 TEST(TrainingPlan, SixteenBitsCountAsSuch) {
-  const auto f32 = plan("no"), bf16 = plan("bf16"), f16 = plan("fp16");
-  EXPECT_EQ(plan("tf32"), f32);
+  const auto f32 = plan(MixedPrecision::no), bf16 = plan(MixedPrecision::bf16),
+             f16 = plan(MixedPrecision::fp16);
+  EXPECT_EQ(plan(MixedPrecision::tf32), f32);
   EXPECT_EQ(f16.at("total"), bf16.at("total"));
   EXPECT_EQ(f16.at("weights (f16 copy)"), bf16.at("weights (bf16 copy)"));
   EXPECT_EQ(f16.count("weights (bf16 copy)"), 0U);
@@ -37,9 +38,11 @@ TEST(TrainingPlan, SixteenBitsCountAsSuch) {
 }
 
 TEST(TrainingPlan, RanksShareStatesAndMasters) {
-  const auto one = plan("bf16"), all = plan("bf16", 4, "data_parallel"), parts = plan("bf16", 4, "zero1");
+  const auto one = plan(MixedPrecision::bf16),
+             all = plan(MixedPrecision::bf16, 4, ParallelLayout::data_parallel),
+             parts = plan(MixedPrecision::bf16, 4, ParallelLayout::zero1);
   EXPECT_EQ(all, one);
-  EXPECT_EQ(plan("bf16", 4), parts) << "auto";
+  EXPECT_EQ(plan(MixedPrecision::bf16, 4), parts) << "auto";
   // All but norms and routers, which are read as they are, and a little for tensors that do not divide.
   const int64_t read = 4 * (2 * 64 * 1024 + (2 * (2 * 1024 + 2 * 64) + 1024) + 4096);
   EXPECT_LE(4 * (parts.at("weights (f32)") - read), one.at("weights (f32)"));

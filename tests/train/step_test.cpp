@@ -37,16 +37,16 @@ Batch rows(int64_t begin, int64_t end) {
 }
 
 // The gradients after each of three steps of `micro_batches` micro-batches; the weights stay.
-std::vector<std::vector<double>> gradients(int64_t micro_batches, const std::string& type) {
+std::vector<std::vector<double>> gradients(int64_t micro_batches, std::optional<StoredType> type) {
   RunConfig config;
   config.model = test::tiny_config({.aux_loss_weight = 0,  // of a micro-batch, not of a step
                                     .vocab_size = 50304,
                                     .max_seq_len = kLength,
                                     .init_std = 0.02});
   config.training.batch_size = kRows / micro_batches;
-  config.training.mixed_precision = type.empty() ? "no" : "bf16";
-  if (!type.empty()) config.training.gradient_type = type;
-  const Backend backend = make_backend("cpu", 2);
+  config.training.mixed_precision = type ? MixedPrecision::bf16 : MixedPrecision::no;
+  if (type) config.training.gradient_type = *type;
+  const Backend backend = make_backend(DeviceKind::cpu, 2);
   Device& device = *backend.device;
   SoloCommunicator alone;
   RankGroups groups(config.distributed, config.model, alone, device);
@@ -70,9 +70,9 @@ std::vector<std::vector<double>> gradients(int64_t micro_batches, const std::str
 }
 
 TEST(Step, MicroBatchesGiveTheGradientOfAllTheirRows) {
-  const auto whole = gradients(1, "");
+  const auto whole = gradients(1, {});
   for (const int64_t micro_batches : {2, 3}) {
-    const auto parts = gradients(micro_batches, "");
+    const auto parts = gradients(micro_batches, {});
     EXPECT_TRUE(test::close(parts[0], whole[0], test::kBoundF32)) << micro_batches;
     EXPECT_EQ(parts[1], parts[0]) << "the step before left something";
     EXPECT_EQ(parts[2], parts[0]);
@@ -81,7 +81,7 @@ TEST(Step, MicroBatchesGiveTheGradientOfAllTheirRows) {
 
 // The roundings of all partial sums: n / 3 of one (docs/numerics.md), at most n / 2.
 TEST(Step, Bf16GradientsAreRoundedAtEachMicroBatch) {
-  const auto wide = gradients(6, "fp32"), narrow = gradients(6, "bf16");
+  const auto wide = gradients(6, StoredType::fp32), narrow = gradients(6, StoredType::bf16);
   EXPECT_TRUE(test::close(narrow[0], wide[0], 2.8e-6 * 6 / 2));
   EXPECT_NE(narrow[0], wide[0]);
   EXPECT_EQ(narrow[2], narrow[0]);

@@ -12,10 +12,10 @@ RunConfig full() {
   RunConfig config;
   config.training.batch_size = 32;
   config.training.gradient_accumulation_steps = 4;
-  config.training.mixed_precision = "bf16";
+  config.training.mixed_precision = MixedPrecision::bf16;
   return config;
 }
-StepTime of(const RunConfig& config, int ranks, const char* layout, int64_t degree = 0) {
+StepTime of(const RunConfig& config, int ranks, ParallelLayout layout, int64_t degree = 0) {
   RunConfig other = config;
   other.distributed.layout = layout;
   other.distributed.expert_parallel = degree;
@@ -26,24 +26,26 @@ StepTime of(const RunConfig& config, int ranks, const char* layout, int64_t degr
 // 1,516.7.
 TEST(StepTime, OfOneH200IsWhatWasMeasured) {
   RunConfig config = full();
-  EXPECT_NEAR(of(config, 1, "zero1").total(), 0.363, 0.05 * 0.363);
+  EXPECT_NEAR(of(config, 1, ParallelLayout::zero1).total(), 0.363, 0.05 * 0.363);
   config.training.gradient_accumulation_steps = 16;
-  const double small = of(config, 1, "zero1").total();
+  const double small = of(config, 1, ParallelLayout::zero1).total();
   EXPECT_NEAR(small, 4 * 0.363, 0.06 * 4 * 0.363);
   // 64 x 1024 was 3 % faster for the same tokens.
   config.training.batch_size = 64;
   config.training.gradient_accumulation_steps = 8;
-  EXPECT_NEAR(of(config, 1, "zero1").total() / small, 0.97, 0.02);
+  EXPECT_NEAR(of(config, 1, ParallelLayout::zero1).total() / small, 0.97, 0.02);
   // The optimizer's pass and the sums of squares: 8.49 + 1.69 ms.
-  EXPECT_NEAR(of(config, 1, "zero1").optimizer, 0.0102, 0.001);
+  EXPECT_NEAR(of(config, 1, ParallelLayout::zero1).optimizer, 0.0102, 0.001);
 }
 
 TEST(StepTime, TransfersAreThoseOfTheLayout) {
   const RunConfig config = full();
-  for (const char* const layout : {"data_parallel", "zero1", "expert"})
-    EXPECT_EQ(of(config, 1, layout).transfers(), 0) << layout;
+  for (const ParallelLayout layout :
+       {ParallelLayout::data_parallel, ParallelLayout::zero1, ParallelLayout::expert})
+    EXPECT_EQ(of(config, 1, layout).transfers(), 0) << name_of(layout);
   // 1.73 B parameters: f32 gradients there, bf16 weights back, 7/8 of them at 0.8 of 450 GB/s.
-  const StepTime parts = of(config, 8, "zero1"), everything = of(config, 8, "data_parallel");
+  const StepTime parts = of(config, 8, ParallelLayout::zero1),
+                 everything = of(config, 8, ParallelLayout::data_parallel);
   EXPECT_NEAR(parts.gradients, 1.73e9 * 4 * 7 / 8 / 360e9, 1e-3);
   EXPECT_NEAR(parts.weights, 1.73e9 * 2 * 7 / 8 / 360e9, 1e-3);
   EXPECT_NEAR(everything.gradients, 2 * parts.gradients, 1e-6);
@@ -51,43 +53,45 @@ TEST(StepTime, TransfersAreThoseOfTheLayout) {
   EXPECT_LT(parts.total(), everything.total());
   // Two choices of 1,024 elements in 16 layers, four ways, 7 of 8 elsewhere.
   EXPECT_EQ(row_bytes_of_token(config, 8), 4 * 2 * 2 * 1024 * 16 * 7 / 8);
-  const StepTime experts = of(config, 8, "expert");
+  const StepTime experts = of(config, 8, ParallelLayout::expert);
   EXPECT_GT(experts.rows, 4 * 32768 * 229376.0 / 360e9);
   EXPECT_LT(experts.gradients, parts.gradients / 4) << "only what is no expert has to be added up";
-  EXPECT_EQ(of(config, 8, "expert", 1).total(), parts.total());
+  EXPECT_EQ(of(config, 8, ParallelLayout::expert, 1).total(), parts.total());
 }
 
 // Gradients travel beside the last backward pass, and weights beside the first forward pass, but for the
 // embedding's and the first layer's; where passes are short, what is longer shows.
 TEST(StepTime, TransfersAreHiddenBehindPasses) {
   RunConfig config = full();
-  const StepTime two = of(config, 2, "zero1");
+  const StepTime two = of(config, 2, ParallelLayout::zero1);
   // Of the rest 0.4 is won: of 15 of 16 layers, f32 gradients and bf16 weights, half of them, at 0.8 of 450
   // GB/s.
   const double layers = 16.0 * (64 * 3 * 1024 * 512 + 4 * 1024 * 1024) * (4 + 2) / 2 / 360e9;
   EXPECT_NEAR(two.hidden, 0.4 * layers * 15 / 16, 0.05 * two.hidden);
   config.training.batch_size = 1;
   config.training.gradient_accumulation_steps = 1;
-  const StepTime few = of(config, 8, "zero1");
+  const StepTime few = of(config, 8, ParallelLayout::zero1);
   EXPECT_LT(few.hidden, two.hidden);
   EXPECT_NEAR(few.hidden, 0.4 * few.compute, 0.01 * few.compute) << "as much as there is arithmetic";
   // Where some ranks may stop, all wait until none did.
   config.distributed.expert_buffer_factor = 2;
-  EXPECT_GT(of(config, 8, "expert", 8).hidden, 0);
-  EXPECT_EQ(of(config, 16, "expert", 8).hidden, 0);
-  EXPECT_GT(of(config, 16, "zero1").hidden, 0) << "no rows travel there";
+  EXPECT_GT(of(config, 8, ParallelLayout::expert, 8).hidden, 0);
+  EXPECT_EQ(of(config, 16, ParallelLayout::expert, 8).hidden, 0);
+  EXPECT_GT(of(config, 16, ParallelLayout::zero1).hidden, 0) << "no rows travel there";
 }
 
 // Experts that are dealt to two machines send most rows over the network.
 TEST(StepTime, MachinesAreFurtherApartThanGpus) {
   const RunConfig config = full();
-  EXPECT_GT(of(config, 16, "expert", 16).rows, 3 * of(config, 16, "expert", 8).rows);
-  EXPECT_GT(of(config, 1024, "zero1").transfers(), of(config, 8, "zero1").transfers());
+  EXPECT_GT(of(config, 16, ParallelLayout::expert, 16).rows,
+            3 * of(config, 16, ParallelLayout::expert, 8).rows);
+  EXPECT_GT(of(config, 1024, ParallelLayout::zero1).transfers(),
+            of(config, 8, ParallelLayout::zero1).transfers());
 }
 
 TEST(StepTime, IsNotMadeUpWhereNothingIsKnown) {
   RunConfig config = full();
-  config.training.mixed_precision = "no";
+  config.training.mixed_precision = MixedPrecision::no;
   EXPECT_FALSE(predict_step(config, 8, *find_gpu("h100")).has_value());
   EXPECT_EQ(find_gpu("NVIDIA H200 (sm_90)")->name, "h200");
   for (const char* const name : {"CPU", "NVIDIA H100 PCIe", "NVIDIA GH200 480GB",

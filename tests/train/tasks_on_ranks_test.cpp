@@ -20,7 +20,7 @@ using ::testing::Each;
 
 struct Layout {
   int ranks = 1;
-  std::string layout = "data_parallel";
+  ParallelLayout layout = ParallelLayout::data_parallel;
   int64_t degree = 0;
 };
 
@@ -39,7 +39,7 @@ RunConfig tiny(int64_t length) {
                                     .vocab_size = 50304,
                                     .max_seq_len = length});
   config.training.batch_size = 1;  // a few requests a batch, so that ranks have different numbers of them
-  config.training.mixed_precision = "no";
+  config.training.mixed_precision = MixedPrecision::no;
   return config;
 }
 
@@ -49,7 +49,7 @@ Scores scores_of(const Layout& layout) {
   config.distributed.expert_parallel = layout.degree;
   std::vector<Scores> of_ranks(static_cast<size_t>(layout.ranks));
   const auto errors = test::on_threads(layout.ranks, [&](Communicator& comm) {
-    const Backend backend = make_backend("cpu", 1, arithmetic(config.training));
+    const Backend backend = make_backend(DeviceKind::cpu, 1, arithmetic(config.training));
     RankGroups groups(config.distributed, config.model, comm, *backend.device);
     int64_t vocabulary = Tokenizer::kVocabulary;
     const auto [arena, state] =
@@ -84,7 +84,7 @@ Scores scores_of(const Layout& layout) {
 TEST(TasksOnRanks, ScoreAsOne) {
   const Scores one = scores_of({});
   ASSERT_EQ(one.items.size(), 7U + 7 + 4 + 5);
-  for (const Layout& layout : {Layout{3}, {4, "expert", 2}}) {
+  for (const Layout& layout : {Layout{3}, {4, ParallelLayout::expert, 2}}) {
     const Scores many = scores_of(layout);
     ASSERT_EQ(many.items.size(), one.items.size());
     for (size_t i = 0; i < one.items.size(); ++i) {
@@ -111,7 +111,7 @@ TEST(TasksOnRanks, ScoreAsOne) {
 // What is wrong with one rank's items ends the evaluation on all.
 TEST(TasksOnRanks, ARequestThatDoesNotFitIsSaidOnAll) {
   const auto errors = test::on_threads(2, [&](Communicator& comm) {
-    const Backend backend = make_backend("cpu", 1);
+    const Backend backend = make_backend(DeviceKind::cpu, 1);
     const RunConfig config = tiny(8);
     RankGroups groups(config.distributed, config.model, comm, *backend.device);
     int64_t vocabulary = Tokenizer::kVocabulary;

@@ -32,7 +32,7 @@ TEST(WandbConfigTest, OffUnlessAskedFor) {
   EXPECT_THAT(offline.why, HasSubstr("WANDB_API_KEY"));
   EXPECT_EQ(settings({}, {{"WANDB_PROJECT", "p"}, {"WANDB_API_KEY", "k"}}).mode, Mode::online);
   EXPECT_EQ(settings({}, {{"WANDB_MODE", "offline"}}).mode, Mode::offline);
-  EXPECT_EQ(settings({.mode = "offline"}, {{"WANDB_MODE", "online"}, {"WANDB_API_KEY", "k"}}).mode,
+  EXPECT_EQ(settings({.mode = ModeSetting::offline}, {{"WANDB_MODE", "online"}, {"WANDB_API_KEY", "k"}}).mode,
             Mode::offline);
   EXPECT_EQ(settings({}, {{"WANDB_MODE", "dryrun"}}).mode, Mode::offline);
 }
@@ -42,11 +42,11 @@ TEST(WandbConfigTest, AnAddressThatIsNoneIsRefusedWhereItIsNeeded) {
                                                         {"WANDB_BASE_URL", "nonsense"}};
   EXPECT_THAT(test::user_error_of([&] { settings({.project = "p"}, variables); }),
               ::testing::AllOf(HasSubstr("WANDB_BASE_URL: expected"), HasSubstr("\"nonsense\"")));
-  EXPECT_EQ(settings({.mode = "offline"}, variables).mode, Mode::offline);
+  EXPECT_EQ(settings({.mode = ModeSetting::offline}, variables).mode, Mode::offline);
 }
 
 TEST(WandbConfigTest, EnvironmentAndDefaults) {
-  const Settings plain = settings({.mode = "offline"}, {});
+  const Settings plain = settings({.mode = ModeSetting::offline}, {});
   EXPECT_EQ(plain.project, "uncategorized");
   EXPECT_EQ(plain.name, "a");
   EXPECT_EQ(plain.folder, "/runs/a");
