@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Any bytes as a token file: a UserError, or the same documents in one range and in several.
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -12,16 +13,18 @@
 
 namespace {
 
-std::optional<std::vector<std::vector<uint16_t>>> documents(const moe::Input& input, int64_t step) {
-  const int64_t bytes = input.size() - moe::kTokenFileHeader;
+std::optional<std::vector<std::vector<moe::TokenId>>> documents(const moe::Input& input,
+                                                                const moe::TokenFileHeader& header,
+                                                                int64_t step) {
+  const int64_t bytes = input.size() - moe::kTokenFileHeaderBytes;
   moe::Documents all;
   try {
     for (int64_t begin = 0; begin < bytes; begin += step)
-      moe::read_tokens(input, begin, std::min(begin + step, bytes), all);
+      moe::read_tokens(input, header, begin, std::min(begin + step, bytes), all);
   } catch (const moe::UserError&) {
     return std::nullopt;
   }
-  std::vector<std::vector<uint16_t>> result;
+  std::vector<std::vector<moe::TokenId>> result;
   for (int64_t i = 0; i < all.size(); ++i) result.emplace_back(all.ids(i).begin(), all.ids(i).end());
   return result;
 }
@@ -31,20 +34,23 @@ std::optional<std::vector<std::vector<uint16_t>>> documents(const moe::Input& in
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const moe::MemoryInput raw("fuzz", std::string_view(reinterpret_cast<const char*>(data), size));
   try {
-    moe::check_token_file(raw);
+    moe::read_token_file_header(raw);
   } catch (const moe::UserError&) {
   }
   // Under a head that fits, so that the tokens are looked at.
-  std::string file(static_cast<size_t>(moe::kTokenFileHeader), '\0');
-  const int32_t head[3] = {20240520, 1, static_cast<int32_t>(size / 2)};
-  file.replace(0, sizeof(head), reinterpret_cast<const char*>(head), sizeof(head));
-  file.append(reinterpret_cast<const char*>(data), size / 2 * 2);
-  const moe::MemoryInput input("fuzz", file);
-  moe::check_token_file(input);
-  if (size < 2) return 0;
-  const auto bytes = static_cast<int64_t>(size / 2 * 2);
-  const auto whole = documents(input, bytes);
-  CHECK(documents(input, bytes / 2 + 1) == whole);
-  if (size < 512) CHECK(documents(input, 3) == whole);
+  for (const auto& [magic, version, width] : {std::array{20240520, 1, 2}, {20240801, 7, 4}}) {
+    const size_t tokens = size / static_cast<size_t>(width);
+    std::string file(static_cast<size_t>(moe::kTokenFileHeaderBytes), '\0');
+    const int32_t head[3] = {magic, version, static_cast<int32_t>(tokens)};
+    file.replace(0, sizeof(head), reinterpret_cast<const char*>(head), sizeof(head));
+    file.append(reinterpret_cast<const char*>(data), tokens * static_cast<size_t>(width));
+    const moe::MemoryInput input("fuzz", file);
+    const moe::TokenFileHeader header = moe::read_token_file_header(input);
+    if (tokens == 0) continue;
+    const auto bytes = static_cast<int64_t>(tokens) * width;
+    const auto whole = documents(input, header, bytes);
+    CHECK(documents(input, header, bytes / 2 + 1) == whole);
+    if (size < 512) CHECK(documents(input, header, 3) == whole);
+  }
   return 0;
 }

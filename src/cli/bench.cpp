@@ -44,7 +44,7 @@ struct Options {
 Batch random_batch(int64_t rows, int64_t length) {
   const Random random(1, "bench");
   const auto id = [&](int64_t index) {
-    return static_cast<int32_t>(random.below(static_cast<uint64_t>(index), Tokenizer::kEndOfText));
+    return static_cast<TokenId>(random.below(static_cast<uint64_t>(index), Tokenizer::kEndOfText));
   };
   Batch batch;
   batch.rows = rows;

@@ -120,9 +120,9 @@ void write_small_files(const fs::path& folder, const TrainedModel& model, DType 
 }
 
 // T: of the row; what the ids leave of it is padding.
-std::vector<float> logits(PlacedModel& model, int64_t T, std::vector<int32_t> ids, Backend& backend) {
+std::vector<float> logits(PlacedModel& model, int64_t T, std::vector<TokenId> ids, Backend& backend) {
   const auto N = std::ssize(ids);
-  const std::vector<int32_t> none(static_cast<size_t>(T), -1);
+  const std::vector<TokenId> none(static_cast<size_t>(T), -1);
   std::vector<int32_t> first(ids.size(), 0);
   ids.resize(none.size(), 0);
   first.resize(none.size(), -1);
@@ -134,10 +134,10 @@ std::vector<float> logits(PlacedModel& model, int64_t T, std::vector<int32_t> id
 constexpr const char* kPrompt =
     "The lantern stood on the table by the window, and its light fell on an open book.";
 
-std::vector<std::vector<int32_t>> tokens_of(const std::vector<std::string>& prompts) {
+std::vector<std::vector<TokenId>> tokens_of(const std::vector<std::string>& prompts) {
   const Tokenizer tokenizer;
   Tokenizer::Encoder encoder;
-  std::vector<std::vector<int32_t>> all;
+  std::vector<std::vector<TokenId>> all;
   for (const std::string& prompt : prompts) {
     all.push_back({Tokenizer::kEndOfText});
     tokenizer.encode(prompt, all.back(), encoder);
@@ -146,7 +146,7 @@ std::vector<std::vector<int32_t>> tokens_of(const std::vector<std::string>& prom
 }
 
 // For a comparison with other programs.
-void write_logits(const std::string& path, const std::vector<std::vector<int32_t>>& ids,
+void write_logits(const std::string& path, const std::vector<std::vector<TokenId>>& ids,
                   const std::vector<std::vector<float>>& logits) {
   std::vector<TensorStream> streams;
   for (size_t i = 0; i < ids.size(); ++i) {

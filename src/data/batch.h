@@ -6,14 +6,15 @@
 #include <vector>
 
 #include "data/cursor.h"
+#include "text/token_id.h"
 
 namespace moe {
 
 // Arrays are [rows, length], row-major. How documents become rows: data/packer.h.
 struct Batch {
   int64_t rows = 0, length = 0;
-  std::vector<int32_t> input;   // token ids; <|endoftext|> where padded
-  std::vector<int32_t> target;  // the token after input; -1: none
+  std::vector<TokenId> input;   // token ids; <|endoftext|> where padded
+  std::vector<TokenId> target;  // the token after input; -1: none
   std::vector<int32_t> first;   // where in the row the token's document starts: the position of its
                                 // <|endoftext|>, or of its first token in this row when it began in an
                                 // earlier row; always 0 without data.document_mask; -1: padding
@@ -22,7 +23,7 @@ struct Batch {
       0;  // bytes of the source that they stand for (<|endoftext|>: none), for bits per byte
   int64_t positions() const { return rows * length; }  // targets and padding
   // A batch with nothing in it.
-  static Batch padding(int64_t rows, int64_t length, int32_t id) {
+  static Batch padding(int64_t rows, int64_t length, TokenId id) {
     Batch batch;
     batch.rows = rows;
     batch.length = length;

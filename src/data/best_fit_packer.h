@@ -13,7 +13,7 @@ namespace moe {
 
 // Places from ... from + places - 1 of a document at position `at` of the row; `first` goes to
 // BatchRow::first.
-void put_document(std::span<const int32_t> tokens, size_t from, size_t places, size_t at, int32_t first,
+void put_document(std::span<const TokenId> tokens, size_t from, size_t places, size_t at, int32_t first,
                   BatchRow& row);
 
 // Part of a document: places [from, from + places).
@@ -35,7 +35,7 @@ class BestFitPacker : public Packer {
   const NextPiece next_;
   const RowOrder row_order_;
   int64_t start_row_;                         // in the first window; -1 afterwards
-  std::vector<std::vector<int32_t>> tokens_;  // of the window's documents
+  std::vector<std::vector<TokenId>> tokens_;  // of the window's documents
   std::vector<std::vector<PackedPart>> rows_;
   std::vector<uint32_t> order_;
   size_t next_row_ = 0;

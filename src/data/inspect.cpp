@@ -52,7 +52,7 @@ void take_sample(const Source& source, const Tokenizer& tokenizer, int64_t sampl
     ++found.sample_units;
     found.sample_unit_bytes += source.unit_bytes(unit);
     for (int64_t i = 0; i < documents.size(); ++i) {
-      std::vector<int32_t> ids;
+      std::vector<TokenId> ids;
       tokenizer.encode(documents.text(i), ids, encoder);
       const int64_t tokens = 1 + std::ssize(ids) + std::ssize(documents.ids(i));
       if (lengths.empty()) found.first_document = beginning(documents.text(i));

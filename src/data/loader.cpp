@@ -28,7 +28,7 @@ Loader::Loader(const std::shared_ptr<const Source>& source, const Tokenizer& tok
       streams_(interleave_.read_by(shard.rank, shard.world, rows)),
       ready_(static_cast<size_t>(config.prefetch_batches)) {
   CHECK(rows >= 1 && length >= 1 && shard.rank >= 0 && shard.rank < shard.world);
-  for (int32_t id = 0; id < Tokenizer::kVocabulary; ++id)
+  for (TokenId id = 0; id < Tokenizer::kVocabulary; ++id)
     token_bytes_.push_back(static_cast<int32_t>(tokenizer.bytes(id).size()));
   cursor_.streams.resize(static_cast<size_t>(layout(*source, config, part).streams()));
 
@@ -107,8 +107,8 @@ std::optional<Batch> Loader::pack_batch() {
   }
   if (of_all == 0) return std::nullopt;
   for (auto* array : {&batch.input, &batch.target, &batch.first}) array->resize(size - length);
-  for (int32_t& input : batch.input) input = id_of(input);
-  for (int32_t& target : batch.target) {
+  for (TokenId& input : batch.input) input = id_of(input);
+  for (TokenId& target : batch.target) {
     if (target < 0) continue;
     batch.target_bytes += token_bytes_[static_cast<size_t>(id_of(target))] - excess_of(target);
     target = id_of(target);

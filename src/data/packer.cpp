@@ -49,7 +49,7 @@ class Position {
     return true;
   }
 
-  std::span<const int32_t> tokens() const {
+  std::span<const TokenId> tokens() const {
     return std::span(piece_.ids)
         .subspan(static_cast<size_t>(begin_), static_cast<size_t>(piece_.ends[document_] - begin_));
   }
@@ -72,7 +72,7 @@ class ConcatPacker : public Packer {
     bool more = true;
     for (size_t t = 0; t < row.input.size(); ++t) {
       if (mask_ && cursor_.token == 0) first = static_cast<int32_t>(t);
-      const int32_t input = tokens_[static_cast<size_t>(cursor_.token)];
+      const TokenId input = tokens_[static_cast<size_t>(cursor_.token)];
       more = step();
       if (!more) break;  // the last token of all: nothing follows it, so it is no input
       row.input[t] = input;
@@ -111,7 +111,7 @@ class ConcatPacker : public Packer {
 
   const bool mask_;
   Position position_;
-  std::span<const int32_t> tokens_;  // of the current document
+  std::span<const TokenId> tokens_;  // of the current document
   bool begun_ = false;
 };
 
@@ -148,7 +148,7 @@ class PadPacker : public Packer {
 
 }  // namespace
 
-void put_document(std::span<const int32_t> tokens, size_t from, size_t places, size_t at, int32_t first,
+void put_document(std::span<const TokenId> tokens, size_t from, size_t places, size_t at, int32_t first,
                   BatchRow& row) {
   for (size_t k = 0; k < places; ++k) {
     const bool last = from + k + 1 == tokens.size();

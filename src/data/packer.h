@@ -28,7 +28,8 @@ namespace moe {
 
 // One row of a batch (data/batch.h), which comes as padding.
 struct BatchRow {
-  std::span<int32_t> input, target, first;
+  std::span<TokenId> input, target;
+  std::span<int32_t> first;
   int64_t targets = 0;  // counted here
 };
 

@@ -33,7 +33,7 @@ std::string_view Documents::text(int64_t i) const {
   return std::string_view(text_).substr(span.begin, span.end - span.begin);
 }
 
-std::span<const uint16_t> Documents::ids(int64_t i) const {
+std::span<const TokenId> Documents::ids(int64_t i) const {
   const Span& span = spans_.at(static_cast<size_t>(i));
   if (span.is_text) return {};
   return std::span(ids_).subspan(span.begin, span.end - span.begin);
@@ -46,7 +46,7 @@ void Documents::add_text(std::string_view text, std::string_view ending) {
   spans_.push_back({begin, text_.size(), true});
 }
 
-void Documents::add_ids(std::span<const uint16_t> ids) {
+void Documents::add_ids(std::span<const TokenId> ids) {
   if (ids.empty()) return;
   const size_t begin = ids_.size();
   ids_.insert(ids_.end(), ids.begin(), ids.end());
@@ -56,7 +56,7 @@ void Documents::add_ids(std::span<const uint16_t> ids) {
 // Keeps what is before the byte of a document, or from it on.
 void Documents::cut(size_t document, int64_t byte, bool keep_tail) {
   Span& span = spans_[document];
-  const size_t at = span.begin + static_cast<size_t>(span.is_text ? byte : byte / 2);
+  const size_t at = span.begin + static_cast<size_t>(span.is_text ? byte : byte / kBytesOfId);
   if (keep_tail) {
     span.begin = at;
     spans_.erase(spans_.begin(), spans_.begin() + static_cast<std::ptrdiff_t>(document));

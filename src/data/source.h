@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "text/token_id.h"
+
 namespace moe {
 
 struct DataConfig;
@@ -19,31 +21,34 @@ using DataFilePtr = std::shared_ptr<const DataFile>;
 class Remote;
 class Terminal;
 
-// The documents of one unit, back to back in one buffer. Each is text, or GPT-2 token ids from a token file.
+// The documents of one unit, back to back in one buffer. Each is text, or the ids of a token file.
 class Documents {
  public:
   int64_t size() const { return static_cast<int64_t>(spans_.size()); }
   // Exactly one of the two is not empty: no document is empty.
   std::string_view text(int64_t i) const;
-  std::span<const uint16_t> ids(int64_t i) const;  // without the end-of-text token
-  int64_t bytes(int64_t i) const { return static_cast<int64_t>(text(i).size() + ids(i).size_bytes()); }
+  std::span<const TokenId> ids(int64_t i) const;  // without the end-of-text token
+  int64_t bytes(int64_t i) const { return std::ssize(text(i)) + kBytesOfId * std::ssize(ids(i)); }
 
   // Empty ones are dropped. ending: put after a text that is not empty.
   void add_text(std::string_view text, std::string_view ending = "");
-  void add_ids(std::span<const uint16_t> ids);
+  void add_ids(std::span<const TokenId> ids);
   void clear();
   // The end of the text that is about a `tail` of its bytes, or (keep_tail false) all before it. Cut between
   // documents where that comes near enough, else inside one, at the end of a line or a word.
   void keep_part(double tail, bool keep_tail);
 
  private:
+  // As in a token file of GPT-2. The memory is twice that, but cuts and pieces stay where they were.
+  static constexpr int64_t kBytesOfId = 2;
+
   void cut(size_t document, int64_t byte, bool keep_tail);
   struct Span {
     size_t begin, end;
     bool is_text;
   };
   std::string text_;
-  std::vector<uint16_t> ids_;
+  std::vector<TokenId> ids_;
   std::vector<Span> spans_;
 };
 

@@ -10,13 +10,13 @@
 
 namespace moe {
 
-void mark_excess(std::string_view text, std::span<int32_t> ids, const Tokenizer& tokenizer) {
+void mark_excess(std::string_view text, std::span<TokenId> ids, const Tokenizer& tokenizer) {
   std::string repaired;
   std::vector<Replacement> replacements;
   repair_utf8(text, repaired, &replacements);
   size_t end = 0;  // of the token, in repaired
   auto next = replacements.begin();
-  for (int32_t& id : ids) {
+  for (TokenId& id : ids) {
     end += tokenizer.bytes(id).size();
     int32_t excess = 0;
     for (; next != replacements.end() && next->end <= end; ++next) excess += next->excess;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Bits per byte count the bytes of the source, but a byte that is not UTF-8 is learnt as U+FFFD, which has
-// three. So an id on its way from the tokenizer to the batch carries, above its 16 bits, how many bytes its
+// three. So an id on its way from the tokenizer to the batch carries, above its own bits, how many bytes its
 // token has more than the source has there. Batches (data/batch.h) hold plain ids.
 #pragma once
 
@@ -12,17 +12,19 @@
 
 namespace moe {
 
-inline constexpr int kIdBits = 16;
+// 2^20 ids, four times the largest vocabularies in use. 11 bits are left. A token of n bytes has an excess
+// of at most 2 n / 3: it may have 3,071 bytes.
+inline constexpr int kIdBits = 20;
 static_assert(Tokenizer::kVocabulary <= 1 << kIdBits);
 
-inline int32_t id_of(int32_t marked) {
+inline TokenId id_of(TokenId marked) {
   return marked & ((1 << kIdBits) - 1);
 }
-inline int32_t excess_of(int32_t marked) {
+inline int32_t excess_of(TokenId marked) {
   return marked >> kIdBits;
 }
 
 // ids: what the tokenizer made of `text`, in which it replaced something.
-void mark_excess(std::string_view text, std::span<int32_t> ids, const Tokenizer& tokenizer);
+void mark_excess(std::string_view text, std::span<TokenId> ids, const Tokenizer& tokenizer);
 
 }  // namespace moe

@@ -19,55 +19,90 @@ namespace moe {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "token files are read as they lie on disk");
-constexpr int32_t kMagic = 20240520, kVersion = 1;
-constexpr uint16_t kEnd = Tokenizer::kEndOfText;
+constexpr TokenId kEnd = Tokenizer::kEndOfText;
 
-std::vector<uint16_t> read_ids(const Input& input, int64_t begin, int64_t end) {
-  const std::string bytes = input.read(kTokenFileHeader + 2 * begin, kTokenFileHeader + 2 * end);
-  std::vector<uint16_t> ids(bytes.size() / 2);
-  if (!ids.empty()) std::memcpy(ids.data(), bytes.data(), ids.size() * 2);
+// A kind of file, by the head of its header.
+struct Kind {
+  int32_t magic, version;
+  int64_t width;
+  const char* words;  // for version
+};
+constexpr Kind kNarrow{20240520, 1, sizeof(uint16_t), "GPT-2 ids of 2 bytes"};
+constexpr Kind kWide{20240801, 7, sizeof(uint32_t), "ids of 4 bytes"};
+constexpr TokenId kMostNarrow = 1 << 16;  // tokens of a vocabulary
+
+template <class Stored>
+std::vector<TokenId> widen(std::string_view bytes) {
+  std::vector<TokenId> ids(bytes.size() / sizeof(Stored));
+  for (size_t i = 0; i < ids.size(); ++i) {
+    Stored id;
+    std::memcpy(&id, bytes.data() + i * sizeof(id), sizeof(id));
+    ids[i] = static_cast<TokenId>(id);  // 2^31 and more become negative: no ids either
+  }
   return ids;
+}
+
+// A few at a time: a second copy of a shard would take 200 MB.
+template <class Stored>
+void write_ids(FileWriter& writer, std::span<const TokenId> ids) {
+  std::array<Stored, 4096> stored;
+  while (!ids.empty()) {
+    const size_t count = std::min(ids.size(), stored.size());
+    for (size_t i = 0; i < count; ++i) stored[i] = static_cast<Stored>(ids[i]);
+    writer.write(stored.data(), count * sizeof(Stored));
+    ids = ids.subspan(count);
+  }
+}
+
+std::vector<TokenId> read_ids(const Input& input, int64_t width, int64_t begin, int64_t end) {
+  const std::string bytes =
+      input.read(kTokenFileHeaderBytes + width * begin, kTokenFileHeaderBytes + width * end);
+  return width == kNarrow.width ? widen<uint16_t>(bytes) : widen<uint32_t>(bytes);
 }
 
 class TokenSource : public FileSource {
  public:
-  TokenSource(const DataFilePtr& file, int64_t unit_bytes) : FileSource(file, unit_bytes, "tokens") {
-    check_token_file(*file->open());
-  }
+  TokenSource(const DataFilePtr& file, int64_t unit_bytes)
+      : FileSource(file, unit_bytes, "tokens"), header_(read_token_file_header(*file->open())) {}
 
  private:
   void read_range(const Input& input, int64_t begin, int64_t end, Documents& documents) const override {
-    read_tokens(input, begin, end, documents);
+    read_tokens(input, header_, begin, end, documents);
   }
+
+  const TokenFileHeader header_;
 };
 
 }  // namespace
 
-void check_token_file(const Input& input) {
+TokenFileHeader read_token_file_header(const Input& input) {
   std::array<int32_t, 256> header{};
-  const std::string bytes = input.read(0, kTokenFileHeader);
+  const std::string bytes = input.read(0, kTokenFileHeaderBytes);
   std::memcpy(header.data(), bytes.data(), bytes.size());
   const auto refuse = [&](const std::string& expected, const std::string& found) {
     throw UserError(input.name(), expected, found,
                     "token files are written by `moe tokenize` or llm.c's scripts");
   };
-  if (static_cast<int64_t>(bytes.size()) < kTokenFileHeader)
-    refuse(fmt::format("a header of {} bytes", kTokenFileHeader), fmt::format("{} bytes", bytes.size()));
-  if (header[0] != kMagic)
-    refuse(fmt::format("a token file (first number {})", kMagic), std::to_string(header[0]));
-  if (header[1] != kVersion)
-    refuse(fmt::format("version {} (GPT-2 ids of 2 bytes)", kVersion), fmt::format("version {}", header[1]));
-  const int64_t size = kTokenFileHeader + 2 * int64_t{header[2]};
+  if (static_cast<int64_t>(bytes.size()) < kTokenFileHeaderBytes)
+    refuse(fmt::format("a header of {} bytes", kTokenFileHeaderBytes), fmt::format("{} bytes", bytes.size()));
+  const Kind& kind = header[0] == kWide.magic ? kWide : kNarrow;
+  if (header[0] != kind.magic)
+    refuse(fmt::format("a token file (first number {})", kind.magic), std::to_string(header[0]));
+  if (header[1] != kind.version)
+    refuse(fmt::format("version {} ({})", kind.version, kind.words), fmt::format("version {}", header[1]));
+  const int64_t size = kTokenFileHeaderBytes + kind.width * int64_t{header[2]};
   if (header[2] < 0 || size != input.size())
     refuse(fmt::format("{} bytes for the {} tokens its header gives", size, header[2]),
            fmt::format("{} bytes", input.size()));
+  return {kind.width, header[2]};
 }
 
-void read_tokens(const Input& input, int64_t begin, int64_t end, Documents& documents) {
+void read_tokens(const Input& input, const TokenFileHeader& header, int64_t begin, int64_t end,
+                 Documents& documents) {
   constexpr int64_t kAhead = 32 << 10;  // at first
-  const int64_t count = (input.size() - kTokenFileHeader) / 2;
-  const int64_t first = (begin + 1) / 2, last = std::min((end + 1) / 2, count);
-  std::vector<uint16_t> ids = read_ids(input, first, std::min(last + kAhead, count));
+  const auto [width, count] = header;
+  const int64_t first = (begin + width - 1) / width, last = std::min((end + width - 1) / width, count);
+  std::vector<TokenId> ids = read_ids(input, width, first, std::min(last + kAhead, count));
   const auto own = ids.begin() + std::max<int64_t>(0, last - first);
   auto at = first == 0 ? ids.begin() : std::find(ids.begin(), own, kEnd);
   if (at == own) return;
@@ -79,16 +114,16 @@ void read_tokens(const Input& input, int64_t begin, int64_t end, Documents& docu
       throw UserError(fmt::format("{}, token {}", input.name(), last),
                       fmt::format("documents shorter than {} tokens", kLongestDocument / 2), "a longer one",
                       "documents are told apart by token 50256, <|endoftext|>");
-    const auto more = read_ids(input, last + ahead, std::min(last + 2 * ahead, count));
+    const auto more = read_ids(input, width, last + ahead, std::min(last + 2 * ahead, count));
     const auto seen = std::ssize(ids);
     ids.insert(ids.end(), more.begin(), more.end());
     stop = std::find(ids.begin() + seen, ids.end(), kEnd);
   }
   at = ids.begin() + start;
-  const auto bad = std::find_if(at, stop, [](uint16_t id) { return id > kEnd; });
+  const auto bad = std::find_if(at, stop, [](TokenId id) { return id < 0 || id > kEnd; });
   if (bad != stop)
     throw UserError(fmt::format("{}, token {}", input.name(), first + (bad - ids.begin())),
-                    "GPT-2 ids, 0 to 50256", std::to_string(*bad),
+                    "GPT-2 ids, 0 to 50256", std::to_string(static_cast<uint32_t>(*bad)),
                     "were these tokens made with another tokenizer?");
   while (at != stop) {
     if (*at == kEnd) ++at;
@@ -102,12 +137,16 @@ std::unique_ptr<Source> token_source(const DataFilePtr& file, int64_t unit_bytes
   return std::make_unique<TokenSource>(file, unit_bytes);
 }
 
-void write_token_file(const std::filesystem::path& path, std::span<const uint16_t> ids) {
+void write_token_file(const std::filesystem::path& path, std::span<const TokenId> ids, TokenId vocabulary) {
   CHECK(static_cast<int64_t>(ids.size()) <= kTokenFileMost);
-  const std::array<int32_t, 256> header{kMagic, kVersion, static_cast<int32_t>(ids.size())};
-  FileWriter writer(path, sizeof(header) + ids.size_bytes());
+  const Kind& kind = vocabulary <= kMostNarrow ? kNarrow : kWide;
+  const std::array<int32_t, 256> header{kind.magic, kind.version, static_cast<int32_t>(ids.size())};
+  FileWriter writer(path, sizeof(header) + ids.size() * static_cast<size_t>(kind.width));
   writer.write(header.data(), sizeof(header));
-  writer.write(ids.data(), ids.size_bytes());
+  if (kind.width == kNarrow.width)
+    write_ids<uint16_t>(writer, ids);
+  else
+    write_ids<uint32_t>(writer, ids);
   writer.commit();
 }
 

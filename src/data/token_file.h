@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Token files as llm.c's dev/data scripts write them: 256 int32 (20240520, version 1, number of tokens), then
-// the tokens as uint16, little-endian. A document is <|endoftext|> and the tokens after it; the tokens before
-// a file's first <|endoftext|> (the end of a document cut between files) count as a document too.
+// Token files as llm.c's dev/data scripts write them: a header of 256 int32, then the tokens, little-endian.
+//
+//   20240520, version 1, number of tokens   uint16: GPT-2, and vocabularies of up to 65,536 tokens
+//   20240801, version 7, number of tokens   uint32: Llama 3, and larger vocabularies
+//
+// A document is <|endoftext|> and the tokens after it; the tokens before a file's first <|endoftext|> (the end
+// of a document cut between files) count as a document too.
 #pragma once
 
 #include <cstdint>
@@ -15,19 +19,25 @@
 
 namespace moe {
 
-inline constexpr int64_t kTokenFileHeader = 1024;                  // bytes
+inline constexpr int64_t kTokenFileHeaderBytes = 1024;
 inline constexpr int64_t kTokenFileMost = (int64_t{1} << 31) - 1;  // tokens in one file: the header's int32
 
-// Throws UserError when the header is not one, or does not fit the size of the file.
-void check_token_file(const Input& input);
+// What the header says.
+struct TokenFileHeader {
+  int64_t width = 2;  // bytes of a token
+  int64_t tokens = 0;
+};
+// Throws UserError when there is none, or it does not fit the size of the file.
+TokenFileHeader read_token_file_header(const Input& input);
 
 // Adds the documents that start in bytes [begin, end) of the tokens (that is, after the header). Throws
 // UserError for ids outside the vocabulary.
-void read_tokens(const Input& input, int64_t begin, int64_t end, Documents& documents);
+void read_tokens(const Input& input, const TokenFileHeader& header, int64_t begin, int64_t end,
+                 Documents& documents);
 
 std::unique_ptr<Source> token_source(const DataFilePtr& file, int64_t unit_bytes);
 
-// Appears under its name when complete.
-void write_token_file(const std::filesystem::path& path, std::span<const uint16_t> ids);
+// Appears under its name when complete. vocabulary: its size decides the width.
+void write_token_file(const std::filesystem::path& path, std::span<const TokenId> ids, TokenId vocabulary);
 
 }  // namespace moe

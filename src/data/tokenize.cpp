@@ -60,7 +60,7 @@ class Shards {
   Shards(const Source& source, const Tokenizer& tokenizer, const DataConfig& config,
          const TokenizeOptions& options, Terminal& terminal)
       : options_(options), state_file_(state_file(options)), settings_(settings_of(source, config, options)) {
-    for (int32_t id = 0; id < Tokenizer::kVocabulary; ++id)
+    for (TokenId id = 0; id < Tokenizer::kVocabulary; ++id)
       token_bytes_.push_back(static_cast<int64_t>(tokenizer.bytes(id).size()));
     make_folders(options.folder);
     if (!std::filesystem::exists(state_file_)) return;
@@ -83,9 +83,9 @@ class Shards {
           now_.cursor = {piece.epoch, piece.window, piece.document + static_cast<int64_t>(d), at - begin};
           save();
         }
-        const int32_t id = piece.ids[static_cast<size_t>(at)];
-        ids_.push_back(static_cast<uint16_t>(id_of(id)));
-        bytes_ += token_bytes_[ids_.back()] - excess_of(id);
+        const TokenId marked = piece.ids[static_cast<size_t>(at)], id = id_of(marked);
+        ids_.push_back(id);
+        bytes_ += token_bytes_[static_cast<size_t>(id)] - excess_of(marked);
         if (at == begin) ++now_.counts.documents;
       }
       begin = piece.ends[d];
@@ -116,7 +116,8 @@ class Shards {
   }
 
   void write() {
-    write_token_file(shard(now_.validation, now_.validation ? 0 : now_.next_shard), ids_);
+    write_token_file(shard(now_.validation, now_.validation ? 0 : now_.next_shard), ids_,
+                     Tokenizer::kVocabulary);
     begun_.push_back(saved_);
     if (!now_.validation) ++now_.next_shard;
     ++now_.counts.shards;
@@ -165,9 +166,7 @@ class Shards {
   // -1: it is no whole token file.
   static int64_t tokens_in(const std::filesystem::path& path) {
     try {
-      const FileInput input(path);
-      check_token_file(input);
-      return (input.size() - kTokenFileHeader) / 2;
+      return read_token_file_header(FileInput(path)).tokens;
     } catch (const UserError&) {
       return -1;
     }
@@ -177,7 +176,7 @@ class Shards {
   const std::filesystem::path state_file_;
   const Json settings_;
   std::vector<int64_t> token_bytes_;  // bytes of text of each id
-  std::vector<uint16_t> ids_;         // of the shard being filled
+  std::vector<TokenId> ids_;          // of the shard being filled
   int64_t bytes_ = 0;                 // of the source, for these
   TokenizeState now_, saved_;         // and at the beginning of the shard being filled
   std::vector<TokenizeState> begun_;  // at the beginning of each finished shard

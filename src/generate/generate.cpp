@@ -20,10 +20,10 @@ class Text {
       : options_(options), random_(prompt.seed, "generate"), all_(prompt.ids) {}
 
   bool open() const { return open_; }
-  const std::vector<int32_t>& tokens() const { return all_; }  // prompt and what was made
+  const std::vector<TokenId>& tokens() const { return all_; }  // prompt and what was made
   Completion take() { return std::move(done_); }
 
-  int32_t pick(std::span<float> logits) const {
+  TokenId pick(std::span<float> logits) const {
     penalise(logits, all_, options_.repetition_penalty);
     if (options_.ignore_end_of_text && logits.size() > Tokenizer::kEndOfText)
       logits[Tokenizer::kEndOfText] = -std::numeric_limits<float>::infinity();
@@ -31,7 +31,7 @@ class Text {
   }
 
   // Takes the next token. Returns the text that is certain by now.
-  std::string_view add(int32_t id, const Tokenizer& tokenizer, bool room) {
+  std::string_view add(TokenId id, const Tokenizer& tokenizer, bool room) {
     if (id == Tokenizer::kEndOfText) return close(Finish::end_of_text, done_.text.size());
     done_.ids.push_back(id);
     all_.push_back(id);
@@ -70,7 +70,7 @@ class Text {
 
   const SamplingOptions& options_;
   Random random_;
-  std::vector<int32_t> all_;
+  std::vector<TokenId> all_;
   Completion done_;
   size_t shown_ = 0;
   bool open_ = true;
@@ -116,7 +116,7 @@ void read_prompts(Decoder& decoder, std::span<const Prompt> prompts, Device& dev
   for (const Prompt& prompt : prompts) longest = std::max(longest, std::ssize(prompt.ids) - 1);
   for (int64_t start = 0; start < longest; start += decoder.chunk()) {
     const int64_t count = std::min(decoder.chunk(), longest - start);
-    std::vector<int32_t> piece(static_cast<size_t>(decoder.batch() * count), Decoder::kNone);
+    std::vector<TokenId> piece(static_cast<size_t>(decoder.batch() * count), Decoder::kNone);
     for (size_t i = 0; i < prompts.size(); ++i) {
       const int64_t here = std::clamp<int64_t>(std::ssize(prompts[i].ids) - 1 - start, 0, count);
       if (here > 0)
@@ -138,7 +138,8 @@ std::vector<Completion> generate(Decoder& decoder, std::span<const Prompt> promp
   read_prompts(decoder, prompts, device, ops);
 
   const auto B = static_cast<size_t>(decoder.batch());
-  std::vector<int32_t> ids(B, Decoder::kNone), places(B, 0), chosen(B);
+  std::vector<TokenId> ids(B, Decoder::kNone), chosen(B);
+  std::vector<int32_t> places(B, 0);
   Logits logits;
   ThreadPool pool(prompts.size() == 1 ? 1 : std::min(available_cores(), static_cast<int>(prompts.size())));
   const auto is_open = [](const Text& text) { return text.open(); };

@@ -18,14 +18,14 @@
 namespace moe {
 
 struct Prompt {
-  std::vector<int32_t> ids;  // not empty
+  std::vector<TokenId> ids;  // not empty
   uint64_t seed = 1;         // the same seed writes the same text, whatever else is in the batch
 };
 
 enum class Finish : uint8_t { length, end_of_text, stop };
 
 struct Completion {
-  std::vector<int32_t> ids;  // made; without the end of text
+  std::vector<TokenId> ids;  // made; without the end of text
   std::string text;          // cut before a stop
   Finish finish = Finish::length;
 };

@@ -13,7 +13,7 @@ namespace {
 // Ids that may be chosen, the most likely first where a filter asks for that; weight = exp((logit - top) /
 // T).
 struct Candidates {
-  std::vector<int32_t> id;
+  std::vector<TokenId> id;
   std::vector<double> weight;
   double total() const { return std::accumulate(weight.begin(), weight.end(), 0.0); }
 };
@@ -82,23 +82,23 @@ void SamplingOptions::validate() const {
     if (text.empty()) throw UserError("--stop", "a text", "an empty one");
 }
 
-void penalise(std::span<float> logits, std::span<const int32_t> occurred, double penalty) {
+void penalise(std::span<float> logits, std::span<const TokenId> occurred, double penalty) {
   if (penalty == 1) return;
-  std::vector<int32_t> ids(occurred.begin(), occurred.end());
+  std::vector<TokenId> ids(occurred.begin(), occurred.end());
   std::sort(ids.begin(), ids.end());
   ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
   const auto factor = static_cast<float>(penalty);
-  for (const int32_t id : ids) {
+  for (const TokenId id : ids) {
     if (id < 0 || static_cast<size_t>(id) >= logits.size()) continue;
     float& logit = logits[static_cast<size_t>(id)];
     logit = logit > 0 ? logit / factor : logit * factor;
   }
 }
 
-int32_t pick_token(std::span<const float> logits, const SamplingOptions& options, const Random& random,
+TokenId pick_token(std::span<const float> logits, const SamplingOptions& options, const Random& random,
                    uint64_t index) {
   const auto best = std::max_element(logits.begin(), logits.end());
-  if (options.temperature == 0) return static_cast<int32_t>(best - logits.begin());
+  if (options.temperature == 0) return static_cast<TokenId>(best - logits.begin());
 
   Candidates candidates;
   candidates.id.resize(logits.size());

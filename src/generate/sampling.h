@@ -27,10 +27,10 @@ struct SamplingOptions {
 };
 
 // Each id of `occurred` once, however often it is in there.
-void penalise(std::span<float> logits, std::span<const int32_t> occurred, double penalty);
+void penalise(std::span<float> logits, std::span<const TokenId> occurred, double penalty);
 
 // One token from `logits` over the vocabulary. index: which draw of `random` to use. Ties go to the lower id.
-int32_t pick_token(std::span<const float> logits, const SamplingOptions& options, const Random& random,
+TokenId pick_token(std::span<const float> logits, const SamplingOptions& options, const Random& random,
                    uint64_t index);
 
 }  // namespace moe

@@ -167,7 +167,7 @@ std::vector<Request> requests_of(const Question& question, Convention convention
       const size_t end = strip_right(context).size();
       continuation.insert(0, context, end, std::string::npos);
       context.resize(end);
-      std::vector<int32_t> alone;
+      std::vector<TokenId> alone;
       tokenizer.encode(context, alone, encoder);
       tokenizer.encode(context + continuation, request.ids, encoder);
       request.scored = std::ssize(request.ids) - std::ssize(alone);

@@ -36,7 +36,7 @@ Question parse_question(Task task, Convention convention, const std::string& whe
 
 // What the model reads: the tokens of context and continuation, of which the last `scored` count.
 struct Request {
-  std::vector<int32_t> ids;
+  std::vector<TokenId> ids;
   int64_t scored = 0;
 };
 // One for each continuation.

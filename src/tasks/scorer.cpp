@@ -57,7 +57,8 @@ std::vector<std::vector<Scorer::Place>> Scorer::pack(std::span<const Request> re
 void Scorer::run(std::span<const Request> requests, const std::vector<Place>& places, bool greedy,
                  std::vector<Score>& scores) {
   const auto N = static_cast<size_t>(shape_.N());
-  std::vector<int32_t> input(N, 0), target(N, -1), first(N, -1);
+  std::vector<TokenId> input(N, 0), target(N, -1);
+  std::vector<int32_t> first(N, -1);
   for (const auto& [request, begin, length] : places) {
     const auto& [ids, scored] = requests[request];
     const auto cut = std::ssize(ids) - 1 - length;

@@ -13,7 +13,7 @@ BytePairEncoder::BytePairEncoder(const Vocabulary& vocabulary) : merges_(vocabul
   for (size_t byte = 0; byte < 256; ++byte) of_byte_[byte] = vocabulary.of_byte(static_cast<uint8_t>(byte));
 }
 
-void BytePairEncoder::encode(std::string_view piece, std::vector<int32_t>& ids,
+void BytePairEncoder::encode(std::string_view piece, std::vector<TokenId>& ids,
                              BytePairScratch& scratch) const {
   if (piece.size() <= BytePairScratch::kShort) {
     encode_short(piece, ids, scratch);
@@ -22,7 +22,7 @@ void BytePairEncoder::encode(std::string_view piece, std::vector<int32_t>& ids,
   }
 }
 
-void BytePairEncoder::encode_short(std::string_view piece, std::vector<int32_t>& ids,
+void BytePairEncoder::encode_short(std::string_view piece, std::vector<TokenId>& ids,
                                    BytePairScratch& scratch) const {
   constexpr uint32_t kDead = uint32_t{MergeTable::kNone} << 16;  // above all that live
   constexpr size_t kVector = 16;
@@ -62,7 +62,7 @@ void BytePairEncoder::encode_short(std::string_view piece, std::vector<int32_t>&
   for (size_t i = 1; i <= size; i = next[i]) ids.push_back(tokens[i]);
 }
 
-void BytePairEncoder::encode_long(std::string_view piece, std::vector<int32_t>& ids,
+void BytePairEncoder::encode_long(std::string_view piece, std::vector<TokenId>& ids,
                                   BytePairScratch& scratch) const {
   constexpr int kPositionBits = 48;
   auto& nodes = scratch.nodes_;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "text/merge_table.h"
+#include "text/token_id.h"
 #include "text/vocabulary.h"
 
 namespace moe {
@@ -36,11 +37,11 @@ class BytePairEncoder {
   explicit BytePairEncoder(const Vocabulary& vocabulary);
 
   // Appends the ids of `piece` (any bytes). O(n log n).
-  void encode(std::string_view piece, std::vector<int32_t>& ids, BytePairScratch& scratch) const;
+  void encode(std::string_view piece, std::vector<TokenId>& ids, BytePairScratch& scratch) const;
 
  private:
-  void encode_short(std::string_view piece, std::vector<int32_t>& ids, BytePairScratch& scratch) const;
-  void encode_long(std::string_view piece, std::vector<int32_t>& ids, BytePairScratch& scratch) const;
+  void encode_short(std::string_view piece, std::vector<TokenId>& ids, BytePairScratch& scratch) const;
+  void encode_long(std::string_view piece, std::vector<TokenId>& ids, BytePairScratch& scratch) const;
 
   std::array<uint16_t, 256> of_byte_;
   MergeTable merges_;

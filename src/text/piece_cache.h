@@ -13,6 +13,8 @@
 #include <string_view>
 #include <vector>
 
+#include "text/token_id.h"
+
 namespace moe {
 
 // Up to 15 bytes, zero after the end, and the length in the last byte.
@@ -76,7 +78,7 @@ class PieceCache {
   }
 
   // ids: at most kMaxIds, each below 65,536.
-  void insert(const PieceKey& key, std::span<const int32_t> ids) {
+  void insert(const PieceKey& key, std::span<const TokenId> ids) {
     Bucket& bucket = buckets_[index(key)];
     bucket.entries[1] = bucket.entries[0];
     Entry& entry = bucket.entries[0];

@@ -38,7 +38,7 @@ Tokenizer::~Tokenizer() = default;
 Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 
-void Tokenizer::encode(std::string_view text, std::vector<int32_t>& ids, Encoder& encoder) const {
+void Tokenizer::encode(std::string_view text, std::vector<TokenId>& ids, Encoder& encoder) const {
   Encoder::State& state = *encoder.state_;
   if (well_formed_prefix(text) != text.size()) {
     state.replaced += repair_utf8(text, state.repaired);
@@ -47,7 +47,7 @@ void Tokenizer::encode(std::string_view text, std::vector<int32_t>& ids, Encoder
 
   // Ids gather here before they are appended: an entry is copied whole, whatever its count.
   constexpr size_t kEntry = PieceCache::kMaxIds + 1;
-  std::array<int32_t, 1024> gathered;
+  std::array<TokenId, 1024> gathered;
   size_t count = 0;
   const auto flush = [&] {
     ids.insert(ids.end(), gathered.begin(), gathered.begin() + static_cast<ptrdiff_t>(count));
@@ -78,20 +78,20 @@ void Tokenizer::encode(std::string_view text, std::vector<int32_t>& ids, Encoder
       flush();
       const size_t before = ids.size();
       tables_->pairs.encode(piece, ids, state.scratch);
-      const std::span<const int32_t> made(ids.data() + before, ids.size() - before);
+      const std::span<const TokenId> made(ids.data() + before, ids.size() - before);
       if (cacheable && made.size() <= PieceCache::kMaxIds) state.cache.insert(keys[i], made);
     }
   }
   flush();
 }
 
-std::string Tokenizer::decode(std::span<const int32_t> ids) const {
+std::string Tokenizer::decode(std::span<const TokenId> ids) const {
   std::string text;
-  for (const int32_t id : ids) text.append(bytes(id));
+  for (const TokenId id : ids) text.append(bytes(id));
   return text;
 }
 
-std::string_view Tokenizer::bytes(int32_t id) const {
+std::string_view Tokenizer::bytes(TokenId id) const {
   if (id < 0 || id >= tables_->vocabulary.size()) return {};
   return tables_->vocabulary.bytes(id);
 }

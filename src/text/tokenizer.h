@@ -12,13 +12,15 @@
 #include <string_view>
 #include <vector>
 
+#include "text/token_id.h"
+
 namespace moe {
 
 // Immutable after construction: any number of threads may share one, each with an Encoder of its own.
 class Tokenizer {
  public:
-  static constexpr int32_t kEndOfText = 50256;
-  static constexpr int32_t kVocabulary = 50257;
+  static constexpr TokenId kEndOfText = 50256;
+  static constexpr TokenId kVocabulary = 50257;
 
   // What one thread carries from call to call: working memory and a cache of recent pre-tokens (about 2 MB).
   // The ids never depend on it. One Encoder serves any Tokenizer.
@@ -46,14 +48,14 @@ class Tokenizer {
   // Appends the ids of `text`, each in [0, kEndOfText). Text is UTF-8; every maximal subpart of an ill-formed
   // sequence counts as one U+FFFD (Unicode 16.0, section 3.9), which is what bytes.decode("utf-8", "replace")
   // does in Python. Time is linear in the text but for pre-tokens of kilobytes (n log n in their length).
-  void encode(std::string_view text, std::vector<int32_t>& ids, Encoder& encoder) const;
+  void encode(std::string_view text, std::vector<TokenId>& ids, Encoder& encoder) const;
 
   // The bytes of these tokens; may end, or begin, inside a UTF-8 sequence.
-  std::string decode(std::span<const int32_t> ids) const;
+  std::string decode(std::span<const TokenId> ids) const;
 
   // The bytes of one token, valid while the tokenizer lives. Empty for kEndOfText and for every id that is
   // not a token (the padding of a model's vocabulary).
-  std::string_view bytes(int32_t id) const;
+  std::string_view bytes(TokenId id) const;
 
  private:
   struct Tables;

@@ -68,7 +68,7 @@ Evaluator::Evaluator(const RunConfig& config, const RunFolder& folder,
 // Half of the room is for what the model writes.
 void Evaluator::encode_sample_prompt() {
   Tokenizer::Encoder encoder;
-  std::vector<int32_t> ids;
+  std::vector<TokenId> ids;
   tokenizer_.encode(config_.training.sample_prompt, ids, encoder);
   if (const int64_t room = state_.decoder.capacity(); std::ssize(ids) + 1 >= room) {
     const int64_t kept = std::max<int64_t>(0, room / 2 - 1);
@@ -156,7 +156,7 @@ void Evaluator::keep_sample(int64_t step, const std::string& text) {
 
 Row Evaluator::sample(int64_t step) {
   std::string prompt;
-  for (const int32_t id : std::span(sample_prompt_).subspan(1)) prompt += tokenizer_.bytes(id);
+  for (const TokenId id : std::span(sample_prompt_).subspan(1)) prompt += tokenizer_.bytes(id);
   const SamplingOptions options{.max_new_tokens = 120, .temperature = 0.7, .top_p = 0.95};
   std::string text;
   state_.replicas.run_collectively([&] {

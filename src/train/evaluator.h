@@ -68,7 +68,7 @@ class Evaluator {
   int64_t validation_tokens_ = 0;   // of all ranks
   std::unique_ptr<TaskSet> tasks_;  // null without any
   Probe probe_;
-  std::vector<int32_t> sample_prompt_;  // with the end of text before it
+  std::vector<TokenId> sample_prompt_;  // with the end of text before it
 };
 
 }  // namespace moe

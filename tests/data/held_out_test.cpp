@@ -116,8 +116,8 @@ TEST(HeldOut, EachPlaceOfAMixtureGivesItsShare) {
 }
 
 TEST(HeldOut, TokensAreCutBetweenTokens) {
-  std::vector<uint16_t> ids(1000);
-  std::iota(ids.begin(), ids.end(), uint16_t{0});
+  std::vector<TokenId> ids(1000);
+  std::iota(ids.begin(), ids.end(), TokenId{0});
   Documents begin, end;
   for (Documents* part : {&begin, &end}) {
     part->add_ids(ids);

@@ -256,13 +256,14 @@ TEST_F(LoaderTest, TextWithoutDocumentsIsAnErrorNotAnEndlessLoop) {
 }
 
 TEST_F(LoaderTest, TokenFilesGiveTheStreamOfTheirText) {
-  std::vector<uint16_t> ids;
+  std::vector<TokenId> ids;
   for (int64_t i = 0; i < 100; ++i) {
     ids.push_back(kEnd);
-    for (const int32_t id : encode(NumberedSource::text(i))) ids.push_back(static_cast<uint16_t>(id));
+    const auto text = encode(NumberedSource::text(i));
+    ids.insert(ids.end(), text.begin(), text.end());
   }
   const auto file = fresh_folder() / "t.bin";
-  write_token_file(file, ids);
+  write_token_file(file, ids, Tokenizer::kVocabulary);
   Loader from_text = loader(Part::all);
   Loader from_tokens(token_source(local_file(file), 512), tokenizer(), config, 7, 3, 17, {}, Part::all);
   const auto expected = all_batches(from_text), found = all_batches(from_tokens);

@@ -32,32 +32,32 @@ TEST(TokenFile, ReadsDocumentsInRangesOfAnySize) {
 }
 
 TEST(TokenFile, WritesTheBytesNumpyWrites) {
-  const std::vector<uint16_t> ids{50256, 15496, 995, 50256, 50256, 220, 0, 50255, 50256, 464};
+  const std::vector<TokenId> ids{50256, 15496, 995, 50256, 50256, 220, 0, 50255, 50256, 464};
   const auto file = fresh_folder() / "t.bin";
-  write_token_file(file, ids);
+  write_token_file(file, ids, Tokenizer::kVocabulary);
   EXPECT_EQ(slurp(file), slurp(golden("tokens.bin")));
 }
 
 TEST(TokenFile, AFileMayBeginInsideADocument) {
   const auto file = fresh_folder() / "t.bin";
-  write_token_file(file, std::vector<uint16_t>{7, 8, 50256, 9});
+  write_token_file(file, std::vector<TokenId>{7, 8, 50256, 9}, Tokenizer::kVocabulary);
   for (const int64_t unit : {2, 4096})
     EXPECT_THAT(read(*token_source(local_file(file), unit)), ElementsAre(ElementsAre(7, 8), ElementsAre(9)));
 }
 
 TEST(TokenFile, TheWorkIsLinearInTheBytesHoweverLongADocumentIs) {
   constexpr int64_t kUnit = 256 << 10;
-  std::vector<uint16_t> ids{50256, 1, 50256};
+  std::vector<TokenId> ids{50256, 1, 50256};
   ids.resize(10'000'000, 2);
   ids.insert(ids.end(), {50256, 3});
   const auto file = fresh_folder() / "t.bin";
-  write_token_file(file, ids);
+  write_token_file(file, ids, Tokenizer::kVocabulary);
   const CountingInput input(slurp(file));
   Documents documents;
-  const int64_t bytes = input.size() - kTokenFileHeader;
+  const int64_t bytes = input.size() - kTokenFileHeaderBytes;
   int64_t units = 0;
   for (int64_t begin = 0; begin < bytes; begin += kUnit, ++units)
-    read_tokens(input, begin, std::min(begin + kUnit, bytes), documents);
+    read_tokens(input, {2, std::ssize(ids)}, begin, std::min(begin + kUnit, bytes), documents);
   ASSERT_EQ(documents.size(), 3);
   EXPECT_EQ(std::ssize(documents.ids(1)), 10'000'000 - 3);
   // Once by its own unit, once by that in which the document starts, and 64 KiB after each unit.

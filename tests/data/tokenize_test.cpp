@@ -174,7 +174,7 @@ TEST_F(Tokenize, TheShardsReadBackAsASource) {
   ASSERT_EQ(documents.size(), 200);
   for (int64_t i = 0; i < 200; ++i) {
     std::string text;
-    for (const uint16_t id : documents.ids(i)) text += tokenizer().bytes(id);
+    for (const TokenId id : documents.ids(i)) text += tokenizer().bytes(id);
     EXPECT_EQ(text, NumberedSource::text(i));
   }
 }
