@@ -42,13 +42,13 @@ double first_batch_after(const std::shared_ptr<const moe::Source>& source, const
 
 void measure(double limit, const moe::DataConfig& config) {
   moe::Terminal terminal;
-  const moe::Tokenizer tokenizer;
+  const auto tokenizer = moe::make_tokenizer(config.tokenizer);
   const double opening = moe::steady_seconds();
   const auto source = moe::open_training_source(config, terminal);
   const double opened = moe::steady_seconds(), processor = processor_seconds();
   const int64_t before = source->network().bytes;
   const long resident = usage().ru_maxrss;
-  moe::Loader loader(source, tokenizer, config, 1, 32, 1024, {}, moe::Part::train);
+  moe::Loader loader(source, *tokenizer, config, 1, 32, 1024, {}, moe::Part::train);
   const double begin = moe::steady_seconds();
   int64_t tokens = 0, bytes = 0;
   double first = 0;
@@ -73,7 +73,7 @@ void measure(double limit, const moe::DataConfig& config) {
       static_cast<double>(usage().ru_maxrss) / 1024, static_cast<double>(resident) / 1024,
       static_cast<double>(source->network().bytes - before) / 1e6);
   fmt::print("resumed after {} tokens: first batch after {:.2f} s\n", tokens,
-             first_batch_after(source, tokenizer, config, last));
+             first_batch_after(source, *tokenizer, config, last));
 }
 
 }  // namespace

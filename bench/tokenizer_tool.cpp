@@ -37,20 +37,20 @@ int main(int argc, char** argv) {
   const int repeats = argc > 3 ? std::atoi(argv[3]) : 1;
 
   const double start = seconds();
-  const moe::Tokenizer tokenizer;
+  const auto tokenizer = moe::make_tokenizer(moe::TokenizerKind::gpt2);
   const double set_up = seconds() - start;
 
-  std::vector<int32_t> ids;
+  std::vector<moe::TokenId> ids;
   uint64_t replaced = 0;
   double best = 0;
   for (int i = 0; i < std::max(repeats, 1); ++i) {
     ids.clear();
     const double begin = seconds();
-    moe::Tokenizer::Encoder encoder;
-    tokenizer.encode(text, ids, encoder);
+    const auto encoder = tokenizer->encoder();
+    encoder->encode(text, ids);
     const double taken = seconds() - begin;
     best = i == 0 ? taken : std::min(best, taken);
-    replaced = encoder.replaced();
+    replaced = encoder->replaced();
   }
   if (argc > 2) {
     std::ofstream output(argv[2], std::ios::binary);

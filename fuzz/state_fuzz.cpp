@@ -12,13 +12,13 @@
 #include "data/config.h"
 #include "data/loader.h"
 #include "data/text.h"
-#include "text/tokenizer.h"
+#include "text/gpt2_tokenizer.h"
 #include "train/resume.h"
 
 namespace {
 
 const moe::Tokenizer& tokenizer() {
-  static const moe::Tokenizer tokenizer;
+  static const moe::Gpt2Tokenizer tokenizer;
   return tokenizer;
 }
 

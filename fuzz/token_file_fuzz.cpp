@@ -17,10 +17,11 @@ std::optional<std::vector<std::vector<moe::TokenId>>> documents(const moe::Input
                                                                 const moe::TokenFileHeader& header,
                                                                 int64_t step) {
   const int64_t bytes = input.size() - moe::kTokenFileHeaderBytes;
+  const moe::TokenizerFacts facts = moe::facts_of(moe::TokenizerKind::gpt2);
   moe::Documents all;
   try {
     for (int64_t begin = 0; begin < bytes; begin += step)
-      moe::read_tokens(input, header, begin, std::min(begin + step, bytes), all);
+      moe::read_tokens(input, header, facts, begin, std::min(begin + step, bytes), all);
   } catch (const moe::UserError&) {
     return std::nullopt;
   }

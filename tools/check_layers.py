@@ -29,7 +29,7 @@ ARROWS = {
     "gpu": "ops comm tensor",
     "model": "ops tensor",
     "optim": "ops tensor",
-    "interop": "model checkpoint tensor",  # other people's formats: settings and named tensors, runs nothing
+    "interop": "model checkpoint tensor text",  # other people's formats: settings and named tensors, runs nothing
     "backend": "cpu gpu comm ops tensor",
     # evaluations: items to tokens, a model's likelihoods to scores, on all ranks
     "tasks": "comm model data ops tensor text",

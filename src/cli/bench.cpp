@@ -26,7 +26,6 @@
 #include "model/flops.h"
 #include "ops/balanced_ops.h"
 #include "ops/clocked_ops.h"
-#include "text/tokenizer.h"
 #include "train/state.h"
 #include "train/step.h"
 
@@ -41,10 +40,11 @@ struct Options {
   bool json = false, forced_balance = false;
 };
 
-Batch random_batch(int64_t rows, int64_t length) {
+Batch random_batch(int64_t rows, int64_t length, TokenId vocabulary) {
   const Random random(1, "bench");
   const auto id = [&](int64_t index) {
-    return static_cast<TokenId>(random.below(static_cast<uint64_t>(index), Tokenizer::kEndOfText));
+    return static_cast<TokenId>(
+        random.below(static_cast<uint64_t>(index), static_cast<uint64_t>(vocabulary - 1)));
   };
   Batch batch;
   batch.rows = rows;
@@ -158,13 +158,14 @@ Result measure(const Options& options) {
   ClockedOps timed(balanced ? static_cast<Ops&>(*balanced) : *backend.ops, device);
   SoloCommunicator alone;
   RankGroups groups(config.distributed, config.model, alone, device);
-  const auto [arena, placed] = place<TrainingState>(device, config, Tokenizer::kVocabulary, groups, timed);
+  const auto [arena, placed] = place<TrainingState>(device, config, config.vocabulary(), groups, timed);
   TrainingState& state = *placed;
   state.transformer.prepare(device);
   state.weights.initialise(1, device);
   cast_weights(state.weights, *backend.ops);
-  const std::vector<Batch> batches(static_cast<size_t>(training.gradient_accumulation_steps),
-                                   random_batch(training.batch_size, config.model.max_seq_len));
+  const std::vector<Batch> batches(
+      static_cast<size_t>(training.gradient_accumulation_steps),
+      random_batch(training.batch_size, config.model.max_seq_len, config.vocabulary()));
   int64_t step = 0;
   const auto timed_step = [&] {
     const double before = steady_seconds();

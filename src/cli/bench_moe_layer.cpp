@@ -21,7 +21,6 @@
 #include "model/moe.h"
 #include "model/weights.h"
 #include "tensor/host_floats.h"
-#include "text/tokenizer.h"
 #include "train/state.h"
 
 namespace moe::cli {
@@ -178,7 +177,7 @@ void bench_moe_layer(const RunConfig& run, int64_t tokens, int64_t repeats, bool
       make_backend(run.training.device, static_cast<int>(run.training.threads), arithmetic(run.training));
   Device& device = *backend.device;
   const DType type = arithmetic(run.training).type;
-  const Recompute recompute = micro_batch(run, Tokenizer::kVocabulary).recompute;
+  const Recompute recompute = micro_batch(run, run.vocabulary()).recompute;
   const auto [arena, bench] = place<Bench>(device, config, type, recompute, tokens);
   bench->weights.initialise(1, device);
   cast_weights(bench->weights, *backend.ops);

@@ -99,9 +99,9 @@ int run(const Options& options) {
   if (config.data.source.empty())
     throw UserError("moe data inspect", "places to look into", "a mixture", "name one of its places");
   Terminal terminal;
-  const Tokenizer tokenizer;
+  const auto tokenizer = make_tokenizer(config.data.tokenizer);
   const Inspection found =
-      inspect(config.data.source, config.data, tokenizer, options.sample_mb << 20, terminal);
+      inspect(config.data.source, config.data, *tokenizer, options.sample_mb << 20, terminal);
   if (options.json)
     fmt::print("{}\n", to_json(found).dump(2, ' ', false, Json::error_handler_t::replace));
   else

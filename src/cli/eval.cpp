@@ -58,7 +58,8 @@ class Evaluator {
         model_(model),
         backend_(make_backend(model.config.training.device, static_cast<int>(model.config.training.threads),
                               arithmetic(model.config.training))),
-        shape_(micro_batch(model.config, Tokenizer::kVocabulary)) {}
+        shape_(micro_batch(model.config, model.config.vocabulary())),
+        tokenizer_(make_tokenizer(model.config.data.tokenizer)) {}
 
   void open() {
     const WeightTypes types = weight_types(model_.config.training);
@@ -68,7 +69,7 @@ class Evaluator {
   }
 
   // Before anything is computed.
-  void prepare(TaskSet& tasks) { tasks.leave_out_longer_than(shape_.T, tokenizer_, terminal_); }
+  void prepare(TaskSet& tasks) { tasks.leave_out_longer_than(shape_.T, *tokenizer_, terminal_); }
 
   void text(OrderedJson& json) {
     const RunConfig& config = model_.config;
@@ -83,7 +84,7 @@ class Evaluator {
     if (held_out && !has_validation(*source, data))
       throw UserError(options_.model, "a held-out part of the run's text", "none",
                       "name a text with --source");
-    Loader loader(source, tokenizer_, data, 1, shape_.B, shape_.T, {},
+    Loader loader(source, *tokenizer_, data, 1, shape_.B, shape_.T, {},
                   held_out ? Part::validation : Part::all);
     const Evaluation result = measure(placed_->transformer, loader, options_, backend_, terminal_);
     if (result.targets == 0)
@@ -118,7 +119,7 @@ class Evaluator {
     SoloCommunicator alone;
     Scorer scorer(placed_->transformer, shape_, alone, *backend_.device, *backend_.ops);
     for (const auto& measured :
-         tasks.evaluate(scorer, tokenizer_, terminal_, log ? log->record() : TaskSet::Record{}))
+         tasks.evaluate(scorer, *tokenizer_, terminal_, log ? log->record() : TaskSet::Record{}))
       add(measured, json);
   }
 
@@ -158,7 +159,7 @@ class Evaluator {
   Backend backend_;
   MicroBatch shape_;
   Terminal terminal_;
-  Tokenizer tokenizer_;
+  std::unique_ptr<const Tokenizer> tokenizer_;
   std::unique_ptr<Arena> arena_;
   std::unique_ptr<PlacedModel> placed_;
 };

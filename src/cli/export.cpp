@@ -27,7 +27,6 @@
 #include "interop/tokenizer_files.h"
 #include "tensor/host_floats.h"
 #include "text/tokenizer.h"
-#include "text/vocabulary.h"
 #include "train/run_folder.h"
 #include "train/state.h"
 
@@ -84,6 +83,7 @@ CardFacts card_facts(const TrainedModel& model, DType type) {
   const TrainingConfig& training = config.training;
   const fs::path run = run_of(model.checkpoint);
   CardFacts facts;
+  facts.tokenizer = facts_of(config.data.tokenizer);
   facts.name = fs::absolute(run).filename().string();
   facts.program = model.checkpoint.program();
   facts.dtype = hf_name_of(type);
@@ -106,15 +106,14 @@ CardFacts card_facts(const TrainedModel& model, DType type) {
 
 void write_small_files(const fs::path& folder, const TrainedModel& model, DType type, bool without_run) {
   const ModelConfig& config = model.config.model;
-  const std::string_view merges = gpt2_merges();
-  const auto write = [&](const char* name, std::string_view text) {
+  const TokenizerKind kind = model.config.data.tokenizer;
+  const TokenizerFacts tokenizer = facts_of(kind);
+  const auto write = [&](const std::string& name, std::string_view text) {
     write_file_atomically(folder / name, text);
   };
-  write("config.json", hf_config_json(config, type, Tokenizer::kEndOfText));
-  write("generation_config.json", hf_generation_json(config, Tokenizer::kVocabulary, Tokenizer::kEndOfText));
-  write("vocab.json", vocabulary_json(merges));
-  write("merges.txt", merges);
-  write("tokenizer_config.json", tokenizer_config_json(config.max_seq_len));
+  write("config.json", hf_config_json(config, type, tokenizer.end_of_text));
+  write("generation_config.json", hf_generation_json(config, tokenizer.vocabulary, tokenizer.end_of_text));
+  for (const auto& [name, text] : tokenizer_files(kind, config.max_seq_len)) write(name, text);
   write("README.md", model_card(config, card_facts(model, type)));
   if (!without_run) write(kRunState, without_secrets(model.checkpoint.state_json()));
 }
@@ -134,13 +133,13 @@ std::vector<float> logits(PlacedModel& model, int64_t T, std::vector<TokenId> id
 constexpr const char* kPrompt =
     "The lantern stood on the table by the window, and its light fell on an open book.";
 
-std::vector<std::vector<TokenId>> tokens_of(const std::vector<std::string>& prompts) {
-  const Tokenizer tokenizer;
-  Tokenizer::Encoder encoder;
+std::vector<std::vector<TokenId>> tokens_of(const std::vector<std::string>& prompts, TokenizerKind kind) {
+  const auto tokenizer = make_tokenizer(kind);
+  const auto encoder = tokenizer->encoder();
   std::vector<std::vector<TokenId>> all;
   for (const std::string& prompt : prompts) {
-    all.push_back({Tokenizer::kEndOfText});
-    tokenizer.encode(prompt, all.back(), encoder);
+    all.push_back({tokenizer->end_of_text()});
+    encoder->encode(prompt, all.back());
   }
   return all;
 }
@@ -169,14 +168,14 @@ void verify(const TrainedModel& model, const fs::path& folder, const ExportOptio
   Backend backend = make_backend(config.training.device, static_cast<int>(config.training.threads),
                                  arithmetic(config.training));
   const WeightTypes types = weight_types(config.training);
-  const auto prompts =
-      tokens_of(options.prompts.empty() ? std::vector<std::string>{kPrompt} : options.prompts);
+  const auto prompts = tokens_of(
+      options.prompts.empty() ? std::vector<std::string>{kPrompt} : options.prompts, config.data.tokenizer);
   int64_t T = 0, tokens = 0;
   for (const auto& ids : prompts) T = std::max(T, std::ssize(ids)), tokens += std::ssize(ids);
   const MicroBatch shape{.B = 1,
                          .T = T,
                          .type = arithmetic(config.training).type,
-                         .vocabulary = Tokenizer::kVocabulary,
+                         .vocabulary = config.vocabulary(),
                          .head_rows = T};
   const auto [arena, row] = place<PlacedModel>(*backend.device, config.model, types, shape);
   row->transformer.prepare(*backend.device);

@@ -82,11 +82,13 @@ class Session {
       : options_(options),
         model_(model),
         backend_(make_backend(model.config.training.device, static_cast<int>(model.config.training.threads),
-                              arithmetic(model.config.training))) {}
+                              arithmetic(model.config.training))),
+        tokenizer_(make_tokenizer(model.config.data.tokenizer)),
+        encoder_(tokenizer_->encoder()) {}
 
   Job job(const std::string& text, uint64_t seed) {
-    Job job{text, {{Tokenizer::kEndOfText}, seed}};  // documents were learnt with one in front
-    tokenizer_.encode(text, job.prompt.ids, encoder_);
+    Job job{text, {{tokenizer_->end_of_text()}, seed}};  // documents were learnt with one in front
+    encoder_->encode(text, job.prompt.ids);
     return job;
   }
 
@@ -108,8 +110,8 @@ class Session {
   std::vector<Completion> write(std::span<const Job> jobs, const OnText& on_text) {
     std::vector<Prompt> prompts;
     for (const Job& job : jobs) prompts.push_back(job.prompt);
-    return generate(writer_->decoder, prompts, tokenizer_, options_.sampling, *backend_.device, *backend_.ops,
-                    times_, on_text);
+    return generate(writer_->decoder, prompts, *tokenizer_, options_.sampling, *backend_.device,
+                    *backend_.ops, times_, on_text);
   }
 
   // The first batch once, unseen: then libraries have made their kernels, and speeds are those of a warm
@@ -139,8 +141,8 @@ class Session {
   const TrainedModel& model_;
   Backend backend_;
   Terminal terminal_;
-  Tokenizer tokenizer_;
-  Tokenizer::Encoder encoder_;
+  std::unique_ptr<const Tokenizer> tokenizer_;
+  std::unique_ptr<Tokenizer::Encoder> encoder_;
   std::unique_ptr<Arena> arena_;
   std::unique_ptr<Writer> writer_;
   GenerateTimes times_;

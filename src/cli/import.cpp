@@ -18,7 +18,6 @@
 #include "interop/export_weights.h"
 #include "interop/hf_config.h"
 #include "interop/tokenizer_files.h"
-#include "text/vocabulary.h"
 #include "train/resume.h"
 #include "train/run_folder.h"
 #include "train/state.h"
@@ -94,7 +93,7 @@ Start starting_point(const ImportOptions& options) {
 
 int run(const ImportOptions& options) {
   const Start start = starting_point(options);
-  check_vocabulary(options.folder, gpt2_merges());
+  check_vocabulary(options.folder, start.config.data.tokenizer);
   const DType master = weight_types(start.config.training).master;
   const ImportedWeights weights(options.folder, start.config.model, master);
   Terminal terminal;

@@ -17,7 +17,6 @@
 #include "cli/gpu_option.h"
 #include "cli/plan_layouts.h"
 #include "model/flops.h"
-#include "text/tokenizer.h"
 #include "train/state.h"
 
 namespace moe::cli {
@@ -75,7 +74,7 @@ void print_plan(RunConfig& config, int ranks, const GpuRates* named) {
   print(fmt::format("parameters     {} total ({}), {} active per token ({})\n", count.total,
                     format_count(static_cast<double>(count.total)), count.active,
                     format_count(static_cast<double>(count.active))));
-  const Capacity capacity = training_capacity(config.model, micro_batch(config, Tokenizer::kVocabulary));
+  const Capacity capacity = training_capacity(config.model, micro_batch(config, config.vocabulary()));
   print(fmt::format(
       "routing        {} of {} experts, {}\n", config.model.top_k, config.model.num_experts,
       capacity.rows == 0
@@ -100,7 +99,7 @@ void print_plan(RunConfig& config, int ranks, const GpuRates* named) {
   if (ranks > 1 || gpu != nullptr) print(layouts_table(config, ranks, gpu, *backend.device, *backend.ops));
   Arena plan;
   const auto saved = static_cast<double>(
-      plan_training(config, Tokenizer::kVocabulary, ranks, *backend.device, *backend.ops, plan));
+      plan_training(config, config.vocabulary(), ranks, *backend.device, *backend.ops, plan));
   print(fmt::format("checkpoint     {} on disk{}\n", format_bytes(saved),
                     copy_of(config.training, saved, ranks)));
   print(fmt::format("memory         {}on {}\n{}", ranks == 1 ? "" : "of each rank ",

@@ -11,7 +11,6 @@
 
 #include "base/error.h"
 #include "base/format.h"
-#include "text/tokenizer.h"
 #include "train/rank_groups.h"
 #include "train/state.h"
 
@@ -49,7 +48,7 @@ std::vector<Candidate> candidates(const RunConfig& config, int ranks, const GpuR
 void measure(Candidate& candidate, int ranks, const GpuRates* gpu, Device& device, Ops& ops) {
   Arena plan;
   try {
-    plan_training(candidate.config, Tokenizer::kVocabulary, ranks, device, ops, plan);
+    plan_training(candidate.config, candidate.config.vocabulary(), ranks, device, ops, plan);
   } catch (const UserError& error) {
     if (candidate.chosen) throw;
     candidate.trouble = error.what();

@@ -45,10 +45,10 @@ DataConfig data_config(const Options& options) {
 int run(const Options& options) {
   const DataConfig config = data_config(options);
   Terminal terminal;
-  const Tokenizer tokenizer;
+  const auto tokenizer = make_tokenizer(config.tokenizer);
   const auto source = open_training_source(config, terminal);
   const TokenizeCounts counts = tokenize(
-      source, tokenizer, config,
+      source, *tokenizer, config,
       {.folder = options.folder, .prefix = options.prefix, .shard_tokens = options.shard_tokens}, terminal);
   terminal.line(fmt::format("{} documents, {} of text, {} tokens in {} files in {}",
                             format_count(static_cast<double>(counts.documents)),

@@ -80,7 +80,8 @@ bool BestFitPacker::fill(BatchRow& row) {
   size_t at = 0;
   for (const PackedPart& part : rows_[order_[next_row_]]) {
     const auto& tokens = tokens_[part.document];
-    put_document(tokens, part.from, part.places, at, options_.mask ? static_cast<int32_t>(at) : 0, row);
+    put_document(tokens, part.from, part.places, at, options_.mask ? static_cast<int32_t>(at) : 0,
+                 options_.end_of_text, row);
     if (part.from + part.places == tokens.size()) ++cursor_.documents;
     at += part.places;
   }

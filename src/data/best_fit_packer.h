@@ -12,9 +12,9 @@
 namespace moe {
 
 // Places from ... from + places - 1 of a document at position `at` of the row; `first` goes to
-// BatchRow::first.
+// BatchRow::first. end_of_text: the target of the document's last token.
 void put_document(std::span<const TokenId> tokens, size_t from, size_t places, size_t at, int32_t first,
-                  BatchRow& row);
+                  TokenId end_of_text, BatchRow& row);
 
 // Part of a document: places [from, from + places).
 struct PackedPart {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/fields.h"
+#include "text/tokenizer.h"
 
 namespace moe {
 
@@ -47,9 +48,10 @@ constexpr auto choices_of(Packing) {
 }
 
 struct DataConfig {
-  std::vector<std::string> source;             // places (data/source.h); no default
-  std::vector<std::string> mixture;            // "WEIGHT PLACE", in place of source
-  std::vector<std::string> validation_source;  // empty: hold out validation_fraction of source
+  TokenizerKind tokenizer = TokenizerKind::gpt2;  // there is one, so it is no setting yet
+  std::vector<std::string> source;                // places (data/source.h); no default
+  std::vector<std::string> mixture;               // "WEIGHT PLACE", in place of source
+  std::vector<std::string> validation_source;     // empty: hold out validation_fraction of source
   double validation_fraction = 0.01;
   FormatSetting format = FormatSetting::automatic;
   std::string text_column = "text";

@@ -42,7 +42,7 @@ std::string beginning(std::string_view text) {
 }
 
 void take_sample(const Source& source, const Tokenizer& tokenizer, int64_t sample_bytes, Inspection& found) {
-  Tokenizer::Encoder encoder;
+  const auto encoder = tokenizer.encoder();
   std::vector<int64_t> lengths;
   CHECK(found.units < (int64_t{1} << 32));
   for (const uint32_t unit : Random(0, "data/inspect").permutation(static_cast<uint32_t>(found.units))) {
@@ -53,7 +53,7 @@ void take_sample(const Source& source, const Tokenizer& tokenizer, int64_t sampl
     found.sample_unit_bytes += source.unit_bytes(unit);
     for (int64_t i = 0; i < documents.size(); ++i) {
       std::vector<TokenId> ids;
-      tokenizer.encode(documents.text(i), ids, encoder);
+      encoder->encode(documents.text(i), ids);
       const int64_t tokens = 1 + std::ssize(ids) + std::ssize(documents.ids(i));
       if (lengths.empty()) found.first_document = beginning(documents.text(i));
       lengths.push_back(tokens);
@@ -61,7 +61,7 @@ void take_sample(const Source& source, const Tokenizer& tokenizer, int64_t sampl
       found.sample_bytes += documents.bytes(i);
     }
   }
-  found.replaced = static_cast<int64_t>(encoder.replaced());
+  found.replaced = static_cast<int64_t>(encoder->replaced());
   found.sample_documents = std::ssize(lengths);
   if (lengths.empty()) return;
   std::sort(lengths.begin(), lengths.end());

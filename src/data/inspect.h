@@ -31,7 +31,7 @@ struct Inspection {
   std::vector<std::string> columns;  // "name type", of the first Parquet file
 
   int64_t sample_units = 0, sample_unit_bytes = 0;
-  int64_t sample_documents = 0, sample_bytes = 0, sample_tokens = 0;  // <|endoftext|> included in the tokens
+  int64_t sample_documents = 0, sample_bytes = 0, sample_tokens = 0;  // end of text included in the tokens
   std::array<int64_t, kPercentiles.size()> tokens_per_document{};
   int64_t replaced = 0;        // invalid UTF-8 sequences in the sample, which become U+FFFD
   std::string first_document;  // its beginning

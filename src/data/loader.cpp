@@ -23,16 +23,17 @@ Loader::Loader(const std::shared_ptr<const Source>& source, const Tokenizer& tok
     : shard_(shard),
       rows_(rows),
       length_(length),
+      filler_(tokenizer.facts().filler()),
       cursor_(start),
       interleave_(layout(*source, config, part), start),
       streams_(interleave_.read_by(shard.rank, shard.world, rows)),
       ready_(static_cast<size_t>(config.prefetch_batches)) {
   CHECK(rows >= 1 && length >= 1 && shard.rank >= 0 && shard.rank < shard.world);
-  for (TokenId id = 0; id < Tokenizer::kVocabulary; ++id)
+  for (TokenId id = 0; id < tokenizer.vocabulary(); ++id)
     token_bytes_.push_back(static_cast<int32_t>(tokenizer.bytes(id).size()));
   cursor_.streams.resize(static_cast<size_t>(layout(*source, config, part).streams()));
 
-  const Packer::Options options{config.packing, length, config.document_mask};
+  const Packer::Options options{config.packing, length, config.document_mask, tokenizer.end_of_text()};
   std::vector<TokenStreams::Stream> streams;
   for (size_t i = 0; i < streams_.size(); ++i) {
     const Order order(source, config, seed, part, streams_[i]);
@@ -90,7 +91,7 @@ std::optional<Batch> Loader::pack_batch() {
   batch.rows = rows_;
   batch.length = length_;
   const auto size = static_cast<size_t>((rows_ + 1) * length_);  // one more row, for those of other ranks
-  batch.input.assign(size, Tokenizer::kEndOfText);
+  batch.input.assign(size, filler_);
   batch.target.assign(size, -1);
   batch.first.assign(size, -1);
   const auto length = static_cast<size_t>(length_);

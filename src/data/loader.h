@@ -67,6 +67,7 @@ class Loader {
 
   const Shard shard_;
   const int64_t rows_, length_;
+  const TokenId filler_;
   std::vector<int32_t> token_bytes_;  // bytes of text of each id
   Cursor cursor_;
   Interleave interleave_;

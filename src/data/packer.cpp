@@ -117,7 +117,8 @@ class ConcatPacker : public Packer {
 
 class PadPacker : public Packer {
  public:
-  PadPacker(NextPiece next, const StreamCursor& start) : Packer(start), position_(std::move(next)) {}
+  PadPacker(const Options& options, NextPiece next, const StreamCursor& start)
+      : Packer(start), end_of_text_(options.end_of_text), position_(std::move(next)) {}
 
   bool fill(BatchRow& row) override {
     if (!inside_) {
@@ -128,7 +129,7 @@ class PadPacker : public Packer {
     const auto tokens = position_.tokens();
     const auto from = static_cast<size_t>(cursor_.token);
     const size_t places = std::min(row.input.size(), tokens.size() - from);
-    put_document(tokens, from, places, 0, 0, row);
+    put_document(tokens, from, places, 0, 0, end_of_text_, row);
     count(row);
     if (from + places < tokens.size()) {
       cursor_.token += static_cast<int64_t>(places);
@@ -142,6 +143,7 @@ class PadPacker : public Packer {
   }
 
  private:
+  const TokenId end_of_text_;
   Position position_;
   bool inside_ = false;  // the cursor's document is the current one
 };
@@ -149,11 +151,11 @@ class PadPacker : public Packer {
 }  // namespace
 
 void put_document(std::span<const TokenId> tokens, size_t from, size_t places, size_t at, int32_t first,
-                  BatchRow& row) {
+                  TokenId end_of_text, BatchRow& row) {
   for (size_t k = 0; k < places; ++k) {
     const bool last = from + k + 1 == tokens.size();
     row.input[at + k] = tokens[from + k];
-    row.target[at + k] = last ? Tokenizer::kEndOfText : tokens[from + k + 1];
+    row.target[at + k] = last ? end_of_text : tokens[from + k + 1];
     row.first[at + k] = first;
   }
   row.targets += static_cast<int64_t>(places);
@@ -184,7 +186,7 @@ std::unique_ptr<Packer> Packer::make(const Options& options, NextPiece next, Row
     case Packing::concat:
       return std::make_unique<ConcatPacker>(options, std::move(next), start);
     case Packing::pad:
-      return std::make_unique<PadPacker>(std::move(next), start);
+      return std::make_unique<PadPacker>(options, std::move(next), start);
     case Packing::best_fit:
       return std::make_unique<BestFitPacker>(options, std::move(next), std::move(row_order), start);
   }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Documents of one stream into rows, in one of three ways; keeps the stream's cursor. A document is
-// <|endoftext|> and its tokens.
+// Documents of one stream into rows, in one of three ways; keeps the stream's cursor. A document is the
+// end-of-text token and its tokens.
 //
 //   concat    The stream is one endless text: a row takes the next `length` targets, and its first input is
 //             the last target of the row before. Nothing wasted and nothing twice.
 //   best_fit  A document of n tokens takes n + 1 places of a row: its tokens as inputs, the tokens after them
-//             as targets, the last of which is <|endoftext|>. Documents longer than a row are cut into rows;
+//             as targets, the last of which is end of text. Documents longer than a row are cut into rows;
 //             the others, and the remainders, stay whole: best-fit decreasing over the documents of a window
 //             (Ding et al., "Fewer Truncations Improve Language Modeling", ICML 2024), then the window's rows
 //             are permuted. What is left of a row is padding.
@@ -42,6 +42,7 @@ class Packer {
     Packing packing = Packing::concat;
     int64_t length = 0;  // of a row
     bool mask = true;    // data.document_mask: fill BatchRow::first
+    TokenId end_of_text = 0;
   };
 
   // next gives the pieces from stream_start(start) on; row_order is for best_fit.

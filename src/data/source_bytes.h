@@ -15,7 +15,6 @@ namespace moe {
 // 2^20 ids, four times the largest vocabularies in use. 11 bits are left. A token of n bytes has an excess
 // of at most 2 n / 3: it may have 3,071 bytes.
 inline constexpr int kIdBits = 20;
-static_assert(Tokenizer::kVocabulary <= 1 << kIdBits);
 
 inline TokenId id_of(TokenId marked) {
   return marked & ((1 << kIdBits) - 1);

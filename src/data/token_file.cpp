@@ -13,14 +13,11 @@
 #include "base/file.h"
 #include "data/file_source.h"
 #include "data/text.h"
-#include "text/tokenizer.h"
 
 namespace moe {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "token files are read as they lie on disk");
-constexpr TokenId kEnd = Tokenizer::kEndOfText;
-
 // A kind of file, by the head of its header.
 struct Kind {
   int32_t magic, version;
@@ -62,15 +59,18 @@ std::vector<TokenId> read_ids(const Input& input, int64_t width, int64_t begin, 
 
 class TokenSource : public FileSource {
  public:
-  TokenSource(const DataFilePtr& file, int64_t unit_bytes)
-      : FileSource(file, unit_bytes, "tokens"), header_(read_token_file_header(*file->open())) {}
+  TokenSource(const DataFilePtr& file, const TokenizerFacts& tokenizer, int64_t unit_bytes)
+      : FileSource(file, unit_bytes, "tokens"),
+        header_(read_token_file_header(*file->open())),
+        tokenizer_(tokenizer) {}
 
  private:
   void read_range(const Input& input, int64_t begin, int64_t end, Documents& documents) const override {
-    read_tokens(input, header_, begin, end, documents);
+    read_tokens(input, header_, tokenizer_, begin, end, documents);
   }
 
   const TokenFileHeader header_;
+  const TokenizerFacts tokenizer_;
 };
 
 }  // namespace
@@ -97,44 +97,48 @@ TokenFileHeader read_token_file_header(const Input& input) {
   return {kind.width, header[2]};
 }
 
-void read_tokens(const Input& input, const TokenFileHeader& header, int64_t begin, int64_t end,
-                 Documents& documents) {
+void read_tokens(const Input& input, const TokenFileHeader& header, const TokenizerFacts& tokenizer,
+                 int64_t begin, int64_t end, Documents& documents) {
+  const TokenId document_start = tokenizer.end_of_text;
   constexpr int64_t kAhead = 32 << 10;  // at first
   const auto [width, count] = header;
   const int64_t first = (begin + width - 1) / width, last = std::min((end + width - 1) / width, count);
   std::vector<TokenId> ids = read_ids(input, width, first, std::min(last + kAhead, count));
   const auto own = ids.begin() + std::max<int64_t>(0, last - first);
-  auto at = first == 0 ? ids.begin() : std::find(ids.begin(), own, kEnd);
+  auto at = first == 0 ? ids.begin() : std::find(ids.begin(), own, document_start);
   if (at == own) return;
   const auto start = at - ids.begin();
   // On to the end of the last document.
-  auto stop = std::find(own, ids.end(), kEnd);
+  auto stop = std::find(own, ids.end(), document_start);
   for (int64_t ahead = kAhead; stop == ids.end() && last + ahead < count; ahead *= 2) {
     if (ahead * 2 >= kLongestDocument)
       throw UserError(fmt::format("{}, token {}", input.name(), last),
                       fmt::format("documents shorter than {} tokens", kLongestDocument / 2), "a longer one",
-                      "documents are told apart by token 50256, <|endoftext|>");
+                      fmt::format("documents are told apart by token {}, {}", document_start,
+                                  tokenizer.end_of_text_name));
     const auto more = read_ids(input, width, last + ahead, std::min(last + 2 * ahead, count));
     const auto seen = std::ssize(ids);
     ids.insert(ids.end(), more.begin(), more.end());
-    stop = std::find(ids.begin() + seen, ids.end(), kEnd);
+    stop = std::find(ids.begin() + seen, ids.end(), document_start);
   }
   at = ids.begin() + start;
-  const auto bad = std::find_if(at, stop, [](TokenId id) { return id < 0 || id > kEnd; });
+  const auto bad = std::find_if(at, stop, [&](TokenId id) { return id < 0 || id >= tokenizer.vocabulary; });
   if (bad != stop)
     throw UserError(fmt::format("{}, token {}", input.name(), first + (bad - ids.begin())),
-                    "GPT-2 ids, 0 to 50256", std::to_string(static_cast<uint32_t>(*bad)),
+                    fmt::format("{} ids, 0 to {}", tokenizer.name, tokenizer.vocabulary - 1),
+                    std::to_string(static_cast<uint32_t>(*bad)),
                     "were these tokens made with another tokenizer?");
   while (at != stop) {
-    if (*at == kEnd) ++at;
-    const auto next = std::find(at, stop, kEnd);
+    if (*at == document_start) ++at;
+    const auto next = std::find(at, stop, document_start);
     documents.add_ids(std::span(at, next));
     at = next;
   }
 }
 
-std::unique_ptr<Source> token_source(const DataFilePtr& file, int64_t unit_bytes) {
-  return std::make_unique<TokenSource>(file, unit_bytes);
+std::unique_ptr<Source> token_source(const DataFilePtr& file, const TokenizerFacts& tokenizer,
+                                     int64_t unit_bytes) {
+  return std::make_unique<TokenSource>(file, tokenizer, unit_bytes);
 }
 
 void write_token_file(const std::filesystem::path& path, std::span<const TokenId> ids, TokenId vocabulary) {

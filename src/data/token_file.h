@@ -4,8 +4,8 @@
 //   20240520, version 1, number of tokens   uint16: GPT-2, and vocabularies of up to 65,536 tokens
 //   20240801, version 7, number of tokens   uint32: Llama 3, and larger vocabularies
 //
-// A document is <|endoftext|> and the tokens after it; the tokens before a file's first <|endoftext|> (the end
-// of a document cut between files) count as a document too.
+// A document is the end-of-text token and the tokens after it. The tokens before a file's first end of text
+// (the end of a document cut between files) count as a document too.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,7 @@
 #include "base/input.h"
 #include "data/data_file.h"
 #include "data/source.h"
+#include "text/tokenizer.h"
 
 namespace moe {
 
@@ -32,10 +33,11 @@ TokenFileHeader read_token_file_header(const Input& input);
 
 // Adds the documents that start in bytes [begin, end) of the tokens (that is, after the header). Throws
 // UserError for ids outside the vocabulary.
-void read_tokens(const Input& input, const TokenFileHeader& header, int64_t begin, int64_t end,
-                 Documents& documents);
+void read_tokens(const Input& input, const TokenFileHeader& header, const TokenizerFacts& tokenizer,
+                 int64_t begin, int64_t end, Documents& documents);
 
-std::unique_ptr<Source> token_source(const DataFilePtr& file, int64_t unit_bytes);
+std::unique_ptr<Source> token_source(const DataFilePtr& file, const TokenizerFacts& tokenizer,
+                                     int64_t unit_bytes);
 
 // Appears under its name when complete. vocabulary: its size decides the width.
 void write_token_file(const std::filesystem::path& path, std::span<const TokenId> ids, TokenId vocabulary);

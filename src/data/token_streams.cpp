@@ -52,6 +52,7 @@ TokenStreams::TokenStreams(std::vector<Stream> streams, const Tokenizer& tokeniz
                            int64_t readers)
     : tokenizer_(tokenizer) {
   CHECK(!streams.empty() && tokenizers >= 1 && readers >= 1);
+  CHECK(tokenizer.vocabulary() <= 1 << kIdBits, "a vocabulary larger than data/source_bytes.h allows");
   ahead_ = std::max<int64_t>(2, (2 * tokenizers + 2) / static_cast<int64_t>(streams.size()));
   states_.reserve(streams.size());
   empty_.resize(static_cast<size_t>(streams.front().order.source().units()));
@@ -250,7 +251,7 @@ void TokenStreams::order_documents(const State& state, Window& window) const {
 // Tokenising.
 
 void TokenStreams::tokenize() {
-  Tokenizer::Encoder encoder;
+  const auto encoder = tokenizer_.encoder();
   uint64_t counted = 0;
   std::unique_lock lock(mutex_);
   while (true) {
@@ -259,14 +260,14 @@ void TokenStreams::tokenize() {
     if (closing_) return;
     lock.unlock();
     try {
-      tokenize(*task, encoder);
+      tokenize(*task, *encoder);
     } catch (...) {
       task->output.error = std::current_exception();
     }
     task->window.reset();  // a finished window need not wait in memory for its place in the queue
     lock.lock();
-    replaced_ += static_cast<int64_t>(encoder.replaced() - counted);
-    counted = encoder.replaced();
+    replaced_ += static_cast<int64_t>(encoder->replaced() - counted);
+    counted = encoder->replaced();
     State& state = states_[task->stream];
     state.pieces.emplace(task->number, std::move(task->output));
     if (task->number == state.next_out) to_give_.notify_all();
@@ -332,11 +333,11 @@ void TokenStreams::tokenize(Task& task, Tokenizer::Encoder& encoder) const {
   for (size_t i = task.begin; i < task.end; ++i) {
     const auto [documents, number] = task.window->document(i);
     const auto ids = documents->ids(number);
-    piece.ids.push_back(Tokenizer::kEndOfText);
+    piece.ids.push_back(tokenizer_.end_of_text());
     piece.ids.insert(piece.ids.end(), ids.begin(), ids.end());
     const uint64_t replaced = encoder.replaced();
     const size_t begin = piece.ids.size();
-    tokenizer_.encode(documents->text(number), piece.ids, encoder);
+    encoder.encode(documents->text(number), piece.ids);
     if (encoder.replaced() > replaced)
       mark_excess(documents->text(number), std::span(piece.ids).subspan(begin), tokenizer_);
     piece.ends.push_back(static_cast<int64_t>(piece.ids.size()));

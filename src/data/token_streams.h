@@ -26,7 +26,7 @@ namespace moe {
 // Some documents of one window, one after another.
 struct TokenPiece {
   int64_t epoch = 0, window = 0, document = 0;  // of the first document
-  std::vector<TokenId> ids;   // for each document <|endoftext|>, then its tokens, marked as in
+  std::vector<TokenId> ids;   // for each document end of text, then its tokens, marked as in
                               // data/source_bytes.h
   std::vector<int64_t> ends;  // where each document ends in ids
   int64_t bytes = 0;          // of text (of the file, where it holds tokens)

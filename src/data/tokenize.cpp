@@ -60,7 +60,7 @@ class Shards {
   Shards(const Source& source, const Tokenizer& tokenizer, const DataConfig& config,
          const TokenizeOptions& options, Terminal& terminal)
       : options_(options), state_file_(state_file(options)), settings_(settings_of(source, config, options)) {
-    for (TokenId id = 0; id < Tokenizer::kVocabulary; ++id)
+    for (TokenId id = 0; id < tokenizer.vocabulary(); ++id)
       token_bytes_.push_back(static_cast<int64_t>(tokenizer.bytes(id).size()));
     make_folders(options.folder);
     if (!std::filesystem::exists(state_file_)) return;
@@ -117,7 +117,7 @@ class Shards {
 
   void write() {
     write_token_file(shard(now_.validation, now_.validation ? 0 : now_.next_shard), ids_,
-                     Tokenizer::kVocabulary);
+                     static_cast<TokenId>(token_bytes_.size()));
     begun_.push_back(saved_);
     if (!now_.validation) ++now_.next_shard;
     ++now_.counts.shards;

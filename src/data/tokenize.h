@@ -23,7 +23,7 @@ struct TokenizeOptions {
 
 struct TokenizeCounts {
   int64_t documents = 0;  // begun
-  int64_t tokens = 0;     // <|endoftext|> included
+  int64_t tokens = 0;     // end of text included
   int64_t bytes = 0;      // of text
   int64_t shards = 0;     // files, those of an earlier, interrupted call included
   int64_t replaced = 0;   // invalid UTF-8 sequences that became U+FFFD, in this call

@@ -23,16 +23,17 @@ class Text {
   const std::vector<TokenId>& tokens() const { return all_; }  // prompt and what was made
   Completion take() { return std::move(done_); }
 
-  TokenId pick(std::span<float> logits) const {
+  TokenId pick(std::span<float> logits, TokenId end_of_text) const {
     penalise(logits, all_, options_.repetition_penalty);
-    if (options_.ignore_end_of_text && logits.size() > Tokenizer::kEndOfText)
-      logits[Tokenizer::kEndOfText] = -std::numeric_limits<float>::infinity();
+    const auto end = static_cast<size_t>(end_of_text);
+    if (options_.ignore_end_of_text && logits.size() > end)
+      logits[end] = -std::numeric_limits<float>::infinity();
     return pick_token(logits, options_, random_, done_.ids.size());
   }
 
   // Takes the next token. Returns the text that is certain by now.
   std::string_view add(TokenId id, const Tokenizer& tokenizer, bool room) {
-    if (id == Tokenizer::kEndOfText) return close(Finish::end_of_text, done_.text.size());
+    if (id == tokenizer.end_of_text()) return close(Finish::end_of_text, done_.text.size());
     done_.ids.push_back(id);
     all_.push_back(id);
     const size_t before = done_.text.size();
@@ -79,6 +80,7 @@ class Text {
 // The device's logits as floats, row by row, only of the ids that exist.
 class Logits {
  public:
+  explicit Logits(TokenId vocabulary) : vocabulary_(static_cast<size_t>(vocabulary)) {}
   void fetch(const Tensor& logits_BV, Device& device) {
     width_ = static_cast<size_t>(logits_BV.dim(1));
     type_ = logits_BV.dtype();
@@ -88,12 +90,13 @@ class Logits {
   }
   std::span<float> row(int64_t b) {
     const size_t begin = static_cast<size_t>(b) * width_;
-    const std::span row = std::span(values_).subspan(begin, std::min<size_t>(width_, Tokenizer::kVocabulary));
+    const std::span row = std::span(values_).subspan(begin, std::min(width_, vocabulary_));
     widen(row.data(), raw_.data() + begin * size_of(type_), type_, std::ssize(row));
     return row;
   }
 
  private:
+  const size_t vocabulary_;
   size_t width_ = 0;
   DType type_ = DType::f32;
   std::vector<uint8_t> raw_;
@@ -140,7 +143,7 @@ std::vector<Completion> generate(Decoder& decoder, std::span<const Prompt> promp
   const auto B = static_cast<size_t>(decoder.batch());
   std::vector<TokenId> ids(B, Decoder::kNone), chosen(B);
   std::vector<int32_t> places(B, 0);
-  Logits logits;
+  Logits logits(tokenizer.vocabulary());
   ThreadPool pool(prompts.size() == 1 ? 1 : std::min(available_cores(), static_cast<int>(prompts.size())));
   const auto is_open = [](const Text& text) { return text.open(); };
   for (bool first = true; std::any_of(texts.begin(), texts.end(), is_open); first = false) {
@@ -151,7 +154,7 @@ std::vector<Completion> generate(Decoder& decoder, std::span<const Prompt> promp
     logits.fetch(decoder.next(ids.data(), places.data(), device, ops), device);
     pool.parallel_for(std::ssize(texts), 1, [&](int64_t i, int64_t) {
       const auto at = static_cast<size_t>(i);
-      if (texts[at].open()) chosen[at] = texts[at].pick(logits.row(i));
+      if (texts[at].open()) chosen[at] = texts[at].pick(logits.row(i), tokenizer.end_of_text());
     });
     int64_t made = 0;
     for (size_t i = 0; i < texts.size(); ++i) {

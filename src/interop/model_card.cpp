@@ -17,7 +17,7 @@ std::string row(const std::string& name, const std::string& value) {
   return fmt::format("| {} | {} |\n", name, value);
 }
 
-std::string architecture(const ModelConfig& config) {
+std::string architecture(const ModelConfig& config, std::string_view tokenizer) {
   const ParameterCount parameters = count_parameters(config);
   std::string text = "## Model\n\n| | |\n|---|---|\n";
   text += row("parameters",
@@ -28,22 +28,23 @@ std::string architecture(const ModelConfig& config) {
                                        config.n_heads, config.n_kv_heads, config.heads().dim));
   text += row("experts", fmt::format("{} of width {}, {} for each token", config.num_experts,
                                      config.expert_intermediate_dim, config.top_k));
-  text += row("vocabulary", fmt::format("GPT-2, {} rows", config.vocab_size));
+  text += row("vocabulary", fmt::format("{}, {} rows", tokenizer, config.vocab_size));
   text += row("trained on", fmt::format("{} tokens at a time", config.max_seq_len));
   return text;
 }
 
+// {0}: the end of text.
 constexpr const char* kUse = R"(
 ## Use
 
 It is a `Qwen3NextForCausalLM` of transformers 5 with full attention in every layer and a shared expert of zeros; no
-code of its own. Documents began with `<|endoftext|>` in training, so put it in front of a prompt:
+code of its own. Documents began with `{0}` in training, so put it in front of a prompt:
 
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 tokenizer = AutoTokenizer.from_pretrained(".")
 model = AutoModelForCausalLM.from_pretrained(".")
-ids = tokenizer("<|endoftext|>The", return_tensors="pt")
+ids = tokenizer("{0}The", return_tensors="pt")
 print(tokenizer.decode(model.generate(**ids, max_new_tokens=50)[0]))
 ```
 
@@ -62,17 +63,18 @@ std::string model_card(const ModelConfig& config, const CardFacts& facts) {
       "It is a base model: it continues text and has been taught no manners and no facts but those of its\n"
       "text. Add its licence and what the text was before you publish it.\n\n",
       facts.name, facts.program, facts.step, facts.dtype);
-  text += architecture(config);
+  text += architecture(config, facts.tokenizer.name);
   text += "\n## Training\n\n| | |\n|---|---|\n";
   for (const std::string& source : facts.sources) text += row("text", "`" + source + "`");
   for (const auto& [name, value] : facts.training) text += row(name, value);
   if (!facts.figures.empty()) {
-    text +=
-        "\n## Figures\n\nThe last ones in the run's record; losses in nats per token of GPT-2.\n\n| | "
-        "|\n|---|---|\n";
+    text += fmt::format(
+        "\n## Figures\n\nThe last ones in the run's record; losses in nats per token of {}.\n\n"
+        "| | |\n|---|---|\n",
+        facts.tokenizer.name);
     for (const auto& [name, value] : facts.figures) text += row(name, fmt::format("{:.6g}", value));
   }
-  return text + kUse;
+  return text + fmt::format(kUse, facts.tokenizer.end_of_text_name);
 }
 
 std::vector<std::pair<std::string, double>> last_figures(const std::string& metrics, int64_t step,

@@ -9,11 +9,13 @@
 #include <vector>
 
 #include "model/config.h"
+#include "text/tokenizer.h"
 
 namespace moe {
 
 struct CardFacts {
   std::string name, program, dtype;
+  TokenizerFacts tokenizer;
   int64_t step = 0;
   std::vector<std::string> sources;                           // of the text, as the settings name it
   std::vector<std::pair<std::string, std::string>> training;  // setting, value

@@ -11,13 +11,15 @@
 #include "base/json.h"
 #include "base/lines.h"
 #include "base/utf8.h"
+#include "text/gpt2_tokenizer.h"
+#include "text/vocabulary.h"
 
 namespace moe {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kEndOfText = "<|endoftext|>";
+constexpr std::string_view kEndOfText = Gpt2Tokenizer::kFacts.end_of_text_name;
 constexpr const char* kOther = "moe knows GPT-2's vocabulary only: the model cannot be used with it";
 
 // GPT-2's printable alphabet: a byte that is a printable character of Latin-1 stands for itself, the others
@@ -118,12 +120,35 @@ void check_added_tokens_json(const std::string& where, std::string_view text, st
     compare_added(where, content, id, last);
 }
 
-void check_vocabulary(const fs::path& folder, std::string_view merges) {
+namespace {
+
+void check_gpt2(const fs::path& folder) {
   using Check = void (*)(const std::string&, std::string_view, std::string_view);
   for (const auto& [name, check] : {std::pair<const char*, Check>{"vocab.json", check_vocab_json},
                                     {"tokenizer.json", check_tokenizer_json},
                                     {"added_tokens.json", check_added_tokens_json}})
-    if (const fs::path file = folder / name; fs::exists(file)) check(file.string(), read_file(file), merges);
+    if (const fs::path file = folder / name; fs::exists(file))
+      check(file.string(), read_file(file), gpt2_merges());
+}
+
+}  // namespace
+
+std::vector<TokenizerFile> tokenizer_files(TokenizerKind kind, int64_t max_length) {
+  switch (kind) {
+    case TokenizerKind::gpt2:
+      return {{"vocab.json", vocabulary_json(gpt2_merges())},
+              {"merges.txt", std::string(gpt2_merges())},
+              {"tokenizer_config.json", tokenizer_config_json(max_length)}};
+  }
+  CHECK(false, "a tokenizer without files");
+}
+
+void check_vocabulary(const fs::path& folder, TokenizerKind kind) {
+  switch (kind) {
+    case TokenizerKind::gpt2:
+      return check_gpt2(folder);
+  }
+  CHECK(false, "a tokenizer without files");
 }
 
 }  // namespace moe

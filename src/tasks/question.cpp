@@ -155,7 +155,7 @@ Question parse_question(Task task, Convention convention, const std::string& whe
   CHECK(false, "a task without a reader");
 }
 
-std::vector<Request> requests_of(const Question& question, Convention convention, const Tokenizer& tokenizer,
+std::vector<Request> requests_of(const Question& question, Convention convention, TokenId end_of_text,
                                  Tokenizer::Encoder& encoder) {
   std::vector<Request> requests;
   for (std::string continuation : question.continuations) {
@@ -168,17 +168,16 @@ std::vector<Request> requests_of(const Question& question, Convention convention
       continuation.insert(0, context, end, std::string::npos);
       context.resize(end);
       std::vector<TokenId> alone;
-      tokenizer.encode(context, alone, encoder);
-      tokenizer.encode(context + continuation, request.ids, encoder);
+      encoder.encode(context, alone);
+      encoder.encode(context + continuation, request.ids);
       request.scored = std::ssize(request.ids) - std::ssize(alone);
     } else {
-      tokenizer.encode(context, request.ids, encoder);
+      encoder.encode(context, request.ids);
       const auto before = std::ssize(request.ids);
-      tokenizer.encode(continuation, request.ids, encoder);
+      encoder.encode(continuation, request.ids);
       request.scored = std::ssize(request.ids) - before;
     }
-    if (std::ssize(request.ids) == request.scored)
-      request.ids.insert(request.ids.begin(), Tokenizer::kEndOfText);
+    if (std::ssize(request.ids) == request.scored) request.ids.insert(request.ids.begin(), end_of_text);
     requests.push_back(std::move(request));
   }
   return requests;

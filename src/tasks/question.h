@@ -40,7 +40,7 @@ struct Request {
   int64_t scored = 0;
 };
 // One for each continuation.
-std::vector<Request> requests_of(const Question& question, Convention convention, const Tokenizer& tokenizer,
+std::vector<Request> requests_of(const Question& question, Convention convention, TokenId end_of_text,
                                  Tokenizer::Encoder& encoder);
 
 }  // namespace moe

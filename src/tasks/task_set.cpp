@@ -135,12 +135,12 @@ std::string TaskSet::Entry::where(int64_t item) const {
 }
 
 int64_t TaskSet::longest(const Entry& entry, int64_t item, const Tokenizer& tokenizer) {
-  Tokenizer::Encoder encoder;
+  const auto encoder = tokenizer.encoder();
   int64_t longest = 0;
   for (const Convention convention : conventions_of(entry.task)) {
     const Question question =
         parse_question(entry.task, convention, entry.where(item), entry.lines[static_cast<size_t>(item)]);
-    for (const Request& request : requests_of(question, convention, tokenizer, encoder))
+    for (const Request& request : requests_of(question, convention, tokenizer.end_of_text(), *encoder))
       longest = std::max(longest, request.scored);
   }
   return longest;
@@ -206,13 +206,13 @@ TaskSet::Measured TaskSet::measure(const Entry& entry, Convention convention, Sc
 std::vector<ItemResult> TaskSet::ask(const Entry& entry, Convention convention,
                                      const std::vector<int64_t>& items, Scorer& scorer,
                                      const Tokenizer& tokenizer) {
-  Tokenizer::Encoder encoder;
+  const auto encoder = tokenizer.encoder();
   std::vector<Request> requests;
   std::vector<Question> questions;
   for (const int64_t i : items) {
     questions.push_back(
         parse_question(entry.task, convention, entry.where(i), entry.lines[static_cast<size_t>(i)]));
-    for (Request& request : requests_of(questions.back(), convention, tokenizer, encoder))
+    for (Request& request : requests_of(questions.back(), convention, tokenizer.end_of_text(), *encoder))
       requests.push_back(std::move(request));
   }
   const auto scores = scorer.score(requests, entry.task == Task::lambada);

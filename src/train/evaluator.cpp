@@ -67,9 +67,7 @@ Evaluator::Evaluator(const RunConfig& config, const RunFolder& folder,
 
 // Half of the room is for what the model writes.
 void Evaluator::encode_sample_prompt() {
-  Tokenizer::Encoder encoder;
-  std::vector<TokenId> ids;
-  tokenizer_.encode(config_.training.sample_prompt, ids, encoder);
+  std::vector<TokenId> ids = tokenizer_.encode(config_.training.sample_prompt);
   if (const int64_t room = state_.decoder.capacity(); std::ssize(ids) + 1 >= room) {
     const int64_t kept = std::max<int64_t>(0, room / 2 - 1);
     terminal_.warning(
@@ -78,7 +76,7 @@ void Evaluator::encode_sample_prompt() {
                     ids.size(), room, kept));
     ids.erase(ids.begin(), ids.end() - kept);
   }
-  sample_prompt_ = {Tokenizer::kEndOfText};
+  sample_prompt_ = {tokenizer_.end_of_text()};
   sample_prompt_.insert(sample_prompt_.end(), ids.begin(), ids.end());
 }
 
@@ -112,7 +110,7 @@ void Evaluator::read_validation(const std::shared_ptr<const Source>& text, Part 
     const auto row = loader.next();
     if (!row) break;
     validation_tokens_ += row->targets;
-    if (i % (W * B) == 0) validation_.push_back(Batch::padding(B, T, Tokenizer::kEndOfText));
+    if (i % (W * B) == 0) validation_.push_back(Batch::padding(B, T, tokenizer_.facts().filler()));
     if (i / B % W == communicator_.rank()) put_row(validation_.back(), i % B, *row);
   }
 }
@@ -132,7 +130,7 @@ Row Evaluator::validate(int64_t step, int64_t tokens) {
 }
 
 Row Evaluator::run_tasks(int64_t step, int64_t tokens) {
-  Scorer scorer(state_.transformer, micro_batch(config_, Tokenizer::kVocabulary), communicator_, device_,
+  Scorer scorer(state_.transformer, micro_batch(config_, tokenizer_.vocabulary()), communicator_, device_,
                 ops_, between_);
   std::vector<TaskSet::Measured> measured;
   state_.replicas.run_collectively([&] { measured = tasks_->evaluate(scorer, tokenizer_, terminal_); });

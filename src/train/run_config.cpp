@@ -11,7 +11,6 @@
 #include "base/error.h"
 #include "base/secrets.h"
 #include "data/remote.h"
-#include "text/tokenizer.h"
 #include "train/loss_scale.h"
 
 namespace moe {
@@ -326,10 +325,12 @@ void RunConfig::validate() const {
   check_limits(logging, "logging");
   check_limits(distributed, "distributed");
   check_overlap(*this);
-  if (model.vocab_size < Tokenizer::kVocabulary)
-    throw UserError("model.vocab_size",
-                    fmt::format("at least {}, the GPT-2 vocabulary", Tokenizer::kVocabulary),
-                    std::to_string(model.vocab_size), "50304 is the next multiple of 128");
+  if (model.vocab_size < vocabulary())
+    throw UserError(
+        "model.vocab_size",
+        fmt::format("at least {}, the {} vocabulary", vocabulary(), facts_of(data.tokenizer).name),
+        std::to_string(model.vocab_size),
+        fmt::format("{} is the next multiple of 128", (vocabulary() + 127) / 128 * 128));
   const int64_t rows = training.batch_size * model.max_seq_len * model.top_k;
   if (rows > std::numeric_limits<int32_t>::max())
     throw UserError("training.batch_size",

@@ -112,6 +112,8 @@ struct RunConfig {
   void set_last_step(int64_t ranks, int64_t step = 0, int64_t tokens = 0);
   // What training.eval_tokens says, or else training.eval_batches for this number of ranks.
   int64_t tokens_of_evaluation(int64_t ranks) const;
+  // Of the tokenizer. The model's rows beyond it (model.vocab_size) are padding.
+  TokenId vocabulary() const { return facts_of(data.tokenizer).vocabulary; }
   std::string yaml() const;  // the resolved file, with all secrets of its addresses
   // For whoever looks on, and to compare: addresses without secrets (base/secrets.h).
   std::string json() const;

@@ -62,12 +62,12 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
   });
   if (peak_flops_) *peak_flops_ *= communicator_.size();
   config_.set_last_step(communicator_.size());
-  std::tie(arena_, state_) = place<TrainingState>(device_, config_, Tokenizer::kVocabulary, groups_, ops_);
+  std::tie(arena_, state_) = place<TrainingState>(device_, config_, config_.vocabulary(), groups_, ops_);
   terminal_.line(fmt::format("memory    {}\n{}", format_bytes(static_cast<double>(arena_->used())),
                              memory_table(*arena_)));
   if (communicator_.size() > 1)
     terminal_.line("layout    " +
-                   describe_layout(config_, Tokenizer::kVocabulary, communicator_.size(), device_, ops_));
+                   describe_layout(config_, config_.vocabulary(), communicator_.size(), device_, ops_));
   source_ = open_training_source(config_.data, terminal_);
 
   state_->transformer.prepare(device_);
@@ -86,7 +86,7 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
   open_loader(cursor_);
   config_.set_last_step(communicator_.size(), step_, tokens_);
   epochs_.emplace(config_.data.mixture, Epochs::counts(loader_->epochs_of_all(cursor_)));
-  evaluator_ = std::make_unique<Evaluator>(config_, folder_, source_, tokenizer_, *state_, communicator_,
+  evaluator_ = std::make_unique<Evaluator>(config_, folder_, source_, *tokenizer_, *state_, communicator_,
                                            device_, ops_, terminal_, [this] {
                                              if (control_.interrupted()) throw Interrupted();
                                            });
@@ -115,7 +115,7 @@ void Trainer::open_saver(const CheckpointStore& store) {
 
 void Trainer::open_loader(const Cursor& start) {
   const auto& training = config_.training;
-  loader_ = std::make_unique<Loader>(source_, tokenizer_, config_.data, static_cast<uint64_t>(training.seed),
+  loader_ = std::make_unique<Loader>(source_, *tokenizer_, config_.data, static_cast<uint64_t>(training.seed),
                                      training.batch_size, config_.model.max_seq_len, start, Part::train,
                                      Shard{communicator_.rank(), communicator_.size()});
 }

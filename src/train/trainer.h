@@ -97,7 +97,7 @@ class Trainer {
   Communicator& communicator_;
   Terminal& terminal_;
 
-  Tokenizer tokenizer_;
+  std::unique_ptr<const Tokenizer> tokenizer_ = make_tokenizer(config_.data.tokenizer);
   RankGroups groups_;
   RunControl control_;
   std::unique_ptr<Arena> arena_;

@@ -62,10 +62,10 @@ TEST(Jsonl, BytesThatAreNotUtf8StayInTheText) {
   const auto found = read("{\"text\":\"caf\xE9 \\ud83d emoji \\ud83d\\ude00 \\ude00\\u00e9\"}");
   ASSERT_EQ(found.size(), 1u);
   EXPECT_EQ(found[0], "caf\xE9 \xFF emoji \xF0\x9F\x98\x80 \xFF\xC3\xA9");
-  Tokenizer::Encoder encoder;
-  std::vector<int32_t> ids;
-  tokenizer().encode(found[0], ids, encoder);
-  EXPECT_EQ(encoder.replaced(), 3u);
+  const auto encoder = tokenizer().encoder();
+  std::vector<TokenId> ids;
+  encoder->encode(found[0], ids);
+  EXPECT_EQ(encoder->replaced(), 3u);
 }
 
 TEST(Jsonl, EscapesAreThoseOfPython) {

@@ -15,7 +15,7 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr int32_t kEnd = Tokenizer::kEndOfText;
+constexpr int32_t kEnd = Gpt2Tokenizer::kEndOfText;
 
 class LoaderTest : public testing::Test {
  protected:
@@ -263,9 +263,10 @@ TEST_F(LoaderTest, TokenFilesGiveTheStreamOfTheirText) {
     ids.insert(ids.end(), text.begin(), text.end());
   }
   const auto file = fresh_folder() / "t.bin";
-  write_token_file(file, ids, Tokenizer::kVocabulary);
+  write_token_file(file, ids, Gpt2Tokenizer::kVocabulary);
   Loader from_text = loader(Part::all);
-  Loader from_tokens(token_source(local_file(file), 512), tokenizer(), config, 7, 3, 17, {}, Part::all);
+  Loader from_tokens(token_source(local_file(file), Gpt2Tokenizer::kFacts, 512), tokenizer(), config, 7, 3,
+                     17, {}, Part::all);
   const auto expected = all_batches(from_text), found = all_batches(from_tokens);
   ASSERT_EQ(found.size(), expected.size());
   for (size_t i = 0; i < found.size(); ++i) {

@@ -18,7 +18,7 @@
 #include "data/source.h"
 #include "support/errors.h"
 #include "support/streams.h"
-#include "text/tokenizer.h"
+#include "text/gpt2_tokenizer.h"
 
 namespace moe {
 
@@ -116,15 +116,12 @@ class NumberedSource : public Source {
 };
 
 inline const Tokenizer& tokenizer() {
-  static const Tokenizer shared;
+  static const Gpt2Tokenizer shared;
   return shared;
 }
 
-inline std::vector<int32_t> encode(std::string_view text) {
-  Tokenizer::Encoder encoder;
-  std::vector<int32_t> ids;
-  tokenizer().encode(text, ids, encoder);
-  return ids;
+inline std::vector<TokenId> encode(std::string_view text) {
+  return tokenizer().encode(text);
 }
 
 }  // namespace moe

@@ -50,7 +50,7 @@ TEST_F(Tokenize, WritesTheHeldOutTextThenTheRest) {
   int64_t bytes = 0;
   for (int64_t i = 0; i < 200; ++i) {
     auto& ids = std::find(held.begin(), held.end(), i / 5) == held.end() ? rest : held_out;
-    ids.push_back(Tokenizer::kEndOfText);
+    ids.push_back(Gpt2Tokenizer::kEndOfText);
     for (const int32_t id : encode(NumberedSource::text(i))) ids.push_back(static_cast<uint16_t>(id));
     bytes += static_cast<int64_t>(NumberedSource::text(i).size());
   }

@@ -160,17 +160,17 @@ TEST_F(Interop, TheVocabularyIsOpenAIsByteForByte) {
 }
 
 TEST_F(Interop, AnotherVocabularyIsRefused) {
-  check_vocabulary(hf(), gpt2_merges());  // none: nothing to compare
+  check_vocabulary(hf(), TokenizerKind::gpt2);  // none: nothing to compare
   auto vocabulary = nlohmann::json::parse(vocabulary_json(gpt2_merges()));
   write_file_atomically(hf() / "vocab.json", vocabulary.dump());
-  check_vocabulary(hf(), gpt2_merges());
+  check_vocabulary(hf(), TokenizerKind::gpt2);
   std::swap(vocabulary["the"], vocabulary["cat"]);
   write_file_atomically(hf() / "vocab.json", vocabulary.dump());
-  EXPECT_THAT(user_error_of([&] { check_vocabulary(hf(), gpt2_merges()); }),
+  EXPECT_THAT(user_error_of([&] { check_vocabulary(hf(), TokenizerKind::gpt2); }),
               HasSubstr("GPT-2's vocabulary only"));
   fs::remove(hf() / "vocab.json");
   write_file_atomically(hf() / "tokenizer.json", R"({"model": {"vocab": {"a": 0}}})");
-  EXPECT_THAT(user_error_of([&] { check_vocabulary(hf(), gpt2_merges()); }), HasSubstr("50257 tokens"));
+  EXPECT_THAT(user_error_of([&] { check_vocabulary(hf(), TokenizerKind::gpt2); }), HasSubstr("50257 tokens"));
 }
 
 // tokenizer.json as save_pretrained writes it: the vocabulary again, and the special token once more.
@@ -189,7 +189,8 @@ TEST_F(Interop, TokensAddedToTheVocabularyAreRefused) {
               HasSubstr("as 3"));
   EXPECT_THAT(complaint(nlohmann::json::array({1})), HasSubstr("added_tokens: expected a JSON object"));
   write_file_atomically(hf() / "added_tokens.json", R"({"<|user|>": 50257})");
-  EXPECT_THAT(user_error_of([&] { check_vocabulary(hf(), gpt2_merges()); }), HasSubstr("added_tokens.json"));
+  EXPECT_THAT(user_error_of([&] { check_vocabulary(hf(), TokenizerKind::gpt2); }),
+              HasSubstr("added_tokens.json"));
 }
 
 // ---- against transformers ----

@@ -19,6 +19,7 @@
 #include "support/tiny_model.h"
 #include "tasks/item_log.h"
 #include "tasks/task_set.h"
+#include "text/gpt2_tokenizer.h"
 
 namespace moe::test {
 namespace {
@@ -42,12 +43,12 @@ ModelConfig scorer_config() {
 
 class ScorerTest : public ::testing::Test {
  protected:
-  ScorerTest() : model_(scorer_config(), kRows, Tokenizer::kVocabulary) {
+  ScorerTest() : model_(scorer_config(), kRows, Gpt2Tokenizer::kVocabulary) {
     model_.weights->initialise(5, *model_.backend.device);
   }
   Scorer scorer() {
     return {*model_.transformer,
-            {.B = kRows, .T = kLength, .vocabulary = Tokenizer::kVocabulary},
+            {.B = kRows, .T = kLength, .vocabulary = Gpt2Tokenizer::kVocabulary},
             alone_,
             *model_.backend.device,
             *model_.backend.ops};
@@ -66,7 +67,7 @@ class ScorerTest : public ::testing::Test {
     const auto length = std::ssize(request.ids) - 1 - cut;
     for (int64_t t = length - request.scored; t < length; ++t) {
       auto row = model_.fetch<float>(model_.transformer->logits(t, 1, *model_.backend.ops));
-      row.resize(Tokenizer::kVocabulary);
+      row.resize(Gpt2Tokenizer::kVocabulary);
       const int32_t target = request.ids[static_cast<size_t>(cut + t + 1)];
       double sum = 0;
       for (const float x : row) sum += std::exp(static_cast<double>(x));
@@ -82,7 +83,7 @@ class ScorerTest : public ::testing::Test {
       probe.ids.push_back(0);
       alone(probe);
       auto row = model_.fetch<float>(model_.transformer->logits(std::ssize(ids) - 1, 1, *model_.backend.ops));
-      row.resize(Tokenizer::kVocabulary);
+      row.resize(Gpt2Tokenizer::kVocabulary);
       ids.push_back(static_cast<int32_t>(std::max_element(row.begin(), row.end()) - row.begin()));
     }
     return {ids, count};
@@ -134,7 +135,7 @@ TEST_F(ScorerTest, AnInterruptedEvaluationGoesOnWhereItWas) {
   write_file_atomically(folder / "piqa.jsonl", items);
   std::FILE* quiet = std::fopen("/dev/null", "w");
   Terminal terminal(quiet);
-  const Tokenizer tokenizer;
+  const Gpt2Tokenizer tokenizer;
   const TaskSet tasks({"piqa=" + (folder / "piqa.jsonl").string()}, 0, folder / "cache", terminal);
   const fs::path file = folder / "items.jsonl";
   Scorer scores = scorer();

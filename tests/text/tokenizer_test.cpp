@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Ids against tiktoken's and tokenizers', round trips, and texts that ruin careless tokenizers.
-#include "text/tokenizer.h"
+#include "text/gpt2_tokenizer.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -22,15 +22,12 @@ using testing::ElementsAre;
 using namespace std::string_literals;
 
 const Tokenizer& tokenizer() {
-  static const Tokenizer instance;
+  static const Gpt2Tokenizer instance;
   return instance;
 }
 
-std::vector<int32_t> encode(std::string_view text) {
-  Tokenizer::Encoder encoder;
-  std::vector<int32_t> ids;
-  tokenizer().encode(text, ids, encoder);
-  return ids;
+std::vector<TokenId> encode(std::string_view text) {
+  return tokenizer().encode(text);
 }
 
 std::string read_golden(const std::string& name) {
@@ -63,11 +60,11 @@ TEST(Tokenizer, EncodesTheGoldenTextAsTokenizersDoes) {
   const std::string bytes = read_golden("mixed.ids");
   std::vector<uint16_t> stored(bytes.size() / 2);
   std::memcpy(stored.data(), bytes.data(), bytes.size());
-  const std::vector<int32_t> expected(stored.begin(), stored.end());
+  const std::vector<TokenId> expected(stored.begin(), stored.end());
   const std::string text = read_golden("mixed.txt");
   ASSERT_GT(expected.size(), 10'000u);
 
-  const std::vector<int32_t> ids = encode(text);
+  const std::vector<TokenId> ids = encode(text);
   const auto [ours, theirs] = std::mismatch(ids.begin(), ids.end(), expected.begin(), expected.end());
   const auto same = static_cast<size_t>(ours - ids.begin());
   EXPECT_EQ(ids.size(), expected.size());
@@ -78,11 +75,11 @@ TEST(Tokenizer, EncodesTheGoldenTextAsTokenizersDoes) {
 
 TEST(Tokenizer, CacheAndCallsDoNotChangeIds) {
   const std::string text = read_golden("mixed.txt");
-  const std::vector<int32_t> cold = encode(text);
-  Tokenizer::Encoder encoder;
-  std::vector<int32_t> warm, appended = {7};
-  tokenizer().encode(text, warm, encoder);
-  tokenizer().encode(text, appended, encoder);
+  const std::vector<TokenId> cold = encode(text);
+  const auto encoder = tokenizer().encoder();
+  std::vector<TokenId> warm, appended = {7};
+  encoder->encode(text, warm);
+  encoder->encode(text, appended);
   EXPECT_EQ(warm, cold);
   ASSERT_EQ(appended.size(), cold.size() + 1);
   EXPECT_EQ(appended.front(), 7);
@@ -92,12 +89,12 @@ TEST(Tokenizer, CacheAndCallsDoNotChangeIds) {
 // A text that ends anywhere, in a buffer that ends there too (the sanitizer sees reads past it).
 TEST(Tokenizer, EveryPrefixRoundTrips) {
   const std::string text = read_golden("mixed.txt").substr(0, 700);
-  Tokenizer::Encoder encoder;
+  const auto encoder = tokenizer().encoder();
   for (size_t size = 0; size <= text.size(); ++size) {
     const std::vector<char> exact(text.begin(), text.begin() + static_cast<ptrdiff_t>(size));
-    std::vector<int32_t> ids;
+    std::vector<TokenId> ids;
     const std::string_view prefix(exact.data(), size);
-    tokenizer().encode(prefix, ids, encoder);
+    encoder->encode(prefix, ids);
     std::string expected;
     repair_utf8(prefix, expected);
     ASSERT_EQ(tokenizer().decode(ids), expected);
@@ -106,7 +103,7 @@ TEST(Tokenizer, EveryPrefixRoundTrips) {
 
 TEST(Tokenizer, RandomBytesRoundTripAfterRepair) {
   const Random random(3, "bytes");
-  Tokenizer::Encoder encoder;
+  const auto encoder = tokenizer().encoder();
   uint64_t replaced = 0;
   for (uint64_t i = 0; i < 2000; ++i) {
     std::string text(random.below(i, 300), '\0');
@@ -114,15 +111,15 @@ TEST(Tokenizer, RandomBytesRoundTripAfterRepair) {
     for (size_t j = 0; j < text.size(); ++j) {
       text[j] = static_cast<char>(random.bits(2000 + 300 * i + j) & (ascii ? 0x7f : 0xff));
     }
-    std::vector<int32_t> ids;
-    tokenizer().encode(text, ids, encoder);
+    std::vector<TokenId> ids;
+    encoder->encode(text, ids);
     std::string expected;
     replaced += repair_utf8(text, expected);
     ASSERT_EQ(tokenizer().decode(ids), expected);
-    for (const int32_t id : ids) ASSERT_TRUE(id >= 0 && id < Tokenizer::kEndOfText);
+    for (const TokenId id : ids) ASSERT_TRUE(id >= 0 && id < Gpt2Tokenizer::kEndOfText);
   }
   EXPECT_GT(replaced, 0u);
-  EXPECT_EQ(encoder.replaced(), replaced);
+  EXPECT_EQ(encoder->replaced(), replaced);
 }
 
 TEST(Tokenizer, ReplacesBrokenUtf8) {
@@ -141,7 +138,7 @@ TEST(Tokenizer, LongRunsAreNotQuadratic) {
       {"a", 1'000'000, 250'000}, {" ", 1'000'000, 1'000'000}, {"=", 100'000, 1'563}, {"\n", 100'000, 50'000}};
   for (const Pathology& pathology : pathologies) {
     const std::string text = repeat(pathology.part, pathology.times);
-    const std::vector<int32_t> ids = encode(text);
+    const std::vector<TokenId> ids = encode(text);
     EXPECT_EQ(ids.size(), pathology.tokens) << pathology.part;
     EXPECT_EQ(tokenizer().decode(ids), text);
   }
@@ -151,15 +148,33 @@ TEST(Tokenizer, LongRunsAreNotQuadratic) {
 
 TEST(Tokenizer, DecodesOnlyTokens) {
   EXPECT_EQ(tokenizer().bytes(995), " world");
-  EXPECT_EQ(tokenizer().bytes(Tokenizer::kEndOfText), "");
+  EXPECT_EQ(tokenizer().bytes(Gpt2Tokenizer::kEndOfText), "");
   EXPECT_EQ(tokenizer().bytes(-1), "");
-  EXPECT_EQ(tokenizer().decode(std::vector<int32_t>{15496, 50256, 50257, 50303, -1, 995}), "Hello world");
+  EXPECT_EQ(tokenizer().decode(std::vector<TokenId>{15496, 50256, 50257, 50303, -1, 995}), "Hello world");
+}
+
+TEST(Tokenizer, IsMadeByItsKind) {
+  for (const auto& choice : choices_of(TokenizerKind())) {
+    const TokenizerFacts facts = facts_of(choice.value);
+    const auto made = make_tokenizer(choice.value);
+    EXPECT_EQ(made->facts().name, facts.name);
+    EXPECT_EQ(made->vocabulary(), facts.vocabulary);
+    EXPECT_EQ(made->end_of_text(), facts.end_of_text);
+    EXPECT_LT(facts.filler(), facts.vocabulary);
+    EXPECT_EQ(made->bytes(facts.end_of_text), "");
+    EXPECT_EQ(made->decode(made->encode("Hello world")), "Hello world");
+  }
+}
+
+// GPT-2's ids are in checkpoints and token files: they never change.
+TEST(Tokenizer, FingerprintIsThatOfTheVocabulary) {
+  EXPECT_EQ(tokenizer().fingerprint(), 0x0u);
 }
 
 TEST(Tokenizer, ThreadsShareOne) {
   const std::string text = read_golden("mixed.txt").substr(0, 20'000);
-  const std::vector<int32_t> expected = encode(text);
-  std::vector<std::vector<int32_t>> results(4);
+  const std::vector<TokenId> expected = encode(text);
+  std::vector<std::vector<TokenId>> results(4);
   {
     std::vector<std::jthread> threads;
     for (auto& result : results) threads.emplace_back([&] { result = encode(text); });

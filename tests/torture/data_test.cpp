@@ -19,7 +19,7 @@
 #include "model/weights.h"
 #include "support/configs.h"
 #include "tensor/arena.h"
-#include "text/tokenizer.h"
+#include "text/gpt2_tokenizer.h"
 #include "torture/torture.h"
 
 namespace moe {
@@ -83,7 +83,7 @@ class TorturedTokens : public TorturedData {
              {.folder = folder / "out", .prefix = "t", .shard_tokens = 60, .threads = 1}, terminal_);
   }
 
-  const Tokenizer tokenizer_;
+  const Gpt2Tokenizer tokenizer_;
 };
 
 TEST_F(TorturedTokens, ShardsAreWholeAndTheStateKnowsThem) {

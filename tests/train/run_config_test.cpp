@@ -13,7 +13,7 @@
 #include "base/file.h"
 #include "model/moe.h"
 #include "support/errors.h"
-#include "text/tokenizer.h"
+#include "text/gpt2_tokenizer.h"
 #include "train/state.h"
 
 namespace moe {
@@ -162,7 +162,7 @@ TEST(RunConfig, TheFullModelFits16GB) {
   const auto config = RunConfig::load(kConfigs + "train_config_16gb.yaml");
   const Backend backend = make_backend(DeviceKind::cpu, 1);
   Arena plan;
-  plan_training(config, Tokenizer::kVocabulary, 1, *backend.device, *backend.ops, plan);
+  plan_training(config, Gpt2Tokenizer::kVocabulary, 1, *backend.device, *backend.ops, plan);
   EXPECT_LT(static_cast<double>(plan.used()) / (1 << 30), 15.5);
   const auto full = RunConfig::load(kConfigs + "train_config.yaml");
   RunConfig same = config;

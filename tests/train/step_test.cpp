@@ -11,7 +11,7 @@
 #include "support/compare.h"
 #include "support/configs.h"
 #include "tensor/host_floats.h"
-#include "text/tokenizer.h"
+#include "text/gpt2_tokenizer.h"
 
 namespace moe {
 namespace {
@@ -51,7 +51,7 @@ std::vector<std::vector<double>> gradients(int64_t micro_batches, std::optional<
   SoloCommunicator alone;
   RankGroups groups(config.distributed, config.model, alone, device);
   const auto [arena, state] =
-      place<TrainingState>(device, config, Tokenizer::kVocabulary, groups, *backend.ops);
+      place<TrainingState>(device, config, Gpt2Tokenizer::kVocabulary, groups, *backend.ops);
   state->transformer.prepare(device);
   state->weights.initialise(1, device);
   cast_weights(state->weights, *backend.ops);

@@ -11,6 +11,7 @@
 #include "support/streams.h"
 #include "support/thread_ranks.h"
 #include "tasks/task_set.h"
+#include "text/gpt2_tokenizer.h"
 #include "train/state.h"
 
 namespace moe {
@@ -51,7 +52,7 @@ Scores scores_of(const Layout& layout) {
   const auto errors = test::on_threads(layout.ranks, [&](Communicator& comm) {
     const Backend backend = make_backend(DeviceKind::cpu, 1, arithmetic(config.training));
     RankGroups groups(config.distributed, config.model, comm, *backend.device);
-    int64_t vocabulary = Tokenizer::kVocabulary;
+    int64_t vocabulary = Gpt2Tokenizer::kVocabulary;
     const auto [arena, state] =
         place<TrainingState>(*backend.device, config, vocabulary, groups, *backend.ops);
     state->transformer.prepare(*backend.device);
@@ -65,10 +66,10 @@ Scores scores_of(const Layout& layout) {
     const TaskSet tasks({"hellaswag=" + folder + "/hellaswag.jsonl", "lambada=" + folder + "/lambada.jsonl",
                          "arc_easy=" + folder + "/arc_easy.parquet"},
                         0, "", terminal);
-    Scorer scorer(state->transformer, micro_batch(config, Tokenizer::kVocabulary), comm, *backend.device,
+    Scorer scorer(state->transformer, micro_batch(config, Gpt2Tokenizer::kVocabulary), comm, *backend.device,
                   *backend.ops);
     Scores& scores = of_ranks[static_cast<size_t>(comm.rank())];
-    const Tokenizer tokenizer;
+    const Gpt2Tokenizer tokenizer;
     scores.measured = tasks.evaluate(
         scorer, tokenizer, terminal,
         {.done = [&](Task, Convention, const ItemResult& item) { scores.items.push_back(item); },
@@ -114,7 +115,7 @@ TEST(TasksOnRanks, ARequestThatDoesNotFitIsSaidOnAll) {
     const Backend backend = make_backend(DeviceKind::cpu, 1);
     const RunConfig config = tiny(8);
     RankGroups groups(config.distributed, config.model, comm, *backend.device);
-    int64_t vocabulary = Tokenizer::kVocabulary;
+    int64_t vocabulary = Gpt2Tokenizer::kVocabulary;
     const auto [arena, state] =
         place<TrainingState>(*backend.device, config, vocabulary, groups, *backend.ops);
     Scorer scorer(state->transformer, micro_batch(config, vocabulary), comm, *backend.device, *backend.ops);
