@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "text/token_id.h"
 
 namespace moe {
 

@@ -68,7 +68,7 @@ extern const char* const kLessMemory;
 // A Thing(arguments..., arena) with the memory it needs: counted on a planning arena, checked against the
 // device, then built on one of that size. The arena comes first, so that it outlives the thing.
 template <class Thing, class... Arguments>
-std::pair<std::unique_ptr<Arena>, std::unique_ptr<Thing>> place(Device& device, Arguments&... arguments) {
+std::pair<std::unique_ptr<Arena>, std::unique_ptr<Thing>> place(Device& device, Arguments&&... arguments) {
   Arena plan;
   { const Thing counted(arguments..., plan); }
   check_memory(plan, device);

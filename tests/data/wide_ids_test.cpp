@@ -93,7 +93,9 @@ TEST(WideIds, ReachTheBatch) {
     }
     EXPECT_EQ(most, kFacts.filler()) << choice.name;
     EXPECT_GT(padding, 0) << choice.name;
-    if (choice.value != Packing::concat) EXPECT_EQ(counted, bytes) << choice.name;
+    if (choice.value != Packing::concat) {
+      EXPECT_EQ(counted, bytes) << choice.name;
+    }
   }
 }
 

@@ -50,21 +50,21 @@ TEST(HfConfig, OtherArchitecturesAreRefusedByKey) {
 }
 
 TEST(HfConfig, HeadWidthAndHeadAreTheModels) {
-  ModelConfig config = small_config();
+  ModelConfig config = interop_config();
   config.head_dim = 6;
   config.tie_embeddings = false;
   const ModelConfig read = read_hf_config("config.json", hf_config_json(config, DType::f32, 0));
   EXPECT_EQ(read.heads().dim, 6);
   EXPECT_FALSE(read.tie_embeddings);
-  EXPECT_EQ(read_hf_config("config.json", hf_config_json(small_config(), DType::f32, 0)).head_dim, 0);
+  EXPECT_EQ(read_hf_config("config.json", hf_config_json(interop_config(), DType::f32, 0)).head_dim, 0);
 }
 
 TEST(HfConfig, WhatTheFormatHasNotIsRefusedBySetting) {
-  ModelConfig config = small_config();
+  ModelConfig config = interop_config();
   config.attention_gate = false;
   EXPECT_THAT(user_error_of([&] { hf_config_json(config, DType::f32, 0); }),
               HasSubstr("model.attention_gate"));
-  config = small_config();
+  config = interop_config();
   config.attention_window = {"0", "5"};
   EXPECT_THAT(user_error_of([&] { hf_config_json(config, DType::f32, 0); }),
               HasSubstr("model.attention_window"));

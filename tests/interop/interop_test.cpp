@@ -80,7 +80,7 @@ class Interop : public ::testing::Test {
 };
 
 TEST_F(Interop, AnUntiedHeadAndAnotherHeadWidthComeBack) {
-  ModelConfig config = small_config();
+  ModelConfig config = interop_config();
   config.head_dim = 6;
   config.tie_embeddings = false;
   export_weights(hf(), config, checkpoint(config), DType::f32, uint64_t{1} << 30);
