@@ -105,6 +105,16 @@ void describe_optimizer(TrainingConfig& c, Fields& fields) {
                         {"AdamW8bit", "adamw8bit"},
                         {"paged_adamw_8bit", "adamw8bit"}});
   fields.add("optimizer_order", c.optimizer_order, "whose order of decay and update");
+  const auto add_scale = [&](const char* name, double& scale, const char* help) {
+    fields.add(name, scale, help).range(0, 1e4).in_f32();
+  };
+  add_scale("embedding_lr_scale", c.embedding_lr_scale,
+            "times learning_rate: the embedding (a tied head is it)");
+  add_scale("head_lr_scale", c.head_lr_scale, "times learning_rate: the LM head, where it is not tied");
+  add_scale("router_lr_scale", c.router_lr_scale, "times learning_rate: the routers");
+  add_scale("norm_lr_scale", c.norm_lr_scale, "times learning_rate: the weights of norms");
+  fields.add("embedding_decay", c.embedding_decay, "weight_decay applies to the embedding");
+  fields.add("router_decay", c.router_decay, "weight_decay applies to the routers");
   fields.add("embedding_8bit", c.embedding_8bit, "8-bit moments for the embedding too");
   fields.add("router_8bit", c.router_8bit, "8-bit moments for the routers too");
   fields.add("mixed_precision", c.mixed_precision, "no is f32; tf32: f32 with rounded products on a GPU")

@@ -35,6 +35,9 @@ struct TrainingConfig {
   double max_grad_norm = 1.0;  // 0: off
   OptimizerKind optimizer = OptimizerKind::adamw8bit;
   AdamW::Order optimizer_order = AdamW::Order::pytorch;
+  // Times learning_rate, for the tensors of a role; the matrices of attention and experts have it as it is.
+  double embedding_lr_scale = 1, head_lr_scale = 1, router_lr_scale = 1, norm_lr_scale = 1;
+  bool embedding_decay = true, router_decay = true;  // whether weight_decay applies; never to norms
   bool embedding_8bit = false;
   bool router_8bit = false;
   MixedPrecision mixed_precision = MixedPrecision::no;

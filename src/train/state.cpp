@@ -111,6 +111,12 @@ OptimizerConfig optimizer_config(const TrainingConfig& training) {
           .weight_decay = training.weight_decay,
           .embedding_8bit = training.embedding_8bit,
           .router_8bit = training.router_8bit,
+          .embedding_rate_scale = training.embedding_lr_scale,
+          .head_rate_scale = training.head_lr_scale,
+          .router_rate_scale = training.router_lr_scale,
+          .norm_rate_scale = training.norm_lr_scale,
+          .embedding_decays = training.embedding_decay,
+          .router_decays = training.router_decay,
           .seed = static_cast<uint64_t>(training.seed)};
 }
 
@@ -202,6 +208,21 @@ std::string memory_table(const Arena& arena) {
   };
   for (const auto& [category, bytes] : arena.table()) line(category, bytes);
   line("total", arena.used());
+  return text;
+}
+
+std::string optimizer_table(const Optimizer& optimizer, const TrainingConfig& training) {
+  std::string text = fmt::format("  {:<14}{:>8}{:>13}  {:<22}{:>10}{:>8}\n", "group", "tensors", "parameters",
+                                 "moments", "peak rate", "decay");
+  for (const OptimizerGroup& group : optimizer.summary()) {
+    const double share = static_cast<double>(group.eight_bit) / static_cast<double>(group.parameters);
+    const std::string moments = share == 0   ? "f32"
+                                : share == 1 ? "8-bit"
+                                             : fmt::format("8-bit ({:.1f} %), f32", 100 * share);
+    text += fmt::format("  {:<14}{:>8}{:>13}  {:<22}{:>10.2e}{:>8}\n", group.name, group.tensors,
+                        format_count(static_cast<double>(group.parameters)), moments,
+                        training.learning_rate * group.rate_scale, group.weight_decay);
+  }
   return text;
 }
 

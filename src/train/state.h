@@ -60,6 +60,8 @@ std::unique_ptr<CapturedRegion> captured_region(const TrainingConfig& training, 
 
 // Category, bytes and share, one line each, and the total.
 std::string memory_table(const Arena& arena);
+// One line for each group of parameters: tensors, parameters, how its moments are kept, peak rate, decay.
+std::string optimizer_table(const Optimizer& optimizer, const TrainingConfig& training);
 // Throws UserError when the plan does not fit the device, naming the settings that shrink it.
 void check_memory(const Arena& plan, const Device& device);
 // What to change so that a configuration needs less memory.

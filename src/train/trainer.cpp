@@ -65,6 +65,8 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
   std::tie(arena_, state_) = place<TrainingState>(device_, config_, config_.vocabulary(), groups_, ops_);
   terminal_.line(fmt::format("memory    {}\n{}", format_bytes(static_cast<double>(arena_->used())),
                              memory_table(*arena_)));
+  terminal_.line(fmt::format("optimizer {}\n{}", name_of(config_.training.optimizer),
+                             optimizer_table(state_->optimizer, config_.training)));
   if (communicator_.size() > 1)
     terminal_.line("layout    " +
                    describe_layout(config_, config_.vocabulary(), communicator_.size(), device_, ops_));
