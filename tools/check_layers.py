@@ -29,7 +29,8 @@ ARROWS = {
     "gpu": "ops comm tensor",
     "model": "ops tensor",
     "optim": "ops tensor",
-    "interop": "model checkpoint tensor text",  # other people's formats: settings and named tensors, runs nothing
+    # other people's formats: settings and named tensors, runs nothing
+    "interop": "model checkpoint tensor text",
     "backend": "cpu gpu comm ops tensor",
     # evaluations: items to tokens, a model's likelihoods to scores, on all ranks
     "tasks": "comm model data ops tensor text",

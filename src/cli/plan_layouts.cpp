@@ -29,9 +29,11 @@ struct Candidate {
 // Expert parallelism stays within a machine, unless the settings say otherwise.
 std::vector<Candidate> candidates(const RunConfig& config, int ranks, const GpuRates* gpu) {
   std::vector<Candidate> list;
+  const ParallelLayout chosen = config.distributed.layout == ParallelLayout::automatic
+                                    ? ParallelLayout::zero1
+                                    : config.distributed.layout;
   for (const auto layout : {ParallelLayout::data_parallel, ParallelLayout::zero1, ParallelLayout::expert}) {
-    Candidate candidate{
-        std::string(name_of(layout)), config, layout == chosen_layout(config.distributed), "", 0, {}};
+    Candidate candidate{std::string(name_of(layout)), config, layout == chosen, "", 0, {}};
     DistributedConfig& distributed = candidate.config.distributed;
     distributed.layout = layout;
     if (layout == ParallelLayout::expert) {

@@ -85,48 +85,7 @@ class CommunicatorAllToAll final : public AllToAll {
   std::vector<int32_t> expert_;  // of each row that comes in; its memory is kept
 };
 
-}  // namespace
-
-bool some_may_stop(const DistributedConfig& distributed, int expert_ranks, int world) {
-  return distributed.expert_buffer_factor > 0 && expert_ranks > 1 && expert_ranks < world;
-}
-
-ParallelLayout chosen_layout(const DistributedConfig& distributed) {
-  return distributed.layout == ParallelLayout::automatic ? ParallelLayout::zero1 : distributed.layout;
-}
-
-RankGroups::RankGroups(const DistributedConfig& distributed, const ModelConfig& model, Communicator& world,
-                       Device& device)
-    : world_(world) {
-  if (world.size() == 1) return;
-  same_weights_ = world_.split(0, world.rank(), world.size());
-  sharding_.bucket_bytes = static_cast<int64_t>(distributed.bucket_mb * 1e6);
-  const auto shard_updates = [&] {
-    sharding_.other_updates = sharding_.expert_updates = {world.rank(), world.size()};
-  };
-  switch (chosen_layout(distributed)) {
-    case ParallelLayout::data_parallel:
-      break;
-    case ParallelLayout::automatic:
-    case ParallelLayout::zero1:
-      shard_updates();
-      break;
-    case ParallelLayout::expert:
-      shard_updates();
-      shard_experts(distributed, model, device);
-      break;
-  }
-}
-
-RankGroups::~RankGroups() = default;
-
-void RankGroups::shard_experts(const DistributedConfig& distributed, const ModelConfig& model,
-                               Device& device) {
-  const int world = world_.size();
-  const int ranks = distributed.expert_parallel == 0 ? world : static_cast<int>(distributed.expert_parallel);
-  if (world % ranks != 0)
-    throw UserError("distributed.expert_parallel", fmt::format("a divisor of the {} ranks", world),
-                    std::to_string(ranks));
+void check_experts(const ModelConfig& model, int ranks) {
   if (model.num_experts % ranks != 0)
     throw UserError("distributed.expert_parallel",
                     fmt::format("a divisor of model.num_experts ({})", model.num_experts),
@@ -138,15 +97,33 @@ void RankGroups::shard_experts(const DistributedConfig& distributed, const Model
         "distributed.expert_parallel",
         fmt::format("experts of one rank to have a multiple of {} weights", Parameter::kAlignment),
         std::to_string(elements), "take fewer ranks, or another model.expert_intermediate_dim");
-  if (ranks == 1) return;
-  const int rank = world_.rank() % ranks, copy = world_.rank() / ranks;
-  sharding_.experts = {rank, ranks};
-  sharding_.expert_updates = {copy, world / ranks};
-  experts_ = world_.split(copy, rank, ranks);
-  same_experts_ = world_.split(rank, copy, world / ranks);
-  some_may_stop_ = moe::some_may_stop(distributed, ranks, world);
+}
+
+}  // namespace
+
+bool some_may_stop(const DistributedConfig& distributed, const Mesh& mesh) {
+  return distributed.expert_buffer_factor > 0 && mesh.ep > 1 && mesh.dp > 1;
+}
+
+RankGroups::RankGroups(const DistributedConfig& distributed, const ModelConfig& model, Communicator& world,
+                       Device& device)
+    : world_(world), mesh_(mesh_of(distributed, world.size())), sharding_(mesh_.sharding(world.rank())) {
+  if (world.size() == 1) return;
+  same_weights_ = world_.split(0, world.rank(), world.size());
+  sharding_.bucket_bytes = static_cast<int64_t>(distributed.bucket_mb * 1e6);
+  if (distributed.layout == ParallelLayout::expert) check_experts(model, mesh_.ep);
+  if (mesh_.ep > 1) share_experts(distributed, device);
+}
+
+RankGroups::~RankGroups() = default;
+
+void RankGroups::share_experts(const DistributedConfig& distributed, Device& device) {
+  const int dp_rank = mesh_.dp_rank(world_.rank()), ep_rank = mesh_.ep_rank(world_.rank());
+  experts_ = world_.split(dp_rank, ep_rank, mesh_.ep);
+  same_experts_ = world_.split(ep_rank, dp_rank, mesh_.dp);
+  some_may_stop_ = moe::some_may_stop(distributed, mesh_);
   const auto slot = [&](int number) {
-    return std::make_unique<CommunicatorAllToAll>(*experts_, number, copy * ranks,
+    return std::make_unique<CommunicatorAllToAll>(*experts_, number, dp_rank * mesh_.ep,
                                                   distributed.expert_buffer_factor, device);
   };
   all_to_all_ = slot(0);

@@ -13,6 +13,7 @@
 #include "model/config.h"
 #include "tensor/device.h"
 #include "tensor/parameter.h"
+#include "train/mesh.h"
 #include "train/run_config.h"
 
 namespace moe {
@@ -26,6 +27,7 @@ class RankGroups {
   ~RankGroups();
 
   Communicator& world() { return world_; }
+  const Mesh& mesh() const { return mesh_; }
   // Those that have the same weights: of experts, and of all else. Gradients and weights go between them
   // beside all that is said in the world, and do not wait for it, so these are worlds of their own.
   Communicator& sharing(bool experts) {
@@ -42,9 +44,10 @@ class RankGroups {
   bool in_parts() const { return sharding_.other_updates.world > 1; }
 
  private:
-  void shard_experts(const DistributedConfig& distributed, const ModelConfig& model, Device& device);
+  void share_experts(const DistributedConfig& distributed, Device& device);
 
   Communicator& world_;
+  Mesh mesh_;
   std::unique_ptr<Communicator> same_weights_, experts_, same_experts_;
   std::unique_ptr<AllToAll> all_to_all_, overlap_all_to_all_;
   ShardingPlan sharding_;
@@ -53,9 +56,6 @@ class RankGroups {
 
 // Whether in a pass some ranks may give up (distributed.expert_buffer_factor) that others end, and learn
 // about it later: where one of several groups of ranks that share the experts has no room for its rows.
-bool some_may_stop(const DistributedConfig& distributed, int expert_ranks, int world);
-
-// distributed.layout, or what `auto` stands for.
-ParallelLayout chosen_layout(const DistributedConfig& distributed);
+bool some_may_stop(const DistributedConfig& distributed, const Mesh& mesh);
 
 }  // namespace moe

@@ -177,18 +177,9 @@ std::unique_ptr<CapturedRegion> captured_region(const TrainingConfig& training, 
 
 std::string describe_layout(const RunConfig& config, int64_t vocabulary, int ranks, Device& device,
                             Ops& ops) {
-  const ParallelLayout layout = chosen_layout(config.distributed);
-  const char* also = "";
-  switch (layout) {
-    case ParallelLayout::data_parallel:
-      return "data_parallel: each rank keeps everything";
-    case ParallelLayout::automatic:
-    case ParallelLayout::zero1:
-      break;
-    case ParallelLayout::expert:
-      also = ", and some of the experts";
-      break;
-  }
+  const Mesh mesh = mesh_of(config.distributed, ranks);
+  if (!mesh.zero1) return "data_parallel: each rank keeps everything";
+  const bool experts = config.distributed.layout == ParallelLayout::expert;
   RunConfig everything = config;
   everything.distributed.layout = ParallelLayout::data_parallel;
   Arena here, without;
@@ -197,7 +188,8 @@ std::string describe_layout(const RunConfig& config, int64_t vocabulary, int ran
   const auto saved = static_cast<double>(without.used() - here.used());
   return fmt::format(
       "{}: each of {} ranks keeps its part of optimizer states and masters{}: {} {} than all of them",
-      name_of(layout), ranks, also, format_bytes(std::abs(saved)), saved < 0 ? "more" : "less");
+      experts ? "expert" : "zero1", ranks, experts ? ", and some of the experts" : "",
+      format_bytes(std::abs(saved)), saved < 0 ? "more" : "less");
 }
 
 std::string memory_table(const Arena& arena) {

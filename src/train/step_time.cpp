@@ -47,20 +47,6 @@ double bytes_of(OptimizerKind optimizer) {
   CHECK(false, "an optimizer without a size");
 }
 
-// Whether gradients are reduced and scattered, and weights gathered. Without, gradients are reduced on all
-// ranks.
-bool shards_optimizer(ParallelLayout layout) {
-  switch (layout) {
-    case ParallelLayout::data_parallel:
-      return false;
-    case ParallelLayout::automatic:
-    case ParallelLayout::zero1:
-    case ParallelLayout::expert:
-      return true;
-  }
-  CHECK(false, "a layout without a price");
-}
-
 // Products of a block in both passes, over those without recomputation.
 double products_of(Recompute recompute) {
   switch (recompute) {
@@ -224,10 +210,9 @@ std::optional<StepTime> predict_step(const RunConfig& config, int ranks, const G
     case MixedPrecision::fp16:
       break;
   }
-  const ParallelLayout layout = chosen_layout(config.distributed);
-  const int asked = static_cast<int>(config.distributed.expert_parallel);
-  const int experts = layout != ParallelLayout::expert ? 1 : asked == 0 ? ranks : asked;
-  const bool shards = shards_optimizer(layout);
+  const Mesh mesh = mesh_of(config.distributed, ranks);
+  const int experts = mesh.ep;
+  const bool shards = mesh.zero1;
   const Parameters all = parameters(config.model);
   const double here = all.others() + all.experts / experts;
   const double shared = ranks == 1 || !shards ? here : (all.others() + all.experts) / ranks;
@@ -236,7 +221,7 @@ std::optional<StepTime> predict_step(const RunConfig& config, int ranks, const G
   StepTime time;
   // Beside a pass forward (a third of the arithmetic) or backward (two thirds) all may travel but what is
   // shown.
-  const bool beside = !some_may_stop(config.distributed, experts, ranks);
+  const bool beside = !some_may_stop(config.distributed, mesh);
   const auto transfer = [&](double bytes, double times, double beside_seconds) {
     const Transfer attention = layers_transfer(all.attention, bytes, config, ranks, gpu, e);
     const Transfer of_experts =
