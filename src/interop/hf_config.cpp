@@ -63,6 +63,7 @@ constexpr std::string_view kRead[] = {"architectures",
                                       "rms_norm_eps",
                                       "rope_parameters",
                                       "rope_theta",
+                                      "tie_word_embeddings",
                                       "vocab_size"};
 
 // What a key must hold where it is given; `needed` where transformers' default is another value.

@@ -83,9 +83,7 @@ void ModelConfig::describe(Fields& fields) {
       .known_as({"kv_channels", "attention_head_size", "head_size", "d_head", "d_kv"});
   fields
       .add("attention_window", attention_window,
-           "tokens that attention sees, the last one included, for each layer in turn, repeated: [512, 512, "
-           "0]; "
-           "0 or none: all")
+           "tokens seen, by layer, repeated: [512, 512, 0]; 0 or none is all")
       .known_as({"sliding_window", "window_size", "local_attention_window", "attention_window_size"});
   fields.add("attention_gate", attention_gate, "sigmoid gate on attention's output (G1)")
       .known_as({"attn_output_gate", "gated_attention", "use_attention_gate"});
