@@ -13,8 +13,7 @@ ROOT/datasets/USER/NAME/PATH and ROOT/models/USER/NAME/PATH are files of one com
 lines ROOT/KIND/USER/NAME/.refs holds; ROOT/files/PATH is served plainly under /files/PATH.
 
 GET /_control            counters, violations and the requests seen, as JSON
-GET /_control?{"script": ["500", ""], "rate": 0.3, "kinds": ["reset"], "seed": 1, "scope": "cdn", "seconds":
-1, ...}
+GET /_control?{"script": ["500", ""], "rate": 0.3, "kinds": ["reset"], "seed": 1, "scope": "cdn", ...}
                          (percent-encoded JSON) sets faults, forgets the counters. script: one entry for each
                          request in scope, "" for none; then `rate` of the requests get one of `kinds`, drawn
                          with `seed`. scope: "" all, or the start of a request's kind: api, resolve, cdn,
