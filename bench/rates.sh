@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# bench/rates.sh [SEED...]: what learning rates by role are worth (docs/recipe.md). A small model learns a
+# dictionary for 300 steps with each arm below; the table has the validation losses. Default: seeds 1 and 2.
+# Environment: MOE (build/gpu/moe), TEXT (/usr/share/dictd/gcide.dict.dz of the package dict-gcide),
+# OUT (build/rates), ARMS (a file of lines "NAME SETTINGS..." in place of those here).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+moe=${MOE:-build/gpu/moe}
+text=${TEXT:-/usr/share/dictd/gcide.dict.dz}
+out=${OUT:-build/rates}
+seeds=("$@")
+[ $# -gt 0 ] || seeds=(1 2)
+[ -x "$moe" ] || { echo "rates: no program at $moe. Hint: make build PRESET=gpu, or set MOE" >&2; exit 2; }
+[ -r "$text" ] || { echo "rates: no text at $text. Hint: apt install dict-gcide, or set TEXT" >&2; exit 2; }
+
+small=(model.d_model=512 model.n_layers=8 model.n_heads=8 model.n_kv_heads=4 model.num_experts=32
+  model.expert_intermediate_dim=256 model.max_seq_len=512)
+run=(training.batch_size=64 training.max_steps=300 training.warmup_steps=30 training.mixed_precision=bf16
+  training.eval_every=300 training.eval_batches=32 training.checkpoint_every=0 training.sample_every=0
+  training.device=gpu "training.output_dir=$out" "data.source=$text")
+
+arms() {
+  cat <<'ARMS'
+one_3e-4 training.learning_rate=3e-4
+one_5e-4 training.learning_rate=5e-4
+one_1e-3 training.learning_rate=1e-3
+one_3e-3 training.learning_rate=3e-3
+embedding_x4 training.learning_rate=1e-3 training.embedding_lr_scale=4
+embedding_x8 training.learning_rate=1e-3 training.embedding_lr_scale=8
+embedding_x16 training.learning_rate=1e-3 training.embedding_lr_scale=16
+embedding_x32 training.learning_rate=1e-3 training.embedding_lr_scale=32
+embedding_x8_5e-4 training.learning_rate=5e-4 training.embedding_lr_scale=8
+embedding_x16_5e-4 training.learning_rate=5e-4 training.embedding_lr_scale=16
+all_x4 training.learning_rate=1e-3 training.embedding_lr_scale=4 training.router_lr_scale=4 training.norm_lr_scale=4
+ARMS
+}
+
+mkdir -p "$out"
+printf '%-24s %6s %12s\n' arm seed validation
+while read -r name settings; do
+  for seed in "${seeds[@]}"; do
+    folder=$out/$name-$seed
+    rm -rf "$folder"
+    # shellcheck disable=SC2086  # settings are words
+    "$moe" train --config configs/quickstart.yaml "${small[@]}" "${run[@]}" "training.run_name=$name-$seed" \
+      "training.seed=$seed" $settings >"$out/$name-$seed.log" 2>&1 || { tail -n 5 "$out/$name-$seed.log"; exit 1; }
+    python3 - "$folder/metrics.jsonl" "$name" "$seed" <<'TABLE'
+import json, sys
+rows = map(json.loads, open(sys.argv[1]))
+loss = [row["validation_loss"] for row in rows if "validation_loss" in row][-1]
+print(f"{sys.argv[2]:24} {sys.argv[3]:>6} {loss:12.4f}", flush=True)
+TABLE
+  done
+done < <(if [ -n "${ARMS:-}" ]; then cat "$ARMS"; else arms; fi)
