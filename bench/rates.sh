@@ -17,10 +17,11 @@ seeds=("$@")
 
 small=(model.d_model=512 model.n_layers=8 model.n_heads=8 model.n_kv_heads=4 model.num_experts=32
   model.expert_intermediate_dim=256 model.max_seq_len=512)
-run=(training.batch_size=64 training.max_steps=300 training.warmup_steps=30 training.mixed_precision=bf16
+run=(training.learning_rate=1e-3 training.batch_size=64 training.max_steps=300 training.warmup_steps=30 training.mixed_precision=bf16
   training.eval_every=300 training.eval_batches=32 training.checkpoint_every=0 training.sample_every=0
   training.device=gpu "training.output_dir=$out" "data.source=$text")
 
+# Later settings replace earlier ones.
 arms() {
   cat <<'ARMS'
 one_3e-4 training.learning_rate=3e-4
@@ -33,7 +34,7 @@ embedding_x16 training.learning_rate=1e-3 training.embedding_lr_scale=16
 embedding_x32 training.learning_rate=1e-3 training.embedding_lr_scale=32
 embedding_x8_5e-4 training.learning_rate=5e-4 training.embedding_lr_scale=8
 embedding_x16_5e-4 training.learning_rate=5e-4 training.embedding_lr_scale=16
-all_x4 training.learning_rate=1e-3 training.embedding_lr_scale=4 training.router_lr_scale=4 training.norm_lr_scale=4
+all_x4 training.embedding_lr_scale=4 training.router_lr_scale=4 training.norm_lr_scale=4
 ARMS
 }
 
@@ -45,7 +46,7 @@ while read -r name settings; do
     rm -rf "$folder"
     # shellcheck disable=SC2086  # settings are words
     "$moe" train --config configs/quickstart.yaml "${small[@]}" "${run[@]}" "training.run_name=$name-$seed" \
-      "training.seed=$seed" $settings >"$out/$name-$seed.log" 2>&1 || { tail -n 5 "$out/$name-$seed.log"; exit 1; }
+      "training.seed=$seed" $settings >"$folder.log" 2>&1 || { tail -n 5 "$folder.log"; exit 1; }
     python3 - "$folder/metrics.jsonl" "$name" "$seed" <<'TABLE'
 import json, sys
 rows = map(json.loads, open(sys.argv[1]))
