@@ -17,7 +17,8 @@ seeds=("$@")
 
 small=(model.d_model=512 model.n_layers=8 model.n_heads=8 model.n_kv_heads=4 model.num_experts=32
   model.expert_intermediate_dim=256 model.max_seq_len=512)
-run=(training.learning_rate=1e-3 training.batch_size=64 training.max_steps=300 training.warmup_steps=30 training.mixed_precision=bf16
+run=(training.learning_rate=1e-3 training.batch_size=64
+  training.max_steps=300 training.warmup_steps=30 training.mixed_precision=bf16
   training.eval_every=300 training.eval_batches=32 training.checkpoint_every=0 training.sample_every=0
   training.device=gpu "training.output_dir=$out" "data.source=$text")
 
