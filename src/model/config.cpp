@@ -50,6 +50,24 @@ void check_derived_head_dim(const ModelConfig& config) {
                     fmt::format("n_heads {} or more", (d_model + kMaxHeadDim - 1) / kMaxHeadDim));
 }
 
+void describe_attention(ModelConfig& c, Fields& fields) {
+  fields.add("n_heads", c.n_heads, "query heads; divides d_model, unless head_dim is given")
+      .range(1, 1024)
+      .known_as({"num_attention_heads", "n_head", "num_heads", "heads"});
+  fields.add("n_kv_heads", c.n_kv_heads, "key/value heads; divides n_heads")
+      .range(1, 1024)
+      .known_as({"num_key_value_heads", "num_query_groups", "num_kv_heads", "n_kv_head"});
+  fields.add("head_dim", c.head_dim, "width of a head; 0: d_model / n_heads")
+      .range(0, kMaxHeadDim)
+      .known_as({"kv_channels", "attention_head_size", "head_size", "d_head", "d_kv"});
+  fields
+      .add("attention_window", c.attention_window,
+           "tokens seen, by layer, repeated: [512, 512, 0]; 0 or none is all")
+      .known_as({"sliding_window", "window_size", "local_attention_window", "attention_window_size"});
+  fields.add("attention_gate", c.attention_gate, "sigmoid gate on attention's output (G1)")
+      .known_as({"attn_output_gate", "gated_attention", "use_attention_gate"});
+}
+
 }  // namespace
 
 int64_t ModelConfig::window_of(int64_t layer) const {
@@ -72,21 +90,7 @@ void ModelConfig::describe(Fields& fields) {
   fields.add("n_layers", n_layers, "transformer blocks")
       .range(1, 1024)
       .known_as({"num_hidden_layers", "num_layers", "n_layer", "depth", "layers"});
-  fields.add("n_heads", n_heads, "query heads; divides d_model, unless head_dim is given")
-      .range(1, 1024)
-      .known_as({"num_attention_heads", "n_head", "num_heads", "heads"});
-  fields.add("n_kv_heads", n_kv_heads, "key/value heads; divides n_heads")
-      .range(1, 1024)
-      .known_as({"num_key_value_heads", "num_query_groups", "num_kv_heads", "n_kv_head"});
-  fields.add("head_dim", head_dim, "width of a head; 0: d_model / n_heads")
-      .range(0, kMaxHeadDim)
-      .known_as({"kv_channels", "attention_head_size", "head_size", "d_head", "d_kv"});
-  fields
-      .add("attention_window", attention_window,
-           "tokens seen, by layer, repeated: [512, 512, 0]; 0 or none is all")
-      .known_as({"sliding_window", "window_size", "local_attention_window", "attention_window_size"});
-  fields.add("attention_gate", attention_gate, "sigmoid gate on attention's output (G1)")
-      .known_as({"attn_output_gate", "gated_attention", "use_attention_gate"});
+  describe_attention(*this, fields);
   fields.add("num_experts", num_experts, "experts in each block")
       .range(1, 4096)
       .known_as({"num_local_experts", "n_routed_experts", "n_experts", "experts", "moe_num_experts"});
