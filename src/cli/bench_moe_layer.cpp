@@ -29,10 +29,11 @@ namespace {
 struct Bench {
   Bench(const ModelConfig& config, DType type, Recompute recompute, int64_t N, Arena& arena)
       : weights(config, {type}, Mode::training, arena),
-        dispatcher(config.spec().layers[0].moe, N),
-        saved(config.spec().layers[0].moe, type, N, recompute, nullptr, dispatcher, arena),
-        workspace(config.spec().layers[0].moe, type, N, dispatcher, Mode::training, arena),
-        layer(config.spec().layers[0].moe, recompute),
+        spec(config.spec().layers.front().moe),
+        dispatcher(spec, N),
+        saved(spec, type, N, recompute, nullptr, dispatcher, arena),
+        workspace(spec, type, N, dispatcher, Mode::training, arena),
+        layer(spec, recompute),
         x_ND(arena.allocate("inputs", type, {N, config.d_model})),
         y_ND(arena.allocate("inputs", type, {N, config.d_model})),
         d_ND(arena.allocate("inputs", type, {N, config.d_model})),
@@ -53,6 +54,7 @@ struct Bench {
   }
 
   Weights weights;
+  MoeSpec spec;
   LocalDispatcher dispatcher;
   MoeSaved saved;
   MoeWorkspace workspace;

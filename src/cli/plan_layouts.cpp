@@ -29,9 +29,7 @@ struct Candidate {
 // Expert parallelism stays within a machine, unless the settings say otherwise.
 std::vector<Candidate> candidates(const RunConfig& config, int ranks, const GpuRates* gpu) {
   std::vector<Candidate> list;
-  const ParallelLayout chosen = config.distributed.layout == ParallelLayout::automatic
-                                    ? ParallelLayout::zero1
-                                    : config.distributed.layout;
+  const ParallelLayout chosen = chosen_layout(config.distributed);
   for (const auto layout : {ParallelLayout::data_parallel, ParallelLayout::zero1, ParallelLayout::expert}) {
     Candidate candidate{std::string(name_of(layout)), config, layout == chosen, "", 0, {}};
     DistributedConfig& distributed = candidate.config.distributed;

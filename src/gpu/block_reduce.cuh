@@ -9,11 +9,17 @@ namespace moe::gpu {
 
 inline constexpr unsigned kAllLanes = 0xffffffffU;
 
+// Over `lanes` lanes side by side, a power of two.
+template <int lanes, class T>
+__device__ __forceinline__ T lanes_sum(T value) {
+#pragma unroll
+  for (int step = lanes / 2; step > 0; step /= 2) value += __shfl_xor_sync(kAllLanes, value, step);
+  return value;
+}
+
 template <class T>
 __device__ __forceinline__ T warp_sum(T value) {
-#pragma unroll
-  for (int lanes = 16; lanes > 0; lanes /= 2) value += __shfl_xor_sync(kAllLanes, value, lanes);
-  return value;
+  return lanes_sum<32>(value);
 }
 
 __device__ __forceinline__ float warp_max(float value) {

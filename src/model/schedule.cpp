@@ -2,6 +2,7 @@
 #include "model/schedule.h"
 
 #include <array>
+#include <functional>
 
 namespace moe {
 namespace {

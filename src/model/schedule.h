@@ -3,7 +3,6 @@
 // all-to-all of one overlaps the computation of the other, block by block.
 #pragma once
 
-#include <functional>
 #include <span>
 
 #include "model/transformer.h"

@@ -41,8 +41,7 @@ RolePolicy OptimizerConfig::of(Role role) const {
     case Role::expert:
       return {eight_bit, 1, weight_decay};
   }
-  CHECK(false, "a role");
-  return {};
+  CHECK(false, "a role without a policy");
 }
 
 Optimizer::Optimizer(const OptimizerConfig& config, const std::vector<Parameter>& parameters, Arena& arena,

@@ -17,12 +17,16 @@ ShardingPlan Mesh::sharding(int rank) const {
   return plan;
 }
 
+ParallelLayout chosen_layout(const DistributedConfig& distributed) {
+  return distributed.layout == ParallelLayout::automatic ? ParallelLayout::zero1 : distributed.layout;
+}
+
 Mesh mesh_of(const DistributedConfig& distributed, int world) {
   if (world == 1) return {};
-  switch (distributed.layout) {
+  switch (chosen_layout(distributed)) {
     case ParallelLayout::data_parallel:
       return {.dp = world};
-    case ParallelLayout::automatic:  // it moves the same bytes as data_parallel
+    case ParallelLayout::automatic:
     case ParallelLayout::zero1:
       return {.dp = world, .zero1 = true};
     case ParallelLayout::expert:

@@ -19,6 +19,9 @@ struct Mesh {
   ShardingPlan sharding(int rank) const;
 };
 
+// What `auto` stands for: zero1, which moves the same bytes as data_parallel. Others are themselves.
+ParallelLayout chosen_layout(const DistributedConfig& distributed);
+
 // Throws UserError when the ranks cannot be laid out so.
 Mesh mesh_of(const DistributedConfig& distributed, int world);
 

@@ -27,7 +27,6 @@ class RankGroups {
   ~RankGroups();
 
   Communicator& world() { return world_; }
-  const Mesh& mesh() const { return mesh_; }
   // Those that have the same weights: of experts, and of all else. Gradients and weights go between them
   // beside all that is said in the world, and do not wait for it, so these are worlds of their own.
   Communicator& sharing(bool experts) {

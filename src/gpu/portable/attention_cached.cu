@@ -38,7 +38,8 @@ void GpuOps::attention_cached(AttentionCached op) {
   CHECK(s.dim <= kMaxDim, op.q_NHd.describe());
   const int64_t capacity = op.k_cache_BSGd.dim(1), width = op.k_NGd.dim(1) * op.k_NGd.dim(2);
   const int split = op.q_NHd.dim(0) * s.heads < kFewRows ? kRowWarps : 1;
-  const RowsShape rows{op.q_NHd.dim(0), s.length, op.start_B.as<int32_t>(), capacity, split, op.window};
+  const RowsShape rows{op.q_NHd.dim(0), s.length, op.start_B.as<int32_t>(),
+                       capacity,        split,    static_cast<int>(op.window)};
   with_activation(op.q_NHd.dtype(), [&]<class T>() {
     launch(stream_, append_kernel<T>, {blocks(ceil_div(op.k_NGd.numel(), kThreads)), kThreads},
            pointer<T>(op.k_cache_BSGd), pointer<T>(op.v_cache_BSGd), pointer<T>(op.k_NGd),

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "gpu/attention_shape.h"
+#include "gpu/attention_statistics.cuh"
 #include "gpu/block_reduce.cuh"
 #include "gpu/numbers.cuh"
 
@@ -68,8 +69,8 @@ struct RowsShape {
   int64_t count;           // tokens of a sequence
   const int32_t* start_B;  // position of each sequence's first; null: 0
   int64_t keys_per_sequence;
-  int split;       // warps to a row: 1, 2 or 4
-  int64_t window;  // where first keys are not given: how many a token sees, 0: all
+  int split;   // warps to a row: 1, 2 or 4
+  int window;  // where first keys are not given: how many a token sees, 0: all
 };
 
 // The running softmax of one warp: columns of the output, and in units of log2.
@@ -128,10 +129,10 @@ __global__ void __launch_bounds__(32 * kRowWarps, 4)
   const int64_t token = exists ? row / s.heads : 0, sequence = token / rows.count;
   const int head = static_cast<int>(row % s.heads), kv_head = head / (s.heads / s.kv_heads);
   const int64_t start = exists && rows.start_B != nullptr ? rows.start_B[sequence] : 0;
-  const int64_t seen_from =
-      rows.window > 0 ? max(start + token % rows.count + 1 - rows.window, int64_t{0}) : 0;
-  const int64_t begin = first_N != nullptr ? first_N[token] : seen_from;
-  const int64_t end = exists && begin >= 0 ? start + token % rows.count + 1 : begin;
+  const int64_t place = start + token % rows.count;  // of the token among its keys
+  const int64_t begin =
+      first_N != nullptr ? first_N[token] : first_key(0, static_cast<int>(place), rows.window);
+  const int64_t end = exists && begin >= 0 ? place + 1 : begin;
   const int64_t stride = int64_t{s.kv_heads} * s.dim;
   const int64_t keys = row_offset(sequence * rows.keys_per_sequence, s.kv_heads, kv_head, s.dim);
   const int64_t values = v_offset(sequence * rows.keys_per_sequence, s, kv_head);

@@ -77,8 +77,7 @@ __global__ void __launch_bounds__(kThreads)
     store(x.dpacked_NP + part.gate + c, gate);
     store(x.y_NHd + at, o);
   });
-#pragma unroll
-  for (int step = lanes / 2; step > 0; step /= 2) delta += __shfl_xor_sync(kAllLanes, delta, step);
+  delta = lanes_sum<lanes>(delta);
   if (part.inside && threadIdx.x % lanes == 0) x.delta_NH[part.head] = delta;
 }
 
@@ -94,8 +93,7 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
     for (int j = 0; j < width; ++j) delta = fmaf(to_float(dy.v[j]), to_float(o.v[j]), delta);
   }
-#pragma unroll
-  for (int step = lanes / 2; step > 0; step /= 2) delta += __shfl_xor_sync(kAllLanes, delta, step);
+  delta = lanes_sum<lanes>(delta);
   if (index < rows && threadIdx.x % lanes == 0) delta_NH[row] = delta;
 }
 

@@ -49,9 +49,7 @@ struct Shape {
     }
   }
   __device__ static float sum(float value) {
-#pragma unroll
-    for (int step = lanes / 2; step > 0; step /= 2) value += __shfl_xor_sync(kAllLanes, value, step);
-    return value;
+    return lanes_sum<lanes>(value);
   }
 };
 
