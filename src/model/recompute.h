@@ -5,6 +5,8 @@
 
 #include <cstdint>
 
+#include "base/choices.h"
+
 namespace moe {
 
 // For one token and layer in bf16 at the full model's sizes:
@@ -13,5 +15,10 @@ enum class Recompute : uint8_t {
   selective,  // computes norms and heads again, but no matrix product: 16 KB
   full,       // keeps the residual stream and the routes only: 5 KB, for a third more products in the blocks
 };
+constexpr auto choices_of(Recompute) {
+  return choices<Recompute>({{Recompute::none, "none"},
+                             {Recompute::selective, "selective", "cheap"},
+                             {Recompute::full, "full", "all"}});
+}
 
 }  // namespace moe

@@ -7,7 +7,7 @@
 #include "base/choices.h"
 #include "base/error.h"
 #include "model/recompute.h"
-#include "ops/ops.h"
+#include "ops/adamw_order.h"
 #include "optim/schedule.h"
 #include "tensor/device_kind.h"
 
@@ -16,11 +16,6 @@ namespace moe {
 enum class OptimizerKind : uint8_t { adamw8bit, adamw };
 constexpr auto choices_of(OptimizerKind) {
   return choices<OptimizerKind>({{OptimizerKind::adamw8bit, "adamw8bit"}, {OptimizerKind::adamw, "adamw"}});
-}
-
-constexpr auto choices_of(AdamW::Order) {
-  return choices<AdamW::Order>(
-      {{AdamW::Order::pytorch, "pytorch"}, {AdamW::Order::bitsandbytes, "bitsandbytes"}});
 }
 
 enum class MixedPrecision : uint8_t { no, tf32, bf16, fp16 };  // no: f32
@@ -35,12 +30,6 @@ constexpr auto choices_of(MixedPrecision) {
 enum class StoredType : uint8_t { fp32, bf16 };
 constexpr auto choices_of(StoredType) {
   return choices<StoredType>({{StoredType::fp32, "fp32"}, {StoredType::bf16, "bf16"}});
-}
-
-constexpr auto choices_of(Recompute) {
-  return choices<Recompute>({{Recompute::none, "none"},
-                             {Recompute::selective, "selective", "cheap"},
-                             {Recompute::full, "full", "all"}});
 }
 
 enum class OnNan : uint8_t { stop, skip };
