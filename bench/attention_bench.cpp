@@ -22,7 +22,7 @@ class Layer {
  public:
   // Documents of `document` tokens; 0: one a row.
   Layer(int64_t batch, int64_t length, int64_t document)
-      : backend_(make_backend(DeviceKind::gpu, 1)), n_(batch * length), length_(length) {
+      : backend_(backend::make_backend(DeviceKind::gpu, 1)), n_(batch * length), length_(length) {
     const int64_t H = heads_.query, G = heads_.kv, d = heads_.dim;
     packed = random({n_, heads_.packed()}), dpacked = zeros(DType::bf16, {n_, heads_.packed()});
     q = random({n_, H, d}), k = random({n_, G, d}), dy = random({n_, H, d});
@@ -104,7 +104,7 @@ class Layer {
     return tensor;
   }
 
-  Backend backend_;
+  backend::Backend backend_;
   Heads heads_{16, 8, 64};
   int64_t n_, length_;
   std::vector<void*> memory_;

@@ -33,26 +33,27 @@ double processor_seconds() {
 }
 
 // From the making of a loader to its first batch.
-double first_batch_after(const std::shared_ptr<const moe::Source>& source, const moe::Tokenizer& tokenizer,
-                         const moe::DataConfig& config, const moe::Cursor& start) {
+double first_batch_after(const std::shared_ptr<const moe::data::Source>& source,
+                         const moe::text::Tokenizer& tokenizer, const moe::data::DataConfig& config,
+                         const moe::data::Cursor& start) {
   const double begin = moe::steady_seconds();
-  moe::Loader(source, tokenizer, config, 1, 32, 1024, start, moe::Part::train).next();
+  moe::data::Loader(source, tokenizer, config, 1, 32, 1024, start, moe::data::Part::train).next();
   return moe::steady_seconds() - begin;
 }
 
-void measure(double limit, const moe::DataConfig& config) {
+void measure(double limit, const moe::data::DataConfig& config) {
   moe::Terminal terminal;
-  const auto tokenizer = moe::make_tokenizer(config.tokenizer);
+  const auto tokenizer = moe::text::make_tokenizer(config.tokenizer);
   const double opening = moe::steady_seconds();
-  const auto source = moe::open_training_source(config, terminal);
+  const auto source = moe::data::open_training_source(config, terminal);
   const double opened = moe::steady_seconds(), processor = processor_seconds();
   const int64_t before = source->network().bytes;
   const long resident = usage().ru_maxrss;
-  moe::Loader loader(source, *tokenizer, config, 1, 32, 1024, {}, moe::Part::train);
+  moe::data::Loader loader(source, *tokenizer, config, 1, 32, 1024, {}, moe::data::Part::train);
   const double begin = moe::steady_seconds();
   int64_t tokens = 0, bytes = 0;
   double first = 0;
-  moe::Cursor last;
+  moe::data::Cursor last;
   while (moe::steady_seconds() - begin < limit) {
     const auto batch = loader.next();
     if (tokens == 0) first = moe::steady_seconds() - begin;
@@ -84,7 +85,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   try {
-    moe::DataConfig config;
+    moe::data::DataConfig config;
     config.num_workers = std::atoi(argv[2]);
     config.read_threads = std::atoi(argv[3]);
     config.source.assign(argv + 4, argv + argc);

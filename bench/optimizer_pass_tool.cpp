@@ -24,14 +24,14 @@ constexpr int kWarmUp = 3, kRepeats = 20;
 constexpr int64_t kPiece = int64_t{1} << 20;
 
 struct Measured {
-  Measured(const RunConfig& config, Ops& ops, Arena& arena)
-      : weights(config.model, weight_types(config.training), Mode::training, arena),
-        optimizer(optimizer_config(config.training), weights.list(), arena, ops),
+  Measured(const train::RunConfig& config, Ops& ops, Arena& arena)
+      : weights(config.model, train::weight_types(config.training), model::Mode::training, arena),
+        optimizer(train::optimizer_config(config.training), weights.list(), arena, ops),
         squares_g(arena.allocate("small", DType::f64, {static_cast<int64_t>(optimizer.groups().size())})),
         scale_1(arena.allocate("small", DType::f32, {1})),
         normal(arena.allocate("small", DType::f32, {kPiece})) {}
-  Weights weights;
-  Optimizer optimizer;
+  model::Weights weights;
+  optim::Optimizer optimizer;
   Tensor squares_g, scale_1, normal;
 };
 
@@ -63,12 +63,12 @@ void report(const std::string& name, double time, double bytes, double copies) {
              1e3 * time, 1e-9 * bytes, 1e-9 * bytes / time, 100 * bytes / time / copies);
 }
 
-void measure(const RunConfig& config) {
-  const Backend backend = make_backend(config.training.device, static_cast<int>(config.training.threads),
-                                       arithmetic(config.training));
+void measure(const train::RunConfig& config) {
+  const backend::Backend backend = backend::make_backend(
+      config.training.device, static_cast<int>(config.training.threads), train::arithmetic(config.training));
   Device& device = *backend.device;
   Ops& ops = *backend.ops;
-  const auto [arena, placed] = place<Measured>(device, config, ops);
+  const auto [arena, placed] = train::place<Measured>(device, config, ops);
   Measured& state = *placed;
   std::vector<float> numbers(kPiece);
   const Random random(1, "optimizer pass");
@@ -114,7 +114,7 @@ int main(int argc, char** argv) {
     return 1;
   }
   try {
-    moe::measure(moe::RunConfig::load(argv[1], {argv + 2, argv + argc}));
+    moe::measure(moe::train::RunConfig::load(argv[1], {argv + 2, argv + argc}));
   } catch (const moe::UserError& error) {
     fmt::print(stderr, "error: {}\n", error.what());
     return 1;

@@ -37,10 +37,10 @@ int main(int argc, char** argv) {
   const int repeats = argc > 3 ? std::atoi(argv[3]) : 1;
 
   const double start = seconds();
-  const auto tokenizer = moe::make_tokenizer(moe::TokenizerKind::gpt2);
+  const auto tokenizer = moe::text::make_tokenizer(moe::text::TokenizerKind::gpt2);
   const double set_up = seconds() - start;
 
-  std::vector<moe::TokenId> ids;
+  std::vector<moe::text::TokenId> ids;
   uint64_t replaced = 0;
   double best = 0;
   for (int i = 0; i < std::max(repeats, 1); ++i) {

@@ -30,11 +30,11 @@ constexpr int64_t kSide = 8192;        // of the matrices
 
 class Transfers {
  public:
-  Transfers(const Launch& launch, Backend& backend)
+  Transfers(const comm::Launch& launch, backend::Backend& backend)
       : launch_(launch),
         device_(*backend.device),
         ops_(*backend.ops),
-        comm_(make_communicator(launch, backend, kRankTimeout)) {
+        comm_(backend::make_communicator(launch, backend, comm::kRankTimeout)) {
     for (Tensor* x : {&a_, &b_}) *x = memory(DType::u8, {kRows, kRow});
     for (Tensor* x : {&p_, &q_, &r_}) *x = memory(DType::bf16, {kSide, kSide});
     // Numbers between 0.5 and 1, either sign: a GPU multiplies zeros with less power, and so faster.
@@ -144,10 +144,10 @@ class Transfers {
         1e3 * product, 1e3 * alone, 1e3 * both, 100 * (product + alone - both) / std::min(product, alone)));
   }
 
-  const Launch& launch_;
+  const comm::Launch& launch_;
   Device& device_;
   Ops& ops_;
-  std::unique_ptr<Communicator> comm_;
+  std::unique_ptr<comm::Communicator> comm_;
   Tensor a_, b_, p_, q_, r_;
 };
 
@@ -156,15 +156,16 @@ class Transfers {
 
 int main(int argc, char** argv) try {
   using namespace moe;
-  LaunchFlags flags;
+  comm::LaunchFlags flags;
   CLI::App app("How fast GPUs send to each other");
   app.add_option("--rank", flags.rank);
   app.add_option("--world-size", flags.size);
   app.add_option("--rendezvous", flags.rendezvous, "HOST:PORT or file:PATH");
   CLI11_PARSE(app, argc, argv);
-  const Launch launch = find_launch(flags, std::getenv);
+  const comm::Launch launch = comm::find_launch(flags, std::getenv);
   if (launch.alone()) throw UserError("ranks", "two or more, as for `moe train`", "one");
-  Backend backend = make_backend(DeviceKind::gpu, 1, {DType::bf16, false}, launch.local_rank);
+  backend::Backend backend =
+      backend::make_backend(DeviceKind::gpu, 1, {DType::bf16, false}, launch.local_rank);
   Transfers(launch, backend).run();
   return 0;
 } catch (const std::exception& error) {

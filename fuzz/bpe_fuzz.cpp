@@ -11,11 +11,11 @@
 #include "text/gpt2_tokenizer.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static const moe::Gpt2Tokenizer tokenizer;
+  static const moe::text::Gpt2Tokenizer tokenizer;
   static const auto encoder = tokenizer.encoder();
   const std::string_view text(reinterpret_cast<const char*>(data), size);
 
-  std::vector<moe::TokenId> ids, again;
+  std::vector<moe::text::TokenId> ids, again;
   const uint64_t before = encoder->replaced();
   encoder->encode(text, ids);
   std::string repaired;

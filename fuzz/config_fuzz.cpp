@@ -10,7 +10,7 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace moe;
-  RunConfig config;
+  train::RunConfig config;
   auto sections = config.sections();
   const std::string text(reinterpret_cast<const char*>(data), size);
   try {
@@ -20,7 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   for (const std::string& printed : {config.yaml(), config.json()}) {
     if (printed != config.yaml() && has_secrets(config.yaml())) continue;  // json() leaves them out
-    RunConfig back;
+    train::RunConfig back;
     auto back_sections = back.sections();
     read_config_text(printed, "printed", back_sections);
     CHECK(config_differences(sections, back_sections).empty(), printed);

@@ -13,12 +13,12 @@ namespace {
 
 struct Enough {};
 
-std::optional<std::string> decoded(std::string_view bytes, moe::Codec codec) {
+std::optional<std::string> decoded(std::string_view bytes, moe::data::Codec codec) {
   constexpr size_t kEnough = size_t{1} << 24;
   std::string text;
   int64_t used = 0;
   try {
-    moe::decode(
+    moe::data::decode(
         moe::MemoryInput("fuzz", bytes), codec,
         [&](std::string_view piece) {
           if (text.size() + piece.size() > kEnough) throw Enough();
@@ -38,7 +38,7 @@ std::optional<std::string> decoded(std::string_view bytes, moe::Codec codec) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
-  for (const auto codec : {moe::Codec::gzip, moe::Codec::zstd}) {
+  for (const auto codec : {moe::data::Codec::gzip, moe::data::Codec::zstd}) {
     const auto once = decoded(bytes, codec);
     if (!once || once->size() > 4096 || size > 4096) continue;
     const auto twice = decoded(std::string(bytes) + std::string(bytes), codec);  // members, one after another

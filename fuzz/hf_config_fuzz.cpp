@@ -28,22 +28,23 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace moe;
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   attempt([&] {
-    const ModelConfig config = read_hf_config("fuzz", text);
+    const model::ModelConfig config = interop::read_hf_config("fuzz", text);
     config.validate();
   });
   attempt([&] {
-    for (const auto& [name, file] : read_shard_index("fuzz", text))
+    for (const auto& [name, file] : interop::read_shard_index("fuzz", text))
       CHECK(file.find('/') == std::string::npos);
   });
   constexpr std::string_view kMerges = "#version: 0.2\nt h\nth e\n";  // 259 tokens: GPT-2's would be slow
-  attempt([&] { check_vocab_json("fuzz", text, kMerges); });
-  attempt([&] { check_tokenizer_json("fuzz", text, kMerges); });
-  attempt([&] { check_added_tokens_json("fuzz", text, kMerges); });
-  attempt([&] { CHECK(read_state("fuzz", text).step >= 0); });
-  for (const Task task : {Task::hellaswag, Task::lambada, Task::arc_easy, Task::piqa})
-    for (const Convention convention : conventions_of(task))
+  attempt([&] { interop::check_vocab_json("fuzz", text, kMerges); });
+  attempt([&] { interop::check_tokenizer_json("fuzz", text, kMerges); });
+  attempt([&] { interop::check_added_tokens_json("fuzz", text, kMerges); });
+  attempt([&] { CHECK(train::read_state("fuzz", text).step >= 0); });
+  for (const tasks::Task task :
+       {tasks::Task::hellaswag, tasks::Task::lambada, tasks::Task::arc_easy, tasks::Task::piqa})
+    for (const tasks::Convention convention : tasks::conventions_of(task))
       attempt([&] {
-        const Question question = parse_question(task, convention, "fuzz", text);
+        const tasks::Question question = tasks::parse_question(task, convention, "fuzz", text);
         CHECK(!question.continuations.empty());
         CHECK(question.gold >= 0 && question.gold < std::ssize(question.continuations));
       });

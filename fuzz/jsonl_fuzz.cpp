@@ -16,10 +16,10 @@
 
 namespace {
 
-using Read = void (*)(const moe::Input&, int64_t, int64_t, moe::Documents&);
+using Read = void (*)(const moe::Input&, int64_t, int64_t, moe::data::Documents&);
 
 std::optional<std::vector<std::string>> documents(const moe::Input& input, int64_t step, Read read) {
-  moe::Documents all;
+  moe::data::Documents all;
   try {
     for (int64_t begin = 0; begin < input.size(); begin += step)
       read(input, begin, std::min(begin + step, input.size()), all);
@@ -43,7 +43,7 @@ void compare(const moe::Input& input, Read read) {
 std::optional<std::string> lines_of_list(std::string_view bytes, size_t first) {
   std::string lines;
   try {
-    moe::JsonListToLines list("fuzz", [&](std::string_view piece) { lines += piece; });
+    moe::data::JsonListToLines list("fuzz", [&](std::string_view piece) { lines += piece; });
     list.write(bytes.substr(0, first));
     list.write(bytes.substr(first));
     list.finish();
@@ -53,9 +53,9 @@ std::optional<std::string> lines_of_list(std::string_view bytes, size_t first) {
   return lines;
 }
 
-template <moe::DocumentSplit split>
-void read_split(const moe::Input& input, int64_t begin, int64_t end, moe::Documents& all) {
-  moe::read_text(input, begin, end, split, all);
+template <moe::data::DocumentSplit split>
+void read_split(const moe::Input& input, int64_t begin, int64_t end, moe::data::Documents& all) {
+  moe::data::read_text(input, begin, end, split, all);
 }
 
 }  // namespace
@@ -63,19 +63,19 @@ void read_split(const moe::Input& input, int64_t begin, int64_t end, moe::Docume
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const moe::MemoryInput input("fuzz", std::string_view(reinterpret_cast<const char*>(data), size));
-  compare(input, [](const moe::Input& in, int64_t begin, int64_t end, moe::Documents& all) {
-    moe::read_jsonl(in, begin, end, "text", {}, all);
+  compare(input, [](const moe::Input& in, int64_t begin, int64_t end, moe::data::Documents& all) {
+    moe::data::read_jsonl(in, begin, end, "text", {}, all);
   });
-  compare(input, [](const moe::Input& in, int64_t begin, int64_t end, moe::Documents& all) {
-    moe::read_jsonl(in, begin, end, "text", moe::parse_filters({"n >= 3"}), all);
+  compare(input, [](const moe::Input& in, int64_t begin, int64_t end, moe::data::Documents& all) {
+    moe::data::read_jsonl(in, begin, end, "text", moe::data::parse_filters({"n >= 3"}), all);
   });
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
   if (lines_of_list(bytes, size) != lines_of_list(bytes, size / 2)) std::abort();
-  compare(input, [](const moe::Input& in, int64_t begin, int64_t end, moe::Documents& all) {
-    moe::read_text(in, begin, end, {moe::DocumentSplit::marker, "<|>"}, all);
+  compare(input, [](const moe::Input& in, int64_t begin, int64_t end, moe::data::Documents& all) {
+    moe::data::read_text(in, begin, end, {moe::data::DocumentSplit::marker, "<|>"}, all);
   });
-  compare(input, read_split<moe::DocumentSplit::line>);
-  compare(input, read_split<moe::DocumentSplit::blank_line>);
-  compare(input, read_split<moe::DocumentSplit::unindented>);
+  compare(input, read_split<moe::data::DocumentSplit::line>);
+  compare(input, read_split<moe::data::DocumentSplit::blank_line>);
+  compare(input, read_split<moe::data::DocumentSplit::unindented>);
   return 0;
 }

@@ -10,13 +10,13 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {
-    const moe::Manifest manifest =
-        moe::parse_manifest("fuzz", std::string_view(reinterpret_cast<const char*>(data), size));
+    const moe::checkpoint::Manifest manifest =
+        moe::checkpoint::parse_manifest("fuzz", std::string_view(reinterpret_cast<const char*>(data), size));
     CHECK(manifest.step >= 0);
     for (const auto& [name, file] : manifest.files)
       CHECK(!name.empty() && name != ".." && name.find('/') == std::string::npos);
-    const std::string written = moe::to_json(manifest);
-    CHECK(moe::to_json(moe::parse_manifest("written", written)) == written);
+    const std::string written = moe::checkpoint::to_json(manifest);
+    CHECK(moe::checkpoint::to_json(moe::checkpoint::parse_manifest("written", written)) == written);
   } catch (const moe::UserError&) {
   }
   return 0;

@@ -21,14 +21,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   moe::write_file_atomically(path, std::string_view(reinterpret_cast<const char*>(data), size));
   constexpr int64_t kStep = 8;
   try {
-    moe::Jsonl(path, kStep, terminal).write({.step = kStep, .values = {{"loss", 1.5}}});
+    moe::metrics::Jsonl(path, kStep, terminal).write({.step = kStep, .values = {{"loss", 1.5}}});
   } catch (const moe::UserError&) {
     return 0;
   }
   std::filesystem::remove(path.string() + ".set-aside");
   const std::string written = moe::read_file(path);
   CHECK(written.ends_with("{\"step\":8,\"loss\":1.5}\n"));
-  { const moe::Jsonl again(path, kStep + 1, terminal); }
+  { const moe::metrics::Jsonl again(path, kStep + 1, terminal); }
   CHECK(moe::read_file(path) == written);
   CHECK(!std::filesystem::exists(path.string() + ".set-aside"));
   return 0;

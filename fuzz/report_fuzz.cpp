@@ -17,7 +17,7 @@
 namespace {
 
 void compare_readers(std::string_view text) {
-  moe::Row before;
+  moe::metrics::Row before;
   while (!text.empty()) {
     const std::string_view line = text.substr(0, text.find('\n'));
     text.remove_prefix(std::min(line.size() + 1, text.size()));
@@ -26,7 +26,8 @@ void compare_readers(std::string_view text) {
       continue;
     }
     const auto read = nlohmann::ordered_json::parse(line, nullptr, false);
-    if (read.is_discarded() || read != nlohmann::ordered_json::parse(moe::to_json(before))) std::abort();
+    if (read.is_discarded() || read != nlohmann::ordered_json::parse(moe::metrics::to_json(before)))
+      std::abort();
   }
 }
 
@@ -38,12 +39,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   moe::report::RunView run("fuzz", "");
   int64_t rows = 0, again = 0;
   moe::report::RowParser whole, parts;
-  whole.parse(text, true, [&](const moe::Row& row) {
+  whole.parse(text, true, [&](const moe::metrics::Row& row) {
     run.add(row);
     ++rows;
   });
-  const size_t done = parts.parse(text.substr(0, size / 2), false, [&](const moe::Row&) { ++again; });
-  parts.parse(text.substr(done), true, [&](const moe::Row&) { ++again; });
+  const size_t done =
+      parts.parse(text.substr(0, size / 2), false, [&](const moe::metrics::Row&) { ++again; });
+  parts.parse(text.substr(done), true, [&](const moe::metrics::Row&) { ++again; });
   if (rows != again || whole.unreadable() != parts.unreadable()) std::abort();
   const std::string json = moe::report::data_json({run});
   if (json.find('<') != std::string::npos || !nlohmann::json::accept(json)) std::abort();

@@ -9,7 +9,7 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {
-    const moe::Safetensors file("input", std::span(data, size));
+    const moe::checkpoint::Safetensors file("input", std::span(data, size));
     size_t total = 0;
     unsigned sum = 0;
     for (const auto& entry : file.entries()) {

@@ -17,35 +17,35 @@
 
 namespace {
 
-const moe::Tokenizer& tokenizer() {
-  static const moe::Gpt2Tokenizer tokenizer;
+const moe::text::Tokenizer& tokenizer() {
+  static const moe::text::Gpt2Tokenizer tokenizer;
   return tokenizer;
 }
 
-const std::shared_ptr<const moe::Source>& source() {
+const std::shared_ptr<const moe::data::Source>& source() {
   static const std::string text = [] {
     std::string lines;
     for (int i = 0; i < 40; ++i) lines += "line " + std::to_string(i) + " of a text\n";
     return lines;
   }();
-  static const std::shared_ptr<const moe::Source> source =
-      moe::text_source(moe::memory_file("text", text), moe::DocumentSplit::line, 100);
+  static const std::shared_ptr<const moe::data::Source> source =
+      moe::data::text_source(moe::data::memory_file("text", text), moe::data::DocumentSplit::line, 100);
   return source;
 }
 
-void load_from(const moe::Cursor& cursor) {
-  moe::DataConfig config;
+void load_from(const moe::data::Cursor& cursor) {
+  moe::data::DataConfig config;
   config.num_workers = config.read_threads = config.prefetch_batches = 1;
   try {
-    moe::Loader(source(), tokenizer(), config, 1, 2, 16, cursor, moe::Part::train).next();
+    moe::data::Loader(source(), tokenizer(), config, 1, 2, 16, cursor, moe::data::Part::train).next();
   } catch (const moe::UserError&) {
   }
 }
 
 void as_cursor(const moe::Json& json) {
-  const auto cursor = json.get<moe::Cursor>();
-  CHECK(moe::Json(cursor).get<moe::Cursor>() == cursor);
-  CHECK(moe::merge(std::span(&cursor, 1)) == cursor);
+  const auto cursor = json.get<moe::data::Cursor>();
+  CHECK(moe::Json(cursor).get<moe::data::Cursor>() == cursor);
+  CHECK(moe::data::merge(std::span(&cursor, 1)) == cursor);
   if (cursor.streams.size() == 1) load_from(cursor);
 }
 
@@ -54,9 +54,9 @@ void as_cursor(const moe::Json& json) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   try {
-    const moe::SavedState saved = moe::read_state("fuzz", text);
+    const moe::train::SavedState saved = moe::train::read_state("fuzz", text);
     CHECK(saved.step >= 0);
-    moe::resume_point("fuzz", text, *source(), moe::RunConfig{});
+    moe::train::resume_point("fuzz", text, *source(), moe::train::RunConfig{});
   } catch (const moe::UserError&) {
   }
   try {

@@ -43,15 +43,15 @@ void say(int connection, std::string_view text) {
 
 void to_a_server(std::string_view text) {
   // A new one now and then: what it was told stays in its memory, and sockets may stay open until its end.
-  static std::unique_ptr<moe::StoreServer> server;
+  static std::unique_ptr<moe::comm::StoreServer> server;
   static int served = 0;
   if (served++ % 200 == 0) {
     server.reset();
-    server = std::make_unique<moe::StoreServer>(0);
+    server = std::make_unique<moe::comm::StoreServer>(0);
   }
   say(connected(server->port()), text);
   if (served % 20 != 0) return;
-  moe::Store store("127.0.0.1", server->port(), "fuzz", kLong);
+  moe::comm::Store store("127.0.0.1", server->port(), "fuzz", kLong);
   store.set("key", "value");
   CHECK(store.get("key") == "value");
 }
@@ -69,7 +69,7 @@ void to_a_client(std::string_view text) {
     if (connection >= 0) say(connection, text);
   });
   try {
-    moe::Store store("127.0.0.1", ntohs(place.sin_port), "fuzz", kLong);
+    moe::comm::Store store("127.0.0.1", ntohs(place.sin_port), "fuzz", kLong);
     store.get("a");
     store.add("b", 1);
     store.set("c", "");

@@ -13,19 +13,18 @@
 
 namespace {
 
-std::optional<std::vector<std::vector<moe::TokenId>>> documents(const moe::Input& input,
-                                                                const moe::TokenFileHeader& header,
-                                                                int64_t step) {
-  const int64_t bytes = input.size() - moe::kTokenFileHeaderBytes;
-  const moe::TokenizerFacts facts = moe::facts_of(moe::TokenizerKind::gpt2);
-  moe::Documents all;
+std::optional<std::vector<std::vector<moe::text::TokenId>>> documents(
+    const moe::Input& input, const moe::data::TokenFileHeader& header, int64_t step) {
+  const int64_t bytes = input.size() - moe::data::kTokenFileHeaderBytes;
+  const moe::text::TokenizerFacts facts = moe::text::facts_of(moe::text::TokenizerKind::gpt2);
+  moe::data::Documents all;
   try {
     for (int64_t begin = 0; begin < bytes; begin += step)
-      moe::read_tokens(input, header, facts, begin, std::min(begin + step, bytes), all);
+      moe::data::read_tokens(input, header, facts, begin, std::min(begin + step, bytes), all);
   } catch (const moe::UserError&) {
     return std::nullopt;
   }
-  std::vector<std::vector<moe::TokenId>> result;
+  std::vector<std::vector<moe::text::TokenId>> result;
   for (int64_t i = 0; i < all.size(); ++i) result.emplace_back(all.ids(i).begin(), all.ids(i).end());
   return result;
 }
@@ -35,18 +34,18 @@ std::optional<std::vector<std::vector<moe::TokenId>>> documents(const moe::Input
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const moe::MemoryInput raw("fuzz", std::string_view(reinterpret_cast<const char*>(data), size));
   try {
-    moe::read_token_file_header(raw);
+    moe::data::read_token_file_header(raw);
   } catch (const moe::UserError&) {
   }
   // Under a head that fits, so that the tokens are looked at.
   for (const auto& [magic, version, width] : {std::array{20240520, 1, 2}, {20240801, 7, 4}}) {
     const size_t tokens = size / static_cast<size_t>(width);
-    std::string file(static_cast<size_t>(moe::kTokenFileHeaderBytes), '\0');
+    std::string file(static_cast<size_t>(moe::data::kTokenFileHeaderBytes), '\0');
     const int32_t head[3] = {magic, version, static_cast<int32_t>(tokens)};
     file.replace(0, sizeof(head), reinterpret_cast<const char*>(head), sizeof(head));
     file.append(reinterpret_cast<const char*>(data), tokens * static_cast<size_t>(width));
     const moe::MemoryInput input("fuzz", file);
-    const moe::TokenFileHeader header = moe::read_token_file_header(input);
+    const moe::data::TokenFileHeader header = moe::data::read_token_file_header(input);
     if (tokens == 0) continue;
     const auto bytes = static_cast<int64_t>(tokens) * width;
     const auto whole = documents(input, header, bytes);

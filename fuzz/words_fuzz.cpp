@@ -18,7 +18,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string_view text(reinterpret_cast<const char*>(data), size);
   if (const auto password = moe::wandb::netrc_password(text, "api.wandb.ai"))
     CHECK(text.find(*password) != std::string_view::npos);
-  if (const auto place = moe::StorePlace::read(text)) CHECK(moe::StorePlace::read(place->line()).has_value());
+  if (const auto place = moe::comm::StorePlace::read(text))
+    CHECK(moe::comm::StorePlace::read(place->line()).has_value());
   std::map<std::string, std::string, std::less<>> variables;
   while (!text.empty()) {
     const std::string_view line = moe::take_line(text);
@@ -31,7 +32,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   };
   const char* place = environment("RENDEZVOUS");
   try {
-    const moe::Launch launch = moe::find_launch({.rendezvous = place == nullptr ? "" : place}, environment);
+    const moe::comm::Launch launch =
+        moe::comm::find_launch({.rendezvous = place == nullptr ? "" : place}, environment);
     CHECK(launch.size >= 1 && launch.rank >= 0 && launch.rank < launch.size);
     CHECK(launch.local_size >= 1 && launch.local_rank >= 0 && launch.local_rank < launch.local_size);
     CHECK(launch.port >= 0 && launch.port < 65536);

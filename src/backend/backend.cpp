@@ -7,7 +7,7 @@
 #include "cpu/cpu_device.h"
 #include "cpu/cpu_ops.h"
 
-namespace moe {
+namespace moe::backend {
 namespace {
 
 // A base class so that the pool is made before the ops that use it and goes after them.
@@ -51,4 +51,4 @@ Backend make_backend(DeviceKind kind, int threads, Arithmetic arithmetic, int gp
   CHECK(false, "a kind of device without a backend");
 }
 
-}  // namespace moe
+}  // namespace moe::backend

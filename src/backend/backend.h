@@ -10,7 +10,7 @@
 #include "tensor/device.h"
 #include "tensor/device_kind.h"
 
-namespace moe {
+namespace moe::backend {
 
 struct Backend {
   std::unique_ptr<Device> device;
@@ -24,4 +24,4 @@ struct Backend {
 // arithmetic: what will be computed in; a CPU has no TF32 and says that it computes in f32.
 Backend make_backend(DeviceKind kind, int threads, Arithmetic arithmetic = {}, int gpu = 0);
 
-}  // namespace moe
+}  // namespace moe::backend

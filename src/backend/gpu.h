@@ -6,7 +6,7 @@
 
 #include "backend/backend.h"
 
-namespace moe {
+namespace moe::backend {
 
 struct GpuState {
   bool usable = false;
@@ -17,4 +17,4 @@ GpuState gpu_state();
 // from its own kernels: for tests of the others there, and to tell where a difference comes from.
 Backend make_gpu(Arithmetic arithmetic, int number);
 
-}  // namespace moe
+}  // namespace moe::backend

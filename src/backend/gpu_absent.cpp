@@ -2,7 +2,7 @@
 #include "backend/gpu.h"
 #include "base/error.h"
 
-namespace moe {
+namespace moe::backend {
 
 GpuState gpu_state() {
   return {};
@@ -14,4 +14,4 @@ Backend make_gpu(Arithmetic, int) {
       "build it with the CUDA toolkit installed (make train PRESET=gpu), or use training.device=cpu");
 }
 
-}  // namespace moe
+}  // namespace moe::backend

@@ -9,7 +9,7 @@
 #include "gpu/nvtx.h"
 #include "ops/marked_ops.h"
 
-namespace moe {
+namespace moe::backend {
 namespace {
 
 gpu::Kernels allowed_kernels() {
@@ -39,4 +39,4 @@ Backend make_gpu(Arithmetic arithmetic, int number) {
   return {std::move(device), std::move(ops), true, std::move(description)};
 }
 
-}  // namespace moe
+}  // namespace moe::backend

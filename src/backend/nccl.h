@@ -9,10 +9,10 @@
 #include "comm/communicator.h"
 #include "comm/launch.h"
 
-namespace moe {
+namespace moe::backend {
 
 // Throws UserError when this build or this machine has no NCCL.
-std::unique_ptr<Communicator> make_gpu_communicator(const Launch& launch, Backend& backend,
-                                                    std::chrono::milliseconds timeout);
+std::unique_ptr<comm::Communicator> make_gpu_communicator(const comm::Launch& launch, Backend& backend,
+                                                          std::chrono::milliseconds timeout);
 
-}  // namespace moe
+}  // namespace moe::backend

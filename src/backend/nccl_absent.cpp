@@ -2,14 +2,14 @@
 #include "backend/nccl.h"
 #include "base/error.h"
 
-namespace moe {
+namespace moe::backend {
 
-std::unique_ptr<Communicator> make_gpu_communicator(const Launch& launch, Backend&,
-                                                    std::chrono::milliseconds) {
+std::unique_ptr<comm::Communicator> make_gpu_communicator(const comm::Launch& launch, Backend&,
+                                                          std::chrono::milliseconds) {
   throw UserError(launch.by, "a build with NCCL for ranks on GPUs", "one without",
                   "install libnccl-dev, or name a folder with nccl.h in it: cmake --preset gpu "
                   "-DNCCL_INCLUDE_DIR=...; or "
                   "use training.device=cpu");
 }
 
-}  // namespace moe
+}  // namespace moe::backend

@@ -3,13 +3,13 @@
 #include "base/error.h"
 #include "gpu/nccl_communicator.h"
 
-namespace moe {
+namespace moe::backend {
 
-std::unique_ptr<Communicator> make_gpu_communicator(const Launch& launch, Backend& backend,
-                                                    std::chrono::milliseconds timeout) {
+std::unique_ptr<comm::Communicator> make_gpu_communicator(const comm::Launch& launch, Backend& backend,
+                                                          std::chrono::milliseconds timeout) {
   auto* const device = dynamic_cast<gpu::GpuDevice*>(backend.device.get());
   CHECK(device != nullptr);
   return gpu::make_nccl(launch, *device, timeout);
 }
 
-}  // namespace moe
+}  // namespace moe::backend

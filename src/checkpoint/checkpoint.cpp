@@ -11,7 +11,7 @@
 #include "checkpoint/manifest.h"
 #include "checkpoint/step_folder.h"
 
-namespace moe {
+namespace moe::checkpoint {
 namespace {
 
 namespace fs = std::filesystem;
@@ -134,4 +134,4 @@ void Checkpoint::load_parts(const std::string& name, const std::vector<NamedShar
   for (const NamedShard& part : parts) source.load(part, device);
 }
 
-}  // namespace moe
+}  // namespace moe::checkpoint

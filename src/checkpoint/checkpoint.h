@@ -21,7 +21,7 @@
 #include "tensor/device.h"
 #include "tensor/parameter.h"
 
-namespace moe {
+namespace moe::checkpoint {
 
 // One whole checkpoint, opened and verified. Its files stay readable even if the folder is deleted meanwhile.
 class Checkpoint {
@@ -105,4 +105,4 @@ class CheckpointStore {
   std::string program_;
 };
 
-}  // namespace moe
+}  // namespace moe::checkpoint

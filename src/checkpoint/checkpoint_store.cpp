@@ -18,7 +18,7 @@
 #include "checkpoint/manifest.h"
 #include "checkpoint/step_folder.h"
 
-namespace moe {
+namespace moe::checkpoint {
 namespace {
 
 namespace fs = std::filesystem;
@@ -307,4 +307,4 @@ Checkpoint CheckpointStore::open_latest() const {
   }
 }
 
-}  // namespace moe
+}  // namespace moe::checkpoint

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 
-namespace moe {
+namespace moe::checkpoint {
 namespace {
 
 // Infinities and NaNs have all bits of the exponent.
@@ -34,4 +34,4 @@ void require_finite(const std::string& where, std::string_view dtype, std::span<
   if (dtype == "F16") check<uint16_t>(where, bytes, 0x7C00U, 0x03FFU, first);
 }
 
-}  // namespace moe
+}  // namespace moe::checkpoint

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace moe {
+namespace moe::checkpoint {
 
 // Throws UserError when values of the format's type F32, BF16 or F16 hold an infinity or a NaN; other types
 // pass.
@@ -14,4 +14,4 @@ namespace moe {
 void require_finite(const std::string& where, std::string_view dtype, std::span<const uint8_t> bytes,
                     int64_t first = 0);
 
-}  // namespace moe
+}  // namespace moe::checkpoint

@@ -8,7 +8,7 @@
 #include "base/excerpt.h"
 #include "base/json.h"
 
-namespace moe {
+namespace moe::checkpoint {
 
 std::string to_json(const Manifest& manifest) {
   OrderedJson root = {{"format", kCheckpointFormat},
@@ -58,4 +58,4 @@ std::string Hash::hex() const {
   return fmt::format("{:02x}", fmt::join(canonical.digest, ""));
 }
 
-}  // namespace moe
+}  // namespace moe::checkpoint

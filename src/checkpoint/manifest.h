@@ -13,7 +13,7 @@
 #include <string>
 #include <string_view>
 
-namespace moe {
+namespace moe::checkpoint {
 
 inline constexpr int64_t kCheckpointFormat = 1;
 inline constexpr std::string_view kManifestName = "manifest.json", kStateName = "state.json";
@@ -47,4 +47,4 @@ class Hash {
   std::unique_ptr<XXH3_state_t, Free> state_;
 };
 
-}  // namespace moe
+}  // namespace moe::checkpoint

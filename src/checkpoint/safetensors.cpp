@@ -15,7 +15,7 @@
 #include "base/json.h"
 #include "checkpoint/safetensors_dtype.h"
 
-namespace moe {
+namespace moe::checkpoint {
 namespace {
 
 using Entry = Safetensors::Entry;
@@ -182,4 +182,4 @@ void Safetensors::load(const NamedShard& part, Device& device) const {
   if (part.local.bytes() > 0) device.to_device(part.local, bytes(entry).data() + skipped);
 }
 
-}  // namespace moe
+}  // namespace moe::checkpoint

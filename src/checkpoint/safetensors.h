@@ -23,7 +23,7 @@
 #include "tensor/parameter.h"
 #include "tensor/tensor.h"
 
-namespace moe {
+namespace moe::checkpoint {
 
 class Safetensors {
  public:
@@ -114,4 +114,4 @@ void write_safetensors(const std::filesystem::path& path, const std::vector<Name
                        Device& device, const Safetensors::Metadata& metadata = {{"format", "pt"}},
                        const TensorStream::Sink& observe = {});
 
-}  // namespace moe
+}  // namespace moe::checkpoint

@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "tensor/dtype.h"
 
-namespace moe {
+namespace moe::checkpoint {
 
 constexpr std::string_view safetensors_name(DType dtype) {
   switch (dtype) {
@@ -59,4 +59,4 @@ constexpr int safetensors_rank(DType dtype) {
   return rank;
 }
 
-}  // namespace moe
+}  // namespace moe::checkpoint

@@ -11,7 +11,7 @@
 #include "checkpoint/safetensors.h"
 #include "checkpoint/safetensors_dtype.h"
 
-namespace moe {
+namespace moe::checkpoint {
 namespace {
 
 constexpr int64_t kPieceBytes = int64_t{64} << 20;
@@ -112,4 +112,4 @@ void write_safetensors(const std::filesystem::path& path, const std::vector<Name
   write_safetensors(path, tensor_streams(tensors, device), metadata, observe);
 }
 
-}  // namespace moe
+}  // namespace moe::checkpoint

@@ -12,7 +12,7 @@
 #include "base/file.h"
 #include "checkpoint/safetensors.h"
 
-namespace moe {
+namespace moe::checkpoint {
 namespace {
 
 // What several have is dealt in parts of at least this many elements, cut at multiples of the second.
@@ -81,4 +81,4 @@ Manifest::File SharedFile::verify(const std::filesystem::path& path,
   return {bytes_, all.hex()};
 }
 
-}  // namespace moe
+}  // namespace moe::checkpoint

@@ -14,7 +14,7 @@
 #include "checkpoint/manifest.h"
 #include "tensor/parameter.h"
 
-namespace moe {
+namespace moe::checkpoint {
 
 class SharedFile {
  public:
@@ -56,4 +56,4 @@ class SharedFile {
   std::vector<Stretch> stretches_;
 };
 
-}  // namespace moe
+}  // namespace moe::checkpoint

@@ -10,7 +10,7 @@
 #include "base/parse_number.h"
 #include "checkpoint/manifest.h"
 
-namespace moe {
+namespace moe::checkpoint {
 
 namespace fs = std::filesystem;
 
@@ -44,4 +44,4 @@ std::vector<int64_t> whole_steps(const fs::path& folder) {
   return steps;
 }
 
-}  // namespace moe
+}  // namespace moe::checkpoint

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-namespace moe {
+namespace moe::checkpoint {
 
 inline constexpr std::string_view kLatestName = "latest", kPartialSuffix = ".partial";
 
@@ -20,4 +20,4 @@ bool is_whole(const std::filesystem::path& step_folder);  // a folder with a man
 // Steps of the whole checkpoints in the folder, ascending; none when there is no such folder.
 std::vector<int64_t> whole_steps(const std::filesystem::path& folder);
 
-}  // namespace moe
+}  // namespace moe::checkpoint

@@ -55,7 +55,7 @@ CLI::App* find_command(CLI::App& app, const std::string& name) {
 
 // section.key=value of a section that exists.
 bool is_setting(const std::string& word) {
-  RunConfig defaults;
+  train::RunConfig defaults;
   return word.find('=') != std::string::npos &&
          std::ranges::any_of(defaults.sections(),
                              [&](const Section& section) { return word.starts_with(section.name + "."); });

@@ -40,13 +40,13 @@ struct Options {
   bool json = false, forced_balance = false;
 };
 
-Batch random_batch(int64_t rows, int64_t length, TokenId vocabulary) {
+data::Batch random_batch(int64_t rows, int64_t length, text::TokenId vocabulary) {
   const Random random(1, "bench");
   const auto id = [&](int64_t index) {
-    return static_cast<TokenId>(
+    return static_cast<text::TokenId>(
         random.below(static_cast<uint64_t>(index), static_cast<uint64_t>(vocabulary - 1)));
   };
-  Batch batch;
+  data::Batch batch;
   batch.rows = rows;
   batch.length = length;
   batch.targets = rows * length;
@@ -140,15 +140,15 @@ struct Result {
 
 Result measure(const Options& options) {
   const double started = steady_seconds();
-  const RunConfig config = RunConfig::load(options.config, options.overrides);
+  const train::RunConfig config = train::RunConfig::load(options.config, options.overrides);
   config.check_trainable(true);
-  const TrainingConfig& training = config.training;
-  const Backend backend =
-      make_backend(training.device, static_cast<int>(training.threads), arithmetic(training));
+  const train::TrainingConfig& training = config.training;
+  const backend::Backend backend =
+      backend::make_backend(training.device, static_cast<int>(training.threads), train::arithmetic(training));
   Device& device = *backend.device;
   Result result;
   result.device = backend.description;
-  result.machine = measure_machine(arithmetic(training).type, device, *backend.ops);
+  result.machine = measure_machine(train::arithmetic(training).type, device, *backend.ops);
 
   std::unique_ptr<BalancedOps> balanced;
   if (options.forced_balance)
@@ -156,20 +156,21 @@ Result measure(const Options& options) {
         std::make_unique<BalancedOps>(*backend.ops, device, training.batch_size * config.model.max_seq_len,
                                       config.model.top_k, config.model.num_experts);
   ClockedOps timed(balanced ? static_cast<Ops&>(*balanced) : *backend.ops, device);
-  SoloCommunicator alone;
-  RankGroups groups(config.distributed, config.model, alone, device);
-  const auto [arena, placed] = place<TrainingState>(device, config, config.vocabulary(), groups, timed);
-  TrainingState& state = *placed;
+  comm::SoloCommunicator alone;
+  train::RankGroups groups(config.distributed, config.model, alone, device);
+  const auto [arena, placed] =
+      train::place<train::TrainingState>(device, config, config.vocabulary(), groups, timed);
+  train::TrainingState& state = *placed;
   state.transformer.prepare(device);
   state.weights.initialise(1, device);
-  cast_weights(state.weights, *backend.ops);
-  const std::vector<Batch> batches(
+  model::cast_weights(state.weights, *backend.ops);
+  const std::vector<data::Batch> batches(
       static_cast<size_t>(training.gradient_accumulation_steps),
       random_batch(training.batch_size, config.model.max_seq_len, config.vocabulary()));
   int64_t step = 0;
   const auto timed_step = [&] {
     const double before = steady_seconds();
-    run_step(state, training, batches, step++, training.learning_rate, device, timed);
+    train::run_step(state, training, batches, step++, training.learning_rate, device, timed);
     device.synchronize();
     return steady_seconds() - before;
   };
@@ -183,7 +184,7 @@ Result measure(const Options& options) {
   timed.stop();
 
   result.tokens = static_cast<double>(std::ssize(batches) * batches.front().targets);
-  result.flops = flops_per_token(config.model, config.model.max_seq_len).total() * result.tokens;
+  result.flops = model::flops_per_token(config.model, config.model.max_seq_len).total() * result.tokens;
   result.memory = arena->used();
   std::map<std::string, Line> phases, operations;
   for (const auto& [name, entry] : timed.entries()) {
@@ -197,7 +198,7 @@ Result measure(const Options& options) {
 
 int run(const Options& options) {
   if (options.part == "moe-layer") {
-    bench_moe_layer(RunConfig::load(options.config, options.overrides), options.tokens, options.steps,
+    bench_moe_layer(train::RunConfig::load(options.config, options.overrides), options.tokens, options.steps,
                     options.json);
     return 0;
   }

@@ -27,12 +27,12 @@ namespace moe::cli {
 namespace {
 
 struct Bench {
-  Bench(const ModelConfig& config, DType type, Recompute recompute, int64_t N, Arena& arena)
-      : weights(config, {type}, Mode::training, arena),
+  Bench(const model::ModelConfig& config, DType type, model::Recompute recompute, int64_t N, Arena& arena)
+      : weights(config, {type}, model::Mode::training, arena),
         spec(config.spec().layers.front().moe),
         dispatcher(spec, N),
         saved(spec, type, N, recompute, nullptr, dispatcher, arena),
-        workspace(spec, type, N, dispatcher, Mode::training, arena),
+        workspace(spec, type, N, dispatcher, model::Mode::training, arena),
         layer(spec, recompute),
         x_ND(arena.allocate("inputs", type, {N, config.d_model})),
         y_ND(arena.allocate("inputs", type, {N, config.d_model})),
@@ -47,18 +47,18 @@ struct Bench {
   }
   void backward(Ops& ops) {
     layer.dispatch_gradients(saved, d_ND, x_ND, weights.layers[0].moe, dispatcher, workspace, ops);
-    layer.experts_backward(saved, weights.layers[0].moe, GradientMode::accumulate, dispatcher, workspace,
-                           ops);
+    layer.experts_backward(saved, weights.layers[0].moe, model::GradientMode::accumulate, dispatcher,
+                           workspace, ops);
     layer.combine_gradients(d_ND, saved, x_ND, weights.layers[0].moe, doc_start_N, scale_1, dispatcher,
                             workspace, ops);
   }
 
-  Weights weights;
-  MoeSpec spec;
-  LocalDispatcher dispatcher;
-  MoeSaved saved;
-  MoeWorkspace workspace;
-  MoeLayer layer;
+  model::Weights weights;
+  model::MoeSpec spec;
+  model::LocalDispatcher dispatcher;
+  model::MoeSaved saved;
+  model::MoeWorkspace workspace;
+  model::MoeLayer layer;
   Tensor x_ND, y_ND, d_ND, doc_start_N, scale_1;
 };
 
@@ -85,7 +85,7 @@ std::vector<float> random_rows(const char* name, int64_t rows, int64_t columns, 
 
 // balanced: router row e reads coordinate e, and token n has its largest values where its turn of experts is:
 // n K, n K + 1, ...
-void set_inputs(Bench& bench, const ModelConfig& config, bool balanced, Device& device) {
+void set_inputs(Bench& bench, const model::ModelConfig& config, bool balanced, Device& device) {
   const int64_t N = bench.x_ND.dim(0), D = config.d_model, E = config.num_experts, K = config.top_k;
   std::vector<float> x = random_rows("tokens", N, D, 1);
   for (int64_t n = 0; balanced && n < N; ++n)
@@ -116,10 +116,10 @@ double seconds_of(Body&& body, int64_t repeats, Ops& ops, Device& device) {
   return seconds[seconds.size() / 2];
 }
 
-Row measure(Bench& bench, const ModelConfig& config, bool balanced, int64_t repeats, Ops& ops,
+Row measure(Bench& bench, const model::ModelConfig& config, bool balanced, int64_t repeats, Ops& ops,
             Device& device) {
   set_inputs(bench, config, balanced, device);
-  const Capacity capacity{expert_capacity(config, bench.x_ND.dim(0))};
+  const Capacity capacity{model::expert_capacity(config, bench.x_ND.dim(0))};
   const auto forward = [&] { bench.forward(capacity, ops); };
   Row row{.routing = balanced ? "balanced" : "learned"};
   row.forward = seconds_of(forward, repeats, ops, device);
@@ -166,8 +166,8 @@ void print_json(const std::vector<Row>& rows, const std::string& device, int64_t
 
 }  // namespace
 
-void bench_moe_layer(const RunConfig& run, int64_t tokens, int64_t repeats, bool json) {
-  ModelConfig config = run.model;
+void bench_moe_layer(const train::RunConfig& run, int64_t tokens, int64_t repeats, bool json) {
+  model::ModelConfig config = run.model;
   if (config.num_experts > config.d_model)
     throw UserError("model.num_experts",
                     fmt::format("at most model.d_model ({}) to balance the router", config.d_model),
@@ -175,19 +175,19 @@ void bench_moe_layer(const RunConfig& run, int64_t tokens, int64_t repeats, bool
   config.check_capacity(tokens);
   config.n_layers = 1;
   config.vocab_size = 1;  // the weights of the rest are not used
-  const Backend backend =
-      make_backend(run.training.device, static_cast<int>(run.training.threads), arithmetic(run.training));
+  const backend::Backend backend = backend::make_backend(
+      run.training.device, static_cast<int>(run.training.threads), train::arithmetic(run.training));
   Device& device = *backend.device;
-  const DType type = arithmetic(run.training).type;
-  const Recompute recompute = micro_batch(run, run.vocabulary()).recompute;
-  const auto [arena, bench] = place<Bench>(device, config, type, recompute, tokens);
+  const DType type = train::arithmetic(run.training).type;
+  const model::Recompute recompute = train::micro_batch(run, run.vocabulary()).recompute;
+  const auto [arena, bench] = train::place<Bench>(device, config, type, recompute, tokens);
   bench->weights.initialise(1, device);
-  cast_weights(bench->weights, *backend.ops);
+  model::cast_weights(bench->weights, *backend.ops);
   backend.ops->fill(bench->scale_1, 1);
   std::vector<Row> rows;
   for (const bool balanced : {false, true})
     rows.push_back(measure(*bench, config, balanced, repeats, *backend.ops, device));
-  const FlopsPerToken per_token = flops_per_token(config, config.max_seq_len);
+  const model::FlopsPerToken per_token = model::flops_per_token(config, config.max_seq_len);
   const double flops = (per_token.router + per_token.experts) * static_cast<double>(tokens);
   json ? print_json(rows, backend.description, tokens, flops)
        : print_table(rows, backend.description, tokens, flops);

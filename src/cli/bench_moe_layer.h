@@ -9,6 +9,6 @@
 namespace moe::cli {
 
 // tokens: of one pass. repeats: measured passes. Prints a table, or one JSON object.
-void bench_moe_layer(const RunConfig& config, int64_t tokens, int64_t repeats, bool json);
+void bench_moe_layer(const train::RunConfig& config, int64_t tokens, int64_t repeats, bool json);
 
 }  // namespace moe::cli

@@ -29,7 +29,7 @@ struct Options {
   bool json = false;
 };
 
-OrderedJson to_json(const Inspection& found) {
+OrderedJson to_json(const data::Inspection& found) {
   auto files = OrderedJson::array();
   for (const auto& file : found.files)
     files.push_back({{"name", file.name}, {"bytes", file.bytes}, {"format", file.format}});
@@ -52,7 +52,7 @@ OrderedJson to_json(const Inspection& found) {
           {"epoch_tokens", found.epoch_tokens()}};
 }
 
-void print(const Inspection& found) {
+void print(const data::Inspection& found) {
   constexpr size_t kShown = 10;  // files
   const auto count = [](int64_t n) { return format_count(static_cast<double>(n)); };
   const auto bytes = [](int64_t n) { return format_bytes(static_cast<double>(n)); };
@@ -73,11 +73,11 @@ void print(const Inspection& found) {
   if (found.sample_documents == 0) return;
   fmt::print("tokens    a document: ");
   const char* separator = "";
-  for (size_t i = 0; i < kPercentiles.size(); ++i, separator = ", ")
+  for (size_t i = 0; i < data::kPercentiles.size(); ++i, separator = ", ")
     fmt::print("{}{} {}", separator,
-               kPercentiles[i] == 0     ? "least"
-               : kPercentiles[i] == 100 ? "most"
-                                        : fmt::format("{} %", kPercentiles[i]),
+               data::kPercentiles[i] == 0     ? "least"
+               : data::kPercentiles[i] == 100 ? "most"
+                                              : fmt::format("{} %", data::kPercentiles[i]),
                found.tokens_per_document[i]);
   fmt::print("; {:.2f} bytes a token\n", found.bytes_per_token());
   fmt::print("epoch     about {} documents, {} tokens\n", count(found.epoch_documents()),
@@ -86,7 +86,7 @@ void print(const Inspection& found) {
 }
 
 int run(const Options& options) {
-  RunConfig config;
+  train::RunConfig config;
   auto sections = config.sections();
   for (const auto& file : options.config) read_config(file, sections);
   for (const auto& text : options.overrides) apply_override(text, sections);
@@ -99,14 +99,14 @@ int run(const Options& options) {
   if (config.data.source.empty())
     throw UserError("moe data inspect", "places to look into", "a mixture", "name one of its places");
   Terminal terminal;
-  const auto tokenizer = make_tokenizer(config.data.tokenizer);
-  const Inspection found =
-      inspect(config.data.source, config.data, *tokenizer, options.sample_mb << 20, terminal);
+  const auto tokenizer = text::make_tokenizer(config.data.tokenizer);
+  const data::Inspection found =
+      data::inspect(config.data.source, config.data, *tokenizer, options.sample_mb << 20, terminal);
   if (options.json)
     fmt::print("{}\n", to_json(found).dump(2, ' ', false, Json::error_handler_t::replace));
   else
     print(found);
-  if (found.replaced > 0) terminal.warning(replaced_words(found.replaced));
+  if (found.replaced > 0) terminal.warning(data::replaced_words(found.replaced));
   return 0;
 }
 

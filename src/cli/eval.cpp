@@ -37,14 +37,14 @@ struct EvalOptions {
   bool json = false;
 };
 
-Evaluation measure(Transformer& transformer, Loader& loader, const EvalOptions& options, Backend& backend,
-                   Terminal& terminal) {
-  Evaluation evaluation;
+train::Evaluation measure(model::Transformer& transformer, data::Loader& loader, const EvalOptions& options,
+                          backend::Backend& backend, Terminal& terminal) {
+  train::Evaluation evaluation;
   Progress progress(terminal, "evaluating", 0, "tokens");
   for (int64_t i = 0; options.max_batches == 0 || i < options.max_batches; ++i) {
     const auto batch = loader.next();
     if (!batch) break;
-    evaluate(transformer, *batch, *backend.device, *backend.ops, evaluation);
+    train::evaluate(transformer, *batch, *backend.device, *backend.ops, evaluation);
     progress.add(static_cast<uint64_t>(batch->targets));
   }
   progress.done();
@@ -56,44 +56,46 @@ class Evaluator {
   Evaluator(const EvalOptions& options, const TrainedModel& model)
       : options_(options),
         model_(model),
-        backend_(make_backend(model.config.training.device, static_cast<int>(model.config.training.threads),
-                              arithmetic(model.config.training))),
-        shape_(micro_batch(model.config, model.config.vocabulary())),
-        tokenizer_(make_tokenizer(model.config.data.tokenizer)) {}
+        backend_(backend::make_backend(model.config.training.device,
+                                       static_cast<int>(model.config.training.threads),
+                                       train::arithmetic(model.config.training))),
+        shape_(train::micro_batch(model.config, model.config.vocabulary())),
+        tokenizer_(text::make_tokenizer(model.config.data.tokenizer)) {}
 
   void open() {
-    const WeightTypes types = weight_types(model_.config.training);
-    std::tie(arena_, placed_) = place<PlacedModel>(*backend_.device, model_.config.model, types, shape_);
+    const model::WeightTypes types = train::weight_types(model_.config.training);
+    std::tie(arena_, placed_) =
+        train::place<PlacedModel>(*backend_.device, model_.config.model, types, shape_);
     load_weights(placed_->weights, model_.checkpoint, backend_);
     placed_->transformer.prepare(*backend_.device);
   }
 
   // Before anything is computed.
-  void prepare(TaskSet& tasks) { tasks.leave_out_longer_than(shape_.T, *tokenizer_, terminal_); }
+  void prepare(tasks::TaskSet& tasks) { tasks.leave_out_longer_than(shape_.T, *tokenizer_, terminal_); }
 
   void text(OrderedJson& json) {
-    const RunConfig& config = model_.config;
+    const train::RunConfig& config = model_.config;
     const bool held_out = options_.source.empty() && config.data.validation_source.empty();
     if (held_out && config.data.source.empty() && config.data.mixture.empty())
       throw UserError(options_.model, "a held-out part of the run's text", "a model without its text",
                       "name a text with --source");
     const auto& paths = options_.source.empty() ? config.data.validation_source : options_.source;
-    const DataConfig data = options_.source.empty() ? config.data : foreign_text();
+    const data::DataConfig data = options_.source.empty() ? config.data : foreign_text();
     const auto source =
-        held_out ? open_training_source(data, terminal_) : open_source(paths, data, terminal_);
-    if (held_out && !has_validation(*source, data))
+        held_out ? data::open_training_source(data, terminal_) : data::open_source(paths, data, terminal_);
+    if (held_out && !data::has_validation(*source, data))
       throw UserError(options_.model, "a held-out part of the run's text", "none",
                       "name a text with --source");
-    Loader loader(source, *tokenizer_, data, 1, shape_.B, shape_.T, {},
-                  held_out ? Part::validation : Part::all);
-    const Evaluation result = measure(placed_->transformer, loader, options_, backend_, terminal_);
+    data::Loader loader(source, *tokenizer_, data, 1, shape_.B, shape_.T, {},
+                        held_out ? data::Part::validation : data::Part::all);
+    const train::Evaluation result = measure(placed_->transformer, loader, options_, backend_, terminal_);
     if (result.targets == 0)
       throw UserError(held_out ? options_.model : paths.front(), "text to evaluate on", "none");
     if (!std::isfinite(result.loss()))
       throw UserError(options_.model, "a finite loss",
                       fmt::format("{} over {} tokens", result.loss(), result.targets),
                       "the model's activations overflow on this text: try training.mixed_precision=fp32");
-    if (loader.replaced() > 0) terminal_.warning(replaced_words(loader.replaced()));
+    if (loader.replaced() > 0) terminal_.warning(data::replaced_words(loader.replaced()));
     json.update({{"loss", result.loss()},
                  {"perplexity", result.perplexity()},
                  {"bits_per_byte", result.bits_per_byte()},
@@ -107,19 +109,19 @@ class Evaluator {
           static_cast<long long>(result.bytes), static_cast<long long>(model_.checkpoint.step()));
   }
 
-  void tasks(const TaskSet& tasks, OrderedJson& json) {
-    std::unique_ptr<ItemLog> log;
+  void tasks(const tasks::TaskSet& tasks, OrderedJson& json) {
+    std::unique_ptr<tasks::ItemLog> log;
     if (!options_.output.empty()) {
-      log = std::make_unique<ItemLog>(
+      log = std::make_unique<tasks::ItemLog>(
           options_.output, fmt::format("{} ({}), items {}", model_.checkpoint.folder().string(),
                                        name_of(model_.config.training.mixed_precision), tasks.identity()));
       if (log->known() > 0)
         terminal_.line(fmt::format("{}: going on after {} results", options_.output, log->known()));
     }
-    SoloCommunicator alone;
-    Scorer scorer(placed_->transformer, shape_, alone, *backend_.device, *backend_.ops);
+    comm::SoloCommunicator alone;
+    tasks::Scorer scorer(placed_->transformer, shape_, alone, *backend_.device, *backend_.ops);
     for (const auto& measured :
-         tasks.evaluate(scorer, *tokenizer_, terminal_, log ? log->record() : TaskSet::Record{}))
+         tasks.evaluate(scorer, *tokenizer_, terminal_, log ? log->record() : tasks::TaskSet::Record{}))
       add(measured, json);
   }
 
@@ -128,9 +130,9 @@ class Evaluator {
  private:
   // For a text that is not the run's: what its files are is for their endings to say, or for this command
   // line.
-  DataConfig foreign_text() const {
-    RunConfig config = model_.config;
-    const DataConfig defaults;
+  data::DataConfig foreign_text() const {
+    train::RunConfig config = model_.config;
+    const data::DataConfig defaults;
     config.data.format = defaults.format;
     config.data.filters = defaults.filters;
     config.data.rules = defaults.rules;
@@ -139,7 +141,7 @@ class Evaluator {
     return config.data;
   }
 
-  void add(const TaskSet::Measured& measured, OrderedJson& json) const {
+  void add(const tasks::TaskSet::Measured& measured, OrderedJson& json) const {
     const std::string task(name_of(measured.task)), convention(name_of(measured.convention));
     OrderedJson& values = json["tasks"][task][convention];
     values["items"] = measured.items;
@@ -156,10 +158,10 @@ class Evaluator {
 
   const EvalOptions& options_;
   const TrainedModel& model_;
-  Backend backend_;
-  MicroBatch shape_;
+  backend::Backend backend_;
+  model::MicroBatch shape_;
   Terminal terminal_;
-  std::unique_ptr<const Tokenizer> tokenizer_;
+  std::unique_ptr<const text::Tokenizer> tokenizer_;
   std::unique_ptr<Arena> arena_;
   std::unique_ptr<PlacedModel> placed_;
 };
@@ -169,10 +171,10 @@ int run(const EvalOptions& options) {
     throw UserError("--output", "a --task whose items it is for", "none");
   const TrainedModel model = open_model(options.model, options.overrides);
   Evaluator evaluator(options, model);
-  std::unique_ptr<TaskSet> tasks;
+  std::unique_ptr<tasks::TaskSet> tasks;
   if (!options.tasks.empty()) {
-    tasks = std::make_unique<TaskSet>(options.tasks, options.limit, model.config.data.cache_dir,
-                                      evaluator.terminal());
+    tasks = std::make_unique<tasks::TaskSet>(options.tasks, options.limit, model.config.data.cache_dir,
+                                             evaluator.terminal());
     evaluator.prepare(*tasks);
   }
   evaluator.open();

@@ -51,10 +51,10 @@ struct ExportOptions {
   std::vector<std::string> overrides;
 };
 
-DType stored_type(const ExportOptions& options, const RunConfig& config) {
+DType stored_type(const ExportOptions& options, const train::RunConfig& config) {
   switch (value_named<ExportType>(options.dtype).value()) {
     case ExportType::automatic:
-      return arithmetic(config.training).type;
+      return train::arithmetic(config.training).type;
     case ExportType::f32:
       return DType::f32;
     case ExportType::bf16:
@@ -65,28 +65,28 @@ DType stored_type(const ExportOptions& options, const RunConfig& config) {
   CHECK(false, "a type without a DType");
 }
 
-std::string precision_of(const TrainingConfig& training) {
+std::string precision_of(const train::TrainingConfig& training) {
   switch (training.mixed_precision) {
-    case MixedPrecision::no:
+    case train::MixedPrecision::no:
       return "f32";
-    case MixedPrecision::tf32:
-    case MixedPrecision::bf16:
-    case MixedPrecision::fp16:
+    case train::MixedPrecision::tf32:
+    case train::MixedPrecision::bf16:
+    case train::MixedPrecision::fp16:
       return fmt::format("{}, {} master weights", name_of(training.mixed_precision),
                          name_of(training.master_weights));
   }
   CHECK(false, "a precision without words");
 }
 
-CardFacts card_facts(const TrainedModel& model, DType type) {
-  const RunConfig& config = model.config;
-  const TrainingConfig& training = config.training;
+interop::CardFacts card_facts(const TrainedModel& model, DType type) {
+  const train::RunConfig& config = model.config;
+  const train::TrainingConfig& training = config.training;
   const fs::path run = run_of(model.checkpoint);
-  CardFacts facts;
-  facts.tokenizer = facts_of(config.data.tokenizer);
+  interop::CardFacts facts;
+  facts.tokenizer = text::facts_of(config.data.tokenizer);
   facts.name = fs::absolute(run).filename().string();
   facts.program = model.checkpoint.program();
-  facts.dtype = hf_name_of(type);
+  facts.dtype = interop::hf_name_of(type);
   facts.step = model.checkpoint.step();
   for (const std::string& source : config.data.mixture.empty() ? config.data.source : config.data.mixture)
     facts.sources.push_back(without_secrets(source));
@@ -98,30 +98,32 @@ CardFacts card_facts(const TrainedModel& model, DType type) {
                     {"precision", precision_of(training)},
                     {"capacity factor", fmt::format("{}", config.model.capacity_factor)}};
   if (fs::exists(run / "metrics.jsonl"))
-    facts.figures = last_figures(
+    facts.figures = interop::last_figures(
         read_file(run / "metrics.jsonl"), facts.step,
         {"tokens", "loss", "validation_loss", "validation_perplexity", "validation_bits_per_byte", "tasks/"});
   return facts;
 }
 
 void write_small_files(const fs::path& folder, const TrainedModel& model, DType type, bool without_run) {
-  const ModelConfig& config = model.config.model;
-  const TokenizerKind kind = model.config.data.tokenizer;
-  const TokenizerFacts tokenizer = facts_of(kind);
+  const model::ModelConfig& config = model.config.model;
+  const text::TokenizerKind kind = model.config.data.tokenizer;
+  const text::TokenizerFacts tokenizer = text::facts_of(kind);
   const auto write = [&](const std::string& name, std::string_view text) {
     write_file_atomically(folder / name, text);
   };
-  write("config.json", hf_config_json(config, type, tokenizer.end_of_text));
-  write("generation_config.json", hf_generation_json(config, tokenizer.vocabulary, tokenizer.end_of_text));
-  for (const auto& [name, text] : tokenizer_files(kind, config.max_seq_len)) write(name, text);
-  write("README.md", model_card(config, card_facts(model, type)));
+  write("config.json", interop::hf_config_json(config, type, tokenizer.end_of_text));
+  write("generation_config.json",
+        interop::hf_generation_json(config, tokenizer.vocabulary, tokenizer.end_of_text));
+  for (const auto& [name, text] : interop::tokenizer_files(kind, config.max_seq_len)) write(name, text);
+  write("README.md", interop::model_card(config, card_facts(model, type)));
   if (!without_run) write(kRunState, without_secrets(model.checkpoint.state_json()));
 }
 
 // T: of the row; what the ids leave of it is padding.
-std::vector<float> logits(PlacedModel& model, int64_t T, std::vector<TokenId> ids, Backend& backend) {
+std::vector<float> logits(PlacedModel& model, int64_t T, std::vector<text::TokenId> ids,
+                          backend::Backend& backend) {
   const auto N = std::ssize(ids);
-  const std::vector<TokenId> none(static_cast<size_t>(T), -1);
+  const std::vector<text::TokenId> none(static_cast<size_t>(T), -1);
   std::vector<int32_t> first(ids.size(), 0);
   ids.resize(none.size(), 0);
   first.resize(none.size(), -1);
@@ -133,10 +135,11 @@ std::vector<float> logits(PlacedModel& model, int64_t T, std::vector<TokenId> id
 constexpr const char* kPrompt =
     "The lantern stood on the table by the window, and its light fell on an open book.";
 
-std::vector<std::vector<TokenId>> tokens_of(const std::vector<std::string>& prompts, TokenizerKind kind) {
-  const auto tokenizer = make_tokenizer(kind);
+std::vector<std::vector<text::TokenId>> tokens_of(const std::vector<std::string>& prompts,
+                                                  text::TokenizerKind kind) {
+  const auto tokenizer = text::make_tokenizer(kind);
   const auto encoder = tokenizer->encoder();
-  std::vector<std::vector<TokenId>> all;
+  std::vector<std::vector<text::TokenId>> all;
   for (const std::string& prompt : prompts) {
     all.push_back({tokenizer->end_of_text()});
     encoder->encode(prompt, all.back());
@@ -145,9 +148,9 @@ std::vector<std::vector<TokenId>> tokens_of(const std::vector<std::string>& prom
 }
 
 // For a comparison with other programs.
-void write_logits(const std::string& path, const std::vector<std::vector<TokenId>>& ids,
+void write_logits(const std::string& path, const std::vector<std::vector<text::TokenId>>& ids,
                   const std::vector<std::vector<float>>& logits) {
-  std::vector<TensorStream> streams;
+  std::vector<checkpoint::TensorStream> streams;
   for (size_t i = 0; i < ids.size(); ++i) {
     const auto T = std::ssize(ids[i]);
     const auto add = [&](const char* name, DType type, std::vector<int64_t> shape, const auto& values) {
@@ -158,26 +161,26 @@ void write_logits(const std::string& path, const std::vector<std::vector<TokenId
     add("ids", DType::i32, {T}, ids[i]);
     add("logits", DType::f32, {T, std::ssize(logits[i]) / T}, logits[i]);
   }
-  write_safetensors(path, streams);
+  checkpoint::write_safetensors(path, streams);
 }
 
 // Logits of the prompts from the checkpoint and from the exported files, read back as `moe import` does.
 void verify(const TrainedModel& model, const fs::path& folder, const ExportOptions& options,
             Terminal& terminal) {
-  const RunConfig& config = model.config;
-  Backend backend = make_backend(config.training.device, static_cast<int>(config.training.threads),
-                                 arithmetic(config.training));
-  const WeightTypes types = weight_types(config.training);
+  const train::RunConfig& config = model.config;
+  backend::Backend backend = backend::make_backend(
+      config.training.device, static_cast<int>(config.training.threads), train::arithmetic(config.training));
+  const model::WeightTypes types = train::weight_types(config.training);
   const auto prompts = tokens_of(
       options.prompts.empty() ? std::vector<std::string>{kPrompt} : options.prompts, config.data.tokenizer);
   int64_t T = 0, tokens = 0;
   for (const auto& ids : prompts) T = std::max(T, std::ssize(ids)), tokens += std::ssize(ids);
-  const MicroBatch shape{.B = 1,
-                         .T = T,
-                         .type = arithmetic(config.training).type,
-                         .vocabulary = config.vocabulary(),
-                         .head_rows = T};
-  const auto [arena, row] = place<PlacedModel>(*backend.device, config.model, types, shape);
+  const model::MicroBatch shape{.B = 1,
+                                .T = T,
+                                .type = train::arithmetic(config.training).type,
+                                .vocabulary = config.vocabulary(),
+                                .head_rows = T};
+  const auto [arena, row] = train::place<PlacedModel>(*backend.device, config.model, types, shape);
   row->transformer.prepare(*backend.device);
   const auto run_all = [&, &row = row] {
     std::vector<std::vector<float>> all;
@@ -190,7 +193,8 @@ void verify(const TrainedModel& model, const fs::path& folder, const ExportOptio
   if (!options.logits.empty()) write_logits(options.logits, prompts, before);
   const std::string config_file = (folder / "config.json").string();
   load_weights(row->weights,
-               ImportedWeights(folder, read_hf_config(config_file, read_file(config_file)), types.master),
+               interop::ImportedWeights(folder, interop::read_hf_config(config_file, read_file(config_file)),
+                                        types.master),
                backend);
   const auto after = run_all();
   double difference = 0, largest = 0;
@@ -215,12 +219,12 @@ void verify(const TrainedModel& model, const fs::path& folder, const ExportOptio
 
 int run(const ExportOptions& options) {
   const TrainedModel model = open_model(options.model, options.overrides);
-  check_exportable(model.config.model);
+  interop::check_exportable(model.config.model);
   const DType type = stored_type(options, model.config);
   Terminal terminal;
-  StagedFolder staged(options.folder);
+  interop::StagedFolder staged(options.folder);
   Progress progress(terminal, "exporting", 0, "bytes");
-  const ExportedWeights weights = export_weights(
+  const interop::ExportedWeights weights = interop::export_weights(
       staged.path(), model.config.model, model.checkpoint.file("model.safetensors"), type,
       static_cast<uint64_t>(options.shard_gb * 1e9), [&](uint64_t bytes) { progress.add(bytes); });
   progress.done();

@@ -30,25 +30,25 @@ namespace {
 struct GenerateOptions {
   std::string model, prompts_file;
   std::vector<std::string> prompts, overrides;
-  SamplingOptions sampling;
+  generate::SamplingOptions sampling;
   int64_t samples = 1, batch = 32, length = 0;
   bool json = false, interactive = false, quiet = false, warm_up = false;
 };
 
 struct Writer {
-  Writer(const ModelConfig& config, const WeightTypes& types, int64_t batch, int64_t length, int64_t chunk,
-         Arena& arena)
-      : weights(config, types, Mode::inference, arena),
+  Writer(const model::ModelConfig& config, const model::WeightTypes& types, int64_t batch, int64_t length,
+         int64_t chunk, Arena& arena)
+      : weights(config, types, model::Mode::inference, arena),
         decoder(config, types.compute, batch, length, chunk, weights, arena) {}
 
-  Weights weights;
-  Decoder decoder;
+  model::Weights weights;
+  model::Decoder decoder;
 };
 
 // One text to write.
 struct Job {
   std::string text;
-  Prompt prompt;
+  generate::Prompt prompt;
 };
 
 constexpr std::string_view kSpace = " \t\r\v\f";  // around a line of text
@@ -81,9 +81,10 @@ class Session {
   Session(const GenerateOptions& options, const TrainedModel& model)
       : options_(options),
         model_(model),
-        backend_(make_backend(model.config.training.device, static_cast<int>(model.config.training.threads),
-                              arithmetic(model.config.training))),
-        tokenizer_(make_tokenizer(model.config.data.tokenizer)),
+        backend_(backend::make_backend(model.config.training.device,
+                                       static_cast<int>(model.config.training.threads),
+                                       train::arithmetic(model.config.training))),
+        tokenizer_(text::make_tokenizer(model.config.data.tokenizer)),
         encoder_(tokenizer_->encoder()) {}
 
   Job job(const std::string& text, uint64_t seed) {
@@ -94,24 +95,24 @@ class Session {
 
   // Room for `batch` texts of at most `length` tokens.
   void open(int64_t batch, int64_t length) {
-    const ModelConfig& config = model_.config.model;
+    const model::ModelConfig& config = model_.config.model;
     if (length > config.max_seq_len)
       terminal_.warning(fmt::format("{} tokens in all, but the model was trained on {} at a time", length,
                                     config.max_seq_len));
-    const WeightTypes types = weight_types(model_.config.training);
+    const model::WeightTypes types = train::weight_types(model_.config.training);
     const int64_t chunk = std::clamp<int64_t>(kPromptTokens / batch, 1, length);
-    std::tie(arena_, writer_) = place<Writer>(*backend_.device, config, types, batch, length, chunk);
+    std::tie(arena_, writer_) = train::place<Writer>(*backend_.device, config, types, batch, length, chunk);
     load_weights(writer_->weights, model_.checkpoint, backend_);
     writer_->decoder.prepare(*backend_.device, model_.config.training.cuda_graph
                                                    ? backend_.ops->captured_region()
                                                    : std::make_unique<CapturedRegion>());
   }
 
-  std::vector<Completion> write(std::span<const Job> jobs, const OnText& on_text) {
-    std::vector<Prompt> prompts;
+  std::vector<generate::Completion> write(std::span<const Job> jobs, const generate::OnText& on_text) {
+    std::vector<generate::Prompt> prompts;
     for (const Job& job : jobs) prompts.push_back(job.prompt);
-    return generate(writer_->decoder, prompts, *tokenizer_, options_.sampling, *backend_.device,
-                    *backend_.ops, times_, on_text);
+    return generate::generate(writer_->decoder, prompts, *tokenizer_, options_.sampling, *backend_.device,
+                              *backend_.ops, times_, on_text);
   }
 
   // The first batch once, unseen: then libraries have made their kernels, and speeds are those of a warm
@@ -139,13 +140,13 @@ class Session {
 
   const GenerateOptions& options_;
   const TrainedModel& model_;
-  Backend backend_;
+  backend::Backend backend_;
   Terminal terminal_;
-  std::unique_ptr<const Tokenizer> tokenizer_;
-  std::unique_ptr<Tokenizer::Encoder> encoder_;
+  std::unique_ptr<const text::Tokenizer> tokenizer_;
+  std::unique_ptr<text::Tokenizer::Encoder> encoder_;
   std::unique_ptr<Arena> arena_;
   std::unique_ptr<Writer> writer_;
-  GenerateTimes times_;
+  generate::GenerateTimes times_;
 };
 
 void put(std::string_view text) {
@@ -153,19 +154,19 @@ void put(std::string_view text) {
   std::fflush(stdout);
 }
 
-const char* name_of(Finish finish) {
+const char* name_of(generate::Finish finish) {
   switch (finish) {
-    case Finish::length:
+    case generate::Finish::length:
       return "length";
-    case Finish::end_of_text:
+    case generate::Finish::end_of_text:
       return "end_of_text";
-    case Finish::stop:
+    case generate::Finish::stop:
       return "stop";
   }
   return "?";
 }
 
-void print(const Job& job, const Completion& completion, bool json) {
+void print(const Job& job, const generate::Completion& completion, bool json) {
   if (!json) return put(job.text + completion.text + "\n");
   const OrderedJson line{
       {"prompt", job.text},      {"text", completion.text},      {"finish", name_of(completion.finish)},
@@ -189,7 +190,8 @@ void write_all(Session& session, const GenerateOptions& options) {
     const bool stream = batch == 1 && !options.json;
     if (stream) put(group.front().text);
     const auto texts =
-        session.write(group, stream ? OnText([](size_t, std::string_view text) { put(text); }) : OnText());
+        session.write(group, stream ? generate::OnText([](size_t, std::string_view text) { put(text); })
+                                    : generate::OnText());
     if (stream) {
       put("\n");
     } else {
@@ -235,7 +237,7 @@ int run(const GenerateOptions& options) {
   return 0;
 }
 
-void add_sampling(CLI::App& command, SamplingOptions& sampling) {
+void add_sampling(CLI::App& command, generate::SamplingOptions& sampling) {
   command.add_option("--max-new-tokens", sampling.max_new_tokens, "Stop after so many")
       ->capture_default_str();
   command.add_option("--temperature", sampling.temperature, "0: always the most likely token")

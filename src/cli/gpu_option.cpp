@@ -17,7 +17,7 @@ namespace {
 
 [[noreturn]] void unknown(const std::string& found) {
   std::vector<std::string> names;
-  for (const GpuRates& gpu : known_gpus()) names.push_back(gpu.name);
+  for (const train::GpuRates& gpu : train::known_gpus()) names.push_back(gpu.name);
   throw UserError(
       "--gpu",
       fmt::format("one of: {}; or rates as memory=24,tflops=165,bandwidth=1008", fmt::join(names, ", ")),
@@ -26,10 +26,10 @@ namespace {
 
 }  // namespace
 
-GpuRates parse_gpu(const std::string& text) {
+train::GpuRates parse_gpu(const std::string& text) {
   if (text.find('=') == std::string::npos) {
-    const GpuRates* gpu = find_gpu(text);
-    if (gpu == nullptr) gpu = find_gpu("rtx " + text);
+    const train::GpuRates* gpu = train::find_gpu(text);
+    if (gpu == nullptr) gpu = train::find_gpu("rtx " + text);
     if (gpu == nullptr) unknown(text);
     return *gpu;
   }

@@ -12,6 +12,6 @@ namespace moe::cli {
 // "memory=24,tflops=165,bandwidth=1008" (GiB of memory, dense bf16 TFLOP/s, GB/s of memory), with link and
 // network (GB/s of one GPU in one direction; default 32 and 3) and gpus (of a machine; default 8) after them
 // where known. Throws UserError that names the known ones.
-GpuRates parse_gpu(const std::string& text);
+train::GpuRates parse_gpu(const std::string& text);
 
 }  // namespace moe::cli

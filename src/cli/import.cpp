@@ -33,28 +33,29 @@ struct ImportOptions {
 };
 
 // What must be as config.json says, whatever the settings are.
-void check_same_model(const ModelConfig& wanted, const ModelConfig& found, const std::string& where) {
-  const auto check = [&](const char* name, auto ModelConfig::*member) {
+void check_same_model(const model::ModelConfig& wanted, const model::ModelConfig& found,
+                      const std::string& where) {
+  const auto check = [&](const char* name, auto model::ModelConfig::*member) {
     if (wanted.*member != found.*member)
       throw UserError(where, fmt::format("model.{} {}, as config.json says", name, wanted.*member),
                       fmt::format("{}", found.*member), "leave the shape of the model as it is");
   };
-  check("d_model", &ModelConfig::d_model);
-  check("n_layers", &ModelConfig::n_layers);
-  check("n_heads", &ModelConfig::n_heads);
-  check("n_kv_heads", &ModelConfig::n_kv_heads);
-  check("num_experts", &ModelConfig::num_experts);
-  check("top_k", &ModelConfig::top_k);
-  check("expert_intermediate_dim", &ModelConfig::expert_intermediate_dim);
-  check("vocab_size", &ModelConfig::vocab_size);
-  check("rope_theta", &ModelConfig::rope_theta);
-  check("norm_eps", &ModelConfig::norm_eps);
-  check("renormalize_top_k", &ModelConfig::renormalize_top_k);
+  check("d_model", &model::ModelConfig::d_model);
+  check("n_layers", &model::ModelConfig::n_layers);
+  check("n_heads", &model::ModelConfig::n_heads);
+  check("n_kv_heads", &model::ModelConfig::n_kv_heads);
+  check("num_experts", &model::ModelConfig::num_experts);
+  check("top_k", &model::ModelConfig::top_k);
+  check("expert_intermediate_dim", &model::ModelConfig::expert_intermediate_dim);
+  check("vocab_size", &model::ModelConfig::vocab_size);
+  check("rope_theta", &model::ModelConfig::rope_theta);
+  check("norm_eps", &model::ModelConfig::norm_eps);
+  check("renormalize_top_k", &model::ModelConfig::renormalize_top_k);
 }
 
 struct Start {
-  RunConfig config;
-  SavedState state;  // step 0 and no text, unless the folder came from one of our runs
+  train::RunConfig config;
+  train::SavedState state;  // step 0 and no text, unless the folder came from one of our runs
 };
 
 Start starting_point(const ImportOptions& options) {
@@ -63,12 +64,12 @@ Start starting_point(const ImportOptions& options) {
     throw UserError(file.string(), "the settings of a model",
                     fs::exists(folder) ? "no such file" : "no such folder",
                     "give a folder that `moe export` or save_pretrained wrote");
-  const ModelConfig model = read_hf_config(file.string(), read_file(file));
+  const model::ModelConfig model = interop::read_hf_config(file.string(), read_file(file));
   Start start;
   auto sections = start.config.sections();
   if (fs::exists(saved)) {
     try {
-      start.state = read_state(saved.string(), read_file(saved));
+      start.state = train::read_state(saved.string(), read_file(saved));
     } catch (const UserError& error) {
       throw UserError(error.where, error.expected, error.found,
                       "copy the file again, or remove it: without it the model is imported as a new run");
@@ -93,15 +94,15 @@ Start starting_point(const ImportOptions& options) {
 
 int run(const ImportOptions& options) {
   const Start start = starting_point(options);
-  check_vocabulary(options.folder, start.config.data.tokenizer);
-  const DType master = weight_types(start.config.training).master;
-  const ImportedWeights weights(options.folder, start.config.model, master);
+  interop::check_vocabulary(options.folder, start.config.data.tokenizer);
+  const DType master = train::weight_types(start.config.training).master;
+  const interop::ImportedWeights weights(options.folder, start.config.model, master);
   Terminal terminal;
-  const RunFolder run = RunFolder::create(start.config, "import");
+  const train::RunFolder run = train::RunFolder::create(start.config, "import");
   try {
-    CheckpointStore(run.checkpoints(), 0, program_version())
+    checkpoint::CheckpointStore(run.checkpoints(), 0, program_version())
         .save(start.state.step, {{"model.safetensors", weights.streams()}},
-              state_json(start.state.step, start.state.cursor, start.state.source, start.config));
+              train::state_json(start.state.step, start.state.cursor, start.state.source, start.config));
   } catch (...) {
     run.discard();
     throw;

@@ -16,27 +16,32 @@ TrainedModel open_model(const std::string& path, const std::vector<std::string>&
   fs::path step = fs::path(path).lexically_normal();  // <run>/checkpoints/step-00000123, perhaps a file in it
   if (!fs::is_directory(step) || !step.has_filename()) step = step.parent_path();
   if (fs::exists(step / "manifest.json")) {
-    const RunFolder run = RunFolder::open(fs::absolute(step).lexically_normal().parent_path().parent_path());
-    return {RunConfig::load_run(run.config(), overrides), Checkpoint(step)};
+    const train::RunFolder run =
+        train::RunFolder::open(fs::absolute(step).lexically_normal().parent_path().parent_path());
+    return {train::RunConfig::load_run(run.config(), overrides), checkpoint::Checkpoint(step)};
   }
-  const RunFolder run = RunFolder::open(path);
-  return {RunConfig::load_run(run.config(), overrides), CheckpointStore(run.checkpoints(), 0).open_latest()};
+  const train::RunFolder run = train::RunFolder::open(path);
+  return {train::RunConfig::load_run(run.config(), overrides),
+          checkpoint::CheckpointStore(run.checkpoints(), 0).open_latest()};
 }
 
-void load_weights(Weights& weights, const Checkpoint& checkpoint, Backend& backend) {
+void load_weights(model::Weights& weights, const checkpoint::Checkpoint& checkpoint,
+                  backend::Backend& backend) {
   constexpr const char* kFile = "model.safetensors";
   for (const auto& entry : checkpoint.file(kFile).entries())
-    require_finite(fmt::format("{}: tensor {}", (checkpoint.folder() / kFile).string(), entry.name),
-                   entry.dtype, checkpoint.file(kFile).bytes(entry));
+    checkpoint::require_finite(
+        fmt::format("{}: tensor {}", (checkpoint.folder() / kFile).string(), entry.name), entry.dtype,
+        checkpoint.file(kFile).bytes(entry));
   checkpoint.load(kFile, weights.named(), *backend.device);
-  cast_weights(weights, *backend.ops);
+  model::cast_weights(weights, *backend.ops);
 }
 
-std::filesystem::path run_of(const Checkpoint& checkpoint) {
+std::filesystem::path run_of(const checkpoint::Checkpoint& checkpoint) {
   return std::filesystem::absolute(checkpoint.folder()).lexically_normal().parent_path().parent_path();
 }
 
-void load_weights(Weights& weights, const ImportedWeights& imported, Backend& backend) {
+void load_weights(model::Weights& weights, const interop::ImportedWeights& imported,
+                  backend::Backend& backend) {
   const auto streams = imported.streams();
   const auto named = weights.named();
   CHECK(streams.size() == named.size());
@@ -50,7 +55,7 @@ void load_weights(Weights& weights, const ImportedWeights& imported, Backend& ba
     CHECK(std::ssize(whole) == named[i].tensor.bytes(), named[i].name);
     backend.device->to_device(named[i].tensor, whole.data());
   }
-  cast_weights(weights, *backend.ops);
+  model::cast_weights(weights, *backend.ops);
 }
 
 }  // namespace moe::cli

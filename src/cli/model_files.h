@@ -17,29 +17,32 @@
 namespace moe::cli {
 
 struct TrainedModel {
-  RunConfig config;
-  Checkpoint checkpoint;
+  train::RunConfig config;
+  checkpoint::Checkpoint checkpoint;
 };
 
 // path: a run, a folder of runs, or one checkpoint of a run. overrides apply to the run's settings.
 TrainedModel open_model(const std::string& path, const std::vector<std::string>& overrides);
 
 // The run's folder that a checkpoint lies in.
-std::filesystem::path run_of(const Checkpoint& checkpoint);
+std::filesystem::path run_of(const checkpoint::Checkpoint& checkpoint);
 
 // Weights and a forward pass of this shape, for place().
 struct PlacedModel {
-  PlacedModel(const ModelConfig& config, const WeightTypes& types, const MicroBatch& shape, Arena& arena)
-      : weights(config, types, Mode::inference, arena), transformer(config, shape, weights, arena) {}
+  PlacedModel(const model::ModelConfig& config, const model::WeightTypes& types,
+              const model::MicroBatch& shape, Arena& arena)
+      : weights(config, types, model::Mode::inference, arena), transformer(config, shape, weights, arena) {}
 
-  Weights weights;
-  Transformer transformer;
+  model::Weights weights;
+  model::Transformer transformer;
 };
 
 // Fills weights from the checkpoint, or from an exported folder one tensor at a time; compute copies
 // included.
-void load_weights(Weights& weights, const Checkpoint& checkpoint, Backend& backend);
-void load_weights(Weights& weights, const ImportedWeights& imported, Backend& backend);
+void load_weights(model::Weights& weights, const checkpoint::Checkpoint& checkpoint,
+                  backend::Backend& backend);
+void load_weights(model::Weights& weights, const interop::ImportedWeights& imported,
+                  backend::Backend& backend);
 
 // In an exported folder: state.json of the checkpoint it was made from.
 inline constexpr const char* kRunState = "moe_state.json";

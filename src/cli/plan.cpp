@@ -35,16 +35,17 @@ void print(const std::string& text) {
 }
 
 // The price of writing behind training.
-std::string copy_of(const TrainingConfig& training, double checkpoint, int ranks) {
+std::string copy_of(const train::TrainingConfig& training, double checkpoint, int ranks) {
   if (!training.checkpoint_in_background || training.checkpoint_every == 0) return "";
   return fmt::format(", written from a copy of {} in the memory of the host{}",
                      format_bytes(checkpoint / ranks), ranks == 1 ? "" : " for each rank");
 }
 
 // To plan is not to train: a configuration for a GPU can be planned where there is none.
-Backend planning_backend(const RunConfig& config, const GpuRates* named) {
+backend::Backend planning_backend(const train::RunConfig& config, const train::GpuRates* named) {
   const auto make = [&](DeviceKind device) {
-    return make_backend(device, static_cast<int>(config.training.threads), arithmetic(config.training));
+    return backend::make_backend(device, static_cast<int>(config.training.threads),
+                                 train::arithmetic(config.training));
   };
   if (named != nullptr) return make(DeviceKind::cpu);
   try {
@@ -60,21 +61,22 @@ Backend planning_backend(const RunConfig& config, const GpuRates* named) {
 void print_verdict(const Arena& plan, double free, const std::string& where) {
   const auto needed = static_cast<double>(plan.used());
   print(fmt::format("verdict        {} on {}\n", needed <= free ? "fits" : "does not fit", where));
-  if (needed > free) print(fmt::format("  to need less: {}\n", kLessMemory));
+  if (needed > free) print(fmt::format("  to need less: {}\n", train::kLessMemory));
 }
 
-void print_plan(RunConfig& config, int ranks, const GpuRates* named) {
+void print_plan(train::RunConfig& config, int ranks, const train::GpuRates* named) {
   config.set_last_step(ranks);
-  const Backend backend = planning_backend(config, named);
-  const GpuRates* const gpu = named != nullptr ? named : find_gpu(backend.device->name());
-  const ParameterCount count = count_parameters(config.model);
-  const FlopsPerToken flops = flops_per_token(config.model, config.model.max_seq_len);
+  const backend::Backend backend = planning_backend(config, named);
+  const train::GpuRates* const gpu = named != nullptr ? named : train::find_gpu(backend.device->name());
+  const model::ParameterCount count = model::count_parameters(config.model);
+  const model::FlopsPerToken flops = model::flops_per_token(config.model, config.model.max_seq_len);
   const int64_t micro = config.training.batch_size * config.model.max_seq_len;
   const int64_t step = micro * config.training.gradient_accumulation_steps * ranks;
   print(fmt::format("parameters     {} total ({}), {} active per token ({})\n", count.total,
                     format_count(static_cast<double>(count.total)), count.active,
                     format_count(static_cast<double>(count.active))));
-  const Capacity capacity = training_capacity(config.model, micro_batch(config, config.vocabulary()));
+  const Capacity capacity =
+      model::training_capacity(config.model, train::micro_batch(config, config.vocabulary()));
   print(fmt::format(
       "routing        {} of {} experts, {}\n", config.model.top_k, config.model.num_experts,
       capacity.rows == 0
@@ -99,11 +101,11 @@ void print_plan(RunConfig& config, int ranks, const GpuRates* named) {
   if (ranks > 1 || gpu != nullptr) print(layouts_table(config, ranks, gpu, *backend.device, *backend.ops));
   Arena plan;
   const auto saved = static_cast<double>(
-      plan_training(config, config.vocabulary(), ranks, *backend.device, *backend.ops, plan));
+      train::plan_training(config, config.vocabulary(), ranks, *backend.device, *backend.ops, plan));
   print(fmt::format("checkpoint     {} on disk{}\n", format_bytes(saved),
                     copy_of(config.training, saved, ranks)));
   print(fmt::format("memory         {}on {}\n{}", ranks == 1 ? "" : "of each rank ",
-                    named == nullptr ? backend.description : gpu->name, memory_table(plan)));
+                    named == nullptr ? backend.description : gpu->name, train::memory_table(plan)));
   if (named != nullptr) {
     print(fmt::format("  {:<32}{:>12}\n", fmt::format("of one {}", gpu->name), format_bytes(gpu->memory)));
     return print_verdict(plan, gpu->memory, gpu->name);
@@ -116,13 +118,13 @@ void print_plan(RunConfig& config, int ranks, const GpuRates* named) {
 
 int run(const Options& options) {
   if (options.settings) {
-    RunConfig defaults;
+    train::RunConfig defaults;
     print(print_config_help(defaults.sections()));
     return 0;
   }
-  RunConfig config = RunConfig::load(options.config, options.overrides);
+  train::RunConfig config = train::RunConfig::load(options.config, options.overrides);
   config.check_trainable(true);
-  const std::optional<GpuRates> named =
+  const std::optional<train::GpuRates> named =
       options.gpu.empty() ? std::nullopt : std::optional(parse_gpu(options.gpu));
   print_plan(config, options.gpus, named ? &*named : nullptr);
   return 0;

@@ -19,22 +19,23 @@ namespace {
 
 struct Candidate {
   std::string name;
-  RunConfig config;
+  train::RunConfig config;
   bool chosen = false;
   std::string trouble;  // why so many ranks cannot have it
   double memory = 0;
-  std::optional<StepTime> time;
+  std::optional<train::StepTime> time;
 };
 
 // Expert parallelism stays within a machine, unless the settings say otherwise.
-std::vector<Candidate> candidates(const RunConfig& config, int ranks, const GpuRates* gpu) {
+std::vector<Candidate> candidates(const train::RunConfig& config, int ranks, const train::GpuRates* gpu) {
   std::vector<Candidate> list;
-  const ParallelLayout chosen = chosen_layout(config.distributed);
-  for (const auto layout : {ParallelLayout::data_parallel, ParallelLayout::zero1, ParallelLayout::expert}) {
+  const train::ParallelLayout chosen = train::chosen_layout(config.distributed);
+  for (const auto layout :
+       {train::ParallelLayout::data_parallel, train::ParallelLayout::zero1, train::ParallelLayout::expert}) {
     Candidate candidate{std::string(name_of(layout)), config, layout == chosen, "", 0, {}};
-    DistributedConfig& distributed = candidate.config.distributed;
+    train::DistributedConfig& distributed = candidate.config.distributed;
     distributed.layout = layout;
-    if (layout == ParallelLayout::expert) {
+    if (layout == train::ParallelLayout::expert) {
       const int near = gpu == nullptr ? ranks : std::min(ranks, gpu->gpus_of_machine);
       if (!candidate.chosen && distributed.expert_parallel == 0) distributed.expert_parallel = near;
       candidate.name +=
@@ -45,25 +46,25 @@ std::vector<Candidate> candidates(const RunConfig& config, int ranks, const GpuR
   return list;
 }
 
-void measure(Candidate& candidate, int ranks, const GpuRates* gpu, Device& device, Ops& ops) {
+void measure(Candidate& candidate, int ranks, const train::GpuRates* gpu, Device& device, Ops& ops) {
   Arena plan;
   try {
-    plan_training(candidate.config, candidate.config.vocabulary(), ranks, device, ops, plan);
+    train::plan_training(candidate.config, candidate.config.vocabulary(), ranks, device, ops, plan);
   } catch (const UserError& error) {
     if (candidate.chosen) throw;
     candidate.trouble = error.what();
     return;
   }
   candidate.memory = static_cast<double>(plan.used());
-  if (gpu != nullptr) candidate.time = predict_step(candidate.config, ranks, *gpu);
+  if (gpu != nullptr) candidate.time = train::predict_step(candidate.config, ranks, *gpu);
 }
 
-std::string line_of(const Candidate& candidate, double tokens, const GpuRates* gpu) {
+std::string line_of(const Candidate& candidate, double tokens, const train::GpuRates* gpu) {
   if (!candidate.trouble.empty())
     return fmt::format("  {:<20}{:>12}  {}\n", candidate.name, "-", candidate.trouble);
   std::string line = fmt::format("  {:<20}{:>12}", candidate.name, format_bytes(candidate.memory));
   if (candidate.time) {
-    const StepTime& time = *candidate.time;
+    const train::StepTime& time = *candidate.time;
     line += fmt::format("{:>12}{:>12}{:>11.1f} %{:>11.1f} %", fmt::format("{:.1f} ms", 1e3 * time.total()),
                         format_count(tokens / time.total()), 100 * time.transfers() / time.total(),
                         100 * time.optimizer / time.total());
@@ -84,11 +85,11 @@ std::string compared(const Candidate& chosen, const Candidate& other) {
   return text;
 }
 
-std::string reason(const std::vector<Candidate>& list, const DistributedConfig& distributed,
-                   const GpuRates* gpu) {
+std::string reason(const std::vector<Candidate>& list, const train::DistributedConfig& distributed,
+                   const train::GpuRates* gpu) {
   const auto found = std::find_if(list.begin(), list.end(), [](const Candidate& c) { return c.chosen; });
   std::string text;
-  if (distributed.layout == ParallelLayout::automatic)
+  if (distributed.layout == train::ParallelLayout::automatic)
     text +=
         "  auto is zero1: no layout without expert parallelism moves fewer bytes, and none does less work "
         "twice\n";
@@ -111,7 +112,8 @@ std::string reason(const std::vector<Candidate>& list, const DistributedConfig& 
 
 }  // namespace
 
-std::string layouts_table(const RunConfig& config, int ranks, const GpuRates* gpu, Device& device, Ops& ops) {
+std::string layouts_table(const train::RunConfig& config, int ranks, const train::GpuRates* gpu,
+                          Device& device, Ops& ops) {
   std::vector<Candidate> list = candidates(config, ranks, gpu);
   if (ranks == 1)
     std::erase_if(list, [](const Candidate& candidate) { return !candidate.chosen; });  // they do not differ

@@ -14,6 +14,7 @@ namespace moe::cli {
 
 // gpu: null where its rates are not known; then there are no times. Throws UserError where so many ranks
 // cannot have the layout that is set.
-std::string layouts_table(const RunConfig& config, int ranks, const GpuRates* gpu, Device& device, Ops& ops);
+std::string layouts_table(const train::RunConfig& config, int ranks, const train::GpuRates* gpu,
+                          Device& device, Ops& ops);
 
 }  // namespace moe::cli

@@ -7,11 +7,11 @@
 namespace moe::cli {
 
 WatchedRun::WatchedRun(const std::string& path) : view_("", "") {
-  const RunFolder folder = RunFolder::open(path);
+  const train::RunFolder folder = train::RunFolder::open(path);
   folder_ = folder.path().string();
   std::string json;
   try {
-    const RunConfig config = RunConfig::load_run(folder.config());
+    const train::RunConfig config = train::RunConfig::load_run(folder.config());
     json = config.json();
     max_steps_ = config.training.max_steps;
   } catch (const UserError&) {  // settings of another version: the curves are worth showing without them
@@ -22,9 +22,9 @@ WatchedRun::WatchedRun(const std::string& path) : view_("", "") {
   file_ = std::make_unique<report::RowFile>(folder.metrics());
 }
 
-void WatchedRun::read(const std::function<void(const Row&)>& each) {
+void WatchedRun::read(const std::function<void(const metrics::Row&)>& each) {
   file_->read([this] { view_.clear(); },
-              [&](const Row& row) {
+              [&](const metrics::Row& row) {
                 view_.add(row);
                 if (each) each(row);
               });

@@ -18,7 +18,7 @@ class WatchedRun {
   // path: a run, or a folder of runs (then the latest). UserError when there is none.
   explicit WatchedRun(const std::string& path);
   // Takes the rows that came since; each: called with them too.
-  void read(const std::function<void(const Row&)>& each = {});
+  void read(const std::function<void(const metrics::Row&)>& each = {});
 
   const report::RunView& view() const { return view_; }
   int64_t max_steps() const { return max_steps_; }  // 0: not known

@@ -29,8 +29,8 @@ struct Options {
   int64_t shard_tokens = 100'000'000;
 };
 
-DataConfig data_config(const Options& options) {
-  RunConfig config;
+data::DataConfig data_config(const Options& options) {
+  train::RunConfig config;
   auto sections = config.sections();
   for (const auto& file : options.config) read_config(file, sections);
   for (const auto& override_text : options.overrides) apply_override(override_text, sections);
@@ -43,18 +43,18 @@ DataConfig data_config(const Options& options) {
 }
 
 int run(const Options& options) {
-  const DataConfig config = data_config(options);
+  const data::DataConfig config = data_config(options);
   Terminal terminal;
-  const auto tokenizer = make_tokenizer(config.tokenizer);
-  const auto source = open_training_source(config, terminal);
-  const TokenizeCounts counts = tokenize(
+  const auto tokenizer = text::make_tokenizer(config.tokenizer);
+  const auto source = data::open_training_source(config, terminal);
+  const data::TokenizeCounts counts = data::tokenize(
       source, *tokenizer, config,
       {.folder = options.folder, .prefix = options.prefix, .shard_tokens = options.shard_tokens}, terminal);
   terminal.line(fmt::format("{} documents, {} of text, {} tokens in {} files in {}",
                             format_count(static_cast<double>(counts.documents)),
                             format_bytes(static_cast<double>(counts.bytes)),
                             format_count(static_cast<double>(counts.tokens)), counts.shards, options.folder));
-  if (counts.replaced > 0) terminal.warning(replaced_words(counts.replaced));
+  if (counts.replaced > 0) terminal.warning(data::replaced_words(counts.replaced));
   const std::string files = (std::filesystem::path(options.folder) / options.prefix).string();
   terminal.line(
       fmt::format("train on them with: data.source='{}_train_*.bin' data.validation_source='{}_val_*.bin'",

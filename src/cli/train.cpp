@@ -29,46 +29,47 @@ struct TrainOptions {
   std::vector<std::filesystem::path> config;
   std::string resume;
   std::vector<std::string> overrides;
-  LaunchFlags ranks;
+  comm::LaunchFlags ranks;
 };
 
 // Rank 0 makes the folder of a new run, the others find it there.
-RunFolder open_folder(const TrainOptions& options, const RunConfig& config, Communicator& ranks) {
-  if (!options.resume.empty()) return RunFolder::open(options.resume);
-  std::optional<RunFolder> folder;
+train::RunFolder open_folder(const TrainOptions& options, const train::RunConfig& config,
+                             comm::Communicator& ranks) {
+  if (!options.resume.empty()) return train::RunFolder::open(options.resume);
+  std::optional<train::RunFolder> folder;
   std::string path;
-  propagate_errors(ranks, [&] {
+  comm::propagate_errors(ranks, [&] {
     if (ranks.rank() != 0) return;
-    folder = RunFolder::create(config, options.config.back().stem().string());
+    folder = train::RunFolder::create(config, options.config.back().stem().string());
     path = folder->path().string();
   });
   path = ranks.gather_text(path).front();
-  propagate_errors(ranks, [&] {
-    if (!folder) folder = RunFolder::open(path);
+  comm::propagate_errors(ranks, [&] {
+    if (!folder) folder = train::RunFolder::open(path);
   });
   return *folder;
 }
 
 // A new run that ends before it has anything to keep leaves nothing behind.
-void discard_if_nothing(std::unique_ptr<Trainer>& trainer, const RunFolder& made) {
-  const RunFolder folder = trainer ? trainer->folder() : made;
+void discard_if_nothing(std::unique_ptr<train::Trainer>& trainer, const train::RunFolder& made) {
+  const train::RunFolder folder = trainer ? trainer->folder() : made;
   const bool trained = trainer && trainer->step() > 0;
-  if (trained || CheckpointStore(folder.checkpoints(), 0).latest()) return;
+  if (trained || checkpoint::CheckpointStore(folder.checkpoints(), 0).latest()) return;
   trainer.reset();  // it writes as long as it lives
   folder.discard();
 }
 
-void expect_same_settings(const RunConfig& config, Communicator& ranks) {
+void expect_same_settings(const train::RunConfig& config, comm::Communicator& ranks) {
   const auto all = ranks.gather_text(config.json());
   for (size_t r = 1; r < all.size(); ++r)
     if (all[r] != all.front())
-      throw SharedError(fmt::format("rank {}", r), "the settings of rank 0", "others",
-                        "start all ranks with the same file and the same overrides");
+      throw comm::SharedError(fmt::format("rank {}", r), "the settings of rank 0", "others",
+                              "start all ranks with the same file and the same overrides");
 }
 
-int report_end(Outcome outcome, const Trainer& trainer, Terminal& terminal) {
+int report_end(train::Outcome outcome, const train::Trainer& trainer, Terminal& terminal) {
   const std::string run = trainer.folder().path().string();
-  if (outcome == Outcome::signal) {
+  if (outcome == train::Outcome::signal) {
     terminal.line(fmt::format("stopped by signal {} at step {}; saved. Continue with: {} train --resume {}",
                               trainer.signal(), trainer.step(), program_invocation_name, run));
     return 128 + trainer.signal();
@@ -80,34 +81,34 @@ int report_end(Outcome outcome, const Trainer& trainer, Terminal& terminal) {
                   "  checkpoints  {}/checkpoints\n"
                   "  samples      {}/samples\n"
                   "write more with: {} generate {} --prompt \"...\"",
-                  outcome == Outcome::finished ? "done" : "time is up: saved", trainer.step(), run, run, run,
-                  run, program_invocation_name, run));
+                  outcome == train::Outcome::finished ? "done" : "time is up: saved", trainer.step(), run,
+                  run, run, run, program_invocation_name, run));
   return 0;
 }
 
 // One rank's part of the run.
-int train_on(const Backend& backend, Communicator& ranks, const TrainOptions& options,
-             const RunConfig& config, const StopSignal& stop, Terminal& terminal) {
+int train_on(const backend::Backend& backend, comm::Communicator& ranks, const TrainOptions& options,
+             const train::RunConfig& config, const StopSignal& stop, Terminal& terminal) {
   const bool resume = !options.resume.empty();
   const bool first = ranks.rank() == 0;
-  const ParameterCount count = count_parameters(config.model);
+  const model::ParameterCount count = model::count_parameters(config.model);
   terminal.line("device    " + backend.description);
   if (ranks.size() > 1) terminal.line("ranks     " + ranks.describe());
   terminal.line(fmt::format("model     {} parameters, {} active per token",
                             format_count(static_cast<double>(count.total)),
                             format_count(static_cast<double>(count.active))));
   expect_same_settings(config, ranks);
-  const RunFolder folder = open_folder(options, config, ranks);
+  const train::RunFolder folder = open_folder(options, config, ranks);
   terminal.line("run       " + folder.path().string());
-  std::unique_ptr<Trainer> trainer;
-  Outcome outcome;
+  std::unique_ptr<train::Trainer> trainer;
+  train::Outcome outcome;
   try {
     {
-      const SuspendTimeout patience(ranks);
+      const comm::SuspendTimeout patience(ranks);
       const net::StopScope scope(stop.token());  // nothing is trained yet: a signal ends all waiting
-      propagate_errors(ranks, [&] {
-        trainer = std::make_unique<Trainer>(config, folder, resume, *backend.device, *backend.ops, ranks,
-                                            stop.number(), terminal);
+      comm::propagate_errors(ranks, [&] {
+        trainer = std::make_unique<train::Trainer>(config, folder, resume, *backend.device, *backend.ops,
+                                                   ranks, stop.number(), terminal);
       });
     }
     trainer->when_accepted([&] {
@@ -120,7 +121,7 @@ int train_on(const Backend& backend, Communicator& ranks, const TrainOptions& op
     if (!resume && first) discard_if_nothing(trainer, folder);
     throw;
   }
-  if (!resume && outcome == Outcome::signal && trainer->step() == 0) {
+  if (!resume && outcome == train::Outcome::signal && trainer->step() == 0) {
     const int signal = trainer->signal();
     if (first) discard_if_nothing(trainer, folder);
     terminal.line(fmt::format(
@@ -134,18 +135,21 @@ int train(const TrainOptions& options) {
   if (options.config.empty() == options.resume.empty())
     throw UserError("moe train", "--config FILE for a new run, or --resume RUN to continue one",
                     options.config.empty() ? "neither" : "both");
-  const Launch launch = find_launch(options.ranks, [](const char* name) { return std::getenv(name); });
-  RunConfig config = options.resume.empty()
-                         ? RunConfig::load(options.config, options.overrides)
-                         : RunConfig::load_run(RunFolder::open(options.resume).config(), options.overrides);
+  const comm::Launch launch =
+      comm::find_launch(options.ranks, [](const char* name) { return std::getenv(name); });
+  train::RunConfig config =
+      options.resume.empty()
+          ? train::RunConfig::load(options.config, options.overrides)
+          : train::RunConfig::load_run(train::RunFolder::open(options.resume).config(), options.overrides);
   config.data.require_text();
   config.check_trainable(options.resume.empty());
-  const TrainingConfig& training = config.training;
+  const train::TrainingConfig& training = config.training;
   const StopSignal stop;
-  Backend backend = make_backend(training.device, threads_of_rank(training.threads, launch),
-                                 arithmetic(training), launch.local_rank);
+  backend::Backend backend =
+      backend::make_backend(training.device, backend::threads_of_rank(training.threads, launch),
+                            train::arithmetic(training), launch.local_rank);
   const auto ranks =
-      make_communicator(launch, backend, std::chrono::seconds(config.distributed.timeout_seconds));
+      backend::make_communicator(launch, backend, std::chrono::seconds(config.distributed.timeout_seconds));
   config.set_last_step(ranks->size());
   // In the run's settings, so that it stays the same text when the run goes on with other ranks.
   config.training.eval_tokens = config.tokens_of_evaluation(ranks->size());
@@ -154,7 +158,7 @@ int train(const TrainOptions& options) {
   Terminal terminal(ranks->rank() == 0 ? stderr : nobody.get());
   try {
     return train_on(backend, *ranks, options, config, stop, terminal);
-  } catch (const SharedError&) {
+  } catch (const comm::SharedError&) {
     if (ranks->rank() == 0) throw;
     return 1;  // rank 0 says it
   } catch (const net::Cancelled&) {

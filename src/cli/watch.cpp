@@ -32,9 +32,9 @@ int watch(const WatchOptions& options) {
   Terminal terminal;
   WatchedRun run(options.run);
   std::mutex mutex;  // of run
-  Console console(terminal, run.max_steps(), options.log_every, 0);
+  metrics::Console console(terminal, run.max_steps(), options.log_every, 0);
   bool behind = true;  // what was written before we came is not for the terminal
-  const auto show = [&](const Row& row) {
+  const auto show = [&](const metrics::Row& row) {
     if (!behind) console.write(row);
   };
   run.read(show);

@@ -8,7 +8,7 @@
 #include <optional>
 #include <utility>
 
-namespace moe {
+namespace moe::comm {
 namespace {
 
 constexpr char kBetween = '\0';  // the four parts of an error on the way
@@ -85,4 +85,4 @@ void propagate_errors(Communicator& communicator, const std::function<void()>& b
   throw unpack(*first, of_all ? "" : fmt::format("rank {}: ", first - all.begin()));
 }
 
-}  // namespace moe
+}  // namespace moe::comm

@@ -22,7 +22,7 @@
 #include "base/error.h"
 #include "tensor/tensor.h"
 
-namespace moe {
+namespace moe::comm {
 
 class Communicator {
  public:
@@ -141,4 +141,4 @@ struct SharedError : UserError {
 // only calls body.
 void propagate_errors(Communicator& communicator, const std::function<void()>& body);
 
-}  // namespace moe
+}  // namespace moe::comm

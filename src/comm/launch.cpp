@@ -9,7 +9,7 @@
 #include "base/parse_number.h"
 #include "base/random.h"
 
-namespace moe {
+namespace moe::comm {
 namespace {
 
 // Of one launcher: the names of its variables.
@@ -221,4 +221,4 @@ Launch find_launch(const LaunchFlags& flags, const Environment& environment) {
   return launch;
 }
 
-}  // namespace moe
+}  // namespace moe::comm

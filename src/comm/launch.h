@@ -8,7 +8,7 @@
 #include <optional>
 #include <string>
 
-namespace moe {
+namespace moe::comm {
 
 struct Launch {
   int rank = 0, size = 1;
@@ -37,4 +37,4 @@ using Environment = std::function<const char*(const char* name)>;  // std::geten
 // missing, no number, out of range or contradicts.
 Launch find_launch(const LaunchFlags& flags, const Environment& environment);
 
-}  // namespace moe
+}  // namespace moe::comm

@@ -8,7 +8,7 @@
 #include "comm/communicator.h"
 #include "comm/launch.h"
 
-namespace moe {
+namespace moe::comm {
 
 // Why there is none: "" when this build has MPI.
 std::string why_no_mpi();
@@ -18,4 +18,4 @@ std::string why_no_mpi();
 std::unique_ptr<Communicator> make_mpi(const Launch& launch,
                                        std::chrono::milliseconds timeout = kRankTimeout);
 
-}  // namespace moe
+}  // namespace moe::comm

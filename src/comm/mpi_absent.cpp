@@ -2,7 +2,7 @@
 #include "base/error.h"
 #include "comm/mpi.h"
 
-namespace moe {
+namespace moe::comm {
 
 namespace {
 constexpr const char* kWhatToDo = "run scripts/setup.sh libopenmpi-dev openmpi-bin, then build again";
@@ -16,4 +16,4 @@ std::unique_ptr<Communicator> make_mpi(const Launch& launch, std::chrono::millis
   throw UserError(launch.by, "a build with MPI for ranks on CPUs", "one without", kWhatToDo);
 }
 
-}  // namespace moe
+}  // namespace moe::comm

@@ -26,7 +26,7 @@
 #include "base/start_thread.h"
 #include "comm/ordered_sum.h"
 
-namespace moe {
+namespace moe::comm {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -389,4 +389,4 @@ std::unique_ptr<Communicator> make_mpi(const Launch& launch, std::chrono::millis
   return std::make_unique<MpiCommunicator>(rank, size, timeout);
 }
 
-}  // namespace moe
+}  // namespace moe::comm

@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "comm/communicator.h"
 
-namespace moe {
+namespace moe::comm {
 namespace {
 
 constexpr int64_t kPiece = 1024;  // so many sums stay in the first cache while the terms go by
@@ -56,4 +56,4 @@ void add_up_ranks(std::span<double> values, Communicator& ranks) {
   for (size_t i = 0; i < all.size(); ++i) values[i % values.size()] += all[i];
 }
 
-}  // namespace moe
+}  // namespace moe::comm

@@ -8,7 +8,7 @@
 
 #include "tensor/dtype.h"
 
-namespace moe {
+namespace moe::comm {
 
 class Communicator;
 
@@ -19,4 +19,4 @@ void ordered_sum(void* sum, std::span<const void* const> terms, int64_t n, DType
 // values = the sums of all ranks' values, on all of them. Called by all with as many.
 void add_up_ranks(std::span<double> values, Communicator& ranks);
 
-}  // namespace moe
+}  // namespace moe::comm

@@ -5,7 +5,7 @@
 
 #include "comm/communicator.h"
 
-namespace moe {
+namespace moe::comm {
 
 class PlannedCommunicator final : public Communicator {
  public:
@@ -29,4 +29,4 @@ class PlannedCommunicator final : public Communicator {
   [[noreturn]] static void nobody() { CHECK(false, "planned ranks do not talk"); }
 };
 
-}  // namespace moe
+}  // namespace moe::comm

@@ -15,7 +15,7 @@
 #include "base/host.h"
 #include "base/parse_number.h"
 
-namespace moe {
+namespace moe::comm {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -153,4 +153,4 @@ void Rendezvous::wait_for_all(const Launch& launch, std::chrono::milliseconds ti
   throw wrong(answer ? *answer : "no word from rank 0");
 }
 
-}  // namespace moe
+}  // namespace moe::comm

@@ -12,7 +12,7 @@
 #include "comm/launch.h"
 #include "comm/store.h"
 
-namespace moe {
+namespace moe::comm {
 
 // Where rank 0's store listens, as it writes it into the file of --rendezvous file:PATH.
 struct StorePlace {
@@ -45,4 +45,4 @@ class Rendezvous {
   std::unique_ptr<Store> store_;
 };
 
-}  // namespace moe
+}  // namespace moe::comm

@@ -4,7 +4,7 @@
 
 #include "comm/communicator.h"
 
-namespace moe {
+namespace moe::comm {
 
 class SoloCommunicator final : public Communicator {
  public:
@@ -36,4 +36,4 @@ class SoloCommunicator final : public Communicator {
   }
 };
 
-}  // namespace moe
+}  // namespace moe::comm

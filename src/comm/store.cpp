@@ -16,7 +16,7 @@
 #include "base/error.h"
 #include "comm/store_protocol.h"
 
-namespace moe {
+namespace moe::comm {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -159,4 +159,4 @@ int64_t Store::add(const std::string& key, int64_t n) {
   return *sum;
 }
 
-}  // namespace moe
+}  // namespace moe::comm

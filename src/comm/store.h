@@ -15,7 +15,7 @@
 #include <thread>
 #include <vector>
 
-namespace moe {
+namespace moe::comm {
 
 // One thread serves all connections. What is not of the protocol ends its connection; so does one that says
 // nothing, when others want its place. A connection's memory is bounded by the longest message, the table's
@@ -78,4 +78,4 @@ class Store {
   int socket_ = -1;
 };
 
-}  // namespace moe
+}  // namespace moe::comm

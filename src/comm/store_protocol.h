@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <string>
 
-namespace moe::store_protocol {
+namespace moe::comm::store_protocol {
 
 inline constexpr uint8_t kValidate = 0, kSet = 1, kGet = 3, kAdd = 4, kCheck = 5, kPing = 13;
 inline constexpr uint32_t kMagic = 0x3C85F7CE;
@@ -31,4 +31,4 @@ inline void be_quick(int socket) {
   setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
 }
 
-}  // namespace moe::store_protocol
+}  // namespace moe::comm::store_protocol

@@ -17,7 +17,7 @@
 #include "comm/store.h"
 #include "comm/store_protocol.h"
 
-namespace moe {
+namespace moe::comm {
 namespace {
 
 using namespace store_protocol;
@@ -269,4 +269,4 @@ bool StoreServer::serve(Client& client) {
   return true;
 }
 
-}  // namespace moe
+}  // namespace moe::comm

@@ -12,7 +12,7 @@
 
 #include "comm/ordered_sum.h"
 
-namespace moe {
+namespace moe::comm {
 namespace {
 
 // Where the threads meet. What a rank lays out before a meeting, the others may read until the next one.
@@ -231,4 +231,4 @@ std::vector<std::unique_ptr<Communicator>> thread_ranks(int size, std::chrono::m
   return ranks;
 }
 
-}  // namespace moe
+}  // namespace moe::comm

@@ -7,11 +7,11 @@
 
 #include "comm/communicator.h"
 
-namespace moe {
+namespace moe::comm {
 
 // The communicators of `size` ranks, in order; each is used by one thread. One that is destroyed while others
 // wait for it is a rank that has died: they throw a UserError that names it.
 std::vector<std::unique_ptr<Communicator>> thread_ranks(int size,
                                                         std::chrono::milliseconds timeout = kRankTimeout);
 
-}  // namespace moe
+}  // namespace moe::comm

@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "base/start_thread.h"
 
-namespace moe {
+namespace moe::comm {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -162,4 +162,4 @@ void Watchdog::all_wait(std::vector<std::string> beats) {
                                   : fmt::format("{}", fmt::join(silent, ", "))));
 }
 
-}  // namespace moe
+}  // namespace moe::comm

@@ -14,7 +14,7 @@
 
 #include "comm/store.h"
 
-namespace moe {
+namespace moe::comm {
 
 class Watchdog {
  public:
@@ -66,4 +66,4 @@ class Watchdog {
   std::thread thread_;
 };
 
-}  // namespace moe
+}  // namespace moe::comm

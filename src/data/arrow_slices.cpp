@@ -5,7 +5,7 @@
 #include <cstring>
 #include <iterator>
 
-namespace moe {
+namespace moe::data {
 
 void ArrowSlices::add(int64_t begin, std::string bytes) {
   slices_[begin] = arrow::Buffer::FromString(std::move(bytes));
@@ -52,4 +52,4 @@ arrow::Status ArrowSlices::Close() {
   return arrow::Status::OK();
 }
 
-}  // namespace moe
+}  // namespace moe::data

@@ -12,7 +12,7 @@
 #include <memory>
 #include <string>
 
-namespace moe {
+namespace moe::data {
 
 class ArrowSlices : public arrow::io::RandomAccessFile {
  public:
@@ -39,4 +39,4 @@ class ArrowSlices : public arrow::io::RandomAccessFile {
   std::map<int64_t, std::shared_ptr<arrow::Buffer>> slices_;  // by where they begin
 };
 
-}  // namespace moe
+}  // namespace moe::data

@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 
-namespace moe {
+namespace moe::data {
 
 std::vector<std::vector<PackedPart>> best_fit(std::span<const size_t> places, size_t length) {
   std::vector<std::vector<PackedPart>> rows;
@@ -90,4 +90,4 @@ bool BestFitPacker::fill(BatchRow& row) {
   return true;
 }
 
-}  // namespace moe
+}  // namespace moe::data

@@ -9,12 +9,12 @@
 
 #include "data/packer.h"
 
-namespace moe {
+namespace moe::data {
 
 // Places from ... from + places - 1 of a document at position `at` of the row; `first` goes to
 // BatchRow::first. end_of_text: the target of the document's last token.
-void put_document(std::span<const TokenId> tokens, size_t from, size_t places, size_t at, int32_t first,
-                  TokenId end_of_text, BatchRow& row);
+void put_document(std::span<const text::TokenId> tokens, size_t from, size_t places, size_t at, int32_t first,
+                  text::TokenId end_of_text, BatchRow& row);
 
 // Part of a document: places [from, from + places).
 struct PackedPart {
@@ -34,11 +34,11 @@ class BestFitPacker : public Packer {
   const Options options_;
   const NextPiece next_;
   const RowOrder row_order_;
-  int64_t start_row_;                         // in the first window; -1 afterwards
-  std::vector<std::vector<TokenId>> tokens_;  // of the window's documents
+  int64_t start_row_;                               // in the first window; -1 afterwards
+  std::vector<std::vector<text::TokenId>> tokens_;  // of the window's documents
   std::vector<std::vector<PackedPart>> rows_;
   std::vector<uint32_t> order_;
   size_t next_row_ = 0;
 };
 
-}  // namespace moe
+}  // namespace moe::data

@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "data/config.h"
 
-namespace moe {
+namespace moe::data {
 
 Complaints::Complaints(const DataConfig& config, Terminal& terminal)
     : bad_rows_(config.bad_rows), limit_(config.bad_rows_limit), terminal_(terminal) {}
@@ -50,4 +50,4 @@ void Complaints::hint(const std::string& file, const std::string& words) {
     terminal_.warning(file + ": " + words);
 }
 
-}  // namespace moe
+}  // namespace moe::data

@@ -14,7 +14,7 @@
 #include "base/terminal.h"
 #include "data/config.h"
 
-namespace moe {
+namespace moe::data {
 
 // A row that cannot be read, without its place.
 struct BadRow {
@@ -51,4 +51,4 @@ class Complaints {
   std::set<std::string> hints_;
 };
 
-}  // namespace moe
+}  // namespace moe::data

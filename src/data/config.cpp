@@ -7,7 +7,7 @@
 #include "data/filter.h"
 #include "data/text.h"
 
-namespace moe {
+namespace moe::data {
 
 void DataConfig::describe(Fields& fields) {
   fields.add("source", source, "files, folders, hf://datasets/USER/NAME/PATH, https:// addresses")
@@ -86,4 +86,4 @@ void DataConfig::require_text() const {
                     "add data.source=FILE to the command line, or a section data to the config file");
 }
 
-}  // namespace moe
+}  // namespace moe::data

@@ -9,7 +9,7 @@
 #include "base/fields.h"
 #include "text/tokenizer.h"
 
-namespace moe {
+namespace moe::data {
 
 // What a file is whose ending names no format.
 enum class FormatSetting : uint8_t { automatic, text, jsonl, parquet, tokens };
@@ -48,10 +48,10 @@ constexpr auto choices_of(Packing) {
 }
 
 struct DataConfig {
-  TokenizerKind tokenizer = TokenizerKind::gpt2;  // there is one, so it is no setting yet
-  std::vector<std::string> source;                // places (data/source.h); no default
-  std::vector<std::string> mixture;               // "WEIGHT PLACE", in place of source
-  std::vector<std::string> validation_source;     // empty: hold out validation_fraction of source
+  text::TokenizerKind tokenizer = text::TokenizerKind::gpt2;  // there is one, so it is no setting yet
+  std::vector<std::string> source;                            // places (data/source.h); no default
+  std::vector<std::string> mixture;                           // "WEIGHT PLACE", in place of source
+  std::vector<std::string> validation_source;                 // empty: hold out validation_fraction of source
   double validation_fraction = 0.01;
   FormatSetting format = FormatSetting::automatic;
   std::string text_column = "text";
@@ -84,4 +84,4 @@ struct DataConfig {
   void require_text() const;
 };
 
-}  // namespace moe
+}  // namespace moe::data

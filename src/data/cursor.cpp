@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "base/json.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 constexpr const char* kCursor = "data cursor";
@@ -115,4 +115,4 @@ void from_json(const Json& json, Cursor& cursor) {
   }
 }
 
-}  // namespace moe
+}  // namespace moe::data

@@ -9,7 +9,7 @@
 
 #include "base/json.h"
 
-namespace moe {
+namespace moe::data {
 
 // In one of the streams of data/interleave.h.
 struct StreamCursor {
@@ -56,4 +56,4 @@ void to_json(Json& json, const Cursor& cursor);
 // negative or not an integer.
 void from_json(const Json& json, Cursor& cursor);
 
-}  // namespace moe
+}  // namespace moe::data

@@ -7,7 +7,7 @@
 
 #include "base/random.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 // Opened for each read, so that ten thousand files need no ten thousand descriptors.
@@ -70,4 +70,4 @@ DataFilePtr memory_file(const std::string& name, std::string_view bytes) {
   return std::make_shared<MemoryFile>(name, bytes);
 }
 
-}  // namespace moe
+}  // namespace moe::data

@@ -12,7 +12,7 @@
 #include "base/input.h"
 #include "base/terminal.h"
 
-namespace moe {
+namespace moe::data {
 
 class DataFile {
  public:
@@ -55,4 +55,4 @@ DataFilePtr local_file(const std::filesystem::path& path, int64_t blocks = kSamp
 // The bytes must outlive it.
 DataFilePtr memory_file(const std::string& name, std::string_view bytes);
 
-}  // namespace moe
+}  // namespace moe::data

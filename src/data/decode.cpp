@@ -18,7 +18,7 @@
 #include "data/file_kind.h"
 #include "data/json_array.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 constexpr int64_t kBlock = 1 << 20;
@@ -195,4 +195,4 @@ DataFilePtr readable_file(const DataFilePtr& file, bool rows,
   return local_file(decoded_file(*file, cache(), terminal, rows), blocks);
 }
 
-}  // namespace moe
+}  // namespace moe::data

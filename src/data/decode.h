@@ -12,7 +12,7 @@
 #include "base/terminal.h"
 #include "data/data_file.h"
 
-namespace moe {
+namespace moe::data {
 
 bool is_compressed(const std::filesystem::path& path);  // by its ending
 
@@ -40,4 +40,4 @@ DataFilePtr readable_file(const DataFilePtr& file, bool rows,
                           const std::function<std::filesystem::path()>& cache, Terminal& terminal,
                           int64_t blocks = kSampledBlocks);
 
-}  // namespace moe
+}  // namespace moe::data

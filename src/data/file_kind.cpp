@@ -8,7 +8,7 @@
 #include <cctype>
 #include <filesystem>
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 // command: {} is the file. Empty: there is none.
@@ -121,4 +121,4 @@ std::optional<FileKind> kind_of_content(std::string_view head, std::string_view 
   return std::nullopt;
 }
 
-}  // namespace moe
+}  // namespace moe::data

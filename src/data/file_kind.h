@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-namespace moe {
+namespace moe::data {
 
 struct FileKind {
   std::string what;      // "a file compressed with xz"
@@ -21,4 +21,4 @@ std::optional<FileKind> kind_of_content(std::string_view head, std::string_view 
 // Whether a name ends so, in upper or lower case.
 bool has_ending(std::string_view name, std::string_view ending);
 
-}  // namespace moe
+}  // namespace moe::data

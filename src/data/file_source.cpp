@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 
-namespace moe {
+namespace moe::data {
 FileSource::FileSource(DataFilePtr file, int64_t unit_bytes, std::string kind)
     : file_(std::move(file)), size_(file_->size()), kind_(std::move(kind)) {
   unit_bytes_ = unit_bytes > 0 ? unit_bytes : std::max<int64_t>(size_, 1);
@@ -28,4 +28,4 @@ std::string FileSource::identity_with(const std::string& file) const {
   return fmt::format("{} {} {}", file, unit_bytes_, kind_);
 }
 
-}  // namespace moe
+}  // namespace moe::data

@@ -10,7 +10,7 @@
 #include "data/data_file.h"
 #include "data/source.h"
 
-namespace moe {
+namespace moe::data {
 
 class FileSource : public Source {
  public:
@@ -36,4 +36,4 @@ class FileSource : public Source {
   std::string kind_;
 };
 
-}  // namespace moe
+}  // namespace moe::data

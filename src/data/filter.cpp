@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "base/parse_number.h"
 
-namespace moe {
+namespace moe::data {
 
 struct Filter::Spelling {
   std::string_view text;
@@ -111,4 +111,4 @@ std::string to_text(const Filters& filters) {
   return text;
 }
 
-}  // namespace moe
+}  // namespace moe::data

@@ -16,7 +16,7 @@
 #include <string_view>
 #include <vector>
 
-namespace moe {
+namespace moe::data {
 
 class Filter {
  public:
@@ -49,4 +49,4 @@ Filters parse_filters(const std::vector<std::string>& texts);
 // " where A and B"; empty without filters. For identities.
 std::string to_text(const Filters& filters);
 
-}  // namespace moe
+}  // namespace moe::data

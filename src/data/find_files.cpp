@@ -16,7 +16,7 @@
 #include "data/file_kind.h"
 #include "data/folder_rules.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 namespace fs = std::filesystem;
@@ -287,4 +287,4 @@ FoundFiles find_files(const std::vector<std::string>& places, std::optional<Data
   return Finder(format, terminal, std::move(remote), rule).find(places);
 }
 
-}  // namespace moe
+}  // namespace moe::data

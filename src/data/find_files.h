@@ -14,7 +14,7 @@
 #include "data/data_file.h"
 #include "data/remote.h"
 
-namespace moe {
+namespace moe::data {
 
 enum class DataFormat : uint8_t { text, jsonl, parquet, tokens };
 // Nothing for the endings to decide.
@@ -47,4 +47,4 @@ FoundFiles find_files(const std::vector<std::string>& places, std::optional<Data
                       Terminal& terminal, std::shared_ptr<Remote> remote = nullptr,
                       FolderRule rule = FolderRule::data);
 
-}  // namespace moe
+}  // namespace moe::data

@@ -9,7 +9,7 @@
 
 #include "base/ascii.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 bool is_letter(char c) {
@@ -91,4 +91,4 @@ std::vector<bool> other_splits(const std::vector<std::string>& names) {
   return left_out;
 }
 
-}  // namespace moe
+}  // namespace moe::data

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-namespace moe {
+namespace moe::data {
 
 // README.md, LICENSE and their kin; dataset_infos.json and others that describe a data set.
 bool is_card(std::string_view name);
@@ -16,4 +16,4 @@ bool is_card(std::string_view name);
 // test-00000-of-00001.parquet out. For each name, whether it is left out. Names are paths below one folder.
 std::vector<bool> other_splits(const std::vector<std::string>& names);
 
-}  // namespace moe
+}  // namespace moe::data

@@ -11,7 +11,7 @@
 #include "base/format.h"
 #include "base/random.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 // How far from the share asked for a choice of whole units may be.
@@ -98,4 +98,4 @@ std::string describe_held_out(const Source& source, const DataConfig& config) {
                                 : fmt::format(" and the ends of {} others", cut));
 }
 
-}  // namespace moe
+}  // namespace moe::data

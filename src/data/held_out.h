@@ -12,7 +12,7 @@
 #include "data/config.h"
 #include "data/source.h"
 
-namespace moe {
+namespace moe::data {
 
 struct HeldOut {
   std::vector<int64_t> units;  // whole ones, in ascending order
@@ -34,4 +34,4 @@ bool has_validation(const Source& source, const DataConfig& config);
 // "1.0 % of the text, 2.5 MiB: 1 of 120 units and a part of another".
 std::string describe_held_out(const Source& source, const DataConfig& config);
 
-}  // namespace moe
+}  // namespace moe::data

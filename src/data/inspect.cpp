@@ -13,7 +13,7 @@
 #include "data/source.h"
 #include "text/tokenizer.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 constexpr size_t kShownText = 600;
@@ -41,7 +41,8 @@ std::string beginning(std::string_view text) {
   return shown + (size < text.size() ? "..." : "");
 }
 
-void take_sample(const Source& source, const Tokenizer& tokenizer, int64_t sample_bytes, Inspection& found) {
+void take_sample(const Source& source, const text::Tokenizer& tokenizer, int64_t sample_bytes,
+                 Inspection& found) {
   const auto encoder = tokenizer.encoder();
   std::vector<int64_t> lengths;
   CHECK(found.units < (int64_t{1} << 32));
@@ -52,7 +53,7 @@ void take_sample(const Source& source, const Tokenizer& tokenizer, int64_t sampl
     ++found.sample_units;
     found.sample_unit_bytes += source.unit_bytes(unit);
     for (int64_t i = 0; i < documents.size(); ++i) {
-      std::vector<TokenId> ids;
+      std::vector<text::TokenId> ids;
       encoder->encode(documents.text(i), ids);
       const int64_t tokens = 1 + std::ssize(ids) + std::ssize(documents.ids(i));
       if (lengths.empty()) found.first_document = beginning(documents.text(i));
@@ -90,7 +91,7 @@ int64_t Inspection::epoch_tokens() const {
 }
 
 Inspection inspect(const std::vector<std::string>& places, const DataConfig& config,
-                   const Tokenizer& tokenizer, int64_t sample_bytes, Terminal& terminal) {
+                   const text::Tokenizer& tokenizer, int64_t sample_bytes, Terminal& terminal) {
   Inspection found;
   DataConfig looking = config;
   looking.hub_cache_gb = 0;
@@ -111,4 +112,4 @@ Inspection inspect(const std::vector<std::string>& places, const DataConfig& con
   return found;
 }
 
-}  // namespace moe
+}  // namespace moe::data

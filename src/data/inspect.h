@@ -11,9 +11,11 @@
 #include "base/terminal.h"
 #include "data/config.h"
 
-namespace moe {
-
+namespace moe::text {
 class Tokenizer;
+}
+
+namespace moe::data {
 
 inline constexpr std::array<int, 7> kPercentiles{0, 10, 25, 50, 75, 90, 100};
 
@@ -44,6 +46,6 @@ struct Inspection {
 
 // Reads units from all over, in an order that is the same each time, until they hold `sample_bytes` of text.
 Inspection inspect(const std::vector<std::string>& places, const DataConfig& config,
-                   const Tokenizer& tokenizer, int64_t sample_bytes, Terminal& terminal);
+                   const text::Tokenizer& tokenizer, int64_t sample_bytes, Terminal& terminal);
 
-}  // namespace moe
+}  // namespace moe::data

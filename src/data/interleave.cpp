@@ -13,7 +13,7 @@
 #include "data/held_out.h"
 #include "data/order.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 // The largest divisor of `of` that is at most `most`, at least 1.
@@ -127,4 +127,4 @@ std::vector<int64_t> rows_of_rank(const std::vector<int64_t>& columns, int64_t r
   return {order.begin() + rank * each, order.begin() + (rank + 1) * each};
 }
 
-}  // namespace moe
+}  // namespace moe::data

@@ -18,7 +18,7 @@
 #include "data/cursor.h"
 #include "data/source.h"
 
-namespace moe {
+namespace moe::data {
 
 enum class Part : uint8_t;
 
@@ -73,4 +73,4 @@ class Interleave {
 // order in which they stand in its own batch.
 std::vector<int64_t> rows_of_rank(const std::vector<int64_t>& columns, int64_t rank, int64_t world);
 
-}  // namespace moe
+}  // namespace moe::data

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 constexpr std::string_view kSpace = " \t\r\n";
@@ -77,4 +77,4 @@ void JsonListToLines::finish() {
                     "the file may have been cut short");
 }
 
-}  // namespace moe
+}  // namespace moe::data

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-namespace moe {
+namespace moe::data {
 
 // Whether a file that begins so is a list.
 bool is_json_list(std::string_view head);
@@ -35,4 +35,4 @@ class JsonListToLines {
   std::string before_, out_;
 };
 
-}  // namespace moe
+}  // namespace moe::data

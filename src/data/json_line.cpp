@@ -13,7 +13,7 @@
 #include "base/parse_number.h"
 #include "base/utf8.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 constexpr char kInvalid = '\xFF';  // never part of UTF-8
@@ -295,4 +295,4 @@ std::vector<std::string> json_keys(std::string_view line) {
   return keys;
 }
 
-}  // namespace moe
+}  // namespace moe::data

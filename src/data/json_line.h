@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-namespace moe {
+namespace moe::data {
 
 struct LineField {
   enum class Kind : uint8_t { missing, text, number, boolean, null, object, list };
@@ -41,4 +41,4 @@ class JsonLine {
 // The first keys of the outermost object, for messages.
 std::vector<std::string> json_keys(std::string_view line);
 
-}  // namespace moe
+}  // namespace moe::data

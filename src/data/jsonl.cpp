@@ -14,7 +14,7 @@
 #include "data/json_line.h"
 #include "data/text.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 using Kind = LineField::Kind;
@@ -132,4 +132,4 @@ std::unique_ptr<Source> jsonl_source(const DataFilePtr& file, const std::string&
   return std::make_unique<JsonlSource>(file, column, filters, unit_bytes, std::move(complaints));
 }
 
-}  // namespace moe
+}  // namespace moe::data

@@ -12,7 +12,7 @@
 #include "data/filter.h"
 #include "data/source.h"
 
-namespace moe {
+namespace moe::data {
 
 // Adds field `column` of the lines that start in bytes [begin, end) and pass the filters. Empty lines and
 // null fields are skipped. A line is bad when it is not a JSON object, lacks one of the fields, or has
@@ -25,4 +25,4 @@ std::unique_ptr<Source> jsonl_source(const DataFilePtr& file, const std::string&
                                      const Filters& filters, int64_t unit_bytes,
                                      std::shared_ptr<Complaints> complaints = nullptr);
 
-}  // namespace moe
+}  // namespace moe::data

@@ -15,9 +15,9 @@
 #include "net/stop_scope.h"
 #include "text/tokenizer.h"
 
-namespace moe {
+namespace moe::data {
 
-Loader::Loader(const std::shared_ptr<const Source>& source, const Tokenizer& tokenizer,
+Loader::Loader(const std::shared_ptr<const Source>& source, const text::Tokenizer& tokenizer,
                const DataConfig& config, uint64_t seed, int64_t rows, int64_t length, const Cursor& start,
                Part part, Shard shard)
     : shard_(shard),
@@ -29,7 +29,7 @@ Loader::Loader(const std::shared_ptr<const Source>& source, const Tokenizer& tok
       streams_(interleave_.read_by(shard.rank, shard.world, rows)),
       ready_(static_cast<size_t>(config.prefetch_batches)) {
   CHECK(rows >= 1 && length >= 1 && shard.rank >= 0 && shard.rank < shard.world);
-  for (TokenId id = 0; id < tokenizer.vocabulary(); ++id)
+  for (text::TokenId id = 0; id < tokenizer.vocabulary(); ++id)
     token_bytes_.push_back(static_cast<int32_t>(tokenizer.bytes(id).size()));
   cursor_.streams.resize(static_cast<size_t>(layout(*source, config, part).streams()));
 
@@ -108,8 +108,8 @@ std::optional<Batch> Loader::pack_batch() {
   }
   if (of_all == 0) return std::nullopt;
   for (auto* array : {&batch.input, &batch.target, &batch.first}) array->resize(size - length);
-  for (TokenId& input : batch.input) input = id_of(input);
-  for (TokenId& target : batch.target) {
+  for (text::TokenId& input : batch.input) input = id_of(input);
+  for (text::TokenId& target : batch.target) {
     if (target < 0) continue;
     batch.target_bytes += token_bytes_[static_cast<size_t>(id_of(target))] - excess_of(target);
     target = id_of(target);
@@ -154,4 +154,4 @@ int64_t Loader::text_bytes() const {
   return tokens_->text_bytes();
 }
 
-}  // namespace moe
+}  // namespace moe::data

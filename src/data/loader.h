@@ -21,10 +21,13 @@
 #include "data/queue.h"
 #include "data/source.h"
 
-namespace moe {
+namespace moe::text {
+class Tokenizer;
+}
+
+namespace moe::data {
 
 class Packer;
-class Tokenizer;
 class TokenStreams;
 
 class Loader {
@@ -32,8 +35,9 @@ class Loader {
   // rows x length is the shape of this rank's batches; a global batch has world * rows rows, the next ones of
   // the global stream (data/interleave.h), whatever the number of ranks. start: of all streams (merge() when
   // the run had several ranks). shard: of each global batch. The tokenizer must outlive the loader.
-  Loader(const std::shared_ptr<const Source>& source, const Tokenizer& tokenizer, const DataConfig& config,
-         uint64_t seed, int64_t rows, int64_t length, const Cursor& start, Part part, Shard shard = {});
+  Loader(const std::shared_ptr<const Source>& source, const text::Tokenizer& tokenizer,
+         const DataConfig& config, uint64_t seed, int64_t rows, int64_t length, const Cursor& start,
+         Part part, Shard shard = {});
   ~Loader();  // stops the threads
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
@@ -67,7 +71,7 @@ class Loader {
 
   const Shard shard_;
   const int64_t rows_, length_;
-  const TokenId filler_;
+  const text::TokenId filler_;
   std::vector<int32_t> token_bytes_;  // bytes of text of each id
   Cursor cursor_;
   Interleave interleave_;
@@ -81,4 +85,4 @@ class Loader {
   std::thread thread_;
 };
 
-}  // namespace moe
+}  // namespace moe::data

@@ -26,7 +26,7 @@
 #include "data/weighted_source.h"
 #include "net/stop_scope.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 constexpr size_t kOpenAtOnce = 16;  // files whose beginning or footer is being read
@@ -72,7 +72,7 @@ std::shared_ptr<const Source> open_file(const FoundFile& found, int64_t unit, co
       return parquet_source(found.file, config.text_column, filters, complaints.get());
     case DataFormat::tokens:
       refuse_filters(filters, *found.file);
-      return token_source(found.file, facts_of(config.tokenizer), unit);
+      return token_source(found.file, text::facts_of(config.tokenizer), unit);
   }
   CHECK(false, "a format without a reader");
 }
@@ -174,4 +174,4 @@ std::shared_ptr<const Source> open_training_source(const DataConfig& config, Ter
   return weighted_source(parts);
 }
 
-}  // namespace moe
+}  // namespace moe::data

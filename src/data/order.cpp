@@ -12,7 +12,7 @@
 #include "data/held_out.h"
 #include "data/interleave.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 uint32_t count32(int64_t count) {
@@ -116,4 +116,4 @@ std::vector<uint32_t> Order::permutation(const std::string& purpose, int64_t epo
   return order;
 }
 
-}  // namespace moe
+}  // namespace moe::data

@@ -14,7 +14,7 @@
 
 #include "data/source.h"
 
-namespace moe {
+namespace moe::data {
 
 // train: what is not held out, endlessly. train_once: the same, one pass in natural order. validation: what
 // is held out; all: everything; both one pass in natural order. validation_sample: one pass over what is held
@@ -64,4 +64,4 @@ class Order {
   int64_t share_ = 0, stream_ = 0, streams_ = 1;  // the stream among those of its share
 };
 
-}  // namespace moe
+}  // namespace moe::data

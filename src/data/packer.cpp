@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "data/best_fit_packer.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 // Throws for a cursor that does not fit the data.
@@ -49,7 +49,7 @@ class Position {
     return true;
   }
 
-  std::span<const TokenId> tokens() const {
+  std::span<const text::TokenId> tokens() const {
     return std::span(piece_.ids)
         .subspan(static_cast<size_t>(begin_), static_cast<size_t>(piece_.ends[document_] - begin_));
   }
@@ -72,7 +72,7 @@ class ConcatPacker : public Packer {
     bool more = true;
     for (size_t t = 0; t < row.input.size(); ++t) {
       if (mask_ && cursor_.token == 0) first = static_cast<int32_t>(t);
-      const TokenId input = tokens_[static_cast<size_t>(cursor_.token)];
+      const text::TokenId input = tokens_[static_cast<size_t>(cursor_.token)];
       more = step();
       if (!more) break;  // the last token of all: nothing follows it, so it is no input
       row.input[t] = input;
@@ -111,7 +111,7 @@ class ConcatPacker : public Packer {
 
   const bool mask_;
   Position position_;
-  std::span<const TokenId> tokens_;  // of the current document
+  std::span<const text::TokenId> tokens_;  // of the current document
   bool begun_ = false;
 };
 
@@ -143,15 +143,15 @@ class PadPacker : public Packer {
   }
 
  private:
-  const TokenId end_of_text_;
+  const text::TokenId end_of_text_;
   Position position_;
   bool inside_ = false;  // the cursor's document is the current one
 };
 
 }  // namespace
 
-void put_document(std::span<const TokenId> tokens, size_t from, size_t places, size_t at, int32_t first,
-                  TokenId end_of_text, BatchRow& row) {
+void put_document(std::span<const text::TokenId> tokens, size_t from, size_t places, size_t at, int32_t first,
+                  text::TokenId end_of_text, BatchRow& row) {
   for (size_t k = 0; k < places; ++k) {
     const bool last = from + k + 1 == tokens.size();
     row.input[at + k] = tokens[from + k];
@@ -193,4 +193,4 @@ std::unique_ptr<Packer> Packer::make(const Options& options, NextPiece next, Row
   CHECK(false, "a packing without a packer");
 }
 
-}  // namespace moe
+}  // namespace moe::data

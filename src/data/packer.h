@@ -24,11 +24,11 @@
 #include "data/cursor.h"
 #include "data/token_streams.h"
 
-namespace moe {
+namespace moe::data {
 
 // One row of a batch (data/batch.h), which comes as padding.
 struct BatchRow {
-  std::span<TokenId> input, target;
+  std::span<text::TokenId> input, target;
   std::span<int32_t> first;
   int64_t targets = 0;  // counted here
 };
@@ -42,7 +42,7 @@ class Packer {
     Packing packing = Packing::concat;
     int64_t length = 0;  // of a row
     bool mask = true;    // data.document_mask: fill BatchRow::first
-    TokenId end_of_text = 0;
+    text::TokenId end_of_text = 0;
   };
 
   // next gives the pieces from stream_start(start) on; row_order is for best_fit.
@@ -63,4 +63,4 @@ class Packer {
   StreamCursor cursor_;
 };
 
-}  // namespace moe
+}  // namespace moe::data

@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "data/parquet_file.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 // A file that lacks a column that is needed.
@@ -283,4 +283,4 @@ std::unique_ptr<Source> parquet_source(const DataFilePtr& file, const std::strin
   }
 }
 
-}  // namespace moe
+}  // namespace moe::data

@@ -13,7 +13,7 @@
 #include "data/filter.h"
 #include "data/source.h"
 
-namespace moe {
+namespace moe::data {
 
 // Reading is safe from many threads. Every failure, damaged files included, is a UserError naming file and
 // row group.
@@ -47,4 +47,4 @@ std::vector<std::string> parquet_schema(const DataFilePtr& file);
 std::unique_ptr<Source> parquet_source(const DataFilePtr& file, const std::string& column,
                                        const Filters& filters = {}, Complaints* complaints = nullptr);
 
-}  // namespace moe
+}  // namespace moe::data

@@ -7,7 +7,7 @@
 #include <cstring>
 #include <utility>
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 constexpr int64_t kTail = 64 << 10;  // read at first for the footer
@@ -100,4 +100,4 @@ Slices fetch_columns(const DataFile& file, const std::shared_ptr<parquet::FileMe
   return slices;
 }
 
-}  // namespace moe
+}  // namespace moe::data

@@ -19,7 +19,7 @@
 #include "data/arrow_slices.h"
 #include "data/data_file.h"
 
-namespace moe {
+namespace moe::data {
 
 using Slices = std::shared_ptr<ArrowSlices>;
 
@@ -94,4 +94,4 @@ int64_t for_each_value(parquet::ColumnReader& column, Visit&& visit) {
   return row;
 }
 
-}  // namespace moe
+}  // namespace moe::data

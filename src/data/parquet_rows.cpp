@@ -12,7 +12,7 @@
 #include "base/json.h"
 #include "data/parquet_file.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 using parquet::schema::Node;
@@ -175,4 +175,4 @@ std::vector<std::string> parquet_rows(const DataFilePtr& file, const std::vector
   return lines;
 }
 
-}  // namespace moe
+}  // namespace moe::data

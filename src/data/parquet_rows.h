@@ -9,7 +9,7 @@
 
 #include "data/data_file.h"
 
-namespace moe {
+namespace moe::data {
 
 struct RowLimits {
   int64_t rows = int64_t{1} << 20, values = int64_t{1} << 24, bytes = int64_t{1} << 30;
@@ -23,4 +23,4 @@ struct RowLimits {
 std::vector<std::string> parquet_rows(const DataFilePtr& file, const std::vector<std::string>& names = {},
                                       int64_t limit = 0, const RowLimits& most = {});
 
-}  // namespace moe
+}  // namespace moe::data

@@ -10,7 +10,7 @@
 #include <optional>
 #include <utility>
 
-namespace moe {
+namespace moe::data {
 
 // First in, first out.
 template <class T>
@@ -66,4 +66,4 @@ class Queue {
   bool closed_ = false;
 };
 
-}  // namespace moe
+}  // namespace moe::data

@@ -13,7 +13,7 @@
 #include "hub/keeper.h"
 #include "net/remote_file.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 // Client and hub, kept alive by the files.
@@ -145,4 +145,4 @@ std::shared_ptr<Remote> Remote::open(Terminal& terminal, const hub::Settings& se
   return std::make_shared<ConnectedRemote>(terminal, settings, std::move(options), keep_bytes);
 }
 
-}  // namespace moe
+}  // namespace moe::data

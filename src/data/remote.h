@@ -14,7 +14,7 @@
 #include "hub/settings.h"
 #include "net/http.h"
 
-namespace moe {
+namespace moe::data {
 
 // Of data.source: hf://..., https://... (and http://..., for mirrors in one's own network).
 bool is_remote(std::string_view place);
@@ -35,4 +35,4 @@ class Remote {
   virtual NetworkCounts counts() const = 0;
 };
 
-}  // namespace moe
+}  // namespace moe::data

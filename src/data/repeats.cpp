@@ -11,7 +11,7 @@
 
 #include "data/data_file.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 constexpr int64_t kMostFiles = 4096;  // whose bytes are looked at
@@ -64,4 +64,4 @@ void warn_of_repeats(const Source& training, const Source* validation, Terminal&
                     both.files, others.size(), both.one, both.other));
 }
 
-}  // namespace moe
+}  // namespace moe::data

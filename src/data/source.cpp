@@ -7,7 +7,7 @@
 
 #include "base/parse_number.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 // At or a little before `byte` of a text: behind a line, else behind a word, else between two characters. Of
@@ -33,7 +33,7 @@ std::string_view Documents::text(int64_t i) const {
   return std::string_view(text_).substr(span.begin, span.end - span.begin);
 }
 
-std::span<const TokenId> Documents::ids(int64_t i) const {
+std::span<const text::TokenId> Documents::ids(int64_t i) const {
   const Span& span = spans_.at(static_cast<size_t>(i));
   if (span.is_text) return {};
   return std::span(ids_).subspan(span.begin, span.end - span.begin);
@@ -46,7 +46,7 @@ void Documents::add_text(std::string_view text, std::string_view ending) {
   spans_.push_back({begin, text_.size(), true});
 }
 
-void Documents::add_ids(std::span<const TokenId> ids) {
+void Documents::add_ids(std::span<const text::TokenId> ids) {
   if (ids.empty()) return;
   const size_t begin = ids_.size();
   ids_.insert(ids_.end(), ids.begin(), ids.end());
@@ -105,4 +105,4 @@ int64_t Source::bytes() const {
   return sum;
 }
 
-}  // namespace moe
+}  // namespace moe::data

@@ -14,12 +14,15 @@
 #include "text/token_id.h"
 
 namespace moe {
+class Terminal;
+}
+
+namespace moe::data {
 
 struct DataConfig;
 class DataFile;
 using DataFilePtr = std::shared_ptr<const DataFile>;
 class Remote;
-class Terminal;
 
 // The documents of one unit, back to back in one buffer. Each is text, or the ids of a token file.
 class Documents {
@@ -27,12 +30,12 @@ class Documents {
   int64_t size() const { return static_cast<int64_t>(spans_.size()); }
   // Exactly one of the two is not empty: no document is empty.
   std::string_view text(int64_t i) const;
-  std::span<const TokenId> ids(int64_t i) const;  // without the end-of-text token
+  std::span<const text::TokenId> ids(int64_t i) const;  // without the end-of-text token
   int64_t bytes(int64_t i) const { return std::ssize(text(i)) + kBytesOfId * std::ssize(ids(i)); }
 
   // Empty ones are dropped. ending: put after a text that is not empty.
   void add_text(std::string_view text, std::string_view ending = "");
-  void add_ids(std::span<const TokenId> ids);
+  void add_ids(std::span<const text::TokenId> ids);
   void clear();
   // The end of the text that is about a `tail` of its bytes, or (keep_tail false) all before it. Cut between
   // documents where that comes near enough, else inside one, at the end of a line or a word.
@@ -48,7 +51,7 @@ class Documents {
     bool is_text;
   };
   std::string text_;
-  std::vector<TokenId> ids_;
+  std::vector<text::TokenId> ids_;
   std::vector<Span> spans_;
 };
 
@@ -106,4 +109,4 @@ std::shared_ptr<const Source> open_source(const std::vector<std::string>& places
 // data.source, or data.mixture as a source with a share for each entry.
 std::shared_ptr<const Source> open_training_source(const DataConfig& config, Terminal& terminal);
 
-}  // namespace moe
+}  // namespace moe::data

@@ -8,15 +8,15 @@
 #include "base/error.h"
 #include "base/utf8.h"
 
-namespace moe {
+namespace moe::data {
 
-void mark_excess(std::string_view text, std::span<TokenId> ids, const Tokenizer& tokenizer) {
+void mark_excess(std::string_view text, std::span<text::TokenId> ids, const text::Tokenizer& tokenizer) {
   std::string repaired;
   std::vector<Replacement> replacements;
   repair_utf8(text, repaired, &replacements);
   size_t end = 0;  // of the token, in repaired
   auto next = replacements.begin();
-  for (TokenId& id : ids) {
+  for (text::TokenId& id : ids) {
     end += tokenizer.bytes(id).size();
     int32_t excess = 0;
     for (; next != replacements.end() && next->end <= end; ++next) excess += next->excess;
@@ -26,4 +26,4 @@ void mark_excess(std::string_view text, std::span<TokenId> ids, const Tokenizer&
   CHECK(end == repaired.size() && next == replacements.end());
 }
 
-}  // namespace moe
+}  // namespace moe::data

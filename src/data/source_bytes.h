@@ -10,20 +10,20 @@
 
 #include "text/tokenizer.h"
 
-namespace moe {
+namespace moe::data {
 
 // 2^20 ids, four times the largest vocabularies in use. 11 bits are left. A token of n bytes has an excess
 // of at most 2 n / 3: it may have 3,071 bytes.
 inline constexpr int kIdBits = 20;
 
-inline TokenId id_of(TokenId marked) {
+inline text::TokenId id_of(text::TokenId marked) {
   return marked & ((1 << kIdBits) - 1);
 }
-inline int32_t excess_of(TokenId marked) {
+inline int32_t excess_of(text::TokenId marked) {
   return marked >> kIdBits;
 }
 
 // ids: what the tokenizer made of `text`, in which it replaced something.
-void mark_excess(std::string_view text, std::span<TokenId> ids, const Tokenizer& tokenizer);
+void mark_excess(std::string_view text, std::span<text::TokenId> ids, const text::Tokenizer& tokenizer);
 
-}  // namespace moe
+}  // namespace moe::data

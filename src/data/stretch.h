@@ -9,7 +9,7 @@
 
 #include "base/input.h"
 
-namespace moe {
+namespace moe::data {
 
 class Stretch {
  public:
@@ -33,4 +33,4 @@ class Stretch {
   std::string text_;
 };
 
-}  // namespace moe
+}  // namespace moe::data

@@ -12,7 +12,7 @@
 #include "data/file_kind.h"
 #include "data/file_source.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 constexpr std::string_view kSpace = " \t\r\n\f\v";
@@ -260,4 +260,4 @@ std::unique_ptr<Source> text_source(const DataFilePtr& file, const DocumentRule&
   return std::make_unique<TextSource>(file, rule, unit_bytes);
 }
 
-}  // namespace moe
+}  // namespace moe::data

@@ -18,7 +18,7 @@
 #include "data/source.h"
 #include "data/stretch.h"
 
-namespace moe {
+namespace moe::data {
 
 // Where a document starts; the marker is that of DocumentSplit::marker.
 struct DocumentRule {
@@ -62,4 +62,4 @@ std::string replaced_words(int64_t replaced);
 
 std::unique_ptr<Source> text_source(const DataFilePtr& file, const DocumentRule& rule, int64_t unit_bytes);
 
-}  // namespace moe
+}  // namespace moe::data

@@ -14,7 +14,7 @@
 #include "data/file_source.h"
 #include "data/text.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "token files are read as they lie on disk");
@@ -26,22 +26,22 @@ struct Kind {
 };
 constexpr Kind kNarrow{20240520, 1, sizeof(uint16_t), "GPT-2 ids of 2 bytes"};
 constexpr Kind kWide{20240801, 7, sizeof(uint32_t), "ids of 4 bytes"};
-constexpr TokenId kMostNarrow = 1 << 16;  // tokens of a vocabulary
+constexpr text::TokenId kMostNarrow = 1 << 16;  // tokens of a vocabulary
 
 template <class Stored>
-std::vector<TokenId> widen(std::string_view bytes) {
-  std::vector<TokenId> ids(bytes.size() / sizeof(Stored));
+std::vector<text::TokenId> widen(std::string_view bytes) {
+  std::vector<text::TokenId> ids(bytes.size() / sizeof(Stored));
   for (size_t i = 0; i < ids.size(); ++i) {
     Stored id;
     std::memcpy(&id, bytes.data() + i * sizeof(id), sizeof(id));
-    ids[i] = static_cast<TokenId>(id);  // 2^31 and more become negative: no ids either
+    ids[i] = static_cast<text::TokenId>(id);  // 2^31 and more become negative: no ids either
   }
   return ids;
 }
 
 // A few at a time: a second copy of a shard would take 200 MB.
 template <class Stored>
-void write_ids(FileWriter& writer, std::span<const TokenId> ids) {
+void write_ids(FileWriter& writer, std::span<const text::TokenId> ids) {
   std::array<Stored, 4096> stored;
   while (!ids.empty()) {
     const size_t count = std::min(ids.size(), stored.size());
@@ -51,7 +51,7 @@ void write_ids(FileWriter& writer, std::span<const TokenId> ids) {
   }
 }
 
-std::vector<TokenId> read_ids(const Input& input, int64_t width, int64_t begin, int64_t end) {
+std::vector<text::TokenId> read_ids(const Input& input, int64_t width, int64_t begin, int64_t end) {
   const std::string bytes =
       input.read(kTokenFileHeaderBytes + width * begin, kTokenFileHeaderBytes + width * end);
   return width == kNarrow.width ? widen<uint16_t>(bytes) : widen<uint32_t>(bytes);
@@ -59,7 +59,7 @@ std::vector<TokenId> read_ids(const Input& input, int64_t width, int64_t begin, 
 
 class TokenSource : public FileSource {
  public:
-  TokenSource(const DataFilePtr& file, const TokenizerFacts& tokenizer, int64_t unit_bytes)
+  TokenSource(const DataFilePtr& file, const text::TokenizerFacts& tokenizer, int64_t unit_bytes)
       : FileSource(file, unit_bytes, "tokens"),
         header_(read_token_file_header(*file->open())),
         tokenizer_(tokenizer) {}
@@ -70,7 +70,7 @@ class TokenSource : public FileSource {
   }
 
   const TokenFileHeader header_;
-  const TokenizerFacts tokenizer_;
+  const text::TokenizerFacts tokenizer_;
 };
 
 }  // namespace
@@ -97,13 +97,13 @@ TokenFileHeader read_token_file_header(const Input& input) {
   return {kind.width, header[2]};
 }
 
-void read_tokens(const Input& input, const TokenFileHeader& header, const TokenizerFacts& tokenizer,
+void read_tokens(const Input& input, const TokenFileHeader& header, const text::TokenizerFacts& tokenizer,
                  int64_t begin, int64_t end, Documents& documents) {
-  const TokenId document_start = tokenizer.end_of_text;
+  const text::TokenId document_start = tokenizer.end_of_text;
   constexpr int64_t kAhead = 32 << 10;  // at first
   const auto [width, count] = header;
   const int64_t first = (begin + width - 1) / width, last = std::min((end + width - 1) / width, count);
-  std::vector<TokenId> ids = read_ids(input, width, first, std::min(last + kAhead, count));
+  std::vector<text::TokenId> ids = read_ids(input, width, first, std::min(last + kAhead, count));
   const auto own = ids.begin() + std::max<int64_t>(0, last - first);
   auto at = first == 0 ? ids.begin() : std::find(ids.begin(), own, document_start);
   if (at == own) return;
@@ -122,7 +122,8 @@ void read_tokens(const Input& input, const TokenFileHeader& header, const Tokeni
     stop = std::find(ids.begin() + seen, ids.end(), document_start);
   }
   at = ids.begin() + start;
-  const auto bad = std::find_if(at, stop, [&](TokenId id) { return id < 0 || id >= tokenizer.vocabulary; });
+  const auto bad =
+      std::find_if(at, stop, [&](text::TokenId id) { return id < 0 || id >= tokenizer.vocabulary; });
   if (bad != stop)
     throw UserError(fmt::format("{}, token {}", input.name(), first + (bad - ids.begin())),
                     fmt::format("{} ids, 0 to {}", tokenizer.name, tokenizer.vocabulary - 1),
@@ -136,12 +137,13 @@ void read_tokens(const Input& input, const TokenFileHeader& header, const Tokeni
   }
 }
 
-std::unique_ptr<Source> token_source(const DataFilePtr& file, const TokenizerFacts& tokenizer,
+std::unique_ptr<Source> token_source(const DataFilePtr& file, const text::TokenizerFacts& tokenizer,
                                      int64_t unit_bytes) {
   return std::make_unique<TokenSource>(file, tokenizer, unit_bytes);
 }
 
-void write_token_file(const std::filesystem::path& path, std::span<const TokenId> ids, TokenId vocabulary) {
+void write_token_file(const std::filesystem::path& path, std::span<const text::TokenId> ids,
+                      text::TokenId vocabulary) {
   CHECK(static_cast<int64_t>(ids.size()) <= kTokenFileMost);
   const Kind& kind = vocabulary <= kMostNarrow ? kNarrow : kWide;
   const std::array<int32_t, 256> header{kind.magic, kind.version, static_cast<int32_t>(ids.size())};
@@ -154,4 +156,4 @@ void write_token_file(const std::filesystem::path& path, std::span<const TokenId
   writer.commit();
 }
 
-}  // namespace moe
+}  // namespace moe::data

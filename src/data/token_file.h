@@ -18,7 +18,7 @@
 #include "data/source.h"
 #include "text/tokenizer.h"
 
-namespace moe {
+namespace moe::data {
 
 inline constexpr int64_t kTokenFileHeaderBytes = 1024;
 inline constexpr int64_t kTokenFileMost = (int64_t{1} << 31) - 1;  // tokens in one file: the header's int32
@@ -33,13 +33,14 @@ TokenFileHeader read_token_file_header(const Input& input);
 
 // Adds the documents that start in bytes [begin, end) of the tokens (that is, after the header). Throws
 // UserError for ids outside the vocabulary.
-void read_tokens(const Input& input, const TokenFileHeader& header, const TokenizerFacts& tokenizer,
+void read_tokens(const Input& input, const TokenFileHeader& header, const text::TokenizerFacts& tokenizer,
                  int64_t begin, int64_t end, Documents& documents);
 
-std::unique_ptr<Source> token_source(const DataFilePtr& file, const TokenizerFacts& tokenizer,
+std::unique_ptr<Source> token_source(const DataFilePtr& file, const text::TokenizerFacts& tokenizer,
                                      int64_t unit_bytes);
 
 // Appears under its name when complete. vocabulary: its size decides the width.
-void write_token_file(const std::filesystem::path& path, std::span<const TokenId> ids, TokenId vocabulary);
+void write_token_file(const std::filesystem::path& path, std::span<const text::TokenId> ids,
+                      text::TokenId vocabulary);
 
-}  // namespace moe
+}  // namespace moe::data

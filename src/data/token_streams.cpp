@@ -12,7 +12,7 @@
 #include "data/source_bytes.h"
 #include "net/stop_scope.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 // Text a thread takes at once: small enough that they share a window evenly, large enough that locks are
@@ -48,7 +48,7 @@ TokenStreams::State::State(Stream stream)
       next_window(start.window),
       found(start.window > 0 || start.document > 0 || start.token > 0) {}
 
-TokenStreams::TokenStreams(std::vector<Stream> streams, const Tokenizer& tokenizer, int64_t tokenizers,
+TokenStreams::TokenStreams(std::vector<Stream> streams, const text::Tokenizer& tokenizer, int64_t tokenizers,
                            int64_t readers)
     : tokenizer_(tokenizer) {
   CHECK(!streams.empty() && tokenizers >= 1 && readers >= 1);
@@ -323,7 +323,7 @@ std::optional<TokenStreams::Task> TokenStreams::take(State& state) {
   return task;
 }
 
-void TokenStreams::tokenize(Task& task, Tokenizer::Encoder& encoder) const {
+void TokenStreams::tokenize(Task& task, text::Tokenizer::Encoder& encoder) const {
   if (!task.window || task.output.error) return;
   TokenPiece& piece = task.output.piece;
   piece.epoch = task.window->epoch;
@@ -345,4 +345,4 @@ void TokenStreams::tokenize(Task& task, Tokenizer::Encoder& encoder) const {
   }
 }
 
-}  // namespace moe
+}  // namespace moe::data

@@ -21,17 +21,17 @@
 #include "data/source.h"
 #include "text/tokenizer.h"
 
-namespace moe {
+namespace moe::data {
 
 // Some documents of one window, one after another.
 struct TokenPiece {
   int64_t epoch = 0, window = 0, document = 0;  // of the first document
-  std::vector<TokenId> ids;   // for each document end of text, then its tokens, marked as in
-                              // data/source_bytes.h
-  std::vector<int64_t> ends;  // where each document ends in ids
-  int64_t bytes = 0;          // of text (of the file, where it holds tokens)
-  bool last = false;          // of its window; may hold no documents then
-  bool whole = false;         // of a stream that reads all its share: StreamCursor::whole
+  std::vector<text::TokenId> ids;  // for each document end of text, then its tokens, marked as in
+                                   // data/source_bytes.h
+  std::vector<int64_t> ends;       // where each document ends in ids
+  int64_t bytes = 0;               // of text (of the file, where it holds tokens)
+  bool last = false;               // of its window; may hold no documents then
+  bool whole = false;              // of a stream that reads all its share: StreamCursor::whole
 };
 
 class TokenStreams {
@@ -43,7 +43,8 @@ class TokenStreams {
     StreamCursor start;
   };
   // The tokenizer must outlive it. tokenizers, readers: threads, at least one each.
-  TokenStreams(std::vector<Stream> streams, const Tokenizer& tokenizer, int64_t tokenizers, int64_t readers);
+  TokenStreams(std::vector<Stream> streams, const text::Tokenizer& tokenizer, int64_t tokenizers,
+               int64_t readers);
   ~TokenStreams();  // waits for units that are being read from files, not for the network
   TokenStreams(const TokenStreams&) = delete;
   TokenStreams& operator=(const TokenStreams&) = delete;
@@ -113,9 +114,9 @@ class TokenStreams {
   void tokenize();
   std::optional<Task> find_task();
   std::optional<Task> take(State& state);
-  void tokenize(Task& task, Tokenizer::Encoder& encoder) const;
+  void tokenize(Task& task, text::Tokenizer::Encoder& encoder) const;
 
-  const Tokenizer& tokenizer_;
+  const text::Tokenizer& tokenizer_;
   int64_t ahead_;  // pieces of a stream, made and waiting or being made
 
   mutable std::mutex mutex_;  // guards all below
@@ -129,4 +130,4 @@ class TokenStreams {
   std::vector<std::jthread> threads_;  // last: they use what is above
 };
 
-}  // namespace moe
+}  // namespace moe::data

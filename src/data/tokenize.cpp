@@ -23,7 +23,7 @@
 #include "data/tokenize_state.h"
 #include "text/tokenizer.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 std::filesystem::path state_file(const TokenizeOptions& options) {
@@ -57,10 +57,10 @@ DataConfig as_begun(DataConfig config, const TokenizeOptions& options) {
 // The shards and, beside them, the state from which an interrupted run goes on.
 class Shards {
  public:
-  Shards(const Source& source, const Tokenizer& tokenizer, const DataConfig& config,
+  Shards(const Source& source, const text::Tokenizer& tokenizer, const DataConfig& config,
          const TokenizeOptions& options, Terminal& terminal)
       : options_(options), state_file_(state_file(options)), settings_(settings_of(source, config, options)) {
-    for (TokenId id = 0; id < tokenizer.vocabulary(); ++id)
+    for (text::TokenId id = 0; id < tokenizer.vocabulary(); ++id)
       token_bytes_.push_back(static_cast<int64_t>(tokenizer.bytes(id).size()));
     make_folders(options.folder);
     if (!std::filesystem::exists(state_file_)) return;
@@ -83,7 +83,7 @@ class Shards {
           now_.cursor = {piece.epoch, piece.window, piece.document + static_cast<int64_t>(d), at - begin};
           save();
         }
-        const TokenId marked = piece.ids[static_cast<size_t>(at)], id = id_of(marked);
+        const text::TokenId marked = piece.ids[static_cast<size_t>(at)], id = id_of(marked);
         ids_.push_back(id);
         bytes_ += token_bytes_[static_cast<size_t>(id)] - excess_of(marked);
         if (at == begin) ++now_.counts.documents;
@@ -117,7 +117,7 @@ class Shards {
 
   void write() {
     write_token_file(shard(now_.validation, now_.validation ? 0 : now_.next_shard), ids_,
-                     static_cast<TokenId>(token_bytes_.size()));
+                     static_cast<text::TokenId>(token_bytes_.size()));
     begun_.push_back(saved_);
     if (!now_.validation) ++now_.next_shard;
     ++now_.counts.shards;
@@ -176,7 +176,7 @@ class Shards {
   const std::filesystem::path state_file_;
   const Json settings_;
   std::vector<int64_t> token_bytes_;  // bytes of text of each id
-  std::vector<TokenId> ids_;          // of the shard being filled
+  std::vector<text::TokenId> ids_;    // of the shard being filled
   int64_t bytes_ = 0;                 // of the source, for these
   TokenizeState now_, saved_;         // and at the beginning of the shard being filled
   std::vector<TokenizeState> begun_;  // at the beginning of each finished shard
@@ -195,7 +195,7 @@ int64_t remaining_bytes(const Order& order, const StreamCursor& cursor) {
 
 }  // namespace
 
-TokenizeCounts tokenize(const std::shared_ptr<const Source>& source, const Tokenizer& tokenizer,
+TokenizeCounts tokenize(const std::shared_ptr<const Source>& source, const text::Tokenizer& tokenizer,
                         const DataConfig& settings, const TokenizeOptions& options, Terminal& terminal) {
   if (options.shard_tokens < 1 || options.shard_tokens > kTokenFileMost)
     throw UserError("tokens per shard", fmt::format("1 to {}", kTokenFileMost),
@@ -225,4 +225,4 @@ TokenizeCounts tokenize(const std::shared_ptr<const Source>& source, const Token
   return counts;
 }
 
-}  // namespace moe
+}  // namespace moe::data

@@ -10,9 +10,11 @@
 
 #include "data/source.h"
 
-namespace moe {
-
+namespace moe::text {
 class Tokenizer;
+}
+
+namespace moe::data {
 
 struct TokenizeOptions {
   std::filesystem::path folder;        // made when missing
@@ -32,7 +34,7 @@ struct TokenizeCounts {
 // Interrupted, it goes on where the last finished shard ended (<prefix>_state.json beside the shards) when
 // called again with the same arguments; other arguments are a UserError. Every file is complete or absent. A
 // finished shard that has gone or been cut since is made again, and with it those after it.
-TokenizeCounts tokenize(const std::shared_ptr<const Source>& source, const Tokenizer& tokenizer,
+TokenizeCounts tokenize(const std::shared_ptr<const Source>& source, const text::Tokenizer& tokenizer,
                         const DataConfig& config, const TokenizeOptions& options, Terminal& terminal);
 
-}  // namespace moe
+}  // namespace moe::data

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "data/tokenize_state.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 constexpr const char* kAgain = "remove this file and its shards to begin again";
@@ -51,4 +51,4 @@ TokenizeRecord read_tokenize_record(const std::string& where, std::string_view t
   return record;
 }
 
-}  // namespace moe
+}  // namespace moe::data

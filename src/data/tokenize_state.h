@@ -11,7 +11,7 @@
 #include "data/cursor.h"
 #include "data/tokenize.h"
 
-namespace moe {
+namespace moe::data {
 
 // At the beginning of a shard.
 struct TokenizeState {
@@ -31,4 +31,4 @@ std::string to_json(const TokenizeRecord& record);  // one line
 // where: the file's name. UserError for anything but what to_json wrote, now or in version 0.1.
 TokenizeRecord read_tokenize_record(const std::string& where, std::string_view text);
 
-}  // namespace moe
+}  // namespace moe::data

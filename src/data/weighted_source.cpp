@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "base/random.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 class Joined : public Source {
@@ -117,4 +117,4 @@ std::shared_ptr<const Source> weighted_source(
   return std::make_shared<Joined>(std::move(sources), std::move(weights), nullptr);
 }
 
-}  // namespace moe
+}  // namespace moe::data

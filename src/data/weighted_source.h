@@ -10,7 +10,7 @@
 #include "data/remote.h"
 #include "data/source.h"
 
-namespace moe {
+namespace moe::data {
 
 // One share, of all units. remote: what the parts are read through; null for local files.
 std::shared_ptr<const Source> joined_source(std::vector<std::shared_ptr<const Source>> parts,
@@ -20,4 +20,4 @@ std::shared_ptr<const Source> joined_source(std::vector<std::shared_ptr<const So
 std::shared_ptr<const Source> weighted_source(
     const std::vector<std::pair<std::shared_ptr<const Source>, double>>& parts);
 
-}  // namespace moe
+}  // namespace moe::data

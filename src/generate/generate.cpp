@@ -10,7 +10,7 @@
 #include "base/threads.h"
 #include "tensor/host_floats.h"
 
-namespace moe {
+namespace moe::generate {
 namespace {
 
 // One text being written.
@@ -20,10 +20,10 @@ class Text {
       : options_(options), random_(prompt.seed, "generate"), all_(prompt.ids) {}
 
   bool open() const { return open_; }
-  const std::vector<TokenId>& tokens() const { return all_; }  // prompt and what was made
+  const std::vector<text::TokenId>& tokens() const { return all_; }  // prompt and what was made
   Completion take() { return std::move(done_); }
 
-  TokenId pick(std::span<float> logits, TokenId end_of_text) const {
+  text::TokenId pick(std::span<float> logits, text::TokenId end_of_text) const {
     penalise(logits, all_, options_.repetition_penalty);
     const auto end = static_cast<size_t>(end_of_text);
     if (options_.ignore_end_of_text && logits.size() > end)
@@ -32,7 +32,7 @@ class Text {
   }
 
   // Takes the next token. Returns the text that is certain by now.
-  std::string_view add(TokenId id, const Tokenizer& tokenizer, bool room) {
+  std::string_view add(text::TokenId id, const text::Tokenizer& tokenizer, bool room) {
     if (id == tokenizer.end_of_text()) return close(Finish::end_of_text, done_.text.size());
     done_.ids.push_back(id);
     all_.push_back(id);
@@ -71,7 +71,7 @@ class Text {
 
   const SamplingOptions& options_;
   Random random_;
-  std::vector<TokenId> all_;
+  std::vector<text::TokenId> all_;
   Completion done_;
   size_t shown_ = 0;
   bool open_ = true;
@@ -80,7 +80,7 @@ class Text {
 // The device's logits as floats, row by row, only of the ids that exist.
 class Logits {
  public:
-  explicit Logits(TokenId vocabulary) : vocabulary_(static_cast<size_t>(vocabulary)) {}
+  explicit Logits(text::TokenId vocabulary) : vocabulary_(static_cast<size_t>(vocabulary)) {}
   void fetch(const Tensor& logits_BV, Device& device) {
     width_ = static_cast<size_t>(logits_BV.dim(1));
     type_ = logits_BV.dtype();
@@ -103,7 +103,7 @@ class Logits {
   std::vector<float> values_;
 };
 
-void check_prompts(const Decoder& decoder, std::span<const Prompt> prompts) {
+void check_prompts(const model::Decoder& decoder, std::span<const Prompt> prompts) {
   CHECK(std::ssize(prompts) <= decoder.batch());
   for (const Prompt& prompt : prompts) {
     CHECK(!prompt.ids.empty());
@@ -114,12 +114,12 @@ void check_prompts(const Decoder& decoder, std::span<const Prompt> prompts) {
 }
 
 // All tokens of the prompts but the last of each, which asks for what follows.
-void read_prompts(Decoder& decoder, std::span<const Prompt> prompts, Device& device, Ops& ops) {
+void read_prompts(model::Decoder& decoder, std::span<const Prompt> prompts, Device& device, Ops& ops) {
   int64_t longest = 0;
   for (const Prompt& prompt : prompts) longest = std::max(longest, std::ssize(prompt.ids) - 1);
   for (int64_t start = 0; start < longest; start += decoder.chunk()) {
     const int64_t count = std::min(decoder.chunk(), longest - start);
-    std::vector<TokenId> piece(static_cast<size_t>(decoder.batch() * count), Decoder::kNone);
+    std::vector<text::TokenId> piece(static_cast<size_t>(decoder.batch() * count), model::Decoder::kNone);
     for (size_t i = 0; i < prompts.size(); ++i) {
       const int64_t here = std::clamp<int64_t>(std::ssize(prompts[i].ids) - 1 - start, 0, count);
       if (here > 0)
@@ -131,9 +131,9 @@ void read_prompts(Decoder& decoder, std::span<const Prompt> prompts, Device& dev
 
 }  // namespace
 
-std::vector<Completion> generate(Decoder& decoder, std::span<const Prompt> prompts,
-                                 const Tokenizer& tokenizer, const SamplingOptions& options, Device& device,
-                                 Ops& ops, GenerateTimes& times, const OnText& on_text) {
+std::vector<Completion> generate(model::Decoder& decoder, std::span<const Prompt> prompts,
+                                 const text::Tokenizer& tokenizer, const SamplingOptions& options,
+                                 Device& device, Ops& ops, GenerateTimes& times, const OnText& on_text) {
   check_prompts(decoder, prompts);
   std::vector<Text> texts;
   for (const Prompt& prompt : prompts) texts.emplace_back(prompt, options);
@@ -141,14 +141,14 @@ std::vector<Completion> generate(Decoder& decoder, std::span<const Prompt> promp
   read_prompts(decoder, prompts, device, ops);
 
   const auto B = static_cast<size_t>(decoder.batch());
-  std::vector<TokenId> ids(B, Decoder::kNone), chosen(B);
+  std::vector<text::TokenId> ids(B, model::Decoder::kNone), chosen(B);
   std::vector<int32_t> places(B, 0);
   Logits logits(tokenizer.vocabulary());
   ThreadPool pool(prompts.size() == 1 ? 1 : std::min(available_cores(), static_cast<int>(prompts.size())));
   const auto is_open = [](const Text& text) { return text.open(); };
   for (bool first = true; std::any_of(texts.begin(), texts.end(), is_open); first = false) {
     for (size_t i = 0; i < texts.size(); ++i) {
-      ids[i] = texts[i].open() ? texts[i].tokens().back() : Decoder::kNone;
+      ids[i] = texts[i].open() ? texts[i].tokens().back() : model::Decoder::kNone;
       if (texts[i].open()) places[i] = static_cast<int32_t>(texts[i].tokens().size() - 1);
     }
     logits.fetch(decoder.next(ids.data(), places.data(), device, ops), device);
@@ -176,4 +176,4 @@ std::vector<Completion> generate(Decoder& decoder, std::span<const Prompt> promp
   return completions;
 }
 
-}  // namespace moe
+}  // namespace moe::generate

@@ -15,18 +15,18 @@
 #include "tensor/device.h"
 #include "text/tokenizer.h"
 
-namespace moe {
+namespace moe::generate {
 
 struct Prompt {
-  std::vector<TokenId> ids;  // not empty
-  uint64_t seed = 1;         // the same seed writes the same text, whatever else is in the batch
+  std::vector<text::TokenId> ids;  // not empty
+  uint64_t seed = 1;               // the same seed writes the same text, whatever else is in the batch
 };
 
 enum class Finish : uint8_t { length, end_of_text, stop };
 
 struct Completion {
-  std::vector<TokenId> ids;  // made; without the end of text
-  std::string text;          // cut before a stop
+  std::vector<text::TokenId> ids;  // made; without the end of text
+  std::string text;                // cut before a stop
   Finish finish = Finish::length;
 };
 
@@ -41,8 +41,8 @@ using OnText = std::function<void(size_t prompt, std::string_view text)>;
 
 // Continues at most decoder.batch() prompts; options.seed is not used. A text ends at `end_of_text`, at a
 // stop, after max_new_tokens, or when the decoder is full. Throws UserError when a prompt does not fit.
-std::vector<Completion> generate(Decoder& decoder, std::span<const Prompt> prompts,
-                                 const Tokenizer& tokenizer, const SamplingOptions& options, Device& device,
-                                 Ops& ops, GenerateTimes& times, const OnText& on_text = {});
+std::vector<Completion> generate(model::Decoder& decoder, std::span<const Prompt> prompts,
+                                 const text::Tokenizer& tokenizer, const SamplingOptions& options,
+                                 Device& device, Ops& ops, GenerateTimes& times, const OnText& on_text = {});
 
-}  // namespace moe
+}  // namespace moe::generate

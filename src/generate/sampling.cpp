@@ -7,13 +7,13 @@
 
 #include "base/error.h"
 
-namespace moe {
+namespace moe::generate {
 namespace {
 
 // Ids that may be chosen, the most likely first where a filter asks for that; weight = exp((logit - top) /
 // T).
 struct Candidates {
-  std::vector<TokenId> id;
+  std::vector<text::TokenId> id;
   std::vector<double> weight;
   double total() const { return std::accumulate(weight.begin(), weight.end(), 0.0); }
 };
@@ -82,23 +82,23 @@ void SamplingOptions::validate() const {
     if (text.empty()) throw UserError("--stop", "a text", "an empty one");
 }
 
-void penalise(std::span<float> logits, std::span<const TokenId> occurred, double penalty) {
+void penalise(std::span<float> logits, std::span<const text::TokenId> occurred, double penalty) {
   if (penalty == 1) return;
-  std::vector<TokenId> ids(occurred.begin(), occurred.end());
+  std::vector<text::TokenId> ids(occurred.begin(), occurred.end());
   std::sort(ids.begin(), ids.end());
   ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
   const auto factor = static_cast<float>(penalty);
-  for (const TokenId id : ids) {
+  for (const text::TokenId id : ids) {
     if (id < 0 || static_cast<size_t>(id) >= logits.size()) continue;
     float& logit = logits[static_cast<size_t>(id)];
     logit = logit > 0 ? logit / factor : logit * factor;
   }
 }
 
-TokenId pick_token(std::span<const float> logits, const SamplingOptions& options, const Random& random,
-                   uint64_t index) {
+text::TokenId pick_token(std::span<const float> logits, const SamplingOptions& options, const Random& random,
+                         uint64_t index) {
   const auto best = std::max_element(logits.begin(), logits.end());
-  if (options.temperature == 0) return static_cast<TokenId>(best - logits.begin());
+  if (options.temperature == 0) return static_cast<text::TokenId>(best - logits.begin());
 
   Candidates candidates;
   candidates.id.resize(logits.size());
@@ -118,4 +118,4 @@ TokenId pick_token(std::span<const float> logits, const SamplingOptions& options
   return candidates.id.back();
 }
 
-}  // namespace moe
+}  // namespace moe::generate

@@ -11,7 +11,7 @@
 #include "base/random.h"
 #include "text/token_id.h"
 
-namespace moe {
+namespace moe::generate {
 
 struct SamplingOptions {
   int64_t max_new_tokens = 200;
@@ -28,10 +28,10 @@ struct SamplingOptions {
 };
 
 // Each id of `occurred` once, however often it is in there.
-void penalise(std::span<float> logits, std::span<const TokenId> occurred, double penalty);
+void penalise(std::span<float> logits, std::span<const text::TokenId> occurred, double penalty);
 
 // One token from `logits` over the vocabulary. index: which draw of `random` to use. Ties go to the lower id.
-TokenId pick_token(std::span<const float> logits, const SamplingOptions& options, const Random& random,
-                   uint64_t index);
+text::TokenId pick_token(std::span<const float> logits, const SamplingOptions& options, const Random& random,
+                         uint64_t index);
 
-}  // namespace moe
+}  // namespace moe::generate

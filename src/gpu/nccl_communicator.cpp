@@ -59,14 +59,14 @@ class OnCommStream {
   bool& flag_;
 };
 
-class NcclCommunicator final : public Communicator {
+class NcclCommunicator final : public comm::Communicator {
  public:
-  NcclCommunicator(const Launch& launch, GpuDevice& device, std::chrono::milliseconds timeout)
+  NcclCommunicator(const comm::Launch& launch, GpuDevice& device, std::chrono::milliseconds timeout)
       : Communicator(launch.rank, launch.size), device_(device), place_(std::in_place, launch, timeout) {
     NCCL_CHECK(ncclGetVersion(&version_));
     CUDA_CHECK(cudaEventCreateWithFlags(&last_, cudaEventDisableTiming));
     watch_.emplace(place_->store(), rank(), size(), timeout, kSilence,
-                   Watchdog::Hooks{[this] { return idle(); }, [this] { return error(); }, end});
+                   comm::Watchdog::Hooks{[this] { return idle(); }, [this] { return error(); }, end});
     watch_->begin();  // to join is the first thing that can take for ever
     ncclUniqueId id;
     if (rank() == 0) {
@@ -237,7 +237,7 @@ class NcclCommunicator final : public Communicator {
     return 1e-3 * static_cast<double>(milliseconds);
   }
 
-  std::unique_ptr<Communicator> split(int color, int rank, int size) override {
+  std::unique_ptr<comm::Communicator> split(int color, int rank, int size) override {
     ncclComm_t made = nullptr;
     NCCL_CHECK(ncclCommSplit(comm_, color, this->rank(), &made, nullptr));
     return std::make_unique<NcclCommunicator>(rank, size, *this, made);
@@ -323,7 +323,7 @@ class NcclCommunicator final : public Communicator {
   GpuDevice& device_;
   NcclCommunicator& whole_ = *this;  // of all ranks
   // Only that has these, and `last_` and `watch_`.
-  std::optional<Rendezvous> place_;
+  std::optional<comm::Rendezvous> place_;
   std::mutex parts_mutex_;
   std::vector<ncclComm_t> parts_;
   int version_ = 0;
@@ -336,13 +336,13 @@ class NcclCommunicator final : public Communicator {
   cudaEvent_t fork_ = nullptr;
   bool on_comm_stream_ = false;
   std::map<int, AsyncSlot> slots_;
-  std::optional<Watchdog> watch_;
+  std::optional<comm::Watchdog> watch_;
 };
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_nccl(const Launch& launch, GpuDevice& device,
-                                        std::chrono::milliseconds timeout) {
+std::unique_ptr<comm::Communicator> make_nccl(const comm::Launch& launch, GpuDevice& device,
+                                              std::chrono::milliseconds timeout) {
   return std::make_unique<NcclCommunicator>(launch, device, timeout);
 }
 

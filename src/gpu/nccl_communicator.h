@@ -13,7 +13,7 @@
 namespace moe::gpu {
 
 // Waits for all ranks at the rendezvous. device must outlive it.
-std::unique_ptr<Communicator> make_nccl(const Launch& launch, GpuDevice& device,
-                                        std::chrono::milliseconds timeout);
+std::unique_ptr<comm::Communicator> make_nccl(const comm::Launch& launch, GpuDevice& device,
+                                              std::chrono::milliseconds timeout);
 
 }  // namespace moe::gpu

@@ -16,7 +16,7 @@
 #include "tensor/arena.h"
 #include "tensor/host_floats.h"
 
-namespace moe {
+namespace moe::interop {
 namespace {
 
 namespace fs = std::filesystem;
@@ -25,14 +25,14 @@ constexpr const char* kExactNorms = "moe_norms.safetensors";
 constexpr int64_t kPiece = int64_t{1} << 18;  // values converted at a time
 
 // Names, shapes and types of our tensors, without memory behind them.
-std::vector<NamedTensor> our_tensors(const ModelConfig& config, DType master) {
+std::vector<NamedTensor> our_tensors(const model::ModelConfig& config, DType master) {
   Arena planning;
-  return Weights(config, {master, master}, Mode::inference, planning).named();
+  return model::Weights(config, {master, master}, model::Mode::inference, planning).named();
 }
 
-void check_model(const ModelConfig& config, const Safetensors& model) {
+void check_model(const model::ModelConfig& config, const checkpoint::Safetensors& model) {
   for (const auto& [name, tensor] : our_tensors(config, DType::f32)) {
-    const Safetensors::Entry* entry = model.find(name);
+    const checkpoint::Safetensors::Entry* entry = model.find(name);
     const std::vector<int64_t> shape(tensor.shape(), tensor.shape() + tensor.rank());
     if (entry == nullptr || (entry->dtype != "F32" && entry->dtype != "BF16") || entry->shape != shape)
       throw UserError("the checkpoint's tensor " + name, tensor.describe(),
@@ -42,17 +42,18 @@ void check_model(const ModelConfig& config, const Safetensors& model) {
 }
 
 // The values of one of their tensors, in pieces.
-void read_ours(const Safetensors& model, const TensorMap& map,
+void read_ours(const checkpoint::Safetensors& model, const TensorMap& map,
                const std::function<void(std::span<float>)>& sink) {
   std::vector<float> piece(static_cast<size_t>(std::min(map.numel(), kPiece)));
-  const Safetensors::Entry* entry = map.kind == TensorMap::Kind::zero ? nullptr : model.find(map.ours);
+  const checkpoint::Safetensors::Entry* entry =
+      map.kind == TensorMap::Kind::zero ? nullptr : model.find(map.ours);
   const uint8_t* data = entry == nullptr ? nullptr : model.bytes(*entry).data();
   for (int64_t begin = 0; begin < map.numel(); begin += kPiece) {
     const std::span<float> values(piece.data(), static_cast<size_t>(std::min(kPiece, map.numel() - begin)));
     if (data == nullptr) {
       std::fill(values.begin(), values.end(), 0.0F);
     } else {
-      const DType stored = dtype_of_safetensors(entry->dtype).value();
+      const DType stored = checkpoint::dtype_of_safetensors(entry->dtype).value();
       widen(values.data(), data + size_of(stored) * static_cast<size_t>(map.begin + begin), stored,
             std::ssize(values));
     }
@@ -62,25 +63,29 @@ void read_ours(const Safetensors& model, const TensorMap& map,
   }
 }
 
-TensorStream stream_of(const TensorMap& map, const Safetensors& model, DType type, const OnBytes& on_bytes) {
+checkpoint::TensorStream stream_of(const TensorMap& map, const checkpoint::Safetensors& model, DType type,
+                                   const OnBytes& on_bytes) {
   const DType stored = map.keep_f32 ? DType::f32 : type;
-  return {map.theirs, stored, map.shape, [map, &model, stored, on_bytes](const TensorStream::Sink& sink) {
+  return {map.theirs, stored, map.shape,
+          [map, &model, stored, on_bytes](const checkpoint::TensorStream::Sink& sink) {
             std::vector<uint8_t> rounded;
             read_ours(model, map, [&](std::span<float> values) {
               rounded.resize(values.size() * size_of(stored));
               narrow(rounded.data(), values.data(), stored, std::ssize(values));
-              require_finite(fmt::format("tensor {}, as {}", map.theirs, safetensors_name(stored)),
-                             safetensors_name(stored), rounded);
+              checkpoint::require_finite(
+                  fmt::format("tensor {}, as {}", map.theirs, checkpoint::safetensors_name(stored)),
+                  checkpoint::safetensors_name(stored), rounded);
               sink(rounded.data(), rounded.size());
               if (on_bytes) on_bytes(rounded.size());
             });
           }};
 }
 
-std::vector<std::vector<TensorStream>> cut_into_shards(std::vector<TensorStream> streams, uint64_t limit) {
-  std::vector<std::vector<TensorStream>> shards(1);
+std::vector<std::vector<checkpoint::TensorStream>> cut_into_shards(
+    std::vector<checkpoint::TensorStream> streams, uint64_t limit) {
+  std::vector<std::vector<checkpoint::TensorStream>> shards(1);
   uint64_t size = 0;
-  for (TensorStream& stream : streams) {
+  for (checkpoint::TensorStream& stream : streams) {
     if (!shards.back().empty() && size + stream.bytes() > limit) {
       shards.emplace_back();
       size = 0;
@@ -91,7 +96,7 @@ std::vector<std::vector<TensorStream>> cut_into_shards(std::vector<TensorStream>
   return shards;
 }
 
-int64_t count_rounded(const Safetensors& model, const std::vector<TensorMap>& maps) {
+int64_t count_rounded(const checkpoint::Safetensors& model, const std::vector<TensorMap>& maps) {
   int64_t count = 0;
   for (const TensorMap& map : maps) {
     if (map.kind != TensorMap::Kind::norm) continue;
@@ -103,24 +108,27 @@ int64_t count_rounded(const Safetensors& model, const std::vector<TensorMap>& ma
   return count;
 }
 
-void write_exact_norms(const fs::path& folder, const Safetensors& model, const std::vector<TensorMap>& maps) {
-  std::vector<TensorStream> norms;
+void write_exact_norms(const fs::path& folder, const checkpoint::Safetensors& model,
+                       const std::vector<TensorMap>& maps) {
+  std::vector<checkpoint::TensorStream> norms;
   for (const TensorMap& map : maps)
     if (map.kind == TensorMap::Kind::norm)
-      norms.push_back({map.ours, DType::f32, map.shape, [&model, map](const TensorStream::Sink& sink) {
-                         const auto bytes = model.bytes(*model.find(map.ours));
-                         sink(bytes.data(), bytes.size());
-                       }});
-  write_safetensors(folder / kExactNorms, norms);
+      norms.push_back(
+          {map.ours, DType::f32, map.shape, [&model, map](const checkpoint::TensorStream::Sink& sink) {
+             const auto bytes = model.bytes(*model.find(map.ours));
+             sink(bytes.data(), bytes.size());
+           }});
+  checkpoint::write_safetensors(folder / kExactNorms, norms);
 }
 
 }  // namespace
 
-ExportedWeights export_weights(const fs::path& folder, const ModelConfig& config, const Safetensors& model,
-                               DType type, uint64_t shard_bytes, const OnBytes& on_bytes) {
+ExportedWeights export_weights(const fs::path& folder, const model::ModelConfig& config,
+                               const checkpoint::Safetensors& model, DType type, uint64_t shard_bytes,
+                               const OnBytes& on_bytes) {
   check_model(config, model);
   const std::vector<TensorMap> maps = qwen3_next_tensors(config);
-  std::vector<TensorStream> streams;
+  std::vector<checkpoint::TensorStream> streams;
   ExportedWeights result;
   for (const TensorMap& map : maps) {
     streams.push_back(stream_of(map, model, type, on_bytes));
@@ -134,8 +142,8 @@ ExportedWeights export_weights(const fs::path& folder, const ModelConfig& config
     const std::string name = shards.size() == 1
                                  ? "model.safetensors"
                                  : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
-    for (const TensorStream& stream : shards[i]) file_of[stream.name] = name;
-    write_safetensors(folder / name, shards[i]);
+    for (const checkpoint::TensorStream& stream : shards[i]) file_of[stream.name] = name;
+    checkpoint::write_safetensors(folder / name, shards[i]);
   }
   index["weight_map"] = file_of;
   if (shards.size() > 1) write_file_atomically(folder / "model.safetensors.index.json", index.dump(2) + "\n");
@@ -144,25 +152,26 @@ ExportedWeights export_weights(const fs::path& folder, const ModelConfig& config
   return result;
 }
 
-ImportedWeights::ImportedWeights(const fs::path& folder, const ModelConfig& config, DType master)
+ImportedWeights::ImportedWeights(const fs::path& folder, const model::ModelConfig& config, DType master)
     : shapes_(our_tensors(config, master)), maps_(qwen3_next_tensors(config)), weights_(folder) {
   weights_.check(maps_);
-  if (fs::exists(folder / kExactNorms)) exact_norms_ = std::make_unique<Safetensors>(folder / kExactNorms);
+  if (fs::exists(folder / kExactNorms))
+    exact_norms_ = std::make_unique<checkpoint::Safetensors>(folder / kExactNorms);
 }
 
-std::vector<TensorStream> ImportedWeights::streams() const {
-  std::vector<TensorStream> streams;
+std::vector<checkpoint::TensorStream> ImportedWeights::streams() const {
+  std::vector<checkpoint::TensorStream> streams;
   for (const auto& [name, tensor] : shapes_)
     streams.push_back({name,
                        tensor.dtype(),
                        {tensor.shape(), tensor.shape() + tensor.rank()},
-                       [this, name = name, type = tensor.dtype()](const TensorStream::Sink& sink) {
-                         write(name, type, sink);
-                       }});
+                       [this, name = name, type = tensor.dtype()](
+                           const checkpoint::TensorStream::Sink& sink) { write(name, type, sink); }});
   return streams;
 }
 
-void ImportedWeights::write(const std::string& ours, DType type, const TensorStream::Sink& sink) const {
+void ImportedWeights::write(const std::string& ours, DType type,
+                            const checkpoint::TensorStream::Sink& sink) const {
   for (const TensorMap& map : maps_) {
     if (map.ours != ours) continue;
     std::vector<float> exact;
@@ -173,8 +182,8 @@ void ImportedWeights::write(const std::string& ours, DType type, const TensorStr
       if (type != DType::f32) {
         std::vector<uint8_t> rounded(values.size() * size_of(type));
         narrow(rounded.data(), values.data(), type, std::ssize(values));
-        const auto name = safetensors_name(type);
-        require_finite(fmt::format("tensor {}, as {}", map.theirs, name), name, rounded);
+        const auto name = checkpoint::safetensors_name(type);
+        checkpoint::require_finite(fmt::format("tensor {}, as {}", map.theirs, name), name, rounded);
         return sink(rounded.data(), rounded.size());
       }
       if (exact.empty()) return sink(values.data(), values.size_bytes());
@@ -189,4 +198,4 @@ void ImportedWeights::write(const std::string& ours, DType type, const TensorStr
   }
 }
 
-}  // namespace moe
+}  // namespace moe::interop

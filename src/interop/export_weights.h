@@ -16,7 +16,7 @@
 #include "model/config.h"
 #include "tensor/dtype.h"
 
-namespace moe {
+namespace moe::interop {
 
 using OnBytes = std::function<void(uint64_t bytes)>;  // for progress
 
@@ -31,8 +31,8 @@ struct ExportedWeights {
 // model: under our names, f32 or bf16. type: of the matrices, f32, bf16 or f16; routers and norms stay f32.
 // Where a norm weight does not survive "less one", all norms are kept beside in moe_norms.safetensors, which
 // only import reads.
-ExportedWeights export_weights(const std::filesystem::path& folder, const ModelConfig& config,
-                               const Safetensors& model, DType type, uint64_t shard_bytes,
+ExportedWeights export_weights(const std::filesystem::path& folder, const model::ModelConfig& config,
+                               const checkpoint::Safetensors& model, DType type, uint64_t shard_bytes,
                                const OnBytes& on_bytes = {});
 
 // A folder of the Hugging Face format as the tensors of our checkpoint.
@@ -40,20 +40,20 @@ class ImportedWeights {
  public:
   // Throws UserError when the folder's tensors are not exactly those of `config`.
   // master: the type of the run's matrices; values are rounded to nearest.
-  ImportedWeights(const std::filesystem::path& folder, const ModelConfig& config, DType master);
+  ImportedWeights(const std::filesystem::path& folder, const model::ModelConfig& config, DType master);
   ImportedWeights(const ImportedWeights&) = delete;
   ImportedWeights& operator=(const ImportedWeights&) = delete;
 
   // Under our names, in the run's types; they read from this object when they are written.
-  std::vector<TensorStream> streams() const;
+  std::vector<checkpoint::TensorStream> streams() const;
 
  private:
-  void write(const std::string& ours, DType type, const TensorStream::Sink& sink) const;
+  void write(const std::string& ours, DType type, const checkpoint::TensorStream::Sink& sink) const;
 
   std::vector<NamedTensor> shapes_;
   std::vector<TensorMap> maps_;
   HfWeights weights_;
-  std::unique_ptr<Safetensors> exact_norms_;
+  std::unique_ptr<checkpoint::Safetensors> exact_norms_;
 };
 
-}  // namespace moe
+}  // namespace moe::interop

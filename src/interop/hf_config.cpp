@@ -11,7 +11,7 @@
 #include "base/excerpt.h"
 #include "base/json.h"
 
-namespace moe {
+namespace moe::interop {
 namespace {
 
 constexpr const char* kArchitecture = "Qwen3NextForCausalLM";
@@ -154,7 +154,7 @@ std::string hf_name_of(DType type) {
   return type == DType::bf16 ? "bfloat16" : "float16";
 }
 
-void check_exportable(const ModelConfig& config) {
+void check_exportable(const model::ModelConfig& config) {
   const auto refuse = [](const char* setting, const char* expected, const std::string& found) {
     throw UserError(
         setting, expected, found,
@@ -167,7 +167,7 @@ void check_exportable(const ModelConfig& config) {
       refuse("model.attention_window", "the whole row in each layer", std::to_string(window));
 }
 
-std::string hf_config_json(const ModelConfig& config, DType type, int64_t end_of_text) {
+std::string hf_config_json(const model::ModelConfig& config, DType type, int64_t end_of_text) {
   check_exportable(config);
   const std::vector<std::string> layers(static_cast<size_t>(config.n_layers), "full_attention");
   const OrderedJson json{
@@ -206,19 +206,19 @@ std::string hf_config_json(const ModelConfig& config, DType type, int64_t end_of
   return json.dump(2) + "\n";
 }
 
-std::string hf_generation_json(const ModelConfig& config, int64_t vocabulary, int64_t end_of_text) {
+std::string hf_generation_json(const model::ModelConfig& config, int64_t vocabulary, int64_t end_of_text) {
   OrderedJson json{
       {"bos_token_id", end_of_text}, {"eos_token_id", end_of_text}, {"pad_token_id", end_of_text}};
   for (int64_t id = vocabulary; id < config.vocab_size; ++id) json["suppress_tokens"].push_back(id);
   return json.dump(2) + "\n";
 }
 
-ModelConfig read_hf_config(const std::string& where, std::string_view text) {
+model::ModelConfig read_hf_config(const std::string& where, std::string_view text) {
   const Json parsed = parse_json(where, text, kOnly);
   const JsonFields json(where, parsed, kOnly);
   const auto whole = [&](const char* key) { return json.whole(key, 1, int64_t{1} << 31); };
   check_kind(json);
-  ModelConfig config;
+  model::ModelConfig config;
   config.d_model = whole("hidden_size");
   config.n_layers = whole("num_hidden_layers");
   config.n_heads = whole("num_attention_heads");
@@ -244,4 +244,4 @@ ModelConfig read_hf_config(const std::string& where, std::string_view text) {
   return config;
 }
 
-}  // namespace moe
+}  // namespace moe::interop

@@ -11,22 +11,22 @@
 #include "model/config.h"
 #include "tensor/dtype.h"
 
-namespace moe {
+namespace moe::interop {
 
 // "float32", "bfloat16" or "float16".
 std::string hf_name_of(DType type);
 
 // Throws UserError for a model that the format cannot describe, naming the setting.
-void check_exportable(const ModelConfig& config);
+void check_exportable(const model::ModelConfig& config);
 
 // type: of the matrices in the files, f32, bf16 or f16. end_of_text: the token that begins and ends
 // documents.
-std::string hf_config_json(const ModelConfig& config, DType type, int64_t end_of_text);
+std::string hf_config_json(const model::ModelConfig& config, DType type, int64_t end_of_text);
 // vocabulary: ids that exist; those past it are never to be generated.
-std::string hf_generation_json(const ModelConfig& config, int64_t vocabulary, int64_t end_of_text);
+std::string hf_generation_json(const model::ModelConfig& config, int64_t vocabulary, int64_t end_of_text);
 
 // The model that a config.json describes; what the format does not hold (capacity, loss weights) is dropless
 // and as by default. Throws UserError naming `where` and the key.
-ModelConfig read_hf_config(const std::string& where, std::string_view text);
+model::ModelConfig read_hf_config(const std::string& where, std::string_view text);
 
-}  // namespace moe
+}  // namespace moe::interop

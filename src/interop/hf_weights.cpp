@@ -16,7 +16,7 @@
 #include "checkpoint/safetensors_dtype.h"
 #include "tensor/host_floats.h"
 
-namespace moe {
+namespace moe::interop {
 namespace {
 
 namespace fs = std::filesystem;
@@ -64,7 +64,7 @@ HfWeights::HfWeights(const fs::path& folder) : where_(folder.string()) {
     if (files_.contains(name)) return;
     if (!fs::exists(folder / name))
       throw UserError((folder / name).string(), "a file of the model", "no such file", kAgain);
-    files_.emplace(name, Safetensors(folder / name));
+    files_.emplace(name, checkpoint::Safetensors(folder / name));
   };
   if (fs::exists(folder / kIndex)) {
     const std::string index = (folder / kIndex).string();
@@ -82,7 +82,8 @@ HfWeights::HfWeights(const fs::path& folder) : where_(folder.string()) {
         throw UserError((folder / file).string(), "each tensor in one file", entry.name + " in two", kAgain);
 }
 
-const Safetensors::Entry* HfWeights::find(const std::string& name, const Safetensors** file) const {
+const checkpoint::Safetensors::Entry* HfWeights::find(const std::string& name,
+                                                      const checkpoint::Safetensors** file) const {
   const auto found = file_of_.find(name);
   if (found == file_of_.end()) return nullptr;
   *file = &files_.at(found->second);
@@ -90,8 +91,8 @@ const Safetensors::Entry* HfWeights::find(const std::string& name, const Safeten
 }
 
 HfWeights::Slice HfWeights::slice(const TensorMap& tensor) const {
-  const Safetensors* file = nullptr;
-  const Safetensors::Entry* entry = find(tensor.theirs, &file);
+  const checkpoint::Safetensors* file = nullptr;
+  const checkpoint::Safetensors::Entry* entry = find(tensor.theirs, &file);
   if (entry == nullptr) return fused_slice(tensor);
   return {entry->dtype, entry->shape, file->bytes(*entry)};
 }
@@ -100,9 +101,9 @@ HfWeights::Slice HfWeights::slice(const TensorMap& tensor) const {
 // F].
 HfWeights::Slice HfWeights::fused_slice(const TensorMap& tensor) const {
   const auto expert = expert_name(tensor.theirs);
-  const Safetensors* file = nullptr;
+  const checkpoint::Safetensors* file = nullptr;
   const bool down = expert && expert->part == "down_proj";
-  const Safetensors::Entry* entry =
+  const checkpoint::Safetensors::Entry* entry =
       expert ? find(expert->stem + (down ? "down_proj" : "gate_up_proj"), &file) : nullptr;
   if (entry == nullptr)
     throw UserError(where_, "tensor " + tensor.theirs,
@@ -145,14 +146,15 @@ void HfWeights::check(const std::vector<TensorMap>& wanted) const {
 
 void HfWeights::read(const TensorMap& tensor, const std::function<void(std::span<const float>)>& sink) const {
   const Slice found = slice(tensor);
-  const DType type = dtype_of_safetensors(found.dtype).value();  // one of those that check() lets pass
+  const DType type =
+      checkpoint::dtype_of_safetensors(found.dtype).value();  // one of those that check() lets pass
   const size_t width = size_of(type), count = found.bytes.size() / width;
   std::vector<float> values(std::min(count, kPiece));
   for (size_t begin = 0; begin < count; begin += kPiece) {
     const std::span<float> piece(values.data(), std::min(kPiece, count - begin));
     const auto bytes = found.bytes.subspan(begin * width, piece.size() * width);
-    require_finite(fmt::format("{}: tensor {}", where_, tensor.theirs), found.dtype, bytes,
-                   static_cast<int64_t>(begin));
+    checkpoint::require_finite(fmt::format("{}: tensor {}", where_, tensor.theirs), found.dtype, bytes,
+                               static_cast<int64_t>(begin));
     widen(piece.data(), bytes.data(), type, std::ssize(piece));
     if (tensor.kind == TensorMap::Kind::norm)
       for (float& value : piece) value += 1;
@@ -160,4 +162,4 @@ void HfWeights::read(const TensorMap& tensor, const std::function<void(std::span
   }
 }
 
-}  // namespace moe
+}  // namespace moe::interop

@@ -15,7 +15,7 @@
 #include "checkpoint/safetensors.h"
 #include "interop/qwen3_next.h"
 
-namespace moe {
+namespace moe::interop {
 
 // {"weight_map": {tensor: file}}; files are plain names. Throws UserError naming `where`.
 std::map<std::string, std::string> read_shard_index(const std::string& where, std::string_view text);
@@ -40,13 +40,14 @@ class HfWeights {
     std::vector<int64_t> shape;  // of what was asked for
     std::span<const uint8_t> bytes;
   };
-  const Safetensors::Entry* find(const std::string& name, const Safetensors** file) const;
+  const checkpoint::Safetensors::Entry* find(const std::string& name,
+                                             const checkpoint::Safetensors** file) const;
   Slice slice(const TensorMap& tensor) const;
   Slice fused_slice(const TensorMap& tensor) const;
 
   std::string where_;
-  std::map<std::string, Safetensors> files_;
+  std::map<std::string, checkpoint::Safetensors> files_;
   std::map<std::string, std::string, std::less<>> file_of_;
 };
 
-}  // namespace moe
+}  // namespace moe::interop

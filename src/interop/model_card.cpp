@@ -10,15 +10,15 @@
 #include "base/json.h"
 #include "model/flops.h"
 
-namespace moe {
+namespace moe::interop {
 namespace {
 
 std::string row(const std::string& name, const std::string& value) {
   return fmt::format("| {} | {} |\n", name, value);
 }
 
-std::string architecture(const ModelConfig& config, std::string_view tokenizer) {
-  const ParameterCount parameters = count_parameters(config);
+std::string architecture(const model::ModelConfig& config, std::string_view tokenizer) {
+  const model::ParameterCount parameters = model::count_parameters(config);
   std::string text = "## Model\n\n| | |\n|---|---|\n";
   text += row("parameters",
               fmt::format("{} ({} active for a token)", format_count(static_cast<double>(parameters.total)),
@@ -53,7 +53,7 @@ print(tokenizer.decode(model.generate(**ids, max_new_tokens=50)[0]))
 
 }  // namespace
 
-std::string model_card(const ModelConfig& config, const CardFacts& facts) {
+std::string model_card(const model::ModelConfig& config, const CardFacts& facts) {
   std::string text =
       "---\nlibrary_name: transformers\npipeline_tag: text-generation\ntags:\n- mixture-of-experts\n- "
       "moe.cpp\n---\n\n";
@@ -97,4 +97,4 @@ std::vector<std::pair<std::string, double>> last_figures(const std::string& metr
   return figures;
 }
 
-}  // namespace moe
+}  // namespace moe::interop

@@ -11,18 +11,18 @@
 #include "model/config.h"
 #include "text/tokenizer.h"
 
-namespace moe {
+namespace moe::interop {
 
 struct CardFacts {
   std::string name, program, dtype;
-  TokenizerFacts tokenizer;
+  text::TokenizerFacts tokenizer;
   int64_t step = 0;
   std::vector<std::string> sources;                           // of the text, as the settings name it
   std::vector<std::pair<std::string, std::string>> training;  // setting, value
   std::vector<std::pair<std::string, double>> figures;        // "validation loss (nats/token)", value
 };
 
-std::string model_card(const ModelConfig& config, const CardFacts& facts);
+std::string model_card(const model::ModelConfig& config, const CardFacts& facts);
 
 // The last value of each named number in a metrics.jsonl, at or before `step`; names that do not occur are
 // left out; a name that ends in "/" stands for all that begin with it.
@@ -30,4 +30,4 @@ std::string model_card(const ModelConfig& config, const CardFacts& facts);
 std::vector<std::pair<std::string, double>> last_figures(const std::string& metrics, int64_t step,
                                                          const std::vector<std::string>& names);
 
-}  // namespace moe
+}  // namespace moe::interop

@@ -5,12 +5,12 @@
 
 #include <utility>
 
-namespace moe {
+namespace moe::interop {
 namespace {
 
 using Kind = TensorMap::Kind;
 
-void add_attention(std::vector<TensorMap>& list, const ModelConfig& config, int64_t layer) {
+void add_attention(std::vector<TensorMap>& list, const model::ModelConfig& config, int64_t layer) {
   const int64_t D = config.d_model, d = config.heads().dim, G = config.n_kv_heads;
   const std::string theirs = fmt::format("model.layers.{}.self_attn.", layer);
   const std::string ours = fmt::format("layers.{}.attention.", layer), qkvg = ours + "qkvg.weight";
@@ -23,7 +23,7 @@ void add_attention(std::vector<TensorMap>& list, const ModelConfig& config, int6
   list.push_back({theirs + "o_proj.weight", {D, config.n_heads * d}, ours + "out.weight"});
 }
 
-void add_experts(std::vector<TensorMap>& list, const ModelConfig& config, int64_t layer) {
+void add_experts(std::vector<TensorMap>& list, const model::ModelConfig& config, int64_t layer) {
   const int64_t D = config.d_model, F = config.expert_intermediate_dim;
   const std::string theirs = fmt::format("model.layers.{}.mlp.", layer);
   const std::string ours = fmt::format("layers.{}.moe.", layer);
@@ -50,7 +50,7 @@ int64_t TensorMap::numel() const {
   return total;
 }
 
-std::vector<TensorMap> qwen3_next_tensors(const ModelConfig& config) {
+std::vector<TensorMap> qwen3_next_tensors(const model::ModelConfig& config) {
   const int64_t D = config.d_model;
   std::vector<TensorMap> list;
   list.push_back({"model.embed_tokens.weight", {config.vocab_size, D}, "embedding.weight"});
@@ -73,4 +73,4 @@ std::vector<TensorMap> qwen3_next_tensors(const ModelConfig& config) {
   return list;
 }
 
-}  // namespace moe
+}  // namespace moe::interop

@@ -12,7 +12,7 @@
 
 #include "model/config.h"
 
-namespace moe {
+namespace moe::interop {
 
 struct TensorMap {
   enum class Kind : uint8_t { copy, norm, zero };
@@ -28,6 +28,6 @@ struct TensorMap {
 
 // Every tensor of theirs, in the order of the forward pass. The slices of one of ours cover it without
 // overlap and come in ascending order.
-std::vector<TensorMap> qwen3_next_tensors(const ModelConfig& config);
+std::vector<TensorMap> qwen3_next_tensors(const model::ModelConfig& config);
 
-}  // namespace moe
+}  // namespace moe::interop

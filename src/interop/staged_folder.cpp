@@ -13,7 +13,7 @@
 #include "base/file.h"
 #include "base/leftovers.h"
 
-namespace moe {
+namespace moe::interop {
 namespace {
 
 namespace fs = std::filesystem;
@@ -60,4 +60,4 @@ void StagedFolder::commit() {
   synchronise_folder(folder_of(place_));
 }
 
-}  // namespace moe
+}  // namespace moe::interop

@@ -5,7 +5,7 @@
 
 #include <filesystem>
 
-namespace moe {
+namespace moe::interop {
 
 class StagedFolder {
  public:
@@ -23,4 +23,4 @@ class StagedFolder {
   int lock_ = -1;  // a descriptor of the staged folder
 };
 
-}  // namespace moe
+}  // namespace moe::interop

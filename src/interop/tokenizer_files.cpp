@@ -14,12 +14,12 @@
 #include "text/gpt2_tokenizer.h"
 #include "text/vocabulary.h"
 
-namespace moe {
+namespace moe::interop {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kEndOfText = Gpt2Tokenizer::kFacts.end_of_text_name;
+constexpr std::string_view kEndOfText = text::Gpt2Tokenizer::kFacts.end_of_text_name;
 constexpr const char* kOther = "moe knows GPT-2's vocabulary only: the model cannot be used with it";
 
 // GPT-2's printable alphabet: a byte that is a printable character of Latin-1 stands for itself, the others
@@ -128,27 +128,27 @@ void check_gpt2(const fs::path& folder) {
                                     {"tokenizer.json", check_tokenizer_json},
                                     {"added_tokens.json", check_added_tokens_json}})
     if (const fs::path file = folder / name; fs::exists(file))
-      check(file.string(), read_file(file), gpt2_merges());
+      check(file.string(), read_file(file), text::gpt2_merges());
 }
 
 }  // namespace
 
-std::vector<TokenizerFile> tokenizer_files(TokenizerKind kind, int64_t max_length) {
+std::vector<TokenizerFile> tokenizer_files(text::TokenizerKind kind, int64_t max_length) {
   switch (kind) {
-    case TokenizerKind::gpt2:
-      return {{"vocab.json", vocabulary_json(gpt2_merges())},
-              {"merges.txt", std::string(gpt2_merges())},
+    case text::TokenizerKind::gpt2:
+      return {{"vocab.json", vocabulary_json(text::gpt2_merges())},
+              {"merges.txt", std::string(text::gpt2_merges())},
               {"tokenizer_config.json", tokenizer_config_json(max_length)}};
   }
   CHECK(false, "a tokenizer without files");
 }
 
-void check_vocabulary(const fs::path& folder, TokenizerKind kind) {
+void check_vocabulary(const fs::path& folder, text::TokenizerKind kind) {
   switch (kind) {
-    case TokenizerKind::gpt2:
+    case text::TokenizerKind::gpt2:
       return check_gpt2(folder);
   }
   CHECK(false, "a tokenizer without files");
 }
 
-}  // namespace moe
+}  // namespace moe::interop

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace moe {
+namespace moe::metrics {
 
 void AlertLimits::describe(Fields& fields) {
   fields
@@ -129,4 +129,4 @@ void Alerts::look_at_share(const Row& row, const std::string& kind, double limit
     tell(row.step, kind, fmt::format(fmt::runtime(text), 100 * mean));
 }
 
-}  // namespace moe
+}  // namespace moe::metrics

@@ -13,7 +13,7 @@
 #include "metrics/meters.h"
 #include "metrics/sink.h"
 
-namespace moe {
+namespace moe::metrics {
 
 // 0 turns an alert off.
 struct AlertLimits {
@@ -60,4 +60,4 @@ class Alerts final : public Sink {
   std::map<std::string, int64_t> told_;     // kind -> step
 };
 
-}  // namespace moe
+}  // namespace moe::metrics

@@ -8,7 +8,7 @@
 
 #include "base/start_thread.h"
 
-namespace moe {
+namespace moe::metrics {
 
 Background::Background(std::unique_ptr<Sink> sink, Terminal& terminal, size_t most, std::string name)
     : sink_(std::move(sink)),
@@ -102,4 +102,4 @@ void Background::run() {
   }
 }
 
-}  // namespace moe
+}  // namespace moe::metrics

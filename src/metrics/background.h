@@ -16,7 +16,7 @@
 #include "base/terminal.h"
 #include "metrics/sink.h"
 
-namespace moe {
+namespace moe::metrics {
 
 class Background final : public Sink {
  public:
@@ -56,4 +56,4 @@ class Background final : public Sink {
   std::thread thread_;
 };
 
-}  // namespace moe
+}  // namespace moe::metrics

@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "base/format.h"
 
-namespace moe {
+namespace moe::metrics {
 namespace {
 
 std::string show(const std::optional<double>& value, fmt::format_string<const double&> format) {
@@ -106,4 +106,4 @@ std::string Console::validation_line(const Row& row) const {
                      loss, row.number("validation_perplexity").value_or(std::exp(loss)));
 }
 
-}  // namespace moe
+}  // namespace moe::metrics

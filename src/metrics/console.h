@@ -14,7 +14,7 @@
 #include "metrics/meters.h"
 #include "metrics/sink.h"
 
-namespace moe {
+namespace moe::metrics {
 
 class Console final : public Sink {
  public:
@@ -43,4 +43,4 @@ class Console final : public Sink {
   std::optional<double> last_line_;        // when the last step line was written to a log
 };
 
-}  // namespace moe
+}  // namespace moe::metrics

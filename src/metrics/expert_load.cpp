@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 
-namespace moe {
+namespace moe::metrics {
 
 ExpertLoad expert_load(std::span<const int64_t> count) {
   CHECK(!count.empty());
@@ -30,4 +30,4 @@ ExpertLoad expert_load(std::span<const int64_t> count) {
   return load;
 }
 
-}  // namespace moe
+}  // namespace moe::metrics

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <span>
 
-namespace moe {
+namespace moe::metrics {
 
 struct ExpertLoad {
   double entropy = 0;        // -sum p ln p / ln E, p = count / sum: 1 is even, 0 is one expert alone
@@ -18,4 +18,4 @@ struct ExpertLoad {
 // all: all values are 0 but dead_share, which is 1. E = 1: entropy is 1.
 ExpertLoad expert_load(std::span<const int64_t> count);
 
-}  // namespace moe
+}  // namespace moe::metrics

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <numeric>
 
-namespace moe {
+namespace moe::metrics {
 
 Histogram profile(const std::vector<double>& values) {
   Histogram histogram;
@@ -33,4 +33,4 @@ Histogram load_histogram(const std::vector<std::vector<double>>& counts) {
   return histogram;
 }
 
-}  // namespace moe
+}  // namespace moe::metrics

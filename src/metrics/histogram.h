@@ -6,7 +6,7 @@
 
 #include <vector>
 
-namespace moe {
+namespace moe::metrics {
 
 struct Histogram {
   std::vector<double> edges;  // one more than weights, ascending
@@ -21,4 +21,4 @@ Histogram profile(const std::vector<double>& values);
 // 1/8; the last one takes all from 31/8 up. A layer without assignments counts as zeros.
 Histogram load_histogram(const std::vector<std::vector<double>>& counts);
 
-}  // namespace moe
+}  // namespace moe::metrics

@@ -19,7 +19,7 @@
 #include "base/file.h"
 #include "base/json.h"
 
-namespace moe {
+namespace moe::metrics {
 namespace {
 
 // Whole numbers are written without a fraction: counts of experts come as doubles.
@@ -183,4 +183,4 @@ void Jsonl::finish(int /*exit_code*/) {
   rows_.finish();
 }
 
-}  // namespace moe
+}  // namespace moe::metrics

@@ -12,7 +12,7 @@
 #include "base/terminal.h"
 #include "metrics/sink.h"
 
-namespace moe {
+namespace moe::metrics {
 
 std::string to_json(const Row& row);  // one line, without the newline
 
@@ -43,4 +43,4 @@ class Jsonl final : public Sink {
   Backlog rows_;
 };
 
-}  // namespace moe
+}  // namespace moe::metrics

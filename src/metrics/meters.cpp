@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <numeric>
 
-namespace moe {
+namespace moe::metrics {
 
 double mean(std::span<const double> values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
@@ -34,4 +34,4 @@ std::optional<double> TimeLeft::seconds() const {
   return *per_step * static_cast<double>(std::max<int64_t>(max_steps_ - step_, 0));
 }
 
-}  // namespace moe
+}  // namespace moe::metrics

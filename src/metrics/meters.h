@@ -6,7 +6,7 @@
 #include <optional>
 #include <span>
 
-namespace moe {
+namespace moe::metrics {
 
 double mean(std::span<const double> values);  // of at least one
 
@@ -34,4 +34,4 @@ class TimeLeft {
   Smoothed per_step_{0.95};
 };
 
-}  // namespace moe
+}  // namespace moe::metrics

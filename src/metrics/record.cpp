@@ -6,7 +6,7 @@
 #include "base/file.h"
 #include "base/json.h"
 
-namespace moe {
+namespace moe::metrics {
 
 std::vector<std::string> names_of_step(const std::filesystem::path& record, int64_t step) {
   std::vector<std::string> names;
@@ -29,4 +29,4 @@ std::vector<std::string> names_of_step(const std::filesystem::path& record, int6
   return names;
 }
 
-}  // namespace moe
+}  // namespace moe::metrics

@@ -11,7 +11,7 @@
 #include <variant>
 #include <vector>
 
-namespace moe {
+namespace moe::metrics {
 
 struct Row {
   using Value =
@@ -55,4 +55,4 @@ struct Row {
   }
 };
 
-}  // namespace moe
+}  // namespace moe::metrics

@@ -11,7 +11,7 @@
 
 #include "metrics/row.h"
 
-namespace moe {
+namespace moe::metrics {
 
 class Sink {
  public:
@@ -54,4 +54,4 @@ class FanOut final : public Sink {
   std::vector<std::unique_ptr<Sink>> sinks_;
 };
 
-}  // namespace moe
+}  // namespace moe::metrics

@@ -12,7 +12,7 @@
 #include "base/shared_library.h"
 #include "base/steady_seconds.h"
 
-namespace moe {
+namespace moe::metrics {
 namespace {
 
 // The number after a name in a file of lines "Name:   123 kB"; below 0: not there.
@@ -130,4 +130,4 @@ std::vector<std::pair<std::string, double>> SystemMetrics::sample() {
   return values;
 }
 
-}  // namespace moe
+}  // namespace moe::metrics

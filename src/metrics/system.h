@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-namespace moe {
+namespace moe::metrics {
 
 class SystemMetrics {
  public:
@@ -31,4 +31,4 @@ class SystemMetrics {
   double cpu_seconds_ = -1, at_ = 0;
 };
 
-}  // namespace moe
+}  // namespace moe::metrics

@@ -19,7 +19,7 @@
 #include "base/little_endian.h"
 #include "metrics/histogram.h"
 
-namespace moe {
+namespace moe::metrics {
 namespace {
 
 namespace pb = tensorboard::pb;
@@ -191,4 +191,4 @@ void TensorBoard::finish(int exit_code) {
   events_.finish();
 }
 
-}  // namespace moe
+}  // namespace moe::metrics

@@ -16,7 +16,7 @@
 #include "base/terminal.h"
 #include "metrics/sink.h"
 
-namespace moe {
+namespace moe::metrics {
 
 namespace tensorboard::pb {
 class Event;
@@ -52,4 +52,4 @@ class TensorBoard final : public Sink {
 uint32_t crc32c(std::string_view bytes);
 uint32_t masked_crc32c(std::string_view bytes);
 
-}  // namespace moe
+}  // namespace moe::metrics

@@ -12,7 +12,7 @@
 
 #include "ops/ops.h"
 
-namespace moe {
+namespace moe::model {
 
 // Routed tokens to and from each rank.
 struct TokenCounts {
@@ -48,4 +48,4 @@ class AllToAll {
   virtual void broadcast(Tensor x) = 0;
 };
 
-}  // namespace moe
+}  // namespace moe::model

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-namespace moe {
+namespace moe::model {
 
 AllToAllDispatcher::AllToAllDispatcher(const MoeSpec& spec, DType type, int64_t N, Recompute recompute,
                                        AllToAll& all_to_all, Mode mode, Arena& arena)
@@ -117,4 +117,4 @@ Tensor AllToAllDispatcher::wait_combine_gradients(const RoutePlan& plan, Ops& op
   return rows();
 }
 
-}  // namespace moe
+}  // namespace moe::model

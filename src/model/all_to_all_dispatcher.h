@@ -9,7 +9,7 @@
 
 #include "model/token_dispatcher.h"
 
-namespace moe {
+namespace moe::model {
 
 class AllToAllDispatcher final : public TokenDispatcher {
  public:
@@ -45,4 +45,4 @@ class AllToAllDispatcher final : public TokenDispatcher {
   Tensor rows_RD_, weight_R1_, back_XD_, weight_X1_, dweight_X1_;
 };
 
-}  // namespace moe
+}  // namespace moe::model

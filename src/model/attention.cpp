@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "model/attention.h"
 
-namespace moe {
+namespace moe::model {
 
 void AttentionWeights::declare(ParameterList& list, const AttentionSpec& spec) {
   const int64_t H = spec.heads.query, d = spec.heads.dim;
@@ -177,4 +177,4 @@ void Attention::backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND,
                          .rstd_N = saved.rstd_N});
 }
 
-}  // namespace moe
+}  // namespace moe::model

@@ -11,7 +11,7 @@
 #include "ops/ops.h"
 #include "tensor/arena.h"
 
-namespace moe {
+namespace moe::model {
 
 struct AttentionWeights {
   void declare(ParameterList& list, const AttentionSpec& spec);
@@ -68,4 +68,4 @@ class Attention {
   Recompute recompute_;
 };
 
-}  // namespace moe
+}  // namespace moe::model

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "model/block.h"
 
-namespace moe {
+namespace moe::model {
 
 void LayerWeights::declare(ParameterList& list, const LayerSpec& spec) {
   attention.declare(list, spec.attention);
@@ -72,4 +72,4 @@ void Block::combine_gradients(Tensor d_ND, BlockSaved& saved, const LayerWeights
                       scratch.attention, ops);
 }
 
-}  // namespace moe
+}  // namespace moe::model

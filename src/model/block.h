@@ -8,7 +8,7 @@
 #include "model/moe.h"
 #include "model/tokens.h"
 
-namespace moe {
+namespace moe::model {
 
 struct LayerWeights {
   void declare(ParameterList& list, const LayerSpec& spec);
@@ -72,4 +72,4 @@ class Block {
   MoeLayer moe_;
 };
 
-}  // namespace moe
+}  // namespace moe::model

@@ -13,7 +13,7 @@
 #include "base/error.h"
 #include "ops/attention.h"
 
-namespace moe {
+namespace moe::model {
 namespace {
 
 constexpr int64_t kLongestWindow = 1 << 20;  // as max_seq_len
@@ -197,4 +197,4 @@ void ModelConfig::check_capacity(int64_t N) const {
       fmt::format("capacity_factor {}, or 0, which drops no token", least));
 }
 
-}  // namespace moe
+}  // namespace moe::model

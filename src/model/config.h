@@ -9,7 +9,7 @@
 #include "base/fields.h"
 #include "model/spec.h"
 
-namespace moe {
+namespace moe::model {
 
 struct ModelConfig {
   int64_t d_model = 1024;
@@ -52,4 +52,4 @@ struct ModelConfig {
   void check_capacity(int64_t N) const;
 };
 
-}  // namespace moe
+}  // namespace moe::model

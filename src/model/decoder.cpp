@@ -6,7 +6,7 @@
 #include "model/transformer.h"
 #include "tensor/device.h"
 
-namespace moe {
+namespace moe::model {
 
 Decoder::Decoder(const ModelConfig& config, DType type, int64_t B, int64_t S, int64_t chunk, Weights& weights,
                  Arena& arena, AllToAll* all_to_all)
@@ -100,4 +100,4 @@ Tensor Decoder::next(const int32_t* ids, const int32_t* places, Device& device, 
   return logits_BV_;
 }
 
-}  // namespace moe
+}  // namespace moe::model

@@ -14,7 +14,7 @@
 #include "ops/ops.h"
 #include "tensor/arena.h"
 
-namespace moe {
+namespace moe::model {
 
 class Decoder {
  public:
@@ -61,4 +61,4 @@ class Decoder {
   Tensor start_B_, features_BD_, rstd_B_, logits_BV_;
 };
 
-}  // namespace moe
+}  // namespace moe::model

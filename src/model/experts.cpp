@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "model/experts.h"
 
-namespace moe {
+namespace moe::model {
 
 void ExpertsWeights::declare(ParameterList& list, const MoeSpec& spec) {
   list.expert_matrices(gate_up, "moe.gate_up.weight", {spec.experts, 2 * spec.inner_width, spec.width});
@@ -74,4 +74,4 @@ Tensor Experts::backward(Tensor h_R2F, const ExpertTokens& tokens, const ExpertG
   return rows_RD;
 }
 
-}  // namespace moe
+}  // namespace moe::model

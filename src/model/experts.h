@@ -10,7 +10,7 @@
 #include "ops/ops.h"
 #include "tensor/arena.h"
 
-namespace moe {
+namespace moe::model {
 
 // Of this rank's experts.
 struct ExpertsWeights {
@@ -55,4 +55,4 @@ class Experts {
   Recompute recompute_;
 };
 
-}  // namespace moe
+}  // namespace moe::model

@@ -3,7 +3,7 @@
 
 #include "model/weights.h"
 
-namespace moe {
+namespace moe::model {
 
 ParameterCount count_parameters(const ModelConfig& config) {
   ParameterCount count;
@@ -48,4 +48,4 @@ FlopsPerToken flops_per_token(const ModelConfig& config, int64_t T) {
   return flops;
 }
 
-}  // namespace moe
+}  // namespace moe::model

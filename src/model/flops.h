@@ -6,7 +6,7 @@
 
 #include "model/config.h"
 
-namespace moe {
+namespace moe::model {
 
 struct ParameterCount {
   int64_t total = 0;
@@ -26,4 +26,4 @@ struct FlopsPerToken {
 
 FlopsPerToken flops_per_token(const ModelConfig& config, int64_t T);
 
-}  // namespace moe
+}  // namespace moe::model

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-namespace moe {
+namespace moe::model {
 
 HeadWorkspace::HeadWorkspace(const HeadSpec& spec, DType type, int64_t N, int64_t C, Arena& arena) {
   const auto take = [&](DType dtype, std::initializer_list<int64_t> shape) {
@@ -81,4 +81,4 @@ void Head::forward_backward(Tensor d_ND, Tensor loss_1, const Tensor& x_ND, cons
                          .rstd_N = scratch.rstd_N});
 }
 
-}  // namespace moe
+}  // namespace moe::model

@@ -11,7 +11,7 @@
 #include "tensor/arena.h"
 #include "tensor/parameter.h"
 
-namespace moe {
+namespace moe::model {
 
 // Views: the final norm [D], and the matrix of the logits [V, D], which may be the embedding.
 struct HeadWeights {
@@ -53,4 +53,4 @@ class Head {
   int64_t vocabulary_;
 };
 
-}  // namespace moe
+}  // namespace moe::model

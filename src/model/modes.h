@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-namespace moe {
+namespace moe::model {
 
 // What a set of weights, or a pass, is for decides which copies exist.
 enum class Mode : uint8_t { training, inference };
@@ -12,4 +12,4 @@ enum class Mode : uint8_t { training, inference };
 // zeroes them.
 enum class GradientMode : uint8_t { overwrite, accumulate };
 
-}  // namespace moe
+}  // namespace moe::model

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "model/moe.h"
 
-namespace moe {
+namespace moe::model {
 
 void MoeWeights::declare(ParameterList& list, const MoeSpec& spec) {
   list.norm(norm, "moe_norm.weight", spec.width);
@@ -104,4 +104,4 @@ void MoeLayer::combine_gradients(Tensor d_ND, const MoeSaved& saved, const Tenso
                          .rstd_N = saved.rstd_N});
 }
 
-}  // namespace moe
+}  // namespace moe::model

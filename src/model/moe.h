@@ -10,7 +10,7 @@
 #include "ops/ops.h"
 #include "tensor/arena.h"
 
-namespace moe {
+namespace moe::model {
 
 struct MoeWeights {
   void declare(ParameterList& list, const MoeSpec& spec);
@@ -75,4 +75,4 @@ class MoeLayer {
   Experts experts_;
 };
 
-}  // namespace moe
+}  // namespace moe::model

@@ -3,7 +3,7 @@
 
 #include "base/error.h"
 
-namespace moe {
+namespace moe::model {
 
 void ParameterList::begin_layer(int64_t layer) {
   layer_ = layer;
@@ -42,4 +42,4 @@ void ParameterList::expert_matrices(Parameter& parameter, const std::string& nam
   CHECK(parameter.offset() % Parameter::kAlignment == 0, parameter.name);
 }
 
-}  // namespace moe
+}  // namespace moe::model

@@ -11,7 +11,7 @@
 #include "base/shard.h"
 #include "tensor/parameter.h"
 
-namespace moe {
+namespace moe::model {
 
 class ParameterList {
  public:
@@ -47,4 +47,4 @@ class ParameterList {
   std::vector<Parameter*> all_;
 };
 
-}  // namespace moe
+}  // namespace moe::model

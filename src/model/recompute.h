@@ -7,7 +7,7 @@
 
 #include "base/choices.h"
 
-namespace moe {
+namespace moe::model {
 
 // For one token and layer in bf16 at the full model's sizes:
 enum class Recompute : uint8_t {
@@ -21,4 +21,4 @@ constexpr auto choices_of(Recompute) {
                              {Recompute::full, "full", "all"}});
 }
 
-}  // namespace moe
+}  // namespace moe::model

@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 
-namespace moe {
+namespace moe::model {
 
 int64_t expert_capacity(const ModelConfig& config, int64_t N) {
   if (config.capacity_factor == 0.0) return Capacity::kNoLimit;
@@ -98,4 +98,4 @@ void Router::backward(Tensor dx_ND, const RouterSaved& saved, const Tensor& x_ND
                               .w_ED = weight_ED.weight});
 }
 
-}  // namespace moe
+}  // namespace moe::model

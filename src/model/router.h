@@ -11,7 +11,7 @@
 #include "ops/ops.h"
 #include "tensor/arena.h"
 
-namespace moe {
+namespace moe::model {
 
 // Rows an expert may take from N tokens (Tutel: K * floor(f * ceil(N / E))); Capacity::kNoLimit when f is 0.
 int64_t expert_capacity(const ModelConfig& config, int64_t N);
@@ -51,4 +51,4 @@ class Router {
   MoeSpec spec_;
 };
 
-}  // namespace moe
+}  // namespace moe::model

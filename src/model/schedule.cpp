@@ -4,7 +4,7 @@
 #include <array>
 #include <functional>
 
-namespace moe {
+namespace moe::model {
 namespace {
 
 void notify(const std::function<void(int64_t)>& who, int64_t layer) {
@@ -60,4 +60,4 @@ void forward_backward_interleaved(Transformer& a, Transformer& b, GradientMode g
   run_backward(all, gradients, ops, hooks);
 }
 
-}  // namespace moe
+}  // namespace moe::model

@@ -7,7 +7,7 @@
 
 #include "model/transformer.h"
 
-namespace moe {
+namespace moe::model {
 
 // The micro-batches in flight. Several need expert parallelism and a Transformer each.
 using InFlight = std::span<Transformer* const>;
@@ -22,4 +22,4 @@ void run_backward(InFlight all, GradientMode gradients, Ops& ops, const LayerHoo
 void forward_backward_interleaved(Transformer& a, Transformer& b, GradientMode gradients, Ops& ops,
                                   const LayerHooks& hooks = {});
 
-}  // namespace moe
+}  // namespace moe::model

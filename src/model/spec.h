@@ -8,7 +8,7 @@
 
 #include "ops/ops.h"
 
-namespace moe {
+namespace moe::model {
 
 struct AttentionSpec {
   int64_t width = 0;  // D
@@ -43,4 +43,4 @@ struct ModelSpec {
   int64_t rope_width() const { return layers.front().attention.heads.dim; }
 };
 
-}  // namespace moe
+}  // namespace moe::model

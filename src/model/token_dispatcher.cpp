@@ -3,7 +3,7 @@
 
 #include "model/all_to_all_dispatcher.h"
 
-namespace moe {
+namespace moe::model {
 
 std::unique_ptr<TokenDispatcher> make_dispatcher(const MoeSpec& spec, DType type, int64_t N,
                                                  Recompute recompute, AllToAll* all_to_all, Mode mode,
@@ -12,4 +12,4 @@ std::unique_ptr<TokenDispatcher> make_dispatcher(const MoeSpec& spec, DType type
   return std::make_unique<AllToAllDispatcher>(spec, type, N, recompute, *all_to_all, mode, arena);
 }
 
-}  // namespace moe
+}  // namespace moe::model

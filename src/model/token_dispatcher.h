@@ -13,7 +13,7 @@
 #include "model/router.h"
 #include "tensor/arena.h"
 
-namespace moe {
+namespace moe::model {
 
 // What one block keeps from forward to backward.
 struct DispatchedTokens {
@@ -83,4 +83,4 @@ std::unique_ptr<TokenDispatcher> make_dispatcher(const MoeSpec& spec, DType type
                                                  Recompute recompute, AllToAll* all_to_all, Mode mode,
                                                  Arena& arena);
 
-}  // namespace moe
+}  // namespace moe::model

@@ -4,7 +4,7 @@
 
 #include "tensor/tensor.h"
 
-namespace moe {
+namespace moe::model {
 
 // On the device; all i32 but rope.
 struct Tokens {
@@ -15,4 +15,4 @@ struct Tokens {
   Tensor rope_Td;       // f32, the table of rotations
 };
 
-}  // namespace moe
+}  // namespace moe::model

@@ -9,7 +9,7 @@
 #include "model/schedule.h"
 #include "tensor/device.h"
 
-namespace moe {
+namespace moe::model {
 
 Capacity training_capacity(const ModelConfig& config, const MicroBatch& shape) {
   if (!shape.capacity_by_row) return {expert_capacity(config, shape.N())};
@@ -181,4 +181,4 @@ Tensor Transformer::logits(int64_t begin, int64_t rows, Ops& ops) {
   return logits;
 }
 
-}  // namespace moe
+}  // namespace moe::model

@@ -16,7 +16,7 @@
 #include "ops/ops.h"
 #include "tensor/arena.h"
 
-namespace moe {
+namespace moe::model {
 
 // Rows of B sequences of T tokens, and how much of the logits exists at once.
 struct MicroBatch {
@@ -150,4 +150,4 @@ class Transformer {
 // memory.
 std::vector<float> rope_table(int64_t rows, int64_t head_dim, double theta);
 
-}  // namespace moe
+}  // namespace moe::model

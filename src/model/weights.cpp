@@ -11,7 +11,7 @@
 #include "tensor/device.h"
 #include "tensor/host_floats.h"
 
-namespace moe {
+namespace moe::model {
 namespace {
 
 // Host staging for initialisation: the largest tensor goes to the device in pieces of this many values.
@@ -186,4 +186,4 @@ void cast_weights(const Weights& weights, Ops& ops) {
   }
 }
 
-}  // namespace moe
+}  // namespace moe::model

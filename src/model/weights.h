@@ -15,8 +15,11 @@
 #include "tensor/parameter.h"
 
 namespace moe {
-
 class Device;
+class Ops;
+}  // namespace moe
+
+namespace moe::model {
 
 // compute: what matrix products read. master: what the optimizer updates and checkpoints hold; where both
 // have one type they are one tensor. gradient: of the matrices of attention and experts; those of the
@@ -90,9 +93,8 @@ class Weights : public ModelParameters {
   std::vector<Bucket> buckets_;
 };
 
-class Ops;
 // Refreshes the copies after the masters were written from outside (initialise, checkpoint), as far as
 // masters lie here.
 void cast_weights(const Weights& weights, Ops& ops);
 
-}  // namespace moe
+}  // namespace moe::model

@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "base/random.h"
 
-namespace moe {
+namespace moe::optim {
 namespace {
 
 constexpr const char* kCategory = "optimizer state";
@@ -229,4 +229,4 @@ std::vector<NamedShard> Optimizer::state() const {
   return state;
 }
 
-}  // namespace moe
+}  // namespace moe::optim

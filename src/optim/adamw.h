@@ -12,7 +12,7 @@
 #include "tensor/arena.h"
 #include "tensor/parameter.h"
 
-namespace moe {
+namespace moe::optim {
 
 // What the optimizer does with the tensors of a role (tensor/parameter.h).
 struct RolePolicy {
@@ -103,4 +103,4 @@ class Optimizer {
   std::vector<GroupGradient> gradients_;
 };
 
-}  // namespace moe
+}  // namespace moe::optim

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 
-namespace moe {
+namespace moe::optim {
 namespace {
 
 // Progress in [0, 1] of a decay over the steps [first, end): (step - first) / (end - first), but 1 at the
@@ -51,4 +51,4 @@ double learning_rate(const Schedule& schedule, int64_t step) {
   return schedule.peak * std::min(warmup, decay_factor(schedule, step));
 }
 
-}  // namespace moe
+}  // namespace moe::optim

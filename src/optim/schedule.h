@@ -6,7 +6,7 @@
 
 #include "base/choices.h"
 
-namespace moe {
+namespace moe::optim {
 
 struct Schedule {
   enum class Kind : uint8_t {
@@ -39,4 +39,4 @@ constexpr auto choices_of(Schedule::Kind) {
 // of decay none has. When warm-up and decay overlap, the lower of the two rates counts.
 double learning_rate(const Schedule& schedule, int64_t step);
 
-}  // namespace moe
+}  // namespace moe::optim

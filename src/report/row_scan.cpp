@@ -26,7 +26,7 @@ T& slot(std::vector<T>& list, size_t i) {
 
 // The variant's T, kept with its memory where the row before had one.
 template <class T>
-T& alternative(Row::Value& value) {
+T& alternative(metrics::Row::Value& value) {
   if (T* kept = std::get_if<T>(&value)) return *kept;
   return value.emplace<T>();
 }
@@ -35,7 +35,7 @@ class Scan {
  public:
   explicit Scan(std::string_view line) : at_(line.data()), end_(line.data() + line.size()) {}
 
-  bool row(Row& row) {
+  bool row(metrics::Row& row) {
     std::string_view name;
     bool real = false;
     double ignored = 0;
@@ -57,7 +57,7 @@ class Scan {
   }
 
  private:
-  static bool differ(const Row& row) {
+  static bool differ(const metrics::Row& row) {
     std::vector<std::string_view> names;
     names.reserve(row.values.size() + 1);
     for (const auto& [name, value] : row.values) names.emplace_back(name);
@@ -140,7 +140,7 @@ class Scan {
     return take(']');
   }
 
-  bool value(Row::Value& value) {
+  bool value(metrics::Row::Value& value) {
     if (at_ == end_) return false;
     if (*at_ == '[') {
       return at_ + 1 != end_ && at_[1] == '[' ? table(alternative<std::vector<std::vector<double>>>(value))
@@ -163,7 +163,7 @@ class Scan {
 
 }  // namespace
 
-bool scan_row(std::string_view line, Row& row) {
+bool scan_row(std::string_view line, metrics::Row& row) {
   return Scan(line).row(row);
 }
 

@@ -13,6 +13,6 @@ namespace moe::report {
 // row: what this function made of the line before (names are compared with its), or empty. True: it is now
 // the one that a JSON library would find in the line. False: the library has to look, and `row` holds
 // anything: empty it.
-bool scan_row(std::string_view line, Row& row);
+bool scan_row(std::string_view line, metrics::Row& row);
 
 }  // namespace moe::report

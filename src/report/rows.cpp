@@ -54,7 +54,7 @@ bool to_whole(const OrderedJson& element, int64_t& whole) {
   return true;
 }
 
-bool to_value(const OrderedJson& element, Row::Value& value) {
+bool to_value(const OrderedJson& element, metrics::Row::Value& value) {
   if (int64_t whole = 0; to_whole(element, whole)) return value = whole, true;
   if (double number = 0; to_number(element, number)) return value = number, true;
   if (element.is_string()) return value = element.get<std::string>(), true;
@@ -68,7 +68,7 @@ bool to_value(const OrderedJson& element, Row::Value& value) {
 
 }  // namespace
 
-bool RowParser::parse_line(std::string_view line, Row& row) {
+bool RowParser::parse_line(std::string_view line, metrics::Row& row) {
   const auto object = try_parse_ordered_json(line);
   if (!object || !object->is_object() || object->empty()) return false;
   bool first = true;
@@ -78,16 +78,17 @@ bool RowParser::parse_line(std::string_view line, Row& row) {
       if (name != "step" || !to_whole(element, row.step)) return false;
       continue;
     }
-    Row::Value value;
+    metrics::Row::Value value;
     if (!to_value(element, value)) return false;
     row.values.emplace_back(name, std::move(value));
   }
   return true;
 }
 
-size_t RowParser::parse(std::string_view bytes, bool whole, const std::function<void(const Row&)>& each) {
+size_t RowParser::parse(std::string_view bytes, bool whole,
+                        const std::function<void(const metrics::Row&)>& each) {
   size_t begin = 0;
-  Row scanned, row;
+  metrics::Row scanned, row;
   while (begin < bytes.size()) {
     const size_t newline = bytes.find('\n', begin);
     if (newline == std::string_view::npos && !whole) break;
@@ -108,7 +109,8 @@ size_t RowParser::parse(std::string_view bytes, bool whole, const std::function<
   return begin;
 }
 
-void RowFile::read(const std::function<void()>& restart, const std::function<void(const Row&)>& each) {
+void RowFile::read(const std::function<void()>& restart,
+                   const std::function<void(const metrics::Row&)>& each) {
   constexpr size_t kPiece = size_t{16} << 20;
   struct stat now {};
   if (::stat(path_.c_str(), &now) != 0) return;

@@ -19,11 +19,11 @@ class RowParser {
  public:
   // bytes: any number of lines. The last one counts as a line only if it ends with a newline, or `whole` says
   // that nothing will follow. Returns how many bytes have been dealt with.
-  size_t parse(std::string_view bytes, bool whole, const std::function<void(const Row&)>& each);
+  size_t parse(std::string_view bytes, bool whole, const std::function<void(const metrics::Row&)>& each);
   int64_t unreadable() const { return unreadable_; }
 
  private:
-  static bool parse_line(std::string_view line, Row& row);
+  static bool parse_line(std::string_view line, metrics::Row& row);
   int64_t unreadable_ = 0;
 };
 
@@ -34,7 +34,7 @@ class RowFile {
   // Rows that came since the last call. restart: called first when another file is in its place or it became
   // shorter (a resumed run has cut it): what was read before is void. A file that is not there yet has no
   // rows.
-  void read(const std::function<void()>& restart, const std::function<void(const Row&)>& each);
+  void read(const std::function<void()>& restart, const std::function<void(const metrics::Row&)>& each);
   int64_t unreadable() const { return parser_.unreadable(); }
 
  private:

@@ -103,12 +103,12 @@ void RunView::add_table(int64_t step, const std::vector<std::vector<double>>& ta
   load_.add(step, table.size(), table.empty() ? 0 : table.front().size(), flat_);
 }
 
-void RunView::add(const Row& row) {
+void RunView::add(const metrics::Row& row) {
   last_step_ = std::max(last_step_, row.step);
   Note note{.step = row.step, .kind = {}, .text = {}};
   for (size_t i = 0; i < row.values.size(); ++i) {
     const auto& [name, value] = row.values[i];
-    if (const auto number = Row::number_of(value)) {
+    if (const auto number = metrics::Row::number_of(value)) {
       find(series_, series_places_, i, name).add(row.step, *number);
     } else if (const auto* text = std::get_if<std::string>(&value)) {
       if (name == "alert") {

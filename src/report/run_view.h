@@ -26,7 +26,7 @@ class RunView {
   // config_json: {"section": {"key": value}}, or "" when it is not known.
   RunView(std::string name, std::string config_json)
       : name_(std::move(name)), config_json_(std::move(config_json)) {}
-  void add(const Row& row);
+  void add(const metrics::Row& row);
   void clear();
 
   const std::string& name() const { return name_; }

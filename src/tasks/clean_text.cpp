@@ -9,7 +9,7 @@
 #include "base/utf8.h"
 #include "text/unicode.h"
 
-namespace moe {
+namespace moe::tasks {
 namespace {
 
 // Upper and lower case of all of Unicode, whatever the user's locale is. Part of the C library since glibc
@@ -32,7 +32,7 @@ class UnicodeCase {
 
 // str.isspace(): White_Space, and four separators that Python adds to it.
 bool is_space(char32_t c) {
-  return UnicodeClasses::instance()(c) == CharacterClass::kSpace || (c >= 0x1c && c <= 0x1f);
+  return text::UnicodeClasses::instance()(c) == text::CharacterClass::kSpace || (c >= 0x1c && c <= 0x1f);
 }
 
 // The length of the character of white space that the text begins with; 0 if it begins with none.
@@ -96,4 +96,4 @@ std::string clean_wikihow(std::string_view text) {
   return clean;
 }
 
-}  // namespace moe
+}  // namespace moe::tasks

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace moe {
+namespace moe::tasks {
 
 int64_t code_points(std::string_view utf8);
 // The first character in upper case and all others in lower case, as str.capitalize() (but for characters
@@ -19,4 +19,4 @@ std::string_view strip_right(std::string_view utf8);
 // HellaSwag's marks of WikiHow: strip, " [title]" becomes ". ", other [...] go, two spaces become one (once).
 std::string clean_wikihow(std::string_view text);
 
-}  // namespace moe
+}  // namespace moe::tasks

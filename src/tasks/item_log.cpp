@@ -11,7 +11,7 @@
 #include "base/json.h"
 #include "base/lines.h"
 
-namespace moe {
+namespace moe::tasks {
 namespace {
 
 namespace fs = std::filesystem;
@@ -88,4 +88,4 @@ TaskSet::Record ItemLog::record() {
       }};
 }
 
-}  // namespace moe
+}  // namespace moe::tasks

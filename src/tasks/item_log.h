@@ -12,7 +12,7 @@
 
 #include "tasks/task_set.h"
 
-namespace moe {
+namespace moe::tasks {
 
 class ItemLog {
  public:
@@ -37,4 +37,4 @@ class ItemLog {
   std::FILE* file_ = nullptr;
 };
 
-}  // namespace moe
+}  // namespace moe::tasks

@@ -9,7 +9,7 @@
 #include "base/json.h"
 #include "tasks/clean_text.h"
 
-namespace moe {
+namespace moe::tasks {
 namespace {
 
 constexpr const char* kShown = "docs/evaluation.md shows an item of each task";
@@ -155,8 +155,8 @@ Question parse_question(Task task, Convention convention, const std::string& whe
   CHECK(false, "a task without a reader");
 }
 
-std::vector<Request> requests_of(const Question& question, Convention convention, TokenId end_of_text,
-                                 Tokenizer::Encoder& encoder) {
+std::vector<Request> requests_of(const Question& question, Convention convention, text::TokenId end_of_text,
+                                 text::Tokenizer::Encoder& encoder) {
   std::vector<Request> requests;
   for (std::string continuation : question.continuations) {
     std::string context = question.context;
@@ -167,7 +167,7 @@ std::vector<Request> requests_of(const Question& question, Convention convention
       const size_t end = strip_right(context).size();
       continuation.insert(0, context, end, std::string::npos);
       context.resize(end);
-      std::vector<TokenId> alone;
+      std::vector<text::TokenId> alone;
       encoder.encode(context, alone);
       encoder.encode(context + continuation, request.ids);
       request.scored = std::ssize(request.ids) - std::ssize(alone);
@@ -183,4 +183,4 @@ std::vector<Request> requests_of(const Question& question, Convention convention
   return requests;
 }
 
-}  // namespace moe
+}  // namespace moe::tasks

@@ -13,7 +13,7 @@
 
 #include "text/tokenizer.h"
 
-namespace moe {
+namespace moe::tasks {
 
 enum class Task : uint8_t { hellaswag, lambada, arc_easy, piqa };
 enum class Convention : uint8_t { lm_eval, llm_c };
@@ -36,11 +36,11 @@ Question parse_question(Task task, Convention convention, const std::string& whe
 
 // What the model reads: the tokens of context and continuation, of which the last `scored` count.
 struct Request {
-  std::vector<TokenId> ids;
+  std::vector<text::TokenId> ids;
   int64_t scored = 0;
 };
 // One for each continuation.
-std::vector<Request> requests_of(const Question& question, Convention convention, TokenId end_of_text,
-                                 Tokenizer::Encoder& encoder);
+std::vector<Request> requests_of(const Question& question, Convention convention, text::TokenId end_of_text,
+                                 text::Tokenizer::Encoder& encoder);
 
-}  // namespace moe
+}  // namespace moe::tasks

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 
-namespace moe {
+namespace moe::tasks {
 namespace {
 
 struct Mean {
@@ -64,4 +64,4 @@ std::vector<std::pair<std::string, double>> summarise(Task task, std::span<const
   return values;
 }
 
-}  // namespace moe
+}  // namespace moe::tasks

@@ -12,7 +12,7 @@
 #include "tasks/question.h"
 #include "tasks/scorer.h"
 
-namespace moe {
+namespace moe::tasks {
 
 struct ItemResult {
   int64_t index = 0;  // of the item in its file, from 0
@@ -29,4 +29,4 @@ ItemResult judge(const Question& question, Task task, Convention convention, std
 // that of a mean over items, (sum (x - mean)^2 / (n - 1) / n)^1/2; for perplexity, times perplexity.
 std::vector<std::pair<std::string, double>> summarise(Task task, std::span<const ItemResult> items);
 
-}  // namespace moe
+}  // namespace moe::tasks

@@ -9,12 +9,12 @@
 #include "base/error.h"
 #include "tensor/host_floats.h"
 
-namespace moe {
+namespace moe::tasks {
 
 std::vector<Score> Scorer::score(std::span<const Request> requests, bool greedy,
                                  const std::function<void(int64_t)>& on_done) {
   std::vector<std::vector<Place>> batches;
-  propagate_errors(communicator_, [&] { batches = pack(requests); });
+  comm::propagate_errors(communicator_, [&] { batches = pack(requests); });
   const std::vector<size_t> of_ranks = communicator_.gather(batches.size());
   batches.resize(*std::max_element(of_ranks.begin(), of_ranks.end()));
 
@@ -57,7 +57,7 @@ std::vector<std::vector<Scorer::Place>> Scorer::pack(std::span<const Request> re
 void Scorer::run(std::span<const Request> requests, const std::vector<Place>& places, bool greedy,
                  std::vector<Score>& scores) {
   const auto N = static_cast<size_t>(shape_.N());
-  std::vector<TokenId> input(N, 0), target(N, -1);
+  std::vector<text::TokenId> input(N, 0), target(N, -1);
   std::vector<int32_t> first(N, -1);
   for (const auto& [request, begin, length] : places) {
     const auto& [ids, scored] = requests[request];
@@ -94,4 +94,4 @@ bool Scorer::is_greedy(const Request& request, int64_t begin, int64_t scored) {
   return true;
 }
 
-}  // namespace moe
+}  // namespace moe::tasks

@@ -16,7 +16,7 @@
 #include "tasks/question.h"
 #include "tensor/device.h"
 
-namespace moe {
+namespace moe::tasks {
 
 struct Score {
   double log_likelihood = 0;  // nats, of the scored tokens together
@@ -28,8 +28,8 @@ class Scorer {
  public:
   // shape: that of the transformer. between: called before each batch, by all ranks together; it may throw to
   // end the work.
-  Scorer(Transformer& transformer, const MicroBatch& shape, Communicator& communicator, Device& device,
-         Ops& ops, std::function<void()> between = {})
+  Scorer(model::Transformer& transformer, const model::MicroBatch& shape, comm::Communicator& communicator,
+         Device& device, Ops& ops, std::function<void()> between = {})
       : transformer_(transformer),
         shape_(shape),
         communicator_(communicator),
@@ -37,7 +37,7 @@ class Scorer {
         ops_(ops),
         between_(std::move(between)) {}
 
-  Communicator& communicator() { return communicator_; }
+  comm::Communicator& communicator() { return communicator_; }
 
   // A request longer than a row loses tokens at its beginning, as in lm-evaluation-harness; one whose scored
   // tokens alone do not fit throws UserError. All ranks call this together, each with its own requests, and
@@ -56,12 +56,12 @@ class Scorer {
            std::vector<Score>& scores);
   bool is_greedy(const Request& request, int64_t begin, int64_t scored);
 
-  Transformer& transformer_;
-  MicroBatch shape_;
-  Communicator& communicator_;
+  model::Transformer& transformer_;
+  model::MicroBatch shape_;
+  comm::Communicator& communicator_;
   Device& device_;
   Ops& ops_;
   std::function<void()> between_;
 };
 
-}  // namespace moe
+}  // namespace moe::tasks

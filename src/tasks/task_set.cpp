@@ -19,7 +19,7 @@
 #include "data/parquet_rows.h"
 #include "data/remote.h"
 
-namespace moe {
+namespace moe::tasks {
 namespace {
 
 namespace fs = std::filesystem;
@@ -27,14 +27,14 @@ namespace fs = std::filesystem;
 constexpr int64_t kPortion = 512;  // items of a rank scored, and then recorded, at a time
 
 // Of a file, its ending says which (JSON lines may have any); a folder is looked through for both.
-std::optional<DataFormat> format_of(const std::string& place) {
-  if (has_ending(place, ".parquet")) return DataFormat::parquet;
-  const bool folder = is_remote(place) ? !fs::path(place).has_extension() : fs::is_directory(place);
-  return folder ? std::nullopt : std::optional(DataFormat::jsonl);
+std::optional<data::DataFormat> format_of(const std::string& place) {
+  if (data::has_ending(place, ".parquet")) return data::DataFormat::parquet;
+  const bool folder = data::is_remote(place) ? !fs::path(place).has_extension() : fs::is_directory(place);
+  return folder ? std::nullopt : std::optional(data::DataFormat::jsonl);
 }
 
 // The lines that are not empty.
-std::vector<std::string> lines_of(const DataFilePtr& file, Terminal& terminal) {
+std::vector<std::string> lines_of(const data::DataFilePtr& file, Terminal& terminal) {
   std::vector<std::string> lines;
   const auto input = file->open_whole(terminal);
   const std::string text = input->read(0, input->size());
@@ -47,15 +47,17 @@ std::vector<std::string> lines_of(const DataFilePtr& file, Terminal& terminal) {
 std::vector<std::string> read_items(Task task, const std::string& place, int64_t limit, const fs::path& cache,
                                     Terminal& terminal) {
   std::vector<std::string> items;
-  const FoundFiles found = find_files({place}, format_of(place), terminal, nullptr, FolderRule::one_split);
+  const data::FoundFiles found =
+      data::find_files({place}, format_of(place), terminal, nullptr, data::FolderRule::one_split);
   for (const auto& [file, format] : found.files) {
     const int64_t wanted = limit - std::ssize(items);
     if (limit > 0 && wanted == 0) break;
-    if (format != DataFormat::jsonl && format != DataFormat::parquet) continue;
-    const DataFilePtr plain = readable_file(
-        file, format == DataFormat::jsonl, [&] { return cache.empty() ? cache_folder() : cache; }, terminal);
-    std::vector<std::string> more = format == DataFormat::parquet
-                                        ? parquet_rows(plain, fields_of(task), limit > 0 ? wanted : 0)
+    if (format != data::DataFormat::jsonl && format != data::DataFormat::parquet) continue;
+    const data::DataFilePtr plain = data::readable_file(
+        file, format == data::DataFormat::jsonl, [&] { return cache.empty() ? cache_folder() : cache; },
+        terminal);
+    std::vector<std::string> more = format == data::DataFormat::parquet
+                                        ? data::parquet_rows(plain, fields_of(task), limit > 0 ? wanted : 0)
                                         : lines_of(plain, terminal);
     if (limit > 0) more.resize(std::min(more.size(), static_cast<size_t>(wanted)));
     std::move(more.begin(), more.end(), std::back_inserter(items));
@@ -94,7 +96,7 @@ void sort_by_index(std::vector<ItemResult>& items) {
 }
 
 // The items of all ranks, in order.
-std::vector<ItemResult> gather(const std::vector<ItemResult>& mine, Communicator& communicator) {
+std::vector<ItemResult> gather(const std::vector<ItemResult>& mine, comm::Communicator& communicator) {
   std::string bytes;
   for (const ItemResult& item : mine) pack(item, bytes);
   std::vector<ItemResult> all;
@@ -134,7 +136,7 @@ std::string TaskSet::Entry::where(int64_t item) const {
   return fmt::format("{}: item {}", place, item + 1);
 }
 
-int64_t TaskSet::longest(const Entry& entry, int64_t item, const Tokenizer& tokenizer) {
+int64_t TaskSet::longest(const Entry& entry, int64_t item, const text::Tokenizer& tokenizer) {
   const auto encoder = tokenizer.encoder();
   int64_t longest = 0;
   for (const Convention convention : conventions_of(entry.task)) {
@@ -146,7 +148,7 @@ int64_t TaskSet::longest(const Entry& entry, int64_t item, const Tokenizer& toke
   return longest;
 }
 
-void TaskSet::leave_out_longer_than(int64_t T, const Tokenizer& tokenizer, Terminal& terminal) {
+void TaskSet::leave_out_longer_than(int64_t T, const text::Tokenizer& tokenizer, Terminal& terminal) {
   for (Entry& entry : entries_) {
     std::string first;
     for (int64_t item = 0; item < std::ssize(entry.lines); ++item)
@@ -164,7 +166,7 @@ void TaskSet::leave_out_longer_than(int64_t T, const Tokenizer& tokenizer, Termi
   }
 }
 
-std::vector<TaskSet::Measured> TaskSet::evaluate(Scorer& scorer, const Tokenizer& tokenizer,
+std::vector<TaskSet::Measured> TaskSet::evaluate(Scorer& scorer, const text::Tokenizer& tokenizer,
                                                  Terminal& terminal, const Record& record) const {
   std::vector<Measured> all;
   for (const Entry& entry : entries_)
@@ -175,9 +177,9 @@ std::vector<TaskSet::Measured> TaskSet::evaluate(Scorer& scorer, const Tokenizer
 
 // Item i is that of rank i mod W: all ranks get items of all lengths.
 TaskSet::Measured TaskSet::measure(const Entry& entry, Convention convention, Scorer& scorer,
-                                   const Tokenizer& tokenizer, Terminal& terminal,
+                                   const text::Tokenizer& tokenizer, Terminal& terminal,
                                    const Record& record) const {
-  Communicator& communicator = scorer.communicator();
+  comm::Communicator& communicator = scorer.communicator();
   const int64_t ranks = communicator.size(), count = std::ssize(entry.lines);
   std::vector<ItemResult> results;
   Progress progress(terminal, fmt::format("{} ({})", name_of(entry.task), name_of(convention)),
@@ -205,7 +207,7 @@ TaskSet::Measured TaskSet::measure(const Entry& entry, Convention convention, Sc
 
 std::vector<ItemResult> TaskSet::ask(const Entry& entry, Convention convention,
                                      const std::vector<int64_t>& items, Scorer& scorer,
-                                     const Tokenizer& tokenizer) {
+                                     const text::Tokenizer& tokenizer) {
   const auto encoder = tokenizer.encoder();
   std::vector<Request> requests;
   std::vector<Question> questions;
@@ -227,4 +229,4 @@ std::vector<ItemResult> TaskSet::ask(const Entry& entry, Convention convention,
   return results;
 }
 
-}  // namespace moe
+}  // namespace moe::tasks

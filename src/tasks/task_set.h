@@ -17,7 +17,7 @@
 #include "tasks/result.h"
 #include "tasks/scorer.h"
 
-namespace moe {
+namespace moe::tasks {
 
 class TaskSet {
  public:
@@ -41,12 +41,12 @@ class TaskSet {
   };
 
   // All ranks call this together and get the same.
-  std::vector<Measured> evaluate(Scorer& scorer, const Tokenizer& tokenizer, Terminal& terminal,
+  std::vector<Measured> evaluate(Scorer& scorer, const text::Tokenizer& tokenizer, Terminal& terminal,
                                  const Record& record = {}) const;
 
   // Leaves out items with a continuation of more than T tokens, which no row takes, and warns of them. Throws
   // UserError when a task has no others.
-  void leave_out_longer_than(int64_t T, const Tokenizer& tokenizer, Terminal& terminal);
+  void leave_out_longer_than(int64_t T, const text::Tokenizer& tokenizer, Terminal& terminal);
 
   // Changes with the tasks, their texts and their order.
   const std::string& identity() const { return identity_; }
@@ -60,16 +60,16 @@ class TaskSet {
     std::string where(int64_t item) const;
   };
   // Tokens of its longest continuation, in any convention.
-  static int64_t longest(const Entry& entry, int64_t item, const Tokenizer& tokenizer);
+  static int64_t longest(const Entry& entry, int64_t item, const text::Tokenizer& tokenizer);
   // The scores of these items, here.
   static std::vector<ItemResult> ask(const Entry& entry, Convention convention,
                                      const std::vector<int64_t>& items, Scorer& scorer,
-                                     const Tokenizer& tokenizer);
-  Measured measure(const Entry& entry, Convention convention, Scorer& scorer, const Tokenizer& tokenizer,
-                   Terminal& terminal, const Record& record) const;
+                                     const text::Tokenizer& tokenizer);
+  Measured measure(const Entry& entry, Convention convention, Scorer& scorer,
+                   const text::Tokenizer& tokenizer, Terminal& terminal, const Record& record) const;
 
   std::vector<Entry> entries_;
   std::string identity_;
 };
 
-}  // namespace moe
+}  // namespace moe::tasks

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <functional>
 
-namespace moe {
+namespace moe::text {
 
 BytePairEncoder::BytePairEncoder(const Vocabulary& vocabulary) : merges_(vocabulary.merges(), 256) {
   for (size_t byte = 0; byte < 256; ++byte) of_byte_[byte] = vocabulary.of_byte(static_cast<uint8_t>(byte));
@@ -108,4 +108,4 @@ void BytePairEncoder::encode_long(std::string_view piece, std::vector<TokenId>& 
   for (size_t i = 0; i < size; i = nodes[i].next) ids.push_back(nodes[i].token);
 }
 
-}  // namespace moe
+}  // namespace moe::text

@@ -12,7 +12,7 @@
 #include "text/token_id.h"
 #include "text/vocabulary.h"
 
-namespace moe {
+namespace moe::text {
 
 // Working memory of one thread.
 class BytePairScratch {
@@ -47,4 +47,4 @@ class BytePairEncoder {
   MergeTable merges_;
 };
 
-}  // namespace moe
+}  // namespace moe::text

@@ -13,7 +13,7 @@
 #include "text/pretokenize.h"
 #include "text/vocabulary.h"
 
-namespace moe {
+namespace moe::text {
 
 struct Gpt2Tokenizer::Tables {
   Vocabulary vocabulary{gpt2_merges()};
@@ -93,4 +93,4 @@ std::string_view Gpt2Tokenizer::bytes(TokenId id) const {
   return tables_->vocabulary.bytes(id);
 }
 
-}  // namespace moe
+}  // namespace moe::text

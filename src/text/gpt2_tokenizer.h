@@ -9,7 +9,7 @@
 
 #include "text/tokenizer.h"
 
-namespace moe {
+namespace moe::text {
 
 class Gpt2Tokenizer final : public Tokenizer {
  public:
@@ -35,4 +35,4 @@ class Gpt2Tokenizer final : public Tokenizer {
   std::unique_ptr<const Tables> tables_;
 };
 
-}  // namespace moe
+}  // namespace moe::text

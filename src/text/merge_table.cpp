@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 
-namespace moe {
+namespace moe::text {
 
 MergeTable::MergeTable(std::span<const Merge> merges, uint16_t first_id) {
   CHECK(merges.size() <= 60'000 && first_id + merges.size() <= kNone);
@@ -59,4 +59,4 @@ bool MergeTable::build(std::span<const Merge> merges, uint16_t first_id) {
   return true;
 }
 
-}  // namespace moe
+}  // namespace moe::text

@@ -10,7 +10,7 @@
 
 #include "text/vocabulary.h"
 
-namespace moe {
+namespace moe::text {
 
 class MergeTable {
  public:
@@ -43,4 +43,4 @@ class MergeTable {
   std::vector<uint32_t> slots_;  // high half: that of the hash; low half: the token, kNone in an empty slot
 };
 
-}  // namespace moe
+}  // namespace moe::text

@@ -15,7 +15,7 @@
 
 #include "text/token_id.h"
 
-namespace moe {
+namespace moe::text {
 
 // Up to 15 bytes, zero after the end, and the length in the last byte.
 struct PieceKey {
@@ -102,4 +102,4 @@ class PieceCache {
   std::vector<Bucket> buckets_;
 };
 
-}  // namespace moe
+}  // namespace moe::text

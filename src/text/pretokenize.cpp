@@ -10,7 +10,7 @@
 #include "base/utf8.h"
 #include "text/unicode.h"
 
-namespace moe {
+namespace moe::text {
 namespace {
 
 using Bytes = std::array<uint8_t, 64>;
@@ -195,4 +195,4 @@ std::span<const size_t> Pretokenizer::next() {
   return {ends_.data(), count};
 }
 
-}  // namespace moe
+}  // namespace moe::text

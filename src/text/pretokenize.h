@@ -11,7 +11,7 @@
 #include <span>
 #include <string_view>
 
-namespace moe {
+namespace moe::text {
 
 class UnicodeClasses;
 
@@ -60,4 +60,4 @@ class Pretokenizer {
   std::array<size_t, kMaxBatch + 8> ends_;
 };
 
-}  // namespace moe
+}  // namespace moe::text

@@ -5,8 +5,8 @@
 
 #include <cstdint>
 
-namespace moe {
+namespace moe::text {
 
 using TokenId = int32_t;
 
-}  // namespace moe
+}  // namespace moe::text

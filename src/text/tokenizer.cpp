@@ -5,7 +5,7 @@
 #include "base/random.h"
 #include "text/gpt2_tokenizer.h"
 
-namespace moe {
+namespace moe::text {
 
 std::string Tokenizer::decode(std::span<const TokenId> ids) const {
   std::string text;
@@ -45,4 +45,4 @@ std::unique_ptr<const Tokenizer> make_tokenizer(TokenizerKind kind) {
   CHECK(false, "a tokenizer without an implementation");
 }
 
-}  // namespace moe
+}  // namespace moe::text

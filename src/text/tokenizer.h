@@ -14,7 +14,7 @@
 #include "base/choices.h"
 #include "text/token_id.h"
 
-namespace moe {
+namespace moe::text {
 
 enum class TokenizerKind : uint8_t { gpt2 };
 constexpr auto choices_of(TokenizerKind) {
@@ -88,4 +88,4 @@ class Tokenizer {
 // GPT-2's takes some 20 ms.
 std::unique_ptr<const Tokenizer> make_tokenizer(TokenizerKind kind);
 
-}  // namespace moe
+}  // namespace moe::text

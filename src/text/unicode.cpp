@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 
-namespace moe {
+namespace moe::text {
 namespace {
 
 struct Run {
@@ -51,4 +51,4 @@ UnicodeClasses::UnicodeClasses() {
   CHECK(pages_.size() <= 256);
 }
 
-}  // namespace moe
+}  // namespace moe::text

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace moe {
+namespace moe::text {
 
 // Letter: general category L. Number: general category N. Space: the property White_Space. Other: the rest,
 // with surrogates and unassigned code points.
@@ -32,4 +32,4 @@ class UnicodeClasses {
   std::vector<Page> pages_;
 };
 
-}  // namespace moe
+}  // namespace moe::text

@@ -14,7 +14,7 @@ extern const char moe_gpt2_merges_begin[];
 extern const char moe_gpt2_merges_end[];
 }
 
-namespace moe {
+namespace moe::text {
 namespace {
 
 constexpr bool stands_for_itself(int byte) {
@@ -90,4 +90,4 @@ Vocabulary::Vocabulary(std::string_view merges) {
   }
 }
 
-}  // namespace moe
+}  // namespace moe::text

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-namespace moe {
+namespace moe::text {
 
 // Two tokens that merge; the i-th merge makes token 256 + i, and a lower i merges first.
 struct Merge {
@@ -43,4 +43,4 @@ class Vocabulary {
 // The merges of GPT-2 as they lie inside the program.
 std::string_view gpt2_merges();
 
-}  // namespace moe
+}  // namespace moe::text

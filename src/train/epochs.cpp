@@ -8,7 +8,7 @@
 
 #include "base/format.h"
 
-namespace moe {
+namespace moe::train {
 namespace {
 
 constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
@@ -49,4 +49,4 @@ std::vector<int64_t> Epochs::of_places() const {
   return known;
 }
 
-}  // namespace moe
+}  // namespace moe::train

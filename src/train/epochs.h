@@ -11,7 +11,7 @@
 
 #include "base/terminal.h"
 
-namespace moe {
+namespace moe::train {
 
 class Epochs {
  public:
@@ -35,4 +35,4 @@ class Epochs {
   Counts now_;
 };
 
-}  // namespace moe
+}  // namespace moe::train

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <numbers>
 
-namespace moe {
+namespace moe::train {
 
 double Evaluation::perplexity() const {
   return std::exp(loss());
@@ -14,7 +14,7 @@ double Evaluation::bits_per_byte() const {
   return loss_sum / std::numbers::ln2 / static_cast<double>(bytes);
 }
 
-Evaluation all_reduce(const Evaluation& mine, Communicator& communicator) {
+Evaluation all_reduce(const Evaluation& mine, comm::Communicator& communicator) {
   Evaluation sum;
   for (const Evaluation& rank : communicator.gather(mine)) {
     sum.loss_sum += rank.loss_sum;
@@ -24,8 +24,8 @@ Evaluation all_reduce(const Evaluation& mine, Communicator& communicator) {
   return sum;
 }
 
-void evaluate(Transformer& transformer, const Batch& batch, Device& device, Ops& ops, Evaluation& evaluation,
-              const BlockObserver& observer) {
+void evaluate(model::Transformer& transformer, const data::Batch& batch, Device& device, Ops& ops,
+              Evaluation& evaluation, const model::BlockObserver& observer) {
   transformer.zero_sums(ops);
   transformer.upload(device, batch.input.data(), batch.target.data(), batch.first.data());
   transformer.forward(ops, observer);
@@ -36,4 +36,4 @@ void evaluate(Transformer& transformer, const Batch& batch, Device& device, Ops&
   evaluation.bytes += batch.target_bytes;
 }
 
-}  // namespace moe
+}  // namespace moe::train

@@ -11,7 +11,7 @@
 #include "ops/ops.h"
 #include "tensor/device.h"
 
-namespace moe {
+namespace moe::train {
 
 struct Evaluation {
   double loss_sum = 0;  // nats
@@ -23,10 +23,10 @@ struct Evaluation {
 };
 
 // Over all ranks.
-Evaluation all_reduce(const Evaluation& mine, Communicator& communicator);
+Evaluation all_reduce(const Evaluation& mine, comm::Communicator& communicator);
 
 // Adds one batch of the transformer's shape. observer: as in Transformer::forward.
-void evaluate(Transformer& transformer, const Batch& batch, Device& device, Ops& ops, Evaluation& evaluation,
-              const BlockObserver& observer = {});
+void evaluate(model::Transformer& transformer, const data::Batch& batch, Device& device, Ops& ops,
+              Evaluation& evaluation, const model::BlockObserver& observer = {});
 
-}  // namespace moe
+}  // namespace moe::train

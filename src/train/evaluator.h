@@ -13,6 +13,7 @@
 #include "base/terminal.h"
 #include "comm/communicator.h"
 #include "data/batch.h"
+#include "data/order.h"
 #include "data/source.h"
 #include "metrics/row.h"
 #include "ops/ops.h"
@@ -24,18 +25,16 @@
 #include "train/run_folder.h"
 #include "train/state.h"
 
-namespace moe {
-
-enum class Part : uint8_t;
+namespace moe::train {
 
 class Evaluator {
  public:
   // Reads the held-out text and the items of the tasks. text: that the run trains on. between: called by all
   // ranks together between two batches and two samples; it may throw to end the work. All are used while the
   // object lives. Throws UserError.
-  Evaluator(const RunConfig& config, const RunFolder& folder, const std::shared_ptr<const Source>& text,
-            const Tokenizer& tokenizer, TrainingState& state, Communicator& communicator, Device& device,
-            Ops& ops, Terminal& terminal, std::function<void()> between);
+  Evaluator(const RunConfig& config, const RunFolder& folder, const std::shared_ptr<const data::Source>& text,
+            const text::Tokenizer& tokenizer, TrainingState& state, comm::Communicator& communicator,
+            Device& device, Ops& ops, Terminal& terminal, std::function<void()> between);
 
   bool has_validation() const { return !validation_.empty(); }
   bool has_tasks() const { return tasks_ != nullptr; }
@@ -43,32 +42,32 @@ class Evaluator {
 
   // All ranks call these together, with the weights of `step` complete on each, and get the same row. What
   // `between` throws comes through; nothing is written then.
-  Row validate(int64_t step, int64_t tokens);
+  metrics::Row validate(int64_t step, int64_t tokens);
   // Each rank scores its share.
-  Row run_tasks(int64_t step, int64_t tokens);
+  metrics::Row run_tasks(int64_t step, int64_t tokens);
   // Writes samples/ too.
-  Row sample(int64_t step);
+  metrics::Row sample(int64_t step);
 
  private:
   void keep_sample(int64_t step, const std::string& text);
   void encode_sample_prompt();
-  void open_validation(const std::shared_ptr<const Source>& text);
-  void read_validation(const std::shared_ptr<const Source>& text, Part part);
+  void open_validation(const std::shared_ptr<const data::Source>& text);
+  void read_validation(const std::shared_ptr<const data::Source>& text, data::Part part);
 
   const RunConfig& config_;
   const RunFolder& folder_;
-  const Tokenizer& tokenizer_;
+  const text::Tokenizer& tokenizer_;
   TrainingState& state_;
-  Communicator& communicator_;
+  comm::Communicator& communicator_;
   Device& device_;
   Ops& ops_;
   Terminal& terminal_;
   std::function<void()> between_;
-  std::vector<Batch> validation_;   // this rank's part of the held-out batches, the same each time
-  int64_t validation_tokens_ = 0;   // of all ranks
-  std::unique_ptr<TaskSet> tasks_;  // null without any
+  std::vector<data::Batch> validation_;    // this rank's part of the held-out batches, the same each time
+  int64_t validation_tokens_ = 0;          // of all ranks
+  std::unique_ptr<tasks::TaskSet> tasks_;  // null without any
   Probe probe_;
-  std::vector<TokenId> sample_prompt_;  // with the end of text before it
+  std::vector<text::TokenId> sample_prompt_;  // with the end of text before it
 };
 
-}  // namespace moe
+}  // namespace moe::train

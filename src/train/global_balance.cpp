@@ -6,8 +6,8 @@
 #include "comm/ordered_sum.h"
 #include "tensor/fetch.h"
 
-namespace moe {
-GlobalBalance::GlobalBalance(const ModelConfig& config)
+namespace moe::train {
+GlobalBalance::GlobalBalance(const model::ModelConfig& config)
     : L_(static_cast<size_t>(config.n_layers)), E_(static_cast<size_t>(config.num_experts)) {}
 
 void GlobalBalance::begin() {
@@ -17,11 +17,11 @@ void GlobalBalance::begin() {
   z_L_.assign(L_, 0);
 }
 
-void GlobalBalance::count(const Transformer& transformer, int64_t tokens, Device& device) {
+void GlobalBalance::count(const model::Transformer& transformer, int64_t tokens, Device& device) {
   const auto n = static_cast<double>(tokens);
   tokens_ += tokens;
   for (size_t l = 0; l < L_; ++l) {
-    const RouterSaved& routed = transformer.routed(static_cast<int64_t>(l));
+    const model::RouterSaved& routed = transformer.routed(static_cast<int64_t>(l));
     const auto first = fetch<int32_t>(routed.plan.top1_count_E, device);
     const auto mean = fetch<float>(routed.P_E, device);
     for (size_t e = 0; e < E_; ++e) {
@@ -32,12 +32,12 @@ void GlobalBalance::count(const Transformer& transformer, int64_t tokens, Device
   }
 }
 
-void GlobalBalance::all_reduce(Communicator& world) {
-  for (auto* values : {&first_LE_, &probability_LE_, &z_L_}) add_up_ranks(*values, world);
+void GlobalBalance::all_reduce(comm::Communicator& world) {
+  for (auto* values : {&first_LE_, &probability_LE_, &z_L_}) comm::add_up_ranks(*values, world);
   tokens_ = std::max<int64_t>(1, world.sum(tokens_));
 }
 
-void GlobalBalance::put_shares(const Transformer& transformer, Device& device) const {
+void GlobalBalance::put_shares(const model::Transformer& transformer, Device& device) const {
   std::vector<float> share(E_);
   for (size_t l = 0; l < L_; ++l) {
     for (size_t e = 0; e < E_; ++e)
@@ -46,7 +46,7 @@ void GlobalBalance::put_shares(const Transformer& transformer, Device& device) c
   }
 }
 
-void GlobalBalance::put_losses(const StepSums& sums, int64_t times, Device& device) const {
+void GlobalBalance::put_losses(const model::StepSums& sums, int64_t times, Device& device) const {
   std::vector<float> loss_L2;
   const auto n = static_cast<double>(tokens_), factor = static_cast<double>(times);
   for (size_t l = 0; l < L_; ++l) {
@@ -58,4 +58,4 @@ void GlobalBalance::put_losses(const StepSums& sums, int64_t times, Device& devi
   device.to_device(sums.router_loss_L2, loss_L2.data());
 }
 
-}  // namespace moe
+}  // namespace moe::train

@@ -16,24 +16,24 @@
 #include "model/transformer.h"
 #include "tensor/device.h"
 
-namespace moe {
+namespace moe::train {
 
 class GlobalBalance {
  public:
-  explicit GlobalBalance(const ModelConfig& config);
+  explicit GlobalBalance(const model::ModelConfig& config);
 
   void begin();
   // What the last forward pass has found for so many tokens. Waits for the device.
-  void count(const Transformer& transformer, int64_t tokens, Device& device);
+  void count(const model::Transformer& transformer, int64_t tokens, Device& device);
   // Over ranks; all call it.
-  void all_reduce(Communicator& world);
+  void all_reduce(comm::Communicator& world);
 
   // ---- after that ----
   int64_t tokens() const { return tokens_; }
   // For the backward pass of the last forward pass.
-  void put_shares(const Transformer& transformer, Device& device) const;
+  void put_shares(const model::Transformer& transformer, Device& device) const;
   // (balance, z) of each layer, times `times`, where the sums over micro-batches are.
-  void put_losses(const StepSums& sums, int64_t times, Device& device) const;
+  void put_losses(const model::StepSums& sums, int64_t times, Device& device) const;
 
  private:
   size_t L_, E_;
@@ -41,4 +41,4 @@ class GlobalBalance {
   std::vector<double> first_LE_, probability_LE_, z_L_;  // sums over tokens
 };
 
-}  // namespace moe
+}  // namespace moe::train

@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "tensor/fetch.h"
 
-namespace moe {
+namespace moe::train {
 namespace {
 
 // No sum of squares of finite numbers of 32 bits overflows in f64.
@@ -23,8 +23,8 @@ bool all_finite(std::span<const NamedShard> weights, const Tensor& sum_1, Device
 }  // namespace
 
 void check_weights(const std::vector<NamedShard>& weights, int64_t step, const Tensor& sum_1,
-                   Communicator& communicator, Device& device, Ops& ops) {
-  propagate_errors(communicator, [&] {
+                   comm::Communicator& communicator, Device& device, Ops& ops) {
+  comm::propagate_errors(communicator, [&] {
     if (all_finite(weights, sum_1, device, ops)) return;
     for (const NamedShard& weight : weights)
       if (!all_finite({&weight, 1}, sum_1, device, ops))
@@ -35,4 +35,4 @@ void check_weights(const std::vector<NamedShard>& weights, int64_t step, const T
   });
 }
 
-}  // namespace moe
+}  // namespace moe::train

@@ -11,12 +11,12 @@
 #include "tensor/device.h"
 #include "tensor/parameter.h"
 
-namespace moe {
+namespace moe::train {
 
 // weights: what this rank has of each (f32 or bf16); all ranks call this together. sum_1: f64 on the device,
 // overwritten. Throws a UserError on all that names the step and the first tensor with a value that is not
 // finite. Waits for the device.
 void check_weights(const std::vector<NamedShard>& weights, int64_t step, const Tensor& sum_1,
-                   Communicator& communicator, Device& device, Ops& ops);
+                   comm::Communicator& communicator, Device& device, Ops& ops);
 
-}  // namespace moe
+}  // namespace moe::train

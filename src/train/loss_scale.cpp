@@ -3,7 +3,7 @@
 
 #include "base/error.h"
 
-namespace moe {
+namespace moe::train {
 
 LossScale::LossScale(double first, int64_t growth_every) : dynamic_(true), growth_every_(growth_every) {
   CHECK(first >= 1 && first <= kMost && growth_every >= 0);
@@ -27,4 +27,4 @@ bool LossScale::update(bool finite) {
   return true;
 }
 
-}  // namespace moe
+}  // namespace moe::train

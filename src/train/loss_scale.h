@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-namespace moe {
+namespace moe::train {
 
 // What a checkpoint keeps of it.
 struct LossScaleState {
@@ -43,4 +43,4 @@ class LossScale {
   LossScaleState state_;
 };
 
-}  // namespace moe
+}  // namespace moe::train

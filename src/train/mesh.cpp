@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 
-namespace moe {
+namespace moe::train {
 
 ShardingPlan Mesh::sharding(int rank) const {
   ShardingPlan plan;
@@ -39,4 +39,4 @@ Mesh mesh_of(const DistributedConfig& distributed, int world) {
   return {.dp = world / ranks, .ep = ranks, .zero1 = true};
 }
 
-}  // namespace moe
+}  // namespace moe::train

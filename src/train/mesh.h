@@ -6,7 +6,7 @@
 #include "tensor/parameter.h"
 #include "train/run_config.h"
 
-namespace moe {
+namespace moe::train {
 
 struct Mesh {
   int dp = 1, ep = 1;
@@ -25,4 +25,4 @@ ParallelLayout chosen_layout(const DistributedConfig& distributed);
 // Throws UserError when the ranks cannot be laid out so.
 Mesh mesh_of(const DistributedConfig& distributed, int world);
 
-}  // namespace moe
+}  // namespace moe::train

@@ -10,11 +10,11 @@
 #include "train/run_config.h"
 #include "train/run_folder.h"
 
-namespace moe {
+namespace moe::train {
 
 // resumed: the folder's run goes on; first_step: the first that it will report. The terminal's lines go to
 // the sinks while the object lives.
-std::unique_ptr<Sink> make_observers(const RunConfig& config, const RunFolder& folder, bool resumed,
-                                     int64_t first_step, Terminal& terminal);
+std::unique_ptr<metrics::Sink> make_observers(const RunConfig& config, const RunFolder& folder, bool resumed,
+                                              int64_t first_step, Terminal& terminal);
 
-}  // namespace moe
+}  // namespace moe::train

@@ -3,7 +3,7 @@
 
 #include <utility>
 
-namespace moe {
+namespace moe::train {
 
 std::optional<double> peak_flops(std::string_view device_name, bool bf16) {
   // Parts of names, the more particular first; 1e12 operations a second without sparsity.
@@ -18,4 +18,4 @@ std::optional<double> peak_flops(std::string_view device_name, bool bf16) {
   return std::nullopt;
 }
 
-}  // namespace moe
+}  // namespace moe::train

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-namespace moe {
+namespace moe::train {
 
 bool PeriodicWork::made_one_of(std::span<const std::string> names) const {
   return std::any_of(names.begin(), names.end(),
@@ -25,4 +25,4 @@ void PeriodicWorks::each_due(int64_t step, bool at_end,
   }
 }
 
-}  // namespace moe
+}  // namespace moe::train

@@ -12,14 +12,14 @@
 
 #include "metrics/row.h"
 
-namespace moe {
+namespace moe::train {
 
 struct PeriodicWork {
   int64_t every = 0;               // steps; 0: only at the end of the run
   const char* name = "";           // of its time in the record
   std::string mark;                // how names in its row begin
   bool of_initial_weights = true;  // whether it is due at step 0 as well
-  std::function<Row()> body = {};
+  std::function<metrics::Row()> body = {};
 
   // Whether it made one of the names in a row.
   bool made_one_of(std::span<const std::string> names) const;
@@ -43,4 +43,4 @@ class PeriodicWorks {
   std::vector<Entry> works_;
 };
 
-}  // namespace moe
+}  // namespace moe::train

@@ -9,7 +9,7 @@
 #include "metrics/meters.h"
 #include "tensor/host_floats.h"
 
-namespace moe {
+namespace moe::train {
 namespace {
 
 double dot(const float* x, const float* y, int64_t n) {
@@ -28,7 +28,7 @@ struct Mean {
 
 }  // namespace
 
-Probe::Probe(const ModelConfig& config, int64_t T, const Weights& weights,
+Probe::Probe(const model::ModelConfig& config, int64_t T, const model::Weights& weights,
              const std::vector<std::string>& groups, Tensor squares_g, Replicas& replicas, Device& device,
              Ops& ops)
     : config_(config),
@@ -128,12 +128,12 @@ void Probe::after_update(double loss_scale) {
   before_.clear();
 }
 
-BlockObserver Probe::observer() {
+model::BlockObserver Probe::observer() {
   layers_.clear();
-  return [this](int64_t layer, const BlockView& block) { layers_.push_back(measure(layer, block)); };
+  return [this](int64_t layer, const model::BlockView& block) { layers_.push_back(measure(layer, block)); };
 }
 
-Probe::Layer Probe::measure(int64_t number, const BlockView& block) const {
+Probe::Layer Probe::measure(int64_t number, const model::BlockView& block) const {
   const int64_t window = config_.window_of(number);
   const int64_t H = heads_.query, G = heads_.kv, d = heads_.dim, P = heads_.packed();
   const int64_t N = std::min(block.y_ND.dim(0), kRows * T_), D = block.y_ND.dim(1);
@@ -173,7 +173,7 @@ Probe::Layer Probe::measure(int64_t number, const BlockView& block) const {
   return layer;
 }
 
-void Probe::add_weights(Row& row) {
+void Probe::add_weights(metrics::Row& row) {
   ops_.fill(squares_g_, 0);
   for (size_t p = 0; p < parameters_.size(); ++p) {
     const auto slot = static_cast<int64_t>(group_[p]);
@@ -196,14 +196,14 @@ void Probe::add_weights(Row& row) {
   gate_step_.reset();
 }
 
-void Probe::add_gates(Row& row) {
+void Probe::add_gates(metrics::Row& row) {
   const auto gates = gate_weights();
   std::array<double, 1> square{dot(gates.data(), gates.data(), std::ssize(gates))};
   replicas_.all_reduce_shards(square);
   row.add("weight_norm/gate", std::sqrt(square[0]));
 }
 
-void Probe::report(Row& row) {
+void Probe::report(metrics::Row& row) {
   add_weights(row);
   if (layers_.empty()) return;
   const auto all = [&](double Layer::*member) {
@@ -213,15 +213,15 @@ void Probe::report(Row& row) {
   };
   const auto sink = all(&Layer::sink), gate = all(&Layer::gate), largest = all(&Layer::largest);
   const auto confidence = all(&Layer::confidence);
-  row.add("attention_sink", mean(sink))
-      .add("attention_sink_uniform", mean(all(&Layer::uniform)))
+  row.add("attention_sink", metrics::mean(sink))
+      .add("attention_sink_uniform", metrics::mean(all(&Layer::uniform)))
       .add("max_activation", *std::max_element(largest.begin(), largest.end()))
-      .add("router_confidence", mean(confidence))
+      .add("router_confidence", metrics::mean(confidence))
       .add("layers/attention_sink", sink)
       .add("layers/max_activation", largest)
       .add("layers/router_confidence", confidence);
-  if (heads_.gated) row.add("gate_mean", mean(gate)).add("layers/gate_mean", gate);
+  if (heads_.gated) row.add("gate_mean", metrics::mean(gate)).add("layers/gate_mean", gate);
   layers_.clear();
 }
 
-}  // namespace moe
+}  // namespace moe::train

@@ -18,7 +18,7 @@
 #include "tensor/device.h"
 #include "train/replicas.h"
 
-namespace moe {
+namespace moe::train {
 
 class Probe {
  public:
@@ -28,8 +28,9 @@ class Probe {
   static constexpr int64_t kSlices = 16, kSlice = 4096;  // of each weight, for the update: evenly spaced
 
   // squares_g: f64, one for each group; overwritten by report(). All are used while the object lives.
-  Probe(const ModelConfig& config, int64_t T, const Weights& weights, const std::vector<std::string>& groups,
-        Tensor squares_g, Replicas& replicas, Device& device, Ops& ops);
+  Probe(const model::ModelConfig& config, int64_t T, const model::Weights& weights,
+        const std::vector<std::string>& groups, Tensor squares_g, Replicas& replicas, Device& device,
+        Ops& ops);
 
   // All ranks call these together. Before and after an update: how far it moved the weights, from the same
   // slices of each.
@@ -37,10 +38,10 @@ class Probe {
   // loss_scale: that the gradients carry.
   void after_update(double loss_scale);
   // For Transformer::forward: takes the numbers of each block, in order.
-  BlockObserver observer();
+  model::BlockObserver observer();
   // Adds what is known since the last call (docs/metrics.md has the names), the norms of the weights among
   // it.
-  void report(Row& row);
+  void report(metrics::Row& row);
 
  private:
   struct Layer {
@@ -55,15 +56,15 @@ class Probe {
     double update_ratio = 0, gradient_norm = 0;
   };
   static Cut cut(const Parameter& parameter, int64_t begin, int64_t end);
-  Layer measure(int64_t number, const BlockView& block) const;
+  Layer measure(int64_t number, const model::BlockView& block) const;
   void append(const Tensor& flat, std::vector<float>& values) const;
   std::vector<float> gate_weights() const;
   GateStep gate_step(double loss_scale) const;
   std::vector<std::vector<float>> slices() const;
-  void add_weights(Row& row);
-  void add_gates(Row& row);
+  void add_weights(metrics::Row& row);
+  void add_gates(metrics::Row& row);
 
-  ModelConfig config_;
+  model::ModelConfig config_;
   Heads heads_;
   int64_t T_;
   std::vector<Parameter> parameters_;
@@ -81,4 +82,4 @@ class Probe {
   std::vector<Layer> layers_;
 };
 
-}  // namespace moe
+}  // namespace moe::train

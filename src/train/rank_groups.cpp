@@ -10,16 +10,16 @@
 
 #include "base/error.h"
 
-namespace moe {
+namespace moe::train {
 namespace {
 
 // Over a communicator: counts first, then tokens. NCCL takes counts from the host, so the host waits for the
 // device, once a block in each forward pass. Backward reuses the counts of forward.
-class CommunicatorAllToAll final : public AllToAll {
+class CommunicatorAllToAll final : public model::AllToAll {
  public:
   // slot: of the communicator. first: of these ranks in the world. room: for so many times the rows that a
   // rank sends; 0: for all that can come.
-  CommunicatorAllToAll(Communicator& communicator, int slot, int first, double room, Device& device)
+  CommunicatorAllToAll(comm::Communicator& communicator, int slot, int first, double room, Device& device)
       : communicator_(communicator), slot_(slot), first_(first), room_(room), device_(device) {}
 
   int ranks() const override { return communicator_.size(); }
@@ -30,7 +30,7 @@ class CommunicatorAllToAll final : public AllToAll {
   }
 
   void exchange_counts(const RoutePlan& plan) override { communicator_.start_gather(slot_, plan.offset_E1); }
-  TokenCounts recv_counts(Tensor expert_X) override {
+  model::TokenCounts recv_counts(Tensor expert_X) override {
     const std::span<const std::byte> told = communicator_.finish_gather(slot_);
     const auto W = static_cast<size_t>(ranks());
     const size_t E = told.size() / sizeof(int32_t) / W - 1, here = E / W;  // experts of one rank
@@ -38,7 +38,7 @@ class CommunicatorAllToAll final : public AllToAll {
     std::memcpy(offset.data(), told.data(), told.size());
     const auto at = [&](size_t rank, size_t expert) { return offset[rank * (E + 1) + expert]; };
 
-    TokenCounts rows{std::vector<int64_t>(W), std::vector<int64_t>(W)};
+    model::TokenCounts rows{std::vector<int64_t>(W), std::vector<int64_t>(W)};
     std::vector<int64_t> total(W);  // that each rank gets
     const auto mine = static_cast<size_t>(communicator_.rank());
     for (size_t r = 0; r < W; ++r) {
@@ -56,10 +56,10 @@ class CommunicatorAllToAll final : public AllToAll {
     if (!expert_.empty()) device_.to_device(expert_X.rows(0, std::ssize(expert_)), expert_.data());
     return rows;
   }
-  void dispatch(Tensor received, const Tensor& rows, const TokenCounts& counts) override {
+  void dispatch(Tensor received, const Tensor& rows, const model::TokenCounts& counts) override {
     communicator_.start_all_to_all(slot_, received, counts.recv, rows, counts.send);
   }
-  void combine(Tensor rows, const Tensor& received, const TokenCounts& counts) override {
+  void combine(Tensor rows, const Tensor& received, const model::TokenCounts& counts) override {
     communicator_.start_all_to_all(slot_, rows, counts.send, received, counts.recv);
   }
   void wait() override { communicator_.finish(slot_); }
@@ -78,14 +78,14 @@ class CommunicatorAllToAll final : public AllToAll {
                     "model.aux_loss_weight, which keeps experts equally busy");
   }
 
-  Communicator& communicator_;
+  comm::Communicator& communicator_;
   int slot_, first_;
   double room_;
   Device& device_;
   std::vector<int32_t> expert_;  // of each row that comes in; its memory is kept
 };
 
-void check_experts(const ModelConfig& model, int ranks) {
+void check_experts(const model::ModelConfig& model, int ranks) {
   if (model.num_experts % ranks != 0)
     throw UserError("distributed.expert_parallel",
                     fmt::format("a divisor of model.num_experts ({})", model.num_experts),
@@ -105,8 +105,8 @@ bool some_may_stop(const DistributedConfig& distributed, const Mesh& mesh) {
   return distributed.expert_buffer_factor > 0 && mesh.ep > 1 && mesh.dp > 1;
 }
 
-RankGroups::RankGroups(const DistributedConfig& distributed, const ModelConfig& model, Communicator& world,
-                       Device& device)
+RankGroups::RankGroups(const DistributedConfig& distributed, const model::ModelConfig& model,
+                       comm::Communicator& world, Device& device)
     : world_(world), mesh_(mesh_of(distributed, world.size())), sharding_(mesh_.sharding(world.rank())) {
   if (world.size() == 1) return;
   same_weights_ = world_.split(0, world.rank(), world.size());
@@ -121,7 +121,7 @@ void RankGroups::share_experts(const DistributedConfig& distributed, Device& dev
   const int dp_rank = mesh_.dp_rank(world_.rank()), ep_rank = mesh_.ep_rank(world_.rank());
   experts_ = world_.split(dp_rank, ep_rank, mesh_.ep);
   same_experts_ = world_.split(ep_rank, dp_rank, mesh_.dp);
-  some_may_stop_ = moe::some_may_stop(distributed, mesh_);
+  some_may_stop_ = train::some_may_stop(distributed, mesh_);
   const auto slot = [&](int number) {
     return std::make_unique<CommunicatorAllToAll>(*experts_, number, dp_rank * mesh_.ep,
                                                   distributed.expert_buffer_factor, device);
@@ -130,4 +130,4 @@ void RankGroups::share_experts(const DistributedConfig& distributed, Device& dev
   if (distributed.overlap) overlap_all_to_all_ = slot(1);
 }
 
-}  // namespace moe
+}  // namespace moe::train

@@ -16,27 +16,27 @@
 #include "train/mesh.h"
 #include "train/run_config.h"
 
-namespace moe {
+namespace moe::train {
 
 class RankGroups {
  public:
   // All ranks of the world call it. Throws UserError when they cannot share the experts so. device and world
   // must outlive it.
-  RankGroups(const DistributedConfig& distributed, const ModelConfig& model, Communicator& world,
+  RankGroups(const DistributedConfig& distributed, const model::ModelConfig& model, comm::Communicator& world,
              Device& device);
   ~RankGroups();
 
-  Communicator& world() { return world_; }
+  comm::Communicator& world() { return world_; }
   // Those that have the same weights: of experts, and of all else. Gradients and weights go between them
   // beside all that is said in the world, and do not wait for it, so these are worlds of their own.
-  Communicator& sharing(bool experts) {
+  comm::Communicator& sharing(bool experts) {
     return experts && same_experts_ ? *same_experts_ : same_weights_ ? *same_weights_ : world_;
   }
   // Between those that have different ones; null where each has all.
-  AllToAll* all_to_all() { return all_to_all_.get(); }
+  model::AllToAll* all_to_all() { return all_to_all_.get(); }
   // For a micro-batch that is computed while another one's rows travel; null without distributed.overlap.
-  AllToAll* overlap_all_to_all() { return overlap_all_to_all_.get(); }
-  // moe::some_may_stop of these ranks.
+  model::AllToAll* overlap_all_to_all() { return overlap_all_to_all_.get(); }
+  // train::some_may_stop of these ranks.
   bool some_may_stop() const { return some_may_stop_; }
   const ShardingPlan& sharding() const { return sharding_; }
   // Of checkpoints: some of what is saved lies on one rank only.
@@ -45,10 +45,10 @@ class RankGroups {
  private:
   void share_experts(const DistributedConfig& distributed, Device& device);
 
-  Communicator& world_;
+  comm::Communicator& world_;
   Mesh mesh_;
-  std::unique_ptr<Communicator> same_weights_, experts_, same_experts_;
-  std::unique_ptr<AllToAll> all_to_all_, overlap_all_to_all_;
+  std::unique_ptr<comm::Communicator> same_weights_, experts_, same_experts_;
+  std::unique_ptr<model::AllToAll> all_to_all_, overlap_all_to_all_;
   ShardingPlan sharding_;
   bool some_may_stop_ = false;
 };
@@ -57,4 +57,4 @@ class RankGroups {
 // about it later: where one of several groups of ranks that share the experts has no room for its rows.
 bool some_may_stop(const DistributedConfig& distributed, const Mesh& mesh);
 
-}  // namespace moe
+}  // namespace moe::train

@@ -4,9 +4,9 @@
 #include "comm/ordered_sum.h"
 #include "ops/ops.h"
 
-namespace moe {
+namespace moe::train {
 
-Replicas::Replicas(const Weights& weights, RankGroups& groups) : weights_(weights), groups_(groups) {}
+Replicas::Replicas(const model::Weights& weights, RankGroups& groups) : weights_(weights), groups_(groups) {}
 
 StepTotals Replicas::all_reduce(const StepTotals& mine) {
   StepTotals totals;
@@ -19,10 +19,10 @@ StepTotals Replicas::all_reduce(const StepTotals& mine) {
 
 void Replicas::run_collectively(const std::function<void()>& model) {
   if (groups_.all_to_all() == nullptr) return model();
-  propagate_errors(groups_.world(), model);
+  comm::propagate_errors(groups_.world(), model);
 }
 
-void Replicas::all_reduce(const StepSums& sums) {
+void Replicas::all_reduce(const model::StepSums& sums) {
   for (const Tensor& sum : sums.all()) groups_.world().all_reduce(sum);
 }
 
@@ -30,13 +30,13 @@ void Replicas::all_reduce(GlobalBalance& balance) {
   balance.all_reduce(groups_.world());
 }
 
-LayerHooks Replicas::layer_hooks(CapturedRegion& region, bool first, bool last) {
-  LayerHooks hooks;
+model::LayerHooks Replicas::layer_hooks(CapturedRegion& region, bool first, bool last) {
+  model::LayerHooks hooks;
   if (!overlaps_communication()) return hooks;
   if (first && groups_.in_parts())
     hooks.pre_forward = [this, &region](int64_t layer) {
       region.host_callback([this, layer] {
-        each_bucket([&](const Weights::Bucket& bucket, int slot) {
+        each_bucket([&](const model::Weights::Bucket& bucket, int slot) {
           if (bucket.layer == layer) ranks_of(bucket).finish(slot);
         });
       });
@@ -44,7 +44,7 @@ LayerHooks Replicas::layer_hooks(CapturedRegion& region, bool first, bool last) 
   if (last)
     hooks.post_backward = [this, &region](int64_t layer) {
       region.host_callback([this, layer] {
-        each_bucket([&](const Weights::Bucket& bucket, int slot) {
+        each_bucket([&](const model::Weights::Bucket& bucket, int slot) {
           if (bucket.layer == layer) start_gradients(bucket, slot);
         });
       });
@@ -52,7 +52,7 @@ LayerHooks Replicas::layer_hooks(CapturedRegion& region, bool first, bool last) 
   return hooks;
 }
 
-void Replicas::start_gradients(const Weights::Bucket& bucket, int slot) {
+void Replicas::start_gradients(const model::Weights::Bucket& bucket, int slot) {
   if (groups_.in_parts())
     ranks_of(bucket).start_reduce_scatter(slot, part(bucket, bucket.gradient), bucket.gradient);
   else
@@ -60,7 +60,7 @@ void Replicas::start_gradients(const Weights::Bucket& bucket, int slot) {
 }
 
 void Replicas::finish_gradients() {
-  each_bucket([&](const Weights::Bucket& bucket, int slot) {
+  each_bucket([&](const model::Weights::Bucket& bucket, int slot) {
     if (!overlaps_communication()) start_gradients(bucket, slot);
     ranks_of(bucket).finish(slot);
   });
@@ -72,12 +72,12 @@ void Replicas::all_reduce_shards(Tensor sums) {
 
 void Replicas::all_reduce_shards(std::span<double> sums) {
   if (!groups_.in_parts()) return;
-  add_up_ranks(sums, groups_.world());
+  comm::add_up_ranks(sums, groups_.world());
 }
 
 void Replicas::start_parameter_all_gather() {
   if (!groups_.in_parts()) return;
-  each_bucket([&](const Weights::Bucket& bucket, int slot) {
+  each_bucket([&](const model::Weights::Bucket& bucket, int slot) {
     ranks_of(bucket).start_all_gather(slot, bucket.compute, part(bucket, bucket.compute));
   });
   if (!overlaps_communication()) finish_parameter_all_gather();
@@ -85,19 +85,20 @@ void Replicas::start_parameter_all_gather() {
 
 void Replicas::finish_parameter_all_gather() {
   if (!groups_.in_parts()) return;
-  each_bucket([&](const Weights::Bucket& bucket, int slot) { ranks_of(bucket).finish(slot); });
+  each_bucket([&](const model::Weights::Bucket& bucket, int slot) { ranks_of(bucket).finish(slot); });
 }
 
-void Replicas::each_bucket(const std::function<void(const Weights::Bucket& bucket, int slot)>& body) const {
-  const std::vector<Weights::Bucket>& buckets = weights_.buckets();
+void Replicas::each_bucket(
+    const std::function<void(const model::Weights::Bucket& bucket, int slot)>& body) const {
+  const std::vector<model::Weights::Bucket>& buckets = weights_.buckets();
   for (size_t i = 0; i < buckets.size(); ++i) body(buckets[i], static_cast<int>(i));
 }
 
-Tensor Replicas::part(const Weights::Bucket& bucket, const Tensor& flat) const {
+Tensor Replicas::part(const model::Weights::Bucket& bucket, const Tensor& flat) const {
   const ShardingPlan& sharding = groups_.sharding();
   const Shard& shard = bucket.experts ? sharding.expert_updates : sharding.other_updates;
   const int64_t n = flat.numel() / shard.world;
   return flat.rows(shard.rank * n, (shard.rank + 1) * n);
 }
 
-}  // namespace moe
+}  // namespace moe::train

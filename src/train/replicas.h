@@ -13,12 +13,11 @@
 
 #include "model/transformer.h"
 #include "model/weights.h"
+#include "ops/ops.h"
 #include "train/global_balance.h"
 #include "train/rank_groups.h"
 
-namespace moe {
-
-class CapturedRegion;
+namespace moe::train {
 
 // What all ranks did in a step.
 struct StepTotals {
@@ -28,7 +27,7 @@ struct StepTotals {
 class Replicas {
  public:
   // weights: made with the groups' sharding.
-  Replicas(const Weights& weights, RankGroups& groups);
+  Replicas(const model::Weights& weights, RankGroups& groups);
 
   StepTotals all_reduce(const StepTotals& mine);
   // Runs the model, on all ranks. With expert parallelism, tokens that exceed a receive buffer are an error
@@ -36,13 +35,13 @@ class Replicas {
   void run_collectively(const std::function<void()>& model);
   // After the last micro-batch of a step, before anything is reduced: Communicator::step_barrier().
   void step_barrier() { groups_.world().step_barrier(); }
-  void all_reduce(const StepSums& sums);
+  void all_reduce(const model::StepSums& sums);
   void all_reduce(GlobalBalance& balance);
   // Communication that overlaps a micro-batch, which `region` runs. In the last one of a step, the reduction
   // of a layer's gradients starts as soon as they are complete, while backward goes on. In the first one,
   // each layer waits for the all-gather of its weights. No hooks where a rank may fail in the middle of a
   // pass: the others would wait for it.
-  LayerHooks layer_hooks(CapturedRegion& region, bool first, bool last);
+  model::LayerHooks layer_hooks(CapturedRegion& region, bool first, bool last);
   // After a step's last micro-batch: completes the reduction of gradients. With ZeRO-1 a rank has its shard
   // only; the rest is unspecified.
   void finish_gradients();
@@ -57,15 +56,17 @@ class Replicas {
 
  private:
   bool overlaps_communication() const { return groups_.world().size() > 1 && !groups_.some_may_stop(); }
-  void start_gradients(const Weights::Bucket& bucket, int slot);
+  void start_gradients(const model::Weights::Bucket& bucket, int slot);
   // With the bucket's async slot, in the order of the forward pass.
-  void each_bucket(const std::function<void(const Weights::Bucket& bucket, int slot)>& body) const;
+  void each_bucket(const std::function<void(const model::Weights::Bucket& bucket, int slot)>& body) const;
   // The ranks that have the same weights, and this rank's shard of a bucket.
-  Communicator& ranks_of(const Weights::Bucket& bucket) { return groups_.sharing(bucket.experts); }
-  Tensor part(const Weights::Bucket& bucket, const Tensor& flat) const;
+  comm::Communicator& ranks_of(const model::Weights::Bucket& bucket) {
+    return groups_.sharing(bucket.experts);
+  }
+  Tensor part(const model::Weights::Bucket& bucket, const Tensor& flat) const;
 
-  const Weights& weights_;
+  const model::Weights& weights_;
   RankGroups& groups_;
 };
 
-}  // namespace moe
+}  // namespace moe::train

@@ -11,15 +11,15 @@
 #include "metrics/meters.h"
 #include "tensor/fetch.h"
 
-namespace moe {
+namespace moe::train {
 namespace {
 
 // How the router spread its work, for StepResult's counts and losses.
-void add_router(const StepResult& result, Row& row) {
+void add_router(const StepResult& result, metrics::Row& row) {
   std::vector<double> entropy, cv, max_over_mean, dead_share;
   int64_t dead = 0;
   for (const auto& count : result.expert_count) {
-    const ExpertLoad load = expert_load(std::vector<int64_t>(count.begin(), count.end()));
+    const metrics::ExpertLoad load = metrics::expert_load(std::vector<int64_t>(count.begin(), count.end()));
     entropy.push_back(load.entropy);
     cv.push_back(load.cv);
     max_over_mean.push_back(load.max_over_mean);
@@ -27,13 +27,13 @@ void add_router(const StepResult& result, Row& row) {
     dead += std::count(count.begin(), count.end(), 0.0);
   }
   // One number for each at a glance, then the layers.
-  row.add("balance_loss", mean(result.balance_loss))
-      .add("z_loss", mean(result.z_loss))
-      .add("expert_load_cv", mean(cv))
-      .add("expert_load_entropy", mean(entropy))
+  row.add("balance_loss", metrics::mean(result.balance_loss))
+      .add("z_loss", metrics::mean(result.z_loss))
+      .add("expert_load_cv", metrics::mean(cv))
+      .add("expert_load_entropy", metrics::mean(entropy))
       .add("expert_load_max_over_mean", *std::max_element(max_over_mean.begin(), max_over_mean.end()))
       .add("dead_experts", dead)
-      .add("dropped_share", mean(result.dropped_share))
+      .add("dropped_share", metrics::mean(result.dropped_share))
       .add("layers/balance_loss", result.balance_loss)
       .add("layers/z_loss", result.z_loss)
       .add("layers/entropy", entropy)
@@ -50,7 +50,7 @@ bool StepResult::finite() const {
   return std::isfinite(loss) && clip_scale >= 0;
 }
 
-StepResult read_step(const StepSums& sums, const Tensor& squares_g, const Tensor& clip_scale_1,
+StepResult read_step(const model::StepSums& sums, const Tensor& squares_g, const Tensor& clip_scale_1,
                      double loss_scale, int64_t targets, int64_t micro_batches, Device& device) {
   StepResult result;
   result.loss = fetch<double>(sums.loss_1, device).front() / static_cast<double>(targets);
@@ -81,8 +81,8 @@ StepResult read_step(const StepSums& sums, const Tensor& squares_g, const Tensor
   return result;
 }
 
-Row training_row(const StepResult& result, const StepContext& context) {
-  Row row;
+metrics::Row training_row(const StepResult& result, const StepContext& context) {
+  metrics::Row row;
   row.step = context.step;
   row.add("loss", result.loss)
       .add("perplexity", std::exp(result.loss))
@@ -105,7 +105,7 @@ Row training_row(const StepResult& result, const StepContext& context) {
       .add("memory_bytes", context.memory_bytes);
   for (size_t i = 0; i < context.epochs.size() && context.epochs.size() > 1; ++i)
     row.add(fmt::format("data_epoch/{}", i + 1), context.epochs[i]);
-  if (const NetworkCounts& network = context.network; network.requests > 0)
+  if (const data::NetworkCounts& network = context.network; network.requests > 0)
     row.add("network_requests", network.requests)
         .add("network_bytes", network.bytes)
         .add("network_retries", network.retries)
@@ -127,19 +127,19 @@ Row training_row(const StepResult& result, const StepContext& context) {
   return row;
 }
 
-Row tasks_row(const std::vector<TaskSet::Measured>& measured, int64_t step, int64_t tokens) {
-  Row row;
+metrics::Row tasks_row(const std::vector<tasks::TaskSet::Measured>& measured, int64_t step, int64_t tokens) {
+  metrics::Row row;
   row.step = step;
   row.add("tokens", tokens);
-  for (const TaskSet::Measured& one : measured)
+  for (const tasks::TaskSet::Measured& one : measured)
     for (const auto& [name, value] : one.values)
       if (std::isfinite(value))  // no standard error of a single item
         row.add(fmt::format("tasks/{}/{}/{}", name_of(one.task), name_of(one.convention), name), value);
   return row;
 }
 
-Row validation_row(const Evaluation& evaluation, int64_t step, int64_t tokens) {
-  Row row;
+metrics::Row validation_row(const Evaluation& evaluation, int64_t step, int64_t tokens) {
+  metrics::Row row;
   row.step = step;
   row.add("validation_loss", evaluation.loss())
       .add("validation_perplexity", evaluation.perplexity())
@@ -148,4 +148,4 @@ Row validation_row(const Evaluation& evaluation, int64_t step, int64_t tokens) {
   return row;
 }
 
-}  // namespace moe
+}  // namespace moe::train

@@ -18,7 +18,7 @@
 #include "train/loss_scale.h"
 #include "train/stragglers.h"
 
-namespace moe {
+namespace moe::train {
 
 // A step's sums on the host.
 struct StepResult {
@@ -34,7 +34,7 @@ struct StepResult {
   bool finite() const;
 };
 
-StepResult read_step(const StepSums& sums, const Tensor& squares_g, const Tensor& clip_scale_1,
+StepResult read_step(const model::StepSums& sums, const Tensor& squares_g, const Tensor& clip_scale_1,
                      double loss_scale, int64_t targets, int64_t micro_batches, Device& device);
 
 // What else is known about the step.
@@ -49,7 +49,7 @@ struct StepContext {
   int64_t data_epoch = 0;       // passes over all of the text, complete before the step
   std::vector<int64_t> epochs;  // of each place of a mixture
   int64_t data_text_bytes = 0;
-  NetworkCounts network;
+  data::NetworkCounts network;
   int64_t memory_bytes = 0;  // the arena
   const LossScale* loss_scale = nullptr;
   // Of the arena, by category; null but for the first row that a process writes.
@@ -62,8 +62,8 @@ struct StepContext {
   const std::vector<std::string>* groups = nullptr;
 };
 
-Row training_row(const StepResult& result, const StepContext& context);
-Row tasks_row(const std::vector<TaskSet::Measured>& measured, int64_t step, int64_t tokens);
-Row validation_row(const Evaluation& evaluation, int64_t step, int64_t tokens);
+metrics::Row training_row(const StepResult& result, const StepContext& context);
+metrics::Row tasks_row(const std::vector<tasks::TaskSet::Measured>& measured, int64_t step, int64_t tokens);
+metrics::Row validation_row(const Evaluation& evaluation, int64_t step, int64_t tokens);
 
-}  // namespace moe
+}  // namespace moe::train

@@ -10,7 +10,7 @@
 #include "base/secrets.h"
 #include "train/state.h"
 
-namespace moe {
+namespace moe::train {
 namespace {
 
 constexpr const char* kOlder = "delete this checkpoint folder to use an older one";
@@ -65,16 +65,16 @@ void check_fixed(const std::string& where, const OrderedJson& saved, const Order
 }
 
 // Whether the text is another one though it should not be; that is refused but with data.check_text false.
-bool is_repaired(const std::string& where, const std::string& saved, const Source& text,
-                 const DataConfig& data) {
-  if (is_identity_of(saved, text)) return false;
+bool is_repaired(const std::string& where, const std::string& saved, const data::Source& text,
+                 const data::DataConfig& data) {
+  if (data::is_identity_of(saved, text)) return false;
   const std::string begin_anew = fmt::format(
       "data.stage={} begins this text at its start, and keeps weights, moments and steps", data.stage + 1);
   if (data.check_text)
     throw UserError(where, "the text this run was started on", "another (bytes, files or splitting differ)",
                     "restore data.source. " + begin_anew +
                         "; after a repair, data.check_text=false goes on at the same place");
-  const int64_t before = units_of_identity(saved);
+  const int64_t before = data::units_of_identity(saved);
   if (before > 0 && before != text.units())
     throw UserError(where, fmt::format("a text of {} units, as it was", before),
                     fmt::format("{}", text.units()), "the order is another then. " + begin_anew);
@@ -95,13 +95,13 @@ std::vector<std::string> differences(const OrderedJson& saved, const OrderedJson
   return lines;
 }
 
-Schedule saved_schedule(const OrderedJson& saved) {
+optim::Schedule saved_schedule(const OrderedJson& saved) {
   TrainingConfig training;
   const auto take = [&](const char* key, auto& value) { value = saved.value(key, value); };
   std::string name(name_of(training.lr_schedule));
   take("lr_schedule", name);
   // A schedule of a later version is unknown here; its rate counts as constant.
-  training.lr_schedule = value_named<Schedule::Kind>(name).value_or(Schedule::Kind::constant);
+  training.lr_schedule = value_named<optim::Schedule::Kind>(name).value_or(optim::Schedule::Kind::constant);
   take("learning_rate", training.learning_rate);
   take("min_learning_rate_ratio", training.min_learning_rate_ratio);
   take("warmup_steps", training.warmup_steps);
@@ -117,9 +117,9 @@ std::string keep_rate(double rate) {
 
 // A longer cosine is another curve: at the step where a short one has ended it is still high. That may be
 // what is wanted.
-std::string jump(const Schedule& saved, const Schedule& now, int64_t step) {
+std::string jump(const optim::Schedule& saved, const optim::Schedule& now, int64_t step) {
   constexpr double kNotice = 0.01;
-  const double before = learning_rate(saved, step), next = learning_rate(now, step);
+  const double before = optim::learning_rate(saved, step), next = optim::learning_rate(now, step);
   if (std::abs(next - before) <= kNotice * before) return "";
   return fmt::format("the next step has {:.3g}, where the saved settings had {:.3g}. To keep that: {}", next,
                      before, keep_rate(before));
@@ -127,14 +127,14 @@ std::string jump(const Schedule& saved, const Schedule& now, int64_t step) {
 
 }  // namespace
 
-std::string longer_schedule(const Schedule& rates, int64_t step) {
-  if (rates.kind == Schedule::Kind::constant) return "";
+std::string longer_schedule(const optim::Schedule& rates, int64_t step) {
+  if (rates.kind == optim::Schedule::Kind::constant) return "";
   return fmt::format("; the longer schedule has another rate here: {} keeps this one",
-                     keep_rate(learning_rate(rates, step)));
+                     keep_rate(optim::learning_rate(rates, step)));
 }
 
-std::string state_json(int64_t step, const Cursor& cursor, const std::string& source, const RunConfig& config,
-                       const LossScale& loss_scale) {
+std::string state_json(int64_t step, const data::Cursor& cursor, const std::string& source,
+                       const RunConfig& config, const LossScale& loss_scale) {
   OrderedJson json;
   json["step"] = step;
   json["cursor"] = Json(cursor);
@@ -153,7 +153,7 @@ SavedState read_state(const std::string& where, std::string_view state) {
   const JsonFields json(where, parsed, kOlder);
   SavedState saved;
   saved.step = json.whole("step");
-  saved.cursor = json.at("cursor").get<Cursor>();
+  saved.cursor = json.at("cursor").get<data::Cursor>();
   saved.source = json.text("source");
   saved.config = json.inside("config").value().dump(1);
   if (json.has("loss_scale")) {
@@ -164,7 +164,7 @@ SavedState read_state(const std::string& where, std::string_view state) {
   return saved;
 }
 
-ResumePoint resume_point(const std::string& where, std::string_view state, const Source& text,
+ResumePoint resume_point(const std::string& where, std::string_view state, const data::Source& text,
                          const RunConfig& config) {
   SavedState saved = read_state(where, state);
   saved.config = without_secrets(saved.config);  // version 0.1 saved them
@@ -198,4 +198,4 @@ ResumePoint resume_point(const std::string& where, std::string_view state, const
   }
 }
 
-}  // namespace moe
+}  // namespace moe::train

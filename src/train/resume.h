@@ -15,17 +15,17 @@
 #include "train/loss_scale.h"
 #include "train/run_config.h"
 
-namespace moe {
+namespace moe::train {
 
 // step: steps done. source: Source::identity() of the text; "" when the weights came from elsewhere and no
 // text has been read yet (moe import): any text will do.
-std::string state_json(int64_t step, const Cursor& cursor, const std::string& source, const RunConfig& config,
-                       const LossScale& loss_scale = {});
+std::string state_json(int64_t step, const data::Cursor& cursor, const std::string& source,
+                       const RunConfig& config, const LossScale& loss_scale = {});
 
 // The parts of it, unchecked. Throws UserError naming `where` when it is not what state_json() wrote.
 struct SavedState {
   int64_t step = 0;
-  Cursor cursor;
+  data::Cursor cursor;
   std::string source, config;  // config: JSON, as RunConfig::json()
   std::optional<LossScaleState> loss_scale;
 };
@@ -33,7 +33,7 @@ SavedState read_state(const std::string& where, std::string_view state);
 
 struct ResumePoint {
   int64_t step = 0;
-  Cursor cursor;
+  data::Cursor cursor;
   std::optional<LossScaleState> loss_scale;
   bool another_text = false;         // data.stage was raised: the cursor is at the start
   bool repaired_text = false;        // it differs, and data.check_text is false
@@ -43,12 +43,12 @@ struct ResumePoint {
 
 // What to say of the rate where a run is complete, as the end of a sentence: a longer schedule has another
 // one there. "": a constant rate.
-std::string longer_schedule(const Schedule& rates, int64_t step);
+std::string longer_schedule(const optim::Schedule& rates, int64_t step);
 
 // Reads what state_json() wrote. Throws UserError naming `where` when it is not that, when the text is
 // another one, when a setting of the data's order changed, or one that decides how the moments are stored.
 // With a data.stage above that of the state, `text` may be any: it begins at its start.
-ResumePoint resume_point(const std::string& where, std::string_view state, const Source& text,
+ResumePoint resume_point(const std::string& where, std::string_view state, const data::Source& text,
                          const RunConfig& config);
 
-}  // namespace moe
+}  // namespace moe::train

@@ -11,7 +11,7 @@
 #include "optim/schedule.h"
 #include "tensor/device_kind.h"
 
-namespace moe {
+namespace moe::train {
 
 enum class OptimizerKind : uint8_t { adamw8bit, adamw };
 constexpr auto choices_of(OptimizerKind) {
@@ -71,4 +71,4 @@ constexpr auto choices_of(CapacityScope) {
   return choices<CapacityScope>({{CapacityScope::rank, "rank"}, {CapacityScope::row, "row"}});
 }
 
-}  // namespace moe
+}  // namespace moe::train

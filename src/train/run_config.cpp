@@ -13,7 +13,7 @@
 #include "data/remote.h"
 #include "train/loss_scale.h"
 
-namespace moe {
+namespace moe::train {
 namespace {
 
 constexpr double kMost = 1e12;  // for counts of steps: no sum or product of two of them overflows
@@ -208,7 +208,7 @@ void check_overlap(const RunConfig& config) {
 // A local place as seen from anywhere. What is remote, or empty, stays.
 std::string absolute_place(const std::string& place) {
   namespace fs = std::filesystem;
-  if (place.empty() || is_remote(place) || fs::path(place).is_absolute()) return place;
+  if (place.empty() || data::is_remote(place) || fs::path(place).is_absolute()) return place;
   fs::path here = fs::current_path();
   // In a pattern only the part that was given means more than it says.
   if (place.find_first_of("*?[") != std::string::npos && !fs::exists(place)) {
@@ -244,7 +244,7 @@ void TrainingConfig::validate() const {
   if (max_tokens == 0 && warmup_steps > max_steps)
     throw UserError("training.warmup_steps", fmt::format("at most training.max_steps ({})", max_steps),
                     std::to_string(warmup_steps), fmt::format("warmup_steps {}", max_steps / 10));
-  if (max_tokens == 0 && lr_schedule == Schedule::Kind::wsd &&
+  if (max_tokens == 0 && lr_schedule == optim::Schedule::Kind::wsd &&
       static_cast<double>(warmup_steps) + decay_fraction * static_cast<double>(max_steps) >
           static_cast<double>(max_steps))
     throw UserError(
@@ -338,7 +338,7 @@ void RunConfig::validate() const {
   if (model.vocab_size < vocabulary())
     throw UserError(
         "model.vocab_size",
-        fmt::format("at least {}, the {} vocabulary", vocabulary(), facts_of(data.tokenizer).name),
+        fmt::format("at least {}, the {} vocabulary", vocabulary(), text::facts_of(data.tokenizer).name),
         std::to_string(model.vocab_size),
         fmt::format("{} is the next multiple of 128", (vocabulary() + 127) / 128 * 128));
   const int64_t rows = training.batch_size * model.max_seq_len * model.top_k;
@@ -347,7 +347,7 @@ void RunConfig::validate() const {
                     fmt::format("batch_size x model.max_seq_len ({}) x model.top_k ({}) below 2^31",
                                 model.max_seq_len, model.top_k),
                     std::to_string(training.batch_size), "use training.gradient_accumulation_steps");
-  if (training.max_tokens > 0 && data.packing != Packing::concat)
+  if (training.max_tokens > 0 && data.packing != data::Packing::concat)
     throw UserError("training.max_tokens",
                     "data.packing concat, where each step has as many tokens as places",
                     std::string(name_of(data.packing)), "set training.max_steps");
@@ -440,4 +440,4 @@ RunConfig RunConfig::load_run(const std::filesystem::path& path, const std::vect
   return load_over(std::move(before), {path}, overrides);
 }
 
-}  // namespace moe
+}  // namespace moe::train

@@ -15,7 +15,7 @@
 #include "train/run_choices.h"
 #include "wandb/config.h"
 
-namespace moe {
+namespace moe::train {
 
 struct TrainingConfig {
   int64_t batch_size = 32;  // rows of model.max_seq_len tokens in one micro-batch
@@ -25,7 +25,7 @@ struct TrainingConfig {
   int64_t max_epochs = 0;  // ends a run before max_steps; 0: not
   double learning_rate = 6e-4;
   double min_learning_rate_ratio = 0.1;
-  Schedule::Kind lr_schedule = Schedule::Kind::cosine;
+  optim::Schedule::Kind lr_schedule = optim::Schedule::Kind::cosine;
   int64_t warmup_steps = 100;
   double decay_fraction = 0.2;  // wsd: the last share of max_steps
   double weight_decay = 0.1;
@@ -45,7 +45,7 @@ struct TrainingConfig {
   int64_t loss_scale_growth_every = 2000;
   StoredType master_weights = StoredType::fp32;  // bf16: rounded at random, no f32 copy
   StoredType gradient_type = StoredType::fp32;
-  Recompute recompute = Recompute::none;
+  model::Recompute recompute = model::Recompute::none;
   int64_t seed = 1234;
   OnNan on_nan = OnNan::stop;
   int64_t eval_every = 100;  // 0: never
@@ -76,7 +76,7 @@ struct LoggingConfig {
   double log_seconds = 10;
   bool tensorboard = false;
   wandb::Config wandb;
-  AlertLimits alerts;
+  metrics::AlertLimits alerts;
 
   void describe(Fields& fields);
 };
@@ -97,9 +97,9 @@ struct DistributedConfig {
 };
 
 struct RunConfig {
-  ModelConfig model;
+  model::ModelConfig model;
   TrainingConfig training;
-  DataConfig data;
+  data::DataConfig data;
   LoggingConfig logging;
   DistributedConfig distributed;
 
@@ -116,7 +116,7 @@ struct RunConfig {
   // What training.eval_tokens says, or else training.eval_batches for this number of ranks.
   int64_t tokens_of_evaluation(int64_t ranks) const;
   // Of the tokenizer. The model's rows beyond it (model.vocab_size) are padding.
-  TokenId vocabulary() const { return facts_of(data.tokenizer).vocabulary; }
+  text::TokenId vocabulary() const { return text::facts_of(data.tokenizer).vocabulary; }
   std::string yaml() const;  // the resolved file, with all secrets of its addresses
   // For whoever looks on, and to compare: addresses without secrets (base/secrets.h).
   std::string json() const;
@@ -138,4 +138,4 @@ struct RunConfig {
                             const std::vector<std::string>& overrides = {});
 };
 
-}  // namespace moe
+}  // namespace moe::train

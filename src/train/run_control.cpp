@@ -6,9 +6,9 @@
 #include "base/host.h"
 #include "base/steady_seconds.h"
 
-namespace moe {
+namespace moe::train {
 
-RunControl::RunControl(double max_minutes, const std::atomic<int>& stop, Communicator& communicator,
+RunControl::RunControl(double max_minutes, const std::atomic<int>& stop, comm::Communicator& communicator,
                        Terminal& terminal)
     : limit_seconds_(60 * max_minutes),
       started_(steady_seconds()),
@@ -73,9 +73,9 @@ Outcome RunControl::meet(Saver::State saving, double step_seconds, bool folder_l
     epochs_ = Epochs::least(epochs_, rank.epochs);
   }
   if (folder_lost_)
-    throw SharedError("the run's folder", "this process to be the only one that trains it",
-                      "another one took it over while this one gave no sign of life",
-                      "the run goes on there; this process writes nothing more");
+    throw comm::SharedError("the run's folder", "this process to be the only one that trains it",
+                            "another one took it over while this one gave no sign of life",
+                            "the run goes on there; this process writes nothing more");
   if (communicator_.size() > 1) look_for_stragglers(waited, step_seconds);
   return signal_ != 0 ? Outcome::signal : is_up ? Outcome::time_limit : Outcome::finished;
 }
@@ -89,4 +89,4 @@ void RunControl::look_for_stragglers(std::span<const double> waited, double step
         slow->lost, slow->step));
 }
 
-}  // namespace moe
+}  // namespace moe::train

@@ -16,7 +16,7 @@
 #include "train/saver.h"
 #include "train/stragglers.h"
 
-namespace moe {
+namespace moe::train {
 
 enum class Outcome : uint8_t { finished, signal, time_limit };
 
@@ -27,7 +27,7 @@ class RunControl {
  public:
   // All ranks make theirs together. The time counts from now. max_minutes: 0 for no limit. stop: becomes the
   // number of the signal that asks this rank to end.
-  RunControl(double max_minutes, const std::atomic<int>& stop, Communicator& communicator,
+  RunControl(double max_minutes, const std::atomic<int>& stop, comm::Communicator& communicator,
              Terminal& terminal);
 
   // All ranks together: whether a signal came to any of them. For what takes longer than a step.
@@ -57,7 +57,7 @@ class RunControl {
 
   const double limit_seconds_, started_;
   const std::atomic<int>& stop_;
-  Communicator& communicator_;
+  comm::Communicator& communicator_;
   Terminal& terminal_;
   std::vector<std::string> places_;  // of the ranks' processes
   Stragglers stragglers_;
@@ -69,4 +69,4 @@ class RunControl {
   bool folder_lost_ = false;
 };
 
-}  // namespace moe
+}  // namespace moe::train

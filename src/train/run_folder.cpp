@@ -13,7 +13,7 @@
 #include "base/private_file.h"
 #include "base/secrets.h"
 
-namespace moe {
+namespace moe::train {
 namespace {
 
 namespace fs = std::filesystem;
@@ -186,4 +186,4 @@ RunFolder RunFolder::open(const fs::path& given) {
                   "`moe train` prints the folder it writes; by default runs are in runs/");
 }
 
-}  // namespace moe
+}  // namespace moe::train

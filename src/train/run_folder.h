@@ -15,7 +15,7 @@
 #include "train/run_config.h"
 #include "train/run_lock.h"
 
-namespace moe {
+namespace moe::train {
 
 // Copies are of one folder, and own it together.
 class RunFolder {
@@ -64,4 +64,4 @@ class RunFolder {
   std::shared_ptr<RunLock> lock_;  // null for a reader
 };
 
-}  // namespace moe
+}  // namespace moe::train

@@ -18,7 +18,7 @@
 #include "base/host.h"
 #include "base/start_thread.h"
 
-namespace moe {
+namespace moe::train {
 namespace {
 
 namespace fs = std::filesystem;
@@ -176,4 +176,4 @@ bool RunLock::in_place() const {
   return now && is_named(file_, *now / kName);
 }
 
-}  // namespace moe
+}  // namespace moe::train

@@ -17,7 +17,7 @@
 #include <string>
 #include <thread>
 
-namespace moe {
+namespace moe::train {
 
 class RunLock {
  public:
@@ -60,4 +60,4 @@ class RunLock {
   std::thread thread_;
 };
 
-}  // namespace moe
+}  // namespace moe::train

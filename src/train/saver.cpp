@@ -14,7 +14,7 @@
 #include "base/start_thread.h"
 #include "base/steady_seconds.h"
 
-namespace moe {
+namespace moe::train {
 namespace {
 
 constexpr uint64_t kPiece = uint64_t{16} << 20;  // bytes written at once
@@ -23,8 +23,8 @@ constexpr std::chrono::milliseconds kLook(1);  // between two looks at a checkpo
 
 }  // namespace
 
-Saver::Saver(CheckpointStore store, PartFiles files, bool in_background, Communicator& communicator,
-             Device& device, Terminal& terminal, const Retry& retry)
+Saver::Saver(checkpoint::CheckpointStore store, PartFiles files, bool in_background,
+             comm::Communicator& communicator, Device& device, Terminal& terminal, const Retry& retry)
     : store_(std::move(store)),
       files_(std::move(files)),
       communicator_(communicator),
@@ -32,14 +32,14 @@ Saver::Saver(CheckpointStore store, PartFiles files, bool in_background, Communi
       terminal_(terminal),
       retry_(retry) {
   // Now, and not when the first save begins: it may take longer than the others wait for an answer.
-  propagate_errors(communicator_, [&] {
+  comm::propagate_errors(communicator_, [&] {
     if (communicator_.rank() == 0) store_.sweep();
   });
   uint64_t bytes = 0;
   for (const auto& [name, parts] : files_) {
-    std::vector<SharedFile::Extent> mine;
+    std::vector<checkpoint::SharedFile::Extent> mine;
     for (const NamedShard& part : parts) mine.push_back({part.offset, part.local.numel()});
-    std::vector<SharedFile::Extent> all(mine.size() * static_cast<size_t>(communicator_.size()));
+    std::vector<checkpoint::SharedFile::Extent> all(mine.size() * static_cast<size_t>(communicator_.size()));
     communicator_.all_gather_bytes(std::as_writable_bytes(std::span(all)), std::as_bytes(std::span(mine)));
     shared_.emplace_back(name, parts, all, communicator_.size());
     all_bytes_ += shared_.back().bytes();
@@ -62,14 +62,15 @@ Saver::~Saver() {
   if (copy_ != nullptr) device_.release_host(copy_);
 }
 
-std::vector<SharedFile::Stretch> Saver::own(size_t file) const {
-  std::vector<SharedFile::Stretch> list;
+std::vector<checkpoint::SharedFile::Stretch> Saver::own(size_t file) const {
+  std::vector<checkpoint::SharedFile::Stretch> list;
   for (const auto& stretch : shared_[file].stretches())
     if (stretch.owner == communicator_.rank()) list.push_back(stretch);
   return list;
 }
 
-Tensor Saver::bytes_of(size_t file, const SharedFile::Stretch& stretch, uint64_t done, uint64_t count) const {
+Tensor Saver::bytes_of(size_t file, const checkpoint::SharedFile::Stretch& stretch, uint64_t done,
+                       uint64_t count) const {
   const NamedShard& part = files_[file].second[stretch.tensor];
   Tensor piece = part.local;
   const auto width = static_cast<int64_t>(size_of(piece.dtype()));
@@ -86,7 +87,7 @@ Saver::State Saver::state() const {
 
 void Saver::expect_room(int64_t saves) {
   std::string warning;
-  propagate_errors(communicator_, [&] {
+  comm::propagate_errors(communicator_, [&] {
     if (communicator_.rank() == 0) warning = store_.expect_room(all_bytes_, saves);
   });
   if (!warning.empty()) terminal_.warning(warning);
@@ -115,7 +116,7 @@ void Saver::begin(int64_t step, const std::string& state_json) {
 // propagate_errors(), and full_ says whether it was for lack of room that this rank did not.
 void Saver::together(const std::function<void()>& body) {
   full_ = false;
-  propagate_errors(communicator_, [&] {
+  comm::propagate_errors(communicator_, [&] {
     try {
       body();
     } catch (const DiskFull&) {
@@ -128,7 +129,7 @@ void Saver::together(const std::function<void()>& body) {
 void Saver::write_parts(bool first) {
   phase_ = Phase::none;
   std::vector<std::string> names;
-  for (const SharedFile& file : shared_) names.push_back(file.name());
+  for (const checkpoint::SharedFile& file : shared_) names.push_back(file.name());
   try {
     together([&] {
       if (communicator_.rank() == 0) folder_ = store_.begin(step_, names, all_bytes_, state_json_);
@@ -143,7 +144,7 @@ void Saver::write_parts(bool first) {
     if (first) copy();
     start([this] { write_from_copy(); });
   } else {
-    const SuspendTimeout suspended(communicator_);
+    const comm::SuspendTimeout suspended(communicator_);
     attempt([this] { write_from_device(); });
     communicator_.barrier();
   }
@@ -274,9 +275,9 @@ void Saver::join() {
 void Saver::write(const Source& source) {
   hashes_.clear();
   for (size_t i = 0; i < shared_.size(); ++i) {
-    const SharedFile& file = shared_[i];
+    const checkpoint::SharedFile& file = shared_[i];
     PartWriter out(folder_ / file.name());
-    Hash hash;
+    checkpoint::Hash hash;
     if (communicator_.rank() == 0) {
       out.write_at(0, file.head().data(), file.head().size());
       hash.add(file.head().data(), file.head().size());
@@ -297,31 +298,31 @@ void Saver::write(const Source& source) {
 
 void Saver::write_from_copy() {
   const char* from = copy_;
-  write([&](size_t, const SharedFile::Stretch&, uint64_t, uint64_t count) {
+  write([&](size_t, const checkpoint::SharedFile::Stretch&, uint64_t, uint64_t count) {
     return std::exchange(from, from + count);
   });
 }
 
 void Saver::write_from_device() {
   std::vector<char> piece(kPiece);
-  write([&](size_t file, const SharedFile::Stretch& stretch, uint64_t done, uint64_t count) {
+  write([&](size_t file, const checkpoint::SharedFile::Stretch& stretch, uint64_t done, uint64_t count) {
     device_.to_host(piece.data(), bytes_of(file, stretch, done, count));
     return piece.data();
   });
 }
 
 void Saver::publish(const std::vector<std::string>& hashes) {
-  std::map<std::string, Manifest::File> files;
+  std::map<std::string, checkpoint::Manifest::File> files;
   for (size_t i = 0; i < shared_.size(); ++i) {
     std::vector<std::string> of_ranks;
     of_ranks.reserve(hashes.size());
     for (const std::string& all : hashes) of_ranks.push_back(all.substr(i * kHashDigits, kHashDigits));
     // One rank has seen all bytes in order.
     files[shared_[i].name()] = of_ranks.size() == 1
-                                   ? Manifest::File{shared_[i].bytes(), of_ranks.front()}
+                                   ? checkpoint::Manifest::File{shared_[i].bytes(), of_ranks.front()}
                                    : shared_[i].verify(folder_ / shared_[i].name(), of_ranks);
   }
   store_.publish(step_, files);
 }
 
-}  // namespace moe
+}  // namespace moe::train

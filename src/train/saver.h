@@ -26,7 +26,7 @@
 #include "tensor/device.h"
 #include "tensor/parameter.h"
 
-namespace moe {
+namespace moe::train {
 
 // (file name, its tensors): what this rank has of them
 using PartFiles = std::vector<std::pair<std::string, std::vector<NamedShard>>>;
@@ -47,10 +47,10 @@ class Saver {
   // All ranks make theirs at the same time, each with what it has of the same tensors in the same order;
   // together they have all. in_background: with memory of the host for a copy of what this rank writes; else
   // begin() returns when everything is on the disk. Throws UserError when there is no memory.
-  Saver(CheckpointStore store, PartFiles files, bool in_background, Communicator& communicator,
-        Device& device, Terminal& terminal, const Retry& retry);
-  Saver(CheckpointStore store, PartFiles files, bool in_background, Communicator& communicator,
-        Device& device, Terminal& terminal)
+  Saver(checkpoint::CheckpointStore store, PartFiles files, bool in_background,
+        comm::Communicator& communicator, Device& device, Terminal& terminal, const Retry& retry);
+  Saver(checkpoint::CheckpointStore store, PartFiles files, bool in_background,
+        comm::Communicator& communicator, Device& device, Terminal& terminal)
       : Saver(std::move(store), std::move(files), in_background, communicator, device, terminal, Retry()) {}
   // Waits for the thread. Alone, what it writes becomes a checkpoint; with others it does not any more: call
   // finish().
@@ -59,10 +59,10 @@ class Saver {
   Saver& operator=(const Saver&) = delete;
 
   int64_t copy_bytes() const { return copy_bytes_; }  // of the host's memory; 0 without a copy
-  const CheckpointStore& store() const { return store_; }
+  const checkpoint::CheckpointStore& store() const { return store_; }
 
   // From now on checkpoints are written there. For rank 0, which begins and publishes them.
-  void use(CheckpointStore store) { store_ = std::move(store); }
+  void use(checkpoint::CheckpointStore store) { store_ = std::move(store); }
 
   // What follows is called by all ranks at the same place. It throws what went wrong with any of them when
   // there is no more patience, at the latest in the first advance() after; the checkpoint before it is then
@@ -85,11 +85,12 @@ class Saver {
  private:
   enum class Phase : uint8_t { none, parts, publishing, waiting };
   // `count` bytes of a stretch of this rank's, from `done` on; asked for in order.
-  using Source =
-      std::function<const char*(size_t file, const SharedFile::Stretch&, uint64_t done, uint64_t count)>;
+  using Source = std::function<const char*(size_t file, const checkpoint::SharedFile::Stretch&, uint64_t done,
+                                           uint64_t count)>;
 
-  std::vector<SharedFile::Stretch> own(size_t file) const;
-  Tensor bytes_of(size_t file, const SharedFile::Stretch& stretch, uint64_t done, uint64_t count) const;
+  std::vector<checkpoint::SharedFile::Stretch> own(size_t file) const;
+  Tensor bytes_of(size_t file, const checkpoint::SharedFile::Stretch& stretch, uint64_t done,
+                  uint64_t count) const;
   void copy();
   void together(const std::function<void()>& body);
   void write_parts(bool first);
@@ -104,12 +105,12 @@ class Saver {
   void publish(const std::vector<std::string>& hashes);
   void conclude();
 
-  CheckpointStore store_;
+  checkpoint::CheckpointStore store_;
   PartFiles files_;
-  Communicator& communicator_;
+  comm::Communicator& communicator_;
   Device& device_;
   Terminal& terminal_;
-  std::vector<SharedFile> shared_;
+  std::vector<checkpoint::SharedFile> shared_;
   uint64_t all_bytes_ = 0;  // of the files
   int64_t copy_bytes_ = 0;
   char* copy_ = nullptr;
@@ -132,4 +133,4 @@ class Saver {
   std::exception_ptr error_;  // the thread's, until it is joined
 };
 
-}  // namespace moe
+}  // namespace moe::train

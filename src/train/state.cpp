@@ -12,7 +12,7 @@
 #include "comm/planned.h"
 #include "tensor/device.h"
 
-namespace moe {
+namespace moe::train {
 namespace {
 
 // New tokens that a sample's prompt is read in at a time.
@@ -81,13 +81,13 @@ LossScale loss_scale(const TrainingConfig& training) {
   CHECK(false, "a precision without a loss scale");
 }
 
-WeightTypes weight_types(const TrainingConfig& training) {
+model::WeightTypes weight_types(const TrainingConfig& training) {
   return {.compute = arithmetic(training).type,
           .master = dtype(training.master_weights),
           .gradient = dtype(training.gradient_type)};
 }
 
-MicroBatch micro_batch(const RunConfig& config, int64_t vocabulary) {
+model::MicroBatch micro_batch(const RunConfig& config, int64_t vocabulary) {
   // Logits of a quarter of the tokens at a time: a small part of the activations' memory. Each chunk reads
   // and writes the whole f32 gradient of the embedding, so that on a GPU small ones would cost more than the
   // arithmetic.
@@ -102,7 +102,7 @@ MicroBatch micro_batch(const RunConfig& config, int64_t vocabulary) {
           .recompute = config.training.recompute};
 }
 
-OptimizerConfig optimizer_config(const TrainingConfig& training) {
+optim::OptimizerConfig optimizer_config(const TrainingConfig& training) {
   return {.eight_bit = eight_bit(training.optimizer),
           .order = training.optimizer_order,
           .beta1 = training.beta1,
@@ -120,7 +120,7 @@ OptimizerConfig optimizer_config(const TrainingConfig& training) {
           .seed = static_cast<uint64_t>(training.seed)};
 }
 
-Schedule schedule(const TrainingConfig& training) {
+optim::Schedule schedule(const TrainingConfig& training) {
   return {.kind = training.lr_schedule,
           .peak = training.learning_rate,
           .ratio = training.min_learning_rate_ratio,
@@ -131,19 +131,19 @@ Schedule schedule(const TrainingConfig& training) {
 
 TrainingState::TrainingState(const RunConfig& config, int64_t vocabulary, RankGroups& groups, Ops& ops,
                              Arena& arena)
-    : weights(config.model, weight_types(config.training), Mode::training, arena, groups.sharding()),
+    : weights(config.model, weight_types(config.training), model::Mode::training, arena, groups.sharding()),
       transformer(config.model, micro_batch(config, vocabulary), weights, arena, groups.all_to_all()),
       overlap_transformer(
           groups.overlap_all_to_all() == nullptr
               ? nullptr
-              : std::make_unique<Transformer>(transformer, *groups.overlap_all_to_all(), arena)),
+              : std::make_unique<model::Transformer>(transformer, *groups.overlap_all_to_all(), arena)),
       replicas(weights, groups),
       optimizer(optimizer_config(config.training), weights.list(), arena, ops),
       decoder(config.model, arithmetic(config.training).type, 1, config.model.max_seq_len,
               std::min(kPromptChunk, config.model.max_seq_len), weights, arena, groups.all_to_all()),
       squares_g(arena.allocate("small", DType::f64, {static_cast<int64_t>(optimizer.groups().size())})),
       clip_scale_1(arena.allocate("small", DType::f32, {1})),
-      loss_scale(moe::loss_scale(config.training)),
+      loss_scale(train::loss_scale(config.training)),
       first_micro_step(captured_region(config.training, groups, ops)),
       micro_step(captured_region(config.training, groups, ops)),
       last_micro_step(groups.world().size() == 1 ? nullptr : captured_region(config.training, groups, ops)) {
@@ -164,7 +164,7 @@ int64_t TrainingState::checkpoint_bytes() const {
 int64_t plan_training(const RunConfig& config, int64_t vocabulary, int ranks, Device& device, Ops& ops,
                       Arena& planning) {
   CHECK(planning.planning());
-  PlannedCommunicator first(ranks);
+  comm::PlannedCommunicator first(ranks);
   RankGroups groups(config.distributed, config.model, first, device);
   return TrainingState(config, vocabulary, groups, ops, planning).checkpoint_bytes();
 }
@@ -203,10 +203,10 @@ std::string memory_table(const Arena& arena) {
   return text;
 }
 
-std::string optimizer_table(const Optimizer& optimizer, const TrainingConfig& training) {
+std::string optimizer_table(const optim::Optimizer& optimizer, const TrainingConfig& training) {
   std::string text = fmt::format("  {:<14}{:>8}{:>13}  {:<22}{:>10}{:>8}\n", "group", "tensors", "parameters",
                                  "moments", "peak rate", "decay");
-  for (const OptimizerGroup& group : optimizer.summary()) {
+  for (const optim::OptimizerGroup& group : optimizer.summary()) {
     const double share = static_cast<double>(group.eight_bit) / static_cast<double>(group.parameters);
     const std::string moments = share == 0   ? "f32"
                                 : share == 1 ? "8-bit"
@@ -236,4 +236,4 @@ void check_memory(const Arena& plan, const Device& device) {
       std::string(kLessMemory) + "; `moe plan` prints where the memory goes");
 }
 
-}  // namespace moe
+}  // namespace moe::train

@@ -19,21 +19,21 @@
 #include "train/replicas.h"
 #include "train/run_config.h"
 
-namespace moe {
+namespace moe::train {
 
 struct TrainingState {
   TrainingState(const RunConfig& config, int64_t vocabulary, RankGroups& groups, Ops& ops, Arena& arena);
 
-  Weights weights;
-  Transformer transformer;
-  std::unique_ptr<Transformer>
+  model::Weights weights;
+  model::Transformer transformer;
+  std::unique_ptr<model::Transformer>
       overlap_transformer;  // with distributed.overlap: of the second micro-batch in flight
   Replicas replicas;
-  Optimizer optimizer;
-  Decoder decoder;       // for samples
-  Tensor squares_g;      // f64, sum of squares of the gradients by group
-  Tensor clip_scale_1;   // f32
-  LossScale loss_scale;  // on the host: its value goes to the device with each step
+  optim::Optimizer optimizer;
+  model::Decoder decoder;  // for samples
+  Tensor squares_g;        // f64, sum of squares of the gradients by group
+  Tensor clip_scale_1;     // f32
+  LossScale loss_scale;    // on the host: its value goes to the device with each step
   // The operations of forward and backward, the same ones each time: in the first micro-batch of a step,
   // which writes gradients, and in the others, which add to them. With many ranks the last one is another,
   // too: gradients set out on the way.
@@ -61,7 +61,7 @@ std::unique_ptr<CapturedRegion> captured_region(const TrainingConfig& training, 
 // Category, bytes and share, one line each, and the total.
 std::string memory_table(const Arena& arena);
 // One line for each group of parameters: tensors, parameters, how its moments are kept, peak rate, decay.
-std::string optimizer_table(const Optimizer& optimizer, const TrainingConfig& training);
+std::string optimizer_table(const optim::Optimizer& optimizer, const TrainingConfig& training);
 // Throws UserError when the plan does not fit the device, naming the settings that shrink it.
 void check_memory(const Arena& plan, const Device& device);
 // What to change so that a configuration needs less memory.
@@ -81,9 +81,9 @@ std::pair<std::unique_ptr<Arena>, std::unique_ptr<Thing>> place(Device& device, 
 
 Arithmetic arithmetic(const TrainingConfig& training);
 LossScale loss_scale(const TrainingConfig& training);
-WeightTypes weight_types(const TrainingConfig& training);
-MicroBatch micro_batch(const RunConfig& config, int64_t vocabulary);
-OptimizerConfig optimizer_config(const TrainingConfig& training);
-Schedule schedule(const TrainingConfig& training);
+model::WeightTypes weight_types(const TrainingConfig& training);
+model::MicroBatch micro_batch(const RunConfig& config, int64_t vocabulary);
+optim::OptimizerConfig optimizer_config(const TrainingConfig& training);
+optim::Schedule schedule(const TrainingConfig& training);
 
-}  // namespace moe
+}  // namespace moe::train

@@ -6,19 +6,21 @@
 #include "base/error.h"
 #include "model/schedule.h"
 
-namespace moe {
+namespace moe::train {
 namespace {
 
-using Batches = std::span<const Batch>;
+using Batches = std::span<const data::Batch>;
 
-void upload(Transformer& transformer, const Batch& batch, Device& device) {
+void upload(model::Transformer& transformer, const data::Batch& batch, Device& device) {
   transformer.upload(device, batch.input.data(), batch.target.data(), batch.first.data());
 }
 
 // Which one of a step's micro-batches.
 struct Position {
   bool first = false, last = false;
-  GradientMode gradients() const { return first ? GradientMode::overwrite : GradientMode::accumulate; }
+  model::GradientMode gradients() const {
+    return first ? model::GradientMode::overwrite : model::GradientMode::accumulate;
+  }
 };
 
 // Runs pass(gradients, beside) as what forward and backward do there.
@@ -36,20 +38,21 @@ void micro_steps(TrainingState& state, Batches batches, Device& device, Ops& ops
   state.replicas.run_collectively([&] {
     for (size_t i = 0; i < batches.size();) {
       const bool first = i == 0;
-      Transformer* const second = i + 1 < batches.size() ? state.overlap_transformer.get() : nullptr;
+      model::Transformer* const second = i + 1 < batches.size() ? state.overlap_transformer.get() : nullptr;
       upload(state.transformer, batches[i++], device);
       if (second != nullptr) upload(*second, batches[i++], device);
-      micro_step(state, {first, i == batches.size()}, [&](GradientMode gradients, const LayerHooks& hooks) {
-        if (second != nullptr)
-          forward_backward_interleaved(state.transformer, *second, gradients, ops, hooks);
-        else
-          state.transformer.forward_backward(gradients, ops, hooks);
-      });
+      micro_step(state, {first, i == batches.size()},
+                 [&](model::GradientMode gradients, const model::LayerHooks& hooks) {
+                   if (second != nullptr)
+                     model::forward_backward_interleaved(state.transformer, *second, gradients, ops, hooks);
+                   else
+                     state.transformer.forward_backward(gradients, ops, hooks);
+                 });
     }
   });
 }
 
-int64_t tokens_of(const Batch& batch) {
+int64_t tokens_of(const data::Batch& batch) {
   return std::count_if(batch.first.begin(), batch.first.end(), [](int32_t first) { return first >= 0; });
 }
 
@@ -58,7 +61,7 @@ int64_t tokens_of(const Batch& batch) {
 // to be counted.
 void micro_steps_in_balance(TrainingState& state, Batches batches, float scale, float loss_scale,
                             Device& device, Ops& ops) {
-  const auto forward = [&](const Batch& batch) {
+  const auto forward = [&](const data::Batch& batch) {
     upload(state.transformer, batch, device);
     CapturedRegion& region = *state.forward_step;
     region.run(
@@ -67,7 +70,7 @@ void micro_steps_in_balance(TrainingState& state, Batches batches, float scale, 
   GlobalBalance& balance = *state.balance;
   balance.begin();
   state.replicas.run_collectively([&] {
-    for (const Batch& batch : batches) {
+    for (const data::Batch& batch : batches) {
       forward(batch);
       balance.count(state.transformer, tokens_of(batch), device);
     }
@@ -76,13 +79,13 @@ void micro_steps_in_balance(TrainingState& state, Batches batches, float scale, 
   const bool again = batches.size() > 1;
   if (again) state.transformer.zero_sums(ops);
   state.replicas.run_collectively([&] {
-    for (const Batch& batch : batches) {
+    for (const data::Batch& batch : batches) {
       const Position position{&batch == batches.data(), &batch == &batches.back()};
       if (again) forward(batch);
       balance.put_shares(state.transformer, device);
       const auto share = static_cast<double>(tokens_of(batch)) / static_cast<double>(balance.tokens());
       state.transformer.set_gradient_scales(device, scale, loss_scale * static_cast<float>(share));
-      micro_step(state, position, [&](GradientMode gradients, const LayerHooks& hooks) {
+      micro_step(state, position, [&](model::GradientMode gradients, const model::LayerHooks& hooks) {
         state.transformer.backward(gradients, ops, hooks);
       });
     }
@@ -92,11 +95,11 @@ void micro_steps_in_balance(TrainingState& state, Batches batches, float scale, 
 }  // namespace
 
 StepTotals run_step(TrainingState& state, const TrainingConfig& training,
-                    std::span<const Batch> micro_batches, int64_t step, double learning_rate, Device& device,
-                    Ops& ops) {
+                    std::span<const data::Batch> micro_batches, int64_t step, double learning_rate,
+                    Device& device, Ops& ops) {
   CHECK(!micro_batches.empty());
   int64_t targets = 0;
-  for (const Batch& batch : micro_batches) targets += batch.targets;
+  for (const data::Batch& batch : micro_batches) targets += batch.targets;
   const StepTotals totals = state.replicas.all_reduce({targets, std::ssize(micro_batches)});
   const auto loss_scale = static_cast<float>(state.loss_scale.value());
   const float scale = loss_scale / static_cast<float>(totals.targets);
@@ -119,4 +122,4 @@ StepTotals run_step(TrainingState& state, const TrainingConfig& training,
   return totals;
 }
 
-}  // namespace moe
+}  // namespace moe::train

@@ -11,7 +11,7 @@
 #include "tensor/device.h"
 #include "train/state.h"
 
-namespace moe {
+namespace moe::train {
 
 // Forward and backward over the step's micro-batches (at least one, each of the transformer's shape), the
 // norm of the gradients, clipping, update. Gradients carry state.loss_scale on the way. The loss is a mean
@@ -19,7 +19,7 @@ namespace moe {
 // what the row of metrics needs lies in `state` (train/report.h reads it), summed over the ranks. Updated
 // weights may still be on their way between ranks (Replicas::finish_parameter_all_gather).
 StepTotals run_step(TrainingState& state, const TrainingConfig& training,
-                    std::span<const Batch> micro_batches, int64_t step, double learning_rate, Device& device,
-                    Ops& ops);
+                    std::span<const data::Batch> micro_batches, int64_t step, double learning_rate,
+                    Device& device, Ops& ops);
 
-}  // namespace moe
+}  // namespace moe::train

@@ -12,7 +12,7 @@
 #include "train/peak_flops.h"
 #include "train/rank_groups.h"
 
-namespace moe {
+namespace moe::train {
 namespace {
 
 constexpr double kOutside = 3;  // buckets of what no layer has: the embedding, routers, norms
@@ -48,24 +48,24 @@ double bytes_of(OptimizerKind optimizer) {
 }
 
 // Products of a block in both passes, over those without recomputation.
-double products_of(Recompute recompute) {
+double products_of(model::Recompute recompute) {
   switch (recompute) {
-    case Recompute::none:
-    case Recompute::selective:
+    case model::Recompute::none:
+    case model::Recompute::selective:
       return 1;
-    case Recompute::full:
+    case model::Recompute::full:
       return 4.0 / 3;
   }
   CHECK(false, "a recomputation without a price");
 }
 
 // Tokens go to their experts and back, forward and backward. Where they are not kept, they go once more.
-double dispatches_of(Recompute recompute) {
+double dispatches_of(model::Recompute recompute) {
   switch (recompute) {
-    case Recompute::none:
+    case model::Recompute::none:
       return 4;
-    case Recompute::selective:
-    case Recompute::full:
+    case model::Recompute::selective:
+    case model::Recompute::full:
       return 5;
   }
   CHECK(false, "a recomputation without a price");
@@ -90,8 +90,8 @@ struct Parameters {
   double others() const { return attention + outside; }
 };
 
-Parameters parameters(const ModelConfig& model) {
-  const ParameterCount count = count_parameters(model);
+Parameters parameters(const model::ModelConfig& model) {
+  const model::ParameterCount count = model::count_parameters(model);
   return {as_double(count.experts), as_double(count.attention),
           as_double(count.total - count.experts - count.attention)};
 }
@@ -115,8 +115,8 @@ Transfer layers_transfer(double parameters, double bytes, const RunConfig& confi
 
 // Of one micro-batch, with its experts on so many ranks.
 double compute_seconds(const RunConfig& config, int expert_ranks, const GpuRates& gpu, const Efficiency& e) {
-  const ModelConfig& model = config.model;
-  const FlopsPerToken flops = flops_per_token(model, model.max_seq_len);
+  const model::ModelConfig& model = config.model;
+  const model::FlopsPerToken flops = model::flops_per_token(model, model.max_seq_len);
   const double tokens = as_double(config.training.batch_size * model.max_seq_len);
   const double products =
       products_of(config.training.recompute) *
@@ -194,7 +194,7 @@ const GpuRates* find_gpu(std::string_view name) {
 }
 
 double row_bytes_of_token(const RunConfig& config, int expert_ranks) {
-  const ModelConfig& model = config.model;
+  const model::ModelConfig& model = config.model;
   return dispatches_of(config.training.recompute) * kWide *
          as_double(model.n_layers * model.top_k * model.d_model) * (expert_ranks - 1) / expert_ranks;
 }
@@ -238,4 +238,4 @@ std::optional<StepTime> predict_step(const RunConfig& config, int ranks, const G
   return time;
 }
 
-}  // namespace moe
+}  // namespace moe::train

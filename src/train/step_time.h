@@ -12,7 +12,7 @@
 
 #include "train/run_config.h"
 
-namespace moe {
+namespace moe::train {
 
 // A GPU and the machine it is in. Bytes a second in one direction.
 struct GpuRates {
@@ -61,4 +61,4 @@ std::optional<StepTime> predict_step(const RunConfig& config, int ranks, const G
 // bf16.
 double row_bytes_of_token(const RunConfig& config, int expert_ranks);
 
-}  // namespace moe
+}  // namespace moe::train

@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 
-namespace moe {
+namespace moe::train {
 
 Stragglers::Step Stragglers::add(std::span<const double> waited, double seconds) {
   CHECK(waited.size() >= 2);
@@ -29,4 +29,4 @@ std::optional<Stragglers::Verdict> Stragglers::verdict() {
   return verdict;
 }
 
-}  // namespace moe
+}  // namespace moe::train

@@ -9,7 +9,7 @@
 #include <span>
 #include <vector>
 
-namespace moe {
+namespace moe::train {
 
 class Stragglers {
  public:
@@ -37,4 +37,4 @@ class Stragglers {
   int steps_ = 0;
 };
 
-}  // namespace moe
+}  // namespace moe::train

@@ -22,18 +22,18 @@
 #include "train/resume.h"
 #include "train/step.h"
 
-namespace moe {
+namespace moe::train {
 namespace {
 
 // Thrown on all ranks together, where a signal ends work beside the steps.
 struct Interrupted {};
 
 // What all ranks know of the place in the text.
-Cursor merged(const Cursor& mine, Communicator& communicator) {
-  std::vector<Cursor> cursors;
+data::Cursor merged(const data::Cursor& mine, comm::Communicator& communicator) {
+  std::vector<data::Cursor> cursors;
   for (const std::string& text : communicator.gather_text(Json(mine).dump()))
-    cursors.push_back(parse_json("the cursors of the ranks", text).get<Cursor>());
-  return merge(cursors);
+    cursors.push_back(parse_json("the cursors of the ranks", text).get<data::Cursor>());
+  return data::merge(cursors);
 }
 
 int64_t checkpoints_to_come(const TrainingConfig& training, int64_t step) {
@@ -46,7 +46,7 @@ int64_t checkpoints_to_come(const TrainingConfig& training, int64_t step) {
 }  // namespace
 
 Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, Device& device, Ops& ops,
-                 Communicator& communicator, const std::atomic<int>& stop, Terminal& terminal)
+                 comm::Communicator& communicator, const std::atomic<int>& stop, Terminal& terminal)
     : config_(config),
       folder_(folder),
       device_(device),
@@ -55,9 +55,9 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
       terminal_(terminal),
       groups_(config.distributed, config.model, communicator, device),
       control_(config.training.max_minutes, stop, communicator, terminal),
-      flops_per_token_(flops_per_token(config.model, config.model.max_seq_len).total()),
+      flops_per_token_(model::flops_per_token(config.model, config.model.max_seq_len).total()),
       peak_flops_(peak_flops(device.name(), arithmetic(config.training).type != DType::f32)) {
-  propagate_errors(communicator_, [&] {
+  comm::propagate_errors(communicator_, [&] {
     if (communicator_.rank() == 0) folder_.own(terminal_);
   });
   if (peak_flops_) *peak_flops_ *= communicator_.size();
@@ -70,11 +70,12 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
   if (communicator_.size() > 1)
     terminal_.line("layout    " +
                    describe_layout(config_, config_.vocabulary(), communicator_.size(), device_, ops_));
-  source_ = open_training_source(config_.data, terminal_);
+  source_ = data::open_training_source(config_.data, terminal_);
 
   state_->transformer.prepare(device_);
   state_->decoder.prepare(device_, captured_region(config_.training, groups_, ops_));
-  const CheckpointStore store(folder.checkpoints(), config.training.keep_checkpoints, program_version());
+  const checkpoint::CheckpointStore store(folder.checkpoints(), config.training.keep_checkpoints,
+                                          program_version());
   if (resume && store.latest()) {
     resume_from(store.open_latest());
   } else {
@@ -83,7 +84,7 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
                                     folder.checkpoints().string()));
     state_->weights.initialise(static_cast<uint64_t>(config_.training.seed), device_);
   }
-  cast_weights(state_->weights, ops_);
+  model::cast_weights(state_->weights, ops_);
   state_->replicas.start_parameter_all_gather();
   open_loader(cursor_);
   config_.set_last_step(communicator_.size(), step_, tokens_);
@@ -95,13 +96,13 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
   list_periodic_work();
   open_saver(store);
   sinks_ = communicator_.rank() == 0 ? make_observers(config_, folder_, resume, step_ + 1, terminal_)
-                                     : std::make_unique<FanOut>();
+                                     : std::make_unique<metrics::FanOut>();
   look_what_was_made();
 }
 
 Trainer::~Trainer() = default;
 
-void Trainer::open_saver(const CheckpointStore& store) {
+void Trainer::open_saver(const checkpoint::CheckpointStore& store) {
   const bool in_background =
       config_.training.checkpoint_in_background && config_.training.checkpoint_every > 0;
   saver_ = std::make_unique<Saver>(store,
@@ -115,11 +116,11 @@ void Trainer::open_saver(const CheckpointStore& store) {
                                format_bytes(static_cast<double>(saver_->copy_bytes()))));
 }
 
-void Trainer::open_loader(const Cursor& start) {
+void Trainer::open_loader(const data::Cursor& start) {
   const auto& training = config_.training;
-  loader_ = std::make_unique<Loader>(source_, *tokenizer_, config_.data, static_cast<uint64_t>(training.seed),
-                                     training.batch_size, config_.model.max_seq_len, start, Part::train,
-                                     Shard{communicator_.rank(), communicator_.size()});
+  loader_ = std::make_unique<data::Loader>(
+      source_, *tokenizer_, config_.data, static_cast<uint64_t>(training.seed), training.batch_size,
+      config_.model.max_seq_len, start, data::Part::train, Shard{communicator_.rank(), communicator_.size()});
 }
 
 // Of initial weights there is a validation only: their texts and scores say nothing.
@@ -147,7 +148,7 @@ void Trainer::list_periodic_work() {
 // then.
 void Trainer::look_what_was_made() {
   std::vector<std::string> names;
-  if (communicator_.rank() == 0) names = names_of_step(folder_.metrics(), step_);
+  if (communicator_.rank() == 0) names = metrics::names_of_step(folder_.metrics(), step_);
   periodic_.take_as_made(step_, [&](const PeriodicWork& work) {
     return communicator_.sum(work.made_one_of(names) ? 1 : 0) > 0;
   });
@@ -168,20 +169,22 @@ Outcome Trainer::do_due_work(bool at_end) {
 }
 
 void Trainer::accept() {
-  if (auto body = std::exchange(accepted_, nullptr)) or_save([&] { propagate_errors(communicator_, body); });
+  if (auto body = std::exchange(accepted_, nullptr))
+    or_save([&] { comm::propagate_errors(communicator_, body); });
 }
 
 // All ranks together, before something is written: where the run's folder is by now.
 void Trainer::find_folder() {
   std::string news;
-  propagate_errors(communicator_, [&] {
+  comm::propagate_errors(communicator_, [&] {
     if (communicator_.rank() == 0) news = folder_.find_again(config_);
   });
   news = communicator_.gather_text(news).front();
   if (news.empty()) return;
   terminal_.warning(news);
   if (communicator_.rank() == 0) {
-    saver_->use(CheckpointStore(folder_.checkpoints(), config_.training.keep_checkpoints, program_version()));
+    saver_->use(checkpoint::CheckpointStore(folder_.checkpoints(), config_.training.keep_checkpoints,
+                                            program_version()));
     sinks_->moved(folder_.path());
   }
   saved_step_ = -1;  // it may be gone with the folder
@@ -192,7 +195,7 @@ void Trainer::find_folder() {
   }
 }
 
-void Trainer::resume_from(const Checkpoint& checkpoint) {
+void Trainer::resume_from(const checkpoint::Checkpoint& checkpoint) {
   const ResumePoint point =
       resume_point((checkpoint.folder() / "state.json").string(), checkpoint.state_json(), *source_, config_);
   checkpoint.load_parts("model.safetensors", state_->weights.stored(), device_);
@@ -254,7 +257,7 @@ void Trainer::or_save(const std::function<void()>& body) {
 // All of the step's data first: the loss is a mean over the targets of the whole step. No rank waits alone:
 // where one's text is late, the network may be away for long, all meet again and again, so that none counts
 // as lost and a signal is heard.
-Outcome Trainer::next_batches(std::vector<Batch>& batches) {
+Outcome Trainer::next_batches(std::vector<data::Batch>& batches) {
   constexpr auto kMeeting = std::chrono::milliseconds(1000);
   constexpr double kLate = 60;
   const auto wanted = static_cast<size_t>(config_.training.gradient_accumulation_steps);
@@ -271,7 +274,7 @@ Outcome Trainer::next_batches(std::vector<Batch>& batches) {
     const Supply all = control_.supply(mine, outcome);
     if (all == Supply::failed)
       or_save([&] {
-        propagate_errors(communicator_, [&] {
+        comm::propagate_errors(communicator_, [&] {
           if (error) std::rethrow_exception(error);
         });
       });
@@ -282,7 +285,7 @@ Outcome Trainer::next_batches(std::vector<Batch>& batches) {
 }
 
 void Trainer::tell_late(double seconds) {
-  const NetworkCounts network = source_->network();
+  const data::NetworkCounts network = source_->network();
   std::string text = fmt::format("no text for {:.0f} s", seconds);
   if (communicator_.size() > 1) text += fmt::format(" on ranks {}", fmt::join(control_.late_ranks(), ", "));
   if (network.retries > 0)
@@ -290,12 +293,12 @@ void Trainer::tell_late(double seconds) {
         "; after a failure of the network it is tried again for {:g} minutes "
         "(data.network_patience_minutes)",
         config_.data.network_patience_minutes);
-  sinks_->write(Row{step_, {}}.add("alert", "data_late").add("alert_text", text));
+  sinks_->write(metrics::Row{step_, {}}.add("alert", "data_late").add("alert_text", text));
 }
 
-StepResult Trainer::train_step(double rate, const std::vector<Batch>& batches, StepContext& context) {
+StepResult Trainer::train_step(double rate, const std::vector<data::Batch>& batches, StepContext& context) {
   int64_t targets = 0, positions = 0;
-  for (const Batch& batch : batches) {
+  for (const data::Batch& batch : batches) {
     targets += batch.targets;
     positions += batch.positions();
   }
@@ -364,11 +367,11 @@ void Trainer::not_finite(const StepResult& result) {
   const std::string where = fmt::format("step {}", step_ + 1);
   const std::string found = fmt::format("loss {}, gradient norm {}", result.loss, result.gradient_norm);
   const bool skipped = goes_on(config_.training.on_nan);
-  sinks_->write(not_finite_alert(
+  sinks_->write(metrics::not_finite_alert(
       step_ + 1, found + (skipped ? "; the step is skipped, weights are unchanged (training.on_nan = skip)"
                                   : "; the run ends with its last good state saved")));
   if (skipped) return;
-  throw SharedError(
+  throw comm::SharedError(
       where, "a finite loss", found,
       fmt::format("the state before this step is saved in {}; lower training.learning_rate, or continue "
                   "with `moe train --resume {} training.on_nan=skip`",
@@ -392,7 +395,7 @@ Outcome Trainer::decide(double step_seconds) {
 }
 
 bool Trainer::of_all(const UserError& error) const {
-  return communicator_.size() == 1 || dynamic_cast<const SharedError*>(&error) != nullptr;
+  return communicator_.size() == 1 || dynamic_cast<const comm::SharedError*>(&error) != nullptr;
 }
 
 Outcome Trainer::run() {
@@ -419,7 +422,7 @@ Outcome Trainer::train() {
   if (outcome == Outcome::finished && !complete) outcome = train_steps();
   if (has_trained() || only_initial) save();
   if (!complete) say_where_the_rate_is();
-  if (loader_->replaced() > 0) terminal_.warning(replaced_words(loader_->replaced()));
+  if (loader_->replaced() > 0) terminal_.warning(data::replaced_words(loader_->replaced()));
   if (outcome != Outcome::signal && !only_initial && do_due_work(true) == Outcome::signal)
     outcome = Outcome::signal;
   if (only_initial)
@@ -442,26 +445,27 @@ void Trainer::say_complete() {
 
 void Trainer::say_where_the_rate_is() {
   const auto& training = config_.training;
-  if (epochs_are_over() && step_ < training.max_steps && training.lr_schedule != Schedule::Kind::constant)
+  if (epochs_are_over() && step_ < training.max_steps &&
+      training.lr_schedule != optim::Schedule::Kind::constant)
     terminal_.line(fmt::format(
         "{} epochs ended at step {}, where the learning rate was {:.3g}: it follows "
         "training.max_steps, which is {}",
-        epochs_->complete(), step_, learning_rate(schedule(training), step_ - 1), training.max_steps));
+        epochs_->complete(), step_, optim::learning_rate(schedule(training), step_ - 1), training.max_steps));
 }
 
 // Until the last one, a signal or the end of the time.
 Outcome Trainer::train_steps() {
   const auto& training = config_.training;
-  const Schedule rates = schedule(training);
+  const optim::Schedule rates = schedule(training);
   double before = steady_seconds();
   for (;;) {
     StepContext context;
-    context.learning_rate = learning_rate(rates, step_);
-    const Cursor cursor_before = cursor_;
+    context.learning_rate = optim::learning_rate(rates, step_);
+    const data::Cursor cursor_before = cursor_;
     const int64_t tokens_before = tokens_;
     const double waited = loader_->waited_seconds();
     context.data_queue = loader_->queued();
-    std::vector<Batch> batches;
+    std::vector<data::Batch> batches;
     Outcome outcome = next_batches(batches);
     if (outcome != Outcome::finished) return outcome;
     context.data_wait_seconds = loader_->waited_seconds() - waited;
@@ -490,4 +494,4 @@ Outcome Trainer::train_steps() {
   }
 }
 
-}  // namespace moe
+}  // namespace moe::train

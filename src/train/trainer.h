@@ -29,7 +29,7 @@
 #include "train/saver.h"
 #include "train/state.h"
 
-namespace moe {
+namespace moe::train {
 
 class Trainer {
  public:
@@ -39,7 +39,7 @@ class Trainer {
   // for as long as the object lives, as is communicator: each rank has a trainer, all of one folder, and rank
   // 0 writes there. stop: becomes the signal's number when the run should save and end; any rank's will do.
   Trainer(const RunConfig& config, const RunFolder& folder, bool resume, Device& device, Ops& ops,
-          Communicator& communicator, const std::atomic<int>& stop, Terminal& terminal);
+          comm::Communicator& communicator, const std::atomic<int>& stop, Terminal& terminal);
   ~Trainer();
 
   // Returns after the last checkpoint is written, and throws after that, where all ranks throw. Throws
@@ -56,17 +56,17 @@ class Trainer {
   int signal() const { return control_.signal(); }     // that ended the run: of any rank; 0: none
 
  private:
-  void resume_from(const Checkpoint& checkpoint);
-  void open_loader(const Cursor& start);
-  void open_saver(const CheckpointStore& store);
+  void resume_from(const checkpoint::Checkpoint& checkpoint);
+  void open_loader(const data::Cursor& start);
+  void open_saver(const checkpoint::CheckpointStore& store);
   void list_periodic_work();
   void look_what_was_made();
   // The data of a step, or why the run ends while it waits for that.
-  Outcome next_batches(std::vector<Batch>& batches);
+  Outcome next_batches(std::vector<data::Batch>& batches);
   void tell_late(double seconds);
   void or_save(const std::function<void()>& body);
   bool of_all(const UserError& error) const;  // all ranks have it and can act on it together
-  StepResult train_step(double learning_rate, const std::vector<Batch>& batches, StepContext& context);
+  StepResult train_step(double learning_rate, const std::vector<data::Batch>& batches, StepContext& context);
   void write_row(const StepResult& result, StepContext& context, int64_t tokens_before, double seconds);
   // Does it and counts its time for the next row.
   void timed(const char* phase, const std::function<void()>& body);
@@ -94,10 +94,10 @@ class Trainer {
   RunFolder folder_;
   Device& device_;
   Ops& ops_;
-  Communicator& communicator_;
+  comm::Communicator& communicator_;
   Terminal& terminal_;
 
-  std::unique_ptr<const Tokenizer> tokenizer_ = make_tokenizer(config_.data.tokenizer);
+  std::unique_ptr<const text::Tokenizer> tokenizer_ = text::make_tokenizer(config_.data.tokenizer);
   RankGroups groups_;
   RunControl control_;
   std::unique_ptr<Arena> arena_;
@@ -105,20 +105,20 @@ class Trainer {
   std::unique_ptr<Saver> saver_;
   const double flops_per_token_;
   std::optional<double> peak_flops_;  // of all ranks, where the device's is known
-  std::shared_ptr<const Source> source_;
-  std::unique_ptr<Loader> loader_;
+  std::shared_ptr<const data::Source> source_;
+  std::unique_ptr<data::Loader> loader_;
   std::optional<Epochs> epochs_;
   std::unique_ptr<Evaluator> evaluator_;
   PeriodicWorks periodic_;
-  std::unique_ptr<Sink> sinks_;
+  std::unique_ptr<metrics::Sink> sinks_;
   std::map<std::string, double> phase_seconds_;  // since the last row
   bool first_row_ = true;
   std::function<void()> accepted_;  // until it is called
 
   int64_t step_ = 0;
   int64_t saved_step_ = -1;
-  Cursor cursor_;       // where the next step's data starts, as far as this rank knows
-  int64_t tokens_ = 0;  // targets of all ranks since the beginning
+  data::Cursor cursor_;  // where the next step's data starts, as far as this rank knows
+  int64_t tokens_ = 0;   // targets of all ranks since the beginning
 };
 
-}  // namespace moe
+}  // namespace moe::train

@@ -12,7 +12,7 @@
 namespace moe::wandb {
 namespace {
 
-std::string json_histogram(const Histogram& histogram) {
+std::string json_histogram(const metrics::Histogram& histogram) {
   const auto list = [](const std::vector<double>& values) {
     std::string text;
     for (const double value : values) {
@@ -32,11 +32,11 @@ struct ToEntry {
   Entry operator()(int64_t value) const { return {name, std::to_string(value), true}; }
   Entry operator()(const std::string& value) const { return {name, json_string(value), false}; }
   Entry operator()(const std::vector<double>& values) const {
-    return {name, json_histogram(profile(values)), false};
+    return {name, json_histogram(metrics::profile(values)), false};
   }
   Entry operator()(const std::vector<std::vector<double>>& values) const {
-    return {name.substr(0, name.rfind('/') + 1) + "expert_load", json_histogram(load_histogram(values)),
-            false};
+    return {name.substr(0, name.rfind('/') + 1) + "expert_load",
+            json_histogram(metrics::load_histogram(values)), false};
   }
 };
 
@@ -61,7 +61,7 @@ std::string valid_utf8(const std::string& text) {
   return repaired;
 }
 
-Entry to_entry(const std::string& name, const Row::Value& value) {
+Entry to_entry(const std::string& name, const metrics::Row::Value& value) {
   return std::visit(ToEntry{name}, value);
 }
 

@@ -13,13 +13,13 @@
 namespace moe::wandb {
 namespace {
 
-class OpenRun final : public moe::Sink {
+class OpenRun final : public metrics::Sink {
  public:
   OpenRun(const Settings& settings, std::unique_ptr<RecordSink> records, Terminal& terminal)
       : settings_(settings),
         terminal_(terminal),
         files_(records->files()),
-        records_(std::move(records), terminal, Background::kMost, "wandb") {
+        records_(std::move(records), terminal, metrics::Background::kMost, "wandb") {
     if (settings_.mode == Mode::online)
       uploader_.emplace(settings_, files_.records(), files_.existed, terminal_);
   }
@@ -30,7 +30,7 @@ class OpenRun final : public moe::Sink {
   OpenRun(const OpenRun&) = delete;
   OpenRun& operator=(const OpenRun&) = delete;
 
-  void write(const Row& row) override { records_.write(row); }
+  void write(const metrics::Row& row) override { records_.write(row); }
   void told(const std::string& text) override {
     if (!finished_) records_.told(text);
   }
@@ -48,15 +48,15 @@ class OpenRun final : public moe::Sink {
   const Settings settings_;
   Terminal& terminal_;
   const RunFiles files_;
-  Background records_;
+  metrics::Background records_;
   std::optional<Uploader> uploader_;
   std::atomic<bool> finished_{false};
 };
 
 }  // namespace
 
-std::unique_ptr<moe::Sink> open_run(const Settings& settings, const std::filesystem::path& state,
-                                    bool resumed, const RunInfo& info, Terminal& terminal) {
+std::unique_ptr<metrics::Sink> open_run(const Settings& settings, const std::filesystem::path& state,
+                                        bool resumed, const RunInfo& info, Terminal& terminal) {
   if (settings.mode == Mode::disabled) return nullptr;
   RunFiles files = RunFiles::open(settings, state, resumed, unix_seconds());
   if (!settings.silent)

@@ -14,7 +14,7 @@ namespace moe::wandb {
 
 // Null when it is disabled. state: the file that remembers the W&B run (wandb/run_files.h); resumed: go on
 // with it.
-std::unique_ptr<moe::Sink> open_run(const Settings& settings, const std::filesystem::path& state,
-                                    bool resumed, const RunInfo& info, Terminal& terminal);
+std::unique_ptr<metrics::Sink> open_run(const Settings& settings, const std::filesystem::path& state,
+                                        bool resumed, const RunInfo& info, Terminal& terminal);
 
 }  // namespace moe::wandb

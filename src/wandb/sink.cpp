@@ -195,7 +195,7 @@ void RecordSink::define(const std::string& key) {
   append(record);
 }
 
-void RecordSink::write(const Row& row) {
+void RecordSink::write(const metrics::Row& row) {
   if (row.find("alert") != nullptr) return alert(row);
   if (row.step <= last_step_) return;
   if (row.step != step_) flush_step();
@@ -215,9 +215,9 @@ void RecordSink::write(const Row& row) {
   }
 }
 
-void RecordSink::alert(const Row& row) {
+void RecordSink::alert(const metrics::Row& row) {
   const auto text = [&](std::string_view name) {
-    const Row::Value* value = row.find(name);
+    const metrics::Row::Value* value = row.find(name);
     const auto* string = value ? std::get_if<std::string>(value) : nullptr;
     return string ? *string : std::string();
   };

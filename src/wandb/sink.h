@@ -35,7 +35,7 @@ struct RunInfo {
 
 double unix_seconds();
 
-class RecordSink final : public Sink {
+class RecordSink final : public metrics::Sink {
  public:
   // Begins the file, or goes on in it: then rows of steps that are in its history already (a run that went on
   // from an earlier checkpoint computes them again) are left out, and settings that differ from the file's
@@ -46,7 +46,7 @@ class RecordSink final : public Sink {
   RecordSink(const RecordSink&) = delete;
   RecordSink& operator=(const RecordSink&) = delete;
 
-  void write(const Row& row) override;
+  void write(const metrics::Row& row) override;
   void told(const std::string& text) override;
   void finish(int exit_code) override;
 
@@ -59,7 +59,7 @@ class RecordSink final : public Sink {
   void record_changes();
   int64_t read_what_is_there();
   void append(pb::Record& record);
-  void alert(const Row& row);
+  void alert(const metrics::Row& row);
   void define(const std::string& key);
   void flush_step();
   void write_summary();
@@ -72,7 +72,7 @@ class RecordSink final : public Sink {
   std::function<double()> clock_;
   std::unique_ptr<RecordWriter> writer_;
   Backlog backlog_;
-  SystemMetrics system_;
+  metrics::SystemMetrics system_;
 
   double start_ = 0;  // Unix time at which the run would have started without its pauses
   double last_sample_ = 0;

@@ -14,7 +14,7 @@
 #include "support/errors.h"
 #include "support/fixture.h"
 
-namespace moe {
+namespace moe::checkpoint {
 namespace {
 
 using test::user_error_of;
@@ -274,4 +274,4 @@ TEST_F(CheckpointTest, SaysSoWhenTheFolderCannotBeMade) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::checkpoint

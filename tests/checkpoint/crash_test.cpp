@@ -19,7 +19,7 @@
 #include "checkpoint/checkpoint.h"
 #include "support/fixture.h"
 
-namespace moe {
+namespace moe::checkpoint {
 namespace {
 
 namespace fs = std::filesystem;
@@ -137,4 +137,4 @@ TEST_F(CrashTest, AReaderSeesOnlyWholeCheckpoints) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::checkpoint

@@ -13,7 +13,7 @@
 #include "support/errors.h"
 #include "support/fixture.h"
 
-namespace moe {
+namespace moe::checkpoint {
 namespace {
 
 using test::user_error_of;
@@ -255,4 +255,4 @@ TEST_F(SafetensorsTest, RefusesEveryTruncationOfAGoodFile) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::checkpoint

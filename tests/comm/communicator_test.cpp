@@ -14,7 +14,7 @@
 #include "comm/solo.h"
 #include "support/thread_ranks.h"
 
-namespace moe {
+namespace moe::comm {
 namespace {
 
 using testing::Each;
@@ -23,19 +23,19 @@ using testing::StartsWith;
 
 TEST(Communicator, AloneHoldsTheContract) {
   SoloCommunicator solo;
-  test::check_contract(solo);
+  check_contract(solo);
 }
 
 TEST(Communicator, ThreadsHoldTheContract) {
   for (const int size : {1, 2, 3, 4, 7})
-    EXPECT_THAT(test::on_threads(size, test::check_contract), Each("")) << size;
+    EXPECT_THAT(test::on_threads(size, check_contract), Each("")) << size;
 }
 
 // As a rank of MPI when mpirun has started it; else it starts itself so. All ranks must succeed.
 TEST(Communicator, MpiHoldsTheContract) {
   if (std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr) {
     const auto mpi = make_mpi(find_launch({}, [](const char* name) { return std::getenv(name); }));
-    return test::check_contract(*mpi);
+    return check_contract(*mpi);
   }
   if (!why_no_mpi().empty()) GTEST_SKIP() << why_no_mpi();
   if (std::system("command -v mpirun >/dev/null") != 0)
@@ -116,4 +116,4 @@ TEST(Communicator, AnErrorOfOneRankIsOneOfAll) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::comm

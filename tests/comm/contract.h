@@ -14,7 +14,7 @@
 #include "base/random.h"
 #include "comm/communicator.h"
 
-namespace moe::test {
+namespace moe::comm {
 
 template <class T>
 Tensor view(std::vector<T>& values) {
@@ -176,4 +176,4 @@ inline void check_contract(Communicator& comm) {
   check_split(comm);
 }
 
-}  // namespace moe::test
+}  // namespace moe::comm

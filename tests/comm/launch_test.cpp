@@ -9,7 +9,7 @@
 #include "comm/launch.h"
 #include "support/errors.h"
 
-namespace moe {
+namespace moe::comm {
 namespace {
 
 using testing::AllOf;
@@ -167,4 +167,4 @@ TEST(Launch, WhatContradictsIsRefused) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::comm

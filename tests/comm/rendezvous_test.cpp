@@ -11,7 +11,7 @@
 #include "comm/rendezvous.h"
 #include "support/errors.h"
 
-namespace moe {
+namespace moe::comm {
 namespace {
 
 using std::chrono::milliseconds;
@@ -136,4 +136,4 @@ TEST(Rendezvous, NamesWorldsOfOtherSizes) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::comm

@@ -16,7 +16,7 @@
 #include "comm/store.h"
 #include "support/errors.h"
 
-namespace moe {
+namespace moe::comm {
 namespace {
 
 using std::chrono::milliseconds;
@@ -138,4 +138,4 @@ TEST(Store, OutlivesNoise) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::comm

@@ -7,7 +7,7 @@
 
 #include "comm/watchdog.h"
 
-namespace moe {
+namespace moe::comm {
 namespace {
 
 using std::chrono::milliseconds;
@@ -110,4 +110,4 @@ TEST_F(WatchTest, PatienceAndAnOrderlyEndAreNoFailures) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::comm

@@ -9,7 +9,7 @@
 #include "data/json_array.h"
 #include "data/support.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 using testing::HasSubstr;
@@ -175,4 +175,4 @@ TEST(Decode, AFailedDecodeLeavesNothing) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::data

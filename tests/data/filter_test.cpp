@@ -7,7 +7,7 @@
 
 #include "data/support.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 using testing::AllOf;
@@ -54,4 +54,4 @@ TEST(Filter, ComparesTextByteForByte) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::data

@@ -14,7 +14,7 @@
 #include "data/support.h"
 #include "data/weighted_source.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 using testing::HasSubstr;
@@ -116,8 +116,8 @@ TEST(HeldOut, EachPlaceOfAMixtureGivesItsShare) {
 }
 
 TEST(HeldOut, TokensAreCutBetweenTokens) {
-  std::vector<TokenId> ids(1000);
-  std::iota(ids.begin(), ids.end(), TokenId{0});
+  std::vector<text::TokenId> ids(1000);
+  std::iota(ids.begin(), ids.end(), text::TokenId{0});
   Documents begin, end;
   for (Documents* part : {&begin, &end}) {
     part->add_ids(ids);
@@ -160,4 +160,4 @@ TEST(HeldOut, ARunOnABookGoesOnFromAnyBatch) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::data

@@ -9,7 +9,7 @@
 #include "data/repeats.h"
 #include "data/support.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 namespace fs = std::filesystem;
@@ -143,4 +143,4 @@ TEST_F(Identity, TheSameFileTwiceOnOneSideIsTold) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::data

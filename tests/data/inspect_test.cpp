@@ -5,7 +5,7 @@
 
 #include "data/support.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 using testing::ElementsAre;
@@ -52,4 +52,4 @@ TEST(Inspect, ASampleStandsForTheWhole) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::data

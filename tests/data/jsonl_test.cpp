@@ -7,7 +7,7 @@
 
 #include "data/support.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 using testing::AllOf;
@@ -63,7 +63,7 @@ TEST(Jsonl, BytesThatAreNotUtf8StayInTheText) {
   ASSERT_EQ(found.size(), 1u);
   EXPECT_EQ(found[0], "caf\xE9 \xFF emoji \xF0\x9F\x98\x80 \xFF\xC3\xA9");
   const auto encoder = tokenizer().encoder();
-  std::vector<TokenId> ids;
+  std::vector<text::TokenId> ids;
   encoder->encode(found[0], ids);
   EXPECT_EQ(encoder->replaced(), 3u);
 }
@@ -184,4 +184,4 @@ TEST(Jsonl, TakesTheLinesThatPassTheFilters) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::data

@@ -10,12 +10,12 @@
 #include "data/support.h"
 #include "data/token_file.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 using testing::HasSubstr;
 
-constexpr int32_t kEnd = Gpt2Tokenizer::kEndOfText;
+constexpr int32_t kEnd = text::Gpt2Tokenizer::kEndOfText;
 
 class LoaderTest : public testing::Test {
  protected:
@@ -256,17 +256,17 @@ TEST_F(LoaderTest, TextWithoutDocumentsIsAnErrorNotAnEndlessLoop) {
 }
 
 TEST_F(LoaderTest, TokenFilesGiveTheStreamOfTheirText) {
-  std::vector<TokenId> ids;
+  std::vector<text::TokenId> ids;
   for (int64_t i = 0; i < 100; ++i) {
     ids.push_back(kEnd);
     const auto text = encode(NumberedSource::text(i));
     ids.insert(ids.end(), text.begin(), text.end());
   }
   const auto file = fresh_folder() / "t.bin";
-  write_token_file(file, ids, Gpt2Tokenizer::kVocabulary);
+  write_token_file(file, ids, text::Gpt2Tokenizer::kVocabulary);
   Loader from_text = loader(Part::all);
-  Loader from_tokens(token_source(local_file(file), Gpt2Tokenizer::kFacts, 512), tokenizer(), config, 7, 3,
-                     17, {}, Part::all);
+  Loader from_tokens(token_source(local_file(file), text::Gpt2Tokenizer::kFacts, 512), tokenizer(), config, 7,
+                     3, 17, {}, Part::all);
   const auto expected = all_batches(from_text), found = all_batches(from_tokens);
   ASSERT_EQ(found.size(), expected.size());
   for (size_t i = 0; i < found.size(); ++i) {
@@ -276,4 +276,4 @@ TEST_F(LoaderTest, TokenFilesGiveTheStreamOfTheirText) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::data

@@ -12,7 +12,7 @@
 #include "base/terminal.h"
 #include "data/support.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 using testing::AllOf;
@@ -332,4 +332,4 @@ TEST_F(OpenSource, FiltersNeedColumns) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::data

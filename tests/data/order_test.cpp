@@ -11,7 +11,7 @@
 #include "data/held_out.h"
 #include "data/support.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 using testing::HasSubstr;
@@ -133,4 +133,4 @@ TEST(Cursor, OfVersion01IsRead) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::data

@@ -12,13 +12,13 @@
 #include "data/loader.h"
 #include "data/support.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 using testing::ElementsAre;
 using testing::UnorderedElementsAreArray;
 
-constexpr int32_t kEnd = Gpt2Tokenizer::kEndOfText;
+constexpr int32_t kEnd = text::Gpt2Tokenizer::kEndOfText;
 
 class PackerTest : public testing::TestWithParam<Packing> {
  protected:
@@ -59,9 +59,9 @@ TEST_P(PackerTest, BytesAreThoseOfTheSource) {
   int64_t counted = 0, targets = 0;
   while (const auto batch = loader.next()) {
     counted += batch->target_bytes;
-    for (const int32_t id : batch->input) ASSERT_TRUE(id >= 0 && id < Gpt2Tokenizer::kVocabulary);
+    for (const int32_t id : batch->input) ASSERT_TRUE(id >= 0 && id < text::Gpt2Tokenizer::kVocabulary);
     for (const int32_t id : batch->target) {
-      ASSERT_LT(id, Gpt2Tokenizer::kVocabulary);
+      ASSERT_LT(id, text::Gpt2Tokenizer::kVocabulary);
       if (id >= 0 && id != kEnd) ++targets;
     }
   }
@@ -176,4 +176,4 @@ TEST(BestFit, WastesLittleOfRealLengths) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::data

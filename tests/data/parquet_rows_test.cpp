@@ -7,7 +7,7 @@
 
 #include "data/support.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 using testing::HasSubstr;
@@ -87,4 +87,4 @@ TEST(ParquetRowsOf, TruncatedAndFlippedBytesNeverCrash) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::data

@@ -7,7 +7,7 @@
 
 #include "data/support.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 using testing::AllOf;
@@ -239,4 +239,4 @@ TEST(Parquet, ARowGroupOfTooMuchTextIsRefused) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::data

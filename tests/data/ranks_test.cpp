@@ -13,7 +13,7 @@
 #include "data/support.h"
 #include "data/weighted_source.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 using testing::ElementsAre;
@@ -279,4 +279,4 @@ TEST(Interleave, RefusesTheCursorOfAnotherNumberOfStreams) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::data

@@ -16,7 +16,7 @@
 #include "support/folder.h"
 #include "support/hub_server.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 using testing::HasSubstr;
@@ -218,4 +218,4 @@ TEST_F(RemoteTest, WhatIsNotThereIsAUserError) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::data

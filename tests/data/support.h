@@ -20,7 +20,7 @@
 #include "support/streams.h"
 #include "text/gpt2_tokenizer.h"
 
-namespace moe {
+namespace moe::data {
 
 inline std::filesystem::path golden(const std::string& name) {
   return std::filesystem::path(MOE_SOURCE_DIR) / "tests/golden/data" / name;
@@ -115,13 +115,13 @@ class NumberedSource : public Source {
   int64_t units_, per_unit_, bytes_;
 };
 
-inline const Tokenizer& tokenizer() {
-  static const Gpt2Tokenizer shared;
+inline const text::Tokenizer& tokenizer() {
+  static const text::Gpt2Tokenizer shared;
   return shared;
 }
 
-inline std::vector<TokenId> encode(std::string_view text) {
+inline std::vector<text::TokenId> encode(std::string_view text) {
   return tokenizer().encode(text);
 }
 
-}  // namespace moe
+}  // namespace moe::data

@@ -7,7 +7,7 @@
 
 #include "data/support.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 using testing::AllOf;
@@ -225,4 +225,4 @@ TEST(Text, AChangedFileIsAnError) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::data

@@ -5,7 +5,7 @@
 
 #include "data/support.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 using testing::ElementsAre;
@@ -26,40 +26,40 @@ std::vector<std::vector<int>> read(const Source& source) {
 // tokens.bin was written by numpy.
 TEST(TokenFile, ReadsDocumentsInRangesOfAnySize) {
   for (const int64_t unit : {1, 2, 3, 4, 5, 7, 16, 4096})
-    EXPECT_THAT(read(*token_source(local_file(golden("tokens.bin")), Gpt2Tokenizer::kFacts, unit)),
+    EXPECT_THAT(read(*token_source(local_file(golden("tokens.bin")), text::Gpt2Tokenizer::kFacts, unit)),
                 ElementsAre(ElementsAre(15496, 995), ElementsAre(220, 0, 50255), ElementsAre(464)))
         << unit;
 }
 
 TEST(TokenFile, WritesTheBytesNumpyWrites) {
-  const std::vector<TokenId> ids{50256, 15496, 995, 50256, 50256, 220, 0, 50255, 50256, 464};
+  const std::vector<text::TokenId> ids{50256, 15496, 995, 50256, 50256, 220, 0, 50255, 50256, 464};
   const auto file = fresh_folder() / "t.bin";
-  write_token_file(file, ids, Gpt2Tokenizer::kVocabulary);
+  write_token_file(file, ids, text::Gpt2Tokenizer::kVocabulary);
   EXPECT_EQ(slurp(file), slurp(golden("tokens.bin")));
 }
 
 TEST(TokenFile, AFileMayBeginInsideADocument) {
   const auto file = fresh_folder() / "t.bin";
-  write_token_file(file, std::vector<TokenId>{7, 8, 50256, 9}, Gpt2Tokenizer::kVocabulary);
+  write_token_file(file, std::vector<text::TokenId>{7, 8, 50256, 9}, text::Gpt2Tokenizer::kVocabulary);
   for (const int64_t unit : {2, 4096})
-    EXPECT_THAT(read(*token_source(local_file(file), Gpt2Tokenizer::kFacts, unit)),
+    EXPECT_THAT(read(*token_source(local_file(file), text::Gpt2Tokenizer::kFacts, unit)),
                 ElementsAre(ElementsAre(7, 8), ElementsAre(9)));
 }
 
 TEST(TokenFile, TheWorkIsLinearInTheBytesHoweverLongADocumentIs) {
   constexpr int64_t kUnit = 256 << 10;
-  std::vector<TokenId> ids{50256, 1, 50256};
+  std::vector<text::TokenId> ids{50256, 1, 50256};
   ids.resize(10'000'000, 2);
   ids.insert(ids.end(), {50256, 3});
   const auto file = fresh_folder() / "t.bin";
-  write_token_file(file, ids, Gpt2Tokenizer::kVocabulary);
+  write_token_file(file, ids, text::Gpt2Tokenizer::kVocabulary);
   const CountingInput input(slurp(file));
   Documents documents;
   const int64_t bytes = input.size() - kTokenFileHeaderBytes;
   int64_t units = 0;
   for (int64_t begin = 0; begin < bytes; begin += kUnit, ++units)
-    read_tokens(input, {2, std::ssize(ids)}, Gpt2Tokenizer::kFacts, begin, std::min(begin + kUnit, bytes),
-                documents);
+    read_tokens(input, {2, std::ssize(ids)}, text::Gpt2Tokenizer::kFacts, begin,
+                std::min(begin + kUnit, bytes), documents);
   ASSERT_EQ(documents.size(), 3);
   EXPECT_EQ(std::ssize(documents.ids(1)), 10'000'000 - 3);
   // Once by its own unit, once by that in which the document starts, and 64 KiB after each unit.
@@ -71,7 +71,7 @@ TEST(TokenFile, RefusesWhatIsNoTokenFile) {
   const auto file = fresh_folder() / "t.bin";
   const auto message = [&](const std::string& bytes) {
     spill(file, bytes);
-    return user_error_of([&] { read(*token_source(local_file(file), Gpt2Tokenizer::kFacts, 4096)); });
+    return user_error_of([&] { read(*token_source(local_file(file), text::Gpt2Tokenizer::kFacts, 4096)); });
   };
   std::string bytes = slurp(golden("tokens.bin"));
   EXPECT_THAT(message(bytes.substr(0, 100)), HasSubstr("a header of 1024 bytes, found 100 bytes"));
@@ -90,4 +90,4 @@ TEST(TokenFile, RefusesWhatIsNoTokenFile) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::data

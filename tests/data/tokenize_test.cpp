@@ -11,7 +11,7 @@
 #include "data/support.h"
 #include "data/token_file.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 using testing::HasSubstr;
@@ -50,7 +50,7 @@ TEST_F(Tokenize, WritesTheHeldOutTextThenTheRest) {
   int64_t bytes = 0;
   for (int64_t i = 0; i < 200; ++i) {
     auto& ids = std::find(held.begin(), held.end(), i / 5) == held.end() ? rest : held_out;
-    ids.push_back(Gpt2Tokenizer::kEndOfText);
+    ids.push_back(text::Gpt2Tokenizer::kEndOfText);
     for (const int32_t id : encode(NumberedSource::text(i))) ids.push_back(static_cast<uint16_t>(id));
     bytes += static_cast<int64_t>(NumberedSource::text(i).size());
   }
@@ -174,10 +174,10 @@ TEST_F(Tokenize, TheShardsReadBackAsASource) {
   ASSERT_EQ(documents.size(), 200);
   for (int64_t i = 0; i < 200; ++i) {
     std::string text;
-    for (const TokenId id : documents.ids(i)) text += tokenizer().bytes(id);
+    for (const text::TokenId id : documents.ids(i)) text += tokenizer().bytes(id);
     EXPECT_EQ(text, NumberedSource::text(i));
   }
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::data

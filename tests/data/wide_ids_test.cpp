@@ -10,34 +10,34 @@
 #include "data/token_file.h"
 #include "data/tokenize.h"
 
-namespace moe {
+namespace moe::data {
 namespace {
 
 using testing::HasSubstr;
 
-constexpr TokenizerFacts kFacts{.name = "wide",
-                                .vocabulary = 262'144,
-                                .end_of_text = 200'000,
-                                .end_of_text_name = "<end>",
-                                .padding = 200'001};
+constexpr text::TokenizerFacts kFacts{.name = "wide",
+                                      .vocabulary = 262'144,
+                                      .end_of_text = 200'000,
+                                      .end_of_text_name = "<end>",
+                                      .padding = 200'001};
 
 // A token for each byte.
-class WideTokenizer final : public Tokenizer {
+class WideTokenizer final : public text::Tokenizer {
  public:
-  static constexpr TokenId kFirst = 100'000;
+  static constexpr text::TokenId kFirst = 100'000;
 
   WideTokenizer() : Tokenizer(kFacts) {
     for (size_t byte = 0; byte < 256; ++byte) bytes_.push_back(static_cast<char>(byte));
   }
   std::unique_ptr<Encoder> encoder() const override { return std::make_unique<ByteEncoder>(); }
-  std::string_view bytes(TokenId id) const override {
+  std::string_view bytes(text::TokenId id) const override {
     if (id < kFirst || id >= kFirst + 256) return {};
     return std::string_view(bytes_).substr(static_cast<size_t>(id - kFirst), 1);
   }
 
  private:
   class ByteEncoder final : public Encoder {
-    void encode(std::string_view text, std::vector<TokenId>& ids) override {
+    void encode(std::string_view text, std::vector<text::TokenId>& ids) override {
       std::string repaired;
       replaced_ += repair_utf8(text, repaired);
       for (const char c : repaired) ids.push_back(kFirst + static_cast<uint8_t>(c));
@@ -81,7 +81,7 @@ TEST(WideIds, ReachTheBatch) {
     for (const Batch& batch : batches(std::make_shared<Text>(), choice.value)) {
       counted += batch.target_bytes;
       for (size_t i = 0; i < batch.input.size(); ++i) {
-        const TokenId input = batch.input[i], target = batch.target[i];
+        const text::TokenId input = batch.input[i], target = batch.target[i];
         most = std::max<int64_t>(most, input);
         if (target < 0) {
           EXPECT_EQ(input, kFacts.filler());
@@ -134,8 +134,8 @@ TEST(WideIds, AreStoredInTokenFilesOfFourBytes) {
 TEST(WideIds, OutsideOfTheVocabularyAreRefused) {
   const auto file = fresh_folder() / "t.bin";
   for (const auto& [id, words] :
-       {std::pair<TokenId, const char*>{262'144, "found 262144"}, {-1, "found 4294967295"}}) {
-    write_token_file(file, std::vector<TokenId>{200'000, 100'065, id}, kFacts.vocabulary);
+       {std::pair<text::TokenId, const char*>{262'144, "found 262144"}, {-1, "found 4294967295"}}) {
+    write_token_file(file, std::vector<text::TokenId>{200'000, 100'065, id}, kFacts.vocabulary);
     Documents documents;
     const auto message =
         user_error_of([&] { token_source(local_file(file), kFacts, 4096)->read(0, documents); });
@@ -150,4 +150,4 @@ TEST(WideIds, HaveAFingerprintOfTheirOwn) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::data

@@ -37,7 +37,7 @@ class Variable {
 };
 
 std::string description(DeviceKind device = DeviceKind::gpu) {
-  return make_backend(device, 1, {DType::bf16}).description;
+  return backend::make_backend(device, 1, {DType::bf16}).description;
 }
 
 TEST(GpuKernels, HopperHasItsOwn) {
@@ -61,14 +61,14 @@ TEST(GpuKernels, TheTypeIsSaidAndWhatItMeansForKernels) {
   const Variable kernels("MOE_GPU_KERNELS", "best");
   const Variable hopper("EMULATED_CUDA_GENERATION", "9");
   const auto said = [](Arithmetic arithmetic) {
-    return make_backend(DeviceKind::gpu, 1, arithmetic).description;
+    return backend::make_backend(DeviceKind::gpu, 1, arithmetic).description;
   };
   EXPECT_THAT(said({DType::bf16}), AllOf(HasSubstr(", bf16, "), HasSubstr("Hopper kernels")));
   EXPECT_THAT(said({DType::f16}),
               AllOf(HasSubstr(", f16, "), HasSubstr("portable kernels (Hopper's own are for bf16)")));
   EXPECT_THAT(said({DType::f32}), AllOf(HasSubstr(", f32, "), HasSubstr("plain f32 kernels")));
   EXPECT_THAT(said({DType::f32, true}), HasSubstr("TF32 matrix products"));
-  EXPECT_THAT(make_backend(DeviceKind::cpu, 1, {DType::f32, true}).description,
+  EXPECT_THAT(backend::make_backend(DeviceKind::cpu, 1, {DType::f32, true}).description,
               HasSubstr("f32 (a CPU has no TF32)"));
 }
 
@@ -109,7 +109,7 @@ TEST(GpuState, AskedForAndNotThereIsAnError) {
 
 TEST(GpuRanges, EachOperationIsMarked) {
   const Variable marked("MOE_NVTX", "1");
-  const Backend backend = make_backend(DeviceKind::gpu, 1);
+  const backend::Backend backend = backend::make_backend(DeviceKind::gpu, 1);
   void* const memory = backend.device->allocate(24);
   const Tensor a(memory, DType::f32, {1, 2}), b(static_cast<float*>(memory) + 2, DType::f32, {1, 2}),
       c(static_cast<float*>(memory) + 4, DType::f32, {1, 1});

@@ -13,9 +13,10 @@
 #include "base/random.h"
 #include "support/errors.h"
 
-namespace moe::test {
+namespace moe::generate {
 namespace {
 
+using test::user_error_of;
 using ::testing::HasSubstr;
 
 const std::vector<float> kLogits{2.0F, 1.5F, 1.4F, 0.3F, -0.2F, -1.0F, 2.1F, 0.0F, -3.0F, 1.39F};
@@ -101,4 +102,4 @@ TEST(Sampling, WrongOptionsAreNamed) {
 }
 
 }  // namespace
-}  // namespace moe::test
+}  // namespace moe::generate

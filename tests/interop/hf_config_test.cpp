@@ -11,15 +11,16 @@
 #include "support/configs.h"
 #include "support/errors.h"
 
-namespace moe::test {
+namespace moe::interop {
 namespace {
 
+using test::user_error_of;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 TEST(HfConfig, OtherArchitecturesAreRefusedByKey) {
   const auto complaint = [](const std::string& key, const nlohmann::json& value) {
-    auto json = nlohmann::json::parse(hf_config_json(interop_config(), DType::f32, 0));
+    auto json = nlohmann::json::parse(hf_config_json(test::interop_config(), DType::f32, 0));
     json[key] = value;
     return user_error_of([&] { read_hf_config("config.json", json.dump()); });
   };
@@ -50,21 +51,21 @@ TEST(HfConfig, OtherArchitecturesAreRefusedByKey) {
 }
 
 TEST(HfConfig, HeadWidthAndHeadAreTheModels) {
-  ModelConfig config = interop_config();
+  model::ModelConfig config = test::interop_config();
   config.head_dim = 6;
   config.tie_embeddings = false;
-  const ModelConfig read = read_hf_config("config.json", hf_config_json(config, DType::f32, 0));
+  const model::ModelConfig read = read_hf_config("config.json", hf_config_json(config, DType::f32, 0));
   EXPECT_EQ(read.heads().dim, 6);
   EXPECT_FALSE(read.tie_embeddings);
-  EXPECT_EQ(read_hf_config("config.json", hf_config_json(interop_config(), DType::f32, 0)).head_dim, 0);
+  EXPECT_EQ(read_hf_config("config.json", hf_config_json(test::interop_config(), DType::f32, 0)).head_dim, 0);
 }
 
 TEST(HfConfig, WhatTheFormatHasNotIsRefusedBySetting) {
-  ModelConfig config = interop_config();
+  model::ModelConfig config = test::interop_config();
   config.attention_gate = false;
   EXPECT_THAT(user_error_of([&] { hf_config_json(config, DType::f32, 0); }),
               HasSubstr("model.attention_gate"));
-  config = interop_config();
+  config = test::interop_config();
   config.attention_window = {"0", "5"};
   EXPECT_THAT(user_error_of([&] { hf_config_json(config, DType::f32, 0); }),
               HasSubstr("model.attention_window"));
@@ -75,7 +76,7 @@ TEST(HfConfig, WhatTheFormatHasNotIsRefusedBySetting) {
 // The keys of transformers 5.24's Qwen3NextConfig and of other models, each with a value that our model does
 // not compute.
 TEST(HfConfig, EveryKeyThatChangesTheArithmeticIsRefusedByName) {
-  const auto whole = nlohmann::json::parse(hf_config_json(interop_config(), DType::f32, 0));
+  const auto whole = nlohmann::json::parse(hf_config_json(test::interop_config(), DType::f32, 0));
   const nlohmann::json others = {{"rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}}},
                                  {"rope_theta", 5e6},
                                  {"partial_rotary_factor", 0.25},
@@ -109,7 +110,7 @@ TEST(HfConfig, EveryKeyThatChangesTheArithmeticIsRefusedByName) {
 // What transformers 5.24 writes of such a model, and what 4.57 writes: rotary settings outside, null where
 // unset.
 TEST(HfConfig, WhatTransformersWritesOfOurModelIsRead) {
-  auto json = nlohmann::json::parse(hf_config_json(interop_config(), DType::f32, 0));
+  auto json = nlohmann::json::parse(hf_config_json(test::interop_config(), DType::f32, 0));
   json.update({{"transformers_version", "5.24.0"},
                {"_name_or_path", ""},
                {"pad_token_id", nullptr},
@@ -135,4 +136,4 @@ TEST(HfConfig, WhatTransformersWritesOfOurModelIsRead) {
 }
 
 }  // namespace
-}  // namespace moe::test
+}  // namespace moe::interop

@@ -26,10 +26,11 @@
 #include "support/tiny_model.h"
 #include "text/vocabulary.h"
 
-namespace moe::test {
+namespace moe::interop {
 namespace {
 
 namespace fs = std::filesystem;
+using test::user_error_of;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
@@ -45,8 +46,8 @@ class Interop : public ::testing::Test {
   void TearDown() override { fs::remove_all(folder_); }
 
   // Random weights, norms on both sides of 0.5, as our checkpoint holds them.
-  Safetensors checkpoint(const ModelConfig& config) {
-    TinyModel model(config, 1, config.vocab_size);
+  checkpoint::Safetensors checkpoint(const model::ModelConfig& config) {
+    test::TinyModel model(config, 1, config.vocab_size);
     model.weights->initialise(3, *model.backend.device);
     for (const Parameter& parameter : model.weights->list()) {
       if (parameter.group != "norms") continue;
@@ -54,45 +55,48 @@ class Interop : public ::testing::Test {
       for (size_t i = 0; i < values.size(); ++i) values[i] = 0.1F + 0.173F * static_cast<float>(i);
       model.backend.device->to_device(parameter.weight, values.data());
     }
-    write_safetensors(folder_ / "ours.safetensors", model.weights->named(), *model.backend.device);
-    return Safetensors(folder_ / "ours.safetensors");
+    checkpoint::write_safetensors(folder_ / "ours.safetensors", model.weights->named(),
+                                  *model.backend.device);
+    return checkpoint::Safetensors(folder_ / "ours.safetensors");
   }
   fs::path hf() const { return folder_ / "hf"; }
 
   // The file of another writer: the same tensors but for a change.
-  void rewrite(const std::function<void(std::vector<TensorStream>&)>& change) {
+  void rewrite(const std::function<void(std::vector<checkpoint::TensorStream>&)>& change) {
     const fs::path file = hf() / "model.safetensors";
-    std::vector<TensorStream> streams;
+    std::vector<checkpoint::TensorStream> streams;
     {
-      const Safetensors before(file);
+      const checkpoint::Safetensors before(file);
       for (const auto& entry : before.entries()) {
         const auto bytes = before.bytes(entry);
         const std::vector<uint8_t> copy(bytes.begin(), bytes.end());
-        streams.push_back({entry.name, DType::f32, entry.shape,
-                           [copy](const TensorStream::Sink& sink) { sink(copy.data(), copy.size()); }});
+        streams.push_back(
+            {entry.name, DType::f32, entry.shape,
+             [copy](const checkpoint::TensorStream::Sink& sink) { sink(copy.data(), copy.size()); }});
       }
     }
     change(streams);
-    write_safetensors(file, streams);
+    checkpoint::write_safetensors(file, streams);
   }
 
   fs::path folder_;
 };
 
 TEST_F(Interop, AnUntiedHeadAndAnotherHeadWidthComeBack) {
-  ModelConfig config = interop_config();
+  model::ModelConfig config = test::interop_config();
   config.head_dim = 6;
   config.tie_embeddings = false;
   export_weights(hf(), config, checkpoint(config), DType::f32, uint64_t{1} << 30);
-  write_safetensors(folder_ / "back.safetensors", ImportedWeights(hf(), config, DType::f32).streams());
+  checkpoint::write_safetensors(folder_ / "back.safetensors",
+                                ImportedWeights(hf(), config, DType::f32).streams());
   EXPECT_EQ(read_file(folder_ / "back.safetensors"), read_file(folder_ / "ours.safetensors"));
-  const auto theirs = Safetensors(hf() / "model.safetensors").values<float>("lm_head.weight");
-  EXPECT_EQ(theirs, Safetensors(folder_ / "ours.safetensors").values<float>("lm_head.weight"));
+  const auto theirs = checkpoint::Safetensors(hf() / "model.safetensors").values<float>("lm_head.weight");
+  EXPECT_EQ(theirs, checkpoint::Safetensors(folder_ / "ours.safetensors").values<float>("lm_head.weight"));
 }
 
 TEST_F(Interop, ComesBackBitForBitInOneFileAndInShards) {
-  const ModelConfig config = interop_config();
-  const Safetensors ours = checkpoint(config);
+  const model::ModelConfig config = test::interop_config();
+  const checkpoint::Safetensors ours = checkpoint(config);
   for (const uint64_t shard_bytes : {uint64_t{1} << 30, uint64_t{9000}}) {
     fs::remove_all(hf());
     fs::create_directories(hf());
@@ -101,33 +105,35 @@ TEST_F(Interop, ComesBackBitForBitInOneFileAndInShards) {
     EXPECT_EQ(fs::exists(hf() / "model.safetensors.index.json"), exported.files > 1);
     EXPECT_GT(exported.rounded_norms, 0);
     const ImportedWeights imported(hf(), config, DType::f32);
-    write_safetensors(folder_ / "back.safetensors", imported.streams());
+    checkpoint::write_safetensors(folder_ / "back.safetensors", imported.streams());
     EXPECT_EQ(read_file(folder_ / "back.safetensors"), read_file(folder_ / "ours.safetensors"));
   }
 }
 
 TEST_F(Interop, NormsTrainedFurtherElsewhereAreTaken) {
-  const ModelConfig config = interop_config();
+  const model::ModelConfig config = test::interop_config();
   export_weights(hf(), config, checkpoint(config), DType::f32, uint64_t{1} << 30);
   rewrite([](auto& streams) {
-    for (TensorStream& stream : streams)
+    for (checkpoint::TensorStream& stream : streams)
       if (stream.name == "model.norm.weight")
-        stream.write = [n = stream.bytes()](const TensorStream::Sink& sink) {
+        stream.write = [n = stream.bytes()](const checkpoint::TensorStream::Sink& sink) {
           const std::vector<float> values(n / 4, -0.75F);
           sink(values.data(), n);
         };
   });
-  write_safetensors(folder_ / "back.safetensors", ImportedWeights(hf(), config, DType::f32).streams());
-  EXPECT_EQ(Safetensors(folder_ / "back.safetensors").values<float>("final_norm.weight"),
+  checkpoint::write_safetensors(folder_ / "back.safetensors",
+                                ImportedWeights(hf(), config, DType::f32).streams());
+  EXPECT_EQ(checkpoint::Safetensors(folder_ / "back.safetensors").values<float>("final_norm.weight"),
             std::vector<float>(16, 0.25F));
 }
 
 TEST_F(Interop, Bf16RoundsTheMatricesOnceAndKeepsRoutersAndNorms) {
-  const ModelConfig config = interop_config();
-  const Safetensors ours = checkpoint(config);
+  const model::ModelConfig config = test::interop_config();
+  const checkpoint::Safetensors ours = checkpoint(config);
   export_weights(hf(), config, ours, DType::bf16, uint64_t{1} << 30);
-  write_safetensors(folder_ / "back.safetensors", ImportedWeights(hf(), config, DType::f32).streams());
-  const Safetensors back(folder_ / "back.safetensors");
+  checkpoint::write_safetensors(folder_ / "back.safetensors",
+                                ImportedWeights(hf(), config, DType::f32).streams());
+  const checkpoint::Safetensors back(folder_ / "back.safetensors");
   for (const char* name : {"layers.1.moe.router.weight", "layers.0.attention.k_norm.weight"})
     EXPECT_EQ(back.values<float>(name), ours.values<float>(name)) << name;
   auto rounded = ours.values<float>("layers.1.moe.gate_up.weight");
@@ -136,14 +142,14 @@ TEST_F(Interop, Bf16RoundsTheMatricesOnceAndKeepsRoutersAndNorms) {
 }
 
 TEST_F(Interop, SettingsComeBack) {
-  ModelConfig config = interop_config();
+  model::ModelConfig config = test::interop_config();
   config.rope_theta = 12345.5;
   config.norm_eps = 3e-6;
   config.renormalize_top_k = false;
-  const ModelConfig back = read_hf_config("config.json", hf_config_json(config, DType::bf16, 7));
+  const model::ModelConfig back = read_hf_config("config.json", hf_config_json(config, DType::bf16, 7));
   EXPECT_EQ(hf_config_json(back, DType::bf16, 7), hf_config_json(
                                                       [&] {
-                                                        ModelConfig same = config;
+                                                        model::ModelConfig same = config;
                                                         same.aux_loss_weight = back.aux_loss_weight;
                                                         return same;
                                                       }(),
@@ -154,31 +160,34 @@ TEST_F(Interop, SettingsComeBack) {
 
 TEST_F(Interop, TheVocabularyIsOpenAIsByteForByte) {
   // The hashes of encoder.json and vocab.bpe that tiktoken checks its downloads with.
-  EXPECT_EQ(sha256(vocabulary_json(gpt2_merges())),
+  EXPECT_EQ(test::sha256(vocabulary_json(text::gpt2_merges())),
             "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783");
-  EXPECT_EQ(sha256(gpt2_merges()), "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5");
+  EXPECT_EQ(test::sha256(text::gpt2_merges()),
+            "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5");
 }
 
 TEST_F(Interop, AnotherVocabularyIsRefused) {
-  check_vocabulary(hf(), TokenizerKind::gpt2);  // none: nothing to compare
-  auto vocabulary = nlohmann::json::parse(vocabulary_json(gpt2_merges()));
+  check_vocabulary(hf(), text::TokenizerKind::gpt2);  // none: nothing to compare
+  auto vocabulary = nlohmann::json::parse(vocabulary_json(text::gpt2_merges()));
   write_file_atomically(hf() / "vocab.json", vocabulary.dump());
-  check_vocabulary(hf(), TokenizerKind::gpt2);
+  check_vocabulary(hf(), text::TokenizerKind::gpt2);
   std::swap(vocabulary["the"], vocabulary["cat"]);
   write_file_atomically(hf() / "vocab.json", vocabulary.dump());
-  EXPECT_THAT(user_error_of([&] { check_vocabulary(hf(), TokenizerKind::gpt2); }),
+  EXPECT_THAT(user_error_of([&] { check_vocabulary(hf(), text::TokenizerKind::gpt2); }),
               HasSubstr("GPT-2's vocabulary only"));
   fs::remove(hf() / "vocab.json");
   write_file_atomically(hf() / "tokenizer.json", R"({"model": {"vocab": {"a": 0}}})");
-  EXPECT_THAT(user_error_of([&] { check_vocabulary(hf(), TokenizerKind::gpt2); }), HasSubstr("50257 tokens"));
+  EXPECT_THAT(user_error_of([&] { check_vocabulary(hf(), text::TokenizerKind::gpt2); }),
+              HasSubstr("50257 tokens"));
 }
 
 // tokenizer.json as save_pretrained writes it: the vocabulary again, and the special token once more.
 TEST_F(Interop, TokensAddedToTheVocabularyAreRefused) {
   const auto complaint = [&](const nlohmann::json& added) {
-    const nlohmann::json whole{{"model", {{"vocab", nlohmann::json::parse(vocabulary_json(gpt2_merges()))}}},
-                               {"added_tokens", added}};
-    return user_error_of([&] { check_tokenizer_json("tokenizer.json", whole.dump(), gpt2_merges()); });
+    const nlohmann::json whole{
+        {"model", {{"vocab", nlohmann::json::parse(vocabulary_json(text::gpt2_merges()))}}},
+        {"added_tokens", added}};
+    return user_error_of([&] { check_tokenizer_json("tokenizer.json", whole.dump(), text::gpt2_merges()); });
   };
   const nlohmann::json end_of_text{{"id", 50256}, {"content", "<|endoftext|>"}, {"special", true}};
   EXPECT_EQ(complaint(nlohmann::json::array({end_of_text})), "");
@@ -189,7 +198,7 @@ TEST_F(Interop, TokensAddedToTheVocabularyAreRefused) {
               HasSubstr("as 3"));
   EXPECT_THAT(complaint(nlohmann::json::array({1})), HasSubstr("added_tokens: expected a JSON object"));
   write_file_atomically(hf() / "added_tokens.json", R"({"<|user|>": 50257})");
-  EXPECT_THAT(user_error_of([&] { check_vocabulary(hf(), TokenizerKind::gpt2); }),
+  EXPECT_THAT(user_error_of([&] { check_vocabulary(hf(), text::TokenizerKind::gpt2); }),
               HasSubstr("added_tokens.json"));
 }
 
@@ -198,17 +207,17 @@ TEST_F(Interop, TokensAddedToTheVocabularyAreRefused) {
 class FromTransformers : public ::testing::Test {
  protected:
   FromTransformers()
-      : folder_(golden_path("qwen3_next")),
+      : folder_(test::golden_path("qwen3_next")),
         expected_(folder_ / "expected.st"),
         config_(read_hf_config("config.json", read_file(folder_ / "config.json"))),
         ids_(expected_.values<int32_t>("ids")) {
     config_.max_seq_len = std::ssize(ids_);
-    model_ = std::make_unique<TinyModel>(config_, 1, config_.vocab_size);
+    model_ = std::make_unique<test::TinyModel>(config_, 1, config_.vocab_size);
     const ImportedWeights imported(folder_, config_, DType::f32);
     const fs::path file = fs::path(::testing::TempDir()) / ("moe_imported_" + std::to_string(getpid()));
-    write_safetensors(file, imported.streams());
+    checkpoint::write_safetensors(file, imported.streams());
     {
-      const Safetensors ours(file);
+      const checkpoint::Safetensors ours(file);
       for (const auto& [name, tensor] : model_->weights->named())
         ours.load(name, tensor, *model_->backend.device);
     }
@@ -216,10 +225,10 @@ class FromTransformers : public ::testing::Test {
   }
 
   fs::path folder_;
-  Safetensors expected_;
-  ModelConfig config_;
+  checkpoint::Safetensors expected_;
+  model::ModelConfig config_;
   std::vector<int32_t> ids_;
-  std::unique_ptr<TinyModel> model_;
+  std::unique_ptr<test::TinyModel> model_;
 };
 
 TEST_F(FromTransformers, TheLogitsAreTheirs) {
@@ -232,16 +241,16 @@ TEST_F(FromTransformers, TheLogitsAreTheirs) {
     const auto row = model_->fetch<float>(model_->transformer->logits(t, 1, *model_->backend.ops));
     found.insert(found.end(), row.begin(), row.end());
   }
-  EXPECT_TRUE(close(found, theirs, 1e-10));  // 1e-5 in norm
+  EXPECT_TRUE(test::close(found, theirs, 1e-10));  // 1e-5 in norm
 }
 
 TEST_F(FromTransformers, TheGreedyTextIsTheirs) {
   Device& device = *model_->backend.device;
   Ops& ops = *model_->backend.ops;
   Arena plan;
-  { const Decoder counted(config_, DType::f32, 1, 24, 8, *model_->weights, plan); }
+  { const model::Decoder counted(config_, DType::f32, 1, 24, 8, *model_->weights, plan); }
   Arena arena(device, plan.used());
-  Decoder decoder(config_, DType::f32, 1, 24, 8, *model_->weights, arena);
+  model::Decoder decoder(config_, DType::f32, 1, 24, 8, *model_->weights, arena);
   decoder.prepare(device, ops.captured_region());
   decoder.read(ids_.data(), 7, 0, device, ops);
   std::vector<int32_t> made;
@@ -256,50 +265,51 @@ TEST_F(FromTransformers, TheGreedyTextIsTheirs) {
 // ---- bad input ----
 
 TEST_F(Interop, FusedExpertsAreRead) {
-  const ModelConfig config = interop_config();
-  const Safetensors ours = checkpoint(config);
+  const model::ModelConfig config = test::interop_config();
+  const checkpoint::Safetensors ours = checkpoint(config);
   export_weights(hf(), config, ours, DType::f32, uint64_t{1} << 30);
-  rewrite([](std::vector<TensorStream>& streams) {
-    std::vector<TensorStream> others, fused;
+  rewrite([](std::vector<checkpoint::TensorStream>& streams) {
+    std::vector<checkpoint::TensorStream> others, fused;
     for (const std::string layer : {"model.layers.0.mlp.experts.", "model.layers.1.mlp.experts."}) {
       const auto gather = [&](const std::string& name, std::vector<int64_t> shape,
                               const std::vector<std::string>& parts) {
-        std::vector<std::function<void(const TensorStream::Sink&)>> writers;
+        std::vector<std::function<void(const checkpoint::TensorStream::Sink&)>> writers;
         for (int e = 0; e < 3; ++e)
           for (const std::string& part : parts) {
             std::string wanted = layer;
             wanted.append(std::to_string(e)).append(".").append(part).append(".weight");
-            for (const TensorStream& stream : streams)
+            for (const checkpoint::TensorStream& stream : streams)
               if (stream.name == wanted) writers.push_back(stream.write);
           }
-        fused.push_back(
-            {layer + name, DType::f32, std::move(shape), [writers](const TensorStream::Sink& sink) {
-               for (const auto& write : writers) write(sink);
-             }});
+        fused.push_back({layer + name, DType::f32, std::move(shape),
+                         [writers](const checkpoint::TensorStream::Sink& sink) {
+                           for (const auto& write : writers) write(sink);
+                         }});
       };
       gather("gate_up_proj", {3, 24, 16}, {"gate_proj", "up_proj"});
       gather("down_proj", {3, 16, 12}, {"down_proj"});
     }
-    for (TensorStream& stream : streams)
+    for (checkpoint::TensorStream& stream : streams)
       if (stream.name.find(".experts.") == std::string::npos) others.push_back(std::move(stream));
-    for (TensorStream& stream : fused) others.push_back(std::move(stream));
+    for (checkpoint::TensorStream& stream : fused) others.push_back(std::move(stream));
     streams = std::move(others);
   });
-  write_safetensors(folder_ / "back.safetensors", ImportedWeights(hf(), config, DType::f32).streams());
+  checkpoint::write_safetensors(folder_ / "back.safetensors",
+                                ImportedWeights(hf(), config, DType::f32).streams());
   EXPECT_EQ(read_file(folder_ / "back.safetensors"), read_file(folder_ / "ours.safetensors"));
 }
 
 TEST_F(Interop, TensorsThatAreNotOursAreRefusedByName) {
-  const ModelConfig config = interop_config();
-  const Safetensors ours = checkpoint(config);
-  const auto complaint = [&](const std::function<void(std::vector<TensorStream>&)>& change) {
+  const model::ModelConfig config = test::interop_config();
+  const checkpoint::Safetensors ours = checkpoint(config);
+  const auto complaint = [&](const std::function<void(std::vector<checkpoint::TensorStream>&)>& change) {
     fs::remove_all(hf());
     fs::create_directories(hf());
     export_weights(hf(), config, ours, DType::f32, uint64_t{1} << 30);
     rewrite(change);
     return user_error_of([&] { const ImportedWeights imported(hf(), config, DType::f32); });
   };
-  const auto at = [](std::vector<TensorStream>& streams, const std::string& name) {
+  const auto at = [](std::vector<checkpoint::TensorStream>& streams, const std::string& name) {
     return std::find_if(streams.begin(), streams.end(),
                         [&](const auto& stream) { return stream.name == name; });
   };
@@ -320,7 +330,7 @@ TEST_F(Interop, TensorsThatAreNotOursAreRefusedByName) {
               }),
               AllOf(HasSubstr("only tensors that our model has"), HasSubstr("lm_head.weight")));
   EXPECT_THAT(complaint([&](auto& streams) {
-                at(streams, down)->write = [](const TensorStream::Sink& sink) {
+                at(streams, down)->write = [](const checkpoint::TensorStream::Sink& sink) {
                   const std::vector<float> ones(16, 1);
                   sink(ones.data(), 64);
                 };
@@ -329,7 +339,7 @@ TEST_F(Interop, TensorsThatAreNotOursAreRefusedByName) {
 }
 
 TEST_F(Interop, MissingAndTruncatedShardsAreRefused) {
-  const ModelConfig config = interop_config();
+  const model::ModelConfig config = test::interop_config();
   export_weights(hf(), config, checkpoint(config), DType::f32, 9000);
   const fs::path second = hf() / "model-00002-of-00003.safetensors";
   ASSERT_TRUE(fs::exists(second)) << "the test expects three shards";
@@ -349,17 +359,17 @@ TEST_F(Interop, MissingAndTruncatedShardsAreRefused) {
 }
 
 TEST_F(Interop, WeightsThatAreNoNumbersAreRefusedByName) {
-  const ModelConfig config = interop_config();
-  const Safetensors ours = checkpoint(config);
+  const model::ModelConfig config = test::interop_config();
+  const checkpoint::Safetensors ours = checkpoint(config);
   const std::string name = "model.layers.1.self_attn.v_proj.weight";
   for (const float bad : {std::nanf(""), -INFINITY}) {
     fs::remove_all(hf());
     fs::create_directories(hf());
     export_weights(hf(), config, ours, DType::f32, uint64_t{1} << 30);
-    rewrite([&](std::vector<TensorStream>& streams) {
-      for (TensorStream& stream : streams)
+    rewrite([&](std::vector<checkpoint::TensorStream>& streams) {
+      for (checkpoint::TensorStream& stream : streams)
         if (stream.name == name)
-          stream.write = [bad](const TensorStream::Sink& sink) {
+          stream.write = [bad](const checkpoint::TensorStream::Sink& sink) {
             std::vector<float> values(8 * 16, 1);
             values[77] = bad;
             sink(values.data(), values.size() * sizeof(float));
@@ -367,7 +377,7 @@ TEST_F(Interop, WeightsThatAreNoNumbersAreRefusedByName) {
     });
     const ImportedWeights imported(hf(), config, DType::f32);
     EXPECT_THAT(user_error_of([&] {
-                  for (const TensorStream& stream : imported.streams())
+                  for (const checkpoint::TensorStream& stream : imported.streams())
                     stream.write([](const void*, size_t) {});
                 }),
                 AllOf(HasSubstr(name), HasSubstr("at element 77"),
@@ -376,19 +386,20 @@ TEST_F(Interop, WeightsThatAreNoNumbersAreRefusedByName) {
 }
 
 TEST_F(Interop, WeightsThatTheTypeOfTheFilesCannotHoldAreRefused) {
-  const ModelConfig config = interop_config();
-  const Safetensors ours = checkpoint(config);
-  std::vector<TensorStream> streams;
+  const model::ModelConfig config = test::interop_config();
+  const checkpoint::Safetensors ours = checkpoint(config);
+  std::vector<checkpoint::TensorStream> streams;
   for (const auto& entry : ours.entries())
-    streams.push_back({entry.name, DType::f32, entry.shape, [&ours, &entry](const TensorStream::Sink& sink) {
-                         const auto bytes = ours.bytes(entry);
-                         std::vector<float> values(bytes.size() / sizeof(float));
-                         std::memcpy(values.data(), bytes.data(), bytes.size());
-                         if (entry.shape.size() > 1) values.front() = 70000;  // more than F16 holds
-                         sink(values.data(), bytes.size());
-                       }});
-  write_safetensors(folder_ / "large.safetensors", streams);
-  const Safetensors large(folder_ / "large.safetensors");
+    streams.push_back(
+        {entry.name, DType::f32, entry.shape, [&ours, &entry](const checkpoint::TensorStream::Sink& sink) {
+           const auto bytes = ours.bytes(entry);
+           std::vector<float> values(bytes.size() / sizeof(float));
+           std::memcpy(values.data(), bytes.data(), bytes.size());
+           if (entry.shape.size() > 1) values.front() = 70000;  // more than F16 holds
+           sink(values.data(), bytes.size());
+         }});
+  checkpoint::write_safetensors(folder_ / "large.safetensors", streams);
+  const checkpoint::Safetensors large(folder_ / "large.safetensors");
   EXPECT_EQ(user_error_of([&] { export_weights(hf(), config, large, DType::f32, uint64_t{1} << 30); }), "");
   EXPECT_THAT(user_error_of([&] { export_weights(hf(), config, large, DType::f16, uint64_t{1} << 30); }),
               AllOf(HasSubstr("as F16"), HasSubstr("an infinity")));
@@ -422,4 +433,4 @@ TEST(ModelCard, FiguresAreTheLastOnesUpToTheStep) {
 }
 
 }  // namespace
-}  // namespace moe::test
+}  // namespace moe::interop

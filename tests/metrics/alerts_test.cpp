@@ -6,7 +6,7 @@
 
 #include <cmath>
 
-namespace moe {
+namespace moe::metrics {
 namespace {
 
 class AlertsTest : public ::testing::Test, public Sink {
@@ -106,4 +106,4 @@ TEST_F(AlertsTest, DropsAndStarvation) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::metrics

@@ -9,7 +9,7 @@
 
 #include "metrics/histogram.h"
 
-namespace moe {
+namespace moe::metrics {
 namespace {
 
 // Stands in write() until it is let go.
@@ -74,4 +74,4 @@ TEST(HistogramTest, ProfilesAndLoads) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::metrics

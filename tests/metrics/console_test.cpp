@@ -14,7 +14,7 @@
 #include <cstdlib>
 #include <memory>
 
-namespace moe {
+namespace moe::metrics {
 namespace {
 
 using ::testing::AllOf;
@@ -153,4 +153,4 @@ TEST_F(LiveConsoleTest, OneLineThatIsRedrawn) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::metrics

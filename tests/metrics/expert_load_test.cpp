@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 
-namespace moe {
+namespace moe::metrics {
 namespace {
 
 ExpertLoad load(std::vector<int64_t> count) {
@@ -52,4 +52,4 @@ TEST(ExpertLoadTest, Extremes) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::metrics

@@ -18,7 +18,7 @@
 #include "metrics/record.h"
 #include "support/errors.h"
 
-namespace moe {
+namespace moe::metrics {
 namespace {
 
 using test::user_error_of;
@@ -215,4 +215,4 @@ TEST_F(JsonlTest, AResumedRunCountsTheStepsWithoutARow) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::metrics

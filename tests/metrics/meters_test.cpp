@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-namespace moe {
+namespace moe::metrics {
 namespace {
 
 TEST(SmoothedTest, IsUnbiasedFromTheStart) {
@@ -40,4 +40,4 @@ TEST(TimeLeftTest, CountsTheStepsThatRemain) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::metrics

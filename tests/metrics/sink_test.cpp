@@ -3,7 +3,7 @@
 
 #include <gmock/gmock.h>
 
-namespace moe {
+namespace moe::metrics {
 namespace {
 
 class Recorder final : public Sink {
@@ -36,4 +36,4 @@ TEST(RowTest, FindsByName) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::metrics

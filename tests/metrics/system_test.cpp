@@ -7,7 +7,7 @@
 #include <map>
 #include <string>
 
-namespace moe {
+namespace moe::metrics {
 namespace {
 
 using testing::DoubleEq;
@@ -55,4 +55,4 @@ TEST_F(SystemTest, TellsOfEachGpuWhatItsDriverKnows) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::metrics

@@ -11,7 +11,7 @@
 
 #include "base/file.h"
 
-namespace moe {
+namespace moe::metrics {
 namespace {
 
 // RFC 3720, appendix B.4.
@@ -74,4 +74,4 @@ TEST(TensorBoardTest, EventsOfRows) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::metrics

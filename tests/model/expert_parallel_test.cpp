@@ -12,7 +12,7 @@
 #include "support/fixture.h"
 #include "support/tiny_model.h"
 
-namespace moe {
+namespace moe::model {
 namespace {
 
 constexpr int64_t kVocabulary = 90, kB = 2, kT = 20, kN = kB * kT;
@@ -116,4 +116,4 @@ INSTANTIATE_TEST_SUITE_P(Types, ExpertsDealt,
                          });
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::model

@@ -9,7 +9,7 @@
 #include "optim/adamw.h"
 #include "support/tiny_model.h"
 
-namespace moe::test {
+namespace moe::model {
 namespace {
 
 // The largest difference relative to the largest value: what "relative error" means for a tensor.
@@ -31,9 +31,9 @@ class Golden : public ::testing::TestWithParam<const char*> {
  protected:
   // scale: of the loss, and so of the gradients.
   explicit Golden(DType type = DType::f32, float scale = 1)
-      : file(golden_path(GetParam())),
+      : file(test::golden_path(GetParam())),
         json(nlohmann::json::parse(file.metadata().at("config"))),
-        model(golden_config(json, file.find("input")->shape[1]), file.find("input")->shape[0],
+        model(test::golden_config(json, file.find("input")->shape[1]), file.find("input")->shape[0],
               json.at("real_vocab"), type) {
     model.load(file);
     model.transformer->upload(*model.backend.device, file.values<int32_t>("input").data(),
@@ -55,9 +55,9 @@ class Golden : public ::testing::TestWithParam<const char*> {
     return total;
   }
 
-  Safetensors file;
+  checkpoint::Safetensors file;
   nlohmann::json json;
-  TinyModel model;
+  test::TinyModel model;
   int64_t targets = 0;
 };
 
@@ -182,26 +182,26 @@ INSTANTIATE_TEST_SUITE_P(Model, Golden,
                                            "model_ungated.safetensors", "model_windowed.safetensors"));
 
 TEST(GoldenTrajectory, TenLossesOfAdamW) {
-  const Safetensors start(golden_path("model_dropless.safetensors")),
-      file(golden_path("trajectory.safetensors"));
+  const checkpoint::Safetensors start(test::golden_path("model_dropless.safetensors")),
+      file(test::golden_path("trajectory.safetensors"));
   const auto json = nlohmann::json::parse(file.metadata().at("config"));
   const auto optimizer_json = nlohmann::json::parse(file.metadata().at("optimizer"));
   const auto& shape = file.find("input")->shape;
-  TinyModel model(golden_config(json, shape[2]), shape[1], json.at("real_vocab"));
+  test::TinyModel model(test::golden_config(json, shape[2]), shape[1], json.at("real_vocab"));
   model.load(start);
   Device& device = *model.backend.device;
   Ops& ops = *model.backend.ops;
 
   Arena plan;
-  const OptimizerConfig config{.eight_bit = false,
-                               .order = AdamW::Order::pytorch,
-                               .beta1 = optimizer_json.at("beta1"),
-                               .beta2 = optimizer_json.at("beta2"),
-                               .epsilon = optimizer_json.at("epsilon"),
-                               .weight_decay = optimizer_json.at("weight_decay")};
-  const Optimizer counted(config, model.weights->list(), plan, ops);
+  const optim::OptimizerConfig config{.eight_bit = false,
+                                      .order = AdamW::Order::pytorch,
+                                      .beta1 = optimizer_json.at("beta1"),
+                                      .beta2 = optimizer_json.at("beta2"),
+                                      .epsilon = optimizer_json.at("epsilon"),
+                                      .weight_decay = optimizer_json.at("weight_decay")};
+  const optim::Optimizer counted(config, model.weights->list(), plan, ops);
   Arena arena(device, plan.used() + 2 * Arena::kAlignment);
-  Optimizer optimizer(config, model.weights->list(), arena, ops);
+  optim::Optimizer optimizer(config, model.weights->list(), arena, ops);
   const Tensor squares =
       arena.allocate("small", DType::f64, {static_cast<int64_t>(optimizer.groups().size())});
   const Tensor scale = arena.allocate("small", DType::f32, {1});
@@ -233,4 +233,4 @@ TEST(GoldenTrajectory, TenLossesOfAdamW) {
 }
 
 }  // namespace
-}  // namespace moe::test
+}  // namespace moe::model

@@ -15,7 +15,7 @@
 #include "support/tiny_model.h"
 #include "tensor/fetch.h"
 
-namespace moe::test {
+namespace moe::model {
 namespace {
 
 constexpr int64_t kVocabulary = 90;
@@ -34,17 +34,17 @@ struct Ids {
 
 // The tiny model, and others of each kind of attention and head.
 std::vector<ModelConfig> variants() {
-  ModelConfig ungated = tiny_config(), windowed = tiny_config();
+  ModelConfig ungated = test::tiny_config(), windowed = test::tiny_config();
   ungated.head_dim = 10;
   ungated.attention_gate = false;
   ungated.attention_window = {"5", "0"};
   ungated.tie_embeddings = false;
   windowed.attention_window = {"7"};
-  return {tiny_config(), ungated, windowed};
+  return {test::tiny_config(), ungated, windowed};
 }
 
 // A model with initial weights and these tokens, ready for a micro-step.
-void prepare(TinyModel& model, const Ids& ids) {
+void prepare(test::TinyModel& model, const Ids& ids) {
   model.weights->initialise(1, *model.backend.device);
   cast_weights(*model.weights, *model.backend.ops);
   model.transformer->upload(*model.backend.device, ids.input.data(), ids.target.data(), ids.first.data());
@@ -53,7 +53,7 @@ void prepare(TinyModel& model, const Ids& ids) {
 }
 
 // One micro-step; the gradients of all weights in one vector.
-std::vector<float> gradients(TinyModel& model, const Ids& ids) {
+std::vector<float> gradients(test::TinyModel& model, const Ids& ids) {
   prepare(model, ids);
   model.transformer->forward_backward(GradientMode::overwrite, *model.backend.ops);
   return model.gradients();
@@ -61,8 +61,8 @@ std::vector<float> gradients(TinyModel& model, const Ids& ids) {
 
 TEST(Transformer, ThreadsDoNotChangeABit) {
   const Ids ids(40);
-  TinyModel one(tiny_config(), 2, kVocabulary, DType::f32, 1),
-      three(tiny_config(), 2, kVocabulary, DType::f32, 3);
+  test::TinyModel one(test::tiny_config(), 2, kVocabulary, DType::f32, 1),
+      three(test::tiny_config(), 2, kVocabulary, DType::f32, 3);
   EXPECT_EQ(gradients(one, ids), gradients(three, ids));
 }
 
@@ -70,12 +70,12 @@ TEST(Transformer, RecomputingChangesMemoryButNoBit) {
   const Ids ids(40);
   for (ModelConfig config : variants()) {
     config.n_layers = 3;
-    for (const DType type : kActivations) {
-      TinyModel kept(config, 2, kVocabulary, type);
+    for (const DType type : test::kActivations) {
+      test::TinyModel kept(config, 2, kVocabulary, type);
       const auto expected = gradients(kept, ids);
       int64_t most = kept.arena->used();
       for (const Recompute recompute : {Recompute::selective, Recompute::full}) {
-        TinyModel again(config, 2, kVocabulary, type, 2, recompute);
+        test::TinyModel again(config, 2, kVocabulary, type, 2, recompute);
         EXPECT_EQ(gradients(again, ids), expected);
         EXPECT_LT(again.arena->used(), most);
         most = again.arena->used();
@@ -86,15 +86,15 @@ TEST(Transformer, RecomputingChangesMemoryButNoBit) {
 
 TEST(Transformer, RoundedTypesAreCloseToF32) {
   const Ids ids(40);
-  ModelConfig config = tiny_config();
+  ModelConfig config = test::tiny_config();
   config.num_experts = config.top_k;  // all are chosen: rounding must not change who is
-  TinyModel exact(config, 2, kVocabulary, DType::f32);
+  test::TinyModel exact(config, 2, kVocabulary, DType::f32);
   const auto expected = gradients(exact, ids);
-  TinyModel in_bf16(config, 2, kVocabulary, DType::bf16), in_f16(config, 2, kVocabulary, DType::f16);
+  test::TinyModel in_bf16(config, 2, kVocabulary, DType::bf16), in_f16(config, 2, kVocabulary, DType::f16);
   // Some forty roundings one after the other on the way there and back, each 2.8e-6 (docs/numerics.md).
-  EXPECT_TRUE(close(gradients(in_bf16, ids), expected, 5e-4));
+  EXPECT_TRUE(test::close(gradients(in_bf16, ids), expected, 5e-4));
   // The same with 4.4e-8 each, and what is below 2^-24 is lost: these gradients carry no loss scale.
-  EXPECT_TRUE(close(gradients(in_f16, ids), expected, 8e-6));
+  EXPECT_TRUE(test::close(gradients(in_f16, ids), expected, 8e-6));
 }
 
 constexpr WeightTypes kBf16{DType::bf16}, kLowMemory{DType::bf16, DType::bf16, DType::bf16};
@@ -103,7 +103,8 @@ constexpr WeightTypes kBf16{DType::bf16}, kLowMemory{DType::bf16, DType::bf16, D
 TEST(Transformer, TheFirstMicroBatchWritesItsGradients) {
   const Ids ids(40);
   for (const WeightTypes& types : {WeightTypes{}, kBf16, kLowMemory}) {
-    TinyModel clean(tiny_config(), 2, kVocabulary, types), dirty(tiny_config(), 2, kVocabulary, types);
+    test::TinyModel clean(test::tiny_config(), 2, kVocabulary, types),
+        dirty(test::tiny_config(), 2, kVocabulary, types);
     const auto expected = gradients(clean, ids);
     for (const Parameter& parameter : dirty.weights->list())
       dirty.backend.ops->fill(parameter.gradient, std::numeric_limits<float>::quiet_NaN());
@@ -114,7 +115,7 @@ TEST(Transformer, TheFirstMicroBatchWritesItsGradients) {
     clean.transformer->forward_backward(GradientMode::accumulate, *clean.backend.ops);
     auto twice = expected;
     for (float& value : twice) value *= 2;
-    EXPECT_TRUE(close(clean.gradients(), twice, types.gradient == DType::f32 ? 1e-11 : 1e-5));
+    EXPECT_TRUE(test::close(clean.gradients(), twice, types.gradient == DType::f32 ? 1e-11 : 1e-5));
   }
 }
 
@@ -122,10 +123,10 @@ TEST(Transformer, TheFirstMicroBatchWritesItsGradients) {
 // take its gradients as early as it is told that they are complete.
 TEST(Transformer, WhatGoesOnBesideAPassIsToldInTime) {
   const Ids ids(40);
-  ModelConfig config = tiny_config();
+  ModelConfig config = test::tiny_config();
   config.n_layers = 3;
   for (const Recompute recompute : {Recompute::none, Recompute::full}) {
-    TinyModel plain(config, 2, kVocabulary, DType::f32, 1, recompute),
+    test::TinyModel plain(config, 2, kVocabulary, DType::f32, 1, recompute),
         late(config, 2, kVocabulary, DType::f32, 1, recompute);
     const auto expected = gradients(plain, ids);
     prepare(late, ids);
@@ -163,8 +164,9 @@ TEST(Transformer, WhatGoesOnBesideAPassIsToldInTime) {
 // One more rounding of each gradient, and weights rounded before the model is run: of the same weights.
 TEST(Transformer, LowMemoryGradientsAreTheRoundedOnes) {
   const Ids ids(40);
-  TinyModel wide(tiny_config(), 2, kVocabulary, kBf16), narrow(tiny_config(), 2, kVocabulary, kLowMemory);
-  EXPECT_TRUE(close(gradients(narrow, ids), gradients(wide, ids), 1e-5));
+  test::TinyModel wide(test::tiny_config(), 2, kVocabulary, kBf16),
+      narrow(test::tiny_config(), 2, kVocabulary, kLowMemory);
+  EXPECT_TRUE(test::close(gradients(narrow, ids), gradients(wide, ids), 1e-5));
   EXPECT_LT(narrow.arena->used(), wide.arena->used());
 }
 
@@ -173,7 +175,7 @@ class DecoderOf : public ::testing::TestWithParam<ModelConfig> {};
 TEST_P(DecoderOf, EqualsTheTransformerInAnyPortions) {
   const ModelConfig& config = GetParam();
   const Ids ids(config.max_seq_len);
-  TinyModel model(config, 1, kVocabulary);
+  test::TinyModel model(config, 1, kVocabulary);
   Device& device = *model.backend.device;
   Ops& ops = *model.backend.ops;
   model.weights->initialise(1, device);
@@ -193,7 +195,7 @@ TEST_P(DecoderOf, EqualsTheTransformerInAnyPortions) {
     if (count > 1) decoder.read(piece, count - 1, length - count, device, ops);
     const auto found = model.fetch<float>(decoder.next(piece + count - 1, &last, device, ops));
     const auto expected = model.fetch<float>(model.transformer->logits(length - 1, 1, ops));
-    EXPECT_TRUE(close(found, expected, 1e-10)) << "after " << length << " tokens";
+    EXPECT_TRUE(test::close(found, expected, 1e-10)) << "after " << length << " tokens";
   }
   EXPECT_EQ(length, config.max_seq_len);
 }
@@ -202,9 +204,9 @@ INSTANTIATE_TEST_SUITE_P(Variants, DecoderOf, ::testing::ValuesIn(variants()),
                          [](const auto& values) { return std::to_string(values.index); });
 
 TEST(Decoder, SequencesOfOtherLengthsDoNotSeeEachOther) {
-  const ModelConfig config = tiny_config();
+  const ModelConfig config = test::tiny_config();
   const Ids ids(config.max_seq_len);
-  TinyModel model(config, 1, kVocabulary);
+  test::TinyModel model(config, 1, kVocabulary);
   Device& device = *model.backend.device;
   Ops& ops = *model.backend.ops;
   model.weights->initialise(1, device);
@@ -230,9 +232,9 @@ TEST(Decoder, SequencesOfOtherLengthsDoNotSeeEachOther) {
     const auto found = model.fetch<float>(decoder.next(next.data(), places.data(), device, ops));
     const auto half = found.begin() + std::ssize(found) / 2;
     if (!ended) {
-      EXPECT_TRUE(close(std::vector<float>(found.begin(), half), expected(places[0]), 1e-10)) << step;
+      EXPECT_TRUE(test::close(std::vector<float>(found.begin(), half), expected(places[0]), 1e-10)) << step;
     }
-    EXPECT_TRUE(close(std::vector<float>(half, found.end()), expected(places[1]), 1e-10)) << step;
+    EXPECT_TRUE(test::close(std::vector<float>(half, found.end()), expected(places[1]), 1e-10)) << step;
     if (ended) break;
   }
 }
@@ -241,16 +243,16 @@ class Overfit : public ::testing::TestWithParam<WeightTypes> {};
 
 TEST_P(Overfit, OneBatchIsLearntByHeart) {
   const Ids ids(40);
-  TinyModel model(tiny_config(), 2, kVocabulary, GetParam());
+  test::TinyModel model(test::tiny_config(), 2, kVocabulary, GetParam());
   Device& device = *model.backend.device;
   Ops& ops = *model.backend.ops;
   model.weights->initialise(1, device);
   cast_weights(*model.weights, ops);
   Arena plan;
-  const OptimizerConfig config{.weight_decay = 0};
-  { const Optimizer counted(config, model.weights->list(), plan, ops); }
+  const optim::OptimizerConfig config{.weight_decay = 0};
+  { const optim::Optimizer counted(config, model.weights->list(), plan, ops); }
   Arena arena(device, plan.used() + Arena::kAlignment);
-  Optimizer optimizer(config, model.weights->list(), arena, ops);
+  optim::Optimizer optimizer(config, model.weights->list(), arena, ops);
   const Tensor scale = arena.allocate("small", DType::f32, {1});
   ops.fill(scale, 1);
   model.transformer->upload(device, ids.input.data(), ids.target.data(), ids.first.data());
@@ -317,4 +319,4 @@ TEST(Capacity, IsTutels) {
 }
 
 }  // namespace
-}  // namespace moe::test
+}  // namespace moe::model

@@ -49,7 +49,7 @@ std::vector<std::string>& events() {
 
 TEST_F(ObservedOpsTest, MarksBeginAndEndAroundEachOperation) {
   events().clear();
-  Backend backend = make_backend(DeviceKind::cpu, 1);
+  backend::Backend backend = backend::make_backend(DeviceKind::cpu, 1);
   MarkedOps marked(std::move(backend.ops), {.begin = [](const char* name) { events().emplace_back(name); },
                                             .end = [] { events().emplace_back("end"); }});
   std::vector<float> memory(2);

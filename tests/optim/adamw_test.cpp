@@ -13,7 +13,7 @@
 #include "ops/clocked_ops.h"
 #include "support/fixture.h"
 
-namespace moe {
+namespace moe::optim {
 namespace {
 
 using ::testing::ElementsAre;
@@ -290,11 +290,11 @@ TEST_F(OptimizerTest, StatesSurviveAFile) {
   for (NamedShard part : optimizer.state())
     saved.push_back(
         {part.name, Tensor(part.local.data(), part.global.dtype(), part.global.shape(), part.global.rank())});
-  write_safetensors(path, saved, device());
+  checkpoint::write_safetensors(path, saved, device());
 
   Arena other(device(), 1 << 20);
   Optimizer again({}, resumed, other, ops());
-  const Safetensors file{std::filesystem::path(path)};
+  const checkpoint::Safetensors file{std::filesystem::path(path)};
   for (const NamedShard& part : again.state()) file.load(part, device());
   for (size_t i = 0; i < straight.size(); ++i)
     device().to_device(resumed[i].weight, straight[i].weight.data());
@@ -304,4 +304,4 @@ TEST_F(OptimizerTest, StatesSurviveAFile) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::optim

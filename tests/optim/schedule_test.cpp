@@ -6,7 +6,7 @@
 
 #include <cmath>
 
-namespace moe {
+namespace moe::optim {
 namespace {
 
 using Kind = Schedule::Kind;
@@ -134,4 +134,4 @@ TEST(ScheduleTest, IsContinuous) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::optim

@@ -30,16 +30,16 @@ using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
 
-std::vector<Row> parse(const std::string& text, bool whole = true, int64_t* unreadable = nullptr) {
+std::vector<metrics::Row> parse(const std::string& text, bool whole = true, int64_t* unreadable = nullptr) {
   RowParser parser;
-  std::vector<Row> rows;
-  parser.parse(text, whole, [&](const Row& row) { rows.push_back(row); });
+  std::vector<metrics::Row> rows;
+  parser.parse(text, whole, [&](const metrics::Row& row) { rows.push_back(row); });
   if (unreadable) *unreadable = parser.unreadable();
   return rows;
 }
 
 TEST(RowsTest, WhatTheRecordHolds) {
-  Row row{7, {}};
+  metrics::Row row{7, {}};
   row.add("loss", 0.1)
       .add("tokens", 12)
       .add("bad", NAN)
@@ -98,7 +98,7 @@ TEST(RowsTest, AFileThatGrowsAndIsCut) {
   RowFile file(folder.path() / "metrics.jsonl");
   std::vector<int64_t> steps;
   const auto read = [&] {
-    file.read([&] { steps.clear(); }, [&](const Row& row) { steps.push_back(row.step); });
+    file.read([&] { steps.clear(); }, [&](const metrics::Row& row) { steps.push_back(row.step); });
   };
   read();
   folder.put("metrics.jsonl", "{\"step\":1}\n{\"step\":2}\n{\"st");
@@ -143,16 +143,16 @@ TEST(SeriesTest, NumbersThatAreNone) {
 RunView some_run() {
   RunView run("</script><b>", R"({"model":{"d_model":8}})");
   for (int64_t step = 1; step <= 3000; ++step) {
-    Row row{step, {}};
+    metrics::Row row{step, {}};
     row.add("loss", step == 3 ? NAN : 5.0 / static_cast<double>(step))
         .add("layers/entropy", std::vector<double>{1, 0.5});
     row.add("layers/expert_counts", std::vector<std::vector<double>>{{1, 3}, {0, 0}});
     run.add(row);
   }
-  Row alert{9, {}};
+  metrics::Row alert{9, {}};
   alert.add("alert", std::string("loss_spike")).add("alert_text", std::string("</script>"));
   run.add(alert);
-  run.add(Row{9, {}}.add("sample", std::string("<b>")));
+  run.add(metrics::Row{9, {}}.add("sample", std::string("<b>")));
   return run;
 }
 

@@ -63,8 +63,8 @@ class Run : public ::testing::Test {
   }
   void TearDown() override { fs::remove_all(folder_); }
 
-  RunConfig config(const std::string& name) const {
-    RunConfig config;
+  train::RunConfig config(const std::string& name) const {
+    train::RunConfig config;
     config.model = tiny_config({.expert_intermediate_dim = 32,
                                 .capacity_factor = 1,
                                 .vocab_size = 50304,
@@ -83,30 +83,32 @@ class Run : public ::testing::Test {
     config.training.output_dir = folder_.string();
     config.training.run_name = name;
     config.data.source = {(folder_ / "corpus.txt").string()};
-    config.data.document_split = DocumentSplit::line;
+    config.data.document_split = data::DocumentSplit::line;
     config.data.cache_dir = (folder_ / "cache").string();
     config.validate();
     return config;
   }
 
   // Trains in this process, quietly. after_first_step: Trainer::when_accepted.
-  static Outcome train(const RunConfig& config, const RunFolder& folder, bool resume,
-                       const std::atomic<int>& stop = kNever,
-                       const std::function<void()>& after_first_step = {}) {
-    SoloCommunicator alone;
+  static train::Outcome train(const train::RunConfig& config, const train::RunFolder& folder, bool resume,
+                              const std::atomic<int>& stop = kNever,
+                              const std::function<void()>& after_first_step = {}) {
+    comm::SoloCommunicator alone;
     return train_rank(alone, 2, config, folder, resume, stop, after_first_step);
   }
   // The same as one of several ranks.
-  static Outcome train_rank(Communicator& ranks, int threads, const RunConfig& config,
-                            const RunFolder& folder, bool resume, const std::atomic<int>& stop = kNever,
-                            const std::function<void()>& after_first_step = {}) {
+  static train::Outcome train_rank(comm::Communicator& ranks, int threads, const train::RunConfig& config,
+                                   const train::RunFolder& folder, bool resume,
+                                   const std::atomic<int>& stop = kNever,
+                                   const std::function<void()>& after_first_step = {}) {
     const std::unique_ptr<std::FILE, int (*)(std::FILE*)> quiet(std::fopen("/dev/null", "w"), std::fclose);
     Terminal terminal(quiet.get());
-    const Backend backend = make_backend(DeviceKind::cpu, threads, arithmetic(config.training));
-    std::unique_ptr<Trainer> trainer;
-    propagate_errors(ranks, [&] {
-      trainer = std::make_unique<Trainer>(config, folder, resume, *backend.device, *backend.ops, ranks, stop,
-                                          terminal);
+    const backend::Backend backend =
+        backend::make_backend(DeviceKind::cpu, threads, train::arithmetic(config.training));
+    std::unique_ptr<train::Trainer> trainer;
+    comm::propagate_errors(ranks, [&] {
+      trainer = std::make_unique<train::Trainer>(config, folder, resume, *backend.device, *backend.ops, ranks,
+                                                 stop, terminal);
     });
     if (after_first_step) trainer->when_accepted(after_first_step);
     return trainer->run();
@@ -127,14 +129,14 @@ class Run : public ::testing::Test {
     return child;
   }
 
-  static std::string weights(const RunFolder& folder, int64_t step) {
+  static std::string weights(const train::RunFolder& folder, int64_t step) {
     return file(folder, step, "model.safetensors");
   }
-  static std::string states(const RunFolder& folder, int64_t step) {
+  static std::string states(const train::RunFolder& folder, int64_t step) {
     return file(folder, step, "optimizer.safetensors");
   }
-  static std::string file(const RunFolder& folder, int64_t step, const std::string& name) {
-    return read_file(CheckpointStore(folder.checkpoints(), 0).folder_of(step) / name);
+  static std::string file(const train::RunFolder& folder, int64_t step, const std::string& name) {
+    return read_file(checkpoint::CheckpointStore(folder.checkpoints(), 0).folder_of(step) / name);
   }
 
   static inline const std::atomic<int> kNever{0};

@@ -79,11 +79,11 @@ TEST_P(Formats, ARunGoesOn) {
   ASSERT_EQ(found.size(), losses.size());
   for (size_t i = 0; i < losses.size(); ++i) EXPECT_NEAR(found[i], losses[i], 1e-3) << "step " << i + 1;
   EXPECT_THAT(validated, ::testing::ElementsAre(0, 2, 4, 6));
-  EXPECT_EQ(CheckpointStore(folder_ / "run/checkpoints", 0).open_latest().step(), 6);
+  EXPECT_EQ(checkpoint::CheckpointStore(folder_ / "run/checkpoints", 0).open_latest().step(), 6);
 }
 
 TEST_P(Formats, AnOlderCheckpointIsReadAndWritesText) {
-  EXPECT_EQ(CheckpointStore(folder_ / "run/checkpoints", 0).open(2).step(), 2);
+  EXPECT_EQ(checkpoint::CheckpointStore(folder_ / "run/checkpoints", 0).open(2).step(), 2);
   EXPECT_EQ(
       moe({"generate", at("run/checkpoints/step-00000002"), "--prompt", "Snow", "--max-new-tokens", "3"}), 0);
 }
@@ -125,7 +125,8 @@ TEST_P(Formats, ShardsThatBrokeOffBecomeTheWholeOnes) {
 
 TEST_P(Formats, AnExportIsImportedBitForBit) {
   ASSERT_EQ(moe({"import", at("export"), "--output", at("imported")}), 0);
-  EXPECT_EQ(weights(RunFolder::open(folder_ / "imported"), 4), weights(RunFolder::open(folder_ / "run"), 4));
+  EXPECT_EQ(weights(train::RunFolder::open(folder_ / "imported"), 4),
+            weights(train::RunFolder::open(folder_ / "run"), 4));
 }
 
 INSTANTIATE_TEST_SUITE_P(Of, Formats, ::testing::Values("0.1"), [](const auto&) { return "Version01"; });

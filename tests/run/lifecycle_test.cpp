@@ -43,15 +43,15 @@ class Lifecycle : public test::Run {
   int run(const std::string& command) const { return code_of(start(command)); }
   std::string log(const std::string& name = "log") const { return read_file(folder_ / name); }
 
-  RunConfig endless(const std::string& name) const {
-    RunConfig config = Run::config(name);
+  train::RunConfig endless(const std::string& name) const {
+    train::RunConfig config = Run::config(name);
     config.training.max_steps = 1'000'000;
     config.training.checkpoint_every = 0;
     config.training.eval_every = 0;
     config.training.threads = 1;
     return config;
   }
-  void put(const RunConfig& config) const {
+  void put(const train::RunConfig& config) const {
     write_file_atomically(folder_ / (config.training.run_name + ".yaml"), config.yaml());
   }
   int64_t rows(const std::string& name) const {
@@ -66,7 +66,7 @@ class Lifecycle : public test::Run {
     ASSERT_GE(rows(name), count);
   }
   void expect_saved_whole(const std::string& name) const {
-    const CheckpointStore store(folder_ / name / "checkpoints", 0);
+    const checkpoint::CheckpointStore store(folder_ / name / "checkpoints", 0);
     ASSERT_TRUE(store.latest().has_value()) << name;
     EXPECT_EQ(*store.latest(), rows(name)) << name;
     EXPECT_FALSE(fs::exists(folder_ / name / "run.lock")) << name;
@@ -104,7 +104,7 @@ TEST_F(Lifecycle, WhatWasIgnoredAtTheStartStaysIgnored) {
 }
 
 TEST_F(Lifecycle, AReaderThatGoesAwayEndsNothing) {
-  RunConfig config = endless("deaf");
+  train::RunConfig config = endless("deaf");
   config.training.max_steps = 5;
   put(config);
   // `true` ends at once; the status is that of moe.
@@ -122,7 +122,7 @@ TEST_F(Lifecycle, ASecondProcessIsToldWhoTrains) {
   EXPECT_EQ(run("moe train --resume run training.max_steps=2000000 2>log"), 1);
   EXPECT_THAT(log(), HasSubstr("process " + std::to_string(owner) + " on "));
   EXPECT_THAT(log(), HasSubstr("trains it"));
-  EXPECT_EQ(RunConfig::load(folder_ / "run/config.yaml").training.max_steps, 1'000'000);
+  EXPECT_EQ(train::RunConfig::load(folder_ / "run/config.yaml").training.max_steps, 1'000'000);
   EXPECT_EQ(run("moe report run 2>log"), 0) << log();  // readers are not held off
   wait_for_rows("run", rows("run") + 3);
   kill(owner, SIGKILL);
@@ -134,7 +134,7 @@ TEST_F(Lifecycle, ASecondProcessIsToldWhoTrains) {
 }
 
 TEST_F(Lifecycle, ARunThatNeverTrainedIsNoRun) {
-  RunConfig good = Run::config("good");
+  train::RunConfig good = Run::config("good");
   good.training.output_dir = (folder_ / "runs").string();
   good.training.max_steps = 2;
   put(good);
@@ -142,7 +142,7 @@ TEST_F(Lifecycle, ARunThatNeverTrainedIsNoRun) {
   EXPECT_EQ(fs::read_symlink(folder_ / "runs/latest"), "good");
 
   write_file_atomically(folder_ / "notes.jsonl", "{\"body\": \"no text here\"}\n{\"body\": \"nor here\"}\n");
-  RunConfig bad = good;
+  train::RunConfig bad = good;
   bad.training.run_name = "bad";
   bad.data.source = {(folder_ / "notes.jsonl").string()};
   put(bad);
@@ -152,7 +152,7 @@ TEST_F(Lifecycle, ARunThatNeverTrainedIsNoRun) {
 }
 
 TEST_F(Lifecycle, SettingsThatARunDoesNotTakeAreNotRecorded) {
-  RunConfig config = Run::config("run");
+  train::RunConfig config = Run::config("run");
   config.training.max_steps = 4;
   put(config);
   EXPECT_EQ(run("moe train --config run.yaml 2>log"), 0) << log();
@@ -163,13 +163,13 @@ TEST_F(Lifecycle, SettingsThatARunDoesNotTakeAreNotRecorded) {
   EXPECT_EQ(run("moe train --resume run training.max_steps=6 training.seed=99 2>log"), 1);
   EXPECT_EQ(read_file(folder_ / "run/config.yaml"), before);
   EXPECT_EQ(run("moe train --resume run training.max_steps=5 2>log"), 0) << log();
-  EXPECT_EQ(RunConfig::load(folder_ / "run/config.yaml").training.max_steps, 5);
+  EXPECT_EQ(train::RunConfig::load(folder_ / "run/config.yaml").training.max_steps, 5);
 }
 
 TEST_F(Lifecycle, ARunGoesOnFromAnyFolder) {
   fs::create_directories(folder_ / "texts[1]");
   fs::rename(folder_ / "corpus.txt", folder_ / "texts[1]/corpus.txt");
-  RunConfig config = Run::config("run");
+  train::RunConfig config = Run::config("run");
   config.training.max_steps = 2;
   config.training.output_dir = "../runs";
   config.data.source = {"./cor*.txt"};
@@ -190,7 +190,7 @@ TEST_F(Lifecycle, ARunGoesOnFromAnyFolder) {
 
 // Killed before its first save, or the checkpoints are gone: it begins anew, and not in silence.
 TEST_F(Lifecycle, ARunWithoutCheckpointsSaysThatItBeginsAtItsStart) {
-  RunConfig config = Run::config("run");
+  train::RunConfig config = Run::config("run");
   config.training.max_steps = 2;
   put(config);
   ASSERT_EQ(run("moe train --config run.yaml 2>log"), 0) << log();

@@ -37,8 +37,8 @@ class NetworkRun : public test::Ranks {
     Ranks::TearDown();
   }
 
-  RunConfig endless(int ranks) const {
-    RunConfig config = config_of("run", ranks);
+  train::RunConfig endless(int ranks) const {
+    train::RunConfig config = config_of("run", ranks);
     config.data.source = {server_->endpoint() + "/files/corpus.txt"};
     config.data.validation_fraction = 0;
     config.training.max_steps = 1'000'000;
@@ -46,7 +46,7 @@ class NetworkRun : public test::Ranks {
   }
   // As soon as the first step is done the server answers nobody; `then` is called when that has been felt for
   // a while.
-  std::thread outage(const RunFolder& folder, const std::function<void()>& then) const {
+  std::thread outage(const train::RunFolder& folder, const std::function<void()>& then) const {
     return std::thread([this, metrics = folder.metrics(), then] {
       const auto pause = [] { std::this_thread::sleep_for(std::chrono::milliseconds(20)); };
       for (int i = 0; i < 1500 && !(fs::exists(metrics) && fs::file_size(metrics) > 0); ++i) pause();
@@ -64,40 +64,40 @@ class NetworkRun : public test::Ranks {
 };
 
 TEST_F(NetworkRun, ASignalToAnyRankDuringAnOutageSavesAndEnds) {
-  const RunConfig config = endless(2);
-  const RunFolder folder = RunFolder::create(config, "");
+  const train::RunConfig config = endless(2);
+  const train::RunFolder folder = train::RunFolder::create(config, "");
   std::vector<std::atomic<int>> stops(2);
   std::thread server = outage(folder, [&] { stops[1] = SIGTERM; });
-  std::vector<Outcome> outcomes(2);
-  const auto errors = test::on_threads(2, [&](Communicator& comm) {
+  std::vector<train::Outcome> outcomes(2);
+  const auto errors = test::on_threads(2, [&](comm::Communicator& comm) {
     const auto r = static_cast<size_t>(comm.rank());
     outcomes[r] = train_rank(comm, 1, config, folder, false, stops[r]);
   });
   server.join();
   EXPECT_THAT(errors, testing::Each(""));
-  EXPECT_THAT(outcomes, testing::Each(Outcome::signal));
+  EXPECT_THAT(outcomes, testing::Each(train::Outcome::signal));
   const auto steps = column(folder, "step");
   ASSERT_FALSE(steps.empty());
-  EXPECT_EQ(CheckpointStore(folder.checkpoints(), 0).open_latest().step(),
+  EXPECT_EQ(checkpoint::CheckpointStore(folder.checkpoints(), 0).open_latest().step(),
             static_cast<int64_t>(steps.back()));
 }
 
 TEST_F(NetworkRun, AnOutageLongerThanThePatienceSavesAndEnds) {
-  RunConfig config = endless(1);
+  train::RunConfig config = endless(1);
   config.data.network_patience_minutes = 0.02;
-  const RunFolder folder = RunFolder::create(config, "");
+  const train::RunFolder folder = train::RunFolder::create(config, "");
   std::thread server = outage(folder, [] {});
   const std::string error = test::user_error_of([&] { train(config, folder, false); });
   server.join();
   EXPECT_THAT(error, testing::AllOf(HasSubstr("corpus.txt"), HasSubstr("times in a row")));
   const auto steps = column(folder, "step");
-  EXPECT_EQ(CheckpointStore(folder.checkpoints(), 0).open_latest().step(),
+  EXPECT_EQ(checkpoint::CheckpointStore(folder.checkpoints(), 0).open_latest().step(),
             static_cast<int64_t>(steps.back()));
 }
 
 TEST_F(NetworkRun, ASignalEndsAStartThatWaits) {
-  const RunConfig config = endless(1);
-  const RunFolder folder = RunFolder::create(config, "");
+  const train::RunConfig config = endless(1);
+  const train::RunFolder folder = train::RunFolder::create(config, "");
   server_->control(R"({"rate": 1, "kinds": ["close"], "scope": "files"})");
   std::stop_source stop;
   std::thread signal([&] {

@@ -21,20 +21,21 @@ constexpr const char* kTensor = "final_norm.weight";
 
 // Saves the last checkpoint again with one value of the tensor changed.
 void spoil(const std::filesystem::path& checkpoints, float value) {
-  CheckpointStore store(checkpoints, 0, "moe");
-  const Checkpoint last = store.open_latest();
-  const Safetensors& model = last.file("model.safetensors");
-  std::vector<TensorStream> streams;
+  checkpoint::CheckpointStore store(checkpoints, 0, "moe");
+  const checkpoint::Checkpoint last = store.open_latest();
+  const checkpoint::Safetensors& model = last.file("model.safetensors");
+  std::vector<checkpoint::TensorStream> streams;
   for (const auto& entry : model.entries()) {
     const bool chosen = entry.name == kTensor;
     const auto bytes = model.bytes(entry);
-    streams.push_back({entry.name, DType::f32, entry.shape, [=](const TensorStream::Sink& sink) {
+    streams.push_back({entry.name, DType::f32, entry.shape, [=](const checkpoint::TensorStream::Sink& sink) {
                          std::vector<uint8_t> copy(bytes.begin(), bytes.end());
                          if (chosen) std::memcpy(copy.data() + 4 * 5, &value, sizeof(value));
                          sink(copy.data(), copy.size());
                        }});
   }
-  store.save(last.step(), CheckpointStore::Streams{{"model.safetensors", streams}}, last.state_json());
+  store.save(last.step(), checkpoint::CheckpointStore::Streams{{"model.safetensors", streams}},
+             last.state_json());
 }
 
 class NotFinite : public Cli {};

@@ -23,41 +23,43 @@ class Ranks : public Run {
   static constexpr int64_t kRows = 12;  // of a step, on all ranks
 
   // Losses of single micro-batches would differ with their size: none here.
-  RunConfig config_of(const std::string& name, int64_t ranks, int64_t micro_batches = 1) const {
-    RunConfig config = Run::config(name);
+  train::RunConfig config_of(const std::string& name, int64_t ranks, int64_t micro_batches = 1) const {
+    train::RunConfig config = Run::config(name);
     config.model.d_model = 16;
     config.model.max_seq_len = 16;
     config.model.capacity_factor = 0;
     config.model.aux_loss_weight = 0;
     config.training.batch_size = kRows / ranks / micro_batches;
     config.training.gradient_accumulation_steps = micro_batches;
-    config.training.optimizer = OptimizerKind::adamw;  // 8-bit codes turn a last bit into a step of 1/100
+    config.training.optimizer =
+        train::OptimizerKind::adamw;  // 8-bit codes turn a last bit into a step of 1/100
     config.training.checkpoint_every = 0;
     config.training.eval_every = 0;
     return config;
   }
 
   // Each rank's outcome, or what it threw.
-  static std::vector<std::string> run(int ranks, const RunConfig& config, const RunFolder& folder,
-                                      bool resume = false, const std::function<int(int)>& stop_of = {}) {
+  static std::vector<std::string> run(int ranks, const train::RunConfig& config,
+                                      const train::RunFolder& folder, bool resume = false,
+                                      const std::function<int(int)>& stop_of = {}) {
     std::vector<std::atomic<int>> stops(static_cast<size_t>(ranks));
     for (int r = 0; r < ranks; ++r) stops[static_cast<size_t>(r)] = stop_of ? stop_of(r) : 0;
-    std::vector<Outcome> outcomes(stops.size());
-    auto errors = on_threads(ranks, [&](Communicator& comm) {
+    std::vector<train::Outcome> outcomes(stops.size());
+    auto errors = on_threads(ranks, [&](comm::Communicator& comm) {
       const auto r = static_cast<size_t>(comm.rank());
       outcomes[r] = train_rank(comm, 1, config, folder, resume, stops[r]);
     });
     for (size_t r = 0; r < errors.size(); ++r)
-      if (errors[r].empty()) errors[r] = outcomes[r] == Outcome::finished ? "finished" : "stopped";
+      if (errors[r].empty()) errors[r] = outcomes[r] == train::Outcome::finished ? "finished" : "stopped";
     return errors;
   }
-  RunFolder finished(int ranks, const RunConfig& config) {
-    RunFolder folder = RunFolder::create(config, "");
+  train::RunFolder finished(int ranks, const train::RunConfig& config) {
+    train::RunFolder folder = train::RunFolder::create(config, "");
     EXPECT_THAT(run(ranks, config, folder), ::testing::Each("finished"));
     return folder;
   }
 
-  static std::vector<double> column(const RunFolder& folder, const std::string& name) {
+  static std::vector<double> column(const train::RunFolder& folder, const std::string& name) {
     std::vector<double> values;
     std::ifstream rows(folder.metrics());
     for (std::string row; std::getline(rows, row);) {
@@ -79,7 +81,7 @@ class OverMpi : public Ranks {
  protected:
   void SetUp() override {
     Ranks::SetUp();
-    if (!why_no_mpi().empty()) GTEST_SKIP() << why_no_mpi();
+    if (!comm::why_no_mpi().empty()) GTEST_SKIP() << comm::why_no_mpi();
     if (std::system("command -v mpirun >/dev/null") != 0)
       GTEST_SKIP() << "no mpirun here: scripts/setup.sh openmpi-bin";
   }

@@ -25,7 +25,7 @@ using testing::HasSubstr;
 // same rows in other micro-batches; several ranks may differ by ten times as much (measured: 1.1 times).
 TEST_F(Ranks, OneToFourLearnTheSameFor50Steps) {
   const auto losses = [&](const std::string& name, int ranks, int64_t micro_batches = 1) {
-    RunConfig config = config_of(name, ranks, micro_batches);
+    train::RunConfig config = config_of(name, ranks, micro_batches);
     config.training.max_steps = 50;
     config.training.learning_rate = 1e-2;
     return column(finished(ranks, config), "loss");
@@ -47,18 +47,19 @@ TEST_F(Ranks, OneToFourLearnTheSameFor50Steps) {
 // checkpoint, and the same numbers in the rows. tests/train/layouts_test.cpp has other types and numbers of
 // ranks.
 TEST_F(Ranks, SharedOptimizerGivesTheBitsOfDataParallel) {
-  const auto with = [&](ParallelLayout layout) {
-    RunConfig config = config_of(std::string(name_of(layout)), 3);
+  const auto with = [&](train::ParallelLayout layout) {
+    train::RunConfig config = config_of(std::string(name_of(layout)), 3);
     config.distributed.layout = layout;
-    config.training.optimizer = OptimizerKind::adamw8bit;
-    config.training.mixed_precision = MixedPrecision::bf16;
-    config.training.gradient_type = StoredType::bf16;
+    config.training.optimizer = train::OptimizerKind::adamw8bit;
+    config.training.mixed_precision = train::MixedPrecision::bf16;
+    config.training.gradient_type = train::StoredType::bf16;
     config.training.max_steps = 3;
     config.training.eval_every = 3;
     config.training.max_grad_norm = 0.5;  // clips each step
     return finished(3, config);
   };
-  const RunFolder everything = with(ParallelLayout::data_parallel), parts = with(ParallelLayout::zero1);
+  const train::RunFolder everything = with(train::ParallelLayout::data_parallel),
+                         parts = with(train::ParallelLayout::zero1);
   EXPECT_EQ(weights(everything, 3), weights(parts, 3));
   EXPECT_EQ(states(everything, 3), states(parts, 3));
   EXPECT_EQ(column(everything, "loss"), column(parts, "loss"));
@@ -80,8 +81,8 @@ TEST_F(Ranks, SharedOptimizerGivesTheBitsOfDataParallel) {
 // that takes the same micro-batches. tests/train/layouts_test.cpp has all other ways to deal.
 TEST_F(Ranks, DealtExpertsTellTheSame) {
   const auto with = [&](const std::string& name, int ranks) {
-    RunConfig config = config_of(name, ranks, 4 / ranks);
-    config.distributed.layout = ParallelLayout::expert;
+    train::RunConfig config = config_of(name, ranks, 4 / ranks);
+    config.distributed.layout = train::ParallelLayout::expert;
     config.distributed.expert_parallel = 2;
     config.model.capacity_factor = 1;
     config.model.aux_loss_weight = 0.01;
@@ -90,7 +91,7 @@ TEST_F(Ranks, DealtExpertsTellTheSame) {
     config.training.eval_tokens = 1000;  // eval_batches counts those of each rank
     return finished(ranks, config);
   };
-  const RunFolder one = with("one", 1), four = with("four", 4);
+  const train::RunFolder one = with("one", 1), four = with("four", 4);
   for (const char* const number :
        {"loss", "dropped_share", "balance_loss", "validation_loss", "gradient_norm/experts",
         "weight_norm/experts", "update_ratio/experts", "update_ratio/gate"}) {
@@ -108,7 +109,8 @@ TEST_F(Ranks, DealtExpertsTellTheSame) {
 
 // How far two runs moved each tensor apart in a step from the same weights: sum (a - b)^2 / sum (a -
 // before)^2, the largest.
-double update_error(const Safetensors& before, const Safetensors& a, const Safetensors& b) {
+double update_error(const checkpoint::Safetensors& before, const checkpoint::Safetensors& a,
+                    const checkpoint::Safetensors& b) {
   double most = 0;
   for (const auto& entry : before.entries()) {
     const auto from = before.values<float>(entry.name), x = a.values<float>(entry.name),
@@ -139,50 +141,52 @@ double update_error(const Safetensors& before, const Safetensors& a, const Safet
 // same run in f32 together: twice the distance of one. Measured over 20 steps: 1.6e-3 from f32, and 2e-4 to
 // 3e-4 for other micro-batches and instructions.
 TEST_F(Ranks, DealtExpertsGoOnInAnyLayout) {
-  const auto with = [&](const std::string& name, int ranks, ParallelLayout layout, int64_t micro_batches) {
-    RunConfig config = config_of(name, ranks, micro_batches);
+  const auto with = [&](const std::string& name, int ranks, train::ParallelLayout layout,
+                        int64_t micro_batches) {
+    train::RunConfig config = config_of(name, ranks, micro_batches);
     config.distributed.layout = layout;
-    config.training.optimizer = OptimizerKind::adamw8bit;
-    config.training.mixed_precision = MixedPrecision::bf16;
+    config.training.optimizer = train::OptimizerKind::adamw8bit;
+    config.training.mixed_precision = train::MixedPrecision::bf16;
     config.training.max_steps = 25;
     return config;
   };
-  RunConfig config = with("four", 4, ParallelLayout::expert, 1);
+  train::RunConfig config = with("four", 4, train::ParallelLayout::expert, 1);
   config.training.checkpoint_every = 5;
-  const RunFolder first = finished(4, config);
-  const auto go_on = [&](int ranks, ParallelLayout layout, int64_t micro_batches,
-                         MixedPrecision precision = MixedPrecision::bf16) {
-    RunConfig other =
+  const train::RunFolder first = finished(4, config);
+  const auto go_on = [&](int ranks, train::ParallelLayout layout, int64_t micro_batches,
+                         train::MixedPrecision precision = train::MixedPrecision::bf16) {
+    train::RunConfig other =
         with(fmt::format("to{}_{}_{}_{}", ranks, name_of(layout), micro_batches, name_of(precision)), ranks,
              layout, micro_batches);
     other.training.mixed_precision = precision;
     other.training.checkpoint_every = 6;
-    RunFolder folder = RunFolder::create(other, "");
-    test::fs::copy(CheckpointStore(first.checkpoints(), 0).folder_of(5),
-                   CheckpointStore(folder.checkpoints(), 0).folder_of(5));
+    train::RunFolder folder = train::RunFolder::create(other, "");
+    test::fs::copy(checkpoint::CheckpointStore(first.checkpoints(), 0).folder_of(5),
+                   checkpoint::CheckpointStore(folder.checkpoints(), 0).folder_of(5));
     EXPECT_THAT(run(ranks, other, folder, true), Each("finished"));
     return folder;
   };
-  const auto saved = [](const RunFolder& folder, int64_t step) {
-    return Safetensors(CheckpointStore(folder.checkpoints(), 0).folder_of(step) / "model.safetensors");
+  const auto saved = [](const train::RunFolder& folder, int64_t step) {
+    return checkpoint::Safetensors(checkpoint::CheckpointStore(folder.checkpoints(), 0).folder_of(step) /
+                                   "model.safetensors");
   };
   auto expected = column(first, "loss");
   expected.erase(expected.begin(), expected.begin() + 5);
   ASSERT_EQ(expected.size(), 20U);
-  const RunFolder same = go_on(4, ParallelLayout::expert, 1);
+  const train::RunFolder same = go_on(4, train::ParallelLayout::expert, 1);
   EXPECT_EQ(column(same, "loss"), expected);
   EXPECT_EQ(weights(same, 25), weights(first, 25));
   EXPECT_EQ(states(same, 25), states(first, 25));
 
-  const Safetensors before = saved(same, 5), after = saved(same, 6);
-  const double of_bf16 =
-      largest_difference(column(go_on(1, ParallelLayout::zero1, 1, MixedPrecision::no), "loss"), expected);
+  const checkpoint::Safetensors before = saved(same, 5), after = saved(same, 6);
+  const double of_bf16 = largest_difference(
+      column(go_on(1, train::ParallelLayout::zero1, 1, train::MixedPrecision::no), "loss"), expected);
   EXPECT_LT(of_bf16, 0.1);
-  for (const auto& [ranks, layout, micro_batches] : {std::tuple{1, ParallelLayout::zero1, 1},
-                                                     {1, ParallelLayout::zero1, 4},
-                                                     {2, ParallelLayout::expert, 1},
-                                                     {3, ParallelLayout::zero1, 1}}) {
-    const RunFolder other = go_on(ranks, layout, micro_batches);
+  for (const auto& [ranks, layout, micro_batches] : {std::tuple{1, train::ParallelLayout::zero1, 1},
+                                                     {1, train::ParallelLayout::zero1, 4},
+                                                     {2, train::ParallelLayout::expert, 1},
+                                                     {3, train::ParallelLayout::zero1, 1}}) {
+    const train::RunFolder other = go_on(ranks, layout, micro_batches);
     EXPECT_LT(update_error(before, after, saved(other, 6)), 0.1) << ranks << name_of(layout) << micro_batches;
     EXPECT_LE(largest_difference(column(other, "loss"), expected), 2 * of_bf16)
         << ranks << name_of(layout) << micro_batches;
@@ -193,7 +197,7 @@ TEST_F(Ranks, DealtExpertsGoOnInAnyLayout) {
 // it, too.
 TEST_F(Ranks, ValidateTheSameTextWhateverTheirNumberAndBatchSize) {
   const auto loss = [&](const std::string& name, int ranks, int64_t batch_size, int64_t eval_tokens) {
-    RunConfig config = config_of(name, ranks);
+    train::RunConfig config = config_of(name, ranks);
     config.training.batch_size = batch_size;
     config.training.learning_rate = 0;
     config.training.max_steps = 1;
@@ -215,7 +219,7 @@ TEST_F(Ranks, ValidateTheSameTextWhateverTheirNumberAndBatchSize) {
 
 TEST_F(Ranks, ValidateTheSameTextAndCountTheSameExperts) {
   const auto with = [&](const std::string& name, int64_t ranks) {
-    RunConfig config = config_of(name, ranks);
+    train::RunConfig config = config_of(name, ranks);
     config.training.batch_size = 3;
     config.training.learning_rate = 0;
     config.training.max_steps = 2;
@@ -223,7 +227,7 @@ TEST_F(Ranks, ValidateTheSameTextAndCountTheSameExperts) {
     config.training.eval_tokens = 15 * config.model.max_seq_len;
     return config;
   };
-  const RunFolder one = finished(1, with("one", 1)), three = finished(3, with("three", 3));
+  const train::RunFolder one = finished(1, with("one", 1)), three = finished(3, with("three", 3));
   const auto expected = column(one, "validation_loss"), found = column(three, "validation_loss");
   ASSERT_EQ(found.size(), 3U);
   for (size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], expected[i], 1e-12 * expected[i]);
@@ -231,14 +235,14 @@ TEST_F(Ranks, ValidateTheSameTextAndCountTheSameExperts) {
 }
 
 TEST_F(Ranks, TwiceGivesTheSameBitsAndResumedThem) {
-  RunConfig config = config_of("straight", 3);
-  config.training.optimizer = OptimizerKind::adamw8bit;
+  train::RunConfig config = config_of("straight", 3);
+  config.training.optimizer = train::OptimizerKind::adamw8bit;
   config.training.checkpoint_every = 5;
-  const RunFolder straight = finished(3, config);
+  const train::RunFolder straight = finished(3, config);
   config.training.run_name = "resumed";
-  const RunFolder resumed = RunFolder::create(config, "");
-  test::fs::copy(CheckpointStore(straight.checkpoints(), 0).folder_of(5),
-                 CheckpointStore(resumed.checkpoints(), 0).folder_of(5));
+  const train::RunFolder resumed = train::RunFolder::create(config, "");
+  test::fs::copy(checkpoint::CheckpointStore(straight.checkpoints(), 0).folder_of(5),
+                 checkpoint::CheckpointStore(resumed.checkpoints(), 0).folder_of(5));
   EXPECT_THAT(run(3, config, resumed, true), Each("finished"));
   EXPECT_EQ(weights(straight, 10), weights(resumed, 10));
   EXPECT_EQ(states(straight, 10), states(resumed, 10));
@@ -249,22 +253,23 @@ TEST_F(Ranks, TwiceGivesTheSameBitsAndResumedThem) {
 // 8-bit states too: the first step is that of a run that was not interrupted but for the order of additions,
 // and so are the others where nothing is rounded to 8 bits.
 TEST_F(Ranks, GoOnWithAnotherNumber) {
-  const auto go_on = [&](OptimizerKind optimizer, int from, const std::vector<int>& others, double bound) {
+  const auto go_on = [&](train::OptimizerKind optimizer, int from, const std::vector<int>& others,
+                         double bound) {
     const auto with = [&](int ranks, const std::string& name) {
-      RunConfig config = config_of(std::string(name_of(optimizer)) + name, ranks);
+      train::RunConfig config = config_of(std::string(name_of(optimizer)) + name, ranks);
       config.training.optimizer = optimizer;
       config.training.max_steps = 8;
       return config;
     };
-    RunConfig config = with(from, "");
+    train::RunConfig config = with(from, "");
     config.training.checkpoint_every = 5;
-    const RunFolder first = finished(from, config);
+    const train::RunFolder first = finished(from, config);
     const auto expected = column(first, "loss");
     for (const int ranks : others) {
-      const RunConfig other = with(ranks, std::to_string(ranks));
-      const RunFolder folder = RunFolder::create(other, "");
-      test::fs::copy(CheckpointStore(first.checkpoints(), 0).folder_of(5),
-                     CheckpointStore(folder.checkpoints(), 0).folder_of(5));
+      const train::RunConfig other = with(ranks, std::to_string(ranks));
+      const train::RunFolder folder = train::RunFolder::create(other, "");
+      test::fs::copy(checkpoint::CheckpointStore(first.checkpoints(), 0).folder_of(5),
+                     checkpoint::CheckpointStore(folder.checkpoints(), 0).folder_of(5));
       EXPECT_THAT(run(ranks, other, folder, true), Each("finished"));
       const auto losses = column(folder, "loss");
       ASSERT_EQ(losses.size(), 3U);
@@ -272,21 +277,21 @@ TEST_F(Ranks, GoOnWithAnotherNumber) {
         EXPECT_NEAR(losses[i], expected[5 + i], i == 0 ? 1e-6 : bound) << name_of(optimizer) << " " << ranks;
     }
   };
-  go_on(OptimizerKind::adamw, 1, {4}, 1e-6);
-  go_on(OptimizerKind::adamw8bit, 2, {1, 3}, 1e-3);
+  go_on(train::OptimizerKind::adamw, 1, {4}, 1e-6);
+  go_on(train::OptimizerKind::adamw8bit, 2, {1, 3}, 1e-3);
 }
 
 TEST_F(Ranks, ASignalToOneStopsAll) {
-  const RunConfig config = config_of("stopped", 3);
-  const RunFolder folder = RunFolder::create(config, "");
+  const train::RunConfig config = config_of("stopped", 3);
+  const train::RunFolder folder = train::RunFolder::create(config, "");
   EXPECT_THAT(run(3, config, folder, false, [](int rank) { return rank == 2 ? SIGTERM : 0; }),
               Each("stopped"));
-  EXPECT_EQ(CheckpointStore(folder.checkpoints(), 0).latest(), 1);
+  EXPECT_EQ(checkpoint::CheckpointStore(folder.checkpoints(), 0).latest(), 1);
   EXPECT_THAT(run(3, config, folder, true), Each("finished"));
 }
 
 TEST_F(Ranks, TextThatOneCannotReadEndsAllWithTheStateSaved) {
-  RunConfig config = config_of("broken", 3);
+  train::RunConfig config = config_of("broken", 3);
   config.data.source = {(folder_ / "corpus.jsonl").string()};
   std::string lines = test::lines_in_windows();
   lines[lines.rfind('{')] = '"';
@@ -296,21 +301,21 @@ TEST_F(Ranks, TextThatOneCannotReadEndsAllWithTheStateSaved) {
   config.data.unit_kb = 64;
   config.training.max_steps = 40;  // more than one pass
   write_file_atomically(folder_ / "corpus.jsonl", lines);
-  const RunFolder folder = RunFolder::create(config, "");
+  const train::RunFolder folder = train::RunFolder::create(config, "");
   EXPECT_THAT(run(3, config, folder), Each(HasSubstr("corpus.jsonl, line ")));
-  EXPECT_TRUE(CheckpointStore(folder.checkpoints(), 0).latest().has_value());
+  EXPECT_TRUE(checkpoint::CheckpointStore(folder.checkpoints(), 0).latest().has_value());
 }
 
 TEST_F(OverMpi, GivesTheBitsOfThreads) {
-  RunConfig config = config_of("threads", 2);
+  train::RunConfig config = config_of("threads", 2);
   config.training.threads = 1;
   config.training.max_steps = 3;
   config.training.eval_every = 2;
-  const RunFolder threads = finished(2, config);
+  const train::RunFolder threads = finished(2, config);
   write_file_atomically(folder_ / "settings.yaml", config.yaml());
   ASSERT_EQ(mpirun(2, "train --config " + (folder_ / "settings.yaml").string() + " training.run_name=mpi"), 0)
       << log();
-  const RunFolder mpi = RunFolder::open(folder_ / "mpi");
+  const train::RunFolder mpi = train::RunFolder::open(folder_ / "mpi");
   EXPECT_EQ(weights(mpi, 3), weights(threads, 3));
   EXPECT_EQ(column(mpi, "loss"), column(threads, "loss"));
   EXPECT_EQ(column(mpi, "validation_loss"), column(threads, "validation_loss"));
@@ -320,23 +325,24 @@ TEST_F(OverMpi, GivesTheBitsOfThreads) {
 
 // What threads do (tests/train/layouts_test.cpp has 50 steps of each layout) MPI does with the same bits.
 TEST_F(OverMpi, EveryLayoutHasTheBitsOfThreads) {
-  for (const auto& [ranks, layout, degree, capacity] : {std::tuple{3, ParallelLayout::data_parallel, 0, 0.0},
-                                                        {4, ParallelLayout::expert, 2, 0.0},
-                                                        {4, ParallelLayout::expert, 4, 1.0}}) {
+  for (const auto& [ranks, layout, degree, capacity] :
+       {std::tuple{3, train::ParallelLayout::data_parallel, 0, 0.0},
+        {4, train::ParallelLayout::expert, 2, 0.0},
+        {4, train::ParallelLayout::expert, 4, 1.0}}) {
     const std::string name = fmt::format("{}{}{}", name_of(layout), ranks, degree);
-    RunConfig config = config_of(name, ranks);
+    train::RunConfig config = config_of(name, ranks);
     config.model.capacity_factor = capacity;
     config.distributed.layout = layout;
     config.distributed.expert_parallel = degree;
     config.training.threads = 1;
     config.training.max_steps = 2;
-    const RunFolder threads = finished(ranks, config);
+    const train::RunFolder threads = finished(ranks, config);
     write_file_atomically(folder_ / "settings.yaml", config.yaml());
     ASSERT_EQ(mpirun(ranks, fmt::format("train --config {} training.run_name={}_mpi",
                                         (folder_ / "settings.yaml").string(), name)),
               0)
         << log();
-    const RunFolder mpi = RunFolder::open(folder_ / (name + "_mpi"));
+    const train::RunFolder mpi = train::RunFolder::open(folder_ / (name + "_mpi"));
     EXPECT_EQ(weights(mpi, 2), weights(threads, 2)) << name;
     EXPECT_EQ(states(mpi, 2), states(threads, 2)) << name;
   }
@@ -344,7 +350,7 @@ TEST_F(OverMpi, EveryLayoutHasTheBitsOfThreads) {
 
 // A process that dies before the ranks have met leaves the others in MPI_Init, and mpirun may not notice.
 TEST_F(OverMpi, ARankThatNeverStartsIsNotWaitedForWithoutEnd) {
-  RunConfig config = config_of("never", 2);
+  train::RunConfig config = config_of("never", 2);
   config.distributed.timeout_seconds = 1;
   write_file_atomically(folder_ / "never.yaml", config.yaml());
   EXPECT_NE(mpirun(1, "train --config " + (folder_ / "never.yaml").string() + " : -n 1 sleep 300"), 0);
@@ -352,7 +358,7 @@ TEST_F(OverMpi, ARankThatNeverStartsIsNotWaitedForWithoutEnd) {
 }
 
 TEST_F(OverMpi, AMistakeIsSaidOnce) {
-  RunConfig config = config_of("wrong", 2);
+  train::RunConfig config = config_of("wrong", 2);
   config.data.source = {(folder_ / "nowhere.txt").string()};
   write_file_atomically(folder_ / "settings.yaml", config.yaml());
   EXPECT_NE(mpirun(2, "train --config " + (folder_ / "settings.yaml").string()), 0);

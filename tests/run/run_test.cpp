@@ -19,50 +19,50 @@ namespace fs = std::filesystem;
 using test::Run;
 
 TEST_F(Run, TwiceGivesTheSameBits) {
-  const RunConfig first = config("first"), second = config("second");
-  const RunFolder a = RunFolder::create(first, ""), b = RunFolder::create(second, "");
-  EXPECT_EQ(train(first, a, false), Outcome::finished);
-  EXPECT_EQ(train(second, b, false), Outcome::finished);
+  const train::RunConfig first = config("first"), second = config("second");
+  const train::RunFolder a = train::RunFolder::create(first, ""), b = train::RunFolder::create(second, "");
+  EXPECT_EQ(train(first, a, false), train::Outcome::finished);
+  EXPECT_EQ(train(second, b, false), train::Outcome::finished);
   EXPECT_EQ(weights(a, 10), weights(b, 10));
   EXPECT_EQ(states(a, 10), states(b, 10));
   EXPECT_NE(weights(a, 5), weights(a, 10));
 }
 
 TEST_F(Run, ResumedAtFiveEqualsStraightToTenBitForBit) {
-  const RunConfig settings = config("straight");
-  const RunFolder straight = RunFolder::create(settings, "");
+  const train::RunConfig settings = config("straight");
+  const train::RunFolder straight = train::RunFolder::create(settings, "");
   train(settings, straight, false);
 
-  const RunConfig again = config("resumed");
-  const RunFolder resumed = RunFolder::create(again, "");
-  CheckpointStore store(resumed.checkpoints(), 0);
-  fs::copy(CheckpointStore(straight.checkpoints(), 0).folder_of(5), store.folder_of(5));
+  const train::RunConfig again = config("resumed");
+  const train::RunFolder resumed = train::RunFolder::create(again, "");
+  checkpoint::CheckpointStore store(resumed.checkpoints(), 0);
+  fs::copy(checkpoint::CheckpointStore(straight.checkpoints(), 0).folder_of(5), store.folder_of(5));
   train(again, resumed, true);
   EXPECT_EQ(weights(straight, 10), weights(resumed, 10));
   EXPECT_EQ(states(straight, 10), states(resumed, 10));
-  EXPECT_EQ(Checkpoint(store.folder_of(10)).step(), 10);
+  EXPECT_EQ(checkpoint::Checkpoint(store.folder_of(10)).step(), 10);
 }
 
 // bf16 weights are rounded at random: the numbers must be those of the step, not of the run.
 TEST_F(Run, LowMemoryRunsResumeBitForBitAndKeepTheirTypes) {
-  RunConfig settings = config("straight");
-  settings.training.mixed_precision = MixedPrecision::bf16;
-  settings.training.master_weights = StoredType::bf16;
-  settings.training.gradient_type = StoredType::bf16;
+  train::RunConfig settings = config("straight");
+  settings.training.mixed_precision = train::MixedPrecision::bf16;
+  settings.training.master_weights = train::StoredType::bf16;
+  settings.training.gradient_type = train::StoredType::bf16;
   settings.validate();
-  const RunFolder straight = RunFolder::create(settings, "");
+  const train::RunFolder straight = train::RunFolder::create(settings, "");
   train(settings, straight, false);
 
   settings.training.run_name = "resumed";
-  const RunFolder resumed = RunFolder::create(settings, "");
-  fs::copy(CheckpointStore(straight.checkpoints(), 0).folder_of(5),
-           CheckpointStore(resumed.checkpoints(), 0).folder_of(5));
+  const train::RunFolder resumed = train::RunFolder::create(settings, "");
+  fs::copy(checkpoint::CheckpointStore(straight.checkpoints(), 0).folder_of(5),
+           checkpoint::CheckpointStore(resumed.checkpoints(), 0).folder_of(5));
   train(settings, resumed, true);
   EXPECT_EQ(weights(straight, 10), weights(resumed, 10));
   EXPECT_EQ(states(straight, 10), states(resumed, 10));
 
   settings.training.max_steps = 11;
-  settings.training.master_weights = StoredType::fp32;
+  settings.training.master_weights = train::StoredType::fp32;
   try {
     train(settings, resumed, true);
     FAIL() << "weights of another type were taken";
@@ -74,25 +74,25 @@ TEST_F(Run, LowMemoryRunsResumeBitForBitAndKeepTheirTypes) {
 // The scale, its count of good steps and the steps it cost are part of the state: here it overflows before
 // the checkpoint and doubles after it.
 TEST_F(Run, ResumedLossScalingEqualsStraightBitForBit) {
-  RunConfig settings = config("straight");
-  settings.training.mixed_precision = MixedPrecision::fp16;
+  train::RunConfig settings = config("straight");
+  settings.training.mixed_precision = train::MixedPrecision::fp16;
   settings.training.loss_scale = 67108864;
   settings.training.loss_scale_growth_every = 3;
   settings.training.max_steps = 16;
   settings.training.checkpoint_every = 8;
-  const RunFolder straight = RunFolder::create(settings, "");
+  const train::RunFolder straight = train::RunFolder::create(settings, "");
   train(settings, straight, false);
   settings.training.run_name = "resumed";
-  const RunFolder resumed = RunFolder::create(settings, "");
-  CheckpointStore store(resumed.checkpoints(), 0);
-  fs::copy(CheckpointStore(straight.checkpoints(), 0).folder_of(8), store.folder_of(8));
+  const train::RunFolder resumed = train::RunFolder::create(settings, "");
+  checkpoint::CheckpointStore store(resumed.checkpoints(), 0);
+  fs::copy(checkpoint::CheckpointStore(straight.checkpoints(), 0).folder_of(8), store.folder_of(8));
   EXPECT_THAT(file(resumed, 8, "state.json"), ::testing::HasSubstr("\"loss_scale\""));
   train(settings, resumed, true);
   EXPECT_EQ(weights(straight, 16), weights(resumed, 16));
   EXPECT_EQ(states(straight, 16), states(resumed, 16));
-  EXPECT_EQ(read_state("", file(straight, 16, "state.json")).loss_scale->value,
-            read_state("", file(resumed, 16, "state.json")).loss_scale->value);
-  EXPECT_GT(read_state("", file(straight, 8, "state.json")).loss_scale->skipped, 0);
+  EXPECT_EQ(train::read_state("", file(straight, 16, "state.json")).loss_scale->value,
+            train::read_state("", file(resumed, 16, "state.json")).loss_scale->value);
+  EXPECT_GT(train::read_state("", file(straight, 8, "state.json")).loss_scale->skipped, 0);
 
   std::ifstream rows(resumed.metrics());
   std::string row;
@@ -105,18 +105,18 @@ TEST_F(Run, ResumedLossScalingEqualsStraightBitForBit) {
 // The program is killed, not a fork of this process: a fork has one thread of many, which ThreadSanitizer
 // refuses.
 TEST_F(Run, KilledAtRandomMomentsGoesOnToTheSameBits) {
-  RunConfig settings = config("straight");
+  train::RunConfig settings = config("straight");
   settings.training.checkpoint_every = 1;
   settings.training.keep_checkpoints = 2;
   settings.training.threads = 2;
-  const RunFolder straight = RunFolder::create(settings, "");
+  const train::RunFolder straight = train::RunFolder::create(settings, "");
   const auto started = std::chrono::steady_clock::now();
   train(settings, straight, false);
   const auto whole = std::chrono::steady_clock::now() - started;
 
   settings.training.run_name = "killed";
-  RunFolder::create(settings, "");  // and leaves it to the program
-  const RunFolder killed = RunFolder::open(folder_ / "killed");
+  train::RunFolder::create(settings, "");  // and leaves it to the program
+  const train::RunFolder killed = train::RunFolder::open(folder_ / "killed");
   const Random random(3, "kill");
   int kills = 0;
   for (uint64_t attempt = 0; attempt < 8; ++attempt) {
@@ -144,27 +144,27 @@ TEST_F(Run, KilledAtRandomMomentsGoesOnToTheSameBits) {
 
 // The signal came before the run began: it is served after the first step.
 TEST_F(Run, SignalSavesAndTheRunGoesOn) {
-  RunConfig settings = config("straight");
+  train::RunConfig settings = config("straight");
   settings.training.eval_every = 0;
-  const RunFolder straight = RunFolder::create(settings, "");
+  const train::RunFolder straight = train::RunFolder::create(settings, "");
   train(settings, straight, false);
 
-  RunConfig again = settings;
+  train::RunConfig again = settings;
   again.training.run_name = "stopped";
-  const RunFolder stopped = RunFolder::create(again, "");
+  const train::RunFolder stopped = train::RunFolder::create(again, "");
   const std::atomic<int> stop{SIGTERM};
-  EXPECT_EQ(train(again, stopped, false, stop), Outcome::signal);
-  EXPECT_EQ(CheckpointStore(stopped.checkpoints(), 0).latest(), 1);
-  EXPECT_EQ(train(again, stopped, true), Outcome::finished);
+  EXPECT_EQ(train(again, stopped, false, stop), train::Outcome::signal);
+  EXPECT_EQ(checkpoint::CheckpointStore(stopped.checkpoints(), 0).latest(), 1);
+  EXPECT_EQ(train(again, stopped, true), train::Outcome::finished);
   EXPECT_EQ(weights(straight, 10), weights(stopped, 10));
 }
 
 TEST_F(Run, LossThatIsNotFiniteStopsNamingTheStepOrIsSkipped) {
-  RunConfig settings = config("diverges");
+  train::RunConfig settings = config("diverges");
   settings.training.learning_rate = 1e25;
   settings.training.max_grad_norm = 0;
   settings.training.warmup_steps = 0;
-  const RunFolder folder = RunFolder::create(settings, "");
+  const train::RunFolder folder = train::RunFolder::create(settings, "");
   try {
     train(settings, folder, false);
     FAIL() << "the loss stayed finite";
@@ -173,25 +173,25 @@ TEST_F(Run, LossThatIsNotFiniteStopsNamingTheStepOrIsSkipped) {
     EXPECT_EQ(error.expected, "a finite loss");
     EXPECT_THAT(error.hint, ::testing::HasSubstr("training.learning_rate"));
   }
-  EXPECT_TRUE(CheckpointStore(folder.checkpoints(), 0).latest().has_value());
+  EXPECT_TRUE(checkpoint::CheckpointStore(folder.checkpoints(), 0).latest().has_value());
 
-  settings.training.on_nan = OnNan::skip;
-  EXPECT_EQ(train(settings, folder, true), Outcome::finished);
+  settings.training.on_nan = train::OnNan::skip;
+  EXPECT_EQ(train(settings, folder, true), train::Outcome::finished);
 }
 
 // Rows of the vocabulary's padding have no gradient: with an epsilon of 0 in f32 their steps are 0 / 0, and
 // no loss shows it.
 TEST_F(Run, WeightsThatAreNotFiniteAreNotSavedAndTakeNoCheckpointsPlace) {
-  RunConfig settings = config("good");
+  train::RunConfig settings = config("good");
   settings.training.max_steps = 2;
   settings.training.keep_checkpoints = 1;
-  const RunFolder folder = RunFolder::create(settings, "");
+  const train::RunFolder folder = train::RunFolder::create(settings, "");
   train(settings, folder, false);
   const std::string good = weights(folder, 2);
   settings.training.max_steps = 8;
   settings.training.checkpoint_every = 1;
   settings.training.epsilon = 1e-50;  // as validate() does not let pass
-  for (const auto on_nan : {OnNan::stop, OnNan::skip}) {
+  for (const auto on_nan : {train::OnNan::stop, train::OnNan::skip}) {
     settings.training.on_nan = on_nan;
     try {
       train(settings, folder, true);
@@ -201,38 +201,38 @@ TEST_F(Run, WeightsThatAreNotFiniteAreNotSavedAndTakeNoCheckpointsPlace) {
       EXPECT_EQ(error.expected, "finite weights to save");
       EXPECT_THAT(error.found, ::testing::HasSubstr("embedding"));
     }
-    EXPECT_EQ(CheckpointStore(folder.checkpoints(), 0).latest(), 2) << name_of(on_nan);
+    EXPECT_EQ(checkpoint::CheckpointStore(folder.checkpoints(), 0).latest(), 2) << name_of(on_nan);
     EXPECT_EQ(weights(folder, 2), good);
   }
   settings.training.epsilon = 1e-8;
-  EXPECT_EQ(train(settings, folder, true), Outcome::finished);
+  EXPECT_EQ(train(settings, folder, true), train::Outcome::finished);
 }
 
 TEST_F(Run, ResumeRefusesAnotherTextAndAnotherModel) {
-  RunConfig settings = config("run");
+  train::RunConfig settings = config("run");
   settings.training.max_steps = 2;
-  const RunFolder folder = RunFolder::create(settings, "");
+  const train::RunFolder folder = train::RunFolder::create(settings, "");
   train(settings, folder, false);
-  EXPECT_THROW(RunFolder::create(settings, ""), UserError);
+  EXPECT_THROW(train::RunFolder::create(settings, ""), UserError);
 
-  RunConfig wider = settings;
+  train::RunConfig wider = settings;
   wider.model.expert_intermediate_dim = 64;
   EXPECT_THROW(train(wider, folder, true), UserError);
-  RunConfig reseeded = settings;
+  train::RunConfig reseeded = settings;
   reseeded.training.seed += 1;
   EXPECT_THROW(train(reseeded, folder, true), UserError);
-  RunConfig held_out = settings;
+  train::RunConfig held_out = settings;
   held_out.data.validation_fraction = 0.5;
   EXPECT_THROW(train(held_out, folder, true), UserError);
-  RunConfig packed = settings;
-  packed.data.packing = Packing::pad;
+  train::RunConfig packed = settings;
+  packed.data.packing = data::Packing::pad;
   EXPECT_THROW(train(packed, folder, true), UserError);
   std::ofstream(folder_ / "corpus.txt", std::ios::app) << "one more line\n";
   EXPECT_THROW(train(settings, folder, true), UserError);
 }
 
 TEST_F(Run, TextThatCannotBeReadEndsTheRunWithItsStateSaved) {
-  RunConfig settings = config("straight");
+  train::RunConfig settings = config("straight");
   settings.data.source = {(folder_ / "corpus.jsonl").string()};
   settings.data.streams = 1;
   settings.training.eval_every = 0;
@@ -249,14 +249,14 @@ TEST_F(Run, TextThatCannotBeReadEndsTheRunWithItsStateSaved) {
     std::string broken = lines;
     broken[at_once ? 0 : lines.rfind("{")] = '"';
     write_file_atomically(folder_ / "corpus.jsonl", broken);
-    const RunFolder folder = RunFolder::create(settings, "");
+    const train::RunFolder folder = train::RunFolder::create(settings, "");
     try {
       train(settings, folder, false);
       ADD_FAILURE() << "no error";
     } catch (const UserError& error) {
       EXPECT_THAT(error.where, ::testing::HasSubstr("corpus.jsonl, line "));
     }
-    const auto saved = CheckpointStore(folder.checkpoints(), 0).latest();
+    const auto saved = checkpoint::CheckpointStore(folder.checkpoints(), 0).latest();
     ASSERT_EQ(saved.has_value(), !at_once);
     write_file_atomically(folder_ / "corpus.jsonl", lines);
     if (at_once) continue;
@@ -264,7 +264,7 @@ TEST_F(Run, TextThatCannotBeReadEndsTheRunWithItsStateSaved) {
     settings.data.check_text = false;  // the text was repaired
     train(settings, folder, true);
     settings.training.run_name = "straight";
-    const RunFolder straight = RunFolder::create(settings, "");
+    const train::RunFolder straight = train::RunFolder::create(settings, "");
     train(settings, straight, false);
     EXPECT_EQ(weights(folder, 14), weights(straight, 14));
   }

@@ -18,14 +18,14 @@ using testing::HasSubstr;
 
 class RunText : public test::Ranks {
  protected:
-  static std::vector<json> rows(const RunFolder& folder) {
+  static std::vector<json> rows(const train::RunFolder& folder) {
     std::vector<json> found;
     std::istringstream text(read_file(folder.metrics()));
     for (std::string line; std::getline(text, line);)
       if (json row = json::parse(line); row.contains("loss")) found.push_back(row);
     return found;
   }
-  static std::string refusal(const RunConfig& config, const RunFolder& folder) {
+  static std::string refusal(const train::RunConfig& config, const train::RunFolder& folder) {
     try {
       train(config, folder, true);
     } catch (const UserError& error) {
@@ -33,13 +33,15 @@ class RunText : public test::Ranks {
     }
     return "none";
   }
-  static SavedState state(const RunFolder& folder, int64_t step) {
-    return read_state("", Checkpoint(CheckpointStore(folder.checkpoints(), 0).folder_of(step)).state_json());
+  static train::SavedState state(const train::RunFolder& folder, int64_t step) {
+    return train::read_state(
+        "", checkpoint::Checkpoint(checkpoint::CheckpointStore(folder.checkpoints(), 0).folder_of(step))
+                .state_json());
   }
-  RunConfig short_config(const std::string& name) const {
-    RunConfig settings = config(name);
+  train::RunConfig short_config(const std::string& name) const {
+    train::RunConfig settings = config(name);
     settings.training.max_steps = 4;
-    settings.training.lr_schedule = Schedule::Kind::constant;  // max_steps is raised on the way
+    settings.training.lr_schedule = optim::Schedule::Kind::constant;  // max_steps is raised on the way
     settings.training.checkpoint_every = 2;
     settings.training.eval_every = 0;
     return settings;
@@ -57,15 +59,15 @@ class RunText : public test::Ranks {
 TEST_F(RunText, AnotherOneBeginsAtItsStartAndTheRestGoesOn) {
   write("numbers.txt", numbers(3000));
   const auto begun = [&](const std::string& name) {
-    const RunConfig settings = short_config(name);
-    const RunFolder folder = RunFolder::create(settings, "");
+    const train::RunConfig settings = short_config(name);
+    const train::RunFolder folder = train::RunFolder::create(settings, "");
     train(settings, folder, false);
     return folder;
   };
-  RunConfig second = short_config("");
+  train::RunConfig second = short_config("");
   second.data.source = {(folder_ / "numbers.txt").string()};
   second.training.max_steps = 8;
-  const RunFolder straight = begun("straight"), broken = begun("broken");
+  const train::RunFolder straight = begun("straight"), broken = begun("broken");
   EXPECT_THAT(refusal(second, straight),
               AllOf(HasSubstr("the text this run was started on"), HasSubstr("data.stage=2")));
   second.data.stage = 2;
@@ -92,8 +94,8 @@ TEST_F(RunText, AnotherOneBeginsAtItsStartAndTheRestGoesOn) {
 }
 
 TEST_F(RunText, OtherBytesOfTheSameSizeAreRefusedAndARepairIsNot) {
-  RunConfig settings = short_config("run");
-  const RunFolder folder = RunFolder::create(settings, "");
+  train::RunConfig settings = short_config("run");
+  const train::RunFolder folder = train::RunFolder::create(settings, "");
   train(settings, folder, false);
   std::string text = test::corpus();
   text[text.size() / 2] = 'X';
@@ -102,7 +104,7 @@ TEST_F(RunText, OtherBytesOfTheSameSizeAreRefusedAndARepairIsNot) {
   EXPECT_THAT(refusal(settings, folder),
               AllOf(HasSubstr("another (bytes"), HasSubstr("data.check_text=false")));
   settings.data.check_text = false;
-  EXPECT_EQ(train(settings, folder, true), Outcome::finished);
+  EXPECT_EQ(train(settings, folder, true), train::Outcome::finished);
   // A text of another length has another order: there is no same place in it.
   write("corpus.txt", text + text);
   settings.training.max_steps = 8;
@@ -113,10 +115,10 @@ TEST_F(RunText, PassesAreCountedAndEndTheRunOnAnyNumberOfRanks) {
   write("corpus.txt", numbers(400));
   std::vector<size_t> steps;
   for (const int ranks : {1, 2}) {
-    RunConfig settings = config_of("run" + std::to_string(ranks), ranks);
+    train::RunConfig settings = config_of("run" + std::to_string(ranks), ranks);
     settings.training.max_steps = 1000;
     settings.training.max_epochs = 2;
-    const RunFolder folder = finished(ranks, settings);
+    const train::RunFolder folder = finished(ranks, settings);
     const auto all = rows(folder);
     steps.push_back(all.size());
     EXPECT_EQ(all.front().at("data_epoch"), 0);
@@ -131,26 +133,26 @@ TEST_F(RunText, PassesAreCountedAndEndTheRunOnAnyNumberOfRanks) {
 }
 
 TEST_F(RunText, TokensGiveTheLastStepAndTheScheduleKnowsIt) {
-  RunConfig by_steps = short_config("steps"), by_tokens = short_config("tokens");
-  by_steps.training.lr_schedule = by_tokens.training.lr_schedule = Schedule::Kind::cosine;
+  train::RunConfig by_steps = short_config("steps"), by_tokens = short_config("tokens");
+  by_steps.training.lr_schedule = by_tokens.training.lr_schedule = optim::Schedule::Kind::cosine;
   by_steps.training.max_steps = 7;
   by_tokens.training.max_tokens = 7 * 3 * 2 * 48 - 5;
-  for (const RunConfig& settings : {by_steps, by_tokens})
-    train(settings, RunFolder::create(settings, ""), false);
-  const auto expected = rows(RunFolder::open(folder_ / "steps")),
-             found = rows(RunFolder::open(folder_ / "tokens"));
+  for (const train::RunConfig& settings : {by_steps, by_tokens})
+    train(settings, train::RunFolder::create(settings, ""), false);
+  const auto expected = rows(train::RunFolder::open(folder_ / "steps")),
+             found = rows(train::RunFolder::open(folder_ / "tokens"));
   ASSERT_EQ(found.size(), expected.size());
   for (size_t i = 0; i < found.size(); ++i)
     EXPECT_EQ(found[i].at("learning_rate"), expected[i].at("learning_rate"));
-  by_tokens.data.packing = Packing::pad;
+  by_tokens.data.packing = data::Packing::pad;
   EXPECT_THROW(by_tokens.validate(), UserError);
 }
 
 TEST_F(RunText, OneFileIsValidatedOnItsEnd) {
-  RunConfig settings = short_config("book");
-  settings.data.document_split = DocumentSplit::file;
+  train::RunConfig settings = short_config("book");
+  settings.data.document_split = data::DocumentSplit::file;
   settings.training.eval_every = 2;
-  const RunFolder folder = RunFolder::create(settings, "");
+  const train::RunFolder folder = train::RunFolder::create(settings, "");
   train(settings, folder, false);
   EXPECT_THAT(read_file(folder.metrics()), HasSubstr("validation_loss"));
 }

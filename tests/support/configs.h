@@ -24,7 +24,7 @@ struct TinyShape {
   double init_std = 0.2;
 };
 
-inline ModelConfig tiny_config(const TinyShape& shape = {}) {
+inline model::ModelConfig tiny_config(const TinyShape& shape = {}) {
   return {.d_model = shape.d_model,
           .n_layers = shape.n_layers,
           .n_heads = shape.n_heads,
@@ -40,7 +40,7 @@ inline ModelConfig tiny_config(const TinyShape& shape = {}) {
 }
 
 // For export and import.
-inline ModelConfig interop_config() {
+inline model::ModelConfig interop_config() {
   return tiny_config({.d_model = 16,
                       .num_experts = 3,
                       .expert_intermediate_dim = 12,

@@ -24,7 +24,8 @@ inline constexpr DType kHalves[] = {DType::bf16, DType::f16};  // the types of 1
 class Machine {
  public:
   explicit Machine(int threads = 2, Arithmetic arithmetic = {})
-      : backend_(make_backend(value_named<DeviceKind>(test_device()).value(), threads, arithmetic)) {}
+      : backend_(backend::make_backend(value_named<DeviceKind>(test_device()).value(), threads, arithmetic)) {
+  }
   ~Machine() {
     for (void* memory : memory_) device().release(memory);
   }
@@ -132,7 +133,7 @@ class Machine {
     return result;
   }
 
-  Backend backend_;
+  backend::Backend backend_;
   std::vector<void*> memory_;
 };
 

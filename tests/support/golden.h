@@ -38,7 +38,7 @@ class Golden {
   }
 
  private:
-  Safetensors file_;
+  checkpoint::Safetensors file_;
   std::string prefix_;
 };
 

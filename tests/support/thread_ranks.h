@@ -12,9 +12,9 @@
 namespace moe::test {
 
 // What each rank threw; "" where it returned.
-inline std::vector<std::string> on_threads(int size, const std::function<void(Communicator&)>& body,
-                                           std::chrono::milliseconds timeout = kRankTimeout) {
-  auto ranks = thread_ranks(size, timeout);
+inline std::vector<std::string> on_threads(int size, const std::function<void(comm::Communicator&)>& body,
+                                           std::chrono::milliseconds timeout = comm::kRankTimeout) {
+  auto ranks = comm::thread_ranks(size, timeout);
   std::vector<std::string> errors(ranks.size());
   std::vector<std::thread> threads;
   for (size_t r = 0; r < ranks.size(); ++r)

@@ -22,8 +22,8 @@ inline std::string golden_path(const std::string& name) {
   return (source_dir() / "tests/golden" / name).string();
 }
 
-inline ModelConfig golden_config(const nlohmann::json& json, int64_t T) {
-  ModelConfig config;
+inline model::ModelConfig golden_config(const nlohmann::json& json, int64_t T) {
+  model::ModelConfig config;
   config.d_model = json.at("d_model");
   config.n_layers = json.at("n_layers");
   config.n_heads = json.at("n_heads");
@@ -50,33 +50,35 @@ inline ModelConfig golden_config(const nlohmann::json& json, int64_t T) {
 class TinyModel {
  public:
   // head_rows is not a divisor of the tokens, so that the last chunk of logits is short.
-  TinyModel(const ModelConfig& settings, int64_t B, int64_t vocabulary, DType type = DType::f32,
-            int threads = 2, Recompute recompute = Recompute::none)
-      : TinyModel(settings, B, vocabulary, WeightTypes{type}, threads, recompute) {}
-  TinyModel(const ModelConfig& settings, int64_t B, int64_t vocabulary, const WeightTypes& types,
-            int threads = 2, Recompute recompute = Recompute::none)
-      : backend(make_backend(value_named<DeviceKind>(test_device()).value(), threads)), config(settings) {
-    const MicroBatch shape{.B = B,
-                           .T = config.max_seq_len,
-                           .type = types.compute,
-                           .vocabulary = vocabulary,
-                           .head_rows = 7,
-                           .recompute = recompute};
+  TinyModel(const model::ModelConfig& settings, int64_t B, int64_t vocabulary, DType type = DType::f32,
+            int threads = 2, model::Recompute recompute = model::Recompute::none)
+      : TinyModel(settings, B, vocabulary, model::WeightTypes{type}, threads, recompute) {}
+  TinyModel(const model::ModelConfig& settings, int64_t B, int64_t vocabulary,
+            const model::WeightTypes& types, int threads = 2,
+            model::Recompute recompute = model::Recompute::none)
+      : backend(backend::make_backend(value_named<DeviceKind>(test_device()).value(), threads)),
+        config(settings) {
+    const model::MicroBatch shape{.B = B,
+                                  .T = config.max_seq_len,
+                                  .type = types.compute,
+                                  .vocabulary = vocabulary,
+                                  .head_rows = 7,
+                                  .recompute = recompute};
     Arena plan;
     {
-      Weights counted(config, types, Mode::training, plan);
-      const Transformer model(config, shape, counted, plan);
+      model::Weights counted(config, types, model::Mode::training, plan);
+      const model::Transformer model(config, shape, counted, plan);
     }
     arena = std::make_unique<Arena>(*backend.device, plan.used());
-    weights = std::make_unique<Weights>(config, types, Mode::training, *arena);
-    transformer = std::make_unique<Transformer>(config, shape, *weights, *arena);
+    weights = std::make_unique<model::Weights>(config, types, model::Mode::training, *arena);
+    transformer = std::make_unique<model::Transformer>(config, shape, *weights, *arena);
     transformer->prepare(*backend.device);
   }
 
-  void load(const Safetensors& file) {
+  void load(const checkpoint::Safetensors& file) {
     for (const Parameter& parameter : weights->list())
       file.load("weight." + parameter.name, parameter.weight, *backend.device);
-    cast_weights(*weights, *backend.ops);
+    model::cast_weights(*weights, *backend.ops);
   }
 
   // All gradients in one vector.
@@ -98,11 +100,11 @@ class TinyModel {
     return values;
   }
 
-  Backend backend;
-  ModelConfig config;
+  backend::Backend backend;
+  model::ModelConfig config;
   std::unique_ptr<Arena> arena;
-  std::unique_ptr<Weights> weights;
-  std::unique_ptr<Transformer> transformer;
+  std::unique_ptr<model::Weights> weights;
+  std::unique_ptr<model::Transformer> transformer;
 };
 
 }  // namespace moe::test

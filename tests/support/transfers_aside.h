@@ -13,14 +13,14 @@
 
 namespace moe::test {
 
-class TransfersAside final : public Communicator {
+class TransfersAside final : public comm::Communicator {
  public:
   // All ranks of inner, which must outlive this, make one.
-  explicit TransfersAside(Communicator& inner)
+  explicit TransfersAside(comm::Communicator& inner)
       : Communicator(inner.rank(), inner.size()),
         inner_(inner),
         aside_(inner.split(0, inner.rank(), inner.size())) {}
-  explicit TransfersAside(std::unique_ptr<Communicator> inner) : TransfersAside(*inner) {
+  explicit TransfersAside(std::unique_ptr<comm::Communicator> inner) : TransfersAside(*inner) {
     owned_ = std::move(inner);
   }
   ~TransfersAside() override {
@@ -37,7 +37,7 @@ class TransfersAside final : public Communicator {
     inner_.all_to_all(received, received_rows, sent, sent_rows);
   }
   void broadcast(Tensor x, int root) override { inner_.broadcast(x, root); }
-  std::unique_ptr<Communicator> split(int color, int rank, int size) override {
+  std::unique_ptr<comm::Communicator> split(int color, int rank, int size) override {
     return std::make_unique<TransfersAside>(inner_.split(color, rank, size));
   }
   void all_gather_bytes(std::span<std::byte> all, std::span<const std::byte> mine) override {
@@ -80,9 +80,9 @@ class TransfersAside final : public Communicator {
     lanes_[lane] = last_;
   }
 
-  std::unique_ptr<Communicator> owned_;
-  Communicator& inner_;
-  std::unique_ptr<Communicator> aside_;
+  std::unique_ptr<comm::Communicator> owned_;
+  comm::Communicator& inner_;
+  std::unique_ptr<comm::Communicator> aside_;
   std::shared_future<void> last_;
   std::map<int, std::shared_future<void>> lanes_;
 };

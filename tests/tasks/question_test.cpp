@@ -10,9 +10,10 @@
 #include "tasks/clean_text.h"
 #include "text/gpt2_tokenizer.h"
 
-namespace moe::test {
+namespace moe::tasks {
 namespace {
 
+using test::user_error_of;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -46,7 +47,7 @@ TEST(Question, WhiteSpaceIsThatOfUnicode) {
   // A no-break space at the end of a context is scored with what follows it.
   const Question lambada =
       parse_question(Task::lambada, Convention::lm_eval, "x", "{\"text\":\"he said\xc2\xa0 no\"}");
-  const Gpt2Tokenizer tokenizer;
+  const text::Gpt2Tokenizer tokenizer;
   const auto encoder = tokenizer.encoder();
   const auto end = tokenizer.encode("\xc2\xa0 no");
   EXPECT_EQ(requests_of(lambada, Convention::lm_eval, tokenizer.end_of_text(), *encoder)[0].scored,
@@ -98,18 +99,21 @@ TEST(Question, PythonsCapitalize) {
 }
 
 TEST(Requests, SpacesAtTheEndOfAContextMoveToTheContinuation) {
-  const Gpt2Tokenizer tokenizer;
+  const text::Gpt2Tokenizer tokenizer;
   const auto encoder = tokenizer.encoder();
   const Question question{.context = "one two ", .continuations = {" three"}, .characters = {5}};
-  const auto lm = requests_of(question, Convention::lm_eval, Gpt2Tokenizer::kEndOfText, *encoder).front();
+  const auto lm =
+      requests_of(question, Convention::lm_eval, text::Gpt2Tokenizer::kEndOfText, *encoder).front();
   EXPECT_EQ(tokenizer.decode(lm.ids), "one two  three");
   EXPECT_EQ(tokenizer.decode(std::span(lm.ids).last(static_cast<size_t>(lm.scored))), "  three");
-  const auto raw = requests_of(question, Convention::llm_c, Gpt2Tokenizer::kEndOfText, *encoder).front();
+  const auto raw =
+      requests_of(question, Convention::llm_c, text::Gpt2Tokenizer::kEndOfText, *encoder).front();
   EXPECT_EQ(tokenizer.decode(std::span(raw.ids).last(static_cast<size_t>(raw.scored))), " three");
   const Question bare{.context = "", .continuations = {" three"}, .characters = {5}};
-  EXPECT_EQ(requests_of(bare, Convention::lm_eval, Gpt2Tokenizer::kEndOfText, *encoder).front().ids.front(),
-            Gpt2Tokenizer::kEndOfText);
+  EXPECT_EQ(
+      requests_of(bare, Convention::lm_eval, text::Gpt2Tokenizer::kEndOfText, *encoder).front().ids.front(),
+      text::Gpt2Tokenizer::kEndOfText);
 }
 
 }  // namespace
-}  // namespace moe::test
+}  // namespace moe::tasks

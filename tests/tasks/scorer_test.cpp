@@ -21,34 +21,35 @@
 #include "tasks/task_set.h"
 #include "text/gpt2_tokenizer.h"
 
-namespace moe::test {
+namespace moe::tasks {
 namespace {
 
 namespace fs = std::filesystem;
+using test::user_error_of;
 using ::testing::HasSubstr;
 
 constexpr int64_t kRows = 3, kLength = 24;
 
-ModelConfig scorer_config() {
-  return tiny_config({.d_model = 16,
-                      .n_layers = 1,
-                      .n_heads = 2,
-                      .n_kv_heads = 1,
-                      .expert_intermediate_dim = 16,
-                      .capacity_factor = 0.5,  // must not matter
-                      .vocab_size = 50304,
-                      .max_seq_len = kLength,
-                      .init_std = 0.02});
+model::ModelConfig scorer_config() {
+  return test::tiny_config({.d_model = 16,
+                            .n_layers = 1,
+                            .n_heads = 2,
+                            .n_kv_heads = 1,
+                            .expert_intermediate_dim = 16,
+                            .capacity_factor = 0.5,  // must not matter
+                            .vocab_size = 50304,
+                            .max_seq_len = kLength,
+                            .init_std = 0.02});
 }
 
 class ScorerTest : public ::testing::Test {
  protected:
-  ScorerTest() : model_(scorer_config(), kRows, Gpt2Tokenizer::kVocabulary) {
+  ScorerTest() : model_(scorer_config(), kRows, text::Gpt2Tokenizer::kVocabulary) {
     model_.weights->initialise(5, *model_.backend.device);
   }
   Scorer scorer() {
     return {*model_.transformer,
-            {.B = kRows, .T = kLength, .vocabulary = Gpt2Tokenizer::kVocabulary},
+            {.B = kRows, .T = kLength, .vocabulary = text::Gpt2Tokenizer::kVocabulary},
             alone_,
             *model_.backend.device,
             *model_.backend.ops};
@@ -67,7 +68,7 @@ class ScorerTest : public ::testing::Test {
     const auto length = std::ssize(request.ids) - 1 - cut;
     for (int64_t t = length - request.scored; t < length; ++t) {
       auto row = model_.fetch<float>(model_.transformer->logits(t, 1, *model_.backend.ops));
-      row.resize(Gpt2Tokenizer::kVocabulary);
+      row.resize(text::Gpt2Tokenizer::kVocabulary);
       const int32_t target = request.ids[static_cast<size_t>(cut + t + 1)];
       double sum = 0;
       for (const float x : row) sum += std::exp(static_cast<double>(x));
@@ -83,14 +84,14 @@ class ScorerTest : public ::testing::Test {
       probe.ids.push_back(0);
       alone(probe);
       auto row = model_.fetch<float>(model_.transformer->logits(std::ssize(ids) - 1, 1, *model_.backend.ops));
-      row.resize(Gpt2Tokenizer::kVocabulary);
+      row.resize(text::Gpt2Tokenizer::kVocabulary);
       ids.push_back(static_cast<int32_t>(std::max_element(row.begin(), row.end()) - row.begin()));
     }
     return {ids, count};
   }
 
-  TinyModel model_;
-  SoloCommunicator alone_;
+  test::TinyModel model_;
+  comm::SoloCommunicator alone_;
 };
 
 TEST_F(ScorerTest, PackedRequestsScoreAsAlone) {
@@ -135,7 +136,7 @@ TEST_F(ScorerTest, AnInterruptedEvaluationGoesOnWhereItWas) {
   write_file_atomically(folder / "piqa.jsonl", items);
   std::FILE* quiet = std::fopen("/dev/null", "w");
   Terminal terminal(quiet);
-  const Gpt2Tokenizer tokenizer;
+  const text::Gpt2Tokenizer tokenizer;
   const TaskSet tasks({"piqa=" + (folder / "piqa.jsonl").string()}, 0, folder / "cache", terminal);
   const fs::path file = folder / "items.jsonl";
   Scorer scores = scorer();
@@ -191,4 +192,4 @@ TEST(Judge, EachConventionHasItsOwnLength) {
 }
 
 }  // namespace
-}  // namespace moe::test
+}  // namespace moe::tasks

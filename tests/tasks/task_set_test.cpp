@@ -18,15 +18,16 @@
 #include "support/source_dir.h"
 #include "support/streams.h"
 
-namespace moe::test {
+namespace moe::tasks {
 namespace {
 
 namespace fs = std::filesystem;
+using test::user_error_of;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 fs::path golden(const std::string& name) {
-  return source_dir() / "tests/golden/tasks" / name;
+  return test::source_dir() / "tests/golden/tasks" / name;
 }
 
 class TaskSets : public ::testing::Test {
@@ -39,8 +40,8 @@ class TaskSets : public ::testing::Test {
     return user_error_of([&] { identity(entry); });
   }
 
-  TestFolder folder_;
-  LogFile log_;
+  test::TestFolder folder_;
+  test::LogFile log_;
   Terminal terminal_{log_.stream()};
 };
 
@@ -48,7 +49,7 @@ TEST_F(TaskSets, ParquetAsksTheSameQuestions) {
   for (const Task task : {Task::hellaswag, Task::lambada, Task::arc_easy, Task::piqa}) {
     const std::string name(name_of(task));
     std::istringstream lines(read_file(golden(name + ".jsonl")));
-    const auto rows = parquet_rows(local_file(golden(name + ".parquet")));
+    const auto rows = data::parquet_rows(data::local_file(golden(name + ".parquet")));
     ASSERT_GE(rows.size(), 4U);
     for (const std::string& row : rows) {
       std::string line;
@@ -113,7 +114,7 @@ TEST_F(TaskSets, AListOfItemsIsRead) {
 TEST_F(TaskSets, TheHubsFilesAndFolders) {
   fs::create_directories(folder_.path() / "datasets/us/er/default/validation");
   fs::copy(golden("hellaswag.parquet"), folder_.path() / "datasets/us/er/default/validation/0000.parquet");
-  const HubServer server(folder_.path());
+  const test::HubServer server(folder_.path());
   ::setenv("HF_ENDPOINT", server.endpoint().c_str(), 1);
   const std::string local = identity("hellaswag=" + golden("hellaswag.parquet").string());
   EXPECT_EQ(identity("hellaswag=hf://datasets/us/er/default/validation/0000.parquet"), local);
@@ -135,4 +136,4 @@ TEST_F(TaskSets, WhatIsNotTheTasksIsNamed) {
 }
 
 }  // namespace
-}  // namespace moe::test
+}  // namespace moe::tasks

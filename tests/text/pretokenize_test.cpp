@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace moe {
+namespace moe::text {
 namespace {
 
 using testing::ElementsAre;
@@ -70,4 +70,4 @@ TEST(Pretokenizer, BatchesAreBounded) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::text

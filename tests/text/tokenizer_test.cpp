@@ -15,7 +15,7 @@
 #include "base/random.h"
 #include "base/utf8.h"
 
-namespace moe {
+namespace moe::text {
 namespace {
 
 using testing::ElementsAre;
@@ -183,4 +183,4 @@ TEST(Tokenizer, ThreadsShareOne) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::text

@@ -6,7 +6,7 @@
 
 #include "support/sha256.h"
 
-namespace moe {
+namespace moe::text {
 namespace {
 
 TEST(UnicodeClasses, AreThoseOfUnicode16) {
@@ -17,4 +17,4 @@ TEST(UnicodeClasses, AreThoseOfUnicode16) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::text

@@ -12,7 +12,7 @@
 #include "text/bpe.h"
 #include "text/merge_table.h"
 
-namespace moe {
+namespace moe::text {
 namespace {
 
 const Vocabulary& gpt2() {
@@ -84,4 +84,4 @@ TEST(BytePairEncoder, MergesEveryTokenToItself) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::text

@@ -54,36 +54,37 @@ TEST_F(TorturedData, ADecodedCopyIsWholeOrMissing) {
   gzFile stream = gzopen(compressed.c_str(), "wb");
   gzwrite(stream, text_.data(), static_cast<unsigned>(text_.size()));
   gzclose(stream);
-  torture(
-      {.prepare = [](const path&) {},
-       .write =
-           [&](const path& folder) { decoded_file(*local_file(compressed), folder / "cache", terminal_); },
-       .state = [&](const path& folder) -> std::string {
-         // The copy and, once it is whole, a note of its size.
-         const auto files = files_in(folder / "cache/decoded");
-         for (const auto& [name, bytes] : files) {
-           const auto note = files.find(name + ".size");
-           if (note == files.end() || note->second != std::to_string(bytes.size())) continue;
-           return bytes == text_ ? "new" : "another text";
-         }
-         return "old";
-       }});
+  torture({.prepare = [](const path&) {},
+           .write =
+               [&](const path& folder) {
+                 data::decoded_file(*data::local_file(compressed), folder / "cache", terminal_);
+               },
+           .state = [&](const path& folder) -> std::string {
+             // The copy and, once it is whole, a note of its size.
+             const auto files = files_in(folder / "cache/decoded");
+             for (const auto& [name, bytes] : files) {
+               const auto note = files.find(name + ".size");
+               if (note == files.end() || note->second != std::to_string(bytes.size())) continue;
+               return bytes == text_ ? "new" : "another text";
+             }
+             return "old";
+           }});
 }
 
 class TorturedTokens : public TorturedData {
  protected:
   void tokenize_to(const path& folder) {
-    DataConfig config;
+    data::DataConfig config;
     config.source = {(folder / "text.txt").string()};
-    config.document_split = DocumentSplit::line;
+    config.document_split = data::DocumentSplit::line;
     config.validation_fraction = 0.1;
     config.cache_dir = (folder / "cache").string();
     config.num_workers = 1;
-    tokenize(open_training_source(config, terminal_), tokenizer_, config,
-             {.folder = folder / "out", .prefix = "t", .shard_tokens = 60, .threads = 1}, terminal_);
+    data::tokenize(data::open_training_source(config, terminal_), tokenizer_, config,
+                   {.folder = folder / "out", .prefix = "t", .shard_tokens = 60, .threads = 1}, terminal_);
   }
 
-  const Gpt2Tokenizer tokenizer_;
+  const text::Gpt2Tokenizer tokenizer_;
 };
 
 TEST_F(TorturedTokens, ShardsAreWholeAndTheStateKnowsThem) {
@@ -104,43 +105,45 @@ TEST_F(TorturedTokens, ShardsAreWholeAndTheStateKnowsThem) {
 }
 
 TEST_F(TorturedData, AnExportIsAWholeFolder) {
-  const ModelConfig config = test::tiny_config({.d_model = 8,
-                                                .n_layers = 1,
-                                                .n_heads = 1,
-                                                .n_kv_heads = 1,
-                                                .num_experts = 1,
-                                                .top_k = 1,
-                                                .expert_intermediate_dim = 4,
-                                                .capacity_factor = 1,
-                                                .vocab_size = 16,
-                                                .max_seq_len = 1024,
-                                                .init_std = 0.02});
-  const std::string config_json = hf_config_json(config, DType::f32, 0);
+  const model::ModelConfig config = test::tiny_config({.d_model = 8,
+                                                       .n_layers = 1,
+                                                       .n_heads = 1,
+                                                       .n_kv_heads = 1,
+                                                       .num_experts = 1,
+                                                       .top_k = 1,
+                                                       .expert_intermediate_dim = 4,
+                                                       .capacity_factor = 1,
+                                                       .vocab_size = 16,
+                                                       .max_seq_len = 1024,
+                                                       .init_std = 0.02});
+  const std::string config_json = interop::hf_config_json(config, DType::f32, 0);
   const path ours = folder_.parent_path() / "ours.safetensors";
-  std::vector<TensorStream> streams;
+  std::vector<checkpoint::TensorStream> streams;
   Arena planning;
   for (const auto& [name, tensor] :
-       Weights(config, {DType::f32, DType::f32}, Mode::inference, planning).named())
-    streams.push_back(
-        {name,
-         DType::f32,
-         {tensor.shape(), tensor.shape() + tensor.rank()},
-         [values = std::vector<float>(static_cast<size_t>(tensor.numel()), 1.5F)](
-             const TensorStream::Sink& sink) { sink(values.data(), values.size() * sizeof(float)); }});
-  write_safetensors(ours, streams);
-  const Safetensors model(ours);
+       model::Weights(config, {DType::f32, DType::f32}, model::Mode::inference, planning).named())
+    streams.push_back({name,
+                       DType::f32,
+                       {tensor.shape(), tensor.shape() + tensor.rank()},
+                       [values = std::vector<float>(static_cast<size_t>(tensor.numel()), 1.5F)](
+                           const checkpoint::TensorStream::Sink& sink) {
+                         sink(values.data(), values.size() * sizeof(float));
+                       }});
+  checkpoint::write_safetensors(ours, streams);
+  const checkpoint::Safetensors model(ours);
   torture({.prepare = [](const path&) {},
            .write =
                [&](const path& folder) {
                  if (test::fs::exists(folder / "out/config.json")) return;  // the try before came so far
-                 StagedFolder staged(folder / "out");
-                 export_weights(staged.path(), config, model, DType::f32, 512);
+                 interop::StagedFolder staged(folder / "out");
+                 interop::export_weights(staged.path(), config, model, DType::f32, 512);
                  write_file_atomically(staged.path() / "config.json", config_json);
                  staged.commit();
                },
            .state = [&](const path& folder) -> std::string {
              if (files_in(folder / "out").empty()) return "old";
-             ImportedWeights(folder / "out", config, DType::f32);  // throws unless all of it is there
+             interop::ImportedWeights(folder / "out", config,
+                                      DType::f32);  // throws unless all of it is there
              return read_file(folder / "out/config.json") == config_json ? "new" : "other settings";
            }});
 }

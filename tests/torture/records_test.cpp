@@ -25,7 +25,7 @@ class TorturedRecords : public test::Torture {
  protected:
   TorturedRecords() : quiet_(std::fopen("/dev/null", "w"), std::fclose), terminal_(quiet_.get()) {}
 
-  static Row row(int64_t step, double loss) { return Row{step, {}}.add("loss", loss); }
+  static metrics::Row row(int64_t step, double loss) { return metrics::Row{step, {}}.add("loss", loss); }
 
   std::unique_ptr<std::FILE, int (*)(std::FILE*)> quiet_;
   Terminal terminal_;
@@ -45,7 +45,7 @@ std::string losses(const path& file, bool damaged) {
 
 TEST_F(TorturedRecords, RowsOfTheRecord) {
   const auto write = [&](const path& folder, int64_t first, std::vector<double> values) {
-    Jsonl record(folder / "metrics.jsonl", first, terminal_);
+    metrics::Jsonl record(folder / "metrics.jsonl", first, terminal_);
     for (const double loss : values) record.write(row(first++, loss));
     record.settle();
     record.finish(0);
@@ -84,10 +84,10 @@ int64_t whole_events(const path& file) {
       return value;
     };
     const uint64_t length = number(at, 8);
-    if (number(at + 8, 4) != masked_crc32c(std::string_view(bytes).substr(at, 8))) return -1;
+    if (number(at + 8, 4) != metrics::masked_crc32c(std::string_view(bytes).substr(at, 8))) return -1;
     if (at + 16 + length > bytes.size()) return count;  // it breaks off
     const std::string_view event = std::string_view(bytes).substr(at + 12, length);
-    if (number(at + 12 + length, 4) != masked_crc32c(event)) return -1;
+    if (number(at + 12 + length, 4) != metrics::masked_crc32c(event)) return -1;
     at += 16 + length;
   }
   return count;
@@ -95,8 +95,8 @@ int64_t whole_events(const path& file) {
 
 TEST_F(TorturedRecords, EventsOfTensorBoard) {
   const auto write = [&](const path& folder) {
-    TensorBoard events(folder / "tensorboard", 0, R"({"model": {"d_model": 4}})", terminal_,
-                       [] { return 1e9; });
+    metrics::TensorBoard events(folder / "tensorboard", 0, R"({"model": {"d_model": 4}})", terminal_,
+                                [] { return 1e9; });
     for (int64_t step = 1; step <= 3; ++step) events.write(row(step, 0.5));
     events.finish(0);
   };

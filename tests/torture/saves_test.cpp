@@ -20,8 +20,8 @@ using test::fs::path;
 
 constexpr int64_t kValues = 600;
 
-TensorStream stream_of(float value) {
-  return {"w", DType::f32, {kValues}, [value](const TensorStream::Sink& sink) {
+checkpoint::TensorStream stream_of(float value) {
+  return {"w", DType::f32, {kValues}, [value](const checkpoint::TensorStream::Sink& sink) {
             const std::vector<float> values(kValues, value);
             sink(values.data(), values.size() * sizeof(float));
           }};
@@ -31,16 +31,16 @@ class TorturedSaves : public test::Torture {
  protected:
   // Every value of a checkpoint is its number; each step is saved with one number or another.
   static void save(const path& folder, int64_t step, int number, int64_t keep) {
-    CheckpointStore(folder, keep, "moe test")
+    checkpoint::CheckpointStore(folder, keep, "moe test")
         .save(step, {{"model.safetensors", {stream_of(static_cast<float>(number))}}}, std::to_string(number));
   }
   // The number of the latest; every checkpoint that looks whole is looked at.
   static int latest(const path& folder) {
-    const CheckpointStore store(folder, 0);
+    const checkpoint::CheckpointStore store(folder, 0);
     for (const int64_t step : store.steps()) number_of(store.open(step));
     return number_of(store.open_latest());
   }
-  static int number_of(const Checkpoint& checkpoint) {
+  static int number_of(const checkpoint::Checkpoint& checkpoint) {
     const int number = std::stoi(checkpoint.state_json());
     for (const float value : checkpoint.file("model.safetensors").values<float>("w"))
       if (value != static_cast<float>(number)) throw UserError("checkpoint", "one number", "two");
@@ -76,24 +76,24 @@ TEST_F(TorturedSaves, AStepIsReplacedByAWholeOne) {
 
 class TorturedSaver : public TorturedSaves {
  protected:
-  static void save_behind(Communicator& comm, const path& folder, int64_t step, int number,
+  static void save_behind(comm::Communicator& comm, const path& folder, int64_t step, int number,
                           bool in_background) {
     const std::unique_ptr<std::FILE, int (*)(std::FILE*)> quiet(std::fopen("/dev/null", "w"), std::fclose);
     Terminal terminal(quiet.get());
-    const Backend backend = make_backend(DeviceKind::cpu, 1);
+    const backend::Backend backend = backend::make_backend(DeviceKind::cpu, 1);
     std::vector<float> values(kValues, static_cast<float>(number));
     const int64_t begin = kValues * comm.rank() / comm.size(),
                   end = kValues * (comm.rank() + 1) / comm.size();
     const NamedShard piece{"w", Tensor(nullptr, DType::f32, {kValues}), begin,
                            Tensor(values.data() + begin, DType::f32, {end - begin})};
-    Saver saver(CheckpointStore(folder, 2), {{"model.safetensors", {piece}}}, in_background, comm,
-                *backend.device, terminal);
+    train::Saver saver(checkpoint::CheckpointStore(folder, 2), {{"model.safetensors", {piece}}},
+                       in_background, comm, *backend.device, terminal);
     saver.begin(step, std::to_string(number));
     saver.finish();
   }
   static test::Writer alone(bool in_background) {
     const auto save_alone = [in_background](const path& folder, int number) {
-      SoloCommunicator comm;
+      comm::SoloCommunicator comm;
       save_behind(comm, folder, number, number, in_background);
     };
     return {.prepare = [=](const path& folder) { save_alone(folder, 1); },
@@ -103,7 +103,7 @@ class TorturedSaver : public TorturedSaves {
   static test::Writer on_ranks(int ranks) {
     const auto save_together = [ranks](const path& folder, int number) {
       for (const std::string& error : test::on_threads(
-               ranks, [&](Communicator& comm) { save_behind(comm, folder, number, number, true); }))
+               ranks, [&](comm::Communicator& comm) { save_behind(comm, folder, number, number, true); }))
         if (!error.empty()) throw UserError("", "", error);
     };
     return {.prepare = [=](const path& folder) { save_together(folder, 1); },
@@ -127,8 +127,8 @@ TEST_F(TorturedSaver, TwoRanks) {
 
 using TorturedRunFolder = test::Torture;
 
-RunConfig config_with(const path& folder, int64_t steps) {
-  RunConfig config;
+train::RunConfig config_with(const path& folder, int64_t steps) {
+  train::RunConfig config;
   config.training.output_dir = (folder / "runs").string();
   config.training.run_name = "run";
   config.training.max_steps = steps;
@@ -137,15 +137,17 @@ RunConfig config_with(const path& folder, int64_t steps) {
 }
 
 TEST_F(TorturedRunFolder, SettingsAreTheOldOnesOrTheNewOnes) {
-  torture(
-      {.prepare = [](const path& folder) { RunFolder::create(config_with(folder, 1), ""); },
-       .write =
-           [](const path& folder) { RunFolder::open(folder / "runs/run").record(config_with(folder, 2)); },
-       .state =
-           [](const path& folder) {
-             const auto found = RunConfig::load(RunFolder::open(folder / "runs/run").config());
-             return std::string(found.training.max_steps == 1 ? "old" : "new");
-           }});
+  torture({.prepare = [](const path& folder) { train::RunFolder::create(config_with(folder, 1), ""); },
+           .write =
+               [](const path& folder) {
+                 train::RunFolder::open(folder / "runs/run").record(config_with(folder, 2));
+               },
+           .state =
+               [](const path& folder) {
+                 const auto found =
+                     train::RunConfig::load(train::RunFolder::open(folder / "runs/run").config());
+                 return std::string(found.training.max_steps == 1 ? "old" : "new");
+               }});
 }
 
 TEST_F(TorturedRunFolder, ARunIsMadeOrCanBeMadeAgain) {
@@ -153,12 +155,12 @@ TEST_F(TorturedRunFolder, ARunIsMadeOrCanBeMadeAgain) {
            .write =
                [](const path& folder) {
                  if (test::fs::exists(folder / "runs/run/config.yaml")) return;  // the try before came so far
-                 RunFolder::create(config_with(folder, 1), "");
+                 train::RunFolder::create(config_with(folder, 1), "");
                },
            .state = [](const path& folder) -> std::string {
              if (!test::fs::exists(folder / "runs/run/config.yaml")) return "old";
-             const RunFolder run = RunFolder::open(folder / "runs/run");
-             RunConfig::load(run.config());
+             const train::RunFolder run = train::RunFolder::open(folder / "runs/run");
+             train::RunConfig::load(run.config());
              return test::fs::exists(run.checkpoints()) && test::fs::exists(run.samples()) ? "new"
                                                                                            : "half a run";
            }});

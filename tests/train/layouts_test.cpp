@@ -17,7 +17,7 @@
 #include "train/state.h"
 #include "train/step.h"
 
-namespace moe {
+namespace moe::train {
 namespace {
 
 using ::testing::Each;
@@ -30,7 +30,7 @@ struct Setting {
   ParallelLayout layout = data_parallel;
   int64_t degree = 0;
   double capacity = 0, balance = 0;
-  Recompute recompute = Recompute::none;
+  model::Recompute recompute = model::Recompute::none;
   int64_t steps = 50;
   int64_t rotated = 0;  // micro-batches that come last instead of first
   MixedPrecision precision = MixedPrecision::no;
@@ -52,9 +52,9 @@ struct Learnt {
   int64_t memory = 0;
 };
 
-Batch rows_of_text(int64_t begin, int64_t end) {
+data::Batch rows_of_text(int64_t begin, int64_t end) {
   const Random random(3, "text");
-  Batch batch;
+  data::Batch batch;
   batch.rows = end - begin, batch.length = kLength, batch.targets = batch.rows * kLength;
   for (int64_t n = begin * kLength; n < end * kLength; ++n) {
     // A few tokens are much more frequent: some experts have more to do, and there is something to learn.
@@ -89,18 +89,18 @@ Learnt learn(const Setting& setting) {
   config.distributed.bucket_mb = setting.bucket_mb;
   config.distributed.capacity = setting.capacity_in;
   Learnt learnt;
-  const auto errors = test::on_threads(setting.ranks, [&](Communicator& threads) {
+  const auto errors = test::on_threads(setting.ranks, [&](comm::Communicator& threads) {
     test::TransfersAside comm(threads);
-    const Backend backend = make_backend(DeviceKind::cpu, 1, arithmetic(config.training));
+    const backend::Backend backend = backend::make_backend(DeviceKind::cpu, 1, arithmetic(config.training));
     Device& device = *backend.device;
     RankGroups groups(config.distributed, config.model, comm, device);
     int64_t vocabulary = kVocabulary;
     const auto [arena, state] = place<TrainingState>(device, config, vocabulary, groups, *backend.ops);
     state->transformer.prepare(device);
     state->weights.initialise(1, device);
-    cast_weights(state->weights, *backend.ops);
+    model::cast_weights(state->weights, *backend.ops);
     state->replicas.start_parameter_all_gather();
-    std::vector<Batch> batches;
+    std::vector<data::Batch> batches;
     for (int64_t row = kRows * comm.rank() / comm.size(); row < kRows * (comm.rank() + 1) / comm.size();
          row += setting.rows)
       batches.push_back(rows_of_text(row, row + setting.rows));
@@ -164,12 +164,12 @@ TEST(Layouts, LearnTheSame) {
           {4, expert, 4},
           {4, expert, 2},
           {3, expert, 1},
-          {4, expert, 4, 0, 0, Recompute::selective},
-          {4, expert, 2, 0, 0, Recompute::full},
+          {4, expert, 4, 0, 0, model::Recompute::selective},
+          {4, expert, 2, 0, 0, model::Recompute::full},
           {.ranks = 2, .layout = expert, .overlap = true},
           {.ranks = 4, .layout = expert, .degree = 2, .overlap = true},
-          {.ranks = 2, .layout = expert, .recompute = Recompute::selective, .overlap = true},
-          {.ranks = 4, .layout = expert, .recompute = Recompute::full, .overlap = true}}) {
+          {.ranks = 2, .layout = expert, .recompute = model::Recompute::selective, .overlap = true},
+          {.ranks = 4, .layout = expert, .recompute = model::Recompute::full, .overlap = true}}) {
       Setting setting = other;
       setting.capacity = capacity, setting.balance = balance, setting.steps = steps;
       const Learnt many = learn(setting);
@@ -230,10 +230,10 @@ TEST(Layouts, ExpertsThatCannotBeDealtAreRefused) {
     DistributedConfig distributed;
     distributed.layout = expert;
     distributed.expert_parallel = degree;
-    ModelConfig model;
+    model::ModelConfig model;
     model.num_experts = experts, model.d_model = width, model.expert_intermediate_dim = 16;
-    std::vector<std::string> errors = test::on_threads(ranks, [&](Communicator& comm) {
-      const Backend backend = make_backend(DeviceKind::cpu, 1);
+    std::vector<std::string> errors = test::on_threads(ranks, [&](comm::Communicator& comm) {
+      const backend::Backend backend = backend::make_backend(DeviceKind::cpu, 1);
       const RankGroups groups(distributed, model, comm, *backend.device);
     });
     EXPECT_THAT(errors, Each(errors.front()));
@@ -251,12 +251,12 @@ TEST(Layouts, MoreRowsThanThereIsRoomForAreSaid) {
   DistributedConfig distributed;
   distributed.layout = expert;
   distributed.expert_buffer_factor = 1.5;
-  ModelConfig model;
+  model::ModelConfig model;
   model.num_experts = 4;
-  const auto errors = test::on_threads(2, [&](Communicator& comm) {
-    const Backend backend = make_backend(DeviceKind::cpu, 1);
+  const auto errors = test::on_threads(2, [&](comm::Communicator& comm) {
+    const backend::Backend backend = backend::make_backend(DeviceKind::cpu, 1);
     RankGroups groups(distributed, model, comm, *backend.device);
-    AllToAll& all_to_all = *groups.all_to_all();
+    model::AllToAll& all_to_all = *groups.all_to_all();
     EXPECT_EQ(all_to_all.max_recv_tokens(100000, 200000), 150000);
     EXPECT_EQ(all_to_all.max_recv_tokens(64, 128), 128) << "a few tokens always have room";
     std::vector<int32_t> offset{0, 0, 1, 4, 6}, count(4),
@@ -268,7 +268,7 @@ TEST(Layouts, MoreRowsThanThereIsRoomForAreSaid) {
                          .top1_count_E = {}};
     std::vector<int32_t> enough(10);
     all_to_all.exchange_counts(plan);
-    const TokenCounts rows = all_to_all.recv_counts({enough.data(), DType::i32, {10}});
+    const model::TokenCounts rows = all_to_all.recv_counts({enough.data(), DType::i32, {10}});
     EXPECT_EQ(rows.total_recv(), comm.rank() == 0 ? 2 : 10);
     all_to_all.exchange_counts(plan);
     all_to_all.recv_counts({expert.data(), DType::i32, {9}});
@@ -300,8 +300,8 @@ TEST(Layouts, AGlobalBalanceLossDoesNotDependOnHowAStepIsCut) {
                                       {{4, zero1}, 3},
                                       {{4, expert, 4}, 3},
                                       {{4, expert, 2}, 1},
-                                      {{4, zero1, 0, 0, 0, Recompute::full}, 3},
-                                      {{2, expert, 2, 0, 0, Recompute::selective}, 2}}) {
+                                      {{4, zero1, 0, 0, 0, model::Recompute::full}, 3},
+                                      {{2, expert, 2, 0, 0, model::Recompute::selective}, 2}}) {
     const Learnt many = with(setting, rows, BalanceScope::global);
     EXPECT_LE(largest_difference(one, many), std::max(10 * order, 1e-6))
         << setting.name() << ", rows " << rows;
@@ -334,7 +334,7 @@ TEST(Layouts, ACapacityOfRowsDoesNotDependOnHowAStepIsCut) {
                                       {{2, data_parallel}, 6},
                                       {{3, zero1}, 4},
                                       {{4, expert, 2}, 1},
-                                      {{4, expert, 4, 0, 0, Recompute::full}, 3}}) {
+                                      {{4, expert, 4, 0, 0, model::Recompute::full}, 3}}) {
     const Learnt many = with(setting, rows, CapacityScope::row);
     for (size_t step = 0; step < one.steps.size(); ++step) {
       const StepResult &a = one.steps[step], &b = many.steps[step];
@@ -364,8 +364,8 @@ TEST(Layouts, RowsWithoutRoomEndTheStepOnRanksThatHaveRoom) {
   config.distributed.layout = expert;
   config.distributed.expert_parallel = 2;
   config.distributed.expert_buffer_factor = 1.5;
-  const auto errors = test::on_threads(4, [&](Communicator& comm) {
-    const Backend backend = make_backend(DeviceKind::cpu, 1);
+  const auto errors = test::on_threads(4, [&](comm::Communicator& comm) {
+    const backend::Backend backend = backend::make_backend(DeviceKind::cpu, 1);
     RankGroups groups(config.distributed, config.model, comm, *backend.device);
     int64_t vocabulary = kVocabulary;
     const auto [arena, state] =
@@ -373,7 +373,7 @@ TEST(Layouts, RowsWithoutRoomEndTheStepOnRanksThatHaveRoom) {
     state->transformer.prepare(*backend.device);
     state->weights.initialise(1, *backend.device);
     state->replicas.start_parameter_all_gather();
-    Batch batch = rows_of_text(0, config.training.batch_size);
+    data::Batch batch = rows_of_text(0, config.training.batch_size);
     if (comm.rank() < 2) std::fill(batch.input.begin(), batch.input.end(), 5);
     run_step(*state, config.training, {&batch, 1}, 0, 1e-2, *backend.device, *backend.ops);
   });
@@ -383,4 +383,4 @@ TEST(Layouts, RowsWithoutRoomEndTheStepOnRanksThatHaveRoom) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::train

@@ -14,7 +14,7 @@
 #include "train/report.h"
 #include "train/step.h"
 
-namespace moe {
+namespace moe::train {
 namespace {
 
 TEST(LossScale, HalvesOnOverflowAndDoublesAfterGoodSteps) {
@@ -71,13 +71,13 @@ class Training {
     config.training.mixed_precision = precision;
     config.training.loss_scale = loss_scale;
     config.training.optimizer = OptimizerKind::adamw;
-    backend = make_backend(DeviceKind::cpu, 2, arithmetic(config.training));
+    backend = backend::make_backend(DeviceKind::cpu, 2, arithmetic(config.training));
     groups.emplace(config.distributed, config.model, alone, *backend.device);
     auto placed = place<TrainingState>(*backend.device, config, vocabulary, *groups, *backend.ops);
     arena = std::move(placed.first), state = std::move(placed.second);
     state->transformer.prepare(*backend.device);
     state->weights.initialise(1, *backend.device);
-    cast_weights(state->weights, *backend.ops);
+    model::cast_weights(state->weights, *backend.ops);
     const Random random(1, "tokens");
     batch.rows = 2, batch.length = 16, batch.targets = 32;
     for (uint64_t n = 0; n < 32; ++n) {
@@ -103,11 +103,11 @@ class Training {
   }
 
   int64_t vocabulary = 90, steps = 0;
-  SoloCommunicator alone;
+  comm::SoloCommunicator alone;
   std::optional<RankGroups> groups;
   RunConfig config;
-  Backend backend;
-  Batch batch;
+  backend::Backend backend;
+  data::Batch batch;
   std::unique_ptr<Arena> arena;
   std::unique_ptr<TrainingState> state;
 };
@@ -169,4 +169,4 @@ TEST(LossScaleStep, OneBatchIsLearntByHeart) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::train

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-namespace moe {
+namespace moe::train {
 namespace {
 
 using ::testing::ElementsAre;
@@ -57,4 +57,4 @@ TEST_F(PeriodicWorkTest, WhatThrowsIsStillOwed) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::train

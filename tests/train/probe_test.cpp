@@ -15,7 +15,7 @@
 #include "support/tiny_model.h"
 #include "tensor/host_floats.h"
 
-namespace moe {
+namespace moe::train {
 namespace {
 
 constexpr int64_t kB = 3, kT = 24, kV = 50;
@@ -24,7 +24,7 @@ class ProbeTest : public ::testing::TestWithParam<DType> {
  protected:
   ProbeTest() {
     model_.weights->initialise(5, *model_.backend.device);
-    cast_weights(*model_.weights, *model_.backend.ops);
+    model::cast_weights(*model_.weights, *model_.backend.ops);
     for (const Parameter& parameter : model_.weights->list())
       if (std::find(groups_.begin(), groups_.end(), parameter.group) == groups_.end())
         groups_.push_back(parameter.group);
@@ -33,7 +33,7 @@ class ProbeTest : public ::testing::TestWithParam<DType> {
     probe_ = std::make_unique<Probe>(model_.config, kT, *model_.weights, groups_, squares_, replicas_,
                                      *model_.backend.device, *model_.backend.ops);
   }
-  static ModelConfig config() {
+  static model::ModelConfig config() {
     return test::tiny_config({.expert_intermediate_dim = 16,
                               .capacity_factor = 1,
                               .vocab_size = kV,
@@ -44,8 +44,8 @@ class ProbeTest : public ::testing::TestWithParam<DType> {
     const std::vector<float> values = host_floats(tensor, *model_.backend.device);
     return {values.begin(), values.end()};
   }
-  static double number(const Row& row, const std::string& name) {
-    const Row::Value* value = row.find(name);
+  static double number(const metrics::Row& row, const std::string& name) {
+    const metrics::Row::Value* value = row.find(name);
     EXPECT_NE(value, nullptr) << name;
     return value ? std::get<double>(*value) : 0;
   }
@@ -54,7 +54,7 @@ class ProbeTest : public ::testing::TestWithParam<DType> {
   std::vector<std::string> groups_;
   std::unique_ptr<Arena> arena_;
   Tensor squares_;
-  SoloCommunicator alone_;
+  comm::SoloCommunicator alone_;
   RankGroups groups_of_one_{{}, model_.config, alone_, *model_.backend.device};
   Replicas replicas_{*model_.weights, groups_of_one_};
   std::unique_ptr<Probe> probe_;
@@ -70,8 +70,8 @@ TEST_P(ProbeTest, LooksLikeAPlainComputation) {
   const int64_t H = 4, G = 2, d = 8, P = 2 * H * d + 2 * G * d, D = 32, E = 4;
   double sink = 0, gate = 0, confidence = 0, largest = 0;
   int64_t queries = 0, gates = 0, tokens = 0;
-  const BlockObserver probe = probe_->observer();
-  model_.transformer->forward(*model_.backend.ops, [&](int64_t layer, const BlockView& block) {
+  const model::BlockObserver probe = probe_->observer();
+  model_.transformer->forward(*model_.backend.ops, [&](int64_t layer, const model::BlockView& block) {
     probe(layer, block);
     const auto q = fetch(block.attention.q_NHd), k = fetch(block.attention.k_NGd), y = fetch(block.y_ND);
     const auto packed = fetch(block.attention.packed_NP), probability = fetch(block.router.probability_NE);
@@ -102,7 +102,7 @@ TEST_P(ProbeTest, LooksLikeAPlainComputation) {
       }
     }
   });
-  Row row;
+  metrics::Row row;
   probe_->report(row);
   const double bound = GetParam() == DType::f32 ? 1e-5 : 2e-2;
   EXPECT_NEAR(number(row, "attention_sink"), sink / static_cast<double>(queries), bound);
@@ -140,7 +140,7 @@ TEST_P(ProbeTest, NormsAndUpdatesOfTheWeights) {
       }
   }
   probe_->after_update(2);
-  Row row;
+  metrics::Row row;
   probe_->report(row);
   double all = 0;
   for (const std::string& group : groups_) {
@@ -153,7 +153,7 @@ TEST_P(ProbeTest, NormsAndUpdatesOfTheWeights) {
   EXPECT_NEAR(number(row, "weight_norm/gate"), std::sqrt(gates), 1e-9 * std::sqrt(gates));
   EXPECT_NEAR(number(row, "update_ratio/gate"), 0.5, 1e-6);
   EXPECT_NEAR(number(row, "gradient_norm/gate"), 1.5 * std::sqrt(static_cast<double>(gate_count)), 1e-9);
-  Row again;
+  metrics::Row again;
   probe_->report(again);
   EXPECT_EQ(again.find("update_ratio/experts"), nullptr);
   EXPECT_EQ(again.find("attention_sink"), nullptr);
@@ -162,4 +162,4 @@ TEST_P(ProbeTest, NormsAndUpdatesOfTheWeights) {
 INSTANTIATE_TEST_SUITE_P(Types, ProbeTest, ::testing::Values(DType::f32, DType::bf16));
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::train

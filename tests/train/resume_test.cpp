@@ -6,14 +6,14 @@
 
 #include <functional>
 
-namespace moe {
+namespace moe::train {
 namespace {
 
-class NoText : public Source {
+class NoText : public data::Source {
  public:
   int64_t units() const override { return 0; }
   int64_t unit_bytes(int64_t) const override { return 0; }
-  void read(int64_t, Documents&) const override {}
+  void read(int64_t, data::Documents&) const override {}
   std::string identity() const override { return "none"; }
 };
 
@@ -25,7 +25,7 @@ std::string rate_line(int64_t step, const RunConfig& saved,
   return resume_point("state.json", state_json(step, {}, "", saved), NoText(), now).rate;
 }
 
-RunConfig run_of(Schedule::Kind schedule) {
+RunConfig run_of(optim::Schedule::Kind schedule) {
   RunConfig config;
   config.training.lr_schedule = schedule;
   config.training.learning_rate = 1e-3;
@@ -35,13 +35,13 @@ RunConfig run_of(Schedule::Kind schedule) {
 }
 
 TEST(Resume, ALongerScheduleWhoseRateJumpsIsSaidWithTheWayToKeepTheRate) {
-  for (const auto schedule : {Schedule::Kind::cosine, Schedule::Kind::wsd})
+  for (const auto schedule : {optim::Schedule::Kind::cosine, optim::Schedule::Kind::wsd})
     EXPECT_THAT(
         rate_line(100, run_of(schedule), [](TrainingConfig& t) { t.max_steps = 1000; }),
         ::testing::AllOf(::testing::HasSubstr("where the saved settings had 0.0001."),
                          ::testing::HasSubstr("training.lr_schedule=constant training.learning_rate=0.0001")))
         << name_of(schedule);
-  const RunConfig cosine = run_of(Schedule::Kind::cosine);
+  const RunConfig cosine = run_of(optim::Schedule::Kind::cosine);
   EXPECT_THAT(rate_line(50, cosine, [](TrainingConfig& t) { t.max_steps = 200; }),
               ::testing::HasSubstr("rate="));
   EXPECT_THAT(rate_line(50, cosine, [](TrainingConfig& t) { t.learning_rate = 5e-4; }),
@@ -49,21 +49,24 @@ TEST(Resume, ALongerScheduleWhoseRateJumpsIsSaidWithTheWayToKeepTheRate) {
 }
 
 TEST(Resume, WhereTheRateGoesOnNothingIsSaid) {
-  const RunConfig cosine = run_of(Schedule::Kind::cosine);
+  const RunConfig cosine = run_of(optim::Schedule::Kind::cosine);
   EXPECT_EQ(rate_line(50, cosine, [](TrainingConfig&) {}), "");
   EXPECT_EQ(rate_line(100, cosine, [](TrainingConfig&) {}), "");
   EXPECT_EQ(rate_line(0, cosine, [](TrainingConfig& t) { t.max_steps = 1000; }), "") << "an import";
-  EXPECT_EQ(rate_line(100, run_of(Schedule::Kind::constant), [](TrainingConfig& t) { t.max_steps = 1000; }),
-            "");
-  EXPECT_EQ(rate_line(50, run_of(Schedule::Kind::wsd), [](TrainingConfig& t) { t.max_steps = 120; }), "")
+  EXPECT_EQ(
+      rate_line(100, run_of(optim::Schedule::Kind::constant), [](TrainingConfig& t) { t.max_steps = 1000; }),
+      "");
+  EXPECT_EQ(rate_line(50, run_of(optim::Schedule::Kind::wsd), [](TrainingConfig& t) { t.max_steps = 120; }),
+            "")
       << "still flat";
   // The way that is proposed keeps the rate, and is silent.
   EXPECT_EQ(rate_line(100, cosine,
                       [](TrainingConfig& t) {
-                        t.max_steps = 1000, t.lr_schedule = Schedule::Kind::constant, t.learning_rate = 1e-4;
+                        t.max_steps = 1000, t.lr_schedule = optim::Schedule::Kind::constant,
+                        t.learning_rate = 1e-4;
                       }),
             "");
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::train

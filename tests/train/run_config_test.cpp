@@ -16,7 +16,7 @@
 #include "text/gpt2_tokenizer.h"
 #include "train/state.h"
 
-namespace moe {
+namespace moe::train {
 namespace {
 
 using test::user_error_of;
@@ -33,7 +33,7 @@ std::string error(const std::function<void(RunConfig&)>& change) {
 
 TEST(RunConfig, DefaultsAreTheFullModel) {
   EXPECT_EQ(error([](RunConfig&) {}), "");
-  const ModelConfig model;
+  const model::ModelConfig model;
   EXPECT_EQ(model.heads().dim, 64);
 }
 
@@ -66,8 +66,9 @@ TEST(RunConfig, LimitsAreThoseOfF32) {
   EXPECT_NE(refused(&TrainingConfig::learning_rate, 1e-50), "");
   EXPECT_NE(refused(&TrainingConfig::weight_decay, 1e-50), "");
   EXPECT_NE(refused(&TrainingConfig::max_grad_norm, 1e-50), "");
-  for (double ModelConfig::*const model : {&ModelConfig::norm_eps, &ModelConfig::init_std,
-                                           &ModelConfig::aux_loss_weight, &ModelConfig::z_loss_weight})
+  for (double model::ModelConfig::*const model :
+       {&model::ModelConfig::norm_eps, &model::ModelConfig::init_std, &model::ModelConfig::aux_loss_weight,
+        &model::ModelConfig::z_loss_weight})
     for (const double value : {1e-50, 1e39})
       EXPECT_NE(error([&](RunConfig& c) { c.model.*model = value; }), "");
   EXPECT_EQ(refused(&TrainingConfig::beta2, 0.9999999), "");
@@ -95,10 +96,10 @@ TEST(RunConfig, AnExpertHasRoomForARowOrTrainingIsRefused) {
   for (int64_t share = 1; share < 200; ++share) {
     const std::string error = user_error_of([&] { config.model.check_capacity(64 * share); });
     const std::string words = "Hint: capacity_factor ";
-    ModelConfig proposed = config.model;
+    model::ModelConfig proposed = config.model;
     proposed.capacity_factor = std::stod(error.substr(error.find(words) + words.size()));
     EXPECT_EQ(user_error_of([&] { proposed.check_capacity(64 * share); }), "") << error;
-    EXPECT_GE(expert_capacity(proposed, 64 * share), config.model.top_k) << error;
+    EXPECT_GE(model::expert_capacity(proposed, 64 * share), config.model.top_k) << error;
   }
 }
 
@@ -133,7 +134,7 @@ TEST(RunConfig, TheResolvedFileGivesTheSameRun) {
 TEST(RunConfig, LoadsTheShippedConfigs) {
   const auto quickstart = RunConfig::load(kConfigs + "quickstart.yaml");
   EXPECT_EQ(quickstart.model.capacity_factor, 0.0);
-  EXPECT_EQ(quickstart.data.document_split, DocumentSplit::unindented);
+  EXPECT_EQ(quickstart.data.document_split, data::DocumentSplit::unindented);
   const auto full = RunConfig::load(kConfigs + "train_config.yaml");
   RunConfig defaults;
   RunConfig model_only = full;
@@ -160,9 +161,9 @@ TEST(RunConfig, Bf16WeightsAndGradientsNeedBf16Products) {
 // (docs/numerics.md).
 TEST(RunConfig, TheFullModelFits16GB) {
   const auto config = RunConfig::load(kConfigs + "train_config_16gb.yaml");
-  const Backend backend = make_backend(DeviceKind::cpu, 1);
+  const backend::Backend backend = backend::make_backend(DeviceKind::cpu, 1);
   Arena plan;
-  plan_training(config, Gpt2Tokenizer::kVocabulary, 1, *backend.device, *backend.ops, plan);
+  plan_training(config, text::Gpt2Tokenizer::kVocabulary, 1, *backend.device, *backend.ops, plan);
   EXPECT_LT(static_cast<double>(plan.used()) / (1 << 30), 15.5);
   const auto full = RunConfig::load(kConfigs + "train_config.yaml");
   RunConfig same = config;
@@ -173,10 +174,10 @@ TEST(RunConfig, TheFullModelFits16GB) {
 TEST(RunConfig, WordsOfEarlierVersionsAreTaken) {
   const RunConfig config = RunConfig::load(kConfigs + "quickstart.yaml",
                                            {"training.recompute=cheap", "distributed.expert_rows=2"});
-  EXPECT_EQ(config.training.recompute, Recompute::selective);
+  EXPECT_EQ(config.training.recompute, model::Recompute::selective);
   EXPECT_EQ(config.distributed.expert_buffer_factor, 2);
   EXPECT_EQ(RunConfig::load(kConfigs + "quickstart.yaml", {"training.recompute=all"}).training.recompute,
-            Recompute::full);
+            model::Recompute::full);
 }
 
 TEST(RunConfig, OverridesComeAfterTheFileInOrder) {
@@ -236,7 +237,7 @@ TEST(ModelConfig, HeadWidthAndWindowsAreChecked) {
 TEST(ModelConfig, TheSuggestionsAreLegal) {
   for (int64_t width = 2; width <= 64; ++width) {
     for (int64_t heads = 1; heads <= 16; ++heads) {
-      ModelConfig model;
+      model::ModelConfig model;
       model.n_kv_heads = 1;
       model.d_model = width;
       model.n_heads = heads;
@@ -261,7 +262,7 @@ TEST(TrainingConfig, RefusesContradictions) {
             "loss_scale 4096");
   const auto wsd = [](int64_t warmup) {
     return [warmup](RunConfig& c) {
-      c.training.lr_schedule = Schedule::Kind::wsd;
+      c.training.lr_schedule = optim::Schedule::Kind::wsd;
       c.training.warmup_steps = warmup;
     };
   };
@@ -352,7 +353,7 @@ TEST(DistributedConfig, RefusesContradictions) {
 
 TEST(DataConfig, RefusesContradictions) {
   EXPECT_EQ(error([](RunConfig& c) { c.data.source.clear(); }), "");  // an imported model has none
-  EXPECT_EQ(user_error_of([] { DataConfig().require_text(); }),
+  EXPECT_EQ(user_error_of([] { data::DataConfig().require_text(); }),
             "data.source: expected files or folders with training text, found an empty list. "
             "Hint: add data.source=FILE to the command line, or a section data to the config file");
   EXPECT_EQ(
@@ -369,4 +370,4 @@ TEST(DataConfig, RefusesContradictions) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::train

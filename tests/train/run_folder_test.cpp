@@ -17,7 +17,7 @@
 #include "support/errors.h"
 #include "support/streams.h"
 
-namespace moe {
+namespace moe::train {
 namespace {
 
 namespace fs = std::filesystem;
@@ -112,4 +112,4 @@ TEST_F(RunFolders, AMovedFolderIsFollowedAndADeletedOneMadeAnew) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::train

@@ -19,7 +19,7 @@
 #include "base/host.h"
 #include "support/errors.h"
 
-namespace moe {
+namespace moe::train {
 namespace {
 
 namespace fs = std::filesystem;
@@ -123,4 +123,4 @@ TEST_F(RunLocks, TheFolderIsFoundAgain) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::train

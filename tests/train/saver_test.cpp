@@ -15,7 +15,7 @@
 #include "support/errors.h"
 #include "support/thread_ranks.h"
 
-namespace moe {
+namespace moe::train {
 namespace {
 
 namespace fs = std::filesystem;
@@ -78,11 +78,12 @@ class SaverTest : public ::testing::Test {
   };
   // One rank's part of a test, with what it needs.
   struct Rank {
-    Rank(Communicator& comm_, const fs::path& folder, bool in_background, std::function<void()> hook = {},
-         const Saver::Retry& retry = {}, int64_t keep = 1)
+    Rank(comm::Communicator& comm_, const fs::path& folder, bool in_background,
+         std::function<void()> hook = {}, const Saver::Retry& retry = {}, int64_t keep = 1)
         : comm(comm_),
           device(*backend.device, std::move(hook)),
-          saver(CheckpointStore(folder, keep), held.files(), in_background, comm, device, terminal, retry) {}
+          saver(checkpoint::CheckpointStore(folder, keep), held.files(), in_background, comm, device,
+                terminal, retry) {}
     void advance() { saver.advance(comm.gather(saver.state())); }
     std::string said() {
       std::fflush(log.get());
@@ -91,16 +92,16 @@ class SaverTest : public ::testing::Test {
       text.resize(std::fread(text.data(), 1, text.size(), log.get()));
       return text;
     }
-    Communicator& comm;
+    comm::Communicator& comm;
     std::unique_ptr<std::FILE, int (*)(std::FILE*)> log{std::tmpfile(), std::fclose};
     Terminal terminal{log.get()};
-    Backend backend = make_backend(DeviceKind::cpu, 1);
+    backend::Backend backend = backend::make_backend(DeviceKind::cpu, 1);
     Held held{comm.rank(), comm.size()};
     HookedDevice device;
     Saver saver;
   };
   std::vector<std::string> save(int ranks, const std::string& name, bool in_background) {
-    return test::on_threads(ranks, [&](Communicator& comm) {
+    return test::on_threads(ranks, [&](comm::Communicator& comm) {
       Rank rank(comm, folder_ / name, in_background);
       rank.saver.begin(1, "{}");
       rank.saver.finish();
@@ -116,15 +117,15 @@ class SaverTest : public ::testing::Test {
 
 TEST_F(SaverTest, FilesAreThoseOfOneWriter) {
   const Held held(0, 1);
-  const Backend backend = make_backend(DeviceKind::cpu, 1);
-  CheckpointStore::Files files;
+  const backend::Backend backend = backend::make_backend(DeviceKind::cpu, 1);
+  checkpoint::CheckpointStore::Files files;
   for (const auto& [name, parts] : held.files()) {
     auto& tensors = files.emplace_back(name, std::vector<NamedTensor>()).second;
     for (NamedShard part : parts)
       tensors.push_back({part.name, Tensor(part.local.data(), part.global.dtype(), part.global.shape(),
                                            part.global.rank())});
   }
-  CheckpointStore(folder_ / "writer", 1).save(1, files, "{}", *backend.device);
+  checkpoint::CheckpointStore(folder_ / "writer", 1).save(1, files, "{}", *backend.device);
   for (const bool in_background : {false, true})
     for (const int ranks : {1, 2, 3, 4}) {
       const std::string name = std::to_string(ranks) + (in_background ? "b" : "f");
@@ -135,8 +136,8 @@ TEST_F(SaverTest, FilesAreThoseOfOneWriter) {
 
 TEST_F(SaverTest, AnyOtherPartsAreReadFromThem) {
   EXPECT_THAT(save(3, "three", true), Each(""));
-  const Backend backend = make_backend(DeviceKind::cpu, 1);
-  const Checkpoint checkpoint = CheckpointStore(folder_ / "three", 1).open_latest();
+  const backend::Backend backend = backend::make_backend(DeviceKind::cpu, 1);
+  const checkpoint::Checkpoint checkpoint = checkpoint::CheckpointStore(folder_ / "three", 1).open_latest();
   for (const int ranks : {1, 2, 7})
     for (int rank = 0; rank < ranks; ++rank) {
       const Held expected(rank, ranks);
@@ -156,7 +157,7 @@ TEST_F(SaverTest, AnyOtherPartsAreReadFromThem) {
 TEST_F(SaverTest, EachWritesItsShare) {
   for (const int ranks : {2, 4})
     EXPECT_THAT(test::on_threads(ranks,
-                                 [&](Communicator& comm) {
+                                 [&](comm::Communicator& comm) {
                                    const Rank rank(comm, folder_, true);
                                    const int64_t fair = 4 * (kWide + 2 * kLong) / ranks;
                                    EXPECT_NEAR(static_cast<double>(rank.saver.copy_bytes()),
@@ -167,7 +168,7 @@ TEST_F(SaverTest, EachWritesItsShare) {
 
 TEST_F(SaverTest, HoldsTheNumbersOfTheMomentAndTrainingGoesOn) {
   EXPECT_THAT(save(3, "before", true), Each(""));
-  const auto errors = test::on_threads(3, [&](Communicator& comm) {
+  const auto errors = test::on_threads(3, [&](comm::Communicator& comm) {
     Rank rank(comm, folder_ / "during", true);
     rank.saver.begin(1, "{}");
     std::fill(rank.held.values.begin(), rank.held.values.end(), -1.0F);  // the next step
@@ -180,7 +181,7 @@ TEST_F(SaverTest, HoldsTheNumbersOfTheMomentAndTrainingGoesOn) {
 
 TEST_F(SaverTest, TheNextOneWaitsAndSaysSo) {
   EXPECT_THAT(test::on_threads(2,
-                               [&](Communicator& comm) {
+                               [&](comm::Communicator& comm) {
                                  Rank rank(comm, folder_, true);
                                  rank.saver.begin(1, "{}");
                                  rank.saver.begin(2, "{}");
@@ -190,7 +191,7 @@ TEST_F(SaverTest, TheNextOneWaitsAndSaysSo) {
                                              HasSubstr("step 2: waiting for the checkpoint of step 1"));
                                }),
               Each(""));
-  EXPECT_EQ(CheckpointStore(folder_, 0).latest(), 2);
+  EXPECT_EQ(checkpoint::CheckpointStore(folder_, 0).latest(), 2);
 }
 
 // The disk is full once the files are begun (/dev/full stands for it): the next look at it is an error of all
@@ -199,7 +200,7 @@ TEST_F(SaverTest, AFullDiskIsOneErrorAndLeavesTheOneBefore) {
   for (const int ranks : {1, 3}) {
     fs::remove_all(folder_);
     EXPECT_THAT(save(ranks, "", true), Each(""));
-    const auto errors = test::on_threads(ranks, [&](Communicator& comm) {
+    const auto errors = test::on_threads(ranks, [&](comm::Communicator& comm) {
       const auto fill = [&] {
         const fs::path file = folder_ / "step-00000002.partial" / "b.safetensors";
         if (comm.rank() != 0 || fs::is_symlink(file)) return;
@@ -211,7 +212,7 @@ TEST_F(SaverTest, AFullDiskIsOneErrorAndLeavesTheOneBefore) {
       for (;;) rank.advance();
     });
     EXPECT_THAT(errors, Each(AllOf(HasSubstr("b.safetensors"), HasSubstr("No space left on device"))));
-    EXPECT_EQ(CheckpointStore(folder_, 0).open_latest().step(), 1);
+    EXPECT_EQ(checkpoint::CheckpointStore(folder_, 0).open_latest().step(), 1);
     EXPECT_EQ(std::distance(fs::directory_iterator(folder_), {}), 2) << "nothing half-done is left";
   }
 }
@@ -231,7 +232,7 @@ std::function<void()> full_for(const fs::path& folder, int failures, std::atomic
 TEST_F(SaverTest, ASaveThatFailsIsTriedAgain) {
   EXPECT_THAT(save(1, "other", true), Each(""));
   EXPECT_THAT(test::on_threads(1,
-                               [&](Communicator& comm) {
+                               [&](comm::Communicator& comm) {
                                  std::atomic<int> tried{0};
                                  const fs::path folder = folder_ / "run";
                                  Rank rank(comm, folder, true, full_for(folder, 1, tried),
@@ -254,7 +255,7 @@ TEST_F(SaverTest, ASaveThatFailsIsTriedAgain) {
 // stays.
 TEST_F(SaverTest, OldCheckpointsGoForANewOneButNotTheLast) {
   const auto with = [&](int failures, double total) {
-    return test::on_threads(2, [&, failures, total](Communicator& comm) {
+    return test::on_threads(2, [&, failures, total](comm::Communicator& comm) {
       std::atomic<int> tried{0};
       auto fill = full_for(folder_, failures, tried);
       const auto hook = [&] {
@@ -271,15 +272,16 @@ TEST_F(SaverTest, OldCheckpointsGoForANewOneButNotTheLast) {
   };
   fresh();
   EXPECT_THAT(with(1 << 30, 4), Each(HasSubstr("No space left on device")));
-  EXPECT_EQ(CheckpointStore(folder_, 0).steps(), (std::vector<int64_t>{2}));
+  EXPECT_EQ(checkpoint::CheckpointStore(folder_, 0).steps(), (std::vector<int64_t>{2}));
   fresh();
   EXPECT_THAT(with(1, 60), Each(""));
-  EXPECT_EQ(CheckpointStore(folder_, 0).steps(), (std::vector<int64_t>{1, 2, 3})) << "none goes at once";
+  EXPECT_EQ(checkpoint::CheckpointStore(folder_, 0).steps(), (std::vector<int64_t>{1, 2, 3}))
+      << "none goes at once";
 }
 
 TEST_F(SaverTest, ANewerStepTakesThePlaceOfOneThatWaits) {
   EXPECT_THAT(test::on_threads(1,
-                               [&](Communicator& comm) {
+                               [&](comm::Communicator& comm) {
                                  std::atomic<int> tried{0};
                                  Rank rank(comm, folder_, true, full_for(folder_, 1, tried),
                                            {.first = 1000, .longest = 1000, .total = 1e6});
@@ -290,11 +292,11 @@ TEST_F(SaverTest, ANewerStepTakesThePlaceOfOneThatWaits) {
                                  rank.saver.finish();
                                }),
               Each(""));
-  EXPECT_EQ(CheckpointStore(folder_, 0).steps(), (std::vector<int64_t>{4}));
+  EXPECT_EQ(checkpoint::CheckpointStore(folder_, 0).steps(), (std::vector<int64_t>{4}));
 }
 
 TEST_F(SaverTest, AnErrorOfOneRankIsThatOfAll) {
-  const auto errors = test::on_threads(3, [&](Communicator& comm) {
+  const auto errors = test::on_threads(3, [&](comm::Communicator& comm) {
     const auto fail = [&] {
       if (comm.rank() == 2) throw UserError("disk", "room", "none");
     };
@@ -308,13 +310,13 @@ TEST_F(SaverTest, AnErrorOfOneRankIsThatOfAll) {
 TEST_F(SaverTest, BytesThatAFileSystemLostAreMissed) {
   fs::create_directories(folder_);
   const Held first(0, 2), second(1, 2);
-  std::vector<SharedFile::Extent> extents;
+  std::vector<checkpoint::SharedFile::Extent> extents;
   for (const Held* held : {&first, &second})
     for (const NamedShard& part : held->parts) extents.push_back({part.offset, part.local.numel()});
-  const SharedFile file("a.safetensors", first.parts, extents, 2);
+  const checkpoint::SharedFile file("a.safetensors", first.parts, extents, 2);
   std::string bytes = file.head();
   bytes.resize(file.bytes(), 'x');
-  std::vector<Hash> hashes(2);
+  std::vector<checkpoint::Hash> hashes(2);
   hashes[0].add(bytes.data(), file.head().size());
   for (const auto& stretch : file.stretches())
     hashes[static_cast<size_t>(stretch.owner)].add(bytes.data() + stretch.begin, stretch.bytes);
@@ -329,4 +331,4 @@ TEST_F(SaverTest, BytesThatAFileSystemLostAreMissed) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::train

@@ -8,7 +8,7 @@
 
 #include "backend/backend.h"
 
-namespace moe {
+namespace moe::train {
 namespace {
 
 std::map<std::string, int64_t> plan(MixedPrecision precision, int ranks = 1,
@@ -17,7 +17,7 @@ std::map<std::string, int64_t> plan(MixedPrecision precision, int ranks = 1,
   config.model.n_layers = 2;
   config.training.batch_size = 2;
   config.training.mixed_precision = precision;
-  const Backend backend = make_backend(DeviceKind::cpu, 1, arithmetic(config.training));
+  const backend::Backend backend = backend::make_backend(DeviceKind::cpu, 1, arithmetic(config.training));
   Arena arena;
   config.distributed.layout = layout;
   plan_training(config, 50257, ranks, *backend.device, *backend.ops, arena);
@@ -52,4 +52,4 @@ TEST(TrainingPlan, RanksShareStatesAndMasters) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::train

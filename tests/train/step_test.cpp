@@ -13,18 +13,18 @@
 #include "tensor/host_floats.h"
 #include "text/gpt2_tokenizer.h"
 
-namespace moe {
+namespace moe::train {
 namespace {
 
 constexpr int64_t kRows = 6, kLength = 16;
 
 // Rows [begin, end) of the step.
-Batch rows(int64_t begin, int64_t end) {
+data::Batch rows(int64_t begin, int64_t end) {
   const Random random(3, "step");
   const auto id = [&](int64_t index) {
     return static_cast<int32_t>(random.below(static_cast<uint64_t>(index), 5000));
   };
-  Batch batch;
+  data::Batch batch;
   batch.rows = end - begin;
   batch.length = kLength;
   for (int64_t n = begin * kLength; n < end * kLength; ++n) {
@@ -46,17 +46,17 @@ std::vector<std::vector<double>> gradients(int64_t micro_batches, std::optional<
   config.training.batch_size = kRows / micro_batches;
   config.training.mixed_precision = type ? MixedPrecision::bf16 : MixedPrecision::no;
   if (type) config.training.gradient_type = *type;
-  const Backend backend = make_backend(DeviceKind::cpu, 2);
+  const backend::Backend backend = backend::make_backend(DeviceKind::cpu, 2);
   Device& device = *backend.device;
-  SoloCommunicator alone;
+  comm::SoloCommunicator alone;
   RankGroups groups(config.distributed, config.model, alone, device);
   const auto [arena, state] =
-      place<TrainingState>(device, config, Gpt2Tokenizer::kVocabulary, groups, *backend.ops);
+      place<TrainingState>(device, config, text::Gpt2Tokenizer::kVocabulary, groups, *backend.ops);
   state->transformer.prepare(device);
   state->weights.initialise(1, device);
-  cast_weights(state->weights, *backend.ops);
+  model::cast_weights(state->weights, *backend.ops);
 
-  std::vector<Batch> batches;
+  std::vector<data::Batch> batches;
   for (int64_t i = 0; i < micro_batches; ++i)
     batches.push_back(rows(i * kRows / micro_batches, (i + 1) * kRows / micro_batches));
   std::vector<std::vector<double>> steps;
@@ -88,4 +88,4 @@ TEST(Step, Bf16GradientsAreRoundedAtEachMicroBatch) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::train

@@ -4,7 +4,7 @@
 
 #include <gmock/gmock.h>
 
-namespace moe {
+namespace moe::train {
 namespace {
 
 // configs/train_config.yaml in bf16. The defaults of ModelConfig are this model.
@@ -117,4 +117,4 @@ TEST(StepTime, GpusAreKnownByTheNamesThatPeopleAndDriversUse) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::train

@@ -5,7 +5,7 @@
 
 #include <array>
 
-namespace moe {
+namespace moe::train {
 namespace {
 
 // A window in which rank 2 of 4 comes last but for the first `others` steps, `late` seconds after the first;
@@ -41,4 +41,4 @@ TEST(Stragglers, NobodyIsNamedForLittleOrInTurns) {
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::train

@@ -14,7 +14,7 @@
 #include "text/gpt2_tokenizer.h"
 #include "train/state.h"
 
-namespace moe {
+namespace moe::train {
 namespace {
 
 using ::testing::Each;
@@ -26,8 +26,8 @@ struct Layout {
 };
 
 struct Scores {
-  std::vector<TaskSet::Measured> measured;
-  std::vector<ItemResult> items;  // of all tasks, in order
+  std::vector<tasks::TaskSet::Measured> measured;
+  std::vector<tasks::ItemResult> items;  // of all tasks, in order
 };
 
 RunConfig tiny(int64_t length) {
@@ -49,31 +49,33 @@ Scores scores_of(const Layout& layout) {
   config.distributed.layout = layout.layout;
   config.distributed.expert_parallel = layout.degree;
   std::vector<Scores> of_ranks(static_cast<size_t>(layout.ranks));
-  const auto errors = test::on_threads(layout.ranks, [&](Communicator& comm) {
-    const Backend backend = make_backend(DeviceKind::cpu, 1, arithmetic(config.training));
+  const auto errors = test::on_threads(layout.ranks, [&](comm::Communicator& comm) {
+    const backend::Backend backend = backend::make_backend(DeviceKind::cpu, 1, arithmetic(config.training));
     RankGroups groups(config.distributed, config.model, comm, *backend.device);
-    int64_t vocabulary = Gpt2Tokenizer::kVocabulary;
+    int64_t vocabulary = text::Gpt2Tokenizer::kVocabulary;
     const auto [arena, state] =
         place<TrainingState>(*backend.device, config, vocabulary, groups, *backend.ops);
     state->transformer.prepare(*backend.device);
     state->weights.initialise(1, *backend.device);
-    cast_weights(state->weights, *backend.ops);
+    model::cast_weights(state->weights, *backend.ops);
     state->replicas.start_parameter_all_gather();
     state->replicas.finish_parameter_all_gather();
     test::LogFile log;
     Terminal terminal(log.stream());
     const std::string folder = (test::source_dir() / "tests/golden/tasks").string();
-    const TaskSet tasks({"hellaswag=" + folder + "/hellaswag.jsonl", "lambada=" + folder + "/lambada.jsonl",
-                         "arc_easy=" + folder + "/arc_easy.parquet"},
-                        0, "", terminal);
-    Scorer scorer(state->transformer, micro_batch(config, Gpt2Tokenizer::kVocabulary), comm, *backend.device,
-                  *backend.ops);
+    const tasks::TaskSet tasks(
+        {"hellaswag=" + folder + "/hellaswag.jsonl", "lambada=" + folder + "/lambada.jsonl",
+         "arc_easy=" + folder + "/arc_easy.parquet"},
+        0, "", terminal);
+    tasks::Scorer scorer(state->transformer, micro_batch(config, text::Gpt2Tokenizer::kVocabulary), comm,
+                         *backend.device, *backend.ops);
     Scores& scores = of_ranks[static_cast<size_t>(comm.rank())];
-    const Gpt2Tokenizer tokenizer;
-    scores.measured = tasks.evaluate(
-        scorer, tokenizer, terminal,
-        {.done = [&](Task, Convention, const ItemResult& item) { scores.items.push_back(item); },
-         .known = {}});
+    const text::Gpt2Tokenizer tokenizer;
+    scores.measured =
+        tasks.evaluate(scorer, tokenizer, terminal,
+                       {.done = [&](tasks::Task, tasks::Convention,
+                                    const tasks::ItemResult& item) { scores.items.push_back(item); },
+                        .known = {}});
   });
   EXPECT_THAT(errors, Each(""));
   for (const Scores& rank : of_ranks)
@@ -89,7 +91,7 @@ TEST(TasksOnRanks, ScoreAsOne) {
     const Scores many = scores_of(layout);
     ASSERT_EQ(many.items.size(), one.items.size());
     for (size_t i = 0; i < one.items.size(); ++i) {
-      const ItemResult &a = one.items[i], &b = many.items[i];
+      const tasks::ItemResult &a = one.items[i], &b = many.items[i];
       EXPECT_EQ(b.index, a.index);
       EXPECT_EQ(b.choice, a.choice);
       EXPECT_EQ(b.choice_normalised, a.choice_normalised);
@@ -111,19 +113,20 @@ TEST(TasksOnRanks, ScoreAsOne) {
 
 // What is wrong with one rank's items ends the evaluation on all.
 TEST(TasksOnRanks, ARequestThatDoesNotFitIsSaidOnAll) {
-  const auto errors = test::on_threads(2, [&](Communicator& comm) {
-    const Backend backend = make_backend(DeviceKind::cpu, 1);
+  const auto errors = test::on_threads(2, [&](comm::Communicator& comm) {
+    const backend::Backend backend = backend::make_backend(DeviceKind::cpu, 1);
     const RunConfig config = tiny(8);
     RankGroups groups(config.distributed, config.model, comm, *backend.device);
-    int64_t vocabulary = Gpt2Tokenizer::kVocabulary;
+    int64_t vocabulary = text::Gpt2Tokenizer::kVocabulary;
     const auto [arena, state] =
         place<TrainingState>(*backend.device, config, vocabulary, groups, *backend.ops);
-    Scorer scorer(state->transformer, micro_batch(config, vocabulary), comm, *backend.device, *backend.ops);
-    const Request request{std::vector<int32_t>(20, 5), comm.rank() == 1 ? 12 : 1};
+    tasks::Scorer scorer(state->transformer, micro_batch(config, vocabulary), comm, *backend.device,
+                         *backend.ops);
+    const tasks::Request request{std::vector<int32_t>(20, 5), comm.rank() == 1 ? 12 : 1};
     scorer.score(std::span(&request, 1), false);
   });
   EXPECT_THAT(errors, Each(::testing::HasSubstr("rank 1: an item of a task")));
 }
 
 }  // namespace
-}  // namespace moe
+}  // namespace moe::train

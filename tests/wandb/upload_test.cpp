@@ -42,7 +42,7 @@ class UploadTest : public ::testing::Test {
   }
   void rows(RecordSink& sink, int64_t begin, int64_t end) const {
     for (int64_t step = begin; step < end; ++step) {
-      Row row{step, {}};
+      metrics::Row row{step, {}};
       row.add("loss", 1.0 / static_cast<double>(step + 1)).add("text", "a \"word\"\n");
       sink.write(row);
       sink.told("line of step " + std::to_string(step));
@@ -85,7 +85,7 @@ class UploadTest : public ::testing::Test {
 TEST_F(UploadTest, AWholeRun) {
   auto sink = open();
   rows(*sink, 0, 40);
-  Row alert{39, {}};
+  metrics::Row alert{39, {}};
   alert.add("alert", "dead experts").add("alert_text", "3 of 8");
   sink->write(alert);
   sink->finish(3);
@@ -164,7 +164,7 @@ TEST_F(UploadTest, TheSameRunGoesOn) {
   auto sink = open(true);
   EXPECT_TRUE(sink->files().existed);
   for (int64_t step = 27; step < 30; ++step) {
-    Row again{step, {}};
+    metrics::Row again{step, {}};
     again.add("loss", 7.0);
     sink->write(again);
   }
