@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Holds the sources to the arrows of docs/architecture.md: who includes whom, which folder may use which
-library, how long a file may be, and a few habits. Prints `path:line: what is wrong` and exits with 1 if
-anything is.
+library, whose namespace a file opens, how long a file may be, and a few habits. Prints `path:line: what is
+wrong` and exits with 1 if anything is.
 
 usage: tools/check_layers.py [ROOT]
 """
@@ -46,6 +46,9 @@ INNER_FOLDERS = {
     "gpu/portable": "gpu/gpu_ops.cpp",
     "gpu/sm90": "gpu/gpu_ops.cpp",
 }
+
+# Their names, which all code shares, are in namespace moe; those of another folder are in moe::FOLDER.
+VOCABULARY = {"base", "tensor", "ops"}
 
 # header (an exact name, or a prefix that ends in /) -> the paths below src/ that may include it: exact files,
 # folders that end in /, or *.cpp for every source but no header. Headers of test and benchmark libraries have
@@ -104,6 +107,8 @@ DEVICE_CONDITION = re.compile(
 # What comes from outside is read with limits: base/json.h.
 PARSER_CALL = re.compile(r"\b(?:nlohmann::|(?:Ordered)?Json::(?:parse|sax_parse|accept|from_\w+)\b)")
 PARSER_PLACE = "src/base/json."
+NAMESPACE = re.compile(r"namespace (moe(?:::\w+)*) \{$")
+DECLARATION = re.compile(r"(class|struct|enum class) \w+( : \w+)?;$")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 SOURCE_SUFFIXES = {".cpp", ".h", ".inc", ".S", ".cu", ".cuh"}
 SPDX = "SPDX-License-Identifier: MIT"
@@ -189,6 +194,22 @@ def check_lines(path, root, lines):
             yield number, complaint
 
 
+def check_namespaces(folder, lines):
+    """Another folder's namespace may be opened to declare its classes, no more. Yields (line number,
+    complaint)."""
+    own = ["moe"] if folder in VOCABULARY else ["moe", folder]
+    for number, line in enumerate(lines, 1):
+        opened = NAMESPACE.match(line)
+        if not opened:
+            continue
+        names = opened[1].split("::")
+        if names[:len(own)] == own and not (folder in VOCABULARY and set(names[1:2]) & ARROWS.keys()):
+            continue
+        end = next((i for i in range(number, len(lines)) if not DECLARATION.match(lines[i])), number)
+        if end == number or not lines[end].startswith("}"):
+            yield number, f"namespace {opened[1]}: the names of src/{folder} are in {'::'.join(own)}"
+
+
 def check_place(path, known_tests):
     """Folders and names; yields complaints."""
     top = path.parts[0]
@@ -224,6 +245,8 @@ def check_file(path, root, known_tests):
         yield len(lines), f"{len(lines)} lines; a {path.suffix} file has fewer than {limit}. Split it by noun"
     if not (misplaced and path.parts[0] == "src"):
         yield from check_lines(path, root, lines)
+        if path.parts[0] == "src":
+            yield from check_namespaces(path.parts[1], lines)
 
 
 def check_scripts(root):

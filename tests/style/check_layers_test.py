@@ -82,6 +82,18 @@ class CheckLayers(unittest.TestCase):
         self.assert_one({**inner, "src/gpu/sm90/c.h": '#include "gpu/portable/b.h"\n'}, "is for gpu/portable")
         self.assert_one({"src/gpu/sm100/a.h": ""}, "no line in INNER_FOLDERS")
 
+    def test_a_namespace_is_that_of_its_folder(self):
+        self.assertEqual(self.complaints({
+            "src/ops/a.h": "namespace moe {\nint a;\n}\nnamespace moe::inner {\nint b;\n}\n",
+            "src/model/a.h": "namespace moe {\nclass Ops;\nclass Device;\n}  // namespace moe\n\n"
+                             "namespace moe::model {\nint a;\n}\n",
+            "src/model/b.h": "namespace moe::model::inner {\n}\n"}), [])
+        self.assert_one({"src/model/a.h": "namespace moe {\nint a;\n}\n"},
+                        r"src/model/a\.h:2: namespace moe: the names of src/model are in moe::model")
+        self.assert_one({"src/model/a.h": "namespace moe {\nclass Ops;\nint a;\n}\n"}, "in moe::model")
+        self.assert_one({"src/model/a.h": "namespace moe::models {\nint a;\n}\n"}, "in moe::model")
+        self.assert_one({"src/ops/a.cpp": "namespace moe::ops {\nint a;\n}\n"}, "src/ops are in moe$")
+
     def test_a_source_that_is_not_built_is_caught(self):
         self.assert_one({"src/ops/deep/a.cpp": ""}, "move this file up")
         self.assert_one({"tests/ops/a_tests.cpp": ""}, "must match")
