@@ -62,11 +62,15 @@ class Transfers {
         return whole.rows(comm_->rank() * n, (comm_->rank() + 1) * n);
       };
       const std::vector<int64_t> each(static_cast<size_t>(W), rows / W);
+      const auto pieces = [&](const Tensor& whole) {
+        return std::vector<int64_t>(static_cast<size_t>(W), whole.numel() / W);
+      };
+      const std::vector<int64_t> sum_pieces = pieces(sums), x_pieces = pieces(x);
       std::string line = fmt::format("{:>12.1f}", 1e-6 * static_cast<double>(rows * kRow));
       for (const std::function<void()>& body :
            {std::function<void()>([&] { comm_->all_to_all(y, each, x, each); }),
-            {[&] { comm_->reduce_scatter(part(sums), sums); }},
-            {[&] { comm_->all_gather(x, part(x)); }}}) {
+            {[&] { comm_->reduce_scatter(part(sums), sums, sum_pieces); }},
+            {[&] { comm_->all_gather(x, part(x), x_pieces); }}}) {
         const double rate = 1e-9 * sent / time(body);
         line += fmt::format("{:>7.0f} GB/s {:>3.0f}%", rate, 100 * rate / copies);
       }

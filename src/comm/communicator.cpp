@@ -38,6 +38,12 @@ int64_t Communicator::sum(int64_t mine) {
   return std::accumulate(all.begin(), all.end(), int64_t{0});
 }
 
+void Communicator::check_pieces(const Tensor& part, const Tensor& x, std::span<const int64_t> counts) const {
+  CHECK(std::ssize(counts) == size_ && part.dtype() == x.dtype());
+  CHECK(part.numel() == counts[static_cast<size_t>(rank_)] &&
+        x.numel() == std::accumulate(counts.begin(), counts.end(), int64_t{0}));
+}
+
 void Communicator::step_barrier() {
   const auto begin = std::chrono::steady_clock::now();
   barrier();

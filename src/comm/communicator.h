@@ -14,6 +14,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <numeric>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -38,11 +39,11 @@ class Communicator {
   // Sums have f32, bf16, f64 or i32; what only moves has any type. W ranks.
   // x = sum over ranks of x.
   virtual void all_reduce(Tensor x) = 0;
-  // part = piece `rank` of the sum of x, which has W pieces of part's size. part may be that piece of x, the
-  // others are then unspecified.
-  virtual void reduce_scatter(Tensor part, const Tensor& x) = 0;
+  // x consists of W pieces, one after another: piece r has counts[r] elements, perhaps none.
+  // part = piece `rank` of the sum of x. part may be that piece of x, the others are then unspecified.
+  virtual void reduce_scatter(Tensor part, const Tensor& x, std::span<const int64_t> counts) = 0;
   // Piece r of x = part of rank r. part may be piece `rank` of x.
-  virtual void all_gather(Tensor x, const Tensor& part) = 0;
+  virtual void all_gather(Tensor x, const Tensor& part, std::span<const int64_t> counts) = 0;
   // The first sent_rows[0] rows of `sent` go to rank 0, the next to rank 1, ...; received_rows likewise. Rows
   // beyond the sums are neither read nor written. The two must not overlap.
   virtual void all_to_all(Tensor received, std::span<const int64_t> received_rows, const Tensor& sent,
@@ -52,16 +53,16 @@ class Communicator {
   // ---- asynchronous collectives, in slots 0, 1, 2, ... ----
   // A collective begins when all operations queued before it are done, and all collectives started before it.
   // Operations queued after finish(slot) see the results of the slot. Until then nothing else may touch what
-  // it reads and writes, the lists of rows included. All ranks start and finish in the same order. This
-  // default body has nothing to overlap with: finish() does the work.
+  // it reads and writes, the lists of rows and counts included. All ranks start and finish in the same order.
+  // This default body has nothing to overlap with: finish() does the work.
   virtual void start_all_reduce(int slot, Tensor x) {
     started_[slot].push_back([=, this] { all_reduce(x); });
   }
-  virtual void start_reduce_scatter(int slot, Tensor part, const Tensor& x) {
-    started_[slot].push_back([=, this] { reduce_scatter(part, x); });
+  virtual void start_reduce_scatter(int slot, Tensor part, const Tensor& x, std::span<const int64_t> counts) {
+    started_[slot].push_back([=, this] { reduce_scatter(part, x, counts); });
   }
-  virtual void start_all_gather(int slot, Tensor x, const Tensor& part) {
-    started_[slot].push_back([=, this] { all_gather(x, part); });
+  virtual void start_all_gather(int slot, Tensor x, const Tensor& part, std::span<const int64_t> counts) {
+    started_[slot].push_back([=, this] { all_gather(x, part, counts); });
   }
   virtual void start_all_to_all(int slot, Tensor received, std::span<const int64_t> received_rows,
                                 const Tensor& sent, std::span<const int64_t> sent_rows) {
@@ -106,6 +107,11 @@ class Communicator {
 
  protected:
   Communicator(int rank, int size) : rank_(rank), size_(size) { CHECK(rank >= 0 && rank < size); }
+  // Elements of x before this rank's piece.
+  int64_t before(std::span<const int64_t> counts) const {
+    return std::accumulate(counts.begin(), counts.begin() + rank_, int64_t{0});
+  }
+  void check_pieces(const Tensor& part, const Tensor& x, std::span<const int64_t> counts) const;
 
  private:
   int rank_, size_;

@@ -104,34 +104,45 @@ class MpiCommunicator final : public Communicator {
         },
         static_cast<char*>(x.data()));
   }
-  void reduce_scatter(Tensor part, const Tensor& x) override {
-    CHECK(part.numel() * size() == x.numel() && part.dtype() == x.dtype());
+  void reduce_scatter(Tensor part, const Tensor& x, std::span<const int64_t> counts) override {
+    check_pieces(part, x, counts);
     const int64_t step = std::max<int64_t>(1, kChunkBytes / (width(x) * size()));
-    for (int64_t begin = 0; begin < part.numel(); begin += step) {
-      const int64_t n = std::min(step, part.numel() - begin);
+    const int64_t longest = *std::max_element(counts.begin(), counts.end());
+    for (int64_t begin = 0; begin < longest; begin += step) {
+      const auto stretch = [&](int64_t piece) { return std::clamp<int64_t>(piece - begin, 0, step); };
+      const int64_t n = stretch(part.numel());
       // The same stretch of each piece, to the owner of the piece.
       scratch_.resize(static_cast<size_t>(n * width(x) * size()));
       std::vector<MPI_Request> requests;
+      int64_t piece = 0;  // where it begins
       for (int r = 0; r < size(); ++r) {
+        const int64_t count = counts[static_cast<size_t>(r)];
         receive(scratch_.data() + r * n * width(x), n * width(x), r, requests);
-        send(at(static_cast<const char*>(x.data()), r * part.numel() + begin, x), n * width(x), r, requests);
+        send(at(static_cast<const char*>(x.data()), piece + begin, x), stretch(count) * width(x), r,
+             requests);
+        piece += count;
       }
       wait(requests);
-      ordered_sum(at(static_cast<char*>(part.data()), begin, x), terms(n, x), n, x.dtype());
+      if (n > 0) ordered_sum(at(static_cast<char*>(part.data()), begin, x), terms(n, x), n, x.dtype());
     }
   }
-  void all_gather(Tensor x, const Tensor& part) override {
-    CHECK(part.numel() * size() == x.numel() && part.dtype() == x.dtype());
-    char* const mine = static_cast<char*>(x.data()) + rank() * part.bytes();
+  void all_gather(Tensor x, const Tensor& part, std::span<const int64_t> counts) override {
+    check_pieces(part, x, counts);
+    char* const mine = at(static_cast<char*>(x.data()), before(counts), x);
     if (mine != part.data() && part.bytes() > 0)
       std::memcpy(mine, part.data(), static_cast<size_t>(part.bytes()));
-    for (int64_t begin = 0; begin < part.bytes(); begin += kMoveBytes) {
+    const int64_t longest = *std::max_element(counts.begin(), counts.end()) * width(x);
+    for (int64_t begin = 0; begin < longest; begin += kMoveBytes) {
       std::vector<MPI_Request> requests(static_cast<size_t>(size()));
-      for (int r = 0; r < size(); ++r)
-        check(MPI_Ibcast(static_cast<char*>(x.data()) + r * part.bytes() + begin,
-                         as_int(std::min(kMoveBytes, part.bytes() - begin)), MPI_BYTE, r, comm_,
+      int64_t piece = 0;
+      for (int r = 0; r < size(); ++r) {
+        const int64_t bytes = counts[static_cast<size_t>(r)] * width(x);
+        check(MPI_Ibcast(static_cast<char*>(x.data()) + piece + std::min(begin, bytes),
+                         as_int(std::clamp<int64_t>(bytes - begin, 0, kMoveBytes)), MPI_BYTE, r, comm_,
                          &requests[static_cast<size_t>(r)]),
               "MPI_Ibcast");
+        piece += bytes;
+      }
       wait(requests);
     }
   }

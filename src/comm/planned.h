@@ -13,8 +13,8 @@ class PlannedCommunicator final : public Communicator {
 
   std::string describe() const override { return "planned ranks"; }
   void all_reduce(Tensor) override { nobody(); }
-  void reduce_scatter(Tensor, const Tensor&) override { nobody(); }
-  void all_gather(Tensor, const Tensor&) override { nobody(); }
+  void reduce_scatter(Tensor, const Tensor&, std::span<const int64_t>) override { nobody(); }
+  void all_gather(Tensor, const Tensor&, std::span<const int64_t>) override { nobody(); }
   void all_to_all(Tensor, std::span<const int64_t>, const Tensor&, std::span<const int64_t>) override {
     nobody();
   }

@@ -13,8 +13,12 @@ class SoloCommunicator final : public Communicator {
   std::string describe() const override { return "one rank"; }
   void all_reduce(Tensor) override {}
   // What is one piece of one is in its place already; anywhere else it would have to be moved.
-  void reduce_scatter(Tensor part, const Tensor& x) override { expect_in_place(part, x); }
-  void all_gather(Tensor x, const Tensor& part) override { expect_in_place(x, part); }
+  void reduce_scatter(Tensor part, const Tensor& x, std::span<const int64_t>) override {
+    expect_in_place(part, x);
+  }
+  void all_gather(Tensor x, const Tensor& part, std::span<const int64_t>) override {
+    expect_in_place(x, part);
+  }
   void all_to_all(Tensor received, std::span<const int64_t>, const Tensor& sent,
                   std::span<const int64_t>) override {
     expect_in_place(received, sent);

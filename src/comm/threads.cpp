@@ -124,18 +124,21 @@ class ThreadCommunicator final : public Communicator {
     }
     meeting_->meet(rank());
   }
-  void reduce_scatter(Tensor part, const Tensor& x) override {
-    CHECK(part.numel() * size() == x.numel() && part.dtype() == x.dtype());
+  void reduce_scatter(Tensor part, const Tensor& x, std::span<const int64_t> counts) override {
+    check_pieces(part, x, counts);
     lay_out(x.data());
-    add(part.data(), rank() * part.numel(), (rank() + 1) * part.numel(), x);
+    add(part.data(), before(counts), before(counts) + part.numel(), x);
     meeting_->meet(rank());
   }
-  void all_gather(Tensor x, const Tensor& part) override {
-    CHECK(part.numel() * size() == x.numel() && part.dtype() == x.dtype());
+  void all_gather(Tensor x, const Tensor& part, std::span<const int64_t> counts) override {
+    check_pieces(part, x, counts);
     lay_out(part.data());
+    int64_t begin = 0;
     for (int r = 0; r < size(); ++r) {
-      void* const piece = at(x.data(), r * part.numel(), x);
-      if (piece != meeting_->address(r)) copy(piece, meeting_->address(r), part.bytes());
+      const int64_t n = counts[static_cast<size_t>(r)];
+      void* const piece = at(x.data(), begin, x);
+      if (piece != meeting_->address(r)) copy(piece, meeting_->address(r), bytes(n, x));
+      begin += n;
     }
     meeting_->meet(rank());
   }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <nccl.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -129,16 +130,24 @@ class NcclCommunicator final : public comm::Communicator {
     collective(
         [&] { return ncclAllReduce(x.data(), x.data(), count(x), type_of(x), ncclSum, comm_, stream()); });
   }
-  void reduce_scatter(Tensor part, const Tensor& x) override {
-    CHECK(part.numel() * size() == x.numel() && part.dtype() == x.dtype());
-    collective([&] {
-      return ncclReduceScatter(x.data(), part.data(), count(part), type_of(x), ncclSum, comm_, stream());
+  // NCCL's own collectives have pieces of one size. Others are a group of one collective for each piece.
+  void reduce_scatter(Tensor part, const Tensor& x, std::span<const int64_t> counts) override {
+    check_pieces(part, x, counts);
+    if (are_equal(counts))
+      return collective([&] {
+        return ncclReduceScatter(x.data(), part.data(), count(part), type_of(x), ncclSum, comm_, stream());
+      });
+    each_piece(x, counts, [&](void* piece, size_t n, int root) {
+      return ncclReduce(piece, root == rank() ? part.data() : piece, n, type_of(x), ncclSum, root, comm_,
+                        stream());
     });
   }
-  void all_gather(Tensor x, const Tensor& part) override {
-    CHECK(part.numel() * size() == x.numel() && part.dtype() == x.dtype());
-    collective([&] {
-      return ncclAllGather(part.data(), x.data(), static_cast<size_t>(part.bytes()), ncclUint8, comm_,
+  void all_gather(Tensor x, const Tensor& part, std::span<const int64_t> counts) override {
+    check_pieces(part, x, counts);
+    if (are_equal(counts)) return all_gather_equal(x, part);
+    const size_t width = size_of(x.dtype());
+    each_piece(x, counts, [&](void* piece, size_t n, int root) {
+      return ncclBroadcast(root == rank() ? part.data() : piece, piece, n * width, ncclUint8, root, comm_,
                            stream());
     });
   }
@@ -170,11 +179,12 @@ class NcclCommunicator final : public comm::Communicator {
   void start_all_reduce(int slot, Tensor x) override {
     on_comm_stream(slot, [&] { all_reduce(x); });
   }
-  void start_reduce_scatter(int slot, Tensor part, const Tensor& x) override {
-    on_comm_stream(slot, [&] { reduce_scatter(part, x); });
+  void start_reduce_scatter(int slot, Tensor part, const Tensor& x,
+                            std::span<const int64_t> counts) override {
+    on_comm_stream(slot, [&] { reduce_scatter(part, x, counts); });
   }
-  void start_all_gather(int slot, Tensor x, const Tensor& part) override {
-    on_comm_stream(slot, [&] { all_gather(x, part); });
+  void start_all_gather(int slot, Tensor x, const Tensor& part, std::span<const int64_t> counts) override {
+    on_comm_stream(slot, [&] { all_gather(x, part, counts); });
   }
   void start_all_to_all(int slot, Tensor received, std::span<const int64_t> received_rows, const Tensor& sent,
                         std::span<const int64_t> sent_rows) override {
@@ -195,7 +205,7 @@ class NcclCommunicator final : public comm::Communicator {
       to.bytes = bytes;
     }
     on_comm_stream(slot, [&] {
-      all_gather(Tensor(to.gathered, mine.dtype(), {mine.numel() * size()}), mine);
+      all_gather_equal(Tensor(to.gathered, mine.dtype(), {mine.numel() * size()}), mine);
       CUDA_CHECK(cudaMemcpyAsync(to.on_host, to.gathered, bytes, cudaMemcpyDeviceToHost, stream()));
       CUDA_CHECK(cudaEventRecord(to.told, stream()));
     });
@@ -214,7 +224,7 @@ class NcclCommunicator final : public comm::Communicator {
     const Tensor part = gathered.rows(rank() * bytes, (rank() + 1) * bytes);
     const std::byte nothing{};
     device_.to_device(part, mine.empty() ? &nothing : mine.data());
-    all_gather(gathered, part);
+    all_gather_equal(gathered, part);
     if (!mine.empty()) return device_.to_host(all.data(), gathered);
     device_.synchronize();
   }
@@ -228,7 +238,7 @@ class NcclCommunicator final : public comm::Communicator {
     reserve(size());
     CUDA_CHECK(cudaEventRecord(here_, stream()));
     const Tensor signs(staging_, DType::u8, {size()});
-    all_gather(signs, signs.rows(rank(), rank() + 1));
+    all_gather_equal(signs, signs.rows(rank(), rank() + 1));
     CUDA_CHECK(cudaEventRecord(all_here_, stream()));
   }
   double waited() const override {
@@ -255,6 +265,29 @@ class NcclCommunicator final : public comm::Communicator {
   };
 
   static size_t count(const Tensor& x) { return static_cast<size_t>(x.numel()); }
+  static bool are_equal(std::span<const int64_t> counts) {
+    return std::ranges::all_of(counts, [&](int64_t n) { return n == counts.front(); });
+  }
+  void all_gather_equal(Tensor x, const Tensor& part) {
+    collective([&] {
+      return ncclAllGather(part.data(), x.data(), static_cast<size_t>(part.bytes()), ncclUint8, comm_,
+                           stream());
+    });
+  }
+  // call(piece, elements, the rank that owns it) queues a collective.
+  template <class Call>
+  void each_piece(Tensor x, std::span<const int64_t> counts, const Call& call) {
+    collective([&] {
+      char* piece = static_cast<char*>(x.data());
+      NCCL_CHECK(ncclGroupStart());
+      for (int r = 0; r < size(); ++r) {
+        const auto n = static_cast<size_t>(counts[static_cast<size_t>(r)]);
+        if (n > 0) NCCL_CHECK(call(piece, n, r));
+        piece += n * size_of(x.dtype());
+      }
+      return ncclGroupEnd();
+    });
+  }
   // Where collectives are queued.
   cudaStream_t stream() const { return on_comm_stream_ ? comm_stream_ : device_.stream(); }
 

@@ -76,6 +76,12 @@ ncclResult_t ncclAllReduce(const void* from, void* to, size_t count, ncclDataTyp
   return real(from, to, count, type, op, comm, stream);
 }
 
+ncclResult_t ncclReduce(const void* from, void* to, size_t count, ncclDataType_t type, ncclRedOp_t op,
+                        int root, ncclComm_t comm, cudaStream_t stream) {
+  REAL(ncclReduce);
+  return real(from, to, count, type, op, root, comm, stream);
+}
+
 ncclResult_t ncclReduceScatter(const void* from, void* to, size_t count, ncclDataType_t type, ncclRedOp_t op,
                                ncclComm_t comm, cudaStream_t stream) {
   REAL(ncclReduceScatter);

@@ -7,9 +7,15 @@ void AttentionWeights::declare(ParameterList& list, const AttentionSpec& spec) {
   const int64_t H = spec.heads.query, d = spec.heads.dim;
   list.norm(norm, "attention_norm.weight", spec.width);
   list.matrix(qkvg, "attention.qkvg.weight", "attention", Role::matrix, {spec.heads.packed(), spec.width});
+  const int64_t kv = spec.heads.kv * d;
+  if (spec.heads.gated)
+    list.consists_of({H * d, H * d, kv, kv}, d);  // q and its gate by turns, then k and v
+  else
+    list.consists_of({H * d, kv, kv});
   list.norm(q_norm, "attention.q_norm.weight", d);
   list.norm(k_norm, "attention.k_norm.weight", d);
   list.matrix(out, "attention.out.weight", "attention", Role::matrix, {spec.width, H * d});
+  list.consists_of({spec.width});
   list.writes_to_residual();
 }
 

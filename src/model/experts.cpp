@@ -5,7 +5,9 @@ namespace moe::model {
 
 void ExpertsWeights::declare(ParameterList& list, const MoeSpec& spec) {
   list.expert_matrices(gate_up, "moe.gate_up.weight", {spec.experts, 2 * spec.inner_width, spec.width});
+  list.consists_of({spec.inner_width, spec.inner_width});
   list.expert_matrices(down, "moe.down.weight", {spec.experts, spec.width, spec.inner_width});
+  list.consists_of({spec.width});
   list.writes_to_residual();
 }
 

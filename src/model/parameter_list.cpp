@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "model/parameter_list.h"
 
+#include <numeric>
+
 #include "base/error.h"
 
 namespace moe::model {
@@ -29,6 +31,14 @@ void ParameterList::norm(Parameter& parameter, const std::string& name, int64_t 
 void ParameterList::matrix(Parameter& parameter, const std::string& name, const std::string& group, Role role,
                            std::initializer_list<int64_t> shape) {
   add(parameter, name, group, role, shape);
+}
+
+void ParameterList::consists_of(std::initializer_list<int64_t> matrix_rows, int64_t interleaved) {
+  Parameter& last = *all_.back();
+  last.matrix_rows = matrix_rows;
+  last.interleaved = interleaved;
+  const auto stretches = last.whole_stretches();
+  CHECK(std::accumulate(stretches.begin(), stretches.end(), int64_t{0}) == last.weight.numel(), last.name);
 }
 
 void ParameterList::expert_matrices(Parameter& parameter, const std::string& name,

@@ -30,6 +30,8 @@ class ParameterList {
               std::initializer_list<int64_t> shape);
   // [E, ...]: one matrix for each expert; this rank has its shard of them.
   void expert_matrices(Parameter& parameter, const std::string& name, std::initializer_list<int64_t> shape);
+  // The last one declared consists of these matrices: Parameter::matrix_rows.
+  void consists_of(std::initializer_list<int64_t> matrix_rows, int64_t interleaved = 0);
   // The last one declared writes to the residual stream.
   void writes_to_residual() { all_.back()->init_std = residual_std_; }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include "base/random.h"
 #include "base/threads.h"
@@ -80,17 +81,59 @@ std::vector<Weights::Bucketed> Weights::buckets_of(const std::vector<Parameter*>
   return buckets;
 }
 
+// Equal pieces where matrices may be cut, or where none is. Else the buckets are one list of matrices, of
+// which each rank has a run: a bucket alone may have fewer matrices than there are ranks.
+void Weights::cut(std::vector<Bucketed>& buckets, int64_t ranks, bool whole_matrices) {
+  const int64_t alignment = Parameter::kAlignment;
+  std::vector<int64_t> places{0};  // in the list, where a piece may begin
+  int64_t at = 0;
+  bool even = true;  // equal pieces cut no matrix
+  for (Bucketed& bucket : buckets) {
+    const int64_t begin = at;
+    for (const Parameter* parameter : bucket.parameters) {
+      int64_t inside = at;
+      for (const int64_t stretch : parameter->whole_stretches()) {
+        inside += stretch;
+        if (inside % alignment == 0) places.push_back(inside);
+      }
+      at += parameter->padded();
+      if (places.back() != at) places.push_back(at);
+    }
+    const int64_t piece = ((at - begin) / alignment + ranks - 1) / ranks * alignment;
+    bucket.counts.assign(static_cast<size_t>(ranks), piece);
+    for (int64_t r = 1; r < ranks; ++r)
+      even = even && piece * ranks == at - begin &&
+             std::binary_search(places.begin(), places.end(), begin + r * piece);
+  }
+  if (!whole_matrices || even) return;
+  std::vector<int64_t> cuts;  // where each rank's run begins: the nearest place to an equal share
+  for (int64_t r = 0; r <= ranks; ++r) {
+    const int64_t ideal = at * r / ranks;
+    const auto above = std::lower_bound(places.begin(), places.end(), ideal);
+    const bool below_is_nearer = above != places.begin() && ideal - *(above - 1) < *above - ideal;
+    cuts.push_back(below_is_nearer ? *(above - 1) : *above);
+  }
+  int64_t begin = 0;
+  for (Bucketed& bucket : buckets) {
+    int64_t end = begin;
+    for (const Parameter* parameter : bucket.parameters) end += parameter->padded();
+    for (size_t r = 0; r + 1 < cuts.size(); ++r)
+      bucket.counts[r] = std::clamp(cuts[r + 1], begin, end) - std::clamp(cuts[r], begin, end);
+    begin = end;
+  }
+}
+
 Tensor Weights::place(const std::vector<Parameter*>& group, const WeightTypes& types, Mode mode,
                       Arena& arena) {
-  const std::vector<Bucketed> buckets = buckets_of(group, types.gradient);
+  std::vector<Bucketed> buckets = buckets_of(group, types.gradient);
   const bool experts = group.front()->role == Role::expert;
   const Shard& shard = experts ? sharding_.expert_updates : sharding_.other_updates;
-  const int64_t unit = Parameter::kAlignment * shard.world;  // for equal parts
-  std::vector<int64_t> begin{0};                             // of each bucket
-  for (const Bucketed& members : buckets) {
-    int64_t elements = 0;
-    for (const Parameter* parameter : members.parameters) elements += parameter->padded();
-    begin.push_back(begin.back() + (elements + unit - 1) / unit * unit);
+  cut(buckets, shard.world, sharding_.whole_matrices && !group.front()->matrix_rows.empty());
+  std::vector<int64_t> begin{0};  // of each bucket
+  int64_t own = 0;                // what this rank updates
+  for (const Bucketed& bucket : buckets) {
+    begin.push_back(begin.back() + bucket.elements());
+    own += bucket.counts[static_cast<size_t>(shard.rank)];
   }
   const int64_t total = begin.back();
   const bool copied = types.compute != types.master, sharded = copied && shard.world > 1;
@@ -98,12 +141,13 @@ Tensor Weights::place(const std::vector<Parameter*>& group, const WeightTypes& t
   const auto take = [&](const std::string& what, DType type, const std::string& which, int64_t n) {
     return arena.allocate(what + " (" + std::string(name_of(type)) + which + ")", type, {n});
   };
-  const Tensor masters = take("weights", types.master, "", sharded ? total / shard.world : total);
+  const Tensor masters = take("weights", types.master, "", sharded ? own : total);
   const Tensor copies = copied ? take("weights", types.compute, " copy", total) : masters;
   const Tensor gradients = mode == Mode::training ? take("gradients", types.gradient, "", total) : Tensor();
+  int64_t own_begin = 0;  // of the bucket's piece among those of this rank
   for (size_t b = 0; b < buckets.size(); ++b) {
-    const int64_t part = (begin[b + 1] - begin[b]) / shard.world;
-    const int64_t first = begin[b] + shard.rank * part, last = first + part;
+    const int64_t first = begin[b] + buckets[b].before(shard.rank);
+    const int64_t last = first + buckets[b].counts[static_cast<size_t>(shard.rank)];
     int64_t at = begin[b];
     for (Parameter* parameter : buckets[b].parameters) {
       const Tensor shape = parameter->weight;
@@ -117,7 +161,7 @@ Tensor Weights::place(const std::vector<Parameter*>& group, const WeightTypes& t
       if (!gradients.empty()) parameter->gradient = slice(gradients);
       if (shard.world > 1) {
         const int64_t from = std::clamp(first, at, end), to = std::clamp(last, at, end);
-        const int64_t master = from == to ? 0 : sharded ? begin[b] / shard.world + from - first : from;
+        const int64_t master = from == to ? 0 : sharded ? own_begin + from - first : from;
         parameter->local_shard = {.offset = parameter->offset() + from - at,
                                   .weight = masters.rows(master, master + to - from),
                                   .compute = copies.rows(from, to),
@@ -128,7 +172,9 @@ Tensor Weights::place(const std::vector<Parameter*>& group, const WeightTypes& t
     const auto bucket = [&](const Tensor& all) {
       return all.empty() ? all : all.rows(begin[b], begin[b + 1]);
     };
-    buckets_.push_back({bucket(copies), bucket(gradients), experts, buckets[b].layer});
+    buckets_.push_back(
+        {bucket(copies), bucket(gradients), std::move(buckets[b].counts), experts, buckets[b].layer});
+    own_begin += last - first;
   }
   return gradients;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <numeric>
 #include <vector>
 
 #include "model/block.h"
@@ -53,10 +54,11 @@ class ModelParameters {
 class Weights : public ModelParameters {
  public:
   // A communication bucket: consecutive tensors of a group in one or several layers, flat, padding included.
-  // Ranks own equal shards of it. gradient: for training only. compute: what matrix products read; the master
-  // where that is f32.
+  // Rank r updates the piece of counts[r] elements. gradient: for training only. compute: what matrix
+  // products read; the master where that is f32.
   struct Bucket {
     Tensor compute, gradient;
+    std::vector<int64_t> counts;
     bool experts = false;
     int64_t layer = kNoLayer;  // forward reads it from there on, and backward has completed it there
   };
@@ -83,9 +85,17 @@ class Weights : public ModelParameters {
   struct Bucketed {
     int64_t layer = kNoLayer;
     std::vector<Parameter*> parameters;
+    // By rank, what it updates.
+    std::vector<int64_t> counts = {};
+    int64_t elements() const { return std::accumulate(counts.begin(), counts.end(), int64_t{0}); }
+    int64_t before(int64_t rank) const {
+      return std::accumulate(counts.begin(), counts.begin() + rank, int64_t{0});
+    }
   };
   // Consecutive layers of a group together, until they have sharding_.bucket_bytes.
   std::vector<Bucketed> buckets_of(const std::vector<Parameter*>& group, DType gradient) const;
+  // Gives the buckets their counts.
+  static void cut(std::vector<Bucketed>& buckets, int64_t ranks, bool whole_matrices);
   // Memory for a group, by bucket. Returns all of its gradients.
   Tensor place(const std::vector<Parameter*>& group, const WeightTypes& types, Mode mode, Arena& arena);
   ShardingPlan sharding_;

@@ -14,9 +14,11 @@ namespace moe {
 
 // How weights and optimizer states are sharded. experts: expert parallelism, the experts that this rank owns.
 // expert_updates, other_updates: ZeRO-1, the part of these experts and of all other weights that it updates.
+// whole_matrices: a part has whole matrices, for optimizers that need all of one; else it is cut anywhere.
 // bucket_bytes: the least size of a gradient bucket; 0: one bucket a layer.
 struct ShardingPlan {
   Shard experts, expert_updates, other_updates;
+  bool whole_matrices = false;
   int64_t bucket_bytes = 0;
 };
 
@@ -43,6 +45,10 @@ struct Parameter {
   std::string group;  // embedding, attention, router, experts, norms or head: rows of the gradient-norm table
   Role role = Role::matrix;
   int64_t layer = kNoLayer;
+  // The matrices that it consists of, one below another, by their rows; of a 3-D tensor, those of each entry.
+  // Empty: no optimizer sees matrices here. interleaved > 0: the first two take turns, so many rows each.
+  std::vector<int64_t> matrix_rows = {};
+  int64_t interleaved = 0;
   double init_value = 0, init_std = 0;  // initial values: init_value where init_std is 0, else normal about 0
   Tensor weight;                        // the master: f32, or bf16
   Tensor compute;                       // what the ops read: bf16 copy, or the same view as weight
@@ -66,6 +72,8 @@ struct Parameter {
 
   Tensor global_shape(DType type) const;  // a tensor without memory
   int64_t offset() const;                 // in the global tensor, of the first element here
+  // Elements of the smallest stretches that have whole matrices, one after another; of what is here.
+  std::vector<int64_t> whole_stretches() const;
   int64_t padded() const { return (weight.numel() + kAlignment - 1) / kAlignment * kAlignment; }
   LocalShard local() const;   // all that is here, unless `local_shard` says otherwise
   NamedShard stored() const;  // the part of the master that is here

@@ -106,9 +106,10 @@ bool some_may_stop(const DistributedConfig& distributed, const Mesh& mesh) {
 }
 
 RankGroups::RankGroups(const DistributedConfig& distributed, const model::ModelConfig& model,
-                       comm::Communicator& world, Device& device)
+                       comm::Communicator& world, Device& device, bool whole_matrices)
     : world_(world), mesh_(mesh_of(distributed, world.size())), sharding_(mesh_.sharding(world.rank())) {
   if (world.size() == 1) return;
+  sharding_.whole_matrices = whole_matrices;
   same_weights_ = world_.split(0, world.rank(), world.size());
   sharding_.bucket_bytes = static_cast<int64_t>(distributed.bucket_mb * 1e6);
   if (distributed.layout == ParallelLayout::expert) check_experts(model, mesh_.ep);

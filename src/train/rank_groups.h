@@ -21,9 +21,9 @@ namespace moe::train {
 class RankGroups {
  public:
   // All ranks of the world call it. Throws UserError when they cannot share the experts so. device and world
-  // must outlive it.
+  // must outlive it. whole_matrices: as in ShardingPlan.
   RankGroups(const DistributedConfig& distributed, const model::ModelConfig& model, comm::Communicator& world,
-             Device& device);
+             Device& device, bool whole_matrices = false);
   ~RankGroups();
 
   comm::Communicator& world() { return world_; }

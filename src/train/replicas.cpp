@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "train/replicas.h"
 
+#include <numeric>
+
 #include "comm/ordered_sum.h"
 #include "ops/ops.h"
 
@@ -54,7 +56,8 @@ model::LayerHooks Replicas::layer_hooks(CapturedRegion& region, bool first, bool
 
 void Replicas::start_gradients(const model::Weights::Bucket& bucket, int slot) {
   if (groups_.in_parts())
-    ranks_of(bucket).start_reduce_scatter(slot, part(bucket, bucket.gradient), bucket.gradient);
+    ranks_of(bucket).start_reduce_scatter(slot, part(bucket, bucket.gradient), bucket.gradient,
+                                          bucket.counts);
   else
     ranks_of(bucket).start_all_reduce(slot, bucket.gradient);
 }
@@ -78,7 +81,7 @@ void Replicas::all_reduce_shards(std::span<double> sums) {
 void Replicas::start_parameter_all_gather() {
   if (!groups_.in_parts()) return;
   each_bucket([&](const model::Weights::Bucket& bucket, int slot) {
-    ranks_of(bucket).start_all_gather(slot, bucket.compute, part(bucket, bucket.compute));
+    ranks_of(bucket).start_all_gather(slot, bucket.compute, part(bucket, bucket.compute), bucket.counts);
   });
   if (!overlaps_communication()) finish_parameter_all_gather();
 }
@@ -97,8 +100,9 @@ void Replicas::each_bucket(
 Tensor Replicas::part(const model::Weights::Bucket& bucket, const Tensor& flat) const {
   const ShardingPlan& sharding = groups_.sharding();
   const Shard& shard = bucket.experts ? sharding.expert_updates : sharding.other_updates;
-  const int64_t n = flat.numel() / shard.world;
-  return flat.rows(shard.rank * n, (shard.rank + 1) * n);
+  const auto mine = bucket.counts.begin() + shard.rank;
+  const int64_t begin = std::accumulate(bucket.counts.begin(), mine, int64_t{0});
+  return flat.rows(begin, begin + *mine);
 }
 
 }  // namespace moe::train

@@ -30,8 +30,12 @@ class TransfersAside final : public comm::Communicator {
 
   std::string describe() const override { return inner_.describe(); }
   void all_reduce(Tensor x) override { inner_.all_reduce(x); }
-  void reduce_scatter(Tensor part, const Tensor& x) override { inner_.reduce_scatter(part, x); }
-  void all_gather(Tensor x, const Tensor& part) override { inner_.all_gather(x, part); }
+  void reduce_scatter(Tensor part, const Tensor& x, std::span<const int64_t> counts) override {
+    inner_.reduce_scatter(part, x, counts);
+  }
+  void all_gather(Tensor x, const Tensor& part, std::span<const int64_t> counts) override {
+    inner_.all_gather(x, part, counts);
+  }
   void all_to_all(Tensor received, std::span<const int64_t> received_rows, const Tensor& sent,
                   std::span<const int64_t> sent_rows) override {
     inner_.all_to_all(received, received_rows, sent, sent_rows);
@@ -49,11 +53,12 @@ class TransfersAside final : public comm::Communicator {
   void start_all_reduce(int lane, Tensor x) override {
     start(lane, [=, this] { aside_->all_reduce(x); });
   }
-  void start_reduce_scatter(int lane, Tensor part, const Tensor& x) override {
-    start(lane, [=, this] { aside_->reduce_scatter(part, x); });
+  void start_reduce_scatter(int lane, Tensor part, const Tensor& x,
+                            std::span<const int64_t> counts) override {
+    start(lane, [=, this] { aside_->reduce_scatter(part, x, counts); });
   }
-  void start_all_gather(int lane, Tensor x, const Tensor& part) override {
-    start(lane, [=, this] { aside_->all_gather(x, part); });
+  void start_all_gather(int lane, Tensor x, const Tensor& part, std::span<const int64_t> counts) override {
+    start(lane, [=, this] { aside_->all_gather(x, part, counts); });
   }
   void start_all_to_all(int lane, Tensor received, std::span<const int64_t> received_rows, const Tensor& sent,
                         std::span<const int64_t> sent_rows) override {
