@@ -192,8 +192,9 @@ StoreServer::~StoreServer() {
 
 void StoreServer::run() {
   bool room = true;  // for another descriptor
+  std::vector<pollfd> sockets;
   while (!stopping_) {
-    std::vector<pollfd> sockets{{listener_, static_cast<short>(room ? POLLIN : 0), 0}};
+    sockets.assign({{listener_, static_cast<short>(room ? POLLIN : 0), 0}});
     for (const Client& client : clients_)
       sockets.push_back(
           {client.socket, static_cast<short>(client.out.empty() ? POLLIN : POLLIN | POLLOUT), 0});
