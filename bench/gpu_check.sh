@@ -145,7 +145,7 @@ memory() {
 }
 
 # Small tests of each family; racecheck and synccheck look at shared memory and barriers only.
-kSmall='Norm*:Router*:Permute*:Swiglu*:Attention*:Experts*:GroupedMatmul*:Loss*:Gate*:AdamW8*'
+kSmall='Norm*:Router*:Permute*:Swiglu*:Attention*:Experts*:GroupedMatmul*:Loss*:Gate*:AdamW8*:Muon*'
 kSmall=${SANITIZE_FILTER:-$kSmall}
 sanitize() {
   local sanitizer tool

@@ -31,7 +31,7 @@ struct Measured {
         scale_1(arena.allocate("small", DType::f32, {1})),
         normal(arena.allocate("small", DType::f32, {kPiece})) {}
   model::Weights weights;
-  optim::Optimizer optimizer;
+  optim::OptimizerSet optimizer;
   Tensor squares_g, scale_1, normal;
 };
 

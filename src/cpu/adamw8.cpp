@@ -7,8 +7,8 @@
 
 #include "cpu/adamw.h"
 #include "cpu/cpu_ops.h"
+#include "cpu/moment8.h"
 #include "ops/adamw_step.h"
-#include "ops/quantise8.h"
 
 namespace moe::cpu {
 namespace {
@@ -20,28 +20,6 @@ struct State8 {
   uint8_t *code_m, *code_v;
   float *absmax_m, *absmax_v;
 };
-
-void decode(float* __restrict out, const uint8_t* __restrict code, const adamw8::Map& map, float absmax,
-            int64_t count) {
-  for (int64_t i = 0; i < count; ++i) out[i] = map[code[i]] * absmax;
-}
-
-float largest_magnitude(const float* x, int64_t count) {
-  float magnitude[kBlock] = {};
-  for (int64_t i = 0; i < count; ++i) magnitude[i] = std::abs(x[i]);
-  return max_of(magnitude, count);
-}
-
-// Codes of a block without any magnitude are those that bitsandbytes' search gives for 0/0: they decode to 0.
-void encode_m(uint8_t* __restrict code, float& absmax, const float* __restrict m, int64_t count) {
-  absmax = largest_magnitude(m, count);
-  if (absmax == 0) {
-    for (int64_t i = 0; i < count; ++i) code[i] = std::signbit(m[i]) ? 0 : 255;
-    return;
-  }
-  const float divisor = absmax;
-  for (int64_t i = 0; i < count; ++i) code[i] = adamw8::code_signed(adamw8::kQuantiseSigned, m[i] / divisor);
-}
 
 void encode_v(uint8_t* __restrict code, float& absmax, const float* __restrict v, int64_t count) {
   absmax = largest_magnitude(v, count);

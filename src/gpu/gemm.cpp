@@ -46,8 +46,8 @@ unsigned alignment_of(uint64_t number) {
 // product of one slice of the tokens, in f32, one after another in memory.
 class Gemm::Plan {
  public:
-  explicit Plan(const Key& key, int64_t parts = 1) : parts_(parts) {
-    CHECK(key.k % parts == 0 && (parts == 1 || key.layout == MatmulLayout::TN));
+  explicit Plan(const Key& key, int64_t parts = 1) : count_(parts * key.batch) {
+    CHECK(key.k % parts == 0 && (parts == 1 || (key.layout == MatmulLayout::TN && key.batch == 1)));
     const auto [m, n, k] = std::array{key.m, key.n, key.k / parts};
     const bool b_is_nk = key.layout == MatmulLayout::NT, a_is_km = key.layout == MatmulLayout::TN;
     CUBLAS_CHECK(cublasLtMatmulDescCreate(
@@ -95,8 +95,9 @@ class Gemm::Plan {
   }
 
   void run(cublasLtHandle_t handle, void* c, const void* a, const void* b, const void* addend,
-           const cublasLtMatmulAlgo_t& algorithm, void* workspace, cudaStream_t stream) const {
-    const float alpha = 1, beta = addend != nullptr ? 1 : 0;
+           const Factors& factors, const cublasLtMatmulAlgo_t& algorithm, void* workspace,
+           cudaStream_t stream) const {
+    const float alpha = factors.product, beta = addend != nullptr ? factors.addend : 0;
     if (addend == nullptr) addend = c;
     CUBLAS_CHECK(cublasLtMatmul(handle, operation_, &alpha, b, b_, a, a_, &beta, addend, c_, c, c_,
                                 &algorithm, workspace, kWorkspaceBytes, stream));
@@ -107,7 +108,7 @@ class Gemm::Plan {
     cublasLtMatrixLayout_t result = nullptr;
     CUBLAS_CHECK(cublasLtMatrixLayoutCreate(&result, type_of(dtype), static_cast<uint64_t>(rows),
                                             static_cast<uint64_t>(columns), rows));
-    set(result, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, static_cast<int32_t>(parts_));
+    set(result, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, static_cast<int32_t>(count_));
     set(result, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, rows * columns);
     return result;
   }
@@ -124,7 +125,7 @@ class Gemm::Plan {
     CUBLAS_CHECK(cublasLtMatmulPreferenceSetAttribute(preference, attribute, &value, sizeof(value)));
   }
 
-  int64_t parts_;
+  int64_t count_;  // of products
   cublasLtMatmulDesc_t operation_ = nullptr;
   cublasLtMatrixLayout_t a_ = nullptr, b_ = nullptr, c_ = nullptr;
 };
@@ -146,46 +147,48 @@ std::string Gemm::describe() const {
   return fmt::format("cuBLASLt {}.{}.{}", version / 10000, version / 100 % 100, version % 100);
 }
 
-void Gemm::multiply(Tensor& c_MN, const Tensor& a, const Tensor& b, MatmulLayout layout,
-                    const Tensor& addend_MN) {
-  const void* const addend = addend_MN.data();
-  Key key{c_MN.dim(0),
-          c_MN.dim(1),
-          layout == MatmulLayout::TN ? a.dim(0) : a.dim(1),
+void Gemm::multiply(Tensor c, const Tensor& a, const Tensor& b, MatmulLayout layout, const Tensor& addend,
+                    const Factors& factors) {
+  const int first = c.rank() - 2;  // dimension of a matrix
+  Key key{first == 0 ? 1 : c.dim(0),
+          c.dim(first),
+          c.dim(first + 1),
+          layout == MatmulLayout::TN ? a.dim(first) : a.dim(first + 1),
           layout,
           a.dtype(),
-          c_MN.dtype(),
-          addend != nullptr,
+          c.dtype(),
+          !addend.empty(),
           tf32_ && a.dtype() == DType::f32,
           0};
   if (key.m == 0 || key.n == 0) return;
   unsigned alignment = 256;
-  for (const Tensor* t : {static_cast<const Tensor*>(&c_MN), &addend_MN, &a, &b}) {
+  for (const Tensor* t : {static_cast<const Tensor*>(&c), &addend, &a, &b}) {
     if (t->data() == nullptr) continue;
-    for (const uint64_t number :
-         {reinterpret_cast<uint64_t>(t->data()), static_cast<uint64_t>(t->dim(1)) * size_of(t->dtype())})
+    for (const uint64_t number : {reinterpret_cast<uint64_t>(t->data()),
+                                  static_cast<uint64_t>(t->dim(first + 1)) * size_of(t->dtype())})
       alignment = std::min(alignment, alignment_of(number));
   }
   key.alignment = alignment;
   auto found = chosen_.find(key);
-  if (found == chosen_.end()) found = chosen_.emplace(key, choose(key, c_MN, a, b, addend)).first;
-  run(key, Plan(key, found->second.parts), found->second, c_MN.data(), a, b, addend);
+  if (found == chosen_.end()) found = chosen_.emplace(key, choose(key, c, a, b, addend.data())).first;
+  run(key, Plan(key, found->second.parts), found->second, c.data(), a, b, addend.data(), factors);
 }
 
 void Gemm::run(const Key& key, const Plan& plan, const GemmChoice& choice, void* c, const Tensor& a,
-               const Tensor& b, const void* addend) {
+               const Tensor& b, const void* addend, const Factors& factors) {
   const bool whole = choice.parts == 1;
-  plan.run(handle_, whole ? c : parts_, a.data(), b.data(), whole ? addend : nullptr, choice.algorithm,
-           workspace_, device_.stream());
+  plan.run(handle_, whole ? c : parts_, a.data(), b.data(), whole ? addend : nullptr, factors,
+           choice.algorithm, workspace_, device_.stream());
   if (whole) return;
   CHECK(addend == nullptr || addend == c, "a product in parts adds to its own output only");
+  CHECK(factors.product == 1 && factors.addend == 1, "a product in parts has no factors");
   add_parts(device_.stream(), c, key.output, parts_, choice.parts, key.m * key.n, key.adds);
 }
 
 std::string Gemm::Key::describe() const {
   const char* const name = layout == MatmulLayout::NT ? "NT" : layout == MatmulLayout::NN ? "NN" : "TN";
-  return fmt::format("{} {} {} {}x{}x{} {}{}", name, tf32 ? "tf32" : name_of(input), name_of(output), m, n, k,
-                     alignment, adds ? " +=" : "");
+  return fmt::format("{} {} {} {}x{}x{} {}{}{}", name, tf32 ? "tf32" : name_of(input), name_of(output), m, n,
+                     k, alignment, adds ? " +=" : "", batch == 1 ? "" : fmt::format(" x{}", batch));
 }
 
 // All that may be the fastest way to this product. A weight gradient has few elements and a long inner
@@ -198,7 +201,7 @@ std::vector<GemmChoice> Gemm::candidates(const Key& key) const {
       result.push_back({algorithm, parts});
   };
   for (const int64_t parts : kSplits)
-    if (key.layout == MatmulLayout::TN && key.k % (parts * kSlice) == 0 &&
+    if (key.layout == MatmulLayout::TN && key.batch == 1 && key.k % (parts * kSlice) == 0 &&
         parts * key.m * key.n * 4 <= int64_t{kPartsBytes})
       add(parts);
   add(1);
@@ -225,7 +228,7 @@ GemmChoice Gemm::choose(const Key& key, const Tensor& c, const Tensor& a, const 
     float time = std::numeric_limits<float>::infinity();
     for (int repeat = 0; repeat <= kRepeats; ++repeat) {
       CUDA_CHECK(cudaEventRecord(begin, device_.stream()));
-      run(key, plan, tried[i], trial.get(), a, b, addend == c.data() ? trial.get() : addend);
+      run(key, plan, tried[i], trial.get(), a, b, addend == c.data() ? trial.get() : addend, {1, 1});
       CUDA_CHECK(cudaEventRecord(end, device_.stream()));
       CUDA_CHECK(cudaEventSynchronize(end));
       float milliseconds = 0;

@@ -27,26 +27,32 @@ class Gemm {
 
   std::string describe() const;  // "cuBLASLt 13.0.2"
 
-  // c = op(a) op(b), plus the addend unless that is empty; it may be c. Shapes as of Ops::matmul.
-  void multiply(Tensor& c_MN, const Tensor& a, const Tensor& b, MatmulLayout layout, const Tensor& addend_MN);
+  // c = product * op(a) op(b), plus addend times the tensor of that name unless it is empty; it may be c.
+  struct Factors {
+    float product = 1, addend = 1;
+  };
+  // Shapes as of Ops::matmul. With one more dimension in front: as many products, of one matrix each.
+  void multiply(Tensor c, const Tensor& a, const Tensor& b, MatmulLayout layout, const Tensor& addend,
+                const Factors& factors = {1, 1});
 
  private:
   struct Key {
-    int64_t m, n, k;
+    int64_t batch, m, n, k;
     MatmulLayout layout;
     DType input, output;
     bool adds, tf32;
     unsigned alignment;  // bytes, of all addresses and rows
     // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy takes the 0 in it for one
     auto operator<=>(const Key&) const = default;
-    std::string describe() const;  // "NT bf16 bf16 32768x3072x1024 256", "+=" with an addend
+    // "NT bf16 bf16 32768x3072x1024 256", "+=" with an addend, "x64" of so many.
+    std::string describe() const;
   };
   class Plan;
 
   std::vector<GemmChoice> candidates(const Key& key) const;
   GemmChoice choose(const Key& key, const Tensor& c, const Tensor& a, const Tensor& b, const void* addend);
   void run(const Key& key, const Plan& plan, const GemmChoice& choice, void* c, const Tensor& a,
-           const Tensor& b, const void* addend);
+           const Tensor& b, const void* addend, const Factors& factors);
 
   GpuDevice& device_;
   bool tf32_;

@@ -26,4 +26,7 @@ struct FlopsPerToken {
 
 FlopsPerToken flops_per_token(const ModelConfig& config, int64_t T);
 
+// Of one step of Muon (ops/muon.h) on all matrices of attention and experts.
+double newton_schulz_flops(const ModelConfig& config, int64_t steps);
+
 }  // namespace moe::model

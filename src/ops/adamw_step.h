@@ -13,9 +13,10 @@ namespace moe {
 // What is the same for all elements; bias corrections in double.
 struct AdamWStep {
   float scale, beta1, beta2, step, inverse_root, epsilon, decay;
+  bool cautious;
 
   AdamWStep(const AdamW& options, float gradient_scale)
-      : scale(gradient_scale), beta1(options.beta1), beta2(options.beta2) {
+      : scale(gradient_scale), beta1(options.beta1), beta2(options.beta2), cautious(options.cautious) {
     const double t = static_cast<double>(options.step);
     const double correction1 = 1 - std::pow(static_cast<double>(beta1), t);
     const double correction2 = std::sqrt(1 - std::pow(static_cast<double>(beta2), t));
@@ -36,13 +37,15 @@ constexpr void adamw_element(float& p, float& m, float& v, float gradient, const
   const bool finite = std::abs(g) <= std::numeric_limits<float>::max();
   const float new_m = s.beta1 * m + (1.0F - s.beta1) * g;
   const float new_v = s.beta2 * v + (1.0F - s.beta2) * g * g;
+  // The step has the sign of new_m.
+  const float decay = s.cautious && !(new_m * p > 0.0F) ? 0.0F : s.decay;
   float moved = 0;
   if constexpr (order == AdamW::Order::pytorch) {
-    const float decayed = p - s.decay * p;
+    const float decayed = p - decay * p;
     moved = decayed - Math::divide(s.step * new_m, Math::root(new_v) * s.inverse_root + s.epsilon);
   } else {
     moved = p - Math::divide(s.step * new_m, Math::root(new_v) + s.epsilon);
-    moved *= 1.0F - s.decay;
+    moved *= 1.0F - decay;
   }
   m = finite ? new_m : 0.0F;
   v = finite ? new_v : 0.0F;

@@ -32,6 +32,7 @@
 #include "ops/experts.h"
 #include "ops/loss.h"
 #include "ops/matmul.h"
+#include "ops/muon.h"
 #include "ops/norm.h"
 #include "ops/optimizer.h"
 #include "ops/route_plan.h"
@@ -74,7 +75,11 @@ namespace moe {
   OP(sum_squares, SumSquares)                      \
   OP(clip_scale, ClipScale)                        \
   OP(adamw8, AdamW8)                               \
-  OP(adamw32, AdamW32)
+  OP(adamw32, AdamW32)                             \
+  OP(matrix_activity, MatrixActivity)              \
+  OP(muon_momentum, MuonMomentum)                  \
+  OP(newton_schulz, NewtonSchulz)                  \
+  OP(muon_update, MuonUpdate)
 // These have a body of other ops (ops/experts.cpp); a device may have a faster one.
 #define MOE_COMPOSED_OPS(OP)                   \
   OP(expert_up, ExpertUp)                      \

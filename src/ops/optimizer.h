@@ -16,6 +16,8 @@ struct AdamW {
   float learning_rate = 0, beta1 = 0.9F, beta2 = 0.95F, epsilon = 1e-8F, weight_decay = 0;
   int64_t step = 1;  // counts from 1
   Order order = Order::pytorch;
+  // Decay only where the step shrinks the weight (Chen et al. 2025, arXiv 2510.12402).
+  bool cautious = false;
   // Of the random numbers that round a bf16 weight (ops/stochastic_rounding.h): the run's, the tensor's, and
   // the place in the whole tensor of the first element at hand, a multiple of 256.
   uint64_t seed = 0, stream = 0;

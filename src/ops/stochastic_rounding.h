@@ -21,7 +21,9 @@ class StochasticRounding {
   // which one thread of a GPU has at once.
   using Bits = std::array<uint32_t, 4>;
 
-  constexpr explicit StochasticRounding(const AdamW& options)
+  // options: AdamW, or another struct with its seed, stream, step and first.
+  template <class Options>
+  constexpr explicit StochasticRounding(const Options& options)
       : key_{low(options.seed), high(options.seed)},
         stream_{low(options.stream), high(options.stream)},
         step_(static_cast<uint32_t>(options.step)),

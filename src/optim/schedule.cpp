@@ -51,4 +51,19 @@ double learning_rate(const Schedule& schedule, int64_t step) {
   return schedule.peak * std::min(warmup, decay_factor(schedule, step));
 }
 
+double weight_decay_scale(DecaySchedule kind, const Schedule& schedule, int64_t step) {
+  switch (kind) {
+    case DecaySchedule::constant:
+      return 1;
+    case DecaySchedule::with_lr:
+      return schedule.peak == 0 ? 0 : learning_rate(schedule, step) / schedule.peak;
+    case DecaySchedule::cosine_to_zero: {
+      const double done = static_cast<double>(step) / static_cast<double>(schedule.max_steps);
+      return 0.5 * (1 + std::cos(std::numbers::pi * std::min(done, 1.0)));
+    }
+  }
+  CHECK(false, "unknown schedule");
+  return 0;
+}
+
 }  // namespace moe::optim

@@ -39,4 +39,19 @@ constexpr auto choices_of(Schedule::Kind) {
 // of decay none has. When warm-up and decay overlap, the lower of the two rates counts.
 double learning_rate(const Schedule& schedule, int64_t step);
 
+// What weight decay is multiplied by, beside the learning rate that it is always multiplied by.
+enum class DecaySchedule : uint8_t {
+  constant,
+  with_lr,         // learning_rate(step) / peak
+  cosine_to_zero,  // half a cosine from 1 at step 0 to 0 at max_steps
+};
+
+constexpr auto choices_of(DecaySchedule) {
+  return choices<DecaySchedule>({{DecaySchedule::constant, "constant"},
+                                 {DecaySchedule::with_lr, "with_lr"},
+                                 {DecaySchedule::cosine_to_zero, "cosine_to_zero"}});
+}
+
+double weight_decay_scale(DecaySchedule kind, const Schedule& schedule, int64_t step);
+
 }  // namespace moe::optim

@@ -6,7 +6,7 @@
 
 #include <cmath>
 
-#include "optim/adamw.h"
+#include "optim/optimizer_set.h"
 #include "support/tiny_model.h"
 
 namespace moe::model {
@@ -199,9 +199,9 @@ TEST(GoldenTrajectory, TenLossesOfAdamW) {
                                       .beta2 = optimizer_json.at("beta2"),
                                       .epsilon = optimizer_json.at("epsilon"),
                                       .weight_decay = optimizer_json.at("weight_decay")};
-  const optim::Optimizer counted(config, model.weights->list(), plan, ops);
+  const optim::OptimizerSet counted(config, model.weights->list(), plan, ops);
   Arena arena(device, plan.used() + 2 * Arena::kAlignment);
-  optim::Optimizer optimizer(config, model.weights->list(), arena, ops);
+  optim::OptimizerSet optimizer(config, model.weights->list(), arena, ops);
   const Tensor squares =
       arena.allocate("small", DType::f64, {static_cast<int64_t>(optimizer.groups().size())});
   const Tensor scale = arena.allocate("small", DType::f32, {1});

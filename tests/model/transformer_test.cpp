@@ -9,7 +9,7 @@
 #include "base/random.h"
 #include "model/decoder.h"
 #include "model/flops.h"
-#include "optim/adamw.h"
+#include "optim/optimizer_set.h"
 #include "support/compare.h"
 #include "support/fixture.h"
 #include "support/tiny_model.h"
@@ -250,9 +250,9 @@ TEST_P(Overfit, OneBatchIsLearntByHeart) {
   cast_weights(*model.weights, ops);
   Arena plan;
   const optim::OptimizerConfig config{.weight_decay = 0};
-  { const optim::Optimizer counted(config, model.weights->list(), plan, ops); }
+  { const optim::OptimizerSet counted(config, model.weights->list(), plan, ops); }
   Arena arena(device, plan.used() + Arena::kAlignment);
-  optim::Optimizer optimizer(config, model.weights->list(), arena, ops);
+  optim::OptimizerSet optimizer(config, model.weights->list(), arena, ops);
   const Tensor scale = arena.allocate("small", DType::f32, {1});
   ops.fill(scale, 1);
   model.transformer->upload(device, ids.input.data(), ids.target.data(), ids.first.data());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Which parameters have which states, what they are called, and that the whole walk makes a loss smaller. The
 // arithmetic of one tensor is tested with the ops (tests/ops/adamw8_test.cpp).
-#include "optim/adamw.h"
+#include "optim/optimizer_set.h"
 
 #include <gmock/gmock.h>
 
@@ -50,7 +50,7 @@ std::vector<std::string> describe(const std::vector<NamedShard>& state) {
 }
 
 TEST_F(OptimizerTest, EightBitStatesAreForLargeMatricesOutsideEmbeddingAndRouter) {
-  const Optimizer optimizer({}, model(), arena_, ops());
+  const OptimizerSet optimizer({}, model(), arena_, ops());
   EXPECT_THAT(
       describe(optimizer.state()),
       ElementsAre("embedding.weight.m f32[40, 128]", "embedding.weight.v f32[40, 128]",  //
@@ -65,7 +65,7 @@ TEST_F(OptimizerTest, EightBitStatesAreForLargeMatricesOutsideEmbeddingAndRouter
 }
 
 TEST_F(OptimizerTest, EmbeddingAndRouterByOption) {
-  const Optimizer optimizer({.embedding_8bit = true, .router_8bit = true}, model(), arena_, ops());
+  const OptimizerSet optimizer({.embedding_8bit = true, .router_8bit = true}, model(), arena_, ops());
   const auto lines = describe(optimizer.state());
   EXPECT_THAT(lines, ::testing::Contains("embedding.weight.m.codes u8[40, 128]"));
   EXPECT_THAT(lines, ::testing::Contains("router.weight.v.absmax f32[17]"));
@@ -73,7 +73,7 @@ TEST_F(OptimizerTest, EmbeddingAndRouterByOption) {
 }
 
 TEST_F(OptimizerTest, ThirtyTwoBitModeHasNoCodes) {
-  const Optimizer optimizer({.eight_bit = false}, model(), arena_, ops());
+  const OptimizerSet optimizer({.eight_bit = false}, model(), arena_, ops());
   EXPECT_EQ(optimizer.state().size(), 12u);
   for (const NamedShard& part : optimizer.state()) EXPECT_EQ(part.local.dtype(), DType::f32) << part.name;
 }
@@ -81,14 +81,14 @@ TEST_F(OptimizerTest, ThirtyTwoBitModeHasNoCodes) {
 TEST_F(OptimizerTest, PlansWhatItTakes) {
   Arena planning, real(device(), 1 << 20);
   const auto parameters = model();
-  const Optimizer planned({}, parameters, planning, ops()), made({}, parameters, real, ops());
+  const OptimizerSet planned({}, parameters, planning, ops()), made({}, parameters, real, ops());
   EXPECT_EQ(planning.used(), real.used());
   EXPECT_EQ(planning.table().at(0).first, "optimizer state");
 }
 
 TEST_F(OptimizerTest, GradientSquaresPerGroup) {
   auto parameters = model();
-  Optimizer optimizer({}, parameters, arena_, ops());
+  OptimizerSet optimizer({}, parameters, arena_, ops());
   for (Parameter& p : parameters) std::fill_n(p.gradient.as<float>(), p.gradient.numel(), 0.5F);
   Tensor squares_g = of<double>(DType::f64, {5}, {9, 9, 9, 9, 9});  // what was there does not count
   optimizer.gradient_squares(squares_g);
@@ -98,12 +98,52 @@ TEST_F(OptimizerTest, GradientSquaresPerGroup) {
 TEST_F(OptimizerTest, DecaysOnlyWhatDecays) {
   auto parameters = model();
   for (Parameter& p : parameters) std::fill_n(p.weight.as<float>(), p.weight.numel(), 1.0F);
-  Optimizer optimizer({.weight_decay = 0.5}, parameters, arena_, ops());
+  OptimizerSet optimizer({.weight_decay = 0.5}, parameters, arena_, ops());
   optimizer.step(0, 0.5, scale(1));  // gradients are zero: only decay acts, 1 - 0.5 * 0.5
   for (Parameter& p : parameters) {
     for (const double weight : values(p.weight))
       ASSERT_EQ(weight, p.role == Role::norm ? 1.0 : 0.75) << p.name;
   }
+}
+
+// Gradients push half of the weights to zero and half away from it; in both orders, in 8 bits and 32.
+TEST_F(OptimizerTest, CautiousDecayOnlyWhereTheStepShrinksTheWeight) {
+  for (const AdamW::Order order : {AdamW::Order::pytorch, AdamW::Order::bitsandbytes})
+    for (const bool cautious : {false, true}) {
+      Arena arena(device(), 1 << 20);
+      auto parameters = model();
+      for (Parameter& p : parameters)
+        for (int64_t i = 0; i < p.weight.numel(); ++i) {
+          p.weight.as<float>()[i] = i % 4 < 2 ? 1.0F : -1.0F;
+          p.gradient.as<float>()[i] = i % 2 == 0 ? 4.0F : -4.0F;
+        }
+      OptimizerSet optimizer({.order = order, .weight_decay = 0.5, .cautious_decay = cautious}, parameters,
+                             arena, ops());
+      optimizer.step(0, 0.125, scale(1));
+      for (const Parameter& p : parameters) {
+        const auto weights = values(p.weight);
+        for (size_t i = 0; i < weights.size(); ++i) {
+          const double start = i % 4 < 2 ? 1 : -1, moved = i % 2 == 0 ? -0.125 : 0.125;
+          const bool shrinks = start * moved < 0, decays = p.role != Role::norm && (shrinks || !cautious);
+          const double factor = decays ? 1 - 0.0625 : 1;
+          const double expected =
+              order == AdamW::Order::pytorch ? start * factor + moved : (start + moved) * factor;
+          ASSERT_NEAR(weights[i], expected, 1e-6) << p.name << " [" << i << "]";
+        }
+      }
+    }
+}
+
+TEST_F(OptimizerTest, DecayFollowsItsSchedule) {
+  auto parameters = model();
+  OptimizerSet optimizer(
+      {.weight_decay = 0.5, .decay_schedule = DecaySchedule::cosine_to_zero, .schedule = {.max_steps = 4}},
+      parameters, arena_, ops());
+  for (Parameter& p : parameters) std::fill_n(p.weight.as<float>(), p.weight.numel(), 1.0F);
+  optimizer.step(2, 0.5, scale(1));  // half of it is left: 1 - 0.5 * 0.25
+  EXPECT_EQ(values(parameters[0].weight)[0], 0.875);
+  optimizer.step(4, 0.5, scale(1));
+  EXPECT_EQ(values(parameters[0].weight)[0], 0.875);
 }
 
 TEST_F(OptimizerTest, RatesAndDecayAreByRole) {
@@ -113,7 +153,7 @@ TEST_F(OptimizerTest, RatesAndDecayAreByRole) {
                                .router_rate_scale = 0.25,
                                .norm_rate_scale = 2,
                                .embedding_decays = false};
-  Optimizer optimizer(config, parameters, arena_, ops());
+  OptimizerSet optimizer(config, parameters, arena_, ops());
   for (Parameter& p : parameters) {
     std::fill_n(p.weight.as<float>(), p.weight.numel(), 1.0F);
     std::fill_n(p.gradient.as<float>(), p.gradient.numel(), 4.0F);
@@ -141,7 +181,7 @@ TEST_F(OptimizerTest, FirstStepMovesByTheLearningRate) {
   // size.
   auto parameters = model();
   for (Parameter& p : parameters) std::fill_n(p.gradient.as<float>(), p.gradient.numel(), -3.0F);
-  Optimizer optimizer({.weight_decay = 0}, parameters, arena_, ops());
+  OptimizerSet optimizer({.weight_decay = 0}, parameters, arena_, ops());
   optimizer.step(0, 0.25, scale(1));
   for (Parameter& p : parameters) {
     for (const double weight : values(p.weight)) ASSERT_NEAR(weight, 0.25, 1e-6) << p.name;
@@ -150,7 +190,7 @@ TEST_F(OptimizerTest, FirstStepMovesByTheLearningRate) {
 
 TEST_F(OptimizerTest, NegativeScaleChangesNothing) {
   auto parameters = model();
-  Optimizer optimizer({}, parameters, arena_, ops());
+  OptimizerSet optimizer({}, parameters, arena_, ops());
   for (Parameter& p : parameters) std::fill_n(p.gradient.as<float>(), p.gradient.numel(), 1.0F);
   optimizer.step(0, 1, scale(-1));
   for (Parameter& p : parameters) {
@@ -167,7 +207,7 @@ TEST_F(OptimizerTest, WritesTheRoundedCopy) {
     p.compute = zeros(DType::bf16, shape);
     std::fill_n(p.gradient.as<float>(), p.gradient.numel(), -1.0F);
   }
-  Optimizer optimizer({.weight_decay = 0}, parameters, arena_, ops());
+  OptimizerSet optimizer({.weight_decay = 0}, parameters, arena_, ops());
   optimizer.step(0, 0.3, scale(1));
   for (Parameter& p : parameters) {
     EXPECT_THAT(values(p.compute), ::testing::Each(static_cast<double>(static_cast<float>(bf16(0.3F)))))
@@ -207,7 +247,7 @@ TEST_F(OptimizerTest, NeighboursAreTakenTogether) {
   }
   ClockedOps timed(ops(), device());
   Arena other(device(), 1 << 20);
-  Optimizer one({}, together, arena_, timed), many({}, apart, other, ops());
+  OptimizerSet one({}, together, arena_, timed), many({}, apart, other, ops());
   timed.start();
   Tensor squares = zeros(DType::f64, {1}), expected = zeros(DType::f64, {1});
   one.gradient_squares(squares);
@@ -245,7 +285,7 @@ class QuadraticTest : public OptimizerTest, public ::testing::WithParamInterface
 
 TEST_P(QuadraticTest, IsMinimised) {
   std::vector<Parameter> parameters{parameter("w", "experts", Role::expert, {70, 70})};
-  Optimizer optimizer(GetParam(), parameters, arena_, ops());
+  OptimizerSet optimizer(GetParam(), parameters, arena_, ops());
   Tensor weight = parameters[0].weight, gradient = parameters[0].gradient;
   const double before = loss(weight);
   for (int64_t step = 0; step < 300; ++step) {
@@ -272,7 +312,8 @@ INSTANTIATE_TEST_SUITE_P(Modes, QuadraticTest,
 
 // Saving and loading the states goes on with the same bits.
 TEST_F(OptimizerTest, StatesSurviveAFile) {
-  const auto run = [&](int64_t from, int64_t to, std::vector<Parameter>& parameters, Optimizer& optimizer) {
+  const auto run = [&](int64_t from, int64_t to, std::vector<Parameter>& parameters,
+                       OptimizerSet& optimizer) {
     for (int64_t step = from; step < to; ++step) {
       for (Parameter& p : parameters) {
         for (int64_t i = 0; i < p.gradient.numel(); ++i) {
@@ -283,7 +324,7 @@ TEST_F(OptimizerTest, StatesSurviveAFile) {
     }
   };
   auto straight = model(), resumed = model();
-  Optimizer optimizer({}, straight, arena_, ops());
+  OptimizerSet optimizer({}, straight, arena_, ops());
   run(0, 3, straight, optimizer);
   const std::string path = ::testing::TempDir() + "/optimizer.safetensors";
   std::vector<NamedTensor> saved;
@@ -293,7 +334,7 @@ TEST_F(OptimizerTest, StatesSurviveAFile) {
   checkpoint::write_safetensors(path, saved, device());
 
   Arena other(device(), 1 << 20);
-  Optimizer again({}, resumed, other, ops());
+  OptimizerSet again({}, resumed, other, ops());
   const checkpoint::Safetensors file{std::filesystem::path(path)};
   for (const NamedShard& part : again.state()) file.load(part, device());
   for (size_t i = 0; i < straight.size(); ++i)

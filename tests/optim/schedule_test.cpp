@@ -133,5 +133,19 @@ TEST(ScheduleTest, IsContinuous) {
   }
 }
 
+TEST(WeightDecay, FollowsTheRateOrACosine) {
+  const Schedule schedule{
+      .kind = Schedule::Kind::cosine, .peak = 0.5, .ratio = 0.1, .warmup_steps = 4, .max_steps = 100};
+  for (const int64_t step : {0, 3, 50, 99, 200}) {
+    EXPECT_EQ(weight_decay_scale(DecaySchedule::constant, schedule, step), 1);
+    EXPECT_DOUBLE_EQ(weight_decay_scale(DecaySchedule::with_lr, schedule, step),
+                     learning_rate(schedule, step) / 0.5);
+  }
+  EXPECT_EQ(weight_decay_scale(DecaySchedule::cosine_to_zero, schedule, 0), 1);
+  EXPECT_DOUBLE_EQ(weight_decay_scale(DecaySchedule::cosine_to_zero, schedule, 50), 0.5);
+  EXPECT_NEAR(weight_decay_scale(DecaySchedule::cosine_to_zero, schedule, 100), 0, 1e-15);
+  EXPECT_NEAR(weight_decay_scale(DecaySchedule::cosine_to_zero, schedule, 150), 0, 1e-15);
+}
+
 }  // namespace
 }  // namespace moe::optim

@@ -10,6 +10,7 @@
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"
 #include "gpu/portable/adamw.cuh"
+#include "gpu/portable/moment8.cuh"
 #include "ops/adamw_step.h"
 #include "ops/quantise8.h"
 
@@ -19,11 +20,6 @@ namespace {
 constexpr int kThreads = 384;
 constexpr int kWarps = kThreads / 32;
 constexpr int kBlocksPerSm = 2;
-constexpr int kBlock = kAdamBlock;
-constexpr int kParts = 2;  // a lane's fours, each beside its neighbours'
-constexpr int kPart = kBlock / kParts;
-static_assert(kPart == 32 * kFour && kPart == StochasticRounding::kHalf);
-
 struct Tables {
   adamw8::Quantiser quantise_m[2];  // of positive m; of negative m, the complement of the code
   adamw8::Quantiser quantise_v;
@@ -55,14 +51,6 @@ __device__ __forceinline__ const Tables& copy_tables() {
   return *reinterpret_cast<const Tables*>(copy);
 }
 
-// Where a lane's part of a block is, and how many of its four elements exist there.
-struct Place {
-  int64_t at, left;
-
-  __device__ Place(int64_t block, int part, int64_t n)
-      : at(block * kBlock + part * kPart + static_cast<int>(threadIdx.x) % 32 * kFour), left(n - at) {}
-};
-
 // What a lane needs of a block, as it lies in memory.
 template <class W, class G>
 struct Loaded {
@@ -86,39 +74,6 @@ struct Loaded {
   }
 };
 
-struct Moments {
-  float v[kParts][kFour];
-
-  __device__ __forceinline__ float largest() const {
-    float most = 0;
-#pragma unroll
-    for (int i = 0; i < kParts; ++i)
-#pragma unroll
-      for (int j = 0; j < kFour; ++j) most = fmaxf(most, fabsf(v[i][j]));
-    // Floats that are not negative are in the order of their bits.
-    return __uint_as_float(__reduce_max_sync(kAllLanes, __float_as_uint(most)));
-  }
-};
-
-__device__ __forceinline__ uint32_t third_bytes(const uint32_t (&x)[kFour]) {
-  return __byte_perm(__byte_perm(x[0], x[1], 0x0062), __byte_perm(x[2], x[3], 0x0062), 0x5410);
-}
-
-// The codes of a part of m: four bytes. Those of a block without any magnitude are what bitsandbytes' search
-// gives for 0/0: they decode to 0.
-__device__ __forceinline__ uint32_t encode_m(const Tables& tables, const float (&m)[kFour], float absmax) {
-  const float inverse = fast_reciprocal(fmaxf(absmax, FLT_MIN));
-  uint32_t scaled[kFour];
-#pragma unroll
-  for (int j = 0; j < kFour; ++j) {
-    const bool negative = __float_as_int(m[j]) < 0;
-    const float x = fmaxf(fminf(fabsf(m[j]) * inverse, 1.0F), adamw8::Quantiser::kLeast);
-    const uint32_t code = tables.quantise_m[negative ? 1 : 0].scaled(__float_as_int(x));
-    scaled[j] = absmax == 0 ? 0x00ff0000U : code;
-    scaled[j] = negative ? ~scaled[j] : scaled[j];
-  }
-  return third_bytes(scaled);
-}
 __device__ __forceinline__ uint32_t encode_v(const Tables& tables, const float (&v)[kFour], float absmax) {
   const float inverse = fast_reciprocal(fmaxf(absmax, FLT_MIN));
   uint32_t scaled[kFour];
@@ -160,7 +115,8 @@ __device__ __forceinline__ void step_block(const Parameter<W, G>& to, const Load
   for (int i = 0; i < kParts; ++i) {
     const Place here(block, i, n);
     store_some<whole>(to.code_m + here.at,
-                      std::bit_cast<Vec<uint8_t, kFour>>(encode_m(tables, m.v[i], absmax_m)), here.left);
+                      std::bit_cast<Vec<uint8_t, kFour>>(encode_m(tables.quantise_m, m.v[i], absmax_m)),
+                      here.left);
     store_some<whole>(to.code_v + here.at,
                       std::bit_cast<Vec<uint8_t, kFour>>(encode_v(tables, v.v[i], absmax_v)), here.left);
   }
