@@ -73,6 +73,15 @@ std::string line_of(const Candidate& candidate, double tokens, const train::GpuR
   return line + (candidate.chosen ? "  <- distributed.layout\n" : "\n");
 }
 
+// What a large batch makes small, and a small one large.
+std::string newton_schulz_line(const std::vector<Candidate>& list) {
+  for (const Candidate& candidate : list)
+    if (candidate.chosen && candidate.time && candidate.time->newton_schulz > 0)
+      return fmt::format("  of a step, {:.1f} % is Muon's Newton-Schulz iteration, whatever the batch is\n",
+                         100 * candidate.time->newton_schulz / candidate.time->total());
+  return "";
+}
+
 // In what the chosen one is better than another, or worse.
 std::string compared(const Candidate& chosen, const Candidate& other) {
   const auto difference = [](double a, double b, const char* more, const char* less) {
@@ -131,6 +140,7 @@ std::string layouts_table(const train::RunConfig& config, int ranks, const train
         "; times are predicted with --gpu and training.mixed_precision=bf16 only\n  {:<20}{:>12}\n", "",
         "memory");
   for (const Candidate& candidate : list) text += line_of(candidate, tokens, gpu);
+  text += newton_schulz_line(list);
   return ranks == 1 ? text : text + reason(list, config.distributed, gpu);
 }
 

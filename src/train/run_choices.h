@@ -8,14 +8,62 @@
 #include "base/error.h"
 #include "model/recompute.h"
 #include "ops/adamw_order.h"
+#include "optim/optimizer_config.h"
 #include "optim/schedule.h"
 #include "tensor/device_kind.h"
 
 namespace moe::train {
 
-enum class OptimizerKind : uint8_t { adamw8bit, adamw };
+// muon: for the matrices of attention and experts; the rest has AdamW.
+enum class OptimizerKind : uint8_t { adamw8bit, adamw, muon8bit, muon };
 constexpr auto choices_of(OptimizerKind) {
-  return choices<OptimizerKind>({{OptimizerKind::adamw8bit, "adamw8bit"}, {OptimizerKind::adamw, "adamw"}});
+  return choices<OptimizerKind>({{OptimizerKind::adamw8bit, "adamw8bit"},
+                                 {OptimizerKind::adamw, "adamw"},
+                                 {OptimizerKind::muon8bit, "muon8bit"},
+                                 {OptimizerKind::muon, "muon"}});
+}
+constexpr bool eight_bit(OptimizerKind optimizer) {
+  switch (optimizer) {
+    case OptimizerKind::adamw8bit:
+    case OptimizerKind::muon8bit:
+      return true;
+    case OptimizerKind::adamw:
+    case OptimizerKind::muon:
+      return false;
+  }
+  CHECK(false, "an optimizer without states");
+}
+constexpr bool has_muon(OptimizerKind optimizer) {
+  switch (optimizer) {
+    case OptimizerKind::adamw8bit:
+    case OptimizerKind::adamw:
+      return false;
+    case OptimizerKind::muon8bit:
+    case OptimizerKind::muon:
+      return true;
+  }
+  CHECK(false, "an optimizer that is neither Muon nor not");
+}
+
+enum class MuonCoefficients : uint8_t { polar_express, quintic };
+constexpr auto choices_of(MuonCoefficients) {
+  return choices<MuonCoefficients>(
+      {{MuonCoefficients::polar_express, "polar_express"}, {MuonCoefficients::quintic, "quintic"}});
+}
+
+enum class WeightDecayMode : uint8_t { plain, cautious };
+constexpr auto choices_of(WeightDecayMode) {
+  return choices<WeightDecayMode>(
+      {{WeightDecayMode::plain, "plain"}, {WeightDecayMode::cautious, "cautious"}});
+}
+constexpr bool is_cautious(WeightDecayMode mode) {
+  switch (mode) {
+    case WeightDecayMode::plain:
+      return false;
+    case WeightDecayMode::cautious:
+      return true;
+  }
+  CHECK(false, "a mode of weight decay without a meaning");
 }
 
 enum class MixedPrecision : uint8_t { no, tf32, bf16, fp16 };  // no: f32

@@ -69,11 +69,33 @@ void describe_schedule(TrainingConfig& c, Fields& fields) {
       .range(0, 1);
 }
 
+void describe_muon(TrainingConfig& c, Fields& fields) {
+  fields.add("muon_lr_scale", c.muon_lr_scale, "times learning_rate: the matrices that Muon updates")
+      .range(0, 1e4)
+      .in_f32();
+  fields.add("muon_momentum", c.muon_momentum, "Muon, share of the average that is kept").range(0, 0.99999);
+  fields.add("muon_first_momentum", c.muon_first_momentum, "Muon, at the first of muon_momentum_warmup_steps")
+      .range(0, 0.99999);
+  fields.add("muon_momentum_warmup_steps", c.muon_momentum_warmup_steps, "Muon, until muon_momentum")
+      .at_least(0);
+  fields.add("muon_nesterov", c.muon_nesterov, "Muon looks one step ahead").known_as({"nesterov"});
+  fields.add("muon_steps", c.muon_steps, "of Muon's Newton-Schulz iteration")
+      .range(1, NewtonSchulzSteps::kMost)
+      .known_as({"ns_steps", "newton_schulz_steps"});
+  fields.add("muon_coefficients", c.muon_coefficients, "of that iteration");
+  fields.add("muon_scale", c.muon_scale, "rms: elements move as with AdamW; spectral: as torch's original");
+}
+
 void describe_optimizer(TrainingConfig& c, Fields& fields) {
   fields.add("weight_decay", c.weight_decay, "AdamW, on matrices")
       .at_least(0)
       .in_f32()
       .known_as({"wd", "decay"});
+  fields.add("weight_decay_mode", c.weight_decay_mode, "cautious: only where the step shrinks the weight");
+  fields
+      .add("weight_decay_schedule", c.weight_decay_schedule,
+           "with_lr: falls as the rate does; cosine_to_zero: to 0 at max_steps")
+      .known_as({"wd_schedule"});
   fields.add("beta1", c.beta1, "AdamW, first moment")
       .at_least(0)
       .less_than(1)
@@ -94,7 +116,7 @@ void describe_optimizer(TrainingConfig& c, Fields& fields) {
       .in_f32()
       .known_as(
           {"grad_clip", "clip_grad", "gradient_clip_val", "gradient_clipping", "max_norm", "grad_norm_clip"});
-  fields.add("optimizer", c.optimizer, "with moments in 8 or 32 bits")
+  fields.add("optimizer", c.optimizer, "moments in 8 or 32 bits; muon: matrices; the rest has AdamW")
       .known_as({"optim", "optimizer_name", "optimizer_type"})
       .choice_known_as({{"adamw_torch", "adamw"},
                         {"adamw_torch_fused", "adamw"},
@@ -103,7 +125,10 @@ void describe_optimizer(TrainingConfig& c, Fields& fields) {
                         {"adamw_8bit", "adamw8bit"},
                         {"adamw_bnb_8bit", "adamw8bit"},
                         {"AdamW8bit", "adamw8bit"},
-                        {"paged_adamw_8bit", "adamw8bit"}});
+                        {"paged_adamw_8bit", "adamw8bit"},
+                        {"Muon", "muon"},
+                        {"muon_8bit", "muon8bit"},
+                        {"Muon8bit", "muon8bit"}});
   fields.add("optimizer_order", c.optimizer_order, "whose order of decay and update");
   const auto add_scale = [&](const char* name, double& scale, const char* help) {
     fields.add(name, scale, help).range(0, 1e4).in_f32();
@@ -115,6 +140,7 @@ void describe_optimizer(TrainingConfig& c, Fields& fields) {
   add_scale("norm_lr_scale", c.norm_lr_scale, "times learning_rate: the weights of norms");
   fields.add("embedding_decay", c.embedding_decay, "weight_decay applies to the embedding");
   fields.add("router_decay", c.router_decay, "weight_decay applies to the routers");
+  describe_muon(c, fields);
   fields.add("embedding_8bit", c.embedding_8bit, "8-bit moments for the embedding too");
   fields.add("router_8bit", c.router_8bit, "8-bit moments for the routers too");
   fields.add("mixed_precision", c.mixed_precision, "no is f32; tf32: f32 with rounded products on a GPU")
@@ -253,9 +279,9 @@ void TrainingConfig::validate() const {
         fmt::format("{} steps of warm-up and {} of the steps for decay", warmup_steps, decay_fraction),
         fmt::format("warmup_steps {} or less",
                     static_cast<int64_t>((1 - decay_fraction) * static_cast<double>(max_steps))));
-  if (optimizer != OptimizerKind::adamw8bit && (embedding_8bit || router_8bit))
+  if (!eight_bit(optimizer) && (embedding_8bit || router_8bit))
     throw UserError(embedding_8bit ? "training.embedding_8bit" : "training.router_8bit",
-                    "training.optimizer adamw8bit", std::string(name_of(optimizer)),
+                    "training.optimizer adamw8bit or muon8bit", std::string(name_of(optimizer)),
                     "set it to false or change the optimizer");
   for (const auto& [name, type] :
        {std::pair{"master_weights", master_weights}, {"gradient_type", gradient_type}})

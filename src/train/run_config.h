@@ -29,6 +29,8 @@ struct TrainingConfig {
   int64_t warmup_steps = 100;
   double decay_fraction = 0.2;  // wsd: the last share of max_steps
   double weight_decay = 0.1;
+  WeightDecayMode weight_decay_mode = WeightDecayMode::plain;
+  optim::DecaySchedule weight_decay_schedule = optim::DecaySchedule::constant;
   double beta1 = 0.9;
   double beta2 = 0.95;
   double epsilon = 1e-8;
@@ -38,6 +40,14 @@ struct TrainingConfig {
   // Times learning_rate, for the tensors of a role; the matrices of attention and experts have it as it is.
   double embedding_lr_scale = 1, head_lr_scale = 1, router_lr_scale = 1, norm_lr_scale = 1;
   bool embedding_decay = true, router_decay = true;  // whether weight_decay applies; never to norms
+  // Muon, where the optimizer has it.
+  double muon_lr_scale = 1, muon_momentum = 0.95;
+  double muon_first_momentum = 0.85;
+  int64_t muon_momentum_warmup_steps = 0;  // from the first to muon_momentum
+  bool muon_nesterov = true;
+  int64_t muon_steps = 5;  // of Newton-Schulz
+  MuonCoefficients muon_coefficients = MuonCoefficients::polar_express;
+  optim::MuonScale muon_scale = optim::MuonScale::rms;
   bool embedding_8bit = false;
   bool router_8bit = false;
   MixedPrecision mixed_precision = MixedPrecision::no;

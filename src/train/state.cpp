@@ -38,14 +38,25 @@ bool by_row(CapacityScope scope) {
   CHECK(false, "a scope of capacity without a meaning");
 }
 
-bool eight_bit(OptimizerKind optimizer) {
-  switch (optimizer) {
-    case OptimizerKind::adamw8bit:
-      return true;
-    case OptimizerKind::adamw:
-      return false;
+const char* name_of(optim::Algorithm algorithm) {
+  switch (algorithm) {
+    case optim::Algorithm::adamw:
+      return "AdamW";
+    case optim::Algorithm::muon:
+      return "Muon";
   }
-  CHECK(false, "an optimizer without states");
+  CHECK(false, "an optimizer without a name");
+}
+
+NewtonSchulzSteps newton_schulz_steps(const TrainingConfig& training) {
+  const auto count = static_cast<int>(training.muon_steps);
+  switch (training.muon_coefficients) {
+    case MuonCoefficients::polar_express:
+      return polar_express_steps(count);
+    case MuonCoefficients::quintic:
+      return quintic_steps(count);
+  }
+  CHECK(false, "coefficients of Muon without numbers");
 }
 
 int64_t whole_bytes(const std::vector<NamedShard>& parts) {
@@ -109,6 +120,9 @@ optim::OptimizerConfig optimizer_config(const TrainingConfig& training) {
           .beta2 = training.beta2,
           .epsilon = training.epsilon,
           .weight_decay = training.weight_decay,
+          .cautious_decay = is_cautious(training.weight_decay_mode),
+          .decay_schedule = training.weight_decay_schedule,
+          .schedule = schedule(training),
           .embedding_8bit = training.embedding_8bit,
           .router_8bit = training.router_8bit,
           .embedding_rate_scale = training.embedding_lr_scale,
@@ -117,6 +131,15 @@ optim::OptimizerConfig optimizer_config(const TrainingConfig& training) {
           .norm_rate_scale = training.norm_lr_scale,
           .embedding_decays = training.embedding_decay,
           .router_decays = training.router_decay,
+          .muon = {.enabled = has_muon(training.optimizer),
+                   .rate_scale = training.muon_lr_scale,
+                   .momentum = training.muon_momentum,
+                   .first_momentum = training.muon_first_momentum,
+                   .momentum_warmup_steps = training.muon_momentum_warmup_steps,
+                   .nesterov = training.muon_nesterov,
+                   .scale = training.muon_scale,
+                   .steps = newton_schulz_steps(training),
+                   .type = training.mixed_precision == MixedPrecision::no ? DType::f32 : DType::bf16},
           .seed = static_cast<uint64_t>(training.seed)};
 }
 
@@ -165,7 +188,7 @@ int64_t plan_training(const RunConfig& config, int64_t vocabulary, int ranks, De
                       Arena& planning) {
   CHECK(planning.planning());
   comm::PlannedCommunicator first(ranks);
-  RankGroups groups(config.distributed, config.model, first, device);
+  RankGroups groups(config.distributed, config.model, first, device, has_muon(config.training.optimizer));
   return TrainingState(config, vocabulary, groups, ops, planning).checkpoint_bytes();
 }
 
@@ -203,17 +226,17 @@ std::string memory_table(const Arena& arena) {
   return text;
 }
 
-std::string optimizer_table(const optim::Optimizer& optimizer, const TrainingConfig& training) {
-  std::string text = fmt::format("  {:<14}{:>8}{:>13}  {:<22}{:>10}{:>8}\n", "group", "tensors", "parameters",
-                                 "moments", "peak rate", "decay");
+std::string optimizer_table(const optim::OptimizerSet& optimizer, const TrainingConfig& training) {
+  std::string text = fmt::format("  {:<14}{:>8}{:>13}  {:<10}{:<22}{:>10}{:>8}\n", "group", "tensors",
+                                 "parameters", "optimizer", "moments", "peak rate", "decay");
   for (const optim::OptimizerGroup& group : optimizer.summary()) {
     const double share = static_cast<double>(group.eight_bit) / static_cast<double>(group.parameters);
     const std::string moments = share == 0   ? "f32"
                                 : share == 1 ? "8-bit"
                                              : fmt::format("8-bit ({:.1f} %), f32", 100 * share);
-    text += fmt::format("  {:<14}{:>8}{:>13}  {:<22}{:>10.2e}{:>8}\n", group.name, group.tensors,
-                        format_count(static_cast<double>(group.parameters)), moments,
-                        training.learning_rate * group.rate_scale, group.weight_decay);
+    text += fmt::format("  {:<14}{:>8}{:>13}  {:<10}{:<22}{:>10.2e}{:>8}\n", group.name, group.tensors,
+                        format_count(static_cast<double>(group.parameters)), name_of(group.algorithm),
+                        moments, training.learning_rate * group.rate_scale, group.weight_decay);
   }
   return text;
 }

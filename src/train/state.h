@@ -12,7 +12,7 @@
 #include "model/weights.h"
 #include "ops/arithmetic.h"
 #include "ops/ops.h"
-#include "optim/adamw.h"
+#include "optim/optimizer_set.h"
 #include "optim/schedule.h"
 #include "tensor/arena.h"
 #include "train/loss_scale.h"
@@ -29,7 +29,7 @@ struct TrainingState {
   std::unique_ptr<model::Transformer>
       overlap_transformer;  // with distributed.overlap: of the second micro-batch in flight
   Replicas replicas;
-  optim::Optimizer optimizer;
+  optim::OptimizerSet optimizer;
   model::Decoder decoder;  // for samples
   Tensor squares_g;        // f64, sum of squares of the gradients by group
   Tensor clip_scale_1;     // f32
@@ -60,8 +60,9 @@ std::unique_ptr<CapturedRegion> captured_region(const TrainingConfig& training, 
 
 // Category, bytes and share, one line each, and the total.
 std::string memory_table(const Arena& arena);
-// One line for each group of parameters: tensors, parameters, how its moments are kept, peak rate, decay.
-std::string optimizer_table(const optim::Optimizer& optimizer, const TrainingConfig& training);
+// One line for each group of parameters: tensors, parameters, optimizer, how its moments are kept, peak rate,
+// decay.
+std::string optimizer_table(const optim::OptimizerSet& optimizer, const TrainingConfig& training);
 // Throws UserError when the plan does not fit the device, naming the settings that shrink it.
 void check_memory(const Arena& plan, const Device& device);
 // What to change so that a configuration needs less memory.

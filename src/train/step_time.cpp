@@ -36,13 +36,17 @@ double bytes_of(StoredType type) {
   CHECK(false, "a stored type without a size");
 }
 
-// Of the moments of one parameter.
+// Of the moments of one parameter of a matrix.
 double bytes_of(OptimizerKind optimizer) {
   switch (optimizer) {
     case OptimizerKind::adamw8bit:
       return 2;
     case OptimizerKind::adamw:
       return 8;
+    case OptimizerKind::muon8bit:
+      return 1;
+    case OptimizerKind::muon:
+      return 4;
   }
   CHECK(false, "an optimizer without a size");
 }
@@ -134,7 +138,16 @@ double compute_seconds(const RunConfig& config, int expert_ranks, const GpuRates
 double optimizer_bytes(const TrainingConfig& training) {
   const double gradient = bytes_of(training.gradient_type), master = bytes_of(training.master_weights);
   const double states = bytes_of(training.optimizer);
-  return 2 * gradient + 2 * master + 2 * states + (master == 2 ? 0 : kWide);
+  // Muon reads the gradient once more, for idle experts, and writes and reads what it orthogonalises.
+  const double of_muon = has_muon(training.optimizer) ? gradient + 2 * kWide : 0;
+  return 2 * gradient + 2 * master + 2 * states + of_muon + (master == 2 ? 0 : kWide);
+}
+
+double newton_schulz_seconds(const RunConfig& config, double share, const GpuRates& gpu,
+                             const Efficiency& e) {
+  if (!has_muon(config.training.optimizer)) return 0;
+  return share * model::newton_schulz_flops(config.model, config.training.muon_steps) /
+         (gpu.flops * e.newton_schulz);
 }
 
 double row_seconds(const RunConfig& config, int expert_ranks, const GpuRates& gpu, const Efficiency& e) {
@@ -231,7 +244,8 @@ std::optional<StepTime> predict_step(const RunConfig& config, int ranks, const G
     return times * (layers + ring_seconds(all.outside * bytes, kOutside, ranks, gpu, e));
   };
   time.compute = micro_batches * pass;
-  time.optimizer = shared * optimizer_bytes(training) / (gpu.bytes * e.memory);
+  time.newton_schulz = newton_schulz_seconds(config, shared / here, gpu, e);
+  time.optimizer = shared * optimizer_bytes(training) / (gpu.bytes * e.memory) + time.newton_schulz;
   time.gradients = transfer(bytes_of(training.gradient_type), shards ? 1 : 2, pass * 2 / 3);
   if (shards) time.weights = transfer(kWide, 1, pass / 3);
   time.rows = micro_batches * row_seconds(config, experts, gpu, e);

@@ -34,7 +34,8 @@ const GpuRates* find_gpu(std::string_view name);
 struct Efficiency {
   // Measured on one H200: `bench/gpu_check.sh quick` and the phases in docs/benchmarks.md.
   double projections = 0.69, head = 0.68, experts = 0.54, attention = 0.26;  // of flops
-  double memory = 0.78;                                                      // of bytes
+  double newton_schulz = 0.45;
+  double memory = 0.78;  // of bytes
   // Measured on two H100s: what a step is shorter by where a transfer goes beside a pass, of what the
   // transfer takes alone: its kernels take multiprocessors from the pass.
   double beside = 0.4;
@@ -46,6 +47,7 @@ struct Efficiency {
 
 struct StepTime {
   double compute = 0, optimizer = 0;            // seconds
+  double newton_schulz = 0;                     // of the optimizer's
   double gradients = 0, weights = 0, rows = 0;  // seconds of transfers
   double hidden = 0;  // of gradients and weights: beside the last backward and the first forward pass
   double transfers() const { return gradients + weights + rows - hidden; }

@@ -53,7 +53,7 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
       ops_(ops),
       communicator_(communicator),
       terminal_(terminal),
-      groups_(config.distributed, config.model, communicator, device),
+      groups_(config.distributed, config.model, communicator, device, has_muon(config.training.optimizer)),
       control_(config.training.max_minutes, stop, communicator, terminal),
       flops_per_token_(model::flops_per_token(config.model, config.model.max_seq_len).total()),
       peak_flops_(peak_flops(device.name(), arithmetic(config.training).type != DType::f32)) {

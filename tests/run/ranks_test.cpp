@@ -77,6 +77,24 @@ TEST_F(Ranks, SharedOptimizerGivesTheBitsOfDataParallel) {
             column(everything, "memory/optimizer state").front() / 3 + 5 * 256 * 8 + 4096);
 }
 
+// Ranks own whole matrices: of three ranks and an even number of matrices in pieces of different sizes.
+TEST_F(Ranks, OwnersOfMatricesGiveTheBitsOfDataParallel) {
+  const auto with = [&](train::ParallelLayout layout) {
+    train::RunConfig config = config_of(std::string(name_of(layout)), 3);
+    config.distributed.layout = layout;
+    config.training.optimizer = train::OptimizerKind::muon8bit;
+    config.training.mixed_precision = train::MixedPrecision::bf16;
+    config.training.max_steps = 3;
+    return finished(3, config);
+  };
+  const train::RunFolder everything = with(train::ParallelLayout::data_parallel),
+                         parts = with(train::ParallelLayout::zero1);
+  EXPECT_EQ(weights(everything, 3), weights(parts, 3));
+  EXPECT_EQ(states(everything, 3), states(parts, 3));
+  EXPECT_LT(column(parts, "memory/optimizer state").front(),
+            column(everything, "memory/optimizer state").front());
+}
+
 // Two groups of two ranks have all experts between them: what the rows of a run tell is what one rank tells
 // that takes the same micro-batches. tests/train/layouts_test.cpp has all other ways to deal.
 TEST_F(Ranks, DealtExpertsTellTheSame) {
@@ -279,6 +297,8 @@ TEST_F(Ranks, GoOnWithAnotherNumber) {
   };
   go_on(train::OptimizerKind::adamw, 1, {4}, 1e-6);
   go_on(train::OptimizerKind::adamw8bit, 2, {1, 3}, 1e-3);
+  // Five steps of Newton-Schulz make a direction that is hardly there up to 990 times as long.
+  go_on(train::OptimizerKind::muon, 3, {1, 4}, 1e-3);
 }
 
 TEST_F(Ranks, ASignalToOneStopsAll) {

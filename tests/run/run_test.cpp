@@ -71,6 +71,35 @@ TEST_F(Run, LowMemoryRunsResumeBitForBitAndKeepTheirTypes) {
   }
 }
 
+TEST_F(Run, MuonResumesBitForBitAndKeepsItsOptimizer) {
+  train::RunConfig settings = config("straight");
+  settings.training.mixed_precision = train::MixedPrecision::bf16;
+  settings.training.optimizer = train::OptimizerKind::muon8bit;
+  settings.training.muon_momentum_warmup_steps = 8;
+  settings.validate();
+  const train::RunFolder straight = train::RunFolder::create(settings, "");
+  train(settings, straight, false);
+
+  settings.training.run_name = "resumed";
+  const train::RunFolder resumed = train::RunFolder::create(settings, "");
+  fs::copy(checkpoint::CheckpointStore(straight.checkpoints(), 0).folder_of(5),
+           checkpoint::CheckpointStore(resumed.checkpoints(), 0).folder_of(5));
+  train(settings, resumed, true);
+  EXPECT_EQ(weights(straight, 10), weights(resumed, 10));
+  EXPECT_EQ(states(straight, 10), states(resumed, 10));
+
+  settings.training.max_steps = 11;
+  for (const auto other : {train::OptimizerKind::adamw8bit, train::OptimizerKind::muon}) {
+    settings.training.optimizer = other;
+    try {
+      train(settings, resumed, true);
+      FAIL() << "another optimizer was taken";
+    } catch (const UserError& error) {
+      EXPECT_THAT(error.expected, ::testing::HasSubstr("training.optimizer \"muon8bit\""));
+    }
+  }
+}
+
 // The scale, its count of good steps and the steps it cost are part of the state: here it overflows before
 // the checkpoint and doubles after it.
 TEST_F(Run, ResumedLossScalingEqualsStraightBitForBit) {

@@ -274,14 +274,14 @@ TEST(TrainingConfig, RefusesContradictions) {
               c.training.optimizer = OptimizerKind::adamw;
               c.training.router_8bit = true;
             }),
-            "training.router_8bit: expected training.optimizer adamw8bit, found adamw. "
+            "training.router_8bit: expected training.optimizer adamw8bit or muon8bit, found adamw. "
             "Hint: set it to false or change the optimizer");
   EXPECT_EQ(error([](RunConfig& c) { c.training.run_name = "a/b"; }),
             "training.run_name: expected a name for one folder, found \"a/b\". Hint: training.output_dir "
             "takes a path");
   EXPECT_EQ(
       user_error_of([] { RunConfig::load(kConfigs + "train_config.yaml", {"training.optimizer=sgd"}); }),
-      "command line: training.optimizer: expected one of: adamw8bit, adamw, found sgd");
+      "command line: training.optimizer: expected one of: adamw8bit, adamw, muon8bit, muon, found sgd");
   EXPECT_EQ(
       error([](RunConfig& c) { c.training.batch_size = 1 << 20; }),
       "training.batch_size: expected batch_size x model.max_seq_len (1024) x model.top_k (2) below 2^31, "
@@ -311,8 +311,12 @@ TEST(RunConfig, EveryChoiceIsReadAndWrittenByItsName) {
     }
   EXPECT_EQ(all,
             "training.lr_schedule = cosine: cosine wsd constant\n"
-            "training.optimizer = adamw8bit: adamw8bit adamw\n"
+            "training.weight_decay_mode = plain: plain cautious\n"
+            "training.weight_decay_schedule = constant: constant with_lr cosine_to_zero\n"
+            "training.optimizer = adamw8bit: adamw8bit adamw muon8bit muon\n"
             "training.optimizer_order = pytorch: pytorch bitsandbytes\n"
+            "training.muon_coefficients = polar_express: polar_express quintic\n"
+            "training.muon_scale = rms: rms spectral\n"
             "training.mixed_precision = \"no\": no tf32 bf16 fp16\n"
             "training.master_weights = fp32: fp32 bf16\n"
             "training.gradient_type = fp32: fp32 bf16\n"
