@@ -21,6 +21,7 @@ constexpr size_t kPartsBytes = 64 << 20;
 constexpr int64_t kSplits[] = {8, 4, 2};  // tried for weight gradients
 constexpr int64_t kSlice = 1024;          // at least so much of the inner dimension for each part
 constexpr int kCandidates = 8;
+constexpr int64_t kStack = 64;  // so many products the algorithm of stacked ones is chosen for
 constexpr int kRepeats = 3;
 
 void check(cublasStatus_t status, const char* call, int line) {
@@ -46,8 +47,8 @@ unsigned alignment_of(uint64_t number) {
 // product of one slice of the tokens, in f32, one after another in memory.
 class Gemm::Plan {
  public:
-  explicit Plan(const Key& key, int64_t parts = 1) : count_(parts * key.batch) {
-    CHECK(key.k % parts == 0 && (parts == 1 || (key.layout == MatmulLayout::TN && key.batch == 1)));
+  explicit Plan(const Key& key, int64_t parts = 1, int64_t products = 1) : count_(parts * products) {
+    CHECK(key.k % parts == 0 && (parts == 1 || (key.layout == MatmulLayout::TN && products == 1)));
     const auto [m, n, k] = std::array{key.m, key.n, key.k / parts};
     const bool b_is_nk = key.layout == MatmulLayout::NT, a_is_km = key.layout == MatmulLayout::TN;
     CUBLAS_CHECK(cublasLtMatmulDescCreate(
@@ -150,7 +151,8 @@ std::string Gemm::describe() const {
 void Gemm::multiply(Tensor c, const Tensor& a, const Tensor& b, MatmulLayout layout, const Tensor& addend,
                     const Factors& factors) {
   const int first = c.rank() - 2;  // dimension of a matrix
-  Key key{first == 0 ? 1 : c.dim(0),
+  const int64_t products = first == 0 ? 1 : c.dim(0);
+  Key key{first > 0,
           c.dim(first),
           c.dim(first + 1),
           layout == MatmulLayout::TN ? a.dim(first) : a.dim(first + 1),
@@ -164,14 +166,15 @@ void Gemm::multiply(Tensor c, const Tensor& a, const Tensor& b, MatmulLayout lay
   unsigned alignment = 256;
   for (const Tensor* t : {static_cast<const Tensor*>(&c), &addend, &a, &b}) {
     if (t->data() == nullptr) continue;
-    for (const uint64_t number : {reinterpret_cast<uint64_t>(t->data()),
-                                  static_cast<uint64_t>(t->dim(first + 1)) * size_of(t->dtype())})
-      alignment = std::min(alignment, alignment_of(number));
+    const auto row = static_cast<uint64_t>(t->dim(first + 1)) * size_of(t->dtype());
+    alignment = std::min(alignment, alignment_of(row));
+    // A stack begins at a multiple of its matrices' size, whichever of them are here.
+    if (!key.stacked) alignment = std::min(alignment, alignment_of(reinterpret_cast<uint64_t>(t->data())));
   }
   key.alignment = alignment;
   auto found = chosen_.find(key);
   if (found == chosen_.end()) found = chosen_.emplace(key, choose(key, c, a, b, addend.data())).first;
-  run(key, Plan(key, found->second.parts), found->second, c.data(), a, b, addend.data(), factors);
+  run(key, Plan(key, found->second.parts, products), found->second, c.data(), a, b, addend.data(), factors);
 }
 
 void Gemm::run(const Key& key, const Plan& plan, const GemmChoice& choice, void* c, const Tensor& a,
@@ -187,8 +190,8 @@ void Gemm::run(const Key& key, const Plan& plan, const GemmChoice& choice, void*
 
 std::string Gemm::Key::describe() const {
   const char* const name = layout == MatmulLayout::NT ? "NT" : layout == MatmulLayout::NN ? "NN" : "TN";
-  return fmt::format("{} {} {} {}x{}x{} {}{}{}", name, tf32 ? "tf32" : name_of(input), name_of(output), m, n,
-                     k, alignment, adds ? " +=" : "", batch == 1 ? "" : fmt::format(" x{}", batch));
+  return fmt::format("{} {} {} {}x{}x{} {}{}", name, tf32 ? "tf32" : name_of(input), name_of(output), m, n, k,
+                     alignment, adds ? " +=" : "");
 }
 
 // All that may be the fastest way to this product. A weight gradient has few elements and a long inner
@@ -201,7 +204,7 @@ std::vector<GemmChoice> Gemm::candidates(const Key& key) const {
       result.push_back({algorithm, parts});
   };
   for (const int64_t parts : kSplits)
-    if (key.layout == MatmulLayout::TN && key.batch == 1 && key.k % (parts * kSlice) == 0 &&
+    if (key.layout == MatmulLayout::TN && key.k % (parts * kSlice) == 0 &&
         parts * key.m * key.n * 4 <= int64_t{kPartsBytes})
       add(parts);
   add(1);
@@ -212,6 +215,7 @@ std::vector<GemmChoice> Gemm::candidates(const Key& key) const {
 // own: c must not be touched yet.
 GemmChoice Gemm::choose(const Key& key, const Tensor& c, const Tensor& a, const Tensor& b,
                         const void* addend) {
+  if (key.stacked) return {Plan(key, 1, kStack).candidates(handle_, key.alignment).front(), 1};
   const std::string product = key.describe();
   if (const auto known = choices_.find(product)) return *known;
   const auto tried = candidates(key);

@@ -31,21 +31,23 @@ class Gemm {
   struct Factors {
     float product = 1, addend = 1;
   };
-  // Shapes as of Ops::matmul. With one more dimension in front: as many products, of one matrix each.
+  // Shapes as of Ops::matmul. With one more dimension in front: as many products, of one matrix each. Their
+  // bits depend on the shape of one alone: not on how many they are, and not on what was fastest here, which
+  // may differ from one rank to another.
   void multiply(Tensor c, const Tensor& a, const Tensor& b, MatmulLayout layout, const Tensor& addend,
                 const Factors& factors = {1, 1});
 
  private:
   struct Key {
-    int64_t batch, m, n, k;
+    bool stacked;
+    int64_t m, n, k;
     MatmulLayout layout;
     DType input, output;
     bool adds, tf32;
     unsigned alignment;  // bytes, of all addresses and rows
     // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy takes the 0 in it for one
     auto operator<=>(const Key&) const = default;
-    // "NT bf16 bf16 32768x3072x1024 256", "+=" with an addend, "x64" of so many.
-    std::string describe() const;
+    std::string describe() const;  // "NT bf16 bf16 32768x3072x1024 256", "+=" with an addend
   };
   class Plan;
 
