@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# bench/rates.sh [SEED...]: what learning rates by role are worth (docs/recipe.md). A small model learns a
-# dictionary for 300 steps with each arm below; the table has the validation losses. Default: seeds 1 and 2.
+# bench/rates.sh [SEED...]: what learning rates by role and Muon are worth (docs/recipe.md). A small model
+# learns a dictionary for 300 steps with each arm below; the table has the validation losses. Default: seeds 1
+# and 2.
 # Environment: MOE (build/gpu/moe), TEXT (/usr/share/dictd/gcide.dict.dz of the package dict-gcide),
 # OUT (build/rates), ARMS (a file of lines "NAME SETTINGS..." in place of those here).
 set -euo pipefail
@@ -24,7 +25,11 @@ run=(training.learning_rate=1e-3 training.batch_size=64
 
 # Later settings replace earlier ones.
 arms() {
-  cat <<'ARMS'
+  local muon="training.optimizer=muon8bit"
+  local at_2="$muon training.learning_rate=2e-3 training.embedding_lr_scale=4"
+  local at_3="$muon training.learning_rate=3e-3 training.embedding_lr_scale=3"
+  local cautious="training.weight_decay_mode=cautious"
+  cat <<ARMS
 one_3e-4 training.learning_rate=3e-4
 one_5e-4 training.learning_rate=5e-4
 one_1e-3 training.learning_rate=1e-3
@@ -35,6 +40,16 @@ embedding_x16 training.learning_rate=1e-3 training.embedding_lr_scale=16
 embedding_x32 training.learning_rate=1e-3 training.embedding_lr_scale=32
 embedding_x8_5e-4 training.learning_rate=5e-4 training.embedding_lr_scale=8
 embedding_x16_5e-4 training.learning_rate=5e-4 training.embedding_lr_scale=16
+muon_1e-3 $muon training.learning_rate=1e-3 training.embedding_lr_scale=8
+muon_2e-3 $at_2
+muon_3e-3 $at_3
+muon_4e-3 $muon training.learning_rate=4e-3 training.embedding_lr_scale=2
+muon_6e-3 $muon training.learning_rate=6e-3 training.embedding_lr_scale=1.5
+muon_f32 $at_2 training.optimizer=muon
+muon_quintic $at_2 training.muon_coefficients=quintic
+muon_4_steps $at_3 training.muon_steps=4
+muon_cautious $at_3 $cautious
+muon_decay_to_0 $at_3 $cautious training.weight_decay_schedule=cosine_to_zero
 all_x4 training.embedding_lr_scale=4 training.router_lr_scale=4 training.norm_lr_scale=4
 ARMS
 }
