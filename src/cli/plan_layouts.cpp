@@ -73,12 +73,13 @@ std::string line_of(const Candidate& candidate, double tokens, const train::GpuR
   return line + (candidate.chosen ? "  <- distributed.layout\n" : "\n");
 }
 
-// What a large batch makes small, and a small one large.
+// A large batch makes its share small.
 std::string newton_schulz_line(const std::vector<Candidate>& list) {
   for (const Candidate& candidate : list)
     if (candidate.chosen && candidate.time && candidate.time->newton_schulz > 0)
-      return fmt::format("  of a step, {:.1f} % is Muon's Newton-Schulz iteration, whatever the batch is\n",
-                         100 * candidate.time->newton_schulz / candidate.time->total());
+      return fmt::format(
+          "  Muon's Newton-Schulz iteration is {:.1f} % of a step; its time does not depend on the batch\n",
+          100 * candidate.time->newton_schulz / candidate.time->total());
   return "";
 }
 

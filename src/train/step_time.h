@@ -34,7 +34,7 @@ const GpuRates* find_gpu(std::string_view name);
 struct Efficiency {
   // Measured on one H200: `bench/gpu_check.sh quick` and the phases in docs/benchmarks.md.
   double projections = 0.69, head = 0.68, experts = 0.54, attention = 0.26;  // of flops
-  double newton_schulz = 0.45;
+  double newton_schulz = 0.43;
   double memory = 0.78;  // of bytes
   // Measured on two H100s: what a step is shorter by where a transfer goes beside a pass, of what the
   // transfer takes alone: its kernels take multiprocessors from the pass.

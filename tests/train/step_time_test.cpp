@@ -4,6 +4,8 @@
 
 #include <gmock/gmock.h>
 
+#include "model/flops.h"
+
 namespace moe::train {
 namespace {
 
@@ -36,6 +38,24 @@ TEST(StepTime, OfOneH200IsWhatWasMeasured) {
   EXPECT_NEAR(of(config, 1, ParallelLayout::zero1).total() / small, 0.97, 0.02);
   // The optimizer's pass and the sums of squares: 8.49 + 1.69 ms.
   EXPECT_NEAR(of(config, 1, ParallelLayout::zero1).optimizer, 0.0102, 0.001);
+}
+
+// 48 matrices of 1024 x 1024 and 3,104 of 512 x 1024, five steps of 4 S S L + 2 S S S. One H200 took 59.7 ms
+// more for a step with Muon, 53.2 of them for the iteration (docs/recipe.md).
+TEST(StepTime, MuonAsMeasured) {
+  RunConfig config = full();
+  const double S = 512, L = 1024;
+  EXPECT_NEAR(model::newton_schulz_flops(config.model, 5),
+              5 * (48 * 6 * L * L * L + 3104 * (4 * S * S * L + 2 * S * S * S)), 1e6);
+  const StepTime adamw = of(config, 1, ParallelLayout::zero1);
+  EXPECT_EQ(adamw.newton_schulz, 0);
+  config.training.optimizer = OptimizerKind::muon8bit;
+  const StepTime muon = of(config, 1, ParallelLayout::zero1);
+  EXPECT_NEAR(muon.newton_schulz, 0.0532, 0.002);
+  EXPECT_NEAR(muon.total() - adamw.total(), 0.0597, 0.006);
+  // The owners of matrices share the work, the replicas of data parallelism do not.
+  EXPECT_NEAR(of(config, 8, ParallelLayout::zero1).newton_schulz, muon.newton_schulz / 8, 1e-6);
+  EXPECT_EQ(of(config, 8, ParallelLayout::data_parallel).newton_schulz, muon.newton_schulz);
 }
 
 TEST(StepTime, TransfersAreThoseOfTheLayout) {
