@@ -25,9 +25,7 @@ fi
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1${UBSAN_OPTIONS:+:$UBSAN_OPTIONS}
 # What is other libraries' own.
 export LSAN_OPTIONS=suppressions=$PWD/tests/support/leaks_of_others.txt${LSAN_OPTIONS:+:$LSAN_OPTIONS}
-# Torture forks programs that have threads, and their children start more.
-tsan=suppressions=$PWD/tests/support/races_of_others.txt:die_after_fork=0
-export TSAN_OPTIONS=$tsan${TSAN_OPTIONS:+:$TSAN_OPTIONS}
+export TSAN_OPTIONS=suppressions=$PWD/tests/support/races_of_others.txt${TSAN_OPTIONS:+:$TSAN_OPTIONS}
 
 # One for each instruction set that oneDNN was limited to (scripts/test_instruction_sets.sh).
 report=$(realpath "$build")/junit${ONEDNN_MAX_CPU_ISA:+-$ONEDNN_MAX_CPU_ISA}.xml

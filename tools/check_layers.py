@@ -264,7 +264,7 @@ def check_scripts(root):
 def check_tree(root):
     """Returns all complaints below root, as 'path:line: text'."""
     tests_list = root / "tests" / "CMakeLists.txt"
-    known_tests = set(re.findall(r"^moe_tests\((\w+)", tests_list.read_text(), re.MULTILINE)) if (
+    known_tests = set(re.findall(r"^ *moe_tests\((\w+)", tests_list.read_text(), re.MULTILINE)) if (
         tests_list.exists()) else set()
     complaints = []
     for top in ("src", "tests", "bench", "fuzz"):
