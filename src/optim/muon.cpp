@@ -109,7 +109,8 @@ void MuonOptimizer::add_pieces(const Entry& entry) {
       throw UserError(parameter.name,
                       "matrices of a multiple of 256 weights, to round bf16 weights at random",
                       std::to_string(open.stack.elements()), "set training.master_weights to fp32");
-    add(std::exchange(open, {}));
+    add(open);
+    open = {};
   };
   const auto take = [&](const MatrixStack& stack) {
     const bool here = at >= begin && at < end;
@@ -139,16 +140,18 @@ void MuonOptimizer::add_pieces(const Entry& entry) {
   close();
 }
 
-void MuonOptimizer::add(Piece piece) {
-  const auto& [count, rows, cols, interleaved] = piece.stack;
+void MuonOptimizer::add(const Piece& piece) {
+  const MatrixStack& stack = piece.stack;
+  const int64_t most = most_matrices(stack.rows, stack.cols);
   const auto has_room = [&](const Batch& batch) {
-    return batch.rows == rows && batch.cols == cols && batch.count + count <= most_matrices(rows, cols);
+    return batch.rows == stack.rows && batch.cols == stack.cols && batch.count + stack.count <= most;
   };
   auto batch = std::find_if(batches_.begin(), batches_.end(), has_room);
   if (batch == batches_.end())
-    batch = batches_.insert(batches_.end(), {.pieces = {}, .count = 0, .rows = rows, .cols = cols});
-  batch->count += count;
-  batch->pieces.push_back(std::move(piece));
+    batch =
+        batches_.insert(batches_.end(), {.pieces = {}, .count = 0, .rows = stack.rows, .cols = stack.cols});
+  batch->count += stack.count;
+  batch->pieces.push_back(piece);
 }
 
 void MuonOptimizer::step(int64_t step, double learning_rate, const Tensor& scale_1) {

@@ -54,7 +54,7 @@ class MuonOptimizer {
   int64_t bytes_of_matrix(int64_t rows, int64_t cols) const;
   int64_t most_matrices(int64_t rows, int64_t cols) const;
   void add_pieces(const Entry& entry);
-  void add(Piece piece);
+  void add(const Piece& piece);
   void momentum(const Batch& batch, Tensor x, int64_t step, const Tensor& scale_1);
   void update(const Batch& batch, const Tensor& x, int64_t step, double learning_rate, const Tensor& scale_1);
 

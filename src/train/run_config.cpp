@@ -86,7 +86,7 @@ void describe_muon(TrainingConfig& c, Fields& fields) {
   fields.add("muon_scale", c.muon_scale, "rms: elements move as with AdamW; spectral: as torch's original");
 }
 
-void describe_optimizer(TrainingConfig& c, Fields& fields) {
+void describe_moments(TrainingConfig& c, Fields& fields) {
   fields.add("weight_decay", c.weight_decay, "AdamW, on matrices")
       .at_least(0)
       .in_f32()
@@ -111,6 +111,23 @@ void describe_optimizer(TrainingConfig& c, Fields& fields) {
       .in_f32()
       .known_as({"adam_epsilon", "adam_eps", "eps"});
   fields.absent({"betas"}, "they are training.beta1 and training.beta2 here");
+}
+
+void describe_roles(TrainingConfig& c, Fields& fields) {
+  const auto add_scale = [&](const char* name, double& scale, const char* help) {
+    fields.add(name, scale, help).range(0, 1e4).in_f32();
+  };
+  add_scale("embedding_lr_scale", c.embedding_lr_scale,
+            "times learning_rate: the embedding (a tied head is it)");
+  add_scale("head_lr_scale", c.head_lr_scale, "times learning_rate: the LM head, where it is not tied");
+  add_scale("router_lr_scale", c.router_lr_scale, "times learning_rate: the routers");
+  add_scale("norm_lr_scale", c.norm_lr_scale, "times learning_rate: the weights of norms");
+  fields.add("embedding_decay", c.embedding_decay, "weight_decay applies to the embedding");
+  fields.add("router_decay", c.router_decay, "weight_decay applies to the routers");
+}
+
+void describe_optimizer(TrainingConfig& c, Fields& fields) {
+  describe_moments(c, fields);
   fields.add("max_grad_norm", c.max_grad_norm, "gradients are scaled down to this norm; 0 is off")
       .at_least(0)
       .in_f32()
@@ -130,16 +147,7 @@ void describe_optimizer(TrainingConfig& c, Fields& fields) {
                         {"muon_8bit", "muon8bit"},
                         {"Muon8bit", "muon8bit"}});
   fields.add("optimizer_order", c.optimizer_order, "whose order of decay and update");
-  const auto add_scale = [&](const char* name, double& scale, const char* help) {
-    fields.add(name, scale, help).range(0, 1e4).in_f32();
-  };
-  add_scale("embedding_lr_scale", c.embedding_lr_scale,
-            "times learning_rate: the embedding (a tied head is it)");
-  add_scale("head_lr_scale", c.head_lr_scale, "times learning_rate: the LM head, where it is not tied");
-  add_scale("router_lr_scale", c.router_lr_scale, "times learning_rate: the routers");
-  add_scale("norm_lr_scale", c.norm_lr_scale, "times learning_rate: the weights of norms");
-  fields.add("embedding_decay", c.embedding_decay, "weight_decay applies to the embedding");
-  fields.add("router_decay", c.router_decay, "weight_decay applies to the routers");
+  describe_roles(c, fields);
   describe_muon(c, fields);
   fields.add("embedding_8bit", c.embedding_8bit, "8-bit moments for the embedding too");
   fields.add("router_8bit", c.router_8bit, "8-bit moments for the routers too");
