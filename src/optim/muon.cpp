@@ -82,7 +82,9 @@ int64_t MuonOptimizer::bytes_of_matrix(int64_t rows, int64_t cols) const {
 }
 
 int64_t MuonOptimizer::most_matrices(int64_t rows, int64_t cols) const {
-  return std::max<int64_t>(2, kScratchBytes / bytes_of_matrix(rows, cols));
+  const int64_t bytes = bytes_of_matrix(rows, cols);
+  CHECK(bytes > 0, "a matrix without elements");
+  return std::max<int64_t>(2, kScratchBytes / bytes);
 }
 
 void MuonOptimizer::add_pieces(const Entry& entry) {
