@@ -357,7 +357,7 @@ SENTENCE_END = re.compile("(?<=[.!?]) (?=[A-Z\"'])")
 
 
 def cut(text):
-    """Pieces of about the same size, of MOST bytes at most but for the length of a line; very long lines
+    """Pieces of about the same size, of MOST bytes at most but for the length of a line. Very long lines
     become a sentence a line."""
     size = len(text.encode())
     if size <= MOST:

@@ -11,7 +11,7 @@
 #     sources.tsv, SHA256SUMS      documents and bytes of each package; hashes of all that is above
 #     debs, text                   the packages, and their text before lines that stand twice are left out
 #
-# Takes 0.8 GB of downloads, 2.2 GB of disk, 2 GB of memory and a few minutes of a processor. Needs Debian 12
+# Takes 0.8 GB of downloads, 2.2 GB of disk, 1 GB of memory and a few minutes of a processor. Needs Debian 12
 # (bookworm, main) in apt's sources, apt-get, dpkg-deb and Python 3.9 with its own library; no root. What has
 # been downloaded or extracted is not done again. Where a package has another version by now, that is said,
 # and the hashes are other ones.
