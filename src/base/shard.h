@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <numeric>
+#include <span>
 
 namespace moe {
 
@@ -9,5 +11,13 @@ namespace moe {
 struct Shard {
   int64_t rank = 0, world = 1;
 };
+
+// Of something in pieces, one after another, of counts[r] elements each: where piece `rank` begins.
+inline int64_t elements_before(std::span<const int64_t> counts, int64_t rank) {
+  return std::accumulate(counts.begin(), counts.begin() + rank, int64_t{0});
+}
+inline int64_t elements_of(std::span<const int64_t> counts) {
+  return elements_before(counts, std::ssize(counts));
+}
 
 }  // namespace moe

@@ -8,6 +8,8 @@
 #include <optional>
 #include <utility>
 
+#include "base/shard.h"
+
 namespace moe::comm {
 namespace {
 
@@ -40,8 +42,7 @@ int64_t Communicator::sum(int64_t mine) {
 
 void Communicator::check_pieces(const Tensor& part, const Tensor& x, std::span<const int64_t> counts) const {
   CHECK(std::ssize(counts) == size_ && part.dtype() == x.dtype());
-  CHECK(part.numel() == counts[static_cast<size_t>(rank_)] &&
-        x.numel() == std::accumulate(counts.begin(), counts.end(), int64_t{0}));
+  CHECK(part.numel() == counts[static_cast<size_t>(rank_)] && x.numel() == elements_of(counts));
 }
 
 void Communicator::step_barrier() {

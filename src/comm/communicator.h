@@ -14,7 +14,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <numeric>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -107,10 +106,6 @@ class Communicator {
 
  protected:
   Communicator(int rank, int size) : rank_(rank), size_(size) { CHECK(rank >= 0 && rank < size); }
-  // Elements of x before this rank's piece.
-  int64_t before(std::span<const int64_t> counts) const {
-    return std::accumulate(counts.begin(), counts.begin() + rank_, int64_t{0});
-  }
   void check_pieces(const Tensor& part, const Tensor& x, std::span<const int64_t> counts) const;
 
  private:

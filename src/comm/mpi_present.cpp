@@ -23,6 +23,7 @@
 
 #include "base/error.h"
 #include "base/host.h"
+#include "base/shard.h"
 #include "base/start_thread.h"
 #include "comm/ordered_sum.h"
 
@@ -128,7 +129,7 @@ class MpiCommunicator final : public Communicator {
   }
   void all_gather(Tensor x, const Tensor& part, std::span<const int64_t> counts) override {
     check_pieces(part, x, counts);
-    char* const mine = at(static_cast<char*>(x.data()), before(counts), x);
+    char* const mine = at(static_cast<char*>(x.data()), elements_before(counts, rank()), x);
     if (mine != part.data() && part.bytes() > 0)
       std::memcpy(mine, part.data(), static_cast<size_t>(part.bytes()));
     const int64_t longest = *std::max_element(counts.begin(), counts.end()) * width(x);

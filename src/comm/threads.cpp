@@ -10,6 +10,7 @@
 #include <numeric>
 #include <optional>
 
+#include "base/shard.h"
 #include "comm/ordered_sum.h"
 
 namespace moe::comm {
@@ -127,7 +128,7 @@ class ThreadCommunicator final : public Communicator {
   void reduce_scatter(Tensor part, const Tensor& x, std::span<const int64_t> counts) override {
     check_pieces(part, x, counts);
     lay_out(x.data());
-    add(part.data(), before(counts), before(counts) + part.numel(), x);
+    add(part.data(), elements_before(counts, rank()), elements_before(counts, rank()) + part.numel(), x);
     meeting_->meet(rank());
   }
   void all_gather(Tensor x, const Tensor& part, std::span<const int64_t> counts) override {

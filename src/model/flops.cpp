@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "model/flops.h"
 
-#include <algorithm>
-
 #include "model/weights.h"
+#include "ops/muon.h"
 
 namespace moe::model {
 
@@ -52,16 +51,10 @@ FlopsPerToken flops_per_token(const ModelConfig& config, int64_t T) {
 
 double newton_schulz_flops(const ModelConfig& config, int64_t steps) {
   double flops = 0;
-  for (const Parameter& parameter : ModelParameters(config.spec()).list()) {
-    const int rank = parameter.weight.rank();
-    const auto width = static_cast<double>(parameter.weight.dim(rank - 1));
-    const double entries = rank == 3 ? static_cast<double>(parameter.weight.dim(0)) : 1;
-    for (const int64_t rows : parameter.matrix_rows) {
-      const auto height = static_cast<double>(rows);
-      const double S = std::min(width, height), L = std::max(width, height);
-      flops += entries * static_cast<double>(steps) * (4 * S * S * L + 2 * S * S * S);
-    }
-  }
+  for (const Parameter& parameter : ModelParameters(config.spec()).list())
+    for (const int64_t rows : parameter.matrix_rows)
+      flops +=
+          static_cast<double>(parameter.entries()) * moe::newton_schulz_flops(rows, parameter.width(), steps);
   return flops;
 }
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/random.h"
+#include "base/shard.h"
 #include "base/threads.h"
 #include "ops/ops.h"
 #include "tensor/device.h"
@@ -132,7 +133,7 @@ Tensor Weights::place(const std::vector<Parameter*>& group, const WeightTypes& t
   std::vector<int64_t> begin{0};  // of each bucket
   int64_t own = 0;                // what this rank updates
   for (const Bucketed& bucket : buckets) {
-    begin.push_back(begin.back() + bucket.elements());
+    begin.push_back(begin.back() + elements_of(bucket.counts));
     own += bucket.counts[static_cast<size_t>(shard.rank)];
   }
   const int64_t total = begin.back();
@@ -146,7 +147,7 @@ Tensor Weights::place(const std::vector<Parameter*>& group, const WeightTypes& t
   const Tensor gradients = mode == Mode::training ? take("gradients", types.gradient, "", total) : Tensor();
   int64_t own_begin = 0;  // of the bucket's piece among those of this rank
   for (size_t b = 0; b < buckets.size(); ++b) {
-    const int64_t first = begin[b] + buckets[b].before(shard.rank);
+    const int64_t first = begin[b] + elements_before(buckets[b].counts, shard.rank);
     const int64_t last = first + buckets[b].counts[static_cast<size_t>(shard.rank)];
     int64_t at = begin[b];
     for (Parameter* parameter : buckets[b].parameters) {
@@ -226,9 +227,8 @@ void Weights::initialise(uint64_t seed, Device& device) {
 
 void cast_weights(const Weights& weights, Ops& ops) {
   for (const Parameter& parameter : weights.list()) {
-    if (parameter.compute.data() == parameter.weight.data()) continue;
     const Parameter::LocalShard local = parameter.local();
-    if (local.weight.numel() > 0) ops.cast(local.compute, local.weight);
+    if (local.weight.numel() > 0 && local.is_copied()) ops.cast(local.compute, local.weight);
   }
 }
 

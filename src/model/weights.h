@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <numeric>
 #include <vector>
 
 #include "model/block.h"
@@ -87,10 +86,6 @@ class Weights : public ModelParameters {
     std::vector<Parameter*> parameters;
     // By rank, what it updates.
     std::vector<int64_t> counts = {};
-    int64_t elements() const { return std::accumulate(counts.begin(), counts.end(), int64_t{0}); }
-    int64_t before(int64_t rank) const {
-      return std::accumulate(counts.begin(), counts.begin() + rank, int64_t{0});
-    }
   };
   // Consecutive layers of a group together, until they have sharding_.bucket_bytes.
   std::vector<Bucketed> buckets_of(const std::vector<Parameter*>& group, DType gradient) const;

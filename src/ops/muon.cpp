@@ -66,10 +66,13 @@ void NewtonSchulz::check() const {
   CHECK(steps.count >= 1 && steps.count <= NewtonSchulzSteps::kMost, "newton_schulz: steps");
 }
 
+double newton_schulz_flops(int64_t rows, int64_t cols, int64_t steps) {
+  const int64_t S = std::min(rows, cols), L = std::max(rows, cols);
+  return static_cast<double>(steps) * (2 * product_flops(S, S, L) + product_flops(S, S, S));
+}
+
 double NewtonSchulz::flops() const {
-  const int64_t B = x_BMN.dim(0), M = x_BMN.dim(1), N = x_BMN.dim(2), S = std::min(M, N), L = std::max(M, N);
-  const double step = 2 * product_flops(S, S, L) + product_flops(S, S, S);
-  return static_cast<double>(B * steps.count) * step;
+  return static_cast<double>(x_BMN.dim(0)) * newton_schulz_flops(x_BMN.dim(1), x_BMN.dim(2), steps.count);
 }
 
 double NewtonSchulz::bytes() const {

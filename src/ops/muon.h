@@ -74,6 +74,9 @@ NewtonSchulzSteps quintic_steps(int count);
 // costlier. More steps than the five listed repeat the last one.
 NewtonSchulzSteps polar_express_steps(int count);
 
+// Of so many steps on one matrix: two products of S x S x L and one of S x S x S each, S the smaller side.
+double newton_schulz_flops(int64_t rows, int64_t cols, int64_t steps);
+
 // x = the orthogonal factor of each matrix, nearly: all singular values become about 1.
 //   x = x / max(safety |x|_F, 1e-7);  then the steps. Where rows > cols, the mirror image:
 //   X' = a X + X (b X^T X + c (X^T X)^2). Zero stays zero.

@@ -1,24 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include "optim/adamw.h"
 
-#include <algorithm>
-
 #include "base/random.h"
 #include "optim/flat.h"
 
 namespace moe::optim {
-namespace {
-
-constexpr const char* kCategory = "optimizer state";
-
-}  // namespace
 
 AdamWOptimizer::AdamWOptimizer(const OptimizerConfig& config, const std::vector<Parameter>& parameters,
                                Arena& arena, Ops& ops)
-    : config_(config), ops_(ops) {
+    : config_(config), ops_(ops), groups_(groups_of(parameters)) {
   for (const Parameter& parameter : parameters) {
-    if (std::find(groups_.begin(), groups_.end(), parameter.group) == groups_.end())
-      groups_.push_back(parameter.group);
     Entry entry;
     entry.parameter = parameter;
     entry.local = parameter.local();
@@ -42,7 +33,7 @@ void AdamWOptimizer::allocate(Arena& arena) {
           total += rounded_up(entry.local.weight.numel(), kBlock);
         }
       if (members.empty()) continue;
-      const auto take = [&](DType dtype, int64_t n) { return arena.allocate(kCategory, dtype, {n}); };
+      const auto take = [&](DType dtype, int64_t n) { return arena.allocate(kStateCategory, dtype, {n}); };
       const DType dtype = eight_bit ? DType::u8 : DType::f32;
       const Tensor m = take(dtype, total), v = take(dtype, total);
       const Tensor absmax_m = eight_bit ? take(DType::f32, total / kBlock) : Tensor(),
@@ -69,9 +60,8 @@ void AdamWOptimizer::join_spans() {
         if (entry.parameter.group != group || entry.eight_bit != eight_bit || local.weight.numel() == 0)
           continue;
         // A parameter without a copy of its own has nothing more to write.
-        const bool copied = !local.compute.empty() && local.compute.data() != local.weight.data();
         const Span span{local.weight,
-                        copied ? local.compute : Tensor(),
+                        local.is_copied() ? local.compute : Tensor(),
                         local.gradient,
                         entry.m,
                         entry.v,

@@ -2,6 +2,7 @@
 // Flat tensors behind one another, and how the states of a parameter are named and cut.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -9,6 +10,18 @@
 #include "tensor/parameter.h"
 
 namespace moe::optim {
+
+// Of the arena: all that is saved of optimizers.
+inline constexpr const char* kStateCategory = "optimizer state";
+
+// Groups of the parameters in order of first appearance.
+inline std::vector<std::string> groups_of(const std::vector<Parameter>& parameters) {
+  std::vector<std::string> groups;
+  for (const Parameter& parameter : parameters)
+    if (std::find(groups.begin(), groups.end(), parameter.group) == groups.end())
+      groups.push_back(parameter.group);
+  return groups;
+}
 
 constexpr int64_t rounded_up(int64_t n, int64_t multiple) {
   return (n + multiple - 1) / multiple * multiple;

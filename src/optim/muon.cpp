@@ -48,7 +48,7 @@ MuonOptimizer::MuonOptimizer(const OptimizerConfig& config, const std::vector<Pa
     Entry entry{.parameter = parameter, .eight_bit = keeps_8bit(parameter), .m = {}, .absmax_m = {}};
     if (const int64_t n = parameter.local().weight.numel(); n > 0) {
       const auto take = [&](DType type, int64_t count) {
-        return arena.allocate("optimizer state", type, {count});
+        return arena.allocate(kStateCategory, type, {count});
       };
       entry.m = take(entry.eight_bit ? DType::u8 : DType::f32, n);
       if (entry.eight_bit) entry.absmax_m = take(DType::f32, n / kAdamBlock);
@@ -91,18 +91,15 @@ void MuonOptimizer::add_pieces(const Entry& entry) {
   const Parameter& parameter = entry.parameter;
   CHECK(!parameter.matrix_rows.empty(), parameter.name + " has no matrices");
   const Parameter::LocalShard local = parameter.local();
-  const int64_t width = parameter.weight.dim(parameter.weight.rank() - 1);
-  const int64_t entries = parameter.weight.rank() == 3 ? parameter.weight.dim(0) : 1;
   // Where this rank's part begins and ends among the elements here.
   const int64_t begin = local.offset - parameter.offset(), end = begin + local.weight.numel();
-  const bool copied = !local.compute.empty() && local.compute.data() != local.weight.data();
   int64_t at = 0;
   Piece open;  // still growing
   const auto close = [&] {
     if (open.stack.count == 0) return;
     const int64_t last = at - begin, first = last - open.stack.numel();
     open.weight = local.weight.rows(first, last);
-    open.compute = copied ? local.compute.rows(first, last) : Tensor();
+    open.compute = local.is_copied() ? local.compute.rows(first, last) : Tensor();
     open.gradient = part(local.gradient, first, last);
     open.m = entry.m.rows(first, last);
     if (entry.eight_bit) open.absmax_m = entry.absmax_m.rows(first / kAdamBlock, last / kAdamBlock);
@@ -133,16 +130,17 @@ void MuonOptimizer::add_pieces(const Entry& entry) {
     }
     at += stack.numel();
   };
-  for (int64_t i = 0; i < entries; ++i)
+  for (int64_t i = 0; i < parameter.entries(); ++i)
     for (size_t k = 0; k < parameter.matrix_rows.size(); ++k) {
       const bool by_turns = k == 0 && parameter.interleaved > 0;
-      take({by_turns ? 2 : 1, parameter.matrix_rows[k], width, by_turns ? parameter.interleaved : 0});
+      take({by_turns ? 2 : 1, parameter.matrix_rows[k], parameter.width(),
+            by_turns ? parameter.interleaved : 0});
       if (by_turns) ++k;
     }
   close();
 }
 
-void MuonOptimizer::add(const Piece& piece) {
+void MuonOptimizer::add(Piece& piece) {
   const MatrixStack& stack = piece.stack;
   const int64_t most = most_matrices(stack.rows, stack.cols);
   const auto has_room = [&](const Batch& batch) {
@@ -152,6 +150,7 @@ void MuonOptimizer::add(const Piece& piece) {
   if (batch == batches_.end())
     batch =
         batches_.insert(batches_.end(), {.pieces = {}, .count = 0, .rows = stack.rows, .cols = stack.cols});
+  piece.first_matrix = batch->count;
   batch->count += stack.count;
   batch->pieces.push_back(piece);
 }
@@ -174,12 +173,22 @@ void MuonOptimizer::step(int64_t step, double learning_rate, const Tensor& scale
   }
 }
 
+Tensor MuonOptimizer::of(const Piece& piece, const Tensor& x) {
+  const int64_t begin = piece.first_matrix * piece.stack.elements();
+  return x.rows(begin, begin + piece.stack.numel());
+}
+
+Tensor MuonOptimizer::active_of(const Piece& piece) const {
+  if (!piece.may_be_idle) return {};
+  return active_.rows(piece.first_matrix, piece.first_matrix + piece.stack.count);
+}
+
 void MuonOptimizer::momentum(const Batch& batch, Tensor x, int64_t step, const Tensor& scale_1) {
-  int64_t at = 0, matrix = 0;
+  const auto momentum = static_cast<float>(momentum_at(config_.muon, step));
   for (const Piece& piece : batch.pieces) {
-    const Tensor active = piece.may_be_idle ? active_.rows(matrix, matrix + piece.stack.count) : Tensor();
+    const Tensor active = active_of(piece);
     if (piece.may_be_idle) ops_.matrix_activity({active, piece.gradient, piece.stack});
-    ops_.muon_momentum({.u = x.rows(at, at + piece.stack.numel()),
+    ops_.muon_momentum({.u = of(piece, x),
                         .m = piece.eight_bit ? Tensor() : piece.m,
                         .code_m = piece.eight_bit ? piece.m : Tensor(),
                         .absmax_m = piece.absmax_m,
@@ -187,38 +196,33 @@ void MuonOptimizer::momentum(const Batch& batch, Tensor x, int64_t step, const T
                         .active_B = active,
                         .scale_1 = scale_1,
                         .stack = piece.stack,
-                        .momentum = static_cast<float>(momentum_at(config_.muon, step)),
+                        .momentum = momentum,
                         .nesterov = config_.muon.nesterov});
-    at += piece.stack.numel();
-    matrix += piece.stack.count;
   }
 }
 
 void MuonOptimizer::update(const Batch& batch, const Tensor& x, int64_t step, double learning_rate,
                            const Tensor& scale_1) {
   const double decay_scale = weight_decay_scale(config_.decay_schedule, config_.schedule, step);
-  int64_t at = 0, matrix = 0;
+  const auto scale = static_cast<float>(shape_scale(config_.muon.scale, batch.rows, batch.cols));
   for (const Piece& piece : batch.pieces) {
     // The operation writes copies in bf16 on its way; one in f16 is a pass of its own.
     const bool in_f16 = !piece.compute.empty() && piece.compute.dtype() == DType::f16;
-    ops_.muon_update(
-        {.weight = piece.weight,
-         .compute = in_f16 ? Tensor() : piece.compute,
-         .x = x.rows(at, at + piece.stack.numel()),
-         .active_B = piece.may_be_idle ? active_.rows(matrix, matrix + piece.stack.count) : Tensor(),
-         .scale_1 = scale_1,
-         .stack = piece.stack,
-         .rate = static_cast<float>(learning_rate * piece.policy.rate_scale),
-         .weight_decay = static_cast<float>(piece.policy.weight_decay * decay_scale),
-         .shape_scale = static_cast<float>(shape_scale(config_.muon.scale, batch.rows, batch.cols)),
-         .cautious = config_.cautious_decay,
-         .step = step + 1,
-         .seed = config_.seed,
-         .stream = piece.stream,
-         .first = piece.first});
+    ops_.muon_update({.weight = piece.weight,
+                      .compute = in_f16 ? Tensor() : piece.compute,
+                      .x = of(piece, x),
+                      .active_B = active_of(piece),
+                      .scale_1 = scale_1,
+                      .stack = piece.stack,
+                      .rate = static_cast<float>(learning_rate * piece.policy.rate_scale),
+                      .weight_decay = static_cast<float>(piece.policy.weight_decay * decay_scale),
+                      .shape_scale = scale,
+                      .cautious = config_.cautious_decay,
+                      .step = step + 1,
+                      .seed = config_.seed,
+                      .stream = piece.stream,
+                      .first = piece.first});
     if (in_f16) ops_.cast(piece.compute, piece.weight);
-    at += piece.stack.numel();
-    matrix += piece.stack.count;
   }
 }
 

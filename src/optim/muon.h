@@ -43,7 +43,8 @@ class MuonOptimizer {
     Tensor weight, compute, gradient, m, absmax_m;
     RolePolicy policy;
     bool eight_bit = false, may_be_idle = false;
-    uint64_t stream = 0;  // of random numbers, and where in it to begin
+    int64_t first_matrix = 0;  // in its batch
+    uint64_t stream = 0;       // of random numbers, and where in it to begin
     int64_t first = 0;
   };
   // Pieces of one shape that are orthogonalised together.
@@ -54,7 +55,9 @@ class MuonOptimizer {
   int64_t bytes_of_matrix(int64_t rows, int64_t cols) const;
   int64_t most_matrices(int64_t rows, int64_t cols) const;
   void add_pieces(const Entry& entry);
-  void add(const Piece& piece);
+  void add(Piece& piece);
+  static Tensor of(const Piece& piece, const Tensor& x);  // its part of what is packed
+  Tensor active_of(const Piece& piece) const;             // empty: all are
   void momentum(const Batch& batch, Tensor x, int64_t step, const Tensor& scale_1);
   void update(const Batch& batch, const Tensor& x, int64_t step, double learning_rate, const Tensor& scale_1);
 

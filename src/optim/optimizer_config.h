@@ -12,6 +12,9 @@
 namespace moe::optim {
 
 enum class Algorithm : uint8_t { adamw, muon };
+constexpr auto choices_of(Algorithm) {
+  return choices<Algorithm>({{Algorithm::adamw, "AdamW"}, {Algorithm::muon, "Muon"}});
+}
 
 // What is done with the tensors of a role (tensor/parameter.h).
 struct RolePolicy {

@@ -13,11 +13,9 @@ OptimizerSet::OptimizerSet(const OptimizerConfig& config, const std::vector<Para
     : config_(config),
       ops_(ops),
       parameters_(parameters),
+      groups_(groups_of(parameters)),
       adamw_(config, of(Algorithm::adamw), arena, ops),
       muon_(config, of(Algorithm::muon), arena, ops) {
-  for (const Parameter& parameter : parameters_)
-    if (std::find(groups_.begin(), groups_.end(), parameter.group) == groups_.end())
-      groups_.push_back(parameter.group);
   if (!arena.planning()) join_gradients();
 }
 

@@ -22,12 +22,10 @@ int64_t Parameter::offset() const {
 
 std::vector<int64_t> Parameter::whole_stretches() const {
   if (matrix_rows.empty()) return {weight.numel()};
-  const int rank = weight.rank();
-  const int64_t width = weight.dim(rank - 1), entries = rank == 3 ? weight.dim(0) : 1;
   std::vector<int64_t> stretches;
-  for (int64_t entry = 0; entry < entries; ++entry)
+  for (int64_t entry = 0; entry < entries(); ++entry)
     for (size_t i = 0; i < matrix_rows.size(); ++i) {
-      const int64_t n = matrix_rows[i] * width;
+      const int64_t n = matrix_rows[i] * width();
       if (i == 1 && interleaved > 0)
         stretches.back() += n;
       else

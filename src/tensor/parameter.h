@@ -60,6 +60,8 @@ struct Parameter {
   struct LocalShard {
     int64_t offset = 0;
     Tensor weight, compute, gradient;
+    // Whether products read another tensor than the master.
+    bool is_copied() const { return !compute.empty() && compute.data() != weight.data(); }
   };
   // ZeRO-1. `weight` may then have a shape only: this rank has no more of the master than its shard.
   std::optional<LocalShard> local_shard = {};
@@ -72,6 +74,9 @@ struct Parameter {
 
   Tensor global_shape(DType type) const;  // a tensor without memory
   int64_t offset() const;                 // in the global tensor, of the first element here
+  // Of a 3-D tensor, the entries along its first dimension that are here; else 1. width: of its rows.
+  int64_t entries() const { return weight.rank() == 3 ? weight.dim(0) : 1; }
+  int64_t width() const { return weight.dim(weight.rank() - 1); }
   // Elements of the smallest stretches that have whole matrices, one after another; of what is here.
   std::vector<int64_t> whole_stretches() const;
   int64_t padded() const { return (weight.numel() + kAlignment - 1) / kAlignment * kAlignment; }

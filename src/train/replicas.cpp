@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "train/replicas.h"
 
-#include <numeric>
-
+#include "base/shard.h"
 #include "comm/ordered_sum.h"
 #include "ops/ops.h"
 
@@ -100,9 +99,8 @@ void Replicas::each_bucket(
 Tensor Replicas::part(const model::Weights::Bucket& bucket, const Tensor& flat) const {
   const ShardingPlan& sharding = groups_.sharding();
   const Shard& shard = bucket.experts ? sharding.expert_updates : sharding.other_updates;
-  const auto mine = bucket.counts.begin() + shard.rank;
-  const int64_t begin = std::accumulate(bucket.counts.begin(), mine, int64_t{0});
-  return flat.rows(begin, begin + *mine);
+  return flat.rows(elements_before(bucket.counts, shard.rank),
+                   elements_before(bucket.counts, shard.rank + 1));
 }
 
 }  // namespace moe::train

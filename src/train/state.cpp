@@ -38,16 +38,6 @@ bool by_row(CapacityScope scope) {
   CHECK(false, "a scope of capacity without a meaning");
 }
 
-const char* name_of(optim::Algorithm algorithm) {
-  switch (algorithm) {
-    case optim::Algorithm::adamw:
-      return "AdamW";
-    case optim::Algorithm::muon:
-      return "Muon";
-  }
-  CHECK(false, "an optimizer without a name");
-}
-
 NewtonSchulzSteps newton_schulz_steps(const TrainingConfig& training) {
   const auto count = static_cast<int>(training.muon_steps);
   switch (training.muon_coefficients) {

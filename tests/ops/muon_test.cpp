@@ -20,6 +20,10 @@ using ::testing::Each;
 class MuonTest : public ::testing::Test, public test::Machine {
  protected:
   Tensor scale(float value) { return of<float>(DType::f32, {1}, {value}); }
+  static MuonMomentum momentum(Tensor u, Tensor m, const Tensor& gradient, const MatrixStack& stack,
+                               const Tensor& scale_1) {
+    return {u, m, {}, {}, gradient, {}, scale_1, stack};
+  }
   // x of shape [B, M, N] becomes its orthogonal factor.
   void orthogonalise(Tensor x, const NewtonSchulzSteps& steps) {
     const int64_t B = x.dim(0), S = std::min(x.dim(1), x.dim(2));
@@ -190,16 +194,10 @@ TEST_F(MuonTest, MomentumIsAnAverageAndLooksAhead) {
       const Tensor m = normal("m", DType::f32, {768}), gradient = normal("g", type, {768});
       const auto before = values(m), g = values(gradient);
       const Tensor u = zeros(DType::f32, {768});
-      ops().muon_momentum({.u = u,
-                           .m = m,
-                           .code_m = {},
-                           .absmax_m = {},
-                           .gradient = gradient,
-                           .active_B = {},
-                           .scale_1 = scale(0.5F),
-                           .stack = stack,
-                           .momentum = 0.75F,
-                           .nesterov = nesterov});
+      MuonMomentum op = momentum(u, m, gradient, stack, scale(0.5F));
+      op.momentum = 0.75F;
+      op.nesterov = nesterov;
+      ops().muon_momentum(op);
       const auto after = values(m), ahead = values(u);
       for (size_t i = 0; i < 768; ++i) {
         const double moved = 0.75 * before[i] + 0.25 * 0.5 * g[i];
@@ -217,16 +215,10 @@ TEST_F(MuonTest, MatricesThatTakeTurnsAreTakenApart) {
     std::vector<float> numbers(static_cast<size_t>(n));
     std::iota(numbers.begin(), numbers.end(), 1.0F);
     const Tensor gradient = of(DType::f32, {n}, numbers), u = zeros(DType::f32, {n});
-    ops().muon_momentum({.u = u,
-                         .m = zeros(DType::f32, {n}),
-                         .code_m = {},
-                         .absmax_m = {},
-                         .gradient = gradient,
-                         .active_B = {},
-                         .scale_1 = scale(1),
-                         .stack = stack,
-                         .momentum = 0,
-                         .nesterov = false});
+    MuonMomentum op = momentum(u, zeros(DType::f32, {n}), gradient, stack, scale(1));
+    op.momentum = 0;
+    op.nesterov = false;
+    ops().muon_momentum(op);
     std::vector<double> expected;
     for (const int64_t row : {0, 1, 4, 5, 2, 3, 6, 7})
       for (int64_t i = 0; i < cols; ++i) expected.push_back(static_cast<double>(row * cols + i + 1));
@@ -322,15 +314,8 @@ TEST_F(MuonTest, EightBitMomentumIsCloseToF32) {
   const Tensor m = zeros(DType::f32, {n}), a = zeros(DType::f32, {n}), b = zeros(DType::f32, {n});
   for (int step = 0; step < 5; ++step) {
     const Tensor gradient = normal("g" + std::to_string(step), DType::f32, {n});
-    MuonMomentum op{.u = a,
-                    .m = m,
-                    .code_m = {},
-                    .absmax_m = {},
-                    .gradient = gradient,
-                    .active_B = {},
-                    .scale_1 = scale(1),
-                    .stack = stack,
-                    .momentum = 0.9F};
+    MuonMomentum op = momentum(a, m, gradient, stack, scale(1));
+    op.momentum = 0.9F;
     ops().muon_momentum(op);
     ops().muon_momentum({.u = b,
                          .m = {},
@@ -353,14 +338,7 @@ TEST_F(MuonTest, ANegativeScaleChangesNothing) {
   const Tensor m = normal("m", DType::f32, {512}), u = normal("u", DType::f32, {512});
   const Tensor weight = normal("w", DType::f32, {512}), gradient = normal("g", DType::f32, {512});
   const auto m_before = values(m), w_before = values(weight);
-  ops().muon_momentum({.u = u,
-                       .m = m,
-                       .code_m = {},
-                       .absmax_m = {},
-                       .gradient = gradient,
-                       .active_B = {},
-                       .scale_1 = scale(-1),
-                       .stack = stack});
+  ops().muon_momentum(momentum(u, m, gradient, stack, scale(-1)));
   EXPECT_EQ(values(m), m_before);
   EXPECT_THAT(values(u), Each(0));
   ops().muon_update({.weight = weight,

@@ -18,6 +18,28 @@ namespace {
 namespace fs = std::filesystem;
 using test::Run;
 
+// A run straight to its end, and one that goes on from its first checkpoint in another folder.
+struct Resumed : Run {
+  struct Folders {
+    train::RunFolder straight, resumed;
+  };
+  // Expects equal bits of weights and states at the end. settings keeps the name of the second.
+  static Folders expect_same_bits(train::RunConfig& settings) {
+    const int64_t first = settings.training.checkpoint_every, last = settings.training.max_steps;
+    settings.training.run_name = "straight";
+    train::RunFolder straight = train::RunFolder::create(settings, "");
+    train(settings, straight, false);
+    settings.training.run_name = "resumed";
+    train::RunFolder resumed = train::RunFolder::create(settings, "");
+    fs::copy(checkpoint::CheckpointStore(straight.checkpoints(), 0).folder_of(first),
+             checkpoint::CheckpointStore(resumed.checkpoints(), 0).folder_of(first));
+    train(settings, resumed, true);
+    EXPECT_EQ(weights(straight, last), weights(resumed, last));
+    EXPECT_EQ(states(straight, last), states(resumed, last));
+    return {straight, resumed};
+  }
+};
+
 TEST_F(Run, TwiceGivesTheSameBits) {
   const train::RunConfig first = config("first"), second = config("second");
   const train::RunFolder a = train::RunFolder::create(first, ""), b = train::RunFolder::create(second, "");
@@ -28,38 +50,21 @@ TEST_F(Run, TwiceGivesTheSameBits) {
   EXPECT_NE(weights(a, 5), weights(a, 10));
 }
 
-TEST_F(Run, ResumedAtFiveEqualsStraightToTenBitForBit) {
-  const train::RunConfig settings = config("straight");
-  const train::RunFolder straight = train::RunFolder::create(settings, "");
-  train(settings, straight, false);
-
-  const train::RunConfig again = config("resumed");
-  const train::RunFolder resumed = train::RunFolder::create(again, "");
-  checkpoint::CheckpointStore store(resumed.checkpoints(), 0);
-  fs::copy(checkpoint::CheckpointStore(straight.checkpoints(), 0).folder_of(5), store.folder_of(5));
-  train(again, resumed, true);
-  EXPECT_EQ(weights(straight, 10), weights(resumed, 10));
-  EXPECT_EQ(states(straight, 10), states(resumed, 10));
+TEST_F(Resumed, AtFiveEqualsStraightToTenBitForBit) {
+  train::RunConfig settings = config("straight");
+  const Folders folders = expect_same_bits(settings);
+  const checkpoint::CheckpointStore store(folders.resumed.checkpoints(), 0);
   EXPECT_EQ(checkpoint::Checkpoint(store.folder_of(10)).step(), 10);
 }
 
 // bf16 weights are rounded at random: the numbers must be those of the step, not of the run.
-TEST_F(Run, LowMemoryRunsResumeBitForBitAndKeepTheirTypes) {
+TEST_F(Resumed, LowMemoryRunsHaveTheSameBitsAndKeepTheirTypes) {
   train::RunConfig settings = config("straight");
   settings.training.mixed_precision = train::MixedPrecision::bf16;
   settings.training.master_weights = train::StoredType::bf16;
   settings.training.gradient_type = train::StoredType::bf16;
   settings.validate();
-  const train::RunFolder straight = train::RunFolder::create(settings, "");
-  train(settings, straight, false);
-
-  settings.training.run_name = "resumed";
-  const train::RunFolder resumed = train::RunFolder::create(settings, "");
-  fs::copy(checkpoint::CheckpointStore(straight.checkpoints(), 0).folder_of(5),
-           checkpoint::CheckpointStore(resumed.checkpoints(), 0).folder_of(5));
-  train(settings, resumed, true);
-  EXPECT_EQ(weights(straight, 10), weights(resumed, 10));
-  EXPECT_EQ(states(straight, 10), states(resumed, 10));
+  const train::RunFolder resumed = expect_same_bits(settings).resumed;
 
   settings.training.max_steps = 11;
   settings.training.master_weights = train::StoredType::fp32;
@@ -71,22 +76,13 @@ TEST_F(Run, LowMemoryRunsResumeBitForBitAndKeepTheirTypes) {
   }
 }
 
-TEST_F(Run, MuonResumesBitForBitAndKeepsItsOptimizer) {
+TEST_F(Resumed, MuonHasTheSameBitsAndKeepsItsOptimizer) {
   train::RunConfig settings = config("straight");
   settings.training.mixed_precision = train::MixedPrecision::bf16;
   settings.training.optimizer = train::OptimizerKind::muon8bit;
   settings.training.muon_momentum_warmup_steps = 8;
   settings.validate();
-  const train::RunFolder straight = train::RunFolder::create(settings, "");
-  train(settings, straight, false);
-
-  settings.training.run_name = "resumed";
-  const train::RunFolder resumed = train::RunFolder::create(settings, "");
-  fs::copy(checkpoint::CheckpointStore(straight.checkpoints(), 0).folder_of(5),
-           checkpoint::CheckpointStore(resumed.checkpoints(), 0).folder_of(5));
-  train(settings, resumed, true);
-  EXPECT_EQ(weights(straight, 10), weights(resumed, 10));
-  EXPECT_EQ(states(straight, 10), states(resumed, 10));
+  const train::RunFolder resumed = expect_same_bits(settings).resumed;
 
   settings.training.max_steps = 11;
   for (const auto other : {train::OptimizerKind::adamw8bit, train::OptimizerKind::muon}) {
@@ -102,23 +98,15 @@ TEST_F(Run, MuonResumesBitForBitAndKeepsItsOptimizer) {
 
 // The scale, its count of good steps and the steps it cost are part of the state: here it overflows before
 // the checkpoint and doubles after it.
-TEST_F(Run, ResumedLossScalingEqualsStraightBitForBit) {
+TEST_F(Resumed, LossScalingEqualsStraightBitForBit) {
   train::RunConfig settings = config("straight");
   settings.training.mixed_precision = train::MixedPrecision::fp16;
   settings.training.loss_scale = 67108864;
   settings.training.loss_scale_growth_every = 3;
   settings.training.max_steps = 16;
   settings.training.checkpoint_every = 8;
-  const train::RunFolder straight = train::RunFolder::create(settings, "");
-  train(settings, straight, false);
-  settings.training.run_name = "resumed";
-  const train::RunFolder resumed = train::RunFolder::create(settings, "");
-  checkpoint::CheckpointStore store(resumed.checkpoints(), 0);
-  fs::copy(checkpoint::CheckpointStore(straight.checkpoints(), 0).folder_of(8), store.folder_of(8));
+  const auto [straight, resumed] = expect_same_bits(settings);
   EXPECT_THAT(file(resumed, 8, "state.json"), ::testing::HasSubstr("\"loss_scale\""));
-  train(settings, resumed, true);
-  EXPECT_EQ(weights(straight, 16), weights(resumed, 16));
-  EXPECT_EQ(states(straight, 16), states(resumed, 16));
   EXPECT_EQ(train::read_state("", file(straight, 16, "state.json")).loss_scale->value,
             train::read_state("", file(resumed, 16, "state.json")).loss_scale->value);
   EXPECT_GT(train::read_state("", file(straight, 8, "state.json")).loss_scale->skipped, 0);

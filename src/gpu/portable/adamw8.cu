@@ -6,7 +6,6 @@
 #include <bit>
 
 #include "gpu/block_reduce.cuh"
-#include "gpu/dynamic_shared.cuh"
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"
 #include "gpu/portable/adamw.cuh"
@@ -39,17 +38,6 @@ struct Parameter {
   uint8_t *code_m, *code_v;
   float *absmax_m, *absmax_v;
 };
-
-// The block's own copy of the tables.
-__device__ __forceinline__ const Tables& copy_tables() {
-  auto* const copy = dynamic_shared<int32_t>();
-  const auto* const from = reinterpret_cast<const int32_t*>(&kTables);
-  for (int i = static_cast<int>(threadIdx.x); i < static_cast<int>(sizeof(Tables) / sizeof(int32_t));
-       i += kThreads)
-    copy[i] = from[i];
-  __syncthreads();
-  return *reinterpret_cast<const Tables*>(copy);
-}
 
 // What a lane needs of a block, as it lies in memory.
 template <class W, class G>
@@ -133,7 +121,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
   int64_t block = first + int64_t{blockIdx.x} * kWarps + threadIdx.x / 32;
   Loaded<W, G> next;
   if (block < end) next.template load<whole>(to, block, n);
-  const Tables& tables = copy_tables();
+  const Tables& tables = copy_to_shared<kThreads>(kTables);
   for (; block < end; block += warps) {
     const Loaded<W, G> now = next;
     if (block + warps < end) next.template load<whole>(to, block + warps, n);

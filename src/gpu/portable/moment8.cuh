@@ -8,11 +8,24 @@
 #include <cstdint>
 
 #include "gpu/block_reduce.cuh"
+#include "gpu/dynamic_shared.cuh"
 #include "gpu/fast_math.cuh"
 #include "gpu/portable/adamw.cuh"
 #include "ops/quantise8.h"
 
 namespace moe::gpu {
+
+// The block's own copy of constant tables, in its dynamic shared memory.
+template <int threads, class Tables>
+__device__ __forceinline__ const Tables& copy_to_shared(const Tables& tables) {
+  auto* const copy = dynamic_shared<int32_t>();
+  const auto* const from = reinterpret_cast<const int32_t*>(&tables);
+  for (int i = static_cast<int>(threadIdx.x); i < static_cast<int>(sizeof(Tables) / sizeof(int32_t));
+       i += threads)
+    copy[i] = from[i];
+  __syncthreads();
+  return *reinterpret_cast<const Tables*>(copy);
+}
 
 inline constexpr int kBlock = kAdamBlock;
 inline constexpr int kParts = 2;  // a lane's fours, each beside its neighbours'

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "gpu/block_reduce.cuh"
-#include "gpu/dynamic_shared.cuh"
+#include "gpu/check.h"
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"
 #include "gpu/portable/adamw.cuh"
@@ -38,11 +38,6 @@ __global__ void activity_by_turns_kernel(int32_t* active, const G* gradient, Mat
   if (i < stack.numel() && !(to_float(gradient[i]) == 0.0F)) active[stack.packed(i) / stack.elements()] = 1;
 }
 
-__global__ void clear_kernel(int32_t* x, int64_t n) {
-  const int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (i < n) x[i] = 0;
-}
-
 // ---- momentum ----
 
 // For 8-bit blocks; the block's own copy is in shared memory.
@@ -52,16 +47,6 @@ struct Tables {
 };
 __device__ const Tables kTables{
     {adamw8::kQuantiseSigned, adamw8::Quantiser::complement_of_negative(adamw8::kSigned)}, adamw8::kSigned};
-
-__device__ __forceinline__ const Tables& copy_tables() {
-  auto* const copy = dynamic_shared<int32_t>();
-  const auto* const from = reinterpret_cast<const int32_t*>(&kTables);
-  for (int i = static_cast<int>(threadIdx.x); i < static_cast<int>(sizeof(Tables) / sizeof(int32_t));
-       i += kThreads)
-    copy[i] = from[i];
-  __syncthreads();
-  return *reinterpret_cast<const Tables*>(copy);
-}
 
 template <class U, class G>
 struct Momentum {
@@ -104,7 +89,7 @@ template <bool eight_bit, bool whole, class U, class G>
 __global__ void __launch_bounds__(kThreads)
     momentum_kernel(Momentum<U, G> to, MatrixStack stack, const float* scale_1, MuonMomentumStep step) {
   const Tables* tables = nullptr;
-  if constexpr (eight_bit) tables = &copy_tables();
+  if constexpr (eight_bit) tables = &copy_to_shared<kThreads>(kTables);
   step.scale = *scale_1;
   const int64_t n = stack.numel(), warps = int64_t{gridDim.x} * kWarps;
   for (int64_t block = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32; block * kBlock < n; block += warps) {
@@ -236,7 +221,7 @@ void GpuOps::matrix_activity(MatrixActivity op) {
   op.check();
   const MatrixStack& stack = op.stack;
   auto* const active = pointer<int32_t>(op.active_B);
-  launch(stream_, clear_kernel, {blocks(ceil_div(stack.count, kThreads)), kThreads}, active, stack.count);
+  CUDA_CHECK(cudaMemsetAsync(active, 0, static_cast<size_t>(op.active_B.bytes()), stream_));
   with_f32_or_bf16(op.gradient.dtype(), [&]<class G>() {
     if (stack.interleaved == 0)
       launch(stream_, activity_kernel<G>, {shares_of(stack.count), kThreads}, active, pointer<G>(op.gradient),
