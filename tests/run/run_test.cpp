@@ -264,7 +264,7 @@ TEST_F(Run, TextThatCannotBeReadEndsTheRunWithItsStateSaved) {
   for (const bool at_once : {true, false}) {
     settings.training.run_name = at_once ? "broken" : "broken later";
     std::string broken = lines;
-    broken[at_once ? 0 : lines.rfind("{")] = '"';
+    broken[at_once ? 0 : lines.rfind('{')] = '"';
     write_file_atomically(folder_ / "corpus.jsonl", broken);
     const train::RunFolder folder = train::RunFolder::create(settings, "");
     try {
