@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Sums in f64 over whole tensors, and the factor that clips a gradient. Each block of kGrain elements has its
+// Sums in f64 over whole tensors, the factor that clips a gradient, and the guard against spikes. Each block of kGrain elements has its
 // own sum; the blocks are added in order.
 #include <algorithm>
 #include <cmath>
 
 #include "cpu/cpu_ops.h"
 #include "cpu/vector.h"
+#include "ops/spike_guard_step.h"
 
 namespace moe::cpu {
 namespace {
@@ -41,6 +42,13 @@ void add_sum(ThreadPool& pool, Scratch& scratch, Tensor& sum_1, const Tensor& x,
   sum_1.as<double>()[0] += sum;
 }
 
+double norm_of(const Tensor& squares_n, float loss_scale) {
+  const double* squares = squares_n.as<double>();
+  double total = 0;
+  for (int64_t i = 0; i < squares_n.numel(); ++i) total += squares[i];
+  return std::sqrt(total) / loss_scale;
+}
+
 }  // namespace
 
 void CpuOps::sum(Sum op) {
@@ -57,16 +65,20 @@ void CpuOps::sum_squares(SumSquares op) {
 
 void CpuOps::clip_scale(ClipScale op) {
   op.check();
-  const double* squares = op.squares_n.as<double>();
-  double total = 0;
-  for (int64_t i = 0; i < op.squares_n.numel(); ++i) total += squares[i];
-  const double factor = op.loss_scale, norm = std::sqrt(total) / factor;
+  const double factor = op.loss_scale, norm = norm_of(op.squares_n, op.loss_scale);
   float& scale = op.scale_1.as<float>()[0];
   if (!std::isfinite(norm))
     scale = -1;
   else
     scale =
         static_cast<float>((op.max_norm == 0 ? 1.0 : std::min(1.0, op.max_norm / (norm + 1e-6))) / factor);
+}
+
+void CpuOps::spike_guard(SpikeGuard op) {
+  op.check();
+  guard_step(op.scale_1.as<float>()[0], op.history_2H.as<double>(), op.seen_1.as<int32_t>()[0],
+             op.history_2H.dim(1), op.loss_sum_1.as<double>()[0] / static_cast<double>(op.targets),
+             norm_of(op.squares_n, op.loss_scale), op.sigma, SpikeGuard::kSkip);
 }
 
 }  // namespace moe::cpu

@@ -30,6 +30,12 @@ Row not_finite_alert(int64_t step, const std::string& text) {
   return row;
 }
 
+Row spike_alert(int64_t step, const std::string& text) {
+  Row row{step, {}};
+  row.add("alert", std::string("spike_skipped")).add("alert_text", text);
+  return row;
+}
+
 bool Alerts::quiet(int64_t step, const std::string& kind) const {
   const auto before = told_.find(kind);
   return before != told_.end() && step < before->second + kQuiet;

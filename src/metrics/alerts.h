@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Looks at the rows of a run for what a person should know about, and adds rows that say so: {"alert": kind,
-// "alert_text": what was seen and what to try}. Kinds: loss_spike, not_finite, dead_experts, dropped,
-// data_starved.
+// "alert_text": what was seen and what to try}. Kinds: loss_spike, spike_skipped, not_finite, dead_experts,
+// dropped, data_starved.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +28,8 @@ struct AlertLimits {
 // The row for a step whose loss or gradient is not a number; the trainer writes it itself, since such a step
 // may end the run.
 Row not_finite_alert(int64_t step, const std::string& text);
+// The same for a step that was skipped as a spike.
+Row spike_alert(int64_t step, const std::string& text);
 
 class Alerts final : public Sink {
  public:

@@ -74,6 +74,7 @@ namespace moe {
   OP(sum, Sum)                                     \
   OP(sum_squares, SumSquares)                      \
   OP(clip_scale, ClipScale)                        \
+  OP(spike_guard, SpikeGuard)                      \
   OP(adamw8, AdamW8)                               \
   OP(adamw32, AdamW32)                             \
   OP(matrix_activity, MatrixActivity)              \

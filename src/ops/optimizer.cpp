@@ -61,6 +61,21 @@ double ClipScale::bytes() const {
   return bytes_of({scale_1, squares_n});
 }
 
+void SpikeGuard::check() const {
+  expect(scale_1, "spike_guard: scale", DType::f32, {1});
+  CHECK(history_2H.rank() == 2, "spike_guard: history must be [2, H]");
+  expect(history_2H, "spike_guard: history", DType::f64, {2, history_2H.dim(1)});
+  expect(seen_1, "spike_guard: seen", DType::i32, {1});
+  expect(loss_sum_1, "spike_guard: loss", DType::f64, {1});
+  expect_numel(squares_n, "spike_guard: squares", DType::f64, squares_n.numel());
+  CHECK(history_2H.dim(1) >= 4, "spike_guard: a spread takes two steps, and half of the history");
+  CHECK(targets > 0 && loss_scale > 0 && sigma > 0, "spike_guard: numbers must be positive");
+}
+
+double SpikeGuard::bytes() const {
+  return bytes_of({scale_1, history_2H, seen_1, loss_sum_1, squares_n});
+}
+
 void AdamW8::check() const {
   const int64_t n = check_adamw(*this);
   const int64_t blocks = (n + kAdamBlock - 1) / kAdamBlock;

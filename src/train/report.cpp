@@ -56,7 +56,8 @@ StepResult read_step(const model::StepSums& sums, const Tensor& squares_g, const
   result.loss = fetch<double>(sums.loss_1, device).front() / static_cast<double>(targets);
   result.loss_scale = loss_scale;
   const double scale = fetch<float>(clip_scale_1, device).front();
-  result.clip_scale = scale < 0 ? -1 : scale * loss_scale;
+  result.spike = scale == SpikeGuard::kSkip;
+  result.clip_scale = result.spike ? 0 : scale < 0 ? -1 : scale * loss_scale;
   double squares = 0;
   for (const double square : fetch<double>(squares_g, device)) {
     result.group_norm.push_back(std::sqrt(square) / loss_scale);
@@ -93,6 +94,7 @@ metrics::Row training_row(const StepResult& result, const StepContext& context) 
     row.add("gradient_norm/" + (*context.groups)[g], result.group_norm[g]);
   if (context.loss_scale != nullptr && context.loss_scale->dynamic())
     row.add("loss_scale", result.loss_scale).add("skipped_steps", context.loss_scale->skipped());
+  if (context.spikes) row.add("spikes", *context.spikes);
   row.add("tokens", context.tokens)
       .add("tokens_per_second", context.tokens_per_second)
       .add("step_seconds", context.step_seconds)

@@ -25,6 +25,7 @@ struct StepResult {
   double loss = 0;           // nats per token
   double gradient_norm = 0;  // before clipping
   double clip_scale = 1;     // -1: not finite, nothing was updated
+  bool spike = false;        // nothing was updated either (train/step_guard.h)
   double loss_scale = 1;     // that the gradients carried; it is divided out of the norms and of clip_scale
   std::vector<double> group_norm;
   std::vector<double> balance_loss, z_loss;       // by layer, means over micro-batches
@@ -52,6 +53,7 @@ struct StepContext {
   data::NetworkCounts network;
   int64_t memory_bytes = 0;  // the arena
   const LossScale* loss_scale = nullptr;
+  std::optional<int64_t> spikes;  // steps skipped as such so far, where they are looked for
   // Of the arena, by category; null but for the first row that a process writes.
   const std::vector<std::pair<std::string, int64_t>>* memory_table = nullptr;
   double flops_per_token = 0;

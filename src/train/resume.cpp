@@ -110,6 +110,24 @@ optim::Schedule saved_schedule(const OrderedJson& saved) {
   return schedule(training);
 }
 
+std::vector<double> numbers(const JsonFields& json, const char* name) {
+  std::vector<double> values;
+  for (const Json& value : json.list(name)) {
+    if (!value.is_number()) json.refuse(name, "numbers", quote(value));
+    values.push_back(value.get<double>());
+  }
+  return values;
+}
+
+StepGuardState read_step_guard(const JsonFields& json) {
+  StepGuardState state{
+      .losses = numbers(json, "losses"), .norms = numbers(json, "norms"), .skipped = json.whole("skipped")};
+  if (state.losses.size() != state.norms.size())
+    json.refuse("norms", fmt::format("{} numbers, as losses has", state.losses.size()),
+                std::to_string(state.norms.size()));
+  return state;
+}
+
 // The overrides with which a run goes on at this learning rate, whatever its schedule was.
 std::string keep_rate(double rate) {
   return fmt::format("training.lr_schedule=constant training.learning_rate={:.6g}", rate);
@@ -134,7 +152,8 @@ std::string longer_schedule(const optim::Schedule& rates, int64_t step) {
 }
 
 std::string state_json(int64_t step, const data::Cursor& cursor, const std::string& source,
-                       const RunConfig& config, const LossScale& loss_scale) {
+                       const RunConfig& config, const LossScale& loss_scale,
+                       const StepGuardState& step_guard) {
   OrderedJson json;
   json["step"] = step;
   json["cursor"] = Json(cursor);
@@ -144,6 +163,9 @@ std::string state_json(int64_t step, const data::Cursor& cursor, const std::stri
     json["loss_scale"] = {
         {"value", state.value}, {"good_steps", state.good_steps}, {"skipped", state.skipped}};
   }
+  if (step_guard.skipped > 0 || !step_guard.losses.empty())
+    json["step_guard"] = {
+        {"skipped", step_guard.skipped}, {"losses", step_guard.losses}, {"norms", step_guard.norms}};
   json["config"] = parse_ordered_json("settings", config.json());
   return json.dump(1);
 }
@@ -161,6 +183,7 @@ SavedState read_state(const std::string& where, std::string_view state) {
     saved.loss_scale =
         LossScaleState{scale.number("value"), scale.whole("good_steps"), scale.whole("skipped")};
   }
+  if (json.has("step_guard")) saved.step_guard = read_step_guard(json.inside("step_guard"));
   return saved;
 }
 
@@ -169,7 +192,7 @@ ResumePoint resume_point(const std::string& where, std::string_view state, const
   SavedState saved = read_state(where, state);
   saved.config = without_secrets(saved.config);  // version 0.1 saved them
   ResumePoint point{
-      .step = saved.step, .cursor = saved.cursor, .loss_scale = saved.loss_scale, .changed = {}, .rate = {}};
+      .step = saved.step, .cursor = saved.cursor, .loss_scale = saved.loss_scale, .step_guard = saved.step_guard, .changed = {}, .rate = {}};
   if (config.training.max_tokens == 0 && config.training.max_steps < saved.step)
     throw UserError("training.max_steps", fmt::format("at least {}, the steps that are done", saved.step),
                     std::to_string(config.training.max_steps),

@@ -14,13 +14,15 @@
 #include "optim/schedule.h"
 #include "train/loss_scale.h"
 #include "train/run_config.h"
+#include "train/step_guard.h"
 
 namespace moe::train {
 
 // step: steps done. source: Source::identity() of the text; "" when the weights came from elsewhere and no
 // text has been read yet (moe import): any text will do.
 std::string state_json(int64_t step, const data::Cursor& cursor, const std::string& source,
-                       const RunConfig& config, const LossScale& loss_scale = {});
+                       const RunConfig& config, const LossScale& loss_scale = {},
+                       const StepGuardState& step_guard = {});
 
 // The parts of it, unchecked. Throws UserError naming `where` when it is not what state_json() wrote.
 struct SavedState {
@@ -28,6 +30,7 @@ struct SavedState {
   data::Cursor cursor;
   std::string source, config;  // config: JSON, as RunConfig::json()
   std::optional<LossScaleState> loss_scale;
+  StepGuardState step_guard;
 };
 SavedState read_state(const std::string& where, std::string_view state);
 
@@ -35,6 +38,7 @@ struct ResumePoint {
   int64_t step = 0;
   data::Cursor cursor;
   std::optional<LossScaleState> loss_scale;
+  StepGuardState step_guard;
   bool another_text = false;         // data.stage was raised: the cursor is at the start
   bool repaired_text = false;        // it differs, and data.check_text is false
   std::vector<std::string> changed;  // "training.beta1 0.9 -> 0.95": every setting that is another now

@@ -184,6 +184,14 @@ void describe_run(TrainingConfig& c, Fields& fields) {
       .at_least(0)
       .known_as({"random_seed", "manual_seed"});
   fields.add("on_nan", c.on_nan, "when the loss or a gradient is not finite");
+  fields
+      .add("spike_sigma", c.spike_sigma,
+           "skip a step whose loss or norm is so many standard deviations high; 0: none")
+      .range(0, 1e6)
+      .known_as({"sigma_factor", "skip_step_sigma"});
+  fields.add("spike_window", c.spike_window, "steps that spike_sigma looks back on")
+      .range(4, 1 << 16)
+      .known_as({"rolling_interval_length"});
   fields.add("eval_every", c.eval_every, "steps between evaluations; 0 is never")
       .range(0, kMost)
       .known_as({"eval_interval", "eval_steps", "val_interval", "eval_freq", "evaluation_steps"});

@@ -58,6 +58,8 @@ struct TrainingConfig {
   model::Recompute recompute = model::Recompute::none;
   int64_t seed = 1234;
   OnNan on_nan = OnNan::stop;
+  double spike_sigma = 0;  // skip steps whose loss or norm is so many standard deviations high; 0: none
+  int64_t spike_window = 128;
   int64_t eval_every = 100;  // 0: never
   int64_t eval_batches = 8;
   int64_t eval_tokens = 0;         // 0: as eval_batches says

@@ -156,6 +156,7 @@ TrainingState::TrainingState(const RunConfig& config, int64_t vocabulary, RankGr
               std::min(kPromptChunk, config.model.max_seq_len), weights, arena, groups.all_to_all()),
       squares_g(arena.allocate("small", DType::f64, {static_cast<int64_t>(optimizer.groups().size())})),
       clip_scale_1(arena.allocate("small", DType::f32, {1})),
+      step_guard(config.training.spike_sigma, config.training.spike_window, arena),
       loss_scale(train::loss_scale(config.training)),
       first_micro_step(captured_region(config.training, groups, ops)),
       micro_step(captured_region(config.training, groups, ops)),

@@ -18,6 +18,7 @@
 #include "train/loss_scale.h"
 #include "train/replicas.h"
 #include "train/run_config.h"
+#include "train/step_guard.h"
 
 namespace moe::train {
 
@@ -33,6 +34,7 @@ struct TrainingState {
   model::Decoder decoder;  // for samples
   Tensor squares_g;        // f64, sum of squares of the gradients by group
   Tensor clip_scale_1;     // f32
+  StepGuard step_guard;
   LossScale loss_scale;    // on the host: its value goes to the device with each step
   // The operations of forward and backward, the same ones each time: in the first micro-batch of a step,
   // which writes gradients, and in the others, which add to them. With many ranks the last one is another,

@@ -116,8 +116,11 @@ StepTotals run_step(TrainingState& state, const TrainingConfig& training,
   state.optimizer.gradient_squares(state.squares_g);
   state.replicas.all_reduce_shards(state.squares_g);
   ops.clip_scale(state.clip_scale_1, state.squares_g, static_cast<float>(training.max_grad_norm), loss_scale);
-  // Steps skipped for their scale have not moved the moments.
-  state.optimizer.step(step - state.loss_scale.skipped(), learning_rate, state.clip_scale_1);
+  state.step_guard.look(state.clip_scale_1, state.transformer.sums().loss_1, state.squares_g, totals.targets,
+                        loss_scale, ops);
+  // Steps that were skipped have not moved the moments.
+  state.optimizer.step(step - state.loss_scale.skipped() - state.step_guard.skipped(), learning_rate,
+                       state.clip_scale_1);
   state.replicas.start_parameter_all_gather();
   return totals;
 }

@@ -73,6 +73,7 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
   source_ = data::open_training_source(config_.data, terminal_);
 
   state_->transformer.prepare(device_);
+  state_->step_guard.clear(ops_);
   state_->decoder.prepare(device_, captured_region(config_.training, groups_, ops_));
   const checkpoint::CheckpointStore store(folder.checkpoints(), config.training.keep_checkpoints,
                                           program_version());
@@ -208,6 +209,7 @@ void Trainer::resume_from(const checkpoint::Checkpoint& checkpoint) {
   cursor_ = point.cursor;
   tokens_ = cursor_.tokens();
   if (point.loss_scale && state_->loss_scale.dynamic()) state_->loss_scale.restore(*point.loss_scale);
+  state_->step_guard.restore(point.step_guard, device_);
   terminal_.line(fmt::format("resumed from {} at step {}", checkpoint.folder().string(), step_));
   if (point.another_text)
     terminal_.line(fmt::format("stage     {}: the text begins at its start, after {} tokens of other text",
@@ -231,7 +233,8 @@ void Trainer::begin_saving() {
   state_->replicas.finish_parameter_all_gather();
   check_weights(state_->weights.stored(), step_, state_->squares_g.rows(0, 1), communicator_, device_, ops_);
   const std::string state =
-      state_json(step_, merged(cursor_, communicator_), source_->identity(), config_, state_->loss_scale);
+      state_json(step_, merged(cursor_, communicator_), source_->identity(), config_, state_->loss_scale,
+                 state_->step_guard.state(device_));
   sinks_->settle();  // a small file, once for each checkpoint: the run may wait for it
   saver_->begin(step_, state);
   saved_step_ = step_;
@@ -357,6 +360,7 @@ void Trainer::write_row(const StepResult& result, StepContext& context, int64_t 
   context.peak_flops = peak_flops_;
   context.groups = &state_->optimizer.groups();
   context.loss_scale = &state_->loss_scale;
+  if (state_->step_guard.enabled()) context.spikes = state_->step_guard.skipped();
   context.phase_seconds = std::exchange(phase_seconds_, {});
   context.checkpoint_write_seconds = saver_->write_seconds();
   context.stragglers = control_.stragglers();
@@ -384,6 +388,15 @@ void Trainer::overflow(const StepResult& result) {
       "step {}: loss {}, gradient norm {}: too large for f16; the step is skipped ({} so far), "
       "loss scale {} -> {}",
       step_ + 1, result.loss, result.gradient_norm, scale.skipped(), result.loss_scale, scale.value()));
+}
+
+void Trainer::skip_spike(const StepResult& result) {
+  state_->step_guard.count();
+  sinks_->write(metrics::spike_alert(
+      step_ + 1, fmt::format("loss {:.4f}, gradient norm {:.4f}: more than {} standard deviations above the "
+                             "steps before (training.spike_sigma); the step is skipped ({} so far)",
+                             result.loss, result.gradient_norm, config_.training.spike_sigma,
+                             state_->step_guard.skipped())));
 }
 
 Outcome Trainer::decide(double step_seconds) {
@@ -480,6 +493,7 @@ Outcome Trainer::train_steps() {
     } else if (!result.finite()) {
       overflow(result);
     }
+    if (result.spike) skip_spike(result);
     ++step_;
     const double now = steady_seconds();
     write_row(result, context, tokens_before, now - before);

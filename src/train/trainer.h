@@ -89,6 +89,7 @@ class Trainer {
   bool due(int64_t every) const { return every > 0 && step_ % every == 0; }
   void not_finite(const StepResult& result);
   void overflow(const StepResult& result);
+  void skip_spike(const StepResult& result);
 
   RunConfig config_;
   RunFolder folder_;

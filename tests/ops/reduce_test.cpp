@@ -2,8 +2,10 @@
 // Sums whose exact values are known, and the clipping factor at its corners.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "base/error.h"
 #include "support/golden.h"
@@ -95,6 +97,66 @@ TEST_F(ReduceTest, RefusesWrongShapesAndTypes) {
   EXPECT_THROW(ops().clip_scale(zeros(DType::f32, {1}), x, 1, 1), InternalError);
   EXPECT_THROW(clip({1}, -1), InternalError);
   EXPECT_THROW(clip({1}, 1, 0), InternalError);
+}
+
+// The rule written down once more, over all values and not over a ring.
+bool is_spike(const std::vector<double>& before, size_t H, double now, double sigma) {
+  const size_t n = std::min(before.size(), H);
+  if (n < H / 2) return false;
+  const std::vector<double> last(before.end() - static_cast<std::ptrdiff_t>(n), before.end());
+  const double mean = std::accumulate(last.begin(), last.end(), 0.0) / static_cast<double>(n);
+  double squares = 0;
+  for (const double x : last) squares += (x - mean) * (x - mean);
+  return now > mean + sigma * std::sqrt(squares / static_cast<double>(n - 1));
+}
+
+TEST_F(ReduceTest, SpikeGuardSkipsWhatIsFarAboveTheLastSteps) {
+  constexpr int64_t kH = 8, kTargets = 4;
+  constexpr double kSigma = 3;
+  constexpr float kScale = 16;
+  const Tensor history = zeros(DType::f64, {2, kH}), seen = zeros(DType::i32, {1});
+  const Tensor scale = zeros(DType::f32, {1});
+  std::vector<double> losses, norms;
+  int64_t skipped = 0, in_the_beginning = 0;
+  for (int step = 0; step < 40; ++step) {
+    // A wave with spikes: of the loss at 2 (too early) and 17, of the norm at 25 and 26, a fall at 33.
+    const double wave = 0.25 * std::sin(step), loss = 3 + wave + (step == 2 || step == 17 ? 9 : 0);
+    const double norm = 1 - wave + (step == 25 || step == 26 ? 5 : 0) - (step == 33 ? 0.9 : 0);
+    ops().fill(scale, 0.5F);
+    const double square = norm * kScale * norm * kScale;
+    ops().spike_guard({.scale_1 = scale,
+                       .history_2H = history,
+                       .seen_1 = seen,
+                       .loss_sum_1 = of<double>(DType::f64, {1}, {loss * kTargets}),
+                       .squares_n = of<double>(DType::f64, {2}, {square / 4, square * 3 / 4}),
+                       .targets = kTargets,
+                       .loss_scale = kScale,
+                       .sigma = kSigma});
+    const bool spike = is_spike(losses, kH, loss, kSigma) || is_spike(norms, kH, norm, kSigma);
+    EXPECT_EQ(values(scale)[0], spike ? SpikeGuard::kSkip : 0.5) << step;
+    skipped += spike ? 1 : 0;
+    in_the_beginning += spike && step < kH / 2 ? 1 : 0;
+    losses.push_back(loss);
+    norms.push_back(norm);
+  }
+  EXPECT_EQ(skipped, 2);  // 17 and 25: after 25 the spread is so wide that 26 is none
+  EXPECT_EQ(in_the_beginning, 0);
+  EXPECT_EQ(values(seen)[0], 40);
+}
+
+TEST_F(ReduceTest, SpikeGuardLeavesStepsThatAreNotFinite) {
+  const Tensor history = zeros(DType::f64, {2, 4}), seen = zeros(DType::i32, {1});
+  const Tensor scale = of<float>(DType::f32, {1}, {-1});
+  ops().spike_guard({.scale_1 = scale,
+                     .history_2H = history,
+                     .seen_1 = seen,
+                     .loss_sum_1 = of<double>(DType::f64, {1}, {std::numeric_limits<double>::quiet_NaN()}),
+                     .squares_n = of<double>(DType::f64, {1}, {1}),
+                     .targets = 1,
+                     .loss_scale = 1,
+                     .sigma = 1});
+  EXPECT_EQ(values(scale)[0], -1);
+  EXPECT_EQ(values(seen)[0], 0);
 }
 
 }  // namespace

@@ -268,6 +268,21 @@ TEST_F(Ranks, TwiceGivesTheSameBitsAndResumedThem) {
             file(resumed, 10, "state.json").find("resumed"));
 }
 
+// All ranks see the sums of all.
+TEST_F(Ranks, SkipTheSameSpikes) {
+  const auto spikes = [&](const std::string& name, int ranks) {
+    train::RunConfig config = config_of(name, ranks);
+    config.training.spike_sigma = 1;
+    config.training.spike_window = 4;
+    config.training.max_steps = 16;
+    return column(finished(ranks, config), "spikes");
+  };
+  const auto one = spikes("one", 1);
+  EXPECT_GT(one.back(), 0);
+  EXPECT_EQ(spikes("two", 2), one);
+  EXPECT_EQ(spikes("three", 3), one);
+}
+
 // 8-bit states too: the first step is that of a run that was not interrupted but for the order of additions,
 // and so are the others where nothing is rounded to 8 bits.
 TEST_F(Ranks, GoOnWithAnotherNumber) {

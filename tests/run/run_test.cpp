@@ -119,6 +119,45 @@ TEST_F(Resumed, LossScalingEqualsStraightBitForBit) {
   EXPECT_THAT(row, ::testing::HasSubstr("\"skipped_steps\":"));
 }
 
+// With so low a limit some steps are skipped on both sides of the checkpoint.
+TEST_F(Resumed, SkippedSpikesHaveTheSameBitsAndAreCounted) {
+  train::RunConfig settings = config("straight");
+  settings.training.spike_sigma = 0.2;
+  settings.training.spike_window = 4;
+  settings.training.max_steps = 16;
+  settings.training.checkpoint_every = 8;
+  const auto [straight, resumed] = expect_same_bits(settings);
+  const auto middle = train::read_state("", file(straight, 8, "state.json")).step_guard;
+  const auto end = train::read_state("", file(straight, 16, "state.json")).step_guard;
+  const auto other = train::read_state("", file(resumed, 16, "state.json")).step_guard;
+  EXPECT_EQ(middle.losses.size(), 4U);
+  EXPECT_GT(middle.skipped, 0);
+  EXPECT_GT(end.skipped, middle.skipped);
+  EXPECT_LT(end.skipped, 12);
+  EXPECT_EQ(end.skipped, other.skipped);
+  EXPECT_EQ(end.losses, other.losses);
+  EXPECT_EQ(end.norms, other.norms);
+  EXPECT_THAT(read_file(resumed.metrics()), ::testing::HasSubstr("\"spike_skipped\""));
+}
+
+TEST_F(Run, ASkippedSpikeChangesNoWeight) {
+  train::RunConfig settings = config("spikes");
+  settings.training.spike_sigma = 1e-3;
+  settings.training.spike_window = 4;
+  settings.training.checkpoint_every = 1;
+  settings.training.keep_checkpoints = 20;
+  const train::RunFolder folder = train::RunFolder::create(settings, "");
+  train(settings, folder, false);
+  int64_t before = 0;
+  for (int64_t step = 2; step <= settings.training.max_steps; ++step) {
+    const auto skipped = train::read_state("", file(folder, step, "state.json")).step_guard.skipped;
+    EXPECT_EQ(weights(folder, step) == weights(folder, step - 1), skipped > before) << step;
+    EXPECT_EQ(states(folder, step) == states(folder, step - 1), skipped > before) << step;
+    before = skipped;
+  }
+  EXPECT_GT(before, 0);
+}
+
 // The program is killed, not a fork of this process: a fork has one thread of many, which ThreadSanitizer
 // refuses.
 TEST_F(Run, KilledAtRandomMomentsGoesOnToTheSameBits) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Sums in f64 over whole tensors, and the factor that clips a gradient. Blocks leave partial sums, one block
-// adds them.
+// Sums in f64 over whole tensors, the factor that clips a gradient, and the guard against spikes. Blocks leave
+// partial sums, one block adds them.
 #include <algorithm>
 #include <cmath>
 
@@ -8,6 +8,7 @@
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"
 #include "gpu/numbers.cuh"
+#include "ops/spike_guard_step.h"
 
 namespace moe::gpu {
 namespace {
@@ -60,6 +61,16 @@ __global__ void clip_scale_kernel(float* scale_1, const double* squares_n, int64
         (max_norm == 0 ? 1.0 : fmin(1.0, static_cast<double>(max_norm) / (norm + 1e-6))) / factor);
 }
 
+// A single thread: a few microseconds, and the order of the CPU.
+__global__ void spike_guard_kernel(float* scale_1, double* history_2H, int32_t* seen_1, int64_t H,
+                                   const double* loss_sum_1, int64_t targets, const double* squares_n,
+                                   int64_t n, float loss_scale, double sigma) {
+  double total = 0;
+  for (int64_t i = 0; i < n; ++i) total += squares_n[i];
+  guard_step(*scale_1, history_2H, *seen_1, H, *loss_sum_1 / static_cast<double>(targets),
+             sqrt(total) / loss_scale, sigma, SpikeGuard::kSkip);
+}
+
 template <class T, class Term>
 void add_sum(cudaStream_t stream, const Workspace& workspace, Tensor& sum_1, const Tensor& x, Term term) {
   constexpr int wide = 16 / sizeof(T);
@@ -89,6 +100,13 @@ void GpuOps::clip_scale(ClipScale op) {
   op.check();
   launch(stream_, clip_scale_kernel, {1, 32}, pointer<float>(op.scale_1), pointer<double>(op.squares_n),
          op.squares_n.numel(), op.max_norm, op.loss_scale);
+}
+
+void GpuOps::spike_guard(SpikeGuard op) {
+  op.check();
+  launch(stream_, spike_guard_kernel, {1, 1}, pointer<float>(op.scale_1), pointer<double>(op.history_2H),
+         pointer<int32_t>(op.seen_1), op.history_2H.dim(1), pointer<double>(op.loss_sum_1), op.targets,
+         pointer<double>(op.squares_n), op.squares_n.numel(), op.loss_scale, op.sigma);
 }
 
 }  // namespace moe::gpu
