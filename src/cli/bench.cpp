@@ -170,7 +170,7 @@ Result measure(const Options& options) {
   int64_t step = 0;
   const auto timed_step = [&] {
     const double before = steady_seconds();
-    train::run_step(state, training, batches, step++, training.learning_rate, device, timed);
+    train::run_step(state, training, batches, {step++, training.learning_rate}, device, timed);
     device.synchronize();
     return steady_seconds() - before;
   };

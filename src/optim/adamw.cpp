@@ -91,19 +91,18 @@ bool AdamWOptimizer::keeps_8bit(const Parameter& parameter) const {
          config_.of(parameter.role).eight_bit;
 }
 
-void AdamWOptimizer::step(int64_t step, double learning_rate, const Tensor& scale_1) {
+void AdamWOptimizer::step(const Update& update, const Tensor& scale_1) {
   AdamW options;
   options.beta1 = static_cast<float>(config_.beta1);
   options.beta2 = static_cast<float>(config_.beta2);
   options.epsilon = static_cast<float>(config_.epsilon);
-  options.step = step + 1;
+  options.step = update.count + 1;
   options.order = config_.order;
   options.cautious = config_.cautious_decay;
-  const double decay_scale = weight_decay_scale(config_.decay_schedule, config_.schedule, step);
   options.seed = config_.seed;
   for (const Span& span : spans_) {
-    options.learning_rate = static_cast<float>(learning_rate * span.policy.rate_scale);
-    options.weight_decay = static_cast<float>(span.policy.weight_decay * decay_scale);
+    options.learning_rate = static_cast<float>(update.learning_rate * span.policy.rate_scale);
+    options.weight_decay = static_cast<float>(span.policy.weight_decay * update.decay_scale);
     options.stream = span.stream;
     options.first = span.first;
     // The operations write copies in bf16 on their way; one in f16 is a pass of its own.

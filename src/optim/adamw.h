@@ -24,7 +24,7 @@ class AdamWOptimizer {
   AdamWOptimizer(const OptimizerConfig& config, const std::vector<Parameter>& parameters, Arena& arena,
                  Ops& ops);
 
-  void step(int64_t step, double learning_rate, const Tensor& scale_1);
+  void step(const Update& update, const Tensor& scale_1);
 
   bool keeps_8bit(const Parameter& parameter) const;
   // With P the name of a parameter of n elements:

@@ -155,7 +155,7 @@ void MuonOptimizer::add(Piece& piece) {
   batch->pieces.push_back(piece);
 }
 
-void MuonOptimizer::step(int64_t step, double learning_rate, const Tensor& scale_1) {
+void MuonOptimizer::step(const Update& update, const Tensor& scale_1) {
   const DType type = config_.muon.type;
   for (const Batch& batch : batches_) {
     const int64_t B = batch.count, M = batch.rows, N = batch.cols, S = std::min(M, N);
@@ -167,9 +167,9 @@ void MuonOptimizer::step(int64_t step, double learning_rate, const Tensor& scale
     };
     const Tensor x_BMN = take(M, N), y_BMN = take(M, N), a_BSS = take(S, S), p_BSS = take(S, S);
     const Tensor x = x_BMN.reshape({B * M * N});
-    momentum(batch, x, step, scale_1);
+    momentum(batch, x, update.count, scale_1);
     ops_.newton_schulz({x_BMN, y_BMN, a_BSS, p_BSS, config_.muon.steps});
-    update(batch, x, step, learning_rate, scale_1);
+    move(batch, x, update, scale_1);
   }
 }
 
@@ -183,8 +183,8 @@ Tensor MuonOptimizer::active_of(const Piece& piece) const {
   return active_.rows(piece.first_matrix, piece.first_matrix + piece.stack.count);
 }
 
-void MuonOptimizer::momentum(const Batch& batch, Tensor x, int64_t step, const Tensor& scale_1) {
-  const auto momentum = static_cast<float>(momentum_at(config_.muon, step));
+void MuonOptimizer::momentum(const Batch& batch, Tensor x, int64_t count, const Tensor& scale_1) {
+  const auto momentum = static_cast<float>(momentum_at(config_.muon, count));
   for (const Piece& piece : batch.pieces) {
     const Tensor active = active_of(piece);
     if (piece.may_be_idle) ops_.matrix_activity({active, piece.gradient, piece.stack});
@@ -201,9 +201,7 @@ void MuonOptimizer::momentum(const Batch& batch, Tensor x, int64_t step, const T
   }
 }
 
-void MuonOptimizer::update(const Batch& batch, const Tensor& x, int64_t step, double learning_rate,
-                           const Tensor& scale_1) {
-  const double decay_scale = weight_decay_scale(config_.decay_schedule, config_.schedule, step);
+void MuonOptimizer::move(const Batch& batch, const Tensor& x, const Update& update, const Tensor& scale_1) {
   const auto scale = static_cast<float>(shape_scale(config_.muon.scale, batch.rows, batch.cols));
   for (const Piece& piece : batch.pieces) {
     // The operation writes copies in bf16 on its way; one in f16 is a pass of its own.
@@ -214,11 +212,11 @@ void MuonOptimizer::update(const Batch& batch, const Tensor& x, int64_t step, do
                       .active_B = active_of(piece),
                       .scale_1 = scale_1,
                       .stack = piece.stack,
-                      .rate = static_cast<float>(learning_rate * piece.policy.rate_scale),
-                      .weight_decay = static_cast<float>(piece.policy.weight_decay * decay_scale),
+                      .rate = static_cast<float>(update.learning_rate * piece.policy.rate_scale),
+                      .weight_decay = static_cast<float>(piece.policy.weight_decay * update.decay_scale),
                       .shape_scale = scale,
                       .cautious = config_.cautious_decay,
-                      .step = step + 1,
+                      .step = update.count + 1,
                       .seed = config_.seed,
                       .stream = piece.stream,
                       .first = piece.first});

@@ -22,7 +22,7 @@ class MuonOptimizer {
                 Ops& ops);
 
   // An expert whose gradient is zero had no tokens: its weights and momentum stay.
-  void step(int64_t step, double learning_rate, const Tensor& scale_1);
+  void step(const Update& update, const Tensor& scale_1);
 
   // 8-bit blocks of 256 elements must not reach from one matrix into the next.
   bool keeps_8bit(const Parameter& parameter) const;
@@ -58,8 +58,8 @@ class MuonOptimizer {
   void add(Piece& piece);
   static Tensor of(const Piece& piece, const Tensor& x);  // its part of what is packed
   Tensor active_of(const Piece& piece) const;             // empty: all are
-  void momentum(const Batch& batch, Tensor x, int64_t step, const Tensor& scale_1);
-  void update(const Batch& batch, const Tensor& x, int64_t step, double learning_rate, const Tensor& scale_1);
+  void momentum(const Batch& batch, Tensor x, int64_t count, const Tensor& scale_1);
+  void move(const Batch& batch, const Tensor& x, const Update& update, const Tensor& scale_1);
 
   OptimizerConfig config_;
   Ops& ops_;

@@ -6,7 +6,6 @@
 
 #include "base/choices.h"
 #include "ops/ops.h"
-#include "optim/schedule.h"
 #include "tensor/parameter.h"
 
 namespace moe::optim {
@@ -47,13 +46,18 @@ struct MuonConfig {
   DType type = DType::bf16;  // of its products: bf16 or f32
 };
 
+// What the optimizers are told of a step. count: updates before this one; bias corrections and Muon's momentum
+// go by it. decay_scale: times each role's weight decay (weight_decay_scale() of optim/schedule.h).
+struct Update {
+  int64_t count = 0;
+  double learning_rate = 0, decay_scale = 1;
+};
+
 struct OptimizerConfig {
   bool eight_bit = true;  // 8-bit block-wise states (AdamW: 2.03 bytes a weight) instead of f32 (8 bytes)
   AdamW::Order order = AdamW::Order::pytorch;
   double beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weight_decay = 0.1;
   bool cautious_decay = false;  // only where the step shrinks the weight
-  DecaySchedule decay_schedule = DecaySchedule::constant;
-  Schedule schedule = {};  // of the learning rate: what the decay's goes by
   // Two roles whose states stay f32 in 8-bit mode, unless asked for.
   bool embedding_8bit = false, router_8bit = false;
   double embedding_rate_scale = 1, head_rate_scale = 1, router_rate_scale = 1, norm_rate_scale = 1;

@@ -69,10 +69,10 @@ void OptimizerSet::gradient_squares(Tensor squares_g) {
   }
 }
 
-void OptimizerSet::step(int64_t step, double learning_rate, const Tensor& scale_1) {
-  CHECK(step >= 0);
-  adamw_.step(step, learning_rate, scale_1);
-  muon_.step(step, learning_rate, scale_1);
+void OptimizerSet::step(const Update& update, const Tensor& scale_1) {
+  CHECK(update.count >= 0);
+  adamw_.step(update, scale_1);
+  muon_.step(update, scale_1);
 }
 
 std::vector<NamedShard> OptimizerSet::state() const {

@@ -35,9 +35,9 @@ class OptimizerSet {
   // squares_g f64 [groups().size()] = sum of squares of the gradients of each group, of what is this rank's
   // own.
   void gradient_squares(Tensor squares_g);
-  // Updates all weights of its own. step counts from 0, as in learning_rate() of optim/schedule.h; scale_1
-  // f32 [1] multiplies the gradients; below 0 it means: change nothing.
-  void step(int64_t step, double learning_rate, const Tensor& scale_1);
+  // Updates all weights of its own. scale_1 f32 [1] multiplies the gradients; below 0 it means: change
+  // nothing.
+  void step(const Update& update, const Tensor& scale_1);
 
   // Groups of the parameters in order of first appearance.
   const std::vector<std::string>& groups() const { return groups_; }

@@ -94,6 +94,7 @@ metrics::Row training_row(const StepResult& result, const StepContext& context) 
     row.add("gradient_norm/" + (*context.groups)[g], result.group_norm[g]);
   if (context.loss_scale != nullptr && context.loss_scale->dynamic())
     row.add("loss_scale", result.loss_scale).add("skipped_steps", context.loss_scale->skipped());
+  if (context.micro_batches) row.add("micro_batches", *context.micro_batches);
   if (context.spikes) row.add("spikes", *context.spikes);
   row.add("tokens", context.tokens)
       .add("tokens_per_second", context.tokens_per_second)

@@ -213,7 +213,8 @@ ResumePoint resume_point(const std::string& where, std::string_view state, const
       check_fixed(where, before, now, point.another_text);
     }
     point.changed = differences(before, now);
-    if (saved.step > 0)
+    // With a ramp, the place in the schedule is not the number of steps.
+    if (saved.step > 0 && config.training.ramp().constant())
       point.rate = jump(saved_schedule(before.at("training")), schedule(config.training), saved.step);
     return point;
   } catch (const Json::exception& error) {

@@ -38,6 +38,8 @@ void describe_schedule(TrainingConfig& c, Fields& fields) {
       .range(1, 1 << 20)
       .known_as({"gradient_accumulation", "grad_accum_steps", "grad_accum", "accumulate_grad_batches",
                  "accumulation_steps"});
+  fields.add("batch_ramp", c.batch_ramp,
+             "fewer at first: [\"4:20000000\"] has 4 until 20 M tokens; needs max_tokens");
   fields.add("max_steps", c.max_steps, "steps of the whole run; 0 only saves the initial weights")
       .range(0, kMost)
       .known_as({"max_iters", "train_iters", "num_steps", "total_steps", "train_steps", "num_iterations",
@@ -239,9 +241,11 @@ void check_overlap(const RunConfig& config) {
   };
   if (config.distributed.layout != ParallelLayout::expert)
     refuse("distributed.layout expert", name_of(config.distributed.layout), "no other layout sends rows");
-  if (config.training.gradient_accumulation_steps < 2)
-    refuse("two micro-batches in a step at least", "training.gradient_accumulation_steps 1",
-           "half the batch_size, and gradient_accumulation_steps 2");
+  if (config.training.ramp().least() < 2)
+    refuse("two micro-batches in a step at least",
+           config.training.gradient_accumulation_steps < 2 ? "training.gradient_accumulation_steps 1"
+                                                           : "training.batch_ramp with 1",
+           "half the batch_size, and twice as many micro-batches");
   if (config.distributed.balance_loss != BalanceScope::rank)
     refuse("distributed.balance_loss rank", name_of(config.distributed.balance_loss),
            "between the passes of a micro-batch the global one waits for all ranks");
@@ -304,6 +308,9 @@ void TrainingConfig::validate() const {
     if (type == StoredType::bf16 && mixed_precision != MixedPrecision::bf16)
       throw UserError(fmt::format("training.{}", name), "fp32 when training.mixed_precision is not bf16",
                       std::string(name_of(type)), "set training.mixed_precision to bf16, or this to fp32");
+  if (!ramp().constant() && max_tokens == 0)
+    throw UserError("training.batch_ramp", "training.max_tokens, by which the schedules go then",
+                    "max_tokens 0", "set training.max_tokens in place of max_steps");
   if (double exponent = std::log2(loss_scale); exponent != std::round(exponent))
     throw UserError("training.loss_scale", "a power of two, so that scaling loses no bit",
                     fmt::format("{}", loss_scale),
@@ -400,9 +407,11 @@ void RunConfig::validate() const {
 
 void RunConfig::set_last_step(int64_t ranks, int64_t step, int64_t tokens) {
   if (training.max_tokens == 0) return;
-  const int64_t each = training.batch_size * model.max_seq_len * training.gradient_accumulation_steps * ranks;
-  const int64_t left = std::max<int64_t>(0, training.max_tokens - tokens);
-  training.max_steps = step + (left + each - 1) / each;
+  const BatchRamp ramp = training.ramp();
+  const int64_t each = training.batch_size * model.max_seq_len * ranks;
+  training.max_steps = step + ramp.steps(tokens, training.max_tokens, each);
+  const int64_t full = each * ramp.full();
+  training.full_steps = ramp.constant() ? 0 : (training.max_tokens + full - 1) / full;
 }
 
 void RunConfig::check_trainable(bool anew) const {

@@ -12,6 +12,7 @@
 #include "data/config.h"
 #include "metrics/alerts.h"
 #include "model/config.h"
+#include "train/batch_ramp.h"
 #include "train/run_choices.h"
 #include "wandb/config.h"
 
@@ -20,6 +21,7 @@ namespace moe::train {
 struct TrainingConfig {
   int64_t batch_size = 32;  // rows of model.max_seq_len tokens in one micro-batch
   int64_t gradient_accumulation_steps = 1;
+  std::vector<std::string> batch_ramp = {};  // "4:20000000": so many until so many tokens (train/batch_ramp.h)
   int64_t max_steps = 1000;
   int64_t max_tokens = 0;  // in place of max_steps; 0: not
   int64_t max_epochs = 0;  // ends a run before max_steps; 0: not
@@ -79,6 +81,10 @@ struct TrainingConfig {
   int64_t sample_every = 0;  // 0: never
   std::string sample_prompt;
 
+  // No setting: with batch_ramp, the run in steps of full size, by which schedules go (set_last_step()).
+  int64_t full_steps = 0;
+
+  BatchRamp ramp() const { return {batch_ramp, gradient_accumulation_steps}; }
   void describe(Fields& fields);
   void validate() const;
 };

@@ -111,8 +111,6 @@ optim::OptimizerConfig optimizer_config(const TrainingConfig& training) {
           .epsilon = training.epsilon,
           .weight_decay = training.weight_decay,
           .cautious_decay = is_cautious(training.weight_decay_mode),
-          .decay_schedule = training.weight_decay_schedule,
-          .schedule = schedule(training),
           .embedding_8bit = training.embedding_8bit,
           .router_8bit = training.router_8bit,
           .embedding_rate_scale = training.embedding_lr_scale,
@@ -138,7 +136,7 @@ optim::Schedule schedule(const TrainingConfig& training) {
           .peak = training.learning_rate,
           .ratio = training.min_learning_rate_ratio,
           .warmup_steps = training.warmup_steps,
-          .max_steps = training.max_steps,
+          .max_steps = training.full_steps > 0 ? training.full_steps : training.max_steps,
           .decay_fraction = training.decay_fraction};
 }
 
@@ -160,7 +158,8 @@ TrainingState::TrainingState(const RunConfig& config, int64_t vocabulary, RankGr
       loss_scale(train::loss_scale(config.training)),
       first_micro_step(captured_region(config.training, groups, ops)),
       micro_step(captured_region(config.training, groups, ops)),
-      last_micro_step(groups.world().size() == 1 ? nullptr : captured_region(config.training, groups, ops)) {
+      last_micro_step(groups.world().size() == 1 ? nullptr : captured_region(config.training, groups, ops)),
+      only_micro_step(captured_region(config.training, groups, ops)) {
   switch (config.distributed.balance_loss) {
     case BalanceScope::rank:
       break;

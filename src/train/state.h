@@ -38,9 +38,9 @@ struct TrainingState {
   LossScale loss_scale;    // on the host: its value goes to the device with each step
   // The operations of forward and backward, the same ones each time: in the first micro-batch of a step,
   // which writes gradients, and in the others, which add to them. With many ranks the last one is another,
-  // too: gradients set out on the way.
-  std::unique_ptr<CapturedRegion> first_micro_step, micro_step, last_micro_step;
-  // Null unless the balance loss is that of the whole step. Then those two are backward only, and this is
+  // too: gradients set out on the way. The only one of a step is both.
+  std::unique_ptr<CapturedRegion> first_micro_step, micro_step, last_micro_step, only_micro_step;
+  // Null unless the balance loss is that of the whole step. Then those are backward only, and this is
   // forward.
   std::unique_ptr<GlobalBalance> balance;
   std::unique_ptr<CapturedRegion> forward_step;

@@ -26,7 +26,8 @@ struct Position {
 // Runs pass(gradients, beside) as what forward and backward do there.
 template <class Pass>
 void micro_step(TrainingState& state, const Position& position, const Pass& pass) {
-  CapturedRegion& region = position.first                           ? *state.first_micro_step
+  CapturedRegion& region = position.first && position.last          ? *state.only_micro_step
+                           : position.first                         ? *state.first_micro_step
                            : position.last && state.last_micro_step ? *state.last_micro_step
                                                                     : *state.micro_step;
   region.run(
@@ -95,8 +96,8 @@ void micro_steps_in_balance(TrainingState& state, Batches batches, float scale, 
 }  // namespace
 
 StepTotals run_step(TrainingState& state, const TrainingConfig& training,
-                    std::span<const data::Batch> micro_batches, int64_t step, double learning_rate,
-                    Device& device, Ops& ops) {
+                    std::span<const data::Batch> micro_batches, const StepRates& rates, Device& device,
+                    Ops& ops) {
   CHECK(!micro_batches.empty());
   int64_t targets = 0;
   for (const data::Batch& batch : micro_batches) targets += batch.targets;
@@ -119,8 +120,8 @@ StepTotals run_step(TrainingState& state, const TrainingConfig& training,
   state.step_guard.look(state.clip_scale_1, state.transformer.sums().loss_1, state.squares_g, totals.targets,
                         loss_scale, ops);
   // Steps that were skipped have not moved the moments.
-  state.optimizer.step(step - state.loss_scale.skipped() - state.step_guard.skipped(), learning_rate,
-                       state.clip_scale_1);
+  const int64_t skipped = state.loss_scale.skipped() + state.step_guard.skipped();
+  state.optimizer.step({rates.step - skipped, rates.learning_rate, rates.decay_scale}, state.clip_scale_1);
   state.replicas.start_parameter_all_gather();
   return totals;
 }

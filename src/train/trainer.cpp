@@ -263,7 +263,7 @@ void Trainer::or_save(const std::function<void()>& body) {
 Outcome Trainer::next_batches(std::vector<data::Batch>& batches) {
   constexpr auto kMeeting = std::chrono::milliseconds(1000);
   constexpr double kLate = 60;
-  const auto wanted = static_cast<size_t>(config_.training.gradient_accumulation_steps);
+  const auto wanted = static_cast<size_t>(config_.training.ramp().micro_batches(tokens_));
   const double begin = steady_seconds();
   for (bool told = false;;) {
     std::exception_ptr error;
@@ -299,7 +299,19 @@ void Trainer::tell_late(double seconds) {
   sinks_->write(metrics::Row{step_, {}}.add("alert", "data_late").add("alert_text", text));
 }
 
-StepResult Trainer::train_step(double rate, const std::vector<data::Batch>& batches, StepContext& context) {
+StepRates Trainer::next_rates() const {
+  const TrainingConfig& training = config_.training;
+  const optim::Schedule rates = schedule(training);
+  const BatchRamp ramp = training.ramp();
+  const int64_t each = training.batch_size * config_.model.max_seq_len * communicator_.size();
+  const int64_t place = ramp.place(step_, tokens_, each);
+  return {.step = step_,
+          .learning_rate = optim::learning_rate(rates, place) * ramp.rate_scale(tokens_),
+          .decay_scale = optim::weight_decay_scale(training.weight_decay_schedule, rates, place)};
+}
+
+StepResult Trainer::train_step(const StepRates& rates, const std::vector<data::Batch>& batches,
+                               StepContext& context) {
   int64_t targets = 0, positions = 0;
   for (const data::Batch& batch : batches) {
     targets += batch.targets;
@@ -308,11 +320,12 @@ StepResult Trainer::train_step(double rate, const std::vector<data::Batch>& batc
   context.data_padding_share = 1 - static_cast<double>(targets) / static_cast<double>(positions);
   context.data_text_bytes = loader_->text_bytes();
   context.network = source_->network();
+  if (!config_.training.ramp().constant()) context.micro_batches = std::ssize(batches);
 
   if (looks_at_next_step()) evaluator_->probe().before_update();
   const double begin = steady_seconds();
   StepTotals totals;
-  or_save([&] { totals = run_step(*state_, config_.training, batches, step_, rate, device_, ops_); });
+  or_save([&] { totals = run_step(*state_, config_.training, batches, rates, device_, ops_); });
   // The one wait for the device in a step: the row needs its numbers, and a bad loss must stop the run now.
   StepResult result = read_step(state_->transformer.sums(), state_->squares_g, state_->clip_scale_1,
                                 state_->loss_scale.value(), totals.targets, totals.micro_batches, device_);
@@ -458,7 +471,7 @@ void Trainer::say_complete() {
 
 void Trainer::say_where_the_rate_is() {
   const auto& training = config_.training;
-  if (epochs_are_over() && step_ < training.max_steps &&
+  if (epochs_are_over() && step_ < training.max_steps && training.ramp().constant() &&
       training.lr_schedule != optim::Schedule::Kind::constant)
     terminal_.line(fmt::format(
         "{} epochs ended at step {}, where the learning rate was {:.3g}: it follows "
@@ -469,11 +482,11 @@ void Trainer::say_where_the_rate_is() {
 // Until the last one, a signal or the end of the time.
 Outcome Trainer::train_steps() {
   const auto& training = config_.training;
-  const optim::Schedule rates = schedule(training);
   double before = steady_seconds();
   for (;;) {
     StepContext context;
-    context.learning_rate = optim::learning_rate(rates, step_);
+    const StepRates rates = next_rates();
+    context.learning_rate = rates.learning_rate;
     const data::Cursor cursor_before = cursor_;
     const int64_t tokens_before = tokens_;
     const double waited = loader_->waited_seconds();
@@ -482,7 +495,7 @@ Outcome Trainer::train_steps() {
     Outcome outcome = next_batches(batches);
     if (outcome != Outcome::finished) return outcome;
     context.data_wait_seconds = loader_->waited_seconds() - waited;
-    const StepResult result = train_step(context.learning_rate, batches, context);
+    const StepResult result = train_step(rates, batches, context);
     if (!state_->loss_scale.update(result.finite())) {
       if (!goes_on(training.on_nan)) {
         cursor_ = cursor_before;

@@ -28,6 +28,7 @@
 #include "train/run_folder.h"
 #include "train/saver.h"
 #include "train/state.h"
+#include "train/step.h"
 
 namespace moe::train {
 
@@ -66,7 +67,9 @@ class Trainer {
   void tell_late(double seconds);
   void or_save(const std::function<void()>& body);
   bool of_all(const UserError& error) const;  // all ranks have it and can act on it together
-  StepResult train_step(double learning_rate, const std::vector<data::Batch>& batches, StepContext& context);
+  StepRates next_rates() const;
+  StepResult train_step(const StepRates& rates, const std::vector<data::Batch>& batches,
+                        StepContext& context);
   void write_row(const StepResult& result, StepContext& context, int64_t tokens_before, double seconds);
   // Does it and counts its time for the next row.
   void timed(const char* phase, const std::function<void()>& body);

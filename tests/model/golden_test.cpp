@@ -220,7 +220,7 @@ TEST(GoldenTrajectory, TenLossesOfAdamW) {
     model.transformer->forward_backward(GradientMode::overwrite, ops);
     optimizer.gradient_squares(squares);
     ops.clip_scale(scale, squares, optimizer_json.at("max_grad_norm").get<float>(), 1);
-    optimizer.step(static_cast<int64_t>(step), optimizer_json.at("learning_rate"), scale);
+    optimizer.step({static_cast<int64_t>(step), optimizer_json.at("learning_rate")}, scale);
 
     double norm = 0;
     for (const double square : model.fetch<double>(squares)) norm += square;

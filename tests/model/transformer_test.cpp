@@ -264,7 +264,7 @@ TEST_P(Overfit, OneBatchIsLearntByHeart) {
     model.transformer->forward_backward(GradientMode::overwrite, ops);
     loss = model.fetch<double>(model.transformer->sums().loss_1).front() / 40;
     // At a constant rate the loss jumps up now and then, for a few steps.
-    optimizer.step(step, 5e-3 * static_cast<double>(steps - step) / steps, scale);
+    optimizer.step({step, 5e-3 * static_cast<double>(steps - step) / steps}, scale);
   }
   EXPECT_LT(loss, 0.05);
 }

@@ -99,7 +99,7 @@ TEST_F(OptimizerTest, DecaysOnlyWhatDecays) {
   auto parameters = model();
   for (Parameter& p : parameters) std::fill_n(p.weight.as<float>(), p.weight.numel(), 1.0F);
   OptimizerSet optimizer({.weight_decay = 0.5}, parameters, arena_, ops());
-  optimizer.step(0, 0.5, scale(1));  // gradients are zero: only decay acts, 1 - 0.5 * 0.5
+  optimizer.step({0, 0.5}, scale(1));  // gradients are zero: only decay acts, 1 - 0.5 * 0.5
   for (Parameter& p : parameters) {
     for (const double weight : values(p.weight))
       ASSERT_EQ(weight, p.role == Role::norm ? 1.0 : 0.75) << p.name;
@@ -119,7 +119,7 @@ TEST_F(OptimizerTest, CautiousDecayOnlyWhereTheStepShrinksTheWeight) {
         }
       OptimizerSet optimizer({.order = order, .weight_decay = 0.5, .cautious_decay = cautious}, parameters,
                              arena, ops());
-      optimizer.step(0, 0.125, scale(1));
+      optimizer.step({0, 0.125}, scale(1));
       for (const Parameter& p : parameters) {
         const auto weights = values(p.weight);
         for (size_t i = 0; i < weights.size(); ++i) {
@@ -135,14 +135,16 @@ TEST_F(OptimizerTest, CautiousDecayOnlyWhereTheStepShrinksTheWeight) {
 }
 
 TEST_F(OptimizerTest, DecayFollowsItsSchedule) {
+  const Schedule schedule{.max_steps = 4};
   auto parameters = model();
-  OptimizerSet optimizer(
-      {.weight_decay = 0.5, .decay_schedule = DecaySchedule::cosine_to_zero, .schedule = {.max_steps = 4}},
-      parameters, arena_, ops());
+  OptimizerSet optimizer({.weight_decay = 0.5}, parameters, arena_, ops());
   for (Parameter& p : parameters) std::fill_n(p.weight.as<float>(), p.weight.numel(), 1.0F);
-  optimizer.step(2, 0.5, scale(1));  // half of it is left: 1 - 0.5 * 0.25
+  const auto step = [&](int64_t count) {
+    optimizer.step({count, 0.5, weight_decay_scale(DecaySchedule::cosine_to_zero, schedule, count)}, scale(1));
+  };
+  step(2);  // half of it is left: 1 - 0.5 * 0.25
   EXPECT_EQ(values(parameters[0].weight)[0], 0.875);
-  optimizer.step(4, 0.5, scale(1));
+  step(4);
   EXPECT_EQ(values(parameters[0].weight)[0], 0.875);
 }
 
@@ -158,7 +160,7 @@ TEST_F(OptimizerTest, RatesAndDecayAreByRole) {
     std::fill_n(p.weight.as<float>(), p.weight.numel(), 1.0F);
     std::fill_n(p.gradient.as<float>(), p.gradient.numel(), 4.0F);
   }
-  optimizer.step(0, 0.125, scale(1));  // the first step of Adam is one rate: 1 (1 - rate decay) - rate
+  optimizer.step({0, 0.125}, scale(1));  // the first step of Adam is one rate: 1 (1 - rate decay) - rate
   const std::map<std::string, double> expected{
       {"embedding.weight", 1 - 0.0625},     {"norm.weight", 1 - 0.25},
       {"qkvg.weight", 1 - 0.0625 - 0.125},  {"router.weight", 1 - 0.03125 / 2 - 0.03125},
@@ -182,7 +184,7 @@ TEST_F(OptimizerTest, FirstStepMovesByTheLearningRate) {
   auto parameters = model();
   for (Parameter& p : parameters) std::fill_n(p.gradient.as<float>(), p.gradient.numel(), -3.0F);
   OptimizerSet optimizer({.weight_decay = 0}, parameters, arena_, ops());
-  optimizer.step(0, 0.25, scale(1));
+  optimizer.step({0, 0.25}, scale(1));
   for (Parameter& p : parameters) {
     for (const double weight : values(p.weight)) ASSERT_NEAR(weight, 0.25, 1e-6) << p.name;
   }
@@ -192,7 +194,7 @@ TEST_F(OptimizerTest, NegativeScaleChangesNothing) {
   auto parameters = model();
   OptimizerSet optimizer({}, parameters, arena_, ops());
   for (Parameter& p : parameters) std::fill_n(p.gradient.as<float>(), p.gradient.numel(), 1.0F);
-  optimizer.step(0, 1, scale(-1));
+  optimizer.step({0, 1}, scale(-1));
   for (Parameter& p : parameters) {
     EXPECT_THAT(values(p.weight), ::testing::Each(0)) << p.name;
   }
@@ -208,7 +210,7 @@ TEST_F(OptimizerTest, WritesTheRoundedCopy) {
     std::fill_n(p.gradient.as<float>(), p.gradient.numel(), -1.0F);
   }
   OptimizerSet optimizer({.weight_decay = 0}, parameters, arena_, ops());
-  optimizer.step(0, 0.3, scale(1));
+  optimizer.step({0, 0.3}, scale(1));
   for (Parameter& p : parameters) {
     EXPECT_THAT(values(p.compute), ::testing::Each(static_cast<double>(static_cast<float>(bf16(0.3F)))))
         << p.name;
@@ -293,7 +295,7 @@ TEST_P(QuadraticTest, IsMinimised) {
       gradient.as<float>()[i] =
           static_cast<float>(curvature(i) * (static_cast<double>(weight.as<float>()[i]) - target(i)));
     }
-    optimizer.step(step, 0.05 * (1 - static_cast<double>(step) / 300), scale(1));
+    optimizer.step({step, 0.05 * (1 - static_cast<double>(step) / 300)}, scale(1));
   }
   EXPECT_LT(loss(weight), 1e-4 * before);
 }
@@ -320,7 +322,7 @@ TEST_F(OptimizerTest, StatesSurviveAFile) {
           p.gradient.as<float>()[i] = std::sin(static_cast<float>(i * (step + 1)));
         }
       }
-      optimizer.step(step, 0.01, scale(1));
+      optimizer.step({step, 0.01}, scale(1));
     }
   };
   auto straight = model(), resumed = model();

@@ -43,7 +43,7 @@ class MuonOptimizerTest : public ::testing::Test, public test::Machine {
   void step(OptimizerSet& optimizer, std::vector<Parameter>& parameters, int64_t number) {
     for (Parameter& p : parameters)
       set(p.gradient, values(normal(p.name + std::to_string(number), DType::f32, {p.gradient.numel()})));
-    optimizer.step(number, 0.02, scale(1));
+    optimizer.step({number, 0.02}, scale(1));
   }
   Arena arena_{device(), 1 << 22};
 };
@@ -76,7 +76,7 @@ TEST_F(MuonOptimizerTest, IsThatOfTorch) {
         const Tensor gradient = gradients[i].rows(number, number + 1).reshape({p.dim(0), p.dim(1)});
         set(parameters[i].gradient, values(gradient));
       }
-      optimizer.step(number, 0.02, scale(1));
+      optimizer.step({number, 0.02}, scale(1));
     }
     const auto state = optimizer.state();
     for (size_t i = 0; i < parameters.size(); ++i) {
@@ -173,7 +173,7 @@ TEST_F(MuonOptimizerTest, AnExpertWithoutTokensStays) {
       std::fill_n(gradient.begin() + static_cast<std::ptrdiff_t>(n), n, 0.0);
       set(p.gradient, gradient);
     }
-    optimizer.step(1, 0.02, scale(1));
+    optimizer.step({1, 0.02}, scale(1));
     for (size_t i = 0; i < 2; ++i) {
       EXPECT_EQ(expert(parameters[i].weight, 1), before[i]);
       EXPECT_NE(expert(parameters[i].weight, 2), others[i]);
@@ -209,7 +209,7 @@ TEST_F(MuonOptimizerTest, MakesALossSmaller) {
       auto gradient = values(parameters[0].weight);
       for (size_t i = 0; i < gradient.size(); ++i) gradient[i] -= target[i];
       set(parameters[0].gradient, gradient);
-      optimizer.step(number, 0.02 * (1 - static_cast<double>(number) / 100), scale(1));
+      optimizer.step({number, 0.02 * (1 - static_cast<double>(number) / 100)}, scale(1));
     }
     EXPECT_LT(distance(), 1e-2 * before);
   }

@@ -119,6 +119,17 @@ TEST_F(Resumed, LossScalingEqualsStraightBitForBit) {
   EXPECT_THAT(row, ::testing::HasSubstr("\"skipped_steps\":"));
 }
 
+TEST_F(Resumed, ABatchRampHasTheSameBits) {
+  train::RunConfig settings = config("straight");
+  settings.training.gradient_accumulation_steps = 4;
+  settings.training.batch_ramp = {"1:288", "2:864"};
+  settings.training.max_tokens = 2880;
+  settings.training.max_steps = 8;  // what it comes to
+  settings.training.checkpoint_every = 3;
+  settings.training.weight_decay_schedule = optim::DecaySchedule::with_lr;
+  expect_same_bits(settings);
+}
+
 // With so low a limit some steps are skipped on both sides of the checkpoint.
 TEST_F(Resumed, SkippedSpikesHaveTheSameBitsAndAreCounted) {
   train::RunConfig settings = config("straight");

@@ -148,6 +148,30 @@ TEST_F(RunText, TokensGiveTheLastStepAndTheScheduleKnowsIt) {
   EXPECT_THROW(by_tokens.validate(), UserError);
 }
 
+// A micro-batch has 144 tokens, a step of full size 576: the run is 5 of these.
+TEST_F(RunText, ABatchRampGrowsTheStepsAndSchedulesGoByTokens) {
+  train::RunConfig settings = short_config("ramp");
+  settings.training.lr_schedule = optim::Schedule::Kind::cosine;
+  settings.training.gradient_accumulation_steps = 4;
+  settings.training.batch_ramp = {"1:288", "2:864"};
+  settings.training.max_tokens = 2880;
+  settings.validate();
+  train(settings, train::RunFolder::create(settings, ""), false);
+  const std::vector<int64_t> micro_batches{1, 1, 2, 2, 4, 4, 4, 4}, places{0, 0, 0, 1, 1, 2, 3, 4};
+  optim::Schedule full = schedule(settings.training);
+  full.max_steps = 5;
+  const auto found = rows(train::RunFolder::open(folder_ / "ramp"));
+  ASSERT_EQ(found.size(), micro_batches.size());
+  for (size_t i = 0; i < found.size(); ++i) {
+    EXPECT_EQ(found[i].at("micro_batches"), micro_batches[i]);
+    EXPECT_DOUBLE_EQ(found[i].at("learning_rate").get<double>(),
+                     optim::learning_rate(full, places[i]) *
+                         std::sqrt(static_cast<double>(micro_batches[i]) / 4));
+  }
+  settings.training.max_tokens = 0;
+  EXPECT_THROW(settings.validate(), UserError);
+}
+
 TEST_F(RunText, OneFileIsValidatedOnItsEnd) {
   train::RunConfig settings = short_config("book");
   settings.data.document_split = data::DocumentSplit::file;

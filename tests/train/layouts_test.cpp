@@ -106,7 +106,7 @@ Learnt learn(const Setting& setting) {
       batches.push_back(rows_of_text(row, row + setting.rows));
     std::rotate(batches.begin(), batches.begin() + setting.rotated, batches.end());
     for (int64_t step = 0; step < setting.steps; ++step) {
-      const StepTotals totals = run_step(*state, config.training, batches, step, 1e-2, device, *backend.ops);
+      const StepTotals totals = run_step(*state, config.training, batches, {step, 1e-2}, device, *backend.ops);
       const StepResult result = read_step(state->transformer.sums(), state->squares_g, state->clip_scale_1, 1,
                                           totals.targets, totals.micro_batches, device);
       if (comm.rank() == 0) learnt.steps.push_back(result);
@@ -395,7 +395,7 @@ TEST(Layouts, RowsWithoutRoomEndTheStepOnRanksThatHaveRoom) {
     state->replicas.start_parameter_all_gather();
     data::Batch batch = rows_of_text(0, config.training.batch_size);
     if (comm.rank() < 2) std::fill(batch.input.begin(), batch.input.end(), 5);
-    run_step(*state, config.training, {&batch, 1}, 0, 1e-2, *backend.device, *backend.ops);
+    run_step(*state, config.training, {&batch, 1}, {0, 1e-2}, *backend.device, *backend.ops);
   });
   EXPECT_THAT(errors,
               Each(::testing::AllOf(::testing::StartsWith("rank 0: experts of rank "),

@@ -286,6 +286,12 @@ TEST(TrainingConfig, RefusesContradictions) {
       error([](RunConfig& c) { c.training.batch_size = 1 << 20; }),
       "training.batch_size: expected batch_size x model.max_seq_len (1024) x model.top_k (2) below 2^31, "
       "found 1048576. Hint: use training.gradient_accumulation_steps");
+  EXPECT_EQ(error([](RunConfig& c) {
+              c.training.batch_ramp = {"1:1000"};
+              c.training.gradient_accumulation_steps = 2;
+            }),
+            "training.batch_ramp: expected training.max_tokens, by which the schedules go then, found "
+            "max_tokens 0. Hint: set training.max_tokens in place of max_steps");
   EXPECT_EQ(error([](RunConfig& c) { c.logging.log_every = 0; }),
             "logging.log_every: expected an integer between 1 and 1000000000000, found 0");
 }

@@ -61,7 +61,7 @@ std::vector<std::vector<double>> gradients(int64_t micro_batches, std::optional<
     batches.push_back(rows(i * kRows / micro_batches, (i + 1) * kRows / micro_batches));
   std::vector<std::vector<double>> steps;
   for (int64_t step = 0; step < 3; ++step) {
-    run_step(*state, config.training, batches, step, 0.0, device, *backend.ops);
+    run_step(*state, config.training, batches, {step, 0.0}, device, *backend.ops);
     std::vector<double>& all = steps.emplace_back();
     for (const Parameter& parameter : state->weights.list())
       for (const float g : host_floats(parameter.gradient, device)) all.push_back(static_cast<double>(g));
