@@ -23,6 +23,11 @@
 
 namespace moe::checkpoint {
 
+// Files of a checkpoint: weights, states of the optimizers, and, with training.ema_decay, averaged weights.
+inline constexpr const char* kModelFile = "model.safetensors";
+inline constexpr const char* kOptimizerFile = "optimizer.safetensors";
+inline constexpr const char* kAverageFile = "ema.safetensors";
+
 // One whole checkpoint, opened and verified. Its files stay readable even if the folder is deleted meanwhile.
 class Checkpoint {
  public:

@@ -34,7 +34,7 @@ struct EvalOptions {
   std::string model, output;
   std::vector<std::string> source, tasks, overrides;
   int64_t max_batches = 0, limit = 0;
-  bool json = false;
+  bool json = false, average = false;
 };
 
 train::Evaluation measure(model::Transformer& transformer, data::Loader& loader, const EvalOptions& options,
@@ -66,7 +66,7 @@ class Evaluator {
     const model::WeightTypes types = train::weight_types(model_.config.training);
     std::tie(arena_, placed_) =
         train::place<PlacedModel>(*backend_.device, model_.config.model, types, shape_);
-    load_weights(placed_->weights, model_.checkpoint, backend_);
+    load_weights(placed_->weights, model_, backend_);
     placed_->transformer.prepare(*backend_.device);
   }
 
@@ -169,7 +169,7 @@ class Evaluator {
 int run(const EvalOptions& options) {
   if (!options.output.empty() && options.tasks.empty())
     throw UserError("--output", "a --task whose items it is for", "none");
-  const TrainedModel model = open_model(options.model, options.overrides);
+  const TrainedModel model = open_model(options.model, options.overrides, options.average);
   Evaluator evaluator(options, model);
   std::unique_ptr<tasks::TaskSet> tasks;
   if (!options.tasks.empty()) {
@@ -211,6 +211,7 @@ void add_eval(CLI::App& app, Command& chosen) {
                    "Write each item's result here; interrupted, it goes on from there")
       ->type_name("FILE.jsonl");
   command->add_flag("--json", options->json, "One JSON object on standard output");
+  add_average(*command, options->average);
   add_settings(*command, options->overrides, "Settings that replace those of the run");
   command->footer(
       "Examples:\n"

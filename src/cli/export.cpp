@@ -47,7 +47,7 @@ struct ExportOptions {
   std::string model, format = "hf", folder, dtype = std::string(name_of(ExportType::automatic)), logits;
   std::vector<std::string> prompts;
   double shard_gb = 5;
-  bool verify = false, without_run = false;
+  bool verify = false, without_run = false, average = false;
   std::vector<std::string> overrides;
 };
 
@@ -188,7 +188,7 @@ void verify(const TrainedModel& model, const fs::path& folder, const ExportOptio
     for (const auto& ids : prompts) all.push_back(logits(*row, T, ids, backend));
     return all;
   };
-  load_weights(row->weights, model.checkpoint, backend);
+  load_weights(row->weights, model, backend);
   const auto before = run_all();
   if (!options.logits.empty()) write_logits(options.logits, prompts, before);
   const std::string config_file = (folder / "config.json").string();
@@ -218,14 +218,14 @@ void verify(const TrainedModel& model, const fs::path& folder, const ExportOptio
 }
 
 int run(const ExportOptions& options) {
-  const TrainedModel model = open_model(options.model, options.overrides);
+  const TrainedModel model = open_model(options.model, options.overrides, options.average);
   interop::check_exportable(model.config.model);
   const DType type = stored_type(options, model.config);
   Terminal terminal;
   interop::StagedFolder staged(options.folder);
   Progress progress(terminal, "exporting", 0, "bytes");
   const interop::ExportedWeights weights = interop::export_weights(
-      staged.path(), model.config.model, model.checkpoint.file("model.safetensors"), type,
+      staged.path(), model.config.model, model.checkpoint.file(model.weights), type,
       static_cast<uint64_t>(options.shard_gb * 1e9), [&](uint64_t bytes) { progress.add(bytes); });
   progress.done();
   write_small_files(staged.path(), model, type, options.without_run);
@@ -274,6 +274,7 @@ void add_export(CLI::App& app, Command& chosen) {
   command->add_flag(
       "--without-run", options->without_run,
       "Leave out moe_state.json: the run's settings (paths of its text, too) and its place in the text");
+  add_average(*command, options->average);
   add_settings(*command, options->overrides, "Settings that replace those of the run");
   command->footer(
       "Examples:\n"

@@ -32,7 +32,7 @@ struct GenerateOptions {
   std::vector<std::string> prompts, overrides;
   generate::SamplingOptions sampling;
   int64_t samples = 1, batch = 32, length = 0;
-  bool json = false, interactive = false, quiet = false, warm_up = false;
+  bool json = false, interactive = false, quiet = false, warm_up = false, average = false;
 };
 
 struct Writer {
@@ -102,7 +102,7 @@ class Session {
     const model::WeightTypes types = train::weight_types(model_.config.training);
     const int64_t chunk = std::clamp<int64_t>(kPromptTokens / batch, 1, length);
     std::tie(arena_, writer_) = train::place<Writer>(*backend_.device, config, types, batch, length, chunk);
-    load_weights(writer_->weights, model_.checkpoint, backend_);
+    load_weights(writer_->weights, model_, backend_);
     writer_->decoder.prepare(*backend_.device, model_.config.training.cuda_graph
                                                    ? backend_.ops->captured_region()
                                                    : std::make_unique<CapturedRegion>());
@@ -227,7 +227,7 @@ void converse(Session& session, const GenerateOptions& options, int64_t max_seq_
 
 int run(const GenerateOptions& options) {
   options.sampling.validate();
-  const TrainedModel model = open_model(options.model, options.overrides);
+  const TrainedModel model = open_model(options.model, options.overrides, options.average);
   Session session(options, model);
   if (options.interactive) {
     converse(session, options, model.config.model.max_seq_len);
@@ -289,6 +289,7 @@ void add_generate(CLI::App& app, Command& chosen) {
   command->add_flag("--warm-up", options->warm_up,
                     "Write the first batch once before, unseen, for speeds to compare");
   command->add_flag("--quiet", options->quiet, "No speeds");
+  add_average(*command, options->average);
   add_settings(*command, options->overrides, "Settings that replace those of the run");
   command->footer(
       "Examples:\n"

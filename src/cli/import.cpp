@@ -101,7 +101,7 @@ int run(const ImportOptions& options) {
   const train::RunFolder run = train::RunFolder::create(start.config, "import");
   try {
     checkpoint::CheckpointStore(run.checkpoints(), 0, program_version())
-        .save(start.state.step, {{"model.safetensors", weights.streams()}},
+        .save(start.state.step, {{checkpoint::kModelFile, weights.streams()}},
               train::state_json(start.state.step, start.state.cursor, start.state.source, start.config));
   } catch (...) {
     run.discard();

@@ -11,7 +11,9 @@
 
 namespace moe::cli {
 
-TrainedModel open_model(const std::string& path, const std::vector<std::string>& overrides) {
+namespace {
+
+TrainedModel open_weights(const std::string& path, const std::vector<std::string>& overrides) {
   namespace fs = std::filesystem;
   fs::path step = fs::path(path).lexically_normal();  // <run>/checkpoints/step-00000123, perhaps a file in it
   if (!fs::is_directory(step) || !step.has_filename()) step = step.parent_path();
@@ -25,14 +27,30 @@ TrainedModel open_model(const std::string& path, const std::vector<std::string>&
           checkpoint::CheckpointStore(run.checkpoints(), 0).open_latest()};
 }
 
-void load_weights(model::Weights& weights, const checkpoint::Checkpoint& checkpoint,
-                  backend::Backend& backend) {
-  constexpr const char* kFile = "model.safetensors";
-  for (const auto& entry : checkpoint.file(kFile).entries())
+}  // namespace
+
+TrainedModel open_model(const std::string& path, const std::vector<std::string>& overrides, bool average) {
+  TrainedModel model = open_weights(path, overrides);
+  if (!average) return model;
+  model.weights = checkpoint::kAverageFile;
+  if (!model.checkpoint.contains(model.weights))
+    throw UserError(model.checkpoint.folder().string(),
+                    fmt::format("averaged weights ({}) for --ema", model.weights), "none",
+                    "a run keeps them with training.ema_decay=0.999");
+  return model;
+}
+
+void add_average(CLI::App& command, bool& average) {
+  command.add_flag("--ema", average, "The moving average of the weights (training.ema_decay)");
+}
+
+void load_weights(model::Weights& weights, const TrainedModel& trained, backend::Backend& backend) {
+  const checkpoint::Safetensors& file = trained.checkpoint.file(trained.weights);
+  for (const auto& entry : file.entries())
     checkpoint::require_finite(
-        fmt::format("{}: tensor {}", (checkpoint.folder() / kFile).string(), entry.name), entry.dtype,
-        checkpoint.file(kFile).bytes(entry));
-  checkpoint.load(kFile, weights.named(), *backend.device);
+        fmt::format("{}: tensor {}", (trained.checkpoint.folder() / trained.weights).string(), entry.name),
+        entry.dtype, file.bytes(entry));
+  trained.checkpoint.load(trained.weights, weights.named(), *backend.device);
   model::cast_weights(weights, *backend.ops);
 }
 

@@ -2,6 +2,7 @@
 // A trained model from disk, for the commands that read one.
 #pragma once
 
+#include <CLI/CLI.hpp>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -19,10 +20,15 @@ namespace moe::cli {
 struct TrainedModel {
   train::RunConfig config;
   checkpoint::Checkpoint checkpoint;
+  const char* weights = checkpoint::kModelFile;  // the file of the checkpoint that they are read from
 };
 
-// path: a run, a folder of runs, or one checkpoint of a run. overrides apply to the run's settings.
-TrainedModel open_model(const std::string& path, const std::vector<std::string>& overrides);
+// path: a run, a folder of runs, or one checkpoint of a run. overrides apply to the run's settings. average:
+// its averaged weights; a UserError where it has none.
+TrainedModel open_model(const std::string& path, const std::vector<std::string>& overrides,
+                        bool average = false);
+// The flag of commands that can read these.
+void add_average(CLI::App& command, bool& average);
 
 // The run's folder that a checkpoint lies in.
 std::filesystem::path run_of(const checkpoint::Checkpoint& checkpoint);
@@ -39,8 +45,7 @@ struct PlacedModel {
 
 // Fills weights from the checkpoint, or from an exported folder one tensor at a time; compute copies
 // included.
-void load_weights(model::Weights& weights, const checkpoint::Checkpoint& checkpoint,
-                  backend::Backend& backend);
+void load_weights(model::Weights& weights, const TrainedModel& trained, backend::Backend& backend);
 void load_weights(model::Weights& weights, const interop::ImportedWeights& imported,
                   backend::Backend& backend);
 

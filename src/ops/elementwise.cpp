@@ -46,4 +46,14 @@ double Add::bytes() const {
   return bytes_of({y, x});
 }
 
+void Average::check() const {
+  CHECK(!x.empty() && !y.empty(), "average: a tensor is missing");
+  CHECK(y.dtype() == DType::f32 && x.dtype() == DType::f32 && y.numel() == x.numel(),
+        "average: " + y.describe() + " of " + x.describe());
+}
+
+double Average::bytes() const {
+  return bytes_of({y, y, x});
+}
+
 }  // namespace moe

@@ -50,4 +50,16 @@ struct Add {
   double bytes() const;
 };
 
+// y += share * (x - y), both f32, with equal numbers of elements.
+struct Average {
+  static constexpr const char* name = "average";
+  static constexpr const char* phase = "optimizer";
+  Tensor y;
+  const Tensor x;
+  float share;
+
+  void check() const;
+  double bytes() const;
+};
+
 }  // namespace moe

@@ -47,6 +47,7 @@ namespace moe {
   OP(copy, Copy)                                   \
   OP(cast, Cast)                                   \
   OP(add, Add)                                     \
+  OP(average, Average)                             \
   OP(embedding_forward, EmbeddingForward)          \
   OP(embedding_backward, EmbeddingBackward)        \
   OP(rms_norm_forward, RmsNormForward)             \
@@ -110,6 +111,7 @@ class Ops {
   void copy(Tensor y, const Tensor& x) { copy(Copy{y, x}); }
   void cast(Tensor y, const Tensor& x) { cast(Cast{y, x}); }
   void add(Tensor y, const Tensor& x) { add(Add{y, x}); }
+  void average(Tensor y, const Tensor& x, float share) { average(Average{y, x, share}); }
   void embedding_forward(Tensor x_ND, const Tensor& id_N, const Tensor& w_VD) {
     embedding_forward(EmbeddingForward{x_ND, id_N, w_VD});
   }

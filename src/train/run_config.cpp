@@ -182,6 +182,11 @@ void describe_optimizer(TrainingConfig& c, Fields& fields) {
 }
 
 void describe_run(TrainingConfig& c, Fields& fields) {
+  fields.add("ema_decay", c.ema_decay, "keeps a moving average of the weights for --ema: 0.999; 0: none")
+      .at_least(0)
+      .less_than(1)
+      .known_as({"ema", "ema_beta"});
+  fields.add("ema_every", c.ema_every, "steps between its updates").range(1, kMost);
   fields.add("seed", c.seed, "of weights and data order")
       .at_least(0)
       .known_as({"random_seed", "manual_seed"});
@@ -308,6 +313,9 @@ void TrainingConfig::validate() const {
     if (type == StoredType::bf16 && mixed_precision != MixedPrecision::bf16)
       throw UserError(fmt::format("training.{}", name), "fp32 when training.mixed_precision is not bf16",
                       std::string(name_of(type)), "set training.mixed_precision to bf16, or this to fp32");
+  if (ema_decay > 0 && master_weights != StoredType::fp32)
+    throw UserError("training.ema_decay", "training.master_weights fp32, of which an average is made",
+                    std::string(name_of(master_weights)), "set training.master_weights to fp32, or this to 0");
   if (!ramp().constant() && max_tokens == 0)
     throw UserError("training.batch_ramp", "training.max_tokens, by which the schedules go then",
                     "max_tokens 0", "set training.max_tokens in place of max_steps");

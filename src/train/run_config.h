@@ -58,6 +58,8 @@ struct TrainingConfig {
   StoredType master_weights = StoredType::fp32;  // bf16: rounded at random, no f32 copy
   StoredType gradient_type = StoredType::fp32;
   model::Recompute recompute = model::Recompute::none;
+  double ema_decay = 0;  // of a moving average of the weights; 0: there is none
+  int64_t ema_every = 1;
   int64_t seed = 1234;
   OnNan on_nan = OnNan::stop;
   double spike_sigma = 0;  // skip steps whose loss or norm is so many standard deviations high; 0: none

@@ -150,6 +150,7 @@ TrainingState::TrainingState(const RunConfig& config, int64_t vocabulary, RankGr
               : std::make_unique<model::Transformer>(transformer, *groups.overlap_all_to_all(), arena)),
       replicas(weights, groups),
       optimizer(optimizer_config(config.training), weights.list(), arena, ops),
+      average(config.training.ema_decay, weights.list(), arena),
       decoder(config.model, arithmetic(config.training).type, 1, config.model.max_seq_len,
               std::min(kPromptChunk, config.model.max_seq_len), weights, arena, groups.all_to_all()),
       squares_g(arena.allocate("small", DType::f64, {static_cast<int64_t>(optimizer.groups().size())})),
@@ -171,7 +172,7 @@ TrainingState::TrainingState(const RunConfig& config, int64_t vocabulary, RankGr
 }
 
 int64_t TrainingState::checkpoint_bytes() const {
-  return whole_bytes(weights.stored()) + whole_bytes(optimizer.state());
+  return whole_bytes(weights.stored()) + whole_bytes(optimizer.state()) + whole_bytes(average.state());
 }
 
 int64_t plan_training(const RunConfig& config, int64_t vocabulary, int ranks, Device& device, Ops& ops,

@@ -14,6 +14,7 @@
 #include "ops/ops.h"
 #include "optim/optimizer_set.h"
 #include "optim/schedule.h"
+#include "optim/weight_average.h"
 #include "tensor/arena.h"
 #include "train/loss_scale.h"
 #include "train/replicas.h"
@@ -31,6 +32,7 @@ struct TrainingState {
       overlap_transformer;  // with distributed.overlap: of the second micro-batch in flight
   Replicas replicas;
   optim::OptimizerSet optimizer;
+  optim::WeightAverage average;
   model::Decoder decoder;  // for samples
   Tensor squares_g;        // f64, sum of squares of the gradients by group
   Tensor clip_scale_1;     // f32

@@ -122,6 +122,8 @@ StepTotals run_step(TrainingState& state, const TrainingConfig& training,
   // Steps that were skipped have not moved the moments.
   const int64_t skipped = state.loss_scale.skipped() + state.step_guard.skipped();
   state.optimizer.step({rates.step - skipped, rates.learning_rate, rates.decay_scale}, state.clip_scale_1);
+  if (state.average.enabled() && (rates.step + 1) % training.ema_every == 0)
+    state.average.update(rates.step / training.ema_every, ops);
   state.replicas.start_parameter_all_gather();
   return totals;
 }

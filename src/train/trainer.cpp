@@ -84,6 +84,7 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
       terminal_.warning(fmt::format("{}: there is no checkpoint to resume from; the run begins at its start",
                                     folder.checkpoints().string()));
     state_->weights.initialise(static_cast<uint64_t>(config_.training.seed), device_);
+    state_->average.begin(ops_);
   }
   model::cast_weights(state_->weights, ops_);
   state_->replicas.start_parameter_all_gather();
@@ -106,10 +107,9 @@ Trainer::~Trainer() = default;
 void Trainer::open_saver(const checkpoint::CheckpointStore& store) {
   const bool in_background =
       config_.training.checkpoint_in_background && config_.training.checkpoint_every > 0;
-  saver_ = std::make_unique<Saver>(store,
-                                   PartFiles{{"model.safetensors", state_->weights.stored()},
-                                             {"optimizer.safetensors", state_->optimizer.state()}},
-                                   in_background, communicator_, device_, terminal_,
+  PartFiles files{{checkpoint::kModelFile, state_->weights.stored()}, {checkpoint::kOptimizerFile, state_->optimizer.state()}};
+  if (state_->average.enabled()) files.emplace_back(checkpoint::kAverageFile, state_->average.state());
+  saver_ = std::make_unique<Saver>(store, std::move(files), in_background, communicator_, device_, terminal_,
                                    Saver::Retry{.total = 60 * config_.training.checkpoint_retry_minutes});
   saver_->expect_room(checkpoints_to_come(config_.training, step_));
   if (in_background)
@@ -199,9 +199,16 @@ void Trainer::find_folder() {
 void Trainer::resume_from(const checkpoint::Checkpoint& checkpoint) {
   const ResumePoint point =
       resume_point((checkpoint.folder() / "state.json").string(), checkpoint.state_json(), *source_, config_);
-  checkpoint.load_parts("model.safetensors", state_->weights.stored(), device_);
-  if (checkpoint.contains("optimizer.safetensors")) {
-    checkpoint.load_parts("optimizer.safetensors", state_->optimizer.state(), device_);
+  checkpoint.load_parts(checkpoint::kModelFile, state_->weights.stored(), device_);
+  if (state_->average.enabled() && checkpoint.contains(checkpoint::kAverageFile)) {
+    checkpoint.load_parts(checkpoint::kAverageFile, state_->average.state(), device_);
+  } else if (state_->average.enabled() || checkpoint.contains(checkpoint::kAverageFile)) {
+    state_->average.begin(ops_);
+    terminal_.line(state_->average.enabled() ? "average   of the weights begins with those of the checkpoint"
+                                             : "average   of the weights ends (training.ema_decay = 0)");
+  }
+  if (checkpoint.contains(checkpoint::kOptimizerFile)) {
+    checkpoint.load_parts(checkpoint::kOptimizerFile, state_->optimizer.state(), device_);
   } else {
     terminal_.line("imported  weights only: the optimizer's moments start from zero");
   }

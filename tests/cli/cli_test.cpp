@@ -95,6 +95,23 @@ TEST_F(Cli, ExportAndImportGoOnWhereTheRunWas) {
   EXPECT_EQ(losses[0], losses[1]);
 }
 
+TEST_F(Cli, AveragedWeightsAreReadWhereTheyAreAskedFor) {
+  ASSERT_EQ(train("data.source=text.txt training.ema_decay=0.5 training.learning_rate=0.01").code, 0);
+  const auto loss = [&](const std::string& flags) {
+    const Result evaluated = moe("eval runs/run --json " + flags, "2>/dev/null");
+    EXPECT_EQ(evaluated.code, 0) << evaluated.output;
+    return nlohmann::json::parse(evaluated.output).at("loss").get<double>();
+  };
+  const double average = loss("--ema");
+  EXPECT_NE(average, loss(""));
+  EXPECT_EQ(moe("generate runs/run --prompt 'The lamp' --max-new-tokens 4 --ema").code, 0);
+  ASSERT_EQ(moe("export runs/run out --ema --verify").code, 0);
+  ASSERT_EQ(moe("import out --output runs/again").code, 0);
+  const Result imported = moe("eval runs/again --json", "2>/dev/null");
+  EXPECT_EQ(nlohmann::json::parse(imported.output).at("loss").get<double>(), average);
+  complains(moe("eval runs/again --ema"), HasSubstr("averaged weights"));
+}
+
 TEST_F(Cli, ImportOfSomethingElseLeavesNothing) {
   ASSERT_EQ(train("data.source=text.txt").code, 0);
   ASSERT_EQ(moe("export runs/run out --without-run").code, 0);

@@ -74,6 +74,23 @@ TEST_F(ElementwiseTest, AddsToARowThatBeginsAnywhere) {
   EXPECT_EQ(values(sums), (std::vector<double>{0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 0, 0, 0, 0, 0}));
 }
 
+TEST_F(ElementwiseTest, AverageMovesByItsShare) {
+  const Tensor y = of(DType::f32, {3}, std::vector<double>{1, 2, -4});
+  ops().average(y, of(DType::f32, {3}, std::vector<double>{5, 2, 0}), 0.25F);
+  EXPECT_EQ(values(y), (std::vector<double>{2, 2, -3}));
+}
+
+// A shard that ends anywhere has the bits of the whole.
+TEST_F(ElementwiseTest, AverageDoesNotDependOnWhereATensorIsCut) {
+  const int64_t n = 1000;
+  const Tensor whole = normal("y", DType::f32, {n}), parts = normal("y", DType::f32, {n});
+  const Tensor x = normal("x", DType::f32, {n});
+  ops().average(whole, x, 0.3F);
+  for (const auto& [begin, end] : {std::pair{0, 7}, {7, 256}, {256, 777}, {777, 1000}})
+    ops().average(parts.rows(begin, end), x.rows(begin, end), 0.3F);
+  EXPECT_EQ(bytes(whole), bytes(parts));
+}
+
 TEST_F(ElementwiseTest, RefusesWrongShapesAndTypes) {
   const Tensor x = zeros(DType::f32, {4}), none;
   EXPECT_THROW(ops().fill(none, 0), InternalError);
@@ -86,6 +103,8 @@ TEST_F(ElementwiseTest, RefusesWrongShapesAndTypes) {
   EXPECT_THROW(ops().add(zeros(DType::i32, {4}), x), InternalError);
   EXPECT_THROW(ops().add(zeros(DType::bf16, {4}), zeros(DType::bf16, {4})), InternalError);
   EXPECT_THROW(ops().add(x, none), InternalError);
+  EXPECT_THROW(ops().average(zeros(DType::f32, {5}), x, 0.5F), InternalError);
+  EXPECT_THROW(ops().average(zeros(DType::bf16, {4}), x, 0.5F), InternalError);
 }
 
 }  // namespace

@@ -53,6 +53,7 @@ TEST_F(Ranks, SharedOptimizerGivesTheBitsOfDataParallel) {
     config.training.optimizer = train::OptimizerKind::adamw8bit;
     config.training.mixed_precision = train::MixedPrecision::bf16;
     config.training.gradient_type = train::StoredType::bf16;
+    config.training.ema_decay = 0.9;
     config.training.max_steps = 3;
     config.training.eval_every = 3;
     config.training.max_grad_norm = 0.5;  // clips each step
@@ -62,6 +63,7 @@ TEST_F(Ranks, SharedOptimizerGivesTheBitsOfDataParallel) {
                          parts = with(train::ParallelLayout::zero1);
   EXPECT_EQ(weights(everything, 3), weights(parts, 3));
   EXPECT_EQ(states(everything, 3), states(parts, 3));
+  EXPECT_EQ(file(everything, 3, checkpoint::kAverageFile), file(parts, 3, checkpoint::kAverageFile));
   EXPECT_EQ(column(everything, "loss"), column(parts, "loss"));
   for (const char* const number :
        {"gradient_norm", "gradient_norm/experts", "weight_norm", "weight_norm/gate", "update_ratio/attention",

@@ -130,6 +130,37 @@ TEST_F(Resumed, ABatchRampHasTheSameBits) {
   expect_same_bits(settings);
 }
 
+// What is kept is the average of what was saved at each step; a resumed run goes on with it.
+TEST_F(Resumed, AveragedWeightsAreThoseOfTheFormulaAndHaveTheSameBits) {
+  train::RunConfig settings = config("straight");
+  settings.training.mixed_precision = train::MixedPrecision::bf16;
+  settings.training.ema_decay = 0.5;
+  settings.training.ema_every = 2;
+  settings.training.checkpoint_every = 1;
+  settings.training.max_steps = 8;
+  const auto [straight, resumed] = expect_same_bits(settings);
+  EXPECT_EQ(file(straight, 8, checkpoint::kAverageFile), file(resumed, 8, checkpoint::kAverageFile));
+
+  const auto values = [&](int64_t step, const char* name) {
+    const checkpoint::Safetensors saved(checkpoint::CheckpointStore(straight.checkpoints(), 0).folder_of(step) /
+                                        name);
+    std::vector<double> all;
+    for (const auto& entry : saved.entries())
+      for (const float value : saved.values<float>(entry.name)) all.push_back(static_cast<double>(value));
+    return all;
+  };
+  std::vector<double> average = values(3, checkpoint::kAverageFile);  // after one update
+  for (int64_t n = 1; n < 4; ++n) {
+    const double decay = std::min(0.5, static_cast<double>(1 + n) / static_cast<double>(10 + n));
+    const std::vector<double> weights = values(2 * n + 2, checkpoint::kModelFile);
+    ASSERT_EQ(weights.size(), average.size());
+    for (size_t i = 0; i < average.size(); ++i) average[i] = decay * average[i] + (1 - decay) * weights[i];
+  }
+  const std::vector<double> found = values(8, checkpoint::kAverageFile);
+  for (size_t i = 0; i < found.size(); ++i) ASSERT_NEAR(found[i], average[i], 1e-6) << i;
+  EXPECT_NE(found, values(8, checkpoint::kModelFile));
+}
+
 // With so low a limit some steps are skipped on both sides of the checkpoint.
 TEST_F(Resumed, SkippedSpikesHaveTheSameBitsAndAreCounted) {
   train::RunConfig settings = config("straight");

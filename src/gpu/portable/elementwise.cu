@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// fill, copy, cast and add: nothing but memory traffic.
+// fill, copy, cast, add and average: nothing but memory traffic.
 #include <algorithm>
 
 #include "gpu/gpu_ops.h"
@@ -50,6 +50,14 @@ struct Plus {
   template <class T>
   __device__ T operator()(T y, T x) const {
     return y + x;
+  }
+};
+
+struct MoveTo {
+  float share;
+  // Rounded as the CPU does it.
+  __device__ float operator()(float y, float x) const {
+    return __fadd_rn(y, __fmul_rn(share, __fsub_rn(x, y)));
   }
 };
 
@@ -110,6 +118,11 @@ void GpuOps::add(Add op) {
   op.check();
   if (op.y.dtype() == DType::i32) return map<int32_t, int32_t>(stream_, op.y, op.x, Plus{});
   map<float, float>(stream_, op.y, op.x, Plus{});
+}
+
+void GpuOps::average(Average op) {
+  op.check();
+  map<float, float>(stream_, op.y, op.x, MoveTo{op.share});
 }
 
 }  // namespace moe::gpu
