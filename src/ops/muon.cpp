@@ -82,6 +82,19 @@ double NewtonSchulz::bytes() const {
   return steps.count * step + bytes_of({x_BMN, x_BMN});
 }
 
+void NormaliseRows::check() const {
+  check_stack(stack);
+  check_active(active_B, stack);
+  expect_numel(x, "normalise_rows: x", f32_or_bf16(x), stack.numel());
+  expect_numel(v, "normalise_rows: v", DType::f32, stack.count * stack.rows);
+  expect(scale_1, "normalise_rows: scale", DType::f32, {1});
+  CHECK(beta2 > 0 && beta2 < 1, "normalise_rows: beta2 lies between 0 and 1");
+}
+
+double NormaliseRows::bytes() const {
+  return bytes_of({x, x, x, v, v, active_B, scale_1});
+}
+
 void MuonUpdate::check() const {
   check_stack(stack);
   check_active(active_B, stack);

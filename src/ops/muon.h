@@ -25,6 +25,11 @@ struct MatrixStack {
     const int64_t row = i / cols, turn = row / interleaved, inside = row % interleaved;
     return ((turn % 2) * rows + turn / 2 * interleaved + inside) * cols + i % cols;
   }
+  // Of row i of matrix b, among the rows of the flat tensor.
+  constexpr int64_t flat_row(int64_t b, int64_t i) const {
+    if (interleaved == 0) return b * rows + i;
+    return (2 * (i / interleaved) + b) * interleaved + i % interleaved;
+  }
 };
 
 // active[b] = 1 where the gradient of matrix b has an element that is not zero, else 0. So an expert without
@@ -90,6 +95,24 @@ struct NewtonSchulz {
 
   void check() const;
   double flops() const;
+  double bytes() const;
+};
+
+// NorMuon (Li et al. 2025, arXiv 2510.05491): brings the rows of each matrix of x, which is packed, to about one
+// length, by a second moment of each row, and leaves the matrix its Frobenius norm. With r the mean square of a
+// row:  v = beta2 v + (1 - beta2) r,  f = 1 / (sqrt(v) + 1e-8),  row of x *= f |x|_F / |f x|_F. Sums are in f64.
+// v f32 [count rows], in the order of the flat tensor's rows. What is not active stays. scale_1 < 0: nothing
+// changes.
+struct NormaliseRows {
+  static constexpr const char* name = "normalise_rows";
+  static constexpr const char* phase = "optimizer";
+  static constexpr double kEpsilon = 1e-8;
+  Tensor x, v;
+  const Tensor active_B, scale_1;
+  MatrixStack stack;
+  float beta2 = 0.95F;
+
+  void check() const;
   double bytes() const;
 };
 

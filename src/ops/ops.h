@@ -81,6 +81,7 @@ namespace moe {
   OP(matrix_activity, MatrixActivity)              \
   OP(muon_momentum, MuonMomentum)                  \
   OP(newton_schulz, NewtonSchulz)                  \
+  OP(normalise_rows, NormaliseRows)                \
   OP(muon_update, MuonUpdate)
 // These have a body of other ops (ops/experts.cpp); a device may have a faster one.
 #define MOE_COMPOSED_OPS(OP)                   \

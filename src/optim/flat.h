@@ -55,4 +55,14 @@ inline void add_state(std::vector<NamedShard>& state, const Parameter& parameter
   add(name + ".absmax", blocks, begin / block, absmax);
 }
 
+// The same with one f32 value for each row of a parameter, whose shards have whole rows.
+inline void add_row_state(std::vector<NamedShard>& state, const Parameter& parameter, const std::string& suffix,
+                          const Tensor& values) {
+  const Parameter::LocalShard local = parameter.local();
+  const bool none = local.weight.numel() == 0;
+  const Tensor rows(nullptr, DType::f32, {parameter.global_shape(DType::f32).numel() / parameter.width()});
+  state.push_back({parameter.name + suffix, rows, none ? 0 : local.offset / parameter.width(),
+                   none ? Tensor(nullptr, DType::f32, {0}) : values});
+}
+
 }  // namespace moe::optim

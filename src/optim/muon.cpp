@@ -45,13 +45,14 @@ MuonOptimizer::MuonOptimizer(const OptimizerConfig& config, const std::vector<Pa
                              Arena& arena, Ops& ops)
     : config_(config), ops_(ops) {
   for (const Parameter& parameter : parameters) {
-    Entry entry{.parameter = parameter, .eight_bit = keeps_8bit(parameter), .m = {}, .absmax_m = {}};
+    Entry entry{.parameter = parameter, .eight_bit = keeps_8bit(parameter), .m = {}, .absmax_m = {}, .v = {}};
     if (const int64_t n = parameter.local().weight.numel(); n > 0) {
       const auto take = [&](DType type, int64_t count) {
         return arena.allocate(kStateCategory, type, {count});
       };
       entry.m = take(entry.eight_bit ? DType::u8 : DType::f32, n);
       if (entry.eight_bit) entry.absmax_m = take(DType::f32, n / kAdamBlock);
+      if (config_.muon.beta2 > 0) entry.v = take(DType::f32, n / parameter.width());
       add_pieces(entry);
     }
     entries_.push_back(std::move(entry));
@@ -103,6 +104,7 @@ void MuonOptimizer::add_pieces(const Entry& entry) {
     open.gradient = part(local.gradient, first, last);
     open.m = entry.m.rows(first, last);
     if (entry.eight_bit) open.absmax_m = entry.absmax_m.rows(first / kAdamBlock, last / kAdamBlock);
+    if (!entry.v.empty()) open.v = entry.v.rows(first / parameter.width(), last / parameter.width());
     open.first = local.offset + first;
     if (open.weight.dtype() == DType::bf16 && open.first % kAdamBlock != 0)
       throw UserError(parameter.name,
@@ -169,6 +171,7 @@ void MuonOptimizer::step(const Update& update, const Tensor& scale_1) {
     const Tensor x = x_BMN.reshape({B * M * N});
     momentum(batch, x, update.count, scale_1);
     ops_.newton_schulz({x_BMN, y_BMN, a_BSS, p_BSS, config_.muon.steps});
+    if (config_.muon.beta2 > 0) normalise_rows(batch, x, scale_1);
     move(batch, x, update, scale_1);
   }
 }
@@ -201,6 +204,16 @@ void MuonOptimizer::momentum(const Batch& batch, Tensor x, int64_t count, const 
   }
 }
 
+void MuonOptimizer::normalise_rows(const Batch& batch, const Tensor& x, const Tensor& scale_1) {
+  for (const Piece& piece : batch.pieces)
+    ops_.normalise_rows({.x = of(piece, x),
+                         .v = piece.v,
+                         .active_B = active_of(piece),
+                         .scale_1 = scale_1,
+                         .stack = piece.stack,
+                         .beta2 = static_cast<float>(config_.muon.beta2)});
+}
+
 void MuonOptimizer::move(const Batch& batch, const Tensor& x, const Update& update, const Tensor& scale_1) {
   const auto scale = static_cast<float>(shape_scale(config_.muon.scale, batch.rows, batch.cols));
   for (const Piece& piece : batch.pieces) {
@@ -226,8 +239,10 @@ void MuonOptimizer::move(const Batch& batch, const Tensor& x, const Update& upda
 
 std::vector<NamedShard> MuonOptimizer::state() const {
   std::vector<NamedShard> state;
-  for (const Entry& entry : entries_)
+  for (const Entry& entry : entries_) {
     add_state(state, entry.parameter, ".m", entry.m, entry.absmax_m, entry.eight_bit);
+    if (config_.muon.beta2 > 0) add_row_state(state, entry.parameter, ".v", entry.v);
+  }
   return state;
 }
 

@@ -29,18 +29,19 @@ class MuonOptimizer {
   // With P the name of a parameter:
   //   8-bit: P.m.codes u8 in P's shape;  P.m.absmax f32 [n / 256]
   //   32-bit: P.m f32 in P's shape
+  //   NorMuon: P.v f32, one for each row of P
   std::vector<NamedShard> state() const;
 
  private:
   struct Entry {
     Parameter parameter;
     bool eight_bit = false;
-    Tensor m, absmax_m;  // flat, of its own
+    Tensor m, absmax_m, v;  // flat, of its own
   };
   // Matrices of one shape, one after another in a parameter.
   struct Piece {
     MatrixStack stack;
-    Tensor weight, compute, gradient, m, absmax_m;
+    Tensor weight, compute, gradient, m, absmax_m, v;
     RolePolicy policy;
     bool eight_bit = false, may_be_idle = false;
     int64_t first_matrix = 0;  // in its batch
@@ -59,6 +60,7 @@ class MuonOptimizer {
   static Tensor of(const Piece& piece, const Tensor& x);  // its part of what is packed
   Tensor active_of(const Piece& piece) const;             // empty: all are
   void momentum(const Batch& batch, Tensor x, int64_t count, const Tensor& scale_1);
+  void normalise_rows(const Batch& batch, const Tensor& x, const Tensor& scale_1);
   void move(const Batch& batch, const Tensor& x, const Update& update, const Tensor& scale_1);
 
   OptimizerConfig config_;

@@ -41,6 +41,7 @@ struct MuonConfig {
   double first_momentum = 0.85;
   int64_t momentum_warmup_steps = 0;
   bool nesterov = true;
+  double beta2 = 0;  // NorMuon's, of a second moment for each row; 0: none
   MuonScale scale = MuonScale::rms;
   NewtonSchulzSteps steps = polar_express_steps(5);
   DType type = DType::bf16;  // of its products: bf16 or f32

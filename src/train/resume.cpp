@@ -51,6 +51,11 @@ void check_fixed(const std::string& where, const OrderedJson& saved, const Order
                                                                             : before.at(key);
     expect_same(where, fmt::format("{}.{}", section, key), value, setting, reason);
   }
+  const auto has_rows = [](const OrderedJson& config) {
+    return OrderedJson(config.at("training").value("muon_beta2", 0.0) > 0);
+  };
+  expect_same(where, "training.muon_beta2 above 0:", has_rows(saved), has_rows(now),
+              "NorMuon's moments of the rows are saved, or are not");
   if (another_text) return;
   expect_same(where, "data.rules", saved.at("data").value("rules", 1), now.at("data").at("rules"), kStream);
   // best_fit numbers the rows of a window once all are cut.

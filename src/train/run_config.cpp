@@ -81,6 +81,13 @@ void describe_muon(TrainingConfig& c, Fields& fields) {
   fields.add("muon_momentum_warmup_steps", c.muon_momentum_warmup_steps, "Muon, until muon_momentum")
       .at_least(0);
   fields.add("muon_nesterov", c.muon_nesterov, "Muon looks one step ahead").known_as({"nesterov"});
+  fields
+      .add("muon_beta2", c.muon_beta2,
+           "NorMuon: rows of a step at one length, by a second moment: 0.95; 0: plain Muon")
+      .at_least(0)
+      .less_than(1)
+      .in_f32()
+      .known_as({"normuon_beta2"});
   fields.add("muon_steps", c.muon_steps, "of Muon's Newton-Schulz iteration")
       .range(1, NewtonSchulzSteps::kMost)
       .known_as({"ns_steps", "newton_schulz_steps"});

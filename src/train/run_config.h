@@ -47,6 +47,7 @@ struct TrainingConfig {
   double muon_first_momentum = 0.85;
   int64_t muon_momentum_warmup_steps = 0;  // from the first to muon_momentum
   bool muon_nesterov = true;
+  double muon_beta2 = 0;  // NorMuon; 0: plain Muon
   int64_t muon_steps = 5;  // of Newton-Schulz
   MuonCoefficients muon_coefficients = MuonCoefficients::polar_express;
   optim::MuonScale muon_scale = optim::MuonScale::rms;

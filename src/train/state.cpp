@@ -125,6 +125,7 @@ optim::OptimizerConfig optimizer_config(const TrainingConfig& training) {
                    .first_momentum = training.muon_first_momentum,
                    .momentum_warmup_steps = training.muon_momentum_warmup_steps,
                    .nesterov = training.muon_nesterov,
+                   .beta2 = training.muon_beta2,
                    .scale = training.muon_scale,
                    .steps = newton_schulz_steps(training),
                    .type = training.mixed_precision == MixedPrecision::no ? DType::f32 : DType::bf16},

@@ -241,6 +241,67 @@ TEST_F(MuonTest, MatricesThatTakeTurnsAreTakenApart) {
   }
 }
 
+// The definition, written out; rows of two matrices that take turns keep their own moments.
+TEST_F(MuonTest, RowsComeToOneLengthAndTheMatrixKeepsItsNorm) {
+  constexpr double kBeta2 = 0.75;
+  for (const DType type : {DType::f32, DType::bf16})
+    for (const MatrixStack& stack : {MatrixStack{3, 5, 64}, MatrixStack{2, 8, 48, 2}}) {
+      const auto rows = static_cast<size_t>(stack.count * stack.rows), cols = static_cast<size_t>(stack.cols);
+      const Tensor v = zeros(DType::f32, {stack.count * stack.rows});
+      std::vector<double> moments(rows, 0.0);
+      for (int step = 0; step < 3; ++step) {
+        auto start = values(normal("x" + std::to_string(step), type, {stack.numel()}));
+        for (size_t i = 0; i < start.size(); ++i)  // rows of very different lengths, one of them empty
+          start[i] *= (i / cols) % 4 == 3 ? 0 : std::exp2(static_cast<double>((i / cols) % 4));
+        const Tensor x = of(type, {stack.numel()}, start);
+        start = values(x);
+        ops().normalise_rows({x, v, {}, scale(1), stack, static_cast<float>(kBeta2)});
+        const auto found = values(x);
+        for (size_t b = 0; b < static_cast<size_t>(stack.count); ++b) {
+          const size_t R = static_cast<size_t>(stack.rows), first = b * R * cols;
+          std::vector<double> expected(R * cols);
+          double before = 0, after = 0, end = 0;
+          for (size_t i = 0; i < R; ++i) {
+            double squares = 0;
+            for (size_t j = 0; j < cols; ++j) squares += std::pow(start[first + i * cols + j], 2);
+            const size_t flat = stack.interleaved == 0 ? b * R + i : (i / 2) * 4 + b * 2 + i % 2;
+            double& moment = moments[flat];
+            moment = kBeta2 * moment + (1 - kBeta2) * squares / static_cast<double>(cols);
+            for (size_t j = 0; j < cols; ++j)
+              expected[i * cols + j] = start[first + i * cols + j] / (std::sqrt(moment) + 1e-8);
+            before += squares;
+          }
+          for (const double e : expected) after += e * e;
+          for (double& e : expected) e *= std::sqrt(before / after);
+          const std::vector<double> matrix(found.begin() + static_cast<std::ptrdiff_t>(first),
+                                           found.begin() + static_cast<std::ptrdiff_t>(first + R * cols));
+          EXPECT_TRUE(test::close(matrix, expected, type == DType::f32 ? test::kBoundF32 : test::kBoundBf16));
+          for (const double f : matrix) end += f * f;
+          EXPECT_NEAR(end / before, 1, type == DType::f32 ? 1e-5 : 1e-2);
+        }
+        EXPECT_TRUE(test::close(values(v), moments, test::kBoundF32));
+      }
+    }
+}
+
+TEST_F(MuonTest, RowsOfIdleMatricesAndSkippedStepsStay) {
+  const MatrixStack stack{2, 4, 32};
+  const Tensor v = of(DType::f32, {8}, std::vector<double>(8, 0.5)), x = normal("x", DType::f32, {256});
+  const auto before = values(x);
+  ops().normalise_rows({x, v, {}, scale(-1), stack, 0.9F});
+  EXPECT_EQ(values(x), before);
+  EXPECT_THAT(values(v), Each(0.5));
+  ops().normalise_rows({x, v, of(DType::i32, {2}, std::vector<double>{0, 1}), scale(1), stack, 0.9F});
+  const auto after = values(x), moments = values(v);
+  for (size_t i = 0; i < 128; ++i) ASSERT_EQ(after[i], before[i]);
+  EXPECT_NE(after[128], before[128]);
+  EXPECT_EQ(moments[0], 0.5);
+  EXPECT_NE(moments[4], 0.5);
+  const Tensor nothing = zeros(DType::f32, {256});
+  ops().normalise_rows({nothing, v, {}, scale(1), stack, 0.9F});
+  EXPECT_THAT(values(nothing), Each(0));
+}
+
 // One of three experts has no tokens. Nothing of it moves; with codes, not even by rounding.
 TEST_F(MuonTest, AnIdleMatrixStays) {
   for (const int64_t cols : {17, 64})

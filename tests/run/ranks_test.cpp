@@ -85,6 +85,7 @@ TEST_F(Ranks, OwnersOfMatricesGiveTheBitsOfDataParallel) {
     train::RunConfig config = config_of(std::string(name_of(layout)), 3);
     config.distributed.layout = layout;
     config.training.optimizer = train::OptimizerKind::muon8bit;
+    config.training.muon_beta2 = 0.9;
     config.training.mixed_precision = train::MixedPrecision::bf16;
     config.training.max_steps = 3;
     return finished(3, config);

@@ -81,6 +81,7 @@ TEST_F(Resumed, MuonHasTheSameBitsAndKeepsItsOptimizer) {
   settings.training.mixed_precision = train::MixedPrecision::bf16;
   settings.training.optimizer = train::OptimizerKind::muon8bit;
   settings.training.muon_momentum_warmup_steps = 8;
+  settings.training.muon_beta2 = 0.9;
   settings.validate();
   const train::RunFolder resumed = expect_same_bits(settings).resumed;
 
@@ -93,6 +94,14 @@ TEST_F(Resumed, MuonHasTheSameBitsAndKeepsItsOptimizer) {
     } catch (const UserError& error) {
       EXPECT_THAT(error.expected, ::testing::HasSubstr("training.optimizer \"muon8bit\""));
     }
+  }
+  settings.training.optimizer = train::OptimizerKind::muon8bit;
+  settings.training.muon_beta2 = 0;
+  try {
+    train(settings, resumed, true);
+    FAIL() << "moments of rows were lost";
+  } catch (const UserError& error) {
+    EXPECT_THAT(error.expected, ::testing::HasSubstr("training.muon_beta2 above 0: true"));
   }
 }
 
