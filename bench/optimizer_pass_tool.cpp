@@ -96,8 +96,9 @@ void measure(const train::RunConfig& config) {
       2 * static_cast<double>(from.bytes()) / median_of(device, [&](int) { ops.copy(to, from); });
   const double norm = median_of(device, [&](int) { state.optimizer.gradient_squares(state.squares_g); });
   ops.clip_scale(state.scale_1, state.squares_g, static_cast<float>(config.training.max_grad_norm), 1);
-  const double step = median_of(
-      device, [&](int i) { state.optimizer.step({i, config.training.learning_rate}, state.scale_1); });
+  const double step = median_of(device, [&](int i) {
+    state.optimizer.step({i, config.training.learning_rate}, state.scale_1);
+  });
 
   fmt::print("{}\n{:.0f} parameters; copies {:.0f} GB/s; medians of {}\n", backend.description, parameters,
              1e-9 * copies, kRepeats);

@@ -83,13 +83,12 @@ void print_plan(train::RunConfig& config, int ranks, const train::GpuRates* name
           ? std::string("dropless")
           : fmt::format("at most {} tokens of a {} for an expert (capacity factor {})", capacity.rows,
                         capacity.tokens == 0 ? "micro-batch" : "row", config.model.capacity_factor)));
-  print(fmt::format("step           {} tokens ({} micro-batches of {} x {}{}), {} steps, {} tokens in all\n",
-                    step, config.training.gradient_accumulation_steps, config.training.batch_size,
-                    config.model.max_seq_len, ranks == 1 ? "" : fmt::format(" on each of {} ranks", ranks),
-                    config.training.max_steps,
-                    format_count(static_cast<double>(config.training.max_tokens > 0
-                                                         ? config.training.max_tokens
-                                                         : step * config.training.max_steps))));
+  print(fmt::format(
+      "step           {} tokens ({} micro-batches of {} x {}{}), {} steps, {} tokens in all\n", step,
+      config.training.gradient_accumulation_steps, config.training.batch_size, config.model.max_seq_len,
+      ranks == 1 ? "" : fmt::format(" on each of {} ranks", ranks), config.training.max_steps,
+      format_count(static_cast<double>(config.training.max_tokens > 0 ? config.training.max_tokens
+                                                                      : step * config.training.max_steps))));
   print(fmt::format("work           {}FLOP per token, forward and backward\n", format_count(flops.total())));
   const auto share = [&](const char* name, double part) {
     print(fmt::format("  {:<14} {:5.1f} %\n", name, 100 * part / flops.total()));

@@ -56,8 +56,8 @@ inline void add_state(std::vector<NamedShard>& state, const Parameter& parameter
 }
 
 // The same with one f32 value for each row of a parameter, whose shards have whole rows.
-inline void add_row_state(std::vector<NamedShard>& state, const Parameter& parameter, const std::string& suffix,
-                          const Tensor& values) {
+inline void add_row_state(std::vector<NamedShard>& state, const Parameter& parameter,
+                          const std::string& suffix, const Tensor& values) {
   const Parameter::LocalShard local = parameter.local();
   const bool none = local.weight.numel() == 0;
   const Tensor rows(nullptr, DType::f32, {parameter.global_shape(DType::f32).numel() / parameter.width()});

@@ -14,10 +14,11 @@ WeightAverage::WeightAverage(double decay, const std::vector<Parameter>& paramet
     const Parameter::LocalShard local = parameter.local();
     CHECK(local.weight.dtype() == DType::f32, parameter.name);
     const int64_t n = local.weight.numel();
-    const Tensor average = n == 0 ? Tensor(nullptr, DType::f32, {0})
-                                  : arena.allocate("average of weights", DType::f32, {n});
-    entries_.push_back({{parameter.name, parameter.global_shape(DType::f32), n == 0 ? 0 : local.offset, average},
-                        local.weight});
+    const Tensor average =
+        n == 0 ? Tensor(nullptr, DType::f32, {0}) : arena.allocate("average of weights", DType::f32, {n});
+    entries_.push_back(
+        {{parameter.name, parameter.global_shape(DType::f32), n == 0 ? 0 : local.offset, average},
+         local.weight});
   }
 }
 

@@ -26,7 +26,8 @@ BatchRamp::BatchRamp(const std::vector<std::string>& stages, int64_t full) : ful
     const size_t colon = text.find(':');
     const std::string_view view = text;
     const auto count = parse_number<int64_t>(view.substr(0, colon));
-    const auto until = colon == std::string::npos ? std::nullopt : parse_number<int64_t>(view.substr(colon + 1));
+    const auto until =
+        colon == std::string::npos ? std::nullopt : parse_number<int64_t>(view.substr(colon + 1));
     if (!count || !until || *count < 1 || *until < 1)
       throw UserError(kSetting, "MICRO_BATCHES:TOKENS, both above 0", text, kExample);
     const Stage before = stages_.empty() ? Stage{} : stages_.back();

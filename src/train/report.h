@@ -54,7 +54,7 @@ struct StepContext {
   int64_t memory_bytes = 0;  // the arena
   const LossScale* loss_scale = nullptr;
   std::optional<int64_t> micro_batches;  // of the step, where that changes
-  std::optional<int64_t> spikes;  // steps skipped as such so far, where they are looked for
+  std::optional<int64_t> spikes;         // steps skipped as such so far, where they are looked for
   // Of the arena, by category; null but for the first row that a process writes.
   const std::vector<std::pair<std::string, int64_t>>* memory_table = nullptr;
   double flops_per_token = 0;

@@ -196,8 +196,12 @@ ResumePoint resume_point(const std::string& where, std::string_view state, const
                          const RunConfig& config) {
   SavedState saved = read_state(where, state);
   saved.config = without_secrets(saved.config);  // version 0.1 saved them
-  ResumePoint point{
-      .step = saved.step, .cursor = saved.cursor, .loss_scale = saved.loss_scale, .step_guard = saved.step_guard, .changed = {}, .rate = {}};
+  ResumePoint point{.step = saved.step,
+                    .cursor = saved.cursor,
+                    .loss_scale = saved.loss_scale,
+                    .step_guard = saved.step_guard,
+                    .changed = {},
+                    .rate = {}};
   if (config.training.max_tokens == 0 && config.training.max_steps < saved.step)
     throw UserError("training.max_steps", fmt::format("at least {}, the steps that are done", saved.step),
                     std::to_string(config.training.max_steps),

@@ -322,7 +322,8 @@ void TrainingConfig::validate() const {
                       std::string(name_of(type)), "set training.mixed_precision to bf16, or this to fp32");
   if (ema_decay > 0 && master_weights != StoredType::fp32)
     throw UserError("training.ema_decay", "training.master_weights fp32, of which an average is made",
-                    std::string(name_of(master_weights)), "set training.master_weights to fp32, or this to 0");
+                    std::string(name_of(master_weights)),
+                    "set training.master_weights to fp32, or this to 0");
   if (!ramp().constant() && max_tokens == 0)
     throw UserError("training.batch_ramp", "training.max_tokens, by which the schedules go then",
                     "max_tokens 0", "set training.max_tokens in place of max_steps");

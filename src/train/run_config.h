@@ -21,7 +21,8 @@ namespace moe::train {
 struct TrainingConfig {
   int64_t batch_size = 32;  // rows of model.max_seq_len tokens in one micro-batch
   int64_t gradient_accumulation_steps = 1;
-  std::vector<std::string> batch_ramp = {};  // "4:20000000": so many until so many tokens (train/batch_ramp.h)
+  std::vector<std::string> batch_ramp =
+      {};  // "4:20000000": so many until so many tokens (train/batch_ramp.h)
   int64_t max_steps = 1000;
   int64_t max_tokens = 0;  // in place of max_steps; 0: not
   int64_t max_epochs = 0;  // ends a run before max_steps; 0: not
@@ -47,7 +48,7 @@ struct TrainingConfig {
   double muon_first_momentum = 0.85;
   int64_t muon_momentum_warmup_steps = 0;  // from the first to muon_momentum
   bool muon_nesterov = true;
-  double muon_beta2 = 0;  // NorMuon; 0: plain Muon
+  double muon_beta2 = 0;   // NorMuon; 0: plain Muon
   int64_t muon_steps = 5;  // of Newton-Schulz
   MuonCoefficients muon_coefficients = MuonCoefficients::polar_express;
   optim::MuonScale muon_scale = optim::MuonScale::rms;

@@ -37,7 +37,7 @@ struct TrainingState {
   Tensor squares_g;        // f64, sum of squares of the gradients by group
   Tensor clip_scale_1;     // f32
   StepGuard step_guard;
-  LossScale loss_scale;    // on the host: its value goes to the device with each step
+  LossScale loss_scale;  // on the host: its value goes to the device with each step
   // The operations of forward and backward, the same ones each time: in the first micro-batch of a step,
   // which writes gradients, and in the others, which add to them. With many ranks the last one is another,
   // too: gradients set out on the way. The only one of a step is both.

@@ -107,7 +107,8 @@ Trainer::~Trainer() = default;
 void Trainer::open_saver(const checkpoint::CheckpointStore& store) {
   const bool in_background =
       config_.training.checkpoint_in_background && config_.training.checkpoint_every > 0;
-  PartFiles files{{checkpoint::kModelFile, state_->weights.stored()}, {checkpoint::kOptimizerFile, state_->optimizer.state()}};
+  PartFiles files{{checkpoint::kModelFile, state_->weights.stored()},
+                  {checkpoint::kOptimizerFile, state_->optimizer.state()}};
   if (state_->average.enabled()) files.emplace_back(checkpoint::kAverageFile, state_->average.state());
   saver_ = std::make_unique<Saver>(store, std::move(files), in_background, communicator_, device_, terminal_,
                                    Saver::Retry{.total = 60 * config_.training.checkpoint_retry_minutes});
@@ -239,9 +240,8 @@ void Trainer::begin_saving() {
   if (saved_step_ == step_) return;
   state_->replicas.finish_parameter_all_gather();
   check_weights(state_->weights.stored(), step_, state_->squares_g.rows(0, 1), communicator_, device_, ops_);
-  const std::string state =
-      state_json(step_, merged(cursor_, communicator_), source_->identity(), config_, state_->loss_scale,
-                 state_->step_guard.state(device_));
+  const std::string state = state_json(step_, merged(cursor_, communicator_), source_->identity(), config_,
+                                       state_->loss_scale, state_->step_guard.state(device_));
   sinks_->settle();  // a small file, once for each checkpoint: the run may wait for it
   saver_->begin(step_, state);
   saved_step_ = step_;

@@ -140,7 +140,8 @@ TEST_F(OptimizerTest, DecayFollowsItsSchedule) {
   OptimizerSet optimizer({.weight_decay = 0.5}, parameters, arena_, ops());
   for (Parameter& p : parameters) std::fill_n(p.weight.as<float>(), p.weight.numel(), 1.0F);
   const auto step = [&](int64_t count) {
-    optimizer.step({count, 0.5, weight_decay_scale(DecaySchedule::cosine_to_zero, schedule, count)}, scale(1));
+    optimizer.step({count, 0.5, weight_decay_scale(DecaySchedule::cosine_to_zero, schedule, count)},
+                   scale(1));
   };
   step(2);  // half of it is left: 1 - 0.5 * 0.25
   EXPECT_EQ(values(parameters[0].weight)[0], 0.875);

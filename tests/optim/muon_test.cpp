@@ -116,8 +116,10 @@ TEST_F(MuonOptimizerTest, MatricesHaveMuonAndTheRestAdamW) {
     Arena other(device(), 1 << 22);
     lines.clear();
     for (const NamedShard& part : OptimizerSet(rows, parameters, other, ops()).state())
-      if (part.name.find(".v") != std::string::npos) lines.push_back(part.name + " " + part.global.describe());
-    EXPECT_THAT(lines, ElementsAre("norm.v f32[128]", "qkvg.v f32[96]", "odd.v f32[70]", "gate_up.v f32[192]"));
+      if (part.name.find(".v") != std::string::npos)
+        lines.push_back(part.name + " " + part.global.describe());
+    EXPECT_THAT(lines,
+                ElementsAre("norm.v f32[128]", "qkvg.v f32[96]", "odd.v f32[70]", "gate_up.v f32[192]"));
     const auto summary = optimizer.summary();
     EXPECT_EQ(summary[0].algorithm, Algorithm::muon);
     EXPECT_EQ(summary[1].algorithm, Algorithm::adamw);

@@ -151,8 +151,8 @@ TEST_F(Resumed, AveragedWeightsAreThoseOfTheFormulaAndHaveTheSameBits) {
   EXPECT_EQ(file(straight, 8, checkpoint::kAverageFile), file(resumed, 8, checkpoint::kAverageFile));
 
   const auto values = [&](int64_t step, const char* name) {
-    const checkpoint::Safetensors saved(checkpoint::CheckpointStore(straight.checkpoints(), 0).folder_of(step) /
-                                        name);
+    const checkpoint::Safetensors saved(
+        checkpoint::CheckpointStore(straight.checkpoints(), 0).folder_of(step) / name);
     std::vector<double> all;
     for (const auto& entry : saved.entries())
       for (const float value : saved.values<float>(entry.name)) all.push_back(static_cast<double>(value));

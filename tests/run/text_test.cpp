@@ -164,9 +164,9 @@ TEST_F(RunText, ABatchRampGrowsTheStepsAndSchedulesGoByTokens) {
   ASSERT_EQ(found.size(), micro_batches.size());
   for (size_t i = 0; i < found.size(); ++i) {
     EXPECT_EQ(found[i].at("micro_batches"), micro_batches[i]);
-    EXPECT_DOUBLE_EQ(found[i].at("learning_rate").get<double>(),
-                     optim::learning_rate(full, places[i]) *
-                         std::sqrt(static_cast<double>(micro_batches[i]) / 4));
+    EXPECT_DOUBLE_EQ(
+        found[i].at("learning_rate").get<double>(),
+        optim::learning_rate(full, places[i]) * std::sqrt(static_cast<double>(micro_batches[i]) / 4));
   }
   settings.training.max_tokens = 0;
   EXPECT_THROW(settings.validate(), UserError);

@@ -106,7 +106,8 @@ Learnt learn(const Setting& setting) {
       batches.push_back(rows_of_text(row, row + setting.rows));
     std::rotate(batches.begin(), batches.begin() + setting.rotated, batches.end());
     for (int64_t step = 0; step < setting.steps; ++step) {
-      const StepTotals totals = run_step(*state, config.training, batches, {step, 1e-2}, device, *backend.ops);
+      const StepTotals totals =
+          run_step(*state, config.training, batches, {step, 1e-2}, device, *backend.ops);
       const StepResult result = read_step(state->transformer.sums(), state->squares_g, state->clip_scale_1, 1,
                                           totals.targets, totals.micro_batches, device);
       if (comm.rank() == 0) learnt.steps.push_back(result);

@@ -157,6 +157,21 @@ TEST(RunConfig, Bf16WeightsAndGradientsNeedBf16Products) {
             "");
 }
 
+// The full recipe is the same model, learnt otherwise.
+TEST(RunConfig, RecipesAreRead) {
+  const RunConfig seed = RunConfig::load(kConfigs + "train_config.yaml");
+  const RunConfig full = RunConfig::load(kConfigs + "recipe.yaml"),
+                  small = RunConfig::load(kConfigs + "recipe_small.yaml");
+  for (const RunConfig& recipe : {full, small}) {
+    EXPECT_TRUE(has_muon(recipe.training.optimizer));
+    recipe.check_trainable(true);
+  }
+  RunConfig same = seed, other = seed;
+  other.model = full.model;
+  EXPECT_THAT(config_differences(same.sections(), other.sections()),
+              ::testing::ElementsAre(::testing::HasSubstr("aux_loss_weight")));
+}
+
 // The settings for a GPU of 16 GB leave 0.5 GiB to CUDA's context and the libraries' workspaces
 // (docs/numerics.md).
 TEST(RunConfig, TheFullModelFits16GB) {

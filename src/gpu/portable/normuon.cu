@@ -74,8 +74,8 @@ void GpuOps::normalise_rows(NormaliseRows op) {
   with_f32_or_bf16(op.x.dtype(), [&]<class X>() {
     launch(stream_, rows_kernel<X>, {blocks(ceil_div(stack.count * stack.rows, kWarps)), kThreads}, rows,
            pointer<X>(std::as_const(op.x)), pointer<float>(op.v), active, scale, stack, op.beta2);
-    launch(stream_, scale_rows_kernel<X>, {dim3(kShares, blocks(stack.count)), kThreads}, pointer<X>(op.x), rows,
-           active, scale, stack);
+    launch(stream_, scale_rows_kernel<X>, {dim3(kShares, blocks(stack.count)), kThreads}, pointer<X>(op.x),
+           rows, active, scale, stack);
   });
 }
 
