@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Sums in f64 over whole tensors, the factor that clips a gradient, and the guard against spikes. Each block of kGrain elements has its
-// own sum; the blocks are added in order.
+// Sums in f64 over whole tensors, the factor that clips a gradient, and the guard against spikes. Each block
+// of kGrain elements has its own sum; the blocks are added in order.
 #include <algorithm>
 #include <cmath>
 

@@ -98,11 +98,12 @@ struct NewtonSchulz {
   double bytes() const;
 };
 
-// NorMuon (Li et al. 2025, arXiv 2510.05491): brings the rows of each matrix of x, which is packed, to about one
-// length, by a second moment of each row, and leaves the matrix its Frobenius norm. With r the mean square of a
-// row:  v = beta2 v + (1 - beta2) r,  f = 1 / (sqrt(v) + 1e-8),  row of x *= f |x|_F / |f x|_F. Sums are in f64.
-// v f32 [count rows], in the order of the flat tensor's rows. What is not active stays. scale_1 < 0: nothing
-// changes.
+// NorMuon (Li et al. 2025, arXiv 2510.05491): brings the rows of each matrix of x, which is packed, to about
+// one length, by a second moment of each row, and leaves the matrix its Frobenius norm. With r the mean
+// square of a row:
+//   v = beta2 v + (1 - beta2) r,  f = 1 / (sqrt(v) + 1e-8),  row of x *= f |x|_F / |f x|_F.
+// Sums are in f64. v f32 [count rows], in the order of the flat tensor's rows. What is not active stays.
+// scale_1 < 0: nothing changes.
 struct NormaliseRows {
   static constexpr const char* name = "normalise_rows";
   static constexpr const char* phase = "optimizer";

@@ -60,11 +60,12 @@ struct ClipScale {
   double bytes() const;
 };
 
-// Whether a step is a spike, which is not to be learnt from (OLMo-core's SkipStepOptimizer):  loss = loss_sum_1
-// / targets, or norm = sqrt(sum over squares_n) / loss_scale, is more than `sigma` standard deviations (of
-// n - 1) above the mean of those before it. H: so many steps are remembered, and at least H / 2 are asked for.
-// scale_1 becomes kSkip then. Loss and norm are remembered either way, so that a new level becomes the usual
-// one. history_2H f64: a ring of losses, and one of norms. seen_1 i32: how many were put there.
+// Whether a step is a spike, which is not to be learnt from (OLMo-core's SkipStepOptimizer):
+//   loss = loss_sum_1 / targets, or norm = sqrt(sum over squares_n) / loss_scale,
+// is more than `sigma` standard deviations (of n - 1) above the mean of those before it. H steps are
+// remembered, and at least H / 2 are asked for. scale_1 becomes kSkip then. Loss and norm are remembered
+// either way, so that a new level becomes the usual one.
+// history_2H f64: a ring of losses, and one of norms. seen_1 i32: how many were put there.
 // scale_1 < 0 already (not finite): nothing changes.
 struct SpikeGuard {
   static constexpr const char* name = "spike_guard";

@@ -47,8 +47,8 @@ struct MuonConfig {
   DType type = DType::bf16;  // of its products: bf16 or f32
 };
 
-// What the optimizers are told of a step. count: updates before this one; bias corrections and Muon's momentum
-// go by it. decay_scale: times each role's weight decay (weight_decay_scale() of optim/schedule.h).
+// What the optimizers are told of a step. count: updates before this one; bias corrections and Muon's
+// momentum go by it. decay_scale: times each role's weight decay (weight_decay_scale() of optim/schedule.h).
 struct Update {
   int64_t count = 0;
   double learning_rate = 0, decay_scale = 1;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// NorMuon's rows: a warp finds the mean square and the factor of a row, then the blocks of a matrix add up its
-// rows and scale it.
+// NorMuon's rows: a warp finds the mean square and the factor of a row, then the blocks of a matrix add up
+// its rows and scale it.
 #include "gpu/block_reduce.cuh"
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Sums in f64 over whole tensors, the factor that clips a gradient, and the guard against spikes. Blocks leave
-// partial sums, one block adds them.
+// Sums in f64 over whole tensors, the factor that clips a gradient, and the guard against spikes. Blocks
+// leave partial sums, one block adds them.
 #include <algorithm>
 #include <cmath>
 
