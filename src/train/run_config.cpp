@@ -67,6 +67,9 @@ void describe_schedule(TrainingConfig& c, Fields& fields) {
   fields.add("warmup_steps", c.warmup_steps, "steps of linear rise from zero")
       .range(0, kMost)
       .known_as({"warmup_iters", "lr_warmup_iters", "lr_warmup_steps", "num_warmup_steps", "warmup"});
+  fields
+      .add("warmup_tokens", c.warmup_tokens, "tokens of that rise, in place of warmup_steps; 0: these count")
+      .range(0, 1e18);
   fields.add("decay_fraction", c.decay_fraction, "wsd: the share of max_steps that decays at the end")
       .range(0, 1);
 }
@@ -412,21 +415,21 @@ void RunConfig::validate() const {
                     fmt::format("batch_size x model.max_seq_len ({}) x model.top_k ({}) below 2^31",
                                 model.max_seq_len, model.top_k),
                     std::to_string(training.batch_size), "use training.gradient_accumulation_steps");
-  if (training.max_tokens > 0 && data.packing != data::Packing::concat)
-    throw UserError("training.max_tokens",
+  if ((training.max_tokens > 0 || training.warmup_tokens > 0) && data.packing != data::Packing::concat)
+    throw UserError(training.max_tokens > 0 ? "training.max_tokens" : "training.warmup_tokens",
                     "data.packing concat, where each step has as many tokens as places",
-                    std::string(name_of(data.packing)), "set training.max_steps");
+                    std::string(name_of(data.packing)), "set training.max_steps and training.warmup_steps");
   if (training.eval_every > 0 && data.validation_source.empty() && data.validation_fraction == 0)
     throw UserError("training.eval_every", "text to evaluate on", "data.validation_fraction 0",
                     "set data.validation_source or data.validation_fraction, or eval_every 0");
 }
 
 void RunConfig::set_last_step(int64_t ranks, int64_t step, int64_t tokens) {
-  if (training.max_tokens == 0) return;
   const BatchRamp ramp = training.ramp();
-  const int64_t each = training.batch_size * model.max_seq_len * ranks;
+  const int64_t each = training.batch_size * model.max_seq_len * ranks, full = each * ramp.full();
+  if (training.warmup_tokens > 0) training.warmup_steps = (training.warmup_tokens + full - 1) / full;
+  if (training.max_tokens == 0) return;
   training.max_steps = step + ramp.steps(tokens, training.max_tokens, each);
-  const int64_t full = each * ramp.full();
   training.full_steps = ramp.constant() ? 0 : (training.max_tokens + full - 1) / full;
 }
 

@@ -137,6 +137,8 @@ TEST_F(RunText, TokensGiveTheLastStepAndTheScheduleKnowsIt) {
   by_steps.training.lr_schedule = by_tokens.training.lr_schedule = optim::Schedule::Kind::cosine;
   by_steps.training.max_steps = 7;
   by_tokens.training.max_tokens = 7 * 3 * 2 * 48 - 5;
+  by_steps.training.warmup_steps = 3;
+  by_tokens.training.warmup_tokens = 2 * 3 * 2 * 48 + 1;
   for (const train::RunConfig& settings : {by_steps, by_tokens})
     train(settings, train::RunFolder::create(settings, ""), false);
   const auto expected = rows(train::RunFolder::open(folder_ / "steps")),
