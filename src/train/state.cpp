@@ -100,6 +100,7 @@ model::MicroBatch micro_batch(const RunConfig& config, int64_t vocabulary) {
           .vocabulary = vocabulary,
           .head_rows = head_rows,
           .capacity_by_row = by_row(config.distributed.capacity),
+          .balance_of_step = of_step(config.distributed.balance_loss),
           .recompute = config.training.recompute};
 }
 
@@ -159,19 +160,35 @@ TrainingState::TrainingState(const RunConfig& config, int64_t vocabulary, RankGr
       loss_scale(train::loss_scale(config.training)),
       first_micro_step(captured_region(config.training, groups, ops)),
       micro_step(captured_region(config.training, groups, ops)),
-      last_micro_step(groups.world().size() == 1 ? nullptr : captured_region(config.training, groups, ops)) {
-  switch (config.distributed.balance_loss) {
+      last_micro_step(groups.world().size() == 1 ? nullptr : captured_region(config.training, groups, ops)),
+      balance_scope(config.distributed.balance_loss),
+      router_bias_rate(static_cast<float>(config.model.router_bias_rate)) {
+  switch (balance_scope) {
     case BalanceScope::rank:
       break;
     case BalanceScope::global:
-      balance = std::make_unique<GlobalBalance>(config.model);
       forward_step = captured_region(config.training, groups, ops);
+      first_of_ranks_LE = arena.allocate("small", transformer.sums().first_LE);
+      break;
+    case BalanceScope::previous_step:  // before the first step, even shares
+      if (!arena.planning())
+        ops.fill(transformer.shares(), 1.0F / static_cast<float>(config.model.num_experts));
       break;
   }
 }
 
+std::vector<std::pair<std::string, std::vector<NamedShard>>> TrainingState::checkpoint_files() const {
+  std::vector<std::pair<std::string, std::vector<NamedShard>>> files{
+      {"model.safetensors", weights.stored()}, {"optimizer.safetensors", optimizer.state()}};
+  if (balance_scope == BalanceScope::previous_step)
+    files.push_back({"balance.safetensors", {model::whole_shard("balance.shares", transformer.shares())}});
+  return files;
+}
+
 int64_t TrainingState::checkpoint_bytes() const {
-  return whole_bytes(weights.stored()) + whole_bytes(optimizer.state());
+  int64_t bytes = 0;
+  for (const auto& [name, parts] : checkpoint_files()) bytes += whole_bytes(parts);
+  return bytes;
 }
 
 int64_t plan_training(const RunConfig& config, int64_t vocabulary, int ranks, Device& device, Ops& ops,

@@ -105,10 +105,8 @@ Trainer::~Trainer() = default;
 void Trainer::open_saver(const checkpoint::CheckpointStore& store) {
   const bool in_background =
       config_.training.checkpoint_in_background && config_.training.checkpoint_every > 0;
-  saver_ = std::make_unique<Saver>(store,
-                                   PartFiles{{"model.safetensors", state_->weights.stored()},
-                                             {"optimizer.safetensors", state_->optimizer.state()}},
-                                   in_background, communicator_, device_, terminal_,
+  saver_ = std::make_unique<Saver>(store, state_->checkpoint_files(), in_background, communicator_, device_,
+                                   terminal_,
                                    Saver::Retry{.total = 60 * config_.training.checkpoint_retry_minutes});
   saver_->expect_room(checkpoints_to_come(config_.training, step_));
   if (in_background)
@@ -198,12 +196,11 @@ void Trainer::find_folder() {
 void Trainer::resume_from(const checkpoint::Checkpoint& checkpoint) {
   const ResumePoint point =
       resume_point((checkpoint.folder() / "state.json").string(), checkpoint.state_json(), *source_, config_);
-  checkpoint.load_parts("model.safetensors", state_->weights.stored(), device_);
-  if (checkpoint.contains("optimizer.safetensors")) {
-    checkpoint.load_parts("optimizer.safetensors", state_->optimizer.state(), device_);
-  } else {
+  const PartFiles files = state_->checkpoint_files();
+  for (const auto& [name, parts] : files)
+    if (name == files.front().first || checkpoint.contains(name)) checkpoint.load_parts(name, parts, device_);
+  if (!checkpoint.contains("optimizer.safetensors"))
     terminal_.line("imported  weights only: the optimizer's moments start from zero");
-  }
   step_ = saved_step_ = point.step;
   cursor_ = point.cursor;
   tokens_ = cursor_.tokens();
