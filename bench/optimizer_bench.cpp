@@ -148,7 +148,7 @@ struct Routed {
     route(bench);
   }
   void route(Bench& bench) {
-    bench.ops().route({probability, lse, expert, weight, logits, first, true});
+    bench.ops().route({probability, lse, expert, weight, logits, first, RouterRule{}});
     bench.ops().route_plan(plan, expert, {});
   }
 };

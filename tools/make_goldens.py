@@ -3,9 +3,10 @@
 
   model_dropless.safetensors, model_capacity.safetensors   one forward and backward pass
   model_ungated.safetensors, model_windowed.safetensors    the same of other attentions and heads
+  model_sigmoid.safetensors, model_biased.safetensors      and of other routers
   trajectory.safetensors                                   ten steps of AdamW from the dropless weights
 
-    python tools/make_goldens.py tests/golden
+    python tools/make_goldens.py tests/golden [ungated windowed sigmoid biased]
 
 Everything is computed in float64 from weights rounded to float32, and stored as float32 (indices as int32),
 so that what a test sees is its own rounding. Metadata "config" (and "optimizer") holds JSON. Sizes are small
@@ -29,6 +30,10 @@ CAPACITY = Config(capacity_factor=0.6)  # 2 * floor(0.6 * ceil(26 / 4)) = 8 rows
 # Head widths that are not d_model / n_heads.
 UNGATED = Config(head_dim=10, attention_gate=False, attention_window=(4, 0), tie_embeddings=False)
 WINDOWED = Config(head_dim=6, attention_window=(0, 3))
+# A rate above 0 says that there are biases.
+SIGMOID = Config(router_score="sigmoid", router_scale=2.5, router_bias_rate=1e-3, sequence_loss_weight=0.02)
+BIASED = Config(router_scale=1.5, renormalize_top_k=False, router_bias_rate=1e-3, capacity_factor=0.6)
+VARIANTS = {"ungated": UNGATED, "windowed": WINDOWED, "sigmoid": SIGMOID, "biased": BIASED}
 OPTIMIZER = {
     "order": "pytorch",
     "learning_rate": 1e-2,
@@ -79,8 +84,8 @@ def as_parameters(weights):
 
 
 def routing_gap(routing, doc_start_BT, top_k):
-    """Smallest distance between a probability among the K chosen and the next one down."""
-    p = routing.probability_NE.detach()[doc_start_BT.reshape(-1) >= 0].sort(-1, descending=True).values
+    """Smallest distance between what one of the K chosen is ranked by and the next one down."""
+    p = routing.ranked_NE.detach()[doc_start_BT.reshape(-1) >= 0].sort(-1, descending=True).values
     return float((p[:, :top_k] - p[:, 1 : top_k + 1]).min())
 
 
@@ -91,11 +96,20 @@ def check_gap(output, first, config):
     return gap
 
 
-def one_pass(config, weights, batch):
+def make_biases(config, random):
+    if config.router_bias_rate == 0:
+        return {}
+    return {f"layers.{i}.moe.router.bias": 0.1 * torch.randn(config.num_experts, generator=random)
+            for i in range(config.n_layers)}
+
+
+def one_pass(config, weights, batch, biases=None):
     """Everything a test wants to compare after one forward and backward pass."""
     tokens, target, first = batch
+    biases = biases or {}
     parameters = as_parameters(weights)
-    output = ReferenceModel(config, parameters).forward(tokens, target, first)
+    output = ReferenceModel(config, parameters, {n: b.double() for n, b in biases.items()}).forward(
+        tokens, target, first)
     output.loss.backward()
     gap = check_gap(output, first, config)
     layers = output.routing
@@ -108,7 +122,11 @@ def one_pass(config, weights, batch):
         if not any(d.all(-1).any() for d in dropped):
             raise Unsuitable("no token loses all its choices")
 
+    if biases and all(torch.equal(r.ranked_NE.argmax(-1), r.probability_NE.argmax(-1)) for r in layers):
+        raise Unsuitable("no bias changes a choice")
+
     tensors = {f"weight.{name}": w for name, w in weights.items()}
+    tensors |= {f"buffer.{name}": b for name, b in biases.items()}
     tensors |= {f"gradient.{name}": p.grad for name, p in parameters.items()}
     tensors |= {"input": tokens, "target": target, "first": first, "logits": output.logits_BTV}
     tensors |= {
@@ -116,6 +134,7 @@ def one_pass(config, weights, batch):
         "loss.cross_entropy": output.cross_entropy,
         "loss.balance": torch.stack([r.balance_loss for r in layers]),
         "loss.z": torch.stack([r.z_loss for r in layers]),
+        "loss.sequence": torch.stack([r.sequence_loss for r in layers]),
         "expert": torch.stack([r.expert_NK for r in layers]),
         "kept": torch.stack([r.kept_NK for r in layers]),
         "expert_count": torch.stack([r.asked_E for r in layers]),
@@ -214,7 +233,8 @@ def make_all(seed, folder):
 
 def make_variant(seed, folder, name, config):
     random = torch.Generator().manual_seed(seed)
-    tensors = one_pass(config, make_weights(config, random), make_batch(config, random))
+    weights, batch = make_weights(config, random), make_batch(config, random)
+    tensors = one_pass(config, weights, batch, make_biases(config, random))
     save(folder / f"model_{name}.safetensors", tensors, config=dataclasses.asdict(config), seed=seed)
 
 
@@ -231,11 +251,14 @@ def with_suitable_seed(make):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=pathlib.Path, help="where the files go: tests/golden")
-    folder = parser.parse_args().folder
+    parser.add_argument("variants", nargs="*", choices=[*VARIANTS, []], help="only these; else everything")
+    arguments = parser.parse_args()
+    folder = arguments.folder
     torch.set_num_threads(1)
-    with_suitable_seed(lambda seed: make_all(seed, folder))
-    for name, config in (("ungated", UNGATED), ("windowed", WINDOWED)):
-        with_suitable_seed(lambda seed: make_variant(seed, folder, name, config))
+    if not arguments.variants:
+        with_suitable_seed(lambda seed: make_all(seed, folder))
+    for name in arguments.variants or VARIANTS:
+        with_suitable_seed(lambda seed: make_variant(seed, folder, name, VARIANTS[name]))
 
 
 if __name__ == "__main__":

@@ -32,6 +32,10 @@ class Config:
     aux_loss_weight: float = 0.01
     z_loss_weight: float = 0.001
     renormalize_top_k: bool = True
+    router_score: str = "softmax"  # or sigmoid
+    router_scale: float = 1.0
+    router_bias_rate: float = 0.0  # above 0: experts are chosen with biases, which are given
+    sequence_loss_weight: float = 0.0
     vocab_size: int = 96
     real_vocab: int = 90  # columns from here on are padding: no probability, no gradient
     rope_theta: float = 10000.0
@@ -77,6 +81,8 @@ class Routing:
     top1_count_E: torch.Tensor  # of these, first choices
     balance_loss: torch.Tensor
     z_loss: torch.Tensor
+    sequence_loss: torch.Tensor
+    ranked_NE: torch.Tensor  # what experts are chosen by
 
 
 @dataclass
@@ -124,13 +130,15 @@ def visible(doc_start_BT, window=0):
 
 
 class ReferenceModel:
-    def __init__(self, config: Config, weights: dict[str, torch.Tensor]):
+    def __init__(self, config: Config, weights: dict[str, torch.Tensor],
+                 biases: dict[str, torch.Tensor] | None = None):
         expected = config.weight_shapes()
         found = {name: tuple(w.shape) for name, w in weights.items()}
         if found != expected:
             raise ValueError(f"weights do not fit the config: expected {expected}, found {found}")
         self.config = config
         self.weights = weights
+        self.biases = biases or {}  # of the choice, by layer: not learnt by gradient
 
     def attention(self, layer, u_BTD, doc_start_BT, window):
         """u is the normed input of the block, which the G1 gate reads too (arXiv 2505.06708)."""
@@ -165,15 +173,34 @@ class ReferenceModel:
             return None
         return c.top_k * int(c.capacity_factor * -(-tokens // c.num_experts))
 
-    def route(self, logits_NE, doc_start_N):
+    def sequence_loss(self, probability_NE, expert_NK, doc_start_BT):
+        """DeepSeek-V3, arXiv 2412.19437, equations 17 to 20: a mean over the rows that have tokens."""
+        c = self.config
+        B, T = doc_start_BT.shape
+        losses = []
+        for p, expert, first in zip(probability_NE.view(B, T, -1), expert_NK.view(B, T, -1), doc_start_BT):
+            p, expert = p[first >= 0], expert[first >= 0]
+            if len(p):
+                count = functional.one_hot(expert.flatten(), c.num_experts).sum(0)
+                losses.append((c.num_experts / (c.top_k * len(p)) * count * p.mean(0)).sum())
+        return torch.stack(losses).mean()
+
+    def route(self, layer, logits_NE, doc_start_BT):
         c = self.config
         N, E = logits_NE.shape
-        real = doc_start_N >= 0
+        real = doc_start_BT.reshape(-1) >= 0
         M = int(real.sum())
-        probability = torch.softmax(logits_NE, -1)
-        weight, expert = probability.topk(c.top_k, dim=-1)
+        if c.router_score == "sigmoid":
+            score = torch.sigmoid(logits_NE)
+            probability = score / score.sum(-1, keepdim=True)
+        else:
+            score = probability = torch.softmax(logits_NE, -1)
+        ranked = score.detach() + self.biases[layer + "moe.router.bias"] if c.router_bias_rate > 0 else score
+        expert = ranked.topk(c.top_k, dim=-1).indices
+        weight = score.gather(-1, expert)
         if c.renormalize_top_k:
             weight = weight / weight.sum(-1, keepdim=True)
+        weight = weight * c.router_scale
         expert = torch.where(real[:, None], expert, -1)
 
         # All first choices, in token order, take their places before any second choice does.
@@ -194,7 +221,8 @@ class ReferenceModel:
         mean = probability[real].sum(0) / M
         balance = E * (mean * first / M).sum()
         z = torch.logsumexp(logits_NE[real], -1).square().sum() / M
-        return weight, Routing(probability, expert, kept, asked, first, balance, z)
+        sequence = self.sequence_loss(probability, expert, doc_start_BT)
+        return weight, Routing(probability, expert, kept, asked, first, balance, z, sequence, ranked)
 
     def experts(self, layer, x_ND, weight_NK, routing):
         """y = ((x W_gate) * silu(x W_up)) W_down: the SiLU is on the up branch."""
@@ -220,7 +248,7 @@ class ReferenceModel:
             x = x + y
             u = rms_norm(x, self.weights[layer + "moe_norm.weight"], c.norm_eps).view(B * T, -1)
             logits = functional.linear(u, self.weights[layer + "moe.router.weight"])
-            weight, done = self.route(logits, doc_start_BT.reshape(-1))
+            weight, done = self.route(layer, logits, doc_start_BT)
             x = x + self.experts(layer, u, weight, done).view(B, T, -1)
             routing.append(done)
             attention.append(looked)
@@ -234,4 +262,5 @@ class ReferenceModel:
         loss = ce
         loss = loss + c.aux_loss_weight * sum(r.balance_loss for r in routing)
         loss = loss + c.z_loss_weight * sum(r.z_loss for r in routing)
+        loss = loss + c.sequence_loss_weight * sum(r.sequence_loss for r in routing)
         return Output(logits, ce, loss, routing, attention, residual)

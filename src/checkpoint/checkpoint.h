@@ -23,9 +23,11 @@
 
 namespace moe::checkpoint {
 
-// Files of a checkpoint: weights, states of the optimizers, and, with training.ema_decay, averaged weights.
+// Files of a checkpoint: weights; states of the optimizers; what settings may ask for beside these (shares of
+// the balance loss, averaged weights).
 inline constexpr const char* kModelFile = "model.safetensors";
 inline constexpr const char* kOptimizerFile = "optimizer.safetensors";
+inline constexpr const char* kBalanceFile = "balance.safetensors";
 inline constexpr const char* kAverageFile = "ema.safetensors";
 
 // One whole checkpoint, opened and verified. Its files stay readable even if the folder is deleted meanwhile.

@@ -37,11 +37,13 @@ struct Bench {
         x_ND(arena.allocate("inputs", type, {N, config.d_model})),
         y_ND(arena.allocate("inputs", type, {N, config.d_model})),
         d_ND(arena.allocate("inputs", type, {N, config.d_model})),
-        doc_start_N(arena.allocate("inputs", DType::i32, {N})),
-        scale_1(arena.allocate("inputs", DType::f32, {1})) {}
+        scale_1(arena.allocate("inputs", DType::f32, {1})) {
+    tokens.doc_start_N = arena.allocate("inputs", DType::i32, {N});
+    tokens.doc_start_BT = tokens.doc_start_N.reshape({1, N});
+  }
 
   void forward(const Capacity& capacity, Ops& ops) {
-    layer.dispatch(saved, x_ND, weights.layers[0].moe, doc_start_N, capacity, dispatcher, workspace, ops);
+    layer.dispatch(saved, x_ND, weights.layers[0].moe, tokens, capacity, dispatcher, workspace, ops);
     layer.experts(saved, weights.layers[0].moe, dispatcher, workspace, ops);
     layer.combine(y_ND, saved, x_ND, dispatcher, ops);
   }
@@ -49,8 +51,8 @@ struct Bench {
     layer.dispatch_gradients(saved, d_ND, x_ND, weights.layers[0].moe, dispatcher, workspace, ops);
     layer.experts_backward(saved, weights.layers[0].moe, model::GradientMode::accumulate, dispatcher,
                            workspace, ops);
-    layer.combine_gradients(d_ND, saved, x_ND, weights.layers[0].moe, doc_start_N, scale_1, dispatcher,
-                            workspace, ops);
+    layer.combine_gradients(d_ND, saved, x_ND, weights.layers[0].moe, tokens, scale_1, dispatcher, workspace,
+                            ops);
   }
 
   model::Weights weights;
@@ -59,7 +61,8 @@ struct Bench {
   model::MoeSaved saved;
   model::MoeWorkspace workspace;
   model::MoeLayer layer;
-  Tensor x_ND, y_ND, d_ND, doc_start_N, scale_1;
+  Tensor x_ND, y_ND, d_ND, scale_1;
+  model::Tokens tokens;
 };
 
 struct Row {

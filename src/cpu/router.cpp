@@ -5,6 +5,7 @@
 
 #include "cpu/cpu_ops.h"
 #include "cpu/partial_sums.h"
+#include "cpu/sequence.h"
 #include "cpu/vector.h"
 
 namespace moe::cpu {
@@ -14,8 +15,7 @@ constexpr int64_t kTokens = 64;
 constexpr int64_t kLossTokens = 256;  // per partial sum of the losses
 
 int64_t count_tokens(const Tensor& doc_start_N) {
-  const int32_t* first = doc_start_N.as<int32_t>();
-  return std::count_if(first, first + doc_start_N.numel(), [](int32_t f) { return f >= 0; });
+  return cpu::count_tokens(doc_start_N.as<int32_t>(), doc_start_N.numel());
 }
 
 // p = softmax(logits); returns log sum exp.
@@ -26,6 +26,12 @@ float softmax_row(float* __restrict p, const float* __restrict logits, int64_t e
   const float inverse = 1.0F / sum;
   for (int64_t i = 0; i < e; ++i) p[i] *= inverse;
   return top + std::log(sum);
+}
+
+// score = sigmoid(logits). Returns a sum that may be divided by.
+float sigmoid_row(float* __restrict score, const float* __restrict logits, int64_t e) {
+  for (int64_t i = 0; i < e; ++i) score[i] = sigmoid(logits[i]);
+  return sum_of(e, [=](int64_t i) { return score[i]; }) + RouterRule::kLeastSum;
 }
 
 // The k largest of e values in descending order, by insertion: an equal value never overtakes an earlier one,
@@ -40,6 +46,65 @@ void largest(int32_t* expert, const float* value, int64_t e, int64_t k) {
   }
 }
 
+// A token as route() leaves it, and the gradient of its weights.
+struct RoutedToken {
+  int64_t e, k;
+  const float *logits, *p, *weight, *dweight;
+  const int32_t* chosen;
+  float lse;
+  float chosen_mean() const {  // <dweight, weight>
+    float mean = 0;
+    for (int64_t j = 0; j < k; ++j) mean += dweight[j] * weight[j];
+    return mean;
+  }
+};
+
+// The losses' factors, and their gradient by a probability. slope: of the sequence loss; null without.
+struct LossGradient {
+  float balance, z, sequence;
+  const float *share, *slope;
+};
+
+// d softmax: p_i (g_i - <g, p>), g = balance * share + the chosen experts' dweight; z adds p_i lse.
+void softmax_backward(float* __restrict out, const RoutedToken& token, const LossGradient& loss,
+                      const RouterRule& rule) {
+  const int64_t e = token.e;
+  const float* __restrict p = token.p;
+  const float* const share = loss.share;
+  const float balance = loss.balance, z = loss.z, mean = token.chosen_mean();
+  // Renormalised weights are a softmax over the chosen logits alone, so others feel nothing of dweight.
+  const float others = rule.renormalise ? 0.0F : mean, own = rule.renormalise ? mean / rule.scale : 0.0F;
+  const float shared = z * token.lse - balance * dot(share, p, e) - others;
+  for (int64_t i = 0; i < e; ++i) out[i] = p[i] * (balance * share[i] + shared);
+  for (int64_t j = 0; j < token.k; ++j) out[token.chosen[j]] += token.weight[j] * (token.dweight[j] - own);
+  if (loss.slope == nullptr) return;
+  const float at = dot(loss.slope, p, e);
+  for (int64_t i = 0; i < e; ++i) out[i] += loss.sequence * p[i] * (loss.slope[i] - at);
+}
+
+// s = sigmoid(logit), S their sum, p = s / S: d p is (g_i - <g, p>) / S for each s_i, and d s is s (1 - s).
+// score: e floats to work with.
+void sigmoid_backward(float* __restrict out, float* __restrict score, const RoutedToken& token,
+                      const LossGradient& loss, const RouterRule& rule) {
+  const int64_t e = token.e, k = token.k;
+  const float* const logits = token.logits;
+  const float inverse = 1.0F / sigmoid_row(score, logits, e), mean = token.chosen_mean();
+  const float balance_at = loss.balance * dot(loss.share, token.p, e);
+  const float sequence_at = loss.slope == nullptr ? 0.0F : loss.sequence * dot(loss.slope, token.p, e);
+  float sum = RouterRule::kLeastSum;
+  for (int64_t j = 0; j < k; ++j) sum += score[token.chosen[j]];
+  for (int64_t i = 0; i < e; ++i) {
+    float g = loss.balance * loss.share[i] - balance_at;
+    if (loss.slope != nullptr) g += loss.sequence * loss.slope[i] - sequence_at;
+    score[i] *= sigmoid(-logits[i]);  // 1 - s, without the rounding of s
+    out[i] = score[i] * inverse * g + loss.z * token.lse * exp_approx(logits[i] - token.lse);
+  }
+  for (int64_t j = 0; j < k; ++j) {
+    const float scaled = rule.scale * token.dweight[j];
+    out[token.chosen[j]] += score[token.chosen[j]] * (rule.renormalise ? (scaled - mean) / sum : scaled);
+  }
+}
+
 }  // namespace
 
 void CpuOps::route(Route op) {
@@ -49,8 +114,12 @@ void CpuOps::route(Route op) {
         *weight = op.weight_NK.as<float>();
   int32_t* expert = op.expert_NK.as<int32_t>();
   const float* logits = op.logits_NE.as<float>();
+  const float* const bias = op.bias_E.empty() ? nullptr : op.bias_E.as<float>();
   const int32_t* first = op.doc_start_N.as<int32_t>();
+  const bool sigmoids = op.rule.score == RouterScore::sigmoid;
   pool_.parallel_for(n, kTokens, [&](int64_t begin, int64_t end) {
+    auto lease = scratch_.borrow(2 * Scratch::padded<float>(e));
+    float *const sigmoid_E = lease.take<float>(e), *const biased_E = lease.take<float>(e);
     for (int64_t t = begin; t < end; ++t) {
       float *p = probability + t * e, *w = weight + t * k;
       int32_t* chosen = expert + t * k;
@@ -62,12 +131,19 @@ void CpuOps::route(Route op) {
         continue;
       }
       lse[t] = softmax_row(p, logits + t * e, e);
-      // By logits, not probabilities: the same order, but not hostage to the last bit of exp.
-      largest(chosen, logits + t * e, e, k);
-      float sum = 0;
-      for (int64_t j = 0; j < k; ++j) sum += p[chosen[j]];
-      const float divisor = op.renormalise ? sum : 1.0F;
-      for (int64_t j = 0; j < k; ++j) w[j] = p[chosen[j]] / divisor;
+      const float* const score = sigmoids ? sigmoid_E : p;
+      if (sigmoids) {
+        const float inverse = 1.0F / sigmoid_row(sigmoid_E, logits + t * e, e);
+        for (int64_t i = 0; i < e; ++i) p[i] = sigmoid_E[i] * inverse;
+      }
+      if (bias != nullptr)
+        for (int64_t i = 0; i < e; ++i) biased_E[i] = score[i] + bias[i];
+      // By logits, not scores: the same order, but not hostage to the last bit of exp.
+      largest(chosen, bias == nullptr ? logits + t * e : biased_E, e, k);
+      float sum = sigmoids ? RouterRule::kLeastSum : 0.0F;
+      for (int64_t j = 0; j < k; ++j) sum += score[chosen[j]];
+      const float divisor = op.rule.renormalise ? sum : 1.0F;
+      for (int64_t j = 0; j < k; ++j) w[j] = score[chosen[j]] / divisor * op.rule.scale;
     }
   });
 }
@@ -109,28 +185,39 @@ void CpuOps::route_backward(RouteBackward op) {
               *share = op.f_E.as<float>();
   const float *dweight = op.dweight_NK.as<float>(), *weight = op.weight_NK.as<float>();
   const int32_t *expert = op.expert_NK.as<int32_t>(), *first = op.doc_start_N.as<int32_t>();
-  const float scale =
-      op.scale_1.as<float>()[0] / static_cast<float>(std::max<int64_t>(1, count_tokens(op.doc_start_N)));
+  const bool sigmoids = op.rule.score == RouterScore::sigmoid, sequences = op.sequence_weight != 0;
+  const float* const logits = sigmoids ? op.logits_NE.as<float>() : nullptr;
+  const int64_t B = sequences ? op.doc_start_N.dim(0) : 0, T = sequences ? op.doc_start_N.dim(1) : 1;
+  auto slopes = scratch_.borrow(Scratch::padded<float>(B * e));
+  float* const slope_BE = slopes.take<float>(B * e);
+  if (sequences) sequence_slopes(pool_, slope_BE, op.expert_NK, op.doc_start_N, e);
+  const float one = op.scale_1.as<float>()[0];
+  const float scale = one / static_cast<float>(std::max<int64_t>(1, count_tokens(op.doc_start_N)));
   const float balance = scale * op.balance_weight * static_cast<float>(e), z = 2 * scale * op.z_weight;
   float* dlogits = op.dlogits_NE.as<float>();
   pool_.parallel_for(n, kTokens, [&](int64_t begin, int64_t end) {
+    auto lease = scratch_.borrow(Scratch::padded<float>(e));
+    float* const score_E = lease.take<float>(e);
     for (int64_t t = begin; t < end; ++t) {
-      float* __restrict out = dlogits + t * e;
+      float* out = dlogits + t * e;
       if (first[t] < 0) {
         std::fill(out, out + e, 0.0F);
         continue;
       }
-      const float* __restrict p = probability + t * e;
-      const float *dw = dweight + t * k, *w = weight + t * k;
-      const int32_t* chosen = expert + t * k;
-      // d softmax: p_i (g_i - <g, p>), g = balance * share + the chosen experts' dweight; z adds p_i lse.
-      float mean = 0;  // <dweight, weight>
-      for (int64_t j = 0; j < k; ++j) mean += dw[j] * w[j];
-      // Renormalised weights are a softmax over the chosen logits alone, so others feel nothing of dweight.
-      const float others = op.renormalise ? 0.0F : mean;
-      const float shared = z * lse[t] - balance * dot(share, p, e) - others;
-      for (int64_t i = 0; i < e; ++i) out[i] = p[i] * (balance * share[i] + shared);
-      for (int64_t j = 0; j < k; ++j) out[chosen[j]] += w[j] * (op.renormalise ? dw[j] - mean : dw[j]);
+      const RoutedToken token{e,
+                              k,
+                              sigmoids ? logits + t * e : nullptr,
+                              probability + t * e,
+                              weight + t * k,
+                              dweight + t * k,
+                              expert + t * k,
+                              lse[t]};
+      const LossGradient loss{balance, z, one * op.sequence_weight, share,
+                              sequences ? slope_BE + t / T * e : nullptr};
+      if (sigmoids)
+        sigmoid_backward(out, score_E, token, loss, op.rule);
+      else
+        softmax_backward(out, token, loss, op.rule);
     }
   });
 }

@@ -162,6 +162,12 @@ void check_exportable(const model::ModelConfig& config) {
         "the checkpoint's own files");
   };
   if (!config.attention_gate) refuse("model.attention_gate", "true", "false");
+  if (config.router_score != RouterScore::softmax)
+    refuse("model.router_score", "softmax", std::string(name_of(config.router_score)));
+  if (config.router_scale != 1) refuse("model.router_scale", "1", fmt::format("{}", config.router_scale));
+  if (config.router_bias_rate > 0)
+    refuse("model.router_bias_rate", "0, a choice without biases",
+           fmt::format("{}", config.router_bias_rate));
   for (int64_t i = 0; i < config.n_layers; ++i)
     if (const int64_t window = config.window_of(i); window > 0 && window < config.max_seq_len)
       refuse("model.attention_window", "the whole row in each layer", std::to_string(window));

@@ -37,8 +37,7 @@ void Block::dispatch(BlockSaved& saved, const LayerWeights& weights, const KeyVa
   const auto& [tokens, dispatcher, scratch, ops] = context;
   attention_.forward(saved.middle_ND, saved.attention, saved.x_ND, weights.attention, tokens, cache,
                      scratch.attention, ops);
-  moe_.dispatch(saved.moe, saved.middle_ND, weights.moe, tokens.doc_start_N, capacity, dispatcher,
-                scratch.moe, ops);
+  moe_.dispatch(saved.moe, saved.middle_ND, weights.moe, tokens, capacity, dispatcher, scratch.moe, ops);
 }
 
 void Block::experts(BlockSaved& saved, const LayerWeights& weights, const BlockContext& context) const {
@@ -66,8 +65,8 @@ void Block::combine_gradients(Tensor d_ND, BlockSaved& saved, const LayerWeights
                               const Tensor& router_scale_1, GradientMode gradients,
                               const BlockContext& context) const {
   const auto& [tokens, dispatcher, scratch, ops] = context;
-  moe_.combine_gradients(d_ND, saved.moe, saved.middle_ND, weights.moe, tokens.doc_start_N, router_scale_1,
-                         dispatcher, scratch.moe, ops);
+  moe_.combine_gradients(d_ND, saved.moe, saved.middle_ND, weights.moe, tokens, router_scale_1, dispatcher,
+                         scratch.moe, ops);
   attention_.backward(d_ND, saved.attention, saved.x_ND, weights.attention, tokens, gradients,
                       scratch.attention, ops);
 }

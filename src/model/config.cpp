@@ -68,6 +68,25 @@ void describe_attention(ModelConfig& c, Fields& fields) {
       .known_as({"attn_output_gate", "gated_attention", "use_attention_gate"});
 }
 
+void describe_router(ModelConfig& c, Fields& fields) {
+  fields.add("router_score", c.router_score, "what the router's logits become before experts are weighed")
+      .known_as({"scoring_func", "score_func", "moe_router_score_function"});
+  fields.add("router_scale", c.router_scale, "the weights of the chosen experts are multiplied by it")
+      .more_than(0)
+      .in_f32()
+      .known_as({"routed_scaling_factor", "route_scale", "moe_router_topk_scaling_factor"});
+  fields
+      .add("router_bias_rate", c.router_bias_rate,
+           "experts are chosen with biases that move so much a step; 0: without; 0.001 is usual")
+      .at_least(0)
+      .in_f32()
+      .known_as({"bias_update_speed", "moe_router_bias_update_rate", "bias_update_rate"});
+  fields.add("sequence_loss_weight", c.sequence_loss_weight, "weight of the balance loss of each row")
+      .at_least(0)
+      .in_f32()
+      .known_as({"seq_aux_loss_alpha", "seq_aux_loss_weight"});
+}
+
 }  // namespace
 
 int64_t ModelConfig::window_of(int64_t layer) const {
@@ -115,6 +134,7 @@ void ModelConfig::describe(Fields& fields) {
       .known_as({"router_z_loss_coef", "moe_z_loss_coeff", "z_loss_coef"});
   fields.add("renormalize_top_k", renormalize_top_k, "weights of the chosen experts sum to one")
       .known_as({"norm_topk_prob", "normalize_expert_weights"});
+  describe_router(*this, fields);
   fields.add("vocab_size", vocab_size, "rows of the embedding; GPT-2 needs 50257, more is padding")
       .range(1, 1 << 24)
       .known_as({"padded_vocab_size", "n_vocab"});
@@ -180,6 +200,10 @@ ModelSpec ModelConfig::spec() const {
                  .renormalise = renormalize_top_k,
                  .balance_weight = static_cast<float>(aux_loss_weight),
                  .z_weight = static_cast<float>(z_loss_weight),
+                 .score = router_score,
+                 .router_scale = static_cast<float>(router_scale),
+                 .bias_rate = static_cast<float>(router_bias_rate),
+                 .sequence_weight = static_cast<float>(sequence_loss_weight),
                  .norm_eps = eps}});
   return spec;
 }

@@ -27,8 +27,12 @@ struct ModelConfig {
   double aux_loss_weight = 0.001;
   double z_loss_weight = 0.0;
   bool renormalize_top_k = true;
-  int64_t vocab_size = 50304;  // rows of the embedding; at least the tokenizer's vocabulary
-  int64_t max_seq_len = 1024;  // T, the length of a training row
+  RouterScore router_score = RouterScore::softmax;
+  double router_scale = 1.0;          // of the weights of the chosen experts
+  double router_bias_rate = 0.0;      // of the biases that balance the choice; 0: there are none
+  double sequence_loss_weight = 0.0;  // of the balance loss of each row
+  int64_t vocab_size = 50304;         // rows of the embedding; at least the tokenizer's vocabulary
+  int64_t max_seq_len = 1024;         // T, the length of a training row
   double rope_theta = 10000.0;
   double norm_eps = 1e-5;
   double init_std = 0.02;

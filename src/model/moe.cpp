@@ -6,6 +6,7 @@ namespace moe::model {
 void MoeWeights::declare(ParameterList& list, const MoeSpec& spec) {
   list.norm(norm, "moe_norm.weight", spec.width);
   list.matrix(router, "moe.router.weight", "router", Role::router, {spec.experts, spec.width});
+  if (spec.bias_rate > 0) list.buffer(router_bias, "moe.router.bias", {spec.experts});
   experts.declare(list, spec);
 }
 
@@ -44,13 +45,14 @@ void MoeLayer::norm(MoeSaved& saved, const Tensor& x_ND, const MoeWeights& weigh
   ops.rms_norm_forward(saved.norm_ND, saved.rstd_N, x_ND, weights.norm.weight, spec_.norm_eps);
 }
 
-void MoeLayer::dispatch(MoeSaved& saved, const Tensor& x_ND, const MoeWeights& weights,
-                        const Tensor& doc_start_N, const Capacity& capacity, TokenDispatcher& dispatcher,
-                        const MoeWorkspace& scratch, Ops& ops) const {
+void MoeLayer::dispatch(MoeSaved& saved, const Tensor& x_ND, const MoeWeights& weights, const Tokens& tokens,
+                        const Capacity& capacity, TokenDispatcher& dispatcher, const MoeWorkspace& scratch,
+                        Ops& ops) const {
   norm(saved, x_ND, weights, ops);
-  router_.forward(saved.router, saved.norm_ND, weights.router, doc_start_N, capacity, scratch.router, ops);
+  router_.forward(saved.router, saved.norm_ND, weights.router, weights.router_bias.value, tokens.doc_start_N,
+                  capacity, scratch.router, ops);
   dispatcher.dispatch(saved.dispatched, saved.norm_ND, saved.router.plan, ops);
-  router_.losses(saved.router, doc_start_N, ops);
+  router_.losses(saved.router, tokens, ops);
 }
 
 void MoeLayer::experts(MoeSaved& saved, const MoeWeights& weights, TokenDispatcher& dispatcher,
@@ -87,14 +89,14 @@ void MoeLayer::experts_backward(MoeSaved& saved, const MoeWeights& weights, Grad
 }
 
 void MoeLayer::combine_gradients(Tensor d_ND, const MoeSaved& saved, const Tensor& x_ND,
-                                 const MoeWeights& weights, const Tensor& doc_start_N, const Tensor& scale_1,
+                                 const MoeWeights& weights, const Tokens& tokens, const Tensor& scale_1,
                                  TokenDispatcher& dispatcher, const MoeWorkspace& scratch, Ops& ops) const {
   const Tensor rows_RD = dispatcher.wait_combine_gradients(saved.router.plan, ops);
   const Tensor& dnorm_ND = scratch.dnorm_ND;
   ops.combine_rows(
       {.y_ND = dnorm_ND, .residual_ND = {}, .x_RD = rows_RD, .weight_NK = {}, .plan = saved.router.plan});
-  router_.backward(dnorm_ND, saved.router, saved.norm_ND, weights.router, doc_start_N, scale_1,
-                   scratch.router, ops);
+  router_.backward(dnorm_ND, saved.router, saved.norm_ND, weights.router, tokens, scale_1, scratch.router,
+                   ops);
   ops.rms_norm_backward({.dx_ND = d_ND,
                          .dw_D = weights.norm.gradient,
                          .dy_ND = dnorm_ND,

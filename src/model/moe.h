@@ -15,6 +15,7 @@ namespace moe::model {
 struct MoeWeights {
   void declare(ParameterList& list, const MoeSpec& spec);
   Parameter norm, router;  // [D], [E, D]
+  Buffer router_bias;      // [E]; none without MoeSpec::bias_rate
   ExpertsWeights experts;
 };
 
@@ -46,8 +47,8 @@ class MoeLayer {
   MoeLayer(const MoeSpec& spec, Recompute recompute);
 
   // Forward in three phases; work queued between them overlaps the communication of expert parallelism.
-  // doc_start_N as Tokens has it. Evaluation has no capacity to keep to.
-  void dispatch(MoeSaved& saved, const Tensor& x_ND, const MoeWeights& weights, const Tensor& doc_start_N,
+  // Evaluation has no capacity to keep to.
+  void dispatch(MoeSaved& saved, const Tensor& x_ND, const MoeWeights& weights, const Tokens& tokens,
                 const Capacity& capacity, TokenDispatcher& dispatcher, const MoeWorkspace& scratch,
                 Ops& ops) const;
   void experts(MoeSaved& saved, const MoeWeights& weights, TokenDispatcher& dispatcher,
@@ -63,7 +64,7 @@ class MoeLayer {
   void experts_backward(MoeSaved& saved, const MoeWeights& weights, GradientMode gradients,
                         TokenDispatcher& dispatcher, const MoeWorkspace& scratch, Ops& ops) const;
   void combine_gradients(Tensor d_ND, const MoeSaved& saved, const Tensor& x_ND, const MoeWeights& weights,
-                         const Tensor& doc_start_N, const Tensor& scale_1, TokenDispatcher& dispatcher,
+                         const Tokens& tokens, const Tensor& scale_1, TokenDispatcher& dispatcher,
                          const MoeWorkspace& scratch, Ops& ops) const;
 
  private:

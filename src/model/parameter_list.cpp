@@ -33,6 +33,11 @@ void ParameterList::matrix(Parameter& parameter, const std::string& name, const 
   add(parameter, name, group, role, shape);
 }
 
+void ParameterList::buffer(Buffer& buffer, const std::string& name, std::initializer_list<int64_t> shape) {
+  buffer = {.name = prefix_ + name, .layer = layer_, .value = Tensor(nullptr, DType::f32, shape)};
+  buffers_.push_back(&buffer);
+}
+
 void ParameterList::consists_of(std::initializer_list<int64_t> matrix_rows, int64_t interleaved) {
   Parameter& last = *all_.back();
   last.matrix_rows = matrix_rows;

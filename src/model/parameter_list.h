@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Every learnt tensor of a model, declared once, by the part that owns it. From the list follow memory,
-// shards, checkpoint names, initial values, optimizer groups, counts and FLOPs.
+// Every tensor of a model that it keeps from step to step, declared once, by the part that owns it. From the
+// list of parameters, which are learnt, follow memory, shards, checkpoint names, initial values, optimizer
+// groups, counts and FLOPs. Buffers are no gradient's business.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +13,14 @@
 #include "tensor/parameter.h"
 
 namespace moe::model {
+
+// A tensor of the model that no optimizer updates: f32, 0 at first, whole on each rank, in the checkpoint's
+// weights under its name.
+struct Buffer {
+  std::string name;
+  int64_t layer = kNoLayer;
+  Tensor value;
+};
 
 class ParameterList {
  public:
@@ -35,8 +44,12 @@ class ParameterList {
   // The last one declared writes to the residual stream.
   void writes_to_residual() { all_.back()->init_std = residual_std_; }
 
+  // As for parameters: its memory comes later, and it must not move.
+  void buffer(Buffer& buffer, const std::string& name, std::initializer_list<int64_t> shape);
+
   // In the order of the forward pass.
   const std::vector<Parameter*>& all() const { return all_; }
+  const std::vector<Buffer*>& buffers() const { return buffers_; }
 
  private:
   void add(Parameter& parameter, const std::string& name, const std::string& group, Role role,
@@ -47,6 +60,7 @@ class ParameterList {
   int64_t layer_ = kNoLayer;
   std::string prefix_;
   std::vector<Parameter*> all_;
+  std::vector<Buffer*> buffers_;
 };
 
 }  // namespace moe::model

@@ -27,6 +27,8 @@ RouterSaved::RouterSaved(const MoeSpec& spec, int64_t N, Arena& arena) {
   P_E = keep(DType::f32, {E});
   f_E = keep(DType::f32, {E});
   loss_2 = keep(DType::f32, {2});
+  if (spec.score == RouterScore::sigmoid) logits_NE = keep(DType::f32, {N, E});
+  if (spec.sequence_weight > 0) sequence_loss_1 = keep(DType::f32, {1});
   plan = {.offset_E1 = keep(DType::i32, {E + 1}),
           .slot_R = keep(DType::i32, {N * K}),
           .row_NK = keep(DType::i32, {N, K}),
@@ -39,6 +41,7 @@ RouterSaved RouterSaved::first(int64_t N) const {
   for (Tensor* tensor :
        {&view.probability_NE, &view.lse_N, &view.expert_NK, &view.weight_NK, &view.plan.row_NK})
     *tensor = tensor->rows(0, N);
+  if (!logits_NE.empty()) view.logits_NE = logits_NE.rows(0, N);
   view.plan.slot_R = plan.slot_R.rows(0, N * expert_NK.dim(1));
   return view;
 }
@@ -50,10 +53,10 @@ RouterWorkspace::RouterWorkspace(const MoeSpec& spec, int64_t N, Mode mode, Aren
 
 Router::Router(const MoeSpec& spec) : spec_(spec) {}
 
-void Router::forward(RouterSaved& saved, const Tensor& x_ND, const Parameter& weight_ED,
+void Router::forward(RouterSaved& saved, const Tensor& x_ND, const Parameter& weight_ED, const Tensor& bias_E,
                      const Tensor& doc_start_N, const Capacity& capacity, const RouterWorkspace& scratch,
                      Ops& ops) const {
-  const Tensor logits_NE = scratch.logits_NE.rows(0, x_ND.dim(0));
+  const Tensor logits_NE = saved.logits_NE.empty() ? scratch.logits_NE.rows(0, x_ND.dim(0)) : saved.logits_NE;
   ops.router_logits_forward(logits_NE, x_ND, weight_ED.weight);
   ops.route({.probability_NE = saved.probability_NE,
              .lse_N = saved.lse_N,
@@ -61,22 +64,29 @@ void Router::forward(RouterSaved& saved, const Tensor& x_ND, const Parameter& we
              .weight_NK = saved.weight_NK,
              .logits_NE = logits_NE,
              .doc_start_N = doc_start_N,
-             .renormalise = spec_.renormalise});
+             .rule = spec_.rule(),
+             .bias_E = bias_E});
   ops.route_plan(saved.plan, saved.expert_NK, capacity);
 }
 
-void Router::losses(RouterSaved& saved, const Tensor& doc_start_N, Ops& ops) const {
+void Router::losses(RouterSaved& saved, const Tokens& tokens, Ops& ops) const {
   ops.router_losses({.loss_2 = saved.loss_2,
                      .P_E = saved.P_E,
                      .f_E = saved.f_E,
                      .probability_NE = saved.probability_NE,
                      .lse_N = saved.lse_N,
                      .top1_count_E = saved.plan.top1_count_E,
-                     .doc_start_N = doc_start_N});
+                     .doc_start_N = tokens.doc_start_N});
+  // Generation has no rows.
+  if (!saved.sequence_loss_1.empty() && !tokens.doc_start_BT.empty())
+    ops.sequence_loss({.loss_1 = saved.sequence_loss_1,
+                       .probability_NE = saved.probability_NE,
+                       .expert_NK = saved.expert_NK,
+                       .doc_start_BT = tokens.doc_start_BT});
 }
 
 void Router::backward(Tensor dx_ND, const RouterSaved& saved, const Tensor& x_ND, const Parameter& weight_ED,
-                      const Tensor& doc_start_N, const Tensor& scale_1, const RouterWorkspace& scratch,
+                      const Tokens& tokens, const Tensor& scale_1, const RouterWorkspace& scratch,
                       Ops& ops) const {
   const Tensor& dlogits_NE = scratch.logits_NE;
   ops.route_backward({.dlogits_NE = dlogits_NE,
@@ -86,11 +96,13 @@ void Router::backward(Tensor dx_ND, const RouterSaved& saved, const Tensor& x_ND
                       .expert_NK = saved.expert_NK,
                       .weight_NK = saved.weight_NK,
                       .f_E = saved.f_E,
-                      .doc_start_N = doc_start_N,
+                      .doc_start_N = spec_.sequence_weight > 0 ? tokens.doc_start_BT : tokens.doc_start_N,
                       .scale_1 = scale_1,
                       .balance_weight = spec_.balance_weight,
                       .z_weight = spec_.z_weight,
-                      .renormalise = spec_.renormalise});
+                      .rule = spec_.rule(),
+                      .sequence_weight = spec_.sequence_weight,
+                      .logits_NE = saved.logits_NE});
   ops.router_logits_backward({.dx_ND = dx_ND,
                               .dw_ED = weight_ED.gradient,
                               .dlogits_NE = dlogits_NE,

@@ -22,6 +22,11 @@ struct MoeSpec {
   int64_t experts = 0, top_k = 0, inner_width = 0;  // E, K, F
   bool renormalise = true;                          // weights of the chosen experts sum to one
   float balance_weight = 0, z_weight = 0;           // of the router's losses
+  RouterScore score = RouterScore::softmax;
+  float router_scale = 1;     // of the weights of the chosen experts
+  float bias_rate = 0;        // experts are chosen with a bias that moves so much a step; 0: without
+  float sequence_weight = 0;  // of the balance loss of each row
+  RouterRule rule() const { return {score, renormalise, router_scale}; }
   float norm_eps = 0;
 };
 

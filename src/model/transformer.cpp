@@ -29,23 +29,37 @@ std::vector<float> rope_table(int64_t rows, int64_t head_dim, double theta) {
   return table;
 }
 
-StepSums::StepSums(const ModelConfig& config, Arena& arena) {
+StepSums::StepSums(const ModelConfig& config, bool balance_of_step, Arena& arena) {
   const int64_t L = config.n_layers, E = config.num_experts;
   loss_1 = arena.allocate("small", DType::f64, {1});
   router_loss_L2 = arena.allocate("small", DType::f32, {L, 2});
   count_LE = arena.allocate("small", DType::i32, {L, E});
   offset_LE1 = arena.allocate("small", DType::i32, {L, E + 1});
+  if (config.sequence_loss_weight > 0) sequence_loss_L = arena.allocate("small", DType::f32, {L});
+  if (!balance_of_step) return;
+  first_LE = arena.allocate("small", DType::i32, {L, E});
+  balance_LE1 = arena.allocate("small", DType::f64, {L, E + 1});
+}
+
+std::vector<Tensor> StepSums::all() const {
+  std::vector<Tensor> sums;
+  for (const Tensor& sum :
+       {loss_1, router_loss_L2, count_LE, offset_LE1, sequence_loss_L, first_LE, balance_LE1})
+    if (!sum.empty()) sums.push_back(sum);
+  return sums;
 }
 
 Workspace::Workspace(const ModelConfig& config, const ModelSpec& spec, const MicroBatch& shape,
                      const TokenDispatcher& dispatcher, Arena& arena)
     : block(spec.layers.front(), shape.type, shape.N(), Mode::training, dispatcher, arena),
       head(spec.head, shape.type, shape.N(), std::min(shape.head_rows, shape.N()), arena),
-      sums(config, arena),
+      sums(config, shape.balance_of_step, arena),
       position_N(arena.allocate("small", DType::i32, {shape.N()})),
       rope_Td(arena.allocate("small", DType::f32, {shape.T, spec.rope_width()})),
       loss_scale_1(arena.allocate("small", DType::f32, {1})),
-      router_scale_1(arena.allocate("small", DType::f32, {1})) {}
+      share_LE(shape.balance_of_step
+                   ? arena.allocate("small", DType::f32, {config.n_layers, config.num_experts})
+                   : Tensor()) {}
 
 Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Weights& weights, Arena& arena,
                          AllToAll* all_to_all)
@@ -83,6 +97,7 @@ Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Wei
   }
   last_ND_ = arena.allocate("activations: residual stream", shape.type, {N, config.d_model});
   d_ND_ = arena.allocate("activations: head", shape.type, {N, config.d_model});
+  router_scale_1_ = arena.allocate("small", DType::f32, {1});
 }
 
 void Transformer::prepare(Device& device) {
@@ -101,7 +116,7 @@ void Transformer::upload(Device& device, const int32_t* input, const int32_t* ta
 
 void Transformer::set_gradient_scales(Device& device, float loss, float router) {
   device.to_device(workspace_->loss_scale_1, &loss);
-  device.to_device(workspace_->router_scale_1, &router);
+  device.to_device(router_scale_1_, &router);
 }
 
 void Transformer::zero_sums(Ops& ops) {
@@ -128,6 +143,14 @@ void Transformer::combine(int64_t layer, Ops& ops, const BlockObserver& observer
   ops.add(sums().router_loss_L2.rows(layer, layer + 1), router.loss_2);
   ops.add(sums().count_LE.rows(layer, layer + 1), router.plan.count_E);
   ops.add(sums().offset_LE1.rows(layer, layer + 1), router.plan.offset_E1);
+  if (!sums().sequence_loss_L.empty())
+    ops.add(sums().sequence_loss_L.rows(layer, layer + 1), router.sequence_loss_1);
+  if (!sums().first_LE.empty())
+    ops.balance_sums({.first_E = sums().first_LE.rows(layer, layer + 1),
+                      .sum_E1 = sums().balance_LE1.rows(layer, layer + 1),
+                      .top1_count_E = router.plan.top1_count_E,
+                      .P_E = router.P_E,
+                      .loss_2 = router.loss_2});
   if (observer) observer(layer, {y_ND, tokens_.doc_start_N, kept.attention, router});
 }
 
@@ -149,7 +172,8 @@ void Transformer::experts_backward(int64_t layer, GradientMode gradients, Ops& o
 }
 
 void Transformer::combine_gradients(int64_t layer, GradientMode gradients, Ops& ops) {
-  block(layer).combine_gradients(d_ND_, saved(layer), weights(layer), workspace_->router_scale_1, gradients,
+  if (!shares().empty()) ops.copy(saved(layer).moe.router.f_E, shares().rows(layer, layer + 1));
+  block(layer).combine_gradients(d_ND_, saved(layer), weights(layer), router_scale_1_, gradients,
                                  context(ops));
 }
 

@@ -4,7 +4,6 @@
 // Letters as in ops/ops.h; L layers.
 #pragma once
 
-#include <array>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -25,6 +24,7 @@ struct MicroBatch {
   int64_t vocabulary = 0;        // ids that exist; the columns of the embedding past them are padding
   int64_t head_rows = 512;       // logits of this many tokens at a time
   bool capacity_by_row = false;  // an expert's capacity is that of each sequence, not of all
+  bool balance_of_step = false;  // the balance loss is that of a whole step
   Recompute recompute = Recompute::none;
   int64_t N() const { return B * T; }
 };
@@ -35,12 +35,17 @@ Capacity training_capacity(const ModelConfig& config, const MicroBatch& shape);
 // What a step adds up over its micro-batches; read by the host once a step.
 struct StepSums {
   StepSums() = default;
-  StepSums(const ModelConfig& config, Arena& arena);
+  StepSums(const ModelConfig& config, bool balance_of_step, Arena& arena);
   Tensor loss_1;          // f64, sum of the cross-entropy over targets
   Tensor router_loss_L2;  // f32, sums over micro-batches of (balance, z)
   Tensor count_LE;        // i32, assignments asked for
   Tensor offset_LE1;      // i32, sums of the plans' offsets: differences are rows kept
-  std::array<Tensor, 4> all() const { return {loss_1, router_loss_L2, count_LE, offset_LE1}; }
+  // With a sequence loss: f32, sums over micro-batches.
+  Tensor sequence_loss_L;
+  // With MicroBatch::balance_of_step, sums over tokens: i32, first choices; f64, probabilities, and in the
+  // last column squares of the logits' log sum exp.
+  Tensor first_LE, balance_LE1;
+  std::vector<Tensor> all() const;
 };
 
 // The activations of one block after its forward pass, for observers (train/probe.h). With recomputation the
@@ -68,7 +73,8 @@ struct Workspace {
   HeadWorkspace head;
   StepSums sums;
   Tensor position_N, rope_Td;  // as Tokens has them
-  Tensor loss_scale_1, router_scale_1;
+  Tensor loss_scale_1;
+  Tensor share_LE;  // with MicroBatch::balance_of_step
 };
 
 class Transformer {
@@ -85,16 +91,17 @@ class Transformer {
   // Host arrays of N ids; target -1: none; first: start of the token's document in its row, -1: padding.
   void upload(Device& device, const int32_t* input, const int32_t* target, const int32_t* first);
   // loss: d(objective)/d(sum of cross-entropies), i.e. 1 / targets of the whole step. router: 1 /
-  // micro-batches.
+  // micro-batches. That of the router is this object's own, where two micro-batches are in flight.
   void set_gradient_scales(Device& device, float loss, float router);
 
   // One micro-step. Sums accumulate; gradients are written (what was there does not count) or added to.
   void forward_backward(GradientMode gradients, Ops& ops, const LayerHooks& hooks = {});
-  // The same in two halves. In between, the shares of first choices that the balance loss pushes against
-  // (routed(i).f_E) may be replaced by those of more tokens than this micro-batch has.
+  // The same in two halves. With MicroBatch::balance_of_step, backward takes the shares of first choices that
+  // the balance loss pushes against from shares(), f32 [L, E], which are the caller's to fill; else from the
+  // micro-batch.
   void forward_training(Ops& ops, const LayerHooks& hooks = {});
   void backward(GradientMode gradients, Ops& ops, const LayerHooks& hooks = {});
-  const RouterSaved& routed(int64_t layer) const { return saved(layer).moe.router; }
+  const Tensor& shares() const { return workspace_->share_LE; }
   // Adds to the sums only; never drops a token. observer: called after each block.
   void forward(Ops& ops, const BlockObserver& observer = {});
   void zero_sums(Ops& ops);
@@ -143,7 +150,7 @@ class Transformer {
   std::shared_ptr<const Workspace> workspace_;
   Tokens tokens_;
   std::vector<BlockSaved> saved_;
-  Tensor last_ND_, d_ND_;
+  Tensor last_ND_, d_ND_, router_scale_1_;
 };
 
 // The table of rotations: row t = [cos(t * theta^(-2i/d)) | sin(...)], i < d/2, computed in double. Host

@@ -61,6 +61,7 @@ Weights::Weights(const ModelConfig& config, const WeightTypes& types, Mode mode,
   }
   std::stable_sort(buckets_.begin(), buckets_.end(),
                    [](const Bucket& a, const Bucket& b) { return a.layer < b.layer; });
+  for (Buffer* buffer : list_.buffers()) buffer->value = arena.allocate("buffers (f32)", buffer->value);
 }
 
 // Routers and norms are small: those of all layers are one bucket, which belongs to none.
@@ -186,10 +187,22 @@ std::vector<Parameter> ModelParameters::list() const {
   return all;
 }
 
+std::vector<Buffer> ModelParameters::buffers() const {
+  std::vector<Buffer> all;
+  for (const Buffer* buffer : list_.buffers()) all.push_back(*buffer);
+  return all;
+}
+
 std::vector<NamedShard> Weights::stored() const {
   std::vector<NamedShard> shards;
   for (const Parameter& parameter : list()) shards.push_back(parameter.stored());
+  for (const Buffer& buffer : buffers()) shards.push_back(whole_shard(buffer.name, buffer.value));
   return shards;
+}
+
+NamedShard whole_shard(const std::string& name, const Tensor& tensor) {
+  return {name, Tensor(nullptr, tensor.dtype(), tensor.shape(), tensor.rank()), 0,
+          tensor.reshape({tensor.numel()})};
 }
 
 std::vector<NamedTensor> Weights::named() const {
@@ -199,6 +212,7 @@ std::vector<NamedTensor> Weights::named() const {
     CHECK(stored.local.numel() == stored.global.numel(), parameter.name);
     tensors.push_back({parameter.name, parameter.weight});
   }
+  for (const Buffer& buffer : buffers()) tensors.push_back({buffer.name, buffer.value});
   return tensors;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Every learnt tensor of the model: shapes, names, and how they start. docs/model.md lists them.
+// Every tensor that the model keeps: shapes, names, and how they start. docs/model.md lists them.
 #pragma once
 
 #include <cstdint>
@@ -45,6 +45,8 @@ class ModelParameters {
   // All of them, in the order of the forward pass; the views share this object's memory. Those of one group
   // follow one another there, as Parameter::kAlignment says: weights, copies and gradients.
   std::vector<Parameter> list() const;
+  // What is not learnt, in the same order.
+  std::vector<Buffer> buffers() const;
 
  protected:
   ParameterList list_;
@@ -72,12 +74,12 @@ class Weights : public ModelParameters {
   const std::vector<Tensor>& added_gradients() const { return added_gradients_; }
   // In the order in which forward reads them.
   const std::vector<Bucket>& buckets() const { return buckets_; }
-  // The masters under their checkpoint names: what of them lies here, and, where that is all of them, as
-  // tensors.
+  // The masters under their checkpoint names, then the buffers: what of them lies here, and, where that is
+  // all of them, as tensors.
   std::vector<NamedShard> stored() const;
   std::vector<NamedTensor> named() const;
 
-  // As each parameter says. A value depends on (seed, name, index) only.
+  // As each parameter says. A value depends on (seed, name, index) only. Buffers stay.
   void initialise(uint64_t seed, Device& device);
 
  private:
@@ -97,6 +99,9 @@ class Weights : public ModelParameters {
   std::vector<Tensor> added_gradients_;
   std::vector<Bucket> buckets_;
 };
+
+// A tensor that each rank has all of, for a checkpoint.
+NamedShard whole_shard(const std::string& name, const Tensor& tensor);
 
 // Refreshes the copies after the masters were written from outside (initialise, checkpoint), as far as
 // masters lie here.

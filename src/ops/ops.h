@@ -27,6 +27,7 @@
 #include <memory>
 
 #include "ops/attention.h"
+#include "ops/balance.h"
 #include "ops/elementwise.h"
 #include "ops/embedding.h"
 #include "ops/experts.h"
@@ -67,6 +68,10 @@ namespace moe {
   OP(route_plan, MakeRoutePlan)                    \
   OP(router_losses, RouterLosses)                  \
   OP(route_backward, RouteBackward)                \
+  OP(sequence_loss, SequenceLoss)                  \
+  OP(balance_sums, BalanceSums)                    \
+  OP(balance_shares, BalanceShares)                \
+  OP(router_bias, RouterBias)                      \
   OP(gather_rows, GatherRows)                      \
   OP(combine_rows, CombineRows)                    \
   OP(swiglu_forward, SwigluForward)                \

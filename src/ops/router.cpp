@@ -42,6 +42,8 @@ void Route::check() const {
   expect(expert_NK, "route: expert", DType::i32, {n, k});
   expect(weight_NK, "route: weight", DType::f32, {n, k});
   expect_numel(doc_start_N, "route: first", DType::i32, n);
+  CHECK(rule.scale > 0, "route: scale must be above 0");
+  if (!bias_E.empty()) expect(bias_E, "route: bias", DType::f32, {e});
 }
 
 double Route::bytes() const {
@@ -90,11 +92,14 @@ void RouteBackward::check() const {
   expect(f_E, "route_backward: share", DType::f32, {e});
   expect_numel(doc_start_N, "route_backward: first", DType::i32, n);
   expect(scale_1, "route_backward: scale", DType::f32, {1});
+  CHECK(rule.scale > 0, "route_backward: scale must be above 0");
+  CHECK(sequence_weight == 0 || doc_start_N.rank() == 2, "route_backward: first must be [B, T]");
+  if (rule.score == RouterScore::sigmoid) expect(logits_NE, "route_backward: logits", DType::f32, {n, e});
 }
 
 double RouteBackward::bytes() const {
-  return bytes_of(
-      {dlogits_NE, dweight_NK, probability_NE, lse_N, expert_NK, weight_NK, f_E, doc_start_N, scale_1});
+  return bytes_of({dlogits_NE, dweight_NK, probability_NE, lse_N, expert_NK, weight_NK, f_E, doc_start_N,
+                   scale_1, logits_NE});
 }
 
 }  // namespace moe

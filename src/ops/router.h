@@ -4,6 +4,7 @@
 #pragma once
 
 #include "ops/route_plan.h"
+#include "ops/router_rule.h"
 #include "tensor/tensor.h"
 
 namespace moe {
@@ -30,16 +31,20 @@ struct RouterLogitsBackward {
   double bytes() const;
 };
 
-// probability = softmax over all E. expert = the K of the largest logits in descending order, ties to the
-// lower index. Logits decide, not probabilities: the rounding of these makes ties of its own.
-// weight = the probabilities of the chosen experts, divided by their sum when `renormalise`.
+// score = softmax over all E, or the sigmoid of each logit. probability = score / sum over E of score.
+// expert = the K of the largest logits in descending order, ties to the lower index. Logits decide, not
+// scores: the rounding of these makes ties of its own. With a bias_E (f32 [E]; may be empty) the K of the
+// largest score + bias, in that order (DeepSeek-V3, arXiv 2412.19437, equation 16).
+// weight = the scores of the chosen experts, without bias, divided by their sum when `renormalise`, times
+// `scale`. Sums of sigmoids have RouterRule::kLeastSum added.
 // lse = log sum exp of the logits. Padding (doc_start_N = -1): probability 0, expert -1, weight 0, lse 0.
 struct Route {
   static constexpr const char* name = "route";
   static constexpr const char* phase = "router";
   Tensor probability_NE, lse_N, expert_NK, weight_NK;
   const Tensor logits_NE, doc_start_N;
-  bool renormalise;
+  RouterRule rule;
+  const Tensor bias_E = {};
 
   void check() const;
   double bytes() const;
@@ -70,15 +75,19 @@ struct RouterLosses {
   double bytes() const;
 };
 
-// dlogits of  sum dweight * weight  +  scale * (balance_weight * loss_2[0] + z_weight * loss_2[1]).
-// f_E is a constant. scale_1 is f32 [1]. Zero for padding.
+// dlogits of  sum dweight * weight
+//             + scale * (balance_weight * loss_2[0] + z_weight * loss_2[1] + sequence_weight * SequenceLoss).
+// f_E and the choices are constants. scale_1 is f32 [1]. Zero for padding. logits_NE: with sigmoid only; no
+// softmax can be made of rounded scores. sequence_weight above 0: doc_start_N is [B, T], the rows.
 struct RouteBackward {
   static constexpr const char* name = "route_backward";
   static constexpr const char* phase = "router";
   Tensor dlogits_NE;
   const Tensor dweight_NK, probability_NE, lse_N, expert_NK, weight_NK, f_E, doc_start_N, scale_1;
   float balance_weight, z_weight;
-  bool renormalise;
+  RouterRule rule;
+  float sequence_weight = 0;
+  const Tensor logits_NE = {};
 
   void check() const;
   double bytes() const;

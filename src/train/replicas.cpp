@@ -14,6 +14,7 @@ StepTotals Replicas::all_reduce(const StepTotals& mine) {
   for (const StepTotals& rank : groups_.world().gather(mine)) {
     totals.targets += rank.targets;
     totals.micro_batches += rank.micro_batches;
+    totals.tokens += rank.tokens;
   }
   return totals;
 }
@@ -24,11 +25,7 @@ void Replicas::run_collectively(const std::function<void()>& model) {
 }
 
 void Replicas::all_reduce(const model::StepSums& sums) {
-  for (const Tensor& sum : sums.all()) groups_.world().all_reduce(sum);
-}
-
-void Replicas::all_reduce(GlobalBalance& balance) {
-  balance.all_reduce(groups_.world());
+  for (const Tensor& sum : sums.all()) all_reduce(sum);
 }
 
 model::LayerHooks Replicas::layer_hooks(CapturedRegion& region, bool first, bool last) {

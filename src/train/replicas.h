@@ -14,7 +14,6 @@
 #include "model/transformer.h"
 #include "model/weights.h"
 #include "ops/ops.h"
-#include "train/global_balance.h"
 #include "train/rank_groups.h"
 
 namespace moe::train {
@@ -22,6 +21,7 @@ namespace moe::train {
 // What all ranks did in a step.
 struct StepTotals {
   int64_t targets = 0, micro_batches = 0;
+  int64_t tokens = 0;  // that are no padding
 };
 
 class Replicas {
@@ -36,7 +36,7 @@ class Replicas {
   // After the last micro-batch of a step, before anything is reduced: Communicator::step_barrier().
   void step_barrier() { groups_.world().step_barrier(); }
   void all_reduce(const model::StepSums& sums);
-  void all_reduce(GlobalBalance& balance);
+  void all_reduce(const Tensor& sum) { groups_.world().all_reduce(sum); }
   // Communication that overlaps a micro-batch, which `region` runs. In the last one of a step, the reduction
   // of a layer's gradients starts as soon as they are complete, while backward goes on. In the first one,
   // each layer waits for the all-gather of its weights. No hooks where a rank may fail in the middle of a

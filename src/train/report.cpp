@@ -42,6 +42,25 @@ void add_router(const StepResult& result, metrics::Row& row) {
       .add("layers/dead_share", dead_share)
       .add("layers/dropped_share", result.dropped_share)
       .add("layers/expert_counts", result.expert_count);
+  if (!result.sequence_loss.empty())
+    row.add("sequence_loss", metrics::mean(result.sequence_loss))
+        .add("layers/sequence_loss", result.sequence_loss);
+}
+
+// Of the whole step: E * sum over e of P_e f_e, both means over its tokens, in f64.
+void read_balance_of_step(StepResult& result, const model::StepSums& sums, Device& device) {
+  const auto first = fetch<int32_t>(sums.first_LE, device);
+  const auto sum = fetch<double>(sums.balance_LE1, device);
+  const auto L = static_cast<size_t>(sums.first_LE.dim(0)), E = static_cast<size_t>(sums.first_LE.dim(1));
+  for (size_t l = 0; l < L; ++l) {
+    const auto first_E = first.begin() + static_cast<std::ptrdiff_t>(l * E);
+    const double tokens =
+        std::max(1.0, std::accumulate(first_E, first_E + static_cast<std::ptrdiff_t>(E), 0.0));
+    double balance = 0;
+    for (size_t e = 0; e < E; ++e) balance += sum[l * (E + 1) + e] / tokens * (first[l * E + e] / tokens);
+    result.balance_loss.push_back(static_cast<double>(E) * balance);
+    result.z_loss.push_back(sum[l * (E + 1) + E] / tokens);
+  }
 }
 
 }  // namespace
@@ -65,13 +84,20 @@ StepResult read_step(const model::StepSums& sums, const Tensor& squares_g, const
   }
   result.gradient_norm = std::sqrt(squares) / loss_scale;
 
+  if (!sums.first_LE.empty()) read_balance_of_step(result, sums, device);
+  const bool own = sums.first_LE.empty();  // each micro-batch has its own balance loss
+  if (!sums.sequence_loss_L.empty())
+    for (const float loss : fetch<float>(sums.sequence_loss_L, device))
+      result.sequence_loss.push_back(loss / static_cast<double>(micro_batches));
   const auto losses = fetch<float>(sums.router_loss_L2, device);
   const auto counts = fetch<int32_t>(sums.count_LE, device);
   const auto offsets = fetch<int32_t>(sums.offset_LE1, device);
   const auto L = static_cast<size_t>(sums.count_LE.dim(0)), E = static_cast<size_t>(sums.count_LE.dim(1));
   for (size_t layer = 0; layer < L; ++layer) {
-    result.balance_loss.push_back(losses[2 * layer] / static_cast<double>(micro_batches));
-    result.z_loss.push_back(losses[2 * layer + 1] / static_cast<double>(micro_batches));
+    if (own) {
+      result.balance_loss.push_back(losses[2 * layer] / static_cast<double>(micro_batches));
+      result.z_loss.push_back(losses[2 * layer + 1] / static_cast<double>(micro_batches));
+    }
     const auto first = counts.begin() + static_cast<std::ptrdiff_t>(layer * E);
     result.expert_count.emplace_back(first, first + static_cast<std::ptrdiff_t>(E));
     const double asked =

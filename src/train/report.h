@@ -28,7 +28,8 @@ struct StepResult {
   bool spike = false;        // nothing was updated either (train/step_guard.h)
   double loss_scale = 1;     // that the gradients carried; it is divided out of the norms and of clip_scale
   std::vector<double> group_norm;
-  std::vector<double> balance_loss, z_loss;       // by layer, means over micro-batches
+  std::vector<double> balance_loss, z_loss;  // by layer: means over micro-batches, or over the step's tokens
+  std::vector<double> sequence_loss;         // likewise; empty without such a loss
   std::vector<std::vector<double>> expert_count;  // [L][E], assignments asked for
   std::vector<double> dropped_share;              // by layer
 

@@ -56,6 +56,11 @@ void check_fixed(const std::string& where, const OrderedJson& saved, const Order
   };
   expect_same(where, "training.muon_beta2 above 0:", has_rows(saved), has_rows(now),
               "NorMuon's moments of the rows are saved, or are not");
+  const auto has_bias = [](const OrderedJson& config) {
+    return OrderedJson(config.at("model").value("router_bias_rate", 0.0) > 0);
+  };
+  expect_same(where, "model.router_bias_rate above 0:", has_bias(saved), has_bias(now),
+              "the biases are tensors of the checkpoint; a rate of 1e-12 lets them stay as they are");
   if (another_text) return;
   expect_same(where, "data.rules", saved.at("data").value("rules", 1), now.at("data").at("rules"), kStream);
   // best_fit numbers the rows of a window once all are cut.

@@ -104,11 +104,24 @@ constexpr auto choices_of(ParallelLayout) {
 }
 
 enum class BalanceScope : uint8_t {
-  rank,   // each micro-batch of a rank
-  global  // the whole step
+  rank,          // each micro-batch of a rank
+  global,        // the whole step
+  previous_step  // the whole step, with the shares of first choices of the step before
 };
 constexpr auto choices_of(BalanceScope) {
-  return choices<BalanceScope>({{BalanceScope::rank, "rank"}, {BalanceScope::global, "global"}});
+  return choices<BalanceScope>({{BalanceScope::rank, "rank"},
+                                {BalanceScope::global, "global"},
+                                {BalanceScope::previous_step, "previous_step"}});
+}
+constexpr bool of_step(BalanceScope scope) {
+  switch (scope) {
+    case BalanceScope::rank:
+      return false;
+    case BalanceScope::global:
+    case BalanceScope::previous_step:
+      return true;
+  }
+  CHECK(false, "a scope of balance without a meaning");
 }
 
 enum class CapacityScope : uint8_t {

@@ -261,8 +261,8 @@ void check_overlap(const RunConfig& config) {
            config.training.gradient_accumulation_steps < 2 ? "training.gradient_accumulation_steps 1"
                                                            : "training.batch_ramp with 1",
            "half the batch_size, and twice as many micro-batches");
-  if (config.distributed.balance_loss != BalanceScope::rank)
-    refuse("distributed.balance_loss rank", name_of(config.distributed.balance_loss),
+  if (config.distributed.balance_loss == BalanceScope::global)
+    refuse("distributed.balance_loss rank or previous_step", name_of(config.distributed.balance_loss),
            "between the passes of a micro-batch the global one waits for all ranks");
 }
 
@@ -374,7 +374,8 @@ void DistributedConfig::describe(Fields& fields) {
   fields.add("bucket_mb", bucket_mb, "MB of gradients that are sent at a time, at least; 0: one layer's")
       .range(0, 1e6);
   fields.add("overlap", overlap, "expert: computes one micro-batch while another one's rows travel");
-  fields.add("balance_loss", balance_loss, "of what: rank: each micro-batch (Tutel); global: all of a step");
+  fields.add("balance_loss", balance_loss,
+             "of what: rank: each micro-batch (Tutel); global, previous_step: all of a step");
   fields.add("capacity", capacity, "of an expert, in what: rank: a micro-batch (Tutel); row: each row of it");
   fields.add("timeout_seconds", timeout_seconds, "longest wait for another rank")
       .range(1, 86400)

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/format.h"
+#include "checkpoint/checkpoint.h"
 #include "comm/planned.h"
 #include "tensor/device.h"
 
@@ -100,6 +101,7 @@ model::MicroBatch micro_batch(const RunConfig& config, int64_t vocabulary) {
           .vocabulary = vocabulary,
           .head_rows = head_rows,
           .capacity_by_row = by_row(config.distributed.capacity),
+          .balance_of_step = of_step(config.distributed.balance_loss),
           .recompute = config.training.recompute};
 }
 
@@ -161,19 +163,41 @@ TrainingState::TrainingState(const RunConfig& config, int64_t vocabulary, RankGr
       first_micro_step(captured_region(config.training, groups, ops)),
       micro_step(captured_region(config.training, groups, ops)),
       last_micro_step(groups.world().size() == 1 ? nullptr : captured_region(config.training, groups, ops)),
-      only_micro_step(captured_region(config.training, groups, ops)) {
-  switch (config.distributed.balance_loss) {
+      only_micro_step(captured_region(config.training, groups, ops)),
+      balance_scope(config.distributed.balance_loss),
+      router_bias_rate(static_cast<float>(config.model.router_bias_rate)) {
+  switch (balance_scope) {
     case BalanceScope::rank:
       break;
     case BalanceScope::global:
-      balance = std::make_unique<GlobalBalance>(config.model);
       forward_step = captured_region(config.training, groups, ops);
+      first_of_ranks_LE = arena.allocate("small", transformer.sums().first_LE);
+      break;
+    case BalanceScope::previous_step:  // before the first step, even shares
+      if (!arena.planning())
+        ops.fill(transformer.shares(), 1.0F / static_cast<float>(config.model.num_experts));
       break;
   }
 }
 
+std::vector<std::pair<std::string, std::vector<NamedShard>>> TrainingState::checkpoint_files() const {
+  std::vector<std::pair<std::string, std::vector<NamedShard>>> files{
+      {checkpoint::kModelFile, weights.stored()}, {checkpoint::kOptimizerFile, optimizer.state()}};
+  if (balance_scope == BalanceScope::previous_step)
+    files.push_back({checkpoint::kBalanceFile, {model::whole_shard("balance.shares", transformer.shares())}});
+  if (average.enabled()) {  // a model like the first file
+    std::vector<NamedShard> parts = average.state();
+    for (const model::Buffer& buffer : weights.buffers())
+      parts.push_back(model::whole_shard(buffer.name, buffer.value));
+    files.emplace_back(checkpoint::kAverageFile, std::move(parts));
+  }
+  return files;
+}
+
 int64_t TrainingState::checkpoint_bytes() const {
-  return whole_bytes(weights.stored()) + whole_bytes(optimizer.state()) + whole_bytes(average.state());
+  int64_t bytes = 0;
+  for (const auto& [name, parts] : checkpoint_files()) bytes += whole_bytes(parts);
+  return bytes;
 }
 
 int64_t plan_training(const RunConfig& config, int64_t vocabulary, int ranks, Device& device, Ops& ops,

@@ -42,12 +42,17 @@ struct TrainingState {
   // which writes gradients, and in the others, which add to them. With many ranks the last one is another,
   // too: gradients set out on the way. The only one of a step is both.
   std::unique_ptr<CapturedRegion> first_micro_step, micro_step, last_micro_step, only_micro_step;
-  // Null unless the balance loss is that of the whole step. Then those are backward only, and this is
-  // forward.
-  std::unique_ptr<GlobalBalance> balance;
+  // distributed.balance_loss = global: those are backward only, and this is forward. Else null.
   std::unique_ptr<CapturedRegion> forward_step;
+  Tensor first_of_ranks_LE;  // likewise: i32, first choices of the step
+  BalanceScope balance_scope;
+  float router_bias_rate;
 
-  int64_t checkpoint_bytes() const;  // of weights and states, those of all ranks
+  // The files of a checkpoint, what of them lies here: the weights, then what a checkpoint may lack, the
+  // optimizer's states, the shares of balance_loss = previous_step and averaged weights (a run may go on with
+  // another setting).
+  std::vector<std::pair<std::string, std::vector<NamedShard>>> checkpoint_files() const;
+  int64_t checkpoint_bytes() const;  // of these, those of all ranks
 };
 
 // The arena's size and table for this configuration, on the first of so many ranks; and what a checkpoint has

@@ -107,10 +107,8 @@ Trainer::~Trainer() = default;
 void Trainer::open_saver(const checkpoint::CheckpointStore& store) {
   const bool in_background =
       config_.training.checkpoint_in_background && config_.training.checkpoint_every > 0;
-  PartFiles files{{checkpoint::kModelFile, state_->weights.stored()},
-                  {checkpoint::kOptimizerFile, state_->optimizer.state()}};
-  if (state_->average.enabled()) files.emplace_back(checkpoint::kAverageFile, state_->average.state());
-  saver_ = std::make_unique<Saver>(store, std::move(files), in_background, communicator_, device_, terminal_,
+  saver_ = std::make_unique<Saver>(store, state_->checkpoint_files(), in_background, communicator_, device_,
+                                   terminal_,
                                    Saver::Retry{.total = 60 * config_.training.checkpoint_retry_minutes});
   saver_->expect_room(checkpoints_to_come(config_.training, step_));
   if (in_background)
@@ -200,18 +198,14 @@ void Trainer::find_folder() {
 void Trainer::resume_from(const checkpoint::Checkpoint& checkpoint) {
   const ResumePoint point =
       resume_point((checkpoint.folder() / "state.json").string(), checkpoint.state_json(), *source_, config_);
-  checkpoint.load_parts(checkpoint::kModelFile, state_->weights.stored(), device_);
-  if (state_->average.enabled() && checkpoint.contains(checkpoint::kAverageFile)) {
-    checkpoint.load_parts(checkpoint::kAverageFile, state_->average.state(), device_);
-  } else if (state_->average.enabled() || checkpoint.contains(checkpoint::kAverageFile)) {
-    state_->average.begin(ops_);
-    terminal_.line(state_->average.enabled() ? "average   of the weights begins with those of the checkpoint"
-                                             : "average   of the weights ends (training.ema_decay = 0)");
-  }
-  if (checkpoint.contains(checkpoint::kOptimizerFile)) {
-    checkpoint.load_parts(checkpoint::kOptimizerFile, state_->optimizer.state(), device_);
-  } else {
+  const PartFiles files = state_->checkpoint_files();
+  for (const auto& [name, parts] : files)
+    if (name == files.front().first || checkpoint.contains(name)) checkpoint.load_parts(name, parts, device_);
+  if (!checkpoint.contains(checkpoint::kOptimizerFile))
     terminal_.line("imported  weights only: the optimizer's moments start from zero");
+  if (state_->average.enabled() && !checkpoint.contains(checkpoint::kAverageFile)) {
+    state_->average.begin(ops_);
+    terminal_.line("average   of the weights begins with those of the checkpoint");
   }
   step_ = saved_step_ = point.step;
   cursor_ = point.cursor;

@@ -69,6 +69,18 @@ TEST(HfConfig, WhatTheFormatHasNotIsRefusedBySetting) {
   config.attention_window = {"0", "5"};
   EXPECT_THAT(user_error_of([&] { hf_config_json(config, DType::f32, 0); }),
               HasSubstr("model.attention_window"));
+  const auto refused_router = [](auto change) {
+    model::ModelConfig router = test::interop_config();
+    change(router);
+    return test::user_error_of([&] { check_exportable(router); });
+  };
+  EXPECT_THAT(refused_router([](auto& c) { c.router_score = RouterScore::sigmoid; }),
+              HasSubstr("model.router_score: expected softmax, found sigmoid"));
+  EXPECT_THAT(refused_router([](auto& c) { c.router_scale = 2.5; }),
+              HasSubstr("model.router_scale: expected 1, found 2.5"));
+  EXPECT_THAT(refused_router([](auto& c) { c.router_bias_rate = 0.001; }),
+              HasSubstr("model.router_bias_rate: expected 0"));
+  EXPECT_EQ(refused_router([](auto& c) { c.sequence_loss_weight = 0.01; }), "") << "of training alone";
   config.attention_window = {"0", "16"};  // the whole row
   EXPECT_EQ(user_error_of([&] { hf_config_json(config, DType::f32, 0); }), "");
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The whole model against PyTorch (tools/reference_model.py, tools/make_goldens.py): logits, losses, routing
 // and the gradient of every weight: dropless, with capacity, without gates, with windows, other head widths
-// and an untied head; and ten losses of an optimizer trajectory.
+// and an untied head, other routers; and ten losses of an optimizer trajectory.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -52,7 +52,14 @@ class Golden : public ::testing::TestWithParam<const char*> {
     const auto router = model.fetch<float>(model.transformer->sums().router_loss_L2);
     for (size_t i = 0; i < router.size(); ++i)
       total += router[i] * (i % 2 == 0 ? model.config.aux_loss_weight : model.config.z_loss_weight);
+    for (const float loss : sequence_losses()) total += model.config.sequence_loss_weight * loss;
     return total;
+  }
+
+  // By layer; none without such a loss.
+  std::vector<float> sequence_losses() {
+    const Tensor& loss_L = model.transformer->sums().sequence_loss_L;
+    return loss_L.empty() ? std::vector<float>() : model.fetch<float>(loss_L);
   }
 
   checkpoint::Safetensors file;
@@ -74,6 +81,11 @@ TEST_P(Golden, LossesAndRouting) {
     EXPECT_NEAR(router[2 * layer + 1], z[layer], 1e-5F * z[layer]);
     total +=
         model.config.aux_loss_weight * router[2 * layer] + model.config.z_loss_weight * router[2 * layer + 1];
+  }
+  const auto sequence = sequence_losses();
+  for (size_t layer = 0; layer < sequence.size(); ++layer) {
+    EXPECT_NEAR(sequence[layer], file.values<float>("loss.sequence")[layer], 1e-5F * sequence[layer]);
+    total += model.config.sequence_loss_weight * sequence[layer];
   }
   EXPECT_NEAR(total, file.values<float>("loss").front(), 1e-5 * total);
 
@@ -179,7 +191,8 @@ INSTANTIATE_TEST_SUITE_P(Model, GoldenF16,
 
 INSTANTIATE_TEST_SUITE_P(Model, Golden,
                          ::testing::Values("model_dropless.safetensors", "model_capacity.safetensors",
-                                           "model_ungated.safetensors", "model_windowed.safetensors"));
+                                           "model_ungated.safetensors", "model_windowed.safetensors",
+                                           "model_sigmoid.safetensors", "model_biased.safetensors"));
 
 TEST(GoldenTrajectory, TenLossesOfAdamW) {
   const checkpoint::Safetensors start(test::golden_path("model_dropless.safetensors")),

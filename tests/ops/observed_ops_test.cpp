@@ -68,7 +68,7 @@ TEST_F(ObservedOpsTest, ForcedBalanceGivesEachExpertTheSame) {
                probability = zeros(DType::f32, {n, experts}), lse = zeros(DType::f32, {n}),
                expert = zeros(DType::i32, {n, choices}), weight = zeros(DType::f32, {n, choices}),
                first = zeros(DType::i32, {n});
-  balanced.route({probability, lse, expert, weight, logits, first, true});
+  balanced.route({probability, lse, expert, weight, logits, first, RouterRule{}});
   std::vector<int> count(experts);
   for (const double e : values(expert)) ++count.at(static_cast<size_t>(e));
   EXPECT_THAT(count, ElementsAre(4, 4, 4, 4));

@@ -43,13 +43,23 @@ struct Router {
             machine.zeros(DType::i32, {e})};
   }
   void forward(Machine& machine, bool renormalise) {
-    machine.ops().route({probability, lse, expert, weight, logits, first, renormalise});
+    machine.ops().route({probability, lse, expert, weight, logits, first, {.renormalise = renormalise}});
     machine.ops().route_plan(plan, expert, {});
     machine.ops().router_losses({loss, mean, share, probability, lse, plan.top1_count_E, first});
   }
   void backward(Machine& machine, bool renormalise) {
-    machine.ops().route_backward(
-        {dlogits, dweight, probability, lse, expert, weight, share, first, scale, kBalance, kZ, renormalise});
+    machine.ops().route_backward({dlogits,
+                                  dweight,
+                                  probability,
+                                  lse,
+                                  expert,
+                                  weight,
+                                  share,
+                                  first,
+                                  scale,
+                                  kBalance,
+                                  kZ,
+                                  {.renormalise = renormalise}});
   }
 };
 

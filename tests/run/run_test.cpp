@@ -105,6 +105,38 @@ TEST_F(Resumed, MuonHasTheSameBitsAndKeepsItsOptimizer) {
   }
 }
 
+// Biases lie among the weights, the shares of the step before in a file of their own.
+TEST_F(Resumed, BalancedRoutersHaveTheSameBitsAndKeepTheirBiases) {
+  train::RunConfig settings = config("straight");
+  settings.model.router_score = RouterScore::sigmoid;
+  settings.model.router_scale = 2.5;
+  settings.model.router_bias_rate = 0.01;
+  settings.model.sequence_loss_weight = 0.01;
+  settings.model.aux_loss_weight = 0.1;
+  settings.distributed.balance_loss = train::BalanceScope::previous_step;
+  settings.validate();
+  const auto [straight, resumed] = expect_same_bits(settings);
+  EXPECT_EQ(file(straight, 10, "balance.safetensors"), file(resumed, 10, "balance.safetensors"));
+  EXPECT_NE(file(straight, 5, "balance.safetensors"), file(straight, 10, "balance.safetensors"));
+  const checkpoint::Checkpoint last(checkpoint::CheckpointStore(resumed.checkpoints(), 0).folder_of(10));
+  for (const char* const name : {"layers.0.moe.router.bias", "layers.1.moe.router.bias"}) {
+    const auto bias = last.file("model.safetensors").values<float>(name);
+    EXPECT_GT(*std::max_element(bias.begin(), bias.end()), 0) << name;
+  }
+
+  settings.training.max_steps = 11;
+  settings.model.router_bias_rate = 0;
+  try {
+    train(settings, resumed, true);
+    FAIL() << "biases were lost";
+  } catch (const UserError& error) {
+    EXPECT_THAT(error.expected, ::testing::HasSubstr("model.router_bias_rate above 0: true"));
+  }
+  settings.model.router_bias_rate = 1e-12;
+  settings.distributed.balance_loss = train::BalanceScope::rank;
+  EXPECT_EQ(train(settings, resumed, true), train::Outcome::finished) << "another scope is no other model";
+}
+
 // The scale, its count of good steps and the steps it cost are part of the state: here it overflows before
 // the checkpoint and doubles after it.
 TEST_F(Resumed, LossScalingEqualsStraightBitForBit) {

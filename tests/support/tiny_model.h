@@ -40,6 +40,10 @@ inline model::ModelConfig golden_config(const nlohmann::json& json, int64_t T) {
   config.aux_loss_weight = json.at("aux_loss_weight");
   config.z_loss_weight = json.at("z_loss_weight");
   config.renormalize_top_k = json.at("renormalize_top_k");
+  config.router_score = value_named<RouterScore>(json.value("router_score", "softmax")).value();
+  config.router_scale = json.value("router_scale", 1.0);
+  config.router_bias_rate = json.value("router_bias_rate", 0.0);
+  config.sequence_loss_weight = json.value("sequence_loss_weight", 0.0);
   config.vocab_size = json.at("vocab_size");
   config.rope_theta = json.at("rope_theta");
   config.norm_eps = json.at("norm_eps");
@@ -78,6 +82,8 @@ class TinyModel {
   void load(const checkpoint::Safetensors& file) {
     for (const Parameter& parameter : weights->list())
       file.load("weight." + parameter.name, parameter.weight, *backend.device);
+    for (const model::Buffer& buffer : weights->buffers())
+      file.load("buffer." + buffer.name, buffer.value, *backend.device);
     model::cast_weights(*weights, *backend.ops);
   }
 

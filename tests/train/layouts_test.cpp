@@ -13,6 +13,7 @@
 #include "support/configs.h"
 #include "support/thread_ranks.h"
 #include "support/transfers_aside.h"
+#include "tensor/fetch.h"
 #include "train/report.h"
 #include "train/state.h"
 #include "train/step.h"
@@ -41,6 +42,9 @@ struct Setting {
   bool overlap = false;
   double bucket_mb = 0;
   CapacityScope capacity_in = CapacityScope::rank;
+  double rate = 1e-2;  // of learning
+  RouterScore score = RouterScore::softmax;
+  double bias_rate = 0, sequence = 0;
   std::string name() const {
     return fmt::format("{} ranks, {} {}{}, capacity {}, {}, {}", ranks, name_of(layout), degree,
                        overlap ? " in turns" : "", capacity, name_of(recompute), name_of(precision));
@@ -49,6 +53,7 @@ struct Setting {
 
 struct Learnt {
   std::vector<StepResult> steps;
+  std::vector<std::vector<float>> bias_of_ranks;  // of all layers, after all steps
   int64_t memory = 0;
 };
 
@@ -77,6 +82,9 @@ Learnt learn(const Setting& setting) {
                                     .capacity_factor = setting.capacity,
                                     .aux_loss_weight = setting.balance,
                                     .max_seq_len = kLength});
+  config.model.router_score = setting.score;
+  config.model.router_bias_rate = setting.bias_rate;
+  config.model.sequence_loss_weight = setting.sequence;
   config.training.batch_size = setting.rows;
   config.training.mixed_precision = setting.precision;
   config.training.optimizer = setting.optimizer;
@@ -89,6 +97,7 @@ Learnt learn(const Setting& setting) {
   config.distributed.bucket_mb = setting.bucket_mb;
   config.distributed.capacity = setting.capacity_in;
   Learnt learnt;
+  learnt.bias_of_ranks.resize(static_cast<size_t>(setting.ranks));
   const auto errors = test::on_threads(setting.ranks, [&](comm::Communicator& threads) {
     test::TransfersAside comm(threads);
     const backend::Backend backend = backend::make_backend(DeviceKind::cpu, 1, arithmetic(config.training));
@@ -107,12 +116,15 @@ Learnt learn(const Setting& setting) {
     std::rotate(batches.begin(), batches.begin() + setting.rotated, batches.end());
     for (int64_t step = 0; step < setting.steps; ++step) {
       const StepTotals totals =
-          run_step(*state, config.training, batches, {step, 1e-2}, device, *backend.ops);
+          run_step(*state, config.training, batches, {step, setting.rate}, device, *backend.ops);
       const StepResult result = read_step(state->transformer.sums(), state->squares_g, state->clip_scale_1, 1,
                                           totals.targets, totals.micro_batches, device);
       if (comm.rank() == 0) learnt.steps.push_back(result);
     }
     state->replicas.finish_parameter_all_gather();
+    for (const model::Buffer& buffer : state->weights.buffers())
+      for (const float bias : fetch<float>(buffer.value, device))
+        learnt.bias_of_ranks[static_cast<size_t>(comm.rank())].push_back(bias);
     if (comm.rank() == 0) learnt.memory = arena->used();
   });
   EXPECT_THAT(errors, Each("")) << setting.name();
@@ -332,6 +344,76 @@ TEST(Layouts, AGlobalBalanceLossDoesNotDependOnHowAStepIsCut) {
       for (size_t l = 0; l < a.balance_loss.size(); ++l)
         EXPECT_NEAR(b.balance_loss[l], a.balance_loss[l], 1e-6) << setting.name();
       EXPECT_NEAR(b.gradient_norm, a.gradient_norm, 1e-5 * a.gradient_norm) << setting.name();
+    }
+  }
+}
+
+// With the shares of the step before, likewise. Where weights stay, those are the step's own: from the second
+// step on both have the same bits. What is reported is exact from the first.
+TEST(Layouts, ABalanceLossOfThePreviousStepDoesNotDependOnHowAStepIsCut) {
+  const auto with = [](Setting setting, int64_t rows, BalanceScope over) {
+    setting.rows = rows, setting.balance = 0.5, setting.balance_over = over, setting.steps = 10;
+    return learn(setting);
+  };
+  const Learnt one = with({}, kRows, BalanceScope::previous_step),
+               global = with({}, kRows, BalanceScope::global);
+  EXPECT_EQ(one.steps.front().balance_loss, global.steps.front().balance_loss);
+  EXPECT_EQ(one.steps.front().z_loss, global.steps.front().z_loss);
+  EXPECT_NE(one.steps.front().gradient_norm, global.steps.front().gradient_norm) << "even shares at first";
+  const Learnt still = with({.rate = 0}, kRows, BalanceScope::previous_step),
+               same = with({.rate = 0}, kRows, BalanceScope::global);
+  EXPECT_EQ(still.steps[1].group_norm, same.steps[1].group_norm);
+  double order = 0;  // what another order of additions can do
+  for (const int64_t rows : {1, 3})
+    order = std::max(order, largest_difference(one, with({}, rows, BalanceScope::previous_step)));
+  EXPECT_LT(order, 1e-4);
+  for (const auto& [setting, rows] : {std::pair<Setting, int64_t>{{2, data_parallel}, 6},
+                                      {{3, zero1}, 4},
+                                      {{4, expert, 2}, 1},
+                                      {{.ranks = 2, .layout = expert, .overlap = true}, 3},
+                                      {{4, zero1, 0, 0, 0, model::Recompute::full}, 3}}) {
+    const Learnt many = with(setting, rows, BalanceScope::previous_step);
+    EXPECT_LE(largest_difference(one, many), std::max(10 * order, 1e-6))
+        << setting.name() << ", rows " << rows;
+    for (const size_t step : {0, 1, 2}) {  // later a last bit may turn a choice
+      const StepResult &a = one.steps[step], &b = many.steps[step];
+      EXPECT_EQ(b.expert_count, a.expert_count) << setting.name();
+      for (size_t l = 0; l < a.balance_loss.size(); ++l)
+        EXPECT_NEAR(b.balance_loss[l], a.balance_loss[l], 1e-6) << setting.name();
+      EXPECT_NEAR(b.gradient_norm, a.gradient_norm, 1e-5 * a.gradient_norm) << setting.name();
+    }
+  }
+}
+
+// Biases are moved by the choices of a whole step, those that capacity drops included: the same bits on all
+// ranks, and however the step is cut.
+TEST(Layouts, BiasesDoNotDependOnHowAStepIsCut) {
+  const auto with = [](Setting setting, int64_t rows) {
+    setting.rows = rows, setting.steps = 3, setting.score = RouterScore::sigmoid, setting.sequence = 0.05;
+    setting.bias_rate = 0.01, setting.capacity = 1, setting.capacity_in = CapacityScope::row;
+    return learn(setting);
+  };
+  const Learnt one = with({}, kRows);
+  const std::vector<float>& bias = one.bias_of_ranks.front();
+  ASSERT_EQ(bias.size(), 8U) << "two layers of four experts";
+  EXPECT_GT(*std::max_element(bias.begin(), bias.end()), 0.009F);
+  EXPECT_GT(one.steps.front().dropped_share.front(), 0.01) << "nothing was dropped";
+  for (const auto& [setting, rows] : {std::pair<Setting, int64_t>{{}, 1},
+                                      {{}, 4},
+                                      {{1, data_parallel, 0, 0, 0, model::Recompute::full}, 3},
+                                      {{2, data_parallel}, 6},
+                                      {{2, zero1}, 3},
+                                      {{4, zero1, 0, 0, 0, model::Recompute::selective}, 1},
+                                      {{2, expert, 2}, 3},
+                                      {{4, expert, 2}, 1}}) {
+    const Learnt many = with(setting, rows);
+    EXPECT_THAT(many.bias_of_ranks, Each(bias)) << setting.name() << ", rows " << rows;
+    for (size_t step = 0; step < one.steps.size(); ++step) {
+      const StepResult &a = one.steps[step], &b = many.steps[step];
+      EXPECT_EQ(b.expert_count, a.expert_count) << setting.name() << ", rows " << rows;
+      EXPECT_NEAR(b.gradient_norm, a.gradient_norm, 1e-4 * a.gradient_norm) << setting.name();
+      for (size_t l = 0; l < a.sequence_loss.size(); ++l)
+        EXPECT_NEAR(b.sequence_loss[l], a.sequence_loss[l], 1e-5) << setting.name();
     }
   }
 }

@@ -350,7 +350,7 @@ TEST(RunConfig, EveryChoiceIsReadAndWrittenByItsName) {
             "data.packing = concat: concat best_fit pad\n"
             "logging.wandb_mode = \"\":  online offline disabled\n"
             "distributed.layout = auto: auto data_parallel zero1 expert\n"
-            "distributed.balance_loss = rank: rank global\n"
+            "distributed.balance_loss = rank: rank global previous_step\n"
             "distributed.capacity = rank: rank row\n");
 }
 
@@ -371,9 +371,11 @@ TEST(DistributedConfig, RefusesContradictions) {
             "distributed.overlap: expected two micro-batches in a step at least, found "
             "training.gradient_accumulation_steps 1. Hint: half the batch_size, and "
             "gradient_accumulation_steps 2");
-  EXPECT_EQ(overlap(ParallelLayout::expert, 2, BalanceScope::global),
-            "distributed.overlap: expected distributed.balance_loss rank, found global. Hint: between the "
-            "passes of a micro-batch the global one waits for all ranks");
+  EXPECT_EQ(
+      overlap(ParallelLayout::expert, 2, BalanceScope::global),
+      "distributed.overlap: expected distributed.balance_loss rank or previous_step, found global. Hint: "
+      "between the passes of a micro-batch the global one waits for all ranks");
+  EXPECT_EQ(overlap(ParallelLayout::expert, 2, BalanceScope::previous_step), "");
 }
 
 TEST(DataConfig, RefusesContradictions) {

@@ -9,6 +9,7 @@
 #include "gpu/launch.h"
 #include "gpu/numbers.cuh"
 #include "gpu/portable/column_sums.cuh"
+#include "gpu/portable/sequence.cuh"
 
 namespace moe::gpu {
 namespace {
@@ -46,28 +47,57 @@ __device__ __forceinline__ float token_sum(float value) {
   return value;
 }
 
-// An expert and its logit. Larger logits come first, then lower indices; NaN counts as the lowest.
+// An expert and what it is ranked by. Larger keys come first, then lower indices; NaN counts as the lowest.
 struct Candidate {
-  float logit = -INFINITY;
+  float key = -INFINITY;
   int expert = INT32_MAX;
 
   __device__ bool before(const Candidate& other) const {
-    return logit > other.logit || (logit == other.logit && expert < other.expert);
+    return key > other.key || (key == other.key && expert < other.expert);
+  }
+};
+
+__device__ __forceinline__ float logistic(float x) {
+  return 1.0F / (1.0F + expf(-x));
+}
+
+// What a token's experts are worth and ranked by: the token's largest logit and its softmax's factor.
+template <bool sigmoids, bool biased>
+struct Scores {
+  const float *logits, *bias_E;
+  float top, inverse;
+
+  __device__ float score(float logit) const {
+    if constexpr (sigmoids)
+      return logistic(logit);
+    else
+      return expf(logit - top) * inverse;
+  }
+  __device__ float key(int e) const {
+    if constexpr (biased)
+      return __fadd_rn(score(logits[e]), bias_E[e]);  // the same bits wherever it is computed again
+    else
+      return logits[e];
+  }
+  __device__ float score(const Candidate& chosen) const {
+    return score(biased ? logits[chosen.expert] : chosen.key);
   }
 };
 
 // The first candidate of the row behind `last`, for all of the token's lanes.
-__device__ __forceinline__ Candidate next_best(const float* logits, int experts, int lane,
+template <class Scores>
+__device__ __forceinline__ Candidate next_best(const Scores& scores, int experts, int lane,
                                                const Candidate& last) {
   Candidate best;
 #pragma unroll 8
   for (int e = lane; e < experts; e += kLanes) {
-    const Candidate here{std::isnan(logits[e]) ? -INFINITY : logits[e], e};
+    const float key = scores.key(e);
+    const Candidate here{std::isnan(key) ? -INFINITY : key, e};
     if (last.before(here) && here.before(best)) best = here;
   }
 #pragma unroll
   for (int lanes = kLanes / 2; lanes > 0; lanes /= 2) {
-    const Candidate other{__shfl_xor_sync(kAllLanes, best.logit, lanes),
+    const Candidate other{__shfl_xor_sync(kAllLanes, best.key, lanes),
                           __shfl_xor_sync(kAllLanes, best.expert, lanes)};
     if (other.before(best)) best = other;
   }
@@ -80,9 +110,18 @@ struct Routing {
   float* weight_NK;
 };
 
+// A sum of the token's sigmoids that may be divided by.
+__device__ __forceinline__ float sum_of_sigmoids(const float* logits, int experts, int lane) {
+  float sum = 0;
+#pragma unroll 8
+  for (int e = lane; e < experts; e += kLanes) sum += logistic(logits[e]);
+  return token_sum(sum) + RouterRule::kLeastSum;
+}
+
+template <bool sigmoids, bool biased>
 __global__ void __launch_bounds__(kTokens* kLanes)
-    route_kernel(Routing out, const float* logits_NE, const int32_t* doc_start_N, int64_t n, int experts,
-                 int choices, bool renormalise) {
+    route_kernel(Routing out, const float* logits_NE, const float* bias_E, const int32_t* doc_start_N,
+                 int64_t n, int experts, int choices, RouterRule rule) {
   const TokenOfLanes token(doc_start_N, n);
   const int lane = token.lane;
   const float* const logits = logits_NE + token.row * experts;
@@ -94,26 +133,32 @@ __global__ void __launch_bounds__(kTokens* kLanes)
   for (int e = lane; e < experts; e += kLanes) sum += expf(logits[e] - top);
   sum = token_sum(sum);
   const float inverse = token.padding ? 0.0F : 1.0F / sum;
+  const Scores<sigmoids, biased> scores{logits, bias_E, top, inverse};
+  float share = 1;  // of the scores' sum, a softmax's is 1
+  if constexpr (sigmoids) share = 1.0F / sum_of_sigmoids(logits, experts, lane);
   if (token.inside) {
     float* const p = out.probability_NE + token.row * experts;
 #pragma unroll 8
-    for (int e = lane; e < experts; e += kLanes)
-      p[e] = token.padding ? 0.0F : expf(logits[e] - top) * inverse;
+    for (int e = lane; e < experts; e += kLanes) {
+      const float score = scores.score(logits[e]);
+      p[e] = token.padding ? 0.0F : sigmoids ? score * share : score;
+    }
     if (lane == 0) out.lse_N[token.row] = token.padding ? 0.0F : top + logf(sum);
   }
 
   float* const weight = out.weight_NK + token.row * choices;
   int32_t* const expert = out.expert_NK + token.row * choices;
   Candidate best{INFINITY, -1};
-  float total = 0;
+  float total = sigmoids ? RouterRule::kLeastSum : 0.0F;
   for (int k = 0; k < choices; ++k) {  // lane k % kLanes writes, and reads again below
-    best = next_best(logits, experts, lane, best);
-    const float chosen = token.padding ? 0.0F : expf(best.logit - top) * inverse;
+    best = next_best(scores, experts, lane, best);
+    const float chosen = token.padding ? 0.0F : scores.score(best);
     total += chosen;
     if (token.inside && k % kLanes == lane) weight[k] = chosen, expert[k] = token.padding ? -1 : best.expert;
   }
-  if (!renormalise || !token.inside || token.padding) return;
-  for (int k = lane; k < choices; k += kLanes) weight[k] /= total;
+  if ((!rule.renormalise && rule.scale == 1) || !token.inside || token.padding) return;
+  const float divisor = rule.renormalise ? total : 1.0F;
+  for (int k = lane; k < choices; k += kLanes) weight[k] = weight[k] / divisor * rule.scale;
 }
 
 // *tokens = how many are not padding. One block, so as many loads under way as it can have.
@@ -174,38 +219,104 @@ __global__ void finish_losses_kernel(float* loss_2, float* P_E, float* f_E, cons
 }
 
 struct RouteState {
-  const float *dweight_NK, *probability_NE, *lse_N;
+  const float *dweight_NK, *logits_NE, *probability_NE, *lse_N;
   const int32_t* expert_NK;
   const float *weight_NK, *f_E;
   const int32_t* doc_start_N;
+  const float* slope_BE;  // of the sequence loss; null without
+  int64_t T;              // tokens of its rows
+};
+struct LossWeights {
+  float balance, z, sequence;
 };
 
-__global__ void __launch_bounds__(kTokens* kLanes)
-    backward_kernel(float* dlogits_NE, RouteState in, const float* scale_1, const int* tokens, int64_t n,
-                    int experts, int choices, float balance_weight, float z_weight, bool renormalise) {
-  const TokenOfLanes token(in.doc_start_N, n);
-  const int lane = token.lane;
-  const float* const p = in.probability_NE + token.row * experts;
-  const float *const dw = in.dweight_NK + token.row * choices, *const w = in.weight_NK + token.row * choices;
-  const int32_t* const chosen = in.expert_NK + token.row * choices;
-  const float scale = *scale_1 / static_cast<float>(max(1, *tokens));
-  const float balance = scale * balance_weight * static_cast<float>(experts), z = 2 * scale * z_weight;
-  // d softmax: p_i (g_i - <g, p>), g = balance * share + the chosen experts' dweight; z adds p_i lse.
-  // Renormalised weights are a softmax over the chosen logits alone, so the others feel nothing of dweight.
-  float mean = 0, balance_mean = 0;
-  for (int k = 0; k < choices; ++k) mean += dw[k] * w[k];
+// The lanes' token in route_backward.
+struct RoutedToken {
+  const float *logits, *p, *dw, *w, *f_E, *slope;
+  const int32_t* chosen;
+  float lse, mean;                 // mean: <dweight, weight>
+  float balance, z, sequence;      // factors of the losses
+  float balance_mean, slope_mean;  // <f, p>, <slope, p>
+
+  __device__ RoutedToken(const RouteState& in, const LossWeights& weights, const TokenOfLanes& token,
+                         float scale_1, int tokens, int experts, int choices)
+      : logits(in.logits_NE == nullptr ? nullptr : in.logits_NE + token.row * experts),
+        p(in.probability_NE + token.row * experts),
+        dw(in.dweight_NK + token.row * choices),
+        w(in.weight_NK + token.row * choices),
+        f_E(in.f_E),
+        slope(in.slope_BE == nullptr ? nullptr : in.slope_BE + token.row / in.T * experts),
+        chosen(in.expert_NK + token.row * choices),
+        lse(in.lse_N[token.row]),
+        mean(0),
+        sequence(scale_1 * weights.sequence),
+        balance_mean(0),
+        slope_mean(0) {
+    const float scale = scale_1 / static_cast<float>(max(1, tokens));
+    balance = scale * weights.balance * static_cast<float>(experts), z = 2 * scale * weights.z;
+    for (int k = 0; k < choices; ++k) mean += dw[k] * w[k];
 #pragma unroll 8
-  for (int e = lane; e < experts; e += kLanes) balance_mean += in.f_E[e] * p[e];
-  const float shared =
-      z * in.lse_N[token.row] - balance * token_sum(balance_mean) - (renormalise ? 0.0F : mean);
-  if (!token.inside) return;
-  float* const out = dlogits_NE + token.row * experts;
+    for (int e = token.lane; e < experts; e += kLanes) balance_mean += f_E[e] * p[e];
+    balance_mean = token_sum(balance_mean);
+    if (slope == nullptr) return;
+    for (int e = token.lane; e < experts; e += kLanes) slope_mean += slope[e] * p[e];
+    slope_mean = token_sum(slope_mean);
+  }
+};
+
+// d softmax: p_i (g_i - <g, p>), g = balance * share + the chosen experts' dweight; z adds p_i lse.
+// Renormalised weights are a softmax over the chosen logits alone, so the others feel nothing of dweight.
+__device__ void softmax_backward(float* out, const RoutedToken& t, int lane, int experts, int choices,
+                                 const RouterRule& rule) {
+  const float own = rule.renormalise ? t.mean / rule.scale : 0.0F;
+  const float shared = t.z * t.lse - t.balance * t.balance_mean - (rule.renormalise ? 0.0F : t.mean);
 #pragma unroll 8
   for (int e = lane; e < experts; e += kLanes) {
-    float d = p[e] * (balance * in.f_E[e] + shared);
+    float d = t.p[e] * (t.balance * t.f_E[e] + shared);
     for (int k = 0; k < choices; ++k)
-      if (chosen[k] == e) d += w[k] * (renormalise ? dw[k] - mean : dw[k]);
-    out[e] = token.padding ? 0.0F : d;
+      if (t.chosen[k] == e) d += t.w[k] * (t.dw[k] - own);
+    if (t.slope != nullptr) d += t.sequence * t.p[e] * (t.slope[e] - t.slope_mean);
+    out[e] = d;
+  }
+}
+
+// s = sigmoid(logit), S their sum, p = s / S: d p is (g_i - <g, p>) / S for each s_i, and d s is s (1 - s).
+__device__ void sigmoid_backward(float* out, const RoutedToken& t, float inverse, int lane, int experts,
+                                 int choices, const RouterRule& rule) {
+  float sum = RouterRule::kLeastSum;
+  for (int k = 0; k < choices; ++k)
+    if (t.chosen[k] >= 0) sum += logistic(t.logits[t.chosen[k]]);
+#pragma unroll 4
+  for (int e = lane; e < experts; e += kLanes) {
+    const float logit = t.logits[e], turn = logistic(logit) * logistic(-logit);  // 1 - s keeps its bits
+    float g = t.balance * (t.f_E[e] - t.balance_mean);
+    if (t.slope != nullptr) g += t.sequence * (t.slope[e] - t.slope_mean);
+    float d = turn * inverse * g + t.z * t.lse * expf(logit - t.lse);
+    for (int k = 0; k < choices; ++k) {
+      const float scaled = rule.scale * t.dw[k];
+      if (t.chosen[k] == e) d += turn * (rule.renormalise ? (scaled - t.mean) / sum : scaled);
+    }
+    out[e] = d;
+  }
+}
+
+template <bool sigmoids>
+__global__ void __launch_bounds__(kTokens* kLanes)
+    backward_kernel(float* dlogits_NE, RouteState in, const float* scale_1, const int* tokens, int64_t n,
+                    int experts, int choices, LossWeights weights, RouterRule rule) {
+  const TokenOfLanes token(in.doc_start_N, n);
+  const int lane = token.lane;
+  const RoutedToken routed(in, weights, token, *scale_1, *tokens, experts, choices);
+  float inverse = 1;
+  if constexpr (sigmoids) inverse = 1.0F / sum_of_sigmoids(routed.logits, experts, lane);
+  if (!token.inside) return;
+  float* const out = dlogits_NE + token.row * experts;
+  if (token.padding) {
+    for (int e = lane; e < experts; e += kLanes) out[e] = 0;
+  } else if constexpr (sigmoids) {
+    sigmoid_backward(out, routed, inverse, lane, experts, choices, rule);
+  } else {
+    softmax_backward(out, routed, lane, experts, choices, rule);
   }
 }
 
@@ -225,9 +336,12 @@ void GpuOps::route(Route op) {
   if (n == 0) return;
   const Routing out{pointer<float>(op.probability_NE), pointer<float>(op.lse_N),
                     pointer<int32_t>(op.expert_NK), pointer<float>(op.weight_NK)};
-  launch(stream_, route_kernel, {blocks(ceil_div(n, kTokens)), kTokens * kLanes}, out,
-         pointer<float>(op.logits_NE), pointer<int32_t>(op.doc_start_N), n,
-         static_cast<int>(op.logits_NE.dim(1)), static_cast<int>(op.expert_NK.dim(1)), op.renormalise);
+  const bool sigmoids = op.rule.score == RouterScore::sigmoid, biased = !op.bias_E.empty();
+  const auto kernel = sigmoids ? (biased ? route_kernel<true, true> : route_kernel<true, false>)
+                               : (biased ? route_kernel<false, true> : route_kernel<false, false>);
+  launch(stream_, kernel, {blocks(ceil_div(n, kTokens)), kTokens * kLanes}, out, pointer<float>(op.logits_NE),
+         pointer<float>(op.bias_E), pointer<int32_t>(op.doc_start_N), n,
+         static_cast<int>(op.logits_NE.dim(1)), static_cast<int>(op.expert_NK.dim(1)), op.rule);
 }
 
 void GpuOps::router_losses(RouterLosses op) {
@@ -251,14 +365,23 @@ void GpuOps::route_backward(RouteBackward op) {
   if (n == 0) return;
   auto carving = workspace_.carve();
   const int* const tokens = count_tokens(stream_, carving, op.doc_start_N);
-  const RouteState in{pointer<float>(op.dweight_NK),   pointer<float>(op.probability_NE),
-                      pointer<float>(op.lse_N),        pointer<int32_t>(op.expert_NK),
-                      pointer<float>(op.weight_NK),    pointer<float>(op.f_E),
-                      pointer<int32_t>(op.doc_start_N)};
-  launch(stream_, backward_kernel, {blocks(ceil_div(n, kTokens)), kTokens * kLanes},
-         pointer<float>(op.dlogits_NE), in, pointer<float>(op.scale_1), tokens, n,
-         static_cast<int>(op.probability_NE.dim(1)), static_cast<int>(op.expert_NK.dim(1)), op.balance_weight,
-         op.z_weight, op.renormalise);
+  const int64_t E = op.probability_NE.dim(1);
+  const bool sigmoids = op.rule.score == RouterScore::sigmoid, sequences = op.sequence_weight != 0;
+  const RouteState in{
+      .dweight_NK = pointer<float>(op.dweight_NK),
+      .logits_NE = pointer<float>(op.logits_NE),
+      .probability_NE = pointer<float>(op.probability_NE),
+      .lse_N = pointer<float>(op.lse_N),
+      .expert_NK = pointer<int32_t>(op.expert_NK),
+      .weight_NK = pointer<float>(op.weight_NK),
+      .f_E = pointer<float>(op.f_E),
+      .doc_start_N = pointer<int32_t>(op.doc_start_N),
+      .slope_BE = sequences ? sequence_slopes(stream_, carving, op.expert_NK, op.doc_start_N, E) : nullptr,
+      .T = sequences ? op.doc_start_N.dim(1) : 1};
+  launch(stream_, sigmoids ? backward_kernel<true> : backward_kernel<false>,
+         {blocks(ceil_div(n, kTokens)), kTokens * kLanes}, pointer<float>(op.dlogits_NE), in,
+         pointer<float>(op.scale_1), tokens, n, static_cast<int>(E), static_cast<int>(op.expert_NK.dim(1)),
+         LossWeights{op.balance_weight, op.z_weight, op.sequence_weight}, op.rule);
 }
 
 }  // namespace moe::gpu
