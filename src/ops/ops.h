@@ -47,6 +47,8 @@ namespace moe {
   OP(copy, Copy)                                   \
   OP(cast, Cast)                                   \
   OP(add, Add)                                     \
+  OP(sigmoid, Sigmoid)                             \
+  OP(sigmoid_backward, SigmoidBackward)            \
   OP(embedding_forward, EmbeddingForward)          \
   OP(embedding_backward, EmbeddingBackward)        \
   OP(rms_norm_forward, RmsNormForward)             \
@@ -109,6 +111,8 @@ class Ops {
   void copy(Tensor y, const Tensor& x) { copy(Copy{y, x}); }
   void cast(Tensor y, const Tensor& x) { cast(Cast{y, x}); }
   void add(Tensor y, const Tensor& x) { add(Add{y, x}); }
+  void sigmoid(Tensor y, const Tensor& x) { sigmoid(Sigmoid{y, x}); }
+  void sigmoid_backward(Tensor d, const Tensor& y) { sigmoid_backward(SigmoidBackward{d, y}); }
   void embedding_forward(Tensor x_ND, const Tensor& id_N, const Tensor& w_VD) {
     embedding_forward(EmbeddingForward{x_ND, id_N, w_VD});
   }

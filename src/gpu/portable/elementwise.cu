@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// fill, copy, cast and add: nothing but memory traffic.
+// fill, copy, cast, add and the logistic function: little but memory traffic.
 #include <algorithm>
 
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"
 #include "gpu/numbers.cuh"
+#include "gpu/sigmoid.cuh"
 
 namespace moe::gpu {
 namespace {
@@ -51,6 +52,14 @@ struct Plus {
   __device__ T operator()(T y, T x) const {
     return y + x;
   }
+};
+
+struct Logistic {
+  __device__ float operator()(float, float x) const { return gpu::sigmoid(x); }
+};
+
+struct LogisticSlope {
+  __device__ float operator()(float d, float y) const { return d * (y * (1.0F - y)); }
 };
 
 template <class Y, class X, class F>
@@ -110,6 +119,16 @@ void GpuOps::add(Add op) {
   op.check();
   if (op.y.dtype() == DType::i32) return map<int32_t, int32_t>(stream_, op.y, op.x, Plus{});
   map<float, float>(stream_, op.y, op.x, Plus{});
+}
+
+void GpuOps::sigmoid(Sigmoid op) {
+  op.check();
+  map<float, float>(stream_, op.y, op.x, Logistic{});
+}
+
+void GpuOps::sigmoid_backward(SigmoidBackward op) {
+  op.check();
+  map<float, float>(stream_, op.d, op.y, LogisticSlope{});
 }
 
 }  // namespace moe::gpu
