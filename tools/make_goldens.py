@@ -3,6 +3,7 @@
 
   model_dropless.safetensors, model_capacity.safetensors   one forward and backward pass
   model_ungated.safetensors, model_windowed.safetensors    the same of other attentions and heads
+  model_shared.safetensors, model_dense.safetensors        the same with a shared expert, with dense layers
   trajectory.safetensors                                   ten steps of AdamW from the dropless weights
 
     python tools/make_goldens.py tests/golden
@@ -29,6 +30,10 @@ CAPACITY = Config(capacity_factor=0.6)  # 2 * floor(0.6 * ceil(26 / 4)) = 8 rows
 # Head widths that are not d_model / n_heads.
 UNGATED = Config(head_dim=10, attention_gate=False, attention_window=(4, 0), tie_embeddings=False)
 WINDOWED = Config(head_dim=6, attention_window=(0, 3))
+SHARED = Config(shared_expert_dim=20)
+DENSE = Config(n_layers=3, first_dense_layers=1, dense_intermediate_dim=28, shared_expert_dim=12,
+               shared_expert_gate=False)
+VARIANTS = {"ungated": UNGATED, "windowed": WINDOWED, "shared": SHARED, "dense": DENSE}
 OPTIMIZER = {
     "order": "pytorch",
     "learning_rate": 1e-2,
@@ -48,7 +53,7 @@ def make_weights(config, random):
     """Larger than any sensible initialisation, so that no part of the model is nearly linear or nearly
     zero."""
     scale = {"embedding": 0.3, "lm_head": 0.3, "qkvg": 0.3, "out": 0.2, "router": 0.5, "gate_up": 0.25,
-             "down": 0.25}
+             "down": 0.25, "shared_gate": 0.5}
     weights = {}
     for name, shape in config.weight_shapes().items():
         noise = torch.randn(shape, generator=random, dtype=torch.float32)
@@ -231,11 +236,14 @@ def with_suitable_seed(make):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=pathlib.Path, help="where the files go: tests/golden")
-    folder = parser.parse_args().folder
+    parser.add_argument("--only", choices=VARIANTS, help="one of the variants, and nothing else")
+    options = parser.parse_args()
+    folder = options.folder
     torch.set_num_threads(1)
-    with_suitable_seed(lambda seed: make_all(seed, folder))
-    for name, config in (("ungated", UNGATED), ("windowed", WINDOWED)):
-        with_suitable_seed(lambda seed: make_variant(seed, folder, name, config))
+    if not options.only:
+        with_suitable_seed(lambda seed: make_all(seed, folder))
+    for name in [options.only] if options.only else VARIANTS:
+        with_suitable_seed(lambda seed: make_variant(seed, folder, name, VARIANTS[name]))
 
 
 if __name__ == "__main__":

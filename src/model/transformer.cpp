@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <span>
 #include <utility>
 
 #include "model/schedule.h"
@@ -30,7 +31,7 @@ std::vector<float> rope_table(int64_t rows, int64_t head_dim, double theta) {
 }
 
 StepSums::StepSums(const ModelConfig& config, Arena& arena) {
-  const int64_t L = config.n_layers, E = config.num_experts;
+  const int64_t L = config.moe_layers(), E = config.num_experts;
   loss_1 = arena.allocate("small", DType::f64, {1});
   router_loss_L2 = arena.allocate("small", DType::f32, {L, 2});
   count_LE = arena.allocate("small", DType::i32, {L, E});
@@ -39,11 +40,12 @@ StepSums::StepSums(const ModelConfig& config, Arena& arena) {
 
 Workspace::Workspace(const ModelConfig& config, const ModelSpec& spec, const MicroBatch& shape,
                      const TokenDispatcher& dispatcher, Arena& arena)
-    : block(spec.layers.front(), shape.type, shape.N(), Mode::training, dispatcher, arena),
+    : block(spec.all_parts(), shape.type, shape.N(), Mode::training, dispatcher, arena),
       head(spec.head, shape.type, shape.N(), std::min(shape.head_rows, shape.N()), arena),
       sums(config, arena),
       position_N(arena.allocate("small", DType::i32, {shape.N()})),
       rope_Td(arena.allocate("small", DType::f32, {shape.T, spec.rope_width()})),
+      dense(spec.all_parts().has_ffn() ? DensePlan(shape.N(), arena) : DensePlan()),
       loss_scale_1(arena.allocate("small", DType::f32, {1})),
       router_scale_1(arena.allocate("small", DType::f32, {1})) {}
 
@@ -61,8 +63,8 @@ Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Wei
       shape_(shape),
       weights_(weights),
       head_(spec_.head, shape.vocabulary),
-      dispatcher_(make_dispatcher(spec_.layers.front().moe, shape.type, shape.N(), shape.recompute,
-                                  all_to_all, Mode::training, arena)),
+      dispatcher_(make_dispatcher(spec_.moe(), shape.type, shape.N(), shape.recompute, all_to_all,
+                                  Mode::training, arena)),
       workspace_(workspace != nullptr
                      ? std::move(workspace)
                      : std::make_shared<const Workspace>(config, spec_, shape, *dispatcher_, arena)) {
@@ -73,13 +75,14 @@ Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Wei
              .doc_start_BT = {},
              .doc_start_N = ids(),
              .position_N = workspace_->position_N,
-             .rope_Td = workspace_->rope_Td};
+             .rope_Td = workspace_->rope_Td,
+             .dense = workspace_->dense};
   tokens_.doc_start_BT = tokens_.doc_start_N.reshape({shape.B, shape.T});
-  saved_.reserve(spec_.layers.size());  // the first one's address is given to the others
+  saved_.reserve(spec_.layers.size());  // those before are given to each
   for (const LayerSpec& layer : spec_.layers) {
     blocks_.emplace_back(layer, shape.recompute);
-    saved_.emplace_back(layer, shape.type, N, shape.recompute, Mode::training,
-                        saved_.empty() ? nullptr : &saved_.front(), *dispatcher_, arena);
+    const std::span<const BlockSaved> earlier(saved_);
+    saved_.emplace_back(layer, shape.type, N, shape.recompute, Mode::training, earlier, *dispatcher_, arena);
   }
   last_ND_ = arena.allocate("activations: residual stream", shape.type, {N, config.d_model});
   d_ND_ = arena.allocate("activations: head", shape.type, {N, config.d_model});
@@ -91,6 +94,7 @@ void Transformer::prepare(Device& device) {
   for (size_t n = 0; n < position.size(); ++n)
     position[n] = static_cast<int32_t>(n % static_cast<size_t>(shape_.T));
   device.to_device(workspace_->position_N, position.data());
+  workspace_->dense.upload(device);
 }
 
 void Transformer::upload(Device& device, const int32_t* input, const int32_t* target, const int32_t* first) {
@@ -117,17 +121,20 @@ void Transformer::dispatch(int64_t layer, const Capacity& capacity, Ops& ops) {
 }
 
 void Transformer::experts(int64_t layer, Ops& ops) {
-  block(layer).experts(saved(layer), weights(layer), context(ops));
+  block(layer).experts(output_of(layer), saved(layer), weights(layer), context(ops));
 }
 
 void Transformer::combine(int64_t layer, Ops& ops, const BlockObserver& observer) {
   const BlockSaved& kept = saved(layer);
-  const RouterSaved& router = kept.moe.router;
+  const RouterSaved* const router = kept.moe ? &kept.moe->router : nullptr;
   const Tensor y_ND = output_of(layer);
   block(layer).combine(y_ND, kept, context(ops));
-  ops.add(sums().router_loss_L2.rows(layer, layer + 1), router.loss_2);
-  ops.add(sums().count_LE.rows(layer, layer + 1), router.plan.count_E);
-  ops.add(sums().offset_LE1.rows(layer, layer + 1), router.plan.offset_E1);
+  if (router != nullptr) {
+    const int64_t row = layer - spec_.dense_layers();
+    ops.add(sums().router_loss_L2.rows(row, row + 1), router->loss_2);
+    ops.add(sums().count_LE.rows(row, row + 1), router->plan.count_E);
+    ops.add(sums().offset_LE1.rows(row, row + 1), router->plan.offset_E1);
+  }
   if (observer) observer(layer, {y_ND, tokens_.doc_start_N, kept.attention, router});
 }
 
@@ -145,7 +152,7 @@ void Transformer::dispatch_gradients(int64_t layer, Ops& ops) {
 }
 
 void Transformer::experts_backward(int64_t layer, GradientMode gradients, Ops& ops) {
-  block(layer).experts_backward(saved(layer), weights(layer), gradients, context(ops));
+  block(layer).experts_backward(d_ND_, saved(layer), weights(layer), gradients, context(ops));
 }
 
 void Transformer::combine_gradients(int64_t layer, GradientMode gradients, Ops& ops) {

@@ -36,6 +36,7 @@ Capacity training_capacity(const ModelConfig& config, const MicroBatch& shape);
 struct StepSums {
   StepSums() = default;
   StepSums(const ModelConfig& config, Arena& arena);
+  // L here: layers with a router, ModelConfig::moe_layers().
   Tensor loss_1;          // f64, sum of the cross-entropy over targets
   Tensor router_loss_L2;  // f32, sums over micro-batches of (balance, z)
   Tensor count_LE;        // i32, assignments asked for
@@ -49,7 +50,7 @@ struct BlockView {
   const Tensor& y_ND;  // the residual stream behind the block
   const Tensor& doc_start_N;
   const AttentionSaved& attention;
-  const RouterSaved& router;
+  const RouterSaved* router;  // null in a dense layer
 };
 using BlockObserver = std::function<void(int64_t layer, const BlockView& block)>;
 
@@ -68,6 +69,7 @@ struct Workspace {
   HeadWorkspace head;
   StepSums sums;
   Tensor position_N, rope_Td;  // as Tokens has them
+  DensePlan dense;
   Tensor loss_scale_1, router_scale_1;
 };
 
@@ -94,7 +96,8 @@ class Transformer {
   // (routed(i).f_E) may be replaced by those of more tokens than this micro-batch has.
   void forward_training(Ops& ops, const LayerHooks& hooks = {});
   void backward(GradientMode gradients, Ops& ops, const LayerHooks& hooks = {});
-  const RouterSaved& routed(int64_t layer) const { return saved(layer).moe.router; }
+  // The i-th router, of the layers that have one.
+  const RouterSaved& routed(int64_t i) const { return saved(spec_.dense_layers() + i).moe->router; }
   // Adds to the sums only; never drops a token. observer: called after each block.
   void forward(Ops& ops, const BlockObserver& observer = {});
   void zero_sums(Ops& ops);

@@ -8,7 +8,7 @@
 
 namespace moe::train {
 GlobalBalance::GlobalBalance(const model::ModelConfig& config)
-    : L_(static_cast<size_t>(config.n_layers)), E_(static_cast<size_t>(config.num_experts)) {}
+    : L_(static_cast<size_t>(config.moe_layers())), E_(static_cast<size_t>(config.num_experts)) {}
 
 void GlobalBalance::begin() {
   tokens_ = 0;

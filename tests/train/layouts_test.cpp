@@ -41,6 +41,7 @@ struct Setting {
   bool overlap = false;
   double bucket_mb = 0;
   CapacityScope capacity_in = CapacityScope::rank;
+  bool dense = false;  // a dense layer, then one with a shared expert
   std::string name() const {
     return fmt::format("{} ranks, {} {}{}, capacity {}, {}, {}", ranks, name_of(layout), degree,
                        overlap ? " in turns" : "", capacity, name_of(recompute), name_of(precision));
@@ -77,6 +78,7 @@ Learnt learn(const Setting& setting) {
                                     .capacity_factor = setting.capacity,
                                     .aux_loss_weight = setting.balance,
                                     .max_seq_len = kLength});
+  if (setting.dense) config.model.first_dense_layers = 1, config.model.shared_expert_dim = 16;
   config.training.batch_size = setting.rows;
   config.training.mixed_precision = setting.precision;
   config.training.optimizer = setting.optimizer;
@@ -200,6 +202,34 @@ TEST(Layouts, LearnTheSameWithMuon) {
     setting.steps = alone.steps, setting.optimizer = alone.optimizer;
     EXPECT_LE(largest_difference(one, learn(setting)), bound) << setting.name();
   }
+}
+
+// Dense parts are on every rank, whoever has the experts. Only the second layer has a router to tell of.
+TEST(Layouts, LearnTheSameWithDenseParts) {
+  for (const OptimizerKind optimizer : {OptimizerKind::adamw, OptimizerKind::muon}) {
+    const Setting alone{.steps = 20, .optimizer = optimizer, .dense = true};
+    const Learnt one = learn(alone);
+    EXPECT_LT(one.steps.back().loss, one.steps.front().loss - 0.3) << "nothing was learnt";
+    EXPECT_EQ(one.steps.front().expert_count.size(), 1);
+    EXPECT_EQ(one.steps.front().balance_loss.size(), 1);
+    const double bound = 10 * order_of_additions(alone, one);
+    for (const Setting& other :
+         {Setting{2, data_parallel},
+          {4, zero1},
+          {2, expert, 2},
+          {4, expert, 2, 0, 0, model::Recompute::full},
+          {.ranks = 2, .layout = expert, .recompute = model::Recompute::selective, .overlap = true}}) {
+      Setting setting = other;
+      setting.steps = alone.steps, setting.optimizer = optimizer, setting.dense = true;
+      const Learnt many = learn(setting);
+      EXPECT_LE(largest_difference(one, many), bound) << setting.name();
+      EXPECT_EQ(many.steps.front().expert_count, one.steps.front().expert_count) << setting.name();
+    }
+  }
+  const Setting cut{.steps = 5, .rows = 1, .balance_over = BalanceScope::global, .dense = true};
+  Setting whole = cut;
+  whole.rows = kRows;
+  EXPECT_LT(largest_difference(learn(cut), learn(whole)), 1e-4);
 }
 
 // With two micro-batches in flight, what is on its way comes when it comes: the same bits each time, and but
