@@ -4,9 +4,10 @@
   model_dropless.safetensors, model_capacity.safetensors   one forward and backward pass
   model_ungated.safetensors, model_windowed.safetensors    the same of other attentions and heads
   model_sigmoid.safetensors, model_biased.safetensors      and of other routers
+  model_shared.safetensors, model_dense.safetensors        the same with a shared expert, with dense layers
   trajectory.safetensors                                   ten steps of AdamW from the dropless weights
 
-    python tools/make_goldens.py tests/golden [ungated windowed sigmoid biased]
+    python tools/make_goldens.py tests/golden [VARIANT...]
 
 Everything is computed in float64 from weights rounded to float32, and stored as float32 (indices as int32),
 so that what a test sees is its own rounding. Metadata "config" (and "optimizer") holds JSON. Sizes are small
@@ -33,7 +34,11 @@ WINDOWED = Config(head_dim=6, attention_window=(0, 3))
 # A rate above 0 says that there are biases.
 SIGMOID = Config(router_score="sigmoid", router_scale=2.5, router_bias_rate=1e-3, sequence_loss_weight=0.02)
 BIASED = Config(router_scale=1.5, renormalize_top_k=False, router_bias_rate=1e-3, capacity_factor=0.6)
-VARIANTS = {"ungated": UNGATED, "windowed": WINDOWED, "sigmoid": SIGMOID, "biased": BIASED}
+SHARED = Config(shared_expert_dim=20)
+DENSE = Config(n_layers=3, first_dense_layers=1, dense_intermediate_dim=28, shared_expert_dim=12,
+               shared_expert_gate=False)
+VARIANTS = {"ungated": UNGATED, "windowed": WINDOWED, "sigmoid": SIGMOID, "biased": BIASED, "shared": SHARED,
+            "dense": DENSE}
 OPTIMIZER = {
     "order": "pytorch",
     "learning_rate": 1e-2,
@@ -53,7 +58,7 @@ def make_weights(config, random):
     """Larger than any sensible initialisation, so that no part of the model is nearly linear or nearly
     zero."""
     scale = {"embedding": 0.3, "lm_head": 0.3, "qkvg": 0.3, "out": 0.2, "router": 0.5, "gate_up": 0.25,
-             "down": 0.25}
+             "down": 0.25, "shared_gate": 0.5}
     weights = {}
     for name, shape in config.weight_shapes().items():
         noise = torch.randn(shape, generator=random, dtype=torch.float32)

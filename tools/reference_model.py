@@ -28,6 +28,10 @@ class Config:
     num_experts: int = 4
     top_k: int = 2
     expert_intermediate_dim: int = 24
+    shared_expert_dim: int = 0  # 0: no shared expert
+    shared_expert_gate: bool = True
+    first_dense_layers: int = 0
+    dense_intermediate_dim: int = 0  # 0: top_k * expert_intermediate_dim + shared_expert_dim
     capacity_factor: float = 0.0  # 0: no token is dropped
     aux_loss_weight: float = 0.01
     z_loss_weight: float = 0.001
@@ -45,6 +49,11 @@ class Config:
     def head_width(self):
         return self.head_dim or self.d_model // self.n_heads
 
+    @property
+    def dense_width(self):
+        met = self.top_k * self.expert_intermediate_dim + self.shared_expert_dim
+        return self.dense_intermediate_dim or met
+
     def window(self, layer):
         return self.attention_window[layer % len(self.attention_window)] if self.attention_window else 0
 
@@ -60,10 +69,20 @@ class Config:
             shapes[layer + "attention.q_norm.weight"] = (d,)
             shapes[layer + "attention.k_norm.weight"] = (d,)
             shapes[layer + "attention.out.weight"] = (D, self.n_heads * d)
+            if i < self.first_dense_layers:
+                shapes[layer + "dense_norm.weight"] = (D,)
+                shapes[layer + "dense.gate_up.weight"] = (2 * self.dense_width, D)
+                shapes[layer + "dense.down.weight"] = (D, self.dense_width)
+                continue
             shapes[layer + "moe_norm.weight"] = (D,)
             shapes[layer + "moe.router.weight"] = (E, D)
             shapes[layer + "moe.gate_up.weight"] = (E, 2 * F, D)
             shapes[layer + "moe.down.weight"] = (E, D, F)
+            if self.shared_expert_dim:
+                shapes[layer + "moe.shared.gate_up.weight"] = (2 * self.shared_expert_dim, D)
+                shapes[layer + "moe.shared.down.weight"] = (D, self.shared_expert_dim)
+                if self.shared_expert_gate:
+                    shapes[layer + "moe.shared_gate.weight"] = (1, D)
         shapes["final_norm.weight"] = (D,)
         if not self.tie_embeddings:
             shapes["lm_head.weight"] = (self.vocab_size, D)
@@ -98,7 +117,7 @@ class Output:
     logits_BTV: torch.Tensor  # all V columns, none masked
     cross_entropy: torch.Tensor
     loss: torch.Tensor
-    routing: list[Routing] = field(default_factory=list)
+    routing: list[Routing] = field(default_factory=list)  # of the layers with a router
     attention: list[Attention] = field(default_factory=list)
     residual: list[torch.Tensor] = field(default_factory=list)  # BTD, behind each block
 
@@ -224,17 +243,32 @@ class ReferenceModel:
         sequence = self.sequence_loss(probability, expert, doc_start_BT)
         return weight, Routing(probability, expert, kept, asked, first, balance, z, sequence, ranked)
 
-    def experts(self, layer, x_ND, weight_NK, routing):
+    @staticmethod
+    def swiglu(x_ND, gate_up, down):
         """y = ((x W_gate) * silu(x W_up)) W_down: the SiLU is on the up branch."""
+        w_gate, w_up = gate_up.chunk(2, 0)
+        h = functional.linear(x_ND, w_gate) * functional.silu(functional.linear(x_ND, w_up))
+        return functional.linear(h, down)
+
+    def experts(self, layer, x_ND, weight_NK, routing):
         gate_up = self.weights[layer + "moe.gate_up.weight"]
         down = self.weights[layer + "moe.down.weight"]
         y = torch.zeros_like(x_ND)
         for e in range(self.config.num_experts):
-            w_gate, w_up = gate_up[e].chunk(2, 0)
-            h = functional.linear(x_ND, w_gate) * functional.silu(functional.linear(x_ND, w_up))
             share = (weight_NK * (routing.expert_NK == e)).sum(-1, keepdim=True)
-            y = y + share * functional.linear(h, down[e])
+            y = y + share * self.swiglu(x_ND, gate_up[e], down[e])
         return y
+
+    def shared_expert(self, layer, x_ND):
+        w = lambda name: self.weights[f"{layer}moe.{name}.weight"]
+        y = self.swiglu(x_ND, w("shared.gate_up"), w("shared.down"))
+        if self.config.shared_expert_gate:
+            y = torch.sigmoid(functional.linear(x_ND, w("shared_gate"))) * y
+        return y
+
+    def dense(self, layer, x_ND):
+        w = lambda name: self.weights[f"{layer}dense.{name}.weight"]
+        return self.swiglu(x_ND, w("gate_up"), w("down"))
 
     def forward(self, input_BT, target_BT, doc_start_BT):
         c = self.config
@@ -246,12 +280,20 @@ class ReferenceModel:
             u = rms_norm(x, self.weights[layer + "attention_norm.weight"], c.norm_eps)
             y, looked = self.attention(layer, u, doc_start_BT, c.window(i))
             x = x + y
+            attention.append(looked)
+            if i < c.first_dense_layers:
+                u = rms_norm(x, self.weights[layer + "dense_norm.weight"], c.norm_eps)
+                x = x + self.dense(layer, u)
+                residual.append(x)
+                continue
             u = rms_norm(x, self.weights[layer + "moe_norm.weight"], c.norm_eps).view(B * T, -1)
             logits = functional.linear(u, self.weights[layer + "moe.router.weight"])
             weight, done = self.route(layer, logits, doc_start_BT)
-            x = x + self.experts(layer, u, weight, done).view(B, T, -1)
+            y = self.experts(layer, u, weight, done)
+            if c.shared_expert_dim:
+                y = y + self.shared_expert(layer, u)
+            x = x + y.view(B, T, -1)
             routing.append(done)
-            attention.append(looked)
             residual.append(x)
         x = rms_norm(x, self.weights["final_norm.weight"], c.norm_eps)
         head = "embedding.weight" if c.tie_embeddings else "lm_head.weight"

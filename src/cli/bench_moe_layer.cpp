@@ -29,11 +29,12 @@ namespace {
 struct Bench {
   Bench(const model::ModelConfig& config, DType type, model::Recompute recompute, int64_t N, Arena& arena)
       : weights(config, {type}, model::Mode::training, arena),
-        spec(config.spec().layers.front().moe),
+        spec(config.spec().moe()),
         dispatcher(spec, N),
-        saved(spec, type, N, recompute, nullptr, dispatcher, arena),
+        saved(spec, type, N, recompute, model::Mode::training, nullptr, dispatcher, arena),
         workspace(spec, type, N, dispatcher, model::Mode::training, arena),
         layer(spec, recompute),
+        plan(N, arena),
         x_ND(arena.allocate("inputs", type, {N, config.d_model})),
         y_ND(arena.allocate("inputs", type, {N, config.d_model})),
         d_ND(arena.allocate("inputs", type, {N, config.d_model})),
@@ -44,13 +45,13 @@ struct Bench {
 
   void forward(const Capacity& capacity, Ops& ops) {
     layer.dispatch(saved, x_ND, weights.layers[0].moe, tokens, capacity, dispatcher, workspace, ops);
-    layer.experts(saved, weights.layers[0].moe, dispatcher, workspace, ops);
+    layer.experts(y_ND, saved, x_ND, weights.layers[0].moe, plan, dispatcher, workspace, ops);
     layer.combine(y_ND, saved, x_ND, dispatcher, ops);
   }
   void backward(Ops& ops) {
     layer.dispatch_gradients(saved, d_ND, x_ND, weights.layers[0].moe, dispatcher, workspace, ops);
-    layer.experts_backward(saved, weights.layers[0].moe, model::GradientMode::accumulate, dispatcher,
-                           workspace, ops);
+    layer.experts_backward(saved, d_ND, weights.layers[0].moe, model::GradientMode::accumulate, plan,
+                           dispatcher, workspace, ops);
     layer.combine_gradients(d_ND, saved, x_ND, weights.layers[0].moe, tokens, scale_1, dispatcher, workspace,
                             ops);
   }
@@ -61,6 +62,7 @@ struct Bench {
   model::MoeSaved saved;
   model::MoeWorkspace workspace;
   model::MoeLayer layer;
+  model::DensePlan plan;  // of a shared expert
   Tensor x_ND, y_ND, d_ND, scale_1;
   model::Tokens tokens;
 };
@@ -177,6 +179,7 @@ void bench_moe_layer(const train::RunConfig& run, int64_t tokens, int64_t repeat
                     std::to_string(config.num_experts), "measure whole steps: --part step");
   config.check_capacity(tokens);
   config.n_layers = 1;
+  config.first_dense_layers = 0;
   config.vocab_size = 1;  // the weights of the rest are not used
   const backend::Backend backend = backend::make_backend(
       run.training.device, static_cast<int>(run.training.threads), train::arithmetic(run.training));
@@ -184,6 +187,7 @@ void bench_moe_layer(const train::RunConfig& run, int64_t tokens, int64_t repeat
   const DType type = train::arithmetic(run.training).type;
   const model::Recompute recompute = train::micro_batch(run, run.vocabulary()).recompute;
   const auto [arena, bench] = train::place<Bench>(device, config, type, recompute, tokens);
+  bench->plan.upload(device);
   bench->weights.initialise(1, device);
   model::cast_weights(bench->weights, *backend.ops);
   backend.ops->fill(bench->scale_1, 1);
@@ -191,7 +195,7 @@ void bench_moe_layer(const train::RunConfig& run, int64_t tokens, int64_t repeat
   for (const bool balanced : {false, true})
     rows.push_back(measure(*bench, config, balanced, repeats, *backend.ops, device));
   const model::FlopsPerToken per_token = model::flops_per_token(config, config.max_seq_len);
-  const double flops = (per_token.router + per_token.experts) * static_cast<double>(tokens);
+  const double flops = (per_token.router + per_token.experts + per_token.dense) * static_cast<double>(tokens);
   json ? print_json(rows, backend.description, tokens, flops)
        : print_table(rows, backend.description, tokens, flops);
 }

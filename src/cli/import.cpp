@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -35,10 +36,11 @@ struct ImportOptions {
 // What must be as config.json says, whatever the settings are.
 void check_same_model(const model::ModelConfig& wanted, const model::ModelConfig& found,
                       const std::string& where) {
-  const auto check = [&](const char* name, auto model::ModelConfig::*member) {
-    if (wanted.*member != found.*member)
-      throw UserError(where, fmt::format("model.{} {}, as config.json says", name, wanted.*member),
-                      fmt::format("{}", found.*member), "leave the shape of the model as it is");
+  const auto check = [&](const char* name, auto member) {
+    const auto needed = std::invoke(member, wanted), given = std::invoke(member, found);
+    if (needed != given)
+      throw UserError(where, fmt::format("model.{} {}, as config.json says", name, needed),
+                      fmt::format("{}", given), "leave the shape of the model as it is");
   };
   check("d_model", &model::ModelConfig::d_model);
   check("n_layers", &model::ModelConfig::n_layers);
@@ -47,6 +49,9 @@ void check_same_model(const model::ModelConfig& wanted, const model::ModelConfig
   check("num_experts", &model::ModelConfig::num_experts);
   check("top_k", &model::ModelConfig::top_k);
   check("expert_intermediate_dim", &model::ModelConfig::expert_intermediate_dim);
+  check("shared_expert_dim", &model::ModelConfig::shared_expert_dim);
+  check("first_dense_layers", &model::ModelConfig::first_dense_layers);
+  check("dense_intermediate_dim", &model::ModelConfig::dense_width);
   check("vocab_size", &model::ModelConfig::vocab_size);
   check("rope_theta", &model::ModelConfig::rope_theta);
   check("norm_eps", &model::ModelConfig::norm_eps);

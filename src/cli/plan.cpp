@@ -64,6 +64,18 @@ void print_verdict(const Arena& plan, double free, const std::string& where) {
   if (needed > free) print(fmt::format("  to need less: {}\n", train::kLessMemory));
 }
 
+// What each token goes through beside what the router chooses.
+std::string dense_parts(const model::ModelConfig& model) {
+  std::string text;
+  if (model.shared_expert_dim > 0)
+    text = fmt::format("a shared expert of width {}, {}", model.shared_expert_dim,
+                       model.shared_expert_gate ? "gated" : "without a gate");
+  if (model.first_dense_layers > 0)
+    text += fmt::format("{}{} of {} layers without experts, of width {}", text.empty() ? "" : "; ",
+                        model.first_dense_layers, model.n_layers, model.dense_width());
+  return text;
+}
+
 void print_plan(train::RunConfig& config, int ranks, const train::GpuRates* named) {
   config.set_last_step(ranks);
   const backend::Backend backend = planning_backend(config, named);
@@ -83,6 +95,8 @@ void print_plan(train::RunConfig& config, int ranks, const train::GpuRates* name
           ? std::string("dropless")
           : fmt::format("at most {} tokens of a {} for an expert (capacity factor {})", capacity.rows,
                         capacity.tokens == 0 ? "micro-batch" : "row", config.model.capacity_factor)));
+  if (const std::string dense = dense_parts(config.model); !dense.empty())
+    print(fmt::format("dense          {}\n", dense));
   print(fmt::format(
       "step           {} tokens ({} micro-batches of {} x {}{}), {} steps, {} tokens in all\n", step,
       config.training.gradient_accumulation_steps, config.training.batch_size, config.model.max_seq_len,
@@ -97,6 +111,7 @@ void print_plan(train::RunConfig& config, int ranks, const train::GpuRates* name
   share("attention", flops.attention);
   share("router", flops.router);
   share("experts", flops.experts);
+  if (flops.dense > 0) share("dense", flops.dense);
   share("head", flops.head);
 
   if (ranks > 1 || gpu != nullptr) print(layouts_table(config, ranks, gpu, *backend.device, *backend.ops));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// fill, copy, cast and add: nothing but memory traffic, cut into pieces that fit a second-level cache.
+// fill, copy, cast, add and the logistic function: little but memory traffic, cut into pieces that fit a
+// second-level cache.
 #include <cstring>
 
 #include "cpu/cpu_ops.h"
@@ -77,6 +78,24 @@ void CpuOps::add(Add op) {
   op.check();
   if (op.y.dtype() == DType::i32) return add_to<int32_t>(pool_, op.y, op.x);
   add_to<float>(pool_, op.y, op.x);
+}
+
+void CpuOps::sigmoid(Sigmoid op) {
+  op.check();
+  float* y = op.y.as<float>();
+  const float* x = op.x.as<float>();
+  pool_.parallel_for(op.x.numel(), kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) y[i] = cpu::sigmoid(x[i]);
+  });
+}
+
+void CpuOps::sigmoid_backward(SigmoidBackward op) {
+  op.check();
+  float* d = op.d.as<float>();
+  const float* y = op.y.as<float>();
+  pool_.parallel_for(op.y.numel(), kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) d[i] *= y[i] * (1.0F - y[i]);
+  });
 }
 
 }  // namespace moe::cpu

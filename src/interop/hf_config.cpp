@@ -4,12 +4,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 #include <span>
 #include <vector>
 
 #include "base/error.h"
 #include "base/excerpt.h"
 #include "base/json.h"
+#include "interop/qwen3_next.h"
 
 namespace moe::interop {
 namespace {
@@ -29,7 +31,6 @@ constexpr std::string_view kOfNoEffect[] = {"_attn_implementation",
                                             "full_attention_interval",
                                             "id2label",
                                             "initializer_range",
-                                            "intermediate_size",
                                             "label2id",
                                             "linear_conv_kernel_dim",
                                             "linear_key_head_dim",
@@ -48,23 +49,16 @@ constexpr std::string_view kOfNoEffect[] = {"_attn_implementation",
                                             "torch_dtype",
                                             "transformers_version",
                                             "use_cache"};
-constexpr std::string_view kRead[] = {"architectures",
-                                      "head_dim",
-                                      "hidden_size",
-                                      "layer_types",
-                                      "max_position_embeddings",
-                                      "moe_intermediate_size",
-                                      "norm_topk_prob",
-                                      "num_attention_heads",
-                                      "num_experts",
-                                      "num_experts_per_tok",
-                                      "num_hidden_layers",
-                                      "num_key_value_heads",
-                                      "rms_norm_eps",
-                                      "rope_parameters",
-                                      "rope_theta",
-                                      "tie_word_embeddings",
-                                      "vocab_size"};
+constexpr std::string_view kRead[] = {"architectures",       "head_dim",
+                                      "hidden_size",         "intermediate_size",
+                                      "layer_types",         "max_position_embeddings",
+                                      "mlp_only_layers",     "moe_intermediate_size",
+                                      "norm_topk_prob",      "num_attention_heads",
+                                      "num_experts",         "num_experts_per_tok",
+                                      "num_hidden_layers",   "num_key_value_heads",
+                                      "rms_norm_eps",        "rope_parameters",
+                                      "rope_theta",          "shared_expert_intermediate_size",
+                                      "tie_word_embeddings", "vocab_size"};
 
 // What a key must hold where it is given; `needed` where transformers' default is another value.
 struct Fixed {
@@ -73,18 +67,11 @@ struct Fixed {
   bool needed = false;
 };
 const std::vector<Fixed>& fixed() {
-  static const std::vector<Fixed> list{{"model_type", "qwen3_next", true},
-                                       {"shared_expert_intermediate_size", 1, true},
-                                       {"hidden_act", "silu"},
-                                       {"attention_bias", false},
-                                       {"attention_dropout", 0},
-                                       {"decoder_sparse_step", 1},
-                                       {"mlp_only_layers", Json::array()},
-                                       {"partial_rotary_factor", 1},
-                                       {"use_sliding_window", false},
-                                       {"is_encoder_decoder", false},
-                                       {"add_cross_attention", false},
-                                       {"pruned_heads", Json::object()}};
+  static const std::vector<Fixed> list{{"model_type", "qwen3_next", true}, {"hidden_act", "silu"},
+                                       {"attention_bias", false},          {"attention_dropout", 0},
+                                       {"decoder_sparse_step", 1},         {"partial_rotary_factor", 1},
+                                       {"use_sliding_window", false},      {"is_encoder_decoder", false},
+                                       {"add_cross_attention", false},     {"pruned_heads", Json::object()}};
   return list;
 }
 
@@ -128,6 +115,17 @@ void check_layers(const JsonFields& json, int64_t layers) {
     if (type != "full_attention") json.refuse("layer_types", "full_attention only", quote(type));
 }
 
+// The layers without experts come first with us. Returns how many there are.
+int64_t read_dense_layers(const JsonFields& json, int64_t layers) {
+  if (!json.has("mlp_only_layers")) return 0;
+  const Json& list = json.list("mlp_only_layers");
+  const auto count = static_cast<int64_t>(list.size());
+  for (int64_t i = 0; i < count; ++i)
+    if (i >= layers || list[static_cast<size_t>(i)] != i)
+      json.refuse("mlp_only_layers", "the first layers: [], [0], [0, 1], ...", quote(list));
+  return count;
+}
+
 // transformers 5 keeps the rotary settings in rope_parameters; before, they were keys of their own.
 double read_rope(const JsonFields& json) {
   constexpr std::string_view kInside[] = {"rope_type", "rope_theta", "partial_rotary_factor"};
@@ -161,6 +159,10 @@ void check_exportable(const model::ModelConfig& config) {
         "Qwen3NextForCausalLM, the format of `moe export`, has nothing else: train without it, or use "
         "the checkpoint's own files");
   };
+  if (config.shared_expert_dim == kNoSharedExpert)
+    refuse("model.shared_expert_dim", "0, or at least 2", std::to_string(config.shared_expert_dim));
+  if (config.shared_expert_dim > 0 && !config.shared_expert_gate)
+    refuse("model.shared_expert_gate", "true", "false");
   if (!config.attention_gate) refuse("model.attention_gate", "true", "false");
   if (config.router_score != RouterScore::softmax)
     refuse("model.router_score", "softmax", std::string(name_of(config.router_score)));
@@ -176,6 +178,8 @@ void check_exportable(const model::ModelConfig& config) {
 std::string hf_config_json(const model::ModelConfig& config, DType type, int64_t end_of_text) {
   check_exportable(config);
   const std::vector<std::string> layers(static_cast<size_t>(config.n_layers), "full_attention");
+  std::vector<int64_t> dense_layers(static_cast<size_t>(config.first_dense_layers));
+  std::iota(dense_layers.begin(), dense_layers.end(), 0);
   const OrderedJson json{
       {"architectures", OrderedJson::array({kArchitecture})},
       {"model_type", "qwen3_next"},
@@ -194,10 +198,11 @@ std::string hf_config_json(const model::ModelConfig& config, DType type, int64_t
       {"num_experts_per_tok", config.top_k},
       {"norm_topk_prob", config.renormalize_top_k},
       {"moe_intermediate_size", config.expert_intermediate_dim},
-      {"intermediate_size", config.expert_intermediate_dim},
-      {"shared_expert_intermediate_size", 1},
+      {"intermediate_size", dense_layers.empty() ? config.expert_intermediate_dim : config.dense_width()},
+      {"shared_expert_intermediate_size",
+       config.shared_expert_dim > 0 ? config.shared_expert_dim : kNoSharedExpert},
       {"decoder_sparse_step", 1},
-      {"mlp_only_layers", OrderedJson::array()},
+      {"mlp_only_layers", dense_layers},
       {"router_aux_loss_coef", config.aux_loss_weight},
       {"hidden_act", "silu"},
       {"rms_norm_eps", config.norm_eps},
@@ -235,6 +240,10 @@ model::ModelConfig read_hf_config(const std::string& where, std::string_view tex
   config.num_experts = whole("num_experts");
   config.top_k = whole("num_experts_per_tok");
   config.expert_intermediate_dim = whole("moe_intermediate_size");
+  const int64_t shared = whole("shared_expert_intermediate_size");
+  config.shared_expert_dim = shared == kNoSharedExpert ? 0 : shared;
+  config.first_dense_layers = read_dense_layers(json, config.n_layers);
+  if (config.first_dense_layers > 0) config.dense_intermediate_dim = whole("intermediate_size");
   config.vocab_size = whole("vocab_size");
   config.max_seq_len = whole("max_position_embeddings");
   config.norm_eps = json.number("rms_norm_eps");

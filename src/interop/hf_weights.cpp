@@ -132,7 +132,7 @@ void HfWeights::check(const std::vector<TensorMap>& wanted) const {
     // Without its last product the shared expert adds nothing, whatever the others hold.
     const bool adds = tensor.kind == TensorMap::Kind::zero && tensor.theirs.ends_with("down_proj.weight");
     if (adds && std::any_of(found.bytes.begin(), found.bytes.end(), [](uint8_t byte) { return byte != 0; }))
-      throw UserError(where, "zeros: our model has no shared expert", "other values");
+      throw UserError(where, "zeros: a shared expert of width 1 stands for none", "other values");
     known.insert(tensor.theirs);
     if (const auto expert = expert_name(tensor.theirs)) {
       known.insert(expert->stem + "gate_up_proj");

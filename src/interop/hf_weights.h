@@ -26,7 +26,8 @@ class HfWeights {
   explicit HfWeights(const std::filesystem::path& folder);
 
   // Whether exactly these tensors are there, in these shapes and of a type that can be read (F32, BF16, F16);
-  // experts either one by one or fused (experts.gate_up_proj, experts.down_proj), the shared expert zero.
+  // experts either one by one or fused (experts.gate_up_proj, experts.down_proj), a shared expert of width 1
+  // zero.
   // Throws UserError.
   void check(const std::vector<TensorMap>& wanted) const;
 

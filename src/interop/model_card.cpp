@@ -28,16 +28,21 @@ std::string architecture(const model::ModelConfig& config, std::string_view toke
                                        config.n_heads, config.n_kv_heads, config.heads().dim));
   text += row("experts", fmt::format("{} of width {}, {} for each token", config.num_experts,
                                      config.expert_intermediate_dim, config.top_k));
+  if (config.shared_expert_dim > 0)
+    text += row("shared expert", fmt::format("of width {}, gated", config.shared_expert_dim));
+  if (config.first_dense_layers > 0)
+    text += row("dense layers",
+                fmt::format("the first {}, of width {}", config.first_dense_layers, config.dense_width()));
   text += row("vocabulary", fmt::format("{}, {} rows", tokenizer, config.vocab_size));
   text += row("trained on", fmt::format("{} tokens at a time", config.max_seq_len));
   return text;
 }
 
-// {0}: the end of text.
+// {0}: the end of text. {1}: what stands for no shared expert.
 constexpr const char* kUse = R"(
 ## Use
 
-It is a `Qwen3NextForCausalLM` of transformers 5 with full attention in every layer and a shared expert of zeros; no
+It is a `Qwen3NextForCausalLM` of transformers 5 with full attention in every layer{1}; no
 code of its own. Documents began with `{0}` in training, so put it in front of a prompt:
 
 ```python
@@ -74,7 +79,8 @@ std::string model_card(const model::ModelConfig& config, const CardFacts& facts)
         facts.tokenizer.name);
     for (const auto& [name, value] : facts.figures) text += row(name, fmt::format("{:.6g}", value));
   }
-  return text + fmt::format(kUse, facts.tokenizer.end_of_text_name);
+  return text + fmt::format(kUse, facts.tokenizer.end_of_text_name,
+                            config.shared_expert_dim > 0 ? "" : " and a shared expert of zeros");
 }
 
 std::vector<std::pair<std::string, double>> last_figures(const std::string& metrics, int64_t step,

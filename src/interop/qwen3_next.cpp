@@ -23,6 +23,30 @@ void add_attention(std::vector<TensorMap>& list, const model::ModelConfig& confi
   list.push_back({theirs + "o_proj.weight", {D, config.n_heads * d}, ours + "out.weight"});
 }
 
+// A SwiGLU as theirs has it. Ours: gate, then up, in one matrix.
+void add_ffn(std::vector<TensorMap>& list, const std::string& theirs, const std::string& ours, int64_t D,
+             int64_t F) {
+  const std::string gate_up = ours + "gate_up.weight";
+  list.push_back({theirs + "up_proj.weight", {F, D}, gate_up});
+  list.push_back({theirs + "gate_proj.weight", {F, D}, gate_up, F * D});
+  list.push_back({theirs + "down_proj.weight", {D, F}, ours + "down.weight"});
+}
+
+void add_shared_expert(std::vector<TensorMap>& list, const model::ModelConfig& config,
+                       const std::string& theirs, const std::string& ours) {
+  const int64_t D = config.d_model;
+  const std::string expert = theirs + "shared_expert.", gate = theirs + "shared_expert_gate.weight";
+  if (config.shared_expert_dim > 0) {
+    add_ffn(list, expert, ours + "shared.", D, config.shared_expert_dim);
+    list.push_back({gate, {1, D}, ours + "shared_gate.weight", 0, Kind::copy, true});
+    return;
+  }
+  for (const char* name : {"gate_proj", "up_proj"})
+    list.push_back({fmt::format("{}{}.weight", expert, name), {kNoSharedExpert, D}, "", 0, Kind::zero});
+  list.push_back({expert + "down_proj.weight", {D, kNoSharedExpert}, "", 0, Kind::zero});
+  list.push_back({gate, {1, D}, "", 0, Kind::zero});
+}
+
 void add_experts(std::vector<TensorMap>& list, const model::ModelConfig& config, int64_t layer) {
   const int64_t D = config.d_model, F = config.expert_intermediate_dim;
   const std::string theirs = fmt::format("model.layers.{}.mlp.", layer);
@@ -36,10 +60,7 @@ void add_experts(std::vector<TensorMap>& list, const model::ModelConfig& config,
     list.push_back({expert + "gate_proj.weight", {F, D}, gate_up, (2 * e + 1) * F * D});
     list.push_back({expert + "down_proj.weight", {D, F}, down, e * D * F});
   }
-  for (const char* name : {"gate_proj", "up_proj"})
-    list.push_back({fmt::format("{}shared_expert.{}.weight", theirs, name), {1, D}, "", 0, Kind::zero});
-  list.push_back({theirs + "shared_expert.down_proj.weight", {D, 1}, "", 0, Kind::zero});
-  list.push_back({theirs + "shared_expert_gate.weight", {1, D}, "", 0, Kind::zero});
+  add_shared_expert(list, config, theirs, ours);
 }
 
 }  // namespace
@@ -65,8 +86,13 @@ std::vector<TensorMap> qwen3_next_tensors(const model::ModelConfig& config) {
     };
     norm("input_layernorm", "attention_norm");
     add_attention(list, config, i);
-    norm("post_attention_layernorm", "moe_norm");
-    add_experts(list, config, i);
+    const bool dense = i < config.first_dense_layers;
+    norm("post_attention_layernorm", dense ? "dense_norm" : "moe_norm");
+    if (dense)
+      add_ffn(list, fmt::format("model.layers.{}.mlp.", i), fmt::format("layers.{}.dense.", i), D,
+              config.dense_width());
+    else
+      add_experts(list, config, i);
   }
   list.push_back({"model.norm.weight", {D}, "final_norm.weight", 0, Kind::norm, true});
   if (!config.tie_embeddings) list.push_back({"lm_head.weight", {config.vocab_size, D}, "lm_head.weight"});

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // How our tensors and those of transformers' Qwen3NextForCausalLM (version 5) correspond. With full attention
-// in every layer and a shared expert of zeros it is our model, so an export needs no code of its own. Every
-// tensor of theirs is a slice of one of ours, row by row, but for two kinds: norm weights are kept less one
-// (theirs multiplies by 1 + weight), and the shared expert's are zero. Their gate_proj is our W_up and the
-// other way round: the SiLU is on gate there, on up here.
+// in every layer it is our model, so an export needs no code of its own. Every tensor of theirs is a slice of
+// one of ours, row by row, but for two kinds: norm weights are kept less one (theirs multiplies by
+// 1 + weight), and where we have no shared expert, theirs has width 1 and is zero. Their gate_proj is our
+// W_up and the other way round: the SiLU is on gate there, on up here.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +13,9 @@
 #include "model/config.h"
 
 namespace moe::interop {
+
+// The width of a shared expert that stands for none: the class always has one.
+inline constexpr int64_t kNoSharedExpert = 1;
 
 struct TensorMap {
   enum class Kind : uint8_t { copy, norm, zero };

@@ -112,7 +112,9 @@ void Alerts::tell_of_experts(int64_t step) {
       const int64_t dead_for = idle_[layer][expert] - limits_.dead_steps;
       if (dead_for < 0) continue;
       fresh |= looks_ - dead_for > looks_told_;
-      if (++dead <= 4) where += fmt::format("{}layer {} expert {}", where.empty() ? "" : ", ", layer, expert);
+      if (++dead <= 4)
+        where += fmt::format("{}layer {} expert {}", where.empty() ? "" : ", ",
+                             first_layer_ + static_cast<int64_t>(layer), expert);
     }
   }
   if (!fresh) return;

@@ -39,8 +39,9 @@ class Alerts final : public Sink {
   static constexpr int64_t kWarmUp = 50;  // rows before running means count
 
   // out: gets the alerts; outlives this object. Rows with "alert" are ignored, so it may write to this one as
-  // well.
-  Alerts(const AlertLimits& limits, Sink& out) : limits_(limits), out_(out) {}
+  // well. first_layer: the layer of the first list in layers/expert_counts.
+  Alerts(const AlertLimits& limits, Sink& out, int64_t first_layer = 0)
+      : limits_(limits), out_(out), first_layer_(first_layer) {}
   void write(const Row& row) override;
   void finish(int exit_code) override;
 
@@ -55,6 +56,7 @@ class Alerts final : public Sink {
 
   AlertLimits limits_;
   Sink& out_;
+  int64_t first_layer_;
   int64_t rows_ = 0, step_ = 0;
   Smoothed loss_{0.98}, squares_{0.98}, dropped_{0.95}, waiting_{0.95};
   std::vector<std::vector<int64_t>> idle_;  // rows since an expert had a token

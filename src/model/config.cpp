@@ -87,6 +87,29 @@ void describe_router(ModelConfig& c, Fields& fields) {
       .known_as({"seq_aux_loss_alpha", "seq_aux_loss_weight"});
 }
 
+void describe_dense(ModelConfig& c, Fields& fields) {
+  fields
+      .add("shared_expert_dim", c.shared_expert_dim,
+           "inner width of the expert that each token goes to; 0: none")
+      .range(0, 65536)
+      .known_as({"shared_expert_intermediate_size", "moe_shared_expert_intermediate_size"});
+  fields.add("shared_expert_gate", c.shared_expert_gate, "sigmoid gate on the shared expert's result");
+  fields
+      .add("first_dense_layers", c.first_dense_layers,
+           "the first layers that have a dense SwiGLU in place of experts")
+      .range(0, 1023)
+      .known_as({"first_k_dense_replace", "num_dense_layers", "n_dense_layers"});
+  fields
+      .add("dense_intermediate_dim", c.dense_intermediate_dim,
+           "inner width of dense layers; 0: top_k * expert_intermediate_dim + shared_expert_dim")
+      .range(0, 1 << 20)
+      .known_as({"dense_intermediate_size", "dense_ffn_hidden_size", "intermediate_size_mlp"});
+  fields.absent({"n_shared_experts", "num_shared_experts"},
+                "several shared experts are one of their widths together: set shared_expert_dim");
+  fields.absent({"moe_layer_freq", "decoder_sparse_step", "mlp_only_layers"},
+                "dense layers come first: set first_dense_layers");
+}
+
 }  // namespace
 
 int64_t ModelConfig::window_of(int64_t layer) const {
@@ -120,6 +143,7 @@ void ModelConfig::describe(Fields& fields) {
       .range(1, 65536)
       .known_as({"moe_intermediate_size", "intermediate_size", "moe_ffn_hidden_size", "ffn_hidden_size",
                  "d_ff", "hidden_dim", "ffn_dim"});
+  describe_dense(*this, fields);
   fields.add("capacity_factor", capacity_factor, "room per expert over an even share; 0 drops no token")
       .range(0, 4096)
       .known_as({"moe_expert_capacity_factor", "expert_capacity_factor", "expert_capacity"});
@@ -181,6 +205,10 @@ void ModelConfig::validate() const {
   if (top_k > num_experts)
     throw UserError("model.top_k", fmt::format("at most model.num_experts ({})", num_experts),
                     std::to_string(top_k), fmt::format("top_k {}", num_experts));
+  if (first_dense_layers >= n_layers)
+    throw UserError("model.first_dense_layers", fmt::format("less than model.n_layers ({})", n_layers),
+                    std::to_string(first_dense_layers),
+                    fmt::format("first_dense_layers {}: the last layer has experts", n_layers - 1));
 }
 
 ModelSpec ModelConfig::spec() const {
@@ -190,21 +218,28 @@ ModelSpec ModelConfig::spec() const {
       .head = {.width = d_model, .vocab_size = vocab_size, .tied = tie_embeddings, .norm_eps = eps},
       .rope_theta = rope_theta,
       .init_std = init_std};
-  for (int64_t i = 0; i < n_layers; ++i)
+  const MoeSpec moe{.width = d_model,
+                    .experts = num_experts,
+                    .top_k = top_k,
+                    .inner_width = expert_intermediate_dim,
+                    .renormalise = renormalize_top_k,
+                    .balance_weight = static_cast<float>(aux_loss_weight),
+                    .z_weight = static_cast<float>(z_loss_weight),
+                    .score = router_score,
+                    .router_scale = static_cast<float>(router_scale),
+                    .bias_rate = static_cast<float>(router_bias_rate),
+                    .sequence_weight = static_cast<float>(sequence_loss_weight),
+                    .norm_eps = eps,
+                    .shared = {.width = d_model, .inner_width = shared_expert_dim},
+                    .shared_gate = shared_expert_gate};
+  const DenseSpec dense{.ffn = {.width = d_model, .inner_width = dense_width()}, .norm_eps = eps};
+  for (int64_t i = 0; i < n_layers; ++i) {
+    const bool is_dense = i < first_dense_layers;
     spec.layers.push_back(
         {.attention = {.width = d_model, .heads = heads(), .window = window_of(i), .norm_eps = eps},
-         .moe = {.width = d_model,
-                 .experts = num_experts,
-                 .top_k = top_k,
-                 .inner_width = expert_intermediate_dim,
-                 .renormalise = renormalize_top_k,
-                 .balance_weight = static_cast<float>(aux_loss_weight),
-                 .z_weight = static_cast<float>(z_loss_weight),
-                 .score = router_score,
-                 .router_scale = static_cast<float>(router_scale),
-                 .bias_rate = static_cast<float>(router_bias_rate),
-                 .sequence_weight = static_cast<float>(sequence_loss_weight),
-                 .norm_eps = eps}});
+         .moe = is_dense ? MoeSpec{} : moe,
+         .dense = is_dense ? dense : DenseSpec{}});
+  }
   return spec;
 }
 

@@ -23,7 +23,11 @@ struct ModelConfig {
   int64_t num_experts = 64;
   int64_t top_k = 2;
   int64_t expert_intermediate_dim = 512;
-  double capacity_factor = 1.0;  // 0: no limit (dropless)
+  int64_t shared_expert_dim = 0;       // inner width of the expert that each token goes to; 0: none
+  bool shared_expert_gate = true;      // sigmoid gate on its result
+  int64_t first_dense_layers = 0;      // layers with a dense SwiGLU in place of router and experts
+  int64_t dense_intermediate_dim = 0;  // its inner width; 0: of all experts that a token meets elsewhere
+  double capacity_factor = 1.0;        // 0: no limit (dropless)
   double aux_loss_weight = 0.001;
   double z_loss_weight = 0.0;
   bool renormalize_top_k = true;
@@ -41,6 +45,13 @@ struct ModelConfig {
     return {n_heads, n_kv_heads, head_dim > 0 ? head_dim : d_model / n_heads, attention_gate};
   }
   int64_t window_of(int64_t layer) const;
+  int64_t moe_layers() const { return n_layers - first_dense_layers; }
+  // The inner width of dense layers; 0 where there are none.
+  int64_t dense_width() const {
+    if (first_dense_layers == 0) return 0;
+    return dense_intermediate_dim > 0 ? dense_intermediate_dim
+                                      : top_k * expert_intermediate_dim + shared_expert_dim;
+  }
   ModelSpec spec() const;
   // First choices of N tokens that an expert has when all have equally many, rounded up.
   int64_t even_share(int64_t N) const { return (N + num_experts - 1) / num_experts; }

@@ -17,11 +17,10 @@ Decoder::Decoder(const ModelConfig& config, DType type, int64_t B, int64_t S, in
       weights_(weights),
       all_to_all_(all_to_all),
       head_(spec_.head, config.vocab_size),
-      dispatcher_(make_dispatcher(spec_.layers.front().moe, type, B * chunk, Recompute::none, all_to_all,
-                                  Mode::inference, arena)),
-      workspace_(spec_.layers.front(), type, B * chunk, Mode::inference, *dispatcher_, arena),
-      saved_(spec_.layers.front(), type, B * chunk, Recompute::none, Mode::inference, nullptr, *dispatcher_,
-             arena) {
+      dispatcher_(
+          make_dispatcher(spec_.moe(), type, B * chunk, Recompute::none, all_to_all, Mode::inference, arena)),
+      workspace_(spec_.all_parts(), type, B * chunk, Mode::inference, *dispatcher_, arena),
+      saved_(spec_.all_parts(), type, B * chunk, Recompute::none, Mode::inference, {}, *dispatcher_, arena) {
   const int64_t N = B * chunk;
   const auto take = [&](DType dtype, std::initializer_list<int64_t> shape) {
     return arena.allocate("activations", dtype, shape);
@@ -38,6 +37,7 @@ Decoder::Decoder(const ModelConfig& config, DType type, int64_t B, int64_t S, in
   tokens_.position_N = take(DType::i32, {N});
   tokens_.doc_start_N = take(DType::i32, {N});
   tokens_.rope_Td = take(DType::f32, {S, spec_.rope_width()});
+  if (spec_.all_parts().has_ffn()) tokens_.dense = DensePlan(N, arena);
   features_BD_ = take(type, {B, spec_.head.width});
   rstd_B_ = take(DType::f32, {B});
   logits_BV_ = take(type, {B, config.vocab_size});
@@ -46,6 +46,7 @@ Decoder::Decoder(const ModelConfig& config, DType type, int64_t B, int64_t S, in
 void Decoder::prepare(Device& device, std::unique_ptr<CapturedRegion> step) {
   step_ = std::move(step);
   device.to_device(tokens_.rope_Td, rope_table(S_, spec_.rope_width(), spec_.rope_theta).data());
+  tokens_.dense.upload(device);
 }
 
 void Decoder::upload(const int32_t* ids, int64_t count, const int32_t* starts, Device& device) {
@@ -62,6 +63,7 @@ void Decoder::upload(const int32_t* ids, int64_t count, const int32_t* starts, D
   device.to_device(tokens_.position_N.rows(0, B_ * count), position.data());
   device.to_device(tokens_.doc_start_N.rows(0, B_ * count), first.data());
   device.to_device(start_B_, starts);
+  tokens_.dense.set_tokens(B_ * count, device);
 }
 
 Tensor Decoder::run_blocks(int64_t count, Ops& ops) {
@@ -70,12 +72,13 @@ Tensor Decoder::run_blocks(int64_t count, Ops& ops) {
   Tokens tokens = tokens_;
   for (Tensor* tensor : {&tokens.input_N, &tokens.position_N, &tokens.doc_start_N})
     *tensor = tensor->rows(0, N);
+  tokens.dense = tokens_.dense.first(N);
   const BlockContext context{tokens, *dispatcher_, workspace_, ops};
   ops.embedding_forward(saved.x_ND, tokens.input_N, weights_.embedding.compute);
   for (size_t i = 0; i < cache_.size(); ++i) {
     const LayerWeights& weights = weights_.layers[i];
     blocks_[i].dispatch(saved, weights, &cache_[i], {}, context);
-    blocks_[i].experts(saved, weights, context);
+    blocks_[i].experts(saved.x_ND, saved, weights, context);
     blocks_[i].combine(saved.x_ND, saved, context);
   }
   return saved.x_ND;

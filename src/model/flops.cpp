@@ -1,10 +1,18 @@
 // SPDX-License-Identifier: MIT
 #include "model/flops.h"
 
+#include "model/dense_ffn.h"
 #include "model/weights.h"
 #include "ops/muon.h"
 
 namespace moe::model {
+namespace {
+
+bool is_dense(const Parameter& parameter) {
+  return parameter.group == kDenseGroup;
+}
+
+}  // namespace
 
 ParameterCount count_parameters(const ModelConfig& config) {
   ParameterCount count;
@@ -13,7 +21,7 @@ ParameterCount count_parameters(const ModelConfig& config) {
     count.total += n;
     count.active += parameter.role == Role::expert ? n / config.num_experts * config.top_k : n;
     if (parameter.role == Role::expert) count.experts += n;
-    if (parameter.role == Role::matrix) count.attention += n;
+    if (parameter.role == Role::matrix) (is_dense(parameter) ? count.dense : count.attention) += n;
   }
   return count;
 }
@@ -26,7 +34,7 @@ FlopsPerToken flops_per_token(const ModelConfig& config, int64_t T) {
     const double product = 6.0 * static_cast<double>(parameter.weight.numel());
     switch (parameter.role) {
       case Role::matrix:
-        flops.projections += product;
+        (is_dense(parameter) ? flops.dense : flops.projections) += product;
         break;
       case Role::router:
         flops.router += product;

@@ -10,8 +10,8 @@ namespace moe::model {
 
 struct ParameterCount {
   int64_t total = 0;
-  int64_t active = 0;                  // what one token meets: K experts of E; a tied embedding counted once
-  int64_t experts = 0, attention = 0;  // of the total: their matrices
+  int64_t active = 0;  // what one token meets: K experts of E; a tied embedding counted once
+  int64_t experts = 0, attention = 0, dense = 0;  // of the total: their matrices
 };
 
 ParameterCount count_parameters(const ModelConfig& config);
@@ -20,13 +20,14 @@ ParameterCount count_parameters(const ModelConfig& config);
 // matrix products and of causal attention over T tokens (half of T x T). Norms and other elementwise work not
 // counted.
 struct FlopsPerToken {
-  double projections = 0, attention = 0, router = 0, experts = 0, head = 0;
-  double total() const { return projections + attention + router + experts + head; }
+  // dense: shared experts and dense layers
+  double projections = 0, attention = 0, router = 0, experts = 0, dense = 0, head = 0;
+  double total() const { return projections + attention + router + experts + dense + head; }
 };
 
 FlopsPerToken flops_per_token(const ModelConfig& config, int64_t T);
 
-// Of one step of Muon (ops/muon.h) on all matrices of attention and experts.
+// Of one step of Muon (ops/muon.h) on all matrices of attention, experts and dense layers.
 double newton_schulz_flops(const ModelConfig& config, int64_t steps);
 
 }  // namespace moe::model

@@ -8,10 +8,11 @@ void MoeWeights::declare(ParameterList& list, const MoeSpec& spec) {
   list.matrix(router, "moe.router.weight", "router", Role::router, {spec.experts, spec.width});
   if (spec.bias_rate > 0) list.buffer(router_bias, "moe.router.bias", {spec.experts});
   experts.declare(list, spec);
+  if (spec.has_shared()) shared.declare(list, spec);
 }
 
-MoeSaved::MoeSaved(const MoeSpec& spec, DType type, int64_t N, Recompute recompute, const MoeSaved* first,
-                   const TokenDispatcher& dispatcher, Arena& arena)
+MoeSaved::MoeSaved(const MoeSpec& spec, DType type, int64_t N, Recompute recompute, Mode mode,
+                   const MoeSaved* first, const TokenDispatcher& dispatcher, Arena& arena)
     : router(spec, N, arena),
       dispatched(dispatcher.make_saved(first == nullptr ? nullptr : &first->dispatched, arena)) {
   const auto keep = [&](DType dtype, std::initializer_list<int64_t> shape) {
@@ -22,6 +23,8 @@ MoeSaved::MoeSaved(const MoeSpec& spec, DType type, int64_t N, Recompute recompu
   rstd_N = own_norm ? keep(DType::f32, {N}) : first->rstd_N;
   const bool own_h = recompute != Recompute::full || first == nullptr;
   h_R2F = own_h ? keep(type, {dispatcher.max_rows(), 2 * spec.inner_width}) : first->h_R2F;
+  if (spec.has_shared())
+    shared.emplace(spec, type, N, recompute, first == nullptr ? nullptr : &*first->shared, mode, arena);
 }
 
 MoeSaved MoeSaved::first(int64_t N) const {
@@ -29,17 +32,19 @@ MoeSaved MoeSaved::first(int64_t N) const {
   view.router = router.first(N);
   view.norm_ND = norm_ND.rows(0, N);
   view.rstd_N = rstd_N.rows(0, N);
+  if (shared) view.shared = shared->first(N);
   return view;
 }
 
 MoeWorkspace::MoeWorkspace(const MoeSpec& spec, DType type, int64_t N, const TokenDispatcher& dispatcher,
                            Mode mode, Arena& arena)
     : router(spec, N, mode, arena), experts(spec, type, dispatcher.max_rows(), arena) {
+  if (spec.has_shared()) shared.emplace(spec, type, N, mode, arena);
   if (mode == Mode::training) dnorm_ND = arena.allocate("activations: shared", type, {N, spec.width});
 }
 
 MoeLayer::MoeLayer(const MoeSpec& spec, Recompute recompute)
-    : spec_(spec), recompute_(recompute), router_(spec), experts_(recompute) {}
+    : spec_(spec), recompute_(recompute), router_(spec), experts_(recompute), shared_(recompute) {}
 
 void MoeLayer::norm(MoeSaved& saved, const Tensor& x_ND, const MoeWeights& weights, Ops& ops) const {
   ops.rms_norm_forward(saved.norm_ND, saved.rstd_N, x_ND, weights.norm.weight, spec_.norm_eps);
@@ -55,18 +60,21 @@ void MoeLayer::dispatch(MoeSaved& saved, const Tensor& x_ND, const MoeWeights& w
   router_.losses(saved.router, tokens, ops);
 }
 
-void MoeLayer::experts(MoeSaved& saved, const MoeWeights& weights, TokenDispatcher& dispatcher,
-                       const MoeWorkspace& scratch, Ops& ops) const {
+void MoeLayer::experts(Tensor y_ND, MoeSaved& saved, const Tensor& x_ND, const MoeWeights& weights,
+                       const DensePlan& plan, TokenDispatcher& dispatcher, const MoeWorkspace& scratch,
+                       Ops& ops) const {
   const ExpertTokens tokens = dispatcher.recv(saved.dispatched, ops);
   const Tensor rows_RD = experts_.forward(saved.h_R2F, tokens, weights.experts, scratch.experts, ops);
   dispatcher.combine(saved.dispatched, rows_RD, ops);
+  if (saved.shared)  // while the results travel
+    shared_.forward(y_ND, *saved.shared, x_ND, saved.norm_ND, weights.shared, plan, *scratch.shared, ops);
 }
 
 void MoeLayer::combine(Tensor y_ND, const MoeSaved& saved, const Tensor& x_ND, TokenDispatcher& dispatcher,
                        Ops& ops) const {
   const Tensor rows_RD = dispatcher.wait_combine();
   ops.combine_rows({.y_ND = y_ND,
-                    .residual_ND = x_ND,
+                    .residual_ND = saved.shared ? y_ND : x_ND,
                     .x_RD = rows_RD,
                     .weight_NK = saved.router.weight_NK,
                     .plan = saved.router.plan});
@@ -80,8 +88,12 @@ void MoeLayer::dispatch_gradients(MoeSaved& saved, const Tensor& d_ND, const Ten
                                 scratch.router.dweight_NK, ops);
 }
 
-void MoeLayer::experts_backward(MoeSaved& saved, const MoeWeights& weights, GradientMode gradients,
-                                TokenDispatcher& dispatcher, const MoeWorkspace& scratch, Ops& ops) const {
+void MoeLayer::experts_backward(MoeSaved& saved, const Tensor& d_ND, const MoeWeights& weights,
+                                GradientMode gradients, const DensePlan& plan, TokenDispatcher& dispatcher,
+                                const MoeWorkspace& scratch, Ops& ops) const {
+  if (saved.shared)  // while the gradients travel
+    shared_.backward(*saved.shared, d_ND, saved.norm_ND, weights.shared, gradients, plan, *scratch.shared,
+                     ops);
   const ExpertGradients to = dispatcher.recv_gradients(saved.dispatched);
   const Tensor rows_RD = experts_.backward(saved.h_R2F, dispatcher.tokens(saved.dispatched), to,
                                            weights.experts, gradients, scratch.experts, ops);
@@ -93,8 +105,11 @@ void MoeLayer::combine_gradients(Tensor d_ND, const MoeSaved& saved, const Tenso
                                  TokenDispatcher& dispatcher, const MoeWorkspace& scratch, Ops& ops) const {
   const Tensor rows_RD = dispatcher.wait_combine_gradients(saved.router.plan, ops);
   const Tensor& dnorm_ND = scratch.dnorm_ND;
-  ops.combine_rows(
-      {.y_ND = dnorm_ND, .residual_ND = {}, .x_RD = rows_RD, .weight_NK = {}, .plan = saved.router.plan});
+  ops.combine_rows({.y_ND = dnorm_ND,
+                    .residual_ND = saved.shared ? saved.shared->dx_ND : Tensor(),
+                    .x_RD = rows_RD,
+                    .weight_NK = {},
+                    .plan = saved.router.plan});
   router_.backward(dnorm_ND, saved.router, saved.norm_ND, weights.router, tokens, scale_1, scratch.router,
                    ops);
   ops.rms_norm_backward({.dx_ND = d_ND,

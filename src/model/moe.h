@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: MIT
-// The expert half of a block:  y = x + sum_k weight_k * expert_k(norm(x)).
-// Norm, router, dispatch, experts, combine: one path, wherever the experts are.
+// The expert half of a block:  y = x + sum_k weight_k * expert_k(n) + shared(n),  n = norm(x).
+// Norm, router, dispatch, experts, combine: one path, wherever the experts are. A shared expert, where there
+// is one, runs while rows travel.
 #pragma once
+
+#include <optional>
 
 #include "model/experts.h"
 #include "model/recompute.h"
 #include "model/router.h"
+#include "model/shared_expert.h"
 #include "model/token_dispatcher.h"
 #include "ops/ops.h"
 #include "tensor/arena.h"
@@ -17,13 +21,14 @@ struct MoeWeights {
   Parameter norm, router;  // [D], [E, D]
   Buffer router_bias;      // [E]; none without MoeSpec::bias_rate
   ExpertsWeights experts;
+  SharedExpertWeights shared;
 };
 
 // What forward keeps for backward; one for each layer.
 struct MoeSaved {
-  // Activations that `recompute` does not keep share the first layer's memory. first: null for the first
-  // layer.
-  MoeSaved(const MoeSpec& spec, DType type, int64_t N, Recompute recompute, const MoeSaved* first,
+  // Activations that `recompute` does not keep share the memory of `first`, which is null for the first layer
+  // with experts.
+  MoeSaved(const MoeSpec& spec, DType type, int64_t N, Recompute recompute, Mode mode, const MoeSaved* first,
            const TokenDispatcher& dispatcher, Arena& arena);
   // The same memory for fewer tokens.
   MoeSaved first(int64_t N) const;
@@ -31,6 +36,7 @@ struct MoeSaved {
   RouterSaved router;
   DispatchedTokens dispatched;
   Tensor h_R2F;  // of this rank's experts
+  std::optional<SharedExpertSaved> shared;
 };
 
 // Scratch memory, for at most N tokens. Inference has no dnorm.
@@ -39,6 +45,7 @@ struct MoeWorkspace {
                Arena& arena);
   RouterWorkspace router;
   ExpertsWorkspace experts;
+  std::optional<SharedExpertWorkspace> shared;
   Tensor dnorm_ND;
 };
 
@@ -51,8 +58,10 @@ class MoeLayer {
   void dispatch(MoeSaved& saved, const Tensor& x_ND, const MoeWeights& weights, const Tokens& tokens,
                 const Capacity& capacity, TokenDispatcher& dispatcher, const MoeWorkspace& scratch,
                 Ops& ops) const;
-  void experts(MoeSaved& saved, const MoeWeights& weights, TokenDispatcher& dispatcher,
-               const MoeWorkspace& scratch, Ops& ops) const;
+  // With a shared expert it begins y_ND, which must stay as it is until combine().
+  void experts(Tensor y_ND, MoeSaved& saved, const Tensor& x_ND, const MoeWeights& weights,
+               const DensePlan& plan, TokenDispatcher& dispatcher, const MoeWorkspace& scratch,
+               Ops& ops) const;
   // y_ND = x_ND + ...
   void combine(Tensor y_ND, const MoeSaved& saved, const Tensor& x_ND, TokenDispatcher& dispatcher,
                Ops& ops) const;
@@ -61,8 +70,9 @@ class MoeLayer {
   // overwritten.
   void dispatch_gradients(MoeSaved& saved, const Tensor& d_ND, const Tensor& x_ND, const MoeWeights& weights,
                           TokenDispatcher& dispatcher, const MoeWorkspace& scratch, Ops& ops) const;
-  void experts_backward(MoeSaved& saved, const MoeWeights& weights, GradientMode gradients,
-                        TokenDispatcher& dispatcher, const MoeWorkspace& scratch, Ops& ops) const;
+  void experts_backward(MoeSaved& saved, const Tensor& d_ND, const MoeWeights& weights,
+                        GradientMode gradients, const DensePlan& plan, TokenDispatcher& dispatcher,
+                        const MoeWorkspace& scratch, Ops& ops) const;
   void combine_gradients(Tensor d_ND, const MoeSaved& saved, const Tensor& x_ND, const MoeWeights& weights,
                          const Tokens& tokens, const Tensor& scale_1, TokenDispatcher& dispatcher,
                          const MoeWorkspace& scratch, Ops& ops) const;
@@ -74,6 +84,7 @@ class MoeLayer {
   Recompute recompute_;
   Router router_;
   Experts experts_;
+  SharedExpert shared_;
 };
 
 }  // namespace moe::model

@@ -17,6 +17,11 @@ struct AttentionSpec {
   float norm_eps = 0;
 };
 
+// A dense SwiGLU. F = 0: there is none.
+struct FfnSpec {
+  int64_t width = 0, inner_width = 0;  // D, F
+};
+
 struct MoeSpec {
   int64_t width = 0;                                // D
   int64_t experts = 0, top_k = 0, inner_width = 0;  // E, K, F
@@ -28,11 +33,24 @@ struct MoeSpec {
   float sequence_weight = 0;  // of the balance loss of each row
   RouterRule rule() const { return {score, renormalise, router_scale}; }
   float norm_eps = 0;
+  FfnSpec shared = {};      // the expert that each token goes to
+  bool shared_gate = true;  // its result is multiplied by sigmoid(x w)
+  bool has_shared() const { return shared.inner_width > 0; }
 };
 
+struct DenseSpec {
+  FfnSpec ffn;
+  float norm_eps = 0;
+};
+
+// Behind attention, a layer has experts or a dense SwiGLU.
 struct LayerSpec {
   AttentionSpec attention;
-  MoeSpec moe;
+  MoeSpec moe = {};
+  DenseSpec dense = {};
+  bool has_experts() const { return moe.experts > 0; }
+  bool is_dense() const { return dense.ffn.inner_width > 0; }
+  bool has_ffn() const { return is_dense() || moe.has_shared(); }
 };
 
 struct HeadSpec {
@@ -42,10 +60,18 @@ struct HeadSpec {
 };
 
 struct ModelSpec {
-  std::vector<LayerSpec> layers;
+  std::vector<LayerSpec> layers;  // dense ones come first, and one with experts last
   HeadSpec head;
   double rope_theta = 0, init_std = 0;
   int64_t rope_width() const { return layers.front().attention.heads.dim; }
+  const MoeSpec& moe() const { return layers.back().moe; }
+  // With all parts that any layer has: of memory that serves each layer in turn.
+  LayerSpec all_parts() const { return {layers.front().attention, moe(), layers.front().dense}; }
+  int64_t dense_layers() const {
+    int64_t count = 0;
+    for (const LayerSpec& layer : layers) count += layer.is_dense() ? 1 : 0;
+    return count;
+  }
 };
 
 }  // namespace moe::model

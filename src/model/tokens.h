@@ -2,6 +2,7 @@
 // The tokens of a micro-batch as the blocks see them.
 #pragma once
 
+#include "model/dense_ffn.h"
 #include "tensor/tensor.h"
 
 namespace moe::model {
@@ -13,6 +14,7 @@ struct Tokens {
   Tensor doc_start_N;   // the same memory, flat
   Tensor position_N;    // index in the row
   Tensor rope_Td;       // f32, the table of rotations
+  DensePlan dense;      // of shared experts and dense layers, where there are any
 };
 
 }  // namespace moe::model

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <span>
 #include <utility>
 
 #include "model/schedule.h"
@@ -30,7 +31,7 @@ std::vector<float> rope_table(int64_t rows, int64_t head_dim, double theta) {
 }
 
 StepSums::StepSums(const ModelConfig& config, bool balance_of_step, Arena& arena) {
-  const int64_t L = config.n_layers, E = config.num_experts;
+  const int64_t L = config.moe_layers(), E = config.num_experts;
   loss_1 = arena.allocate("small", DType::f64, {1});
   router_loss_L2 = arena.allocate("small", DType::f32, {L, 2});
   count_LE = arena.allocate("small", DType::i32, {L, E});
@@ -51,14 +52,15 @@ std::vector<Tensor> StepSums::all() const {
 
 Workspace::Workspace(const ModelConfig& config, const ModelSpec& spec, const MicroBatch& shape,
                      const TokenDispatcher& dispatcher, Arena& arena)
-    : block(spec.layers.front(), shape.type, shape.N(), Mode::training, dispatcher, arena),
+    : block(spec.all_parts(), shape.type, shape.N(), Mode::training, dispatcher, arena),
       head(spec.head, shape.type, shape.N(), std::min(shape.head_rows, shape.N()), arena),
       sums(config, shape.balance_of_step, arena),
       position_N(arena.allocate("small", DType::i32, {shape.N()})),
       rope_Td(arena.allocate("small", DType::f32, {shape.T, spec.rope_width()})),
+      dense(spec.all_parts().has_ffn() ? DensePlan(shape.N(), arena) : DensePlan()),
       loss_scale_1(arena.allocate("small", DType::f32, {1})),
       share_LE(shape.balance_of_step
-                   ? arena.allocate("small", DType::f32, {config.n_layers, config.num_experts})
+                   ? arena.allocate("small", DType::f32, {config.moe_layers(), config.num_experts})
                    : Tensor()) {}
 
 Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Weights& weights, Arena& arena,
@@ -75,8 +77,8 @@ Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Wei
       shape_(shape),
       weights_(weights),
       head_(spec_.head, shape.vocabulary),
-      dispatcher_(make_dispatcher(spec_.layers.front().moe, shape.type, shape.N(), shape.recompute,
-                                  all_to_all, Mode::training, arena)),
+      dispatcher_(make_dispatcher(spec_.moe(), shape.type, shape.N(), shape.recompute, all_to_all,
+                                  Mode::training, arena)),
       workspace_(workspace != nullptr
                      ? std::move(workspace)
                      : std::make_shared<const Workspace>(config, spec_, shape, *dispatcher_, arena)) {
@@ -87,13 +89,14 @@ Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Wei
              .doc_start_BT = {},
              .doc_start_N = ids(),
              .position_N = workspace_->position_N,
-             .rope_Td = workspace_->rope_Td};
+             .rope_Td = workspace_->rope_Td,
+             .dense = workspace_->dense};
   tokens_.doc_start_BT = tokens_.doc_start_N.reshape({shape.B, shape.T});
-  saved_.reserve(spec_.layers.size());  // the first one's address is given to the others
+  saved_.reserve(spec_.layers.size());  // those before are given to each
   for (const LayerSpec& layer : spec_.layers) {
     blocks_.emplace_back(layer, shape.recompute);
-    saved_.emplace_back(layer, shape.type, N, shape.recompute, Mode::training,
-                        saved_.empty() ? nullptr : &saved_.front(), *dispatcher_, arena);
+    const std::span<const BlockSaved> earlier(saved_);
+    saved_.emplace_back(layer, shape.type, N, shape.recompute, Mode::training, earlier, *dispatcher_, arena);
   }
   last_ND_ = arena.allocate("activations: residual stream", shape.type, {N, config.d_model});
   d_ND_ = arena.allocate("activations: head", shape.type, {N, config.d_model});
@@ -106,6 +109,7 @@ void Transformer::prepare(Device& device) {
   for (size_t n = 0; n < position.size(); ++n)
     position[n] = static_cast<int32_t>(n % static_cast<size_t>(shape_.T));
   device.to_device(workspace_->position_N, position.data());
+  workspace_->dense.upload(device);
 }
 
 void Transformer::upload(Device& device, const int32_t* input, const int32_t* target, const int32_t* first) {
@@ -132,25 +136,29 @@ void Transformer::dispatch(int64_t layer, const Capacity& capacity, Ops& ops) {
 }
 
 void Transformer::experts(int64_t layer, Ops& ops) {
-  block(layer).experts(saved(layer), weights(layer), context(ops));
+  block(layer).experts(output_of(layer), saved(layer), weights(layer), context(ops));
+}
+
+void Transformer::add_router(const RouterSaved& router, int64_t row, Ops& ops) {
+  ops.add(sums().router_loss_L2.rows(row, row + 1), router.loss_2);
+  ops.add(sums().count_LE.rows(row, row + 1), router.plan.count_E);
+  ops.add(sums().offset_LE1.rows(row, row + 1), router.plan.offset_E1);
+  if (!sums().sequence_loss_L.empty())
+    ops.add(sums().sequence_loss_L.rows(row, row + 1), router.sequence_loss_1);
+  if (!sums().first_LE.empty())
+    ops.balance_sums({.first_E = sums().first_LE.rows(row, row + 1),
+                      .sum_E1 = sums().balance_LE1.rows(row, row + 1),
+                      .top1_count_E = router.plan.top1_count_E,
+                      .P_E = router.P_E,
+                      .loss_2 = router.loss_2});
 }
 
 void Transformer::combine(int64_t layer, Ops& ops, const BlockObserver& observer) {
   const BlockSaved& kept = saved(layer);
-  const RouterSaved& router = kept.moe.router;
+  const RouterSaved* const router = kept.moe ? &kept.moe->router : nullptr;
   const Tensor y_ND = output_of(layer);
   block(layer).combine(y_ND, kept, context(ops));
-  ops.add(sums().router_loss_L2.rows(layer, layer + 1), router.loss_2);
-  ops.add(sums().count_LE.rows(layer, layer + 1), router.plan.count_E);
-  ops.add(sums().offset_LE1.rows(layer, layer + 1), router.plan.offset_E1);
-  if (!sums().sequence_loss_L.empty())
-    ops.add(sums().sequence_loss_L.rows(layer, layer + 1), router.sequence_loss_1);
-  if (!sums().first_LE.empty())
-    ops.balance_sums({.first_E = sums().first_LE.rows(layer, layer + 1),
-                      .sum_E1 = sums().balance_LE1.rows(layer, layer + 1),
-                      .top1_count_E = router.plan.top1_count_E,
-                      .P_E = router.P_E,
-                      .loss_2 = router.loss_2});
+  if (router != nullptr) add_router(*router, layer - spec_.dense_layers(), ops);
   if (observer) observer(layer, {y_ND, tokens_.doc_start_N, kept.attention, router});
 }
 
@@ -168,11 +176,12 @@ void Transformer::dispatch_gradients(int64_t layer, Ops& ops) {
 }
 
 void Transformer::experts_backward(int64_t layer, GradientMode gradients, Ops& ops) {
-  block(layer).experts_backward(saved(layer), weights(layer), gradients, context(ops));
+  block(layer).experts_backward(d_ND_, saved(layer), weights(layer), gradients, context(ops));
 }
 
 void Transformer::combine_gradients(int64_t layer, GradientMode gradients, Ops& ops) {
-  if (!shares().empty()) ops.copy(saved(layer).moe.router.f_E, shares().rows(layer, layer + 1));
+  if (const int64_t row = layer - spec_.dense_layers(); row >= 0 && !shares().empty())
+    ops.copy(saved(layer).moe->router.f_E, shares().rows(row, row + 1));
   block(layer).combine_gradients(d_ND_, saved(layer), weights(layer), router_scale_1_, gradients,
                                  context(ops));
 }

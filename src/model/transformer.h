@@ -35,6 +35,7 @@ Capacity training_capacity(const ModelConfig& config, const MicroBatch& shape);
 // What a step adds up over its micro-batches; read by the host once a step.
 struct StepSums {
   StepSums() = default;
+  // L here: layers with a router, ModelConfig::moe_layers().
   StepSums(const ModelConfig& config, bool balance_of_step, Arena& arena);
   Tensor loss_1;          // f64, sum of the cross-entropy over targets
   Tensor router_loss_L2;  // f32, sums over micro-batches of (balance, z)
@@ -54,7 +55,7 @@ struct BlockView {
   const Tensor& y_ND;  // the residual stream behind the block
   const Tensor& doc_start_N;
   const AttentionSaved& attention;
-  const RouterSaved& router;
+  const RouterSaved* router;  // null in a dense layer
 };
 using BlockObserver = std::function<void(int64_t layer, const BlockView& block)>;
 
@@ -73,8 +74,9 @@ struct Workspace {
   HeadWorkspace head;
   StepSums sums;
   Tensor position_N, rope_Td;  // as Tokens has them
+  DensePlan dense;
   Tensor loss_scale_1;
-  Tensor share_LE;  // with MicroBatch::balance_of_step
+  Tensor share_LE;  // with MicroBatch::balance_of_step; L as in StepSums
 };
 
 class Transformer {
@@ -138,6 +140,8 @@ class Transformer {
   const BlockSaved& saved(int64_t layer) const { return saved_[static_cast<size_t>(layer)]; }
   const LayerWeights& weights(int64_t layer) const { return weights_.layers[static_cast<size_t>(layer)]; }
   Tensor output_of(int64_t layer) const { return layer + 1 < layers() ? saved(layer + 1).x_ND : last_ND_; }
+  // To the sums; row: which one of the layers that have a router.
+  void add_router(const RouterSaved& router, int64_t row, Ops& ops);
   BlockContext context(Ops& ops) const { return {tokens_, *dispatcher_, workspace_->block, ops}; }
 
   ModelConfig config_;

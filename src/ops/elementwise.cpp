@@ -56,4 +56,24 @@ double Average::bytes() const {
   return bytes_of({y, y, x});
 }
 
+void Sigmoid::check() const {
+  CHECK(!x.empty() && !y.empty(), "sigmoid: a tensor is missing");
+  CHECK(y.dtype() == DType::f32 && x.dtype() == DType::f32 && y.numel() == x.numel(),
+        "sigmoid: " + y.describe() + " of " + x.describe());
+}
+
+double Sigmoid::bytes() const {
+  return bytes_of({y, x});
+}
+
+void SigmoidBackward::check() const {
+  CHECK(!d.empty() && !y.empty(), "sigmoid_backward: a tensor is missing");
+  CHECK(d.dtype() == DType::f32 && y.dtype() == DType::f32 && d.numel() == y.numel(),
+        "sigmoid_backward: " + d.describe() + " at " + y.describe());
+}
+
+double SigmoidBackward::bytes() const {
+  return bytes_of({d, d, y});
+}
+
 }  // namespace moe

@@ -62,4 +62,26 @@ struct Average {
   double bytes() const;
 };
 
+// y = 1 / (1 + exp(-x)), both f32; y may be x.
+struct Sigmoid {
+  static constexpr const char* name = "sigmoid";
+  static constexpr const char* phase = "other";
+  Tensor y;
+  const Tensor x;
+
+  void check() const;
+  double bytes() const;
+};
+
+// d = d * y (1 - y), both f32, of y = sigmoid(x). d: in, d(loss)/dy; out, d(loss)/dx.
+struct SigmoidBackward {
+  static constexpr const char* name = "sigmoid_backward";
+  static constexpr const char* phase = "other";
+  Tensor d;
+  const Tensor y;
+
+  void check() const;
+  double bytes() const;
+};
+
 }  // namespace moe

@@ -49,6 +49,8 @@ namespace moe {
   OP(cast, Cast)                                   \
   OP(add, Add)                                     \
   OP(average, Average)                             \
+  OP(sigmoid, Sigmoid)                             \
+  OP(sigmoid_backward, SigmoidBackward)            \
   OP(embedding_forward, EmbeddingForward)          \
   OP(embedding_backward, EmbeddingBackward)        \
   OP(rms_norm_forward, RmsNormForward)             \
@@ -118,6 +120,8 @@ class Ops {
   void cast(Tensor y, const Tensor& x) { cast(Cast{y, x}); }
   void add(Tensor y, const Tensor& x) { add(Add{y, x}); }
   void average(Tensor y, const Tensor& x, float share) { average(Average{y, x, share}); }
+  void sigmoid(Tensor y, const Tensor& x) { sigmoid(Sigmoid{y, x}); }
+  void sigmoid_backward(Tensor d, const Tensor& y) { sigmoid_backward(SigmoidBackward{d, y}); }
   void embedding_forward(Tensor x_ND, const Tensor& id_N, const Tensor& w_VD) {
     embedding_forward(EmbeddingForward{x_ND, id_N, w_VD});
   }

@@ -52,7 +52,8 @@ std::unique_ptr<metrics::Sink> make_observers(const RunConfig& config, const Run
         terminal, metrics::Background::kMost, "tensorboard"));
   if (auto run = wandb::open_run(settings, folder.path() / "wandb.json", resumed, info, terminal))
     sinks->add(std::make_unique<TerminalTap>(std::move(run), terminal));
-  sinks->add(std::make_unique<metrics::Alerts>(config.logging.alerts, *sinks));
+  sinks->add(
+      std::make_unique<metrics::Alerts>(config.logging.alerts, *sinks, config.model.first_dense_layers));
   return sinks;
 }
 

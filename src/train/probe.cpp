@@ -137,17 +137,15 @@ Probe::Layer Probe::measure(int64_t number, const model::BlockView& block) const
   const int64_t window = config_.window_of(number);
   const int64_t H = heads_.query, G = heads_.kv, d = heads_.dim, P = heads_.packed();
   const int64_t N = std::min(block.y_ND.dim(0), kRows * T_), D = block.y_ND.dim(1);
-  const int64_t E = block.router.probability_NE.dim(1);
   std::vector<int32_t> first(static_cast<size_t>(N));
   device_.to_host(first.data(), block.doc_start_N.rows(0, N));
   const auto fetch = [&](const Tensor& tensor) { return host_floats(tensor.rows(0, N), device_); };
   const auto q = fetch(block.attention.q_NHd), k = fetch(block.attention.k_NGd),
              lse = fetch(block.attention.lse_NH);
   const auto packed = fetch(block.attention.packed_NP), y = fetch(block.y_ND);
-  const auto probability = fetch(block.router.probability_NE);
 
   const double scale = 1 / std::sqrt(static_cast<double>(d));
-  Mean sink, uniform, gate, confidence;
+  Mean sink, uniform, gate;
   Layer layer;
   for (int64_t n = 0; n < N; ++n) {
     const int64_t start = first[static_cast<size_t>(n)], t = n % T_;
@@ -162,15 +160,26 @@ Probe::Layer Probe::measure(int64_t number, const model::BlockView& block) const
       sink.add(std::exp(score - static_cast<double>(lse[static_cast<size_t>(n * H + h)])));
       uniform.add(1 / static_cast<double>(t - start + 1));
     }
-    const auto row = probability.begin() + n * E;
-    confidence.add(*std::max_element(row, row + E));
     for (int64_t i = 0; i < D; ++i)
       layer.largest =
           std::max(layer.largest, std::abs(static_cast<double>(y[static_cast<size_t>(n * D + i)])));
   }
   layer.sink = sink.value(), layer.uniform = uniform.value();
-  layer.gate = gate.value(), layer.confidence = confidence.value();
+  layer.gate = gate.value();
+  if (block.router != nullptr) layer.confidence = confidence(block.router->probability_NE.rows(0, N), first);
   return layer;
+}
+
+double Probe::confidence(const Tensor& probability_NE, const std::vector<int32_t>& first) const {
+  const int64_t E = probability_NE.dim(1);
+  const auto probability = host_floats(probability_NE, device_);
+  Mean mean;
+  for (size_t n = 0; n < first.size(); ++n) {
+    if (first[n] < 0) continue;  // padding
+    const auto row = probability.begin() + static_cast<int64_t>(n) * E;
+    mean.add(*std::max_element(row, row + E));
+  }
+  return mean.value();
 }
 
 void Probe::add_weights(metrics::Row& row) {
@@ -212,7 +221,9 @@ void Probe::report(metrics::Row& row) {
     return values;
   };
   const auto sink = all(&Layer::sink), gate = all(&Layer::gate), largest = all(&Layer::largest);
-  const auto confidence = all(&Layer::confidence);
+  std::vector<double> confidence;  // of the layers that have a router
+  for (const Layer& layer : layers_)
+    if (layer.confidence) confidence.push_back(*layer.confidence);
   row.add("attention_sink", metrics::mean(sink))
       .add("attention_sink_uniform", metrics::mean(all(&Layer::uniform)))
       .add("max_activation", *std::max_element(largest.begin(), largest.end()))

@@ -45,7 +45,8 @@ class Probe {
 
  private:
   struct Layer {
-    double sink = 0, uniform = 0, gate = 0, largest = 0, confidence = 0;
+    double sink = 0, uniform = 0, gate = 0, largest = 0;
+    std::optional<double> confidence;  // of its router
   };
   // Elements of a parameter, flat, as far as they are this rank's own.
   struct Cut {
@@ -57,6 +58,8 @@ class Probe {
   };
   static Cut cut(const Parameter& parameter, int64_t begin, int64_t end);
   Layer measure(int64_t number, const model::BlockView& block) const;
+  // first: of each token, as Transformer::upload has it.
+  double confidence(const Tensor& probability_NE, const std::vector<int32_t>& first) const;
   void append(const Tensor& flat, std::vector<float>& values) const;
   std::vector<float> gate_weights() const;
   GateStep gate_step(double loss_scale) const;

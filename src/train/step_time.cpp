@@ -88,16 +88,16 @@ double ring_seconds(double bytes, double buckets, int ranks, const GpuRates& gpu
   return bytes * (ranks - 1) / ranks / ring_rate(ranks, gpu, e) + buckets * (ranks - 1) * e.hop_seconds;
 }
 
-// Of experts, of attention, and the rest.
+// Of experts, of the other matrices of layers, and the rest.
 struct Parameters {
-  double experts = 0, attention = 0, outside = 0;
-  double others() const { return attention + outside; }
+  double experts = 0, matrices = 0, outside = 0;
+  double others() const { return matrices + outside; }
 };
 
 Parameters parameters(const model::ModelConfig& model) {
   const model::ParameterCount count = model::count_parameters(model);
-  return {as_double(count.experts), as_double(count.attention),
-          as_double(count.total - count.experts - count.attention)};
+  const int64_t matrices = count.attention + count.dense;
+  return {as_double(count.experts), as_double(matrices), as_double(count.total - count.experts - matrices)};
 }
 
 // What goes between ranks once a step, gradients or weights: all of it, and what no pass over the layers can
@@ -108,9 +108,9 @@ struct Transfer {
 
 // Of the layers of one group, by bucket (model/weights.h): that of the first layers is the first that forward
 // waits for, and the last that backward completes.
-Transfer layers_transfer(double parameters, double bytes, const RunConfig& config, int ranks,
+Transfer layers_transfer(double parameters, int64_t layers, double bytes, const RunConfig& config, int ranks,
                          const GpuRates& gpu, const Efficiency& e) {
-  const double L = as_double(config.model.n_layers);
+  const double L = as_double(layers);
   const double of_layer = parameters / L * bytes_of(config.training.gradient_type);
   const double together = std::clamp(std::ceil(1e6 * config.distributed.bucket_mb / of_layer), 1.0, L);
   const double seconds = ring_seconds(parameters * bytes, std::ceil(L / together), ranks, gpu, e);
@@ -123,8 +123,8 @@ double compute_seconds(const RunConfig& config, int expert_ranks, const GpuRates
   const model::FlopsPerToken flops = model::flops_per_token(model, model.max_seq_len);
   const double tokens = as_double(config.training.batch_size * model.max_seq_len);
   const double products =
-      products_of(config.training.recompute) *
-          (flops.projections / e.projections + flops.attention / e.attention + flops.experts / e.experts) +
+      products_of(config.training.recompute) * ((flops.projections + flops.dense) / e.projections +
+                                                flops.attention / e.attention + flops.experts / e.experts) +
       flops.head / e.head;
   // Experts' weights are read in both passes, and their f32 gradients read and written, once a micro-batch.
   const double gradient = bytes_of(config.training.gradient_type);
@@ -158,7 +158,7 @@ double row_seconds(const RunConfig& config, int expert_ranks, const GpuRates& gp
   const int near = std::min(expert_ranks, gpu.gpus_of_machine);
   const double far = static_cast<double>(expert_ranks - near) / (expert_ranks - 1);
   return std::max(bytes * (1 - far) / (gpu.link * e.link), bytes * far / (gpu.network * e.network)) +
-         as_double(config.model.n_layers) * e.wait_seconds;
+         as_double(config.model.moe_layers()) * e.wait_seconds;
 }
 
 // Not inside another word: "a10" is not in "a100".
@@ -209,7 +209,7 @@ const GpuRates* find_gpu(std::string_view name) {
 double row_bytes_of_token(const RunConfig& config, int expert_ranks) {
   const model::ModelConfig& model = config.model;
   return dispatches_of(config.training.recompute) * kWide *
-         as_double(model.n_layers * model.top_k * model.d_model) * (expert_ranks - 1) / expert_ranks;
+         as_double(model.moe_layers() * model.top_k * model.d_model) * (expert_ranks - 1) / expert_ranks;
 }
 
 std::optional<StepTime> predict_step(const RunConfig& config, int ranks, const GpuRates& gpu,
@@ -236,10 +236,11 @@ std::optional<StepTime> predict_step(const RunConfig& config, int ranks, const G
   // shown.
   const bool beside = !some_may_stop(config.distributed, mesh);
   const auto transfer = [&](double bytes, double times, double beside_seconds) {
-    const Transfer attention = layers_transfer(all.attention, bytes, config, ranks, gpu, e);
+    const model::ModelConfig& model = config.model;
+    const Transfer matrices = layers_transfer(all.matrices, model.n_layers, bytes, config, ranks, gpu, e);
     const Transfer of_experts =
-        layers_transfer(all.experts / experts, bytes, config, ranks / experts, gpu, e);
-    const double layers = attention.seconds + of_experts.seconds, shown = attention.shown + of_experts.shown;
+        layers_transfer(all.experts / experts, model.moe_layers(), bytes, config, ranks / experts, gpu, e);
+    const double layers = matrices.seconds + of_experts.seconds, shown = matrices.shown + of_experts.shown;
     if (beside) time.hidden += e.beside * std::min(times * (layers - shown), beside_seconds);
     return times * (layers + ring_seconds(all.outside * bytes, kOutside, ranks, gpu, e));
   };

@@ -35,8 +35,11 @@ TEST(HfConfig, OtherArchitecturesAreRefusedByKey) {
   EXPECT_THAT(complaint("hidden_act", "gelu"), HasSubstr("hidden_act"));
   EXPECT_THAT(complaint("tie_word_embeddings", 1), HasSubstr("tie_word_embeddings"));
   EXPECT_THAT(complaint("head_dim", 7), HasSubstr("head_dim"));
-  EXPECT_THAT(complaint("shared_expert_intermediate_size", 512),
-              HasSubstr("shared_expert_intermediate_size"));
+  EXPECT_THAT(complaint("shared_expert_intermediate_size", 0), HasSubstr("shared_expert_intermediate_size"));
+  EXPECT_THAT(complaint("shared_expert_intermediate_size", 1 << 20), HasSubstr("shared_expert_dim"));
+  for (const nlohmann::json& layers : {nlohmann::json{1}, {0, 2}, {"0"}, {0, 1, 2}})
+    EXPECT_THAT(complaint("mlp_only_layers", layers), HasSubstr("mlp_only_layers")) << layers;
+  EXPECT_THAT(complaint("mlp_only_layers", {0, 1}), HasSubstr("first_dense_layers"));
   EXPECT_THAT(complaint("hidden_size", -1), HasSubstr("hidden_size"));
   EXPECT_THAT(complaint("num_attention_heads", 3), HasSubstr("n_heads"));
   EXPECT_THAT(complaint("rope_parameters", {{"rope_type", "yarn"}}), HasSubstr("rope_type"));
@@ -60,8 +63,37 @@ TEST(HfConfig, HeadWidthAndHeadAreTheModels) {
   EXPECT_EQ(read_hf_config("config.json", hf_config_json(test::interop_config(), DType::f32, 0)).head_dim, 0);
 }
 
+TEST(HfConfig, DensePartsAreTheModels) {
+  model::ModelConfig config = test::interop_config();
+  config.shared_expert_dim = 20;
+  config.first_dense_layers = 1;
+  const std::string text = hf_config_json(config, DType::f32, 0);
+  const auto json = nlohmann::json::parse(text);
+  EXPECT_EQ(json["shared_expert_intermediate_size"], 20);
+  EXPECT_EQ(json["mlp_only_layers"], nlohmann::json::array({0}));
+  EXPECT_EQ(json["intermediate_size"], 2 * 12 + 20);
+  const model::ModelConfig read = read_hf_config("config.json", text);
+  EXPECT_EQ(read.shared_expert_dim, 20);
+  EXPECT_TRUE(read.shared_expert_gate);
+  EXPECT_EQ(read.first_dense_layers, 1);
+  EXPECT_EQ(read.dense_width(), 44);
+  const model::ModelConfig none =
+      read_hf_config("config.json", hf_config_json(test::interop_config(), DType::f32, 0));
+  EXPECT_EQ(none.shared_expert_dim, 0);
+  EXPECT_EQ(none.first_dense_layers, 0);
+}
+
 TEST(HfConfig, WhatTheFormatHasNotIsRefusedBySetting) {
   model::ModelConfig config = test::interop_config();
+  config.shared_expert_dim = 8;
+  config.shared_expert_gate = false;
+  EXPECT_THAT(user_error_of([&] { hf_config_json(config, DType::f32, 0); }),
+              HasSubstr("model.shared_expert_gate"));
+  config.shared_expert_gate = true;
+  config.shared_expert_dim = 1;  // stands for none
+  EXPECT_THAT(user_error_of([&] { hf_config_json(config, DType::f32, 0); }),
+              HasSubstr("model.shared_expert_dim"));
+  config = test::interop_config();
   config.attention_gate = false;
   EXPECT_THAT(user_error_of([&] { hf_config_json(config, DType::f32, 0); }),
               HasSubstr("model.attention_gate"));
@@ -98,8 +130,7 @@ TEST(HfConfig, EveryKeyThatChangesTheArithmeticIsRefusedByName) {
                                  {"attention_dropout", 0.1},
                                  {"hidden_act", "gelu"},
                                  {"decoder_sparse_step", 2},
-                                 {"mlp_only_layers", {0}},
-                                 {"shared_expert_intermediate_size", 512},
+                                 {"mlp_only_layers", {1}},
                                  {"layer_types", {"linear_attention", "full_attention"}},
                                  {"quantization_config", {{"quant_method", "fp8"}}},
                                  {"pruned_heads", {{"0", {1}}}},

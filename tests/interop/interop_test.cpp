@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The Hugging Face format: what we write comes back bit for bit; a model that transformers wrote gives its
-// logits and its greedy text here (tests/golden/qwen3_next, tools/make_export_goldens.py); and whatever is
+// logits and its greedy text here (tests/golden/qwen3_next*, tools/make_export_goldens.py); and whatever is
 // wrong with a folder is one clear message.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -92,6 +92,26 @@ TEST_F(Interop, AnUntiedHeadAndAnotherHeadWidthComeBack) {
   EXPECT_EQ(read_file(folder_ / "back.safetensors"), read_file(folder_ / "ours.safetensors"));
   const auto theirs = checkpoint::Safetensors(hf() / "model.safetensors").values<float>("lm_head.weight");
   EXPECT_EQ(theirs, checkpoint::Safetensors(folder_ / "ours.safetensors").values<float>("lm_head.weight"));
+}
+
+TEST_F(Interop, ASharedExpertAndADenseLayerComeBack) {
+  model::ModelConfig config = test::interop_config();
+  config.shared_expert_dim = 20;
+  config.first_dense_layers = 1;
+  const checkpoint::Safetensors ours = checkpoint(config);
+  export_weights(hf(), config, ours, DType::f32, uint64_t{1} << 30);
+  checkpoint::write_safetensors(folder_ / "back.safetensors",
+                                ImportedWeights(hf(), config, DType::f32).streams());
+  EXPECT_EQ(read_file(folder_ / "back.safetensors"), read_file(folder_ / "ours.safetensors"));
+  const checkpoint::Safetensors theirs(hf() / "model.safetensors");
+  const auto gate_up = ours.values<float>("layers.0.dense.gate_up.weight");
+  const auto half = gate_up.begin() + std::ssize(gate_up) / 2;
+  EXPECT_EQ(theirs.values<float>("model.layers.0.mlp.up_proj.weight"),
+            std::vector<float>(gate_up.begin(), half));
+  EXPECT_EQ(theirs.values<float>("model.layers.0.mlp.gate_proj.weight"),
+            std::vector<float>(half, gate_up.end()));
+  EXPECT_EQ(theirs.values<float>("model.layers.1.mlp.shared_expert_gate.weight"),
+            ours.values<float>("layers.1.moe.shared_gate.weight"));
 }
 
 TEST_F(Interop, ComesBackBitForBitInOneFileAndInShards) {
@@ -204,10 +224,11 @@ TEST_F(Interop, TokensAddedToTheVocabularyAreRefused) {
 
 // ---- against transformers ----
 
-class FromTransformers : public ::testing::Test {
+// The folder in tests/golden.
+class FromTransformers : public ::testing::TestWithParam<const char*> {
  protected:
   FromTransformers()
-      : folder_(test::golden_path("qwen3_next")),
+      : folder_(test::golden_path(GetParam())),
         expected_(folder_ / "expected.st"),
         config_(read_hf_config("config.json", read_file(folder_ / "config.json"))),
         ids_(expected_.values<int32_t>("ids")) {
@@ -231,7 +252,7 @@ class FromTransformers : public ::testing::Test {
   std::unique_ptr<test::TinyModel> model_;
 };
 
-TEST_F(FromTransformers, TheLogitsAreTheirs) {
+TEST_P(FromTransformers, TheLogitsAreTheirs) {
   const std::vector<int32_t> none(ids_.size(), -1), first(ids_.size(), 0);
   model_->transformer->upload(*model_->backend.device, ids_.data(), none.data(), first.data());
   model_->transformer->forward(*model_->backend.ops);
@@ -244,7 +265,7 @@ TEST_F(FromTransformers, TheLogitsAreTheirs) {
   EXPECT_TRUE(test::close(found, theirs, 1e-10));  // 1e-5 in norm
 }
 
-TEST_F(FromTransformers, TheGreedyTextIsTheirs) {
+TEST_P(FromTransformers, TheGreedyTextIsTheirs) {
   Device& device = *model_->backend.device;
   Ops& ops = *model_->backend.ops;
   Arena plan;
@@ -261,6 +282,9 @@ TEST_F(FromTransformers, TheGreedyTextIsTheirs) {
   }
   EXPECT_EQ(made, expected_.values<int32_t>("greedy"));
 }
+
+INSTANTIATE_TEST_SUITE_P(Models, FromTransformers, ::testing::Values("qwen3_next", "qwen3_next_shared"),
+                         [](const auto& values) { return std::string(values.param); });
 
 // ---- bad input ----
 

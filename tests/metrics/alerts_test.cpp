@@ -44,14 +44,14 @@ TEST_F(AlertsTest, AFallingLossIsNone) {
 }
 
 TEST_F(AlertsTest, DeadExperts) {
-  Alerts alerts({.dead_steps = 10}, *this);
+  Alerts alerts({.dead_steps = 10}, *this, 3);  // three layers have no router
   for (int64_t step = 1; step <= 40; ++step) {
     Row one = row(step);
     one.add("layers/expert_counts", std::vector<std::vector<double>>{{5, 5}, {10, step == 15 ? 1.0 : 0.0}});
     alerts.write(one);
   }
   EXPECT_EQ(told_, (Told{{10, "dead_experts"}}));
-  EXPECT_THAT(text_, testing::HasSubstr("layer 1 expert 1"));
+  EXPECT_THAT(text_, testing::HasSubstr("layer 4 expert 1"));
 }
 
 // Those that die while the alert is quiet are told when that ends, if they are still dead; or at the end of

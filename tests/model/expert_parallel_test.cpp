@@ -53,13 +53,14 @@ class Loopback final : public AllToAll {
   std::vector<int32_t> offset_;
 };
 
-class ExpertsDealt : public ::testing::TestWithParam<std::tuple<DType, double>> {
+class ExpertsDealt : public ::testing::TestWithParam<std::tuple<DType, double, bool>> {
  protected:
   static ModelConfig config() {
     ModelConfig config = test::tiny_config();
     config.capacity_factor = std::get<1>(GetParam());
     config.aux_loss_weight = 0.1;
     config.expert_intermediate_dim = 16;
+    if (std::get<2>(GetParam())) config.first_dense_layers = 1, config.shared_expert_dim = 8;
     config.max_seq_len = kT;
     return config;
   }
@@ -109,10 +110,11 @@ TEST_P(ExpertsDealt, ToOneRankChangeNoBit) {
 
 INSTANTIATE_TEST_SUITE_P(Types, ExpertsDealt,
                          ::testing::Combine(::testing::ValuesIn(test::kActivations),
-                                            ::testing::Values(0.0, 1.0)),
+                                            ::testing::Values(0.0, 1.0), ::testing::Bool()),
                          [](const auto& values) {
                            return std::string(name_of(std::get<0>(values.param))) +
-                                  (std::get<1>(values.param) > 0 ? "_capacity" : "_dropless");
+                                  (std::get<1>(values.param) > 0 ? "_capacity" : "_dropless") +
+                                  (std::get<2>(values.param) ? "_dense" : "");
                          });
 
 }  // namespace

@@ -32,7 +32,16 @@ struct Ids {
   std::vector<int32_t> input, target, first;
 };
 
-// The tiny model, and others of each kind of attention and head.
+// A dense layer, then one with a shared expert.
+ModelConfig dense_config() {
+  ModelConfig config = test::tiny_config();
+  config.first_dense_layers = 1;
+  config.dense_intermediate_dim = 28;
+  config.shared_expert_dim = 12;
+  return config;
+}
+
+// The tiny model, and others of each kind of attention, head and dense part.
 std::vector<ModelConfig> variants() {
   ModelConfig ungated = test::tiny_config(), windowed = test::tiny_config();
   ungated.head_dim = 10;
@@ -40,7 +49,10 @@ std::vector<ModelConfig> variants() {
   ungated.attention_window = {"5", "0"};
   ungated.tie_embeddings = false;
   windowed.attention_window = {"7"};
-  return {test::tiny_config(), ungated, windowed};
+  ModelConfig shared = test::tiny_config();
+  shared.shared_expert_dim = 20;
+  shared.shared_expert_gate = false;
+  return {test::tiny_config(), ungated, windowed, shared, dense_config()};
 }
 
 // A model with initial weights and these tokens, ready for a micro-step.
@@ -61,9 +73,10 @@ std::vector<float> gradients(test::TinyModel& model, const Ids& ids) {
 
 TEST(Transformer, ThreadsDoNotChangeABit) {
   const Ids ids(40);
-  test::TinyModel one(test::tiny_config(), 2, kVocabulary, DType::f32, 1),
-      three(test::tiny_config(), 2, kVocabulary, DType::f32, 3);
-  EXPECT_EQ(gradients(one, ids), gradients(three, ids));
+  for (const ModelConfig& config : {test::tiny_config(), dense_config()}) {
+    test::TinyModel one(config, 2, kVocabulary, DType::f32, 1), three(config, 2, kVocabulary, DType::f32, 3);
+    EXPECT_EQ(gradients(one, ids), gradients(three, ids));
+  }
 }
 
 TEST(Transformer, RecomputingChangesMemoryButNoBit) {
@@ -86,15 +99,16 @@ TEST(Transformer, RecomputingChangesMemoryButNoBit) {
 
 TEST(Transformer, RoundedTypesAreCloseToF32) {
   const Ids ids(40);
-  ModelConfig config = test::tiny_config();
-  config.num_experts = config.top_k;  // all are chosen: rounding must not change who is
-  test::TinyModel exact(config, 2, kVocabulary, DType::f32);
-  const auto expected = gradients(exact, ids);
-  test::TinyModel in_bf16(config, 2, kVocabulary, DType::bf16), in_f16(config, 2, kVocabulary, DType::f16);
-  // Some forty roundings one after the other on the way there and back, each 2.8e-6 (docs/numerics.md).
-  EXPECT_TRUE(test::close(gradients(in_bf16, ids), expected, 5e-4));
-  // The same with 4.4e-8 each, and what is below 2^-24 is lost: these gradients carry no loss scale.
-  EXPECT_TRUE(test::close(gradients(in_f16, ids), expected, 8e-6));
+  for (ModelConfig config : {test::tiny_config(), dense_config()}) {
+    config.num_experts = config.top_k;  // all are chosen: rounding must not change who is
+    test::TinyModel exact(config, 2, kVocabulary, DType::f32);
+    const auto expected = gradients(exact, ids);
+    test::TinyModel in_bf16(config, 2, kVocabulary, DType::bf16), in_f16(config, 2, kVocabulary, DType::f16);
+    // Some forty roundings one after the other on the way there and back, each 2.8e-6 (docs/numerics.md).
+    EXPECT_TRUE(test::close(gradients(in_bf16, ids), expected, 5e-4));
+    // The same with 4.4e-8 each, and what is below 2^-24 is lost: these gradients carry no loss scale.
+    EXPECT_TRUE(test::close(gradients(in_f16, ids), expected, 8e-6));
+  }
 }
 
 constexpr WeightTypes kBf16{DType::bf16}, kLowMemory{DType::bf16, DType::bf16, DType::bf16};
@@ -102,29 +116,27 @@ constexpr WeightTypes kBf16{DType::bf16}, kLowMemory{DType::bf16, DType::bf16, D
 // What was in the gradients before a step does not count, be it NaN.
 TEST(Transformer, TheFirstMicroBatchWritesItsGradients) {
   const Ids ids(40);
-  for (const WeightTypes& types : {WeightTypes{}, kBf16, kLowMemory}) {
-    test::TinyModel clean(test::tiny_config(), 2, kVocabulary, types),
-        dirty(test::tiny_config(), 2, kVocabulary, types);
-    const auto expected = gradients(clean, ids);
-    for (const Parameter& parameter : dirty.weights->list())
-      dirty.backend.ops->fill(parameter.gradient, std::numeric_limits<float>::quiet_NaN());
-    EXPECT_EQ(gradients(dirty, ids), expected);
+  for (const ModelConfig& config : {test::tiny_config(), dense_config()})
+    for (const WeightTypes& types : {WeightTypes{}, kBf16, kLowMemory}) {
+      test::TinyModel clean(config, 2, kVocabulary, types), dirty(config, 2, kVocabulary, types);
+      const auto expected = gradients(clean, ids);
+      for (const Parameter& parameter : dirty.weights->list())
+        dirty.backend.ops->fill(parameter.gradient, std::numeric_limits<float>::quiet_NaN());
+      EXPECT_EQ(gradients(dirty, ids), expected);
 
-    // The second one adds: twice the same. Elsewhere sums are in another order, and the bf16 ones are rounded
-    // once more.
-    clean.transformer->forward_backward(GradientMode::accumulate, *clean.backend.ops);
-    auto twice = expected;
-    for (float& value : twice) value *= 2;
-    EXPECT_TRUE(test::close(clean.gradients(), twice, types.gradient == DType::f32 ? 1e-11 : 1e-5));
-  }
+      // The second one adds: twice the same. Elsewhere sums are in another order, and the bf16 ones are
+      // rounded once more.
+      clean.transformer->forward_backward(GradientMode::accumulate, *clean.backend.ops);
+      auto twice = expected;
+      for (float& value : twice) value *= 2;
+      EXPECT_TRUE(test::close(clean.gradients(), twice, types.gradient == DType::f32 ? 1e-11 : 1e-5));
+    }
 }
 
 // What goes on beside a pass may bring a layer's weights as late as it is told that they will be read, and
 // take its gradients as early as it is told that they are complete.
-TEST(Transformer, WhatGoesOnBesideAPassIsToldInTime) {
+void expect_told_in_time(const ModelConfig& config) {
   const Ids ids(40);
-  ModelConfig config = test::tiny_config();
-  config.n_layers = 3;
   for (const Recompute recompute : {Recompute::none, Recompute::full}) {
     test::TinyModel plain(config, 2, kVocabulary, DType::f32, 1, recompute),
         late(config, 2, kVocabulary, DType::f32, 1, recompute);
@@ -132,7 +144,7 @@ TEST(Transformer, WhatGoesOnBesideAPassIsToldInTime) {
     prepare(late, ids);
     Device& device = *late.backend.device;
     const std::vector<Weights::Bucket>& buckets = late.weights->buckets();
-    ASSERT_EQ(buckets.size(), 3 + 2 * 3);
+    ASSERT_EQ(std::ssize(buckets), 3 + config.n_layers + config.moe_layers());
     std::vector<std::vector<float>> weights, taken(buckets.size());
     for (const Weights::Bucket& bucket : buckets) {
       weights.push_back(fetch<float>(bucket.compute, device));
@@ -158,6 +170,13 @@ TEST(Transformer, WhatGoesOnBesideAPassIsToldInTime) {
     EXPECT_EQ(late.gradients(), expected);
     for (size_t i = 0; i < buckets.size(); ++i)
       EXPECT_EQ(taken[i], fetch<float>(buckets[i].gradient, device)) << "bucket " << i;
+  }
+}
+
+TEST(Transformer, WhatGoesOnBesideAPassIsToldInTime) {
+  for (ModelConfig config : {test::tiny_config(), dense_config()}) {
+    config.n_layers = 3;
+    expect_told_in_time(config);
   }
 }
 
@@ -304,6 +323,56 @@ TEST(Flops, FollowTheParts) {
   other = user;
   other.attention_window = {"512", "0"};
   EXPECT_EQ(flops_per_token(other, 1024).attention, 0.875 * flops_per_token(user, 1024).attention);
+}
+
+// The shared expert is met by each token; a dense layer has neither router nor experts. Its default width is
+// that of all experts that a token meets elsewhere, so but for the router the work stays.
+TEST(Flops, OfDenseParts) {
+  const ModelConfig user;
+  ModelConfig other = user;
+  other.shared_expert_dim = 512;
+  const int64_t matrices = 3 * 512 * 1024, gate = 1024;
+  EXPECT_EQ(count_parameters(other).total - count_parameters(user).total, 16 * (matrices + gate));
+  EXPECT_EQ(count_parameters(other).active - count_parameters(user).active, 16 * (matrices + gate));
+  EXPECT_EQ(count_parameters(other).dense, 16 * matrices);
+  EXPECT_EQ(count_parameters(other).attention, count_parameters(user).attention);
+  EXPECT_EQ(flops_per_token(other, 1024).dense, 6.0 * 16 * matrices);
+  other.first_dense_layers = 1;
+  EXPECT_EQ(count_parameters(other).experts, count_parameters(user).experts / 16 * 15);
+  EXPECT_EQ(count_parameters(other).dense, 18 * matrices);
+  const FlopsPerToken a = flops_per_token(user, 1024), b = flops_per_token(other, 1024);
+  EXPECT_EQ(b.experts + b.dense, a.experts + 6.0 * 16 * matrices);
+  EXPECT_EQ(b.projections, a.projections);
+  EXPECT_GT(newton_schulz_flops(other, 5) / newton_schulz_flops(user, 5), 15.0 / 16);
+}
+
+// What an optimizer sees: gate and up are two matrices, down is one that writes to the residual stream, and
+// the gate of the shared expert is a row that no matrix optimizer gets.
+TEST(Parameters, OfDensePartsAreMatrices) {
+  const ModelParameters parameters(dense_config().spec());
+  const auto find = [&](const std::string& name) {
+    for (const Parameter& parameter : parameters.list())
+      if (parameter.name == name) return parameter;
+    ADD_FAILURE() << name;
+    return Parameter();
+  };
+  for (const auto& [name, width] :
+       {std::pair<std::string, int64_t>{"layers.0.dense", 28}, {"layers.1.moe.shared", 12}}) {
+    const Parameter gate_up = find(name + ".gate_up.weight"), down = find(name + ".down.weight");
+    EXPECT_TRUE(gate_up.weight.has_shape({2 * width, 32})) << gate_up.weight.describe();
+    EXPECT_TRUE(down.weight.has_shape({32, width})) << down.weight.describe();
+    EXPECT_EQ(gate_up.matrix_rows, (std::vector<int64_t>{width, width}));
+    EXPECT_EQ(down.matrix_rows, std::vector<int64_t>{32});
+    for (const Parameter& parameter : {gate_up, down}) {
+      EXPECT_EQ(parameter.role, Role::matrix);
+      EXPECT_EQ(parameter.group, kDenseGroup);
+    }
+    EXPECT_LT(down.init_std, gate_up.init_std);
+  }
+  EXPECT_EQ(find("layers.1.moe.shared_gate.weight").role, Role::router);
+  EXPECT_EQ(find("layers.0.dense_norm.weight").role, Role::norm);
+  for (const Parameter& parameter : parameters.list())
+    EXPECT_FALSE(parameter.name.starts_with("layers.0.moe")) << parameter.name;
 }
 
 TEST(Capacity, IsTutels) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// fill, copy, cast and add, at sizes around the pieces they are cut into.
+// fill, copy, cast, add and the logistic function, at sizes around the pieces they are cut into.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -91,10 +91,31 @@ TEST_F(ElementwiseTest, AverageDoesNotDependOnWhereATensorIsCut) {
   EXPECT_EQ(bytes(whole), bytes(parts));
 }
 
+TEST_F(ElementwiseTest, SigmoidAndItsSlope) {
+  std::vector<double> input{0, 1, -1, 20, -20, 88, -88, 1e4, -1e4};
+  while (input.size() < 70001) input.push_back(std::sin(static_cast<double>(input.size())) * 9);
+  const auto n = static_cast<int64_t>(input.size());
+  const Tensor x = of(DType::f32, {n, 1}, input), d = zeros(DType::f32, {n});
+  ops().fill(d, 3);
+  ops().sigmoid(x, x);
+  ops().sigmoid_backward(d, x);
+  const auto y = values(x), slope = values(d);
+  for (size_t i = 0; i < input.size(); ++i) {
+    const double exact = 1 / (1 + std::exp(-static_cast<double>(static_cast<float>(input[i]))));
+    ASSERT_NEAR(y[i], exact, 1e-6 * exact + 1e-37) << input[i];
+    // 1 - y loses digits where y is near 1: a few units in the last place of 1.
+    ASSERT_NEAR(slope[i], 3 * exact * (1 - exact), 1e-6) << input[i];
+  }
+}
+
 TEST_F(ElementwiseTest, RefusesWrongShapesAndTypes) {
   const Tensor x = zeros(DType::f32, {4}), none;
   EXPECT_THROW(ops().fill(none, 0), InternalError);
   EXPECT_THROW(ops().copy(zeros(DType::f32, {5}), x), InternalError);
+  EXPECT_THROW(ops().sigmoid(zeros(DType::f32, {5}), x), InternalError);
+  EXPECT_THROW(ops().sigmoid(zeros(DType::bf16, {4}), x), InternalError);
+  EXPECT_THROW(ops().sigmoid_backward(x, none), InternalError);
+  EXPECT_THROW(ops().sigmoid_backward(x, zeros(DType::f32, {5})), InternalError);
   EXPECT_THROW(ops().copy(zeros(DType::i32, {4}), x), InternalError);
   EXPECT_THROW(ops().cast(zeros(DType::bf16, {5}), x), InternalError);
   EXPECT_THROW(ops().cast(zeros(DType::i32, {4}), x), InternalError);

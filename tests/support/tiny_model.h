@@ -36,6 +36,10 @@ inline model::ModelConfig golden_config(const nlohmann::json& json, int64_t T) {
   config.num_experts = json.at("num_experts");
   config.top_k = json.at("top_k");
   config.expert_intermediate_dim = json.at("expert_intermediate_dim");
+  config.shared_expert_dim = json.value("shared_expert_dim", 0);
+  config.shared_expert_gate = json.value("shared_expert_gate", true);
+  config.first_dense_layers = json.value("first_dense_layers", 0);
+  config.dense_intermediate_dim = json.value("dense_intermediate_dim", 0);
   config.capacity_factor = json.at("capacity_factor");
   config.aux_loss_weight = json.at("aux_loss_weight");
   config.z_loss_weight = json.at("z_loss_weight");

@@ -45,6 +45,7 @@ struct Setting {
   double rate = 1e-2;  // of learning
   RouterScore score = RouterScore::softmax;
   double bias_rate = 0, sequence = 0;
+  bool dense = false;  // a dense layer, then one with a shared expert
   std::string name() const {
     return fmt::format("{} ranks, {} {}{}, capacity {}, {}, {}", ranks, name_of(layout), degree,
                        overlap ? " in turns" : "", capacity, name_of(recompute), name_of(precision));
@@ -85,6 +86,7 @@ Learnt learn(const Setting& setting) {
   config.model.router_score = setting.score;
   config.model.router_bias_rate = setting.bias_rate;
   config.model.sequence_loss_weight = setting.sequence;
+  if (setting.dense) config.model.first_dense_layers = 1, config.model.shared_expert_dim = 16;
   config.training.batch_size = setting.rows;
   config.training.mixed_precision = setting.precision;
   config.training.optimizer = setting.optimizer;
@@ -213,6 +215,34 @@ TEST(Layouts, LearnTheSameWithMuon) {
     setting.steps = alone.steps, setting.optimizer = alone.optimizer;
     EXPECT_LE(largest_difference(one, learn(setting)), bound) << setting.name();
   }
+}
+
+// Dense parts are on every rank, whoever has the experts. Only the second layer has a router to tell of.
+TEST(Layouts, LearnTheSameWithDenseParts) {
+  for (const OptimizerKind optimizer : {OptimizerKind::adamw, OptimizerKind::muon}) {
+    const Setting alone{.steps = 20, .optimizer = optimizer, .dense = true};
+    const Learnt one = learn(alone);
+    EXPECT_LT(one.steps.back().loss, one.steps.front().loss - 0.3) << "nothing was learnt";
+    EXPECT_EQ(one.steps.front().expert_count.size(), 1);
+    EXPECT_EQ(one.steps.front().balance_loss.size(), 1);
+    const double bound = 10 * order_of_additions(alone, one);
+    for (const Setting& other :
+         {Setting{2, data_parallel},
+          {4, zero1},
+          {2, expert, 2},
+          {4, expert, 2, 0, 0, model::Recompute::full},
+          {.ranks = 2, .layout = expert, .recompute = model::Recompute::selective, .overlap = true}}) {
+      Setting setting = other;
+      setting.steps = alone.steps, setting.optimizer = optimizer, setting.dense = true;
+      const Learnt many = learn(setting);
+      EXPECT_LE(largest_difference(one, many), bound) << setting.name();
+      EXPECT_EQ(many.steps.front().expert_count, one.steps.front().expert_count) << setting.name();
+    }
+  }
+  const Setting cut{.steps = 5, .rows = 1, .balance_over = BalanceScope::global, .dense = true};
+  Setting whole = cut;
+  whole.rows = kRows;
+  EXPECT_LT(largest_difference(learn(cut), learn(whole)), 1e-4);
 }
 
 // With two micro-batches in flight, what is on its way comes when it comes: the same bits each time, and but

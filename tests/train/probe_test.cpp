@@ -22,7 +22,7 @@ constexpr int64_t kB = 3, kT = 24, kV = 50;
 
 class ProbeTest : public ::testing::TestWithParam<DType> {
  protected:
-  ProbeTest() {
+  explicit ProbeTest(const model::ModelConfig& settings = config()) : model_(settings, kB, kV, GetParam()) {
     model_.weights->initialise(5, *model_.backend.device);
     model::cast_weights(*model_.weights, *model_.backend.ops);
     for (const Parameter& parameter : model_.weights->list())
@@ -50,7 +50,7 @@ class ProbeTest : public ::testing::TestWithParam<DType> {
     return value ? std::get<double>(*value) : 0;
   }
 
-  test::TinyModel model_{config(), kB, kV, GetParam()};
+  test::TinyModel model_;
   std::vector<std::string> groups_;
   std::unique_ptr<Arena> arena_;
   Tensor squares_;
@@ -74,7 +74,7 @@ TEST_P(ProbeTest, LooksLikeAPlainComputation) {
   model_.transformer->forward(*model_.backend.ops, [&](int64_t layer, const model::BlockView& block) {
     probe(layer, block);
     const auto q = fetch(block.attention.q_NHd), k = fetch(block.attention.k_NGd), y = fetch(block.y_ND);
-    const auto packed = fetch(block.attention.packed_NP), probability = fetch(block.router.probability_NE);
+    const auto packed = fetch(block.attention.packed_NP), probability = fetch(block.router->probability_NE);
     for (int64_t n = 0; n < Probe::kRows * kT; ++n) {
       const int64_t start = first[static_cast<size_t>(n)], t = n % kT, row = n - t;
       if (start < 0) continue;
@@ -159,6 +159,30 @@ TEST_P(ProbeTest, NormsAndUpdatesOfTheWeights) {
   EXPECT_EQ(again.find("attention_sink"), nullptr);
 }
 
+class DenseProbeTest : public ProbeTest {
+ protected:
+  DenseProbeTest() : ProbeTest(with_a_dense_layer()) {}
+  static model::ModelConfig with_a_dense_layer() {
+    model::ModelConfig config = ProbeTest::config();
+    config.n_layers = 3;
+    config.first_dense_layers = 1;
+    return config;
+  }
+};
+
+TEST_P(DenseProbeTest, ALayerWithoutARouterHasNoConfidence) {
+  const std::vector<int32_t> input(kB * kT, 1), first(kB * kT, 0);
+  model_.transformer->upload(*model_.backend.device, input.data(), input.data(), first.data());
+  model_.transformer->forward(*model_.backend.ops, probe_->observer());
+  metrics::Row row;
+  probe_->report(row);
+  EXPECT_EQ(std::get<std::vector<double>>(*row.find("layers/gate_mean")).size(), 3U);
+  const auto confidence = std::get<std::vector<double>>(*row.find("layers/router_confidence"));
+  ASSERT_EQ(confidence.size(), 2U);
+  for (const double value : confidence) EXPECT_GE(value, 0.25);
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, DenseProbeTest, ::testing::Values(DType::f32));
 INSTANTIATE_TEST_SUITE_P(Types, ProbeTest, ::testing::Values(DType::f32, DType::bf16));
 
 }  // namespace

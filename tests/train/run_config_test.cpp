@@ -232,6 +232,20 @@ TEST(ModelConfig, RefusesContradictionsWithALegalValue) {
             "Hint: 50304 is the next multiple of 128");
 }
 
+TEST(ModelConfig, DenseLayersLeaveOneWithExperts) {
+  EXPECT_EQ(error([](RunConfig& c) { c.model.first_dense_layers = 16; }),
+            "model.first_dense_layers: expected less than model.n_layers (16), found 16. "
+            "Hint: first_dense_layers 15: the last layer has experts");
+  EXPECT_EQ(error([](RunConfig& c) { c.model.first_dense_layers = 15, c.model.shared_expert_dim = 256; }),
+            "");
+  RunConfig config;
+  EXPECT_EQ(config.model.dense_width(), 0);
+  config.model.first_dense_layers = 1, config.model.shared_expert_dim = 256;
+  EXPECT_EQ(config.model.dense_width(), 2 * 512 + 256);
+  config.model.dense_intermediate_dim = 1000;
+  EXPECT_EQ(config.model.dense_width(), 1000);
+}
+
 TEST(ModelConfig, HeadWidthAndWindowsAreChecked) {
   EXPECT_EQ(error([](RunConfig& c) { c.model.head_dim = 33; }),
             "model.head_dim: expected an even width per head (rotary pairs), found 33. Hint: head_dim 34");

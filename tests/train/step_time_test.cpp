@@ -40,6 +40,19 @@ TEST(StepTime, OfOneH200IsWhatWasMeasured) {
   EXPECT_NEAR(of(config, 1, ParallelLayout::zero1).optimizer, 0.0102, 0.001);
 }
 
+// A layer without experts sends no rows; a shared expert is arithmetic as projections are, and sends none.
+TEST(StepTime, DensePartsSendNoRows) {
+  RunConfig config = full();
+  const StepTime before = of(config, 8, ParallelLayout::expert);
+  const double bytes = row_bytes_of_token(config, 8);
+  config.model.shared_expert_dim = 512;
+  EXPECT_EQ(row_bytes_of_token(config, 8), bytes);
+  EXPECT_EQ(of(config, 8, ParallelLayout::expert).rows, before.rows);
+  EXPECT_GT(of(config, 8, ParallelLayout::expert).compute, before.compute);
+  config.model.first_dense_layers = 4;
+  EXPECT_EQ(row_bytes_of_token(config, 8), 0.75 * bytes);
+}
+
 // 48 matrices of 1024 x 1024 and 3,104 of 512 x 1024, five steps of 4 S S L + 2 S S S. One H200 took 59.7 ms
 // more for a step with Muon, 53.2 of them for the iteration (docs/recipe.md).
 TEST(StepTime, MuonAsMeasured) {

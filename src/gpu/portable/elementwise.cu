@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// fill, copy, cast, add and average: nothing but memory traffic.
+// fill, copy, cast, add, average and the logistic function: little but memory traffic.
 #include <algorithm>
 
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"
 #include "gpu/numbers.cuh"
+#include "gpu/sigmoid.cuh"
 
 namespace moe::gpu {
 namespace {
@@ -59,6 +60,14 @@ struct MoveTo {
   __device__ float operator()(float y, float x) const {
     return __fadd_rn(y, __fmul_rn(share, __fsub_rn(x, y)));
   }
+};
+
+struct Logistic {
+  __device__ float operator()(float, float x) const { return gpu::sigmoid(x); }
+};
+
+struct LogisticSlope {
+  __device__ float operator()(float d, float y) const { return d * (y * (1.0F - y)); }
 };
 
 template <class Y, class X, class F>
@@ -123,6 +132,16 @@ void GpuOps::add(Add op) {
 void GpuOps::average(Average op) {
   op.check();
   map<float, float>(stream_, op.y, op.x, MoveTo{op.share});
+}
+
+void GpuOps::sigmoid(Sigmoid op) {
+  op.check();
+  map<float, float>(stream_, op.y, op.x, Logistic{});
+}
+
+void GpuOps::sigmoid_backward(SigmoidBackward op) {
+  op.check();
+  map<float, float>(stream_, op.d, op.y, LogisticSlope{});
 }
 
 }  // namespace moe::gpu
