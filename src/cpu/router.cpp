@@ -84,8 +84,8 @@ void softmax_backward(float* __restrict out, const RoutedToken& token, const Los
 
 // s = sigmoid(logit), S their sum, p = s / S: d p is (g_i - <g, p>) / S for each s_i, and d s is s (1 - s).
 // score: e floats to work with.
-void sigmoid_backward(float* __restrict out, float* __restrict score, const RoutedToken& token,
-                      const LossGradient& loss, const RouterRule& rule) {
+void sigmoid_score_backward(float* __restrict out, float* __restrict score, const RoutedToken& token,
+                            const LossGradient& loss, const RouterRule& rule) {
   const int64_t e = token.e, k = token.k;
   const float* const logits = token.logits;
   const float inverse = 1.0F / sigmoid_row(score, logits, e), mean = token.chosen_mean();
@@ -215,7 +215,7 @@ void CpuOps::route_backward(RouteBackward op) {
       const LossGradient loss{balance, z, one * op.sequence_weight, share,
                               sequences ? slope_BE + t / T * e : nullptr};
       if (sigmoids)
-        sigmoid_backward(out, score_E, token, loss, op.rule);
+        sigmoid_score_backward(out, score_E, token, loss, op.rule);
       else
         softmax_backward(out, token, loss, op.rule);
     }

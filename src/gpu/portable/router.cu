@@ -285,8 +285,8 @@ __device__ void softmax_backward(float* out, const RoutedToken<sequences>& t, in
 
 // s = sigmoid(logit), S their sum, p = s / S: d p is (g_i - <g, p>) / S for each s_i, and d s is s (1 - s).
 template <bool sequences>
-__device__ void sigmoid_backward(float* out, const RoutedToken<sequences>& t, float inverse, int lane,
-                                 int experts, int choices, const RouterRule& rule) {
+__device__ void sigmoid_score_backward(float* out, const RoutedToken<sequences>& t, float inverse, int lane,
+                                       int experts, int choices, const RouterRule& rule) {
   float sum = RouterRule::kLeastSum;
   for (int k = 0; k < choices; ++k)
     if (t.chosen[k] >= 0) sum += logistic(t.logits[t.chosen[k]]);
@@ -318,7 +318,7 @@ __global__ void __launch_bounds__(kTokens* kLanes)
   if (token.padding) {
     for (int e = lane; e < experts; e += kLanes) out[e] = 0;
   } else if constexpr (sigmoids) {
-    sigmoid_backward(out, routed, inverse, lane, experts, choices, rule);
+    sigmoid_score_backward(out, routed, inverse, lane, experts, choices, rule);
   } else {
     softmax_backward(out, routed, lane, experts, choices, rule);
   }
