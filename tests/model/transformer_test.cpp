@@ -41,7 +41,7 @@ ModelConfig dense_config() {
   return config;
 }
 
-// The tiny model, and others of each kind of attention, head and dense part.
+// The tiny model, and others of each kind of attention, head, router and dense part.
 std::vector<ModelConfig> variants() {
   ModelConfig ungated = test::tiny_config(), windowed = test::tiny_config();
   ungated.head_dim = 10;
@@ -49,15 +49,30 @@ std::vector<ModelConfig> variants() {
   ungated.attention_window = {"5", "0"};
   ungated.tie_embeddings = false;
   windowed.attention_window = {"7"};
+  ModelConfig biased = test::tiny_config();
+  biased.router_score = RouterScore::sigmoid;
+  biased.router_scale = 2.5;
+  biased.router_bias_rate = 0.001;
+  biased.sequence_loss_weight = 0.1;
   ModelConfig shared = test::tiny_config();
   shared.shared_expert_dim = 20;
   shared.shared_expert_gate = false;
-  return {test::tiny_config(), ungated, windowed, shared, dense_config()};
+  return {test::tiny_config(), ungated, windowed, biased, shared, dense_config()};
+}
+
+// Initial weights, and biases of routers as training leaves them.
+void initialise(test::TinyModel& model) {
+  model.weights->initialise(1, *model.backend.device);
+  const std::vector<float> bias{-0.3F, 0.1F, 0.2F, 0};
+  for (const Buffer& buffer : model.weights->buffers()) {
+    ASSERT_EQ(buffer.value.numel(), std::ssize(bias));
+    model.backend.device->to_device(buffer.value, bias.data());
+  }
 }
 
 // A model with initial weights and these tokens, ready for a micro-step.
 void prepare(test::TinyModel& model, const Ids& ids) {
-  model.weights->initialise(1, *model.backend.device);
+  initialise(model);
   cast_weights(*model.weights, *model.backend.ops);
   model.transformer->upload(*model.backend.device, ids.input.data(), ids.target.data(), ids.first.data());
   model.transformer->set_gradient_scales(*model.backend.device, 1.0F / static_cast<float>(ids.input.size()),
@@ -197,7 +212,7 @@ TEST_P(DecoderOf, EqualsTheTransformerInAnyPortions) {
   test::TinyModel model(config, 1, kVocabulary);
   Device& device = *model.backend.device;
   Ops& ops = *model.backend.ops;
-  model.weights->initialise(1, device);
+  initialise(model);
   model.transformer->upload(device, ids.input.data(), ids.target.data(), ids.first.data());
   model.transformer->forward(ops);
 
@@ -228,7 +243,7 @@ TEST(Decoder, SequencesOfOtherLengthsDoNotSeeEachOther) {
   test::TinyModel model(config, 1, kVocabulary);
   Device& device = *model.backend.device;
   Ops& ops = *model.backend.ops;
-  model.weights->initialise(1, device);
+  initialise(model);
   model.transformer->upload(device, ids.input.data(), ids.target.data(), ids.first.data());
   model.transformer->forward(ops);
   const auto expected = [&](int64_t at) { return model.fetch<float>(model.transformer->logits(at, 1, ops)); };
