@@ -82,10 +82,7 @@ Start starting_point(const ImportOptions& options) {
   const fs::path output = options.output.empty()
                               ? fs::path("runs") / fs::absolute(folder / ".").parent_path().filename()
                               : fs::path(options.output);
-  const fs::path whole = fs::absolute(output / ".").parent_path();
-  start.config.training.output_dir =
-      output.has_parent_path() ? (output / ".").parent_path().parent_path().string() : ".";
-  start.config.training.run_name = whole.filename().string();
+  put_run_in(output, start.config);
   start.config.resolve_places();
   start.config.validate();
   check_same_model(model, start.config.model, fs::exists(saved) ? saved.string() : "command line");
@@ -101,7 +98,7 @@ int run(const ImportOptions& options) {
   const train::RunFolder run = train::RunFolder::create(start.config, "import");
   try {
     checkpoint::CheckpointStore(run.checkpoints(), 0, program_version())
-        .save(start.state.step, {{"model.safetensors", weights.streams()}},
+        .save(start.state.step, {{kWeightsFile, weights.streams()}},
               train::state_json(start.state.step, start.state.cursor, start.state.source, start.config));
   } catch (...) {
     run.discard();

@@ -27,13 +27,19 @@ TrainedModel open_model(const std::string& path, const std::vector<std::string>&
 
 void load_weights(model::Weights& weights, const checkpoint::Checkpoint& checkpoint,
                   backend::Backend& backend) {
-  constexpr const char* kFile = "model.safetensors";
-  for (const auto& entry : checkpoint.file(kFile).entries())
+  for (const auto& entry : checkpoint.file(kWeightsFile).entries())
     checkpoint::require_finite(
-        fmt::format("{}: tensor {}", (checkpoint.folder() / kFile).string(), entry.name), entry.dtype,
-        checkpoint.file(kFile).bytes(entry));
-  checkpoint.load(kFile, weights.named(), *backend.device);
+        fmt::format("{}: tensor {}", (checkpoint.folder() / kWeightsFile).string(), entry.name), entry.dtype,
+        checkpoint.file(kWeightsFile).bytes(entry));
+  checkpoint.load(kWeightsFile, weights.named(), *backend.device);
   model::cast_weights(weights, *backend.ops);
+}
+
+void put_run_in(const std::filesystem::path& folder, train::RunConfig& config) {
+  namespace fs = std::filesystem;
+  config.training.output_dir =
+      folder.has_parent_path() ? (folder / ".").parent_path().parent_path().string() : ".";
+  config.training.run_name = fs::absolute(folder / ".").parent_path().filename().string();
 }
 
 std::filesystem::path run_of(const checkpoint::Checkpoint& checkpoint) {

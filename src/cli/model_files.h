@@ -44,6 +44,12 @@ void load_weights(model::Weights& weights, const checkpoint::Checkpoint& checkpo
 void load_weights(model::Weights& weights, const interop::ImportedWeights& imported,
                   backend::Backend& backend);
 
+// The settings of a run that lies in `folder`: training.output_dir and training.run_name.
+void put_run_in(const std::filesystem::path& folder, train::RunConfig& config);
+
+// The file of a checkpoint that has the weights.
+inline constexpr const char* kWeightsFile = "model.safetensors";
+
 // In an exported folder: state.json of the checkpoint it was made from.
 inline constexpr const char* kRunState = "moe_state.json";
 
