@@ -392,7 +392,7 @@ void RunConfig::validate() const {
 
 void RunConfig::set_last_step(int64_t ranks, int64_t step, int64_t tokens) {
   if (training.max_tokens == 0) return;
-  const int64_t each = training.batch_size * model.max_seq_len * training.gradient_accumulation_steps * ranks;
+  const int64_t each = tokens_of_step(ranks);
   const int64_t left = std::max<int64_t>(0, training.max_tokens - tokens);
   training.max_steps = step + (left + each - 1) / each;
 }

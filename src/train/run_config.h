@@ -123,6 +123,10 @@ struct RunConfig {
   // The last step, in training.max_steps, where training.max_tokens gives it: all rows are full (data.packing
   // concat), so a step has as many tokens as places. From `step`, where so many tokens were read.
   void set_last_step(int64_t ranks, int64_t step = 0, int64_t tokens = 0);
+  // Of all ranks, where every row is full.
+  int64_t tokens_of_step(int64_t ranks) const {
+    return training.batch_size * training.gradient_accumulation_steps * model.max_seq_len * ranks;
+  }
   // What training.eval_tokens says, or else training.eval_batches for this number of ranks.
   int64_t tokens_of_evaluation(int64_t ranks) const;
   // Of the tokenizer. The model's rows beyond it (model.vocab_size) are padding.
