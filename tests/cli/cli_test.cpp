@@ -335,8 +335,8 @@ TEST_F(Cli, WandbTensorBoardReportAndWatch) {
 }
 
 TEST_F(Cli, EveryHelpTeachesWithAnExample) {
-  for (const char* command : {"train", "generate", "eval", "export", "import", "merge", "tokenize", "plan",
-                              "bench", "report", "watch"}) {
+  for (const char* command : {"train", "generate", "eval", "export", "import", "merge", "compare", "tokenize",
+                              "plan", "bench", "report", "watch"}) {
     const Result help = moe(std::string(command) + " --help");
     EXPECT_EQ(help.code, 0);
     EXPECT_THAT(help.output, HasSubstr("Examples:\n  moe " + std::string(command)));
