@@ -77,7 +77,7 @@
     return list;
   }
 
-  function options(many, zero) {
+  function options(many, zero, across = "step ") {
     const soft = css("--soft"), line = css("--line");
     const axis = {ticks: {color: soft, maxTicksLimit: 7}, grid: {color: line, borderColor: line}};
     return {animation: false, responsive: true, maintainAspectRatio: false, parsing: false, normalized: true,
@@ -88,23 +88,28 @@
             plugins: {legend: {display: many, labels: {color: soft, boxWidth: 14, boxHeight: 2, font: {size: 11},
                                                        filter: (item) => item.text !== ""}},
                       tooltip: {filter: (item) => item.dataset.label !== "",
-                                callbacks: {title: (items) => items.length ? "step " + items[0].parsed.x : "",
+                                callbacks: {title: (items) => items.length ? across + items[0].parsed.x : "",
                                             label: (item) => item.dataset.label + ": " + short(item.parsed.y)}}}};
   }
 
-  function addChart(section, title, wanted) {
+  function addCard(section, title, made, how) {
     const card = document.createElement("div");
     card.className = "card";
     card.innerHTML = "<h3></h3><div class=plot><canvas></canvas></div>";
     card.querySelector("h3").textContent = title;
     $(section).append(card);
+    charts.push(new Chart(card.querySelector("canvas"), {type: "line", data: {datasets: made}, options: how}));
+  }
+
+  function addChart(section, title, wanted) {
     const made = datasets(wanted), zero = made.every((one) => one.data.every((point) => !point.y));
-    charts.push(new Chart(card.querySelector("canvas"), {type: "line", data: {datasets: made}, options: options(wanted.length > 1, zero)}));
+    addCard(section, title, made, options(wanted.length > 1, zero));
   }
 
   function drawCharts() {
     charts.forEach((chart) => chart.destroy());
     charts = [];
+    drawComparison();
     const used = new Set(HIDDEN);
     for (const id of ["loss", "speed", "gradients", "experts", "inside", "rest"]) $(id).textContent = "";
     for (const [section, title, wanted] of CHARTS) {
@@ -193,6 +198,38 @@
     const keys = [...new Set(flat.flatMap((one) => Object.keys(one)))].filter((key) => new Set(flat.map((one) => one[key])).size > 1);
     addTable("differences", "Settings that differ", ["setting", ...data.runs.map((run) => run.name)],
              keys.map((key) => [key, ...flat.map((one) => one[key] === undefined ? "-" : one[key])]));
+  }
+
+  const spread = (one, digits, scale = 1) => {
+    if (!one || one.mean === null) return "-";
+    const text = (scale * one.mean).toFixed(digits);
+    return one.standard_error === null ? text : text + " ± " + (scale * one.standard_error).toFixed(digits);
+  };
+
+  // Of arms (report/comparison.h): a table, and their losses over what they spent; an arm has one colour.
+  function drawComparison() {
+    $("comparison").textContent = "";
+    const all = data.comparison;
+    if (!all) return;
+    const seeds = all.arms[0].runs.length, first = all.arms[0].name;
+    const interval = (one) => one.mean !== null && one.interval_95 ? " [" + one.interval_95.map((x) => x.toFixed(4)).join(", ") + "]" : "";
+    const share = (one) => one ? spread(one, 1, 100) + " %" + (one.n < seeds ? " (" + one.n + " of " + seeds + ")" : "") : "not reached";
+    addTable("comparison", "Arms",
+             ["", "steps", "loss", "best", "difference [95 %]", "tokens to equal loss", "seconds to equal loss", "tokens/s", "seconds", "other settings"],
+             all.arms.map((arm, i) => [arm.name, arm.steps, spread(arm.loss, 4), spread(arm.best_loss, 4),
+                                       i ? spread(arm.difference, 4) + interval(arm.difference) : "-",
+                                       share(arm.tokens_to_equal_loss_share), share(arm.seconds_to_equal_loss_share),
+                                       short(arm.tokens_per_second.mean), short(arm.seconds.mean), arm.settings.join("; ")]));
+    element($("comparison"), "p", all.length + ". Loss: validation, nats a token, ± its standard error. Difference: to " + first +
+            " with the same seed. Equal loss: the final one of " + first + ", as a share of what " + first + " took." +
+            (seeds === 1 ? " One seed tells no spread." : ""), "hint");
+    const grid = element($("comparison"), "div", "", "grid");
+    grid.id = "comparison-charts";
+    for (const what of ["tokens", "seconds"])
+      addCard("comparison-charts", "validation loss over " + what, all.arms.flatMap((arm, i) => arm.runs.map((run, k) => ({
+        label: arm.name + (seeds > 1 ? ", seed " + run.seed : ""), borderColor: colour(i), backgroundColor: colour(i), borderWidth: 1.6,
+        borderDash: DASHES[k % 6], pointRadius: 0, pointHoverRadius: 4, tension: 0,
+        data: run.curve[what].map((x, j) => ({x, y: run.curve.validation_loss[j]}))}))), options(true, false, what + " "));
   }
 
   // Perceptually even, readable in light and dark: dark blue over teal to yellow (0 to 1).

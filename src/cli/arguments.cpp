@@ -20,14 +20,31 @@ namespace fs = std::filesystem;
 constexpr const char* kSet = "--set";
 
 // Words of other programs for what a command does.
-constexpr std::pair<std::string_view, const char*> kOtherNames[] = {
-    {"pretrain", "train"},       {"finetune", "train"},         {"resume", "train --resume RUN"},
-    {"sample", "generate"},      {"infer", "generate"},         {"inference", "generate"},
-    {"predict", "generate"},     {"chat", "generate"},          {"evaluate", "eval"},
-    {"validate", "eval"},        {"convert", "export"},         {"prepare", "tokenize"},
-    {"preprocess", "tokenize"},  {"benchmark", "bench"},        {"profile", "bench"},
-    {"dashboard", "watch"},      {"tensorboard", "watch"},      {"plot", "report"},
-    {"inspect", "data inspect"}, {"config", "plan --settings"}, {"settings", "plan --settings"}};
+constexpr std::pair<std::string_view, const char*> kOtherNames[] = {{"pretrain", "train"},
+                                                                    {"finetune", "train"},
+                                                                    {"resume", "train --resume RUN"},
+                                                                    {"sample", "generate"},
+                                                                    {"infer", "generate"},
+                                                                    {"inference", "generate"},
+                                                                    {"predict", "generate"},
+                                                                    {"chat", "generate"},
+                                                                    {"evaluate", "eval"},
+                                                                    {"validate", "eval"},
+                                                                    {"convert", "export"},
+                                                                    {"prepare", "tokenize"},
+                                                                    {"preprocess", "tokenize"},
+                                                                    {"benchmark", "bench"},
+                                                                    {"profile", "bench"},
+                                                                    {"dashboard", "watch"},
+                                                                    {"tensorboard", "watch"},
+                                                                    {"plot", "report"},
+                                                                    {"inspect", "data inspect"},
+                                                                    {"config", "plan --settings"},
+                                                                    {"settings", "plan --settings"},
+                                                                    {"average", "merge"},
+                                                                    {"soup", "merge"},
+                                                                    {"ablate", "compare"},
+                                                                    {"sweep", "compare"}};
 
 // Without groups of options, which CLI11 counts among the commands.
 std::vector<std::string> command_names(CLI::App& app) {

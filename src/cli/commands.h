@@ -15,6 +15,8 @@ void add_generate(CLI::App& app, Command& chosen);
 void add_eval(CLI::App& app, Command& chosen);
 void add_export(CLI::App& app, Command& chosen);
 void add_import(CLI::App& app, Command& chosen);
+void add_merge(CLI::App& app, Command& chosen);
+void add_compare(CLI::App& app, Command& chosen);
 void add_data(CLI::App& app, Command& chosen);
 void add_tokenize(CLI::App& app, Command& chosen);
 void add_plan(CLI::App& app, Command& chosen);

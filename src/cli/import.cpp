@@ -87,10 +87,7 @@ Start starting_point(const ImportOptions& options) {
   const fs::path output = options.output.empty()
                               ? fs::path("runs") / fs::absolute(folder / ".").parent_path().filename()
                               : fs::path(options.output);
-  const fs::path whole = fs::absolute(output / ".").parent_path();
-  start.config.training.output_dir =
-      output.has_parent_path() ? (output / ".").parent_path().parent_path().string() : ".";
-  start.config.training.run_name = whole.filename().string();
+  put_run_in(output, start.config);
   start.config.resolve_places();
   start.config.validate();
   check_same_model(model, start.config.model, fs::exists(saved) ? saved.string() : "command line");

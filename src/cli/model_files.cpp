@@ -54,6 +54,13 @@ void load_weights(model::Weights& weights, const TrainedModel& trained, backend:
   model::cast_weights(weights, *backend.ops);
 }
 
+void put_run_in(const std::filesystem::path& folder, train::RunConfig& config) {
+  namespace fs = std::filesystem;
+  config.training.output_dir =
+      folder.has_parent_path() ? (folder / ".").parent_path().parent_path().string() : ".";
+  config.training.run_name = fs::absolute(folder / ".").parent_path().filename().string();
+}
+
 std::filesystem::path run_of(const checkpoint::Checkpoint& checkpoint) {
   return std::filesystem::absolute(checkpoint.folder()).lexically_normal().parent_path().parent_path();
 }

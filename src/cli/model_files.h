@@ -49,6 +49,9 @@ void load_weights(model::Weights& weights, const TrainedModel& trained, backend:
 void load_weights(model::Weights& weights, const interop::ImportedWeights& imported,
                   backend::Backend& backend);
 
+// The settings of a run that lies in `folder`: training.output_dir and training.run_name.
+void put_run_in(const std::filesystem::path& folder, train::RunConfig& config);
+
 // In an exported folder: state.json of the checkpoint it was made from.
 inline constexpr const char* kRunState = "moe_state.json";
 

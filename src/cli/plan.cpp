@@ -16,6 +16,7 @@
 #include "cli/commands.h"
 #include "cli/gpu_option.h"
 #include "cli/plan_layouts.h"
+#include "cli/plan_recipe.h"
 #include "model/flops.h"
 #include "train/state.h"
 
@@ -25,7 +26,8 @@ namespace {
 struct Options {
   std::vector<std::filesystem::path> config;
   std::vector<std::string> overrides;
-  bool settings = false;
+  bool settings = false, recipe = false, json = false;
+  double tokens = 0;  // of the recipe; 0: those of the run
   int gpus = 1;
   std::string gpu;
 };
@@ -82,8 +84,7 @@ void print_plan(train::RunConfig& config, int ranks, const train::GpuRates* name
   const train::GpuRates* const gpu = named != nullptr ? named : train::find_gpu(backend.device->name());
   const model::ParameterCount count = model::count_parameters(config.model);
   const model::FlopsPerToken flops = model::flops_per_token(config.model, config.model.max_seq_len);
-  const int64_t micro = config.training.batch_size * config.model.max_seq_len;
-  const int64_t step = micro * config.training.gradient_accumulation_steps * ranks;
+  const int64_t step = config.tokens_of_step(ranks);
   print(fmt::format("parameters     {} total ({}), {} active per token ({})\n", count.total,
                     format_count(static_cast<double>(count.total)), count.active,
                     format_count(static_cast<double>(count.active))));
@@ -142,6 +143,10 @@ int run(const Options& options) {
   config.check_trainable(true);
   const std::optional<train::GpuRates> named =
       options.gpu.empty() ? std::nullopt : std::optional(parse_gpu(options.gpu));
+  if (options.recipe) {
+    print(recipe_text(config, options.gpus, options.tokens, options.json));
+    return 0;
+  }
   print_plan(config, options.gpus, named ? &*named : nullptr);
   return 0;
 }
@@ -162,6 +167,14 @@ void add_plan(CLI::App& app, Command& chosen) {
       ->add_option("--gpu", options->gpu,
                    "On which GPU, by name or by rates: predicts the time of a step (docs/scaling.md)")
       ->type_name("NAME|RATES");
+  auto* recipe = command->add_flag("--recipe", options->recipe,
+                                   "Rate, batch, decay, steps and warm-up by published laws, in place of the "
+                                   "plan");
+  command->add_option("--tokens", options->tokens, "With --recipe: of the whole run; default: as configured")
+      ->type_name("N")
+      ->check(CLI::Range(1.0, 1e18))
+      ->needs(recipe);
+  command->add_flag("--json", options->json, "With --recipe: as JSON")->needs(recipe);
   add_settings(*command, options->overrides, "Settings that replace those of the file");
   command->footer(
       "Examples:\n"
@@ -170,6 +183,7 @@ void add_plan(CLI::App& app, Command& chosen) {
       "  moe plan --config configs/train_config.yaml --gpus 8\n"
       "  moe plan --config configs/train_config.yaml --gpus 64 --gpu h100 training.mixed_precision=bf16\n"
       "  moe plan --config configs/train_config_16gb.yaml --gpu memory=16,tflops=97,bandwidth=716\n"
+      "  moe plan --config configs/train_config.yaml --recipe --tokens 10.5e9\n"
       "  moe plan --settings\n"
       "RATES: GiB of memory, dense bf16 TFLOP/s, GB/s of memory; link=, network= (GB/s of one GPU in one "
       "direction)\n"

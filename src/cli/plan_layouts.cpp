@@ -130,8 +130,7 @@ std::string layouts_table(const train::RunConfig& config, int ranks, const train
   for (Candidate& candidate : list) measure(candidate, ranks, gpu, device, ops);
   const bool timed =
       std::any_of(list.begin(), list.end(), [](const Candidate& c) { return c.time.has_value(); });
-  const auto tokens = static_cast<double>(config.training.batch_size * config.model.max_seq_len *
-                                          config.training.gradient_accumulation_steps * ranks);
+  const auto tokens = static_cast<double>(config.tokens_of_step(ranks));
   std::string text = fmt::format("layouts        of {} rank{}", ranks, ranks == 1 ? "" : "s");
   if (timed)
     text += fmt::format(", predicted for {} (docs/scaling.md)\n  {:<20}{:>12}{:>12}{:>12}{:>13}{:>13}\n",

@@ -22,6 +22,7 @@ ParameterCount count_parameters(const ModelConfig& config) {
     count.active += parameter.role == Role::expert ? n / config.num_experts * config.top_k : n;
     if (parameter.role == Role::expert) count.experts += n;
     if (parameter.role == Role::matrix) (is_dense(parameter) ? count.dense : count.attention) += n;
+    if (parameter.role == Role::embedding || parameter.role == Role::head) count.embeddings += n;
   }
   return count;
 }

@@ -12,6 +12,7 @@ struct ParameterCount {
   int64_t total = 0;
   int64_t active = 0;  // what one token meets: K experts of E; a tied embedding counted once
   int64_t experts = 0, attention = 0, dense = 0;  // of the total: their matrices
+  int64_t embeddings = 0;  // of the total, and of the active: the embedding and an untied head
 };
 
 ParameterCount count_parameters(const ModelConfig& config);

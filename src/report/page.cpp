@@ -26,6 +26,15 @@ void put_in(std::string& page, std::string_view mark, std::string_view text) {
   page.replace(at, mark.size(), text);
 }
 
+std::string runs_json(const std::vector<RunView>& runs) {
+  std::string json = R"("runs":[)";
+  for (size_t i = 0; i < runs.size(); ++i) {
+    if (i > 0) json += ',';
+    json += runs[i].json();
+  }
+  return json + "]";
+}
+
 std::string page_with(std::string_view data) {
   std::string page(between(moe_report_html_begin, moe_report_html_end));
   // From the end: what is put in is not searched again.
@@ -39,16 +48,19 @@ std::string page_with(std::string_view data) {
 }  // namespace
 
 std::string data_json(const std::vector<RunView>& runs) {
-  std::string json = R"({"runs":[)";
-  for (size_t i = 0; i < runs.size(); ++i) {
-    if (i > 0) json += ',';
-    json += runs[i].json();
-  }
-  return json + "]}";
+  std::string json = "{";
+  return json.append(runs_json(runs)).append("}");
 }
 
 std::string page(const std::vector<RunView>& runs) {
   return page_with("const DATA = " + data_json(runs) + ", LIVE = false;");
+}
+
+std::string page(const std::vector<RunView>& runs, const Comparison& comparison) {
+  const std::string json = comparison_json(comparison).dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::string script = "const DATA = {";
+  script.append(runs_json(runs)).append(",\"comparison\":").append(safe_in_script(json));
+  return page_with(script.append("}, LIVE = false;"));
 }
 
 std::string live_page() {

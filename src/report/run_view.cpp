@@ -18,12 +18,6 @@ std::string quoted(const std::string& text) {
   return Json(text).dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-// In a page "</script>" and "<!--" inside a text would be markup.
-std::string safe_in_script(std::string json) {
-  for (size_t at = 0; (at = json.find('<', at)) != std::string::npos;) json.replace(at, 1, "\\u003c");
-  return json;
-}
-
 void put(std::string& out, double value) {
   if (std::isfinite(value))
     fmt::format_to(std::back_inserter(out), "{:.6g}", value);
@@ -78,6 +72,12 @@ std::string to_json(const Map& map) {
 }
 
 }  // namespace
+
+// In a page "</script>" and "<!--" inside a text would be markup.
+std::string safe_in_script(std::string json) {
+  for (size_t at = 0; (at = json.find('<', at)) != std::string::npos;) json.replace(at, 1, "\\u003c");
+  return json;
+}
 
 void RunView::clear() {
   *this = RunView(name_, config_json_);

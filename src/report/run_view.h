@@ -19,6 +19,9 @@ struct Note {
   std::string kind, text;
 };
 
+// JSON whose texts cannot end a <script>.
+std::string safe_in_script(std::string json);
+
 class RunView {
  public:
   static constexpr size_t kMostNotes = 200;  // the newest

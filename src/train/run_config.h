@@ -30,7 +30,7 @@ struct TrainingConfig {
   double min_learning_rate_ratio = 0.1;
   optim::Schedule::Kind lr_schedule = optim::Schedule::Kind::cosine;
   int64_t warmup_steps = 100;
-  int64_t warmup_tokens = 0;  // in place of warmup_steps; 0: not
+  int64_t warmup_tokens = 0;    // in place of warmup_steps; 0: not
   double decay_fraction = 0.2;  // wsd: the last share of max_steps
   double weight_decay = 0.1;
   WeightDecayMode weight_decay_mode = WeightDecayMode::plain;
@@ -137,6 +137,10 @@ struct RunConfig {
   // training.warmup_tokens does: all rows are full (data.packing concat), so a step has as many tokens as
   // places. From `step`, where so many tokens were read.
   void set_last_step(int64_t ranks, int64_t step = 0, int64_t tokens = 0);
+  // Of all ranks, where every row is full.
+  int64_t tokens_of_step(int64_t ranks) const {
+    return training.batch_size * training.gradient_accumulation_steps * model.max_seq_len * ranks;
+  }
   // What training.eval_tokens says, or else training.eval_batches for this number of ranks.
   int64_t tokens_of_evaluation(int64_t ranks) const;
   // Of the tokenizer. The model's rows beyond it (model.vocab_size) are padding.

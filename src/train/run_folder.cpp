@@ -147,11 +147,15 @@ void RunFolder::fill(const RunConfig& config) const {
 }
 
 void RunFolder::record(const RunConfig& config) const {
+  write_settings(this->config(), config);
+}
+
+void RunFolder::write_settings(const fs::path& file, const RunConfig& config) {
   const std::string yaml = config.yaml();  // whole: a resumed run needs the addresses as they are
   if (has_secrets(yaml))
-    write_private_file_atomically(this->config(), yaml);
+    write_private_file_atomically(file, yaml);
   else
-    write_file_atomically(this->config(), yaml);
+    write_file_atomically(file, yaml);
 }
 
 void RunFolder::discard() const {

@@ -41,6 +41,8 @@ class RunFolder {
 
   // Writes config.yaml anew: a resumed run keeps the settings it was given on the way.
   void record(const RunConfig& config) const;
+  // The same for a folder that is still being made. A file with secrets is for its owner only.
+  static void write_settings(const std::filesystem::path& file, const RunConfig& config);
 
   // Lets <output_dir>/latest point here: for a run that has trained. Only a convenience, so it cannot fail:
   // not on a file system without links, nor when two runs start at once.

@@ -305,6 +305,26 @@ TEST_F(Cli, PlanAndBench) {
   EXPECT_THAT(table.output, AllOf(HasSubstr("forced balance"), HasSubstr("router"), HasSubstr("% of the")));
 }
 
+// The laws themselves: tests/train/recipe_test.cpp.
+TEST_F(Cli, PlanARecipe) {
+  const Result table = moe("plan --config config.yaml --recipe --tokens 1e9");
+  ASSERT_EQ(table.code, 0) << table.output;
+  EXPECT_THAT(table.output, AllOf(HasSubstr("for 1.00 B tokens"), HasSubstr("none is measured here"),
+                                  HasSubstr("0.58 D^0.571 (Step Law, arXiv 2503.04715)")));
+  const Result json = moe("plan --config config.yaml --recipe --json training.max_steps=10");
+  ASSERT_EQ(json.code, 0) << json.output;
+  const auto parsed = nlohmann::json::parse(json.output);
+  EXPECT_EQ(parsed["tokens"], 640.0);  // 10 steps of 2 rows of 32
+  for (const auto& one : parsed["advice"]) {
+    if (one["name"] == "batch") {
+      EXPECT_EQ(one["here"], 64.0);
+    }
+  }
+  complains(moe("plan --config config.yaml --tokens 1e9"), HasSubstr("--recipe"));
+  complains(moe("plan --config config.yaml --recipe training.max_steps=0 training.warmup_steps=0"),
+            HasSubstr("--tokens N"));
+}
+
 // Everything that watches a run at once; what the files hold is tested elsewhere (tests/wandb, metrics,
 // report).
 TEST_F(Cli, WandbTensorBoardReportAndWatch) {
@@ -332,8 +352,8 @@ TEST_F(Cli, WandbTensorBoardReportAndWatch) {
 }
 
 TEST_F(Cli, EveryHelpTeachesWithAnExample) {
-  for (const char* command :
-       {"train", "generate", "eval", "export", "import", "tokenize", "plan", "bench", "report", "watch"}) {
+  for (const char* command : {"train", "generate", "eval", "export", "import", "merge", "compare", "tokenize",
+                              "plan", "bench", "report", "watch"}) {
     const Result help = moe(std::string(command) + " --help");
     EXPECT_EQ(help.code, 0);
     EXPECT_THAT(help.output, HasSubstr("Examples:\n  moe " + std::string(command)));
