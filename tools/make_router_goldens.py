@@ -61,7 +61,12 @@ def router(sigmoid, renormalise, scale, biased, sequence_weight):
     sequence = torch.stack(rows).mean()[None]
     torch.autograd.backward(
         [weight, loss, sequence],
-        [dweight, SCALE * torch.tensor([BALANCE, Z]).double(), torch.tensor([SCALE * sequence_weight]).double()])
+        [
+            dweight,
+            SCALE * torch.tensor([BALANCE, Z]).double(),
+            torch.tensor([SCALE * sequence_weight]).double(),
+        ],
+    )
     return {"logits": logits, "dweight": dweight, "first": first, "bias": bias, "probability": probability,
             "lse": lse, "weight": weight, "expert": torch.where(live[:, None], expert, -1), "mean": mean,
             "share": share, "loss": loss, "sequence_loss": sequence, "dlogits": logits.grad}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Skips steps whose loss or gradient is a spike (training.spike_sigma; the op spike_guard in
-// ops/optimizer.h). The device decides, in the step, so that nothing waits; the host learns of it with the step's numbers. All
-// ranks see the same numbers and decide alike.
+// ops/optimizer.h). The device decides, in the step, so that nothing waits; the host learns of it with the
+// step's numbers. All ranks see the same numbers and decide alike.
 #pragma once
 
 #include <cstdint>
