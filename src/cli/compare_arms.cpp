@@ -2,6 +2,7 @@
 #include "cli/compare_arms.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -91,6 +92,10 @@ std::vector<Arm> load_arms(const std::vector<fs::path>& files, const std::vector
     if (arm.config.data.validation_source.empty() && arm.config.data.validation_fraction == 0)
       throw UserError("data.validation_fraction", "text to evaluate on", "0",
                       "set data.validation_source or data.validation_fraction");
+    if (!arm.config.training.ramp().constant())
+      throw UserError("training.batch_ramp of " + file.string(), "none: steps of one size in all arms",
+                      fmt::format("{}", fmt::join(arm.config.training.batch_ramp, ", ")),
+                      "compare with training.batch_ramp=[]");
     arm.config.set_last_step(1);
     arms.push_back(std::move(arm));
   }
@@ -100,7 +105,7 @@ std::vector<Arm> load_arms(const std::vector<fs::path>& files, const std::vector
     train::TrainingConfig& training = arm.config.training;
     training.eval_tokens = arms.front().config.tokens_of_evaluation(1);
     training.seed = arms.front().config.training.seed;
-    training.max_tokens = training.max_epochs = 0;
+    training.max_tokens = training.warmup_tokens = training.max_epochs = 0;
     training.max_minutes = 0;
     training.output_dir = fs::absolute(folder).lexically_normal().string();
   }

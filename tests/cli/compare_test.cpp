@@ -144,6 +144,9 @@ TEST_F(Compare, WhatCannotBeComparedIsNamed) {
            {"data: {source: config.yaml}\n", "data.source of other"},
            {"data: {shuffle: false}\n", "data.shuffle of other"},
            {"data: {validation_fraction: 0}\ntraining: {eval_every: 0}\n", "data.validation_fraction"},
+           {"training: {batch_ramp: [\"1:64\"], gradient_accumulation_steps: 2, batch_size: 1, max_tokens: "
+            "999}\n",
+            "training.batch_ramp of other"},
            {"training: {learning_rat: 1}\n", "training.learning_rate"}}) {
     put("other.yaml", other);
     trains_nothing(compare("low.yaml other.yaml --steps 3"), setting);
