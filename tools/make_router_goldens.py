@@ -17,12 +17,12 @@ from torch.nn.functional import one_hot
 torch.manual_seed(5)
 ROWS, TOKENS, EXPERTS, CHOICES = 3, 7, 5, 2
 SCALE, BALANCE, Z, SEQUENCE = 0.5, 0.3, 0.7, 0.9
-# (sigmoid, renormalised, scale, biased)
+# (sigmoid, renormalised, scale, biased, weight of the sequence loss)
 ROUTERS = {
-    "sigmoid": (True, True, 2.5, False),
-    "sigmoid_raw": (True, False, 1.5, True),
-    "biased": (False, True, 2.0, True),
-    "scaled": (False, False, 3.0, False),
+    "sigmoid": (True, True, 2.5, False, 0),
+    "sigmoid_raw": (True, False, 1.5, True, SEQUENCE),
+    "biased": (False, True, 2.0, True, SEQUENCE),
+    "scaled": (False, False, 3.0, False, 0),
 }
 
 
@@ -30,7 +30,7 @@ def normal(*shape):
     return torch.randn(*shape).double().requires_grad_()
 
 
-def router(sigmoid, renormalise, scale, biased):
+def router(sigmoid, renormalise, scale, biased, sequence_weight):
     N = ROWS * TOKENS
     logits, dweight = normal(N, EXPERTS), normal(N, CHOICES)
     bias = 0.2 * torch.randn(EXPERTS)
@@ -61,7 +61,8 @@ def router(sigmoid, renormalise, scale, biased):
     sequence = torch.stack(rows).mean()[None]
     torch.autograd.backward(
         [weight, loss, sequence],
-        [dweight, SCALE * torch.tensor([BALANCE, Z]).double(), torch.tensor([SCALE * SEQUENCE]).double()])
+        [dweight, SCALE * torch.tensor([BALANCE, Z]).double(),
+         SCALE * torch.tensor([sequence_weight]).double()])
     return {"logits": logits, "dweight": dweight, "first": first, "bias": bias, "probability": probability,
             "lse": lse, "weight": weight, "expert": torch.where(live[:, None], expert, -1), "mean": mean,
             "share": share, "loss": loss, "sequence_loss": sequence, "dlogits": logits.grad}

@@ -77,7 +77,7 @@ void describe_router(ModelConfig& c, Fields& fields) {
       .known_as({"routed_scaling_factor", "route_scale", "moe_router_topk_scaling_factor"});
   fields
       .add("router_bias_rate", c.router_bias_rate,
-           "experts are chosen with biases that move so much a step; 0: without; 0.001 is usual")
+           "speed of the biases that balance experts; 0: no biases; 0.001 is usual")
       .at_least(0)
       .in_f32()
       .known_as({"bias_update_speed", "moe_router_bias_update_rate", "bias_update_rate"});

@@ -341,7 +341,7 @@ void DistributedConfig::describe(Fields& fields) {
       .range(0, 1e6);
   fields.add("overlap", overlap, "expert: computes one micro-batch while another one's rows travel");
   fields.add("balance_loss", balance_loss,
-             "of what: rank: each micro-batch (Tutel); global, previous_step: all of a step");
+             "rank: each micro-batch (Tutel); global, previous_step: the whole step");
   fields.add("capacity", capacity, "of an expert, in what: rank: a micro-batch (Tutel); row: each row of it");
   fields.add("timeout_seconds", timeout_seconds, "longest wait for another rank")
       .range(1, 86400)

@@ -32,7 +32,7 @@ struct Ids {
   std::vector<int32_t> input, target, first;
 };
 
-// The tiny model, and others of each kind of attention and head.
+// The tiny model, and others of each kind of attention, head and router.
 std::vector<ModelConfig> variants() {
   ModelConfig ungated = test::tiny_config(), windowed = test::tiny_config();
   ungated.head_dim = 10;
@@ -40,12 +40,27 @@ std::vector<ModelConfig> variants() {
   ungated.attention_window = {"5", "0"};
   ungated.tie_embeddings = false;
   windowed.attention_window = {"7"};
-  return {test::tiny_config(), ungated, windowed};
+  ModelConfig biased = test::tiny_config();
+  biased.router_score = RouterScore::sigmoid;
+  biased.router_scale = 2.5;
+  biased.router_bias_rate = 0.001;
+  biased.sequence_loss_weight = 0.1;
+  return {test::tiny_config(), ungated, windowed, biased};
+}
+
+// Initial weights, and biases of routers as training leaves them.
+void initialise(test::TinyModel& model) {
+  model.weights->initialise(1, *model.backend.device);
+  const std::vector<float> bias{-0.3F, 0.1F, 0.2F, 0};
+  for (const Buffer& buffer : model.weights->buffers()) {
+    ASSERT_EQ(buffer.value.numel(), std::ssize(bias));
+    model.backend.device->to_device(buffer.value, bias.data());
+  }
 }
 
 // A model with initial weights and these tokens, ready for a micro-step.
 void prepare(test::TinyModel& model, const Ids& ids) {
-  model.weights->initialise(1, *model.backend.device);
+  initialise(model);
   cast_weights(*model.weights, *model.backend.ops);
   model.transformer->upload(*model.backend.device, ids.input.data(), ids.target.data(), ids.first.data());
   model.transformer->set_gradient_scales(*model.backend.device, 1.0F / static_cast<float>(ids.input.size()),
@@ -178,7 +193,7 @@ TEST_P(DecoderOf, EqualsTheTransformerInAnyPortions) {
   test::TinyModel model(config, 1, kVocabulary);
   Device& device = *model.backend.device;
   Ops& ops = *model.backend.ops;
-  model.weights->initialise(1, device);
+  initialise(model);
   model.transformer->upload(device, ids.input.data(), ids.target.data(), ids.first.data());
   model.transformer->forward(ops);
 
@@ -209,7 +224,7 @@ TEST(Decoder, SequencesOfOtherLengthsDoNotSeeEachOther) {
   test::TinyModel model(config, 1, kVocabulary);
   Device& device = *model.backend.device;
   Ops& ops = *model.backend.ops;
-  model.weights->initialise(1, device);
+  initialise(model);
   model.transformer->upload(device, ids.input.data(), ids.target.data(), ids.first.data());
   model.transformer->forward(ops);
   const auto expected = [&](int64_t at) { return model.fetch<float>(model.transformer->logits(at, 1, ops)); };

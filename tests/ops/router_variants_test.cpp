@@ -21,13 +21,14 @@ struct Variant {
   const char* name;
   RouterRule rule;
   bool biased;
+  float sequence;  // weight of the loss
 };
 // The same as in the script.
 constexpr Variant kVariants[] = {
-    {"sigmoid", {RouterScore::sigmoid, true, 2.5F}, false},
-    {"sigmoid_raw", {RouterScore::sigmoid, false, 1.5F}, true},
-    {"biased", {RouterScore::softmax, true, 2}, true},
-    {"scaled", {RouterScore::softmax, false, 3}, false},
+    {"sigmoid", {RouterScore::sigmoid, true, 2.5F}, false, 0},
+    {"sigmoid_raw", {RouterScore::sigmoid, false, 1.5F}, true, kSequence},
+    {"biased", {RouterScore::softmax, true, 2}, true, kSequence},
+    {"scaled", {RouterScore::softmax, false, 3}, false, 0},
 };
 
 // All tensors of a router for B rows of T tokens, E experts, K choices.
@@ -36,9 +37,10 @@ struct Router {
       scale;
   RoutePlan plan;
   RouterRule rule;
+  float sequence_weight;
 
   Router(Machine& machine, const Variant& variant, int64_t B, int64_t T, int64_t E, int64_t K)
-      : rule(variant.rule) {
+      : rule(variant.rule), sequence_weight(variant.sequence) {
     const int64_t N = B * T;
     logits = machine.normal("logits", DType::f32, {N, E}, 2);
     first = machine.zeros(DType::i32, {B, T});
@@ -66,7 +68,7 @@ struct Router {
   }
   void backward(Machine& machine) {
     machine.ops().route_backward({dlogits, dweight, probability, lse, expert, weight, share, first, scale,
-                                  kBalance, kZ, rule, kSequence, logits});
+                                  kBalance, kZ, rule, sequence_weight, logits});
   }
   std::vector<Tensor> results() const {
     return {probability, lse, expert, weight, loss, mean, share, sequence, dlogits};
@@ -112,7 +114,7 @@ TEST_F(RouterVariants, GradientsAgreeWithFiniteDifferences) {
       r.forward(*this);
       EXPECT_EQ(bytes(r.expert), chosen) << "a tie too near for this test";
       const auto loss = values(r.loss);
-      const double losses = kBalance * loss[0] + kZ * loss[1] + kSequence * values(r.sequence)[0];
+      const double losses = kBalance * loss[0] + kZ * loss[1] + r.sequence_weight * values(r.sequence)[0];
       return inner(*this, r.weight, r.dweight) + kScale * losses;
     };
     EXPECT_TRUE(gradient_agrees(*this, r.dlogits, r.logits, scalar, 0.003)) << variant.name;
@@ -127,7 +129,7 @@ TEST_F(RouterVariants, ABiasChoosesAndDoesNotWeigh) {
     const size_t n = 300, e = 70, k = 9;
     Router r(*this, variant, 3, 100, e, k);
     r.forward(*this);
-    Router plain(*this, {variant.name, variant.rule, false}, 3, 100, e, e);  // the scores of all experts
+    Router plain(*this, {variant.name, variant.rule, false, 0}, 3, 100, e, e);  // the scores of all experts
     plain.rule.renormalise = false;
     plain.forward(*this);
     const auto order = values(plain.expert), scores = values(plain.weight), bias = values(r.bias);
@@ -154,7 +156,7 @@ TEST_F(RouterVariants, ABiasChoosesAndDoesNotWeigh) {
 
 TEST_F(RouterVariants, ABiasOfZeroChoosesAsNone) {
   for (const RouterScore score : {RouterScore::softmax, RouterScore::sigmoid}) {
-    const Variant variant{"zero", {score, true, 1}, false};
+    const Variant variant{"zero", {score, true, 1}, false, kSequence};
     Router r(*this, variant, 2, 20, 16, 3), biased(*this, variant, 2, 20, 16, 3);
     biased.bias = zeros(DType::f32, {16});
     r.forward(*this);
@@ -169,7 +171,7 @@ TEST_F(RouterVariants, ABiasOfZeroChoosesAsNone) {
 }
 
 TEST_F(RouterVariants, SigmoidsOfHugeLogitsAreFinite) {
-  const Variant variant{"huge", {RouterScore::sigmoid, true, 1}, false};
+  const Variant variant{"huge", {RouterScore::sigmoid, true, 1}, false, kSequence};
   Router r(*this, variant, 1, 3, 3, 2);
   set(r.logits, std::vector<double>{1e30, -1e30, 0,    //
                                     -1e4, -1e4, -1e4,  //

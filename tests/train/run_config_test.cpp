@@ -310,6 +310,7 @@ TEST(RunConfig, EveryChoiceIsReadAndWrittenByItsName) {
       }
     }
   EXPECT_EQ(all,
+            "model.router_score = softmax: softmax sigmoid\n"
             "training.lr_schedule = cosine: cosine wsd constant\n"
             "training.weight_decay_mode = plain: plain cautious\n"
             "training.weight_decay_schedule = constant: constant with_lr cosine_to_zero\n"

@@ -230,7 +230,8 @@ struct LossWeights {
   float balance, z, sequence;
 };
 
-// The lanes' token in route_backward.
+// The lanes' token in route_backward. sequences: with the sequence loss.
+template <bool sequences>
 struct RoutedToken {
   const float *logits, *p, *dw, *w, *f_E, *slope;
   const int32_t* chosen;
@@ -245,7 +246,7 @@ struct RoutedToken {
         dw(in.dweight_NK + token.row * choices),
         w(in.weight_NK + token.row * choices),
         f_E(in.f_E),
-        slope(in.slope_BE == nullptr ? nullptr : in.slope_BE + token.row / in.T * experts),
+        slope(sequences ? in.slope_BE + token.row / in.T * experts : nullptr),
         chosen(in.expert_NK + token.row * choices),
         lse(in.lse_N[token.row]),
         mean(0),
@@ -258,16 +259,18 @@ struct RoutedToken {
 #pragma unroll 8
     for (int e = token.lane; e < experts; e += kLanes) balance_mean += f_E[e] * p[e];
     balance_mean = token_sum(balance_mean);
-    if (slope == nullptr) return;
-    for (int e = token.lane; e < experts; e += kLanes) slope_mean += slope[e] * p[e];
-    slope_mean = token_sum(slope_mean);
+    if constexpr (sequences) {
+      for (int e = token.lane; e < experts; e += kLanes) slope_mean += slope[e] * p[e];
+      slope_mean = token_sum(slope_mean);
+    }
   }
 };
 
 // d softmax: p_i (g_i - <g, p>), g = balance * share + the chosen experts' dweight; z adds p_i lse.
 // Renormalised weights are a softmax over the chosen logits alone, so the others feel nothing of dweight.
-__device__ void softmax_backward(float* out, const RoutedToken& t, int lane, int experts, int choices,
-                                 const RouterRule& rule) {
+template <bool sequences>
+__device__ void softmax_backward(float* out, const RoutedToken<sequences>& t, int lane, int experts,
+                                 int choices, const RouterRule& rule) {
   const float own = rule.renormalise ? t.mean / rule.scale : 0.0F;
   const float shared = t.z * t.lse - t.balance * t.balance_mean - (rule.renormalise ? 0.0F : t.mean);
 #pragma unroll 8
@@ -275,14 +278,15 @@ __device__ void softmax_backward(float* out, const RoutedToken& t, int lane, int
     float d = t.p[e] * (t.balance * t.f_E[e] + shared);
     for (int k = 0; k < choices; ++k)
       if (t.chosen[k] == e) d += t.w[k] * (t.dw[k] - own);
-    if (t.slope != nullptr) d += t.sequence * t.p[e] * (t.slope[e] - t.slope_mean);
+    if constexpr (sequences) d += t.sequence * t.p[e] * (t.slope[e] - t.slope_mean);
     out[e] = d;
   }
 }
 
 // s = sigmoid(logit), S their sum, p = s / S: d p is (g_i - <g, p>) / S for each s_i, and d s is s (1 - s).
-__device__ void sigmoid_backward(float* out, const RoutedToken& t, float inverse, int lane, int experts,
-                                 int choices, const RouterRule& rule) {
+template <bool sequences>
+__device__ void sigmoid_backward(float* out, const RoutedToken<sequences>& t, float inverse, int lane,
+                                 int experts, int choices, const RouterRule& rule) {
   float sum = RouterRule::kLeastSum;
   for (int k = 0; k < choices; ++k)
     if (t.chosen[k] >= 0) sum += logistic(t.logits[t.chosen[k]]);
@@ -290,7 +294,7 @@ __device__ void sigmoid_backward(float* out, const RoutedToken& t, float inverse
   for (int e = lane; e < experts; e += kLanes) {
     const float logit = t.logits[e], turn = logistic(logit) * logistic(-logit);  // 1 - s keeps its bits
     float g = t.balance * (t.f_E[e] - t.balance_mean);
-    if (t.slope != nullptr) g += t.sequence * (t.slope[e] - t.slope_mean);
+    if constexpr (sequences) g += t.sequence * (t.slope[e] - t.slope_mean);
     float d = turn * inverse * g + t.z * t.lse * expf(logit - t.lse);
     for (int k = 0; k < choices; ++k) {
       const float scaled = rule.scale * t.dw[k];
@@ -300,13 +304,13 @@ __device__ void sigmoid_backward(float* out, const RoutedToken& t, float inverse
   }
 }
 
-template <bool sigmoids>
+template <bool sigmoids, bool sequences>
 __global__ void __launch_bounds__(kTokens* kLanes)
     backward_kernel(float* dlogits_NE, RouteState in, const float* scale_1, const int* tokens, int64_t n,
                     int experts, int choices, LossWeights weights, RouterRule rule) {
   const TokenOfLanes token(in.doc_start_N, n);
   const int lane = token.lane;
-  const RoutedToken routed(in, weights, token, *scale_1, *tokens, experts, choices);
+  const RoutedToken<sequences> routed(in, weights, token, *scale_1, *tokens, experts, choices);
   float inverse = 1;
   if constexpr (sigmoids) inverse = 1.0F / sum_of_sigmoids(routed.logits, experts, lane);
   if (!token.inside) return;
@@ -378,8 +382,9 @@ void GpuOps::route_backward(RouteBackward op) {
       .doc_start_N = pointer<int32_t>(op.doc_start_N),
       .slope_BE = sequences ? sequence_slopes(stream_, carving, op.expert_NK, op.doc_start_N, E) : nullptr,
       .T = sequences ? op.doc_start_N.dim(1) : 1};
-  launch(stream_, sigmoids ? backward_kernel<true> : backward_kernel<false>,
-         {blocks(ceil_div(n, kTokens)), kTokens * kLanes}, pointer<float>(op.dlogits_NE), in,
+  const auto kernel = sigmoids ? (sequences ? backward_kernel<true, true> : backward_kernel<true, false>)
+                               : (sequences ? backward_kernel<false, true> : backward_kernel<false, false>);
+  launch(stream_, kernel, {blocks(ceil_div(n, kTokens)), kTokens * kLanes}, pointer<float>(op.dlogits_NE), in,
          pointer<float>(op.scale_1), tokens, n, static_cast<int>(E), static_cast<int>(op.expert_NK.dim(1)),
          LossWeights{op.balance_weight, op.z_weight, op.sequence_weight}, op.rule);
 }
