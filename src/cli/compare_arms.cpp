@@ -60,6 +60,7 @@ void expect_comparable(const Arm& first, const Arm& arm) {
 void name_apart(std::vector<Arm>& arms) {
   const auto same = [&](const Arm& arm) { return std::ranges::count(arms, arm.name, &Arm::name) > 1; };
   std::vector<bool> numbered;
+  numbered.reserve(arms.size());
   for (const Arm& arm : arms) numbered.push_back(same(arm));
   for (size_t i = 0; i < arms.size(); ++i)
     if (numbered[i]) arms[i].name += fmt::format("-{}", i + 1);

@@ -58,7 +58,7 @@ struct MoveTo {
   float share;
   // Rounded as the CPU does it.
   __device__ float operator()(float y, float x) const {
-    return __fadd_rn(y, __fmul_rn(share, __fsub_rn(x, y)));
+    return __fadd_rn(y, __fmul_rn(share, x - y));
   }
 };
 
