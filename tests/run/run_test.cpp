@@ -207,12 +207,12 @@ TEST_F(Resumed, SkippedSpikesHaveTheSameBitsAndAreCounted) {
   train::RunConfig settings = config("straight");
   settings.training.spike_sigma = 0.2;
   settings.training.spike_window = 4;
-  settings.training.max_steps = 16;
-  settings.training.checkpoint_every = 8;
+  settings.training.max_steps = 12;
+  settings.training.checkpoint_every = 4;
   const auto [straight, resumed] = expect_same_bits(settings);
-  const auto middle = train::read_state("", file(straight, 8, "state.json")).step_guard;
-  const auto end = train::read_state("", file(straight, 16, "state.json")).step_guard;
-  const auto other = train::read_state("", file(resumed, 16, "state.json")).step_guard;
+  const auto middle = train::read_state("", file(straight, 4, "state.json")).step_guard;
+  const auto end = train::read_state("", file(straight, 12, "state.json")).step_guard;
+  const auto other = train::read_state("", file(resumed, 12, "state.json")).step_guard;
   EXPECT_EQ(middle.losses.size(), 4U);
   EXPECT_GT(middle.skipped, 0);
   EXPECT_GT(end.skipped, middle.skipped);
@@ -220,7 +220,7 @@ TEST_F(Resumed, SkippedSpikesHaveTheSameBitsAndAreCounted) {
   EXPECT_EQ(end.skipped, other.skipped);
   EXPECT_EQ(end.losses, other.losses);
   EXPECT_EQ(end.norms, other.norms);
-  EXPECT_THAT(read_file(resumed.metrics()), ::testing::HasSubstr("\"spike_skipped\""));
+  EXPECT_NE(read_file(resumed.metrics()).find("\"spike_skipped\""), std::string::npos);
 }
 
 TEST_F(Run, ASkippedSpikeChangesNoWeight) {
