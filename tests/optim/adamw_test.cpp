@@ -2,6 +2,7 @@
 // Which parameters have which states, what they are called, and that the whole walk makes a loss smaller. The
 // arithmetic of one tensor is tested with the ops (tests/ops/adamw8_test.cpp).
 #include "optim/optimizer_set.h"
+#include "optim/schedule.h"
 
 #include <gmock/gmock.h>
 
