@@ -258,8 +258,8 @@ TEST_F(OptimizerTest, NeighboursAreTakenTogether) {
   many.gradient_squares(expected);
   EXPECT_NEAR(squares.as<double>()[0], expected.as<double>()[0], 1e-12 * expected.as<double>()[0]);
   for (int64_t step = 0; step < 3; ++step) {
-    one.step(step, 0.01, scale(1));
-    many.step(step, 0.01, scale(1));
+    one.step({step, 0.01}, scale(1));
+    many.step({step, 0.01}, scale(1));
   }
   EXPECT_EQ(timed.entries().at("sum_squares").calls, 1);
   EXPECT_EQ(timed.entries().at("adamw8").calls, 3);   // the first three tensors

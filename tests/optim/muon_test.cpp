@@ -152,8 +152,8 @@ TEST_F(MuonOptimizerTest, AMatrixIsUpdatedAsIfAlone) {
     for (int64_t number = 0; number < 3; ++number) {
       set(together[0].gradient, values(normal("g" + std::to_string(number), DType::f32, {96 * 64})));
       for (size_t i = 0; i < apart.size(); ++i) set(apart[i].gradient, pick(together[0].gradient, i));
-      one.step(number, 0.02, scale(1));
-      many.step(number, 0.02, scale(1));
+      one.step({number, 0.02}, scale(1));
+      many.step({number, 0.02}, scale(1));
     }
     // Blocks of 8-bit momentum hold the same elements in both: 16 rows are 4 blocks.
     for (size_t i = 0; i < apart.size(); ++i) {

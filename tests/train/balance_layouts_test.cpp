@@ -101,7 +101,7 @@ TEST(Layouts, BiasesDoNotDependOnHowAStepIsCut) {
                                       {{2, expert, 2}, 3},
                                       {{4, expert, 2}, 1}}) {
     const Learnt many = with(setting, rows);
-    EXPECT_THAT(many.bias_of_ranks, Each(bias)) << setting.name() << ", rows " << rows;
+    EXPECT_THAT(many.bias_of_ranks, ::testing::Each(bias)) << setting.name() << ", rows " << rows;
     for (size_t step = 0; step < one.steps.size(); ++step) {
       const StepResult &a = one.steps[step], &b = many.steps[step];
       EXPECT_EQ(b.expert_count, a.expert_count) << setting.name() << ", rows " << rows;
