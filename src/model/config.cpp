@@ -101,7 +101,7 @@ void describe_dense(ModelConfig& c, Fields& fields) {
       .known_as({"first_k_dense_replace", "num_dense_layers", "n_dense_layers"});
   fields
       .add("dense_intermediate_dim", c.dense_intermediate_dim,
-           "inner width of dense layers; 0: top_k * expert_intermediate_dim + shared_expert_dim")
+           "inner width of dense layers; 0: as wide as what a token meets elsewhere")
       .range(0, 1 << 20)
       .known_as({"dense_intermediate_size", "dense_ffn_hidden_size", "intermediate_size_mlp"});
   fields.absent({"n_shared_experts", "num_shared_experts"},

@@ -18,9 +18,7 @@ void describe_muon(TrainingConfig& c, Fields& fields) {
   fields.add("muon_momentum_warmup_steps", c.muon_momentum_warmup_steps, "Muon, until muon_momentum")
       .at_least(0);
   fields.add("muon_nesterov", c.muon_nesterov, "Muon looks one step ahead").known_as({"nesterov"});
-  fields
-      .add("muon_beta2", c.muon_beta2,
-           "NorMuon: rows of a step at one length, by a second moment: 0.95; 0: plain Muon")
+  fields.add("muon_beta2", c.muon_beta2, "NorMuon's second moment of rows: 0.95; 0: plain Muon")
       .at_least(0)
       .less_than(1)
       .in_f32()

@@ -87,7 +87,7 @@ void describe_run(TrainingConfig& c, Fields& fields) {
   fields.add("on_nan", c.on_nan, "when the loss or a gradient is not finite");
   fields
       .add("spike_sigma", c.spike_sigma,
-           "skip a step whose loss or norm is so many standard deviations high; 0: none")
+           "skip steps so many standard deviations above the last ones: 6; 0: none")
       .range(0, 1e6)
       .known_as({"sigma_factor", "skip_step_sigma"});
   fields.add("spike_window", c.spike_window, "steps that spike_sigma looks back on")
@@ -144,7 +144,7 @@ void check_overlap(const RunConfig& config) {
     refuse("two micro-batches in a step at least",
            config.training.gradient_accumulation_steps < 2 ? "training.gradient_accumulation_steps 1"
                                                            : "training.batch_ramp with 1",
-           "half the batch_size, and twice as many micro-batches");
+           "half the batch_size, and gradient_accumulation_steps 2");
   if (config.distributed.balance_loss == BalanceScope::global)
     refuse("distributed.balance_loss rank or previous_step", name_of(config.distributed.balance_loss),
            "between the passes of a micro-batch the global one waits for all ranks");

@@ -57,9 +57,7 @@ struct Plus {
 struct MoveTo {
   float share;
   // Rounded as the CPU does it.
-  __device__ float operator()(float y, float x) const {
-    return __fadd_rn(y, __fmul_rn(share, x - y));
-  }
+  __device__ float operator()(float y, float x) const { return __fadd_rn(y, __fmul_rn(share, x - y)); }
 };
 
 struct Logistic {
