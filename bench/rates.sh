@@ -54,14 +54,15 @@ muon_4_steps $at_3 training.muon_steps=4
 muon_cautious $at_3 $cautious
 muon_decay_to_0 $at_3 $cautious training.weight_decay_schedule=cosine_to_zero
 normuon $at_3 training.muon_beta2=0.95
-balance_1e-2 $at_3 model.aux_loss_weight=0.01
-balance_previous $at_3 model.aux_loss_weight=0.01 distributed.balance_loss=previous_step
-balance_global $at_3 model.aux_loss_weight=0.01 distributed.balance_loss=global
+balance_1e-3 $at_3 model.aux_loss_weight=0.001
+balance_0 $at_3 model.aux_loss_weight=0
+balance_previous $at_3 distributed.balance_loss=previous_step
 bias $at_3 model.aux_loss_weight=0 model.router_bias_rate=1e-3
-sigmoid $at_3 model.router_score=sigmoid model.aux_loss_weight=0.01
+bias_1e-2 $at_3 model.aux_loss_weight=0 model.router_bias_rate=1e-2
+sigmoid $at_3 model.router_score=sigmoid
 sigmoid_bias $at_3 model.router_score=sigmoid model.aux_loss_weight=0 $v3
-shared $at_3 model.aux_loss_weight=0.01 model.top_k=1 $one_of_two
-dense_first $at_3 model.aux_loss_weight=0.01 model.first_dense_layers=1
+shared $at_3 model.top_k=1 $one_of_two
+dense_first $at_3 model.first_dense_layers=1
 all_x4 training.embedding_lr_scale=4 training.router_lr_scale=4 training.norm_lr_scale=4
 ARMS
 }
