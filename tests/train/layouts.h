@@ -41,6 +41,8 @@ struct Setting {
   double bucket_mb = 0;
   CapacityScope capacity_in = CapacityScope::rank;
   double rate = 1e-2;  // of learning
+  // With a smaller one, AdamW moves a weight whose gradient is only rounding by a whole rate, to either side.
+  double epsilon = 1e-5;
   RouterScore score = RouterScore::softmax;
   double bias_rate = 0, sequence = 0;
   bool dense = false;  // a dense layer, then one with a shared expert
@@ -88,6 +90,7 @@ inline Learnt learn(const Setting& setting) {
   config.training.batch_size = setting.rows;
   config.training.mixed_precision = setting.precision;
   config.training.optimizer = setting.optimizer;
+  config.training.epsilon = setting.epsilon;
   config.training.master_weights = setting.master;
   config.training.recompute = setting.recompute;
   config.distributed.layout = setting.layout;
