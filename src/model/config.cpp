@@ -110,6 +110,16 @@ void describe_dense(ModelConfig& c, Fields& fields) {
                 "dense layers come first: set first_dense_layers");
 }
 
+void refuse_absent(Fields& fields) {
+  fields.absent({"dropout", "attention_dropout", "hidden_dropout", "attn_dropout", "attn_pdrop",
+                 "resid_pdrop", "embd_pdrop"},
+                "there is no dropout: leave it out");
+  fields.absent({"bias", "attention_bias", "mlp_bias"}, "no product has a bias: leave it out");
+  fields.absent({"hidden_act", "activation", "activation_function"}, "experts are SwiGLU: leave it out");
+  fields.absent({"attn_implementation", "flash_attention", "use_flash_attn", "flash_attn"},
+                "attention is always fused and never keeps its scores: leave it out");
+}
+
 }  // namespace
 
 int64_t ModelConfig::window_of(int64_t layer) const {
@@ -179,13 +189,7 @@ void ModelConfig::describe(Fields& fields) {
       .more_than(0)
       .in_f32()
       .known_as({"initializer_range", "init_method_std"});
-  fields.absent({"dropout", "attention_dropout", "hidden_dropout", "attn_dropout", "attn_pdrop",
-                 "resid_pdrop", "embd_pdrop"},
-                "there is no dropout: leave it out");
-  fields.absent({"bias", "attention_bias", "mlp_bias"}, "no product has a bias: leave it out");
-  fields.absent({"hidden_act", "activation", "activation_function"}, "experts are SwiGLU: leave it out");
-  fields.absent({"attn_implementation", "flash_attention", "use_flash_attn", "flash_attn"},
-                "attention is always fused and never keeps its scores: leave it out");
+  refuse_absent(fields);
 }
 
 void ModelConfig::validate() const {

@@ -48,7 +48,7 @@ fs::path run_of(const fs::path& given) {
   if (!path.has_filename()) path = path.parent_path();
   if (path.filename() == "latest" && path.parent_path().filename() == "checkpoints")
     path = path.parent_path();
-  const fs::path run = folder_of(path);
+  fs::path run = folder_of(path);
   for (const char* const part : {"config.yaml", "metrics.jsonl", "checkpoints", "samples"})
     if (path.filename() == part && fs::exists(run / "config.yaml")) return run;
   return path;
@@ -64,7 +64,7 @@ fs::path short_path(const fs::path& path) {
 // A new folder of this name, or with the first number behind it that is free.
 fs::path make_numbered(const fs::path& path) {
   for (int number = 1;; ++number) {
-    const fs::path numbered = number == 1 ? path : fs::path(fmt::format("{}-{}", path.string(), number));
+    fs::path numbered = number == 1 ? path : fs::path(fmt::format("{}-{}", path.string(), number));
     std::error_code error;
     if (fs::create_directory(numbered, error)) return numbered;  // for one process only
     if (error) throw UserError(numbered.string(), "a folder that can be made", error.message());
