@@ -179,7 +179,8 @@ TEST_F(Resumed, AveragedWeightsAreThoseOfTheFormulaAndHaveTheSameBits) {
   settings.training.ema_every = 2;
   settings.training.checkpoint_every = 1;
   settings.training.max_steps = 8;
-  const auto [straight, resumed] = expect_same_bits(settings);
+  const Folders folders = expect_same_bits(settings);
+  const train::RunFolder &straight = folders.straight, &resumed = folders.resumed;
   EXPECT_EQ(file(straight, 8, checkpoint::kAverageFile), file(resumed, 8, checkpoint::kAverageFile));
 
   const auto values = [&](int64_t step, const char* name) {

@@ -60,7 +60,7 @@ TEST_F(RunText, AnotherOneBeginsAtItsStartAndTheRestGoesOn) {
   write("numbers.txt", numbers(3000));
   const auto begun = [&](const std::string& name) {
     const train::RunConfig settings = short_config(name);
-    const train::RunFolder folder = train::RunFolder::create(settings, "");
+    train::RunFolder folder = train::RunFolder::create(settings, "");
     train(settings, folder, false);
     return folder;
   };

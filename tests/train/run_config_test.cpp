@@ -336,7 +336,7 @@ TEST(RunConfig, EveryChoiceIsReadAndWrittenByItsName) {
       const std::string setting = section.name + "." + field.name();
       all += fmt::format("{} = {}: {}\n", setting, to_yaml(field.initial()), fmt::join(field.allowed(), " "));
       for (const std::string& name : field.allowed()) {
-        apply_override(setting + "=" + name, sections);
+        apply_override(fmt::format("{}={}", setting, name), sections);
         EXPECT_EQ(field.value(), Field::Value(name)) << setting;
         RunConfig back;
         auto read = back.sections();
