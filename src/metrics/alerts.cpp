@@ -24,15 +24,9 @@ void AlertLimits::describe(Fields& fields) {
       .range(0, 1);
 }
 
-Row not_finite_alert(int64_t step, const std::string& text) {
+Row alert_row(int64_t step, const std::string& kind, const std::string& text) {
   Row row{step, {}};
-  row.add("alert", std::string("not_finite")).add("alert_text", text);
-  return row;
-}
-
-Row spike_alert(int64_t step, const std::string& text) {
-  Row row{step, {}};
-  row.add("alert", std::string("spike_skipped")).add("alert_text", text);
+  row.add("alert", kind).add("alert_text", text);
   return row;
 }
 
@@ -43,9 +37,7 @@ bool Alerts::quiet(int64_t step, const std::string& kind) const {
 
 void Alerts::tell(int64_t step, const std::string& kind, const std::string& text) {
   told_[kind] = step;
-  Row row{step, {}};
-  row.add("alert", kind).add("alert_text", text);
-  out_.write(row);
+  out_.write(alert_row(step, kind, text));
 }
 
 void Alerts::write(const Row& row) {

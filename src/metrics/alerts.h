@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Looks at the rows of a run for what a person should know about, and adds rows that say so: {"alert": kind,
 // "alert_text": what was seen and what to try}. Kinds: loss_spike, spike_skipped, not_finite, dead_experts,
-// dropped, data_starved.
+// dropped, data_starved, data_late.
 #pragma once
 
 #include <cstdint>
@@ -25,11 +25,9 @@ struct AlertLimits {
   void describe(Fields& fields);
 };
 
-// The row for a step whose loss or gradient is not a number; the trainer writes it itself, since such a step
-// may end the run.
-Row not_finite_alert(int64_t step, const std::string& text);
-// The same for a step that was skipped as a spike.
-Row spike_alert(int64_t step, const std::string& text);
+// For what the trainer tells itself: steps that it skips or ends with (spike_skipped, not_finite), and text
+// that it waits for (data_late).
+Row alert_row(int64_t step, const std::string& kind, const std::string& text);
 
 class Alerts final : public Sink {
  public:

@@ -21,7 +21,7 @@ namespace moe::train {
 // What all ranks did in a step.
 struct StepTotals {
   int64_t targets = 0, micro_batches = 0;
-  int64_t tokens = 0;  // that are no padding
+  int64_t tokens = 0;  // that are no padding; counted where the balance loss is the step's
 };
 
 class Replicas {

@@ -51,16 +51,16 @@ void check_fixed(const std::string& where, const OrderedJson& saved, const Order
                                                                             : before.at(key);
     expect_same(where, fmt::format("{}.{}", section, key), value, setting, reason);
   }
-  const auto has_rows = [](const OrderedJson& config) {
-    return OrderedJson(config.at("training").value("muon_beta2", 0.0) > 0);
+  // Tensors of a checkpoint that are there where a setting is above 0.
+  const auto expect_there = [&](const char* section, const char* key, const char* reason) {
+    const auto above_0 = [&](const OrderedJson& config) {
+      return OrderedJson(config.at(section).value(key, 0.0) > 0);
+    };
+    expect_same(where, fmt::format("{}.{} above 0:", section, key), above_0(saved), above_0(now), reason);
   };
-  expect_same(where, "training.muon_beta2 above 0:", has_rows(saved), has_rows(now),
-              "NorMuon's moments of the rows are saved, or are not");
-  const auto has_bias = [](const OrderedJson& config) {
-    return OrderedJson(config.at("model").value("router_bias_rate", 0.0) > 0);
-  };
-  expect_same(where, "model.router_bias_rate above 0:", has_bias(saved), has_bias(now),
-              "the biases are tensors of the checkpoint; a rate of 1e-12 lets them stay as they are");
+  expect_there("training", "muon_beta2", "NorMuon's moments of the rows are saved, or are not");
+  expect_there("model", "router_bias_rate",
+               "the biases are tensors of the checkpoint; a rate of 1e-12 lets them stay as they are");
   if (another_text) return;
   expect_same(where, "data.rules", saved.at("data").value("rules", 1), now.at("data").at("rules"), kStream);
   // best_fit numbers the rows of a window once all are cut.

@@ -132,7 +132,7 @@ StepTotals run_step(TrainingState& state, const TrainingConfig& training,
   StepTotals mine{.micro_batches = std::ssize(micro_batches)};
   for (const data::Batch& batch : micro_batches) {
     mine.targets += batch.targets;
-    mine.tokens += tokens_of(batch);
+    if (of_step(state.balance_scope)) mine.tokens += tokens_of(batch);
   }
   const StepTotals totals = state.replicas.all_reduce(mine);
   const StepScale scale{totals, static_cast<float>(state.loss_scale.value()), state.balance_scope};

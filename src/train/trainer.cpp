@@ -183,7 +183,7 @@ void Trainer::tell_late(double seconds) {
         "; after a failure of the network it is tried again for {:g} minutes "
         "(data.network_patience_minutes)",
         config_.data.network_patience_minutes);
-  sinks_->write(metrics::Row{step_, {}}.add("alert", "data_late").add("alert_text", text));
+  sinks_->write(metrics::alert_row(step_, "data_late", text));
 }
 
 StepRates Trainer::next_rates() const {
@@ -271,9 +271,10 @@ void Trainer::not_finite(const StepResult& result) {
   const std::string where = fmt::format("step {}", step_ + 1);
   const std::string found = fmt::format("loss {}, gradient norm {}", result.loss, result.gradient_norm);
   const bool skipped = goes_on(config_.training.on_nan);
-  sinks_->write(metrics::not_finite_alert(
-      step_ + 1, found + (skipped ? "; the step is skipped, weights are unchanged (training.on_nan = skip)"
-                                  : "; the run ends with its last good state saved")));
+  sinks_->write(metrics::alert_row(
+      step_ + 1, "not_finite",
+      found + (skipped ? "; the step is skipped, weights are unchanged (training.on_nan = skip)"
+                       : "; the run ends with its last good state saved")));
   if (skipped) return;
   throw comm::SharedError(
       where, "a finite loss", found,
@@ -292,11 +293,12 @@ void Trainer::overflow(const StepResult& result) {
 
 void Trainer::skip_spike(const StepResult& result) {
   state_->step_guard.count();
-  sinks_->write(metrics::spike_alert(
-      step_ + 1, fmt::format("loss {:.4f}, gradient norm {:.4f}: more than {} standard deviations above the "
-                             "steps before (training.spike_sigma); the step is skipped ({} so far)",
-                             result.loss, result.gradient_norm, config_.training.spike_sigma,
-                             state_->step_guard.skipped())));
+  sinks_->write(metrics::alert_row(
+      step_ + 1, "spike_skipped",
+      fmt::format("loss {:.4f}, gradient norm {:.4f}: more than {} standard deviations above the "
+                  "steps before (training.spike_sigma); the step is skipped ({} so far)",
+                  result.loss, result.gradient_norm, config_.training.spike_sigma,
+                  state_->step_guard.skipped())));
 }
 
 Outcome Trainer::decide(double step_seconds) {

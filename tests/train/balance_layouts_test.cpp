@@ -5,6 +5,17 @@
 namespace moe::train {
 namespace {
 
+void expect_same(const Learnt& one, const Learnt& many, double bound, const std::string& name) {
+  EXPECT_LE(largest_difference(one, many), bound) << name;
+  for (const size_t step : {0, 1, 2}) {  // later a last bit may turn a choice
+    const StepResult &a = one.steps[step], &b = many.steps[step];
+    EXPECT_EQ(b.expert_count, a.expert_count) << name;
+    for (size_t l = 0; l < a.balance_loss.size(); ++l)
+      EXPECT_NEAR(b.balance_loss[l], a.balance_loss[l], 1e-6) << name;
+    EXPECT_NEAR(b.gradient_norm, a.gradient_norm, 1e-5 * a.gradient_norm) << name;
+  }
+}
+
 // A strong balance loss over the whole step is the same however the step is cut: into micro-batches, among
 // ranks, with expert parallelism or not, kept or computed again. Over each micro-batch it is not.
 TEST(Layouts, AGlobalBalanceLossDoesNotDependOnHowAStepIsCut) {
@@ -30,15 +41,7 @@ TEST(Layouts, AGlobalBalanceLossDoesNotDependOnHowAStepIsCut) {
                                       {{4, zero1, 0, 0, 0, model::Recompute::full}, 3},
                                       {{2, expert, 2, 0, 0, model::Recompute::selective}, 2}}) {
     const Learnt many = with(setting, rows, BalanceScope::global);
-    EXPECT_LE(largest_difference(one, many), std::max(10 * order, 1e-6))
-        << setting.name() << ", rows " << rows;
-    for (const size_t step : {0, 1, 2}) {  // later a last bit may turn a choice
-      const StepResult &a = one.steps[step], &b = many.steps[step];
-      EXPECT_EQ(b.expert_count, a.expert_count) << setting.name();
-      for (size_t l = 0; l < a.balance_loss.size(); ++l)
-        EXPECT_NEAR(b.balance_loss[l], a.balance_loss[l], 1e-6) << setting.name();
-      EXPECT_NEAR(b.gradient_norm, a.gradient_norm, 1e-5 * a.gradient_norm) << setting.name();
-    }
+    expect_same(one, many, std::max(10 * order, 1e-6), fmt::format("{}, rows {}", setting.name(), rows));
   }
 }
 
@@ -67,15 +70,7 @@ TEST(Layouts, ABalanceLossOfThePreviousStepDoesNotDependOnHowAStepIsCut) {
                                       {{.ranks = 2, .layout = expert, .overlap = true}, 3},
                                       {{4, zero1, 0, 0, 0, model::Recompute::full}, 3}}) {
     const Learnt many = with(setting, rows, BalanceScope::previous_step);
-    EXPECT_LE(largest_difference(one, many), std::max(10 * order, 1e-6))
-        << setting.name() << ", rows " << rows;
-    for (const size_t step : {0, 1, 2}) {  // later a last bit may turn a choice
-      const StepResult &a = one.steps[step], &b = many.steps[step];
-      EXPECT_EQ(b.expert_count, a.expert_count) << setting.name();
-      for (size_t l = 0; l < a.balance_loss.size(); ++l)
-        EXPECT_NEAR(b.balance_loss[l], a.balance_loss[l], 1e-6) << setting.name();
-      EXPECT_NEAR(b.gradient_norm, a.gradient_norm, 1e-5 * a.gradient_norm) << setting.name();
-    }
+    expect_same(one, many, std::max(10 * order, 1e-6), fmt::format("{}, rows {}", setting.name(), rows));
   }
 }
 
