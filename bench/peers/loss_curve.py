@@ -9,8 +9,9 @@
 bench/loss_curve.sh does all of it. Rows are the token file cut into max_seq_len tokens, in order (moe reads
 it so with data.shuffle=false, data.streams=1 and data.document_mask=false). The peer is the model of
 torch_gpu.py: products in BF16, routers, norms, master weights and AdamW's moments in f32, gradients in BF16;
-on a CPU that of torch_cpu.py, all in f32. Clipping, schedule (linear warm-up, then constant) and decay
-(matrices only) are moe's.
+on a CPU that of torch_cpu.py, all in f32. Clipping, schedule (linear warm-up, then constant), the embedding's
+rate and decay (matrices only) are moe's; with training.optimizer muon or muon8bit the matrices are
+torch.optim.Muon's (torch_muon.py).
 """
 
 import argparse
@@ -30,6 +31,7 @@ from torch.nn import functional
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import torch_cpu  # noqa: E402
 import torch_gpu  # noqa: E402
+import torch_muon  # noqa: E402
 
 HEADER = 1024  # bytes of a token file before its 16-bit ids
 END_OF_TEXT = 50256
@@ -103,10 +105,17 @@ class Trainer:
         if set(self.master) != set(self.names):
             raise SystemExit(f"other weights: {set(self.master) ^ set(self.names)}")
         self.copy_weights()
-        matrices = [w for w in self.master.values() if w.dim() > 1]
-        norms = [w for w in self.master.values() if w.dim() == 1]
-        groups = [{"params": matrices, "weight_decay": training["weight_decay"]},
-                  {"params": norms, "weight_decay": 0.0}]
+        self.muon = None
+        if training["optimizer"].startswith("muon"):
+            self.muon = torch_muon.Muon(self.master, shape, training["weight_decay"])
+        others = {n: w for n, w in self.master.items() if not self.muon or n not in self.muon.named}
+        embedding = others.pop("embedding.weight")
+        matrices = [w for w in others.values() if w.dim() > 1]
+        norms = [w for w in others.values() if w.dim() == 1]
+        decay, scale = training["weight_decay"], training["embedding_lr_scale"]
+        groups = [{"params": [embedding], "weight_decay": decay, "scale": scale},
+                  {"params": matrices, "weight_decay": decay, "scale": 1.0},
+                  {"params": norms, "weight_decay": 0.0, "scale": 1.0}]
         self.adamw = torch.optim.AdamW(
             groups, lr=0.0, betas=(training["beta1"], training["beta2"]), eps=1e-8, fused=True)
         self.forward = torch.compile(parts) if self.cuda else parts
@@ -118,7 +127,7 @@ class Trainer:
     def step(self, step, ids_BT1):
         rate = self.training["learning_rate"] * min(1.0, (step + 1) / max(1, self.training["warmup_steps"]))
         for group in self.adamw.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["scale"]
         backend = torch_gpu.BACKENDS["cudnn"] if self.cuda else torch.nn.attention.SDPBackend.MATH
         with torch.nn.attention.sdpa_kernel(backend):
             loss, extra = self.forward(ids_BT1[:, :-1], ids_BT1[:, 1:])
@@ -128,8 +137,22 @@ class Trainer:
             self.names[name].grad = None
         norm = nn.utils.clip_grad_norm_(self.master.values(), self.training["max_grad_norm"], foreach=True)
         self.adamw.step()
+        if self.muon:
+            self.muon.step(rate)
         self.copy_weights()
         return loss.detach(), norm
+
+
+def refuse_other_optimizers(training):
+    """Settings that the peer has in one way only."""
+    only = {"router_lr_scale": 1, "norm_lr_scale": 1, "head_lr_scale": 1, "weight_decay_mode": "plain",
+            "weight_decay_schedule": "constant", "muon_beta2": 0, "spike_sigma": 0}
+    if training["optimizer"].startswith("muon"):
+        only |= {"muon_coefficients": "quintic", "muon_scale": "rms", "muon_steps": 5, "muon_momentum": 0.95,
+                 "muon_nesterov": True, "muon_momentum_warmup_steps": 0}
+    for name, value in only.items():
+        if training.get(name, value) != value:
+            raise SystemExit(f"the peer has training.{name} = {value}, the run has {training[name]}")
 
 
 def peer(arguments):
@@ -139,8 +162,10 @@ def peer(arguments):
     if shape.capacity_factor != 0:
         raise SystemExit("the peer is dropless: set model.capacity_factor to 0")
     defaults = {"batch_size": 32, "learning_rate": 6e-4, "warmup_steps": 100, "weight_decay": 0.1,
-                "beta1": 0.9, "beta2": 0.95, "max_grad_norm": 1.0, "max_steps": 1000}
+                "beta1": 0.9, "beta2": 0.95, "max_grad_norm": 1.0, "max_steps": 1000,
+                "optimizer": "adamw8bit", "embedding_lr_scale": 1.0}
     training = {**defaults, **config["training"]}
+    refuse_other_optimizers(training)
     B, T, steps = training["batch_size"], shape.max_seq_len, training["max_steps"]
     ids = read_tokens(arguments.tokens)
     if steps * B * T + 1 > len(ids):
