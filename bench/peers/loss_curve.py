@@ -44,12 +44,12 @@ def read_tokens(path):
 
 
 def cut(arguments):
-    """The first tokens of a folder of token files as one file; shard 0 is the held-out text and comes
-    last."""
+    """The first tokens of a folder of token files as one file; tokens_val_* is the held-out text and comes
+    after tokens_train_*."""
     files = sorted(arguments.folder.glob("*.bin"))
     if not files:
         raise SystemExit(f"{arguments.folder} has no token files (*.bin)")
-    ids = numpy.concatenate([read_tokens(f) for f in [*files[1:], files[0]]])[: arguments.tokens]
+    ids = numpy.concatenate([read_tokens(f) for f in files])[: arguments.tokens]
     if len(ids) < arguments.tokens:
         raise SystemExit(f"{arguments.folder} has {len(ids)} tokens, {arguments.tokens} are needed")
     if ids[0] != END_OF_TEXT:

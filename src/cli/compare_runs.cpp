@@ -56,6 +56,29 @@ class Temporary {
   fs::path folder_;
 };
 
+// The arm's step_seconds in a run of so long, which is thrown away; none: a signal came.
+std::vector<double> train_for(const Arm& arm, double length_seconds, const StopSignal& stop,
+                              Terminal& terminal) {
+  constexpr int64_t kManySteps = 1'000'000'000;  // the time ends it
+  Arm measured = arm;
+  train::TrainingConfig& training = measured.config.training;
+  training.max_steps = kManySteps;
+  training.max_minutes = length_seconds / 60;
+  training.eval_every = training.sample_every = training.checkpoint_every = 0;
+  training.tasks.clear();
+  measured.config.logging = {};
+  measured.config.logging.wandb.mode = wandb::ModeSetting::disabled;
+  training.output_dir = (fs::path(training.output_dir) / "calibration").string();
+  const train::RunConfig config = run_of(measured, 0);
+  const fs::path folder = folder_of_run(config);
+  remove_quietly(folder);  // of a process that was killed
+  const Temporary removed(folder);
+  if (!train_run(config, stop, terminal)) return {};
+  std::vector<double> seconds = step_seconds(folder / "metrics.jsonl");
+  CHECK(!seconds.empty());
+  return seconds;
+}
+
 }  // namespace
 
 fs::path folder_of_run(const train::RunConfig& config) {
@@ -99,28 +122,18 @@ bool train_run(const train::RunConfig& config, const StopSignal& stop, Terminal&
 
 double measure_step_seconds(const Arm& arm, double budget_seconds, const StopSignal& stop,
                             Terminal& terminal) {
+  // The first steps of a process are slow (libraries load, kernels are chosen): too few would say nothing.
+  constexpr size_t kLeastSteps = 16;
   constexpr double kMostSeconds = 60, kShare = 0.1;
-  constexpr int64_t kManySteps = 1'000'000'000;  // the time ends it
-  Arm measured = arm;
-  train::TrainingConfig& training = measured.config.training;
-  training.max_steps = kManySteps;
-  training.max_minutes = std::min(kMostSeconds, kShare * budget_seconds) / 60;
-  training.eval_every = training.sample_every = training.checkpoint_every = 0;
-  training.tasks.clear();
-  measured.config.logging = {};
-  measured.config.logging.wandb.mode = wandb::ModeSetting::disabled;
-  training.output_dir = (fs::path(training.output_dir) / "calibration").string();
-  const train::RunConfig config = run_of(measured, 0);
-  const fs::path folder = folder_of_run(config);
-  remove_quietly(folder);  // of a process that was killed
-  const Temporary removed(folder);
   terminal.line(fmt::format("--- {}: measuring the time of a step", arm.name));
-  if (!train_run(config, stop, terminal)) return 0;
-  std::vector<double> seconds = step_seconds(folder / "metrics.jsonl");
-  CHECK(!seconds.empty());
-  const auto half = seconds.begin() + std::ssize(seconds) / 2, middle = half + (seconds.end() - half) / 2;
-  std::nth_element(half, middle, seconds.end());
-  return *middle;
+  for (double length = std::min(kMostSeconds, kShare * budget_seconds);; length *= 2) {
+    std::vector<double> seconds = train_for(arm, length, stop, terminal);
+    if (seconds.empty()) return 0;
+    if (seconds.size() < kLeastSteps && length < budget_seconds) continue;
+    const auto half = seconds.begin() + std::ssize(seconds) / 2, middle = half + (seconds.end() - half) / 2;
+    std::nth_element(half, middle, seconds.end());
+    return *middle;
+  }
 }
 
 }  // namespace moe::cli

@@ -81,11 +81,13 @@ bool is_card(std::string_view name) {
 std::vector<bool> other_splits(const std::vector<std::string>& names) {
   std::map<std::string, bool> has_train;
   std::vector<std::pair<std::string, Split>> families;
+  families.reserve(names.size());
   for (const std::string& name : names) {
     families.push_back(family_of(name));
     if (families.back().second == Split::train) has_train[families.back().first] = true;
   }
   std::vector<bool> left_out;
+  left_out.reserve(names.size());
   for (const auto& [family, split] : families)
     left_out.push_back(split == Split::other && has_train.contains(family));
   return left_out;

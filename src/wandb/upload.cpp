@@ -37,7 +37,7 @@ std::string file_json(const char* name, int64_t offset, const std::vector<std::s
   return fmt::format(R"("{}":{{"offset":{},"content":[{}]}})", name, offset, content);
 }
 
-std::string url_of(std::string base) {
+std::string url_of(const std::string& base) {
   return base == "https://api.wandb.ai" ? "https://wandb.ai" : base;
 }
 

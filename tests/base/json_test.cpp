@@ -3,6 +3,7 @@
 // strings.
 #include "base/json.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -77,8 +78,8 @@ TEST(Json, TimeIsLinearInTheNamesOfAnObject) {
 
 TEST(Json, MessagesCutWhatTheyQuote) {
   const std::string megabyte(1 << 20, 'x');
-  for (const std::string& text : {"\"" + megabyte, "[1" + repeated("0", 1 << 20) + "e9999]",
-                                  "{\"" + megabyte + "\":1,\"" + megabyte + "\":2}"})
+  for (const std::string& text : {"\"" + megabyte, fmt::format("[1{}e9999]", repeated("0", 1 << 20)),
+                                  fmt::format(R"({{"{0}":1,"{0}":2}})", megabyte)})
     EXPECT_LT(user_error_of([&] { parse_json("f", text); }).size(), 400U);
   EXPECT_EQ(quote(Json(megabyte)), "\"" + std::string(119, 'x') + "...");
   EXPECT_EQ(quote(Json{{"a", "\xC3\xA9\x1b"}}), R"({"a":"\u00e9\u001b"})");

@@ -17,7 +17,6 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-using ::testing::Not;
 
 class Arguments : public Cli {
  protected:
@@ -29,7 +28,7 @@ class Arguments : public Cli {
   std::string setting(const std::string& run, const std::string& line) const {
     const std::string config = read_file(folder_ / run / "config.yaml");
     const size_t at = config.find("  " + line + ":");
-    return at == config.npos ? "" : config.substr(at, config.find('\n', at) - at);
+    return at == std::string::npos ? "" : config.substr(at, config.find('\n', at) - at);
   }
 };
 

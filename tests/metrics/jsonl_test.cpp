@@ -2,6 +2,7 @@
 // The lines of metrics.jsonl, what a resumed run does to them, and a disk that is full.
 #include "metrics/jsonl.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -130,8 +131,8 @@ TEST_F(JsonlTest, SetsLinesAsideThatAreNoRows) {
   std::string all;
   for (const std::string other :
        {"a letter to a friend\n", "{\"loss\":1}\n", "{\"step\":x}\n", "{\"step\":1\n", "\xff\xfe\x01\n"}) {
-    put("{\"step\":1}\n" + other + zeros + "{\"step\":2}\n\n \n{\"step\":3}\n");
-    Jsonl(path_, 3, terminal_);
+    put(fmt::format("{{\"step\":1}}\n{}{}{{\"step\":2}}\n\n \n{{\"step\":3}}\n", other, zeros));
+    { const Jsonl opened(path_, 3, terminal_); }
     EXPECT_EQ(read_file(path_), "{\"step\":1}\n{\"step\":2}\n") << other;
     all += other;
     EXPECT_EQ(read_file(beside), all);
@@ -141,7 +142,7 @@ TEST_F(JsonlTest, SetsLinesAsideThatAreNoRows) {
                         beside.string() + " now"));
   fs::remove(beside);
   put("{\"step\":1}\n\n");
-  Jsonl(path_, 3, terminal_);
+  { const Jsonl opened(path_, 3, terminal_); }
   EXPECT_EQ(read_file(path_), "{\"step\":1}\n");
   EXPECT_FALSE(fs::exists(beside));
   EXPECT_THAT(user_error_of([&] { Jsonl("/nowhere/metrics.jsonl", 1, terminal_); }),

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <string>
-#include <tuple>
 
 #include "base/error.h"
 #include "support/compare.h"
@@ -319,11 +318,19 @@ TEST_F(AttentionTest, LongRowsOfManyTilesMatchF32) {
 }
 
 TEST_F(AttentionTest, GenerationInPiecesMatchesTheWholeRow) {
-  for (const auto& [dtype, window, gated] : {std::tuple{DType::f32, 0, true},
-                                             {DType::bf16, 0, true},
-                                             {DType::f16, 0, true},
-                                             {DType::f32, 37, false},
-                                             {DType::bf16, 150, false}}) {
+  struct Case {
+    DType dtype;
+    int window;
+    bool gated;
+  };
+  for (const Case& one : {Case{DType::f32, 0, true},
+                          {DType::bf16, 0, true},
+                          {DType::f16, 0, true},
+                          {DType::f32, 37, false},
+                          {DType::bf16, 150, false}}) {
+    const DType dtype = one.dtype;
+    const int window = one.window;
+    const bool gated = one.gated;
     constexpr int64_t kBatch = 2, kLength = 300;
     const Inputs x =
         make_inputs(*this, dtype, {row_of({{0, 300}}), row_of({{0, 300}})}, {4, 2, 16, gated, window});

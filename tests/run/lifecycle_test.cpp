@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // How a run of the program begins and ends: by any signal with its state saved, beside a second process,
 // after a start that failed, from another folder.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <chrono>
@@ -79,7 +80,7 @@ TEST_F(Lifecycle, EverySignalThatEndsARunSavesIt) {
   for (const int signal : signals) {
     const std::string name = "by" + std::to_string(signal);
     put(endless(name));
-    children.push_back(start("moe train --config " + name + ".yaml 2>" + name + ".log"));
+    children.push_back(start(fmt::format("moe train --config {0}.yaml 2>{0}.log", name)));
   }
   for (size_t i = 0; i < children.size(); ++i) {
     const std::string name = "by" + std::to_string(signals[i]);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <bit>
 #include <cstdarg>
 #include <cstdlib>
 #include <fstream>
@@ -342,7 +343,8 @@ long syscall(long number, ...) noexcept {
   Turn turn;
   if (!turn) return call();
   const auto path = [&](int i) {
-    return path_of(static_cast<int>(words[i]), reinterpret_cast<const char*>(words[i + 1]));
+    // A system call's pointer comes as a number.
+    return path_of(static_cast<int>(words[i]), std::bit_cast<const char*>(words[i + 1]));
   };
   constexpr long kExchange = 2;
   const auto kind = words[4] == kExchange ? Operation::Kind::exchange : Operation::Kind::rename;
@@ -404,7 +406,7 @@ class WatchTest : public ::testing::Test {
     fs::remove_all(folder_);
     fs::create_directories(folder_);
   }
-  ~WatchTest() override { fs::remove_all(folder_); }
+  void TearDown() override { fs::remove_all(folder_); }
 
   // The number of calls of these kinds that `body` makes.
   template <class Body>

@@ -44,7 +44,7 @@ std::string losses(const path& file, bool damaged) {
 }
 
 TEST_F(TorturedRecords, RowsOfTheRecord) {
-  const auto write = [&](const path& folder, int64_t first, std::vector<double> values) {
+  const auto write = [&](const path& folder, int64_t first, const std::vector<double>& values) {
     metrics::Jsonl record(folder / "metrics.jsonl", first, terminal_);
     for (const double loss : values) record.write(row(first++, loss));
     record.settle();
