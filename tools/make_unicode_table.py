@@ -1,39 +1,54 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Writes src/text/unicode_table.inc: the runs of letters, numbers and spaces as GPT-2's pre-tokenizer sees
-them.
+"""Writes src/text/unicode_table.inc: the runs of the classes of characters that the patterns of tokenizers
+tell apart.
 
-The classes are read off the pre-tokenizer of Hugging Face `tokenizers` itself (0.23: Unicode 16.0), since
-Python's own unicodedata is of another version. Needs that package; the table is in the repository, so a build
-does not.
+The classes are read off the regular expressions of Hugging Face `tokenizers` itself (0.23: Unicode 16.0),
+since Python's own unicodedata is of another version; `tiktoken`, which has another engine, must agree. Needs
+both packages; the table is in the repository, so a build does not.
 """
 import hashlib
 import pathlib
 
-from tokenizers import pre_tokenizers
+import tiktoken
+from tokenizers import Regex, pre_tokenizers
 
-SHA256 = "ba830e7f669dd0fcc40141409e2c8be621eead74b1d0d659dc89185f117d69c8"  # of Unicode 16.0's class array
-OTHER, LETTER, NUMBER, SPACE = range(4)
+SHA256 = "39d0d78dd90139da170eedcf07985b1ff81b7df7a08bed3daae31bc0b24727c3"  # of Unicode 16.0's class array
 CODE_POINTS = 0x110000
+# The order is that of CharacterClass in src/text/unicode.h; the rest, 0, is other.
+CLASSES = [
+    ("U", r"[\p{Lu}\p{Lt}]"), ("L", r"\p{Ll}"), ("A", r"[\p{Lm}\p{Lo}]"), ("M", r"\p{M}"), ("N", r"\p{N}"),
+    ("P", r"[\p{P}\p{S}]"), ("S", r"[^\S\r\n]"), ("R", r"[\r\n]")]
 
 
-def is_surrogate(c):
-    return 0xD800 <= c < 0xE000
+def all_characters():
+    return "".join(chr(c) for c in range(CODE_POINTS) if not 0xD800 <= c < 0xE000)
+
+
+def by_tokenizers(text, pattern):
+    """The characters of text that match."""
+    split = pre_tokenizers.Split(Regex(pattern), behavior="removed", invert=True)
+    return "".join(piece for piece, _ in split.pre_tokenize_str(text))
+
+
+def by_tiktoken(text, pattern):
+    """The same: what no match covers is left out."""
+    ranks = {bytes([byte]): byte for byte in range(256)}
+    encoding = tiktoken.Encoding("bytes", pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
+    return bytes(encoding.encode_ordinary(text)).decode()
 
 
 def classify():
-    """One byte a code point. X sticks to "a" if it is a letter, to "1" if a number, to "!" if neither nor
-    space."""
-    pre = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    text = all_characters()
     classes = bytearray(CODE_POINTS)
-    for c in range(CODE_POINTS):
-        if is_surrogate(c):
-            continue
-        classes[c] = SPACE
-        for prefix, kind in (("a", LETTER), ("1", NUMBER), ("!", OTHER)):
-            if len(pre.pre_tokenize_str(prefix + chr(c))) == 1:
-                classes[c] = kind
-                break
+    for number, (_, pattern) in enumerate(CLASSES, 1):
+        found = by_tokenizers(text, pattern)
+        if found != by_tiktoken(text, pattern):
+            raise SystemExit(f"tokenizers and tiktoken disagree about {pattern}")
+        for character in found:
+            if classes[ord(character)]:
+                raise SystemExit(f"{ord(character):X} is in two classes")
+            classes[ord(character)] = number
     return bytes(classes)
 
 
@@ -41,7 +56,7 @@ def runs(classes):
     start = 0
     for c in range(1, CODE_POINTS + 1):
         if c == CODE_POINTS or classes[c] != classes[start]:
-            if classes[start] != OTHER:
+            if classes[start] != 0:
                 yield start, c - 1, classes[start]
             start = c
 
@@ -50,9 +65,8 @@ def main():
     classes = classify()
     found = hashlib.sha256(classes).hexdigest()
     if found != SHA256:
-        raise SystemExit(f"the installed tokenizers are not of Unicode 16.0: classes hash to {found}")
-    names = {LETTER: "L", NUMBER: "N", SPACE: "S"}
-    entries = [f"{{0x{a:X}, 0x{b:X}, {names[k]}}}," for a, b, k in runs(classes)]
+        raise SystemExit(f"the installed packages are not of Unicode 16.0: classes hash to {found}")
+    entries = [f"{{0x{a:X}, 0x{b:X}, {CLASSES[k - 1][0]}}}," for a, b, k in runs(classes)]
     lines = ["// SPDX-License-Identifier: MIT",
              "// Made by tools/make_unicode_table.py; Unicode 16.0. {first, last, class}, ascending; the "
              "rest is other."]

@@ -32,7 +32,8 @@ class UnicodeCase {
 
 // str.isspace(): White_Space, and four separators that Python adds to it.
 bool is_space(char32_t c) {
-  return text::UnicodeClasses::instance()(c) == text::CharacterClass::kSpace || (c >= 0x1c && c <= 0x1f);
+  const bool white = (text::classes_of(text::UnicodeClasses::instance()(c)) & text::kWhite) != 0;
+  return white || (c >= 0x1c && c <= 0x1f);
 }
 
 // The length of the character of white space that the text begins with; 0 if it begins with none.

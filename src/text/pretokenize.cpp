@@ -87,20 +87,16 @@ void Pretokenizer::classify_long_characters(const char* bytes, uint64_t long_byt
     const CodePoint code_point = decode_utf8(bytes + at);
     const uint64_t span = low_bits(static_cast<size_t>(code_point.length)) << at;
     long_bytes &= ~span;
-    switch (classes_(code_point.value)) {
-      case CharacterClass::kLetter:
-        block.letter |= span;
-        break;
-      case CharacterClass::kNumber:
-        block.number |= span;
-        break;
-      case CharacterClass::kOther:
-        block.other |= span;
-        break;
-      case CharacterClass::kSpace:
-        block.white |= span;
-        block.white_tail |= span & (span - 1);
-        break;
+    const CharacterClasses set = classes_of(classes_(code_point.value));
+    if ((set & kLetters) != 0) {
+      block.letter |= span;
+    } else if ((set & kNumbers) != 0) {
+      block.number |= span;
+    } else if ((set & kWhite) != 0) {
+      block.white |= span;
+      block.white_tail |= span & (span - 1);
+    } else {
+      block.other |= span;
     }
   }
 }
@@ -128,7 +124,7 @@ Pretokenizer::Contractions Pretokenizer::contractions(uint64_t apostrophes, size
 bool Pretokenizer::white_at(size_t position) const {
   const auto byte = static_cast<unsigned char>(text_[position]);
   if (byte < 0x80) return byte == ' ' || static_cast<unsigned char>(byte - '\t') < 5;
-  return classes_(decode_utf8(text_.data() + position).value) == CharacterClass::kSpace;
+  return (classes_of(classes_(decode_utf8(text_.data() + position).value)) & kWhite) != 0;
 }
 
 // The starts of pre-tokens in the block at position_, and the block's length.

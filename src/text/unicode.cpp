@@ -15,9 +15,14 @@ struct Run {
   CharacterClass character_class;
 };
 
-constexpr CharacterClass L = CharacterClass::kLetter;
+constexpr CharacterClass U = CharacterClass::kUpper;
+constexpr CharacterClass L = CharacterClass::kLower;
+constexpr CharacterClass A = CharacterClass::kAlike;
+constexpr CharacterClass M = CharacterClass::kMark;
 constexpr CharacterClass N = CharacterClass::kNumber;
+constexpr CharacterClass P = CharacterClass::kPunctuation;
 constexpr CharacterClass S = CharacterClass::kSpace;
+constexpr CharacterClass R = CharacterClass::kNewline;
 
 constexpr Run kRuns[] = {
 #include "text/unicode_table.inc"

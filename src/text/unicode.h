@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The four classes of characters that GPT-2's pre-tokenizer tells apart, for Unicode 16.0.
+// The classes of characters that the patterns of tokenizers tell apart, for Unicode 16.0.
 #pragma once
 
 #include <array>
@@ -8,11 +8,31 @@
 
 namespace moe::text {
 
-// Letter: general category L. Number: general category N. Space: the property White_Space. Other: the rest,
-// with surrogates and unassigned code points.
-enum class CharacterClass : uint8_t { kOther = 0, kLetter = 1, kNumber = 2, kSpace = 3 };
+// General categories, but for the last two: the property White_Space. Other: the rest, with surrogates and
+// unassigned code points.
+enum class CharacterClass : uint8_t {
+  kOther,
+  kUpper,        // Lu, Lt
+  kLower,        // Ll
+  kAlike,        // Lm, Lo: letters without case
+  kMark,         // M
+  kNumber,       // N
+  kPunctuation,  // P, S
+  kSpace,        // white space but the next
+  kNewline,      // U+000A, U+000D
+};
 
-// Two-stage table (about 40 KB): pages of 256 code points, equal pages stored once.
+// A set of classes: one bit for each.
+using CharacterClasses = uint32_t;
+constexpr CharacterClasses classes_of(auto... each) {
+  return ((1u << static_cast<int>(each)) | ...);
+}
+constexpr CharacterClasses kLetters =
+    classes_of(CharacterClass::kUpper, CharacterClass::kLower, CharacterClass::kAlike);
+constexpr CharacterClasses kNumbers = classes_of(CharacterClass::kNumber);
+constexpr CharacterClasses kWhite = classes_of(CharacterClass::kSpace, CharacterClass::kNewline);
+
+// Two-stage table (about 45 KB): pages of 256 code points, equal pages stored once.
 class UnicodeClasses {
  public:
   // The one table, made at the first call.
