@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Two ways to find the next pair: all candidates of a short piece are compared (a few vector instructions),
-// those of a long one are kept in a heap. A candidate is (merged token, position) in one number, so that its
-// minimum is the lowest rank, and of equal ranks the leftmost.
+// those of a long one are kept in a heap. A candidate is (rank, position) in one number, so that its minimum
+// is the lowest rank, and of equal ranks the leftmost.
 #include "text/bpe.h"
 
 #include <algorithm>
@@ -9,12 +9,9 @@
 
 namespace moe::text {
 
-BytePairEncoder::BytePairEncoder(const Vocabulary& vocabulary) : merges_(vocabulary.merges(), 256) {
-  for (size_t byte = 0; byte < 256; ++byte) of_byte_[byte] = vocabulary.of_byte(static_cast<uint8_t>(byte));
-}
-
-void BytePairEncoder::encode(std::string_view piece, std::vector<TokenId>& ids,
-                             BytePairScratch& scratch) const {
+template <class Table>
+void BytePairEncoder<Table>::encode(std::string_view piece, std::vector<TokenId>& ids,
+                                    BytePairScratch& scratch) const {
   if (piece.size() <= BytePairScratch::kShort) {
     encode_short(piece, ids, scratch);
   } else {
@@ -22,12 +19,15 @@ void BytePairEncoder::encode(std::string_view piece, std::vector<TokenId>& ids,
   }
 }
 
-void BytePairEncoder::encode_short(std::string_view piece, std::vector<TokenId>& ids,
-                                   BytePairScratch& scratch) const {
-  constexpr uint32_t kDead = uint32_t{MergeTable::kNone} << 16;  // above all that live
+template <class Table>
+void BytePairEncoder<Table>::encode_short(std::string_view piece, std::vector<TokenId>& ids,
+                                          BytePairScratch& scratch) const {
+  constexpr int kPositionBits = 8;
+  static_assert(BytePairScratch::kShort + 2 <= size_t{1} << kPositionBits);
+  constexpr uint32_t kDead = uint32_t{Table::kNone} << kPositionBits;  // above all that live
   constexpr size_t kVector = 16;
   uint32_t* const candidates = scratch.candidates_.data();
-  uint16_t* const tokens = scratch.tokens_.data();
+  uint32_t* const tokens = scratch.tokens_.data();
   uint8_t* const previous = scratch.previous_.data();
   uint8_t* const next = scratch.next_.data();
   // Positions 1 to size; 0 and size + 1 hold no token, and nothing merges with them.
@@ -38,10 +38,11 @@ void BytePairEncoder::encode_short(std::string_view piece, std::vector<TokenId>&
     previous[i] = static_cast<uint8_t>(i - 1);
     next[i] = static_cast<uint8_t>(i + 1);
   }
-  tokens[0] = tokens[size + 1] = MergeTable::kNone;
+  tokens[0] = tokens[size + 1] = Table::kNoToken;
   next[0] = 1;
   const auto candidate = [=, this](size_t at) {
-    return uint32_t{merges_.find(tokens[at], tokens[next[at]])} << 16 | static_cast<uint32_t>(at);
+    const uint32_t rank = merges_.find(static_cast<Token>(tokens[at]), static_cast<Token>(tokens[next[at]]));
+    return rank << kPositionBits | static_cast<uint32_t>(at);
   };
   std::fill(candidates, candidates + padded, kDead);
   for (size_t i = 1; i < size; ++i) candidates[i] = candidate(i);
@@ -50,36 +51,39 @@ void BytePairEncoder::encode_short(std::string_view piece, std::vector<TokenId>&
     uint32_t best = kDead;
     for (size_t i = 0; i < padded; ++i) best = std::min(best, candidates[i]);
     if (best >= kDead) break;
-    const size_t at = best & 0xffff;
+    const size_t at = best & ((1u << kPositionBits) - 1);
     const size_t gone = next[at];
-    tokens[at] = static_cast<uint16_t>(best >> 16);
+    tokens[at] = merges_.result(best >> kPositionBits);
     candidates[gone] = kDead;
     next[at] = next[gone];
     previous[next[at]] = static_cast<uint8_t>(at);
     candidates[at] = candidate(at);
     candidates[previous[at]] = candidate(previous[at]);
   }
-  for (size_t i = 1; i <= size; i = next[i]) ids.push_back(tokens[i]);
+  for (size_t i = 1; i <= size; i = next[i]) ids.push_back(static_cast<TokenId>(tokens[i]));
 }
 
-void BytePairEncoder::encode_long(std::string_view piece, std::vector<TokenId>& ids,
-                                  BytePairScratch& scratch) const {
-  constexpr int kPositionBits = 48;
+template <class Table>
+void BytePairEncoder<Table>::encode_long(std::string_view piece, std::vector<TokenId>& ids,
+                                         BytePairScratch& scratch) const {
+  constexpr int kPositionBits = 40;
   auto& nodes = scratch.nodes_;
   auto& heap = scratch.heap_;
   const size_t size = piece.size();
   nodes.resize(size);
   heap.clear();
   for (size_t i = 0; i < size; ++i) {
-    nodes[i] = {i - 1, i + 1, of_byte_[static_cast<unsigned char>(piece[i])], MergeTable::kNone};
+    nodes[i] = {i - 1, i + 1, of_byte_[static_cast<unsigned char>(piece[i])], Table::kNone};
   }
-  // Sets what this node and the next one make; true if they merge.
+  // Sets the rank of this node with the next one; true if they merge.
   const auto pair_up = [&](size_t at) {
     BytePairScratch::Node& node = nodes[at];
-    node.merged = node.next == size ? MergeTable::kNone : merges_.find(node.token, nodes[node.next].token);
-    return node.merged != MergeTable::kNone;
+    node.rank = node.next == size ? Table::kNone
+                                  : merges_.find(static_cast<Token>(node.token),
+                                                 static_cast<Token>(nodes[node.next].token));
+    return node.rank != Table::kNone;
   };
-  const auto candidate = [&](size_t at) { return uint64_t{nodes[at].merged} << kPositionBits | at; };
+  const auto candidate = [&](size_t at) { return uint64_t{nodes[at].rank} << kPositionBits | at; };
   const auto push = [&](size_t at) {
     if (!pair_up(at)) return;
     heap.push_back(candidate(at));
@@ -96,16 +100,19 @@ void BytePairEncoder::encode_long(std::string_view piece, std::vector<TokenId>& 
     heap.pop_back();
     const size_t at = best & ((uint64_t{1} << kPositionBits) - 1);
     BytePairScratch::Node& node = nodes[at];
-    if (best >> kPositionBits != node.merged) continue;  // overtaken by a merge next to it
+    if (best >> kPositionBits != node.rank) continue;  // overtaken by a merge next to it
     BytePairScratch::Node& gone = nodes[node.next];
-    node.token = node.merged;
+    node.token = merges_.result(node.rank);
     node.next = gone.next;
-    gone.merged = MergeTable::kNone;
+    gone.rank = Table::kNone;
     if (node.next != size) nodes[node.next].previous = at;
     push(at);
     if (at != 0) push(node.previous);
   }
-  for (size_t i = 0; i < size; i = nodes[i].next) ids.push_back(nodes[i].token);
+  for (size_t i = 0; i < size; i = nodes[i].next) ids.push_back(static_cast<TokenId>(nodes[i].token));
 }
+
+template class BytePairEncoder<MergeTable>;
+template class BytePairEncoder<PairTable>;
 
 }  // namespace moe::text

@@ -6,45 +6,58 @@
 #include <array>
 #include <cstdint>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "text/merge_table.h"
+#include "text/pair_table.h"
 #include "text/token_id.h"
-#include "text/vocabulary.h"
 
 namespace moe::text {
 
 // Working memory of one thread.
 class BytePairScratch {
+  template <class Table>
   friend class BytePairEncoder;
 
   static constexpr size_t kShort = 128;  // the longest piece that a search of all pairs serves best
   struct Node {
     size_t previous, next;
-    uint16_t token, merged;  // merged: what this token and the next one make, MergeTable::kNone if nothing
+    uint32_t token, rank;  // rank: of the merge of this token and the next one, kNone if there is none
   };
 
   std::array<uint32_t, kShort + 16> candidates_;
-  std::array<uint16_t, kShort + 2> tokens_;
+  std::array<uint32_t, kShort + 2> tokens_;
   std::array<uint8_t, kShort + 2> previous_, next_;
   std::vector<Node> nodes_;
   std::vector<uint64_t> heap_;
 };
 
+// Table: MergeTable, or PairTable for vocabularies that it is too small for.
+template <class Table>
 class BytePairEncoder {
  public:
-  // The vocabulary is used here only, not kept.
-  explicit BytePairEncoder(const Vocabulary& vocabulary);
+  using Token = typename Table::Token;
+
+  // of_byte: the tokens of the single bytes.
+  BytePairEncoder(const std::array<Token, 256>& of_byte, Table merges)
+      : of_byte_(of_byte), merges_(std::move(merges)) {}
 
   // Appends the ids of `piece` (any bytes). O(n log n).
   void encode(std::string_view piece, std::vector<TokenId>& ids, BytePairScratch& scratch) const;
+
+  // For those who find the merges one after another.
+  Table& merges() { return merges_; }
 
  private:
   void encode_short(std::string_view piece, std::vector<TokenId>& ids, BytePairScratch& scratch) const;
   void encode_long(std::string_view piece, std::vector<TokenId>& ids, BytePairScratch& scratch) const;
 
-  std::array<uint16_t, 256> of_byte_;
-  MergeTable merges_;
+  std::array<Token, 256> of_byte_;
+  Table merges_;
 };
+
+extern template class BytePairEncoder<MergeTable>;
+extern template class BytePairEncoder<PairTable>;
 
 }  // namespace moe::text

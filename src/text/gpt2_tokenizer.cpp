@@ -2,7 +2,6 @@
 // Repair, cut, look up; merge what the cache does not know.
 #include "text/gpt2_tokenizer.h"
 
-#include <array>
 #include <string>
 #include <vector>
 
@@ -10,6 +9,7 @@
 #include "base/utf8.h"
 #include "text/bpe.h"
 #include "text/piece_cache.h"
+#include "text/piece_encoder.h"
 #include "text/pretokenize.h"
 #include "text/vocabulary.h"
 
@@ -17,7 +17,7 @@ namespace moe::text {
 
 struct Gpt2Tokenizer::Tables {
   Vocabulary vocabulary{gpt2_merges()};
-  BytePairEncoder pairs{vocabulary};
+  BytePairEncoder<MergeTable> pairs{vocabulary.of_bytes(), MergeTable(vocabulary.merges(), 256)};
 };
 
 class Gpt2Tokenizer::PieceEncoder final : public Encoder {
@@ -27,7 +27,7 @@ class Gpt2Tokenizer::PieceEncoder final : public Encoder {
 
  private:
   const Tables& tables_;
-  PieceCache cache_;
+  PieceCache<uint16_t> cache_;
   BytePairScratch scratch_;
   std::string repaired_;
 };
@@ -38,44 +38,10 @@ void Gpt2Tokenizer::PieceEncoder::encode(std::string_view text, std::vector<Toke
     text = repaired_;
   }
 
-  // Ids gather here before they are appended: an entry is copied whole, whatever its count.
-  constexpr size_t kEntry = PieceCache::kMaxIds + 1;
-  std::array<TokenId, 1024> gathered;
-  size_t count = 0;
-  const auto flush = [&] {
-    ids.insert(ids.end(), gathered.begin(), gathered.begin() + static_cast<ptrdiff_t>(count));
-    count = 0;
-  };
-
   Pretokenizer pretokenizer(text);
-  std::array<PieceKey, Pretokenizer::kMaxBatch> keys;
-  size_t begin = 0;
-  for (auto ends = pretokenizer.next(); !ends.empty(); ends = pretokenizer.next()) {
-    size_t at = begin;
-    for (size_t i = 0; i < ends.size(); ++i) {
-      const std::string_view piece = text.substr(at, ends[i] - at);
-      keys[i] = PieceKey::of(piece, text.size() - at >= sizeof(PieceKey));
-      cache_.prefetch(keys[i]);
-      at = ends[i];
-    }
-    for (size_t i = 0; i < ends.size(); ++i) {
-      const std::string_view piece = text.substr(begin, ends[i] - begin);
-      begin = ends[i];
-      const bool cacheable = piece.size() <= PieceKey::kMaxLength;
-      if (const PieceCache::Entry* const entry = cacheable ? cache_.find(keys[i]) : nullptr) {
-        if (count + kEntry > gathered.size()) flush();
-        for (size_t j = 0; j < PieceCache::kMaxIds; ++j) gathered[count + j] = entry->ids[j];
-        count += entry->count;
-        continue;
-      }
-      flush();
-      const size_t before = ids.size();
-      tables_.pairs.encode(piece, ids, scratch_);
-      const std::span<const TokenId> made(ids.data() + before, ids.size() - before);
-      if (cacheable && made.size() <= PieceCache::kMaxIds) cache_.insert(keys[i], made);
-    }
-  }
-  flush();
+  encode_pieces(text, pretokenizer, cache_, ids, [this](std::string_view piece, std::vector<TokenId>& out) {
+    tables_.pairs.encode(piece, out, scratch_);
+  });
 }
 
 Gpt2Tokenizer::Gpt2Tokenizer() : Tokenizer(kFacts), tables_(std::make_unique<const Tables>()) {

@@ -14,7 +14,9 @@ namespace moe::text {
 
 class MergeTable {
  public:
+  using Token = uint16_t;
   static constexpr uint16_t kNone = 0xffff;
+  static constexpr Token kNoToken = kNone;
 
   // The i-th of at most 60,000 merges makes token first_id + i, below kNone.
   MergeTable(std::span<const Merge> merges, uint16_t first_id);
@@ -27,6 +29,7 @@ class MergeTable {
     // slot means equal low halves too: the half kept in the slot decides exactly.
     return slot >> 16 == hash >> 16 ? static_cast<uint16_t>(slot) : kNone;
   }
+  static Token result(uint32_t rank) { return static_cast<Token>(rank); }
 
  private:
   static constexpr int kBucketShift = 18;  // 2^14 buckets of about 3 merges

@@ -54,15 +54,17 @@ struct PieceKey {
   }();
 };
 
+// Id: uint16_t, or uint32_t for vocabularies that need it. Entries have 32 bytes either way.
+template <class Id>
 class PieceCache {
  public:
-  static constexpr size_t kMaxIds = 7;
+  static constexpr size_t kMaxIds = 16 / sizeof(Id) - 1;
 
   // Places of kMaxIds + 1 that find() and the caller may write.
   struct Entry {
     PieceKey key;
-    std::array<uint16_t, kMaxIds> ids;
-    uint16_t count;
+    std::array<Id, kMaxIds> ids;
+    Id count;
   };
 
   PieceCache() : buckets_(size_t{1} << kBits) {}
@@ -77,14 +79,14 @@ class PieceCache {
     return entry.key == key ? &entry : nullptr;
   }
 
-  // ids: at most kMaxIds, each below 65,536.
+  // ids: at most kMaxIds.
   void insert(const PieceKey& key, std::span<const TokenId> ids) {
     Bucket& bucket = buckets_[index(key)];
     bucket.entries[1] = bucket.entries[0];
     Entry& entry = bucket.entries[0];
     entry.key = key;
-    for (size_t i = 0; i < ids.size(); ++i) entry.ids[i] = static_cast<uint16_t>(ids[i]);
-    entry.count = static_cast<uint16_t>(ids.size());
+    for (size_t i = 0; i < ids.size(); ++i) entry.ids[i] = static_cast<Id>(ids[i]);
+    entry.count = static_cast<Id>(ids.size());
   }
 
  private:

@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Reads vocab.bpe. Its alphabet writes each byte as a printable character: bytes 33-126, 161-172 and 174-255
-// stand for themselves, the other 68, in order, are U+0100 and on. Single bytes are tokens in that same
-// order.
+// Reads vocab.bpe. Single bytes are tokens in the order of the alphabet.
 #include "text/vocabulary.h"
 
 #include <unordered_map>
 
 #include "base/error.h"
-#include "base/utf8.h"
+#include "text/byte_alphabet.h"
 
 extern "C" {
 extern const char moe_gpt2_merges_begin[];
@@ -16,21 +14,6 @@ extern const char moe_gpt2_merges_end[];
 
 namespace moe::text {
 namespace {
-
-constexpr bool stands_for_itself(int byte) {
-  return (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || (byte >= 174 && byte <= 255);
-}
-
-// From a code point of the alphabet to its byte.
-std::array<uint8_t, 256 + 68> byte_of_character() {
-  std::array<uint8_t, 256 + 68> table{};
-  size_t next = 256;
-  for (int byte = 0; byte < 256; ++byte) {
-    const size_t character = stands_for_itself(byte) ? static_cast<size_t>(byte) : next++;
-    table[character] = static_cast<uint8_t>(byte);
-  }
-  return table;
-}
 
 std::string_view take_until(std::string_view& text, char end) {
   const size_t at = text.find(end);
@@ -52,7 +35,6 @@ void Vocabulary::add_token(std::string_view bytes) {
 }
 
 Vocabulary::Vocabulary(std::string_view merges) {
-  const auto alphabet = byte_of_character();
   starts_.push_back(0);
   for (const bool printable : {true, false}) {
     for (int byte = 0; byte < 256; ++byte) {
@@ -66,13 +48,7 @@ Vocabulary::Vocabulary(std::string_view merges) {
   ids.reserve(1 << 16);
   for (int32_t id = 0; id < size(); ++id) ids.emplace(bytes(id), static_cast<uint16_t>(id));
   const auto token = [&](std::string_view characters) {
-    std::string decoded;
-    for (size_t at = 0; at < characters.size();) {
-      const CodePoint code_point = decode_utf8(characters.data() + at);
-      decoded.push_back(static_cast<char>(alphabet.at(code_point.value)));
-      at += static_cast<size_t>(code_point.length);
-    }
-    const auto found = ids.find(decoded);
+    const auto found = ids.find(bytes_of_characters(characters).value());
     CHECK(found != ids.end(), "a merge uses a token that no earlier merge made");
     return found->second;
   };

@@ -29,6 +29,7 @@ class Vocabulary {
   }
   // The token of a single byte.
   uint16_t of_byte(uint8_t byte) const { return of_byte_[byte]; }
+  const std::array<uint16_t, 256>& of_bytes() const { return of_byte_; }
   std::span<const Merge> merges() const { return merges_; }
 
  private:

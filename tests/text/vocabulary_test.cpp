@@ -73,7 +73,7 @@ TEST(MergeTable, FindsAllMergesAndNothingElse) {
 // tiktoken looks a whole pre-token up first; here it is merged. The same only if every token merges to
 // itself.
 TEST(BytePairEncoder, MergesEveryTokenToItself) {
-  const BytePairEncoder encoder(gpt2());
+  const BytePairEncoder<MergeTable> encoder(gpt2().of_bytes(), MergeTable(gpt2().merges(), 256));
   BytePairScratch scratch;
   std::vector<int32_t> ids;
   for (int32_t id = 0; id < gpt2().size(); ++id) {

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT
+// The alphabet in which GPT-2's files, and tokenizer.json, write bytes as printable characters: bytes 33-126,
+// 161-172 and 174-255 stand for themselves, the other 68, in order, are U+0100 and on.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace moe::text {
+
+constexpr bool stands_for_itself(int byte) {
+  return (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || (byte >= 174 && byte <= 255);
+}
+
+// The bytes that these characters (well-formed UTF-8) stand for; nothing where one is not of the alphabet.
+std::optional<std::string> bytes_of_characters(std::string_view characters);
+
+}  // namespace moe::text
