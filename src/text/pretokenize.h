@@ -11,20 +11,18 @@
 #include <span>
 #include <string_view>
 
+#include "text/cutter.h"
+
 namespace moe::text {
 
 class UnicodeClasses;
 
-class Pretokenizer {
+class Pretokenizer final : public Cutter {
  public:
-  static constexpr size_t kMaxBatch = 192;  // the most that next() gives at once
-
   // text: well-formed UTF-8 that outlives this object.
   explicit Pretokenizer(std::string_view text);
 
-  // The ends of the next hundred or so pre-tokens, as ascending offsets into the text; each begins where the
-  // one before ends. Empty when the text is used up. Valid until the next call.
-  std::span<const size_t> next();
+  std::span<const size_t> next() override;
 
  private:
   static constexpr size_t kBlock = 64;
