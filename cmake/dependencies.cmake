@@ -17,6 +17,7 @@ find_package(Parquet REQUIRED)
 find_package(Protobuf 3.12 REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(cairo REQUIRED IMPORTED_TARGET cairo)
+pkg_check_modules(utf8proc REQUIRED IMPORTED_TARGET libutf8proc)
 # The page of `moe report` carries Chart.js, as the system packages it (libjs-chart.js, node-chart.js, npm's
 # chart.js).
 find_file(MOE_CHART_JS chart.min.js PATHS /usr /usr/local

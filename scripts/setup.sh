@@ -20,6 +20,7 @@ packages=(
   libcurl4-openssl-dev libssl-dev                             # data over HTTPS, hashes of files
   protobuf-compiler libprotobuf-dev                           # records of Weights & Biases and TensorBoard
   libjs-chart.js libcairo2-dev                                # moe report, moe watch
+  libutf8proc-dev                                             # composed characters, for tokenizers
   libgtest-dev libgmock-dev libbenchmark-dev                  # tests and benchmarks
   libboost-context-dev                                        # emulated CUDA of the tests
   python3 python3-venv                                        # the wheel below; the layer check

@@ -68,6 +68,7 @@ LIBRARIES = {
     "CLI/": "cli/",
     "xxhash.h": "checkpoint/ data/",
     "nlohmann/": "base/json.h",
+    "utf8proc.h": "text/nfc.cpp",
     "fmt/": "*.cpp",
     "cairo.h": "report/picture.cpp",
     "mpi.h": "comm/mpi_present.cpp",
