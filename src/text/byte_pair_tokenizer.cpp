@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+// Repair, normal form, tokens of white space, pieces, look up; merge what the cache does not know.
+#include "text/byte_pair_tokenizer.h"
+
+#include "base/error.h"
+#include "base/utf8.h"
+#include "text/cutter.h"
+#include "text/nfc.h"
+#include "text/piece_cache.h"
+#include "text/piece_encoder.h"
+
+namespace moe::text {
+namespace {
+
+PairTable table_of(const std::vector<PairMerge>& merges) {
+  PairTable table(merges.size());
+  for (const PairMerge& merge : merges) CHECK(table.add(merge), "a pair merges twice");
+  return table;
+}
+
+}  // namespace
+
+struct BytePairTokenizer::Tables {
+  explicit Tables(BytePairModel given);
+  TokenizerFacts facts() const;
+
+  BytePairModel model;
+  BytePairEncoder<PairTable> pairs;
+  // Of a model with whole_first: the tokens that their own merges do not make, by their bytes.
+  std::unordered_map<std::string_view, TokenId> unmade;
+};
+
+BytePairTokenizer::Tables::Tables(BytePairModel given)
+    : model(std::move(given)), pairs(model.of_byte, table_of(model.merges)) {
+  model.merges = {};
+  if (!model.whole_first) return;
+  BytePairScratch scratch;
+  std::vector<TokenId> ids;
+  for (size_t id = 0; id < model.tokens.size(); ++id) {
+    const std::string& bytes = model.tokens[id];
+    if (bytes.empty()) continue;
+    ids.clear();
+    pairs.encode(bytes, ids, scratch);
+    const auto token = static_cast<TokenId>(id);
+    if (ids.size() != 1 || ids.front() != token) unmade.emplace(bytes, token);
+  }
+}
+
+TokenizerFacts BytePairTokenizer::Tables::facts() const {
+  return {.name = model.name,
+          .vocabulary = static_cast<TokenId>(model.tokens.size()),
+          .end_of_text = model.end_of_text,
+          .end_of_text_name = model.end_of_text_name,
+          .padding = model.padding};
+}
+
+class BytePairTokenizer::TextEncoder final : public Encoder {
+ public:
+  explicit TextEncoder(const Tables& tables) : tables_(tables) {}
+  void encode(std::string_view text, std::vector<TokenId>& ids) override;
+
+ private:
+  void encode_pieces_of(std::string_view text, std::vector<TokenId>& ids);
+  void merge(std::string_view piece, std::vector<TokenId>& ids);
+
+  const Tables& tables_;
+  PieceCache<uint32_t> cache_;
+  BytePairScratch scratch_;
+  std::string repaired_, composed_;
+};
+
+void BytePairTokenizer::TextEncoder::encode(std::string_view text, std::vector<TokenId>& ids) {
+  const BytePairModel& model = tables_.model;
+  if (well_formed_prefix(text) != text.size()) {
+    replaced_ += repair_utf8(text, repaired_);
+    text = repaired_;
+  }
+  // White space of ASCII is the same before and after: its tokens may be sought in either.
+  if (model.nfc) text = to_nfc(text, composed_);
+  if (model.white.empty()) return encode_pieces_of(text, ids);
+  for (size_t at = 0; at < text.size();) {
+    const WhiteTokens::Match match = model.white.find(text, at);
+    encode_pieces_of(text.substr(at, match.begin - at), ids);
+    if (match.end != match.begin) ids.push_back(match.id);
+    at = match.end;
+  }
+}
+
+void BytePairTokenizer::TextEncoder::encode_pieces_of(std::string_view text, std::vector<TokenId>& ids) {
+  if (text.empty()) return;
+  const auto cutter = make_cutter(tables_.model.pattern, text);
+  encode_pieces(text, *cutter, cache_, ids,
+                [this](std::string_view piece, std::vector<TokenId>& out) { merge(piece, out); });
+}
+
+void BytePairTokenizer::TextEncoder::merge(std::string_view piece, std::vector<TokenId>& ids) {
+  if (!tables_.unmade.empty()) {
+    if (const auto found = tables_.unmade.find(piece); found != tables_.unmade.end()) {
+      ids.push_back(found->second);
+      return;
+    }
+  }
+  tables_.pairs.encode(piece, ids, scratch_);
+}
+
+BytePairTokenizer::BytePairTokenizer(BytePairModel model)
+    : BytePairTokenizer(std::make_unique<const Tables>(std::move(model))) {}
+
+BytePairTokenizer::BytePairTokenizer(std::unique_ptr<const Tables> tables)
+    : Tokenizer(tables->facts()), tables_(std::move(tables)) {
+  CHECK(vocabulary() <= BytePairModel::kMostIds && end_of_text() >= 0 && end_of_text() < vocabulary());
+}
+
+BytePairTokenizer::~BytePairTokenizer() = default;
+
+std::unique_ptr<Tokenizer::Encoder> BytePairTokenizer::encoder() const {
+  return std::make_unique<TextEncoder>(*tables_);
+}
+
+std::string_view BytePairTokenizer::bytes(TokenId id) const {
+  if (id < 0 || id >= vocabulary()) return {};
+  return tables_->model.tokens[static_cast<size_t>(id)];
+}
+
+}  // namespace moe::text

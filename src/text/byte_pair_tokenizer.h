@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// Byte-level BPE with any vocabulary, pattern and order of merges: what tokenizer.json and tiktoken's files
+// describe. GPT-2's own (text/gpt2_tokenizer.h) is the same with tables for 65,536 ids, which are faster.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "text/bpe.h"
+#include "text/split_pattern.h"
+#include "text/tokenizer.h"
+#include "text/white_tokens.h"
+
+namespace moe::text {
+
+struct BytePairModel {
+  static constexpr TokenId kMostIds = 1'000'000;
+
+  std::string name;  // for people
+  SplitPattern pattern = SplitPattern::gpt2;
+  bool nfc = false;                 // text is brought to Unicode's form C first
+  bool whole_first = false;         // a piece that is a token is that token, whatever its merges make
+  std::vector<std::string> tokens;  // bytes by id; empty for special tokens and for ids without a token
+  std::array<PairTable::Token, 256> of_byte{};
+  std::vector<PairMerge> merges;  // no pair twice
+  WhiteTokens white;              // these ids are in `tokens` too
+  TokenId end_of_text = 0;
+  std::string end_of_text_name;
+  std::optional<TokenId> padding;
+};
+
+class BytePairTokenizer final : public Tokenizer {
+ public:
+  // Each id is below the number of tokens, each byte has its token, and a merge makes what it joins.
+  explicit BytePairTokenizer(BytePairModel model);
+  ~BytePairTokenizer() override;
+
+  // As Gpt2Tokenizer's. Text is brought to the model's normal form first: its ids are those of that form.
+  std::unique_ptr<Encoder> encoder() const override;
+  std::string_view bytes(TokenId id) const override;
+
+ private:
+  struct Tables;
+  class TextEncoder;
+  explicit BytePairTokenizer(std::unique_ptr<const Tables> tables);
+
+  std::unique_ptr<const Tables> tables_;
+};
+
+}  // namespace moe::text

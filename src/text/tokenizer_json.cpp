@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: MIT
+// The parts of the file in the order in which text passes them: added_tokens, normalizer, pre_tokenizer,
+// model. Of post_processor and decoder only the kind matters.
+#include "text/tokenizer_json.h"
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "text/byte_alphabet.h"
+#include "text/model_builder.h"
+
+namespace moe::text {
+namespace {
+
+constexpr const char* kHint = "docs/tokenizers.md says what is read";
+
+struct AddedToken {
+  std::string content;
+  bool special;  // text never becomes it
+};
+using AddedTokens = std::map<TokenId, AddedToken>;
+
+[[noreturn]] void refuse_type(const JsonFields& json, const std::string& expected) {
+  json.refuse("type", expected, quote(json.at("type")));
+}
+
+std::string numbered(const JsonFields& json, const char* list, size_t i) {
+  return fmt::format("{}: {}[{}]", json.where(), list, i);
+}
+
+// Calls visit(part) for a part that is not null; a Sequence's parts one by one.
+template <class Visit>
+void for_each_part(const JsonFields& json, const char* list, const Visit& visit) {
+  if (json.text("type") != "Sequence") return visit(json);
+  const Json& parts = json.list(list);
+  for (size_t i = 0; i < parts.size(); ++i) {
+    for_each_part(JsonFields(numbered(json, list, i), parts[i], kHint), list, visit);
+  }
+}
+
+bool reads_nfc(const JsonFields& file) {
+  bool nfc = false;
+  if (!file.has("normalizer")) return nfc;
+  for_each_part(file.inside("normalizer"), "normalizers", [&](const JsonFields& part) {
+    if (part.text("type") != "NFC") refuse_type(part, "NFC or null");
+    nfc = true;
+  });
+  return nfc;
+}
+
+// What cuts text: the regular expressions, and whether what they do not match is dropped.
+struct Splits {
+  std::vector<std::string> regexes;
+  bool drops_rest = false;
+};
+
+std::string read_split(const JsonFields& part, Splits& splits) {
+  const JsonFields pattern = part.inside("pattern");
+  const std::string behavior = part.text("behavior");
+  const bool invert = part.has("invert") && part.flag("invert");
+  const bool drops = behavior == "Removed" && invert;
+  if (!drops && (behavior != "Isolated" || invert)) {
+    part.refuse("behavior", "Isolated, or Removed with invert", behavior + (invert ? " with invert" : ""));
+  }
+  splits.drops_rest |= drops;
+  return pattern.text("Regex");
+}
+
+SplitPattern read_pattern(const JsonFields& file) {
+  Splits splits;
+  bool byte_level = false;
+  for_each_part(file.inside("pre_tokenizer"), "pretokenizers", [&](const JsonFields& part) {
+    const std::string type = part.text("type");
+    if (byte_level) refuse_type(part, "nothing behind ByteLevel");
+    if (type == "Split") {
+      splits.regexes.push_back(read_split(part, splits));
+    } else if (type == "Digits") {
+      splits.regexes.emplace_back(part.flag("individual_digits") ? R"(\p{N})" : R"(\p{N}+)");
+    } else if (type == "ByteLevel") {
+      byte_level = true;
+      if (part.flag("add_prefix_space")) part.refuse("add_prefix_space", "false", "true");
+      if (!part.has("use_regex") || part.flag("use_regex")) splits.regexes.emplace_back(kGpt2Regex);
+    } else {
+      refuse_type(part, "Split, Digits or ByteLevel");
+    }
+  });
+  if (!byte_level) file.refuse("pre_tokenizer", "ByteLevel as its last part", "none");
+  const std::optional<SplitPattern> pattern = find_pattern(splits.regexes);
+  if (!pattern || (splits.drops_rest && *pattern == SplitPattern::deepseek3)) {
+    file.refuse("pre_tokenizer", fmt::format("a pattern of {}", fmt::join(names_of<SplitPattern>(), ", ")),
+                fmt::format("{}", fmt::join(splits.regexes, " , then ")));
+  }
+  return *pattern;
+}
+
+// Of these nothing is done: they are for the tokens around a text, and for the way back.
+void check_rest(const JsonFields& file) {
+  if (file.has("post_processor")) {
+    for_each_part(file.inside("post_processor"), "processors", [](const JsonFields& part) {
+      const std::string type = part.text("type");
+      if (type != "ByteLevel" && type != "TemplateProcessing") {
+        refuse_type(part, "ByteLevel or TemplateProcessing");
+      }
+    });
+  }
+  if (file.has("decoder")) {
+    for_each_part(file.inside("decoder"), "decoders", [](const JsonFields& part) {
+      if (part.text("type") != "ByteLevel") refuse_type(part, "ByteLevel");
+    });
+  }
+}
+
+AddedTokens read_added(const JsonFields& file) {
+  AddedTokens added;
+  std::set<std::string> contents;
+  if (!file.has("added_tokens")) return added;
+  const Json& list = file.list("added_tokens");
+  for (size_t i = 0; i < list.size(); ++i) {
+    const JsonFields token(numbered(file, "added_tokens", i), list[i], kHint);
+    const auto id = static_cast<TokenId>(token.whole("id", 0, BytePairModel::kMostIds - 1));
+    const AddedToken one{token.text("content"), token.has("special") && token.flag("special")};
+    if (one.content.empty()) token.refuse("content", "text", "none");
+    if (!contents.insert(one.content).second) {
+      token.refuse("content", "each once", quote(token.at("content")));
+    }
+    if (!added.emplace(id, one).second) token.refuse("id", "each once", std::to_string(id));
+    if (one.special || !WhiteTokens::fits(one.content)) continue;
+    for (const char* name : {"lstrip", "rstrip", "single_word"}) {
+      if (token.has(name) && token.flag(name)) token.refuse(name, "false", "true");
+    }
+  }
+  return added;
+}
+
+// The first of these names that is an added token; the end of the list where there is none.
+AddedTokens::iterator first_of(AddedTokens& added, const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    const auto found = std::find_if(added.begin(), added.end(),
+                                    [&](const auto& entry) { return entry.second.content == name; });
+    if (found != added.end()) return found;
+  }
+  return added.end();
+}
+
+// Both become special, if they are not. A chat model's eos_token ends a turn and not a document, so what ends
+// documents everywhere goes first.
+void find_special(const JsonFields& file, const NamedTokens& named, AddedTokens& added,
+                  BytePairModel& model) {
+  const std::vector<std::string> ends = {"<|endoftext|>", "<|end_of_text|>", "<｜end▁of▁sentence｜>", "</s>",
+                                         named.end_of_text};
+  const auto end = first_of(added, ends);
+  if (end == added.end()) {
+    file.refuse("added_tokens", "one that ends a document, or its name as eos_token in tokenizer_config.json",
+                fmt::format("none of {}", fmt::join(ends.begin(), ends.end() - 1, ", ")));
+  }
+  model.end_of_text = end->first;
+  model.end_of_text_name = end->second.content;
+  end->second.special = true;
+  const auto padding = first_of(added, {named.padding, "<|padding|>", "<pad>", "<|pad|>",
+                                        "<|finetune_right_pad_id|>", "<｜▁pad▁｜>", "[PAD]"});
+  if (padding == added.end() || padding == end) return;
+  model.padding = padding->first;
+  padding->second.special = true;
+}
+
+// Text becomes the added tokens of white space that are not special. Every other one is a marker, which text
+// never becomes, whatever the file says: a document that quotes it must not act as it.
+WhiteTokens white_of(const AddedTokens& added) {
+  WhiteTokens white;
+  for (const auto& [id, token] : added) {
+    if (!token.special && WhiteTokens::fits(token.content)) white.add(token.content, id);
+  }
+  return white;
+}
+
+void check_model(const JsonFields& model) {
+  const char* const kind = "BPE";
+  if (model.has("type") && model.text("type") != kind) refuse_type(model, kind);
+  if (model.has("dropout") && model.number("dropout") != 0) {
+    model.refuse("dropout", "none", quote(model.at("dropout")));
+  }
+  for (const char* name : {"continuing_subword_prefix", "end_of_word_suffix"}) {
+    if (model.has(name) && !model.text(name).empty()) model.refuse(name, "none", quote(model.at(name)));
+  }
+  if (model.has("byte_fallback") && model.flag("byte_fallback")) {
+    model.refuse("byte_fallback", "false", "true");
+  }
+}
+
+void read_vocabulary(const JsonFields& model, const AddedTokens& added, ModelBuilder& builder) {
+  const JsonFields vocabulary = model.inside("vocab");
+  for (const auto& [name, number] : vocabulary.value().items()) {
+    if (!number.is_number_integer() ||
+        (number.is_number_unsigned() && number.get<uint64_t>() >= uint64_t{BytePairModel::kMostIds})) {
+      vocabulary.refuse(name, fmt::format("an id below {}", BytePairModel::kMostIds), quote(number));
+    }
+    const auto id = number.get<int64_t>();
+    const auto known = id < 0 ? added.end() : added.find(static_cast<TokenId>(id));
+    const std::optional<std::string> bytes = bytes_of_characters(name);
+    if (known != added.end() && known->second.content != name) {
+      vocabulary.refuse(name,
+                        fmt::format("another id than the added token {}", quote(Json(known->second.content))),
+                        quote(number));
+    }
+    if (known != added.end() && (known->second.special || !bytes)) continue;
+    if (bytes) {
+      builder.add_token(vocabulary.where(), id, *bytes);
+    } else {
+      builder.add_other(vocabulary.where(), id, name);  // no bytes are written so: nothing becomes it
+    }
+  }
+  for (const auto& [id, token] : added) {
+    const auto entry = vocabulary.value().find(token.content);
+    if (entry != vocabulary.value().end() && *entry != id) {
+      vocabulary.refuse(token.content, fmt::format("{}, as in added_tokens", id), quote(*entry));
+    }
+    const bool in_vocabulary = entry != vocabulary.value().end();
+    if (in_vocabulary && !token.special && bytes_of_characters(token.content)) continue;
+    builder.add_other(vocabulary.where(), id, token.special ? "" : token.content);
+  }
+}
+
+void read_merges(const JsonFields& model, ModelBuilder& builder) {
+  const Json& merges = model.list("merges");
+  const auto part = [](const std::string& where, std::string_view characters) {
+    const std::optional<std::string> bytes = bytes_of_characters(characters);
+    if (!bytes) throw UserError(where, "tokens of the vocabulary", quote(Json(characters)), kHint);
+    return *bytes;
+  };
+  for (size_t i = 0; i < merges.size(); ++i) {
+    const Json& merge = merges[i];
+    const std::string where = numbered(model, "merges", i);
+    if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
+      builder.add_merge(where, part(where, merge[0].get_ref<const std::string&>()),
+                        part(where, merge[1].get_ref<const std::string&>()));
+      continue;
+    }
+    const std::string_view line =
+        merge.is_string() ? merge.get_ref<const std::string&>() : std::string_view();
+    const size_t space = line.find(' ');
+    if (space == std::string_view::npos) throw UserError(where, "two tokens", quote(merge), kHint);
+    builder.add_merge(where, part(where, line.substr(0, space)), part(where, line.substr(space + 1)));
+  }
+}
+
+void check_pairs(const JsonFields& file, const std::vector<PairMerge>& merges) {
+  PairTable table(merges.size());
+  for (size_t i = 0; i < merges.size(); ++i) {
+    if (table.add(merges[i])) continue;
+    throw UserError(fmt::format("{}: model: merges[{}]", file.where(), i), "each pair once", "one again",
+                    kHint);
+  }
+}
+
+}  // namespace
+
+NamedTokens read_tokenizer_config(const std::string& where, std::string_view text) {
+  const Json parsed = parse_json(where, text);
+  const JsonFields config(where, parsed);
+  const auto name = [&](const char* field) {
+    if (!config.has(field)) return std::string();
+    return config.at(field).is_object() ? config.inside(field).text("content") : config.text(field);
+  };
+  return {.end_of_text = name("eos_token"), .padding = name("pad_token")};
+}
+
+BytePairModel read_tokenizer_json(const std::string& where, std::string_view text, const NamedTokens& named) {
+  const Json parsed = parse_json(where, text);
+  const JsonFields file(where, parsed, kHint);
+  const JsonFields model = file.inside("model");
+  check_model(model);
+  ModelBuilder builder(where);
+  builder.model().nfc = reads_nfc(file);
+  builder.model().pattern = read_pattern(file);
+  check_rest(file);
+  builder.model().whole_first = model.has("ignore_merges") && model.flag("ignore_merges");
+  AddedTokens added = read_added(file);
+  find_special(file, named, added, builder.model());
+  builder.model().white = white_of(added);
+  read_vocabulary(model, added, builder);
+  builder.find_bytes();
+  read_merges(model, builder);
+  check_pairs(file, builder.model().merges);
+  return std::move(builder.model());
+}
+
+}  // namespace moe::text
