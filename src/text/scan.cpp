@@ -3,8 +3,7 @@
 
 namespace moe::text {
 
-size_t Scan::contraction(size_t at, bool any_case) const {
-  if (byte(at) != '\'') return at;
+size_t Scan::behind_apostrophe(size_t at, bool any_case) const {
   const auto letter = [&](size_t place) {
     const char c = byte(place);
     return any_case && c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;

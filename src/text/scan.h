@@ -47,7 +47,9 @@ class Scan {
 
   // Behind 's 't 'm 'd 're 've 'll at `at`, in whatever case if `any_case` (then U+017F is an s); `at` where
   // there is none.
-  size_t contraction(size_t at, bool any_case) const;
+  size_t contraction(size_t at, bool any_case) const {
+    return byte(at) == '\'' ? behind_apostrophe(at, any_case) : at;
+  }
   // Behind the piece of white space at `at`, where the pattern ends in \s*[\r\n]+|\s+(?!\S)|\s+ (`newlines`)
   // or only in the last two: up to the last newline, or to the end, or before the last character.
   size_t white(size_t at, bool newlines) const;
@@ -67,6 +69,8 @@ class Scan {
     }
     return table;
   }();
+
+  size_t behind_apostrophe(size_t at, bool any_case) const;
 
   std::string_view text_;
   const UnicodeClasses& unicode_;
