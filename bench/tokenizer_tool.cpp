@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// tokenizer_tool INPUT [OUTPUT [REPEATS]]: encodes a file on one thread, writes the ids as int32, and
-// prints the speed of the best of REPEATS runs, each with an empty cache of pre-tokens.
-// tools/check_tokenizer.py drives it.
+// tokenizer_tool INPUT [OUTPUT [REPEATS [TOKENIZER [PATTERN]]]]: encodes a file on one thread, writes the ids
+// as int32, and prints the speed of the best of REPEATS runs, each with an empty cache of pre-tokens.
+// TOKENIZER is a tokenizer.json, or with PATTERN (cl100k, qwen, ...) a file of tiktoken's; GPT-2's without
+// it. tools/check_tokenizer.py and tools/check_tokenizers.py drive it.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -9,9 +10,13 @@
 #include <ctime>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "base/choices.h"
+#include "base/error.h"
+#include "text/load_tokenizer.h"
 #include "text/tokenizer.h"
 
 namespace {
@@ -21,11 +26,17 @@ double seconds() {
   return static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
 }
 
-}  // namespace
+std::unique_ptr<const moe::text::Tokenizer> tokenizer_of(int argc, char** argv) {
+  if (argc <= 4) return moe::text::make_tokenizer(moe::text::TokenizerKind::gpt2);
+  if (argc == 5) return moe::text::load_tokenizer(argv[4]);
+  const auto pattern = moe::value_named<moe::text::SplitPattern>(argv[5]);
+  if (!pattern) throw moe::UserError("PATTERN", "the name of a pattern", argv[5]);
+  return moe::text::load_tiktoken(argv[4], *pattern);
+}
 
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   if (argc < 2) {
-    fmt::print(stderr, "usage: {} INPUT [OUTPUT [REPEATS]]\n", argv[0]);
+    fmt::print(stderr, "usage: {} INPUT [OUTPUT [REPEATS [TOKENIZER [PATTERN]]]]\n", argv[0]);
     return 1;
   }
   std::ifstream input(argv[1], std::ios::binary);
@@ -37,7 +48,7 @@ int main(int argc, char** argv) {
   const int repeats = argc > 3 ? std::atoi(argv[3]) : 1;
 
   const double start = seconds();
-  const auto tokenizer = moe::text::make_tokenizer(moe::text::TokenizerKind::gpt2);
+  const auto tokenizer = tokenizer_of(argc, argv);
   const double set_up = seconds() - start;
 
   std::vector<moe::text::TokenId> ids;
@@ -64,4 +75,15 @@ int main(int argc, char** argv) {
   fmt::print("{} bytes, {} ids, {} replaced, set-up {:.1f} ms, {:.1f} MB/s\n", text.size(), ids.size(),
              replaced, set_up * 1e3, static_cast<double>(text.size()) / 1e6 / best);
   return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const moe::UserError& error) {
+    fmt::print(stderr, "{}\n", error.what());
+    return 1;
+  }
 }

@@ -1,0 +1,220 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Holds our ids for other people's tokenizers, and our speed on one core, against `tokenizers` and
+`tiktoken`.
+
+usage: tools/check_tokenizers.py build/cpu/bench/tokenizer_tool FOLDER
+
+The files come out of three wheels, which pip puts into FOLDER unless they are there: litellm (cl100k, o200k,
+p50k, DeepSeek-V3), dashscope (Qwen) and mistral-common (tekken). Each is read as it is and, where it is
+tiktoken's, once more as the tokenizer.json that it becomes in Hugging Face's conversion; Qwen's then with its
+normal form NFC. Texts: English, the source code of Python's library, every code point of Unicode among words
+of many scripts, random bytes. Exit status 1 if any id differs. Needs `tokenizers`, `tiktoken`, `numpy`, pip.
+"""
+import base64
+import gzip
+import json
+import os
+import pathlib
+import random
+import re
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import zipfile
+
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import numpy
+import tiktoken
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+from check_tokenizer import GCIDE, timed, unicode_text
+from make_tokenizer_goldens import alphabet
+
+WHEELS = ["litellm", "dashscope", "mistral-common"]
+LITELLM = "litellm/litellm_core_utils/tokenizers/"
+CL100K = LITELLM + "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"
+O200K = LITELLM + "fb374d419588a4632f3f557e76b4b70aebbca790"
+P50K = LITELLM + "ec7223a39ce59f226a68acc30dc1af2788490e15"
+DEEPSEEK = LITELLM + "deepseek_tokenizer.json"
+QWEN = "dashscope/resources/qwen.tiktoken"
+TEKKEN = "mistral_common/data/tekken_240911.json"
+GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+DOCUMENT = 20_000  # characters: the others are fed documents of about this length
+REPEATS = 5
+END = "<|endoftext|>"
+
+
+def patterns():
+    from tiktoken_ext import openai_public as public
+    llama3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+              r"|\s*[\r\n]+|\s+(?!\S)|\s+")
+    upper, lower = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+    words = [r"[^\r\n\p{L}\p{N}]?" + word for word in (f"{upper}*{lower}+", f"{upper}+{lower}*")]
+    suffix = "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+    white = [r"\s*[\r\n]+", r"\s+(?!\S)", r"\s+"]
+    symbols = r" ?[^\s\p{L}\p{N}]+[\r\n/]*"
+    return {  # the second of two is for the engine of `tokenizers`, where ++ and $ mean something else
+        "gpt2": (public.r50k_pat_str, GPT2),
+        "cl100k": (r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+"
+                   r"|\s++$|\s*[\r\n]|\s+(?!\S)|\s", llama3),
+        "llama3": (llama3, llama3),
+        "qwen": (llama3.replace("{1,3}", ""),) * 2,
+        "o200k": ("|".join([word + suffix for word in words] + [r"\p{N}{1,3}", symbols, *white]),) * 2,
+        "tekken": ("|".join([*words, r"\p{N}", symbols, *white]),) * 2,
+    }
+
+
+def unpack(folder):
+    """The files of the wheels, below FOLDER."""
+    for name in WHEELS:
+        stem = name.replace("-", "_")
+        if not list(folder.glob(stem + "-*.whl")):
+            subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--dest", folder,
+                            name], check=True)
+        with zipfile.ZipFile(next(folder.glob(stem + "-*.whl"))) as wheel:
+            for member in wheel.namelist():
+                if member in (CL100K, O200K, P50K, DEEPSEEK, QWEN, TEKKEN):
+                    wheel.extract(member, folder)
+
+
+def read_ranks(path):
+    if path.suffix == ".json":  # tekken: all are listed, the first of them are used
+        tekken = json.loads(path.read_text())
+        used = tekken["config"]["default_vocab_size"] - tekken["config"]["default_num_special_tokens"]
+        return {base64.b64decode(entry["token_bytes"]): entry["rank"] for entry in tekken["vocab"][:used]}
+    lines = (line.split() for line in path.read_text().splitlines())
+    return {base64.b64decode(token): int(rank) for token, rank in lines}
+
+
+def convert(ranks, pattern, nfc):
+    """As Hugging Face's converter does: every way to split a token is a merge."""
+    characters = alphabet()
+    written = lambda token: "".join(characters[byte] for byte in token)
+    merges = []
+    for token in sorted(ranks, key=ranks.get):
+        ways = [(token[:i], token[i:]) for i in range(1, len(token))]
+        ways = [way for way in ways if way[0] in ranks and way[1] in ranks]
+        ways.sort(key=lambda way: (ranks[way[0]], ranks[way[1]]))
+        merges += [(written(left), written(right)) for left, right in ways]
+    vocabulary = {written(token): rank for token, rank in ranks.items()}
+    vocabulary[END] = min(set(range(len(ranks) + 1001)) - set(ranks.values()))
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=True))
+    if nfc:
+        tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(pattern), "isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(END, special=True)])
+    tokenizer.encode_special_tokens = True  # as here: in a text it is text
+    return tokenizer
+
+
+def documents(text):
+    """Cuts where no piece of any pattern can be split."""
+    parts, start = [], 0
+    for cut in re.finditer(r"(?<=[\w.,]\n)(?=\w)", text):
+        if cut.start() - start >= DOCUMENT:
+            parts.append(text[start:cut.start()])
+            start = cut.start()
+    return parts + [text[start:]]
+
+
+def source_code(size):
+    library = pathlib.Path(sysconfig.get_paths()["stdlib"])
+    code = b"".join(path.read_bytes() for path in sorted(library.glob("*.py")))
+    return code[:size]
+
+
+def texts():
+    english = gzip.decompress(pathlib.Path(GCIDE).read_bytes())[:4_000_000]
+    return {"English": english, "code": source_code(4_000_000), "Unicode": unicode_text(6_000_000),
+            "random": random.Random(1).randbytes(1_000_000)}
+
+
+def run_ours(tool, data, arguments):
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = pathlib.Path(folder, "text"), pathlib.Path(folder, "ids")
+        source.write_bytes(data)
+        said = subprocess.run([tool, source, target, str(REPEATS), *arguments], check=True,
+                              capture_output=True, text=True).stdout
+        return (numpy.fromfile(target, dtype=numpy.int32), float(re.search(r"([\d.]+) MB/s", said)[1]),
+                float(re.search(r"set-up ([\d.]+) ms", said)[1]))
+
+
+def compare(name, tool, routes, offset=0):
+    """routes: arguments of our tool, and the peers by name, functions of parts whose ids are less by
+    offset."""
+    good = True
+    for text_name, data in texts().items():
+        parts = documents(data.decode("utf-8", "replace"))
+        measured = {}
+        for route, (arguments, peers) in routes.items():
+            ids, speed, set_up = run_ours(tool, data, arguments)
+            row = (f"{name:11} {route:14} {text_name:8} {len(ids):8} ids  set-up {set_up:5.0f} ms "
+                   f"{speed:6.1f} MB/s")
+            for peer, encode in peers.items():
+                if encode not in measured:
+                    measured[encode] = timed(encode, parts, len(data))
+                expected, their_speed = measured[encode]
+                equal = numpy.array_equal(ids - offset, expected)
+                good &= equal
+                row += f"  {peer} {their_speed:4.1f} {'equal' if equal else 'UNEQUAL'}"
+            print(row, flush=True)
+    return good
+
+
+def check_ranks(name, tool, folder, path, pattern_name, nfc=False):
+    pattern, their_pattern = patterns()[pattern_name]
+    ranks = read_ranks(folder / path)
+    offset = 1000 if pattern_name == "tekken" else 0
+    encoding = tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
+    hugging_face = convert({token: rank + offset for token, rank in ranks.items()}, their_pattern, False)
+    encode = lambda tokenizer: lambda parts: [
+        [i - offset for i in encoding.ids] for encoding in tokenizer.encode_batch_fast(parts)]
+    peers = {"tiktoken": lambda parts: [encoding.encode_ordinary(part) for part in parts],
+             "tokenizers": encode(hugging_face)}
+    with tempfile.TemporaryDirectory() as scratch:
+        file, converted = pathlib.Path(scratch, "ranks.tiktoken"), pathlib.Path(scratch, "tokenizer.json")
+        file.write_text("".join(f"{base64.b64encode(token).decode()} {rank + offset}\n"
+                                for token, rank in ranks.items()))
+        hugging_face.save(str(converted))
+        routes = {"ranks": ([file, pattern_name], peers), "tokenizer.json": ([converted], peers)}
+        if nfc:
+            composed = pathlib.Path(scratch, "nfc.json")
+            with_nfc = convert(ranks, their_pattern, True)
+            with_nfc.save(str(composed))
+            routes["with NFC"] = ([composed], {"tokenizers": encode(with_nfc)})
+        return compare(name, tool, routes, offset)
+
+
+def check_deepseek(tool, folder):
+    path = folder / DEEPSEEK
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.encode_special_tokens = True  # as here: a marker in a text is text
+    encode = lambda parts: [
+        encoding.ids for encoding in tokenizer.encode_batch_fast(parts, add_special_tokens=False)]
+    return compare("DeepSeek-V3", tool, {"tokenizer.json": ([path], {"tokenizers": encode})})
+
+
+def main():
+    if len(sys.argv) != 3:
+        raise SystemExit(__doc__)
+    tool, folder = sys.argv[1], pathlib.Path(sys.argv[2])
+    folder.mkdir(parents=True, exist_ok=True)
+    unpack(folder)
+    good = [check_deepseek(tool, folder),
+            check_ranks("Qwen", tool, folder, QWEN, "qwen", nfc=True),
+            check_ranks("cl100k", tool, folder, CL100K, "cl100k"),
+            check_ranks("Llama-3", tool, folder, CL100K, "llama3"),  # its pattern; its ranks are in no wheel
+            check_ranks("p50k", tool, folder, P50K, "gpt2"),
+            check_ranks("tekken", tool, folder, TEKKEN, "tekken"),
+            check_ranks("o200k", tool, folder, O200K, "o200k")]
+    raise SystemExit(0 if all(good) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Writes tests/golden/text: where each known pattern cuts a text of traps, and three small tokenizers in
+other people's formats, trained here on words of our own, with their ids of that text.
+
+cuts.txt is the text; cuts.PATTERN the lengths of its pieces, a byte each (255: and that many more bytes in
+the next). old.json is as GPT-NeoX's (merges as text, runs of spaces beside the BPE), new.json as Qwen's
+(merges as pairs, NFC, a piece that is a token goes first), ranks.tiktoken as tiktoken's; NAME.ids are ids as
+uint16. Deterministic. Needs `tokenizers`, `tiktoken`, `regex` and `numpy`.
+"""
+import base64
+import json
+import pathlib
+import random
+
+import numpy
+import regex
+import tiktoken
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from check_tokenizers import GPT2, patterns
+from make_tokenizer_goldens import SPACES, WORDS, alphabet
+
+FOLDER = pathlib.Path(__file__).resolve().parent.parent / "tests/golden/text"
+DEEPSEEK = [
+    r"\p{N}{1,3}", "[一-龥\u3040-ゟ゠-ヿ]+",
+    r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
+    r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"]
+TRAPS = """'ſ 'S 'LL 'll 'lL 'Ve 'rE 'D 'm 'x ' a'b 've'll x's X'S é's 1's 's 'ſs Dž Džab ǅA ǅa ªA Aª AªB ʰʰ
+ ʰA HTMLParser parseHTML iPhone McDonald ÀÉÎõü ŒUVRE straße STRASSE a\u0301b A\u0301B \u0301 \u0301a !\u0301a
+ \u0301\u0302 1\u0301 한국 \u1112\u1161\u11ab 각\u11a8 e\u0323\u0301 e\u0301\u0323 \u212b
+ \u2126 \u0958 12345 1 22 ٣٤٥٦ Ⅻ½² 𝟘𝟙𝟚𝟛
+ #include <a/b> // /* a */ http://x.y/z?q=1&r=2 x->y a+=b; {}[]() @decorator $PATH `q` \\n _a __init__ a_b
+ 日本語カタカナひらがな゛・ー漢字abc漢1字 一龥龦ヿ぀ 你好，世界。 مرحبا 123، नमस्ते ไทย 👩‍👩‍👧🇩🇪 \u200b \u00ad \ufeff \u0378 \ue000
+ \x00 \x01\x02a \x7f\x7f <|endoftext|> <|im_end|> <X> 3.14 1,000,000 10%""".split(" ")
+ENDS = ["", " ", " ", "  ", "   ", "\n", "\r\n", "\n\n", " \n", "\n ", "\t", "\t\t", " \t", "\n\n  ", "/",
+        "/\n/", "\r", "!\n", "?\r\n\r\n", "  \n  \n ", "\u00a0", "\u3000", "\u2028", "\x0b", "\x85", "\u180e"]
+
+
+def trap_text(rng, count):
+    parts = []
+    for _ in range(count):
+        parts.append(rng.choice(rng.choice([TRAPS, TRAPS, WORDS])).strip("\n"))
+        parts.append(rng.choice(rng.choice([ENDS, [" "], [chr(rng.choice(SPACES))]])))
+    return "".join(parts)
+
+
+def by_regex(text, pattern):
+    """The pieces, those between matches too."""
+    pieces, end = [], 0
+    for match in regex.finditer(pattern, text):
+        pieces += [text[end:match.start()], match.group()]
+        end = match.end()
+    return [piece for piece in [*pieces, text[end:]] if piece]
+
+
+def by_tokenizers(text, steps):
+    splits = [pre_tokenizers.Split(Regex(step), "isolated") for step in steps]
+    return [piece for piece, _ in pre_tokenizers.Sequence(splits).pre_tokenize_str(text)]
+
+
+def pieces_of(text, name, steps, plain):
+    """By `regex`, which knows what ++ and $ mean; where no step has them, `tokenizers` must agree."""
+    pieces = [text]
+    for step in steps:
+        pieces = [part for piece in pieces for part in by_regex(piece, step)]
+    if plain and pieces != by_tokenizers(text, steps):
+        raise SystemExit(f"{name}: regex and tokenizers disagree")
+    return pieces
+
+
+def write_cuts(text):
+    steps = {name: ([first], first == second) for name, (first, second) in patterns().items()}
+    steps |= {"gpt2": ([GPT2], True), "gpt2_digits": ([r"\p{N}", GPT2], True), "deepseek3": (DEEPSEEK, True)}
+    for name, (regexes, plain) in sorted(steps.items()):
+        lengths = bytearray()
+        for piece in pieces_of(text, name, regexes, plain):
+            length = len(piece.encode())
+            while length >= 255:
+                lengths.append(255)
+                length -= 255
+            lengths.append(length)
+        (FOLDER / f"cuts.{name}").write_bytes(lengths)
+
+
+def train(rng, tokenizer, size):
+    trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+                                  show_progress=False)
+    tokenizer.train_from_iterator([trap_text(rng, 3000) for _ in range(20)], trainer)
+
+
+def old_tokenizer(rng):
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    train(rng, tokenizer, 700)
+    tokenizer.add_special_tokens([AddedToken("<|endoftext|>"), AddedToken("<|padding|>")])
+    tokenizer.add_tokens([AddedToken(" " * n, normalized=True) for n in range(2, 9)])
+    written = json.loads(tokenizer.to_str())
+    written["model"]["merges"] = [" ".join(merge) for merge in written["model"]["merges"]]
+    return Tokenizer.from_str(json.dumps(written)), written
+
+
+def new_tokenizer(rng):
+    tokenizer = Tokenizer(models.BPE(ignore_merges=True))
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(patterns()["qwen"][0]), "isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tokenizer.decoder = decoders.ByteLevel()
+    train(rng, tokenizer, 700)
+    written = json.loads(tokenizer.to_str())
+    written["model"]["vocab"]["Ġantidisestablishmentarianism"] = 700  # no merges make it
+    tokenizer = Tokenizer.from_str(json.dumps(written))
+    tokenizer.add_special_tokens([AddedToken("<|endoftext|>"), AddedToken("<|im_end|>")])
+    return tokenizer, json.loads(tokenizer.to_str())
+
+
+def tiktoken_file(tokenizer):
+    """The tokens of a trained BPE in the order of their merges."""
+    byte_of = {character: byte for byte, character in alphabet().items()}
+    tokens = [bytes([byte]) for byte in range(256)]
+    for left, right in json.loads(tokenizer.to_str())["model"]["merges"]:
+        token = bytes(byte_of[c] for c in left + right)
+        if token not in tokens:
+            tokens.append(token)
+    return {token: rank for rank, token in enumerate(tokens)}
+
+
+def write_ids(name, ids):
+    (FOLDER / f"{name}.ids").write_bytes(numpy.array(ids, dtype="<u2").tobytes())
+    print(f"{name}: {len(ids)} ids")
+
+
+def main():
+    rng = random.Random(23)
+    text = trap_text(rng, 1500) + "12345\n  \n  "
+    (FOLDER / "cuts.txt").write_bytes(text.encode())
+    write_cuts(text)
+    for name, (tokenizer, written) in {"old": old_tokenizer(rng), "new": new_tokenizer(rng)}.items():
+        (FOLDER / f"{name}.json").write_text(
+            json.dumps(written, ensure_ascii=False, separators=(",", ":")) + "\n")
+        tokenizer.encode_special_tokens = True  # as here: in a text they are text
+        write_ids(name, tokenizer.encode(text).ids)
+    ranks = tiktoken_file(tokenizer)
+    (FOLDER / "ranks.tiktoken").write_text(
+        "".join(f"{base64.b64encode(token).decode()} {rank}\n" for token, rank in ranks.items()))
+    encoding = tiktoken.Encoding(
+        "ranks", pat_str=patterns()["o200k"][0], mergeable_ranks=ranks, special_tokens={})
+    write_ids("ranks", encoding.encode_ordinary(text))
+
+
+if __name__ == "__main__":
+    main()
