@@ -11,6 +11,7 @@
 #include "support/sha256.h"
 #include "text/bpe.h"
 #include "text/merge_table.h"
+#include "text/pair_table.h"
 
 namespace moe::text {
 namespace {
@@ -67,6 +68,39 @@ TEST(MergeTable, FindsAllMergesAndNothingElse) {
   for (uint64_t i = 0; i < 500'000; ++i) {
     const uint64_t bits = random.bits(i);
     check(static_cast<uint16_t>(bits), static_cast<uint16_t>(bits >> 16));
+  }
+}
+
+TEST(PairTable, FindsAllMergesAndNothingElse) {
+  std::map<std::pair<uint32_t, uint32_t>, uint32_t> expected;
+  PairTable table(gpt2().merges().size() + 1);
+  for (const Merge& merge : gpt2().merges()) {
+    const auto rank = static_cast<uint32_t>(expected.size());
+    expected[{merge.left, merge.right}] = rank;
+    EXPECT_TRUE(table.add({merge.left, merge.right, static_cast<TokenId>(2 * rank)}));
+    EXPECT_FALSE(table.add({merge.left, merge.right, 0}));
+  }
+  constexpr TokenId kLast = PairTable::kNoToken - 1;
+  EXPECT_TRUE(table.add({kLast, kLast, 7}));
+  expected[{kLast, kLast}] = static_cast<uint32_t>(gpt2().merges().size());
+  const auto check = [&](uint32_t left, uint32_t right) {
+    const auto found = expected.find({left, right});
+    const uint32_t rank = found == expected.end() ? PairTable::kNone : found->second;
+    if (table.find(left, right) != rank) ADD_FAILURE() << left << " " << right;
+  };
+  for (const Merge& merge : gpt2().merges()) {
+    check(merge.left, merge.right);
+    check(merge.right, merge.left);
+    check(PairTable::kNoToken, merge.right);
+    check(merge.left, PairTable::kNoToken);
+  }
+  check(kLast, kLast);
+  check(PairTable::kNoToken, PairTable::kNoToken);
+  EXPECT_EQ(table.result(table.find(gpt2().merges()[21].left, gpt2().merges()[21].right)), 42u);
+  const Random random(1, "pairs");
+  for (uint64_t i = 0; i < 500'000; ++i) {
+    check(static_cast<uint32_t>(random.below(2 * i, 60'000)),
+          static_cast<uint32_t>(random.below(2 * i + 1, 60'000)));
   }
 }
 
