@@ -30,11 +30,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   try {
     moe::text::BytePairModel model = moe::text::read_tiktoken("fuzz", with_bytes(text));
-    const moe::text::BytePairEncoder<moe::text::PairTable> pairs = [&] {
-      moe::text::PairTable table(model.merges.size());
-      for (const moe::text::PairMerge& merge : model.merges) CHECK(table.add(merge));
-      return moe::text::BytePairEncoder<moe::text::PairTable>(model.of_byte, std::move(table));
-    }();
+    const moe::text::BytePairEncoder<moe::text::PairTable> pairs(model.of_byte, model.merges);
     moe::text::BytePairScratch scratch;
     for (size_t id = 0; id < model.tokens.size(); ++id) {
       if (model.tokens[id].empty()) continue;

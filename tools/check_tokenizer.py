@@ -45,11 +45,11 @@ def tiktoken_gpt2():
         "gpt2", pat_str=r50k_pat_str, mergeable_ranks=ranks, special_tokens={"<|endoftext|>": 50256})
 
 
-def documents(text):
-    """Cuts where no pre-token can be split: between a line feed and the next line, neither next to other
-    white space."""
+def documents(text, pattern=r"(?<=\S\n)(?=\S)"):
+    """Cuts where no pre-token can be split: of GPT-2's between a line feed and the next line, neither next to
+    other white space."""
     parts, start = [], 0
-    for cut in re.finditer(r"(?<=\S\n)(?=\S)", text):
+    for cut in re.finditer(pattern, text):
         if cut.start() - start >= DOCUMENT:
             parts.append(text[start:cut.start()])
             start = cut.start()
@@ -80,13 +80,18 @@ def timed(encode, parts, size):
     return numpy.concatenate([numpy.array(ids, dtype=numpy.int32) for ids in lists]), size / 1e6 / seconds
 
 
-def check(name, data, tool, others):
+def encode_ours(tool, data, repeats, *tokenizer):
+    """The ids, and what the tool says of its speed."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = pathlib.Path(folder, "text"), pathlib.Path(folder, "ids")
         source.write_bytes(data)
-        said = subprocess.run(
-            [tool, source, target, str(REPEATS)], check=True, capture_output=True, text=True).stdout
-        ours = numpy.fromfile(target, dtype=numpy.int32)
+        said = subprocess.run([tool, source, target, str(repeats), *tokenizer], check=True,
+                              capture_output=True, text=True).stdout
+        return numpy.fromfile(target, dtype=numpy.int32), said
+
+
+def check(name, data, tool, others):
+    ours, said = encode_ours(tool, data, REPEATS)
     print(f"{name}\n  {'moe':12}{said.strip()}")
     text = data.decode("utf-8", "replace")
     good = text.count("\ufffd") - data.count("\ufffd".encode()) == int(re.search(r"(\d+) replaced", said)[1])

@@ -30,7 +30,7 @@ import numpy
 import tiktoken
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from check_tokenizer import GCIDE, timed, unicode_text
+from check_tokenizer import GCIDE, documents, encode_ours, timed, unicode_text
 from make_tokenizer_goldens import alphabet
 
 WHEELS = ["litellm", "dashscope", "mistral-common"]
@@ -42,7 +42,7 @@ DEEPSEEK = LITELLM + "deepseek_tokenizer.json"
 QWEN = "dashscope/resources/qwen.tiktoken"
 TEKKEN = "mistral_common/data/tekken_240911.json"
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-DOCUMENT = 20_000  # characters: the others are fed documents of about this length
+CUT = r"(?<=[\w.,]\n)(?=\w)"  # where no piece of any pattern can be split
 REPEATS = 5
 END = "<|endoftext|>"
 
@@ -113,16 +113,6 @@ def convert(ranks, pattern, nfc):
     return tokenizer
 
 
-def documents(text):
-    """Cuts where no piece of any pattern can be split."""
-    parts, start = [], 0
-    for cut in re.finditer(r"(?<=[\w.,]\n)(?=\w)", text):
-        if cut.start() - start >= DOCUMENT:
-            parts.append(text[start:cut.start()])
-            start = cut.start()
-    return parts + [text[start:]]
-
-
 def source_code(size):
     library = pathlib.Path(sysconfig.get_paths()["stdlib"])
     code = b"".join(path.read_bytes() for path in sorted(library.glob("*.py")))
@@ -135,25 +125,17 @@ def texts():
             "random": random.Random(1).randbytes(1_000_000)}
 
 
-def run_ours(tool, data, arguments):
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = pathlib.Path(folder, "text"), pathlib.Path(folder, "ids")
-        source.write_bytes(data)
-        said = subprocess.run([tool, source, target, str(REPEATS), *arguments], check=True,
-                              capture_output=True, text=True).stdout
-        return (numpy.fromfile(target, dtype=numpy.int32), float(re.search(r"([\d.]+) MB/s", said)[1]),
-                float(re.search(r"set-up ([\d.]+) ms", said)[1]))
-
-
 def compare(name, tool, routes, offset=0):
     """routes: arguments of our tool, and the peers by name, functions of parts whose ids are less by
     offset."""
     good = True
     for text_name, data in texts().items():
-        parts = documents(data.decode("utf-8", "replace"))
+        parts = documents(data.decode("utf-8", "replace"), CUT)
         measured = {}
         for route, (arguments, peers) in routes.items():
-            ids, speed, set_up = run_ours(tool, data, arguments)
+            ids, said = encode_ours(tool, data, REPEATS, *arguments)
+            speed = float(re.search(r"([\d.]+) MB/s", said)[1])
+            set_up = float(re.search(r"set-up ([\d.]+) ms", said)[1])
             row = (f"{name:11} {route:14} {text_name:8} {len(ids):8} ids  set-up {set_up:5.0f} ms "
                    f"{speed:6.1f} MB/s")
             for peer, encode in peers.items():

@@ -16,6 +16,7 @@ from torch import nn
 from torch.optim import _muon
 
 COEFFICIENTS = (_muon.DEFAULT_A, _muon.DEFAULT_B, _muon.DEFAULT_C)
+MOMENTUM = 0.95
 
 
 def matrices(name, tensor, shape):
@@ -41,32 +42,34 @@ def apart(name, tensor, shape):
     return [m for view, rows in matrices(name, tensor, shape) for m in view.reshape(-1, rows, view.shape[-1])]
 
 
+def orthogonal(update_SRC):
+    """Of each of S matrices."""
+    def one(update_RC):
+        return _muon._zeropower_via_newtonschulz(
+            update_RC, COEFFICIENTS, _muon.DEFAULT_NS_STEPS, _muon.EPS)
+
+    return torch.func.vmap(one)(update_SRC).float()
+
+
 class Muon:
     """Steps those of the f32 tensors `named`, name -> tensor with a gradient, that hold Muon's matrices."""
 
-    def __init__(self, named, shape, weight_decay, momentum=0.95, nesterov=True, steps=5):
+    def __init__(self, named, shape, weight_decay):
         self.named = {name: tensor for name, tensor in named.items() if matrices(name, tensor, shape)}
         self.shape, self.weight_decay = shape, weight_decay
-        self.momentum, self.nesterov, self.steps = momentum, nesterov, steps
         self.buffer = {name: torch.zeros_like(tensor) for name, tensor in self.named.items()}
-
-    def orthogonal(self, update_SRC):
-        def one(update_RC):
-            return _muon._zeropower_via_newtonschulz(update_RC, COEFFICIENTS, self.steps, _muon.EPS)
-
-        return torch.func.vmap(one)(update_SRC).float()
 
     @torch.no_grad()
     def step(self, rate):
         for name, weight in self.named.items():
             gradient, buffer = weight.grad, self.buffer[name]
-            buffer.lerp_(gradient, 1 - self.momentum)
-            update = gradient.lerp(buffer, self.momentum) if self.nesterov else buffer
+            buffer.lerp_(gradient, 1 - MOMENTUM)
+            update = gradient.lerp(buffer, MOMENTUM)
             weight.mul_(1 - rate * self.weight_decay)
             updates = matrices(name, update, self.shape)
             for (w, rows), (u, _) in zip(matrices(name, weight, self.shape), updates):
                 stack = u.reshape(-1, rows, u.shape[-1])
-                step = self.orthogonal(stack).view_as(w)
+                step = orthogonal(stack).view_as(w)
                 w.sub_(step, alpha=_muon._adjust_lr(rate, "match_rms_adamw", stack.shape[1:]))
 
 

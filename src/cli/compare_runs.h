@@ -26,7 +26,8 @@ report::LossCurve curve_of_run(const train::RunConfig& config);
 bool train_run(const train::RunConfig& config, const StopSignal& stop, Terminal& terminal);
 
 // Seconds of one step of this arm: a run of up to a minute, a tenth of the budget at most, without
-// validations, in a folder that is removed. The median of its second half: what only the first steps have,
+// validations, in a folder that is removed; and again for twice as long while that was fewer than sixteen
+// steps and shorter than the budget. The median of its second half: what only the first steps have,
 // and what disturbs a few, does not count. 0: a signal came. Throws UserError.
 double measure_step_seconds(const Arm& arm, double budget_seconds, const StopSignal& stop,
                             Terminal& terminal);

@@ -10,7 +10,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/lines.h"
-#include "base/utf8.h"
+#include "text/byte_alphabet.h"
 #include "text/gpt2_tokenizer.h"
 #include "text/vocabulary.h"
 
@@ -22,22 +22,8 @@ namespace fs = std::filesystem;
 constexpr std::string_view kEndOfText = text::Gpt2Tokenizer::kFacts.end_of_text_name;
 constexpr const char* kOther = "moe knows GPT-2's vocabulary only: the model cannot be used with it";
 
-// GPT-2's printable alphabet: a byte that is a printable character of Latin-1 stands for itself, the others
-// for U+0100 and up; in this order, that of the ids.
-std::vector<std::string> alphabet() {
-  std::vector<std::string> characters;
-  const auto range = [&](char32_t first, char32_t last) {
-    for (char32_t code = first; code <= last; ++code) append_utf8(characters.emplace_back(), code);
-  };
-  range('!', '~');
-  range(0xA1, 0xAC);
-  range(0xAE, 0xFF);
-  range(0x100, 0x143);  // the 68 bytes that are left
-  return characters;
-}
-
 std::vector<std::string> tokens(std::string_view merges) {
-  std::vector<std::string> list = alphabet();
+  std::vector<std::string> list = text::byte_characters();
   take_line(merges);  // the version
   while (!merges.empty()) {
     std::string line(take_line(merges));

@@ -11,6 +11,10 @@ namespace {
 
 constexpr int kNoByte = -1;
 
+constexpr bool stands_for_itself(int byte) {
+  return (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || (byte >= 174 && byte <= 255);
+}
+
 // From a code point of the alphabet to its byte.
 constexpr std::array<int16_t, 256 + 68> kByteOf = [] {
   std::array<int16_t, 256 + 68> table{};
@@ -24,6 +28,14 @@ constexpr std::array<int16_t, 256 + 68> kByteOf = [] {
 }();
 
 }  // namespace
+
+std::vector<std::string> byte_characters() {
+  std::vector<std::string> characters;
+  for (size_t code = 0; code < kByteOf.size(); ++code) {
+    if (kByteOf[code] != kNoByte) append_utf8(characters.emplace_back(), static_cast<char32_t>(code));
+  }
+  return characters;
+}
 
 std::optional<std::string> bytes_of_characters(std::string_view characters) {
   std::string bytes;

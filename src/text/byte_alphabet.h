@@ -6,12 +6,12 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace moe::text {
 
-constexpr bool stands_for_itself(int byte) {
-  return (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || (byte >= 174 && byte <= 255);
-}
+// All 256, each as UTF-8, in the order of their code points, which is that of GPT-2's first ids.
+std::vector<std::string> byte_characters();
 
 // The bytes that these characters (well-formed UTF-8) stand for; nothing where one is not of the alphabet.
 std::optional<std::string> bytes_of_characters(std::string_view characters);

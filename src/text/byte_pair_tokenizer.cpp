@@ -3,22 +3,12 @@
 #include "text/byte_pair_tokenizer.h"
 
 #include "base/error.h"
-#include "base/utf8.h"
 #include "text/cutter.h"
 #include "text/nfc.h"
 #include "text/piece_cache.h"
 #include "text/piece_encoder.h"
 
 namespace moe::text {
-namespace {
-
-PairTable table_of(const std::vector<PairMerge>& merges) {
-  PairTable table(merges.size());
-  for (const PairMerge& merge : merges) CHECK(table.add(merge), "a pair merges twice");
-  return table;
-}
-
-}  // namespace
 
 struct BytePairTokenizer::Tables {
   explicit Tables(BytePairModel given);
@@ -31,8 +21,7 @@ struct BytePairTokenizer::Tables {
 };
 
 BytePairTokenizer::Tables::Tables(BytePairModel given)
-    : model(std::move(given)), pairs(model.of_byte, table_of(model.merges)) {
-  model.merges = {};
+    : model(std::move(given)), pairs(model.of_byte, std::move(model.merges)) {
   if (!model.whole_first) return;
   BytePairScratch scratch;
   std::vector<TokenId> ids;
@@ -66,15 +55,12 @@ class BytePairTokenizer::TextEncoder final : public Encoder {
   const Tables& tables_;
   PieceCache<uint32_t> cache_;
   BytePairScratch scratch_;
-  std::string repaired_, composed_;
+  std::string composed_;
 };
 
 void BytePairTokenizer::TextEncoder::encode(std::string_view text, std::vector<TokenId>& ids) {
   const BytePairModel& model = tables_.model;
-  if (well_formed_prefix(text) != text.size()) {
-    replaced_ += repair_utf8(text, repaired_);
-    text = repaired_;
-  }
+  text = repaired(text);
   // White space of ASCII is the same before and after: its tokens may be sought in either.
   if (model.nfc) text = to_nfc(text, composed_);
   if (model.white.empty()) return encode_pieces_of(text, ids);

@@ -27,8 +27,8 @@ struct BytePairModel {
   bool whole_first = false;         // a piece that is a token is that token, whatever its merges make
   std::vector<std::string> tokens;  // bytes by id; empty for special tokens and for ids without a token
   std::array<PairTable::Token, 256> of_byte{};
-  std::vector<PairMerge> merges;  // no pair twice
-  WhiteTokens white;              // these ids are in `tokens` too
+  PairTable merges;
+  WhiteTokens white;  // these ids are in `tokens` too
   TokenId end_of_text = 0;
   std::string end_of_text_name;
   std::optional<TokenId> padding;

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/utf8.h"
 #include "text/bpe.h"
 #include "text/piece_cache.h"
 #include "text/piece_encoder.h"
@@ -17,7 +16,7 @@ namespace moe::text {
 
 struct Gpt2Tokenizer::Tables {
   Vocabulary vocabulary{gpt2_merges()};
-  BytePairEncoder<MergeTable> pairs{vocabulary.of_bytes(), MergeTable(vocabulary.merges(), 256)};
+  BytePairEncoder<MergeTable> pairs{vocabulary.of_byte(), MergeTable(vocabulary.merges(), 256)};
 };
 
 class Gpt2Tokenizer::PieceEncoder final : public Encoder {
@@ -29,15 +28,10 @@ class Gpt2Tokenizer::PieceEncoder final : public Encoder {
   const Tables& tables_;
   PieceCache<uint16_t> cache_;
   BytePairScratch scratch_;
-  std::string repaired_;
 };
 
 void Gpt2Tokenizer::PieceEncoder::encode(std::string_view text, std::vector<TokenId>& ids) {
-  if (well_formed_prefix(text) != text.size()) {
-    replaced_ += repair_utf8(text, repaired_);
-    text = repaired_;
-  }
-
+  text = repaired(text);
   Pretokenizer pretokenizer(text);
   encode_pieces(text, pretokenizer, cache_, ids, [this](std::string_view piece, std::vector<TokenId>& out) {
     tables_.pairs.encode(piece, out, scratch_);

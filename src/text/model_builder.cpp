@@ -47,12 +47,16 @@ TokenId ModelBuilder::token(const std::string& where, const std::string& bytes) 
   return *id;
 }
 
-void ModelBuilder::add_merge(const std::string& where, const std::string& left, const std::string& right) {
-  if (model_.merges.size() >= PairTable::kMostMerges) {
+void ModelBuilder::expect_merges(size_t count) {
+  if (count > PairTable::kMostMerges) {
     throw UserError(file_, fmt::format("at most {} merges", PairTable::kMostMerges), "more");
   }
+  model_.merges = PairTable(count);
+}
+
+bool ModelBuilder::add_merge(const std::string& where, const std::string& left, const std::string& right) {
   const TokenId first = token(where, left), second = token(where, right);
-  model_.merges.push_back({first, second, token(where, left + right)});
+  return model_.merges.add({first, second, token(where, left + right)});
 }
 
 void ModelBuilder::find_bytes() {

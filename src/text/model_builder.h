@@ -23,8 +23,10 @@ class ModelBuilder {
   void add_other(const std::string& where, int64_t id, const std::string& bytes);
   std::optional<TokenId> find(const std::string& bytes) const;
 
-  // The next merge in order; what it makes must be a token.
-  void add_merge(const std::string& where, const std::string& left, const std::string& right);
+  // Before the first merge: how many come. Refuses more than PairTable::kMostMerges.
+  void expect_merges(size_t count);
+  // The next merge in order; what it makes must be a token. False where the pair has one already.
+  bool add_merge(const std::string& where, const std::string& left, const std::string& right);
 
   // Refuses a vocabulary without a token for each byte.
   void find_bytes();

@@ -76,9 +76,10 @@ void find_merges(const std::string& where, BytePairModel& model) {
       throw UserError(fmt::format("{}: the token of rank {}", where, rank),
                       "two tokens of lower rank that it merges from", fmt::format("{}", parts.size()));
     }
-    model.merges.push_back({parts[0], parts[1], static_cast<TokenId>(rank)});
-    CHECK(pairs.merges().add(model.merges.back()), "two tokens of the same bytes");
+    CHECK(pairs.merges().add({parts[0], parts[1], static_cast<TokenId>(rank)}),
+          "two tokens of the same bytes");
   }
+  model.merges = std::move(pairs.merges());
 }
 
 }  // namespace

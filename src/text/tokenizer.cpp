@@ -3,9 +3,16 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "base/utf8.h"
 #include "text/gpt2_tokenizer.h"
 
 namespace moe::text {
+
+std::string_view Tokenizer::Encoder::repaired(std::string_view text) {
+  if (well_formed_prefix(text) == text.size()) return text;
+  replaced_ += repair_utf8(text, repaired_);
+  return repaired_;
+}
 
 std::string Tokenizer::decode(std::span<const TokenId> ids) const {
   std::string text;

@@ -55,7 +55,12 @@ class Tokenizer {
     uint64_t replaced() const { return replaced_; }
 
    protected:
+    // `text`, or its repaired copy where it is ill-formed; valid until the next call.
+    std::string_view repaired(std::string_view text);
+
+   private:
     uint64_t replaced_ = 0;
+    std::string repaired_;
   };
 
   virtual ~Tokenizer() = default;

@@ -228,35 +228,31 @@ void read_vocabulary(const JsonFields& model, const AddedTokens& added, ModelBui
   }
 }
 
-void read_merges(const JsonFields& model, ModelBuilder& builder) {
-  const Json& merges = model.list("merges");
-  const auto part = [](const std::string& where, std::string_view characters) {
-    const std::optional<std::string> bytes = bytes_of_characters(characters);
-    if (!bytes) throw UserError(where, "tokens of the vocabulary", quote(Json(characters)), kHint);
-    return *bytes;
-  };
-  for (size_t i = 0; i < merges.size(); ++i) {
-    const Json& merge = merges[i];
-    const std::string where = numbered(model, "merges", i);
-    if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
-      builder.add_merge(where, part(where, merge[0].get_ref<const std::string&>()),
-                        part(where, merge[1].get_ref<const std::string&>()));
-      continue;
-    }
-    const std::string_view line =
-        merge.is_string() ? merge.get_ref<const std::string&>() : std::string_view();
-    const size_t space = line.find(' ');
-    if (space == std::string_view::npos) throw UserError(where, "two tokens", quote(merge), kHint);
-    builder.add_merge(where, part(where, line.substr(0, space)), part(where, line.substr(space + 1)));
+// Both halves of a merge, as one text or as a pair.
+std::pair<std::string_view, std::string_view> halves_of(const std::string& where, const Json& merge) {
+  if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
+    return {merge[0].get_ref<const std::string&>(), merge[1].get_ref<const std::string&>()};
   }
+  const std::string_view line = merge.is_string() ? merge.get_ref<const std::string&>() : std::string_view();
+  const size_t space = line.find(' ');
+  if (space == std::string_view::npos) throw UserError(where, "two tokens", quote(merge), kHint);
+  return {line.substr(0, space), line.substr(space + 1)};
 }
 
-void check_pairs(const JsonFields& file, const std::vector<PairMerge>& merges) {
-  PairTable table(merges.size());
+void read_merges(const JsonFields& model, ModelBuilder& builder) {
+  const Json& merges = model.list("merges");
+  builder.expect_merges(merges.size());
   for (size_t i = 0; i < merges.size(); ++i) {
-    if (table.add(merges[i])) continue;
-    throw UserError(fmt::format("{}: model: merges[{}]", file.where(), i), "each pair once", "one again",
-                    kHint);
+    const std::string where = numbered(model, "merges", i);
+    const auto bytes_of = [&](std::string_view characters) {
+      const std::optional<std::string> bytes = bytes_of_characters(characters);
+      if (!bytes) throw UserError(where, "tokens of the vocabulary", quote(Json(characters)), kHint);
+      return *bytes;
+    };
+    const std::pair<std::string_view, std::string_view> halves = halves_of(where, merges[i]);
+    if (!builder.add_merge(where, bytes_of(halves.first), bytes_of(halves.second))) {
+      throw UserError(where, "each pair once", "one again", kHint);
+    }
   }
 }
 
@@ -288,7 +284,6 @@ BytePairModel read_tokenizer_json(const std::string& where, std::string_view tex
   read_vocabulary(model, added, builder);
   builder.find_bytes();
   read_merges(model, builder);
-  check_pairs(file, builder.model().merges);
   return std::move(builder.model());
 }
 

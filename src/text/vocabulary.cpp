@@ -36,12 +36,10 @@ void Vocabulary::add_token(std::string_view bytes) {
 
 Vocabulary::Vocabulary(std::string_view merges) {
   starts_.push_back(0);
-  for (const bool printable : {true, false}) {
-    for (int byte = 0; byte < 256; ++byte) {
-      if (stands_for_itself(byte) != printable) continue;
-      of_byte_[static_cast<size_t>(byte)] = static_cast<uint16_t>(size());
-      add_token(std::string(1, static_cast<char>(byte)));
-    }
+  for (const std::string& character : byte_characters()) {
+    const std::string byte = bytes_of_characters(character).value();
+    of_byte_[static_cast<unsigned char>(byte.front())] = static_cast<uint16_t>(size());
+    add_token(byte);
   }
 
   std::unordered_map<std::string, uint16_t> ids;

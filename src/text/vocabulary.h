@@ -27,9 +27,8 @@ class Vocabulary {
     const auto i = static_cast<size_t>(id);
     return std::string_view(arena_).substr(starts_[i], starts_[i + 1] - starts_[i]);
   }
-  // The token of a single byte.
-  uint16_t of_byte(uint8_t byte) const { return of_byte_[byte]; }
-  const std::array<uint16_t, 256>& of_bytes() const { return of_byte_; }
+  // The tokens of the single bytes.
+  const std::array<uint16_t, 256>& of_byte() const { return of_byte_; }
   std::span<const Merge> merges() const { return merges_; }
 
  private:

@@ -38,9 +38,7 @@ class WideTokenizer final : public text::Tokenizer {
  private:
   class ByteEncoder final : public Encoder {
     void encode(std::string_view text, std::vector<text::TokenId>& ids) override {
-      std::string repaired;
-      replaced_ += repair_utf8(text, repaired);
-      for (const char c : repaired) ids.push_back(kFirst + static_cast<uint8_t>(c));
+      for (const char c : repaired(text)) ids.push_back(kFirst + static_cast<uint8_t>(c));
     }
   };
   std::string bytes_;

@@ -320,20 +320,16 @@ TEST_F(AttentionTest, LongRowsOfManyTilesMatchF32) {
 TEST_F(AttentionTest, GenerationInPiecesMatchesTheWholeRow) {
   struct Case {
     DType dtype;
-    int window;
-    bool gated;
+    Shape shape;
   };
-  for (const Case& one : {Case{DType::f32, 0, true},
-                          {DType::bf16, 0, true},
-                          {DType::f16, 0, true},
-                          {DType::f32, 37, false},
-                          {DType::bf16, 150, false}}) {
+  for (const Case& one : {Case{DType::f32, {4, 2, 16, true, 0}},
+                          {DType::bf16, {4, 2, 16, true, 0}},
+                          {DType::f16, {4, 2, 16, true, 0}},
+                          {DType::f32, {4, 2, 16, false, 37}},
+                          {DType::bf16, {4, 2, 16, false, 150}}}) {
     const DType dtype = one.dtype;
-    const int window = one.window;
-    const bool gated = one.gated;
     constexpr int64_t kBatch = 2, kLength = 300;
-    const Inputs x =
-        make_inputs(*this, dtype, {row_of({{0, 300}}), row_of({{0, 300}})}, {4, 2, 16, gated, window});
+    const Inputs x = make_inputs(*this, dtype, {row_of({{0, 300}}), row_of({{0, 300}})}, one.shape);
     const Values whole = values(forward(x).y);
     const Tensor k_cache = normal("old k", dtype, {kBatch, kLength + 3, 2, 16});
     const Tensor v_cache = normal("old v", dtype, {kBatch, kLength + 3, 2, 16});

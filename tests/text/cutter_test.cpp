@@ -9,8 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "base/file.h"
-#include "support/source_dir.h"
+#include "text/texts.h"
 
 namespace moe::text {
 namespace {
@@ -37,16 +36,12 @@ std::vector<std::string> pieces(SplitPattern pattern, std::string_view text) {
   return result;
 }
 
-std::string golden(const std::string& name) {
-  return read_file(test::source_dir() / "tests/golden/text" / name);
-}
-
 TEST(Cutter, CutsAsTheRegularExpressions) {
-  const std::string text = golden("cuts.txt");
+  const std::string text = test::golden_text("cuts.txt");
   for (const auto& choice : choices_of(SplitPattern())) {
     std::vector<size_t> expected;
     size_t end = 0;
-    for (const char byte : golden("cuts." + std::string(choice.name))) {
+    for (const char byte : test::golden_text("cuts." + std::string(choice.name))) {
       const auto length = static_cast<uint8_t>(byte);
       end += length;
       if (length != 255) expected.push_back(end);

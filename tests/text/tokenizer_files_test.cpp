@@ -10,14 +10,13 @@
 #include <string>
 #include <vector>
 
-#include "base/file.h"
 #include "base/json.h"
 #include "base/random.h"
 #include "base/utf8.h"
 #include "support/errors.h"
 #include "support/folder.h"
-#include "support/source_dir.h"
 #include "text/load_tokenizer.h"
+#include "text/texts.h"
 #include "text/tiktoken_file.h"
 #include "text/tokenizer_json.h"
 
@@ -27,19 +26,15 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-std::filesystem::path golden_path(const std::string& name) {
-  return test::source_dir() / "tests/golden/text" / name;
-}
-
 std::vector<TokenId> golden_ids(const std::string& name) {
-  const std::string bytes = read_file(golden_path(name));
+  const std::string bytes = test::golden_text(name);
   std::vector<uint16_t> stored(bytes.size() / 2);
   std::memcpy(stored.data(), bytes.data(), bytes.size());
   return {stored.begin(), stored.end()};
 }
 
 void expect_same(const Tokenizer& tokenizer, const std::vector<TokenId>& expected) {
-  const std::vector<TokenId> ids = tokenizer.encode(read_file(golden_path("cuts.txt")));
+  const std::vector<TokenId> ids = tokenizer.encode(test::golden_text("cuts.txt"));
   const auto [ours, theirs] = std::mismatch(ids.begin(), ids.end(), expected.begin(), expected.end());
   const auto same = static_cast<size_t>(ours - ids.begin());
   EXPECT_TRUE(ids == expected) << "first difference after: "
@@ -48,7 +43,7 @@ void expect_same(const Tokenizer& tokenizer, const std::vector<TokenId>& expecte
 }
 
 TEST(TokenizerFiles, OldJsonEncodesAsTokenizersDoes) {
-  const auto tokenizer = load_tokenizer(golden_path("old.json"));
+  const auto tokenizer = load_tokenizer(test::golden_text_path("old.json"));
   expect_same(*tokenizer, golden_ids("old.ids"));
   EXPECT_EQ(tokenizer->facts().name, "text");  // the folder's
   EXPECT_EQ(tokenizer->vocabulary(), 709);
@@ -60,7 +55,7 @@ TEST(TokenizerFiles, OldJsonEncodesAsTokenizersDoes) {
 }
 
 TEST(TokenizerFiles, NewJsonEncodesAsTokenizersDoes) {
-  const auto tokenizer = load_tokenizer(golden_path("new.json"));
+  const auto tokenizer = load_tokenizer(test::golden_text_path("new.json"));
   expect_same(*tokenizer, golden_ids("new.ids"));
   EXPECT_THAT(tokenizer->encode(" antidisestablishmentarianism"), ElementsAre(700));  // no merges make it
   EXPECT_EQ(tokenizer->encode("e\u0301"), tokenizer->encode("é"));
@@ -68,18 +63,18 @@ TEST(TokenizerFiles, NewJsonEncodesAsTokenizersDoes) {
 }
 
 TEST(TokenizerFiles, RanksEncodeAsTiktokenDoes) {
-  const auto tokenizer = load_tiktoken(golden_path("ranks.tiktoken"), SplitPattern::o200k);
+  const auto tokenizer = load_tiktoken(test::golden_text_path("ranks.tiktoken"), SplitPattern::o200k);
   expect_same(*tokenizer, golden_ids("ranks.ids"));
   EXPECT_EQ(tokenizer->facts().name, "ranks.tiktoken");
   EXPECT_EQ(tokenizer->end_of_text(), tokenizer->vocabulary() - 1);
-  EXPECT_THAT(
-      test::user_error_of([] { load_tiktoken(golden_path("ranks.tiktoken"), SplitPattern::qwen, 5); }),
-      HasSubstr("an id for the end of a text that no token has, found 5"));
+  EXPECT_THAT(test::user_error_of(
+                  [] { load_tiktoken(test::golden_text_path("ranks.tiktoken"), SplitPattern::qwen, 5); }),
+              HasSubstr("an id for the end of a text that no token has, found 5"));
 }
 
 TEST(TokenizerFiles, MarkersInTextAreText) {
   for (const char* name : {"old.json", "new.json"}) {
-    const auto tokenizer = load_tokenizer(golden_path(name));
+    const auto tokenizer = load_tokenizer(test::golden_text_path(name));
     for (const std::string text : {"<|endoftext|>", "a<|im_end|>b", "<|padding|>"}) {
       const std::vector<TokenId> ids = tokenizer->encode(text);
       EXPECT_GT(ids.size(), 1u) << text;
@@ -91,14 +86,10 @@ TEST(TokenizerFiles, MarkersInTextAreText) {
 TEST(TokenizerFiles, RandomBytesRoundTripAfterRepair) {
   const Random random(3, "bytes");
   for (const auto& choice : choices_of(SplitPattern())) {
-    const auto tokenizer = load_tiktoken(golden_path("ranks.tiktoken"), choice.value);
+    const auto tokenizer = load_tiktoken(test::golden_text_path("ranks.tiktoken"), choice.value);
     const auto encoder = tokenizer->encoder();
     for (uint64_t i = 0; i < 300; ++i) {
-      std::string text(random.below(i, 300), '\0');
-      const bool ascii = i % 3 == 0;
-      for (size_t j = 0; j < text.size(); ++j) {
-        text[j] = static_cast<char>(random.bits(2000 + 300 * i + j) & (ascii ? 0x7f : 0xff));
-      }
+      const std::string text = test::random_text(random, i);
       std::vector<TokenId> ids;
       encoder->encode(text, ids);
       std::string expected;
@@ -110,7 +101,7 @@ TEST(TokenizerFiles, RandomBytesRoundTripAfterRepair) {
 
 TEST(TokenizerFiles, ConfigNamesSpecialTokens) {
   const test::TestFolder folder;
-  Json json = parse_json("golden", read_file(golden_path("old.json")));
+  Json json = parse_json("golden", test::golden_text("old.json"));
   json["added_tokens"][0]["content"] = "[STOP]";
   folder.put("tokenizer.json", json.dump());
   EXPECT_THAT(test::user_error_of([&] { load_tokenizer(folder.path()); }),
@@ -121,11 +112,18 @@ TEST(TokenizerFiles, ConfigNamesSpecialTokens) {
   EXPECT_EQ(tokenizer->facts().end_of_text_name, "[STOP]");
 }
 
+using Change = std::function<void(Json&)>;
+
 // What reading old.json says after `change`.
-std::string complaint(const std::function<void(Json&)>& change) {
-  Json json = parse_json("golden", read_file(golden_path("old.json")));
+std::string complaint(const Change& change) {
+  Json json = parse_json("golden", test::golden_text("old.json"));
   change(json);
   return test::user_error_of([&] { read_tokenizer_json("t.json", json.dump(), {}); });
+}
+
+// Each change, and part of what is then said.
+void expect_complaints(const std::vector<std::pair<Change, std::string>>& mistakes) {
+  for (const auto& [change, said] : mistakes) EXPECT_THAT(complaint(change), HasSubstr(said));
 }
 
 TEST(TokenizerJson, RefusesByName) {
@@ -134,7 +132,7 @@ TEST(TokenizerJson, RefusesByName) {
       complaint([](Json& json) { json["model"]["type"] = "Unigram"; }),
       "t.json: model: field \"type\": expected BPE, found \"Unigram\". Hint: docs/tokenizers.md says what "
       "is read");
-  const std::pair<std::function<void(Json&)>, std::string> mistakes[] = {
+  expect_complaints({
       {[](Json& json) {
          json["normalizer"] = {{"type", "NFKC"}};
        },
@@ -159,12 +157,11 @@ TEST(TokenizerJson, RefusesByName) {
       {[](Json& json) { json["model"]["byte_fallback"] = true; }, "\"byte_fallback\": expected false"},
       {[](Json& json) { json["added_tokens"][3]["lstrip"] = true; },
        "\"lstrip\": expected false, found true"},
-  };
-  for (const auto& [change, said] : mistakes) EXPECT_THAT(complaint(change), HasSubstr(said));
+  });
 }
 
 TEST(TokenizerJson, RefusesWhatDoesNotFit) {
-  const std::pair<std::function<void(Json&)>, std::string> mistakes[] = {
+  expect_complaints({
       {[](Json& json) { json["model"].erase("vocab"); }, "\"vocab\": expected a value, found none"},
       {[](Json& json) { json["model"]["vocab"]["a"] = -1; }, "an id from 0 to 999999, found -1"},
       {[](Json& json) { json["model"]["vocab"]["a"] = 1'000'000; }, "an id below 1000000, found 1000000"},
@@ -184,12 +181,11 @@ TEST(TokenizerJson, RefusesWhatDoesNotFit) {
       {[](Json& json) { json["added_tokens"][1]["id"] = -4; }, "a whole number from 0 to 999999, found -4"},
       {[](Json& json) { json["added_tokens"] = Json::array(); }, "one that ends a document"},
       {[](Json& json) { json["added_tokens"] = 3; }, "expected a list, found 3"},
-  };
-  for (const auto& [change, said] : mistakes) EXPECT_THAT(complaint(change), HasSubstr(said));
+  });
 }
 
 TEST(TokenizerJson, RefusesEveryTruncation) {
-  const std::string text = read_file(golden_path("old.json"));
+  const std::string text = test::golden_text("old.json");
   for (size_t size = 0; size + 2 < text.size(); size += 97) {
     EXPECT_THAT(test::user_error_of([&] { read_tokenizer_json("t.json", text.substr(0, size), {}); }),
                 HasSubstr("t.json: expected JSON"));
@@ -197,7 +193,7 @@ TEST(TokenizerJson, RefusesEveryTruncation) {
 }
 
 TEST(Tiktoken, RefusesWhatDoesNotFit) {
-  const std::string good = read_file(golden_path("ranks.tiktoken"));
+  const std::string good = test::golden_text("ranks.tiktoken");
   const auto said = [&](const std::string& more) {
     return test::user_error_of([&] { read_tiktoken("f", good + more); });
   };

@@ -8,12 +8,11 @@
 #include <algorithm>
 #include <cstring>
 #include <ctime>
-#include <fstream>
-#include <iterator>
 #include <thread>
 
 #include "base/random.h"
 #include "base/utf8.h"
+#include "text/texts.h"
 
 namespace moe::text {
 namespace {
@@ -28,12 +27,6 @@ const Tokenizer& tokenizer() {
 
 std::vector<TokenId> encode(std::string_view text) {
   return tokenizer().encode(text);
-}
-
-std::string read_golden(const std::string& name) {
-  std::ifstream file(MOE_SOURCE_DIR "/tests/golden/text/" + name, std::ios::binary);
-  EXPECT_TRUE(file) << name;
-  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 std::string repeat(std::string_view part, size_t times) {
@@ -57,11 +50,11 @@ TEST(Tokenizer, EncodesAsTiktokenDoes) {
 
 // A hundred kilobytes of scripts and traps: tools/make_tokenizer_goldens.py.
 TEST(Tokenizer, EncodesTheGoldenTextAsTokenizersDoes) {
-  const std::string bytes = read_golden("mixed.ids");
+  const std::string bytes = test::golden_text("mixed.ids");
   std::vector<uint16_t> stored(bytes.size() / 2);
   std::memcpy(stored.data(), bytes.data(), bytes.size());
   const std::vector<TokenId> expected(stored.begin(), stored.end());
-  const std::string text = read_golden("mixed.txt");
+  const std::string text = test::golden_text("mixed.txt");
   ASSERT_GT(expected.size(), 10'000u);
 
   const std::vector<TokenId> ids = encode(text);
@@ -74,7 +67,7 @@ TEST(Tokenizer, EncodesTheGoldenTextAsTokenizersDoes) {
 }
 
 TEST(Tokenizer, CacheAndCallsDoNotChangeIds) {
-  const std::string text = read_golden("mixed.txt");
+  const std::string text = test::golden_text("mixed.txt");
   const std::vector<TokenId> cold = encode(text);
   const auto encoder = tokenizer().encoder();
   std::vector<TokenId> warm, appended = {7};
@@ -88,7 +81,7 @@ TEST(Tokenizer, CacheAndCallsDoNotChangeIds) {
 
 // A text that ends anywhere, in a buffer that ends there too (the sanitizer sees reads past it).
 TEST(Tokenizer, EveryPrefixRoundTrips) {
-  const std::string text = read_golden("mixed.txt").substr(0, 700);
+  const std::string text = test::golden_text("mixed.txt").substr(0, 700);
   const auto encoder = tokenizer().encoder();
   for (size_t size = 0; size <= text.size(); ++size) {
     const std::vector<char> exact(text.begin(), text.begin() + static_cast<ptrdiff_t>(size));
@@ -106,11 +99,7 @@ TEST(Tokenizer, RandomBytesRoundTripAfterRepair) {
   const auto encoder = tokenizer().encoder();
   uint64_t replaced = 0;
   for (uint64_t i = 0; i < 2000; ++i) {
-    std::string text(random.below(i, 300), '\0');
-    const bool ascii = i % 3 == 0;
-    for (size_t j = 0; j < text.size(); ++j) {
-      text[j] = static_cast<char>(random.bits(2000 + 300 * i + j) & (ascii ? 0x7f : 0xff));
-    }
+    const std::string text = test::random_text(random, i);
     std::vector<TokenId> ids;
     encoder->encode(text, ids);
     std::string expected;
@@ -172,7 +161,7 @@ TEST(Tokenizer, FingerprintIsThatOfTheVocabulary) {
 }
 
 TEST(Tokenizer, ThreadsShareOne) {
-  const std::string text = read_golden("mixed.txt").substr(0, 20'000);
+  const std::string text = test::golden_text("mixed.txt").substr(0, 20'000);
   const std::vector<TokenId> expected = encode(text);
   std::vector<std::vector<TokenId>> results(4);
   {
