@@ -43,7 +43,7 @@ double first_batch_after(const std::shared_ptr<const moe::data::Source>& source,
 
 void measure(double limit, const moe::data::DataConfig& config) {
   moe::Terminal terminal;
-  const auto tokenizer = moe::text::make_tokenizer(config.tokenizer);
+  const auto tokenizer = config.tokenizer.open();
   const double opening = moe::steady_seconds();
   const auto source = moe::data::open_training_source(config, terminal);
   const double opened = moe::steady_seconds(), processor = processor_seconds();

@@ -14,9 +14,8 @@
 #include <string>
 #include <vector>
 
-#include "base/choices.h"
 #include "base/error.h"
-#include "text/load_tokenizer.h"
+#include "text/open_tokenizer.h"
 #include "text/tokenizer.h"
 
 namespace {
@@ -26,12 +25,9 @@ double seconds() {
   return static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
 }
 
-std::unique_ptr<const moe::text::Tokenizer> tokenizer_of(int argc, char** argv) {
-  if (argc <= 4) return moe::text::make_tokenizer(moe::text::TokenizerKind::gpt2);
-  if (argc == 5) return moe::text::load_tokenizer(argv[4]);
-  const auto pattern = moe::value_named<moe::text::SplitPattern>(argv[5]);
-  if (!pattern) throw moe::UserError("PATTERN", "the name of a pattern", argv[5]);
-  return moe::text::load_tiktoken(argv[4], *pattern);
+std::shared_ptr<const moe::text::Tokenizer> tokenizer_of(int argc, char** argv) {
+  if (argc <= 4) return moe::text::open_tokenizer(moe::text::kBuiltInTokenizer);
+  return moe::text::open_tokenizer(argc == 5 ? argv[4] : std::string(argv[4]) + '#' + argv[5]);
 }
 
 int run(int argc, char** argv) {

@@ -10,13 +10,22 @@
 #include "base/error.h"
 #include "base/input.h"
 #include "data/token_file.h"
+#include "text/gpt2_tokenizer.h"
 
 namespace {
 
+constexpr moe::text::TokenizerFacts kGpt2 = moe::text::Gpt2Tokenizer::kFacts;
+constexpr moe::text::TokenizerFacts kWide{.name = "wide",
+                                          .vocabulary = 200'000,
+                                          .end_of_text = 65'536,
+                                          .end_of_text_name = "<end>",
+                                          .padding = std::nullopt,
+                                          .fingerprint = 0x0123456789abcdef};
+
 std::optional<std::vector<std::vector<moe::text::TokenId>>> documents(
-    const moe::Input& input, const moe::data::TokenFileHeader& header, int64_t step) {
+    const moe::Input& input, const moe::data::TokenFileHeader& header, const moe::text::TokenizerFacts& facts,
+    int64_t step) {
   const int64_t bytes = input.size() - moe::data::kTokenFileHeaderBytes;
-  const moe::text::TokenizerFacts facts = moe::text::facts_of(moe::text::TokenizerKind::gpt2);
   moe::data::Documents all;
   try {
     for (int64_t begin = 0; begin < bytes; begin += step)
@@ -39,18 +48,22 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   // Under a head that fits, so that the tokens are looked at.
   for (const auto& [magic, version, width] : {std::array{20240520, 1, 2}, {20240801, 7, 4}}) {
+    const moe::text::TokenizerFacts& facts = width == 2 ? kGpt2 : kWide;
     const size_t tokens = size / static_cast<size_t>(width);
     std::string file(static_cast<size_t>(moe::data::kTokenFileHeaderBytes), '\0');
-    const int32_t head[3] = {magic, version, static_cast<int32_t>(tokens)};
+    const uint64_t mark = width == 2 ? 0 : kWide.fingerprint;
+    const int32_t head[5] = {magic, version, static_cast<int32_t>(tokens), static_cast<int32_t>(mark),
+                             static_cast<int32_t>(mark >> 32)};
     file.replace(0, sizeof(head), reinterpret_cast<const char*>(head), sizeof(head));
     file.append(reinterpret_cast<const char*>(data), tokens * static_cast<size_t>(width));
     const moe::MemoryInput input("fuzz", file);
     const moe::data::TokenFileHeader header = moe::data::read_token_file_header(input);
+    CHECK(header.width == width && header.fingerprint == mark);
     if (tokens == 0) continue;
     const auto bytes = static_cast<int64_t>(tokens) * width;
-    const auto whole = documents(input, header, bytes);
-    CHECK(documents(input, header, bytes / 2 + 1) == whole);
-    if (size < 512) CHECK(documents(input, header, 3) == whole);
+    const auto whole = documents(input, header, facts, bytes);
+    CHECK(documents(input, header, facts, bytes / 2 + 1) == whole);
+    if (size < 512) CHECK(documents(input, header, facts, 3) == whole);
   }
   return 0;
 }

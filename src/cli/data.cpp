@@ -99,7 +99,7 @@ int run(const Options& options) {
   if (config.data.source.empty())
     throw UserError("moe data inspect", "places to look into", "a mixture", "name one of its places");
   Terminal terminal;
-  const auto tokenizer = text::make_tokenizer(config.data.tokenizer);
+  const auto tokenizer = config.data.tokenizer.open();
   const data::Inspection found =
       data::inspect(config.data.source, config.data, *tokenizer, options.sample_mb << 20, terminal);
   if (options.json)

@@ -60,7 +60,7 @@ class Evaluator {
                                        static_cast<int>(model.config.training.threads),
                                        train::arithmetic(model.config.training))),
         shape_(train::micro_batch(model.config, model.config.vocabulary())),
-        tokenizer_(text::make_tokenizer(model.config.data.tokenizer)) {}
+        tokenizer_(model.config.data.tokenizer.open()) {}
 
   void open() {
     const model::WeightTypes types = train::weight_types(model_.config.training);
@@ -161,7 +161,7 @@ class Evaluator {
   backend::Backend backend_;
   model::MicroBatch shape_;
   Terminal terminal_;
-  std::unique_ptr<const text::Tokenizer> tokenizer_;
+  std::shared_ptr<const text::Tokenizer> tokenizer_;
   std::unique_ptr<Arena> arena_;
   std::unique_ptr<PlacedModel> placed_;
 };

@@ -83,7 +83,7 @@ interop::CardFacts card_facts(const TrainedModel& model, DType type) {
   const train::TrainingConfig& training = config.training;
   const fs::path run = run_of(model.checkpoint);
   interop::CardFacts facts;
-  facts.tokenizer = text::facts_of(config.data.tokenizer);
+  facts.tokenizer = config.data.tokenizer.facts();
   facts.name = fs::absolute(run).filename().string();
   facts.program = model.checkpoint.program();
   facts.dtype = interop::hf_name_of(type);
@@ -106,15 +106,15 @@ interop::CardFacts card_facts(const TrainedModel& model, DType type) {
 
 void write_small_files(const fs::path& folder, const TrainedModel& model, DType type, bool without_run) {
   const model::ModelConfig& config = model.config.model;
-  const text::TokenizerKind kind = model.config.data.tokenizer;
-  const text::TokenizerFacts tokenizer = text::facts_of(kind);
+  const auto opened = model.config.data.tokenizer.open();
+  const text::TokenizerFacts& tokenizer = opened->facts();
   const auto write = [&](const std::string& name, std::string_view text) {
     write_file_atomically(folder / name, text);
   };
   write("config.json", interop::hf_config_json(config, type, tokenizer.end_of_text));
   write("generation_config.json",
         interop::hf_generation_json(config, tokenizer.vocabulary, tokenizer.end_of_text));
-  for (const auto& [name, text] : interop::tokenizer_files(kind, config.max_seq_len)) write(name, text);
+  for (const auto& [name, text] : interop::tokenizer_files(*opened, config.max_seq_len)) write(name, text);
   write("README.md", interop::model_card(config, card_facts(model, type)));
   if (!without_run) write(kRunState, without_secrets(model.checkpoint.state_json()));
 }
@@ -136,12 +136,11 @@ constexpr const char* kPrompt =
     "The lantern stood on the table by the window, and its light fell on an open book.";
 
 std::vector<std::vector<text::TokenId>> tokens_of(const std::vector<std::string>& prompts,
-                                                  text::TokenizerKind kind) {
-  const auto tokenizer = text::make_tokenizer(kind);
-  const auto encoder = tokenizer->encoder();
+                                                  const text::Tokenizer& tokenizer) {
+  const auto encoder = tokenizer.encoder();
   std::vector<std::vector<text::TokenId>> all;
   for (const std::string& prompt : prompts) {
-    all.push_back({tokenizer->end_of_text()});
+    all.push_back({tokenizer.end_of_text()});
     encoder->encode(prompt, all.back());
   }
   return all;
@@ -171,8 +170,9 @@ void verify(const TrainedModel& model, const fs::path& folder, const ExportOptio
   backend::Backend backend = backend::make_backend(
       config.training.device, static_cast<int>(config.training.threads), train::arithmetic(config.training));
   const model::WeightTypes types = train::weight_types(config.training);
-  const auto prompts = tokens_of(
-      options.prompts.empty() ? std::vector<std::string>{kPrompt} : options.prompts, config.data.tokenizer);
+  const auto prompts =
+      tokens_of(options.prompts.empty() ? std::vector<std::string>{kPrompt} : options.prompts,
+                *config.data.tokenizer.open());
   int64_t T = 0, tokens = 0;
   for (const auto& ids : prompts) T = std::max(T, std::ssize(ids)), tokens += std::ssize(ids);
   const model::MicroBatch shape{.B = 1,

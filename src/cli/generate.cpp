@@ -84,7 +84,7 @@ class Session {
         backend_(backend::make_backend(model.config.training.device,
                                        static_cast<int>(model.config.training.threads),
                                        train::arithmetic(model.config.training))),
-        tokenizer_(text::make_tokenizer(model.config.data.tokenizer)),
+        tokenizer_(model.config.data.tokenizer.open()),
         encoder_(tokenizer_->encoder()) {}
 
   Job job(const std::string& text, uint64_t seed) {
@@ -142,7 +142,7 @@ class Session {
   const TrainedModel& model_;
   backend::Backend backend_;
   Terminal terminal_;
-  std::unique_ptr<const text::Tokenizer> tokenizer_;
+  std::shared_ptr<const text::Tokenizer> tokenizer_;
   std::unique_ptr<text::Tokenizer::Encoder> encoder_;
   std::unique_ptr<Arena> arena_;
   std::unique_ptr<Writer> writer_;

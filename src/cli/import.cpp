@@ -83,6 +83,9 @@ Start starting_point(const ImportOptions& options) {
   } else {
     start.config.model = model;
   }
+  // The folder's own, wherever the run had it from; an override may name another place.
+  if (const std::string own = interop::tokenizer_in(folder); !own.empty())
+    start.config.data.tokenizer.name = own;
   for (const std::string& assignment : options.overrides) apply_override(assignment, sections);
   const fs::path output = options.output.empty()
                               ? fs::path("runs") / fs::absolute(folder / ".").parent_path().filename()
@@ -90,13 +93,14 @@ Start starting_point(const ImportOptions& options) {
   put_run_in(output, start.config);
   start.config.resolve_places();
   start.config.validate();
+  if (fs::exists(saved))
+    train::expect_tokenizer(saved.string(), start.state, start.config.data.tokenizer.facts());
   check_same_model(model, start.config.model, fs::exists(saved) ? saved.string() : "command line");
   return start;
 }
 
 int run(const ImportOptions& options) {
   const Start start = starting_point(options);
-  interop::check_vocabulary(options.folder, start.config.data.tokenizer);
   const DType master = train::weight_types(start.config.training).master;
   const interop::ImportedWeights weights(options.folder, start.config.model, master);
   Terminal terminal;

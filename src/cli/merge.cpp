@@ -61,16 +61,15 @@ std::vector<double> parse_weights(const MergeOptions& options) {
 void expect_same_model(const TrainedModel& first, const TrainedModel& other) {
   train::RunConfig a = first.config, b = first.config;
   b.model = other.config.model;
-  b.data.tokenizer = other.config.data.tokenizer;
   for (const auto member : {&model::ModelConfig::capacity_factor, &model::ModelConfig::aux_loss_weight,
                             &model::ModelConfig::z_loss_weight, &model::ModelConfig::init_std})
     b.model.*member = a.model.*member;
   b.model.max_seq_len = a.model.max_seq_len;
   const std::string where = other.checkpoint.folder().string();
   const std::string hint = "only checkpoints of one model can be merged";
-  if (a.data.tokenizer != b.data.tokenizer)
-    throw UserError(where, fmt::format("the tokenizer {}", text::facts_of(a.data.tokenizer).name),
-                    std::string(text::facts_of(b.data.tokenizer).name), hint);
+  const text::TokenizerFacts ours = a.data.tokenizer.facts(), theirs = other.config.data.tokenizer.facts();
+  if (ours.fingerprint != theirs.fingerprint)
+    throw UserError(where, fmt::format("the tokenizer {}", ours.name), std::string(theirs.name), hint);
   const std::vector<std::string> differences = config_differences(a.sections(), b.sections());
   if (!differences.empty())
     throw UserError(where, "the model of " + first.checkpoint.folder().string(), differences.front(), hint);
@@ -137,7 +136,7 @@ int merge(const MergeOptions& options) {
       .save(state.step, {{checkpoint::kModelFile, streams_of(models, weights, progress)}},
             train::state_json(state.step, state.cursor, state.source, config));
   write_file_atomically(folder.path() / "merge.json", origin_json(models, weights));
-  train::RunFolder::write_settings(folder.path() / "config.yaml", config);  // they make it a run
+  train::RunFolder::fill_settings(folder.path(), config);  // they make it a run
   folder.commit();
   progress.done();
   terminal.line(fmt::format(

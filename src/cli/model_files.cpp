@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "checkpoint/finite.h"
+#include "train/resume.h"
 #include "train/run_folder.h"
 
 namespace moe::cli {
@@ -31,6 +32,9 @@ TrainedModel open_weights(const std::string& path, const std::vector<std::string
 
 TrainedModel open_model(const std::string& path, const std::vector<std::string>& overrides, bool average) {
   TrainedModel model = open_weights(path, overrides);
+  const std::string state = (model.checkpoint.folder() / "state.json").string();
+  train::expect_tokenizer(state, train::read_state(state, model.checkpoint.state_json()),
+                          model.config.data.tokenizer.facts());
   if (!average) return model;
   model.weights = checkpoint::kAverageFile;
   if (!model.checkpoint.contains(model.weights))

@@ -17,6 +17,7 @@
 #include "cli/gpu_option.h"
 #include "cli/plan_layouts.h"
 #include "cli/plan_recipe.h"
+#include "cli/tokenizer_words.h"
 #include "model/flops.h"
 #include "train/state.h"
 
@@ -85,6 +86,7 @@ void print_plan(train::RunConfig& config, int ranks, const train::GpuRates* name
   const model::ParameterCount count = model::count_parameters(config.model);
   const model::FlopsPerToken flops = model::flops_per_token(config.model, config.model.max_seq_len);
   const int64_t step = config.tokens_of_step(ranks);
+  print(fmt::format("tokenizer      {}\n", tokenizer_words(config.data.tokenizer.facts())));
   print(fmt::format("parameters     {} total ({}), {} active per token ({})\n", count.total,
                     format_count(static_cast<double>(count.total)), count.active,
                     format_count(static_cast<double>(count.active))));

@@ -12,6 +12,7 @@
 #include "base/terminal.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
+#include "cli/tokenizer_words.h"
 #include "data/config.h"
 #include "data/source.h"
 #include "data/text.h"
@@ -45,7 +46,8 @@ data::DataConfig data_config(const Options& options) {
 int run(const Options& options) {
   const data::DataConfig config = data_config(options);
   Terminal terminal;
-  const auto tokenizer = text::make_tokenizer(config.tokenizer);
+  const auto tokenizer = config.tokenizer.open();
+  terminal.line("tokenizer " + tokenizer_words(tokenizer->facts()));
   const auto source = data::open_training_source(config, terminal);
   const data::TokenizeCounts counts = data::tokenize(
       source, *tokenizer, config,

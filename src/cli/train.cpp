@@ -18,6 +18,7 @@
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/stop_signal.h"
+#include "cli/tokenizer_words.h"
 #include "model/flops.h"
 #include "net/stop_scope.h"
 #include "train/trainer.h"
@@ -65,6 +66,13 @@ void expect_same_settings(const train::RunConfig& config, comm::Communicator& ra
     if (all[r] != all.front())
       throw comm::SharedError(fmt::format("rank {}", r), "the settings of rank 0", "others",
                               "start all ranks with the same file and the same overrides");
+  const auto tokenizers =
+      ranks.gather_text(text::fingerprint_text(config.data.tokenizer.facts().fingerprint));
+  for (size_t r = 1; r < tokenizers.size(); ++r)
+    if (tokenizers[r] != tokenizers.front())
+      throw comm::SharedError(fmt::format("rank {}: data.tokenizer", r),
+                              "the tokenizer of rank 0, fingerprint " + tokenizers.front(), tokenizers[r],
+                              "let all ranks read the same file");
 }
 
 int report_end(train::Outcome outcome, const train::Trainer& trainer, Terminal& terminal) {
@@ -97,6 +105,7 @@ int train_on(const backend::Backend& backend, comm::Communicator& ranks, const T
   terminal.line(fmt::format("model     {} parameters, {} active per token",
                             format_count(static_cast<double>(count.total)),
                             format_count(static_cast<double>(count.active))));
+  terminal.line("tokenizer " + tokenizer_words(config.data.tokenizer.facts()));
   expect_same_settings(config, ranks);
   const train::RunFolder folder = open_folder(options, config, ranks);
   terminal.line("run       " + folder.path().string());

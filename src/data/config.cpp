@@ -10,6 +10,9 @@
 namespace moe::data {
 
 void DataConfig::describe(Fields& fields) {
+  fields.add("tokenizer", tokenizer.name, "gpt2, a tokenizer.json or its folder, or RANKS#PATTERN")
+      .known_as({"tokenizer_name", "tokenizer_path", "tokenizer_type", "tokenizer_model", "tokenizer_file",
+                 "tokenizer_name_or_path", "hf_tokenizer"});
   fields.add("source", source, "files, folders, hf://datasets/USER/NAME/PATH, https:// addresses")
       .known_as({"dataset", "datasets", "dataset_name", "dataset_path", "data_path", "data_dir", "train_data",
                  "train_file", "train_files", "path", "files"});

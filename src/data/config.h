@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/fields.h"
-#include "text/tokenizer.h"
+#include "text/open_tokenizer.h"
 
 namespace moe::data {
 
@@ -48,10 +48,10 @@ constexpr auto choices_of(Packing) {
 }
 
 struct DataConfig {
-  text::TokenizerKind tokenizer = text::TokenizerKind::gpt2;  // there is one, so it is no setting yet
-  std::vector<std::string> source;                            // places (data/source.h); no default
-  std::vector<std::string> mixture;                           // "WEIGHT PLACE", in place of source
-  std::vector<std::string> validation_source;                 // empty: hold out validation_fraction of source
+  text::TokenizerChoice tokenizer;
+  std::vector<std::string> source;             // places (data/source.h); no default
+  std::vector<std::string> mixture;            // "WEIGHT PLACE", in place of source
+  std::vector<std::string> validation_source;  // empty: hold out validation_fraction of source
   double validation_fraction = 0.01;
   FormatSetting format = FormatSetting::automatic;
   std::string text_column = "text";

@@ -72,7 +72,7 @@ std::shared_ptr<const Source> open_file(const FoundFile& found, int64_t unit, co
       return parquet_source(found.file, config.text_column, filters, complaints.get());
     case DataFormat::tokens:
       refuse_filters(filters, *found.file);
-      return token_source(found.file, text::facts_of(config.tokenizer), unit);
+      return token_source(found.file, config.tokenizer.facts(), unit);
   }
   CHECK(false, "a format without a reader");
 }

@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "data/file_source.h"
 #include "data/text.h"
+#include "text/gpt2_tokenizer.h"
 
 namespace moe::data {
 namespace {
@@ -24,7 +25,7 @@ struct Kind {
   int64_t width;
   const char* words;  // for version
 };
-constexpr Kind kNarrow{20240520, 1, sizeof(uint16_t), "GPT-2 ids of 2 bytes"};
+constexpr Kind kNarrow{20240520, 1, sizeof(uint16_t), "ids of 2 bytes"};
 constexpr Kind kWide{20240801, 7, sizeof(uint32_t), "ids of 4 bytes"};
 constexpr text::TokenId kMostNarrow = 1 << 16;  // tokens of a vocabulary
 
@@ -57,12 +58,29 @@ std::vector<text::TokenId> read_ids(const Input& input, int64_t width, int64_t b
   return width == kNarrow.width ? widen<uint16_t>(bytes) : widen<uint32_t>(bytes);
 }
 
+constexpr uint64_t kGpt2 = text::Gpt2Tokenizer::kFacts.fingerprint;
+
+// The same number may be a token of both: ids that are in range say little.
+void expect_its_ids(const std::string& where, const TokenFileHeader& header,
+                    const text::TokenizerFacts& tokenizer) {
+  const bool of_gpt2 = header.fingerprint == 0 && header.width == kNarrow.width;
+  const uint64_t found = of_gpt2 ? kGpt2 : header.fingerprint;
+  if (found == 0 || found == tokenizer.fingerprint) return;
+  throw UserError(where,
+                  fmt::format("ids of data.tokenizer, {} (fingerprint {})", tokenizer.name,
+                              text::fingerprint_text(tokenizer.fingerprint)),
+                  found == kGpt2 ? "those of GPT-2" : "those of fingerprint " + text::fingerprint_text(found),
+                  "set data.tokenizer to the one that made them, or run `moe tokenize` again");
+}
+
 class TokenSource : public FileSource {
  public:
   TokenSource(const DataFilePtr& file, const text::TokenizerFacts& tokenizer, int64_t unit_bytes)
       : FileSource(file, unit_bytes, "tokens"),
         header_(read_token_file_header(*file->open())),
-        tokenizer_(tokenizer) {}
+        tokenizer_(tokenizer) {
+    expect_its_ids(file->name(), header_, tokenizer);
+  }
 
  private:
   void read_range(const Input& input, int64_t begin, int64_t end, Documents& documents) const override {
@@ -94,14 +112,15 @@ TokenFileHeader read_token_file_header(const Input& input) {
   if (header[2] < 0 || size != input.size())
     refuse(fmt::format("{} bytes for the {} tokens its header gives", size, header[2]),
            fmt::format("{} bytes", input.size()));
-  return {kind.width, header[2]};
+  const uint64_t low = static_cast<uint32_t>(header[3]), high = static_cast<uint32_t>(header[4]);
+  return {kind.width, header[2], high << 32 | low};
 }
 
 void read_tokens(const Input& input, const TokenFileHeader& header, const text::TokenizerFacts& tokenizer,
                  int64_t begin, int64_t end, Documents& documents) {
   const text::TokenId document_start = tokenizer.end_of_text;
   constexpr int64_t kAhead = 32 << 10;  // at first
-  const auto [width, count] = header;
+  const int64_t width = header.width, count = header.tokens;
   const int64_t first = (begin + width - 1) / width, last = std::min((end + width - 1) / width, count);
   std::vector<text::TokenId> ids = read_ids(input, width, first, std::min(last + kAhead, count));
   const auto own = ids.begin() + std::max<int64_t>(0, last - first);
@@ -143,10 +162,12 @@ std::unique_ptr<Source> token_source(const DataFilePtr& file, const text::Tokeni
 }
 
 void write_token_file(const std::filesystem::path& path, std::span<const text::TokenId> ids,
-                      text::TokenId vocabulary) {
+                      const text::TokenizerFacts& tokenizer) {
   CHECK(static_cast<int64_t>(ids.size()) <= kTokenFileMost);
-  const Kind& kind = vocabulary <= kMostNarrow ? kNarrow : kWide;
-  const std::array<int32_t, 256> header{kind.magic, kind.version, static_cast<int32_t>(ids.size())};
+  const Kind& kind = tokenizer.vocabulary <= kMostNarrow ? kNarrow : kWide;
+  const uint64_t mark = tokenizer.fingerprint == kGpt2 ? 0 : tokenizer.fingerprint;
+  const std::array<int32_t, 256> header{kind.magic, kind.version, static_cast<int32_t>(ids.size()),
+                                        static_cast<int32_t>(mark), static_cast<int32_t>(mark >> 32)};
   FileWriter writer(path, sizeof(header) + ids.size() * static_cast<size_t>(kind.width));
   writer.write(header.data(), sizeof(header));
   if (kind.width == kNarrow.width)

@@ -21,6 +21,7 @@
 #include "data/token_file.h"
 #include "data/token_streams.h"
 #include "data/tokenize_state.h"
+#include "text/gpt2_tokenizer.h"
 #include "text/tokenizer.h"
 
 namespace moe::data {
@@ -31,11 +32,17 @@ std::filesystem::path state_file(const TokenizeOptions& options) {
 }
 
 // What the shards depend on; with data.rules 1 as version 0.1 wrote it.
-Json settings_of(const Source& source, const DataConfig& config, const TokenizeOptions& options) {
-  if (config.rules > 1)
-    return {{"source", source.identity()},
-            {"shard_tokens", options.shard_tokens},
-            {"held_out", config.validation_source.empty() ? config.validation_fraction : 0}};
+Json settings_of(const Source& source, const text::Tokenizer& tokenizer, const DataConfig& config,
+                 const TokenizeOptions& options) {
+  if (config.rules > 1) {
+    Json settings{{"source", source.identity()},
+                  {"shard_tokens", options.shard_tokens},
+                  {"held_out", config.validation_source.empty() ? config.validation_fraction : 0}};
+    // Of shards that say nothing of it, GPT-2 is the tokenizer.
+    if (tokenizer.fingerprint() != text::Gpt2Tokenizer::kFacts.fingerprint)
+      settings["tokenizer"] = text::fingerprint_text(tokenizer.fingerprint());
+    return settings;
+  }
   int64_t units = 0;
   for (const Share& share : source.shares()) units += std::ssize(held_out(source, share, config).units);
   return {
@@ -59,7 +66,10 @@ class Shards {
  public:
   Shards(const Source& source, const text::Tokenizer& tokenizer, const DataConfig& config,
          const TokenizeOptions& options, Terminal& terminal)
-      : options_(options), state_file_(state_file(options)), settings_(settings_of(source, config, options)) {
+      : options_(options),
+        state_file_(state_file(options)),
+        settings_(settings_of(source, tokenizer, config, options)),
+        tokenizer_(tokenizer.facts()) {
     for (text::TokenId id = 0; id < tokenizer.vocabulary(); ++id)
       token_bytes_.push_back(static_cast<int64_t>(tokenizer.bytes(id).size()));
     make_folders(options.folder);
@@ -116,8 +126,7 @@ class Shards {
   }
 
   void write() {
-    write_token_file(shard(now_.validation, now_.validation ? 0 : now_.next_shard), ids_,
-                     static_cast<text::TokenId>(token_bytes_.size()));
+    write_token_file(shard(now_.validation, now_.validation ? 0 : now_.next_shard), ids_, tokenizer_);
     begun_.push_back(saved_);
     if (!now_.validation) ++now_.next_shard;
     ++now_.counts.shards;
@@ -175,6 +184,7 @@ class Shards {
   const TokenizeOptions options_;
   const std::filesystem::path state_file_;
   const Json settings_;
+  const text::TokenizerFacts tokenizer_;
   std::vector<int64_t> token_bytes_;  // bytes of text of each id
   std::vector<text::TokenId> ids_;    // of the shard being filled
   int64_t bytes_ = 0;                 // of the source, for these

@@ -12,6 +12,8 @@
 #include "base/lines.h"
 #include "text/byte_alphabet.h"
 #include "text/gpt2_tokenizer.h"
+#include "text/load_tokenizer.h"
+#include "text/open_tokenizer.h"
 #include "text/vocabulary.h"
 
 namespace moe::interop {
@@ -20,7 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kEndOfText = text::Gpt2Tokenizer::kFacts.end_of_text_name;
-constexpr const char* kOther = "moe knows GPT-2's vocabulary only: the model cannot be used with it";
+constexpr const char* kOther = "another tokenizer needs its tokenizer.json: data.tokenizer=PATH names one";
 
 std::vector<std::string> tokens(std::string_view merges) {
   std::vector<std::string> list = text::byte_characters();
@@ -106,35 +108,54 @@ void check_added_tokens_json(const std::string& where, std::string_view text, st
     compare_added(where, content, id, last);
 }
 
+std::string fast_tokenizer_config_json(const text::Tokenizer& tokenizer, int64_t max_length) {
+  const text::TokenizerFacts& facts = tokenizer.facts();
+  const std::string_view padding = facts.padding ? facts.padding_name : facts.end_of_text_name;
+  const OrderedJson json{
+      {"tokenizer_class", "PreTrainedTokenizerFast"}, {"bos_token", facts.end_of_text_name},
+      {"eos_token", facts.end_of_text_name},          {"pad_token", padding},
+      {"clean_up_tokenization_spaces", false},        {"model_max_length", max_length}};
+  return json.dump(2) + "\n";
+}
+
 namespace {
 
-void check_gpt2(const fs::path& folder) {
+// Whether there is anything to check.
+bool check_gpt2(const fs::path& folder) {
   using Check = void (*)(const std::string&, std::string_view, std::string_view);
+  bool any = false;
   for (const auto& [name, check] : {std::pair<const char*, Check>{"vocab.json", check_vocab_json},
                                     {"tokenizer.json", check_tokenizer_json},
-                                    {"added_tokens.json", check_added_tokens_json}})
-    if (const fs::path file = folder / name; fs::exists(file))
-      check(file.string(), read_file(file), text::gpt2_merges());
+                                    {"added_tokens.json", check_added_tokens_json}}) {
+    const fs::path file = folder / name;
+    if (!fs::exists(file)) continue;
+    check(file.string(), read_file(file), text::gpt2_merges());
+    any = true;
+  }
+  return any;
 }
 
 }  // namespace
 
-std::vector<TokenizerFile> tokenizer_files(text::TokenizerKind kind, int64_t max_length) {
-  switch (kind) {
-    case text::TokenizerKind::gpt2:
-      return {{"vocab.json", vocabulary_json(text::gpt2_merges())},
-              {"merges.txt", std::string(text::gpt2_merges())},
-              {"tokenizer_config.json", tokenizer_config_json(max_length)}};
-  }
-  CHECK(false, "a tokenizer without files");
+std::vector<TokenizerFile> tokenizer_files(const text::Tokenizer& tokenizer, int64_t max_length) {
+  const text::TokenizerOrigin& origin = tokenizer.origin();
+  if (origin.files.empty())
+    return {{"vocab.json", vocabulary_json(text::gpt2_merges())},
+            {"merges.txt", std::string(text::gpt2_merges())},
+            {"tokenizer_config.json", tokenizer_config_json(max_length)}};
+  return {{"tokenizer.json",
+           origin.pattern.empty() ? origin.files.front().bytes : text::tiktoken_as_json(tokenizer)},
+          {"tokenizer_config.json", fast_tokenizer_config_json(tokenizer, max_length)}};
 }
 
-void check_vocabulary(const fs::path& folder, text::TokenizerKind kind) {
-  switch (kind) {
-    case text::TokenizerKind::gpt2:
-      return check_gpt2(folder);
+std::string tokenizer_in(const fs::path& folder) {
+  const fs::path file = folder / "tokenizer.json";
+  try {
+    return check_gpt2(folder) ? text::kBuiltInTokenizer : "";
+  } catch (const UserError&) {
+    if (!fs::exists(file)) throw;
+    return fs::absolute(file).lexically_normal().string();  // what is wrong with it, who reads it says
   }
-  CHECK(false, "a tokenizer without files");
 }
 
 }  // namespace moe::interop

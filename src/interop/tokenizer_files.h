@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A tokenizer as the files that transformers reads. GPT-2's are vocab.json and merges.txt, byte for byte
-// those that OpenAI published as encoder.json and vocab.bpe, and tokenizer_config.json.
+// those that OpenAI published as encoder.json and vocab.bpe; another's is tokenizer.json, byte for byte the
+// one it was read from, or made of its file of ranks. tokenizer_config.json is beside both.
 #pragma once
 
 #include <cstdint>
@@ -17,12 +18,16 @@ struct TokenizerFile {
   std::string name, text;
 };
 // max_length: of the model's rows.
-std::vector<TokenizerFile> tokenizer_files(text::TokenizerKind kind, int64_t max_length);
+std::vector<TokenizerFile> tokenizer_files(const text::Tokenizer& tokenizer, int64_t max_length);
 
-// Throws UserError when the folder holds a vocabulary (vocab.json, tokenizer.json) or tokens added to one
-// (added_tokens.json, tokenizer.json) that are not the tokenizer's: a model's rows mean other tokens then. A
-// folder without any passes.
-void check_vocabulary(const std::filesystem::path& folder, text::TokenizerKind kind);
+// What data.tokenizer is for a model of this folder: "gpt2", where what it has of a vocabulary (vocab.json,
+// tokenizer.json) and of tokens added to one (added_tokens.json, tokenizer.json) is GPT-2's; else its
+// tokenizer.json; "" where it has nothing of the kind. Throws UserError for a vocabulary of another tokenizer
+// without tokenizer.json.
+std::string tokenizer_in(const std::filesystem::path& folder);
+
+// The other tokenizers' tokenizer_config.json.
+std::string fast_tokenizer_config_json(const text::Tokenizer& tokenizer, int64_t max_length);
 
 // GPT-2. merges: the text of vocab.bpe.
 std::string vocabulary_json(std::string_view merges);

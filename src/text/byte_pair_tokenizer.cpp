@@ -2,6 +2,9 @@
 // Repair, normal form, tokens of white space, pieces, look up; merge what the cache does not know.
 #include "text/byte_pair_tokenizer.h"
 
+#include <fmt/core.h>
+
+#include "base/choices.h"
 #include "base/error.h"
 #include "text/cutter.h"
 #include "text/nfc.h"
@@ -10,9 +13,36 @@
 
 namespace moe::text {
 
+namespace {
+
+// What decides ids beside the tokens and the special ids.
+std::string rules_of(const BytePairModel& model) {
+  std::string rules = fmt::format("\n{}{}{}", name_of(model.pattern), model.nfc ? " nfc" : "",
+                                  model.whole_first ? " whole_first" : "");
+  for (const AddedToken& token : model.added) {
+    rules += fmt::format("\n{}{} {}", token.white ? "white " : "", token.id, token.content);
+  }
+  for (const PairMerge& merge : model.merges.merges())
+    rules += fmt::format("\n{} {}", merge.left, merge.right);
+  return rules;
+}
+
+TokenizerFacts facts_of(const BytePairModel& model) {
+  TokenizerFacts facts{.name = {},  // of the model where it comes to rest
+                       .vocabulary = static_cast<TokenId>(model.tokens.size()),
+                       .end_of_text = model.end_of_text,
+                       .end_of_text_name = {},
+                       .padding = model.padding};
+  facts.fingerprint = fingerprint_of(facts, model.tokens, rules_of(model));
+  return facts;
+}
+
+}  // namespace
+
 struct BytePairTokenizer::Tables {
   explicit Tables(BytePairModel given);
-  TokenizerFacts facts() const;
+
+  TokenizerFacts facts;
 
   BytePairModel model;
   BytePairEncoder<PairTable> pairs;
@@ -21,7 +51,12 @@ struct BytePairTokenizer::Tables {
 };
 
 BytePairTokenizer::Tables::Tables(BytePairModel given)
-    : model(std::move(given)), pairs(model.of_byte, std::move(model.merges)) {
+    : facts(facts_of(given)), model(std::move(given)), pairs(model.of_byte, std::move(model.merges)) {
+  facts.name = model.name;
+  facts.end_of_text_name = model.end_of_text_name;
+  for (const AddedToken& token : model.added) {
+    if (model.padding == token.id) facts.padding_name = token.content;
+  }
   if (!model.whole_first) return;
   BytePairScratch scratch;
   std::vector<TokenId> ids;
@@ -33,14 +68,6 @@ BytePairTokenizer::Tables::Tables(BytePairModel given)
     const auto token = static_cast<TokenId>(id);
     if (ids.size() != 1 || ids.front() != token) unmade.emplace(bytes, token);
   }
-}
-
-TokenizerFacts BytePairTokenizer::Tables::facts() const {
-  return {.name = model.name,
-          .vocabulary = static_cast<TokenId>(model.tokens.size()),
-          .end_of_text = model.end_of_text,
-          .end_of_text_name = model.end_of_text_name,
-          .padding = model.padding};
 }
 
 class BytePairTokenizer::TextEncoder final : public Encoder {
@@ -89,11 +116,11 @@ void BytePairTokenizer::TextEncoder::merge(std::string_view piece, std::vector<T
   tables_.pairs.encode(piece, ids, scratch_);
 }
 
-BytePairTokenizer::BytePairTokenizer(BytePairModel model)
-    : BytePairTokenizer(std::make_unique<const Tables>(std::move(model))) {}
+BytePairTokenizer::BytePairTokenizer(BytePairModel model, TokenizerOrigin origin)
+    : BytePairTokenizer(std::make_unique<const Tables>(std::move(model)), std::move(origin)) {}
 
-BytePairTokenizer::BytePairTokenizer(std::unique_ptr<const Tables> tables)
-    : Tokenizer(tables->facts()), tables_(std::move(tables)) {
+BytePairTokenizer::BytePairTokenizer(std::unique_ptr<const Tables> tables, TokenizerOrigin origin)
+    : Tokenizer(tables->facts, std::move(origin)), tables_(std::move(tables)) {
   CHECK(vocabulary() <= BytePairModel::kMostIds && end_of_text() >= 0 && end_of_text() < vocabulary());
 }
 

@@ -18,6 +18,13 @@
 
 namespace moe::text {
 
+// Beside the BPE: a marker, which text never becomes, or white space that it does.
+struct AddedToken {
+  TokenId id;
+  std::string content;
+  bool white;
+};
+
 struct BytePairModel {
   static constexpr TokenId kMostIds = 1'000'000;
 
@@ -28,7 +35,8 @@ struct BytePairModel {
   std::vector<std::string> tokens;  // bytes by id; empty for special tokens and for ids without a token
   std::array<PairTable::Token, 256> of_byte{};
   PairTable merges;
-  WhiteTokens white;  // these ids are in `tokens` too
+  WhiteTokens white;              // these ids are in `tokens` too
+  std::vector<AddedToken> added;  // by id
   TokenId end_of_text = 0;
   std::string end_of_text_name;
   std::optional<TokenId> padding;
@@ -37,7 +45,7 @@ struct BytePairModel {
 class BytePairTokenizer final : public Tokenizer {
  public:
   // Each id is below the number of tokens, each byte has its token, and a merge makes what it joins.
-  explicit BytePairTokenizer(BytePairModel model);
+  explicit BytePairTokenizer(BytePairModel model, TokenizerOrigin origin = {});
   ~BytePairTokenizer() override;
 
   // As Gpt2Tokenizer's. Text is brought to the model's normal form first: its ids are those of that form.
@@ -47,7 +55,7 @@ class BytePairTokenizer final : public Tokenizer {
  private:
   struct Tables;
   class TextEncoder;
-  explicit BytePairTokenizer(std::unique_ptr<const Tables> tables);
+  BytePairTokenizer(std::unique_ptr<const Tables> tables, TokenizerOrigin origin);
 
   std::unique_ptr<const Tables> tables_;
 };

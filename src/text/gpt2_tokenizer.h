@@ -19,7 +19,8 @@ class Gpt2Tokenizer final : public Tokenizer {
                                          .vocabulary = kVocabulary,
                                          .end_of_text = kEndOfText,
                                          .end_of_text_name = "<|endoftext|>",
-                                         .padding = std::nullopt};
+                                         .padding = std::nullopt,
+                                         .fingerprint = 0xb5daa9c4c3d6b2c2};
 
   Gpt2Tokenizer();  // some 20 ms
   ~Gpt2Tokenizer() override;

@@ -1,43 +1,92 @@
 // SPDX-License-Identifier: MIT
 #include "text/load_tokenizer.h"
 
+#include <algorithm>
 #include <system_error>
+#include <utility>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "text/byte_pair_tokenizer.h"
+#include "text/gpt2_tokenizer.h"
 #include "text/tiktoken_file.h"
 #include "text/tokenizer_json.h"
+#include "text/vocabulary.h"
+#include "text/write_tokenizer_json.h"
 
 namespace moe::text {
 namespace fs = std::filesystem;
 
-std::unique_ptr<const Tokenizer> load_tokenizer(const fs::path& path) {
-  std::error_code ignored;  // reading says what is wrong
-  const fs::path file = fs::is_directory(path, ignored) ? path / "tokenizer.json" : path;
-  const fs::path config = folder_of(file) / "tokenizer_config.json";
-  NamedTokens named;
-  if (fs::exists(config, ignored)) named = read_tokenizer_config(config.string(), read_file(config));
-  BytePairModel model = read_tokenizer_json(file.string(), read_file(file), named);
-  model.name = fs::absolute(file).parent_path().filename().string();
-  return std::make_unique<const BytePairTokenizer>(std::move(model));
+namespace {
+
+bool is_gpt2(const BytePairModel& model) {
+  if (std::ssize(model.tokens) != Gpt2Tokenizer::kVocabulary || model.padding || model.nfc ||
+      model.end_of_text != Gpt2Tokenizer::kEndOfText || model.pattern != SplitPattern::gpt2 ||
+      model.added.size() != 1 || model.end_of_text_name != Gpt2Tokenizer::kFacts.end_of_text_name) {
+    return false;
+  }
+  const Vocabulary gpt2(gpt2_merges());
+  for (TokenId id = 0; id < gpt2.size(); ++id) {
+    if (model.tokens[static_cast<size_t>(id)] != gpt2.bytes(id)) return false;
+  }
+  const std::vector<PairMerge> merges = model.merges.merges();
+  return std::equal(merges.begin(), merges.end(), gpt2.merges().begin(), gpt2.merges().end(),
+                    [](const PairMerge& ours, const Merge& theirs) {
+                      return ours.left == theirs.left && ours.right == theirs.right;
+                    });
 }
 
-std::unique_ptr<const Tokenizer> load_tiktoken(const fs::path& path, SplitPattern pattern,
-                                               TokenId end_of_text) {
-  BytePairModel model = read_tiktoken(path.string(), read_file(path));
+BytePairModel tiktoken_model(const std::string& where, std::string_view ranks, SplitPattern pattern,
+                             TokenId end_of_text) {
+  BytePairModel model = read_tiktoken(where, ranks);
   const auto free = static_cast<TokenId>(model.tokens.size());
   model.end_of_text = end_of_text < 0 ? free : end_of_text;
   if (model.end_of_text >= BytePairModel::kMostIds ||
       (model.end_of_text < free && !model.tokens[static_cast<size_t>(model.end_of_text)].empty())) {
-    throw UserError(path.string(), "an id for the end of a text that no token has",
+    throw UserError(where, "an id for the end of a text that no token has",
                     std::to_string(model.end_of_text));
   }
   if (model.end_of_text >= free) model.tokens.resize(static_cast<size_t>(model.end_of_text) + 1);
   model.end_of_text_name = "<|endoftext|>";
-  model.name = path.filename().string();
+  model.added = {{model.end_of_text, model.end_of_text_name, false}};
   model.pattern = pattern;
-  return std::make_unique<const BytePairTokenizer>(std::move(model));
+  return model;
+}
+
+}  // namespace
+
+std::unique_ptr<const Tokenizer> load_tokenizer(const fs::path& path, std::string name) {
+  std::error_code ignored;  // reading says what is wrong
+  const fs::path file = fs::is_directory(path, ignored) ? path / "tokenizer.json" : path;
+  const fs::path config = folder_of(file) / "tokenizer_config.json";
+  NamedTokens named;
+  TokenizerOrigin origin;
+  origin.files.push_back({"tokenizer.json", read_file(file)});
+  if (fs::exists(config, ignored)) {
+    origin.files.push_back({"tokenizer_config.json", read_file(config)});
+    named = read_tokenizer_config(config.string(), origin.files.back().bytes);
+  }
+  BytePairModel model = read_tokenizer_json(file.string(), origin.files.front().bytes, named);
+  if (is_gpt2(model)) return std::make_unique<const Gpt2Tokenizer>();
+  model.name = name.empty() ? fs::absolute(file).parent_path().filename().string() : std::move(name);
+  return std::make_unique<const BytePairTokenizer>(std::move(model), std::move(origin));
+}
+
+std::unique_ptr<const Tokenizer> load_tiktoken(const fs::path& path, SplitPattern pattern,
+                                               TokenId end_of_text, std::string name) {
+  TokenizerOrigin origin{.files = {{"ranks.tiktoken", read_file(path)}},
+                         .pattern = std::string(name_of(pattern))};
+  BytePairModel model = tiktoken_model(path.string(), origin.files.front().bytes, pattern, end_of_text);
+  model.name = name.empty() ? path.filename().string() : std::move(name);
+  return std::make_unique<const BytePairTokenizer>(std::move(model), std::move(origin));
+}
+
+std::string tiktoken_as_json(const Tokenizer& tokenizer) {
+  const TokenizerOrigin& origin = tokenizer.origin();
+  const auto pattern = value_named<SplitPattern>(origin.pattern);
+  CHECK(pattern && !origin.files.empty(), "a tokenizer that is not tiktoken's");
+  return write_tokenizer_json(tiktoken_model(std::string(tokenizer.facts().name), origin.files.front().bytes,
+                                             *pattern, tokenizer.end_of_text()));
 }
 
 }  // namespace moe::text

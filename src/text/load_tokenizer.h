@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <string>
 
 #include "text/split_pattern.h"
 #include "text/tokenizer.h"
@@ -11,11 +12,15 @@
 namespace moe::text {
 
 // path: a tokenizer.json, or a folder that has one; tokenizer_config.json beside it names special tokens.
-std::unique_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& path);
+// name: for people; "" is the folder's. Where the file is GPT-2's, this is the tokenizer inside the program.
+std::unique_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& path, std::string name = "");
 
 // path: a file of tiktoken's, which says neither how text is cut nor what its special tokens are.
 // end_of_text: its id, which no token of the file has; the first one above all of them if it is -1.
 std::unique_ptr<const Tokenizer> load_tiktoken(const std::filesystem::path& path, SplitPattern pattern,
-                                               TokenId end_of_text = -1);
+                                               TokenId end_of_text = -1, std::string name = "");
+
+// The tokenizer of such a file as a tokenizer.json, which reads back to the same fingerprint.
+std::string tiktoken_as_json(const Tokenizer& tokenizer);
 
 }  // namespace moe::text

@@ -30,4 +30,16 @@ bool PairTable::add(const PairMerge& merge) {
   return true;
 }
 
+std::vector<PairMerge> PairTable::merges() const {
+  std::vector<PairMerge> list(results_.size());
+  for (const uint64_t slot : slots_) {
+    if (slot == kEmpty) continue;
+    const uint64_t key = slot >> kRankBits;
+    const auto rank = static_cast<size_t>(slot & kNone);
+    list[rank] = {static_cast<TokenId>(key >> kIdBits), static_cast<TokenId>(key & kNoToken),
+                  static_cast<TokenId>(results_[rank])};
+  }
+  return list;
+}
+
 }  // namespace moe::text

@@ -40,6 +40,8 @@ class PairTable {
     }
   }
   Token result(uint32_t rank) const { return results_[rank]; }
+  // In order of rank.
+  std::vector<PairMerge> merges() const;
 
  private:
   static constexpr int kRankBits = 24;

@@ -32,6 +32,11 @@ std::string deepseek3() {
   return names + R"(|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*)" + kWhiteEnd;
 }
 
+// There {1,3}+ repeats the group, and $ is the end of a line, too.
+const std::string kCl100kOniguruma =
+    R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*)"
+    R"(|\s+\z|\s*[\r\n]|\s+(?!\S)|\s)";
+
 // All that are written for a pattern; those after the first cut in the same places.
 std::vector<Regexes> spellings(SplitPattern pattern) {
   const std::string three = R"(\p{N}{1,3})", one = R"(\p{N})", gpt2(kGpt2Regex);
@@ -42,7 +47,8 @@ std::vector<Regexes> spellings(SplitPattern pattern) {
       return {{one, gpt2}};
     case SplitPattern::cl100k:
       return {{R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+)"
-               R"(|\s++$|\s*[\r\n]|\s+(?!\S)|\s)"}};
+               R"(|\s++$|\s*[\r\n]|\s+(?!\S)|\s)"},
+              {kCl100kOniguruma}};
     case SplitPattern::llama3:
       return {{llama3(three)},
               {R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*)"
@@ -84,6 +90,11 @@ std::optional<SplitPattern> find_pattern(std::span<const std::string> regexes) {
     if (std::find(known.begin(), known.end(), wanted) != known.end()) return choice.value;
   }
   return std::nullopt;
+}
+
+std::vector<std::string> regexes_of(SplitPattern pattern) {
+  if (pattern == SplitPattern::cl100k) return {kCl100kOniguruma};
+  return spellings(pattern).front();
 }
 
 }  // namespace moe::text

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/choices.h"
 
@@ -32,5 +33,8 @@ extern const std::string_view kGpt2Regex;
 // The pattern of these regular expressions, each of which cuts further what the ones before left; nothing
 // where they are not known, letter for letter (but a line feed may stand for \n in them).
 std::optional<SplitPattern> find_pattern(std::span<const std::string> regexes);
+
+// The other way: as tokenizer.json has them, in the syntax of Oniguruma, one after another.
+std::vector<std::string> regexes_of(SplitPattern pattern);
 
 }  // namespace moe::text

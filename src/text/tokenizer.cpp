@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "text/tokenizer.h"
 
-#include "base/error.h"
+#include <fmt/core.h>
+
 #include "base/random.h"
 #include "base/utf8.h"
-#include "text/gpt2_tokenizer.h"
 
 namespace moe::text {
 
@@ -26,30 +26,16 @@ std::vector<TokenId> Tokenizer::encode(std::string_view text) const {
   return ids;
 }
 
-uint64_t Tokenizer::fingerprint() const {
-  std::string all = std::to_string(vocabulary()) + ' ' + std::to_string(end_of_text()) + ' ' +
-                    std::to_string(facts_.padding.value_or(-1));
-  for (TokenId id = 0; id < vocabulary(); ++id) {
-    const std::string_view token = bytes(id);
-    all.append(' ' + std::to_string(token.size()) + ' ').append(token);
-  }
-  return stream_id(all);
+uint64_t fingerprint_of(const TokenizerFacts& facts, std::span<const std::string> tokens,
+                        std::string_view more) {
+  std::string all = std::to_string(facts.vocabulary) + ' ' + std::to_string(facts.end_of_text) + ' ' +
+                    std::to_string(facts.padding.value_or(-1));
+  for (const std::string& token : tokens) all.append(' ' + std::to_string(token.size()) + ' ').append(token);
+  return stream_id(all.append(more));
 }
 
-TokenizerFacts facts_of(TokenizerKind kind) {
-  switch (kind) {
-    case TokenizerKind::gpt2:
-      return Gpt2Tokenizer::kFacts;
-  }
-  CHECK(false, "a tokenizer without facts");
-}
-
-std::unique_ptr<const Tokenizer> make_tokenizer(TokenizerKind kind) {
-  switch (kind) {
-    case TokenizerKind::gpt2:
-      return std::make_unique<const Gpt2Tokenizer>();
-  }
-  CHECK(false, "a tokenizer without an implementation");
+std::string fingerprint_text(uint64_t fingerprint) {
+  return fmt::format("{:016x}", fingerprint);
 }
 
 }  // namespace moe::text

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Text to token ids and back, whatever the vocabulary. Users of a tokenizer include this file alone. Which
-// one it is, make_tokenizer() decides. docs/tour.md says how to add one.
+// one it is, open_tokenizer() decides (text/open_tokenizer.h). docs/tour.md says how to add one.
 #pragma once
 
 #include <cstdint>
@@ -11,28 +11,33 @@
 #include <string_view>
 #include <vector>
 
-#include "base/choices.h"
 #include "text/token_id.h"
 
 namespace moe::text {
 
-enum class TokenizerKind : uint8_t { gpt2 };
-constexpr auto choices_of(TokenizerKind) {
-  return choices<TokenizerKind>({{TokenizerKind::gpt2, "gpt2"}});
-}
-
-// What is known of a tokenizer before it is made.
 struct TokenizerFacts {
   std::string_view name;    // for people: "GPT-2"
   TokenId vocabulary = 0;   // ids are in [0, vocabulary)
   TokenId end_of_text = 0;  // in front of each document
   std::string_view end_of_text_name;
   std::optional<TokenId> padding;  // not all vocabularies have one
+  std::string_view padding_name = {};
+  // Of all that decides which ids a text has, and what they mean: another number is another tokenizer. Token
+  // files and checkpoints hold it. 0: not known.
+  uint64_t fingerprint = 0;
 
   // What stands in a batch where no document does. The loss does not see it.
   TokenId filler() const { return padding.value_or(end_of_text); }
 };
-TokenizerFacts facts_of(TokenizerKind kind);
+
+// What a tokenizer was read from: enough to keep it, and to hand it on.
+struct TokenizerOrigin {
+  struct File {
+    std::string name, bytes;
+  };
+  std::vector<File> files;  // the one that has the vocabulary first; none: it is inside the program
+  std::string pattern;      // how tiktoken's file is cut (text/split_pattern.h); "": the file says it
+};
 
 // Immutable: any number of threads may share one, each with an Encoder of its own. Special tokens are never
 // parsed out of text: "<|endoftext|>" in a document is ordinary text.
@@ -80,17 +85,23 @@ class Tokenizer {
   virtual std::string decode(std::span<const TokenId> ids) const;
   // The ids of one text, for those who have no encoder at hand.
   std::vector<TokenId> encode(std::string_view text) const;
-  // Of all tokens and the special ids: another number means that ids mean something else.
-  uint64_t fingerprint() const;
+  uint64_t fingerprint() const { return facts_.fingerprint; }
+  const TokenizerOrigin& origin() const { return origin_; }
 
  protected:
-  explicit Tokenizer(const TokenizerFacts& facts) : facts_(facts) {}
+  explicit Tokenizer(const TokenizerFacts& facts, TokenizerOrigin origin = {})
+      : facts_(facts), origin_(std::move(origin)) {}
 
  private:
   const TokenizerFacts facts_;
+  const TokenizerOrigin origin_;
 };
 
-// GPT-2's takes some 20 ms.
-std::unique_ptr<const Tokenizer> make_tokenizer(TokenizerKind kind);
+// The fingerprint of these facts (but their own), of each id's bytes in order, and of `more`: what else
+// decides ids. GPT-2's has nothing more.
+uint64_t fingerprint_of(const TokenizerFacts& facts, std::span<const std::string> tokens,
+                        std::string_view more);
+// As files and messages write it: 16 digits.
+std::string fingerprint_text(uint64_t fingerprint);
 
 }  // namespace moe::text

@@ -22,11 +22,11 @@ namespace {
 
 constexpr const char* kHint = "docs/tokenizers.md says what is read";
 
-struct AddedToken {
+struct Added {
   std::string content;
   bool special;  // text never becomes it
 };
-using AddedTokens = std::map<TokenId, AddedToken>;
+using AddedTokens = std::map<TokenId, Added>;
 
 [[noreturn]] void refuse_type(const JsonFields& json, const std::string& expected) {
   json.refuse("type", expected, quote(json.at("type")));
@@ -126,7 +126,7 @@ AddedTokens read_added(const JsonFields& file) {
   for (size_t i = 0; i < list.size(); ++i) {
     const JsonFields token(numbered(file, "added_tokens", i), list[i], kHint);
     const auto id = static_cast<TokenId>(token.whole("id", 0, BytePairModel::kMostIds - 1));
-    const AddedToken one{token.text("content"), token.has("special") && token.flag("special")};
+    const Added one{token.text("content"), token.has("special") && token.flag("special")};
     if (one.content.empty()) token.refuse("content", "text", "none");
     if (!contents.insert(one.content).second) {
       token.refuse("content", "each once", quote(token.at("content")));
@@ -173,12 +173,12 @@ void find_special(const JsonFields& file, const NamedTokens& named, AddedTokens&
 
 // Text becomes the added tokens of white space that are not special. Every other one is a marker, which text
 // never becomes, whatever the file says: a document that quotes it must not act as it.
-WhiteTokens white_of(const AddedTokens& added) {
-  WhiteTokens white;
+void take_added(const AddedTokens& added, BytePairModel& model) {
   for (const auto& [id, token] : added) {
-    if (!token.special && WhiteTokens::fits(token.content)) white.add(token.content, id);
+    const bool white = !token.special && WhiteTokens::fits(token.content);
+    if (white) model.white.add(token.content, id);
+    model.added.push_back({id, token.content, white});
   }
-  return white;
 }
 
 void check_model(const JsonFields& model) {
@@ -280,7 +280,7 @@ BytePairModel read_tokenizer_json(const std::string& where, std::string_view tex
   builder.model().whole_first = model.has("ignore_merges") && model.flag("ignore_merges");
   AddedTokens added = read_added(file);
   find_special(file, named, added, builder.model());
-  builder.model().white = white_of(added);
+  take_added(added, builder.model());
   read_vocabulary(model, added, builder);
   builder.find_bytes();
   read_merges(model, builder);

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/secrets.h"
+#include "text/gpt2_tokenizer.h"
 #include "train/state.h"
 
 namespace moe::train {
@@ -168,6 +169,9 @@ std::string state_json(int64_t step, const data::Cursor& cursor, const std::stri
   json["step"] = step;
   json["cursor"] = Json(cursor);
   json["source"] = source;
+  const text::TokenizerFacts tokenizer = config.data.tokenizer.facts();
+  json["tokenizer"] = {{"name", tokenizer.name},
+                       {"fingerprint", text::fingerprint_text(tokenizer.fingerprint)}};
   if (loss_scale.dynamic()) {
     const LossScaleState& state = loss_scale.state();
     json["loss_scale"] = {
@@ -188,6 +192,13 @@ SavedState read_state(const std::string& where, std::string_view state) {
   saved.cursor = json.at("cursor").get<data::Cursor>();
   saved.source = json.text("source");
   saved.config = json.inside("config").value().dump(1);
+  saved.tokenizer = text::Gpt2Tokenizer::kFacts.name;
+  saved.fingerprint = text::fingerprint_text(text::Gpt2Tokenizer::kFacts.fingerprint);
+  if (json.has("tokenizer")) {
+    const JsonFields tokenizer = json.inside("tokenizer");
+    saved.tokenizer = tokenizer.text("name");
+    saved.fingerprint = tokenizer.text("fingerprint");
+  }
   if (json.has("loss_scale")) {
     const JsonFields scale = json.inside("loss_scale");
     saved.loss_scale =
@@ -197,9 +208,20 @@ SavedState read_state(const std::string& where, std::string_view state) {
   return saved;
 }
 
+void expect_tokenizer(const std::string& where, const SavedState& saved,
+                      const text::TokenizerFacts& tokenizer) {
+  const std::string found = text::fingerprint_text(tokenizer.fingerprint);
+  if (found == saved.fingerprint) return;
+  throw UserError(where,
+                  fmt::format("data.tokenizer {} (fingerprint {})", saved.tokenizer, saved.fingerprint),
+                  fmt::format("{} (fingerprint {})", tokenizer.name, found),
+                  "the weights mean the tokens of their own tokenizer; the run's folder tokenizer/ has it");
+}
+
 ResumePoint resume_point(const std::string& where, std::string_view state, const data::Source& text,
                          const RunConfig& config) {
   SavedState saved = read_state(where, state);
+  expect_tokenizer(where, saved, config.data.tokenizer.facts());
   saved.config = without_secrets(saved.config);  // version 0.1 saved them
   ResumePoint point{.step = saved.step,
                     .cursor = saved.cursor,

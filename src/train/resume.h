@@ -28,11 +28,15 @@ std::string state_json(int64_t step, const data::Cursor& cursor, const std::stri
 struct SavedState {
   int64_t step = 0;
   data::Cursor cursor;
-  std::string source, config;  // config: JSON, as RunConfig::json()
+  std::string source, config;          // config: JSON, as RunConfig::json()
+  std::string tokenizer, fingerprint;  // its name, for people; before there was a choice, GPT-2's
   std::optional<LossScaleState> loss_scale;
   StepGuardState step_guard;
 };
 SavedState read_state(const std::string& where, std::string_view state);
+// Throws UserError where the weights of this state mean the tokens of another tokenizer.
+void expect_tokenizer(const std::string& where, const SavedState& saved,
+                      const text::TokenizerFacts& tokenizer);
 
 struct ResumePoint {
   int64_t step = 0;

@@ -9,8 +9,10 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/secrets.h"
 #include "data/remote.h"
+#include "text/kept_tokenizer.h"
 #include "train/loss_scale.h"
 #include "train/optimizer_settings.h"
 
@@ -289,11 +291,10 @@ void RunConfig::validate() const {
   check_limits(distributed, "distributed");
   check_overlap(*this);
   if (model.vocab_size < vocabulary())
-    throw UserError(
-        "model.vocab_size",
-        fmt::format("at least {}, the {} vocabulary", vocabulary(), text::facts_of(data.tokenizer).name),
-        std::to_string(model.vocab_size),
-        fmt::format("{} is the next multiple of 128", (vocabulary() + 127) / 128 * 128));
+    throw UserError("model.vocab_size",
+                    fmt::format("at least {}, the {} vocabulary", vocabulary(), data.tokenizer.facts().name),
+                    std::to_string(model.vocab_size),
+                    fmt::format("{} is the next multiple of 128", (vocabulary() + 127) / 128 * 128));
   const int64_t rows = training.batch_size * model.max_seq_len * model.top_k;
   if (rows > std::numeric_limits<int32_t>::max())
     throw UserError("training.batch_size",
@@ -339,6 +340,8 @@ void RunConfig::resolve_places() {
     for (std::string& place : *list) place = absolute_place(place);
   for (std::string& entry : data.mixture) entry = absolute_behind(entry, ' ');
   for (std::string& entry : training.tasks) entry = absolute_behind(entry, '=');
+  if (const std::string path = text::tokenizer_path(data.tokenizer.name); !path.empty())
+    data.tokenizer.name = text::with_tokenizer_path(data.tokenizer.name, absolute_place(path));
   data.cache_dir = absolute_place(data.cache_dir);
   training.output_dir = absolute_place(training.output_dir);
 }
@@ -362,8 +365,27 @@ std::string RunConfig::json() const {
 
 namespace {
 
+// recorded: the name in the run's settings. Weights mean the tokens of their own tokenizer, so another one is
+// refused; the same one may be named by another place.
+void take_tokenizer_of_run(const std::filesystem::path& folder, const std::string& recorded,
+                           text::TokenizerChoice& choice) {
+  text::TokenizerChoice own;
+  own.name = recorded;
+  if (text::has_kept_tokenizer(folder)) {
+    text::KeptTokenizer kept = text::open_kept_tokenizer(folder);
+    own.name = std::move(kept.setting);
+    own.use(std::move(kept.tokenizer));
+  }
+  if (choice.name != own.name && choice.facts().fingerprint != own.facts().fingerprint)
+    throw UserError("data.tokenizer", fmt::format("the tokenizer of the run, {}", own.facts().name),
+                    fmt::format("{} (\"{}\"), another one", choice.facts().name, choice.name),
+                    "leave the setting out: the weights mean the tokens of the run's own");
+  choice = own;
+}
+
+// run: the folder of a run whose settings these are.
 RunConfig load_over(RunConfig config, const std::vector<std::filesystem::path>& files,
-                    const std::vector<std::string>& overrides) {
+                    const std::vector<std::string>& overrides, const std::filesystem::path& run = {}) {
   auto sections = config.sections();
   // Of two that say how much is evaluated the later one counts.
   const auto then = [&](const auto& read) {
@@ -374,10 +396,15 @@ RunConfig load_over(RunConfig config, const std::vector<std::filesystem::path>& 
       config.training.eval_tokens = 0;
   };
   for (const auto& file : files) then([&] { read_config(file, sections); });
+  const std::string tokenizer = config.data.tokenizer.name;
   then([&] {
     for (const auto& assignment : overrides) apply_override(assignment, sections);
   });
   config.resolve_places();
+  if (!run.empty()) take_tokenizer_of_run(run / kTokenizerFolder, tokenizer, config.data.tokenizer);
+  text::TokenizerChoice& choice = config.data.tokenizer;
+  if (choice.name != text::kBuiltInTokenizer && choice.open()->origin().files.empty())
+    choice.name = text::kBuiltInTokenizer;  // a file of GPT-2's is the one inside the program
   config.validate();
   return config;
 }
@@ -392,7 +419,7 @@ RunConfig RunConfig::load(const std::vector<std::filesystem::path>& files,
 RunConfig RunConfig::load_run(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
   RunConfig before;
   before.data.rules = 1;
-  return load_over(std::move(before), {path}, overrides);
+  return load_over(std::move(before), {path}, overrides, folder_of(path));
 }
 
 }  // namespace moe::train

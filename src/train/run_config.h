@@ -18,6 +18,9 @@
 
 namespace moe::train {
 
+// In a run's folder: the files of its tokenizer (text/kept_tokenizer.h), unless that is GPT-2's.
+inline constexpr const char* kTokenizerFolder = "tokenizer";
+
 struct TrainingConfig {
   int64_t batch_size = 32;  // rows of model.max_seq_len tokens in one micro-batch
   int64_t gradient_accumulation_steps = 1;
@@ -144,7 +147,7 @@ struct RunConfig {
   // What training.eval_tokens says, or else training.eval_batches for this number of ranks.
   int64_t tokens_of_evaluation(int64_t ranks) const;
   // Of the tokenizer. The model's rows beyond it (model.vocab_size) are padding.
-  text::TokenId vocabulary() const { return text::facts_of(data.tokenizer).vocabulary; }
+  text::TokenId vocabulary() const { return data.tokenizer.facts().vocabulary; }
   std::string yaml() const;  // the resolved file, with all secrets of its addresses
   // For whoever looks on, and to compare: addresses without secrets (base/secrets.h).
   std::string json() const;
@@ -161,7 +164,8 @@ struct RunConfig {
     return load(std::vector{file}, overrides);
   }
   // The settings of a run, from its folder. They name all settings of the version that wrote them; what they
-  // leave out is as that version did it.
+  // leave out is as that version did it. The tokenizer is the run's copy (train/run_folder.h), wherever
+  // data.tokenizer was; a UserError where an override names another one.
   static RunConfig load_run(const std::filesystem::path& path,
                             const std::vector<std::string>& overrides = {});
 };

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/private_file.h"
 #include "base/secrets.h"
+#include "text/kept_tokenizer.h"
 
 namespace moe::train {
 namespace {
@@ -27,6 +28,13 @@ std::string time_stamp() {
   return text;
 }
 
+// Its lock says that the folder was a run's.
+bool is_of_tokenizer(const fs::path& folder, const fs::path& file) {
+  const std::string part = file.lexically_relative(folder).begin()->string();
+  const std::string name = kTokenizerFolder;
+  return (part == name || part.starts_with(name + ".tmp-")) && fs::exists(folder / "run.lock");
+}
+
 // Nothing is there, or only what a start that was killed has made on its way to the settings.
 bool is_free(const fs::path& folder) {
   if (!fs::exists(folder)) return true;
@@ -35,7 +43,8 @@ bool is_free(const fs::path& folder) {
   fs::recursive_directory_iterator entry(folder, error);
   for (; !error && entry != fs::recursive_directory_iterator(); entry.increment(error)) {
     const std::string name = entry->path().filename().string();
-    const bool ours = entry->is_directory() || name == "run.lock" || name.starts_with("config.yaml.tmp-");
+    const bool ours = entry->is_directory() || name == "run.lock" || name.starts_with("config.yaml.tmp-") ||
+                      is_of_tokenizer(folder, entry->path());
     if (entry->is_symlink() || !ours) return false;
   }
   if (error) throw UserError(folder.string(), "a folder that can be read", error.message());
@@ -143,11 +152,18 @@ void RunFolder::make_anew(const RunConfig& config) {
 void RunFolder::fill(const RunConfig& config) const {
   make_folders(checkpoints(), "set training.output_dir");
   make_folders(samples(), "set training.output_dir");
-  record(config);
+  fill_settings(path_, config);
 }
 
 void RunFolder::record(const RunConfig& config) const {
   write_settings(this->config(), config);
+}
+
+void RunFolder::fill_settings(const fs::path& folder, const RunConfig& config) {
+  const text::TokenizerChoice& tokenizer = config.data.tokenizer;
+  if (tokenizer.name != text::kBuiltInTokenizer)
+    text::keep_tokenizer(folder / kTokenizerFolder, tokenizer.name, *tokenizer.open());
+  write_settings(folder / "config.yaml", config);
 }
 
 void RunFolder::write_settings(const fs::path& file, const RunConfig& config) {

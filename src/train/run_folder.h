@@ -3,6 +3,7 @@
 //   config.yaml     the resolved settings          metrics.jsonl   one row a step: the record
 //   checkpoints/    see checkpoint/checkpoint.h    samples/        text written by the model, by step
 //   run.lock        who trains it now              see train/run_lock.h
+//   tokenizer/      its tokenizer's own files, unless that is GPT-2's: see text/kept_tokenizer.h
 // Everybody may read. Only who owns the folder writes.
 #pragma once
 
@@ -41,8 +42,9 @@ class RunFolder {
 
   // Writes config.yaml anew: a resumed run keeps the settings it was given on the way.
   void record(const RunConfig& config) const;
-  // The same for a folder that is still being made. A file with secrets is for its owner only.
-  static void write_settings(const std::filesystem::path& file, const RunConfig& config);
+  // The same for a folder that is still being made, and its tokenizer before it: settings make it a run. A
+  // file with secrets is for its owner only.
+  static void fill_settings(const std::filesystem::path& folder, const RunConfig& config);
 
   // Lets <output_dir>/latest point here: for a run that has trained. Only a convenience, so it cannot fail:
   // not on a file system without links, nor when two runs start at once.
@@ -60,6 +62,7 @@ class RunFolder {
  private:
   explicit RunFolder(std::filesystem::path path) : path_(std::move(path)) {}
   void make_anew(const RunConfig& config);
+  static void write_settings(const std::filesystem::path& file, const RunConfig& config);
   void fill(const RunConfig& config) const;
 
   std::filesystem::path path_;

@@ -101,7 +101,7 @@ class Trainer {
   comm::Communicator& communicator_;
   Terminal& terminal_;
 
-  std::unique_ptr<const text::Tokenizer> tokenizer_ = text::make_tokenizer(config_.data.tokenizer);
+  std::shared_ptr<const text::Tokenizer> tokenizer_ = config_.data.tokenizer.open();
   RankGroups groups_;
   RunControl control_;
   std::unique_ptr<Arena> arena_;

@@ -141,7 +141,7 @@ TEST_F(Cli, ImportOfSomethingElseLeavesNothing) {
   const std::string vocabulary = read_file(folder_ / "out/vocab.json");
   auto swapped = nlohmann::json::parse(vocabulary);
   std::swap(swapped["the"], swapped["cat"]);
-  bad("vocab.json", swapped.dump(), "GPT-2's vocabulary only");
+  bad("vocab.json", swapped.dump(), "another tokenizer needs its tokenizer.json");
   bad("moe_state.json", "{", "without it the model is imported as a new run");
   bad("model-00002-of-00002.safetensors", "short", "at least 8 bytes");
   bad("model.safetensors.index.json", "{}", "weight_map");

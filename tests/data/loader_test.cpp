@@ -263,7 +263,7 @@ TEST_F(LoaderTest, TokenFilesGiveTheStreamOfTheirText) {
     ids.insert(ids.end(), text.begin(), text.end());
   }
   const auto file = fresh_folder() / "t.bin";
-  write_token_file(file, ids, text::Gpt2Tokenizer::kVocabulary);
+  write_token_file(file, ids, text::Gpt2Tokenizer::kFacts);
   Loader from_text = loader(Part::all);
   Loader from_tokens(token_source(local_file(file), text::Gpt2Tokenizer::kFacts, 512), tokenizer(), config, 7,
                      3, 17, {}, Part::all);

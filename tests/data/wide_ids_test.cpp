@@ -19,7 +19,8 @@ constexpr text::TokenizerFacts kFacts{.name = "wide",
                                       .vocabulary = 262'144,
                                       .end_of_text = 200'000,
                                       .end_of_text_name = "<end>",
-                                      .padding = 200'001};
+                                      .padding = 200'001,
+                                      .fingerprint = 0x0123456789abcdef};
 
 // A token for each byte.
 class WideTokenizer final : public text::Tokenizer {
@@ -109,6 +110,7 @@ TEST(WideIds, AreStoredInTokenFilesOfFourBytes) {
   EXPECT_EQ(header.width, 4);
   const std::string bytes = slurp(file);
   EXPECT_EQ(bytes.size(), 1024u + 4 * static_cast<size_t>(header.tokens));
+  EXPECT_EQ(header.fingerprint, kFacts.fingerprint);
   EXPECT_EQ(bytes.substr(0, 8), std::string("\xA1\xD9\x34\x01\x07\x00\x00\x00", 8)) << "llm.c's 20240801, 7";
 
   for (const int64_t unit : {1, 3, 4, 5, 4096}) {
@@ -133,18 +135,13 @@ TEST(WideIds, OutsideOfTheVocabularyAreRefused) {
   const auto file = fresh_folder() / "t.bin";
   for (const auto& [id, words] :
        {std::pair<text::TokenId, const char*>{262'144, "found 262144"}, {-1, "found 4294967295"}}) {
-    write_token_file(file, std::vector<text::TokenId>{200'000, 100'065, id}, kFacts.vocabulary);
+    write_token_file(file, std::vector<text::TokenId>{200'000, 100'065, id}, kFacts);
     Documents documents;
     const auto message =
         user_error_of([&] { token_source(local_file(file), kFacts, 4096)->read(0, documents); });
     EXPECT_THAT(message, HasSubstr("token 2: expected wide ids, 0 to 262143"));
     EXPECT_THAT(message, HasSubstr(words));
   }
-}
-
-TEST(WideIds, HaveAFingerprintOfTheirOwn) {
-  EXPECT_NE(wide().fingerprint(), tokenizer().fingerprint());
-  EXPECT_EQ(wide().fingerprint(), WideTokenizer().fingerprint());
 }
 
 }  // namespace

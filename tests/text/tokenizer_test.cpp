@@ -142,22 +142,16 @@ TEST(Tokenizer, DecodesOnlyTokens) {
   EXPECT_EQ(tokenizer().decode(std::vector<TokenId>{15496, 50256, 50257, 50303, -1, 995}), "Hello world");
 }
 
-TEST(Tokenizer, IsMadeByItsKind) {
-  for (const auto& choice : choices_of(TokenizerKind())) {
-    const TokenizerFacts facts = facts_of(choice.value);
-    const auto made = make_tokenizer(choice.value);
-    EXPECT_EQ(made->facts().name, facts.name);
-    EXPECT_EQ(made->vocabulary(), facts.vocabulary);
-    EXPECT_EQ(made->end_of_text(), facts.end_of_text);
-    EXPECT_LT(facts.filler(), facts.vocabulary);
-    EXPECT_EQ(made->bytes(facts.end_of_text), "");
-    EXPECT_EQ(made->decode(made->encode("Hello world")), "Hello world");
-  }
-}
-
 // GPT-2's ids are in checkpoints and token files: they never change.
 TEST(Tokenizer, FingerprintIsThatOfTheVocabulary) {
   EXPECT_EQ(tokenizer().fingerprint(), 0xb5daa9c4c3d6b2c2u);
+  std::vector<std::string> tokens;
+  for (TokenId id = 0; id < tokenizer().vocabulary(); ++id) tokens.emplace_back(tokenizer().bytes(id));
+  EXPECT_EQ(fingerprint_of(tokenizer().facts(), tokens, ""), tokenizer().fingerprint());
+  tokens[7] = "another";
+  EXPECT_NE(fingerprint_of(tokenizer().facts(), tokens, ""), tokenizer().fingerprint());
+  EXPECT_EQ(fingerprint_text(tokenizer().fingerprint()), "b5daa9c4c3d6b2c2");
+  EXPECT_EQ(fingerprint_text(7), "0000000000000007");
 }
 
 TEST(Tokenizer, ThreadsShareOne) {
