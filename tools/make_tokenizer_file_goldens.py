@@ -4,9 +4,10 @@
 other people's formats, trained here on words of our own, with their ids of that text.
 
 cuts.txt is the text; cuts.PATTERN the lengths of its pieces, a byte each (255: and that many more bytes in
-the next). old.json is as GPT-NeoX's (merges as text, runs of spaces beside the BPE), new.json as Qwen's
-(merges as pairs, NFC, a piece that is a token goes first), ranks.tiktoken as tiktoken's; NAME.ids are ids as
-uint16. Deterministic. Needs `tokenizers`, `tiktoken`, `regex` and `numpy`.
+the next); merges.PATTERN the merges that `tokenizers` learns from it. old.json is as GPT-NeoX's (merges as
+text, runs of spaces beside the BPE), new.json as Qwen's (merges as pairs, NFC, a piece that is a token goes
+first), ranks.tiktoken as tiktoken's; NAME.ids are ids as uint16. Deterministic. Needs `tokenizers`,
+`tiktoken`, `regex` and `numpy`.
 """
 import base64
 import json
@@ -127,6 +128,22 @@ def tiktoken_file(tokenizer):
     return {token: rank for rank, token in enumerate(tokens)}
 
 
+def write_merges(text):
+    """merges.PATTERN: what BpeTrainer learns from the text of traps, with an end of a text in 1,200 ids."""
+    for name, regex in {"gpt2": GPT2, "o200k": patterns()["o200k"][1]}.items():
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+            pre_tokenizers.Split(Regex(regex), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+        trainer = trainers.BpeTrainer(
+            vocab_size=1200, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            special_tokens=["<|endoftext|>"], show_progress=False)
+        tokenizer.train_from_iterator([text], trainer)
+        merges = json.loads(tokenizer.to_str())["model"]["merges"]
+        (FOLDER / f"merges.{name}").write_text("".join(" ".join(merge) + "\n" for merge in merges))
+        print(f"{name}: {len(merges)} merges")
+
+
 def write_ids(name, ids):
     (FOLDER / f"{name}.ids").write_bytes(numpy.array(ids, dtype="<u2").tobytes())
     print(f"{name}: {len(ids)} ids")
@@ -137,6 +154,7 @@ def main():
     text = trap_text(rng, 1500) + "12345\n  \n  "
     (FOLDER / "cuts.txt").write_bytes(text.encode())
     write_cuts(text)
+    write_merges(text)
     for name, (tokenizer, written) in {"old": old_tokenizer(rng), "new": new_tokenizer(rng)}.items():
         (FOLDER / f"{name}.json").write_text(
             json.dumps(written, ensure_ascii=False, separators=(",", ":")) + "\n")

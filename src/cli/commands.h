@@ -19,6 +19,7 @@ void add_merge(CLI::App& app, Command& chosen);
 void add_compare(CLI::App& app, Command& chosen);
 void add_data(CLI::App& app, Command& chosen);
 void add_tokenize(CLI::App& app, Command& chosen);
+void add_tokenizer(CLI::App& app, Command& chosen);
 void add_plan(CLI::App& app, Command& chosen);
 void add_report(CLI::App& app, Command& chosen);
 void add_watch(CLI::App& app, Command& chosen);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A run with a tokenizer of its own, as a person meets it: trained, stopped, gone on with when the original
-// file is gone, written with, exported, imported, merged; token files of wide ids; and every refusal.
+// file is gone, written with, exported, imported, merged; token files of wide ids; one that is learnt here;
+// and every refusal.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -205,6 +206,27 @@ TEST_F(TokenizerOfARun, ArmsHaveOne) {
   complains(moe("compare a.yaml b.yaml --config config.yaml --steps 2 -o out data.source=text.txt "
                 "data.document_split=line"),
             HasSubstr("data.tokenizer of b: expected old, as the first arm, found GPT-2"));
+}
+
+TEST_F(TokenizerOfARun, IsLearntFromText) {
+  put("notes.jsonl", "{\"text\": \"the old lamp by the river, the green lamp\"}\n");
+  const std::string learn = "tokenizer train text.txt notes.jsonl --vocab 400 --out ";
+  const CommandResult learnt = moe(learn + "mine data.document_split=line");
+  good(learnt);
+  EXPECT_THAT(learnt.output, HasSubstr("train with it: data.tokenizer=mine model.vocab_size="));
+  good(moe(learn + "again --threads 1 data.document_split=line"));
+  EXPECT_EQ(read_file(folder_ / "mine/tokenizer.json"), read_file(folder_ / "again/tokenizer.json"));
+  good(train_as("run", "data.tokenizer=mine model.vocab_size=512"));
+  EXPECT_LT(writes("runs/run")["prompt_ids"].size(), 4u) << "its own words are tokens";
+
+  complains(moe(learn + "mine"), HasSubstr("mine: expected"));
+  complains(moe("tokenizer train nowhere --vocab 400 --out new"), HasSubstr("nowhere"));
+  EXPECT_EQ(moe("tokenizer train text.txt --vocab 256 --out new").code, 1);
+  EXPECT_EQ(moe("tokenizer train text.txt --vocab 400 --out new --pattern o20k").code, 1);
+  good(moe("tokenize --source text.txt --output tokens"));
+  complains(moe("tokenizer train tokens --vocab 400 --out new"),
+            HasSubstr("expected text, found a token file"));
+  EXPECT_FALSE(fs::exists(folder_ / "new"));
 }
 
 TEST_F(TokenizerOfARun, IsSaidByThePlan) {
