@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "support/errors.h"
 #include "support/streams.h"
+#include "text/texts.h"
 
 namespace moe::train {
 namespace {
@@ -109,6 +110,39 @@ TEST_F(RunFolders, AMovedFolderIsFollowedAndADeletedOneMadeAnew) {
   fs::remove(folder_ / "other-2/run.lock");
   EXPECT_THAT(folder.find_again(config_), HasSubstr("locked anew"));
   EXPECT_TRUE(fs::exists(folder_ / "other-2/run.lock"));
+}
+
+// The copy comes out of memory: by then the original is gone.
+TEST_F(RunFolders, ADeletedOneIsMadeAnewWithItsTokenizer) {
+  const fs::path original = folder_ / "original/tokenizer.json";
+  fs::create_directories(original.parent_path());
+  fs::copy(test::golden_text_path("old.json"), original);
+  config_.training.run_name = "mine";
+  config_.data.tokenizer.name = original.string();
+  RunFolder folder = RunFolder::create(config_, "");
+  EXPECT_EQ(RunConfig::load_run(folder.config()).vocabulary(), 709);
+  fs::remove_all(original.parent_path());
+  fs::remove_all(folder.path());
+  EXPECT_THAT(folder.find_again(config_), HasSubstr("was deleted; it is made anew"));
+  EXPECT_EQ(read_file(folder.path() / "tokenizer/tokenizer.json"), test::golden_text("old.json"));
+  EXPECT_EQ(RunConfig::load_run(folder.config()).vocabulary(), 709);
+}
+
+// A start that was killed before its settings were written leaves its lock and perhaps the tokenizer. A
+// folder of that name without the lock is somebody else's.
+TEST_F(RunFolders, AKilledStartIsNoHindrance) {
+  config_.training.run_name = "mine";
+  config_.data.tokenizer.name = test::golden_text_path("old.json").string();
+  fs::create_directories(folder_ / "mine/tokenizer.tmp-1");
+  fs::create_directories(folder_ / "mine/tokenizer");
+  write_file_atomically(folder_ / "mine/tokenizer/tokenizer.json", "half");
+  write_file_atomically(folder_ / "mine/tokenizer.tmp-1/tokenizer.json", "hal");
+  EXPECT_THAT(test::user_error_of([&] { RunFolder::create(config_, ""); }),
+              HasSubstr("a new or empty folder, found something else"));
+  EXPECT_EQ(read_file(folder_ / "mine/tokenizer/tokenizer.json"), "half");
+  write_file_atomically(folder_ / "mine/run.lock", "");
+  const RunFolder folder = RunFolder::create(config_, "");
+  EXPECT_EQ(read_file(folder.path() / "tokenizer/tokenizer.json"), test::golden_text("old.json"));
 }
 
 }  // namespace
