@@ -123,6 +123,7 @@ int train_on(const backend::Backend& backend, comm::Communicator& ranks, const T
     trainer->when_accepted([&] {
       if (!first) return;
       if (!resume) trainer->folder().become_latest();
+      if (resume) trainer->folder().keep_tokenizer(config);
       if (resume && !options.overrides.empty()) trainer->folder().record(config);
     });
     outcome = trainer->run();

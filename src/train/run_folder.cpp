@@ -28,6 +28,11 @@ std::string time_stamp() {
   return text;
 }
 
+void keep(const text::TokenizerChoice& tokenizer, const fs::path& copy) {
+  if (tokenizer.name != text::kBuiltInTokenizer)
+    text::keep_tokenizer(copy, tokenizer.name, *tokenizer.open());
+}
+
 // Its lock says that the folder was a run's.
 bool is_of_tokenizer(const fs::path& folder, const fs::path& file) {
   const std::string part = file.lexically_relative(folder).begin()->string();
@@ -160,10 +165,13 @@ void RunFolder::record(const RunConfig& config) const {
 }
 
 void RunFolder::fill_settings(const fs::path& folder, const RunConfig& config) {
-  const text::TokenizerChoice& tokenizer = config.data.tokenizer;
-  if (tokenizer.name != text::kBuiltInTokenizer)
-    text::keep_tokenizer(folder / kTokenizerFolder, tokenizer.name, *tokenizer.open());
+  keep(config.data.tokenizer, folder / kTokenizerFolder);
   write_settings(folder / "config.yaml", config);
+}
+
+void RunFolder::keep_tokenizer(const RunConfig& config) const {
+  const fs::path copy = path_ / kTokenizerFolder;
+  if (!text::has_kept_tokenizer(copy)) keep(config.data.tokenizer, copy);
 }
 
 void RunFolder::write_settings(const fs::path& file, const RunConfig& config) {

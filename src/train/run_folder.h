@@ -45,6 +45,8 @@ class RunFolder {
   // The same for a folder that is still being made, and its tokenizer before it: settings make it a run. A
   // file with secrets is for its owner only.
   static void fill_settings(const std::filesystem::path& folder, const RunConfig& config);
+  // Of a resumed run whose copy of the tokenizer was removed: the original is the same, so it is kept again.
+  void keep_tokenizer(const RunConfig& config) const;
 
   // Lets <output_dir>/latest point here: for a run that has trained. Only a convenience, so it cannot fail:
   // not on a file system without links, nor when two runs start at once.

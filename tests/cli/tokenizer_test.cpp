@@ -183,8 +183,15 @@ TEST_F(TokenizerOfARun, AnotherOneIsRefusedWhereverTheRunIsUsed) {
   fs::rename(folder_ / "elsewhere", folder_ / "old");
   good(moe("train --resume runs/run training.max_steps=5"));
 
-  // A copy that is damaged, or another run's.
+  // A copy that is removed while the original is there; one that is damaged, or another run's.
   const fs::path copy = folder_ / "runs/run/tokenizer";
+  fs::rename(copy, folder_ / "aside");
+  fs::remove_all(folder_ / "old");
+  complains(moe("generate runs/run"), HasSubstr("data.tokenizer: expected gpt2, a tokenizer.json"));
+  fs::create_directories(folder_ / "old");
+  put("old/tokenizer.json", test::golden_text("old.json"));
+  good(moe("train --resume runs/run training.max_steps=6"));
+  EXPECT_EQ(read_file(copy / "tokenizer.json"), test::golden_text("old.json"));
   json changed = json::parse(read_file(copy / "tokenizer.json"));
   std::swap(changed["model"]["merges"][5], changed["model"]["merges"][6]);
   const std::string own = read_file(copy / "tokenizer.json");
@@ -195,7 +202,7 @@ TEST_F(TokenizerOfARun, AnotherOneIsRefusedWhereverTheRunIsUsed) {
   good(train_as("other", kOld));
   fs::remove_all(copy);
   fs::copy(folder_ / "runs/other/tokenizer", copy);
-  for (const char* command : {"generate runs/run", "train --resume runs/run training.max_steps=6"})
+  for (const char* command : {"generate runs/run", "train --resume runs/run training.max_steps=7"})
     complains(moe(command), AllOf(HasSubstr("state.json: expected data.tokenizer old (fingerprint "),
                                   HasSubstr("found old (fingerprint ")));
 }
