@@ -3,6 +3,7 @@
 
   model_dropless.safetensors, model_capacity.safetensors   one forward and backward pass
   model_ungated.safetensors, model_windowed.safetensors    the same of other attentions and heads
+  model_qk_projection.safetensors, model_qk_none.safetensors   of other norms of queries and keys
   model_sigmoid.safetensors, model_biased.safetensors      and of other routers
   model_shared.safetensors, model_dense.safetensors        the same with a shared expert, with dense layers
   trajectory.safetensors                                   ten steps of AdamW from the dropless weights
@@ -31,14 +32,17 @@ CAPACITY = Config(capacity_factor=0.6)  # 2 * floor(0.6 * ceil(26 / 4)) = 8 rows
 # Head widths that are not d_model / n_heads.
 UNGATED = Config(head_dim=10, attention_gate=False, attention_window=(4, 0), tie_embeddings=False)
 WINDOWED = Config(head_dim=6, attention_window=(0, 3))
+# Over the whole projection, with gates between the queries and without.
+QK_PROJECTION = Config(qk_norm="projection", head_dim=10)
+QK_NONE = Config(qk_norm="none", attention_gate=False, renormalize_top_k=False)
 # A rate above 0 says that there are biases.
 SIGMOID = Config(router_score="sigmoid", router_scale=2.5, router_bias_rate=1e-3, sequence_loss_weight=0.02)
 BIASED = Config(router_scale=1.5, renormalize_top_k=False, router_bias_rate=1e-3, capacity_factor=0.6)
 SHARED = Config(shared_expert_dim=20)
 DENSE = Config(n_layers=3, first_dense_layers=1, dense_intermediate_dim=28, shared_expert_dim=12,
                shared_expert_gate=False)
-VARIANTS = {"ungated": UNGATED, "windowed": WINDOWED, "sigmoid": SIGMOID, "biased": BIASED, "shared": SHARED,
-            "dense": DENSE}
+VARIANTS = {"ungated": UNGATED, "windowed": WINDOWED, "qk_projection": QK_PROJECTION, "qk_none": QK_NONE,
+            "sigmoid": SIGMOID, "biased": BIASED, "shared": SHARED, "dense": DENSE}
 OPTIMIZER = {
     "order": "pytorch",
     "learning_rate": 1e-2,

@@ -23,6 +23,7 @@ class Config:
     n_kv_heads: int = 2
     head_dim: int = 0  # 0: d_model / n_heads
     attention_gate: bool = True
+    qk_norm: str = "head"  # or projection, none
     attention_window: tuple = ()  # of each layer in turn, repeated; 0 or none: all
     tie_embeddings: bool = True
     num_experts: int = 4
@@ -66,8 +67,10 @@ class Config:
             layer = f"layers.{i}."
             shapes[layer + "attention_norm.weight"] = (D,)
             shapes[layer + "attention.qkvg.weight"] = (packed, D)
-            shapes[layer + "attention.q_norm.weight"] = (d,)
-            shapes[layer + "attention.k_norm.weight"] = (d,)
+            if self.qk_norm != "none":
+                whole = self.qk_norm == "projection"
+                shapes[layer + "attention.q_norm.weight"] = (self.n_heads * d if whole else d,)
+                shapes[layer + "attention.k_norm.weight"] = (self.n_kv_heads * d if whole else d,)
             shapes[layer + "attention.out.weight"] = (D, self.n_heads * d)
             if i < self.first_dense_layers:
                 shapes[layer + "dense_norm.weight"] = (D,)
@@ -170,8 +173,13 @@ class ReferenceModel:
         parts = 2 if c.attention_gate else 1
         query_and_gate, k, v = packed.split([parts * H * d, G * d, G * d], -1)
         q, *gate = query_and_gate.view(B, T, H, parts, d).unbind(3)  # rows of one head: [q_h | gate_h]
-        q = rotate_half(rms_norm(q, w("q_norm"), c.norm_eps), c.rope_theta)
-        k = rotate_half(rms_norm(k.view(B, T, G, d), w("k_norm"), c.norm_eps), c.rope_theta)
+        k = k.view(B, T, G, d)
+        if c.qk_norm == "projection":
+            q = rms_norm(q.flatten(2), w("q_norm"), c.norm_eps).view(B, T, H, d)
+            k = rms_norm(k.flatten(2), w("k_norm"), c.norm_eps).view(B, T, G, d)
+        elif c.qk_norm == "head":
+            q, k = rms_norm(q, w("q_norm"), c.norm_eps), rms_norm(k, w("k_norm"), c.norm_eps)
+        q, k = rotate_half(q, c.rope_theta), rotate_half(k, c.rope_theta)
         v = v.view(B, T, G, d)
         k = k.repeat_interleave(H // G, dim=2)  # query head h reads key/value head h / (H/G)
         v = v.repeat_interleave(H // G, dim=2)

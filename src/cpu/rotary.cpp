@@ -2,6 +2,8 @@
 // QK-norm and rotary positions, fused over the packed rows of the projection: [q_h | gate_h] per query head,
 // then the keys (then the values, which have neither). Queries and keys are the same work with another
 // weight, so one function serves both.
+// By head is the default and has loops of its own, which work on one head at a time. Over the whole
+// projection and without a norm, heads are read again once their common 1 / rms is known.
 #include <cmath>
 #include <string>
 
@@ -67,10 +69,140 @@ void head_backward(T* dx, float* __restrict dw, const T* dy, const T* x, const f
   // NOLINTEND(clang-analyzer-core*)
 }
 
+// The queries or the keys of a token: `count` heads from head `first` of H + G on, and w [count d], or null
+// where there is no norm.
+struct Projection {
+  const Heads& heads;
+  int64_t first, count;
+  const float* w;
+
+  int64_t offset(int64_t j) const { return head_offset(heads, first + j); }
+};
+Projection queries_of(const Heads& heads, const float* w) {
+  return {heads, 0, heads.query, w};
+}
+Projection keys_of(const Heads& heads, const float* w) {
+  return {heads, heads.query, heads.kv, w};
+}
+
+// One head before its norm: normed = x rstd, g = dy turned back.
+template <class T>
+void turn_back(float* __restrict normed, float* __restrict g, const T* x, const T* dy,
+               const float* __restrict angle, float rstd, int64_t d) {
+  const int64_t half = d / 2;
+  for (int64_t i = 0; i < d; ++i) normed[i] = to_float(x[i]) * rstd;
+  for (int64_t i = 0; i < half; ++i) {
+    const float a = to_float(dy[i]), b = to_float(dy[half + i]), cosine = angle[i], sine = angle[half + i];
+    g[i] = a * cosine + b * sine;
+    g[half + i] = b * cosine - a * sine;
+  }
+}
+
+template <class T>
+void projection_forward(T* y, float* rstd, const T* row, const Projection& part, const float* angle,
+                        float eps) {
+  const int64_t d = part.heads.dim, half = d / 2;
+  float scale = 1;
+  if (part.w != nullptr) {
+    float squares = 0;
+    for (int64_t j = 0; j < part.count; ++j) squares += dot(row + part.offset(j), row + part.offset(j), d);
+    *rstd = scale = 1.0F / std::sqrt(squares / static_cast<float>(part.count * d) + eps);
+  }
+  float in[kMaxHeadDim], out[kMaxHeadDim];
+  for (int64_t j = 0; j < part.count; ++j) {
+    load_row(in, row + part.offset(j), d);
+    for (int64_t i = 0; i < d && part.w != nullptr; ++i) in[i] = part.w[j * d + i] * (in[i] * scale);
+    for (int64_t i = 0; i < half; ++i) {
+      out[i] = in[i] * angle[i] - in[half + i] * angle[half + i];
+      out[half + i] = in[half + i] * angle[i] + in[i] * angle[half + i];
+    }
+    store_row(y + j * d, out, d);
+  }
+}
+
+// dw [count d] += the token's share.
+template <class T>
+void projection_backward(T* dx, float* __restrict dw, const T* dy, const T* row, const Projection& part,
+                         const float* angle, const float* rstd) {
+  const int64_t d = part.heads.dim;
+  const float scale = part.w == nullptr ? 1 : *rstd;
+  float normed[kMaxHeadDim], g[kMaxHeadDim], mean = 0;
+  const auto head = [&](int64_t j) {
+    turn_back(normed, g, row + part.offset(j), dy + j * d, angle, scale, d);
+  };
+  for (int64_t j = 0; j < part.count && part.w != nullptr; ++j) {
+    head(j);
+    for (int64_t i = 0; i < d; ++i) dw[j * d + i] += g[i] * normed[i];
+    for (int64_t i = 0; i < d; ++i) g[i] *= part.w[j * d + i];
+    mean += dot(g, normed, d) / static_cast<float>(part.count * d);
+  }
+  for (int64_t j = 0; j < part.count; ++j) {
+    head(j);
+    for (int64_t i = 0; i < d && part.w != nullptr; ++i)
+      g[i] = scale * (g[i] * part.w[j * d + i] - normed[i] * mean);
+    store_row(dx + part.offset(j), g, d);
+  }
+}
+
+float* floats_or_null(Tensor x) {
+  return x.empty() ? nullptr : x.as<float>();
+}
+
+void forward_of_projections(QkNormRopeForward op, ThreadPool& pool) {
+  const Heads& heads = op.heads;
+  const Projection queries = queries_of(heads, floats_or_null(op.wq_d)),
+                   keys = keys_of(heads, floats_or_null(op.wk_d));
+  const float* rope = op.rope_Td.as<float>();
+  const int32_t* position = op.position_N.as<int32_t>();
+  float* const all_rstd = floats_or_null(op.rstd_NJ);
+  with_type(op.packed_NP.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    pool.parallel_for(op.packed_NP.dim(0), kTokens, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        const T* row = op.packed_NP.as<T>() + t * heads.packed();
+        const float* angle = angles(rope, op.rope_Td.dim(0), position[t], heads.dim);
+        float* rstd = all_rstd + t * heads.norms();
+        projection_forward(op.q_NHd.as<T>() + t * heads.query * heads.dim, rstd, row, queries, angle, op.eps);
+        projection_forward(op.k_NGd.as<T>() + t * heads.kv * heads.dim, rstd + heads.norms() / 2, row, keys,
+                           angle, op.eps);
+      }
+    });
+  });
+}
+
+void backward_of_projections(QkNormRopeBackward op, ThreadPool& pool, Scratch& scratch) {
+  const Heads& heads = op.heads;
+  const Projection queries = queries_of(heads, floats_or_null(op.wq_d)),
+                   keys = keys_of(heads, floats_or_null(op.wk_d));
+  const float* rope = op.rope_Td.as<float>();
+  const int32_t* position = op.position_N.as<int32_t>();
+  const float* const all_rstd = floats_or_null(op.rstd_NJ);
+  PartialSums partial(pool, scratch, op.packed_NP.dim(0), kTokens, heads.query_norm() + heads.key_norm());
+  with_type(op.packed_NP.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    partial.for_each_block([&](float* dw, int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        const T* row = op.packed_NP.as<T>() + t * heads.packed();
+        T* out = op.dpacked_NP.as<T>() + t * heads.packed();
+        const float* angle = angles(rope, op.rope_Td.dim(0), position[t], heads.dim);
+        const float* rstd = all_rstd + t * heads.norms();
+        projection_backward(out, dw, op.dq_NHd.as<T>() + t * heads.query * heads.dim, row, queries, angle,
+                            rstd);
+        projection_backward(out, dw + heads.query_norm(), op.dk_NGd.as<T>() + t * heads.kv * heads.dim, row,
+                            keys, angle, rstd + heads.norms() / 2);
+      }
+    });
+  });
+  if (heads.norms() == 0) return;
+  partial.add_to(op.dwq_d.as<float>(), 0, heads.query_norm());
+  partial.add_to(op.dwk_d.as<float>(), heads.query_norm(), heads.key_norm());
+}
+
 }  // namespace
 
 void CpuOps::qk_norm_rope_forward(QkNormRopeForward op) {
   op.check();
+  if (op.heads.norm != QkNorm::head) return forward_of_projections(op, pool_);
   const int64_t d = op.heads.dim, query = op.heads.query, normed = op.heads.query + op.heads.kv,
                 width = op.heads.packed();
   const float *wq = op.wq_d.as<float>(), *wk = op.wk_d.as<float>(), *rope = op.rope_Td.as<float>();
@@ -96,6 +228,7 @@ void CpuOps::qk_norm_rope_forward(QkNormRopeForward op) {
 
 void CpuOps::qk_norm_rope_backward(QkNormRopeBackward op) {
   op.check();
+  if (op.heads.norm != QkNorm::head) return backward_of_projections(op, pool_, scratch_);
   const int64_t d = op.heads.dim, query = op.heads.query, normed = op.heads.query + op.heads.kv,
                 width = op.heads.packed();
   const float *wq = op.wq_d.as<float>(), *wk = op.wk_d.as<float>(), *rope = op.rope_Td.as<float>();

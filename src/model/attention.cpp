@@ -12,8 +12,10 @@ void AttentionWeights::declare(ParameterList& list, const AttentionSpec& spec) {
     list.consists_of({H * d, H * d, kv, kv}, d);  // q and its gate by turns, then k and v
   else
     list.consists_of({H * d, kv, kv});
-  list.norm(q_norm, "attention.q_norm.weight", d);
-  list.norm(k_norm, "attention.k_norm.weight", d);
+  if (spec.heads.norms() > 0) {
+    list.norm(q_norm, "attention.q_norm.weight", spec.heads.query_norm());
+    list.norm(k_norm, "attention.k_norm.weight", spec.heads.key_norm());
+  }
   list.matrix(out, "attention.out.weight", "attention", Role::matrix, {spec.width, H * d});
   list.consists_of({spec.width});
   list.writes_to_residual();
@@ -39,7 +41,8 @@ AttentionSaved::AttentionSaved(const AttentionSpec& spec, DType type, int64_t N,
   place(&AttentionSaved::packed_NP, unless_full, type, {N, spec.heads.packed()});
   place(&AttentionSaved::q_NHd, unless_selective, type, {N, H, d});
   place(&AttentionSaved::k_NGd, unless_selective, type, {N, G, d});
-  place(&AttentionSaved::rstd_NJ, unless_selective, DType::f32, {N, H + G});
+  if (spec.heads.norms() > 0)
+    place(&AttentionSaved::rstd_NJ, unless_selective, DType::f32, {N, spec.heads.norms()});
   if (mode == Mode::inference) return;
   place(&AttentionSaved::o_NHd, unless_full, type, {N, H, d});
   place(&AttentionSaved::lse_NH, unless_full, DType::f32, {N, H});

@@ -15,7 +15,8 @@ namespace moe::model {
 
 struct AttentionWeights {
   void declare(ParameterList& list, const AttentionSpec& spec);
-  Parameter norm, qkvg, q_norm, k_norm, out;  // [D], [P, D], [d], [d], [D, H d]
+  // [D], [P, D], then [d] twice, or [H d] and [G d], or none as Heads::norm says, [D, H d]
+  Parameter norm, qkvg, q_norm, k_norm, out;
 };
 
 // FLOPs of one token's scores and mixture among T tokens, forward and backward (a multiply-add is 2).

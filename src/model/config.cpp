@@ -66,6 +66,8 @@ void describe_attention(ModelConfig& c, Fields& fields) {
       .known_as({"sliding_window", "window_size", "local_attention_window", "attention_window_size"});
   fields.add("attention_gate", c.attention_gate, "sigmoid gate on attention's output (G1)")
       .known_as({"attn_output_gate", "gated_attention", "use_attention_gate"});
+  fields.add("qk_norm", c.qk_norm, "RMS norm of queries and keys: by head, over the projection, or none")
+      .known_as({"use_qk_norm", "qk_layernorm", "query_key_norm"});
 }
 
 void describe_router(ModelConfig& c, Fields& fields) {

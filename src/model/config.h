@@ -18,6 +18,7 @@ struct ModelConfig {
   int64_t n_kv_heads = 8;
   int64_t head_dim = 0;                            // 0: d_model / n_heads
   bool attention_gate = true;                      // G1: sigmoid gate on attention's output
+  QkNorm qk_norm = QkNorm::head;                   // the norm of queries and keys before RoPE
   std::vector<std::string> attention_window = {};  // tokens seen, by layer, repeated; 0 or none: all
   bool tie_embeddings = true;                      // the LM head is the embedding
   int64_t num_experts = 64;
@@ -42,7 +43,7 @@ struct ModelConfig {
   double init_std = 0.02;
 
   Heads heads() const {
-    return {n_heads, n_kv_heads, head_dim > 0 ? head_dim : d_model / n_heads, attention_gate};
+    return {n_heads, n_kv_heads, head_dim > 0 ? head_dim : d_model / n_heads, attention_gate, qk_norm};
   }
   int64_t window_of(int64_t layer) const;
   int64_t moe_layers() const { return n_layers - first_dense_layers; }

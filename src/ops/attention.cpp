@@ -12,6 +12,12 @@
 namespace moe {
 namespace {
 
+// A norm's weight or its gradient: nothing where there is no norm.
+void expect_norm(const Tensor& w, const char* name, int64_t width) {
+  if (width > 0) return expect(w, name, DType::f32, {width});
+  CHECK(w.empty(), std::string(name) + " without a norm");
+}
+
 // What forward and backward of QK-norm read alike. Returns the activation type.
 template <class Op>
 DType check_qk_norm_rope(const Op& op) {
@@ -23,12 +29,15 @@ DType check_qk_norm_rope(const Op& op) {
         "qk_norm_rope: the head width must be even, at most 256");
   const int64_t n = op.packed_NP.dim(0);
   expect(op.packed_NP, "qk_norm_rope: packed", type, {n, heads.packed()});
-  expect(op.wq_d, "qk_norm_rope: wq", DType::f32, {heads.dim});
-  expect(op.wk_d, "qk_norm_rope: wk", DType::f32, {heads.dim});
+  expect_norm(op.wq_d, "qk_norm_rope: wq", heads.query_norm());
+  expect_norm(op.wk_d, "qk_norm_rope: wk", heads.key_norm());
   CHECK(op.rope_Td.rank() == 2, "qk_norm_rope: rope must be a matrix");
   expect(op.rope_Td, "qk_norm_rope: rope", DType::f32, {op.rope_Td.dim(0), heads.dim});
   expect(op.position_N, "qk_norm_rope: position", DType::i32, {n});
-  expect(op.rstd_NJ, "qk_norm_rope: rstd", DType::f32, {n, heads.query + heads.kv});
+  if (heads.norms() > 0)
+    expect(op.rstd_NJ, "qk_norm_rope: rstd", DType::f32, {n, heads.norms()});
+  else
+    CHECK(op.rstd_NJ.empty(), "qk_norm_rope: rstd without a norm");
   return type;
 }
 
@@ -91,8 +100,8 @@ void QkNormRopeBackward::check() const {
   const DType type = check_qk_norm_rope(*this);
   const int64_t n = packed_NP.dim(0);
   expect(dpacked_NP, "qk_norm_rope_backward: dpacked", type, {n, heads.packed()});
-  expect(dwq_d, "qk_norm_rope_backward: dwq", DType::f32, {heads.dim});
-  expect(dwk_d, "qk_norm_rope_backward: dwk", DType::f32, {heads.dim});
+  expect_norm(dwq_d, "qk_norm_rope_backward: dwq", heads.query_norm());
+  expect_norm(dwk_d, "qk_norm_rope_backward: dwk", heads.key_norm());
   expect(dq_NHd, "qk_norm_rope_backward: dq", type, {n, heads.query, heads.dim});
   expect(dk_NGd, "qk_norm_rope_backward: dk", type, {n, heads.kv, heads.dim});
 }

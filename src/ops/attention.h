@@ -5,17 +5,30 @@
 
 #include <cstdint>
 
+#include "base/choices.h"
 #include "tensor/tensor.h"
 
 namespace moe {
 
 inline constexpr int64_t kMaxHeadDim = 256;
 
+// The RMSNorm of queries and keys before their rotation.
+enum class QkNorm : uint8_t {
+  head,        // over each head's d values, with weights [d] that heads share (Henry et al. 2020, Qwen3)
+  projection,  // over all H d values of q, and all G d of k (OLMoE, arXiv 2409.02060)
+  none,        // rotation alone (Mixtral, Llama)
+};
+constexpr auto choices_of(QkNorm) {
+  return choices<QkNorm>(
+      {{QkNorm::head, "head"}, {QkNorm::projection, "projection"}, {QkNorm::none, "none"}});
+}
+
 // One packed row of the fused projection: per query head [q_h (d) | gate_h (d)], then G keys, then G values.
 // Without a gate there is no gate_h.
 struct Heads {
   int64_t query = 0, kv = 0, dim = 0;  // H, G, d
   bool gated = true;
+  QkNorm norm = QkNorm::head;
   int64_t query_stride() const { return (gated ? 2 : 1) * dim; }  // from a query head to the next
   int64_t packed() const { return keys() + 2 * kv * dim; }
   int64_t keys() const { return query * query_stride(); }  // where the keys begin
@@ -23,17 +36,29 @@ struct Heads {
   int64_t gate(int64_t head) const {                       // where head's gate begins
     return head * query_stride() + dim;
   }
+  // Widths of the norm's weights for queries and for keys; 0: there is no norm.
+  int64_t query_norm() const { return norm_width(query); }
+  int64_t key_norm() const { return norm_width(kv); }
+  // How many 1 / rms a token has: J.
+  int64_t norms() const { return norm == QkNorm::head ? query + kv : norm == QkNorm::projection ? 2 : 0; }
+
+ private:
+  int64_t norm_width(int64_t heads) const {
+    return norm == QkNorm::head ? dim : norm == QkNorm::projection ? heads * dim : 0;
+  }
 };
 
 // Keys that a token of a row of T tokens sees on average: T / 2 without a window.
 double visible_keys(int64_t T, int64_t window);
 
 // From packed rows: q = rope(norm(q)), k = rope(norm(k)). Values and gates stay where they are.
-// norm is RMSNorm over d with weight wq_d or wk_d, which heads share.
+// norm is RMSNorm with weight wq or wk, as heads.norm says: over d, where heads share the weight; over the
+// whole projection, with wq [H d] and wk [G d]; or none, where wq, wk and rstd are empty.
 // rope is rotate-half (Su et al. 2021) on the pairs (i, i + d/2):
 //   y_i = x_i cos - x_{i+d/2} sin,  y_{i+d/2} = x_{i+d/2} cos + x_i sin.
 // Row t of rope_Td f32 is [cos (d/2) | sin (d/2)]; position_N i32 picks the row.
-// rstd_NJ f32 [N, H+G] is kept for backward. q and k are rounded once.
+// rstd_NJ f32 is kept for backward: one for each of the H+G heads, or that of q and that of k. q and k are
+// rounded once.
 struct QkNormRopeForward {
   static constexpr const char* name = "qk_norm_rope_forward";
   static constexpr const char* phase = "attention";
@@ -46,8 +71,8 @@ struct QkNormRopeForward {
   double bytes() const;
 };
 
-// Writes the q and k parts of dpacked; dwq +=, dwk +=. The other parts of dpacked are written by GateBackward
-// and AttentionBackward.
+// Writes the q and k parts of dpacked; dwq +=, dwk += (empty without a norm). The other parts of dpacked are
+// written by GateBackward and AttentionBackward.
 struct QkNormRopeBackward {
   static constexpr const char* name = "qk_norm_rope_backward";
   static constexpr const char* phase = "attention";

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The whole model against PyTorch (tools/reference_model.py, tools/make_goldens.py): logits, losses, routing
-// and the gradient of every weight: dropless, with capacity, without gates, with windows, other head widths
+// and the gradient of every weight: dropless, with capacity, without gates, with windows, other norms of
+// queries and keys, other head widths
 // and an untied head, other routers, shared experts and dense layers; and ten losses of an optimizer
 // trajectory.
 #include <gtest/gtest.h>
@@ -194,6 +195,7 @@ INSTANTIATE_TEST_SUITE_P(Model, GoldenF16,
 INSTANTIATE_TEST_SUITE_P(Model, Golden,
                          ::testing::Values("model_dropless.safetensors", "model_capacity.safetensors",
                                            "model_ungated.safetensors", "model_windowed.safetensors",
+                                           "model_qk_projection.safetensors", "model_qk_none.safetensors",
                                            "model_sigmoid.safetensors", "model_biased.safetensors",
                                            "model_shared.safetensors", "model_dense.safetensors"));
 

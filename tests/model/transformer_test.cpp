@@ -57,7 +57,11 @@ std::vector<ModelConfig> variants() {
   ModelConfig shared = test::tiny_config();
   shared.shared_expert_dim = 20;
   shared.shared_expert_gate = false;
-  return {test::tiny_config(), ungated, windowed, biased, shared, dense_config()};
+  ModelConfig projection = test::tiny_config(), unnormed = test::tiny_config();
+  projection.qk_norm = QkNorm::projection;
+  unnormed.qk_norm = QkNorm::none;
+  unnormed.attention_gate = false;
+  return {test::tiny_config(), ungated, windowed, biased, shared, dense_config(), projection, unnormed};
 }
 
 // Initial weights, and biases of routers as training leaves them.
@@ -335,6 +339,13 @@ TEST(Flops, FollowTheParts) {
   other.tie_embeddings = false;
   EXPECT_EQ(count_parameters(other).total - count_parameters(user).total, 50304 * 1024);
   EXPECT_EQ(flops_per_token(other, 1024).total(), flops_per_token(user, 1024).total());
+  other = user;
+  // 16 layers of 16 query heads and 8 of keys, each of 64: norms are no products.
+  other.qk_norm = QkNorm::none;
+  EXPECT_EQ(count_parameters(user).total - count_parameters(other).total, 16 * 2 * 64);
+  EXPECT_EQ(flops_per_token(other, 1024).total(), flops_per_token(user, 1024).total());
+  other.qk_norm = QkNorm::projection;
+  EXPECT_EQ(count_parameters(other).total - count_parameters(user).total, 16 * (16 + 8 - 2) * 64);
   other = user;
   other.attention_window = {"512", "0"};
   EXPECT_EQ(flops_per_token(other, 1024).attention, 0.875 * flops_per_token(user, 1024).attention);

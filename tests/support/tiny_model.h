@@ -30,6 +30,7 @@ inline model::ModelConfig golden_config(const nlohmann::json& json, int64_t T) {
   config.n_kv_heads = json.at("n_kv_heads");
   config.head_dim = json.value("head_dim", 0);
   config.attention_gate = json.value("attention_gate", true);
+  config.qk_norm = value_named<QkNorm>(json.value("qk_norm", "head")).value();
   for (const int64_t window : json.value("attention_window", std::vector<int64_t>()))
     config.attention_window.push_back(std::to_string(window));
   config.tie_embeddings = json.value("tie_embeddings", true);

@@ -345,6 +345,7 @@ TEST(RunConfig, EveryChoiceIsReadAndWrittenByItsName) {
       }
     }
   EXPECT_EQ(all,
+            "model.qk_norm = head: head projection none\n"
             "model.router_score = softmax: softmax sigmoid\n"
             "training.lr_schedule = cosine: cosine wsd constant\n"
             "training.weight_decay_mode = plain: plain cautious\n"

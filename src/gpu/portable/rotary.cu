@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // QK-norm and rotary positions over the queries and keys of the packed rows. A warp takes a token; some of
 // its lanes side by side take one head: lane i the pairs (c, c + d/2) for a vector of columns c, so that both
-// halves of a pair are in one lane, and the angles of these columns serve all heads.
+// halves of a pair are in one lane, and the angles of these columns serve all heads. A norm over the whole
+// projection, and none, are in rotary_projection.cu.
 #include <algorithm>
 #include <cstring>
 #include <type_traits>
@@ -11,6 +12,7 @@
 #include "gpu/launch.h"
 #include "gpu/numbers.cuh"
 #include "gpu/portable/column_sums.cuh"
+#include "gpu/portable/rotary_projection.h"
 
 namespace moe::gpu {
 namespace {
@@ -356,6 +358,7 @@ void GpuOps::qk_norm_rope_forward(QkNormRopeForward op) {
   op.check();
   const int64_t n = op.packed_NP.dim(0);
   if (n == 0) return;
+  if (op.heads.norm != QkNorm::head) return rotate_projections(stream_, op);
   with_activation(op.packed_NP.dtype(), [&]<class T>() {
     with_shape<T>(
         op.heads.dim,
@@ -373,6 +376,8 @@ void GpuOps::qk_norm_rope_backward(QkNormRopeBackward op) {
   op.check();
   const int64_t n = op.packed_NP.dim(0), width_of_sums = 2 * op.heads.dim;
   if (n == 0) return;
+  if (op.heads.norm != QkNorm::head)
+    return rotate_projections_backward(stream_, op, workspace_, int64_t{kBlocksPerSm} * num_sms_);
   int64_t grid = 0;
   float* parts = nullptr;
   with_activation(op.packed_NP.dtype(), [&]<class T>() {
