@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Writes tests/golden/qwen3_next/ and qwen3_next_shared/: tiny Qwen3NextForCausalLM with random weights as
-transformers saves them, and their logits and greedy continuations. tests/interop holds our import and model
-against them. The first has a shared expert of zeros, which is none; the second a true one, and a first layer
-without experts.
+"""Writes tests/golden/qwen3_next/, qwen3_next_shared/ and families/*/: tiny models of the families that moe
+reads, with random weights, as transformers saves them, and their logits and greedy continuations.
+tests/interop holds our import and model against them. The first has a shared expert of zeros, which is none;
+the second a true one, and a first layer without experts. Those in families/ also have the loss of their text
+and the norm of its gradient by each of our tensors.
 
 usage: tools/make_export_goldens.py [--only qwen3_next_shared]
 """
@@ -11,50 +12,102 @@ import argparse
 from pathlib import Path
 
 import torch
+import transformers
 from safetensors.torch import save_file
-from transformers import Qwen3NextConfig, Qwen3NextForCausalLM
 
 FOLDER = Path(__file__).resolve().parent.parent / "tests" / "golden"
+SHAPE = {
+    "hidden_size": 32, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 32,
+    "num_experts_per_tok": 2, "hidden_act": "silu", "rms_norm_eps": 1e-5, "vocab_size": 96, "bos_token_id": 0,
+    "eos_token_id": 0, "pad_token_id": 0}
+ROPE = {"rope_type": "default", "rope_theta": 5000.0}
+NEXT = SHAPE | {
+    "head_dim": 8, "rope_parameters": ROPE | {"partial_rotary_factor": 1.0}, "partial_rotary_factor": 1.0,
+    "num_experts": 6, "norm_topk_prob": True, "moe_intermediate_size": 16, "decoder_sparse_step": 1,
+    "attention_bias": False, "tie_word_embeddings": True}
+# Class, settings. Heads of a family in families/ are not D / H wide where it has a key for that.
 MODELS = {
-    "qwen3_next": {
+    "qwen3_next": ("Qwen3Next", NEXT | {
         "num_hidden_layers": 2, "intermediate_size": 16, "shared_expert_intermediate_size": 1,
-        "mlp_only_layers": []},
-    "qwen3_next_shared": {
+        "mlp_only_layers": [], "layer_types": ["full_attention"] * 2}),
+    "qwen3_next_shared": ("Qwen3Next", NEXT | {
         "num_hidden_layers": 3, "intermediate_size": 28, "shared_expert_intermediate_size": 12,
-        "mlp_only_layers": [0]},
+        "mlp_only_layers": [0], "layer_types": ["full_attention"] * 3}),
+    "families/qwen3_moe": ("Qwen3Moe", SHAPE | {
+        "head_dim": 12, "num_hidden_layers": 3, "num_experts": 6, "moe_intermediate_size": 16,
+        "intermediate_size": 28, "mlp_only_layers": [0], "norm_topk_prob": True, "rope_parameters": ROPE}),
+    "families/olmoe": ("Olmoe", SHAPE | {
+        "num_hidden_layers": 2, "num_experts": 6, "intermediate_size": 16, "norm_topk_prob": False,
+        "rope_parameters": ROPE}),
+    "families/mixtral": ("Mixtral", SHAPE | {
+        "head_dim": 12, "num_hidden_layers": 2, "num_local_experts": 6, "intermediate_size": 16,
+        "sliding_window": 9, "tie_word_embeddings": True, "rope_parameters": ROPE}),
 }
+
+
+def our_name(theirs):
+    """The tensor of ours that holds a parameter of transformers'."""
+    name = theirs.removeprefix("model.")
+    for old, new in (
+            ("embed_tokens", "embedding"), ("input_layernorm", "attention_norm"),
+            ("self_attn.o_proj", "attention.out"),
+            ("self_attn.q_norm", "attention.q_norm"), ("self_attn.k_norm", "attention.k_norm"),
+            ("self_attn.q_proj", "attention.qkvg"), ("self_attn.k_proj", "attention.qkvg"),
+            ("self_attn.v_proj", "attention.qkvg"), ("mlp.experts.gate_up_proj", "moe.gate_up.weight"),
+            ("mlp.experts.down_proj", "moe.down.weight"), ("mlp.gate.", "moe.router."),
+            ("mlp.gate_proj", "dense.gate_up"), ("mlp.up_proj", "dense.gate_up"),
+            ("mlp.down_proj", "dense.down")):
+        name = name.replace(old, new)
+    return "final_norm.weight" if name == "norm.weight" else name
+
+
+def gradient_norms(model, ids, dense_layers):
+    """Of the mean loss of the next token, by tensors of ours."""
+    loss = model(ids, labels=ids).loss
+    loss.backward()
+    squares = {}
+    for theirs, weight in model.named_parameters():
+        name = our_name(theirs)
+        layer = int(name.split(".")[1]) if name.startswith("layers.") else None
+        name = name.replace("post_attention_layernorm", "dense_norm" if layer in dense_layers else "moe_norm")
+        squares[name] = squares.get(name, 0.0) + weight.grad.double().square().sum()
+    norms = {f"gradient.{name}": square.sqrt().float() for name, square in squares.items()}
+    return {"loss": loss.detach().float()} | norms
 
 
 def make(name):
     torch.manual_seed(1)
-    own = MODELS[name]
-    config = Qwen3NextConfig(
-        architectures=["Qwen3NextForCausalLM"], hidden_size=32, num_attention_heads=4,
-        num_key_value_heads=2, head_dim=8, layer_types=["full_attention"] * own["num_hidden_layers"],
-        partial_rotary_factor=1.0,
-        rope_parameters={"rope_type": "default", "rope_theta": 5000.0, "partial_rotary_factor": 1.0},
-        max_position_embeddings=32, num_experts=6, num_experts_per_tok=2, norm_topk_prob=True,
-        moe_intermediate_size=16, decoder_sparse_step=1,
-        hidden_act="silu", rms_norm_eps=1e-5, attention_bias=False, vocab_size=96, tie_word_embeddings=True,
-        bos_token_id=0, eos_token_id=0, pad_token_id=0, **own)
-    model = Qwen3NextForCausalLM(config).eval()
+    kind, settings = MODELS[name]
+    model_class = getattr(transformers, kind + "ForCausalLM")
+    config = getattr(transformers, kind + "Config")(architectures=[kind + "ForCausalLM"], **settings)
+    model = model_class(config).eval()
     with torch.no_grad():
         for parameter, weight in model.named_parameters():
             weight.copy_(0.3 * torch.randn_like(weight))
-            if "shared_expert" in parameter and own["shared_expert_intermediate_size"] == 1:
+            if "shared_expert" in parameter and settings["shared_expert_intermediate_size"] == 1:
                 weight.zero_()
+            if "norm" in parameter and name.startswith("families/"):
+                weight += 1
     ids = torch.randint(1, 96, (1, 24))
     with torch.no_grad():
         logits = model(ids).logits[0]
         greedy = model.generate(ids[:, :8], max_new_tokens=16, do_sample=False, eos_token_id=None)[0, 8:]
+    expected = {"ids": ids[0].int(), "logits": logits.contiguous(), "greedy": greedy.int()}
+    if name.startswith("families/"):
+        expected |= gradient_norms(model, ids, settings.get("mlp_only_layers", []))
     model.save_pretrained(FOLDER / name)
     (FOLDER / name / "generation_config.json").unlink(missing_ok=True)
-    save_file({"ids": ids[0].int(), "logits": logits.contiguous(), "greedy": greedy.int()},
-              FOLDER / name / "expected.st")
+    save_file(expected, FOLDER / name / "expected.st")
+    for file in (FOLDER / name).iterdir():
+        file.chmod(0o644)
+    size = sum(file.stat().st_size for file in (FOLDER / name).iterdir())
+    print(f"{name}: {size:,} bytes; logits {logits.min():.3f} to {logits.max():.3f}, "
+          f"greedy {greedy.tolist()}")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=MODELS)
     only = parser.parse_args().only
     for name in [only] if only else MODELS:

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/format.h"
+#include "base/json.h"
 #include "base/progress.h"
 #include "base/secrets.h"
 #include "base/terminal.h"
@@ -44,7 +45,8 @@ constexpr auto choices_of(ExportType) {
 }
 
 struct ExportOptions {
-  std::string model, format = "hf", folder, dtype = std::string(name_of(ExportType::automatic)), logits;
+  std::string model, format = "hf", folder, family, dtype = std::string(name_of(ExportType::automatic)),
+                     logits;
   std::vector<std::string> prompts;
   double shard_gb = 5;
   bool verify = false, without_run = false, average = false;
@@ -104,18 +106,34 @@ interop::CardFacts card_facts(const TrainedModel& model, DType type) {
   return facts;
 }
 
-void write_small_files(const fs::path& folder, const TrainedModel& model, DType type, bool without_run) {
+// The one that was asked for, or that the run was imported from, or our own.
+const interop::Family& chosen_family(const ExportOptions& options, const TrainedModel& model) {
+  std::string name = options.family;
+  const fs::path imported = run_of(model.checkpoint) / kImported;
+  if (name.empty() && fs::exists(imported)) {
+    const Json json = parse_json(imported.string(), read_file(imported), "give --family");
+    name = JsonFields(imported.string(), json, "give --family").text("family");
+  }
+  if (name.empty()) return interop::own_family();
+  const interop::Family* family = interop::find_family(name);
+  if (family == nullptr)
+    throw UserError(imported.string(), "one of " + interop::family_names(), name, "give --family");
+  return *family;
+}
+
+void write_small_files(const fs::path& folder, const TrainedModel& model, const interop::Family& family,
+                       DType type, bool without_run) {
   const model::ModelConfig& config = model.config.model;
   const auto opened = model.config.data.tokenizer.open();
   const text::TokenizerFacts& tokenizer = opened->facts();
   const auto write = [&](const std::string& name, std::string_view text) {
     write_file_atomically(folder / name, text);
   };
-  write("config.json", interop::hf_config_json(config, type, tokenizer.end_of_text));
+  write("config.json", interop::hf_config_json(config, type, tokenizer.end_of_text, family));
   write("generation_config.json",
         interop::hf_generation_json(config, tokenizer.vocabulary, tokenizer.end_of_text));
   for (const auto& [name, text] : interop::tokenizer_files(*opened, config.max_seq_len)) write(name, text);
-  write("README.md", interop::model_card(config, card_facts(model, type)));
+  write("README.md", interop::model_card(config, card_facts(model, type), family));
   if (!without_run) write(kRunState, without_secrets(model.checkpoint.state_json()));
 }
 
@@ -192,10 +210,8 @@ void verify(const TrainedModel& model, const fs::path& folder, const ExportOptio
   const auto before = run_all();
   if (!options.logits.empty()) write_logits(options.logits, prompts, before);
   const std::string config_file = (folder / "config.json").string();
-  load_weights(row->weights,
-               interop::ImportedWeights(folder, interop::read_hf_config(config_file, read_file(config_file)),
-                                        types.master),
-               backend);
+  const auto [family, exported] = interop::read_hf_model(config_file, read_file(config_file));
+  load_weights(row->weights, interop::ImportedWeights(folder, exported, types.master, *family), backend);
   const auto after = run_all();
   double difference = 0, largest = 0;
   for (size_t p = 0; p < before.size(); ++p)
@@ -219,19 +235,20 @@ void verify(const TrainedModel& model, const fs::path& folder, const ExportOptio
 
 int run(const ExportOptions& options) {
   const TrainedModel model = open_model(options.model, options.overrides, options.average);
-  interop::check_exportable(model.config.model);
+  const interop::Family& family = chosen_family(options, model);
+  interop::check_exportable(model.config.model, family);
   const DType type = stored_type(options, model.config);
   Terminal terminal;
   interop::StagedFolder staged(options.folder);
   Progress progress(terminal, "exporting", 0, "bytes");
   const interop::ExportedWeights weights = interop::export_weights(
       staged.path(), model.config.model, model.checkpoint.file(model.weights), type,
-      static_cast<uint64_t>(options.shard_gb * 1e9), [&](uint64_t bytes) { progress.add(bytes); });
+      static_cast<uint64_t>(options.shard_gb * 1e9), [&](uint64_t bytes) { progress.add(bytes); }, family);
   progress.done();
-  write_small_files(staged.path(), model, type, options.without_run);
+  write_small_files(staged.path(), model, family, type, options.without_run);
   if (options.verify) verify(model, staged.path(), options, terminal);
   staged.commit();
-  terminal.line(fmt::format("{}: step {}, {} of weights in {} file{}", options.folder,
+  terminal.line(fmt::format("{}: {}, step {}, {} of weights in {} file{}", options.folder, family.name,
                             model.checkpoint.step(), format_bytes(static_cast<double>(weights.bytes)),
                             weights.files, weights.files == 1 ? "" : "s"));
   if (weights.rounded_norms > 0)
@@ -251,9 +268,15 @@ void add_export(CLI::App& app, Command& chosen) {
       ->required()
       ->type_name("RUN");
   command->add_option("folder", options->folder, "A new folder for the files")->required()->type_name("DIR");
-  command->add_option("--to", options->format, "hf: the Hugging Face format, as Qwen3NextForCausalLM")
+  command->add_option("--to", options->format, "hf: the Hugging Face format")
       ->capture_default_str()
       ->check(CLI::IsMember({"hf"}));
+  std::vector<std::string> names;
+  for (const interop::Family& family : interop::families()) names.push_back(family.name);
+  command
+      ->add_option("--family", options->family,
+                   "Whose names; default: as imported, or else " + interop::own_family().name)
+      ->check(CLI::IsMember(names));
   command
       ->add_option("--dtype", options->dtype,
                    "Type of the matrices: f32, bf16, f16, or auto, as the run computed")
@@ -280,6 +303,7 @@ void add_export(CLI::App& app, Command& chosen) {
       "Examples:\n"
       "  moe export runs/latest exported/ --verify\n"
       "  moe export runs/latest/checkpoints/step-00000400 exported/ --dtype bf16 --shard-gb 2\n"
+      "  moe export runs/imported exported/ --family qwen3_moe\n"
       "The folder appears when it is complete. `moe import` brings it back, bit for bit (bf16: rounded "
       "once).");
   command->callback([options, &chosen] { chosen = [options] { return run(*options); }; });

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/terminal.h"
 #include "base/version.h"
 #include "cli/arguments.h"
@@ -46,6 +47,10 @@ void check_same_model(const model::ModelConfig& wanted, const model::ModelConfig
   check("n_layers", &model::ModelConfig::n_layers);
   check("n_heads", &model::ModelConfig::n_heads);
   check("n_kv_heads", &model::ModelConfig::n_kv_heads);
+  check("head_dim", [](const model::ModelConfig& model) { return model.heads().dim; });
+  check("attention_gate", &model::ModelConfig::attention_gate);
+  check("qk_norm", [](const model::ModelConfig& model) { return name_of(model.qk_norm); });
+  check("tie_embeddings", &model::ModelConfig::tie_embeddings);
   check("num_experts", &model::ModelConfig::num_experts);
   check("top_k", &model::ModelConfig::top_k);
   check("expert_intermediate_dim", &model::ModelConfig::expert_intermediate_dim);
@@ -59,6 +64,7 @@ void check_same_model(const model::ModelConfig& wanted, const model::ModelConfig
 }
 
 struct Start {
+  const interop::Family* family;
   train::RunConfig config;
   train::SavedState state;  // step 0 and no text, unless the folder came from one of our runs
 };
@@ -69,8 +75,8 @@ Start starting_point(const ImportOptions& options) {
     throw UserError(file.string(), "the settings of a model",
                     fs::exists(folder) ? "no such file" : "no such folder",
                     "give a folder that `moe export` or save_pretrained wrote");
-  const model::ModelConfig model = interop::read_hf_config(file.string(), read_file(file));
-  Start start;
+  const auto [family, model] = interop::read_hf_model(file.string(), read_file(file));
+  Start start{.family = family, .config = {}, .state = {}};
   auto sections = start.config.sections();
   if (fs::exists(saved)) {
     try {
@@ -102,10 +108,11 @@ Start starting_point(const ImportOptions& options) {
 int run(const ImportOptions& options) {
   const Start start = starting_point(options);
   const DType master = train::weight_types(start.config.training).master;
-  const interop::ImportedWeights weights(options.folder, start.config.model, master);
+  const interop::ImportedWeights weights(options.folder, start.config.model, master, *start.family);
   Terminal terminal;
   const train::RunFolder run = train::RunFolder::create(start.config, "import");
   try {
+    write_file_atomically(run.path() / kImported, Json{{"family", start.family->name}}.dump() + "\n");
     checkpoint::CheckpointStore(run.checkpoints(), 0, program_version())
         .save(start.state.step, {{checkpoint::kModelFile, weights.streams()}},
               train::state_json(start.state.step, start.state.cursor, start.state.source, start.config));
@@ -115,7 +122,7 @@ int run(const ImportOptions& options) {
   }
   const std::string path = run.path().string();
   terminal.line(
-      fmt::format("{}: step {}, weights {} in {}", path, start.state.step,
+      fmt::format("{}: {}, step {}, weights {} in {}", path, start.family->name, start.state.step,
                   master == DType::f32 ? "bit for bit as" : "in bf16 (training.master_weights) of those",
                   options.folder));
   terminal.line(
@@ -140,6 +147,9 @@ void add_import(CLI::App& app, Command& chosen) {
       "Examples:\n"
       "  moe import exported/ --output runs/again\n"
       "  moe import downloaded/ --output runs/new data.source=my_texts/ training.max_steps=2000\n"
+      "Families: " +
+      interop::family_names() +
+      " (docs/interop.md).\n"
       "With the moe_state.json of an export the run goes on at the same step and place in the text, with the "
       "same\n"
       "settings; without it, at step 0 of a new run. Moments of the optimizer are not exported: they start "

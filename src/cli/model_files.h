@@ -54,5 +54,7 @@ void put_run_in(const std::filesystem::path& folder, train::RunConfig& config);
 
 // In an exported folder: state.json of the checkpoint it was made from.
 inline constexpr const char* kRunState = "moe_state.json";
+// In the folder of a run that `moe import` made: {"family": NAME} (interop/family.h).
+inline constexpr const char* kImported = "imported.json";
 
 }  // namespace moe::cli

@@ -125,9 +125,9 @@ void write_exact_norms(const fs::path& folder, const checkpoint::Safetensors& mo
 
 ExportedWeights export_weights(const fs::path& folder, const model::ModelConfig& config,
                                const checkpoint::Safetensors& model, DType type, uint64_t shard_bytes,
-                               const OnBytes& on_bytes) {
+                               const OnBytes& on_bytes, const Family& family) {
   check_model(config, model);
-  const std::vector<TensorMap> maps = qwen3_next_tensors(config);
+  const std::vector<TensorMap> maps = tensors_of(family, config);
   std::vector<checkpoint::TensorStream> streams;
   ExportedWeights result;
   for (const TensorMap& map : maps) {
@@ -152,8 +152,9 @@ ExportedWeights export_weights(const fs::path& folder, const model::ModelConfig&
   return result;
 }
 
-ImportedWeights::ImportedWeights(const fs::path& folder, const model::ModelConfig& config, DType master)
-    : shapes_(our_tensors(config, master)), maps_(qwen3_next_tensors(config)), weights_(folder) {
+ImportedWeights::ImportedWeights(const fs::path& folder, const model::ModelConfig& config, DType master,
+                                 const Family& family)
+    : shapes_(our_tensors(config, master)), maps_(tensors_of(family, config)), weights_(folder) {
   weights_.check(maps_);
   if (fs::exists(folder / kExactNorms))
     exact_norms_ = std::make_unique<checkpoint::Safetensors>(folder / kExactNorms);

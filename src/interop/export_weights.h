@@ -11,8 +11,9 @@
 #include <vector>
 
 #include "checkpoint/safetensors.h"
+#include "interop/family.h"
 #include "interop/hf_weights.h"
-#include "interop/qwen3_next.h"
+#include "interop/tensor_map.h"
 #include "model/config.h"
 #include "tensor/dtype.h"
 
@@ -28,19 +29,20 @@ struct ExportedWeights {
 
 // Into `folder`: model.safetensors, or shards of at most `shard_bytes` (one tensor may be more) and their
 // index.
-// model: under our names, f32 or bf16. type: of the matrices, f32, bf16 or f16; routers and norms stay f32.
-// Where a norm weight does not survive "less one", all norms are kept beside in moe_norms.safetensors, which
-// only import reads.
+// model: under our names, f32 or bf16. type: f32, bf16 or f16; routers and norms stay f32 in our own family.
+// Others have one type for all. Where a norm weight does not survive "less one", all norms are kept beside in
+// moe_norms.safetensors, which only import reads.
 ExportedWeights export_weights(const std::filesystem::path& folder, const model::ModelConfig& config,
                                const checkpoint::Safetensors& model, DType type, uint64_t shard_bytes,
-                               const OnBytes& on_bytes = {});
+                               const OnBytes& on_bytes = {}, const Family& family = own_family());
 
 // A folder of the Hugging Face format as the tensors of our checkpoint.
 class ImportedWeights {
  public:
   // Throws UserError when the folder's tensors are not exactly those of `config`.
   // master: the type of the run's matrices; values are rounded to nearest.
-  ImportedWeights(const std::filesystem::path& folder, const model::ModelConfig& config, DType master);
+  ImportedWeights(const std::filesystem::path& folder, const model::ModelConfig& config, DType master,
+                  const Family& family = own_family());
   ImportedWeights(const ImportedWeights&) = delete;
   ImportedWeights& operator=(const ImportedWeights&) = delete;
 

@@ -11,14 +11,14 @@
 #include "base/error.h"
 #include "base/excerpt.h"
 #include "base/json.h"
-#include "interop/qwen3_next.h"
+#include "interop/tensor_map.h"
 
 namespace moe::interop {
 namespace {
 
-constexpr const char* kArchitecture = "Qwen3NextForCausalLM";
-constexpr const char* kOnly =
-    "moe imports what `moe export` writes: Qwen3-Next with full attention in every layer";
+constexpr const char* kOnly = "docs/interop.md lists the models that moe reads, and what it refuses of them";
+constexpr const char* kUnsure =
+    "it may change what the model computes; if you are sure that it does not, remove it";
 
 // Keys that change nothing of what a model computes, or only in layers that it does not have.
 constexpr std::string_view kOfNoEffect[] = {"_attn_implementation",
@@ -28,16 +28,9 @@ constexpr std::string_view kOfNoEffect[] = {"_attn_implementation",
                                             "chunk_size_feed_forward",
                                             "dtype",
                                             "eos_token_id",
-                                            "full_attention_interval",
                                             "id2label",
                                             "initializer_range",
                                             "label2id",
-                                            "linear_conv_kernel_dim",
-                                            "linear_key_head_dim",
-                                            "linear_num_key_heads",
-                                            "linear_num_value_heads",
-                                            "linear_value_head_dim",
-                                            "max_window_layers",
                                             "output_attentions",
                                             "output_hidden_states",
                                             "output_router_logits",
@@ -49,70 +42,74 @@ constexpr std::string_view kOfNoEffect[] = {"_attn_implementation",
                                             "torch_dtype",
                                             "transformers_version",
                                             "use_cache"};
+// Keys that are read of every family.
 constexpr std::string_view kRead[] = {"architectures",       "head_dim",
                                       "hidden_size",         "intermediate_size",
                                       "layer_types",         "max_position_embeddings",
-                                      "mlp_only_layers",     "moe_intermediate_size",
-                                      "norm_topk_prob",      "num_attention_heads",
-                                      "num_experts",         "num_experts_per_tok",
-                                      "num_hidden_layers",   "num_key_value_heads",
-                                      "rms_norm_eps",        "rope_parameters",
-                                      "rope_theta",          "shared_expert_intermediate_size",
-                                      "tie_word_embeddings", "vocab_size"};
+                                      "model_type",          "num_attention_heads",
+                                      "num_experts_per_tok", "num_hidden_layers",
+                                      "num_key_value_heads", "rms_norm_eps",
+                                      "rope_parameters",     "rope_scaling",
+                                      "rope_theta",          "tie_word_embeddings",
+                                      "vocab_size"};
 
-// What a key must hold where it is given; `needed` where transformers' default is another value.
-struct Fixed {
-  const char* key;
-  Json value;
-  bool needed = false;
-};
-const std::vector<Fixed>& fixed() {
-  static const std::vector<Fixed> list{{"model_type", "qwen3_next", true}, {"hidden_act", "silu"},
-                                       {"attention_bias", false},          {"attention_dropout", 0},
-                                       {"decoder_sparse_step", 1},         {"partial_rotary_factor", 1},
-                                       {"use_sliding_window", false},      {"is_encoder_decoder", false},
-                                       {"add_cross_attention", false},     {"pruned_heads", Json::object()}};
-  return list;
-}
-
-void check_fixed(const JsonFields& json, const Fixed& fixed) {
-  const bool given = json.has(fixed.key);
-  if (!given && fixed.needed) json.refuse(fixed.key, quote(fixed.value), "none");
-  if (given && json.at(fixed.key) != fixed.value)
-    json.refuse(fixed.key, quote(fixed.value), quote(json.at(fixed.key)));
+// "why; what else to do", for a key.
+[[noreturn]] void refuse_key(const JsonFields& json, std::string_view key, const std::string& expected,
+                             const std::string& found, const std::string& otherwise) {
+  const std::string why = why_not_key(key);
+  throw UserError(fmt::format("{}: field \"{}\"", json.where(), excerpt(std::string(key))), expected, found,
+                  why.empty() ? otherwise : why);
 }
 
 bool among(std::string_view key, std::span<const std::string_view> keys) {
   return std::find(keys.begin(), keys.end(), key) != keys.end();
 }
 
-// Whatever else a file sets may change the arithmetic: rope_scaling, sliding_window, quantization_config,
-// auto_map, ...
-void refuse_unknown(const JsonFields& json, std::span<const std::string_view> known) {
-  for (const auto& [key, value] : json.value().items()) {
-    const bool is_fixed = std::ranges::find(fixed(), std::string_view(key), &Fixed::key) != fixed().end();
-    if (!value.is_null() && !is_fixed && !among(key, known) && !among(key, kOfNoEffect))
-      throw UserError(fmt::format("{}: field \"{}\"", json.where(), excerpt(key)), "a key that moe knows",
-                      quote(value),
-                      "it may change what the model computes; if you are sure that it does not, remove it");
-  }
+bool is_read(const Family& family, const std::string& key) {
+  return among(key, kRead) || std::ranges::count(family.experts, key) > 0 || key == family.expert_width ||
+         (family.renormalise_key && key == "norm_topk_prob") ||
+         (family.dense_layers && key == "mlp_only_layers") || (family.window && key == "sliding_window") ||
+         (family.shared_expert && key == "shared_expert_intermediate_size");
 }
 
-void check_kind(const JsonFields& json) {
+void check_fixed(const JsonFields& json, const Family& family) {
+  for (const auto& [key, value] : family.fixed.items())
+    if (json.has(key.c_str()) && json.at(key.c_str()) != value)
+      refuse_key(json, key, quote(value), quote(json.at(key.c_str())), kOnly);
+}
+
+// Whatever else a file sets may change the arithmetic: quantization_config, auto_map, clip_qkv, ...
+void refuse_unknown(const JsonFields& json, const Family& family) {
+  for (const auto& [key, value] : json.value().items())
+    if (!value.is_null() && !family.fixed.contains(key) && !is_read(family, key) &&
+        !among(key, kOfNoEffect) && std::ranges::count(family.idle, key) == 0)
+      refuse_key(json, key, "a key that moe knows", quote(value), kUnsure);
+}
+
+const Family& family_of(const JsonFields& json) {
+  const std::string name = json.text("model_type");
+  if (const Family* family = find_family(name)) return *family;
+  const std::string why = why_not_family(name);
+  throw UserError(fmt::format("{}: field \"model_type\"", json.where()), "one of " + family_names(),
+                  quote(json.at("model_type")), why.empty() ? kOnly : why);
+}
+
+void check_kind(const JsonFields& json, const Family& family) {
   const Json& names = json.at("architectures");
-  if (names != Json::array({kArchitecture}))
-    json.refuse("architectures", fmt::format("[\"{}\"]", kArchitecture), quote(names));
-  for (const Fixed& one : fixed()) check_fixed(json, one);
-  refuse_unknown(json, kRead);
+  if (names != Json::array({family.architecture}))
+    json.refuse("architectures", fmt::format("[\"{}\"]", family.architecture), quote(names));
+  check_fixed(json, family);
+  refuse_unknown(json, family);
 }
 
-void check_layers(const JsonFields& json, int64_t layers) {
+void check_layers(const JsonFields& json, const Family& family, int64_t layers) {
+  if (!family.layer_types && !json.has("layer_types")) return;
   const Json& types = json.list("layer_types");
   if (static_cast<int64_t>(types.size()) != layers)
     json.refuse("layer_types", fmt::format("a list of {} (num_hidden_layers)", layers),
                 fmt::format("{}", types.size()));
   for (const Json& type : types)
-    if (type != "full_attention") json.refuse("layer_types", "full_attention only", quote(type));
+    if (type != "full_attention") refuse_key(json, "layer_types", "full_attention only", quote(type), kOnly);
 }
 
 // The layers without experts come first with us. Returns how many there are.
@@ -122,26 +119,85 @@ int64_t read_dense_layers(const JsonFields& json, int64_t layers) {
   const auto count = static_cast<int64_t>(list.size());
   for (int64_t i = 0; i < count; ++i)
     if (i >= layers || list[static_cast<size_t>(i)] != i)
-      json.refuse("mlp_only_layers", "the first layers: [], [0], [0, 1], ...", quote(list));
+      refuse_key(json, "mlp_only_layers", "the first layers: [], [0], [0, 1], ...", quote(list), kOnly);
   return count;
 }
 
-// transformers 5 keeps the rotary settings in rope_parameters; before, they were keys of their own.
-double read_rope(const JsonFields& json) {
+// transformers 4 says the same in rope_scaling; old files have `type`.
+bool is_unscaled(const Json& rope) {
+  if (!rope.is_object()) return false;
+  bool named = false;
+  for (const auto& [key, value] : rope.items()) {
+    const bool is_type = key == "rope_type" || key == "type";
+    if (is_type ? value != "default" : !value.is_null()) return false;
+    named = named || is_type;
+  }
+  return named;
+}
+
+void check_rope(const JsonFields& rope) {
   constexpr std::string_view kInside[] = {"rope_type", "rope_theta", "partial_rotary_factor"};
-  const Fixed whole_head{"partial_rotary_factor", 1, true};
+  if (rope.has("rope_type") && rope.at("rope_type") != "default")
+    refuse_key(rope, "rope_type", "\"default\"", quote(rope.at("rope_type")), kOnly);
+  for (const auto& [key, value] : rope.value().items())
+    if (!value.is_null() && !among(key, kInside))
+      refuse_key(rope, key, "a key that moe knows", quote(value), kUnsure);
+}
+
+// transformers 5 keeps the rotary settings in rope_parameters; before, they were keys of their own.
+double read_rope(const JsonFields& json, const Family& family) {
+  const auto check_share = [&](const JsonFields& from) {
+    const bool given = from.has("partial_rotary_factor");
+    if (given ? from.at("partial_rotary_factor") != 1 : family.partial_rotary != 1)
+      refuse_key(json, "partial_rotary_factor", "1", given ? quote(from.at("partial_rotary_factor")) : "none",
+                 kOnly);
+  };
+  const double outside = json.has("rope_theta") ? json.number("rope_theta") : family.rope_theta;
+  if (json.has("rope_scaling") && !is_unscaled(json.at("rope_scaling")))
+    refuse_key(json, "rope_scaling", "none", quote(json.at("rope_scaling")), kOnly);
   if (!json.has("rope_parameters")) {
-    check_fixed(json, whole_head);
-    return json.number("rope_theta");
+    check_share(json);
+    return outside;
   }
   const JsonFields rope = json.inside("rope_parameters");
-  refuse_unknown(rope, kInside);
-  check_fixed(rope, {"rope_type", "default"});
-  check_fixed(rope.has("partial_rotary_factor") ? rope : json, whole_head);
-  const double theta = rope.number("rope_theta");
-  if (json.has("rope_theta") && json.number("rope_theta") != theta)
+  check_rope(rope);
+  check_share(rope.has("partial_rotary_factor") ? rope : json);
+  const double theta = rope.has("rope_theta") ? rope.number("rope_theta") : outside;
+  if (json.has("rope_theta") && outside != theta)
     json.refuse("rope_theta", fmt::format("{}, as in rope_parameters", theta), quote(json.at("rope_theta")));
   return theta;
+}
+
+void read_experts(const JsonFields& json, const Family& family, model::ModelConfig& config) {
+  const auto whole = [&](const std::string& key) { return json.whole(key.c_str(), 1, int64_t{1} << 31); };
+  const auto given =
+      std::ranges::find_if(family.experts, [&](const auto& key) { return json.has(key.c_str()); });
+  config.num_experts = whole(given == family.experts.end() ? family.experts.front() : *given);
+  config.top_k = whole("num_experts_per_tok");
+  config.expert_intermediate_dim = whole(family.expert_width);
+  config.renormalize_top_k = !family.renormalise_key || json.flag("norm_topk_prob");
+  if (family.shared_expert) {
+    const int64_t shared = whole("shared_expert_intermediate_size");
+    config.shared_expert_dim = shared == kNoSharedExpert ? 0 : shared;
+  }
+  if (!family.dense_layers) return;
+  config.first_dense_layers = read_dense_layers(json, config.n_layers);
+  if (config.first_dense_layers > 0) config.dense_intermediate_dim = whole("intermediate_size");
+}
+
+void read_attention(const JsonFields& json, const Family& family, model::ModelConfig& config) {
+  const auto whole = [&](const char* key) { return json.whole(key, 1, int64_t{1} << 31); };
+  config.n_heads = whole("num_attention_heads");
+  config.n_kv_heads = json.has("num_key_value_heads") ? whole("num_key_value_heads") : config.n_heads;
+  if (json.has("head_dim")) config.head_dim = whole("head_dim");
+  if (config.head_dim * config.n_heads == config.d_model) config.head_dim = 0;  // as d_model says
+  if (!family.head_dim_key && config.head_dim > 0)
+    json.refuse("head_dim", "hidden_size / num_attention_heads", quote(json.at("head_dim")));
+  config.attention_gate = family.gate;
+  config.qk_norm = family.qk_norm;
+  config.rope_theta = read_rope(json, family);
+  if (family.window && json.has("sliding_window"))
+    config.attention_window = {std::to_string(whole("sliding_window"))};
 }
 
 }  // namespace
@@ -152,111 +208,35 @@ std::string hf_name_of(DType type) {
   return type == DType::bf16 ? "bfloat16" : "float16";
 }
 
-void check_exportable(const model::ModelConfig& config) {
-  const auto refuse = [](const char* setting, const char* expected, const std::string& found) {
-    throw UserError(
-        setting, expected, found,
-        "Qwen3NextForCausalLM, the format of `moe export`, has nothing else: train without it, or use "
-        "the checkpoint's own files");
-  };
-  if (config.shared_expert_dim == kNoSharedExpert)
-    refuse("model.shared_expert_dim", "0, or at least 2", std::to_string(config.shared_expert_dim));
-  if (config.shared_expert_dim > 0 && !config.shared_expert_gate)
-    refuse("model.shared_expert_gate", "true", "false");
-  if (!config.attention_gate) refuse("model.attention_gate", "true", "false");
-  if (config.router_score != RouterScore::softmax)
-    refuse("model.router_score", "softmax", std::string(name_of(config.router_score)));
-  if (config.router_scale != 1) refuse("model.router_scale", "1", fmt::format("{}", config.router_scale));
-  if (config.router_bias_rate > 0)
-    refuse("model.router_bias_rate", "0, a choice without biases",
-           fmt::format("{}", config.router_bias_rate));
-  for (int64_t i = 0; i < config.n_layers; ++i)
-    if (const int64_t window = config.window_of(i); window > 0 && window < config.max_seq_len)
-      refuse("model.attention_window", "the whole row in each layer", std::to_string(window));
-}
-
-std::string hf_config_json(const model::ModelConfig& config, DType type, int64_t end_of_text) {
-  check_exportable(config);
-  const std::vector<std::string> layers(static_cast<size_t>(config.n_layers), "full_attention");
-  std::vector<int64_t> dense_layers(static_cast<size_t>(config.first_dense_layers));
-  std::iota(dense_layers.begin(), dense_layers.end(), 0);
-  const OrderedJson json{
-      {"architectures", OrderedJson::array({kArchitecture})},
-      {"model_type", "qwen3_next"},
-      {"dtype", hf_name_of(type)},
-      {"hidden_size", config.d_model},
-      {"num_hidden_layers", config.n_layers},
-      {"num_attention_heads", config.n_heads},
-      {"num_key_value_heads", config.n_kv_heads},
-      {"head_dim", config.heads().dim},
-      {"layer_types", layers},
-      {"rope_parameters",
-       {{"rope_type", "default"}, {"rope_theta", config.rope_theta}, {"partial_rotary_factor", 1.0}}},
-      {"partial_rotary_factor", 1.0},
-      {"max_position_embeddings", config.max_seq_len},
-      {"num_experts", config.num_experts},
-      {"num_experts_per_tok", config.top_k},
-      {"norm_topk_prob", config.renormalize_top_k},
-      {"moe_intermediate_size", config.expert_intermediate_dim},
-      {"intermediate_size", dense_layers.empty() ? config.expert_intermediate_dim : config.dense_width()},
-      {"shared_expert_intermediate_size",
-       config.shared_expert_dim > 0 ? config.shared_expert_dim : kNoSharedExpert},
-      {"decoder_sparse_step", 1},
-      {"mlp_only_layers", dense_layers},
-      {"router_aux_loss_coef", config.aux_loss_weight},
-      {"hidden_act", "silu"},
-      {"rms_norm_eps", config.norm_eps},
-      {"attention_bias", false},
-      {"attention_dropout", 0.0},
-      {"initializer_range", config.init_std},
-      {"vocab_size", config.vocab_size},
-      {"tie_word_embeddings", config.tie_embeddings},
-      {"use_cache", true},
-      {"bos_token_id", end_of_text},
-      {"eos_token_id", end_of_text}};
-  return json.dump(2) + "\n";
-}
-
-std::string hf_generation_json(const model::ModelConfig& config, int64_t vocabulary, int64_t end_of_text) {
-  OrderedJson json{
-      {"bos_token_id", end_of_text}, {"eos_token_id", end_of_text}, {"pad_token_id", end_of_text}};
-  for (int64_t id = vocabulary; id < config.vocab_size; ++id) json["suppress_tokens"].push_back(id);
-  return json.dump(2) + "\n";
-}
-
-model::ModelConfig read_hf_config(const std::string& where, std::string_view text) {
-  const Json parsed = parse_json(where, text, kOnly);
-  const JsonFields json(where, parsed, kOnly);
+HfModel read_hf_model(const std::string& where, std::string_view text) {
+  const Json given = parse_json(where, text, kOnly);
+  const Family& family = family_of(JsonFields(where, given, kOnly));
+  Json whole_text = family.defaults;
+  whole_text.update(given);
+  const JsonFields json(where, whole_text, kOnly);
   const auto whole = [&](const char* key) { return json.whole(key, 1, int64_t{1} << 31); };
-  check_kind(json);
+  check_kind(json, family);
   model::ModelConfig config;
   config.d_model = whole("hidden_size");
   config.n_layers = whole("num_hidden_layers");
-  config.n_heads = whole("num_attention_heads");
-  config.n_kv_heads = whole("num_key_value_heads");
-  config.head_dim = whole("head_dim");
-  if (config.head_dim * config.n_heads == config.d_model) config.head_dim = 0;  // as d_model says
   config.tie_embeddings = json.flag("tie_word_embeddings");
-  config.num_experts = whole("num_experts");
-  config.top_k = whole("num_experts_per_tok");
-  config.expert_intermediate_dim = whole("moe_intermediate_size");
-  const int64_t shared = whole("shared_expert_intermediate_size");
-  config.shared_expert_dim = shared == kNoSharedExpert ? 0 : shared;
-  config.first_dense_layers = read_dense_layers(json, config.n_layers);
-  if (config.first_dense_layers > 0) config.dense_intermediate_dim = whole("intermediate_size");
   config.vocab_size = whole("vocab_size");
   config.max_seq_len = whole("max_position_embeddings");
   config.norm_eps = json.number("rms_norm_eps");
-  config.rope_theta = read_rope(json);
-  config.renormalize_top_k = json.flag("norm_topk_prob");
   config.capacity_factor = 0;
-  check_layers(json, config.n_layers);
+  read_attention(json, family, config);
+  read_experts(json, family, config);
+  check_layers(json, family, config.n_layers);
   try {
     config.validate();
   } catch (const UserError& error) {
     throw UserError(where + " (" + error.where + ")", error.expected, error.found, kOnly);
   }
-  return config;
+  return {&family, config};
+}
+
+model::ModelConfig read_hf_config(const std::string& where, std::string_view text) {
+  return read_hf_model(where, text).config;
 }
 
 }  // namespace moe::interop

@@ -30,6 +30,18 @@ constexpr size_t kPiece = size_t{1} << 18;  // values converted at a time
 struct ExpertName {
   std::string stem, part;
   int64_t expert = 0;
+
+  bool is_down() const { return part == "down_proj" || part == "w2"; }
+  bool is_gate() const { return part == "gate_proj" || part == "w1"; }
+  // As transformers 5 has it in memory: of Mixtral too, whose files say block_sparse_moe.
+  std::vector<std::string> fused() const {
+    const std::string name = is_down() ? "down_proj" : "gate_up_proj";
+    constexpr std::string_view kSparse = ".block_sparse_moe.";
+    std::vector<std::string> names{stem + name};
+    if (const size_t at = stem.find(kSparse); at != std::string::npos)
+      names.push_back(std::string(stem).replace(at, kSparse.size(), ".mlp.") + name);
+    return names;
+  }
 };
 
 std::optional<ExpertName> expert_name(const std::string& name) {
@@ -102,13 +114,14 @@ HfWeights::Slice HfWeights::slice(const TensorMap& tensor) const {
 HfWeights::Slice HfWeights::fused_slice(const TensorMap& tensor) const {
   const auto expert = expert_name(tensor.theirs);
   const checkpoint::Safetensors* file = nullptr;
-  const bool down = expert && expert->part == "down_proj";
-  const checkpoint::Safetensors::Entry* entry =
-      expert ? find(expert->stem + (down ? "down_proj" : "gate_up_proj"), &file) : nullptr;
+  const bool down = expert && expert->is_down();
+  const checkpoint::Safetensors::Entry* entry = nullptr;
+  for (const std::string& name : expert ? expert->fused() : std::vector<std::string>())
+    if (entry == nullptr) entry = find(name, &file);
   if (entry == nullptr)
     throw UserError(where_, "tensor " + tensor.theirs,
                     fmt::format("none among the {} there", file_of_.size()), kAgain);
-  const int64_t parts = down ? 1 : 2, index = down || expert->part == "gate_proj" ? 0 : 1;
+  const int64_t parts = down ? 1 : 2, index = down || expert->is_gate() ? 0 : 1;
   const auto& shape = entry->shape;
   if (shape.size() != 3 || expert->expert >= shape[0] || shape[1] % parts != 0)
     return {entry->dtype, shape, {}};
@@ -117,6 +130,16 @@ HfWeights::Slice HfWeights::fused_slice(const TensorMap& tensor) const {
   return {entry->dtype,
           {shape[1] / parts, shape[2]},
           bytes.subspan(size * static_cast<size_t>(expert->expert * parts + index), size)};
+}
+
+bool HfWeights::is_needless(const std::string& name) const {
+  if (name.ends_with(".rotary_emb.inv_freq")) return true;
+  if (name != "lm_head.weight") return false;
+  const checkpoint::Safetensors *head_file = nullptr, *file = nullptr;
+  const auto* head = find(name, &head_file);
+  const auto* embedding = find("model.embed_tokens.weight", &file);
+  return embedding != nullptr && head->dtype == embedding->dtype && head->shape == embedding->shape &&
+         std::ranges::equal(head_file->bytes(*head), file->bytes(*embedding));
 }
 
 void HfWeights::check(const std::vector<TensorMap>& wanted) const {
@@ -134,13 +157,11 @@ void HfWeights::check(const std::vector<TensorMap>& wanted) const {
     if (adds && std::any_of(found.bytes.begin(), found.bytes.end(), [](uint8_t byte) { return byte != 0; }))
       throw UserError(where, "zeros: a shared expert of width 1 stands for none", "other values");
     known.insert(tensor.theirs);
-    if (const auto expert = expert_name(tensor.theirs)) {
-      known.insert(expert->stem + "gate_up_proj");
-      known.insert(expert->stem + "down_proj");
-    }
+    if (const auto expert = expert_name(tensor.theirs))
+      for (const std::string& name : expert->fused()) known.insert(name);
   }
   for (const auto& [name, file] : file_of_)
-    if (!known.contains(name))
+    if (!known.contains(name) && !is_needless(name))
       throw UserError(fmt::format("{}: {}", where_, file), "only tensors that our model has", name);
 }
 

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "checkpoint/safetensors.h"
-#include "interop/qwen3_next.h"
+#include "interop/tensor_map.h"
 
 namespace moe::interop {
 
@@ -27,7 +27,8 @@ class HfWeights {
 
   // Whether exactly these tensors are there, in these shapes and of a type that can be read (F32, BF16, F16);
   // experts either one by one or fused (experts.gate_up_proj, experts.down_proj), a shared expert of width 1
-  // zero.
+  // zero. Two more may be there: a head that repeats the embedding it is tied to, and the rotary frequencies
+  // of old files.
   // Throws UserError.
   void check(const std::vector<TensorMap>& wanted) const;
 
@@ -45,6 +46,7 @@ class HfWeights {
                                              const checkpoint::Safetensors** file) const;
   Slice slice(const TensorMap& tensor) const;
   Slice fused_slice(const TensorMap& tensor) const;
+  bool is_needless(const std::string& name) const;
 
   std::string where_;
   std::map<std::string, checkpoint::Safetensors> files_;

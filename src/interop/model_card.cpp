@@ -24,8 +24,9 @@ std::string architecture(const model::ModelConfig& config, std::string_view toke
               fmt::format("{} ({} active for a token)", format_count(static_cast<double>(parameters.total)),
                           format_count(static_cast<double>(parameters.active))));
   text += row("layers, width", fmt::format("{}, {}", config.n_layers, config.d_model));
-  text += row("attention", fmt::format("{} query heads, {} key/value heads of {}, with an output gate",
-                                       config.n_heads, config.n_kv_heads, config.heads().dim));
+  text += row("attention",
+              fmt::format("{} query heads, {} key/value heads of {}{}", config.n_heads, config.n_kv_heads,
+                          config.heads().dim, config.attention_gate ? ", with an output gate" : ""));
   text += row("experts", fmt::format("{} of width {}, {} for each token", config.num_experts,
                                      config.expert_intermediate_dim, config.top_k));
   if (config.shared_expert_dim > 0)
@@ -38,11 +39,11 @@ std::string architecture(const model::ModelConfig& config, std::string_view toke
   return text;
 }
 
-// {0}: the end of text. {1}: what stands for no shared expert.
+// {0}: the end of text. {1}: the class. {2}: how it is used.
 constexpr const char* kUse = R"(
 ## Use
 
-It is a `Qwen3NextForCausalLM` of transformers 5 with full attention in every layer{1}; no
+It is a `{1}` of transformers 5{2}; no
 code of its own. Documents began with `{0}` in training, so put it in front of a prompt:
 
 ```python
@@ -58,7 +59,7 @@ print(tokenizer.decode(model.generate(**ids, max_new_tokens=50)[0]))
 
 }  // namespace
 
-std::string model_card(const model::ModelConfig& config, const CardFacts& facts) {
+std::string model_card(const model::ModelConfig& config, const CardFacts& facts, const Family& family) {
   std::string text =
       "---\nlibrary_name: transformers\npipeline_tag: text-generation\ntags:\n- mixture-of-experts\n- "
       "moe.cpp\n---\n\n";
@@ -79,8 +80,9 @@ std::string model_card(const model::ModelConfig& config, const CardFacts& facts)
         facts.tokenizer.name);
     for (const auto& [name, value] : facts.figures) text += row(name, fmt::format("{:.6g}", value));
   }
-  return text + fmt::format(kUse, facts.tokenizer.end_of_text_name,
-                            config.shared_expert_dim > 0 ? "" : " and a shared expert of zeros");
+  std::string use = family.layer_types ? " with full attention in every layer" : "";
+  if (family.shared_expert && config.shared_expert_dim == 0) use += " and a shared expert of zeros";
+  return text + fmt::format(kUse, facts.tokenizer.end_of_text_name, family.architecture, use);
 }
 
 std::vector<std::pair<std::string, double>> last_figures(const std::string& metrics, int64_t step,

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "interop/family.h"
 #include "model/config.h"
 #include "text/tokenizer.h"
 
@@ -22,7 +23,8 @@ struct CardFacts {
   std::vector<std::pair<std::string, double>> figures;        // "validation loss (nats/token)", value
 };
 
-std::string model_card(const model::ModelConfig& config, const CardFacts& facts);
+std::string model_card(const model::ModelConfig& config, const CardFacts& facts,
+                       const Family& family = own_family());
 
 // The last value of each named number in a metrics.jsonl, at or before `step`; names that do not occur are
 // left out; a name that ends in "/" stands for all that begin with it.

@@ -95,6 +95,28 @@ TEST_F(Cli, ExportAndImportGoOnWhereTheRunWas) {
   EXPECT_EQ(losses[0], losses[1]);
 }
 
+// Another family: asked for once, then kept from import to export.
+TEST_F(Cli, AModelGoesOutInTheFamilyItCameFrom) {
+  ASSERT_EQ(train("data.source=text.txt model.attention_gate=false").code, 0);
+  complains(moe("export runs/run out"),
+            AllOf(HasSubstr("model.attention_gate"), HasSubstr("--family qwen3_moe")));
+  complains(moe("export runs/run out --family olmoe"), HasSubstr("model.qk_norm"));
+  EXPECT_FALSE(fs::exists(folder_ / "out"));
+  const Result exported = moe("export runs/run out --family qwen3_moe --verify");
+  ASSERT_EQ(exported.code, 0) << exported.output;
+  EXPECT_THAT(exported.output, HasSubstr("largest difference 0,"));
+  EXPECT_THAT(read_file(folder_ / "out/README.md"), HasSubstr("`Qwen3MoeForCausalLM`"));
+
+  ASSERT_EQ(moe("import out --output runs/again").code, 0);
+  const std::string weights = "checkpoints/step-00000003/model.safetensors";
+  EXPECT_EQ(read_file(folder_ / "runs/run" / weights), read_file(folder_ / "runs/again" / weights));
+  ASSERT_EQ(moe("export runs/again back").code, 0);
+  EXPECT_EQ(read_file(folder_ / "back/config.json"), read_file(folder_ / "out/config.json"));
+  EXPECT_EQ(read_file(folder_ / "back/model.safetensors"), read_file(folder_ / "out/model.safetensors"));
+  put("runs/again/imported.json", R"({"family": "other"})");
+  complains(moe("export runs/again third"), AllOf(HasSubstr("imported.json"), HasSubstr("--family")));
+}
+
 TEST_F(Cli, AveragedWeightsAreReadWhereTheyAreAskedFor) {
   ASSERT_EQ(train("data.source=text.txt training.ema_decay=0.5 training.learning_rate=0.01").code, 0);
   const auto loss = [&](const std::string& flags) {

@@ -113,6 +113,8 @@ TEST(HfConfig, WhatTheFormatHasNotIsRefusedBySetting) {
   EXPECT_THAT(refused_router([](auto& c) { c.router_bias_rate = 0.001; }),
               HasSubstr("model.router_bias_rate: expected 0"));
   EXPECT_EQ(refused_router([](auto& c) { c.sequence_loss_weight = 0.01; }), "") << "of training alone";
+  EXPECT_THAT(refused_router([](auto& c) { c.qk_norm = QkNorm::none; }),
+              HasSubstr("model.qk_norm: expected head, found none"));
   config.attention_window = {"0", "16"};  // the whole row
   EXPECT_EQ(user_error_of([&] { hf_config_json(config, DType::f32, 0); }), "");
 }
@@ -176,6 +178,137 @@ TEST(HfConfig, WhatTransformersWritesOfOurModelIsRead) {
   json["rope_theta"] = json["rope_parameters"]["rope_theta"];
   json.erase("rope_parameters");
   EXPECT_EQ(user_error_of([&] { read_hf_config("config.json", json.dump()); }), "");
+}
+
+// ---- other families ----
+
+model::ModelConfig config_of(const Family& family) {
+  model::ModelConfig config = test::interop_config();
+  config.attention_gate = family.gate;
+  config.qk_norm = family.qk_norm;
+  return config;
+}
+
+TEST(Families, WhatEachDoesNotComputeIsRefusedByKey) {
+  const nlohmann::json others = {{"rope_scaling", {{"rope_type", "yarn"}, {"factor", 4.0}}},
+                                 {"rope_theta", 5e6},
+                                 {"partial_rotary_factor", 0.25},
+                                 {"use_sliding_window", true},
+                                 {"attention_bias", true},
+                                 {"attention_dropout", 0.1},
+                                 {"hidden_act", "gelu"},
+                                 {"decoder_sparse_step", 2},
+                                 {"mlp_only_layers", {1}},
+                                 {"clip_qkv", 8.0},
+                                 {"router_jitter_noise", 0.1},
+                                 {"layer_types", {"linear_attention", "full_attention"}},
+                                 {"quantization_config", {{"quant_method", "fp8"}}},
+                                 {"auto_map", {{"AutoModelForCausalLM", "modeling.Other"}}},
+                                 {"num_shared_experts", 1},
+                                 {"architectures", {"LlamaForCausalLM"}},
+                                 {"mlp_bias", true}};
+  for (const Family& family : families()) {
+    const auto whole = nlohmann::json::parse(hf_config_json(config_of(family), DType::f32, 0, family));
+    EXPECT_EQ(user_error_of([&] { read_hf_config("config.json", whole.dump()); }), "") << family.name;
+    for (const auto& [key, value] : others.items()) {
+      auto json = whole;
+      json[key] = value;
+      EXPECT_THAT(user_error_of([&] { read_hf_config("config.json", json.dump()); }),
+                  HasSubstr("\"" + key + "\""))
+          << family.name;
+    }
+    if (family.window) continue;
+    auto json = whole;
+    json["sliding_window"] = 8;
+    const bool idle = std::ranges::count(family.idle, "sliding_window") > 0;
+    EXPECT_EQ(user_error_of([&] { read_hf_config("config.json", json.dump()); }) == "", idle) << family.name;
+  }
+}
+
+TEST(Families, OtherModelTypesAreRefusedWithAReason) {
+  auto json = nlohmann::json::parse(hf_config_json(test::interop_config(), DType::f32, 0));
+  for (const auto& [type, reason] : {std::pair{"deepseek_v3", "latent attention"},
+                                     {"kimi_k2", "latent attention"},
+                                     {"dbrx", "LayerNorm"},
+                                     {"phimoe", "sparsemixer"},
+                                     {"gpt_oss", "sinks"},
+                                     {"llama", "no experts"},
+                                     {"qwen3_vl_moe", "docs/interop.md"}}) {
+    json["model_type"] = type;
+    EXPECT_THAT(user_error_of([&] { read_hf_config("config.json", json.dump()); }),
+                AllOf(HasSubstr("model_type"), HasSubstr("qwen3_next, qwen3_moe"), HasSubstr(reason)));
+  }
+  json.erase("model_type");
+  EXPECT_THAT(user_error_of([&] { read_hf_config("config.json", json.dump()); }), HasSubstr("model_type"));
+}
+
+TEST(Families, MissingKeysAreTheDefaultsOfTheClass) {
+  const auto read = [](const char* name, const std::vector<const char*>& without) {
+    const Family& family = *find_family(name);
+    auto json = nlohmann::json::parse(hf_config_json(config_of(family), DType::f32, 0, family));
+    for (const char* key : without) json.erase(key);
+    return read_hf_config("config.json", json.dump());
+  };
+  const model::ModelConfig qwen =
+      read("qwen3_moe", {"norm_topk_prob", "rope_parameters", "rope_theta", "rms_norm_eps", "head_dim"});
+  EXPECT_FALSE(qwen.renormalize_top_k);
+  EXPECT_EQ(qwen.rope_theta, 1e4);
+  EXPECT_EQ(qwen.norm_eps, 1e-6);
+  EXPECT_EQ(qwen.heads().dim, 4);
+  const model::ModelConfig olmoe = read("olmoe", {"norm_topk_prob", "num_key_value_heads"});
+  EXPECT_FALSE(olmoe.renormalize_top_k);
+  EXPECT_EQ(olmoe.n_kv_heads, olmoe.n_heads);
+  const model::ModelConfig mixtral = read("mixtral", {"rope_parameters", "rope_theta"});
+  EXPECT_EQ(mixtral.rope_theta, 1e6);
+  EXPECT_TRUE(mixtral.renormalize_top_k);
+}
+
+// transformers 5.24 writes num_local_experts of Qwen3-MoE, others num_experts.
+TEST(Families, BothNamesOfTheExpertsAreRead) {
+  const Family& family = *find_family("qwen3_moe");
+  auto json = nlohmann::json::parse(hf_config_json(config_of(family), DType::f32, 0, family));
+  EXPECT_EQ(json["num_experts"], 3);
+  json.erase("num_experts");
+  json["num_local_experts"] = 5;
+  EXPECT_EQ(read_hf_config("config.json", json.dump()).num_experts, 5);
+}
+
+TEST(Families, AWindowOfAllLayersIsMixtrals) {
+  const Family& family = *find_family("mixtral");
+  model::ModelConfig config = config_of(family);
+  config.attention_window = {"5"};
+  const std::string text = hf_config_json(config, DType::f32, 0, family);
+  EXPECT_EQ(nlohmann::json::parse(text)["sliding_window"], 5);
+  EXPECT_EQ(read_hf_config("config.json", text).window_of(1), 5);
+  config.attention_window = {"5", "0"};
+  EXPECT_THAT(user_error_of([&] { check_exportable(config, family); }),
+              HasSubstr("one window in all layers"));
+  config.attention_window = {"0"};
+  EXPECT_EQ(nlohmann::json::parse(hf_config_json(config, DType::f32, 0, family))["sliding_window"], nullptr);
+}
+
+TEST(Families, ARefusedExportNamesThoseThatFit) {
+  const auto complaint = [](const Family& from, const char* to, auto change) {
+    model::ModelConfig config = config_of(from);
+    change(config);
+    return user_error_of([&] { check_exportable(config, *find_family(to)); });
+  };
+  const auto same = [](auto&) {};
+  EXPECT_THAT(complaint(*find_family("qwen3_moe"), "qwen3_next", same),
+              AllOf(HasSubstr("model.attention_gate: expected true"), HasSubstr("--family qwen3_moe")));
+  EXPECT_THAT(
+      complaint(*find_family("olmoe"), "mixtral", same),
+      AllOf(HasSubstr("model.qk_norm: expected none, found projection"), HasSubstr("--family olmoe")));
+  EXPECT_THAT(complaint(own_family(), "qwen3_moe", same),
+              AllOf(HasSubstr("model.attention_gate"), HasSubstr("--family qwen3_next")));
+  EXPECT_THAT(complaint(*find_family("mixtral"), "mixtral", [](auto& c) { c.renormalize_top_k = false; }),
+              AllOf(HasSubstr("model.renormalize_top_k"), HasSubstr("checkpoint's own files")));
+  EXPECT_THAT(complaint(*find_family("olmoe"), "olmoe", [](auto& c) { c.head_dim = 6; }),
+              HasSubstr("model.head_dim"));
+  EXPECT_THAT(complaint(*find_family("olmoe"), "olmoe", [](auto& c) { c.first_dense_layers = 1; }),
+              HasSubstr("model.first_dense_layers"));
+  EXPECT_THAT(complaint(*find_family("qwen3_moe"), "qwen3_moe", [](auto& c) { c.shared_expert_dim = 8; }),
+              HasSubstr("model.shared_expert_dim"));
 }
 
 }  // namespace

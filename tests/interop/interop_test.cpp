@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The Hugging Face format: what we write comes back bit for bit; a model that transformers wrote gives its
-// logits and its greedy text here (tests/golden/qwen3_next*, tools/make_export_goldens.py); and whatever is
-// wrong with a folder is one clear message.
+// The Hugging Face format: what we write comes back bit for bit, and whatever is wrong with a folder is one
+// clear message. Models that transformers wrote are in families_test.cpp.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -18,8 +17,6 @@
 #include "interop/model_card.h"
 #include "interop/staged_folder.h"
 #include "interop/tokenizer_files.h"
-#include "model/decoder.h"
-#include "support/compare.h"
 #include "support/configs.h"
 #include "support/errors.h"
 #include "support/sha256.h"
@@ -218,70 +215,6 @@ TEST_F(Interop, TokensAddedToTheVocabularyAreRefused) {
   write_file_atomically(hf() / "added_tokens.json", R"({"<|user|>": 50257})");
   EXPECT_THAT(user_error_of([&] { tokenizer_in(hf()); }), HasSubstr("added_tokens.json"));
 }
-
-// ---- against transformers ----
-
-// The folder in tests/golden.
-class FromTransformers : public ::testing::TestWithParam<const char*> {
- protected:
-  FromTransformers()
-      : folder_(test::golden_path(GetParam())),
-        expected_(folder_ / "expected.st"),
-        config_(read_hf_config("config.json", read_file(folder_ / "config.json"))),
-        ids_(expected_.values<int32_t>("ids")) {
-    config_.max_seq_len = std::ssize(ids_);
-    model_ = std::make_unique<test::TinyModel>(config_, 1, config_.vocab_size);
-    const ImportedWeights imported(folder_, config_, DType::f32);
-    const fs::path file = fs::path(::testing::TempDir()) / ("moe_imported_" + std::to_string(getpid()));
-    checkpoint::write_safetensors(file, imported.streams());
-    {
-      const checkpoint::Safetensors ours(file);
-      for (const auto& [name, tensor] : model_->weights->named())
-        ours.load(name, tensor, *model_->backend.device);
-    }
-    fs::remove(file);
-  }
-
-  fs::path folder_;
-  checkpoint::Safetensors expected_;
-  model::ModelConfig config_;
-  std::vector<int32_t> ids_;
-  std::unique_ptr<test::TinyModel> model_;
-};
-
-TEST_P(FromTransformers, TheLogitsAreTheirs) {
-  const std::vector<int32_t> none(ids_.size(), -1), first(ids_.size(), 0);
-  model_->transformer->upload(*model_->backend.device, ids_.data(), none.data(), first.data());
-  model_->transformer->forward(*model_->backend.ops);
-  const auto theirs = expected_.values<float>("logits");
-  std::vector<float> found;
-  for (int64_t t = 0; t < std::ssize(ids_); ++t) {
-    const auto row = model_->fetch<float>(model_->transformer->logits(t, 1, *model_->backend.ops));
-    found.insert(found.end(), row.begin(), row.end());
-  }
-  EXPECT_TRUE(test::close(found, theirs, 1e-10));  // 1e-5 in norm
-}
-
-TEST_P(FromTransformers, TheGreedyTextIsTheirs) {
-  Device& device = *model_->backend.device;
-  Ops& ops = *model_->backend.ops;
-  Arena plan;
-  { const model::Decoder counted(config_, DType::f32, 1, 24, 8, *model_->weights, plan); }
-  Arena arena(device, plan.used());
-  model::Decoder decoder(config_, DType::f32, 1, 24, 8, *model_->weights, arena);
-  decoder.prepare(device, ops.captured_region());
-  decoder.read(ids_.data(), 7, 0, device, ops);
-  std::vector<int32_t> made;
-  for (int32_t place = 7, token = ids_[7]; made.size() < 16; ++place) {
-    const auto logits = model_->fetch<float>(decoder.next(&token, &place, device, ops));
-    token = static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-    made.push_back(token);
-  }
-  EXPECT_EQ(made, expected_.values<int32_t>("greedy"));
-}
-
-INSTANTIATE_TEST_SUITE_P(Models, FromTransformers, ::testing::Values("qwen3_next", "qwen3_next_shared"),
-                         [](const auto& values) { return std::string(values.param); });
 
 // ---- bad input ----
 

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT
+// The table. Class defaults and keys are those of transformers 5.24 (configuration_*.py of each family);
+// tools/check_families.py holds each row against the class itself.
+#include "interop/family.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+namespace moe::interop {
+namespace {
+
+Json fixed_everywhere() {
+  return {{"hidden_act", "silu"},         {"attention_dropout", 0},         {"is_encoder_decoder", false},
+          {"add_cross_attention", false}, {"pruned_heads", Json::object()}, {"partial_rotary_factor", 1}};
+}
+
+Json fixed_and(const Json& more) {
+  Json all = fixed_everywhere();
+  all.update(more);
+  return all;
+}
+
+// With full attention in every layer it is our model by default.
+Family qwen3_next() {
+  Family family;
+  family.name = "qwen3_next";
+  family.architecture = "Qwen3NextForCausalLM";
+  family.defaults = {{"head_dim", 256},        {"mlp_only_layers", Json::array()},
+                     {"norm_topk_prob", true}, {"num_key_value_heads", 2},
+                     {"rms_norm_eps", 1e-6},   {"tie_word_embeddings", false}};
+  family.fixed =
+      fixed_and({{"attention_bias", false}, {"decoder_sparse_step", 1}, {"use_sliding_window", false}});
+  family.partial_rotary = 0.25;
+  family.layer_types = true;
+  family.dense_layers = true;
+  family.idle = {"full_attention_interval", "linear_conv_kernel_dim", "linear_key_head_dim",
+                 "linear_num_key_heads",    "linear_num_value_heads", "linear_value_head_dim",
+                 "max_window_layers"};
+  family.gate = true;
+  family.qk_norm = QkNorm::head;
+  family.shared_expert = true;
+  family.norms_less_one = true;
+  family.keep_f32 = true;
+  return family;
+}
+
+Family qwen3_moe() {
+  Family family;
+  family.name = "qwen3_moe";
+  family.architecture = "Qwen3MoeForCausalLM";
+  family.defaults = {{"mlp_only_layers", Json::array()},
+                     {"norm_topk_prob", false},
+                     {"num_key_value_heads", 4},
+                     {"rms_norm_eps", 1e-6},
+                     {"tie_word_embeddings", false}};
+  family.fixed =
+      fixed_and({{"attention_bias", false}, {"decoder_sparse_step", 1}, {"use_sliding_window", false}});
+  family.experts = {"num_experts", "num_local_experts"};
+  family.dense_layers = true;
+  family.idle = {"max_window_layers", "sliding_window"};  // only read with use_sliding_window
+  family.qk_norm = QkNorm::head;
+  return family;
+}
+
+Family olmoe() {
+  Family family;
+  family.name = "olmoe";
+  family.architecture = "OlmoeForCausalLM";
+  family.defaults = {{"norm_topk_prob", false}, {"rms_norm_eps", 1e-5}, {"tie_word_embeddings", false}};
+  family.fixed = fixed_and({{"attention_bias", false}});
+  family.expert_width = "intermediate_size";
+  family.head_dim_key = false;
+  family.qk_norm = QkNorm::projection;
+  return family;
+}
+
+Family mixtral() {
+  Family family;
+  family.name = "mixtral";
+  family.architecture = "MixtralForCausalLM";
+  family.defaults = {{"num_key_value_heads", 8}, {"rms_norm_eps", 1e-5}, {"tie_word_embeddings", false}};
+  family.fixed = fixed_and({{"router_jitter_noise", 0}});
+  family.rope_theta = 1e6;
+  family.experts = {"num_local_experts"};
+  family.expert_width = "intermediate_size";
+  family.renormalise_key = false;
+  family.window = true;
+  family.moe = "block_sparse_moe.";
+  family.expert_gate = "w1", family.expert_up = "w3", family.expert_down = "w2";
+  return family;
+}
+
+const std::vector<Family>& table() {
+  static const std::vector<Family> rows{qwen3_next(), qwen3_moe(), olmoe(), mixtral()};
+  return rows;
+}
+
+struct Reason {
+  std::string_view name;  // with * at its end: all that begin so
+  std::string_view why;
+};
+
+constexpr std::string_view kConvert =
+    "quantised weights are not read: load the model with transformers, dequantise it, save_pretrained";
+
+constexpr Reason kOtherModels[] = {
+    {"deepseek*",
+     "it has multi-head latent attention (MLA), which moe has not: use a qwen3_moe or olmoe model"},
+    {"kimi*", "it has multi-head latent attention (MLA), which moe has not: use a qwen3_moe or olmoe model"},
+    {"dbrx", "it has LayerNorm and clamped projections, which moe has not"},
+    {"phimoe", "it has LayerNorm and the sparsemixer router, which moe has not"},
+    {"gpt_oss", "it has attention sinks, biases and a clamped SwiGLU, which moe has not"},
+    {"glm4_moe", "it has biases and partial rotary positions, which moe has not yet"},
+    {"qwen2_moe", "its projections have biases, which moe has not"},
+    {"qwen3_5*", "it has layers of linear attention, which moe has not"},
+    {"granitemoe*", "it has multipliers of its own, or state space layers, which moe has not"},
+    {"ernie4_5*", "its rotary positions turn adjacent pairs, which moe has not yet"},
+    {"afmoe", "it has norms behind its branches and layers without positions, which moe has not"},
+    {"minimax*", "it has a sigmoid router with partial rotary positions, which moe has not together yet"},
+    {"llama4", "its experts get scaled inputs and its attention is chunked, which moe has not"},
+    {"jamba", "it has state space layers, which moe has not"},
+    {"nemotron_h", "it has state space layers, which moe has not"},
+    {"lfm2*", "it has convolution layers, which moe has not"},
+    {"qwen3", "it has no experts, and each model of moe has: a dense model is not read yet"},
+    {"llama", "it has no experts, and each model of moe has: a dense model is not read yet"},
+    {"mistral", "it has no experts, and each model of moe has: a dense model is not read yet"},
+};
+
+constexpr Reason kOtherKeys[] = {
+    {"quantization_config", kConvert},
+    {"rope_scaling", "moe has no scaled rotary positions yet"},
+    {"rope_type", "moe has no scaled rotary positions yet"},
+    {"partial_rotary_factor", "moe turns whole heads"},
+    {"sliding_window", "this family's windows are not read"},
+    {"use_sliding_window", "this family's windows are not read"},
+    {"clip_qkv", "moe does not clamp projections"},
+    {"attention_bias", "no product of moe has a bias"},
+    {"mlp_bias", "no product of moe has a bias"},
+    {"qkv_bias", "no product of moe has a bias"},
+    {"decoder_sparse_step", "with moe, layers without experts come first: mlp_only_layers [0, 1, ...]"},
+    {"mlp_only_layers", "with moe, layers without experts come first"},
+    {"layer_types", "moe has no layers of linear or sliding attention"},
+    {"auto_map", "moe runs no code of a model: it reads the families of docs/interop.md"},
+};
+
+}  // namespace
+
+std::span<const Family> families() {
+  return table();
+}
+
+const Family& own_family() {
+  return table().front();
+}
+
+const Family* find_family(std::string_view name) {
+  const auto found = std::ranges::find(table(), name, &Family::name);
+  return found == table().end() ? nullptr : &*found;
+}
+
+std::string family_names() {
+  std::vector<std::string_view> names;
+  for (const Family& family : table()) names.emplace_back(family.name);
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+std::string why_not_family(std::string_view model_type) {
+  for (const auto& [name, why] : kOtherModels)
+    if (name.ends_with('*') ? model_type.starts_with(name.substr(0, name.size() - 1)) : model_type == name)
+      return std::string(why);
+  return "";
+}
+
+std::string why_not_key(std::string_view key) {
+  const auto found = std::ranges::find(kOtherKeys, key, &Reason::name);
+  return found == std::end(kOtherKeys) ? "" : std::string(found->why);
+}
+
+}  // namespace moe::interop

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+// The families of models that moe reads and writes, as a table: what each is called, what its config.json
+// says and leaves out, what its layers have, and what its tensors are called. Reading and writing
+// (hf_config.h, tensor_map.h) ask the row and know no family by name. docs/interop.md has the table in words.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "model/config.h"
+
+namespace moe::interop {
+
+struct Family {
+  std::string name;          // "model_type", and the name for `moe export --family`
+  std::string architecture;  // the class of transformers: "architectures"
+
+  // config.json.
+  Json defaults = Json::object();  // of the class, for keys that a file leaves out; no sizes of the model
+  Json fixed = Json::object();     // what our model computes: what a key must hold where it is there
+  double rope_theta = 1e4;         // of the class
+  double partial_rotary = 1;       // of the class: the share of a head that turns
+  bool layer_types = false;        // has to say that each layer has full attention
+  std::vector<std::string> experts = {"num_experts"};  // names of E; the first is written
+  std::string expert_width = "moe_intermediate_size";  // the name of F
+  bool renormalise_key = true;                         // norm_topk_prob; else weights always sum to one
+  bool head_dim_key = true;                            // else H d is D
+  bool dense_layers = false;                           // mlp_only_layers, intermediate_size
+  bool window = false;                                 // sliding_window, of all layers
+  std::vector<std::string> idle;  // keys that change nothing in a model that passed the rest
+
+  // Layers.
+  bool gate = false;  // G1, in q_proj
+  QkNorm qk_norm = QkNorm::none;
+  bool shared_expert = false;  // with its gate; always there
+
+  // Tensors.
+  bool norms_less_one = false;  // the weight of a norm is kept less one
+  bool keep_f32 = false;        // routers and norms, whatever the type of the rest
+  std::string moe = "mlp.";     // behind model.layers.I.
+  std::string expert_gate = "gate_proj", expert_up = "up_proj", expert_down = "down_proj";
+};
+
+std::span<const Family> families();
+// What `moe export` writes where nothing else is asked for: it holds all that a model of our own has by
+// default.
+const Family& own_family();
+// Null where there is none of this name.
+const Family* find_family(std::string_view name);
+std::string family_names();  // "qwen3_next, qwen3_moe, ..."
+
+// Why a model_type, or a key of config.json, is refused, and what to do: the end of a message. "": nothing is
+// known of it.
+std::string why_not_family(std::string_view model_type);
+std::string why_not_key(std::string_view key);
+
+}  // namespace moe::interop

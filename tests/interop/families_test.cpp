@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT
+// The families against transformers: a tiny model of each that transformers wrote (tests/golden/qwen3_next*,
+// families/*, made by tools/make_export_goldens.py) gives its logits, greedy text, loss and gradients here,
+// and goes out again as it came. Published models by what their config.json says. What is refused is in
+// hf_config_test.cpp.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <string>
+
+#include "base/file.h"
+#include "interop/export_weights.h"
+#include "interop/hf_config.h"
+#include "model/decoder.h"
+#include "model/flops.h"
+#include "support/compare.h"
+#include "support/tiny_model.h"
+
+namespace moe::interop {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The folder in tests/golden.
+class FromTransformers : public ::testing::TestWithParam<const char*> {
+ protected:
+  FromTransformers()
+      : folder_(test::golden_path(GetParam())),
+        expected_(folder_ / "expected.st"),
+        read_(read_hf_model("config.json", read_file(folder_ / "config.json"))),
+        config_(read_.config),
+        ids_(expected_.values<int32_t>("ids")),
+        ours_(fs::path(::testing::TempDir()) / ("moe_imported_" + std::to_string(getpid()))) {
+    config_.max_seq_len = std::ssize(ids_);
+    model_ = std::make_unique<test::TinyModel>(config_, 1, config_.vocab_size);
+    const ImportedWeights imported(folder_, config_, DType::f32, *read_.family);
+    checkpoint::write_safetensors(ours_, imported.streams());
+    const checkpoint::Safetensors ours(ours_);
+    for (const auto& [name, tensor] : model_->weights->named())
+      ours.load(name, tensor, *model_->backend.device);
+  }
+  ~FromTransformers() override { fs::remove(ours_); }
+
+  fs::path folder_;
+  checkpoint::Safetensors expected_;
+  HfModel read_;
+  model::ModelConfig config_;
+  std::vector<int32_t> ids_;
+  fs::path ours_;  // the imported weights
+  std::unique_ptr<test::TinyModel> model_;
+};
+
+TEST_P(FromTransformers, TheLogitsAreTheirs) {
+  const std::vector<int32_t> none(ids_.size(), -1), first(ids_.size(), 0);
+  model_->transformer->upload(*model_->backend.device, ids_.data(), none.data(), first.data());
+  model_->transformer->forward(*model_->backend.ops);
+  const auto theirs = expected_.values<float>("logits");
+  std::vector<float> found;
+  for (int64_t t = 0; t < std::ssize(ids_); ++t) {
+    const auto row = model_->fetch<float>(model_->transformer->logits(t, 1, *model_->backend.ops));
+    found.insert(found.end(), row.begin(), row.end());
+  }
+  EXPECT_TRUE(test::close(found, theirs, 1e-10));  // 1e-5 in norm
+}
+
+TEST_P(FromTransformers, TheGreedyTextIsTheirs) {
+  Device& device = *model_->backend.device;
+  Ops& ops = *model_->backend.ops;
+  Arena plan;
+  { const model::Decoder counted(config_, DType::f32, 1, 24, 8, *model_->weights, plan); }
+  Arena arena(device, plan.used());
+  model::Decoder decoder(config_, DType::f32, 1, 24, 8, *model_->weights, arena);
+  decoder.prepare(device, ops.captured_region());
+  decoder.read(ids_.data(), 7, 0, device, ops);
+  std::vector<int32_t> made;
+  for (int32_t place = 7, token = ids_[7]; made.size() < 16; ++place) {
+    const auto logits = model_->fetch<float>(decoder.next(&token, &place, device, ops));
+    token = static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+    made.push_back(token);
+  }
+  EXPECT_EQ(made, expected_.values<int32_t>("greedy"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, FromTransformers,
+                         ::testing::Values("qwen3_next", "qwen3_next_shared", "families/qwen3_moe",
+                                           "families/olmoe", "families/mixtral"),
+                         [](const auto& values) { return fs::path(values.param).filename().string(); });
+
+class FamilyFromTransformers : public FromTransformers {};
+
+// Of the mean loss of the next token, each gradient by its norm: 1e-5 of it, as logits.
+TEST_P(FamilyFromTransformers, TheLossAndTheGradientsAreTheirs) {
+  std::vector<int32_t> target(ids_.begin() + 1, ids_.end());
+  target.push_back(-1);
+  const std::vector<int32_t> first(ids_.size(), 0);
+  const auto targets = static_cast<float>(ids_.size() - 1);
+  model_->transformer->upload(*model_->backend.device, ids_.data(), target.data(), first.data());
+  // Router losses are not in theirs.
+  model_->transformer->set_gradient_scales(*model_->backend.device, 1 / targets, 0);
+  model_->transformer->forward_backward(model::GradientMode::overwrite, *model_->backend.ops);
+  const double loss = model_->fetch<double>(model_->transformer->sums().loss_1).front() / targets;
+  EXPECT_NEAR(loss, expected_.values<float>("loss").front(), 1e-5 * loss);
+  for (const Parameter& parameter : model_->weights->list()) {
+    double squares = 0;
+    for (const float value : model_->fetch<float>(parameter.gradient)) squares += double{value} * value;
+    const double theirs = expected_.values<float>("gradient." + parameter.name).front();
+    EXPECT_NEAR(std::sqrt(squares), theirs, 1e-5 * theirs) << parameter.name;
+  }
+}
+
+TEST_P(FamilyFromTransformers, TheExportIsWhatTheyWrote) {
+  const fs::path out = fs::path(::testing::TempDir()) / ("moe_exported_" + std::to_string(getpid()));
+  fs::remove_all(out);
+  fs::create_directories(out);
+  export_weights(out, config_, checkpoint::Safetensors(ours_), DType::f32, uint64_t{1} << 30, {},
+                 *read_.family);
+  const checkpoint::Safetensors theirs(folder_ / "model.safetensors"), again(out / "model.safetensors");
+  EXPECT_EQ(again.entries().size(), theirs.entries().size());
+  for (const auto& entry : theirs.entries()) {
+    const auto* found = again.find(entry.name);
+    ASSERT_NE(found, nullptr) << entry.name;
+    EXPECT_EQ(found->dtype, entry.dtype) << entry.name;
+    EXPECT_EQ(found->shape, entry.shape) << entry.name;
+    EXPECT_TRUE(std::ranges::equal(again.bytes(*found), theirs.bytes(entry))) << entry.name;
+  }
+  fs::remove_all(out);
+}
+
+// What we write of it is read as the same model.
+TEST_P(FamilyFromTransformers, TheSettingsComeBack) {
+  const std::string text = hf_config_json(read_.config, DType::f32, 0, *read_.family);
+  const HfModel again = read_hf_model("config.json", text);
+  EXPECT_EQ(again.family, read_.family);
+  EXPECT_EQ(hf_config_json(again.config, DType::f32, 0, *again.family), text);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, FamilyFromTransformers,
+                         ::testing::Values("families/qwen3_moe", "families/olmoe", "families/mixtral"),
+                         [](const auto& values) { return fs::path(values.param).filename().string(); });
+
+// ---- published models ----
+
+// What their config.json says, in the words of its time: of transformers 4.
+constexpr const char* kQwen3_30B = R"({"architectures": ["Qwen3MoeForCausalLM"], "attention_bias": false,
+  "attention_dropout": 0.0, "bos_token_id": 151643, "decoder_sparse_step": 1, "eos_token_id": 151645,
+  "head_dim": 128, "hidden_act": "silu", "hidden_size": 2048, "initializer_range": 0.02,
+  "intermediate_size": 6144, "max_position_embeddings": 40960, "max_window_layers": 48, "mlp_only_layers": [],
+  "model_type": "qwen3_moe", "moe_intermediate_size": 768, "norm_topk_prob": true, "num_attention_heads": 32,
+  "num_experts": 128, "num_experts_per_tok": 8, "num_hidden_layers": 48, "num_key_value_heads": 4,
+  "output_router_logits": false, "rms_norm_eps": 1e-06, "rope_scaling": null, "rope_theta": 1000000.0,
+  "router_aux_loss_coef": 0.001, "sliding_window": null, "tie_word_embeddings": false,
+  "torch_dtype": "bfloat16", "transformers_version": "4.51.0", "use_cache": true, "use_sliding_window": false,
+  "vocab_size": 151936})";
+constexpr const char* kOlmoe = R"({"architectures": ["OlmoeForCausalLM"], "attention_bias": false,
+  "attention_dropout": 0.0, "clip_qkv": null, "eos_token_id": 50279, "hidden_act": "silu", "hidden_size": 2048,
+  "initializer_range": 0.02, "intermediate_size": 1024, "max_position_embeddings": 4096,
+  "model_type": "olmoe", "norm_topk_prob": false, "num_attention_heads": 16, "num_experts": 64,
+  "num_experts_per_tok": 8, "num_hidden_layers": 16, "num_key_value_heads": 16, "output_router_logits": false,
+  "pad_token_id": 1, "rms_norm_eps": 1e-05, "rope_scaling": null, "rope_theta": 10000.0,
+  "router_aux_loss_coef": 0.01, "tie_word_embeddings": false, "torch_dtype": "bfloat16",
+  "transformers_version": "4.43.0.dev0", "use_cache": true, "vocab_size": 50304})";
+constexpr const char* kMixtral = R"({"architectures": ["MixtralForCausalLM"], "attention_dropout": 0.0,
+  "bos_token_id": 1, "eos_token_id": 2, "hidden_act": "silu", "hidden_size": 4096, "initializer_range": 0.02,
+  "intermediate_size": 14336, "max_position_embeddings": 32768, "model_type": "mixtral",
+  "num_attention_heads": 32, "num_experts_per_tok": 2, "num_hidden_layers": 32, "num_key_value_heads": 8,
+  "num_local_experts": 8, "output_router_logits": false, "rms_norm_eps": 1e-05, "rope_theta": 1000000.0,
+  "router_aux_loss_coef": 0.02, "sliding_window": null, "tie_word_embeddings": false,
+  "torch_dtype": "bfloat16", "transformers_version": "4.36.0.dev0", "use_cache": true, "vocab_size": 32000})";
+
+// As transformers counts them from these settings.
+TEST(PublishedModels, HaveTheirNumberOfParameters) {
+  struct Model {
+    const char* config;
+    const char* family;
+    int64_t total, active;  // active: K experts of E, everything else whole
+  };
+  for (const Model& model : {Model{kQwen3_30B, "qwen3_moe", 30'532'122'624, 3'353'032'704},
+                             {kOlmoe, "olmoe", 6'919'161'856, 1'282'017'280},
+                             {kMixtral, "mixtral", 46'702'792'704, 12'879'925'248}}) {
+    const HfModel read = read_hf_model("config.json", model.config);
+    EXPECT_EQ(read.family->name, model.family);
+    const model::ParameterCount count = model::count_parameters(read.config);
+    EXPECT_EQ(count.total, model.total) << model.family;
+    EXPECT_EQ(count.active, model.active) << model.family;
+    int64_t theirs = 0;
+    for (const TensorMap& tensor : tensors_of(*read.family, read.config)) theirs += tensor.numel();
+    EXPECT_EQ(theirs, model.total) << model.family;
+  }
+}
+
+TEST(PublishedModels, SayWhatTheyCompute) {
+  const model::ModelConfig qwen = read_hf_config("config.json", kQwen3_30B);
+  EXPECT_EQ(qwen.heads().dim, 128);
+  EXPECT_TRUE(qwen.renormalize_top_k);
+  EXPECT_EQ(qwen.qk_norm, QkNorm::head);
+  EXPECT_EQ(qwen.rope_theta, 1e6);
+  EXPECT_EQ(qwen.capacity_factor, 0);
+  const model::ModelConfig olmoe = read_hf_config("config.json", kOlmoe);
+  EXPECT_FALSE(olmoe.renormalize_top_k);
+  EXPECT_EQ(olmoe.qk_norm, QkNorm::projection);
+  const model::ModelConfig mixtral = read_hf_config("config.json", kMixtral);
+  EXPECT_TRUE(mixtral.renormalize_top_k);
+  EXPECT_EQ(mixtral.qk_norm, QkNorm::none);
+  EXPECT_FALSE(mixtral.tie_embeddings);
+}
+
+}  // namespace
+}  // namespace moe::interop

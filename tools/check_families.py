@@ -1,0 +1,212 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Holds the families of docs/interop.md against transformers (5.24 or newer): tiny models with random weights
+of each, in the ways that their settings allow, are saved by save_pretrained, imported, compared and exported
+again. Prints a row for each; exits with 1 if anything differs.
+
+usage: tools/check_families.py MOE [--only NAME] [--tokens 100]
+
+Of each model: logits and loss of some texts (norm of the difference over the norm; difference), greedy texts
+with our cache and with theirs, the exported tensors (names, shapes, types, bytes), and what transformers
+misses when it loads the export. Needs no network.
+"""
+import argparse
+import copy
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from transformers.utils import logging
+
+TEXTS = ["Lantern", "The river ran slowly past the mill", "3.14159 and 2.71828", "To boil water, first",
+         "def main():\n    return", "In the year 1848", "An old word for", "don't won't can't"]
+VOCABULARY, ROWS = 50257, 50304  # GPT-2's, and rows of the embedding
+SHAPE = {"hidden_size": 32, "num_attention_heads": 4, "num_key_value_heads": 2, "num_hidden_layers": 3,
+         "num_experts_per_tok": 3, "max_position_embeddings": 128, "vocab_size": ROWS, "bos_token_id": 50256,
+         "eos_token_id": 50256}
+QWEN = SHAPE | {"head_dim": 16, "num_experts": 8, "moe_intermediate_size": 24, "intermediate_size": 48,
+                "norm_topk_prob": True}
+OLMOE = SHAPE | {"num_experts": 8, "intermediate_size": 24}
+MIXTRAL = SHAPE | {"num_local_experts": 8, "intermediate_size": 24}
+# Name: class, settings, type, and how the files are changed.
+CASES = {
+    "qwen3_moe": ("Qwen3Moe", QWEN, "float32", None),
+    "qwen3_moe, no renormalisation": ("Qwen3Moe", QWEN | {"norm_topk_prob": False}, "float32", None),
+    "qwen3_moe, tied, theta 1e6": (
+        "Qwen3Moe", QWEN | {"tie_word_embeddings": True,
+                            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}, "float32", None),
+    "qwen3_moe, dense layers first": ("Qwen3Moe", QWEN | {"mlp_only_layers": [0, 1]}, "float32", None),
+    "qwen3_moe, shards": ("Qwen3Moe", QWEN, "float32", "shards"),
+    "qwen3_moe, fused experts": ("Qwen3Moe", QWEN, "float32", "fused"),
+    "qwen3_moe, old keys": ("Qwen3Moe", QWEN, "float32", "old keys"),
+    "qwen3_moe, bf16": ("Qwen3Moe", QWEN, "bfloat16", None),
+    "olmoe": ("Olmoe", OLMOE, "float32", None),
+    "olmoe, renormalisation": ("Olmoe", OLMOE | {"norm_topk_prob": True}, "float32", None),
+    "olmoe, one key head": ("Olmoe", OLMOE | {"num_key_value_heads": 1}, "float32", None),
+    "olmoe, bf16": ("Olmoe", OLMOE, "bfloat16", None),
+    "mixtral": ("Mixtral", MIXTRAL, "float32", None),
+    "mixtral, own head width": ("Mixtral", MIXTRAL | {"head_dim": 12}, "float32", None),
+    "mixtral, window": ("Mixtral", MIXTRAL | {"sliding_window": 9}, "float32", None),
+    "mixtral, fused experts": ("Mixtral", MIXTRAL, "float32", "fused"),
+    "mixtral, bf16": ("Mixtral", MIXTRAL, "bfloat16", None),
+}
+
+
+def moe(program, *arguments):
+    done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{program} {' '.join(map(str, arguments))}\n{done.stderr}")
+    return done.stdout
+
+
+def make(kind, settings, dtype):
+    """A model in f32 with weights of the type, large enough that attention and routing matter; norms around
+    1."""
+    torch.manual_seed(7)
+    config = getattr(transformers, kind + "Config")(**settings)
+    config._attn_implementation = "eager"
+    model = getattr(transformers, kind + "ForCausalLM")(config).eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            norm = "norm" in name
+            value = (0.1 if norm else 0.15) * torch.randn_like(weight) + norm
+            weight.copy_(value.to(getattr(torch, dtype)))
+    return model
+
+
+def fuse(folder):
+    """Experts as transformers 5 has them in memory: [E, 2 F, D], gate_proj before up_proj."""
+    tensors, experts = {}, {}
+    for name, tensor in load_file(folder / "model.safetensors").items():
+        if ".experts." not in name:
+            tensors[name] = tensor
+            continue
+        stem, rest = name.split(".experts.")
+        number, part, _ = rest.split(".")
+        part = {"w1": "gate_proj", "w3": "up_proj", "w2": "down_proj"}.get(part, part)
+        experts.setdefault(stem.replace("block_sparse_moe", "mlp"), {})[(int(number), part)] = tensor
+    for stem, parts in experts.items():
+        count = 1 + max(number for number, _ in parts)
+        both = [torch.cat([parts[e, "gate_proj"], parts[e, "up_proj"]]) for e in range(count)]
+        tensors[f"{stem}.experts.gate_up_proj"] = torch.stack(both)
+        tensors[f"{stem}.experts.down_proj"] = torch.stack([parts[e, "down_proj"] for e in range(count)])
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+
+def use_old_keys(folder):
+    """As transformers 4 wrote them."""
+    config = json.loads((folder / "config.json").read_text())
+    config["num_experts"] = config.pop("num_local_experts")
+    config["rope_theta"] = config.pop("rope_parameters")["rope_theta"]
+    config |= {"rope_scaling": None, "torch_dtype": config.pop("dtype"), "max_window_layers": 3,
+               "sliding_window": None}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def save(model, folder, dtype, change):
+    # A copy: the rotary frequencies would be rounded with the rest.
+    copy.deepcopy(model).to(getattr(torch, dtype)).save_pretrained(
+        folder, max_shard_size="4MB" if change == "shards" else "5GB")
+    if change == "shards":
+        assert len(list(folder.glob("model-*.safetensors"))) > 1
+    if change == "old keys":
+        use_old_keys(folder)
+    tensors = {}
+    for file in folder.glob("*.safetensors"):
+        tensors |= load_file(file)
+    if change == "fused":
+        fuse(folder)
+    return tensors
+
+
+def compare_logits(model, path):
+    """The worst logits and the worst loss of a text."""
+    ours, worst, loss = load_file(path), 0.0, 0.0
+    for i in range(len(TEXTS)):
+        ids, mine = ours[f"ids.{i}"].long(), ours[f"logits.{i}"]
+        with torch.no_grad():
+            theirs = model(ids[None]).logits[0].float()
+        worst = max(worst, ((theirs - mine).norm() / theirs.norm()).item())
+        entropy = lambda logits: torch.nn.functional.cross_entropy(logits[:-1].double(), ids[1:]).item()
+        if len(ids) > 1:
+            loss = max(loss, abs(entropy(theirs) - entropy(mine)))
+    return worst, loss
+
+
+def compare_greedy(program, model, run, tokens):
+    """How many texts are equal to the last token."""
+    lines = moe(program, "generate", run, "--temperature", "0", "--max-new-tokens", tokens, "--json",
+                "--ignore-end-of-text", *[word for text in TEXTS for word in ("--prompt", text)]).splitlines()
+    equal = 0
+    for line in map(json.loads, lines):
+        ids = torch.tensor([line["prompt_ids"]])
+        with torch.no_grad():
+            made = model.generate(ids, max_new_tokens=tokens, do_sample=False, eos_token_id=None,
+                                  suppress_tokens=list(range(VOCABULARY - 1, ROWS)),
+                                  attention_mask=torch.ones_like(ids))[0, ids.shape[1]:].tolist()
+        if len(made) != tokens or len(line["ids"]) != tokens:
+            sys.exit(f"greedy: {len(made)} and {len(line['ids'])} tokens, not {tokens}")
+        equal += made == line["ids"]
+    return equal
+
+
+def compare_export(program, run, out, dtype, theirs):
+    """How many tensors are the same in all, and what transformers misses or does not know."""
+    moe(program, "export", run, out, "--dtype", {"float32": "f32", "bfloat16": "bf16"}[dtype])
+    ours = {}
+    for file in out.glob("model*.safetensors"):
+        ours |= load_file(file)
+    same = sum(name in ours and ours[name].dtype == tensor.dtype and torch.equal(
+        ours[name].view(torch.int16), tensor.view(torch.int16)) for name, tensor in theirs.items())
+    _, info = transformers.AutoModelForCausalLM.from_pretrained(
+        out, dtype=getattr(torch, dtype), output_loading_info=True)
+    odd = sum(len(info[key]) for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    return same, len(ours), odd
+
+
+def check(program, name, tokens):
+    kind, settings, dtype, change = CASES[name]
+    work = Path(tempfile.mkdtemp())
+    model = make(kind, settings, dtype)
+    theirs = save(model, work / "theirs", dtype, change)
+    moe(program, "import", work / "theirs", "--output", work / "run")
+    prompts = [word for text in TEXTS for word in ("--verify-prompt", text)]
+    moe(program, "export", work / "run", work / "logits", "--dtype", "f32", "--verify", *prompts, "--logits",
+        work / "logits.st")
+    worst, loss = compare_logits(model, work / "logits.st")
+    greedy = compare_greedy(program, model, work / "run", tokens)
+    same, written, odd = compare_export(program, work / "run", work / "out", dtype, theirs)
+    shutil.rmtree(work)
+    kept = same == written == len(theirs) and odd == 0
+    good = worst < 1e-6 and loss < 1e-6 and greedy == len(TEXTS) and kept
+    print(f"| {name} | {worst:.1e} | {loss:.0e} | {greedy} of {len(TEXTS)} | {same} of {len(theirs)} | {odd} "
+          f"|{'' if good else ' WRONG'}", flush=True)
+    return good
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("moe")
+    parser.add_argument("--only", default="", help="models whose name begins so")
+    parser.add_argument("--tokens", type=int, default=100)
+    options = parser.parse_args()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    print(f"transformers {transformers.__version__}; greedy: {options.tokens} tokens a text\n")
+    print("| model | logits | loss | greedy texts | tensors exported as they came | missing, unknown |")
+    print("|---|---|---|---|---|---|")
+    names = [name for name in CASES if name.startswith(options.only)]
+    wrong = [name for name in names if not check(options.moe, name, options.tokens)]
+    print(f"\n{len(wrong)} wrong")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
