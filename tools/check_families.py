@@ -33,6 +33,8 @@ SHAPE = {"hidden_size": 32, "num_attention_heads": 4, "num_key_value_heads": 2, 
 QWEN = SHAPE | {"head_dim": 16, "num_experts": 8, "moe_intermediate_size": 24, "intermediate_size": 48,
                 "norm_topk_prob": True}
 OLMOE = SHAPE | {"num_experts": 8, "intermediate_size": 24}
+DENSE = {name: value for name, value in SHAPE.items() if name != "num_experts_per_tok"} | {
+    "intermediate_size": 72}
 MIXTRAL = SHAPE | {"num_local_experts": 8, "intermediate_size": 24}
 # Name: class, settings, type, and how the files are changed.
 CASES = {
@@ -55,6 +57,10 @@ CASES = {
     "mixtral, window": ("Mixtral", MIXTRAL | {"sliding_window": 9}, "float32", None),
     "mixtral, fused experts": ("Mixtral", MIXTRAL, "float32", "fused"),
     "mixtral, bf16": ("Mixtral", MIXTRAL, "bfloat16", None),
+    "qwen3, untied": ("Qwen3", DENSE | {"head_dim": 16}, "float32", None),
+    "qwen3, tied, bf16": ("Qwen3", DENSE | {"head_dim": 16, "tie_word_embeddings": True}, "bfloat16", None),
+    "llama": ("Llama", DENSE, "float32", None),
+    "llama, bf16": ("Llama", DENSE, "bfloat16", None),
 }
 
 

@@ -20,6 +20,8 @@ SHAPE = {
     "hidden_size": 32, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 32,
     "num_experts_per_tok": 2, "hidden_act": "silu", "rms_norm_eps": 1e-5, "vocab_size": 96, "bos_token_id": 0,
     "eos_token_id": 0, "pad_token_id": 0}
+DENSE = {name: value for name, value in SHAPE.items() if name != "num_experts_per_tok"} | {
+    "num_hidden_layers": 2, "intermediate_size": 44}
 ROPE = {"rope_type": "default", "rope_theta": 5000.0}
 NEXT = SHAPE | {
     "head_dim": 8, "rope_parameters": ROPE | {"partial_rotary_factor": 1.0}, "partial_rotary_factor": 1.0,
@@ -42,6 +44,9 @@ MODELS = {
     "families/mixtral": ("Mixtral", SHAPE | {
         "head_dim": 12, "num_hidden_layers": 2, "num_local_experts": 6, "intermediate_size": 16,
         "sliding_window": 9, "tie_word_embeddings": True, "rope_parameters": ROPE}),
+    "families/qwen3": ("Qwen3", DENSE | {
+        "head_dim": 12, "tie_word_embeddings": True, "rope_parameters": ROPE}),
+    "families/llama": ("Llama", DENSE | {"rope_parameters": ROPE}),
 }
 
 
@@ -94,7 +99,8 @@ def make(name):
         greedy = model.generate(ids[:, :8], max_new_tokens=16, do_sample=False, eos_token_id=None)[0, 8:]
     expected = {"ids": ids[0].int(), "logits": logits.contiguous(), "greedy": greedy.int()}
     if name.startswith("families/"):
-        expected |= gradient_norms(model, ids, settings.get("mlp_only_layers", []))
+        all_dense = range(0 if "num_experts_per_tok" in settings else config.num_hidden_layers)
+        expected |= gradient_norms(model, ids, settings.get("mlp_only_layers", all_dense))
     model.save_pretrained(FOLDER / name)
     (FOLDER / name / "generation_config.json").unlink(missing_ok=True)
     save_file(expected, FOLDER / name / "expected.st")

@@ -92,12 +92,13 @@ void print_plan(train::RunConfig& config, int ranks, const train::GpuRates* name
                     format_count(static_cast<double>(count.active))));
   const Capacity capacity =
       model::training_capacity(config.model, train::micro_batch(config, config.vocabulary()));
-  print(fmt::format(
-      "routing        {} of {} experts, {}\n", config.model.top_k, config.model.num_experts,
-      capacity.rows == 0
-          ? std::string("dropless")
-          : fmt::format("at most {} tokens of a {} for an expert (capacity factor {})", capacity.rows,
-                        capacity.tokens == 0 ? "micro-batch" : "row", config.model.capacity_factor)));
+  if (config.model.moe_layers() > 0)
+    print(fmt::format(
+        "routing        {} of {} experts, {}\n", config.model.top_k, config.model.num_experts,
+        capacity.rows == 0
+            ? std::string("dropless")
+            : fmt::format("at most {} tokens of a {} for an expert (capacity factor {})", capacity.rows,
+                          capacity.tokens == 0 ? "micro-batch" : "row", config.model.capacity_factor)));
   if (const std::string dense = dense_parts(config.model); !dense.empty())
     print(fmt::format("dense          {}\n", dense));
   print(fmt::format(

@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace moe::interop {
 namespace {
@@ -92,8 +93,37 @@ Family mixtral() {
   return family;
 }
 
+Family without_experts(std::string name, std::string architecture) {
+  Family family;
+  family.name = std::move(name);
+  family.architecture = std::move(architecture);
+  family.no_experts = true;
+  family.experts = {};
+  family.expert_width = "intermediate_size";
+  family.renormalise_key = false;
+  return family;
+}
+
+Family qwen3() {
+  Family family = without_experts("qwen3", "Qwen3ForCausalLM");
+  family.defaults = {
+      {"head_dim", 128}, {"num_key_value_heads", 32}, {"rms_norm_eps", 1e-6}, {"tie_word_embeddings", false}};
+  family.fixed = fixed_and({{"attention_bias", false}, {"use_sliding_window", false}});
+  family.idle = {"max_window_layers", "sliding_window"};  // only read with use_sliding_window
+  family.qk_norm = QkNorm::head;
+  return family;
+}
+
+Family llama() {
+  Family family = without_experts("llama", "LlamaForCausalLM");
+  family.defaults = {{"rms_norm_eps", 1e-6}, {"tie_word_embeddings", false}};
+  family.fixed = fixed_and({{"attention_bias", false}, {"mlp_bias", false}});
+  family.idle = {"pretraining_tp"};  // how a product was cut, in old versions
+  return family;
+}
+
 const std::vector<Family>& table() {
-  static const std::vector<Family> rows{qwen3_next(), qwen3_moe(), olmoe(), mixtral()};
+  static const std::vector<Family> rows{qwen3_next(), qwen3_moe(), olmoe(), mixtral(), qwen3(), llama()};
   return rows;
 }
 
@@ -123,9 +153,9 @@ constexpr Reason kOtherModels[] = {
     {"jamba", "it has state space layers, which moe has not"},
     {"nemotron_h", "it has state space layers, which moe has not"},
     {"lfm2*", "it has convolution layers, which moe has not"},
-    {"qwen3", "it has no experts, and each model of moe has: a dense model is not read yet"},
-    {"llama", "it has no experts, and each model of moe has: a dense model is not read yet"},
-    {"mistral", "it has no experts, and each model of moe has: a dense model is not read yet"},
+    {"mistral", "of dense models moe reads qwen3 and llama only"},
+    {"qwen2", "its projections have biases, which moe has not"},
+    {"gemma*", "it has norms behind its branches and soft caps, which moe has not"},
 };
 
 constexpr Reason kOtherKeys[] = {

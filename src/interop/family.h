@@ -29,6 +29,7 @@ struct Family {
   bool renormalise_key = true;                         // norm_topk_prob; else weights always sum to one
   bool head_dim_key = true;                            // else H d is D
   bool dense_layers = false;                           // mlp_only_layers, intermediate_size
+  bool no_experts = false;                             // each layer is dense: intermediate_size alone
   bool window = false;                                 // sliding_window, of all layers
   std::vector<std::string> idle;  // keys that change nothing in a model that passed the rest
 

@@ -47,11 +47,10 @@ constexpr std::string_view kRead[] = {"architectures",       "head_dim",
                                       "hidden_size",         "intermediate_size",
                                       "layer_types",         "max_position_embeddings",
                                       "model_type",          "num_attention_heads",
-                                      "num_experts_per_tok", "num_hidden_layers",
-                                      "num_key_value_heads", "rms_norm_eps",
-                                      "rope_parameters",     "rope_scaling",
-                                      "rope_theta",          "tie_word_embeddings",
-                                      "vocab_size"};
+                                      "num_hidden_layers",   "num_key_value_heads",
+                                      "rms_norm_eps",        "rope_parameters",
+                                      "rope_scaling",        "rope_theta",
+                                      "tie_word_embeddings", "vocab_size"};
 
 // "why; what else to do", for a key.
 [[noreturn]] void refuse_key(const JsonFields& json, std::string_view key, const std::string& expected,
@@ -67,6 +66,7 @@ bool among(std::string_view key, std::span<const std::string_view> keys) {
 
 bool is_read(const Family& family, const std::string& key) {
   return among(key, kRead) || std::ranges::count(family.experts, key) > 0 || key == family.expert_width ||
+         (!family.no_experts && key == "num_experts_per_tok") ||
          (family.renormalise_key && key == "norm_topk_prob") ||
          (family.dense_layers && key == "mlp_only_layers") || (family.window && key == "sliding_window") ||
          (family.shared_expert && key == "shared_expert_intermediate_size");
@@ -170,6 +170,12 @@ double read_rope(const JsonFields& json, const Family& family) {
 
 void read_experts(const JsonFields& json, const Family& family, model::ModelConfig& config) {
   const auto whole = [&](const std::string& key) { return json.whole(key.c_str(), 1, int64_t{1} << 31); };
+  if (family.no_experts) {
+    config.first_dense_layers = config.n_layers;
+    config.dense_intermediate_dim = whole(family.expert_width);
+    config.num_experts = config.top_k = config.expert_intermediate_dim = 1;  // of no layer
+    return;
+  }
   const auto given =
       std::ranges::find_if(family.experts, [&](const auto& key) { return json.has(key.c_str()); });
   config.num_experts = whole(given == family.experts.end() ? family.experts.front() : *given);

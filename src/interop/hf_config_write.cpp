@@ -45,18 +45,9 @@ std::optional<Misfit> attention_misfit(const Family& family, const model::ModelC
   return std::nullopt;
 }
 
-std::optional<Misfit> misfit(const Family& family, const model::ModelConfig& config) {
-  if (family.shared_expert && config.shared_expert_dim == kNoSharedExpert)
-    return Misfit{"model.shared_expert_dim", "0, or at least 2", std::to_string(config.shared_expert_dim)};
-  if (!family.shared_expert && config.shared_expert_dim > 0)
-    return Misfit{"model.shared_expert_dim", "0", std::to_string(config.shared_expert_dim)};
-  if (config.shared_expert_dim > 0 && !config.shared_expert_gate)
-    return Misfit{"model.shared_expert_gate", "true", "false"};
-  if (auto found = attention_misfit(family, config)) return found;
+std::optional<Misfit> router_misfit(const Family& family, const model::ModelConfig& config) {
   if (!family.renormalise_key && !config.renormalize_top_k)
     return Misfit{"model.renormalize_top_k", "true", "false"};
-  if (!family.dense_layers && config.first_dense_layers > 0)
-    return Misfit{"model.first_dense_layers", "0", std::to_string(config.first_dense_layers)};
   if (config.router_score != RouterScore::softmax)
     return Misfit{"model.router_score", "softmax", std::string(name_of(config.router_score))};
   if (config.router_scale != 1)
@@ -65,6 +56,29 @@ std::optional<Misfit> misfit(const Family& family, const model::ModelConfig& con
     return Misfit{"model.router_bias_rate", "0, a choice without biases",
                   fmt::format("{}", config.router_bias_rate)};
   return std::nullopt;
+}
+
+std::optional<Misfit> layer_misfit(const Family& family, const model::ModelConfig& config) {
+  const std::string dense = std::to_string(config.first_dense_layers);
+  if (family.no_experts && config.moe_layers() > 0)
+    return Misfit{"model.first_dense_layers", fmt::format("{}, all layers", config.n_layers), dense};
+  if (family.no_experts) return std::nullopt;
+  if (config.moe_layers() == 0)
+    return Misfit{"model.first_dense_layers", fmt::format("less than {}", config.n_layers), dense};
+  if (!family.dense_layers && config.first_dense_layers > 0)
+    return Misfit{"model.first_dense_layers", "0", dense};
+  if (family.shared_expert && config.shared_expert_dim == kNoSharedExpert)
+    return Misfit{"model.shared_expert_dim", "0, or at least 2", std::to_string(config.shared_expert_dim)};
+  if (!family.shared_expert && config.shared_expert_dim > 0)
+    return Misfit{"model.shared_expert_dim", "0", std::to_string(config.shared_expert_dim)};
+  if (config.shared_expert_dim > 0 && !config.shared_expert_gate)
+    return Misfit{"model.shared_expert_gate", "true", "false"};
+  return router_misfit(family, config);
+}
+
+std::optional<Misfit> misfit(const Family& family, const model::ModelConfig& config) {
+  const auto found = attention_misfit(family, config);
+  return found ? found : layer_misfit(family, config);
 }
 
 OrderedJson rope_json(const Family& family, const model::ModelConfig& config) {
@@ -131,7 +145,10 @@ std::string hf_config_json(const model::ModelConfig& config, DType type, int64_t
     const int64_t window = config.window_of(0);
     json["sliding_window"] = window > 0 ? OrderedJson(window) : OrderedJson();
   }
-  add_experts(json, family, config);
+  if (family.no_experts)
+    json["intermediate_size"] = config.dense_width();
+  else
+    add_experts(json, family, config);
   json["hidden_act"] = "silu";
   json["rms_norm_eps"] = config.norm_eps;
   if (family.fixed.contains("attention_bias")) json["attention_bias"] = false;

@@ -27,8 +27,9 @@ std::string architecture(const model::ModelConfig& config, std::string_view toke
   text += row("attention",
               fmt::format("{} query heads, {} key/value heads of {}{}", config.n_heads, config.n_kv_heads,
                           config.heads().dim, config.attention_gate ? ", with an output gate" : ""));
-  text += row("experts", fmt::format("{} of width {}, {} for each token", config.num_experts,
-                                     config.expert_intermediate_dim, config.top_k));
+  if (config.moe_layers() > 0)
+    text += row("experts", fmt::format("{} of width {}, {} for each token", config.num_experts,
+                                       config.expert_intermediate_dim, config.top_k));
   if (config.shared_expert_dim > 0)
     text += row("shared expert", fmt::format("of width {}, gated", config.shared_expert_dim));
   if (config.first_dense_layers > 0)

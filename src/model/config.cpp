@@ -99,7 +99,7 @@ void describe_dense(ModelConfig& c, Fields& fields) {
   fields
       .add("first_dense_layers", c.first_dense_layers,
            "the first layers that have a dense SwiGLU in place of experts")
-      .range(0, 1023)
+      .range(0, 1024)
       .known_as({"first_k_dense_replace", "num_dense_layers", "n_dense_layers"});
   fields
       .add("dense_intermediate_dim", c.dense_intermediate_dim,
@@ -211,10 +211,10 @@ void ModelConfig::validate() const {
   if (top_k > num_experts)
     throw UserError("model.top_k", fmt::format("at most model.num_experts ({})", num_experts),
                     std::to_string(top_k), fmt::format("top_k {}", num_experts));
-  if (first_dense_layers >= n_layers)
-    throw UserError("model.first_dense_layers", fmt::format("less than model.n_layers ({})", n_layers),
+  if (first_dense_layers > n_layers)
+    throw UserError("model.first_dense_layers", fmt::format("at most model.n_layers ({})", n_layers),
                     std::to_string(first_dense_layers),
-                    fmt::format("first_dense_layers {}: the last layer has experts", n_layers - 1));
+                    fmt::format("first_dense_layers {}: a model without experts", n_layers));
 }
 
 ModelSpec ModelConfig::spec() const {

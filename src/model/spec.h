@@ -60,10 +60,11 @@ struct HeadSpec {
 };
 
 struct ModelSpec {
-  std::vector<LayerSpec> layers;  // dense ones come first, and one with experts last
+  std::vector<LayerSpec> layers;  // dense ones come first
   HeadSpec head;
   double rope_theta = 0, init_std = 0;
   int64_t rope_width() const { return layers.front().attention.heads.dim; }
+  // Of the layers with experts; without experts where there is none.
   const MoeSpec& moe() const { return layers.back().moe; }
   // With all parts that any layer has: of memory that serves each layer in turn.
   LayerSpec all_parts() const { return {layers.front().attention, moe(), layers.front().dense}; }

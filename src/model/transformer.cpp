@@ -33,6 +33,7 @@ std::vector<float> rope_table(int64_t rows, int64_t head_dim, double theta) {
 StepSums::StepSums(const ModelConfig& config, bool balance_of_step, Arena& arena) {
   const int64_t L = config.moe_layers(), E = config.num_experts;
   loss_1 = arena.allocate("small", DType::f64, {1});
+  if (L == 0) return;
   router_loss_L2 = arena.allocate("small", DType::f32, {L, 2});
   count_LE = arena.allocate("small", DType::i32, {L, E});
   offset_LE1 = arena.allocate("small", DType::i32, {L, E + 1});
@@ -59,7 +60,7 @@ Workspace::Workspace(const ModelConfig& config, const ModelSpec& spec, const Mic
       rope_Td(arena.allocate("small", DType::f32, {shape.T, spec.rope_width()})),
       dense(spec.all_parts().has_ffn() ? DensePlan(shape.N(), arena) : DensePlan()),
       loss_scale_1(arena.allocate("small", DType::f32, {1})),
-      share_LE(shape.balance_of_step
+      share_LE(shape.balance_of_step && config.moe_layers() > 0
                    ? arena.allocate("small", DType::f32, {config.moe_layers(), config.num_experts})
                    : Tensor()) {}
 

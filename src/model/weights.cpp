@@ -127,6 +127,7 @@ void Weights::cut(std::vector<Bucketed>& buckets, int64_t ranks, bool whole_matr
 
 Tensor Weights::place(const std::vector<Parameter*>& group, const WeightTypes& types, Mode mode,
                       Arena& arena) {
+  if (group.empty()) return {};  // a model without experts has no routers either
   std::vector<Bucketed> buckets = buckets_of(group, types.gradient);
   const bool experts = group.front()->role == Role::expert;
   const Shard& shard = experts ? sharding_.expert_updates : sharding_.other_updates;

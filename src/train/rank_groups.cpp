@@ -86,6 +86,9 @@ class CommunicatorAllToAll final : public model::AllToAll {
 };
 
 void check_experts(const model::ModelConfig& model, int ranks) {
+  if (model.moe_layers() == 0)
+    throw UserError("distributed.layout", "a layout without expert parallelism: the model has no experts",
+                    std::string(name_of(ParallelLayout::expert)), "distributed.layout=zero1");
   if (model.num_experts % ranks != 0)
     throw UserError("distributed.expert_parallel",
                     fmt::format("a divisor of model.num_experts ({})", model.num_experts),

@@ -16,6 +16,7 @@ namespace {
 
 // How the router spread its work, for StepResult's counts and losses.
 void add_router(const StepResult& result, metrics::Row& row) {
+  if (result.expert_count.empty()) return;  // a model without experts
   std::vector<double> entropy, cv, max_over_mean, dead_share;
   int64_t dead = 0;
   for (const auto& count : result.expert_count) {
@@ -84,6 +85,7 @@ StepResult read_step(const model::StepSums& sums, const Tensor& squares_g, const
   }
   result.gradient_norm = std::sqrt(squares) / loss_scale;
 
+  if (sums.count_LE.empty()) return result;
   if (!sums.first_LE.empty()) read_balance_of_step(result, sums, device);
   const bool own = sums.first_LE.empty();  // each micro-batch has its own balance loss
   if (!sums.sequence_loss_L.empty())

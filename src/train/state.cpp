@@ -164,7 +164,7 @@ TrainingState::TrainingState(const RunConfig& config, int64_t vocabulary, RankGr
       micro_step(captured_region(config.training, groups, ops)),
       last_micro_step(groups.world().size() == 1 ? nullptr : captured_region(config.training, groups, ops)),
       only_micro_step(captured_region(config.training, groups, ops)),
-      balance_scope(config.distributed.balance_loss),
+      balance_scope(config.model.moe_layers() > 0 ? config.distributed.balance_loss : BalanceScope::rank),
       router_bias_rate(static_cast<float>(config.model.router_bias_rate)) {
   switch (balance_scope) {
     case BalanceScope::rank:

@@ -108,6 +108,7 @@ void micro_steps_twice(TrainingState& state, Batches batches, const StepScale& s
 // What the step's counts of choices, those of all ranks, mean for the next one.
 void balance_next_step(TrainingState& state, Ops& ops) {
   const model::StepSums& sums = state.transformer.sums();
+  if (sums.count_LE.empty()) return;
   const int64_t L = sums.count_LE.dim(0);  // the last ones: dense layers come first
   for (int64_t i = 0; i < L; ++i)
     if (const Tensor& bias_E = state.weights.layers[state.weights.layers.size() - static_cast<size_t>(L - i)]

@@ -117,6 +117,26 @@ TEST_F(Cli, AModelGoesOutInTheFamilyItCameFrom) {
   complains(moe("export runs/again third"), AllOf(HasSubstr("imported.json"), HasSubstr("--family")));
 }
 
+// No routers: no losses of theirs, no metrics of experts, in each scope of the balance loss.
+TEST_F(Cli, AModelWithoutExpertsTrainsAndGoesOut) {
+  for (const char* scope : {"rank", "global", "previous_step"}) {
+    ASSERT_EQ(train("data.source=text.txt model.first_dense_layers=1 model.attention_gate=false "
+                    "model.qk_norm=none distributed.balance_loss=" +
+                    std::string(scope))
+                  .code,
+              0)
+        << scope;
+    const std::string rows = read_file(folder_ / "runs/run/metrics.jsonl");
+    EXPECT_THAT(rows, HasSubstr("\"loss\""));
+    EXPECT_THAT(rows, ::testing::Not(HasSubstr("expert_load_cv")));
+    fs::remove_all(folder_ / "out");
+    const Result exported = moe("export runs/run out --family llama --verify");
+    ASSERT_EQ(exported.code, 0) << exported.output;
+    EXPECT_THAT(exported.output, HasSubstr("largest difference 0,"));
+    fs::remove_all(folder_ / "runs/run");
+  }
+}
+
 TEST_F(Cli, AveragedWeightsAreReadWhereTheyAreAskedFor) {
   ASSERT_EQ(train("data.source=text.txt training.ema_decay=0.5 training.learning_rate=0.01").code, 0);
   const auto loss = [&](const std::string& flags) {

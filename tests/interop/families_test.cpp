@@ -86,7 +86,8 @@ TEST_P(FromTransformers, TheGreedyTextIsTheirs) {
 
 INSTANTIATE_TEST_SUITE_P(Models, FromTransformers,
                          ::testing::Values("qwen3_next", "qwen3_next_shared", "families/qwen3_moe",
-                                           "families/olmoe", "families/mixtral"),
+                                           "families/olmoe", "families/mixtral", "families/qwen3",
+                                           "families/llama"),
                          [](const auto& values) { return fs::path(values.param).filename().string(); });
 
 class FamilyFromTransformers : public FromTransformers {};
@@ -138,7 +139,8 @@ TEST_P(FamilyFromTransformers, TheSettingsComeBack) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, FamilyFromTransformers,
-                         ::testing::Values("families/qwen3_moe", "families/olmoe", "families/mixtral"),
+                         ::testing::Values("families/qwen3_moe", "families/olmoe", "families/mixtral",
+                                           "families/qwen3", "families/llama"),
                          [](const auto& values) { return fs::path(values.param).filename().string(); });
 
 // ---- published models ----
@@ -170,6 +172,22 @@ constexpr const char* kMixtral = R"({"architectures": ["MixtralForCausalLM"], "a
   "router_aux_loss_coef": 0.02, "sliding_window": null, "tie_word_embeddings": false,
   "torch_dtype": "bfloat16", "transformers_version": "4.36.0.dev0", "use_cache": true, "vocab_size": 32000})";
 
+constexpr const char* kQwen3_06B = R"({"architectures": ["Qwen3ForCausalLM"], "attention_bias": false,
+  "attention_dropout": 0.0, "bos_token_id": 151643, "eos_token_id": 151645, "head_dim": 128,
+  "hidden_act": "silu", "hidden_size": 1024, "initializer_range": 0.02, "intermediate_size": 3072,
+  "max_position_embeddings": 40960, "max_window_layers": 28, "model_type": "qwen3", "num_attention_heads": 16,
+  "num_hidden_layers": 28, "num_key_value_heads": 8, "rms_norm_eps": 1e-06, "rope_scaling": null,
+  "rope_theta": 1000000, "sliding_window": null, "tie_word_embeddings": true, "torch_dtype": "bfloat16",
+  "transformers_version": "4.51.0", "use_cache": true, "use_sliding_window": false, "vocab_size": 151936})";
+// Llama-3.2-1B but for its rope_scaling, which is refused.
+constexpr const char* kLlama = R"({"architectures": ["LlamaForCausalLM"], "attention_bias": false,
+  "attention_dropout": 0.0, "bos_token_id": 128000, "eos_token_id": 128001, "head_dim": 64,
+  "hidden_act": "silu", "hidden_size": 2048, "initializer_range": 0.02, "intermediate_size": 8192,
+  "max_position_embeddings": 131072, "mlp_bias": false, "model_type": "llama", "num_attention_heads": 32,
+  "num_hidden_layers": 16, "num_key_value_heads": 8, "pretraining_tp": 1, "rms_norm_eps": 1e-05,
+  "rope_theta": 500000.0, "tie_word_embeddings": true, "torch_dtype": "bfloat16",
+  "transformers_version": "4.45.0.dev0", "use_cache": true, "vocab_size": 128256})";
+
 // As transformers counts them from these settings.
 TEST(PublishedModels, HaveTheirNumberOfParameters) {
   struct Model {
@@ -179,7 +197,9 @@ TEST(PublishedModels, HaveTheirNumberOfParameters) {
   };
   for (const Model& model : {Model{kQwen3_30B, "qwen3_moe", 30'532'122'624, 3'353'032'704},
                              {kOlmoe, "olmoe", 6'919'161'856, 1'282'017'280},
-                             {kMixtral, "mixtral", 46'702'792'704, 12'879'925'248}}) {
+                             {kMixtral, "mixtral", 46'702'792'704, 12'879'925'248},
+                             {kQwen3_06B, "qwen3", 596'049'920, 596'049'920},
+                             {kLlama, "llama", 1'235'814'400, 1'235'814'400}}) {
     const HfModel read = read_hf_model("config.json", model.config);
     EXPECT_EQ(read.family->name, model.family);
     const model::ParameterCount count = model::count_parameters(read.config);

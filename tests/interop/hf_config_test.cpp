@@ -39,7 +39,6 @@ TEST(HfConfig, OtherArchitecturesAreRefusedByKey) {
   EXPECT_THAT(complaint("shared_expert_intermediate_size", 1 << 20), HasSubstr("shared_expert_dim"));
   for (const nlohmann::json& layers : {nlohmann::json{1}, {0, 2}, {"0"}, {0, 1, 2}})
     EXPECT_THAT(complaint("mlp_only_layers", layers), HasSubstr("mlp_only_layers")) << layers;
-  EXPECT_THAT(complaint("mlp_only_layers", {0, 1}), HasSubstr("first_dense_layers"));
   EXPECT_THAT(complaint("hidden_size", -1), HasSubstr("hidden_size"));
   EXPECT_THAT(complaint("num_attention_heads", 3), HasSubstr("n_heads"));
   EXPECT_THAT(complaint("rope_parameters", {{"rope_type", "yarn"}}), HasSubstr("rope_type"));
@@ -184,6 +183,7 @@ TEST(HfConfig, WhatTransformersWritesOfOurModelIsRead) {
 
 model::ModelConfig config_of(const Family& family) {
   model::ModelConfig config = test::interop_config();
+  if (family.no_experts) config.first_dense_layers = config.n_layers, config.dense_intermediate_dim = 20;
   config.attention_gate = family.gate;
   config.qk_norm = family.qk_norm;
   return config;
@@ -205,7 +205,7 @@ TEST(Families, WhatEachDoesNotComputeIsRefusedByKey) {
                                  {"quantization_config", {{"quant_method", "fp8"}}},
                                  {"auto_map", {{"AutoModelForCausalLM", "modeling.Other"}}},
                                  {"num_shared_experts", 1},
-                                 {"architectures", {"LlamaForCausalLM"}},
+                                 {"architectures", {"OtherForCausalLM"}},
                                  {"mlp_bias", true}};
   for (const Family& family : families()) {
     const auto whole = nlohmann::json::parse(hf_config_json(config_of(family), DType::f32, 0, family));
@@ -232,7 +232,7 @@ TEST(Families, OtherModelTypesAreRefusedWithAReason) {
                                      {"dbrx", "LayerNorm"},
                                      {"phimoe", "sparsemixer"},
                                      {"gpt_oss", "sinks"},
-                                     {"llama", "no experts"},
+                                     {"mistral", "qwen3 and llama only"},
                                      {"qwen3_vl_moe", "docs/interop.md"}}) {
     json["model_type"] = type;
     EXPECT_THAT(user_error_of([&] { read_hf_config("config.json", json.dump()); }),
@@ -303,6 +303,12 @@ TEST(Families, ARefusedExportNamesThoseThatFit) {
               AllOf(HasSubstr("model.attention_gate"), HasSubstr("--family qwen3_next")));
   EXPECT_THAT(complaint(*find_family("mixtral"), "mixtral", [](auto& c) { c.renormalize_top_k = false; }),
               AllOf(HasSubstr("model.renormalize_top_k"), HasSubstr("checkpoint's own files")));
+  EXPECT_THAT(
+      complaint(*find_family("qwen3"), "qwen3_moe", same),
+      AllOf(HasSubstr("model.first_dense_layers: expected less than 2"), HasSubstr("--family qwen3")));
+  EXPECT_THAT(complaint(*find_family("qwen3_moe"), "qwen3", same),
+              AllOf(HasSubstr("model.first_dense_layers: expected 2, all layers, found 0"),
+                    HasSubstr("--family qwen3_moe")));
   EXPECT_THAT(complaint(*find_family("olmoe"), "olmoe", [](auto& c) { c.head_dim = 6; }),
               HasSubstr("model.head_dim"));
   EXPECT_THAT(complaint(*find_family("olmoe"), "olmoe", [](auto& c) { c.first_dense_layers = 1; }),

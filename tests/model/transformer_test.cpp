@@ -61,7 +61,10 @@ std::vector<ModelConfig> variants() {
   projection.qk_norm = QkNorm::projection;
   unnormed.qk_norm = QkNorm::none;
   unnormed.attention_gate = false;
-  return {test::tiny_config(), ungated, windowed, biased, shared, dense_config(), projection, unnormed};
+  ModelConfig without_experts = dense_config();
+  without_experts.first_dense_layers = without_experts.n_layers;
+  return {test::tiny_config(), ungated,    windowed, biased,         shared,
+          dense_config(),      projection, unnormed, without_experts};
 }
 
 // Initial weights, and biases of routers as training leaves them.

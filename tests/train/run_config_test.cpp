@@ -233,9 +233,9 @@ TEST(ModelConfig, RefusesContradictionsWithALegalValue) {
 }
 
 TEST(ModelConfig, DenseLayersLeaveOneWithExperts) {
-  EXPECT_EQ(error([](RunConfig& c) { c.model.first_dense_layers = 16; }),
-            "model.first_dense_layers: expected less than model.n_layers (16), found 16. "
-            "Hint: first_dense_layers 15: the last layer has experts");
+  EXPECT_EQ(error([](RunConfig& c) { c.model.first_dense_layers = 17; }),
+            "model.first_dense_layers: expected at most model.n_layers (16), found 17. "
+            "Hint: first_dense_layers 16: a model without experts");
   EXPECT_EQ(error([](RunConfig& c) { c.model.first_dense_layers = 15, c.model.shared_expert_dim = 256; }),
             "");
   RunConfig config;
