@@ -89,6 +89,69 @@ void describe_router(ModelConfig& c, Fields& fields) {
       .known_as({"seq_aux_loss_alpha", "seq_aux_loss_weight"});
 }
 
+void describe_rope(ModelConfig& c, Fields& fields) {
+  fields.add("rope_theta", c.rope_theta, "base of the rotary frequencies")
+      .at_least(1)
+      .known_as({"rotary_base", "rope_base", "rotary_emb_base"});
+  fields
+      .add("partial_rotary_factor", c.partial_rotary_factor,
+           "share of a head's width that turns with the position")
+      .range(0, 1)
+      .known_as({"rotary_percent", "rotary_pct", "rope_pct", "rotary_share"});
+  fields.add("rope_scaling", c.rope_scaling, "how rotary frequencies are stretched for longer rows")
+      .known_as({"rope_type", "rope_scaling_type"});
+  fields.add("rope_scaling_factor", c.rope_scaling_factor, "how often the original rows fit into longer ones")
+      .at_least(1)
+      .known_as({"rotary_scaling_factor", "scaling_factor"});
+  fields
+      .add("rope_original_len", c.rope_original_len,
+           "tokens of the rows before stretching; llama3 and yarn need it")
+      .range(0, 1 << 24)
+      .known_as({"original_max_position_embeddings", "original_max_seq_len"});
+  fields.add("rope_low_freq_factor", c.rope_low_freq_factor, "llama3: slower turns than this are stretched")
+      .more_than(0)
+      .known_as({"low_freq_factor"});
+  fields.add("rope_high_freq_factor", c.rope_high_freq_factor, "llama3: faster turns than this stay")
+      .more_than(0)
+      .known_as({"high_freq_factor"});
+  fields.add("rope_beta_fast", c.rope_beta_fast, "yarn: pairs with more turns in the original rows stay")
+      .more_than(0)
+      .known_as({"beta_fast"});
+  fields.add("rope_beta_slow", c.rope_beta_slow, "yarn: pairs with fewer turns are stretched")
+      .more_than(0)
+      .known_as({"beta_slow"});
+  fields
+      .add("rope_attention_factor", c.rope_attention_factor,
+           "yarn: of cos and sin; 0: 0.1 ln(rope_scaling_factor) + 1")
+      .at_least(0)
+      .known_as({"attention_factor"});
+}
+
+void check_rope(const ModelConfig& c) {
+  const RopeSpec rope = c.rope();
+  const double width = c.partial_rotary_factor * static_cast<double>(rope.head_dim);
+  if (rope.rotary_dim % 2 != 0 || static_cast<double>(rope.rotary_dim) != width)
+    throw UserError(
+        "model.partial_rotary_factor", fmt::format("an even part of a head's width ({})", rope.head_dim),
+        fmt::format("{}, which is {}", c.partial_rotary_factor, width), "0.5 turns half of it, 1 all");
+  if (rope.scaling == RopeScaling::none && rope.factor != 1)
+    throw UserError("model.rope_scaling", fmt::format("a way to stretch {} times", rope.factor), "none",
+                    "set rope_scaling to linear, llama3 or yarn, or leave rope_scaling_factor out");
+  const bool by_turns = rope.scaling == RopeScaling::llama3 || rope.scaling == RopeScaling::yarn;
+  if (by_turns && c.rope_original_len == 0)
+    throw UserError("model.rope_original_len",
+                    fmt::format("a number of tokens: {} needs it", name_of(rope.scaling)), "0",
+                    "the length of the rows that the model was trained on before, 4096 for example");
+  if (rope.scaling == RopeScaling::llama3 && rope.high_freq_factor <= rope.low_freq_factor)
+    throw UserError("model.rope_high_freq_factor",
+                    fmt::format("more than rope_low_freq_factor ({})", rope.low_freq_factor),
+                    fmt::format("{}", rope.high_freq_factor), "Llama 3.1 has 1 and 4");
+  if (rope.scaling == RopeScaling::yarn && (rope.beta_fast <= rope.beta_slow || rope.theta <= 1))
+    throw UserError("model.rope_beta_fast",
+                    fmt::format("more than rope_beta_slow ({}), and a rope_theta above 1", rope.beta_slow),
+                    fmt::format("{}, and {}", rope.beta_fast, rope.theta), "the paper has 32 and 1");
+}
+
 void describe_dense(ModelConfig& c, Fields& fields) {
   fields
       .add("shared_expert_dim", c.shared_expert_dim,
@@ -137,6 +200,21 @@ int64_t ModelConfig::window_of(int64_t layer) const {
   return window;
 }
 
+RopeSpec ModelConfig::rope() const {
+  const int64_t width = heads().dim;
+  return {.head_dim = width,
+          .rotary_dim = static_cast<int64_t>(partial_rotary_factor * static_cast<double>(width)),
+          .theta = rope_theta,
+          .scaling = rope_scaling,
+          .factor = rope_scaling_factor,
+          .original_len = static_cast<double>(rope_original_len),
+          .low_freq_factor = rope_low_freq_factor,
+          .high_freq_factor = rope_high_freq_factor,
+          .beta_fast = rope_beta_fast,
+          .beta_slow = rope_beta_slow,
+          .attention_factor = rope_attention_factor};
+}
+
 void ModelConfig::describe(Fields& fields) {
   fields.add("d_model", d_model, "width of the residual stream")
       .range(2, 65536)
@@ -180,9 +258,7 @@ void ModelConfig::describe(Fields& fields) {
       .range(2, 1 << 20)
       .known_as({"max_seq_length", "block_size", "seq_len", "seq_length", "sequence_length", "context_length",
                  "context_size", "max_position_embeddings", "n_ctx", "n_positions", "max_length"});
-  fields.add("rope_theta", rope_theta, "base of the rotary frequencies")
-      .at_least(1)
-      .known_as({"rotary_base", "rope_base", "rotary_emb_base"});
+  describe_rope(*this, fields);
   fields.add("norm_eps", norm_eps, "epsilon inside the RMS norms")
       .more_than(0)
       .in_f32()
@@ -204,6 +280,7 @@ void ModelConfig::validate() const {
                     fmt::format("head_dim {}", head_dim + 1));
   if (head_dim == 0) check_derived_head_dim(*this);
   for (int64_t i = 0; i < std::ssize(attention_window); ++i) window_of(i);
+  check_rope(*this);
   if (n_heads % n_kv_heads != 0)
     throw UserError("model.n_kv_heads", fmt::format("a divisor of model.n_heads ({})", n_heads),
                     std::to_string(n_kv_heads),
@@ -222,7 +299,7 @@ ModelSpec ModelConfig::spec() const {
   ModelSpec spec{
       .layers = {},
       .head = {.width = d_model, .vocab_size = vocab_size, .tied = tie_embeddings, .norm_eps = eps},
-      .rope_theta = rope_theta,
+      .rope = rope(),
       .init_std = init_std};
   const MoeSpec moe{.width = d_model,
                     .experts = num_experts,

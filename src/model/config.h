@@ -39,6 +39,15 @@ struct ModelConfig {
   int64_t vocab_size = 50304;         // rows of the embedding; at least the tokenizer's vocabulary
   int64_t max_seq_len = 1024;         // T, the length of a training row
   double rope_theta = 10000.0;
+  double partial_rotary_factor = 1.0;  // of a head's width, from its beginning: what turns with the position
+  RopeScaling rope_scaling = RopeScaling::none;
+  double rope_scaling_factor = 1.0;
+  int64_t rope_original_len = 0;       // tokens of the rows that the unscaled model was trained on
+  double rope_low_freq_factor = 1.0;   // llama3
+  double rope_high_freq_factor = 4.0;  // llama3
+  double rope_beta_fast = 32.0;        // yarn
+  double rope_beta_slow = 1.0;         // yarn
+  double rope_attention_factor = 0.0;  // yarn; 0: 0.1 ln(rope_scaling_factor) + 1
   double norm_eps = 1e-5;
   double init_std = 0.02;
 
@@ -46,6 +55,7 @@ struct ModelConfig {
     return {n_heads, n_kv_heads, head_dim > 0 ? head_dim : d_model / n_heads, attention_gate, qk_norm};
   }
   int64_t window_of(int64_t layer) const;
+  RopeSpec rope() const;
   int64_t moe_layers() const { return n_layers - first_dense_layers; }
   // The inner width of dense layers; 0 where there are none.
   int64_t dense_width() const {

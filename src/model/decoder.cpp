@@ -36,7 +36,7 @@ Decoder::Decoder(const ModelConfig& config, DType type, int64_t B, int64_t S, in
   tokens_.input_N = take(DType::i32, {N});
   tokens_.position_N = take(DType::i32, {N});
   tokens_.doc_start_N = take(DType::i32, {N});
-  tokens_.rope_Td = take(DType::f32, {S, spec_.rope_width()});
+  tokens_.rope_Td = take(DType::f32, {S, spec_.rope.head_dim});
   if (spec_.all_parts().has_ffn()) tokens_.dense = DensePlan(N, arena);
   features_BD_ = take(type, {B, spec_.head.width});
   rstd_B_ = take(DType::f32, {B});
@@ -45,7 +45,7 @@ Decoder::Decoder(const ModelConfig& config, DType type, int64_t B, int64_t S, in
 
 void Decoder::prepare(Device& device, std::unique_ptr<CapturedRegion> step) {
   step_ = std::move(step);
-  device.to_device(tokens_.rope_Td, rope_table(S_, spec_.rope_width(), spec_.rope_theta).data());
+  device.to_device(tokens_.rope_Td, rope_table(S_, spec_.rope).data());
   tokens_.dense.upload(device);
 }
 

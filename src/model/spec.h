@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "model/rope.h"
 #include "ops/ops.h"
 
 namespace moe::model {
@@ -62,8 +63,8 @@ struct HeadSpec {
 struct ModelSpec {
   std::vector<LayerSpec> layers;  // dense ones come first
   HeadSpec head;
-  double rope_theta = 0, init_std = 0;
-  int64_t rope_width() const { return layers.front().attention.heads.dim; }
+  RopeSpec rope;
+  double init_std = 0;
   // Of the layers with experts; without experts where there is none.
   const MoeSpec& moe() const { return layers.back().moe; }
   // With all parts that any layer has: of memory that serves each layer in turn.

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <span>
 #include <utility>
 
@@ -15,19 +14,6 @@ namespace moe::model {
 Capacity training_capacity(const ModelConfig& config, const MicroBatch& shape) {
   if (!shape.capacity_by_row) return {expert_capacity(config, shape.N())};
   return {expert_capacity(config, shape.T), shape.T};
-}
-
-std::vector<float> rope_table(int64_t rows, int64_t head_dim, double theta) {
-  const int64_t half = head_dim / 2;
-  std::vector<float> table(static_cast<size_t>(rows * head_dim));
-  for (int64_t t = 0; t < rows; ++t)
-    for (int64_t i = 0; i < half; ++i) {
-      const double angle = static_cast<double>(t) *
-                           std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
-      table[static_cast<size_t>(t * head_dim + i)] = static_cast<float>(std::cos(angle));
-      table[static_cast<size_t>(t * head_dim + half + i)] = static_cast<float>(std::sin(angle));
-    }
-  return table;
 }
 
 StepSums::StepSums(const ModelConfig& config, bool balance_of_step, Arena& arena) {
@@ -57,7 +43,7 @@ Workspace::Workspace(const ModelConfig& config, const ModelSpec& spec, const Mic
       head(spec.head, shape.type, shape.N(), std::min(shape.head_rows, shape.N()), arena),
       sums(config, shape.balance_of_step, arena),
       position_N(arena.allocate("small", DType::i32, {shape.N()})),
-      rope_Td(arena.allocate("small", DType::f32, {shape.T, spec.rope_width()})),
+      rope_Td(arena.allocate("small", DType::f32, {shape.T, spec.rope.head_dim})),
       dense(spec.all_parts().has_ffn() ? DensePlan(shape.N(), arena) : DensePlan()),
       loss_scale_1(arena.allocate("small", DType::f32, {1})),
       share_LE(shape.balance_of_step && config.moe_layers() > 0
@@ -105,7 +91,7 @@ Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Wei
 }
 
 void Transformer::prepare(Device& device) {
-  device.to_device(workspace_->rope_Td, rope_table(shape_.T, spec_.rope_width(), spec_.rope_theta).data());
+  device.to_device(workspace_->rope_Td, rope_table(shape_.T, spec_.rope).data());
   std::vector<int32_t> position(static_cast<size_t>(shape_.N()));
   for (size_t n = 0; n < position.size(); ++n)
     position[n] = static_cast<int32_t>(n % static_cast<size_t>(shape_.T));

@@ -157,8 +157,4 @@ class Transformer {
   Tensor last_ND_, d_ND_, router_scale_1_;
 };
 
-// The table of rotations: row t = [cos(t * theta^(-2i/d)) | sin(...)], i < d/2, computed in double. Host
-// memory.
-std::vector<float> rope_table(int64_t rows, int64_t head_dim, double theta);
-
 }  // namespace moe::model
