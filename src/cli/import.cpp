@@ -59,6 +59,8 @@ void check_same_model(const model::ModelConfig& wanted, const model::ModelConfig
   check("dense_intermediate_dim", &model::ModelConfig::dense_width);
   check("vocab_size", &model::ModelConfig::vocab_size);
   check("rope_theta", &model::ModelConfig::rope_theta);
+  check("rope_scaling", [](const model::ModelConfig& model) { return name_of(model.rope_scaling); });
+  check("rope_scaling_factor", &model::ModelConfig::rope_scaling_factor);
   check("norm_eps", &model::ModelConfig::norm_eps);
   check("renormalize_top_k", &model::ModelConfig::renormalize_top_k);
 }

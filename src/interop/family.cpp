@@ -13,8 +13,11 @@ namespace moe::interop {
 namespace {
 
 Json fixed_everywhere() {
-  return {{"hidden_act", "silu"},         {"attention_dropout", 0},         {"is_encoder_decoder", false},
-          {"add_cross_attention", false}, {"pruned_heads", Json::object()}, {"partial_rotary_factor", 1}};
+  return {{"hidden_act", "silu"},
+          {"attention_dropout", 0},
+          {"is_encoder_decoder", false},
+          {"add_cross_attention", false},
+          {"pruned_heads", Json::object()}};
 }
 
 Json fixed_and(const Json& more) {
@@ -160,9 +163,8 @@ constexpr Reason kOtherModels[] = {
 
 constexpr Reason kOtherKeys[] = {
     {"quantization_config", kConvert},
-    {"rope_scaling", "moe has no scaled rotary positions yet"},
-    {"rope_type", "moe has no scaled rotary positions yet"},
-    {"partial_rotary_factor", "moe turns whole heads"},
+    {"partial_rotary_factor",
+     "where a part of a head turns, moe keeps its pairs in other rows than files do"},
     {"sliding_window", "this family's windows are not read"},
     {"use_sliding_window", "this family's windows are not read"},
     {"clip_qkv", "moe does not clamp projections"},

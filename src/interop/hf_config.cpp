@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/excerpt.h"
 #include "base/json.h"
+#include "interop/hf_rope.h"
 #include "interop/tensor_map.h"
 
 namespace moe::interop {
@@ -43,14 +44,23 @@ constexpr std::string_view kOfNoEffect[] = {"_attn_implementation",
                                             "transformers_version",
                                             "use_cache"};
 // Keys that are read of every family.
-constexpr std::string_view kRead[] = {"architectures",       "head_dim",
-                                      "hidden_size",         "intermediate_size",
-                                      "layer_types",         "max_position_embeddings",
-                                      "model_type",          "num_attention_heads",
-                                      "num_hidden_layers",   "num_key_value_heads",
-                                      "rms_norm_eps",        "rope_parameters",
-                                      "rope_scaling",        "rope_theta",
-                                      "tie_word_embeddings", "vocab_size"};
+constexpr std::string_view kRead[] = {"architectures",
+                                      "head_dim",
+                                      "hidden_size",
+                                      "intermediate_size",
+                                      "layer_types",
+                                      "max_position_embeddings",
+                                      "model_type",
+                                      "num_attention_heads",
+                                      "num_hidden_layers",
+                                      "num_key_value_heads",
+                                      "partial_rotary_factor",
+                                      "rms_norm_eps",
+                                      "rope_parameters",
+                                      "rope_scaling",
+                                      "rope_theta",
+                                      "tie_word_embeddings",
+                                      "vocab_size"};
 
 // "why; what else to do", for a key.
 [[noreturn]] void refuse_key(const JsonFields& json, std::string_view key, const std::string& expected,
@@ -123,51 +133,6 @@ int64_t read_dense_layers(const JsonFields& json, int64_t layers) {
   return count;
 }
 
-// transformers 4 says the same in rope_scaling; old files have `type`.
-bool is_unscaled(const Json& rope) {
-  if (!rope.is_object()) return false;
-  bool named = false;
-  for (const auto& [key, value] : rope.items()) {
-    const bool is_type = key == "rope_type" || key == "type";
-    if (is_type ? value != "default" : !value.is_null()) return false;
-    named = named || is_type;
-  }
-  return named;
-}
-
-void check_rope(const JsonFields& rope) {
-  constexpr std::string_view kInside[] = {"rope_type", "rope_theta", "partial_rotary_factor"};
-  if (rope.has("rope_type") && rope.at("rope_type") != "default")
-    refuse_key(rope, "rope_type", "\"default\"", quote(rope.at("rope_type")), kOnly);
-  for (const auto& [key, value] : rope.value().items())
-    if (!value.is_null() && !among(key, kInside))
-      refuse_key(rope, key, "a key that moe knows", quote(value), kUnsure);
-}
-
-// transformers 5 keeps the rotary settings in rope_parameters; before, they were keys of their own.
-double read_rope(const JsonFields& json, const Family& family) {
-  const auto check_share = [&](const JsonFields& from) {
-    const bool given = from.has("partial_rotary_factor");
-    if (given ? from.at("partial_rotary_factor") != 1 : family.partial_rotary != 1)
-      refuse_key(json, "partial_rotary_factor", "1", given ? quote(from.at("partial_rotary_factor")) : "none",
-                 kOnly);
-  };
-  const double outside = json.has("rope_theta") ? json.number("rope_theta") : family.rope_theta;
-  if (json.has("rope_scaling") && !is_unscaled(json.at("rope_scaling")))
-    refuse_key(json, "rope_scaling", "none", quote(json.at("rope_scaling")), kOnly);
-  if (!json.has("rope_parameters")) {
-    check_share(json);
-    return outside;
-  }
-  const JsonFields rope = json.inside("rope_parameters");
-  check_rope(rope);
-  check_share(rope.has("partial_rotary_factor") ? rope : json);
-  const double theta = rope.has("rope_theta") ? rope.number("rope_theta") : outside;
-  if (json.has("rope_theta") && outside != theta)
-    json.refuse("rope_theta", fmt::format("{}, as in rope_parameters", theta), quote(json.at("rope_theta")));
-  return theta;
-}
-
 void read_experts(const JsonFields& json, const Family& family, model::ModelConfig& config) {
   const auto whole = [&](const std::string& key) { return json.whole(key.c_str(), 1, int64_t{1} << 31); };
   if (family.no_experts) {
@@ -201,7 +166,9 @@ void read_attention(const JsonFields& json, const Family& family, model::ModelCo
     json.refuse("head_dim", "hidden_size / num_attention_heads", quote(json.at("head_dim")));
   config.attention_gate = family.gate;
   config.qk_norm = family.qk_norm;
-  config.rope_theta = read_rope(json, family);
+  read_rope(json, family, config);
+  if (config.partial_rotary_factor != 1)
+    refuse_key(json, "partial_rotary_factor", "1", fmt::format("{}", config.partial_rotary_factor), kOnly);
   if (family.window && json.has("sliding_window"))
     config.attention_window = {std::to_string(whole("sliding_window"))};
 }

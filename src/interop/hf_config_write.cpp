@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "interop/hf_config.h"
+#include "interop/hf_rope.h"
 #include "interop/tensor_map.h"
 
 namespace moe::interop {
@@ -36,6 +37,8 @@ std::optional<Misfit> attention_misfit(const Family& family, const model::ModelC
   if (!family.head_dim_key && heads.query * heads.dim != config.d_model)
     return Misfit{"model.head_dim", fmt::format("d_model / n_heads = {}", config.d_model / config.n_heads),
                   std::to_string(heads.dim)};
+  if (config.partial_rotary_factor != 1)
+    return Misfit{"model.partial_rotary_factor", "1", fmt::format("{}", config.partial_rotary_factor)};
   const int64_t wanted = family.window ? window_in(config, 0) : 0;
   for (int64_t i = 0; i < config.n_layers; ++i)
     if (const int64_t window = window_in(config, i); window != wanted)
@@ -79,12 +82,6 @@ std::optional<Misfit> layer_misfit(const Family& family, const model::ModelConfi
 std::optional<Misfit> misfit(const Family& family, const model::ModelConfig& config) {
   const auto found = attention_misfit(family, config);
   return found ? found : layer_misfit(family, config);
-}
-
-OrderedJson rope_json(const Family& family, const model::ModelConfig& config) {
-  OrderedJson rope{{"rope_type", "default"}, {"rope_theta", config.rope_theta}};
-  if (family.partial_rotary != 1) rope["partial_rotary_factor"] = 1.0;
-  return rope;
 }
 
 void add_experts(OrderedJson& json, const Family& family, const model::ModelConfig& config) {
@@ -134,12 +131,7 @@ std::string hf_config_json(const model::ModelConfig& config, DType type, int64_t
   if (family.head_dim_key) json["head_dim"] = config.heads().dim;
   if (family.layer_types)
     json["layer_types"] = std::vector<std::string>(static_cast<size_t>(config.n_layers), "full_attention");
-  json["rope_parameters"] = rope_json(family, config);
-  // What older readers look for.
-  if (family.partial_rotary != 1)
-    json["partial_rotary_factor"] = 1.0;
-  else
-    json["rope_theta"] = config.rope_theta;
+  write_rope(json, family, config);
   json["max_position_embeddings"] = config.max_seq_len;
   if (family.window) {
     const int64_t window = config.window_of(0);

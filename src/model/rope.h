@@ -34,6 +34,8 @@ struct RopeSpec {
   // yarn: pairs that turn beta_fast times in L0 tokens stay, those that turn beta_slow times are stretched.
   double beta_fast = 32, beta_slow = 1;
   double attention_factor = 0;  // yarn: cos and sin are multiplied by it; 0: 0.1 ln s + 1
+
+  bool operator==(const RopeSpec&) const = default;
 };
 
 // Radians a token of the pairs i < r/2.

@@ -41,7 +41,7 @@ TEST(HfConfig, OtherArchitecturesAreRefusedByKey) {
     EXPECT_THAT(complaint("mlp_only_layers", layers), HasSubstr("mlp_only_layers")) << layers;
   EXPECT_THAT(complaint("hidden_size", -1), HasSubstr("hidden_size"));
   EXPECT_THAT(complaint("num_attention_heads", 3), HasSubstr("n_heads"));
-  EXPECT_THAT(complaint("rope_parameters", {{"rope_type", "yarn"}}), HasSubstr("rope_type"));
+  EXPECT_THAT(complaint("rope_parameters", {{"rope_type", "dynamic"}}), HasSubstr("rope_type"));
   EXPECT_THAT(complaint("rope_parameters", nlohmann::json::array()), HasSubstr("rope_parameters"));
   EXPECT_THAT(complaint("rope_parameters", {{"rope_type", "default"}, {"rope_theta", 1e4}, {"factor", 2}}),
               HasSubstr("factor"));
