@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT
+// moe upcycle: a dense model as a Mixture of Experts, to train on. It shows that nothing was lost: both models'
+// logits for the same tokens.
+#include <fmt/format.h>
+
+#include <cmath>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/progress.h"
+#include "base/random.h"
+#include "base/terminal.h"
+#include "base/version.h"
+#include "cli/arguments.h"
+#include "cli/commands.h"
+#include "cli/model_files.h"
+#include "interop/staged_folder.h"
+#include "interop/upcycle.h"
+#include "tensor/host_floats.h"
+#include "train/resume.h"
+#include "train/run_folder.h"
+#include "train/state.h"
+
+namespace moe::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kProofTokens = 64;
+// Of the norm, in f32: the experts' products are summed in another order than the dense ones.
+constexpr double kSame = 1e-5;
+
+struct UpcycleOptions {
+  std::string dense, output;
+  interop::Upcycling how;
+  std::vector<std::string> overrides;
+};
+
+// In f32, so that what differs is the models.
+std::vector<float> logits_of(const TrainedModel& trained, std::span<const int32_t> ids) {
+  const train::RunConfig& config = trained.config;
+  backend::Backend backend = backend::make_backend(
+      config.training.device, static_cast<int>(config.training.threads), train::arithmetic(config.training));
+  const auto T = std::ssize(ids);
+  const model::MicroBatch shape{
+      .B = 1, .T = T, .type = DType::f32, .vocabulary = config.vocabulary(), .head_rows = T};
+  const auto [arena, placed] =
+      train::place<PlacedModel>(*backend.device, config.model, train::weight_types(config.training), shape);
+  load_weights(placed->weights, trained, backend);
+  placed->transformer.prepare(*backend.device);
+  const std::vector<int32_t> none(ids.size(), -1), first(ids.size(), 0);
+  placed->transformer.upload(*backend.device, ids.data(), none.data(), first.data());
+  placed->transformer.forward(*backend.ops);
+  return host_floats(placed->transformer.logits(0, T, *backend.ops), *backend.device);
+}
+
+// The norm of the difference over the norm, for tokens drawn at random.
+double difference(TrainedModel dense, TrainedModel result) {
+  const int64_t T = std::min(kProofTokens, dense.config.model.max_seq_len);
+  const Random random(1, "upcycle/proof");
+  std::vector<int32_t> ids;
+  for (int64_t i = 0; i < T; ++i)
+    ids.push_back(static_cast<int32_t>(
+        random.below(static_cast<uint64_t>(i), static_cast<uint64_t>(dense.config.vocabulary()))));
+  for (TrainedModel* model : {&dense, &result}) {
+    model->config.training.mixed_precision = train::MixedPrecision::no;
+    model->config.training.master_weights = train::MasterWeights::f32;
+  }
+  const std::vector<float> wanted = logits_of(dense, ids), found = logits_of(result, ids);
+  double squares = 0, differences = 0;
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    squares += static_cast<double>(wanted[i]) * wanted[i];
+    differences += std::pow(static_cast<double>(found[i]) - wanted[i], 2);
+  }
+  return std::sqrt(differences / squares);
+}
+
+int upcycle(const UpcycleOptions& options) {
+  Terminal terminal;
+  const TrainedModel dense = open_model(options.dense, {});
+  train::RunConfig config = dense.config;
+  config.model = interop::upcycled_config(dense.config.model, options.how);
+  auto sections = config.sections();
+  for (const std::string& assignment : options.overrides) apply_override(assignment, sections);
+  put_run_in(options.output, config);
+  config.resolve_places();
+  config.validate();
+  interop::StagedFolder folder(options.output);
+  auto streams =
+      interop::upcycled_streams(dense.checkpoint.file(checkpoint::kModelFile), config.model, options.how);
+  uint64_t bytes = 0;
+  for (const auto& stream : streams) bytes += stream.bytes();
+  Progress progress(terminal, "copying experts", bytes, "bytes");
+  for (auto& stream : streams)
+    stream.write = [inner = stream.write, &progress](const checkpoint::TensorStream::Sink& sink) {
+      inner([&](const void* data, size_t size) {
+        sink(data, size);
+        progress.add(size);
+      });
+    };
+  checkpoint::CheckpointStore store(folder.path() / "checkpoints", 0, program_version());
+  store.save(0, {{checkpoint::kModelFile, std::move(streams)}}, train::state_json(0, {}, "", config));
+  progress.done();
+  terminal.status("comparing logits");
+  const double apart = difference(dense, {config, store.open_latest()});
+  terminal.clear_status();
+  if (options.how.noise == 0 && !(apart < kSame))
+    throw UserError(
+        options.dense, fmt::format("logits as those of the dense model, to {} of their norm", kSame),
+        fmt::format("{:.1e}", apart), "nothing was written. This is a fault of moe: please report it");
+  write_file_atomically(
+      folder.path() / "upcycle.json",
+      OrderedJson{{"dense", fs::absolute(dense.checkpoint.folder()).lexically_normal().string()},
+                  {"experts", options.how.experts},
+                  {"noise", options.how.noise},
+                  {"logits_differ_by", apart}}
+              .dump(1) +
+          "\n");
+  train::RunFolder::fill_settings(folder.path(), config);  // they make it a run
+  folder.commit();
+  terminal.line(fmt::format(
+      "{0}: {1} experts a layer from {2}; logits of {3} tokens differ by {4:.1e} of their norm\n"
+      "  moe eval {0} --source TEXT\n  moe train --resume {0} data.source=TEXT training.max_steps=1000",
+      options.output, config.model.num_experts, options.dense, kProofTokens, apart));
+  return 0;
+}
+
+}  // namespace
+
+void add_upcycle(CLI::App& app, Command& chosen) {
+  auto options = std::make_shared<UpcycleOptions>();
+  CLI::App* command = app.add_subcommand("upcycle", "Make a Mixture of Experts of a dense model");
+  command->add_option("dense", options->dense, "A run of a dense model, or a checkpoint of one")
+      ->required()
+      ->type_name("RUN");
+  command->add_option("--experts", options->how.experts, "Experts in each layer")->capture_default_str();
+  command->add_option("--top-k", options->how.top_k, "Experts that a token goes to")->capture_default_str();
+  command->add_option("--noise", options->how.noise, "Noise on experts, over the weights' deviation")
+      ->capture_default_str();
+  command->add_option("--seed", options->how.seed, "Of routers and noise")->capture_default_str();
+  command->add_option("-o,--output", options->output, "Folder for the run that is made")
+      ->required()
+      ->type_name("RUN");
+  add_settings(*command, options->overrides, "Settings of the run");
+  command->footer(
+      "Examples:\n"
+      "  moe import Qwen3-0.6B --output runs/dense\n"
+      "  moe upcycle runs/dense --experts 8 --top-k 2 -o runs/upcycled training.learning_rate=1e-4\n"
+      "Each expert begins as the layer's SwiGLU and routers at random; weights of the chosen experts sum to "
+      "one, so the\n"
+      "logits are the dense model's, which is checked before anything is kept (arXiv 2212.05055). Equal "
+      "experts "
+      "part only\n"
+      "through their tokens; --noise 0.01 helps them, and changes the logits.");
+  command->callback([options, &chosen] { chosen = [options] { return upcycle(*options); }; });
+}
+
+}  // namespace moe::cli
