@@ -47,6 +47,9 @@ CASES = {
     "qwen3_moe, shards": ("Qwen3Moe", QWEN, "float32", "shards"),
     "qwen3_moe, fused experts": ("Qwen3Moe", QWEN, "float32", "fused"),
     "qwen3_moe, old keys": ("Qwen3Moe", QWEN, "float32", "old keys"),
+    "qwen3_moe, yarn": ("Qwen3Moe", QWEN | {"rope_parameters": {
+        "rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0,
+        "original_max_position_embeddings": 32}}, "float32", None),
     "qwen3_moe, bf16": ("Qwen3Moe", QWEN, "bfloat16", None),
     "olmoe": ("Olmoe", OLMOE, "float32", None),
     "olmoe, renormalisation": ("Olmoe", OLMOE | {"norm_topk_prob": True}, "float32", None),
@@ -60,6 +63,11 @@ CASES = {
     "qwen3, untied": ("Qwen3", DENSE | {"head_dim": 16}, "float32", None),
     "qwen3, tied, bf16": ("Qwen3", DENSE | {"head_dim": 16, "tie_word_embeddings": True}, "bfloat16", None),
     "llama": ("Llama", DENSE, "float32", None),
+    "llama, linear": ("Llama", DENSE | {"rope_parameters": {
+        "rope_type": "linear", "rope_theta": 1e4, "factor": 2.0}}, "float32", None),
+    "llama, llama3": ("Llama", DENSE | {"rope_parameters": {
+        "rope_type": "llama3", "rope_theta": 5e5, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 16}}, "float32", None),
     "llama, bf16": ("Llama", DENSE, "bfloat16", None),
 }
 

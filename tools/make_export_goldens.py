@@ -45,8 +45,11 @@ MODELS = {
         "head_dim": 12, "num_hidden_layers": 2, "num_local_experts": 6, "intermediate_size": 16,
         "sliding_window": 9, "tie_word_embeddings": True, "rope_parameters": ROPE}),
     "families/qwen3": ("Qwen3", DENSE | {
-        "head_dim": 12, "tie_word_embeddings": True, "rope_parameters": ROPE}),
-    "families/llama": ("Llama", DENSE | {"rope_parameters": ROPE}),
+        "head_dim": 12, "tie_word_embeddings": True, "rope_parameters": ROPE | {
+            "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 8}}),
+    "families/llama": ("Llama", DENSE | {"rope_parameters": ROPE | {
+        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 16}}),
 }
 
 

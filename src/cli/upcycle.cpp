@@ -69,10 +69,8 @@ double difference(TrainedModel dense, TrainedModel result) {
   for (int64_t i = 0; i < T; ++i)
     ids.push_back(static_cast<int32_t>(
         random.below(static_cast<uint64_t>(i), static_cast<uint64_t>(dense.config.vocabulary()))));
-  for (TrainedModel* model : {&dense, &result}) {
+  for (TrainedModel* model : {&dense, &result})
     model->config.training.mixed_precision = train::MixedPrecision::no;
-    model->config.training.master_weights = train::MasterWeights::f32;
-  }
   const std::vector<float> wanted = logits_of(dense, ids), found = logits_of(result, ids);
   double squares = 0, differences = 0;
   for (size_t i = 0; i < wanted.size(); ++i) {

@@ -179,14 +179,25 @@ constexpr const char* kQwen3_06B = R"({"architectures": ["Qwen3ForCausalLM"], "a
   "num_hidden_layers": 28, "num_key_value_heads": 8, "rms_norm_eps": 1e-06, "rope_scaling": null,
   "rope_theta": 1000000, "sliding_window": null, "tie_word_embeddings": true, "torch_dtype": "bfloat16",
   "transformers_version": "4.51.0", "use_cache": true, "use_sliding_window": false, "vocab_size": 151936})";
-// Llama-3.2-1B but for its rope_scaling, which is refused.
+// Llama-3.2-1B and Llama-3.1-8B.
 constexpr const char* kLlama = R"({"architectures": ["LlamaForCausalLM"], "attention_bias": false,
   "attention_dropout": 0.0, "bos_token_id": 128000, "eos_token_id": 128001, "head_dim": 64,
   "hidden_act": "silu", "hidden_size": 2048, "initializer_range": 0.02, "intermediate_size": 8192,
   "max_position_embeddings": 131072, "mlp_bias": false, "model_type": "llama", "num_attention_heads": 32,
   "num_hidden_layers": 16, "num_key_value_heads": 8, "pretraining_tp": 1, "rms_norm_eps": 1e-05,
+  "rope_scaling": {"factor": 32.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
+                   "original_max_position_embeddings": 8192, "rope_type": "llama3"},
   "rope_theta": 500000.0, "tie_word_embeddings": true, "torch_dtype": "bfloat16",
   "transformers_version": "4.45.0.dev0", "use_cache": true, "vocab_size": 128256})";
+constexpr const char* kLlama8B = R"({"architectures": ["LlamaForCausalLM"], "attention_bias": false,
+  "attention_dropout": 0.0, "bos_token_id": 128000, "eos_token_id": 128001, "hidden_act": "silu",
+  "hidden_size": 4096, "initializer_range": 0.02, "intermediate_size": 14336,
+  "max_position_embeddings": 131072, "mlp_bias": false, "model_type": "llama", "num_attention_heads": 32,
+  "num_hidden_layers": 32, "num_key_value_heads": 8, "pretraining_tp": 1, "rms_norm_eps": 1e-05,
+  "rope_scaling": {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                   "original_max_position_embeddings": 8192, "rope_type": "llama3"},
+  "rope_theta": 500000.0, "tie_word_embeddings": false, "torch_dtype": "bfloat16",
+  "transformers_version": "4.43.0.dev0", "use_cache": true, "vocab_size": 128256})";
 
 // As transformers counts them from these settings.
 TEST(PublishedModels, HaveTheirNumberOfParameters) {
@@ -199,7 +210,8 @@ TEST(PublishedModels, HaveTheirNumberOfParameters) {
                              {kOlmoe, "olmoe", 6'919'161'856, 1'282'017'280},
                              {kMixtral, "mixtral", 46'702'792'704, 12'879'925'248},
                              {kQwen3_06B, "qwen3", 596'049'920, 596'049'920},
-                             {kLlama, "llama", 1'235'814'400, 1'235'814'400}}) {
+                             {kLlama, "llama", 1'235'814'400, 1'235'814'400},
+                             {kLlama8B, "llama", 8'030'261'248, 8'030'261'248}}) {
     const HfModel read = read_hf_model("config.json", model.config);
     EXPECT_EQ(read.family->name, model.family);
     const model::ParameterCount count = model::count_parameters(read.config);
@@ -225,6 +237,10 @@ TEST(PublishedModels, SayWhatTheyCompute) {
   EXPECT_TRUE(mixtral.renormalize_top_k);
   EXPECT_EQ(mixtral.qk_norm, QkNorm::none);
   EXPECT_FALSE(mixtral.tie_embeddings);
+  const model::RopeSpec rope = read_hf_config("config.json", kLlama).rope();
+  EXPECT_EQ(rope.scaling, model::RopeScaling::llama3);
+  EXPECT_EQ(rope.factor, 32);
+  EXPECT_EQ(rope.original_len, 8192);
 }
 
 }  // namespace
