@@ -3,6 +3,7 @@
 // logits for the same tokens.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <memory>
@@ -21,6 +22,8 @@
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/model_files.h"
+#include "interop/family.h"
+#include "interop/hf_config.h"
 #include "interop/staged_folder.h"
 #include "interop/upcycle.h"
 #include "tensor/host_floats.h"
@@ -45,7 +48,8 @@ struct UpcycleOptions {
 
 // In f32, so that what differs is the models.
 std::vector<float> logits_of(const TrainedModel& trained, std::span<const int32_t> ids) {
-  const train::RunConfig& config = trained.config;
+  train::RunConfig config = trained.config;
+  config.training.mixed_precision = train::MixedPrecision::no;
   backend::Backend backend = backend::make_backend(
       config.training.device, static_cast<int>(config.training.threads), train::arithmetic(config.training));
   const auto T = std::ssize(ids);
@@ -62,15 +66,13 @@ std::vector<float> logits_of(const TrainedModel& trained, std::span<const int32_
 }
 
 // The norm of the difference over the norm, for tokens drawn at random.
-double difference(TrainedModel dense, TrainedModel result) {
+double difference(const TrainedModel& dense, const TrainedModel& result) {
   const int64_t T = std::min(kProofTokens, dense.config.model.max_seq_len);
   const Random random(1, "upcycle/proof");
   std::vector<int32_t> ids;
   for (int64_t i = 0; i < T; ++i)
     ids.push_back(static_cast<int32_t>(
         random.below(static_cast<uint64_t>(i), static_cast<uint64_t>(dense.config.vocabulary()))));
-  for (TrainedModel* model : {&dense, &result})
-    model->config.training.mixed_precision = train::MixedPrecision::no;
   const std::vector<float> wanted = logits_of(dense, ids), found = logits_of(result, ids);
   double squares = 0, differences = 0;
   for (size_t i = 0; i < wanted.size(); ++i) {
@@ -121,12 +123,15 @@ int upcycle(const UpcycleOptions& options) {
                   {"logits_differ_by", apart}}
               .dump(1) +
           "\n");
+  if (const interop::Family* family = interop::fitting_family(config.model))  // for `moe export`
+    write_file_atomically(folder.path() / kImported, Json{{"family", family->name}}.dump() + "\n");
   train::RunFolder::fill_settings(folder.path(), config);  // they make it a run
   folder.commit();
   terminal.line(fmt::format(
       "{0}: {1} experts a layer from {2}; logits of {3} tokens differ by {4:.1e} of their norm\n"
       "  moe eval {0} --source TEXT\n  moe train --resume {0} data.source=TEXT training.max_steps=1000",
-      options.output, config.model.num_experts, options.dense, kProofTokens, apart));
+      options.output, config.model.num_experts, options.dense,
+      std::min(kProofTokens, config.model.max_seq_len), apart));
   return 0;
 }
 

@@ -20,6 +20,8 @@ std::string hf_name_of(DType type);
 // Throws UserError for a model that the family cannot describe, naming the setting, and the families that
 // can.
 void check_exportable(const model::ModelConfig& config, const Family& family = own_family());
+// The first family that describes it; null where none does.
+const Family* fitting_family(const model::ModelConfig& config);
 
 // type: of the matrices in the files, f32, bf16 or f16. end_of_text: the token that begins and ends
 // documents.

@@ -105,6 +105,12 @@ void add_experts(OrderedJson& json, const Family& family, const model::ModelConf
 
 }  // namespace
 
+const Family* fitting_family(const model::ModelConfig& config) {
+  for (const Family& family : families())
+    if (!misfit(family, config)) return &family;
+  return nullptr;
+}
+
 void check_exportable(const model::ModelConfig& config, const Family& family) {
   const auto found = misfit(family, config);
   if (!found) return;
