@@ -205,7 +205,7 @@ def check(program, name, tokens):
 
 
 def check_upcycled(program, name):
-    """A dense model, through moe as a Mixture of Experts, in transformers: the logits are the dense model's."""
+    """A dense model, through moe as a Mixture of Experts, in transformers: its logits are the dense one's."""
     kind, settings, dtype, _ = CASES[name]
     work = Path(tempfile.mkdtemp())
     dense = make(kind, settings, dtype)

@@ -24,8 +24,9 @@ CASES = [
 
 
 def frequencies(rope: dict, theta: float, width: int, partial: float):
+    original = rope.get("original_max_position_embeddings", 64)
     config = LlamaConfig(hidden_size=4 * width, num_attention_heads=4, head_dim=width,
-                         max_position_embeddings=int(rope.get("original_max_position_embeddings", 64) * rope["factor"]))
+                         max_position_embeddings=int(original * rope["factor"]))
     config.rope_parameters = {"rope_theta": theta, "partial_rotary_factor": partial, **rope}
     frequency, factor = ROPE_INIT_FUNCTIONS[rope["rope_type"]](config, torch.device("cpu"))
     return [float(f) for f in frequency], float(factor)
