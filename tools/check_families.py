@@ -66,8 +66,8 @@ CASES = {
     "llama, linear": ("Llama", DENSE | {"rope_parameters": {
         "rope_type": "linear", "rope_theta": 1e4, "factor": 2.0}}, "float32", None),
     "llama, llama3": ("Llama", DENSE | {"rope_parameters": {
-        "rope_type": "llama3", "rope_theta": 5e5, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 16}}, "float32", None),
+        "rope_type": "llama3", "rope_theta": 5e5, "factor": 8.0, "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0, "original_max_position_embeddings": 16}}, "float32", None),
     "llama, bf16": ("Llama", DENSE, "bfloat16", None),
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// moe upcycle: a dense model as a Mixture of Experts, to train on. It shows that nothing was lost: both models'
-// logits for the same tokens.
+// moe upcycle: a dense model as a Mixture of Experts, to train on. It shows that nothing was lost: both
+// models' logits for the same tokens.
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -9,8 +9,8 @@
 
 namespace moe::interop {
 
-// Sets rope_* of config. Throws UserError for what moe has not (dynamic, longrope, truncate: false) and for two
-// places that contradict each other.
+// Sets rope_* of config. Throws UserError for what moe has not (dynamic, longrope, truncate: false) and for
+// two places that contradict each other.
 void read_rope(const JsonFields& json, const Family& family, model::ModelConfig& config);
 
 // Adds rope_parameters, and what readers older than transformers 5 look for.

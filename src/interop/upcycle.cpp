@@ -25,7 +25,7 @@ using checkpoint::TensorStream;
 
 constexpr int64_t kPiece = int64_t{1} << 18;  // values converted at a time
 
-// What the tensor of a layer is made from: "layers.3.moe.gate_up.weight" from "layers.3.dense.gate_up.weight".
+// What a layer's tensor is made from: "layers.3.moe.gate_up.weight" from "layers.3.dense.gate_up.weight".
 // Nothing for routers; a tensor that is no expert's keeps its name.
 std::optional<std::string> source_of(const std::string& name) {
   if (name.ends_with(".moe.router.weight")) return std::nullopt;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A dense model as a Mixture of Experts: each expert begins as the layer's SwiGLU (sparse upcycling, Komatsuzaki
-// et al., arXiv 2212.05055). The weights of the chosen experts sum to one, so the first outputs are those of
-// the dense model.
+// A dense model as a Mixture of Experts: each expert begins as the layer's SwiGLU (sparse upcycling,
+// Komatsuzaki et al., arXiv 2212.05055). The weights of the chosen experts sum to one, so the first outputs
+// are those of the dense model.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@ struct Upcycling {
 // The settings of the result: experts in each layer, dropless. Throws UserError where `dense` has experts.
 model::ModelConfig upcycled_config(const model::ModelConfig& dense, const Upcycling& how);
 
-// The tensors of the result, in the types of the dense ones (routers in f32). dense: a checkpoint's weights; it
-// must outlive the streams. Routers are normal with init_std, as in a new run.
+// The tensors of the result, in the types of the dense ones (routers in f32). dense: a checkpoint's weights;
+// it must outlive the streams. Routers are normal with init_std, as in a new run.
 std::vector<checkpoint::TensorStream> upcycled_streams(const checkpoint::Safetensors& dense,
                                                        const model::ModelConfig& config,
                                                        const Upcycling& how);
