@@ -124,6 +124,7 @@ void projection_forward(T* y, float* rstd, const T* row, const Projection& part,
 template <class T>
 void projection_backward(T* dx, float* __restrict dw, const T* dy, const T* row, const Projection& part,
                          const float* angle, const float* rstd) {
+  // NOLINTBEGIN(clang-analyzer-core*): as above
   const int64_t d = part.heads.dim;
   const float scale = part.w == nullptr ? 1 : *rstd;
   float normed[kMaxHeadDim], g[kMaxHeadDim], mean = 0;
@@ -142,6 +143,7 @@ void projection_backward(T* dx, float* __restrict dw, const T* dy, const T* row,
       g[i] = scale * (g[i] * part.w[j * d + i] - normed[i] * mean);
     store_row(dx + part.offset(j), g, d);
   }
+  // NOLINTEND(clang-analyzer-core*)
 }
 
 float* floats_or_null(Tensor x) {

@@ -56,9 +56,9 @@ std::string patterns() {
   const std::vector<std::string> ranks{"cl100k_base", "o200k_base", "p50k_base", "r50k_base",
                                        "cl100k",      "o200k",      "p50k",      "r50k"};
   std::string hint = "a path begins in the folder that the program is started in";
-  if (nearest_name(last, {"gpt2", "gpt-2", "GPT2", "GPT-2"}) != "") {
+  if (!nearest_name(last, {"gpt2", "gpt-2", "GPT2", "GPT-2"}).empty()) {
     hint = "did you mean gpt2?";
-  } else if (nearest_name(last, ranks) != "") {
+  } else if (!nearest_name(last, ranks).empty()) {
     hint = "tiktoken's are files: PATH#PATTERN, as o200k_base.tiktoken#o200k";
   } else if (path.find("://") != std::string::npos) {
     hint = "fetch the file first, and name it where it lies";

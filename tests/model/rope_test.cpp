@@ -61,11 +61,10 @@ TEST(Rope, ATableTurnsPairsAndLeavesTheRest) {
   ASSERT_EQ(f.size(), 2);
   const std::vector<float> table = rope_table(3, rope);
   ASSERT_EQ(table.size(), 3 * 8);
-  for (int t = 0; t < 3; ++t)
-    for (int i = 0; i < 4; ++i) {
-      const float cosine = table[static_cast<size_t>(t * 8 + i)],
-                  sine = table[static_cast<size_t>(t * 8 + 4 + i)];
-      const double angle = i < 2 ? t * f[static_cast<size_t>(i)] : 0;
+  for (size_t t = 0; t < 3; ++t)
+    for (size_t i = 0; i < 4; ++i) {
+      const float cosine = table[t * 8 + i], sine = table[t * 8 + 4 + i];
+      const double angle = i < 2 ? static_cast<double>(t) * f[i] : 0;
       EXPECT_FLOAT_EQ(cosine, static_cast<float>(i < 2 ? 1.5 * std::cos(angle) : 1)) << t << ' ' << i;
       EXPECT_FLOAT_EQ(sine, static_cast<float>(i < 2 ? 1.5 * std::sin(angle) : 0)) << t << ' ' << i;
     }
