@@ -33,7 +33,9 @@ void sweep_leftovers(const std::filesystem::path& path, std::string_view infix) 
   const std::string start = path.filename().string().append(infix);
   std::filesystem::directory_iterator entry(folder_of(path), ignored);
   for (; !ignored && entry != std::filesystem::directory_iterator(); entry.increment(ignored)) {
-    if (!entry->path().filename().string().starts_with(start)) continue;
+    const std::string name = entry->path().filename().string();
+    if (!name.starts_with(start) || name.find_first_not_of("0123456789", start.size()) != std::string::npos)
+      continue;
     const Descriptor left(open_to_lock(entry->path()));
     if (left.get() >= 0 && ::flock(left.get(), LOCK_EX | LOCK_NB) == 0) remove_quietly(entry->path());
   }

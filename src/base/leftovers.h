@@ -8,7 +8,7 @@
 
 namespace moe {
 
-// Removes the files and folders beside `path` that are called NAME + infix + anything, and that nobody has
+// Removes the files and folders beside `path` that are called NAME + infix + digits, and that nobody has
 // locked. Best effort: what stays is in nobody's way. Links are not followed.
 void sweep_leftovers(const std::filesystem::path& path, std::string_view infix);
 

@@ -3,6 +3,7 @@
 // further.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -19,6 +20,7 @@
 #include "cli/model_files.h"
 #include "interop/export_weights.h"
 #include "interop/hf_config.h"
+#include "interop/staged_folder.h"
 #include "interop/tokenizer_files.h"
 #include "train/resume.h"
 #include "train/run_folder.h"
@@ -59,16 +61,32 @@ void check_same_model(const model::ModelConfig& wanted, const model::ModelConfig
   check("dense_intermediate_dim", &model::ModelConfig::dense_width);
   check("vocab_size", &model::ModelConfig::vocab_size);
   check("rope_theta", &model::ModelConfig::rope_theta);
+  check("partial_rotary_factor", &model::ModelConfig::partial_rotary_factor);
   check("rope_scaling", [](const model::ModelConfig& model) { return name_of(model.rope_scaling); });
   check("rope_scaling_factor", &model::ModelConfig::rope_scaling_factor);
+  if (rope_frequencies(wanted.rope()) != rope_frequencies(found.rope()) ||
+      rope_scale(wanted.rope()) != rope_scale(found.rope()))
+    throw UserError(where, "model.rope_* as config.json says", "other rotary frequencies",
+                    "leave the shape of the model as it is");
+  const int64_t T = std::min(wanted.max_seq_len, found.max_seq_len);
+  for (int64_t layer = 0; layer < wanted.n_layers; ++layer)
+    check("attention_window", [layer, T](const model::ModelConfig& model) {
+      const int64_t window = model.window_of(layer);
+      return window < T ? window : 0;  // the whole row
+    });
   check("norm_eps", &model::ModelConfig::norm_eps);
   check("renormalize_top_k", &model::ModelConfig::renormalize_top_k);
+  check("router_score", [](const model::ModelConfig& model) { return name_of(model.router_score); });
+  check("router_scale", &model::ModelConfig::router_scale);
+  check("router_bias_rate", &model::ModelConfig::router_bias_rate);
 }
 
 struct Start {
   const interop::Family* family;
+  fs::path output;
   train::RunConfig config;
-  train::SavedState state;  // step 0 and no text, unless the folder came from one of our runs
+  bool guessed_tokenizer = false;  // neither the folder nor the command line says which
+  train::SavedState state;         // step 0 and no text, unless the folder came from one of our runs
 };
 
 Start starting_point(const ImportOptions& options) {
@@ -78,7 +96,7 @@ Start starting_point(const ImportOptions& options) {
                     fs::exists(folder) ? "no such file" : "no such folder",
                     "give a folder that `moe export` or save_pretrained wrote");
   const auto [family, model] = interop::read_hf_model(file.string(), read_file(file));
-  Start start{.family = family, .config = {}, .state = {}};
+  Start start{.family = family, .output = options.output, .config = {}, .state = {}};
   auto sections = start.config.sections();
   if (fs::exists(saved)) {
     try {
@@ -92,13 +110,16 @@ Start starting_point(const ImportOptions& options) {
     start.config.model = model;
   }
   // The folder's own, wherever the run had it from; an override may name another place.
-  if (const std::string own = interop::tokenizer_in(folder); !own.empty())
-    start.config.data.tokenizer.name = own;
+  const std::string own = interop::tokenizer_in(folder);
+  if (!own.empty()) start.config.data.tokenizer.name = own;
+  start.guessed_tokenizer = own.empty() && !fs::exists(saved) &&
+                            std::ranges::none_of(options.overrides, [](const std::string& assignment) {
+                              return assignment.starts_with("data.tokenizer=");
+                            });
   for (const std::string& assignment : options.overrides) apply_override(assignment, sections);
-  const fs::path output = options.output.empty()
-                              ? fs::path("runs") / fs::absolute(folder / ".").parent_path().filename()
-                              : fs::path(options.output);
-  put_run_in(output, start.config);
+  if (options.output.empty())
+    start.output = fs::path("runs") / (fs::absolute(folder) / "").lexically_normal().parent_path().filename();
+  put_run_in(start.output, start.config);
   start.config.resolve_places();
   start.config.validate();
   if (fs::exists(saved))
@@ -112,17 +133,19 @@ int run(const ImportOptions& options) {
   const DType master = train::weight_types(start.config.training).master;
   const interop::ImportedWeights weights(options.folder, start.config.model, master, *start.family);
   Terminal terminal;
-  const train::RunFolder run = train::RunFolder::create(start.config, "import");
-  try {
-    write_file_atomically(run.path() / kImported, Json{{"family", start.family->name}}.dump() + "\n");
-    checkpoint::CheckpointStore(run.checkpoints(), 0, program_version())
-        .save(start.state.step, {{checkpoint::kModelFile, weights.streams()}},
-              train::state_json(start.state.step, start.state.cursor, start.state.source, start.config));
-  } catch (...) {
-    run.discard();
-    throw;
-  }
-  const std::string path = run.path().string();
+  interop::StagedFolder run(start.output);
+  write_file_atomically(run.path() / kImported, Json{{"family", start.family->name}}.dump() + "\n");
+  checkpoint::CheckpointStore(run.path() / "checkpoints", 0, program_version())
+      .save(start.state.step, {{checkpoint::kModelFile, weights.streams()}},
+            train::state_json(start.state.step, start.state.cursor, start.state.source, start.config));
+  train::RunFolder::fill_settings(run.path(), start.config);  // they make it a run
+  run.commit();
+  if (start.guessed_tokenizer)
+    terminal.warning(
+        fmt::format("{}: no tokenizer that moe reads is there, so GPT-2's is the run's. If it is another "
+                    "one, import again with data.tokenizer=PATH",
+                    options.folder));
+  const std::string path = start.output.string();
   terminal.line(
       fmt::format("{}: {}, step {}, weights {} in {}", path, start.family->name, start.state.step,
                   master == DType::f32 ? "bit for bit as" : "in bf16 (training.master_weights) of those",

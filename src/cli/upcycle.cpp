@@ -19,6 +19,7 @@
 #include "base/random.h"
 #include "base/terminal.h"
 #include "base/version.h"
+#include "checkpoint/safetensors_dtype.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/model_files.h"
@@ -46,6 +47,20 @@ struct UpcycleOptions {
   std::vector<std::string> overrides;
 };
 
+// The weights, in whatever type the checkpoint has them, as f32.
+void load_widened(model::Weights& weights, const checkpoint::Safetensors& file, backend::Backend& backend) {
+  std::vector<float> values;
+  for (const auto& [name, tensor] : weights.named()) {
+    const checkpoint::Safetensors::Entry* const entry = file.find(name);
+    CHECK(entry != nullptr, name);
+    values.resize(static_cast<size_t>(tensor.numel()));
+    widen(values.data(), file.bytes(*entry).data(), checkpoint::dtype_of_safetensors(entry->dtype).value(),
+          tensor.numel());
+    upload_floats(tensor, values, *backend.device);
+  }
+  model::cast_weights(weights, *backend.ops);
+}
+
 // In f32, so that what differs is the models.
 std::vector<float> logits_of(const TrainedModel& trained, std::span<const int32_t> ids) {
   train::RunConfig config = trained.config;
@@ -56,8 +71,8 @@ std::vector<float> logits_of(const TrainedModel& trained, std::span<const int32_
   const model::MicroBatch shape{
       .B = 1, .T = T, .type = DType::f32, .vocabulary = config.vocabulary(), .head_rows = T};
   const auto [arena, placed] =
-      train::place<PlacedModel>(*backend.device, config.model, train::weight_types(config.training), shape);
-  load_weights(placed->weights, trained, backend);
+      train::place<PlacedModel>(*backend.device, config.model, model::WeightTypes{}, shape);
+  load_widened(placed->weights, trained.checkpoint.file(checkpoint::kModelFile), backend);
   placed->transformer.prepare(*backend.device);
   const std::vector<int32_t> none(ids.size(), -1), first(ids.size(), 0);
   placed->transformer.upload(*backend.device, ids.data(), none.data(), first.data());
@@ -82,6 +97,30 @@ double difference(const TrainedModel& dense, const TrainedModel& result) {
   return std::sqrt(differences / squares);
 }
 
+// Settings of the command line may say how the result is trained, not what it is.
+void check_overrides(const train::RunConfig& dense, const model::ModelConfig& made,
+                     const train::RunConfig& config) {
+  const std::string hint = "leave it out: upcycling makes the model of the dense one";
+  train::RunConfig wanted = config;
+  wanted.model = made;
+  for (const auto member : {&model::ModelConfig::capacity_factor, &model::ModelConfig::aux_loss_weight,
+                            &model::ModelConfig::z_loss_weight, &model::ModelConfig::sequence_loss_weight})
+    wanted.model.*member = config.model.*member;
+  wanted.model.max_seq_len = config.model.max_seq_len;
+  train::RunConfig found = config;
+  const auto differences = config_differences(wanted.sections(), found.sections());
+  if (!differences.empty())
+    throw UserError("command line", "the shape that upcycling gives", differences.front(), hint);
+  const text::TokenizerFacts ours = dense.data.tokenizer.facts(), theirs = config.data.tokenizer.facts();
+  if (ours.fingerprint != theirs.fingerprint)
+    throw UserError("command line: data.tokenizer", std::string(ours.name), std::string(theirs.name), hint);
+  if (dense.training.master_weights != config.training.master_weights)
+    throw UserError("command line: training.master_weights",
+                    std::string(name_of(dense.training.master_weights)),
+                    std::string(name_of(config.training.master_weights)),
+                    "the result has the types of the dense run: leave it out");
+}
+
 int upcycle(const UpcycleOptions& options) {
   Terminal terminal;
   const TrainedModel dense = open_model(options.dense, {});
@@ -92,6 +131,7 @@ int upcycle(const UpcycleOptions& options) {
   put_run_in(options.output, config);
   config.resolve_places();
   config.validate();
+  check_overrides(dense.config, interop::upcycled_config(dense.config.model, options.how), config);
   interop::StagedFolder folder(options.output);
   auto streams =
       interop::upcycled_streams(dense.checkpoint.file(checkpoint::kModelFile), config.model, options.how);
@@ -111,6 +151,9 @@ int upcycle(const UpcycleOptions& options) {
   terminal.status("comparing logits");
   const double apart = difference(dense, {config, store.open_latest()});
   terminal.clear_status();
+  if (!std::isfinite(apart))
+    throw UserError("--noise", "logits that are numbers", fmt::format("{}", apart),
+                    "less noise: 0.01 is a hundredth of the weights");
   if (options.how.noise == 0 && !(apart < kSame))
     throw UserError(
         options.dense, fmt::format("logits as those of the dense model, to {} of their norm", kSame),

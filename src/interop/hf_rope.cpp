@@ -59,8 +59,10 @@ double attention_factor(const JsonFields& rope, double factor) {
 }
 
 void read_yarn(const JsonFields& rope, model::ModelConfig& config) {
-  if (rope.has("truncate") && !rope.flag("truncate"))
-    rope.refuse("truncate", "true: moe rounds the limits of the ramp, as the paper's code does", "false");
+  // null is as false in the class.
+  if (rope.value().contains("truncate") && rope.value().at("truncate") != true)
+    rope.refuse("truncate", "true: moe rounds the limits of the ramp, as the paper's code does",
+                quote(rope.value().at("truncate")));
   if (rope.has("beta_fast")) config.rope_beta_fast = rope.number("beta_fast");
   if (rope.has("beta_slow")) config.rope_beta_slow = rope.number("beta_slow");
   config.rope_attention_factor = attention_factor(rope, config.rope_scaling_factor);

@@ -32,6 +32,7 @@ int lock_folder(const fs::path& folder) {
 
 StagedFolder::StagedFolder(fs::path place) : place_(std::move(place)) {
   if (!place_.has_filename()) place_ = place_.parent_path();  // "exported/"
+  if (place_.empty()) throw UserError("the folder to write", "a path", "an empty one", "name a new folder");
   const bool empty = fs::is_directory(place_) && fs::is_empty(place_);
   if (fs::exists(place_) && !empty)
     throw UserError(place_.string(), "a new or empty folder", "something else", "name another, or remove it");

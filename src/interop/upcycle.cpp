@@ -113,12 +113,21 @@ model::ModelConfig upcycled_config(const model::ModelConfig& dense, const Upcycl
                     fmt::format("{} of {} layers without experts", dense.first_dense_layers, dense.n_layers),
                     "`moe import` makes a run of a dense Qwen3 or Llama");
   if (how.experts < 2) throw UserError("--experts", "at least 2", std::to_string(how.experts), "8 is usual");
+  if (how.top_k < 2)
+    throw UserError(
+        "--top-k", "at least 2", std::to_string(how.top_k),
+        "the weight of a single expert is always one, and no loss of the text reaches the router");
   if (how.noise < 0 || !std::isfinite(how.noise))
     throw UserError("--noise", "0, or more", fmt::format("{}", how.noise),
                     "0.01 is a hundredth of the weights");
   model::ModelConfig config = dense;
   config.expert_intermediate_dim = dense.dense_width();
   config.first_dense_layers = config.dense_intermediate_dim = 0;
+  // Of no layer until here.
+  config.shared_expert_dim = 0;
+  config.router_score = RouterScore::softmax;
+  config.router_scale = 1;
+  config.router_bias_rate = 0;
   config.num_experts = how.experts;
   config.top_k = how.top_k;
   config.capacity_factor = 0;
@@ -150,6 +159,7 @@ std::vector<TensorStream> upcycled_streams(const Safetensors& dense, const model
     checkpoint::require_finite("tensor " + *from, entry->dtype, dense.bytes(*entry));
     const Source source{*from, &dense, entry};
     const int64_t copies = tensor.numel() / source.numel();
+    CHECK(tensor.numel() == copies * source.numel() && (copies == 1 || copies == config.num_experts), name);
     streams.push_back({name, source.type(), shape, [=, name = name](const TensorStream::Sink& sink) {
                          if (*from == name || copies == 1) {
                            const auto bytes = source.file->bytes(*source.entry);

@@ -320,6 +320,7 @@ void RunConfig::set_last_step(int64_t ranks, int64_t step, int64_t tokens) {
 }
 
 void RunConfig::check_trainable(bool anew) const {
+  if (model.moe_layers() == 0) return;
   switch (distributed.capacity) {
     case CapacityScope::rank:
       model.check_capacity(training.batch_size * model.max_seq_len);

@@ -79,7 +79,7 @@ TEST_F(Cli, ExportAndImportGoOnWhereTheRunWas) {
   ASSERT_EQ(imported.code, 0) << imported.output;
   const std::string weights = "checkpoints/step-00000003/model.safetensors";
   EXPECT_EQ(read_file(folder_ / "runs/run" / weights), read_file(folder_ / "runs/again" / weights));
-  complains(moe("import out --output runs/again"), HasSubstr("a run that is there already"));
+  complains(moe("import out --output runs/again"), HasSubstr("a new or empty folder"));
 
   std::vector<double> losses;
   for (const char* run : {"runs/run", "runs/again"}) {

@@ -85,6 +85,17 @@ TEST_F(Upcycle, NoiseSetsExpertsApart) {
   EXPECT_NEAR(apart / squares, 0.02, 0.004);
 }
 
+TEST_F(Upcycle, Bf16WeightsAndSettingsOfNoLayerAreNoHindrance) {
+  ASSERT_EQ(train("data.source=text.txt model.first_dense_layers=1 model.shared_expert_dim=8 "
+                  "model.router_bias_rate=0.001 model.router_scale=2 training.mixed_precision=bf16 "
+                  "training.master_weights=bf16 training.gradient_type=bf16 model.dense_intermediate_dim=48")
+                .code,
+            0);
+  const CommandResult made = moe("upcycle runs/run --experts 3 -o runs/upcycled model.max_seq_len=16");
+  ASSERT_EQ(made.code, 0) << made.output;
+  EXPECT_EQ(moe("train --resume runs/upcycled training.max_steps=1").code, 0);
+}
+
 TEST_F(Upcycle, WhatIsNoDenseModelIsRefused) {
   ASSERT_EQ(train("data.source=text.txt").code, 0);
   const auto leaves_nothing = [&](const CommandResult& result, const auto& message) {
@@ -97,7 +108,16 @@ TEST_F(Upcycle, WhatIsNoDenseModelIsRefused) {
   make_dense();
   leaves_nothing(moe("upcycle runs/run --experts 1 -o runs/new"), HasSubstr("--experts"));
   leaves_nothing(moe("upcycle runs/run --experts 2 --top-k 3 -o runs/new"), HasSubstr("model.top_k"));
+  leaves_nothing(moe("upcycle runs/run --top-k 1 -o runs/new"), HasSubstr("--top-k"));
   leaves_nothing(moe("upcycle runs/run --noise -1 -o runs/new"), HasSubstr("--noise"));
+  leaves_nothing(moe("upcycle runs/run --noise 1e38 -o runs/new"), HasSubstr("--noise"));
+  for (const char* setting : {"model.expert_intermediate_dim=24", "model.router_scale=2", "model.d_model=64",
+                              "model.first_dense_layers=1", "model.rope_theta=500"})
+    leaves_nothing(moe(std::string("upcycle runs/run --noise 0.01 -o runs/new ") + setting),
+                   HasSubstr(std::string(setting).substr(0, std::string(setting).find('='))));
+  leaves_nothing(
+      moe("upcycle runs/run -o runs/new training.mixed_precision=bf16 training.master_weights=bf16"),
+      HasSubstr("training.master_weights"));
   leaves_nothing(moe("upcycle runs/none -o runs/new"), HasSubstr("runs/none"));
   complains(moe("upcycle runs/run -o runs/run"), HasSubstr("runs/run"));
 }

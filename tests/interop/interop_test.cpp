@@ -361,7 +361,13 @@ TEST_F(Interop, WeightsThatTheTypeOfTheFilesCannotHoldAreRefused) {
 
 TEST_F(Interop, AFolderAppearsWholeOrNotAtAll) {
   const fs::path place = folder_ / "out";
+  const fs::path left = place.string() + ".partial-1", kept = place.string() + ".partial-notes";
+  fs::create_directory(left);
+  fs::create_directory(kept);
   { const StagedFolder given_up(place); }
+  EXPECT_FALSE(fs::exists(left)) << "of a process that died";
+  EXPECT_TRUE(fs::remove(kept)) << "somebody else's";
+  EXPECT_THAT(user_error_of([] { const StagedFolder nowhere(""); }), HasSubstr("an empty one"));
   EXPECT_FALSE(fs::exists(place));
   {
     StagedFolder staged(place);
