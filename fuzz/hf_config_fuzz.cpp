@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Any bytes as each JSON file of an exported model that import reads (config.json, the shard index, the
 // vocabulary's files, moe_state.json), and as an item of an evaluation: a UserError, or what is legal.
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -30,6 +31,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   attempt([&] {
     const model::ModelConfig config = interop::read_hf_config("fuzz", text);
     config.validate();
+    for (const double frequency : model::rope_frequencies(config.rope()))
+      CHECK(std::isfinite(frequency) && frequency >= 0);
+    CHECK(std::isfinite(model::rope_scale(config.rope())));
   });
   attempt([&] {
     for (const auto& [name, file] : interop::read_shard_index("fuzz", text))
