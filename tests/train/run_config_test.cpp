@@ -347,6 +347,7 @@ TEST(RunConfig, EveryChoiceIsReadAndWrittenByItsName) {
   EXPECT_EQ(all,
             "model.qk_norm = head: head projection none\n"
             "model.router_score = softmax: softmax sigmoid\n"
+            "model.rope_scaling = none: none linear llama3 yarn\n"
             "training.lr_schedule = cosine: cosine wsd constant\n"
             "training.weight_decay_mode = plain: plain cautious\n"
             "training.weight_decay_schedule = constant: constant with_lr cosine_to_zero\n"
