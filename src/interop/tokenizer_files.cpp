@@ -25,7 +25,8 @@ constexpr std::string_view kEndOfText = text::Gpt2Tokenizer::kFacts.end_of_text_
 constexpr const char* kOther = "another tokenizer needs its tokenizer.json: data.tokenizer=PATH names one";
 
 std::vector<std::string> tokens(std::string_view merges) {
-  std::vector<std::string> list = text::byte_characters();
+  std::vector<std::string> list;
+  for (text::ByteCharacter& one : text::byte_characters()) list.push_back(std::move(one.character));
   take_line(merges);  // the version
   while (!merges.empty()) {
     std::string line(take_line(merges));

@@ -29,12 +29,14 @@ constexpr std::array<int16_t, 256 + 68> kByteOf = [] {
 
 }  // namespace
 
-std::vector<std::string> byte_characters() {
-  std::vector<std::string> characters;
+std::vector<ByteCharacter> byte_characters() {
+  std::vector<ByteCharacter> list;
   for (size_t code = 0; code < kByteOf.size(); ++code) {
-    if (kByteOf[code] != kNoByte) append_utf8(characters.emplace_back(), static_cast<char32_t>(code));
+    if (kByteOf[code] == kNoByte) continue;
+    list.push_back({static_cast<unsigned char>(kByteOf[code]), {}});
+    append_utf8(list.back().character, static_cast<char32_t>(code));
   }
-  return characters;
+  return list;
 }
 
 std::optional<std::string> bytes_of_characters(std::string_view characters) {

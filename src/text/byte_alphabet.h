@@ -10,8 +10,12 @@
 
 namespace moe::text {
 
-// All 256, each as UTF-8, in the order of their code points, which is that of GPT-2's first ids.
-std::vector<std::string> byte_characters();
+struct ByteCharacter {
+  unsigned char byte;
+  std::string character;  // UTF-8
+};
+// All 256, in the order of their code points, which is that of GPT-2's first ids.
+std::vector<ByteCharacter> byte_characters();
 
 // The bytes that these characters (well-formed UTF-8) stand for; nothing where one is not of the alphabet.
 std::optional<std::string> bytes_of_characters(std::string_view characters);

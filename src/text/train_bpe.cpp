@@ -68,9 +68,7 @@ class Trainer {
 
 Trainer::Trainer(const PieceCounts& pieces) {
   TokenId id = 0;
-  for (const std::string& character : byte_characters()) {
-    of_byte_[static_cast<unsigned char>(bytes_of_characters(character).value().front())] = id++;
-  }
+  for (const ByteCharacter& one : byte_characters()) of_byte_[one.byte] = id++;
   std::vector<std::pair<std::string_view, int64_t>> sorted(pieces.counts().begin(), pieces.counts().end());
   std::sort(sorted.begin(), sorted.end());
   for (const auto& [piece, times] : sorted) {

@@ -36,10 +36,9 @@ void Vocabulary::add_token(std::string_view bytes) {
 
 Vocabulary::Vocabulary(std::string_view merges) {
   starts_.push_back(0);
-  for (const std::string& character : byte_characters()) {
-    const std::string byte = bytes_of_characters(character).value();
-    of_byte_[static_cast<unsigned char>(byte.front())] = static_cast<uint16_t>(size());
-    add_token(byte);
+  for (const ByteCharacter& one : byte_characters()) {
+    of_byte_[one.byte] = static_cast<uint16_t>(size());
+    add_token(std::string(1, static_cast<char>(one.byte)));
   }
 
   std::unordered_map<std::string, uint16_t> ids;

@@ -25,10 +25,7 @@ class Spelling {
  private:
   static std::vector<std::string> by_byte() {
     std::vector<std::string> list(256);
-    for (std::string& character : byte_characters()) {
-      const std::string byte = bytes_of_characters(character).value();
-      list[static_cast<unsigned char>(byte.front())] = std::move(character);
-    }
+    for (ByteCharacter& one : byte_characters()) list[one.byte] = std::move(one.character);
     return list;
   }
 

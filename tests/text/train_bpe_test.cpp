@@ -25,8 +25,7 @@ using testing::ElementsAre;
 
 std::vector<std::string> merges_of(const BytePairModel& model) {
   std::array<std::string, 256> spelling;
-  for (const std::string& character : byte_characters())
-    spelling[static_cast<unsigned char>(bytes_of_characters(character).value().front())] = character;
+  for (const ByteCharacter& one : byte_characters()) spelling[one.byte] = one.character;
   const auto spelled = [&](TokenId id) {
     std::string text;
     for (const char byte : model.tokens[static_cast<size_t>(id)])
