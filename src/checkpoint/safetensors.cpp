@@ -14,6 +14,7 @@
 #include "base/excerpt.h"
 #include "base/json.h"
 #include "checkpoint/safetensors_dtype.h"
+#include "tensor/host_floats.h"
 
 namespace moe::checkpoint {
 namespace {
@@ -180,6 +181,12 @@ void Safetensors::load(const NamedShard& part, Device& device) const {
   CHECK(part.offset >= 0 && part.offset + part.local.numel() <= part.global.numel(), part.name);
   const auto skipped = static_cast<size_t>(part.offset) * size_of(part.local.dtype());
   if (part.local.bytes() > 0) device.to_device(part.local, bytes(entry).data() + skipped);
+}
+
+void Safetensors::read_floats(const Entry& entry, int64_t begin, std::span<float> values) const {
+  const DType type = dtype_of_safetensors(entry.dtype).value();
+  widen(values.data(), bytes(entry).data() + static_cast<size_t>(begin) * size_of(type), type,
+        std::ssize(values));
 }
 
 }  // namespace moe::checkpoint

@@ -57,6 +57,8 @@ class Safetensors {
   void load(const std::string& name, Tensor dst, Device& device) const;
   // Fills what lies here of a tensor.
   void load(const NamedShard& part, Device& device) const;
+  // Elements from `begin` on as f32; the tensor's type is F32, BF16 or F16.
+  void read_floats(const Entry& entry, int64_t begin, std::span<float> values) const;
   // A copy on the host; the dtype must be the file's.
   template <class T>
   std::vector<T> values(const std::string& name) const {

@@ -47,16 +47,12 @@ void read_ours(const checkpoint::Safetensors& model, const TensorMap& map,
   std::vector<float> piece(static_cast<size_t>(std::min(map.numel(), kPiece)));
   const checkpoint::Safetensors::Entry* entry =
       map.kind == TensorMap::Kind::zero ? nullptr : model.find(map.ours);
-  const uint8_t* data = entry == nullptr ? nullptr : model.bytes(*entry).data();
   for (int64_t begin = 0; begin < map.numel(); begin += kPiece) {
     const std::span<float> values(piece.data(), static_cast<size_t>(std::min(kPiece, map.numel() - begin)));
-    if (data == nullptr) {
+    if (entry == nullptr)
       std::fill(values.begin(), values.end(), 0.0F);
-    } else {
-      const DType stored = checkpoint::dtype_of_safetensors(entry->dtype).value();
-      widen(values.data(), data + size_of(stored) * static_cast<size_t>(map.begin + begin), stored,
-            std::ssize(values));
-    }
+    else
+      model.read_floats(*entry, map.begin + begin, values);
     if (map.kind == TensorMap::Kind::norm)
       for (float& value : values) value -= 1;
     sink(values);

@@ -39,16 +39,12 @@ std::optional<std::string> source_of(const std::string& name) {
 }
 
 struct Source {
-  std::string name;
   const Safetensors* file;
   const Safetensors::Entry* entry;
 
   DType type() const { return checkpoint::dtype_of_safetensors(entry->dtype).value(); }
-  int64_t numel() const { return std::ssize(file->bytes(*entry)) / static_cast<int64_t>(size_of(type())); }
-  void read(int64_t begin, std::span<float> values) const {
-    widen(values.data(), file->bytes(*entry).data() + static_cast<size_t>(begin) * size_of(type()), type(),
-          std::ssize(values));
-  }
+  std::span<const uint8_t> bytes() const { return file->bytes(*entry); }
+  int64_t numel() const { return std::ssize(bytes()) / static_cast<int64_t>(size_of(type())); }
 };
 
 // Calls body(begin, values) for pieces of n values.
@@ -62,7 +58,7 @@ void in_pieces(int64_t n, const Body& body) {
 double root_mean_square(const Source& source) {
   double squares = 0;
   in_pieces(source.numel(), [&](int64_t begin, std::span<float> values) {
-    source.read(begin, values);
+    source.file->read_floats(*source.entry, begin, values);
     for (const float value : values) squares += static_cast<double>(value) * value;
   });
   return std::sqrt(squares / static_cast<double>(source.numel()));
@@ -74,12 +70,11 @@ void write_floats(std::span<const float> values, DType type, const TensorStream:
   sink(rounded.data(), rounded.size());
 }
 
-// All experts are the same matrix, bit for bit where there is no noise.
+// Bit for bit where there is no noise. What is there once is no expert's and gets none.
 void write_copies(const Source& source, int64_t copies, const Upcycling& how, const std::string& name,
                   const TensorStream::Sink& sink) {
-  if (how.noise == 0) {
-    const auto bytes = source.file->bytes(*source.entry);
-    for (int64_t e = 0; e < copies; ++e) sink(bytes.data(), bytes.size());
+  if (copies == 1 || how.noise == 0) {
+    for (int64_t e = 0; e < copies; ++e) sink(source.bytes().data(), source.bytes().size());
     return;
   }
   const Random random(how.seed, "upcycle/" + name);
@@ -87,7 +82,7 @@ void write_copies(const Source& source, int64_t copies, const Upcycling& how, co
   const int64_t n = source.numel();
   for (int64_t e = 0; e < copies; ++e)
     in_pieces(n, [&](int64_t begin, std::span<float> values) {
-      source.read(begin, values);
+      source.file->read_floats(*source.entry, begin, values);
       for (size_t i = 0; i < values.size(); ++i)
         values[i] += static_cast<float>(
             deviation * random.normal(static_cast<uint64_t>(e * n + begin) + static_cast<uint64_t>(i)));
@@ -157,14 +152,10 @@ std::vector<TensorStream> upcycled_streams(const Safetensors& dense, const model
       throw UserError("the checkpoint's tensor " + *from, "the weights of a dense model", "none",
                       "the settings differ from those of the run that saved it");
     checkpoint::require_finite("tensor " + *from, entry->dtype, dense.bytes(*entry));
-    const Source source{*from, &dense, entry};
+    const Source source{&dense, entry};
     const int64_t copies = tensor.numel() / source.numel();
     CHECK(tensor.numel() == copies * source.numel() && (copies == 1 || copies == config.num_experts), name);
     streams.push_back({name, source.type(), shape, [=, name = name](const TensorStream::Sink& sink) {
-                         if (*from == name || copies == 1) {
-                           const auto bytes = source.file->bytes(*source.entry);
-                           return sink(bytes.data(), bytes.size());
-                         }
                          write_copies(source, copies, how, name, sink);
                        }});
   }
