@@ -96,14 +96,14 @@ void read_rope(const JsonFields& json, const Family& family, model::ModelConfig&
     if (!json.has(place) || json.at(place) == Json::object()) continue;
     const JsonFields rope(fmt::format("{}: {}", json.where(), place), json.at(place), kHint);
     model::ModelConfig here = outside;
-    if (rope.has("rope_theta")) here.rope_theta = rope.number("rope_theta");
-    if (rope.has("partial_rotary_factor")) here.partial_rotary_factor = rope.number("partial_rotary_factor");
-    if (json.has("rope_theta") && here.rope_theta != outside.rope_theta)
-      rope.refuse("rope_theta", fmt::format("{}, as beside it", outside.rope_theta),
-                  quote(rope.at("rope_theta")));
-    if (json.has("partial_rotary_factor") && here.partial_rotary_factor != outside.partial_rotary_factor)
-      rope.refuse("partial_rotary_factor", fmt::format("{}, as beside it", outside.partial_rotary_factor),
-                  quote(rope.at("partial_rotary_factor")));
+    const auto take = [&](const char* key, double model::ModelConfig::*member) {
+      if (!rope.has(key)) return;
+      here.*member = rope.number(key);
+      if (json.has(key) && here.*member != outside.*member)
+        rope.refuse(key, fmt::format("{}, as beside it", outside.*member), quote(rope.at(key)));
+    };
+    take("rope_theta", &model::ModelConfig::rope_theta);
+    take("partial_rotary_factor", &model::ModelConfig::partial_rotary_factor);
     read_scaling(rope, here);
     if (read != nullptr && here.rope() != config.rope())
       json.refuse(place, fmt::format("the same as in \"{}\"", read), quote(json.at(place)));

@@ -26,35 +26,6 @@ constexpr const char* kIndex = "model.safetensors.index.json";
 constexpr const char* kAgain = "copy or download the folder again";
 constexpr size_t kPiece = size_t{1} << 18;  // values converted at a time
 
-// An expert's tensor: ".../mlp.experts.7.gate_proj.weight" -> the name up to "experts.", 7, "gate_proj".
-struct ExpertName {
-  std::string stem, part;
-  int64_t expert = 0;
-
-  bool is_down() const { return part == "down_proj" || part == "w2"; }
-  bool is_gate() const { return part == "gate_proj" || part == "w1"; }
-  // As transformers 5 has it in memory: of Mixtral too, whose files say block_sparse_moe.
-  std::vector<std::string> fused() const {
-    const std::string name = is_down() ? "down_proj" : "gate_up_proj";
-    constexpr std::string_view kSparse = ".block_sparse_moe.";
-    std::vector<std::string> names{stem + name};
-    if (const size_t at = stem.find(kSparse); at != std::string::npos)
-      names.push_back(std::string(stem).replace(at, kSparse.size(), ".mlp.") + name);
-    return names;
-  }
-};
-
-std::optional<ExpertName> expert_name(const std::string& name) {
-  const size_t at = name.find(".experts.");
-  if (at == std::string::npos) return std::nullopt;
-  ExpertName found;
-  const size_t digits = at + 9, dot = name.find('.', digits);
-  found.stem = name.substr(0, digits);
-  found.expert = std::stoll(name.substr(digits, dot - digits));
-  found.part = name.substr(dot + 1, name.find('.', dot + 1) - dot - 1);
-  return found;
-}
-
 }  // namespace
 
 std::map<std::string, std::string> read_shard_index(const std::string& where, std::string_view text) {
@@ -109,27 +80,23 @@ HfWeights::Slice HfWeights::slice(const TensorMap& tensor) const {
   return {entry->dtype, entry->shape, file->bytes(*entry)};
 }
 
-// experts.gate_up_proj [E, 2 F, D] holds an expert's gate_proj, then its up_proj; experts.down_proj is [E, D,
-// F].
 HfWeights::Slice HfWeights::fused_slice(const TensorMap& tensor) const {
-  const auto expert = expert_name(tensor.theirs);
   const checkpoint::Safetensors* file = nullptr;
-  const bool down = expert && expert->is_down();
   const checkpoint::Safetensors::Entry* entry = nullptr;
-  for (const std::string& name : expert ? expert->fused() : std::vector<std::string>())
-    if (entry == nullptr) entry = find(name, &file);
+  if (tensor.fused)
+    for (const std::string& name : tensor.fused->names)
+      if (entry == nullptr) entry = find(name, &file);
   if (entry == nullptr)
     throw UserError(where_, "tensor " + tensor.theirs,
                     fmt::format("none among the {} there", file_of_.size()), kAgain);
-  const int64_t parts = down ? 1 : 2, index = down || expert->is_gate() ? 0 : 1;
+  const auto& [names, expert, part, parts] = *tensor.fused;
   const auto& shape = entry->shape;
-  if (shape.size() != 3 || expert->expert >= shape[0] || shape[1] % parts != 0)
-    return {entry->dtype, shape, {}};
+  if (shape.size() != 3 || expert >= shape[0] || shape[1] % parts != 0) return {entry->dtype, shape, {}};
   const auto bytes = file->bytes(*entry);
   const size_t size = bytes.size() / static_cast<size_t>(shape[0] * parts);
   return {entry->dtype,
           {shape[1] / parts, shape[2]},
-          bytes.subspan(size * static_cast<size_t>(expert->expert * parts + index), size)};
+          bytes.subspan(size * static_cast<size_t>(expert * parts + part), size)};
 }
 
 bool HfWeights::is_needless(const std::string& name) const {
@@ -157,8 +124,7 @@ void HfWeights::check(const std::vector<TensorMap>& wanted) const {
     if (adds && std::any_of(found.bytes.begin(), found.bytes.end(), [](uint8_t byte) { return byte != 0; }))
       throw UserError(where, "zeros: a shared expert of width 1 stands for none", "other values");
     known.insert(tensor.theirs);
-    if (const auto expert = expert_name(tensor.theirs))
-      for (const std::string& name : expert->fused()) known.insert(name);
+    if (tensor.fused) known.insert(tensor.fused->names.begin(), tensor.fused->names.end());
   }
   for (const auto& [name, file] : file_of_)
     if (!known.contains(name) && !is_needless(name))

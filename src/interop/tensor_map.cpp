@@ -10,6 +10,8 @@ namespace {
 
 using Kind = TensorMap::Kind;
 
+constexpr const char* kMlp = "mlp.";
+
 // The list of one model, layer by layer.
 class Tensors {
  public:
@@ -35,7 +37,7 @@ class Tensors {
     norm(theirs + "post_attention_layernorm.weight", ours + (dense ? "dense_norm" : "moe_norm") + ".weight",
          D);
     if (dense)
-      ffn(theirs + "mlp.", ours + "dense.", config_.dense_width());
+      ffn(theirs + kMlp, ours + "dense.", config_.dense_width());
     else
       experts(theirs + family_.moe, ours + "moe.");
   }
@@ -79,14 +81,27 @@ class Tensors {
                      family_.keep_f32});
     const std::string gate_up = ours + "gate_up.weight", down = ours + "down.weight";
     for (int64_t e = 0; e < config_.num_experts; ++e) {
-      const auto part = [&](const std::string& name) {
-        return fmt::format("{}experts.{}.{}.weight", theirs, e, name);
+      // The last two numbers: which part, of how many. In the fused form the SiLU's half comes first.
+      const auto add = [&](const std::string& name, std::vector<int64_t> shape, const std::string& in,
+                           int64_t begin, TensorMap::Fused fused) {
+        list_.push_back(
+            {fmt::format("{}experts.{}.{}.weight", theirs, e, name), std::move(shape), in, begin});
+        list_.back().fused = std::move(fused);
       };
-      list_.push_back({part(family_.expert_up), {F, D}, gate_up, 2 * e * F * D});
-      list_.push_back({part(family_.expert_gate), {F, D}, gate_up, (2 * e + 1) * F * D});
-      list_.push_back({part(family_.expert_down), {D, F}, down, e * D * F});
+      add(family_.expert_up, {F, D}, gate_up, 2 * e * F * D, {fused(theirs, "gate_up_proj"), e, 1, 2});
+      add(family_.expert_gate, {F, D}, gate_up, (2 * e + 1) * F * D,
+          {fused(theirs, "gate_up_proj"), e, 0, 2});
+      add(family_.expert_down, {D, F}, down, e * D * F, {fused(theirs, "down_proj"), e, 0, 1});
     }
     if (family_.shared_expert) shared_expert(theirs, ours);
+  }
+
+  // As transformers 5 has experts in memory: below mlp, whatever the files of the family say.
+  std::vector<std::string> fused(const std::string& theirs, const std::string& name) const {
+    std::vector<std::string> names{theirs + "experts." + name};
+    if (family_.moe != kMlp)
+      names.push_back(theirs.substr(0, theirs.size() - family_.moe.size()) + kMlp + "experts." + name);
+    return names;
   }
 
   void shared_expert(const std::string& theirs, const std::string& ours) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,14 @@ struct TensorMap {
   int64_t begin = 0;  // the first element in ours
   Kind kind = Kind::copy;
   bool keep_f32 = false;  // whatever the type of the others
+
+  // An expert's matrix may lie in one tensor with those of all experts, [E, parts rows, columns]: under the
+  // first of these names that is there, as this part of this expert's.
+  struct Fused {
+    std::vector<std::string> names;
+    int64_t expert = 0, part = 0, parts = 1;
+  };
+  std::optional<Fused> fused = {};
 
   int64_t numel() const;
 };
