@@ -12,9 +12,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "base/json.h"
 #include "base/terminal.h"
-#include "base/version.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/model_files.h"
@@ -134,10 +132,8 @@ int run(const ImportOptions& options) {
   const interop::ImportedWeights weights(options.folder, start.config.model, master, *start.family);
   Terminal terminal;
   interop::StagedFolder run(start.output);
-  write_file_atomically(run.path() / kImported, Json{{"family", start.family->name}}.dump() + "\n");
-  checkpoint::CheckpointStore(run.path() / "checkpoints", 0, program_version())
-      .save(start.state.step, {{checkpoint::kModelFile, weights.streams()}},
-            train::state_json(start.state.step, start.state.cursor, start.state.source, start.config));
+  note_family(run.path(), *start.family);
+  save_only_checkpoint(run.path(), weights.streams(), start.state, start.config);
   train::RunFolder::fill_settings(run.path(), start.config);  // they make it a run
   run.commit();
   if (start.guessed_tokenizer)

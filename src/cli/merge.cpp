@@ -15,7 +15,6 @@
 #include "base/parse_number.h"
 #include "base/progress.h"
 #include "base/terminal.h"
-#include "base/version.h"
 #include "checkpoint/mean.h"
 #include "cli/commands.h"
 #include "cli/model_files.h"
@@ -59,20 +58,18 @@ std::vector<double> parse_weights(const MergeOptions& options) {
 
 // What a forward pass depends on. Shapes would not tell all of it.
 void expect_same_model(const TrainedModel& first, const TrainedModel& other) {
-  train::RunConfig a = first.config, b = first.config;
-  b.model = other.config.model;
-  for (const auto member : {&model::ModelConfig::capacity_factor, &model::ModelConfig::aux_loss_weight,
-                            &model::ModelConfig::z_loss_weight, &model::ModelConfig::init_std})
-    b.model.*member = a.model.*member;
-  b.model.max_seq_len = a.model.max_seq_len;
   const std::string where = other.checkpoint.folder().string();
   const std::string hint = "only checkpoints of one model can be merged";
-  const text::TokenizerFacts ours = a.data.tokenizer.facts(), theirs = other.config.data.tokenizer.facts();
+  const text::TokenizerFacts ours = first.config.data.tokenizer.facts(),
+                             theirs = other.config.data.tokenizer.facts();
   if (ours.fingerprint != theirs.fingerprint)
     throw UserError(where, fmt::format("the tokenizer {}", ours.name), std::string(theirs.name), hint);
-  const std::vector<std::string> differences = config_differences(a.sections(), b.sections());
-  if (!differences.empty())
-    throw UserError(where, "the model of " + first.checkpoint.folder().string(), differences.front(), hint);
+  const std::string difference =
+      model_difference(first.config.model, other.config.model,
+                       {&model::ModelConfig::capacity_factor, &model::ModelConfig::aux_loss_weight,
+                        &model::ModelConfig::z_loss_weight, &model::ModelConfig::init_std});
+  if (!difference.empty())
+    throw UserError(where, "the model of " + first.checkpoint.folder().string(), difference, hint);
 }
 
 // Whose settings, step and place in the text the mean goes on with: the one that has seen most.
@@ -89,15 +86,7 @@ std::vector<checkpoint::TensorStream> streams_of(const std::vector<TrainedModel>
     parts.push_back({.where = (models[i].checkpoint.folder() / checkpoint::kModelFile).string(),
                      .file = &models[i].checkpoint.file(checkpoint::kModelFile),
                      .weight = weights[i]});
-  auto streams = checkpoint::mean_streams(parts);
-  for (checkpoint::TensorStream& stream : streams)
-    stream.write = [inner = stream.write, &progress](const checkpoint::TensorStream::Sink& sink) {
-      inner([&](const void* data, size_t size) {
-        sink(data, size);
-        progress.add(size);
-      });
-    };
-  return streams;
+  return with_progress(checkpoint::mean_streams(parts), progress);
 }
 
 std::string origin_json(const std::vector<TrainedModel>& models, const std::vector<double>& weights) {
@@ -132,9 +121,7 @@ int merge(const MergeOptions& options) {
   for (const auto& entry : last.checkpoint.file(checkpoint::kModelFile).entries())
     bytes += entry.end - entry.begin;
   Progress progress(terminal, "merging", bytes, "bytes");
-  checkpoint::CheckpointStore(folder.path() / "checkpoints", 0, program_version())
-      .save(state.step, {{checkpoint::kModelFile, streams_of(models, weights, progress)}},
-            train::state_json(state.step, state.cursor, state.source, config));
+  save_only_checkpoint(folder.path(), streams_of(models, weights, progress), state, config);
   write_file_atomically(folder.path() / "merge.json", origin_json(models, weights));
   train::RunFolder::fill_settings(folder.path(), config);  // they make it a run
   folder.commit();

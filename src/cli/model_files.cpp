@@ -4,8 +4,12 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <utility>
 
 #include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/version.h"
 #include "checkpoint/finite.h"
 #include "train/resume.h"
 #include "train/run_folder.h"
@@ -63,6 +67,43 @@ void put_run_in(const std::filesystem::path& folder, train::RunConfig& config) {
   config.training.output_dir =
       folder.has_parent_path() ? (folder / ".").parent_path().parent_path().string() : ".";
   config.training.run_name = fs::absolute(folder / ".").parent_path().filename().string();
+}
+
+checkpoint::CheckpointStore save_only_checkpoint(const std::filesystem::path& folder,
+                                                 std::vector<checkpoint::TensorStream> streams,
+                                                 const train::SavedState& state,
+                                                 const train::RunConfig& config) {
+  checkpoint::CheckpointStore store(folder / "checkpoints", 0, program_version());
+  store.save(state.step, {{checkpoint::kModelFile, std::move(streams)}},
+             train::state_json(state.step, state.cursor, state.source, config));
+  return store;
+}
+
+std::vector<checkpoint::TensorStream> with_progress(std::vector<checkpoint::TensorStream> streams,
+                                                    Progress& progress) {
+  for (checkpoint::TensorStream& stream : streams)
+    stream.write = [inner = std::move(stream.write), &progress](const checkpoint::TensorStream::Sink& sink) {
+      inner([&](const void* data, size_t size) {
+        sink(data, size);
+        progress.add(size);
+      });
+    };
+  return streams;
+}
+
+std::string model_difference(const model::ModelConfig& one, model::ModelConfig other,
+                             std::initializer_list<double model::ModelConfig::*> does_not_count) {
+  for (const auto member : does_not_count) other.*member = one.*member;
+  other.max_seq_len = one.max_seq_len;
+  train::RunConfig first, second;
+  first.model = one;
+  second.model = std::move(other);
+  const auto differences = config_differences(first.sections(), second.sections());
+  return differences.empty() ? "" : differences.front();
+}
+
+void note_family(const std::filesystem::path& run, const interop::Family& family) {
+  write_file_atomically(run / kImported, Json{{"family", family.name}}.dump() + "\n");
 }
 
 std::filesystem::path run_of(const checkpoint::Checkpoint& checkpoint) {

@@ -4,15 +4,19 @@
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "backend/backend.h"
+#include "base/progress.h"
 #include "checkpoint/checkpoint.h"
 #include "interop/export_weights.h"
+#include "interop/family.h"
 #include "model/transformer.h"
 #include "model/weights.h"
+#include "train/resume.h"
 #include "train/run_config.h"
 
 namespace moe::cli {
@@ -52,9 +56,25 @@ void load_weights(model::Weights& weights, const interop::ImportedWeights& impor
 // The settings of a run that lies in `folder`: training.output_dir and training.run_name.
 void put_run_in(const std::filesystem::path& folder, train::RunConfig& config);
 
+// The only checkpoint of a run that is being made in `folder`, at the state's step. Its settings make it a
+// run (RunFolder::fill_settings), so they come last.
+checkpoint::CheckpointStore save_only_checkpoint(const std::filesystem::path& folder,
+                                                 std::vector<checkpoint::TensorStream> streams,
+                                                 const train::SavedState& state,
+                                                 const train::RunConfig& config);
+// The same streams, which say what they write. progress must outlive them.
+std::vector<checkpoint::TensorStream> with_progress(std::vector<checkpoint::TensorStream> streams,
+                                                    Progress& progress);
+
+// The first setting in which two models differ, but for the length of rows and what else does not count here;
+// "" where there is none.
+std::string model_difference(const model::ModelConfig& one, model::ModelConfig other,
+                             std::initializer_list<double model::ModelConfig::*> does_not_count);
+
 // In an exported folder: state.json of the checkpoint it was made from.
 inline constexpr const char* kRunState = "moe_state.json";
-// In the folder of a run that `moe import` made: {"family": NAME} (interop/family.h).
+// In the folder of a run: {"family": NAME} (interop/family.h), what `moe export` writes by default.
 inline constexpr const char* kImported = "imported.json";
+void note_family(const std::filesystem::path& run, const interop::Family& family);
 
 }  // namespace moe::cli

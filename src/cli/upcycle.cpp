@@ -18,8 +18,6 @@
 #include "base/progress.h"
 #include "base/random.h"
 #include "base/terminal.h"
-#include "base/version.h"
-#include "checkpoint/safetensors_dtype.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/model_files.h"
@@ -28,7 +26,6 @@
 #include "interop/staged_folder.h"
 #include "interop/upcycle.h"
 #include "tensor/host_floats.h"
-#include "train/resume.h"
 #include "train/run_folder.h"
 #include "train/state.h"
 
@@ -54,8 +51,7 @@ void load_widened(model::Weights& weights, const checkpoint::Safetensors& file, 
     const checkpoint::Safetensors::Entry* const entry = file.find(name);
     CHECK(entry != nullptr, name);
     values.resize(static_cast<size_t>(tensor.numel()));
-    widen(values.data(), file.bytes(*entry).data(), checkpoint::dtype_of_safetensors(entry->dtype).value(),
-          tensor.numel());
+    file.read_floats(*entry, 0, values);
     upload_floats(tensor, values, *backend.device);
   }
   model::cast_weights(weights, *backend.ops);
@@ -80,9 +76,8 @@ std::vector<float> logits_of(const TrainedModel& trained, std::span<const int32_
   return host_floats(placed->transformer.logits(0, T, *backend.ops), *backend.device);
 }
 
-// The norm of the difference over the norm, for tokens drawn at random.
-double difference(const TrainedModel& dense, const TrainedModel& result) {
-  const int64_t T = std::min(kProofTokens, dense.config.model.max_seq_len);
+// The norm of the difference over the norm, for T tokens drawn at random.
+double difference(const TrainedModel& dense, const TrainedModel& result, int64_t T) {
   const Random random(1, "upcycle/proof");
   std::vector<int32_t> ids;
   for (int64_t i = 0; i < T; ++i)
@@ -101,16 +96,12 @@ double difference(const TrainedModel& dense, const TrainedModel& result) {
 void check_overrides(const train::RunConfig& dense, const model::ModelConfig& made,
                      const train::RunConfig& config) {
   const std::string hint = "leave it out: upcycling makes the model of the dense one";
-  train::RunConfig wanted = config;
-  wanted.model = made;
-  for (const auto member : {&model::ModelConfig::capacity_factor, &model::ModelConfig::aux_loss_weight,
-                            &model::ModelConfig::z_loss_weight, &model::ModelConfig::sequence_loss_weight})
-    wanted.model.*member = config.model.*member;
-  wanted.model.max_seq_len = config.model.max_seq_len;
-  train::RunConfig found = config;
-  const auto differences = config_differences(wanted.sections(), found.sections());
-  if (!differences.empty())
-    throw UserError("command line", "the shape that upcycling gives", differences.front(), hint);
+  const std::string difference =
+      model_difference(made, config.model,
+                       {&model::ModelConfig::capacity_factor, &model::ModelConfig::aux_loss_weight,
+                        &model::ModelConfig::z_loss_weight, &model::ModelConfig::sequence_loss_weight});
+  if (!difference.empty())
+    throw UserError("command line", "the shape that upcycling gives", difference, hint);
   const text::TokenizerFacts ours = dense.data.tokenizer.facts(), theirs = config.data.tokenizer.facts();
   if (ours.fingerprint != theirs.fingerprint)
     throw UserError("command line: data.tokenizer", std::string(ours.name), std::string(theirs.name), hint);
@@ -124,32 +115,27 @@ void check_overrides(const train::RunConfig& dense, const model::ModelConfig& ma
 int upcycle(const UpcycleOptions& options) {
   Terminal terminal;
   const TrainedModel dense = open_model(options.dense, {});
+  const model::ModelConfig made = interop::upcycled_config(dense.config.model, options.how);
   train::RunConfig config = dense.config;
-  config.model = interop::upcycled_config(dense.config.model, options.how);
+  config.model = made;
   auto sections = config.sections();
   for (const std::string& assignment : options.overrides) apply_override(assignment, sections);
   put_run_in(options.output, config);
   config.resolve_places();
   config.validate();
-  check_overrides(dense.config, interop::upcycled_config(dense.config.model, options.how), config);
+  check_overrides(dense.config, made, config);
   interop::StagedFolder folder(options.output);
   auto streams =
       interop::upcycled_streams(dense.checkpoint.file(checkpoint::kModelFile), config.model, options.how);
   uint64_t bytes = 0;
   for (const auto& stream : streams) bytes += stream.bytes();
   Progress progress(terminal, "copying experts", bytes, "bytes");
-  for (auto& stream : streams)
-    stream.write = [inner = stream.write, &progress](const checkpoint::TensorStream::Sink& sink) {
-      inner([&](const void* data, size_t size) {
-        sink(data, size);
-        progress.add(size);
-      });
-    };
-  checkpoint::CheckpointStore store(folder.path() / "checkpoints", 0, program_version());
-  store.save(0, {{checkpoint::kModelFile, std::move(streams)}}, train::state_json(0, {}, "", config));
+  const checkpoint::CheckpointStore store =
+      save_only_checkpoint(folder.path(), with_progress(std::move(streams), progress), {}, config);
   progress.done();
   terminal.status("comparing logits");
-  const double apart = difference(dense, {config, store.open_latest()});
+  const int64_t T = std::min(kProofTokens, dense.config.model.max_seq_len);
+  const double apart = difference(dense, {config, store.open_latest()}, T);
   terminal.clear_status();
   if (!std::isfinite(apart))
     throw UserError("--noise", "logits that are numbers", fmt::format("{}", apart),
@@ -167,14 +153,13 @@ int upcycle(const UpcycleOptions& options) {
               .dump(1) +
           "\n");
   if (const interop::Family* family = interop::fitting_family(config.model))  // for `moe export`
-    write_file_atomically(folder.path() / kImported, Json{{"family", family->name}}.dump() + "\n");
+    note_family(folder.path(), *family);
   train::RunFolder::fill_settings(folder.path(), config);  // they make it a run
   folder.commit();
   terminal.line(fmt::format(
       "{0}: {1} experts a layer from {2}; logits of {3} tokens differ by {4:.1e} of their norm\n"
       "  moe eval {0} --source TEXT\n  moe train --resume {0} data.source=TEXT training.max_steps=1000",
-      options.output, config.model.num_experts, options.dense,
-      std::min(kProofTokens, config.model.max_seq_len), apart));
+      options.output, config.model.num_experts, options.dense, T, apart));
   return 0;
 }
 
