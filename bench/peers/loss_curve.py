@@ -8,10 +8,11 @@
 
 bench/loss_curve.sh does all of it. Rows are the token file cut into max_seq_len tokens, in order (moe reads
 it so with data.shuffle=false, data.streams=1 and data.document_mask=false). The peer is the model of
-torch_gpu.py: products in BF16, routers, norms, master weights and AdamW's moments in f32, gradients in BF16;
-on a CPU that of torch_cpu.py, all in f32. Clipping, schedule (linear warm-up, then constant), the embedding's
-rate and decay (matrices only) are moe's; with training.optimizer muon or muon8bit the matrices are
-torch.optim.Muon's (torch_muon.py).
+torch_gpu.py: products in BF16, routers, norms, master weights and AdamW's moments in f32, gradients in BF16.
+On a CPU, and on a GPU with training.mixed_precision no or tf32, it is that of torch_cpu.py, all in f32.
+Clipping, schedule (linear warm-up, then constant), the embedding's rate and decay (matrices only) are moe's.
+With training.optimizer muon or muon8bit the matrices are torch.optim.Muon's (torch_muon.py), whose products
+PyTorch takes in BF16; with mixed_precision no they are f32, as moe's.
 """
 
 import argparse
@@ -77,14 +78,14 @@ def read_safetensors(path):
 class Parts(nn.Module):
     """Gives the cross-entropy and the routers' losses apart; softmax over the real vocabulary, as moe's."""
 
-    def __init__(self, shape, cuda):
+    def __init__(self, shape, bf16):
         super().__init__()
 
         def loss(x_ND, target_N):
             logits = functional.linear(x_ND, self.model.embedding)[:, :REAL_VOCABULARY]
             return functional.cross_entropy(logits.float(), target_N)
 
-        self.model = torch_gpu.Model(shape, "full") if cuda else torch_cpu.Model(shape, "loop", "full")
+        self.model = torch_gpu.Model(shape, "full") if bf16 else torch_cpu.Model(shape, "loop", "full")
         self.model.loss = loss
 
     def forward(self, input_BT, target_BT):
@@ -93,11 +94,14 @@ class Parts(nn.Module):
 
 class Trainer:
     def __init__(self, shape, training, weights, device):
-        self.training, self.cuda = training, device == "cuda"
-        parts = Parts(shape, self.cuda)
+        self.training = training
+        exact = training["mixed_precision"] in ("no", False)  # YAML 1.1 reads no as False
+        self.bf16 = device == "cuda" and training["mixed_precision"] in ("bf16", "fp16")
+        torch.set_float32_matmul_precision("highest" if exact else "high")
+        parts = Parts(shape, self.bf16)
         self.names = dict(parts.model.named())
         for name, parameter in self.names.items():  # the type each is computed in
-            if self.cuda and parameter.dim() > 1 and not name.endswith("router.weight"):
+            if self.bf16 and parameter.dim() > 1 and not name.endswith("router.weight"):
                 parameter.data = parameter.data.bfloat16()
         self.master = {}
         for name, value in read_safetensors(weights):
@@ -107,7 +111,7 @@ class Trainer:
         self.copy_weights()
         self.muon = None
         if training["optimizer"].startswith("muon"):
-            self.muon = torch_muon.Muon(self.master, shape, training["weight_decay"])
+            self.muon = torch_muon.Muon(self.master, shape, training["weight_decay"], exact)
         others = {n: w for n, w in self.master.items() if not self.muon or n not in self.muon.named}
         embedding = others.pop("embedding.weight")
         matrices = [w for w in others.values() if w.dim() > 1]
@@ -118,7 +122,7 @@ class Trainer:
                   {"params": norms, "weight_decay": 0.0, "scale": 1.0}]
         self.adamw = torch.optim.AdamW(
             groups, lr=0.0, betas=(training["beta1"], training["beta2"]), eps=1e-8, fused=True)
-        self.forward = torch.compile(parts) if self.cuda else parts
+        self.forward = torch.compile(parts) if self.bf16 else parts
 
     @torch.no_grad()
     def copy_weights(self):
@@ -128,7 +132,7 @@ class Trainer:
         rate = self.training["learning_rate"] * min(1.0, (step + 1) / max(1, self.training["warmup_steps"]))
         for group in self.adamw.param_groups:
             group["lr"] = rate * group["scale"]
-        backend = torch_gpu.BACKENDS["cudnn"] if self.cuda else torch.nn.attention.SDPBackend.MATH
+        backend = torch_gpu.BACKENDS["cudnn"] if self.bf16 else torch.nn.attention.SDPBackend.MATH
         with torch.nn.attention.sdpa_kernel(backend):
             loss, extra = self.forward(ids_BT1[:, :-1], ids_BT1[:, 1:])
             (loss + extra).backward()
@@ -163,7 +167,7 @@ def peer(arguments):
         raise SystemExit("the peer is dropless: set model.capacity_factor to 0")
     defaults = {"batch_size": 32, "learning_rate": 6e-4, "warmup_steps": 100, "weight_decay": 0.1,
                 "beta1": 0.9, "beta2": 0.95, "max_grad_norm": 1.0, "max_steps": 1000,
-                "optimizer": "adamw8bit", "embedding_lr_scale": 1.0}
+                "optimizer": "adamw8bit", "embedding_lr_scale": 1.0, "mixed_precision": "bf16"}
     training = {**defaults, **config["training"]}
     refuse_other_optimizers(training)
     B, T, steps = training["batch_size"], shape.max_seq_len, training["max_steps"]
@@ -172,7 +176,6 @@ def peer(arguments):
         raise SystemExit(f"{steps} steps need {steps * B * T + 1} tokens, {arguments.tokens} has {len(ids)}")
     torch.set_default_device(arguments.device)
     if arguments.device == "cuda":
-        torch.set_float32_matmul_precision("high")
         torch._dynamo.config.cache_size_limit = 64
     torch.manual_seed(1)
     trainer = Trainer(shape, training, arguments.weights, arguments.device)

@@ -52,6 +52,11 @@ def grouped_mm(a, b, end_E):
     return product(a.bfloat16(), b.bfloat16(), offs=end_E)
 
 
+def count_of(expert_R, E):
+    """Rows of each expert. torch.bincount waits for the GPU and breaks the compiled graph."""
+    return (expert_R[:, None] == torch.arange(E, device=expert_R.device)).sum(0)
+
+
 class Layer(torch_cpu.Layer):
     """The same layer; routing without anything that waits for the GPU."""
 
@@ -65,14 +70,14 @@ class Layer(torch_cpu.Layer):
             weight_NK = weight_NK / weight_NK.sum(-1, keepdim=True)
         slot_R = expert_NK.flatten().argsort(stable=True)
         row_R = torch.empty_like(slot_R).scatter_(0, slot_R, torch.arange(N * K, device=u_ND.device))
-        count_E = torch.bincount(expert_NK.flatten(), minlength=E)
+        count_E = count_of(expert_NK.flatten(), E)
         end_E = count_E.cumsum(0).to(torch.int32)
         x_RD = GatherRows.apply(u_ND, slot_R, row_R.view(N, K))
         h_RF = swiglu(grouped_mm(x_RD, self.gate_up.transpose(1, 2), end_E))
         y_RD = grouped_mm(h_RF, self.down.transpose(1, 2), end_E)
         y_NKD = PermuteRows.apply(y_RD, row_R, slot_R).view(N, K, -1)
         y = (y_NKD * weight_NK[..., None].to(y_NKD.dtype)).sum(1)
-        top1_count_E = torch.bincount(expert_NK[:, 0], minlength=E)
+        top1_count_E = count_of(expert_NK[:, 0], E)
         balance = E * (probability.mean(0) * top1_count_E / N).sum()
         return y.to(u_ND.dtype), s.aux_loss_weight * balance
 
@@ -109,7 +114,7 @@ class Trainer:
         self.wrapped = None
         if self.world > 1:
             self.wrapped = nn.parallel.DistributedDataParallel(self.model, gradient_as_bucket_view=True)
-        self.forward = torch.compile(self.wrapped or self.model)
+        self.forward = torch.compile(self.wrapped or self.model, fullgraph=self.wrapped is None)
         self.parameters = list(self.model.parameters())
         self.adamw = torch.optim.AdamW(
             self.parameters, lr=6e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)

@@ -145,4 +145,10 @@ void GpuDevice::synchronize() {
   CUDA_CHECK(cudaStreamSynchronize(stream_));
 }
 
+std::optional<double> GpuDevice::joules() {
+  if (!nvml_) nvml_.emplace();  // not sooner: opening it takes time that only `moe bench` has
+  return nvml_->joules(nvml_->gpu_at(fmt::format("{:08x}:{:02x}:{:02x}.0", properties_.pciDomainID,
+                                                 properties_.pciBusID, properties_.pciDeviceID)));
+}
+
 }  // namespace moe::gpu

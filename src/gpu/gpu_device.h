@@ -6,8 +6,10 @@
 
 #include <array>
 #include <cstddef>
+#include <optional>
 #include <string>
 
+#include "base/nvml.h"
 #include "tensor/device.h"
 
 namespace moe::gpu {
@@ -35,6 +37,7 @@ class GpuDevice final : public Device {
   void to_device(Tensor dst, const void* src) override;
   void to_host(void* dst, const Tensor& src) override;
   void synchronize() override;
+  std::optional<double> joules() override;
 
   cudaStream_t stream() const { return stream_; }
   const cudaDeviceProp& properties() const { return properties_; }
@@ -51,6 +54,7 @@ class GpuDevice final : public Device {
   cudaStream_t stream_ = nullptr;
   std::array<Slot, 4> slots_;
   size_t next_slot_ = 0;
+  std::optional<Nvml> nvml_;
 };
 
 }  // namespace moe::gpu

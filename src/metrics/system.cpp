@@ -9,7 +9,7 @@
 #include <sstream>
 #include <thread>
 
-#include "base/shared_library.h"
+#include "base/nvml.h"
 #include "base/steady_seconds.h"
 
 namespace moe::metrics {
@@ -39,39 +39,16 @@ double process_cpu_seconds() {
 
 }  // namespace
 
-// NVML by its public C interface, loaded when the program runs: a machine without a GPU has no such library,
-// and the one that is there belongs to the driver.
 class SystemMetrics::Gpus {
  public:
   using Values = std::vector<std::pair<std::string, double>>;
 
-  Gpus() : library_({"libnvidia-ml.so.1"}) {
-    const auto start = library_.find<int()>("nvmlInit_v2");
-    const auto count = library_.find<int(unsigned*)>("nvmlDeviceGetCount_v2");
-    const auto handle = library_.find<int(unsigned, void**)>("nvmlDeviceGetHandleByIndex_v2");
-    unsigned devices = 0;
-    if (!start || !count || !handle || start() != 0) return;
-    started_ = true;
-    if (count(&devices) != 0) return;
-    for (unsigned i = 0; i < devices; ++i) {
-      void* device = nullptr;
-      if (handle(i, &device) == 0) devices_.push_back(device);
-    }
-  }
-  ~Gpus() {
-    if (started_)
-      if (const auto stop = library_.find<int()>("nvmlShutdown")) stop();
-  }
-  Gpus(const Gpus&) = delete;
-  Gpus& operator=(const Gpus&) = delete;
-
   void sample(Values& values) const {
-    for (size_t i = 0; i < devices_.size(); ++i)
-      sample_device(devices_[i], "gpu." + std::to_string(i) + ".", values);
+    for (size_t i = 0; i < gpus_.size(); ++i) sample_gpu(gpus_[i], "gpu." + std::to_string(i) + ".", values);
   }
 
  private:
-  void sample_device(void* device, const std::string& prefix, Values& values) const {
+  void sample_gpu(void* device, const std::string& prefix, Values& values) const {
     struct {
       unsigned gpu, memory;  // percent of the time
     } busy{};
@@ -79,12 +56,12 @@ class SystemMetrics::Gpus {
       unsigned long long total, free, used;  // bytes
     } memory{};
     unsigned celsius = 0, milliwatts = 0, limit = 0, megahertz = 0;
-    const auto utilisation = library_.find<int(void*, void*)>("nvmlDeviceGetUtilizationRates");
-    const auto bytes = library_.find<int(void*, void*)>("nvmlDeviceGetMemoryInfo");
-    const auto temperature = library_.find<int(void*, int, unsigned*)>("nvmlDeviceGetTemperature");
-    const auto power = library_.find<int(void*, unsigned*)>("nvmlDeviceGetPowerUsage");
-    const auto power_limit = library_.find<int(void*, unsigned*)>("nvmlDeviceGetEnforcedPowerLimit");
-    const auto clock = library_.find<int(void*, int, unsigned*)>("nvmlDeviceGetClockInfo");
+    const auto utilisation = nvml_.find<int(void*, void*)>("nvmlDeviceGetUtilizationRates");
+    const auto bytes = nvml_.find<int(void*, void*)>("nvmlDeviceGetMemoryInfo");
+    const auto temperature = nvml_.find<int(void*, int, unsigned*)>("nvmlDeviceGetTemperature");
+    const auto power = nvml_.find<int(void*, unsigned*)>("nvmlDeviceGetPowerUsage");
+    const auto power_limit = nvml_.find<int(void*, unsigned*)>("nvmlDeviceGetEnforcedPowerLimit");
+    const auto clock = nvml_.find<int(void*, int, unsigned*)>("nvmlDeviceGetClockInfo");
     constexpr int kSmClock = 1;
     if (utilisation && utilisation(device, &busy) == 0) values.emplace_back(prefix + "gpu", busy.gpu);
     if (bytes && bytes(device, &memory) == 0 && memory.total > 0) {
@@ -101,9 +78,8 @@ class SystemMetrics::Gpus {
     values.emplace_back(prefix + "powerPercent", 100.0 * milliwatts / limit);
   }
 
-  SharedLibrary library_;
-  bool started_ = false;
-  std::vector<void*> devices_;
+  Nvml nvml_;
+  std::vector<void*> gpus_ = nvml_.gpus();
 };
 
 SystemMetrics::SystemMetrics() : gpus_(std::make_unique<Gpus>()) {}

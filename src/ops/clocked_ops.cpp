@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "ops/clocked_ops.h"
 
-#include <chrono>
+#include <algorithm>
+
+#include "base/steady_seconds.h"
 
 namespace moe {
 
@@ -22,16 +24,47 @@ std::unique_ptr<CapturedRegion> ClockedOps::captured_region() {
 
 void ClockedOps::run(const Operation& operation, const std::function<void()>& body) {
   if (!on_) return body();
-  using Clock = std::chrono::steady_clock;
-  const auto start = Clock::now();
+  const double started = steady_seconds();
   body();
   device_.synchronize();
   Entry& entry = entries_[operation.name];
-  entry.seconds += std::chrono::duration<double>(Clock::now() - start).count();
+  entry.seconds += steady_seconds() - started;
   ++entry.calls;
   entry.phase = operation.phase;
   entry.flops += operation.flops;
   entry.bytes += operation.bytes;
+  if (energy_seconds_ > 0) entry.joules += joules_of(operation, body);
+}
+
+double ClockedOps::joules_of(const Operation& operation, const std::function<void()>& body) {
+  constexpr double kBatchSeconds = 5e-3, kWarmUpSeconds = 0.2, kStuckSeconds = 2;
+  const auto [place, is_new] = joules_.try_emplace({operation.name, operation.flops, operation.bytes}, 0.0);
+  if (!is_new || !device_.joules()) return place->second;
+  int64_t done = 0;
+  const auto batch = [&](int64_t runs) {
+    for (int64_t i = 0; i < runs; ++i) body();
+    device_.synchronize();
+    done += runs;
+  };
+  const double begun = steady_seconds();
+  batch(1);
+  const auto runs = static_cast<int64_t>(std::clamp(kBatchSeconds / (steady_seconds() - begun), 1.0, 1e4));
+  // What the counter says when it moves for the first time after so many seconds of runs. A counter that has
+  // stopped does not hold the caller for ever.
+  const auto counter_after = [&](double seconds) {
+    const double started = steady_seconds();
+    double last = *device_.joules();
+    while (true) {
+      batch(runs);
+      const double now = *device_.joules(), elapsed = steady_seconds() - started;
+      if ((now != last && elapsed >= seconds) || elapsed > seconds + kStuckSeconds) return now;
+      last = now;
+    }
+  };
+  const double before = counter_after(kWarmUpSeconds);
+  const int64_t done_before = done;
+  const double after = counter_after(energy_seconds_);
+  return place->second = (after - before) / static_cast<double>(done - done_before);
 }
 
 }  // namespace moe

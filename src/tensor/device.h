@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "tensor/tensor.h"
@@ -31,6 +32,10 @@ class Device {
   virtual void to_device(Tensor dst, const void* src) = 0;
   virtual void to_host(void* dst, const Tensor& src) = 0;
   virtual void synchronize() = 0;
+
+  // What the device has used since some fixed time, by a counter of its own that moves a few times a second.
+  // None where there is no such counter.
+  virtual std::optional<double> joules() { return std::nullopt; }
 };
 
 }  // namespace moe

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "ops/balanced_ops.h"
 #include "ops/clocked_ops.h"
 #include "ops/marked_ops.h"
@@ -40,6 +42,48 @@ TEST_F(ObservedOpsTest, TheClockTellsProductsApartAndKnowsTheHead) {
   ops().matmul(twice, a, b, MatmulLayout::NT, false);
   ops().matmul(twice, a, b, MatmulLayout::NT, true);
   EXPECT_EQ(values(c), values(twice));
+}
+
+// A device whose counter goes on by 2 J with each fill, and moves when 1,000 J have come together.
+class MeteredDevice final : public Device {
+ public:
+  explicit MeteredDevice(Device& inner) : inner_(inner) {}
+  std::string name() const override { return inner_.name(); }
+  int64_t memory_total() const override { return inner_.memory_total(); }
+  int64_t memory_available() const override { return inner_.memory_available(); }
+  void* allocate(int64_t bytes) override { return inner_.allocate(bytes); }
+  void release(void* memory) override { inner_.release(memory); }
+  void* allocate_host(int64_t bytes) override { return inner_.allocate_host(bytes); }
+  void release_host(void* memory) override { inner_.release_host(memory); }
+  void to_device(Tensor dst, const void* src) override { inner_.to_device(dst, src); }
+  void to_host(void* dst, const Tensor& src) override { inner_.to_host(dst, src); }
+  void synchronize() override { inner_.synchronize(); }
+  std::optional<double> joules() override { return std::floor(2 * double(fills) / 1000) * 1000; }
+
+  int64_t fills = 0;
+
+ private:
+  Device& inner_;
+};
+
+TEST_F(ObservedOpsTest, EnergyIsThatOfOneRunTimesTheCalls) {
+  MeteredDevice metered(device());
+  backend::Backend backend = backend::make_backend(DeviceKind::cpu, 1);
+  MarkedOps counted(std::move(backend.ops), {.begin = [&](const char*) { ++metered.fills; }, .end = [] {}});
+  ClockedOps timed(counted, metered);
+  std::vector<float> memory(2);
+  const Tensor x(memory.data(), DType::f32, {2});
+  timed.start();
+  timed.fill({x, 3});
+  EXPECT_EQ(timed.entries().at("fill").joules, 0);  // nobody asked
+  timed.measure_energy(0.05);
+  for (int i = 0; i < 3; ++i) timed.fill({x, 3});
+  const int64_t fills = metered.fills;
+  EXPECT_GT(fills, 1000);
+  EXPECT_NEAR(timed.entries().at("fill").joules, 3 * 2.0, 0.6);
+  timed.fill({x, 3});
+  EXPECT_EQ(metered.fills, fills + 1);  // measured once
+  EXPECT_NEAR(timed.entries().at("fill").joules, 4 * 2.0, 0.8);
 }
 
 std::vector<std::string>& events() {
