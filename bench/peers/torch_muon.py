@@ -115,7 +115,7 @@ def check():
     apart_by = float((orthogonal(update) - exact).norm() / exact.norm())
     print(f"after ten steps the weights are {share:.4f} of their way apart; f32 and bf16 are {apart_by:.4f}")
     # Products in bf16, summed in another order; other matrices would give about 1.
-    return share < 0.03 and apart_by < 0.03
+    return share < 0.03 and apart_by < 0.06
 
 
 if __name__ == "__main__":
