@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "backend/backend.h"
+#include "base/error.h"
 #include "base/format.h"
 #include "base/json.h"
 #include "base/random.h"
@@ -172,6 +173,9 @@ Result measure(const Options& options) {
   const backend::Backend backend =
       backend::make_backend(training.device, static_cast<int>(training.threads), train::arithmetic(training));
   Device& device = *backend.device;
+  if (options.energy && !device.joules())
+    throw UserError("--energy", "a device with a counter of energy (an NVIDIA GPU, Volta or newer)",
+                    device.name(), "leave --energy out");
   Result result;
   result.device = backend.description;
   result.machine = measure_machine(train::arithmetic(training).type, device, *backend.ops);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// What SystemMetrics asks of NVML, for machines without it: two GPUs, of which the second says nothing of
-// power.
+// What moe asks of NVML, for machines without it: two GPUs, of which the second says nothing of power and
+// energy.
+#include <string_view>
+
 namespace {
 
 // The handles of the two.
@@ -28,6 +30,17 @@ int nvmlDeviceGetCount_v2(unsigned* count) {
 }
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, void** device) {
   *device = index == 0 ? &first : &second;
+  return 0;
+}
+int nvmlDeviceGetHandleByPciBusId_v2(const char* bus, void** device) {
+  const std::string_view address = bus;
+  if (address != "00000000:3b:00.0" && address != "00000000:af:00.0") return 6;  // NVML_ERROR_NOT_FOUND
+  *device = address == "00000000:3b:00.0" ? &first : &second;
+  return 0;
+}
+int nvmlDeviceGetTotalEnergyConsumption(void* device, unsigned long long* millijoules) {
+  if (device == &second) return 3;
+  *millijoules = 12'345'678'901;
   return 0;
 }
 int nvmlDeviceGetUtilizationRates(void*, unsigned* gpu_and_memory) {

@@ -5,7 +5,10 @@
 #include <gmock/gmock.h>
 
 #include <map>
+#include <optional>
 #include <string>
+
+#include "base/nvml.h"
 
 namespace moe::metrics {
 namespace {
@@ -36,6 +39,16 @@ TEST_F(SystemTest, TellsOfThisProcess) {
     EXPECT_GT(values.at(share), 0) << share;
     EXPECT_LE(values.at(share), 100) << share;
   }
+}
+
+TEST_F(SystemTest, NvmlTellsTheEnergyOfAGpuByItsAddress) {
+  const Nvml nvml;
+  EXPECT_EQ(nvml.gpus().size(), 2);
+  EXPECT_EQ(nvml.gpu_at("00000000:3b:00.0"), nvml.gpus().front());
+  EXPECT_EQ(nvml.joules(nvml.gpu_at("00000000:3b:00.0")), 12'345'678.901);
+  EXPECT_EQ(nvml.joules(nvml.gpu_at("00000000:af:00.0")), std::nullopt);  // there, without a counter
+  EXPECT_EQ(nvml.gpu_at("00000000:00:00.0"), nullptr);
+  EXPECT_EQ(nvml.joules(nullptr), std::nullopt);
 }
 
 TEST_F(SystemTest, TellsOfEachGpuWhatItsDriverKnows) {
