@@ -7,7 +7,8 @@
 
 bench/families.sh does all of it. The peer: products in BF16, SDPA, grouped products of experts, torch.compile
 where it works (else eager, and the row says so), AdamW (fused) with f32 master weights and moments, no
-balance loss; with --precision f32, all in f32 and eager. Rows are the token file cut into pieces of --length tokens, in order.
+balance loss; with --precision f32, all in f32 and eager. Rows are the token file cut into pieces of --length
+tokens, in order.
 """
 
 import argparse
