@@ -165,6 +165,8 @@ def check_ranks(name, tool, folder, path, pattern_name, nfc=False):
                                 for token, rank in ranks.items()))
         hugging_face.save(str(converted))
         routes = {"ranks": ([file, pattern_name], peers), "tokenizer.json": ([converted], peers)}
+        if path.endswith(".json"):
+            routes["tekken.json"] = ([folder / path], peers)
         if nfc:
             composed = pathlib.Path(scratch, "nfc.json")
             with_nfc = convert(ranks, their_pattern, True)

@@ -6,17 +6,23 @@ other people's formats, trained here on words of our own, with their ids of that
 cuts.txt is the text; cuts.PATTERN the lengths of its pieces, a byte each (255: and that many more bytes in
 the next); merges.PATTERN the merges that `tokenizers` learns from it. old.json is as GPT-NeoX's (merges as
 text, runs of spaces beside the BPE), new.json as Qwen's (merges as pairs, NFC, a piece that is a token goes
-first), ranks.tiktoken as tiktoken's; NAME.ids are ids as uint16. Deterministic. Needs `tokenizers`,
-`tiktoken`, `regex` and `numpy`.
+first), ranks.tiktoken as tiktoken's, tekken.json with the same ranks as Mistral's; NAME.ids are ids as
+uint16. Deterministic. Needs `tokenizers`, `tiktoken`, `regex`, `numpy` and `mistral-common`.
+
+usage: tools/make_tokenizer_file_goldens.py [--tekken]
+
+With --tekken the files for tekken alone are written, from the ranks.tiktoken that is there.
 """
 import base64
 import json
 import pathlib
 import random
+import sys
 
 import numpy
 import regex
 import tiktoken
+from mistral_common.tokens.tokenizers.tekken import Tekkenizer
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from check_tokenizers import GPT2, patterns
@@ -149,7 +155,22 @@ def write_ids(name, ids):
     print(f"{name}: {len(ids)} ids")
 
 
+def write_tekken(text):
+    """Special tokens that the file does not name, and ranks behind those that the vocabulary has room for."""
+    ranks = [line.split() for line in (FOLDER / "ranks.tiktoken").read_text().splitlines()]
+    special = 24
+    config = {"pattern": patterns()["tekken"][0], "num_vocab_tokens": len(ranks),
+              "default_vocab_size": special + len(ranks) - 30, "default_num_special_tokens": special,
+              "version": "v3"}
+    vocabulary = [{"rank": int(rank), "token_bytes": token, "token_str": None} for token, rank in ranks]
+    path = FOLDER / "tekken.json"
+    path.write_text(json.dumps({"config": config, "vocab": vocabulary}, separators=(",", ":")) + "\n")
+    write_ids("tekken", Tekkenizer.from_file(path).encode(text, bos=False, eos=False))
+
+
 def main():
+    if sys.argv[1:] == ["--tekken"]:
+        return write_tekken((FOLDER / "cuts.txt").read_bytes().decode())
     rng = random.Random(23)
     text = trap_text(rng, 1500) + "12345\n  \n  "
     (FOLDER / "cuts.txt").write_bytes(text.encode())
@@ -166,6 +187,7 @@ def main():
     encoding = tiktoken.Encoding(
         "ranks", pat_str=patterns()["o200k"][0], mergeable_ranks=ranks, special_tokens={})
     write_ids("ranks", encoding.encode_ordinary(text))
+    write_tekken(text)
 
 
 if __name__ == "__main__":

@@ -144,19 +144,36 @@ std::vector<TokenizerFile> tokenizer_files(const text::Tokenizer& tokenizer, int
     return {{"vocab.json", vocabulary_json(text::gpt2_merges())},
             {"merges.txt", std::string(text::gpt2_merges())},
             {"tokenizer_config.json", tokenizer_config_json(max_length)}};
-  return {{"tokenizer.json",
-           origin.pattern.empty() ? origin.files.front().bytes : text::tiktoken_as_json(tokenizer)},
-          {"tokenizer_config.json", fast_tokenizer_config_json(tokenizer, max_length)}};
+  std::vector<TokenizerFile> files{
+      {"tokenizer.json", text::tokenizer_as_json(tokenizer)},
+      {"tokenizer_config.json", fast_tokenizer_config_json(tokenizer, max_length)}};
+  if (origin.files.front().name == "tekken.json")
+    files.push_back({"tekken.json", origin.files.front().bytes});
+  return files;
 }
 
 std::string tokenizer_in(const fs::path& folder) {
-  const fs::path file = folder / "tokenizer.json";
+  const fs::path file = text::tokenizer_file(folder);
+  const auto absolute = [&] { return fs::absolute(file).lexically_normal().string(); };
   try {
-    return check_gpt2(folder) ? text::kBuiltInTokenizer : "";
+    if (check_gpt2(folder)) return text::kBuiltInTokenizer;
   } catch (const UserError&) {
     if (!fs::exists(file)) throw;
-    return fs::absolute(file).lexically_normal().string();  // what is wrong with it, who reads it says
+    return absolute();  // what is wrong with it, who reads it says
   }
+  if (fs::exists(file)) return absolute();
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const fs::path& found = entry.path();
+    if (found.extension() == ".model")
+      throw UserError(found.string(), "tokenizer.json or tekken.json", "a file of SentencePiece only",
+                      "transformers converts it: AutoTokenizer.from_pretrained(...).save_pretrained(...); "
+                      "data.tokenizer=PATH names the tokenizer.json that it writes");
+    if (found.extension() == ".tiktoken")
+      throw UserError(
+          found.string(), "tokenizer.json or tekken.json", "a file of ranks, without its pattern",
+          "data.tokenizer=" + found.string() + "#PATTERN names it; docs/tokenizers.md has the patterns");
+  }
+  return "";
 }
 
 }  // namespace moe::interop

@@ -22,8 +22,9 @@ std::vector<TokenizerFile> tokenizer_files(const text::Tokenizer& tokenizer, int
 
 // What data.tokenizer is for a model of this folder: "gpt2", where what it has of a vocabulary (vocab.json,
 // tokenizer.json) and of tokens added to one (added_tokens.json, tokenizer.json) is GPT-2's; else its
-// tokenizer.json; "" where it has nothing of the kind. Throws UserError for a vocabulary of another tokenizer
-// without tokenizer.json.
+// tokenizer.json, or without one its tekken.json; "" where it has nothing of the kind. Throws UserError for a
+// vocabulary of another tokenizer without either, and for files that say too little (ranks without a pattern)
+// or are not read (SentencePiece).
 std::string tokenizer_in(const std::filesystem::path& folder);
 
 // The other tokenizers' tokenizer_config.json.

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "text/byte_pair_tokenizer.h"
 #include "text/gpt2_tokenizer.h"
+#include "text/tekken_file.h"
 #include "text/tiktoken_file.h"
 #include "text/tokenizer_json.h"
 #include "text/vocabulary.h"
@@ -53,15 +54,32 @@ BytePairModel tiktoken_model(const std::string& where, std::string_view ranks, S
   return model;
 }
 
+constexpr const char* kTekkenFile = "tekken.json";
+
+std::unique_ptr<const Tokenizer> load_tekken(const fs::path& file, TokenizerOrigin origin, std::string name) {
+  origin.files.front().name = kTekkenFile;
+  BytePairModel model = read_tekken(file.string(), origin.files.front().bytes);
+  model.name = name.empty() ? fs::absolute(file).parent_path().filename().string() : std::move(name);
+  return std::make_unique<const BytePairTokenizer>(std::move(model), std::move(origin));
+}
+
 }  // namespace
 
-std::unique_ptr<const Tokenizer> load_tokenizer(const fs::path& path, std::string name) {
+fs::path tokenizer_file(const fs::path& path) {
   std::error_code ignored;  // reading says what is wrong
-  const fs::path file = fs::is_directory(path, ignored) ? path / "tokenizer.json" : path;
+  if (!fs::is_directory(path, ignored)) return path;
+  const fs::path tekken = path / kTekkenFile, usual = path / "tokenizer.json";
+  return fs::exists(tekken, ignored) && !fs::exists(usual, ignored) ? tekken : usual;
+}
+
+std::unique_ptr<const Tokenizer> load_tokenizer(const fs::path& path, std::string name) {
+  std::error_code ignored;
+  const fs::path file = tokenizer_file(path);
   const fs::path config = folder_of(file) / "tokenizer_config.json";
   NamedTokens named;
   TokenizerOrigin origin;
   origin.files.push_back({"tokenizer.json", read_file(file)});
+  if (is_tekken(origin.files.front().bytes)) return load_tekken(file, std::move(origin), std::move(name));
   if (fs::exists(config, ignored)) {
     origin.files.push_back({"tokenizer_config.json", read_file(config)});
     named = read_tokenizer_config(config.string(), origin.files.back().bytes);
@@ -81,12 +99,16 @@ std::unique_ptr<const Tokenizer> load_tiktoken(const fs::path& path, SplitPatter
   return std::make_unique<const BytePairTokenizer>(std::move(model), std::move(origin));
 }
 
-std::string tiktoken_as_json(const Tokenizer& tokenizer) {
+std::string tokenizer_as_json(const Tokenizer& tokenizer) {
   const TokenizerOrigin& origin = tokenizer.origin();
+  CHECK(!origin.files.empty(), "a tokenizer inside the program");
+  const std::string& bytes = origin.files.front().bytes;
+  const std::string name(tokenizer.facts().name);
+  if (origin.files.front().name == kTekkenFile) return write_tokenizer_json(read_tekken(name, bytes));
+  if (origin.pattern.empty()) return bytes;
   const auto pattern = value_named<SplitPattern>(origin.pattern);
-  CHECK(pattern && !origin.files.empty(), "a tokenizer that is not tiktoken's");
-  return write_tokenizer_json(tiktoken_model(std::string(tokenizer.facts().name), origin.files.front().bytes,
-                                             *pattern, tokenizer.end_of_text()));
+  CHECK(pattern, "a tokenizer that is not tiktoken's");
+  return write_tokenizer_json(tiktoken_model(name, bytes, *pattern, tokenizer.end_of_text()));
 }
 
 }  // namespace moe::text

@@ -11,7 +11,8 @@
 
 namespace moe::text {
 
-// path: a tokenizer.json, or a folder that has one; tokenizer_config.json beside it names special tokens.
+// path: a tokenizer.json or tekken.json, or a folder that has one (the first, where it has both);
+// tokenizer_config.json beside tokenizer.json names special tokens.
 // name: for people; "" is the folder's. Where the file is GPT-2's, this is the tokenizer inside the program.
 std::unique_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& path, std::string name = "");
 
@@ -20,7 +21,10 @@ std::unique_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& pat
 std::unique_ptr<const Tokenizer> load_tiktoken(const std::filesystem::path& path, SplitPattern pattern,
                                                TokenId end_of_text = -1, std::string name = "");
 
-// The tokenizer of such a file as a tokenizer.json, which reads back to the same fingerprint.
-std::string tiktoken_as_json(const Tokenizer& tokenizer);
+// The file of a folder that load_tokenizer() reads, whether it is there or not; a file itself.
+std::filesystem::path tokenizer_file(const std::filesystem::path& path);
+
+// A tokenizer from a file as a tokenizer.json: its own, or one that reads back to the same fingerprint.
+std::string tokenizer_as_json(const Tokenizer& tokenizer);
 
 }  // namespace moe::text

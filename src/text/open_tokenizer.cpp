@@ -29,6 +29,8 @@ namespace fs = std::filesystem;
 
 constexpr const char* kSetting = "data.tokenizer";
 constexpr const char* kExpected = "gpt2, a tokenizer.json or a folder with one, or RANKS#PATTERN";
+constexpr const char* kConvert =
+    "transformers writes it: AutoTokenizer.from_pretrained(...).save_pretrained(...)";
 
 // PATH, PATTERN, ID; what is not there is empty. A '#' before the last '/' is part of the path.
 struct Parts {
@@ -68,13 +70,13 @@ std::string patterns() {
 
 std::shared_ptr<const Tokenizer> open_json(const std::string& path) {
   std::error_code ignored;
-  fs::path file = path;
-  if (fs::is_directory(file, ignored)) {
-    file /= "tokenizer.json";
-    if (!fs::exists(file, ignored)) {
-      throw UserError(kSetting, "a folder with tokenizer.json", fmt::format("{} without one", path),
-                      "transformers writes it: AutoTokenizer.from_pretrained(...).save_pretrained(...)");
-    }
+  const fs::path file = tokenizer_file(path);
+  if (!fs::exists(file, ignored)) {
+    throw UserError(kSetting, "a folder with tokenizer.json or tekken.json",
+                    fmt::format("{} without one", path), kConvert);
+  }
+  if (file.extension() == ".model") {
+    throw UserError(kSetting, kExpected, fmt::format("{}, a file of SentencePiece", path), kConvert);
   }
   const std::string head = FileInput(file).read(0, 64);
   const size_t first = head.find_first_not_of(" \t\r\n");

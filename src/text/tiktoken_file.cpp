@@ -31,6 +31,22 @@ constexpr std::array<int8_t, 256> kValueOf = [] {
   return table;
 }();
 
+void read_tokens(const std::string& where, std::string_view text, ModelBuilder& builder) {
+  for (size_t number = 1; !text.empty(); ++number) {
+    const std::string_view line = take_line(text);
+    if (line.empty() && text.empty()) return;
+    const std::string place = fmt::format("{}:{}", where, number);
+    const size_t space = line.find(' ');
+    const bool two = space != std::string_view::npos;
+    const std::optional<std::string> bytes = two ? decode_base64(line.substr(0, space)) : std::nullopt;
+    const std::optional<int64_t> rank = two ? parse_number<int64_t>(line.substr(space + 1)) : std::nullopt;
+    if (!bytes || !rank) throw UserError(place, "a token in base64, a space and its rank", excerpt(line));
+    builder.add_token(place, *rank, *bytes);
+  }
+}
+
+}  // namespace
+
 std::optional<std::string> decode_base64(std::string_view text) {
   if (text.size() % 4 != 0) return std::nullopt;
   for (int i = 0; i < 2 && text.ends_with('='); ++i) text.remove_suffix(1);
@@ -47,20 +63,6 @@ std::optional<std::string> decode_base64(std::string_view text) {
     bytes.push_back(static_cast<char>(bits >> count & 0xff));
   }
   return bytes;
-}
-
-void read_tokens(const std::string& where, std::string_view text, ModelBuilder& builder) {
-  for (size_t number = 1; !text.empty(); ++number) {
-    const std::string_view line = take_line(text);
-    if (line.empty() && text.empty()) return;
-    const std::string place = fmt::format("{}:{}", where, number);
-    const size_t space = line.find(' ');
-    const bool two = space != std::string_view::npos;
-    const std::optional<std::string> bytes = two ? decode_base64(line.substr(0, space)) : std::nullopt;
-    const std::optional<int64_t> rank = two ? parse_number<int64_t>(line.substr(space + 1)) : std::nullopt;
-    if (!bytes || !rank) throw UserError(place, "a token in base64, a space and its rank", excerpt(line));
-    builder.add_token(place, *rank, *bytes);
-  }
 }
 
 void find_merges(const std::string& where, BytePairModel& model) {
@@ -81,8 +83,6 @@ void find_merges(const std::string& where, BytePairModel& model) {
   }
   model.merges = std::move(pairs.merges());
 }
-
-}  // namespace
 
 BytePairModel read_tiktoken(const std::string& where, std::string_view text) {
   ModelBuilder builder(where);

@@ -139,7 +139,7 @@ TEST(TiktokenAsJson, IsTheSameTokenizer) {
   const test::TestFolder folder;
   for (const auto& choice : choices_of(SplitPattern())) {
     const auto ranks = load_tiktoken(golden("ranks.tiktoken"), choice.value);
-    folder.put("tokenizer.json", tiktoken_as_json(*ranks));
+    folder.put("tokenizer.json", tokenizer_as_json(*ranks));
     const auto json = load_tokenizer(folder.path());
     EXPECT_EQ(json->fingerprint(), ranks->fingerprint()) << choice.name;
     EXPECT_EQ(json->facts().end_of_text_name, ranks->facts().end_of_text_name);

@@ -16,6 +16,7 @@
 #include "support/errors.h"
 #include "support/folder.h"
 #include "text/load_tokenizer.h"
+#include "text/tekken_file.h"
 #include "text/texts.h"
 #include "text/tiktoken_file.h"
 #include "text/tokenizer_json.h"
@@ -70,6 +71,48 @@ TEST(TokenizerFiles, RanksEncodeAsTiktokenDoes) {
   EXPECT_THAT(test::user_error_of(
                   [] { load_tiktoken(test::golden_text_path("ranks.tiktoken"), SplitPattern::qwen, 5); }),
               HasSubstr("an id for the end of a text that no token has, found 5"));
+}
+
+TEST(TokenizerFiles, TekkenEncodesAsMistralCommonDoes) {
+  const auto tokenizer = load_tokenizer(test::golden_text_path("tekken.json"));
+  expect_same(*tokenizer, golden_ids("tekken.ids"));
+  EXPECT_EQ(tokenizer->vocabulary(), 694);
+  EXPECT_EQ(tokenizer->facts().end_of_text_name, "</s>");
+  EXPECT_EQ(tokenizer->end_of_text(), 2);
+  EXPECT_EQ(tokenizer->facts().padding, 11);
+  EXPECT_EQ(tokenizer->bytes(24 + 'a'), "a");  // ranks stand behind the special tokens, bytes in their order
+  EXPECT_THAT(tokenizer->encode("[INST]"), testing::SizeIs(testing::Gt(1U)));  // text is text
+  // For transformers, which has no such file.
+  test::TestFolder folder;
+  folder.put("tokenizer.json", tokenizer_as_json(*tokenizer));
+  EXPECT_EQ(load_tokenizer(folder.path())->fingerprint(), tokenizer->fingerprint());
+}
+
+TEST(TokenizerFiles, TekkenIsRefusedByField) {
+  const Json whole = parse_json("golden", test::golden_text("tekken.json"));
+  const auto said = [&](const std::function<void(Json&)>& change) {
+    Json json = whole;
+    change(json);
+    return test::user_error_of([&] { read_tekken("tekken.json", json.dump()); });
+  };
+  EXPECT_EQ(said([](Json&) {}), "");
+  EXPECT_THAT(said([](Json& json) { json["config"]["pattern"] = "\\w+"; }), HasSubstr("\"pattern\""));
+  EXPECT_THAT(said([](Json& json) { json["config"]["default_vocab_size"] = 100; }),
+              HasSubstr("default_vocab_size"));
+  EXPECT_THAT(said([](Json& json) { json["config"]["default_vocab_size"] = 800; }),
+              HasSubstr("each rank below 776"));
+  EXPECT_THAT(said([](Json& json) { json["vocab"][3]["token_bytes"] = "?"; }), HasSubstr("base64"));
+  EXPECT_THAT(said([](Json& json) { json["vocab"][3]["rank"] = 2; }), HasSubstr("one token for each id"));
+  EXPECT_THAT(said([](Json& json) { json["vocab"].erase(97); }), HasSubstr("each rank below"));
+  EXPECT_THAT(said([](Json& json) {
+                json["special_tokens"] = Json::array({{{"rank", 0}, {"token_str", "<unk>"}}});
+              }),
+              HasSubstr("</s>"));
+  EXPECT_THAT(said([](Json& json) {
+                json["special_tokens"] =
+                    Json::array({{{"rank", 0}, {"token_str", "</s>"}}, {{"rank", 1}, {"token_str", "</s>"}}});
+              }),
+              HasSubstr("each name once"));
 }
 
 TEST(TokenizerFiles, MarkersInTextAreText) {
