@@ -4,11 +4,13 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "base/error.h"
 #include "interop/hf_config.h"
 #include "interop/hf_weights.h"
+#include "interop/imported_model.h"
 #include "interop/tokenizer_files.h"
 #include "tasks/question.h"
 #include "train/resume.h"
@@ -34,6 +36,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (const double frequency : model::rope_frequencies(config.rope()))
       CHECK(std::isfinite(frequency) && frequency >= 0);
     CHECK(std::isfinite(model::rope_scale(config.rope())));
+  });
+  attempt([&] {
+    const interop::HfModel model = interop::read_hf_model("fuzz", text);
+    CHECK(interop::config_like("fuzz", std::string(text), model.config, *model.family, {}, {}) == text);
   });
   attempt([&] {
     for (const auto& [name, file] : interop::read_shard_index("fuzz", text))

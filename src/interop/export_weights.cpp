@@ -59,9 +59,8 @@ void read_ours(const checkpoint::Safetensors& model, const TensorMap& map,
   }
 }
 
-checkpoint::TensorStream stream_of(const TensorMap& map, const checkpoint::Safetensors& model, DType type,
+checkpoint::TensorStream stream_of(const TensorMap& map, const checkpoint::Safetensors& model, DType stored,
                                    const OnBytes& on_bytes) {
-  const DType stored = map.keep_f32 ? DType::f32 : type;
   return {map.theirs, stored, map.shape,
           [map, &model, stored, on_bytes](const checkpoint::TensorStream::Sink& sink) {
             std::vector<uint8_t> rounded;
@@ -120,14 +119,14 @@ void write_exact_norms(const fs::path& folder, const checkpoint::Safetensors& mo
 }  // namespace
 
 ExportedWeights export_weights(const fs::path& folder, const model::ModelConfig& config,
-                               const checkpoint::Safetensors& model, DType type, uint64_t shard_bytes,
-                               const OnBytes& on_bytes, const Family& family) {
+                               const checkpoint::Safetensors& model, const StoredTypes& types,
+                               uint64_t shard_bytes, const OnBytes& on_bytes, const Family& family) {
   check_model(config, model);
   const std::vector<TensorMap> maps = tensors_of(family, config);
   std::vector<checkpoint::TensorStream> streams;
   ExportedWeights result;
   for (const TensorMap& map : maps) {
-    streams.push_back(stream_of(map, model, type, on_bytes));
+    streams.push_back(stream_of(map, model, types.of(map), on_bytes));
     result.bytes += streams.back().bytes();
   }
   const auto shards = cut_into_shards(std::move(streams), shard_bytes);
@@ -154,6 +153,12 @@ ImportedWeights::ImportedWeights(const fs::path& folder, const model::ModelConfi
   weights_.check(maps_);
   if (fs::exists(folder / kExactNorms))
     exact_norms_ = std::make_unique<checkpoint::Safetensors>(folder / kExactNorms);
+}
+
+std::map<std::string, DType> ImportedWeights::types() const {
+  std::map<std::string, DType> types;
+  for (const TensorMap& map : maps_) types[map.theirs] = weights_.type_of(map);
+  return types;
 }
 
 std::vector<checkpoint::TensorStream> ImportedWeights::streams() const {

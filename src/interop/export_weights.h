@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "checkpoint/safetensors.h"
 #include "interop/family.h"
 #include "interop/hf_weights.h"
+#include "interop/imported_model.h"
 #include "interop/tensor_map.h"
 #include "model/config.h"
 #include "tensor/dtype.h"
@@ -29,12 +31,13 @@ struct ExportedWeights {
 
 // Into `folder`: model.safetensors, or shards of at most `shard_bytes` (one tensor may be more) and their
 // index.
-// model: under our names, f32 or bf16. type: f32, bf16 or f16; routers and norms stay f32 in our own family.
-// Others have one type for all. Where a norm weight does not survive "less one", all norms are kept beside in
-// moe_norms.safetensors, which only import reads.
+// model: under our names, f32 or bf16. types: f32, bf16 or f16, of all tensors or of each. Where
+// a norm weight does not survive "less one", all norms are kept beside in moe_norms.safetensors, which only
+// import reads.
 ExportedWeights export_weights(const std::filesystem::path& folder, const model::ModelConfig& config,
-                               const checkpoint::Safetensors& model, DType type, uint64_t shard_bytes,
-                               const OnBytes& on_bytes = {}, const Family& family = own_family());
+                               const checkpoint::Safetensors& model, const StoredTypes& types,
+                               uint64_t shard_bytes, const OnBytes& on_bytes = {},
+                               const Family& family = own_family());
 
 // A folder of the Hugging Face format as the tensors of our checkpoint.
 class ImportedWeights {
@@ -46,6 +49,8 @@ class ImportedWeights {
   ImportedWeights(const ImportedWeights&) = delete;
   ImportedWeights& operator=(const ImportedWeights&) = delete;
 
+  // The type that each of their tensors has in the files, by their names.
+  std::map<std::string, DType> types() const;
   // Under our names, in the run's types; they read from this object when they are written.
   std::vector<checkpoint::TensorStream> streams() const;
 

@@ -21,10 +21,27 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kSingle = "model.safetensors";
-constexpr const char* kIndex = "model.safetensors.index.json";
 constexpr const char* kAgain = "copy or download the folder again";
 constexpr size_t kPiece = size_t{1} << 18;  // values converted at a time
+constexpr std::string_view kHead = "lm_head.weight";
+
+bool is_old_rotary(std::string_view name) {
+  return name.ends_with(".rotary_emb.inv_freq");
+}
+
+[[noreturn]] void refuse_left_over(const std::string& where, const std::string& name) {
+  throw UserError(where, "only tensors that our model has", name);
+}
+
+// All names that the tensors may have.
+std::set<std::string, std::less<>> known_names(const std::vector<TensorMap>& wanted) {
+  std::set<std::string, std::less<>> known;
+  for (const TensorMap& tensor : wanted) {
+    known.insert(tensor.theirs);
+    if (tensor.fused) known.insert(tensor.fused->names.begin(), tensor.fused->names.end());
+  }
+  return known;
+}
 
 }  // namespace
 
@@ -42,6 +59,18 @@ std::map<std::string, std::string> read_shard_index(const std::string& where, st
   return map;
 }
 
+void check_shard_index(const std::string& where, const std::map<std::string, std::string>& index,
+                       const std::vector<TensorMap>& wanted) {
+  const auto has = [&](const std::string& name) { return index.contains(name); };
+  for (const TensorMap& tensor : wanted)
+    if (!has(tensor.theirs) && !(tensor.fused && std::ranges::any_of(tensor.fused->names, has)))
+      throw UserError(where, "tensor " + tensor.theirs, fmt::format("none among the {} there", index.size()),
+                      kAgain);
+  const auto known = known_names(wanted);
+  for (const auto& [name, file] : index)
+    if (!known.contains(name) && !is_old_rotary(name) && name != kHead) refuse_left_over(where, name);
+}
+
 HfWeights::HfWeights(const fs::path& folder) : where_(folder.string()) {
   const auto open = [&](const std::string& name) {
     if (files_.contains(name)) return;
@@ -49,15 +78,15 @@ HfWeights::HfWeights(const fs::path& folder) : where_(folder.string()) {
       throw UserError((folder / name).string(), "a file of the model", "no such file", kAgain);
     files_.emplace(name, checkpoint::Safetensors(folder / name));
   };
-  if (fs::exists(folder / kIndex)) {
-    const std::string index = (folder / kIndex).string();
+  if (fs::exists(folder / kShardIndex)) {
+    const std::string index = (folder / kShardIndex).string();
     for (auto& [name, shard] : read_shard_index(index, read_file(index))) {
       open(shard);
       if (!files_.at(shard).contains(name))
         throw UserError((folder / shard).string(), "tensor " + name + ", as the index says", "none", kAgain);
     }
   } else {
-    open(kSingle);
+    open(kSingleFile);
   }
   for (const auto& [file, contents] : files_)
     for (const auto& entry : contents.entries())
@@ -100,8 +129,8 @@ HfWeights::Slice HfWeights::fused_slice(const TensorMap& tensor) const {
 }
 
 bool HfWeights::is_needless(const std::string& name) const {
-  if (name.ends_with(".rotary_emb.inv_freq")) return true;
-  if (name != "lm_head.weight") return false;
+  if (is_old_rotary(name)) return true;
+  if (name != kHead) return false;
   const checkpoint::Safetensors *head_file = nullptr, *file = nullptr;
   const auto* head = find(name, &head_file);
   const auto* embedding = find("model.embed_tokens.weight", &file);
@@ -110,7 +139,6 @@ bool HfWeights::is_needless(const std::string& name) const {
 }
 
 void HfWeights::check(const std::vector<TensorMap>& wanted) const {
-  std::set<std::string, std::less<>> known;
   for (const TensorMap& tensor : wanted) {
     const Slice found = slice(tensor);
     const std::string where = fmt::format("{}: tensor {}", where_, tensor.theirs);
@@ -123,12 +151,15 @@ void HfWeights::check(const std::vector<TensorMap>& wanted) const {
     const bool adds = tensor.kind == TensorMap::Kind::zero && tensor.theirs.ends_with("down_proj.weight");
     if (adds && std::any_of(found.bytes.begin(), found.bytes.end(), [](uint8_t byte) { return byte != 0; }))
       throw UserError(where, "zeros: a shared expert of width 1 stands for none", "other values");
-    known.insert(tensor.theirs);
-    if (tensor.fused) known.insert(tensor.fused->names.begin(), tensor.fused->names.end());
   }
+  const auto known = known_names(wanted);
   for (const auto& [name, file] : file_of_)
     if (!known.contains(name) && !is_needless(name))
-      throw UserError(fmt::format("{}: {}", where_, file), "only tensors that our model has", name);
+      refuse_left_over(fmt::format("{}: {}", where_, file), name);
+}
+
+DType HfWeights::type_of(const TensorMap& tensor) const {
+  return checkpoint::dtype_of_safetensors(slice(tensor).dtype).value();  // one that check() lets pass
 }
 
 void HfWeights::read(const TensorMap& tensor, const std::function<void(std::span<const float>)>& sink) const {

@@ -14,11 +14,19 @@
 
 #include "checkpoint/safetensors.h"
 #include "interop/tensor_map.h"
+#include "tensor/dtype.h"
 
 namespace moe::interop {
 
+inline constexpr const char* kSingleFile = "model.safetensors";
+inline constexpr const char* kShardIndex = "model.safetensors.index.json";
+
 // {"weight_map": {tensor: file}}; files are plain names. Throws UserError naming `where`.
 std::map<std::string, std::string> read_shard_index(const std::string& where, std::string_view text);
+// Whether an index names the tensors that are wanted and no others, as HfWeights::check asks of the files:
+// before they are there. Throws UserError.
+void check_shard_index(const std::string& where, const std::map<std::string, std::string>& index,
+                       const std::vector<TensorMap>& wanted);
 
 class HfWeights {
  public:
@@ -32,6 +40,8 @@ class HfWeights {
   // Throws UserError.
   void check(const std::vector<TensorMap>& wanted) const;
 
+  // The type that a tensor has in the files. checked before.
+  DType type_of(const TensorMap& tensor) const;
   // The values of a tensor as they are to be in ours (a norm's plus one), in pieces. checked before. Throws
   // UserError where one is no number.
   void read(const TensorMap& tensor, const std::function<void(std::span<const float>)>& sink) const;
