@@ -36,7 +36,7 @@ ARROWS = {
     "tasks": "comm model data ops tensor text",
     "generate": "model ops tensor text",
     "train": "comm model optim generate tasks data checkpoint metrics wandb ops tensor text",
-    "cli": "comm train generate interop tasks report backend cpu model optim data checkpoint metrics net "
+    "cli": "comm train generate interop tasks report backend cpu model optim data checkpoint metrics hub net "
            "ops tensor text",
 }
 

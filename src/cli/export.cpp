@@ -7,13 +7,13 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/format.h"
-#include "base/json.h"
 #include "base/progress.h"
 #include "base/secrets.h"
 #include "base/terminal.h"
@@ -21,12 +21,13 @@
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/model_files.h"
+#include "cli/verify.h"
 #include "interop/export_weights.h"
 #include "interop/hf_config.h"
+#include "interop/imported_model.h"
 #include "interop/model_card.h"
 #include "interop/staged_folder.h"
 #include "interop/tokenizer_files.h"
-#include "tensor/host_floats.h"
 #include "text/tokenizer.h"
 #include "train/run_folder.h"
 #include "train/state.h"
@@ -53,10 +54,13 @@ struct ExportOptions {
   std::vector<std::string> overrides;
 };
 
-DType stored_type(const ExportOptions& options, const train::RunConfig& config) {
+// imported: of the same family.
+interop::StoredTypes stored_types(const ExportOptions& options, const train::RunConfig& config,
+                                  const interop::ImportedModel* imported) {
   switch (value_named<ExportType>(options.dtype).value()) {
     case ExportType::automatic:
-      return train::arithmetic(config.training).type;
+      return imported != nullptr && imported->types ? *imported->types
+                                                    : train::arithmetic(config.training).type;
     case ExportType::f32:
       return DType::f32;
     case ExportType::bf16:
@@ -107,65 +111,50 @@ interop::CardFacts card_facts(const TrainedModel& model, DType type) {
 }
 
 // The one that was asked for, or that the run was imported from, or our own.
-const interop::Family& chosen_family(const ExportOptions& options, const TrainedModel& model) {
-  std::string name = options.family;
-  const fs::path imported = run_of(model.checkpoint) / kImported;
-  if (name.empty() && fs::exists(imported)) {
-    const Json json = parse_json(imported.string(), read_file(imported), "give --family");
-    name = JsonFields(imported.string(), json, "give --family").text("family");
-  }
+const interop::Family& chosen_family(const ExportOptions& options, const fs::path& run,
+                                     const std::optional<interop::ImportedModel>& imported) {
+  const std::string name = options.family.empty() && imported ? imported->family : options.family;
   if (name.empty()) return interop::own_family();
   const interop::Family* family = interop::find_family(name);
   if (family == nullptr)
-    throw UserError(imported.string(), "one of " + interop::family_names(), name, "give --family");
+    throw UserError((run / "imported.json").string(), "one of " + interop::family_names(), name,
+                    "give --family");
   return *family;
 }
 
+// What the run was imported with goes before what we would write, where it still holds: settings in the same
+// family, all that belongs to the tokenizer with the same tokenizer.
 void write_small_files(const fs::path& folder, const TrainedModel& model, const interop::Family& family,
-                       DType type, bool without_run) {
+                       const interop::StoredTypes& types,
+                       const std::optional<interop::ImportedModel>& imported, bool without_run) {
   const model::ModelConfig& config = model.config.model;
   const auto opened = model.config.data.tokenizer.open();
   const text::TokenizerFacts& tokenizer = opened->facts();
   const auto write = [&](const std::string& name, std::string_view text) {
     write_file_atomically(folder / name, text);
   };
-  write("config.json", interop::hf_config_json(config, type, tokenizer.end_of_text, family));
+  const bool same_tokenizer =
+      imported && imported->tokenizer == text::fingerprint_text(tokenizer.fingerprint);
   write("generation_config.json",
         interop::hf_generation_json(config, tokenizer.vocabulary, tokenizer.end_of_text));
   for (const auto& [name, text] : interop::tokenizer_files(*opened, config.max_seq_len)) write(name, text);
-  write("README.md", interop::model_card(config, card_facts(model, type), family));
+  if (same_tokenizer)
+    for (const auto& [name, text] : imported->files)
+      if (name != "config.json") write(name, text);
+  const std::string* const settings = imported ? imported->file("config.json") : nullptr;
+  write("config.json",
+        settings != nullptr && imported->family == family.name
+            ? interop::config_like(
+                  "imported/config.json", *settings, config, family,
+                  types.as_imported ? std::nullopt : std::optional(types.all),
+                  same_tokenizer ? std::nullopt : std::optional<int64_t>(tokenizer.end_of_text))
+            : interop::hf_config_json(config, types.all, tokenizer.end_of_text, family));
+  write("README.md", interop::model_card(config, card_facts(model, types.all), family));
   if (!without_run) write(kRunState, without_secrets(model.checkpoint.state_json()));
 }
 
-// T: of the row; what the ids leave of it is padding.
-std::vector<float> logits(PlacedModel& model, int64_t T, std::vector<text::TokenId> ids,
-                          backend::Backend& backend) {
-  const auto N = std::ssize(ids);
-  const std::vector<text::TokenId> none(static_cast<size_t>(T), -1);
-  std::vector<int32_t> first(ids.size(), 0);
-  ids.resize(none.size(), 0);
-  first.resize(none.size(), -1);
-  model.transformer.upload(*backend.device, ids.data(), none.data(), first.data());
-  model.transformer.forward(*backend.ops);
-  return host_floats(model.transformer.logits(0, N, *backend.ops), *backend.device);
-}
-
-constexpr const char* kPrompt =
-    "The lantern stood on the table by the window, and its light fell on an open book.";
-
-std::vector<std::vector<text::TokenId>> tokens_of(const std::vector<std::string>& prompts,
-                                                  const text::Tokenizer& tokenizer) {
-  const auto encoder = tokenizer.encoder();
-  std::vector<std::vector<text::TokenId>> all;
-  for (const std::string& prompt : prompts) {
-    all.push_back({tokenizer.end_of_text()});
-    encoder->encode(prompt, all.back());
-  }
-  return all;
-}
-
 // For a comparison with other programs.
-void write_logits(const std::string& path, const std::vector<std::vector<text::TokenId>>& ids,
+void write_logits(const std::string& path, const Prompts& ids,
                   const std::vector<std::vector<float>>& logits) {
   std::vector<checkpoint::TensorStream> streams;
   for (size_t i = 0; i < ids.size(); ++i) {
@@ -181,71 +170,64 @@ void write_logits(const std::string& path, const std::vector<std::vector<text::T
   checkpoint::write_safetensors(path, streams);
 }
 
-// Logits of the prompts from the checkpoint and from the exported files, read back as `moe import` does.
+// The files against the checkpoint: their tensors; logits of the prompts from both, the files read back as
+// `moe import` does; and those by a second way.
 void verify(const TrainedModel& model, const fs::path& folder, const ExportOptions& options,
             Terminal& terminal) {
+  verify_tensors_of(model, folder, interop::Direction::exported, terminal);
   const train::RunConfig& config = model.config;
-  backend::Backend backend = backend::make_backend(
-      config.training.device, static_cast<int>(config.training.threads), train::arithmetic(config.training));
-  const model::WeightTypes types = train::weight_types(config.training);
-  const auto prompts =
-      tokens_of(options.prompts.empty() ? std::vector<std::string>{kPrompt} : options.prompts,
-                *config.data.tokenizer.open());
-  int64_t T = 0, tokens = 0;
-  for (const auto& ids : prompts) T = std::max(T, std::ssize(ids)), tokens += std::ssize(ids);
-  const model::MicroBatch shape{.B = 1,
-                                .T = T,
-                                .type = train::arithmetic(config.training).type,
-                                .vocabulary = config.vocabulary(),
-                                .head_rows = T};
-  const auto [arena, row] = train::place<PlacedModel>(*backend.device, config.model, types, shape);
-  row->transformer.prepare(*backend.device);
-  const auto run_all = [&, &row = row] {
-    std::vector<std::vector<float>> all;
-    all.reserve(prompts.size());
-    for (const auto& ids : prompts) all.push_back(logits(*row, T, ids, backend));
-    return all;
-  };
-  load_weights(row->weights, model, backend);
-  const auto before = run_all();
+  const Prompts prompts = prompts_of(options.prompts, *config.data.tokenizer.open());
+  PromptModel computed(config, prompts);
+  load_weights(computed.weights(), model, computed.backend());
+  const auto before = computed.logits();
   if (!options.logits.empty()) write_logits(options.logits, prompts, before);
   const std::string config_file = (folder / "config.json").string();
   const auto [family, exported] = interop::read_hf_model(config_file, read_file(config_file));
-  load_weights(row->weights, interop::ImportedWeights(folder, exported, types.master, *family), backend);
-  const auto after = run_all();
+  const interop::ImportedWeights files(folder, exported, train::weight_types(config.training).master,
+                                       *family);
+  load_weights(computed.weights(), files, computed.backend());
+  const auto after = computed.logits();
   double difference = 0, largest = 0;
-  for (size_t p = 0; p < before.size(); ++p)
+  int64_t tokens = 0;
+  for (size_t p = 0; p < before.size(); ++p) {
+    tokens += std::ssize(prompts[p]);
     for (size_t i = 0; i < before[p].size(); ++i) {
       const double x = before[p][i], y = after[p][i];
       difference = std::max(difference, std::abs(x - y));
       largest = std::max(largest, std::abs(x));
     }
+  }
   terminal.line(
-      fmt::format("verified  logits of {} tokens from the exported files: largest difference {:.3g}, "
+      fmt::format("          logits of {} tokens from the exported files: largest difference {:.3g}, "
                   "largest logit {:.3g}",
                   tokens, difference, largest));
   // In f32 the files hold the same bits. Rounding the matrices once to bf16 is what was asked for: 2^-9 of
   // each weight, and a few times that of a logit; a tensor in the wrong place changes logits by their own
   // size.
-  const double bound = stored_type(options, config) == DType::f32 ? 0 : 0.25 * largest;
+  const bool exact =
+      std::ranges::all_of(files.types(), [](const auto& one) { return one.second == DType::f32; });
+  const double bound = exact ? 0 : 0.25 * largest;
   if (!(difference <= bound))
     throw UserError(folder.string(), fmt::format("logits within {:.3g} of the checkpoint's", bound),
                     fmt::format("{:.3g}", difference), "this is a bug: please report it");
+  verify_logits(after, prompts, config, folder, terminal);
 }
 
 int run(const ExportOptions& options) {
   const TrainedModel model = open_model(options.model, options.overrides, options.average);
-  const interop::Family& family = chosen_family(options, model);
+  const auto imported = interop::read_imported(run_of(model.checkpoint));
+  const interop::Family& family = chosen_family(options, run_of(model.checkpoint), imported);
   interop::check_exportable(model.config.model, family);
-  const DType type = stored_type(options, model.config);
+  const interop::StoredTypes types =
+      stored_types(options, model.config, imported && imported->family == family.name ? &*imported : nullptr);
   Terminal terminal;
   interop::StagedFolder staged(options.folder);
   Progress progress(terminal, "exporting", 0, "bytes");
   const interop::ExportedWeights weights = interop::export_weights(
-      staged.path(), model.config.model, model.checkpoint.file(model.weights), type,
+      staged.path(), model.config.model, model.checkpoint.file(model.weights), types,
       static_cast<uint64_t>(options.shard_gb * 1e9), [&](uint64_t bytes) { progress.add(bytes); }, family);
   progress.done();
-  write_small_files(staged.path(), model, family, type, options.without_run);
+  write_small_files(staged.path(), model, family, types, imported, options.without_run);
   if (options.verify) verify(model, staged.path(), options, terminal);
   staged.commit();
   terminal.line(fmt::format("{}: {}, step {}, {} of weights in {} file{}", options.folder, family.name,
@@ -279,15 +261,14 @@ void add_export(CLI::App& app, Command& chosen) {
       ->check(CLI::IsMember(names));
   command
       ->add_option("--dtype", options->dtype,
-                   "Type of the matrices: f32, bf16, f16, or auto, as the run computed")
+                   "Type of the matrices: f32, bf16, f16; auto: as imported, or as the run computed")
       ->capture_default_str()
       ->check(CLI::IsMember(names_of<ExportType>()));
   command->add_option("--shard-gb", options->shard_gb, "Most gigabytes (10^9 bytes) in one file")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
-  command->add_flag(
-      "--verify", options->verify,
-      "Compute the logits of a prompt from the exported files, too, and print the largest difference");
+  command->add_flag("--verify", options->verify,
+                    "Read all tensors back, and compare logits of a prompt by two ways");
   command->add_option("--verify-prompt", options->prompts, "That prompt; may be given again")
       ->allow_extra_args(false);
   command

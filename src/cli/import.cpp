@@ -7,19 +7,28 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/progress.h"
 #include "base/terminal.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
+#include "cli/hub_model.h"
 #include "cli/model_files.h"
+#include "cli/verify.h"
+#include "hub/address.h"
 #include "interop/export_weights.h"
 #include "interop/hf_config.h"
+#include "interop/imported_model.h"
 #include "interop/staged_folder.h"
+#include "interop/tensor_map.h"
 #include "interop/tokenizer_files.h"
+#include "text/tokenizer.h"
 #include "train/resume.h"
 #include "train/run_folder.h"
 #include "train/state.h"
@@ -31,6 +40,7 @@ namespace fs = std::filesystem;
 
 struct ImportOptions {
   std::string folder, output;
+  bool verify = false;
   std::vector<std::string> overrides;
 };
 
@@ -83,18 +93,30 @@ struct Start {
   const interop::Family* family;
   fs::path output;
   train::RunConfig config;
+  std::string own_tokenizer;       // its fingerprint, unless the command line named another place
   bool guessed_tokenizer = false;  // neither the folder nor the command line says which
   train::SavedState state;         // step 0 and no text, unless the folder came from one of our runs
 };
+
+// USER/NAME, as other programs have it; here it is a path.
+bool looks_like_hub(const std::string& place) {
+  try {
+    return !fs::exists(place) && hub::Address::parse("hf://" + place).path.empty();
+  } catch (const UserError&) {
+    return false;
+  }
+}
 
 Start starting_point(const ImportOptions& options) {
   const fs::path folder = options.folder, file = folder / "config.json", saved = folder / kRunState;
   if (!fs::exists(file))
     throw UserError(file.string(), "the settings of a model",
                     fs::exists(folder) ? "no such file" : "no such folder",
-                    "give a folder that `moe export` or save_pretrained wrote");
+                    looks_like_hub(options.folder)
+                        ? fmt::format("hf://{} names a model of the hub", options.folder)
+                        : "give a folder that `moe export` or save_pretrained wrote, or hf://USER/NAME");
   const auto [family, model] = interop::read_hf_model(file.string(), read_file(file));
-  Start start{.family = family, .output = options.output, .config = {}, .state = {}};
+  Start start{.family = family, .output = options.output, .config = {}, .own_tokenizer = {}, .state = {}};
   auto sections = start.config.sections();
   if (fs::exists(saved)) {
     try {
@@ -108,44 +130,76 @@ Start starting_point(const ImportOptions& options) {
     start.config.model = model;
   }
   // The folder's own, wherever the run had it from; an override may name another place.
-  const std::string own = interop::tokenizer_in(folder);
+  const bool told = std::ranges::any_of(options.overrides, [](const std::string& assignment) {
+    return assignment.starts_with("data.tokenizer=");
+  });
+  const std::string own = told ? "" : interop::tokenizer_in(folder);
   if (!own.empty()) start.config.data.tokenizer.name = own;
-  start.guessed_tokenizer = own.empty() && !fs::exists(saved) &&
-                            std::ranges::none_of(options.overrides, [](const std::string& assignment) {
-                              return assignment.starts_with("data.tokenizer=");
-                            });
+  start.guessed_tokenizer = own.empty() && !fs::exists(saved) && !told;
   for (const std::string& assignment : options.overrides) apply_override(assignment, sections);
   if (options.output.empty())
     start.output = fs::path("runs") / (fs::absolute(folder) / "").lexically_normal().parent_path().filename();
   put_run_in(start.output, start.config);
   start.config.resolve_places();
   start.config.validate();
+  if (!told) start.own_tokenizer = text::fingerprint_text(start.config.data.tokenizer.facts().fingerprint);
   if (fs::exists(saved))
     train::expect_tokenizer(saved.string(), start.state, start.config.data.tokenizer.facts());
   check_same_model(model, start.config.model, fs::exists(saved) ? saved.string() : "command line");
   return start;
 }
 
-int run(const ImportOptions& options) {
+// The run's tensors against the files; logits of a prompt from the run and by a second way.
+void verify(const TrainedModel& model, const std::string& folder, Terminal& terminal) {
+  verify_tensors_of(model, folder, interop::Direction::imported, terminal);
+  const Prompts prompts = prompts_of({}, *model.config.data.tokenizer.open());
+  std::string words;
+  if (!PromptModel::fits(model.config, prompts, words))
+    return terminal.line("          logits are not compared: the model does not fit into memory, " + words);
+  PromptModel computed(model.config, prompts);
+  load_weights(computed.weights(), model, computed.backend());
+  verify_logits(computed.logits(), prompts, model.config, folder, terminal);
+}
+
+// config.json first, the weights after all that may be refused without them.
+int run(ImportOptions options) {
+  Terminal terminal;
+  const std::string place = options.folder;
+  std::optional<HubModel> remote;
+  if (hub::Address::is_hub(place)) {
+    remote.emplace(place, terminal);
+    options.folder = remote->folder().string();
+    if (options.output.empty()) options.output = (fs::path("runs") / remote->name()).string();
+    remote->fetch_small();
+  }
   const Start start = starting_point(options);
+  interop::StagedFolder run(start.output);
+  if (remote) {
+    remote->check_index(interop::tensors_of(*start.family, start.config.model));
+    remote->fetch_weights();
+  }
   const DType master = train::weight_types(start.config.training).master;
   const interop::ImportedWeights weights(options.folder, start.config.model, master, *start.family);
-  Terminal terminal;
-  interop::StagedFolder run(start.output);
-  note_family(run.path(), *start.family);
-  save_only_checkpoint(run.path(), weights.streams(), start.state, start.config);
+  interop::keep_imported(run.path(), options.folder, *start.family, weights.types(), start.own_tokenizer);
+  uint64_t bytes = 0;
+  auto streams = weights.streams();
+  for (const auto& stream : streams) bytes += stream.bytes();
+  Progress progress(terminal, "importing", bytes, "bytes");
+  const checkpoint::CheckpointStore store = save_only_checkpoint(
+      run.path(), with_progress(std::move(streams), progress), start.state, start.config);
+  progress.done();
+  if (options.verify) verify({start.config, store.open_latest()}, options.folder, terminal);
   train::RunFolder::fill_settings(run.path(), start.config);  // they make it a run
   run.commit();
   if (start.guessed_tokenizer)
     terminal.warning(
         fmt::format("{}: no tokenizer that moe reads is there, so GPT-2's is the run's. If it is another "
                     "one, import again with data.tokenizer=PATH",
-                    options.folder));
+                    place));
   const std::string path = start.output.string();
-  terminal.line(
-      fmt::format("{}: {}, step {}, weights {} in {}", path, start.family->name, start.state.step,
-                  master == DType::f32 ? "bit for bit as" : "in bf16 (training.master_weights) of those",
-                  options.folder));
+  terminal.line(fmt::format(
+      "{}: {}, step {}, weights {} in {}", path, start.family->name, start.state.step,
+      master == DType::f32 ? "bit for bit as" : "in bf16 (training.master_weights) of those", place));
   terminal.line(
       fmt::format("  moe eval {0} --source TEXT\n  moe generate {0} --prompt \"...\"\n"
                   "  moe train --resume {0}{1}   (the optimizer starts anew)",
@@ -158,16 +212,26 @@ int run(const ImportOptions& options) {
 void add_import(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<ImportOptions>();
   CLI::App* command = app.add_subcommand("import", "Make a run of an exported model, to go on from there");
-  command->add_option("folder", options->folder, "A folder that `moe export` or save_pretrained wrote")
+  command
+      ->add_option("model", options->folder,
+                   "A folder that `moe export` or save_pretrained wrote, or a model of the hub")
       ->required()
-      ->type_name("DIR");
-  command->add_option("--output", options->output, "Folder for the run; default: runs/ and the name of DIR")
+      ->type_name("DIR|hf://USER/NAME");
+  command
+      ->add_option("--output", options->output,
+                   "Folder for the run; default: runs/ and the name of the model")
       ->type_name("RUN");
+  command->add_flag("--verify", options->verify,
+                    "Read all tensors back, and compare logits of a prompt by two ways");
   add_settings(*command, options->overrides, "Settings of the run");
   command->footer(
       "Examples:\n"
       "  moe import exported/ --output runs/again\n"
       "  moe import downloaded/ --output runs/new data.source=my_texts/ training.max_steps=2000\n"
+      "  moe import downloaded/ --verify\n"
+      "  moe import hf://Qwen/Qwen3-30B-A3B@main --output runs/qwen\n"
+      "Files of the hub stay in its cache (HF_HUB_CACHE); an interrupted fetch goes on where it was, and\n"
+      "with HF_HUB_OFFLINE=1 nothing but the cache is asked.\n"
       "Families: " +
       interop::family_names() +
       " (docs/interop.md).\n"

@@ -18,6 +18,7 @@
 #include "checkpoint/mean.h"
 #include "cli/commands.h"
 #include "cli/model_files.h"
+#include "interop/imported_model.h"
 #include "interop/staged_folder.h"
 #include "train/resume.h"
 #include "train/run_folder.h"
@@ -123,6 +124,9 @@ int merge(const MergeOptions& options) {
   Progress progress(terminal, "merging", bytes, "bytes");
   save_only_checkpoint(folder.path(), streams_of(models, weights, progress), state, config);
   write_file_atomically(folder.path() / "merge.json", origin_json(models, weights));
+  if (const auto imported = interop::read_imported(run_of(last.checkpoint)))
+    if (const interop::Family* family = interop::find_family(imported->family))
+      interop::keep_imported_of(folder.path(), run_of(last.checkpoint), *family);
   train::RunFolder::fill_settings(folder.path(), config);  // they make it a run
   folder.commit();
   progress.done();

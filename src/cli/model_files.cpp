@@ -7,8 +7,6 @@
 #include <utility>
 
 #include "base/error.h"
-#include "base/file.h"
-#include "base/json.h"
 #include "base/version.h"
 #include "checkpoint/finite.h"
 #include "train/resume.h"
@@ -100,10 +98,6 @@ std::string model_difference(const model::ModelConfig& one, model::ModelConfig o
   second.model = std::move(other);
   const auto differences = config_differences(first.sections(), second.sections());
   return differences.empty() ? "" : differences.front();
-}
-
-void note_family(const std::filesystem::path& run, const interop::Family& family) {
-  write_file_atomically(run / kImported, Json{{"family", family.name}}.dump() + "\n");
 }
 
 std::filesystem::path run_of(const checkpoint::Checkpoint& checkpoint) {

@@ -13,7 +13,6 @@
 #include "base/progress.h"
 #include "checkpoint/checkpoint.h"
 #include "interop/export_weights.h"
-#include "interop/family.h"
 #include "model/transformer.h"
 #include "model/weights.h"
 #include "train/resume.h"
@@ -73,8 +72,5 @@ std::string model_difference(const model::ModelConfig& one, model::ModelConfig o
 
 // In an exported folder: state.json of the checkpoint it was made from.
 inline constexpr const char* kRunState = "moe_state.json";
-// In the folder of a run: {"family": NAME} (interop/family.h), what `moe export` writes by default.
-inline constexpr const char* kImported = "imported.json";
-void note_family(const std::filesystem::path& run, const interop::Family& family);
 
 }  // namespace moe::cli

@@ -23,6 +23,7 @@
 #include "cli/model_files.h"
 #include "interop/family.h"
 #include "interop/hf_config.h"
+#include "interop/imported_model.h"
 #include "interop/staged_folder.h"
 #include "interop/upcycle.h"
 #include "tensor/host_floats.h"
@@ -153,7 +154,7 @@ int upcycle(const UpcycleOptions& options) {
               .dump(1) +
           "\n");
   if (const interop::Family* family = interop::fitting_family(config.model))  // for `moe export`
-    note_family(folder.path(), *family);
+    interop::keep_imported_of(folder.path(), run_of(dense.checkpoint), *family);
   train::RunFolder::fill_settings(folder.path(), config);  // they make it a run
   folder.commit();
   terminal.line(fmt::format(
