@@ -12,10 +12,13 @@
 #include "backend/backend.h"
 #include "base/error.h"
 #include "base/format.h"
+#include "base/terminal.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/gpu_option.h"
+#include "cli/plan_fit.h"
 #include "cli/plan_layouts.h"
+#include "cli/plan_model.h"
 #include "cli/plan_recipe.h"
 #include "cli/tokenizer_words.h"
 #include "model/flops.h"
@@ -26,6 +29,7 @@ namespace {
 
 struct Options {
   std::vector<std::filesystem::path> config;
+  std::string model;  // of others, in place of settings
   std::vector<std::string> overrides;
   bool settings = false, recipe = false, json = false;
   double tokens = 0;  // of the recipe; 0: those of the run
@@ -61,10 +65,13 @@ backend::Backend planning_backend(const train::RunConfig& config, const train::G
   }
 }
 
-void print_verdict(const Arena& plan, double free, const std::string& where) {
+void print_verdict(const train::RunConfig& config, int ranks, const Arena& plan, double free,
+                   const std::string& where, backend::Backend& backend) {
   const auto needed = static_cast<double>(plan.used());
   print(fmt::format("verdict        {} on {}\n", needed <= free ? "fits" : "does not fit", where));
-  if (needed > free) print(fmt::format("  to need less: {}\n", train::kLessMemory));
+  if (needed <= free) return;
+  print(fmt::format("  to need less: {}\n", train::kLessMemory));
+  print(ways_to_fit(config, ranks, free, *backend.device, *backend.ops));
 }
 
 // What each token goes through beside what the router chooses.
@@ -79,14 +86,18 @@ std::string dense_parts(const model::ModelConfig& model) {
   return text;
 }
 
-void print_plan(train::RunConfig& config, int ranks, const train::GpuRates* named) {
+// model: lines about a model of others; "" of settings.
+void print_plan(train::RunConfig& config, const std::string& model, int ranks, const train::GpuRates* named) {
   config.set_last_step(ranks);
-  const backend::Backend backend = planning_backend(config, named);
+  backend::Backend backend = planning_backend(config, named);
   const train::GpuRates* const gpu = named != nullptr ? named : train::find_gpu(backend.device->name());
   const model::ParameterCount count = model::count_parameters(config.model);
   const model::FlopsPerToken flops = model::flops_per_token(config.model, config.model.max_seq_len);
   const int64_t step = config.tokens_of_step(ranks);
-  print(fmt::format("tokenizer      {}\n", tokenizer_words(config.data.tokenizer.facts())));
+  print(model);
+  print(model.empty()
+            ? fmt::format("tokenizer      {}\n", tokenizer_words(config.data.tokenizer.facts()))
+            : fmt::format("tokenizer      not read; {} ids, as config.json says\n", config.vocabulary()));
   print(fmt::format("parameters     {} total ({}), {} active per token ({})\n", count.total,
                     format_count(static_cast<double>(count.total)), count.active,
                     format_count(static_cast<double>(count.active))));
@@ -95,7 +106,7 @@ void print_plan(train::RunConfig& config, int ranks, const train::GpuRates* name
   if (config.model.moe_layers() > 0)
     print(fmt::format(
         "routing        {} of {} experts, {}\n", config.model.top_k, config.model.num_experts,
-        capacity.rows == 0
+        config.model.capacity_factor == 0
             ? std::string("dropless")
             : fmt::format("at most {} tokens of a {} for an expert (capacity factor {})", capacity.rows,
                           capacity.tokens == 0 ? "micro-batch" : "row", config.model.capacity_factor)));
@@ -128,21 +139,29 @@ void print_plan(train::RunConfig& config, int ranks, const train::GpuRates* name
                     named == nullptr ? backend.description : gpu->name, train::memory_table(plan)));
   if (named != nullptr) {
     print(fmt::format("  {:<32}{:>12}\n", fmt::format("of one {}", gpu->name), format_bytes(gpu->memory)));
-    return print_verdict(plan, gpu->memory, gpu->name);
+    return print_verdict(config, ranks, plan, gpu->memory, gpu->name, backend);
   }
   const auto free = static_cast<double>(backend.device->memory_available());
   print(fmt::format("  {:<32}{:>12}\n", "free now", format_bytes(free)));
   print("  (elsewhere, a GPU needs about 0.5 GiB beside the total for CUDA itself and for workspaces)\n");
-  print_verdict(plan, free, "this machine");
+  print_verdict(config, ranks, plan, free, "this machine", backend);
 }
 
 int run(const Options& options) {
+  if ((options.config.empty() ? 0 : 1) + (options.model.empty() ? 0 : 1) + (options.settings ? 1 : 0) != 1)
+    throw UserError("moe plan", "one of --config FILE, a model, --settings",
+                    options.config.empty() && options.model.empty() && !options.settings ? "none" : "several",
+                    "`moe plan --help` has examples");
   if (options.settings) {
     train::RunConfig defaults;
     print(print_config_help(defaults.sections()));
     return 0;
   }
-  train::RunConfig config = train::RunConfig::load(options.config, options.overrides);
+  Terminal terminal;
+  PlannedModel planned = options.model.empty()
+                             ? PlannedModel{train::RunConfig::load(options.config, options.overrides), ""}
+                             : plan_of_model(options.model, options.overrides, terminal);
+  train::RunConfig& config = planned.config;
   config.check_trainable(true);
   const std::optional<train::GpuRates> named =
       options.gpu.empty() ? std::nullopt : std::optional(parse_gpu(options.gpu));
@@ -150,7 +169,7 @@ int run(const Options& options) {
     print(recipe_text(config, options.gpus, options.tokens, options.json));
     return 0;
   }
-  print_plan(config, options.gpus, named ? &*named : nullptr);
+  print_plan(config, planned.words, options.gpus, named ? &*named : nullptr);
   return 0;
 }
 
@@ -159,10 +178,10 @@ int run(const Options& options) {
 void add_plan(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("plan", "Parameters, arithmetic and memory of a configuration");
-  auto* group = command->add_option_group("what");
-  add_config_files(*group, options->config, "Settings of the run (YAML)");
-  group->add_flag("--settings", options->settings, "List all settings with their meaning and defaults");
-  group->require_option(1);
+  command->add_option("model", options->model, "A model to import: config.json, its folder, or of the hub")
+      ->type_name("DIR|hf://USER/NAME");
+  add_config_files(*command, options->config, "Settings of the run (YAML)");
+  command->add_flag("--settings", options->settings, "List all settings with their meaning and defaults");
   command->add_option("--gpus", options->gpus, "Plan for so many ranks, and compare the layouts")
       ->type_name("N")
       ->check(CLI::Range(1, 65536));
@@ -187,6 +206,8 @@ void add_plan(CLI::App& app, Command& chosen) {
       "  moe plan --config configs/train_config.yaml --gpus 64 --gpu h100 training.mixed_precision=bf16\n"
       "  moe plan --config configs/train_config_16gb.yaml --gpu memory=16,tflops=97,bandwidth=716\n"
       "  moe plan --config configs/train_config.yaml --recipe --tokens 10.5e9\n"
+      "  moe plan hf://Qwen/Qwen3-30B-A3B --gpus 8 --gpu h100 training.mixed_precision=bf16\n"
+      "  moe plan downloaded/config.json training.batch_size=4\n"
       "  moe plan --settings\n"
       "RATES: GiB of memory, dense bf16 TFLOP/s, GB/s of memory; link=, network= (GB/s of one GPU in one "
       "direction)\n"

@@ -114,6 +114,16 @@ TEST_F(HubImport, WhatMoeCannotReadIsRefusedBeforeAnyWeightIsFetched) {
   complains(moe("import us/er"), HasSubstr("hf://us/er"));
 }
 
+TEST_F(HubImport, APlanNeedsTheSettingsAlone) {
+  const CommandResult plan = hub("plan hf://us/er");
+  ASSERT_EQ(plan.code, 0) << plan.output;
+  EXPECT_THAT(plan.output, AllOf(HasSubstr("model          hf://us/er: qwen3_next"),
+                                 HasSubstr("files          2 with the weights, 6."),
+                                 HasSubstr("50304 ids, as config.json says")));
+  EXPECT_THAT(asked(), Not(Contains(EndsWith(".safetensors"))));
+  EXPECT_THAT(asked(), Not(Contains(EndsWith("vocab.json"))));
+}
+
 TEST_F(HubImport, WeightsOfAnotherFormatAreRefused) {
   for (const auto& entry : fs::directory_iterator(folder_ / "root/models/us/er"))
     if (entry.path().filename().string().starts_with("model")) fs::remove(entry.path());
