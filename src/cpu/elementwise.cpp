@@ -19,11 +19,11 @@ void fill_with(ThreadPool& pool, Tensor& x, T value) {
 }
 
 template <class T>
-void add_to(ThreadPool& pool, Tensor& y, const Tensor& x) {
+void add_to(ThreadPool& pool, Tensor& y, const Tensor& x, T scale) {
   T* out = y.as<T>();
   const T* in = x.as<T>();
   pool.parallel_for(y.numel(), kGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) out[i] += in[i];
+    for (int64_t i = begin; i < end; ++i) out[i] += scale * in[i];
   });
 }
 
@@ -76,8 +76,8 @@ void CpuOps::cast(Cast op) {
 
 void CpuOps::add(Add op) {
   op.check();
-  if (op.y.dtype() == DType::i32) return add_to<int32_t>(pool_, op.y, op.x);
-  add_to<float>(pool_, op.y, op.x);
+  if (op.y.dtype() == DType::i32) return add_to<int32_t>(pool_, op.y, op.x, 1);
+  add_to<float>(pool_, op.y, op.x, op.scale);
 }
 
 void CpuOps::sigmoid(Sigmoid op) {

@@ -13,12 +13,12 @@ constexpr int64_t kTokens = 64;   // per chunk, forward
 constexpr int64_t kColumns = 32;  // per chunk, backward: two cache lines of dw
 
 template <class T>
-void add_columns(float* dw, const int32_t* id, const T* dx, int64_t n, int64_t d, int64_t begin,
+void add_columns(float* dw, const int32_t* id, const T* dx, float scale, int64_t n, int64_t d, int64_t begin,
                  int64_t end) {
   for (int64_t t = 0; t < n; ++t) {
     float* __restrict out = dw + id[t] * d;
     const T* __restrict in = dx + t * d;
-    for (int64_t i = begin; i < end; ++i) out[i] += to_float(in[i]);
+    for (int64_t i = begin; i < end; ++i) out[i] += scale * to_float(in[i]);
   }
 }
 
@@ -32,12 +32,28 @@ void check_ids(const int32_t* id, int64_t n, int64_t vocabulary) {
                                            " outside the vocabulary of " + std::to_string(vocabulary));
 }
 
+// Rows as they are move as bytes; these are computed.
+void scaled_rows(EmbeddingForward op, ThreadPool& pool) {
+  const int64_t d = op.w_VD.dim(1);
+  const int32_t* id = op.id_N.as<int32_t>();
+  with_type(op.w_VD.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    T* x = op.x_ND.as<T>();
+    const T* w = op.w_VD.as<T>();
+    pool.parallel_for(op.id_N.numel(), kTokens, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t)
+        for (int64_t i = 0; i < d; ++i) x[t * d + i] = from_float<T>(op.scale * to_float(w[id[t] * d + i]));
+    });
+  });
+}
+
 }  // namespace
 
 void CpuOps::embedding_forward(EmbeddingForward op) {
   op.check();
   const int32_t* id = op.id_N.as<int32_t>();
   check_ids(id, op.id_N.numel(), op.w_VD.dim(0));
+  if (op.scale != 1) return scaled_rows(op, pool_);
   const int64_t row = op.w_VD.dim(1) * static_cast<int64_t>(size_of(op.w_VD.dtype()));
   char* x = static_cast<char*>(op.x_ND.data());
   const char* w = static_cast<const char*>(op.w_VD.data());
@@ -55,8 +71,9 @@ void CpuOps::embedding_backward(EmbeddingBackward op) {
   with_type(op.dx_ND.dtype(), [&](auto zero) {
     using T = decltype(zero);
     const T* dx = op.dx_ND.as<T>();
-    pool_.parallel_for(d, kColumns,
-                       [&](int64_t begin, int64_t end) { add_columns(dw, id, dx, n, d, begin, end); });
+    pool_.parallel_for(d, kColumns, [&](int64_t begin, int64_t end) {
+      add_columns(dw, id, dx, op.scale, n, d, begin, end);
+    });
   });
 }
 

@@ -40,6 +40,7 @@ void Add::check() const {
   CHECK(!x.empty() && !y.empty(), "add: a tensor is missing");
   CHECK(y.dtype() == x.dtype() && y.numel() == x.numel(), "add: " + y.describe() + " += " + x.describe());
   CHECK(y.dtype() == DType::f32 || y.dtype() == DType::i32, "add: " + y.describe());
+  CHECK(y.dtype() == DType::f32 || scale == 1, "add: i32 without a scale");
 }
 
 double Add::bytes() const {

@@ -39,12 +39,13 @@ struct Cast {
   double bytes() const;
 };
 
-// y += x, both f32 or both i32; equal numbers of elements.
+// y += scale * x, both f32, or both i32 with scale 1; equal numbers of elements.
 struct Add {
   static constexpr const char* name = "add";
   static constexpr const char* phase = "other";
   Tensor y;
   const Tensor x;
+  float scale = 1;
 
   void check() const;
   double bytes() const;

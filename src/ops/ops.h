@@ -28,6 +28,7 @@
 
 #include "ops/attention.h"
 #include "ops/balance.h"
+#include "ops/bias.h"
 #include "ops/elementwise.h"
 #include "ops/embedding.h"
 #include "ops/experts.h"
@@ -57,6 +58,8 @@ namespace moe {
   OP(rms_norm_backward, RmsNormBackward)           \
   OP(matmul, Matmul)                               \
   OP(matmul_add, MatmulAdd)                        \
+  OP(bias_forward, BiasForward)                    \
+  OP(bias_backward, BiasBackward)                  \
   OP(grouped_matmul, GroupedMatmul)                \
   OP(qk_norm_rope_forward, QkNormRopeForward)      \
   OP(qk_norm_rope_backward, QkNormRopeBackward)    \
@@ -118,15 +121,15 @@ class Ops {
   void fill(Tensor x, float value) { fill(Fill{x, value}); }
   void copy(Tensor y, const Tensor& x) { copy(Copy{y, x}); }
   void cast(Tensor y, const Tensor& x) { cast(Cast{y, x}); }
-  void add(Tensor y, const Tensor& x) { add(Add{y, x}); }
+  void add(Tensor y, const Tensor& x, float scale = 1) { add(Add{y, x, scale}); }
   void average(Tensor y, const Tensor& x, float share) { average(Average{y, x, share}); }
   void sigmoid(Tensor y, const Tensor& x) { sigmoid(Sigmoid{y, x}); }
   void sigmoid_backward(Tensor d, const Tensor& y) { sigmoid_backward(SigmoidBackward{d, y}); }
-  void embedding_forward(Tensor x_ND, const Tensor& id_N, const Tensor& w_VD) {
-    embedding_forward(EmbeddingForward{x_ND, id_N, w_VD});
+  void embedding_forward(Tensor x_ND, const Tensor& id_N, const Tensor& w_VD, float scale = 1) {
+    embedding_forward(EmbeddingForward{x_ND, id_N, w_VD, scale});
   }
-  void embedding_backward(Tensor dw_VD, const Tensor& id_N, const Tensor& dx_ND) {
-    embedding_backward(EmbeddingBackward{dw_VD, id_N, dx_ND});
+  void embedding_backward(Tensor dw_VD, const Tensor& id_N, const Tensor& dx_ND, float scale = 1) {
+    embedding_backward(EmbeddingBackward{dw_VD, id_N, dx_ND, scale});
   }
   void rms_norm_forward(Tensor y_ND, Tensor rstd_N, const Tensor& x_ND, const Tensor& w_D, float eps) {
     rms_norm_forward(RmsNormForward{y_ND, rstd_N, x_ND, w_D, eps});

@@ -63,6 +63,8 @@ TEST_F(ElementwiseTest, AddAccumulates) {
   const Tensor sum = of(DType::f32, {3}, std::vector<double>{1, 2.5, -4});
   ops().add(sum, of(DType::f32, {3}, std::vector<double>{0.5, -2.5, 1}));
   EXPECT_EQ(values(sum), (std::vector<double>{1.5, 0, -3}));
+  ops().add(sum, of(DType::f32, {3}, std::vector<double>{4, -8, 1}), 0.25F);
+  EXPECT_EQ(values(sum), (std::vector<double>{2.5, -2, -2.75}));
   const Tensor count = of(DType::i32, {2}, std::vector<double>{7, -1});
   ops().add(count, of(DType::i32, {2}, std::vector<double>{16777217, 1}));  // beyond what f32 can count
   EXPECT_EQ(values(count), (std::vector<double>{16777224, 0}));
@@ -124,6 +126,7 @@ TEST_F(ElementwiseTest, RefusesWrongShapesAndTypes) {
   EXPECT_THROW(ops().add(zeros(DType::i32, {4}), x), InternalError);
   EXPECT_THROW(ops().add(zeros(DType::bf16, {4}), zeros(DType::bf16, {4})), InternalError);
   EXPECT_THROW(ops().add(x, none), InternalError);
+  EXPECT_THROW(ops().add(zeros(DType::i32, {5}), zeros(DType::i32, {5}), 2), InternalError);
   EXPECT_THROW(ops().average(zeros(DType::f32, {5}), x, 0.5F), InternalError);
   EXPECT_THROW(ops().average(zeros(DType::bf16, {4}), x, 0.5F), InternalError);
 }

@@ -51,6 +51,27 @@ TEST_F(EmbeddingTest, AddsGradientsToTheRowsOfTheTokens) {
     }
 }
 
+TEST_F(EmbeddingTest, ScalesRowsAndTheirGradients) {
+  for (const DType dtype : kActivations)
+    for (const auto& [n, d] : {std::pair<int64_t, int64_t>{1, 33}, {70, 40}}) {
+      const Tensor w = normal("w", dtype, {9, d}), id = tokens(*this, n, 9), x = zeros(dtype, {n, d});
+      ops().embedding_forward(x, id, w, 2.5F);
+      const Tensor dx = normal("dx", dtype, {n, d}), dw = normal("dw", DType::f32, {9, d});
+      auto rows = values(w), ids = values(id), sums = values(dw);
+      const auto gradient = values(dx);
+      std::vector<double> expected;
+      const auto width = static_cast<size_t>(d);
+      for (size_t i = 0; i < gradient.size(); ++i) {
+        const size_t at = static_cast<size_t>(ids[i / width]) * width + i % width;
+        expected.push_back(2.5 * rows[at]);
+        sums[at] += 2.5 * gradient[i];
+      }
+      EXPECT_TRUE(close(values(x), expected, bound_of(dtype)));
+      ops().embedding_backward(dw, id, dx, 2.5F);
+      EXPECT_TRUE(close(values(dw), sums, kBoundF32));
+    }
+}
+
 TEST_F(EmbeddingTest, SameBitsWithAnyNumberOfThreads) {
   expect_same_bits([this](Machine& machine) {
     const Tensor id = tokens(machine, 300, 5), dw = machine.zeros(DType::f32, {5, 200});

@@ -47,11 +47,10 @@ struct Convert {
   }
 };
 
+template <class T>
 struct Plus {
-  template <class T>
-  __device__ T operator()(T y, T x) const {
-    return y + x;
-  }
+  T scale;
+  __device__ T operator()(T y, T x) const { return y + scale * x; }
 };
 
 struct MoveTo {
@@ -123,8 +122,8 @@ void GpuOps::cast(Cast op) {
 
 void GpuOps::add(Add op) {
   op.check();
-  if (op.y.dtype() == DType::i32) return map<int32_t, int32_t>(stream_, op.y, op.x, Plus{});
-  map<float, float>(stream_, op.y, op.x, Plus{});
+  if (op.y.dtype() == DType::i32) return map<int32_t, int32_t>(stream_, op.y, op.x, Plus<int32_t>{1});
+  map<float, float>(stream_, op.y, op.x, Plus<float>{op.scale});
 }
 
 void GpuOps::average(Average op) {

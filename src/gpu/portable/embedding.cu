@@ -20,8 +20,8 @@ constexpr int kDigitBits = 8, kDigits = 1 << kDigitBits;
 
 // An id outside the vocabulary makes its row NaN, which ends the run.
 template <class T, int width>
-__global__ void forward_kernel(T* x_ND, const int32_t* id_N, const T* w_VD, int64_t n, int64_t vocabulary,
-                               int d) {
+__global__ void forward_kernel(T* x_ND, const int32_t* id_N, const T* w_VD, float scale, int64_t n,
+                               int64_t vocabulary, int d) {
   const int64_t token = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32;
   if (token >= n) return;
   const int id = id_N[token];
@@ -32,6 +32,8 @@ __global__ void forward_kernel(T* x_ND, const int32_t* id_N, const T* w_VD, int6
 #pragma unroll
     for (int j = 0; j < width; ++j) v.v[j] = from_float<T>(NAN);
     if (known) v = load<width>(w_VD + int64_t{id} * d + c);
+#pragma unroll
+    for (int j = 0; j < width; ++j) v.v[j] = from_float<T>(scale * to_float(v.v[j]));
     store(x_ND + token * d + c, v);
   }
 }
@@ -67,8 +69,8 @@ __global__ void begin_digits_kernel(int32_t* begin_D, int32_t* tile_counts, int 
 
 // Block i works when entry i is the first of its id.
 template <class T, int width>
-__global__ void add_rows_kernel(float* dw_VD, const Entry* entries, const T* dx_ND, int n, int64_t vocabulary,
-                                int d) {
+__global__ void add_rows_kernel(float* dw_VD, const Entry* entries, const T* dx_ND, float scale, int n,
+                                int64_t vocabulary, int d) {
   constexpr int chunk = width == 1 ? 1 : 4;  // floats moved at once
   const int begin = static_cast<int>(blockIdx.x), id = entries[begin].id;
   if ((begin > 0 && entries[begin - 1].id == id) || id < 0 || id >= vocabulary) return;
@@ -87,7 +89,7 @@ __global__ void add_rows_kernel(float* dw_VD, const Entry* entries, const T* dx_
 #pragma unroll
       for (int b = 0; b < kBatch; ++b)
 #pragma unroll
-        for (int j = 0; j < width; ++j) sum[j / chunk].v[j % chunk] += to_float(rows[b].v[j]);
+        for (int j = 0; j < width; ++j) sum[j / chunk].v[j % chunk] += scale * to_float(rows[b].v[j]);
     }
 #pragma unroll
     for (int j = 0; j < width / chunk; ++j) store(dw + c + j * chunk, sum[j]);
@@ -127,7 +129,7 @@ void GpuOps::embedding_forward(EmbeddingForward op) {
                             ? forward_kernel<T, 1>
                             : forward_kernel<T, 16 / sizeof(T)>;
     launch(stream_, kernel, {blocks(ceil_div(n, kWarps)), kWarps * 32}, pointer<T>(op.x_ND),
-           pointer<int32_t>(op.id_N), pointer<T>(op.w_VD), n, op.w_VD.dim(0), static_cast<int>(d));
+           pointer<int32_t>(op.id_N), pointer<T>(op.w_VD), op.scale, n, op.w_VD.dim(0), static_cast<int>(d));
   });
 }
 
@@ -143,7 +145,7 @@ void GpuOps::embedding_backward(EmbeddingBackward op) {
                             ? add_rows_kernel<T, 1>
                             : add_rows_kernel<T, 16 / sizeof(T)>;
     launch(stream_, kernel, {blocks(n), kThreads}, pointer<float>(op.dw_VD), entries, pointer<T>(op.dx_ND),
-           static_cast<int>(n), op.dw_VD.dim(0), static_cast<int>(d));
+           op.scale, static_cast<int>(n), op.dw_VD.dim(0), static_cast<int>(d));
   });
 }
 
