@@ -6,6 +6,7 @@
   model_qk_projection.safetensors, model_qk_none.safetensors   of other norms of queries and keys
   model_sigmoid.safetensors, model_biased.safetensors      and of other routers
   model_shared.safetensors, model_dense.safetensors        the same with a shared expert, with dense layers
+  model_qkv_bias.safetensors, model_scaled.safetensors     with biases, with the four multipliers of Granite
   trajectory.safetensors                                   ten steps of AdamW from the dropless weights
 
     python tools/make_goldens.py tests/golden [VARIANT...]
@@ -41,8 +42,14 @@ BIASED = Config(router_scale=1.5, renormalize_top_k=False, router_bias_rate=1e-3
 SHARED = Config(shared_expert_dim=20)
 DENSE = Config(n_layers=3, first_dense_layers=1, dense_intermediate_dim=28, shared_expert_dim=12,
                shared_expert_gate=False)
+QKV_BIAS = Config(attention_bias=True, head_dim=6, n_kv_heads=1)
+# Each part has one: experts, a shared one, a dense layer.
+SCALED = Config(n_layers=3, first_dense_layers=1, shared_expert_dim=12, attention_gate=False, qk_norm="none",
+                embedding_multiplier=3.0, residual_multiplier=0.4, attention_multiplier=0.5,
+                logits_scaling=1.7, tie_embeddings=False)
 VARIANTS = {"ungated": UNGATED, "windowed": WINDOWED, "qk_projection": QK_PROJECTION, "qk_none": QK_NONE,
-            "sigmoid": SIGMOID, "biased": BIASED, "shared": SHARED, "dense": DENSE}
+            "sigmoid": SIGMOID, "biased": BIASED, "shared": SHARED, "dense": DENSE, "qkv_bias": QKV_BIAS,
+            "scaled": SCALED}
 OPTIMIZER = {
     "order": "pytorch",
     "learning_rate": 1e-2,

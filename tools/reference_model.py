@@ -24,6 +24,7 @@ class Config:
     head_dim: int = 0  # 0: d_model / n_heads
     attention_gate: bool = True
     qk_norm: str = "head"  # or projection, none
+    attention_bias: bool = False
     attention_window: tuple = ()  # of each layer in turn, repeated; 0 or none: all
     tie_embeddings: bool = True
     num_experts: int = 4
@@ -45,6 +46,10 @@ class Config:
     real_vocab: int = 90  # columns from here on are padding: no probability, no gradient
     rope_theta: float = 10000.0
     norm_eps: float = 1e-5
+    embedding_multiplier: float = 1.0
+    residual_multiplier: float = 1.0
+    attention_multiplier: float = 0.0  # 0: 1 / sqrt(head width)
+    logits_scaling: float = 1.0
 
     @property
     def head_width(self):
@@ -67,6 +72,8 @@ class Config:
             layer = f"layers.{i}."
             shapes[layer + "attention_norm.weight"] = (D,)
             shapes[layer + "attention.qkvg.weight"] = (packed, D)
+            if self.attention_bias:
+                shapes[layer + "attention.qkvg.bias"] = (packed,)
             if self.qk_norm != "none":
                 whole = self.qk_norm == "projection"
                 shapes[layer + "attention.q_norm.weight"] = (self.n_heads * d if whole else d,)
@@ -169,7 +176,7 @@ class ReferenceModel:
         H, G, d = c.n_heads, c.n_kv_heads, c.head_width
         w = lambda name: self.weights[f"{layer}attention.{name}.weight"]
 
-        packed = functional.linear(u_BTD, w("qkvg"))
+        packed = functional.linear(u_BTD, w("qkvg"), self.weights.get(f"{layer}attention.qkvg.bias"))
         parts = 2 if c.attention_gate else 1
         query_and_gate, k, v = packed.split([parts * H * d, G * d, G * d], -1)
         q, *gate = query_and_gate.view(B, T, H, parts, d).unbind(3)  # rows of one head: [q_h | gate_h]
@@ -184,7 +191,7 @@ class ReferenceModel:
         k = k.repeat_interleave(H // G, dim=2)  # query head h reads key/value head h / (H/G)
         v = v.repeat_interleave(H // G, dim=2)
 
-        score = torch.einsum("bthd,bshd->bhts", q, k) / d**0.5
+        score = torch.einsum("bthd,bshd->bhts", q, k) * (c.attention_multiplier or d**-0.5)
         mask = visible(doc_start_BT, window)[:, None]
         # A padding token has no key at all: give its softmax something finite, then zero the result.
         score = score.masked_fill(~mask, torch.finfo(score.dtype).min)
@@ -281,17 +288,17 @@ class ReferenceModel:
     def forward(self, input_BT, target_BT, doc_start_BT):
         c = self.config
         B, T = input_BT.shape
-        x = self.weights["embedding.weight"][input_BT]
+        x = c.embedding_multiplier * self.weights["embedding.weight"][input_BT]
         routing, attention, residual = [], [], []
         for i in range(c.n_layers):
             layer = f"layers.{i}."
             u = rms_norm(x, self.weights[layer + "attention_norm.weight"], c.norm_eps)
             y, looked = self.attention(layer, u, doc_start_BT, c.window(i))
-            x = x + y
+            x = x + c.residual_multiplier * y
             attention.append(looked)
             if i < c.first_dense_layers:
                 u = rms_norm(x, self.weights[layer + "dense_norm.weight"], c.norm_eps)
-                x = x + self.dense(layer, u)
+                x = x + c.residual_multiplier * self.dense(layer, u)
                 residual.append(x)
                 continue
             u = rms_norm(x, self.weights[layer + "moe_norm.weight"], c.norm_eps).view(B * T, -1)
@@ -300,12 +307,12 @@ class ReferenceModel:
             y = self.experts(layer, u, weight, done)
             if c.shared_expert_dim:
                 y = y + self.shared_expert(layer, u)
-            x = x + y.view(B, T, -1)
+            x = x + c.residual_multiplier * y.view(B, T, -1)
             routing.append(done)
             residual.append(x)
         x = rms_norm(x, self.weights["final_norm.weight"], c.norm_eps)
         head = "embedding.weight" if c.tie_embeddings else "lm_head.weight"
-        logits = functional.linear(x, self.weights[head])
+        logits = functional.linear(x, self.weights[head]) / c.logits_scaling
         ce = functional.cross_entropy(
             logits[..., : c.real_vocab].flatten(0, 1), target_BT.flatten(), ignore_index=-1
         )

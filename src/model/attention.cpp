@@ -12,6 +12,7 @@ void AttentionWeights::declare(ParameterList& list, const AttentionSpec& spec) {
     list.consists_of({H * d, H * d, kv, kv}, d);  // q and its gate by turns, then k and v
   else
     list.consists_of({H * d, kv, kv});
+  if (spec.bias) list.bias(bias, "attention.qkvg.bias", spec.heads.packed());
   if (spec.heads.norms() > 0) {
     list.norm(q_norm, "attention.q_norm.weight", spec.heads.query_norm());
     list.norm(k_norm, "attention.k_norm.weight", spec.heads.key_norm());
@@ -79,6 +80,11 @@ void Attention::norm(AttentionSaved& saved, const Tensor& x_ND, const AttentionW
   ops.rms_norm_forward(saved.norm_ND, saved.rstd_N, x_ND, weights.norm.weight, spec_.norm_eps);
 }
 
+void Attention::project(AttentionSaved& saved, const AttentionWeights& weights, Ops& ops) const {
+  if (spec_.bias) ops.bias_forward({saved.packed_NP, weights.bias.weight});
+  ops.matmul(saved.packed_NP, saved.norm_ND, weights.qkvg.compute, MatmulLayout::NT, spec_.bias);
+}
+
 void Attention::heads(AttentionSaved& saved, const AttentionWeights& weights, const Tokens& tokens,
                       Ops& ops) const {
   ops.qk_norm_rope_forward({.q_NHd = saved.q_NHd,
@@ -90,7 +96,7 @@ void Attention::heads(AttentionSaved& saved, const AttentionWeights& weights, co
                             .rope_Td = tokens.rope_Td,
                             .position_N = tokens.position_N,
                             .heads = spec_.heads,
-                            .eps = spec_.norm_eps});
+                            .eps = spec_.qk_norm_eps});
 }
 
 void Attention::attend(AttentionSaved& saved, const Tokens& tokens, Tensor y_NHd, Ops& ops) const {
@@ -111,7 +117,7 @@ void Attention::forward(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND,
   const int64_t N = x_ND.dim(0), Hd = spec_.heads.query * spec_.heads.dim;
   const Tensor gated_NHd = spec_.heads.gated || cache != nullptr ? scratch.gated_NHd.rows(0, N) : saved.o_NHd;
   norm(saved, x_ND, weights, ops);
-  ops.matmul(saved.packed_NP, saved.norm_ND, weights.qkvg.compute, MatmulLayout::NT, false);
+  project(saved, weights, ops);
   heads(saved, weights, tokens, ops);
   if (cache == nullptr)
     attend(saved, tokens, gated_NHd, ops);
@@ -136,7 +142,7 @@ void Attention::backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND,
   const Tensor& gated_NHd = spec_.heads.gated ? scratch.gated_NHd : saved.o_NHd;
   if (recompute_ != Recompute::none) {
     norm(saved, x_ND, weights, ops);
-    if (full) ops.matmul(saved.packed_NP, saved.norm_ND, weights.qkvg.compute, MatmulLayout::NT, false);
+    if (full) project(saved, weights, ops);
     heads(saved, weights, tokens, ops);
     if (full) attend(saved, tokens, gated_NHd, ops);
   }
@@ -175,6 +181,7 @@ void Attention::backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND,
                              .position_N = tokens.position_N,
                              .rstd_NJ = saved.rstd_NJ,
                              .heads = spec_.heads});
+  if (spec_.bias) ops.bias_backward({weights.bias.gradient, scratch.dpacked_NP});
   ops.matmul(weights.qkvg.gradient, scratch.dpacked_NP, saved.norm_ND, MatmulLayout::TN, add);
   ops.matmul(scratch.dnorm_ND, scratch.dpacked_NP, weights.qkvg.compute, MatmulLayout::NN, false);
   ops.rms_norm_backward({.dx_ND = d_ND,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The attention half of a block:  y = x + out(gate(attention(rope(norm(q)), rope(norm(k)), v))),
-// with [q | gate], k, v = qkvg(norm(x)) in one product. Forward and backward side by side.
+// with [q | gate], k, v = qkvg(norm(x)), plus a bias or not, in one product. Forward and backward are side by
+// side.
 #pragma once
 
 #include "model/modes.h"
@@ -15,8 +16,8 @@ namespace moe::model {
 
 struct AttentionWeights {
   void declare(ParameterList& list, const AttentionSpec& spec);
-  // [D], [P, D], then [d] twice, or [H d] and [G d], or none as Heads::norm says, [D, H d]
-  Parameter norm, qkvg, q_norm, k_norm, out;
+  // [D], [P, D], [P] or none, then [d] twice, or [H d] and [G d], or none as Heads::norm says, [D, H d]
+  Parameter norm, qkvg, bias, q_norm, k_norm, out;
 };
 
 // FLOPs of one token's scores and mixture among T tokens, forward and backward (a multiply-add is 2).
@@ -61,6 +62,7 @@ class Attention {
 
  private:
   void norm(AttentionSaved& saved, const Tensor& x_ND, const AttentionWeights& weights, Ops& ops) const;
+  void project(AttentionSaved& saved, const AttentionWeights& weights, Ops& ops) const;
   void heads(AttentionSaved& saved, const AttentionWeights& weights, const Tokens& tokens, Ops& ops) const;
 
   void attend(AttentionSaved& saved, const Tokens& tokens, Tensor y_NHd, Ops& ops) const;

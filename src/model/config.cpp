@@ -68,6 +68,8 @@ void describe_attention(ModelConfig& c, Fields& fields) {
       .known_as({"attn_output_gate", "gated_attention", "use_attention_gate"});
   fields.add("qk_norm", c.qk_norm, "RMS norm of queries and keys: by head, over the projection, or none")
       .known_as({"use_qk_norm", "qk_layernorm", "query_key_norm"});
+  fields.add("attention_bias", c.attention_bias, "biases on the projection to queries, keys and values")
+      .known_as({"qkv_bias", "add_qkv_bias", "use_qkv_bias"});
 }
 
 void describe_router(ModelConfig& c, Fields& fields) {
@@ -77,9 +79,11 @@ void describe_router(ModelConfig& c, Fields& fields) {
       .more_than(0)
       .in_f32()
       .known_as({"routed_scaling_factor", "route_scale", "moe_router_topk_scaling_factor"});
+  fields.add("router_bias", c.router_bias, "experts are chosen with biases, also where their rate is 0")
+      .known_as({"use_routing_bias", "use_expert_bias", "moe_router_enable_expert_bias"});
   fields
       .add("router_bias_rate", c.router_bias_rate,
-           "speed of the biases that balance experts; 0: no biases; 0.001 is usual")
+           "speed of the biases that balance experts; 0: none move; 0.001 is usual")
       .at_least(0)
       .in_f32()
       .known_as({"bias_update_speed", "moe_router_bias_update_rate", "bias_update_rate"});
@@ -152,6 +156,24 @@ void check_rope(const ModelConfig& c) {
                     fmt::format("{}, and {}", rope.beta_fast, rope.theta), "the paper has 32 and 1");
 }
 
+// Granite's four, which trained models have. They are settings of a model, not weights of it.
+void describe_multipliers(ModelConfig& c, Fields& fields) {
+  fields.add("embedding_multiplier", c.embedding_multiplier, "rows of the embedding are multiplied by it")
+      .more_than(0)
+      .in_f32();
+  fields
+      .add("residual_multiplier", c.residual_multiplier,
+           "what attention and experts add to the stream is multiplied by it")
+      .more_than(0)
+      .in_f32();
+  fields
+      .add("attention_multiplier", c.attention_multiplier,
+           "attention's scores are q k times it; 0: 1 / sqrt(head_dim)")
+      .at_least(0)
+      .in_f32();
+  fields.add("logits_scaling", c.logits_scaling, "logits are divided by it").more_than(0).in_f32();
+}
+
 void describe_dense(ModelConfig& c, Fields& fields) {
   fields
       .add("shared_expert_dim", c.shared_expert_dim,
@@ -179,7 +201,7 @@ void refuse_absent(Fields& fields) {
   fields.absent({"dropout", "attention_dropout", "hidden_dropout", "attn_dropout", "attn_pdrop",
                  "resid_pdrop", "embd_pdrop"},
                 "there is no dropout: leave it out");
-  fields.absent({"bias", "attention_bias", "mlp_bias"}, "no product has a bias: leave it out");
+  fields.absent({"bias", "mlp_bias"}, "only attention's projection can have one: attention_bias");
   fields.absent({"hidden_act", "activation", "activation_function"}, "experts are SwiGLU: leave it out");
   fields.absent({"attn_implementation", "flash_attention", "use_flash_attn", "flash_attn"},
                 "attention is always fused and never keeps its scores: leave it out");
@@ -212,7 +234,9 @@ RopeSpec ModelConfig::rope() const {
           .high_freq_factor = rope_high_freq_factor,
           .beta_fast = rope_beta_fast,
           .beta_slow = rope_beta_slow,
-          .attention_factor = rope_attention_factor};
+          .attention_factor = rope_attention_factor,
+          .score_scale =
+              attention_multiplier > 0 ? attention_multiplier * std::sqrt(static_cast<double>(width)) : 1};
 }
 
 void ModelConfig::describe(Fields& fields) {
@@ -263,6 +287,7 @@ void ModelConfig::describe(Fields& fields) {
       .more_than(0)
       .in_f32()
       .known_as({"rms_norm_eps", "layer_norm_eps", "layernorm_epsilon", "norm_epsilon"});
+  describe_multipliers(*this, fields);
   fields.add("init_std", init_std, "standard deviation of the initial weights")
       .more_than(0)
       .in_f32()
@@ -295,12 +320,18 @@ void ModelConfig::validate() const {
 }
 
 ModelSpec ModelConfig::spec() const {
-  const auto eps = static_cast<float>(norm_eps);
-  ModelSpec spec{
-      .layers = {},
-      .head = {.width = d_model, .vocab_size = vocab_size, .tied = tie_embeddings, .norm_eps = eps},
-      .rope = rope(),
-      .init_std = init_std};
+  // The stream is kept divided by residual_multiplier, so that branches add to it as they are: its norms are
+  // the same with an eps over the square of that.
+  const auto eps = static_cast<float>(norm_eps / (residual_multiplier * residual_multiplier));
+  ModelSpec spec{.layers = {},
+                 .head = {.width = d_model,
+                          .vocab_size = vocab_size,
+                          .tied = tie_embeddings,
+                          .norm_eps = eps,
+                          .logit_scale = static_cast<float>(1 / logits_scaling)},
+                 .rope = rope(),
+                 .embedding_scale = static_cast<float>(embedding_multiplier / residual_multiplier),
+                 .init_std = init_std};
   const MoeSpec moe{.width = d_model,
                     .experts = num_experts,
                     .top_k = top_k,
@@ -310,7 +341,7 @@ ModelSpec ModelConfig::spec() const {
                     .z_weight = static_cast<float>(z_loss_weight),
                     .score = router_score,
                     .router_scale = static_cast<float>(router_scale),
-                    .bias_rate = static_cast<float>(router_bias_rate),
+                    .biased = has_router_bias(),
                     .sequence_weight = static_cast<float>(sequence_loss_weight),
                     .norm_eps = eps,
                     .shared = {.width = d_model, .inner_width = shared_expert_dim},
@@ -318,10 +349,14 @@ ModelSpec ModelConfig::spec() const {
   const DenseSpec dense{.ffn = {.width = d_model, .inner_width = dense_width()}, .norm_eps = eps};
   for (int64_t i = 0; i < n_layers; ++i) {
     const bool is_dense = i < first_dense_layers;
-    spec.layers.push_back(
-        {.attention = {.width = d_model, .heads = heads(), .window = window_of(i), .norm_eps = eps},
-         .moe = is_dense ? MoeSpec{} : moe,
-         .dense = is_dense ? dense : DenseSpec{}});
+    spec.layers.push_back({.attention = {.width = d_model,
+                                         .heads = heads(),
+                                         .window = window_of(i),
+                                         .norm_eps = eps,
+                                         .qk_norm_eps = static_cast<float>(norm_eps),
+                                         .bias = attention_bias},
+                           .moe = is_dense ? MoeSpec{} : moe,
+                           .dense = is_dense ? dense : DenseSpec{}});
   }
   return spec;
 }

@@ -19,6 +19,7 @@ struct ModelConfig {
   int64_t head_dim = 0;                            // 0: d_model / n_heads
   bool attention_gate = true;                      // G1: sigmoid gate on attention's output
   QkNorm qk_norm = QkNorm::head;                   // the norm of queries and keys before RoPE
+  bool attention_bias = false;                     // of the projection to queries, keys and values
   std::vector<std::string> attention_window = {};  // tokens seen, by layer, repeated; 0 or none: all
   bool tie_embeddings = true;                      // the LM head is the embedding
   int64_t num_experts = 64;
@@ -34,7 +35,8 @@ struct ModelConfig {
   bool renormalize_top_k = true;
   RouterScore router_score = RouterScore::softmax;
   double router_scale = 1.0;          // of the weights of the chosen experts
-  double router_bias_rate = 0.0;      // of the biases that balance the choice; 0: there are none
+  bool router_bias = false;           // experts are chosen with biases; a rate above 0 says so, too
+  double router_bias_rate = 0.0;      // of the biases that balance the choice; 0: they stay as they are
   double sequence_loss_weight = 0.0;  // of the balance loss of each row
   int64_t vocab_size = 50304;         // rows of the embedding; at least the tokenizer's vocabulary
   int64_t max_seq_len = 1024;         // T, the length of a training row
@@ -49,6 +51,10 @@ struct ModelConfig {
   double rope_beta_slow = 1.0;         // yarn
   double rope_attention_factor = 0.0;  // yarn; 0: 0.1 ln(rope_scaling_factor) + 1
   double norm_eps = 1e-5;
+  double embedding_multiplier = 1.0;  // of the rows of the embedding
+  double residual_multiplier = 1.0;   // of what attention and experts add to the residual stream
+  double attention_multiplier = 0.0;  // of the products of queries and keys; 0: 1 / sqrt(head_dim)
+  double logits_scaling = 1.0;        // logits are divided by it
   double init_std = 0.02;
 
   Heads heads() const {
@@ -56,6 +62,7 @@ struct ModelConfig {
   }
   int64_t window_of(int64_t layer) const;
   RopeSpec rope() const;
+  bool has_router_bias() const { return router_bias || router_bias_rate > 0; }
   int64_t moe_layers() const { return n_layers - first_dense_layers; }
   // The inner width of dense layers; 0 where there are none.
   int64_t dense_width() const {

@@ -16,7 +16,7 @@ Decoder::Decoder(const ModelConfig& config, DType type, int64_t B, int64_t S, in
       chunk_(chunk),
       weights_(weights),
       all_to_all_(all_to_all),
-      head_(spec_.head, config.vocab_size),
+      head_(spec_.head, config.vocab_size, Mode::inference, arena),
       dispatcher_(
           make_dispatcher(spec_.moe(), type, B * chunk, Recompute::none, all_to_all, Mode::inference, arena)),
       workspace_(spec_.all_parts(), type, B * chunk, Mode::inference, *dispatcher_, arena),
@@ -74,7 +74,7 @@ Tensor Decoder::run_blocks(int64_t count, Ops& ops) {
     *tensor = tensor->rows(0, N);
   tokens.dense = tokens_.dense.first(N);
   const BlockContext context{tokens, *dispatcher_, workspace_, ops};
-  ops.embedding_forward(saved.x_ND, tokens.input_N, weights_.embedding.compute);
+  ops.embedding_forward(saved.x_ND, tokens.input_N, weights_.embedding.compute, spec_.embedding_scale);
   for (size_t i = 0; i < cache_.size(); ++i) {
     const LayerWeights& weights = weights_.layers[i];
     blocks_[i].dispatch(saved, weights, &cache_[i], {}, context);

@@ -16,11 +16,22 @@ HeadWorkspace::HeadWorkspace(const HeadSpec& spec, DType type, int64_t N, int64_
   dfeatures_ND = take(type, {N, spec.width});
 }
 
-Head::Head(const HeadSpec& spec, int64_t vocabulary) : eps_(spec.norm_eps), vocabulary_(vocabulary) {}
+Head::Head(const HeadSpec& spec, int64_t vocabulary, Mode mode, Arena& arena)
+    : spec_(spec), vocabulary_(vocabulary) {
+  if (spec.logit_scale == 1) return;
+  scaled_norm_D_ = arena.allocate("small", DType::f32, {spec.width});
+  if (mode == Mode::training) scaled_gradient_D_ = arena.allocate("small", DType::f32, {spec.width});
+}
 
 void Head::features(Tensor features_ND, Tensor rstd_N, const Tensor& x_ND, const HeadWeights& weights,
                     Ops& ops) const {
-  ops.rms_norm_forward(features_ND, rstd_N, x_ND, weights.norm.weight, eps_);
+  const bool scaled = !scaled_norm_D_.empty();
+  if (scaled) {
+    ops.fill(scaled_norm_D_, 0);
+    ops.add(scaled_norm_D_, weights.norm.weight, spec_.logit_scale);
+  }
+  ops.rms_norm_forward(features_ND, rstd_N, x_ND, scaled ? scaled_norm_D_ : weights.norm.weight,
+                       spec_.norm_eps);
 }
 
 void Head::logits(Tensor logits_CV, const Tensor& features_CD, const HeadWeights& weights, Ops& ops) const {
@@ -72,13 +83,16 @@ void Head::forward_backward(Tensor d_ND, Tensor loss_1, const Tensor& x_ND, cons
                             const Tensor& loss_scale_1, const HeadWeights& weights, GradientMode gradients,
                             const HeadWorkspace& scratch, Ops& ops) const {
   losses(loss_1, x_ND, target_N, loss_scale_1, weights, gradients, scratch, ops);
+  const bool scaled = !scaled_norm_D_.empty();
+  if (scaled) ops.fill(scaled_gradient_D_, 0);
   ops.rms_norm_backward({.dx_ND = d_ND,
-                         .dw_D = weights.norm.gradient,
+                         .dw_D = scaled ? scaled_gradient_D_ : weights.norm.gradient,
                          .dy_ND = scratch.dfeatures_ND,
                          .residual_ND = {},
                          .x_ND = x_ND,
-                         .w_D = weights.norm.weight,
+                         .w_D = scaled ? scaled_norm_D_ : weights.norm.weight,
                          .rstd_N = scratch.rstd_N});
+  if (scaled) ops.add(weights.norm.gradient, scaled_gradient_D_, spec_.logit_scale);
 }
 
 }  // namespace moe::model

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Behind the last block:  features = norm(x),  logits = features W^T,  and the cross-entropy of each target.
-// W is the embedding, or a matrix of its own. Logits exist for a few tokens at a time.
+// W is the embedding, or a matrix of its own. Logits exist for a few tokens at a time. Where they are scaled,
+// it is the norm's weight that is: a small tensor, made of the weight in each pass.
 #pragma once
 
 #include <optional>
@@ -30,7 +31,7 @@ struct HeadWorkspace {
 class Head {
  public:
   // vocabulary: ids that exist; the columns of the logits past them are padding.
-  Head(const HeadSpec& spec, int64_t vocabulary);
+  Head(const HeadSpec& spec, int64_t vocabulary, Mode mode, Arena& arena);
 
   void features(Tensor features_ND, Tensor rstd_N, const Tensor& x_ND, const HeadWeights& weights,
                 Ops& ops) const;
@@ -49,8 +50,9 @@ class Head {
               const HeadWeights& weights, std::optional<GradientMode> gradients, const HeadWorkspace& scratch,
               Ops& ops) const;
 
-  float eps_;
+  HeadSpec spec_;
   int64_t vocabulary_;
+  Tensor scaled_norm_D_, scaled_gradient_D_;  // none where logits are not scaled
 };
 
 }  // namespace moe::model

@@ -6,7 +6,7 @@ namespace moe::model {
 void MoeWeights::declare(ParameterList& list, const MoeSpec& spec) {
   list.norm(norm, "moe_norm.weight", spec.width);
   list.matrix(router, "moe.router.weight", "router", Role::router, {spec.experts, spec.width});
-  if (spec.bias_rate > 0) list.buffer(router_bias, "moe.router.bias", {spec.experts});
+  if (spec.biased) list.buffer(router_bias, "moe.router.bias", {spec.experts});
   experts.declare(list, spec);
   if (spec.has_shared()) shared.declare(list, spec);
 }

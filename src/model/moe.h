@@ -19,7 +19,7 @@ namespace moe::model {
 struct MoeWeights {
   void declare(ParameterList& list, const MoeSpec& spec);
   Parameter norm, router;  // [D], [E, D]
-  Buffer router_bias;      // [E]; none without MoeSpec::bias_rate
+  Buffer router_bias;      // [E]; none without MoeSpec::biased
   ExpertsWeights experts;
   SharedExpertWeights shared;
 };

@@ -28,6 +28,11 @@ void ParameterList::norm(Parameter& parameter, const std::string& name, int64_t 
   add(parameter, name, "norms", Role::norm, {width});
 }
 
+void ParameterList::bias(Parameter& parameter, const std::string& name, int64_t width) {
+  add(parameter, name, "biases", Role::norm, {width});
+  parameter.init_value = 0;
+}
+
 void ParameterList::matrix(Parameter& parameter, const std::string& name, const std::string& group, Role role,
                            std::initializer_list<int64_t> shape) {
   add(parameter, name, group, role, shape);

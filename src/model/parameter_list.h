@@ -35,6 +35,8 @@ class ParameterList {
   // These give `parameter` its name, role, shape and initial value. Its memory comes later (model/weights.h).
   // A parameter must not move afterwards.
   void norm(Parameter& parameter, const std::string& name, int64_t width);
+  // 0 at first. Its role is that of a norm's weight: a vector in f32 that does not decay.
+  void bias(Parameter& parameter, const std::string& name, int64_t width);
   void matrix(Parameter& parameter, const std::string& name, const std::string& group, Role role,
               std::initializer_list<int64_t> shape);
   // [E, ...]: one matrix for each expert; this rank has its shard of them.

@@ -55,7 +55,7 @@ double rope_scale(const RopeSpec& rope) {
 std::vector<float> rope_table(int64_t rows, const RopeSpec& rope) {
   const int64_t half = rope.head_dim / 2;
   const std::vector<double> frequencies = rope_frequencies(rope);
-  const double scale = rope_scale(rope);
+  const double all = std::sqrt(rope.score_scale), turning = all * rope_scale(rope);
   std::vector<float> table(static_cast<size_t>(rows * rope.head_dim));
   for (int64_t t = 0; t < rows; ++t) {
     float* const cosine = table.data() + t * rope.head_dim;
@@ -63,8 +63,8 @@ std::vector<float> rope_table(int64_t rows, const RopeSpec& rope) {
     for (int64_t i = 0; i < half; ++i) {
       const bool turns = i < rope.rotary_dim / 2;
       const double angle = turns ? static_cast<double>(t) * frequencies[static_cast<size_t>(i)] : 0;
-      cosine[i] = static_cast<float>((turns ? scale : 1) * std::cos(angle));
-      sine[i] = static_cast<float>((turns ? scale : 1) * std::sin(angle));
+      cosine[i] = static_cast<float>((turns ? turning : all) * std::cos(angle));
+      sine[i] = static_cast<float>((turns ? turning : all) * std::sin(angle));
     }
   }
   return table;

@@ -34,6 +34,8 @@ struct RopeSpec {
   // yarn: pairs that turn beta_fast times in L0 tokens stay, those that turn beta_slow times are stretched.
   double beta_fast = 32, beta_slow = 1;
   double attention_factor = 0;  // yarn: cos and sin are multiplied by it; 0: 0.1 ln s + 1
+  double score_scale =
+      1;  // of all products of queries and keys: in the table, since q and k are turned by it
 
   bool operator==(const RopeSpec&) const = default;
 };
@@ -42,7 +44,7 @@ struct RopeSpec {
 std::vector<double> rope_frequencies(const RopeSpec& rope);
 // What cos and sin of the turning pairs are multiplied by.
 double rope_scale(const RopeSpec& rope);
-// [rows, d] f32 in host memory: row t = [cos (d/2) | sin (d/2)], computed in double.
+// [rows, d] f32 in host memory: row t = [cos (d/2) | sin (d/2)] times sqrt(score_scale), computed in double.
 std::vector<float> rope_table(int64_t rows, const RopeSpec& rope);
 
 }  // namespace moe::model

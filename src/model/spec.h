@@ -15,7 +15,8 @@ struct AttentionSpec {
   int64_t width = 0;  // D
   Heads heads;
   int64_t window = 0;  // keys that a token sees, its own included; 0: all before it
-  float norm_eps = 0;
+  float norm_eps = 0, qk_norm_eps = 0;
+  bool bias = false;  // of the packed projection
 };
 
 // A dense SwiGLU. F = 0: there is none.
@@ -30,7 +31,7 @@ struct MoeSpec {
   float balance_weight = 0, z_weight = 0;           // of the router's losses
   RouterScore score = RouterScore::softmax;
   float router_scale = 1;     // of the weights of the chosen experts
-  float bias_rate = 0;        // experts are chosen with a bias that moves so much a step; 0: without
+  bool biased = false;        // experts are chosen with a bias
   float sequence_weight = 0;  // of the balance loss of each row
   RouterRule rule() const { return {score, renormalise, router_scale}; }
   float norm_eps = 0;
@@ -58,12 +59,14 @@ struct HeadSpec {
   int64_t width = 0, vocab_size = 0;  // D, V
   bool tied = true;                   // the matrix of the logits is the embedding
   float norm_eps = 0;
+  float logit_scale = 1;  // logits are so many times the product
 };
 
 struct ModelSpec {
   std::vector<LayerSpec> layers;  // dense ones come first
   HeadSpec head;
   RopeSpec rope;
+  float embedding_scale = 1;  // the stream begins with so many times the rows of the embedding
   double init_std = 0;
   // Of the layers with experts; without experts where there is none.
   const MoeSpec& moe() const { return layers.back().moe; }

@@ -63,7 +63,7 @@ Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Wei
       spec_(config.spec()),
       shape_(shape),
       weights_(weights),
-      head_(spec_.head, shape.vocabulary),
+      head_(spec_.head, shape.vocabulary, Mode::training, arena),
       dispatcher_(make_dispatcher(spec_.moe(), shape.type, shape.N(), shape.recompute, all_to_all,
                                   Mode::training, arena)),
       workspace_(workspace != nullptr
@@ -115,7 +115,7 @@ void Transformer::zero_sums(Ops& ops) {
 }
 
 void Transformer::embed(Ops& ops) {
-  ops.embedding_forward(saved(0).x_ND, tokens_.input_N, weights_.embedding.compute);
+  ops.embedding_forward(saved(0).x_ND, tokens_.input_N, weights_.embedding.compute, spec_.embedding_scale);
 }
 
 void Transformer::dispatch(int64_t layer, const Capacity& capacity, Ops& ops) {
@@ -174,7 +174,7 @@ void Transformer::combine_gradients(int64_t layer, GradientMode gradients, Ops& 
 }
 
 void Transformer::embedding_backward(Ops& ops) {
-  ops.embedding_backward(weights_.embedding.gradient, tokens_.input_N, d_ND_);
+  ops.embedding_backward(weights_.embedding.gradient, tokens_.input_N, d_ND_, spec_.embedding_scale);
 }
 
 void Transformer::forward(Ops& ops, const BlockObserver& observer) {

@@ -25,7 +25,7 @@ ModelParameters::ModelParameters(const ModelSpec& spec, const Shard& experts)
     // GPT-2: what writes to the residual stream starts smaller.
     : list_(spec.init_std, spec.init_std / std::sqrt(2.0 * static_cast<double>(spec.layers.size())),
             experts) {
-  const auto& [width, vocab_size, tied, eps] = spec.head;
+  const int64_t width = spec.head.width, vocab_size = spec.head.vocab_size;
   list_.matrix(embedding, "embedding.weight", "embedding", Role::embedding, {vocab_size, width});
   layers.resize(spec.layers.size());
   for (size_t i = 0; i < layers.size(); ++i) {
@@ -34,7 +34,7 @@ ModelParameters::ModelParameters(const ModelSpec& spec, const Shard& experts)
   }
   list_.begin_layer(kNoLayer);
   list_.norm(final_norm, "final_norm.weight", width);
-  if (!tied) list_.matrix(lm_head, "lm_head.weight", "head", Role::head, {vocab_size, width});
+  if (!spec.head.tied) list_.matrix(lm_head, "lm_head.weight", "head", Role::head, {vocab_size, width});
 }
 
 Weights::Weights(const ModelConfig& config, const WeightTypes& types, Mode mode, Arena& arena,

@@ -33,7 +33,8 @@ struct NamedShard {
 // Of what no layer has for itself: the embedding, the head, and all small tensors together.
 inline constexpr int64_t kNoLayer = -1;
 
-// What a tensor is to the model. The optimizer and the memory layout treat each role in its own way.
+// What a tensor is to the model. The optimizer and the memory layout treat each role in its own way. norm: a
+// vector in f32 that does not decay, a bias as well.
 enum class Role : uint8_t { matrix, expert, embedding, head, router, norm };
 
 struct Parameter {
@@ -41,8 +42,9 @@ struct Parameter {
   // are one flat tensor to the optimizer, whose blocks of 256 elements are then still each tensor's own.
   static constexpr int64_t kAlignment = 256;
 
-  std::string name;   // "layers.0.attention.qkvg.weight": the name in a checkpoint (docs/model.md lists all)
-  std::string group;  // embedding, attention, router, experts, norms or head: rows of the gradient-norm table
+  std::string name;  // "layers.0.attention.qkvg.weight": the name in a checkpoint (docs/model.md lists all)
+  // embedding, attention, router, experts, dense, norms, biases or head: rows of the gradient-norm table
+  std::string group;
   Role role = Role::matrix;
   int64_t layer = kNoLayer;
   // The matrices that it consists of, one below another, by their rows; of a 3-D tensor, those of each entry.

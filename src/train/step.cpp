@@ -109,11 +109,12 @@ void micro_steps_twice(TrainingState& state, Batches batches, const StepScale& s
 void balance_next_step(TrainingState& state, Ops& ops) {
   const model::StepSums& sums = state.transformer.sums();
   if (sums.count_LE.empty()) return;
+  const bool moves = state.router_bias_rate > 0;
   const int64_t L = sums.count_LE.dim(0);  // the last ones: dense layers come first
   for (int64_t i = 0; i < L; ++i)
     if (const Tensor& bias_E = state.weights.layers[state.weights.layers.size() - static_cast<size_t>(L - i)]
                                    .moe.router_bias.value;
-        !bias_E.empty())
+        moves && !bias_E.empty())
       ops.router_bias({.bias_E = bias_E,
                        .count_E = sums.count_LE.rows(i, i + 1),
                        .clip_scale_1 = state.clip_scale_1,

@@ -2,8 +2,8 @@
 // The whole model against PyTorch (tools/reference_model.py, tools/make_goldens.py): logits, losses, routing
 // and the gradient of every weight: dropless, with capacity, without gates, with windows, other norms of
 // queries and keys, other head widths
-// and an untied head, other routers, shared experts and dense layers; and ten losses of an optimizer
-// trajectory.
+// and an untied head, other routers, shared experts and dense layers, biases and multipliers; and ten losses
+// of an optimizer trajectory.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -197,7 +197,8 @@ INSTANTIATE_TEST_SUITE_P(Model, Golden,
                                            "model_ungated.safetensors", "model_windowed.safetensors",
                                            "model_qk_projection.safetensors", "model_qk_none.safetensors",
                                            "model_sigmoid.safetensors", "model_biased.safetensors",
-                                           "model_shared.safetensors", "model_dense.safetensors"));
+                                           "model_shared.safetensors", "model_dense.safetensors",
+                                           "model_qkv_bias.safetensors", "model_scaled.safetensors"));
 
 TEST(GoldenTrajectory, TenLossesOfAdamW) {
   const checkpoint::Safetensors start(test::golden_path("model_dropless.safetensors")),

@@ -70,6 +70,17 @@ TEST(Rope, ATableTurnsPairsAndLeavesTheRest) {
     }
 }
 
+// Queries and keys both, so that their products are so many times what they were; also where nothing turns.
+TEST(Rope, AFactorOfScoresIsInTheTable) {
+  ModelConfig config;
+  config.partial_rotary_factor = 0.5;
+  const std::vector<float> before = rope_table(3, config.rope());
+  config.attention_multiplier = 4 / std::sqrt(64.0);
+  const std::vector<float> table = rope_table(3, config.rope());
+  ASSERT_EQ(table.size(), before.size());
+  for (size_t i = 0; i < table.size(); ++i) EXPECT_FLOAT_EQ(table[i], 2 * before[i]) << i;
+}
+
 TEST(Rope, SettingsThatContradictAreRefused) {
   const auto complaint = [](auto&& change) {
     ModelConfig config;

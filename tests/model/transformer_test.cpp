@@ -61,10 +61,16 @@ std::vector<ModelConfig> variants() {
   projection.qk_norm = QkNorm::projection;
   unnormed.qk_norm = QkNorm::none;
   unnormed.attention_gate = false;
+  ModelConfig with_bias = test::tiny_config(), scaled = dense_config();
+  with_bias.attention_bias = true;
+  with_bias.router_bias = true;  // that stays as it is
+  with_bias.partial_rotary_factor = 0.5;
+  scaled.embedding_multiplier = 3, scaled.residual_multiplier = 0.4;
+  scaled.attention_multiplier = 0.5, scaled.logits_scaling = 1.7;
   ModelConfig without_experts = dense_config();
   without_experts.first_dense_layers = without_experts.n_layers;
-  return {test::tiny_config(), ungated,    windowed, biased,         shared,
-          dense_config(),      projection, unnormed, without_experts};
+  return {test::tiny_config(), ungated,  windowed,  biased, shared,         dense_config(),
+          projection,          unnormed, with_bias, scaled, without_experts};
 }
 
 // Initial weights, and biases of routers as training leaves them.
@@ -350,6 +356,12 @@ TEST(Flops, FollowTheParts) {
   other.qk_norm = QkNorm::projection;
   EXPECT_EQ(count_parameters(other).total - count_parameters(user).total, 16 * (16 + 8 - 2) * 64);
   other = user;
+  // Of queries with their gates, keys and values. They are no products either.
+  other.attention_bias = true;
+  EXPECT_EQ(count_parameters(other).total - count_parameters(user).total, 16 * (2 * 16 + 2 * 8) * 64);
+  EXPECT_EQ(count_parameters(other).active - count_parameters(user).active, 16 * (2 * 16 + 2 * 8) * 64);
+  EXPECT_EQ(flops_per_token(other, 1024).total(), flops_per_token(user, 1024).total());
+  other = user;
   other.attention_window = {"512", "0"};
   EXPECT_EQ(flops_per_token(other, 1024).attention, 0.875 * flops_per_token(user, 1024).attention);
 }
@@ -402,6 +414,24 @@ TEST(Parameters, OfDensePartsAreMatrices) {
   EXPECT_EQ(find("layers.0.dense_norm.weight").role, Role::norm);
   for (const Parameter& parameter : parameters.list())
     EXPECT_FALSE(parameter.name.starts_with("layers.0.moe")) << parameter.name;
+}
+
+// A bias is a vector in f32 that begins at 0 and does not decay, in a row of its own in tables.
+TEST(Parameters, OfABias) {
+  ModelConfig config = test::tiny_config();
+  config.attention_bias = true;
+  int64_t count = 0;
+  for (const Parameter& parameter : ModelParameters(config.spec()).list()) {
+    if (!parameter.name.ends_with("attention.qkvg.bias")) continue;
+    ++count;
+    EXPECT_TRUE(parameter.weight.has_shape({2 * 4 * 8 + 2 * 2 * 8})) << parameter.weight.describe();
+    EXPECT_EQ(parameter.role, Role::norm);
+    EXPECT_EQ(parameter.group, "biases");
+    EXPECT_EQ(parameter.init_value, 0);
+    EXPECT_EQ(parameter.init_std, 0);
+    EXPECT_TRUE(parameter.matrix_rows.empty());
+  }
+  EXPECT_EQ(count, config.n_layers);
 }
 
 TEST(Capacity, IsTutels) {

@@ -130,11 +130,15 @@ TEST_F(Resumed, BalancedRoutersHaveTheSameBitsAndKeepTheirBiases) {
     train(settings, resumed, true);
     FAIL() << "biases were lost";
   } catch (const UserError& error) {
-    EXPECT_THAT(error.expected, ::testing::HasSubstr("model.router_bias_rate above 0: true"));
+    EXPECT_THAT(error.expected, ::testing::HasSubstr("router_bias_rate above 0: true"));
   }
-  settings.model.router_bias_rate = 1e-12;
+  settings.model.router_bias = true;  // with a rate of 0 they stay
   settings.distributed.balance_loss = train::BalanceScope::rank;
   EXPECT_EQ(train(settings, resumed, true), train::Outcome::finished) << "another scope is no other model";
+  const checkpoint::Checkpoint later(checkpoint::CheckpointStore(resumed.checkpoints(), 0).folder_of(11));
+  for (const char* const name : {"layers.0.moe.router.bias", "layers.1.moe.router.bias"})
+    EXPECT_EQ(later.file("model.safetensors").values<float>(name),
+              last.file("model.safetensors").values<float>(name));
 }
 
 // The scale, its count of good steps and the steps it cost are part of the state: here it overflows before

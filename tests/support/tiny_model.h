@@ -31,6 +31,7 @@ inline model::ModelConfig golden_config(const nlohmann::json& json, int64_t T) {
   config.head_dim = json.value("head_dim", 0);
   config.attention_gate = json.value("attention_gate", true);
   config.qk_norm = value_named<QkNorm>(json.value("qk_norm", "head")).value();
+  config.attention_bias = json.value("attention_bias", false);
   for (const int64_t window : json.value("attention_window", std::vector<int64_t>()))
     config.attention_window.push_back(std::to_string(window));
   config.tie_embeddings = json.value("tie_embeddings", true);
@@ -52,6 +53,10 @@ inline model::ModelConfig golden_config(const nlohmann::json& json, int64_t T) {
   config.vocab_size = json.at("vocab_size");
   config.rope_theta = json.at("rope_theta");
   config.norm_eps = json.at("norm_eps");
+  config.embedding_multiplier = json.value("embedding_multiplier", 1.0);
+  config.residual_multiplier = json.value("residual_multiplier", 1.0);
+  config.attention_multiplier = json.value("attention_multiplier", 0.0);
+  config.logits_scaling = json.value("logits_scaling", 1.0);
   config.max_seq_len = T;
   return config;
 }

@@ -45,7 +45,8 @@ struct Setting {
   double epsilon = 1e-5;
   RouterScore score = RouterScore::softmax;
   double bias_rate = 0, sequence = 0;
-  bool dense = false;  // a dense layer, then one with a shared expert
+  bool dense = false;   // a dense layer, then one with a shared expert
+  bool biased = false;  // biases on queries, keys and values
   std::string name() const {
     return fmt::format("{} ranks, {} {}{}, capacity {}, {}, {}", ranks, name_of(layout), degree,
                        overlap ? " in turns" : "", capacity, name_of(recompute), name_of(precision));
@@ -87,6 +88,7 @@ inline Learnt learn(const Setting& setting) {
   config.model.router_bias_rate = setting.bias_rate;
   config.model.sequence_loss_weight = setting.sequence;
   if (setting.dense) config.model.first_dense_layers = 1, config.model.shared_expert_dim = 16;
+  config.model.attention_bias = setting.biased;
   config.training.batch_size = setting.rows;
   config.training.mixed_precision = setting.precision;
   config.training.optimizer = setting.optimizer;

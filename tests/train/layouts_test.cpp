@@ -71,10 +71,11 @@ TEST(Layouts, LearnTheSameWithMuon) {
   }
 }
 
-// Dense parts are on every rank, whoever has the experts. Only the second layer has a router to tell of.
+// Dense parts and biases are on every rank, whoever has the experts. Only the second layer has a router to
+// tell of.
 TEST(Layouts, LearnTheSameWithDenseParts) {
   for (const OptimizerKind optimizer : {OptimizerKind::adamw, OptimizerKind::muon}) {
-    const Setting alone{.steps = 20, .optimizer = optimizer, .dense = true};
+    const Setting alone{.steps = 20, .optimizer = optimizer, .dense = true, .biased = true};
     const Learnt one = learn(alone);
     EXPECT_LT(one.steps.back().loss, one.steps.front().loss - 0.3) << "nothing was learnt";
     EXPECT_EQ(one.steps.front().expert_count.size(), 1);
@@ -87,7 +88,8 @@ TEST(Layouts, LearnTheSameWithDenseParts) {
           {4, expert, 2, 0, 0, model::Recompute::full},
           {.ranks = 2, .layout = expert, .recompute = model::Recompute::selective, .overlap = true}}) {
       Setting setting = other;
-      setting.steps = alone.steps, setting.optimizer = optimizer, setting.dense = true;
+      setting.steps = alone.steps, setting.optimizer = optimizer;
+      setting.dense = setting.biased = true;
       const Learnt many = learn(setting);
       EXPECT_LE(largest_difference(one, many), bound) << setting.name();
       EXPECT_EQ(many.steps.front().expert_count, one.steps.front().expert_count) << setting.name();
