@@ -180,7 +180,6 @@ int run(ImportOptions options) {
   }
   const DType master = train::weight_types(start.config.training).master;
   const interop::ImportedWeights weights(options.folder, start.config.model, master, *start.family);
-  interop::keep_imported(run.path(), options.folder, *start.family, weights.types(), start.own_tokenizer);
   uint64_t bytes = 0;
   auto streams = weights.streams();
   for (const auto& stream : streams) bytes += stream.bytes();
@@ -188,6 +187,7 @@ int run(ImportOptions options) {
   const checkpoint::CheckpointStore store = save_only_checkpoint(
       run.path(), with_progress(std::move(streams), progress), start.state, start.config);
   progress.done();
+  interop::keep_imported(run.path(), options.folder, *start.family, weights.types(), start.own_tokenizer);
   if (options.verify) verify({start.config, store.open_latest()}, options.folder, terminal);
   train::RunFolder::fill_settings(run.path(), start.config);  // they make it a run
   run.commit();
