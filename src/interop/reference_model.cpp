@@ -32,10 +32,19 @@ struct Settings {
     norm_plus_one = gated = type == "qwen3_next";
     if (json.has("num_experts_per_tok")) K = json.whole("num_experts_per_tok");
     if (json.has("norm_topk_prob")) renormalise = json.flag("norm_topk_prob");
-    if (type == "mixtral") {
-      renormalise = true;
-      if (json.has("sliding_window")) window = json.whole("sliding_window");
-    }
+    if (type == "mixtral" && json.has("sliding_window")) window = json.whole("sliding_window");
+    sigmoid_router = type == "glm4_moe" || type == "minimax_m2";
+    if (type == "mixtral" || type == "minimax_m2" || type.starts_with("granitemoe")) renormalise = true;
+    const auto take = [&](const char* key, double& value) {
+      if (json.has(key)) value = json.number(key);
+    };
+    score_scale = 1 / std::sqrt(static_cast<double>(d));
+    take("routed_scaling_factor", route_scale);
+    if (!type.starts_with("granitemoe")) return;
+    take("attention_multiplier", score_scale);
+    take("embedding_multiplier", embedding_scale);
+    take("residual_multiplier", residual_scale);
+    take("logits_scaling", logits_divisor);
   }
 
   std::string type;
@@ -46,7 +55,8 @@ struct Settings {
   bool norm_plus_one = false;  // the weight of a norm is kept less one
   bool gated = false;          // q_proj has, behind the d rows of each head, d of a gate
   int64_t K = 0;
-  bool renormalise = false;
+  bool renormalise = false, sigmoid_router = false;
+  double route_scale = 1, score_scale = 1, embedding_scale = 1, residual_scale = 1, logits_divisor = 1;
   int64_t window = 0;  // tokens that a token sees; 0: all
 };
 
@@ -63,15 +73,17 @@ class Decoder {
     Vectors x(N, settings_.D);
     for (int64_t t = 0; t < N; ++t)
       std::ranges::copy(files_.row("model.embed_tokens.weight", ids[static_cast<size_t>(t)]), x.row(t));
+    for (double& value : x.values) value *= settings_.embedding_scale;
     for (int64_t i = 0; i < settings_.L; ++i) {
       const std::string layer = fmt::format("model.layers.{}.", i);
-      add(x, attention(layer + "self_attn.", normed(x, layer + "input_layernorm.weight")));
-      add(x, mlp(layer, normed(x, layer + "post_attention_layernorm.weight")));
+      add(x, attention(layer + "self_attn.", normed(x, layer + "input_layernorm.weight")),
+          settings_.residual_scale);
+      add(x, mlp(layer, normed(x, layer + "post_attention_layernorm.weight")), settings_.residual_scale);
     }
-    return files_
-        .product(settings_.tied ? "model.embed_tokens.weight" : "lm_head.weight",
-                 normed(x, "model.norm.weight"))
-        .values;
+    Vectors y = files_.product(settings_.tied ? "model.embed_tokens.weight" : "lm_head.weight",
+                               normed(x, "model.norm.weight"));
+    for (double& value : y.values) value /= settings_.logits_divisor;
+    return std::move(y.values);
   }
 
  private:
@@ -85,8 +97,18 @@ class Decoder {
     return Settings(JsonFields(where, all), *family);
   }
 
-  static void add(Vectors& x, const Vectors& y) {
-    for (size_t i = 0; i < x.values.size(); ++i) x.values[i] += y.values[i];
+  static void add(Vectors& x, const Vectors& y, double scale = 1) {
+    for (size_t i = 0; i < x.values.size(); ++i) x.values[i] += scale * y.values[i];
+  }
+
+  // With its bias, where there is one.
+  Vectors projection(const std::string& name, const Vectors& x) const {
+    Vectors y = files_.product(name + ".weight", x);
+    if (!files_.has(name + ".bias")) return y;
+    const std::vector<double> bias = files_.values(name + ".bias");
+    for (int64_t t = 0; t < y.count; ++t)
+      for (int64_t i = 0; i < y.width; ++i) y.row(t)[i] += bias[static_cast<size_t>(i)];
+    return y;
   }
 
   // Of `parts` stretches of each vector, each by itself.
@@ -126,8 +148,8 @@ class Decoder {
   }
 
   Vectors attention(const std::string& name, const Vectors& x) const {
-    Vectors q = files_.product(name + "q_proj.weight", x), k = files_.product(name + "k_proj.weight", x);
-    const Vectors v = files_.product(name + "v_proj.weight", x);
+    Vectors q = projection(name + "q_proj", x), k = projection(name + "k_proj", x);
+    const Vectors v = projection(name + "v_proj", x);
     const Vectors gates = settings_.gated ? split_gates(q) : Vectors(0, 0);
     if (files_.has(name + "q_norm.weight")) {
       norm(q, name + "q_norm.weight");
@@ -140,7 +162,7 @@ class Decoder {
       for (int64_t h = 0; h < settings_.H; ++h) attend(t, h, q, k, v, out);
     if (settings_.gated)
       for (size_t i = 0; i < out.values.size(); ++i) out.values[i] *= sigmoid(gates.values[i]);
-    return files_.product(name + "o_proj.weight", out);
+    return projection(name + "o_proj", out);
   }
 
   void attend(int64_t t, int64_t h, const Vectors& q, const Vectors& k, const Vectors& v,
@@ -149,8 +171,8 @@ class Decoder {
     const int64_t first = settings_.window > 0 ? std::max<int64_t>(0, t - settings_.window + 1) : 0;
     std::vector<double> weights;
     for (int64_t s = first; s <= t; ++s)
-      weights.push_back(std::inner_product(k.row(s) + at, k.row(s) + at + d, q.row(t) + h * d, 0.0) /
-                        std::sqrt(static_cast<double>(d)));
+      weights.push_back(settings_.score_scale *
+                        std::inner_product(k.row(s) + at, k.row(s) + at + d, q.row(t) + h * d, 0.0));
     softmax(weights);
     for (int64_t s = first; s <= t; ++s)
       for (int64_t i = 0; i < d; ++i)
@@ -165,15 +187,22 @@ class Decoder {
   }
 
   Vectors mlp(const std::string& layer, const Vectors& x) const {
-    const std::string mixtral = layer + "block_sparse_moe.", other = layer + "mlp.";
-    if (files_.has(mixtral + "gate.weight")) return experts(mixtral, {"w1", "w3", "w2"}, x);
-    if (files_.has(other + "gate.weight")) return experts(other, {"gate_proj", "up_proj", "down_proj"}, x);
-    return swiglu(other, {"gate_proj", "up_proj", "down_proj"}, x);
+    const std::string sparse = layer + "block_sparse_moe.", other = layer + "mlp.";
+    if (files_.has(sparse + "gate.weight")) return experts(sparse, "gate.weight", {"w1", "w3", "w2"}, x);
+    if (files_.has(other + "gate.weight")) return experts(other, "gate.weight", kUsual, x);
+    if (!files_.has(sparse + "router.layer.weight")) return swiglu(other, kUsual, x);
+    Vectors y = experts(sparse, "router.layer.weight", kUsual, x);  // Granite's
+    const std::string shared = layer + "shared_mlp.";
+    if (files_.has(shared + "input_linear.weight"))
+      add(y, joined(shared + "input_linear.weight", shared + "output_linear.weight", 0,
+                    files_.shape(shared + "input_linear.weight")[0] / 2, x));
+    return y;
   }
 
   struct Names {
     const char *gate, *up, *down;
   };
+  static constexpr Names kUsual{"gate_proj", "up_proj", "down_proj"};
 
   static Vectors silu_product(Vectors gate, const Vectors& up) {
     for (size_t i = 0; i < gate.values.size(); ++i) gate.values[i] *= sigmoid(gate.values[i]) * up.values[i];
@@ -186,26 +215,40 @@ class Decoder {
                                                            files_.product(matrix(names.up), x)));
   }
 
-  // One expert, by itself in the file or in a tensor with the others: [E, 2 F, D], [E, D, F].
+  // Of a tensor with the rows of both, [E, 2 F, D], and [E, D, F].
+  Vectors joined(const std::string& gate_up, const std::string& down, int64_t e, int64_t F,
+                 const Vectors& x) const {
+    const int64_t D = settings_.D;
+    return files_.product(down,
+                          silu_product(files_.product(gate_up, x, 2 * e * F, F),
+                                       files_.product(gate_up, x, (2 * e + 1) * F, F)),
+                          e * D, D);
+  }
+
+  // One expert, by itself in the file or in a tensor with the others.
   Vectors expert(const std::string& moe, const Names& names, int64_t e, const Vectors& x) const {
-    for (const std::string& all : {moe, moe.substr(0, moe.rfind('.', moe.size() - 2)) + ".mlp."}) {
-      const std::string gate_up = all + "experts.gate_up_proj", down = all + "experts.down_proj";
-      if (!files_.has(gate_up)) continue;
-      const int64_t F = files_.shape(gate_up)[1] / 2, D = settings_.D;
-      return files_.product(down,
-                            silu_product(files_.product(gate_up, x, 2 * e * F, F),
-                                         files_.product(gate_up, x, (2 * e + 1) * F, F)),
-                            e * D, D);
-    }
+    const std::string in_memory = moe.substr(0, moe.rfind('.', moe.size() - 2)) + ".mlp.";
+    for (const auto& [gate_up, down] : {std::pair{moe + "experts.gate_up_proj", moe + "experts.down_proj"},
+                                        {in_memory + "experts.gate_up_proj", in_memory + "experts.down_proj"},
+                                        {moe + "input_linear.weight", moe + "output_linear.weight"}})
+      if (files_.has(gate_up)) return joined(gate_up, down, e, files_.shape(gate_up)[1] / 2, x);
     return swiglu(fmt::format("{}experts.{}.", moe, e), names, x);
   }
 
-  Vectors experts(const std::string& moe, const Names& names, const Vectors& x) const {
-    const Vectors scores = files_.product(moe + "gate.weight", x);
+  // What is added to the scores for the choice alone; none in most families.
+  std::vector<double> choice_bias(const std::string& moe) const {
+    for (const std::string& name : {moe + "gate.e_score_correction_bias", moe + "e_score_correction_bias"})
+      if (files_.has(name)) return files_.values(name);
+    return {};
+  }
+
+  Vectors experts(const std::string& moe, const char* router, const Names& names, const Vectors& x) const {
+    const Vectors scores = files_.product(moe + router, x);
+    const std::vector<double> bias = choice_bias(moe);
     const int64_t E = scores.width;
     std::vector<std::vector<std::pair<int64_t, double>>> tokens(static_cast<size_t>(E));  // of each expert
     for (int64_t t = 0; t < x.count; ++t)
-      for (const auto& [e, weight] : chosen({scores.row(t), scores.row(t) + E}))
+      for (const auto& [e, weight] : chosen({scores.row(t), scores.row(t) + E}, bias))
         tokens[static_cast<size_t>(e)].emplace_back(t, weight);
     Vectors y(x.count, settings_.D);
     for (int64_t e = 0; e < E; ++e) {
@@ -221,11 +264,13 @@ class Decoder {
               mine[static_cast<size_t>(i)].second * made.row(i)[c];
     }
     if (files_.has(moe + "shared_expert.gate_proj.weight")) add_shared(moe, x, y);
+    if (files_.has(moe + "shared_experts.gate_proj.weight"))
+      add(y, swiglu(moe + "shared_experts.", kUsual, x));
     return y;
   }
 
   void add_shared(const std::string& moe, const Vectors& x, Vectors& y) const {
-    Vectors shared = swiglu(moe + "shared_expert.", {"gate_proj", "up_proj", "down_proj"}, x);
+    Vectors shared = swiglu(moe + "shared_expert.", kUsual, x);
     const Vectors gate = files_.product(moe + "shared_expert_gate.weight", x);
     for (int64_t t = 0; t < x.count; ++t)
       for (int64_t c = 0; c < shared.width; ++c) shared.row(t)[c] *= sigmoid(gate.row(t)[0]);
@@ -233,19 +278,27 @@ class Decoder {
   }
 
   // Experts and their weights.
-  std::vector<std::pair<int64_t, double>> chosen(std::vector<double> scores) const {
-    softmax(scores);
+  std::vector<std::pair<int64_t, double>> chosen(std::vector<double> scores,
+                                                 const std::vector<double>& bias) const {
+    if (settings_.sigmoid_router)
+      std::ranges::transform(scores, scores.begin(), sigmoid);
+    else
+      softmax(scores);
+    std::vector<double> ranked = scores;
+    for (size_t e = 0; e < bias.size(); ++e) ranked[e] += bias[e];
     std::vector<int64_t> order(scores.size());
     std::iota(order.begin(), order.end(), 0);
     std::ranges::stable_sort(order, [&](int64_t a, int64_t b) {
-      return scores[static_cast<size_t>(a)] > scores[static_cast<size_t>(b)];
+      return ranked[static_cast<size_t>(a)] > ranked[static_cast<size_t>(b)];
     });
     order.resize(static_cast<size_t>(settings_.K));
     double sum = 0;
     for (const int64_t e : order) sum += scores[static_cast<size_t>(e)];
     std::vector<std::pair<int64_t, double>> list;
+    list.reserve(order.size());
     for (const int64_t e : order)
-      list.emplace_back(e, scores[static_cast<size_t>(e)] / (settings_.renormalise ? sum : 1));
+      list.emplace_back(
+          e, settings_.route_scale * scores[static_cast<size_t>(e)] / (settings_.renormalise ? sum : 1));
     return list;
   }
 
@@ -256,7 +309,9 @@ class Decoder {
 }  // namespace
 
 bool has_reference(const std::string& model_type) {
-  constexpr std::string_view kTypes[] = {"qwen3_next", "qwen3_moe", "olmoe", "mixtral", "qwen3", "llama"};
+  constexpr std::string_view kTypes[] = {"qwen3_next",       "qwen3_moe", "qwen2_moe",  "olmoe",
+                                         "mixtral",          "glm4_moe",  "minimax_m2", "granitemoe",
+                                         "granitemoeshared", "qwen3",     "llama"};
   return std::ranges::find(kTypes, model_type) != std::end(kTypes);
 }
 

@@ -57,6 +57,7 @@ ReferenceRotary reference_rotary(const JsonFields& json, double default_theta, d
     return number(rope, key, number(json, key, otherwise));
   };
   const double theta = outside("rope_theta", default_theta);
+  if (json.has("rotary_dim")) default_partial = json.number("rotary_dim") / static_cast<double>(d);
   const auto width =
       static_cast<int64_t>(static_cast<double>(d) * outside("partial_rotary_factor", default_partial));
   ReferenceRotary rotary;
