@@ -7,8 +7,8 @@ again. Prints a row for each; exits with 1 if anything differs.
 usage: tools/check_families.py MOE [--only NAME] [--tokens 100]
 
 Of each model: logits and loss of some texts (norm of the difference over the norm; difference), greedy texts
-with our cache and with theirs, the exported tensors (names, shapes, types, bytes), and what transformers
-misses when it loads the export. Needs no network.
+with our cache and with theirs, the exported tensors (names, shapes, types, bytes) and config.json (its
+bytes), and what transformers misses when it loads the export. Import runs with --verify. Needs no network.
 """
 import argparse
 import copy
@@ -172,7 +172,7 @@ def compare_greedy(program, model, run, tokens):
 
 def compare_export(program, run, out, dtype, theirs):
     """How many tensors are the same in all, and what transformers misses or does not know."""
-    moe(program, "export", run, out, "--dtype", {"float32": "f32", "bfloat16": "bf16"}[dtype])
+    moe(program, "export", run, out)
     ours = {}
     for file in out.glob("model*.safetensors"):
         ours |= load_file(file)
@@ -189,15 +189,16 @@ def check(program, name, tokens):
     work = Path(tempfile.mkdtemp())
     model = make(kind, settings, dtype)
     theirs = save(model, work / "theirs", dtype, change)
-    moe(program, "import", work / "theirs", "--output", work / "run")
+    moe(program, "import", work / "theirs", "--output", work / "run", "--verify")
     prompts = [word for text in TEXTS for word in ("--verify-prompt", text)]
     moe(program, "export", work / "run", work / "logits", "--dtype", "f32", "--verify", *prompts, "--logits",
         work / "logits.st")
     worst, loss = compare_logits(model, work / "logits.st")
     greedy = compare_greedy(program, model, work / "run", tokens)
     same, written, odd = compare_export(program, work / "run", work / "out", dtype, theirs)
+    settings = [(work / folder / "config.json").read_bytes() for folder in ("theirs", "out")]
     shutil.rmtree(work)
-    kept = same == written == len(theirs) and odd == 0
+    kept = same == written == len(theirs) and odd == 0 and settings[0] == settings[1]
     good = worst < 1e-6 and loss < 1e-6 and greedy == len(TEXTS) and kept
     print(f"| {name} | {worst:.1e} | {loss:.0e} | {greedy} of {len(TEXTS)} | {same} of {len(theirs)} | {odd} "
           f"|{'' if good else ' WRONG'}", flush=True)
