@@ -36,6 +36,18 @@ OLMOE = SHAPE | {"num_experts": 8, "intermediate_size": 24}
 DENSE = {name: value for name, value in SHAPE.items() if name != "num_experts_per_tok"} | {
     "intermediate_size": 72}
 MIXTRAL = SHAPE | {"num_local_experts": 8, "intermediate_size": 24}
+QWEN2 = SHAPE | {"num_experts": 8, "moe_intermediate_size": 24, "intermediate_size": 48,
+                 "shared_expert_intermediate_size": 40}
+GLM = SHAPE | {"head_dim": 16, "n_routed_experts": 8, "moe_intermediate_size": 24, "intermediate_size": 48,
+               "n_shared_experts": 1, "first_k_dense_replace": 1, "attention_bias": True,
+               "use_qk_norm": True, "routed_scaling_factor": 1.7}
+MINIMAX = SHAPE | {"head_dim": 16, "num_local_experts": 8, "intermediate_size": 24, "rotary_dim": 8}
+GRANITE = SHAPE | {"num_local_experts": 8, "intermediate_size": 24, "embedding_multiplier": 12.0,
+                   "residual_multiplier": 0.22, "attention_multiplier": 0.1, "logits_scaling": 1.6}
+NEXT = QWEN | {"shared_expert_intermediate_size": 40, "layer_types": ["full_attention"] * 3,
+               "rope_parameters": {"rope_type": "default", "rope_theta": 1e4,
+                                   "partial_rotary_factor": 0.25}}
+ODD = {"num_attention_heads": 7, "num_key_value_heads": 1}
 # Name: class, settings, type, and how the files are changed.
 CASES = {
     "qwen3_moe": ("Qwen3Moe", QWEN, "float32", None),
@@ -69,6 +81,40 @@ CASES = {
         "rope_type": "llama3", "rope_theta": 5e5, "factor": 8.0, "low_freq_factor": 1.0,
         "high_freq_factor": 4.0, "original_max_position_embeddings": 16}}, "float32", None),
     "llama, bf16": ("Llama", DENSE, "bfloat16", None),
+    "qwen3_next, partial rotary": ("Qwen3Next", NEXT, "float32", None),
+    "qwen2_moe": ("Qwen2Moe", QWEN2, "float32", None),
+    "qwen2_moe, no biases, renormalisation, dense layers": ("Qwen2Moe", QWEN2 | {
+        "qkv_bias": False, "norm_topk_prob": True, "mlp_only_layers": [0, 1]}, "float32", None),
+    "qwen2_moe, 7 heads of 10, one of keys": ("Qwen2Moe", QWEN2 | ODD | {"head_dim": 10}, "float32", None),
+    "qwen2_moe, shards": ("Qwen2Moe", QWEN2, "float32", "shards"),
+    "qwen2_moe, fused experts": ("Qwen2Moe", QWEN2, "float32", "fused"),
+    "qwen2_moe, bf16": ("Qwen2Moe", QWEN2, "bfloat16", None),
+    "glm4_moe": ("Glm4Moe", GLM, "float32", None),
+    "glm4_moe, as Air: no QK-norm, scale 1, two shared": ("Glm4Moe", GLM | {
+        "use_qk_norm": False, "routed_scaling_factor": 1.0, "n_shared_experts": 2}, "float32", None),
+    "glm4_moe, no biases, no renormalisation, no dense layers": ("Glm4Moe", GLM | {
+        "attention_bias": False, "norm_topk_prob": False, "first_k_dense_replace": 0}, "float32", None),
+    "glm4_moe, 7 heads of 20, one of keys": ("Glm4Moe", GLM | ODD | {"head_dim": 20}, "float32", None),
+    "glm4_moe, shards": ("Glm4Moe", GLM, "float32", "shards"),
+    "glm4_moe, fused experts": ("Glm4Moe", GLM, "float32", "fused"),
+    "glm4_moe, prediction layer": ("Glm4Moe", GLM, "float32", "prediction layer"),
+    "glm4_moe, bf16": ("Glm4Moe", GLM, "bfloat16", None),
+    "minimax_m2": ("MiniMaxM2", MINIMAX, "float32", None),
+    "minimax_m2, all of a head turns": ("MiniMaxM2", MINIMAX | {"rotary_dim": 16}, "float32", None),
+    "minimax_m2, 7 heads of 20, one of keys": (
+        "MiniMaxM2", MINIMAX | ODD | {"head_dim": 20, "rotary_dim": 10}, "float32", None),
+    "minimax_m2, shards": ("MiniMaxM2", MINIMAX, "float32", "shards"),
+    "minimax_m2, fused experts": ("MiniMaxM2", MINIMAX, "float32", "fused"),
+    "minimax_m2, bf16": ("MiniMaxM2", MINIMAX, "bfloat16", None),
+    "granitemoe": ("GraniteMoe", GRANITE, "float32", None),
+    "granitemoe, tied, multipliers of the class": ("GraniteMoe", SHAPE | {
+        "num_local_experts": 8, "intermediate_size": 24, "tie_word_embeddings": True}, "float32", None),
+    "granitemoe, 5 heads of 8, one of keys": ("GraniteMoe", GRANITE | {
+        "hidden_size": 40, "num_attention_heads": 5, "num_key_value_heads": 1}, "float32", None),
+    "granitemoe, shards": ("GraniteMoe", GRANITE, "float32", "shards"),
+    "granitemoe, bf16": ("GraniteMoe", GRANITE, "bfloat16", None),
+    "granitemoeshared": ("GraniteMoeShared", GRANITE | {"shared_intermediate_size": 40}, "float32", None),
+    "granitemoeshared, none, bf16": ("GraniteMoeShared", GRANITE, "bfloat16", None),
 }
 
 
@@ -90,7 +136,12 @@ def make(kind, settings, dtype):
         for name, weight in model.named_parameters():
             norm = "norm" in name
             value = (0.1 if norm else 0.15) * torch.randn_like(weight) + norm
+            if norm and kind == "Qwen3Next":  # less one, and short: we keep 1 + weight without rounding
+                value = ((value - 1) * 2**18).round() / 2**18
             weight.copy_(value.to(getattr(torch, dtype)))
+        for name, bias in model.named_buffers():
+            if "e_score_correction_bias" in name:
+                bias.copy_(0.1 * torch.randn_like(bias))
     return model
 
 
@@ -123,10 +174,30 @@ def use_old_keys(folder):
     (folder / "config.json").write_text(json.dumps(config))
 
 
+def add_prediction_layer(folder):
+    """As published GLM files have one behind the last layer, which transformers leaves out, too."""
+    tensors = load_file(folder / "model.safetensors")
+    tensors |= {"model.layers.3.eh_proj.weight": torch.ones(32, 64),
+                "model.layers.3.enorm.weight": torch.ones(32)}
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+
+
+def rounded(model, dtype):
+    """A copy: the rotary frequencies would be rounded with the rest. What the class keeps in f32 stays so,
+    and biases of the choice, as in published files."""
+    kept = [*(model._keep_in_fp32_modules_strict or []), "e_score_correction_bias"]
+    exact = [(name, tensor.clone()) for name, tensor in [*model.named_parameters(), *model.named_buffers()]
+             if any(part in name for part in kept)]
+    model = copy.deepcopy(model).to(getattr(torch, dtype))
+    for name, tensor in exact:
+        module, _, last = name.rpartition(".")
+        learnt = last in model.get_submodule(module)._parameters
+        setattr(model.get_submodule(module), last, torch.nn.Parameter(tensor) if learnt else tensor)
+    return model
+
+
 def save(model, folder, dtype, change):
-    # A copy: the rotary frequencies would be rounded with the rest.
-    copy.deepcopy(model).to(getattr(torch, dtype)).save_pretrained(
-        folder, max_shard_size="4MB" if change == "shards" else "5GB")
+    rounded(model, dtype).save_pretrained(folder, max_shard_size="4MB" if change == "shards" else "5GB")
     if change == "shards":
         assert len(list(folder.glob("model-*.safetensors"))) > 1
     if change == "old keys":
@@ -136,6 +207,8 @@ def save(model, folder, dtype, change):
         tensors |= load_file(file)
     if change == "fused":
         fuse(folder)
+    if change == "prediction layer":
+        add_prediction_layer(folder)
     return tensors
 
 

@@ -47,6 +47,30 @@ MODELS = {
     "families/qwen3": ("Qwen3", DENSE | {
         "head_dim": 12, "tie_word_embeddings": True, "rope_parameters": ROPE | {
             "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 8}}),
+    "qwen3_next_partial": ("Qwen3Next", NEXT | {
+        "num_hidden_layers": 2, "intermediate_size": 16, "shared_expert_intermediate_size": 1,
+        "mlp_only_layers": [], "layer_types": ["full_attention"] * 2, "head_dim": 16,
+        "rope_parameters": ROPE | {"partial_rotary_factor": 0.25}, "partial_rotary_factor": 0.25}),
+    "families/qwen2_moe": ("Qwen2Moe", SHAPE | {
+        "num_hidden_layers": 3, "num_experts": 6, "moe_intermediate_size": 16, "intermediate_size": 28,
+        "shared_expert_intermediate_size": 12, "mlp_only_layers": [0], "norm_topk_prob": False,
+        "rope_parameters": ROPE}),
+    "families/glm4_moe": ("Glm4Moe", SHAPE | {
+        "head_dim": 12, "num_hidden_layers": 3, "n_routed_experts": 6, "moe_intermediate_size": 16,
+        "intermediate_size": 28, "n_shared_experts": 2, "first_k_dense_replace": 1, "use_qk_norm": True,
+        "attention_bias": True, "routed_scaling_factor": 1.5,
+        "rope_parameters": ROPE | {"partial_rotary_factor": 0.5}}),
+    "families/minimax_m2": ("MiniMaxM2", SHAPE | {
+        "head_dim": 16, "num_hidden_layers": 2, "num_local_experts": 6, "intermediate_size": 16,
+        "rotary_dim": 4, "rope_parameters": ROPE}),
+    "families/granitemoe": ("GraniteMoe", SHAPE | {
+        "num_hidden_layers": 2, "num_local_experts": 6, "intermediate_size": 16, "tie_word_embeddings": True,
+        "embedding_multiplier": 3.0, "residual_multiplier": 0.4, "attention_multiplier": 0.2,
+        "logits_scaling": 2.5, "rope_parameters": ROPE}),
+    "families/granitemoeshared": ("GraniteMoeShared", SHAPE | {
+        "num_hidden_layers": 2, "num_local_experts": 6, "intermediate_size": 16,
+        "shared_intermediate_size": 12, "embedding_multiplier": 1.5, "residual_multiplier": 0.7,
+        "attention_multiplier": 0.3, "logits_scaling": 0.8, "rope_parameters": ROPE}),
     "families/llama": ("Llama", DENSE | {"rope_parameters": ROPE | {
         "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
         "original_max_position_embeddings": 16}}),
@@ -63,6 +87,14 @@ def our_name(theirs):
             ("self_attn.q_proj", "attention.qkvg"), ("self_attn.k_proj", "attention.qkvg"),
             ("self_attn.v_proj", "attention.qkvg"), ("mlp.experts.gate_up_proj", "moe.gate_up.weight"),
             ("mlp.experts.down_proj", "moe.down.weight"), ("mlp.gate.", "moe.router."),
+            ("mlp.shared_expert_gate", "moe.shared_gate"), ("mlp.shared_experts.", "moe.shared."),
+            ("mlp.shared_expert.", "moe.shared."), ("moe.shared.gate_proj", "moe.shared.gate_up"),
+            ("moe.shared.up_proj", "moe.shared.gate_up"), ("moe.shared.down_proj", "moe.shared.down"),
+            ("block_sparse_moe.experts.gate_up_proj", "moe.gate_up.weight"),
+            ("block_sparse_moe.experts.down_proj", "moe.down.weight"),
+            ("block_sparse_moe.router.", "moe.router."),
+            ("shared_mlp.input_linear", "moe.shared.gate_up"),
+            ("shared_mlp.output_linear", "moe.shared.down"),
             ("mlp.gate_proj", "dense.gate_up"), ("mlp.up_proj", "dense.gate_up"),
             ("mlp.down_proj", "dense.down")):
         name = name.replace(old, new)
@@ -92,10 +124,13 @@ def make(name):
     with torch.no_grad():
         for parameter, weight in model.named_parameters():
             weight.copy_(0.3 * torch.randn_like(weight))
-            if "shared_expert" in parameter and settings["shared_expert_intermediate_size"] == 1:
+            if "shared_expert" in parameter and settings.get("shared_expert_intermediate_size") == 1:
                 weight.zero_()
             if "norm" in parameter and name.startswith("families/"):
                 weight += 1
+        for buffer, bias in model.named_buffers():
+            if "e_score_correction_bias" in buffer:
+                bias.copy_(0.2 * torch.randn_like(bias))
     ids = torch.randint(1, 96, (1, 24))
     with torch.no_grad():
         logits = model(ids).logits[0]
@@ -103,7 +138,8 @@ def make(name):
     expected = {"ids": ids[0].int(), "logits": logits.contiguous(), "greedy": greedy.int()}
     if name.startswith("families/"):
         all_dense = range(0 if "num_experts_per_tok" in settings else config.num_hidden_layers)
-        expected |= gradient_norms(model, ids, settings.get("mlp_only_layers", all_dense))
+        first = range(settings.get("first_k_dense_replace", 0))
+        expected |= gradient_norms(model, ids, settings.get("mlp_only_layers", first or all_dense))
     model.save_pretrained(FOLDER / name)
     (FOLDER / name / "generation_config.json").unlink(missing_ok=True)
     save_file(expected, FOLDER / name / "expected.st")

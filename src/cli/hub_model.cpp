@@ -118,11 +118,11 @@ void HubModel::fetch_small() {
   fetch(small, "fetching the tokenizer");
 }
 
-void HubModel::check_index(const std::vector<interop::TensorMap>& wanted) const {
+void HubModel::check_index(const interop::Family& family, const model::ModelConfig& config) const {
   const fs::path index = folder_ / interop::kShardIndex;
   if (find(interop::kShardIndex) != nullptr)
     interop::check_shard_index(index.string(), interop::read_shard_index(index.string(), read_file(index)),
-                               wanted);
+                               interop::tensors_of(family, config), interop::prediction_from(family, config));
 }
 
 void HubModel::fetch_weights() {

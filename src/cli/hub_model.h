@@ -36,7 +36,7 @@ class HubModel {
   // The tokenizer, the settings of generation, the chat template: what is small, and there.
   void fetch_small();
   // Refuses by name what the index lacks or has too much. Nothing is known without an index.
-  void check_index(const std::vector<interop::TensorMap>& wanted) const;
+  void check_index(const interop::Family& family, const model::ModelConfig& config) const;
   // Each file is checked against its hash.
   void fetch_weights();
 

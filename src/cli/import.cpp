@@ -2,6 +2,7 @@
 // moe import: a folder of the Hugging Face format as a run, to evaluate it, write with it, or train it
 // further.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -60,6 +61,7 @@ void check_same_model(const model::ModelConfig& wanted, const model::ModelConfig
   check("head_dim", [](const model::ModelConfig& model) { return model.heads().dim; });
   check("attention_gate", &model::ModelConfig::attention_gate);
   check("qk_norm", [](const model::ModelConfig& model) { return name_of(model.qk_norm); });
+  check("attention_bias", &model::ModelConfig::attention_bias);
   check("tie_embeddings", &model::ModelConfig::tie_embeddings);
   check("num_experts", &model::ModelConfig::num_experts);
   check("top_k", &model::ModelConfig::top_k);
@@ -86,7 +88,11 @@ void check_same_model(const model::ModelConfig& wanted, const model::ModelConfig
   check("renormalize_top_k", &model::ModelConfig::renormalize_top_k);
   check("router_score", [](const model::ModelConfig& model) { return name_of(model.router_score); });
   check("router_scale", &model::ModelConfig::router_scale);
-  check("router_bias_rate", &model::ModelConfig::router_bias_rate);
+  check("router_bias", &model::ModelConfig::has_router_bias);
+  check("embedding_multiplier", &model::ModelConfig::embedding_multiplier);
+  check("residual_multiplier", &model::ModelConfig::residual_multiplier);
+  check("attention_multiplier", [](const model::ModelConfig& model) { return model.rope().score_scale; });
+  check("logits_scaling", &model::ModelConfig::logits_scaling);
 }
 
 struct Start {
@@ -175,7 +181,7 @@ int run(ImportOptions options) {
   const Start start = starting_point(options);
   interop::StagedFolder run(start.output);
   if (remote) {
-    remote->check_index(interop::tensors_of(*start.family, start.config.model));
+    remote->check_index(*start.family, start.config.model);
     remote->fetch_weights();
   }
   const DType master = train::weight_types(start.config.training).master;
@@ -191,6 +197,9 @@ int run(ImportOptions options) {
   if (options.verify) verify({start.config, store.open_latest()}, options.folder, terminal);
   train::RunFolder::fill_settings(run.path(), start.config);  // they make it a run
   run.commit();
+  if (!weights.left_out().empty())
+    terminal.warning(fmt::format("{}: left out {}, which predicts further tokens", options.folder,
+                                 fmt::join(weights.left_out(), ", ")));
   if (start.guessed_tokenizer)
     terminal.warning(
         fmt::format("{}: no tokenizer that moe reads is there, so GPT-2's is the run's. If it is another "

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <span>
 
 #include "base/error.h"
@@ -47,16 +48,17 @@ void read_ours(const checkpoint::Safetensors& model, const TensorMap& map,
   std::vector<float> piece(static_cast<size_t>(std::min(map.numel(), kPiece)));
   const checkpoint::Safetensors::Entry* entry =
       map.kind == TensorMap::Kind::zero ? nullptr : model.find(map.ours);
-  for (int64_t begin = 0; begin < map.numel(); begin += kPiece) {
-    const std::span<float> values(piece.data(), static_cast<size_t>(std::min(kPiece, map.numel() - begin)));
-    if (entry == nullptr)
-      std::fill(values.begin(), values.end(), 0.0F);
-    else
-      model.read_floats(*entry, map.begin + begin, values);
-    if (map.kind == TensorMap::Kind::norm)
-      for (float& value : values) value -= 1;
-    sink(values);
-  }
+  for (const TensorMap::Run& run : map.in_their_order())
+    for (int64_t done = 0; done < run.count; done += kPiece) {
+      const std::span<float> values(piece.data(), static_cast<size_t>(std::min(kPiece, run.count - done)));
+      if (entry == nullptr)
+        std::fill(values.begin(), values.end(), 0.0F);
+      else
+        model.read_floats(*entry, map.begin + run.ours + done, values);
+      if (map.kind == TensorMap::Kind::norm)
+        for (float& value : values) value -= 1;
+      sink(values);
+    }
 }
 
 checkpoint::TensorStream stream_of(const TensorMap& map, const checkpoint::Safetensors& model, DType stored,
@@ -150,7 +152,7 @@ ExportedWeights export_weights(const fs::path& folder, const model::ModelConfig&
 ImportedWeights::ImportedWeights(const fs::path& folder, const model::ModelConfig& config, DType master,
                                  const Family& family)
     : shapes_(our_tensors(config, master)), maps_(tensors_of(family, config)), weights_(folder) {
-  weights_.check(maps_);
+  left_out_ = weights_.check(maps_, prediction_from(family, config));
   if (fs::exists(folder / kExactNorms))
     exact_norms_ = std::make_unique<checkpoint::Safetensors>(folder / kExactNorms);
 }

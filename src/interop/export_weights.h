@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -31,8 +32,9 @@ struct ExportedWeights {
 
 // Into `folder`: model.safetensors, or shards of at most `shard_bytes` (one tensor may be more) and their
 // index.
-// model: under our names, f32 or bf16. types: f32, bf16 or f16, of all tensors or of each. Where
-// a norm weight does not survive "less one", all norms are kept beside in moe_norms.safetensors, which only
+// model: under our names, f32 or bf16. types: f32, bf16 or f16, of all tensors or of each; of all, routers
+// and norms stay f32 in our own family, and others' routers or their biases where the table says so. Where a
+// norm weight does not survive "less one", all norms are kept beside in moe_norms.safetensors, which only
 // import reads.
 ExportedWeights export_weights(const std::filesystem::path& folder, const model::ModelConfig& config,
                                const checkpoint::Safetensors& model, const StoredTypes& types,
@@ -53,6 +55,8 @@ class ImportedWeights {
   std::map<std::string, DType> types() const;
   // Under our names, in the run's types; they read from this object when they are written.
   std::vector<checkpoint::TensorStream> streams() const;
+  // Layers of the folder that predict further tokens and that our model has not: "model.layers.46".
+  const std::set<std::string>& left_out() const { return left_out_; }
 
  private:
   void write(const std::string& ours, DType type, const checkpoint::TensorStream::Sink& sink) const;
@@ -60,6 +64,7 @@ class ImportedWeights {
   std::vector<NamedTensor> shapes_;
   std::vector<TensorMap> maps_;
   HfWeights weights_;
+  std::set<std::string> left_out_;
   std::unique_ptr<checkpoint::Safetensors> exact_norms_;
 };
 

@@ -26,6 +26,13 @@ Json fixed_and(const Json& more) {
   return all;
 }
 
+SharedExpertOfFamily qwen_shared_expert() {
+  return {.name = "mlp.shared_expert.",
+          .width = "shared_expert_intermediate_size",
+          .gate = true,
+          .none = SharedExpertOfFamily::None::zeros};
+}
+
 // With full attention in every layer it is our model by default.
 Family qwen3_next() {
   Family family;
@@ -36,15 +43,16 @@ Family qwen3_next() {
                      {"rms_norm_eps", 1e-6},   {"tie_word_embeddings", false}};
   family.fixed =
       fixed_and({{"attention_bias", false}, {"decoder_sparse_step", 1}, {"use_sliding_window", false}});
+  family.partial = true;
   family.partial_rotary = 0.25;
   family.layer_types = true;
-  family.dense_layers = true;
+  family.dense_layers = "mlp_only_layers";
   family.idle = {"full_attention_interval", "linear_conv_kernel_dim", "linear_key_head_dim",
                  "linear_num_key_heads",    "linear_num_value_heads", "linear_value_head_dim",
                  "max_window_layers"};
   family.gate = true;
   family.qk_norm = QkNorm::head;
-  family.shared_expert = true;
+  family.shared = qwen_shared_expert();
   family.norms_less_one = true;
   family.keep_f32 = true;
   return family;
@@ -62,9 +70,113 @@ Family qwen3_moe() {
   family.fixed =
       fixed_and({{"attention_bias", false}, {"decoder_sparse_step", 1}, {"use_sliding_window", false}});
   family.experts = {"num_experts", "num_local_experts"};
-  family.dense_layers = true;
+  family.dense_layers = "mlp_only_layers";
   family.idle = {"max_window_layers", "sliding_window"};  // only read with use_sliding_window
   family.qk_norm = QkNorm::head;
+  return family;
+}
+
+Family qwen2_moe() {
+  Family family;
+  family.name = "qwen2_moe";
+  family.architecture = "Qwen2MoeForCausalLM";
+  family.defaults = {{"mlp_only_layers", Json::array()},
+                     {"norm_topk_prob", false},
+                     {"num_key_value_heads", 16},
+                     {"qkv_bias", true},
+                     {"rms_norm_eps", 1e-6},
+                     {"tie_word_embeddings", false}};
+  family.fixed = fixed_and({{"decoder_sparse_step", 1}, {"use_sliding_window", false}});
+  family.experts = {"num_experts", "num_local_experts"};
+  family.dense_layers = "mlp_only_layers";
+  family.qkv_bias = "qkv_bias";
+  family.idle = {"max_window_layers", "sliding_window"};  // only read with use_sliding_window
+  family.shared = qwen_shared_expert();
+  return family;
+}
+
+// The router of DeepSeek-V3, without groups.
+Family glm4_moe() {
+  Family family;
+  family.name = "glm4_moe";
+  family.architecture = "Glm4MoeForCausalLM";
+  family.defaults = {{"attention_bias", false},      {"first_k_dense_replace", 1},   {"n_shared_experts", 1},
+                     {"norm_topk_prob", true},       {"num_key_value_heads", 8},     {"rms_norm_eps", 1e-5},
+                     {"routed_scaling_factor", 1.0}, {"tie_word_embeddings", false}, {"use_qk_norm", false}};
+  family.fixed = fixed_and({{"n_group", 1}, {"topk_group", 1}});
+  family.partial = true;
+  family.partial_rotary = 0.5;
+  family.experts = {"n_routed_experts", "num_experts", "num_local_experts"};
+  family.dense_layers = "first_k_dense_replace";
+  family.qkv_bias = "attention_bias";
+  family.qk_norm_key = "use_qk_norm";
+  family.router_scale = "routed_scaling_factor";
+  family.idle = {"num_nextn_predict_layers"};
+  family.qk_norm = QkNorm::head;
+  family.score = RouterScore::sigmoid;
+  family.shared = {.name = "mlp.shared_experts.", .width = "n_shared_experts", .counts = true};
+  family.router_f32 = family.router_bias_f32 = true;
+  family.router_bias = "gate.e_score_correction_bias";
+  family.prediction_layers = true;
+  return family;
+}
+
+Family minimax_m2() {
+  Family family;
+  family.name = "minimax_m2";
+  family.architecture = "MiniMaxM2ForCausalLM";
+  family.defaults = {
+      {"head_dim", 128}, {"num_key_value_heads", 8}, {"rms_norm_eps", 1e-6}, {"tie_word_embeddings", false}};
+  family.fixed = fixed_and({{"attention_bias", false},
+                            {"router_jitter_noise", 0},
+                            {"scoring_func", "sigmoid"},
+                            {"use_qk_norm", true},
+                            {"qk_norm_type", "per_layer"},
+                            {"use_routing_bias", true},
+                            {"shared_intermediate_size", 0}});
+  family.rope_theta = 5e6;
+  family.partial = true;
+  family.rotary_dim = "rotary_dim";
+  family.experts = {"num_local_experts", "num_experts"};
+  family.expert_width = "intermediate_size";
+  family.renormalise_key = false;
+  family.idle = {"mtp_transformer_layers", "num_mtp_modules", "use_mtp"};
+  family.qk_norm = QkNorm::projection;
+  family.score = RouterScore::sigmoid;
+  family.moe = "block_sparse_moe.";
+  family.router_bias = "e_score_correction_bias";
+  family.router_bias_f32 = true;
+  family.expert_gate = "w1", family.expert_up = "w3", family.expert_down = "w2";
+  return family;
+}
+
+Family granitemoe() {
+  Family family;
+  family.name = "granitemoe";
+  family.architecture = "GraniteMoeForCausalLM";
+  family.defaults = {{"attention_multiplier", 1.0}, {"embedding_multiplier", 1.0},
+                     {"logits_scaling", 1.0},       {"residual_multiplier", 1.0},
+                     {"rms_norm_eps", 1e-6},        {"tie_word_embeddings", false}};
+  family.fixed = fixed_and({{"attention_bias", false}});
+  family.experts = {"num_local_experts", "num_experts"};
+  family.expert_width = "intermediate_size";
+  family.renormalise_key = false;
+  family.head_dim_key = false;
+  family.multipliers = true;
+  family.moe = "block_sparse_moe.";
+  family.router = "router.layer.weight";
+  family.joined_experts = true;
+  return family;
+}
+
+Family granitemoeshared() {
+  Family family = granitemoe();
+  family.name = "granitemoeshared";
+  family.architecture = "GraniteMoeSharedForCausalLM";
+  family.defaults["shared_intermediate_size"] = 0;
+  family.shared = {.name = "shared_mlp.",
+                   .width = "shared_intermediate_size",
+                   .none = SharedExpertOfFamily::None::no_width};
   return family;
 }
 
@@ -126,7 +238,9 @@ Family llama() {
 }
 
 const std::vector<Family>& table() {
-  static const std::vector<Family> rows{qwen3_next(), qwen3_moe(), olmoe(), mixtral(), qwen3(), llama()};
+  static const std::vector<Family> rows{qwen3_next(), qwen3_moe(),  olmoe(),           mixtral(),
+                                        qwen3(),      llama(),      qwen2_moe(),       glm4_moe(),
+                                        minimax_m2(), granitemoe(), granitemoeshared()};
   return rows;
 }
 
@@ -145,32 +259,32 @@ constexpr Reason kOtherModels[] = {
     {"dbrx", "it has LayerNorm and clamped projections, which moe has not"},
     {"phimoe", "it has LayerNorm and the sparsemixer router, which moe has not"},
     {"gpt_oss", "it has attention sinks, biases and a clamped SwiGLU, which moe has not"},
-    {"glm4_moe", "it has biases and partial rotary positions, which moe has not yet"},
-    {"qwen2_moe", "its projections have biases, which moe has not"},
+    {"glm4_moe_lite", "it has multi-head latent attention (MLA), which moe has not: use a glm4_moe model"},
     {"qwen3_5*", "it has layers of linear attention, which moe has not"},
-    {"granitemoe*", "it has multipliers of its own, or state space layers, which moe has not"},
+    {"granitemoehybrid", "it has state space layers, which moe has not"},
     {"ernie4_5*", "its rotary positions turn adjacent pairs, which moe has not yet"},
     {"afmoe", "it has norms behind its branches and layers without positions, which moe has not"},
-    {"minimax*", "it has a sigmoid router with partial rotary positions, which moe has not together yet"},
+    {"minimax*", "it has layers of linear attention, which moe has not: moe reads minimax_m2"},
     {"llama4", "its experts get scaled inputs and its attention is chunked, which moe has not"},
     {"jamba", "it has state space layers, which moe has not"},
     {"nemotron_h", "it has state space layers, which moe has not"},
     {"lfm2*", "it has convolution layers, which moe has not"},
     {"mistral", "of dense models moe reads qwen3 and llama only"},
-    {"qwen2", "its projections have biases, which moe has not"},
+    {"qwen2", "of dense models moe reads qwen3 and llama only"},
     {"gemma*", "it has norms behind its branches and soft caps, which moe has not"},
 };
 
 constexpr Reason kOtherKeys[] = {
     {"quantization_config", kConvert},
-    {"partial_rotary_factor",
-     "where a part of a head turns, moe keeps its pairs in other rows than files do"},
+    {"partial_rotary_factor", "in this family all of a head turns"},
     {"sliding_window", "this family's windows are not read"},
     {"use_sliding_window", "this family's windows are not read"},
     {"clip_qkv", "moe does not clamp projections"},
-    {"attention_bias", "no product of moe has a bias"},
-    {"mlp_bias", "no product of moe has a bias"},
-    {"qkv_bias", "no product of moe has a bias"},
+    {"attention_bias", "in this family the product behind attention would have one too, which moe has not"},
+    {"mlp_bias", "of moe's products only that to queries, keys and values has a bias"},
+    {"qkv_bias", "this family has no such key"},
+    {"n_group", "moe's router has no groups of experts"},
+    {"topk_group", "moe's router has no groups of experts"},
     {"decoder_sparse_step", "with moe, layers without experts come first: mlp_only_layers [0, 1, ...]"},
     {"mlp_only_layers", "with moe, layers without experts come first"},
     {"layer_types", "moe has no layers of linear or sliding attention"},

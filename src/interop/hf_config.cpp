@@ -74,12 +74,19 @@ bool among(std::string_view key, std::span<const std::string_view> keys) {
   return std::find(keys.begin(), keys.end(), key) != keys.end();
 }
 
+// Keys that are read of families with Family::multipliers.
+constexpr std::string_view kMultipliers[] = {"attention_multiplier", "embedding_multiplier", "logits_scaling",
+                                             "residual_multiplier"};
+
 bool is_read(const Family& family, const std::string& key) {
-  return among(key, kRead) || std::ranges::count(family.experts, key) > 0 || key == family.expert_width ||
+  const std::string* const named[] = {&family.expert_width, &family.dense_layers, &family.shared.width,
+                                      &family.qkv_bias,     &family.qk_norm_key,  &family.router_scale,
+                                      &family.rotary_dim};
+  return among(key, kRead) || std::ranges::count(family.experts, key) > 0 ||
+         std::ranges::any_of(named, [&](const std::string* name) { return *name == key; }) ||
          (!family.no_experts && key == "num_experts_per_tok") ||
-         (family.renormalise_key && key == "norm_topk_prob") ||
-         (family.dense_layers && key == "mlp_only_layers") || (family.window && key == "sliding_window") ||
-         (family.shared_expert && key == "shared_expert_intermediate_size");
+         (family.renormalise_key && key == "norm_topk_prob") || (family.window && key == "sliding_window") ||
+         (family.multipliers && among(key, kMultipliers));
 }
 
 void check_fixed(const JsonFields& json, const Family& family) {
@@ -123,7 +130,9 @@ void check_layers(const JsonFields& json, const Family& family, int64_t layers) 
 }
 
 // The layers without experts come first with us. Returns how many there are.
-int64_t read_dense_layers(const JsonFields& json, int64_t layers) {
+int64_t read_dense_layers(const JsonFields& json, const Family& family, int64_t layers) {
+  if (family.dense_layers.empty()) return 0;
+  if (family.dense_layers != "mlp_only_layers") return json.whole(family.dense_layers.c_str(), 0, layers);
   if (!json.has("mlp_only_layers")) return 0;
   const Json& list = json.list("mlp_only_layers");
   const auto count = static_cast<int64_t>(list.size());
@@ -131,6 +140,24 @@ int64_t read_dense_layers(const JsonFields& json, int64_t layers) {
     if (i >= layers || list[static_cast<size_t>(i)] != i)
       refuse_key(json, "mlp_only_layers", "the first layers: [], [0], [0, 1], ...", quote(list), kOnly);
   return count;
+}
+
+void read_shared_expert(const JsonFields& json, const Family& family, model::ModelConfig& config) {
+  using None = SharedExpertOfFamily::None;
+  const SharedExpertOfFamily& shared = family.shared;
+  if (shared.name.empty()) return;
+  const int64_t width =
+      json.whole(shared.width.c_str(), shared.none == None::no_width ? 0 : 1, int64_t{1} << 31);
+  if (width == 0 || (shared.none == None::zeros && width == kNoSharedExpert)) return;
+  config.shared_expert_dim = shared.counts ? width * config.expert_intermediate_dim : width;
+  config.shared_expert_gate = shared.gate;
+}
+
+void read_router(const JsonFields& json, const Family& family, model::ModelConfig& config) {
+  config.renormalize_top_k = !family.renormalise_key || json.flag("norm_topk_prob");
+  config.router_score = family.score;
+  config.router_bias = !family.router_bias.empty();
+  if (!family.router_scale.empty()) config.router_scale = json.number(family.router_scale.c_str());
 }
 
 void read_experts(const JsonFields& json, const Family& family, model::ModelConfig& config) {
@@ -146,13 +173,9 @@ void read_experts(const JsonFields& json, const Family& family, model::ModelConf
   config.num_experts = whole(given == family.experts.end() ? family.experts.front() : *given);
   config.top_k = whole("num_experts_per_tok");
   config.expert_intermediate_dim = whole(family.expert_width);
-  config.renormalize_top_k = !family.renormalise_key || json.flag("norm_topk_prob");
-  if (family.shared_expert) {
-    const int64_t shared = whole("shared_expert_intermediate_size");
-    config.shared_expert_dim = shared == kNoSharedExpert ? 0 : shared;
-  }
-  if (!family.dense_layers) return;
-  config.first_dense_layers = read_dense_layers(json, config.n_layers);
+  read_router(json, family, config);
+  read_shared_expert(json, family, config);
+  config.first_dense_layers = read_dense_layers(json, family, config.n_layers);
   if (config.first_dense_layers > 0) config.dense_intermediate_dim = whole("intermediate_size");
 }
 
@@ -165,12 +188,24 @@ void read_attention(const JsonFields& json, const Family& family, model::ModelCo
   if (!family.head_dim_key && config.head_dim > 0)
     json.refuse("head_dim", "hidden_size / num_attention_heads", quote(json.at("head_dim")));
   config.attention_gate = family.gate;
-  config.qk_norm = family.qk_norm;
+  const bool normed = family.qk_norm_key.empty() || json.flag(family.qk_norm_key.c_str());
+  config.qk_norm = normed ? family.qk_norm : QkNorm::none;
+  config.attention_bias = !family.qkv_bias.empty() && json.flag(family.qkv_bias.c_str());
   read_rope(json, family, config);
-  if (config.partial_rotary_factor != 1)
+  if (!family.partial && config.partial_rotary_factor != 1)
     refuse_key(json, "partial_rotary_factor", "1", fmt::format("{}", config.partial_rotary_factor), kOnly);
   if (family.window && json.has("sliding_window"))
     config.attention_window = {std::to_string(whole("sliding_window"))};
+}
+
+void read_multipliers(const JsonFields& json, model::ModelConfig& config) {
+  config.attention_multiplier = json.number("attention_multiplier");
+  config.embedding_multiplier = json.number("embedding_multiplier");
+  config.logits_scaling = json.number("logits_scaling");
+  config.residual_multiplier = json.number("residual_multiplier");
+  // 0 has a meaning of its own with us.
+  if (config.attention_multiplier == 0)
+    json.refuse("attention_multiplier", "more than 0", quote(json.at("attention_multiplier")));
 }
 
 }  // namespace
@@ -199,6 +234,7 @@ HfModel read_hf_model(const std::string& where, std::string_view text) {
   config.capacity_factor = 0;
   read_attention(json, family, config);
   read_experts(json, family, config);
+  if (family.multipliers) read_multipliers(json, config);
   check_layers(json, family, config.n_layers);
   try {
     config.validate();

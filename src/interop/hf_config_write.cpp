@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <cmath>
 #include <numeric>
 #include <optional>
 #include <vector>
@@ -30,14 +31,17 @@ int64_t window_in(const model::ModelConfig& config, int64_t layer) {
 std::optional<Misfit> attention_misfit(const Family& family, const model::ModelConfig& config) {
   if (config.attention_gate != family.gate)
     return Misfit{"model.attention_gate", family.gate ? "true" : "false", family.gate ? "false" : "true"};
-  if (config.qk_norm != family.qk_norm)
+  const bool unnormed = config.qk_norm == QkNorm::none && !family.qk_norm_key.empty();
+  if (config.qk_norm != family.qk_norm && !unnormed)
     return Misfit{"model.qk_norm", std::string(name_of(family.qk_norm)),
                   std::string(name_of(config.qk_norm))};
   const Heads heads = config.heads();
   if (!family.head_dim_key && heads.query * heads.dim != config.d_model)
     return Misfit{"model.head_dim", fmt::format("d_model / n_heads = {}", config.d_model / config.n_heads),
                   std::to_string(heads.dim)};
-  if (config.partial_rotary_factor != 1)
+  if (config.attention_bias && family.qkv_bias.empty())
+    return Misfit{"model.attention_bias", "false", "true"};
+  if (!family.partial && config.partial_rotary_factor != 1)
     return Misfit{"model.partial_rotary_factor", "1", fmt::format("{}", config.partial_rotary_factor)};
   const int64_t wanted = family.window ? window_in(config, 0) : 0;
   for (int64_t i = 0; i < config.n_layers; ++i)
@@ -51,14 +55,48 @@ std::optional<Misfit> attention_misfit(const Family& family, const model::ModelC
 std::optional<Misfit> router_misfit(const Family& family, const model::ModelConfig& config) {
   if (!family.renormalise_key && !config.renormalize_top_k)
     return Misfit{"model.renormalize_top_k", "true", "false"};
-  if (config.router_score != RouterScore::softmax)
-    return Misfit{"model.router_score", "softmax", std::string(name_of(config.router_score))};
-  if (config.router_scale != 1)
+  if (config.router_score != family.score)
+    return Misfit{"model.router_score", std::string(name_of(family.score)),
+                  std::string(name_of(config.router_score))};
+  if (config.router_scale != 1 && family.router_scale.empty())
     return Misfit{"model.router_scale", "1", fmt::format("{}", config.router_scale)};
-  if (config.router_bias_rate > 0)
+  if (config.router_bias_rate > 0 && family.router_bias.empty())
     return Misfit{"model.router_bias_rate", "0, a choice without biases",
                   fmt::format("{}", config.router_bias_rate)};
+  if (config.has_router_bias() == family.router_bias.empty())
+    return Misfit{"model.router_bias", family.router_bias.empty() ? "false" : "true",
+                  config.router_bias ? "true" : "false"};
   return std::nullopt;
+}
+
+std::optional<Misfit> shared_misfit(const Family& family, const model::ModelConfig& config) {
+  using None = SharedExpertOfFamily::None;
+  const SharedExpertOfFamily& shared = family.shared;
+  const int64_t width = config.shared_expert_dim, F = config.expert_intermediate_dim;
+  const auto misfit = [&](const std::string& expected) {
+    return Misfit{"model.shared_expert_dim", expected, std::to_string(width)};
+  };
+  if (shared.name.empty() && width > 0) return misfit("0");
+  if (shared.none == None::zeros && width == kNoSharedExpert) return misfit("0, or at least 2");
+  if (shared.counts && (width == 0 || width % F != 0))
+    return misfit(fmt::format("a multiple of expert_intermediate_dim ({})", F));
+  if (width > 0 && config.shared_expert_gate != shared.gate)
+    return Misfit{"model.shared_expert_gate", shared.gate ? "true" : "false", shared.gate ? "false" : "true"};
+  return std::nullopt;
+}
+
+// What Granite alone has a word for.
+std::optional<Misfit> multiplier_misfit(const Family& family, const model::ModelConfig& config) {
+  if (family.multipliers) return std::nullopt;
+  const auto check = [](const char* setting, double found, int expected) {
+    return found == expected
+               ? std::nullopt
+               : std::optional(Misfit{setting, std::to_string(expected), fmt::format("{}", found)});
+  };
+  if (auto found = check("model.embedding_multiplier", config.embedding_multiplier, 1)) return found;
+  if (auto found = check("model.residual_multiplier", config.residual_multiplier, 1)) return found;
+  if (auto found = check("model.attention_multiplier", config.attention_multiplier, 0)) return found;
+  return check("model.logits_scaling", config.logits_scaling, 1);
 }
 
 std::optional<Misfit> layer_misfit(const Family& family, const model::ModelConfig& config) {
@@ -68,38 +106,51 @@ std::optional<Misfit> layer_misfit(const Family& family, const model::ModelConfi
   if (family.no_experts) return std::nullopt;
   if (config.moe_layers() == 0)
     return Misfit{"model.first_dense_layers", fmt::format("less than {}", config.n_layers), dense};
-  if (!family.dense_layers && config.first_dense_layers > 0)
+  if (family.dense_layers.empty() && config.first_dense_layers > 0)
     return Misfit{"model.first_dense_layers", "0", dense};
-  if (family.shared_expert && config.shared_expert_dim == kNoSharedExpert)
-    return Misfit{"model.shared_expert_dim", "0, or at least 2", std::to_string(config.shared_expert_dim)};
-  if (!family.shared_expert && config.shared_expert_dim > 0)
-    return Misfit{"model.shared_expert_dim", "0", std::to_string(config.shared_expert_dim)};
-  if (config.shared_expert_dim > 0 && !config.shared_expert_gate)
-    return Misfit{"model.shared_expert_gate", "true", "false"};
-  return router_misfit(family, config);
+  const auto shared = shared_misfit(family, config);
+  return shared ? shared : router_misfit(family, config);
 }
 
 std::optional<Misfit> misfit(const Family& family, const model::ModelConfig& config) {
-  const auto found = attention_misfit(family, config);
-  return found ? found : layer_misfit(family, config);
+  for (const auto& part : {attention_misfit, multiplier_misfit, layer_misfit})
+    if (auto found = part(family, config)) return found;
+  return std::nullopt;
+}
+
+void add_dense_layers(OrderedJson& json, const Family& family, const model::ModelConfig& config) {
+  if (family.dense_layers.empty()) return;
+  const int64_t count = config.first_dense_layers;
+  json["intermediate_size"] = count == 0 ? config.expert_intermediate_dim : config.dense_width();
+  if (family.dense_layers != "mlp_only_layers") {
+    json[family.dense_layers] = count;
+    return;
+  }
+  std::vector<int64_t> layers(static_cast<size_t>(count));
+  std::iota(layers.begin(), layers.end(), 0);
+  json["decoder_sparse_step"] = 1;
+  json["mlp_only_layers"] = layers;
+}
+
+void add_shared_expert(OrderedJson& json, const Family& family, const model::ModelConfig& config) {
+  const SharedExpertOfFamily& shared = family.shared;
+  if (shared.name.empty()) return;
+  int64_t width = config.shared_expert_dim;
+  if (shared.counts) width /= config.expert_intermediate_dim;
+  if (shared.none == SharedExpertOfFamily::None::zeros && width == 0) width = kNoSharedExpert;
+  json[shared.width] = width;
 }
 
 void add_experts(OrderedJson& json, const Family& family, const model::ModelConfig& config) {
-  std::vector<int64_t> dense_layers(static_cast<size_t>(config.first_dense_layers));
-  std::iota(dense_layers.begin(), dense_layers.end(), 0);
   json[family.experts.front()] = config.num_experts;
   json["num_experts_per_tok"] = config.top_k;
   if (family.renormalise_key) json["norm_topk_prob"] = config.renormalize_top_k;
+  if (!family.router_scale.empty()) json[family.router_scale] = config.router_scale;
   json[family.expert_width] = config.expert_intermediate_dim;
-  if (family.dense_layers)
-    json["intermediate_size"] = dense_layers.empty() ? config.expert_intermediate_dim : config.dense_width();
-  if (family.shared_expert)
-    json["shared_expert_intermediate_size"] =
-        config.shared_expert_dim > 0 ? config.shared_expert_dim : kNoSharedExpert;
-  if (family.dense_layers) {
-    json["decoder_sparse_step"] = 1;
-    json["mlp_only_layers"] = dense_layers;
-  }
+  add_shared_expert(json, family, config);
+  add_dense_layers(json, family, config);
+  for (const char* key : {"n_group", "topk_group"})
+    if (family.fixed.contains(key)) json[key] = family.fixed[key];
   json["router_aux_loss_coef"] = config.aux_loss_weight;
 }
 
@@ -147,9 +198,18 @@ std::string hf_config_json(const model::ModelConfig& config, DType type, int64_t
     json["intermediate_size"] = config.dense_width();
   else
     add_experts(json, family, config);
+  if (family.multipliers) {
+    const double width = static_cast<double>(config.heads().dim), given = config.attention_multiplier;
+    json["embedding_multiplier"] = config.embedding_multiplier;
+    json["residual_multiplier"] = config.residual_multiplier;
+    json["attention_multiplier"] = given > 0 ? given : 1 / std::sqrt(width);
+    json["logits_scaling"] = config.logits_scaling;
+  }
   json["hidden_act"] = "silu";
   json["rms_norm_eps"] = config.norm_eps;
   if (family.fixed.contains("attention_bias")) json["attention_bias"] = false;
+  if (!family.qkv_bias.empty()) json[family.qkv_bias] = config.attention_bias;
+  if (!family.qk_norm_key.empty()) json[family.qk_norm_key] = config.qk_norm != QkNorm::none;
   json["attention_dropout"] = 0.0;
   json["initializer_range"] = config.init_std;
   json["vocab_size"] = config.vocab_size;

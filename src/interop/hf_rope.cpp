@@ -84,12 +84,20 @@ void read_scaling(const JsonFields& rope, model::ModelConfig& config) {
   config.rope_high_freq_factor = rope.number("high_freq_factor");
 }
 
+double share_of_rotary_dim(const JsonFields& json, const Family& family, const model::ModelConfig& config) {
+  return static_cast<double>(json.whole(family.rotary_dim.c_str(), 1, int64_t{1} << 31)) /
+         static_cast<double>(config.heads().dim);
+}
+
 }  // namespace
 
 void read_rope(const JsonFields& json, const Family& family, model::ModelConfig& config) {
   config.rope_theta = json.has("rope_theta") ? json.number("rope_theta") : family.rope_theta;
   config.partial_rotary_factor =
       json.has("partial_rotary_factor") ? json.number("partial_rotary_factor") : family.partial_rotary;
+  const bool as_dimensions = !family.rotary_dim.empty() && json.has(family.rotary_dim.c_str());
+  if (as_dimensions && !json.has("partial_rotary_factor"))
+    config.partial_rotary_factor = share_of_rotary_dim(json, family, config);
   const model::ModelConfig outside = config;
   const char* read = nullptr;
   for (const char* place : {"rope_scaling", "rope_parameters"}) {  // transformers reads the first one only
@@ -110,6 +118,11 @@ void read_rope(const JsonFields& json, const Family& family, model::ModelConfig&
     config = here;
     read = place;
   }
+  if (!as_dimensions) return;
+  const double share = share_of_rotary_dim(json, family, config);
+  if (share != config.partial_rotary_factor)
+    json.refuse("partial_rotary_factor", fmt::format("{}, as {} says", share, family.rotary_dim),
+                fmt::format("{}", config.partial_rotary_factor));
 }
 
 void write_rope(OrderedJson& json, const Family& family, const model::ModelConfig& config) {
@@ -132,6 +145,7 @@ void write_rope(OrderedJson& json, const Family& family, const model::ModelConfi
   const bool partial = family.partial_rotary != 1 || config.partial_rotary_factor != 1;
   if (partial) rope["partial_rotary_factor"] = config.partial_rotary_factor;
   json["rope_parameters"] = rope;
+  if (!family.rotary_dim.empty()) json[family.rotary_dim] = config.rope().rotary_dim;
   if (partial) json["partial_rotary_factor"] = config.partial_rotary_factor;
   if (!partial || scaled) json["rope_theta"] = config.rope_theta;
   if (scaled) json["rope_scaling"] = of_before;

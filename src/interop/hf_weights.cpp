@@ -5,8 +5,11 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <charconv>
 #include <optional>
 #include <set>
+#include <system_error>
+#include <utility>
 
 #include "base/error.h"
 #include "base/excerpt.h"
@@ -22,7 +25,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kAgain = "copy or download the folder again";
-constexpr size_t kPiece = size_t{1} << 18;  // values converted at a time
+constexpr int64_t kPiece = int64_t{1} << 18;  // values converted at a time
 constexpr std::string_view kHead = "lm_head.weight";
 
 bool is_old_rotary(std::string_view name) {
@@ -43,6 +46,19 @@ std::set<std::string, std::less<>> known_names(const std::vector<TensorMap>& wan
   return known;
 }
 
+// The layer of a tensor, where it is one of those from `from` on that predict further tokens; else "". They
+// have an eh_proj. `has` says whether there is a tensor of a name.
+std::string prediction_layer(const std::string& name, int64_t from, const auto& has) {
+  constexpr std::string_view prefix = "model.layers.";
+  const char* const end = name.data() + name.size();
+  if (!name.starts_with(prefix)) return "";
+  int64_t layer = 0;
+  const auto [rest, error] = std::from_chars(name.data() + prefix.size(), end, layer);
+  if (error != std::errc() || layer < from || rest == end || *rest != '.') return "";
+  std::string head(name.data(), rest);
+  return has(head + ".eh_proj.weight") ? head : "";
+}
+
 }  // namespace
 
 std::map<std::string, std::string> read_shard_index(const std::string& where, std::string_view text) {
@@ -60,7 +76,7 @@ std::map<std::string, std::string> read_shard_index(const std::string& where, st
 }
 
 void check_shard_index(const std::string& where, const std::map<std::string, std::string>& index,
-                       const std::vector<TensorMap>& wanted) {
+                       const std::vector<TensorMap>& wanted, std::optional<int64_t> prediction_from) {
   const auto has = [&](const std::string& name) { return index.contains(name); };
   for (const TensorMap& tensor : wanted)
     if (!has(tensor.theirs) && !(tensor.fused && std::ranges::any_of(tensor.fused->names, has)))
@@ -68,7 +84,9 @@ void check_shard_index(const std::string& where, const std::map<std::string, std
                       kAgain);
   const auto known = known_names(wanted);
   for (const auto& [name, file] : index)
-    if (!known.contains(name) && !is_old_rotary(name) && name != kHead) refuse_left_over(where, name);
+    if (!known.contains(name) && !is_old_rotary(name) && name != kHead &&
+        !(prediction_from && !prediction_layer(name, *prediction_from, has).empty()))
+      refuse_left_over(where, name);
 }
 
 HfWeights::HfWeights(const fs::path& folder) : where_(folder.string()) {
@@ -138,7 +156,8 @@ bool HfWeights::is_needless(const std::string& name) const {
          std::ranges::equal(head_file->bytes(*head), file->bytes(*embedding));
 }
 
-void HfWeights::check(const std::vector<TensorMap>& wanted) const {
+std::set<std::string> HfWeights::check(const std::vector<TensorMap>& wanted,
+                                       std::optional<int64_t> prediction_from) const {
   for (const TensorMap& tensor : wanted) {
     const Slice found = slice(tensor);
     const std::string where = fmt::format("{}: tensor {}", where_, tensor.theirs);
@@ -153,9 +172,17 @@ void HfWeights::check(const std::vector<TensorMap>& wanted) const {
       throw UserError(where, "zeros: a shared expert of width 1 stands for none", "other values");
   }
   const auto known = known_names(wanted);
-  for (const auto& [name, file] : file_of_)
-    if (!known.contains(name) && !is_needless(name))
-      refuse_left_over(fmt::format("{}: {}", where_, file), name);
+  std::set<std::string> left_out;
+  for (const auto& [name, file] : file_of_) {
+    if (known.contains(name) || is_needless(name)) continue;
+    std::string layer;
+    if (prediction_from)
+      layer = prediction_layer(name, *prediction_from,
+                               [this](const std::string& other) { return file_of_.contains(other); });
+    if (layer.empty()) refuse_left_over(fmt::format("{}: {}", where_, file), name);
+    left_out.insert(std::move(layer));
+  }
+  return left_out;
 }
 
 DType HfWeights::type_of(const TensorMap& tensor) const {
@@ -166,18 +193,20 @@ void HfWeights::read(const TensorMap& tensor, const std::function<void(std::span
   const Slice found = slice(tensor);
   const DType type =
       checkpoint::dtype_of_safetensors(found.dtype).value();  // one of those that check() lets pass
-  const size_t width = size_of(type), count = found.bytes.size() / width;
-  std::vector<float> values(std::min(count, kPiece));
-  for (size_t begin = 0; begin < count; begin += kPiece) {
-    const std::span<float> piece(values.data(), std::min(kPiece, count - begin));
-    const auto bytes = found.bytes.subspan(begin * width, piece.size() * width);
-    checkpoint::require_finite(fmt::format("{}: tensor {}", where_, tensor.theirs), found.dtype, bytes,
-                               static_cast<int64_t>(begin));
-    widen(piece.data(), bytes.data(), type, std::ssize(piece));
-    if (tensor.kind == TensorMap::Kind::norm)
-      for (float& value : piece) value += 1;
-    sink(piece);
-  }
+  const size_t width = size_of(type);
+  std::vector<float> values(static_cast<size_t>(std::min(tensor.numel(), kPiece)));
+  for (const TensorMap::Run& run : tensor.in_our_order())
+    for (int64_t done = 0; done < run.count; done += kPiece) {
+      const int64_t begin = run.theirs + done;
+      const std::span<float> piece(values.data(), static_cast<size_t>(std::min(kPiece, run.count - done)));
+      const auto bytes = found.bytes.subspan(static_cast<size_t>(begin) * width, piece.size() * width);
+      checkpoint::require_finite(fmt::format("{}: tensor {}", where_, tensor.theirs), found.dtype, bytes,
+                                 begin);
+      widen(piece.data(), bytes.data(), type, std::ssize(piece));
+      if (tensor.kind == TensorMap::Kind::norm)
+        for (float& value : piece) value += 1;
+      sink(piece);
+    }
 }
 
 }  // namespace moe::interop

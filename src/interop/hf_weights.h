@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -26,7 +28,7 @@ std::map<std::string, std::string> read_shard_index(const std::string& where, st
 // Whether an index names the tensors that are wanted and no others, as HfWeights::check asks of the files:
 // before they are there. Throws UserError.
 void check_shard_index(const std::string& where, const std::map<std::string, std::string>& index,
-                       const std::vector<TensorMap>& wanted);
+                       const std::vector<TensorMap>& wanted, std::optional<int64_t> prediction_from = {});
 
 class HfWeights {
  public:
@@ -37,8 +39,10 @@ class HfWeights {
   // experts either one by one or fused (experts.gate_up_proj, experts.down_proj), a shared expert of width 1
   // zero. Two more may be there: a head that repeats the embedding it is tied to, and the rotary frequencies
   // of old files.
-  // Throws UserError.
-  void check(const std::vector<TensorMap>& wanted) const;
+  // prediction_from: from this layer on, layers that predict further tokens (they have an eh_proj) may be
+  // there, too. Returns these, "model.layers.46" for one. Throws UserError.
+  std::set<std::string> check(const std::vector<TensorMap>& wanted,
+                              std::optional<int64_t> prediction_from = {}) const;
 
   // The type that a tensor has in the files. checked before.
   DType type_of(const TensorMap& tensor) const;

@@ -31,7 +31,8 @@ std::string architecture(const model::ModelConfig& config, std::string_view toke
     text += row("experts", fmt::format("{} of width {}, {} for each token", config.num_experts,
                                        config.expert_intermediate_dim, config.top_k));
   if (config.shared_expert_dim > 0)
-    text += row("shared expert", fmt::format("of width {}, gated", config.shared_expert_dim));
+    text += row("shared expert", fmt::format("of width {}{}", config.shared_expert_dim,
+                                             config.shared_expert_gate ? ", gated" : ""));
   if (config.first_dense_layers > 0)
     text += row("dense layers",
                 fmt::format("the first {}, of width {}", config.first_dense_layers, config.dense_width()));
@@ -82,7 +83,8 @@ std::string model_card(const model::ModelConfig& config, const CardFacts& facts,
     for (const auto& [name, value] : facts.figures) text += row(name, fmt::format("{:.6g}", value));
   }
   std::string use = family.layer_types ? " with full attention in every layer" : "";
-  if (family.shared_expert && config.shared_expert_dim == 0) use += " and a shared expert of zeros";
+  if (family.shared.none == SharedExpertOfFamily::None::zeros && config.shared_expert_dim == 0)
+    use += " and a shared expert of zeros";
   return text + fmt::format(kUse, facts.tokenizer.end_of_text_name, family.architecture, use);
 }
 

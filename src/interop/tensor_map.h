@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // How our tensors and those of a family of transformers (version 5) correspond. Every tensor of theirs is a
-// slice of one of ours, row by row, but for two kinds, both of Qwen3-Next alone: norm weights are kept less
-// one (theirs multiplies by 1 + weight), and where we have no shared expert, theirs has width 1 and is zero.
-// Their gate_proj is our W_up and the other way round: the SiLU is on gate there, on up here.
+// slice of one of ours: row by row, or in runs of rows. Two kinds are otherwise. Norm weights of Qwen3-Next
+// are kept less one (theirs multiplies by 1 + weight). Where we have no shared expert, theirs has width 1 and
+// is zero. Their gate_proj is our W_up and the other way round: the SiLU is on gate there, on up here.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +27,14 @@ struct TensorMap {
   Kind kind = Kind::copy;
   bool keep_f32 = false;  // whatever the type of the others
 
+  // `count` elements that follow one another in both: from `theirs` of their tensor, and from `ours` of our
+  // slice, which begins at `begin`.
+  struct Run {
+    int64_t theirs = 0, ours = 0, count = 0;
+  };
+  // In the order of ours; empty: the whole tensor is one.
+  std::vector<Run> runs = {};
+
   // An expert's matrix may lie in one tensor with those of all experts, [E, parts rows, columns]: under the
   // first of these names that is there, as this part of this expert's.
   struct Fused {
@@ -36,10 +44,16 @@ struct TensorMap {
   std::optional<Fused> fused = {};
 
   int64_t numel() const;
+  std::vector<Run> in_our_order() const;
+  std::vector<Run> in_their_order() const;
 };
 
 // Every tensor of theirs, in the order of the forward pass. The slices of one of ours cover it without
 // overlap and come in ascending order.
 std::vector<TensorMap> tensors_of(const Family& family, const model::ModelConfig& config);
+
+// From this layer on, files of the family may have layers that predict further tokens, which are left out.
+// None: it has no such layers.
+std::optional<int64_t> prediction_from(const Family& family, const model::ModelConfig& config);
 
 }  // namespace moe::interop

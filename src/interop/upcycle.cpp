@@ -122,6 +122,7 @@ model::ModelConfig upcycled_config(const model::ModelConfig& dense, const Upcycl
   config.shared_expert_dim = 0;
   config.router_score = RouterScore::softmax;
   config.router_scale = 1;
+  config.router_bias = false;
   config.router_bias_rate = 0;
   config.num_experts = how.experts;
   config.top_k = how.top_k;

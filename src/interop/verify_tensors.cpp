@@ -84,7 +84,7 @@ VerifiedTensors verify_tensors(const std::filesystem::path& folder, const model:
                                const OnBytes& on_bytes) {
   const HfWeights theirs(folder);
   const std::vector<TensorMap> maps = tensors_of(family, config);
-  theirs.check(maps);
+  theirs.check(maps, prediction_from(family, config));
   VerifiedTensors verified;
   Comparison comparison(theirs, ours, direction);
   for (const TensorMap& map : maps) {

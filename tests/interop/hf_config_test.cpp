@@ -186,6 +186,11 @@ model::ModelConfig config_of(const Family& family) {
   if (family.no_experts) config.first_dense_layers = config.n_layers, config.dense_intermediate_dim = 20;
   config.attention_gate = family.gate;
   config.qk_norm = family.qk_norm;
+  config.router_score = family.score;
+  config.router_bias = !family.router_bias.empty();
+  config.shared_expert_gate = family.shared.gate;
+  if (family.shared.none == SharedExpertOfFamily::None::never && !family.shared.name.empty())
+    config.shared_expert_dim = 2 * config.expert_intermediate_dim;
   return config;
 }
 
@@ -211,6 +216,7 @@ TEST(Families, WhatEachDoesNotComputeIsRefusedByKey) {
     const auto whole = nlohmann::json::parse(hf_config_json(config_of(family), DType::f32, 0, family));
     EXPECT_EQ(user_error_of([&] { read_hf_config("config.json", whole.dump()); }), "") << family.name;
     for (const auto& [key, value] : others.items()) {
+      if (key == family.qkv_bias) continue;
       auto json = whole;
       json[key] = value;
       EXPECT_THAT(user_error_of([&] { read_hf_config("config.json", json.dump()); }),
@@ -233,6 +239,13 @@ TEST(Families, OtherModelTypesAreRefusedWithAReason) {
                                      {"phimoe", "sparsemixer"},
                                      {"gpt_oss", "sinks"},
                                      {"mistral", "qwen3 and llama only"},
+                                     {"qwen2", "qwen3 and llama only"},
+                                     {"afmoe", "norms behind its branches"},
+                                     {"ernie4_5_moe", "adjacent pairs"},
+                                     {"glm4_moe_lite", "latent attention"},
+                                     {"granitemoehybrid", "state space"},
+                                     {"minimax", "linear attention"},
+                                     {"qwen3_5_moe", "linear attention"},
                                      {"qwen3_vl_moe", "docs/interop.md"}}) {
     json["model_type"] = type;
     EXPECT_THAT(user_error_of([&] { read_hf_config("config.json", json.dump()); }),
@@ -258,6 +271,21 @@ TEST(Families, MissingKeysAreTheDefaultsOfTheClass) {
   const model::ModelConfig olmoe = read("olmoe", {"norm_topk_prob", "num_key_value_heads"});
   EXPECT_FALSE(olmoe.renormalize_top_k);
   EXPECT_EQ(olmoe.n_kv_heads, olmoe.n_heads);
+  const model::ModelConfig qwen2 = read("qwen2_moe", {"norm_topk_prob", "qkv_bias"});
+  EXPECT_TRUE(qwen2.attention_bias);
+  EXPECT_FALSE(qwen2.renormalize_top_k);
+  const model::ModelConfig glm =
+      read("glm4_moe", {"rope_parameters", "partial_rotary_factor", "norm_topk_prob", "use_qk_norm",
+                        "attention_bias", "routed_scaling_factor"});
+  EXPECT_EQ(glm.rope().rotary_dim, 2);
+  EXPECT_EQ(glm.qk_norm, QkNorm::none);
+  EXPECT_TRUE(glm.renormalize_top_k);
+  EXPECT_FALSE(glm.attention_bias);
+  const model::ModelConfig minimax = read("minimax_m2", {"rope_parameters", "rope_theta", "rotary_dim"});
+  EXPECT_EQ(minimax.rope_theta, 5e6);
+  EXPECT_EQ(minimax.partial_rotary_factor, 1);
+  const model::ModelConfig granite = read("granitemoe", {"attention_multiplier"});
+  EXPECT_EQ(granite.attention_multiplier, 1) << "of the class, which is not 1 / sqrt(d)";
   const model::ModelConfig mixtral = read("mixtral", {"rope_parameters", "rope_theta"});
   EXPECT_EQ(mixtral.rope_theta, 1e6);
   EXPECT_TRUE(mixtral.renormalize_top_k);
@@ -302,6 +330,9 @@ TEST(Families, ARefusedExportNamesThoseThatFit) {
   EXPECT_THAT(complaint(own_family(), "qwen3_moe", same),
               AllOf(HasSubstr("model.attention_gate"), HasSubstr("--family qwen3_next")));
   EXPECT_THAT(complaint(*find_family("mixtral"), "mixtral", [](auto& c) { c.renormalize_top_k = false; }),
+              AllOf(HasSubstr("model.renormalize_top_k"), HasSubstr("--family qwen2_moe")));
+  EXPECT_THAT(complaint(*find_family("mixtral"), "mixtral",
+                        [](auto& c) { c.renormalize_top_k = false, c.attention_window = {"5"}; }),
               AllOf(HasSubstr("model.renormalize_top_k"), HasSubstr("checkpoint's own files")));
   EXPECT_THAT(
       complaint(*find_family("qwen3"), "qwen3_moe", same),
@@ -315,6 +346,67 @@ TEST(Families, ARefusedExportNamesThoseThatFit) {
               HasSubstr("model.first_dense_layers"));
   EXPECT_THAT(complaint(*find_family("qwen3_moe"), "qwen3_moe", [](auto& c) { c.shared_expert_dim = 8; }),
               HasSubstr("model.shared_expert_dim"));
+  EXPECT_THAT(complaint(*find_family("mixtral"), "mixtral", [](auto& c) { c.attention_bias = true; }),
+              AllOf(HasSubstr("model.attention_bias: expected false"), HasSubstr("--family qwen2_moe")));
+  EXPECT_THAT(complaint(*find_family("mixtral"), "mixtral", [](auto& c) { c.partial_rotary_factor = 0.5; }),
+              HasSubstr("model.partial_rotary_factor"));
+  EXPECT_THAT(complaint(*find_family("mixtral"), "mixtral", [](auto& c) { c.router_bias = true; }),
+              HasSubstr("model.router_bias: expected false, found true"));
+  EXPECT_THAT(complaint(*find_family("minimax_m2"), "minimax_m2", [](auto& c) { c.router_bias = false; }),
+              HasSubstr("model.router_bias: expected true, found false"));
+  EXPECT_THAT(complaint(*find_family("minimax_m2"), "minimax_m2", [](auto& c) { c.router_scale = 2; }),
+              HasSubstr("model.router_scale"));
+  EXPECT_THAT(complaint(*find_family("glm4_moe"), "glm4_moe", [](auto& c) { c.shared_expert_dim = 13; }),
+              HasSubstr("model.shared_expert_dim: expected a multiple of expert_intermediate_dim (12)"));
+  struct Multiplier {
+    std::string name;
+    double model::ModelConfig::*member;
+  };
+  for (const Multiplier& multiplier :
+       {Multiplier{"embedding_multiplier", &model::ModelConfig::embedding_multiplier},
+        {"residual_multiplier", &model::ModelConfig::residual_multiplier},
+        {"logits_scaling", &model::ModelConfig::logits_scaling}})
+    EXPECT_THAT(complaint(*find_family("mixtral"), "mixtral", [&](auto& c) { c.*multiplier.member = 3; }),
+                AllOf(HasSubstr("model." + multiplier.name + ": expected 1, found 3"),
+                      HasSubstr("--family granitemoe")));
+  EXPECT_THAT(complaint(*find_family("mixtral"), "mixtral", [](auto& c) { c.attention_multiplier = 0.5; }),
+              HasSubstr("model.attention_multiplier: expected 0, found 0.5"));
+}
+
+// What contradicts itself, or what our model does not compute, by the name of its key.
+TEST(Families, OddKeysOfEachAreRefused) {
+  struct Odd {
+    const char *family, *key;
+    nlohmann::json value;
+    const char* says;
+  };
+  for (const Odd& odd : {Odd{"glm4_moe", "n_group", 4, "no groups of experts"},
+                         {"glm4_moe", "topk_group", 2, "no groups of experts"},
+                         {"glm4_moe", "first_k_dense_replace", 3, "first_k_dense_replace"},
+                         {"glm4_moe", "n_shared_experts", 0, "n_shared_experts"},
+                         {"glm4_moe", "use_qk_norm", 1, "use_qk_norm"},
+                         {"glm4_moe", "routed_scaling_factor", 0, "router_scale"},
+                         {"glm4_moe", "routed_scaling_factor", "x", "routed_scaling_factor"},
+                         {"glm4_moe", "scoring_func", "softmax", "a key that moe knows"},
+                         {"qwen2_moe", "qkv_bias", "yes", "qkv_bias"},
+                         {"qwen2_moe", "attention_bias", true, "attention_bias"},
+                         {"qwen2_moe", "use_sliding_window", true, "use_sliding_window"},
+                         {"minimax_m2", "scoring_func", "softmax", "scoring_func"},
+                         {"minimax_m2", "use_routing_bias", false, "use_routing_bias"},
+                         {"minimax_m2", "rotary_dim", 3, "an even part"},
+                         {"minimax_m2", "rotary_dim", 0, "rotary_dim"},
+                         {"minimax_m2", "shared_intermediate_size", 8, "shared_intermediate_size"},
+                         {"granitemoe", "attention_multiplier", 0, "attention_multiplier"},
+                         {"granitemoe", "logits_scaling", 0, "logits_scaling"},
+                         {"granitemoe", "residual_multiplier", -1, "residual_multiplier"},
+                         {"granitemoe", "shared_intermediate_size", 8, "shared_intermediate_size"},
+                         {"granitemoe", "attention_bias", true, "attention_bias"}}) {
+    const Family& family = *find_family(odd.family);
+    auto json = nlohmann::json::parse(hf_config_json(config_of(family), DType::f32, 0, family));
+    json[odd.key] = odd.value;
+    EXPECT_THAT(user_error_of([&] { read_hf_config("config.json", json.dump()); }), HasSubstr(odd.says))
+        << odd.family << " " << odd.key;
+  }
 }
 
 }  // namespace

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The Hugging Face format: what we write comes back bit for bit, and whatever is wrong with a folder is one
-// clear message. Models that transformers wrote are in families_test.cpp.
+// clear message. Files of other families are in family_files_test.cpp, models that transformers wrote in
+// families_test.cpp.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <cstring>
@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "interop/export_weights.h"
 #include "interop/hf_config.h"
+#include "interop/interop_fixture.h"
 #include "interop/model_card.h"
 #include "interop/staged_folder.h"
 #include "interop/tokenizer_files.h"
@@ -26,58 +27,9 @@
 namespace moe::interop {
 namespace {
 
-namespace fs = std::filesystem;
 using test::user_error_of;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-class Interop : public ::testing::Test {
- protected:
-  void SetUp() override {
-    folder_ =
-        fs::path(::testing::TempDir()) / ("moe_interop_" + std::to_string(getpid()) + "_" +
-                                          ::testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::remove_all(folder_);
-    fs::create_directories(folder_ / "hf");
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
-  // Random weights, norms on both sides of 0.5, as our checkpoint holds them.
-  checkpoint::Safetensors checkpoint(const model::ModelConfig& config) {
-    test::TinyModel model(config, 1, config.vocab_size);
-    model.weights->initialise(3, *model.backend.device);
-    for (const Parameter& parameter : model.weights->list()) {
-      if (parameter.group != "norms") continue;
-      std::vector<float> values(static_cast<size_t>(parameter.weight.numel()));
-      for (size_t i = 0; i < values.size(); ++i) values[i] = 0.1F + 0.173F * static_cast<float>(i);
-      model.backend.device->to_device(parameter.weight, values.data());
-    }
-    checkpoint::write_safetensors(folder_ / "ours.safetensors", model.weights->named(),
-                                  *model.backend.device);
-    return checkpoint::Safetensors(folder_ / "ours.safetensors");
-  }
-  fs::path hf() const { return folder_ / "hf"; }
-
-  // The file of another writer: the same tensors but for a change.
-  void rewrite(const std::function<void(std::vector<checkpoint::TensorStream>&)>& change) {
-    const fs::path file = hf() / "model.safetensors";
-    std::vector<checkpoint::TensorStream> streams;
-    {
-      const checkpoint::Safetensors before(file);
-      for (const auto& entry : before.entries()) {
-        const auto bytes = before.bytes(entry);
-        const std::vector<uint8_t> copy(bytes.begin(), bytes.end());
-        streams.push_back(
-            {entry.name, DType::f32, entry.shape,
-             [copy](const checkpoint::TensorStream::Sink& sink) { sink(copy.data(), copy.size()); }});
-      }
-    }
-    change(streams);
-    checkpoint::write_safetensors(file, streams);
-  }
-
-  fs::path folder_;
-};
 
 TEST_F(Interop, AnUntiedHeadAndAnotherHeadWidthComeBack) {
   model::ModelConfig config = test::interop_config();
