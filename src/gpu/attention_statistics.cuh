@@ -45,17 +45,18 @@ struct QueryStatistics {
   float lse, delta;
 };
 
-// Starts the copy of a tile's lse, delta and first keys, one after another.
+// Starts the copy of lse, delta and first keys of `columns` queries, one after another.
+template <int columns>
 __device__ __forceinline__ void copy_statistics(void* to, const Statistics& statistics, int b, int heads,
                                                 int head, int query) {
-  constexpr int pieces = kStatisticsTile / 4;
+  constexpr int pieces = columns / 4;
   const int which = static_cast<int>(threadIdx.x) / pieces, i = static_cast<int>(threadIdx.x) % pieces * 4;
   if (which >= 3) return;
   const int64_t at = statistics.at(b, heads, head, query) + i;
   const void* const from = which == 0   ? static_cast<const void*>(statistics.lse_BHT + at)
                            : which == 1 ? static_cast<const void*>(statistics.delta_BHT + at)
                                         : statistics.first_BT + statistics.at(b, 1, 0, query) + i;
-  cp_async_16(static_cast<char*>(to) + (which * kStatisticsTile + i) * 4, from, 16);
+  cp_async_16(static_cast<char*>(to) + (which * columns + i) * 4, from, 16);
 }
 
 // The end of the document of token t: the first later token that does not belong to it. All lanes of a warp

@@ -23,6 +23,7 @@ GpuOps::GpuOps(GpuDevice& device, Kernels kernels, Arithmetic arithmetic)
       arithmetic_(arithmetic),
       num_sms_(device.properties().multiProcessorCount),
       shared_of_processor_(device.properties().sharedMemPerMultiprocessor),
+      shared_of_block_(device.properties().sharedMemPerBlockOptin),
       workspace_(device, kWorkspaceBytes),
       provider_(provider_for(device, kernels, {stream_, num_sms_, workspace_})),
       gemm_(device, arithmetic.tf32) {}
@@ -35,7 +36,7 @@ std::string GpuOps::describe() const {
       return head + ", " + provider_->describe(arithmetic_.type);
     default:
       return head +
-             (arithmetic_.tf32 ? ", TF32 matrix products, attention in plain f32" : ", plain f32 kernels");
+             (arithmetic_.tf32 ? ", TF32 matrix products" : ", plain f32 kernels, attention of TF32 pairs");
   }
 }
 

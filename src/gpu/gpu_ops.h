@@ -42,6 +42,7 @@ class GpuOps final : public Ops {
   Arithmetic arithmetic_;
   int num_sms_;                 // streaming multiprocessors
   size_t shared_of_processor_;  // bytes of shared memory that one's blocks have together
+  size_t shared_of_block_;      // and that one block can have
   Workspace workspace_;
   std::unique_ptr<Provider> provider_;
   Gemm gemm_;

@@ -23,9 +23,9 @@ inline constexpr DType kHalves[] = {DType::bf16, DType::f16};  // the types of 1
 // A device and the tensors made on it. threads: of a CPU.
 class Machine {
  public:
-  explicit Machine(int threads = 2, Arithmetic arithmetic = {})
-      : backend_(backend::make_backend(value_named<DeviceKind>(test_device()).value(), threads, arithmetic)) {
-  }
+  explicit Machine(int threads = 2, Arithmetic arithmetic = {},
+                   DeviceKind kind = value_named<DeviceKind>(test_device()).value())
+      : backend_(backend::make_backend(kind, threads, arithmetic)) {}
   ~Machine() {
     for (void* memory : memory_) device().release(memory);
   }
@@ -140,7 +140,9 @@ class Machine {
 // Base of the test suites of operations: `TEST_F(MatmulTest, ...) { ops().matmul(...); }`.
 class OpsTest : public testing::Test, public Machine {
  public:
-  explicit OpsTest(Arithmetic arithmetic = {}) : Machine(2, arithmetic) {}
+  explicit OpsTest(Arithmetic arithmetic = {},
+                   DeviceKind kind = value_named<DeviceKind>(test_device()).value())
+      : Machine(2, arithmetic, kind) {}
 };
 
 }  // namespace moe::test

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-// attention_forward: matrix units for bf16 and f16 at head widths 64 and 128, a warp a row for the rest; the
-// gate after these.
+// attention_forward: matrix units at head widths 64 and 128, a warp a row for the rest; the gate after these.
 #include "gpu/attention_window.h"
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"
@@ -11,14 +10,22 @@
 namespace moe::gpu {
 namespace {
 
-template <class T, int dim>
-void forward_mma(cudaStream_t stream, Tensor& o, Tensor& lse, const Tensor& q, const Tensor& k, const T* v,
-                 const int32_t* first_BT, const AttentionShape& s) {
-  using Tile = ForwardTile<dim>;
-  const dim3 grid(blocks(s.heads), blocks(s.batch), blocks(ceil_div(s.length, Tile::kQueries)));
-  launch(stream, forward_mma_kernel<T, dim>, {grid, kAttentionThreads, Tile::kSharedBytes}, pointer<T>(o),
-         pointer<float>(lse), pointer<T>(q), pointer<T>(k), v, first_BT, s);
-}
+struct Forward {
+  void* o;
+  float* lse;
+  const void *q, *k, *v;
+  const int32_t* first_BT;
+  AttentionShape s;
+
+  template <class T, int dim>
+  void run(cudaStream_t stream) const {
+    using Tile = ForwardTile<T, dim>;
+    const dim3 grid(blocks(s.heads), blocks(s.batch), blocks(ceil_div(s.length, Tile::kQueries)));
+    launch(stream, forward_mma_kernel<T, dim>, {grid, kAttentionThreads, Tile::kSharedBytes},
+           static_cast<T*>(o), lse, static_cast<const T*>(q), static_cast<const T*>(k),
+           static_cast<const T*>(v), first_BT, s);
+  }
+};
 
 }  // namespace
 
@@ -33,12 +40,12 @@ void GpuOps::attention_forward(AttentionForward op) {
   with_activation(op.q_NHd.dtype(), [&]<class T>() {
     const T* const v = pointer<T>(op.packed_NP) + heads.values();
     const bool wide = vector_width<T>(s.dim, op.o_NHd.data(), op.q_NHd.data(), op.k_NGd.data(), v) > 1;
-    if constexpr (sizeof(T) == 2) {
-      if (wide && s.dim == 64)
-        return forward_mma<T, 64>(stream_, op.o_NHd, op.lse_NH, op.q_NHd, op.k_NGd, v, first_BT, s);
-      if (wide && s.dim == 128)
-        return forward_mma<T, 128>(stream_, op.o_NHd, op.lse_NH, op.q_NHd, op.k_NGd, v, first_BT, s);
-    }
+    const Forward forward{
+        op.o_NHd.data(), pointer<float>(op.lse_NH), op.q_NHd.data(), op.k_NGd.data(), v, first_BT, s};
+    if (wide && with_matrix_units<T, ForwardTile>(
+                    s.dim, arithmetic_.tf32, shared_of_block_,
+                    [&]<class Number, int dim>() { forward.run<Number, dim>(stream_); }))
+      return;
     const RowsShape rows{op.q_NHd.dim(0), s.length, nullptr, s.length, 1, 0};
     launch(stream_, wide ? attention_rows_kernel<T, true> : attention_rows_kernel<T, false>,
            {blocks(ceil_div(rows.tokens * s.heads, kRowWarps)), 32 * kRowWarps}, pointer<T>(op.o_NHd),

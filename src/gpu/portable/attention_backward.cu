@@ -54,14 +54,18 @@ struct Backward {
   Statistics statistics;
   AttentionShape s;
 
-  template <int dim>
+  template <class Number, int dim>
   void run_mma(cudaStream_t stream) const {
-    using Tile = BackwardTile<dim>;
+    using Tile = BackwardTile<Number, dim>;
+    const auto to = [](T* x) { return reinterpret_cast<Number*>(x); };
+    const auto from = [](const T* x) { return reinterpret_cast<const Number*>(x); };
     const unsigned tiles = blocks(ceil_div(s.length, Tile::kRows)), sequences = blocks(s.batch);
     const Grid keys{dim3(blocks(s.kv_heads), sequences, tiles), kAttentionThreads, Tile::kSharedBytes};
     const Grid queries{dim3(blocks(s.heads), sequences, tiles), kAttentionThreads, Tile::kSharedBytes};
-    launch(stream, dkv_mma_kernel<T, dim>, keys, dk, dv, dout, q, k, v, doc_start_BT, statistics, s);
-    launch(stream, dq_mma_kernel<T, dim>, queries, dq, dout, q, k, v, statistics, s);
+    launch(stream, dkv_mma_kernel<Number, dim>, keys, to(dk), to(dv), from(dout), from(q), from(k), from(v),
+           doc_start_BT, statistics, s);
+    launch(stream, dq_mma_kernel<Number, dim>, queries, to(dq), from(dout), from(q), from(k), from(v),
+           statistics, s);
   }
 
   template <bool wide>
@@ -113,10 +117,10 @@ void GpuOps::attention_backward(AttentionBackward op) {
                                s};
     const bool wide = vector_width<T>(s.dim, backward.dq, backward.dk, backward.dv, backward.dout, backward.q,
                                       backward.k, backward.v) > 1;
-    if constexpr (sizeof(T) == 2) {
-      if (wide && s.dim == 64) return backward.template run_mma<64>(stream_);
-      if (wide && s.dim == 128) return backward.template run_mma<128>(stream_);
-    }
+    if (wide && with_matrix_units<T, BackwardTile>(
+                    s.dim, arithmetic_.tf32, shared_of_block_,
+                    [&]<class Number, int dim>() { backward.template run_mma<Number, dim>(stream_); }))
+      return;
     if (wide) return backward.template run_rows<true>(stream_);
     backward.template run_rows<false>(stream_);
   });

@@ -14,14 +14,16 @@
 
 namespace moe::gpu {
 
-template <int dim>
+template <class T, int dim>
 struct BackwardTile {
   static constexpr int kRowTiles = dim <= 64 ? 2 : 1;  // of 16 rows to a warp; what registers hold
   static constexpr int kWarpRows = 16 * kRowTiles, kRows = kAttentionWarps * kWarpRows;
-  static constexpr int kColumns = kStatisticsTile, kPart = 32;  // of a stage; of scores at once, a lane each
-  static constexpr int kMatrix = kColumns * dim;                // elements of one matrix of a stage
-  static constexpr int kStageElements = 2 * kMatrix + 3 * 2 * kColumns;  // and three columns of 4 bytes
-  static constexpr int kSharedBytes = (2 * kRows * dim + 2 * kStageElements) * 2;
+  // Of a stage; of scores at once, a lane each.
+  static constexpr int kColumns = WideNumber<T> ? 32 : 64, kPart = 32, kStride = kTileStride<T, dim>;
+  static constexpr int kRowsElements = kRows * kStride;  // of one matrix of rows
+  static constexpr int kMatrix = kColumns * kStride;     // of one matrix of a stage
+  static constexpr int kStageElements = 2 * kMatrix + 3 * 4 * kColumns / int{sizeof(T)};  // and statistics
+  static constexpr int kSharedBytes = (2 * kRowsElements + 2 * kStageElements) * int{sizeof(T)};
 };
 
 // Both passes have the scores s and dp = do v^T of a part in registers, -inf where a query does not see a
@@ -46,7 +48,7 @@ __device__ __forceinline__ void score_gradient(float (&s)[row_tiles][columns / 8
 // The gradients of a tile of keys; what one block of dkv_mma_kernel holds.
 template <class T, int dim>
 struct KeyGradients {
-  using Tile = BackwardTile<dim>;
+  using Tile = BackwardTile<T, dim>;
   static constexpr int kRows = Tile::kRowTiles;
   float dk[kRows][dim / 8][4] = {}, dv[kRows][dim / 8][4] = {};
 
@@ -82,10 +84,10 @@ template <class T, int dim>
 __global__ void __launch_bounds__(kAttentionThreads, 2)
     dkv_mma_kernel(T* dk_NGd, T* dv, const T* do_NHd, const T* q_NHd, const T* k_NGd, const T* v,
                    const int32_t* doc_start_BT, Statistics statistics, AttentionShape s) {
-  using Tile = BackwardTile<dim>;
+  using Tile = BackwardTile<T, dim>;
   constexpr int rows = Tile::kRows, columns = Tile::kColumns, threads = kAttentionThreads;
-  T *const k_tile = dynamic_shared<T>(), *const v_tile = k_tile + rows * dim;
-  T* const stages = v_tile + rows * dim;
+  T *const k_tile = dynamic_shared<T>(), *const v_tile = k_tile + Tile::kRowsElements;
+  T* const stages = v_tile + Tile::kRowsElements;
   const int kv_head = static_cast<int>(blockIdx.x), group = s.heads / s.kv_heads;
   const int b = static_cast<int>(blockIdx.y);
   const int64_t sequence = int64_t{b} * s.length;
@@ -101,7 +103,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
     const int64_t from = row_offset(sequence + query, s.heads, head, dim);
     copy_tile<columns, dim, threads, true>(to, q_NHd + from, stride, s.length - query, dim);
     copy_tile<columns, dim, threads, true>(to + Tile::kMatrix, do_NHd + from, stride, s.length - query, dim);
-    copy_statistics(to + 2 * Tile::kMatrix, statistics, b, s.heads, head, query);
+    copy_statistics<columns>(to + 2 * Tile::kMatrix, statistics, b, s.heads, head, query);
   };
 
   copy_tile<rows, dim, threads, true>(k_tile, k_NGd + at, kv_stride, s.length - key, dim);
@@ -132,7 +134,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
 // dq of a warp's queries; what they need of the statistics: the lane's rows g and g + 8 of each tile of 16.
 template <class T, int dim>
 struct QueryGradients {
-  using Tile = BackwardTile<dim>;
+  using Tile = BackwardTile<T, dim>;
   static constexpr int kRows = Tile::kRowTiles;
   float dq[kRows][dim / 8][4] = {};
   float lse[kRows][2], delta[kRows][2];
@@ -176,10 +178,10 @@ template <class T, int dim>
 __global__ void __launch_bounds__(kAttentionThreads, 2)
     dq_mma_kernel(T* dq_NHd, const T* do_NHd, const T* q_NHd, const T* k_NGd, const T* v,
                   Statistics statistics, AttentionShape s) {
-  using Tile = BackwardTile<dim>;
+  using Tile = BackwardTile<T, dim>;
   constexpr int rows = Tile::kRows, columns = Tile::kColumns, threads = kAttentionThreads;
-  T *const q_tile = dynamic_shared<T>(), *const do_tile = q_tile + rows * dim;
-  T* const stages = do_tile + rows * dim;
+  T *const q_tile = dynamic_shared<T>(), *const do_tile = q_tile + Tile::kRowsElements;
+  T* const stages = do_tile + Tile::kRowsElements;
   const int head = static_cast<int>(blockIdx.x), kv_head = head / (s.heads / s.kv_heads);
   const int b = static_cast<int>(blockIdx.y);
   const int64_t sequence = int64_t{b} * s.length;

@@ -11,12 +11,13 @@
 
 namespace moe::gpu {
 
-template <int dim>
+template <class T, int dim>
 struct ForwardTile {
   static constexpr int kRowTiles = dim <= 64 ? 2 : 1;  // of 16 queries to a warp; what registers hold
-  static constexpr int kWarpRows = 16 * kRowTiles, kQueries = kAttentionWarps * kWarpRows, kKeys = 64;
-  static constexpr int kStageElements = 2 * kKeys * dim, kStages = 2;
-  static constexpr int kSharedBytes = (kQueries * dim + kStages * kStageElements) * 2;
+  static constexpr int kWarpRows = 16 * kRowTiles, kQueries = kAttentionWarps * kWarpRows;
+  static constexpr int kKeys = WideNumber<T> ? 32 : 64, kStride = kTileStride<T, dim>;
+  static constexpr int kStageElements = 2 * kKeys * kStride, kStages = 2;
+  static constexpr int kSharedBytes = (kQueries * kStride + kStages * kStageElements) * int{sizeof(T)};
 };
 
 // The running softmax of a warp's queries: the lane's rows g and g + 8 of each tile of 16.
@@ -89,10 +90,10 @@ template <class T, int dim>
 __global__ void __launch_bounds__(kAttentionThreads, 2)
     forward_mma_kernel(T* o_NHd, float* lse_NH, const T* q_NHd, const T* k_NGd, const T* v,
                        const int32_t* first_BT, AttentionShape s) {
-  using Tile = ForwardTile<dim>;
+  using Tile = ForwardTile<T, dim>;
   constexpr int keys = Tile::kKeys, rows = Tile::kRowTiles;
   T* const q_tile = dynamic_shared<T>();
-  T* const stages = q_tile + Tile::kQueries * dim;
+  T* const stages = q_tile + Tile::kQueries * Tile::kStride;
   const int head = static_cast<int>(blockIdx.x), kv_head = head / (s.heads / s.kv_heads);
   const int64_t sequence = int64_t{blockIdx.y} * s.length;                          // its first token
   const int query = static_cast<int>(gridDim.z - 1 - blockIdx.z) * Tile::kQueries;  // the longest work first
@@ -103,8 +104,8 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
     T* const to = stages + stage * Tile::kStageElements;
     const int64_t from = row_offset(sequence + key, s.kv_heads, kv_head, dim);
     copy_tile<keys, dim, kAttentionThreads, true>(to, k_NGd + from, kv_stride, s.length - key, dim);
-    copy_tile<keys, dim, kAttentionThreads, true>(to + keys * dim, v + v_offset(sequence + key, s, kv_head),
-                                                  s.v_stride, s.length - key, dim);
+    copy_tile<keys, dim, kAttentionThreads, true>(
+        to + keys * Tile::kStride, v + v_offset(sequence + key, s, kv_head), s.v_stride, s.length - key, dim);
   };
 
   const KeyRange range = visible_keys(first_T, query, Tile::kQueries, s.length);
@@ -136,7 +137,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2)
         return column <= row && column >= first[i][e / 2];
       });
     softmax.weigh(score, s.scale * kLog2E);
-    add_weighted_rows<rows, keys, dim>(softmax.output, score, k_tile + keys * dim, 0);
+    add_weighted_rows<rows, keys, dim>(softmax.output, score, k_tile + keys * Tile::kStride, 0);
   }
   cp_async_wait<0>();
   __syncthreads();

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT
 // What the attention kernels on matrix units share. Each works on rows x columns of scores at a time (forward
 // and dq: queries x keys; dk and dv: keys x queries), four warps one below the other; scores stay in
-// registers, where the layout of mma's result is that of the next product's first operand (Dao 2023).
+// registers, where the layout of mma's result is that of the next product's first operand (Dao 2023). What is
+// here is of 16-bit numbers; attention_f32.cuh has the same of f32.
 #pragma once
 
 #include <climits>
+#include <cstddef>
 #include <cstdint>
 
 #include "gpu/attention_statistics.cuh"
 #include "gpu/block_reduce.cuh"
+#include "gpu/portable/attention_f32.cuh"
 #include "gpu/portable/shared_tile.cuh"
 
 namespace moe::gpu {
@@ -18,7 +21,7 @@ inline constexpr int kAttentionWarps = 4, kAttentionThreads = 32 * kAttentionWar
 // sum = x y^T over the head: 16 * row_tiles rows of the tile x from `row`, `columns` rows of the tile y from
 // `first`.
 // x is read anew each time: there are no registers to keep it in.
-template <int row_tiles, int columns, int dim, class T>
+template <int row_tiles, int columns, int dim, NarrowNumber T>
 __device__ __forceinline__ void multiply_rows(float (&sum)[row_tiles][columns / 8][4], const T* x, int row,
                                               const T* y, int first) {
 #pragma unroll
@@ -46,7 +49,7 @@ __device__ __forceinline__ void multiply_rows(float (&sum)[row_tiles][columns / 
 }
 
 // sum += weight y, the weights rounded to T, for `columns` rows of the tile y from `first`.
-template <int row_tiles, int columns, int dim, class T>
+template <int row_tiles, int columns, int dim, NarrowNumber T>
 __device__ __forceinline__ void add_weighted_rows(float (&sum)[row_tiles][dim / 8][4],
                                                   const float (&weight)[row_tiles][columns / 8][4],
                                                   const T* y, int first) {
@@ -88,7 +91,7 @@ __device__ __forceinline__ void mask_scores(float (&score)[row_tiles][columns / 
 
 // A warp's rows to global memory, through its own rows of a tile in shared memory that is no longer needed.
 // out: row 0 of the tile; rows_left: rows from there that exist.
-template <int row_tiles, int dim, class T>
+template <int row_tiles, int dim, NarrowNumber T>
 __device__ __forceinline__ void write_rows(T* out, int64_t stride, int rows_left, T* tile, int row,
                                            const float (&sum)[row_tiles][dim / 8][4]) {
   constexpr int pieces = dim / kPiece;
@@ -138,6 +141,27 @@ __device__ __forceinline__ KeyRange visible_keys(const int32_t* first_T, int que
     all_from = max(all_from, __shfl_xor_sync(kAllLanes, all_from, lanes));
   }
   return {begin, end, all_from};
+}
+
+// Calls run.operator()<Number, dim>() with the numbers and the width of the kernel on matrix units that there
+// is for T: 16-bit numbers as they are, f32 rounded or as pairs. False, and no call: there is none of this
+// width, or its tile does not fit into a block's shared memory.
+template <class T, template <class, int> class Tile, class Run>
+bool with_matrix_units(int dim, bool tf32, size_t shared_of_block, const Run& run) {
+  const auto of_width = [&]<class Number, int width>() {
+    if (size_t{Tile<Number, width>::kSharedBytes} > shared_of_block) return false;
+    run.template operator()<Number, width>();
+    return true;
+  };
+  const auto of_number = [&]<class Number>() {
+    if (dim == 64) return of_width.template operator()<Number, 64>();
+    if (dim == 128) return of_width.template operator()<Number, 128>();
+    return false;
+  };
+  if constexpr (sizeof(T) == 2)
+    return of_number.template operator()<T>();
+  else
+    return tf32 ? of_number.template operator()<Tf32>() : of_number.template operator()<Tf32Pair>();
 }
 
 }  // namespace moe::gpu
