@@ -58,7 +58,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   // Which kernels are chosen depends on the generation: 8 (Ampere) unless the environment says 9 (Hopper).
   const char* generation = std::getenv("EMULATED_CUDA_GENERATION");
   const int major = generation == nullptr ? 8 : std::atoi(generation);
-  *properties = {"emulated GPU", major, 0, 2, 1 << 20, size_t{1} << 34, 227 << 10, 228 << 10};
+  *properties = {"emulated GPU", major, 0, 2, 1 << 20, 0, 0, 0, size_t{1} << 34, 227 << 10, 228 << 10};
   return cudaSuccess;
 }
 cudaError_t cudaDriverGetVersion(int* version) {
