@@ -261,7 +261,7 @@ void add_export(CLI::App& app, Command& chosen) {
       ->check(CLI::IsMember(names));
   command
       ->add_option("--dtype", options->dtype,
-                   "Type of the matrices: f32, bf16, f16; auto: as imported, or as the run computed")
+                   "Type of tensors: f32, bf16, f16; auto: as imported, or as computed")
       ->capture_default_str()
       ->check(CLI::IsMember(names_of<ExportType>()));
   command->add_option("--shard-gb", options->shard_gb, "Most gigabytes (10^9 bytes) in one file")

@@ -223,7 +223,7 @@ void add_import(CLI::App& app, Command& chosen) {
   CLI::App* command = app.add_subcommand("import", "Make a run of an exported model, to go on from there");
   command
       ->add_option("model", options->folder,
-                   "A folder that `moe export` or save_pretrained wrote, or a model of the hub")
+                   "A folder of `moe export` or save_pretrained, or a model of the hub")
       ->required()
       ->type_name("DIR|hf://USER/NAME");
   command
