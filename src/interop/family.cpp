@@ -258,7 +258,7 @@ constexpr Reason kOtherModels[] = {
     {"kimi*", "it has multi-head latent attention (MLA), which moe has not: use a qwen3_moe or olmoe model"},
     {"dbrx", "it has LayerNorm and clamped projections, which moe has not"},
     {"phimoe", "it has LayerNorm and the sparsemixer router, which moe has not"},
-    {"gpt_oss", "it has attention sinks, biases and a clamped SwiGLU, which moe has not"},
+    {"gpt_oss", "it has attention sinks, biases of experts and a clamped SwiGLU, which moe has not"},
     {"glm4_moe_lite", "it has multi-head latent attention (MLA), which moe has not: use a glm4_moe model"},
     {"qwen3_5*", "it has layers of linear attention, which moe has not"},
     {"granitemoehybrid", "it has state space layers, which moe has not"},

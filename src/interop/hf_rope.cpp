@@ -85,8 +85,9 @@ void read_scaling(const JsonFields& rope, model::ModelConfig& config) {
 }
 
 double share_of_rotary_dim(const JsonFields& json, const Family& family, const model::ModelConfig& config) {
+  const int64_t width = std::max<int64_t>(config.heads().dim, 1);  // 0 is refused later
   return static_cast<double>(json.whole(family.rotary_dim.c_str(), 1, int64_t{1} << 31)) /
-         static_cast<double>(config.heads().dim);
+         static_cast<double>(width);
 }
 
 }  // namespace
