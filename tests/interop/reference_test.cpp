@@ -119,7 +119,9 @@ TEST_P(Reference, ExchangedTensorsShowInTheLogits) {
 INSTANTIATE_TEST_SUITE_P(Models, Reference,
                          ::testing::Values("qwen3_next", "qwen3_next_shared", "families/qwen3_moe",
                                            "families/olmoe", "families/mixtral", "families/qwen3",
-                                           "families/llama"),
+                                           "families/llama", "families/qwen2_moe", "families/glm4_moe",
+                                           "families/minimax_m2", "families/granitemoe",
+                                           "families/granitemoeshared"),
                          [](const auto& values) { return fs::path(values.param).filename().string(); });
 
 }  // namespace
