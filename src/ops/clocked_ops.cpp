@@ -37,17 +37,21 @@ void ClockedOps::run(const Operation& operation, const std::function<void()>& bo
 }
 
 double ClockedOps::joules_of(const Operation& operation, const std::function<void()>& body) {
-  constexpr double kBatchSeconds = 5e-3, kWarmUpSeconds = 0.2, kStuckSeconds = 2;
+  constexpr double kBatchSeconds = 20e-3, kWarmUpSeconds = 0.2, kStuckSeconds = 2;
   const auto [place, is_new] = joules_.try_emplace({operation.name, operation.flops, operation.bytes}, 0.0);
   if (!is_new || !device_.joules()) return place->second;
   int64_t done = 0;
-  const auto batch = [&](int64_t runs) {
+  // Runs, and what the counter says. It is read while the device works: a device that waits for the reader
+  // uses energy, too.
+  const auto counter_beside = [&](int64_t runs) {
     for (int64_t i = 0; i < runs; ++i) body();
+    const double joules = *device_.joules();
     device_.synchronize();
     done += runs;
+    return joules;
   };
   const double begun = steady_seconds();
-  batch(1);
+  counter_beside(1);
   const auto runs = static_cast<int64_t>(std::clamp(kBatchSeconds / (steady_seconds() - begun), 1.0, 1e4));
   // What the counter says when it moves for the first time after so many seconds of runs. A counter that has
   // stopped does not hold the caller for ever.
@@ -55,8 +59,7 @@ double ClockedOps::joules_of(const Operation& operation, const std::function<voi
     const double started = steady_seconds();
     double last = *device_.joules();
     while (true) {
-      batch(runs);
-      const double now = *device_.joules(), elapsed = steady_seconds() - started;
+      const double now = counter_beside(runs), elapsed = steady_seconds() - started;
       if ((now != last && elapsed >= seconds) || elapsed > seconds + kStuckSeconds) return now;
       last = now;
     }
