@@ -48,7 +48,8 @@ class Depth {
 template <class AnyJson>
 class Builder {
  public:
-  Builder(AnyJson& root, int depth) : root_(root), depth_(depth) {}
+  Builder(AnyJson& root, const JsonLimits& limits)
+      : root_(root), depth_(limits.depth), unread_(limits.unread) {}
 
   std::string error;
 
@@ -64,6 +65,10 @@ class Builder {
   bool end_object() { return close(); }
   bool end_array() { return close(); }
   bool key(std::string& name) {
+    if (!unread_.empty() && name == unread_) {
+      member_ = &dropped_;
+      return true;
+    }
     auto& object = open_.back()->template get_ref<typename AnyJson::object_t&>();
     if constexpr (std::is_same_v<AnyJson, Json>) {
       const auto [place, fresh] = object.emplace(name, nullptr);
@@ -117,6 +122,8 @@ class Builder {
 
   AnyJson& root_;
   Depth depth_;
+  std::string_view unread_;
+  AnyJson dropped_;                                        // the last value of an unread field
   std::vector<AnyJson*> open_;                             // from the outermost in
   std::vector<std::set<std::string, std::less<>>> names_;  // of each, where the object itself cannot tell
   AnyJson* member_ = nullptr;  // of the innermost object: the value that comes next
@@ -130,7 +137,7 @@ std::string too_long(std::string_view text, const JsonLimits& limits) {
 template <class AnyJson>
 std::string build(std::string_view text, const JsonLimits& limits, AnyJson& value) {
   if (std::string complaint = too_long(text, limits); !complaint.empty()) return complaint;
-  Builder<AnyJson> builder(value, limits.depth);
+  Builder<AnyJson> builder(value, limits);
   AnyJson::sax_parse(text.begin(), text.end(), &builder);
   return builder.error;
 }

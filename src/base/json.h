@@ -25,6 +25,7 @@ using OrderedJson = nlohmann::ordered_json;
 struct JsonLimits {
   size_t bytes = size_t{64} << 20;
   int depth = 64;  // objects and lists inside one another; what later walks over a value may recurse so far
+  std::string_view unread = "";  // fields of this name are not kept: they would only take memory
 };
 
 // Throw UserError naming `where` (a file, a server) and what is wrong.

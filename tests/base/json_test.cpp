@@ -50,6 +50,14 @@ TEST(Json, ANameTwiceInOneObjectIsRefused) {
             "f: expected JSON, found \"x\" twice in one object");
 }
 
+TEST(Json, UnreadFieldsAreLeftOutWhereverTheyAre) {
+  const std::string text =
+      R"([{"a": 1, "text": "x"}, {"text": {"b": [2, "y"]}, "c": {"text": null, "d": 3}}])";
+  EXPECT_EQ(parse_json("f", text, "", {.unread = "text"}), Json::parse(R"([{"a": 1}, {"c": {"d": 3}}])"));
+  EXPECT_EQ(parse_ordered_json("f", text, "", {.unread = "text"}).dump(), R"([{"a":1},{"c":{"d":3}}])");
+  EXPECT_EQ(parse_json("f", text, "", {.unread = "a"})[0], Json::parse(R"({"text": "x"})"));
+}
+
 TEST(Json, DepthIsLimited) {
   const std::string deep = repeated("[", 64) + repeated("]", 64), deeper = "[" + deep + "]";
   EXPECT_TRUE(try_parse_json(deep));
