@@ -23,8 +23,9 @@ void check_gradients(AttentionTest& test, double bound) {
   std::vector<Shape> shapes = windowed_shapes();
   shapes.insert(shapes.end(), {Shape{4, 2, 32}, Shape{4, 1, 64}, Shape{3, 3, 64}, Shape{2, 1, 128}});
   for (const Shape& s : shapes)
-    for (const auto& [name, rows] : {kMasks[1], kMasks[2]}) {
-      SCOPED_TRACE(fmt::format("{}, head width {}, window {}", name, s.dim, s.window));
+    for (const auto& mask : {kMasks[1], kMasks[2]}) {
+      SCOPED_TRACE(fmt::format("{}, head width {}, window {}", mask.first, s.dim, s.window));
+      const Rows& rows = mask.second;
       const auto gradients = [&](AttentionTest& on) {
         const Inputs x = make_inputs(on, DType::f32, rows, s);
         const auto g =
