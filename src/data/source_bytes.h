@@ -13,8 +13,9 @@
 namespace moe::data {
 
 // 2^20 ids, four times the largest vocabularies in use. 11 bits are left. A token of n bytes has an excess
-// of at most 2 n / 3: it may have 3,071 bytes.
+// of at most 2 n / 3; what does not fit, of a token of more than 3,071 bytes, goes to the next.
 inline constexpr int kIdBits = 20;
+inline constexpr int32_t kMostExcess = (1 << (31 - kIdBits)) - 1;
 
 inline text::TokenId id_of(text::TokenId marked) {
   return marked & ((1 << kIdBits) - 1);

@@ -63,8 +63,8 @@ class Reference : public ::testing::TestWithParam<const char*> {
   test::TestFolder scratch_;
 };
 
-// f32 there, double here: two programs in f32 differ by some 5e-7, and by more where a router is close (2.6e-6
-// in qwen2_moe).
+// f32 there, double here: two programs in f32 differ by some 5e-7, and by more where a router is close
+// (2.6e-6 in qwen2_moe).
 TEST_P(Reference, TheLogitsAreThoseOfTransformers) {
   ASSERT_TRUE(has_reference(read_.family->name));
   EXPECT_LT(
