@@ -44,6 +44,20 @@ def read_tokens(path):
     return numpy.memmap(path, dtype=numpy.uint16, mode="r", offset=HEADER)
 
 
+def rows_of(ids, step, B, T):
+    """[B, T + 1] of a step: rows of T tokens in order, each with the token behind it."""
+    begin = step * B * T
+    rows = numpy.lib.stride_tricks.sliding_window_view(ids[begin : begin + B * T + 1], T + 1)[::T]
+    return torch.from_numpy(rows.astype(numpy.int64))
+
+
+def require_tokens(path, steps, B, T):
+    ids = read_tokens(path)
+    if steps * B * T + 1 > len(ids):
+        raise SystemExit(f"{steps} steps need {steps * B * T + 1} tokens, {path} has {len(ids)}")
+    return ids
+
+
 def cut(arguments):
     """The first tokens of a folder of token files as one file; tokens_val_* is the held-out text and comes
     after tokens_train_*."""
@@ -171,9 +185,7 @@ def peer(arguments):
     training = {**defaults, **config["training"]}
     refuse_other_optimizers(training)
     B, T, steps = training["batch_size"], shape.max_seq_len, training["max_steps"]
-    ids = read_tokens(arguments.tokens)
-    if steps * B * T + 1 > len(ids):
-        raise SystemExit(f"{steps} steps need {steps * B * T + 1} tokens, {arguments.tokens} has {len(ids)}")
+    ids = require_tokens(arguments.tokens, steps, B, T)
     torch.set_default_device(arguments.device)
     if arguments.device == "cuda":
         torch._dynamo.config.cache_size_limit = 64
@@ -181,10 +193,7 @@ def peer(arguments):
     trainer = Trainer(shape, training, arguments.weights, arguments.device)
     losses, started = [], time.perf_counter()
     for step in range(steps):
-        begin = step * B * T
-        rows = numpy.lib.stride_tricks.sliding_window_view(ids[begin : begin + B * T + 1], T + 1)[::T]
-        row = torch.from_numpy(rows.astype(numpy.int64)).to(arguments.device)
-        losses.append(trainer.step(step, row))
+        losses.append(trainer.step(step, rows_of(ids, step, B, T).to(arguments.device)))
         if step in (0, 1) or (step + 1) % 50 == 0:
             loss = float(losses[-1][0])
             print(f"PyTorch step {step + 1}: loss {loss:.6f}, {time.perf_counter() - started:.1f} s",
@@ -201,11 +210,17 @@ def curve_of_run(run):
     return {row["step"]: (row["loss"], row["gradient_norm"]) for row in rows if "loss" in row}
 
 
+def curve_of_peer(path):
+    """step -> the columns of a peer's CSV."""
+    with open(path, newline="") as file:
+        return {int(row["step"]): {name: float(value) for name, value in row.items()}
+                for row in csv.DictReader(file)}
+
+
 def compare(arguments):
     ours = curve_of_run(arguments.run)
-    with open(arguments.peer, newline="") as file:
-        theirs = {int(row["step"]): (float(row["loss"]), float(row["gradient_norm"]))
-                  for row in csv.DictReader(file)}
+    theirs = {step: (row["loss"], row["gradient_norm"])
+              for step, row in curve_of_peer(arguments.peer).items()}
     if set(ours) != set(theirs):
         raise SystemExit(f"moe has {len(ours)} steps, PyTorch {len(theirs)}")
     steps = sorted(ours)

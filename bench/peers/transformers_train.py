@@ -19,14 +19,14 @@ import statistics
 import sys
 import time
 
-import numpy
 import torch
 import transformers
 from torch import nn
 from torch.nn import functional
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from loss_curve import REAL_VOCABULARY, curve_of_run, read_tokens  # noqa: E402
+from loss_curve import (  # noqa: E402
+    REAL_VOCABULARY, curve_of_peer, curve_of_run, require_tokens, rows_of)
 
 WARM = 20  # steps before the clock: compilation and warm-up
 BOUND = 0.005  # of the mean over all steps of |ours - theirs| / theirs
@@ -126,18 +126,14 @@ def wait(device):
 
 def train(arguments):
     B, T, steps = arguments.batch, arguments.length, arguments.steps
-    ids = read_tokens(arguments.tokens)
-    if steps * B * T + 1 > len(ids):
-        raise SystemExit(f"{steps} steps need {steps * B * T + 1} tokens, {arguments.tokens} has {len(ids)}")
+    ids = require_tokens(arguments.tokens, steps, B, T)
     trainer = Trainer(arguments)
     results = []
     for step in range(steps):
         if step == WARM:
             wait(arguments.device)
             started = time.perf_counter()
-        begin = step * B * T
-        rows = numpy.lib.stride_tricks.sliding_window_view(ids[begin : begin + B * T + 1], T + 1)[::T]
-        results.append(trainer.step(step, torch.from_numpy(rows.astype(numpy.int64)).to(arguments.device)))
+        results.append(trainer.step(step, rows_of(ids, step, B, T).to(arguments.device)))
     wait(arguments.device)
     seconds = (time.perf_counter() - started) / (steps - WARM)
     with open(arguments.output, "w", newline="") as file:
@@ -147,31 +143,25 @@ def train(arguments):
                          for i, (loss, norm) in enumerate(results))
 
 
-def read_peer(path):
-    with open(path, newline="") as file:
-        return {int(r["step"]): r for r in csv.DictReader(file)}
-
-
 def row(arguments):
     """One row of the table; an error when the curves are apart."""
     ours = curve_of_run(arguments.run)
-    theirs, exact = read_peer(arguments.peer), read_peer(arguments.exact)
+    theirs, exact = curve_of_peer(arguments.peer), curve_of_peer(arguments.exact)
     for curve in theirs, exact:
         if set(ours) != set(curve):
             raise SystemExit(f"moe has {len(ours)} steps, transformers {len(curve)}")
-    loss = {step: float(r["loss"]) for step, r in theirs.items()}
+    loss = {step: r["loss"] for step, r in theirs.items()}
     last = len(theirs)
     apart = sum(abs(ours[s][0] - loss[s]) / loss[s] for s in ours) / last
-    apart_exact = sum(abs(ours[s][0] / float(exact[s]["loss"]) - 1) for s in ours) / last
+    apart_exact = sum(abs(ours[s][0] / exact[s]["loss"] - 1) for s in ours) / last
     rows = map(json.loads, (arguments.run / "metrics.jsonl").read_text().splitlines())
     speed = [r["tokens_per_second"] for r in rows if "loss" in r and r["step"] > WARM]
-    speed, rival = statistics.median(speed), float(theirs[len(theirs)]["tokens_per_second"])
+    speed, rival = statistics.median(speed), theirs[last]["tokens_per_second"]
     print(f"| {arguments.family} | {ours[1][0]:.4f}, {loss[1]:.4f} | {ours[last][0]:.4f}, {loss[last]:.4f} | "
           f"{apart:.2%} | {apart_exact:.2%} | {speed:,.0f} | {rival:,.0f} ({arguments.how}) | "
           f"{speed / rival:.2f} |")
     if apart >= BOUND:
         raise SystemExit(f"{arguments.family}: the curves differ by {apart:.4f}, allowed is {BOUND}")
-
 
 
 def main():
