@@ -146,9 +146,12 @@ void GpuDevice::synchronize() {
 }
 
 std::optional<double> GpuDevice::joules() {
-  if (!nvml_) nvml_.emplace();  // not sooner: opening it takes time that only `moe bench` has
-  return nvml_->joules(nvml_->gpu_at(fmt::format("{:08x}:{:02x}:{:02x}.0", properties_.pciDomainID,
-                                                 properties_.pciBusID, properties_.pciDeviceID)));
+  if (!nvml_) {  // not sooner: opening it takes time that only `moe bench` has
+    nvml_.emplace();
+    nvml_gpu_ = nvml_->gpu_at(fmt::format("{:08x}:{:02x}:{:02x}.0", properties_.pciDomainID,
+                                          properties_.pciBusID, properties_.pciDeviceID));
+  }
+  return nvml_->joules(nvml_gpu_);
 }
 
 }  // namespace moe::gpu

@@ -54,7 +54,8 @@ class GpuDevice final : public Device {
   cudaStream_t stream_ = nullptr;
   std::array<Slot, 4> slots_;
   size_t next_slot_ = 0;
-  std::optional<Nvml> nvml_;
+  std::optional<Nvml> nvml_;  // opened by joules() when it is called first
+  void* nvml_gpu_ = nullptr;  // this GPU there
 };
 
 }  // namespace moe::gpu
