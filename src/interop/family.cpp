@@ -76,21 +76,16 @@ Family qwen3_moe() {
   return family;
 }
 
+// With biases and a shared expert, without norms of queries and keys.
 Family qwen2_moe() {
-  Family family;
+  Family family = qwen3_moe();
   family.name = "qwen2_moe";
   family.architecture = "Qwen2MoeForCausalLM";
-  family.defaults = {{"mlp_only_layers", Json::array()},
-                     {"norm_topk_prob", false},
-                     {"num_key_value_heads", 16},
-                     {"qkv_bias", true},
-                     {"rms_norm_eps", 1e-6},
-                     {"tie_word_embeddings", false}};
-  family.fixed = fixed_and({{"decoder_sparse_step", 1}, {"use_sliding_window", false}});
-  family.experts = {"num_experts", "num_local_experts"};
-  family.dense_layers = "mlp_only_layers";
+  family.defaults["num_key_value_heads"] = 16;
+  family.defaults["qkv_bias"] = true;
+  family.fixed.erase("attention_bias");  // its key is another
   family.qkv_bias = "qkv_bias";
-  family.idle = {"max_window_layers", "sliding_window"};  // only read with use_sliding_window
+  family.qk_norm = QkNorm::none;
   family.shared = qwen_shared_expert();
   return family;
 }
