@@ -50,6 +50,17 @@ __device__ __forceinline__ void multiply(float (&sum)[4], const Fragment<T, 4>& 
   mma_16x8x8_tf32(sum, a.high, b.high);
 }
 
+// The sums of a warp: row tiles, blocks of 8 columns, a lane's four of each.
+template <int row_tiles, int blocks>
+__device__ __forceinline__ void clear(float (&sum)[row_tiles][blocks][4]) {
+#pragma unroll
+  for (int i = 0; i < row_tiles; ++i)
+#pragma unroll
+    for (int j = 0; j < blocks; ++j)
+#pragma unroll
+      for (int e = 0; e < 4; ++e) sum[i][j][e] = 0;
+}
+
 // As copy_tile in shared_tile.cuh; the corner and the stride are multiples of 16 bytes.
 template <int rows, int width, int threads, bool wide, WideNumber T>
 __device__ __forceinline__ void copy_tile(T* tile, const T* matrix, int64_t stride, int row_limit, int) {
@@ -71,12 +82,7 @@ __device__ __forceinline__ void multiply_rows(float (&sum)[row_tiles][columns / 
                                               const T* y, int first) {
   constexpr int stride = kTileStride<T, dim>;
   const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
-#pragma unroll
-  for (int i = 0; i < row_tiles; ++i)
-#pragma unroll
-    for (int j = 0; j < columns / 8; ++j)
-#pragma unroll
-      for (int e = 0; e < 4; ++e) sum[i][j][e] = 0;
+  clear(sum);
 #pragma unroll 2
   for (int k = 0; k < dim; k += 8) {
     Fragment<T, 4> a[row_tiles];

@@ -27,15 +27,11 @@ struct OnlineSoftmax {
   float largest[row_tiles][2], total[row_tiles][2];  // of scores as they are; total: this lane's columns
 
   __device__ __forceinline__ OnlineSoftmax() {
+    clear(output);
 #pragma unroll
-    for (int i = 0; i < row_tiles; ++i) {
-#pragma unroll
-      for (int j = 0; j < dim / 8; ++j)
-#pragma unroll
-        for (int e = 0; e < 4; ++e) output[i][j][e] = 0;
+    for (int i = 0; i < row_tiles; ++i)
 #pragma unroll
       for (int half = 0; half < 2; ++half) largest[i][half] = -INFINITY, total[i][half] = 0;
-    }
   }
 
   // Scores become weights relative to the largest score so far; what was summed before is scaled alike.

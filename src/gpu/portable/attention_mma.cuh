@@ -24,12 +24,7 @@ inline constexpr int kAttentionWarps = 4, kAttentionThreads = 32 * kAttentionWar
 template <int row_tiles, int columns, int dim, NarrowNumber T>
 __device__ __forceinline__ void multiply_rows(float (&sum)[row_tiles][columns / 8][4], const T* x, int row,
                                               const T* y, int first) {
-#pragma unroll
-  for (int i = 0; i < row_tiles; ++i)
-#pragma unroll
-    for (int j = 0; j < columns / 8; ++j)
-#pragma unroll
-      for (int e = 0; e < 4; ++e) sum[i][j][e] = 0;
+  clear(sum);
 #pragma unroll 2
   for (int k = 0; k < dim; k += 16) {
     uint32_t a[row_tiles][4];
