@@ -100,7 +100,7 @@ if [ "${SPEED:-1}" = 1 ]; then
   done
   if [ "${PEER:-0}" = 1 ]; then
     peer=(--config "$config" --batch-size "$batch" --accumulate "$micro" --attention cudnn
-      --head full --weights bf16 --steps 3)
+      --head full --weights half --steps 3)
     for count in 1 "$ranks"; do
       "$python" -m torch.distributed.run --nproc_per_node="$count" bench/peers/torch_gpu.py \
         "${peer[@]}" 2>&1 |

@@ -181,6 +181,11 @@ class Layer(nn.Module):
         low, high = x_BTHd.chunk(2, -1)
         return torch.cat([low * cos - high * sin, high * cos + low * sin], -1)
 
+    def causal_attention(self, q_BHTd, k_BGTd, v_BGTd):
+        grouped = q_BHTd.shape[1] != k_BGTd.shape[1]
+        return functional.scaled_dot_product_attention(
+            q_BHTd, k_BGTd, v_BGTd, is_causal=True, enable_gqa=grouped)
+
     def attention(self, u_BTD, cos, sin):
         s = self.shape
         B, T, D = u_BTD.shape
@@ -192,8 +197,7 @@ class Layer(nn.Module):
         k = self.rope(self.norm(k.view(B, T, G, d), self.k_norm), cos, sin).transpose(1, 2)
         v = v.view(B, T, G, d).transpose(1, 2)
         q, k = q.to(v.dtype), k.to(v.dtype)  # after the rotation in f32
-        o = functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=H != G)
-        o = o.transpose(1, 2) * torch.sigmoid(gate)
+        o = self.causal_attention(q, k, v).transpose(1, 2) * torch.sigmoid(gate)
         return functional.linear(o.reshape(B, T, D), self.out)
 
     def moe(self, u_ND):
