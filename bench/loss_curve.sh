@@ -9,9 +9,10 @@
 #   bench/loss_curve.sh FOLDER [OVERRIDES...]          FOLDER gets curves.csv, result.json and the logs
 #
 # Environment: CONFIG (configs/train_config.yaml), MOE (build/gpu/moe), PYTHON (python3 with PyTorch), DEVICE
-# (cuda or cpu: a tiny configuration), STEPS (300), RERUN (30, steps of the rerun; 0 leaves it out), TOKENS (a
-# token file; else made from TEXT, the GCIDE dictionary), WORK (a fast disk with 40 GB for the full model: a
-# folder that is removed at the end).
+# (cuda or cpu: a tiny configuration), STEPS (300), RERUN (30, steps of the rerun; 0 leaves it out), PEERS (1;
+# with 2 PyTorch trains again, and itself.json says how far it is from itself), TOKENS (a token file; else
+# made from TEXT, the GCIDE dictionary), WORK (a fast disk with 40 GB for the full model: a folder that is
+# removed at the end).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,7 +23,7 @@ moe=${MOE:-build/gpu/moe}
 python=${PYTHON:-python3}
 device=${DEVICE:-cuda}
 steps=${STEPS:-300}
-rerun=${RERUN:-30}
+rerun=${RERUN:-30} peers=${PEERS:-1}
 text=${TEXT:-/usr/share/dictd/gcide.dict.dz}
 peer=bench/peers/loss_curve.py
 mkdir -p "$out"
@@ -104,10 +105,19 @@ BITS
 fi
 say "moe: $steps steps"
 train ours "$steps"
-say "PyTorch: $steps steps"
-run pytorch "$python" $peer peer --config "$work/runs/ours/config.yaml" --weights "$(weights ours 0)" \
-  --tokens "$tokens" \
-  --output "$out/pytorch.csv" --device "$device"
+# pytorch NAME
+pytorch() {
+  say "PyTorch: $steps steps"
+  run "$1" "$python" $peer peer --config "$work/runs/ours/config.yaml" --weights "$(weights ours 0)" \
+    --tokens "$tokens" --output "$out/$1.csv" --device "$device"
+}
+pytorch pytorch
+if ((peers > 1)); then
+  pytorch pytorch_again
+  "$python" $peer compare --run "$out/pytorch_again.csv" --peer "$out/pytorch.csv" --output "$out/itself.csv" \
+    --bound 1 >"$out/itself.json"
+  say "PyTorch beside itself: $(cat "$out/itself.json")"
+fi
 cp "$work/runs/ours/metrics.jsonl" "$out/moe.jsonl"
 say "done"
 "$python" $peer compare --run "$work/runs/ours" --peer "$out/pytorch.csv" --output "$out/curves.csv" |

@@ -217,12 +217,17 @@ def curve_of_peer(path):
                 for row in csv.DictReader(file)}
 
 
+def losses_of(path):
+    """step -> (loss, gradient norm), of a run or of a peer's CSV."""
+    if path.suffix != ".csv":
+        return curve_of_run(path)
+    return {step: (row["loss"], row["gradient_norm"]) for step, row in curve_of_peer(path).items()}
+
+
 def compare(arguments):
-    ours = curve_of_run(arguments.run)
-    theirs = {step: (row["loss"], row["gradient_norm"])
-              for step, row in curve_of_peer(arguments.peer).items()}
+    ours, theirs = losses_of(arguments.run), losses_of(arguments.peer)
     if set(ours) != set(theirs):
-        raise SystemExit(f"moe has {len(ours)} steps, PyTorch {len(theirs)}")
+        raise SystemExit(f"{arguments.run} has {len(ours)} steps, {arguments.peer} {len(theirs)}")
     steps = sorted(ours)
     with open(arguments.output, "w", newline="") as file:
         writer = csv.writer(file)
@@ -260,7 +265,7 @@ def main():
     command.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     command.set_defaults(work=peer)
     command = commands.add_parser("compare", help="both curves beside each other")
-    command.add_argument("--run", type=pathlib.Path, required=True)
+    command.add_argument("--run", type=pathlib.Path, required=True, help="moe's, or the CSV of another peer")
     command.add_argument("--peer", type=pathlib.Path, required=True)
     command.add_argument("--output", type=pathlib.Path, required=True)
     command.add_argument(
