@@ -37,29 +37,35 @@ void ClockedOps::run(const Operation& operation, const std::function<void()>& bo
 }
 
 double ClockedOps::joules_of(const Operation& operation, const std::function<void()>& body) {
-  constexpr double kBatchSeconds = 20e-3, kWarmUpSeconds = 0.2, kStuckSeconds = 2;
+  constexpr double kBatchSeconds = 50e-3, kWarmUpSeconds = 0.2, kStuckSeconds = 2;
+  constexpr int64_t kMostRuns = 100'000;
   const auto [place, is_new] = joules_.try_emplace({operation.name, operation.flops, operation.bytes}, 0.0);
   if (!is_new || !device_.joules()) return place->second;
-  int64_t done = 0;
-  // Runs, and what the counter says. It is read while the device works: a device that waits for the reader
-  // uses energy, too.
-  const auto counter_beside = [&](int64_t runs) {
+  const auto seconds_of = [&](int64_t runs) {
+    const double started = steady_seconds();
+    for (int64_t i = 0; i < runs; ++i) body();
+    device_.synchronize();
+    return steady_seconds() - started;
+  };
+  // Without the counter: reading it takes longer than a short operation.
+  int64_t runs = 1, done = 0;
+  while (runs < kMostRuns && seconds_of(runs) < kBatchSeconds) runs *= 2;
+  // A batch of runs, and what the counter says. It is read while the device works: a device that waits for the
+  // reader uses energy, too.
+  const auto counter_beside = [&] {
     for (int64_t i = 0; i < runs; ++i) body();
     const double joules = *device_.joules();
     device_.synchronize();
     done += runs;
     return joules;
   };
-  const double begun = steady_seconds();
-  counter_beside(1);
-  const auto runs = static_cast<int64_t>(std::clamp(kBatchSeconds / (steady_seconds() - begun), 1.0, 1e4));
   // What the counter says when it moves for the first time after so many seconds of runs. A counter that has
   // stopped does not hold the caller for ever.
   const auto counter_after = [&](double seconds) {
     const double started = steady_seconds();
     double last = *device_.joules();
     while (true) {
-      const double now = counter_beside(runs), elapsed = steady_seconds() - started;
+      const double now = counter_beside(), elapsed = steady_seconds() - started;
       if ((now != last && elapsed >= seconds) || elapsed > seconds + kStuckSeconds) return now;
       last = now;
     }
