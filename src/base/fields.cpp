@@ -98,6 +98,12 @@ Field& Field::less_than(double bound) {
   return *this;
 }
 
+Field& Field::zero_is(std::string word) {
+  zero_word_ = std::move(word);
+  initial_ = value();
+  return *this;
+}
+
 Field& Field::in_f32() {
   in_f32_ = true;
   return *this;
@@ -120,11 +126,14 @@ Field& Field::formerly(std::vector<std::string> names) {
 
 Field::Value Field::value() const {
   return std::visit(
-      []<class T>(const T& target) -> Value {
-        if constexpr (std::is_same_v<T, Named>)
+      [this]<class T>(const T& target) -> Value {
+        if constexpr (std::is_same_v<T, Named>) {
           return target.read(target.place);
-        else
+        } else {
+          if constexpr (std::is_same_v<T, int64_t*>)
+            if (*target == 0 && !zero_word_.empty()) return zero_word_;
           return *target;
+        }
       },
       target_);
 }
@@ -135,12 +144,13 @@ std::string Field::expected() const {
                                                 "a list of texts"};
   std::string words(kTypes[target_.index()]);
   const bool low = std::isfinite(min_), high = std::isfinite(max_);
+  const std::string word = zero_word_.empty() ? "" : ", or " + zero_word_;
   if (low && high && !min_excluded_ && !max_excluded_)
-    return fmt::format("{} between {} and {}", words, limit(min_), limit(max_));
+    return fmt::format("{} between {} and {}{}", words, limit(min_), limit(max_), word);
   if (low) words += fmt::format("{} {}", min_excluded_ ? " more than" : " of at least", limit(min_));
   if (high)
     words += fmt::format("{} {} {}", low ? " and" : "", max_excluded_ ? "less than" : "at most", limit(max_));
-  return words;
+  return words + word;
 }
 
 bool Field::in_limits(double x) const {
@@ -197,7 +207,11 @@ void Field::assign(Value value, const std::string& where) {
 void Field::set(std::string_view text, const std::string& where) {
   std::optional<Value> value;
   std::string hint;
-  if (std::holds_alternative<int64_t*>(target_)) {
+  if (auto* const* target = std::get_if<int64_t*>(&target_)) {
+    if (!zero_word_.empty() && text == zero_word_) {
+      **target = 0;
+      return;
+    }
     if (const auto integer = parse_number<int64_t>(text))
       value = *integer;
     else

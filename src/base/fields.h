@@ -50,6 +50,9 @@ class Field {
   Field& choice_known_as(std::vector<std::pair<std::string, std::string>> words);
   // Names of earlier versions. They are taken.
   Field& formerly(std::vector<std::string> names);
+  // An integer for which 0 has this word, and no other meaning: "auto". It is written and read so, whatever the
+  // limits.
+  Field& zero_is(std::string word);
   // A number that arithmetic takes as an f32: the limits are those of the rounded value, and what is not 0
   // must not become 0 (nor a subnormal number, which a GPU may take for 0).
   Field& in_f32();
@@ -91,7 +94,7 @@ class Field {
   bool in_limits(double x) const;
   std::string found(const Value& value) const;
 
-  std::string name_, help_;
+  std::string name_, help_, zero_word_;
   Target target_;
   Value initial_;
   double min_ = -std::numeric_limits<double>::infinity();

@@ -29,6 +29,7 @@
 #include "model/flops.h"
 #include "ops/balanced_ops.h"
 #include "ops/clocked_ops.h"
+#include "train/micro_batches.h"
 #include "train/state.h"
 #include "train/step.h"
 
@@ -167,7 +168,7 @@ void fill_tables(Result& result, const ClockedOps& timed) {
 
 Result measure(const Options& options) {
   const double started = steady_seconds();
-  const train::RunConfig config = train::RunConfig::load(options.config, options.overrides);
+  train::RunConfig config = train::RunConfig::load(options.config, options.overrides);
   config.check_trainable(true);
   const train::TrainingConfig& training = config.training;
   const backend::Backend backend =
@@ -176,6 +177,8 @@ Result measure(const Options& options) {
   if (options.energy && !device.joules())
     throw UserError("--energy", "a device with a counter of energy (an NVIDIA GPU, Volta or newer)",
                     device.name(), "leave --energy out");
+  comm::SoloCommunicator alone;
+  train::set_micro_batches(config, alone, backend.on_gpu, device, *backend.ops);
   Result result;
   result.device = backend.description;
   result.machine = measure_machine(train::arithmetic(training).type, device, *backend.ops);
@@ -186,7 +189,6 @@ Result measure(const Options& options) {
         std::make_unique<BalancedOps>(*backend.ops, device, training.batch_size * config.model.max_seq_len,
                                       config.model.top_k, config.model.num_experts);
   ClockedOps timed(balanced ? static_cast<Ops&>(*balanced) : *backend.ops, device);
-  comm::SoloCommunicator alone;
   train::RankGroups groups(config.distributed, config.model, alone, device);
   const auto [arena, placed] =
       train::place<train::TrainingState>(device, config, config.vocabulary(), groups, timed);

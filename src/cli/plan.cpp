@@ -22,6 +22,7 @@
 #include "cli/plan_recipe.h"
 #include "cli/tokenizer_words.h"
 #include "model/flops.h"
+#include "train/micro_batches.h"
 #include "train/state.h"
 
 namespace moe::cli {
@@ -88,9 +89,13 @@ std::string dense_parts(const model::ModelConfig& model) {
 
 // model: lines about a model of others; "" of settings.
 void print_plan(train::RunConfig& config, const std::string& model, int ranks, const train::GpuRates* named) {
-  config.set_last_step(ranks);
   backend::Backend backend = planning_backend(config, named);
   const train::GpuRates* const gpu = named != nullptr ? named : train::find_gpu(backend.device->name());
+  const double free =
+      named != nullptr ? gpu->memory : static_cast<double>(backend.device->memory_available());
+  const train::Room room{free, named != nullptr || backend.on_gpu};
+  train::set_micro_batches(config, ranks, room, *backend.device, *backend.ops);
+  config.set_last_step(ranks);
   const model::ParameterCount count = model::count_parameters(config.model);
   const model::FlopsPerToken flops = model::flops_per_token(config.model, config.model.max_seq_len);
   const int64_t step = config.tokens_of_step(ranks);
@@ -113,9 +118,8 @@ void print_plan(train::RunConfig& config, const std::string& model, int ranks, c
   if (const std::string dense = dense_parts(config.model); !dense.empty())
     print(fmt::format("dense          {}\n", dense));
   print(fmt::format(
-      "step           {} tokens ({} micro-batches of {} x {}{}), {} steps, {} tokens in all\n", step,
-      config.training.gradient_accumulation_steps, config.training.batch_size, config.model.max_seq_len,
-      ranks == 1 ? "" : fmt::format(" on each of {} ranks", ranks), config.training.max_steps,
+      "step           {} tokens ({}), {} steps, {} tokens in all\n", step,
+      train::micro_batch_words(config, ranks), config.training.max_steps,
       format_count(static_cast<double>(config.training.max_tokens > 0 ? config.training.max_tokens
                                                                       : step * config.training.max_steps))));
   print(fmt::format("work           {}FLOP per token, forward and backward\n", format_count(flops.total())));
@@ -139,9 +143,8 @@ void print_plan(train::RunConfig& config, const std::string& model, int ranks, c
                     named == nullptr ? backend.description : gpu->name, train::memory_table(plan)));
   if (named != nullptr) {
     print(fmt::format("  {:<32}{:>12}\n", fmt::format("of one {}", gpu->name), format_bytes(gpu->memory)));
-    return print_verdict(config, ranks, plan, gpu->memory, gpu->name, backend);
+    return print_verdict(config, ranks, plan, free, gpu->name, backend);
   }
-  const auto free = static_cast<double>(backend.device->memory_available());
   print(fmt::format("  {:<32}{:>12}\n", "free now", format_bytes(free)));
   print("  (elsewhere, a GPU needs about 0.5 GiB beside the total for CUDA itself and for workspaces)\n");
   print_verdict(config, ranks, plan, free, "this machine", backend);

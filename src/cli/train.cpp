@@ -21,6 +21,7 @@
 #include "cli/tokenizer_words.h"
 #include "model/flops.h"
 #include "net/stop_scope.h"
+#include "train/micro_batches.h"
 #include "train/trainer.h"
 
 namespace moe::cli {
@@ -105,6 +106,8 @@ int train_on(const backend::Backend& backend, comm::Communicator& ranks, const T
   terminal.line(fmt::format("model     {} parameters, {} active per token",
                             format_count(static_cast<double>(count.total)),
                             format_count(static_cast<double>(count.active))));
+  if (config.training.global_batch_size > 0)
+    terminal.line("step      " + train::micro_batch_words(config, ranks.size()));
   terminal.line("tokenizer " + tokenizer_words(config.data.tokenizer.facts()));
   expect_same_settings(config, ranks);
   const train::RunFolder folder = open_folder(options, config, ranks);
@@ -124,7 +127,8 @@ int train_on(const backend::Backend& backend, comm::Communicator& ranks, const T
       if (!first) return;
       if (!resume) trainer->folder().become_latest();
       if (resume) trainer->folder().keep_tokenizer(config);
-      if (resume && !options.overrides.empty()) trainer->folder().record(config);
+      if (resume && (!options.overrides.empty() || config.training.global_batch_size > 0))
+        trainer->folder().record(config);
     });
     outcome = trainer->run();
   } catch (...) {
@@ -160,6 +164,7 @@ int train(const TrainOptions& options) {
                             train::arithmetic(training), launch.local_rank);
   const auto ranks =
       backend::make_communicator(launch, backend, std::chrono::seconds(config.distributed.timeout_seconds));
+  train::set_micro_batches(config, *ranks, backend.on_gpu, *backend.device, *backend.ops);
   config.set_last_step(ranks->size());
   // In the run's settings, so that it stays the same text when the run goes on with other ranks.
   config.training.eval_tokens = config.tokens_of_evaluation(ranks->size());

@@ -31,16 +31,20 @@ void check_limits(Config config, const std::string& section) {
 void describe_schedule(TrainingConfig& c, Fields& fields) {
   fields.add("batch_size", c.batch_size, "rows in one micro-batch of one rank")
       .range(1, 1 << 20)
+      .zero_is("auto")
       .known_as({"micro_batch_size", "per_device_train_batch_size", "local_batch_size", "device_batch_size",
-                 "train_batch_size", "train_micro_batch_size_per_gpu"});
-  fields.absent({"global_batch_size", "total_batch_size"},
-                "a step has batch_size x gradient_accumulation_steps rows of each rank: set those two");
+                 "train_micro_batch_size_per_gpu"});
   fields
       .add("gradient_accumulation_steps", c.gradient_accumulation_steps,
            "micro-batches of each rank in one step")
       .range(1, 1 << 20)
       .known_as({"gradient_accumulation", "grad_accum_steps", "grad_accum", "accumulate_grad_batches",
                  "accumulation_steps"});
+  fields
+      .add("global_batch_size", c.global_batch_size,
+           "rows of a step of all ranks, in place of the accumulation; 0: unused")
+      .range(0, 1 << 30)
+      .known_as({"total_batch_size", "train_batch_size"});
   fields.add("batch_ramp", c.batch_ramp,
              "fewer at first: [\"4:20000000\"] has 4 until 20 M tokens; needs max_tokens");
   fields.add("max_steps", c.max_steps, "steps of the whole run; 0 only saves the initial weights")
@@ -213,6 +217,17 @@ void TrainingConfig::validate() const {
     throw UserError("training.ema_decay", "training.master_weights fp32, of which an average is made",
                     std::string(name_of(master_weights)),
                     "set training.master_weights to fp32, or this to 0");
+  if (batch_size == 0 && global_batch_size == 0)
+    throw UserError(
+        "training.batch_size", "training.global_batch_size beside it, the rows of a step of all ranks",
+        "auto and global_batch_size 0",
+        fmt::format("training.global_batch_size={} is {} micro-batches of {} rows on one rank",
+                    gradient_accumulation_steps * TrainingConfig().batch_size, gradient_accumulation_steps,
+                    TrainingConfig().batch_size));
+  if (!batch_ramp.empty() && global_batch_size > 0)
+    throw UserError("training.batch_ramp", "global_batch_size 0, since it counts micro-batches",
+                    fmt::format("training.global_batch_size {}", global_batch_size),
+                    "set training.batch_size and training.gradient_accumulation_steps");
   if (!ramp().constant() && max_tokens == 0)
     throw UserError("training.batch_ramp", "training.max_tokens, by which the schedules go then",
                     "max_tokens 0", "set training.max_tokens in place of max_steps");
@@ -289,18 +304,12 @@ void RunConfig::validate() const {
   data.validate();
   check_limits(logging, "logging");
   check_limits(distributed, "distributed");
-  check_overlap(*this);
+  if (training.global_batch_size == 0) validate_micro_batches();
   if (model.vocab_size < vocabulary())
     throw UserError("model.vocab_size",
                     fmt::format("at least {}, the {} vocabulary", vocabulary(), data.tokenizer.facts().name),
                     std::to_string(model.vocab_size),
                     fmt::format("{} is the next multiple of 128", (vocabulary() + 127) / 128 * 128));
-  const int64_t rows = training.batch_size * model.max_seq_len * model.top_k;
-  if (rows > std::numeric_limits<int32_t>::max())
-    throw UserError("training.batch_size",
-                    fmt::format("batch_size x model.max_seq_len ({}) x model.top_k ({}) below 2^31",
-                                model.max_seq_len, model.top_k),
-                    std::to_string(training.batch_size), "use training.gradient_accumulation_steps");
   if ((training.max_tokens > 0 || training.warmup_tokens > 0) && data.packing != data::Packing::concat)
     throw UserError(training.max_tokens > 0 ? "training.max_tokens" : "training.warmup_tokens",
                     "data.packing concat, where each step has as many tokens as places",
@@ -310,9 +319,19 @@ void RunConfig::validate() const {
                     "set data.validation_source or data.validation_fraction, or eval_every 0");
 }
 
+void RunConfig::validate_micro_batches() const {
+  check_overlap(*this);
+  const int64_t rows = training.batch_size * model.max_seq_len * model.top_k;
+  if (rows > std::numeric_limits<int32_t>::max())
+    throw UserError("training.batch_size",
+                    fmt::format("batch_size x model.max_seq_len ({}) x model.top_k ({}) below 2^31",
+                                model.max_seq_len, model.top_k),
+                    std::to_string(training.batch_size), "use training.gradient_accumulation_steps");
+}
+
 void RunConfig::set_last_step(int64_t ranks, int64_t step, int64_t tokens) {
-  const BatchRamp ramp = training.ramp();
-  const int64_t each = training.batch_size * model.max_seq_len * ranks, full = each * ramp.full();
+  const BatchRamp ramp = training.global_batch_size > 0 ? BatchRamp({}, 1) : training.ramp();
+  const int64_t full = tokens_of_step(ranks), each = full / ramp.full();
   if (training.warmup_tokens > 0) training.warmup_steps = (training.warmup_tokens + full - 1) / full;
   if (training.max_tokens == 0) return;
   training.max_steps = step + ramp.steps(tokens, training.max_tokens, each);
@@ -323,7 +342,7 @@ void RunConfig::check_trainable(bool anew) const {
   if (model.moe_layers() == 0) return;
   switch (distributed.capacity) {
     case CapacityScope::rank:
-      model.check_capacity(training.batch_size * model.max_seq_len);
+      if (training.batch_size > 0) model.check_capacity(training.batch_size * model.max_seq_len);
       break;
     case CapacityScope::row:
       model.check_capacity(model.max_seq_len);

@@ -22,8 +22,9 @@ namespace moe::train {
 inline constexpr const char* kTokenizerFolder = "tokenizer";
 
 struct TrainingConfig {
-  int64_t batch_size = 32;  // rows of model.max_seq_len tokens in one micro-batch
+  int64_t batch_size = 32;  // rows of model.max_seq_len tokens in one micro-batch; 0: set_micro_batches()
   int64_t gradient_accumulation_steps = 1;
+  int64_t global_batch_size = 0;  // rows of a step of all ranks; 0: as these two say
   std::vector<std::string> batch_ramp =
       {};  // "4:20000000": so many until so many tokens (train/batch_ramp.h)
   int64_t max_steps = 1000;
@@ -131,8 +132,10 @@ struct RunConfig {
 
   // The sections in file order; they point into this object.
   std::vector<Section> sections();
-  // Each setting within its limits and no two that contradict each other; else a UserError.
+  // Each setting within its limits and no two that contradict each other; else a UserError. Where
+  // training.global_batch_size leaves the micro-batches open, without what depends on them.
   void validate() const;
+  void validate_micro_batches() const;
   // What training is refused for, though evaluation and reports of an older run are not. anew: from the first
   // step on; a run that has begun so may go on.
   void check_trainable(bool anew) const;
@@ -142,7 +145,9 @@ struct RunConfig {
   void set_last_step(int64_t ranks, int64_t step = 0, int64_t tokens = 0);
   // Of all ranks, where every row is full.
   int64_t tokens_of_step(int64_t ranks) const {
-    return training.batch_size * training.gradient_accumulation_steps * model.max_seq_len * ranks;
+    return model.max_seq_len * (training.global_batch_size > 0
+                                    ? training.global_batch_size
+                                    : training.batch_size * training.gradient_accumulation_steps * ranks);
   }
   // What training.eval_tokens says, or else training.eval_batches for this number of ranks.
   int64_t tokens_of_evaluation(int64_t ranks) const;

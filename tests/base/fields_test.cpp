@@ -43,6 +43,22 @@ TEST(Field, TakesPlainIntegersOnly) {
   EXPECT_EQ(x, std::numeric_limits<int64_t>::max()) << "a refused value must change nothing";
 }
 
+TEST(Field, ZeroMayHaveAWord) {
+  int64_t x = 5;
+  const auto limit = [](Field& field) { field.range(1, 9).zero_is("auto"); };
+  EXPECT_EQ(set(x, "auto", limit), "");
+  EXPECT_EQ(x, 0);
+  Fields fields;
+  Field& field = fields.add("it", x, "help").range(1, 9).zero_is("auto");
+  EXPECT_EQ(to_yaml(field.value()), "auto");
+  EXPECT_EQ(to_yaml(field.initial()), "auto");
+  field.check("here");
+  EXPECT_EQ(set(x, "0", limit), "here: expected an integer between 1 and 9, or auto, found 0");
+  EXPECT_EQ(set(x, "Auto", limit), "here: expected an integer between 1 and 9, or auto, found \"Auto\"");
+  EXPECT_EQ(set(x, "7", limit), "");
+  EXPECT_EQ(to_yaml(field.value()), "7");
+}
+
 TEST(Field, TakesFiniteNumbers) {
   double x = 0;
   EXPECT_EQ(set(x, "6e-4"), "");
