@@ -2,7 +2,6 @@
 #include "base/random.h"
 
 #include <cmath>
-#include <numbers>
 #include <numeric>
 #include <utility>
 
@@ -11,13 +10,13 @@ namespace {
 
 __extension__ using uint128 = unsigned __int128;  // gcc and clang both have it; ISO C++ does not
 
-}  // namespace
+struct HostMath {
+  double sqrt(double x) const { return std::sqrt(x); }
+  double log(double x) const { return std::log(x); }
+  double cos(double x) const { return std::cos(x); }
+};
 
-std::array<uint32_t, 4> Random::block(uint64_t index) const {
-  return philox({static_cast<uint32_t>(index), static_cast<uint32_t>(index >> 32),
-                 static_cast<uint32_t>(stream_), static_cast<uint32_t>(stream_ >> 32)},
-                {static_cast<uint32_t>(seed_), static_cast<uint32_t>(seed_ >> 32)});
-}
+}  // namespace
 
 uint64_t Random::bits(uint64_t index) const {
   const auto r = block(index);
@@ -33,10 +32,7 @@ uint64_t Random::below(uint64_t index, uint64_t n) const {
 }
 
 float Random::normal(uint64_t index) const {
-  const auto r = block(index);
-  const double u = (static_cast<double>(r[0]) + 1.0) * 0x1.0p-32;  // (0, 1]: the logarithm is finite
-  const double v = static_cast<double>(r[1]) * 0x1.0p-32;
-  return static_cast<float>(std::sqrt(-2.0 * std::log(u)) * std::cos(2.0 * std::numbers::pi * v));
+  return static_cast<float>(normal_of(block(index), HostMath()));
 }
 
 std::vector<uint32_t> Random::permutation(uint32_t n) const {

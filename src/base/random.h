@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <numbers>
 #include <string_view>
 #include <vector>
 
@@ -30,6 +31,21 @@ constexpr uint64_t stream_id(std::string_view name) {
   return hash;
 }
 
+// What Random makes its numbers of.
+constexpr std::array<uint32_t, 4> random_block(uint64_t seed, uint64_t stream, uint64_t index) {
+  return philox({static_cast<uint32_t>(index), static_cast<uint32_t>(index >> 32),
+                 static_cast<uint32_t>(stream), static_cast<uint32_t>(stream >> 32)},
+                {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)});
+}
+
+// Standard normal (Box-Muller). Math: sqrt, log and cos of f64, as the processor at hand has them.
+template <class Math>
+constexpr double normal_of(const std::array<uint32_t, 4>& block, const Math& math) {
+  const double u = (static_cast<double>(block[0]) + 1.0) * 0x1.0p-32;  // (0, 1]: the logarithm is finite
+  const double v = static_cast<double>(block[1]) * 0x1.0p-32;
+  return math.sqrt(-2.0 * math.log(u)) * math.cos(2.0 * std::numbers::pi * v);
+}
+
 // A random-access sequence of random numbers.
 class Random {
  public:
@@ -42,14 +58,13 @@ class Random {
   float uniform(uint64_t index) const;
   // In [0, n), n >= 1; unbiased to 2^-64 * n.
   uint64_t below(uint64_t index, uint64_t n) const;
-  // Standard normal (Box-Muller), same value on every machine with a correctly rounded libm to within one
-  // ulp.
+  // Standard normal, same value on every machine with a correctly rounded libm to within one ulp.
   float normal(uint64_t index) const;
   // A uniformly random order of 0 ... n-1 (Fisher-Yates over this stream).
   std::vector<uint32_t> permutation(uint32_t n) const;
 
  private:
-  std::array<uint32_t, 4> block(uint64_t index) const;
+  std::array<uint32_t, 4> block(uint64_t index) const { return random_block(seed_, stream_, index); }
   uint64_t seed_, stream_;
 };
 

@@ -194,7 +194,7 @@ Result measure(const Options& options) {
       train::place<train::TrainingState>(device, config, config.vocabulary(), groups, timed);
   train::TrainingState& state = *placed;
   state.transformer.prepare(device);
-  state.weights.initialise(1, device);
+  state.weights.initialise(1, *backend.ops);
   model::cast_weights(state.weights, *backend.ops);
   const std::vector<data::Batch> batches(
       static_cast<size_t>(training.gradient_accumulation_steps),

@@ -188,7 +188,7 @@ void bench_moe_layer(const train::RunConfig& run, int64_t tokens, int64_t repeat
   const model::Recompute recompute = train::micro_batch(run, run.vocabulary()).recompute;
   const auto [arena, bench] = train::place<Bench>(device, config, type, recompute, tokens);
   bench->plan.upload(device);
-  bench->weights.initialise(1, device);
+  bench->weights.initialise(1, *backend.ops);
   model::cast_weights(bench->weights, *backend.ops);
   backend.ops->fill(bench->scale_1, 1);
   std::vector<Row> rows;

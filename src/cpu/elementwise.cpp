@@ -3,6 +3,7 @@
 // second-level cache.
 #include <cstring>
 
+#include "base/random.h"
 #include "cpu/cpu_ops.h"
 #include "cpu/vector.h"
 
@@ -27,7 +28,24 @@ void add_to(ThreadPool& pool, Tensor& y, const Tensor& x, T scale) {
   });
 }
 
+template <class T>
+void fill_with_normals(ThreadPool& pool, FillNormal op) {
+  const Random random(op.seed, op.stream);
+  T* out = static_cast<T*>(op.x.data());
+  constexpr int64_t kNormals = 1 << 14;  // some 50 ns each
+  pool.parallel_for(op.x.numel(), kNormals, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      out[i] = static_cast<T>(op.std * random.normal(op.first + static_cast<uint64_t>(i)));
+  });
+}
+
 }  // namespace
+
+void CpuOps::fill_normal(FillNormal op) {
+  op.check();
+  if (op.x.dtype() == DType::bf16) return fill_with_normals<bf16>(pool_, op);
+  fill_with_normals<float>(pool_, op);
+}
 
 void CpuOps::fill(Fill op) {
   op.check();

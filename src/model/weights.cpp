@@ -217,26 +217,19 @@ std::vector<NamedTensor> Weights::named() const {
   return tensors;
 }
 
-void Weights::initialise(uint64_t seed, Device& device) {
-  std::vector<float> piece;
-  ThreadPool pool(available_cores());
+void Weights::initialise(uint64_t seed, Ops& ops) {
   for (const Parameter& parameter : list()) {
-    const Random random(seed, "init/" + parameter.name);
-    const auto value = static_cast<float>(parameter.init_value);
-    const auto std = static_cast<float>(parameter.init_std);
     const NamedShard stored = parameter.stored();
-    const Tensor& flat = stored.local;
-    for (int64_t begin = 0; begin < flat.numel(); begin += kPiece) {
-      const int64_t end = std::min(flat.numel(), begin + kPiece);
-      piece.assign(static_cast<size_t>(end - begin), value);
-      if (std != 0)
-        pool.parallel_for(end - begin, 1 << 14, [&](int64_t from, int64_t to) {
-          for (int64_t i = from; i < to; ++i)
-            piece[static_cast<size_t>(i)] =
-                std * random.normal(static_cast<uint64_t>(stored.offset + begin + i));
-        });
-      upload_floats(flat.rows(begin, end), piece, device);
+    if (stored.local.empty() || stored.local.numel() == 0) continue;
+    if (parameter.init_std == 0) {
+      ops.fill(stored.local, static_cast<float>(parameter.init_value));
+      continue;
     }
+    ops.fill_normal({.x = stored.local,
+                     .std = static_cast<float>(parameter.init_std),
+                     .seed = seed,
+                     .stream = stream_id("init/" + parameter.name),
+                     .first = static_cast<uint64_t>(stored.offset)});
   }
 }
 

@@ -80,7 +80,7 @@ class Weights : public ModelParameters {
   std::vector<NamedTensor> named() const;
 
   // As each parameter says. A value depends on (seed, name, index) only. Buffers stay.
-  void initialise(uint64_t seed, Device& device);
+  void initialise(uint64_t seed, Ops& ops);
 
  private:
   struct Bucketed {

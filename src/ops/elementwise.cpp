@@ -15,6 +15,15 @@ double Fill::bytes() const {
   return bytes_of({x});
 }
 
+void FillNormal::check() const {
+  CHECK(!x.empty() && x.rank() == 1, "fill_normal: a flat x");
+  CHECK(x.dtype() == DType::f32 || x.dtype() == DType::bf16, "fill_normal: " + x.describe());
+}
+
+double FillNormal::bytes() const {
+  return bytes_of({x});
+}
+
 void Copy::check() const {
   CHECK(!x.empty() && !y.empty(), "copy: a tensor is missing");
   CHECK(y.dtype() == x.dtype() && y.numel() == x.numel(), "copy: " + y.describe() + " = " + x.describe());

@@ -2,6 +2,8 @@
 // Elementwise operations. Letters, types and what holds for every op: ops/ops.h.
 #pragma once
 
+#include <cstdint>
+
 #include "tensor/tensor.h"
 
 namespace moe {
@@ -12,6 +14,19 @@ struct Fill {
   static constexpr const char* phase = "other";
   Tensor x;
   float value;
+
+  void check() const;
+  double bytes() const;
+};
+
+// x[i] = std * Random(seed, stream).normal(first + i), the host's bits on every device; x is flat, f32 or
+// rounded to bf16. Waits for the device: for the start of a run.
+struct FillNormal {
+  static constexpr const char* name = "fill_normal";
+  static constexpr const char* phase = "other";
+  Tensor x;
+  float std;
+  uint64_t seed, stream, first = 0;
 
   void check() const;
   double bytes() const;

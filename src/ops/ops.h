@@ -46,6 +46,7 @@ namespace moe {
 // The list of all ops: method and arguments. Classes that have every op are made from it.
 #define MOE_OPS(OP)                                \
   OP(fill, Fill)                                   \
+  OP(fill_normal, FillNormal)                      \
   OP(copy, Copy)                                   \
   OP(cast, Cast)                                   \
   OP(add, Add)                                     \

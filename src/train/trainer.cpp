@@ -66,7 +66,7 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
     if (resume)
       terminal_.warning(fmt::format("{}: there is no checkpoint to resume from; the run begins at its start",
                                     folder.checkpoints().string()));
-    state_->weights.initialise(static_cast<uint64_t>(config_.training.seed), device_);
+    state_->weights.initialise(static_cast<uint64_t>(config_.training.seed), ops_);
     state_->average.begin(ops_);
   }
   model::cast_weights(state_->weights, ops_);

@@ -32,7 +32,7 @@ class Interop : public ::testing::Test {
   // Random weights, norms on both sides of 0.5, as our checkpoint holds them.
   checkpoint::Safetensors checkpoint(const model::ModelConfig& config) {
     test::TinyModel model(config, 1, config.vocab_size);
-    model.weights->initialise(3, *model.backend.device);
+    model.weights->initialise(3, *model.backend.ops);
     for (const model::Buffer& buffer : model.weights->buffers()) {
       std::vector<float> values(static_cast<size_t>(buffer.value.numel()));
       for (size_t i = 0; i < values.size(); ++i) values[i] = 0.3F - 0.11F * static_cast<float>(i);

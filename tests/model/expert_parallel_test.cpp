@@ -92,7 +92,7 @@ TEST_P(ExpertsDealt, ToOneRankChangeNoBit) {
                                         : std::vector{Recompute::full};
   for (const Recompute recompute : modes) {
     test::TinyModel model(config(), kB, kVocabulary, type, 2, recompute);
-    model.weights->initialise(1, *model.backend.device);
+    model.weights->initialise(1, *model.backend.ops);
     cast_weights(*model.weights, *model.backend.ops);
     const auto expected = learn(*model.transformer, model);
 

@@ -75,7 +75,7 @@ std::vector<ModelConfig> variants() {
 
 // Initial weights, and biases of routers as training leaves them.
 void initialise(test::TinyModel& model) {
-  model.weights->initialise(1, *model.backend.device);
+  model.weights->initialise(1, *model.backend.ops);
   const std::vector<float> bias{-0.3F, 0.1F, 0.2F, 0};
   for (const Buffer& buffer : model.weights->buffers()) {
     ASSERT_EQ(buffer.value.numel(), std::ssize(bias));
@@ -293,7 +293,7 @@ TEST_P(Overfit, OneBatchIsLearntByHeart) {
   test::TinyModel model(test::tiny_config(), 2, kVocabulary, GetParam());
   Device& device = *model.backend.device;
   Ops& ops = *model.backend.ops;
-  model.weights->initialise(1, device);
+  model.weights->initialise(1, ops);
   cast_weights(*model.weights, ops);
   Arena plan;
   const optim::OptimizerConfig config{.weight_decay = 0};

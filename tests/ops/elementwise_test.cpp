@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/random.h"
 #include "support/fixture.h"
 
 namespace moe::test {
@@ -20,6 +21,23 @@ TEST_F(ElementwiseTest, FillsEveryType) {
       ops().fill(x, 3);
       EXPECT_EQ(values(x), std::vector<double>(static_cast<size_t>(n), 3.0));
     }
+}
+
+// So many numbers that several lie where the functions of a GPU could round them to another f32.
+TEST_F(ElementwiseTest, NormalsHaveTheHostsBits) {
+  const Random random(7, 11);
+  const uint64_t first = (uint64_t{1} << 32) - 1000;  // the counter has two words
+  for (const int64_t n : {int64_t{1}, int64_t{300}, device().name().starts_with("CPU") ? 1 << 16 : 1 << 22}) {
+    const Tensor x = zeros(DType::f32, {n}), half = zeros(DType::bf16, {n});
+    ops().fill_normal({.x = x, .std = 0.02F, .seed = 7, .stream = 11, .first = first});
+    ops().fill_normal({.x = half, .std = 0.02F, .seed = 7, .stream = 11, .first = first});
+    const auto got = values(x), rounded = values(half);
+    for (size_t i = 0; i < got.size(); ++i) {
+      const float expected = 0.02F * random.normal(first + i);
+      ASSERT_EQ(got[i], expected) << i;
+      ASSERT_EQ(rounded[i], static_cast<float>(bf16(expected))) << i;
+    }
+  }
 }
 
 TEST_F(ElementwiseTest, CopiesBytesUnderAnyShape) {

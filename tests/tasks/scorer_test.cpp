@@ -45,7 +45,7 @@ model::ModelConfig scorer_config() {
 class ScorerTest : public ::testing::Test {
  protected:
   ScorerTest() : model_(scorer_config(), kRows, text::Gpt2Tokenizer::kVocabulary) {
-    model_.weights->initialise(5, *model_.backend.device);
+    model_.weights->initialise(5, *model_.backend.ops);
   }
   Scorer scorer() {
     return {*model_.transformer,

@@ -111,7 +111,7 @@ inline Learnt learn(const Setting& setting) {
     int64_t vocabulary = kVocabulary;
     const auto [arena, state] = place<TrainingState>(device, config, vocabulary, groups, *backend.ops);
     state->transformer.prepare(device);
-    state->weights.initialise(1, device);
+    state->weights.initialise(1, *backend.ops);
     model::cast_weights(state->weights, *backend.ops);
     state->replicas.start_parameter_all_gather();
     std::vector<data::Batch> batches;

@@ -253,7 +253,7 @@ TEST(Layouts, RowsWithoutRoomEndTheStepOnRanksThatHaveRoom) {
     const auto [arena, state] =
         place<TrainingState>(*backend.device, config, vocabulary, groups, *backend.ops);
     state->transformer.prepare(*backend.device);
-    state->weights.initialise(1, *backend.device);
+    state->weights.initialise(1, *backend.ops);
     state->replicas.start_parameter_all_gather();
     data::Batch batch = rows_of_text(0, config.training.batch_size);
     if (comm.rank() < 2) std::fill(batch.input.begin(), batch.input.end(), 5);

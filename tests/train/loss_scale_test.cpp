@@ -76,7 +76,7 @@ class Training {
     auto placed = place<TrainingState>(*backend.device, config, vocabulary, *groups, *backend.ops);
     arena = std::move(placed.first), state = std::move(placed.second);
     state->transformer.prepare(*backend.device);
-    state->weights.initialise(1, *backend.device);
+    state->weights.initialise(1, *backend.ops);
     model::cast_weights(state->weights, *backend.ops);
     const Random random(1, "tokens");
     batch.rows = 2, batch.length = 16, batch.targets = 32;

@@ -23,7 +23,7 @@ constexpr int64_t kB = 3, kT = 24, kV = 50;
 class ProbeTest : public ::testing::TestWithParam<DType> {
  protected:
   explicit ProbeTest(const model::ModelConfig& settings = config()) : model_(settings, kB, kV, GetParam()) {
-    model_.weights->initialise(5, *model_.backend.device);
+    model_.weights->initialise(5, *model_.backend.ops);
     model::cast_weights(*model_.weights, *model_.backend.ops);
     for (const Parameter& parameter : model_.weights->list())
       if (std::find(groups_.begin(), groups_.end(), parameter.group) == groups_.end())

@@ -53,7 +53,7 @@ std::vector<std::vector<double>> gradients(int64_t micro_batches, std::optional<
   const auto [arena, state] =
       place<TrainingState>(device, config, text::Gpt2Tokenizer::kVocabulary, groups, *backend.ops);
   state->transformer.prepare(device);
-  state->weights.initialise(1, device);
+  state->weights.initialise(1, *backend.ops);
   model::cast_weights(state->weights, *backend.ops);
 
   std::vector<data::Batch> batches;

@@ -56,7 +56,7 @@ Scores scores_of(const Layout& layout) {
     const auto [arena, state] =
         place<TrainingState>(*backend.device, config, vocabulary, groups, *backend.ops);
     state->transformer.prepare(*backend.device);
-    state->weights.initialise(1, *backend.device);
+    state->weights.initialise(1, *backend.ops);
     model::cast_weights(state->weights, *backend.ops);
     state->replicas.start_parameter_all_gather();
     state->replicas.finish_parameter_all_gather();
