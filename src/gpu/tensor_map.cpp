@@ -27,6 +27,11 @@ cuuint64_t unsigned_of(int64_t x) {
   return static_cast<cuuint64_t>(x);
 }
 
+CUtensorMapDataType type_of(DType type) {
+  CHECK(type == DType::bf16 || type == DType::f16);
+  return type == DType::bf16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
+}
+
 // Sizes in elements, from the innermost; bytes from one to the next in each dimension but that.
 template <int rank>
 CUtensorMap encode(CUtensorMapDataType type, const void* address, const std::array<cuuint64_t, rank>& sizes,
@@ -46,10 +51,11 @@ CUtensorMap encode(CUtensorMapDataType type, const void* address, const std::arr
 
 }  // namespace
 
-CUtensorMap tensor_map(const void* matrix, int64_t rows, int64_t columns, int box_rows, int64_t stride) {
+CUtensorMap tensor_map(DType type, const void* matrix, int64_t rows, int64_t columns, int box_rows,
+                       int64_t stride) {
   if (stride == 0) stride = columns;
   CHECK(columns % 8 == 0 && stride >= columns && stride % 8 == 0);
-  return encode<2>(CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, matrix, {unsigned_of(columns), unsigned_of(rows)},
+  return encode<2>(type_of(type), matrix, {unsigned_of(columns), unsigned_of(rows)},
                    {unsigned_of(stride) * 2}, {64, static_cast<cuuint32_t>(box_rows)});
 }
 

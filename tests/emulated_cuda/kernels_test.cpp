@@ -64,8 +64,7 @@ TEST(GpuKernels, TheTypeIsSaidAndWhatItMeansForKernels) {
     return backend::make_backend(DeviceKind::gpu, 1, arithmetic).description;
   };
   EXPECT_THAT(said({DType::bf16}), AllOf(HasSubstr(", bf16, "), HasSubstr("Hopper kernels")));
-  EXPECT_THAT(said({DType::f16}),
-              AllOf(HasSubstr(", f16, "), HasSubstr("portable kernels (Hopper's own are for bf16)")));
+  EXPECT_THAT(said({DType::f16}), AllOf(HasSubstr(", f16, "), HasSubstr("Hopper kernels")));
   EXPECT_THAT(said({DType::f32}), AllOf(HasSubstr(", f32, "), HasSubstr("plain f32 kernels")));
   EXPECT_THAT(said({DType::f32, true}), HasSubstr("TF32 matrix products"));
   EXPECT_THAT(backend::make_backend(DeviceKind::cpu, 1, {DType::f32, true}).description,

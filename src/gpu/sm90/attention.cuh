@@ -15,6 +15,7 @@
 #include "gpu/numbers.cuh"
 #include "gpu/sm90/pipeline.cuh"
 #include "gpu/sm90/wgmma.cuh"
+#include "gpu/tensor_map.h"
 
 namespace moe::gpu::sm90 {
 
@@ -26,48 +27,62 @@ inline constexpr float kLog2e = 1.4426950408889634F;
 // Two consecutive elements of each 8 columns, for 2 rows: what a thread holds of a product with 64 columns.
 using Fragment = float[32];
 
-// What a thread holds of a 64 x 64 product, rounded to bf16: an A operand whose inner dimension is the 64
-// columns.
+// What a thread holds of a 64 x 64 product, rounded to T (bf16 or f16): an A operand whose inner dimension is
+// the 64 columns.
+template <class T>
 struct Packed {
   uint32_t pieces[4][4];
 };
-__device__ __forceinline__ Packed packed(const Fragment& x) {
-  Packed result;
+template <class T>
+__device__ __forceinline__ Packed<T> packed(const Fragment& x) {
+  Packed<T> result;
 #pragma unroll
   for (int piece = 0; piece < 4; ++piece)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const int j = 4 * (2 * piece + half);
-      result.pieces[piece][2 * half] = pack<bf16>(x[j], x[j + 1]);
-      result.pieces[piece][2 * half + 1] = pack<bf16>(x[j + 2], x[j + 3]);
+      result.pieces[piece][2 * half] = pack<T>(x[j], x[j + 1]);
+      result.pieces[piece][2 * half + 1] = pack<T>(x[j + 2], x[j + 3]);
     }
   return result;
 }
 
 // out[m][d] += sum over 64 tokens of a[m][token] b[token][d].
-__device__ __forceinline__ void add_tokens(Fragment& out, const Packed& a, const unsigned char* b) {
+template <class T>
+__device__ __forceinline__ void add_tokens(Fragment& out, const Packed<T>& a, const unsigned char* b) {
   const uint64_t columns = columns_descriptor(b, 0, kTileBytes);
 #pragma unroll
   for (int k16 = 0; k16 < kTokens / 16; ++k16)
-    wgmma_registers<1>(out, a.pieces[k16], advanced(columns, static_cast<uint32_t>(k16) * 2 * kLineGroup));
+    wgmma_registers<T, 1>(out, a.pieces[k16], advanced(columns, static_cast<uint32_t>(k16) * 2 * kLineGroup));
 }
 
 // out[m][n] = sum over the head's width of a[m] b[n].
-__device__ __forceinline__ void multiply_rows(Fragment& out, const Packed& a, const unsigned char* b) {
+template <class T>
+__device__ __forceinline__ void multiply_rows(Fragment& out, const Packed<T>& a, const unsigned char* b) {
   const uint64_t rows = rows_descriptor(b, 0);
-  wgmma_registers_first<0>(out, a.pieces[0], rows);
+  wgmma_registers_first<T, 0>(out, a.pieces[0], rows);
 #pragma unroll
   for (int k16 = 1; k16 < kWidth / 16; ++k16)
-    wgmma_registers<0>(out, a.pieces[k16], advanced(rows, static_cast<uint32_t>(k16) * 32));
+    wgmma_registers<T, 0>(out, a.pieces[k16], advanced(rows, static_cast<uint32_t>(k16) * 32));
 }
 
 // The same with a in shared memory, as b.
+template <class T>
 __device__ __forceinline__ void multiply_rows(Fragment& out, const unsigned char* a, const unsigned char* b) {
   const uint64_t a_rows = rows_descriptor(a, 0), b_rows = rows_descriptor(b, 0);
-  wgmma_first<0, 0>(out, a_rows, b_rows);
+  wgmma_first<T, 0, 0>(out, a_rows, b_rows);
 #pragma unroll
   for (uint32_t k16 = 1; k16 < kWidth / 16; ++k16)
-    wgmma<0, 0>(out, advanced(a_rows, k16 * 32), advanced(b_rows, k16 * 32), true);
+    wgmma<T, 0, 0>(out, advanced(a_rows, k16 * 32), advanced(b_rows, k16 * 32), true);
+}
+
+// Of tiles of a [N, heads, width] tensor, and of `columns` columns from `from` on of the packed rows.
+inline CUtensorMap map_of_heads(const Tensor& t) {
+  return tensor_map(t.dtype(), t.data(), t.dim(0), t.dim(1) * kWidth, kTokens);
+}
+inline CUtensorMap map_of_packed(const Tensor& packed_NP, int64_t from, int64_t columns) {
+  return tensor_map(packed_NP.dtype(), static_cast<const uint16_t*>(packed_NP.data()) + from,
+                    packed_NP.dim(0), columns, kTokens, packed_NP.dim(1));
 }
 
 // A tile of keys and their values.
@@ -107,7 +122,8 @@ __device__ __forceinline__ int tile_offset(int line, int column) {
 }
 // Rows fragment_row(0) and fragment_row(1) of a tile, as an A operand whose inner dimension is the head's
 // width: for what a loop keeps, so that only one of its operands is read from shared memory.
-__device__ __forceinline__ void load_tile_rows(Packed& a, const unsigned char* tile) {
+template <class T>
+__device__ __forceinline__ void load_tile_rows(Packed<T>& a, const unsigned char* tile) {
 #pragma unroll
   for (int piece = 0; piece < 4; ++piece)
 #pragma unroll
@@ -137,28 +153,29 @@ __device__ __forceinline__ void transpose(uint32_t (&w)[4]) {
 __device__ __forceinline__ int piece_column(int half) {
   return 32 * half + static_cast<int>(threadIdx.x) % 4 * 8;
 }
-__device__ __forceinline__ Vec<bf16, 8> row_piece(const Fragment& x, int i, int half, float factor) {
+template <class T>
+__device__ __forceinline__ Vec<T, 8> row_piece(const Fragment& x, int i, int half, float factor) {
   uint32_t words[4];
 #pragma unroll
   for (int j = 0; j < 4; ++j) {
     const int at = 4 * (4 * half + j) + 2 * i;
-    words[j] = pack<bf16>(x[at] * factor, x[at + 1] * factor);
+    words[j] = pack<T>(x[at] * factor, x[at + 1] * factor);
   }
   transpose(words);
-  Vec<bf16, 8> piece;
+  Vec<T, 8> piece;
   memcpy(&piece, words, sizeof(piece));
   return piece;
 }
 
-// Rounds and stores the rows of a fragment, times factor: where row(i) is not null.
-template <class Row>
+// Rounds to T and stores the rows of a fragment, times factor: where row(i) is not null.
+template <class T, class Row>
 __device__ __forceinline__ void store_rows(const Fragment& x, float factor, Row row) {
 #pragma unroll
   for (int i = 0; i < 2; ++i)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const auto piece = row_piece(x, i, half, factor);
-      if (bf16* const to = row(i)) store(to + piece_column(half), piece);
+      const auto piece = row_piece<T>(x, i, half, factor);
+      if (T* const to = row(i)) store(to + piece_column(half), piece);
     }
 }
 

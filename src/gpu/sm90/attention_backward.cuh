@@ -9,6 +9,7 @@
 #include "gpu/sm90/attention.cuh"
 #include "gpu/sm90/attention_work.cuh"
 #include "gpu/sm90/tile_scheduler.cuh"
+#include "ops/attention.h"
 
 namespace moe::gpu::sm90 {
 
@@ -84,10 +85,9 @@ struct BackwardMaps {
   CUtensorMap q, k, v, dout;
 };
 
-// dv_stride: elements from a token's dv to the next's.
-void launch_key_gradients(cudaStream_t stream, int num_sms, const BackwardMaps& maps, bf16* dk_NGd,
-                          bf16* dv_to, int dv_stride, const BackwardInputs& in);
-void launch_query_gradients(cudaStream_t stream, int num_sms, const BackwardMaps& maps, bf16* dq_NHd,
+void launch_key_gradients(cudaStream_t stream, int num_sms, const BackwardMaps& maps, AttentionBackward& op,
+                          const BackwardInputs& in);
+void launch_query_gradients(cudaStream_t stream, int num_sms, const BackwardMaps& maps, AttentionBackward& op,
                             const BackwardInputs& in);
 
 }  // namespace moe::gpu::sm90

@@ -10,6 +10,7 @@
 #include "gpu/dynamic_shared.cuh"
 #include "gpu/launch.h"
 #include "gpu/sm90/attention_backward.cuh"
+#include "gpu/sm90/half_type.cuh"
 
 namespace moe::gpu::sm90 {
 namespace {
@@ -209,14 +210,15 @@ struct QueryTiles {
 
 // One piece of work of a warpgroup. The sums of a tile follow the scores of the next, and are under way while
 // these become weights.
+// dv_stride: elements from a token's dv to the next's.
+template <class T>
 __device__ __forceinline__ void key_gradients(KeyShared& shared, PipelineState<KeyShared::kStages>& walk,
-                                              PipelineState<2>& turn, bf16* dk_NGd, bf16* dv_to,
-                                              int dv_stride, const BackwardInputs& in, const KeyWork& work,
-                                              int group) {
+                                              PipelineState<2>& turn, T* dk_NGd, T* dv_to, int dv_stride,
+                                              const BackwardInputs& in, const KeyWork& work, int group) {
   const Shape& shape = in.shape;
   const int first_key = work.key + group * kTokens;
   Bounds bounds;
-  Packed k, v, p, ds;
+  Packed<T> k, v, p, ds;
   const PipelineState<2> copied = turn;  // pieces and what is copied for each alternate alike
   const KeyPiece& piece = shared.scheduler.wait(turn);
 #pragma unroll
@@ -263,8 +265,8 @@ __device__ __forceinline__ void key_gradients(KeyShared& shared, PipelineState<K
     weigh();
     wgmma_wait<0>();
     differentiate(dp, s, tiles.stage());
-    p = packed(s);
-    ds = packed(dp);
+    p = packed<T>(s);
+    ds = packed<T>(dp);
     int before = walk.stage;
     for (tiles.advance(); tiles.find(); tiles.advance()) {
       score();
@@ -277,8 +279,8 @@ __device__ __forceinline__ void key_gradients(KeyShared& shared, PipelineState<K
       wgmma_wait<0>();
       shared.pipeline.release_by_lanes(before);
       before = walk.stage;
-      p = packed(s);
-      ds = packed(dp);
+      p = packed<T>(s);
+      ds = packed<T>(dp);
     }
     wgmma_fence();
     add(before);
@@ -286,18 +288,19 @@ __device__ __forceinline__ void key_gradients(KeyShared& shared, PipelineState<K
     shared.pipeline.release_by_lanes(before);
   }
   const int64_t token = int64_t{work.row} * shape.T + first_key;
-  const auto row = [&](bf16* first, int64_t stride, int i) {
+  const auto row = [&](T* first, int64_t stride, int i) {
     const bool inside = first_key + fragment_row(i) < shape.T;
     return inside ? first + (token + fragment_row(i)) * stride + work.kv_head * kWidth : nullptr;
   };
-  store_rows(dk, shape.scale, [&](int i) { return row(dk_NGd, int64_t{shape.G} * kWidth, i); });
-  store_rows(dv, 1, [&](int i) { return row(dv_to, dv_stride, i); });
+  store_rows<T>(dk, shape.scale, [&](int i) { return row(dk_NGd, int64_t{shape.G} * kWidth, i); });
+  store_rows<T>(dv, 1, [&](int i) { return row(dv_to, dv_stride, i); });
 }
 
+template <class T>
 __global__ void __launch_bounds__(kBackwardThreads, 1)
     key_kernel(const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap dout,
-               const __grid_constant__ CUtensorMap k, const __grid_constant__ CUtensorMap v, bf16* dk_NGd,
-               bf16* dv_to, int dv_stride, BackwardInputs in) {
+               const __grid_constant__ CUtensorMap k, const __grid_constant__ CUtensorMap v, T* dk_NGd,
+               T* dv_to, int dv_stride, BackwardInputs in) {
   KeyShared& shared = *dynamic_shared<KeyShared>();
   run_block(
       shared, 2 * kGroup, [&] { copy_queries(shared, &q, &dout, in); }, [&] { copy_own(shared, &k, &v, in); },
@@ -314,11 +317,14 @@ __global__ void __launch_bounds__(kBackwardThreads, 1)
 
 }  // namespace
 
-void launch_key_gradients(cudaStream_t stream, int num_sms, const BackwardMaps& maps, bf16* dk_NGd,
-                          bf16* dv_to, int dv_stride, const BackwardInputs& in) {
-  launch(stream, key_kernel,
-         {blocks(std::min(key_pieces(in.shape), num_sms)), kBackwardThreads, sizeof(KeyShared)}, maps.q,
-         maps.dout, maps.k, maps.v, dk_NGd, dv_to, dv_stride, in);
+void launch_key_gradients(cudaStream_t stream, int num_sms, const BackwardMaps& maps, AttentionBackward& op,
+                          const BackwardInputs& in) {
+  with_half_type(op.q_NHd.dtype(), [&]<class T>() {
+    launch(stream, key_kernel<T>,
+           {blocks(std::min(key_pieces(in.shape), num_sms)), kBackwardThreads, sizeof(KeyShared)}, maps.q,
+           maps.dout, maps.k, maps.v, pointer<T>(op.dk_NGd), pointer<T>(op.dpacked_NP) + op.heads.values(),
+           static_cast<int>(op.heads.packed()), in);
+  });
 }
 
 }  // namespace moe::gpu::sm90

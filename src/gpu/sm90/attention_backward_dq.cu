@@ -9,6 +9,7 @@
 #include "gpu/dynamic_shared.cuh"
 #include "gpu/launch.h"
 #include "gpu/sm90/attention_backward.cuh"
+#include "gpu/sm90/half_type.cuh"
 
 namespace moe::gpu::sm90 {
 namespace {
@@ -102,16 +103,17 @@ __device__ __forceinline__ void differentiate(Fragment& dp, const Fragment& p, c
   for (int x = 0; x < 32; ++x) dp[x] = p[x] * (dp[x] - delta[x / 2 % 2]);
 }
 
+template <class T>
 __device__ __forceinline__ void query_gradients(QueryShared& shared,
                                                 PipelineState<QueryShared::kStages>& walk,
-                                                const PipelineState<2>& copied, bf16* dq_NHd,
+                                                const PipelineState<2>& copied, T* dq_NHd,
                                                 const BackwardInputs& in, const QueryWork<2>& work, int begin,
                                                 int group) {
   const Shape& shape = in.shape;
   const int query = work.query_of(group), head = work.head_of(group), keys = keys_end(shape, work);
   Bounds bounds;
   float lse[2], delta[2];
-  Packed q, dout, ds;
+  Packed<T> q, dout, ds;
   const OwnQueries& own = shared.own[copied.stage][group];
   shared.owned[group].wait_full(copied);
 #pragma unroll
@@ -152,7 +154,7 @@ __device__ __forceinline__ void query_gradients(QueryShared& shared,
     weigh();
     wgmma_wait<0>();
     differentiate(dp, s, delta);
-    ds = packed(dp);
+    ds = packed<T>(dp);
     int before = walk.stage;
     key += kTokens;
     walk.next();
@@ -167,7 +169,7 @@ __device__ __forceinline__ void query_gradients(QueryShared& shared,
       wgmma_wait<0>();
       shared.pipeline.release(before);
       before = walk.stage;
-      ds = packed(dp);
+      ds = packed<T>(dp);
     }
     wgmma_fence();
     add(before);
@@ -178,16 +180,17 @@ __device__ __forceinline__ void query_gradients(QueryShared& shared,
     shared.pipeline.wait_full(walk);
     shared.pipeline.release(walk.stage);
   }
-  store_rows(dq, shape.scale, [&](int i) {
+  store_rows<T>(dq, shape.scale, [&](int i) {
     const int t = query + fragment_row(i);
     return t < shape.T ? dq_NHd + ((int64_t{work.row} * shape.T + t) * shape.H + head) * kWidth : nullptr;
   });
 }
 
+template <class T>
 __global__ void __launch_bounds__(kBackwardThreads, 1)
     query_kernel(const __grid_constant__ CUtensorMap k, const __grid_constant__ CUtensorMap v,
-                 const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap dout,
-                 bf16* dq_NHd, BackwardInputs in) {
+                 const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap dout, T* dq_NHd,
+                 BackwardInputs in) {
   QueryShared& shared = *dynamic_shared<QueryShared>();
   run_block(
       shared, 2 * kGroup / 32, [&] { copy_keys(shared, &k, &v, in); },
@@ -206,11 +209,13 @@ __global__ void __launch_bounds__(kBackwardThreads, 1)
 
 }  // namespace
 
-void launch_query_gradients(cudaStream_t stream, int num_sms, const BackwardMaps& maps, bf16* dq_NHd,
+void launch_query_gradients(cudaStream_t stream, int num_sms, const BackwardMaps& maps, AttentionBackward& op,
                             const BackwardInputs& in) {
-  launch(stream, query_kernel,
-         {blocks(std::min(query_blocks<2>(in.shape), num_sms)), kBackwardThreads, sizeof(QueryShared)},
-         maps.k, maps.v, maps.q, maps.dout, dq_NHd, in);
+  with_half_type(op.q_NHd.dtype(), [&]<class T>() {
+    launch(stream, query_kernel<T>,
+           {blocks(std::min(query_blocks<2>(in.shape), num_sms)), kBackwardThreads, sizeof(QueryShared)},
+           maps.k, maps.v, maps.q, maps.dout, pointer<T>(op.dq_NHd), in);
+  });
 }
 
 }  // namespace moe::gpu::sm90

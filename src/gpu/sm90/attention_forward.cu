@@ -13,8 +13,8 @@
 #include "gpu/sm90/attention.h"
 #include "gpu/sm90/attention_softmax.cuh"
 #include "gpu/sm90/attention_work.cuh"
+#include "gpu/sm90/half_type.cuh"
 #include "gpu/sm90/tile_scheduler.cuh"
-#include "gpu/tensor_map.h"
 #include "ops/ops.h"
 
 namespace moe::gpu {
@@ -50,8 +50,9 @@ struct ForwardShared {
 };
 
 // Where the results go.
+template <class T>
 struct Results {
-  bf16 *y_NHd, *o_NHd;  // without a gate there is no y
+  T *y_NHd, *o_NHd;  // without a gate there is no y
   float* lse_NH;
 };
 
@@ -105,7 +106,8 @@ __device__ __forceinline__ void copy_rows(ForwardShared& shared, const CUtensorM
   }
 }
 
-__device__ __forceinline__ void store_results(const Results& to, const Fragment& o, const Softmax& softmax,
+template <class T>
+__device__ __forceinline__ void store_results(const Results<T>& to, const Fragment& o, const Softmax& softmax,
                                               const unsigned char* gates, const Shape& shape, int row,
                                               int query, int head) {
 #pragma unroll
@@ -118,15 +120,15 @@ __device__ __forceinline__ void store_results(const Results& to, const Fragment&
     const bool padding = softmax.first_T[fragment_row(i)] == kSeesNothing;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      auto piece = row_piece(o, i, half, padding ? 0 : 1 / sum);
+      auto piece = row_piece<T>(o, i, half, padding ? 0 : 1 / sum);
       if (t >= shape.T) continue;
       store(to.o_NHd + at * kWidth + piece_column(half), piece);
       if (to.y_NHd == nullptr) continue;
       const auto gate =
-          *reinterpret_cast<const Vec<bf16, 8>*>(gates + tile_offset(fragment_row(i), piece_column(half)));
+          *reinterpret_cast<const Vec<T, 8>*>(gates + tile_offset(fragment_row(i), piece_column(half)));
 #pragma unroll
       for (int c = 0; c < 8; ++c)
-        piece.v[c] = from_float<bf16>(to_float(piece.v[c]) * sigmoid(to_float(gate.v[c])));
+        piece.v[c] = from_float<T>(to_float(piece.v[c]) * sigmoid(to_float(gate.v[c])));
       store(to.y_NHd + at * kWidth + piece_column(half), piece);
     }
     if (t < shape.T && fragment_column() == 0)
@@ -148,14 +150,15 @@ struct Tiles {
 
 // The piece's tiles that this warpgroup's queries see, from `key` on, which is the first of them: the
 // products of a tile's weights and values are under way while the next tile's scores become weights.
+template <class T>
 __device__ __forceinline__ void attend(ForwardShared& shared, Tiles& tiles, Fragment& o, Softmax& softmax,
                                        const unsigned char* q, int key, int oldest) {
-  Packed p;
+  Packed<T> p;
   Fragment s;
   float shrink[2];
   const auto score = [&] {
     wgmma_fence();
-    multiply_rows(s, q, shared.stages[tiles.stage()].k);
+    multiply_rows<T>(s, q, shared.stages[tiles.stage()].k);
     wgmma_commit();
   };
   const auto add = [&] {
@@ -166,7 +169,7 @@ __device__ __forceinline__ void attend(ForwardShared& shared, Tiles& tiles, Frag
   score();
   wgmma_wait<0>();
   softmax.update<true>(s, shrink, key);
-  p = packed(s);
+  p = packed<T>(s);
   ++tiles.number;
   key -= kTokens;
   if (key >= oldest) shared.pipeline.wait_full(tiles.walk());
@@ -187,7 +190,7 @@ __device__ __forceinline__ void attend(ForwardShared& shared, Tiles& tiles, Frag
 #pragma unroll
       for (int x = 0; x < 32; ++x) o[x] *= shrink[x / 2 % 2];
     }
-    p = packed(s);
+    p = packed<T>(s);
   }
   wgmma_fence();
   add();
@@ -196,8 +199,9 @@ __device__ __forceinline__ void attend(ForwardShared& shared, Tiles& tiles, Frag
 }
 
 // All that a warpgroup does.
-__device__ __forceinline__ void attend_all(ForwardShared& shared, const Results& results, const Shape& shape,
-                                           int group) {
+template <class T>
+__device__ __forceinline__ void attend_all(ForwardShared& shared, const Results<T>& results,
+                                           const Shape& shape, int group) {
   Tiles tiles;
   PipelineState<1> gates;
   PipelineState<2> turn, queries;
@@ -218,7 +222,7 @@ __device__ __forceinline__ void attend_all(ForwardShared& shared, const Results&
     shared.queries[group].wait_full(queries);
     Fragment o = {};
     if (key >= piece.oldest)
-      attend(shared, tiles, o, softmax, shared.rows[group].q[queries.stage], key, piece.oldest);
+      attend<T>(shared, tiles, o, softmax, shared.rows[group].q[queries.stage], key, piece.oldest);
     shared.queries[group].release(queries.stage);
     const bool gated = results.y_NHd != nullptr;
     if (gated) shared.gates[group].wait_full(gates);
@@ -227,10 +231,11 @@ __device__ __forceinline__ void attend_all(ForwardShared& shared, const Results&
   }
 }
 
+template <class T>
 __global__ void __launch_bounds__(kForwardThreads, 1)
     forward_kernel(const __grid_constant__ CUtensorMap k, const __grid_constant__ CUtensorMap v,
                    const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap gates,
-                   Results results, Shape shape, int* next) {
+                   Results<T> results, Shape shape, int* next) {
   ForwardShared& shared = *dynamic_shared<ForwardShared>();
   constexpr int kGroupWarps = kGroup / 32;
   if (threadIdx.x == 0) {
@@ -259,30 +264,29 @@ __global__ void __launch_bounds__(kForwardThreads, 1)
 }  // namespace sm90
 
 bool sm90_takes_attention(const Tensor& q_NHd) {
-  return q_NHd.dtype() == DType::bf16 && q_NHd.dim(2) == sm90::kWidth && q_NHd.dim(0) > 0;
+  return is_half_type(q_NHd.dtype()) && q_NHd.dim(2) == sm90::kWidth && q_NHd.dim(0) > 0;
 }
 
 void sm90_attention_forward(cudaStream_t stream, int num_sms, int* next, const int32_t* first_BT,
                             AttentionForward op) {
   using namespace sm90;
-  const int64_t N = op.q_NHd.dim(0), H = op.q_NHd.dim(1), G = op.k_NGd.dim(1);
+  const int64_t H = op.q_NHd.dim(1), G = op.k_NGd.dim(1);
   const Heads& heads = op.heads;
   Shape shape = shape_of(op.doc_start_BT, H, G);
   shape.first_BT = first_BT;
-  const bf16* const packed = pointer<bf16>(op.packed_NP);
-  const CUtensorMap keys = tensor_map(op.k_NGd.data(), N, G * kWidth, kTokens);
-  const CUtensorMap values = tensor_map(packed + heads.values(), N, G * kWidth, kTokens, heads.packed());
+  const CUtensorMap values = map_of_packed(op.packed_NP, heads.values(), G * kWidth);
   // From the first gate to the last. Without gates nothing is read, and the map has only to be one.
   const CUtensorMap gates =
-      heads.gated ? tensor_map(packed + heads.gate(0), N, (2 * H - 1) * kWidth, kTokens, heads.packed())
-                  : values;
-  const Results results{heads.gated ? pointer<bf16>(op.y_NHd) : nullptr, pointer<bf16>(op.o_NHd),
-                        pointer<float>(op.lse_NH)};
+      heads.gated ? map_of_packed(op.packed_NP, heads.gate(0), (2 * H - 1) * kWidth) : values;
   CUDA_CHECK(cudaMemsetAsync(next, 0, sizeof(int), stream));
-  launch(stream, forward_kernel,
-         {blocks(std::min(query_blocks<kForwardGroups>(shape), num_sms)), kForwardThreads,
-          sizeof(ForwardShared)},
-         keys, values, tensor_map(op.q_NHd.data(), N, H * kWidth, kTokens), gates, results, shape, next);
+  with_half_type(op.q_NHd.dtype(), [&]<class T>() {
+    const Results<T> results{heads.gated ? pointer<T>(op.y_NHd) : nullptr, pointer<T>(op.o_NHd),
+                             pointer<float>(op.lse_NH)};
+    launch(stream, forward_kernel<T>,
+           {blocks(std::min(query_blocks<kForwardGroups>(shape), num_sms)), kForwardThreads,
+            sizeof(ForwardShared)},
+           map_of_heads(op.k_NGd), values, map_of_heads(op.q_NHd), gates, results, shape, next);
+  });
 }
 
 }  // namespace moe::gpu

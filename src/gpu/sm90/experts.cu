@@ -2,9 +2,12 @@
 // The experts' products with what comes before and after them: rows gathered by token, and the activation.
 #include "gpu/sm90/experts.h"
 
+#include <type_traits>
+
 #include "gpu/sigmoid.cuh"
 #include "gpu/sm90/grouped_matmul.cuh"
 #include "gpu/sm90/grouped_store.cuh"
+#include "gpu/sm90/half_type.cuh"
 
 namespace moe::gpu {
 namespace {
@@ -13,22 +16,26 @@ using grouped::Gathered;
 using grouped::Tile;
 using grouped::with_tile;
 
-// Of a pair in a word.
+// Of a pair of T in a word.
+template <class T>
 __device__ __forceinline__ float lower(uint32_t pair) {
+  if constexpr (std::is_same_v<T, f16>) return to_float(__ushort_as_half(static_cast<uint16_t>(pair)));
   return __uint_as_float(pair << 16);
 }
+template <class T>
 __device__ __forceinline__ float upper(uint32_t pair) {
+  if constexpr (std::is_same_v<T, f16>) return to_float(__ushort_as_half(static_cast<uint16_t>(pair >> 16)));
   return __uint_as_float(pair & 0xFFFF0000U);
 }
 
 // h = [gate | up] rounded, and a = gate * silu(up) of the rounded ones. Half of the tile's columns are gates,
 // the other half the ups that belong to them: a thread has both.
-template <int kN>
+template <class T, int kN>
 struct UpForward {
   static constexpr bool kHalves = true;
   static constexpr int kPieces = 0, kStaging = 0;
   struct Rows {};
-  bf16 *h_R2F, *a_RF;
+  T *h_R2F, *a_RF;
   int f;
 
   __device__ __forceinline__ Rows begin(const Tile&, int) const { return {}; }
@@ -39,11 +46,12 @@ struct UpForward {
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       const int row = grouped::tile_row(half, i);
-      bf16* const h = h_R2F + (tile.c_row + row) * 2 * f;
-      bf16* const a = a_RF + (tile.c_row + row) * f;
+      T* const h = h_R2F + (tile.c_row + row) * 2 * f;
+      T* const a = a_RF + (tile.c_row + row) * f;
 #pragma unroll
       for (int g = 0; g < chunks; ++g) {
-        const uint4 gate = grouped::rounded_chunk(sum, i, g), up = grouped::rounded_chunk(sum, i, g + chunks);
+        const uint4 gate = grouped::rounded_chunk<T>(sum, i, g),
+                    up = grouped::rounded_chunk<T>(sum, i, g + chunks);
         const int column = tile.column + grouped::chunk_column(g);
         if (row >= tile.rows || column >= f) continue;
         const uint4 activation{activate(gate.x, up.x), activate(gate.y, up.y), activate(gate.z, up.z),
@@ -57,8 +65,8 @@ struct UpForward {
 
  private:
   __device__ __forceinline__ static uint32_t activate(uint32_t gates, uint32_t ups) {
-    const float low = lower(ups), high = upper(ups);
-    return pack<bf16>(lower(gates) * low * sigmoid(low), upper(gates) * high * sigmoid(high));
+    const float low = lower<T>(ups), high = upper<T>(ups);
+    return pack<T>(lower<T>(gates) * low * sigmoid(low), upper<T>(gates) * high * sigmoid(high));
   }
 };
 
@@ -69,12 +77,13 @@ constexpr int kPart = 128;
 // h comes into stages of the pipeline after the products' own: of 64 columns, gates where A was, ups where B
 // was. dh takes its place there and a the place behind it (which tiles of 256 columns have), and TMA writes
 // them out.
+template <class T>
 struct DownBackward {
   static constexpr int kN = 256;
   static constexpr bool kHalves = false;
   static constexpr int kPieces = kN / kLine, kStaging = 0;
   CUtensorMap h_map, dh_map, a_map;  // boxes of a tile's rows; of a warp's
-  bf16 *dh_R2F, *a_RF;
+  T *dh_R2F, *a_RF;
   float* partial_RT;  // T parts
   const float* weight_NK;
   const int32_t* slot_R;
@@ -155,7 +164,8 @@ struct DownBackward {
   // Of two neighbours: h becomes dh. Returns their part of <da, a>.
   __device__ __forceinline__ static float differentiate(uint32_t& gate, uint32_t& up, uint32_t& a, float da0,
                                                         float da1, float w) {
-    const float da[2] = {da0, da1}, gates[2] = {lower(gate), upper(gate)}, ups[2] = {lower(up), upper(up)};
+    const float da[2] = {da0, da1}, gates[2] = {lower<T>(gate), upper<T>(gate)},
+                ups[2] = {lower<T>(up), upper<T>(up)};
     float product = 0, new_a[2], dgate[2], dup[2];
 #pragma unroll
     for (int j = 0; j < 2; ++j) {
@@ -166,9 +176,9 @@ struct DownBackward {
       dgate[j] = w * g * silu;
       dup[j] = w * g * x * (s + silu * (1.0F - s));
     }
-    gate = pack<bf16>(dgate[0], dgate[1]);
-    up = pack<bf16>(dup[0], dup[1]);
-    a = pack<bf16>(new_a[0], new_a[1]);
+    gate = pack<T>(dgate[0], dgate[1]);
+    up = pack<T>(dup[0], dup[1]);
+    a = pack<T>(new_a[0], new_a[1]);
     return product;
   }
 
@@ -205,7 +215,7 @@ struct DownBackward {
       const auto chunk_of = [&](const unsigned char* from) {
         return *reinterpret_cast<const uint4*>(from + at);
       };
-      bf16* const dh = dh_R2F + (first + line) * 2 * f + column + chunk * 8;
+      T* const dh = dh_R2F + (first + line) * 2 * f + column + chunk * 8;
       store_16(dh, chunk_of(lines.gate));
       store_16(dh + f, chunk_of(lines.up));
       store_16(a_RF + (first + line) * f + column + chunk * 8, chunk_of(lines.a));
@@ -234,7 +244,7 @@ grouped::Product product_of(const RoutePlan& plan, const Tensor& tokens) {
           .inner = 0,
           .rows = static_cast<int>(rows),
           .experts = static_cast<int>(plan.count_E.numel()),
-          .tokens = pointer<bf16>(tokens),
+          .tokens = static_cast<const uint16_t*>(tokens.data()),
           .slot_R = pointer<int32_t>(plan.slot_R),
           .choices = static_cast<int>(choices),
           .width = static_cast<int>(tokens.dim(1)),
@@ -247,9 +257,12 @@ void sm90_expert_up(cudaStream_t stream, int num_sms, ExpertUp op, Schedule sche
   grouped::Product p = product_of(op.plan, op.x_ND);
   p.n = static_cast<int>(op.h_R2F.dim(1));
   p.inner = p.width;
-  with_tile(schedule, p.n, [&]<int kN, Schedule known>() {
-    const UpForward<kN> epilogue{pointer<bf16>(op.h_R2F), pointer<bf16>(op.a_RF), p.n / 2};
-    grouped::run<MatmulLayout::NT, kN, known, Gathered::a>(stream, num_sms, op.x_ND, op.w_E2FD, p, epilogue);
+  with_half_type(op.x_ND.dtype(), [&]<class T>() {
+    with_tile(schedule, p.n, [&]<int kN, Schedule known>() {
+      const UpForward<T, kN> epilogue{pointer<T>(op.h_R2F), pointer<T>(op.a_RF), p.n / 2};
+      grouped::run<T, MatmulLayout::NT, kN, known, Gathered::a>(stream, num_sms, op.x_ND, op.w_E2FD, p,
+                                                                epilogue);
+    });
   });
 }
 
@@ -262,31 +275,37 @@ void sm90_expert_down_backward(cudaStream_t stream, int num_sms, ExpertDownBackw
   p.n = static_cast<int>(op.a_RF.dim(1));
   p.inner = p.width;
   const auto map = [](const Tensor& t, int box_rows) {
-    return tensor_map(t.data(), t.dim(0), t.dim(1), box_rows);
+    return tensor_map(t.dtype(), t.data(), t.dim(0), t.dim(1), box_rows);
   };
-  const DownBackward epilogue{map(op.h_R2F, grouped::kM),
-                              map(op.dh_R2F, 16),
-                              map(op.a_RF, 16),
-                              pointer<bf16>(op.dh_R2F),
-                              pointer<bf16>(op.a_RF),
-                              partial,
-                              pointer<float>(op.weight_NK),
-                              p.slot_R,
-                              p.n};
-  grouped::run<MatmulLayout::NN, DownBackward::kN, Schedule::cooperative, Gathered::a>(
-      stream, num_sms, op.dy_ND, op.w_EDF, p, epilogue);
+  with_half_type(op.dy_ND.dtype(), [&]<class T>() {
+    const DownBackward<T> epilogue{map(op.h_R2F, grouped::kM),
+                                   map(op.dh_R2F, 16),
+                                   map(op.a_RF, 16),
+                                   pointer<T>(op.dh_R2F),
+                                   pointer<T>(op.a_RF),
+                                   partial,
+                                   pointer<float>(op.weight_NK),
+                                   p.slot_R,
+                                   p.n};
+    grouped::run<T, MatmulLayout::NN, DownBackward<T>::kN, Schedule::cooperative, Gathered::a>(
+        stream, num_sms, op.dy_ND, op.w_EDF, p, epilogue);
+  });
   launch(stream, dweight_kernel, {blocks(ceil_div(p.rows, 256)), 256}, pointer<float>(op.dweight_NK), partial,
          pointer<int32_t>(op.plan.row_NK), p.rows, static_cast<int>(ceil_div(p.n, kPart)));
 }
 
 void sm90_expert_down_gradient(cudaStream_t stream, int num_sms, ExpertDownGradient op, Schedule schedule) {
-  grouped::gradient<Gathered::a>(stream, num_sms, op.dw_EDF, op.dy_ND, op.a_RF, product_of(op.plan, op.dy_ND),
-                                 op.accumulate, schedule);
+  with_half_type(op.dy_ND.dtype(), [&]<class T>() {
+    grouped::gradient<T, Gathered::a>(stream, num_sms, op.dw_EDF, op.dy_ND, op.a_RF,
+                                      product_of(op.plan, op.dy_ND), op.accumulate, schedule);
+  });
 }
 
 void sm90_expert_up_gradient(cudaStream_t stream, int num_sms, ExpertUpGradient op, Schedule schedule) {
-  grouped::gradient<Gathered::b>(stream, num_sms, op.dw_E2FD, op.dh_R2F, op.x_ND,
-                                 product_of(op.plan, op.x_ND), op.accumulate, schedule);
+  with_half_type(op.x_ND.dtype(), [&]<class T>() {
+    grouped::gradient<T, Gathered::b>(stream, num_sms, op.dw_E2FD, op.dh_R2F, op.x_ND,
+                                      product_of(op.plan, op.x_ND), op.accumulate, schedule);
+  });
 }
 
 }  // namespace moe::gpu

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The experts' operations on Hopper, each one pass: rows are gathered on their way into the product and the
-// activation is applied on the way out. bf16; compiled for sm_90a alone. Operands and formulas as of the
-// operations of Ops with these names; sm90_takes() (grouped_matmul.h) must have taken the tensors.
+// activation is applied on the way out. bf16 or f16; compiled for sm_90a alone. Operands and formulas as of
+// the operations of Ops with these names; sm90_takes() (grouped_matmul.h) must have taken the tensors.
 #pragma once
 
 #include <cuda_runtime.h>

@@ -43,10 +43,10 @@ class TokenRows {
     const int line = static_cast<int>(threadIdx.x) / 8, part = static_cast<int>(threadIdx.x) % 8;
     const int first = (kInnerLines ? k : gathered == Gathered::a ? tile.a_column : tile.column) + part * 8;
     unsigned char* const to = lines + line * 128 + (part ^ line % 8) * 16;  // the same swizzle 16 lines on
-    const bf16* const from = p.tokens + first;
+    const uint16_t* const from = p.tokens + first;
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
-      const bf16* const row = from + uint64_t{chunk_[i]} * 8;
+      const uint16_t* const row = from + uint64_t{chunk_[i]} * 8;
 #pragma unroll
       for (int box = 0; box < kBoxes; ++box) {
         const bool inside = inside_[i] && first + box * kLine < p.width;

@@ -4,16 +4,17 @@
 
 #include "gpu/sm90/grouped_matmul.cuh"
 #include "gpu/sm90/grouped_store.cuh"
+#include "gpu/sm90/half_type.cuh"
 
 namespace moe::gpu {
 namespace {
 
-template <MatmulLayout layout>
+template <class T, MatmulLayout layout>
 void run(cudaStream_t stream, int num_sms, Tensor& c, const Tensor& a, const Tensor& b,
          const grouped::Product& p, bool accumulate, Schedule schedule) {
   grouped::with_tile(schedule, p.n, [&]<int kN, Schedule known>() {
-    grouped::run<layout, kN, known, grouped::Gathered::none>(
-        stream, num_sms, a, b, p, grouped::Store<kN>{pointer<bf16>(c), p.n, accumulate});
+    grouped::run<T, layout, kN, known, grouped::Gathered::none>(
+        stream, num_sms, a, b, p, grouped::Store<T, kN>{pointer<T>(c), p.n, accumulate});
   });
 }
 
@@ -28,9 +29,9 @@ bool sm90_takes(std::initializer_list<Tensor> operands, int64_t experts) {
 }
 
 bool sm90_takes(const GroupedMatmul& op) {
-  return op.a.dtype() == DType::bf16 && sm90_takes({op.c, op.a, op.b}, op.offset_E1.numel() - 1) &&
+  return is_half_type(op.a.dtype()) && sm90_takes({op.c, op.a, op.b}, op.offset_E1.numel() - 1) &&
          (op.layout != MatmulLayout::NN || op.a.dim(1) % kLine == 0) &&
-         (op.layout == MatmulLayout::TN || op.c.dtype() == DType::bf16);
+         (op.layout == MatmulLayout::TN || op.c.dtype() == op.a.dtype());
 }
 
 void sm90_grouped_matmul(cudaStream_t stream, int num_sms, GroupedMatmul op, Schedule schedule) {
@@ -41,15 +42,17 @@ void sm90_grouped_matmul(cudaStream_t stream, int num_sms, GroupedMatmul op, Sch
                            .inner = op.layout == MatmulLayout::TN ? 0 : width,
                            .rows = static_cast<int>(op.a.dim(0)),
                            .experts = static_cast<int>(op.offset_E1.numel() - 1)};
-  switch (op.layout) {
-    case MatmulLayout::NT:
-      return run<MatmulLayout::NT>(stream, num_sms, op.c, op.a, op.b, p, op.accumulate, schedule);
-    case MatmulLayout::NN:
-      return run<MatmulLayout::NN>(stream, num_sms, op.c, op.a, op.b, p, op.accumulate, schedule);
-    case MatmulLayout::TN:
-      return grouped::gradient<grouped::Gathered::none>(stream, num_sms, op.c, op.a, op.b, p, op.accumulate,
-                                                        schedule);
-  }
+  with_half_type(op.a.dtype(), [&]<class T>() {
+    switch (op.layout) {
+      case MatmulLayout::NT:
+        return run<T, MatmulLayout::NT>(stream, num_sms, op.c, op.a, op.b, p, op.accumulate, schedule);
+      case MatmulLayout::NN:
+        return run<T, MatmulLayout::NN>(stream, num_sms, op.c, op.a, op.b, p, op.accumulate, schedule);
+      case MatmulLayout::TN:
+        return grouped::gradient<T, grouped::Gathered::none>(stream, num_sms, op.c, op.a, op.b, p,
+                                                             op.accumulate, schedule);
+    }
+  });
 }
 
 }  // namespace moe::gpu

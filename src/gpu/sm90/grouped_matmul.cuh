@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// The kernel of all grouped products on Hopper, persistent: each block computes tiles of 128 x kN in turn.
-// One warpgroup keeps copies under way, some pieces of 64 along the inner dimension ahead; two multiply and
-// hand their sums to an epilogue while the copies for the next tile are under way (Schedule). Barriers in
-// shared memory hand the stages back and forth. An operand comes by TMA or, where its rows are those of
-// tokens, row by row (gather.cuh).
+// The kernel of all grouped products on Hopper, of operands of T (bf16 or f16), persistent: each block
+// computes tiles of 128 x kN in turn. One warpgroup keeps copies under way, some pieces of 64 along the inner
+// dimension ahead; two multiply and hand their sums to an epilogue while the copies for the next tile are
+// under way (Schedule). Barriers in shared memory hand the stages back and forth. An operand comes by TMA or,
+// where its rows are those of tokens, row by row (gather.cuh).
 //
 // Tiles need no padding: one that runs past its expert's rows or columns multiplies its neighbour's too and
 // the epilogue leaves them out. Only where the inner dimension is the expert's rows (TN) must foreign lines
@@ -136,7 +136,7 @@ __device__ __forceinline__ void clear_lines(Stage<kN>& stage, int lines, int gro
 }
 
 // sum[i] += the products of the stage for the 64 rows `first_half` + i.
-template <MatmulLayout layout, int kN, int halves>
+template <class T, MatmulLayout layout, int kN, int halves>
 __device__ __forceinline__ void multiply_stage(float (&sum)[halves][kN / 2], const Stage<kN>& stage,
                                                int first_half, bool first) {
   wgmma_fence();
@@ -149,8 +149,8 @@ __device__ __forceinline__ void multiply_stage(float (&sum)[halves][kN / 2], con
       const unsigned char* const a = stage.a + (first_half + i) * kBox;
       const uint64_t a_piece =
           layout == MatmulLayout::TN ? columns_descriptor(a, k16, kBox) : rows_descriptor(a, k16);
-      wgmma<layout == MatmulLayout::TN, layout != MatmulLayout::NT>(sum[i], a_piece, b_piece,
-                                                                    !first || k16 > 0);
+      wgmma<T, layout == MatmulLayout::TN, layout != MatmulLayout::NT>(sum[i], a_piece, b_piece,
+                                                                       !first || k16 > 0);
     }
   }
   wgmma_commit();
@@ -185,7 +185,7 @@ __device__ __forceinline__ void store_pieces(SharedOf<layout, kN, Epilogue>& sha
   shared.pipeline.release(before);
 }
 
-template <MatmulLayout layout, int kN, Schedule schedule, Gathered gathered, class Epilogue>
+template <class T, MatmulLayout layout, int kN, Schedule schedule, Gathered gathered, class Epilogue>
 __device__ __forceinline__ void multiply_tiles(SharedOf<layout, kN, Epilogue>& shared, const Product& p,
                                                const Epilogue& epilogue, int group) {
   constexpr bool pingpong = schedule == Schedule::pingpong;
@@ -228,7 +228,7 @@ __device__ __forceinline__ void multiply_tiles(SharedOf<layout, kN, Epilogue>& s
       if constexpr (gathered != Gathered::none) fence_async_proxy();  // they came as ordinary writes
       if (layout == MatmulLayout::TN && tile.inner - k < kLine)
         clear_lines<kN, schedule, gathered>(stage, tile.inner - k, group);
-      multiply_stage<layout, kN>(sum, stage, first_half, k == 0);
+      multiply_stage<T, layout, kN>(sum, stage, first_half, k == 0);
       wgmma_wait<1>();
       if (before >= 0) shared.pipeline.release(before);
       before = walk.stage;
@@ -252,7 +252,7 @@ inline constexpr int kProducerRegisters = gathered == Gathered::none ? 40 : 56;
 template <Gathered gathered>
 inline constexpr int kConsumerRegisters = gathered == Gathered::none ? 232 : 224;
 
-template <MatmulLayout layout, int kN, Schedule schedule, Gathered gathered, class Epilogue>
+template <class T, MatmulLayout layout, int kN, Schedule schedule, Gathered gathered, class Epilogue>
 __global__ void __launch_bounds__(3 * kGroup, 1)
     kernel(const __grid_constant__ CUtensorMap a_map, const __grid_constant__ CUtensorMap b_map, Product p,
            const __grid_constant__ Epilogue epilogue) {
@@ -272,23 +272,23 @@ __global__ void __launch_bounds__(3 * kGroup, 1)
       copy_tiles<layout, kN, gathered>(shared, &a_map, &b_map, p, epilogue);
   } else {
     warpgroup_reg_alloc<kConsumerRegisters<gathered>>();
-    multiply_tiles<layout, kN, schedule, gathered>(shared, p, epilogue, group - 1);
+    multiply_tiles<T, layout, kN, schedule, gathered>(shared, p, epilogue, group - 1);
   }
 }
 
 // a and b as for Ops::grouped_matmul; of a gathered one, the matrix with a row for each token.
-template <MatmulLayout layout, int kN, Schedule schedule, Gathered gathered, class Epilogue>
+template <class T, MatmulLayout layout, int kN, Schedule schedule, Gathered gathered, class Epilogue>
 void run(cudaStream_t stream, int num_sms, const Tensor& a, const Tensor& b, const Product& p,
          const Epilogue& epilogue) {
   const auto map = [](const Tensor& t, int box_rows) {
     const int64_t columns = t.dim(t.rank() - 1);
-    return tensor_map(t.data(), t.numel() / columns, columns, box_rows);
+    return tensor_map(t.dtype(), t.data(), t.numel() / columns, columns, box_rows);
   };
   const int64_t width = Epilogue::kHalves ? kN / 2 : kN,
                 columns = ceil_div(Epilogue::kHalves ? p.n / 2 : p.n, width);
   const int64_t most =
       columns * (layout == MatmulLayout::TN ? p.experts * ceil_div(p.m, kM) : p.rows / kM + p.experts);
-  launch(stream, kernel<layout, kN, schedule, gathered, Epilogue>,
+  launch(stream, kernel<T, layout, kN, schedule, gathered, Epilogue>,
          {blocks(std::min<int64_t>(num_sms, most)), 3 * kGroup, sizeof(SharedOf<layout, kN, Epilogue>)},
          map(a, layout == MatmulLayout::TN ? kLine : kM),
          map(b, layout == MatmulLayout::NT ? static_cast<int>(width) : kLine), p, epilogue);
@@ -305,19 +305,19 @@ void with_tile(Schedule schedule, int64_t columns, Body&& body) {
 }
 
 // dw = a^T b of each expert's rows, or dw +=.
-template <Gathered gathered>
+template <class T, Gathered gathered>
 void gradient(cudaStream_t stream, int num_sms, Tensor& dw, const Tensor& a, const Tensor& b, Product p,
               bool accumulate, Schedule schedule) {
   p.m = static_cast<int>(a.dim(1));
   p.n = static_cast<int>(b.dim(1));
   with_tile(schedule, p.n, [&]<int kN, Schedule known>() {
     if (dw.dtype() == DType::f32)
-      run<MatmulLayout::TN, kN, known, gathered>(
+      run<T, MatmulLayout::TN, kN, known, gathered>(
           stream, num_sms, a, b, p,
           StoreGradient<kN>{tensor_map_f32(dw.data(), p.experts, p.m, p.n, 16), accumulate});
     else
-      run<MatmulLayout::TN, kN, known, gathered>(stream, num_sms, a, b, p,
-                                                 Store<kN>{pointer<bf16>(dw), p.n, accumulate});
+      run<T, MatmulLayout::TN, kN, known, gathered>(stream, num_sms, a, b, p,
+                                                    Store<T, kN>{pointer<T>(dw), p.n, accumulate});
   });
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Grouped products on Hopper's matrix units: bf16 in, f32 sums, bf16 or f32 out. Compiled for sm_90a alone.
+// Grouped products on Hopper's matrix units: bf16 or f16 in, f32 sums, the same type or f32 out. Compiled for
+// sm_90a alone.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -19,7 +20,7 @@ enum class Schedule : uint8_t { cooperative, pingpong };
 // Whether the kernels take these tensors: none empty, addresses and rows a multiple of 16 bytes, and not more
 // experts than they have room for.
 bool sm90_takes(std::initializer_list<Tensor> operands, int64_t experts);
-// The same for a grouped product: bf16, f32 sums of weight gradients (TN) alone, and for NN an inner
+// The same for a grouped product: bf16 or f16, f32 sums of weight gradients (TN) alone, and for NN an inner
 // dimension that is a multiple of 64.
 bool sm90_takes(const GroupedMatmul& op);
 

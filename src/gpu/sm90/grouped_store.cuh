@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The epilogues of a grouped product on Hopper that write its sums, or add them to what is there: in bf16, 16
-// bytes a thread, whole sectors of 32 bytes; in f32 by TMA. Each element of c has one owner, so the bits are
-// the same in each run.
+// The epilogues of a grouped product on Hopper that write its sums, or add them to what is there: in 16
+// bits, 16 bytes a thread, whole sectors of 32 bytes; in f32 by TMA. Each element of c has one owner, so the
+// bits are the same in each run.
 #pragma once
 
 #include "gpu/sm90/grouped_tile.cuh"
@@ -10,9 +10,9 @@
 
 namespace moe::gpu::grouped {
 
-template <int kN>
+// C: bf16 or f16.
+template <class C, int kN>
 struct Store {
-  using C = bf16;
   static constexpr bool kHalves = false;
   static constexpr int kPieces = 0, kStaging = 0;
   using Sums = float[kN / 2];
@@ -29,21 +29,21 @@ struct Store {
     store(zeros, tile, half, nullptr);
   }
   __device__ __forceinline__ void store(const Sums& sum, const Tile& tile, int half, unsigned char*) const {
-    accumulate ? add_bf16(sum, tile, half) : store_bf16(sum, tile, half);
+    accumulate ? add(sum, tile, half) : write(sum, tile, half);
   }
   __device__ __forceinline__ void finish() const {}
 
  private:
   __device__ __forceinline__ C* row_of(const Tile& tile, int row) const { return c + (tile.c_row + row) * n; }
 
-  __device__ __forceinline__ void store_bf16(const Sums& sum, const Tile& tile, int half) const {
+  __device__ __forceinline__ void write(const Sums& sum, const Tile& tile, int half) const {
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       const int row = tile_row(half, i);
       C* const out = row_of(tile, row);
 #pragma unroll
       for (int g = 0; g < kN / 32; ++g) {
-        const uint4 values = rounded_chunk(sum, i, g);
+        const uint4 values = rounded_chunk<C>(sum, i, g);
         const int column = tile.column + chunk_column(g);
         if (row < tile.rows && column < n) store_16(out + column, values);
       }
@@ -51,7 +51,7 @@ struct Store {
   }
 
   // Loads go ahead of the sums that they are added to.
-  __device__ __forceinline__ void add_bf16(const Sums& sum, const Tile& tile, int half) const {
+  __device__ __forceinline__ void add(const Sums& sum, const Tile& tile, int half) const {
     constexpr int ahead = 4, chunks = kN / 32;
 #pragma unroll
     for (int i = 0; i < 2; ++i) {

@@ -30,7 +30,7 @@ struct Product {
   int m, n, inner;  // the dimension that depends on the expert is 0
   int rows, experts;
   // Of a gathered operand: its row r is row slot_R[r] / choices of `tokens`, which is `width` wide.
-  const bf16* tokens = nullptr;
+  const uint16_t* tokens = nullptr;  // bf16 or f16: they are only moved
   const int32_t* slot_R = nullptr;
   int choices = 1, width = 0;
   uint32_t part = 0xFFFFFFFF;  // 2^32 - 1 over choices, rounded down
@@ -167,13 +167,13 @@ __device__ __forceinline__ Vec<float, 8> chunk(const float (&sum)[count], int i,
   transpose_pairs(odd);
   return {{even[0], odd[0], even[1], odd[1], even[2], odd[2], even[3], odd[3]}};
 }
-// The same, rounded: 16 bytes.
-template <int count>
+// The same, rounded to T: 16 bytes.
+template <class T, int count>
 __device__ __forceinline__ uint4 rounded_chunk(const float (&sum)[count], int i, int g) {
   uint32_t pairs[4];
 #pragma unroll
   for (int j = 0; j < 4; ++j)
-    pairs[j] = pack<bf16>(sum[(g * 4 + j) * 4 + i * 2], sum[(g * 4 + j) * 4 + i * 2 + 1]);
+    pairs[j] = pack<T>(sum[(g * 4 + j) * 4 + i * 2], sum[(g * 4 + j) * 4 + i * 2 + 1]);
   transpose_pairs(pairs);
   return {pairs[0], pairs[1], pairs[2], pairs[3]};
 }

@@ -6,6 +6,7 @@
 #include "gpu/sm90/attention.h"
 #include "gpu/sm90/experts.h"
 #include "gpu/sm90/grouped_matmul.h"
+#include "gpu/sm90/half_type.cuh"
 
 namespace moe::gpu {
 namespace {
@@ -14,9 +15,7 @@ class Sm90 final : public Provider {
  public:
   explicit Sm90(const Launcher& launcher) : launcher_(launcher) {}
 
-  std::string describe(DType type) const override {
-    return type == DType::f16 ? "portable kernels (Hopper's own are for bf16)" : "Hopper kernels";
-  }
+  std::string describe(DType) const override { return "Hopper kernels"; }
 
   bool attention_forward(AttentionForward op) override {
     if (!sm90_takes_attention(op.q_NHd)) return false;
@@ -70,7 +69,7 @@ class Sm90 final : public Provider {
 
  private:
   static bool takes(const Tensor& tokens, std::initializer_list<Tensor> operands, const RoutePlan& plan) {
-    return tokens.dtype() == DType::bf16 && sm90_takes(operands, plan.count_E.numel());
+    return is_half_type(tokens.dtype()) && sm90_takes(operands, plan.count_E.numel());
   }
 
   Launcher launcher_;

@@ -1,15 +1,25 @@
 // SPDX-License-Identifier: MIT
-// Hopper's matrix instruction on bf16 (PTX ISA 8, section 9.7.15): a warpgroup multiplies a 64 x 16 piece of
-// A by a 16 x n piece of B, both in shared memory (wgmma_operands.cuh), and adds to its registers in f32.
+// Hopper's matrix instruction on T, bf16 or f16 (PTX ISA 8, section 9.7.15): a warpgroup multiplies a 64 x 16
+// piece of A by a 16 x n piece of B, both in shared memory (wgmma_operands.cuh), and adds to its registers in
+// f32.
 // Thread t of the warpgroup holds in d[4 * j + 2 * i + c] row 16 * (t / 32) + (t % 32) / 4 + 8 * i, column 8
 // * j + 2 * (t % 4) + c.
 #pragma once
 
 #include <cstdint>
 
+#include "gpu/numbers.cuh"
 #include "gpu/sm90/wgmma_operands.cuh"
 
 namespace moe::gpu {
+
+// As the instruction spells the types of A and B.
+template <class T>
+inline constexpr char kOperandTypes[] = "";
+template <>
+inline constexpr char kOperandTypes<bf16>[] = ".bf16.bf16";
+template <>
+inline constexpr char kOperandTypes<f16>[] = ".f16.f16";
 
 // Before the first of a series, and when registers of d were written by ordinary code.
 __device__ __forceinline__ void wgmma_fence() {
@@ -35,13 +45,13 @@ __device__ __forceinline__ void compute_now(float (&x)[32]) {
 
 // d = a b, or d += a b, of the width that d has room for. a_columns, b_columns: 1 for operands described by
 // columns_descriptor.
-template <int a_columns, int b_columns>
+template <class T, int a_columns, int b_columns>
 __device__ __forceinline__ void wgmma(float (&d)[32], uint64_t a, uint64_t b, bool accumulate) {
   asm volatile(
       "{\n"
       ".reg .pred p;\n"
       "setp.ne.b32 p, %34, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 "
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32%37 "
       "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
       " %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
       "%32, %33, p, 1, 1, %35, %36;\n"
@@ -51,15 +61,16 @@ __device__ __forceinline__ void wgmma(float (&d)[32], uint64_t a, uint64_t b, bo
         "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]),
         "+f"(d[23]), "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]),
         "+f"(d[30]), "+f"(d[31])
-      : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "n"(a_columns), "n"(b_columns));
+      : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "n"(a_columns), "n"(b_columns),
+        "C"(kOperandTypes<T>));
 }
-template <int a_columns, int b_columns>
+template <class T, int a_columns, int b_columns>
 __device__ __forceinline__ void wgmma(float (&d)[64], uint64_t a, uint64_t b, bool accumulate) {
   asm volatile(
       "{\n"
       ".reg .pred p;\n"
       "setp.ne.b32 p, %66, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 "
+      "wgmma.mma_async.sync.aligned.m64n128k16.f32%69 "
       "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
       " %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
       " %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
@@ -75,15 +86,16 @@ __device__ __forceinline__ void wgmma(float (&d)[64], uint64_t a, uint64_t b, bo
         "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]), "+f"(d[48]), "+f"(d[49]), "+f"(d[50]),
         "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]), "+f"(d[56]), "+f"(d[57]),
         "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
-      : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "n"(a_columns), "n"(b_columns));
+      : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "n"(a_columns), "n"(b_columns),
+        "C"(kOperandTypes<T>));
 }
-template <int a_columns, int b_columns>
+template <class T, int a_columns, int b_columns>
 __device__ __forceinline__ void wgmma(float (&d)[128], uint64_t a, uint64_t b, bool accumulate) {
   asm volatile(
       "{\n"
       ".reg .pred p;\n"
       "setp.ne.b32 p, %130, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 "
+      "wgmma.mma_async.sync.aligned.m64n256k16.f32%133 "
       "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
       " %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
       " %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
@@ -112,17 +124,18 @@ __device__ __forceinline__ void wgmma(float (&d)[128], uint64_t a, uint64_t b, b
         "+f"(d[107]), "+f"(d[108]), "+f"(d[109]), "+f"(d[110]), "+f"(d[111]), "+f"(d[112]), "+f"(d[113]),
         "+f"(d[114]), "+f"(d[115]), "+f"(d[116]), "+f"(d[117]), "+f"(d[118]), "+f"(d[119]), "+f"(d[120]),
         "+f"(d[121]), "+f"(d[122]), "+f"(d[123]), "+f"(d[124]), "+f"(d[125]), "+f"(d[126]), "+f"(d[127])
-      : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "n"(a_columns), "n"(b_columns));
+      : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "n"(a_columns), "n"(b_columns),
+        "C"(kOperandTypes<T>));
 }
 
 // d = a b, whatever d was.
-template <int a_columns, int b_columns>
+template <class T, int a_columns, int b_columns>
 __device__ __forceinline__ void wgmma_first(float (&d)[32], uint64_t a, uint64_t b) {
   asm volatile(
       "{\n"
       ".reg .pred p;\n"
       "setp.ne.b32 p, 0, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 "
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32%36 "
       "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
       " %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
       "%32, %33, p, 1, 1, %34, %35;\n"
@@ -132,19 +145,19 @@ __device__ __forceinline__ void wgmma_first(float (&d)[32], uint64_t a, uint64_t
         "=f"(d[16]), "=f"(d[17]), "=f"(d[18]), "=f"(d[19]), "=f"(d[20]), "=f"(d[21]), "=f"(d[22]),
         "=f"(d[23]), "=f"(d[24]), "=f"(d[25]), "=f"(d[26]), "=f"(d[27]), "=f"(d[28]), "=f"(d[29]),
         "=f"(d[30]), "=f"(d[31])
-      : "l"(a), "l"(b), "n"(a_columns), "n"(b_columns));
+      : "l"(a), "l"(b), "n"(a_columns), "n"(b_columns), "C"(kOperandTypes<T>));
 }
 
 // d += a b with a in registers: packed pairs (the lower column in the lower half) of row r = 16 * (t / 32) +
 // (t % 32) / 4 and k = 2 * (t % 4) of the piece: a[0] (r, k), a[1] (r + 8, k), a[2] (r, k + 8), a[3] (r + 8,
 // k + 8).
-template <int b_columns>
+template <class T, int b_columns>
 __device__ __forceinline__ void wgmma_registers(float (&d)[32], const uint32_t (&a)[4], uint64_t b) {
   asm volatile(
       "{\n"
       ".reg .pred p;\n"
       "setp.eq.b32 p, 0, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 "
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32%38 "
       "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
       " %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
       "{%32, %33, %34, %35}, %36, p, 1, 1, %37;\n"
@@ -154,17 +167,17 @@ __device__ __forceinline__ void wgmma_registers(float (&d)[32], const uint32_t (
         "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]),
         "+f"(d[23]), "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]),
         "+f"(d[30]), "+f"(d[31])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(b_columns));
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(b_columns), "C"(kOperandTypes<T>));
 }
 
 // d = a b.
-template <int b_columns>
+template <class T, int b_columns>
 __device__ __forceinline__ void wgmma_registers_first(float (&d)[32], const uint32_t (&a)[4], uint64_t b) {
   asm volatile(
       "{\n"
       ".reg .pred p;\n"
       "setp.ne.b32 p, 0, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 "
+      "wgmma.mma_async.sync.aligned.m64n64k16.f32%38 "
       "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
       " %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
       "{%32, %33, %34, %35}, %36, p, 1, 1, %37;\n"
@@ -174,7 +187,7 @@ __device__ __forceinline__ void wgmma_registers_first(float (&d)[32], const uint
         "=f"(d[16]), "=f"(d[17]), "=f"(d[18]), "=f"(d[19]), "=f"(d[20]), "=f"(d[21]), "=f"(d[22]),
         "=f"(d[23]), "=f"(d[24]), "=f"(d[25]), "=f"(d[26]), "=f"(d[27]), "=f"(d[28]), "=f"(d[29]),
         "=f"(d[30]), "=f"(d[31])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(b_columns));
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(b_columns), "C"(kOperandTypes<T>));
 }
 
 }  // namespace moe::gpu
