@@ -20,7 +20,8 @@ namespace {
 constexpr int64_t kTokens = 110, kExperts = 4, kChoices = 2, kD = 192, kF = 136, kRows = kTokens * kChoices;
 constexpr int kProcessors = 3;  // few, so that a block has several tiles
 
-class Schedules : public test::OpsTest {
+// Of activations in bf16 and in f16.
+class Schedules : public test::OpsTest, public testing::WithParamInterface<DType> {
  public:
   void SetUp() override {
     if (test::test_device() != "gpu") GTEST_SKIP() << "kernels of the GPU: MOE_TEST_DEVICE is not gpu";
@@ -37,7 +38,7 @@ class Schedules : public test::OpsTest {
   }
 
   Tensor activations(const char* name, int64_t rows, int64_t columns) {
-    return normal(name, DType::bf16, {rows, columns});
+    return normal(name, GetParam(), {rows, columns});
   }
 
   // body writes `outputs`, which begin with the same contents.
@@ -59,13 +60,14 @@ class Schedules : public test::OpsTest {
   cudaStream_t stream_ = nullptr;
 };
 
-TEST_F(Schedules, SameBitsOfTheProducts) {
+TEST_P(Schedules, SameBitsOfTheProducts) {
+  const DType half = GetParam();
   const Tensor a = activations("a", kRows, kF), dh = activations("dh", kRows, 2 * kD);
-  const Tensor down = normal("down", DType::bf16, {kExperts, kD, kF});
-  const Tensor up = normal("up", DType::bf16, {kExperts, 2 * kD, kF});
-  for (const DType type : {DType::bf16, DType::f32})
+  const Tensor down = normal("down", half, {kExperts, kD, kF});
+  const Tensor up = normal("up", half, {kExperts, 2 * kD, kF});
+  for (const DType type : {half, DType::f32})
     for (const bool accumulate : {false, true}) {
-      Tensor y = zeros(DType::bf16, {kRows, kD}), dx = zeros(DType::bf16, {kRows, kF}),
+      Tensor y = zeros(half, {kRows, kD}), dx = zeros(half, {kRows, kF}),
              dw = zeros(type, {kExperts, kF, 2 * kD});
       const auto product = [&](Tensor& c, const Tensor& x, const Tensor& w, MatmulLayout layout,
                                Schedule schedule) {
@@ -77,13 +79,14 @@ TEST_F(Schedules, SameBitsOfTheProducts) {
     }
 }
 
-TEST_F(Schedules, SameBitsOfTheExperts) {
-  const Tensor x = activations("x", kTokens, kD), up = normal("up", DType::bf16, {kExperts, 2 * kF, kD});
-  Tensor h = zeros(DType::bf16, {kRows, 2 * kF}), a = zeros(DType::bf16, {kRows, kF});
+TEST_P(Schedules, SameBitsOfTheExperts) {
+  const DType half = GetParam();
+  const Tensor x = activations("x", kTokens, kD), up = normal("up", half, {kExperts, 2 * kF, kD});
+  Tensor h = zeros(half, {kRows, 2 * kF}), a = zeros(half, {kRows, kF});
   expect_same({h, a}, [&](Schedule schedule) {
     sm90_expert_up(stream_, kProcessors, {h, a, {}, x, up, plan_}, schedule);
   });
-  for (const DType type : {DType::bf16, DType::f32})
+  for (const DType type : {half, DType::f32})
     for (const bool accumulate : {false, true}) {
       Tensor ddown = zeros(type, {kExperts, kD, kF}), dup = zeros(type, {kExperts, 2 * kF, kD});
       expect_same({ddown, dup}, [&](Schedule schedule) {
@@ -95,14 +98,18 @@ TEST_F(Schedules, SameBitsOfTheExperts) {
 
 // More steps in a tile than two rounds through the stages: a warpgroup that waits for its turn must not take
 // the phase of an earlier tile for its own.
-TEST_F(Schedules, LongTilesKeepTheirTurns) {
+TEST_P(Schedules, LongTilesKeepTheirTurns) {
+  const DType half = GetParam();
   constexpr int64_t d = 896, f = 264;
-  const Tensor x = activations("x", kTokens, d), up = normal("up", DType::bf16, {kExperts, 2 * f, d});
-  Tensor h = zeros(DType::bf16, {kRows, 2 * f}), a = zeros(DType::bf16, {kRows, f});
+  const Tensor x = activations("x", kTokens, d), up = normal("up", half, {kExperts, 2 * f, d});
+  Tensor h = zeros(half, {kRows, 2 * f}), a = zeros(half, {kRows, f});
   expect_same({h, a}, [&](Schedule schedule) {
     sm90_expert_up(stream_, 1, {h, a, {}, x, up, plan_}, schedule);
   });
 }
+
+INSTANTIATE_TEST_SUITE_P(OfType, Schedules, testing::ValuesIn(test::kHalves),
+                         [](const auto& type) { return std::string(name_of(type.param)); });
 
 // Without a division, for every number of choices and the slots where an estimate would go wrong.
 TEST(TokenOfASlot, IsTheQuotient) {

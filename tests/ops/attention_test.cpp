@@ -46,12 +46,16 @@ TEST_F(AttentionTest, PaddingGivesZeros) {
 }
 
 TEST_F(AttentionTest, HugeScoresDoNotOverflow) {
-  Inputs x = make_inputs(*this, DType::f32, {row_of({{0, 300}})}, {1, 1, 8});
-  x.q = normal("q", DType::f32, {300, 1, 8}, 1e4F);
-  const Outputs out = forward(x);
-  const Gradients g = gated_backward(x, out, normal("dy", DType::f32, {300, 1, 8}));
-  for (const Tensor& t : {out.y, out.o, out.lse, g.q, g.k, g.packed})
-    for (const double value : values(t)) ASSERT_TRUE(std::isfinite(value));
+  for (const DType dtype : kActivations)
+    for (const int64_t dim : {8, 64}) {
+      SCOPED_TRACE(fmt::format("{}, head width {}", name_of(dtype), dim));
+      Inputs x = make_inputs(*this, dtype, {row_of({{0, 300}})}, {1, 1, dim});
+      x.q = normal("q", dtype, {300, 1, dim}, 1e4F);  // up to two thirds of what f16 holds
+      const Outputs out = forward(x);
+      const Gradients g = gated_backward(x, out, normal("dy", dtype, {300, 1, dim}));
+      for (const Tensor& t : {out.y, out.o, out.lse, g.q, g.k, g.packed})
+        for (const double value : values(t)) ASSERT_TRUE(std::isfinite(value));
+    }
 }
 
 TEST_F(AttentionTest, GradientsAgreeWithFiniteDifferences) {
@@ -129,16 +133,19 @@ TEST_F(AttentionTest, GradientsInWindowsOfRoundedTypesMatchF32) {
 TEST_F(AttentionTest, LongRowsOfManyTilesMatchF32) {
   const Rows rows = {row_of({{0, 700}}), row_of({{0, 61}, {61, 300}, {-1, 80}, {441, 259}}),
                      row_of({{0, 64}, {64, 636}}), row_of({{0, 192}, {192, 448}, {-1, 60}})};
-  for (const int64_t window : {0, 90, 256}) {
-    const Inputs x16 = make_inputs(*this, DType::bf16, rows, {2, 1, 64, true, window}), x32 = widened(x16);
-    const Tensor d_o = normal("do", DType::bf16, {x16.q.dim(0), 2, 64});
-    const Outputs out16 = forward(x16), out32 = forward(x32);
-    EXPECT_TRUE(close(values(out16.o), values(out32.o), kBoundBf16)) << window;
-    const Gradients g16 = backward(x16, out16, d_o), g32 = backward(x32, out32, widened(d_o));
-    EXPECT_TRUE(close(values(g16.q), values(g32.q), 2 * kBoundBf16)) << window;
-    EXPECT_TRUE(close(values(g16.k), values(g32.k), 2 * kBoundBf16)) << window;
-    EXPECT_TRUE(close(values(g16.packed), values(g32.packed), 2 * kBoundBf16)) << window;
-  }
+  for (const DType dtype : kHalves)
+    for (const int64_t window : {0, 90, 256}) {
+      SCOPED_TRACE(fmt::format("{}, window {}", name_of(dtype), window));
+      const double bound = bound_of(dtype);
+      const Inputs x16 = make_inputs(*this, dtype, rows, {2, 1, 64, true, window}), x32 = widened(x16);
+      const Tensor d_o = normal("do", dtype, {x16.q.dim(0), 2, 64});
+      const Outputs out16 = forward(x16), out32 = forward(x32);
+      EXPECT_TRUE(close(values(out16.o), values(out32.o), bound));
+      const Gradients g16 = backward(x16, out16, d_o), g32 = backward(x32, out32, widened(d_o));
+      EXPECT_TRUE(close(values(g16.q), values(g32.q), 2 * bound));
+      EXPECT_TRUE(close(values(g16.k), values(g32.k), 2 * bound));
+      EXPECT_TRUE(close(values(g16.packed), values(g32.packed), 2 * bound));
+    }
 }
 
 TEST_F(AttentionTest, GenerationInPiecesMatchesTheWholeRow) {
