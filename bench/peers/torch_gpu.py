@@ -4,11 +4,11 @@
     python bench/peers/torch_gpu.py --config configs/train_config.yaml --json
 
 The model of torch_cpu.py (docs/model.md) under torch.compile with fused AdamW, gradients summed over the
-micro-batches. What it may choose in a precision takes turns and the fastest is kept: attention, the head,
-how weights are kept, how the experts are multiplied. BF16 and FP16: grouped products, cuDNN's and flash
-attention. TF32 and f32, which these do not take: batched products padded to the fullest expert or one product
-an expert, and memory-efficient or flex attention. Measured: whole optimizer steps and, as PyTorch users often
-quote it, forward and backward alone; random tokens, median after warm-up, CUDA events.
+micro-batches. What it may choose in a precision takes turns and the fastest is kept: attention, the head, how
+weights are kept, how the experts are multiplied. BF16: grouped products. Others, which these may not take
+(PyTorch 2.11): batched products padded to the fullest expert or one product an expert. BF16 and FP16: cuDNN's
+or flash attention; TF32 and f32: memory-efficient or flex attention. Measured: whole optimizer steps and, as
+PyTorch users often quote it, forward and backward alone; random tokens, median after warm-up, CUDA events.
 
 Under torchrun the model is wrapped in DistributedDataParallel (gradients all-reduced once a step, under the
 last backward pass); every rank measures, rank 0 prints the tokens of all:
@@ -58,7 +58,7 @@ def ways_of(precision):
     """What may be chosen in a precision."""
     if precision in HALF:
         return {"attention": ("cudnn", "flash"), "head": HEADS, "weights": ("half", "autocast"),
-                "experts": ("grouped",)}
+                "experts": ("grouped",) if precision == "bf16" else ("grouped", "bmm", "loop")}
     return {"attention": ("efficient", "flex"), "head": HEADS, "weights": ("f32",),
             "experts": ("bmm", "loop")}
 
