@@ -208,6 +208,28 @@ TEST_F(RouterTest, LogitsAreF32ProductsWhateverTheTypeOfX) {
     }
 }
 
+// Widths that the matrix units take. Numbers as small as a router's are in training must keep their bits, too.
+TEST_F(RouterTest, LogitsOfPartsAreF32Products) {
+  constexpr int64_t n = 133, e = 64, d = 136;
+  for (const DType half : kHalves)
+    for (const float small : {1.0F, 1e-2F, 1e-4F}) {
+      const Tensor x = normal("x", half, {n, d}), w = normal("w", DType::f32, {e, d}, small);
+      const Tensor logits = zeros(DType::f32, {n, e});
+      ops().router_logits_forward(logits, x, w);
+      const auto product = reference_product(values(x), {d}, values(w), {d, true}, n, e, d);
+      EXPECT_TRUE(close(values(logits), product, kBoundF32)) << small;
+
+      const Tensor dlogits = normal("dlogits", DType::f32, {n, e}, small);
+      const Tensor dx = zeros(half, {n, d}), dw = zeros(DType::f32, {e, d});
+      ops().router_logits_backward({dx, dw, dlogits, x, w});
+      const auto dw_exact = reference_product(values(dlogits), {e, true}, values(x), {d}, e, d, n);
+      EXPECT_TRUE(close(values(dw), dw_exact, kBoundF32)) << small;
+      if (small < 1e-3F) continue;  // dx would be below the normal numbers of f16
+      const auto dx_exact = reference_product(values(dlogits), {e}, values(w), {d}, n, d, e);
+      EXPECT_TRUE(close(values(dx), dx_exact, 2 * bound_of(half))) << small;
+    }
+}
+
 TEST_F(RouterTest, LogitGradientsAgreeWithFiniteDifferences) {
   const Tensor x = normal("x", DType::f32, {7, 9}), w = normal("w", DType::f32, {5, 9});
   const Tensor logits = zeros(DType::f32, {7, 5}), r = normal("r", DType::f32, {7, 5});

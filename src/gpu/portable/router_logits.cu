@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The router's matrix products, in f32 whatever the type of x. With x in bf16 the matrix units compute them
-// from the bf16 parts of what is f32 (split_bf16.cuh); else, and for f16, whose numbers do not fit one bf16,
-// f32_product.cuh.
+// The router's matrix products, in f32 whatever the type of x. With x in 16 bits the matrix units compute
+// them from the parts of what is f32 (split_parts.cuh); else f32_product.cuh.
 #include <algorithm>
 
 #include "gpu/gpu_ops.h"
@@ -9,7 +8,7 @@
 #include "gpu/numbers.cuh"
 #include "gpu/portable/column_sums.cuh"
 #include "gpu/portable/f32_product.cuh"
-#include "gpu/portable/split_bf16.cuh"
+#include "gpu/portable/split_parts.cuh"
 
 namespace moe::gpu {
 namespace {
@@ -60,7 +59,41 @@ PutRows<T, accumulate> rows_of(Tensor& c) {
 
 // Whether the matrix units take these operands.
 bool splits(const Tensor& x_ND, const Tensor& w_ED) {
-  return x_ND.dtype() == DType::bf16 && x_ND.dim(1) % 8 == 0 && w_ED.dim(0) % 8 == 0;
+  return x_ND.dtype() != DType::f32 && x_ND.dim(1) % 8 == 0 && w_ED.dim(0) % 8 == 0;
+}
+
+// With x and the parts of w in T.
+template <class T>
+void split_forward(cudaStream_t stream, Workspace::Carving carving, Gemm& gemm, RouterLogitsForward& op) {
+  const DType type = op.x_ND.dtype();
+  const int64_t n = op.x_ND.dim(0), d = op.x_ND.dim(1), e = op.w_ED.dim(0);
+  Tensor parts_ED(carving.take<T>(kParts * e * d), type, {kParts * e, d});
+  Tensor logits(carving.take<float>(n * kParts * e), DType::f32, {n, kParts * e});
+  launch(stream, parts_of_rows_kernel<T>, one_thread_each(e * d), pointer<T>(parts_ED),
+         pointer<float>(op.w_ED), e * d);
+  gemm.multiply(logits, op.x_ND, parts_ED, MatmulLayout::NT, Tensor());
+  launch(stream, add_column_parts_kernel<T>, one_thread_each(n * e / 4), pointer<float>(op.logits_NE),
+         static_cast<const float*>(pointer<float>(logits)), n, static_cast<int>(e));
+}
+
+// Both products take all of dlogits, in three parts. dx takes the rounded w, as every product in T does: its
+// terms are off by half a unit in the last place at most, and the sum by as much again. dw is exact to f32,
+// as x is.
+template <class T>
+void split_backward(cudaStream_t stream, Workspace::Carving carving, Gemm& gemm, RouterLogitsBackward& op) {
+  const DType type = op.x_ND.dtype();
+  const int64_t n = op.x_ND.dim(0), d = op.x_ND.dim(1), e = op.w_ED.dim(0);
+  Tensor dlogits(carving.take<T>(n * kParts * e), type, {n, kParts * e});
+  Tensor w(carving.take<T>(kParts * e * d), type, {kParts * e, d});
+  Tensor dw(carving.take<float>(kParts * e * d), DType::f32, {kParts * e, d});
+  launch(stream, parts_of_columns_kernel<T>, one_thread_each(n * e / 4), pointer<T>(dlogits),
+         pointer<float>(op.dlogits_NE), n, static_cast<int>(e));
+  launch(stream, factors_of_parts_kernel<T>, one_thread_each(e * d), pointer<T>(w), pointer<float>(op.w_ED),
+         e * d);
+  gemm.multiply(op.dx_ND, dlogits, w, MatmulLayout::NN, op.dx_ND);
+  gemm.multiply(dw, dlogits, op.x_ND, MatmulLayout::TN, Tensor());
+  launch(stream, add_row_parts_kernel<T>, one_thread_each(e * d), pointer<float>(op.dw_ED),
+         static_cast<const float*>(pointer<float>(dw)), e * d);
 }
 
 }  // namespace
@@ -69,16 +102,9 @@ void GpuOps::router_logits_forward(RouterLogitsForward op) {
   op.check();
   const int64_t n = op.x_ND.dim(0), d = op.x_ND.dim(1), e = op.w_ED.dim(0);
   if (n == 0) return;
-  if (splits(op.x_ND, op.w_ED)) {
-    auto carving = workspace_.carve();
-    Tensor parts_ED(carving.take<bf16>(3 * e * d), DType::bf16, {3 * e, d});
-    Tensor logits(carving.take<float>(n * 3 * e), DType::f32, {n, 3 * e});
-    launch(stream_, parts_of_rows_kernel, one_thread_each(e * d), pointer<bf16>(parts_ED),
-           pointer<float>(op.w_ED), e * d, Parts{{Part::high, Part::middle, Part::low}, 3});
-    gemm_.multiply(logits, op.x_ND, parts_ED, MatmulLayout::NT, Tensor());
-    return launch(stream_, add_column_parts_kernel, one_thread_each(n * e / 4), pointer<float>(op.logits_NE),
-                  static_cast<const float*>(pointer<float>(logits)), n, static_cast<int>(e));
-  }
+  if (splits(op.x_ND, op.w_ED))
+    return op.x_ND.dtype() == DType::bf16 ? split_forward<bf16>(stream_, workspace_.carve(), gemm_, op)
+                                          : split_forward<f16>(stream_, workspace_.carve(), gemm_, op);
   with_activation(op.x_ND.dtype(), [&]<class T>() {
     const Operand<T, true> x{pointer<T>(op.x_ND), n, d};
     const Operand<float, true> w{pointer<float>(op.w_ED), e, d};
@@ -90,24 +116,9 @@ void GpuOps::router_logits_backward(RouterLogitsBackward op) {
   op.check();
   const int64_t n = op.x_ND.dim(0), d = op.x_ND.dim(1), e = op.w_ED.dim(0);
   if (n == 0) return;
-  if (splits(op.x_ND, op.w_ED)) {
-    // Both products take all of dlogits, in three parts. dx takes the rounded w, as every product in bf16
-    // does: its terms are off by 2^-9 at most, and the bf16 sum by as much again. dw is exact to f32, as x
-    // is.
-    auto carving = workspace_.carve();
-    Tensor dlogits(carving.take<bf16>(n * 3 * e), DType::bf16, {n, 3 * e});
-    Tensor w(carving.take<bf16>(3 * e * d), DType::bf16, {3 * e, d});
-    Tensor dw(carving.take<float>(3 * e * d), DType::f32, {3 * e, d});
-    launch(stream_, parts_of_columns_kernel, one_thread_each(n * e / 4), pointer<bf16>(dlogits),
-           pointer<float>(op.dlogits_NE), n, static_cast<int>(e),
-           Parts{{Part::high, Part::middle, Part::low}, 3});
-    launch(stream_, parts_of_rows_kernel, one_thread_each(e * d), pointer<bf16>(w), pointer<float>(op.w_ED),
-           e * d, Parts{{Part::high, Part::high, Part::high}, 3});
-    gemm_.multiply(op.dx_ND, dlogits, w, MatmulLayout::NN, op.dx_ND);
-    gemm_.multiply(dw, dlogits, op.x_ND, MatmulLayout::TN, Tensor());
-    return launch(stream_, add_row_parts_kernel, one_thread_each(e * d), pointer<float>(op.dw_ED),
-                  static_cast<const float*>(pointer<float>(dw)), e * d);
-  }
+  if (splits(op.x_ND, op.w_ED))
+    return op.x_ND.dtype() == DType::bf16 ? split_backward<bf16>(stream_, workspace_.carve(), gemm_, op)
+                                          : split_backward<f16>(stream_, workspace_.carve(), gemm_, op);
   const int64_t parts = std::min(ceil_div(n, kTokensOfPart), std::max<int64_t>(1, kMostSums / (e * d)));
   float* const dw_parts = workspace_.carve().take<float>(parts * e * d);
   const float* const dlogits = pointer<float>(op.dlogits_NE);
