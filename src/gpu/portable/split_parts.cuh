@@ -3,7 +3,7 @@
 //   x = high + middle / step + low / step^2,
 // where each part is what the ones before leave, times a power of the step, rounded. bf16 has the exponents
 // of f32, and the step 1. f16 has fewer: with the step 2^11 the parts below are normal numbers, too. The rest
-// is below 2^-24 of x, and in f16 of 2^-23, if x is less than that.
+// is below 2^-24 of x; with f16 for |x| down to 2^-23.
 #pragma once
 
 #include <cstdint>
