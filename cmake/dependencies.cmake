@@ -14,7 +14,27 @@ find_package(CURL 7.88 REQUIRED)  # before that, writing to a closed TLS connect
 find_package(OpenSSL 3 REQUIRED COMPONENTS Crypto)
 find_package(xxHash REQUIRED)
 find_package(Parquet REQUIRED)
+find_package(SentencePiece 0.1.97 REQUIRED)
+# Debian's libsentencepiece carries a Protocol Buffers of its own and exports it. Beside another shared one
+# the program ends as it starts. So ours is the static one, and no program of ours shows its symbols.
+set(Protobuf_USE_STATIC_LIBS ${MOE_SENTENCEPIECE_EXPORTS_PROTOBUF})
+if(Protobuf_USE_STATIC_LIBS AND NOT Protobuf_LITE_LIBRARY_RELEASE MATCHES "\\.a$")
+  foreach(_name Protobuf Protobuf_LITE Protobuf_PROTOC)  # of a folder that was configured without
+    unset(${_name}_LIBRARY_RELEASE CACHE)
+    unset(${_name}_LIBRARY_DEBUG CACHE)
+  endforeach()
+endif()
 find_package(Protobuf 3.12 REQUIRED)
+if(MOE_SENTENCEPIECE_EXPORTS_PROTOBUF)
+  if(NOT Protobuf_LITE_LIBRARY MATCHES "\\.a$")
+    message(FATAL_ERROR "${SENTENCEPIECE_LIBRARY} exports Protocol Buffers, so ours must be static, "
+      "and there is no libprotobuf-lite.a. Hint: run scripts/setup.sh, or install libprotobuf-dev")
+  endif()
+  # The linker takes a name where it first finds it: ours stands in front of the library.
+  set_property(TARGET protobuf::libprotobuf-lite APPEND PROPERTY
+    INTERFACE_LINK_LIBRARIES SentencePiece::sentencepiece)
+  add_link_options("LINKER:--version-script=${CMAKE_CURRENT_LIST_DIR}/hidden_protobuf.map")
+endif()
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(cairo REQUIRED IMPORTED_TARGET cairo)
 pkg_check_modules(utf8proc REQUIRED IMPORTED_TARGET libutf8proc)
