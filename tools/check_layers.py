@@ -64,6 +64,8 @@ LIBRARIES = {
     "zlib.h": "data/ wandb/record_file.cpp",
     "wandb_record.pb.h": "wandb/",
     "tensorboard_event.pb.h": "metrics/tensorboard.cpp",
+    "sentencepiece_processor.h": "text/sentencepiece_tokenizer.cpp",
+    "sentencepiece_model.pb.h": "text/sentencepiece_file.cpp",
     "zstd.h": "data/",
     "CLI/": "cli/",
     "xxhash.h": "checkpoint/ data/",

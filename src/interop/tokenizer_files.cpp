@@ -144,6 +144,9 @@ std::vector<TokenizerFile> tokenizer_files(const text::Tokenizer& tokenizer, int
     return {{"vocab.json", vocabulary_json(text::gpt2_merges())},
             {"merges.txt", std::string(text::gpt2_merges())},
             {"tokenizer_config.json", tokenizer_config_json(max_length)}};
+  if (origin.files.front().name == text::kSentencePieceFile)
+    return {{text::kSentencePieceFile, origin.files.front().bytes},
+            {"tokenizer_config.json", fast_tokenizer_config_json(tokenizer, max_length)}};
   std::vector<TokenizerFile> files{
       {"tokenizer.json", text::tokenizer_as_json(tokenizer)},
       {"tokenizer_config.json", fast_tokenizer_config_json(tokenizer, max_length)}};
@@ -165,12 +168,13 @@ std::string tokenizer_in(const fs::path& folder) {
   for (const auto& entry : fs::directory_iterator(folder)) {
     const fs::path& found = entry.path();
     if (found.extension() == ".model")
-      throw UserError(found.string(), "tokenizer.json or tekken.json", "a file of SentencePiece only",
-                      "transformers converts it: AutoTokenizer.from_pretrained(...).save_pretrained(...); "
-                      "data.tokenizer=PATH names the tokenizer.json that it writes");
+      throw UserError(found.string(), "tokenizer.json, tekken.json or tokenizer.model",
+                      "a file of SentencePiece under another name",
+                      "data.tokenizer=" + found.string() + " names it");
     if (found.extension() == ".tiktoken")
       throw UserError(
-          found.string(), "tokenizer.json or tekken.json", "a file of ranks, without its pattern",
+          found.string(), "tokenizer.json, tekken.json or tokenizer.model",
+          "a file of ranks, without its pattern",
           "data.tokenizer=" + found.string() + "#PATTERN names it; docs/tokenizers.md has the patterns");
   }
   return "";

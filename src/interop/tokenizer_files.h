@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A tokenizer as the files that transformers reads. GPT-2's are vocab.json and merges.txt, byte for byte
 // those that OpenAI published as encoder.json and vocab.bpe; another's is tokenizer.json, byte for byte the
-// one it was read from, or made of its file of ranks. tokenizer_config.json is beside both.
+// one it was read from, or made of its file of ranks. SentencePiece's is tokenizer.model, byte for byte.
+// tokenizer_config.json is beside each.
 #pragma once
 
 #include <cstdint>
@@ -22,9 +23,9 @@ std::vector<TokenizerFile> tokenizer_files(const text::Tokenizer& tokenizer, int
 
 // What data.tokenizer is for a model of this folder: "gpt2", where what it has of a vocabulary (vocab.json,
 // tokenizer.json) and of tokens added to one (added_tokens.json, tokenizer.json) is GPT-2's; else its
-// tokenizer.json, or without one its tekken.json; "" where it has nothing of the kind. Throws UserError for a
-// vocabulary of another tokenizer without either, and for files that say too little (ranks without a pattern)
-// or are not read (SentencePiece).
+// tokenizer.json, or without one its tekken.json or tokenizer.model; "" where it has nothing of the kind.
+// Throws UserError for a vocabulary of another tokenizer without any of these, and for files that say too
+// little (ranks without a pattern) or have a name that is not looked for (another .model).
 std::string tokenizer_in(const std::filesystem::path& folder);
 
 // The other tokenizers' tokenizer_config.json.

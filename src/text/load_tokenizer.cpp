@@ -9,6 +9,8 @@
 #include "base/file.h"
 #include "text/byte_pair_tokenizer.h"
 #include "text/gpt2_tokenizer.h"
+#include "text/sentencepiece_file.h"
+#include "text/sentencepiece_tokenizer.h"
 #include "text/tekken_file.h"
 #include "text/tiktoken_file.h"
 #include "text/tokenizer_json.h"
@@ -56,10 +58,29 @@ BytePairModel tiktoken_model(const std::string& where, std::string_view ranks, S
 
 constexpr const char* kTekkenFile = "tekken.json";
 
+// Whether a JSON text has the field with this value; inside of a string the signs around it would be escaped.
+bool has_field(std::string_view json, std::string_view name, std::string_view value) {
+  for (size_t at = 0; (at = json.find(name, at)) != std::string_view::npos;) {
+    at += name.size();
+    const std::string_view rest = json.substr(std::min(json.find_first_not_of(" \t\r\n:", at), json.size()));
+    if (rest.starts_with(value)) return true;
+  }
+  return false;
+}
+
+// Whether a tokenizer.json is what became of a file of SentencePiece.
+bool is_conversion(std::string_view json) {
+  return has_field(json, "\"byte_fallback\"", "true") || has_field(json, "\"type\"", "\"Unigram\"");
+}
+
+std::string name_for_people(const fs::path& file, std::string name) {
+  return name.empty() ? fs::absolute(file).parent_path().filename().string() : std::move(name);
+}
+
 std::unique_ptr<const Tokenizer> load_tekken(const fs::path& file, TokenizerOrigin origin, std::string name) {
   origin.files.front().name = kTekkenFile;
   BytePairModel model = read_tekken(file.string(), origin.files.front().bytes);
-  model.name = name.empty() ? fs::absolute(file).parent_path().filename().string() : std::move(name);
+  model.name = name_for_people(file, std::move(name));
   return std::make_unique<const BytePairTokenizer>(std::move(model), std::move(origin));
 }
 
@@ -68,8 +89,14 @@ std::unique_ptr<const Tokenizer> load_tekken(const fs::path& file, TokenizerOrig
 fs::path tokenizer_file(const fs::path& path) {
   std::error_code ignored;  // reading says what is wrong
   if (!fs::is_directory(path, ignored)) return path;
-  const fs::path tekken = path / kTekkenFile, usual = path / "tokenizer.json";
-  return fs::exists(tekken, ignored) && !fs::exists(usual, ignored) ? tekken : usual;
+  fs::path usual = path / "tokenizer.json";
+  const fs::path pieces = path / kSentencePieceFile;
+  if (fs::exists(usual, ignored))
+    return fs::exists(pieces, ignored) && is_conversion(read_file(usual)) ? pieces : usual;
+  for (const char* other : {kTekkenFile, kSentencePieceFile}) {
+    if (fs::exists(path / other, ignored)) return path / other;
+  }
+  return usual;
 }
 
 std::unique_ptr<const Tokenizer> load_tokenizer(const fs::path& path, std::string name) {
@@ -78,6 +105,11 @@ std::unique_ptr<const Tokenizer> load_tokenizer(const fs::path& path, std::strin
   const fs::path config = folder_of(file) / "tokenizer_config.json";
   NamedTokens named;
   TokenizerOrigin origin;
+  if (is_sentencepiece_name(file.filename().string())) {
+    origin.files.push_back({kSentencePieceFile, read_file(file)});
+    return SentencePieceTokenizer::read(file.string(), std::move(origin),
+                                        name_for_people(file, std::move(name)));
+  }
   origin.files.push_back({"tokenizer.json", read_file(file)});
   if (is_tekken(origin.files.front().bytes)) return load_tekken(file, std::move(origin), std::move(name));
   if (fs::exists(config, ignored)) {
@@ -86,7 +118,7 @@ std::unique_ptr<const Tokenizer> load_tokenizer(const fs::path& path, std::strin
   }
   BytePairModel model = read_tokenizer_json(file.string(), origin.files.front().bytes, named);
   if (is_gpt2(model)) return std::make_unique<const Gpt2Tokenizer>();
-  model.name = name.empty() ? fs::absolute(file).parent_path().filename().string() : std::move(name);
+  model.name = name_for_people(file, std::move(name));
   return std::make_unique<const BytePairTokenizer>(std::move(model), std::move(origin));
 }
 
@@ -102,6 +134,7 @@ std::unique_ptr<const Tokenizer> load_tiktoken(const fs::path& path, SplitPatter
 std::string tokenizer_as_json(const Tokenizer& tokenizer) {
   const TokenizerOrigin& origin = tokenizer.origin();
   CHECK(!origin.files.empty(), "a tokenizer inside the program");
+  CHECK(origin.files.front().name != kSentencePieceFile, "SentencePiece's is no tokenizer.json");
   const std::string& bytes = origin.files.front().bytes;
   const std::string name(tokenizer.facts().name);
   if (origin.files.front().name == kTekkenFile) return write_tokenizer_json(read_tekken(name, bytes));

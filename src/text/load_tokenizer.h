@@ -11,8 +11,12 @@
 
 namespace moe::text {
 
-// path: a tokenizer.json or tekken.json, or a folder that has one (the first, where it has both);
-// tokenizer_config.json beside tokenizer.json names special tokens.
+inline constexpr const char* kSentencePieceFile = "tokenizer.model";
+
+// path: a tokenizer.json, tekken.json or tokenizer.model, or a folder that has one: the first of these, but a
+// tokenizer.model rather than the tokenizer.json that it was converted to. tokenizer_config.json beside
+// tokenizer.json names special tokens. A file of SentencePiece is known by its name, which ends in .model or
+// has .model.v in it.
 // name: for people; "" is the folder's. Where the file is GPT-2's, this is the tokenizer inside the program.
 std::unique_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& path, std::string name = "");
 
@@ -24,7 +28,8 @@ std::unique_ptr<const Tokenizer> load_tiktoken(const std::filesystem::path& path
 // The file of a folder that load_tokenizer() reads, whether it is there or not; a file itself.
 std::filesystem::path tokenizer_file(const std::filesystem::path& path);
 
-// A tokenizer from a file as a tokenizer.json: its own, or one that reads back to the same fingerprint.
+// A tokenizer from a file as a tokenizer.json: its own, or one that reads back to the same fingerprint. Not
+// for SentencePiece's.
 std::string tokenizer_as_json(const Tokenizer& tokenizer);
 
 }  // namespace moe::text

@@ -20,6 +20,7 @@
 #include "base/parse_number.h"
 #include "text/gpt2_tokenizer.h"
 #include "text/load_tokenizer.h"
+#include "text/sentencepiece_file.h"
 #include "text/split_pattern.h"
 
 namespace moe::text {
@@ -28,7 +29,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kSetting = "data.tokenizer";
-constexpr const char* kExpected = "gpt2, a tokenizer.json or a folder with one, or RANKS#PATTERN";
+constexpr const char* kExpected =
+    "gpt2, a tokenizer.json or tokenizer.model or a folder with one, or RANKS#PATTERN";
 constexpr const char* kConvert =
     "transformers writes it: AutoTokenizer.from_pretrained(...).save_pretrained(...)";
 
@@ -68,20 +70,21 @@ std::string patterns() {
   throw UserError(kSetting, kExpected, fmt::format("\"{}\", where there is no file", path), hint);
 }
 
-std::shared_ptr<const Tokenizer> open_json(const std::string& path) {
+std::shared_ptr<const Tokenizer> open_file(const std::string& path) {
   std::error_code ignored;
   const fs::path file = tokenizer_file(path);
   if (!fs::exists(file, ignored)) {
-    throw UserError(kSetting, "a folder with tokenizer.json or tekken.json",
+    throw UserError(kSetting, "a folder with tokenizer.json, tekken.json or tokenizer.model",
                     fmt::format("{} without one", path), kConvert);
-  }
-  if (file.extension() == ".model") {
-    throw UserError(kSetting, kExpected, fmt::format("{}, a file of SentencePiece", path), kConvert);
   }
   const std::string head = FileInput(file).read(0, 64);
   const size_t first = head.find_first_not_of(" \t\r\n");
+  // Llama 3's tokenizer.model has ranks. SentencePiece's begins with the tag of a piece: a line feed.
+  const bool pieces = is_sentencepiece_name(file.filename().string());
+  if (pieces && first != 0) return load_tokenizer(file);
   if (first != std::string::npos && head[first] != '{') {
-    throw UserError(kSetting, kExpected, fmt::format("{}, which is no JSON", path),
+    throw UserError(kSetting, kExpected,
+                    fmt::format("{}, which is {}", path, pieces ? "no SentencePiece" : "no JSON"),
                     "a file of ranks needs its pattern: PATH#PATTERN, of " + patterns());
   }
   return load_tokenizer(file);
@@ -129,7 +132,7 @@ std::shared_ptr<const Tokenizer> open_tokenizer(const std::string& name) {
   if (parts.path.empty()) throw UserError(kSetting, kExpected, fmt::format("\"{}\"", name));
   if (!fs::exists(parts.path, ignored)) refuse_missing(parts.path);
   try {
-    return parts.pattern ? open_ranks(parts) : open_json(parts.path);
+    return parts.pattern ? open_ranks(parts) : open_file(parts.path);
   } catch (const UserError& error) {
     if (error.where == kSetting) throw;
     throw UserError(fmt::format("{}: {}", kSetting, error.where), error.expected, error.found, error.hint);

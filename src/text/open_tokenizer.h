@@ -13,7 +13,7 @@ inline constexpr const char* kBuiltInTokenizer = "gpt2";
 
 // name:
 //   gpt2                  inside the program; takes some 20 ms
-//   PATH                  a tokenizer.json or tekken.json, or a folder that has one
+//   PATH                  a tokenizer.json, tekken.json or tokenizer.model, or a folder that has one
 //   PATH#PATTERN[#ID]     a file of tiktoken's, how it cuts text (text/split_pattern.h), and the id of the
 //                         end of a text; without it the first id above all of the file's
 // Throws UserError that names the setting, for a name that is none of these and for what a file lacks.

@@ -22,6 +22,8 @@ struct TokenizerFacts {
   std::string_view end_of_text_name;
   std::optional<TokenId> padding;  // not all vocabularies have one
   std::string_view padding_name = {};
+  // The bytes of a text's ids begin with a space more than the text, which decode() leaves out.
+  bool space_in_front = false;
   // Of all that decides which ids a text has, and what they mean: another number is another tokenizer. Token
   // files and checkpoints hold it. 0: not known.
   uint64_t fingerprint = 0;
@@ -53,7 +55,8 @@ class Tokenizer {
 
     // Appends the ids of `text`, none of them special. Text is UTF-8; every maximal subpart of an ill-formed
     // sequence counts as one U+FFFD (Unicode 16.0, section 3.9), which is what
-    // bytes.decode("utf-8", "replace") does in Python. The bytes of the ids are the text so repaired.
+    // bytes.decode("utf-8", "replace") does in Python. The bytes of the ids are the text so repaired, in the
+    // tokenizer's normal form.
     virtual void encode(std::string_view text, std::vector<TokenId>& ids) = 0;
 
     // Stretches of invalid UTF-8 replaced so far.
