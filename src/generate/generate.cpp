@@ -16,8 +16,11 @@ namespace {
 // One text being written.
 class Text {
  public:
-  Text(const Prompt& prompt, const SamplingOptions& options)
-      : options_(options), random_(prompt.seed, "generate"), all_(prompt.ids) {}
+  Text(const Prompt& prompt, const SamplingOptions& options, const text::Tokenizer& tokenizer)
+      : options_(options), random_(prompt.seed, "generate"), all_(prompt.ids) {
+    const auto is_text = [&](text::TokenId id) { return !tokenizer.bytes(id).empty(); };
+    drop_space_ = tokenizer.facts().space_in_front && std::none_of(all_.begin(), all_.end(), is_text);
+  }
 
   bool open() const { return open_; }
   const std::vector<text::TokenId>& tokens() const { return all_; }  // prompt and what was made
@@ -37,7 +40,7 @@ class Text {
     done_.ids.push_back(id);
     all_.push_back(id);
     const size_t before = done_.text.size();
-    done_.text += tokenizer.bytes(id);
+    done_.text += bytes_of(id, tokenizer);
     size_t stop = std::string::npos;
     for (const std::string& text : options_.stop)
       stop = std::min(stop, done_.text.find(text, before - std::min(before, text.size() - 1)));
@@ -48,6 +51,12 @@ class Text {
   }
 
  private:
+  std::string_view bytes_of(text::TokenId id, const text::Tokenizer& tokenizer) {
+    std::string_view bytes = tokenizer.bytes(id);
+    if (drop_space_ && bytes.starts_with(' ')) bytes.remove_prefix(1);
+    drop_space_ = drop_space_ && tokenizer.bytes(id).empty();
+    return bytes;
+  }
   std::string_view close(Finish why, size_t length) {
     open_ = false;
     done_.finish = why;
@@ -75,6 +84,7 @@ class Text {
   Completion done_;
   size_t shown_ = 0;
   bool open_ = true;
+  bool drop_space_ = false;  // the tokenizer's own, in front of the text
 };
 
 // The device's logits as floats, row by row, only of the ids that exist.
@@ -136,7 +146,7 @@ std::vector<Completion> generate(model::Decoder& decoder, std::span<const Prompt
                                  Device& device, Ops& ops, GenerateTimes& times, const OnText& on_text) {
   check_prompts(decoder, prompts);
   std::vector<Text> texts;
-  for (const Prompt& prompt : prompts) texts.emplace_back(prompt, options);
+  for (const Prompt& prompt : prompts) texts.emplace_back(prompt, options, tokenizer);
   double before = steady_seconds();
   read_prompts(decoder, prompts, device, ops);
 

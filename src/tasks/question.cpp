@@ -155,29 +155,29 @@ Question parse_question(Task task, Convention convention, const std::string& whe
   CHECK(false, "a task without a reader");
 }
 
-std::vector<Request> requests_of(const Question& question, Convention convention, text::TokenId end_of_text,
-                                 text::Tokenizer::Encoder& encoder) {
+std::vector<Request> requests_of(const Question& question, Convention convention,
+                                 const text::TokenizerFacts& facts, text::Tokenizer::Encoder& encoder) {
   std::vector<Request> requests;
   for (std::string continuation : question.continuations) {
     std::string context = question.context;
-    Request request;
-    if (convention == Convention::lm_eval) {
-      // Spaces at the end of the context belong to what follows; the whole is tokenised, then cut where the
-      // context's own tokens end.
+    if (convention == Convention::lm_eval) {  // spaces at the end of the context belong to what follows
       const size_t end = strip_right(context).size();
       continuation.insert(0, context, end, std::string::npos);
       context.resize(end);
-      std::vector<text::TokenId> alone;
-      encoder.encode(context, alone);
-      encoder.encode(context + continuation, request.ids);
-      request.scored = std::ssize(request.ids) - std::ssize(alone);
-    } else {
-      encoder.encode(context, request.ids);
-      const auto before = std::ssize(request.ids);
-      encoder.encode(continuation, request.ids);
-      request.scored = std::ssize(request.ids) - before;
     }
-    if (std::ssize(request.ids) == request.scored) request.ids.insert(request.ids.begin(), end_of_text);
+    Request request;
+    std::vector<text::TokenId> alone;
+    encoder.encode(context, alone);
+    if (convention == Convention::lm_eval || facts.space_in_front) {
+      encoder.encode(context + continuation, request.ids);
+    } else {
+      request.ids = alone;
+      encoder.encode(continuation, request.ids);
+    }
+    const auto all = std::ssize(request.ids);
+    // What follows may join the context's tokens to fewer: the last is scored at least.
+    request.scored = std::max(all - std::ssize(alone), std::min<int64_t>(all, 1));
+    if (all == request.scored) request.ids.insert(request.ids.begin(), facts.end_of_text);
     requests.push_back(std::move(request));
   }
   return requests;

@@ -39,8 +39,9 @@ struct Request {
   std::vector<text::TokenId> ids;
   int64_t scored = 0;
 };
-// One for each continuation.
-std::vector<Request> requests_of(const Question& question, Convention convention, text::TokenId end_of_text,
-                                 text::Tokenizer::Encoder& encoder);
+// One for each continuation. A tokenizer that puts a space in front (TokenizerFacts) would put one inside,
+// too: with it both conventions tokenise the whole, and cut it where the context's own tokens end.
+std::vector<Request> requests_of(const Question& question, Convention convention,
+                                 const text::TokenizerFacts& facts, text::Tokenizer::Encoder& encoder);
 
 }  // namespace moe::tasks

@@ -142,7 +142,7 @@ int64_t TaskSet::longest(const Entry& entry, int64_t item, const text::Tokenizer
   for (const Convention convention : conventions_of(entry.task)) {
     const Question question =
         parse_question(entry.task, convention, entry.where(item), entry.lines[static_cast<size_t>(item)]);
-    for (const Request& request : requests_of(question, convention, tokenizer.end_of_text(), *encoder))
+    for (const Request& request : requests_of(question, convention, tokenizer.facts(), *encoder))
       longest = std::max(longest, request.scored);
   }
   return longest;
@@ -214,7 +214,7 @@ std::vector<ItemResult> TaskSet::ask(const Entry& entry, Convention convention,
   for (const int64_t i : items) {
     questions.push_back(
         parse_question(entry.task, convention, entry.where(i), entry.lines[static_cast<size_t>(i)]));
-    for (Request& request : requests_of(questions.back(), convention, tokenizer.end_of_text(), *encoder))
+    for (Request& request : requests_of(questions.back(), convention, tokenizer.facts(), *encoder))
       requests.push_back(std::move(request));
   }
   const auto scores = scorer.score(requests, entry.task == Task::lambada);

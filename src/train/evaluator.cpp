@@ -154,8 +154,7 @@ void Evaluator::keep_sample(int64_t step, const std::string& text) {
 }
 
 metrics::Row Evaluator::sample(int64_t step) {
-  std::string prompt;
-  for (const text::TokenId id : std::span(sample_prompt_).subspan(1)) prompt += tokenizer_.bytes(id);
+  const std::string prompt = tokenizer_.decode(std::span(sample_prompt_).subspan(1));
   const generate::SamplingOptions options{.max_new_tokens = 120, .temperature = 0.7, .top_p = 0.95};
   std::string text;
   state_.replicas.run_collectively([&] {

@@ -50,5 +50,29 @@ TEST(SourceBytes, TokensOfAnotherFormCarryAllOfThem) {
   EXPECT_EQ(excess_in(repeated("\xe0\xa5\x98", 50) + "\xff", *nfc), 2);  // U+0958: 3 bytes, 6 in form C
 }
 
+// The space that SentencePiece puts in front counts. What no piece has does not, nor do its source's bytes.
+TEST(SourceBytes, OfSentencePiece) {
+  const std::string texts[] = {"",
+                               "\xff",
+                               "a\xff b\xfe\xff",
+                               repeated("\xff", 5000),
+                               "漢字\xe6\xbc x \xf0\x9f\x99",
+                               "  two  \xc0\xaf ",
+                               repeated("e\xcc\x81 ﬁ", 50) + "\xff",
+                               std::string("\0\xff", 2)};
+  for (const char* name : {"bpe", "bpe_bytes", "unigram", "unigram_bytes"}) {
+    const auto tokenizer = text::open_tokenizer(
+        (test::source_dir() / "tests/golden/text" / (std::string(name) + ".model")).string());
+    for (const std::string& text : texts) {
+      int64_t bytes = 0;
+      for (const text::TokenId id : tokenizer->encode(text)) bytes += std::ssize(tokenizer->bytes(id));
+      const int64_t left = bytes - excess_in(text, *tokenizer);
+      EXPECT_GE(left, 0) << name;
+      if (!std::string_view(name).ends_with("_bytes")) continue;
+      EXPECT_EQ(left, text.empty() ? 0 : std::ssize(text) + 1) << name << ": " << text;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace moe::data

@@ -7,8 +7,10 @@
 #include <gtest/gtest.h>
 
 #include "support/errors.h"
+#include "support/source_dir.h"
 #include "tasks/clean_text.h"
 #include "text/gpt2_tokenizer.h"
+#include "text/open_tokenizer.h"
 
 namespace moe::tasks {
 namespace {
@@ -50,7 +52,7 @@ TEST(Question, WhiteSpaceIsThatOfUnicode) {
   const text::Gpt2Tokenizer tokenizer;
   const auto encoder = tokenizer.encoder();
   const auto end = tokenizer.encode("\xc2\xa0 no");
-  EXPECT_EQ(requests_of(lambada, Convention::lm_eval, tokenizer.end_of_text(), *encoder)[0].scored,
+  EXPECT_EQ(requests_of(lambada, Convention::lm_eval, tokenizer.facts(), *encoder)[0].scored,
             std::ssize(end));
 }
 
@@ -102,17 +104,42 @@ TEST(Requests, SpacesAtTheEndOfAContextMoveToTheContinuation) {
   const text::Gpt2Tokenizer tokenizer;
   const auto encoder = tokenizer.encoder();
   const Question question{.context = "one two ", .continuations = {" three"}, .characters = {5}};
-  const auto lm =
-      requests_of(question, Convention::lm_eval, text::Gpt2Tokenizer::kEndOfText, *encoder).front();
+  const auto lm = requests_of(question, Convention::lm_eval, tokenizer.facts(), *encoder).front();
   EXPECT_EQ(tokenizer.decode(lm.ids), "one two  three");
   EXPECT_EQ(tokenizer.decode(std::span(lm.ids).last(static_cast<size_t>(lm.scored))), "  three");
-  const auto raw =
-      requests_of(question, Convention::llm_c, text::Gpt2Tokenizer::kEndOfText, *encoder).front();
+  const auto raw = requests_of(question, Convention::llm_c, tokenizer.facts(), *encoder).front();
   EXPECT_EQ(tokenizer.decode(std::span(raw.ids).last(static_cast<size_t>(raw.scored))), " three");
   const Question bare{.context = "", .continuations = {" three"}, .characters = {5}};
-  EXPECT_EQ(
-      requests_of(bare, Convention::lm_eval, text::Gpt2Tokenizer::kEndOfText, *encoder).front().ids.front(),
-      text::Gpt2Tokenizer::kEndOfText);
+  EXPECT_EQ(requests_of(bare, Convention::lm_eval, tokenizer.facts(), *encoder).front().ids.front(),
+            text::Gpt2Tokenizer::kEndOfText);
+}
+
+// As TemplateLM._encode_pair of lm-evaluation-harness; the space in front of the whole is not put inside.
+TEST(Requests, SentencePieceTokenizesTheWhole) {
+  const auto path = [](const char* name) {
+    return (test::source_dir() / "tests/golden/text" / name).string();
+  };
+  for (const char* name : {"bpe.model", "bpe_bytes.model", "unigram.model", "unigram_bytes.model"}) {
+    const auto tokenizer = text::open_tokenizer(path(name));
+    const auto encoder = tokenizer->encoder();
+    for (const Convention convention : {Convention::lm_eval, Convention::llm_c}) {
+      const Question question{
+          .context = "the data of", .continuations = {" a run", " words"}, .characters = {5, 5}};
+      const auto requests = requests_of(question, convention, tokenizer->facts(), *encoder);
+      const auto context = std::ssize(tokenizer->encode(question.context));
+      for (size_t i = 0; i < 2; ++i) {
+        EXPECT_EQ(requests[i].ids, tokenizer->encode(question.context + question.continuations[i])) << name;
+        EXPECT_EQ(std::ssize(requests[i].ids) - requests[i].scored, context) << name;
+      }
+      const Question bare{.context = "", .continuations = {"a run"}, .characters = {5}};
+      const Request alone = requests_of(bare, convention, tokenizer->facts(), *encoder).front();
+      EXPECT_EQ(alone.ids.front(), tokenizer->end_of_text());
+      EXPECT_EQ(std::ssize(alone.ids) - alone.scored, 1);
+      // Nothing is left of a space at the end where spaces are joined; a token is scored all the same.
+      const Question nothing{.context = "a run", .continuations = {" "}, .characters = {0}};
+      EXPECT_GE(requests_of(nothing, convention, tokenizer->facts(), *encoder).front().scored, 1) << name;
+    }
+  }
 }
 
 }  // namespace
