@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Holds our ids for other people's tokenizers, and our speed on one core, against `tokenizers` and
-`tiktoken`.
+"""Holds our ids for other people's tokenizers, and our speed on one core, against `tokenizers`, `tiktoken`
+and `sentencepiece`.
 
-usage: tools/check_tokenizers.py build/cpu/bench/tokenizer_tool FOLDER
+usage: tools/check_tokenizers.py build/cpu/bench/tokenizer_tool FOLDER [NAME...]
 
 The files come out of three wheels, which pip puts into FOLDER unless they are there: litellm (cl100k, o200k,
-p50k, DeepSeek-V3), dashscope (Qwen) and mistral-common (tekken). Each is read as it is and, where it is
-tiktoken's, once more as the tokenizer.json that it becomes in Hugging Face's conversion; Qwen's then with its
-normal form NFC. Texts: English, the source code of Python's library, every code point of Unicode among words
-of many scripts, random bytes. Exit status 1 if any id differs. Needs `tokenizers`, `tiktoken`, `numpy`, pip.
+p50k, DeepSeek-V3), dashscope (Qwen) and mistral-common (tekken, and the models of SentencePiece of Mistral
+7B). Two models of unigrams are trained here. NAME...: only these tokenizers. Each is read as it is and, where
+it is tiktoken's, once more as the tokenizer.json that it becomes in Hugging Face's conversion; Qwen's then
+with its normal form NFC. Texts: English, the source code of Python's library, every code point of Unicode
+among words of many scripts, random bytes. Exit status 1 if any id differs. Needs `tokenizers`, `tiktoken`,
+`sentencepiece`, `numpy`, pip.
 """
 import base64
 import gzip
@@ -27,6 +29,7 @@ import zipfile
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import numpy
+import sentencepiece
 import tiktoken
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
@@ -41,6 +44,8 @@ P50K = LITELLM + "ec7223a39ce59f226a68acc30dc1af2788490e15"
 DEEPSEEK = LITELLM + "deepseek_tokenizer.json"
 QWEN = "dashscope/resources/qwen.tiktoken"
 TEKKEN = "mistral_common/data/tekken_240911.json"
+MISTRAL1 = "mistral_common/data/tokenizer.model.v1"
+MISTRAL3 = "mistral_common/data/mistral_instruct_tokenizer_240323.model.v3"
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 CUT = r"(?<=[\w.,]\n)(?=\w)"  # where no piece of any pattern can be split
 REPEATS = 5
@@ -76,7 +81,7 @@ def unpack(folder):
                             name], check=True)
         with zipfile.ZipFile(next(folder.glob(stem + "-*.whl"))) as wheel:
             for member in wheel.namelist():
-                if member in (CL100K, O200K, P50K, DEEPSEEK, QWEN, TEKKEN):
+                if member in (CL100K, O200K, P50K, DEEPSEEK, QWEN, TEKKEN, MISTRAL1, MISTRAL3):
                     wheel.extract(member, folder)
 
 
@@ -125,12 +130,13 @@ def texts():
             "random": random.Random(1).randbytes(1_000_000)}
 
 
-def compare(name, tool, routes, offset=0):
+def compare(name, tool, routes, offset=0, cut=CUT):
     """routes: arguments of our tool, and the peers by name, functions of parts whose ids are less by
-    offset."""
+    offset. cut: where peers may take a text in parts, if anywhere."""
     good = True
     for text_name, data in texts().items():
-        parts = documents(data.decode("utf-8", "replace"), CUT)
+        text = data.decode("utf-8", "replace")
+        parts = documents(text, cut) if cut else [text]
         measured = {}
         for route, (arguments, peers) in routes.items():
             ids, said = encode_ours(tool, data, REPEATS, *arguments)
@@ -184,19 +190,44 @@ def check_deepseek(tool, folder):
     return compare("DeepSeek-V3", tool, {"tokenizer.json": ([path], {"tokenizers": encode})})
 
 
+def check_pieces(name, tool, path):
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(path))
+    return compare(name, tool, {"model": ([path], {"sentencepiece": processor.encode})}, cut=None)
+
+
+def check_unigrams(name, tool, folder, **settings):
+    path = folder / f"{name}.model"
+    if not path.exists():
+        lines = texts()["English"].decode("utf-8", "replace").splitlines()
+        with path.open("wb") as file:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(lines), model_writer=file, model_type="unigram", vocab_size=16000,
+                num_threads=2, minloglevel=2, **settings)
+    return check_pieces(name, tool, path)
+
+
 def main():
-    if len(sys.argv) != 3:
+    if len(sys.argv) < 3:
         raise SystemExit(__doc__)
     tool, folder = sys.argv[1], pathlib.Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)
     unpack(folder)
-    good = [check_deepseek(tool, folder),
-            check_ranks("Qwen", tool, folder, QWEN, "qwen", nfc=True),
-            check_ranks("cl100k", tool, folder, CL100K, "cl100k"),
-            check_ranks("Llama-3", tool, folder, CL100K, "llama3"),  # its pattern; its ranks are in no wheel
-            check_ranks("p50k", tool, folder, P50K, "gpt2"),
-            check_ranks("tekken", tool, folder, TEKKEN, "tekken"),
-            check_ranks("o200k", tool, folder, O200K, "o200k")]
+    checks = {
+        "DeepSeek-V3": lambda: check_deepseek(tool, folder),
+        "Qwen": lambda: check_ranks("Qwen", tool, folder, QWEN, "qwen", nfc=True),
+        "cl100k": lambda: check_ranks("cl100k", tool, folder, CL100K, "cl100k"),
+        # its pattern; its ranks are in no wheel
+        "Llama-3": lambda: check_ranks("Llama-3", tool, folder, CL100K, "llama3"),
+        "p50k": lambda: check_ranks("p50k", tool, folder, P50K, "gpt2"),
+        "tekken": lambda: check_ranks("tekken", tool, folder, TEKKEN, "tekken"),
+        "o200k": lambda: check_ranks("o200k", tool, folder, O200K, "o200k"),
+        "Mistral-v1": lambda: check_pieces("Mistral-v1", tool, folder / MISTRAL1),
+        "Mistral-v3": lambda: check_pieces("Mistral-v3", tool, folder / MISTRAL3),
+        "unigram": lambda: check_unigrams("unigram", tool, folder),
+        "unigram-bytes": lambda: check_unigrams("unigram-bytes", tool, folder, byte_fallback=True,
+                                                normalization_rule_name="identity"),
+    }
+    good = [checks[name]() for name in sys.argv[3:] or checks]
     raise SystemExit(0 if all(good) else 1)
 
 
