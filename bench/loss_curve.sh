@@ -114,8 +114,8 @@ pytorch() {
 pytorch pytorch
 if ((peers > 1)); then
   pytorch pytorch_again
-  "$python" $peer compare --run "$out/pytorch_again.csv" --peer "$out/pytorch.csv" --output "$out/itself.csv" \
-    --bound 1 >"$out/itself.json"
+  "$python" $peer compare --run "$out/pytorch_again.csv" --peer "$out/pytorch.csv" --bound 1 \
+    --output "$out/itself.csv" >"$out/itself.json"
   say "PyTorch beside itself: $(cat "$out/itself.json")"
 fi
 cp "$work/runs/ours/metrics.jsonl" "$out/moe.jsonl"

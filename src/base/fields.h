@@ -50,8 +50,8 @@ class Field {
   Field& choice_known_as(std::vector<std::pair<std::string, std::string>> words);
   // Names of earlier versions. They are taken.
   Field& formerly(std::vector<std::string> names);
-  // An integer for which 0 has this word, and no other meaning: "auto". It is written and read so, whatever the
-  // limits.
+  // An integer for which 0 has this word, and no other meaning: "auto". It is written and read so, whatever
+  // the limits.
   Field& zero_is(std::string word);
   // A number that arithmetic takes as an f32: the limits are those of the rounded value, and what is not 0
   // must not become 0 (nor a subnormal number, which a GPU may take for 0).

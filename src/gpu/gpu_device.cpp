@@ -45,7 +45,7 @@ std::string why_unusable(int number) {
                      gpu.major, gpu.minor);
 }
 
-GpuDevice::GpuDevice(int number) {
+GpuDevice::GpuDevice(int number) : number_(number) {
   const std::string reason = why_unusable(number);
   if (!reason.empty())
     throw UserError("training.device", fmt::format("an NVIDIA GPU of number {} that CUDA can use", number),
@@ -101,6 +101,7 @@ void GpuDevice::release(void* memory) {
 }
 
 void* GpuDevice::allocate_host(int64_t bytes) {
+  CUDA_CHECK(cudaSetDevice(number_));  // the calling thread may be a new one
   // Asked first: pinned memory cannot be given back under pressure, and Linux would end a process instead.
   const int64_t available = host_memory_available();
   void* memory = nullptr;

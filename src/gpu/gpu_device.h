@@ -50,6 +50,7 @@ class GpuDevice final : public Device {
   };
   static constexpr size_t kSlotBytes = 4 << 20;
 
+  int number_;
   cudaDeviceProp properties_{};
   cudaStream_t stream_ = nullptr;
   std::array<Slot, 4> slots_;

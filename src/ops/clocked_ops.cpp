@@ -50,8 +50,8 @@ double ClockedOps::joules_of(const Operation& operation, const std::function<voi
   // Without the counter: reading it takes longer than a short operation.
   int64_t runs = 1, done = 0;
   while (runs < kMostRuns && seconds_of(runs) < kBatchSeconds) runs *= 2;
-  // A batch of runs, and what the counter says. It is read while the device works: a device that waits for the
-  // reader uses energy, too.
+  // A batch of runs, and what the counter says. It is read while the device works: a device that waits for
+  // the reader uses energy, too.
   const auto counter_beside = [&] {
     for (int64_t i = 0; i < runs; ++i) body();
     const double joules = *device_.joules();

@@ -23,7 +23,7 @@ class Device {
   virtual void release(void* memory) = 0;
 
   // Memory of the host that to_host fills as fast as the device can send (pinned, for a GPU). Taking it is
-  // slow. Throws UserError when there is not enough.
+  // slow. Any thread may ask. Throws UserError when there is not enough.
   virtual void* allocate_host(int64_t bytes) = 0;
   virtual void release_host(void* memory) = 0;
 

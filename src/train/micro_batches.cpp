@@ -86,11 +86,10 @@ std::string micro_batch_words(const RunConfig& config, int ranks) {
     if (config.model.aux_loss_weight > 0 && config.distributed.balance_loss == BalanceScope::rank)
       apart.emplace_back("balance loss");
   }
-  const std::string counted =
-      apart.empty() || training.global_batch_size == 0
-          ? ""
-          : fmt::format("; {} over the {} tokens of one", fmt::join(apart, " and "),
-                        training.batch_size * config.model.max_seq_len);
+  const std::string counted = apart.empty() || training.global_batch_size == 0
+                                  ? ""
+                                  : fmt::format("; {} over the {} tokens of one", fmt::join(apart, " and "),
+                                                training.batch_size * config.model.max_seq_len);
   return fmt::format("{} micro-batch{} of {} x {}{}{}", training.gradient_accumulation_steps,
                      training.gradient_accumulation_steps == 1 ? "" : "es", training.batch_size,
                      config.model.max_seq_len, ranks == 1 ? "" : fmt::format(" on each of {} ranks", ranks),

@@ -218,12 +218,12 @@ void TrainingConfig::validate() const {
                     std::string(name_of(master_weights)),
                     "set training.master_weights to fp32, or this to 0");
   if (batch_size == 0 && global_batch_size == 0)
-    throw UserError(
-        "training.batch_size", "training.global_batch_size beside it, the rows of a step of all ranks",
-        "auto and global_batch_size 0",
-        fmt::format("training.global_batch_size={} is {} micro-batches of {} rows on one rank",
-                    gradient_accumulation_steps * TrainingConfig().batch_size, gradient_accumulation_steps,
-                    TrainingConfig().batch_size));
+    throw UserError("training.batch_size",
+                    "training.global_batch_size beside it, the rows of a step of all ranks",
+                    "auto and global_batch_size 0",
+                    fmt::format("training.global_batch_size={} is {} micro-batches of {} rows on one rank",
+                                gradient_accumulation_steps * TrainingConfig().batch_size,
+                                gradient_accumulation_steps, TrainingConfig().batch_size));
   if (!batch_ramp.empty() && global_batch_size > 0)
     throw UserError("training.batch_ramp", "global_batch_size 0, since it counts micro-batches",
                     fmt::format("training.global_batch_size {}", global_batch_size),

@@ -10,6 +10,7 @@
 #include "base/disk_full.h"
 #include "base/error.h"
 #include "base/format.h"
+#include "base/host_memory.h"
 #include "base/part_writer.h"
 #include "base/start_thread.h"
 #include "base/steady_seconds.h"
@@ -19,6 +20,8 @@ namespace {
 
 constexpr uint64_t kPiece = uint64_t{16} << 20;  // bytes written at once
 constexpr size_t kHashDigits = 32;
+constexpr const char* kWithoutCopy =
+    "set training.checkpoint_in_background=false: training then waits for the disk";
 constexpr std::chrono::milliseconds kLook(1);  // between two looks at a checkpoint that has to be waited for
 
 }  // namespace
@@ -46,20 +49,46 @@ Saver::Saver(checkpoint::CheckpointStore store, PartFiles files, bool in_backgro
     for (const auto& stretch : own(shared_.size() - 1)) bytes += stretch.bytes;
   }
   if (!in_background) return;
-  try {
-    copy_ = static_cast<char*>(device_.allocate_host(static_cast<int64_t>(bytes)));
-  } catch (const UserError& error) {
-    throw UserError(error.where, error.expected + ", for the copy that checkpoints are written from",
-                    error.found,
-                    "set training.checkpoint_in_background=false: training then waits for the disk");
-  }
   copy_bytes_ = static_cast<int64_t>(bytes);
+  if (const int64_t free = host_memory_available(); copy_bytes_ > free)
+    throw UserError(
+        "memory of the host",
+        format_bytes(static_cast<double>(copy_bytes_)) + ", for the copy that checkpoints are written from",
+        format_bytes(static_cast<double>(free)) + " free", kWithoutCopy);
+  // A GPU takes seconds to pin it: until the first save nobody waits for it.
+  copy_to_come_ = std::async(std::launch::async,
+                             [this] { return static_cast<char*>(device_.allocate_host(copy_bytes_)); });
 }
 
 Saver::~Saver() {
   cancelled_ = communicator_.size() > 1;
   if (thread_.joinable()) thread_.join();
+  take_copy();
   if (copy_ != nullptr) device_.release_host(copy_);
+}
+
+// The memory that was asked for. Without it this rank, and so all, save from the device.
+bool Saver::take_copy() {
+  if (!copy_to_come_.valid()) return true;
+  try {
+    copy_ = copy_to_come_.get();
+    return true;
+  } catch (const UserError& error) {
+    lack_ = error.what();
+    return false;
+  }
+}
+
+void Saver::agree_on_copy() {
+  if (!copy_to_come_.valid()) return;
+  const bool mine = take_copy();
+  const std::vector<std::string> lacks = communicator_.gather_text(lack_);
+  const auto lack = std::ranges::find_if(lacks, [](const std::string& text) { return !text.empty(); });
+  if (lack == lacks.end()) return;
+  if (mine) device_.release_host(std::exchange(copy_, nullptr));
+  copy_bytes_ = 0;
+  terminal_.warning(
+      fmt::format("{}. Training waits while checkpoints are written. Hint: {}", *lack, kWithoutCopy));
 }
 
 std::vector<checkpoint::SharedFile::Stretch> Saver::own(size_t file) const {
@@ -106,6 +135,7 @@ void Saver::begin(int64_t step, const std::string& state_json) {
     terminal_.line(
         fmt::format("step {}: is saved in place of step {}, which could not be saved", step, step_));
   begun_ = steady_seconds();
+  agree_on_copy();
   step_ = step;
   state_json_ = state_json;
   write_parts(true);

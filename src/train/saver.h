@@ -11,6 +11,7 @@
 #include <exception>
 #include <filesystem>
 #include <functional>
+#include <future>
 #include <optional>
 #include <span>
 #include <string>
@@ -91,6 +92,8 @@ class Saver {
   std::vector<checkpoint::SharedFile::Stretch> own(size_t file) const;
   Tensor bytes_of(size_t file, const checkpoint::SharedFile::Stretch& stretch, uint64_t done,
                   uint64_t count) const;
+  bool take_copy();
+  void agree_on_copy();
   void copy();
   void together(const std::function<void()>& body);
   void write_parts(bool first);
@@ -113,7 +116,9 @@ class Saver {
   std::vector<checkpoint::SharedFile> shared_;
   uint64_t all_bytes_ = 0;  // of the files
   int64_t copy_bytes_ = 0;
-  char* copy_ = nullptr;
+  std::future<char*> copy_to_come_;  // the memory is taken beside the first steps
+  char* copy_ = nullptr;             // from the first save on; null: none is wanted, or there is none
+  std::string lack_;                 // why there is none on this rank
 
   Phase phase_ = Phase::none;
   int64_t step_ = 0;

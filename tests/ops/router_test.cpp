@@ -208,7 +208,7 @@ TEST_F(RouterTest, LogitsAreF32ProductsWhateverTheTypeOfX) {
     }
 }
 
-// Widths that the matrix units take. Numbers as small as a router's are in training must keep their bits, too.
+// Widths that the matrix units take. Numbers as small as a router's in training must keep their bits, too.
 TEST_F(RouterTest, LogitsOfPartsAreF32Products) {
   constexpr int64_t n = 133, e = 64, d = 136;
   for (const DType half : kHalves)

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "backend/backend.h"
+#include "base/json.h"
 #include "support/configs.h"
 #include "support/errors.h"
 #include "train/state.h"
@@ -112,9 +113,10 @@ TEST_F(MicroBatches, RowsThatCannotBeDealt) {
 
 TEST_F(MicroBatches, ARunsSettingsSayAutoUntilItIsChosen) {
   RunConfig config = config_of(0, 64);
-  EXPECT_TRUE(config.json().find("\"batch_size\":\"auto\"") != std::string::npos);
+  const auto recorded = [&] { return parse_json("run", config.json()).at("training").at("batch_size"); };
+  EXPECT_EQ(recorded(), "auto");
   choose(config, 1, 1e15, true);
-  EXPECT_TRUE(config.json().find("\"batch_size\":64") != std::string::npos);
+  EXPECT_EQ(recorded(), 64);
   EXPECT_EQ(micro_batch_words(config, 1),
             "1 micro-batch of 64 x 1024; balance loss over the 65536 tokens of one");
 }

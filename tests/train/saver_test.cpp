@@ -26,16 +26,20 @@ using ::testing::StartsWith;
 
 constexpr int64_t kLong = 1000, kWide = 300'000;
 
-// Calls a hook before each copy to the host.
+// Calls a hook before each copy to the host, and may have no memory there.
 class HookedDevice final : public Device {
  public:
-  HookedDevice(Device& device, std::function<void()> hook) : device_(device), hook_(std::move(hook)) {}
+  HookedDevice(Device& device, std::function<void()> hook, bool has_host_memory)
+      : device_(device), hook_(std::move(hook)), has_host_memory_(has_host_memory) {}
   std::string name() const override { return device_.name(); }
   int64_t memory_total() const override { return device_.memory_total(); }
   int64_t memory_available() const override { return device_.memory_available(); }
   void* allocate(int64_t bytes) override { return device_.allocate(bytes); }
   void release(void* memory) override { device_.release(memory); }
-  void* allocate_host(int64_t bytes) override { return device_.allocate_host(bytes); }
+  void* allocate_host(int64_t bytes) override {
+    if (!has_host_memory_) throw UserError("pinned memory of the host", "some", "none");
+    return device_.allocate_host(bytes);
+  }
   void release_host(void* memory) override { device_.release_host(memory); }
   void to_device(Tensor dst, const void* src) override { device_.to_device(dst, src); }
   void to_host(void* dst, const Tensor& src) override {
@@ -47,6 +51,7 @@ class HookedDevice final : public Device {
  private:
   Device& device_;
   std::function<void()> hook_;
+  bool has_host_memory_;
 };
 
 class SaverTest : public ::testing::Test {
@@ -79,9 +84,10 @@ class SaverTest : public ::testing::Test {
   // One rank's part of a test, with what it needs.
   struct Rank {
     Rank(comm::Communicator& comm_, const fs::path& folder, bool in_background,
-         std::function<void()> hook = {}, const Saver::Retry& retry = {}, int64_t keep = 1)
+         std::function<void()> hook = {}, const Saver::Retry& retry = {}, int64_t keep = 1,
+         bool has_host_memory = true)
         : comm(comm_),
-          device(*backend.device, std::move(hook)),
+          device(*backend.device, std::move(hook), has_host_memory),
           saver(checkpoint::CheckpointStore(folder, keep), held.files(), in_background, comm, device,
                 terminal, retry) {}
     void advance() { saver.advance(comm.gather(saver.state())); }
@@ -132,6 +138,23 @@ TEST_F(SaverTest, FilesAreThoseOfOneWriter) {
       EXPECT_THAT(save(ranks, name, in_background), Each(""));
       expect_same(folder_ / "writer", folder_ / name);
     }
+}
+
+TEST_F(SaverTest, WithoutMemoryForACopyAllWriteFromTheDevice) {
+  EXPECT_THAT(save(1, "one", true), Each(""));
+  for (const int without : {0, 1, 2}) {
+    const std::string name = "three" + std::to_string(without);
+    const auto errors = test::on_threads(3, [&](comm::Communicator& comm) {
+      Rank rank(comm, folder_ / name, true, {}, {}, 1, comm.rank() != without);
+      EXPECT_GT(rank.saver.copy_bytes(), 0);
+      rank.saver.begin(1, "{}");
+      EXPECT_EQ(rank.saver.copy_bytes(), 0);
+      EXPECT_THAT(rank.said(), AllOf(HasSubstr("pinned memory of the host"), HasSubstr("Training waits")));
+      rank.saver.finish();
+    });
+    EXPECT_THAT(errors, Each(""));
+    expect_same(folder_ / "one", folder_ / name);
+  }
 }
 
 TEST_F(SaverTest, AnyOtherPartsAreReadFromThem) {

@@ -31,7 +31,8 @@ __global__ void fill_normal_kernel(T* x, int64_t n, float std, uint64_t seed, ui
                                    int32_t* doubts, int64_t* doubtful) {
   const int64_t step = int64_t{gridDim.x} * kThreads;
   for (int64_t i = int64_t{blockIdx.x} * kThreads + threadIdx.x; i < n; i += step) {
-    const double value = normal_of(random_block(seed, stream, first + static_cast<uint64_t>(i)), DeviceMath());
+    const double value =
+        normal_of(random_block(seed, stream, first + static_cast<uint64_t>(i)), DeviceMath());
     x[i] = from_float<T>(std * static_cast<float>(value));
     if (static_cast<float>(value * (1 - kDoubt)) == static_cast<float>(value * (1 + kDoubt))) continue;
     // Their order is left to chance, and does not matter.
