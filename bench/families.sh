@@ -3,7 +3,8 @@
 # A mid-size model of each family with random weights of transformers, trained 50 steps by moe and by
 # transformers on the same batches of real text, both in bf16: losses and tokens/s as a table. Fails when the
 # mean over the steps of the relative difference of the losses is 0.5 % or more. Beside it stands that
-# difference from transformers in f32.
+# difference from transformers in f32. Before, in f32: import --verify on the GPU, and greedy texts, which
+# must be those of the CPU.
 #
 #   bench/families.sh FOLDER [FAMILY...]        FOLDER gets the curves and logs; default: all families
 #
@@ -45,6 +46,16 @@ failed=0
 for family in "$@"; do
   model=$work/$family
   must "${family}_make" "$python" $peer make "$family" "$model"
+  must "${family}_verify" "$moe" import "$model" --verify --output "$work/exact" data.tokenizer=gpt2 \
+    "data.source=[$tokens]" data.format=tokens model.max_seq_len=1024 training.device=gpu \
+    training.mixed_precision=no
+  for device in gpu cpu; do
+    must "${family}_text_$device" "$moe" generate "$work/exact" --prompt "The ship sailed into the" \
+      --prompt A --temperature 0 --max-new-tokens 48 --ignore-end-of-text --json --quiet \
+      training.device=$device training.mixed_precision=no
+  done
+  cmp "$out/${family}_text_gpu.log" "$out/${family}_text_cpu.log" || failed=1
+  rm -rf "$work/exact"
   must "${family}_import" "$moe" import "$model" --output "$work/run" "data.source=[$tokens]" \
     data.tokenizer=gpt2 data.format=tokens data.shuffle=false data.streams=1 data.document_mask=false \
     data.packing=concat data.validation_fraction=0 model.max_seq_len=1024 model.aux_loss_weight=0 \
