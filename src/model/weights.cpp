@@ -17,7 +17,6 @@ namespace moe::model {
 namespace {
 
 // Host staging for initialisation: the largest tensor goes to the device in pieces of this many values.
-constexpr int64_t kPiece = int64_t{1} << 20;
 
 }  // namespace
 
