@@ -8,17 +8,9 @@
 
 #include "base/random.h"
 #include "base/shard.h"
-#include "base/threads.h"
 #include "ops/ops.h"
-#include "tensor/device.h"
-#include "tensor/host_floats.h"
 
 namespace moe::model {
-namespace {
-
-// Host staging for initialisation: the largest tensor goes to the device in pieces of this many values.
-
-}  // namespace
 
 ModelParameters::ModelParameters(const ModelSpec& spec, const Shard& experts)
     // GPT-2: what writes to the residual stream starts smaller.
