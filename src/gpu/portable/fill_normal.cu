@@ -40,7 +40,7 @@ __global__ void fill_normal_kernel(T* x, int64_t n, float std, uint64_t seed, ui
   }
 }
 
-template <class T>
+template <class T, class HostT>
 void fill_piece(GpuDevice& device, cudaStream_t stream, Workspace::Carving carving, Tensor x,
                 const FillNormal& op, uint64_t first) {
   auto* const doubts = carving.take<int32_t>(1);
@@ -59,7 +59,7 @@ void fill_piece(GpuDevice& device, cudaStream_t stream, Workspace::Carving carvi
   device.synchronize();
   const Random random(op.seed, op.stream);
   for (const int64_t place : places) {
-    const auto value = static_cast<T>(op.std * random.normal(first + static_cast<uint64_t>(place)));
+    const auto value = static_cast<HostT>(op.std * random.normal(first + static_cast<uint64_t>(place)));
     device.to_device(x.rows(place, place + 1), &value);
   }
 }
@@ -72,9 +72,9 @@ void GpuOps::fill_normal(FillNormal op) {
     const Tensor piece = op.x.rows(begin, std::min(op.x.numel(), begin + kPiece));
     const uint64_t first = op.first + static_cast<uint64_t>(begin);
     if (op.x.dtype() == DType::bf16)
-      fill_piece<bf16>(device_, stream_, workspace_.carve(), piece, op, first);
+      fill_piece<bf16, moe::bf16>(device_, stream_, workspace_.carve(), piece, op, first);
     else
-      fill_piece<float>(device_, stream_, workspace_.carve(), piece, op, first);
+      fill_piece<float, float>(device_, stream_, workspace_.carve(), piece, op, first);
   }
 }
 
