@@ -174,6 +174,15 @@ def use_old_keys(folder):
     (folder / "config.json").write_text(json.dumps(config))
 
 
+def use_published_keys(folder):
+    """MiniMax's files say what transformers knows without: llama.cpp and vLLM do not."""
+    config = json.loads((folder / "config.json").read_text())
+    if config["model_type"] == "minimax_m2":
+        config |= {"scoring_func": "sigmoid", "use_routing_bias": True, "use_qk_norm": True,
+                   "qk_norm_type": "per_layer"}
+        (folder / "config.json").write_text(json.dumps(config, indent=2))
+
+
 def add_prediction_layer(folder):
     """As published GLM files have one behind the last layer, which transformers leaves out, too."""
     tensors = load_file(folder / "model.safetensors")

@@ -84,7 +84,7 @@ std::string precision_of(const train::TrainingConfig& training) {
   CHECK(false, "a precision without words");
 }
 
-interop::CardFacts card_facts(const TrainedModel& model, DType type) {
+interop::CardFacts card_facts(const TrainedModel& model, DType type, bool imported) {
   const train::RunConfig& config = model.config;
   const train::TrainingConfig& training = config.training;
   const fs::path run = run_of(model.checkpoint);
@@ -94,6 +94,7 @@ interop::CardFacts card_facts(const TrainedModel& model, DType type) {
   facts.program = model.checkpoint.program();
   facts.dtype = interop::hf_name_of(type);
   facts.step = model.checkpoint.step();
+  facts.imported = imported;
   for (const std::string& source : config.data.mixture.empty() ? config.data.source : config.data.mixture)
     facts.sources.push_back(without_secrets(source));
   const int64_t targets =
@@ -149,7 +150,7 @@ void write_small_files(const fs::path& folder, const TrainedModel& model, const 
                   types.as_imported ? std::nullopt : std::optional(types.all),
                   same_tokenizer ? std::nullopt : std::optional<int64_t>(tokenizer.end_of_text))
             : interop::hf_config_json(config, types.all, tokenizer.end_of_text, family));
-  write("README.md", interop::model_card(config, card_facts(model, types.all), family));
+  write("README.md", interop::model_card(config, card_facts(model, types.all, imported.has_value()), family));
   if (!without_run) write(kRunState, without_secrets(model.checkpoint.state_json()));
 }
 

@@ -149,7 +149,9 @@ void add_experts(OrderedJson& json, const Family& family, const model::ModelConf
   json[family.expert_width] = config.expert_intermediate_dim;
   add_shared_expert(json, family, config);
   add_dense_layers(json, family, config);
-  for (const char* key : {"n_group", "topk_group"})
+  // transformers knows some of these without being told; llama.cpp and vLLM read them in the file.
+  for (const char* key :
+       {"n_group", "topk_group", "scoring_func", "use_routing_bias", "use_qk_norm", "qk_norm_type"})
     if (family.fixed.contains(key)) json[key] = family.fixed[key];
   json["router_aux_loss_coef"] = config.aux_loss_weight;
 }

@@ -62,15 +62,22 @@ print(tokenizer.decode(model.generate(**ids, max_new_tokens=50)[0]))
 }  // namespace
 
 std::string model_card(const model::ModelConfig& config, const CardFacts& facts, const Family& family) {
-  std::string text =
-      "---\nlibrary_name: transformers\npipeline_tag: text-generation\ntags:\n- mixture-of-experts\n- "
-      "moe.cpp\n---\n\n";
-  text += fmt::format(
-      "# {}\n\nA Mixture-of-Experts language model trained with moe.cpp (`{}`), exported after {} steps in "
-      "{}.\n"
-      "It is a base model: it continues text and has been taught no manners and no facts but those of its\n"
-      "text. Add its licence and what the text was before you publish it.\n\n",
-      facts.name, facts.program, facts.step, facts.dtype);
+  const bool experts = config.moe_layers() > 0;
+  std::string text = fmt::format(
+      "---\nlibrary_name: transformers\npipeline_tag: text-generation\ntags:\n{}- moe.cpp\n---\n\n",
+      experts ? "- mixture-of-experts\n" : "");
+  text += fmt::format("# {}\n\nA {} language model ", facts.name, experts ? "Mixture-of-Experts" : "dense");
+  if (facts.imported)  // what it had been taught before is not known
+    text += fmt::format(
+        "that moe.cpp (`{}`) imported, exported at step {} in {}.\n"
+        "Add the licence of the imported model and what it was trained on since before you publish it.\n\n",
+        facts.program, facts.step, facts.dtype);
+  else
+    text += fmt::format(
+        "trained with moe.cpp (`{}`), exported after {} steps in {}.\n"
+        "It is a base model: it continues text and has been taught no manners and no facts but those of its\n"
+        "text. Add its licence and what the text was before you publish it.\n\n",
+        facts.program, facts.step, facts.dtype);
   text += architecture(config, facts.tokenizer.name);
   text += "\n## Training\n\n| | |\n|---|---|\n";
   for (const std::string& source : facts.sources) text += row("text", "`" + source + "`");

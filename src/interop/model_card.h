@@ -18,6 +18,7 @@ struct CardFacts {
   std::string name, program, dtype;
   text::TokenizerFacts tokenizer;
   int64_t step = 0;
+  bool imported = false;
   std::vector<std::string> sources;                           // of the text, as the settings name it
   std::vector<std::pair<std::string, std::string>> training;  // setting, value
   std::vector<std::pair<std::string, double>> figures;        // "validation loss (nats/token)", value

@@ -73,6 +73,36 @@ std::string vocabulary_json(std::string_view merges) {
   return text + "}";
 }
 
+std::string gpt2_tokenizer_json(std::string_view merges) {
+  const OrderedJson byte_level{
+      {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}};
+  const auto id = tokens(merges).size() - 1;
+  const OrderedJson end{{"id", id},        {"content", kEndOfText}, {"single_word", false}, {"lstrip", false},
+                        {"rstrip", false}, {"normalized", false},   {"special", true}};
+  const OrderedJson file{{"version", "1.0"},          {"truncation", nullptr},
+                         {"padding", nullptr},        {"added_tokens", OrderedJson::array({end})},
+                         {"normalizer", nullptr},     {"pre_tokenizer", byte_level},
+                         {"post_processor", nullptr}, {"decoder", byte_level}};
+  const OrderedJson bpe{{"type", "BPE"},
+                        {"dropout", nullptr},
+                        {"unk_token", nullptr},
+                        {"continuing_subword_prefix", ""},
+                        {"end_of_word_suffix", ""},
+                        {"fuse_unk", false},
+                        {"byte_fallback", false},
+                        {"ignore_merges", false}};
+  Json list = Json::array();
+  std::string_view rest = merges;
+  take_line(rest);  // the version
+  while (!rest.empty())
+    if (const auto line = take_line(rest); !line.empty()) list.push_back(line);
+  std::string text = file.dump(), inner = bpe.dump();
+  text.pop_back();  // the closing brace
+  inner.pop_back();
+  return text + ",\"model\":" + inner + ",\"vocab\":" + vocabulary_json(merges) +
+         ",\"merges\":" + list.dump() + "}}\n";
+}
+
 std::string tokenizer_config_json(int64_t max_length) {
   const OrderedJson json{{"tokenizer_class", "GPT2Tokenizer"},
                          {"add_prefix_space", false},
@@ -143,6 +173,7 @@ std::vector<TokenizerFile> tokenizer_files(const text::Tokenizer& tokenizer, int
   if (origin.files.empty())
     return {{"vocab.json", vocabulary_json(text::gpt2_merges())},
             {"merges.txt", std::string(text::gpt2_merges())},
+            {"tokenizer.json", gpt2_tokenizer_json(text::gpt2_merges())},
             {"tokenizer_config.json", tokenizer_config_json(max_length)}};
   if (origin.files.front().name == text::kSentencePieceFile)
     return {{text::kSentencePieceFile, origin.files.front().bytes},

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A tokenizer as the files that transformers reads. GPT-2's are vocab.json and merges.txt, byte for byte
-// those that OpenAI published as encoder.json and vocab.bpe; another's is tokenizer.json, byte for byte the
-// one it was read from, or made of its file of ranks. SentencePiece's is tokenizer.model, byte for byte.
+// those that OpenAI published as encoder.json and vocab.bpe, and tokenizer.json with the same: for some
+// families transformers reads that one alone. Another's is tokenizer.json, byte for byte the one it was read
+// from, or made of its file of ranks. SentencePiece's is tokenizer.model, byte for byte.
 // tokenizer_config.json is beside each.
 #pragma once
 
@@ -33,6 +34,7 @@ std::string fast_tokenizer_config_json(const text::Tokenizer& tokenizer, int64_t
 
 // GPT-2. merges: the text of vocab.bpe.
 std::string vocabulary_json(std::string_view merges);
+std::string gpt2_tokenizer_json(std::string_view merges);
 std::string tokenizer_config_json(int64_t max_length);
 // The check of one such file; untrusted input (fuzz/hf_config_fuzz.cpp).
 void check_vocab_json(const std::string& where, std::string_view text, std::string_view merges);

@@ -138,6 +138,10 @@ TEST_P(FamilyFromTransformers, TheSettingsComeBack) {
   const HfModel again = read_hf_model("config.json", text);
   EXPECT_EQ(again.family, read_.family);
   EXPECT_EQ(hf_config_json(again.config, DType::f32, 0, *again.family), text);
+  // What transformers knows of a class, other programs read in the file.
+  const bool minimax = read_.family->name == "minimax_m2";
+  for (const char* line : {"\"scoring_func\": \"sigmoid\"", "\"use_routing_bias\": true"})
+    EXPECT_EQ(text.find(line) != std::string::npos, minimax) << line;
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, FamilyFromTransformers,

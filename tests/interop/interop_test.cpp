@@ -22,6 +22,8 @@
 #include "support/errors.h"
 #include "support/sha256.h"
 #include "support/tiny_model.h"
+#include "text/gpt2_tokenizer.h"
+#include "text/load_tokenizer.h"
 #include "text/vocabulary.h"
 
 namespace moe::interop {
@@ -29,7 +31,9 @@ namespace {
 
 using test::user_error_of;
 using ::testing::AllOf;
+using ::testing::AnyOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 TEST_F(Interop, AnUntiedHeadAndAnotherHeadWidthComeBack) {
   model::ModelConfig config = test::interop_config();
@@ -133,6 +137,17 @@ TEST_F(Interop, TheVocabularyIsOpenAIsByteForByte) {
             "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783");
   EXPECT_EQ(test::sha256(text::gpt2_merges()),
             "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5");
+}
+
+// Without it transformers does not open the tokenizer of a Mixtral, a GLM, a MiniMax or a Granite.
+TEST_F(Interop, TheVocabularyIsInTokenizerJsonToo) {
+  write_file_atomically(hf() / "tokenizer.json", gpt2_tokenizer_json(text::gpt2_merges()));
+  EXPECT_EQ(tokenizer_in(hf()), "gpt2");
+  const auto read = text::load_tokenizer(hf() / "tokenizer.json");
+  const text::Gpt2Tokenizer own;
+  EXPECT_EQ(read->end_of_text(), own.end_of_text());
+  for (const std::string text : {"Hello  world, don't 123\n\n  x", "naïve café, 東京 🙂\t\r\n"})
+    EXPECT_EQ(read->encode(text), own.encode(text)) << text;
 }
 
 TEST_F(Interop, AnotherVocabularyNeedsATokenizerJson) {
@@ -342,6 +357,20 @@ TEST(ModelCard, FiguresAreTheLastOnesUpToTheStep) {
   EXPECT_EQ(figures[0], (std::pair<std::string, double>{"validation_loss", 4.5}));
   EXPECT_EQ(figures[1].second, 4);
   EXPECT_EQ(figures[2], (std::pair<std::string, double>{"tasks/piqa/lm_eval/acc", 0.5}));
+}
+
+TEST(ModelCard, SaysWhatIsKnownOfAnImportedAndOfADenseModel) {
+  model::ModelConfig config = test::interop_config();
+  CardFacts facts;
+  const std::string trained = model_card(config, facts);
+  EXPECT_THAT(trained,
+              AllOf(HasSubstr("- mixture-of-experts"), HasSubstr("Mixture-of-Experts language model"),
+                    HasSubstr("It is a base model")));
+  facts.imported = true;
+  config.first_dense_layers = config.n_layers;
+  const std::string imported = model_card(config, facts);
+  EXPECT_THAT(imported, AllOf(HasSubstr("A dense language model"), HasSubstr("imported")));
+  EXPECT_THAT(imported, Not(AnyOf(HasSubstr("xperts"), HasSubstr("base model"))));
 }
 
 }  // namespace
