@@ -279,6 +279,20 @@ TEST_F(Cli, ResumeSaysWhichSettingsChanged) {
   EXPECT_THAT(changed.output, HasSubstr("changed   training.max_steps 3 -> 4, training.beta2 0.95 -> 0.5\n"));
 }
 
+TEST_F(Cli, ARunKeepsTheMicroBatchThatWasChosenForIt) {
+  const Result auto_run = train("data.source=text.txt training.batch_size=auto training.global_batch_size=6");
+  ASSERT_EQ(auto_run.code, 0) << auto_run.output;
+  EXPECT_THAT(auto_run.output, HasSubstr("step      1 micro-batch of 6 x "));
+  const auto recorded = [&] { return read_file(folder_ / "runs/run/config.yaml"); };
+  EXPECT_THAT(recorded(), HasSubstr("batch_size: 6 "));
+  const Result resumed = moe("train --resume runs/run training.max_steps=4 training.batch_size=2");
+  ASSERT_EQ(resumed.code, 0) << resumed.output;
+  EXPECT_THAT(resumed.output, AllOf(HasSubstr("step      3 micro-batches of 2 x "), HasSubstr("at step 4")));
+  EXPECT_THAT(recorded(), AllOf(HasSubstr("batch_size: 2 "), HasSubstr("gradient_accumulation_steps: 3 ")));
+  EXPECT_THAT(moe("train --resume runs/run training.batch_size=4").output,
+              HasSubstr("a multiple of training.batch_size (4)"));
+}
+
 TEST_F(Cli, NoStepsSaveTheInitialWeightsAndTheRunGoesOnFromThem) {
   const Result started = train("data.source=text.txt training.max_steps=0 training.warmup_steps=0");
   ASSERT_EQ(started.code, 0) << started.output;

@@ -41,7 +41,7 @@ TEST_F(PlanModel, SaysWhatTheModelCosts) {
   const CommandResult set = moe("plan config.json model.max_seq_len=128 training.batch_size=4");
   ASSERT_EQ(set.code, 0) << set.output;
   EXPECT_THAT(set.output,
-              AllOf(HasSubstr("512 tokens (1 micro-batches of 4 x 128)"), Not(HasSubstr("rows  "))));
+              AllOf(HasSubstr("512 tokens (1 micro-batch of 4 x 128)"), Not(HasSubstr("rows  "))));
   complains(moe("plan config.json --config config.yaml"), HasSubstr("found several"));
 }
 
