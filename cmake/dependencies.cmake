@@ -38,6 +38,7 @@ endif()
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(cairo REQUIRED IMPORTED_TARGET cairo)
 pkg_check_modules(utf8proc REQUIRED IMPORTED_TARGET libutf8proc)
+pkg_check_modules(oniguruma REQUIRED IMPORTED_TARGET oniguruma>=6.9.8)
 # The page of `moe report` carries Chart.js, as the system packages it (libjs-chart.js, node-chart.js, npm's
 # chart.js).
 find_file(MOE_CHART_JS chart.min.js PATHS /usr /usr/local

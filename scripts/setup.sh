@@ -21,6 +21,7 @@ packages=(
   protobuf-compiler libprotobuf-dev                           # records of Weights & Biases and TensorBoard
   libjs-chart.js libcairo2-dev                                # moe report, moe watch
   libutf8proc-dev                                             # composed characters, for tokenizers
+  libonig-dev                                                 # patterns of tokenizers
   libsentencepiece-dev                                        # tokenizers in SentencePiece's files
   libgtest-dev libgmock-dev libbenchmark-dev                  # tests and benchmarks
   libboost-context-dev                                        # emulated CUDA of the tests

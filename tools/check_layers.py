@@ -71,6 +71,7 @@ LIBRARIES = {
     "xxhash.h": "checkpoint/ data/",
     "nlohmann/": "base/json.h",
     "utf8proc.h": "text/nfc.cpp",
+    "oniguruma.h": "text/regex.cpp",
     "fmt/": "*.cpp",
     "cairo.h": "report/picture.cpp",
     "mpi.h": "comm/mpi_present.cpp",

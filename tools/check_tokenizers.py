@@ -7,11 +7,11 @@ usage: tools/check_tokenizers.py build/cpu/bench/tokenizer_tool FOLDER [NAME...]
 
 The files come out of three wheels, which pip puts into FOLDER unless they are there: litellm (cl100k, o200k,
 p50k, DeepSeek-V3), dashscope (Qwen) and mistral-common (tekken, and the models of SentencePiece of Mistral
-7B). Two models of unigrams are trained here. NAME...: only these tokenizers. Each is read as it is and, where
-it is tiktoken's, once more as the tokenizer.json that it becomes in Hugging Face's conversion; Qwen's then
-with its normal form NFC. Texts: English, the source code of Python's library, every code point of Unicode
-among words of many scripts, random bytes. Exit status 1 if any id differs. Needs `tokenizers`, `tiktoken`,
-`sentencepiece`, `numpy`, pip.
+7B). Two models of unigrams are trained here; `steps` are patterns without a scan by hand, with DeepSeek's
+vocabulary. NAME...: only these tokenizers. Each is read as it is and, where it is tiktoken's, once more as
+the tokenizer.json that it becomes in Hugging Face's conversion; Qwen's then with its normal form NFC. Texts:
+English, the source code of Python's library, every code point of Unicode among words of many scripts, random
+bytes. Exit status 1 if any id differs. Needs `tokenizers`, `tiktoken`, `sentencepiece`, `numpy`, pip.
 """
 import base64
 import gzip
@@ -47,6 +47,7 @@ TEKKEN = "mistral_common/data/tekken_240911.json"
 MISTRAL1 = "mistral_common/data/tokenizer.model.v1"
 MISTRAL3 = "mistral_common/data/mistral_instruct_tokenizer_240323.model.v3"
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+BLOOM = r" ?[^(\s|[.,!?…。，、।۔،])]+"  # [...] inside of [...] is a set of its own
 CUT = r"(?<=[\w.,]\n)(?=\w)"  # where no piece of any pattern can be split
 REPEATS = 5
 END = "<|endoftext|>"
@@ -190,6 +191,32 @@ def check_deepseek(tool, folder):
     return compare("DeepSeek-V3", tool, {"tokenizer.json": ([path], {"tokenizers": encode})})
 
 
+def check_steps(tool, folder):
+    """Patterns without a scan by hand, each with DeepSeek's vocabulary."""
+    split = lambda pattern, behavior: {"type": "Split", "pattern": {"Regex": pattern}, "behavior": behavior,
+                                       "invert": False}
+    digits = {"type": "Digits", "individual_digits": True}
+    steps = {"BLOOM": [split(BLOOM, "Isolated")],
+             "digits": [digits, split(patterns()["o200k"][1], "Isolated")],
+             "llama3 slowly": [split("(?:" + patterns()["llama3"][1] + ")", "Isolated")],
+             "spaces": [split(r"\s", "MergedWithNext"), split(r"[\p{N}\p{M}]", "Contiguous")]}
+    good = True
+    for name, parts in steps.items():
+        written = json.loads((folder / DEEPSEEK).read_text())
+        written["added_tokens"] = [token for token in written["added_tokens"] if token["special"]]
+        written["pre_tokenizer"]["pretokenizers"] = parts + [
+            {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}]
+        tokenizer = Tokenizer.from_str(json.dumps(written))
+        tokenizer.encode_special_tokens = True
+        encode = lambda parts: [encoding.ids for encoding in tokenizer.encode_batch_fast(
+            parts, add_special_tokens=False)]
+        with tempfile.TemporaryDirectory() as scratch:
+            path = pathlib.Path(scratch, "tokenizer.json")
+            path.write_text(json.dumps(written))
+            good &= compare(name, tool, {"tokenizer.json": ([path], {"tokenizers": encode})}, cut=None)
+    return good
+
+
 def check_pieces(name, tool, path):
     processor = sentencepiece.SentencePieceProcessor(model_file=str(path))
     return compare(name, tool, {"model": ([path], {"sentencepiece": processor.encode})}, cut=None)
@@ -221,6 +248,7 @@ def main():
         "p50k": lambda: check_ranks("p50k", tool, folder, P50K, "gpt2"),
         "tekken": lambda: check_ranks("tekken", tool, folder, TEKKEN, "tekken"),
         "o200k": lambda: check_ranks("o200k", tool, folder, O200K, "o200k"),
+        "steps": lambda: check_steps(tool, folder),
         "Mistral-v1": lambda: check_pieces("Mistral-v1", tool, folder / MISTRAL1),
         "Mistral-v3": lambda: check_pieces("Mistral-v3", tool, folder / MISTRAL3),
         "unigram": lambda: check_unigrams("unigram", tool, folder),

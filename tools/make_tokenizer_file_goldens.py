@@ -9,9 +9,10 @@ text, runs of spaces beside the BPE), new.json as Qwen's (merges as pairs, NFC, 
 first), ranks.tiktoken as tiktoken's, tekken.json with the same ranks as Mistral's; NAME.ids are ids as
 uint16. Deterministic. Needs `tokenizers`, `tiktoken`, `regex`, `numpy` and `mistral-common`.
 
-usage: tools/make_tokenizer_file_goldens.py [--tekken]
+usage: tools/make_tokenizer_file_goldens.py [--tekken | --steps]
 
-With --tekken the files for tekken alone are written, from the ranks.tiktoken that is there.
+With --tekken the files for tekken alone are written, from the ranks.tiktoken that is there; with --steps
+steps.json alone, from old.json: other pre-tokenizers for its model, and its ids of a text.
 """
 import base64
 import json
@@ -22,10 +23,9 @@ import sys
 import numpy
 import regex
 import tiktoken
-from mistral_common.tokens.tokenizers.tekken import Tekkenizer
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from check_tokenizers import GPT2, patterns
+from check_tokenizers import BLOOM, GPT2, patterns
 from make_tokenizer_goldens import SPACES, WORDS, alphabet
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "tests/golden/text"
@@ -155,6 +155,34 @@ def write_ids(name, ids):
     print(f"{name}: {len(ids)} ids")
 
 
+def write_steps(text):
+    """steps.json: pre-tokenizers that are no known pattern, with their ids of a text by old.json's model."""
+    old = json.loads((FOLDER / "old.json").read_text())
+    old["added_tokens"] = []
+    short = text[:1400]
+    byte_level = lambda regex: {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True,
+                                "use_regex": regex}
+    split = lambda pattern, behavior="Isolated", invert=False, kind="Regex": {
+        "type": "Split", "pattern": {kind: pattern}, "behavior": behavior, "invert": invert}
+    digits = lambda individual: {"type": "Digits", "individual_digits": individual}
+    behaviors = ["Isolated", "Contiguous", "MergedWithPrevious", "MergedWithNext"]
+    sequences = [[split(BLOOM), byte_level(False)], [byte_level(False)], [digits(False), byte_level(True)],
+                 [split(r"\p{N}{1,3}(?=(\p{N}{3})*\b)"), digits(True), byte_level(False)],
+                 [split(patterns()["o200k"][1]), digits(True), byte_level(False)],
+                 [split("a|x*"), byte_level(False)], [split(r"(?<=\w)\b|\h{2}++|$"), byte_level(False)],
+                 [split(" ", "MergedWithNext", kind="String"), split("a", kind="String"), byte_level(True)]]
+    sequences += [[split(pattern, behavior, invert), byte_level(False)] for behavior in behaviors
+                  for invert in (False, True) for pattern in (r"\s|[\p{P}'3]", r"\p{Ll}+|\p{M}|")]
+    cases = []
+    for parts in sequences:
+        old["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": parts}
+        ids = Tokenizer.from_str(json.dumps(old)).encode(short).ids
+        cases.append({"pre_tokenizer": old["pre_tokenizer"], "ids": ids})
+    written = json.dumps({"text": short, "cases": cases}, ensure_ascii=True, separators=(",", ":"))
+    (FOLDER / "steps.json").write_text(written + "\n")
+    print(f"steps: {len(cases)} cases, {len({tuple(case['ids']) for case in cases})} of them differ")
+
+
 def write_tekken(text):
     """Special tokens that the file does not name, and ranks behind those that the vocabulary has room for."""
     ranks = [line.split() for line in (FOLDER / "ranks.tiktoken").read_text().splitlines()]
@@ -165,12 +193,14 @@ def write_tekken(text):
     vocabulary = [{"rank": int(rank), "token_bytes": token, "token_str": None} for token, rank in ranks]
     path = FOLDER / "tekken.json"
     path.write_text(json.dumps({"config": config, "vocab": vocabulary}, separators=(",", ":")) + "\n")
+    from mistral_common.tokens.tokenizers.tekken import Tekkenizer
     write_ids("tekken", Tekkenizer.from_file(path).encode(text, bos=False, eos=False))
 
 
 def main():
-    if sys.argv[1:] == ["--tekken"]:
-        return write_tekken((FOLDER / "cuts.txt").read_bytes().decode())
+    parts = {"--tekken": write_tekken, "--steps": write_steps}
+    if sys.argv[1:]:
+        return parts[sys.argv[1]]((FOLDER / "cuts.txt").read_bytes().decode())
     rng = random.Random(23)
     text = trap_text(rng, 1500) + "12345\n  \n  "
     (FOLDER / "cuts.txt").write_bytes(text.encode())
@@ -188,6 +218,7 @@ def main():
         "ranks", pat_str=patterns()["o200k"][0], mergeable_ranks=ranks, special_tokens={})
     write_ids("ranks", encoding.encode_ordinary(text))
     write_tekken(text)
+    write_steps(text)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ namespace {
 
 // What decides ids beside the tokens and the special ids.
 std::string rules_of(const BytePairModel& model) {
-  std::string rules = fmt::format("\n{}{}{}", name_of(model.pattern), model.nfc ? " nfc" : "",
-                                  model.whole_first ? " whole_first" : "");
+  std::string rules = fmt::format("\n{}{}{}", model.steps ? "steps" : name_of(model.pattern),
+                                  model.nfc ? " nfc" : "", model.whole_first ? " whole_first" : "");
+  if (model.steps) rules += model.steps->description();
   for (const AddedToken& token : model.added) {
     rules += fmt::format("\n{}{} {}", token.white ? "white " : "", token.id, token.content);
   }
@@ -101,7 +102,8 @@ void BytePairTokenizer::TextEncoder::encode(std::string_view text, std::vector<T
 
 void BytePairTokenizer::TextEncoder::encode_pieces_of(std::string_view text, std::vector<TokenId>& ids) {
   if (text.empty()) return;
-  const auto cutter = make_cutter(tables_.model.pattern, text);
+  const BytePairModel& model = tables_.model;
+  const auto cutter = model.steps ? model.steps->cutter(text) : make_cutter(model.pattern, text);
   encode_pieces(text, *cutter, cache_, ids,
                 [this](std::string_view piece, std::vector<TokenId>& out) { merge(piece, out); });
 }

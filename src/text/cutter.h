@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Cuts text into pre-tokens, the pieces inside which BPE merges. Tokenizers say where by regular expressions;
 // here each known one is a scan by hand, chosen by comparing its text, over the classes of Unicode 16.0.
+// Others are steps of text/split_steps.h.
 #pragma once
 
 #include <cstddef>

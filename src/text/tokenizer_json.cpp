@@ -16,6 +16,7 @@
 #include "base/json.h"
 #include "text/byte_alphabet.h"
 #include "text/model_builder.h"
+#include "text/split_steps.h"
 
 namespace moe::text {
 namespace {
@@ -56,49 +57,83 @@ bool reads_nfc(const JsonFields& file) {
   return nfc;
 }
 
-// What cuts text: the regular expressions, and whether what they do not match is dropped.
+// What cuts text, and whether what no step matches is dropped.
 struct Splits {
-  std::vector<std::string> regexes;
+  std::vector<SplitStep> steps;
   bool drops_rest = false;
 };
 
-std::string read_split(const JsonFields& part, Splits& splits) {
+void read_split(const JsonFields& part, Splits& splits) {
   const JsonFields pattern = part.inside("pattern");
-  const std::string behavior = part.text("behavior");
+  const std::string name = part.text("behavior");
   const bool invert = part.has("invert") && part.flag("invert");
-  const bool drops = behavior == "Removed" && invert;
-  if (!drops && (behavior != "Isolated" || invert)) {
-    part.refuse("behavior", "Isolated, or Removed with invert", behavior + (invert ? " with invert" : ""));
+  const bool regex = pattern.has("Regex"), drops = name == "Removed" && invert;
+  const auto behavior = drops ? SplitBehavior::isolated : value_named<SplitBehavior>(name);
+  if (!behavior) {
+    part.refuse("behavior",
+                fmt::format("{}, or Removed with invert", fmt::join(names_of<SplitBehavior>(), ", ")), name);
   }
   splits.drops_rest |= drops;
-  return pattern.text("Regex");
+  splits.steps.push_back({.by = regex ? SplitStep::By::regex : SplitStep::By::text,
+                          .pattern = pattern.text(regex ? "Regex" : "String"),
+                          .behavior = *behavior,
+                          .invert = invert && !drops});
 }
 
-SplitPattern read_pattern(const JsonFields& file) {
+SplitStep read_digits(const JsonFields& part) {
+  return {.by = SplitStep::By::number,
+          .behavior = part.flag("individual_digits") ? SplitBehavior::isolated : SplitBehavior::contiguous};
+}
+
+// Nothing of what ByteLevel asks for but its own pattern changes ids.
+void read_byte_level(const JsonFields& part, Splits& splits) {
+  if (part.flag("add_prefix_space")) part.refuse("add_prefix_space", "false", "true");
+  if (!part.has("use_regex") || part.flag("use_regex")) {
+    splits.steps.push_back({.pattern = std::string(kGpt2Regex)});
+  }
+}
+
+std::optional<SplitPattern> known_pattern(const std::vector<SplitStep>& steps) {
+  std::vector<std::string> regexes;
+  for (const SplitStep& step : steps) {
+    const bool numbers = step.by == SplitStep::By::number;
+    const bool plain = step.behavior == SplitBehavior::isolated && !step.invert;
+    if (step.by == SplitStep::By::text || !plain) return std::nullopt;
+    regexes.push_back(numbers ? R"(\p{N})" : step.pattern);
+  }
+  return find_pattern(regexes);
+}
+
+void read_splits(const JsonFields& file, BytePairModel& model) {
   Splits splits;
   bool byte_level = false;
   for_each_part(file.inside("pre_tokenizer"), "pretokenizers", [&](const JsonFields& part) {
     const std::string type = part.text("type");
     if (byte_level) refuse_type(part, "nothing behind ByteLevel");
     if (type == "Split") {
-      splits.regexes.push_back(read_split(part, splits));
+      read_split(part, splits);
     } else if (type == "Digits") {
-      splits.regexes.emplace_back(part.flag("individual_digits") ? R"(\p{N})" : R"(\p{N}+)");
+      splits.steps.push_back(read_digits(part));
     } else if (type == "ByteLevel") {
       byte_level = true;
-      if (part.flag("add_prefix_space")) part.refuse("add_prefix_space", "false", "true");
-      if (!part.has("use_regex") || part.flag("use_regex")) splits.regexes.emplace_back(kGpt2Regex);
+      read_byte_level(part, splits);
     } else {
       refuse_type(part, "Split, Digits or ByteLevel");
     }
   });
   if (!byte_level) file.refuse("pre_tokenizer", "ByteLevel as its last part", "none");
-  const std::optional<SplitPattern> pattern = find_pattern(splits.regexes);
-  if (!pattern || (splits.drops_rest && *pattern == SplitPattern::deepseek3)) {
-    file.refuse("pre_tokenizer", fmt::format("a pattern of {}", fmt::join(names_of<SplitPattern>(), ", ")),
-                fmt::format("{}", fmt::join(splits.regexes, " , then ")));
+  const std::optional<SplitPattern> pattern = known_pattern(splits.steps);
+  // What each of the known ones but DeepSeek's leaves unmatched is nothing.
+  if (splits.drops_rest && (!pattern || *pattern == SplitPattern::deepseek3)) {
+    file.refuse("pre_tokenizer", "Removed with invert only where a known pattern matches all of a text",
+                "another pattern");
   }
-  return *pattern;
+  if (pattern) {
+    model.pattern = *pattern;
+  } else {
+    model.steps =
+        std::make_shared<const SplitSteps>(file.where() + ": pre_tokenizer", std::move(splits.steps));
+  }
 }
 
 // Of these nothing is done: they are for the tokens around a text, and for the way back.
@@ -275,7 +310,7 @@ BytePairModel read_tokenizer_json(const std::string& where, std::string_view tex
   check_model(model);
   ModelBuilder builder(where);
   builder.model().nfc = reads_nfc(file);
-  builder.model().pattern = read_pattern(file);
+  read_splits(file, builder.model());
   check_rest(file);
   builder.model().whole_first = model.has("ignore_merges") && model.flag("ignore_merges");
   AddedTokens added = read_added(file);

@@ -185,8 +185,21 @@ TEST(TokenizerJson, RefusesByName) {
        },
        "expected Split, Digits or ByteLevel, found \"Whitespace\""},
       {[](Json& json) { json["pre_tokenizer"]["add_prefix_space"] = true; }, "expected false, found true"},
-      {[](Json& json) { json["pre_tokenizer"]["use_regex"] = false; },
-       "a pattern of gpt2, gpt2_digits, cl100k, llama3, qwen, o200k, tekken, deepseek3"},
+      {[](Json& json) {
+         json["pre_tokenizer"] = {
+             {"type", "Split"}, {"pattern", {{"Regex", "a"}}}, {"behavior", "Removed"}, {"invert", false}};
+       },
+       "\"behavior\": expected Isolated, Contiguous, MergedWithPrevious, MergedWithNext, or Removed with "
+       "invert, found Removed"},
+      {[](Json& json) {
+         const Json byte_level = json["pre_tokenizer"];
+         json["pre_tokenizer"] = {
+             {"type", "Sequence"},
+             {"pretokenizers",
+              {{{"type", "Split"}, {"pattern", {{"Regex", "a"}}}, {"behavior", "Removed"}, {"invert", true}},
+               byte_level}}};
+       },
+       "Removed with invert only where a known pattern matches all of a text, found another pattern"},
       {[](Json& json) {
          json["decoder"] = {{"type", "WordPiece"}};
        },
