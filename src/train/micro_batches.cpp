@@ -17,14 +17,6 @@ constexpr double kShareOfFree = 0.9;  // the rest: workspaces, and what other pr
 // docs/benchmarks.md, "Micro-batches": what a GPU and a CPU gain from more.
 constexpr int64_t kTokensOfGpu = 131072, kTokensOfCpu = 4096;
 
-// Of a rank, with the largest first.
-std::vector<int64_t> divisors(int64_t rows) {
-  std::vector<int64_t> found;
-  for (int64_t b = rows; b > 0; --b)
-    if (rows % b == 0) found.push_back(b);
-  return found;
-}
-
 void set(RunConfig& config, int64_t batch_size, int64_t rows) {
   config.training.batch_size = batch_size;
   config.training.gradient_accumulation_steps = rows / batch_size;
@@ -59,9 +51,9 @@ void set_micro_batches(RunConfig& config, int ranks, const Room& room, Device& d
                       found, "training.batch_size=auto takes a divisor");
     set(config, training.batch_size, rows);
   } else {
-    const int64_t most = room.on_gpu ? kTokensOfGpu : kTokensOfCpu;
-    for (const int64_t b : divisors(rows)) {
-      if (b > 1 && b * config.model.max_seq_len > most) continue;
+    const int64_t most = (room.on_gpu ? kTokensOfGpu : kTokensOfCpu) / config.model.max_seq_len;
+    for (int64_t b = std::clamp<int64_t>(most, 1, rows); b > 0; --b) {
+      if (rows % b != 0) continue;
       set(config, b, rows);
       if (allowed_and_fits(config, ranks, kShareOfFree * room.free_bytes, device, ops)) break;
     }

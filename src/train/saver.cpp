@@ -56,8 +56,9 @@ Saver::Saver(checkpoint::CheckpointStore store, PartFiles files, bool in_backgro
         format_bytes(static_cast<double>(copy_bytes_)) + ", for the copy that checkpoints are written from",
         format_bytes(static_cast<double>(free)) + " free", kWithoutCopy);
   // A GPU takes seconds to pin it: until the first save nobody waits for it.
-  copy_to_come_ = std::async(std::launch::async,
-                             [this] { return static_cast<char*>(device_.allocate_host(copy_bytes_)); });
+  std::packaged_task<char*()> task([this] { return static_cast<char*>(device_.allocate_host(copy_bytes_)); });
+  copy_to_come_ = task.get_future();
+  taking_copy_ = start_thread<std::jthread>(std::move(task));
 }
 
 Saver::~Saver() {
@@ -73,7 +74,7 @@ bool Saver::take_copy() {
   try {
     copy_ = copy_to_come_.get();
     return true;
-  } catch (const UserError& error) {
+  } catch (const std::exception& error) {
     lack_ = error.what();
     return false;
   }

@@ -116,9 +116,10 @@ class Saver {
   std::vector<checkpoint::SharedFile> shared_;
   uint64_t all_bytes_ = 0;  // of the files
   int64_t copy_bytes_ = 0;
-  std::future<char*> copy_to_come_;  // the memory is taken beside the first steps
-  char* copy_ = nullptr;             // from the first save on; null: none is wanted, or there is none
-  std::string lack_;                 // why there is none on this rank
+  std::jthread taking_copy_;  // beside the first steps
+  std::future<char*> copy_to_come_;
+  char* copy_ = nullptr;  // from the first save on; null: none is wanted, or there is none
+  std::string lack_;      // why there is none on this rank
 
   Phase phase_ = Phase::none;
   int64_t step_ = 0;
