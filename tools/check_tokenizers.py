@@ -34,6 +34,7 @@ import tiktoken
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from check_tokenizer import GCIDE, documents, encode_ours, timed, unicode_text
+from make_sentencepiece_goldens import as_tokenizer_json
 from make_tokenizer_goldens import alphabet
 
 WHEELS = ["litellm", "dashscope", "mistral-common"]
@@ -222,6 +223,21 @@ def check_pieces(name, tool, path):
     return compare(name, tool, {"model": ([path], {"sentencepiece": processor.encode})}, cut=None)
 
 
+def check_byte_fallback(tool, folder):
+    """Mistral's model as the tokenizer.json that it becomes; each text is one document, with its space."""
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / MISTRAL1))
+    file = as_tokenizer_json(processor)
+    replace = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
+    prepend = {"type": "Prepend", "prepend": "\u2581"}
+    file["normalizer"] = {"type": "Sequence", "normalizers": [prepend, replace]}
+    path = folder / "mistral.json"
+    path.write_text(json.dumps(file))
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.encode_special_tokens = True  # as here: a marker in a text is text
+    encode = lambda parts: [tokenizer.encode(part, add_special_tokens=False).ids for part in parts]
+    return compare("Mistral-json", tool, {"tokenizer.json": ([path], {"tokenizers": encode})}, cut=None)
+
+
 def check_unigrams(name, tool, folder, **settings):
     path = folder / f"{name}.model"
     if not path.exists():
@@ -251,6 +267,7 @@ def main():
         "steps": lambda: check_steps(tool, folder),
         "Mistral-v1": lambda: check_pieces("Mistral-v1", tool, folder / MISTRAL1),
         "Mistral-v3": lambda: check_pieces("Mistral-v3", tool, folder / MISTRAL3),
+        "Mistral-json": lambda: check_byte_fallback(tool, folder),
         "unigram": lambda: check_unigrams("unigram", tool, folder),
         "unigram-bytes": lambda: check_unigrams("unigram-bytes", tool, folder, byte_fallback=True,
                                                 normalization_rule_name="identity"),

@@ -12,15 +12,31 @@ namespace moe::text {
 template <class Table>
 void BytePairEncoder<Table>::encode(std::string_view piece, std::vector<TokenId>& ids,
                                     BytePairScratch& scratch) const {
-  if (piece.size() <= BytePairScratch::kShort) {
-    encode_short(piece, ids, scratch);
+  const auto symbol = [&](size_t i) { return of_byte_[static_cast<unsigned char>(piece[i])]; };
+  encode_any(piece.size(), symbol, ids, scratch);
+}
+
+template <class Table>
+void BytePairEncoder<Table>::encode_symbols(std::span<const Token> symbols, std::vector<TokenId>& ids,
+                                            BytePairScratch& scratch) const {
+  encode_any(
+      symbols.size(), [&](size_t i) { return symbols[i]; }, ids, scratch);
+}
+
+template <class Table>
+template <class Symbol>
+void BytePairEncoder<Table>::encode_any(size_t size, const Symbol& symbol, std::vector<TokenId>& ids,
+                                        BytePairScratch& scratch) const {
+  if (size <= BytePairScratch::kShort) {
+    encode_short(size, symbol, ids, scratch);
   } else {
-    encode_long(piece, ids, scratch);
+    encode_long(size, symbol, ids, scratch);
   }
 }
 
 template <class Table>
-void BytePairEncoder<Table>::encode_short(std::string_view piece, std::vector<TokenId>& ids,
+template <class Symbol>
+void BytePairEncoder<Table>::encode_short(size_t size, const Symbol& symbol, std::vector<TokenId>& ids,
                                           BytePairScratch& scratch) const {
   constexpr int kPositionBits = 8;
   static_assert(BytePairScratch::kShort + 2 <= size_t{1} << kPositionBits);
@@ -31,10 +47,9 @@ void BytePairEncoder<Table>::encode_short(std::string_view piece, std::vector<To
   uint8_t* const previous = scratch.previous_.data();
   uint8_t* const next = scratch.next_.data();
   // Positions 1 to size; 0 and size + 1 hold no token, and nothing merges with them.
-  const size_t size = piece.size();
   const size_t padded = (size + 1 + kVector - 1) / kVector * kVector;
   for (size_t i = 1; i <= size; ++i) {
-    tokens[i] = of_byte_[static_cast<unsigned char>(piece[i - 1])];
+    tokens[i] = symbol(i - 1);
     previous[i] = static_cast<uint8_t>(i - 1);
     next[i] = static_cast<uint8_t>(i + 1);
   }
@@ -64,16 +79,16 @@ void BytePairEncoder<Table>::encode_short(std::string_view piece, std::vector<To
 }
 
 template <class Table>
-void BytePairEncoder<Table>::encode_long(std::string_view piece, std::vector<TokenId>& ids,
+template <class Symbol>
+void BytePairEncoder<Table>::encode_long(size_t size, const Symbol& symbol, std::vector<TokenId>& ids,
                                          BytePairScratch& scratch) const {
   constexpr int kPositionBits = 40;
   auto& nodes = scratch.nodes_;
   auto& heap = scratch.heap_;
-  const size_t size = piece.size();
   nodes.resize(size);
   heap.clear();
   for (size_t i = 0; i < size; ++i) {
-    nodes[i] = {i - 1, i + 1, of_byte_[static_cast<unsigned char>(piece[i])], Table::kNone};
+    nodes[i] = {i - 1, i + 1, symbol(i), Table::kNone};
   }
   // Sets the rank of this node with the next one; true if they merge.
   const auto pair_up = [&](size_t at) {

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -45,13 +46,25 @@ class BytePairEncoder {
 
   // Appends the ids of `piece` (any bytes). O(n log n).
   void encode(std::string_view piece, std::vector<TokenId>& ids, BytePairScratch& scratch) const;
+  // The same of a piece that is these tokens at first, in place of its bytes'.
+  void encode_symbols(std::span<const Token> symbols, std::vector<TokenId>& ids,
+                      BytePairScratch& scratch) const;
+  Token of_byte(unsigned char byte) const { return of_byte_[byte]; }
 
   // For those who find the merges one after another.
   Table& merges() { return merges_; }
 
  private:
-  void encode_short(std::string_view piece, std::vector<TokenId>& ids, BytePairScratch& scratch) const;
-  void encode_long(std::string_view piece, std::vector<TokenId>& ids, BytePairScratch& scratch) const;
+  // symbol(i): the first token of place i < size.
+  template <class Symbol>
+  void encode_any(size_t size, const Symbol& symbol, std::vector<TokenId>& ids,
+                  BytePairScratch& scratch) const;
+  template <class Symbol>
+  void encode_short(size_t size, const Symbol& symbol, std::vector<TokenId>& ids,
+                    BytePairScratch& scratch) const;
+  template <class Symbol>
+  void encode_long(size_t size, const Symbol& symbol, std::vector<TokenId>& ids,
+                   BytePairScratch& scratch) const;
 
   std::array<Token, 256> of_byte_;
   Table merges_;

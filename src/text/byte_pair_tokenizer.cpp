@@ -4,12 +4,16 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include "base/choices.h"
 #include "base/error.h"
 #include "text/cutter.h"
 #include "text/nfc.h"
 #include "text/piece_cache.h"
 #include "text/piece_encoder.h"
+#include "text/scan.h"
+#include "text/word_cutter.h"
 
 namespace moe::text {
 
@@ -20,6 +24,7 @@ std::string rules_of(const BytePairModel& model) {
   std::string rules = fmt::format("\n{}{}{}", model.steps ? "steps" : name_of(model.pattern),
                                   model.nfc ? " nfc" : "", model.whole_first ? " whole_first" : "");
   if (model.steps) rules += model.steps->description();
+  if (model.characters) rules += fmt::format(" characters {}", static_cast<int>(model.characters->space));
   for (const AddedToken& token : model.added) {
     rules += fmt::format("\n{}{} {}", token.white ? "white " : "", token.id, token.content);
   }
@@ -34,6 +39,7 @@ TokenizerFacts facts_of(const BytePairModel& model) {
                        .end_of_text = model.end_of_text,
                        .end_of_text_name = {},
                        .padding = model.padding};
+  facts.space_in_front = model.characters && model.characters->space != CharacterRules::SpaceInFront::none;
   facts.fingerprint = fingerprint_of(facts, model.tokens, rules_of(model));
   return facts;
 }
@@ -78,17 +84,21 @@ class BytePairTokenizer::TextEncoder final : public Encoder {
 
  private:
   void encode_pieces_of(std::string_view text, std::vector<TokenId>& ids);
+  void encode_characters(std::string_view text, std::vector<TokenId>& ids);
   void merge(std::string_view piece, std::vector<TokenId>& ids);
+  void merge_characters(std::string_view piece, std::vector<TokenId>& ids);
 
   const Tables& tables_;
   PieceCache<uint32_t> cache_;
   BytePairScratch scratch_;
   std::string composed_;
+  std::vector<PairTable::Token> symbols_;
 };
 
 void BytePairTokenizer::TextEncoder::encode(std::string_view text, std::vector<TokenId>& ids) {
   const BytePairModel& model = tables_.model;
   text = repaired(text);
+  if (model.characters) return encode_characters(text, ids);
   // White space of ASCII is the same before and after: its tokens may be sought in either.
   if (model.nfc) text = to_nfc(text, composed_);
   if (model.white.empty()) return encode_pieces_of(text, ids);
@@ -106,6 +116,42 @@ void BytePairTokenizer::TextEncoder::encode_pieces_of(std::string_view text, std
   const auto cutter = model.steps ? model.steps->cutter(text) : make_cutter(model.pattern, text);
   encode_pieces(text, *cutter, cache_, ids,
                 [this](std::string_view piece, std::vector<TokenId>& out) { merge(piece, out); });
+}
+
+void BytePairTokenizer::TextEncoder::encode_characters(std::string_view text, std::vector<TokenId>& ids) {
+  if (text.empty()) return;
+  constexpr std::string_view kSpace = "\u2581";
+  const CharacterRules& rules = *tables_.model.characters;
+  using Space = CharacterRules::SpaceInFront;
+  const bool has_one = text.front() == ' ' || text.starts_with(kSpace);
+  composed_.assign(rules.space == Space::always || (rules.space == Space::unless_there && !has_one) ? 1 : 0,
+                   ' ');
+  for (size_t at = 0; at < text.size();) {
+    const size_t space = std::min(text.find(kSpace, at), text.size());
+    composed_ += text.substr(at, space - at);
+    if (space < text.size()) composed_ += ' ';
+    at = space + (space < text.size() ? kSpace.size() : 0);
+  }
+  if (!rules.by_words) return merge_characters(composed_, ids);
+  WordCutter cutter(composed_);
+  encode_pieces(composed_, cutter, cache_, ids,
+                [this](std::string_view word, std::vector<TokenId>& out) { merge_characters(word, out); });
+}
+
+void BytePairTokenizer::TextEncoder::merge_characters(std::string_view piece, std::vector<TokenId>& ids) {
+  const auto& token_of = tables_.model.characters->token_of;
+  const Scan scan(piece);
+  symbols_.clear();
+  for (size_t at = 0; at < piece.size();) {
+    const size_t end = scan.after(at);
+    if (const auto found = token_of.find(scan.code_point(at)); found != token_of.end())
+      symbols_.push_back(found->second);
+    else
+      for (const char byte : piece.substr(at, end - at))
+        symbols_.push_back(tables_.pairs.of_byte(static_cast<unsigned char>(byte)));
+    at = end;
+  }
+  tables_.pairs.encode_symbols(symbols_, ids, scratch_);
 }
 
 void BytePairTokenizer::TextEncoder::merge(std::string_view piece, std::vector<TokenId>& ids) {
@@ -130,6 +176,12 @@ BytePairTokenizer::~BytePairTokenizer() = default;
 
 std::unique_ptr<Tokenizer::Encoder> BytePairTokenizer::encoder() const {
   return std::make_unique<TextEncoder>(*tables_);
+}
+
+std::string BytePairTokenizer::decode(std::span<const TokenId> ids) const {
+  std::string text = Tokenizer::decode(ids);
+  if (facts().space_in_front && text.starts_with(' ')) text.erase(0, 1);
+  return text;
 }
 
 std::string_view BytePairTokenizer::bytes(TokenId id) const {

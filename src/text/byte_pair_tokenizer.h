@@ -6,12 +6,14 @@
 #include <array>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
 #include "text/bpe.h"
+#include "text/character_rules.h"
 #include "text/split_pattern.h"
 #include "text/split_steps.h"
 #include "text/tokenizer.h"
@@ -34,6 +36,7 @@ struct BytePairModel {
   std::shared_ptr<const SplitSteps> steps;  // in place of a pattern, where none is known for them
   bool nfc = false;                         // text is brought to Unicode's form C first
   bool whole_first = false;                 // a piece that is a token is that token, whatever its merges make
+  std::optional<CharacterRules> characters;  // in place of pattern and steps: symbols are no bytes
   std::vector<std::string> tokens;  // bytes by id; empty for special tokens and for ids without a token
   std::array<PairTable::Token, 256> of_byte{};
   PairTable merges;
@@ -53,6 +56,7 @@ class BytePairTokenizer final : public Tokenizer {
   // As Gpt2Tokenizer's. Text is brought to the model's normal form first: its ids are those of that form.
   std::unique_ptr<Encoder> encoder() const override;
   std::string_view bytes(TokenId id) const override;
+  std::string decode(std::span<const TokenId> ids) const override;
 
  private:
   struct Tables;

@@ -25,7 +25,8 @@ namespace {
 bool is_gpt2(const BytePairModel& model) {
   if (std::ssize(model.tokens) != Gpt2Tokenizer::kVocabulary || model.padding || model.nfc ||
       model.end_of_text != Gpt2Tokenizer::kEndOfText || model.pattern != SplitPattern::gpt2 || model.steps ||
-      model.added.size() != 1 || model.end_of_text_name != Gpt2Tokenizer::kFacts.end_of_text_name) {
+      model.characters || model.added.size() != 1 ||
+      model.end_of_text_name != Gpt2Tokenizer::kFacts.end_of_text_name) {
     return false;
   }
   const Vocabulary gpt2(gpt2_merges());

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/utf8.h"
 #include "text/byte_alphabet.h"
 #include "text/model_builder.h"
 #include "text/split_steps.h"
@@ -136,8 +137,84 @@ void read_splits(const JsonFields& file, BytePairModel& model) {
   }
 }
 
+// The character that SentencePiece has for a space.
+constexpr std::string_view kSpace = "\u2581";
+
+void expect_space(const JsonFields& part, const char* name, const std::string& found,
+                  std::string_view wanted) {
+  if (found != wanted) part.refuse(name, quote(Json(wanted)), quote(Json(found)));
+}
+
+// Of byte_fallback: spaces become U+2581, and one may come in front.
+CharacterRules read_character_rules(const JsonFields& file) {
+  using Space = CharacterRules::SpaceInFront;
+  CharacterRules rules;
+  bool replaces = false, doubles = false;  // doubles: a space that is there gets another one
+  if (file.has("normalizer")) {
+    for_each_part(file.inside("normalizer"), "normalizers", [&](const JsonFields& part) {
+      const std::string type = part.text("type");
+      if (type == "Prepend") {
+        expect_space(part, "prepend", part.text("prepend"), kSpace);
+        rules.space = Space::always;
+      } else if (type == "Replace" && replaces && part.inside("pattern").has("Regex")) {
+        expect_space(part, "pattern", part.inside("pattern").text("Regex"), "\\A\u2581");
+        expect_space(part, "content", part.text("content"), "\u2581\u2581");
+        doubles = true;
+      } else if (type == "Replace") {
+        expect_space(part, "pattern", part.inside("pattern").text("String"), " ");
+        expect_space(part, "content", part.text("content"), kSpace);
+        replaces = true;
+      } else {
+        refuse_type(part, "Prepend or Replace, where byte_fallback is true");
+      }
+    });
+  }
+  const auto read_part = [&](const JsonFields& part) {
+    const std::string type = part.text("type");
+    if (type == "Metaspace" && rules.space == Space::none) {
+      expect_space(part, "replacement", part.text("replacement"), kSpace);
+      if (!part.has("split") || part.flag("split")) part.refuse("split", "false", "true");
+      const std::string scheme = part.text("prepend_scheme");
+      if (scheme != "first" && scheme != "always" && scheme != "never")
+        part.refuse("prepend_scheme", "first, always or never", scheme);
+      if (scheme != "never") rules.space = doubles ? Space::always : Space::unless_there;
+      replaces = true;
+    } else if (type != "Split" || !replaces || !part.inside("pattern").has("String") ||
+               part.inside("pattern").text("String") != " ") {  // of which there are none behind Replace
+      refuse_type(part, "Metaspace, where byte_fallback is true");
+    }
+  };
+  if (file.has("pre_tokenizer")) for_each_part(file.inside("pre_tokenizer"), "pretokenizers", read_part);
+  if (doubles && rules.space != Space::always)
+    file.refuse("normalizer", "a space in front of every text or of none", "of some");
+  if (!replaces) file.refuse("normalizer", "Replace of spaces, where byte_fallback is true", "none");
+  return rules;
+}
+
+// "<0x0A>", of SentencePiece's models.
+std::optional<unsigned char> byte_of(std::string_view name) {
+  if (name.size() != 6 || !name.starts_with("<0x") || !name.ends_with('>')) return std::nullopt;
+  const auto digit = [](char c) {
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+  };
+  const int high = digit(name[3]), low = digit(name[4]);
+  if (high < 0 || low < 0) return std::nullopt;
+  return static_cast<unsigned char>(16 * high + low);
+}
+
+// A token's text, where it is one.
+std::optional<std::string> text_of_piece(std::string_view name) {
+  if (byte_of(name) || name.empty() || name.find(' ') != std::string_view::npos) return std::nullopt;
+  std::string text(name);
+  for (size_t at = text.find(kSpace); at != std::string::npos; at = text.find(kSpace, at + 1))
+    text.replace(at, kSpace.size(), " ");
+  return text;
+}
+
+using TextOf = std::optional<std::string> (*)(std::string_view name);
+
 // Of these nothing is done: they are for the tokens around a text, and for the way back.
-void check_rest(const JsonFields& file) {
+void check_rest(const JsonFields& file, bool characters) {
   if (file.has("post_processor")) {
     for_each_part(file.inside("post_processor"), "processors", [](const JsonFields& part) {
       const std::string type = part.text("type");
@@ -147,8 +224,13 @@ void check_rest(const JsonFields& file) {
     });
   }
   if (file.has("decoder")) {
-    for_each_part(file.inside("decoder"), "decoders", [](const JsonFields& part) {
-      if (part.text("type") != "ByteLevel") refuse_type(part, "ByteLevel");
+    for_each_part(file.inside("decoder"), "decoders", [&](const JsonFields& part) {
+      const std::string type = part.text("type");
+      if (!characters && type != "ByteLevel") refuse_type(part, "ByteLevel");
+      static const std::set<std::string> kOfCharacters = {"Replace", "ByteFallback", "Fuse", "Strip",
+                                                          "Metaspace"};
+      if (characters && !kOfCharacters.contains(type))
+        refuse_type(part, fmt::format("{}", fmt::join(kOfCharacters, ", ")));
     });
   }
 }
@@ -225,12 +307,10 @@ void check_model(const JsonFields& model) {
   for (const char* name : {"continuing_subword_prefix", "end_of_word_suffix"}) {
     if (model.has(name) && !model.text(name).empty()) model.refuse(name, "none", quote(model.at(name)));
   }
-  if (model.has("byte_fallback") && model.flag("byte_fallback")) {
-    model.refuse("byte_fallback", "false", "true");
-  }
 }
 
-void read_vocabulary(const JsonFields& model, const AddedTokens& added, ModelBuilder& builder) {
+void read_vocabulary(const JsonFields& model, const AddedTokens& added, TextOf text_of,
+                     ModelBuilder& builder) {
   const JsonFields vocabulary = model.inside("vocab");
   for (const auto& [name, number] : vocabulary.value().items()) {
     if (!number.is_number_integer() ||
@@ -239,7 +319,7 @@ void read_vocabulary(const JsonFields& model, const AddedTokens& added, ModelBui
     }
     const auto id = number.get<int64_t>();
     const auto known = id < 0 ? added.end() : added.find(static_cast<TokenId>(id));
-    const std::optional<std::string> bytes = bytes_of_characters(name);
+    const std::optional<std::string> bytes = text_of(name);
     if (known != added.end() && known->second.content != name) {
       vocabulary.refuse(name,
                         fmt::format("another id than the added token {}", quote(Json(known->second.content))),
@@ -249,7 +329,7 @@ void read_vocabulary(const JsonFields& model, const AddedTokens& added, ModelBui
     if (bytes) {
       builder.add_token(vocabulary.where(), id, *bytes);
     } else {
-      builder.add_other(vocabulary.where(), id, name);  // no bytes are written so: nothing becomes it
+      builder.add_other(vocabulary.where(), id, name);  // nothing that merges becomes it
     }
   }
   for (const auto& [id, token] : added) {
@@ -258,7 +338,7 @@ void read_vocabulary(const JsonFields& model, const AddedTokens& added, ModelBui
       vocabulary.refuse(token.content, fmt::format("{}, as in added_tokens", id), quote(*entry));
     }
     const bool in_vocabulary = entry != vocabulary.value().end();
-    if (in_vocabulary && !token.special && bytes_of_characters(token.content)) continue;
+    if (in_vocabulary && !token.special && text_of(token.content)) continue;
     builder.add_other(vocabulary.where(), id, token.special ? "" : token.content);
   }
 }
@@ -274,13 +354,13 @@ std::pair<std::string_view, std::string_view> halves_of(const std::string& where
   return {line.substr(0, space), line.substr(space + 1)};
 }
 
-void read_merges(const JsonFields& model, ModelBuilder& builder) {
+void read_merges(const JsonFields& model, TextOf text_of, ModelBuilder& builder) {
   const Json& merges = model.list("merges");
   builder.expect_merges(merges.size());
   for (size_t i = 0; i < merges.size(); ++i) {
     const std::string where = numbered(model, "merges", i);
     const auto bytes_of = [&](std::string_view characters) {
-      const std::optional<std::string> bytes = bytes_of_characters(characters);
+      const std::optional<std::string> bytes = text_of(characters);
       if (!bytes) throw UserError(where, "tokens of the vocabulary", quote(Json(characters)), kHint);
       return *bytes;
     };
@@ -288,6 +368,34 @@ void read_merges(const JsonFields& model, ModelBuilder& builder) {
     if (!builder.add_merge(where, bytes_of(halves.first), bytes_of(halves.second))) {
       throw UserError(where, "each pair once", "one again", kHint);
     }
+  }
+}
+
+// Behind the vocabulary: the tokens of single characters and of bytes, and where texts may be cut.
+void find_characters(const JsonFields& model, const AddedTokens& added, BytePairModel& tables) {
+  CharacterRules& rules = *tables.characters;
+  rules.by_words = true;
+  std::array<bool, 256> has{};
+  for (const auto& [name, number] : model.inside("vocab").value().items()) {
+    const auto id = number.get<TokenId>();
+    const auto known = added.find(id);
+    if (known != added.end() && known->second.special) continue;
+    const auto token = static_cast<PairTable::Token>(id);
+    if (const std::optional<unsigned char> byte = byte_of(name)) {
+      tables.tokens[static_cast<size_t>(id)] = std::string(1, static_cast<char>(*byte));
+      tables.of_byte[*byte] = token;
+      has[*byte] = true;
+    } else if (const std::optional<std::string> text = text_of_piece(name)) {
+      const CodePoint first = decode_utf8(text->c_str());
+      if (static_cast<size_t>(first.length) == text->size()) rules.token_of.emplace(first.value, token);
+      for (size_t at = text->find(' ', 1); at != std::string::npos; at = text->find(' ', at + 1))
+        rules.by_words &= (*text)[at - 1] == ' ';
+    }
+  }
+  const auto missing = std::ranges::find(has, false);
+  if (missing != has.end()) {
+    model.refuse("vocab", "a token for each of the 256 bytes, since byte_fallback is true",
+                 fmt::format("none for byte {}", missing - has.begin()));
   }
 }
 
@@ -309,16 +417,26 @@ BytePairModel read_tokenizer_json(const std::string& where, std::string_view tex
   const JsonFields model = file.inside("model");
   check_model(model);
   ModelBuilder builder(where);
-  builder.model().nfc = reads_nfc(file);
-  read_splits(file, builder.model());
-  check_rest(file);
+  const bool characters = model.has("byte_fallback") && model.flag("byte_fallback");
+  const TextOf text_of = characters ? text_of_piece : bytes_of_characters;
+  if (characters) {
+    builder.model().characters = read_character_rules(file);
+  } else {
+    builder.model().nfc = reads_nfc(file);
+    read_splits(file, builder.model());
+  }
+  check_rest(file, characters);
   builder.model().whole_first = model.has("ignore_merges") && model.flag("ignore_merges");
+  if (characters && builder.model().whole_first)
+    model.refuse("ignore_merges", "false, where byte_fallback is true", "true");
   AddedTokens added = read_added(file);
   find_special(file, named, added, builder.model());
   take_added(added, builder.model());
-  read_vocabulary(model, added, builder);
-  builder.find_bytes();
-  read_merges(model, builder);
+  if (characters && !builder.model().white.empty())
+    file.refuse("added_tokens", "none of white space, where byte_fallback is true", "some");
+  read_vocabulary(model, added, text_of, builder);
+  characters ? find_characters(model, added, builder.model()) : builder.find_bytes();
+  read_merges(model, text_of, builder);
   return std::move(builder.model());
 }
 

@@ -210,7 +210,7 @@ TEST(TokenizerJson, RefusesByName) {
        "expected ByteLevel or TemplateProcessing"},
       {[](Json& json) { json["model"]["dropout"] = 0.1; }, "\"dropout\": expected none, found 0.1"},
       {[](Json& json) { json["model"]["end_of_word_suffix"] = "</w>"; }, "expected none, found \"</w>\""},
-      {[](Json& json) { json["model"]["byte_fallback"] = true; }, "\"byte_fallback\": expected false"},
+      {[](Json& json) { json["model"]["byte_fallback"] = true; }, "Metaspace, where byte_fallback is true"},
       {[](Json& json) { json["added_tokens"][3]["lstrip"] = true; },
        "\"lstrip\": expected false, found true"},
   });
