@@ -73,6 +73,23 @@ class Faithful : public Cli {
     }
     checkpoint::write_safetensors(folder_ / "theirs/model.safetensors", streams);
   }
+  // For another tokenizer in its place.
+  void drop_their_tokenizer() {
+    for (const char* name : {"vocab.json", "merges.txt", "tokenizer_config.json"})
+      fs::remove(folder_ / "theirs" / name);
+  }
+
+  // What was exported to `back` from runs/new has the tokenizer of runs/new.
+  void the_tokenizer_comes_back() {
+    EXPECT_EQ(json::parse(read_file(folder_ / "back/tokenizer_config.json")).at("tokenizer_class"),
+              "PreTrainedTokenizerFast");
+    ASSERT_EQ(moe("import back --output runs/again").code, 0);
+    const auto fingerprint = [&](const std::string& run) {
+      return json::parse(read_file(folder_ / run / "tokenizer/moe_tokenizer.json")).at("fingerprint");
+    };
+    EXPECT_EQ(fingerprint("runs/again"), fingerprint("runs/new"));
+  }
+
   void same_file(const std::string& name, const std::string& folder = "back") const {
     EXPECT_EQ(read_file(folder_ / folder / name), read_file(folder_ / "theirs" / name)) << name;
   }
@@ -160,8 +177,7 @@ TEST_F(Faithful, TokenizersThatAreNotReadSayWhatToDo) {
 }
 
 TEST_F(Faithful, SentencePieceGoesInAndOut) {
-  for (const char* name : {"vocab.json", "merges.txt", "tokenizer_config.json"})
-    fs::remove(folder_ / "theirs" / name);
+  drop_their_tokenizer();
   fs::copy(fs::path(MOE_SOURCE_DIR) / "tests/golden/text/bpe_bytes.model",
            folder_ / "theirs/tokenizer.model");
   ASSERT_EQ(moe("import theirs --output runs/new").code, 0);
@@ -173,21 +189,14 @@ TEST_F(Faithful, SentencePieceGoesInAndOut) {
   same_file("tokenizer.model");
   EXPECT_EQ(json::parse(read_file(folder_ / "back/tokenizer_config.json")).at("eos_token"), "</s>");
   EXPECT_FALSE(fs::exists(folder_ / "back/tokenizer.json"));
-  EXPECT_EQ(json::parse(read_file(folder_ / "back/tokenizer_config.json")).at("tokenizer_class"),
-            "PreTrainedTokenizerFast");
-  ASSERT_EQ(moe("import back --output runs/again").code, 0);
-  const auto fingerprint = [&](const std::string& run) {
-    return json::parse(read_file(folder_ / run / "tokenizer/moe_tokenizer.json")).at("fingerprint");
-  };
-  EXPECT_EQ(fingerprint("runs/again"), fingerprint("runs/new"));
+  the_tokenizer_comes_back();
 }
 
 // What is written shows as the library decodes it: without the space in front, unless a prompt is there.
 TEST_F(Faithful, SentencePieceWritesWithoutItsSpace) {
   const auto tokenizer =
       text::open_tokenizer((fs::path(MOE_SOURCE_DIR) / "tests/golden/text/unigram.model").string());
-  for (const char* name : {"vocab.json", "merges.txt", "tokenizer_config.json"})
-    fs::remove(folder_ / "theirs" / name);
+  drop_their_tokenizer();
   ASSERT_EQ(
       moe("import theirs --output runs/new data.tokenizer=" MOE_SOURCE_DIR "/tests/golden/text/unigram.model")
           .code,
@@ -212,8 +221,7 @@ TEST_F(Faithful, SentencePieceWritesWithoutItsSpace) {
 }
 
 TEST_F(Faithful, TekkenGoesInAndOut) {
-  for (const char* name : {"vocab.json", "merges.txt", "tokenizer_config.json"})
-    fs::remove(folder_ / "theirs" / name);
+  drop_their_tokenizer();
   fs::copy(fs::path(MOE_SOURCE_DIR) / "tests/golden/text/tekken.json", folder_ / "theirs/tekken.json");
   ASSERT_EQ(moe("import theirs --output runs/new").code, 0);
   const CommandResult plan = moe("generate runs/new --prompt a --max-new-tokens 2");
@@ -223,13 +231,7 @@ TEST_F(Faithful, TekkenGoesInAndOut) {
   EXPECT_EQ(json::parse(read_file(folder_ / "back/tokenizer_config.json")).at("eos_token"), "</s>");
   // transformers reads tokenizer.json: here it is the same tokenizer.
   fs::remove(folder_ / "back/tekken.json");
-  EXPECT_EQ(json::parse(read_file(folder_ / "back/tokenizer_config.json")).at("tokenizer_class"),
-            "PreTrainedTokenizerFast");
-  ASSERT_EQ(moe("import back --output runs/again").code, 0);
-  const auto fingerprint = [&](const std::string& run) {
-    return json::parse(read_file(folder_ / run / "tokenizer/moe_tokenizer.json")).at("fingerprint");
-  };
-  EXPECT_EQ(fingerprint("runs/again"), fingerprint("runs/new"));
+  the_tokenizer_comes_back();
 }
 
 }  // namespace
