@@ -4,14 +4,13 @@
 
 #include <fmt/core.h>
 
-#include <algorithm>
-
 #include "base/choices.h"
 #include "base/error.h"
 #include "text/cutter.h"
 #include "text/nfc.h"
 #include "text/piece_cache.h"
 #include "text/piece_encoder.h"
+#include "text/piece_name.h"
 #include "text/scan.h"
 #include "text/word_cutter.h"
 
@@ -120,18 +119,12 @@ void BytePairTokenizer::TextEncoder::encode_pieces_of(std::string_view text, std
 
 void BytePairTokenizer::TextEncoder::encode_characters(std::string_view text, std::vector<TokenId>& ids) {
   if (text.empty()) return;
-  constexpr std::string_view kSpace = "\u2581";
   const CharacterRules& rules = *tables_.model.characters;
   using Space = CharacterRules::SpaceInFront;
-  const bool has_one = text.front() == ' ' || text.starts_with(kSpace);
+  const bool has_one = text.front() == ' ' || text.starts_with(kSpaceSign);
   composed_.assign(rules.space == Space::always || (rules.space == Space::unless_there && !has_one) ? 1 : 0,
                    ' ');
-  for (size_t at = 0; at < text.size();) {
-    const size_t space = std::min(text.find(kSpace, at), text.size());
-    composed_ += text.substr(at, space - at);
-    if (space < text.size()) composed_ += ' ';
-    at = space + (space < text.size() ? kSpace.size() : 0);
-  }
+  append_with_spaces(composed_, text);
   if (!rules.by_words) return merge_characters(composed_, ids);
   WordCutter cutter(composed_);
   encode_pieces(composed_, cutter, cache_, ids,

@@ -8,18 +8,19 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <unordered_map>
 
 #include "base/error.h"
 #include "base/utf8.h"
 #include "text/byte_pair_tokenizer.h"
+#include "text/piece_name.h"
 
 namespace moe::text {
 namespace {
 
 constexpr const char* kHint = "docs/tokenizers.md says what is read";
-constexpr std::string_view kSpace = "\xe2\x96\x81";  // U+2581
-constexpr int64_t kLongest = 1024;                   // bytes of a piece
+constexpr int64_t kLongest = 1024;  // bytes of a piece
 enum ModelType { kUnigram = 1, kBpe = 2 };
 enum PieceType { kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6 };
 
@@ -90,27 +91,6 @@ class CharacterMap {
   std::vector<int> rules_;
 };
 
-int hexadecimal(char digit) {
-  if (digit >= '0' && digit <= '9') return digit - '0';
-  return digit >= 'A' && digit <= 'F' ? digit - 'A' + 10 : -1;
-}
-
-// <0x41> is A.
-std::string byte_of(const std::string& where, const std::string& piece) {
-  if (piece.size() == 6 && piece.starts_with("<0x") && piece.back() == '>') {
-    const int high = hexadecimal(piece[3]), low = hexadecimal(piece[4]);
-    if (high >= 0 && low >= 0) return {static_cast<char>(high * 16 + low)};
-  }
-  throw UserError(where, "a byte as <0x41>", "\"" + piece + "\"", kHint);
-}
-
-std::string text_of(std::string piece) {
-  for (size_t at = 0; (at = piece.find(kSpace, at)) != std::string::npos; ++at) {
-    piece.replace(at, kSpace.size(), " ");
-  }
-  return piece;
-}
-
 std::string bytes_of(const std::string& where, const pb::Piece& piece) {
   const std::string& text = piece.piece();
   if (text.empty() || std::ssize(text) > kLongest || well_formed_prefix(text) != text.size() ||
@@ -123,10 +103,14 @@ std::string bytes_of(const std::string& where, const pb::Piece& piece) {
   }
   switch (piece.type()) {
     case kNormal:
-    case kUserDefined:
-      return text_of(text);
+    case kUserDefined: {
+      std::string spaced;
+      append_with_spaces(spaced, text);
+      return spaced;
+    }
     case kByte:
-      return byte_of(where, text);
+      if (const std::optional<char> byte = byte_of_name(text)) return {*byte};
+      throw UserError(where, "a byte as <0x41>", "\"" + text + "\"", kHint);
     case kUnknown:
     case kControl:
     case kUnused:
@@ -190,12 +174,6 @@ void check_symbols(const std::string& where, const pb::SentencePieceModel& model
   }
 }
 
-// Whether a space of a text may stand inside, or a character other than a space before one.
-bool crosses_words(std::string_view piece) {
-  while (piece.starts_with(kSpace)) piece.remove_prefix(kSpace.size());
-  return piece.find(kSpace) != std::string_view::npos || piece.find(' ') != std::string_view::npos;
-}
-
 bool is_by_words(const pb::SentencePieceModel& model) {
   const pb::Normalization& form = model.normalization();
   if (model.training().model_type() != kBpe || model.training().space_behind() || !form.visible_spaces() ||
@@ -204,7 +182,7 @@ bool is_by_words(const pb::SentencePieceModel& model) {
   }
   bool has_space = false;  // else unknown characters before and behind it would be one piece
   for (const pb::Piece& piece : model.pieces()) {
-    has_space |= piece.type() == kNormal && piece.piece() == kSpace;
+    has_space |= piece.type() == kNormal && piece.piece() == kSpaceSign;
     // How an unused piece is taken apart depends on where it last stood.
     if (piece.type() == kUnused || crosses_words(piece.piece())) return false;
   }

@@ -17,6 +17,7 @@
 #include "base/utf8.h"
 #include "text/byte_alphabet.h"
 #include "text/model_builder.h"
+#include "text/piece_name.h"
 #include "text/split_steps.h"
 
 namespace moe::text {
@@ -137,9 +138,6 @@ void read_splits(const JsonFields& file, BytePairModel& model) {
   }
 }
 
-// The character that SentencePiece has for a space.
-constexpr std::string_view kSpace = "\u2581";
-
 void expect_space(const JsonFields& part, const char* name, const std::string& found,
                   std::string_view wanted) {
   if (found != wanted) part.refuse(name, quote(Json(wanted)), quote(Json(found)));
@@ -154,7 +152,7 @@ CharacterRules read_character_rules(const JsonFields& file) {
     for_each_part(file.inside("normalizer"), "normalizers", [&](const JsonFields& part) {
       const std::string type = part.text("type");
       if (type == "Prepend") {
-        expect_space(part, "prepend", part.text("prepend"), kSpace);
+        expect_space(part, "prepend", part.text("prepend"), kSpaceSign);
         rules.space = Space::always;
       } else if (type == "Replace" && replaces && part.inside("pattern").has("Regex")) {
         expect_space(part, "pattern", part.inside("pattern").text("Regex"), "\\A\u2581");
@@ -162,7 +160,7 @@ CharacterRules read_character_rules(const JsonFields& file) {
         doubles = true;
       } else if (type == "Replace") {
         expect_space(part, "pattern", part.inside("pattern").text("String"), " ");
-        expect_space(part, "content", part.text("content"), kSpace);
+        expect_space(part, "content", part.text("content"), kSpaceSign);
         replaces = true;
       } else {
         refuse_type(part, "Prepend or Replace, where byte_fallback is true");
@@ -172,7 +170,7 @@ CharacterRules read_character_rules(const JsonFields& file) {
   const auto read_part = [&](const JsonFields& part) {
     const std::string type = part.text("type");
     if (type == "Metaspace" && rules.space == Space::none) {
-      expect_space(part, "replacement", part.text("replacement"), kSpace);
+      expect_space(part, "replacement", part.text("replacement"), kSpaceSign);
       if (!part.has("split") || part.flag("split")) part.refuse("split", "false", "true");
       const std::string scheme = part.text("prepend_scheme");
       if (scheme != "first" && scheme != "always" && scheme != "never")
@@ -191,23 +189,11 @@ CharacterRules read_character_rules(const JsonFields& file) {
   return rules;
 }
 
-// "<0x0A>", of SentencePiece's models.
-std::optional<unsigned char> byte_of(std::string_view name) {
-  if (name.size() != 6 || !name.starts_with("<0x") || !name.ends_with('>')) return std::nullopt;
-  const auto digit = [](char c) {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-  };
-  const int high = digit(name[3]), low = digit(name[4]);
-  if (high < 0 || low < 0) return std::nullopt;
-  return static_cast<unsigned char>(16 * high + low);
-}
-
 // A token's text, where it is one.
 std::optional<std::string> text_of_piece(std::string_view name) {
-  if (byte_of(name) || name.empty() || name.find(' ') != std::string_view::npos) return std::nullopt;
-  std::string text(name);
-  for (size_t at = text.find(kSpace); at != std::string::npos; at = text.find(kSpace, at + 1))
-    text.replace(at, kSpace.size(), " ");
+  if (byte_of_name(name) || name.empty() || name.find(' ') != std::string_view::npos) return std::nullopt;
+  std::string text;
+  append_with_spaces(text, name);
   return text;
 }
 
@@ -381,15 +367,14 @@ void find_characters(const JsonFields& model, const AddedTokens& added, BytePair
     const auto known = added.find(id);
     if (known != added.end() && known->second.special) continue;
     const auto token = static_cast<PairTable::Token>(id);
-    if (const std::optional<unsigned char> byte = byte_of(name)) {
-      tables.tokens[static_cast<size_t>(id)] = std::string(1, static_cast<char>(*byte));
-      tables.of_byte[*byte] = token;
-      has[*byte] = true;
+    if (const std::optional<char> byte = byte_of_name(name)) {
+      tables.tokens[static_cast<size_t>(id)] = std::string(1, *byte);
+      tables.of_byte[static_cast<unsigned char>(*byte)] = token;
+      has[static_cast<unsigned char>(*byte)] = true;
     } else if (const std::optional<std::string> text = text_of_piece(name)) {
       const CodePoint first = decode_utf8(text->c_str());
       if (static_cast<size_t>(first.length) == text->size()) rules.token_of.emplace(first.value, token);
-      for (size_t at = text->find(' ', 1); at != std::string::npos; at = text->find(' ', at + 1))
-        rules.by_words &= (*text)[at - 1] == ' ';
+      rules.by_words &= !crosses_words(name);
     }
   }
   const auto missing = std::ranges::find(has, false);

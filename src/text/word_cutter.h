@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "text/cutter.h"
+#include "text/piece_name.h"
 
 namespace moe::text {
 
@@ -32,7 +33,7 @@ class WordCutter final : public Cutter {
   // it nothing would be left of that word.
   size_t word_end(size_t from) const {
     for (size_t at = text_.find(' ', from); at < text_.size() - 1; at = text_.find(' ', at + 1)) {
-      if (text_[at - 1] != ' ' && !text_.substr(0, at).ends_with("\xe2\x96\x81")) return at;
+      if (text_[at - 1] != ' ' && !text_.substr(0, at).ends_with(kSpaceSign)) return at;
     }
     return text_.size();
   }
