@@ -12,7 +12,7 @@ beside, and give the same files, byte for byte, as one that nobody disturbed.
 
 The last line says whether. Needs /proc.
 
-usage: tools/check_import.py [--moe MOE] [--gb GB] [--kills N] [--seed N] [--tokenizer tokenizer.json]
+usage: tools/check_import.py [--moe MOE] [--gb GB] [--kills N] [--seed N] [--tokenizer FILE] [--rows N]
 """
 import argparse
 import hashlib
@@ -83,7 +83,8 @@ def write_model(folder, config, seed, shard_bytes, tokenizer=None):
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config, indent=2))
     if tokenizer:
-        shutil.copy(tokenizer, folder / "tokenizer.json")
+        name = "tekken.json" if Path(tokenizer).name.startswith("tekken") else "tokenizer.json"
+        shutil.copy(tokenizer, folder / name)
     draw, shards, size = random.Random(seed), [[]], 0
     for name, shape in tensors(config):
         if size + 2 * count(shape) > shard_bytes and shards[-1]:
@@ -268,7 +269,8 @@ def main():
     parser.add_argument("--gb", type=float, default=2, help="of the model that memory is measured with")
     parser.add_argument("--kills", type=int, default=30, help="times three")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--tokenizer", help="a tokenizer.json for the large model; needs --rows")
+    parser.add_argument("--tokenizer",
+                        help="a tokenizer.json or tekken.json for the large model; needs --rows")
     parser.add_argument("--rows", type=int, default=50304, help="of the large model's embedding")
     options = parser.parse_args()
     options.moe = str(Path(options.moe).resolve())

@@ -70,7 +70,7 @@ LIBRARIES = {
     "CLI/": "cli/",
     "xxhash.h": "checkpoint/ data/",
     "nlohmann/": "base/json.h",
-    "utf8proc.h": "text/nfc.cpp",
+    "utf8proc.h": "text/unicode_form.cpp",
     "oniguruma.h": "text/regex.cpp",
     "fmt/": "*.cpp",
     "cairo.h": "report/picture.cpp",

@@ -7,11 +7,12 @@ usage: tools/check_tokenizers.py build/cpu/bench/tokenizer_tool FOLDER [NAME...]
 
 The files come out of three wheels, which pip puts into FOLDER unless they are there: litellm (cl100k, o200k,
 p50k, DeepSeek-V3), dashscope (Qwen) and mistral-common (tekken, and the models of SentencePiece of Mistral
-7B). Two models of unigrams are trained here; `steps` are patterns without a scan by hand, with DeepSeek's
-vocabulary. NAME...: only these tokenizers. Each is read as it is and, where it is tiktoken's, once more as
-the tokenizer.json that it becomes in Hugging Face's conversion; Qwen's then with its normal form NFC. Texts:
-English, the source code of Python's library, every code point of Unicode among words of many scripts, random
-bytes. Exit status 1 if any id differs. Needs `tokenizers`, `tiktoken`, `sentencepiece`, `numpy`, pip.
+7B). Two models of unigrams are trained here; `steps` are patterns without a scan by hand, and `normalizers`
+normal forms, both with DeepSeek's vocabulary. NAME...: only these tokenizers. Each is read as it is and, where
+it is tiktoken's, once more as the tokenizer.json that it becomes in Hugging Face's conversion; Qwen's then with
+its normal form NFC. Texts: English, the source code of Python's library, every code point of Unicode among
+words of many scripts, random bytes. Exit status 1 if any id differs. Needs `tokenizers`, `tiktoken`,
+`sentencepiece`, `numpy`, pip.
 """
 import base64
 import gzip
@@ -201,12 +202,26 @@ def check_steps(tool, folder):
              "digits": [digits, split(patterns()["o200k"][1], "Isolated")],
              "llama3 slowly": [split("(?:" + patterns()["llama3"][1] + ")", "Isolated")],
              "spaces": [split(r"\s", "MergedWithNext"), split(r"[\p{N}\p{M}]", "Contiguous")]}
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    changes = {name: {"pre_tokenizer": {"type": "Sequence", "pretokenizers": parts + [byte_level]}}
+               for name, parts in steps.items()}
+    return check_changed(tool, folder, changes)
+
+
+def check_normalizers(tool, folder):
+    """Normal forms, each with DeepSeek's vocabulary and pattern; NFC is held with Qwen's."""
+    forms = ["NFD", "NFKC", "NFKD", "Lowercase", "StripAccents"]
+    changes = {form: {"normalizer": {"type": form}} for form in forms}
+    changes["Replace"] = {"normalizer": {"type": "Replace", "pattern": {"Regex": r"\s+|\pN{2}"}, "content": " "}}
+    return check_changed(tool, folder, changes)
+
+
+def check_changed(tool, folder, changes):
+    """DeepSeek's tokenizer with parts in place of its own."""
     good = True
-    for name, parts in steps.items():
-        written = json.loads((folder / DEEPSEEK).read_text())
+    for name, change in changes.items():
+        written = json.loads((folder / DEEPSEEK).read_text()) | change
         written["added_tokens"] = [token for token in written["added_tokens"] if token["special"]]
-        written["pre_tokenizer"]["pretokenizers"] = parts + [
-            {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}]
         tokenizer = Tokenizer.from_str(json.dumps(written))
         tokenizer.encode_special_tokens = True
         encode = lambda parts: [encoding.ids for encoding in tokenizer.encode_batch_fast(
@@ -265,6 +280,7 @@ def main():
         "tekken": lambda: check_ranks("tekken", tool, folder, TEKKEN, "tekken"),
         "o200k": lambda: check_ranks("o200k", tool, folder, O200K, "o200k"),
         "steps": lambda: check_steps(tool, folder),
+        "normalizers": lambda: check_normalizers(tool, folder),
         "Mistral-v1": lambda: check_pieces("Mistral-v1", tool, folder / MISTRAL1),
         "Mistral-v3": lambda: check_pieces("Mistral-v3", tool, folder / MISTRAL3),
         "Mistral-json": lambda: check_byte_fallback(tool, folder),

@@ -9,10 +9,11 @@ text, runs of spaces beside the BPE), new.json as Qwen's (merges as pairs, NFC, 
 first), ranks.tiktoken as tiktoken's, tekken.json with the same ranks as Mistral's; NAME.ids are ids as
 uint16. Deterministic. Needs `tokenizers`, `tiktoken`, `regex`, `numpy` and `mistral-common`.
 
-usage: tools/make_tokenizer_file_goldens.py [--tekken | --steps]
+usage: tools/make_tokenizer_file_goldens.py [--tekken | --steps | --normalizers]
 
 With --tekken the files for tekken alone are written, from the ranks.tiktoken that is there; with --steps
-steps.json alone, from old.json: other pre-tokenizers for its model, and its ids of a text.
+steps.json alone, from old.json: other pre-tokenizers for its model, and its ids of a text; with --normalizers
+normalizers.json, the same for normalizers.
 """
 import base64
 import json
@@ -183,6 +184,37 @@ def write_steps(text):
     print(f"steps: {len(cases)} cases, {len({tuple(case['ids']) for case in cases})} of them differ")
 
 
+def write_normalizers(text):
+    """normalizers.json: normal forms, with the ids of texts by old.json's model."""
+    old = json.loads((FOLDER / "old.json").read_text())
+    old["added_tokens"] = []
+    texts = [text[:700], "", " ", "\u2003 x \u3000\n",
+             "\u0130stanbul \u03a3\u0391\u03a3 \u01c5 \ufb01\ufb03 \u00c5 e\u0323\u0301 \u1e9b\u0323 \u2460 \uff21 \ufdfa"
+             " \ud55c\uae00 \u00bd \u00a0\u0301\u20dd x\u0903  a aa aaa"]
+    replace = lambda pattern, content, kind="String": {"type": "Replace", "pattern": {kind: pattern},
+                                                       "content": content}
+    strip = lambda left, right: {"type": "Strip", "strip_left": left, "strip_right": right}
+    forms = [{"type": name} for name in ("NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents")]
+    sequences = [[form] for form in forms]
+    sequences += [[strip(left, right)] for left, right in ((True, True), (True, False), (False, True))]
+    sequences += [[replace("a", "bb"), replace(" ", "")], [replace(r"\s+", " ", "Regex")],
+                  [replace(r"(?<=a)|x*", "-", "Regex")],
+                  [replace("aa", "a"), {"type": "Prepend", "prepend": "> "}],
+                  [forms[3], forms[5], forms[4], strip(True, True), {"type": "Prepend", "prepend": "\u2581"}],
+                  [strip(True, True), {"type": "Prepend", "prepend": "x"}, forms[0]], []]
+    cases = []
+    for parts in sequences:
+        old["normalizer"] = {"type": "Sequence", "normalizers": parts}
+        normalizer = Tokenizer.from_str(json.dumps(old)).normalizer
+        # One behind the other: 0.23.3's ByteLevel panics over what an empty match was replaced by.
+        tokenizer = Tokenizer.from_str(json.dumps(old | {"normalizer": None}))
+        ids = [tokenizer.encode(normalizer.normalize_str(one)).ids for one in texts]
+        cases.append({"normalizer": old["normalizer"], "ids": ids})
+    written = json.dumps({"texts": texts, "cases": cases}, ensure_ascii=True, separators=(",", ":"))
+    (FOLDER / "normalizers.json").write_text(written + "\n")
+    print(f"normalizers: {len(cases)} cases, {len({str(case['ids']) for case in cases})} of them differ")
+
+
 def write_tekken(text):
     """Special tokens that the file does not name, and ranks behind those that the vocabulary has room for."""
     ranks = [line.split() for line in (FOLDER / "ranks.tiktoken").read_text().splitlines()]
@@ -198,7 +230,7 @@ def write_tekken(text):
 
 
 def main():
-    parts = {"--tekken": write_tekken, "--steps": write_steps}
+    parts = {"--tekken": write_tekken, "--steps": write_steps, "--normalizers": write_normalizers}
     if sys.argv[1:]:
         return parts[sys.argv[1]]((FOLDER / "cuts.txt").read_bytes().decode())
     rng = random.Random(23)
@@ -219,6 +251,7 @@ def main():
     write_ids("ranks", encoding.encode_ordinary(text))
     write_tekken(text)
     write_steps(text)
+    write_normalizers(text)
 
 
 if __name__ == "__main__":

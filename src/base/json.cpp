@@ -44,12 +44,19 @@ class Depth {
   int most_, depth_ = 0;
 };
 
+// A list of the outermost object whose elements are given away.
+struct GivenList {
+  std::string_view name;
+  const std::function<void(size_t index, const Json& element)>& take;
+  size_t given = 0;
+};
+
 // nlohmann's events as a value.
 template <class AnyJson>
 class Builder {
  public:
-  Builder(AnyJson& root, const JsonLimits& limits)
-      : root_(root), depth_(limits.depth), unread_(limits.unread) {}
+  Builder(AnyJson& root, const JsonLimits& limits, GivenList* list)
+      : root_(root), depth_(limits.depth), list_(list) {}
 
   std::string error;
 
@@ -65,10 +72,7 @@ class Builder {
   bool end_object() { return close(); }
   bool end_array() { return close(); }
   bool key(std::string& name) {
-    if (!unread_.empty() && name == unread_) {
-      member_ = &dropped_;
-      return true;
-    }
+    if (list_ && open_.size() == 1) at_list_ = name == list_->name;
     auto& object = open_.back()->template get_ref<typename AnyJson::object_t&>();
     if constexpr (std::is_same_v<AnyJson, Json>) {
       const auto [place, fresh] = object.emplace(name, nullptr);
@@ -98,7 +102,17 @@ class Builder {
   template <class Value>
   bool put(Value&& value) {
     place(std::forward<Value>(value));
+    give();
     return true;
+  }
+  // Where an element of the list has just ended, it is the last one: the others are gone.
+  void give() {
+    if constexpr (std::is_same_v<AnyJson, Json>) {
+      if (!at_list_ || open_.size() != 2 || !open_.back()->is_array()) return;
+      auto& elements = open_.back()->template get_ref<Json::array_t&>();
+      list_->take(list_->given++, elements.back());
+      elements.pop_back();
+    }
   }
   bool open(typename AnyJson::value_t kind) {
     if (!depth_.open()) {
@@ -113,6 +127,7 @@ class Builder {
     depth_.close();
     open_.pop_back();
     if constexpr (!std::is_same_v<AnyJson, Json>) names_.pop_back();
+    give();
     return true;
   }
   bool twice(const std::string& name) {
@@ -122,8 +137,8 @@ class Builder {
 
   AnyJson& root_;
   Depth depth_;
-  std::string_view unread_;
-  AnyJson dropped_;                                        // the last value of an unread field
+  GivenList* list_;                                        // or null
+  bool at_list_ = false;                                   // the outermost object's last name is the list's
   std::vector<AnyJson*> open_;                             // from the outermost in
   std::vector<std::set<std::string, std::less<>>> names_;  // of each, where the object itself cannot tell
   AnyJson* member_ = nullptr;  // of the innermost object: the value that comes next
@@ -135,18 +150,19 @@ std::string too_long(std::string_view text, const JsonLimits& limits) {
 
 // What is wrong; "" for nothing.
 template <class AnyJson>
-std::string build(std::string_view text, const JsonLimits& limits, AnyJson& value) {
+std::string build(std::string_view text, const JsonLimits& limits, AnyJson& value,
+                  GivenList* list = nullptr) {
   if (std::string complaint = too_long(text, limits); !complaint.empty()) return complaint;
-  Builder<AnyJson> builder(value, limits);
+  Builder<AnyJson> builder(value, limits, list);
   AnyJson::sax_parse(text.begin(), text.end(), &builder);
   return builder.error;
 }
 
 template <class AnyJson>
 AnyJson parse(const std::string& where, std::string_view text, const std::string& hint,
-              const JsonLimits& limits) {
+              const JsonLimits& limits, GivenList* list = nullptr) {
   AnyJson value;
-  const std::string complaint = build(text, limits, value);
+  const std::string complaint = build(text, limits, value, list);
   if (!complaint.empty()) throw UserError(where, "JSON", complaint, hint);
   return value;
 }
@@ -168,6 +184,13 @@ Json parse_json(const std::string& where, std::string_view text, const std::stri
 OrderedJson parse_ordered_json(const std::string& where, std::string_view text, const std::string& hint,
                                const JsonLimits& limits) {
   return parse<OrderedJson>(where, text, hint, limits);
+}
+
+Json parse_json_list(const std::string& where, std::string_view text, std::string_view list,
+                     const std::function<void(size_t index, const Json& element)>& take,
+                     const std::string& hint, const JsonLimits& limits) {
+  GivenList given{list, take};
+  return parse<Json>(where, text, hint, limits, &given);
 }
 
 std::optional<Json> try_parse_json(std::string_view text, const JsonLimits& limits) {

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -25,7 +26,6 @@ using OrderedJson = nlohmann::ordered_json;
 struct JsonLimits {
   size_t bytes = size_t{64} << 20;
   int depth = 64;  // objects and lists inside one another; what later walks over a value may recurse so far
-  std::string_view unread = "";  // fields of this name are not kept: they would only take memory
 };
 
 // Throw UserError naming `where` (a file, a server) and what is wrong.
@@ -33,7 +33,12 @@ Json parse_json(const std::string& where, std::string_view text, const std::stri
                 const JsonLimits& limits = {});
 OrderedJson parse_ordered_json(const std::string& where, std::string_view text, const std::string& hint = "",
                                const JsonLimits& limits = {});
-// The same; nothing where the text is not such JSON.
+// The same, but for one list of the outermost object, too large to be held: take(index, element) has each of
+// its elements as soon as it is read, and the list in the value returned is empty.
+Json parse_json_list(const std::string& where, std::string_view text, std::string_view list,
+                     const std::function<void(size_t index, const Json& element)>& take,
+                     const std::string& hint = "", const JsonLimits& limits = {});
+// The same as parse_json; nothing where the text is not such JSON.
 std::optional<Json> try_parse_json(std::string_view text, const JsonLimits& limits = {});
 std::optional<OrderedJson> try_parse_ordered_json(std::string_view text, const JsonLimits& limits = {});
 

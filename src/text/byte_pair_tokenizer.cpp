@@ -7,7 +7,7 @@
 #include "base/choices.h"
 #include "base/error.h"
 #include "text/cutter.h"
-#include "text/nfc.h"
+#include "text/normalizer.h"
 #include "text/piece_cache.h"
 #include "text/piece_encoder.h"
 #include "text/piece_name.h"
@@ -21,7 +21,8 @@ namespace {
 // What decides ids beside the tokens and the special ids.
 std::string rules_of(const BytePairModel& model) {
   std::string rules = fmt::format("\n{}{}{}", model.steps ? "steps" : name_of(model.pattern),
-                                  model.nfc ? " nfc" : "", model.whole_first ? " whole_first" : "");
+                                  model.normalizer ? model.normalizer->description() : "",
+                                  model.whole_first ? " whole_first" : "");
   if (model.steps) rules += model.steps->description();
   if (model.characters) rules += fmt::format(" characters {}", static_cast<int>(model.characters->space));
   for (const AddedToken& token : model.added) {
@@ -78,7 +79,9 @@ BytePairTokenizer::Tables::Tables(BytePairModel given)
 
 class BytePairTokenizer::TextEncoder final : public Encoder {
  public:
-  explicit TextEncoder(const Tables& tables) : tables_(tables) {}
+  explicit TextEncoder(const Tables& tables) : tables_(tables) {
+    if (tables.model.normalizer) normal_.emplace(*tables.model.normalizer);
+  }
   void encode(std::string_view text, std::vector<TokenId>& ids) override;
 
  private:
@@ -90,7 +93,8 @@ class BytePairTokenizer::TextEncoder final : public Encoder {
   const Tables& tables_;
   PieceCache<uint32_t> cache_;
   BytePairScratch scratch_;
-  std::string composed_;
+  std::optional<Normalizer::Pass> normal_;
+  std::string spaced_;
   std::vector<PairTable::Token> symbols_;
 };
 
@@ -98,8 +102,7 @@ void BytePairTokenizer::TextEncoder::encode(std::string_view text, std::vector<T
   const BytePairModel& model = tables_.model;
   text = repaired(text);
   if (model.characters) return encode_characters(text, ids);
-  // White space of ASCII is the same before and after: its tokens may be sought in either.
-  if (model.nfc) text = to_nfc(text, composed_);
+  if (normal_) text = normal_->apply(text);
   if (model.white.empty()) return encode_pieces_of(text, ids);
   for (size_t at = 0; at < text.size();) {
     const WhiteTokens::Match match = model.white.find(text, at);
@@ -122,12 +125,12 @@ void BytePairTokenizer::TextEncoder::encode_characters(std::string_view text, st
   const CharacterRules& rules = *tables_.model.characters;
   using Space = CharacterRules::SpaceInFront;
   const bool has_one = text.front() == ' ' || text.starts_with(kSpaceSign);
-  composed_.assign(rules.space == Space::always || (rules.space == Space::unless_there && !has_one) ? 1 : 0,
-                   ' ');
-  append_with_spaces(composed_, text);
-  if (!rules.by_words) return merge_characters(composed_, ids);
-  WordCutter cutter(composed_);
-  encode_pieces(composed_, cutter, cache_, ids,
+  spaced_.assign(rules.space == Space::always || (rules.space == Space::unless_there && !has_one) ? 1 : 0,
+                 ' ');
+  append_with_spaces(spaced_, text);
+  if (!rules.by_words) return merge_characters(spaced_, ids);
+  WordCutter cutter(spaced_);
+  encode_pieces(spaced_, cutter, cache_, ids,
                 [this](std::string_view word, std::vector<TokenId>& out) { merge_characters(word, out); });
 }
 

@@ -14,6 +14,7 @@
 
 #include "text/bpe.h"
 #include "text/character_rules.h"
+#include "text/normalizer.h"
 #include "text/split_pattern.h"
 #include "text/split_steps.h"
 #include "text/tokenizer.h"
@@ -33,9 +34,9 @@ struct BytePairModel {
 
   std::string name;  // for people
   SplitPattern pattern = SplitPattern::gpt2;
-  std::shared_ptr<const SplitSteps> steps;  // in place of a pattern, where none is known for them
-  bool nfc = false;                         // text is brought to Unicode's form C first
-  bool whole_first = false;                 // a piece that is a token is that token, whatever its merges make
+  std::shared_ptr<const SplitSteps> steps;       // in place of a pattern, where none is known for them
+  std::shared_ptr<const Normalizer> normalizer;  // what text becomes first; none: it stays as it is
+  bool whole_first = false;  // a piece that is a token is that token, whatever its merges make
   std::optional<CharacterRules> characters;  // in place of pattern and steps: symbols are no bytes
   std::vector<std::string> tokens;  // bytes by id; empty for special tokens and for ids without a token
   std::array<PairTable::Token, 256> of_byte{};

@@ -23,7 +23,7 @@ namespace fs = std::filesystem;
 namespace {
 
 bool is_gpt2(const BytePairModel& model) {
-  if (std::ssize(model.tokens) != Gpt2Tokenizer::kVocabulary || model.padding || model.nfc ||
+  if (std::ssize(model.tokens) != Gpt2Tokenizer::kVocabulary || model.padding || model.normalizer ||
       model.end_of_text != Gpt2Tokenizer::kEndOfText || model.pattern != SplitPattern::gpt2 || model.steps ||
       model.characters || model.added.size() != 1 ||
       model.end_of_text_name != Gpt2Tokenizer::kFacts.end_of_text_name) {

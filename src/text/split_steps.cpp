@@ -7,12 +7,12 @@
 
 #include <array>
 #include <cstddef>
-#include <ctime>
 #include <optional>
 #include <span>
 #include <utility>
 
 #include "base/error.h"
+#include "text/matches.h"
 #include "text/regex.h"
 #include "text/scan.h"
 
@@ -20,130 +20,6 @@ namespace moe::text {
 namespace {
 
 constexpr const char* kHint = "docs/tokenizers.md says what is read";
-
-struct Segment {
-  size_t end;
-  bool match;
-};
-
-// Segments together are the text; some may be empty.
-class Segments {
- public:
-  Segments() = default;
-  virtual ~Segments() = default;
-  Segments(const Segments&) = delete;
-  Segments& operator=(const Segments&) = delete;
-
-  virtual void begin(std::string_view text) = 0;
-  virtual std::optional<Segment> next() = 0;
-};
-
-class Matches : public Segments {
- public:
-  void begin(std::string_view text) override {
-    text_ = text;
-    at_ = 0;
-    found_.reset();
-  }
-
-  std::optional<Segment> next() override {
-    if (!found_) {
-      found_ = find();
-      const size_t begin = found_ ? found_->begin : text_.size();
-      if (begin != at_) return Segment{at_ = begin, false};
-      if (!found_) return std::nullopt;
-    }
-    at_ = found_->end;
-    found_.reset();
-    return Segment{at_, true};
-  }
-
- protected:
-  // The next match, behind the one before.
-  virtual std::optional<Regex::Match> find() = 0;
-  std::string_view text() const { return text_; }
-  size_t at() const { return at_; }
-
- private:
-  std::string_view text_;
-  size_t at_ = 0;  // the end of the last segment
-  std::optional<Regex::Match> found_;
-};
-
-// How long the patterns of one text may take. A wall clock would count other programs, too.
-class Budget {
- public:
-  explicit Budget(size_t bytes) : end_(now() + 1 + static_cast<double>(bytes) * 10 / 1e6) {}
-
-  // Asks the clock now and then.
-  void check(const std::string& where, size_t at) {
-    if (++asked_ % 4 != 0 || now() < end_) return;
-    throw UserError(where, "a pattern that takes less than ten seconds for a megabyte",
-                    fmt::format("more, up to byte {} of a text", at), kHint);
-  }
-
- private:
-  static double now() {
-    timespec time{};
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-    return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-  }
-
-  double end_;
-  size_t asked_ = 0;
-};
-
-class RegexMatches final : public Matches {
- public:
-  RegexMatches(const Regex& regex, Budget& budget) : regex_(regex), search_(regex), budget_(budget) {}
-
-  void begin(std::string_view text) override {
-    Matches::begin(text);
-    search_.begin(text);
-    from_ = 0;
-    last_ = std::string_view::npos;
-  }
-
- protected:
-  // As `tokenizers` does: an empty match does not count where the one before ends, and the search goes on a
-  // character behind it.
-  std::optional<Regex::Match> find() override {
-    while (from_ <= text().size()) {
-      budget_.check(regex_.where(), from_);
-      const std::optional<Regex::Match> match = search_.find(from_);
-      from_ = match ? match->end : text().size() + 1;
-      if (!match) break;
-      if (match->begin == match->end) {
-        from_ = from_ < text().size() ? Scan(text()).after(from_) : from_ + 1;
-        if (match->end == last_) continue;
-      }
-      last_ = match->end;
-      return match;
-    }
-    return std::nullopt;
-  }
-
- private:
-  const Regex& regex_;
-  Regex::Search search_;
-  Budget& budget_;
-  size_t from_ = 0, last_ = 0;  // last_: the end of the match before
-};
-
-class TextMatches final : public Matches {
- public:
-  explicit TextMatches(std::string_view wanted) : wanted_(wanted) {}
-
- protected:
-  std::optional<Regex::Match> find() override {
-    const size_t begin = text().find(wanted_, at());
-    if (begin == std::string_view::npos) return std::nullopt;
-    return Regex::Match{begin, begin + wanted_.size()};
-  }
-
- private:
-  std::string_view wanted_;
-};
 
 class NumberMatches final : public Matches {
  protected:

@@ -42,10 +42,22 @@ constexpr std::string_view kFirstSpecial[] = {"<unk>",
                                               "[/SYSTEM_PROMPT]",
                                               "[TOOL_CONTENT]"};
 
+struct Token {
+  int64_t rank;
+  std::string bytes;
+};
+
+// Adds what an element of the list "vocab" says. Its third field, the bytes as text, is not read.
+void read_token(const std::string& where, size_t index, const Json& element, std::vector<Token>& tokens) {
+  const JsonFields token(fmt::format("{}: vocab[{}]", where, index), element, kHint);
+  const int64_t rank = token.whole("rank", 0, BytePairModel::kMostIds);
+  std::optional<std::string> bytes = decode_base64(token.text("token_bytes"));
+  if (!bytes) token.refuse("token_bytes", "base64", quote(token.at("token_bytes")));
+  tokens.push_back({rank, std::move(*bytes)});
+}
+
 // By id. What the file does not name is <SPECIAL_id>.
-std::vector<std::string> special_names(const std::string& where, std::string_view text) {
-  const Json json = parse_json(where, text, kHint, {.unread = "token_bytes"});
-  const JsonFields file(where, json, kHint);
+std::vector<std::string> special_names(const JsonFields& file) {
   const int64_t count = file.inside("config").whole(kSpecialCount, 3, kMostSpecial);
   std::vector<std::string> names(static_cast<size_t>(count));
   if (file.has("special_tokens")) {
@@ -71,16 +83,13 @@ std::vector<std::string> special_names(const std::string& where, std::string_vie
   return names;
 }
 
-void read_ranks(const JsonFields& file, int64_t special, int64_t ranks, ModelBuilder& builder) {
-  const Json& vocabulary = file.list("vocab");
+void add_ranks(const JsonFields& file, const std::vector<Token>& tokens, int64_t special, int64_t ranks,
+               ModelBuilder& builder) {
   int64_t taken = 0;
-  for (size_t i = 0; i < vocabulary.size(); ++i) {
-    const JsonFields token(fmt::format("{}: vocab[{}]", file.where(), i), vocabulary[i], kHint);
-    const int64_t rank = token.whole("rank", 0, BytePairModel::kMostIds);
-    if (rank >= ranks) continue;
-    const std::optional<std::string> bytes = decode_base64(token.text("token_bytes"));
-    if (!bytes) token.refuse("token_bytes", "base64", quote(token.at("token_bytes")));
-    builder.add_token(token.where(), special + rank, *bytes);
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i].rank >= ranks) continue;
+    builder.add_token(fmt::format("{}: vocab[{}]", file.where(), i), special + tokens[i].rank,
+                      tokens[i].bytes);
     ++taken;
   }
   if (taken != ranks) {
@@ -95,10 +104,13 @@ bool is_tekken(std::string_view text) {
 }
 
 BytePairModel read_tekken(const std::string& where, std::string_view text) {
-  // Read twice, each time without the field that the other time is for: parsed, a file of 19 MB takes 150.
-  const std::vector<std::string> names = special_names(where, text);
-  const Json json = parse_json(where, text, kHint, {.unread = "token_str"});
+  std::vector<Token> tokens;
+  const auto take = [&](size_t index, const Json& element) { read_token(where, index, element, tokens); };
+  // Held whole, the parsed list of a file of 19 MB takes 150.
+  const Json json = parse_json_list(where, text, "vocab", take, kHint);
   const JsonFields file(where, json, kHint);
+  file.list("vocab");
+  const std::vector<std::string> names = special_names(file);
   const JsonFields config = file.inside("config");
   const std::vector<std::string> regexes{config.text("pattern")};
   const std::optional<SplitPattern> pattern = find_pattern(regexes);
@@ -117,7 +129,7 @@ BytePairModel read_tekken(const std::string& where, std::string_view text) {
     model.end_of_text_name = name;
   }
   if (model.end_of_text_name.empty()) file.refuse("special_tokens", "</s>, which ends a text", "none");
-  read_ranks(file, special, ids - special, builder);
+  add_ranks(file, tokens, special, ids - special, builder);
   model.pattern = *pattern;
   builder.find_bytes();
   find_merges(where, model);

@@ -49,14 +49,31 @@ void for_each_part(const JsonFields& json, const char* list, const Visit& visit)
   }
 }
 
-bool reads_nfc(const JsonFields& file) {
-  bool nfc = false;
-  if (!file.has("normalizer")) return nfc;
-  for_each_part(file.inside("normalizer"), "normalizers", [&](const JsonFields& part) {
-    if (part.text("type") != "NFC") refuse_type(part, "NFC or null");
-    nfc = true;
-  });
-  return nfc;
+NormalStep read_normal_step(const JsonFields& part) {
+  const std::string type = part.text("type");
+  if (const auto form = value_named<UnicodeForm>(type)) return *form;
+  if (type == "Lowercase") return Lowercase{};
+  if (type == "Strip") return Strip{.left = part.flag("strip_left"), .right = part.flag("strip_right")};
+  if (type == "StripAccents") return StripAccents{};
+  if (type == "Prepend") return Prepend{part.text("prepend")};
+  if (type == "Replace") {
+    const JsonFields pattern = part.inside("pattern");
+    const bool regex = pattern.has("Regex");
+    return Replace{
+        .regex = regex, .pattern = pattern.text(regex ? "Regex" : "String"), .content = part.text("content")};
+  }
+  refuse_type(part, fmt::format("{}, Lowercase, Strip, StripAccents, Replace or Prepend",
+                                fmt::join(names_of<UnicodeForm>(), ", ")));
+}
+
+// Null where text stays as it is.
+std::shared_ptr<const Normalizer> read_normalizer(const JsonFields& file) {
+  if (!file.has("normalizer")) return nullptr;
+  std::vector<NormalStep> steps;
+  for_each_part(file.inside("normalizer"), "normalizers",
+                [&](const JsonFields& part) { steps.push_back(read_normal_step(part)); });
+  if (steps.empty()) return nullptr;
+  return std::make_shared<const Normalizer>(file.where() + ": normalizer", std::move(steps));
 }
 
 // What cuts text, and whether what no step matches is dropped.
@@ -407,7 +424,7 @@ BytePairModel read_tokenizer_json(const std::string& where, std::string_view tex
   if (characters) {
     builder.model().characters = read_character_rules(file);
   } else {
-    builder.model().nfc = reads_nfc(file);
+    builder.model().normalizer = read_normalizer(file);
     read_splits(file, builder.model());
   }
   check_rest(file, characters);
@@ -419,6 +436,10 @@ BytePairModel read_tokenizer_json(const std::string& where, std::string_view tex
   take_added(added, builder.model());
   if (characters && !builder.model().white.empty())
     file.refuse("added_tokens", "none of white space, where byte_fallback is true", "some");
+  // `tokenizers` seeks them before the normal form or behind it, as each token says.
+  if (const auto& normalizer = builder.model().normalizer;
+      normalizer && !normalizer->keeps_white() && !builder.model().white.empty())
+    file.refuse("normalizer", "NFC or NFD beside added tokens of white space", "another");
   read_vocabulary(model, added, text_of, builder);
   characters ? find_characters(model, added, builder.model()) : builder.find_bytes();
   read_merges(model, text_of, builder);

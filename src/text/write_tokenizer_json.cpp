@@ -93,7 +93,8 @@ OrderedJson added_tokens(const BytePairModel& model) {
 }  // namespace
 
 std::string write_tokenizer_json(const BytePairModel& model) {
-  CHECK(!model.nfc && !model.steps && !model.characters && model.white.empty(), "a part that is not written");
+  CHECK(!model.normalizer && !model.steps && !model.characters && model.white.empty(),
+        "a part that is not written");
   const Spelling spelling;
   const OrderedJson file{{"version", "1.0"},          {"truncation", nullptr},
                          {"padding", nullptr},        {"added_tokens", added_tokens(model)},

@@ -4,9 +4,11 @@
 #include "base/json.h"
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
 
 #include "base/excerpt.h"
 #include "support/errors.h"
@@ -50,12 +52,23 @@ TEST(Json, ANameTwiceInOneObjectIsRefused) {
             "f: expected JSON, found \"x\" twice in one object");
 }
 
-TEST(Json, UnreadFieldsAreLeftOutWhereverTheyAre) {
+TEST(Json, TheElementsOfAGivenListAreNotKept) {
   const std::string text =
-      R"([{"a": 1, "text": "x"}, {"text": {"b": [2, "y"]}, "c": {"text": null, "d": 3}}])";
-  EXPECT_EQ(parse_json("f", text, "", {.unread = "text"}), Json::parse(R"([{"a": 1}, {"c": {"d": 3}}])"));
-  EXPECT_EQ(parse_ordered_json("f", text, "", {.unread = "text"}).dump(), R"([{"a":1},{"c":{"d":3}}])");
-  EXPECT_EQ(parse_json("f", text, "", {.unread = "a"})[0], Json::parse(R"({"text": "x"})"));
+      R"({"a": {"list": [1]}, "list": [{"b": [2, {"list": [3]}]}, "x", [], 4.5, null], "c": [5]})";
+  std::vector<Json> elements;
+  const auto take = [&](size_t index, const Json& element) {
+    EXPECT_EQ(index, elements.size());
+    elements.push_back(element);
+  };
+  EXPECT_EQ(parse_json_list("f", text, "list", take),
+            Json::parse(R"({"a": {"list": [1]}, "list": [], "c": [5]})"));
+  EXPECT_EQ(Json(elements), Json::parse(R"([{"b": [2, {"list": [3]}]}, "x", [], 4.5, null])"));
+  elements.clear();
+  EXPECT_EQ(parse_json_list("f", R"({"list": {"d": [6]}})", "list", take).at("list").at("d").size(), 1U);
+  EXPECT_EQ(parse_json_list("f", R"([[{"list": [7]}]])", "list", take)[0][0].at("list").size(), 1U);
+  EXPECT_TRUE(elements.empty());
+  EXPECT_THAT(user_error_of([&] { parse_json_list("f", R"({"list": [8, 9)", "list", take); }),
+              testing::StartsWith("f: expected JSON, found "));
 }
 
 TEST(Json, DepthIsLimited) {

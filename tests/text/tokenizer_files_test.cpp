@@ -177,9 +177,13 @@ TEST(TokenizerJson, RefusesByName) {
       "is read");
   expect_complaints({
       {[](Json& json) {
+         json["normalizer"] = {{"type", "Nmt"}};
+       },
+       "expected NFC, NFD, NFKC, NFKD, Lowercase, Strip, StripAccents, Replace or Prepend, found \"Nmt\""},
+      {[](Json& json) {
          json["normalizer"] = {{"type", "NFKC"}};
        },
-       "expected NFC or null, found \"NFKC\""},
+       "\"normalizer\": expected NFC or NFD beside added tokens of white space, found another"},
       {[](Json& json) {
          json["pre_tokenizer"] = {{"type", "Whitespace"}};
        },

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Most characters are calm: they stay as they are, whatever stands before them. Text is copied but for the
-// stretches of others, each with the calm character that it may change. libutf8proc decomposes and composes;
-// the order of marks is found here, because it moves them one place at a time.
-#include "text/nfc.h"
+// Form C: most characters are calm: they stay as they are, whatever stands before them. Text is copied but for
+// the stretches of others, each with the calm character that it may change. The other forms are rare, and take
+// characters apart one by one. libutf8proc decomposes and composes; the order of marks is found here, because
+// it moves them one place at a time.
+#include "text/unicode_form.h"
 
 #include <utf8proc.h>
 
@@ -24,12 +25,12 @@ int combining_class(int32_t c) {
   return utf8proc_get_property(c)->combining_class;
 }
 
-// Appends the full canonical decomposition.
-void decompose(int32_t c, std::vector<int32_t>& characters) {
-  std::array<int32_t, 16> parts;
+// Appends the full decomposition. compatible: UTF8PROC_COMPAT, or 0 for the canonical one.
+void decompose(int32_t c, std::vector<int32_t>& characters, int compatible = 0) {
+  std::array<int32_t, 32> parts;
   int boundary = 0;
-  const auto count = utf8proc_decompose_char(c, parts.data(), parts.size(),
-                                             static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE), &boundary);
+  const auto options = static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | compatible);
+  const auto count = utf8proc_decompose_char(c, parts.data(), parts.size(), options, &boundary);
   CHECK(count > 0 && static_cast<size_t>(count) <= parts.size());
   characters.insert(characters.end(), parts.begin(), parts.begin() + count);
 }
@@ -101,8 +102,6 @@ size_t compose_stretch(std::string_view text, size_t begin, size_t restless, con
   return end;
 }
 
-}  // namespace
-
 std::string_view to_nfc(std::string_view text, std::string& buffer) {
   const CalmCharacters& calm = CalmCharacters::instance();
   buffer.clear();
@@ -124,6 +123,61 @@ std::string_view to_nfc(std::string_view text, std::string& buffer) {
   }
   if (copied == 0) return text;
   buffer.append(text.substr(copied));
+  return buffer;
+}
+
+// Taken apart. `text` must not lie in `buffer`.
+std::string_view decomposed(std::string_view text, int compatible, std::string& buffer) {
+  buffer.clear();
+  std::vector<int32_t> stretch;  // between two characters of ASCII, which no mark passes
+  for (size_t at = 0; at < text.size();) {
+    if (static_cast<unsigned char>(text[at]) < 0x80) {
+      buffer += text[at++];
+      continue;
+    }
+    stretch.clear();
+    while (at < text.size() && static_cast<unsigned char>(text[at]) >= 0x80) {
+      const CodePoint next = decode_utf8(text.data() + at);
+      decompose(static_cast<int32_t>(next.value), stretch, compatible);
+      at += static_cast<size_t>(next.length);
+    }
+    order_marks(stretch);
+    for (const int32_t c : stretch) append_utf8(buffer, static_cast<char32_t>(c));
+  }
+  return buffer;
+}
+
+}  // namespace
+
+std::string_view to_form(UnicodeForm form, std::string_view text, std::string& buffer) {
+  switch (form) {
+    case UnicodeForm::nfc:
+      return to_nfc(text, buffer);
+    case UnicodeForm::nfd:
+      return decomposed(text, 0, buffer);
+    case UnicodeForm::nfkd:
+      return decomposed(text, UTF8PROC_COMPAT, buffer);
+    case UnicodeForm::nfkc: {
+      std::string apart;
+      const std::string_view composed = to_nfc(decomposed(text, UTF8PROC_COMPAT, apart), buffer);
+      if (composed.data() == apart.data()) buffer.swap(apart);
+      return buffer;
+    }
+  }
+  CHECK(false, "a form without a rule");
+}
+
+std::string_view to_lowercase(std::string_view text, std::string& buffer) {
+  buffer.clear();
+  for (size_t at = 0; at < text.size();) {
+    const CodePoint next = decode_utf8(text.data() + at);
+    at += static_cast<size_t>(next.length);
+    if (next.value == U'\u0130') {  // the only one whose lower case is two characters
+      buffer += "i\u0307";
+    } else {
+      append_utf8(buffer, static_cast<char32_t>(utf8proc_tolower(static_cast<int32_t>(next.value))));
+    }
+  }
   return buffer;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "text/nfc.h"
+#include "text/unicode_form.h"
 
 #include <gtest/gtest.h>
 
@@ -10,7 +10,7 @@ namespace {
 
 std::string nfc(std::string_view text) {
   std::string buffer = "left over";
-  return std::string(to_nfc(text, buffer));
+  return std::string(to_form(UnicodeForm::nfc, text, buffer));
 }
 
 // By Python's unicodedata.normalize("NFC", ...).
@@ -35,6 +35,25 @@ TEST(Nfc, KeepsWhatLiesBetween) {
     expected += std::string(static_cast<size_t>(i % 7), 'x') + "漢ö ÿ";
   }
   EXPECT_EQ(nfc(text), expected);
+}
+
+// By Python's unicodedata.normalize() and str.lower().
+TEST(UnicodeForm, TheOthersAreAsUnicodeSays) {
+  const auto in = [](UnicodeForm form, std::string_view text) {
+    std::string buffer = "left over";
+    return std::string(to_form(form, text, buffer));
+  };
+  const std::string text = "é\u0323 \uFB01 \uAC01 \u1E9B\u0323 \u2460x";
+  EXPECT_EQ(in(UnicodeForm::nfd, text), "e\u0323\u0301 \uFB01 \u1100\u1161\u11A8 \u017F\u0323\u0307 \u2460x");
+  EXPECT_EQ(in(UnicodeForm::nfkd, text), "e\u0323\u0301 fi \u1100\u1161\u11A8 s\u0323\u0307 1x");
+  EXPECT_EQ(in(UnicodeForm::nfkc, text), "\u1EB9\u0301 fi \uAC01 \u1E69 1x");
+  for (const UnicodeForm form : {UnicodeForm::nfd, UnicodeForm::nfkd, UnicodeForm::nfkc}) {
+    EXPECT_EQ(in(form, "plain"), "plain");
+    EXPECT_EQ(in(form, ""), "");
+  }
+  std::string buffer;
+  // Each character by itself: the last sigma of a word is as the others.
+  EXPECT_EQ(to_lowercase("ΑΣ \u0130 Straße ǅ", buffer), "ασ i\u0307 straße ǆ");
 }
 
 // utf8proc alone would move each mark past all before it: minutes.
