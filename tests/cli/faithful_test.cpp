@@ -192,6 +192,33 @@ TEST_F(Faithful, SentencePieceGoesInAndOut) {
   the_tokenizer_comes_back();
 }
 
+TEST_F(Faithful, PatternsAndNormalFormsGoInAndOut) {
+  const auto golden = [](const std::string& name) {
+    return json::parse(read_file(fs::path(MOE_SOURCE_DIR) / "tests/golden/text" / name));
+  };
+  json tokenizer = golden("old.json");
+  for (json& token : tokenizer["added_tokens"]) token["special"] = true;
+  tokenizer["pre_tokenizer"] = golden("steps.json").at("cases")[0].at("pre_tokenizer");
+  tokenizer["normalizer"] = {
+      {"type", "Sequence"},
+      {"normalizers",
+       {{{"type", "NFKC"}}, {{"type", "Lowercase"}}, {{"type", "Prepend"}, {"prepend", "> "}}}}};
+  drop_their_tokenizer();
+  put("theirs/tokenizer.json", tokenizer.dump());
+  const CommandResult imported =
+      moe("import theirs --output runs/new data.source=text.txt data.document_split=line "
+          "model.max_seq_len=32 training.batch_size=2 training.max_steps=1 training.eval_every=0 "
+          "training.warmup_steps=0");
+  ASSERT_EQ(imported.code, 0) << imported.output;
+  const CommandResult trained = moe("train --resume runs/new");
+  EXPECT_EQ(trained.code, 0) << trained.output;
+  const CommandResult written = moe("generate runs/new --prompt \"A \uFB01\" --max-new-tokens 2");
+  EXPECT_EQ(written.code, 0) << written.output;
+  ASSERT_EQ(moe("export runs/new back").code, 0);
+  same_file("tokenizer.json");
+  the_tokenizer_comes_back();
+}
+
 // What is written shows as the library decodes it: without the space in front, unless a prompt is there.
 TEST_F(Faithful, SentencePieceWritesWithoutItsSpace) {
   const auto tokenizer =
