@@ -50,7 +50,7 @@ class SentencePieceTokenizer::TextEncoder final : public Encoder {
     if (text.empty()) return;
     if (!tables_.file.by_words) return encode_whole(text, ids);
     if (tables_.file.space_in_front) {  // then all words have one
-      spaced_.assign(" ").append(text);
+      spaced_.assign(1, ' ').append(text);
       text = spaced_;
     }
     std::visit([&](auto& cache) { encode_words(text, cache, ids); }, cache_);
