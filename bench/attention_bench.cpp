@@ -27,8 +27,7 @@ class Layer {
     packed = random({n_, heads_.packed()}), dpacked = zeros(DType::bf16, {n_, heads_.packed()});
     q = random({n_, H, d}), k = random({n_, G, d}), dy = random({n_, H, d});
     dq = zeros(DType::bf16, {n_, H, d}), dk = zeros(DType::bf16, {n_, G, d});
-    d_o = zeros(DType::bf16, {n_, H, d}), y = zeros(DType::bf16, {n_, H, d}),
-    o = zeros(DType::bf16, {n_, H, d});
+    d_o = zeros(DType::bf16, {n_, H, d}), y = zeros(DType::bf16, {n_, H, d});
     lse = zeros(DType::f32, {n_, H}), delta = zeros(DType::f32, {n_, H});
     rstd = zeros(DType::f32, {n_, H + G});
     w = zeros(DType::f32, {d}), dw = zeros(DType::f32, {d}), rope = zeros(DType::f32, {length, d});
@@ -52,8 +51,8 @@ class Layer {
 
   Ops& ops() { return *backend_.ops; }
   const Heads& heads() const { return heads_; }
-  void forward() { ops().attention_forward({y, o, lse, q, k, packed, first, heads_}); }
-  void gate() { ops().gate_backward({d_o, y, delta, dpacked, dy, o, packed, heads_}); }
+  void forward() { ops().attention_forward({y, lse, q, k, packed, first, heads_}); }
+  void gate() { ops().gate_backward({d_o, delta, dpacked, dy, y, packed, heads_}); }
   void backward() {
     ops().attention_backward({dq, dk, dpacked, d_o, q, k, packed, lse, delta, first, heads_});
   }
@@ -84,7 +83,7 @@ class Layer {
     state.counters["GB/s"] = rate(static_cast<double>(bytes) * 1e-9);
   }
 
-  Tensor packed, dpacked, q, k, dq, dk, dy, d_o, y, o, lse, delta, rstd, w, dw, rope, first, position;
+  Tensor packed, dpacked, q, k, dq, dk, dy, d_o, y, lse, delta, rstd, w, dw, rope, first, position;
 
  private:
   Tensor zeros(DType dtype, std::initializer_list<int64_t> shape) {
@@ -123,7 +122,7 @@ void with_layer(benchmark::State& state, const std::function<void(Layer&)>& body
 void Forward(benchmark::State& state) {
   with_layer(state, [&](Layer& x) {
     x.measure(
-        state, [&] { x.forward(); }, 2, 4 * x.q.bytes() + 2 * x.k.bytes());
+        state, [&] { x.forward(); }, 2, 3 * x.q.bytes() + 2 * x.k.bytes());
   });
 }
 void Backward(benchmark::State& state) {
@@ -137,7 +136,7 @@ void Backward(benchmark::State& state) {
 void GateBackward(benchmark::State& state) {
   with_layer(state, [&](Layer& x) {
     x.measure(
-        state, [&] { x.gate(); }, 0, 6 * x.q.bytes());
+        state, [&] { x.gate(); }, 0, 5 * x.q.bytes());
   });
 }
 void QkNormRopeForward(benchmark::State& state) {

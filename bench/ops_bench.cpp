@@ -91,7 +91,7 @@ void grouped_sizes(benchmark::internal::Benchmark* b) {
 BENCHMARK(GroupedMatmul)->Apply(grouped_sizes)->UseRealTime()->Unit(benchmark::kMicrosecond);
 
 struct AttentionInputs {
-  Tensor q, k, packed, y, o, lse, first;
+  Tensor q, k, packed, y, lse, first;
   Heads heads;
   double operations;  // of the two products of the forward pass, below the diagonal
 };
@@ -104,7 +104,6 @@ AttentionInputs attention_inputs(Bench& bench, const benchmark::State& state) {
           bench.random(dtype, {n, heads.kv, heads.dim}),
           bench.random(dtype, {n, heads.packed()}),
           bench.zeros(dtype, {n, heads.query, heads.dim}),
-          bench.zeros(dtype, {n, heads.query, heads.dim}),
           bench.zeros(DType::f32, {n, heads.query}),
           bench.zeros(DType::i32, {batch, length}),
           heads,
@@ -114,7 +113,7 @@ AttentionInputs attention_inputs(Bench& bench, const benchmark::State& state) {
 void AttentionForward(benchmark::State& state) {
   Bench bench;
   const AttentionInputs x = attention_inputs(bench, state);
-  for (auto _ : state) bench.ops().attention_forward({x.y, x.o, x.lse, x.q, x.k, x.packed, x.first, x.heads});
+  for (auto _ : state) bench.ops().attention_forward({x.y, x.lse, x.q, x.k, x.packed, x.first, x.heads});
   report(state, x.operations);
 }
 void AttentionBackward(benchmark::State& state) {
@@ -124,7 +123,7 @@ void AttentionBackward(benchmark::State& state) {
   const Tensor d_o = like(x.q), dq = like(x.q), dk = like(x.k);
   const Tensor dpacked = bench.zeros(x.q.dtype(), {x.packed.dim(0), x.packed.dim(1)});
   const Tensor delta = bench.random(DType::f32, {x.lse.dim(0), x.lse.dim(1)});
-  bench.ops().attention_forward({x.y, x.o, x.lse, x.q, x.k, x.packed, x.first, x.heads});
+  bench.ops().attention_forward({x.y, x.lse, x.q, x.k, x.packed, x.first, x.heads});
   for (auto _ : state)
     bench.ops().attention_backward(
         {dq, dk, dpacked, d_o, x.q, x.k, x.packed, x.lse, delta, x.first, x.heads});

@@ -34,10 +34,10 @@ void CpuOps::attention_forward(AttentionForward op) {
                                 .window = op.window};
       float* lse = op.lse_NH.as<float>() + (row + start) * heads + kv_head * group;
       BlockAttention<T>(gemm_, scratch_, block.rows(), dim)
-          .run(block, op.o_NHd.as<T>() + at, q_stride, lse, heads);
-      if (!layout.gated) return;  // y is o
-      gate_block(op.y_NHd.as<T>() + at, op.o_NHd.as<T>() + at, q_stride,
-                 op.packed_NP.as<T>() + (row + start) * packed, layout, kv_head, block.tokens);
+          .run(block, op.y_NHd.as<T>() + at, q_stride, lse, heads);
+      if (!layout.gated) return;
+      gate_block(op.y_NHd.as<T>() + at, q_stride, op.packed_NP.as<T>() + (row + start) * packed, layout,
+                 kv_head, block.tokens);
     });
   });
 }

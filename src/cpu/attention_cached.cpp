@@ -49,8 +49,8 @@ void CpuOps::attention_cached(AttentionCached op) {
       BlockAttention<T>(gemm_, scratch_, block.rows(), dim)
           .run(block, op.y_NHd.as<T>() + at, q_stride, nullptr, 0);
       if (!layout.gated) return;
-      gate_block(op.y_NHd.as<T>() + at, op.y_NHd.as<T>() + at, q_stride,
-                 op.packed_NP.as<T>() + (b * count + begin) * packed, layout, kv_head, block.tokens);
+      gate_block(op.y_NHd.as<T>() + at, q_stride, op.packed_NP.as<T>() + (b * count + begin) * packed, layout,
+                 kv_head, block.tokens);
     });
   });
 }

@@ -44,15 +44,15 @@ AttentionSaved::AttentionSaved(const AttentionSpec& spec, DType type, int64_t N,
   place(&AttentionSaved::k_NGd, unless_selective, type, {N, G, d});
   if (spec.heads.norms() > 0)
     place(&AttentionSaved::rstd_NJ, unless_selective, DType::f32, {N, spec.heads.norms()});
+  place(&AttentionSaved::y_NHd, unless_full, type, {N, H, d});
   if (mode == Mode::inference) return;
-  place(&AttentionSaved::o_NHd, unless_full, type, {N, H, d});
   place(&AttentionSaved::lse_NH, unless_full, DType::f32, {N, H});
 }
 
 AttentionSaved AttentionSaved::first(int64_t N) const {
   AttentionSaved view = *this;
   for (Tensor* tensor : {&view.norm_ND, &view.rstd_N, &view.packed_NP, &view.q_NHd, &view.k_NGd,
-                         &view.rstd_NJ, &view.o_NHd, &view.lse_NH})
+                         &view.rstd_NJ, &view.y_NHd, &view.lse_NH})
     if (!tensor->empty()) *tensor = tensor->rows(0, N);
   return view;
 }
@@ -63,9 +63,8 @@ AttentionWorkspace::AttentionWorkspace(const AttentionSpec& spec, DType type, in
   const auto shared = [&](DType dtype, std::initializer_list<int64_t> shape) {
     return arena.allocate("activations: shared", dtype, shape);
   };
-  gated_NHd = shared(type, {N, H, d});
   if (mode == Mode::inference) return;
-  dgated_NHd = shared(type, {N, H, d});
+  dy_NHd = shared(type, {N, H, d});
   dq_NHd = shared(type, {N, H, d});
   dk_NGd = shared(type, {N, G, d});
   dpacked_NP = shared(type, {N, spec.heads.packed()});
@@ -99,9 +98,8 @@ void Attention::heads(AttentionSaved& saved, const AttentionWeights& weights, co
                             .eps = spec_.qk_norm_eps});
 }
 
-void Attention::attend(AttentionSaved& saved, const Tokens& tokens, Tensor y_NHd, Ops& ops) const {
-  ops.attention_forward({.y_NHd = y_NHd,
-                         .o_NHd = saved.o_NHd,
+void Attention::attend(AttentionSaved& saved, const Tokens& tokens, Ops& ops) const {
+  ops.attention_forward({.y_NHd = saved.y_NHd,
                          .lse_NH = saved.lse_NH,
                          .q_NHd = saved.q_NHd,
                          .k_NGd = saved.k_NGd,
@@ -111,27 +109,30 @@ void Attention::attend(AttentionSaved& saved, const Tokens& tokens, Tensor y_NHd
                          .window = spec_.window});
 }
 
+void Attention::attend(AttentionSaved& saved, const KeyValueCache& cache, Ops& ops) const {
+  ops.attention_cached({.y_NHd = saved.y_NHd,
+                        .k_cache_BSGd = cache.k_BSGd,
+                        .v_cache_BSGd = cache.v_BSGd,
+                        .q_NHd = saved.q_NHd,
+                        .k_NGd = saved.k_NGd,
+                        .packed_NP = saved.packed_NP,
+                        .start_B = cache.start_B,
+                        .heads = spec_.heads,
+                        .window = spec_.window});
+}
+
 void Attention::forward(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND,
                         const AttentionWeights& weights, const Tokens& tokens, const KeyValueCache* cache,
-                        const AttentionWorkspace& scratch, Ops& ops) const {
-  const int64_t N = x_ND.dim(0), Hd = spec_.heads.query * spec_.heads.dim;
-  const Tensor gated_NHd = spec_.heads.gated || cache != nullptr ? scratch.gated_NHd.rows(0, N) : saved.o_NHd;
+                        Ops& ops) const {
   norm(saved, x_ND, weights, ops);
   project(saved, weights, ops);
   heads(saved, weights, tokens, ops);
   if (cache == nullptr)
-    attend(saved, tokens, gated_NHd, ops);
+    attend(saved, tokens, ops);
   else
-    ops.attention_cached({.y_NHd = gated_NHd,
-                          .k_cache_BSGd = cache->k_BSGd,
-                          .v_cache_BSGd = cache->v_BSGd,
-                          .q_NHd = saved.q_NHd,
-                          .k_NGd = saved.k_NGd,
-                          .packed_NP = saved.packed_NP,
-                          .start_B = cache->start_B,
-                          .heads = spec_.heads,
-                          .window = spec_.window});
-  ops.matmul_add(y_ND, x_ND, gated_NHd.reshape({N, Hd}), weights.out.compute);
+    attend(saved, *cache, ops);
+  const int64_t Hd = spec_.heads.query * spec_.heads.dim;
+  ops.matmul_add(y_ND, x_ND, saved.y_NHd.reshape({x_ND.dim(0), Hd}), weights.out.compute);
 }
 
 void Attention::backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND,
@@ -139,24 +140,22 @@ void Attention::backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND,
                          const AttentionWorkspace& scratch, Ops& ops) const {
   const int64_t N = x_ND.dim(0), Hd = spec_.heads.query * spec_.heads.dim;
   const bool add = gradients == GradientMode::accumulate, full = recompute_ == Recompute::full;
-  const Tensor& gated_NHd = spec_.heads.gated ? scratch.gated_NHd : saved.o_NHd;
   if (recompute_ != Recompute::none) {
     norm(saved, x_ND, weights, ops);
     if (full) project(saved, weights, ops);
     heads(saved, weights, tokens, ops);
-    if (full) attend(saved, tokens, gated_NHd, ops);
+    if (full) attend(saved, tokens, ops);
   }
-  ops.matmul(scratch.dgated_NHd.reshape({N, Hd}), d_ND, weights.out.compute, MatmulLayout::NN, false);
-  const Tensor& do_NHd = scratch.dgated_NHd;  // in place
+  ops.matmul(scratch.dy_NHd.reshape({N, Hd}), d_ND, weights.out.compute, MatmulLayout::NN, false);
+  const Tensor& do_NHd = scratch.dy_NHd;  // in place
   ops.gate_backward({.do_NHd = do_NHd,
-                     .y_NHd = gated_NHd,
                      .delta_NH = scratch.delta_NH,
                      .dpacked_NP = scratch.dpacked_NP,
-                     .dy_NHd = scratch.dgated_NHd,
-                     .o_NHd = saved.o_NHd,
+                     .dy_NHd = scratch.dy_NHd,
+                     .y_NHd = saved.y_NHd,
                      .packed_NP = saved.packed_NP,
                      .heads = spec_.heads});
-  ops.matmul(weights.out.gradient, d_ND, gated_NHd.reshape({N, Hd}), MatmulLayout::TN, add);
+  ops.matmul(weights.out.gradient, d_ND, saved.y_NHd.reshape({N, Hd}), MatmulLayout::TN, add);
   ops.attention_backward({.dq_NHd = scratch.dq_NHd,
                           .dk_NGd = scratch.dk_NGd,
                           .dpacked_NP = scratch.dpacked_NP,

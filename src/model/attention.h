@@ -26,18 +26,18 @@ double attention_flops(const AttentionSpec& spec, int64_t T);
 // What forward keeps for backward; one for each layer.
 struct AttentionSaved {
   // Activations that `recompute` does not keep share the first layer's memory. first: null for the first
-  // layer. Inference has no o and lse.
+  // layer. Inference has no lse.
   AttentionSaved(const AttentionSpec& spec, DType type, int64_t N, Recompute recompute, Mode mode,
                  const AttentionSaved* first, Arena& arena);
   // The same memory for fewer tokens.
   AttentionSaved first(int64_t N) const;
-  Tensor norm_ND, rstd_N, packed_NP, q_NHd, k_NGd, rstd_NJ, o_NHd, lse_NH;
+  Tensor norm_ND, rstd_N, packed_NP, q_NHd, k_NGd, rstd_NJ, y_NHd, lse_NH;
 };
 
-// Scratch memory, for at most N tokens. Inference has gated_NHd only.
+// Scratch memory of backward, for at most N tokens; inference has none.
 struct AttentionWorkspace {
   AttentionWorkspace(const AttentionSpec& spec, DType type, int64_t N, Mode mode, Arena& arena);
-  Tensor gated_NHd, dgated_NHd, dq_NHd, dk_NGd, dpacked_NP, dnorm_ND, delta_NH;
+  Tensor dy_NHd, dq_NHd, dk_NGd, dpacked_NP, dnorm_ND, delta_NH;
 };
 
 // For generation: the keys and values so far of each sequence.
@@ -53,8 +53,7 @@ class Attention {
   // y_ND: written; x_ND: kept by the caller until backward. cache: null in training. With a cache the N
   // tokens are N / B new ones of each sequence, which see those before them.
   void forward(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND, const AttentionWeights& weights,
-               const Tokens& tokens, const KeyValueCache* cache, const AttentionWorkspace& scratch,
-               Ops& ops) const;
+               const Tokens& tokens, const KeyValueCache* cache, Ops& ops) const;
   // d_ND: in, d(loss)/dy; out, d(loss)/dx.
   void backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND, const AttentionWeights& weights,
                 const Tokens& tokens, GradientMode gradients, const AttentionWorkspace& scratch,
@@ -65,7 +64,8 @@ class Attention {
   void project(AttentionSaved& saved, const AttentionWeights& weights, Ops& ops) const;
   void heads(AttentionSaved& saved, const AttentionWeights& weights, const Tokens& tokens, Ops& ops) const;
 
-  void attend(AttentionSaved& saved, const Tokens& tokens, Tensor y_NHd, Ops& ops) const;
+  void attend(AttentionSaved& saved, const Tokens& tokens, Ops& ops) const;
+  void attend(AttentionSaved& saved, const KeyValueCache& cache, Ops& ops) const;
 
   AttentionSpec spec_;
   Recompute recompute_;

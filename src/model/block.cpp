@@ -60,8 +60,7 @@ Block::Block(const LayerSpec& spec, Recompute recompute) : attention_(spec.atten
 void Block::dispatch(BlockSaved& saved, const LayerWeights& weights, const KeyValueCache* cache,
                      const Capacity& capacity, const BlockContext& context) const {
   const auto& [tokens, dispatcher, scratch, ops] = context;
-  attention_.forward(saved.middle_ND, saved.attention, saved.x_ND, weights.attention, tokens, cache,
-                     scratch.attention, ops);
+  attention_.forward(saved.middle_ND, saved.attention, saved.x_ND, weights.attention, tokens, cache, ops);
   if (moe_)
     moe_->dispatch(*saved.moe, saved.middle_ND, weights.moe, tokens, capacity, dispatcher, *scratch.moe, ops);
 }

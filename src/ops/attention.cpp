@@ -115,8 +115,6 @@ double QkNormRopeBackward::bytes() const {
 void AttentionForward::check() const {
   check_heads(*this);
   check_same(y_NHd, q_NHd);
-  check_same(o_NHd, q_NHd);
-  CHECK(heads.gated || y_NHd.data() == o_NHd.data(), "without a gate y is o");
   check_rows(lse_NH, q_NHd, doc_start_BT);
   check_window(window);
 }
@@ -127,7 +125,7 @@ double AttentionForward::flops() const {
 
 double AttentionForward::bytes() const {
   // Of the packed rows the gates and the values: as much as q and k.
-  return bytes_of({y_NHd, o_NHd, lse_NH, q_NHd, k_NGd, q_NHd, k_NGd});
+  return bytes_of({y_NHd, lse_NH, q_NHd, k_NGd, k_NGd, heads.gated ? q_NHd : Tensor()});
 }
 
 void GateBackward::check() const {
@@ -139,15 +137,13 @@ void GateBackward::check() const {
   expect(do_NHd, "gate_backward: do", type, {n, heads.query, heads.dim});
   expect(y_NHd, "gate_backward: y", type, {n, heads.query, heads.dim});
   expect(dy_NHd, "gate_backward: dy", type, {n, heads.query, heads.dim});
-  expect(o_NHd, "gate_backward: o", type, {n, heads.query, heads.dim});
-  CHECK(heads.gated || (do_NHd.data() == dy_NHd.data() && y_NHd.data() == o_NHd.data()),
-        "gate_backward: without a gate d_o is dy and y is o");
+  CHECK(heads.gated || do_NHd.data() == dy_NHd.data(), "gate_backward: without a gate d_o is dy");
 }
 
 double GateBackward::bytes() const {
-  if (!heads.gated) return bytes_of({delta_NH, dy_NHd, o_NHd});
+  if (!heads.gated) return bytes_of({delta_NH, dy_NHd, y_NHd});
   // Of the packed rows and their gradient the gates.
-  return bytes_of({do_NHd, y_NHd, delta_NH, dy_NHd, dy_NHd, o_NHd, o_NHd});
+  return bytes_of({do_NHd, delta_NH, dy_NHd, y_NHd, y_NHd, y_NHd});
 }
 
 void AttentionBackward::check() const {

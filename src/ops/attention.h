@@ -85,9 +85,9 @@ struct QkNormRopeBackward {
 };
 
 // o = softmax(q k^T / sqrt(d) + mask) v for each row of B x T tokens and each head. Query head h reads kv
-// head h / (H/G). y = sigmoid(gate) * o, elementwise, of o as it is stored: the G1 gate (arXiv 2505.06708).
-// v and gate are read from the packed rows.
-// Without a gate y is o: one tensor under both names.
+// head h / (H/G). y = sigmoid(gate) * o, elementwise: the G1 gate (arXiv 2505.06708); without a gate y is o.
+// v and gate are read from the packed rows. o is not kept: GateBackward needs y alone. Where o is rounded
+// before the gate, y is rounded twice.
 // The mask is causal and by document: token t of row b sees the keys s with doc_start[b,t] <= s <= t. With a
 // window w > 0 it sees the last w of them, its own included (Beltagy et al. 2020); 0 is no window.
 // doc_start_BT is the place in the row where the token's document begins. It is the same for all tokens of a
@@ -97,7 +97,7 @@ struct QkNormRopeBackward {
 struct AttentionForward {
   static constexpr const char* name = "attention_forward";
   static constexpr const char* phase = "attention";
-  Tensor y_NHd, o_NHd, lse_NH;
+  Tensor y_NHd, lse_NH;
   const Tensor q_NHd, k_NGd, packed_NP, doc_start_BT;
   Heads heads;
   int64_t window = 0;
@@ -107,16 +107,16 @@ struct AttentionForward {
   double bytes() const;
 };
 
-// The gate's part of backward, which comes first:
-//   d_o = dy * sigmoid(gate),  the gate part of dpacked = dy * o * s * (1 - s) with s = sigmoid(gate).
-// It also writes what is needed next and costs no more reading: y as in forward, and delta_NH f32 = sum over
-// d of d_o * o, with d_o as stored. d_o may be dy. y is rounded twice.
-// Without a gate only delta is written: d_o is dy, and y is o.
+// The gate's part of backward, which comes first. With s = sigmoid(gate) and y = s * o of forward:
+//   d_o = dy * s,  the gate part of dpacked = dy * o * s * (1 - s) = dy * y * (1 - s).
+// It also writes what is needed next: delta_NH f32 = sum over d of d_o * o = sum over d of dy * y.
+// Nothing is divided by s, which may be 0. d_o may be dy.
+// Without a gate only delta is written: d_o is dy.
 struct GateBackward {
   static constexpr const char* name = "gate_backward";
   static constexpr const char* phase = "attention";
-  Tensor do_NHd, y_NHd, delta_NH, dpacked_NP;
-  const Tensor dy_NHd, o_NHd, packed_NP;
+  Tensor do_NHd, delta_NH, dpacked_NP;
+  const Tensor dy_NHd, y_NHd, packed_NP;
   Heads heads;
 
   void check() const;

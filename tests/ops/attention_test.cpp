@@ -32,7 +32,7 @@ TEST_F(AttentionTest, WindowsAndNoGateMatchPlainSoftmax) {
         const Outputs out = forward(x);
         const ReferenceAttention exact = reference(*this, x, rows);
         const double bound = dtype == DType::f32 ? kBoundF32 : bound_of(dtype);
-        EXPECT_TRUE(close(values(out.o), exact.output, bound));
+        EXPECT_TRUE(close(values(out.y), gated(*this, x, exact.output), s.gated ? 2 * bound : bound));
         EXPECT_TRUE(close(values(out.lse), exact.lse, kBoundF32));
       }
 }
@@ -41,7 +41,6 @@ TEST_F(AttentionTest, PaddingGivesZeros) {
   const Rows rows = {row_of({{0, 3}, {-1, 2}})};
   const Outputs out = forward(make_inputs(*this, DType::f32, rows, {2, 1, 4}));
   EXPECT_EQ(values(out.y.rows(3, 5)), Values(16));
-  EXPECT_EQ(values(out.o.rows(3, 5)), Values(16));
   EXPECT_EQ(values(out.lse.rows(3, 5)), Values(4));
 }
 
@@ -53,7 +52,7 @@ TEST_F(AttentionTest, HugeScoresDoNotOverflow) {
       x.q = normal("q", dtype, {300, 1, dim}, 1e4F);  // up to two thirds of what f16 holds
       const Outputs out = forward(x);
       const Gradients g = gated_backward(x, out, normal("dy", dtype, {300, 1, dim}));
-      for (const Tensor& t : {out.y, out.o, out.lse, g.q, g.k, g.packed})
+      for (const Tensor& t : {out.y, out.lse, g.q, g.k, g.packed})
         for (const double value : values(t)) ASSERT_TRUE(std::isfinite(value));
     }
 }
@@ -95,7 +94,7 @@ TEST_F(AttentionTest, GradientsAgreeAcrossBlocks) {
   EXPECT_TRUE(gradient_agrees_along(*this, "dpacked", g.packed, x.packed, loss));
 }
 
-// Rounds twice (p or ds, then the result), and o comes in rounded.
+// Rounds twice (p or ds, then the result), and y comes in rounded.
 TEST_F(AttentionTest, GradientsOfRoundedTypesMatchF32) {
   for (const DType dtype : kHalves)
     for (const Shape s : {Shape{4, 2, 32}, Shape{4, 2, 64}, Shape{3, 3, 64}, Shape{2, 1, 128}})
@@ -140,7 +139,7 @@ TEST_F(AttentionTest, LongRowsOfManyTilesMatchF32) {
       const Inputs x16 = make_inputs(*this, dtype, rows, {2, 1, 64, true, window}), x32 = widened(x16);
       const Tensor d_o = normal("do", dtype, {x16.q.dim(0), 2, 64});
       const Outputs out16 = forward(x16), out32 = forward(x32);
-      EXPECT_TRUE(close(values(out16.o), values(out32.o), bound));
+      EXPECT_TRUE(close(values(out16.y), values(out32.y), 2 * bound));
       const Gradients g16 = backward(x16, out16, d_o), g32 = backward(x32, out32, widened(d_o));
       EXPECT_TRUE(close(values(g16.q), values(g32.q), 2 * bound));
       EXPECT_TRUE(close(values(g16.k), values(g32.k), 2 * bound));
@@ -228,17 +227,16 @@ TEST(AttentionThreadsTest, SameBitsWithAnyNumberOfThreads) {
       Machine machine(threads);
       const Inputs x = make_inputs(machine, dtype, kMasks[2].second, {4, 2, 16});
       const int64_t n = x.q.dim(0);
-      const Tensor y = machine.zeros(dtype, {n, 4, 16}), o = machine.zeros(dtype, {n, 4, 16});
-      const Tensor lse = machine.zeros(DType::f32, {n, 4}),
+      const Tensor y = machine.zeros(dtype, {n, 4, 16}), lse = machine.zeros(DType::f32, {n, 4}),
                    delta = machine.normal("delta", DType::f32, {n, 4});
       const Tensor dq = machine.zeros(dtype, {n, 4, 16}), dk = machine.zeros(dtype, {n, 2, 16});
       const Tensor dpacked = machine.zeros(dtype, {n, x.heads.packed()});
       const Tensor d_o = machine.normal("do", dtype, {n, 4, 16});
-      machine.ops().attention_forward({y, o, lse, x.q, x.k, x.packed, x.first, x.heads});
+      machine.ops().attention_forward({y, lse, x.q, x.k, x.packed, x.first, x.heads});
       machine.ops().attention_backward(
           {dq, dk, dpacked, d_o, x.q, x.k, x.packed, lse, delta, x.first, x.heads});
       std::vector<std::vector<uint8_t>> bits;
-      for (const Tensor& t : {y, o, lse, dq, dk, dpacked}) bits.push_back(machine.bytes(t));
+      for (const Tensor& t : {y, lse, dq, dk, dpacked}) bits.push_back(machine.bytes(t));
       if (threads == 1) expected = bits;
       EXPECT_EQ(bits, expected) << threads << " threads";
     }
@@ -250,9 +248,9 @@ TEST_F(AttentionTest, RefusesWrongShapesAndTypes) {
   const Heads heads{4, 2, 8};
   const Tensor packed = zeros(DType::f32, {6, 96}), lse = zeros(DType::f32, {6, 4});
   const Tensor first = zeros(DType::i32, {2, 3});
-  const auto forward_of = [&](const Tensor& o, const Tensor& l, const Tensor& keys, const Tensor& rows,
+  const auto forward_of = [&](const Tensor& y, const Tensor& l, const Tensor& keys, const Tensor& rows,
                               const Tensor& f) {
-    ops().attention_forward({zeros(DType::f32, {6, 4, 8}), o, l, q, keys, rows, f, heads});
+    ops().attention_forward({y, l, q, keys, rows, f, heads});
   };
   const Tensor o = zeros(DType::f32, {6, 4, 8});
   EXPECT_NO_THROW(forward_of(o, lse, k, packed, first));
@@ -262,9 +260,7 @@ TEST_F(AttentionTest, RefusesWrongShapesAndTypes) {
   EXPECT_THROW(forward_of(o, lse, k, zeros(DType::f32, {6, 88}), first), InternalError);
   EXPECT_THROW(forward_of(o, lse, k, packed, zeros(DType::i32, {2, 4})), InternalError);
   EXPECT_THROW(forward_of(o, lse, k, packed, zeros(DType::f32, {2, 3})), InternalError);
-  EXPECT_THROW(
-      ops().attention_forward({zeros(DType::f32, {6, 4, 8}), o, lse, q, k, packed, first, {4, 1, 8}}),
-      InternalError);
+  EXPECT_THROW(ops().attention_forward({o, lse, q, k, packed, first, {4, 1, 8}}), InternalError);
   const auto backward_of = [&](const Tensor& dpacked, const Tensor& delta) {
     ops().attention_backward(
         {o, zeros(DType::f32, {6, 2, 8}), dpacked, o, q, k, packed, lse, delta, first, heads});

@@ -32,26 +32,26 @@ struct Forward {
 void GpuOps::attention_forward(AttentionForward op) {
   op.check();
   const Heads& heads = op.heads;
-  if (op.o_NHd.numel() == 0) return;
+  if (op.y_NHd.numel() == 0) return;
   if (provider_->attention_forward(op)) return;
   const int32_t* const first_BT = first_keys(stream_, workspace_.carve(), op.doc_start_BT, op.window);
   const AttentionShape s(op.q_NHd, op.k_NGd, heads.packed(), op.doc_start_BT.dim(0));
   CHECK(s.dim <= kMaxDim, op.q_NHd.describe());
   with_activation(op.q_NHd.dtype(), [&]<class T>() {
     const T* const v = pointer<T>(op.packed_NP) + heads.values();
-    const bool wide = vector_width<T>(s.dim, op.o_NHd.data(), op.q_NHd.data(), op.k_NGd.data(), v) > 1;
+    const bool wide = vector_width<T>(s.dim, op.y_NHd.data(), op.q_NHd.data(), op.k_NGd.data(), v) > 1;
     const Forward forward{
-        op.o_NHd.data(), pointer<float>(op.lse_NH), op.q_NHd.data(), op.k_NGd.data(), v, first_BT, s};
+        op.y_NHd.data(), pointer<float>(op.lse_NH), op.q_NHd.data(), op.k_NGd.data(), v, first_BT, s};
     if (wide && with_matrix_units<T, ForwardTile>(
                     s.dim, arithmetic_.tf32, shared_of_block_,
                     [&]<class Number, int dim>() { forward.run<Number, dim>(stream_); }))
       return;
     const RowsShape rows{op.q_NHd.dim(0), s.length, nullptr, s.length, 1, 0};
     launch(stream_, wide ? attention_rows_kernel<T, true> : attention_rows_kernel<T, false>,
-           {blocks(ceil_div(rows.tokens * s.heads, kRowWarps)), 32 * kRowWarps}, pointer<T>(op.o_NHd),
+           {blocks(ceil_div(rows.tokens * s.heads, kRowWarps)), 32 * kRowWarps}, pointer<T>(op.y_NHd),
            pointer<float>(op.lse_NH), pointer<T>(op.q_NHd), pointer<T>(op.k_NGd), v, first_BT, s, rows);
   });
-  if (heads.gated) apply_gate(stream_, op.y_NHd, op.o_NHd, op.packed_NP, heads);
+  if (heads.gated) apply_gate(stream_, op.y_NHd, op.packed_NP, heads);
 }
 
 }  // namespace moe::gpu

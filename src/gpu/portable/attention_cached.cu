@@ -51,7 +51,7 @@ void GpuOps::attention_cached(AttentionCached op) {
            static_cast<float*>(nullptr), pointer<T>(op.q_NHd), pointer<T>(std::as_const(op.k_cache_BSGd)),
            pointer<T>(std::as_const(op.v_cache_BSGd)), static_cast<const int32_t*>(nullptr), s, rows);
   });
-  if (heads.gated) apply_gate(stream_, op.y_NHd, op.y_NHd, op.packed_NP, heads);
+  if (heads.gated) apply_gate(stream_, op.y_NHd, op.packed_NP, heads);
 }
 
 }  // namespace moe::gpu

@@ -33,26 +33,25 @@ struct Part {
   }
 };
 
-// y may be o.
 template <class T, int lanes, int width>
-__global__ void __launch_bounds__(kThreads) forward_kernel(T* y_NHd, const T* o_NHd, const T* packed_NP,
-                                                           int64_t tokens, int heads, int d, int packed) {
+__global__ void __launch_bounds__(kThreads)
+    forward_kernel(T* y_NHd, const T* packed_NP, int64_t tokens, int heads, int d, int packed) {
   const Part<lanes, width> part(tokens, heads, d, packed);
   part.for_each(d, [&](int c) {
     const auto gate = load<width>(packed_NP + part.gate + c);
-    auto o = load<width>(o_NHd + part.head * d + c);
+    auto y = load<width>(y_NHd + part.head * d + c);
 #pragma unroll
-    for (int j = 0; j < width; ++j) o.v[j] = from_float<T>(to_float(o.v[j]) * sigmoid(to_float(gate.v[j])));
-    store(y_NHd + part.head * d + c, o);
+    for (int j = 0; j < width; ++j) y.v[j] = from_float<T>(to_float(y.v[j]) * sigmoid(to_float(gate.v[j])));
+    store(y_NHd + part.head * d + c, y);
   });
 }
 
 template <class T>
 struct Gradients {
-  T *do_NHd, *y_NHd;
+  T* do_NHd;
   float* delta_NH;
   T* dpacked_NP;
-  const T *dy_NHd, *o_NHd, *packed_NP;
+  const T *dy_NHd, *y_NHd, *packed_NP;
 };
 
 // d_o may be dy.
@@ -63,35 +62,34 @@ __global__ void __launch_bounds__(kThreads)
   float delta = 0;
   part.for_each(d, [&](int c) {
     const int64_t at = part.head * d + c;
-    auto dy = load<width>(x.dy_NHd + at), o = load<width>(x.o_NHd + at);
+    auto dy = load<width>(x.dy_NHd + at);
+    const auto y = load<width>(x.y_NHd + at);
     auto gate = load<width>(x.packed_NP + part.gate + c);
 #pragma unroll
     for (int j = 0; j < width; ++j) {
-      const float s = sigmoid(to_float(gate.v[j])), g = to_float(dy.v[j]), value = to_float(o.v[j]);
+      const float s = sigmoid(to_float(gate.v[j])), g = to_float(dy.v[j]), value = to_float(y.v[j]);
       dy.v[j] = from_float<T>(g * s);
-      gate.v[j] = from_float<T>(g * value * s * (1.0F - s));
-      o.v[j] = from_float<T>(value * s);
-      delta = fmaf(to_float(dy.v[j]), value, delta);
+      gate.v[j] = from_float<T>(g * value * (1.0F - s));
+      delta = fmaf(g, value, delta);
     }
     store(x.do_NHd + at, dy);
     store(x.dpacked_NP + part.gate + c, gate);
-    store(x.y_NHd + at, o);
   });
   delta = lanes_sum<lanes>(delta);
   if (part.inside && threadIdx.x % lanes == 0) x.delta_NH[part.head] = delta;
 }
 
-// Without a gate: delta = sum of dy * o over the head.
+// Without a gate: delta = sum of dy * y over the head.
 template <class T, int lanes, int width>
 __global__ void __launch_bounds__(kThreads)
-    row_products_kernel(float* delta_NH, const T* dy_NHd, const T* o_NHd, int64_t rows, int d) {
+    row_products_kernel(float* delta_NH, const T* dy_NHd, const T* y_NHd, int64_t rows, int d) {
   const int64_t index = (int64_t{blockIdx.x} * kThreads + threadIdx.x) / lanes;
   const int64_t row = index < rows ? index : 0;
   float delta = 0;
   for (int c = static_cast<int>(threadIdx.x) % lanes * width; c < d; c += lanes * width) {
-    const auto dy = load<width>(dy_NHd + row * d + c), o = load<width>(o_NHd + row * d + c);
+    const auto dy = load<width>(dy_NHd + row * d + c), y = load<width>(y_NHd + row * d + c);
 #pragma unroll
-    for (int j = 0; j < width; ++j) delta = fmaf(to_float(dy.v[j]), to_float(o.v[j]), delta);
+    for (int j = 0; j < width; ++j) delta = fmaf(to_float(dy.v[j]), to_float(y.v[j]), delta);
   }
   delta = lanes_sum<lanes>(delta);
   if (index < rows && threadIdx.x % lanes == 0) delta_NH[row] = delta;
@@ -108,24 +106,23 @@ void with_lanes(int64_t d, Body body, Pointers... pointers) {
   body.template operator()<32, wide>();
 }
 
-void row_products(cudaStream_t stream, Tensor& delta_NH, const Tensor& dy_NHd, const Tensor& o_NHd) {
-  const int64_t rows = delta_NH.numel(), d = o_NHd.dim(2);
-  with_activation(o_NHd.dtype(), [&]<class T>() {
+void row_products(cudaStream_t stream, Tensor& delta_NH, const Tensor& dy_NHd, const Tensor& y_NHd) {
+  const int64_t rows = delta_NH.numel(), d = y_NHd.dim(2);
+  with_activation(y_NHd.dtype(), [&]<class T>() {
     with_lanes<T>(
         d,
         [&]<int lanes, int width>() {
           launch(stream, row_products_kernel<T, lanes, width>,
                  {blocks(ceil_div(rows * lanes, kThreads)), kThreads}, pointer<float>(delta_NH),
-                 pointer<T>(dy_NHd), pointer<T>(o_NHd), rows, static_cast<int>(d));
+                 pointer<T>(dy_NHd), pointer<T>(y_NHd), rows, static_cast<int>(d));
         },
-        dy_NHd.data(), o_NHd.data());
+        dy_NHd.data(), y_NHd.data());
   });
 }
 
 }  // namespace
 
-void apply_gate(cudaStream_t stream, Tensor& y_NHd, const Tensor& o_NHd, const Tensor& packed_NP,
-                const Heads& heads) {
+void apply_gate(cudaStream_t stream, Tensor& y_NHd, const Tensor& packed_NP, const Heads& heads) {
   if (y_NHd.numel() == 0) return;
   const int64_t n = packed_NP.dim(0);
   with_activation(packed_NP.dtype(), [&]<class T>() {
@@ -134,10 +131,10 @@ void apply_gate(cudaStream_t stream, Tensor& y_NHd, const Tensor& o_NHd, const T
         [&]<int lanes, int width>() {
           launch(stream, forward_kernel<T, lanes, width>,
                  {blocks(ceil_div(n * heads.query * lanes, kThreads)), kThreads}, pointer<T>(y_NHd),
-                 pointer<T>(o_NHd), pointer<T>(packed_NP), n, static_cast<int>(heads.query),
-                 static_cast<int>(heads.dim), static_cast<int>(heads.packed()));
+                 pointer<T>(packed_NP), n, static_cast<int>(heads.query), static_cast<int>(heads.dim),
+                 static_cast<int>(heads.packed()));
         },
-        y_NHd.data(), o_NHd.data(), packed_NP.data());
+        y_NHd.data(), packed_NP.data());
   });
 }
 
@@ -145,11 +142,10 @@ void GpuOps::gate_backward(GateBackward op) {
   op.check();
   if (op.do_NHd.numel() == 0) return;
   const int64_t n = op.packed_NP.dim(0);
-  if (!op.heads.gated) return row_products(stream_, op.delta_NH, op.dy_NHd, op.o_NHd);
+  if (!op.heads.gated) return row_products(stream_, op.delta_NH, op.dy_NHd, op.y_NHd);
   with_activation(op.packed_NP.dtype(), [&]<class T>() {
-    const Gradients<T> x{pointer<T>(op.do_NHd),     pointer<T>(op.y_NHd),  pointer<float>(op.delta_NH),
-                         pointer<T>(op.dpacked_NP), pointer<T>(op.dy_NHd), pointer<T>(op.o_NHd),
-                         pointer<T>(op.packed_NP)};
+    const Gradients<T> x{pointer<T>(op.do_NHd), pointer<float>(op.delta_NH), pointer<T>(op.dpacked_NP),
+                         pointer<T>(op.dy_NHd), pointer<T>(op.y_NHd),        pointer<T>(op.packed_NP)};
     with_lanes<T>(
         op.heads.dim,
         [&]<int lanes, int width>() {
@@ -158,7 +154,7 @@ void GpuOps::gate_backward(GateBackward op) {
                  static_cast<int>(op.heads.query), static_cast<int>(op.heads.dim),
                  static_cast<int>(op.heads.packed()));
         },
-        x.do_NHd, x.y_NHd, x.dpacked_NP, x.dy_NHd, x.o_NHd, x.packed_NP);
+        x.do_NHd, x.dpacked_NP, x.dy_NHd, x.y_NHd, x.packed_NP);
   });
 }
 

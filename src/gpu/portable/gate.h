@@ -8,8 +8,7 @@
 
 namespace moe::gpu {
 
-// y = sigmoid(gate) * o; y may be o.
-void apply_gate(cudaStream_t stream, Tensor& y_NHd, const Tensor& o_NHd, const Tensor& packed_NP,
-                const Heads& heads);
+// y = sigmoid(gate) * y.
+void apply_gate(cudaStream_t stream, Tensor& y_NHd, const Tensor& packed_NP, const Heads& heads);
 
 }  // namespace moe::gpu

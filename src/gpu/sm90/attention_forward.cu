@@ -52,8 +52,9 @@ struct ForwardShared {
 // Where the results go.
 template <class T>
 struct Results {
-  T *y_NHd, *o_NHd;  // without a gate there is no y
+  T* y_NHd;
   float* lse_NH;
+  bool gated;
 };
 
 // The warp that copies keys and values; it also draws the work.
@@ -122,13 +123,13 @@ __device__ __forceinline__ void store_results(const Results<T>& to, const Fragme
     for (int half = 0; half < 2; ++half) {
       auto piece = row_piece<T>(o, i, half, padding ? 0 : 1 / sum);
       if (t >= shape.T) continue;
-      store(to.o_NHd + at * kWidth + piece_column(half), piece);
-      if (to.y_NHd == nullptr) continue;
-      const auto gate =
-          *reinterpret_cast<const Vec<T, 8>*>(gates + tile_offset(fragment_row(i), piece_column(half)));
+      if (to.gated) {
+        const auto gate =
+            *reinterpret_cast<const Vec<T, 8>*>(gates + tile_offset(fragment_row(i), piece_column(half)));
 #pragma unroll
-      for (int c = 0; c < 8; ++c)
-        piece.v[c] = from_float<T>(to_float(piece.v[c]) * sigmoid(to_float(gate.v[c])));
+        for (int c = 0; c < 8; ++c)
+          piece.v[c] = from_float<T>(to_float(piece.v[c]) * sigmoid(to_float(gate.v[c])));
+      }
       store(to.y_NHd + at * kWidth + piece_column(half), piece);
     }
     if (t < shape.T && fragment_column() == 0)
@@ -224,10 +225,9 @@ __device__ __forceinline__ void attend_all(ForwardShared& shared, const Results<
     if (key >= piece.oldest)
       attend<T>(shared, tiles, o, softmax, shared.rows[group].q[queries.stage], key, piece.oldest);
     shared.queries[group].release(queries.stage);
-    const bool gated = results.y_NHd != nullptr;
-    if (gated) shared.gates[group].wait_full(gates);
+    if (results.gated) shared.gates[group].wait_full(gates);
     store_results(results, o, softmax, shared.rows[group].gate, shape, work.row, query, work.head_of(group));
-    if (gated) shared.gates[group].release_by_lanes(0);
+    if (results.gated) shared.gates[group].release_by_lanes(0);
   }
 }
 
@@ -253,7 +253,7 @@ __global__ void __launch_bounds__(kForwardThreads, 1)
   if (group == 0) {
     warpgroup_reg_dealloc<kProducerRegisters>();
     if (warp == 0) copy_keys(shared, &k, &v, shape, next);
-    if (warp == 1) copy_rows(shared, &q, &gates, results.y_NHd != nullptr, shape);
+    if (warp == 1) copy_rows(shared, &q, &gates, results.gated, shape);
     return;
   }
   warpgroup_reg_alloc<kConsumerRegisters>();
@@ -280,8 +280,7 @@ void sm90_attention_forward(cudaStream_t stream, int num_sms, int* next, const i
       heads.gated ? map_of_packed(op.packed_NP, heads.gate(0), (2 * H - 1) * kWidth) : values;
   CUDA_CHECK(cudaMemsetAsync(next, 0, sizeof(int), stream));
   with_half_type(op.q_NHd.dtype(), [&]<class T>() {
-    const Results<T> results{heads.gated ? pointer<T>(op.y_NHd) : nullptr, pointer<T>(op.o_NHd),
-                             pointer<float>(op.lse_NH)};
+    const Results<T> results{pointer<T>(op.y_NHd), pointer<float>(op.lse_NH), heads.gated};
     launch(stream, forward_kernel<T>,
            {blocks(std::min(query_blocks<kForwardGroups>(shape), num_sms)), kForwardThreads,
             sizeof(ForwardShared)},
