@@ -2,6 +2,10 @@
 // RMSNorm against PyTorch's, and its gradients against finite differences.
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <utility>
+#include <vector>
+
 #include "base/error.h"
 #include "support/compare.h"
 #include "support/golden.h"
@@ -86,6 +90,39 @@ TEST_F(NormTest, RoundedTypesMatchF32OnTheSameInputs) {
       EXPECT_TRUE(close(results[5], results[1], bound_of(half)));
       EXPECT_TRUE(close(results[6], results[2], kBoundF32));
       EXPECT_TRUE(close(results[7], results[3], kBoundF32));  // a GPU adds narrower types in another order
+    }
+}
+
+// Of one piece, of several, and longer than any kernel holds in registers; more rows than a GPU has blocks.
+TEST_F(NormTest, RowsOfAnyLengthMatchPlainSums) {
+  for (const DType dtype : kActivations)
+    for (const auto& [n, d] :
+         {std::pair<int64_t, int64_t>{200, 8}, {40, 264}, {5, 1024}, {3, 2048}, {2, 8200}}) {
+      const Tensor x = normal("x", dtype, {n, d}), dy = normal("dy", dtype, {n, d});
+      const Tensor residual = normal("residual", dtype, {n, d}), w = normal("w", DType::f32, {d});
+      const Tensor y = zeros(dtype, {n, d}), dx = zeros(dtype, {n, d});
+      const Tensor rstd = zeros(DType::f32, {n}), dw = zeros(DType::f32, {d});
+      ops().rms_norm_forward(y, rstd, x, w, kEps);
+      ops().rms_norm_backward({dx, dw, dy, residual, x, w, rstd});
+      const auto in = values(x), weight = values(w), g = values(dy), r = values(residual);
+      std::vector<double> norm(in.size()), gradient(in.size()), sums(weight.size());
+      const auto width = static_cast<size_t>(d);
+      for (size_t begin = 0; begin < in.size(); begin += width) {
+        double squares = 0, mean = 0;
+        for (size_t c = 0; c < width; ++c) squares += in[begin + c] * in[begin + c];
+        const double scale = 1 / std::sqrt(squares / static_cast<double>(d) + static_cast<double>(kEps));
+        for (size_t c = 0; c < width; ++c) mean += g[begin + c] * weight[c] * in[begin + c] * scale;
+        mean /= static_cast<double>(d);
+        for (size_t c = 0; c < width; ++c) {
+          const double normed = in[begin + c] * scale;
+          norm[begin + c] = weight[c] * normed;
+          gradient[begin + c] = r[begin + c] + scale * (g[begin + c] * weight[c] - normed * mean);
+          sums[c] += g[begin + c] * normed;
+        }
+      }
+      EXPECT_TRUE(close(values(y), norm, bound_of(dtype))) << d;
+      EXPECT_TRUE(close(values(dx), gradient, bound_of(dtype))) << d;
+      EXPECT_TRUE(close(values(dw), sums, kBoundF32)) << d;
     }
 }
 
