@@ -26,6 +26,7 @@ class Text {
   const std::vector<text::TokenId>& tokens() const { return all_; }  // prompt and what was made
   Completion take() { return std::move(done_); }
 
+  // Of all logits of the vocabulary.
   text::TokenId pick(std::span<float> logits, text::TokenId end_of_text) const {
     penalise(logits, all_, options_.repetition_penalty);
     const auto end = static_cast<size_t>(end_of_text);
@@ -90,27 +91,71 @@ class Text {
 // The device's logits as floats, row by row, only of the ids that exist.
 class Logits {
  public:
-  explicit Logits(text::TokenId vocabulary) : vocabulary_(static_cast<size_t>(vocabulary)) {}
-  void fetch(const Tensor& logits_BV, Device& device) {
+  Logits(text::TokenId vocabulary, Device& device)
+      : vocabulary_(static_cast<size_t>(vocabulary)), device_(device) {}
+  ~Logits() {
+    if (raw_ != nullptr) device_.release_host(raw_);
+  }
+  Logits(const Logits&) = delete;
+  Logits& operator=(const Logits&) = delete;
+  void fetch(const Tensor& logits_BV) {
     width_ = static_cast<size_t>(logits_BV.dim(1));
     type_ = logits_BV.dtype();
-    raw_.resize(static_cast<size_t>(logits_BV.bytes()));
-    device.to_host(raw_.data(), logits_BV);
+    if (raw_ == nullptr) raw_ = device_.allocate_host(logits_BV.bytes());  // faster than memory of our own
+    device_.to_host(raw_, logits_BV);
     values_.resize(static_cast<size_t>(logits_BV.numel()));
   }
   std::span<float> row(int64_t b) {
     const size_t begin = static_cast<size_t>(b) * width_;
     const std::span row = std::span(values_).subspan(begin, std::min(width_, vocabulary_));
-    widen(row.data(), raw_.data() + begin * size_of(type_), type_, std::ssize(row));
+    widen(row.data(), static_cast<const uint8_t*>(raw_) + begin * size_of(type_), type_, std::ssize(row));
     return row;
   }
 
  private:
   const size_t vocabulary_;
+  Device& device_;
   size_t width_ = 0;
   DType type_ = DType::f32;
-  std::vector<uint8_t> raw_;
+  void* raw_ = nullptr;  // of all rows, of one decoder
   std::vector<float> values_;
+};
+
+// Chooses what follows each text.
+class Chooser {
+ public:
+  Chooser(size_t texts, const text::Tokenizer& tokenizer, const SamplingOptions& options, Device& device)
+      : options_(options),
+        vocabulary_(tokenizer.vocabulary()),
+        end_of_text_(tokenizer.end_of_text()),
+        device_(device),
+        logits_(vocabulary_, device),
+        pool_(on_device() || texts == 1 ? 1 : std::min(available_cores(), static_cast<int>(texts))) {}
+
+  // chosen: one for each sequence of the decoder. Those of texts that are not open mean nothing.
+  void choose(std::span<text::TokenId> chosen, std::span<const Text> texts, const Tensor& logits_BV,
+              model::Decoder& decoder, Ops& ops) {
+    if (on_device()) {
+      const text::TokenId except = options_.ignore_end_of_text ? end_of_text_ : model::Decoder::kNone;
+      device_.to_host(chosen.data(), decoder.most_likely(vocabulary_, except, ops));
+      return;
+    }
+    logits_.fetch(logits_BV);
+    pool_.parallel_for(std::ssize(texts), 1, [&](int64_t i, int64_t) {
+      const auto at = static_cast<size_t>(i);
+      if (texts[at].open()) chosen[at] = texts[at].pick(logits_.row(i), end_of_text_);
+    });
+  }
+
+ private:
+  // The likeliest token needs no logits on the host.
+  bool on_device() const { return options_.temperature == 0 && options_.repetition_penalty == 1; }
+
+  const SamplingOptions& options_;
+  const text::TokenId vocabulary_, end_of_text_;
+  Device& device_;
+  Logits logits_;
+  ThreadPool pool_;
 };
 
 void check_prompts(const model::Decoder& decoder, std::span<const Prompt> prompts) {
@@ -153,19 +198,14 @@ std::vector<Completion> generate(model::Decoder& decoder, std::span<const Prompt
   const auto B = static_cast<size_t>(decoder.batch());
   std::vector<text::TokenId> ids(B, model::Decoder::kNone), chosen(B);
   std::vector<int32_t> places(B, 0);
-  Logits logits(tokenizer.vocabulary());
-  ThreadPool pool(prompts.size() == 1 ? 1 : std::min(available_cores(), static_cast<int>(prompts.size())));
+  Chooser chooser(prompts.size(), tokenizer, options, device);
   const auto is_open = [](const Text& text) { return text.open(); };
   for (bool first = true; std::any_of(texts.begin(), texts.end(), is_open); first = false) {
     for (size_t i = 0; i < texts.size(); ++i) {
       ids[i] = texts[i].open() ? texts[i].tokens().back() : model::Decoder::kNone;
       if (texts[i].open()) places[i] = static_cast<int32_t>(texts[i].tokens().size() - 1);
     }
-    logits.fetch(decoder.next(ids.data(), places.data(), device, ops), device);
-    pool.parallel_for(std::ssize(texts), 1, [&](int64_t i, int64_t) {
-      const auto at = static_cast<size_t>(i);
-      if (texts[at].open()) chosen[at] = texts[at].pick(logits.row(i), tokenizer.end_of_text());
-    });
+    chooser.choose(chosen, texts, decoder.next(ids.data(), places.data(), device, ops), decoder, ops);
     int64_t made = 0;
     for (size_t i = 0; i < texts.size(); ++i) {
       if (!texts[i].open()) continue;

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "gpu/few_rows_matmul.h"
 #include "gpu/gemm.h"
 #include "gpu/gpu_device.h"
 #include "gpu/provider.h"
@@ -37,6 +38,10 @@ class GpuOps final : public Ops {
 #undef MOE_OP
 
  private:
+  ProcessorLimits limits() const {
+    return {num_sms_, shared_of_processor_, shared_of_block_};
+  }
+
   GpuDevice& device_;
   cudaStream_t stream_;
   Arithmetic arithmetic_;

@@ -135,6 +135,34 @@ void Attention::forward(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND,
   ops.matmul_add(y_ND, x_ND, saved.y_NHd.reshape({x_ND.dim(0), Hd}), weights.out.compute);
 }
 
+void Attention::next(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND, const AttentionWeights& weights,
+                     const Tokens& tokens, const KeyValueCache& cache, Ops& ops) const {
+  const int64_t N = x_ND.dim(0), Hd = spec_.heads.query * spec_.heads.dim;
+  ops.norm_matmul({.c_MN = saved.packed_NP,
+                   .norm_MK = saved.norm_ND,
+                   .rstd_M = saved.rstd_N,
+                   .x_MK = x_ND,
+                   .w_K = weights.norm.weight,
+                   .b_NK = weights.qkvg.compute,
+                   .eps = spec_.norm_eps,
+                   .bias_N = weights.bias.weight});
+  ops.attention_step({.y_NHd = saved.y_NHd,
+                      .k_cache_BSGd = cache.k_BSGd,
+                      .v_cache_BSGd = cache.v_BSGd,
+                      .q_NHd = saved.q_NHd,
+                      .k_NGd = saved.k_NGd,
+                      .rstd_NJ = saved.rstd_NJ,
+                      .packed_NP = saved.packed_NP,
+                      .wq_d = weights.q_norm.weight,
+                      .wk_d = weights.k_norm.weight,
+                      .rope_Td = tokens.rope_Td,
+                      .position_N = tokens.position_N,
+                      .heads = spec_.heads,
+                      .eps = spec_.qk_norm_eps,
+                      .window = spec_.window});
+  ops.matmul_add(y_ND, x_ND, saved.y_NHd.reshape({N, Hd}), weights.out.compute);
+}
+
 void Attention::backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND,
                          const AttentionWeights& weights, const Tokens& tokens, GradientMode gradients,
                          const AttentionWorkspace& scratch, Ops& ops) const {

@@ -54,6 +54,9 @@ class Attention {
   // tokens are N / B new ones of each sequence, which see those before them.
   void forward(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND, const AttentionWeights& weights,
                const Tokens& tokens, const KeyValueCache* cache, Ops& ops) const;
+  // forward() of one new token of each sequence, at its position: for generation, in operations for few rows.
+  void next(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND, const AttentionWeights& weights,
+            const Tokens& tokens, const KeyValueCache& cache, Ops& ops) const;
   // d_ND: in, d(loss)/dy; out, d(loss)/dx.
   void backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND, const AttentionWeights& weights,
                 const Tokens& tokens, GradientMode gradients, const AttentionWorkspace& scratch,

@@ -79,6 +79,15 @@ void Block::combine(Tensor y_ND, const BlockSaved& saved, const BlockContext& co
   if (moe_) moe_->combine(y_ND, *saved.moe, saved.middle_ND, context.dispatcher, context.ops);
 }
 
+void Block::next(Tensor y_ND, BlockSaved& saved, const LayerWeights& weights, const KeyValueCache& cache,
+                 const BlockContext& context) const {
+  const auto& [tokens, dispatcher, scratch, ops] = context;
+  attention_.next(saved.middle_ND, saved.attention, saved.x_ND, weights.attention, tokens, cache, ops);
+  if (moe_) moe_->next(y_ND, *saved.moe, saved.middle_ND, weights.moe, tokens, *scratch.moe, ops);
+  if (dense_)
+    dense_->forward(y_ND, *saved.dense, saved.middle_ND, weights.dense, tokens.dense, *scratch.dense, ops);
+}
+
 void Block::dispatch_gradients(const Tensor& d_ND, BlockSaved& saved, const LayerWeights& weights,
                                const BlockContext& context) const {
   const auto& [tokens, dispatcher, scratch, ops] = context;

@@ -67,6 +67,10 @@ class Block {
                const BlockContext& context) const;
   void combine(Tensor y_ND, const BlockSaved& saved, const BlockContext& context) const;
 
+  // All three phases for one new token of each sequence, where all experts are here. y_ND: as experts()'.
+  void next(Tensor y_ND, BlockSaved& saved, const LayerWeights& weights, const KeyValueCache& cache,
+            const BlockContext& context) const;
+
   // d_ND: in, d(loss)/dy; out, after combine_gradients(), d(loss)/dx.
   void dispatch_gradients(const Tensor& d_ND, BlockSaved& saved, const LayerWeights& weights,
                           const BlockContext& context) const;

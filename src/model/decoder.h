@@ -36,15 +36,21 @@ class Decoder {
   // One token of each sequence (host arrays [B]) at its place < S, on top of those before it. Returns the
   // logits [B, V] of what follows, in the type of the activations; nothing meaningful for kNone.
   Tensor next(const int32_t* ids, const int32_t* places, Device& device, Ops& ops);
+  // After next(): the likeliest token of each sequence, i32 [B], of the first `vocabulary` ids without
+  // `except` (kNone: of all). Ties go to the lower id.
+  Tensor most_likely(int64_t vocabulary, int32_t except, Ops& ops);
 
   int64_t batch() const { return B_; }
   int64_t capacity() const { return S_; }
   int64_t chunk() const { return chunk_; }
 
  private:
+  // `count` tokens of each sequence from its place in starts on.
   void upload(const int32_t* ids, int64_t count, const int32_t* starts, Device& device);
-  // The residual stream of `count` tokens a sequence after all blocks.
-  Tensor run_blocks(int64_t count, Ops& ops);
+  // The same of one token, in one transfer.
+  void upload_next(const int32_t* ids, const int32_t* places, Device& device);
+  // The residual stream after all blocks of `count` tokens a sequence, whose first ones' places are start_B.
+  Tensor run_blocks(const Tokens& tokens, const Tensor& start_B, int64_t count, Ops& ops);
 
   ModelSpec spec_;
   int64_t B_, S_, chunk_;
@@ -57,8 +63,10 @@ class Decoder {
   BlockSaved saved_;  // of the block that runs
   std::unique_ptr<CapturedRegion> step_;
   std::vector<KeyValueCache> cache_;
-  Tokens tokens_;
-  Tensor start_B_, features_BD_, rstd_B_, logits_BV_;
+  Tokens tokens_;   // of read()
+  Tokens next_;     // of next(): views of next_3B_
+  Tensor next_3B_;  // i32: ids, places, first places that are seen, or -1
+  Tensor start_B_, features_BD_, rstd_B_, logits_BV_, chosen_B_;
 };
 
 }  // namespace moe::model

@@ -31,6 +31,23 @@ Tensor Experts::forward(Tensor h_R2F, const ExpertTokens& tokens, const ExpertsW
   return rows_RD;
 }
 
+void Experts::mix(Tensor y_ND, Tensor h_R2F, const Tensor& residual_ND, const Tensor& x_ND,
+                  const Tensor& expert_NK, const Tensor& weight_NK, const RoutePlan& plan,
+                  const ExpertsWeights& weights, const ExpertsWorkspace& scratch, Ops& ops) const {
+  const int64_t R = expert_NK.numel();
+  ops.expert_mixture({.y_ND = y_ND,
+                      .h_R2F = h_R2F.rows(0, R),
+                      .a_RF = scratch.a_RF.rows(0, R),
+                      .rows_RD = scratch.rows_RD.rows(0, R),
+                      .residual_ND = residual_ND,
+                      .x_ND = x_ND,
+                      .expert_NK = expert_NK,
+                      .weight_NK = weight_NK,
+                      .w_E2FD = weights.gate_up.compute,
+                      .w_EDF = weights.down.compute,
+                      .plan = plan});
+}
+
 Tensor Experts::backward(Tensor h_R2F, const ExpertTokens& tokens, const ExpertGradients& to,
                          const ExpertsWeights& weights, GradientMode gradients,
                          const ExpertsWorkspace& scratch, Ops& ops) const {

@@ -46,6 +46,11 @@ class Experts {
   // Returns the results by row [R, D], in scratch.rows_RD. h_R2F: kept for backward.
   Tensor forward(Tensor h_R2F, const ExpertTokens& tokens, const ExpertsWeights& weights,
                  const ExpertsWorkspace& scratch, Ops& ops) const;
+  // y_ND = residual_ND + the weighted sum of the results, in one operation: for generation, where all experts
+  // are here. residual_ND may be y_ND.
+  void mix(Tensor y_ND, Tensor h_R2F, const Tensor& residual_ND, const Tensor& x_ND, const Tensor& expert_NK,
+           const Tensor& weight_NK, const RoutePlan& plan, const ExpertsWeights& weights,
+           const ExpertsWorkspace& scratch, Ops& ops) const;
   // Returns d(loss)/dx by row, in scratch.rows_RD. h_R2F is overwritten.
   Tensor backward(Tensor h_R2F, const ExpertTokens& tokens, const ExpertGradients& to,
                   const ExpertsWeights& weights, GradientMode gradients, const ExpertsWorkspace& scratch,

@@ -70,6 +70,24 @@ void MoeLayer::experts(Tensor y_ND, MoeSaved& saved, const Tensor& x_ND, const M
     shared_.forward(y_ND, *saved.shared, x_ND, saved.norm_ND, weights.shared, plan, *scratch.shared, ops);
 }
 
+void MoeLayer::next(Tensor y_ND, MoeSaved& saved, const Tensor& x_ND, const MoeWeights& weights,
+                    const Tokens& tokens, const MoeWorkspace& scratch, Ops& ops) const {
+  const Tensor logits_NE = Router::logits(saved.router, scratch.router, x_ND.dim(0));
+  ops.norm_router_logits({.logits_NE = logits_NE,
+                          .norm_ND = saved.norm_ND,
+                          .rstd_N = saved.rstd_N,
+                          .x_ND = x_ND,
+                          .w_D = weights.norm.weight,
+                          .w_ED = weights.router.weight,
+                          .eps = spec_.norm_eps});
+  router_.choose(saved.router, logits_NE, weights.router_bias.value, tokens.doc_start_N, ops);
+  if (saved.shared)
+    shared_.forward(y_ND, *saved.shared, x_ND, saved.norm_ND, weights.shared, tokens.dense, *scratch.shared,
+                    ops);
+  experts_.mix(y_ND, saved.h_R2F, saved.shared ? y_ND : x_ND, saved.norm_ND, saved.router.expert_NK,
+               saved.router.weight_NK, saved.router.plan, weights.experts, scratch.experts, ops);
+}
+
 void MoeLayer::combine(Tensor y_ND, const MoeSaved& saved, const Tensor& x_ND, TokenDispatcher& dispatcher,
                        Ops& ops) const {
   const Tensor rows_RD = dispatcher.wait_combine();

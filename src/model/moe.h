@@ -66,6 +66,11 @@ class MoeLayer {
   void combine(Tensor y_ND, const MoeSaved& saved, const Tensor& x_ND, TokenDispatcher& dispatcher,
                Ops& ops) const;
 
+  // All of forward where all experts are here, in operations for few rows: for generation. y_ND is not x_ND
+  // where there is a shared expert.
+  void next(Tensor y_ND, MoeSaved& saved, const Tensor& x_ND, const MoeWeights& weights, const Tokens& tokens,
+            const MoeWorkspace& scratch, Ops& ops) const;
+
   // Backward likewise. d_ND: d(loss)/dy until the last phase has made d(loss)/dx of it. saved.h_R2F is
   // overwritten.
   void dispatch_gradients(MoeSaved& saved, const Tensor& d_ND, const Tensor& x_ND, const MoeWeights& weights,

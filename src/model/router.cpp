@@ -56,8 +56,18 @@ Router::Router(const MoeSpec& spec) : spec_(spec) {}
 void Router::forward(RouterSaved& saved, const Tensor& x_ND, const Parameter& weight_ED, const Tensor& bias_E,
                      const Tensor& doc_start_N, const Capacity& capacity, const RouterWorkspace& scratch,
                      Ops& ops) const {
-  const Tensor logits_NE = saved.logits_NE.empty() ? scratch.logits_NE.rows(0, x_ND.dim(0)) : saved.logits_NE;
+  const Tensor logits_NE = logits(saved, scratch, x_ND.dim(0));
   ops.router_logits_forward(logits_NE, x_ND, weight_ED.weight);
+  choose(saved, logits_NE, bias_E, doc_start_N, ops);
+  ops.route_plan(saved.plan, saved.expert_NK, capacity);
+}
+
+Tensor Router::logits(const RouterSaved& saved, const RouterWorkspace& scratch, int64_t N) {
+  return saved.logits_NE.empty() ? scratch.logits_NE.rows(0, N) : saved.logits_NE;
+}
+
+void Router::choose(RouterSaved& saved, const Tensor& logits_NE, const Tensor& bias_E,
+                    const Tensor& doc_start_N, Ops& ops) const {
   ops.route({.probability_NE = saved.probability_NE,
              .lse_N = saved.lse_N,
              .expert_NK = saved.expert_NK,
@@ -66,7 +76,6 @@ void Router::forward(RouterSaved& saved, const Tensor& x_ND, const Parameter& we
              .doc_start_N = doc_start_N,
              .rule = spec_.rule(),
              .bias_E = bias_E});
-  ops.route_plan(saved.plan, saved.expert_NK, capacity);
 }
 
 void Router::losses(RouterSaved& saved, const Tokens& tokens, Ops& ops) const {

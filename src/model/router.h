@@ -48,6 +48,11 @@ class Router {
   void forward(RouterSaved& saved, const Tensor& x_ND, const Parameter& weight_ED, const Tensor& bias_E,
                const Tensor& doc_start_N, const Capacity& capacity, const RouterWorkspace& scratch,
                Ops& ops) const;
+  // The experts of tokens whose logits are known. forward() has it; generation needs no plan.
+  void choose(RouterSaved& saved, const Tensor& logits_NE, const Tensor& bias_E, const Tensor& doc_start_N,
+              Ops& ops) const;
+  // Memory for the logits of N tokens.
+  static Tensor logits(const RouterSaved& saved, const RouterWorkspace& scratch, int64_t N);
   // saved.loss_2, P_E and f_E, and sequence_loss_1 of tokens in rows. Apart, so that tokens are on their way
   // before it.
   void losses(RouterSaved& saved, const Tokens& tokens, Ops& ops) const;

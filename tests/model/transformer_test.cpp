@@ -3,6 +3,7 @@
 // and one batch learnt by heart.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -245,6 +246,36 @@ TEST_P(DecoderOf, EqualsTheTransformerInAnyPortions) {
     EXPECT_TRUE(test::close(found, expected, 1e-10)) << "after " << length << " tokens";
   }
   EXPECT_EQ(length, config.max_seq_len);
+}
+
+// The same in 16 bits, where a GPU has operations for few rows. Head widths are theirs.
+TEST_P(DecoderOf, EqualsTheTransformerInBf16) {
+  ModelConfig config = GetParam();
+  config.head_dim = 16;
+  const Ids ids(config.max_seq_len);
+  test::TinyModel model(config, 1, kVocabulary, DType::bf16);
+  Device& device = *model.backend.device;
+  Ops& ops = *model.backend.ops;
+  initialise(model);
+  cast_weights(*model.weights, ops);
+  model.transformer->upload(device, ids.input.data(), ids.target.data(), ids.first.data());
+  model.transformer->forward(ops);
+
+  Arena plan;
+  { const Decoder counted(config, DType::bf16, 1, config.max_seq_len, 8, *model.weights, plan); }
+  Arena arena(device, plan.used());
+  Decoder decoder(config, DType::bf16, 1, config.max_seq_len, 8, *model.weights, arena);
+  decoder.prepare(device, ops.captured_region());
+  decoder.read(ids.input.data(), 5, 0, device, ops);
+  for (int32_t place = 5; place < 12; ++place) {
+    const auto found =
+        model.fetch<bf16>(decoder.next(&ids.input[static_cast<size_t>(place)], &place, device, ops));
+    const auto expected = model.fetch<bf16>(model.transformer->logits(place, 1, ops));
+    std::vector<float> a(found.begin(), found.end()), b(expected.begin(), expected.end());
+    EXPECT_TRUE(test::close(a, b, 1e-3)) << "at " << place;
+    const auto best = model.fetch<int32_t>(decoder.most_likely(kVocabulary, Decoder::kNone, ops));
+    EXPECT_EQ(best.front(), std::max_element(a.begin(), a.begin() + kVocabulary) - a.begin());
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Variants, DecoderOf, ::testing::ValuesIn(variants()),

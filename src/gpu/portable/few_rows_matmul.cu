@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: MIT
+// A product of few rows with a weight matrix. A block keeps the rows in shared memory, normalised where asked
+// for, and takes tiles of the weights' rows in turn. Its warps share the inner dimension and add their sums
+// in order. A tile's weights are on their way before the rows are read, and while the last tile is stored.
+#include "gpu/few_rows_matmul.h"
+
+#include <algorithm>
+
+#include "gpu/block_reduce.cuh"
+#include "gpu/dynamic_shared.cuh"
+#include "gpu/gpu_ops.h"
+#include "gpu/launch.h"
+#include "gpu/portable/few_rows.cuh"
+
+namespace moe::gpu {
+namespace {
+
+constexpr int kWarps = 8, kThreads = 32 * kWarps;
+constexpr int kAhead = 4;  // steps of a warp whose weights are under way at once
+constexpr int kChunk = kAhead * kWarps * kStep;
+constexpr int kMostBlocksPerSm = 4;
+constexpr size_t kBlockShared = 1 << 10;  // what CUDA takes of each block's share
+// Where more rows read more weights than this the library's products are better: they read rows less often.
+constexpr int64_t kManyWeights = int64_t{8} << 20, kRowsOfManyWeights = 16;
+
+template <class T>
+struct Product {
+  T* c;
+  const T *x, *w, *addend;
+  const float *bias, *norm;
+  float eps;
+  int rows, inner, outer;
+};
+
+// From row to row in shared memory: so that 8 lanes with two rows' neighbours meet all banks.
+__host__ __device__ constexpr int row_stride(int inner) {
+  return (inner + 63) / 64 * 64 + 32;
+}
+
+// A tile's weights of one chunk; zeros past the ends.
+template <class T, int columns>
+struct ChunkOfWeights {
+  Piece w[kAhead][columns];
+
+  __device__ __forceinline__ void read(const Product<T>& p, int64_t tile, int chunk) {
+    const LaneOfProduct lane;
+    const int warp = static_cast<int>(threadIdx.x) / 32;
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i)
+#pragma unroll
+      for (int j = 0; j < columns; ++j) {
+        const int64_t row = (tile * columns + j) * kColumnTile + lane.row;
+        const int k = chunk * kChunk + (i * kWarps + warp) * kStep + lane.column;
+        w[i][j] = row < p.outer && k < p.inner ? load_piece(p.w + row * p.inner + k) : Piece{};
+      }
+  }
+};
+
+// The rows to shared memory, a warp a row.
+template <class T>
+__device__ __forceinline__ void stage_rows(T* to, const Product<T>& p) {
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+  for (int row = warp; row < p.rows; row += kWarps) {
+    const T* const from = p.x + int64_t{row} * p.inner;
+    T* const out = to + row * row_stride(p.inner);
+    float rstd = 1;
+    if (p.norm != nullptr) {
+      float squares = 0;
+      for (int k = 8 * lane; k < p.inner; k += 8 * 32) {
+        const auto v = load<8>(from + k);
+#pragma unroll
+        for (int j = 0; j < 8; ++j) squares += to_float(v.v[j]) * to_float(v.v[j]);
+      }
+      rstd = 1.0F / sqrtf(warp_sum(squares) / static_cast<float>(p.inner) + p.eps);
+    }
+    for (int k = 8 * lane; k < p.inner; k += 8 * 32) {
+      auto v = load<8>(from + k);
+      if (p.norm != nullptr) {
+#pragma unroll
+        for (int j = 0; j < 8; ++j) v.v[j] = from_float<T>(p.norm[k + j] * (to_float(v.v[j]) * rstd));
+      }
+      store(out + k, v);
+    }
+  }
+}
+
+template <class T, int tiles, int columns>
+using Sums = float[tiles][columns][4];
+
+template <class T, int tiles, int columns>
+__device__ __forceinline__ void multiply_chunk(Sums<T, tiles, columns>& c, const T* x, const Product<T>& p,
+                                               const ChunkOfWeights<T, columns>& weights, int chunk) {
+  const LaneOfProduct lane;
+  const int warp = static_cast<int>(threadIdx.x) / 32, stride = row_stride(p.inner);
+#pragma unroll
+  for (int i = 0; i < kAhead; ++i) {
+    const int k = chunk * kChunk + (i * kWarps + warp) * kStep + lane.column;
+#pragma unroll
+    for (int m = 0; m < tiles; ++m) {
+      const int low = m * kRowTile + lane.row, high = low + 8;
+      const Piece a = low < p.rows && k < p.inner ? load_piece(x + low * stride + k) : Piece{};
+      const Piece b = high < p.rows && k < p.inner ? load_piece(x + high * stride + k) : Piece{};
+#pragma unroll
+      for (int j = 0; j < columns; ++j) multiply_step<T>(c[m][j], a, b, weights.w[i][j]);
+    }
+  }
+}
+
+// Adds the warps' sums, which lie in `sums` by warp, row and column, and stores the tile.
+template <class T, int columns>
+__device__ __forceinline__ void store_tile(const float* sums, const Product<T>& p, int64_t tile) {
+  constexpr int width = columns * kColumnTile;
+  for (int i = static_cast<int>(threadIdx.x); i < p.rows * width; i += kThreads) {
+    const int64_t column = tile * width + i % width;
+    if (column >= p.outer) continue;
+    float sum = 0;
+#pragma unroll
+    for (int warp = 0; warp < kWarps; ++warp) sum += sums[warp * p.rows * width + i];
+    const int64_t at = i / width * int64_t{p.outer} + column;
+    if (p.addend != nullptr) sum += to_float(p.addend[at]);
+    if (p.bias != nullptr) sum += p.bias[column];
+    p.c[at] = from_float<T>(sum);
+  }
+}
+
+template <class T, int tiles, int columns>
+__global__ void __launch_bounds__(kThreads, tiles == 1 ? 4 : 2) few_rows_kernel(Product<T> p) {
+  T* const x = dynamic_shared<T>();
+  float* const sums = reinterpret_cast<float*>(x + p.rows * row_stride(p.inner));
+  constexpr int width = columns * kColumnTile;
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int64_t all = (p.outer + width - 1) / width;
+  const int chunks = (p.inner + kChunk - 1) / kChunk;
+  ChunkOfWeights<T, columns> weights;
+  weights.read(p, blockIdx.x, 0);
+  stage_rows(x, p);
+  __syncthreads();
+  for (int64_t tile = blockIdx.x; tile < all; tile += gridDim.x) {
+    Sums<T, tiles, columns> c = {};
+    for (int chunk = 0; chunk < chunks; ++chunk) {
+      multiply_chunk<T, tiles, columns>(c, x, p, weights, chunk);
+      if (chunk + 1 < chunks) weights.read(p, tile, chunk + 1);
+    }
+    if (tile + gridDim.x < all) weights.read(p, tile + gridDim.x, 0);
+#pragma unroll
+    for (int m = 0; m < tiles; ++m)
+#pragma unroll
+      for (int j = 0; j < columns; ++j)
+        for_each_element(c[m][j], [&](int row, int column, float value) {
+          const int r = m * kRowTile + row;
+          if (r < p.rows) sums[(warp * p.rows + r) * width + j * kColumnTile + column] = value;
+        });
+    __syncthreads();
+    store_tile<T, columns>(sums, p, tile);
+    __syncthreads();
+  }
+}
+
+template <class T, int tiles, int columns>
+bool run(cudaStream_t stream, const ProcessorLimits& limits, const Product<T>& p) {
+  const size_t bytes = sizeof(T) * static_cast<size_t>(p.rows * row_stride(p.inner)) +
+                       sizeof(float) * static_cast<size_t>(kWarps * p.rows * columns * kColumnTile);
+  if (bytes > limits.shared_of_block) return false;
+  const auto resident = static_cast<int64_t>(limits.shared_of_processor / (bytes + kBlockShared));
+  const int64_t most = limits.num_sms * std::clamp<int64_t>(resident, 1, kMostBlocksPerSm);
+  const int64_t all = ceil_div(p.outer, columns * kColumnTile);
+  launch(stream, few_rows_kernel<T, tiles, columns>, {blocks(std::min(all, most)), kThreads, bytes}, p);
+  return true;
+}
+
+template <class T>
+bool run(cudaStream_t stream, const ProcessorLimits& limits, FewRowsMatmul& op) {
+  const Product<T> p{.c = pointer<T>(op.c_MN),
+                     .x = pointer<T>(op.x_MK),
+                     .w = pointer<T>(op.w_NK),
+                     .addend = pointer<T>(op.addend_MN),
+                     .bias = pointer<float>(op.bias_N),
+                     .norm = pointer<float>(op.norm_K),
+                     .eps = op.eps,
+                     .rows = static_cast<int>(op.x_MK.dim(0)),
+                     .inner = static_cast<int>(op.x_MK.dim(1)),
+                     .outer = static_cast<int>(op.w_NK.dim(0))};
+  if (p.rows <= kRowTile) return run<T, 1, 1>(stream, limits, p);
+  // Wide tiles read the rows less often, but must reach all processors.
+  const bool wide = p.outer >= limits.num_sms * 2 * kColumnTile;
+  if (p.rows <= 2 * kRowTile) return wide ? run<T, 2, 2>(stream, limits, p) : run<T, 2, 1>(stream, limits, p);
+  return wide ? run<T, 4, 2>(stream, limits, p) : run<T, 4, 1>(stream, limits, p);
+}
+
+}  // namespace
+
+bool few_rows_matmul(cudaStream_t stream, const ProcessorLimits& limits, FewRowsMatmul op) {
+  const DType type = op.x_MK.dtype();
+  if (!few_rows_take(op.x_MK, op.x_MK.dim(1)) || op.c_MN.dtype() != type) return false;
+  if (!aligned_to_16(op.x_MK, op.w_NK)) return false;
+  if (op.w_NK.numel() > kManyWeights && op.x_MK.dim(0) > kRowsOfManyWeights) return false;
+  return type == DType::bf16 ? run<bf16>(stream, limits, op) : run<f16>(stream, limits, op);
+}
+
+void GpuOps::norm_matmul(NormMatmul op) {
+  op.check();
+  if (!few_rows_matmul(stream_, limits(),
+                       {.c_MN = op.c_MN,
+                        .x_MK = op.x_MK,
+                        .w_NK = op.b_NK,
+                        .bias_N = op.bias_N,
+                        .norm_K = op.w_K,
+                        .eps = op.eps}))
+    Ops::norm_matmul(op);
+}
+
+}  // namespace moe::gpu
