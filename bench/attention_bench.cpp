@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Attention and what surrounds it on the GPU, in bf16 at the shapes of the full model (16 heads of width 64,
-// 8 of keys): milliseconds a layer, TFLOP/s of what a causal row needs (documents need less and are counted
-// alike), and GB/s of each tensor moved once.
+// 8 of keys) and with half as many heads of twice the width: milliseconds a layer, TFLOP/s of what a causal
+// row needs (documents need less and are counted alike), and GB/s of each tensor moved once.
 //   attention_bench --benchmark_filter=Forward
 #include <benchmark/benchmark.h>
 
@@ -20,9 +20,12 @@ constexpr int kCalls = 20;  // queued between two waits
 
 class Layer {
  public:
-  // Documents of `document` tokens; 0: one a row.
-  Layer(int64_t batch, int64_t length, int64_t document)
-      : backend_(backend::make_backend(DeviceKind::gpu, 1)), n_(batch * length), length_(length) {
+  // Documents of `document` tokens; 0: one a row. width: of a head.
+  Layer(int64_t batch, int64_t length, int64_t document, int64_t width)
+      : backend_(backend::make_backend(DeviceKind::gpu, 1)),
+        heads_{1024 / width, 512 / width, width},
+        n_(batch * length),
+        length_(length) {
     const int64_t H = heads_.query, G = heads_.kv, d = heads_.dim;
     packed = random({n_, heads_.packed()}), dpacked = zeros(DType::bf16, {n_, heads_.packed()});
     q = random({n_, H, d}), k = random({n_, G, d}), dy = random({n_, H, d});
@@ -104,15 +107,15 @@ class Layer {
   }
 
   backend::Backend backend_;
-  Heads heads_{16, 8, 64};
+  Heads heads_;
   int64_t n_, length_;
   std::vector<void*> memory_;
 };
 
-// Arguments: rows, tokens of a row, tokens of a document.
+// Arguments: rows, tokens of a row, tokens of a document, width of a head.
 void with_layer(benchmark::State& state, const std::function<void(Layer&)>& body) {
   try {
-    Layer layer(state.range(0), state.range(1), state.range(2));
+    Layer layer(state.range(0), state.range(1), state.range(2), state.range(3));
     body(layer);
   } catch (const UserError& error) {
     state.SkipWithError(error.what());
@@ -154,12 +157,15 @@ void QkNormRopeBackward(benchmark::State& state) {
 }
 
 void shapes(benchmark::internal::Benchmark* b) {
-  b->ArgNames({"rows", "tokens", "document"})->Unit(benchmark::kMillisecond)->UseManualTime()->Iterations(10);
-  b->Args({32, 1024, 0})->Args({16, 2048, 0})->Args({64, 1024, 0})->Args({32, 1024, 300});
+  b->ArgNames({"rows", "tokens", "document", "width"});
+  b->Unit(benchmark::kMillisecond)->UseManualTime()->Iterations(10);
+  for (const int64_t width : {64, 128})
+    b->Args({32, 1024, 0, width})->Args({16, 2048, 0, width})->Args({32, 1024, 300, width});
 }
 void one_shape(benchmark::internal::Benchmark* b) {
-  b->ArgNames({"rows", "tokens", "document"})->Unit(benchmark::kMillisecond)->UseManualTime()->Iterations(10);
-  b->Args({32, 1024, 0});
+  b->ArgNames({"rows", "tokens", "document", "width"});
+  b->Unit(benchmark::kMillisecond)->UseManualTime()->Iterations(10);
+  for (const int64_t width : {64, 128}) b->Args({32, 1024, 0, width});
 }
 BENCHMARK(Forward)->Apply(shapes);
 BENCHMARK(Backward)->Apply(shapes);

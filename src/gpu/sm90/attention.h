@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Attention on Hopper's matrix units, at head width 64 in bf16 or f16; arguments as of Ops. Compiled for
-// sm_90a alone.
+// Attention on Hopper's matrix units, at head widths 64 and 128 in bf16 or f16; arguments as of Ops.
+// Compiled for sm_90a alone.
 #pragma once
 
 #include <cuda_runtime.h>

@@ -14,10 +14,9 @@ namespace moe::gpu {
 void sm90_attention_backward(cudaStream_t stream, int num_sms, int* next_2, const Statistics& statistics,
                              AttentionBackward op) {
   using namespace sm90;
-  const int64_t H = op.q_NHd.dim(1), G = op.k_NGd.dim(1);
-  const Shape shape = shape_of(op.doc_start_BT, H, G);
+  const Shape shape = shape_of(op.doc_start_BT, op.heads);
   const BackwardMaps maps{map_of_heads(op.q_NHd), map_of_heads(op.k_NGd),
-                          map_of_packed(op.packed_NP, op.heads.values(), G * kWidth),
+                          map_of_packed(op.packed_NP, op.heads.values(), op.heads.kv * op.heads.dim),
                           map_of_heads(op.do_NHd)};
   CUDA_CHECK(cudaMemsetAsync(next_2, 0, 2 * sizeof(int), stream));
   launch_key_gradients(stream, num_sms, maps, op, {statistics, shape, next_2});

@@ -3,13 +3,14 @@
 // loops over the queries that see them, of all heads that share them. With p^T = exp(k q^T - lse), ds^T = p^T
 // (v do^T - delta):
 //   dv = p^T do,  dk = scale * ds^T q.
-// k and v stay in registers as operands. While the exponentials of one tile are computed, the products of the
-// other warpgroup are under way.
+// At width 64 k and v stay in registers as operands; at 128 the sums leave no room for them. While the
+// exponentials of one tile are computed, the products of the other warpgroup are under way.
 #include <algorithm>
 
 #include "gpu/dynamic_shared.cuh"
 #include "gpu/launch.h"
 #include "gpu/sm90/attention_backward.cuh"
+#include "gpu/sm90/attention_store.cuh"
 #include "gpu/sm90/half_type.cuh"
 
 namespace moe::gpu::sm90 {
@@ -18,14 +19,16 @@ namespace {
 constexpr int kOwned = 2 * kTokens;  // keys of a piece: 64 of each warpgroup
 
 // A tile of queries of one head.
+template <int width>
 struct alignas(1024) QueryStage {
-  unsigned char q[kTileBytes], dout[kTileBytes];
+  unsigned char q[kTileBytes<width>], dout[kTileBytes<width>];
   float lse[kTokens], delta[kTokens];  // lse to base 2, infinite for padding
 };
 
 // What a warpgroup reads once: its keys and values.
+template <int width>
 struct alignas(1024) OwnKeys {
-  unsigned char k[kTileBytes], v[kTileBytes];
+  unsigned char k[kTileBytes<width>], v[kTileBytes<width>];
 };
 
 // A piece of work: keys of one row and kv head, and the queries of each head that see some of them: from the
@@ -35,12 +38,14 @@ struct KeyPiece {
   int last[kOwned];  // query that sees a key; -1 for padding
 };
 
+template <int head_width>
 struct KeyShared {
-  static constexpr int kStages = 6;
-  QueryStage stages[kStages];
-  OwnKeys own[2][2];  // of two pieces of work, of each warpgroup
+  static constexpr int kWidth = head_width;
+  static constexpr int kStages = kWidth == 64 ? 6 : 4, kPieces = kWidth == 64 ? 2 : 1;
+  QueryStage<kWidth> stages[kStages];
+  OwnKeys<kWidth> own[kPieces][2];  // of so many pieces of work, of each warpgroup
   Pipeline<kStages> pipeline;
-  Pipeline<2> owned[2];
+  Pipeline<kPieces> owned[2];
   TileScheduler<KeyPiece> scheduler;
 };
 
@@ -51,8 +56,9 @@ __host__ __device__ inline int key_pieces(const Shape& shape) {
 struct KeyWork {
   int row, kv_head, key;
 };
+template <int width>
 __device__ __forceinline__ KeyWork key_work(const Shape& shape, int index) {
-  const int tiles = (shape.T + kOwned - 1) / kOwned, bytes = shape.T * (shape.H / shape.G) * 2 * kWidth * 2;
+  const int tiles = (shape.T + kOwned - 1) / kOwned, bytes = shape.T * (shape.H / shape.G) * 2 * width * 2;
   const Place at = place(index, shape.B * shape.G, tiles, units_at_once(bytes));
   // Most queries see the first keys, which come first.
   return {at.unit / shape.G, at.unit % shape.G, at.tile * kOwned};
@@ -70,14 +76,15 @@ __device__ __forceinline__ int last_query(const BackwardInputs& in, int row, int
 
 // Draws a piece, finds out what its readers must know and publishes it. All lanes of the producer warp;
 // false: there is none.
-__device__ __forceinline__ bool draw_keys(KeyShared& shared, const BackwardInputs& in, PipelineState<2>& turn,
+template <class Shared>
+__device__ __forceinline__ bool draw_keys(Shared& shared, const BackwardInputs& in, PipelineState<2>& turn,
                                           KeyWork& work, int& end) {
   const int index = shared.scheduler.next_tile(in.next, turn);
   KeyPiece& piece = shared.scheduler.drawn[turn.stage];
   const bool any = index < key_pieces(in.shape);
   int ends[2] = {0, 0};
   if (any) {
-    work = key_work(in.shape, index);
+    work = key_work<Shared::kWidth>(in.shape, index);
 #pragma unroll
     for (int i = 0; i < kOwned / 32; ++i) {
       const int line = 32 * i + static_cast<int>(threadIdx.x) % 32,
@@ -94,7 +101,7 @@ __device__ __forceinline__ bool draw_keys(KeyShared& shared, const BackwardInput
     // stages, the producer warp would wait for the held one, and it for the producer warp: beyond these it
     // computes them, with weights of 0.
     for (int g = 0; g < 2; ++g)
-      if (ends[g] > work.key + g * kTokens) ends[g] = max(ends[g], end - (KeyShared::kStages - 3) * kTokens);
+      if (ends[g] > work.key + g * kTokens) ends[g] = max(ends[g], end - (Shared::kStages - 3) * kTokens);
   }
   __syncwarp();
   if (threadIdx.x % 32 == 0) {
@@ -107,11 +114,13 @@ __device__ __forceinline__ bool draw_keys(KeyShared& shared, const BackwardInput
 }
 
 // The warp that copies queries.
-__device__ __forceinline__ void copy_queries(KeyShared& shared, const CUtensorMap* q, const CUtensorMap* dout,
+template <class Shared>
+__device__ __forceinline__ void copy_queries(Shared& shared, const CUtensorMap* q, const CUtensorMap* dout,
                                              const BackwardInputs& in) {
+  constexpr int width = Shared::kWidth;
   const Shape& shape = in.shape;
   const int per_kv = shape.H / shape.G;
-  PipelineState<KeyShared::kStages> walk;
+  PipelineState<Shared::kStages> walk;
   PipelineState<2> turn;
   KeyWork work{};
   int end = 0;
@@ -121,12 +130,12 @@ __device__ __forceinline__ void copy_queries(KeyShared& shared, const CUtensorMa
       for (int query = work.key; query < end; query += kTokens, walk.next()) {
         shared.pipeline.wait_empty(walk);
         if (elect_one()) {
-          QueryStage& stage = shared.stages[walk.stage];
+          QueryStage<width>& stage = shared.stages[walk.stage];
           Barrier* const full = &shared.pipeline.full[walk.stage];
           const int64_t at = in.statistics.at(work.row, shape.H, head, query);
-          barrier_arrive_expect(full, 2 * kTileBytes + sizeof(stage.lse) + sizeof(stage.delta));
-          tma_load(stage.q, q, full, head * kWidth, work.row * shape.T + query);
-          tma_load(stage.dout, dout, full, head * kWidth, work.row * shape.T + query);
+          barrier_arrive_expect(full, 2 * kTileBytes<width> + sizeof(stage.lse) + sizeof(stage.delta));
+          load_tile<width>(stage.q, q, full, head * width, work.row * shape.T + query);
+          load_tile<width>(stage.dout, dout, full, head * width, work.row * shape.T + query);
           bulk_load(stage.lse, in.statistics.lse_BHT + at, sizeof(stage.lse), full);
           bulk_load(stage.delta, in.statistics.delta_BHT + at, sizeof(stage.delta), full);
         }
@@ -136,26 +145,29 @@ __device__ __forceinline__ void copy_queries(KeyShared& shared, const CUtensorMa
   }
 }
 
-// The warp that copies what each warpgroup reads once, up to two pieces ahead. Rows past the end are copied
-// as well (of the next row, or zeros) and not used.
-__device__ __forceinline__ void copy_own(KeyShared& shared, const CUtensorMap* k, const CUtensorMap* v,
+// The warp that copies what each warpgroup reads once, a piece or two ahead. Rows past the end are copied as
+// well (of the next row, or zeros) and not used.
+template <class Shared>
+__device__ __forceinline__ void copy_own(Shared& shared, const CUtensorMap* k, const CUtensorMap* v,
                                          const BackwardInputs& in) {
+  constexpr int width = Shared::kWidth;
   const Shape& shape = in.shape;
-  PipelineState<2> turn, walk;
+  PipelineState<2> turn;
+  PipelineState<Shared::kPieces> walk;
   for (;; walk.next()) {
     const int index = shared.scheduler.wait(turn).index;
     shared.scheduler.release(turn);
     if (index >= key_pieces(shape)) return;
-    const KeyWork work = key_work(shape, index);
+    const KeyWork work = key_work<width>(shape, index);
     for (int g = 0; g < 2; ++g) {
       shared.owned[g].wait_empty(walk);
       if (elect_one()) {
-        OwnKeys& own = shared.own[walk.stage][g];
+        OwnKeys<width>& own = shared.own[walk.stage][g];
         Barrier* const full = &shared.owned[g].full[walk.stage];
         const int token = work.row * shape.T + work.key + g * kTokens;
         barrier_arrive_expect(full, sizeof(own));
-        tma_load(own.k, k, full, work.kv_head * kWidth, token);
-        tma_load(own.v, v, full, work.kv_head * kWidth, token);
+        load_tile<width>(own.k, k, full, work.kv_head * width, token);
+        load_tile<width>(own.v, v, full, work.kv_head * width, token);
       }
       __syncwarp();
     }
@@ -163,7 +175,8 @@ __device__ __forceinline__ void copy_own(KeyShared& shared, const CUtensorMap* k
 }
 
 // Scores (keys by queries) become weights.
-__device__ __forceinline__ void weights_of(Fragment& s, const QueryStage& stage, float scale) {
+template <class Stage>
+__device__ __forceinline__ void weights_of(Fragment& s, const Stage& stage, float scale) {
 #pragma unroll
   for (int j = 0; j < 8; ++j) {
     const auto lse = load<2>(stage.lse + 8 * j + fragment_column());
@@ -172,7 +185,8 @@ __device__ __forceinline__ void weights_of(Fragment& s, const QueryStage& stage,
   }
 }
 // dp becomes ds.
-__device__ __forceinline__ void differentiate(Fragment& dp, const Fragment& p, const QueryStage& stage) {
+template <class Stage>
+__device__ __forceinline__ void differentiate(Fragment& dp, const Fragment& p, const Stage& stage) {
 #pragma unroll
   for (int j = 0; j < 8; ++j) {
     const auto delta = load<2>(stage.delta + 8 * j + fragment_column());
@@ -183,9 +197,10 @@ __device__ __forceinline__ void differentiate(Fragment& dp, const Fragment& p, c
 
 // A warpgroup's way through the block's tiles (`all`); those that only the other warpgroup's keys see are
 // given back.
+template <class Shared>
 struct QueryTiles {
-  KeyShared& shared;
-  PipelineState<KeyShared::kStages>& walk;
+  Shared& shared;
+  PipelineState<Shared::kStages>& walk;
   int begin, end, own_begin, own_end;  // of the queries of each head
   int heads, query;
 
@@ -205,112 +220,179 @@ struct QueryTiles {
     query += kTokens;
     walk.next();
   }
-  __device__ __forceinline__ const QueryStage& stage() const { return shared.stages[walk.stage]; }
+  __device__ __forceinline__ const auto& stage() const { return shared.stages[walk.stage]; }
 };
 
-// One piece of work of a warpgroup. The sums of a tile follow the scores of the next, and are under way while
-// these become weights.
+// What a warpgroup's loop works on.
+template <class T, int width>
+struct KeySums {
+  WideFragment<width> dk = {}, dv = {};
+  Packed<T> p, ds;
+
+  __device__ __forceinline__ void add(const QueryStage<width>& stage) {
+    add_tokens(dv, p, stage.dout);
+    add_tokens(dk, ds, stage.q);
+    wgmma_commit();
+  }
+};
+
+// Scores of a tile become weights.
+template <class Tiles>
+__device__ __forceinline__ void weigh(Fragment& s, const Tiles& tiles, const Bounds& bounds, float scale) {
+  weights_of(s, tiles.stage(), scale);
+  if (!bounds.all_seen(tiles.query)) bounds.hide(s, tiles.query);
+  compute_now(s);
+}
+
+// Sums over all tiles, with k and v in registers: the sums of a tile follow the scores of the next, and are
+// under way while these become weights.
+template <class T, int width, class Shared>
+__device__ __forceinline__ void add_tiles(KeySums<T, width>& sums, QueryTiles<Shared>& tiles,
+                                          const Packed<T, width>& k, const Packed<T, width>& v,
+                                          const Bounds& bounds, float scale) {
+  Shared& shared = tiles.shared;
+  Fragment s, dp;
+  const auto score = [&] {
+    wgmma_fence();
+    multiply_rows<T, width>(s, k, tiles.stage().q);
+    wgmma_commit();
+    multiply_rows<T, width>(dp, v, tiles.stage().dout);
+    wgmma_commit();
+  };
+  if (!tiles.find()) return;
+  score();
+  wgmma_wait<1>();
+  weigh(s, tiles, bounds, scale);
+  wgmma_wait<0>();
+  differentiate(dp, s, tiles.stage());
+  sums.p = packed<T>(s);
+  sums.ds = packed<T>(dp);
+  int before = tiles.walk.stage;
+  for (tiles.advance(); tiles.find(); tiles.advance()) {
+    score();
+    sums.add(shared.stages[before]);
+    wgmma_wait<2>();
+    weigh(s, tiles, bounds, scale);
+    wgmma_wait<1>();
+    differentiate(dp, s, tiles.stage());
+    compute_now(dp);
+    wgmma_wait<0>();
+    shared.pipeline.release_by_lanes(before);
+    before = tiles.walk.stage;
+    sums.p = packed<T>(s);
+    sums.ds = packed<T>(dp);
+  }
+  wgmma_fence();
+  sums.add(shared.stages[before]);
+  wgmma_wait<0>();
+  shared.pipeline.release_by_lanes(before);
+}
+
+// The same with k and v in shared memory, where registers hold one tile's p and ds or scores and no more: the
+// sums of a tile come before the scores of the next.
+template <class T, int width, class Shared>
+__device__ __forceinline__ void add_tiles(KeySums<T, width>& sums, QueryTiles<Shared>& tiles,
+                                          const unsigned char* k, const unsigned char* v,
+                                          const Bounds& bounds, float scale) {
+  Shared& shared = tiles.shared;
+  Fragment s, dp;
+  const auto multiply = [](Fragment& out, const unsigned char* own, const unsigned char* tile) {
+    wgmma_fence();
+    multiply_rows<T, width>(out, own, tile);
+    wgmma_commit();
+  };
+  if (!tiles.find()) return;
+  multiply(s, k, tiles.stage().q);
+  int stage;
+  for (;;) {
+    multiply(dp, v, tiles.stage().dout);
+    wgmma_wait<1>();
+    weigh(s, tiles, bounds, scale);
+    wgmma_wait<0>();
+    differentiate(dp, s, tiles.stage());
+    sums.p = packed<T>(s);
+    sums.ds = packed<T>(dp);
+    stage = tiles.walk.stage;
+    wgmma_fence();
+    sums.add(shared.stages[stage]);
+    tiles.advance();
+    if (!tiles.find()) break;
+    multiply(s, k, tiles.stage().q);
+    wgmma_wait<1>();
+    shared.pipeline.release_by_lanes(stage);
+  }
+  wgmma_wait<0>();
+  shared.pipeline.release_by_lanes(stage);
+}
+
+// One piece of work of a warpgroup.
 // dv_stride: elements from a token's dv to the next's.
-template <class T>
-__device__ __forceinline__ void key_gradients(KeyShared& shared, PipelineState<KeyShared::kStages>& walk,
-                                              PipelineState<2>& turn, T* dk_NGd, T* dv_to, int dv_stride,
-                                              const BackwardInputs& in, const KeyWork& work, int group) {
+template <class T, class Shared>
+__device__ __forceinline__ void key_gradients(Shared& shared, PipelineState<Shared::kStages>& walk,
+                                              PipelineState<2>& turn,
+                                              const PipelineState<Shared::kPieces>& copied, T* dk_NGd,
+                                              T* dv_to, int dv_stride, const BackwardInputs& in,
+                                              const KeyWork& work, int group) {
+  constexpr int width = Shared::kWidth;
   const Shape& shape = in.shape;
   const int first_key = work.key + group * kTokens;
   Bounds bounds;
-  Packed<T> k, v, p, ds;
-  const PipelineState<2> copied = turn;  // pieces and what is copied for each alternate alike
   const KeyPiece& piece = shared.scheduler.wait(turn);
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     bounds.begin[i] = first_key + fragment_row(i);
     bounds.end[i] = piece.last[group * kTokens + fragment_row(i)];
   }
-  QueryTiles tiles{shared,
-                   walk,
-                   work.key,
-                   same_in_warp(piece.end),
-                   first_key,
-                   same_in_warp(piece.own_end[group]),
-                   shape.H / shape.G,
-                   work.key};
+  QueryTiles<Shared> tiles{shared,
+                           walk,
+                           work.key,
+                           same_in_warp(piece.end),
+                           first_key,
+                           same_in_warp(piece.own_end[group]),
+                           shape.H / shape.G,
+                           work.key};
   shared.scheduler.release(turn);
   bounds.join();
   shared.owned[group].wait_full(copied);
-  load_tile_rows(k, shared.own[copied.stage][group].k);
-  load_tile_rows(v, shared.own[copied.stage][group].v);
-  shared.owned[group].release_by_lanes(copied.stage);
   const float scale = shape.scale * kLog2e;
-  Fragment dk = {}, dv = {}, s, dp;
-  const auto score = [&] {
-    wgmma_fence();
-    multiply_rows(s, k, tiles.stage().q);
-    wgmma_commit();
-    multiply_rows(dp, v, tiles.stage().dout);
-    wgmma_commit();
-  };
-  const auto weigh = [&] {
-    weights_of(s, tiles.stage(), scale);
-    if (!bounds.all_seen(tiles.query)) bounds.hide(s, tiles.query);
-    compute_now(s);
-  };
-  const auto add = [&](int stage) {
-    add_tokens(dv, p, shared.stages[stage].dout);
-    add_tokens(dk, ds, shared.stages[stage].q);
-    wgmma_commit();
-  };
-  if (tiles.find()) {
-    score();
-    wgmma_wait<1>();
-    weigh();
-    wgmma_wait<0>();
-    differentiate(dp, s, tiles.stage());
-    p = packed<T>(s);
-    ds = packed<T>(dp);
-    int before = walk.stage;
-    for (tiles.advance(); tiles.find(); tiles.advance()) {
-      score();
-      add(before);
-      wgmma_wait<2>();
-      weigh();
-      wgmma_wait<1>();
-      differentiate(dp, s, tiles.stage());
-      compute_now(dp);
-      wgmma_wait<0>();
-      shared.pipeline.release_by_lanes(before);
-      before = walk.stage;
-      p = packed<T>(s);
-      ds = packed<T>(dp);
-    }
-    wgmma_fence();
-    add(before);
-    wgmma_wait<0>();
-    shared.pipeline.release_by_lanes(before);
+  const OwnKeys<width>& own = shared.own[copied.stage][group];
+  KeySums<T, width> sums;
+  if constexpr (width == 64) {
+    Packed<T, width> k, v;
+    load_tile_rows(k, own.k);
+    load_tile_rows(v, own.v);
+    shared.owned[group].release_by_lanes(copied.stage);
+    add_tiles<T, width>(sums, tiles, k, v, bounds, scale);
+  } else {
+    add_tiles<T, width>(sums, tiles, own.k, own.v, bounds, scale);
+    shared.owned[group].release_by_lanes(copied.stage);
   }
   const int64_t token = int64_t{work.row} * shape.T + first_key;
   const auto row = [&](T* first, int64_t stride, int i) {
     const bool inside = first_key + fragment_row(i) < shape.T;
-    return inside ? first + (token + fragment_row(i)) * stride + work.kv_head * kWidth : nullptr;
+    return inside ? first + (token + fragment_row(i)) * stride + work.kv_head * width : nullptr;
   };
-  store_rows<T>(dk, shape.scale, [&](int i) { return row(dk_NGd, int64_t{shape.G} * kWidth, i); });
-  store_rows<T>(dv, 1, [&](int i) { return row(dv_to, dv_stride, i); });
+  store_rows<T>(sums.dk, shape.scale, [&](int i) { return row(dk_NGd, int64_t{shape.G} * width, i); });
+  store_rows<T>(sums.dv, 1, [&](int i) { return row(dv_to, dv_stride, i); });
 }
 
-template <class T>
+template <class T, int width>
 __global__ void __launch_bounds__(kBackwardThreads, 1)
     key_kernel(const __grid_constant__ CUtensorMap q, const __grid_constant__ CUtensorMap dout,
                const __grid_constant__ CUtensorMap k, const __grid_constant__ CUtensorMap v, T* dk_NGd,
                T* dv_to, int dv_stride, BackwardInputs in) {
-  KeyShared& shared = *dynamic_shared<KeyShared>();
+  using Shared = KeyShared<width>;
+  Shared& shared = *dynamic_shared<Shared>();
   run_block(
       shared, 2 * kGroup, [&] { copy_queries(shared, &q, &dout, in); }, [&] { copy_own(shared, &k, &v, in); },
       [&](int group) {
-        PipelineState<KeyShared::kStages> walk;
-        PipelineState<2> turn;
-        for (;;) {
+        PipelineState<Shared::kStages> walk;
+        PipelineState<Shared::kPieces> own;
+        for (PipelineState<2> turn;; own.next()) {
           const int index = same_in_warp(shared.scheduler.wait(turn).index);
           if (index >= key_pieces(in.shape)) return;
-          key_gradients(shared, walk, turn, dk_NGd, dv_to, dv_stride, in, key_work(in.shape, index), group);
+          key_gradients(shared, walk, turn, own, dk_NGd, dv_to, dv_stride, in,
+                        key_work<width>(in.shape, index), group);
         }
       });
 }
@@ -320,10 +402,13 @@ __global__ void __launch_bounds__(kBackwardThreads, 1)
 void launch_key_gradients(cudaStream_t stream, int num_sms, const BackwardMaps& maps, AttentionBackward& op,
                           const BackwardInputs& in) {
   with_half_type(op.q_NHd.dtype(), [&]<class T>() {
-    launch(stream, key_kernel<T>,
-           {blocks(std::min(key_pieces(in.shape), num_sms)), kBackwardThreads, sizeof(KeyShared)}, maps.q,
-           maps.dout, maps.k, maps.v, pointer<T>(op.dk_NGd), pointer<T>(op.dpacked_NP) + op.heads.values(),
-           static_cast<int>(op.heads.packed()), in);
+    const auto run = [&]<int width>() {
+      launch(stream, key_kernel<T, width>,
+             {blocks(std::min(key_pieces(in.shape), num_sms)), kBackwardThreads, sizeof(KeyShared<width>)},
+             maps.q, maps.dout, maps.k, maps.v, pointer<T>(op.dk_NGd),
+             pointer<T>(op.dpacked_NP) + op.heads.values(), static_cast<int>(op.heads.packed()), in);
+    };
+    op.heads.dim == 64 ? run.template operator()<64>() : run.template operator()<128>();
   });
 }
 

@@ -8,7 +8,7 @@
 #include "gpu/block_reduce.cuh"
 #include "gpu/numbers.cuh"
 #include "gpu/sm90/attention.cuh"
-#include "tensor/tensor.h"
+#include "ops/attention.h"
 
 namespace moe::gpu::sm90 {
 
@@ -18,9 +18,10 @@ struct Shape {
   const int32_t* first_BT = nullptr;  // forward: the first key that each token sees; negative for padding
 };
 
-inline Shape shape_of(const Tensor& doc_start_BT, int64_t H, int64_t G) {
-  return {static_cast<int>(doc_start_BT.dim(0)), static_cast<int>(doc_start_BT.dim(1)), static_cast<int>(H),
-          static_cast<int>(G), 1 / std::sqrt(static_cast<float>(kWidth))};
+inline Shape shape_of(const Tensor& doc_start_BT, const Heads& heads) {
+  return {static_cast<int>(doc_start_BT.dim(0)), static_cast<int>(doc_start_BT.dim(1)),
+          static_cast<int>(heads.query), static_cast<int>(heads.kv),
+          1 / std::sqrt(static_cast<float>(heads.dim))};
 }
 
 // The smallest first key of tokens [begin, end) of a row; a large number when all are padding, which is
@@ -78,11 +79,11 @@ __host__ __device__ inline int query_blocks(const Shape& shape) {
   return (shape.T + queries - 1) / queries * shape.B * (shape.H / heads);
 }
 // The latest queries of a unit, which see most keys, come first.
-template <int groups>
+template <int groups, int width>
 __device__ __forceinline__ QueryWork<groups> query_work(const Shape& shape, int index) {
   const int heads = heads_of_block<groups>(shape), queries = groups * kTokens / heads;
   const int units = shape.H / heads, tiles = (shape.T + queries - 1) / queries;
-  const Place at = place(index, shape.B * units, tiles, units_at_once(shape.T * 2 * kWidth * 2));
+  const Place at = place(index, shape.B * units, tiles, units_at_once(shape.T * 2 * width * 2));
   return {at.unit / units, at.unit % units * heads, (tiles - 1 - at.tile) * queries, heads, queries};
 }
 
