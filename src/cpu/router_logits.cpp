@@ -31,7 +31,7 @@ void CpuOps::router_logits_forward(RouterLogitsForward op) {
 void CpuOps::router_logits_backward(RouterLogitsBackward op) {
   op.check();
   if (op.x_ND.dtype() == DType::f32) {
-    matmul({op.dx_ND, op.dlogits_NE, op.w_ED, MatmulLayout::NN, true});
+    matmul({op.dx_ND, op.dlogits_NE, op.w_ED, MatmulLayout::NN, op.add_to_dx});
     return matmul({op.dw_ED, op.dlogits_NE, op.x_ND, MatmulLayout::TN, true});
   }
   const int64_t count = op.x_ND.numel();
@@ -44,7 +44,8 @@ void CpuOps::router_logits_backward(RouterLogitsBackward op) {
   with_16_bits(op.dx_ND.dtype(), [&](auto type) {
     auto* dx = op.dx_ND.as<decltype(type)>();
     pool_.parallel_for(count, kGrain, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) dx[i] = from_float<decltype(type)>(to_float(dx[i]) + wide[i]);
+      for (int64_t i = begin; i < end; ++i)
+        dx[i] = from_float<decltype(type)>(op.add_to_dx ? to_float(dx[i]) + wide[i] : wide[i]);
     });
   });
 }

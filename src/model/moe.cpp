@@ -39,8 +39,10 @@ MoeSaved MoeSaved::first(int64_t N) const {
 MoeWorkspace::MoeWorkspace(const MoeSpec& spec, DType type, int64_t N, const TokenDispatcher& dispatcher,
                            Mode mode, Arena& arena)
     : router(spec, N, mode, arena), experts(spec, type, dispatcher.max_rows(), arena) {
-  if (spec.has_shared()) shared.emplace(spec, type, N, mode, arena);
-  if (mode == Mode::training) dnorm_ND = arena.allocate("activations: shared", type, {N, spec.width});
+  if (spec.has_shared())
+    shared.emplace(spec, type, N, mode, arena);
+  else if (mode == Mode::training)
+    dnorm_ND = arena.allocate("activations: shared", type, {N, spec.width});
 }
 
 MoeLayer::MoeLayer(const MoeSpec& spec, Recompute recompute)
@@ -122,21 +124,22 @@ void MoeLayer::combine_gradients(Tensor d_ND, const MoeSaved& saved, const Tenso
                                  const MoeWeights& weights, const Tokens& tokens, const Tensor& scale_1,
                                  TokenDispatcher& dispatcher, const MoeWorkspace& scratch, Ops& ops) const {
   const Tensor rows_RD = dispatcher.wait_combine_gradients(saved.router.plan, ops);
-  const Tensor& dnorm_ND = scratch.dnorm_ND;
-  ops.combine_rows({.y_ND = dnorm_ND,
-                    .residual_ND = saved.shared ? saved.shared->dx_ND : Tensor(),
-                    .x_RD = rows_RD,
-                    .weight_NK = {},
-                    .plan = saved.router.plan});
-  router_.backward(dnorm_ND, saved.router, saved.norm_ND, weights.router, tokens, scale_1, scratch.router,
-                   ops);
-  ops.rms_norm_backward({.dx_ND = d_ND,
-                         .dw_D = weights.norm.gradient,
-                         .dy_ND = dnorm_ND,
-                         .residual_ND = d_ND,
-                         .x_ND = x_ND,
-                         .w_D = weights.norm.weight,
-                         .rstd_N = saved.rstd_N});
+  // The shared expert's and the router's; those of the routed experts are added with the norm's backward.
+  const Tensor& dnorm_ND = saved.shared ? saved.shared->dx_ND : scratch.dnorm_ND;
+  router_.backward(dnorm_ND, saved.shared.has_value(), saved.router, saved.norm_ND, weights.router, tokens,
+                   scale_1, scratch.router, ops);
+  ops.combine_norm_backward({.combine = {.y_ND = dnorm_ND,
+                                         .residual_ND = dnorm_ND,
+                                         .x_RD = rows_RD,
+                                         .weight_NK = {},
+                                         .plan = saved.router.plan},
+                             .norm = {.dx_ND = d_ND,
+                                      .dw_D = weights.norm.gradient,
+                                      .dy_ND = dnorm_ND,
+                                      .residual_ND = d_ND,
+                                      .x_ND = x_ND,
+                                      .w_D = weights.norm.weight,
+                                      .rstd_N = saved.rstd_N}});
 }
 
 }  // namespace moe::model

@@ -39,7 +39,7 @@ struct MoeSaved {
   std::optional<SharedExpertSaved> shared;
 };
 
-// Scratch memory, for at most N tokens. Inference has no dnorm.
+// Scratch memory, for at most N tokens. Inference has no dnorm, and a shared expert has its own.
 struct MoeWorkspace {
   MoeWorkspace(const MoeSpec& spec, DType type, int64_t N, const TokenDispatcher& dispatcher, Mode mode,
                Arena& arena);

@@ -94,9 +94,9 @@ void Router::losses(RouterSaved& saved, const Tokens& tokens, Ops& ops) const {
                        .doc_start_BT = tokens.doc_start_BT});
 }
 
-void Router::backward(Tensor dx_ND, const RouterSaved& saved, const Tensor& x_ND, const Parameter& weight_ED,
-                      const Tokens& tokens, const Tensor& scale_1, const RouterWorkspace& scratch,
-                      Ops& ops) const {
+void Router::backward(Tensor dx_ND, bool add, const RouterSaved& saved, const Tensor& x_ND,
+                      const Parameter& weight_ED, const Tokens& tokens, const Tensor& scale_1,
+                      const RouterWorkspace& scratch, Ops& ops) const {
   const Tensor& dlogits_NE = scratch.logits_NE;
   ops.route_backward({.dlogits_NE = dlogits_NE,
                       .dweight_NK = scratch.dweight_NK,
@@ -116,7 +116,8 @@ void Router::backward(Tensor dx_ND, const RouterSaved& saved, const Tensor& x_ND
                               .dw_ED = weight_ED.gradient,
                               .dlogits_NE = dlogits_NE,
                               .x_ND = x_ND,
-                              .w_ED = weight_ED.weight});
+                              .w_ED = weight_ED.weight,
+                              .add_to_dx = add});
 }
 
 }  // namespace moe::model

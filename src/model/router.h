@@ -56,9 +56,10 @@ class Router {
   // saved.loss_2, P_E and f_E, and sequence_loss_1 of tokens in rows. Apart, so that tokens are on their way
   // before it.
   void losses(RouterSaved& saved, const Tokens& tokens, Ops& ops) const;
-  // dx_ND += d(loss)/dx. scratch.dweight_NK = d(loss)/d(weight), for backward.
-  void backward(Tensor dx_ND, const RouterSaved& saved, const Tensor& x_ND, const Parameter& weight_ED,
-                const Tokens& tokens, const Tensor& scale_1, const RouterWorkspace& scratch, Ops& ops) const;
+  // dx_ND = d(loss)/dx, or += where `add`. scratch.dweight_NK = d(loss)/d(weight), for backward.
+  void backward(Tensor dx_ND, bool add, const RouterSaved& saved, const Tensor& x_ND,
+                const Parameter& weight_ED, const Tokens& tokens, const Tensor& scale_1,
+                const RouterWorkspace& scratch, Ops& ops) const;
 
  private:
   MoeSpec spec_;

@@ -29,6 +29,7 @@
 #include "ops/attention.h"
 #include "ops/balance.h"
 #include "ops/bias.h"
+#include "ops/combine_norm.h"
 #include "ops/decoding.h"
 #include "ops/elementwise.h"
 #include "ops/embedding.h"
@@ -96,16 +97,17 @@ namespace moe {
   OP(newton_schulz, NewtonSchulz)                  \
   OP(normalise_rows, NormaliseRows)                \
   OP(muon_update, MuonUpdate)
-// These have a body of other ops (ops/experts.cpp, ops/decoding.cpp); a device may have a faster one.
-#define MOE_COMPOSED_OPS(OP)                   \
-  OP(expert_up, ExpertUp)                      \
-  OP(expert_down_backward, ExpertDownBackward) \
-  OP(expert_down_gradient, ExpertDownGradient) \
-  OP(expert_up_gradient, ExpertUpGradient)     \
-  OP(norm_matmul, NormMatmul)                  \
-  OP(attention_step, AttentionStep)            \
-  OP(norm_router_logits, NormRouterLogits)     \
-  OP(expert_mixture, ExpertMixture)
+// These have a body of other ops (in ops/, beside their checks); a device may have a faster one.
+#define MOE_COMPOSED_OPS(OP)                     \
+  OP(expert_up, ExpertUp)                        \
+  OP(expert_down_backward, ExpertDownBackward)   \
+  OP(expert_down_gradient, ExpertDownGradient)   \
+  OP(expert_up_gradient, ExpertUpGradient)       \
+  OP(norm_matmul, NormMatmul)                    \
+  OP(attention_step, AttentionStep)              \
+  OP(norm_router_logits, NormRouterLogits)       \
+  OP(expert_mixture, ExpertMixture)              \
+  OP(combine_norm_backward, CombineNormBackward)
 
 // Runs body, which calls operations of one Ops and does nothing else: each time the same ones on the same
 // tensors. So a GPU may record them and from then on replay the record without calling body (a CUDA graph).

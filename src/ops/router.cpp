@@ -29,7 +29,7 @@ void RouterLogitsBackward::check() const {
 }
 
 double RouterLogitsBackward::bytes() const {
-  return bytes_of({dx_ND, dx_ND, dw_ED, dlogits_NE, x_ND, w_ED});
+  return bytes_of({dx_ND, add_to_dx ? dx_ND : Tensor(), dw_ED, dlogits_NE, x_ND, w_ED});
 }
 
 void Route::check() const {

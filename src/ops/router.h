@@ -20,12 +20,13 @@ struct RouterLogitsForward {
   double bytes() const;
 };
 
-// dx += dlogits w;  dw += dlogits^T x.
+// dx += dlogits w, or, unless add_to_dx, dx = dlogits w;  dw += dlogits^T x.
 struct RouterLogitsBackward {
   static constexpr const char* name = "router_logits_backward";
   static constexpr const char* phase = "router";
   Tensor dx_ND, dw_ED;
   const Tensor dlogits_NE, x_ND, w_ED;
+  bool add_to_dx = true;
 
   void check() const;
   double bytes() const;

@@ -205,6 +205,10 @@ TEST_F(RouterTest, LogitsAreF32ProductsWhateverTheTypeOfX) {
       EXPECT_TRUE(close(values(dw32), dw, kBoundF32));
       EXPECT_TRUE(close(values(dx32), dx, kBoundF32));
       EXPECT_TRUE(close(values(dx16), dx, bound_of(half)));
+      const Tensor added = zeros(half, {n, d}), written = normal("dx", half, {n, d});
+      ops().router_logits_backward({added, dw16, dlogits, x, w});
+      ops().router_logits_backward({written, dw16, dlogits, x, w, false});
+      EXPECT_EQ(bytes(written), bytes(added));
     }
 }
 
@@ -220,8 +224,8 @@ TEST_F(RouterTest, LogitsOfPartsAreF32Products) {
       EXPECT_TRUE(close(values(logits), product, kBoundF32)) << small;
 
       const Tensor dlogits = normal("dlogits", DType::f32, {n, e}, small);
-      const Tensor dx = zeros(half, {n, d}), dw = zeros(DType::f32, {e, d});
-      ops().router_logits_backward({dx, dw, dlogits, x, w});
+      const Tensor dx = normal("dx", half, {n, d}), dw = zeros(DType::f32, {e, d});
+      ops().router_logits_backward({dx, dw, dlogits, x, w, false});
       const auto dw_exact = reference_product(values(dlogits), {e, true}, values(x), {d}, e, d, n);
       EXPECT_TRUE(close(values(dw), dw_exact, kBoundF32)) << small;
       if (small < 1e-3F) continue;  // dx would be below the normal numbers of f16

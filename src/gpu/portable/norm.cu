@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
-// RMSNorm. Forward: a warp a row, which it holds in registers. Backward: a block takes rows in turn and sums
-// its share of the weight's gradient, each column by one thread; the shares are added in order
-// (column_sums.cuh). While a row is computed the next one is on its way to shared memory.
+// RMSNorm, alone and with the experts' rows that are summed beside it. Forward: a warp a row, which it holds in
+// registers. Backward: a block takes rows in turn and sums its share of the weight's gradient, each column by
+// one thread; the shares are added in order (column_sums.cuh). While a row is computed the next one is on its
+// way to shared memory.
 #include <algorithm>
+#include <bit>
 
 #include "gpu/block_reduce.cuh"
 #include "gpu/dynamic_shared.cuh"
@@ -51,44 +53,59 @@ __device__ __forceinline__ Vec<T, width> normalise(const Vec<T, width>& x, const
 
 // ---- forward ----
 
-// Where a forward row comes from. A lane has every 32nd piece of it; past the end zeros.
+// 16 bytes of T, as they are in registers until they are computed with: one by one they would take more.
+using Packed = Vec<uint32_t, 4>;
+
+template <class T>
+__device__ __forceinline__ Vec<T, kWidth<T>> unpack(const Packed& x) {
+  return std::bit_cast<Vec<T, kWidth<T>>>(x);
+}
+
+// A lane's pieces of a row, every 32nd one: zeros past the end, and where there is no row.
+template <class T, int pieces>
+__device__ __forceinline__ void load_pieces(Packed (&x)[pieces], const T* row, int lane, int64_t d) {
+#pragma unroll
+  for (int p = 0; p < pieces; ++p) {
+    const int64_t c = int64_t{p * 32 + lane} * kWidth<T>;
+    x[p] = row != nullptr && c < d ? *reinterpret_cast<const Packed*>(row + c) : Packed{};
+  }
+}
+
+// Where a forward row comes from. kPieces: those of a lane, times the blocks that a processor has room for.
 template <class T>
 struct RowsInMemory {
+  static constexpr int kPieces = 32;
   const T* x_ND;
 
   template <int pieces>
-  __device__ __forceinline__ void read(Vec<T, kWidth<T>> (&x)[pieces], int64_t row, int lane,
-                                       int64_t d) const {
-#pragma unroll
-    for (int p = 0; p < pieces; ++p) {
-      const int64_t c = int64_t{p * 32 + lane} * kWidth<T>;
-      x[p] = c < d ? load<kWidth<T>>(x_ND + row * d + c) : Vec<T, kWidth<T>>{};
-    }
+  __device__ __forceinline__ void read(Packed (&x)[pieces], int64_t n, int lane, int64_t d) const {
+    load_pieces(x, x_ND + n * d, lane, d);
   }
 };
 
 // Rows of at most `pieces` * 32 * kWidth elements.
 template <class T, int pieces, class Rows>
-__global__ void __launch_bounds__(kWarps * 32, 32 / pieces)
+__global__ void __launch_bounds__(kWarps * 32, Rows::kPieces / pieces)
     forward_kernel(T* y_ND, float* rstd_N, Rows rows, const float* w_D, int64_t n, int64_t d, float eps) {
   constexpr int width = kWidth<T>;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int64_t row = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32;
   if (row >= n) return;
-  Vec<T, width> x[pieces];
+  Packed x[pieces];
   rows.read(x, row, lane, d);
   float squares = 0;
 #pragma unroll
   for (int p = 0; p < pieces; ++p) {
+    const auto v = unpack<T>(x[p]);
 #pragma unroll
-    for (int j = 0; j < width; ++j) squares += to_float(x[p].v[j]) * to_float(x[p].v[j]);
+    for (int j = 0; j < width; ++j) squares += to_float(v.v[j]) * to_float(v.v[j]);
   }
   const float rstd = 1.0F / sqrtf(warp_sum(squares) / static_cast<float>(d) + eps);
   if (lane == 0) rstd_N[row] = rstd;
 #pragma unroll
   for (int p = 0; p < pieces; ++p) {
     const int64_t c = int64_t{p * 32 + lane} * width;
-    if (c < d) store(y_ND + row * d + c, normalise(x[p], w_D + c, rstd));
+    if (c < d) store(y_ND + row * d + c, normalise(unpack<T>(x[p]), w_D + c, rstd));
   }
 }
 
@@ -137,12 +154,17 @@ __device__ __forceinline__ float inner(const Vec<float, width>& dy, const Vec<T,
   return sum;
 }
 
+// What a row's gradient is made of. The gradient of the norm's output is dy and, with `choices` above 0, the
+// rows of x_RD that a plan names.
 template <class T>
 struct BackwardRows {
   const T *dy_ND, *x_ND, *residual_ND;  // residual: null without
   int64_t d;
+  const T* x_RD = nullptr;
+  const int32_t* row_NK = nullptr;
+  int choices = 0;
 
-  __host__ __device__ int sources() const { return residual_ND == nullptr ? 2 : 3; }
+  __host__ __device__ int sources() const { return (residual_ND == nullptr ? 2 : 3) + choices; }
 };
 
 template <class T, int width>
@@ -153,7 +175,7 @@ __device__ __forceinline__ Vec<float, width> widen(const Vec<T, width>& x) {
   return wide;
 }
 
-// Starts the copies of a thread's piece of a row, from column c on: dy, x, residual.
+// Starts the copies of a thread's piece of a row, from column c on: dy, x, residual, rows of x_RD.
 template <class T>
 __device__ __forceinline__ void fetch(Vec<T, kWidth<T>>* to, const BackwardRows<T>& in, int64_t row,
                                       int64_t c) {
@@ -165,6 +187,24 @@ __device__ __forceinline__ void fetch(Vec<T, kWidth<T>>* to, const BackwardRows<
   copy(in.dy_ND + at);
   copy(in.x_ND + at);
   if (in.residual_ND != nullptr) copy(in.residual_ND + at);
+  for (int k = 0; k < in.choices; ++k) {
+    const int chosen = in.row_NK[row * in.choices + k];
+    cp_async_16_or_zero(to, in.x_RD + int64_t{max(chosen, 0)} * in.d + c, chosen >= 0);
+    to += blockDim.x;
+  }
+}
+
+// The gradient of the norm's output, in the order of CombineRows, from what fetch() has brought.
+template <class T, int width>
+__device__ __forceinline__ Vec<float, width> sum_rows(const Vec<T, width>* here, const BackwardRows<T>& in) {
+  Vec<float, width> dy = widen(here[0]);
+  here += (in.sources() - in.choices) * static_cast<int>(blockDim.x);
+  for (int k = 0; k < in.choices; ++k) {
+    const auto row = here[k * static_cast<int>(blockDim.x)];
+#pragma unroll
+    for (int j = 0; j < width; ++j) dy.v[j] += to_float(row.v[j]);
+  }
+  return dy;
 }
 
 // Rows of at most kMostThreads * kWidth elements: a thread has one piece of each row, which nobody else
@@ -193,7 +233,7 @@ __global__ void __launch_bounds__(kMostThreads)
     Vec<float, width> dy{};
     Piece x{}, residual{};
     if (has) {
-      dy = widen(here[0]);
+      dy = sum_rows(here, in);
       x = here[threads];
       if (in.residual_ND != nullptr) residual = here[2 * threads];
     }
@@ -243,9 +283,10 @@ struct BackwardGrid {
 };
 
 template <class T>
-BackwardGrid backward_grid(const BackwardRows<T>& in, bool wide, int64_t n, int64_t processors,
+BackwardGrid backward_grid(const BackwardRows<T>& in, const T* dx_ND, int64_t n, int64_t processors,
                            size_t shared_of_processor, size_t shared_of_block) {
   constexpr size_t kOfBlock = 2 << 10;  // beside the pieces, at most: of the system and of sums
+  const bool wide = vector_width<T>(in.d, dx_ND, in.dy_ND, in.x_ND, in.residual_ND, in.x_RD) > 1;
   const int64_t threads = ceil_div(in.d, 32 * kWidth<T>) * 32;
   const size_t shared = static_cast<size_t>(kStages * in.sources() * threads) * 16;
   if (!wide || threads > kMostThreads || shared + kOfBlock > shared_of_block)
@@ -254,6 +295,16 @@ BackwardGrid backward_grid(const BackwardRows<T>& in, bool wide, int64_t n, int6
   const auto by_shared = static_cast<int64_t>(shared_of_processor / (shared + kOfBlock));
   const int64_t of_processor = std::min({int64_t{kMostBlocks}, kMostThreads / threads, by_shared});
   return {true, std::min(n, of_processor * processors), static_cast<unsigned>(threads), shared};
+}
+
+template <class T>
+void launch_backward(cudaStream_t stream, Workspace::Carving memory, const BackwardGrid& grid,
+                     const BackwardRows<T>& in, RmsNormBackward& op) {
+  float* const parts = memory.take<float>(grid.blocks * in.d);
+  launch(stream, grid.pieces ? backward_kernel<T> : backward_long_kernel<T>,
+         {blocks(grid.blocks), grid.threads, grid.shared}, pointer<T>(op.dx_ND), parts, in,
+         static_cast<const float*>(pointer<float>(op.w_D)), pointer<float>(op.rstd_N), op.x_ND.dim(0));
+  add_columns(stream, pointer<float>(op.dw_D), parts, grid.blocks, in.d);
 }
 
 }  // namespace
@@ -280,14 +331,31 @@ void GpuOps::rms_norm_backward(RmsNormBackward op) {
   if (n == 0) return;
   with_activation(op.x_ND.dtype(), [&]<class T>() {
     const BackwardRows<T> in{pointer<T>(op.dy_ND), pointer<T>(op.x_ND), pointer<T>(op.residual_ND), d};
-    const bool wide =
-        vector_width<T>(d, op.dx_ND.data(), op.dy_ND.data(), op.residual_ND.data(), op.x_ND.data()) > 1;
-    const BackwardGrid grid = backward_grid(in, wide, n, num_sms_, shared_of_processor_, shared_of_block_);
-    float* const parts = workspace_.carve().take<float>(grid.blocks * d);
-    launch(stream_, grid.pieces ? backward_kernel<T> : backward_long_kernel<T>,
-           {blocks(grid.blocks), grid.threads, grid.shared}, pointer<T>(op.dx_ND), parts, in,
-           pointer<float>(op.w_D), pointer<float>(op.rstd_N), n);
-    add_columns(stream_, pointer<float>(op.dw_D), parts, grid.blocks, d);
+    const BackwardGrid grid =
+        backward_grid(in, pointer<T>(op.dx_ND), n, num_sms_, shared_of_processor_, shared_of_block_);
+    launch_backward(stream_, workspace_.carve(), grid, in, op);
+  });
+}
+
+void GpuOps::combine_norm_backward(CombineNormBackward op) {
+  op.check();
+  const CombineRows& rows = op.combine;
+  RmsNormBackward& norm = op.norm;
+  const int64_t n = norm.x_ND.dim(0), d = norm.x_ND.dim(1);
+  if (n == 0) return;
+  if (rows.residual_ND.empty() || !rows.weight_NK.empty()) return Ops::combine_norm_backward(op);
+  with_activation(norm.x_ND.dtype(), [&]<class T>() {
+    const BackwardRows<T> in{pointer<T>(rows.residual_ND),
+                             pointer<T>(norm.x_ND),
+                             pointer<T>(norm.residual_ND),
+                             d,
+                             pointer<T>(rows.x_RD),
+                             pointer<int32_t>(rows.plan.row_NK),
+                             static_cast<int>(rows.x_RD.dim(0) / n)};
+    const BackwardGrid grid =
+        backward_grid(in, pointer<T>(norm.dx_ND), n, num_sms_, shared_of_processor_, shared_of_block_);
+    if (!grid.pieces) return Ops::combine_norm_backward(op);
+    launch_backward(stream_, workspace_.carve(), grid, in, norm);
   });
 }
 

@@ -90,7 +90,7 @@ void split_backward(cudaStream_t stream, Workspace::Carving carving, Gemm& gemm,
          pointer<float>(op.dlogits_NE), n, static_cast<int>(e));
   launch(stream, factors_of_parts_kernel<T>, one_thread_each(e * d), pointer<T>(w), pointer<float>(op.w_ED),
          e * d);
-  gemm.multiply(op.dx_ND, dlogits, w, MatmulLayout::NN, op.dx_ND);
+  gemm.multiply(op.dx_ND, dlogits, w, MatmulLayout::NN, op.add_to_dx ? op.dx_ND : Tensor());
   gemm.multiply(dw, dlogits, op.x_ND, MatmulLayout::TN, Tensor());
   launch(stream, add_row_parts_kernel<T>, one_thread_each(e * d), pointer<float>(op.dw_ED),
          static_cast<const float*>(pointer<float>(dw)), e * d);
@@ -125,9 +125,14 @@ void GpuOps::router_logits_backward(RouterLogitsBackward op) {
   with_activation(op.x_ND.dtype(), [&]<class T>() {
     f32_product::multiply(stream_, Operand<T, false>{pointer<T>(op.x_ND), d, d},
                           Operand<float, false>{dlogits, e, e}, n, parts, PutPart{dw_parts, e, d});
-    f32_product::multiply(stream_, Operand<float, true>{dlogits, n, e},
-                          Operand<float, false>{pointer<float>(op.w_ED), d, d}, e, 1,
-                          rows_of<T, true>(op.dx_ND));
+    const auto multiply_dx = [&](const auto& put) {
+      f32_product::multiply(stream_, Operand<float, true>{dlogits, n, e},
+                            Operand<float, false>{pointer<float>(op.w_ED), d, d}, e, 1, put);
+    };
+    if (op.add_to_dx)
+      multiply_dx(rows_of<T, true>(op.dx_ND));
+    else
+      multiply_dx(rows_of<T, false>(op.dx_ND));
   });
   add_columns(stream_, pointer<float>(op.dw_ED), dw_parts, parts, e * d);
 }
