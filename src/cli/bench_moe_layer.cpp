@@ -46,7 +46,7 @@ struct Bench {
   void forward(const Capacity& capacity, Ops& ops) {
     layer.dispatch(saved, x_ND, weights.layers[0].moe, tokens, capacity, dispatcher, workspace, ops);
     layer.experts(y_ND, saved, x_ND, weights.layers[0].moe, plan, dispatcher, workspace, ops);
-    layer.combine(y_ND, saved, x_ND, dispatcher, ops);
+    layer.combine(y_ND, saved, x_ND, nullptr, dispatcher, ops);
   }
   void backward(Ops& ops) {
     layer.dispatch_gradients(saved, d_ND, x_ND, weights.layers[0].moe, dispatcher, workspace, ops);

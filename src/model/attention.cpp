@@ -74,9 +74,9 @@ AttentionWorkspace::AttentionWorkspace(const AttentionSpec& spec, DType type, in
 
 Attention::Attention(const AttentionSpec& spec, Recompute recompute) : spec_(spec), recompute_(recompute) {}
 
-void Attention::norm(AttentionSaved& saved, const Tensor& x_ND, const AttentionWeights& weights,
-                     Ops& ops) const {
-  ops.rms_norm_forward(saved.norm_ND, saved.rstd_N, x_ND, weights.norm.weight, spec_.norm_eps);
+RmsNormForward Attention::norm(const AttentionSaved& saved, const Tensor& x_ND,
+                               const AttentionWeights& weights) const {
+  return {saved.norm_ND, saved.rstd_N, x_ND, weights.norm.weight, spec_.norm_eps};
 }
 
 void Attention::project(AttentionSaved& saved, const AttentionWeights& weights, Ops& ops) const {
@@ -124,7 +124,6 @@ void Attention::attend(AttentionSaved& saved, const KeyValueCache& cache, Ops& o
 void Attention::forward(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND,
                         const AttentionWeights& weights, const Tokens& tokens, const KeyValueCache* cache,
                         Ops& ops) const {
-  norm(saved, x_ND, weights, ops);
   project(saved, weights, ops);
   heads(saved, weights, tokens, ops);
   if (cache == nullptr)
@@ -169,7 +168,7 @@ void Attention::backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND,
   const int64_t N = x_ND.dim(0), Hd = spec_.heads.query * spec_.heads.dim;
   const bool add = gradients == GradientMode::accumulate, full = recompute_ == Recompute::full;
   if (recompute_ != Recompute::none) {
-    norm(saved, x_ND, weights, ops);
+    ops.rms_norm_forward(norm(saved, x_ND, weights));
     if (full) project(saved, weights, ops);
     heads(saved, weights, tokens, ops);
     if (full) attend(saved, tokens, ops);

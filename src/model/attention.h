@@ -50,6 +50,8 @@ class Attention {
  public:
   Attention(const AttentionSpec& spec, Recompute recompute);
 
+  // What forward() reads of x_ND, and backward() where it is not kept: whoever makes x_ND runs it.
+  RmsNormForward norm(const AttentionSaved& saved, const Tensor& x_ND, const AttentionWeights& weights) const;
   // y_ND: written; x_ND: kept by the caller until backward. cache: null in training. With a cache the N
   // tokens are N / B new ones of each sequence, which see those before them.
   void forward(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND, const AttentionWeights& weights,
@@ -63,7 +65,6 @@ class Attention {
                 Ops& ops) const;
 
  private:
-  void norm(AttentionSaved& saved, const Tensor& x_ND, const AttentionWeights& weights, Ops& ops) const;
   void project(AttentionSaved& saved, const AttentionWeights& weights, Ops& ops) const;
   void heads(AttentionSaved& saved, const AttentionWeights& weights, const Tokens& tokens, Ops& ops) const;
 

@@ -57,6 +57,10 @@ Block::Block(const LayerSpec& spec, Recompute recompute) : attention_(spec.atten
   if (spec.is_dense()) dense_.emplace(spec.dense, recompute);
 }
 
+RmsNormForward Block::norm(const BlockSaved& saved, const LayerWeights& weights) const {
+  return attention_.norm(saved.attention, saved.x_ND, weights.attention);
+}
+
 void Block::dispatch(BlockSaved& saved, const LayerWeights& weights, const KeyValueCache* cache,
                      const Capacity& capacity, const BlockContext& context) const {
   const auto& [tokens, dispatcher, scratch, ops] = context;
@@ -75,8 +79,12 @@ void Block::experts(Tensor y_ND, BlockSaved& saved, const LayerWeights& weights,
     dense_->forward(y_ND, *saved.dense, saved.middle_ND, weights.dense, tokens.dense, *scratch.dense, ops);
 }
 
-void Block::combine(Tensor y_ND, const BlockSaved& saved, const BlockContext& context) const {
-  if (moe_) moe_->combine(y_ND, *saved.moe, saved.middle_ND, context.dispatcher, context.ops);
+void Block::combine(Tensor y_ND, const BlockSaved& saved, const RmsNormForward* norm_of_y,
+                    const BlockContext& context) const {
+  if (moe_)
+    moe_->combine(y_ND, *saved.moe, saved.middle_ND, norm_of_y, context.dispatcher, context.ops);
+  else if (norm_of_y != nullptr)
+    context.ops.rms_norm_forward(*norm_of_y);
 }
 
 void Block::next(Tensor y_ND, BlockSaved& saved, const LayerWeights& weights, const KeyValueCache& cache,

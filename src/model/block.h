@@ -58,6 +58,8 @@ class Block {
  public:
   Block(const LayerSpec& spec, Recompute recompute);
 
+  // The norm of saved.x_ND that dispatch() reads; whoever makes x_ND runs it.
+  RmsNormForward norm(const BlockSaved& saved, const LayerWeights& weights) const;
   // Attention and router; tokens leave for their experts. cache: null in training (model/attention.h).
   void dispatch(BlockSaved& saved, const LayerWeights& weights, const KeyValueCache* cache,
                 const Capacity& capacity, const BlockContext& context) const;
@@ -65,7 +67,9 @@ class Block {
   // the block; may be saved.x_ND in generation.
   void experts(Tensor y_ND, BlockSaved& saved, const LayerWeights& weights,
                const BlockContext& context) const;
-  void combine(Tensor y_ND, const BlockSaved& saved, const BlockContext& context) const;
+  // norm_of_y: the next block's; null at the end.
+  void combine(Tensor y_ND, const BlockSaved& saved, const RmsNormForward* norm_of_y,
+               const BlockContext& context) const;
 
   // All three phases for one new token of each sequence, where all experts are here. y_ND: as experts()'.
   void next(Tensor y_ND, BlockSaved& saved, const LayerWeights& weights, const KeyValueCache& cache,

@@ -103,9 +103,10 @@ Tensor Decoder::run_blocks(const Tokens& tokens, const Tensor& start_B, int64_t 
       blocks_[i].next(saved.x_ND, saved, weights, cache, context);
       continue;
     }
+    ops.rms_norm_forward(blocks_[i].norm(saved, weights));
     blocks_[i].dispatch(saved, weights, &cache, {}, context);
     blocks_[i].experts(saved.x_ND, saved, weights, context);
-    blocks_[i].combine(saved.x_ND, saved, context);
+    blocks_[i].combine(saved.x_ND, saved, nullptr, context);
   }
   return saved.x_ND;
 }

@@ -90,14 +90,17 @@ void MoeLayer::next(Tensor y_ND, MoeSaved& saved, const Tensor& x_ND, const MoeW
                saved.router.weight_NK, saved.router.plan, weights.experts, scratch.experts, ops);
 }
 
-void MoeLayer::combine(Tensor y_ND, const MoeSaved& saved, const Tensor& x_ND, TokenDispatcher& dispatcher,
-                       Ops& ops) const {
-  const Tensor rows_RD = dispatcher.wait_combine();
-  ops.combine_rows({.y_ND = y_ND,
-                    .residual_ND = saved.shared ? y_ND : x_ND,
-                    .x_RD = rows_RD,
-                    .weight_NK = saved.router.weight_NK,
-                    .plan = saved.router.plan});
+void MoeLayer::combine(Tensor y_ND, const MoeSaved& saved, const Tensor& x_ND,
+                       const RmsNormForward* norm_of_y, TokenDispatcher& dispatcher, Ops& ops) const {
+  const CombineRows combine{.y_ND = y_ND,
+                            .residual_ND = saved.shared ? y_ND : x_ND,
+                            .x_RD = dispatcher.wait_combine(),
+                            .weight_NK = saved.router.weight_NK,
+                            .plan = saved.router.plan};
+  if (norm_of_y == nullptr)
+    ops.combine_rows(combine);
+  else
+    ops.combine_norm_forward({combine, *norm_of_y});
 }
 
 void MoeLayer::dispatch_gradients(MoeSaved& saved, const Tensor& d_ND, const Tensor& x_ND,

@@ -62,9 +62,9 @@ class MoeLayer {
   void experts(Tensor y_ND, MoeSaved& saved, const Tensor& x_ND, const MoeWeights& weights,
                const DensePlan& plan, TokenDispatcher& dispatcher, const MoeWorkspace& scratch,
                Ops& ops) const;
-  // y_ND = x_ND + ...
-  void combine(Tensor y_ND, const MoeSaved& saved, const Tensor& x_ND, TokenDispatcher& dispatcher,
-               Ops& ops) const;
+  // y_ND = x_ND + ..., and the norm of it that comes behind this layer, or null.
+  void combine(Tensor y_ND, const MoeSaved& saved, const Tensor& x_ND, const RmsNormForward* norm_of_y,
+               TokenDispatcher& dispatcher, Ops& ops) const;
 
   // All of forward where all experts are here, in operations for few rows: for generation. y_ND is not x_ND
   // where there is a shared expert.

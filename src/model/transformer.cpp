@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -119,6 +120,7 @@ void Transformer::embed(Ops& ops) {
 }
 
 void Transformer::dispatch(int64_t layer, const Capacity& capacity, Ops& ops) {
+  if (layer == 0) ops.rms_norm_forward(norm(0));  // those of the others came with combine()
   block(layer).dispatch(saved(layer), weights(layer), nullptr, capacity, context(ops));
 }
 
@@ -144,7 +146,9 @@ void Transformer::combine(int64_t layer, Ops& ops, const BlockObserver& observer
   const BlockSaved& kept = saved(layer);
   const RouterSaved* const router = kept.moe ? &kept.moe->router : nullptr;
   const Tensor y_ND = output_of(layer);
-  block(layer).combine(y_ND, kept, context(ops));
+  const bool last = layer + 1 == layers();
+  const auto behind = last ? std::nullopt : std::optional(norm(layer + 1));
+  block(layer).combine(y_ND, kept, last ? nullptr : &*behind, context(ops));
   if (router != nullptr) add_router(*router, layer - spec_.dense_layers(), ops);
   if (observer) observer(layer, {y_ND, tokens_.doc_start_N, kept.attention, router});
 }

@@ -139,6 +139,7 @@ class Transformer {
   BlockSaved& saved(int64_t layer) { return saved_[static_cast<size_t>(layer)]; }
   const BlockSaved& saved(int64_t layer) const { return saved_[static_cast<size_t>(layer)]; }
   const LayerWeights& weights(int64_t layer) const { return weights_.layers[static_cast<size_t>(layer)]; }
+  RmsNormForward norm(int64_t layer) const { return block(layer).norm(saved(layer), weights(layer)); }
   Tensor output_of(int64_t layer) const { return layer + 1 < layers() ? saved(layer + 1).x_ND : last_ND_; }
   // To the sums; row: which one of the layers that have a router.
   void add_router(const RouterSaved& router, int64_t row, Ops& ops);

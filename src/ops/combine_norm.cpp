@@ -8,6 +8,24 @@
 
 namespace moe {
 
+void CombineNormForward::check() const {
+  combine.check();
+  norm.check();
+  CHECK(norm.x_ND.data() == combine.y_ND.data(), "combine_norm_forward: x of the norm is not y");
+  expect(norm.x_ND, "combine_norm_forward: x", combine.y_ND.dtype(),
+         {combine.y_ND.dim(0), combine.y_ND.dim(1)});
+}
+
+double CombineNormForward::bytes() const {
+  return combine.bytes() + norm.bytes() - bytes_of({norm.x_ND});
+}
+
+void Ops::combine_norm_forward(CombineNormForward op) {
+  op.check();
+  combine_rows(op.combine);
+  rms_norm_forward(op.norm);
+}
+
 void CombineNormBackward::check() const {
   combine.check();
   norm.check();

@@ -9,6 +9,17 @@
 
 namespace moe {
 
+// combine, then the norm of what it wrote: norm.x is combine.y.
+struct CombineNormForward {
+  static constexpr const char* name = "combine_norm_forward";
+  static constexpr const char* phase = "combine";
+  CombineRows combine;
+  RmsNormForward norm;
+
+  void check() const;
+  double bytes() const;
+};
+
 // combine, then the norm's backward of it: norm.dy is combine.y, which need not be rounded between the two
 // and is unspecified afterwards.
 struct CombineNormBackward {

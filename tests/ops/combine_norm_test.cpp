@@ -39,6 +39,30 @@ class CombineNormTest : public OpsTest {
   }
 };
 
+TEST_F(CombineNormTest, ForwardIsTheSumAndItsNormAlsoInPlace) {
+  for (const DType dtype : kActivations)
+    for (const Shape& s : kShapes) {
+      const RoutePlan plan = plan_of(s);
+      const Tensor rows = normal("rows", dtype, {s.n * s.k, s.d}), w = normal("w", DType::f32, {s.d});
+      const Tensor residual = normal("residual", dtype, {s.n, s.d});
+      const Tensor weight = normal("weight", DType::f32, {s.n, s.k});
+      const Tensor y = zeros(dtype, {s.n, s.d}), norm = zeros(dtype, {s.n, s.d});
+      const Tensor rstd = zeros(DType::f32, {s.n});
+      ops().combine_norm_forward({{y, residual, rows, weight, plan}, {norm, rstd, y, w, kEps}});
+      const Tensor sum = zeros(dtype, {s.n, s.d}), alone = zeros(dtype, {s.n, s.d});
+      const Tensor rstd_alone = zeros(DType::f32, {s.n});
+      ops().combine_rows({sum, residual, rows, weight, plan});
+      EXPECT_TRUE(close(values(y), values(sum), bound_of(dtype))) << s.d;
+      ops().rms_norm_forward(alone, rstd_alone, y, w, kEps);
+      EXPECT_TRUE(close(values(norm), values(alone), bound_of(dtype))) << s.d;
+      EXPECT_TRUE(close(values(rstd), values(rstd_alone), kBoundF32)) << s.d;
+      const Tensor here = of(dtype, {s.n, s.d}, values(residual));
+      ops().combine_norm_forward({{here, here, rows, weight, plan}, {alone, rstd_alone, here, w, kEps}});
+      EXPECT_EQ(bytes(here), bytes(y));
+      EXPECT_EQ(bytes(alone), bytes(norm));
+    }
+}
+
 TEST_F(CombineNormTest, BackwardIsTheNormsOfTheSum) {
   for (const DType dtype : kActivations)
     for (const Shape& s : kShapes) {
@@ -69,9 +93,13 @@ TEST_F(CombineNormTest, RowsThatNobodyChoseDoNotCount) {
   const Tensor x = of(DType::bf16, {4, s.d}, rows), w = zeros(DType::f32, {s.d}),
                norm = zeros(DType::bf16, {2, s.d});
   const Tensor y = zeros(DType::bf16, {2, s.d}), rstd = zeros(DType::f32, {2});
+  ops().combine_norm_forward({{y, {}, x, {}, plan}, {norm, rstd, y, w, kEps}});
+  std::vector<double> expected(static_cast<size_t>(2 * s.d));
+  std::fill(expected.begin(), expected.begin() + s.d, 0.5);
+  EXPECT_EQ(values(y), expected);
   const Tensor d = zeros(DType::bf16, {2, s.d}), dw = zeros(DType::f32, {s.d});
   ops().combine_norm_backward({{y, y, x, {}, plan}, {d, dw, y, d, norm, w, rstd}});
-  EXPECT_EQ(values(d), std::vector<double>(static_cast<size_t>(2 * s.d)));
+  EXPECT_EQ(values(d), std::vector<double>(expected.size()));
 }
 
 TEST_F(CombineNormTest, SameBitsWithAnyNumberOfThreads) {
@@ -84,7 +112,7 @@ TEST_F(CombineNormTest, SameBitsWithAnyNumberOfThreads) {
     const Tensor rows = machine.normal("rows", DType::bf16, {n, d}), w = machine.normal("w", DType::f32, {d});
     const Tensor y = machine.normal("y", DType::bf16, {n, d}), norm = machine.zeros(DType::bf16, {n, d});
     const Tensor rstd = machine.zeros(DType::f32, {n}), dw = machine.zeros(DType::f32, {d});
-    machine.ops().rms_norm_forward(norm, rstd, y, w, kEps);
+    machine.ops().combine_norm_forward({{y, y, rows, {}, plan}, {norm, rstd, y, w, kEps}});
     const Tensor dx = machine.zeros(DType::bf16, {n, d});
     machine.ops().combine_norm_backward({{norm, norm, rows, {}, plan}, {dx, dw, norm, {}, y, w, rstd}});
     return std::vector{y, rstd, dx, dw};
@@ -97,6 +125,9 @@ TEST_F(CombineNormTest, RefusesANormOfSomethingElse) {
   const Tensor rows = zeros(DType::f32, {8, 8}), y = zeros(DType::f32, {4, 8}),
                other = zeros(DType::f32, {4, 8});
   const Tensor w = zeros(DType::f32, {8}), rstd = zeros(DType::f32, {4});
+  EXPECT_NO_THROW(ops().combine_norm_forward({{y, {}, rows, {}, plan}, {other, rstd, y, w, kEps}}));
+  EXPECT_THROW(ops().combine_norm_forward({{y, {}, rows, {}, plan}, {y, rstd, other, w, kEps}}),
+               InternalError);
   EXPECT_NO_THROW(
       ops().combine_norm_backward({{y, y, rows, {}, plan}, {other, w, y, {}, rows.rows(0, 4), w, rstd}}));
   EXPECT_THROW(

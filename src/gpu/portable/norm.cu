@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// RMSNorm, alone and with the experts' rows that are summed beside it. Forward: a warp a row, which it holds in
-// registers. Backward: a block takes rows in turn and sums its share of the weight's gradient, each column by
-// one thread; the shares are added in order (column_sums.cuh). While a row is computed the next one is on its
-// way to shared memory.
+// RMSNorm, alone and with the experts' rows that are summed beside it. Forward: a warp a row, which it holds
+// in registers. Backward: a block takes rows in turn and sums its share of the weight's gradient, each column
+// by one thread; the shares are added in order (column_sums.cuh). While a row is computed the next one is on
+// its way to shared memory.
 #include <algorithm>
 #include <bit>
 
@@ -80,6 +80,61 @@ struct RowsInMemory {
   template <int pieces>
   __device__ __forceinline__ void read(Packed (&x)[pieces], int64_t n, int lane, int64_t d) const {
     load_pieces(x, x_ND + n * d, lane, d);
+  }
+};
+
+// The sums of CombineRows, which go to y_ND on their way. residual may be y. While one row is added the next
+// one is loaded.
+template <class T>
+struct CombinedRows {
+  static constexpr int kPieces = 20;
+  T* y_ND;
+  const T *residual_ND, *x_RD;
+  const float* weight_NK;
+  const int32_t* row_NK;
+  int choices;
+
+  template <int pieces>
+  __device__ __forceinline__ void read(Packed (&x)[pieces], int64_t n, int lane, int64_t d) const {
+    constexpr int width = kWidth<T>;
+    const int32_t* const rows = row_NK + n * choices;
+    int row = rows[0];
+    load_pieces<T>(x, residual_ND == nullptr ? nullptr : residual_ND + n * d, lane, d);
+    float sum[pieces][width] = {};
+    float weight = 1;  // of what is in x
+#pragma unroll 1
+    for (int k = 0; k < choices; ++k) {
+      Packed next[pieces];
+      load_pieces<T>(next, row < 0 ? nullptr : x_RD + int64_t{row} * d, lane, d);
+      const float of_next = weight_NK == nullptr ? 1.0F : weight_NK[n * choices + k];
+      if (k + 1 < choices) row = rows[k + 1];
+      add(sum, weight, x);
+#pragma unroll
+      for (int p = 0; p < pieces; ++p) x[p] = next[p];
+      weight = of_next;
+    }
+    add(sum, weight, x);
+#pragma unroll
+    for (int p = 0; p < pieces; ++p) {
+      Vec<T, width> y;
+#pragma unroll
+      for (int j = 0; j < width; ++j) y.v[j] = from_float<T>(sum[p][j]);
+      x[p] = std::bit_cast<Packed>(y);
+      const int64_t c = int64_t{p * 32 + lane} * width;
+      if (c < d) store(y_ND + n * d + c, y);
+    }
+  }
+
+ private:
+  template <int pieces, int width>
+  static __device__ __forceinline__ void add(float (&sum)[pieces][width], float weight,
+                                             const Packed (&x)[pieces]) {
+#pragma unroll
+    for (int p = 0; p < pieces; ++p) {
+      const auto v = unpack<T>(x[p]);
+#pragma unroll
+      for (int j = 0; j < width; ++j) sum[p][j] += weight * to_float(v.v[j]);
+    }
   }
 };
 
@@ -322,6 +377,26 @@ void GpuOps::rms_norm_forward(RmsNormForward op) {
                     pointer<float>(op.w_D), n, d, op.eps);
     launch(stream_, wide ? forward_long_kernel<T, kWidth<T>> : forward_long_kernel<T, 1>, grid,
            pointer<T>(op.y_ND), pointer<float>(op.rstd_N), rows.x_ND, pointer<float>(op.w_D), n, d, op.eps);
+  });
+}
+
+void GpuOps::combine_norm_forward(CombineNormForward op) {
+  op.check();
+  CombineRows& rows = op.combine;
+  RmsNormForward& norm = op.norm;
+  const int64_t n = norm.x_ND.dim(0), d = norm.x_ND.dim(1);
+  if (n == 0) return;
+  with_activation(norm.x_ND.dtype(), [&]<class T>() {
+    const bool wide = vector_width<T>(d, norm.y_ND.data(), rows.y_ND.data(), rows.residual_ND.data(),
+                                      rows.x_RD.data(), norm.w_D.data()) > 1;
+    const auto kernel = forward_kernel_of<T, CombinedRows<T>>(d);
+    if (!wide || kernel == nullptr) return Ops::combine_norm_forward(op);
+    launch(stream_, kernel, {blocks(ceil_div(n, kWarps)), kWarps * 32}, pointer<T>(norm.y_ND),
+           pointer<float>(norm.rstd_N),
+           CombinedRows<T>{pointer<T>(rows.y_ND), pointer<T>(rows.residual_ND), pointer<T>(rows.x_RD),
+                           pointer<float>(rows.weight_NK), pointer<int32_t>(rows.plan.row_NK),
+                           static_cast<int>(rows.x_RD.dim(0) / n)},
+           pointer<float>(norm.w_D), n, d, norm.eps);
   });
 }
 
