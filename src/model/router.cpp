@@ -57,8 +57,9 @@ void Router::forward(RouterSaved& saved, const Tensor& x_ND, const Parameter& we
                      const Tensor& doc_start_N, const Capacity& capacity, const RouterWorkspace& scratch,
                      Ops& ops) const {
   const Tensor logits_NE = logits(saved, scratch, x_ND.dim(0));
-  ops.router_logits_forward(logits_NE, x_ND, weight_ED.weight);
-  choose(saved, logits_NE, bias_E, doc_start_N, ops);
+  ops.router_forward({.logits = {logits_NE, x_ND, weight_ED.weight},
+                      .route = choice(saved, logits_NE, bias_E, doc_start_N),
+                      .keep_logits = !saved.logits_NE.empty()});
   ops.route_plan(saved.plan, saved.expert_NK, capacity);
 }
 
@@ -68,14 +69,19 @@ Tensor Router::logits(const RouterSaved& saved, const RouterWorkspace& scratch, 
 
 void Router::choose(RouterSaved& saved, const Tensor& logits_NE, const Tensor& bias_E,
                     const Tensor& doc_start_N, Ops& ops) const {
-  ops.route({.probability_NE = saved.probability_NE,
-             .lse_N = saved.lse_N,
-             .expert_NK = saved.expert_NK,
-             .weight_NK = saved.weight_NK,
-             .logits_NE = logits_NE,
-             .doc_start_N = doc_start_N,
-             .rule = spec_.rule(),
-             .bias_E = bias_E});
+  ops.route(choice(saved, logits_NE, bias_E, doc_start_N));
+}
+
+Route Router::choice(const RouterSaved& saved, const Tensor& logits_NE, const Tensor& bias_E,
+                     const Tensor& doc_start_N) const {
+  return {.probability_NE = saved.probability_NE,
+          .lse_N = saved.lse_N,
+          .expert_NK = saved.expert_NK,
+          .weight_NK = saved.weight_NK,
+          .logits_NE = logits_NE,
+          .doc_start_N = doc_start_N,
+          .rule = spec_.rule(),
+          .bias_E = bias_E};
 }
 
 void Router::losses(RouterSaved& saved, const Tokens& tokens, Ops& ops) const {
@@ -98,26 +104,28 @@ void Router::backward(Tensor dx_ND, bool add, const RouterSaved& saved, const Te
                       const Parameter& weight_ED, const Tokens& tokens, const Tensor& scale_1,
                       const RouterWorkspace& scratch, Ops& ops) const {
   const Tensor& dlogits_NE = scratch.logits_NE;
-  ops.route_backward({.dlogits_NE = dlogits_NE,
-                      .dweight_NK = scratch.dweight_NK,
-                      .probability_NE = saved.probability_NE,
-                      .lse_N = saved.lse_N,
-                      .expert_NK = saved.expert_NK,
-                      .weight_NK = saved.weight_NK,
-                      .f_E = saved.f_E,
-                      .doc_start_N = spec_.sequence_weight > 0 ? tokens.doc_start_BT : tokens.doc_start_N,
-                      .scale_1 = scale_1,
-                      .balance_weight = spec_.balance_weight,
-                      .z_weight = spec_.z_weight,
-                      .rule = spec_.rule(),
-                      .sequence_weight = spec_.sequence_weight,
-                      .logits_NE = saved.logits_NE});
-  ops.router_logits_backward({.dx_ND = dx_ND,
-                              .dw_ED = weight_ED.gradient,
-                              .dlogits_NE = dlogits_NE,
-                              .x_ND = x_ND,
-                              .w_ED = weight_ED.weight,
-                              .add_to_dx = add});
+  const Tensor& first_N = spec_.sequence_weight > 0 ? tokens.doc_start_BT : tokens.doc_start_N;
+  ops.router_backward({.route = {.dlogits_NE = dlogits_NE,
+                                 .dweight_NK = scratch.dweight_NK,
+                                 .probability_NE = saved.probability_NE,
+                                 .lse_N = saved.lse_N,
+                                 .expert_NK = saved.expert_NK,
+                                 .weight_NK = saved.weight_NK,
+                                 .f_E = saved.f_E,
+                                 .doc_start_N = first_N,
+                                 .scale_1 = scale_1,
+                                 .balance_weight = spec_.balance_weight,
+                                 .z_weight = spec_.z_weight,
+                                 .rule = spec_.rule(),
+                                 .sequence_weight = spec_.sequence_weight,
+                                 .logits_NE = saved.logits_NE},
+                       .logits = {.dx_ND = dx_ND,
+                                  .dw_ED = weight_ED.gradient,
+                                  .dlogits_NE = dlogits_NE,
+                                  .x_ND = x_ND,
+                                  .w_ED = weight_ED.weight,
+                                  .add_to_dx = add},
+                       .top1_count_E = saved.plan.top1_count_E});
 }
 
 }  // namespace moe::model

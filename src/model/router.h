@@ -62,6 +62,9 @@ class Router {
                 const RouterWorkspace& scratch, Ops& ops) const;
 
  private:
+  Route choice(const RouterSaved& saved, const Tensor& logits_NE, const Tensor& bias_E,
+               const Tensor& doc_start_N) const;
+
   MoeSpec spec_;
 };
 

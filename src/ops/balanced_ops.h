@@ -29,10 +29,15 @@ class BalancedOps final : public ObservedOps {
 
   void route(Route op) override {
     inner().route(op);
-    inner().copy(op.expert_NK, expert_NK_.rows(0, op.expert_NK.dim(0)));
+    balance(op.expert_NK);
+  }
+  void router_forward(RouterForward op) override {
+    inner().router_forward(op);
+    balance(op.route.expert_NK);
   }
 
  private:
+  void balance(Tensor expert_NK) { inner().copy(expert_NK, expert_NK_.rows(0, expert_NK.dim(0))); }
   void run(const Operation&, const std::function<void()>& body) override { body(); }
 
   Arena arena_;

@@ -98,17 +98,19 @@ namespace moe {
   OP(normalise_rows, NormaliseRows)                \
   OP(muon_update, MuonUpdate)
 // These have a body of other ops (in ops/, beside their checks); a device may have a faster one.
-#define MOE_COMPOSED_OPS(OP)                   \
-  OP(expert_up, ExpertUp)                      \
-  OP(expert_down_backward, ExpertDownBackward) \
-  OP(expert_down_gradient, ExpertDownGradient) \
-  OP(expert_up_gradient, ExpertUpGradient)     \
-  OP(norm_matmul, NormMatmul)                  \
-  OP(attention_step, AttentionStep)            \
-  OP(norm_router_logits, NormRouterLogits)     \
-  OP(expert_mixture, ExpertMixture)            \
-  OP(combine_norm_forward, CombineNormForward) \
-  OP(combine_norm_backward, CombineNormBackward)
+#define MOE_COMPOSED_OPS(OP)                     \
+  OP(expert_up, ExpertUp)                        \
+  OP(expert_down_backward, ExpertDownBackward)   \
+  OP(expert_down_gradient, ExpertDownGradient)   \
+  OP(expert_up_gradient, ExpertUpGradient)       \
+  OP(norm_matmul, NormMatmul)                    \
+  OP(attention_step, AttentionStep)              \
+  OP(norm_router_logits, NormRouterLogits)       \
+  OP(expert_mixture, ExpertMixture)              \
+  OP(combine_norm_forward, CombineNormForward)   \
+  OP(combine_norm_backward, CombineNormBackward) \
+  OP(router_forward, RouterForward)              \
+  OP(router_backward, RouterBackward)
 
 // Runs body, which calls operations of one Ops and does nothing else: each time the same ones on the same
 // tensors. So a GPU may record them and from then on replay the record without calling body (a CUDA graph).

@@ -4,6 +4,7 @@
 
 #include "ops/cost.h"
 #include "ops/expect.h"
+#include "ops/ops.h"
 
 namespace moe {
 
@@ -100,6 +101,41 @@ void RouteBackward::check() const {
 double RouteBackward::bytes() const {
   return bytes_of({dlogits_NE, dweight_NK, probability_NE, lse_N, expert_NK, weight_NK, f_E, doc_start_N,
                    scale_1, logits_NE});
+}
+
+void RouterForward::check() const {
+  logits.check();
+  route.check();
+  CHECK(route.logits_NE.data() == logits.logits_NE.data(), "router_forward: other logits");
+  expect(route.logits_NE, "router_forward: logits", DType::f32, {logits.x_ND.dim(0), logits.w_ED.dim(0)});
+}
+
+double RouterForward::bytes() const {
+  return logits.bytes() + route.bytes() - (keep_logits ? 1 : 2) * bytes_of({route.logits_NE});
+}
+
+void Ops::router_forward(RouterForward op) {
+  op.check();
+  router_logits_forward(op.logits);
+  route(op.route);
+}
+
+void RouterBackward::check() const {
+  route.check();
+  logits.check();
+  CHECK(route.dlogits_NE.data() == logits.dlogits_NE.data(), "router_backward: other dlogits");
+  expect(route.dlogits_NE, "router_backward: dlogits", DType::f32, {logits.x_ND.dim(0), logits.w_ED.dim(0)});
+  expect(top1_count_E, "router_backward: first choices", DType::i32, {logits.w_ED.dim(0)});
+}
+
+double RouterBackward::bytes() const {
+  return logits.bytes() + route.bytes() - bytes_of({route.dlogits_NE, route.dlogits_NE});
+}
+
+void Ops::router_backward(RouterBackward op) {
+  op.check();
+  route_backward(op.route);
+  router_logits_backward(op.logits);
 }
 
 }  // namespace moe

@@ -94,4 +94,30 @@ struct RouteBackward {
   double bytes() const;
 };
 
+// RouterLogitsForward and Route of its logits, RouteBackward and RouterLogitsBackward of its dlogits: in fewer
+// passes where a device has them. Their bodies in ops/router.cpp are the two.
+struct RouterForward {
+  static constexpr const char* name = "router_forward";
+  static constexpr const char* phase = "router";
+  RouterLogitsForward logits;
+  Route route;
+  bool keep_logits;  // else they are unspecified afterwards
+
+  void check() const;
+  double bytes() const;
+};
+
+// dlogits are unspecified afterwards. top1_count_E: of the plan. Its sum is the number of tokens that are not
+// padding.
+struct RouterBackward {
+  static constexpr const char* name = "router_backward";
+  static constexpr const char* phase = "router";
+  RouteBackward route;
+  RouterLogitsBackward logits;
+  const Tensor top1_count_E;
+
+  void check() const;
+  double bytes() const;
+};
+
 }  // namespace moe

@@ -234,6 +234,71 @@ TEST_F(RouterTest, LogitsOfPartsAreF32Products) {
     }
 }
 
+// In one pass or two: the choices are the same, and what is not kept does not count.
+TEST_F(RouterTest, ProductAndChoiceTogetherAreTheTwo) {
+  for (const DType dtype : kActivations)
+    for (const auto& [n, e, k, d] : {std::array<int64_t, 4>{133, 64, 2, 136}, {33, 8, 8, 16}, {40, 6, 2, 16}})
+      for (const RouterScore score : {RouterScore::softmax, RouterScore::sigmoid}) {
+        const bool sigmoid = score == RouterScore::sigmoid;
+        const Tensor x = normal("x", dtype, {n, d}), w = normal("w", DType::f32, {e, d}, 0.1F);
+        const Tensor bias = sigmoid ? normal("bias", DType::f32, {e}, 0.1F) : Tensor();
+        const RouterRule rule{.score = score, .renormalise = true, .scale = 1.5F};
+        Router two(*this, n, e, k), one(*this, n, e, k);
+        std::vector<int> first(static_cast<size_t>(n));
+        for (size_t t = 4; t < first.size(); t += 7) first[t] = -1;
+        for (Router* r : {&two, &one}) set(r->first, first);
+        ops().router_logits_forward(two.logits, x, w);
+        ops().route({two.probability, two.lse, two.expert, two.weight, two.logits, two.first, rule, bias});
+        ops().router_forward(
+            {{one.logits, x, w},
+             {one.probability, one.lse, one.expert, one.weight, one.logits, one.first, rule, bias},
+             sigmoid});
+        EXPECT_EQ(bytes(one.expert), bytes(two.expert));
+        if (sigmoid) {
+          EXPECT_EQ(bytes(one.logits), bytes(two.logits));
+        }
+        const auto equal = [&](const Tensor& a, const Tensor& b, double bound) {
+          EXPECT_TRUE(close(values(a), values(b), bound)) << n;
+        };
+        equal(one.probability, two.probability, kBoundF32);
+        equal(one.weight, two.weight, kBoundF32);
+        equal(one.lse, two.lse, kBoundF32);
+
+        ops().route_plan(two.plan, two.expert, {});
+        ops().router_losses(
+            {two.loss, two.mean, two.share, two.probability, two.lse, two.plan.top1_count_E, two.first});
+        std::vector<Tensor> dx, dw;
+        for (const bool together : {false, true}) {
+          dx.push_back(normal("dx", dtype, {n, d}));
+          dw.push_back(normal("dw", DType::f32, {e, d}));
+          const Tensor dlogits = zeros(DType::f32, {n, e}), rows = two.first.reshape({1, n});
+          const RouteBackward route{dlogits,
+                                    two.dweight,
+                                    two.probability,
+                                    two.lse,
+                                    two.expert,
+                                    two.weight,
+                                    two.share,
+                                    rows,
+                                    two.scale,
+                                    kBalance,
+                                    kZ,
+                                    rule,
+                                    0.2F,
+                                    sigmoid ? two.logits : Tensor()};
+          const RouterLogitsBackward logits{dx.back(), dw.back(), dlogits, x, w};
+          if (together) {
+            ops().router_backward({route, logits, two.plan.top1_count_E});
+          } else {
+            ops().route_backward(route);
+            ops().router_logits_backward(logits);
+          }
+        }
+        equal(dx[1], dx[0], bound_of(dtype));
+        equal(dw[1], dw[0], kBoundF32);
+      }
+}
+
 TEST_F(RouterTest, LogitGradientsAgreeWithFiniteDifferences) {
   const Tensor x = normal("x", DType::f32, {7, 9}), w = normal("w", DType::f32, {5, 9});
   const Tensor logits = zeros(DType::f32, {7, 5}), r = normal("r", DType::f32, {7, 5});

@@ -9,31 +9,15 @@
 #include "gpu/launch.h"
 #include "gpu/numbers.cuh"
 #include "gpu/portable/column_sums.cuh"
+#include "gpu/portable/router_products.cuh"
+#include "gpu/portable/router_rows.cuh"
 #include "gpu/portable/sequence.cuh"
 
 namespace moe::gpu {
 namespace {
 
-constexpr int kLanes = 8;    // of a token: a warp sums over four rows at once
-constexpr int kTokens = 32;  // of a block
 constexpr int kCountThreads = 1024;
 constexpr int kLossTokens = 256;  // of a partial sum of the losses
-
-// The lanes' token. Past the last one they compute that again, so that a warp stays together, and store
-// nothing.
-struct TokenOfLanes {
-  int64_t row;
-  int lane;
-  bool inside, padding;
-
-  __device__ TokenOfLanes(const int32_t* doc_start_N, int64_t n)
-      : row(int64_t{blockIdx.x} * kTokens + threadIdx.x / kLanes),
-        lane(static_cast<int>(threadIdx.x) % kLanes),
-        inside(row < n) {
-    row = min(row, n - 1);
-    padding = doc_start_N[row] < 0;
-  }
-};
 
 __device__ __forceinline__ float token_max(float value) {
 #pragma unroll
@@ -41,7 +25,8 @@ __device__ __forceinline__ float token_max(float value) {
     value = fmaxf(value, __shfl_xor_sync(kAllLanes, value, lanes));
   return value;
 }
-__device__ __forceinline__ float token_sum(float value) {
+template <class T>
+__device__ __forceinline__ T token_sum(T value) {
 #pragma unroll
   for (int lanes = kLanes / 2; lanes > 0; lanes /= 2) value += __shfl_xor_sync(kAllLanes, value, lanes);
   return value;
@@ -118,13 +103,13 @@ __device__ __forceinline__ float sum_of_sigmoids(const float* logits, int expert
   return token_sum(sum) + RouterRule::kLeastSum;
 }
 
-template <bool sigmoids, bool biased>
+template <bool sigmoids, bool biased, class Logits>
 __global__ void __launch_bounds__(kTokens* kLanes)
-    route_kernel(Routing out, const float* logits_NE, const float* bias_E, const int32_t* doc_start_N,
-                 int64_t n, int experts, int choices, RouterRule rule) {
+    route_kernel(Routing out, Logits source, const float* bias_E, const int32_t* doc_start_N, int64_t n,
+                 int experts, int choices, RouterRule rule) {
   const TokenOfLanes token(doc_start_N, n);
   const int lane = token.lane;
-  const float* const logits = logits_NE + token.row * experts;
+  const float* const logits = source.row_of(token, n, experts);
   float top = -FLT_MAX, sum = 0;
 #pragma unroll 8
   for (int e = lane; e < experts; e += kLanes) top = fmaxf(top, logits[e]);
@@ -304,48 +289,97 @@ __device__ void sigmoid_score_backward(float* out, const RoutedToken<sequences>&
   }
 }
 
-template <bool sigmoids, bool sequences>
+// The number of tokens that are not padding, as addends on the device.
+struct TokenCount {
+  const int32_t* addends;
+  int count;
+};
+
+template <bool sigmoids, bool sequences, class Gradients>
 __global__ void __launch_bounds__(kTokens* kLanes)
-    backward_kernel(float* dlogits_NE, RouteState in, const float* scale_1, const int* tokens, int64_t n,
+    backward_kernel(Gradients gradients, RouteState in, const float* scale_1, TokenCount count, int64_t n,
                     int experts, int choices, LossWeights weights, RouterRule rule) {
   const TokenOfLanes token(in.doc_start_N, n);
   const int lane = token.lane;
-  const RoutedToken<sequences> routed(in, weights, token, *scale_1, *tokens, experts, choices);
+  int tokens = 0;
+  for (int i = lane; i < count.count; i += kLanes) tokens += count.addends[i];
+  const RoutedToken<sequences> routed(in, weights, token, *scale_1, token_sum(tokens), experts, choices);
   float inverse = 1;
   if constexpr (sigmoids) inverse = 1.0F / sum_of_sigmoids(routed.logits, experts, lane);
-  if (!token.inside) return;
-  float* const out = dlogits_NE + token.row * experts;
-  if (token.padding) {
+  float* const out = gradients.row_of(token, experts);
+  if (token.inside && token.padding) {
     for (int e = lane; e < experts; e += kLanes) out[e] = 0;
-  } else if constexpr (sigmoids) {
-    sigmoid_score_backward(out, routed, inverse, lane, experts, choices, rule);
-  } else {
-    softmax_backward(out, routed, lane, experts, choices, rule);
+  } else if (token.inside) {
+    if constexpr (sigmoids)
+      sigmoid_score_backward(out, routed, inverse, lane, experts, choices, rule);
+    else
+      softmax_backward(out, routed, lane, experts, choices, rule);
   }
+  gradients.finish(n, experts);
 }
 
-// The number of tokens that are not padding, on the device.
-const int* count_tokens(cudaStream_t stream, Workspace::Carving& carving, const Tensor& doc_start_N) {
-  int* const tokens = carving.take<int>(1);
-  launch(stream, count_tokens_kernel, {1, kCountThreads}, tokens, pointer<int32_t>(doc_start_N),
-         doc_start_N.numel());
-  return tokens;
+// Of the kernels that have rows in shared memory.
+size_t shared_of_rows(int64_t experts) {
+  return static_cast<size_t>(kTokens * (experts + kRowPad)) * sizeof(float);
+}
+
+template <class Logits>
+void launch_route(cudaStream_t stream, Route& op, const Logits& logits, size_t shared) {
+  const int64_t n = op.logits_NE.dim(0);
+  const Routing out{pointer<float>(op.probability_NE), pointer<float>(op.lse_N),
+                    pointer<int32_t>(op.expert_NK), pointer<float>(op.weight_NK)};
+  const bool sigmoids = op.rule.score == RouterScore::sigmoid, biased = !op.bias_E.empty();
+  const auto kernel = sigmoids
+                          ? (biased ? route_kernel<true, true, Logits> : route_kernel<true, false, Logits>)
+                          : (biased ? route_kernel<false, true, Logits> : route_kernel<false, false, Logits>);
+  launch(stream, kernel, {blocks(ceil_div(n, kTokens)), kTokens * kLanes, shared}, out, logits,
+         pointer<float>(op.bias_E), pointer<int32_t>(op.doc_start_N), n,
+         static_cast<int>(op.logits_NE.dim(1)), static_cast<int>(op.expert_NK.dim(1)), op.rule);
+}
+
+template <class Gradients>
+void launch_backward(cudaStream_t stream, Workspace::Carving& carving, RouteBackward& op,
+                     const Gradients& gradients, const TokenCount& count, size_t shared) {
+  const int64_t n = op.probability_NE.dim(0), E = op.probability_NE.dim(1);
+  const bool sigmoids = op.rule.score == RouterScore::sigmoid, sequences = op.sequence_weight != 0;
+  const RouteState in{
+      .dweight_NK = pointer<float>(op.dweight_NK),
+      .logits_NE = pointer<float>(op.logits_NE),
+      .probability_NE = pointer<float>(op.probability_NE),
+      .lse_N = pointer<float>(op.lse_N),
+      .expert_NK = pointer<int32_t>(op.expert_NK),
+      .weight_NK = pointer<float>(op.weight_NK),
+      .f_E = pointer<float>(op.f_E),
+      .doc_start_N = pointer<int32_t>(op.doc_start_N),
+      .slope_BE = sequences ? sequence_slopes(stream, carving, op.expert_NK, op.doc_start_N, E) : nullptr,
+      .T = sequences ? op.doc_start_N.dim(1) : 1};
+  const auto kernel =
+      sigmoids
+          ? (sequences ? backward_kernel<true, true, Gradients> : backward_kernel<true, false, Gradients>)
+          : (sequences ? backward_kernel<false, true, Gradients> : backward_kernel<false, false, Gradients>);
+  launch(stream, kernel, {blocks(ceil_div(n, kTokens)), kTokens * kLanes, shared}, gradients, in,
+         pointer<float>(op.scale_1), count, n, static_cast<int>(E), static_cast<int>(op.expert_NK.dim(1)),
+         LossWeights{op.balance_weight, op.z_weight, op.sequence_weight}, op.rule);
 }
 
 }  // namespace
 
 void GpuOps::route(Route op) {
   op.check();
-  const int64_t n = op.logits_NE.dim(0);
-  if (n == 0) return;
-  const Routing out{pointer<float>(op.probability_NE), pointer<float>(op.lse_N),
-                    pointer<int32_t>(op.expert_NK), pointer<float>(op.weight_NK)};
-  const bool sigmoids = op.rule.score == RouterScore::sigmoid, biased = !op.bias_E.empty();
-  const auto kernel = sigmoids ? (biased ? route_kernel<true, true> : route_kernel<true, false>)
-                               : (biased ? route_kernel<false, true> : route_kernel<false, false>);
-  launch(stream_, kernel, {blocks(ceil_div(n, kTokens)), kTokens * kLanes}, out, pointer<float>(op.logits_NE),
-         pointer<float>(op.bias_E), pointer<int32_t>(op.doc_start_N), n,
-         static_cast<int>(op.logits_NE.dim(1)), static_cast<int>(op.expert_NK.dim(1)), op.rule);
+  if (op.logits_NE.dim(0) > 0) launch_route(stream_, op, LogitsInMemory{pointer<float>(op.logits_NE)}, 0);
+}
+
+void GpuOps::router_forward(RouterForward op) {
+  op.check();
+  const size_t shared = shared_of_rows(op.logits.w_ED.dim(0));
+  if (op.logits.x_ND.dim(0) == 0 || !splits(op.logits.x_ND, op.logits.w_ED) || shared > shared_of_block_)
+    return Ops::router_forward(op);
+  with_half(op.logits.x_ND.dtype(), [&]<class T>() {
+    auto carving = workspace_.carve();
+    const float* const parts = logits_in_parts<T>(stream_, carving, gemm_, op.logits);
+    float* const kept = op.keep_logits ? pointer<float>(op.logits.logits_NE) : nullptr;
+    launch_route(stream_, op.route, LogitsInParts<T>{parts, kept}, shared);
+  });
 }
 
 void GpuOps::router_losses(RouterLosses op) {
@@ -365,28 +399,27 @@ void GpuOps::router_losses(RouterLosses op) {
 
 void GpuOps::route_backward(RouteBackward op) {
   op.check();
-  const int64_t n = op.probability_NE.dim(0);
-  if (n == 0) return;
+  if (op.probability_NE.dim(0) == 0) return;
   auto carving = workspace_.carve();
-  const int* const tokens = count_tokens(stream_, carving, op.doc_start_N);
-  const int64_t E = op.probability_NE.dim(1);
-  const bool sigmoids = op.rule.score == RouterScore::sigmoid, sequences = op.sequence_weight != 0;
-  const RouteState in{
-      .dweight_NK = pointer<float>(op.dweight_NK),
-      .logits_NE = pointer<float>(op.logits_NE),
-      .probability_NE = pointer<float>(op.probability_NE),
-      .lse_N = pointer<float>(op.lse_N),
-      .expert_NK = pointer<int32_t>(op.expert_NK),
-      .weight_NK = pointer<float>(op.weight_NK),
-      .f_E = pointer<float>(op.f_E),
-      .doc_start_N = pointer<int32_t>(op.doc_start_N),
-      .slope_BE = sequences ? sequence_slopes(stream_, carving, op.expert_NK, op.doc_start_N, E) : nullptr,
-      .T = sequences ? op.doc_start_N.dim(1) : 1};
-  const auto kernel = sigmoids ? (sequences ? backward_kernel<true, true> : backward_kernel<true, false>)
-                               : (sequences ? backward_kernel<false, true> : backward_kernel<false, false>);
-  launch(stream_, kernel, {blocks(ceil_div(n, kTokens)), kTokens * kLanes}, pointer<float>(op.dlogits_NE), in,
-         pointer<float>(op.scale_1), tokens, n, static_cast<int>(E), static_cast<int>(op.expert_NK.dim(1)),
-         LossWeights{op.balance_weight, op.z_weight, op.sequence_weight}, op.rule);
+  int* const tokens = carving.take<int>(1);
+  launch(stream_, count_tokens_kernel, {1, kCountThreads}, tokens, pointer<int32_t>(op.doc_start_N),
+         op.doc_start_N.numel());
+  launch_backward(stream_, carving, op, GradientsInMemory{pointer<float>(op.dlogits_NE)}, {tokens, 1}, 0);
+}
+
+void GpuOps::router_backward(RouterBackward op) {
+  op.check();
+  const int64_t n = op.logits.x_ND.dim(0), e = op.logits.w_ED.dim(0);
+  const size_t shared = shared_of_rows(e);
+  if (n == 0 || !splits(op.logits.x_ND, op.logits.w_ED) || shared > shared_of_block_)
+    return Ops::router_backward(op);
+  with_half(op.logits.x_ND.dtype(), [&]<class T>() {
+    auto carving = workspace_.carve();
+    T* const dlogits = carving.take<T>(n * kParts * e);
+    launch_backward(stream_, carving, op.route, GradientsInParts<T>{dlogits},
+                    {pointer<int32_t>(op.top1_count_E), static_cast<int>(e)}, shared);
+    multiply_parts(stream_, carving, gemm_, dlogits, op.logits);
+  });
 }
 
 }  // namespace moe::gpu

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The router's matrix products, in f32 whatever the type of x. With x in 16 bits the matrix units compute
-// them from the parts of what is f32 (split_parts.cuh); else f32_product.cuh.
+// them from the parts of what is f32 (router_products.cuh); else f32_product.cuh.
 #include <algorithm>
 
 #include "gpu/gpu_ops.h"
@@ -8,7 +8,7 @@
 #include "gpu/numbers.cuh"
 #include "gpu/portable/column_sums.cuh"
 #include "gpu/portable/f32_product.cuh"
-#include "gpu/portable/split_parts.cuh"
+#include "gpu/portable/router_products.cuh"
 
 namespace moe::gpu {
 namespace {
@@ -57,43 +57,21 @@ PutRows<T, accumulate> rows_of(Tensor& c) {
   return {p, c.dim(1), c.dim(1) % 4 == 0 && reinterpret_cast<uintptr_t>(p) % 16 == 0};
 }
 
-// Whether the matrix units take these operands.
-bool splits(const Tensor& x_ND, const Tensor& w_ED) {
-  return x_ND.dtype() != DType::f32 && x_ND.dim(1) % 8 == 0 && w_ED.dim(0) % 8 == 0;
-}
-
-// With x and the parts of w in T.
 template <class T>
 void split_forward(cudaStream_t stream, Workspace::Carving carving, Gemm& gemm, RouterLogitsForward& op) {
-  const DType type = op.x_ND.dtype();
-  const int64_t n = op.x_ND.dim(0), d = op.x_ND.dim(1), e = op.w_ED.dim(0);
-  Tensor parts_ED(carving.take<T>(kParts * e * d), type, {kParts * e, d});
-  Tensor logits(carving.take<float>(n * kParts * e), DType::f32, {n, kParts * e});
-  launch(stream, parts_of_rows_kernel<T>, one_thread_each(e * d), pointer<T>(parts_ED),
-         pointer<float>(op.w_ED), e * d);
-  gemm.multiply(logits, op.x_ND, parts_ED, MatmulLayout::NT, Tensor());
-  launch(stream, add_column_parts_kernel<T>, one_thread_each(n * e / 4), pointer<float>(op.logits_NE),
-         static_cast<const float*>(pointer<float>(logits)), n, static_cast<int>(e));
+  const int64_t n = op.x_ND.dim(0), e = op.w_ED.dim(0);
+  const float* const parts = logits_in_parts<T>(stream, carving, gemm, op);
+  launch(stream, add_column_parts_kernel<T>, one_thread_each(n * e / 4), pointer<float>(op.logits_NE), parts,
+         n, static_cast<int>(e));
 }
 
-// Both products take all of dlogits, in three parts. dx takes the rounded w, as every product in T does: its
-// terms are off by half a unit in the last place at most, and the sum by as much again. dw is exact to f32,
-// as x is.
 template <class T>
 void split_backward(cudaStream_t stream, Workspace::Carving carving, Gemm& gemm, RouterLogitsBackward& op) {
-  const DType type = op.x_ND.dtype();
-  const int64_t n = op.x_ND.dim(0), d = op.x_ND.dim(1), e = op.w_ED.dim(0);
-  Tensor dlogits(carving.take<T>(n * kParts * e), type, {n, kParts * e});
-  Tensor w(carving.take<T>(kParts * e * d), type, {kParts * e, d});
-  Tensor dw(carving.take<float>(kParts * e * d), DType::f32, {kParts * e, d});
-  launch(stream, parts_of_columns_kernel<T>, one_thread_each(n * e / 4), pointer<T>(dlogits),
+  const int64_t n = op.x_ND.dim(0), e = op.w_ED.dim(0);
+  T* const dlogits = carving.take<T>(n * kParts * e);
+  launch(stream, parts_of_columns_kernel<T>, one_thread_each(n * e / 4), dlogits,
          pointer<float>(op.dlogits_NE), n, static_cast<int>(e));
-  launch(stream, factors_of_parts_kernel<T>, one_thread_each(e * d), pointer<T>(w), pointer<float>(op.w_ED),
-         e * d);
-  gemm.multiply(op.dx_ND, dlogits, w, MatmulLayout::NN, op.add_to_dx ? op.dx_ND : Tensor());
-  gemm.multiply(dw, dlogits, op.x_ND, MatmulLayout::TN, Tensor());
-  launch(stream, add_row_parts_kernel<T>, one_thread_each(e * d), pointer<float>(op.dw_ED),
-         static_cast<const float*>(pointer<float>(dw)), e * d);
+  multiply_parts(stream, carving, gemm, dlogits, op);
 }
 
 }  // namespace
@@ -103,8 +81,8 @@ void GpuOps::router_logits_forward(RouterLogitsForward op) {
   const int64_t n = op.x_ND.dim(0), d = op.x_ND.dim(1), e = op.w_ED.dim(0);
   if (n == 0) return;
   if (splits(op.x_ND, op.w_ED))
-    return op.x_ND.dtype() == DType::bf16 ? split_forward<bf16>(stream_, workspace_.carve(), gemm_, op)
-                                          : split_forward<f16>(stream_, workspace_.carve(), gemm_, op);
+    return with_half(op.x_ND.dtype(),
+                     [&]<class T>() { split_forward<T>(stream_, workspace_.carve(), gemm_, op); });
   with_activation(op.x_ND.dtype(), [&]<class T>() {
     const Operand<T, true> x{pointer<T>(op.x_ND), n, d};
     const Operand<float, true> w{pointer<float>(op.w_ED), e, d};
@@ -117,8 +95,8 @@ void GpuOps::router_logits_backward(RouterLogitsBackward op) {
   const int64_t n = op.x_ND.dim(0), d = op.x_ND.dim(1), e = op.w_ED.dim(0);
   if (n == 0) return;
   if (splits(op.x_ND, op.w_ED))
-    return op.x_ND.dtype() == DType::bf16 ? split_backward<bf16>(stream_, workspace_.carve(), gemm_, op)
-                                          : split_backward<f16>(stream_, workspace_.carve(), gemm_, op);
+    return with_half(op.x_ND.dtype(),
+                     [&]<class T>() { split_backward<T>(stream_, workspace_.carve(), gemm_, op); });
   const int64_t parts = std::min(ceil_div(n, kTokensOfPart), std::max<int64_t>(1, kMostSums / (e * d)));
   float* const dw_parts = workspace_.carve().take<float>(parts * e * d);
   const float* const dlogits = pointer<float>(op.dlogits_NE);
