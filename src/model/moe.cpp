@@ -13,7 +13,7 @@ void MoeWeights::declare(ParameterList& list, const MoeSpec& spec) {
 
 MoeSaved::MoeSaved(const MoeSpec& spec, DType type, int64_t N, Recompute recompute, Mode mode,
                    const MoeSaved* first, const TokenDispatcher& dispatcher, Arena& arena)
-    : router(spec, N, arena),
+    : router(spec, N, mode, arena),
       dispatched(dispatcher.make_saved(first == nullptr ? nullptr : &first->dispatched, arena)) {
   const auto keep = [&](DType dtype, std::initializer_list<int64_t> shape) {
     return arena.allocate("activations: experts", dtype, shape);

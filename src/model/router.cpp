@@ -15,7 +15,7 @@ int64_t expert_capacity(const ModelConfig& config, int64_t N) {
   return rows;
 }
 
-RouterSaved::RouterSaved(const MoeSpec& spec, int64_t N, Arena& arena) {
+RouterSaved::RouterSaved(const MoeSpec& spec, int64_t N, Mode mode, Arena& arena) {
   const int64_t E = spec.experts, K = spec.top_k;
   const auto keep = [&](DType dtype, std::initializer_list<int64_t> shape) {
     return arena.allocate("activations: experts", dtype, shape);
@@ -24,16 +24,17 @@ RouterSaved::RouterSaved(const MoeSpec& spec, int64_t N, Arena& arena) {
   lse_N = keep(DType::f32, {N});
   expert_NK = keep(DType::i32, {N, K});
   weight_NK = keep(DType::f32, {N, K});
-  P_E = keep(DType::f32, {E});
-  f_E = keep(DType::f32, {E});
-  loss_2 = keep(DType::f32, {2});
   if (spec.score == RouterScore::sigmoid) logits_NE = keep(DType::f32, {N, E});
-  if (spec.sequence_weight > 0) sequence_loss_1 = keep(DType::f32, {1});
   plan = {.offset_E1 = keep(DType::i32, {E + 1}),
           .slot_R = keep(DType::i32, {N * K}),
           .row_NK = keep(DType::i32, {N, K}),
           .count_E = keep(DType::i32, {E}),
           .top1_count_E = keep(DType::i32, {E})};
+  if (mode == Mode::inference) return;
+  P_E = keep(DType::f32, {E});
+  f_E = keep(DType::f32, {E});
+  loss_2 = keep(DType::f32, {2});
+  if (spec.sequence_weight > 0) sequence_loss_1 = keep(DType::f32, {1});
 }
 
 RouterSaved RouterSaved::first(int64_t N) const {
@@ -85,6 +86,7 @@ Route Router::choice(const RouterSaved& saved, const Tensor& logits_NE, const Te
 }
 
 void Router::losses(RouterSaved& saved, const Tokens& tokens, Ops& ops) const {
+  if (saved.loss_2.empty()) return;
   ops.router_losses({.loss_2 = saved.loss_2,
                      .P_E = saved.P_E,
                      .f_E = saved.f_E,
@@ -92,8 +94,7 @@ void Router::losses(RouterSaved& saved, const Tokens& tokens, Ops& ops) const {
                      .lse_N = saved.lse_N,
                      .top1_count_E = saved.plan.top1_count_E,
                      .doc_start_N = tokens.doc_start_N});
-  // Generation has no rows.
-  if (!saved.sequence_loss_1.empty() && !tokens.doc_start_BT.empty())
+  if (!saved.sequence_loss_1.empty())
     ops.sequence_loss({.loss_1 = saved.sequence_loss_1,
                        .probability_NE = saved.probability_NE,
                        .expert_NK = saved.expert_NK,

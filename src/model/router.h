@@ -21,7 +21,8 @@ int64_t expert_capacity(const ModelConfig& config, int64_t N);
 
 // What forward keeps for backward and for whoever watches; one for each layer.
 struct RouterSaved {
-  RouterSaved(const MoeSpec& spec, int64_t N, Arena& arena);
+  // Inference has no P, f and losses.
+  RouterSaved(const MoeSpec& spec, int64_t N, Mode mode, Arena& arena);
   // The same memory for fewer tokens.
   RouterSaved first(int64_t N) const;
   Tensor probability_NE, lse_N, expert_NK, weight_NK;
@@ -53,8 +54,8 @@ class Router {
               Ops& ops) const;
   // Memory for the logits of N tokens.
   static Tensor logits(const RouterSaved& saved, const RouterWorkspace& scratch, int64_t N);
-  // saved.loss_2, P_E and f_E, and sequence_loss_1 of tokens in rows. Apart, so that tokens are on their way
-  // before it.
+  // saved.loss_2, P_E and f_E, and sequence_loss_1 of tokens in rows, where there is memory for them. Apart,
+  // so that tokens are on their way before it.
   void losses(RouterSaved& saved, const Tokens& tokens, Ops& ops) const;
   // dx_ND = d(loss)/dx, or += where `add`. scratch.dweight_NK = d(loss)/d(weight), for backward.
   void backward(Tensor dx_ND, bool add, const RouterSaved& saved, const Tensor& x_ND,

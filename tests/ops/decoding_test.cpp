@@ -241,7 +241,8 @@ TEST_F(ExpertMixtureTest, IsPlanProductsAndCombination) {
     expect_same(dtype, Choice::padded, 7, 2, 4, 40, 24);
     expect_same(dtype, Choice::padded, 3, 1, 8, 1080, 16);
     expect_same(dtype, Choice::same, 40, 2, 5, 64, 264);  // more rows than a tile
-    expect_same(dtype, Choice::spread, 64, 4, 16, 48, 1048);
+    expect_same(dtype, Choice::spread, 64, 4, 16, 48, 40);
+    expect_same(dtype, Choice::spread, 3, 2, 4, 32, 1048);
     expect_same(dtype, Choice::spread, 5, 2, 6, 30, 19);  // which the fast kernels do not take
   }
 }

@@ -8,6 +8,7 @@
 #include "gpu/attention_shape.h"
 #include "gpu/attention_statistics.cuh"
 #include "gpu/block_reduce.cuh"
+#include "gpu/early_start.cuh"
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"
 #include "gpu/numbers.cuh"
@@ -185,6 +186,8 @@ __global__ void __launch_bounds__(kThreads) kernel(Step<T> s) {
   __shared__ Shared<T, dim> shared;
   constexpr int lanes = dim / kColumns, workers = kThreads / lanes;
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+  let_next_kernel_start();
+  wait_for_earlier_kernels();
   const int head = static_cast<int>(blockIdx.x), group = s.heads / s.kv_heads, kv = head / group;
   const int64_t sequence = blockIdx.y, place = s.position_N[sequence];
   if (place < 0 || place >= s.capacity || place >= s.positions) return;  // a caller's mistake
@@ -240,7 +243,9 @@ void run(cudaStream_t stream, AttentionStep& op) {
                   .window = static_cast<int>(op.window),
                   .gated = heads.gated};
   const dim3 grid(blocks(heads.query), static_cast<unsigned>(op.packed_NP.dim(0)));
-  const auto queue = [&](auto* kernel_of_width) { launch(stream, kernel_of_width, {grid, kThreads}, s); };
+  const auto queue = [&](auto* kernel_of_width) {
+    launch_early(stream, kernel_of_width, {grid, kThreads}, s);
+  };
   switch (heads.dim) {
     case 16:
       return queue(kernel<T, 16>);

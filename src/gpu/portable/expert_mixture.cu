@@ -6,6 +6,7 @@
 
 #include "gpu/block_reduce.cuh"
 #include "gpu/dynamic_shared.cuh"
+#include "gpu/early_start.cuh"
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"
 #include "gpu/portable/few_rows.cuh"
@@ -60,6 +61,8 @@ __global__ void __launch_bounds__(32 * kUpWarps, 2) up_kernel(Mixture<T> m) {
   __shared__ float sums[kUpWarps][2][kRowTile][kColumnTile];
   const int warp = static_cast<int>(threadIdx.x) / 32;
   int* const list = lists[warp];
+  let_next_kernel_start();
+  wait_for_earlier_kernels();
   const SlotOfExpert slot(list, m.expert_NK, static_cast<int>(blockIdx.y), m.assignments, m.by_expert());
   if (slot.count == 0) return;
   const LaneOfProduct lane;
@@ -154,6 +157,8 @@ __global__ void __launch_bounds__(32 * kDownWarps, 1) down_kernel(Mixture<T> m, 
   __shared__ int lists[kDownWarps][kFewRows];
   __shared__ int32_t experts[kMostAssignments];
   const Results results{dynamic_shared<float>(), m.assignments};
+  let_next_kernel_start();
+  wait_for_earlier_kernels();
   const int warp = static_cast<int>(threadIdx.x) / 32;
   for (int i = static_cast<int>(threadIdx.x); i < m.assignments; i += 32 * kDownWarps)
     experts[i] = m.expert_NK[i];
@@ -195,11 +200,11 @@ void run(cudaStream_t stream, ExpertMixture& op) {
                      .width = static_cast<int>(op.x_ND.dim(1)),
                      .inner = static_cast<int>(op.a_RF.dim(1))};
   const auto slots = static_cast<unsigned>(m.slots());
-  launch(stream, up_kernel<T>, {dim3(blocks(m.inner / kColumnTile), slots), 32 * kUpWarps}, m);
+  launch_early(stream, up_kernel<T>, {dim3(blocks(m.inner / kColumnTile), slots), 32 * kUpWarps}, m);
   // Depends on the inner dimension alone, so that the tokens beside one do not change its sums.
   const int parts = std::clamp(m.inner / (kStep * kDownAhead), 1, 4);
   const size_t bytes = sizeof(float) * static_cast<size_t>(parts * m.assignments * kColumnTile);
-  launch(stream, down_kernel<T>, {blocks(m.width / kColumnTile), 32 * kDownWarps, bytes}, m, parts);
+  launch_early(stream, down_kernel<T>, {blocks(m.width / kColumnTile), 32 * kDownWarps, bytes}, m, parts);
 }
 
 }  // namespace

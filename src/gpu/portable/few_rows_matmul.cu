@@ -8,6 +8,7 @@
 
 #include "gpu/block_reduce.cuh"
 #include "gpu/dynamic_shared.cuh"
+#include "gpu/early_start.cuh"
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"
 #include "gpu/portable/few_rows.cuh"
@@ -42,7 +43,9 @@ template <class T, int columns>
 struct ChunkOfWeights {
   Piece w[kAhead][columns];
 
-  __device__ __forceinline__ void read(const Product<T>& p, int64_t tile, int chunk) {
+  // body(i, j, where w[i][j] lies, or null).
+  template <class Body>
+  __device__ __forceinline__ static void for_each(const Product<T>& p, int64_t tile, int chunk, Body body) {
     const LaneOfProduct lane;
     const int warp = static_cast<int>(threadIdx.x) / 32;
 #pragma unroll
@@ -51,8 +54,17 @@ struct ChunkOfWeights {
       for (int j = 0; j < columns; ++j) {
         const int64_t row = (tile * columns + j) * kColumnTile + lane.row;
         const int k = chunk * kChunk + (i * kWarps + warp) * kStep + lane.column;
-        w[i][j] = row < p.outer && k < p.inner ? load_piece(p.w + row * p.inner + k) : Piece{};
+        body(i, j, row < p.outer && k < p.inner ? p.w + row * p.inner + k : nullptr);
       }
+  }
+  __device__ __forceinline__ void read(const Product<T>& p, int64_t tile, int chunk) {
+    for_each(p, tile, chunk,
+             [&](int i, int j, const T* at) { w[i][j] = at != nullptr ? load_piece(at) : Piece{}; });
+  }
+  __device__ __forceinline__ static void bring_near(const Product<T>& p, int64_t tile) {
+    for_each(p, tile, 0, [](int, int, const T* at) {
+      if (at != nullptr) prefetch(at);
+    });
   }
 };
 
@@ -132,6 +144,9 @@ __global__ void __launch_bounds__(kThreads, tiles == 1 ? 4 : 2) few_rows_kernel(
   const int64_t all = (p.outer + width - 1) / width;
   const int chunks = (p.inner + kChunk - 1) / kChunk;
   ChunkOfWeights<T, columns> weights;
+  weights.bring_near(p, blockIdx.x);
+  let_next_kernel_start();
+  wait_for_earlier_kernels();
   weights.read(p, blockIdx.x, 0);
   stage_rows(x, p);
   __syncthreads();
@@ -164,7 +179,7 @@ bool run(cudaStream_t stream, const ProcessorLimits& limits, const Product<T>& p
   const auto resident = static_cast<int64_t>(limits.shared_of_processor / (bytes + kBlockShared));
   const int64_t most = limits.num_sms * std::clamp<int64_t>(resident, 1, kMostBlocksPerSm);
   const int64_t all = ceil_div(p.outer, columns * kColumnTile);
-  launch(stream, few_rows_kernel<T, tiles, columns>, {blocks(std::min(all, most)), kThreads, bytes}, p);
+  launch_early(stream, few_rows_kernel<T, tiles, columns>, {blocks(std::min(all, most)), kThreads, bytes}, p);
   return true;
 }
 

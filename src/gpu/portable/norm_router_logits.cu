@@ -2,6 +2,7 @@
 // norm_router_logits of few tokens: a block normalises its token and has a warp for each of some experts.
 #include "gpu/block_reduce.cuh"
 #include "gpu/dynamic_shared.cuh"
+#include "gpu/early_start.cuh"
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"
 #include "gpu/numbers.cuh"
@@ -60,6 +61,11 @@ __global__ void __launch_bounds__(kThreads) kernel(Shape<T> s) {
       ahead[i] = c < s.width ? load<4>(w + c) : Vec<float, 4>{};
     }
   };
+#pragma unroll
+  for (int i = 0; i < kAhead; ++i)
+    if (4 * (32 * i + lane) < s.width) prefetch(w + 4 * (32 * i + lane));
+  let_next_kernel_start();
+  wait_for_earlier_kernels();
   read(0);
   stage_token(x, s);
   __syncthreads();
@@ -90,7 +96,7 @@ void run(cudaStream_t stream, NormRouterLogits& op) {
                    .experts = static_cast<int>(op.w_ED.dim(0)),
                    .width = static_cast<int>(op.x_ND.dim(1))};
   const dim3 grid(blocks(ceil_div(s.experts, kWarps)), static_cast<unsigned>(op.x_ND.dim(0)));
-  launch(stream, kernel<T>, {grid, kThreads, sizeof(float) * static_cast<size_t>(s.width)}, s);
+  launch_early(stream, kernel<T>, {grid, kThreads, sizeof(float) * static_cast<size_t>(s.width)}, s);
 }
 
 }  // namespace

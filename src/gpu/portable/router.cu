@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "gpu/block_reduce.cuh"
+#include "gpu/early_start.cuh"
 #include "gpu/gpu_ops.h"
 #include "gpu/launch.h"
 #include "gpu/numbers.cuh"
@@ -107,6 +108,8 @@ template <bool sigmoids, bool biased, class Logits>
 __global__ void __launch_bounds__(kTokens* kLanes)
     route_kernel(Routing out, Logits source, const float* bias_E, const int32_t* doc_start_N, int64_t n,
                  int experts, int choices, RouterRule rule) {
+  let_next_kernel_start();
+  wait_for_earlier_kernels();
   const TokenOfLanes token(doc_start_N, n);
   const int lane = token.lane;
   const float* const logits = source.row_of(token, n, experts);
@@ -332,9 +335,9 @@ void launch_route(cudaStream_t stream, Route& op, const Logits& logits, size_t s
   const auto kernel = sigmoids
                           ? (biased ? route_kernel<true, true, Logits> : route_kernel<true, false, Logits>)
                           : (biased ? route_kernel<false, true, Logits> : route_kernel<false, false, Logits>);
-  launch(stream, kernel, {blocks(ceil_div(n, kTokens)), kTokens * kLanes, shared}, out, logits,
-         pointer<float>(op.bias_E), pointer<int32_t>(op.doc_start_N), n,
-         static_cast<int>(op.logits_NE.dim(1)), static_cast<int>(op.expert_NK.dim(1)), op.rule);
+  launch_early(stream, kernel, {blocks(ceil_div(n, kTokens)), kTokens * kLanes, shared}, out, logits,
+               pointer<float>(op.bias_E), pointer<int32_t>(op.doc_start_N), n,
+               static_cast<int>(op.logits_NE.dim(1)), static_cast<int>(op.expert_NK.dim(1)), op.rule);
 }
 
 template <class Gradients>
