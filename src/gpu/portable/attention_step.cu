@@ -160,10 +160,9 @@ struct Shared {
   float output[kWarps][dim], largest[kWarps], total[kWarps];
 };
 
-// The softmax of all warps, for one column; the gate; the store.
+// The softmax of all warps, for the thread's column, with the gate there; the store.
 template <class T, int dim>
-__device__ __forceinline__ void finish(const Shared<T, dim>& shared, const Step<T>& s, const T* packed,
-                                       int head) {
+__device__ __forceinline__ void finish(const Shared<T, dim>& shared, const Step<T>& s, int head, float gate) {
   const int c = static_cast<int>(threadIdx.x);
   if (c >= dim) return;
   float most = -INFINITY, total = 0, sum = 0;
@@ -174,10 +173,7 @@ __device__ __forceinline__ void finish(const Shared<T, dim>& shared, const Step<
     sum += keep * shared.output[w][c];
   }
   T y = from_float<T>(sum / total);
-  if (s.gated) {
-    const float gate = to_float(packed[head * s.query_stride + dim + c]);
-    y = from_float<T>(to_float(y) * sigmoid(gate));
-  }
+  if (s.gated) y = from_float<T>(to_float(y) * sigmoid(gate));
   s.y_NHd[(int64_t{blockIdx.y} * s.heads + head) * dim + c] = y;
 }
 
@@ -193,6 +189,8 @@ __global__ void __launch_bounds__(kThreads) kernel(Step<T> s) {
   if (place < 0 || place >= s.capacity || place >= s.positions) return;  // a caller's mistake
   const T* const packed = s.packed_NP + sequence * s.packed;
   const float* const angles = s.rope_Td + place * dim;
+  const int column = static_cast<int>(threadIdx.x);
+  const float gate = s.gated && column < dim ? to_float(packed[head * s.query_stride + dim + column]) : 0.0F;
   if (warp == 0) rotate_head<T, dim>(shared.q, packed + head * s.query_stride, s.wq_d, angles, s.eps);
   if (warp == 1) rotate_head<T, dim>(shared.k, packed + s.keys + kv * dim, s.wk_d, angles, s.eps);
   __syncthreads();
@@ -216,7 +214,7 @@ __global__ void __launch_bounds__(kThreads) kernel(Step<T> s) {
     if (lane == 0) shared.largest[warp] = part.largest, shared.total[warp] = part.total;
   }
   __syncthreads();
-  finish<T, dim>(shared, s, packed, head);
+  finish<T, dim>(shared, s, head, gate);
 }
 
 template <class T>

@@ -36,12 +36,16 @@ struct Mixture {
 struct SlotOfExpert {
   int expert, count = 0;
 
-  __device__ SlotOfExpert(int* list, const int32_t* expert_NK, int slot, int assignments, bool by_expert)
-      : expert(by_expert ? slot : expert_NK[slot]) {
+  __device__ SlotOfExpert(int* list, const int32_t* expert_NK, int slot, int assignments, bool by_expert) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
+    int here = lane < assignments ? expert_NK[lane] : -1;
+    // One read after the other would double the time until the weights are asked for.
+    const int of_slot = __shfl_sync(kAllLanes, here, slot % 32);
+    expert = by_expert ? slot : slot < 32 ? of_slot : expert_NK[slot];
     for (int first = 0; first < assignments && expert >= 0; first += 32) {
       const int i = first + lane;
-      const bool mine = i < assignments && expert_NK[i] == expert;
+      if (first > 0) here = i < assignments ? expert_NK[i] : -1;
+      const bool mine = here == expert;
       const unsigned found = __ballot_sync(kAllLanes, mine ? 1 : 0);
       if (!by_expert && found != 0 && count == 0 && first + __ffs(static_cast<int>(found)) - 1 < slot) return;
       const int place = count + __popc(found & ((1U << lane) - 1));
@@ -159,7 +163,13 @@ __global__ void __launch_bounds__(32 * kDownWarps, 1) down_kernel(Mixture<T> m, 
   const Results results{dynamic_shared<float>(), m.assignments};
   let_next_kernel_start();
   wait_for_earlier_kernels();
-  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const int warp = static_cast<int>(threadIdx.x) / 32, tokens = m.assignments / m.choices;
+  const int token = static_cast<int>(threadIdx.x) / kColumnTile;
+  const int column = static_cast<int>(threadIdx.x) % kColumnTile;
+  const int64_t at = int64_t{token} * m.width + blockIdx.x * kColumnTile + column;
+  static_assert(kFewRows * kColumnTile <= 32 * kDownWarps, "an element a thread");
+  // Read in good time, before the weights.
+  float y = m.residual_ND != nullptr && token < tokens ? to_float(m.residual_ND[at]) : 0.0F;
   for (int i = static_cast<int>(threadIdx.x); i < m.assignments; i += 32 * kDownWarps)
     experts[i] = m.expert_NK[i];
   __syncthreads();
@@ -169,19 +179,14 @@ __global__ void __launch_bounds__(32 * kDownWarps, 1) down_kernel(Mixture<T> m, 
     __syncwarp();  // before the next item's list
   }
   __syncthreads();
-  const int tokens = m.assignments / m.choices;
-  for (int i = static_cast<int>(threadIdx.x); i < tokens * kColumnTile; i += 32 * kDownWarps) {
-    const int token = i / kColumnTile, column = i % kColumnTile;
-    const int64_t at = int64_t{token} * m.width + blockIdx.x * kColumnTile + column;
-    float y = m.residual_ND == nullptr ? 0.0F : to_float(m.residual_ND[at]);
-    for (int k = token * m.choices; k < (token + 1) * m.choices; ++k) {
-      if (experts[k] < 0) continue;
-      float sum = 0;
-      for (int part = 0; part < parts; ++part) sum += results.at(part, k, column);
-      y = fmaf(m.weight_NK[k], sum, y);
-    }
-    m.y_ND[at] = from_float<T>(y);
+  if (token >= tokens) return;
+  for (int k = token * m.choices; k < (token + 1) * m.choices; ++k) {
+    if (experts[k] < 0) continue;
+    float sum = 0;
+    for (int part = 0; part < parts; ++part) sum += results.at(part, k, column);
+    y = fmaf(m.weight_NK[k], sum, y);
   }
+  m.y_ND[at] = from_float<T>(y);
 }
 
 template <class T>

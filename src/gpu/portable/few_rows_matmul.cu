@@ -68,32 +68,60 @@ struct ChunkOfWeights {
   }
 };
 
-// The rows to shared memory, a warp a row.
+// What a block has in shared memory.
 template <class T>
-__device__ __forceinline__ void stage_rows(T* to, const Product<T>& p) {
+struct Shared {
+  T* x;         // [rows][row_stride]
+  float* norm;  // [inner]; nothing without a norm
+  float* sums;  // [warps][rows][columns of a tile]
+
+  __device__ Shared(unsigned char* memory, const Product<T>& p)
+      : x(reinterpret_cast<T*>(memory)),
+        norm(reinterpret_cast<float*>(x + p.rows * row_stride(p.inner))),
+        sums(norm + (p.norm != nullptr ? p.inner : 0)) {}
+  static size_t bytes(const Product<T>& p, int columns) {
+    const size_t floats = static_cast<size_t>((p.norm != nullptr ? p.inner : 0) + kWarps * p.rows * columns);
+    return sizeof(T) * static_cast<size_t>(p.rows * row_stride(p.inner)) + sizeof(float) * floats;
+  }
+};
+
+// Starts to copy the rows and the norm's weights.
+template <class T>
+__device__ __forceinline__ void copy_rows(const Shared<T>& shared, const Product<T>& p) {
+  const int pieces = p.inner / 8;
+  for (int i = static_cast<int>(threadIdx.x); i < p.rows * pieces; i += kThreads) {
+    const int row = i / pieces;
+    cp_async_16(shared.x + row * row_stride(p.inner) + 8 * (i - row * pieces), p.x + int64_t{8} * i, 16);
+  }
+  for (int i = static_cast<int>(threadIdx.x); p.norm != nullptr && i < p.inner / 4; i += kThreads)
+    cp_async_16(shared.norm + 4 * i, p.norm + 4 * i, 16);
+  cp_async_commit();
+}
+
+// Waits for the copies, and normalises each row where asked for, a warp a row.
+template <class T>
+__device__ __forceinline__ void finish_rows(const Shared<T>& shared, const Product<T>& p) {
+  cp_async_wait<0>();
+  __syncthreads();
+  if (p.norm == nullptr) return;
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
   for (int row = warp; row < p.rows; row += kWarps) {
-    const T* const from = p.x + int64_t{row} * p.inner;
-    T* const out = to + row * row_stride(p.inner);
-    float rstd = 1;
-    if (p.norm != nullptr) {
-      float squares = 0;
-      for (int k = 8 * lane; k < p.inner; k += 8 * 32) {
-        const auto v = load<8>(from + k);
-#pragma unroll
-        for (int j = 0; j < 8; ++j) squares += to_float(v.v[j]) * to_float(v.v[j]);
-      }
-      rstd = 1.0F / sqrtf(warp_sum(squares) / static_cast<float>(p.inner) + p.eps);
-    }
+    T* const x = shared.x + row * row_stride(p.inner);
+    float squares = 0;
     for (int k = 8 * lane; k < p.inner; k += 8 * 32) {
-      auto v = load<8>(from + k);
-      if (p.norm != nullptr) {
+      const auto v = load<8>(x + k);
 #pragma unroll
-        for (int j = 0; j < 8; ++j) v.v[j] = from_float<T>(p.norm[k + j] * (to_float(v.v[j]) * rstd));
-      }
-      store(out + k, v);
+      for (int j = 0; j < 8; ++j) squares += to_float(v.v[j]) * to_float(v.v[j]);
+    }
+    const float rstd = 1.0F / sqrtf(warp_sum(squares) / static_cast<float>(p.inner) + p.eps);
+    for (int k = 8 * lane; k < p.inner; k += 8 * 32) {
+      auto v = load<8>(x + k);
+#pragma unroll
+      for (int j = 0; j < 8; ++j) v.v[j] = from_float<T>(shared.norm[k + j] * (to_float(v.v[j]) * rstd));
+      store(x + k, v);
     }
   }
+  __syncthreads();
 }
 
 template <class T, int tiles, int columns>
@@ -118,9 +146,21 @@ __device__ __forceinline__ void multiply_chunk(Sums<T, tiles, columns>& c, const
   }
 }
 
-// Adds the warps' sums, which lie in `sums` by warp, row and column, and stores the tile.
+// What is added to element i of a tile.
 template <class T, int columns>
-__device__ __forceinline__ void store_tile(const float* sums, const Product<T>& p, int64_t tile) {
+__device__ __forceinline__ float addend_of(const Product<T>& p, int64_t tile, int i) {
+  constexpr int width = columns * kColumnTile;
+  const int64_t column = tile * width + i % width;
+  if (i >= p.rows * width || column >= p.outer) return 0;
+  const float addend = p.addend != nullptr ? to_float(p.addend[i / width * int64_t{p.outer} + column]) : 0.0F;
+  return p.bias != nullptr ? addend + p.bias[column] : addend;
+}
+
+// Adds the warps' sums, which lie in `sums` by warp, row and column, and stores the tile. first: the addend
+// of the thread's first element, which was read in good time.
+template <class T, int columns>
+__device__ __forceinline__ void store_tile(const float* sums, const Product<T>& p, int64_t tile,
+                                           float first) {
   constexpr int width = columns * kColumnTile;
   for (int i = static_cast<int>(threadIdx.x); i < p.rows * width; i += kThreads) {
     const int64_t column = tile * width + i % width;
@@ -128,17 +168,14 @@ __device__ __forceinline__ void store_tile(const float* sums, const Product<T>& 
     float sum = 0;
 #pragma unroll
     for (int warp = 0; warp < kWarps; ++warp) sum += sums[warp * p.rows * width + i];
-    const int64_t at = i / width * int64_t{p.outer} + column;
-    if (p.addend != nullptr) sum += to_float(p.addend[at]);
-    if (p.bias != nullptr) sum += p.bias[column];
-    p.c[at] = from_float<T>(sum);
+    sum += i < kThreads ? first : addend_of<T, columns>(p, tile, i);
+    p.c[i / width * int64_t{p.outer} + column] = from_float<T>(sum);
   }
 }
 
 template <class T, int tiles, int columns>
 __global__ void __launch_bounds__(kThreads, tiles == 1 ? 4 : 2) few_rows_kernel(Product<T> p) {
-  T* const x = dynamic_shared<T>();
-  float* const sums = reinterpret_cast<float*>(x + p.rows * row_stride(p.inner));
+  const Shared<T> shared(dynamic_shared<unsigned char>(), p);
   constexpr int width = columns * kColumnTile;
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int64_t all = (p.outer + width - 1) / width;
@@ -147,13 +184,14 @@ __global__ void __launch_bounds__(kThreads, tiles == 1 ? 4 : 2) few_rows_kernel(
   weights.bring_near(p, blockIdx.x);
   let_next_kernel_start();
   wait_for_earlier_kernels();
+  copy_rows(shared, p);
   weights.read(p, blockIdx.x, 0);
-  stage_rows(x, p);
-  __syncthreads();
+  finish_rows(shared, p);
   for (int64_t tile = blockIdx.x; tile < all; tile += gridDim.x) {
     Sums<T, tiles, columns> c = {};
+    const float addend = addend_of<T, columns>(p, tile, static_cast<int>(threadIdx.x));
     for (int chunk = 0; chunk < chunks; ++chunk) {
-      multiply_chunk<T, tiles, columns>(c, x, p, weights, chunk);
+      multiply_chunk<T, tiles, columns>(c, shared.x, p, weights, chunk);
       if (chunk + 1 < chunks) weights.read(p, tile, chunk + 1);
     }
     if (tile + gridDim.x < all) weights.read(p, tile + gridDim.x, 0);
@@ -163,18 +201,17 @@ __global__ void __launch_bounds__(kThreads, tiles == 1 ? 4 : 2) few_rows_kernel(
       for (int j = 0; j < columns; ++j)
         for_each_element(c[m][j], [&](int row, int column, float value) {
           const int r = m * kRowTile + row;
-          if (r < p.rows) sums[(warp * p.rows + r) * width + j * kColumnTile + column] = value;
+          if (r < p.rows) shared.sums[(warp * p.rows + r) * width + j * kColumnTile + column] = value;
         });
     __syncthreads();
-    store_tile<T, columns>(sums, p, tile);
+    store_tile<T, columns>(shared.sums, p, tile, addend);
     __syncthreads();
   }
 }
 
 template <class T, int tiles, int columns>
 bool run(cudaStream_t stream, const ProcessorLimits& limits, const Product<T>& p) {
-  const size_t bytes = sizeof(T) * static_cast<size_t>(p.rows * row_stride(p.inner)) +
-                       sizeof(float) * static_cast<size_t>(kWarps * p.rows * columns * kColumnTile);
+  const size_t bytes = Shared<T>::bytes(p, columns * kColumnTile);
   if (bytes > limits.shared_of_block) return false;
   const auto resident = static_cast<int64_t>(limits.shared_of_processor / (bytes + kBlockShared));
   const int64_t most = limits.num_sms * std::clamp<int64_t>(resident, 1, kMostBlocksPerSm);
@@ -207,7 +244,7 @@ bool run(cudaStream_t stream, const ProcessorLimits& limits, FewRowsMatmul& op) 
 bool few_rows_matmul(cudaStream_t stream, const ProcessorLimits& limits, FewRowsMatmul op) {
   const DType type = op.x_MK.dtype();
   if (!few_rows_take(op.x_MK, op.x_MK.dim(1)) || op.c_MN.dtype() != type) return false;
-  if (!aligned_to_16(op.x_MK, op.w_NK)) return false;
+  if (!aligned_to_16(op.x_MK, op.w_NK, op.norm_K)) return false;
   if (op.w_NK.numel() > kManyWeights && op.x_MK.dim(0) > kRowsOfManyWeights) return false;
   return type == DType::bf16 ? run<bf16>(stream, limits, op) : run<f16>(stream, limits, op);
 }

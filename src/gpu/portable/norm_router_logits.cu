@@ -29,18 +29,22 @@ struct Shape {
 template <class T>
 __device__ __forceinline__ void stage_token(float* to, const Shape<T>& s) {
   const int64_t row = int64_t{blockIdx.y} * s.width;
+  const int own = 4 * static_cast<int>(threadIdx.x);
+  // Of the first columns beside the token, not behind it.
+  const Vec<float, 4> of_own = own < s.width ? load<4>(s.w_D + own) : Vec<float, 4>{};
   float squares = 0;
-  for (int c = 4 * static_cast<int>(threadIdx.x); c < s.width; c += 4 * kThreads) {
+  for (int c = own; c < s.width; c += 4 * kThreads) {
     const auto v = load<4>(s.x_ND + row + c);
 #pragma unroll
     for (int j = 0; j < 4; ++j) squares += to_float(v.v[j]) * to_float(v.v[j]);
   }
   const float rstd = 1.0F / sqrtf(block_sum(squares) / static_cast<float>(s.width) + s.eps);
-  for (int c = 4 * static_cast<int>(threadIdx.x); c < s.width; c += 4 * kThreads) {
+  for (int c = own; c < s.width; c += 4 * kThreads) {
     auto v = load<4>(s.x_ND + row + c);
+    const auto w = c == own ? of_own : load<4>(s.w_D + c);
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
-      v.v[j] = from_float<T>(s.w_D[c + j] * (to_float(v.v[j]) * rstd));
+      v.v[j] = from_float<T>(w.v[j] * (to_float(v.v[j]) * rstd));
       to[c + j] = to_float(v.v[j]);
     }
     if (blockIdx.x == 0) store(s.norm_ND + row + c, v);
@@ -104,7 +108,8 @@ void run(cudaStream_t stream, NormRouterLogits& op) {
 void GpuOps::norm_router_logits(NormRouterLogits op) {
   op.check();
   const int64_t width = op.x_ND.dim(1);
-  if (!few_rows_take(op.x_ND, width) || width > kMostColumns || !aligned_to_16(op.x_ND, op.norm_ND, op.w_ED))
+  if (!few_rows_take(op.x_ND, width) || width > kMostColumns ||
+      !aligned_to_16(op.x_ND, op.norm_ND, op.w_D, op.w_ED))
     return Ops::norm_router_logits(op);
   op.x_ND.dtype() == DType::bf16 ? run<bf16>(stream_, op) : run<f16>(stream_, op);
 }
