@@ -8,11 +8,11 @@ usage: tools/check_tokenizers.py build/cpu/bench/tokenizer_tool FOLDER [NAME...]
 The files come out of three wheels, which pip puts into FOLDER unless they are there: litellm (cl100k, o200k,
 p50k, DeepSeek-V3), dashscope (Qwen) and mistral-common (tekken, and the models of SentencePiece of Mistral
 7B). Two models of unigrams are trained here; `steps` are patterns without a scan by hand, and `normalizers`
-normal forms, both with DeepSeek's vocabulary. NAME...: only these tokenizers. Each is read as it is and, where
-it is tiktoken's, once more as the tokenizer.json that it becomes in Hugging Face's conversion; Qwen's then with
-its normal form NFC. Texts: English, the source code of Python's library, every code point of Unicode among
-words of many scripts, random bytes. Exit status 1 if any id differs. Needs `tokenizers`, `tiktoken`,
-`sentencepiece`, `numpy`, pip.
+normal forms, both with DeepSeek's vocabulary. NAME...: only these tokenizers. Each is read as it is and,
+where it is tiktoken's, once more as the tokenizer.json that it becomes in Hugging Face's conversion; Qwen's
+then with its normal form NFC. Texts: English, the source code of Python's library, every code point of
+Unicode among words of many scripts, random bytes. Exit status 1 if any id differs. Needs `tokenizers`,
+`tiktoken`, `sentencepiece`, `numpy`, pip.
 """
 import base64
 import gzip
@@ -212,7 +212,8 @@ def check_normalizers(tool, folder):
     """Normal forms, each with DeepSeek's vocabulary and pattern; NFC is held with Qwen's."""
     forms = ["NFD", "NFKC", "NFKD", "Lowercase", "StripAccents"]
     changes = {form: {"normalizer": {"type": form}} for form in forms}
-    changes["Replace"] = {"normalizer": {"type": "Replace", "pattern": {"Regex": r"\s+|\pN{2}"}, "content": " "}}
+    changes["Replace"] = {"normalizer": {"type": "Replace", "pattern": {"Regex": r"\s+|\pN{2}"},
+                                         "content": " "}}
     return check_changed(tool, folder, changes)
 
 

@@ -189,7 +189,8 @@ def write_normalizers(text):
     old = json.loads((FOLDER / "old.json").read_text())
     old["added_tokens"] = []
     texts = [text[:700], "", " ", "\u2003 x \u3000\n",
-             "\u0130stanbul \u03a3\u0391\u03a3 \u01c5 \ufb01\ufb03 \u00c5 e\u0323\u0301 \u1e9b\u0323 \u2460 \uff21 \ufdfa"
+             "\u0130stanbul \u03a3\u0391\u03a3 \u01c5 \ufb01\ufb03 \u00c5 e\u0323\u0301 \u1e9b\u0323 \u2460"
+             " \uff21 \ufdfa"
              " \ud55c\uae00 \u00bd \u00a0\u0301\u20dd x\u0903  a aa aaa"]
     replace = lambda pattern, content, kind="String": {"type": "Replace", "pattern": {kind: pattern},
                                                        "content": content}

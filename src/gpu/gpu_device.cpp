@@ -10,6 +10,7 @@
 #include "base/format.h"
 #include "base/host_memory.h"
 #include "gpu/check.h"
+#include "gpu/pinned_memory.h"
 
 namespace moe::gpu {
 namespace {
@@ -104,19 +105,24 @@ void* GpuDevice::allocate_host(int64_t bytes) {
   CUDA_CHECK(cudaSetDevice(number_));  // the calling thread may be a new one
   // Asked first: pinned memory cannot be given back under pressure, and Linux would end a process instead.
   const int64_t available = host_memory_available();
-  void* memory = nullptr;
-  if (bytes > available ||
-      cudaMallocHost(&memory, static_cast<size_t>(std::max<int64_t>(bytes, 1))) != cudaSuccess) {
-    (void)cudaGetLastError();
+  const auto size = static_cast<size_t>(std::max<int64_t>(bytes, 1));
+  void* const memory = bytes > available ? nullptr : take_pinned(size);
+  if (memory == nullptr) {
     throw UserError("pinned memory of the host", format_bytes(static_cast<double>(bytes)),
                     format_bytes(static_cast<double>(available)) + " free");
   }
+  const std::lock_guard lock(pinned_mutex_);
+  pinned_.emplace(memory, size);
   return memory;
 }
 
 void GpuDevice::release_host(void* memory) {
   synchronize();
-  CUDA_CHECK(cudaFreeHost(memory));
+  const std::lock_guard lock(pinned_mutex_);
+  const auto found = pinned_.find(memory);
+  CHECK(found != pinned_.end());
+  release_pinned(memory, found->second);
+  pinned_.erase(found);
 }
 
 void GpuDevice::to_device(Tensor dst, const void* src) {

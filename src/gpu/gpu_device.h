@@ -6,6 +6,8 @@
 
 #include <array>
 #include <cstddef>
+#include <map>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -55,8 +57,10 @@ class GpuDevice final : public Device {
   cudaStream_t stream_ = nullptr;
   std::array<Slot, 4> slots_;
   size_t next_slot_ = 0;
-  std::optional<Nvml> nvml_;  // opened by joules() when it is called first
-  void* nvml_gpu_ = nullptr;  // this GPU there
+  std::mutex pinned_mutex_;
+  std::map<void*, size_t> pinned_;  // bytes of what allocate_host() gave
+  std::optional<Nvml> nvml_;        // opened by joules() when it is called first
+  void* nvml_gpu_ = nullptr;        // this GPU there
 };
 
 }  // namespace moe::gpu

@@ -94,8 +94,8 @@ struct RouteBackward {
   double bytes() const;
 };
 
-// RouterLogitsForward and Route of its logits, RouteBackward and RouterLogitsBackward of its dlogits: in fewer
-// passes where a device has them. Their bodies in ops/router.cpp are the two.
+// RouterLogitsForward and Route of its logits, RouteBackward and RouterLogitsBackward of its dlogits: in
+// fewer passes where a device has them. Their bodies in ops/router.cpp are the two.
 struct RouterForward {
   static constexpr const char* name = "router_forward";
   static constexpr const char* phase = "router";

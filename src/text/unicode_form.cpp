@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Form C: most characters are calm: they stay as they are, whatever stands before them. Text is copied but for
-// the stretches of others, each with the calm character that it may change. The other forms are rare, and take
-// characters apart one by one. libutf8proc decomposes and composes; the order of marks is found here, because
-// it moves them one place at a time.
+// Form C: most characters are calm: they stay as they are, whatever stands before them. Text is copied but
+// for the stretches of others, each with the calm character that it may change. The other forms are rare, and
+// take characters apart one by one. libutf8proc decomposes and composes; the order of marks is found here,
+// because it moves them one place at a time.
 #include "text/unicode_form.h"
 
 #include <utf8proc.h>

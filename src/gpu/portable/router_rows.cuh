@@ -40,8 +40,8 @@ struct LogitsInMemory {
   }
 };
 
-// or as the three parts of the product, of which it makes their sums in shared memory, and in logits_NE unless
-// that is null.
+// or as the three parts of the product, of which it makes their sums in shared memory, and in logits_NE
+// unless that is null.
 template <class T>
 struct LogitsInParts {
   const float* parts_N3E;

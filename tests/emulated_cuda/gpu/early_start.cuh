@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Stands for src/gpu/early_start.cuh in the emulated build, where a kernel begins when the last one has ended.
+// Stands for src/gpu/early_start.cuh in the emulated build, where a kernel begins when the last one has
+// ended.
 #pragma once
 
 #include <utility>
