@@ -1,27 +1,24 @@
 // SPDX-License-Identifier: MIT
-// f32: dnnl_sgemm. bf16: matmul primitives whose sizes are given at run time, so sixteen of them (orientation
-// of a and b, type of c, accumulate) serve every shape. A processor without bf16 dot products converts blocks
-// to f32 and uses sgemm: oneDNN's emulation reaches 38 GFLOP/s where sgemm reaches 100, and below AVX-512 it
-// has none. f16: always so, since oneDNN has products of f16 only from version 3 on and with AVX-512 FP16.
+// f32: dnnl_sgemm. bf16: cpu/bf16_products.h. A processor without bf16 dot products converts blocks to f32
+// and uses sgemm: oneDNN's emulation reaches 38 GFLOP/s where sgemm reaches 100, and below AVX-512 it has
+// none. f16: always so, since oneDNN has products of f16 only from version 3 on and with AVX-512 FP16.
 #include "cpu/gemm.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <dnnl.hpp>
 #include <string>
 
 #include "base/error.h"
 #include "base/shared_library.h"
+#include "cpu/bf16_products.h"
 #include "cpu/gemv.h"
 #include "cpu/scratch.h"
 #include "cpu/vector.h"
 
 namespace moe::cpu {
 namespace {
-
-using dnnl::memory;
 
 // oneDNN's OpenMP build starts a team of threads in every call unless the calling thread asks for one. The
 // runtime is whichever libdnnl was linked with, so the function is looked up, not linked; a sequential build
@@ -33,34 +30,6 @@ void use_one_thread() {
 void use_one_thread_once() {
   thread_local const bool done = (use_one_thread(), true);
   static_cast<void>(done);
-}
-
-memory::desc matrix(memory::dim rows, memory::dim columns, memory::dim stride, bool transposed, DType dtype) {
-  const auto type = dtype == DType::bf16 ? memory::data_type::bf16 : memory::data_type::f32;
-  return {{rows, columns}, type, transposed ? memory::dims{1, stride} : memory::dims{stride, 1}};
-}
-
-dnnl::matmul make_matmul(const dnnl::engine& engine, const Product& layout) {
-  constexpr memory::dim kAny = DNNL_RUNTIME_DIM_VAL;
-  dnnl::primitive_attr attributes;
-  if (layout.accumulate) {
-    dnnl::post_ops sum;
-    sum.append_sum(1.0F);
-    attributes.set_post_ops(sum);
-  }
-  const auto a = matrix(kAny, kAny, kAny, layout.a_transposed, layout.in);
-  const auto b = matrix(kAny, kAny, kAny, layout.b_transposed, layout.in);
-  const auto c = matrix(kAny, kAny, kAny, false, layout.out);
-#if DNNL_VERSION_MAJOR < 3
-  return dnnl::matmul({dnnl::matmul::desc(a, b, c), attributes, engine});
-#else
-  return dnnl::matmul({engine, a, b, c, attributes});
-#endif
-}
-
-size_t form_index(const Product& p) {
-  return size_t{p.a_transposed} | size_t{p.b_transposed} << 1 | size_t{p.accumulate} << 2 |
-         size_t{p.out == DType::bf16} << 3;
 }
 
 const char* instructions(dnnl::cpu_isa isa) {
@@ -97,13 +66,10 @@ void load_block(float* out, const void* in, int64_t stride, int64_t row, int64_t
 struct Gemm::Impl {
   explicit Impl(int threads) : scratch(threads) {}
 
-  dnnl::engine engine;
-  std::array<dnnl::matmul, 16> forms;
-  bool native_bf16 = false;
+  std::unique_ptr<Bf16Products> bf16;  // null where the processor has no such instructions
   Scratch scratch;
 
   static void multiply_f32(const Product& p);
-  void multiply_bf16(const Product& p) const;
   template <class T>
   void multiply_converted(const Product& p);
 };
@@ -114,27 +80,16 @@ Gemm::Gemm(int threads) : impl_(std::make_unique<Impl>(threads)) {
     throw UserError("oneDNN", "a build for OpenMP or without threads", fmt::format("CPU runtime {}", runtime),
                     "install your distribution's libdnnl-dev, or build oneDNN with DNNL_CPU_RUNTIME=SEQ");
   use_one_thread_once();
-  impl_->engine = dnnl::engine(dnnl::engine::kind::cpu, 0);
   const auto isa = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
   const auto needed = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
-  impl_->native_bf16 = (isa & needed) == needed;
-  if (!impl_->native_bf16) return;
-  for (const bool a : {false, true})
-    for (const bool b : {false, true})
-      for (const bool accumulate : {false, true})
-        for (const DType out : {DType::f32, DType::bf16}) {
-          Product layout;
-          layout.a_transposed = a, layout.b_transposed = b, layout.accumulate = accumulate;
-          layout.in = DType::bf16, layout.out = out;
-          impl_->forms[form_index(layout)] = make_matmul(impl_->engine, layout);
-        }
+  if ((isa & needed) == needed) impl_->bf16 = std::make_unique<Bf16Products>(threads);
 }
 
 Gemm::~Gemm() = default;
 
 std::string Gemm::describe(DType type) const {
   const auto* version = dnnl_version();
-  const bool converted = type == DType::f16 || (type == DType::bf16 && !impl_->native_bf16);
+  const bool converted = type == DType::f16 || (type == DType::bf16 && !impl_->bf16);
   return fmt::format("oneDNN {}.{}.{}, {}{}", version->major, version->minor, version->patch,
                      instructions(dnnl::get_effective_cpu_isa()), converted ? ", products in f32" : "");
 }
@@ -153,7 +108,7 @@ void Gemm::multiply(const Product& p) {
   use_one_thread_once();
   if (p.in == DType::f32) return Impl::multiply_f32(p);
   if (p.in == DType::f16) return impl_->multiply_converted<f16>(p);
-  if (impl_->native_bf16) return impl_->multiply_bf16(p);
+  if (impl_->bf16) return impl_->bf16->multiply(p);
   impl_->multiply_converted<bf16>(p);
 }
 
@@ -163,14 +118,6 @@ void Gemm::Impl::multiply_f32(const Product& p) {
                  static_cast<const float*>(p.a), p.a_stride, static_cast<const float*>(p.b), p.b_stride,
                  p.accumulate ? 1.0F : 0.0F, static_cast<float*>(p.c), p.c_stride);
   CHECK(status == dnnl_success);
-}
-
-void Gemm::Impl::multiply_bf16(const Product& p) const {
-  const memory a(matrix(p.m, p.k, p.a_stride, p.a_transposed, p.in), engine, const_cast<void*>(p.a));
-  const memory b(matrix(p.k, p.n, p.b_stride, p.b_transposed, p.in), engine, const_cast<void*>(p.b));
-  const memory c(matrix(p.m, p.n, p.c_stride, false, p.out), engine, p.c);
-  dnnl::stream stream(engine);  // a stream must not be shared by threads
-  forms[form_index(p)].execute(stream, {{DNNL_ARG_SRC, a}, {DNNL_ARG_WEIGHTS, b}, {DNNL_ARG_DST, c}});
 }
 
 template <class T>
