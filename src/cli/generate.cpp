@@ -136,7 +136,7 @@ class Session {
   Terminal& terminal() { return terminal_; }
 
  private:
-  static constexpr int64_t kPromptTokens = 1024;  // read at a time, of all texts together
+  static constexpr int64_t kPromptTokens = 4096;  // read at a time, of all texts together
 
   const GenerateOptions& options_;
   const TrainedModel& model_;
