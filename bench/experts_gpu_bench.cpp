@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
 // The experts' kernels on a Hopper GPU at the shapes of the full model (32,768 tokens, 64 experts, top-2, D
-// 1024, F 512), each with both schedules of its warpgroups where it has them, with blocks by themselves and
-// in pairs (gpu/sm90/grouped_matmul.h). tflops counts the product alone; mJ is the GPU's energy of a call.
+// 1024, F 512), each with both schedules of its warpgroups (gpu/sm90/grouped_matmul.h) where it has them.
+// tflops counts the product alone.
 //   experts_gpu_bench
 #include <benchmark/benchmark.h>
 
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "base/random.h"
@@ -75,26 +74,21 @@ Layer* layer() {
   return instance;
 }
 
-// Runs body(layer, stream, num_sms, schedule, cluster); width: of the product beside D.
+// Runs body(layer, stream, num_sms, schedule); width: of the product beside D.
 template <class Body>
 void run(benchmark::State& state, int64_t width, Body&& body) {
   Layer* const l = layer();
   if (l == nullptr || l->device.properties().major != 9) return state.SkipWithError("needs a Hopper GPU");
   const auto schedule = static_cast<Schedule>(state.range(0));
-  const auto cluster = static_cast<Cluster>(state.range(1));
   const auto once = [&] {
-    body(*l, l->device.stream(), l->device.properties().multiProcessorCount, schedule, cluster);
+    body(*l, l->device.stream(), l->device.properties().multiProcessorCount, schedule);
   };
   once();
   l->device.synchronize();
-  const std::optional<double> before = l->device.joules();
   for (auto _ : state) {
     for (int i = 0; i < 10; ++i) once();
     l->device.synchronize();
   }
-  const std::optional<double> after = l->device.joules();
-  if (before && after)
-    state.counters["mJ"] = (*after - *before) * 100 / static_cast<double>(state.iterations());
   const double flops =
       2.0 * static_cast<double>(kRows) * static_cast<double>(kD) * static_cast<double>(width);
   state.counters["tflops"] = benchmark::Counter(flops * 10e-12 * static_cast<double>(state.iterations()),
@@ -102,65 +96,55 @@ void run(benchmark::State& state, int64_t width, Body&& body) {
 }
 
 void Up(benchmark::State& state) {
-  run(state, 2 * kF, [](Layer& l, cudaStream_t s, int num_sms, Schedule schedule, Cluster cluster) {
-    sm90_expert_up(s, num_sms, {l.h, l.a, {}, l.x, l.up, l.plan}, schedule, cluster);
+  run(state, 2 * kF, [](Layer& l, cudaStream_t s, int num_sms, Schedule schedule) {
+    sm90_expert_up(s, num_sms, {l.h, l.a, {}, l.x, l.up, l.plan}, schedule);
   });
 }
 void Down(benchmark::State& state) {
-  run(state, kF, [](Layer& l, cudaStream_t s, int num_sms, Schedule schedule, Cluster cluster) {
-    sm90_grouped_matmul(s, num_sms, {l.rows, l.a, l.down, l.plan.offset_E1, MatmulLayout::NT}, schedule,
-                        cluster);
+  run(state, kF, [](Layer& l, cudaStream_t s, int num_sms, Schedule schedule) {
+    sm90_grouped_matmul(s, num_sms, {l.rows, l.a, l.down, l.plan.offset_E1, MatmulLayout::NT}, schedule);
   });
 }
 void DownBackward(benchmark::State& state) {
-  run(state, kF, [](Layer& l, cudaStream_t s, int num_sms, Schedule, Cluster cluster) {
+  run(state, kF, [](Layer& l, cudaStream_t s, int num_sms, Schedule) {
     sm90_expert_down_backward(s, num_sms, {l.dh, l.a, l.dweight, {}, l.x, l.down, l.h, l.weight, l.plan},
-                              static_cast<float*>(l.partial.data()), cluster);
+                              static_cast<float*>(l.partial.data()));
   });
 }
 void DownGradient(benchmark::State& state) {
-  run(state, kF, [&](Layer& l, cudaStream_t s, int num_sms, Schedule schedule, Cluster cluster) {
-    sm90_expert_down_gradient(s, num_sms, {l.ddown, {}, l.x, l.a, l.plan, state.range(2) != 0}, schedule,
-                              cluster);
+  run(state, kF, [&](Layer& l, cudaStream_t s, int num_sms, Schedule schedule) {
+    sm90_expert_down_gradient(s, num_sms, {l.ddown, {}, l.x, l.a, l.plan, state.range(1) != 0}, schedule);
   });
 }
 void UpGradient(benchmark::State& state) {
-  run(state, 2 * kF, [&](Layer& l, cudaStream_t s, int num_sms, Schedule schedule, Cluster cluster) {
-    sm90_expert_up_gradient(s, num_sms, {l.dup, {}, l.h, l.x, l.plan, state.range(2) != 0}, schedule,
-                            cluster);
+  run(state, 2 * kF, [&](Layer& l, cudaStream_t s, int num_sms, Schedule schedule) {
+    sm90_expert_up_gradient(s, num_sms, {l.dup, {}, l.h, l.x, l.plan, state.range(1) != 0}, schedule);
   });
 }
 void UpBackward(benchmark::State& state) {
-  run(state, 2 * kF, [](Layer& l, cudaStream_t s, int num_sms, Schedule schedule, Cluster cluster) {
-    sm90_grouped_matmul(s, num_sms, {l.rows, l.h, l.up, l.plan.offset_E1, MatmulLayout::NN}, schedule,
-                        cluster);
+  run(state, 2 * kF, [](Layer& l, cudaStream_t s, int num_sms, Schedule schedule) {
+    sm90_grouped_matmul(s, num_sms, {l.rows, l.h, l.up, l.plan.offset_E1, MatmulLayout::NN}, schedule);
   });
 }
 // For comparison: the same gradient from rows gathered before.
 void PlainUpGradient(benchmark::State& state) {
-  run(state, 2 * kF, [&](Layer& l, cudaStream_t s, int num_sms, Schedule schedule, Cluster cluster) {
-    sm90_grouped_matmul(s, num_sms,
-                        {l.dup, l.h, l.rows, l.plan.offset_E1, MatmulLayout::TN, state.range(2) != 0},
-                        schedule, cluster);
+  run(state, 2 * kF, [&](Layer& l, cudaStream_t s, int num_sms, Schedule schedule) {
+    sm90_grouped_matmul(
+        s, num_sms, {l.dup, l.h, l.rows, l.plan.offset_E1, MatmulLayout::TN, state.range(1) != 0}, schedule);
   });
 }
 
-// MinTime: the counter of energy moves ten times a second.
-void times(benchmark::internal::Benchmark* b) {
-  b->UseRealTime()->Unit(benchmark::kMicrosecond)->MinTime(0.5);
-}
 void schedules(benchmark::internal::Benchmark* b) {
-  times(b->ArgNames({"turns", "pair"})->ArgsProduct({{0, 1}, {0, 1}}));
-}
-void cooperative(benchmark::internal::Benchmark* b) {
-  times(b->ArgNames({"turns", "pair"})->ArgsProduct({{0}, {0, 1}}));
+  b->ArgName("turns")->Arg(0)->Arg(1)->UseRealTime()->Unit(benchmark::kMicrosecond)->MinTime(0.2);
 }
 void gradients(benchmark::internal::Benchmark* b) {
-  times(b->ArgNames({"turns", "pair", "accumulate"})->ArgsProduct({{0, 1}, {0, 1}, {0, 1}}));
+  b->ArgNames({"turns", "accumulate"})->UseRealTime()->Unit(benchmark::kMicrosecond)->MinTime(0.2);
+  for (const int turns : {0, 1})
+    for (const int accumulate : {0, 1}) b->Args({turns, accumulate});
 }
 BENCHMARK(Up)->Apply(schedules);
 BENCHMARK(Down)->Apply(schedules);
-BENCHMARK(DownBackward)->Apply(cooperative);
+BENCHMARK(DownBackward)->ArgName("turns")->Arg(0)->UseRealTime()->Unit(benchmark::kMicrosecond)->MinTime(0.2);
 BENCHMARK(UpBackward)->Apply(schedules);
 BENCHMARK(DownGradient)->Apply(gradients);
 BENCHMARK(UpGradient)->Apply(gradients);

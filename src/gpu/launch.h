@@ -19,7 +19,6 @@ struct Grid {
   dim3 blocks;
   dim3 threads;
   size_t shared_bytes = 0;  // of dynamic shared memory
-  int cluster = 1;          // neighbouring blocks that run at the same time, of which `blocks` is a multiple
 };
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) {
@@ -42,13 +41,6 @@ void launch(cudaStream_t stream, void (*kernel)(Parameters...), const Grid& grid
   config.blockDim = grid.threads;
   config.dynamicSmemBytes = grid.shared_bytes;
   config.stream = stream;
-  cudaLaunchAttribute cluster{};
-  if (grid.cluster > 1) {
-    cluster.id = cudaLaunchAttributeClusterDimension;
-    cluster.val.clusterDim = {static_cast<unsigned>(grid.cluster), 1, 1};
-    config.attrs = &cluster;
-    config.numAttrs = 1;
-  }
   CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...));
 }
 

@@ -307,15 +307,15 @@ grouped::Product product_of(const RoutePlan& plan, const Tensor& tokens) {
 
 }  // namespace
 
-void sm90_expert_up(cudaStream_t stream, int num_sms, ExpertUp op, Schedule schedule, Cluster cluster) {
+void sm90_expert_up(cudaStream_t stream, int num_sms, ExpertUp op, Schedule schedule) {
   grouped::Product p = product_of(op.plan, op.x_ND);
   p.n = static_cast<int>(op.h_R2F.dim(1));
   p.inner = p.width;
   with_half_type(op.x_ND.dtype(), [&]<class T>() {
     with_tile(schedule, p.n, [&]<int kN, Schedule known>() {
       const auto run = [&](const UpForward<T, kN>& epilogue) {
-        grouped::run<T, MatmulLayout::NT, kN, known, Gathered::a>(stream, num_sms, cluster, op.x_ND,
-                                                                  op.w_E2FD, p, epilogue);
+        grouped::run<T, MatmulLayout::NT, kN, known, Gathered::a>(stream, num_sms, op.x_ND, op.w_E2FD, p,
+                                                                  epilogue);
       };
       if constexpr (kN == 256)
         run({halves_out<T>(op.h_R2F, op.a_RF)});
@@ -329,8 +329,7 @@ int64_t expert_down_backward_partials(int64_t rows, int64_t f) {
   return rows * ceil_div(f, kPart);
 }
 
-void sm90_expert_down_backward(cudaStream_t stream, int num_sms, ExpertDownBackward op, float* partial,
-                               Cluster cluster) {
+void sm90_expert_down_backward(cudaStream_t stream, int num_sms, ExpertDownBackward op, float* partial) {
   grouped::Product p = product_of(op.plan, op.dy_ND);
   p.n = static_cast<int>(op.a_RF.dim(1));
   p.inner = p.width;
@@ -338,25 +337,23 @@ void sm90_expert_down_backward(cudaStream_t stream, int num_sms, ExpertDownBackw
     const DownBackward<T> epilogue{map_of(op.h_R2F, grouped::kM), halves_out<T>(op.dh_R2F, op.a_RF), partial,
                                    pointer<float>(op.weight_NK), p.slot_R};
     grouped::run<T, MatmulLayout::NN, DownBackward<T>::kN, Schedule::cooperative, Gathered::a>(
-        stream, num_sms, cluster, op.dy_ND, op.w_EDF, p, epilogue);
+        stream, num_sms, op.dy_ND, op.w_EDF, p, epilogue);
   });
   launch(stream, dweight_kernel, {blocks(ceil_div(p.rows, 256)), 256}, pointer<float>(op.dweight_NK), partial,
          pointer<int32_t>(op.plan.row_NK), p.rows, static_cast<int>(ceil_div(p.n, kPart)));
 }
 
-void sm90_expert_down_gradient(cudaStream_t stream, int num_sms, ExpertDownGradient op, Schedule schedule,
-                               Cluster cluster) {
+void sm90_expert_down_gradient(cudaStream_t stream, int num_sms, ExpertDownGradient op, Schedule schedule) {
   with_half_type(op.dy_ND.dtype(), [&]<class T>() {
     grouped::gradient<T, Gathered::a>(stream, num_sms, op.dw_EDF, op.dy_ND, op.a_RF,
-                                      product_of(op.plan, op.dy_ND), op.accumulate, schedule, cluster);
+                                      product_of(op.plan, op.dy_ND), op.accumulate, schedule);
   });
 }
 
-void sm90_expert_up_gradient(cudaStream_t stream, int num_sms, ExpertUpGradient op, Schedule schedule,
-                             Cluster cluster) {
+void sm90_expert_up_gradient(cudaStream_t stream, int num_sms, ExpertUpGradient op, Schedule schedule) {
   with_half_type(op.x_ND.dtype(), [&]<class T>() {
     grouped::gradient<T, Gathered::b>(stream, num_sms, op.dw_E2FD, op.dh_R2F, op.x_ND,
-                                      product_of(op.plan, op.x_ND), op.accumulate, schedule, cluster);
+                                      product_of(op.plan, op.x_ND), op.accumulate, schedule);
   });
 }
 

@@ -11,10 +11,10 @@ namespace {
 
 template <class T, MatmulLayout layout>
 void run(cudaStream_t stream, int num_sms, Tensor& c, const Tensor& a, const Tensor& b,
-         const grouped::Product& p, bool accumulate, Schedule schedule, Cluster cluster) {
+         const grouped::Product& p, bool accumulate, Schedule schedule) {
   grouped::with_tile(schedule, p.n, [&]<int kN, Schedule known>() {
     grouped::run<T, layout, kN, known, grouped::Gathered::none>(
-        stream, num_sms, cluster, a, b, p, grouped::Store<T, kN>{pointer<T>(c), p.n, accumulate});
+        stream, num_sms, a, b, p, grouped::Store<T, kN>{pointer<T>(c), p.n, accumulate});
   });
 }
 
@@ -34,8 +34,7 @@ bool sm90_takes(const GroupedMatmul& op) {
          (op.layout == MatmulLayout::TN || op.c.dtype() == op.a.dtype());
 }
 
-void sm90_grouped_matmul(cudaStream_t stream, int num_sms, GroupedMatmul op, Schedule schedule,
-                         Cluster cluster) {
+void sm90_grouped_matmul(cudaStream_t stream, int num_sms, GroupedMatmul op, Schedule schedule) {
   const int width = static_cast<int>(op.a.dim(1));
   const grouped::Product p{.offset_E1 = pointer<int32_t>(op.offset_E1),
                            .m = op.layout == MatmulLayout::TN ? width : 0,
@@ -46,14 +45,12 @@ void sm90_grouped_matmul(cudaStream_t stream, int num_sms, GroupedMatmul op, Sch
   with_half_type(op.a.dtype(), [&]<class T>() {
     switch (op.layout) {
       case MatmulLayout::NT:
-        return run<T, MatmulLayout::NT>(stream, num_sms, op.c, op.a, op.b, p, op.accumulate, schedule,
-                                        cluster);
+        return run<T, MatmulLayout::NT>(stream, num_sms, op.c, op.a, op.b, p, op.accumulate, schedule);
       case MatmulLayout::NN:
-        return run<T, MatmulLayout::NN>(stream, num_sms, op.c, op.a, op.b, p, op.accumulate, schedule,
-                                        cluster);
+        return run<T, MatmulLayout::NN>(stream, num_sms, op.c, op.a, op.b, p, op.accumulate, schedule);
       case MatmulLayout::TN:
         return grouped::gradient<T, grouped::Gathered::none>(stream, num_sms, op.c, op.a, op.b, p,
-                                                             op.accumulate, schedule, cluster);
+                                                             op.accumulate, schedule);
     }
   });
 }

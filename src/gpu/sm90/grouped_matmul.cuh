@@ -8,19 +8,6 @@
 // Tiles need no padding: one that runs past its expert's rows or columns multiplies its neighbour's too and
 // the epilogue leaves them out. Only where the inner dimension is the expert's rows (TN) must foreign lines
 // be cleared before they count.
-//
-// Cluster::pair: two blocks walk through tiles of one expert and of the same inner dimension, so through the
-// same stages in the same order. Of the operand that both tiles need (Pairing) block r brings the r-th half
-// into the stage of both; the other operand, and all that epilogues read, each brings for itself. What keeps
-// the stages apart:
-//   full[s] of a block counts its own writers and all bytes of its stage, wherever they come from. The other
-//     block's half may come before this block has said how many bytes it waits for: the phase stays open
-//     until its own producer has arrived.
-//   empty[s] of a block counts the readers of both blocks, each of which arrives at both. So no producer
-//     writes into the other's stage before it is free there, and then full[s] there has left its last phase.
-// A reader can release a stage again only after its producer has seen the releases of all readers before, so
-// no barrier is more than a phase ahead of who waits for it. Blocks meet when the barriers are made, before
-// anybody uses the other's, and at the end, since they may be arrived at until then.
 #pragma once
 
 #include <algorithm>
@@ -74,57 +61,36 @@ struct Shared {
 };
 template <MatmulLayout layout, int kN, class Epilogue>
 using SharedOf = Shared<layout, kN, Epilogue::kStaging>;
-template <Cluster cluster, Gathered gathered>
-inline constexpr Pairing kPairing = cluster == Cluster::single ? Pairing::none
-                                    : gathered == Gathered::b  ? Pairing::columns
-                                                               : Pairing::rows;
-
-// Box i of `boxes` of an operand. may_share: a pair of blocks shares it if their tiles are neighbours.
-template <bool may_share>
-__device__ __forceinline__ void copy_box(const Tile& tile, int i, int boxes, void* to, const CUtensorMap* map,
-                                         Barrier* full, int x, int y) {
-  if (!may_share || !tile.common)
-    tma_load(to, map, full, x, y);
-  else if (i / (boxes / 2) == static_cast<int>(cluster_rank()))
-    tma_load_pair(to, map, full, x, y);
-}
 
 // The operands of a stage that TMA brings. kHalves: B's columns are two runs, half of its columns apart.
-template <MatmulLayout layout, int kN, Gathered gathered, bool kHalves, Cluster cluster>
+template <MatmulLayout layout, int kN, Gathered gathered, bool kHalves>
 __device__ __forceinline__ void copy_stage(Stage<kN>& stage, Barrier* full, const CUtensorMap* a_map,
                                            const CUtensorMap* b_map, const Product& p, const Tile& tile,
                                            int k) {
   constexpr uint32_t a_bytes = gathered == Gathered::a ? 0 : sizeof(stage.a);
   constexpr uint32_t b_bytes = gathered == Gathered::b ? 0 : sizeof(stage.b);
-  constexpr bool share_a = kPairing<cluster, gathered> == Pairing::columns,
-                 share_b = kPairing<cluster, gathered> == Pairing::rows;
-  static_assert(!share_a || layout == MatmulLayout::TN);
   barrier_arrive_expect(full, a_bytes + b_bytes);
   if constexpr (a_bytes > 0 && layout == MatmulLayout::TN)
     for (int i = 0; i < kM / kLine; ++i)
-      copy_box<share_a>(tile, i, kM / kLine, stage.a + i * kBox, a_map, full, tile.a_column + i * kLine,
-                        tile.a_row + k);
+      tma_load(stage.a + i * kBox, a_map, full, tile.a_column + i * kLine, tile.a_row + k);
   else if constexpr (a_bytes > 0)
     tma_load(stage.a, a_map, full, k, tile.a_row);
   if constexpr (b_bytes > 0 && layout == MatmulLayout::NT) {
-    const int columns = kHalves ? p.n / 2 : kN / 2;  // from one half of the lines to the other
-    for (int i = 0; i < 2; ++i)
-      copy_box<share_b>(tile, i, 2, stage.b + i * (sizeof(stage.b) / 2), b_map, full, k,
-                        tile.b_row + tile.column + i * columns);
+    tma_load(stage.b, b_map, full, k, tile.b_row + tile.column);
+    if (kHalves) tma_load(stage.b + sizeof(stage.b) / 2, b_map, full, k, tile.b_row + p.n / 2 + tile.column);
   } else if constexpr (b_bytes > 0) {
     for (int i = 0; i < kN / kLine; ++i)
-      copy_box<share_b>(tile, i, kN / kLine, stage.b + i * kBox, b_map, full, tile.column + i * kLine,
-                        tile.b_row + k);
+      tma_load(stage.b + i * kBox, b_map, full, tile.column + i * kLine, tile.b_row + k);
   }
 }
 
 // The copying side: one warp, or the whole warpgroup where rows are gathered.
-template <MatmulLayout layout, int kN, Gathered gathered, Cluster cluster, class Epilogue>
+template <MatmulLayout layout, int kN, Gathered gathered, class Epilogue>
 __device__ __forceinline__ void copy_tiles(SharedOf<layout, kN, Epilogue>& shared, const CUtensorMap* a_map,
                                            const CUtensorMap* b_map, const Product& p,
                                            const Epilogue& epilogue) {
   constexpr bool kHalves = Epilogue::kHalves;
-  Tiles<layout, kHalves ? kN / 2 : kN, kPairing<cluster, gathered>> tiles(p, shared.experts, kHalves);
+  Tiles<layout, kHalves ? kN / 2 : kN> tiles(p, shared.experts, kHalves);
   PipelineState<kStages<kN>> walk;
   for (Tile tile; tiles.next(tile);) {
     TokenRows<layout, gathered, kM, kN> rows(p, tile);
@@ -133,8 +99,8 @@ __device__ __forceinline__ void copy_tiles(SharedOf<layout, kN, Epilogue>& share
       rows.find(p, tile, k);
       shared.pipeline.wait_empty(walk);
       if (threadIdx.x < 32 && elect_one())
-        copy_stage<layout, kN, gathered, kHalves, cluster>(stage, &shared.pipeline.full[walk.stage], a_map,
-                                                           b_map, p, tile, k);
+        copy_stage<layout, kN, gathered, kHalves>(stage, &shared.pipeline.full[walk.stage], a_map, b_map, p,
+                                                  tile, k);
       __syncwarp();
       if constexpr (gathered != Gathered::none) {
         rows.copy(gathered == Gathered::a ? stage.a : stage.b, p, tile, k);
@@ -195,17 +161,9 @@ __device__ __forceinline__ void multiply_stage(float (&sum)[halves][kN / 2], con
 // or, where kPieces is not 0, copy_piece() into so many stages of the pipeline and store_piece() from each;
 // finish() after the last tile. kHalves: half of a tile's columns are of either half of c.
 //
-template <Cluster cluster, int stages>
-__device__ __forceinline__ void release(Pipeline<stages>& pipeline, int stage) {
-  if constexpr (cluster == Cluster::pair)
-    pipeline.release_in_pair(stage);
-  else
-    pipeline.release(stage);
-}
-
 // Where an epilogue reads stages of its own after those of the products, and lets TMA write from them: a warp
 // is done with a stage when its part has been read.
-template <MatmulLayout layout, int kN, Cluster cluster, class Epilogue>
+template <MatmulLayout layout, int kN, class Epilogue>
 __device__ __forceinline__ void store_pieces(SharedOf<layout, kN, Epilogue>& shared,
                                              PipelineState<kStages<kN>>& walk, const Epilogue& epilogue,
                                              const float (&sum)[kN / 2], typename Epilogue::Rows& rows,
@@ -215,7 +173,7 @@ __device__ __forceinline__ void store_pieces(SharedOf<layout, kN, Epilogue>& sha
     shared.pipeline.wait_full(walk);
     epilogue.template store_piece<piece>(sum, rows, shared.stages[walk.stage], tile, half);
     tma_store_wait_read<1>();
-    if (before >= 0) release<cluster>(shared.pipeline, before);
+    if (before >= 0) shared.pipeline.release(before);
     before = walk.stage;
     walk.next();
   };
@@ -224,11 +182,10 @@ __device__ __forceinline__ void store_pieces(SharedOf<layout, kN, Epilogue>& sha
   }
   (std::make_integer_sequence<int, Epilogue::kPieces>());
   tma_store_wait_read<0>();
-  release<cluster>(shared.pipeline, before);
+  shared.pipeline.release(before);
 }
 
-template <class T, MatmulLayout layout, int kN, Schedule schedule, Gathered gathered, Cluster cluster,
-          class Epilogue>
+template <class T, MatmulLayout layout, int kN, Schedule schedule, Gathered gathered, class Epilogue>
 __device__ __forceinline__ void multiply_tiles(SharedOf<layout, kN, Epilogue>& shared, const Product& p,
                                                const Epilogue& epilogue, int group) {
   constexpr bool pingpong = schedule == Schedule::pingpong;
@@ -237,8 +194,7 @@ __device__ __forceinline__ void multiply_tiles(SharedOf<layout, kN, Epilogue>& s
   constexpr int halves = pingpong ? 2 : 1;
   const int first_half = pingpong ? 0 : group;
   float sum[halves][kN / 2];
-  Tiles<layout, Epilogue::kHalves ? kN / 2 : kN, kPairing<cluster, gathered>> tiles(p, shared.experts,
-                                                                                    Epilogue::kHalves);
+  Tiles<layout, Epilogue::kHalves ? kN / 2 : kN> tiles(p, shared.experts, Epilogue::kHalves);
   PipelineState<kStages<kN>> walk;
   int turn = 0;  // of both warpgroups
   for (Tile tile; tiles.next(tile); ++turn) {
@@ -259,7 +215,7 @@ __device__ __forceinline__ void multiply_tiles(SharedOf<layout, kN, Epilogue>& s
       const int stages = (tile.inner + kLine - 1) / kLine + Epilogue::kPieces;
       for (int i = 0; i < stages; ++i, walk.next()) {
         shared.pipeline.wait_full(walk);
-        release<cluster>(shared.pipeline, walk.stage);
+        shared.pipeline.release(walk.stage);
       }
       continue;
     }
@@ -274,14 +230,14 @@ __device__ __forceinline__ void multiply_tiles(SharedOf<layout, kN, Epilogue>& s
         clear_lines<kN, schedule, gathered>(stage, tile.inner - k, group);
       multiply_stage<T, layout, kN>(sum, stage, first_half, k == 0);
       wgmma_wait<1>();
-      if (before >= 0) release<cluster>(shared.pipeline, before);
+      if (before >= 0) shared.pipeline.release(before);
       before = walk.stage;
     }
     if constexpr (pingpong) shared.ordered_barrier.pass(group);
     wgmma_wait<0>();
-    release<cluster>(shared.pipeline, before);
+    shared.pipeline.release(before);
     if constexpr (Epilogue::kPieces > 0) {
-      store_pieces<layout, kN, cluster>(shared, walk, epilogue, sum[0], rows[0], tile, first_half);
+      store_pieces<layout, kN>(shared, walk, epilogue, sum[0], rows[0], tile, first_half);
     } else {
 #pragma unroll
       for (int i = 0; i < halves; ++i) epilogue.store(sum[i], tile, first_half + i, shared.staging_bytes);
@@ -296,69 +252,46 @@ inline constexpr int kProducerRegisters = gathered == Gathered::none ? 40 : 56;
 template <Gathered gathered>
 inline constexpr int kConsumerRegisters = gathered == Gathered::none ? 232 : 224;
 
-template <class T, MatmulLayout layout, int kN, Schedule schedule, Gathered gathered, Cluster cluster,
-          class Epilogue>
+template <class T, MatmulLayout layout, int kN, Schedule schedule, Gathered gathered, class Epilogue>
 __global__ void __launch_bounds__(3 * kGroup, 1)
     kernel(const __grid_constant__ CUtensorMap a_map, const __grid_constant__ CUtensorMap b_map, Product p,
            const __grid_constant__ Epilogue epilogue) {
-  constexpr bool pair = cluster == Cluster::pair;
   auto& shared = *dynamic_shared<SharedOf<layout, kN, Epilogue>>();
   if (threadIdx.x < 32) shared.experts.read(p);
   if (threadIdx.x == 0) {
-    shared.pipeline.init((schedule == Schedule::pingpong ? 1 : 2) * (pair ? 2 : 1) * kGroup / 32,
+    shared.pipeline.init((schedule == Schedule::pingpong ? 1 : 2) * kGroup / 32,
                          gathered == Gathered::none ? 1 : kGroup + 1);
     shared.ordered_barrier.init();
     fence_barriers();
   }
-  pair ? cluster_sync() : __syncthreads();
+  __syncthreads();
   const int group = same_in_warp(static_cast<int>(threadIdx.x) / kGroup);
   if (group == 0) {
     warpgroup_reg_dealloc<kProducerRegisters<gathered>>();
     if (gathered != Gathered::none || threadIdx.x < 32)
-      copy_tiles<layout, kN, gathered, cluster>(shared, &a_map, &b_map, p, epilogue);
-    if (pair) cluster_sync();
+      copy_tiles<layout, kN, gathered>(shared, &a_map, &b_map, p, epilogue);
   } else {
     warpgroup_reg_alloc<kConsumerRegisters<gathered>>();
-    multiply_tiles<T, layout, kN, schedule, gathered, cluster>(shared, p, epilogue, group - 1);
-    if (pair) cluster_sync();
+    multiply_tiles<T, layout, kN, schedule, gathered>(shared, p, epilogue, group - 1);
   }
 }
 
-template <int kN, class Epilogue>
-int64_t column_tiles(const Product& p) {
-  return Epilogue::kHalves ? ceil_div(p.n / 2, kN / 2) : ceil_div(p.n, kN);
-}
-
 // a and b as for Ops::grouped_matmul; of a gathered one, the matrix with a row for each token.
-template <class T, MatmulLayout layout, int kN, Schedule schedule, Gathered gathered, Cluster cluster,
-          class Epilogue>
-void run_in(cudaStream_t stream, int num_sms, const Tensor& a, const Tensor& b, const Product& p,
-            const Epilogue& epilogue) {
-  constexpr int cluster_blocks = cluster == Cluster::pair ? 2 : 1;
+template <class T, MatmulLayout layout, int kN, Schedule schedule, Gathered gathered, class Epilogue>
+void run(cudaStream_t stream, int num_sms, const Tensor& a, const Tensor& b, const Product& p,
+         const Epilogue& epilogue) {
   const auto map = [](const Tensor& t, int box_rows) {
     const int64_t columns = t.dim(t.rank() - 1);
     return tensor_map(t.dtype(), t.data(), t.numel() / columns, columns, box_rows);
   };
-  const int64_t most = column_tiles<kN, Epilogue>(p) *
-                       (layout == MatmulLayout::TN ? p.experts * ceil_div(p.m, kM) : p.rows / kM + p.experts);
-  const int64_t most_at_once = num_sms / cluster_blocks * cluster_blocks;
-  launch(stream, kernel<T, layout, kN, schedule, gathered, cluster, Epilogue>,
-         {blocks(std::min(most_at_once, most)), 3 * kGroup, sizeof(SharedOf<layout, kN, Epilogue>),
-          cluster_blocks},
-         map(a, layout == MatmulLayout::TN ? kLine : kM), map(b, layout == MatmulLayout::NT ? kN / 2 : kLine),
-         p, epilogue);
-}
-
-template <class T, MatmulLayout layout, int kN, Schedule schedule, Gathered gathered, class Epilogue>
-void run(cudaStream_t stream, int num_sms, Cluster cluster, const Tensor& a, const Tensor& b,
-         const Product& p, const Epilogue& epilogue) {
-  const int64_t others = kPairing<Cluster::pair, gathered> == Pairing::columns
-                             ? ceil_div(p.m, kM)
-                             : column_tiles<kN, Epilogue>(p);
-  if (cluster == Cluster::pair && others % 2 == 0 && num_sms >= 2)
-    run_in<T, layout, kN, schedule, gathered, Cluster::pair>(stream, num_sms, a, b, p, epilogue);
-  else
-    run_in<T, layout, kN, schedule, gathered, Cluster::single>(stream, num_sms, a, b, p, epilogue);
+  const int64_t width = Epilogue::kHalves ? kN / 2 : kN,
+                columns = ceil_div(Epilogue::kHalves ? p.n / 2 : p.n, width);
+  const int64_t most =
+      columns * (layout == MatmulLayout::TN ? p.experts * ceil_div(p.m, kM) : p.rows / kM + p.experts);
+  launch(stream, kernel<T, layout, kN, schedule, gathered, Epilogue>,
+         {blocks(std::min<int64_t>(num_sms, most)), 3 * kGroup, sizeof(SharedOf<layout, kN, Epilogue>)},
+         map(a, layout == MatmulLayout::TN ? kLine : kM),
+         map(b, layout == MatmulLayout::NT ? static_cast<int>(width) : kLine), p, epilogue);
 }
 
 // Calls body.template operator()<kN, schedule>() for a product with so many columns. Tiles of 256 columns
@@ -374,16 +307,16 @@ void with_tile(Schedule schedule, int64_t columns, Body&& body) {
 // dw = a^T b of each expert's rows, or dw +=.
 template <class T, Gathered gathered>
 void gradient(cudaStream_t stream, int num_sms, Tensor& dw, const Tensor& a, const Tensor& b, Product p,
-              bool accumulate, Schedule schedule, Cluster cluster) {
+              bool accumulate, Schedule schedule) {
   p.m = static_cast<int>(a.dim(1));
   p.n = static_cast<int>(b.dim(1));
   with_tile(schedule, p.n, [&]<int kN, Schedule known>() {
     if (dw.dtype() == DType::f32)
       run<T, MatmulLayout::TN, kN, known, gathered>(
-          stream, num_sms, cluster, a, b, p,
+          stream, num_sms, a, b, p,
           StoreGradient<kN>{tensor_map_f32(dw.data(), p.experts, p.m, p.n, 16), accumulate});
     else
-      run<T, MatmulLayout::TN, kN, known, gathered>(stream, num_sms, cluster, a, b, p,
+      run<T, MatmulLayout::TN, kN, known, gathered>(stream, num_sms, a, b, p,
                                                     Store<T, kN>{pointer<T>(dw), p.n, accumulate});
   });
 }

@@ -17,11 +17,6 @@ namespace moe::gpu {
 // takes long.
 enum class Schedule : uint8_t { cooperative, pingpong };
 
-// pair: two neighbouring blocks take neighbouring tiles at the same time, and each brings half of the operand
-// that both need to both: so fewer bytes leave the second-level cache. They share B, or A where B's rows are
-// gathered. Where the other dimension has an odd number of tiles blocks stay by themselves.
-enum class Cluster : uint8_t { single, pair };
-
 // Whether the kernels take these tensors: none empty, addresses and rows a multiple of 16 bytes, and not more
 // experts than they have room for.
 bool sm90_takes(std::initializer_list<Tensor> operands, int64_t experts);
@@ -30,7 +25,6 @@ bool sm90_takes(std::initializer_list<Tensor> operands, int64_t experts);
 bool sm90_takes(const GroupedMatmul& op);
 
 // num_sms: streaming multiprocessors of the GPU.
-void sm90_grouped_matmul(cudaStream_t stream, int num_sms, GroupedMatmul op, Schedule schedule,
-                         Cluster cluster);
+void sm90_grouped_matmul(cudaStream_t stream, int num_sms, GroupedMatmul op, Schedule schedule);
 
 }  // namespace moe::gpu

@@ -8,7 +8,6 @@
 #include "gpu/mma.cuh"
 #include "gpu/numbers.cuh"
 #include "gpu/sm90/pipeline.cuh"
-#include "gpu/sm90/sm90.cuh"
 #include "gpu/sm90/wgmma_operands.cuh"
 #include "ops/ops.h"
 
@@ -71,25 +70,17 @@ struct Experts {
   }
 };
 
-// Of a cluster of two blocks: what the tiles that they take at the same time are to each other. Neighbours in
-// rows have B in common, neighbours in columns A.
-enum class Pairing : uint8_t { none, rows, columns };
-
 // Where a tile lies: rows and columns of c, coordinates of the operands, and how much of it counts.
 struct Tile {
   int64_t c_row = 0;
   int expert = 0, column = 0, a_row = 0, b_row = 0, a_column = 0;
   int rows = 0, inner = 0;
-  bool common = false;  // the other block of the pair has the neighbour, and not a tile of its own
 };
 
 // The block's tiles, every gridDim.x-th, in an order that all of its warps follow. The tiles of one expert
 // are neighbours, those of the same rows first: so its weights and rows are read from memory once. width:
 // columns of a tile.
-// A pair of blocks takes two tiles of one expert at a time: neighbours in the paired dimension, and of its
-// last tile, if their number is odd, neighbours in the other dimension, whose number is even (run() sees to
-// that). So neither block is ever without a tile.
-template <MatmulLayout layout, int width, Pairing pairing>
+template <MatmulLayout layout, int width>
 class Tiles {
  public:
   // A tile of halves covers `width` columns of each half of c.
@@ -97,61 +88,40 @@ class Tiles {
   __device__ __forceinline__ Tiles(const Product& p, const ExpertRows& experts, bool halves)
       : p_(p), experts_(experts), n_(halves ? p.n / 2 : p.n), columns_((n_ + width - 1) / width) {
     if constexpr (layout == MatmulLayout::TN)
-      turns_ = p.experts * ((p.m + kM - 1) / kM) * columns_ / kBlocks;
+      tiles_ = p.experts * ((p.m + kM - 1) / kM) * columns_;
     else
-      turns_ = experts.first_tile[p.experts] * columns_ / kBlocks;
+      tiles_ = experts.first_tile[p.experts] * columns_;
   }
 
   __device__ __forceinline__ bool next(Tile& tile) {
-    if (turn_ >= turns_) return false;
+    if (index_ >= tiles_) return false;
+    const int row_tile = index_ / columns_;
+    tile.column = (index_ - row_tile * columns_) * width;
+    index_ += static_cast<int>(gridDim.x);
     if constexpr (layout == MatmulLayout::TN) {
-      const int row_tiles = (p_.m + kM - 1) / kM, expert_turns = row_tiles * columns_ / kBlocks;
-      expert_ = turn_ / expert_turns;
-      tile.a_column = place(tile, turn_ - expert_ * expert_turns, row_tiles) * kM;
+      const int row_tiles = (p_.m + kM - 1) / kM;
+      expert_ = row_tile / row_tiles;
+      tile.a_column = (row_tile - expert_ * row_tiles) * kM;
       tile.a_row = tile.b_row = experts_.begin[expert_];
       tile.inner = experts_.begin[expert_ + 1] - tile.a_row;
       tile.rows = p_.m - tile.a_column;
       tile.c_row = int64_t{expert_} * p_.m + tile.a_column;
     } else {
-      while (turn_ >= experts_.first_tile[expert_ + 1] * columns_ / kBlocks) ++expert_;
-      const int first = experts_.first_tile[expert_], row_tiles = experts_.first_tile[expert_ + 1] - first;
-      const int row_tile = place(tile, turn_ - first * columns_ / kBlocks, row_tiles);
-      tile.a_row = experts_.begin[expert_] + row_tile * kM;
+      while (row_tile >= experts_.first_tile[expert_ + 1]) ++expert_;
+      tile.a_row = experts_.begin[expert_] + (row_tile - experts_.first_tile[expert_]) * kM;
       tile.b_row = expert_ * (layout == MatmulLayout::NT ? p_.n : p_.inner);
       tile.inner = p_.inner;
       tile.rows = experts_.begin[expert_ + 1] - tile.a_row;
       tile.c_row = tile.a_row;
     }
     tile.expert = expert_;
-    turn_ += static_cast<int>(gridDim.x) / kBlocks;
     return true;
   }
 
  private:
-  static constexpr int kBlocks = pairing == Pairing::none ? 1 : 2;
-
-  // Of the expert's turns; sets the tile's columns and returns which of the row tiles it is.
-  __device__ __forceinline__ int place(Tile& tile, int turn, int row_tiles) const {
-    if constexpr (pairing == Pairing::none) {
-      const int row_tile = turn / columns_;
-      tile.column = (turn - row_tile * columns_) * width;
-      return row_tile;
-    }
-    const int rank = static_cast<int>(cluster_rank());
-    const int paired = pairing == Pairing::rows ? row_tiles : columns_,
-              others = pairing == Pairing::rows ? columns_ : row_tiles;
-    const int pair = turn / others;
-    tile.common = pair < paired / 2;
-    const int left = turn - pair * others;
-    const int in_paired = tile.common ? 2 * pair + rank : paired - 1,
-              other = tile.common ? left : 2 * left + rank;
-    tile.column = (pairing == Pairing::rows ? other : in_paired) * width;
-    return pairing == Pairing::rows ? in_paired : other;
-  }
-
   const Product& p_;
   const ExpertRows& experts_;
-  int n_, columns_, turns_ = 0, turn_ = static_cast<int>(blockIdx.x) / kBlocks, expert_ = 0;
+  int n_, columns_, tiles_ = 0, index_ = static_cast<int>(blockIdx.x), expert_ = 0;
 };
 
 // ---- sums of 64 rows of a tile, the first half or the second, as wgmma leaves them: a thread has two rows

@@ -58,13 +58,7 @@ struct Pipeline {
     __syncwarp();
     if (threadIdx.x % 32 == 0) barrier_arrive(&empty[stage]);
   }
-  // The same in both blocks of a cluster of two, where either producer waits for the readers of both.
-  __device__ __forceinline__ void release_in_pair(int stage) {
-    __syncwarp();
-    const uint32_t lane = threadIdx.x % 32;
-    if (lane < 2) barrier_arrive_at(&empty[stage], lane);
-  }
-  // release() of a stage that lanes read by themselves and not matrix instructions; `readers` are threads
+  // The same of a stage that lanes read by themselves and not matrix instructions; `readers` are threads
   // then. (One lane's arrival after __syncwarp() would do as well, but compute-sanitizer's racecheck knows
   // only what each thread itself did. It costs nothing that could be measured.)
   __device__ __forceinline__ void release_by_lanes(int stage) { barrier_arrive(&empty[stage]); }

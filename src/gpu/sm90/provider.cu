@@ -35,13 +35,13 @@ class Sm90 final : public Provider {
 
   bool grouped_matmul(GroupedMatmul op) override {
     if (!sm90_takes(op)) return false;
-    sm90_grouped_matmul(launcher_.stream, launcher_.num_sms, op, Schedule::pingpong, Cluster::pair);
+    sm90_grouped_matmul(launcher_.stream, launcher_.num_sms, op, Schedule::pingpong);
     return true;
   }
 
   bool expert_up(ExpertUp op) override {
     if (!takes(op.x_ND, {op.h_R2F, op.a_RF, op.x_ND, op.w_E2FD}, op.plan)) return false;
-    sm90_expert_up(launcher_.stream, launcher_.num_sms, op, Schedule::cooperative, Cluster::pair);
+    sm90_expert_up(launcher_.stream, launcher_.num_sms, op, Schedule::cooperative);
     return true;
   }
 
@@ -51,19 +51,19 @@ class Sm90 final : public Provider {
       return false;
     float* const partial = launcher_.workspace.carve().take<float>(
         expert_down_backward_partials(op.a_RF.dim(0), op.a_RF.dim(1)));
-    sm90_expert_down_backward(launcher_.stream, launcher_.num_sms, op, partial, Cluster::pair);
+    sm90_expert_down_backward(launcher_.stream, launcher_.num_sms, op, partial);
     return true;
   }
 
   bool expert_down_gradient(ExpertDownGradient op) override {
     if (!takes(op.dy_ND, {op.dw_EDF, op.dy_ND, op.a_RF}, op.plan)) return false;
-    sm90_expert_down_gradient(launcher_.stream, launcher_.num_sms, op, Schedule::cooperative, Cluster::pair);
+    sm90_expert_down_gradient(launcher_.stream, launcher_.num_sms, op, Schedule::cooperative);
     return true;
   }
 
   bool expert_up_gradient(ExpertUpGradient op) override {
     if (!takes(op.x_ND, {op.dw_E2FD, op.dh_R2F, op.x_ND}, op.plan)) return false;
-    sm90_expert_up_gradient(launcher_.stream, launcher_.num_sms, op, Schedule::cooperative, Cluster::pair);
+    sm90_expert_up_gradient(launcher_.stream, launcher_.num_sms, op, Schedule::cooperative);
     return true;
   }
 

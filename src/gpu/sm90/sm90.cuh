@@ -27,18 +27,6 @@ __device__ __forceinline__ void fence_barriers() {
 __device__ __forceinline__ void barrier_arrive(Barrier* barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_pointer(barrier)) : "memory");
 }
-// The same at the barrier of this place in another block of the cluster (or in this one). No block may end
-// while others can still arrive at its barriers: cluster_sync().
-__device__ __forceinline__ void barrier_arrive_at(Barrier* barrier, uint32_t rank) {
-  asm volatile(
-      "{\n"
-      ".reg .b32 there;\n"
-      "mapa.shared::cluster.u32 there, %0, %1;\n"
-      "mbarrier.arrive.shared::cluster.b64 _, [there];\n"
-      "}\n" ::"r"(shared_pointer(barrier)),
-      "r"(rank)
-      : "memory");
-}
 // Arrives, and lets the phase wait for this many bytes of copies as well.
 __device__ __forceinline__ void barrier_arrive_expect(Barrier* barrier, uint32_t bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_pointer(barrier)),
@@ -72,16 +60,6 @@ __device__ __forceinline__ void tma_load(void* to, const CUtensorMap* map, Barri
       "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], "
       "[%2];" ::"r"(shared_pointer(to)),
       "l"(map), "r"(shared_pointer(barrier)), "r"(x), "r"(y)
-      : "memory");
-}
-// The same into both blocks of a cluster of two, to the same place, and arrives the bytes at the barrier of
-// either.
-__device__ __forceinline__ void tma_load_pair(void* to, const CUtensorMap* map, Barrier* barrier, int32_t x,
-                                              int32_t y) {
-  asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], "
-      "[%1, {%3, %4}], [%2], %5;" ::"r"(shared_pointer(to)),
-      "l"(map), "r"(shared_pointer(barrier)), "r"(x), "r"(y), "h"(static_cast<uint16_t>(3))
       : "memory");
 }
 // Copies `bytes` consecutive bytes to shared memory and arrives them at the barrier; bytes and both addresses
@@ -134,21 +112,6 @@ __device__ __forceinline__ void fence_async_proxy() {
 __device__ __forceinline__ void store_16(void* p, const uint4& v) {
   asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(p), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w)
                : "memory");
-}
-
-// The block's place in its cluster.
-__device__ __forceinline__ uint32_t cluster_rank() {
-  uint32_t rank;
-  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-  return rank;
-}
-// Until all threads of the cluster that still run have come here; what they wrote before it is seen after it.
-__device__ __forceinline__ void cluster_sync() {
-  __syncwarp();
-  asm volatile(
-      "barrier.cluster.arrive.release.aligned;\n"
-      "barrier.cluster.wait.acquire.aligned;\n" ::
-          : "memory");
 }
 
 // A barrier of `threads` threads, a multiple of 32; id 1 to 15 (0 is __syncthreads).
