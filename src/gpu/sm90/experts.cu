@@ -28,80 +28,8 @@ __device__ __forceinline__ float upper(uint32_t pair) {
   return __uint_as_float(pair & 0xFFFF0000U);
 }
 
-// 64 columns of gates, of the ups that belong to them and of a, or of their gradients, on their way out: they
-// lie in a stage of the pipeline (which tiles of 256 columns have room for), and TMA writes them from there.
-template <class T>
-struct HalvesOut {
-  static constexpr int kPairs = kLine / 8;
-  using Stage = grouped::Stage<256>;
-  CUtensorMap h_map, a_map;  // boxes of a warp's 16 rows
-  T *h_R2F, *a_RF;
-  int f;
-
-  // Of 64 rows of the tile.
-  struct Lines {
-    unsigned char *gate, *up, *a;
-  };
-  __device__ __forceinline__ static Lines lines(Stage& stage, int half) {
-    return {stage.a + half * grouped::kBox, stage.b + half * grouped::kBox,
-            stage.b + (2 + half) * grouped::kBox};
-  }
-  // The thread's two neighbours of the j-th 8 columns of its i-th row, as TMA swizzles them.
-  __device__ __forceinline__ static uint32_t* word(unsigned char* box, int i, int j) {
-    const int line = grouped::tile_row(0, i);
-    return reinterpret_cast<uint32_t*>(box + line * 128 + (line % 8 ^ j) * 16 + threadIdx.x % 4 * 4);
-  }
-
-  // A warp's 16 lines, which its lanes have written; by TMA where all of their rows and columns are the
-  // tile's.
-  __device__ __forceinline__ void write(const Lines& lines, const Tile& tile, int half, int column) const {
-    fence_async_proxy();
-    __syncwarp();
-    const int warp = static_cast<int>(threadIdx.x) % kGroup / 32, lane = static_cast<int>(threadIdx.x) % 32;
-    const int begin = half * 64 + warp * 16, rows = tile.rows - begin, box = warp * 16 * 128;
-    const int64_t first = tile.c_row + begin;
-    if (rows >= 16 && column + kLine <= f) {
-      if (lane != 0) return;
-      const auto y = static_cast<int32_t>(first);
-      tma_store(&h_map, lines.gate + box, column, y);
-      tma_store(&h_map, lines.up + box, f + column, y);
-      tma_store(&a_map, lines.a + box, column, y);
-      tma_store_commit();
-      return;
-    }
-    const int chunk = lane % 8;
-    if (column + chunk * 8 >= f) return;
-    for (int line = lane / 8; line < min(rows, 16); line += 4) {
-      const int at = box + line * 128 + (line % 8 ^ chunk) * 16;
-      const auto chunk_of = [&](const unsigned char* from) {
-        return *reinterpret_cast<const uint4*>(from + at);
-      };
-      T* const h = h_R2F + (first + line) * 2 * f + column + chunk * 8;
-      store_16(h, chunk_of(lines.gate));
-      store_16(h + f, chunk_of(lines.up));
-      store_16(a_RF + (first + line) * f + column + chunk * 8, chunk_of(lines.a));
-    }
-  }
-};
-
-CUtensorMap map_of(const Tensor& t, int box_rows) {
-  return tensor_map(t.dtype(), t.data(), t.dim(0), t.dim(1), box_rows);
-}
-template <class T>
-HalvesOut<T> halves_out(Tensor& h_R2F, Tensor& a_RF) {
-  return {map_of(h_R2F, 16), map_of(a_RF, 16), pointer<T>(h_R2F), pointer<T>(a_RF),
-          static_cast<int>(a_RF.dim(1))};
-}
-
-// a = gate * silu(up) of two neighbours.
-template <class T>
-__device__ __forceinline__ uint32_t activate(uint32_t gates, uint32_t ups) {
-  const float low = lower<T>(ups), high = upper<T>(ups);
-  return pack<T>(lower<T>(gates) * low * sigmoid(low), upper<T>(gates) * high * sigmoid(high));
-}
-
-// h = [gate | up] rounded, and a of the rounded ones. Half of the tile's columns are gates, the other half
-// the ups that belong to them: a thread has both.
+// h = [gate | up] rounded, and a = gate * silu(up) of the rounded ones. Half of the tile's columns are gates,
+// the other half the ups that belong to them: a thread has both.
 template <class T, int kN>
 struct UpForward {
   static constexpr bool kHalves = true;
@@ -126,46 +54,19 @@ struct UpForward {
                     up = grouped::rounded_chunk<T>(sum, i, g + chunks);
         const int column = tile.column + grouped::chunk_column(g);
         if (row >= tile.rows || column >= f) continue;
-        const uint4 activation{activate<T>(gate.x, up.x), activate<T>(gate.y, up.y),
-                               activate<T>(gate.z, up.z), activate<T>(gate.w, up.w)};
+        const uint4 activation{activate(gate.x, up.x), activate(gate.y, up.y), activate(gate.z, up.z),
+                               activate(gate.w, up.w)};
         store_16(h + column, gate);
         store_16(h + f + column, up);
         store_16(a + column, activation);
       }
     }
   }
-};
 
-// The same through stages of the pipeline, so that the next tile's products begin while TMA writes.
-template <class T>
-struct UpForward<T, 256> {
-  static constexpr int kN = 256;
-  static constexpr bool kHalves = true;
-  static constexpr int kPieces = kN / 2 / kLine, kStaging = 0;
-  struct Rows {};
-  HalvesOut<T> out;
-
-  __device__ __forceinline__ Rows begin(const Tile&, int) const { return {}; }
-  __device__ __forceinline__ void copy_piece(grouped::Stage<kN>&, Barrier* full, const Tile&, int) const {
-    barrier_arrive(full);  // room is all it needs
-  }
-  __device__ __forceinline__ void finish() const {}
-  template <int piece>
-  __device__ __forceinline__ void store_piece(const float (&sum)[kN / 2], Rows&, grouped::Stage<kN>& stage,
-                                              const Tile& tile, int half) const {
-    constexpr int pairs = HalvesOut<T>::kPairs;
-    const auto lines = out.lines(stage, half);
-#pragma unroll
-    for (int i = 0; i < 2; ++i)
-#pragma unroll
-      for (int j = 0; j < pairs; ++j) {
-        const float *const gate = sum + (piece * pairs + j) * 4 + i * 2, *const up = gate + kN / 4;
-        const uint32_t gates = pack<T>(gate[0], gate[1]), ups = pack<T>(up[0], up[1]);
-        *out.word(lines.gate, i, j) = gates;
-        *out.word(lines.up, i, j) = ups;
-        *out.word(lines.a, i, j) = activate<T>(gates, ups);
-      }
-    out.write(lines, tile, half, tile.column + piece * kLine);
+ private:
+  __device__ __forceinline__ static uint32_t activate(uint32_t gates, uint32_t ups) {
+    const float low = lower<T>(ups), high = upper<T>(ups);
+    return pack<T>(lower<T>(gates) * low * sigmoid(low), upper<T>(gates) * high * sigmoid(high));
   }
 };
 
@@ -173,17 +74,20 @@ struct UpForward<T, 256> {
 // and so the same bits, whatever the tile. dh may be h.
 constexpr int kPart = 128;
 
-// h comes into stages of the pipeline after the products' own, of 64 columns, where dh then takes its place.
+// h comes into stages of the pipeline after the products' own: of 64 columns, gates where A was, ups where B
+// was. dh takes its place there and a the place behind it (which tiles of 256 columns have), and TMA writes
+// them out.
 template <class T>
 struct DownBackward {
   static constexpr int kN = 256;
   static constexpr bool kHalves = false;
   static constexpr int kPieces = kN / kLine, kStaging = 0;
-  CUtensorMap h_map;  // boxes of a tile's rows
-  HalvesOut<T> out;   // dh and a
+  CUtensorMap h_map, dh_map, a_map;  // boxes of a tile's rows; of a warp's
+  T *dh_R2F, *a_RF;
   float* partial_RT;  // T parts
   const float* weight_NK;
   const int32_t* slot_R;
+  int f;
 
   // Of a thread's two rows.
   struct Rows {
@@ -204,46 +108,59 @@ struct DownBackward {
     const int column = tile.column + piece * kLine;
     barrier_arrive_expect(full, 2 * sizeof(stage.a));
     tma_load(stage.a, &h_map, full, column, tile.a_row);
-    tma_load(stage.b, &h_map, full, out.f + column, tile.a_row);
+    tma_load(stage.b, &h_map, full, f + column, tile.a_row);
   }
 
   __device__ __forceinline__ void finish() const {}
   template <int piece>
   __device__ __forceinline__ void store_piece(const float (&sum)[kN / 2], Rows& rows,
                                               grouped::Stage<kN>& stage, const Tile& tile, int half) const {
-    constexpr int pairs = HalvesOut<T>::kPairs;
-    const auto lines = out.lines(stage, half);
+    const Lines lines{stage.a + half * grouped::kBox, stage.b + half * grouped::kBox,
+                      stage.b + (2 + half) * grouped::kBox};
     const int column = tile.column + piece * kLine;
     // All loads before all stores, which they could not pass: so that they do not wait for each other.
-    uint32_t gate[2][pairs], up[2][pairs];
+    uint32_t gate[2][kPairs], up[2][kPairs];
 #pragma unroll
     for (int i = 0; i < 2; ++i)
 #pragma unroll
-      for (int j = 0; j < pairs; ++j) {
-        gate[i][j] = *out.word(lines.gate, i, j);
-        up[i][j] = *out.word(lines.up, i, j);
+      for (int j = 0; j < kPairs; ++j) {
+        gate[i][j] = *word(lines.gate, i, j);
+        up[i][j] = *word(lines.up, i, j);
       }
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      uint32_t a[pairs];
+      uint32_t a[kPairs];
 #pragma unroll
-      for (int j = 0; j < pairs; ++j) {
-        const float* const da = sum + (piece * pairs + j) * 4 + i * 2;
+      for (int j = 0; j < kPairs; ++j) {
+        const float* const da = sum + (piece * kPairs + j) * 4 + i * 2;
         const float product = differentiate(gate[i][j], up[i][j], a[j], da[0], da[1], rows.weight[i]);
-        rows.product[i] += column + j * 8 < out.f ? product : 0.0F;
+        rows.product[i] += column + j * 8 < f ? product : 0.0F;
       }
 #pragma unroll
-      for (int j = 0; j < pairs; ++j) {
-        *out.word(lines.gate, i, j) = gate[i][j];
-        *out.word(lines.up, i, j) = up[i][j];
-        *out.word(lines.a, i, j) = a[j];
+      for (int j = 0; j < kPairs; ++j) {
+        *word(lines.gate, i, j) = gate[i][j];
+        *word(lines.up, i, j) = up[i][j];
+        *word(lines.a, i, j) = a[j];
       }
       if ((piece + 1) * kLine % kPart == 0) store_product(rows.product[i], tile, half, i, column / kPart);
     }
-    out.write(lines, tile, half, column);
+    fence_async_proxy();
+    __syncwarp();
+    write_out(lines, tile, half, column);
   }
 
  private:
+  // 64 of each.
+  struct Lines {
+    unsigned char *gate, *up, *a;
+  };
+
+  // The thread's two neighbours of the j-th 8 columns of its i-th row, as TMA swizzles them.
+  static constexpr int kPairs = kLine / 8;
+  __device__ __forceinline__ static uint32_t* word(unsigned char* box, int i, int j) {
+    const int line = grouped::tile_row(0, i);
+    return reinterpret_cast<uint32_t*>(box + line * 128 + (line % 8 ^ j) * 16 + threadIdx.x % 4 * 4);
+  }
   // Of two neighbours: h becomes dh. Returns their part of <da, a>.
   __device__ __forceinline__ static float differentiate(uint32_t& gate, uint32_t& up, uint32_t& a, float da0,
                                                         float da1, float w) {
@@ -270,10 +187,39 @@ struct DownBackward {
                                                 int part) const {
     product += __shfl_xor_sync(kAllLanes, product, 1);
     product += __shfl_xor_sync(kAllLanes, product, 2);
-    const int row = grouped::tile_row(half, i), parts = (out.f + kPart - 1) / kPart;
+    const int row = grouped::tile_row(half, i), parts = (f + kPart - 1) / kPart;
     if (row < tile.rows && part < parts && threadIdx.x % 4 == 0)
       partial_RT[(tile.c_row + row) * parts + part] = product;
     product = 0;
+  }
+
+  // A warp's 16 lines; by TMA where all of their rows and columns are the tile's.
+  __device__ __forceinline__ void write_out(const Lines& lines, const Tile& tile, int half,
+                                            int column) const {
+    const int warp = static_cast<int>(threadIdx.x) % kGroup / 32, lane = static_cast<int>(threadIdx.x) % 32;
+    const int begin = half * 64 + warp * 16, rows = tile.rows - begin, box = warp * 16 * 128;
+    const int64_t first = tile.c_row + begin;
+    if (rows >= 16 && column + kLine <= f) {
+      if (lane != 0) return;
+      const auto y = static_cast<int32_t>(first);
+      tma_store(&dh_map, lines.gate + box, column, y);
+      tma_store(&dh_map, lines.up + box, f + column, y);
+      tma_store(&a_map, lines.a + box, column, y);
+      tma_store_commit();
+      return;
+    }
+    const int chunk = lane % 8;
+    if (column + chunk * 8 >= f) return;
+    for (int line = lane / 8; line < min(rows, 16); line += 4) {
+      const int at = box + line * 128 + (line % 8 ^ chunk) * 16;
+      const auto chunk_of = [&](const unsigned char* from) {
+        return *reinterpret_cast<const uint4*>(from + at);
+      };
+      T* const dh = dh_R2F + (first + line) * 2 * f + column + chunk * 8;
+      store_16(dh, chunk_of(lines.gate));
+      store_16(dh + f, chunk_of(lines.up));
+      store_16(a_RF + (first + line) * f + column + chunk * 8, chunk_of(lines.a));
+    }
   }
 };
 
@@ -313,14 +259,9 @@ void sm90_expert_up(cudaStream_t stream, int num_sms, ExpertUp op, Schedule sche
   p.inner = p.width;
   with_half_type(op.x_ND.dtype(), [&]<class T>() {
     with_tile(schedule, p.n, [&]<int kN, Schedule known>() {
-      const auto run = [&](const UpForward<T, kN>& epilogue) {
-        grouped::run<T, MatmulLayout::NT, kN, known, Gathered::a>(stream, num_sms, op.x_ND, op.w_E2FD, p,
-                                                                  epilogue);
-      };
-      if constexpr (kN == 256)
-        run({halves_out<T>(op.h_R2F, op.a_RF)});
-      else
-        run({pointer<T>(op.h_R2F), pointer<T>(op.a_RF), p.n / 2});
+      const UpForward<T, kN> epilogue{pointer<T>(op.h_R2F), pointer<T>(op.a_RF), p.n / 2};
+      grouped::run<T, MatmulLayout::NT, kN, known, Gathered::a>(stream, num_sms, op.x_ND, op.w_E2FD, p,
+                                                                epilogue);
     });
   });
 }
@@ -333,9 +274,19 @@ void sm90_expert_down_backward(cudaStream_t stream, int num_sms, ExpertDownBackw
   grouped::Product p = product_of(op.plan, op.dy_ND);
   p.n = static_cast<int>(op.a_RF.dim(1));
   p.inner = p.width;
+  const auto map = [](const Tensor& t, int box_rows) {
+    return tensor_map(t.dtype(), t.data(), t.dim(0), t.dim(1), box_rows);
+  };
   with_half_type(op.dy_ND.dtype(), [&]<class T>() {
-    const DownBackward<T> epilogue{map_of(op.h_R2F, grouped::kM), halves_out<T>(op.dh_R2F, op.a_RF), partial,
-                                   pointer<float>(op.weight_NK), p.slot_R};
+    const DownBackward<T> epilogue{map(op.h_R2F, grouped::kM),
+                                   map(op.dh_R2F, 16),
+                                   map(op.a_RF, 16),
+                                   pointer<T>(op.dh_R2F),
+                                   pointer<T>(op.a_RF),
+                                   partial,
+                                   pointer<float>(op.weight_NK),
+                                   p.slot_R,
+                                   p.n};
     grouped::run<T, MatmulLayout::NN, DownBackward<T>::kN, Schedule::cooperative, Gathered::a>(
         stream, num_sms, op.dy_ND, op.w_EDF, p, epilogue);
   });
