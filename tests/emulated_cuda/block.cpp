@@ -24,7 +24,7 @@ constexpr size_t kStackBytes = 128 << 10;
 constexpr size_t kSlotBytes = 64;
 constexpr int kMostPolls = 1000;
 
-enum class State { ready, polling, block_barrier, cluster_barrier, warp_barrier, done };
+enum class State { ready, polling, block_barrier, warp_barrier, done };
 
 struct Thread {
   context::fiber fiber;  // suspended here while another runs
@@ -43,19 +43,15 @@ using Slots = std::array<std::array<unsigned char, kSlotBytes>, kWarp>;
   std::abort();
 }
 
-// The fibres of one host thread, kept between clusters of blocks. Each block has its own shared memory.
-class Cluster {
+// The fibres of one host thread, kept between blocks.
+class Block {
  public:
-  void run(const std::function<void()>& kernel, size_t shared_bytes, unsigned blocks) {
+  void run(const std::function<void()>& kernel, size_t shared_bytes) {
     kernel_ = &kernel;
-    first_block_ = blockIdx.x;
-    blocks_ = blocks;
-    shared_lines_ = shared_bytes / sizeof(Line) + 1;
-    shared_.assign(blocks * shared_lines_, Line{});
+    shared_.assign(shared_bytes / sizeof(Line) + 1, Line{});
     std::memset(static_cast<void*>(shared_.data()), 0xFF, shared_.size() * sizeof(Line));  // NaN as any float
-    if (block_size() == 0 || block_size() > 1024) fail("a block has 1 to 1024 threads");
-    if (blocks > 1 && block_size() % kWarp != 0) fail("blocks of a cluster are of whole warps here");
-    const size_t count = this->count();
+    const size_t count = size_t{blockDim.x} * blockDim.y * blockDim.z;
+    if (count == 0 || count > 1024) fail("a block has 1 to 1024 threads");
     while (threads_.size() < count) add_thread();
     live_ = count;
     slots_.resize((count + kWarp - 1) / kWarp);
@@ -72,7 +68,7 @@ class Cluster {
         moved |= before == State::ready || threads_[i]->state != State::polling;
       }
       forward = !forward;
-      moved |= release_warps() || release_blocks();
+      moved |= release_warps() || release_block();
       idle = moved ? 0 : idle + 1;
       if (idle > (polling() ? kMostPolls : 0))
         fail("some threads wait at a barrier that the others never reach");
@@ -97,12 +93,8 @@ class Cluster {
     return slots[0].data();
   }
 
-  void* shared(size_t rank) {
-    if (rank >= blocks_) fail("the cluster has no such block");
-    return shared_.data() + rank * shared_lines_;
-  }
+  void* shared() { return shared_.data(); }
   size_t current() const { return current_; }
-  size_t rank() const { return current_ / block_size(); }
 
  private:
   struct alignas(1024) Line {
@@ -127,8 +119,7 @@ class Cluster {
 
   void resume(size_t i) {
     current_ = i;
-    const auto n = static_cast<unsigned>(i % block_size());
-    blockIdx.x = first_block_ + static_cast<unsigned>(rank());
+    const auto n = static_cast<unsigned>(i);
     threadIdx = {n % blockDim.x, n / blockDim.x % blockDim.y, n / (blockDim.x * blockDim.y)};
     threads_[i]->fiber = std::move(threads_[i]->fiber).resume();
   }
@@ -138,25 +129,14 @@ class Cluster {
                        [](const auto& thread) { return thread->state == State::polling; });
   }
   bool finished() const { return live_ == 0; }
-  static size_t block_size() { return size_t{blockDim.x} * blockDim.y * blockDim.z; }
-  size_t count() const { return blocks_ * block_size(); }
+  size_t count() const { return size_t{blockDim.x} * blockDim.y * blockDim.z; }
 
-  bool release_blocks() {
-    bool any = release(0, count(), State::cluster_barrier);
-    for (size_t rank = 0; rank < blocks_; ++rank)
-      any |= release(rank * block_size(), (rank + 1) * block_size(), State::block_barrier);
-    return any;
-  }
-  // When all of the threads that still run wait at such a barrier they go on.
-  bool release(size_t begin, size_t end, State barrier) {
-    bool any = false;
-    for (size_t i = begin; i < end; ++i) {
-      if (threads_[i]->state != State::done && threads_[i]->state != barrier) return false;
-      any |= threads_[i]->state == barrier;
-    }
-    for (size_t i = begin; i < end; ++i)
-      if (threads_[i]->state == barrier) threads_[i]->state = State::ready;
-    return any;
+  bool release_block() {
+    for (size_t i = 0; i < count(); ++i)
+      if (threads_[i]->state != State::done && threads_[i]->state != State::block_barrier) return false;
+    for (size_t i = 0; i < count(); ++i)
+      if (threads_[i]->state == State::block_barrier) threads_[i]->state = State::ready;
+    return live_ > 0;
   }
 
   // Lanes that wait with the same mask go on when all lanes of the mask that still run wait so.
@@ -190,57 +170,45 @@ class Cluster {
   std::vector<std::unique_ptr<Thread>> threads_;
   std::vector<Slots> slots_;  // of each warp
   std::vector<Line> shared_;
-  size_t current_ = 0, live_ = 0, blocks_ = 1, shared_lines_ = 0;
-  unsigned first_block_ = 0;
+  size_t current_ = 0, live_ = 0;
 };
 
 // Never destroyed: its fibres are suspended inside kernels' loops.
-Cluster& cluster() {
-  thread_local auto* const instance = new Cluster;
+Block& block() {
+  thread_local auto* const instance = new Block;
   return *instance;
 }
 
 }  // namespace
 
-void run_grid(dim3 grid, dim3 threads, size_t shared_bytes, const std::function<void()>& kernel,
-              unsigned cluster_blocks) {
-  if (cluster_blocks == 0 || grid.x % cluster_blocks != 0) fail("a grid is of whole clusters");
+void run_grid(dim3 grid, dim3 threads, size_t shared_bytes, const std::function<void()>& kernel) {
   gridDim = grid;
   blockDim = threads;
   for (unsigned z = 0; z < grid.z; ++z)
     for (unsigned y = 0; y < grid.y; ++y)
-      for (unsigned x = 0; x < grid.x; x += cluster_blocks) {
+      for (unsigned x = 0; x < grid.x; ++x) {
         blockIdx = {x, y, z};
-        cluster().run(kernel, shared_bytes, cluster_blocks);
+        block().run(kernel, shared_bytes);
       }
 }
 
 void* dynamic_shared_memory() {
-  return cluster().shared(cluster().rank());
-}
-void* dynamic_shared_memory(unsigned rank) {
-  return cluster().shared(rank);
-}
-unsigned cluster_rank() {
-  return static_cast<unsigned>(cluster().rank());
+  return block().shared();
 }
 void block_barrier() {
-  cluster().wait(State::block_barrier, 0);
-}
-void cluster_barrier() {
-  cluster().wait(State::cluster_barrier, 0);
+  block().wait(State::block_barrier, 0);
 }
 void warp_barrier(unsigned mask) {
-  cluster().wait(State::warp_barrier, mask);
+  block().wait(State::warp_barrier, mask);
 }
 void poll() {
-  cluster().wait(State::polling, 0);
+  block().wait(State::polling, 0);
 }
 unsigned lane() {
-  return static_cast<unsigned>(cluster().current() % kWarp);
+  return static_cast<unsigned>(block().current() % kWarp);
 }
 const unsigned char* warp_exchange(unsigned mask, const void* value, size_t bytes) {
-  return cluster().exchange(mask, value, bytes);
+  return block().exchange(mask, value, bytes);
 }
 
 }  // namespace emulated_cuda

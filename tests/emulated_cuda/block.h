@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Runs the threads of one CUDA block, or of a cluster of them, on one thread of the host: a fibre for each,
-// switched at barriers. So
+// Runs the threads of one CUDA block on one thread of the host: a fibre for each, switched at barriers. So
 // every kernel of src/gpu is tested on machines without a GPU. What goes wrong on a GPU goes wrong here: a
 // barrier that not all threads reach stops the program with a message; a missing barrier shows because the
 // order in which threads run alternates; dynamic shared memory starts as NaN.
@@ -26,16 +25,12 @@ namespace emulated_cuda {
 
 inline constexpr unsigned kWarp = 32;
 
-// Runs kernel() once for each thread of each block, clusters of so many blocks (in x) one after another.
-void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& kernel,
-              unsigned cluster = 1);
+// Runs kernel() once for each thread of each block, blocks one after another.
+void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& kernel);
 
 // From inside a kernel:
 void* dynamic_shared_memory();
-void* dynamic_shared_memory(unsigned rank);  // of a block of the same cluster
-unsigned cluster_rank();                     // the block's place in its cluster
 void block_barrier();
-void cluster_barrier();
 void warp_barrier(unsigned mask);
 void poll();  // lets the other threads run; for loops that wait until another one has done something
 unsigned lane();

@@ -98,21 +98,10 @@ cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int) {
   return cudaSuccess;
 }
 
-enum cudaLaunchAttributeID { cudaLaunchAttributeClusterDimension = 4 };
-struct cudaLaunchAttribute {
-  cudaLaunchAttributeID id;
-  struct {
-    struct {
-      unsigned x, y, z;
-    } clusterDim;
-  } val;
-};
 struct cudaLaunchConfig_t {
   dim3 gridDim, blockDim;
   size_t dynamicSmemBytes = 0;
   cudaStream_t stream = nullptr;
-  cudaLaunchAttribute* attrs = nullptr;
-  unsigned numAttrs = 0;
 };
 
 namespace emulated_cuda {
@@ -124,10 +113,9 @@ template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments&&... arguments) {
   std::tuple<std::decay_t<Parameters>...> values(std::forward<Arguments>(arguments)...);
-  const unsigned cluster = config->numAttrs > 0 ? config->attrs[0].val.clusterDim.x : 1;
-  emulated_cuda::enqueue(config->stream, [config = *config, cluster, kernel, values] {
+  emulated_cuda::enqueue(config->stream, [config = *config, kernel, values] {
     const std::function<void()> body = [&] { std::apply(kernel, values); };
-    emulated_cuda::run_grid(config.gridDim, config.blockDim, config.dynamicSmemBytes, body, cluster);
+    emulated_cuda::run_grid(config.gridDim, config.blockDim, config.dynamicSmemBytes, body);
   });
   return cudaSuccess;
 }

@@ -48,21 +48,6 @@ inline void barrier_arrive_after_copies(Barrier* barrier) {
   cp_async_wait<0>();
   barrier_arrive(barrier);
 }
-// What is at the same place in the shared memory of another block of the cluster.
-template <class T>
-T* of_block(T* mine, uint32_t rank) {
-  return reinterpret_cast<T*>(static_cast<char*>(emulated_cuda::dynamic_shared_memory(rank)) +
-                              shared_pointer(mine));
-}
-inline uint32_t cluster_rank() {
-  return emulated_cuda::cluster_rank();
-}
-inline void cluster_sync() {
-  emulated_cuda::cluster_barrier();
-}
-inline void barrier_arrive_at(Barrier* barrier, uint32_t rank) {
-  barrier_arrive(of_block(barrier, rank));
-}
 inline void barrier_wait(Barrier* barrier, uint32_t parity) {
   while (barrier->phase % 2 == parity) emulated_cuda::poll();
 }
@@ -72,9 +57,8 @@ inline uint32_t swizzled(uint32_t address) {
   return address ^ (address >> 7 & 7) << 4;
 }
 
-inline void tma_load_to(uint32_t rank, const void* to, const CUtensorMap* map, Barrier* barrier, int32_t x,
-                        int32_t y) {
-  auto* const shared = static_cast<unsigned char*>(emulated_cuda::dynamic_shared_memory(rank));
+inline void tma_load(void* to, const CUtensorMap* map, Barrier* barrier, int32_t x, int32_t y) {
+  auto* const shared = static_cast<unsigned char*>(emulated_cuda::dynamic_shared_memory());
   const uint32_t first = shared_pointer(to);
   for (uint32_t row = 0; row < map->box_rows; ++row)
     for (uint32_t column = 0; column < map->box_columns; ++column) {
@@ -88,15 +72,8 @@ inline void tma_load_to(uint32_t rank, const void* to, const CUtensorMap* map, B
       else
         std::memset(cell, 0, 2);
     }
-  Barrier* const arrived = of_block(barrier, rank);
-  arrived->bytes -= static_cast<int>(map->box_rows * map->box_columns * 2);
-  barrier_progress(arrived);
-}
-inline void tma_load(void* to, const CUtensorMap* map, Barrier* barrier, int32_t x, int32_t y) {
-  tma_load_to(cluster_rank(), to, map, barrier, x, y);
-}
-inline void tma_load_pair(void* to, const CUtensorMap* map, Barrier* barrier, int32_t x, int32_t y) {
-  for (uint32_t rank = 0; rank < 2; ++rank) tma_load_to(rank, to, map, barrier, x, y);
+  barrier->bytes -= static_cast<int>(map->box_rows * map->box_columns * 2);
+  barrier_progress(barrier);
 }
 inline void bulk_load(void* to, const void* from, uint32_t bytes, Barrier* barrier) {
   const bool aligned = bytes % 16 == 0 && reinterpret_cast<uintptr_t>(from) % 16 == 0;
@@ -152,8 +129,8 @@ inline void named_barrier(uint32_t id, uint32_t threads) {
   struct Meeting {
     uint32_t arrived, times;
   };
-  static thread_local Meeting meetings[8][16];
-  Meeting& meeting = meetings[cluster_rank()][id];
+  static thread_local Meeting meetings[16];
+  Meeting& meeting = meetings[id];
   const uint32_t time = meeting.times;
   if (++meeting.arrived == threads) {
     meeting.arrived = 0;
