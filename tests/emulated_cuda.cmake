@@ -43,16 +43,17 @@ if(NOT MOE_SANITIZE MATCHES "thread")  # which does not know fibres
     "-${on_cpu_only}:Model/Golden.*FiniteDifferences*:*Trajectory*:*Overfit*:Flops*:Capacity*")
   # Once more as a Hopper GPU, which has kernels of its own for some operations.
   gtest_discover_tests(emulated_gpu TEST_PREFIX "emulated_hopper." TEST_LIST emulated_hopper
-    DISCOVERY_MODE PRE_TEST TEST_FILTER "GroupedMatmul*:Experts*:Attention*" PROPERTIES
+    DISCOVERY_MODE PRE_TEST TEST_FILTER "GroupedMatmul*:Experts*:Attention*:*Schedules*" PROPERTIES
     TIMEOUT ${MOE_TEST_SECONDS} ENVIRONMENT "${on_gpu};EMULATED_CUDA_GENERATION=9")
   # Of the emulation itself, and of which kernels run.
   target_sources(emulated_gpu PRIVATE emulated_cuda/mma_test.cpp emulated_cuda/kernels_test.cpp
-    emulated_cuda/schedules_test.cpp)
+    emulated_cuda/schedules_test.cpp emulated_cuda/token_of_slot_test.cpp)
   target_include_directories(emulated_gpu BEFORE PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/emulated_cuda")
   target_compile_options(emulated_gpu PRIVATE -Wno-unknown-pragmas)
 endif()
 if(MOE_GPU)
   moe_gpu_tests(gpu moe_backend "-${on_cpu_only}")
+  target_sources(gpu PRIVATE emulated_cuda/schedules_test.cpp)
   # Once more with the kernels that every GPU can run, where a Hopper GPU has others for the same operations.
   gtest_discover_tests(gpu TEST_PREFIX "gpu_portable." TEST_LIST gpu_portable DISCOVERY_MODE PRE_TEST
     TEST_FILTER "GroupedMatmul*:Experts*:Attention*:Model*" PROPERTIES TIMEOUT ${MOE_TEST_SECONDS}
