@@ -16,8 +16,9 @@ enum class Gathered { none, a, b };  // which operand
 
 // The lines of a stage that a thread copies: 16 apart, and of each line (of each box of 64 lines) one chunk
 // of 16 bytes.
-// NT and NN: a line is 64 inner columns of a row, 128 lines. TN: a line is 64 columns of a row, in boxes, 64
-// lines each.
+// NT and NN: a line is 64 inner columns of a row, 128 lines, the same rows for all of a tile. TN: a line is
+// 64 columns of a row, in boxes, 64 lines each, other rows in each stage. A warp's 16 rows of a stage are
+// found by 16 lanes, the other 16 find those of the next stage, and the slots of two more stages are loaded.
 template <MatmulLayout layout, Gathered gathered, int rows, int columns>
 class TokenRows {
  public:
@@ -26,58 +27,82 @@ class TokenRows {
   static constexpr int kBoxes = kInnerLines ? 1 : (gathered == Gathered::a ? rows : columns) / kLine;
 
   __device__ __forceinline__ TokenRows(const Product& p, const Tile& tile) {
-    if constexpr (gathered == Gathered::none) return;
-    load_slots(p, tile.a_row, kInnerLines ? tile.rows : tile.inner);
-    if constexpr (kInnerLines) find_chunks(p);
+    if constexpr (gathered == Gathered::none) {
+      return;
+    } else if constexpr (!kInnerLines) {
+      next_ = slot(p, tile, lane_row(), tile.inner);
+    } else {
+      const int line = static_cast<int>(threadIdx.x) / 8;
+      int slots[kCount];
+#pragma unroll
+      for (int i = 0; i < kCount; ++i) slots[i] = slot(p, tile, line + i * 16, tile.rows);
+#pragma unroll
+      for (int i = 0; i < kCount; ++i) chunk_[i] = chunk(p, slots[i]);
+    }
   }
-  // Before copy(): what can be done before the stage is free. Slots are loaded a stage ahead.
+  // Before copy(): what can be done before the stage is free. All lanes of a warp call it.
   __device__ __forceinline__ void find(const Product& p, const Tile& tile, int k) {
     if constexpr (gathered == Gathered::none || kInnerLines) return;
-    find_chunks(p);
-    load_slots(p, tile.a_row + k + kLine, tile.inner - k - kLine);
+    const int stage = k / kLine % 2;
+    if (stage == 0) {
+      found_ = chunk(p, next_);
+      next_ = slot(p, tile, k + 2 * kLine + lane_row(), tile.inner);
+    }
+    const int first = stage * 16 + static_cast<int>(threadIdx.x) % 32 / 8;
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) chunk_[i] = __shfl_sync(kAllLanes, found_, first + i * 4);
   }
   // The part of the operand that begins at inner index k; zeros for what is past the end. (Any row would do
   // where the epilogue leaves it out, but if many blocks read the same one they wait for each other.)
   __device__ __forceinline__ void copy(unsigned char* lines, const Product& p, const Tile& tile,
                                        int k) const {
+    const int first = kInnerLines ? k : gathered == Gathered::a ? tile.a_column : tile.column;
+    const bool whole =
+        first + kBoxes * kLine <= p.width && (kInnerLines ? rows <= tile.rows : k + kLine <= tile.inner);
+    whole ? copy_lines<true>(lines, p, first) : copy_lines<false>(lines, p, first);
+  }
+
+ private:
+  static constexpr uint32_t kNone = 0xFFFFFFFF;
+
+  // first: the lines' first column. whole: nothing of them is past an end.
+  template <bool whole>
+  __device__ __forceinline__ void copy_lines(unsigned char* lines, const Product& p, int first) const {
     const int line = static_cast<int>(threadIdx.x) / 8, part = static_cast<int>(threadIdx.x) % 8;
-    const int first = (kInnerLines ? k : gathered == Gathered::a ? tile.a_column : tile.column) + part * 8;
+    const int column = first + part * 8;
     unsigned char* const to = lines + line * 128 + (part ^ line % 8) * 16;  // the same swizzle 16 lines on
-    const uint16_t* const from = p.tokens + first;
+    const auto* const from = reinterpret_cast<const unsigned char*>(p.tokens + column);
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
-      const uint16_t* const row = from + uint64_t{chunk_[i]} * 8;
+      const bool row_inside = whole || chunk_[i] != kNone;
+      const unsigned char* const row = from + uint64_t{row_inside ? chunk_[i] : 0} * 16;
 #pragma unroll
       for (int box = 0; box < kBoxes; ++box) {
-        const bool inside = inside_[i] && first + box * kLine < p.width;
-        cp_async_16_or_zero(to + box * kBox + i * 16 * 128, row + box * kLine, inside);
+        const bool inside = row_inside && (whole || column + box * kLine < p.width);
+        cp_async_16_or_zero(to + box * kBox + i * 16 * 128, row + box * kLine * 2, inside);
       }
     }
   }
 
- private:
-  // Of the thread's lines.
-  __device__ __forceinline__ void load_slots(const Product& p, int row, int count) {
-    const int line = static_cast<int>(threadIdx.x) / 8;
-    const int32_t* const slots = p.slot_R + row;
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      const int at = line + i * 16;
-      loaded_[i] = at < count;
-      slot_[i] = loaded_[i] ? slots[at] : 0;
-    }
+  // TN: the row, from k on, whose token the lane finds: lanes 0 to 15 those of the warp's lines of a stage (4
+  // lines of every 16), the others of the stage after it.
+  __device__ __forceinline__ static int lane_row() {
+    const int thread = static_cast<int>(threadIdx.x), lane = thread % 32;
+    return lane / 16 * kLine + lane % 16 / 4 * 16 + thread / 32 * 4 + lane % 4;
   }
-  __device__ __forceinline__ void find_chunks(const Product& p) {
-    const auto chunks = static_cast<uint32_t>(p.width) / 8;
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      inside_[i] = loaded_[i];
-      chunk_[i] = p.token_of(static_cast<uint32_t>(slot_[i])) * chunks;
-    }
+  // Of the tile's row: -1 past its end.
+  __device__ __forceinline__ static int slot(const Product& p, const Tile& tile, int row, int count) {
+    return row < count ? p.slot_R[tile.a_row + row] : -1;
   }
-  int slot_[kCount];
-  uint32_t chunk_[kCount];  // of 16 bytes, where the token's row begins
-  bool loaded_[kCount], inside_[kCount];
+  __device__ __forceinline__ static uint32_t chunk(const Product& p, int slot) {
+    const uint32_t found =
+        p.token_of(static_cast<uint32_t>(max(slot, 0))) * (static_cast<uint32_t>(p.width) / 8);
+    return slot < 0 ? kNone : found;
+  }
+
+  uint32_t chunk_[kCount];  // of 16 bytes, where the rows of the thread's tokens begin
+  int next_;                // TN: a slot, and what has been found of those before
+  uint32_t found_;
 };
 
 }  // namespace moe::gpu::grouped
