@@ -33,7 +33,8 @@ inline unsigned blocks(int64_t count) {
 
 template <class... Parameters, class... Arguments>
 void launch(cudaStream_t stream, void (*kernel)(Parameters...), const Grid& grid, Arguments&&... arguments) {
-  if (grid.shared_bytes > (48 << 10))  // more than every kernel gets without asking
+  // Every kernel gets 48 KiB without asking, in which what it declares itself has to fit, too.
+  if (grid.shared_bytes > (40 << 10))
     CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                     static_cast<int>(grid.shared_bytes)));
   cudaLaunchConfig_t config{};
