@@ -22,21 +22,18 @@ namespace moe::gpu {
 namespace sm90 {
 namespace {
 
-// What registers and shared memory have room for, by the head's width. Queries lie in shared memory, where
-// the products read them, or in registers, which halves what the products of scores read.
+// What registers and shared memory have room for, by the head's width.
 template <int width>
 struct ForwardPlan;
 template <>
 struct ForwardPlan<64> {
   static constexpr int kGroups = 4, kProducerRegisters = 32, kConsumerRegisters = 112;
   static constexpr int kStages = 8, kQueryStages = 2;
-  static constexpr bool kQueriesInRegisters = false;
 };
 template <>
 struct ForwardPlan<128> {
-  static constexpr int kGroups = 2, kProducerRegisters = 40, kConsumerRegisters = 232;
-  static constexpr int kStages = 5, kQueryStages = 1;
-  static constexpr bool kQueriesInRegisters = true;
+  static constexpr int kGroups = 3, kProducerRegisters = 32, kConsumerRegisters = 160;
+  static constexpr int kStages = 4, kQueryStages = 1;
 };
 
 struct ForwardPiece {
@@ -71,7 +68,7 @@ struct ForwardShared {
     constexpr int warps = kGroup / 32;
     pipeline.init(kGroups * warps);
     for (int g = 0; g < kGroups; ++g) {
-      queries[g].init(Plan::kQueriesInRegisters ? kGroup : warps);
+      queries[g].init(warps);
       gates[g].init(kGroup);
     }
     scheduler.init(kGroups * warps + 1);
@@ -190,11 +187,10 @@ struct Tiles {
 
 // The piece's tiles that this warpgroup's queries see, from `key` on, which is the first of them: the
 // products of a tile's weights and values are under way while the next tile's scores become weights.
-// q: a tile in shared memory, or its rows in registers.
-template <class T, class Shared, class Queries>
+template <class T, class Shared>
 __device__ __forceinline__ void attend(Shared& shared, Tiles<Shared::kStages>& tiles,
-                                       WideFragment<Shared::kWidth>& o, Softmax& softmax, const Queries& q,
-                                       int key, int oldest) {
+                                       WideFragment<Shared::kWidth>& o, Softmax& softmax,
+                                       const unsigned char* q, int key, int oldest) {
   Packed<T> p;
   Fragment s;
   float shrink[2];
@@ -242,23 +238,6 @@ __device__ __forceinline__ void attend(Shared& shared, Tiles<Shared::kStages>& t
   shared.pipeline.release(tiles.before(1));
 }
 
-// The same for a piece whose queries have come; they are given back.
-template <class T, class Shared>
-__device__ __forceinline__ void attend_piece(Shared& shared, Tiles<Shared::kStages>& tiles,
-                                             WideFragment<Shared::kWidth>& o, Softmax& softmax, int group,
-                                             int query_stage, int key, int oldest) {
-  const unsigned char* const q_tile = shared.rows[group].q[query_stage];
-  if constexpr (Shared::Plan::kQueriesInRegisters) {
-    Packed<T, Shared::kWidth> q;
-    load_tile_rows(q, q_tile);
-    shared.queries[group].release_by_lanes(query_stage);
-    if (key >= oldest) attend<T>(shared, tiles, o, softmax, q, key, oldest);
-  } else {
-    if (key >= oldest) attend<T>(shared, tiles, o, softmax, q_tile, key, oldest);
-    shared.queries[group].release(query_stage);
-  }
-}
-
 // All that a warpgroup does.
 template <class T, class Shared>
 __device__ __forceinline__ void attend_all(Shared& shared, const Results<T>& results, const Shape& shape,
@@ -284,7 +263,9 @@ __device__ __forceinline__ void attend_all(Shared& shared, const Results<T>& res
     Softmax softmax(shape, shared.first[group], work.row, query);
     shared.queries[group].wait_full(queries);
     WideFragment<width> o = {};
-    attend_piece<T>(shared, tiles, o, softmax, group, queries.stage, key, piece.oldest);
+    if (key >= piece.oldest)
+      attend<T>(shared, tiles, o, softmax, shared.rows[group].q[queries.stage], key, piece.oldest);
+    shared.queries[group].release(queries.stage);
     if (results.gated) shared.gates[group].wait_full(gates);
     store_results(results, o, softmax, shared.rows[group].gate, shape, work.row, query, work.head_of(group));
     if (results.gated) shared.gates[group].release_by_lanes(0);
