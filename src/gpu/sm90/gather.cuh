@@ -71,15 +71,17 @@ class TokenRows {
     const int line = static_cast<int>(threadIdx.x) / 8, part = static_cast<int>(threadIdx.x) % 8;
     const int column = first + part * 8;
     unsigned char* const to = lines + line * 128 + (part ^ line % 8) * 16;  // the same swizzle 16 lines on
-    const auto* const from = reinterpret_cast<const unsigned char*>(p.tokens + column);
+    // As a number: one multiply-add a row, which the compiler would take apart for a pointer.
+    const auto from = reinterpret_cast<uintptr_t>(p.tokens + column);
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
       const bool row_inside = whole || chunk_[i] != kNone;
-      const unsigned char* const row = from + uint64_t{row_inside ? chunk_[i] : 0} * 16;
+      const auto* const row =
+          reinterpret_cast<const uint16_t*>(from + uint64_t{row_inside ? chunk_[i] : 0} * 16);
 #pragma unroll
       for (int box = 0; box < kBoxes; ++box) {
         const bool inside = row_inside && (whole || column + box * kLine < p.width);
-        cp_async_16_or_zero(to + box * kBox + i * 16 * 128, row + box * kLine * 2, inside);
+        cp_async_16_or_zero(to + box * kBox + i * 16 * 128, row + box * kLine, inside);
       }
     }
   }
