@@ -92,9 +92,9 @@ model::WeightTypes weight_types(const TrainingConfig& training) {
 model::MicroBatch micro_batch(const RunConfig& config, int64_t vocabulary) {
   // Logits of a quarter of the tokens at a time: a small part of the activations' memory. Each chunk reads
   // and writes the whole f32 gradient of the embedding, so that on a GPU small ones would cost more than the
-  // arithmetic; with more than 8,192 rows an H200's products are slower.
+  // arithmetic. Of a large micro-batch an eighth is a small part, too.
   const int64_t tokens = config.training.batch_size * config.model.max_seq_len;
-  const int64_t head_rows = std::clamp<int64_t>(tokens / 4, 512, 8192);
+  const int64_t head_rows = std::clamp<int64_t>(tokens / 4, 512, std::max<int64_t>(8192, tokens / 8));
   return {.B = config.training.batch_size,
           .T = config.model.max_seq_len,
           .type = arithmetic(config.training).type,
