@@ -26,25 +26,27 @@ moe_precompiled(moe_gpu_emulated library)
 
 # moe_gpu_tests(NAME BACKEND FILTER): the tests of operations and of the model, compiled once (moe_tests), on
 # the GPU of that library.
-set(on_gpu "MOE_TEST_DEVICE=gpu;XDG_CACHE_HOME=${CMAKE_CURRENT_BINARY_DIR}/cache")
+# Their environment comes with the command, as of an emulator: gtest_discover_tests takes lists of properties
+# apart, so that of ENVIRONMENT only the first variable is set.
+set(on_gpu "${CMAKE_COMMAND};-E;env;MOE_TEST_DEVICE=gpu;XDG_CACHE_HOME=${CMAKE_CURRENT_BINARY_DIR}/cache")
 set(on_cpu_only "VectorTest*:GemmTest*:CpuDeviceTest*")
 function(moe_gpu_tests name backend filter)
   add_executable(${name})
   target_link_libraries(${name} PRIVATE moe_ops_test_objects moe_model_test_objects moe_model moe_optim
     ${backend} moe_checkpoint OpenSSL::Crypto)
+  set_target_properties(${name} PROPERTIES CROSSCOMPILING_EMULATOR "${on_gpu}")
   gtest_discover_tests(${name} TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60 DISCOVERY_MODE PRE_TEST
-    TEST_FILTER "${filter}" PROPERTIES TIMEOUT ${MOE_TEST_SECONDS}
-    ENVIRONMENT "${on_gpu}")
+    TEST_FILTER "${filter}" PROPERTIES TIMEOUT ${MOE_TEST_SECONDS})
 endfunction()
 
 if(NOT MOE_SANITIZE MATCHES "thread")  # which does not know fibres
   # Without what runs the model hundreds of times.
   moe_gpu_tests(emulated_gpu moe_gpu_emulated
-    "-${on_cpu_only}:Model/Golden.*FiniteDifferences*:*Trajectory*:*Overfit*:Flops*:Capacity*")
+    "-${on_cpu_only}:Model/Golden.*FiniteDifferences*:*Trajectory*:*Overfit*:Flops*:Capacity*:*Schedules*")
   # Once more as a Hopper GPU, which has kernels of its own for some operations.
   gtest_discover_tests(emulated_gpu TEST_PREFIX "emulated_hopper." TEST_LIST emulated_hopper
     DISCOVERY_MODE PRE_TEST TEST_FILTER "GroupedMatmul*:Experts*:Attention*:*Schedules*" PROPERTIES
-    TIMEOUT ${MOE_TEST_SECONDS} ENVIRONMENT "${on_gpu};EMULATED_CUDA_GENERATION=9")
+    TIMEOUT ${MOE_TEST_SECONDS} ENVIRONMENT EMULATED_CUDA_GENERATION=9)
   # Of the emulation itself, and of which kernels run.
   target_sources(emulated_gpu PRIVATE emulated_cuda/mma_test.cpp emulated_cuda/kernels_test.cpp
     emulated_cuda/schedules_test.cpp emulated_cuda/token_of_slot_test.cpp)
@@ -57,5 +59,5 @@ if(MOE_GPU)
   # Once more with the kernels that every GPU can run, where a Hopper GPU has others for the same operations.
   gtest_discover_tests(gpu TEST_PREFIX "gpu_portable." TEST_LIST gpu_portable DISCOVERY_MODE PRE_TEST
     TEST_FILTER "GroupedMatmul*:Experts*:Attention*:Model*" PROPERTIES TIMEOUT ${MOE_TEST_SECONDS}
-    ENVIRONMENT "${on_gpu};MOE_GPU_KERNELS=portable")
+    ENVIRONMENT MOE_GPU_KERNELS=portable)
 endif()
