@@ -20,6 +20,8 @@ template <class... Visits>
 struct Overloaded : Visits... {
   using Visits::operator()...;
 };
+template <class... Visits>
+Overloaded(Visits...) -> Overloaded<Visits...>;  // clang 14 does not find it by itself
 
 std::string describe(const NormalStep& step) {
   return std::visit(
