@@ -52,11 +52,7 @@ struct LogitsInParts {
     for (int i = static_cast<int>(threadIdx.x); i < kTokens * experts / 4; i += kTokens * kLanes) {
       const int token = 4 * i / experts, e = 4 * i % experts;
       const int64_t row = min(int64_t{blockIdx.x} * kTokens + token, n - 1);
-      const float* const p = parts_N3E + row * kParts * experts + e;
-      const auto high = load<4>(p), middle = load<4>(p + experts), low = load<4>(p + 2 * experts);
-      Vec<float, 4> sum;
-#pragma unroll
-      for (int j = 0; j < 4; ++j) sum.v[j] = sum_of<T>(high.v[j], middle.v[j], low.v[j]);
+      const auto sum = sum_of_parts<T>(parts_N3E + row * kParts * experts + e, experts);
       store(sums + token * (experts + kRowPad) + e, sum);
       if (logits_NE != nullptr) store(logits_NE + row * experts + e, sum);
     }
@@ -90,16 +86,8 @@ struct GradientsInParts {
       const int token = 4 * i / experts, e = 4 * i % experts;
       const int64_t row = int64_t{blockIdx.x} * kTokens + token;
       if (row >= n) return;
-      const auto value = load<4>(rows + token * (experts + kRowPad) + e);
-      Vec<T, 4> out[kParts];
-#pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        const PartsOf<T> parts = parts_of<T>(value.v[j]);
-#pragma unroll
-        for (int b = 0; b < kParts; ++b) out[b].v[j] = parts.part[b];
-      }
-#pragma unroll
-      for (int b = 0; b < kParts; ++b) store(parts_N3E + (row * kParts + b) * experts + e, out[b]);
+      store_parts<T>(parts_N3E + row * kParts * experts + e, experts,
+                     load<4>(rows + token * (experts + kRowPad) + e));
     }
   }
 };

@@ -40,6 +40,30 @@ __device__ __forceinline__ float sum_of(float high, float middle, float low) {
   return (low * kBelow + middle) * kBelow + high;
 }
 
+// The parts of four elements, `stride` apart.
+template <class T>
+__device__ __forceinline__ void store_parts(T* to, int64_t stride, const Vec<float, 4>& x) {
+  Vec<T, 4> out[kParts];
+#pragma unroll
+  for (int j = 0; j < 4; ++j) {
+    const PartsOf<T> parts = parts_of<T>(x.v[j]);
+#pragma unroll
+    for (int b = 0; b < kParts; ++b) out[b].v[j] = parts.part[b];
+  }
+#pragma unroll
+  for (int b = 0; b < kParts; ++b) store(to + b * stride, out[b]);
+}
+
+// The sums of four elements, whose parts are `stride` apart.
+template <class T>
+__device__ __forceinline__ Vec<float, 4> sum_of_parts(const float* from, int64_t stride) {
+  const auto high = load<4>(from), middle = load<4>(from + stride), low = load<4>(from + 2 * stride);
+  Vec<float, 4> sum;
+#pragma unroll
+  for (int j = 0; j < 4; ++j) sum.v[j] = sum_of<T>(high.v[j], middle.v[j], low.v[j]);
+  return sum;
+}
+
 // Blocks beside each other: y[r][b * columns + c] = part b of x[r][c]. Four elements a thread; columns is a
 // multiple of 4.
 template <class T>
@@ -47,16 +71,7 @@ __global__ void parts_of_columns_kernel(T* y, const float* x, int64_t rows, int 
   const int64_t i = 4 * (int64_t{blockIdx.x} * blockDim.x + threadIdx.x);
   if (i >= rows * columns) return;
   const int64_t row = i / columns;
-  const Vec<float, 4> value = load<4>(x + i);
-  Vec<T, 4> out[kParts];
-#pragma unroll
-  for (int j = 0; j < 4; ++j) {
-    const PartsOf<T> parts = parts_of<T>(value.v[j]);
-#pragma unroll
-    for (int b = 0; b < kParts; ++b) out[b].v[j] = parts.part[b];
-  }
-#pragma unroll
-  for (int b = 0; b < kParts; ++b) store(y + (row * (kParts - 1) + b) * columns + i, out[b]);
+  store_parts<T>(y + row * (kParts - 1) * columns + i, columns, load<4>(x + i));
 }
 
 // Blocks below each other: y[b * rows + r][c] = part b of x[r][c].
@@ -88,12 +103,7 @@ template <class T>
 __global__ void add_column_parts_kernel(float* y, const float* x, int64_t rows, int columns) {
   const int64_t i = 4 * (int64_t{blockIdx.x} * blockDim.x + threadIdx.x);
   if (i >= rows * columns) return;
-  const float* const p = x + i / columns * (kParts - 1) * columns + i;
-  const auto high = load<4>(p), middle = load<4>(p + columns), low = load<4>(p + 2 * columns);
-  Vec<float, 4> sum;
-#pragma unroll
-  for (int j = 0; j < 4; ++j) sum.v[j] = sum_of<T>(high.v[j], middle.v[j], low.v[j]);
-  store(y + i, sum);
+  store(y + i, sum_of_parts<T>(x + i / columns * (kParts - 1) * columns + i, columns));
 }
 
 // y += the sum of three blocks below each other.
