@@ -55,10 +55,7 @@ Saver::Saver(checkpoint::CheckpointStore store, PartFiles files, bool in_backgro
         "memory of the host",
         format_bytes(static_cast<double>(copy_bytes_)) + ", for the copy that checkpoints are written from",
         format_bytes(static_cast<double>(free)) + " free", kWithoutCopy);
-  // A GPU takes seconds to pin it: until the first save nobody waits for it.
-  std::packaged_task<char*()> task([this] { return static_cast<char*>(device_.allocate_host(copy_bytes_)); });
-  copy_to_come_ = task.get_future();
-  taking_copy_ = start_thread<std::jthread>(std::move(task));
+  copy_wanted_ = true;
 }
 
 Saver::~Saver() {
@@ -68,25 +65,38 @@ Saver::~Saver() {
   if (copy_ != nullptr) device_.release_host(copy_);
 }
 
-// The memory that was asked for. Without it this rank, and so all, save from the device.
-bool Saver::take_copy() {
-  if (!copy_to_come_.valid()) return true;
+void Saver::take_memory() {
+  if (!std::exchange(copy_wanted_, false)) return;
+  copy_to_agree_on_ = true;
   try {
-    copy_ = copy_to_come_.get();
-    return true;
-  } catch (const std::exception& error) {
+    std::packaged_task<char*()> task(
+        [this] { return static_cast<char*>(device_.allocate_host(copy_bytes_)); });
+    copy_to_come_ = task.get_future();
+    taking_copy_ = start_thread<std::jthread>(std::move(task));
+  } catch (const std::exception& error) {  // of this rank alone: the others learn of it in agree_on_copy()
+    copy_to_come_ = {};
     lack_ = error.what();
-    return false;
   }
 }
 
-void Saver::agree_on_copy() {
+// Waits for the memory that was asked for.
+void Saver::take_copy() {
   if (!copy_to_come_.valid()) return;
-  const bool mine = take_copy();
+  try {
+    copy_ = copy_to_come_.get();
+  } catch (const std::exception& error) {
+    lack_ = error.what();
+  }
+}
+
+// Where one rank has no memory, all save from the device.
+void Saver::agree_on_copy() {
+  if (!std::exchange(copy_to_agree_on_, false)) return;
+  take_copy();
   const std::vector<std::string> lacks = communicator_.gather_text(lack_);
   const auto lack = std::ranges::find_if(lacks, [](const std::string& text) { return !text.empty(); });
   if (lack == lacks.end()) return;
-  if (mine) device_.release_host(std::exchange(copy_, nullptr));
+  if (copy_ != nullptr) device_.release_host(std::exchange(copy_, nullptr));
   copy_bytes_ = 0;
   terminal_.warning(
       fmt::format("{}. Training waits while checkpoints are written. Hint: {}", *lack, kWithoutCopy));
@@ -136,6 +146,7 @@ void Saver::begin(int64_t step, const std::string& state_json) {
     terminal_.line(
         fmt::format("step {}: is saved in place of step {}, which could not be saved", step, step_));
   begun_ = steady_seconds();
+  take_memory();
   agree_on_copy();
   step_ = step;
   state_json_ = state_json;

@@ -46,8 +46,9 @@ class Saver {
   };
 
   // All ranks make theirs at the same time, each with what it has of the same tensors in the same order;
-  // together they have all. in_background: with memory of the host for a copy of what this rank writes; else
-  // begin() returns when everything is on the disk. Throws UserError when there is no memory.
+  // together they have all. in_background: with memory of the host for a copy of what this rank writes, which
+  // take_memory() takes; else begin() returns when everything is on the disk. Throws UserError when the host
+  // has not so much memory.
   Saver(checkpoint::CheckpointStore store, PartFiles files, bool in_background,
         comm::Communicator& communicator, Device& device, Terminal& terminal, const Retry& retry);
   Saver(checkpoint::CheckpointStore store, PartFiles files, bool in_background,
@@ -70,6 +71,10 @@ class Saver {
   // untouched. Before the first step: is there room for so many? Warns or throws, as
   // CheckpointStore::expect_room() has it.
   void expect_room(int64_t saves);
+  // Begins to take the memory for the copy, on a thread of its own; does nothing when called again. A GPU
+  // takes a second for it, in which kernels start late: so not before the first step is done. begin() calls
+  // it too, and waits.
+  void take_memory();
   // Waits for the one under way, if there is one; takes the place of one that has failed and waits.
   void begin(int64_t step, const std::string& state_json);
   State state() const;
@@ -92,7 +97,7 @@ class Saver {
   std::vector<checkpoint::SharedFile::Stretch> own(size_t file) const;
   Tensor bytes_of(size_t file, const checkpoint::SharedFile::Stretch& stretch, uint64_t done,
                   uint64_t count) const;
-  bool take_copy();
+  void take_copy();
   void agree_on_copy();
   void copy();
   void together(const std::function<void()>& body);
@@ -116,7 +121,9 @@ class Saver {
   std::vector<checkpoint::SharedFile> shared_;
   uint64_t all_bytes_ = 0;  // of the files
   int64_t copy_bytes_ = 0;
-  std::jthread taking_copy_;  // beside the first steps
+  bool copy_wanted_ = false;       // and not asked for yet
+  bool copy_to_agree_on_ = false;  // asked for, and no rank knows whether all have it
+  std::jthread taking_copy_;       // beside the second step
   std::future<char*> copy_to_come_;
   char* copy_ = nullptr;  // from the first save on; null: none is wanted, or there is none
   std::string lack_;      // why there is none on this rank

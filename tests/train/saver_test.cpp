@@ -6,9 +6,11 @@
 #include <gmock/gmock.h>
 
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <thread>
 
 #include "backend/backend.h"
 #include "base/file.h"
@@ -37,6 +39,8 @@ class HookedDevice final : public Device {
   void* allocate(int64_t bytes) override { return device_.allocate(bytes); }
   void release(void* memory) override { device_.release(memory); }
   void* allocate_host(int64_t bytes) override {
+    ++host_allocations;
+    std::this_thread::sleep_for(host_allocation_takes);
     if (!has_host_memory_) throw UserError("pinned memory of the host", "some", "none");
     return device_.allocate_host(bytes);
   }
@@ -47,6 +51,9 @@ class HookedDevice final : public Device {
     device_.to_host(dst, src);
   }
   void synchronize() override { device_.synchronize(); }
+
+  std::atomic<int> host_allocations{0};
+  std::chrono::milliseconds host_allocation_takes{0};
 
  private:
   Device& device_;
@@ -154,6 +161,41 @@ TEST_F(SaverTest, WithoutMemoryForACopyAllWriteFromTheDevice) {
     });
     EXPECT_THAT(errors, Each(""));
     expect_same(folder_ / "one", folder_ / name);
+  }
+}
+
+TEST_F(SaverTest, TakesItsMemoryWhenItIsToldTo) {
+  EXPECT_THAT(save(1, "reference", true), Each(""));
+  const auto errors = test::on_threads(2, [&](comm::Communicator& comm) {
+    Rank rank(comm, folder_ / "late", true);
+    EXPECT_GT(rank.saver.copy_bytes(), 0);
+    EXPECT_EQ(rank.device.host_allocations, 0);
+    rank.saver.take_memory();
+    rank.saver.take_memory();
+    rank.saver.begin(1, "{}");
+    rank.saver.finish();
+    EXPECT_EQ(rank.device.host_allocations, 1);
+  });
+  EXPECT_THAT(errors, Each(""));
+  expect_same(folder_ / "reference", folder_ / "late");
+}
+
+// A run that is told to end in its first step.
+TEST_F(SaverTest, ASaveBeforeTheMemoryIsThereWaitsForIt) {
+  EXPECT_THAT(save(1, "reference", true), Each(""));
+  for (const bool told : {false, true}) {
+    const std::string name = told ? "told" : "untold";
+    const auto errors = test::on_threads(2, [&](comm::Communicator& comm) {
+      Rank rank(comm, folder_ / name, true);
+      rank.device.host_allocation_takes = std::chrono::milliseconds(comm.rank() == 1 ? 100 : 0);
+      if (told) rank.saver.take_memory();
+      rank.saver.begin(1, "{}");
+      EXPECT_EQ(rank.device.host_allocations, 1);
+      EXPECT_TRUE(rank.saver.busy());  // written from the copy
+      rank.saver.finish();
+    });
+    EXPECT_THAT(errors, Each(""));
+    expect_same(folder_ / "reference", folder_ / name);
   }
 }
 
