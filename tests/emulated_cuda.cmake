@@ -12,7 +12,8 @@ file(GLOB emulation CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/emulated_cuda
 list(FILTER emulation EXCLUDE REGEX "_test[.]cpp$")
 set_source_files_properties(${gpu_cu} PROPERTIES LANGUAGE CXX)
 add_library(moe_gpu_emulated STATIC ${gpu_cpp} ${gpu_cu} ${emulation}
-  "${CMAKE_SOURCE_DIR}/src/backend/backend.cpp" "${CMAKE_SOURCE_DIR}/src/backend/gpu_present.cpp")
+  "${CMAKE_SOURCE_DIR}/src/backend/backend.cpp" "${CMAKE_SOURCE_DIR}/src/backend/gpu_present.cpp"
+  $<TARGET_OBJECTS:moe_gemm_algorithms>)
 target_include_directories(moe_gpu_emulated BEFORE PUBLIC "${CMAKE_CURRENT_SOURCE_DIR}/emulated_cuda"
   "${CMAKE_CURRENT_SOURCE_DIR}")
 # "#pragma unroll" is for nvcc; a note on CUtensorMap, of 64-byte alignment, says that GCC 4.5 passed it
@@ -49,7 +50,8 @@ if(NOT MOE_SANITIZE MATCHES "thread")  # which does not know fibres
     TIMEOUT ${MOE_TEST_SECONDS} ENVIRONMENT EMULATED_CUDA_GENERATION=9)
   # Of the emulation itself, and of which kernels run.
   target_sources(emulated_gpu PRIVATE emulated_cuda/mma_test.cpp emulated_cuda/kernels_test.cpp
-    emulated_cuda/schedules_test.cpp emulated_cuda/token_of_slot_test.cpp)
+    emulated_cuda/schedules_test.cpp emulated_cuda/token_of_slot_test.cpp
+    emulated_cuda/gemm_algorithms_test.cpp)
   target_include_directories(emulated_gpu BEFORE PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/emulated_cuda")
   target_compile_options(emulated_gpu PRIVATE -Wno-unknown-pragmas)
 endif()

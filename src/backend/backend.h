@@ -2,8 +2,10 @@
 // Which hardware: the one place that knows the implementations of Device and Ops.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "ops/arithmetic.h"
 #include "ops/ops.h"
@@ -17,6 +19,8 @@ struct Backend {
   std::unique_ptr<Ops> ops;
   bool on_gpu = false;
   std::string description;  // one line for the start of a run: processor, threads, types, libraries, kernels
+  // Lines for the person, on what took ops time beside its operations since the last call.
+  std::function<std::vector<std::string>()> take_notes = [] { return std::vector<std::string>(); };
 };
 
 // threads: CPU threads, 0 for all cores. gpu: which one of

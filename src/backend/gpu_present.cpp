@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include <cstdlib>
 #include <string>
+#include <thread>
 
 #include "backend/gpu.h"
 #include "base/error.h"
+#include "base/start_thread.h"
 #include "gpu/gpu_device.h"
 #include "gpu/gpu_ops.h"
 #include "gpu/nvtx.h"
@@ -28,15 +30,17 @@ GpuState gpu_state() {
 }
 
 Backend make_gpu(Arithmetic arithmetic, int number) {
+  const auto opening = start_thread<std::jthread>(gpu::Gemm::open_library);  // beside CUDA's context
   auto device = std::make_unique<gpu::GpuDevice>(number);
   auto kernels = std::make_unique<gpu::GpuOps>(*device, allowed_kernels(), arithmetic);
   std::string description = device->name() + ", " + kernels->describe();
+  auto take_notes = [&gpu_ops = *kernels] { return gpu_ops.take_notes(); };  // which the backend owns
   std::unique_ptr<Ops> ops = std::move(kernels);
   if (gpu::profiled()) {
     ops = std::make_unique<MarkedOps>(std::move(ops), MarkedOps::Marker{gpu::begin_range, gpu::end_range});
     description += ", marked for a profiler";
   }
-  return {std::move(device), std::move(ops), true, std::move(description)};
+  return {std::move(device), std::move(ops), true, std::move(description), std::move(take_notes)};
 }
 
 }  // namespace moe::backend

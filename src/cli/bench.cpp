@@ -147,6 +147,7 @@ struct Result {
   int64_t memory = 0;
   MachineRates machine;
   std::vector<Line> phases, operations;
+  std::vector<std::string> notes;  // of the backend
 
   double step() const {  // the median
     std::vector<double> sorted = seconds;
@@ -226,6 +227,7 @@ Result measure(const Options& options) {
   result.flops = model::flops_per_token(config.model, config.model.max_seq_len).total() * result.tokens;
   result.memory = arena->used();
   fill_tables(result, timed);
+  result.notes = backend.take_notes();
   return result;
 }
 
@@ -245,6 +247,7 @@ OrderedJson json_of(const Result& result, const Options& options) {
                    {"forced_balance", options.forced_balance},
                    {"memory_bytes", result.memory},
                    {"steps", options.steps},
+                   {"notes", result.notes},
                    {"phases", json_of(result.phases)},
                    {"operations", json_of(result.operations)}};
   if (result.joules) {
@@ -258,6 +261,7 @@ std::string text_of(const Result& result, const Options& options) {
   const double step = result.step(), rate = result.flops / step;
   const Unit unit = unit_of(result.machine);
   std::string text = result.device + "\n";
+  for (const std::string& note : result.notes) text += note + "\n";
   if (options.forced_balance) text += "forced balance: every expert gets the same number of tokens\n";
   text += fmt::format(
       "step {:.1f} ms (median of {}; {:.1f} to {:.1f}), {:.0f} tokens/s; first step after {:.1f} s; {}\n",

@@ -7,9 +7,11 @@
 #include <array>
 #include <limits>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "base/steady_seconds.h"
 #include "gpu/check.h"
 #include "gpu/split_k.h"
 
@@ -95,6 +97,14 @@ class Gemm::Plan {
     return algorithms;
   }
 
+  // Whether the library can run it, in the workspace that there is.
+  bool accepts(cublasLtHandle_t handle, const cublasLtMatmulAlgo_t& algorithm) const {
+    cublasLtMatmulHeuristicResult_t result{};
+    return cublasLtMatmulAlgoCheck(handle, operation_, b_, a_, c_, c_, &algorithm, &result) ==
+               CUBLAS_STATUS_SUCCESS &&
+           result.workspaceSize <= kWorkspaceBytes;
+  }
+
   void run(cublasLtHandle_t handle, void* c, const void* a, const void* b, const void* addend,
            const Factors& factors, const cublasLtMatmulAlgo_t& algorithm, void* workspace,
            cudaStream_t stream) const {
@@ -131,7 +141,10 @@ class Gemm::Plan {
   cublasLtMatrixLayout_t a_ = nullptr, b_ = nullptr, c_ = nullptr;
 };
 
-Gemm::Gemm(GpuDevice& device, bool tf32) : device_(device), tf32_(tf32), choices_(device.properties().name) {
+Gemm::Gemm(GpuDevice& device, bool tf32) : Gemm(device, tf32, GemmAlgorithmCache(device.properties().name)) {}
+
+Gemm::Gemm(GpuDevice& device, bool tf32, GemmAlgorithmCache choices)
+    : device_(device), tf32_(tf32), choices_(std::move(choices)) {
   CUBLAS_CHECK(cublasLtCreate(&handle_));
   CUDA_CHECK(cudaMalloc(&workspace_, kWorkspaceBytes));
   CUDA_CHECK(cudaMalloc(&parts_, kPartsBytes));
@@ -143,9 +156,32 @@ Gemm::~Gemm() {
   (void)cublasLtDestroy(handle_);
 }
 
+void Gemm::open_library() {
+  try {
+    (void)cublasLtGetVersion();
+  } catch (const UserError&) {
+    // It is looked for again, and missed, where it is used.
+  }
+}
+
 std::string Gemm::describe() const {
   const size_t version = cublasLtGetVersion();
-  return fmt::format("cuBLASLt {}.{}.{}", version / 10000, version / 100 % 100, version % 100);
+  const size_t shipped = choices_.shipped();
+  return fmt::format("cuBLASLt {}.{}.{} with {}", version / 10000, version / 100 % 100, version % 100,
+                     shipped > 0 ? fmt::format("{} shipped algorithms", shipped)
+                                 : "no shipped algorithms for this GPU and version");
+}
+
+std::vector<std::string> Gemm::take_notes() {
+  std::vector<std::string> notes;
+  if (refused_ > 0)
+    notes.push_back(fmt::format("cuBLASLt refuses the known algorithms of {} products", refused_));
+  if (measured_ > 0)
+    notes.push_back(
+        fmt::format("the fastest algorithms of {} products were measured in {:.2f} s", measured_, seconds_));
+  refused_ = measured_ = 0;
+  seconds_ = 0;
+  return notes;
 }
 
 void Gemm::multiply(Tensor c, const Tensor& a, const Tensor& b, MatmulLayout layout, const Tensor& addend,
@@ -194,9 +230,15 @@ std::string Gemm::Key::describe() const {
                      alignment, adds ? " +=" : "");
 }
 
-// All that may be the fastest way to this product. A weight gradient has few elements and a long inner
-// dimension: the tokens are cut into slices, so that all SMs have work, and the slices' sums are added in
-// order.
+// A weight gradient has few elements and a long inner dimension: the tokens are cut into slices, so that all
+// SMs have work, and the slices' sums are added in order.
+bool Gemm::Key::may_have_parts(int64_t parts) const {
+  return parts == 1 ||
+         (layout == MatmulLayout::TN && std::ranges::find(kSplits, parts) != std::end(kSplits) &&
+          k % (parts * kSlice) == 0 && parts * m * n * 4 <= int64_t{kPartsBytes});
+}
+
+// All that may be the fastest way to this product.
 std::vector<GemmChoice> Gemm::candidates(const Key& key) const {
   std::vector<GemmChoice> result;
   const auto add = [&](int64_t parts) {
@@ -204,20 +246,29 @@ std::vector<GemmChoice> Gemm::candidates(const Key& key) const {
       result.push_back({algorithm, parts});
   };
   for (const int64_t parts : kSplits)
-    if (key.layout == MatmulLayout::TN && key.k % (parts * kSlice) == 0 &&
-        parts * key.m * key.n * 4 <= int64_t{kPartsBytes})
-      add(parts);
+    if (key.may_have_parts(parts)) add(parts);
   add(1);
   return result;
 }
 
-// What an earlier run chose, or the fastest of the candidates for these operands, timed into memory of their
-// own: c must not be touched yet.
+// What came with the program or an earlier run chose, where this GPU and library can run it.
+std::optional<GemmChoice> Gemm::known(const Key& key, const std::string& product) {
+  auto choice = choices_.find(product);
+  if (!choice) return std::nullopt;
+  if (key.may_have_parts(choice->parts) && Plan(key, choice->parts).accepts(handle_, choice->algorithm))
+    return choice;
+  ++refused_;
+  return std::nullopt;
+}
+
+// What is known, or the fastest of the candidates for these operands, timed into memory of their own: c must
+// not be touched yet.
 GemmChoice Gemm::choose(const Key& key, const Tensor& c, const Tensor& a, const Tensor& b,
                         const void* addend) {
   if (key.stacked) return {Plan(key, 1, kStack).candidates(handle_, key.alignment).front(), 1};
   const std::string product = key.describe();
-  if (const auto known = choices_.find(product)) return *known;
+  if (const auto choice = known(key, product)) return *choice;
+  const double started = steady_seconds();
   const auto tried = candidates(key);
   if (tried.size() == 1 || c.bytes() > device_.memory_available() / 2) return tried.back();
   const std::unique_ptr<void, void (*)(void*)> trial(device_.allocate(c.bytes()),
@@ -244,6 +295,8 @@ GemmChoice Gemm::choose(const Key& key, const Tensor& c, const Tensor& a, const 
   CUDA_CHECK(cudaEventDestroy(begin));
   CUDA_CHECK(cudaEventDestroy(end));
   choices_.keep(product, tried[best]);
+  ++measured_;
+  seconds_ += steady_seconds() - started;
   return tried[best];
 }
 

@@ -8,6 +8,7 @@
 #include <compare>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,11 +22,17 @@ class Gemm {
  public:
   // tf32: products of f32 round their operands (ops/arithmetic.h).
   Gemm(GpuDevice& device, bool tf32);
+  Gemm(GpuDevice& device, bool tf32, GemmAlgorithmCache choices);  // with these, not those of the GPU's kind
   ~Gemm();
   Gemm(const Gemm&) = delete;
   Gemm& operator=(const Gemm&) = delete;
 
-  std::string describe() const;  // "cuBLASLt 13.0.2"
+  // Any thread, before an object is made: the library's file is large. What is wrong with it the object says.
+  static void open_library();
+
+  std::string describe() const;  // "cuBLASLt 13.1.0 with 40 shipped algorithms"
+  // For the person: which algorithms had to be chosen since the last call, and how long that took.
+  std::vector<std::string> take_notes();
 
   // c = product * op(a) op(b), plus addend times the tensor of that name unless it is empty; it may be c.
   struct Factors {
@@ -48,10 +55,12 @@ class Gemm {
     // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy takes the 0 in it for one
     auto operator<=>(const Key&) const = default;
     std::string describe() const;  // "NT bf16 bf16 32768x3072x1024 256", "+=" with an addend
+    bool may_have_parts(int64_t parts) const;
   };
   class Plan;
 
   std::vector<GemmChoice> candidates(const Key& key) const;
+  std::optional<GemmChoice> known(const Key& key, const std::string& product);
   GemmChoice choose(const Key& key, const Tensor& c, const Tensor& a, const Tensor& b, const void* addend);
   void run(const Key& key, const Plan& plan, const GemmChoice& choice, void* c, const Tensor& a,
            const Tensor& b, const void* addend, const Factors& factors);
@@ -63,6 +72,8 @@ class Gemm {
   void* parts_ = nullptr;  // f32, of products that are cut along their inner dimension
   GemmAlgorithmCache choices_;
   std::map<Key, GemmChoice> chosen_;  // in this run
+  int refused_ = 0, measured_ = 0;    // products, since the last take_notes()
+  double seconds_ = 0;                // of measuring
 };
 
 }  // namespace moe::gpu

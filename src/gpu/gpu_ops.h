@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "gpu/few_rows_matmul.h"
 #include "gpu/gemm.h"
@@ -29,6 +30,7 @@ class GpuOps final : public Ops {
   // "bf16, cuBLASLt 13.0, Hopper kernels": for the start of a run. Activations of another type than the one
   // announced are computed as well.
   std::string describe() const;
+  std::vector<std::string> take_notes() { return gemm_.take_notes(); }  // gpu/gemm.h
 
   std::unique_ptr<CapturedRegion> captured_region() override;  // a CUDA graph
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "emulated_cuda/cublasLt.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <vector>
@@ -126,15 +127,23 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
                                               cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
                                               cublasLtMatrixLayout_t, cublasLtMatmulPreference_t, int most,
                                               cublasLtMatmulHeuristicResult_t* results, int* found) {
-  *found = most < 2 ? most : 2;  // two, so that the choice between them is made
-  for (int i = 0; i < *found; ++i) results[i] = {};
+  *found = std::min(most, static_cast<int>(kEmulatedAlgorithms));  // two: the choice between them is made
+  for (int i = 0; i < *found; ++i) results[i] = {{{static_cast<uint64_t>(i)}}, 0, CUBLAS_STATUS_SUCCESS, 0};
   return CUBLAS_STATUS_SUCCESS;
+}
+cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t, cublasLtMatmulDesc_t, cublasLtMatrixLayout_t,
+                                       cublasLtMatrixLayout_t, cublasLtMatrixLayout_t, cublasLtMatrixLayout_t,
+                                       const cublasLtMatmulAlgo_t* algorithm,
+                                       cublasLtMatmulHeuristicResult_t* result) {
+  *result = {*algorithm, 0, CUBLAS_STATUS_SUCCESS, 0};
+  return algorithm->data[0] < kEmulatedAlgorithms ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
 }
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const void* alpha, const void* a,
                               cublasLtMatrixLayout_t a_layout, const void* b, cublasLtMatrixLayout_t b_layout,
                               const void* beta, const void* c, cublasLtMatrixLayout_t c_layout, void* d,
-                              cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t*, void*, size_t,
-                              cudaStream_t stream) {
+                              cublasLtMatrixLayout_t d_layout, const cublasLtMatmulAlgo_t* algorithm, void*,
+                              size_t, cudaStream_t stream) {
+  if (algorithm->data[0] >= kEmulatedAlgorithms) return CUBLAS_STATUS_NOT_SUPPORTED;
   const uint64_t inner_a = desc->a == CUBLAS_OP_N ? a_layout->columns : a_layout->rows;
   const uint64_t inner_b = desc->b == CUBLAS_OP_N ? b_layout->rows : b_layout->columns;
   const uint64_t rows = desc->a == CUBLAS_OP_N ? a_layout->rows : a_layout->columns;
