@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backend/backend.h"
@@ -22,6 +23,7 @@
 #include "model/flops.h"
 #include "net/stop_scope.h"
 #include "train/micro_batches.h"
+#include "train/start_times.h"
 #include "train/trainer.h"
 
 namespace moe::cli {
@@ -97,7 +99,8 @@ int report_end(train::Outcome outcome, const train::Trainer& trainer, Terminal& 
 
 // One rank's part of the run.
 int train_on(const backend::Backend& backend, comm::Communicator& ranks, const TrainOptions& options,
-             const train::RunConfig& config, const StopSignal& stop, Terminal& terminal) {
+             const train::RunConfig& config, const StopSignal& stop, train::StartTimes start,
+             Terminal& terminal) {
   const bool resume = !options.resume.empty();
   const bool first = ranks.rank() == 0;
   const model::ParameterCount count = model::count_parameters(config.model);
@@ -112,6 +115,7 @@ int train_on(const backend::Backend& backend, comm::Communicator& ranks, const T
   expect_same_settings(config, ranks);
   const train::RunFolder folder = open_folder(options, config, ranks);
   terminal.line("run       " + folder.path().string());
+  start.end("folder");
   std::unique_ptr<train::Trainer> trainer;
   train::Outcome outcome;
   try {
@@ -120,10 +124,11 @@ int train_on(const backend::Backend& backend, comm::Communicator& ranks, const T
       const net::StopScope scope(stop.token());  // nothing is trained yet: a signal ends all waiting
       comm::propagate_errors(ranks, [&] {
         trainer = std::make_unique<train::Trainer>(config, folder, resume, *backend.device, *backend.ops,
-                                                   ranks, stop.number(), terminal);
+                                                   ranks, stop.number(), terminal, std::move(start));
       });
     }
     trainer->when_accepted([&] {
+      for (const std::string& note : backend.take_notes()) terminal.line("products  " + note);
       if (!first) return;
       if (!resume) trainer->folder().become_latest();
       if (resume) trainer->folder().keep_tokenizer(config);
@@ -146,6 +151,7 @@ int train_on(const backend::Backend& backend, comm::Communicator& ranks, const T
 }
 
 int train(const TrainOptions& options) {
+  train::StartTimes start = train::StartTimes::of_process();
   if (options.config.empty() == options.resume.empty())
     throw UserError("moe train", "--config FILE for a new run, or --resume RUN to continue one",
                     options.config.empty() ? "neither" : "both");
@@ -158,12 +164,15 @@ int train(const TrainOptions& options) {
   config.data.require_text();
   config.check_trainable(options.resume.empty());
   const train::TrainingConfig& training = config.training;
+  start.end("settings");
   const StopSignal stop;
   backend::Backend backend =
       backend::make_backend(training.device, backend::threads_of_rank(training.threads, launch),
                             train::arithmetic(training), launch.local_rank);
+  start.end("device");
   const auto ranks =
       backend::make_communicator(launch, backend, std::chrono::seconds(config.distributed.timeout_seconds));
+  start.end("ranks");
   train::set_micro_batches(config, *ranks, backend.on_gpu, *backend.device, *backend.ops);
   config.set_last_step(ranks->size());
   // In the run's settings, so that it stays the same text when the run goes on with other ranks.
@@ -172,7 +181,7 @@ int train(const TrainOptions& options) {
   CHECK(nobody != nullptr);
   Terminal terminal(ranks->rank() == 0 ? stderr : nobody.get());
   try {
-    return train_on(backend, *ranks, options, config, stop, terminal);
+    return train_on(backend, *ranks, options, config, stop, std::move(start), terminal);
   } catch (const comm::SharedError&) {
     if (ranks->rank() == 0) throw;
     return 1;  // rank 0 says it

@@ -154,6 +154,8 @@ metrics::Row training_row(const StepResult& result, const StepContext& context) 
     row.add("ranks/slowest", context.stragglers->slowest).add("ranks/lost_seconds", context.stragglers->lost);
   if (context.memory_table != nullptr)
     for (const auto& [category, bytes] : *context.memory_table) row.add("memory/" + category, bytes);
+  if (context.start != nullptr)
+    for (const auto& [part, seconds] : *context.start) row.add("start_seconds/" + part, seconds);
   add_router(result, row);
   return row;
 }

@@ -16,6 +16,7 @@
 #include "tensor/device.h"
 #include "train/evaluate.h"
 #include "train/loss_scale.h"
+#include "train/start_times.h"
 #include "train/stragglers.h"
 
 namespace moe::train {
@@ -58,6 +59,7 @@ struct StepContext {
   std::optional<int64_t> spikes;         // steps skipped as such so far, where they are looked for
   // Of the arena, by category; null but for the first row that a process writes.
   const std::vector<std::pair<std::string, int64_t>>* memory_table = nullptr;
+  const StartTimes::Parts* start = nullptr;  // likewise: seconds from the start of the process
   double flops_per_token = 0;
   std::optional<double> peak_flops;                // of the device, where it is known
   std::map<std::string, double> phase_seconds;     // host's time since the row before, by phase

@@ -29,7 +29,8 @@ struct Interrupted {};
 }  // namespace
 
 Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, Device& device, Ops& ops,
-                 comm::Communicator& communicator, const std::atomic<int>& stop, Terminal& terminal)
+                 comm::Communicator& communicator, const std::atomic<int>& stop, Terminal& terminal,
+                 StartTimes start)
     : config_(config),
       folder_(folder),
       device_(device),
@@ -39,7 +40,8 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
       groups_(config.distributed, config.model, communicator, device, has_muon(config.training.optimizer)),
       control_(config.training.max_minutes, stop, communicator, terminal),
       flops_per_token_(model::flops_per_token(config.model, config.model.max_seq_len).total()),
-      peak_flops_(peak_flops(device.name(), arithmetic(config.training).type != DType::f32)) {
+      peak_flops_(peak_flops(device.name(), arithmetic(config.training).type != DType::f32)),
+      start_(std::move(start)) {
   comm::propagate_errors(communicator_, [&] {
     if (communicator_.rank() == 0) folder_.own(terminal_);
   });
@@ -53,25 +55,17 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
   if (communicator_.size() > 1)
     terminal_.line("layout    " +
                    describe_layout(config_, config_.vocabulary(), communicator_.size(), device_, ops_));
+  start_->end("memory");
   source_ = data::open_training_source(config_.data, terminal_);
+  start_->end("text");
 
   state_->transformer.prepare(device_);
   state_->step_guard.clear(ops_);
   state_->decoder.prepare(device_, captured_region(config_.training, groups_, ops_));
   const checkpoint::CheckpointStore store(folder.checkpoints(), config.training.keep_checkpoints,
                                           program_version());
-  if (resume && store.latest()) {
-    resume_from(store.open_latest());
-  } else {
-    if (resume)
-      terminal_.warning(fmt::format("{}: there is no checkpoint to resume from; the run begins at its start",
-                                    folder.checkpoints().string()));
-    state_->weights.initialise(static_cast<uint64_t>(config_.training.seed), ops_);
-    state_->average.begin(ops_);
-  }
-  model::cast_weights(state_->weights, ops_);
-  state_->replicas.start_parameter_all_gather();
-  open_loader(cursor_);
+  begin(store, resume);
+  start_->end("weights");
   config_.set_last_step(communicator_.size(), step_, tokens_);
   epochs_.emplace(config_.data.mixture, Epochs::counts(loader_->epochs_of_all(cursor_)));
   evaluator_ = std::make_unique<Evaluator>(config_, folder_, source_, *tokenizer_, *state_, communicator_,
@@ -79,13 +73,31 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
                                              if (control_.interrupted()) throw Interrupted();
                                            });
   list_periodic_work();
+  start_->end("held_out");
   open_saver(store);
   sinks_ = communicator_.rank() == 0 ? make_observers(config_, folder_, resume, step_ + 1, terminal_)
                                      : std::make_unique<metrics::FanOut>();
   look_what_was_made();
+  start_->end("record");
 }
 
 Trainer::~Trainer() = default;
+
+// The first batches are read beside what the weights need.
+void Trainer::begin(const checkpoint::CheckpointStore& store, bool resume) {
+  if (resume && store.latest()) {
+    resume_from(store.open_latest());
+  } else {
+    if (resume)
+      terminal_.warning(fmt::format("{}: there is no checkpoint to resume from; the run begins at its start",
+                                    folder_.checkpoints().string()));
+    open_loader(cursor_);
+    state_->weights.initialise(static_cast<uint64_t>(config_.training.seed), ops_);
+    state_->average.begin(ops_);
+  }
+  model::cast_weights(state_->weights, ops_);
+  state_->replicas.start_parameter_all_gather();
+}
 
 void Trainer::open_loader(const data::Cursor& start) {
   const auto& training = config_.training;
@@ -255,7 +267,10 @@ void Trainer::write_row(const StepResult& result, StepContext& context, int64_t 
   context.data_stage = config_.data.stage;
   context.data_epoch = epochs_->complete();
   context.epochs = epochs_->of_places();
-  if (std::exchange(first_row_, false)) context.memory_table = &arena_->table();
+  if (start_) {
+    context.memory_table = &arena_->table();
+    context.start = &start_->parts();
+  }
   context.flops_per_token = flops_per_token_;
   context.peak_flops = peak_flops_;
   context.groups = &state_->optimizer.groups();
@@ -329,11 +344,22 @@ Outcome Trainer::run() {
   }
 }
 
+void Trainer::end_start(const char* part) {
+  if (start_) start_->end(part);
+}
+
+void Trainer::tell_start() {
+  if (!start_) return;
+  terminal_.line("start     " + start_->describe());
+  start_.reset();
+}
+
 Outcome Trainer::train() {
   const bool only_initial = config_.training.max_steps == 0 && saved_step_ < 0;
   const bool complete = is_complete();
   Outcome outcome = Outcome::finished;
   if (!only_initial) outcome = do_due_work(complete);  // what a run that broke off owes to its record
+  end_start("validation");
   if (outcome == Outcome::finished && !complete) outcome = train_steps();
   if (has_trained() || only_initial) save();
   if (!complete) say_where_the_rate_is();
@@ -384,7 +410,9 @@ Outcome Trainer::train_steps() {
     Outcome outcome = next_batches(batches);
     if (outcome != Outcome::finished) return outcome;
     context.data_wait_seconds = loader_->waited_seconds() - waited;
+    end_start("batches");
     const StepResult result = train_step(rates, batches, context);
+    end_start("step");
     if (!state_->loss_scale.update(result.finite())) {
       if (!goes_on(training.on_nan)) {
         cursor_ = cursor_before;
@@ -399,10 +427,12 @@ Outcome Trainer::train_steps() {
     ++step_;
     const double now = steady_seconds();
     write_row(result, context, tokens_before, now - before);
+    tell_start();
     accept();
 
     outcome = decide(now - before);
     if (outcome != Outcome::finished || is_complete()) return outcome;
+    saver_->take_memory();
     if (due(training.checkpoint_every)) timed("checkpoint", [&] { begin_saving(); });
     outcome = do_due_work(false);
     if (outcome != Outcome::finished) return outcome;

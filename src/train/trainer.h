@@ -27,6 +27,7 @@
 #include "train/run_control.h"
 #include "train/run_folder.h"
 #include "train/saver.h"
+#include "train/start_times.h"
 #include "train/state.h"
 #include "train/step.h"
 
@@ -39,8 +40,10 @@ class Trainer {
   // folder is owned (RunFolder::own) before anything of it is swept, cut or written. device and ops are used
   // for as long as the object lives, as is communicator: each rank has a trainer, all of one folder, and rank
   // 0 writes there. stop: becomes the signal's number when the run should save and end; any rank's will do.
+  // start: what went before, which is told with the first step.
   Trainer(const RunConfig& config, const RunFolder& folder, bool resume, Device& device, Ops& ops,
-          comm::Communicator& communicator, const std::atomic<int>& stop, Terminal& terminal);
+          comm::Communicator& communicator, const std::atomic<int>& stop, Terminal& terminal,
+          StartTimes start = {});
   ~Trainer();
 
   // Returns after the last checkpoint is written, and throws after that, where all ranks throw. Throws
@@ -57,6 +60,7 @@ class Trainer {
   int signal() const { return control_.signal(); }     // that ended the run: of any rank; 0: none
 
  private:
+  void begin(const checkpoint::CheckpointStore& store, bool resume);
   void resume_from(const checkpoint::Checkpoint& checkpoint);
   void open_loader(const data::Cursor& start);
   void open_saver(const checkpoint::CheckpointStore& store);
@@ -79,6 +83,8 @@ class Trainer {
   Outcome do_due_work(bool at_end);  // signal: it was interrupted
   Outcome train();
   Outcome train_steps();
+  void end_start(const char* part);
+  void tell_start();
   void say_complete();
   void say_where_the_rate_is();
   void accept();
@@ -116,8 +122,8 @@ class Trainer {
   PeriodicWorks periodic_;
   std::unique_ptr<metrics::Sink> sinks_;
   std::map<std::string, double> phase_seconds_;  // since the last row
-  bool first_row_ = true;
-  std::function<void()> accepted_;  // until it is called
+  std::optional<StartTimes> start_;              // until the first step is done
+  std::function<void()> accepted_;               // until it is called
 
   int64_t step_ = 0;
   int64_t saved_step_ = -1;

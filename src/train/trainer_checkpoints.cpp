@@ -70,6 +70,8 @@ void Trainer::find_folder() {
 void Trainer::resume_from(const checkpoint::Checkpoint& checkpoint) {
   const ResumePoint point =
       resume_point((checkpoint.folder() / "state.json").string(), checkpoint.state_json(), *source_, config_);
+  cursor_ = point.cursor;
+  open_loader(cursor_);
   const PartFiles files = state_->checkpoint_files();
   for (const auto& [name, parts] : files)
     if (name == files.front().first || checkpoint.contains(name)) checkpoint.load_parts(name, parts, device_);
@@ -80,7 +82,6 @@ void Trainer::resume_from(const checkpoint::Checkpoint& checkpoint) {
     terminal_.line("average   of the weights begins with those of the checkpoint");
   }
   step_ = saved_step_ = point.step;
-  cursor_ = point.cursor;
   tokens_ = cursor_.tokens();
   if (point.loss_scale && state_->loss_scale.dynamic()) state_->loss_scale.restore(*point.loss_scale);
   state_->step_guard.restore(point.step_guard, device_);
