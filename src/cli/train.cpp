@@ -20,6 +20,7 @@
 #include "cli/commands.h"
 #include "cli/stop_signal.h"
 #include "cli/tokenizer_words.h"
+#include "data/opening.h"
 #include "model/flops.h"
 #include "net/stop_scope.h"
 #include "train/micro_batches.h"
@@ -99,8 +100,7 @@ int report_end(train::Outcome outcome, const train::Trainer& trainer, Terminal& 
 
 // One rank's part of the run.
 int train_on(const backend::Backend& backend, comm::Communicator& ranks, const TrainOptions& options,
-             const train::RunConfig& config, const StopSignal& stop, train::StartTimes start,
-             Terminal& terminal) {
+             const train::RunConfig& config, const StopSignal& stop, train::Begun begun, Terminal& terminal) {
   const bool resume = !options.resume.empty();
   const bool first = ranks.rank() == 0;
   const model::ParameterCount count = model::count_parameters(config.model);
@@ -115,7 +115,7 @@ int train_on(const backend::Backend& backend, comm::Communicator& ranks, const T
   expect_same_settings(config, ranks);
   const train::RunFolder folder = open_folder(options, config, ranks);
   terminal.line("run       " + folder.path().string());
-  start.end("folder");
+  begun.times.end("folder");
   std::unique_ptr<train::Trainer> trainer;
   train::Outcome outcome;
   try {
@@ -124,7 +124,7 @@ int train_on(const backend::Backend& backend, comm::Communicator& ranks, const T
       const net::StopScope scope(stop.token());  // nothing is trained yet: a signal ends all waiting
       comm::propagate_errors(ranks, [&] {
         trainer = std::make_unique<train::Trainer>(config, folder, resume, *backend.device, *backend.ops,
-                                                   ranks, stop.number(), terminal, std::move(start));
+                                                   ranks, stop.number(), terminal, std::move(begun));
       });
     }
     trainer->when_accepted([&] {
@@ -166,6 +166,10 @@ int train(const TrainOptions& options) {
   const train::TrainingConfig& training = config.training;
   start.end("settings");
   const StopSignal stop;
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> nobody(std::fopen("/dev/null", "w"), std::fclose);
+  CHECK(nobody != nullptr);
+  Terminal terminal(launch.rank == 0 ? stderr : nobody.get());
+  data::Opening source(config.data, terminal, stop.token());  // beside the device
   backend::Backend backend =
       backend::make_backend(training.device, backend::threads_of_rank(training.threads, launch),
                             train::arithmetic(training), launch.local_rank);
@@ -177,11 +181,8 @@ int train(const TrainOptions& options) {
   config.set_last_step(ranks->size());
   // In the run's settings, so that it stays the same text when the run goes on with other ranks.
   config.training.eval_tokens = config.tokens_of_evaluation(ranks->size());
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> nobody(std::fopen("/dev/null", "w"), std::fclose);
-  CHECK(nobody != nullptr);
-  Terminal terminal(ranks->rank() == 0 ? stderr : nobody.get());
   try {
-    return train_on(backend, *ranks, options, config, stop, std::move(start), terminal);
+    return train_on(backend, *ranks, options, config, stop, {std::move(start), &source}, terminal);
   } catch (const comm::SharedError&) {
     if (ranks->rank() == 0) throw;
     return 1;  // rank 0 says it

@@ -30,7 +30,7 @@ struct Interrupted {};
 
 Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, Device& device, Ops& ops,
                  comm::Communicator& communicator, const std::atomic<int>& stop, Terminal& terminal,
-                 StartTimes start)
+                 Begun begun)
     : config_(config),
       folder_(folder),
       device_(device),
@@ -41,7 +41,7 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
       control_(config.training.max_minutes, stop, communicator, terminal),
       flops_per_token_(model::flops_per_token(config.model, config.model.max_seq_len).total()),
       peak_flops_(peak_flops(device.name(), arithmetic(config.training).type != DType::f32)),
-      start_(std::move(start)) {
+      start_(std::move(begun.times)) {
   comm::propagate_errors(communicator_, [&] {
     if (communicator_.rank() == 0) folder_.own(terminal_);
   });
@@ -56,7 +56,7 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
     terminal_.line("layout    " +
                    describe_layout(config_, config_.vocabulary(), communicator_.size(), device_, ops_));
   start_->end("memory");
-  source_ = data::open_training_source(config_.data, terminal_);
+  source_ = begun.text != nullptr ? begun.text->get() : data::open_training_source(config_.data, terminal_);
   start_->end("text");
 
   state_->transformer.prepare(device_);

@@ -17,6 +17,7 @@
 #include "checkpoint/checkpoint.h"
 #include "comm/communicator.h"
 #include "data/loader.h"
+#include "data/opening.h"
 #include "metrics/sink.h"
 #include "text/tokenizer.h"
 #include "train/epochs.h"
@@ -33,6 +34,12 @@
 
 namespace moe::train {
 
+// What a process has begun before its trainer.
+struct Begun {
+  StartTimes times;
+  data::Opening* text = nullptr;  // that of data.source or data.mixture; null: the trainer opens it
+};
+
 class Trainer {
  public:
   // resume: from the folder's latest checkpoint; without one, from the start. Nothing is trained here yet,
@@ -40,10 +47,10 @@ class Trainer {
   // folder is owned (RunFolder::own) before anything of it is swept, cut or written. device and ops are used
   // for as long as the object lives, as is communicator: each rank has a trainer, all of one folder, and rank
   // 0 writes there. stop: becomes the signal's number when the run should save and end; any rank's will do.
-  // start: what went before, which is told with the first step.
+  // begun: what went before, of which the first step tells the times.
   Trainer(const RunConfig& config, const RunFolder& folder, bool resume, Device& device, Ops& ops,
           comm::Communicator& communicator, const std::atomic<int>& stop, Terminal& terminal,
-          StartTimes start = {});
+          Begun begun = {});
   ~Trainer();
 
   // Returns after the last checkpoint is written, and throws after that, where all ranks throw. Throws

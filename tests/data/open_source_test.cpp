@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "base/terminal.h"
+#include "data/opening.h"
 #include "data/support.h"
 
 namespace moe::data {
@@ -290,6 +291,20 @@ TEST_F(OpenSource, IdentityFollowsWhatIsRead) {
   EXPECT_NE(by_line, before);
   spill(folder / "b.txt", "three\n");
   EXPECT_NE(identity(), by_line);
+}
+
+TEST_F(OpenSource, BesideSomethingElseItIsTheSameTextOrTheSameError) {
+  spill(folder / "a.txt", "one");
+  config.source = {(folder / "a.txt").string()};
+  const std::string identity = open_training_source(config, terminal)->identity();
+  Opening text(config, terminal, {});
+  config.source = {(folder / "missing.txt").string()};
+  Opening missing(config, terminal, {});
+  const Opening unused(config, terminal, {});
+  EXPECT_EQ(text.get()->identity(), identity);
+  const std::string error = user_error_of([&] { open_training_source(config, terminal); });
+  EXPECT_THAT(error, HasSubstr("missing.txt"));
+  EXPECT_EQ(user_error_of([&] { missing.get(); }), error);
 }
 
 TEST_F(OpenSource, AMixtureHasAShareForEachPlace) {

@@ -10,6 +10,7 @@
 #include <optional>
 #include <thread>
 
+#include "data/opening.h"
 #include "net/stop_scope.h"
 #include "run/ranks_fixture.h"
 #include "support/errors.h"
@@ -108,6 +109,24 @@ TEST_F(NetworkRun, ASignalEndsAStartThatWaits) {
   const net::StopScope scope(stop.get_token());
   EXPECT_THROW(train(config, folder, false), net::Cancelled);
   signal.join();
+}
+
+// Beside the device: a signal ends it, and so does an error elsewhere, after which nobody asks for the text.
+TEST_F(NetworkRun, AnOpeningThatWaitsCanBeEnded) {
+  const train::RunConfig config = endless(1);
+  server_->control(R"({"rate": 1, "kinds": ["close"], "scope": "files"})");
+  Terminal terminal;
+  const auto wait_for_a_fault = [&] {
+    while (nlohmann::json::parse(server_->control())["faults"].empty())
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  };
+  std::stop_source stop;
+  data::Opening text(config.data, terminal, stop.get_token());
+  wait_for_a_fault();
+  stop.request_stop();
+  EXPECT_THROW(text.get(), net::Cancelled);
+  const data::Opening unused(config.data, terminal, {});
+  wait_for_a_fault();
 }
 
 }  // namespace
