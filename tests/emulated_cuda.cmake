@@ -51,7 +51,7 @@ if(NOT MOE_SANITIZE MATCHES "thread")  # which does not know fibres
   # Of the emulation itself, and of which kernels run.
   target_sources(emulated_gpu PRIVATE emulated_cuda/mma_test.cpp emulated_cuda/kernels_test.cpp
     emulated_cuda/schedules_test.cpp emulated_cuda/token_of_slot_test.cpp
-    emulated_cuda/gemm_algorithms_test.cpp)
+    emulated_cuda/gemm_algorithms_test.cpp emulated_cuda/workspace_test.cpp)
   target_include_directories(emulated_gpu BEFORE PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/emulated_cuda")
   target_compile_options(emulated_gpu PRIVATE -Wno-unknown-pragmas)
 endif()
