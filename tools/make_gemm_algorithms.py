@@ -6,7 +6,8 @@
 
 Each file is one of the user's cache (src/gpu/gemm_algorithm_cache.h), of one kind of GPU and one version of
 the library, which its name says. Its products replace those that the asset has of the same kind; other kinds
-stay. docs/architecture.md says how such a file is gathered. --remove KIND takes a kind out.
+stay, and small products are left out. docs/architecture.md says how such a file is gathered. --remove KIND
+takes a kind out.
 """
 import argparse
 import json
@@ -19,6 +20,13 @@ ABOUT = ("Which algorithm of cuBLASLt is fastest for which product, by kind of G
          "library: the eight words of the algorithm, then the parts that the inner dimension is cut into. "
          "Written by tools/make_gemm_algorithms.py from files that runs on these GPUs measured.")
 WORDS = 9
+LEAST = 1 << 24  # multiplications: smaller products are those of tests, and quickly measured
+
+
+def is_small(product):
+    """Of "NT bf16 bf16 32768x3072x1024 256"."""
+    m, n, k = map(int, product.split()[3].split("x"))
+    return m * n * k < LEAST
 
 
 def read_choices(path):
@@ -27,8 +35,9 @@ def read_choices(path):
     for product, words in choices.items():
         if len(words) != WORDS or not all(isinstance(word, int) for word in words) or words[-1] < 1:
             raise SystemExit(f"{path}: {product}: {WORDS} whole numbers expected, found {words}")
+    choices = {product: words for product, words in choices.items() if not is_small(product)}
     if not choices:
-        raise SystemExit(f"{path}: a file with products expected, found none")
+        raise SystemExit(f"{path}: products of at least {LEAST} multiplications expected, found none")
     return choices
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "make_gemm_algorithms.py"
 KIND, OTHER = "GPU-A-cublaslt-130100", "GPU-B-cublaslt-130100"
+A, B, C = (f"NT bf16 bf16 {rows}x1024x1024 256" for rows in (1024, 2048, 4096))
+SMALL = "NT f32 f32 8x8x8 32"
 WORDS = [7, 0, 0, 0, 0, 0, 0, 2**64 - 1, 1]
 
 
@@ -35,21 +37,22 @@ class GemmAlgorithms(unittest.TestCase):
         return asset
 
     def test_one_kind_beside_the_others(self):
-        self.assertEqual(self.run_tool(self.file(KIND, {"b": WORDS, "a": WORDS})).returncode, 0)
-        self.assertEqual(self.run_tool(self.file(OTHER, {"a": WORDS})).returncode, 0)
-        self.assertEqual(self.kinds(), {KIND: {"a": WORDS, "b": WORDS}, OTHER: {"a": WORDS}})
+        self.assertEqual(self.run_tool(self.file(KIND, {B: WORDS, A: WORDS, SMALL: WORDS})).returncode, 0)
+        self.assertEqual(self.run_tool(self.file(OTHER, {A: WORDS})).returncode, 0)
+        self.assertEqual(self.kinds(), {KIND: {A: WORDS, B: WORDS}, OTHER: {A: WORDS}})
         again = self.asset.read_text()
         self.assertEqual(self.run_tool().returncode, 0)
         self.assertEqual(self.asset.read_text(), again)
-        self.assertEqual(self.run_tool(self.file(KIND, {"c": WORDS}), "--remove", OTHER).returncode, 0)
-        self.assertEqual(self.kinds(), {KIND: {"c": WORDS}})
-        self.assertIn(f'    "c": {json.dumps(WORDS)}\n', self.asset.read_text())
+        self.assertEqual(self.run_tool(self.file(KIND, {C: WORDS}), "--remove", OTHER).returncode, 0)
+        self.assertEqual(self.kinds(), {KIND: {C: WORDS}})
+        self.assertIn(f'    "{C}": {json.dumps(WORDS)}\n', self.asset.read_text())
 
     def test_other_files_are_refused(self):
-        self.run_tool(self.file(KIND, {"a": WORDS}))
+        self.run_tool(self.file(KIND, {A: WORDS}))
         before = self.asset.read_text()
-        for name, content in (("settings", {"a": WORDS}), (OTHER, {}), (OTHER, {"a": WORDS[1:]}),
-                              (OTHER, {"a": WORDS[:-1] + [0]}), (OTHER, {"a": ["1"] * 9}), (OTHER, "{")):
+        for name, content in (("settings", {A: WORDS}), (OTHER, {}), (OTHER, {SMALL: WORDS}),
+                              (OTHER, {A: WORDS[1:]}), (OTHER, {A: WORDS[:-1] + [0]}),
+                              (OTHER, {A: ["1"] * 9}), (OTHER, "{")):
             self.assertNotEqual(self.run_tool(self.file(name, content)).returncode, 0, (name, content))
             self.assertEqual(self.asset.read_text(), before)
         self.assertNotEqual(self.run_tool("--remove", OTHER).returncode, 0)
