@@ -32,8 +32,10 @@ class Text {
     const auto end = static_cast<size_t>(end_of_text);
     if (options_.ignore_end_of_text && logits.size() > end)
       logits[end] = -std::numeric_limits<float>::infinity();
-    return pick_token(logits, options_, random_, done_.ids.size());
+    return pick_token(logits, options_, draw());
   }
+  // For its next token.
+  uint32_t draw() const { return draw_of(random_, done_.ids.size()); }
 
   // Takes the next token. Returns the text that is certain by now.
   std::string_view add(text::TokenId id, const text::Tokenizer& tokenizer, bool room) {
@@ -136,25 +138,36 @@ class Chooser {
   void choose(std::span<text::TokenId> chosen, std::span<const Text> texts, const Tensor& logits_BV,
               model::Decoder& decoder, Ops& ops) {
     if (on_device()) {
-      const text::TokenId except = options_.ignore_end_of_text ? end_of_text_ : model::Decoder::kNone;
-      device_.to_host(chosen.data(), decoder.most_likely(vocabulary_, except, ops));
-      return;
+      device_.to_host(chosen.data(), chosen_on_device(texts, decoder, ops));
+    } else {
+      logits_.fetch(logits_BV);
+      pool_.parallel_for(std::ssize(texts), 1, [&](int64_t i, int64_t) {
+        const auto at = static_cast<size_t>(i);
+        if (texts[at].open()) chosen[at] = texts[at].pick(logits_.row(i), end_of_text_);
+      });
     }
-    logits_.fetch(logits_BV);
-    pool_.parallel_for(std::ssize(texts), 1, [&](int64_t i, int64_t) {
-      const auto at = static_cast<size_t>(i);
-      if (texts[at].open()) chosen[at] = texts[at].pick(logits_.row(i), end_of_text_);
-    });
+    for (size_t i = 0; i < texts.size(); ++i)
+      if (texts[i].open() && chosen[i] == Sample::kNone)
+        throw UserError("the model", "logits that are numbers", "NaN or infinity",
+                        "look at the weights with `moe verify`");
   }
 
  private:
-  // The likeliest token needs no logits on the host.
-  bool on_device() const { return options_.temperature == 0 && options_.repetition_penalty == 1; }
+  // A penalty is of what each text has so far, which the host knows.
+  bool on_device() const { return options_.repetition_penalty == 1; }
+  Tensor chosen_on_device(std::span<const Text> texts, model::Decoder& decoder, Ops& ops) {
+    const text::TokenId except = options_.ignore_end_of_text ? end_of_text_ : model::Decoder::kNone;
+    if (options_.temperature == 0) return decoder.most_likely(vocabulary_, except, ops);
+    draws_.resize(static_cast<size_t>(decoder.batch()));
+    for (size_t i = 0; i < texts.size(); ++i) draws_[i] = static_cast<int32_t>(texts[i].draw());
+    return decoder.sample(draws_.data(), options_.rule(), vocabulary_, except, device_, ops);
+  }
 
   const SamplingOptions& options_;
   const text::TokenId vocabulary_, end_of_text_;
   Device& device_;
   Logits logits_;
+  std::vector<int32_t> draws_;
   ThreadPool pool_;
 };
 

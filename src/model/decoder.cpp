@@ -51,6 +51,7 @@ Decoder::Decoder(const ModelConfig& config, DType type, int64_t B, int64_t S, in
   rstd_B_ = take(DType::f32, {B});
   logits_BV_ = take(type, {B, config.vocab_size});
   chosen_B_ = take(DType::i32, {B});
+  draw_B_ = take(DType::i32, {B});
 }
 
 void Decoder::prepare(Device& device, std::unique_ptr<CapturedRegion> step) {
@@ -140,6 +141,18 @@ Tensor Decoder::most_likely(int64_t vocabulary, int32_t except, Ops& ops) {
               .x_NV = logits_BV_,
               .columns = std::min(vocabulary, logits_BV_.dim(1)),
               .except = except});
+  return chosen_B_;
+}
+
+Tensor Decoder::sample(const int32_t* draws, const SamplingRule& rule, int64_t vocabulary, int32_t except,
+                       Device& device, Ops& ops) {
+  device.to_device(draw_B_, draws);
+  ops.sample({.id_N = chosen_B_,
+              .x_NV = logits_BV_,
+              .draw_N = draw_B_,
+              .columns = std::min(vocabulary, logits_BV_.dim(1)),
+              .except = except,
+              .rule = rule});
   return chosen_B_;
 }
 

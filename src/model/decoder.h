@@ -39,6 +39,10 @@ class Decoder {
   // After next(): the likeliest token of each sequence, i32 [B], of the first `vocabulary` ids without
   // `except` (kNone: of all). Ties go to the lower id.
   Tensor most_likely(int64_t vocabulary, int32_t except, Ops& ops);
+  // The same of one drawn by chance. draws: host array [B] of what Sample has as draw_N. What it has as
+  // Sample::kNone is that here, too.
+  Tensor sample(const int32_t* draws, const SamplingRule& rule, int64_t vocabulary, int32_t except,
+                Device& device, Ops& ops);
 
   int64_t batch() const { return B_; }
   int64_t capacity() const { return S_; }
@@ -66,7 +70,7 @@ class Decoder {
   Tokens tokens_;   // of read()
   Tokens next_;     // of next(): views of next_3B_
   Tensor next_3B_;  // i32: ids, places, first places that are seen, or -1
-  Tensor start_B_, features_BD_, rstd_B_, logits_BV_, chosen_B_;
+  Tensor start_B_, features_BD_, rstd_B_, logits_BV_, chosen_B_, draw_B_;
 };
 
 }  // namespace moe::model

@@ -41,6 +41,7 @@
 #include "ops/optimizer.h"
 #include "ops/route_plan.h"
 #include "ops/router.h"
+#include "ops/sampling.h"
 #include "tensor/tensor.h"
 
 namespace moe {
@@ -86,6 +87,7 @@ namespace moe {
   OP(swiglu_backward, SwigluBackward)              \
   OP(cross_entropy, CrossEntropy)                  \
   OP(argmax, Argmax)                               \
+  OP(sample, Sample)                               \
   OP(sum, Sum)                                     \
   OP(sum_squares, SumSquares)                      \
   OP(clip_scale, ClipScale)                        \

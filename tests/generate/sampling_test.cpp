@@ -59,7 +59,7 @@ TEST(Sampling, DrawsAsOftenAsTransformersProbabilitiesSay) {
     std::vector<int> count(logits.size());
     const Random random(7, "sampling test");
     for (uint64_t i = 0; i < kDraws; ++i)
-      ++count[static_cast<size_t>(pick_token(logits, options, random, i))];
+      ++count[static_cast<size_t>(pick_token(logits, options, draw_of(random, i)))];
     for (size_t id = 0; id < count.size(); ++id) {
       // Four standard deviations of a binomial count; never one that a filter took out.
       const double p = expected[id], allowed = 4 * std::sqrt(kDraws * p * (1 - p));
@@ -76,11 +76,11 @@ TEST(Sampling, GreedyTakesTheLowestOfEquals) {
   SamplingOptions options;
   options.temperature = 0;
   const Random random(1, "x");
-  EXPECT_EQ(pick_token(std::vector<float>{0, 3, 1, 3}, options, random, 0), 1);
+  EXPECT_EQ(pick_token(std::vector<float>{0, 3, 1, 3}, options, 0), 1);
   options.temperature = 1;
   options.top_k = 1;
   for (uint64_t i = 0; i < 20; ++i)
-    EXPECT_EQ(pick_token(std::vector<float>{0, 3, 1, 3}, options, random, i), 1);
+    EXPECT_EQ(pick_token(std::vector<float>{0, 3, 1, 3}, options, draw_of(random, i)), 1);
 }
 
 TEST(Sampling, WrongOptionsAreNamed) {
