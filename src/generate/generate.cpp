@@ -149,7 +149,7 @@ class Chooser {
     for (size_t i = 0; i < texts.size(); ++i)
       if (texts[i].open() && chosen[i] == Sample::kNone)
         throw UserError("the model", "logits that are numbers", "NaN or infinity",
-                        "look at the weights with `moe verify`");
+                        "a product of the weights is too large for its type");
   }
 
  private:

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 
 #include "base/random.h"
 #include "model/decoder.h"
@@ -275,6 +276,11 @@ TEST_P(DecoderOf, EqualsTheTransformerInBf16) {
     EXPECT_TRUE(test::close(a, b, 1e-3)) << "at " << place;
     const auto best = model.fetch<int32_t>(decoder.most_likely(kVocabulary, Decoder::kNone, ops));
     EXPECT_EQ(best.front(), std::max_element(a.begin(), a.begin() + kVocabulary) - a.begin());
+    const SamplingRule rule{.temperature = 2};
+    const int32_t draw = place << (kDrawBits - 4);
+    const Tensor drawn = decoder.sample(&draw, rule, kVocabulary, Decoder::kNone, device, ops);
+    EXPECT_EQ(model.fetch<int32_t>(drawn).front(),
+              sample_row(std::span(a).first(kVocabulary), rule, static_cast<uint32_t>(draw)));
   }
 }
 
