@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 # moe against PyTorch (bench/peers/torch_cpu.py) on one CPU: the same shapes, the same threads, taking turns.
+# All in f32; where the processor multiplies bf16, moe in bf16 beside them.
 #
 #   bench/compare_cpu.sh [threads]        all cores by default
 #
@@ -32,12 +33,20 @@ variant() {
     "--optimizer $(field optimizer <<<"$found")"
 }
 
-run_moe() { "$moe" bench --config "$config" --json "training.threads=$threads" | field tokens_per_second; }
+# run_moe PRECISION [FIELD]
+run_moe() {
+  "$moe" bench --config "$config" --json training.device=cpu "training.threads=$threads" \
+    "training.mixed_precision=$1" "${@:3}" | field "${2:-tokens_per_second}"
+}
 
 # run_peer OPTIONS...
 run_peer() {
   "$python" $peer --config "$config" --threads "$threads" "$@" --json 2>/dev/null | field tokens_per_second
 }
+
+# What auto becomes here.
+half=()
+case $(run_moe auto device --steps 1) in *bf16,*) half=(bf16) ;; esac
 
 echo "looking for PyTorch's fastest variants" >&2
 read -ra eager <<<"$(variant eager)"
@@ -47,7 +56,9 @@ results=$(mktemp)
 trap 'rm -f "$results"' EXIT
 for ((round = 1; round <= rounds; ++round)); do
   echo "round $round of $rounds" >&2
-  echo "$(run_moe) $(run_peer "${eager[@]}") $(run_peer "${compiled[@]}")" >>"$results"
+  line="$(run_moe no) $(run_peer "${eager[@]}") $(run_peer "${compiled[@]}")"
+  for precision in "${half[@]}"; do line+=" $(run_moe "$precision")"; done
+  echo "$line" >>"$results"
 done
 
 processor=$(sed -n 's/^model name[[:space:]]*: //p;T;q' /proc/cpuinfo)
@@ -60,9 +71,12 @@ echo "compiled  ${compiled[*]}"
 import statistics, sys
 
 rows = [[float(x) for x in line.split()] for line in open(sys.argv[1])]
-print(f"\n{'tokens/s':10}{'moe':>12}{'eager':>12}{'compiled':>12}{'moe / best':>12}")
+half = len(rows[0]) > 3
+print(f"\n{'tokens/s':10}{'moe':>12}{'eager':>12}{'compiled':>12}{'moe / best':>12}"
+      + (f"{'moe bf16':>12}{'bf16 / best':>12}" if half else ""))
 rows_named = [(f"round {i + 1}", row) for i, row in enumerate(rows)]
 rows_named.append(("median", [statistics.median(column) for column in zip(*rows)]))
-for name, (moe, eager, compiled) in rows_named:
-    print(f"{name:10}{moe:12.0f}{eager:12.0f}{compiled:12.0f}{moe / max(eager, compiled):12.2f}")
+for name, (moe, *torch, bf16) in ((name, row if half else [*row, 0]) for name, row in rows_named):
+    print(f"{name:10}{moe:12.0f}{torch[0]:12.0f}{torch[1]:12.0f}{moe / max(torch):12.2f}"
+          + (f"{bf16:12.0f}{bf16 / max(torch):12.2f}" if half else ""))
 TABLE

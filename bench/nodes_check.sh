@@ -17,7 +17,7 @@ python=${PYTHON:-python3}
 work=$(mktemp -d)
 failed=0
 settings=(--config "$PWD/configs/quickstart.yaml" "training.device=$on" training.max_steps=12
-  training.warmup_steps=2 training.eval_every=0
+  training.warmup_steps=2 training.eval_every=0 training.mixed_precision=no
   training.batch_size=4 training.checkpoint_every=5 model.max_seq_len=64
   training.gradient_accumulation_steps=2
   distributed.layout=expert "training.output_dir=$work")

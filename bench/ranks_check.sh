@@ -66,7 +66,7 @@ PY
 }
 
 small=(--config configs/quickstart.yaml "training.device=$on" training.max_steps=30
-  training.warmup_steps=5 training.eval_every=0 model.aux_loss_weight=0
+  training.warmup_steps=5 training.eval_every=0 training.mixed_precision=no model.aux_loss_weight=0
   training.optimizer=adamw training.checkpoint_every=0 "training.output_dir=$work" logging.tensorboard=false)
 train one 1 "${small[@]}" "training.batch_size=$((4 * ranks))"
 for layout in $layouts; do

@@ -184,7 +184,7 @@ def make_own(program, name, work, folders):
         "training.run_name=run", "training.max_steps=2", "training.warmup_steps=0", "training.eval_every=0",
         "training.sample_every=0", f"data.source={ROOT / 'docs/interop.md'}", "data.document_split=file",
         "model.d_model=32", "model.expert_intermediate_dim=24", "model.max_seq_len=64", "training.threads=1",
-        *settings)
+        "training.mixed_precision=no", *settings)
     moe(program, "export", work / "run", folders["ours"], "--family", family)
     transformers.AutoModelForCausalLM.from_pretrained(
         folders["ours"], dtype=torch.float32).save_pretrained(folders["theirs"])

@@ -6,6 +6,7 @@
 #include "base/threads.h"
 #include "cpu/cpu_device.h"
 #include "cpu/cpu_ops.h"
+#include "cpu/gemm.h"
 
 namespace moe::backend {
 namespace {
@@ -49,6 +50,22 @@ Backend make_backend(DeviceKind kind, int threads, Arithmetic arithmetic, int gp
     }
   }
   CHECK(false, "a kind of device without a backend");
+}
+
+Bf16Products bf16_products(DeviceKind kind) {
+  switch (kind) {
+    case DeviceKind::gpu:  // make_gpu() refuses those without
+      return {true, "a GPU's matrix units multiply bf16"};
+    case DeviceKind::cpu: {
+      const cpu::Instructions instructions = cpu::instructions();
+      return {
+          instructions.bf16_products,
+          instructions.name + (instructions.bf16_products ? " multiplies bf16" : " does not multiply bf16")};
+    }
+    case DeviceKind::automatic:
+      return bf16_products(gpu_state().usable ? DeviceKind::gpu : DeviceKind::cpu);
+  }
+  CHECK(false, "a kind of device without products");
 }
 
 }  // namespace moe::backend

@@ -28,4 +28,11 @@ struct Backend {
 // arithmetic: what will be computed in; a CPU has no TF32 and says that it computes in f32.
 Backend make_backend(DeviceKind kind, int threads, Arithmetic arithmetic = {}, int gpu = 0);
 
+// Whether the hardware that make_backend() takes for this kind multiplies bf16 faster than f32, and why.
+struct Bf16Products {
+  bool fast = false;
+  std::string why;  // "AMX multiplies bf16"
+};
+Bf16Products bf16_products(DeviceKind kind);
+
 }  // namespace moe::backend

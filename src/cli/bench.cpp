@@ -25,6 +25,7 @@
 #include "cli/bench_moe_layer.h"
 #include "cli/commands.h"
 #include "cli/machine_rates.h"
+#include "cli/precision.h"
 #include "comm/solo.h"
 #include "model/flops.h"
 #include "ops/balanced_ops.h"
@@ -167,9 +168,15 @@ void fill_tables(Result& result, const ClockedOps& timed) {
   result.operations = by_time(operations);
 }
 
+train::RunConfig load_settled(const Options& options) {
+  train::RunConfig config = train::RunConfig::load(options.config, options.overrides);
+  settle_precision(config);  // the line of the device says the type
+  return config;
+}
+
 Result measure(const Options& options) {
   const double started = steady_seconds();
-  train::RunConfig config = train::RunConfig::load(options.config, options.overrides);
+  train::RunConfig config = load_settled(options);
   config.check_trainable(true);
   const train::TrainingConfig& training = config.training;
   const backend::Backend backend =
@@ -282,8 +289,7 @@ std::string text_of(const Result& result, const Options& options) {
 
 int run(const Options& options) {
   if (options.part == "moe-layer") {
-    bench_moe_layer(train::RunConfig::load(options.config, options.overrides), options.tokens, options.steps,
-                    options.json);
+    bench_moe_layer(load_settled(options), options.tokens, options.steps, options.json);
     return 0;
   }
   const Result result = measure(options);

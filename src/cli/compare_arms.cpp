@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "cli/precision.h"
 #include "text/tokenizer.h"
 
 namespace moe::cli {
@@ -89,6 +90,7 @@ std::vector<Arm> load_arms(const std::vector<fs::path>& files, const std::vector
     std::vector<fs::path> all = base;
     all.push_back(file);
     Arm arm{file.stem().string(), train::RunConfig::load(all, overrides)};
+    settle_precision(arm.config);
     arm.config.data.require_text();
     arm.config.check_trainable(true);
     if (arm.config.data.validation_source.empty() && arm.config.data.validation_fraction == 0)

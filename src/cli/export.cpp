@@ -80,6 +80,8 @@ std::string precision_of(const train::TrainingConfig& training) {
     case train::MixedPrecision::fp16:
       return fmt::format("{}, {} master weights", name_of(training.mixed_precision),
                          name_of(training.master_weights));
+    case train::MixedPrecision::automatic:
+      CHECK(false, "training.mixed_precision is still auto");
   }
   CHECK(false, "a precision without words");
 }

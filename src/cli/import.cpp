@@ -21,6 +21,7 @@
 #include "cli/commands.h"
 #include "cli/hub_model.h"
 #include "cli/model_files.h"
+#include "cli/precision.h"
 #include "cli/verify.h"
 #include "hub/address.h"
 #include "interop/export_weights.h"
@@ -147,6 +148,7 @@ Start starting_point(const ImportOptions& options) {
     start.output = fs::path("runs") / (fs::absolute(folder) / "").lexically_normal().parent_path().filename();
   put_run_in(start.output, start.config);
   start.config.resolve_places();
+  settle_precision(start.config);
   start.config.validate();
   if (!told) start.own_tokenizer = text::fingerprint_text(start.config.data.tokenizer.facts().fingerprint);
   if (fs::exists(saved))

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/version.h"
 #include "checkpoint/finite.h"
+#include "cli/precision.h"
 #include "train/resume.h"
 #include "train/run_folder.h"
 
@@ -34,6 +35,7 @@ TrainedModel open_weights(const std::string& path, const std::vector<std::string
 
 TrainedModel open_model(const std::string& path, const std::vector<std::string>& overrides, bool average) {
   TrainedModel model = open_weights(path, overrides);
+  settle_precision(model.config);
   const std::string state = (model.checkpoint.folder() / "state.json").string();
   train::expect_tokenizer(state, train::read_state(state, model.checkpoint.state_json()),
                           model.config.data.tokenizer.facts());

@@ -20,6 +20,7 @@
 #include "cli/plan_layouts.h"
 #include "cli/plan_model.h"
 #include "cli/plan_recipe.h"
+#include "cli/precision.h"
 #include "cli/tokenizer_words.h"
 #include "model/flops.h"
 #include "train/micro_batches.h"
@@ -89,6 +90,8 @@ std::string dense_parts(const model::ModelConfig& model) {
 
 // model: lines about a model of others; "" of settings.
 void print_plan(train::RunConfig& config, const std::string& model, int ranks, const train::GpuRates* named) {
+  const std::string precision =
+      settle_precision(config, named != nullptr ? DeviceKind::gpu : config.training.device);
   backend::Backend backend = planning_backend(config, named);
   const train::GpuRates* const gpu = named != nullptr ? named : train::find_gpu(backend.device->name());
   const double free =
@@ -103,6 +106,7 @@ void print_plan(train::RunConfig& config, const std::string& model, int ranks, c
   print(model.empty()
             ? fmt::format("tokenizer      {}\n", tokenizer_words(config.data.tokenizer.facts()))
             : fmt::format("tokenizer      not read; {} ids, as config.json says\n", config.vocabulary()));
+  if (!precision.empty()) print(fmt::format("precision      {}\n", precision));
   print(fmt::format("parameters     {} total ({}), {} active per token ({})\n", count.total,
                     format_count(static_cast<double>(count.total)), count.active,
                     format_count(static_cast<double>(count.active))));

@@ -18,6 +18,7 @@
 #include "base/terminal.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
+#include "cli/precision.h"
 #include "cli/stop_signal.h"
 #include "cli/tokenizer_words.h"
 #include "data/opening.h"
@@ -65,6 +66,12 @@ void discard_if_nothing(std::unique_ptr<train::Trainer>& trainer, const train::R
 }
 
 void expect_same_settings(const train::RunConfig& config, comm::Communicator& ranks) {
+  const auto precisions = ranks.gather_text(std::string(name_of(config.training.mixed_precision)));
+  for (size_t r = 1; r < precisions.size(); ++r)
+    if (precisions[r] != precisions.front())
+      throw comm::SharedError(fmt::format("rank {}: training.mixed_precision", r),
+                              precisions.front() + ", as on rank 0", precisions[r],
+                              "auto depends on the processor: name one precision for all ranks");
   const auto all = ranks.gather_text(config.json());
   for (size_t r = 1; r < all.size(); ++r)
     if (all[r] != all.front())
@@ -98,13 +105,15 @@ int report_end(train::Outcome outcome, const train::Trainer& trainer, Terminal& 
   return 0;
 }
 
-// One rank's part of the run.
+// One rank's part of the run. precision: what settle_precision() says.
 int train_on(const backend::Backend& backend, comm::Communicator& ranks, const TrainOptions& options,
-             const train::RunConfig& config, const StopSignal& stop, train::Begun begun, Terminal& terminal) {
+             const train::RunConfig& config, const std::string& precision, const StopSignal& stop,
+             train::Begun begun, Terminal& terminal) {
   const bool resume = !options.resume.empty();
   const bool first = ranks.rank() == 0;
   const model::ParameterCount count = model::count_parameters(config.model);
   terminal.line("device    " + backend.description);
+  if (!precision.empty()) terminal.line("precision " + precision);
   if (ranks.size() > 1) terminal.line("ranks     " + ranks.describe());
   terminal.line(fmt::format("model     {} parameters, {} active per token",
                             format_count(static_cast<double>(count.total)),
@@ -132,7 +141,8 @@ int train_on(const backend::Backend& backend, comm::Communicator& ranks, const T
       if (!first) return;
       if (!resume) trainer->folder().become_latest();
       if (resume) trainer->folder().keep_tokenizer(config);
-      if (resume && (!options.overrides.empty() || config.training.global_batch_size > 0))
+      if (resume &&
+          (!options.overrides.empty() || !precision.empty() || config.training.global_batch_size > 0))
         trainer->folder().record(config);
     });
     outcome = trainer->run();
@@ -161,6 +171,7 @@ int train(const TrainOptions& options) {
       options.resume.empty()
           ? train::RunConfig::load(options.config, options.overrides)
           : train::RunConfig::load_run(train::RunFolder::open(options.resume).config(), options.overrides);
+  const std::string precision = settle_precision(config);
   config.data.require_text();
   config.check_trainable(options.resume.empty());
   const train::TrainingConfig& training = config.training;
@@ -182,7 +193,7 @@ int train(const TrainOptions& options) {
   // In the run's settings, so that it stays the same text when the run goes on with other ranks.
   config.training.eval_tokens = config.tokens_of_evaluation(ranks->size());
   try {
-    return train_on(backend, *ranks, options, config, stop, {std::move(start), &source}, terminal);
+    return train_on(backend, *ranks, options, config, precision, stop, {std::move(start), &source}, terminal);
   } catch (const comm::SharedError&) {
     if (ranks->rank() == 0) throw;
     return 1;  // rank 0 says it

@@ -21,6 +21,7 @@
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/model_files.h"
+#include "cli/precision.h"
 #include "interop/family.h"
 #include "interop/hf_config.h"
 #include "interop/imported_model.h"
@@ -121,6 +122,7 @@ int upcycle(const UpcycleOptions& options) {
   config.model = made;
   auto sections = config.sections();
   for (const std::string& assignment : options.overrides) apply_override(assignment, sections);
+  settle_precision(config);
   put_run_in(options.output, config);
   config.resolve_places();
   config.validate();

@@ -32,7 +32,7 @@ void use_one_thread_once() {
   static_cast<void>(done);
 }
 
-const char* instructions(dnnl::cpu_isa isa) {
+const char* name_of(dnnl::cpu_isa isa) {
   switch (isa) {
     case dnnl::cpu_isa::sse41:
       return "SSE4.1";
@@ -63,6 +63,13 @@ void load_block(float* out, const void* in, int64_t stride, int64_t row, int64_t
 
 }  // namespace
 
+Instructions instructions() {
+  const dnnl::cpu_isa isa = dnnl::get_effective_cpu_isa();
+  const auto bits = static_cast<unsigned>(isa);
+  const auto needed = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
+  return {name_of(isa), (bits & needed) == needed};
+}
+
 struct Gemm::Impl {
   explicit Impl(int threads) : scratch(threads) {}
 
@@ -80,9 +87,7 @@ Gemm::Gemm(int threads) : impl_(std::make_unique<Impl>(threads)) {
     throw UserError("oneDNN", "a build for OpenMP or without threads", fmt::format("CPU runtime {}", runtime),
                     "install your distribution's libdnnl-dev, or build oneDNN with DNNL_CPU_RUNTIME=SEQ");
   use_one_thread_once();
-  const auto isa = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
-  const auto needed = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);
-  if ((isa & needed) == needed) impl_->bf16 = std::make_unique<Bf16Products>(threads);
+  if (instructions().bf16_products) impl_->bf16 = std::make_unique<Bf16Products>(threads);
 }
 
 Gemm::~Gemm() = default;
@@ -91,7 +96,7 @@ std::string Gemm::describe(DType type) const {
   const auto* version = dnnl_version();
   const bool converted = type == DType::f16 || (type == DType::bf16 && !impl_->bf16);
   return fmt::format("oneDNN {}.{}.{}, {}{}", version->major, version->minor, version->patch,
-                     instructions(dnnl::get_effective_cpu_isa()), converted ? ", products in f32" : "");
+                     instructions().name, converted ? ", products in f32" : "");
 }
 
 void Gemm::multiply(const Product& p) {

@@ -25,6 +25,13 @@ struct Product {
   DType in = DType::f32, out = DType::f32;
 };
 
+// Of this processor, as far as oneDNN uses them.
+struct Instructions {
+  std::string name;    // "AVX-512 BF16"
+  bool bf16_products;  // that multiply bf16 and add in f32; without them bf16 is converted and gains no time
+};
+Instructions instructions();
+
 class Gemm {
  public:
   // threads: the most that call multiply() at one time.

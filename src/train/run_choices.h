@@ -66,9 +66,11 @@ constexpr bool is_cautious(WeightDecayMode mode) {
   CHECK(false, "a mode of weight decay without a meaning");
 }
 
-enum class MixedPrecision : uint8_t { no, tf32, bf16, fp16 };  // no: f32
+// no: f32. automatic: becomes no or bf16 by what the device multiplies fast (train/precision.h).
+enum class MixedPrecision : uint8_t { automatic, no, tf32, bf16, fp16 };
 constexpr auto choices_of(MixedPrecision) {
-  return choices<MixedPrecision>({{MixedPrecision::no, "no"},
+  return choices<MixedPrecision>({{MixedPrecision::automatic, "auto"},
+                                  {MixedPrecision::no, "no"},
                                   {MixedPrecision::tf32, "tf32"},
                                   {MixedPrecision::bf16, "bf16"},
                                   {MixedPrecision::fp16, "fp16"}});

@@ -67,6 +67,8 @@ Arithmetic arithmetic(const TrainingConfig& training) {
       return {DType::bf16, false};
     case MixedPrecision::fp16:
       return {DType::f16, false};
+    case MixedPrecision::automatic:
+      CHECK(false, "training.mixed_precision is still auto");
   }
   CHECK(false, "a precision without a type");
 }
@@ -79,6 +81,8 @@ LossScale loss_scale(const TrainingConfig& training) {
       return {};
     case MixedPrecision::fp16:
       return {training.loss_scale, training.loss_scale_growth_every};
+    case MixedPrecision::automatic:
+      CHECK(false, "training.mixed_precision is still auto");
   }
   CHECK(false, "a precision without a loss scale");
 }

@@ -222,6 +222,8 @@ std::optional<StepTime> predict_step(const RunConfig& config, int ranks, const G
     case MixedPrecision::bf16:
     case MixedPrecision::fp16:
       break;
+    case MixedPrecision::automatic:
+      CHECK(false, "training.mixed_precision is still auto");
   }
   const Mesh mesh = mesh_of(config.distributed, ranks);
   const int experts = mesh.ep;

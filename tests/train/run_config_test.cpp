@@ -355,7 +355,7 @@ TEST(RunConfig, EveryChoiceIsReadAndWrittenByItsName) {
             "training.optimizer_order = pytorch: pytorch bitsandbytes\n"
             "training.muon_coefficients = polar_express: polar_express quintic\n"
             "training.muon_scale = rms: rms spectral\n"
-            "training.mixed_precision = \"no\": no tf32 bf16 fp16\n"
+            "training.mixed_precision = \"no\": auto no tf32 bf16 fp16\n"
             "training.master_weights = fp32: fp32 bf16\n"
             "training.gradient_type = fp32: fp32 bf16\n"
             "training.recompute = none: none selective full\n"
