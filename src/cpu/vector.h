@@ -66,15 +66,18 @@ void with_f32_or_bf16(DType dtype, Body&& body) {
   body(bf16{});
 }
 
-// e^x within 2 ulp where the result is normal (tests/ops/vector_test.cpp); 0 for -inf, inf from 88.73 on, NaN
-// for NaN. x = n ln2 + r, |r| <= ln2/2; e^r = 1 + r + r^2 p(r) with p of degree 4 by the Remez exchange
-// (relative error 3e-9, far below the rounding of f32).
-inline float exp_approx(float x) {
-  constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: adding it rounds to an integer, kept in the low bits
-  constexpr float kLog2e = 1.44269504F;
+// e^x = factor 2^n. x = n ln2 + r, |r| <= ln2/2; factor = e^r = 1 + r + r^2 p(r) with p of degree 4 by the
+// Remez exchange (relative error 3e-9, far below the rounding of f32).
+struct Exponential {
+  static constexpr float kRound =
+      12582912.0F;  // 1.5 * 2^23: adding it rounds to an integer, kept in the low bits
+
+  float factor;
+  uint32_t bits;  // of n + kRound
+};
+inline Exponential exponential(float x) {
+  constexpr float kRound = Exponential::kRound, kLog2e = 1.44269504F;
   constexpr float kLn2High = 0.693359375F, kLn2Low = -2.12194440e-4F;  // Cody & Waite: n * high is exact
-  x = x < -104.0F ? -104.0F : x;  // below: 0.   These comparisons let NaN through.
-  x = x > 89.0F ? 89.0F : x;      // above: inf
   const float shifted = x * kLog2e + kRound;
   const float n = shifted - kRound;
   const float r = (x - n * kLn2High) - n * kLn2Low;
@@ -83,13 +86,29 @@ inline float exp_approx(float x) {
   p = p * r + 4.166839079e-2F;
   p = p * r + 1.666652040e-1F;
   p = p * r + 4.999999343e-1F;
-  p = (p * r * r + r) + 1.0F;
+  return {(p * r * r + r) + 1.0F, std::bit_cast<uint32_t>(shifted)};
+}
+
+// e^x within 2 ulp where the result is normal (tests/ops/vector_test.cpp); 0 for -inf, inf from 88.73 on, NaN
+// for NaN.
+inline float exp_approx(float x) {
+  x = x < -104.0F ? -104.0F : x;  // below: 0.   These comparisons let NaN through.
+  x = x > 89.0F ? 89.0F : x;      // above: inf
+  const Exponential e = exponential(x);
   // 2^n in two halves, so that n = 128 and subnormal results need no special case.
-  const int32_t power = std::bit_cast<int32_t>(shifted) - std::bit_cast<int32_t>(kRound);
+  const auto power = static_cast<int32_t>(e.bits - std::bit_cast<uint32_t>(Exponential::kRound));
   const int32_t half = power >> 1;
   const float scale1 = std::bit_cast<float>((half + 127) << 23);
   const float scale2 = std::bit_cast<float>((power - half + 127) << 23);
-  return p * scale1 * scale2;
+  return e.factor * scale1 * scale2;
+}
+
+// The same for x <= 88, in two thirds of the time: 0 below -87, where e^x is 1.6e-38, so that 2^n is a normal
+// number.
+inline float exp_flushed(float x) {
+  const Exponential e = exponential(x);
+  const float scale = std::bit_cast<float>((e.bits << 23) + 0x3f800000U);  // kRound's own bits shift out
+  return x < -87.0F ? 0.0F : e.factor * scale;
 }
 
 inline float sigmoid(float x) {
@@ -119,20 +138,25 @@ float dot(const A* a, const B* b, int64_t n) {
   return sum_of(n, [&](int64_t i) { return to_float(a[i]) * to_float(b[i]); });
 }
 
-// The largest of x[0..n), n >= 1; NaN elements are passed over.
-template <class T>
-float max_of(const T* x, int64_t n) {
+// The largest of term(i) over i < n, n >= 1; NaN is passed over but in the first.
+template <class Term>
+float max_of(int64_t n, Term&& term) {
   std::array<float, kLanes> part;
-  part.fill(to_float(x[0]));
+  part.fill(term(0));
   const int64_t rest = n % kLanes, whole = n - rest;
   const auto take = [&](int64_t lane, float value) {
     float& best = part[static_cast<size_t>(lane)];
     best = value > best ? value : best;
   };
   for (int64_t i = 0; i < whole; i += kLanes)
-    for (int64_t lane = 0; lane < kLanes; ++lane) take(lane, to_float(x[i + lane]));
-  for (int64_t lane = 0; lane < rest; ++lane) take(lane, to_float(x[whole + lane]));
+    for (int64_t lane = 0; lane < kLanes; ++lane) take(lane, term(i + lane));
+  for (int64_t lane = 0; lane < rest; ++lane) take(lane, term(whole + lane));
   return *std::max_element(part.begin(), part.end());
+}
+
+template <class T>
+float max_of(const T* x, int64_t n) {
+  return max_of(n, [=](int64_t i) { return to_float(x[i]); });
 }
 
 }  // namespace moe::cpu

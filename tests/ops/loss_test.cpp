@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "base/error.h"
 #include "support/compare.h"
@@ -79,6 +80,62 @@ TEST_F(LossTest, GradientOfRoundedTypesMatchesF32) {
       EXPECT_TRUE(close(loss16, values(loss), kBoundF32));
       EXPECT_TRUE(close(values(logits16), values(logits32), bound_of(dtype)));
     }
+}
+
+// What was summed before a larger logit came is scaled to it. Rows that rise, fall, and have their largest in
+// the middle, over several blocks of the CPU.
+TEST_F(LossTest, TheLargestLogitMayStandAnywhere) {
+  const size_t V = 6001, half = V / 2;
+  const auto rising = [](size_t i) { return 0.02 * static_cast<double>(i) - 60; };
+  std::vector<double> x(3 * V);
+  for (size_t i = 0; i < V; ++i) {
+    x[i] = rising(i);
+    x[V + i] = rising(V - i);
+    x[2 * V + i] = rising(i < half ? 2 * i : 2 * (V - i));
+  }
+  const std::vector<int32_t> target = {6000, 3000, 5};
+  const double scale = 0.25;
+  for (const DType dtype : kActivations) {
+    const Tensor logits = of(dtype, {3, static_cast<int64_t>(V)}, x), loss = zeros(DType::f32, {3});
+    const auto rounded = values(logits), losses = expected(logits, target, V);
+    ops().cross_entropy({loss, logits, of(DType::i32, {3}, target), static_cast<int64_t>(V),
+                         of<float>(DType::f32, {1}, {static_cast<float>(scale)})});
+    EXPECT_TRUE(close(values(loss), losses, kBoundF32));
+    std::vector<double> gradient(3 * V);
+    for (size_t n = 0; n < 3; ++n) {
+      const auto t = static_cast<size_t>(target[n]);
+      for (size_t i = 0; i < V; ++i)
+        gradient[n * V + i] =
+            scale * (std::exp(rounded[n * V + i] - rounded[n * V + t] - losses[n]) - (i == t ? 1 : 0));
+    }
+    EXPECT_TRUE(close(values(logits), gradient, dtype == DType::f32 ? kBoundF32 : bound_of(dtype)));
+  }
+}
+
+TEST_F(LossTest, ALogitThatIsNotANumberShowsInTheLoss) {
+  for (const int64_t at : {0, 1, 2999}) {
+    const Tensor logits = normal("logits", DType::f32, {1, 3000});
+    std::vector<double> x = values(logits);
+    x[static_cast<size_t>(at)] = std::nan("");
+    const Tensor broken = of(DType::f32, {1, 3000}, x), loss = zeros(DType::f32, {1});
+    ops().cross_entropy({loss, broken, of<int32_t>(DType::i32, {1}, {7}), 3000, none});
+    EXPECT_TRUE(std::isnan(values(loss)[0])) << at;
+  }
+}
+
+TEST_F(LossTest, ALogitOfMinusInfinityHasNoShare) {
+  constexpr double kNone = -std::numeric_limits<double>::infinity();
+  std::vector<double> x(4100, kNone);  // all of the first blocks of the CPU's
+  x[4097] = 1;
+  x[4099] = 1;
+  const Tensor logits = of(DType::f32, {1, 4100}, x), loss = zeros(DType::f32, {1});
+  ops().cross_entropy(
+      {loss, logits, of<int32_t>(DType::i32, {1}, {4097}), 4100, of<float>(DType::f32, {1}, {1})});
+  EXPECT_NEAR(values(loss)[0], std::log(2.0), 1e-6);
+  std::vector<double> gradient(4100);
+  gradient[4097] = -0.5;
+  gradient[4099] = 0.5;
+  EXPECT_TRUE(close(values(logits), gradient, kBoundF32));
 }
 
 TEST_F(LossTest, HugeLogitsDoNotOverflow) {

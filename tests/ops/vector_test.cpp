@@ -42,6 +42,21 @@ TEST(VectorTest, ExpAtTheEnds) {
   EXPECT_NEAR(exp_approx(-100.0F), std::exp(-100.0), 1.5e-45);  // one step of subnormal numbers
 }
 
+TEST(VectorTest, ExpFlushedIsWithinTwoUlp) {
+  for (int i = 0; i <= 1'000'000; ++i) {
+    const float x = -87.0F * static_cast<float>(i) / 1e6F;
+    ASSERT_LE(ulps(exp_flushed(x), std::exp(static_cast<double>(x))), 2.0) << "at " << x;
+  }
+}
+
+TEST(VectorTest, ExpFlushedAtTheEnds) {
+  EXPECT_EQ(exp_flushed(0.0F), 1.0F);
+  EXPECT_EQ(exp_flushed(-0.0F), 1.0F);
+  for (const float x : {std::nextafter(-87.0F, -88.0F), -104.0F, -1e4F, -1e30F, -3.4e38F, -kInfinity})
+    EXPECT_EQ(exp_flushed(x), 0.0F) << x;
+  EXPECT_TRUE(std::isnan(exp_flushed(std::numeric_limits<float>::quiet_NaN())));
+}
+
 TEST(VectorTest, SigmoidSaturatesWithoutNan) {
   EXPECT_EQ(sigmoid(-1000.0F), 0.0F);
   EXPECT_EQ(sigmoid(1000.0F), 1.0F);
