@@ -153,7 +153,7 @@ class BlockAttention {
     std::fill(weight + high, weight + keys, T(0.0F));
     if (low == high) return;
     const float largest = std::max(largest_[row], scale * max_of(score + low, high - low));
-    for (int64_t i = low; i < high; ++i) score[i] = exp_approx(scale * score[i] - largest);
+    for (int64_t i = low; i < high; ++i) score[i] = exp_flushed(scale * score[i] - largest);
     store_row(weight + low, score + low, high - low);
     const float added = sum_of(high - low, [&](int64_t i) { return score[low + i]; });
     if (total_[row] > 0 && largest > largest_[row]) {

@@ -108,7 +108,7 @@ class BackwardTask {
     const float scale = 1.0F / std::sqrt(static_cast<float>(dim));
     float *score = scores_ + row * kBlockKeys, *dp = dp_ + row * kBlockKeys;
     for (int64_t i = low; i < high; ++i) {
-      score[i] = exp_approx(scale * score[i] - lse);
+      score[i] = exp_flushed(scale * score[i] - lse);
       dp[i] = score[i] * (dp[i] - delta) * scale;
     }
     store_row(p + low, score + low, high - low);

@@ -17,9 +17,7 @@ inline void decode(float* __restrict out, const uint8_t* __restrict code, const 
 }
 
 inline float largest_magnitude(const float* x, int64_t count) {
-  float magnitude[kAdamBlock] = {};
-  for (int64_t i = 0; i < count; ++i) magnitude[i] = std::abs(x[i]);
-  return max_of(magnitude, count);
+  return max_of(count, [=](int64_t i) { return std::abs(x[i]); });
 }
 
 // Codes of a block without any magnitude are those that bitsandbytes' search gives for 0/0: they decode to 0.
