@@ -99,7 +99,7 @@ void describe_optimizer(TrainingConfig& c, Fields& fields) {
   fields.add("router_8bit", c.router_8bit, "8-bit moments for the routers too");
   fields
       .add("mixed_precision", c.mixed_precision,
-           "no is f32; tf32: f32 with rounded products on a GPU; auto: bf16 where it is faster, else no")
+           "no: f32; tf32: f32, rounded products on a GPU; auto: bf16 where fast")
       .known_as({"precision", "dtype", "torch_dtype", "amp", "bf16", "fp16", "param_dtype"})
       .choice_known_as({{"bfloat16", "bf16"},
                         {"float16", "fp16"},
