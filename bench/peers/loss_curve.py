@@ -38,6 +38,7 @@ HEADER = 1024  # bytes of a token file before its 16-bit ids
 END_OF_TEXT = 50256
 REAL_VOCABULARY = 50257  # the embedding's other rows are padding
 LAST = 50  # steps at the end over which the curves are compared
+BF16_WAYS = {"attention": "cudnn", "experts": "grouped", "head": "full"}  # of those in torch_gpu.py
 
 
 def read_tokens(path):
@@ -99,7 +100,7 @@ class Parts(nn.Module):
             logits = functional.linear(x_ND, self.model.embedding)[:, :REAL_VOCABULARY]
             return functional.cross_entropy(logits.float(), target_N)
 
-        self.model = torch_gpu.Model(shape, "full") if bf16 else torch_cpu.Model(shape, "loop", "full")
+        self.model = torch_gpu.Model(shape, BF16_WAYS) if bf16 else torch_cpu.Model(shape, "loop", "full")
         self.model.loss = loss
 
     def forward(self, input_BT, target_BT):

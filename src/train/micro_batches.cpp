@@ -15,7 +15,7 @@ namespace {
 
 constexpr double kShareOfFree = 0.9;  // the rest: workspaces, and what other programs take meanwhile
 // docs/benchmarks.md, "Micro-batches": what a GPU and a CPU gain from more.
-constexpr int64_t kTokensOfGpu = 131072, kTokensOfCpu = 4096;
+constexpr int64_t kTokensOfGpu = 262144, kTokensOfCpu = 4096;
 
 void set(RunConfig& config, int64_t batch_size, int64_t rows) {
   config.training.batch_size = batch_size;

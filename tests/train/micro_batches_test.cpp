@@ -69,10 +69,10 @@ TEST_F(MicroBatches, AccumulationFollows) {
 
 TEST_F(MicroBatches, AutoIsTheLargestThatHelps) {
   constexpr double kMuch = 1e15;
-  EXPECT_EQ(chosen(512, 1, kMuch), 128);
+  EXPECT_EQ(chosen(512, 1, kMuch), 256);
   EXPECT_EQ(chosen(512, 8, kMuch), 64);
   EXPECT_EQ(chosen(100, 1, kMuch), 100);
-  EXPECT_EQ(chosen(3 * 129, 1, kMuch), 43);  // 129 rows are more than 131,072 tokens
+  EXPECT_EQ(chosen(3 * 257, 1, kMuch), 3);  // 257 rows are more than 262,144 tokens
   EXPECT_EQ(chosen(512, 1, kMuch, false), 4);
 }
 
