@@ -5,7 +5,9 @@
 
 namespace moe::cli {
 
+// The hardware is asked for auto alone.
 std::string settle_precision(train::RunConfig& config, DeviceKind device) {
+  if (config.training.mixed_precision != train::MixedPrecision::automatic) return "";
   const backend::Bf16Products products = backend::bf16_products(device);
   return train::settle_precision(config.training, products.fast, products.why);
 }

@@ -2,6 +2,7 @@
 // moe train: a new run from a config file, or an old one from its folder.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>  // program_invocation_name: how the program was called, for commands to copy
 #include <cstdlib>
 #include <filesystem>
@@ -65,25 +66,29 @@ void discard_if_nothing(std::unique_ptr<train::Trainer>& trainer, const train::R
   folder.discard();
 }
 
+// The first rank whose text is not that of rank 0.
+std::optional<size_t> first_other(const std::vector<std::string>& of_ranks) {
+  const auto other =
+      std::ranges::find_if(of_ranks, [&](const auto& text) { return text != of_ranks.front(); });
+  if (other == of_ranks.end()) return std::nullopt;
+  return static_cast<size_t>(other - of_ranks.begin());
+}
+
 void expect_same_settings(const train::RunConfig& config, comm::Communicator& ranks) {
   const auto precisions = ranks.gather_text(std::string(name_of(config.training.mixed_precision)));
-  for (size_t r = 1; r < precisions.size(); ++r)
-    if (precisions[r] != precisions.front())
-      throw comm::SharedError(fmt::format("rank {}: training.mixed_precision", r),
-                              precisions.front() + ", as on rank 0", precisions[r],
-                              "auto depends on the processor: name one precision for all ranks");
-  const auto all = ranks.gather_text(config.json());
-  for (size_t r = 1; r < all.size(); ++r)
-    if (all[r] != all.front())
-      throw comm::SharedError(fmt::format("rank {}", r), "the settings of rank 0", "others",
-                              "start all ranks with the same file and the same overrides");
+  if (const auto r = first_other(precisions))
+    throw comm::SharedError(fmt::format("rank {}: training.mixed_precision", *r),
+                            precisions.front() + ", as on rank 0", precisions[*r],
+                            "auto depends on the processor: name one precision for all ranks");
+  if (const auto r = first_other(ranks.gather_text(config.json())))
+    throw comm::SharedError(fmt::format("rank {}", *r), "the settings of rank 0", "others",
+                            "start all ranks with the same file and the same overrides");
   const auto tokenizers =
       ranks.gather_text(text::fingerprint_text(config.data.tokenizer.facts().fingerprint));
-  for (size_t r = 1; r < tokenizers.size(); ++r)
-    if (tokenizers[r] != tokenizers.front())
-      throw comm::SharedError(fmt::format("rank {}: data.tokenizer", r),
-                              "the tokenizer of rank 0, fingerprint " + tokenizers.front(), tokenizers[r],
-                              "let all ranks read the same file");
+  if (const auto r = first_other(tokenizers))
+    throw comm::SharedError(fmt::format("rank {}: data.tokenizer", *r),
+                            "the tokenizer of rank 0, fingerprint " + tokenizers.front(), tokenizers[*r],
+                            "let all ranks read the same file");
 }
 
 int report_end(train::Outcome outcome, const train::Trainer& trainer, Terminal& terminal) {
