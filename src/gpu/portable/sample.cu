@@ -220,9 +220,9 @@ __global__ void __launch_bounds__(kThreads)
     id = first_reaching(row, heavy, draw_goal(total, draw));
   } else {
     // Each filter keeps the most likely tokens. The fewest count.
-    uint64_t kept = sum_of(row, WeightOfToken<T>{0});
-    if (rule.top_k > 0 && rule.top_k < columns)
-      kept = sum_of_most_likely(row, static_cast<uint64_t>(rule.top_k));
+    uint64_t kept = rule.top_k > 0 && rule.top_k < columns
+                        ? sum_of_most_likely(row, static_cast<uint64_t>(rule.top_k))
+                        : sum_of(row, WeightOfToken<T>{0});
     if (rule.top_p < 1) kept = reach(row, nucleus_goal(kept, rule.top_p)).sum;
     total = kept < total ? kept : total;
     const Reached drawn = reach(row, draw_goal(total, draw));
