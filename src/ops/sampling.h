@@ -28,7 +28,9 @@ struct SamplingRule {
 // never drawn. Of up to kMostTokens the sum is below 2^63.
 inline constexpr int64_t kMostTokens = int64_t{1} << 19;
 constexpr uint64_t weight_units(double likelihood) {
-  return static_cast<uint64_t>(likelihood * 0x1p44 + 0.5);
+  const double units = likelihood * 0x1p44;
+  const auto whole = static_cast<uint64_t>(units);
+  return whole + (units - static_cast<double>(whole) >= 0.5 ? 1 : 0);
 }
 
 // The sum that a nucleus reaches; above 0.
