@@ -19,6 +19,11 @@ struct Section {
   Fields fields;
 };
 
+// Settings that were read and not yet understood; name stands for the file in messages.
+struct ConfigText {
+  std::string name, text;
+};
+
 // Reads a mapping of sections; settings the file does not name keep their values. An empty file is fine.
 void read_config(const std::filesystem::path& path, std::vector<Section>& sections);
 // The same from memory (JSON is YAML too); name stands for the file in messages.

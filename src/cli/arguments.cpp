@@ -109,7 +109,7 @@ void add_settings(CLI::App& command, std::vector<std::string>& into, const std::
 
 CLI::Option* add_config_files(CLI::App& command, std::vector<fs::path>& into, const std::string& help) {
   return command.add_option("--config", into, help + "; given again, a later file replaces settings")
-      ->type_name("FILE")
+      ->type_name("FILE|PRESET")
       ->allow_extra_args(false);
 }
 

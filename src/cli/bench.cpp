@@ -26,6 +26,7 @@
 #include "cli/commands.h"
 #include "cli/machine_rates.h"
 #include "cli/precision.h"
+#include "cli/presets.h"
 #include "comm/solo.h"
 #include "model/flops.h"
 #include "ops/balanced_ops.h"
@@ -169,7 +170,7 @@ void fill_tables(Result& result, const ClockedOps& timed) {
 }
 
 train::RunConfig load_settled(const Options& options) {
-  train::RunConfig config = train::RunConfig::load(options.config, options.overrides);
+  train::RunConfig config = train::RunConfig::load(read_configurations(options.config), options.overrides);
   settle_precision(config);  // the line of the device says the type
   return config;
 }

@@ -22,6 +22,7 @@ void add_data(CLI::App& app, Command& chosen);
 void add_tokenize(CLI::App& app, Command& chosen);
 void add_tokenizer(CLI::App& app, Command& chosen);
 void add_plan(CLI::App& app, Command& chosen);
+void add_presets(CLI::App& app, Command& chosen);
 void add_report(CLI::App& app, Command& chosen);
 void add_watch(CLI::App& app, Command& chosen);
 void add_bench(CLI::App& app, Command& chosen);

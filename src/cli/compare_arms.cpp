@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "cli/precision.h"
+#include "cli/presets.h"
 #include "text/tokenizer.h"
 
 namespace moe::cli {
@@ -89,7 +90,7 @@ std::vector<Arm> load_arms(const std::vector<fs::path>& files, const std::vector
   for (const fs::path& file : files) {
     std::vector<fs::path> all = base;
     all.push_back(file);
-    Arm arm{file.stem().string(), train::RunConfig::load(all, overrides)};
+    Arm arm{name_of_configurations({file}), train::RunConfig::load(read_configurations(all), overrides)};
     settle_precision(arm.config);
     arm.config.data.require_text();
     arm.config.check_trainable(true);

@@ -14,6 +14,7 @@
 #include "base/terminal.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
+#include "cli/presets.h"
 #include "data/inspect.h"
 #include "data/text.h"
 #include "text/tokenizer.h"
@@ -88,7 +89,8 @@ void print(const data::Inspection& found) {
 int run(const Options& options) {
   train::RunConfig config;
   auto sections = config.sections();
-  for (const auto& file : options.config) read_config(file, sections);
+  for (const auto& file : read_configurations(options.config))
+    read_config_text(file.text, file.name, sections);
   for (const auto& text : options.overrides) apply_override(text, sections);
   if (!options.source.empty()) {
     config.data.source = options.source;

@@ -44,6 +44,7 @@ int run(int argc, char** argv) {
   moe::cli::add_tokenize(app, chosen);
   moe::cli::add_tokenizer(app, chosen);
   moe::cli::add_plan(app, chosen);
+  moe::cli::add_presets(app, chosen);
   moe::cli::add_report(app, chosen);
   moe::cli::add_watch(app, chosen);
   moe::cli::add_bench(app, chosen);

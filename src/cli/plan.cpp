@@ -21,6 +21,7 @@
 #include "cli/plan_model.h"
 #include "cli/plan_recipe.h"
 #include "cli/precision.h"
+#include "cli/presets.h"
 #include "cli/tokenizer_words.h"
 #include "model/flops.h"
 #include "train/micro_batches.h"
@@ -165,9 +166,10 @@ int run(const Options& options) {
     return 0;
   }
   Terminal terminal;
-  PlannedModel planned = options.model.empty()
-                             ? PlannedModel{train::RunConfig::load(options.config, options.overrides), ""}
-                             : plan_of_model(options.model, options.overrides, terminal);
+  PlannedModel planned =
+      options.model.empty()
+          ? PlannedModel{train::RunConfig::load(read_configurations(options.config), options.overrides), ""}
+          : plan_of_model(options.model, options.overrides, terminal);
   train::RunConfig& config = planned.config;
   config.check_trainable(true);
   const std::optional<train::GpuRates> named =

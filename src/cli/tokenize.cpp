@@ -12,6 +12,7 @@
 #include "base/terminal.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
+#include "cli/presets.h"
 #include "cli/tokenizer_words.h"
 #include "data/config.h"
 #include "data/source.h"
@@ -33,7 +34,8 @@ struct Options {
 data::DataConfig data_config(const Options& options) {
   train::RunConfig config;
   auto sections = config.sections();
-  for (const auto& file : options.config) read_config(file, sections);
+  for (const auto& file : read_configurations(options.config))
+    read_config_text(file.text, file.name, sections);
   for (const auto& override_text : options.overrides) apply_override(override_text, sections);
   if (!options.source.empty()) {
     config.data.source = options.source;

@@ -20,6 +20,7 @@
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/precision.h"
+#include "cli/presets.h"
 #include "cli/stop_signal.h"
 #include "cli/tokenizer_words.h"
 #include "data/opening.h"
@@ -47,7 +48,7 @@ train::RunFolder open_folder(const TrainOptions& options, const train::RunConfig
   std::string path;
   comm::propagate_errors(ranks, [&] {
     if (ranks.rank() != 0) return;
-    folder = train::RunFolder::create(config, options.config.back().stem().string());
+    folder = train::RunFolder::create(config, name_of_configurations(options.config));
     path = folder->path().string();
   });
   path = ranks.gather_text(path).front();
@@ -174,7 +175,7 @@ int train(const TrainOptions& options) {
       comm::find_launch(options.ranks, [](const char* name) { return std::getenv(name); });
   train::RunConfig config =
       options.resume.empty()
-          ? train::RunConfig::load(options.config, options.overrides)
+          ? train::RunConfig::load(read_configurations(options.config), options.overrides)
           : train::RunConfig::load_run(train::RunFolder::open(options.resume).config(), options.overrides);
   const std::string precision = settle_precision(config);
   config.data.require_text();

@@ -404,7 +404,7 @@ void take_tokenizer_of_run(const std::filesystem::path& folder, const std::strin
 }
 
 // run: the folder of a run whose settings these are.
-RunConfig load_over(RunConfig config, const std::vector<std::filesystem::path>& files,
+RunConfig load_over(RunConfig config, const std::vector<ConfigText>& files,
                     const std::vector<std::string>& overrides, const std::filesystem::path& run = {}) {
   auto sections = config.sections();
   // Of two that say how much is evaluated the later one counts.
@@ -415,7 +415,7 @@ RunConfig load_over(RunConfig config, const std::vector<std::filesystem::path>& 
         config.training.eval_tokens == before.eval_tokens)
       config.training.eval_tokens = 0;
   };
-  for (const auto& file : files) then([&] { read_config(file, sections); });
+  for (const auto& file : files) then([&] { read_config_text(file.text, file.name, sections); });
   const std::string tokenizer = config.data.tokenizer.name;
   then([&] {
     for (const auto& assignment : overrides) apply_override(assignment, sections);
@@ -431,15 +431,22 @@ RunConfig load_over(RunConfig config, const std::vector<std::filesystem::path>& 
 
 }  // namespace
 
+RunConfig RunConfig::load(const std::vector<ConfigText>& files, const std::vector<std::string>& overrides) {
+  return load_over({}, files, overrides);
+}
+
 RunConfig RunConfig::load(const std::vector<std::filesystem::path>& files,
                           const std::vector<std::string>& overrides) {
-  return load_over({}, files, overrides);
+  std::vector<ConfigText> texts;
+  texts.reserve(files.size());
+  for (const auto& file : files) texts.push_back({file.string(), read_file(file)});
+  return load(texts, overrides);
 }
 
 RunConfig RunConfig::load_run(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
   RunConfig before;
   before.data.rules = 1;
-  return load_over(std::move(before), {path}, overrides, folder_of(path));
+  return load_over(std::move(before), {{path.string(), read_file(path)}}, overrides, folder_of(path));
 }
 
 }  // namespace moe::train

@@ -163,6 +163,7 @@ struct RunConfig {
 
   // Defaults, then the files in order, then "section.key=value" overrides in order; places
   // resolved; validated.
+  static RunConfig load(const std::vector<ConfigText>& files, const std::vector<std::string>& overrides = {});
   static RunConfig load(const std::vector<std::filesystem::path>& files,
                         const std::vector<std::string>& overrides = {});
   static RunConfig load(const std::filesystem::path& file, const std::vector<std::string>& overrides = {}) {

@@ -1,0 +1,17 @@
+# presets.S: the text of each configs/*.yaml and configs/overlays/*.yaml, so that a program without a clone
+# has them. It is name, 0, text, 0 for each; src/cli/presets.cpp reads that.
+function(moe_presets target)
+  set(folder "${CMAKE_SOURCE_DIR}/configs")
+  file(GLOB files CONFIGURE_DEPENDS RELATIVE "${folder}" "${folder}/*.yaml" "${folder}/overlays/*.yaml")
+  set(made "${CMAKE_CURRENT_BINARY_DIR}/presets.S")
+  set(text "  .section .rodata\n  .global moe_presets_begin\n  .global moe_presets_end\nmoe_presets_begin:\n")
+  foreach(file IN LISTS files)
+    string(REGEX REPLACE "\\.yaml$" "" name "${file}")
+    string(APPEND text "  .asciz \"${name}\"\n  .incbin \"${folder}/${file}\"\n  .byte 0\n")
+  endforeach()
+  string(APPEND text "moe_presets_end:\n  .byte 0\n  .section .note.GNU-stack,\"\",%progbits\n")
+  file(CONFIGURE OUTPUT "${made}" CONTENT "${text}" @ONLY)
+  list(TRANSFORM files PREPEND "${folder}/")
+  set_source_files_properties("${made}" PROPERTIES OBJECT_DEPENDS "${files}")
+  target_sources(${target} PRIVATE "${made}")
+endfunction()
