@@ -3,6 +3,7 @@
 # Makes Arrow::arrow_shared and Parquet::parquet_shared; MOE_ARROW_WHEEL_LIBRARIES lists the wheel's files, to
 # be installed beside the program.
 set(MOE_PYTHON "" CACHE FILEPATH "Python whose pyarrow provides Arrow C++ (empty: .deps/venv, then python3)")
+set(MOE_PYARROW "" CACHE PATH "Folder `pyarrow` of an unpacked wheel, of another processor (empty: ask Python)")
 
 find_package(Parquet CONFIG QUIET)
 if(TARGET Parquet::parquet_shared)
@@ -15,8 +16,14 @@ endif()
 # Asked anew each time, so that running scripts/setup.sh after a failed configuration is enough.
 unset(_arrow_include)
 unset(_arrow_libraries)
+if(MOE_PYARROW)
+  set(_arrow_include "${MOE_PYARROW}/include")
+  set(MOE_ARROW_PLACE "${MOE_PYARROW}")
+  file(STRINGS "${_arrow_include}/arrow/util/config.h" MOE_ARROW_VERSION REGEX "ARROW_VERSION_STRING")
+  string(REGEX REPLACE ".*\"(.*)\".*" "\\1" MOE_ARROW_VERSION "${MOE_ARROW_VERSION}")
+endif()
 foreach(_python IN ITEMS "${MOE_PYTHON}" "${CMAKE_SOURCE_DIR}/.deps/venv/bin/python3" python3)
-  if(_python STREQUAL "")
+  if(_python STREQUAL "" OR _arrow_include)
     continue()
   endif()
   execute_process(
@@ -28,12 +35,13 @@ foreach(_python IN ITEMS "${MOE_PYTHON}" "${CMAKE_SOURCE_DIR}/.deps/venv/bin/pyt
     list(GET _pyarrow 0 _arrow_include)
     list(GET _pyarrow 1 MOE_ARROW_PLACE)
     list(GET _pyarrow 2 MOE_ARROW_VERSION)
-    # The wheel's libraries carry only versioned names: libarrow.so.2600
-    file(GLOB _arrow_library "${MOE_ARROW_PLACE}/libarrow.so.*")
-    file(GLOB _parquet_library "${MOE_ARROW_PLACE}/libparquet.so.*")
-    break()
   endif()
 endforeach()
+if(_arrow_include)
+  # The wheel's libraries carry only versioned names: libarrow.so.2600
+  file(GLOB _arrow_library "${MOE_ARROW_PLACE}/libarrow.so.*")
+  file(GLOB _parquet_library "${MOE_ARROW_PLACE}/libparquet.so.*")
+endif()
 
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(Parquet REQUIRED_VARS _parquet_library _arrow_library _arrow_include

@@ -9,11 +9,12 @@ text, runs of spaces beside the BPE), new.json as Qwen's (merges as pairs, NFC, 
 first), ranks.tiktoken as tiktoken's, tekken.json with the same ranks as Mistral's; NAME.ids are ids as
 uint16. Deterministic. Needs `tokenizers`, `tiktoken`, `regex`, `numpy` and `mistral-common`.
 
-usage: tools/make_tokenizer_file_goldens.py [--tekken | --steps | --normalizers]
+usage: tools/make_tokenizer_file_goldens.py [--tekken | --steps | --normalizers | --prefix]
 
 With --tekken the files for tekken alone are written, from the ranks.tiktoken that is there; with --steps
 steps.json alone, from old.json: other pre-tokenizers for its model, and its ids of a text; with --normalizers
-normalizers.json, the same for normalizers.
+normalizers.json, the same for normalizers; with --prefix gpt2_8192.ids, the ids of cuts.txt by GPT-2's first
+7,935 merges, of which `tokenizers` and tiktoken must agree.
 """
 import base64
 import json
@@ -27,7 +28,7 @@ import tiktoken
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from check_tokenizers import BLOOM, GPT2, patterns
-from make_tokenizer_goldens import SPACES, WORDS, alphabet
+from make_tokenizer_goldens import SPACES, WORDS, alphabet, read_merges
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "tests/golden/text"
 DEEPSEEK = [
@@ -230,8 +231,23 @@ def write_tekken(text):
     write_ids("tekken", Tekkenizer.from_file(path).encode(text, bos=False, eos=False))
 
 
+def write_prefix(text):
+    merges = read_merges()[:8192 - 257]
+    tokens = [*alphabet().values()] + [left + right for left, right in merges]
+    tokenizer = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    ids = tokenizer.encode(text).ids
+    byte_of = {character: byte for byte, character in alphabet().items()}
+    ranks = {bytes(byte_of[character] for character in token): i for i, token in enumerate(tokens)}
+    other = tiktoken.Encoding("prefix", pat_str=GPT2, mergeable_ranks=ranks, special_tokens={})
+    if ids != other.encode_ordinary(text):
+        raise SystemExit("prefix: tokenizers and tiktoken disagree")
+    write_ids("gpt2_8192", ids)
+
+
 def main():
-    parts = {"--tekken": write_tekken, "--steps": write_steps, "--normalizers": write_normalizers}
+    parts = {"--tekken": write_tekken, "--steps": write_steps, "--normalizers": write_normalizers,
+             "--prefix": write_prefix}
     if sys.argv[1:]:
         return parts[sys.argv[1]]((FOLDER / "cuts.txt").read_bytes().decode())
     rng = random.Random(23)
@@ -253,6 +269,7 @@ def main():
     write_tekken(text)
     write_steps(text)
     write_normalizers(text)
+    write_prefix(text)
 
 
 if __name__ == "__main__":

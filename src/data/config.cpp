@@ -10,7 +10,7 @@
 namespace moe::data {
 
 void DataConfig::describe(Fields& fields) {
-  fields.add("tokenizer", tokenizer.name, "gpt2, a tokenizer.json or its folder, or RANKS#PATTERN")
+  fields.add("tokenizer", tokenizer.name, "gpt2, gpt2:N, a tokenizer.json or its folder, or RANKS#PATTERN")
       .known_as({"tokenizer_name", "tokenizer_path", "tokenizer_type", "tokenizer_model", "tokenizer_file",
                  "tokenizer_name_or_path", "hf_tokenizer"});
   fields.add("source", source, "files, folders, hf://datasets/USER/NAME/PATH, https:// addresses")

@@ -8,6 +8,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "base/input.h"
 #include "base/nearest.h"
 #include "base/parse_number.h"
+#include "text/gpt2_prefix.h"
 #include "text/gpt2_tokenizer.h"
 #include "text/load_tokenizer.h"
 #include "text/sentencepiece_file.h"
@@ -30,9 +32,25 @@ namespace fs = std::filesystem;
 
 constexpr const char* kSetting = "data.tokenizer";
 constexpr const char* kExpected =
-    "gpt2, a tokenizer.json or tokenizer.model or a folder with one, or RANKS#PATTERN";
+    "gpt2, gpt2:N, a tokenizer.json or tokenizer.model or a folder with one, or RANKS#PATTERN";
 constexpr const char* kConvert =
     "transformers writes it: AutoTokenizer.from_pretrained(...).save_pretrained(...)";
+
+constexpr std::string_view kPrefix = "gpt2:";
+
+bool is_built_in(const std::string& name) {
+  return name == kBuiltInTokenizer || name.starts_with(kPrefix);
+}
+
+std::shared_ptr<const Tokenizer> open_prefix(const std::string& name) {
+  const auto ids = parse_number<TokenId>(std::string_view(name).substr(kPrefix.size()));
+  if (!ids || *ids < kLeastGpt2Prefix || *ids > Gpt2Tokenizer::kVocabulary) {
+    throw UserError(kSetting,
+                    fmt::format("gpt2:N, with N ids: {} to {}", kLeastGpt2Prefix, Gpt2Tokenizer::kVocabulary),
+                    fmt::format("\"{}\"", name), "gpt2:8192 suits models of some million parameters");
+  }
+  return gpt2_prefix(*ids);
+}
 
 // PATH, PATTERN, ID; what is not there is empty. A '#' before the last '/' is part of the path.
 struct Parts {
@@ -118,7 +136,7 @@ std::shared_ptr<const Tokenizer> open_ranks(const Parts& parts) {
 }  // namespace
 
 std::string tokenizer_path(const std::string& name) {
-  return name == kBuiltInTokenizer ? "" : parts_of(name).path;
+  return is_built_in(name) ? "" : parts_of(name).path;
 }
 
 std::string with_tokenizer_path(const std::string& name, const std::string& path) {
@@ -127,6 +145,7 @@ std::string with_tokenizer_path(const std::string& name, const std::string& path
 
 std::shared_ptr<const Tokenizer> open_tokenizer(const std::string& name) {
   if (name == kBuiltInTokenizer) return std::make_shared<const Gpt2Tokenizer>();
+  if (is_built_in(name)) return open_prefix(name);
   const Parts parts = parts_of(name);
   std::error_code ignored;
   if (parts.path.empty()) throw UserError(kSetting, kExpected, fmt::format("\"{}\"", name));

@@ -13,6 +13,7 @@ inline constexpr const char* kBuiltInTokenizer = "gpt2";
 
 // name:
 //   gpt2                  inside the program; takes some 20 ms
+//   gpt2:N                so many ids of it, for small models (text/gpt2_prefix.h)
 //   PATH                  a tokenizer.json, tekken.json or tokenizer.model, or a folder that has one
 //   PATH#PATTERN[#ID]     a file of tiktoken's, how it cuts text (text/split_pattern.h), and the id of the
 //                         end of a text; without it the first id above all of the file's

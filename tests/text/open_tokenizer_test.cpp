@@ -51,9 +51,43 @@ TEST(OpenTokenizer, EachKindOfName) {
   EXPECT_EQ(open_tokenizer((folder.path() / "a#b/tokenizer.json").string())->facts().name, "a#b");
 }
 
-TEST(OpenTokenizer, SaysWhatIsWrongWithAName) {
+TEST(OpenTokenizer, FirstIdsOfGpt2) {
+  const auto small = open_tokenizer("gpt2:8192");
+  EXPECT_EQ(small->facts().name, "GPT-2's first 8192 ids");
+  EXPECT_EQ(small->vocabulary(), 8192);
+  EXPECT_EQ(small->end_of_text(), 8191);
+  EXPECT_EQ(small->facts().end_of_text_name, "<|endoftext|>");
+  const std::vector<TokenId> ids = small->encode(test::golden_text("cuts.txt"));
+  const std::string golden_bytes = test::golden_text("gpt2_8192.ids");
+  ASSERT_EQ(ids.size() * 2, golden_bytes.size());
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const int low = static_cast<unsigned char>(golden_bytes[2 * i]);
+    const int high = static_cast<unsigned char>(golden_bytes[2 * i + 1]);
+    ASSERT_EQ(ids[i], low + 256 * high) << "id " << i;
+  }
+  EXPECT_EQ(small->decode(ids), test::golden_text("cuts.txt"));
+  EXPECT_EQ(open_tokenizer("gpt2:257")->encode("the").size(), 3u);
+  EXPECT_EQ(open_tokenizer("gpt2:258")->encode(" the"), (std::vector<TokenId>{256, 71, 68}));
+  EXPECT_TRUE(open_tokenizer("gpt2:50257")->origin().files.empty());
+  EXPECT_EQ(tokenizer_path("gpt2:8192"), "");
+}
+
+TEST(OpenTokenizer, FirstIdsOfGpt2AreKeptAsAFile) {
   const test::TestFolder folder;
-  EXPECT_THAT(refusal("gpt-2"), AllOf(HasSubstr("data.tokenizer: expected gpt2, a tokenizer.json"),
+  const auto small = open_tokenizer("gpt2:1000");
+  keep_tokenizer(folder.path() / "kept", "gpt2:1000", *small);
+  const KeptTokenizer kept = open_kept_tokenizer(folder.path() / "kept");
+  EXPECT_EQ(kept.setting, "gpt2:1000");
+  EXPECT_EQ(kept.tokenizer->fingerprint(), small->fingerprint());
+  EXPECT_EQ(kept.tokenizer->facts().name, small->facts().name);
+}
+
+TEST(OpenTokenizer, SaysWhatIsWrongWithAName) {
+  for (const char* name : {"gpt2:", "gpt2:x", "gpt2:256", "gpt2:50258", "gpt2:-1"}) {
+    EXPECT_THAT(refusal(name), AllOf(HasSubstr("257 to 50257"), HasSubstr(name)));
+  }
+  const test::TestFolder folder;
+  EXPECT_THAT(refusal("gpt-2"), AllOf(HasSubstr("data.tokenizer: expected gpt2, gpt2:N, a tokenizer.json"),
                                       HasSubstr("\"gpt-2\""), HasSubstr("did you mean gpt2?")));
   EXPECT_THAT(refusal("o200k"), HasSubstr("PATH#PATTERN, as o200k_base.tiktoken#o200k"));
   EXPECT_THAT(refusal("hf://datasets/a/b"), HasSubstr("fetch the file first"));

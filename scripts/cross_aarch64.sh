@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# scripts/cross_aarch64.sh [TARGETS...]: builds for 64-bit ARM on an x86-64 Debian 12, and runs what it computes
+# under qemu-user: the tests named by TESTS (a regular expression for ctest; the numeric ones, unless it says
+# otherwise). build/aarch64 has the build, build/aarch64-root the libraries. Installs Debian's cross compiler,
+# mmdebstrap and qemu-user-static where they are missing. Without targets it builds the program and the tests.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+scripts/setup.sh mmdebstrap qemu-user-static g++-aarch64-linux-gnu
+root=$PWD/build/aarch64-root
+tests=${TESTS:-'^(base|tensor|ops|optim|model)\.'}
+
+# The same packages as scripts/setup.sh installs, of this machine's release and source, for the other processor.
+if [ ! -e "$root/done" ]; then
+  echo "cross_aarch64: fetching the libraries into build/aarch64-root"
+  rm -rf "$root"
+  mkdir -p "$root"
+  packages=$(scripts/setup.sh --list | tr ' ' '\n' |
+    grep -E '^(lib|zlib|nlohmann|dict-)' | grep -v -x libjs-chart.js | paste -sd,)
+  mmdebstrap --quiet --arch=arm64 --variant=extract \
+    "--include=libc6-dev,libstdc++-12-dev,libgomp1,libjs-chart.js,$packages" bookworm "$root"
+  # Links to absolute paths would lead into this machine's own folders.
+  find "$root" -lname '/*' | while read -r link; do
+    ln -sfnr "$root$(readlink "$link")" "$link"
+  done
+  version=$(.deps/venv/bin/python3 -c 'import pyarrow; print(pyarrow.__version__)')
+  .deps/venv/bin/pip download --quiet --no-deps --only-binary :all: --platform manylinux_2_28_aarch64 \
+    --dest "$root/wheels" "pyarrow==$version"
+  python3 -m zipfile --extract "$root"/wheels/pyarrow-*.whl "$root/wheels"
+  touch "$root/done"
+fi
+
+export SYSROOT=$root
+cmake -S . -B build/aarch64 -G Ninja -DCMAKE_BUILD_TYPE=Release --toolchain cmake/aarch64.cmake \
+  -DMOE_NATIVE=OFF -DMOE_MPI=OFF -DMOE_BENCH=OFF "-DMOE_PYARROW=$root/wheels/pyarrow"
+cmake --build build/aarch64 --parallel "$(scripts/jobs.sh)" ${1:+--target "$@"}
+[ $# -gt 0 ] || BUILD_DIR=build/aarch64 scripts/run_tests.sh cpu --tests-regex "$tests"
