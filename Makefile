@@ -1,7 +1,7 @@
 # Short names for the commands of this repository; `make help` lists them. CMake builds (CMakePresets.json),
 # the scripts do the rest; each works without make too.
 ifndef PRESET  # asked once, and only where something is built
-PRESET := $(if $(filter train test build bench lint install,$(MAKECMDGOALS)),$(shell scripts/preset.sh),cpu)
+PRESET := $(if $(filter setup train test build bench lint install,$(MAKECMDGOALS)),$(shell scripts/preset.sh),cpu)
 endif
 CONFIG ?= configs/quickstart.yaml
 SECONDS ?= 60
@@ -17,7 +17,7 @@ help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup:  ## Install what the build needs (Debian, Ubuntu); does nothing when all is there
-	@scripts/setup.sh
+	@PRESET=$(PRESET) scripts/setup.sh
 
 $(BUILD)/build.ninja: setup
 	cmake --preset $(PRESET)

@@ -1,11 +1,17 @@
 # CUDA for src/gpu: the compiler, the toolkit's libraries, and for which GPUs to compile. 90a is Hopper with
 # its own instructions; the last entry is kept as PTX too, which newer GPUs translate when the program starts.
+# scripts/preset.sh --nvcc says which compiler: the toolkit's, or that of the wheels in .deps/cuda.
 if(NOT CMAKE_CUDA_COMPILER)
-  find_program(CMAKE_CUDA_COMPILER nvcc PATHS /usr/local/cuda/bin ENV CUDA_PATH PATH_SUFFIXES bin)
+  execute_process(COMMAND "${CMAKE_SOURCE_DIR}/scripts/preset.sh" --nvcc
+    OUTPUT_VARIABLE _nvcc OUTPUT_STRIP_TRAILING_WHITESPACE)
+  if(_nvcc)
+    set(CMAKE_CUDA_COMPILER "${_nvcc}" CACHE FILEPATH "nvcc")
+  endif()
 endif()
 if(NOT CMAKE_CUDA_COMPILER)
-  message(FATAL_ERROR "MOE_GPU needs the CUDA toolkit (13 or newer), and nvcc was not found. "
-    "Hint: install it, or name it with -DCMAKE_CUDA_COMPILER=PATH, or build for the CPU: cmake --preset cpu")
+  message(FATAL_ERROR "MOE_GPU needs the CUDA toolkit (13 or newer), and nvcc of that was not found. "
+    "Hint: PRESET=gpu scripts/setup.sh brings it as wheels. Or install the toolkit, or name it with "
+    "-DCMAKE_CUDA_COMPILER=PATH, or build for the CPU: cmake --preset cpu")
 endif()
 if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
   # Those of this machine, where there are any: the whole list takes several times as long.
@@ -26,12 +32,23 @@ if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know that nv
   set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
 endif()
 set(CMAKE_CUDA_STANDARD 20)
+# Wheels have libcudart.so.13 alone. CMake looks for libcudart.so, to find the folder of the static one by it.
+get_filename_component(_cuda_root "${CMAKE_CUDA_COMPILER}" REALPATH)
+get_filename_component(_cuda_root "${_cuda_root}/../.." ABSOLUTE)
+if(NOT EXISTS "${_cuda_root}/lib64")
+  file(GLOB _cudart "${_cuda_root}/lib/libcudart.so.[0-9]*")
+  if(_cudart)
+    list(GET _cudart 0 _cudart)
+    set(CUDA_CUDART "${_cudart}" CACHE FILEPATH "CUDA's runtime library")
+  endif()
+endif()
 find_package(CUDAToolkit 13 REQUIRED)
 
 # Optional: many GPUs. Only the header is needed here, of libnccl-dev or of the wheel nvidia-nccl-cu13 (in
-# .deps/venv or any folder named by NCCL_INCLUDE_DIR); gpu/nccl_library.cpp finds the library when a run has
-# several ranks.
-file(GLOB _wheel_folders "${CMAKE_SOURCE_DIR}/.deps/venv/lib/python3*/site-packages/nvidia/nccl/include")
+# .deps/cuda, .deps/venv or any folder named by NCCL_INCLUDE_DIR); gpu/nccl_library.cpp finds the library when
+# a run has several ranks.
+file(GLOB _wheel_folders "${CMAKE_SOURCE_DIR}/.deps/cuda/nvidia/nccl/include"
+  "${CMAKE_SOURCE_DIR}/.deps/venv/lib/python3*/site-packages/nvidia/nccl/include")
 find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${_wheel_folders})
 if(NCCL_INCLUDE_DIR)
   get_filename_component(MOE_NCCL_FOLDER "${NCCL_INCLUDE_DIR}/../lib" ABSOLUTE)

@@ -4,6 +4,9 @@
 # and Arrow C++ from a Python wheel in .deps/venv where the system has no Arrow of its own. Safe to run again:
 # it looks at what is there and does only the rest. Further packages may be named: scripts/setup.sh clang-14
 # libclang-rt-14-dev
+# CUDA's compiler and libraries come as wheels into .deps/cuda where scripts/preset.sh (or PRESET=gpu) says
+# that the build is for a GPU, and there is no nvcc 13. MOE_CUDA_WHEELS=0 leaves them out, MOE_CUDA_WHEELS=1
+# brings them in any case.
 # MOE_SKIP_SETUP=1 turns it off (another distribution, everything already present).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -112,23 +115,56 @@ has_system_arrow() {
   return 1
 }
 
+make_venv() { # the private environment
+  rm -rf $venv
+  python3 -m venv $venv || fail "python3 -m venv failed; on Debian the package python3-venv has it"
+}
+pip_install() { # REQUIREMENTS [OPTIONS...]
+  $venv/bin/python3 -m pip install --quiet --disable-pip-version-check --only-binary :all: --retries 5 \
+    -r "$@"
+}
+
 # The stamp is written last and names the requirements it was made from, so a broken or outdated one is made
 # anew.
 install_arrow() {
-  local venv=.deps/venv stamp=.deps/venv/requirements.sha256 wanted
+  local stamp=$venv/requirements.sha256 wanted
   has_system_arrow && return 0
   wanted=$(sha256sum <scripts/requirements-build.txt)
   if [ -x $venv/bin/python3 ] && [ "$(cat $stamp 2>/dev/null)" = "$wanted" ]; then
     return 0
   fi
   echo "setup: fetching Arrow C++ (the pyarrow wheel) into $venv"
-  rm -rf $venv
-  python3 -m venv $venv || fail "python3 -m venv failed; on Debian the package python3-venv has it"
-  $venv/bin/python3 -m pip install --quiet --disable-pip-version-check --only-binary :all: --retries 5 \
-    -r scripts/requirements-build.txt ||
+  make_venv
+  pip_install scripts/requirements-build.txt ||
     fail "pip could not install scripts/requirements-build.txt; see above"
   echo "$wanted" >$stamp
 }
 
+needs_cuda_wheels() {
+  case ${MOE_CUDA_WHEELS:-} in
+    0) return 1 ;;
+    1) return 0 ;;
+  esac
+  [ "${PRESET:-$(scripts/preset.sh 2>/dev/null)}" = gpu ] &&
+    [ -z "$(MOE_CUDA_WHEELS=0 scripts/preset.sh --nvcc)" ]
+}
+
+# Into a folder with a fixed name, which scripts/preset.sh, cmake/cuda.cmake and the program look into.
+install_cuda() {
+  local folder=.deps/cuda stamp=.deps/cuda/requirements.sha256 wanted
+  needs_cuda_wheels || return 0
+  wanted=$(sha256sum <scripts/requirements-cuda.txt)
+  [ "$(cat $stamp 2>/dev/null)" != "$wanted" ] || return 0
+  echo "setup: fetching CUDA's compiler and libraries (wheels; 0.75 GB, 1.1 GB on the disk) into $folder"
+  [ -x $venv/bin/python3 ] || make_venv
+  rm -rf $folder
+  pip_install scripts/requirements-cuda.txt --no-deps --target $folder ||
+    fail "pip could not install scripts/requirements-cuda.txt; see above. \
+Hint: MOE_CUDA_WHEELS=0 builds for the CPU"
+  echo "$wanted" >$stamp
+}
+
+venv=.deps/venv
 install_packages
 install_arrow
+install_cuda
