@@ -36,8 +36,8 @@ ARROWS = {
     "tasks": "comm model data ops tensor text",
     "generate": "model ops tensor text",
     "train": "comm model optim generate tasks data checkpoint metrics wandb ops tensor text",
-    "cli": "comm train generate interop tasks report backend cpu model optim data checkpoint metrics hub net "
-           "ops tensor text",
+    "cli": "comm train generate interop tasks report backend cpu model optim data checkpoint metrics "
+           "hub net ops tensor text",
 }
 
 # Folders inside of a folder of src/, and the files outside of them that may include them, besides their own.
@@ -91,8 +91,8 @@ LIBRARIES = {
 }
 # C and POSIX headers; those of the C++ library have no extension and need no line here.
 SYSTEM_HEADERS = set(
-    "cpuid.h dirent.h dlfcn.h errno.h fcntl.h glob.h locale.h poll.h pthread.h sched.h signal.h spawn.h "
-    "stdlib.h string.h termios.h time.h "
+    "cpuid.h dirent.h dlfcn.h errno.h fcntl.h glob.h link.h locale.h poll.h pthread.h sched.h signal.h "
+    "spawn.h stdlib.h string.h termios.h time.h "
     "unistd.h netdb.h arpa/inet.h linux/mempolicy.h".split())
 SYSTEM_PREFIXES = ("sys/", "netinet/")
 

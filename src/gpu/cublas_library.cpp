@@ -3,34 +3,46 @@
 // when it is first called. So a program built for GPUs starts on a machine without CUDA, and trains there on
 // the CPU.
 #include <cublasLt.h>
+#include <fmt/format.h>
 
-#include <cstdlib>
 #include <string>
-#include <vector>
 
+#include "base/cuda_libraries.h"
+#include "base/error.h"
 #include "base/shared_library.h"
+#include "gpu/libraries.h"
 
 namespace {
 
 const std::string kName = "libcublasLt.so." + std::to_string(CUBLAS_VER_MAJOR);
 
-// Where the loader looks, then where the toolkit usually is. It stays open.
+// base/cuda_libraries.h says where it is looked for. It stays open.
 const moe::SharedLibrary& library() {
-  static const auto* const opened = [] {
-    const char* const chosen = std::getenv("CUDA_PATH");
-    std::vector<std::string> paths;
-    for (const std::string& folder : {std::string(), std::string(chosen == nullptr ? "" : chosen) + "/lib64/",
-                                      std::string("/usr/local/cuda/lib64/"), std::string("/opt/cuda/lib64/")})
-      paths.push_back(folder + kName);
-    return new moe::SharedLibrary(
-        paths, kName, "CUDA's library of matrix products (cuBLASLt " + std::to_string(CUBLAS_VER_MAJOR) + ")",
-        "install the CUDA toolkit, or add its folder lib64 to LD_LIBRARY_PATH; training.device=cpu needs "
-        "none");
-  }();
+  static const auto* const opened = new moe::SharedLibrary(
+      moe::cuda_library_paths({kName, "nvidia/cu13/lib", MOE_CUBLAS_FOLDER}), kName,
+      fmt::format("CUDA's library of matrix products (cuBLASLt {})", CUBLAS_VER_MAJOR),
+      fmt::format("pip install nvidia-cublas=={0}.* beside the program (moe-cpp[cuda] brings it), or install "
+                  "the CUDA {0} toolkit, or add the library's folder to LD_LIBRARY_PATH; training.device=cpu "
+                  "needs none",
+                  CUBLAS_VER_MAJOR));
   return *opened;
 }
 
 }  // namespace
+
+moe::CudaLibraryState moe::gpu::cublas_state() {
+  CudaLibraryState state;
+  state.name = "cuBLASLt";
+  try {
+    const size_t version = cublasLtGetVersion();
+    state.path = library().path();
+    state.version = fmt::format("{}.{}.{}", version / 10000, version / 100 % 100, version % 100);
+  } catch (const UserError& error) {
+    state.problem = error.where + ": found " + error.found;
+    state.hint = error.hint;
+  }
+  return state;
+}
 
 // The library's function of the same name and type.
 #define REAL(function) static auto* const real = library().get<decltype(function)>(#function)

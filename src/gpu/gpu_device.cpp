@@ -30,8 +30,9 @@ std::string why_unusable(int number) {
     (void)cudaGetLastError();
     CUDA_CHECK(cudaDriverGetVersion(&driver));
     if (driver == 0) return "no NVIDIA driver is installed";
+    // Of CUDA's releases with the same first number, an older driver runs each.
     return fmt::format("the NVIDIA driver is too old: it supports CUDA {}, and this program needs {}",
-                       version(driver), version(CUDART_VERSION));
+                       version(driver), version(CUDART_VERSION / 1000 * 1000));
   }
   if (error == cudaErrorNoDevice) {
     (void)cudaGetLastError();

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: MIT
 // NCCL without linking to it, as cublas_library.cpp does: one rank needs none. MOE_NCCL_LIBRARY (environment)
-// names the file; else the loader's own search, then where CMake saw the header's library.
+// names the file; else base/cuda_libraries.h says where it is looked for.
+#include <fmt/format.h>
 #include <nccl.h>
 
 #include <cstdlib>
 #include <string>
 #include <vector>
 
+#include "base/cuda_libraries.h"
+#include "base/error.h"
 #include "base/shared_library.h"
+#include "gpu/libraries.h"
 
 namespace {
 
@@ -16,16 +20,34 @@ const moe::SharedLibrary& library() {
   static const auto* const opened = [] {
     const char* const chosen = std::getenv("MOE_NCCL_LIBRARY");
     const std::string name = "libnccl.so.2";
-    std::vector<std::string> paths{name, std::string(MOE_NCCL_FOLDER) + "/" + name};
-    if (chosen != nullptr && *chosen != '\0') paths.insert(paths.begin(), chosen);
+    const std::vector<std::string> paths =
+        chosen != nullptr && *chosen != '\0'
+            ? std::vector<std::string>{chosen}
+            : moe::cuda_library_paths({name, "nvidia/nccl/lib", MOE_NCCL_FOLDER});
     return new moe::SharedLibrary(
         paths, name, "NVIDIA's library for many GPUs (NCCL 2)",
-        "install libnccl2, or set MOE_NCCL_LIBRARY to the path of libnccl.so.2; one GPU needs none");
+        "pip install nvidia-nccl-cu13 beside the program (moe-cpp[cuda] brings it), or install libnccl2, or "
+        "set MOE_NCCL_LIBRARY to the path of libnccl.so.2; one GPU needs none");
   }();
   return *opened;
 }
 
 }  // namespace
+
+moe::CudaLibraryState moe::gpu::nccl_state() {
+  CudaLibraryState state;
+  state.name = "NCCL";
+  try {
+    int version = 0;  // 22809 is 2.28.9
+    if (ncclGetVersion(&version) != ncclSuccess) version = 0;
+    state.path = library().path();
+    state.version = fmt::format("{}.{}.{}", version / 10000, version / 100 % 100, version % 100);
+  } catch (const UserError& error) {
+    state.problem = error.where + ": found " + error.found;
+    state.hint = error.hint;
+  }
+  return state;
+}
 
 // The library's function of the same name and type.
 #define REAL(function) static auto* const real = library().get<decltype(function)>(#function)

@@ -8,6 +8,7 @@
 
 #include "emulated_cuda/cuda_bf16.h"
 #include "emulated_cuda/cuda_fp16.h"
+#include "gpu/libraries.h"
 
 namespace {
 
@@ -159,4 +160,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
                    beta, matrix_of(c, layout, i), const_cast<void*>(matrix_of(d, layout, i)), layout);
       });
   return CUBLAS_STATUS_SUCCESS;
+}
+
+moe::CudaLibraryState moe::gpu::cublas_state() {
+  return {.name = "cuBLASLt", .path = "emulated", .version = "13.1.0", .problem = "", .hint = ""};
 }

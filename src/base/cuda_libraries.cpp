@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+#include "base/cuda_libraries.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <system_error>
+
+namespace moe {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kLevels =
+    4;  // of folders above the program: site-packages/NAME/bin/moe, CLONE/build/PRESET/moe
+
+std::string environment(const char* name) {
+  const char* const value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+// The site-packages of a Python environment, one for each of its versions.
+std::vector<fs::path> site_packages(const fs::path& root) {
+  std::vector<fs::path> folders;
+  std::error_code none;
+  for (fs::directory_iterator entry(root / "lib", none), end; !none && entry != end; entry.increment(none))
+    if (entry->path().filename().string().starts_with("python3"))
+      folders.push_back(entry->path() / "site-packages");
+  std::sort(folders.begin(), folders.end());
+  return folders;
+}
+
+void add_existing(const fs::path& folder, const CudaLibrary& library, std::vector<std::string>& paths) {
+  std::error_code none;
+  const fs::path wheel = folder / library.wheel_folder;
+  if (fs::is_directory(wheel, none)) paths.push_back((wheel / library.file).string());
+}
+
+void add_beside(const fs::path& program, const CudaLibrary& library, std::vector<std::string>& paths) {
+  fs::path folder = program.parent_path();
+  for (int level = 0; level < kLevels && folder != folder.root_path(); ++level) {
+    add_existing(folder, library, paths);
+    for (const fs::path& packages : site_packages(folder)) add_existing(packages, library, paths);
+    add_existing(folder / ".deps" / "cuda", library, paths);
+    folder = folder.parent_path();
+  }
+}
+
+}  // namespace
+
+CudaPlaces CudaPlaces::of_process() {
+  std::error_code none;
+  return {fs::read_symlink("/proc/self/exe", none), environment("CUDA_PATH"), environment("VIRTUAL_ENV")};
+}
+
+std::vector<std::string> cuda_library_paths(const CudaLibrary& library, const CudaPlaces& places) {
+  std::vector<std::string> paths{library.file};
+  if (!places.toolkit.empty()) paths.push_back((fs::path(places.toolkit) / "lib64" / library.file).string());
+  if (!places.program.empty()) add_beside(places.program, library, paths);
+  if (!places.python.empty())
+    for (const fs::path& packages : site_packages(places.python)) add_existing(packages, library, paths);
+  if (!library.built_with.empty()) paths.push_back((fs::path(library.built_with) / library.file).string());
+  for (const char* const usual : {"/usr/local/cuda/lib64", "/opt/cuda/lib64"})
+    paths.push_back((fs::path(usual) / library.file).string());
+  return paths;
+}
+
+}  // namespace moe
