@@ -32,11 +32,12 @@ ARROWS = {
     # other people's formats: settings and named tensors, runs nothing
     "interop": "model checkpoint tensor text",
     "backend": "cpu gpu comm ops tensor",
+    "doctor": "backend comm hub net wandb ops tensor",
     # evaluations: items to tokens, a model's likelihoods to scores, on all ranks
     "tasks": "comm model data ops tensor text",
     "generate": "model ops tensor text",
     "train": "comm model optim generate tasks data checkpoint metrics wandb ops tensor text",
-    "cli": "comm train generate interop tasks report backend cpu model optim data checkpoint metrics "
+    "cli": "comm train generate interop tasks report doctor backend cpu model optim data checkpoint metrics "
            "hub net ops tensor text",
 }
 

@@ -8,6 +8,14 @@ GpuState gpu_state() {
   return {};
 }
 
+bool built_for_gpus() {
+  return false;
+}
+
+std::optional<CudaLibraryState> products_library() {
+  return std::nullopt;
+}
+
 Backend make_gpu(Arithmetic, int) {
   throw UserError(
       "training.device", "auto or cpu", "gpu, and this build has no GPU support",

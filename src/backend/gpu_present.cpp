@@ -8,6 +8,7 @@
 #include "base/start_thread.h"
 #include "gpu/gpu_device.h"
 #include "gpu/gpu_ops.h"
+#include "gpu/libraries.h"
 #include "gpu/nvtx.h"
 #include "ops/marked_ops.h"
 
@@ -27,6 +28,14 @@ gpu::Kernels allowed_kernels() {
 GpuState gpu_state() {
   const std::string reason = gpu::why_unusable(0);
   return {reason.empty(), reason};
+}
+
+bool built_for_gpus() {
+  return true;
+}
+
+std::optional<CudaLibraryState> products_library() {
+  return gpu::cublas_state();
 }
 
 Backend make_gpu(Arithmetic arithmetic, int number) {

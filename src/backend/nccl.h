@@ -4,8 +4,10 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 
 #include "backend/backend.h"
+#include "base/cuda_libraries.h"
 #include "comm/communicator.h"
 #include "comm/launch.h"
 
@@ -14,5 +16,8 @@ namespace moe::backend {
 // Throws UserError when this build or this machine has no NCCL.
 std::unique_ptr<comm::Communicator> make_gpu_communicator(const comm::Launch& launch, Backend& backend,
                                                           std::chrono::milliseconds timeout);
+
+// Of those ranks; nothing where the build has no NCCL.
+std::optional<CudaLibraryState> ranks_library();
 
 }  // namespace moe::backend

@@ -12,4 +12,8 @@ std::unique_ptr<comm::Communicator> make_gpu_communicator(const comm::Launch& la
                   "use training.device=cpu");
 }
 
+std::optional<CudaLibraryState> ranks_library() {
+  return std::nullopt;
+}
+
 }  // namespace moe::backend

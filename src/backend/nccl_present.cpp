@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "backend/nccl.h"
 #include "base/error.h"
+#include "gpu/libraries.h"
 #include "gpu/nccl_communicator.h"
 
 namespace moe::backend {
@@ -10,6 +11,10 @@ std::unique_ptr<comm::Communicator> make_gpu_communicator(const comm::Launch& la
   auto* const device = dynamic_cast<gpu::GpuDevice*>(backend.device.get());
   CHECK(device != nullptr);
   return gpu::make_nccl(launch, *device, timeout);
+}
+
+std::optional<CudaLibraryState> ranks_library() {
+  return gpu::nccl_state();
 }
 
 }  // namespace moe::backend

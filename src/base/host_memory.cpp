@@ -63,8 +63,12 @@ void each_limit(Visit&& visit) {
 
 }  // namespace
 
+int64_t machine_memory_total() {
+  return meminfo("MemTotal").value_or(0);
+}
+
 int64_t host_memory_total() {
-  int64_t total = meminfo("MemTotal").value_or(0);
+  int64_t total = machine_memory_total();
   each_limit([&](const fs::path&, int64_t limit) { total = std::min(total, limit); });
   return total;
 }

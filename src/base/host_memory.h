@@ -7,6 +7,7 @@
 namespace moe {
 
 int64_t host_memory_total();
+int64_t machine_memory_total();   // whatever the container has
 int64_t host_memory_available();  // free, reclaimable caches included
 
 }  // namespace moe

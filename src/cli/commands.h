@@ -23,6 +23,7 @@ void add_tokenize(CLI::App& app, Command& chosen);
 void add_tokenizer(CLI::App& app, Command& chosen);
 void add_plan(CLI::App& app, Command& chosen);
 void add_presets(CLI::App& app, Command& chosen);
+void add_doctor(CLI::App& app, Command& chosen);
 void add_report(CLI::App& app, Command& chosen);
 void add_watch(CLI::App& app, Command& chosen);
 void add_bench(CLI::App& app, Command& chosen);

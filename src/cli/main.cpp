@@ -26,6 +26,7 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   app.footer(
       "First steps:\n"
+      "  moe doctor                                       what this machine offers, and what is missing\n"
       "  moe plan  --config configs/train_config.yaml     what a configuration costs, before it runs\n"
       "  moe train --config configs/quickstart.yaml       train on this machine\n"
       "  moe train --resume runs/latest                   go on where it stopped\n"
@@ -45,6 +46,7 @@ int run(int argc, char** argv) {
   moe::cli::add_tokenizer(app, chosen);
   moe::cli::add_plan(app, chosen);
   moe::cli::add_presets(app, chosen);
+  moe::cli::add_doctor(app, chosen);
   moe::cli::add_report(app, chosen);
   moe::cli::add_watch(app, chosen);
   moe::cli::add_bench(app, chosen);
