@@ -7,6 +7,7 @@ computed again: that model has no original. Models of our own are held against w
 their export. Prints a row for each; exits with 1 if anything differs.
 
 usage: tools/check_gguf.py MOE LLAMA_CPP [--only NAME] [--keep FOLDER]
+       tools/check_gguf.py MOE LLAMA_CPP --for RUN [--family NAME] [--tokens 60] [--keep FOLDER]
 
 LLAMA_CPP is the folder of llama.cpp's source, where convert_hf_to_gguf.py is. Needs torch, transformers and
 llama_cpp (llama-cpp-python, whose source package has llama.cpp's in vendor/llama.cpp). Needs no network.
@@ -14,8 +15,15 @@ llama_cpp (llama-cpp-python, whose source package has llama.cpp's in vendor/llam
 Of each model: how many tensors and how many settings, vocabulary included, both files have with the same
 bytes (tags of our model card left out); how many texts llama.cpp cuts into the same ids as moe; its
 logits beside those of transformers and of moe (norm of the difference over the norm, the worst text).
+
+--for RUN looks at `moe export RUN --for llama.cpp` instead, as a user would: converted without any option but
+the type, and run with llama.cpp's defaults. Held: ten greedy texts in f32 and f16 against those of
+`moe generate`; the bytes of an import; the logits of transformers against those of an export without --for.
+Told, besides: how many ids that are no tokens a sampler draws.
 """
 import argparse
+import itertools
+import json
 import os
 import runpy
 import shutil
@@ -34,7 +42,7 @@ import transformers
 from safetensors.torch import load_file
 from transformers.utils import logging
 
-from check_families import CASES, OLMOE, QWEN2, TEXTS, make, moe, save, use_published_keys
+from check_families import CASES, OLMOE, QWEN, QWEN2, TEXTS, make, moe, save, use_published_keys
 
 ROOT = Path(__file__).resolve().parent.parent
 BOUND = 1e-4
@@ -42,6 +50,13 @@ HEADS = "olmoe, as many heads of keys"  # as the published ones have
 CASES[HEADS] = ("Olmoe", OLMOE | {"num_key_value_heads": 4}, "float32", None)
 CASES[HEADS + ", renormalisation"] = (
     "Olmoe", OLMOE | {"num_key_value_heads": 4, "norm_topk_prob": True}, "float32", None)
+CASES[HEADS + ", another epsilon"] = (
+    "Olmoe", OLMOE | {"num_key_value_heads": 4, "rms_norm_eps": 1e-3}, "float32", None)
+STRETCHED = {"rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 32}
+CASES["qwen3_moe, llama3"] = ("Qwen3Moe", QWEN | {"rope_parameters": STRETCHED | {
+    "rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0}}, "float32", None)
+CASES["qwen3_moe, yarn with a factor of its own"] = ("Qwen3Moe", QWEN | {"rope_parameters": STRETCHED | {
+    "rope_type": "yarn", "attention_factor": 1.5}}, "float32", None)
 CASES["qwen2_moe, renormalisation"] = ("Qwen2Moe", QWEN2 | {"norm_topk_prob": True}, "float32", None)
 NAMES = ["qwen3_moe", "qwen3_moe, tied, theta 1e6", "qwen3_moe, yarn", "qwen3_moe, fused experts",
          "qwen3_moe, bf16", "qwen2_moe", HEADS, "mixtral", "glm4_moe",
@@ -53,7 +68,8 @@ NAMES = ["qwen3_moe", "qwen3_moe, tied, theta 1e6", "qwen3_moe, yarn", "qwen3_mo
 LIMITS = ["qwen3_next, partial rotary", "own", "own, shared expert, a dense layer", "olmoe",
           HEADS + ", renormalisation", "qwen3_moe, no renormalisation", "qwen3_moe, dense layers first",
           "qwen2_moe, renormalisation", "qwen2_moe, 7 heads of 10, one of keys",
-          "mixtral, window"]
+          "mixtral, window", HEADS + ", another epsilon", "qwen3_moe, llama3",
+          "qwen3_moe, yarn with a factor of its own"]
 # Our own: settings, and the family of the export.
 OWN = {"own": ([], "qwen3_next"),
        "own, shared expert, a dense layer": (["model.shared_expert_dim=40", "model.first_dense_layers=1"],
@@ -62,6 +78,8 @@ OWN = {"own": ([], "qwen3_next"),
        "own, as MiniMax": (["model.attention_gate=false", "model.qk_norm=projection",
                             "model.tie_embeddings=false", "model.router_bias=true",
                             "model.router_score=sigmoid"], "minimax_m2")}
+PROMPTS = [*TEXTS, "A lantern is", "The"]  # of greedy texts
+VOCABULARY = 50257  # GPT-2's; rows behind it are no tokens
 # What the converter needs to be told, of an original as of an export. A Qwen3-Next without a layer that
 # predicts further tokens fails in it otherwise.
 FLAGS = {"qwen3_next": ["--no-mtp"]}
@@ -107,8 +125,8 @@ def apart_from_us(work, function, *arguments):
     return (words or ["ended without a word"])[-1].rpartition("/")[2]
 
 
-def convert(source, folder, file, flags):
-    sys.argv = [*map(str, ["convert_hf_to_gguf.py", "--outtype", "f32", "--outfile", file, *flags, folder])]
+def convert(source, folder, file, flags, kind="f32"):
+    sys.argv = [*map(str, ["convert_hf_to_gguf.py", "--outtype", kind, "--outfile", file, *flags, folder])]
     sys.path.insert(0, str(source))
     runpy.run_path(str(source / "convert_hf_to_gguf.py"), run_name="__main__")
 
@@ -232,6 +250,102 @@ def check(options, name, work):
     return [*cells, f"{trained:.1e}"], good
 
 
+def greedy(file, prompts, tokens, out):
+    """The ids that llama.cpp writes behind each prompt, as it comes."""
+    model = llama_cpp.Llama(model_path=str(file), n_ctx=256, n_threads=1, verbose=True)
+    end = model.token_eos()
+    texts = []
+    for prompt in prompts:
+        ids = model.tokenize(("<|endoftext|>" + prompt).encode(), add_bos=False, special=True)
+        more = itertools.islice(model.generate(ids, temp=0.0, reset=True), tokens)
+        texts.append([ids, [*itertools.takewhile(lambda token: token != end, more)]])
+    out.write_text(json.dumps(texts))
+
+
+def forbid(_, scores):
+    scores[VOCABULARY:] = -numpy.inf
+    return scores
+
+
+def draw(file, tokens, out):
+    """Of so many tokens: how many are none in the vocabulary, by llama.cpp's samplers as they are, by plain
+    sampling, and by plain sampling with these tokens forbidden."""
+    found = []
+    for plain, forbidden in ((False, False), (True, False), (True, True)):
+        model = llama_cpp.Llama(model_path=str(file), n_ctx=256, n_threads=1, seed=1, verbose=True)
+        how = {"temp": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0} if plain else {"temp": 0.8}
+        if forbidden:
+            how["logits_processor"] = llama_cpp.LogitsProcessorList([forbid])
+        count = 0
+        for _ in range(tokens // 200):
+            ids = model.tokenize(b"<|endoftext|>", add_bos=False, special=True)
+            count += sum(token >= VOCABULARY
+                         for token in itertools.islice(model.generate(ids, reset=True, **how), 200))
+        found.append(count)
+    out.write_text(json.dumps(found))
+
+
+def same_logits(one, other):
+    """Of two folders, in transformers: the largest difference, and what it misses or does not know."""
+    models, notes = [], []
+    for folder in (one, other):
+        model, note = transformers.AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
+        models.append(model.eval())
+        notes += [name for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")
+                  for name in note[kind]]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(one)
+    worst = 0.0
+    for text in PROMPTS:
+        ids = torch.tensor([[VOCABULARY - 1, *tokenizer(text)["input_ids"]]])
+        with torch.no_grad():
+            a, b = (model(ids).logits for model in models)
+        worst = max(worst, (a - b).abs().max().item())
+    return worst, notes
+
+
+def check_for(options, work):
+    """An export for llama.cpp of a run, as its user takes it. Returns how many checks failed."""
+    program, run = options.moe, options.run
+    family = ["--family", options.family] if options.family else []
+    failed = 0
+
+    def say(good, what):
+        nonlocal failed
+        failed += not good
+        print(("  ok    " if good else "  WRONG ") + what, flush=True)
+
+    moe(program, "export", run, work / "for", "--for", "llama.cpp", "--verify", *family)
+    moe(program, "export", run, work / "plain", *family)
+    moe(program, "import", work / "for", "--output", work / "back", "--verify")
+    one, other = (sorted(folder.glob("checkpoints/step-*"))[-1] / "model.safetensors"
+                  for folder in (run, work / "back"))
+    say(one.read_bytes() == other.read_bytes(), "import of the export: the same bytes")
+    worst, notes = same_logits(work / "for", work / "plain")
+    say(worst == 0, f"transformers: largest difference of a logit from the export without --for {worst:g}")
+    say(not notes, f"transformers: missing, unexpected, misshapen {notes or 'none'}")
+    asked = [word for text in PROMPTS for word in ("--prompt", text)]
+    rows = [json.loads(line) for line in moe(program, "generate", run, *asked, "--temperature", 0, "--json",
+                                             "--max-new-tokens", options.tokens).splitlines()]
+    for kind in ("f32", "f16"):
+        file = work / f"{kind}.gguf"
+        why = apart_from_us(work, convert, options.llama_cpp, work / "for", file, [], kind)
+        why = why or apart_from_us(work, greedy, file, PROMPTS, options.tokens, work / "greedy.json")
+        if why:
+            say(False, f"{kind}: {why}")
+            continue
+        texts = json.loads((work / "greedy.json").read_text())
+        same = sum([row["prompt_ids"], row["ids"]] == text for row, text in zip(rows, texts))
+        say(same == len(rows),
+            f"{kind}: {same} of {len(rows)} greedy texts of {options.tokens} tokens as moe's")
+    why = apart_from_us(work, draw, work / "f32.gguf", 2000, work / "draw.json")
+    found = why or json.loads((work / "draw.json").read_text())
+    say(not why and found[2] == 0,
+        f"of 2,000 tokens none of the vocabulary, by default, by plain sampling, forbidden: {found}")
+    print(f"\n{failed} wrong")
+    return failed
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -239,10 +353,18 @@ def main():
     parser.add_argument("llama_cpp", type=Path)
     parser.add_argument("--only", default="", help="models whose name begins so")
     parser.add_argument("--keep", type=Path, help="a folder for what is made, which is not removed")
+    parser.add_argument("--for", dest="run", type=Path, help="a run, to be exported with --for llama.cpp")
+    parser.add_argument("--family", default="", help="of that export")
+    parser.add_argument("--tokens", type=int, default=60, help="of a greedy text of it")
     options = parser.parse_args()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     print(f"transformers {transformers.__version__}, llama-cpp-python {llama_cpp.__version__}\n")
+    if options.run:
+        with tempfile.TemporaryDirectory() as folder:
+            work = options.keep or Path(folder)
+            work.mkdir(parents=True, exist_ok=True)
+            return 1 if check_for(options, work) else 0
     print("| model | tensors | settings | ids | beside transformers | beside moe | trained, both |")
     print("|---|---|---|---|---|---|---|")
     wrong = 0

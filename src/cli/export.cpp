@@ -25,6 +25,7 @@
 #include "interop/export_weights.h"
 #include "interop/hf_config.h"
 #include "interop/imported_model.h"
+#include "interop/llama_cpp.h"
 #include "interop/model_card.h"
 #include "interop/staged_folder.h"
 #include "interop/tokenizer_files.h"
@@ -46,12 +47,14 @@ constexpr auto choices_of(ExportType) {
 }
 
 struct ExportOptions {
-  std::string model, format = "hf", folder, family, dtype = std::string(name_of(ExportType::automatic)),
-                     logits;
+  std::string model, format = "hf", folder, program, family,
+                     dtype = std::string(name_of(ExportType::automatic)), logits;
   std::vector<std::string> prompts;
   double shard_gb = 5;
   bool verify = false, without_run = false, average = false;
   std::vector<std::string> overrides;
+
+  bool for_llama_cpp() const { return !program.empty(); }  // the only one so far
 };
 
 // imported: of the same family.
@@ -129,8 +132,9 @@ const interop::Family& chosen_family(const ExportOptions& options, const fs::pat
 // family, all that belongs to the tokenizer with the same tokenizer.
 void write_small_files(const fs::path& folder, const TrainedModel& model, const interop::Family& family,
                        const interop::StoredTypes& types,
-                       const std::optional<interop::ImportedModel>& imported, bool without_run) {
+                       const std::optional<interop::ImportedModel>& imported, const ExportOptions& options) {
   const model::ModelConfig& config = model.config.model;
+  const bool zero_blocks = options.for_llama_cpp() && family.zero_blocks;
   const auto opened = model.config.data.tokenizer.open();
   const text::TokenizerFacts& tokenizer = opened->facts();
   const auto write = [&](const std::string& name, std::string_view text) {
@@ -150,10 +154,12 @@ void write_small_files(const fs::path& folder, const TrainedModel& model, const 
             ? interop::config_like(
                   "imported/config.json", *settings, config, family,
                   types.as_imported ? std::nullopt : std::optional(types.all),
-                  same_tokenizer ? std::nullopt : std::optional<int64_t>(tokenizer.end_of_text))
-            : interop::hf_config_json(config, types.all, tokenizer.end_of_text, family));
-  write("README.md", interop::model_card(config, card_facts(model, types.all, imported.has_value()), family));
-  if (!without_run) write(kRunState, without_secrets(model.checkpoint.state_json()));
+                  same_tokenizer ? std::nullopt : std::optional<int64_t>(tokenizer.end_of_text), zero_blocks)
+            : interop::hf_config_json(config, types.all, tokenizer.end_of_text, family, zero_blocks));
+  interop::CardFacts facts = card_facts(model, types.all, imported.has_value());
+  if (options.for_llama_cpp()) facts.llama_cpp = interop::llama_cpp_card(config, family, *opened);
+  write("README.md", interop::model_card(config, facts, family));
+  if (!options.without_run) write(kRunState, without_secrets(model.checkpoint.state_json()));
 }
 
 // For a comparison with other programs.
@@ -216,11 +222,31 @@ void verify(const TrainedModel& model, const fs::path& folder, const ExportOptio
   verify_logits(after, prompts, config, folder, terminal);
 }
 
+// What a user of llama.cpp must know at once; the model card has the rest.
+void say_llama_cpp(const TrainedModel& model, const ExportOptions& options, const interop::Family& family,
+                   const interop::ExportedWeights& weights, Terminal& terminal) {
+  const std::string what =
+      family.zero_blocks ? fmt::format("two blocks of zeros behind the last layer, {}, which change no logit",
+                                       format_bytes(static_cast<double>(weights.zero_bytes)))
+                         : family.name + " needs nothing more";
+  terminal.line(fmt::format(
+      "for llama.cpp: {}\n  convert_hf_to_gguf.py {} --outtype f16   (README.md there says the rest)", what,
+      options.folder));
+  const auto tokenizer = model.config.data.tokenizer.open();
+  if (!interop::in_llama_cpp(*tokenizer))
+    terminal.warning(fmt::format(
+        "{}: llama.cpp's converter knows GPT-2's tokenizer and those of its list. If it stops at this one "
+        "({}), README.md there has the command that goes on",
+        options.folder, tokenizer->facts().name));
+}
+
 int run(const ExportOptions& options) {
   const TrainedModel model = open_model(options.model, options.overrides, options.average);
   const auto imported = interop::read_imported(run_of(model.checkpoint));
   const interop::Family& family = chosen_family(options, run_of(model.checkpoint), imported);
   interop::check_exportable(model.config.model, family);
+  if (options.for_llama_cpp())
+    interop::check_llama_cpp(model.config.model, family, *model.config.data.tokenizer.open());
   const interop::StoredTypes types =
       stored_types(options, model.config, imported && imported->family == family.name ? &*imported : nullptr);
   Terminal terminal;
@@ -228,9 +254,10 @@ int run(const ExportOptions& options) {
   Progress progress(terminal, "exporting", 0, "bytes");
   const interop::ExportedWeights weights = interop::export_weights(
       staged.path(), model.config.model, model.checkpoint.file(model.weights), types,
-      static_cast<uint64_t>(options.shard_gb * 1e9), [&](uint64_t bytes) { progress.add(bytes); }, family);
+      static_cast<uint64_t>(options.shard_gb * 1e9), [&](uint64_t bytes) { progress.add(bytes); }, family,
+      options.for_llama_cpp());
   progress.done();
-  write_small_files(staged.path(), model, family, types, imported, options.without_run);
+  write_small_files(staged.path(), model, family, types, imported, options);
   if (options.verify) verify(model, staged.path(), options, terminal);
   staged.commit();
   terminal.line(fmt::format("{}: {}, step {}, {} of weights in {} file{}", options.folder, family.name,
@@ -241,6 +268,7 @@ int run(const ExportOptions& options) {
         fmt::format("{} norm weights below 0.5 are rounded by at most 2^-25 there (kept less one); "
                     "moe_norms.safetensors has them exactly, for `moe import`",
                     weights.rounded_norms));
+  if (options.for_llama_cpp()) say_llama_cpp(model, options, family, weights, terminal);
   return 0;
 }
 
@@ -256,6 +284,9 @@ void add_export(CLI::App& app, Command& chosen) {
   command->add_option("--to", options->format, "hf: the Hugging Face format")
       ->capture_default_str()
       ->check(CLI::IsMember({"hf"}));
+  command
+      ->add_option("--for", options->program, "llama.cpp: its converter and program take the folder as it is")
+      ->check(CLI::IsMember({"llama.cpp"}));
   std::vector<std::string> names;
   for (const interop::Family& family : interop::families()) names.push_back(family.name);
   command
@@ -288,6 +319,7 @@ void add_export(CLI::App& app, Command& chosen) {
       "  moe export runs/latest exported/ --verify\n"
       "  moe export runs/latest/checkpoints/step-00000400 exported/ --dtype bf16 --shard-gb 2\n"
       "  moe export runs/imported exported/ --family qwen3_moe\n"
+      "  moe export runs/latest exported/ --for llama.cpp --verify\n"
       "The folder appears when it is complete. `moe import` brings it back, bit for bit (bf16: rounded "
       "once).");
   command->callback([options, &chosen] { chosen = [options] { return run(*options); }; });

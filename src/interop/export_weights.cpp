@@ -122,7 +122,8 @@ void write_exact_norms(const fs::path& folder, const checkpoint::Safetensors& mo
 
 ExportedWeights export_weights(const fs::path& folder, const model::ModelConfig& config,
                                const checkpoint::Safetensors& model, const StoredTypes& types,
-                               uint64_t shard_bytes, const OnBytes& on_bytes, const Family& family) {
+                               uint64_t shard_bytes, const OnBytes& on_bytes, const Family& family,
+                               bool zero_blocks) {
   check_model(config, model);
   const std::vector<TensorMap> maps = tensors_of(family, config);
   std::vector<checkpoint::TensorStream> streams;
@@ -131,6 +132,12 @@ ExportedWeights export_weights(const fs::path& folder, const model::ModelConfig&
     streams.push_back(stream_of(map, model, types.of(map), on_bytes));
     result.bytes += streams.back().bytes();
   }
+  if (zero_blocks)
+    for (const TensorMap& map : zero_blocks_of(family, config)) {
+      streams.push_back(stream_of(map, model, types.of(map), on_bytes));
+      result.zero_bytes += streams.back().bytes();
+    }
+  result.bytes += result.zero_bytes;
   const auto shards = cut_into_shards(std::move(streams), shard_bytes);
   result.files = static_cast<int64_t>(shards.size());
   OrderedJson index{{"metadata", {{"total_size", result.bytes}}}};

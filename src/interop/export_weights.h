@@ -27,6 +27,7 @@ using OnBytes = std::function<void(uint64_t bytes)>;  // for progress
 struct ExportedWeights {
   int64_t files = 0;
   uint64_t bytes = 0;         // of the tensors
+  uint64_t zero_bytes = 0;    // of these, of blocks of zeros
   int64_t rounded_norms = 0;  // norm weights w below 0.5 for which w - 1 and 1 added again is not w
 };
 
@@ -35,11 +36,11 @@ struct ExportedWeights {
 // model: under our names, f32 or bf16. types: f32, bf16 or f16, of all tensors or of each; of all, routers
 // and norms stay f32 in our own family, and others' routers or their biases where the table says so. Where a
 // norm weight does not survive "less one", all norms are kept beside in moe_norms.safetensors, which only
-// import reads.
+// import reads. zero_blocks: with those of zero_blocks_of() at the end.
 ExportedWeights export_weights(const std::filesystem::path& folder, const model::ModelConfig& config,
                                const checkpoint::Safetensors& model, const StoredTypes& types,
                                uint64_t shard_bytes, const OnBytes& on_bytes = {},
-                               const Family& family = own_family());
+                               const Family& family = own_family(), bool zero_blocks = false);
 
 // A folder of the Hugging Face format as the tensors of our checkpoint.
 class ImportedWeights {

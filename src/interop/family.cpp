@@ -55,6 +55,8 @@ Family qwen3_next() {
   family.shared = qwen_shared_expert();
   family.norms_less_one = true;
   family.keep_f32 = true;
+  family.prediction_layers = family.zero_blocks = true;
+  family.llama_cpp = {.renormalise = true, .dense_layers = false};
   return family;
 }
 
@@ -73,6 +75,7 @@ Family qwen3_moe() {
   family.dense_layers = "mlp_only_layers";
   family.idle = {"max_window_layers", "sliding_window"};  // only read with use_sliding_window
   family.qk_norm = QkNorm::head;
+  family.llama_cpp = {.renormalise = true, .dense_layers = false};
   return family;
 }
 
@@ -87,6 +90,7 @@ Family qwen2_moe() {
   family.qkv_bias = "qkv_bias";
   family.qk_norm = QkNorm::none;
   family.shared = qwen_shared_expert();
+  family.llama_cpp = {.renormalise = false, .dense_layers = false, .head_dim = false};
   return family;
 }
 
@@ -113,6 +117,7 @@ Family glm4_moe() {
   family.router_f32 = family.router_bias_f32 = true;
   family.router_bias = "gate.e_score_correction_bias";
   family.prediction_layers = true;
+  family.llama_cpp = {.token = "[gMASK]"};
   return family;
 }
 
@@ -142,6 +147,7 @@ Family minimax_m2() {
   family.router_bias = "e_score_correction_bias";
   family.router_bias_f32 = true;
   family.expert_gate = "w1", family.expert_up = "w3", family.expert_down = "w2";
+  family.llama_cpp = {.tied = false};
   return family;
 }
 
@@ -161,6 +167,7 @@ Family granitemoe() {
   family.moe = "block_sparse_moe.";
   family.router = "router.layer.weight";
   family.joined_experts = true;
+  family.llama_cpp = {.llama3_rope = true};
   return family;
 }
 
@@ -184,6 +191,7 @@ Family olmoe() {
   family.expert_width = "intermediate_size";
   family.head_dim_key = false;
   family.qk_norm = QkNorm::projection;
+  family.llama_cpp = {.renormalise = false, .norm_eps = 1e-5, .grouped_heads = false};
   return family;
 }
 
@@ -200,6 +208,7 @@ Family mixtral() {
   family.window = true;
   family.moe = "block_sparse_moe.";
   family.expert_gate = "w1", family.expert_up = "w3", family.expert_down = "w2";
+  family.llama_cpp = {.llama3_rope = true};
   return family;
 }
 
@@ -229,6 +238,7 @@ Family llama() {
   family.defaults = {{"rms_norm_eps", 1e-6}, {"tie_word_embeddings", false}};
   family.fixed = fixed_and({{"attention_bias", false}, {"mlp_bias", false}});
   family.idle = {"pretraining_tp"};  // how a product was cut, in old versions
+  family.llama_cpp = {.llama3_rope = true};
   return family;
 }
 

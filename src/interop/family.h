@@ -4,6 +4,7 @@
 // (hf_config.h, tensor_map.h) ask the row and know no family by name. docs/interop.md has the table in words.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,6 +23,19 @@ struct SharedExpertOfFamily {
   bool gate = false;    // sigmoid gate on its result
   // How a model without one is said: it cannot, by a width of 0, or by one of width 1 that is zero.
   enum class None : uint8_t { never, no_width, zeros } none = None::never;
+};
+
+// What llama.cpp takes of a family: what its converter or its program fixes, whatever config.json says
+// (interop/llama_cpp.h).
+struct FamilyInLlamaCpp {
+  std::optional<bool> renormalise = {};  // norm_topk_prob counts as this
+  std::optional<double> norm_eps = {};   // rms_norm_eps counts as this
+  bool dense_layers = true;              // layers without experts are converted
+  bool head_dim = true;                  // heads need not be D / H wide
+  bool grouped_heads = true;             // heads of keys may be fewer than those of queries
+  bool tied = true;                      // the head may be tied
+  bool llama3_rope = false;              // reads rope_type llama3
+  std::string_view token = {};           // the converter looks for this one
 };
 
 struct Family {
@@ -65,6 +79,9 @@ struct Family {
   std::string expert_gate = "gate_proj", expert_up = "up_proj", expert_down = "down_proj";
   bool joined_experts = false;     // all in one tensor, input_linear and output_linear
   bool prediction_layers = false;  // layers of multi-token prediction may follow, which are left out
+  bool zero_blocks = false;        // llama.cpp wants two more blocks, of zeros (tensor_map.h)
+
+  FamilyInLlamaCpp llama_cpp = {};
 };
 
 std::span<const Family> families();

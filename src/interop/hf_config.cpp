@@ -119,14 +119,23 @@ void check_kind(const JsonFields& json, const Family& family) {
   refuse_unknown(json, family);
 }
 
-void check_layers(const JsonFields& json, const Family& family, int64_t layers) {
-  if (!family.layer_types && !json.has("layer_types")) return;
+bool has_zero_layer(const Json& types) {
+  return types.is_array() && types.size() > 1 && types.back() == "linear_attention";
+}
+
+// Returns how many of them our model has.
+int64_t read_layers(const JsonFields& json, const Family& family) {
+  const int64_t layers = json.whole("num_hidden_layers", 1, int64_t{1} << 31);
+  if (!family.layer_types && !json.has("layer_types")) return layers;
   const Json& types = json.list("layer_types");
   if (static_cast<int64_t>(types.size()) != layers)
     json.refuse("layer_types", fmt::format("a list of {} (num_hidden_layers)", layers),
                 fmt::format("{}", types.size()));
-  for (const Json& type : types)
-    if (type != "full_attention") refuse_key(json, "layer_types", "full_attention only", quote(type), kOnly);
+  const int64_t ours = family.zero_blocks && has_zero_layer(types) ? layers - 1 : layers;
+  for (int64_t i = 0; i < ours; ++i)
+    if (const Json& type = types[static_cast<size_t>(i)]; type != "full_attention")
+      refuse_key(json, "layer_types", "full_attention only", quote(type), kOnly);
+  return ours;
 }
 
 // The layers without experts come first with us. Returns how many there are.
@@ -226,7 +235,7 @@ HfModel read_hf_model(const std::string& where, std::string_view text) {
   check_kind(json, family);
   model::ModelConfig config;
   config.d_model = whole("hidden_size");
-  config.n_layers = whole("num_hidden_layers");
+  config.n_layers = read_layers(json, family);
   config.tie_embeddings = json.flag("tie_word_embeddings");
   config.vocab_size = whole("vocab_size");
   config.max_seq_len = whole("max_position_embeddings");
@@ -235,13 +244,17 @@ HfModel read_hf_model(const std::string& where, std::string_view text) {
   read_attention(json, family, config);
   read_experts(json, family, config);
   if (family.multipliers) read_multipliers(json, config);
-  check_layers(json, family, config.n_layers);
   try {
     config.validate();
   } catch (const UserError& error) {
     throw UserError(where + " (" + error.where + ")", error.expected, error.found, kOnly);
   }
   return {&family, config};
+}
+
+bool has_zero_blocks(const std::string& where, std::string_view text) {
+  const Json json = parse_json(where, text, kOnly);
+  return json.is_object() && json.contains("layer_types") && has_zero_layer(json.at("layer_types"));
 }
 
 model::ModelConfig read_hf_config(const std::string& where, std::string_view text) {

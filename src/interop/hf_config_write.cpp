@@ -156,11 +156,28 @@ void add_experts(OrderedJson& json, const Family& family, const model::ModelConf
   json["router_aux_loss_coef"] = config.aux_loss_weight;
 }
 
+void add_layer_types(OrderedJson& json, int64_t layers, bool zero_blocks) {
+  std::vector<std::string> types(static_cast<size_t>(layers), "full_attention");
+  if (zero_blocks) types.emplace_back("linear_attention");
+  json["layer_types"] = types;
+  json["full_attention_interval"] = 1;
+  if (!zero_blocks) return;
+  json["linear_conv_kernel_dim"] = kZeroKernel;
+  json["linear_key_head_dim"] = kZeroHeadDim;
+  json["linear_value_head_dim"] = kZeroHeadDim;
+  json["linear_num_key_heads"] = kZeroHeads;
+  json["linear_num_value_heads"] = kZeroHeads;
+}
+
 }  // namespace
+
+bool fits(const model::ModelConfig& config, const Family& family) {
+  return !misfit(family, config);
+}
 
 const Family* fitting_family(const model::ModelConfig& config) {
   for (const Family& family : families())
-    if (!misfit(family, config)) return &family;
+    if (fits(config, family)) return &family;
   return nullptr;
 }
 
@@ -169,7 +186,7 @@ void check_exportable(const model::ModelConfig& config, const Family& family) {
   if (!found) return;
   std::vector<std::string_view> others;
   for (const Family& other : families())
-    if (!misfit(other, config)) others.emplace_back(other.name);
+    if (fits(config, other)) others.emplace_back(other.name);
   const std::string hint =
       others.empty() ? "train without it, or use the checkpoint's own files"
                      : fmt::format("this model fits --family {}", fmt::join(others, " or --family "));
@@ -178,18 +195,17 @@ void check_exportable(const model::ModelConfig& config, const Family& family) {
 }
 
 std::string hf_config_json(const model::ModelConfig& config, DType type, int64_t end_of_text,
-                           const Family& family) {
+                           const Family& family, bool zero_blocks) {
   check_exportable(config, family);
   OrderedJson json{{"architectures", OrderedJson::array({family.architecture})},
                    {"model_type", family.name},
                    {"dtype", hf_name_of(type)},
                    {"hidden_size", config.d_model},
-                   {"num_hidden_layers", config.n_layers},
+                   {"num_hidden_layers", config.n_layers + (zero_blocks ? 1 : 0)},
                    {"num_attention_heads", config.n_heads},
                    {"num_key_value_heads", config.n_kv_heads}};
   if (family.head_dim_key) json["head_dim"] = config.heads().dim;
-  if (family.layer_types)
-    json["layer_types"] = std::vector<std::string>(static_cast<size_t>(config.n_layers), "full_attention");
+  if (family.layer_types) add_layer_types(json, config.n_layers, zero_blocks);
   write_rope(json, family, config);
   json["max_position_embeddings"] = config.max_seq_len;
   if (family.window) {

@@ -148,7 +148,7 @@ void write_rope(OrderedJson& json, const Family& family, const model::ModelConfi
   json["rope_parameters"] = rope;
   if (!family.rotary_dim.empty()) json[family.rotary_dim] = config.rope().rotary_dim;
   if (partial) json["partial_rotary_factor"] = config.partial_rotary_factor;
-  if (!partial || scaled) json["rope_theta"] = config.rope_theta;
+  json["rope_theta"] = config.rope_theta;  // transformers 4 reads it here, whatever rope_parameters says
   if (scaled) json["rope_scaling"] = of_before;
 }
 

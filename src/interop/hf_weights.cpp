@@ -46,17 +46,21 @@ std::set<std::string, std::less<>> known_names(const std::vector<TensorMap>& wan
   return known;
 }
 
-// The layer of a tensor, where it is one of those from `from` on that predict further tokens; else "". They
-// have an eh_proj. `has` says whether there is a tensor of a name.
-std::string prediction_layer(const std::string& name, int64_t from, const auto& has) {
+// What a layer of linear attention has, and a layer that predicts further tokens.
+constexpr const char *kLinear = ".linear_attn.out_proj.weight", *kPrediction = ".eh_proj.weight";
+
+// The block of a tensor, where it is one that our model has not: Qwen3-Next's "mtp", or one of those layers
+// from `from` on; else "". `has` says whether there is a tensor of a name.
+std::string further_block(const std::string& name, int64_t from, const auto& has) {
   constexpr std::string_view prefix = "model.layers.";
+  if (name.starts_with("mtp.")) return "mtp";
   const char* const end = name.data() + name.size();
   if (!name.starts_with(prefix)) return "";
   int64_t layer = 0;
   const auto [rest, error] = std::from_chars(name.data() + prefix.size(), end, layer);
   if (error != std::errc() || layer < from || rest == end || *rest != '.') return "";
   std::string head(name.data(), rest);
-  return has(head + ".eh_proj.weight") ? head : "";
+  return has(head + kPrediction) || has(head + kLinear) ? head : "";
 }
 
 }  // namespace
@@ -85,7 +89,7 @@ void check_shard_index(const std::string& where, const std::map<std::string, std
   const auto known = known_names(wanted);
   for (const auto& [name, file] : index)
     if (!known.contains(name) && !is_old_rotary(name) && name != kHead &&
-        !(prediction_from && !prediction_layer(name, *prediction_from, has).empty()))
+        !(prediction_from && !further_block(name, *prediction_from, has).empty()))
       refuse_left_over(where, name);
 }
 
@@ -156,6 +160,12 @@ bool HfWeights::is_needless(const std::string& name) const {
          std::ranges::equal(head_file->bytes(*head), file->bytes(*embedding));
 }
 
+bool HfWeights::is_zero(const std::string& name) const {
+  const checkpoint::Safetensors* file = nullptr;
+  const checkpoint::Safetensors::Entry* const entry = find(name, &file);
+  return std::ranges::all_of(file->bytes(*entry), [](uint8_t byte) { return byte == 0; });
+}
+
 std::set<std::string> HfWeights::check(const std::vector<TensorMap>& wanted,
                                        std::optional<int64_t> prediction_from) const {
   for (const TensorMap& tensor : wanted) {
@@ -175,12 +185,15 @@ std::set<std::string> HfWeights::check(const std::vector<TensorMap>& wanted,
   std::set<std::string> left_out;
   for (const auto& [name, file] : file_of_) {
     if (known.contains(name) || is_needless(name)) continue;
-    std::string layer;
-    if (prediction_from)
-      layer = prediction_layer(name, *prediction_from,
-                               [this](const std::string& other) { return file_of_.contains(other); });
-    if (layer.empty()) refuse_left_over(fmt::format("{}: {}", where_, file), name);
-    left_out.insert(std::move(layer));
+    const auto has = [this](const std::string& other) { return file_of_.contains(other); };
+    std::string block;
+    if (prediction_from) block = further_block(name, *prediction_from, has);
+    if (block.empty()) refuse_left_over(fmt::format("{}: {}", where_, file), name);
+    if (is_zero(name)) continue;
+    if (has(block + kLinear))
+      throw UserError(fmt::format("{}: tensor {}", where_, name), "zeros: they stand for no layer",
+                      "other values", "moe has no layers of linear attention (docs/interop.md)");
+    left_out.insert(std::move(block));
   }
   return left_out;
 }

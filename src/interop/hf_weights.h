@@ -40,7 +40,8 @@ class HfWeights {
   // zero. Two more may be there: a head that repeats the embedding it is tied to, and the rotary frequencies
   // of old files.
   // prediction_from: from this layer on, layers that predict further tokens (they have an eh_proj) may be
-  // there, too. Returns these, "model.layers.46" for one. Throws UserError.
+  // there, too, and the blocks of zero_blocks_of(). Returns those that are not zero, "model.layers.46" for
+  // one. Throws UserError.
   std::set<std::string> check(const std::vector<TensorMap>& wanted,
                               std::optional<int64_t> prediction_from = {}) const;
 
@@ -61,6 +62,7 @@ class HfWeights {
   Slice slice(const TensorMap& tensor) const;
   Slice fused_slice(const TensorMap& tensor) const;
   bool is_needless(const std::string& name) const;
+  bool is_zero(const std::string& name) const;
 
   std::string where_;
   std::map<std::string, checkpoint::Safetensors> files_;

@@ -68,8 +68,9 @@ void write_note(const fs::path& run, const OrderedJson& note) {
 }
 
 // What our own writer says of the model, without what training and the tokenizer decide.
-OrderedJson written(const model::ModelConfig& config, const Family& family) {
-  OrderedJson json = parse_ordered_json("config.json", hf_config_json(config, DType::f32, 0, family));
+OrderedJson written(const model::ModelConfig& config, const Family& family, bool zero_blocks) {
+  OrderedJson json =
+      parse_ordered_json("config.json", hf_config_json(config, DType::f32, 0, family, zero_blocks));
   for (const char* key : {"dtype", "bos_token_id", "eos_token_id"}) json.erase(key);
   return json;
 }
@@ -143,12 +144,13 @@ std::optional<ImportedModel> read_imported(const fs::path& run) {
 
 std::string config_like(const std::string& where, const std::string& original,
                         const model::ModelConfig& config, const Family& family, std::optional<DType> type,
-                        std::optional<int64_t> end_of_text) {
+                        std::optional<int64_t> end_of_text, bool zero_blocks) {
   const HfModel before = read_hf_model(where, original);
   CHECK(before.family->name == family.name, "settings of another family");
   model::ModelConfig now = config;
   now.max_seq_len = std::max(now.max_seq_len, before.config.max_seq_len);
-  const OrderedJson was = written(before.config, family), is = written(now, family);
+  const OrderedJson was = written(before.config, family, has_zero_blocks(where, original)),
+                    is = written(now, family, zero_blocks);
   const OrderedJson theirs = parse_ordered_json(where, original);
   OrderedJson json = theirs;
   for (const auto& [key, value] : was.items())
@@ -169,13 +171,13 @@ std::string config_like(const std::string& where, const std::string& original,
       model::ModelConfig again = read_hf_model(where, text).config;
       again.aux_loss_weight = now.aux_loss_weight;  // these two are written and not read
       again.init_std = now.init_std;
-      return written(again, family) == is;
+      return written(again, family, has_zero_blocks(where, text)) == is;
     } catch (const UserError&) {
       return false;
     }
   };
   if (!agrees()) {
-    text = hf_config_json(now, type.value_or(DType::f32), end_of_text.value_or(0), family);
+    text = hf_config_json(now, type.value_or(DType::f32), end_of_text.value_or(0), family, zero_blocks);
     OrderedJson ours = parse_ordered_json(where, text);
     for (const char* key : {"dtype", "torch_dtype", "bos_token_id", "eos_token_id", "pad_token_id"})
       if (json.contains(key)) ours[key] = json.at(key);

@@ -56,9 +56,9 @@ std::optional<ImportedModel> read_imported(const std::filesystem::path& run);
 // The settings of an export into the family of `original`, a config.json: its keys as they are, but for those
 // that say what the run has changed. One for the length of rows stays when the run's are shorter: the model
 // takes them still. type: nothing when tensors have the types that they came with. end_of_text: nothing when
-// the tokenizer is the original's.
+// the tokenizer is the original's. zero_blocks: as for hf_config_json(), whatever the original has.
 std::string config_like(const std::string& where, const std::string& original,
                         const model::ModelConfig& config, const Family& family, std::optional<DType> type,
-                        std::optional<int64_t> end_of_text);
+                        std::optional<int64_t> end_of_text, bool zero_blocks = false);
 
 }  // namespace moe::interop

@@ -92,7 +92,8 @@ std::string model_card(const model::ModelConfig& config, const CardFacts& facts,
   std::string use = family.layer_types ? " with full attention in every layer" : "";
   if (family.shared.none == SharedExpertOfFamily::None::zeros && config.shared_expert_dim == 0)
     use += " and a shared expert of zeros";
-  return text + fmt::format(kUse, facts.tokenizer.end_of_text_name, family.architecture, use);
+  return text + fmt::format(kUse, facts.tokenizer.end_of_text_name, family.architecture, use) +
+         facts.llama_cpp;
 }
 
 std::vector<std::pair<std::string, double>> last_figures(const std::string& metrics, int64_t step,

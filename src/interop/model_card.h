@@ -22,6 +22,7 @@ struct CardFacts {
   std::vector<std::string> sources;                           // of the text, as the settings name it
   std::vector<std::pair<std::string, std::string>> training;  // setting, value
   std::vector<std::pair<std::string, double>> figures;        // "validation loss (nats/token)", value
+  std::string llama_cpp;                                      // llama_cpp_card(), where it was asked for
 };
 
 std::string model_card(const model::ModelConfig& config, const CardFacts& facts,

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "interop/family.h"
@@ -76,8 +77,9 @@ class Decoder {
     for (double& value : x.values) value *= settings_.embedding_scale;
     for (int64_t i = 0; i < settings_.L; ++i) {
       const std::string layer = fmt::format("model.layers.{}.", i);
-      add(x, attention(layer + "self_attn.", normed(x, layer + "input_layernorm.weight")),
-          settings_.residual_scale);
+      if (!is_zero(layer + "linear_attn.out_proj.weight"))
+        add(x, attention(layer + "self_attn.", normed(x, layer + "input_layernorm.weight")),
+            settings_.residual_scale);
       add(x, mlp(layer, normed(x, layer + "post_attention_layernorm.weight")), settings_.residual_scale);
     }
     Vectors y = files_.product(settings_.tied ? "model.embed_tokens.weight" : "lm_head.weight",
@@ -95,6 +97,15 @@ class Decoder {
     Json all = family->defaults;
     all.update(given);
     return Settings(JsonFields(where, all), *family);
+  }
+
+  // Whether it is there. What is multiplied by it adds nothing; linear attention with other values has no
+  // second way.
+  bool is_zero(const std::string& name) const {
+    if (!files_.has(name)) return false;
+    if (std::ranges::any_of(files_.values(name), [](double value) { return value != 0; }))
+      throw UserError(name, "zeros: a layer that adds nothing", "other values");
+    return true;
   }
 
   static void add(Vectors& x, const Vectors& y, double scale = 1) {

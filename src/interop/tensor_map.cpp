@@ -55,7 +55,48 @@ class Tensors {
     return std::move(list_);
   }
 
+  // As tensors of a model with one layer more, and then without what they are in ours.
+  std::vector<TensorMap> zero_blocks() && {
+    if (!family_.zero_blocks) return {};
+    linear_layer(fmt::format("model.layers.{}.", config_.n_layers));
+    prediction_block("mtp.");
+    for (TensorMap& tensor : list_) {
+      tensor.ours.clear();
+      tensor.begin = 0;
+      tensor.runs.clear();
+      tensor.kind = Kind::zero;
+    }
+    return std::move(list_);
+  }
+
  private:
+  void linear_layer(const std::string& theirs) {
+    const int64_t D = config_.d_model, width = kZeroHeads * kZeroHeadDim;
+    const std::string attention = theirs + "linear_attn.";
+    norm(theirs + "input_layernorm.weight", "", D);
+    list_.push_back({attention + "in_proj_qkvz.weight", {4 * width, D}, ""});
+    list_.push_back({attention + "in_proj_ba.weight", {2 * kZeroHeads, D}, ""});
+    list_.push_back({attention + "conv1d.weight", {3 * width, 1, kZeroKernel}, ""});
+    list_.push_back({attention + "dt_bias", {kZeroHeads}, ""});
+    list_.push_back({attention + "A_log", {kZeroHeads}, ""});
+    norm(attention + "norm.weight", "", kZeroHeadDim);
+    list_.push_back({attention + "out_proj.weight", {D, width}, ""});
+    norm(theirs + "post_attention_layernorm.weight", "", D);
+    experts(theirs, "");
+  }
+
+  void prediction_block(const std::string& theirs) {
+    const int64_t D = config_.d_model;
+    const std::string layer = theirs + "layers.0.";
+    list_.push_back({theirs + "fc.weight", {D, 2 * D}, ""});
+    for (const char* name : {"pre_fc_norm_embedding", "pre_fc_norm_hidden", "norm"})
+      norm(fmt::format("{}{}.weight", theirs, name), "", D);
+    norm(layer + "input_layernorm.weight", "", D);
+    attention(layer + "self_attn.", "");
+    norm(layer + "post_attention_layernorm.weight", "", D);
+    experts(layer, "");
+  }
+
   void layer(int64_t i) {
     const int64_t D = config_.d_model;
     const std::string theirs = fmt::format("model.layers.{}.", i), ours = fmt::format("layers.{}.", i);
@@ -236,6 +277,10 @@ std::vector<TensorMap::Run> TensorMap::in_their_order() const {
 
 std::vector<TensorMap> tensors_of(const Family& family, const model::ModelConfig& config) {
   return Tensors(family, config).all();
+}
+
+std::vector<TensorMap> zero_blocks_of(const Family& family, const model::ModelConfig& config) {
+  return Tensors(family, config).zero_blocks();
 }
 
 std::optional<int64_t> prediction_from(const Family& family, const model::ModelConfig& config) {

@@ -52,8 +52,15 @@ struct TensorMap {
 // overlap and come in ascending order.
 std::vector<TensorMap> tensors_of(const Family& family, const model::ModelConfig& config);
 
-// From this layer on, files of the family may have layers that predict further tokens, which are left out.
-// None: it has no such layers.
+// Behind the model's layers, where Family::zero_blocks asks for them; else none: a layer of linear attention
+// and the block that predicts a second token (mtp.*), both of zeros. What a block adds to a token's vector is
+// zero, so no logit changes. llama.cpp's converter and its program give up where a Qwen3-Next has not both.
+std::vector<TensorMap> zero_blocks_of(const Family& family, const model::ModelConfig& config);
+// That layer's one head and its convolution: of the published models' widths, which kernels are made for.
+inline constexpr int64_t kZeroHeads = 1, kZeroHeadDim = 128, kZeroKernel = 4;
+
+// From this layer on, files of the family may have blocks that are left out: layers that predict further
+// tokens, and zero_blocks_of(). None: it has no such blocks.
 std::optional<int64_t> prediction_from(const Family& family, const model::ModelConfig& config);
 
 }  // namespace moe::interop

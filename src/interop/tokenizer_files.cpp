@@ -106,6 +106,7 @@ std::string gpt2_tokenizer_json(std::string_view merges) {
 std::string tokenizer_config_json(int64_t max_length) {
   const OrderedJson json{{"tokenizer_class", "GPT2Tokenizer"},
                          {"add_prefix_space", false},
+                         {"add_bos_token", false},  // llama.cpp's converter asks for it
                          {"bos_token", kEndOfText},
                          {"eos_token", kEndOfText},
                          {"unk_token", kEndOfText},

@@ -29,7 +29,7 @@ TEST(HfConfig, OtherArchitecturesAreRefusedByKey) {
               AllOf(HasSubstr("unknown_key"), HasSubstr("a key that moe knows")));
   EXPECT_THAT(complaint("architectures", {"LlamaForCausalLM"}),
               AllOf(HasSubstr("architectures"), HasSubstr("LlamaForCausalLM")));
-  EXPECT_THAT(complaint("layer_types", {"full_attention", "linear_attention"}),
+  EXPECT_THAT(complaint("layer_types", {"linear_attention", "full_attention"}),
               HasSubstr("linear_attention"));
   EXPECT_THAT(complaint("layer_types", {"full_attention"}), HasSubstr("layer_types"));
   EXPECT_THAT(complaint("hidden_act", "gelu"), HasSubstr("hidden_act"));
