@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Reads the TensorBoard files of a run with TensorBoard's own reader and holds every value against
-metrics.jsonl.
+metrics.jsonl, by the names that docs/metrics.md says.
 
 usage: tools/check_tensorboard.py RUN      needs: pip install tensorboard
 """
-import json
 import math
 import struct
 import sys
@@ -13,6 +12,8 @@ from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import metadata
+
+import shown_names
 
 WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -39,8 +40,7 @@ def main():
     texts = {tag: [(event.step, event.tensor_proto.string_val[0].decode()) for event in reader.Tensors(tag)]
              for tag in reader.Tags()["tensors"] if not tag.startswith("_hparams_")}
     numbers = lists = words = 0
-    for line in (run / "metrics.jsonl").read_text().splitlines():
-        row = json.loads(line)
+    for row in shown_names.rows(run):
         step = row.pop("step")
         for name, value in row.items():
             value = WORDS.get(value, value) if isinstance(value, str) else value
@@ -62,6 +62,8 @@ def main():
     content = reader.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     settings = metadata.parse_session_start_info_plugin_data(content).hparams
     assert settings["model.d_model"].number_value > 0
+    sections = sorted({tag.split("/")[0] for tag in scalars})
+    print(f"sections: {', '.join(sections)}")
     print(f"TensorBoard's reader: {numbers} scalars, {lists} histograms and {words} texts equal to "
           f"metrics.jsonl, "
           f"{len(settings)} hyperparameters")

@@ -7,6 +7,7 @@
 #include "metrics/background.h"
 #include "metrics/console.h"
 #include "metrics/jsonl.h"
+#include "metrics/shown.h"
 #include "metrics/tensorboard.h"
 #include "wandb/run.h"
 
@@ -44,14 +45,17 @@ std::unique_ptr<metrics::Sink> make_observers(const RunConfig& config, const Run
   wandb::Settings settings =
       wandb::resolve(config.logging.wandb, folder.path(), folder.path().filename().string());
   settings.folder = std::filesystem::absolute(settings.folder);  // wandb.json keeps it
+  const auto shown = [&](std::unique_ptr<metrics::Sink> sink) {
+    return std::make_unique<metrics::ShownNames>(std::move(sink), config.model.first_dense_layers);
+  };
   const wandb::RunInfo info{.config_json = config.json(), .arguments = {}};
   if (config.logging.tensorboard)
-    sinks->add(std::make_unique<metrics::Background>(
+    sinks->add(shown(std::make_unique<metrics::Background>(
         std::make_unique<metrics::TensorBoard>(folder.path() / "tensorboard", resumed ? first_step : 0,
                                                config.json(), terminal, wandb::unix_seconds),
-        terminal, metrics::Background::kMost, "tensorboard"));
+        terminal, metrics::Background::kMost, "tensorboard")));
   if (auto run = wandb::open_run(settings, folder.path() / "wandb.json", resumed, info, terminal))
-    sinks->add(std::make_unique<TerminalTap>(std::move(run), terminal));
+    sinks->add(std::make_unique<TerminalTap>(shown(std::move(run)), terminal));
   sinks->add(
       std::make_unique<metrics::Alerts>(config.logging.alerts, *sinks, config.model.first_dense_layers));
   return sinks;

@@ -154,6 +154,10 @@ metrics::Row training_row(const StepResult& result, const StepContext& context) 
     row.add("ranks/slowest", context.stragglers->slowest).add("ranks/lost_seconds", context.stragglers->lost);
   if (context.memory_table != nullptr)
     for (const auto& [category, bytes] : *context.memory_table) row.add("memory/" + category, bytes);
+  if (context.hardware)
+    row.add("device", context.hardware->device)
+        .add("parameters", context.hardware->parameters)
+        .add("active_parameters", context.hardware->active_parameters);
   if (context.start != nullptr)
     for (const auto& [part, seconds] : *context.start) row.add("start_seconds/" + part, seconds);
   add_router(result, row);

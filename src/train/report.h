@@ -40,6 +40,12 @@ struct StepResult {
 StepResult read_step(const model::StepSums& sums, const Tensor& squares_g, const Tensor& clip_scale_1,
                      double loss_scale, int64_t targets, int64_t micro_batches, Device& device);
 
+// What is trained on what, for who compares runs.
+struct Hardware {
+  std::string device;  // of rank 0, and how many ranks there are where they are several
+  int64_t parameters = 0, active_parameters = 0;
+};
+
 // What else is known about the step.
 struct StepContext {
   int64_t step = 0;  // steps done, this one included
@@ -60,6 +66,7 @@ struct StepContext {
   // Of the arena, by category; null but for the first row that a process writes.
   const std::vector<std::pair<std::string, int64_t>>* memory_table = nullptr;
   const StartTimes::Parts* start = nullptr;  // likewise: seconds from the start of the process
+  std::optional<Hardware> hardware;          // likewise
   double flops_per_token = 0;
   std::optional<double> peak_flops;                // of the device, where it is known
   std::map<std::string, double> phase_seconds;     // host's time since the row before, by phase

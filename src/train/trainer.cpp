@@ -257,6 +257,15 @@ void Trainer::timed(const char* phase, const std::function<void()>& body) {
   phase_seconds_[phase] += steady_seconds() - begin;
 }
 
+Hardware Trainer::hardware() const {
+  const model::ParameterCount count = model::count_parameters(config_.model);
+  const int ranks = communicator_.size();
+  const std::string device = device_.name();
+  return {.device = ranks > 1 ? fmt::format("{} x {}", ranks, device) : device,
+          .parameters = count.total,
+          .active_parameters = count.active};
+}
+
 void Trainer::write_row(const StepResult& result, StepContext& context, int64_t tokens_before,
                         double seconds) {
   context.step = step_;
@@ -270,6 +279,7 @@ void Trainer::write_row(const StepResult& result, StepContext& context, int64_t 
   if (start_) {
     context.memory_table = &arena_->table();
     context.start = &start_->parts();
+    context.hardware = hardware();
   }
   context.flops_per_token = flops_per_token_;
   context.peak_flops = peak_flops_;

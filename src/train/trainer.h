@@ -82,6 +82,7 @@ class Trainer {
   StepResult train_step(const StepRates& rates, const std::vector<data::Batch>& batches,
                         StepContext& context);
   void write_row(const StepResult& result, StepContext& context, int64_t tokens_before, double seconds);
+  Hardware hardware() const;
   // Does it and counts its time for the next row.
   void timed(const char* phase, const std::function<void()>& body);
   bool epochs_are_over() const;  // training.max_epochs

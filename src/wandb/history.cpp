@@ -35,8 +35,7 @@ struct ToEntry {
     return {name, json_histogram(metrics::profile(values)), false};
   }
   Entry operator()(const std::vector<std::vector<double>>& values) const {
-    return {name.substr(0, name.rfind('/') + 1) + "expert_load",
-            json_histogram(metrics::load_histogram(values)), false};
+    return {name, json_histogram(metrics::load_histogram(values)), false};
   }
 };
 

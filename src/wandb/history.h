@@ -14,8 +14,7 @@ struct Entry {
 };
 
 // NaN and infinities are bare words, as Python writes them. A list is {"_type": "histogram", ...}; a list of
-// lists is the histogram of its loads, and its key loses the name of the list: "layers/expert_counts" ->
-// "layers/expert_load".
+// lists is the histogram of its loads.
 Entry to_entry(const std::string& name, const metrics::Row::Value& value);
 
 std::string json_number(double value);

@@ -18,10 +18,13 @@
 #include "base/host.h"
 #include "base/json.h"
 #include "base/version.h"
+#include "metrics/shown.h"
 #include "wandb/history.h"
 
 namespace moe::wandb {
 namespace {
+
+using metrics::Best;
 
 constexpr double kSampleEvery = 15;  // seconds between samples of the system, and between summaries
 constexpr const char* kStepMetric = "step";
@@ -112,14 +115,12 @@ int64_t RecordSink::read_what_is_there() {
     if (record.has_metric()) defined_.insert(record.metric().name());
     for (const pb::ConfigItem& item : (record.has_run() ? record.run().config() : record.config()).update())
       sections_[item.key()] = item.value_json();
-    if (!record.has_history() && !record.has_summary()) continue;
-    const auto& items = record.has_history() ? record.history().item() : record.summary().update();
-    for (const pb::Item& item : items) {
-      if (item.key().empty()) continue;
-      summary_[item.key()] = item.value_json();
+    if (!record.has_history()) continue;  // a summary says again what the history has
+    for (const pb::Item& item : record.history().item()) {
+      summarise(item.key(), item.value_json());
       if (item.key() == "_runtime") runtime = std::strtod(item.value_json().c_str(), nullptr);
     }
-    if (record.has_history()) last_step_ = std::max(last_step_, record.history().step().num());
+    last_step_ = std::max(last_step_, record.history().step().num());
   }
   start_ -= runtime;
   return end;
@@ -177,22 +178,40 @@ void RecordSink::append(pb::Record& record) {
   if (backlog_.add(record.SerializeAsString())) ++records_;
 }
 
-// Curves are drawn over our step, and the summary of a loss has its lowest value.
+// Curves are drawn over our step, which is no curve itself. The summary of a loss has its lowest value, too.
 void RecordSink::define(const std::string& key) {
   if (!defined_.insert(key).second) return;
   pb::Record record;
   pb::Metric& metric = *record.mutable_metric();
   metric.set_name(key);
   metric.mutable_options()->set_defined(true);
-  if (key != kStepMetric) {
+  if (key == kStepMetric) {
+    metric.mutable_options()->set_hidden(true);
+  } else {
     metric.set_step_metric(kStepMetric);
     metric.mutable_options()->set_step_sync(true);
   }
-  if (key == "loss" || key == "validation_loss") {
-    metric.mutable_summary()->set_min(true);
+  if (const Best best = metrics::best_of(key); best != Best::none) {
+    metric.mutable_summary()->set_min(best == Best::lowest);
+    metric.mutable_summary()->set_max(best == Best::highest);
     metric.mutable_summary()->set_last(true);
   }
   append(record);
+}
+
+// As wandb itself writes the summary of a metric that was defined so: {"last":2,"min":1}.
+void RecordSink::summarise(const std::string& key, const std::string& json) {
+  const Best best = metrics::best_of(key);
+  const double value = best == Best::none ? NAN : std::strtod(json.c_str(), nullptr);
+  if (std::isfinite(value)) {
+    const auto known = best_.emplace(key, value).first;
+    known->second = best == Best::lowest ? std::min(known->second, value) : std::max(known->second, value);
+  }
+  const auto known = best_.find(key);
+  summary_[key] = known == best_.end()
+                      ? json
+                      : fmt::format(R"({{"last":{},"{}":{}}})", json, best == Best::lowest ? "min" : "max",
+                                    json_number(known->second));
 }
 
 void RecordSink::write(const metrics::Row& row) {
@@ -243,7 +262,7 @@ void RecordSink::flush_step() {
     pb::Item& item = *history.add_item();
     item.set_key(key);
     item.set_value_json(json);
-    summary_[key] = std::move(json);
+    summarise(key, json);
   }
   append(record);
   last_step_ = step_;

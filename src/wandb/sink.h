@@ -61,6 +61,7 @@ class RecordSink final : public metrics::Sink {
   void append(pb::Record& record);
   void alert(const metrics::Row& row);
   void define(const std::string& key);
+  void summarise(const std::string& key, const std::string& json);
   void flush_step();
   void write_summary();
   void sample_system();
@@ -81,7 +82,8 @@ class RecordSink final : public metrics::Sink {
   int64_t step_ = -1;       // whose items are waiting
   Items items_;
   std::set<std::string> defined_;
-  std::map<std::string, std::string> summary_;   // the last value of each key, as JSON
+  std::map<std::string, std::string> summary_;   // the last value of each key, or that and the best, as JSON
+  std::map<std::string, double> best_;           // of keys that have one
   std::map<std::string, std::string> sections_;  // of the settings, as the file has them: JSON
   std::string config_json_, told_;
   bool warned_ = false, finished_ = false;

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "metrics/shown.h"
 #include "run/ranks_fixture.h"
 #include "support/source_dir.h"
 
@@ -52,6 +53,14 @@ class Record : public test::Ranks {
     EXPECT_THAT(steps(folder, "sample"), ElementsAre(2, 4));
     EXPECT_THAT(steps(folder, "loss"), ElementsAre(1, 2, 3, 4));
   }
+  // Weights & Biases and TensorBoard show all of it in sections.
+  static void expect_sections(const train::RunFolder& folder) {
+    for (const std::string& line : lines(folder)) {
+      const auto row = nlohmann::json::parse(line);
+      for (const auto& [name, value] : row.items())
+        EXPECT_TRUE(name == "step" || metrics::shown_name(name).find('/') != std::string::npos) << name;
+    }
+  }
   // As when the run was killed when all of the step but its checkpoint and its row of training was still to
   // come.
   static void forget(const train::RunFolder& folder, int64_t step) {
@@ -73,6 +82,7 @@ TEST_F(Record, WhatWasDueWhenTheRunBrokeOffIsMadeOnResume) {
   const train::RunFolder folder = train::RunFolder::create(config, "");
   EXPECT_EQ(train(config, folder, false), train::Outcome::finished);
   expect_all_once(folder);
+  expect_sections(folder);
   const auto validation = column(folder, "validation_loss"),
              scores = column(folder, "tasks/lambada/lm_eval/perplexity");
   const std::string sample = read_file(folder.samples() / "step-00000004.txt");

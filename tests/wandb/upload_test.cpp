@@ -43,7 +43,7 @@ class UploadTest : public ::testing::Test {
   void rows(RecordSink& sink, int64_t begin, int64_t end) const {
     for (int64_t step = begin; step < end; ++step) {
       metrics::Row row{step, {}};
-      row.add("loss", 1.0 / static_cast<double>(step + 1)).add("text", "a \"word\"\n");
+      row.add("val/loss", 1.0 / static_cast<double>(step + 1)).add("text", "a \"word\"\n");
       sink.write(row);
       sink.told("line of step " + std::to_string(step));
     }
@@ -100,13 +100,13 @@ TEST_F(UploadTest, AWholeRun) {
   EXPECT_EQ(run["description"]["displayName"], "a run");
   const json config = json::parse(run["description"]["config"].get<std::string>());
   EXPECT_EQ(config["model"]["value"]["d_model"], 8);
-  EXPECT_EQ(config["_wandb"]["value"]["m"], json::parse(R"([{"1":"step","6":[3],"7":[]},
-      {"1":"loss","5":1,"6":[1,3],"7":[1,5]}])"));
+  EXPECT_EQ(config["_wandb"]["value"]["m"], json::parse(R"([{"1":"step","6":[2,3],"7":[]},
+      {"1":"val/loss","5":1,"6":[1,3],"7":[1,5]}])"));
   const json first = json::parse(run["files"]["wandb-history.jsonl"][0].get<std::string>());
-  EXPECT_EQ(first["loss"], 1.0);
+  EXPECT_EQ(first["val/loss"], 1.0);
   EXPECT_EQ(first["text"], "a \"word\"\n");
   const json summary = json::parse(run["files"]["wandb-summary.json"][0].get<std::string>());
-  EXPECT_EQ(summary["loss"], 1.0 / 40);
+  EXPECT_EQ(summary["val/loss"], json({{"last", 1.0 / 40}, {"min", 1.0 / 40}}));
   EXPECT_TRUE(summary["_wandb"]["runtime"].is_number());
   const json events = json::parse(run["files"]["wandb-events.jsonl"][0].get<std::string>());
   EXPECT_GT(events["system.proc.memory.rssMB"], 0);
@@ -165,7 +165,7 @@ TEST_F(UploadTest, TheSameRunGoesOn) {
   EXPECT_TRUE(sink->files().existed);
   for (int64_t step = 27; step < 30; ++step) {
     metrics::Row again{step, {}};
-    again.add("loss", 7.0);
+    again.add("val/loss", 7.0);
     sink->write(again);
   }
   rows(*sink, 30, 50);
@@ -174,6 +174,30 @@ TEST_F(UploadTest, TheSameRunGoesOn) {
   drive(up);
   EXPECT_TRUE(up.complete());
   expect_whole(50);
+}
+
+TEST_F(UploadTest, TheBestIsThatOfAllProcesses) {
+  const auto write = [](RecordSink& sink, int64_t step, double loss) {
+    metrics::Row row{step, {}};
+    row.add("val/loss", loss).add("tasks/lambada/lm_eval/acc", 1 - loss).add("plain", loss);
+    sink.write(row);
+  };
+  {
+    auto sink = open();
+    write(*sink, 0, 1.0);
+    write(*sink, 1, 0.5);
+    write(*sink, 2, NAN);
+  }
+  auto sink = open(true);
+  write(*sink, 3, 0.75);
+  sink->finish(0);
+  Upload up = upload(true);
+  drive(up);
+  const json summary =
+      json::parse(report()["runs"]["abc"]["files"]["wandb-summary.json"][0].get<std::string>());
+  EXPECT_EQ(summary["val/loss"], json({{"last", 0.75}, {"min", 0.5}}));
+  EXPECT_EQ(summary["tasks/lambada/lm_eval/acc"], json({{"last", 0.25}, {"max", 0.5}}));
+  EXPECT_EQ(summary["plain"], 0.75);
 }
 
 // A run that goes on with other settings: the service has them at the end, and those that stayed.
