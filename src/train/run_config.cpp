@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -191,11 +192,11 @@ void TrainingConfig::describe(Fields& fields) {
 
 void TrainingConfig::validate() const {
   check_limits(*this, "training");
-  // max_tokens gives the last step once the number of ranks is known.
-  if (max_tokens == 0 && warmup_steps > max_steps)
+  // Tokens give steps once the number of ranks is known.
+  if (max_tokens == 0 && warmup_tokens == 0 && warmup_steps > max_steps)
     throw UserError("training.warmup_steps", fmt::format("at most training.max_steps ({})", max_steps),
                     std::to_string(warmup_steps), fmt::format("warmup_steps {}", max_steps / 10));
-  if (max_tokens == 0 && lr_schedule == optim::Schedule::Kind::wsd &&
+  if (max_tokens == 0 && warmup_tokens == 0 && lr_schedule == optim::Schedule::Kind::wsd &&
       static_cast<double>(warmup_steps) + decay_fraction * static_cast<double>(max_steps) >
           static_cast<double>(max_steps))
     throw UserError(
@@ -403,17 +404,51 @@ void take_tokenizer_of_run(const std::filesystem::path& folder, const std::strin
   choice = own;
 }
 
+// Two settings may say one thing, of which the second counts where both are given, as eval_tokens does
+// beside eval_batches. Where a file or the command line gives the first alone, it ends the second of an
+// earlier file.
+class Layer {
+ public:
+  explicit Layer(TrainingConfig& training)
+      : pairs_{{{{&training.eval_batches}, {&training.eval_tokens}},
+                {{&training.max_steps}, {&training.max_tokens}},
+                {{&training.warmup_steps}, {&training.warmup_tokens}},
+                {{&training.gradient_accumulation_steps}, {&training.global_batch_size}}}} {
+    for (Pair& pair : pairs_)
+      for (Setting* setting : {&pair.first, &pair.second}) {
+        setting->before = *setting->place;
+        *setting->place = kNotGiven;
+      }
+  }
+  // After it was read.
+  void settle() const {
+    for (const Pair& pair : pairs_) {
+      const bool given = *pair.first.place != kNotGiven;
+      if (!given) *pair.first.place = pair.first.before;
+      if (*pair.second.place == kNotGiven) *pair.second.place = given ? 0 : pair.second.before;
+    }
+  }
+
+ private:
+  static constexpr int64_t kNotGiven = -1;  // which no file may give
+  struct Setting {
+    int64_t* place;
+    int64_t before = 0;
+  };
+  struct Pair {
+    Setting first, second;
+  };
+  std::array<Pair, 4> pairs_;
+};
+
 // run: the folder of a run whose settings these are.
 RunConfig load_over(RunConfig config, const std::vector<ConfigText>& files,
                     const std::vector<std::string>& overrides, const std::filesystem::path& run = {}) {
   auto sections = config.sections();
-  // Of two that say how much is evaluated the later one counts.
   const auto then = [&](const auto& read) {
-    const TrainingConfig before = config.training;
+    const Layer layer(config.training);
     read();
-    if (config.training.eval_batches != before.eval_batches &&
-        config.training.eval_tokens == before.eval_tokens)
-      config.training.eval_tokens = 0;
+    layer.settle();
   };
   for (const auto& file : files) then([&] { read_config_text(file.text, file.name, sections); });
   const std::string tokenizer = config.data.tokenizer.name;

@@ -186,6 +186,33 @@ TEST(RunConfig, TheFullModelFits16GB) {
   EXPECT_THAT(config_differences(same.sections(), RunConfig(config).sections()), ::testing::IsEmpty());
 }
 
+// What a later file or the command line says is not left without effect by an earlier setting for the same.
+TEST(RunConfig, OfTwoSettingsForOneThingTheLaterCounts) {
+  const auto tokens = ConfigText{"tokens",
+                                 "training: {max_tokens: 1000000, warmup_tokens: 5000, eval_tokens: 4000, "
+                                 "global_batch_size: 8, batch_size: auto}"};
+  const auto load = [&](const std::string& later) {
+    return RunConfig::load(std::vector{tokens, ConfigText{"later", "training: {" + later + "}"}}).training;
+  };
+  const TrainingConfig kept = load("seed: 7");
+  EXPECT_EQ(kept.max_tokens, 1000000);
+  EXPECT_EQ(kept.global_batch_size, 8);
+  EXPECT_EQ(load("max_steps: 20").max_tokens, 0);
+  EXPECT_EQ(load("max_steps: 20").max_steps, 20);
+  EXPECT_EQ(load("max_steps: 20").warmup_tokens, 5000);
+  EXPECT_EQ(load("max_steps: 1000").max_tokens, 0);  // which is the default: given all the same
+  EXPECT_EQ(load("max_steps: 20, max_tokens: 3000").max_tokens, 3000);
+  EXPECT_EQ(load("warmup_steps: 3").warmup_tokens, 0);
+  EXPECT_EQ(load("eval_batches: 8").eval_tokens, 0);
+  EXPECT_EQ(load("gradient_accumulation_steps: 2, batch_size: 4").global_batch_size, 0);
+  EXPECT_EQ(load("batch_size: 4").global_batch_size, 8);
+  const auto overridden = [&](const std::vector<std::string>& overrides) {
+    return RunConfig::load(std::vector{tokens}, overrides).training;
+  };
+  EXPECT_EQ(overridden({"training.max_steps=20"}).max_tokens, 0);
+  EXPECT_EQ(overridden({}).max_tokens, 1000000);
+}
+
 TEST(RunConfig, WordsOfEarlierVersionsAreTaken) {
   const RunConfig config = RunConfig::load(kConfigs + "quickstart.yaml",
                                            {"training.recompute=cheap", "distributed.expert_rows=2"});
