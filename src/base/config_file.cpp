@@ -122,9 +122,10 @@ void read_section(const YAML::Node& body, const std::string& name, Section& sect
   std::set<std::string> seen;
   for (const auto& entry : body) {
     const YAML::Node &key = entry.first, &value = entry.second;
-    if (!seen.insert(scalar_key(key, name)).second)
+    const Field* const field = section.fields.find(scalar_key(key, name));  // also by a former name
+    if (field != nullptr && !seen.insert(field->name()).second)
       throw UserError(place(name, key.Mark()), "each setting once",
-                      section.name + "." + key.Scalar() + " a second time");
+                      section.name + "." + field->name() + " a second time");
     read_setting(key, value, name, section, sections);
   }
 }

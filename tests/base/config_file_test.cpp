@@ -32,7 +32,7 @@ struct Demo {
   std::vector<Section> sections() {
     std::vector<Section> list(2);
     list[0].name = "model";
-    list[0].fields.add("width", width, "of the stream").at_least(1);
+    list[0].fields.add("width", width, "of the stream").at_least(1).formerly({"breadth"});
     list[0].fields.add("mask", mask, "documents apart");
     list[1].name = "training";
     list[1].fields.add("rate", rate, "step size").range(0, 1);
@@ -147,6 +147,8 @@ TEST(ReadConfig, PrefersTheNearestNameOfAllSections) {
 
 TEST(ReadConfig, RefusesDuplicatesAndOtherShapes) {
   EXPECT_EQ(error("model:\n  width: 3\n  width: 4"),
+            "a.yaml:3:3: expected each setting once, found model.width a second time");
+  EXPECT_EQ(error("model:\n  width: 3\n  breadth: 4"),  // a former name is the same setting
             "a.yaml:3:3: expected each setting once, found model.width a second time");
   EXPECT_EQ(error("model:\n  width: 3\nmodel: {}"),
             "a.yaml:3:1: expected each section once, found model a second time");
