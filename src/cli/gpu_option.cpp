@@ -18,10 +18,11 @@ namespace {
 [[noreturn]] void unknown(const std::string& found) {
   std::vector<std::string> names;
   for (const train::GpuRates& gpu : train::known_gpus()) names.push_back(gpu.name);
-  throw UserError(
-      "--gpu",
-      fmt::format("one of: {}; or rates as memory=24,tflops=165,bandwidth=1008", fmt::join(names, ", ")),
-      fmt::format("\"{}\"", found), "`moe plan --help` says what each rate is");
+  throw UserError("--gpu",
+                  fmt::format("one of: {}; or memory=24, or rates as "
+                              "memory=24,tflops=165,bandwidth=1008",
+                              fmt::join(names, ", ")),
+                  fmt::format("\"{}\"", found), "`moe plan --help` says what each rate is");
 }
 
 }  // namespace
@@ -44,8 +45,11 @@ train::GpuRates parse_gpu(const std::string& text) {
     if (!known || !(value > 0 && value < 1e9)) unknown(part);
     values[key] = value;
   }
-  for (const char* const needed : {"memory", "tflops", "bandwidth"})
-    if (!values.contains(needed)) unknown(text);
+  if (!values.contains("memory") || values.contains("tflops") != values.contains("bandwidth")) unknown(text);
+  if (!values.contains("tflops"))
+    return {.name = fmt::format("GPU of {:g} GiB", values["memory"]),
+            .memory = values["memory"] * kGiB,
+            .gpus_of_machine = std::max(1, static_cast<int>(values["gpus"]))};
   return {.name = fmt::format("GPU of {:.0f} TFLOP/s", values["tflops"]),
           .memory = values["memory"] * kGiB,
           .flops = values["tflops"] * 1e12,

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backend/backend.h"
@@ -16,8 +17,9 @@
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/gpu_option.h"
+#include "cli/plan_facts.h"
 #include "cli/plan_fit.h"
-#include "cli/plan_layouts.h"
+#include "cli/plan_layers.h"
 #include "cli/plan_model.h"
 #include "cli/plan_recipe.h"
 #include "cli/precision.h"
@@ -52,7 +54,8 @@ std::string copy_of(const train::TrainingConfig& training, double checkpoint, in
 }
 
 // To plan is not to train: a configuration for a GPU can be planned where there is none.
-backend::Backend planning_backend(const train::RunConfig& config, const train::GpuRates* named) {
+// quiet: without a line about it.
+backend::Backend planning_backend(const train::RunConfig& config, const train::GpuRates* named, bool quiet) {
   const auto make = [&](DeviceKind device) {
     return backend::make_backend(device, static_cast<int>(config.training.threads),
                                  train::arithmetic(config.training));
@@ -61,20 +64,19 @@ backend::Backend planning_backend(const train::RunConfig& config, const train::G
   try {
     return make(config.training.device);
   } catch (const UserError& error) {
-    print(fmt::format(
-        "device         planned on the CPU, since this machine has none for training.device={}: {}\n",
-        name_of(config.training.device), error.found));
+    if (!quiet)
+      print(fmt::format(
+          "device         planned on the CPU, since this machine has none for training.device={}: {}\n",
+          name_of(config.training.device), error.found));
     return make(DeviceKind::cpu);
   }
 }
 
-void print_verdict(const train::RunConfig& config, int ranks, const Arena& plan, double free,
-                   const std::string& where, backend::Backend& backend) {
-  const auto needed = static_cast<double>(plan.used());
-  print(fmt::format("verdict        {} on {}\n", needed <= free ? "fits" : "does not fit", where));
-  if (needed <= free) return;
+void print_verdict(const PlanFacts& facts, const std::string& where, backend::Backend& backend) {
+  print(fmt::format("verdict        {} on {}\n", facts.fits() ? "fits" : "does not fit", where));
+  if (facts.fits()) return;
   print(fmt::format("  to need less: {}\n", train::kLessMemory));
-  print(ways_to_fit(config, ranks, free, *backend.device, *backend.ops));
+  print(ways_to_fit(facts.config, facts.ranks, facts.free, *backend.device, *backend.ops));
 }
 
 // What each token goes through beside what the router chooses.
@@ -89,28 +91,11 @@ std::string dense_parts(const model::ModelConfig& model) {
   return text;
 }
 
-// model: lines about a model of others; "" of settings.
-void print_plan(train::RunConfig& config, const std::string& model, int ranks, const train::GpuRates* named) {
-  const std::string precision =
-      settle_precision(config, named != nullptr ? DeviceKind::gpu : config.training.device);
-  backend::Backend backend = planning_backend(config, named);
-  const train::GpuRates* const gpu = named != nullptr ? named : train::find_gpu(backend.device->name());
-  const double free =
-      named != nullptr ? gpu->memory : static_cast<double>(backend.device->memory_available());
-  const train::Room room{free, named != nullptr || backend.on_gpu};
-  train::set_micro_batches(config, ranks, room, *backend.device, *backend.ops);
-  config.set_last_step(ranks);
-  const model::ParameterCount count = model::count_parameters(config.model);
-  const model::FlopsPerToken flops = model::flops_per_token(config.model, config.model.max_seq_len);
-  const int64_t step = config.tokens_of_step(ranks);
-  print(model);
-  print(model.empty()
-            ? fmt::format("tokenizer      {}\n", tokenizer_words(config.data.tokenizer.facts()))
-            : fmt::format("tokenizer      not read; {} ids, as config.json says\n", config.vocabulary()));
-  if (!precision.empty()) print(fmt::format("precision      {}\n", precision));
-  print(fmt::format("parameters     {} total ({}), {} active per token ({})\n", count.total,
-                    format_count(static_cast<double>(count.total)), count.active,
-                    format_count(static_cast<double>(count.active))));
+void print_model(const PlanFacts& facts) {
+  const train::RunConfig& config = facts.config;
+  print(fmt::format("parameters     {} total ({}), {} active per token ({})\n", facts.parameters.total,
+                    format_count(static_cast<double>(facts.parameters.total)), facts.parameters.active,
+                    format_count(static_cast<double>(facts.parameters.active))));
   const Capacity capacity =
       model::training_capacity(config.model, train::micro_batch(config, config.vocabulary()));
   if (config.model.moe_layers() > 0)
@@ -122,11 +107,10 @@ void print_plan(train::RunConfig& config, const std::string& model, int ranks, c
                           capacity.tokens == 0 ? "micro-batch" : "row", config.model.capacity_factor)));
   if (const std::string dense = dense_parts(config.model); !dense.empty())
     print(fmt::format("dense          {}\n", dense));
-  print(fmt::format(
-      "step           {} tokens ({}), {} steps, {} tokens in all\n", step,
-      train::micro_batch_words(config, ranks), config.training.max_steps,
-      format_count(static_cast<double>(config.training.max_tokens > 0 ? config.training.max_tokens
-                                                                      : step * config.training.max_steps))));
+  print(fmt::format("step           {} tokens ({}), {} steps, {} tokens in all\n",
+                    config.tokens_of_step(facts.ranks), train::micro_batch_words(config, facts.ranks),
+                    config.training.max_steps, format_count(static_cast<double>(facts.tokens()))));
+  const model::FlopsPerToken& flops = facts.flops;
   print(fmt::format("work           {}FLOP per token, forward and backward\n", format_count(flops.total())));
   const auto share = [&](const char* name, double part) {
     print(fmt::format("  {:<14} {:5.1f} %\n", name, 100 * part / flops.total()));
@@ -137,22 +121,54 @@ void print_plan(train::RunConfig& config, const std::string& model, int ranks, c
   share("experts", flops.experts);
   if (flops.dense > 0) share("dense", flops.dense);
   share("head", flops.head);
+}
 
-  if (ranks > 1 || gpu != nullptr) print(layouts_table(config, ranks, gpu, *backend.device, *backend.ops));
-  Arena plan;
-  const auto saved = static_cast<double>(
-      train::plan_training(config, config.vocabulary(), ranks, *backend.device, *backend.ops, plan));
-  print(fmt::format("checkpoint     {} on disk{}\n", format_bytes(saved),
-                    copy_of(config.training, saved, ranks)));
-  print(fmt::format("memory         {}on {}\n{}", ranks == 1 ? "" : "of each rank ",
-                    named == nullptr ? backend.description : gpu->name, train::memory_table(plan)));
-  if (named != nullptr) {
-    print(fmt::format("  {:<32}{:>12}\n", fmt::format("of one {}", gpu->name), format_bytes(gpu->memory)));
-    return print_verdict(config, ranks, plan, free, gpu->name, backend);
+// The whole run, where a step's time is predicted.
+void print_time(const PlanFacts& facts) {
+  for (const PlannedLayout& one : facts.layouts)
+    if (one.chosen && one.time)
+      print(fmt::format(
+          "time           {} for {} steps, by this prediction\n",
+          format_duration(one.time->total() * static_cast<double>(facts.config.training.max_steps)),
+          facts.config.training.max_steps));
+}
+
+// model: lines about a model of others; "" of settings. layers: lines about what set what.
+void print_plan(const PlanFacts& facts, const std::string& model, const std::string& layers,
+                const std::string& precision, bool named, backend::Backend& backend) {
+  const train::RunConfig& config = facts.config;
+  print(model);
+  print(layers);
+  print(model.empty()
+            ? fmt::format("tokenizer      {}\n", tokenizer_words(config.data.tokenizer.facts()))
+            : fmt::format("tokenizer      not read; {} ids, as config.json says\n", config.vocabulary()));
+  if (!precision.empty()) print(fmt::format("precision      {}\n", precision));
+  print_model(facts);
+  if (!facts.layouts.empty()) print(layouts_table(facts.layouts, config, facts.ranks, facts.gpu));
+  print_time(facts);
+  print(fmt::format("checkpoint     {} on disk{}\n", format_bytes(facts.checkpoint),
+                    copy_of(config.training, facts.checkpoint, facts.ranks)));
+  print(fmt::format("memory         {}on {}\n{}", facts.ranks == 1 ? "" : "of each rank ", facts.where,
+                    train::memory_table(facts.memory)));
+  if (named) {
+    print(fmt::format("  {:<32}{:>12}\n", fmt::format("of one {}", facts.where), format_bytes(facts.free)));
+    return print_verdict(facts, facts.where, backend);
   }
-  print(fmt::format("  {:<32}{:>12}\n", "free now", format_bytes(free)));
+  print(fmt::format("  {:<32}{:>12}\n", "free now", format_bytes(facts.free)));
   print("  (elsewhere, a GPU needs about 0.5 GiB beside the total for CUDA itself and for workspaces)\n");
-  print_verdict(config, ranks, plan, free, "this machine", backend);
+  print_verdict(facts, "this machine", backend);
+}
+
+void plan(PlannedModel planned, const Options& options, const train::GpuRates* named) {
+  const std::string precision =
+      settle_precision(planned.config, named != nullptr ? DeviceKind::gpu : planned.config.training.device);
+  backend::Backend backend = planning_backend(planned.config, named, options.json);
+  const PlanFacts facts(planned.config, options.gpus, named, backend);
+  if (options.json)
+    print(plan_json(facts));
+  else
+    print_plan(facts, planned.words, layers_words(options.config, options.overrides), precision,
+               named != nullptr, backend);
 }
 
 int run(const Options& options) {
@@ -170,15 +186,14 @@ int run(const Options& options) {
       options.model.empty()
           ? PlannedModel{train::RunConfig::load(read_configurations(options.config), options.overrides), ""}
           : plan_of_model(options.model, options.overrides, terminal);
-  train::RunConfig& config = planned.config;
-  config.check_trainable(true);
+  planned.config.check_trainable(true);
   const std::optional<train::GpuRates> named =
       options.gpu.empty() ? std::nullopt : std::optional(parse_gpu(options.gpu));
   if (options.recipe) {
-    print(recipe_text(config, options.gpus, options.tokens, options.json));
+    print(recipe_text(planned.config, options.gpus, options.tokens, options.json));
     return 0;
   }
-  print_plan(config, planned.words, options.gpus, named ? &*named : nullptr);
+  plan(std::move(planned), options, named ? &*named : nullptr);
   return 0;
 }
 
@@ -205,7 +220,7 @@ void add_plan(CLI::App& app, Command& chosen) {
       ->type_name("N")
       ->check(CLI::Range(1.0, 1e18))
       ->needs(recipe);
-  command->add_flag("--json", options->json, "With --recipe: as JSON")->needs(recipe);
+  command->add_flag("--json", options->json, "As JSON: counts, bytes, seconds; with --recipe the recipe");
   add_settings(*command, options->overrides, "Settings that replace those of the file");
   command->footer(
       "Examples:\n"
@@ -214,14 +229,16 @@ void add_plan(CLI::App& app, Command& chosen) {
       "  moe plan --config configs/train_config.yaml --gpus 8\n"
       "  moe plan --config configs/train_config.yaml --gpus 64 --gpu h100 training.mixed_precision=bf16\n"
       "  moe plan --config configs/train_config_16gb.yaml --gpu memory=16,tflops=97,bandwidth=716\n"
+      "  moe plan --config moe_1.7b --config low_memory --gpu memory=16 --json     presets: `moe presets`\n"
       "  moe plan --config configs/train_config.yaml --recipe --tokens 10.5e9\n"
       "  moe plan hf://Qwen/Qwen3-30B-A3B --gpus 8 --gpu h100 training.mixed_precision=bf16\n"
       "  moe plan downloaded/config.json training.batch_size=4\n"
       "  moe plan --settings\n"
       "RATES: GiB of memory, dense bf16 TFLOP/s, GB/s of memory; link=, network= (GB/s of one GPU in one "
       "direction)\n"
-      "and gpus= (of a machine) where they are known. What does not fit is said; the exit code is 0 all the "
-      "same.");
+      "and gpus= (of a machine) where they are known; memory= alone predicts no time. What does not fit is "
+      "said;\n"
+      "the exit code is 0 all the same.");
   command->callback([options, &chosen] { chosen = [options] { return run(*options); }; });
 }
 

@@ -17,22 +17,13 @@
 namespace moe::cli {
 namespace {
 
-struct Candidate {
-  std::string name;
-  train::RunConfig config;
-  bool chosen = false;
-  std::string trouble;  // why so many ranks cannot have it
-  double memory = 0;
-  std::optional<train::StepTime> time;
-};
-
 // Expert parallelism stays within a machine, unless the settings say otherwise.
-std::vector<Candidate> candidates(const train::RunConfig& config, int ranks, const train::GpuRates* gpu) {
-  std::vector<Candidate> list;
+std::vector<PlannedLayout> candidates(const train::RunConfig& config, int ranks, const train::GpuRates* gpu) {
+  std::vector<PlannedLayout> list;
   const train::ParallelLayout chosen = train::chosen_layout(config.distributed);
   for (const auto layout :
        {train::ParallelLayout::data_parallel, train::ParallelLayout::zero1, train::ParallelLayout::expert}) {
-    Candidate candidate{std::string(name_of(layout)), config, layout == chosen, "", 0, {}};
+    PlannedLayout candidate{std::string(name_of(layout)), config, layout == chosen, "", 0, {}};
     train::DistributedConfig& distributed = candidate.config.distributed;
     distributed.layout = layout;
     if (layout == train::ParallelLayout::expert) {
@@ -46,7 +37,7 @@ std::vector<Candidate> candidates(const train::RunConfig& config, int ranks, con
   return list;
 }
 
-void measure(Candidate& candidate, int ranks, const train::GpuRates* gpu, Device& device, Ops& ops) {
+void measure(PlannedLayout& candidate, int ranks, const train::GpuRates* gpu, Device& device, Ops& ops) {
   Arena plan;
   try {
     train::plan_training(candidate.config, candidate.config.vocabulary(), ranks, device, ops, plan);
@@ -59,7 +50,7 @@ void measure(Candidate& candidate, int ranks, const train::GpuRates* gpu, Device
   if (gpu != nullptr) candidate.time = train::predict_step(candidate.config, ranks, *gpu);
 }
 
-std::string line_of(const Candidate& candidate, double tokens, const train::GpuRates* gpu) {
+std::string line_of(const PlannedLayout& candidate, double tokens, const train::GpuRates* gpu) {
   if (!candidate.trouble.empty())
     return fmt::format("  {:<20}{:>12}  {}\n", candidate.name, "-", candidate.trouble);
   std::string line = fmt::format("  {:<20}{:>12}", candidate.name, format_bytes(candidate.memory));
@@ -74,8 +65,8 @@ std::string line_of(const Candidate& candidate, double tokens, const train::GpuR
 }
 
 // A large batch makes its share small.
-std::string newton_schulz_line(const std::vector<Candidate>& list) {
-  for (const Candidate& candidate : list)
+std::string newton_schulz_line(const std::vector<PlannedLayout>& list) {
+  for (const PlannedLayout& candidate : list)
     if (candidate.chosen && candidate.time && candidate.time->newton_schulz > 0)
       return fmt::format(
           "  Muon's Newton-Schulz iteration is {:.1f} % of a step; its time does not depend on the batch\n",
@@ -84,7 +75,7 @@ std::string newton_schulz_line(const std::vector<Candidate>& list) {
 }
 
 // In what the chosen one is better than another, or worse.
-std::string compared(const Candidate& chosen, const Candidate& other) {
+std::string compared(const PlannedLayout& chosen, const PlannedLayout& other) {
   const auto difference = [](double a, double b, const char* more, const char* less) {
     return fmt::format("{:.0f} % {}", 100 * std::abs(a / b - 1), a > b ? more : less);
   };
@@ -95,21 +86,21 @@ std::string compared(const Candidate& chosen, const Candidate& other) {
   return text;
 }
 
-std::string reason(const std::vector<Candidate>& list, const train::DistributedConfig& distributed,
+std::string reason(const std::vector<PlannedLayout>& list, const train::DistributedConfig& distributed,
                    const train::GpuRates* gpu) {
-  const auto found = std::find_if(list.begin(), list.end(), [](const Candidate& c) { return c.chosen; });
+  const auto found = std::find_if(list.begin(), list.end(), [](const PlannedLayout& c) { return c.chosen; });
   std::string text;
   if (distributed.layout == train::ParallelLayout::automatic)
     text +=
         "  auto is zero1: no layout without expert parallelism moves fewer bytes, and none does less work "
         "twice\n";
-  for (const Candidate& other : list)
+  for (const PlannedLayout& other : list)
     if (!other.chosen && other.trouble.empty())
       text += fmt::format("  {}: {}\n", found->name, compared(*found, other));
-  const auto fits = [&](const Candidate& c) {
+  const auto fits = [&](const PlannedLayout& c) {
     return c.trouble.empty() && (gpu == nullptr || c.memory <= gpu->memory);
   };
-  for (const Candidate& other : list) {
+  for (const PlannedLayout& other : list) {
     if (other.chosen || !fits(other)) continue;
     if (!fits(*found))
       text += fmt::format("  {} does not fit, {} does\n", found->name, other.name);
@@ -122,14 +113,19 @@ std::string reason(const std::vector<Candidate>& list, const train::DistributedC
 
 }  // namespace
 
-std::string layouts_table(const train::RunConfig& config, int ranks, const train::GpuRates* gpu,
-                          Device& device, Ops& ops) {
-  std::vector<Candidate> list = candidates(config, ranks, gpu);
+std::vector<PlannedLayout> plan_layouts(const train::RunConfig& config, int ranks, const train::GpuRates* gpu,
+                                        Device& device, Ops& ops) {
+  std::vector<PlannedLayout> list = candidates(config, ranks, gpu);
   if (ranks == 1)
-    std::erase_if(list, [](const Candidate& candidate) { return !candidate.chosen; });  // they do not differ
-  for (Candidate& candidate : list) measure(candidate, ranks, gpu, device, ops);
+    std::erase_if(list, [](const PlannedLayout& one) { return !one.chosen; });  // they do not differ
+  for (PlannedLayout& one : list) measure(one, ranks, gpu, device, ops);
+  return list;
+}
+
+std::string layouts_table(const std::vector<PlannedLayout>& list, const train::RunConfig& config, int ranks,
+                          const train::GpuRates* gpu) {
   const bool timed =
-      std::any_of(list.begin(), list.end(), [](const Candidate& c) { return c.time.has_value(); });
+      std::any_of(list.begin(), list.end(), [](const PlannedLayout& one) { return one.time.has_value(); });
   const auto tokens = static_cast<double>(config.tokens_of_step(ranks));
   std::string text = fmt::format("layouts        of {} rank{}", ranks, ranks == 1 ? "" : "s");
   if (timed)
@@ -139,7 +135,7 @@ std::string layouts_table(const train::RunConfig& config, int ranks, const train
     text += fmt::format(
         "; times are predicted with --gpu and training.mixed_precision=bf16 only\n  {:<20}{:>12}\n", "",
         "memory");
-  for (const Candidate& candidate : list) text += line_of(candidate, tokens, gpu);
+  for (const PlannedLayout& one : list) text += line_of(one, tokens, gpu);
   text += newton_schulz_line(list);
   return ranks == 1 ? text : text + reason(list, config.distributed, gpu);
 }

@@ -215,6 +215,7 @@ double row_bytes_of_token(const RunConfig& config, int expert_ranks) {
 std::optional<StepTime> predict_step(const RunConfig& config, int ranks, const GpuRates& gpu,
                                      const Efficiency& e) {
   const TrainingConfig& training = config.training;
+  if (gpu.flops == 0) return std::nullopt;
   switch (training.mixed_precision) {
     case MixedPrecision::no:
     case MixedPrecision::tf32:

@@ -18,7 +18,7 @@ namespace moe::train {
 struct GpuRates {
   std::string name;    // "h100"
   double memory = 0;   // bytes of one GPU that a run can have
-  double flops = 0;    // dense bf16, by the data sheet
+  double flops = 0;    // dense bf16, by the data sheet; 0: not known, and there are no times
   double bytes = 0;    // of its memory, by the data sheet
   double link = 0;     // NVLink, of one GPU
   double network = 0;  // between machines, of one GPU: a network card for each
@@ -54,8 +54,8 @@ struct StepTime {
   double total() const { return compute + optimizer + transfers(); }
 };
 
-// Of a whole step on each of so many ranks, routing evenly spread. None where the rates are not known:
-// products in f32.
+// Of a whole step on each of so many ranks, routing evenly spread. None where the rates are not known: of
+// products in f32, or of a GPU that is told by its memory alone.
 std::optional<StepTime> predict_step(const RunConfig& config, int ranks, const GpuRates& gpu,
                                      const Efficiency& efficiency = {});
 

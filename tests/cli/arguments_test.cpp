@@ -153,7 +153,12 @@ TEST_F(Arguments, APlanForAGpuByNameOrByRates) {
   complains(moe("plan --config config.yaml --gpu abacus"),
             AllOf(HasSubstr("rtx4090"), HasSubstr("memory=24")));
   complains(moe("plan --config config.yaml --gpu memory=16,tflops=x,bandwidth=1"), HasSubstr("tflops=x"));
-  complains(moe("plan --config config.yaml --gpu memory=16"), HasSubstr("bandwidth"));
+  complains(moe("plan --config config.yaml --gpu memory=16,tflops=97"), HasSubstr("bandwidth"));
+  // By its memory alone: what fits, and no time.
+  const CommandResult memory =
+      moe("plan --config config.yaml training.mixed_precision=bf16 --gpu memory=7.5");
+  EXPECT_THAT(memory.output, AllOf(HasSubstr("verdict        fits on GPU of 7.5 GiB"),
+                                   HasSubstr("of 1 rank; times"), Not(HasSubstr("tokens/s"))));
 }
 
 // A byte order mark, CR LF and blanks are of the file, not of the prompt.
