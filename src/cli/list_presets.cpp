@@ -2,9 +2,11 @@
 // moe presets: the configurations that the program carries, and the text of one.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/format.h"
@@ -21,15 +23,24 @@ struct Options {
   std::string name;
 };
 
-void print_line(const Preset& preset) {
+// One that is a training by itself.
+struct Listed {
+  Preset preset;
+  model::ParameterCount parameters;
+  int64_t tokens = 0;  // of the whole run, on one rank
+};
+
+Listed read(const Preset& preset) {
   const train::RunConfig config = train::RunConfig::load({read_preset(preset.name)});
-  const model::ParameterCount count = model::count_parameters(config.model);
-  const int64_t tokens = config.training.max_tokens > 0
-                             ? config.training.max_tokens
-                             : config.tokens_of_step(1) * config.training.max_steps;
+  const train::TrainingConfig& training = config.training;
+  return {preset, model::count_parameters(config.model),
+          training.max_tokens > 0 ? training.max_tokens : config.tokens_of_step(1) * training.max_steps};
+}
+
+void print_line(const Listed& one) {
   const auto words = [](int64_t n) { return format_count(static_cast<double>(n)); };
-  fmt::print("  {:<18}{:>9}{:>10}{:>10}   {}\n", preset.name, words(count.total), words(count.active),
-             words(tokens), summary_of(preset));
+  fmt::print("  {:<18}{:>9}{:>10}{:>10}   {}\n", one.preset.name, words(one.parameters.total),
+             words(one.parameters.active), words(one.tokens), summary_of(one.preset));
 }
 
 int run(const Options& options) {
@@ -39,8 +50,11 @@ int run(const Options& options) {
     return 0;
   }
   fmt::print("  {:<18}{:>9}{:>10}{:>10}\n", "--config", "total", "active", "tokens");
+  std::vector<Listed> list;
   for (const Preset& preset : presets())
-    if (!preset.overlay) print_line(preset);
+    if (!preset.overlay) list.push_back(read(preset));
+  std::ranges::stable_sort(list, {}, [](const Listed& one) { return one.parameters.total; });
+  for (const Listed& one : list) print_line(one);
   fmt::print("  to lay over one of them, as --config NAME --config OVERLAY\n");
   for (const Preset& preset : presets())
     if (preset.overlay) fmt::print("  {:<18}{}\n", preset.name, summary_of(preset));

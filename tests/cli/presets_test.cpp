@@ -39,7 +39,7 @@ TEST_F(Cli, ANameIsAPresetWhereThereIsNoFile) {
   EXPECT_EQ(moe("plan --config quickstart --config config.yaml").code, 0);
   const Result unknown = moe("plan --config quickstrt");
   EXPECT_EQ(unknown.code, 1);
-  EXPECT_THAT(unknown.output, AllOf(HasSubstr("--config: expected a file, or a preset (quickstart"),
+  EXPECT_THAT(unknown.output, AllOf(HasSubstr("--config: expected a file, or a preset (moe_1.7b, moe_10m"),
                                     HasSubstr("did you mean quickstart?")));
   // Where the repository is not, its paths lead nowhere; the program has what stands there.
   EXPECT_THAT(moe("plan --config configs/quickstart.yaml").output, HasSubstr("--config quickstart"));
@@ -56,6 +56,31 @@ TEST_F(Cli, ARunIsNamedAfterAllItsConfigurations) {
           "data.document_split=file training.eval_every=0 training.threads=1 model.num_experts=4 ");
   ASSERT_EQ(trained.code, 0) << trained.output;
   EXPECT_THAT(trained.output, HasSubstr("runs/quickstart-smaller-"));
+}
+
+// Each overlay over each preset is a configuration: every setting known, none that contradicts another.
+TEST_F(Cli, EachOverlayGoesOverEachPreset) {
+  for (const auto& preset : fs::directory_iterator(test::source_dir() / "configs")) {
+    if (!preset.path().filename().string().starts_with("moe_")) continue;
+    for (const auto& overlay : fs::directory_iterator(test::source_dir() / "configs/overlays")) {
+      const std::string names = " --config " + preset.path().stem().string() + " --config " +
+                                overlay.path().stem().string() + " data.source=text.txt";
+      const Result plan = moe("plan --gpu memory=100000" + names);
+      EXPECT_EQ(plan.code, 0) << names << plan.output;
+      EXPECT_THAT(plan.output, HasSubstr("verdict        fits")) << names;
+    }
+  }
+}
+
+TEST_F(Cli, OverlaysDoWhatTheySay) {
+  complains(moe("train --config moe_10m --config own_text"), HasSubstr("data.source=FILE"));
+  const std::string small =
+      " --config config.yaml data.source=text.txt data.document_split=line training.run_name=run ";
+  ASSERT_EQ(moe("train --config moe_10m --config own_text --config qwen3_moe" + small).code, 0);
+  const Result exported = moe("export runs/run exported --family qwen3_moe --verify");
+  EXPECT_EQ(exported.code, 0) << exported.output;
+  ASSERT_EQ(moe("train --config moe_10m" + small + "training.run_name=gated").code, 0);
+  EXPECT_EQ(moe("export runs/gated other --family qwen3_moe").code, 1);  // what the overlay is for
 }
 
 }  // namespace
