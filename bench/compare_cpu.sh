@@ -5,14 +5,14 @@
 #
 #   bench/compare_cpu.sh [threads]        all cores by default
 #
-# Environment: CONFIG (configs/quickstart.yaml), MOE (build/cpu/moe), ROUNDS (3), PYTHON (python3, with the
+# Environment: CONFIG (bench/quickstart_gpt2.yaml), MOE (build/cpu/moe), ROUNDS (3), PYTHON (python3, with the
 # packages of tools/requirements-dev.txt). PyTorch first looks for its fastest variant, once in eager mode and
 # once compiled; the rounds then measure only those. Run it on a quiet machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 threads=${1:-$(nproc)}
-config=${CONFIG:-configs/quickstart.yaml}
+config=${CONFIG:-bench/quickstart_gpt2.yaml}
 moe=${MOE:-build/cpu/moe}
 rounds=${ROUNDS:-3}
 python=${PYTHON:-python3}

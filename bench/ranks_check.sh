@@ -65,7 +65,7 @@ print(round(statistics.median([row["tokens_per_second"] for row in rows if "loss
 PY
 }
 
-small=(--config configs/quickstart.yaml "training.device=$on" training.max_steps=30
+small=(--config bench/quickstart_gpt2.yaml "training.device=$on" training.max_steps=30
   training.warmup_steps=5 training.eval_every=0 training.mixed_precision=no model.aux_loss_weight=0
   training.optimizer=adamw training.checkpoint_every=0 "training.output_dir=$work" logging.tensorboard=false)
 train one 1 "${small[@]}" "training.batch_size=$((4 * ranks))"

@@ -74,8 +74,9 @@ while read -r name settings; do
     folder=$out/$name-$seed
     rm -rf "$folder"
     # shellcheck disable=SC2086  # settings are words
-    "$moe" train --config configs/quickstart.yaml "${small[@]}" "${run[@]}" "training.run_name=$name-$seed" \
-      "training.seed=$seed" $settings >"$folder.log" 2>&1 || { tail -n 5 "$folder.log"; exit 1; }
+    "$moe" train --config bench/quickstart_gpt2.yaml "${small[@]}" "${run[@]}" \
+      "training.run_name=$name-$seed" "training.seed=$seed" $settings >"$folder.log" 2>&1 ||
+      { tail -n 5 "$folder.log"; exit 1; }
     python3 - "$folder/metrics.jsonl" "$name" "$seed" <<'TABLE'
 import json, sys
 rows = [json.loads(line) for line in open(sys.argv[1])]

@@ -3,7 +3,7 @@
 # Makes Arrow::arrow_shared and Parquet::parquet_shared; MOE_ARROW_WHEEL_LIBRARIES lists the wheel's files, to
 # be installed beside the program.
 set(MOE_PYTHON "" CACHE FILEPATH "Python whose pyarrow provides Arrow C++ (empty: .deps/venv, then python3)")
-set(MOE_PYARROW "" CACHE PATH "Folder `pyarrow` of an unpacked wheel, of another processor (empty: ask Python)")
+set(MOE_PYARROW "" CACHE PATH "Folder of pyarrow, unpacked, for another processor (empty: ask Python)")
 
 find_package(Parquet CONFIG QUIET)
 if(TARGET Parquet::parquet_shared)

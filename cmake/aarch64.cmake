@@ -1,6 +1,6 @@
-# A toolchain file for Debian's cross compiler: 64-bit ARM (Graviton, GH200, GB200) from an x86-64 machine. SYSROOT in
-# the environment is a folder with that system's libraries; scripts/cross_aarch64.sh makes one and calls this.
-# Programs of the build (tests are listed by running them) run under qemu-user.
+# A toolchain file for Debian's cross compiler: 64-bit ARM (Graviton, GH200, GB200) from an x86-64 machine.
+# SYSROOT in the environment is a folder with that system's libraries; scripts/cross_aarch64.sh makes one.
+# Programs of the build run under qemu-user (GoogleTest lists its tests by running them).
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# scripts/cross_aarch64.sh [TARGETS...]: builds for 64-bit ARM on an x86-64 Debian 12, and runs what it computes
-# under qemu-user: the tests named by TESTS (a regular expression for ctest; the numeric ones, unless it says
-# otherwise). build/aarch64 has the build, build/aarch64-root the libraries. Installs Debian's cross compiler,
-# mmdebstrap and qemu-user-static where they are missing. Without targets it builds the program and the tests.
+# scripts/cross_aarch64.sh [TARGETS...]: builds for 64-bit ARM on an x86-64 Debian 12, and runs what it
+# computes under qemu-user: the tests named by TESTS (a regular expression for ctest; the numeric ones, unless
+# it says otherwise). build/aarch64 has the build, build/aarch64-root the libraries. Installs Debian's cross
+# compiler, mmdebstrap and qemu-user-static where they are missing. With targets it builds those alone.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,12 +11,12 @@ scripts/setup.sh mmdebstrap qemu-user-static g++-aarch64-linux-gnu
 root=$PWD/build/aarch64-root
 tests=${TESTS:-'^(base|tensor|ops|optim|model)\.'}
 
-# The same packages as scripts/setup.sh installs, of this machine's release and source, for the other processor.
+# The libraries that scripts/setup.sh installs, of the same release and source, for the other processor.
 if [ ! -e "$root/done" ]; then
   echo "cross_aarch64: fetching the libraries into build/aarch64-root"
   rm -rf "$root"
   mkdir -p "$root"
-  packages=$(scripts/setup.sh --list | tr ' ' '\n' |
+  packages=$(scripts/setup.sh --list |
     grep -E '^(lib|zlib|nlohmann|dict-)' | grep -v -x libjs-chart.js | paste -sd,)
   mmdebstrap --quiet --arch=arm64 --variant=extract \
     "--include=libc6-dev,libstdc++-12-dev,libgomp1,libjs-chart.js,$packages" bookworm "$root"

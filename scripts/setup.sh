@@ -3,7 +3,7 @@
 # Installs what the build needs on Debian 12+, Ubuntu 24.04+ and their kin: the missing system packages (apt),
 # and Arrow C++ from a Python wheel in .deps/venv where the system has no Arrow of its own. Safe to run again:
 # it looks at what is there and does only the rest. Further packages may be named: scripts/setup.sh clang-14
-# libclang-rt-14-dev
+# libclang-rt-14-dev; --list prints the packages.
 # CUDA's compiler and libraries come as wheels into .deps/cuda where scripts/preset.sh (or PRESET=gpu) says
 # that the build is for a GPU, and there is no nvcc 13. MOE_CUDA_WHEELS=0 leaves them out, MOE_CUDA_WHEELS=1
 # brings them in any case.
@@ -32,6 +32,11 @@ packages=(
   dict-gcide                                                  # the text that `make train` learns from
   "$@"
 )
+
+if [ "${1:-}" = --list ]; then
+  printf '%s\n' "${packages[@]}" | grep -v -x -e --list
+  exit 0
+fi
 
 log=.deps/setup.log
 

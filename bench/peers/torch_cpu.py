@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """PyTorch's best time for our training step on a CPU: the rival that `moe bench` is held against.
 
-    python bench/peers/torch_cpu.py --config configs/quickstart.yaml --threads 2 --json
+    python bench/peers/torch_cpu.py --config bench/quickstart_gpt2.yaml --threads 2 --json
 
 The same architecture as docs/model.md, FP32, with everything that PyTorch offers on a CPU. Where there are
 several ways (experts, LM head, AdamW), they take turns and the fastest is kept, for eager and for

@@ -326,8 +326,8 @@ void add_bench(CLI::App& app, Command& chosen) {
   add_settings(*command, options->overrides, "Settings that replace those of the file");
   command->footer(
       "Examples:\n"
-      "  moe bench --config configs/quickstart.yaml\n"
-      "  moe bench --config configs/quickstart.yaml --json training.threads=1 training.mixed_precision=bf16\n"
+      "  moe bench --config quickstart\n"
+      "  moe bench --config quickstart --json training.threads=1 training.mixed_precision=bf16\n"
       "  moe bench --config configs/train_config.yaml --part moe-layer model.capacity_factor=0\n"
       "Tokens are random; the steps are whole training steps (forward, backward, clipping, optimizer). The "
       "tables are\n"

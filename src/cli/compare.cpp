@@ -283,7 +283,7 @@ void add_compare(CLI::App& app, Command& chosen) {
   command->footer(
       "Examples:\n"
       "  moe compare adamw.yaml muon.yaml --budget 10m\n"
-      "  moe compare --config configs/quickstart.yaml low.yaml high.yaml --seeds 5 --steps 300 -o "
+      "  moe compare --config quickstart low.yaml high.yaml --seeds 5 --steps 300 -o "
       "runs/rates\n"
       "Arms share text, order, tokens in a step and held-out text, seed by seed. The same command goes on "
       "where it was\n"

@@ -28,7 +28,7 @@ int run(int argc, char** argv) {
       "First steps:\n"
       "  moe doctor                                       what this machine offers, and what is missing\n"
       "  moe plan  --config configs/train_config.yaml     what a configuration costs, before it runs\n"
-      "  moe train --config configs/quickstart.yaml       train on this machine\n"
+      "  moe train --quickstart                           a small model in minutes, on any machine\n"
       "  moe train --resume runs/latest                   go on where it stopped\n"
       "  moe generate runs/latest --prompt \"Lantern\"      what it has learnt\n"
       "`moe COMMAND --help` teaches each command.");

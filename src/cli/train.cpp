@@ -21,6 +21,7 @@
 #include "cli/commands.h"
 #include "cli/precision.h"
 #include "cli/presets.h"
+#include "cli/quickstart.h"
 #include "cli/stop_signal.h"
 #include "cli/tokenizer_words.h"
 #include "data/opening.h"
@@ -35,6 +36,7 @@ namespace {
 
 struct TrainOptions {
   std::vector<std::filesystem::path> config;
+  bool quickstart = false;  // the first of `config`
   std::string resume;
   std::vector<std::string> overrides;
   comm::LaunchFlags ranks;
@@ -169,7 +171,7 @@ int train_on(const backend::Backend& backend, comm::Communicator& ranks, const T
 int train(const TrainOptions& options) {
   train::StartTimes start = train::StartTimes::of_process();
   if (options.config.empty() == options.resume.empty())
-    throw UserError("moe train", "--config FILE for a new run, or --resume RUN to continue one",
+    throw UserError("moe train", "--config FILE or --quickstart for a new run, or --resume RUN to continue one",
                     options.config.empty() ? "neither" : "both");
   const comm::Launch launch =
       comm::find_launch(options.ranks, [](const char* name) { return std::getenv(name); });
@@ -179,6 +181,7 @@ int train(const TrainOptions& options) {
           : train::RunConfig::load_run(train::RunFolder::open(options.resume).config(), options.overrides);
   const std::string precision = settle_precision(config);
   config.data.require_text();
+  expect_dictionary(config);
   config.check_trainable(options.resume.empty());
   const train::TrainingConfig& training = config.training;
   start.end("settings");
@@ -220,6 +223,8 @@ void add_train(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<TrainOptions>();
   CLI::App* command = app.add_subcommand("train", "Train a model, or continue a run");
   add_config_files(*command, options->config, "Settings of a new run (YAML)");
+  command->add_flag("--quickstart", options->quickstart,
+                    "The preset quickstart: a small model learns a dictionary, or data.source=YOUR_TEXTS");
   command->add_option("--resume", options->resume, "Folder of a run to continue, e.g. runs/latest")
       ->type_name("RUN");
   add_settings(*command, options->overrides, "Settings that replace those of the file");
@@ -237,14 +242,16 @@ void add_train(CLI::App& app, Command& chosen) {
       ->type_name("HOST:PORT|file:PATH");
   command->footer(
       "Examples:\n"
-      "  moe train --config configs/quickstart.yaml\n"
-      "  moe train --config configs/quickstart.yaml data.source=my_texts/ data.document_split=file\n"
+      "  moe train --quickstart                            three minutes of a processor, then a sample\n"
+      "  moe train --quickstart data.source=my_texts/ data.document_split=file\n"
       "  moe train --config moe_120m --config mine.yaml    a preset (`moe presets`), and settings over it\n"
       "  moe train --resume runs/latest training.max_steps=2000\n"
-      "  mpirun -n 4 moe train --config configs/quickstart.yaml training.batch_size=1       four ranks on "
-      "CPUs\n"
+      "  mpirun -n 4 moe train --quickstart training.batch_size=1             four ranks on CPUs\n"
       "All settings with their meaning: moe plan --settings");
-  command->callback([options, &chosen] { chosen = [options] { return train(*options); }; });
+  command->callback([options, &chosen] {
+    if (options->quickstart) options->config.insert(options->config.begin(), kQuickstart);
+    chosen = [options] { return train(*options); };
+  });
 }
 
 }  // namespace moe::cli

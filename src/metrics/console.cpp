@@ -102,8 +102,10 @@ std::string Console::status_line(const Row& row) const {
 
 std::string Console::validation_line(const Row& row) const {
   const double loss = *validation_loss_;
-  return fmt::format("step {}  validation loss {:.4f}  perplexity {:.2f}", position(row.step, max_steps_),
-                     loss, row.number("validation_perplexity").value_or(std::exp(loss)));
+  return fmt::format("step {}  validation loss {:.4f}  perplexity {:.2f}  bits per byte {}",
+                     position(row.step, max_steps_), loss,
+                     row.number("validation_perplexity").value_or(std::exp(loss)),
+                     show(row.number("validation_bits_per_byte"), "{:.4f}"));
 }
 
 }  // namespace moe::metrics

@@ -11,8 +11,9 @@ namespace moe::text {
 
 inline constexpr TokenId kLeastGpt2Prefix = 257;  // the bytes and the end of a text
 
-// vocabulary: ids in all, kLeastGpt2Prefix to GPT-2's 50,257: the 256 bytes, the first vocabulary - 257 merges,
-// and <|endoftext|> as the last id, as in GPT-2's own. Its file is a tokenizer.json. Takes some 20 ms.
+// vocabulary: ids in all, kLeastGpt2Prefix to GPT-2's 50,257: the 256 bytes, what the first vocabulary - 257
+// merges make, and <|endoftext|> as the last id, as in GPT-2's own. Its file is a tokenizer.json. Takes some
+// 20 ms.
 std::unique_ptr<const Tokenizer> gpt2_prefix(TokenId vocabulary);
 
 }  // namespace moe::text

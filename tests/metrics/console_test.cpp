@@ -34,7 +34,7 @@ Row training(int64_t step) {
 
 Row validation(int64_t step) {
   Row row{step, {}};
-  row.add("validation_loss", 5.5).add("validation_perplexity", 244.69);
+  row.add("validation_loss", 5.5).add("validation_perplexity", 244.69).add("validation_bits_per_byte", 1.75);
   return row;
 }
 
@@ -66,7 +66,7 @@ TEST_F(ConsoleTest, LogLines) {
       "ETA 19 min 40 s\n"
       "step  20/600  loss 6.1324  val -  lr 1.00e-03  norm 0.844  3.40 K tok/s  balance 1.022  cv 0.211  "
       "ETA 19 min 20 s\n"
-      "step  20/600  validation loss 5.5000  perplexity 244.69\n"
+      "step  20/600  validation loss 5.5000  perplexity 244.69  bits per byte 1.7500\n"
       "step  30/600  loss 6.1324  val 5.5000  lr 1.00e-03  norm 0.844  3.40 K tok/s  balance 1.022  cv 0.211 "
       " "
       "ETA 19 min 00 s\n");
@@ -146,7 +146,7 @@ TEST_F(LiveConsoleTest, OneLineThatIsRedrawn) {
   EXPECT_THAT(live, HasSubstr(bar));
   EXPECT_THAT(live, Not(HasSubstr("\n")));
   console->write(validation(100));
-  const std::string line = "step 100/400  validation loss 5.5000  perplexity 244.69\r\n";
+  const std::string line = "step 100/400  validation loss 5.5000  perplexity 244.69  bits per byte 1.7500\r\n";
   EXPECT_THAT(seen_until(line), HasSubstr(line));
   console.reset();
   EXPECT_THAT(seen_until("\r\x1b[K"), testing::EndsWith("\r\x1b[K"));  // nothing of the live line stays

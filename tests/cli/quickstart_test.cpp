@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+// The first command of a newcomer: no file, no clone.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "support/cli.h"
+
+namespace moe {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+TEST_F(Cli, QuickstartNeedsNoFile) {
+  const CommandResult trained =
+      moe("train --quickstart data.source=text.txt data.document_split=file training.max_steps=2 "
+          "training.warmup_steps=1 training.eval_every=0 training.sample_every=0 training.threads=1");
+  ASSERT_EQ(trained.code, 0) << trained.output;
+  EXPECT_THAT(trained.output, AllOf(HasSubstr("GPT-2's first 8192 ids"), HasSubstr("runs/quickstart-")));
+  const CommandResult smaller =
+      moe("train --quickstart model.n_layers=1 data.source=text.txt data.document_split=file "
+          "training.max_steps=1 training.warmup_steps=0 training.run_name=one training.threads=1 "
+          "training.eval_every=0 training.sample_every=0");
+  ASSERT_EQ(smaller.code, 0) << smaller.output;
+  EXPECT_EQ(moe("train --resume runs/one training.max_steps=2").code, 0);
+}
+
+TEST_F(Cli, QuickstartSaysWhichPackageHasItsText) {
+  const CommandResult missing = moe("train --quickstart data.source=nowhere/gcide.dict.dz");
+  EXPECT_EQ(missing.code, 1);
+  EXPECT_THAT(missing.output, AllOf(HasSubstr("no file nowhere/gcide.dict.dz"), HasSubstr("dict-gcide"),
+                                    HasSubstr("data.source=my_texts/")));
+}
+
+TEST_F(Cli, ANewRunNeedsSettings) {
+  const CommandResult neither = moe("train");
+  EXPECT_EQ(neither.code, 1);
+  EXPECT_THAT(neither.output, AllOf(HasSubstr("--quickstart"), HasSubstr("--resume RUN"), HasSubstr("neither")));
+  EXPECT_THAT(moe("train --quickstart --resume runs/latest").output, HasSubstr("both"));
+}
+
+}  // namespace
+}  // namespace moe
