@@ -1,7 +1,7 @@
 # Short names for the commands of this repository; `make help` lists them. CMake builds (CMakePresets.json),
 # the scripts do the rest; each works without make too.
 ifndef PRESET  # asked once, and only where something is built
-PRESET := $(if $(filter setup train test build bench lint install,$(MAKECMDGOALS)),$(shell scripts/preset.sh),cpu)
+PRESET := $(if $(filter setup train test build bench install,$(MAKECMDGOALS)),$(shell scripts/preset.sh),cpu)
 endif
 CONFIG ?= configs/quickstart.yaml
 SECONDS ?= 60

@@ -19,7 +19,8 @@ std::optional<CudaLibraryState> products_library() {
 Backend make_gpu(Arithmetic, int) {
   throw UserError(
       "training.device", "auto or cpu", "gpu, and this build has no GPU support",
-      "build it with the CUDA toolkit installed (make train PRESET=gpu), or use training.device=cpu");
+      "in a clone, make train PRESET=gpu builds it with that; `moe doctor` says what is missing here; or use "
+      "training.device=cpu");
 }
 
 }  // namespace moe::backend

@@ -26,7 +26,15 @@ gpu::Kernels allowed_kernels() {
 }  // namespace
 
 GpuState gpu_state() {
-  const std::string reason = gpu::why_unusable(0);
+  CudaLibraryState products;
+  std::string reason;
+  {
+    const auto opening =
+        start_thread<std::jthread>([&] { products = gpu::cublas_state(); });  // beside the driver's start
+    reason = gpu::why_unusable(0);
+  }
+  if (reason.empty() && !products.problem.empty())
+    reason = products.name + " is missing (`moe doctor` says what brings it)";
   return {reason.empty(), reason};
 }
 

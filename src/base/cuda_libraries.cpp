@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "base/cuda_libraries.h"
 
+#include <sys/auxv.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <system_error>
@@ -49,13 +51,18 @@ void add_beside(const fs::path& program, const CudaLibrary& library, std::vector
 
 CudaPlaces CudaPlaces::of_process() {
   std::error_code none;
-  return {fs::read_symlink("/proc/self/exe", none), environment("CUDA_PATH"), environment("VIRTUAL_ENV")};
+  CudaPlaces places{{}, environment("CUDA_PATH"), environment("VIRTUAL_ENV")};
+  const auto* const called = reinterpret_cast<const char*>(getauxval(AT_EXECFN));
+  if (called != nullptr) places.program.push_back(fs::absolute(called, none).lexically_normal());
+  const fs::path real = fs::read_symlink("/proc/self/exe", none);
+  if (!real.empty() && (called == nullptr || real != places.program.front())) places.program.push_back(real);
+  return places;
 }
 
 std::vector<std::string> cuda_library_paths(const CudaLibrary& library, const CudaPlaces& places) {
   std::vector<std::string> paths{library.file};
   if (!places.toolkit.empty()) paths.push_back((fs::path(places.toolkit) / "lib64" / library.file).string());
-  if (!places.program.empty()) add_beside(places.program, library, paths);
+  for (const fs::path& program : places.program) add_beside(program, library, paths);
   if (!places.python.empty())
     for (const fs::path& packages : site_packages(places.python)) add_existing(packages, library, paths);
   if (!library.built_with.empty()) paths.push_back((fs::path(library.built_with) / library.file).string());

@@ -18,9 +18,11 @@ struct CudaLibrary {
 
 // What the search starts from.
 struct CudaPlaces {
-  std::filesystem::path program;  // where links lead to
-  std::string toolkit;            // CUDA_PATH; "": not set
-  std::string python;             // VIRTUAL_ENV, the Python environment that is active; "": none
+  // The program, as it was called and where links lead to: an installer of Python packages may link into its
+  // cache, where libraries of other packages do not lie beside it.
+  std::vector<std::filesystem::path> program;
+  std::string toolkit;  // CUDA_PATH; "": not set
+  std::string python;   // VIRTUAL_ENV, the Python environment that is active; "": none
 
   static CudaPlaces of_process();
 };

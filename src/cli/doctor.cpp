@@ -52,8 +52,9 @@ void check_configuration(train::RunConfig config, doctor::Diagnosis& diagnosis) 
     diagnosis.verdict = fmt::format("this configuration trains here, on {}", backend.device->name());
   } catch (const UserError& error) {
     check.status = doctor::Status::missing;
-    check.found = error.what();
+    check.found = UserError(error.where, error.expected, error.found).what();
     check.costs = "this configuration";
+    check.brings = error.hint;
   }
   diagnosis.checks.push_back(std::move(check));
 }

@@ -106,10 +106,7 @@ void decide(const Machine& machine, Diagnosis& diagnosis) {
   const GpuUse gpu = use_of(machine.gpus);
   if (!machine.runs.problem.empty()) {
     diagnosis.verdict = "training does not start here: its folder cannot be made";
-  } else if (gpu.taken && !gpu.runs) {
-    diagnosis.verdict =
-        fmt::format("training on the GPU does not start: {}; training.device=cpu trains", gpu.why_not);
-  } else if (gpu.runs) {
+  } else if (gpu.taken) {
     diagnosis.trains_on = "gpu";
     diagnosis.verdict = fmt::format("training works here, on {}", gpu_words(machine));
   } else if (!machine.processor.problem.empty()) {

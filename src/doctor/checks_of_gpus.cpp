@@ -106,23 +106,20 @@ void add_cuda(const Gpus& gpus, std::vector<Check>& checks) {
     checks.push_back({"GPU support", "this build is for CPUs", Status::missing, kTraining, kBuild});
     return;
   }
-  const bool known = old_driver(gpus) || all_hidden(gpus) || too_old(gpus.gpus.front());
+  const bool known = old_driver(gpus) || all_hidden(gpus) || too_old(gpus.gpus.front()) ||
+                     (gpus.products && !gpus.products->problem.empty());
   if (!gpus.unusable.empty() && !known)
     checks.push_back({"CUDA", gpus.unusable, Status::missing, kTraining, "nvidia-smi says what is wrong"});
-  if (gpus.products)
-    checks.push_back(
-        library_check(*gpus.products, "training on the GPU: training.device=cpu trains without"));
+  if (gpus.products) checks.push_back(library_check(*gpus.products, kTraining));
   checks.push_back(ranks_check(gpus));
 }
 
 }  // namespace
 
 GpuUse use_of(const Gpus& gpus) {
-  if (gpus.gpus.empty()) return {false, false, gpus.bus.empty() ? "" : "the GPU has no driver here"};
-  if (!gpus.built_for) return {false, false, "this build is for CPUs"};
-  if (!gpus.unusable.empty()) return {false, false, gpus.unusable};
-  if (gpus.products && !gpus.products->problem.empty()) return {true, false, "cuBLASLt is missing"};
-  return {true, true, ""};
+  if (gpus.gpus.empty()) return {false, gpus.bus.empty() ? "" : "the GPU has no driver here"};
+  if (!gpus.built_for) return {false, "this build is for CPUs"};
+  return {gpus.unusable.empty(), gpus.unusable};
 }
 
 void add_gpu_checks(const Machine& machine, std::vector<Check>& checks) {

@@ -10,10 +10,10 @@
 
 namespace moe::doctor {
 
-// Whether training.device=auto takes the GPU, and whether it then runs.
+// Whether training.device=auto takes the GPU.
 struct GpuUse {
-  bool taken = false, runs = false;
-  std::string why_not;  // for the verdict; "": there is no GPU
+  bool taken = false;
+  std::string why_not;  // "": there is no GPU
 };
 
 GpuUse use_of(const Gpus& gpus);

@@ -30,7 +30,7 @@ struct Gpus {
   std::vector<std::string> bus;        // NVIDIA's GPUs on the PCI bus, driver or not: "10de:2335"
   std::optional<std::string> visible;  // CUDA_VISIBLE_DEVICES, where it is set
   bool built_for = false;              // whether this program is
-  std::string unusable;                // why CUDA cannot take the first, where the program is built for GPUs
+  std::string unusable;                // why training.device=auto does not take the first, where it is
   std::optional<CudaLibraryState> products, ranks;  // cuBLASLt; NCCL
 };
 

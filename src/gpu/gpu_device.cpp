@@ -51,8 +51,7 @@ GpuDevice::GpuDevice(int number) : number_(number) {
   const std::string reason = why_unusable(number);
   if (!reason.empty())
     throw UserError("training.device", fmt::format("an NVIDIA GPU of number {} that CUDA can use", number),
-                    reason,
-                    "nvidia-smi shows the driver's version and its GPUs; training.device=cpu trains without");
+                    reason, "`moe doctor` says what is missing; training.device=cpu trains without");
   CUDA_CHECK(cudaSetDevice(number));
   CUDA_CHECK(cudaGetDeviceProperties(&properties_, number));
   CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));

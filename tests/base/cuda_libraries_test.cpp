@@ -28,7 +28,7 @@ class CudaLibraries : public ::testing::Test {
     fs::copy_file(from, file);
     return file.string();
   }
-  CudaPlaces places(const std::string& program) const { return {folder_.path() / program, "", ""}; }
+  CudaPlaces places(const std::string& program) const { return {{folder_.path() / program}, "", ""}; }
 
   // What is opened of the paths for a program at this place.
   std::string opened(const CudaPlaces& places) const {
@@ -41,8 +41,8 @@ class CudaLibraries : public ::testing::Test {
 TEST_F(CudaLibraries, TheOrderOfTheSearch) {
   const std::string beside = put("site-packages/nvidia/cu13/lib"),
                     active = put("venv/lib/python3.12/site-packages/nvidia/cu13/lib");
-  const CudaPlaces all{folder_.path() / "site-packages/moe_cpp/bin/moe", "/toolkit",
-                       (folder_.path() / "venv").string()};
+  const CudaPlaces all{
+      {folder_.path() / "site-packages/moe_cpp/bin/moe"}, "/toolkit", (folder_.path() / "venv").string()};
   EXPECT_THAT(cuda_library_paths(kLibrary, all),
               ElementsAre("libmoe_of_cuda.so.13", "/toolkit/lib64/libmoe_of_cuda.so.13", beside, active,
                           "/built/lib/libmoe_of_cuda.so.13", "/usr/local/cuda/lib64/libmoe_of_cuda.so.13",
@@ -61,6 +61,24 @@ TEST_F(CudaLibraries, AProgramInSitePackages) {
 TEST_F(CudaLibraries, AProgramInTheEnvironmentsBin) {
   const std::string wheel = put("env/lib/python3.11/site-packages/nvidia/cu13/lib");
   EXPECT_EQ(opened(places("env/bin/moe")), wheel);
+}
+
+// As uv may install: links into a folder of its cache for each package.
+TEST_F(CudaLibraries, AProgramThatIsALinkIntoACache) {
+  const std::string wheel = put("env/lib/python3.12/site-packages/nvidia/cu13/lib");
+  const std::string called = "env/lib/python3.12/site-packages/moe_cpp/bin/moe";
+  EXPECT_EQ(opened(places("cache/a/moe_cpp/bin/moe")), "");
+  EXPECT_EQ(opened({{folder_.path() / called, folder_.path() / "cache/a/moe_cpp/bin/moe"}, "", ""}), wheel);
+  EXPECT_EQ(opened({{"/usr/bin/moe", folder_.path() / called}, "", ""}), wheel);
+}
+
+TEST_F(CudaLibraries, TheRunningProgram) {
+  const CudaPlaces places = CudaPlaces::of_process();
+  ASSERT_FALSE(places.program.empty());
+  for (const fs::path& program : places.program) {
+    EXPECT_TRUE(program.is_absolute()) << program;
+    EXPECT_EQ(program.filename(), "moe_base_tests");
+  }
 }
 
 TEST_F(CudaLibraries, AProgramBuiltInAClone) {

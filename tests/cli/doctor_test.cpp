@@ -34,7 +34,9 @@ TEST_F(Cli, DoctorJudgesAConfiguration) {
   EXPECT_EQ(fits.code, 0) << fits.output;
   EXPECT_THAT(fits.output, AllOf(HasSubstr("ok       configuration needs "),
                                  HasSubstr("this configuration trains here, on CPU")));
-  const CommandResult large = moe("doctor --config config.yaml data.source=text.txt model.d_model=131072");
+  const CommandResult large =
+      moe("doctor --config config.yaml data.source=text.txt model.d_model=32768 model.n_heads=256 "
+          "model.n_kv_heads=256 model.n_layers=96");
   EXPECT_EQ(large.code, 1);
   EXPECT_THAT(large.output, AllOf(HasSubstr("missing  configuration CPU"), HasSubstr("of free memory"),
                                   HasSubstr("this configuration does not train here")));

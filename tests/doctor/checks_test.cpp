@@ -162,13 +162,13 @@ TEST(Doctor, CudaThatFailsForAnotherReason) {
   lacks(machine, "CUDA", Status::missing, "sees no GPU", "nvidia-smi");
 }
 
-// training.device=auto takes the GPU then, and stops.
 TEST(Doctor, ProductsThatAreMissing) {
   Machine machine = gpu_machine();
   machine.gpus.products = CudaLibraryState{"cuBLASLt", "", "", "found none", "pip install it"};
+  machine.gpus.unusable = "cuBLASLt is missing (`moe doctor` says what brings it)";
   lacks(machine, "cuBLASLt", Status::missing, "found none", "pip install it");
-  EXPECT_EQ(diagnose(machine).trains_on, "");
-  EXPECT_THAT(said(machine), EndsWith("does not start: cuBLASLt is missing; training.device=cpu trains\n"));
+  EXPECT_EQ(check_of(machine, "CUDA").name, "") << "said already";
+  EXPECT_EQ(diagnose(machine).trains_on, "cpu");
 }
 
 TEST(Doctor, NcclIsForSeveralGpus) {

@@ -86,6 +86,12 @@ TEST(GpuState, AutoSaysWhyItTakesTheCpu) {
               AllOf(HasSubstr("CPU"), HasSubstr("driver is too old: it supports CUDA 12.4")));
 }
 
+TEST(GpuState, AutoTakesTheCpuWithoutTheLibraryOfProducts) {
+  const Variable missing("EMULATED_CUBLASLT_MISSING", "1");
+  EXPECT_THAT(description(DeviceKind::automatic),
+              AllOf(HasSubstr("CPU"), HasSubstr("not on a GPU: cuBLASLt is missing (`moe doctor` says")));
+}
+
 TEST(GpuState, NoDriverIsNotAnOldOne) {
   const Variable driver("EMULATED_CUDA_DRIVER", "0");
   EXPECT_THAT(description(DeviceKind::automatic), HasSubstr("no NVIDIA driver is installed"));
