@@ -11,7 +11,7 @@ JOBS ?= $(shell scripts/jobs.sh)
 BUILD := build/$(PRESET)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test build asan tsan fuzz bench format lint install bundle clean
+.PHONY: help setup train test build asan tsan fuzz bench format lint install bundle wheel deb clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,7 +59,13 @@ install: $(BUILD)/build.ninja  ## Install the program (PREFIX=/usr/local)
 	cmake --install $(BUILD) --prefix $(PREFIX)
 
 bundle: setup  ## A folder that runs on another Linux: dist/moe
-	@scripts/bundle.sh
+	@scripts/package.sh bundle
+
+wheel: setup  ## A wheel for pip, pipx and uv: dist/moe_cpp-*.whl
+	@scripts/package.sh wheel
+
+deb: setup  ## A package for apt: dist/moe_*.deb
+	@scripts/package.sh deb
 
 clean:  ## Remove build/ (runs and .deps stay)
 	rm -rf build
