@@ -2,6 +2,7 @@
 # the scripts do the rest; each works without make too.
 ifndef PRESET  # asked once, and only where something is built
 PRESET := $(if $(filter setup train test build bench install,$(MAKECMDGOALS)),$(shell scripts/preset.sh),cpu)
+PRESET := $(if $(filter train test build bench lint install docs,$(MAKECMDGOALS)),$(shell scripts/preset.sh),cpu)
 endif
 CONFIG ?= configs/quickstart.yaml
 SECONDS ?= 60
@@ -12,6 +13,7 @@ BUILD := build/$(PRESET)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup train test build asan tsan fuzz bench format lint install bundle wheel deb clean
+.PHONY: help setup train test build asan tsan fuzz bench format lint install bundle docs clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +68,10 @@ wheel: setup  ## A wheel for pip, pipx and uv: dist/moe_cpp-*.whl
 
 deb: setup  ## A package for apt: dist/moe_*.deb
 	@scripts/package.sh deb
+
+docs: $(BUILD)/build.ninja  ## The documentation as a site: build/docs
+	cmake --build $(BUILD) --target moe --parallel $(JOBS)
+	@scripts/docs.sh $(BUILD)/moe
 
 clean:  ## Remove build/ (runs and .deps stay)
 	rm -rf build
