@@ -17,5 +17,5 @@ if [ ! -x $venv/bin/mkdocs ] || [ "$(cat $stamp 2>/dev/null)" != "$wanted" ]; th
   echo "$wanted" >$stamp
 fi
 python3 tools/check_links.py
-MOE_PROGRAM=$program NO_MKDOCS_2_WARNING=1 $venv/bin/mkdocs build --strict --quiet
+MOE_PROGRAM=$program NO_MKDOCS_2_WARNING=1 $venv/bin/mkdocs build --strict
 echo "docs: build/docs/index.html"

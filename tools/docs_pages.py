@@ -42,6 +42,10 @@ def commands(*words):
         yield from commands(*words, name)
 
 
+def fenced(text):
+    return f"````text\n{text.rstrip()}\n````\n"
+
+
 def command_pages():
     """(page, text) of each command; first of them all."""
     table = ["# Commands\n", "The program's own words: `moe COMMAND --help` says the same.\n",
@@ -50,8 +54,8 @@ def command_pages():
     for words, what in commands():
         page = f"commands/{'-'.join(words)}.md"
         table.append(f"| [moe {' '.join(words)}]({Path(page).name}) | {what} |")
-        pages.append((page, f"# moe {' '.join(words)}\n\n````text\n{ask(*words, '--help').rstrip()}\n````\n"))
-    return [("commands/index.md", "\n".join(table) + f"\n\n````text\n{ask('--help').rstrip()}\n````\n"), *pages]
+        pages.append((page, f"# moe {' '.join(words)}\n\n{fenced(ask(*words, '--help'))}"))
+    return [("commands/index.md", "\n".join(table) + "\n\n" + fenced(ask("--help"))), *pages]
 
 
 def settings_page():
@@ -98,11 +102,11 @@ def on_files(files, config):
 
 
 def place_of(page):
-    """A page's file in the repository, where it has one."""
+    """A page's file in the repository; None of what the program says."""
     for name, other in PAGES.items():
         if other == page:
             return name
-    return f"docs/{page}"
+    return f"docs/{page}" if (ROOT / "docs" / page).is_file() else None
 
 
 def target_of(target, page, config, files):
@@ -116,6 +120,8 @@ def target_of(target, page, config, files):
         return relpath(PAGES[path], above) + hash_sign + anchor
     if path.startswith("docs/") and (ROOT / path).is_file():
         return relpath(path[len("docs/"):], above) + hash_sign + anchor
+    if not (ROOT / path).exists():
+        return target  # mkdocs says it
     repository = os.environ.get("MOE_REPOSITORY", "").rstrip("/")
     folder = (ROOT / path).is_dir()
     if repository:
@@ -133,6 +139,8 @@ def target_of(target, page, config, files):
 def on_page_markdown(markdown, page, config, files):
     """Links as the site has them; a page that is named in backquotes is a link here."""
     uri = page.file.src_uri
+    if place_of(uri) is None:
+        return markdown
     lines = markdown.split("\n")
 
     def link(found):
