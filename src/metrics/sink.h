@@ -25,6 +25,8 @@ class Sink {
   virtual void moved(const std::filesystem::path& /*folder*/) {}
   // A checkpoint is about to be written: where the record is, its rows so far survive a power loss first.
   virtual void settle() {}
+  // The run ends with an error; finish() will not come.
+  virtual void broke(const std::string& /*why*/) {}
   // The run ends, as a program with this exit code would; nothing comes after. Without it the run broke off.
   virtual void finish(int /*exit_code*/) {}
 };
@@ -44,6 +46,9 @@ class FanOut final : public Sink {
   }
   void settle() override {
     for (const auto& sink : sinks_) sink->settle();
+  }
+  void broke(const std::string& why) override {
+    for (const auto& sink : sinks_) sink->broke(why);
   }
   // The last first: it may still write to those before it (metrics/alerts.h).
   void finish(int exit_code) override {

@@ -9,6 +9,7 @@
 #include "metrics/jsonl.h"
 #include "metrics/shown.h"
 #include "metrics/tensorboard.h"
+#include "train/run_status.h"
 #include "wandb/run.h"
 
 namespace moe::train {
@@ -40,6 +41,7 @@ std::unique_ptr<metrics::Sink> make_observers(const RunConfig& config, const Run
                                               int64_t first_step, Terminal& terminal) {
   auto sinks = std::make_unique<metrics::FanOut>();
   sinks->add(std::make_unique<metrics::Jsonl>(folder.metrics(), first_step, terminal));
+  sinks->add(std::make_unique<StatusFile>(folder, first_step));
   sinks->add(std::make_unique<metrics::Console>(terminal, config.training.max_steps, config.logging.log_every,
                                                 config.logging.log_seconds));
   wandb::Settings settings =

@@ -3,6 +3,7 @@
 //   config.yaml     the resolved settings          metrics.jsonl   one row a step: the record
 //   checkpoints/    see checkpoint/checkpoint.h    samples/        text written by the model, by step
 //   run.lock        who trains it now              see train/run_lock.h
+//   status.json     what became of it              see train/run_status.h
 //   tokenizer/      its tokenizer's own files, unless that is GPT-2's: see text/kept_tokenizer.h
 // Everybody may read. Only who owns the folder writes.
 #pragma once

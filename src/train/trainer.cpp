@@ -350,6 +350,7 @@ Outcome Trainer::run() {
         terminal_.warning(second.what());
       }
     }
+    sinks_->broke(error.what());
     throw;
   }
 }
