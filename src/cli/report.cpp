@@ -23,6 +23,7 @@ struct ReportOptions {
   std::vector<std::string> runs;
   std::string output, png;
   bool dark = false;
+  double smooth = 0;
 };
 
 int report_runs(const ReportOptions& options) {
@@ -41,13 +42,13 @@ int report_runs(const ReportOptions& options) {
   }
   terminal.clear_status();
   if (!options.png.empty()) {
-    report::write_picture(options.png, views, options.dark);
+    report::write_picture(options.png, views, options.dark, options.smooth);
     terminal.line("picture  " + options.png);
     if (options.output.empty()) return 0;
   }
   const std::string output =
       options.output.empty() ? (std::filesystem::path(first) / "report.html").string() : options.output;
-  const std::string page = report::page(views);
+  const std::string page = report::page(views, options.smooth);
   write_file_atomically(output, page);
   terminal.line(fmt::format("report   {} ({}): open it in a browser", output,
                             format_bytes(static_cast<double>(page.size()))));
@@ -67,11 +68,16 @@ void add_report(CLI::App& app, Command& chosen) {
   command->add_option("--png", options->png, "A picture, in place of the page unless --output names that too")
       ->type_name("FILE");
   command->add_flag("--dark", options->dark, "The picture on a dark ground");
+  command
+      ->add_option("--smooth", options->smooth,
+                   "Of curves: how much each point keeps of those before (0 to 0.98)")
+      ->check(CLI::Range(0.0, 0.98))
+      ->type_name("SHARE");
   command->footer(
       "Examples:\n"
       "  moe report runs/latest\n"
       "  moe report runs/baseline runs/wider --output compare.html\n"
-      "  moe report runs/latest --png loss.png\n"
+      "  moe report runs/latest --png loss.png --smooth 0.9\n"
       "The file needs neither a network nor a server. Long runs are shown with at most 1,200 points a curve; "
       "each point\n"
       "keeps the smallest and the largest of its values. `moe watch` shows a run while it goes on.");

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -26,7 +27,11 @@ class WatchedRun {
   std::string folder() const { return folder_; }
 
  private:
+  void read_settings();
+
   std::string folder_;
+  std::filesystem::path config_;
+  std::filesystem::file_time_type config_written_;
   int64_t max_steps_ = 0;
   report::RunView view_;
   std::unique_ptr<report::RowFile> file_;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "report/page.h"
 
+#include <fmt/format.h>
+
 #include <string_view>
 
 #include "base/error.h"
@@ -52,19 +54,19 @@ std::string data_json(const std::vector<RunView>& runs) {
   return json.append(runs_json(runs)).append("}");
 }
 
-std::string page(const std::vector<RunView>& runs) {
-  return page_with("const DATA = " + data_json(runs) + ", LIVE = false;");
+std::string page(const std::vector<RunView>& runs, double smooth) {
+  return page_with(fmt::format("const DATA = {}, LIVE = false, SMOOTH = {};", data_json(runs), smooth));
 }
 
 std::string page(const std::vector<RunView>& runs, const Comparison& comparison) {
   const std::string json = comparison_json(comparison).dump(-1, ' ', false, Json::error_handler_t::replace);
   std::string script = "const DATA = {";
   script.append(runs_json(runs)).append(",\"comparison\":").append(safe_in_script(json));
-  return page_with(script.append("}, LIVE = false;"));
+  return page_with(script.append("}, LIVE = false, SMOOTH = 0;"));
 }
 
 std::string live_page() {
-  return page_with(R"(const DATA = {"runs":[]}, LIVE = true;)");
+  return page_with(R"(const DATA = {"runs":[]}, LIVE = true, SMOOTH = 0;)");
 }
 
 }  // namespace moe::report

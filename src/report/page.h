@@ -15,7 +15,8 @@ namespace moe::report {
 std::string data_json(const std::vector<RunView>& runs);
 
 // A file that works without a network and without a server.
-std::string page(const std::vector<RunView>& runs);
+// smooth: where its slider stands at first, from 0 to below 1 (report/series.h).
+std::string page(const std::vector<RunView>& runs, double smooth = 0);
 // The same with a comparison of them above.
 std::string page(const std::vector<RunView>& runs, const Comparison& comparison);
 // The same page, which asks its server for data.json every few seconds.

@@ -9,8 +9,11 @@
 
 namespace moe::report {
 
-// 1600 x 1000 points: loss, tokens per second, gradient norm, entropy of the experts' load; the load of each
-// expert at the end of the first run. UserError when the file cannot be written.
-void write_picture(const std::filesystem::path& path, const std::vector<RunView>& runs, bool dark);
+// 1600 points wide: figures of each run; loss, tokens per second, gradient norm, entropy of the experts'
+// load; the load of each expert at the end of the first run. runs: at least one. smooth: of curves, from 0 to
+// below 1 (report/series.h); as they were they are drawn faintly behind. UserError when the file cannot be
+// written.
+void write_picture(const std::filesystem::path& path, const std::vector<RunView>& runs, bool dark,
+                   double smooth = 0);
 
 }  // namespace moe::report

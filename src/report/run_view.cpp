@@ -10,6 +10,7 @@
 #include <numeric>
 
 #include "base/json.h"
+#include "report/facts.h"
 
 namespace moe::report {
 namespace {
@@ -134,6 +135,12 @@ std::string RunView::json() const {
     return fmt::format(R"({{"step":{},"kind":{},"text":{}}})", note.step, quoted(note.kind),
                        quoted(note.text));
   };
+  const auto pairs = [](const std::vector<Fact>& all) {
+    std::string text;
+    for (const Fact& fact : all)
+      text += fmt::format("{}[{},{}]", text.empty() ? "" : ",", quoted(fact.label), quoted(fact.value));
+    return text;
+  };
   std::string curves, maps, notes, texts;
   for (const auto& [name, series] : series_)
     curves += fmt::format("{}{}:{}", curves.empty() ? "" : ",", quoted(name), to_json(series));
@@ -143,9 +150,10 @@ std::string RunView::json() const {
   for (const auto& [name, text] : texts_)
     texts += fmt::format("{}{}", texts.empty() ? "" : ",", object(text));
   return safe_in_script(fmt::format(
-      R"({{"name":{},"last_step":{},"config":{},"series":{{{}}},"maps":{{{}}},"load":{},"notes":[{}],"texts":[{}]}})",
+      R"({{"name":{},"last_step":{},"config":{},"series":{{{}}},"maps":{{{}}},"load":{},"notes":[{}],"texts":[{}],)"
+      R"("status":{{"state":{},"text":{}}},"facts":[{}],"outline":[{}]}})",
       quoted(name_), last_step_, config_json_.empty() ? "{}" : config_json_, curves, maps, to_json(load_),
-      notes, texts));
+      notes, texts, quoted(status_.state), quoted(status_.text), pairs(facts(*this)), pairs(outline(*this))));
 }
 
 }  // namespace moe::report

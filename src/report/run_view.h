@@ -19,6 +19,12 @@ struct Note {
   std::string kind, text;
 };
 
+// Whether somebody trains the run, and how it ended (train/run_status.h).
+struct Status {
+  std::string state;  // "running", "starting", "ended" and so on; empty: not known
+  std::string text;   // a sentence for the person
+};
+
 // JSON whose texts cannot end a <script>.
 std::string safe_in_script(std::string json);
 
@@ -31,7 +37,10 @@ class RunView {
       : name_(std::move(name)), config_json_(std::move(config_json)) {}
   void add(const metrics::Row& row);
   void clear();
+  void set_status(Status status) { status_ = std::move(status); }
+  void set_config(std::string config_json) { config_json_ = std::move(config_json); }
 
+  const Status& status() const { return status_; }
   const std::string& name() const { return name_; }
   const std::string& config_json() const { return config_json_; }
   int64_t last_step() const { return last_step_; }
@@ -65,6 +74,7 @@ class RunView {
   void add_table(int64_t step, const std::vector<std::vector<double>>& table);
 
   std::string name_, config_json_;
+  Status status_;
   int64_t last_step_ = 0;
   std::map<std::string, Series> series_;
   std::map<std::string, Map> maps_;

@@ -52,6 +52,20 @@ void Series::add(int64_t step, double value) {
   points_.push_back(point);
 }
 
+std::vector<CurvePoint> smoothed(const Series& series, double keep) {
+  constexpr size_t kFew = 40;
+  if (series.points().size() < kFew) keep = 0;
+  std::vector<CurvePoint> curve;
+  double sum = 0, weight = 0;
+  for (const Series::Point& point : series.points()) {
+    if (point.count == 0) continue;
+    sum = keep * sum + (1 - keep) * point.mean();
+    weight = keep * weight + (1 - keep);
+    curve.push_back({.step = point.step, .value = sum / weight});
+  }
+  return curve;
+}
+
 void Map::add(int64_t step, size_t rows, size_t columns, std::span<const double> table) {
   if (table.empty()) return;
   if (slices_.empty()) rows_ = rows, columns_ = columns;

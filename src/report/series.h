@@ -33,6 +33,16 @@ class Series {
   double last_ = 0;
 };
 
+// A point of a curve.
+struct CurvePoint {
+  int64_t step = 0;
+  double value = 0;
+};
+// The curve of the points' means, those without a finite value left out. keep in [0, 1): each is an
+// exponential mean, keep of the one before and 1 - keep of its own, unbiased from the first point on. The
+// page does the same (smoothed() in assets/report/report.js). A curve of less than 40 points stays as it is.
+std::vector<CurvePoint> smoothed(const Series& series, double keep);
+
 // Tables [rows][columns] over time.
 class Map {
  public:

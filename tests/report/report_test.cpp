@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <memory>
@@ -14,6 +15,7 @@
 
 #include "metrics/jsonl.h"
 #include "net/http.h"
+#include "report/facts.h"
 #include "report/page.h"
 #include "report/picture.h"
 #include "report/rows.h"
@@ -174,6 +176,88 @@ TEST(PageTest, DataIsJsonThatCannotEndItsScript) {
   EXPECT_NE(html.find("Chart.js v3"), std::string::npos);
   for (const char* mark : {"/*STYLE*/", "/*DATA*/", "/*SCRIPT*/", "/*CHART*/", "src=\"http", "href=\"http"})
     EXPECT_EQ(html.find(mark), std::string::npos) << mark;
+}
+
+// The figures of the cards, and what a page shows of a run before its first step.
+TEST(FactsTest, AreThoseOfTheRecord) {
+  RunView run("run", R"({"training":{"max_steps":40,"batch_size":2},"model":{"n_layers":3,"d_model":8,)"
+                     R"("num_experts":4,"top_k":2,"max_seq_len":16}})");
+  EXPECT_TRUE(facts(run).empty());
+  const auto value = [](const std::vector<Fact>& all, const std::string& label) {
+    const auto found = std::ranges::find_if(all, [&](const Fact& fact) { return fact.label == label; });
+    return found == all.end() ? "none" : found->value;
+  };
+  EXPECT_EQ(value(outline(run), "model"), "3 layers of 8, 4 experts, 2 at a time");
+  EXPECT_EQ(value(outline(run), "batch of a rank"), "2 x 16 tokens");
+  for (int64_t step = 1; step <= 30; ++step) {
+    metrics::Row row{step, {}};
+    row.add("loss", step <= 10 ? 9.0 : 2.0).add("tokens", 32 * step).add("step_seconds", 0.5);
+    if (step == 1) row.add("device", "a GPU").add("parameters", 5000).add("active_parameters", 3000);
+    run.add(row);
+  }
+  for (const double loss : {2.5, 2.25, 2.375})
+    run.add(metrics::Row{30, {}}.add("validation_loss", loss).add("validation_bits_per_byte", loss / 2));
+  run.set_status({.state = "running", .text = "running"});
+  const auto all = facts(run);
+  EXPECT_EQ(value(all, "step of 40"), "30");
+  EXPECT_EQ(value(all, "training loss, last 20 steps"), "2.000");
+  EXPECT_EQ(value(all, "validation loss (best 2.250, step 30)"), "2.375");
+  EXPECT_EQ(value(all, "bits per byte (best 1.125, step 30)"), "1.188");
+  EXPECT_EQ(value(all, "tokens/s, mean"), "64");
+  EXPECT_EQ(value(all, "time in steps"), "15.0 s");
+  EXPECT_EQ(value(all, "time left, about"), "5.00 s");
+  EXPECT_EQ(value(all, "parameters, 3.00 K active"), "5.00 K");
+  EXPECT_EQ(value(all, "device"), "a GPU");
+  run.set_status({.state = "ended", .text = "complete"});
+  EXPECT_EQ(value(facts(run), "time left, about"), "none");
+  const json page = json::parse(data_json({run}))["runs"][0];
+  EXPECT_EQ(page["status"], json::parse(R"({"state":"ended","text":"complete"})"));
+  EXPECT_EQ(page["facts"][0], json::parse(R"(["step of 40","30"])"));
+  EXPECT_EQ(page["outline"].size(), 3U);
+}
+
+TEST(SeriesTest, SmoothingIsUnbiasedFromTheFirstPoint) {
+  Series series;
+  for (int64_t step = 1; step <= 100; ++step) series.add(step, step == 50 ? NAN : step <= 60 ? 4.0 : 8.0);
+  const auto curve = smoothed(series, 0.5);
+  ASSERT_EQ(curve.size(), 99U) << "without the point that has no value";
+  EXPECT_DOUBLE_EQ(curve[0].value, 4);
+  EXPECT_DOUBLE_EQ(curve[58].value, 4);
+  EXPECT_NEAR(curve[59].value, 6, 1e-9);
+  EXPECT_NEAR(curve[60].value, 7, 1e-9);
+  EXPECT_EQ(curve[98].step, 100);
+  Series few;
+  for (int64_t step = 1; step < 40; ++step) few.add(step, step == 20 ? 9 : 1);
+  EXPECT_EQ(smoothed(few, 0.9)[19].value, 9);
+}
+
+TEST(PageTest, TheSliderStandsWhereItIsAsked) {
+  EXPECT_NE(page({some_run()}, 0.5).find("LIVE = false, SMOOTH = 0.5;"), std::string::npos);
+}
+
+// Width and height stand behind the signature and the head of the first chunk.
+int64_t height_of(const std::string& png) {
+  int64_t height = 0;
+  for (size_t i = 20; i < 24; ++i) height = height << 8 | static_cast<uint8_t>(png[i]);
+  return height;
+}
+
+TEST(PictureTest, IsSmoothedAndHasACardForEachRun) {
+  const test::TestFolder folder;
+  const auto picture = [&](const std::vector<RunView>& runs, double smooth) {
+    write_picture(folder.path() / "x.png", runs, false, smooth);
+    return read_file(folder.path() / "x.png");
+  };
+  RunView run("noisy", "");
+  for (int64_t step = 1; step <= 100; ++step)
+    run.add(metrics::Row{step, {}}.add("loss", step % 2 == 0 ? 2.0 : 3.0).add("step_seconds", 1.0));
+  const std::string plain = picture({run}, 0);
+  EXPECT_NE(plain, picture({run}, 0.9));
+  EXPECT_EQ(plain, picture({run}, 0));
+  const int64_t three = height_of(picture({run, run, run}, 0));
+  EXPECT_EQ(height_of(picture({run, run}, 0)), three) << "three cards fit side by side";
+  EXPECT_GT(height_of(picture({run, run, run, run}, 0)), three) << "a second line of cards";
+  EXPECT_GT(height_of(picture({RunView("not begun", "")}, 0)), 600);
 }
 
 TEST(PictureTest, IsAPng) {
