@@ -10,9 +10,10 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/json.h"
 #include "interop/hf_config.h"
 #include "text/load_tokenizer.h"
+#include "text/split_pattern.h"
+#include "text/tokenizer_json.h"
 
 namespace moe::interop {
 namespace {
@@ -82,15 +83,30 @@ bool has_tokens(const Family& family, const text::Tokenizer& tokenizer) {
          });
 }
 
-// Whether words are cut as GPT-2's are, whatever they become.
-bool cuts_as_gpt2(const text::Tokenizer& tokenizer) {
-  if (tokenizer.origin().files.empty()) return true;
-  if (tokenizer.origin().files.front().name != "tokenizer.json") return tokenizer.origin().pattern == "gpt2";
-  const auto json = try_parse_json(text::tokenizer_as_json(tokenizer));
-  if (!json || !json->is_object() || !json->contains("pre_tokenizer")) return false;
-  const Json& cut = json->at("pre_tokenizer");
-  return cut.is_object() && cut.value("type", "") == "ByteLevel" && cut.value("use_regex", true) &&
-         (!json->contains("normalizer") || json->at("normalizer").is_null());
+// What llama.cpp calls the pattern by which the tokenizer cuts text; "" where it has none that makes the same
+// ids for sure.
+std::string_view pattern_there(const text::Tokenizer& tokenizer) {
+  if (tokenizer.origin().files.front().name == text::kSentencePieceFile) return "";
+  const text::BytePairModel model =
+      text::read_tokenizer_json("tokenizer.json", text::tokenizer_as_json(tokenizer),
+                                {std::string(tokenizer.facts().end_of_text_name), ""});
+  if (model.steps || model.normalizer || model.characters || model.whole_first) return "";
+  switch (model.pattern) {
+    case text::SplitPattern::gpt2:
+      return "gpt-2";
+    case text::SplitPattern::gpt2_digits:
+      return "starcoder";
+    case text::SplitPattern::qwen:
+      return "qwen2";
+    case text::SplitPattern::o200k:
+      return "gpt-4o";
+    case text::SplitPattern::cl100k:
+    case text::SplitPattern::llama3:
+    case text::SplitPattern::tekken:
+    case text::SplitPattern::deepseek3:
+      return "";  // theirs take a word that is a token whatever its merges make, or put a token in front
+  }
+  CHECK(false, "a pattern without a word");
 }
 
 // {0}: the first token of a text.
@@ -122,6 +138,9 @@ constexpr const char* kZeros =
   nothing to any vector, so logits are the same. llama.cpp gives up where a Qwen3-Next has not both. `moe import`
   leaves them out; transformers takes the first as a layer of the model. `--spec-type draft-mtp` is of no use.
 )";
+
+constexpr const char* kUnknownPattern =
+    ", with llama.cpp's word for its pattern (llama-vocab.cpp there) as `NAME`, if it has one";
 
 // {0}: what the name stands for. {1}: the name.
 constexpr const char* kTokenizer =
@@ -174,11 +193,8 @@ std::string llama_cpp_card(const model::ModelConfig& config, const Family& famil
   if (rows > 0) text += fmt::format(kPadding, first, rows, config.vocab_size - 1);
   if (family.zero_blocks) text += kZeros;
   if (in_llama_cpp(tokenizer)) return text;
-  const bool known = cuts_as_gpt2(tokenizer);
-  return text +
-         fmt::format(kTokenizer,
-                     known ? "" : " (`NAME` is the name of its pattern in llama.cpp's llama-vocab.cpp)",
-                     known ? "gpt-2" : "NAME");
+  const std::string_view name = pattern_there(tokenizer);
+  return text + fmt::format(kTokenizer, name.empty() ? kUnknownPattern : "", name.empty() ? "NAME" : name);
 }
 
 }  // namespace moe::interop

@@ -26,6 +26,7 @@
 #include "support/errors.h"
 #include "text/gpt2_tokenizer.h"
 #include "text/load_tokenizer.h"
+#include "text/split_pattern.h"
 #include "text/vocabulary.h"
 
 namespace moe::interop {
@@ -373,6 +374,16 @@ TEST_F(ForLlamaCpp, TheCardSaysHowAnotherTokenizerIsConverted) {
     return llama_cpp_card(test::interop_config(), own_family(), *tokenizer);
   };
   EXPECT_THAT(card(), HasSubstr("get_vocab_base_pre = lambda self, tokenizer: \"gpt-2\""));
+  const Json bytes = json.at("pre_tokenizer");
+  json["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", Json::array()}};
+  json["pre_tokenizer"]["pretokenizers"] = Json::array(
+      {{{"type", "Split"},
+        {"pattern", {{"Regex", text::regexes_of(text::SplitPattern::qwen).front()}}},
+        {"behavior", "Isolated"},
+        {"invert", false}},
+       {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", false}}});
+  EXPECT_THAT(card(), HasSubstr("lambda self, tokenizer: \"qwen2\""));
+  json["pre_tokenizer"] = bytes;
   json["normalizer"] = {{"type", "NFC"}};
   EXPECT_THAT(card(), HasSubstr("lambda self, tokenizer: \"NAME\""));
 }
