@@ -1,8 +1,7 @@
 # Short names for the commands of this repository; `make help` lists them. CMake builds (CMakePresets.json),
 # the scripts do the rest; each works without make too.
 ifndef PRESET  # asked once, and only where something is built
-PRESET := $(if $(filter setup train test build bench install,$(MAKECMDGOALS)),$(shell scripts/preset.sh),cpu)
-PRESET := $(if $(filter train test build bench lint install docs,$(MAKECMDGOALS)),$(shell scripts/preset.sh),cpu)
+PRESET := $(if $(filter setup train test build bench install docs,$(MAKECMDGOALS)),$(shell scripts/preset.sh),cpu)
 endif
 CONFIG ?= configs/quickstart.yaml
 SECONDS ?= 60
@@ -12,8 +11,7 @@ JOBS ?= $(shell scripts/jobs.sh)
 BUILD := build/$(PRESET)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test build asan tsan fuzz bench format lint install bundle wheel deb clean
-.PHONY: help setup train test build asan tsan fuzz bench format lint install bundle docs clean
+.PHONY: help setup train test build asan tsan fuzz bench format lint install bundle wheel deb docs clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
