@@ -17,14 +17,16 @@ bytes (tags of our model card left out); how many texts llama.cpp cuts into the 
 logits beside those of transformers and of moe (norm of the difference over the norm, the worst text).
 
 --for RUN looks at `moe export RUN --for llama.cpp` instead, as a user would: converted without any option but
-the type, and run with llama.cpp's defaults. Held: ten greedy texts in f32 and f16 against those of
-`moe generate`; the bytes of an import; the logits of transformers against those of an export without --for.
+the type (where the converter does not know the tokenizer, as the model card says), and run with llama.cpp's
+defaults. Held: ten greedy texts in f32 and f16 against those of `moe generate`; the bytes of an import; the
+logits of transformers against those of an export without --for.
 Told, besides: how many ids that are no tokens a sampler draws.
 """
 import argparse
 import itertools
 import json
 import os
+import re
 import runpy
 import shutil
 import sys
@@ -79,7 +81,6 @@ OWN = {"own": ([], "qwen3_next"),
                             "model.tie_embeddings=false", "model.router_bias=true",
                             "model.router_score=sigmoid"], "minimax_m2")}
 PROMPTS = [*TEXTS, "A lantern is", "The"]  # of greedy texts
-VOCABULARY = 50257  # GPT-2's; rows behind it are no tokens
 # What the converter needs to be told, of an original as of an export. A Qwen3-Next without a layer that
 # predicts further tokens fails in it otherwise.
 FLAGS = {"qwen3_next": ["--no-mtp"]}
@@ -125,9 +126,13 @@ def apart_from_us(work, function, *arguments):
     return (words or ["ended without a word"])[-1].rpartition("/")[2]
 
 
-def convert(source, folder, file, flags, kind="f32"):
+def convert(source, folder, file, flags, kind="f32", pattern=""):
+    """pattern: llama.cpp's word for how the tokenizer cuts text, where the converter does not know it."""
     sys.argv = [*map(str, ["convert_hf_to_gguf.py", "--outtype", kind, "--outfile", file, *flags, folder])]
     sys.path.insert(0, str(source))
+    if pattern:
+        from conversion.base import TextModel
+        TextModel.get_vocab_base_pre = lambda self, tokenizer: pattern
     runpy.run_path(str(source / "convert_hf_to_gguf.py"), run_name="__main__")
 
 
@@ -202,7 +207,7 @@ def make_own(program, name, work, folders):
         "training.run_name=run", "training.max_steps=2", "training.warmup_steps=0", "training.eval_every=0",
         "training.sample_every=0", f"data.source={ROOT / 'docs/interop.md'}", "data.document_split=file",
         "model.d_model=32", "model.expert_intermediate_dim=24", "model.max_seq_len=64", "training.threads=1",
-        "training.mixed_precision=no", *settings)
+        "training.mixed_precision=no", "data.tokenizer=gpt2", "model.vocab_size=50304", *settings)
     moe(program, "export", work / "run", folders["ours"], "--family", family)
     transformers.AutoModelForCausalLM.from_pretrained(
         folders["ours"], dtype=torch.float32).save_pretrained(folders["theirs"])
@@ -262,14 +267,13 @@ def greedy(file, prompts, tokens, out):
     out.write_text(json.dumps(texts))
 
 
-def forbid(_, scores):
-    scores[VOCABULARY:] = -numpy.inf
-    return scores
-
-
-def draw(file, tokens, out):
+def draw(file, vocabulary, tokens, out):
     """Of so many tokens: how many are none in the vocabulary, by llama.cpp's samplers as they are, by plain
     sampling, and by plain sampling with these tokens forbidden."""
+    def forbid(_, scores):
+        scores[vocabulary:] = -numpy.inf
+        return scores
+
     found = []
     for plain, forbidden in ((False, False), (True, False), (True, True)):
         model = llama_cpp.Llama(model_path=str(file), n_ctx=256, n_threads=1, seed=1, verbose=True)
@@ -279,7 +283,7 @@ def draw(file, tokens, out):
         count = 0
         for _ in range(tokens // 200):
             ids = model.tokenize(b"<|endoftext|>", add_bos=False, special=True)
-            count += sum(token >= VOCABULARY
+            count += sum(token >= vocabulary
                          for token in itertools.islice(model.generate(ids, reset=True, **how), 200))
         found.append(count)
     out.write_text(json.dumps(found))
@@ -297,7 +301,7 @@ def same_logits(one, other):
     tokenizer = transformers.AutoTokenizer.from_pretrained(one)
     worst = 0.0
     for text in PROMPTS:
-        ids = torch.tensor([[VOCABULARY - 1, *tokenizer(text)["input_ids"]]])
+        ids = torch.tensor([[tokenizer.eos_token_id, *tokenizer(text)["input_ids"]]])
         with torch.no_grad():
             a, b = (model(ids).logits for model in models)
         worst = max(worst, (a - b).abs().max().item())
@@ -327,9 +331,12 @@ def check_for(options, work):
     asked = [word for text in PROMPTS for word in ("--prompt", text)]
     rows = [json.loads(line) for line in moe(program, "generate", run, *asked, "--temperature", 0, "--json",
                                              "--max-new-tokens", options.tokens).splitlines()]
+    card = (work / "for/README.md").read_text()
+    pattern = (re.findall(r'lambda self, tokenizer: "(.+)"', card) or [""])[0]
+    print(f"  converted as it comes, {f'with {pattern} for a pattern' if pattern else 'without a word'}")
     for kind in ("f32", "f16"):
         file = work / f"{kind}.gguf"
-        why = apart_from_us(work, convert, options.llama_cpp, work / "for", file, [], kind)
+        why = apart_from_us(work, convert, options.llama_cpp, work / "for", file, [], kind, pattern)
         why = why or apart_from_us(work, greedy, file, PROMPTS, options.tokens, work / "greedy.json")
         if why:
             say(False, f"{kind}: {why}")
@@ -338,7 +345,11 @@ def check_for(options, work):
         same = sum([row["prompt_ids"], row["ids"]] == text for row, text in zip(rows, texts))
         say(same == len(rows),
             f"{kind}: {same} of {len(rows)} greedy texts of {options.tokens} tokens as moe's")
-    why = apart_from_us(work, draw, work / "f32.gguf", 2000, work / "draw.json")
+    padding = json.loads((work / "for/generation_config.json").read_text()).get("suppress_tokens")
+    if not padding:
+        print(f"  each row of the vocabulary is a token\n\n{failed} wrong")
+        return failed
+    why = apart_from_us(work, draw, work / "f32.gguf", padding[0], 2000, work / "draw.json")
     found = why or json.loads((work / "draw.json").read_text())
     say(not why and found[2] == 0,
         f"of 2,000 tokens none of the vocabulary, by default, by plain sampling, forbidden: {found}")

@@ -234,10 +234,13 @@ void say_llama_cpp(const TrainedModel& model, const ExportOptions& options, cons
       options.folder));
   const auto tokenizer = model.config.data.tokenizer.open();
   if (!interop::in_llama_cpp(*tokenizer))
-    terminal.warning(fmt::format(
-        "{}: llama.cpp's converter knows GPT-2's tokenizer and those of its list. If it stops at this one "
-        "({}), README.md there has the command that goes on",
-        options.folder, tokenizer->facts().name));
+    terminal.warning(
+        fmt::format("{}: llama.cpp's converter knows GPT-2's tokenizer and those of its list, each by its "
+                    "ids. If it stops "
+                    "at this one, {} (\"BPE pre-tokenizer was not recognized\"), README.md there has the "
+                    "command that goes "
+                    "on",
+                    options.folder, tokenizer->facts().name));
 }
 
 int run(const ExportOptions& options) {

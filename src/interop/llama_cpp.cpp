@@ -113,7 +113,8 @@ std::string_view pattern_there(const text::Tokenizer& tokenizer) {
 constexpr const char* kRun = R"(
 ## llama.cpp
 
-llama.cpp's own converter makes a file of this folder, and its programs run that file; nothing of them is changed:
+llama.cpp's own converter makes a file of this folder, and its programs run that file; nothing of them is changed
+(`llama.cpp/` is its source):
 
 ```
 python llama.cpp/convert_hf_to_gguf.py . --outtype f16 --outfile model.gguf

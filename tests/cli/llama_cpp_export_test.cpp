@@ -55,5 +55,17 @@ TEST_F(Cli, AnExportForLlamaCppComesBack) {
   EXPECT_EQ(read_file(folder_ / "ungated/config.json"), read_file(folder_ / "same/config.json"));
 }
 
+// The converter tells a tokenizer by its ids, and knows none that was learnt here.
+TEST_F(Cli, AnExportForLlamaCppSaysWhatAnUnknownTokenizerNeeds) {
+  ASSERT_EQ(moe("tokenizer train text.txt --vocab 300 --out mine").code, 0);
+  ASSERT_EQ(train("data.source=text.txt data.tokenizer=mine model.vocab_size=384").code, 0);
+  const Result exported = moe("export runs/run out --for llama.cpp");
+  ASSERT_EQ(exported.code, 0) << exported.output;
+  EXPECT_THAT(exported.output,
+              AllOf(HasSubstr("warning"), HasSubstr("BPE pre-tokenizer was not recognized")));
+  EXPECT_THAT(read_file(folder_ / "out/README.md"),
+              HasSubstr("get_vocab_base_pre = lambda self, tokenizer: \"gpt-2\""));
+}
+
 }  // namespace
 }  // namespace moe
