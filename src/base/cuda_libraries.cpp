@@ -4,6 +4,7 @@
 #include <sys/auxv.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <system_error>
 
@@ -52,7 +53,7 @@ void add_beside(const fs::path& program, const CudaLibrary& library, std::vector
 CudaPlaces CudaPlaces::of_process() {
   std::error_code none;
   CudaPlaces places{{}, environment("CUDA_PATH"), environment("VIRTUAL_ENV")};
-  const auto* const called = reinterpret_cast<const char*>(getauxval(AT_EXECFN));
+  const auto* const called = std::bit_cast<const char*>(getauxval(AT_EXECFN));
   if (called != nullptr) places.program.push_back(fs::absolute(called, none).lexically_normal());
   const fs::path real = fs::read_symlink("/proc/self/exe", none);
   if (!real.empty() && (called == nullptr || real != places.program.front())) places.program.push_back(real);

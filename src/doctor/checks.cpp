@@ -76,7 +76,7 @@ void add_network(const Network& network, std::vector<Check>& checks) {
     checks.push_back({"proxy", "none is set", Status::unused});
   } else {
     std::vector<std::string> words;
-    for (const auto& [name, value] : network.proxies) words.push_back(name + "=" + value);
+    for (const auto& [name, value] : network.proxies) words.push_back(fmt::format("{}={}", name, value));
     checks.push_back({"proxy", fmt::format("{}", fmt::join(words, ", "))});
   }
   if (!network.hub.empty())
