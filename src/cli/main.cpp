@@ -17,6 +17,9 @@
 #include "base/version.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
+#include "cli/completion.h"
+#include "cli/manual.h"
+#include "cli/outline.h"
 
 namespace {
 
@@ -50,9 +53,17 @@ int run(int argc, char** argv) {
   moe::cli::add_report(app, chosen);
   moe::cli::add_watch(app, chosen);
   moe::cli::add_bench(app, chosen);
+  moe::cli::add_completion(app, chosen);
+  moe::cli::add_man(app, chosen);
   int code = 0;
   try {
-    std::vector<std::string> words = moe::cli::arrange({argv + 1, argv + argc}, app);
+    std::vector<std::string> words(argv + 1, argv + argc);
+    if (!words.empty() && words.front() == moe::cli::kCompleteCommand) {
+      words.erase(words.begin());
+      std::fputs(moe::cli::complete(moe::cli::outline_of(app), words).c_str(), stdout);
+      return 0;
+    }
+    words = moe::cli::arrange(words, app);
     std::reverse(words.begin(), words.end());  // as CLI11 takes them
     app.parse(std::move(words));
     code = chosen();

@@ -203,7 +203,7 @@ void add_plan(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("plan", "Parameters, arithmetic and memory of a configuration");
   command->add_option("model", options->model, "A model to import: config.json, its folder, or of the hub")
-      ->type_name("DIR|hf://USER/NAME");
+      ->type_name("PATH|hf://USER/NAME");
   add_config_files(*command, options->config, "Settings of the run (YAML)");
   command->add_flag("--settings", options->settings, "List all settings with their meaning and defaults");
   command->add_option("--gpus", options->gpus, "Plan for so many ranks, and compare the layouts")
