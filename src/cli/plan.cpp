@@ -159,7 +159,8 @@ void print_plan(const PlanFacts& facts, const std::string& model, const std::str
   print_verdict(facts, "this machine", backend);
 }
 
-void plan(PlannedModel planned, const Options& options, const train::GpuRates* named) {
+void plan(PlannedModel planned, const std::string& layers, const Options& options,
+          const train::GpuRates* named) {
   const std::string precision =
       settle_precision(planned.config, named != nullptr ? DeviceKind::gpu : planned.config.training.device);
   backend::Backend backend = planning_backend(planned.config, named, options.json);
@@ -167,8 +168,7 @@ void plan(PlannedModel planned, const Options& options, const train::GpuRates* n
   if (options.json)
     print(plan_json(facts));
   else
-    print_plan(facts, planned.words, layers_words(options.config, options.overrides), precision,
-               named != nullptr, backend);
+    print_plan(facts, planned.words, layers, precision, named != nullptr, backend);
 }
 
 int run(const Options& options) {
@@ -182,10 +182,10 @@ int run(const Options& options) {
     return 0;
   }
   Terminal terminal;
-  PlannedModel planned =
-      options.model.empty()
-          ? PlannedModel{train::RunConfig::load(read_configurations(options.config), options.overrides), ""}
-          : plan_of_model(options.model, options.overrides, terminal);
+  const std::vector<ConfigText> files = read_configurations(options.config);  // once: it may be a pipe
+  PlannedModel planned = options.model.empty()
+                             ? PlannedModel{train::RunConfig::load(files, options.overrides), ""}
+                             : plan_of_model(options.model, options.overrides, terminal);
   planned.config.check_trainable(true);
   const std::optional<train::GpuRates> named =
       options.gpu.empty() ? std::nullopt : std::optional(parse_gpu(options.gpu));
@@ -193,7 +193,7 @@ int run(const Options& options) {
     print(recipe_text(planned.config, options.gpus, options.tokens, options.json));
     return 0;
   }
-  plan(std::move(planned), options, named ? &*named : nullptr);
+  plan(std::move(planned), layers_words(files, options.overrides), options, named ? &*named : nullptr);
   return 0;
 }
 

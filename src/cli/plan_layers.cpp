@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include "base/secrets.h"
-#include "cli/presets.h"
 #include "train/run_config.h"
 
 namespace moe::cli {
@@ -27,8 +26,7 @@ std::string changes(const std::vector<Section>& before, const std::vector<Sectio
 
 }  // namespace
 
-std::string layers_words(const std::vector<std::filesystem::path>& files,
-                         const std::vector<std::string>& overrides) {
+std::string layers_words(const std::vector<ConfigText>& files, const std::vector<std::string>& overrides) {
   if (files.size() + (overrides.empty() ? 0 : 1) < 2) return "";
   train::RunConfig config;
   auto sections = config.sections();
@@ -38,7 +36,7 @@ std::string layers_words(const std::vector<std::filesystem::path>& files,
     read();
     text += "  " + name + "\n" + changes(before.sections(), sections);
   };
-  for (const ConfigText& file : read_configurations(files)) {
+  for (const ConfigText& file : files) {
     if (text.empty()) {
       read_config_text(file.text, file.name, sections);
       text = fmt::format("settings       {}, and over it\n", file.name);

@@ -47,14 +47,16 @@ bool has_ending(const fs::path& path) {
   return ending == ".yaml" || ending == ".yml" || ending == ".json";
 }
 
-// A word without folder and ending, which no file has.
+// A word without folder and ending, which no file has. A run's folder may have the name of its preset.
 bool is_name(const fs::path& given) {
   std::error_code ignored;
-  return !given.has_parent_path() && !has_ending(given) && !fs::is_regular_file(given, ignored);
+  const bool file = fs::exists(given, ignored) && !fs::is_directory(given, ignored);
+  return !given.has_parent_path() && !has_ending(given) && !file;
 }
 
 std::vector<std::string> names() {
   std::vector<std::string> list;
+  list.reserve(presets().size());
   for (const Preset& preset : presets()) list.push_back(preset.name);
   return list;
 }
@@ -104,6 +106,7 @@ std::vector<ConfigText> read_configurations(const std::vector<fs::path>& given) 
 
 std::string name_of_configurations(const std::vector<fs::path>& given) {
   std::vector<std::string> list;
+  list.reserve(given.size());
   for (const fs::path& each : given)  // the name of a preset has points: moe_1.7b
     list.push_back(is_name(each) ? each.string() : each.stem().string());
   return fmt::format("{}", fmt::join(list, "-"));

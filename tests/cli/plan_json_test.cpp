@@ -87,6 +87,9 @@ TEST_F(PlanJson, ALayerSaysWhatItChanged) {
                                      "    model.top_k=1 (was 2)\n"
                                      "    model.renormalize_top_k=false (was true)\n"));
   EXPECT_THAT(moe("plan --config config.yaml").output, Not(HasSubstr("settings  ")));
+  // A pipe can be read once.
+  const Result piped = moe("plan --config /dev/stdin model.n_layers=2 2>&1 < under.yaml;", "true");
+  EXPECT_THAT(piped.output, HasSubstr("    model.n_layers=2 (was 1)\n"));
   put("secret.yaml", "data:\n  source: [\"https://user:hush@host/file.jsonl\"]\n");
   EXPECT_THAT(moe("plan --config config.yaml --config secret.yaml").output,
               AllOf(HasSubstr("data.source="), Not(HasSubstr("hush"))));

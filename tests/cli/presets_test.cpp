@@ -45,6 +45,9 @@ TEST_F(Cli, ANameIsAPresetWhereThereIsNoFile) {
   EXPECT_THAT(moe("plan --config configs/quickstart.yaml").output, HasSubstr("--config quickstart"));
   EXPECT_THAT(moe("plan --config other.yaml").output,
               AllOf(HasSubstr("no file of that name"), Not(HasSubstr("preset"))));
+  fs::create_directory(folder_ / "quickstart");
+  EXPECT_EQ(moe("plan --config quickstart").code, 0);  // a folder is no configuration
+  fs::remove(folder_ / "quickstart");
   put("quickstart", "model:\n  d_model: 100\n  d_mdel: 3\n");  // a file comes first
   EXPECT_THAT(moe("plan --config quickstart").output, HasSubstr("quickstart:3:3: "));
 }
