@@ -2,6 +2,7 @@
 // moe plan for programs, and what it says of a configuration in layers.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <nlohmann/json.hpp>
 #include <string>
@@ -87,8 +88,10 @@ TEST_F(PlanJson, ALayerSaysWhatItChanged) {
                                      "    model.top_k=1 (was 2)\n"
                                      "    model.renormalize_top_k=false (was true)\n"));
   EXPECT_THAT(moe("plan --config config.yaml").output, Not(HasSubstr("settings  ")));
-  // A pipe can be read once.
-  const Result piped = moe("plan --config /dev/stdin model.n_layers=2 2>&1 < under.yaml;", "true");
+  // A pipe can be read once: who opens it again waits for ever.
+  ASSERT_EQ(mkfifo(at("pipe").c_str(), 0600), 0);
+  const Result piped = moe("plan --config pipe model.n_layers=2",
+                           "2>&1 & cat '" + at("under.yaml") + "' > '" + at("pipe") + "'; wait; true");
   EXPECT_THAT(piped.output, HasSubstr("    model.n_layers=2 (was 1)\n"));
   put("secret.yaml", "data:\n  source: [\"https://user:hush@host/file.jsonl\"]\n");
   EXPECT_THAT(moe("plan --config config.yaml --config secret.yaml").output,
