@@ -108,11 +108,12 @@ void offer_setting(const OptionOutline& settings, const std::string& before, Ans
         answer.offer(before + name, fmt::format("{} ({})", field.help(), to_yaml(field.initial())));
         continue;
       }
-      for (const std::string& choice : field.allowed()) answer.offer(before + name + choice, "");
+      const std::string assigned = before + name;
+      for (const std::string& choice : field.allowed()) answer.offer(assigned + choice, "");
       if (std::holds_alternative<bool>(field.initial()))
-        for (const char* const choice : {"true", "false"}) answer.offer(before + name + choice, "");
+        for (const char* const choice : {"true", "false"}) answer.offer(assigned + choice, "");
       if (field.allowed().empty() && (field.is_list() || field.is_text()))  // of which some are places
-        answer.offer_files(Files::all, before + name);
+        answer.offer_files(Files::all, assigned);
     }
   }
 }
