@@ -383,7 +383,7 @@
     fill($("heat-layer"), [...Array(load.rows).keys()].map((layer) => "layer " + (layer + first)));
     $("heat-step").textContent = "step " + load.step[time.value];
     const slice = load.values[time.value], layer = Number($("heat-layer").value || 0);
-    const across = [...Array(load.columns).keys()].filter((e) => e % Math.ceil(load.columns / 16) === 0);
+    const across = [...Array(load.columns).keys()].filter((e) => e % Math.ceil(load.columns / 10) === 0);
     drawMap($("heat-load"), load.rows, load.columns, (r, c) => slice[r * load.columns + c], LOAD,
             {first, down: "layer", across: "expert", marks: across.map((e) => [(e + 0.5) / load.columns, e]),
              what: (r, c) => "layer " + (r + first) + ", expert " + c});
