@@ -13,6 +13,7 @@
 
 #include "base/file.h"
 #include "cli/completion_scripts.h"
+#include "cli/presets.h"
 #include "train/run_config.h"
 
 namespace moe::cli {
@@ -121,6 +122,8 @@ void offer_setting(const OptionOutline& settings, const std::string& before, Ans
 // before: what stands before the value in the same word, as in --config=FILE.
 void offer_value(const OptionOutline& option, const std::string& before, Answer& answer) {
   for (const std::string& choice : option.choices) answer.offer(before + choice, "");
+  if (option.value.ends_with("PRESET"))
+    for (const Preset& preset : presets()) answer.offer(before + preset.name, summary_of(preset));
   if (std::ranges::count(option.names, "--set") > 0) {
     offer_setting(option, before, answer);
   } else if (option.value.find('=') == std::string::npos) {

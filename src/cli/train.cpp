@@ -171,7 +171,8 @@ int train_on(const backend::Backend& backend, comm::Communicator& ranks, const T
 int train(const TrainOptions& options) {
   train::StartTimes start = train::StartTimes::of_process();
   if (options.config.empty() == options.resume.empty())
-    throw UserError("moe train", "--config FILE or --quickstart for a new run, or --resume RUN to continue one",
+    throw UserError("moe train",
+                    "--config FILE or --quickstart for a new run, or --resume RUN to continue one",
                     options.config.empty() ? "neither" : "both");
   const comm::Launch launch =
       comm::find_launch(options.ranks, [](const char* name) { return std::getenv(name); });

@@ -23,6 +23,8 @@ CASES = {
     "moe help pla": "moe help plan ",
     "moe train --res": "moe train --resume ",
     "moe train --config sett": "moe train --config settings.yaml ",
+    "moe train --config low_m": "moe train --config low_memory ",
+    "moe presets moe_12": "moe presets moe_120m ",
     "moe train --resume only": "moe train --resume only_folder/",
     "moe bench --part st": "moe bench --part step ",
     "moe bench --part=st": "moe bench --part=step ",
@@ -130,7 +132,7 @@ def check_man(environment, folder):
     shown = subprocess.run(["groff", "-man", "-Tutf8", "-P-cbou", str(folder / "man1" / "moe-bench.1")],
                            capture_output=True, text=True, check=True).stdout
     for words in ("moe-bench", "--part", "One of: step, moe-layer. Default: step.", "EXAMPLES",
-                  "  moe bench --config configs/quickstart.yaml\n"):
+                  "  moe bench --config quickstart\n"):
         if words not in shown and words not in " ".join(shown.split()):  # lines are broken anywhere
             wrong += 1
             print(f"moe-bench.1 does not show {words!r}:\n{shown}")

@@ -28,14 +28,15 @@ TEST_F(Cli, QuickstartNeedsNoFile) {
 TEST_F(Cli, QuickstartSaysWhichPackageHasItsText) {
   const CommandResult missing = moe("train --quickstart data.source=nowhere/gcide.dict.dz");
   EXPECT_EQ(missing.code, 1);
-  EXPECT_THAT(missing.output, AllOf(HasSubstr("no file nowhere/gcide.dict.dz"), HasSubstr("dict-gcide"),
+  EXPECT_THAT(missing.output, AllOf(HasSubstr("nowhere/gcide.dict.dz"), HasSubstr("dict-gcide"),
                                     HasSubstr("data.source=my_texts/")));
 }
 
 TEST_F(Cli, ANewRunNeedsSettings) {
   const CommandResult neither = moe("train");
   EXPECT_EQ(neither.code, 1);
-  EXPECT_THAT(neither.output, AllOf(HasSubstr("--quickstart"), HasSubstr("--resume RUN"), HasSubstr("neither")));
+  EXPECT_THAT(neither.output,
+              AllOf(HasSubstr("--quickstart"), HasSubstr("--resume RUN"), HasSubstr("neither")));
   EXPECT_THAT(moe("train --quickstart --resume runs/latest").output, HasSubstr("both"));
 }
 

@@ -158,8 +158,9 @@ TEST_F(TokenizerOfARun, RefusesAVocabularyThatDoesNotFit) {
       train("data.source=text.txt data.tokenizer=old model.vocab_size=700"),
       HasSubstr("model.vocab_size: expected at least 709, the old vocabulary, found 700. Hint: 768 is the "
                 "next multiple of 128"));
-  refused(train("data.source=text.txt data.tokenizer=nowhere"),
-          AllOf(HasSubstr("data.tokenizer: expected gpt2, a tokenizer.json"), HasSubstr("nowhere\"")));
+  refused(
+      train("data.source=text.txt data.tokenizer=nowhere"),
+      AllOf(HasSubstr("data.tokenizer: expected gpt2, gpt2:N, a tokenizer.json"), HasSubstr("nowhere\"")));
   refused(train("data.source=text.txt data.tokenizer=ranks.tiktoken"), HasSubstr("PATH#PATTERN, of gpt2"));
   refused(train("data.source=text.txt tokenizer_path=old"), HasSubstr("data.tokenizer"));
 }
@@ -187,7 +188,7 @@ TEST_F(TokenizerOfARun, AnotherOneIsRefusedWhereverTheRunIsUsed) {
   const fs::path copy = folder_ / "runs/run/tokenizer";
   fs::rename(copy, folder_ / "aside");
   fs::remove_all(folder_ / "old");
-  complains(moe("generate runs/run"), HasSubstr("data.tokenizer: expected gpt2, a tokenizer.json"));
+  complains(moe("generate runs/run"), HasSubstr("data.tokenizer: expected gpt2, gpt2:N, a tokenizer.json"));
   fs::create_directories(folder_ / "old");
   put("old/tokenizer.json", test::golden_text("old.json"));
   good(moe("train --resume runs/run training.max_steps=6"));

@@ -156,7 +156,12 @@ TEST_F(RemoteTest, FilesThatAreKeptHoldTheSame) {
   const auto kept = open_source({"hf://datasets/us/er/parquet"}, config, terminal, remote(1 << 20));
   EXPECT_EQ(first_batches(kept, config, 150), expected);
   const hub::Cache cache(settings.cache);
-  for (int waits = 0; waits < 3000 && cache.fetched_bytes() < kept_bytes(); ++waits)
+  const auto unfinished = [&] {  // its last bytes may be there before its name is
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(settings.cache))
+      if (entry.path().extension() == ".incomplete") return true;
+    return cache.fetched_bytes() < kept_bytes();
+  };
+  for (int waits = 0; waits < 3000 && unfinished(); ++waits)
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   ASSERT_EQ(cache.fetched_bytes(), kept_bytes());
   const auto again = open_source({"hf://datasets/us/er/parquet"}, config, terminal, remote(1 << 20));

@@ -146,7 +146,8 @@ TEST_F(LiveConsoleTest, OneLineThatIsRedrawn) {
   EXPECT_THAT(live, HasSubstr(bar));
   EXPECT_THAT(live, Not(HasSubstr("\n")));
   console->write(validation(100));
-  const std::string line = "step 100/400  validation loss 5.5000  perplexity 244.69  bits per byte 1.7500\r\n";
+  const std::string line =
+      "step 100/400  validation loss 5.5000  perplexity 244.69  bits per byte 1.7500\r\n";
   EXPECT_THAT(seen_until(line), HasSubstr(line));
   console.reset();
   EXPECT_THAT(seen_until("\r\x1b[K"), testing::EndsWith("\r\x1b[K"));  // nothing of the live line stays

@@ -24,7 +24,7 @@ class Install(unittest.TestCase):
             self.assertNotIn("not found", linked)
             self.assertNotIn(str(ROOT), linked)
             installed = {path.name for path in (Path(prefix) / "share" / "moe" / "configs").iterdir()}
-            self.assertEqual(installed, {path.name for path in (ROOT / "configs").glob("*.yaml")})
+            self.assertEqual(installed, {path.name for path in (ROOT / "configs").iterdir()})
 
 
 if __name__ == "__main__":
