@@ -133,8 +133,7 @@ make_root() { # RELEASE FOLDER
 }
 
 check_in_root() { # RELEASE
-  local root
-  root=$(mktemp -d)
+  root=$(mktemp -d)  # not local: the trap outlives the function
   trap 'rm -rf "$root"' EXIT
   make_root "$1" "$root"
   mkdir -p "$root/check/scripts"
