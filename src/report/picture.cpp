@@ -319,8 +319,9 @@ double draw_cards(Picture& picture, double y, const std::vector<RunView>& runs) 
   for (const RunView& run : runs) most = std::max(most, facts(run).size());
   const double height = 44 + kFactHeight * static_cast<double>(most);
   for (size_t r = 0; r < runs.size(); ++r) {
+    const size_t line_of_cards = r / columns;
     const Box box{10 + width * static_cast<double>(r % columns),
-                  y + height * static_cast<double>(r / columns), width - 10, height - 10};
+                  y + height * static_cast<double>(line_of_cards), width - 10, height - 10};
     picture.rectangle(box, theme.card);
     picture.rectangle({box.x, box.y, 6, box.height}, theme.runs[r % 6]);
     picture.text(box.x + 18, box.y + 24, picture.fitting(runs[r].name(), 18, box.width - 30), 18, theme.ink);
@@ -333,7 +334,8 @@ double draw_cards(Picture& picture, double y, const std::vector<RunView>& runs) 
                    15, theme.ink, Picture::Align::right);
     }
   }
-  return y + height * static_cast<double>((runs.size() + columns - 1) / columns);
+  const size_t lines_of_cards = (runs.size() + columns - 1) / columns;
+  return y + height * static_cast<double>(lines_of_cards);
 }
 
 // Of one run: its figures side by side, in lines as wide as the picture.
