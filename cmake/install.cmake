@@ -17,7 +17,14 @@ set(_documents "${CMAKE_INSTALL_DATADIR}/doc/moe")
 install(TARGETS moe RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
 install(DIRECTORY configs DESTINATION "${CMAKE_INSTALL_DATADIR}/moe" FILES_MATCHING PATTERN "*.yaml")
 # The manual and the completions, where the build has made them.
-install(DIRECTORY "${CMAKE_BINARY_DIR}/share/" DESTINATION "${CMAKE_INSTALL_DATADIR}" OPTIONAL)
+if(MOE_CARRY STREQUAL "changing")  # the deb: Debian's zsh looks for packages' completions elsewhere
+  install(DIRECTORY "${CMAKE_BINARY_DIR}/share/" DESTINATION "${CMAKE_INSTALL_DATADIR}" OPTIONAL
+    PATTERN "zsh" EXCLUDE)
+  install(DIRECTORY "${CMAKE_BINARY_DIR}/share/zsh/site-functions/"
+    DESTINATION "${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions" OPTIONAL)
+else()
+  install(DIRECTORY "${CMAKE_BINARY_DIR}/share/" DESTINATION "${CMAKE_INSTALL_DATADIR}" OPTIONAL)
+endif()
 install(FILES README.md DESTINATION "${_documents}")
 install(FILES LICENSE DESTINATION "${_documents}" RENAME copyright)
 
