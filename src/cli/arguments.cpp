@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cctype>
 #include <string_view>
 #include <utility>
 
@@ -83,6 +84,30 @@ bool is_value_of(const std::string& word, const CLI::App& command) {
   return option != nullptr && option->get_items_expected_min() > 0;
 }
 
+std::vector<std::string> option_names(const CLI::App& command) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : command.get_options())
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  for (const CLI::App* group :
+       command.get_subcommands([](const CLI::App* one) { return one->get_name().empty(); }))
+    for (const CLI::Option* option : group->get_options())
+      for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  return names;
+}
+
+// A word that looks like an option must be one: else the word behind it would be blamed.
+void expect_option(const CLI::App& command, const std::string& word) {
+  const bool is_long = word.starts_with("--") && word.size() > 2;
+  const bool is_short =
+      word.size() == 2 && word[0] == '-' && std::isalpha(static_cast<unsigned char>(word[1]));
+  const std::string name = word.substr(0, word.find('='));
+  if ((!is_long && !is_short) || command.get_option_no_throw(name) != nullptr) return;
+  const std::string meant = nearest_name(name, option_names(command));
+  throw UserError("moe " + command.get_name(), "an option of this command", fmt::format("\"{}\"", name),
+                  meant.empty() ? fmt::format("`moe {} --help` lists them", command.get_name())
+                                : fmt::format("did you mean {}?", meant));
+}
+
 // A word where only settings are left: a file of settings, a text, or a mistake.
 [[noreturn]] void no_setting(const CLI::App& command, const std::string& word) {
   const fs::path path(word);
@@ -138,6 +163,7 @@ std::vector<std::string> arrange(const std::vector<std::string>& words, CLI::App
   std::vector<std::string> settings;
   for (; next != words.end() && *next != "--"; ++next) {
     const bool value = is_value_of(arranged.empty() ? "" : arranged.back(), *command);
+    if (!value && command != &app) expect_option(*command, *next);
     if (takes_settings && !value && *next == kSet && next + 1 != words.end())
       settings.insert(settings.end(), {kSet, *++next});
     else if (takes_settings && !value && is_setting(*next))

@@ -15,6 +15,7 @@
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/precision.h"
+#include "cli/presets.h"
 #include "doctor/checks.h"
 #include "doctor/machine.h"
 #include "train/micro_batches.h"
@@ -62,7 +63,7 @@ void check_configuration(train::RunConfig config, doctor::Diagnosis& diagnosis) 
 int run(const Options& options) {
   std::optional<train::RunConfig> config;
   if (!options.config.empty() || !options.overrides.empty())
-    config = train::RunConfig::load(options.config, options.overrides);
+    config = train::RunConfig::load(read_configurations(options.config), options.overrides);
   const doctor::Machine machine =
       doctor::probe(config ? config->training.output_dir : train::TrainingConfig().output_dir);
   doctor::Diagnosis diagnosis = doctor::diagnose(machine);
@@ -86,7 +87,7 @@ void add_doctor(CLI::App& app, Command& chosen) {
       "Examples:\n"
       "  moe doctor\n"
       "  moe doctor --json\n"
-      "  moe doctor --config configs/train_config.yaml training.batch_size=8\n"
+      "  moe doctor --config moe_1.7b training.batch_size=8\n"
       "One line for each thing: ok, missing, too old, low, or - where nothing here lacks it. Below what is "
       "missing:\n"
       "what that costs, and the command that brings it. The exit code is 0 where training works, on a GPU or "

@@ -30,7 +30,7 @@ int run(int argc, char** argv) {
   app.footer(
       "First steps:\n"
       "  moe doctor                                       what this machine offers, and what is missing\n"
-      "  moe plan  --config configs/train_config.yaml     what a configuration costs, before it runs\n"
+      "  moe plan  --config moe_120m                      what a configuration costs, before it runs\n"
       "  moe train --quickstart                           a small model in minutes, on any machine\n"
       "  moe train --resume runs/latest                   go on where it stopped\n"
       "  moe generate runs/latest --prompt \"Lantern\"      what it has learnt\n"

@@ -107,9 +107,10 @@ int report_end(train::Outcome outcome, const train::Trainer& trainer, Terminal& 
                   "  metrics      {}/metrics.jsonl\n"
                   "  checkpoints  {}/checkpoints\n"
                   "  samples      {}/samples\n"
-                  "write more with: {} generate {} --prompt \"...\"",
+                  "write more with: {} generate {} --prompt \"...\"\n"
+                  "look at it with: {} report {}",
                   outcome == train::Outcome::finished ? "done" : "time is up: saved", trainer.step(), run,
-                  run, run, run, program_invocation_name, run));
+                  run, run, run, program_invocation_name, run, program_invocation_name, run));
   return 0;
 }
 
