@@ -36,7 +36,7 @@ TEST_F(Cli, PresetsAreListedAndPrinted) {
 TEST_F(Cli, ANameIsAPresetWhereThereIsNoFile) {
   const Result planned = moe("plan --config quickstart training.device=cpu");
   EXPECT_EQ(planned.code, 0) << planned.output;
-  EXPECT_EQ(moe("plan --config quickstart --config config.yaml").code, 0);
+  EXPECT_EQ(moe("plan --config quickstart --config config.yaml training.lr_schedule=cosine").code, 0);
   const Result unknown = moe("plan --config quickstrt");
   EXPECT_EQ(unknown.code, 1);
   EXPECT_THAT(unknown.output, AllOf(HasSubstr("--config: expected a file, or a preset (moe_1.7b, moe_10m"),
@@ -56,7 +56,8 @@ TEST_F(Cli, ARunIsNamedAfterAllItsConfigurations) {
   put("smaller.yaml", kTinyConfig);
   const Result trained =
       moe("train --config quickstart --config smaller.yaml training.max_steps=1 data.source=text.txt "
-          "data.document_split=file training.eval_every=0 training.threads=1 model.num_experts=4 ");
+          "data.document_split=file training.lr_schedule=cosine training.eval_every=0 training.threads=1 "
+          "model.num_experts=4 ");
   ASSERT_EQ(trained.code, 0) << trained.output;
   EXPECT_THAT(trained.output, HasSubstr("runs/quickstart-smaller-"));
 }

@@ -16,7 +16,7 @@ TEST_F(Cli, QuickstartNeedsNoFile) {
       moe("train --quickstart data.source=text.txt data.document_split=file training.max_steps=2 "
           "training.eval_every=0 training.sample_every=0 training.threads=1");
   ASSERT_EQ(trained.code, 0) << trained.output;
-  EXPECT_THAT(trained.output, AllOf(HasSubstr("GPT-2's first 8192 ids"), HasSubstr("runs/quickstart-")));
+  EXPECT_THAT(trained.output, AllOf(HasSubstr("GPT-2's first 4096 ids"), HasSubstr("runs/quickstart-")));
   const CommandResult smaller =
       moe("train --quickstart model.n_layers=1 data.source=text.txt data.document_split=file "
           "training.max_steps=1 training.run_name=one training.threads=1 "
