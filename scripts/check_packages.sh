@@ -30,7 +30,7 @@ train() { # PROGRAM CONFIG
   rm -rf /tmp/moe_check
   mkdir /tmp/moe_check
   "$1" train --config "$2" 'data.source=[/usr/share/common-licenses]' data.document_split=file \
-    training.max_steps=10 training.warmup_steps=5 \
+    training.max_steps=10 training.warmup_steps=1 \
     training.output_dir=/tmp/moe_check >/tmp/moe_check.log 2>&1 &
   process=$!
   until grep -q '"step":1,' /tmp/moe_check/*/metrics.jsonl 2>/dev/null; do
