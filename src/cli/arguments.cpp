@@ -6,11 +6,13 @@
 
 #include <algorithm>
 #include <cctype>
+#include <iterator>
 #include <string_view>
 #include <utility>
 
 #include "base/error.h"
 #include "base/nearest.h"
+#include "cli/outline.h"
 #include "train/run_config.h"
 
 namespace moe::cli {
@@ -84,25 +86,18 @@ bool is_value_of(const std::string& word, const CLI::App& command) {
   return option != nullptr && option->get_items_expected_min() > 0;
 }
 
-std::vector<std::string> option_names(const CLI::App& command) {
-  std::vector<std::string> names;
-  for (const CLI::Option* option : command.get_options())
-    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
-  for (const CLI::App* group :
-       command.get_subcommands([](const CLI::App* one) { return one->get_name().empty(); }))
-    for (const CLI::Option* option : group->get_options())
-      for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
-  return names;
-}
-
 // A word that looks like an option must be one: else the word behind it would be blamed.
-void expect_option(const CLI::App& command, const std::string& word) {
+void expect_option(CLI::App& command, const std::string& word) {
   const bool is_long = word.starts_with("--") && word.size() > 2;
   const bool is_short =
       word.size() == 2 && word[0] == '-' && std::isalpha(static_cast<unsigned char>(word[1]));
   const std::string name = word.substr(0, word.find('='));
   if ((!is_long && !is_short) || command.get_option_no_throw(name) != nullptr) return;
-  const std::string meant = nearest_name(name, option_names(command));
+  std::vector<std::string> names;
+  for (const OptionOutline& option : outline_of(command).options)
+    std::ranges::copy_if(option.names, std::back_inserter(names),
+                         [](const std::string& one) { return one.starts_with("--"); });
+  const std::string meant = nearest_name(name, names);
   throw UserError("moe " + command.get_name(), "an option of this command", fmt::format("\"{}\"", name),
                   meant.empty() ? fmt::format("`moe {} --help` lists them", command.get_name())
                                 : fmt::format("did you mean {}?", meant));
