@@ -13,6 +13,10 @@
 
 namespace moe::doctor {
 
+// The text of the quickstart, where Debian's and Ubuntu's package dict-gcide puts it; configs/quickstart.yaml
+// names it.
+inline constexpr const char* kDictionary = "/usr/share/dictd/gcide.dict.dz";
+
 // As NVML tells; 0: it does not.
 struct Gpu {
   std::string name;

@@ -26,9 +26,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Of the Debian package dict-gcide, as configs/quickstart.yaml has it.
-constexpr const char* kDictionary = "/usr/share/dictd/gcide.dict.dz";
-
 std::string environment(const char* name) {
   const char* const value = std::getenv(name);
   return value == nullptr ? "" : value;
