@@ -4,8 +4,6 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
-#include <algorithm>
-#include <array>
 #include <ctime>
 #include <fstream>
 #include <iterator>
@@ -24,8 +22,6 @@ namespace fs = std::filesystem;
 using Kind = RunStatus::Kind;
 
 constexpr const char* kName = "status.json";
-constexpr std::array<std::string_view, 7> kWords = {"unknown", "starting", "running", "ended",
-                                                    "stopped", "failed",   "died"};
 
 struct Written {
   Kind kind = Kind::unknown;
@@ -42,9 +38,9 @@ std::optional<Written> read_file_of(const fs::path& folder) {
     const auto found = json->find(name);
     return found != json->end() && found->is_string() ? found->get<std::string>() : std::string();
   };
-  const auto* const kind = std::ranges::find(kWords, word("state"));
-  if (kind == kWords.end()) return std::nullopt;
-  Written written{.kind = static_cast<Kind>(kind - kWords.begin()), .process = word("process"), .status = {}};
+  const auto kind = value_named<Kind>(word("state"));
+  if (!kind) return std::nullopt;
+  Written written{.kind = *kind, .process = word("process"), .status = {}};
   written.status.why = word("why");
   if (const auto step = json->find("first_step"); step != json->end() && step->is_number_integer())
     written.status.first_step = step->get<int64_t>();
@@ -64,10 +60,6 @@ std::optional<std::string> living_owner(const fs::path& folder, std::chrono::sec
 }
 
 }  // namespace
-
-std::string_view name_of(Kind kind) {
-  return kWords[static_cast<size_t>(kind)];
-}
 
 RunStatus read_run_status(const fs::path& folder, std::chrono::seconds silence) {
   // The lock first: a process writes how it ended before it gives the lock back.

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <string>
 
+#include "base/choices.h"
 #include "metrics/sink.h"
 #include "train/run_folder.h"
 
@@ -27,7 +28,16 @@ struct RunStatus {
   int64_t first_step = 1;  // of the last process; more than 1: it was resumed
   std::string why;         // of `failed` the error, of `stopped` the signal
 };
-std::string_view name_of(RunStatus::Kind kind);
+constexpr auto choices_of(RunStatus::Kind) {
+  using Kind = RunStatus::Kind;
+  return choices<Kind>({{Kind::unknown, "unknown"},
+                        {Kind::starting, "starting"},
+                        {Kind::running, "running"},
+                        {Kind::ended, "ended"},
+                        {Kind::stopped, "stopped"},
+                        {Kind::failed, "failed"},
+                        {Kind::died, "died"}});
+}
 
 // Of a folder of any state. A process that has not touched run.lock for `silence` is gone.
 RunStatus read_run_status(const std::filesystem::path& folder,
