@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "base/cuda_libraries.h"
 
+#include <fmt/format.h>
 #include <sys/auxv.h>
 
 #include <algorithm>
@@ -8,13 +9,15 @@
 #include <cstdlib>
 #include <system_error>
 
+#include "base/error.h"
+
 namespace moe {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kLevels =
-    4;  // of folders above the program: site-packages/NAME/bin/moe, CLONE/build/PRESET/moe
+// Of folders above the program: site-packages/NAME/bin/moe, CLONE/build/PRESET/moe.
+constexpr int kLevels = 4;
 
 std::string environment(const char* name) {
   const char* const value = std::getenv(name);
@@ -70,6 +73,20 @@ std::vector<std::string> cuda_library_paths(const CudaLibrary& library, const Cu
   for (const char* const usual : {"/usr/local/cuda/lib64", "/opt/cuda/lib64"})
     paths.push_back((fs::path(usual) / library.file).string());
   return paths;
+}
+
+CudaLibraryState cuda_library_state(const std::string& name,
+                                    const std::function<std::pair<std::string, size_t>()>& open) {
+  CudaLibraryState state{.name = name, .path = {}, .version = {}, .problem = {}, .hint = {}};
+  try {
+    const auto [path, version] = open();
+    state.path = path;
+    state.version = fmt::format("{}.{}.{}", version / 10000, version / 100 % 100, version % 100);
+  } catch (const UserError& error) {
+    state.problem = error.where + ": found " + error.found;
+    state.hint = error.hint;
+  }
+  return state;
 }
 
 }  // namespace moe

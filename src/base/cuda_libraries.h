@@ -3,8 +3,11 @@
 // with the toolkit, with the distribution, or as Python wheels, whose folders no loader knows.
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace moe {
@@ -42,5 +45,9 @@ struct CudaLibraryState {
   std::string problem;  // why it cannot be used; "": it can
   std::string hint;     // what to do about it
 };
+// open: gives the file's path, and its version as 10000 major + 100 minor + patch. A UserError of it is the
+// problem.
+CudaLibraryState cuda_library_state(const std::string& name,
+                                    const std::function<std::pair<std::string, size_t>()>& open);
 
 }  // namespace moe

@@ -6,9 +6,9 @@
 #include <fmt/format.h>
 
 #include <string>
+#include <utility>
 
 #include "base/cuda_libraries.h"
-#include "base/error.h"
 #include "base/shared_library.h"
 #include "gpu/libraries.h"
 
@@ -31,17 +31,10 @@ const moe::SharedLibrary& library() {
 }  // namespace
 
 moe::CudaLibraryState moe::gpu::cublas_state() {
-  CudaLibraryState state;
-  state.name = "cuBLASLt";
-  try {
+  return cuda_library_state("cuBLASLt", [] {
     const size_t version = cublasLtGetVersion();
-    state.path = library().path();
-    state.version = fmt::format("{}.{}.{}", version / 10000, version / 100 % 100, version % 100);
-  } catch (const UserError& error) {
-    state.problem = error.where + ": found " + error.found;
-    state.hint = error.hint;
-  }
-  return state;
+    return std::pair(library().path(), version);
+  });
 }
 
 // The library's function of the same name and type.

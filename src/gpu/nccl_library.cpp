@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: MIT
 // NCCL without linking to it, as cublas_library.cpp does: one rank needs none. MOE_NCCL_LIBRARY (environment)
 // names the file; else base/cuda_libraries.h says where it is looked for.
-#include <fmt/format.h>
 #include <nccl.h>
 
 #include <cstdlib>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/cuda_libraries.h"
-#include "base/error.h"
 #include "base/shared_library.h"
 #include "gpu/libraries.h"
 
@@ -35,18 +34,11 @@ const moe::SharedLibrary& library() {
 }  // namespace
 
 moe::CudaLibraryState moe::gpu::nccl_state() {
-  CudaLibraryState state;
-  state.name = "NCCL";
-  try {
+  return cuda_library_state("NCCL", [] {
     int version = 0;  // 22809 is 2.28.9
     if (ncclGetVersion(&version) != ncclSuccess) version = 0;
-    state.path = library().path();
-    state.version = fmt::format("{}.{}.{}", version / 10000, version / 100 % 100, version % 100);
-  } catch (const UserError& error) {
-    state.problem = error.where + ": found " + error.found;
-    state.hint = error.hint;
-  }
-  return state;
+    return std::pair(library().path(), static_cast<size_t>(version));
+  });
 }
 
 // The library's function of the same name and type.
