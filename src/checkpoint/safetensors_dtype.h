@@ -26,6 +26,10 @@ constexpr std::string_view safetensors_name(DType dtype) {
       return "F16";
     case DType::u8:
       return "U8";
+    case DType::e4m3:
+      return "F8_E4M3";
+    case DType::e5m2:
+      return "F8_E5M2";
   }
   return "?";
 }

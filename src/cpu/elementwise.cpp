@@ -62,6 +62,10 @@ void CpuOps::fill(Fill op) {
       return fill_with(pool_, op.x, static_cast<int32_t>(op.value));
     case DType::u8:
       return fill_with(pool_, op.x, static_cast<uint8_t>(op.value));
+    case DType::e4m3:
+      return fill_with(pool_, op.x, e4m3(op.value));
+    case DType::e5m2:
+      return fill_with(pool_, op.x, e5m2(op.value));
   }
 }
 

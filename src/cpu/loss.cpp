@@ -8,6 +8,7 @@
 #include <string>
 
 #include "cpu/cpu_ops.h"
+#include "cpu/fp8.h"
 #include "cpu/vector.h"
 
 namespace moe::cpu {
@@ -96,6 +97,7 @@ void CpuOps::cross_entropy(CrossEntropy op) {
                                             op.target_N.as<int32_t>()[n], scale);
     });
   });
+  if (!op.gradient8_NV.empty()) quantise_by(pool_, op.gradient8_NV, op.logits_NV, *scale);
 }
 
 }  // namespace moe::cpu

@@ -48,6 +48,7 @@ void CpuOps::rms_norm_forward(RmsNormForward op) {
       for (int64_t t = begin; t < end; ++t) rstd[t] = norm_row(y + t * d, x + t * d, w, d, op.eps);
     });
   });
+  if (!op.y8_ND.empty()) quantise_rows({op.y8_ND, op.y_ND});
 }
 
 void CpuOps::rms_norm_backward(RmsNormBackward op) {
@@ -74,6 +75,7 @@ void CpuOps::rms_norm_backward(RmsNormBackward op) {
     });
   });
   partial.add_to(op.dw_D.as<float>(), 0, d);
+  if (!op.dx8_ND.empty()) quantise_rows({op.dx8_ND, op.dx_ND});
 }
 
 }  // namespace moe::cpu

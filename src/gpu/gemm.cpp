@@ -33,6 +33,7 @@ void check(cublasStatus_t status, const char* call, int line) {
 #define CUBLAS_CHECK(call) check((call), #call, __LINE__)
 
 cudaDataType_t type_of(DType dtype) {
+  if (is_fp8(dtype)) return dtype == DType::e4m3 ? CUDA_R_8F_E4M3 : CUDA_R_8F_E5M2;
   CHECK(is_activation(dtype));
   return dtype == DType::f32 ? CUDA_R_32F : dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_16F;
 }
@@ -57,7 +58,13 @@ class Gemm::Plan {
         &operation_, key.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F));
     set(CUBLASLT_MATMUL_DESC_TRANSA, b_is_nk ? CUBLAS_OP_T : CUBLAS_OP_N);
     set(CUBLASLT_MATMUL_DESC_TRANSB, a_is_km ? CUBLAS_OP_T : CUBLAS_OP_N);
-    b_ = layout(key.input, b_is_nk ? k : n, b_is_nk ? n : k);
+    if (is_fp8(key.input)) {
+      set(CUBLASLT_MATMUL_DESC_A_SCALE_MODE, CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F);
+      set(CUBLASLT_MATMUL_DESC_B_SCALE_MODE, CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F);
+      set(CUBLASLT_MATMUL_DESC_FAST_ACCUM, static_cast<int8_t>(key.fast));
+    }
+    // Weights, the library's first operand, are E4M3 always.
+    b_ = layout(is_fp8(key.input) ? DType::e4m3 : key.input, b_is_nk ? k : n, b_is_nk ? n : k);
     a_ = layout(key.input, a_is_km ? m : k, a_is_km ? k : m);
     c_ = layout(parts == 1 ? key.output : DType::f32, n, m);
   }
@@ -105,6 +112,12 @@ class Gemm::Plan {
            result.workspaceSize <= kWorkspaceBytes;
   }
 
+  void set_scales(const Scales& scales) {
+    if (scales.a == nullptr) return;
+    set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, scales.b);
+    set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, scales.a);
+  }
+
   void run(cublasLtHandle_t handle, void* c, const void* a, const void* b, const void* addend,
            const Factors& factors, const cublasLtMatmulAlgo_t& algorithm, void* workspace,
            cudaStream_t stream) const {
@@ -127,7 +140,8 @@ class Gemm::Plan {
   static void set(cublasLtMatrixLayout_t matrix, cublasLtMatrixLayoutAttribute_t attribute, T value) {
     CUBLAS_CHECK(cublasLtMatrixLayoutSetAttribute(matrix, attribute, &value, sizeof(value)));
   }
-  void set(cublasLtMatmulDescAttributes_t attribute, cublasOperation_t value) {
+  template <class T>
+  void set(cublasLtMatmulDescAttributes_t attribute, T value) {
     CUBLAS_CHECK(cublasLtMatmulDescSetAttribute(operation_, attribute, &value, sizeof(value)));
   }
   template <class T>
@@ -187,30 +201,52 @@ std::vector<std::string> Gemm::take_notes() {
 void Gemm::multiply(Tensor c, const Tensor& a, const Tensor& b, MatmulLayout layout, const Tensor& addend,
                     const Factors& factors) {
   const int first = c.rank() - 2;  // dimension of a matrix
-  const int64_t products = first == 0 ? 1 : c.dim(0);
-  Key key{first > 0,
-          c.dim(first),
-          c.dim(first + 1),
-          layout == MatmulLayout::TN ? a.dim(first) : a.dim(first + 1),
-          layout,
-          a.dtype(),
-          c.dtype(),
-          !addend.empty(),
-          tf32_ && a.dtype() == DType::f32,
-          0};
+  const Key key{first > 0,
+                c.dim(first),
+                c.dim(first + 1),
+                layout == MatmulLayout::TN ? a.dim(first) : a.dim(first + 1),
+                layout,
+                a.dtype(),
+                c.dtype(),
+                !addend.empty(),
+                tf32_ && a.dtype() == DType::f32,
+                false,
+                0};
+  multiply(key, first == 0 ? 1 : c.dim(0), c, a, b, addend, factors, {});
+}
+
+void Gemm::multiply(Tensor c, const ScaledRows& a, const ScaledRows& b, const Tensor& addend, bool fast) {
+  const Key key{false,
+                c.dim(0),
+                c.dim(1),
+                a.value.dim(1),
+                MatmulLayout::NT,
+                a.value.dtype(),
+                c.dtype(),
+                !addend.empty(),
+                false,
+                fast,
+                0};
+  multiply(key, 1, c, a.value, b.value, addend, {1, 1}, {a.scale.as<float>(), b.scale.as<float>()});
+}
+
+void Gemm::multiply(Key key, int64_t products, Tensor c, const Tensor& a, const Tensor& b,
+                    const Tensor& addend, const Factors& factors, const Scales& scales) {
   if (key.m == 0 || key.n == 0) return;
   unsigned alignment = 256;
   for (const Tensor* t : {static_cast<const Tensor*>(&c), &addend, &a, &b}) {
     if (t->data() == nullptr) continue;
-    const auto row = static_cast<uint64_t>(t->dim(first + 1)) * size_of(t->dtype());
+    const auto row = static_cast<uint64_t>(t->dim(t->rank() - 1)) * size_of(t->dtype());
     alignment = std::min(alignment, alignment_of(row));
     // A stack begins at a multiple of its matrices' size, whichever of them are here.
     if (!key.stacked) alignment = std::min(alignment, alignment_of(reinterpret_cast<uint64_t>(t->data())));
   }
   key.alignment = alignment;
   auto found = chosen_.find(key);
-  if (found == chosen_.end()) found = chosen_.emplace(key, choose(key, c, a, b, addend.data())).first;
-  run(key, Plan(key, found->second.parts, products), found->second, c.data(), a, b, addend.data(), factors);
+  if (found == chosen_.end()) found = chosen_.emplace(key, choose(key, c, a, b, addend.data(), scales)).first;
+  Plan plan(key, found->second.parts, products);
+  plan.set_scales(scales);
+  run(key, plan, found->second, c.data(), a, b, addend.data(), factors);
 }
 
 void Gemm::run(const Key& key, const Plan& plan, const GemmChoice& choice, void* c, const Tensor& a,
@@ -226,8 +262,8 @@ void Gemm::run(const Key& key, const Plan& plan, const GemmChoice& choice, void*
 
 std::string Gemm::Key::describe() const {
   const char* const name = layout == MatmulLayout::NT ? "NT" : layout == MatmulLayout::NN ? "NN" : "TN";
-  return fmt::format("{} {} {} {}x{}x{} {}{}", name, tf32 ? "tf32" : name_of(input), name_of(output), m, n, k,
-                     alignment, adds ? " +=" : "");
+  return fmt::format("{} {} {} {}x{}x{} {}{}{}", name, tf32 ? "tf32" : name_of(input), name_of(output), m, n,
+                     k, alignment, adds ? " +=" : "", fast ? " fast" : "");
 }
 
 // A weight gradient has few elements and a long inner dimension: the tokens are cut into slices, so that all
@@ -239,10 +275,12 @@ bool Gemm::Key::may_have_parts(int64_t parts) const {
 }
 
 // All that may be the fastest way to this product.
-std::vector<GemmChoice> Gemm::candidates(const Key& key) const {
+std::vector<GemmChoice> Gemm::candidates(const Key& key, const Scales& scales) const {
   std::vector<GemmChoice> result;
   const auto add = [&](int64_t parts) {
-    for (const auto& algorithm : Plan(key, parts).candidates(handle_, key.alignment))
+    Plan plan(key, parts);
+    plan.set_scales(scales);
+    for (const auto& algorithm : plan.candidates(handle_, key.alignment))
       result.push_back({algorithm, parts});
   };
   for (const int64_t parts : kSplits)
@@ -263,13 +301,13 @@ std::optional<GemmChoice> Gemm::known(const Key& key, const std::string& product
 
 // What is known, or the fastest of the candidates for these operands, timed into memory of their own: c must
 // not be touched yet.
-GemmChoice Gemm::choose(const Key& key, const Tensor& c, const Tensor& a, const Tensor& b,
-                        const void* addend) {
+GemmChoice Gemm::choose(const Key& key, const Tensor& c, const Tensor& a, const Tensor& b, const void* addend,
+                        const Scales& scales) {
   if (key.stacked) return {Plan(key, 1, kStack).candidates(handle_, key.alignment).front(), 1};
   const std::string product = key.describe();
   if (const auto choice = known(key, product)) return *choice;
   const double started = steady_seconds();
-  const auto tried = candidates(key);
+  const auto tried = candidates(key, scales);
   if (tried.size() == 1 || c.bytes() > device_.memory_available() / 2) return tried.back();
   const std::unique_ptr<void, void (*)(void*)> trial(device_.allocate(c.bytes()),
                                                      [](void* memory) { (void)cudaFree(memory); });
@@ -279,7 +317,8 @@ GemmChoice Gemm::choose(const Key& key, const Tensor& c, const Tensor& a, const 
   size_t best = 0;
   float best_time = std::numeric_limits<float>::infinity();
   for (size_t i = 0; i < tried.size(); ++i) {
-    const Plan plan(key, tried[i].parts);
+    Plan plan(key, tried[i].parts);
+    plan.set_scales(scales);
     float time = std::numeric_limits<float>::infinity();
     for (int repeat = 0; repeat <= kRepeats; ++repeat) {
       CUDA_CHECK(cudaEventRecord(begin, device_.stream()));

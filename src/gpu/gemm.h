@@ -43,6 +43,8 @@ class Gemm {
   // may differ from one rank to another.
   void multiply(Tensor c, const Tensor& a, const Tensor& b, MatmulLayout layout, const Tensor& addend,
                 const Factors& factors = {1, 1});
+  // c = a b^T of scaled rows, plus the addend unless it is empty; it may be c. fast: as of Fp8Matmul.
+  void multiply(Tensor c, const ScaledRows& a, const ScaledRows& b, const Tensor& addend, bool fast);
 
  private:
   struct Key {
@@ -50,20 +52,27 @@ class Gemm {
     int64_t m, n, k;
     MatmulLayout layout;
     DType input, output;
-    bool adds, tf32;
-    unsigned alignment;  // bytes, of all addresses and rows
+    bool adds, tf32, fast;  // fast: of FP8
+    unsigned alignment;     // bytes, of all addresses and rows
     // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy takes the 0 in it for one
     auto operator<=>(const Key&) const = default;
     std::string describe() const;  // "NT bf16 bf16 32768x3072x1024 256", "+=" with an addend
     bool may_have_parts(int64_t parts) const;
   };
+  // What FP8 has beside its numbers; else null.
+  struct Scales {
+    const float *a = nullptr, *b = nullptr;
+  };
   class Plan;
 
-  std::vector<GemmChoice> candidates(const Key& key) const;
+  std::vector<GemmChoice> candidates(const Key& key, const Scales& scales) const;
   std::optional<GemmChoice> known(const Key& key, const std::string& product);
-  GemmChoice choose(const Key& key, const Tensor& c, const Tensor& a, const Tensor& b, const void* addend);
+  GemmChoice choose(const Key& key, const Tensor& c, const Tensor& a, const Tensor& b, const void* addend,
+                    const Scales& scales);
   void run(const Key& key, const Plan& plan, const GemmChoice& choice, void* c, const Tensor& a,
            const Tensor& b, const void* addend, const Factors& factors);
+  void multiply(Key key, int64_t products, Tensor c, const Tensor& a, const Tensor& b, const Tensor& addend,
+                const Factors& factors, const Scales& scales);
 
   GpuDevice& device_;
   bool tf32_;

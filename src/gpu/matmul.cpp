@@ -20,4 +20,9 @@ void GpuOps::matmul_add(MatmulAdd op) {
   gemm_.multiply(op.c_MN, op.a_MK, op.b_NK, MatmulLayout::NT, op.addend_MN);
 }
 
+void GpuOps::fp8_matmul(Fp8Matmul op) {
+  op.check();
+  gemm_.multiply(op.c_MN, op.a_MK, op.b_NK, op.addend_MN, op.fast);
+}
+
 }  // namespace moe::gpu

@@ -14,10 +14,15 @@ void CrossEntropy::check() const {
   if (!gradient_scale_1.empty())
     CHECK(gradient_scale_1.dtype() == DType::f32 && gradient_scale_1.has_shape({1}),
           gradient_scale_1.describe());
+  if (gradient8_NV.empty()) return;
+  QuantiseRows{gradient8_NV, logits_NV}.check();
+  CHECK(gradient8_NV.value.dtype() == DType::e5m2 && !gradient_scale_1.empty(),
+        gradient8_NV.value.describe());
 }
 
 double CrossEntropy::bytes() const {
-  return bytes_of({loss_N, logits_NV, logits_NV, target_N, gradient_scale_1});
+  return bytes_of(
+      {loss_N, logits_NV, logits_NV, target_N, gradient_scale_1, gradient8_NV.value, gradient8_NV.scale});
 }
 
 }  // namespace moe

@@ -34,6 +34,7 @@
 #include "ops/elementwise.h"
 #include "ops/embedding.h"
 #include "ops/experts.h"
+#include "ops/fp8.h"
 #include "ops/loss.h"
 #include "ops/matmul.h"
 #include "ops/muon.h"
@@ -62,6 +63,9 @@ namespace moe {
   OP(rms_norm_backward, RmsNormBackward)           \
   OP(matmul, Matmul)                               \
   OP(matmul_add, MatmulAdd)                        \
+  OP(fp8_matmul, Fp8Matmul)                        \
+  OP(quantise_rows, QuantiseRows)                  \
+  OP(quantise_columns, QuantiseColumns)            \
   OP(bias_forward, BiasForward)                    \
   OP(bias_backward, BiasBackward)                  \
   OP(grouped_matmul, GroupedMatmul)                \
@@ -154,6 +158,7 @@ class Ops {
   void matmul_add(Tensor c_MN, const Tensor& addend_MN, const Tensor& a_MK, const Tensor& b_NK) {
     matmul_add(MatmulAdd{c_MN, addend_MN, a_MK, b_NK});
   }
+  void quantise_rows(const ScaledRows& q, const Tensor& x) { quantise_rows(QuantiseRows{q, x}); }
   void grouped_matmul(Tensor c, const Tensor& a, const Tensor& b, const Tensor& offset_E1,
                       MatmulLayout layout, bool accumulate) {
     grouped_matmul(GroupedMatmul{c, a, b, offset_E1, layout, accumulate});

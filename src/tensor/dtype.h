@@ -7,10 +7,11 @@
 
 #include "base/bf16.h"
 #include "base/f16.h"
+#include "base/fp8.h"
 
 namespace moe {
 
-enum class DType : uint8_t { f32, bf16, f16, f64, i32, u8 };
+enum class DType : uint8_t { f32, bf16, f16, f64, i32, u8, e4m3, e5m2 };
 
 constexpr size_t size_of(DType dtype) {
   switch (dtype) {
@@ -25,6 +26,8 @@ constexpr size_t size_of(DType dtype) {
     case DType::f16:
       return 2;
     case DType::u8:
+    case DType::e4m3:
+    case DType::e5m2:
       return 1;
   }
   return 0;
@@ -33,6 +36,11 @@ constexpr size_t size_of(DType dtype) {
 // The types that activations and compute copies of weights may have.
 constexpr bool is_activation(DType dtype) {
   return dtype == DType::f32 || dtype == DType::bf16 || dtype == DType::f16;
+}
+
+// FP8 (base/fp8.h): operands of products, with a scale beside them (ops/fp8.h).
+constexpr bool is_fp8(DType dtype) {
+  return dtype == DType::e4m3 || dtype == DType::e5m2;
 }
 
 // The name used in messages and tables; safetensors has its own spelling (checkpoint/).
@@ -50,6 +58,10 @@ constexpr std::string_view name_of(DType dtype) {
       return "f16";
     case DType::u8:
       return "u8";
+    case DType::e4m3:
+      return "e4m3";
+    case DType::e5m2:
+      return "e5m2";
   }
   return "?";
 }
@@ -68,6 +80,10 @@ template <>
 inline constexpr DType dtype_of<bf16> = DType::bf16;
 template <>
 inline constexpr DType dtype_of<f16> = DType::f16;
+template <>
+inline constexpr DType dtype_of<e4m3> = DType::e4m3;
+template <>
+inline constexpr DType dtype_of<e5m2> = DType::e5m2;
 template <>
 inline constexpr DType dtype_of<int32_t> = DType::i32;
 template <>

@@ -7,20 +7,27 @@
 #include <cstring>
 #include <vector>
 
+#include "base/fp8.h"
 #include "emulated_cuda/cuda_bf16.h"
 #include "emulated_cuda/cuda_fp16.h"
 #include "gpu/libraries.h"
 
 namespace {
 
+bool is_fp8(cudaDataType_t type) {
+  return type == CUDA_R_8F_E4M3 || type == CUDA_R_8F_E5M2;
+}
+
 // That matrix of a batch.
 const void* matrix_of(const void* batch, const cublasLtMatrixLayoutOpaque_t& layout, int32_t i) {
-  const int64_t bytes = layout.type == CUDA_R_32F ? 4 : 2;
+  const int64_t bytes = layout.type == CUDA_R_32F ? 4 : is_fp8(layout.type) ? 1 : 2;
   return static_cast<const char*>(batch) + i * layout.stride * bytes;
 }
 
 float element(const void* matrix, cudaDataType_t type, uint64_t i) {
   if (type == CUDA_R_32F) return static_cast<const float*>(matrix)[i];
+  if (type == CUDA_R_8F_E4M3) return moe::fp8_value<moe::kE4M3>(static_cast<const uint8_t*>(matrix)[i]);
+  if (type == CUDA_R_8F_E5M2) return moe::fp8_value<moe::kE5M2>(static_cast<const uint8_t*>(matrix)[i]);
   if (type == CUDA_R_16F) return __half2float(static_cast<const __half*>(matrix)[i]);
   return __bfloat162float(static_cast<const __nv_bfloat16*>(matrix)[i]);
 }
@@ -55,6 +62,8 @@ void multiply(const cublasLtMatmulDescOpaque_t& desc, float alpha, const void* a
       for (uint64_t k = 0; k < inner; ++k)
         sum += static_cast<double>(left[row * inner + k]) * static_cast<double>(right[column * inner + k]);
       const uint64_t i = row + column * static_cast<uint64_t>(layout.leading);
+      if (desc.a_scale != nullptr) sum *= static_cast<double>(desc.a_scale[row]);
+      if (desc.b_scale != nullptr) sum *= static_cast<double>(desc.b_scale[column]);
       float value = alpha * static_cast<float>(sum);
       if (beta != 0) value += beta * element(c, layout.type, i);
       if (layout.type == CUDA_R_32F)
@@ -91,9 +100,28 @@ cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t desc) {
 cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t desc,
                                               cublasLtMatmulDescAttributes_t attribute, const void* value,
                                               size_t bytes) {
-  if (bytes != sizeof(cublasOperation_t)) return CUBLAS_STATUS_INVALID_VALUE;
-  std::memcpy(attribute == CUBLASLT_MATMUL_DESC_TRANSA ? &desc->a : &desc->b, value, bytes);
-  return CUBLAS_STATUS_SUCCESS;
+  const auto set = [&](auto& member) {
+    if (bytes != sizeof(member)) return CUBLAS_STATUS_INVALID_VALUE;
+    std::memcpy(&member, value, bytes);
+    return CUBLAS_STATUS_SUCCESS;
+  };
+  switch (attribute) {
+    case CUBLASLT_MATMUL_DESC_TRANSA:
+      return set(desc->a);
+    case CUBLASLT_MATMUL_DESC_TRANSB:
+      return set(desc->b);
+    case CUBLASLT_MATMUL_DESC_A_SCALE_POINTER:
+      return set(desc->a_scale);
+    case CUBLASLT_MATMUL_DESC_B_SCALE_POINTER:
+      return set(desc->b_scale);
+    case CUBLASLT_MATMUL_DESC_FAST_ACCUM:
+      return set(desc->fast);
+    case CUBLASLT_MATMUL_DESC_A_SCALE_MODE:
+      return set(desc->a_mode);
+    case CUBLASLT_MATMUL_DESC_B_SCALE_MODE:
+      return set(desc->b_mode);
+  }
+  return CUBLAS_STATUS_INVALID_VALUE;
 }
 cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* layout, cudaDataType_t type, uint64_t rows,
                                           uint64_t columns, int64_t leading) {
@@ -153,6 +181,14 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
   if (inner_a != inner_b || rows != d_layout->rows || columns != d_layout->columns || c_layout != d_layout ||
       a_layout->batch != d_layout->batch || b_layout->batch != d_layout->batch)
     return CUBLAS_STATUS_INVALID_VALUE;
+  const bool fp8 = is_fp8(a_layout->type);
+  if (fp8 != is_fp8(b_layout->type) || fp8 != (desc->a_scale != nullptr) || fp8 != (desc->b_scale != nullptr))
+    return CUBLAS_STATUS_INVALID_VALUE;
+  // As Hopper has it: both operands by rows, with a scale for each, and one of them at most in E5M2.
+  if (fp8 && (desc->a != CUBLAS_OP_T || desc->b != CUBLAS_OP_N || inner_a % 16 != 0 || rows % 16 != 0 ||
+              desc->a_mode != CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F || desc->b_mode != desc->a_mode ||
+              (a_layout->type == CUDA_R_8F_E5M2 && b_layout->type == CUDA_R_8F_E5M2)))
+    return CUBLAS_STATUS_NOT_SUPPORTED;
   emulated_cuda::enqueue(
       stream, [desc = *desc, alpha = *static_cast<const float*>(alpha), a, a_layout = *a_layout, b,
                b_layout = *b_layout, beta = *static_cast<const float*>(beta), c, d, layout = *d_layout] {

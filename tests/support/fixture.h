@@ -41,7 +41,7 @@ class Machine {
     return {memory_.back(), dtype, shape.data(), static_cast<int>(shape.size())};
   }
 
-  // The values, converted to `dtype` (f32, bf16, f16, f64, i32 or u8).
+  // The values, converted to `dtype` (of any type).
   template <class T>
   Tensor of(DType dtype, const std::vector<int64_t>& shape, const std::vector<T>& values) {
     Tensor tensor = zeros(dtype, shape);
@@ -75,6 +75,10 @@ class Machine {
         return upload<int32_t>(tensor, values);
       case DType::u8:
         return upload<uint8_t>(tensor, values);
+      case DType::e4m3:
+        return upload<e4m3>(tensor, values);
+      case DType::e5m2:
+        return upload<e5m2>(tensor, values);
     }
   }
 
@@ -93,6 +97,10 @@ class Machine {
         return download<int32_t>(tensor);
       case DType::u8:
         return download<uint8_t>(tensor);
+      case DType::e4m3:
+        return download<e4m3>(tensor);
+      case DType::e5m2:
+        return download<e5m2>(tensor);
     }
     return {};
   }
@@ -107,12 +115,10 @@ class Machine {
  private:
   template <class To, class From>
   static To convert(From value) {
-    if constexpr (std::is_same_v<From, bf16> || std::is_same_v<From, f16>)
+    if constexpr (std::is_class_v<From>)
       return static_cast<To>(static_cast<float>(value));
-    else if constexpr (std::is_same_v<To, bf16>)
-      return bf16(static_cast<float>(value));
-    else if constexpr (std::is_same_v<To, f16>)
-      return f16(static_cast<float>(value));
+    else if constexpr (std::is_class_v<To>)
+      return To(static_cast<float>(value));
     else
       return static_cast<To>(value);
   }

@@ -13,6 +13,7 @@
 #include "gpu/mma.cuh"
 #include "gpu/numbers.cuh"
 #include "gpu/portable/column_sums.cuh"
+#include "gpu/portable/fp8.cuh"
 
 namespace moe::gpu {
 namespace {
@@ -138,10 +139,34 @@ struct CombinedRows {
   }
 };
 
+// What a warp has of a row, as FP8. Nothing where it goes nowhere.
+template <class T, int pieces>
+__device__ __forceinline__ void quantise_row(const Fp8Rows& out, const Packed (&y)[pieces], int64_t row,
+                                             int lane, int64_t d) {
+  if (out.value == nullptr) return;
+  uint32_t largest = 0;
+#pragma unroll
+  for (int p = 0; p < pieces; ++p) largest = largest_bits(largest, unpack<T>(y[p]));
+  largest = warp_max_bits(largest);
+  const float scale = fp8_scale<kE4M3>(largest), inverse = fp8_inverse_scale(scale);
+  if (lane == 0) out.scale[row] = scale;
+  CensusCounts counted;
+#pragma unroll
+  for (int p = 0; p < pieces; ++p) {
+    const int64_t c = int64_t{p * 32 + lane} * kWidth<T>;
+    if (c >= d) continue;
+    const auto q = quantised<kE4M3>(unpack<T>(y[p]), inverse);
+    store(out.value + row * d + c, q);
+    if (out.counts(row)) counted.template add<kE4M3>(unpack<T>(y[p]), q, inverse);
+  }
+  if (out.counts(row)) counted.add_to(out.census, largest);
+}
+
 // Rows of at most `pieces` * 32 * kWidth elements.
 template <class T, int pieces, class Rows>
 __global__ void __launch_bounds__(kWarps * 32, Rows::kPieces / pieces)
-    forward_kernel(T* y_ND, float* rstd_N, Rows rows, const float* w_D, int64_t n, int64_t d, float eps) {
+    forward_kernel(T* y_ND, float* rstd_N, Rows rows, const float* w_D, int64_t n, int64_t d, float eps,
+                   Fp8Rows y8_ND) {
   constexpr int width = kWidth<T>;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int64_t row = int64_t{blockIdx.x} * kWarps + threadIdx.x / 32;
@@ -160,8 +185,11 @@ __global__ void __launch_bounds__(kWarps * 32, Rows::kPieces / pieces)
 #pragma unroll
   for (int p = 0; p < pieces; ++p) {
     const int64_t c = int64_t{p * 32 + lane} * width;
-    if (c < d) store(y_ND + row * d + c, normalise(unpack<T>(x[p]), w_D + c, rstd));
+    const auto y = c < d ? normalise(unpack<T>(x[p]), w_D + c, rstd) : Vec<T, width>{};
+    if (c < d) store(y_ND + row * d + c, y);
+    x[p] = std::bit_cast<Packed>(y);
   }
+  quantise_row<T>(y8_ND, x, row, lane, d);
 }
 
 // Longer rows, or not aligned: read twice.
@@ -262,12 +290,27 @@ __device__ __forceinline__ Vec<float, width> sum_rows(const Vec<T, width>* here,
   return dy;
 }
 
+// What a thread has of a row, which is a block's, as FP8. All threads call it.
+template <class T>
+__device__ __forceinline__ void quantise_piece(const Fp8Rows& out, const Vec<T, kWidth<T>>& x, int64_t row,
+                                               int64_t c, int64_t d) {
+  const uint32_t largest = block_max_bits(largest_bits(0, x));
+  const float scale = fp8_scale<kE4M3>(largest), inverse = fp8_inverse_scale(scale);
+  if (threadIdx.x == 0) out.scale[row] = scale;
+  const auto q = quantised<kE4M3>(x, inverse);
+  if (c < d) store(out.value + row * d + c, q);
+  if (!out.counts(row)) return;
+  CensusCounts counted;
+  counted.template add<kE4M3>(x, q, inverse);  // zeros past the end count nothing
+  counted.add_to(out.census, largest);
+}
+
 // Rows of at most kMostThreads * kWidth elements: a thread has one piece of each row, which nobody else
 // touches in shared memory, and that piece's w and dw in registers.
 template <class T>
 __global__ void __launch_bounds__(kMostThreads)
     backward_kernel(T* dx_ND, float* dw_parts, BackwardRows<T> in, const float* w_D, const float* rstd_N,
-                    int64_t n) {
+                    int64_t n, Fp8Rows dx8_ND) {
   constexpr int width = kWidth<T>;
   using Piece = Vec<T, width>;
   const int64_t c = int64_t{threadIdx.x} * width;
@@ -295,6 +338,7 @@ __global__ void __launch_bounds__(kMostThreads)
     const float mean = rstd / static_cast<float>(in.d) * block_sum(inner(dy, x, w));
     const auto dx = differentiate(dw, dy, x, residual, w, rstd, mean);
     if (has) store(dx_ND + row * in.d + c, dx);
+    if (dx8_ND.value != nullptr) quantise_piece(dx8_ND, dx, row, c, in.d);
   }
   for (int j = 0; j < width && has; ++j) dw_parts[int64_t{blockIdx.x} * in.d + c + j] = dw[j];
 }
@@ -303,7 +347,7 @@ __global__ void __launch_bounds__(kMostThreads)
 template <class T>
 __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
     backward_long_kernel(T* dx_ND, float* dw_parts, BackwardRows<T> in, const float* w_D, const float* rstd_N,
-                         int64_t n) {
+                         int64_t n, Fp8Rows) {
   using One = Vec<T, 1>;
   float* const dw = dynamic_shared<float>();
   const int64_t d = in.d;
@@ -324,7 +368,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm)
 }
 
 template <class T, class Rows>
-void (*forward_kernel_of(int64_t d))(T*, float*, Rows, const float*, int64_t, int64_t, float) {
+void (*forward_kernel_of(int64_t d))(T*, float*, Rows, const float*, int64_t, int64_t, float, Fp8Rows) {
   constexpr int64_t piece = 32 * kWidth<T>;
   return d <= 4 * piece ? forward_kernel<T, 4, Rows> : d <= 8 * piece ? forward_kernel<T, 8, Rows> : nullptr;
 }
@@ -338,10 +382,10 @@ struct BackwardGrid {
 };
 
 template <class T>
-BackwardGrid backward_grid(const BackwardRows<T>& in, const T* dx_ND, int64_t n, int64_t processors,
-                           size_t shared_of_processor, size_t shared_of_block) {
+BackwardGrid backward_grid(const BackwardRows<T>& in, const T* dx_ND, const void* dx8_ND, int64_t n,
+                           int64_t processors, size_t shared_of_processor, size_t shared_of_block) {
   constexpr size_t kOfBlock = 2 << 10;  // beside the pieces, at most: of the system and of sums
-  const bool wide = vector_width<T>(in.d, dx_ND, in.dy_ND, in.x_ND, in.residual_ND, in.x_RD) > 1;
+  const bool wide = vector_width<T>(in.d, dx_ND, dx8_ND, in.dy_ND, in.x_ND, in.residual_ND, in.x_RD) > 1;
   const int64_t threads = ceil_div(in.d, 32 * kWidth<T>) * 32;
   const size_t shared = static_cast<size_t>(kStages * in.sources() * threads) * 16;
   if (!wide || threads > kMostThreads || shared + kOfBlock > shared_of_block)
@@ -358,7 +402,8 @@ void launch_backward(cudaStream_t stream, Workspace::Carving memory, const Backw
   float* const parts = memory.take<float>(grid.blocks * in.d);
   launch(stream, grid.pieces ? backward_kernel<T> : backward_long_kernel<T>,
          {blocks(grid.blocks), grid.threads, grid.shared}, pointer<T>(op.dx_ND), parts, in,
-         static_cast<const float*>(pointer<float>(op.w_D)), pointer<float>(op.rstd_N), op.x_ND.dim(0));
+         static_cast<const float*>(pointer<float>(op.w_D)), pointer<float>(op.rstd_N), op.x_ND.dim(0),
+         grid.pieces ? fp8_rows(op.dx8_ND) : Fp8Rows{});
   add_columns(stream, pointer<float>(op.dw_D), parts, grid.blocks, in.d);
 }
 
@@ -371,12 +416,14 @@ void GpuOps::rms_norm_forward(RmsNormForward op) {
   const Grid grid{blocks(ceil_div(n, kWarps)), kWarps * 32};
   with_activation(op.x_ND.dtype(), [&]<class T>() {
     const RowsInMemory<T> rows{pointer<T>(op.x_ND)};
-    const bool wide = vector_width<T>(d, op.y_ND.data(), op.x_ND.data(), op.w_D.data()) > 1;
+    const bool wide =
+        vector_width<T>(d, op.y_ND.data(), op.x_ND.data(), op.w_D.data(), op.y8_ND.value.data()) > 1;
     if (const auto kernel = forward_kernel_of<T, RowsInMemory<T>>(d); wide && kernel != nullptr)
       return launch(stream_, kernel, grid, pointer<T>(op.y_ND), pointer<float>(op.rstd_N), rows,
-                    pointer<float>(op.w_D), n, d, op.eps);
+                    pointer<float>(op.w_D), n, d, op.eps, fp8_rows(op.y8_ND));
     launch(stream_, wide ? forward_long_kernel<T, kWidth<T>> : forward_long_kernel<T, 1>, grid,
            pointer<T>(op.y_ND), pointer<float>(op.rstd_N), rows.x_ND, pointer<float>(op.w_D), n, d, op.eps);
+    if (!op.y8_ND.empty()) quantise_rows({op.y8_ND, op.y_ND});
   });
 }
 
@@ -388,7 +435,7 @@ void GpuOps::combine_norm_forward(CombineNormForward op) {
   if (n == 0) return;
   with_activation(norm.x_ND.dtype(), [&]<class T>() {
     const bool wide = vector_width<T>(d, norm.y_ND.data(), rows.y_ND.data(), rows.residual_ND.data(),
-                                      rows.x_RD.data(), norm.w_D.data()) > 1;
+                                      rows.x_RD.data(), norm.w_D.data(), norm.y8_ND.value.data()) > 1;
     const auto kernel = forward_kernel_of<T, CombinedRows<T>>(d);
     if (!wide || kernel == nullptr) return Ops::combine_norm_forward(op);
     launch(stream_, kernel, {blocks(ceil_div(n, kWarps)), kWarps * 32}, pointer<T>(norm.y_ND),
@@ -396,7 +443,7 @@ void GpuOps::combine_norm_forward(CombineNormForward op) {
            CombinedRows<T>{pointer<T>(rows.y_ND), pointer<T>(rows.residual_ND), pointer<T>(rows.x_RD),
                            pointer<float>(rows.weight_NK), pointer<int32_t>(rows.plan.row_NK),
                            static_cast<int>(rows.x_RD.dim(0) / n)},
-           pointer<float>(norm.w_D), n, d, norm.eps);
+           pointer<float>(norm.w_D), n, d, norm.eps, fp8_rows(norm.y8_ND));
   });
 }
 
@@ -406,9 +453,10 @@ void GpuOps::rms_norm_backward(RmsNormBackward op) {
   if (n == 0) return;
   with_activation(op.x_ND.dtype(), [&]<class T>() {
     const BackwardRows<T> in{pointer<T>(op.dy_ND), pointer<T>(op.x_ND), pointer<T>(op.residual_ND), d};
-    const BackwardGrid grid =
-        backward_grid(in, pointer<T>(op.dx_ND), n, num_sms_, shared_of_processor_, shared_of_block_);
+    const BackwardGrid grid = backward_grid(in, pointer<T>(op.dx_ND), op.dx8_ND.value.data(), n, num_sms_,
+                                            shared_of_processor_, shared_of_block_);
     launch_backward(stream_, workspace_.carve(), grid, in, op);
+    if (!grid.pieces && !op.dx8_ND.empty()) quantise_rows({op.dx8_ND, op.dx_ND});
   });
 }
 
@@ -427,8 +475,8 @@ void GpuOps::combine_norm_backward(CombineNormBackward op) {
                              pointer<T>(rows.x_RD),
                              pointer<int32_t>(rows.plan.row_NK),
                              static_cast<int>(rows.x_RD.dim(0) / n)};
-    const BackwardGrid grid =
-        backward_grid(in, pointer<T>(norm.dx_ND), n, num_sms_, shared_of_processor_, shared_of_block_);
+    const BackwardGrid grid = backward_grid(in, pointer<T>(norm.dx_ND), norm.dx8_ND.value.data(), n, num_sms_,
+                                            shared_of_processor_, shared_of_block_);
     if (!grid.pieces) return Ops::combine_norm_backward(op);
     launch_backward(stream_, workspace_.carve(), grid, in, norm);
   });

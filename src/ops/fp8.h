@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+// FP8 operands: a matrix as bytes, with one scale for each row, and the products of two such matrices. Each
+// scale is a power of two, the least with which the row's largest element is representable (base/fp8.h): so
+// nothing saturates, and a row that is quantised again is unchanged. docs/fp8.md says which products of the
+// model are such. Letters, types and what holds for every op: ops/ops.h.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "ops/matmul.h"
+#include "tensor/tensor.h"
+
+namespace moe {
+
+// What became of a matrix when it was quantised: i32 [4], which whoever quantises adds to. Of every 16th row
+// of each matrix (kCensusRows): the bits of its largest size (a maximum), and how many numbers were not zero,
+// of these became zero, and were too large or not finite.
+enum class Census : uint8_t { largest, nonzero, flushed, saturated, kEntries };
+inline constexpr int64_t kCensusRows = 16;
+
+// x[r, c] = scale[r] * value[r, c]. value: e4m3 or e5m2, [R, C] or [E, R, C]; scale: f32, [R] or [E, R]. A
+// row with a number that is not finite has the scale NaN. census: none, or as above.
+struct ScaledRows {
+  Tensor value, scale;
+  Tensor census = {};
+
+  bool empty() const { return value.empty(); }
+  ScaledRows rows(int64_t begin, int64_t end) const {
+    return {value.rows(begin, end), scale.rows(begin, end), census};
+  }
+  void check(const char* what) const;
+};
+
+// q = x by rows, of any activation type.
+struct QuantiseRows {
+  static constexpr const char* name = "quantise_rows";
+  static constexpr const char* phase = "quantise";
+  ScaledRows q;
+  const Tensor x;
+
+  void check() const;
+  double bytes() const;
+};
+
+// q = x^T by rows: q.value[.., c, r] and q.scale[.., c] of x[.., r, c].
+struct QuantiseColumns {
+  static constexpr const char* name = "quantise_columns";
+  static constexpr const char* phase = "quantise";
+  ScaledRows q;
+  const Tensor x;
+
+  void check() const;
+  double bytes() const;
+};
+
+// c = a b^T, of rows scaled as said, plus the addend unless it is empty; it may be c. c is bf16 or f32. Sums
+// are as those of Matmul's, or where `fast` kept to 14 bits on the way: for short inner dimensions.
+struct Fp8Matmul {
+  static constexpr const char* name = "fp8_matmul";
+  Tensor c_MN;
+  const ScaledRows a_MK, b_NK;
+  const Tensor addend_MN = {};
+  bool fast = false;
+  MatmulRole role = MatmulRole::projection;
+
+  const char* phase() const;
+  std::string label() const;
+  void check() const;
+  double flops() const;
+  double bytes() const;
+};
+
+}  // namespace moe
