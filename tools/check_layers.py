@@ -80,6 +80,7 @@ LIBRARIES = {
     "immintrin.h": "cpu/",
     "cuda_runtime.h": "gpu/",
     "cuda_bf16.h": "gpu/",
+    "cuda_fp8.h": "gpu/portable/fp8.cuh",
     "cuda_fp16.h": "gpu/",
     "cuda.h": "gpu/",
     "cublasLt.h": "gpu/",

@@ -27,8 +27,10 @@ Backend make_cpu(int threads, Arithmetic arithmetic) {
   auto ops = std::make_unique<CpuBackendOps>(threads);
   auto device = std::make_unique<cpu::CpuDevice>(ops->threads());
   const std::string description = device->name() + ", " + std::string(name_of(arithmetic.type)) +
-                                  (arithmetic.tf32 ? " (a CPU has no TF32)" : "") + ", " +
-                                  ops->describe(arithmetic.type);
+                                  (arithmetic.tf32  ? " (a CPU has no TF32)"
+                                   : arithmetic.fp8 ? " (with FP8 operands, multiplied as bf16)"
+                                                    : "") +
+                                  ", " + ops->describe(arithmetic.type);
   return {std::move(device), std::move(ops), false, description};
 }
 

@@ -49,6 +49,10 @@ std::optional<CudaLibraryState> products_library() {
 Backend make_gpu(Arithmetic arithmetic, int number) {
   const auto opening = start_thread<std::jthread>(gpu::Gemm::open_library);  // beside CUDA's context
   auto device = std::make_unique<gpu::GpuDevice>(number);
+  if (const auto& gpu = device->properties(); arithmetic.fp8 && (gpu.major != 9 || gpu.minor != 0))
+    throw UserError("training.mixed_precision",
+                    "bf16 on this GPU: fp8 is for compute capability 9.0 (H100, H200)",
+                    "fp8 on " + device->name(), "set training.mixed_precision to bf16");
   auto kernels = std::make_unique<gpu::GpuOps>(*device, allowed_kernels(), arithmetic);
   std::string description = device->name() + ", " + kernels->describe();
   auto take_notes = [&gpu_ops = *kernels] { return gpu_ops.take_notes(); };  // which the backend owns

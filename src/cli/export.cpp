@@ -81,6 +81,7 @@ std::string precision_of(const train::TrainingConfig& training) {
     case train::MixedPrecision::tf32:
     case train::MixedPrecision::bf16:
     case train::MixedPrecision::fp16:
+    case train::MixedPrecision::fp8:
       return fmt::format("{}, {} master weights", name_of(training.mixed_precision),
                          name_of(training.master_weights));
     case train::MixedPrecision::automatic:

@@ -33,7 +33,7 @@ std::string GpuOps::describe() const {
   switch (arithmetic_.type) {
     case DType::bf16:
     case DType::f16:
-      return head + ", " + provider_->describe(arithmetic_.type);
+      return head + ", " + provider_->describe(arithmetic_.type) + (arithmetic_.fp8 ? ", FP8 products" : "");
     default:
       return head +
              (arithmetic_.tf32 ? ", TF32 matrix products" : ", plain f32 kernels, attention of TF32 pairs");

@@ -2,6 +2,16 @@
 #include "model/attention.h"
 
 namespace moe::model {
+namespace {
+
+ScaledRows fp8_rows(int64_t rows, int64_t columns, Arena& arena) {
+  const auto take = [&](DType type, std::initializer_list<int64_t> shape) {
+    return arena.allocate("activations: fp8", type, shape);
+  };
+  return {take(DType::e4m3, {rows, columns}), take(DType::f32, {rows})};
+}
+
+}  // namespace
 
 void AttentionWeights::declare(ParameterList& list, const AttentionSpec& spec) {
   const int64_t H = spec.heads.query, d = spec.heads.dim;
@@ -12,6 +22,7 @@ void AttentionWeights::declare(ParameterList& list, const AttentionSpec& spec) {
     list.consists_of({H * d, H * d, kv, kv}, d);  // q and its gate by turns, then k and v
   else
     list.consists_of({H * d, kv, kv});
+  list.read_as_fp8(true, true);
   if (spec.bias) list.bias(bias, "attention.qkvg.bias", spec.heads.packed());
   if (spec.heads.norms() > 0) {
     list.norm(q_norm, "attention.q_norm.weight", spec.heads.query_norm());
@@ -19,6 +30,7 @@ void AttentionWeights::declare(ParameterList& list, const AttentionSpec& spec) {
   }
   list.matrix(out, "attention.out.weight", "attention", Role::matrix, {spec.width, H * d});
   list.consists_of({spec.width});
+  list.read_as_fp8(true, true);
   list.writes_to_residual();
 }
 
@@ -49,11 +61,18 @@ AttentionSaved::AttentionSaved(const AttentionSpec& spec, DType type, int64_t N,
   place(&AttentionSaved::lse_NH, unless_full, DType::f32, {N, H});
 }
 
+void AttentionSaved::place_fp8(const AttentionSpec& spec, int64_t N, const AttentionSaved* first,
+                               Arena& arena) {
+  norm8_ND = first != nullptr ? first->norm8_ND : fp8_rows(N, spec.width, arena);
+  y8_NHd = first != nullptr ? first->y8_NHd : fp8_rows(N, spec.heads.query * spec.heads.dim, arena);
+}
+
 AttentionSaved AttentionSaved::first(int64_t N) const {
   AttentionSaved view = *this;
   for (Tensor* tensor : {&view.norm_ND, &view.rstd_N, &view.packed_NP, &view.q_NHd, &view.k_NGd,
                          &view.rstd_NJ, &view.y_NHd, &view.lse_NH})
     if (!tensor->empty()) *tensor = tensor->rows(0, N);
+  CHECK(norm8_ND.empty(), "generation in FP8");
   return view;
 }
 
@@ -70,17 +89,24 @@ AttentionWorkspace::AttentionWorkspace(const AttentionSpec& spec, DType type, in
   dpacked_NP = shared(type, {N, spec.heads.packed()});
   dnorm_ND = shared(type, {N, spec.width});
   delta_NH = shared(DType::f32, {N, H});
+  if (spec.fp8) dpacked8_NP = fp8_rows(N, spec.heads.packed(), arena);
 }
 
 Attention::Attention(const AttentionSpec& spec, Recompute recompute) : spec_(spec), recompute_(recompute) {}
 
 RmsNormForward Attention::norm(const AttentionSaved& saved, const Tensor& x_ND,
                                const AttentionWeights& weights) const {
-  return {saved.norm_ND, saved.rstd_N, x_ND, weights.norm.weight, spec_.norm_eps};
+  return {saved.norm_ND, saved.rstd_N, x_ND, weights.norm.weight, spec_.norm_eps, saved.norm8_ND};
 }
 
 void Attention::project(AttentionSaved& saved, const AttentionWeights& weights, Ops& ops) const {
   if (spec_.bias) ops.bias_forward({saved.packed_NP, weights.bias.weight});
+  if (spec_.fp8)
+    return ops.fp8_matmul({.c_MN = saved.packed_NP,
+                           .a_MK = saved.norm8_ND,
+                           .b_NK = weights.qkvg.fp8.rows,
+                           .addend_MN = spec_.bias ? saved.packed_NP : Tensor(),
+                           .fast = true});
   ops.matmul(saved.packed_NP, saved.norm_ND, weights.qkvg.compute, MatmulLayout::NT, spec_.bias);
 }
 
@@ -131,7 +157,11 @@ void Attention::forward(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND,
   else
     attend(saved, *cache, ops);
   const int64_t Hd = spec_.heads.query * spec_.heads.dim;
-  ops.matmul_add(y_ND, x_ND, saved.y_NHd.reshape({x_ND.dim(0), Hd}), weights.out.compute);
+  const Tensor mixed_NHd = saved.y_NHd.reshape({x_ND.dim(0), Hd});
+  if (!spec_.fp8) return ops.matmul_add(y_ND, x_ND, mixed_NHd, weights.out.compute);
+  ops.quantise_rows(saved.y8_NHd, mixed_NHd);
+  ops.fp8_matmul(
+      {.c_MN = y_ND, .a_MK = saved.y8_NHd, .b_NK = weights.out.fp8.rows, .addend_MN = x_ND, .fast = true});
 }
 
 void Attention::next(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND, const AttentionWeights& weights,
@@ -162,7 +192,7 @@ void Attention::next(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND, con
   ops.matmul_add(y_ND, x_ND, saved.y_NHd.reshape({N, Hd}), weights.out.compute);
 }
 
-void Attention::backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND,
+void Attention::backward(Tensor d_ND, const ScaledRows& d8_ND, AttentionSaved& saved, const Tensor& x_ND,
                          const AttentionWeights& weights, const Tokens& tokens, GradientMode gradients,
                          const AttentionWorkspace& scratch, Ops& ops) const {
   const int64_t N = x_ND.dim(0), Hd = spec_.heads.query * spec_.heads.dim;
@@ -173,7 +203,10 @@ void Attention::backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND,
     heads(saved, weights, tokens, ops);
     if (full) attend(saved, tokens, ops);
   }
-  ops.matmul(scratch.dy_NHd.reshape({N, Hd}), d_ND, weights.out.compute, MatmulLayout::NN, false);
+  if (spec_.fp8)
+    ops.fp8_matmul({.c_MN = scratch.dy_NHd.reshape({N, Hd}), .a_MK = d8_ND, .b_NK = weights.out.fp8.columns});
+  else
+    ops.matmul(scratch.dy_NHd.reshape({N, Hd}), d_ND, weights.out.compute, MatmulLayout::NN, false);
   const Tensor& do_NHd = scratch.dy_NHd;  // in place
   ops.gate_backward({.do_NHd = do_NHd,
                      .delta_NH = scratch.delta_NH,
@@ -209,14 +242,20 @@ void Attention::backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND,
                              .heads = spec_.heads});
   if (spec_.bias) ops.bias_backward({weights.bias.gradient, scratch.dpacked_NP});
   ops.matmul(weights.qkvg.gradient, scratch.dpacked_NP, saved.norm_ND, MatmulLayout::TN, add);
-  ops.matmul(scratch.dnorm_ND, scratch.dpacked_NP, weights.qkvg.compute, MatmulLayout::NN, false);
+  if (spec_.fp8) {
+    ops.quantise_rows(scratch.dpacked8_NP, scratch.dpacked_NP);
+    ops.fp8_matmul({.c_MN = scratch.dnorm_ND, .a_MK = scratch.dpacked8_NP, .b_NK = weights.qkvg.fp8.columns});
+  } else {
+    ops.matmul(scratch.dnorm_ND, scratch.dpacked_NP, weights.qkvg.compute, MatmulLayout::NN, false);
+  }
   ops.rms_norm_backward({.dx_ND = d_ND,
                          .dw_D = weights.norm.gradient,
                          .dy_ND = scratch.dnorm_ND,
                          .residual_ND = d_ND,
                          .x_ND = x_ND,
                          .w_D = weights.norm.weight,
-                         .rstd_N = saved.rstd_N});
+                         .rstd_N = saved.rstd_N,
+                         .dx8_ND = d8_ND});
 }
 
 }  // namespace moe::model

@@ -29,15 +29,19 @@ struct AttentionSaved {
   // layer. Inference has no lse.
   AttentionSaved(const AttentionSpec& spec, DType type, int64_t N, Recompute recompute, Mode mode,
                  const AttentionSaved* first, Arena& arena);
+  // In FP8 training. first: the first layer that is, or null for itself.
+  void place_fp8(const AttentionSpec& spec, int64_t N, const AttentionSaved* first, Arena& arena);
   // The same memory for fewer tokens.
   AttentionSaved first(int64_t N) const;
   Tensor norm_ND, rstd_N, packed_NP, q_NHd, k_NGd, rstd_NJ, y_NHd, lse_NH;
+  ScaledRows norm8_ND, y8_NHd;  // in FP8 training: for forward only, so all layers share them
 };
 
 // Scratch memory of backward, for at most N tokens; inference has none.
 struct AttentionWorkspace {
   AttentionWorkspace(const AttentionSpec& spec, DType type, int64_t N, Mode mode, Arena& arena);
   Tensor dy_NHd, dq_NHd, dk_NGd, dpacked_NP, dnorm_ND, delta_NH;
+  ScaledRows dpacked8_NP;
 };
 
 // For generation: the keys and values so far of each sequence.
@@ -59,10 +63,10 @@ class Attention {
   // forward() of one new token of each sequence, at its position: for generation, in operations for few rows.
   void next(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND, const AttentionWeights& weights,
             const Tokens& tokens, const KeyValueCache& cache, Ops& ops) const;
-  // d_ND: in, d(loss)/dy; out, d(loss)/dx.
-  void backward(Tensor d_ND, AttentionSaved& saved, const Tensor& x_ND, const AttentionWeights& weights,
-                const Tokens& tokens, GradientMode gradients, const AttentionWorkspace& scratch,
-                Ops& ops) const;
+  // d_ND: in, d(loss)/dy; out, d(loss)/dx. d8_ND: the same in FP8, where something reads it.
+  void backward(Tensor d_ND, const ScaledRows& d8_ND, AttentionSaved& saved, const Tensor& x_ND,
+                const AttentionWeights& weights, const Tokens& tokens, GradientMode gradients,
+                const AttentionWorkspace& scratch, Ops& ops) const;
 
  private:
   void project(AttentionSaved& saved, const AttentionWeights& weights, Ops& ops) const;

@@ -29,6 +29,12 @@ BlockSaved::BlockSaved(const LayerSpec& spec, DType type, int64_t N, Recompute r
       middle_ND(arena.allocate("activations: residual stream", type, {N, spec.attention.width})),
       attention(spec.attention, type, N, recompute, mode,
                 earlier.empty() ? nullptr : &earlier.front().attention, arena) {
+  if (spec.attention.fp8) {
+    const auto first = std::find_if(earlier.begin(), earlier.end(), [](const BlockSaved& layer) {
+      return !layer.attention.norm8_ND.empty();
+    });
+    attention.place_fp8(spec.attention, N, first == earlier.end() ? nullptr : &first->attention, arena);
+  }
   if (spec.has_experts())
     moe.emplace(spec.moe, type, N, recompute, mode, first_of(earlier, &BlockSaved::moe), dispatcher, arena);
   if (spec.is_dense())
@@ -63,7 +69,7 @@ RmsNormForward Block::norm(const BlockSaved& saved, const LayerWeights& weights)
 
 void Block::dispatch(BlockSaved& saved, const LayerWeights& weights, const KeyValueCache* cache,
                      const Capacity& capacity, const BlockContext& context) const {
-  const auto& [tokens, dispatcher, scratch, ops] = context;
+  const auto& [tokens, dispatcher, scratch, ops, d8_ND] = context;
   attention_.forward(saved.middle_ND, saved.attention, saved.x_ND, weights.attention, tokens, cache, ops);
   if (moe_)
     moe_->dispatch(*saved.moe, saved.middle_ND, weights.moe, tokens, capacity, dispatcher, *scratch.moe, ops);
@@ -71,7 +77,7 @@ void Block::dispatch(BlockSaved& saved, const LayerWeights& weights, const KeyVa
 
 void Block::experts(Tensor y_ND, BlockSaved& saved, const LayerWeights& weights,
                     const BlockContext& context) const {
-  const auto& [tokens, dispatcher, scratch, ops] = context;
+  const auto& [tokens, dispatcher, scratch, ops, d8_ND] = context;
   if (moe_)
     moe_->experts(y_ND, *saved.moe, saved.middle_ND, weights.moe, tokens.dense, dispatcher, *scratch.moe,
                   ops);
@@ -89,7 +95,7 @@ void Block::combine(Tensor y_ND, const BlockSaved& saved, const RmsNormForward* 
 
 void Block::next(Tensor y_ND, BlockSaved& saved, const LayerWeights& weights, const KeyValueCache& cache,
                  const BlockContext& context) const {
-  const auto& [tokens, dispatcher, scratch, ops] = context;
+  const auto& [tokens, dispatcher, scratch, ops, d8_ND] = context;
   attention_.next(saved.middle_ND, saved.attention, saved.x_ND, weights.attention, tokens, cache, ops);
   if (moe_) moe_->next(y_ND, *saved.moe, saved.middle_ND, weights.moe, tokens, *scratch.moe, ops);
   if (dense_)
@@ -98,14 +104,14 @@ void Block::next(Tensor y_ND, BlockSaved& saved, const LayerWeights& weights, co
 
 void Block::dispatch_gradients(const Tensor& d_ND, BlockSaved& saved, const LayerWeights& weights,
                                const BlockContext& context) const {
-  const auto& [tokens, dispatcher, scratch, ops] = context;
+  const auto& [tokens, dispatcher, scratch, ops, d8_ND] = context;
   if (moe_)
     moe_->dispatch_gradients(*saved.moe, d_ND, saved.middle_ND, weights.moe, dispatcher, *scratch.moe, ops);
 }
 
 void Block::experts_backward(const Tensor& d_ND, BlockSaved& saved, const LayerWeights& weights,
                              GradientMode gradients, const BlockContext& context) const {
-  const auto& [tokens, dispatcher, scratch, ops] = context;
+  const auto& [tokens, dispatcher, scratch, ops, d8_ND] = context;
   if (moe_)
     moe_->experts_backward(*saved.moe, d_ND, weights.moe, gradients, tokens.dense, dispatcher, *scratch.moe,
                            ops);
@@ -114,14 +120,14 @@ void Block::experts_backward(const Tensor& d_ND, BlockSaved& saved, const LayerW
 void Block::combine_gradients(Tensor d_ND, BlockSaved& saved, const LayerWeights& weights,
                               const Tensor& router_scale_1, GradientMode gradients,
                               const BlockContext& context) const {
-  const auto& [tokens, dispatcher, scratch, ops] = context;
+  const auto& [tokens, dispatcher, scratch, ops, d8_ND] = context;
   if (moe_)
-    moe_->combine_gradients(d_ND, *saved.moe, saved.middle_ND, weights.moe, tokens, router_scale_1,
+    moe_->combine_gradients(d_ND, d8_ND, *saved.moe, saved.middle_ND, weights.moe, tokens, router_scale_1,
                             dispatcher, *scratch.moe, ops);
   if (dense_)
-    dense_->backward(d_ND, *saved.dense, saved.middle_ND, weights.dense, gradients, tokens.dense,
+    dense_->backward(d_ND, d8_ND, *saved.dense, saved.middle_ND, weights.dense, gradients, tokens.dense,
                      *scratch.dense, ops);
-  attention_.backward(d_ND, saved.attention, saved.x_ND, weights.attention, tokens, gradients,
+  attention_.backward(d_ND, d8_ND, saved.attention, saved.x_ND, weights.attention, tokens, gradients,
                       scratch.attention, ops);
 }
 

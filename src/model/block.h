@@ -52,6 +52,7 @@ struct BlockContext {
   TokenDispatcher& dispatcher;
   const BlockWorkspace& scratch;
   Ops& ops;
+  const ScaledRows d8_ND = {};  // in FP8 training: the gradient of the residual stream, behind each half
 };
 
 class Block {

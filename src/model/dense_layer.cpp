@@ -45,7 +45,7 @@ void DenseLayer::forward(Tensor y_ND, DenseLayerSaved& saved, const Tensor& x_ND
   ffn_.forward(y_ND, saved.ffn, x_ND, {}, saved.norm_ND, weights.ffn, plan, scratch.ffn, ops);
 }
 
-void DenseLayer::backward(Tensor d_ND, DenseLayerSaved& saved, const Tensor& x_ND,
+void DenseLayer::backward(Tensor d_ND, const ScaledRows& d8_ND, DenseLayerSaved& saved, const Tensor& x_ND,
                           const DenseLayerWeights& weights, GradientMode gradients, const DensePlan& plan,
                           const DenseLayerWorkspace& scratch, Ops& ops) const {
   if (recompute_ != Recompute::none) norm(saved, x_ND, weights, ops);
@@ -57,7 +57,8 @@ void DenseLayer::backward(Tensor d_ND, DenseLayerSaved& saved, const Tensor& x_N
                          .residual_ND = d_ND,
                          .x_ND = x_ND,
                          .w_D = weights.norm.weight,
-                         .rstd_N = saved.rstd_N});
+                         .rstd_N = saved.rstd_N,
+                         .dx8_ND = d8_ND});
 }
 
 }  // namespace moe::model

@@ -37,10 +37,10 @@ class DenseLayer {
 
   void forward(Tensor y_ND, DenseLayerSaved& saved, const Tensor& x_ND, const DenseLayerWeights& weights,
                const DensePlan& plan, const DenseLayerWorkspace& scratch, Ops& ops) const;
-  // d_ND: in, d(loss)/dy; out, d(loss)/dx.
-  void backward(Tensor d_ND, DenseLayerSaved& saved, const Tensor& x_ND, const DenseLayerWeights& weights,
-                GradientMode gradients, const DensePlan& plan, const DenseLayerWorkspace& scratch,
-                Ops& ops) const;
+  // d_ND: in, d(loss)/dy; out, d(loss)/dx, as is d8_ND where there is one.
+  void backward(Tensor d_ND, const ScaledRows& d8_ND, DenseLayerSaved& saved, const Tensor& x_ND,
+                const DenseLayerWeights& weights, GradientMode gradients, const DensePlan& plan,
+                const DenseLayerWorkspace& scratch, Ops& ops) const;
 
  private:
   void norm(DenseLayerSaved& saved, const Tensor& x_ND, const DenseLayerWeights& weights, Ops& ops) const;

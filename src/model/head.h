@@ -26,6 +26,7 @@ struct HeadWorkspace {
   Tensor features_ND, rstd_N, logits_CV;
   Tensor loss_N;  // f32, 0 where there is no target
   Tensor dfeatures_ND;
+  ScaledRows features8_ND, dlogits8_CV;  // in FP8 training
 };
 
 class Head {
@@ -33,17 +34,18 @@ class Head {
   // vocabulary: ids that exist; the columns of the logits past them are padding.
   Head(const HeadSpec& spec, int64_t vocabulary, Mode mode, Arena& arena);
 
-  void features(Tensor features_ND, Tensor rstd_N, const Tensor& x_ND, const HeadWeights& weights,
-                Ops& ops) const;
+  // features8_ND: the same in FP8, or none.
+  void features(Tensor features_ND, Tensor rstd_N, const Tensor& x_ND, const HeadWeights& weights, Ops& ops,
+                const ScaledRows& features8_ND = {}) const;
   void logits(Tensor logits_CV, const Tensor& features_CD, const HeadWeights& weights, Ops& ops) const;
 
   // Fills scratch.features and scratch.loss; loss_1 f64 += the sum of the losses.
   void forward(Tensor loss_1, const Tensor& x_ND, const Tensor& target_N, const HeadWeights& weights,
                const HeadWorkspace& scratch, Ops& ops) const;
-  // The same, and d_ND = d(objective)/dx. loss_scale_1 f32: d(objective)/d(sum of the losses).
-  void forward_backward(Tensor d_ND, Tensor loss_1, const Tensor& x_ND, const Tensor& target_N,
-                        const Tensor& loss_scale_1, const HeadWeights& weights, GradientMode gradients,
-                        const HeadWorkspace& scratch, Ops& ops) const;
+  // The same, and d_ND = d(objective)/dx, and in FP8. loss_scale_1 f32: d(objective)/d(sum of the losses).
+  void forward_backward(Tensor d_ND, const ScaledRows& d8_ND, Tensor loss_1, const Tensor& x_ND,
+                        const Tensor& target_N, const Tensor& loss_scale_1, const HeadWeights& weights,
+                        GradientMode gradients, const HeadWorkspace& scratch, Ops& ops) const;
 
  private:
   void losses(Tensor loss_1, const Tensor& x_ND, const Tensor& target_N, const Tensor& loss_scale_1,

@@ -123,9 +123,10 @@ void MoeLayer::experts_backward(MoeSaved& saved, const Tensor& d_ND, const MoeWe
   dispatcher.combine_gradients(saved.dispatched, rows_RD, ops);
 }
 
-void MoeLayer::combine_gradients(Tensor d_ND, const MoeSaved& saved, const Tensor& x_ND,
-                                 const MoeWeights& weights, const Tokens& tokens, const Tensor& scale_1,
-                                 TokenDispatcher& dispatcher, const MoeWorkspace& scratch, Ops& ops) const {
+void MoeLayer::combine_gradients(Tensor d_ND, const ScaledRows& d8_ND, const MoeSaved& saved,
+                                 const Tensor& x_ND, const MoeWeights& weights, const Tokens& tokens,
+                                 const Tensor& scale_1, TokenDispatcher& dispatcher,
+                                 const MoeWorkspace& scratch, Ops& ops) const {
   const Tensor rows_RD = dispatcher.wait_combine_gradients(saved.router.plan, ops);
   // The shared expert's and the router's; those of the routed experts are added with the norm's backward.
   const Tensor& dnorm_ND = saved.shared ? saved.shared->dx_ND : scratch.dnorm_ND;
@@ -142,7 +143,8 @@ void MoeLayer::combine_gradients(Tensor d_ND, const MoeSaved& saved, const Tenso
                                       .residual_ND = d_ND,
                                       .x_ND = x_ND,
                                       .w_D = weights.norm.weight,
-                                      .rstd_N = saved.rstd_N}});
+                                      .rstd_N = saved.rstd_N,
+                                      .dx8_ND = d8_ND}});
 }
 
 }  // namespace moe::model

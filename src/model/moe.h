@@ -71,16 +71,16 @@ class MoeLayer {
   void next(Tensor y_ND, MoeSaved& saved, const Tensor& x_ND, const MoeWeights& weights, const Tokens& tokens,
             const MoeWorkspace& scratch, Ops& ops) const;
 
-  // Backward likewise. d_ND: d(loss)/dy until the last phase has made d(loss)/dx of it. saved.h_R2F is
-  // overwritten.
+  // Backward likewise. d_ND: d(loss)/dy until the last phase has made d(loss)/dx of it, and of d8_ND
+  // where there is one. saved.h_R2F is overwritten.
   void dispatch_gradients(MoeSaved& saved, const Tensor& d_ND, const Tensor& x_ND, const MoeWeights& weights,
                           TokenDispatcher& dispatcher, const MoeWorkspace& scratch, Ops& ops) const;
   void experts_backward(MoeSaved& saved, const Tensor& d_ND, const MoeWeights& weights,
                         GradientMode gradients, const DensePlan& plan, TokenDispatcher& dispatcher,
                         const MoeWorkspace& scratch, Ops& ops) const;
-  void combine_gradients(Tensor d_ND, const MoeSaved& saved, const Tensor& x_ND, const MoeWeights& weights,
-                         const Tokens& tokens, const Tensor& scale_1, TokenDispatcher& dispatcher,
-                         const MoeWorkspace& scratch, Ops& ops) const;
+  void combine_gradients(Tensor d_ND, const ScaledRows& d8_ND, const MoeSaved& saved, const Tensor& x_ND,
+                         const MoeWeights& weights, const Tokens& tokens, const Tensor& scale_1,
+                         TokenDispatcher& dispatcher, const MoeWorkspace& scratch, Ops& ops) const;
 
  private:
   void norm(MoeSaved& saved, const Tensor& x_ND, const MoeWeights& weights, Ops& ops) const;

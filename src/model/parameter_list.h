@@ -43,6 +43,8 @@ class ParameterList {
   void expert_matrices(Parameter& parameter, const std::string& name, std::initializer_list<int64_t> shape);
   // The last one declared consists of these matrices: Parameter::matrix_rows.
   void consists_of(std::initializer_list<int64_t> matrix_rows, int64_t interleaved = 0);
+  // Products can read the last one declared as FP8, by rows, by columns or both.
+  void read_as_fp8(bool rows, bool columns) { all_.back()->fp8 = {.has_rows = rows, .has_columns = columns}; }
   // The last one declared writes to the residual stream.
   void writes_to_residual() { all_.back()->init_std = residual_std_; }
 

@@ -17,11 +17,15 @@ void notify(const std::function<void(int64_t)>& who, int64_t layer) {
 // While the results go back, the experts of the other one or its next attention run.
 void run_forward(InFlight all, const Capacity& capacity, Ops& ops, const BlockObserver& observer,
                  const LayerHooks& hooks) {
-  notify(hooks.pre_forward, kNoLayer);
+  const auto begin = [&](int64_t layer) {
+    notify(hooks.pre_forward, layer);
+    if (hooks.new_weights) all.front()->quantise_weights(layer, ops);
+  };
+  begin(kNoLayer);
   for (Transformer* t : all) t->embed(ops);
   const int64_t layers = all.front()->layers();
   for (int64_t layer = 0; layer < layers; ++layer) {
-    notify(hooks.pre_forward, layer);
+    begin(layer);
     for (Transformer* t : all) {
       if (layer > 0) t->combine(layer - 1, ops, observer);
       t->dispatch(layer, capacity, ops);

@@ -17,6 +17,7 @@ struct AttentionSpec {
   int64_t window = 0;  // keys that a token sees, its own included; 0: all before it
   float norm_eps = 0, qk_norm_eps = 0;
   bool bias = false;  // of the packed projection
+  bool fp8 = false;   // the projections read FP8, but for gradients of weights
 };
 
 // A dense SwiGLU. F = 0: there is none.
@@ -60,6 +61,7 @@ struct HeadSpec {
   bool tied = true;                   // the matrix of the logits is the embedding
   float norm_eps = 0;
   float logit_scale = 1;  // logits are so many times the product
+  bool fp8 = false;       // as of attention
 };
 
 struct ModelSpec {
@@ -71,7 +73,11 @@ struct ModelSpec {
   // Of the layers with experts; without experts where there is none.
   const MoeSpec& moe() const { return layers.back().moe; }
   // With all parts that any layer has: of memory that serves each layer in turn.
-  LayerSpec all_parts() const { return {layers.front().attention, moe(), layers.front().dense}; }
+  LayerSpec all_parts() const {
+    LayerSpec all{layers.front().attention, moe(), layers.front().dense};
+    for (const LayerSpec& layer : layers) all.attention.fp8 = all.attention.fp8 || layer.attention.fp8;
+    return all;
+  }
   int64_t dense_layers() const {
     int64_t count = 0;
     for (const LayerSpec& layer : layers) count += layer.is_dense() ? 1 : 0;

@@ -51,6 +51,19 @@ Workspace::Workspace(const ModelConfig& config, const ModelSpec& spec, const Mic
                    ? arena.allocate("small", DType::f32, {config.moe_layers(), config.num_experts})
                    : Tensor()) {}
 
+namespace {
+
+// Parts whose weights have FP8 copies use them.
+ModelSpec spec_of(const ModelConfig& config, const Weights& weights) {
+  ModelSpec spec = config.spec();
+  for (size_t i = 0; i < spec.layers.size(); ++i)
+    spec.layers[i].attention.fp8 = !weights.layers[i].attention.qkvg.fp8.empty();
+  spec.head.fp8 = !weights.head().matrix.fp8.empty();
+  return spec;
+}
+
+}  // namespace
+
 Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Weights& weights, Arena& arena,
                          AllToAll* all_to_all)
     : Transformer(config, shape, weights, arena, all_to_all, nullptr) {}
@@ -61,7 +74,7 @@ Transformer::Transformer(const Transformer& first, AllToAll& all_to_all, Arena& 
 Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Weights& weights, Arena& arena,
                          AllToAll* all_to_all, std::shared_ptr<const Workspace> workspace)
     : config_(config),
-      spec_(config.spec()),
+      spec_(spec_of(config, weights)),
       shape_(shape),
       weights_(weights),
       head_(spec_.head, shape.vocabulary, Mode::training, arena),
@@ -88,6 +101,9 @@ Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Wei
   }
   last_ND_ = arena.allocate("activations: residual stream", shape.type, {N, config.d_model});
   d_ND_ = arena.allocate("activations: head", shape.type, {N, config.d_model});
+  if (spec_.head.fp8)
+    d8_ND_ = {arena.allocate("activations: fp8", DType::e4m3, {N, config.d_model}),
+              arena.allocate("activations: fp8", DType::f32, {N})};
   router_scale_1_ = arena.allocate("small", DType::f32, {1});
 }
 
@@ -158,7 +174,7 @@ void Transformer::zero_added_gradients(Ops& ops) {
 }
 
 void Transformer::head_backward(GradientMode gradients, Ops& ops) {
-  head_.forward_backward(d_ND_, sums().loss_1, last_ND_, tokens_.target_N, workspace_->loss_scale_1,
+  head_.forward_backward(d_ND_, d8_ND_, sums().loss_1, last_ND_, tokens_.target_N, workspace_->loss_scale_1,
                          weights_.head(), gradients, workspace_->head, ops);
 }
 
@@ -182,7 +198,7 @@ void Transformer::embedding_backward(Ops& ops) {
 }
 
 void Transformer::forward(Ops& ops, const BlockObserver& observer) {
-  run_forward(std::array{this}, {}, ops, observer, {});
+  run_forward(std::array{this}, {}, ops, observer, {});  // perhaps the first pass after an update
   head_.forward(sums().loss_1, last_ND_, tokens_.target_N, weights_.head(), workspace_->head, ops);
 }
 

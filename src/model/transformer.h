@@ -64,6 +64,7 @@ using BlockObserver = std::function<void(int64_t layer, const BlockView& block)>
 struct LayerHooks {
   std::function<void(int64_t layer)> pre_forward;    // before its weights are read; kNoLayer comes first
   std::function<void(int64_t layer)> post_backward;  // its gradients are complete; kNoLayer comes last
+  bool new_weights = true;  // they changed since the last pass: their FP8 copies are made again
 };
 
 // What all micro-batches in flight share: scratch memory, sums and constants.
@@ -117,6 +118,7 @@ class Transformer {
   Tensor logits(int64_t begin, int64_t rows, Ops& ops);
 
   // The phases of a pass, for model/schedule.h, which puts them in order.
+  void quantise_weights(int64_t layer, Ops& ops) { weights_.quantise(layer, ops); }
   int64_t layers() const { return std::ssize(spec_.layers); }
   Capacity capacity() const { return training_capacity(config_, shape_); }
   void embed(Ops& ops);
@@ -143,7 +145,7 @@ class Transformer {
   Tensor output_of(int64_t layer) const { return layer + 1 < layers() ? saved(layer + 1).x_ND : last_ND_; }
   // To the sums; row: which one of the layers that have a router.
   void add_router(const RouterSaved& router, int64_t row, Ops& ops);
-  BlockContext context(Ops& ops) const { return {tokens_, *dispatcher_, workspace_->block, ops}; }
+  BlockContext context(Ops& ops) const { return {tokens_, *dispatcher_, workspace_->block, ops, d8_ND_}; }
 
   ModelConfig config_;
   ModelSpec spec_;
@@ -156,6 +158,7 @@ class Transformer {
   Tokens tokens_;
   std::vector<BlockSaved> saved_;
   Tensor last_ND_, d_ND_, router_scale_1_;
+  ScaledRows d8_ND_;  // of d_ND_
 };
 
 }  // namespace moe::model

@@ -26,6 +26,7 @@ ModelParameters::ModelParameters(const ModelSpec& spec, const Shard& experts)
   list_.begin_layer(kNoLayer);
   list_.norm(final_norm, "final_norm.weight", width);
   if (!spec.head.tied) list_.matrix(lm_head, "lm_head.weight", "head", Role::head, {vocab_size, width});
+  (spec.head.tied ? embedding : lm_head).fp8 = {.has_rows = true, .has_columns = true};
 }
 
 Weights::Weights(const ModelConfig& config, const WeightTypes& types, Mode mode, Arena& arena,
@@ -53,6 +54,36 @@ Weights::Weights(const ModelConfig& config, const WeightTypes& types, Mode mode,
   std::stable_sort(buckets_.begin(), buckets_.end(),
                    [](const Bucket& a, const Bucket& b) { return a.layer < b.layer; });
   for (Buffer* buffer : list_.buffers()) buffer->value = arena.allocate("buffers (f32)", buffer->value);
+  if (types.fp8 && mode == Mode::training) place_fp8(types, arena);
+}
+
+void Weights::place_fp8(const WeightTypes& types, Arena& arena) {
+  const auto first = types.fp8_bf16_layers, last = std::ssize(layers) - types.fp8_bf16_layers;
+  for (Parameter* parameter : list_.all()) {
+    Parameter::Fp8Copies& fp8 = parameter->fp8;
+    if (!fp8.has_rows && !fp8.has_columns) continue;
+    if (parameter->layer != kNoLayer && (parameter->layer < first || parameter->layer >= last)) continue;
+    const Tensor& w = parameter->weight;
+    std::vector<int64_t> shape(w.shape(), w.shape() + w.rank());
+    const int rank = w.rank();
+    const auto take = [&] {
+      const std::string what = "weights (fp8 copies)";
+      return ScaledRows{arena.allocate(what, Tensor(nullptr, DType::e4m3, shape.data(), rank)),
+                        arena.allocate(what, Tensor(nullptr, DType::f32, shape.data(), rank - 1))};
+    };
+    if (fp8.has_rows) fp8.rows = take();
+    std::swap(shape[shape.size() - 1], shape[shape.size() - 2]);
+    if (fp8.has_columns) fp8.columns = take();
+  }
+}
+
+void Weights::quantise(int64_t layer, Ops& ops) const {
+  for (const Parameter* parameter : list_.all()) {
+    if (parameter->layer != layer) continue;
+    const Parameter::Fp8Copies& fp8 = parameter->fp8;
+    if (!fp8.rows.empty()) ops.quantise_rows({fp8.rows, parameter->compute});
+    if (!fp8.columns.empty()) ops.quantise_columns({fp8.columns, parameter->compute});
+  }
 }
 
 // Routers and norms are small: those of all layers are one bucket, which belongs to none.

@@ -24,9 +24,12 @@ namespace moe::model {
 // compute: what matrix products read. master: what the optimizer updates and checkpoints hold; where both
 // have one type they are one tensor. gradient: of the matrices of attention and experts; those of the
 // embedding, which is added to for each token, of norms and of routers are f32. Norm and router weights are
-// always f32. Inference has no gradients.
+// always f32. Inference has no gradients. fp8: in training, copies in FP8 for the products that read them, but
+// not of so many layers at each end.
 struct WeightTypes {
   DType compute = DType::f32, master = DType::f32, gradient = DType::f32;
+  bool fp8 = false;
+  int64_t fp8_bf16_layers = 0;
 };
 
 // Names, shapes and roles, without memory: enough to count.
@@ -79,6 +82,9 @@ class Weights : public ModelParameters {
   std::vector<NamedShard> stored() const;
   std::vector<NamedTensor> named() const;
 
+  // Makes the FP8 copies of a layer's weights anew, or of those that belong to none: after `compute` changed.
+  void quantise(int64_t layer, Ops& ops) const;
+
   // As each parameter says. A value depends on (seed, name, index) only. Buffers stay.
   void initialise(uint64_t seed, Ops& ops);
 
@@ -89,6 +95,7 @@ class Weights : public ModelParameters {
     // By rank, what it updates.
     std::vector<int64_t> counts = {};
   };
+  void place_fp8(const WeightTypes& types, Arena& arena);
   // Consecutive layers of a group together, until they have sharding_.bucket_bytes.
   std::vector<Bucketed> buckets_of(const std::vector<Parameter*>& group, DType gradient) const;
   // Gives the buckets their counts.

@@ -7,15 +7,6 @@
 
 namespace moe {
 
-void ScaledRows::check(const char* what) const {
-  const int rank = value.rank();
-  CHECK(is_fp8(value.dtype()) && (rank == 2 || rank == 3), std::string(what) + ": " + value.describe());
-  CHECK(scale.dtype() == DType::f32 && scale.rank() == rank - 1 && scale.dim(0) == value.dim(0) &&
-            scale.dim(rank - 2) == value.dim(rank - 2),
-        std::string(what) + ": " + scale.describe() + " beside " + value.describe());
-  if (!census.empty()) expect(census, what, DType::i32, {static_cast<int64_t>(Census::kEntries)});
-}
-
 void QuantiseRows::check() const {
   q.check(name);
   CHECK(is_activation(x.dtype()) && x.rank() == q.value.rank() && x.numel() == q.value.numel() &&

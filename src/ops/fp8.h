@@ -5,32 +5,13 @@
 // model are such. Letters, types and what holds for every op: ops/ops.h.
 #pragma once
 
-#include <cstdint>
 #include <string>
 
 #include "ops/matmul.h"
+#include "tensor/scaled_rows.h"
 #include "tensor/tensor.h"
 
 namespace moe {
-
-// What became of a matrix when it was quantised: i32 [4], which whoever quantises adds to. Of every 16th row
-// of each matrix (kCensusRows): the bits of its largest size (a maximum), and how many numbers were not zero,
-// of these became zero, and were too large or not finite.
-enum class Census : uint8_t { largest, nonzero, flushed, saturated, kEntries };
-inline constexpr int64_t kCensusRows = 16;
-
-// x[r, c] = scale[r] * value[r, c]. value: e4m3 or e5m2, [R, C] or [E, R, C]; scale: f32, [R] or [E, R]. A
-// row with a number that is not finite has the scale NaN. census: none, or as above.
-struct ScaledRows {
-  Tensor value, scale;
-  Tensor census = {};
-
-  bool empty() const { return value.empty(); }
-  ScaledRows rows(int64_t begin, int64_t end) const {
-    return {value.rows(begin, end), scale.rows(begin, end), census};
-  }
-  void check(const char* what) const;
-};
 
 // q = x by rows, of any activation type.
 struct QuantiseRows {

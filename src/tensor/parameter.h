@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/shard.h"
+#include "tensor/scaled_rows.h"
 #include "tensor/tensor.h"
 
 namespace moe {
@@ -56,6 +57,14 @@ struct Parameter {
   Tensor compute;                       // what the ops read: bf16 copy, or the same view as weight
   // f32 or bf16; written by the first micro-batch of a step, added to by the others
   Tensor gradient;
+  // Training in FP8: `compute` by rows for x w^T, and its transpose by rows for dy w. Which ones products can
+  // read, and where they are: nowhere in other precisions, and never in a checkpoint.
+  struct Fp8Copies {
+    bool has_rows = false, has_columns = false;
+    ScaledRows rows = {}, columns = {};
+    bool empty() const { return rows.empty() && columns.empty(); }
+  };
+  Fp8Copies fp8 = {};
 
   // The part that this rank updates, flat. offset: of its first element in the global tensor, a multiple of
   // kAlignment.

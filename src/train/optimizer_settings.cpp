@@ -99,7 +99,7 @@ void describe_optimizer(TrainingConfig& c, Fields& fields) {
   fields.add("router_8bit", c.router_8bit, "8-bit moments for the routers too");
   fields
       .add("mixed_precision", c.mixed_precision,
-           "no: f32; tf32: f32, rounded products on a GPU; auto: bf16 where fast")
+           "no: f32; tf32: rounded products; fp8: Hopper; auto: bf16 where fast")
       .known_as({"precision", "dtype", "torch_dtype", "amp", "bf16", "fp16", "param_dtype"})
       .choice_known_as({{"bfloat16", "bf16"},
                         {"float16", "fp16"},
@@ -111,7 +111,10 @@ void describe_optimizer(TrainingConfig& c, Fields& fields) {
                         {"none", "no"},
                         {"false", "no"},
                         {"bf16-mixed", "bf16"},
-                        {"16-mixed", "fp16"}});
+                        {"16-mixed", "fp16"},
+                        {"float8", "fp8"},
+                        {"e4m3", "fp8"}});
+  fields.add("fp8_bf16_layers", c.fp8_bf16_layers, "fp8: so many layers at each end stay in bf16");
   fields.add("loss_scale", c.loss_scale, "fp16: first factor on the gradients; halved on overflow")
       .range(1, LossScale::kMost);
   fields

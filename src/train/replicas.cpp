@@ -29,7 +29,7 @@ void Replicas::all_reduce(const model::StepSums& sums) {
 }
 
 model::LayerHooks Replicas::layer_hooks(CapturedRegion& region, bool first, bool last) {
-  model::LayerHooks hooks;
+  model::LayerHooks hooks{.pre_forward = {}, .post_backward = {}, .new_weights = first};
   if (!overlaps_communication()) return hooks;
   if (first && groups_.in_parts())
     hooks.pre_forward = [this, &region](int64_t layer) {

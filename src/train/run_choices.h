@@ -67,13 +67,14 @@ constexpr bool is_cautious(WeightDecayMode mode) {
 }
 
 // no: f32. automatic: becomes no or bf16 by what the device multiplies fast (train/precision.h).
-enum class MixedPrecision : uint8_t { automatic, no, tf32, bf16, fp16 };
+enum class MixedPrecision : uint8_t { automatic, no, tf32, bf16, fp16, fp8 };
 constexpr auto choices_of(MixedPrecision) {
   return choices<MixedPrecision>({{MixedPrecision::automatic, "auto"},
                                   {MixedPrecision::no, "no"},
                                   {MixedPrecision::tf32, "tf32"},
                                   {MixedPrecision::bf16, "bf16"},
-                                  {MixedPrecision::fp16, "fp16"}});
+                                  {MixedPrecision::fp16, "fp16"},
+                                  {MixedPrecision::fp8, "fp8"}});
 }
 
 // Of master weights and of gradients.

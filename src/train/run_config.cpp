@@ -211,8 +211,10 @@ void TrainingConfig::validate() const {
                     "set it to false or change the optimizer");
   for (const auto& [name, type] :
        {std::pair{"master_weights", master_weights}, {"gradient_type", gradient_type}})
-    if (type == StoredType::bf16 && mixed_precision != MixedPrecision::bf16)
-      throw UserError(fmt::format("training.{}", name), "fp32 when training.mixed_precision is not bf16",
+    if (type == StoredType::bf16 && mixed_precision != MixedPrecision::bf16 &&
+        mixed_precision != MixedPrecision::fp8)
+      throw UserError(fmt::format("training.{}", name),
+                      "fp32 when training.mixed_precision is neither bf16 nor fp8",
                       std::string(name_of(type)), "set training.mixed_precision to bf16, or this to fp32");
   if (ema_decay > 0 && master_weights != StoredType::fp32)
     throw UserError("training.ema_decay", "training.master_weights fp32, of which an average is made",

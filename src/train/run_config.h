@@ -60,7 +60,8 @@ struct TrainingConfig {
   bool embedding_8bit = false;
   bool router_8bit = false;
   MixedPrecision mixed_precision = MixedPrecision::no;
-  double loss_scale = 65536;  // fp16: the first
+  int64_t fp8_bf16_layers = 0;  // fp8: so many layers at each end stay bf16
+  double loss_scale = 65536;    // fp16: the first
   int64_t loss_scale_growth_every = 2000;
   StoredType master_weights = StoredType::fp32;  // bf16: rounded at random, no f32 copy
   StoredType gradient_type = StoredType::fp32;

@@ -65,6 +65,8 @@ Arithmetic arithmetic(const TrainingConfig& training) {
       return {DType::f32, true};
     case MixedPrecision::bf16:
       return {DType::bf16, false};
+    case MixedPrecision::fp8:
+      return {.type = DType::bf16, .tf32 = false, .fp8 = true};
     case MixedPrecision::fp16:
       return {DType::f16, false};
     case MixedPrecision::automatic:
@@ -78,6 +80,7 @@ LossScale loss_scale(const TrainingConfig& training) {
     case MixedPrecision::no:
     case MixedPrecision::tf32:
     case MixedPrecision::bf16:
+    case MixedPrecision::fp8:
       return {};
     case MixedPrecision::fp16:
       return {training.loss_scale, training.loss_scale_growth_every};
@@ -90,7 +93,9 @@ LossScale loss_scale(const TrainingConfig& training) {
 model::WeightTypes weight_types(const TrainingConfig& training) {
   return {.compute = arithmetic(training).type,
           .master = dtype(training.master_weights),
-          .gradient = dtype(training.gradient_type)};
+          .gradient = dtype(training.gradient_type),
+          .fp8 = training.mixed_precision == MixedPrecision::fp8,
+          .fp8_bf16_layers = training.fp8_bf16_layers};
 }
 
 model::MicroBatch micro_batch(const RunConfig& config, int64_t vocabulary) {

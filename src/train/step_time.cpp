@@ -222,6 +222,7 @@ std::optional<StepTime> predict_step(const RunConfig& config, int ranks, const G
       return std::nullopt;
     case MixedPrecision::bf16:
     case MixedPrecision::fp16:
+    case MixedPrecision::fp8:
       break;
     case MixedPrecision::automatic:
       CHECK(false, "training.mixed_precision is still auto");

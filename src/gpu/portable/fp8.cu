@@ -26,7 +26,7 @@ void with_fp8(DType dtype, Body&& body) {
 }
 
 // Rows of at most pieces * 32 * width elements; 0: of any length, read twice.
-template <Fp8Format format, class T, int width, int pieces>
+template <class Q, class T, int width, int pieces>
 __global__ void __launch_bounds__(kWarps * 32)
     rows_kernel(Fp8Rows out, const T* x_RC, int64_t rows, int64_t columns) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
@@ -49,14 +49,14 @@ __global__ void __launch_bounds__(kWarps * 32)
       largest = largest_bits(largest, load<width>(x + c));
   }
   largest = warp_max_bits(largest);
-  const float scale = fp8_scale<format>(largest), inverse = fp8_inverse_scale(scale);
+  const float scale = fp8_scale<kFormat<Q>>(largest), inverse = fp8_inverse_scale(scale);
   if (lane == 0) out.scale[row] = scale;
   const bool counts = out.counts(row);
   CensusCounts counted;
   const auto write = [&](int64_t c, const Vec<T, width>& v) {
-    const auto q = quantised<format>(v, inverse);
+    const auto q = quantised<kFormat<Q>>(v, inverse);
     store(out.value + row * columns + c, q);
-    if (counts) counted.template add<format>(v, q, inverse);
+    if (counts) counted.template add<kFormat<Q>>(v, q, inverse);
   };
   if constexpr (pieces > 0) {
 #pragma unroll
@@ -121,7 +121,7 @@ struct alignas(16) Turned {
 };
 
 // out[c, r] of x[r, c], and the scales, by the first blocks of each column.
-template <Fp8Format format, class T, int width>
+template <class Q, class T, int width>
 __global__ void __launch_bounds__(kThreads)
     columns_kernel(Fp8Rows out, const int* largest_EC, const T* x_ERC, int64_t rows, int64_t columns) {
   __shared__ Turned turned;
@@ -136,7 +136,7 @@ __global__ void __launch_bounds__(kThreads)
   for (int j = 0; j < width; ++j) {
     const int64_t row = out_row + in.first + j;
     const uint32_t bits = in.first + j < columns ? static_cast<uint32_t>(largest_EC[row]) : 0;
-    const float scale = fp8_scale<format>(bits);
+    const float scale = fp8_scale<kFormat<Q>>(bits);
     inverse[j] = fp8_inverse_scale(scale);
     if (in.first + j >= columns) continue;
     if (begin == 0 && line == 0) out.scale[row] = scale;
@@ -147,10 +147,10 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
     for (int j = 0; j < width; ++j) {
       const Vec<T, 1> one{{v.v[j]}};
-      const auto q = quantised<format>(one, inverse[j]);
+      const auto q = quantised<kFormat<Q>>(one, inverse[j]);
       turned.line[thread % kAcross<width> * width + j][r] = q.v[0];
       if (out.counts(out_row + in.first + j) && in.first + j < columns && begin + r < rows)
-        counted.template add<format>(one, q, inverse[j]);
+        counted.template add<kFormat<Q>>(one, q, inverse[j]);
     }
   }
   if (out.census != nullptr) counted.add_to(out.census, warp_max_bits(most));
@@ -179,10 +179,10 @@ void GpuOps::quantise_rows(QuantiseRows op) {
       constexpr int width = 16 / sizeof(T);
       const bool wide = vector_width<T>(columns, op.x.data()) == width &&
                         reinterpret_cast<uintptr_t>(op.q.value.data()) % width == 0;
-      const auto kernel = !wide                        ? rows_kernel<kFormat<Q>, T, 1, 0>
-                          : columns <= 4 * 32 * width  ? rows_kernel<kFormat<Q>, T, width, 4>
-                          : columns <= 12 * 32 * width ? rows_kernel<kFormat<Q>, T, width, 12>
-                                                       : rows_kernel<kFormat<Q>, T, width, 0>;
+      const auto kernel = !wide                        ? rows_kernel<Q, T, 1, 0>
+                          : columns <= 4 * 32 * width  ? rows_kernel<Q, T, width, 4>
+                          : columns <= 12 * 32 * width ? rows_kernel<Q, T, width, 12>
+                                                       : rows_kernel<Q, T, width, 0>;
       launch(stream_, kernel, {blocks(ceil_div(rows, kWarps)), kWarps * 32}, fp8_rows(op.q), pointer<T>(op.x),
              rows, columns);
     });
@@ -205,7 +205,7 @@ void GpuOps::quantise_columns(QuantiseColumns op) {
         launch(stream_, column_maxima_kernel<T, width>,
                {{across, blocks(ceil_div(rows, kRowsOfMaximum)), deep}, kThreads}, largest, pointer<T>(op.x),
                rows, columns);
-        launch(stream_, columns_kernel<kFormat<Q>, T, width>,
+        launch(stream_, columns_kernel<Q, T, width>,
                {{across, blocks(ceil_div(rows, kSide)), deep}, kThreads}, fp8_rows(op.q), largest,
                pointer<T>(op.x), rows, columns);
       };
