@@ -80,6 +80,19 @@ void quantise_by(ThreadPool& pool, ScaledRows rows, const Tensor& x, float large
   });
 }
 
+Tensor widened(ThreadPool& pool, bf16* out, const ScaledRows& in) {
+  const int64_t rows = in.scale.numel(), n = in.value.dim(in.value.rank() - 1);
+  with_fp8(in.value.dtype(), [&](auto type) {
+    const auto* const value = in.value.as<decltype(type)>();
+    const float* const scale = in.scale.as<float>();
+    pool.parallel_for(rows, kRows, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r)
+        for (int64_t i = r * n; i < (r + 1) * n; ++i) out[i] = bf16(scale[r] * static_cast<float>(value[i]));
+    });
+  });
+  return {out, DType::bf16, in.value.shape(), in.value.rank()};
+}
+
 void CpuOps::quantise_rows(QuantiseRows op) {
   op.check();
   const int64_t n = op.x.dim(op.x.rank() - 1), rows = op.x.numel() / std::max<int64_t>(n, 1);
@@ -117,22 +130,10 @@ void CpuOps::quantise_columns(QuantiseColumns op) {
 
 void CpuOps::fp8_matmul(Fp8Matmul op) {
   op.check();
-  const auto widen = [&](bf16* out, const ScaledRows& in) {
-    const int64_t rows = in.value.dim(0), n = in.value.dim(1);
-    with_fp8(in.value.dtype(), [&](auto type) {
-      const auto* const value = in.value.as<decltype(type)>();
-      const float* const scale = in.scale.as<float>();
-      pool_.parallel_for(rows, kRows, [&](int64_t begin, int64_t end) {
-        for (int64_t r = begin; r < end; ++r)
-          for (int64_t i = r * n; i < (r + 1) * n; ++i)
-            out[i] = bf16(scale[r] * static_cast<float>(value[i]));
-      });
-    });
-    return Tensor(out, DType::bf16, {rows, n});
-  };
   const int64_t of_a = op.a_MK.value.numel(), of_b = op.b_NK.value.numel();
   auto lease = scratch_.borrow(Scratch::padded<bf16>(of_a) + Scratch::padded<bf16>(of_b));
-  const Tensor a_MK = widen(lease.take<bf16>(of_a), op.a_MK), b_NK = widen(lease.take<bf16>(of_b), op.b_NK);
+  const Tensor a_MK = widened(pool_, lease.take<bf16>(of_a), op.a_MK),
+               b_NK = widened(pool_, lease.take<bf16>(of_b), op.b_NK);
   if (!op.addend_MN.empty() && op.addend_MN.data() != op.c_MN.data()) copy({op.c_MN, op.addend_MN});
   matmul({op.c_MN, a_MK, b_NK, MatmulLayout::NT, !op.addend_MN.empty(), op.role});
 }

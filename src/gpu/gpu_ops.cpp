@@ -9,6 +9,8 @@ namespace {
 
 // For partial sums and indices of the largest micro-batches; the ops CHECK that theirs fit.
 constexpr int64_t kWorkspaceBytes = 128 << 20;
+// Most runs have none of them, so they come when they are asked for.
+constexpr int64_t kLeastWidenedBytes = 256;
 
 std::unique_ptr<Provider> provider_for(const GpuDevice& device, Kernels kernels, const Launcher& launcher) {
   if (kernels == Kernels::best && device.properties().major == 9) return sm90_provider(launcher);
@@ -25,6 +27,7 @@ GpuOps::GpuOps(GpuDevice& device, Kernels kernels, Arithmetic arithmetic)
       shared_of_processor_(device.properties().sharedMemPerMultiprocessor),
       shared_of_block_(device.properties().sharedMemPerBlockOptin),
       workspace_(device, kWorkspaceBytes),
+      widened_(device, kLeastWidenedBytes),
       provider_(provider_for(device, kernels, {stream_, num_sms_, workspace_})),
       gemm_(device, arithmetic.tf32) {}
 

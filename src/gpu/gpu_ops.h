@@ -51,6 +51,7 @@ class GpuOps final : public Ops {
   size_t shared_of_processor_;  // bytes of shared memory that one's blocks have together
   size_t shared_of_block_;      // and that one block can have
   Workspace workspace_;
+  Workspace widened_;  // operands that an operation makes for others, which carve workspace_
   std::unique_ptr<Provider> provider_;
   Gemm gemm_;
 };

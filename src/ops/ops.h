@@ -35,6 +35,7 @@
 #include "ops/embedding.h"
 #include "ops/experts.h"
 #include "ops/fp8.h"
+#include "ops/fp8_experts.h"
 #include "ops/loss.h"
 #include "ops/matmul.h"
 #include "ops/muon.h"
@@ -48,60 +49,62 @@
 namespace moe {
 
 // The list of all ops: method and arguments. Classes that have every op are made from it.
-#define MOE_OPS(OP)                                \
-  OP(fill, Fill)                                   \
-  OP(fill_normal, FillNormal)                      \
-  OP(copy, Copy)                                   \
-  OP(cast, Cast)                                   \
-  OP(add, Add)                                     \
-  OP(average, Average)                             \
-  OP(sigmoid, Sigmoid)                             \
-  OP(sigmoid_backward, SigmoidBackward)            \
-  OP(embedding_forward, EmbeddingForward)          \
-  OP(embedding_backward, EmbeddingBackward)        \
-  OP(rms_norm_forward, RmsNormForward)             \
-  OP(rms_norm_backward, RmsNormBackward)           \
-  OP(matmul, Matmul)                               \
-  OP(matmul_add, MatmulAdd)                        \
-  OP(fp8_matmul, Fp8Matmul)                        \
-  OP(quantise_rows, QuantiseRows)                  \
-  OP(quantise_columns, QuantiseColumns)            \
-  OP(bias_forward, BiasForward)                    \
-  OP(bias_backward, BiasBackward)                  \
-  OP(grouped_matmul, GroupedMatmul)                \
-  OP(qk_norm_rope_forward, QkNormRopeForward)      \
-  OP(qk_norm_rope_backward, QkNormRopeBackward)    \
-  OP(attention_forward, AttentionForward)          \
-  OP(gate_backward, GateBackward)                  \
-  OP(attention_backward, AttentionBackward)        \
-  OP(attention_cached, AttentionCached)            \
-  OP(router_logits_forward, RouterLogitsForward)   \
-  OP(router_logits_backward, RouterLogitsBackward) \
-  OP(route, Route)                                 \
-  OP(route_plan, MakeRoutePlan)                    \
-  OP(router_losses, RouterLosses)                  \
-  OP(route_backward, RouteBackward)                \
-  OP(sequence_loss, SequenceLoss)                  \
-  OP(balance_sums, BalanceSums)                    \
-  OP(balance_shares, BalanceShares)                \
-  OP(router_bias, RouterBias)                      \
-  OP(gather_rows, GatherRows)                      \
-  OP(combine_rows, CombineRows)                    \
-  OP(swiglu_forward, SwigluForward)                \
-  OP(swiglu_backward, SwigluBackward)              \
-  OP(cross_entropy, CrossEntropy)                  \
-  OP(argmax, Argmax)                               \
-  OP(sample, Sample)                               \
-  OP(sum, Sum)                                     \
-  OP(sum_squares, SumSquares)                      \
-  OP(clip_scale, ClipScale)                        \
-  OP(spike_guard, SpikeGuard)                      \
-  OP(adamw8, AdamW8)                               \
-  OP(adamw32, AdamW32)                             \
-  OP(matrix_activity, MatrixActivity)              \
-  OP(muon_momentum, MuonMomentum)                  \
-  OP(newton_schulz, NewtonSchulz)                  \
-  OP(normalise_rows, NormaliseRows)                \
+#define MOE_OPS(OP)                                   \
+  OP(fill, Fill)                                      \
+  OP(fill_normal, FillNormal)                         \
+  OP(copy, Copy)                                      \
+  OP(cast, Cast)                                      \
+  OP(add, Add)                                        \
+  OP(average, Average)                                \
+  OP(sigmoid, Sigmoid)                                \
+  OP(sigmoid_backward, SigmoidBackward)               \
+  OP(embedding_forward, EmbeddingForward)             \
+  OP(embedding_backward, EmbeddingBackward)           \
+  OP(rms_norm_forward, RmsNormForward)                \
+  OP(rms_norm_backward, RmsNormBackward)              \
+  OP(matmul, Matmul)                                  \
+  OP(matmul_add, MatmulAdd)                           \
+  OP(fp8_matmul, Fp8Matmul)                           \
+  OP(quantise_rows, QuantiseRows)                     \
+  OP(quantise_columns, QuantiseColumns)               \
+  OP(fp8_expert_up, Fp8ExpertUp)                      \
+  OP(fp8_expert_down_backward, Fp8ExpertDownBackward) \
+  OP(bias_forward, BiasForward)                       \
+  OP(bias_backward, BiasBackward)                     \
+  OP(grouped_matmul, GroupedMatmul)                   \
+  OP(qk_norm_rope_forward, QkNormRopeForward)         \
+  OP(qk_norm_rope_backward, QkNormRopeBackward)       \
+  OP(attention_forward, AttentionForward)             \
+  OP(gate_backward, GateBackward)                     \
+  OP(attention_backward, AttentionBackward)           \
+  OP(attention_cached, AttentionCached)               \
+  OP(router_logits_forward, RouterLogitsForward)      \
+  OP(router_logits_backward, RouterLogitsBackward)    \
+  OP(route, Route)                                    \
+  OP(route_plan, MakeRoutePlan)                       \
+  OP(router_losses, RouterLosses)                     \
+  OP(route_backward, RouteBackward)                   \
+  OP(sequence_loss, SequenceLoss)                     \
+  OP(balance_sums, BalanceSums)                       \
+  OP(balance_shares, BalanceShares)                   \
+  OP(router_bias, RouterBias)                         \
+  OP(gather_rows, GatherRows)                         \
+  OP(combine_rows, CombineRows)                       \
+  OP(swiglu_forward, SwigluForward)                   \
+  OP(swiglu_backward, SwigluBackward)                 \
+  OP(cross_entropy, CrossEntropy)                     \
+  OP(argmax, Argmax)                                  \
+  OP(sample, Sample)                                  \
+  OP(sum, Sum)                                        \
+  OP(sum_squares, SumSquares)                         \
+  OP(clip_scale, ClipScale)                           \
+  OP(spike_guard, SpikeGuard)                         \
+  OP(adamw8, AdamW8)                                  \
+  OP(adamw32, AdamW32)                                \
+  OP(matrix_activity, MatrixActivity)                 \
+  OP(muon_momentum, MuonMomentum)                     \
+  OP(newton_schulz, NewtonSchulz)                     \
+  OP(normalise_rows, NormaliseRows)                   \
   OP(muon_update, MuonUpdate)
 // These have a body of other ops (in ops/, beside their checks); a device may have a faster one.
 #define MOE_COMPOSED_OPS(OP)                     \
