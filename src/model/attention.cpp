@@ -1,17 +1,9 @@
 // SPDX-License-Identifier: MIT
 #include "model/attention.h"
 
+#include "model/fp8.h"
+
 namespace moe::model {
-namespace {
-
-ScaledRows fp8_rows(int64_t rows, int64_t columns, Arena& arena) {
-  const auto take = [&](DType type, std::initializer_list<int64_t> shape) {
-    return arena.allocate("activations: fp8", type, shape);
-  };
-  return {take(DType::e4m3, {rows, columns}), take(DType::f32, {rows})};
-}
-
-}  // namespace
 
 void AttentionWeights::declare(ParameterList& list, const AttentionSpec& spec) {
   const int64_t H = spec.heads.query, d = spec.heads.dim;

@@ -113,8 +113,8 @@ void Block::experts_backward(const Tensor& d_ND, BlockSaved& saved, const LayerW
                              GradientMode gradients, const BlockContext& context) const {
   const auto& [tokens, dispatcher, scratch, ops, d8_ND] = context;
   if (moe_)
-    moe_->experts_backward(*saved.moe, d_ND, weights.moe, gradients, tokens.dense, dispatcher, *scratch.moe,
-                           ops);
+    moe_->experts_backward(*saved.moe, d_ND, d8_ND, weights.moe, gradients, tokens.dense, dispatcher,
+                           *scratch.moe, ops);
 }
 
 void Block::combine_gradients(Tensor d_ND, BlockSaved& saved, const LayerWeights& weights,

@@ -30,13 +30,15 @@ struct ExpertsWorkspace {
 struct ExpertTokens {
   Tensor x_ND;
   RoutePlan plan;
+  ScaledRows x8_ND = {};  // in FP8 training
 };
 
 // How their results enter the loss.
 struct ExpertGradients {
-  Tensor dy_ND;       // d(loss)/d(combined results)
-  Tensor weight_NK;   // of each assignment
-  Tensor dweight_NK;  // written
+  Tensor dy_ND;            // d(loss)/d(combined results)
+  Tensor weight_NK;        // of each assignment
+  Tensor dweight_NK;       // written
+  ScaledRows dy8_ND = {};  // in FP8 training
 };
 
 class Experts {
@@ -57,6 +59,9 @@ class Experts {
                   Ops& ops) const;
 
  private:
+  static void up(Tensor h_R2F, Tensor a_RF, Tensor rows_RD, const ExpertTokens& tokens,
+                 const ExpertsWeights& weights, Ops& ops);
+
   Recompute recompute_;
 };
 

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "model/fp8.h"
+
 namespace moe::model {
 
 HeadWorkspace::HeadWorkspace(const HeadSpec& spec, DType type, int64_t N, int64_t C, Arena& arena) {
@@ -15,8 +17,8 @@ HeadWorkspace::HeadWorkspace(const HeadSpec& spec, DType type, int64_t N, int64_
   loss_N = take(DType::f32, {N});
   dfeatures_ND = take(type, {N, spec.width});
   if (!spec.fp8) return;
-  features8_ND = {take(DType::e4m3, {N, spec.width}), take(DType::f32, {N})};
-  dlogits8_CV = {take(DType::e5m2, {C, spec.vocab_size}), take(DType::f32, {C})};
+  features8_ND = fp8_rows(N, spec.width, arena);
+  dlogits8_CV = fp8_rows(C, spec.vocab_size, arena, DType::e5m2);
 }
 
 Head::Head(const HeadSpec& spec, int64_t vocabulary, Mode mode, Arena& arena)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "model/moe.h"
 
+#include "model/fp8.h"
+
 namespace moe::model {
 
 void MoeWeights::declare(ParameterList& list, const MoeSpec& spec) {
@@ -21,6 +23,9 @@ MoeSaved::MoeSaved(const MoeSpec& spec, DType type, int64_t N, Recompute recompu
   const bool own_norm = recompute == Recompute::none || first == nullptr;
   norm_ND = own_norm ? keep(type, {N, spec.width}) : first->norm_ND;
   rstd_N = own_norm ? keep(DType::f32, {N}) : first->rstd_N;
+  if (spec.fp8)
+    norm8_ND =
+        first != nullptr && !first->norm8_ND.empty() ? first->norm8_ND : fp8_rows(N, spec.width, arena);
   const bool own_h = recompute != Recompute::full || first == nullptr;
   h_R2F = own_h ? keep(type, {dispatcher.max_rows(), 2 * spec.inner_width}) : first->h_R2F;
   if (spec.has_shared())
@@ -43,13 +48,30 @@ MoeWorkspace::MoeWorkspace(const MoeSpec& spec, DType type, int64_t N, const Tok
     shared.emplace(spec, type, N, mode, arena);
   else if (mode == Mode::training)
     dnorm_ND = arena.allocate("activations: shared", type, {N, spec.width});
+  if (!spec.fp8 || dispatcher.is_local()) return;
+  recv8_XD = fp8_rows(dispatcher.max_rows(), spec.width, arena);
+  recv_gradient8_XD = fp8_rows(dispatcher.max_rows(), spec.width, arena);
 }
 
 MoeLayer::MoeLayer(const MoeSpec& spec, Recompute recompute)
     : spec_(spec), recompute_(recompute), router_(spec), experts_(recompute), shared_(recompute) {}
 
 void MoeLayer::norm(MoeSaved& saved, const Tensor& x_ND, const MoeWeights& weights, Ops& ops) const {
-  ops.rms_norm_forward(saved.norm_ND, saved.rstd_N, x_ND, weights.norm.weight, spec_.norm_eps);
+  ops.rms_norm_forward({.y_ND = saved.norm_ND,
+                        .rstd_N = saved.rstd_N,
+                        .x_ND = x_ND,
+                        .w_D = weights.norm.weight,
+                        .eps = spec_.norm_eps,
+                        .y8_ND = saved.norm8_ND});
+}
+
+ScaledRows MoeLayer::fp8(const ScaledRows& here, const ScaledRows& recv, const Tensor& x_ND,
+                         const TokenDispatcher& dispatcher, Ops& ops) const {
+  if (!spec_.fp8) return {};
+  if (dispatcher.is_local()) return here;
+  ScaledRows rows = recv.rows(0, x_ND.dim(0));
+  if (x_ND.dim(0) > 0) ops.quantise_rows(rows, x_ND);
+  return rows;
 }
 
 void MoeLayer::dispatch(MoeSaved& saved, const Tensor& x_ND, const MoeWeights& weights, const Tokens& tokens,
@@ -65,7 +87,8 @@ void MoeLayer::dispatch(MoeSaved& saved, const Tensor& x_ND, const MoeWeights& w
 void MoeLayer::experts(Tensor y_ND, MoeSaved& saved, const Tensor& x_ND, const MoeWeights& weights,
                        const DensePlan& plan, TokenDispatcher& dispatcher, const MoeWorkspace& scratch,
                        Ops& ops) const {
-  const ExpertTokens tokens = dispatcher.recv(saved.dispatched, ops);
+  ExpertTokens tokens = dispatcher.recv(saved.dispatched, ops);
+  tokens.x8_ND = fp8(saved.norm8_ND, scratch.recv8_XD, tokens.x_ND, dispatcher, ops);
   const Tensor rows_RD = experts_.forward(saved.h_R2F, tokens, weights.experts, scratch.experts, ops);
   dispatcher.combine(saved.dispatched, rows_RD, ops);
   if (saved.shared)  // while the results travel
@@ -111,15 +134,19 @@ void MoeLayer::dispatch_gradients(MoeSaved& saved, const Tensor& d_ND, const Ten
                                 scratch.router.dweight_NK, ops);
 }
 
-void MoeLayer::experts_backward(MoeSaved& saved, const Tensor& d_ND, const MoeWeights& weights,
-                                GradientMode gradients, const DensePlan& plan, TokenDispatcher& dispatcher,
-                                const MoeWorkspace& scratch, Ops& ops) const {
+void MoeLayer::experts_backward(MoeSaved& saved, const Tensor& d_ND, const ScaledRows& d8_ND,
+                                const MoeWeights& weights, GradientMode gradients, const DensePlan& plan,
+                                TokenDispatcher& dispatcher, const MoeWorkspace& scratch, Ops& ops) const {
   if (saved.shared)  // while the gradients travel
     shared_.backward(*saved.shared, d_ND, saved.norm_ND, weights.shared, gradients, plan, *scratch.shared,
                      ops);
-  const ExpertGradients to = dispatcher.recv_gradients(saved.dispatched);
-  const Tensor rows_RD = experts_.backward(saved.h_R2F, dispatcher.tokens(saved.dispatched), to,
-                                           weights.experts, gradients, scratch.experts, ops);
+  ExpertGradients to = dispatcher.recv_gradients(saved.dispatched);
+  to.dy8_ND = fp8(d8_ND, scratch.recv_gradient8_XD, to.dy_ND, dispatcher, ops);
+  ExpertTokens tokens = dispatcher.tokens(saved.dispatched);
+  if (recompute_ == Recompute::full)
+    tokens.x8_ND = fp8(saved.norm8_ND, scratch.recv8_XD, tokens.x_ND, dispatcher, ops);
+  const Tensor rows_RD =
+      experts_.backward(saved.h_R2F, tokens, to, weights.experts, gradients, scratch.experts, ops);
   dispatcher.combine_gradients(saved.dispatched, rows_RD, ops);
 }
 

@@ -33,6 +33,7 @@ struct MoeSaved {
   // The same memory for fewer tokens.
   MoeSaved first(int64_t N) const;
   Tensor norm_ND, rstd_N;
+  ScaledRows norm8_ND;  // in FP8 training: of one layer at a time, so all share it
   RouterSaved router;
   DispatchedTokens dispatched;
   Tensor h_R2F;  // of this rank's experts
@@ -47,6 +48,7 @@ struct MoeWorkspace {
   ExpertsWorkspace experts;
   std::optional<SharedExpertWorkspace> shared;
   Tensor dnorm_ND;
+  ScaledRows recv8_XD, recv_gradient8_XD;  // in FP8 training: what came from other ranks
 };
 
 class MoeLayer {
@@ -75,14 +77,17 @@ class MoeLayer {
   // where there is one. saved.h_R2F is overwritten.
   void dispatch_gradients(MoeSaved& saved, const Tensor& d_ND, const Tensor& x_ND, const MoeWeights& weights,
                           TokenDispatcher& dispatcher, const MoeWorkspace& scratch, Ops& ops) const;
-  void experts_backward(MoeSaved& saved, const Tensor& d_ND, const MoeWeights& weights,
-                        GradientMode gradients, const DensePlan& plan, TokenDispatcher& dispatcher,
-                        const MoeWorkspace& scratch, Ops& ops) const;
+  void experts_backward(MoeSaved& saved, const Tensor& d_ND, const ScaledRows& d8_ND,
+                        const MoeWeights& weights, GradientMode gradients, const DensePlan& plan,
+                        TokenDispatcher& dispatcher, const MoeWorkspace& scratch, Ops& ops) const;
   void combine_gradients(Tensor d_ND, const ScaledRows& d8_ND, const MoeSaved& saved, const Tensor& x_ND,
                          const MoeWeights& weights, const Tokens& tokens, const Tensor& scale_1,
                          TokenDispatcher& dispatcher, const MoeWorkspace& scratch, Ops& ops) const;
 
  private:
+  // Rows that are here are in FP8 already; those that came are quantised again, to the same bits.
+  ScaledRows fp8(const ScaledRows& here, const ScaledRows& recv, const Tensor& x_ND,
+                 const TokenDispatcher& dispatcher, Ops& ops) const;
   void norm(MoeSaved& saved, const Tensor& x_ND, const MoeWeights& weights, Ops& ops) const;
 
   MoeSpec spec_;

@@ -38,6 +38,7 @@ struct MoeSpec {
   float norm_eps = 0;
   FfnSpec shared = {};      // the expert that each token goes to
   bool shared_gate = true;  // its result is multiplied by sigmoid(x w)
+  bool fp8 = false;         // the experts' products by token read FP8
   bool has_shared() const { return shared.inner_width > 0; }
 };
 
@@ -75,7 +76,10 @@ struct ModelSpec {
   // With all parts that any layer has: of memory that serves each layer in turn.
   LayerSpec all_parts() const {
     LayerSpec all{layers.front().attention, moe(), layers.front().dense};
-    for (const LayerSpec& layer : layers) all.attention.fp8 = all.attention.fp8 || layer.attention.fp8;
+    for (const LayerSpec& layer : layers) {
+      all.attention.fp8 = all.attention.fp8 || layer.attention.fp8;
+      all.moe.fp8 = all.moe.fp8 || layer.moe.fp8;
+    }
     return all;
   }
   int64_t dense_layers() const {

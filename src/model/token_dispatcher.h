@@ -25,6 +25,8 @@ struct DispatchedTokens {
 class TokenDispatcher {
  public:
   virtual ~TokenDispatcher() = default;
+  // Whether tokens stay where they are.
+  virtual bool is_local() const { return false; }
   // The most rows that this rank's experts compute at once.
   virtual int64_t max_rows() const = 0;
   // For one block. first: null for the first block, whose memory the others share where backward fills it
@@ -55,6 +57,7 @@ class TokenDispatcher {
 class LocalDispatcher final : public TokenDispatcher {
  public:
   LocalDispatcher(const MoeSpec& spec, int64_t N) : max_rows_(N * spec.top_k) {}
+  bool is_local() const override { return true; }
   int64_t max_rows() const override { return max_rows_; }
   DispatchedTokens make_saved(const DispatchedTokens*, Arena&) const override { return {}; }
   void dispatch(DispatchedTokens& saved, const Tensor& x_ND, const RoutePlan& plan, Ops&) override {

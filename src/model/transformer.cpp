@@ -7,6 +7,7 @@
 #include <span>
 #include <utility>
 
+#include "model/fp8.h"
 #include "model/schedule.h"
 #include "tensor/device.h"
 
@@ -56,8 +57,10 @@ namespace {
 // Parts whose weights have FP8 copies use them.
 ModelSpec spec_of(const ModelConfig& config, const Weights& weights) {
   ModelSpec spec = config.spec();
-  for (size_t i = 0; i < spec.layers.size(); ++i)
+  for (size_t i = 0; i < spec.layers.size(); ++i) {
     spec.layers[i].attention.fp8 = !weights.layers[i].attention.qkvg.fp8.empty();
+    spec.layers[i].moe.fp8 = !weights.layers[i].moe.experts.gate_up.fp8.empty();
+  }
   spec.head.fp8 = !weights.head().matrix.fp8.empty();
   return spec;
 }
@@ -101,9 +104,7 @@ Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Wei
   }
   last_ND_ = arena.allocate("activations: residual stream", shape.type, {N, config.d_model});
   d_ND_ = arena.allocate("activations: head", shape.type, {N, config.d_model});
-  if (spec_.head.fp8)
-    d8_ND_ = {arena.allocate("activations: fp8", DType::e4m3, {N, config.d_model}),
-              arena.allocate("activations: fp8", DType::f32, {N})};
+  if (spec_.head.fp8) d8_ND_ = fp8_rows(N, config.d_model, arena);
   router_scale_1_ = arena.allocate("small", DType::f32, {1});
 }
 

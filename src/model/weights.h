@@ -24,8 +24,8 @@ namespace moe::model {
 // compute: what matrix products read. master: what the optimizer updates and checkpoints hold; where both
 // have one type they are one tensor. gradient: of the matrices of attention and experts; those of the
 // embedding, which is added to for each token, of norms and of routers are f32. Norm and router weights are
-// always f32. Inference has no gradients. fp8: in training, copies in FP8 for the products that read them, but
-// not of so many layers at each end.
+// always f32. Inference has no gradients. fp8: in training, copies in FP8 for the products that read them,
+// but not of so many layers at each end.
 struct WeightTypes {
   DType compute = DType::f32, master = DType::f32, gradient = DType::f32;
   bool fp8 = false;
