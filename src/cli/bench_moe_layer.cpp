@@ -50,10 +50,10 @@ struct Bench {
   }
   void backward(Ops& ops) {
     layer.dispatch_gradients(saved, d_ND, x_ND, weights.layers[0].moe, dispatcher, workspace, ops);
-    layer.experts_backward(saved, d_ND, weights.layers[0].moe, model::GradientMode::accumulate, plan,
+    layer.experts_backward(saved, d_ND, {}, weights.layers[0].moe, model::GradientMode::accumulate, plan,
                            dispatcher, workspace, ops);
-    layer.combine_gradients(d_ND, saved, x_ND, weights.layers[0].moe, tokens, scale_1, dispatcher, workspace,
-                            ops);
+    layer.combine_gradients(d_ND, {}, saved, x_ND, weights.layers[0].moe, tokens, scale_1, dispatcher,
+                            workspace, ops);
   }
 
   model::Weights weights;
