@@ -36,6 +36,8 @@ class Provider {
   virtual bool grouped_matmul(GroupedMatmul) { return false; }
   virtual bool expert_up(ExpertUp) { return false; }
   virtual bool expert_down_backward(ExpertDownBackward) { return false; }
+  virtual bool fp8_expert_up(Fp8ExpertUp) { return false; }
+  virtual bool fp8_expert_down_backward(Fp8ExpertDownBackward) { return false; }
   virtual bool expert_down_gradient(ExpertDownGradient) { return false; }
   virtual bool expert_up_gradient(ExpertUpGradient) { return false; }
 };

@@ -8,6 +8,9 @@
 #include "gpu/dynamic_shared.cuh"
 #include "gpu/launch.h"
 #include "gpu/portable/shared_tile.cuh"
+#include "gpu/sm90/sm90.cuh"
+#include "gpu/sm90/wgmma.cuh"
+#include "gpu/tensor_map.h"
 #include "support/compare.h"
 #include "support/fixture.h"
 #include "support/reference.h"
@@ -113,6 +116,43 @@ TEST_F(MmaTest, CopiesHappenAtTheWait) {
   Tensor c = zeros(DType::f32, {8});
   gpu::launch(nullptr, copy_kernel, {1, 1, 16}, gpu::pointer<float>(c), gpu::pointer<float>(x));
   EXPECT_EQ(values(c), (Values{-1, -1, -1, -1, 1, 2, 0, 0}));
+}
+
+// One stage of FP8 as the experts' kernels have it: lines of 128 bytes, copied as bf16 of half as many
+// columns, four pieces of 32 numbers each. c = a b^T of 64 x 128 numbers each; the last columns are past the
+// matrices' end.
+void fp8_product_kernel(float* c, const CUtensorMap* a_map, const CUtensorMap* b_map) {
+  auto* const a = gpu::dynamic_shared<unsigned char>();
+  unsigned char* const b = a + 64 * 128;
+  if (threadIdx.x == 0) {
+    gpu::Barrier barrier;
+    gpu::barrier_init(&barrier, 1);
+    gpu::tma_load(a, a_map, &barrier, 0, 0);
+    gpu::tma_load(b, b_map, &barrier, 0, 0);
+  }
+  __syncthreads();
+  float sum[32];
+  for (int piece = 0; piece < 4; ++piece)
+    gpu::wgmma<e4m3, 0, 0>(sum, gpu::rows_descriptor(a, piece), gpu::rows_descriptor(b, piece), piece > 0);
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % 32;
+  for (int j = 0; j < 8; ++j)
+    for (int e = 0; e < 4; ++e)
+      c[(thread / 32 * 16 + lane / 4 + e / 2 * 8) * 64 + j * 8 + lane % 4 * 2 + e % 2] = sum[j * 4 + e];
+}
+
+TEST_F(MmaTest, StagesOfFp8HoldTwiceTheNumbers) {
+  constexpr int64_t lines = 64, inner = 112;
+  const Tensor a = of(DType::e4m3, {lines, inner}, values(normal("a", DType::f32, {lines, inner}))),
+               b = of(DType::e4m3, {lines, inner}, values(normal("b", DType::f32, {lines, inner})));
+  const auto map = [](const Tensor& t) {
+    return gpu::tensor_map(DType::bf16, t.data(), lines, inner / 2, static_cast<int>(lines));
+  };
+  const CUtensorMap a_map = map(a), b_map = map(b);
+  Tensor c = zeros(DType::f32, {lines, lines});
+  gpu::launch(nullptr, fp8_product_kernel, {1, 128, 2 * lines * 128}, gpu::pointer<float>(c), &a_map, &b_map);
+  EXPECT_TRUE(close(values(c),
+                    reference_product(values(a), {inner}, values(b), {inner, true}, lines, lines, inner),
+                    1e-11));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gpu/gpu_device.h"
@@ -124,7 +125,26 @@ TEST_P(Schedules, LongTilesKeepTheirTurns) {
   });
 }
 
+class Fp8Schedules : public Schedules {};  // activations beside FP8 are bf16
+
+// Tiles of 256 columns and of 128.
+TEST_P(Fp8Schedules, SameBitsOfTheExperts) {
+  for (const auto& [d, f] : {std::pair<int64_t, int64_t>{80, 456}, {1168, 72}}) {
+    const Tensor x = activations("x", kTokens, d), up = normal("up", DType::bf16, {kExperts, 2 * f, d});
+    const ScaledRows x8{zeros(DType::e4m3, {kTokens, d}), zeros(DType::f32, {kTokens})};
+    const ScaledRows up8{zeros(DType::e4m3, {kExperts, 2 * f, d}), zeros(DType::f32, {kExperts, 2 * f})};
+    ops().quantise_rows(x8, x);
+    ops().quantise_rows(up8, up);
+    Tensor h = zeros(DType::bf16, {kRows, 2 * f}), a = zeros(DType::bf16, {kRows, f});
+    expect_same({h, a}, [&](Schedule schedule) {
+      sm90_fp8_expert_up(stream_, kProcessors, {h, a, x8, up8, plan_}, schedule);
+    });
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(OfType, Schedules, testing::ValuesIn(test::kHalves),
+                         [](const auto& type) { return std::string(name_of(type.param)); });
+INSTANTIATE_TEST_SUITE_P(OfType, Fp8Schedules, testing::Values(DType::bf16),
                          [](const auto& type) { return std::string(name_of(type.param)); });
 
 }  // namespace

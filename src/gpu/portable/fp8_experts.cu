@@ -51,12 +51,13 @@ void widen(cudaStream_t stream, Ops& ops, Workspace::Carving memory, const Op& o
 
 void GpuOps::fp8_expert_up(Fp8ExpertUp op) {
   op.check();
-  widen(stream_, *this, widened_.carve(), op, op.x_ND, op.w_E2FD);
+  if (!provider_->fp8_expert_up(op)) widen(stream_, *this, widened_.carve(), op, op.x_ND, op.w_E2FD);
 }
 
 void GpuOps::fp8_expert_down_backward(Fp8ExpertDownBackward op) {
   op.check();
-  widen(stream_, *this, widened_.carve(), op, op.dy_ND, op.w_EFD);
+  if (!provider_->fp8_expert_down_backward(op))
+    widen(stream_, *this, widened_.carve(), op, op.dy_ND, op.w_EFD);
 }
 
 }  // namespace moe::gpu

@@ -3,11 +3,13 @@
 #include "gpu/sm90/experts.h"
 
 #include <type_traits>
+#include <vector>
 
 #include "gpu/sigmoid.cuh"
 #include "gpu/sm90/grouped_matmul.cuh"
 #include "gpu/sm90/grouped_store.cuh"
 #include "gpu/sm90/half_type.cuh"
+#include "gpu/sm90/row_scales.cuh"
 
 namespace moe::gpu {
 namespace {
@@ -30,18 +32,24 @@ __device__ __forceinline__ float upper(uint32_t pair) {
 
 // h = [gate | up] rounded, and a = gate * silu(up) of the rounded ones. Half of the tile's columns are gates,
 // the other half the ups that belong to them: a thread has both.
-template <class T, int kN>
+template <class T, int kN, class Scales>
 struct UpForward {
   static constexpr bool kHalves = true;
   static constexpr int kPieces = 0, kStaging = 0;
-  struct Rows {};
+  using Rows = typename Scales::template Held<kN>;
   T *h_R2F, *a_RF;
   int f;
+  Scales scales;
 
-  __device__ __forceinline__ Rows begin(const Tile&, int) const { return {}; }
+  __device__ __forceinline__ Rows begin(const Tile& tile, int half) const {
+    return scales.template begin<kN>(tile, half, [&](int i) {
+      const int column = tile.column + i % (kN / 2);
+      return column >= f ? 2 * f : i < kN / 2 ? column : f + column;
+    });
+  }
   __device__ __forceinline__ void finish() const {}
-  __device__ __forceinline__ void store(const float (&sum)[kN / 2], const Tile& tile, int half,
-                                        unsigned char*) const {
+  __device__ __forceinline__ void store(const float (&sum)[kN / 2], const Rows& scale, const Tile& tile,
+                                        int half, unsigned char*) const {
     constexpr int chunks = kN / 64;  // of each half
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
@@ -50,8 +58,7 @@ struct UpForward {
       T* const a = a_RF + (tile.c_row + row) * f;
 #pragma unroll
       for (int g = 0; g < chunks; ++g) {
-        const uint4 gate = grouped::rounded_chunk<T>(sum, i, g),
-                    up = grouped::rounded_chunk<T>(sum, i, g + chunks);
+        const uint4 gate = rounded(sum, scale, i, g), up = rounded(sum, scale, i, g + chunks);
         const int column = tile.column + grouped::chunk_column(g);
         if (row >= tile.rows || column >= f) continue;
         const uint4 activation{activate(gate.x, up.x), activate(gate.y, up.y), activate(gate.z, up.z),
@@ -64,6 +71,15 @@ struct UpForward {
   }
 
  private:
+  __device__ __forceinline__ static uint4 rounded(const float (&sum)[kN / 2], const Rows& scale, int i,
+                                                  int g) {
+    if constexpr (Scales::kScaled)
+      return grouped::rounded_chunk<T>(sum, i, g, [&](uint32_t pair, int j) {
+        return multiply_pairs(multiply_pairs(pair, scale.row(i)), scale.pair(j));
+      });
+    else
+      return grouped::rounded_chunk<T>(sum, i, g);
+  }
   __device__ __forceinline__ static uint32_t activate(uint32_t gates, uint32_t ups) {
     const float low = lower<T>(ups), high = upper<T>(ups);
     return pack<T>(lower<T>(gates) * low * sigmoid(low), upper<T>(gates) * high * sigmoid(high));
@@ -77,7 +93,7 @@ constexpr int kPart = 128;
 // h comes into stages of the pipeline after the products' own: of 64 columns, gates where A was, ups where B
 // was. dh takes its place there and a the place behind it (which tiles of 256 columns have), and TMA writes
 // them out.
-template <class T>
+template <class T, class Scales>
 struct DownBackward {
   static constexpr int kN = 256;
   static constexpr bool kHalves = false;
@@ -88,13 +104,16 @@ struct DownBackward {
   const float* weight_NK;
   const int32_t* slot_R;
   int f;
+  Scales scales;
 
   // Of a thread's two rows.
   struct Rows {
     float weight[2], product[2];
+    typename Scales::template Held<kN> scale;
   };
   __device__ __forceinline__ Rows begin(const Tile& tile, int half) const {
     Rows rows = {};
+    rows.scale = scales.template begin<kN>(tile, half, [&](int i) { return tile.column + i; });
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       const int row = grouped::tile_row(half, i);
@@ -132,8 +151,8 @@ struct DownBackward {
       uint32_t a[kPairs];
 #pragma unroll
       for (int j = 0; j < kPairs; ++j) {
-        const float* const da = sum + (piece * kPairs + j) * 4 + i * 2;
-        const float product = differentiate(gate[i][j], up[i][j], a[j], da[0], da[1], rows.weight[i]);
+        const float2 da = scaled(sum + (piece * kPairs + j) * 4 + i * 2, rows, i, piece * kPairs + j);
+        const float product = differentiate(gate[i][j], up[i][j], a[j], da, rows.weight[i]);
         rows.product[i] += column + j * 8 < f ? product : 0.0F;
       }
 #pragma unroll
@@ -161,10 +180,20 @@ struct DownBackward {
     const int line = grouped::tile_row(0, i);
     return reinterpret_cast<uint32_t*>(box + line * 128 + (line % 8 ^ j) * 16 + threadIdx.x % 4 * 4);
   }
+  // da of two neighbours among the j-th 8 columns.
+  __device__ __forceinline__ static float2 scaled(const float* sum, const Rows& rows, int i, int j) {
+    if constexpr (Scales::kScaled) {
+      const uint32_t pair = rows.scale.pair(j);
+      const float row = i == 0 ? lower<bf16>(rows.scale.rows) : upper<bf16>(rows.scale.rows);
+      return {sum[0] * row * lower<bf16>(pair), sum[1] * row * upper<bf16>(pair)};
+    } else {
+      return {sum[0], sum[1]};
+    }
+  }
   // Of two neighbours: h becomes dh. Returns their part of <da, a>.
-  __device__ __forceinline__ static float differentiate(uint32_t& gate, uint32_t& up, uint32_t& a, float da0,
-                                                        float da1, float w) {
-    const float da[2] = {da0, da1}, gates[2] = {lower<T>(gate), upper<T>(gate)},
+  __device__ __forceinline__ static float differentiate(uint32_t& gate, uint32_t& up, uint32_t& a,
+                                                        const float2& both, float w) {
+    const float da[2] = {both.x, both.y}, gates[2] = {lower<T>(gate), upper<T>(gate)},
                 ups[2] = {lower<T>(up), upper<T>(up)};
     float product = 0, new_a[2], dgate[2], dup[2];
 #pragma unroll
@@ -251,19 +280,68 @@ grouped::Product product_of(const RoutePlan& plan, const Tensor& tokens) {
           .part = 0xFFFFFFFF / choices};
 }
 
+// T: of the operands, A of the rest. Rows of FP8 move as rows of half as many words of 16 bits.
+template <class T, class A, class Scales>
+void up(cudaStream_t stream, int num_sms, Tensor& h_R2F, Tensor& a_RF, const Tensor& x_ND,
+        const Tensor& w_E2FD, grouped::Product p, const Scales& scales, Schedule schedule) {
+  with_tile(schedule, p.n, [&]<int kN, Schedule known>() {
+    const UpForward<A, kN, Scales> epilogue{pointer<A>(h_R2F), pointer<A>(a_RF), p.n / 2, scales};
+    grouped::run<T, MatmulLayout::NT, kN, known, Gathered::a>(stream, num_sms, x_ND, w_E2FD, p, epilogue);
+  });
+}
+
+// Op: ExpertDownBackward or that of FP8.
+template <class T, class A, MatmulLayout layout, class Op, class Scales>
+void down_backward(cudaStream_t stream, int num_sms, Op& op, const Tensor& dy_ND, const Tensor& w,
+                   grouped::Product p, const Scales& scales, float* partial) {
+  const auto map = [](const Tensor& t, int box_rows) {
+    return tensor_map(t.dtype(), t.data(), t.dim(0), t.dim(1), box_rows);
+  };
+  const DownBackward<A, Scales> epilogue{map(op.h_R2F, grouped::kM),
+                                         map(op.dh_R2F, 16),
+                                         map(op.a_RF, 16),
+                                         pointer<A>(op.dh_R2F),
+                                         pointer<A>(op.a_RF),
+                                         partial,
+                                         pointer<float>(op.weight_NK),
+                                         p.slot_R,
+                                         p.n,
+                                         scales};
+  grouped::run<T, layout, DownBackward<A, Scales>::kN, Schedule::cooperative, Gathered::a>(
+      stream, num_sms, dy_ND, w, p, epilogue);
+  launch(stream, dweight_kernel, {blocks(ceil_div(p.rows, 256)), 256}, pointer<float>(op.dweight_NK), partial,
+         pointer<int32_t>(op.plan.row_NK), p.rows, static_cast<int>(ceil_div(p.n, kPart)));
+}
+
+grouped::Product product_of(const RoutePlan& plan, const Tensor& tokens, int64_t columns) {
+  grouped::Product p = product_of(plan, tokens);
+  p.n = static_cast<int>(columns);
+  p.inner = p.width;
+  return p;
+}
+
 }  // namespace
 
+Tensor sm90_words(const Tensor& fp8) {
+  const int last = fp8.rank() - 1;
+  CHECK(is_fp8(fp8.dtype()) && fp8.dim(last) % 16 == 0, fp8.describe());
+  std::vector<int64_t> shape(fp8.shape(), fp8.shape() + fp8.rank());
+  shape.back() /= 2;
+  return {const_cast<void*>(fp8.data()), DType::bf16, shape.data(), fp8.rank()};
+}
+
 void sm90_expert_up(cudaStream_t stream, int num_sms, ExpertUp op, Schedule schedule) {
-  grouped::Product p = product_of(op.plan, op.x_ND);
-  p.n = static_cast<int>(op.h_R2F.dim(1));
-  p.inner = p.width;
+  const grouped::Product p = product_of(op.plan, op.x_ND, op.h_R2F.dim(1));
   with_half_type(op.x_ND.dtype(), [&]<class T>() {
-    with_tile(schedule, p.n, [&]<int kN, Schedule known>() {
-      const UpForward<T, kN> epilogue{pointer<T>(op.h_R2F), pointer<T>(op.a_RF), p.n / 2};
-      grouped::run<T, MatmulLayout::NT, kN, known, Gathered::a>(stream, num_sms, op.x_ND, op.w_E2FD, p,
-                                                                epilogue);
-    });
+    up<T, T>(stream, num_sms, op.h_R2F, op.a_RF, op.x_ND, op.w_E2FD, p, grouped::Unscaled{}, schedule);
   });
+}
+
+void sm90_fp8_expert_up(cudaStream_t stream, int num_sms, Fp8ExpertUp op, Schedule schedule) {
+  const Tensor x = sm90_words(op.x_ND.value), w = sm90_words(op.w_E2FD.value);
+  const grouped::Product p = product_of(op.plan, x, op.h_R2F.dim(1));
+  const grouped::Scaled scales{p, pointer<float>(op.x_ND.scale), pointer<float>(op.w_E2FD.scale)};
+  up<e4m3, bf16>(stream, num_sms, op.h_R2F, op.a_RF, x, w, p, scales, schedule);
 }
 
 int64_t expert_down_backward_partials(int64_t rows, int64_t f) {
@@ -271,27 +349,19 @@ int64_t expert_down_backward_partials(int64_t rows, int64_t f) {
 }
 
 void sm90_expert_down_backward(cudaStream_t stream, int num_sms, ExpertDownBackward op, float* partial) {
-  grouped::Product p = product_of(op.plan, op.dy_ND);
-  p.n = static_cast<int>(op.a_RF.dim(1));
-  p.inner = p.width;
-  const auto map = [](const Tensor& t, int box_rows) {
-    return tensor_map(t.dtype(), t.data(), t.dim(0), t.dim(1), box_rows);
-  };
+  const grouped::Product p = product_of(op.plan, op.dy_ND, op.a_RF.dim(1));
   with_half_type(op.dy_ND.dtype(), [&]<class T>() {
-    const DownBackward<T> epilogue{map(op.h_R2F, grouped::kM),
-                                   map(op.dh_R2F, 16),
-                                   map(op.a_RF, 16),
-                                   pointer<T>(op.dh_R2F),
-                                   pointer<T>(op.a_RF),
-                                   partial,
-                                   pointer<float>(op.weight_NK),
-                                   p.slot_R,
-                                   p.n};
-    grouped::run<T, MatmulLayout::NN, DownBackward<T>::kN, Schedule::cooperative, Gathered::a>(
-        stream, num_sms, op.dy_ND, op.w_EDF, p, epilogue);
+    down_backward<T, T, MatmulLayout::NN>(stream, num_sms, op, op.dy_ND, op.w_EDF, p, grouped::Unscaled{},
+                                          partial);
   });
-  launch(stream, dweight_kernel, {blocks(ceil_div(p.rows, 256)), 256}, pointer<float>(op.dweight_NK), partial,
-         pointer<int32_t>(op.plan.row_NK), p.rows, static_cast<int>(ceil_div(p.n, kPart)));
+}
+
+void sm90_fp8_expert_down_backward(cudaStream_t stream, int num_sms, Fp8ExpertDownBackward op,
+                                   float* partial) {
+  const Tensor dy = sm90_words(op.dy_ND.value), w = sm90_words(op.w_EFD.value);
+  const grouped::Product p = product_of(op.plan, dy, op.a_RF.dim(1));
+  const grouped::Scaled scales{p, pointer<float>(op.dy_ND.scale), pointer<float>(op.w_EFD.scale)};
+  down_backward<e4m3, bf16, MatmulLayout::NT>(stream, num_sms, op, dy, w, p, scales, partial);
 }
 
 void sm90_expert_down_gradient(cudaStream_t stream, int num_sms, ExpertDownGradient op, Schedule schedule) {

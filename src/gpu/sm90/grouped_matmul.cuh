@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The kernel of all grouped products on Hopper, of operands of T (bf16 or f16), persistent: each block
+// The kernel of all grouped products on Hopper, of operands of T (bf16, f16 or FP8), persistent: each block
 // computes tiles of 128 x kN in turn. One warpgroup keeps copies under way, some pieces of 64 along the inner
 // dimension ahead; two multiply and hand their sums to an epilogue while the copies for the next tile are
 // under way (Schedule). Barriers in shared memory hand the stages back and forth. An operand comes by TMA or,
@@ -156,10 +156,10 @@ __device__ __forceinline__ void multiply_stage(float (&sum)[halves][kN / 2], con
   wgmma_commit();
 }
 
-// What an epilogue is: begin(tile, half) before the products, whose Rows it gets back; store(sums, tile,
-// half, staging) of 64 rows after them, with kStaging bytes of shared memory for all of the block's warps;
-// or, where kPieces is not 0, copy_piece() into so many stages of the pipeline and store_piece() from each;
-// finish() after the last tile. kHalves: half of a tile's columns are of either half of c.
+// What an epilogue is: begin(tile, half) before the products, whose Rows it gets back; store(sums, rows,
+// tile, half, staging) of 64 rows after them, with kStaging bytes of shared memory for all of the block's
+// warps; or, where kPieces is not 0, copy_piece() into so many stages of the pipeline and store_piece() from
+// each; finish() after the last tile. kHalves: half of a tile's columns are of either half of c.
 //
 // Where an epilogue reads stages of its own after those of the products, and lets TMA write from them: a warp
 // is done with a stage when its part has been read.
@@ -240,17 +240,21 @@ __device__ __forceinline__ void multiply_tiles(SharedOf<layout, kN, Epilogue>& s
       store_pieces<layout, kN>(shared, walk, epilogue, sum[0], rows[0], tile, first_half);
     } else {
 #pragma unroll
-      for (int i = 0; i < halves; ++i) epilogue.store(sum[i], tile, first_half + i, shared.staging_bytes);
+      for (int i = 0; i < halves; ++i)
+        epilogue.store(sum[i], rows[i], tile, first_half + i, shared.staging_bytes);
     }
   }
   epilogue.finish();
 }
 
-// Registers of a thread that copies and of one that multiplies: 512 for the three warpgroups together.
-template <Gathered gathered>
-inline constexpr int kProducerRegisters = gathered == Gathered::none ? 40 : 56;
-template <Gathered gathered>
-inline constexpr int kConsumerRegisters = gathered == Gathered::none ? 232 : 224;
+// Registers of a thread that copies and of one that multiplies: 512 for the three warpgroups together. With
+// FP8 the latter hold scales as well.
+template <class T, Gathered gathered>
+inline constexpr int kProducerRegisters = gathered == Gathered::none ? 40
+                                          : sizeof(T) == 1           ? 48
+                                                                     : 56;
+template <class T, Gathered gathered>
+inline constexpr int kConsumerRegisters = gathered == Gathered::none || sizeof(T) == 1 ? 232 : 224;
 
 template <class T, MatmulLayout layout, int kN, Schedule schedule, Gathered gathered, class Epilogue>
 __global__ void __launch_bounds__(3 * kGroup, 1)
@@ -267,16 +271,17 @@ __global__ void __launch_bounds__(3 * kGroup, 1)
   __syncthreads();
   const int group = same_in_warp(static_cast<int>(threadIdx.x) / kGroup);
   if (group == 0) {
-    warpgroup_reg_dealloc<kProducerRegisters<gathered>>();
+    warpgroup_reg_dealloc<kProducerRegisters<T, gathered>>();
     if (gathered != Gathered::none || threadIdx.x < 32)
       copy_tiles<layout, kN, gathered>(shared, &a_map, &b_map, p, epilogue);
   } else {
-    warpgroup_reg_alloc<kConsumerRegisters<gathered>>();
+    warpgroup_reg_alloc<kConsumerRegisters<T, gathered>>();
     multiply_tiles<T, layout, kN, schedule, gathered>(shared, p, epilogue, group - 1);
   }
 }
 
-// a and b as for Ops::grouped_matmul; of a gathered one, the matrix with a row for each token.
+// a and b as for Ops::grouped_matmul; of a gathered one, the matrix with a row for each token. Of FP8 (NT
+// alone) they, and p, are given as if two numbers were one of 16 bits.
 template <class T, MatmulLayout layout, int kN, Schedule schedule, Gathered gathered, class Epilogue>
 void run(cudaStream_t stream, int num_sms, const Tensor& a, const Tensor& b, const Product& p,
          const Epilogue& epilogue) {

@@ -26,9 +26,10 @@ struct Store {
   __device__ __forceinline__ void store_empty(const Tile& tile, int half, unsigned char*) const {
     if (accumulate) return;
     const Sums zeros = {};
-    store(zeros, tile, half, nullptr);
+    store(zeros, {}, tile, half, nullptr);
   }
-  __device__ __forceinline__ void store(const Sums& sum, const Tile& tile, int half, unsigned char*) const {
+  __device__ __forceinline__ void store(const Sums& sum, const Rows&, const Tile& tile, int half,
+                                        unsigned char*) const {
     accumulate ? add(sum, tile, half) : write(sum, tile, half);
   }
   __device__ __forceinline__ void finish() const {}
@@ -94,9 +95,9 @@ struct StoreGradient {
   __device__ __forceinline__ void store_empty(const Tile& tile, int half, unsigned char* staging) const {
     if (accumulate) return;
     const Sums zeros = {};
-    store(zeros, tile, half, staging);
+    store(zeros, {}, tile, half, staging);
   }
-  __device__ __forceinline__ void store(const Sums& sum, const Tile& tile, int half,
+  __device__ __forceinline__ void store(const Sums& sum, const Rows&, const Tile& tile, int half,
                                         unsigned char* staging) const {
     const int warp = static_cast<int>(threadIdx.x) / 32 - kGroup / 32,
               lane = static_cast<int>(threadIdx.x) % 32;

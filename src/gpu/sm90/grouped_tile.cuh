@@ -167,15 +167,20 @@ __device__ __forceinline__ Vec<float, 8> chunk(const float (&sum)[count], int i,
   transpose_pairs(odd);
   return {{even[0], odd[0], even[1], odd[1], even[2], odd[2], even[3], odd[3]}};
 }
-// The same, rounded to T: 16 bytes.
-template <class T, int count>
-__device__ __forceinline__ uint4 rounded_chunk(const float (&sum)[count], int i, int g) {
+// The same, rounded to T: 16 bytes. after(pair, j): what becomes of the rounded pair of the thread among the
+// j-th 8 columns.
+template <class T, int count, class After>
+__device__ __forceinline__ uint4 rounded_chunk(const float (&sum)[count], int i, int g, const After& after) {
   uint32_t pairs[4];
 #pragma unroll
   for (int j = 0; j < 4; ++j)
-    pairs[j] = pack<T>(sum[(g * 4 + j) * 4 + i * 2], sum[(g * 4 + j) * 4 + i * 2 + 1]);
+    pairs[j] = after(pack<T>(sum[(g * 4 + j) * 4 + i * 2], sum[(g * 4 + j) * 4 + i * 2 + 1]), g * 4 + j);
   transpose_pairs(pairs);
   return {pairs[0], pairs[1], pairs[2], pairs[3]};
+}
+template <class T, int count>
+__device__ __forceinline__ uint4 rounded_chunk(const float (&sum)[count], int i, int g) {
+  return rounded_chunk<T>(sum, i, g, [](uint32_t pair, int) { return pair; });
 }
 
 }  // namespace moe::gpu::grouped

@@ -49,9 +49,21 @@ class Sm90 final : public Provider {
     if (op.dy_ND.dim(1) % 64 != 0 ||
         !takes(op.dy_ND, {op.dh_R2F, op.a_RF, op.dy_ND, op.w_EDF, op.h_R2F}, op.plan))
       return false;
-    float* const partial = launcher_.workspace.carve().take<float>(
-        expert_down_backward_partials(op.a_RF.dim(0), op.a_RF.dim(1)));
-    sm90_expert_down_backward(launcher_.stream, launcher_.num_sms, op, partial);
+    sm90_expert_down_backward(launcher_.stream, launcher_.num_sms, op,
+                              partials(op.a_RF.dim(0), op.a_RF.dim(1)));
+    return true;
+  }
+
+  bool fp8_expert_up(Fp8ExpertUp op) override {
+    if (!takes_fp8(op.x_ND, op.w_E2FD, {op.h_R2F, op.a_RF}, op.plan)) return false;
+    sm90_fp8_expert_up(launcher_.stream, launcher_.num_sms, op, Schedule::cooperative);
+    return true;
+  }
+
+  bool fp8_expert_down_backward(Fp8ExpertDownBackward op) override {
+    if (!takes_fp8(op.dy_ND, op.w_EFD, {op.dh_R2F, op.a_RF, op.h_R2F}, op.plan)) return false;
+    sm90_fp8_expert_down_backward(launcher_.stream, launcher_.num_sms, op,
+                                  partials(op.a_RF.dim(0), op.a_RF.dim(1)));
     return true;
   }
 
@@ -70,6 +82,18 @@ class Sm90 final : public Provider {
  private:
   static bool takes(const Tensor& tokens, std::initializer_list<Tensor> operands, const RoutePlan& plan) {
     return is_half_type(tokens.dtype()) && sm90_takes(operands, plan.count_E.numel());
+  }
+
+  static bool takes_fp8(const ScaledRows& tokens, const ScaledRows& weights,
+                        std::initializer_list<Tensor> others, const RoutePlan& plan) {
+    const bool aligned =
+        tokens.value.dim(1) % 16 == 0 && reinterpret_cast<uintptr_t>(weights.scale.data()) % 8 == 0;
+    return aligned &&
+           sm90_takes({sm90_words(tokens.value), sm90_words(weights.value)}, plan.count_E.numel()) &&
+           sm90_takes(others, plan.count_E.numel());
+  }
+  float* partials(int64_t rows, int64_t f) const {
+    return launcher_.workspace.carve().take<float>(expert_down_backward_partials(rows, f));
   }
 
   Launcher launcher_;

@@ -114,6 +114,13 @@ __device__ __forceinline__ void store_16(void* p, const uint4& v) {
                : "memory");
 }
 
+// Products of two pairs of bf16.
+__device__ __forceinline__ uint32_t multiply_pairs(uint32_t a, uint32_t b) {
+  uint32_t c;
+  asm("mul.rn.bf16x2 %0, %1, %2;" : "=r"(c) : "r"(a), "r"(b));
+  return c;
+}
+
 // A barrier of `threads` threads, a multiple of 32; id 1 to 15 (0 is __syncthreads).
 __device__ __forceinline__ void named_barrier(uint32_t id, uint32_t threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");

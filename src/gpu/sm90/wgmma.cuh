@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Hopper's matrix instruction on T, bf16 or f16 (PTX ISA 8, section 9.7.15): a warpgroup multiplies a 64 x 16
-// piece of A by a 16 x n piece of B, both in shared memory (wgmma_operands.cuh), and adds to its registers in
-// f32.
+// Hopper's matrix instruction on T, bf16, f16 or e4m3 (PTX ISA 8, section 9.7.15): a warpgroup multiplies a
+// 64 x 16 piece of A by a 16 x n piece of B, both in shared memory (wgmma_operands.cuh), and adds to its
+// registers in f32. Of e4m3 the pieces have 32 inner indices, which are as many bytes; operands lie in rows
+// only, and of sums 14 bits are kept on the way.
 // Thread t of the warpgroup holds in d[4 * j + 2 * i + c] row 16 * (t / 32) + (t % 32) / 4 + 8 * i, column 8
 // * j + 2 * (t % 4) + c.
 #pragma once
@@ -13,13 +14,20 @@
 
 namespace moe::gpu {
 
-// As the instruction spells the types of A and B.
+// As the instruction spells the depth of a piece and the types of A and B.
 template <class T>
-inline constexpr char kOperandTypes[] = "";
+inline constexpr char kPieceOf[] = "";
 template <>
-inline constexpr char kOperandTypes<bf16>[] = ".bf16.bf16";
+inline constexpr char kPieceOf<bf16>[] = "k16.f32.bf16.bf16";
 template <>
-inline constexpr char kOperandTypes<f16>[] = ".f16.f16";
+inline constexpr char kPieceOf<f16>[] = "k16.f32.f16.f16";
+template <>
+inline constexpr char kPieceOf<e4m3>[] = "k32.f32.e4m3.e4m3";
+// And which operands lie in columns: for e4m3 there is no such choice.
+template <class T, int a_columns, int b_columns>
+inline constexpr char kColumns[] = {',', '0' + a_columns, ',', '0' + b_columns, '\0'};
+template <>
+inline constexpr char kColumns<e4m3, 0, 0>[] = "";
 
 // Before the first of a series, and when registers of d were written by ordinary code.
 __device__ __forceinline__ void wgmma_fence() {
@@ -51,18 +59,18 @@ __device__ __forceinline__ void wgmma(float (&d)[32], uint64_t a, uint64_t b, bo
       "{\n"
       ".reg .pred p;\n"
       "setp.ne.b32 p, %34, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32%37 "
+      "wgmma.mma_async.sync.aligned.m64n64%35 "
       "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
       " %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
-      "%32, %33, p, 1, 1, %35, %36;\n"
+      "%32, %33, p, 1, 1%36;\n"
       "}\n"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
         "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
         "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]),
         "+f"(d[23]), "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]),
         "+f"(d[30]), "+f"(d[31])
-      : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "n"(a_columns), "n"(b_columns),
-        "C"(kOperandTypes<T>));
+      : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "C"(kPieceOf<T>),
+        "C"(kColumns<T, a_columns, b_columns>));
 }
 template <class T, int a_columns, int b_columns>
 __device__ __forceinline__ void wgmma(float (&d)[64], uint64_t a, uint64_t b, bool accumulate) {
@@ -70,12 +78,12 @@ __device__ __forceinline__ void wgmma(float (&d)[64], uint64_t a, uint64_t b, bo
       "{\n"
       ".reg .pred p;\n"
       "setp.ne.b32 p, %66, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n128k16.f32%69 "
+      "wgmma.mma_async.sync.aligned.m64n128%67 "
       "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
       " %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
       " %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
       " %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
-      "%64, %65, p, 1, 1, %67, %68;\n"
+      "%64, %65, p, 1, 1%68;\n"
       "}\n"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
         "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
@@ -86,8 +94,8 @@ __device__ __forceinline__ void wgmma(float (&d)[64], uint64_t a, uint64_t b, bo
         "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]), "+f"(d[48]), "+f"(d[49]), "+f"(d[50]),
         "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]), "+f"(d[56]), "+f"(d[57]),
         "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
-      : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "n"(a_columns), "n"(b_columns),
-        "C"(kOperandTypes<T>));
+      : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "C"(kPieceOf<T>),
+        "C"(kColumns<T, a_columns, b_columns>));
 }
 template <class T, int a_columns, int b_columns>
 __device__ __forceinline__ void wgmma(float (&d)[128], uint64_t a, uint64_t b, bool accumulate) {
@@ -95,7 +103,7 @@ __device__ __forceinline__ void wgmma(float (&d)[128], uint64_t a, uint64_t b, b
       "{\n"
       ".reg .pred p;\n"
       "setp.ne.b32 p, %130, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n256k16.f32%133 "
+      "wgmma.mma_async.sync.aligned.m64n256%131 "
       "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
       " %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
       " %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
@@ -104,7 +112,7 @@ __device__ __forceinline__ void wgmma(float (&d)[128], uint64_t a, uint64_t b, b
       " %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "
       " %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111, "
       " %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127}, "
-      "%128, %129, p, 1, 1, %131, %132;\n"
+      "%128, %129, p, 1, 1%132;\n"
       "}\n"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
         "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
@@ -124,8 +132,8 @@ __device__ __forceinline__ void wgmma(float (&d)[128], uint64_t a, uint64_t b, b
         "+f"(d[107]), "+f"(d[108]), "+f"(d[109]), "+f"(d[110]), "+f"(d[111]), "+f"(d[112]), "+f"(d[113]),
         "+f"(d[114]), "+f"(d[115]), "+f"(d[116]), "+f"(d[117]), "+f"(d[118]), "+f"(d[119]), "+f"(d[120]),
         "+f"(d[121]), "+f"(d[122]), "+f"(d[123]), "+f"(d[124]), "+f"(d[125]), "+f"(d[126]), "+f"(d[127])
-      : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "n"(a_columns), "n"(b_columns),
-        "C"(kOperandTypes<T>));
+      : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "C"(kPieceOf<T>),
+        "C"(kColumns<T, a_columns, b_columns>));
 }
 
 // d = a b, whatever d was.
@@ -135,7 +143,7 @@ __device__ __forceinline__ void wgmma_first(float (&d)[32], uint64_t a, uint64_t
       "{\n"
       ".reg .pred p;\n"
       "setp.ne.b32 p, 0, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32%36 "
+      "wgmma.mma_async.sync.aligned.m64n64%36 "
       "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
       " %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
       "%32, %33, p, 1, 1, %34, %35;\n"
@@ -145,7 +153,7 @@ __device__ __forceinline__ void wgmma_first(float (&d)[32], uint64_t a, uint64_t
         "=f"(d[16]), "=f"(d[17]), "=f"(d[18]), "=f"(d[19]), "=f"(d[20]), "=f"(d[21]), "=f"(d[22]),
         "=f"(d[23]), "=f"(d[24]), "=f"(d[25]), "=f"(d[26]), "=f"(d[27]), "=f"(d[28]), "=f"(d[29]),
         "=f"(d[30]), "=f"(d[31])
-      : "l"(a), "l"(b), "n"(a_columns), "n"(b_columns), "C"(kOperandTypes<T>));
+      : "l"(a), "l"(b), "n"(a_columns), "n"(b_columns), "C"(kPieceOf<T>));
 }
 
 // d += a b with a in registers: packed pairs (the lower column in the lower half) of row r = 16 * (t / 32) +
@@ -157,7 +165,7 @@ __device__ __forceinline__ void wgmma_registers(float (&d)[32], const uint32_t (
       "{\n"
       ".reg .pred p;\n"
       "setp.eq.b32 p, 0, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32%38 "
+      "wgmma.mma_async.sync.aligned.m64n64%38 "
       "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
       " %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
       "{%32, %33, %34, %35}, %36, p, 1, 1, %37;\n"
@@ -167,7 +175,7 @@ __device__ __forceinline__ void wgmma_registers(float (&d)[32], const uint32_t (
         "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]),
         "+f"(d[23]), "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]),
         "+f"(d[30]), "+f"(d[31])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(b_columns), "C"(kOperandTypes<T>));
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(b_columns), "C"(kPieceOf<T>));
 }
 
 // d = a b.
@@ -177,7 +185,7 @@ __device__ __forceinline__ void wgmma_registers_first(float (&d)[32], const uint
       "{\n"
       ".reg .pred p;\n"
       "setp.ne.b32 p, 0, 0;\n"
-      "wgmma.mma_async.sync.aligned.m64n64k16.f32%38 "
+      "wgmma.mma_async.sync.aligned.m64n64%38 "
       "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
       " %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31}, "
       "{%32, %33, %34, %35}, %36, p, 1, 1, %37;\n"
@@ -187,7 +195,7 @@ __device__ __forceinline__ void wgmma_registers_first(float (&d)[32], const uint
         "=f"(d[16]), "=f"(d[17]), "=f"(d[18]), "=f"(d[19]), "=f"(d[20]), "=f"(d[21]), "=f"(d[22]),
         "=f"(d[23]), "=f"(d[24]), "=f"(d[25]), "=f"(d[26]), "=f"(d[27]), "=f"(d[28]), "=f"(d[29]),
         "=f"(d[30]), "=f"(d[31])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(b_columns), "C"(kOperandTypes<T>));
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(b_columns), "C"(kPieceOf<T>));
 }
 
 }  // namespace moe::gpu

@@ -4,7 +4,7 @@
 // In lines of 64 elements (128 bytes) as TMA's 128-byte swizzle leaves them, in groups of 8 lines (1,024
 // bytes, so aligned). A line holds 64 consecutive k of one row of A or column of B ("rows"), or 64
 // consecutive rows of A or columns of B at one k ("columns": what transposed operands need; more than 64 of
-// them lie in further boxes).
+// them lie in further boxes). Two numbers of FP8 take the place of one element, in rows alone.
 #pragma once
 
 #include <cstdint>

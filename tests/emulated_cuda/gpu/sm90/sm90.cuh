@@ -3,6 +3,7 @@
 // count as Hopper's do, and a thread that waits lets the others run.
 #pragma once
 
+#include <bit>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -123,6 +124,11 @@ inline void fence_async_proxy() {}
 inline void store_16(void* p, const uint4& v) {
   if (reinterpret_cast<uintptr_t>(p) % 16 != 0) __trap();
   std::memcpy(p, &v, 16);
+}
+
+inline uint32_t multiply_pairs(uint32_t a, uint32_t b) {
+  const auto number = [](uint32_t bits) { return std::bit_cast<float>(bits); };
+  return pack<bf16>(number(a << 16) * number(b << 16), number(a & 0xffff0000U) * number(b & 0xffff0000U));
 }
 
 inline void named_barrier(uint32_t id, uint32_t threads) {

@@ -18,6 +18,13 @@ void wgmma_wait() {}
 inline void compute_now(float (&)[32]) {}
 inline void compute_now(float4&) {}
 
+// Inner indices of a piece: 32 bytes of them.
+template <class T>
+inline constexpr uint32_t kDepth = 32 / sizeof(T);
+inline float to_float(e4m3 x) {
+  return static_cast<float>(x);
+}
+
 // Element (row or column i, k) of an operand.
 template <class T>
 float wgmma_element(uint64_t descriptor, bool columns, uint32_t i, uint32_t k) {
@@ -25,7 +32,7 @@ float wgmma_element(uint64_t descriptor, bool columns, uint32_t i, uint32_t k) {
   const auto leading = static_cast<uint32_t>(descriptor >> 16 & 0x3FFF) << 4;
   const auto stride = static_cast<uint32_t>(descriptor >> 32 & 0x3FFF) << 4;
   const uint32_t address = columns ? start + i % 64 * 2 + i / 64 * leading + k % 8 * 128 + k / 8 * stride
-                                   : start + i % 8 * 128 + i / 8 * stride + k * 2;
+                                   : start + i % 8 * 128 + i / 8 * stride + k * uint32_t{sizeof(T)};
   T value;
   std::memcpy(&value, static_cast<const char*>(emulated_cuda::dynamic_shared_memory()) + swizzled(address),
               sizeof(value));
@@ -34,16 +41,17 @@ float wgmma_element(uint64_t descriptor, bool columns, uint32_t i, uint32_t k) {
 
 template <class T, int a_columns, int b_columns, int count>
 void wgmma(float (&d)[count], uint64_t a, uint64_t b, bool accumulate) {
+  static_assert(sizeof(T) == 2 || (a_columns == 0 && b_columns == 0), "operands of FP8 lie in rows");
   const uint32_t thread = threadIdx.x % 128, lane = thread % 32;
   for (uint32_t j = 0; j < count / 4; ++j)
     for (uint32_t c = 0; c < 2; ++c) {
-      float column[16];
-      for (uint32_t k = 0; k < 16; ++k)
+      float column[kDepth<T>];
+      for (uint32_t k = 0; k < kDepth<T>; ++k)
         column[k] = wgmma_element<T>(b, b_columns == 1, 8 * j + 2 * (lane % 4) + c, k);
       for (uint32_t i = 0; i < 2; ++i) {
         float& sum = d[4 * j + 2 * i + c];
         if (!accumulate) sum = 0;
-        for (uint32_t k = 0; k < 16; ++k)
+        for (uint32_t k = 0; k < kDepth<T>; ++k)
           sum += wgmma_element<T>(a, a_columns == 1, 16 * (thread / 32) + lane / 4 + 8 * i, k) * column[k];
       }
     }
