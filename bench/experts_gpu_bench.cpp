@@ -59,12 +59,22 @@ struct Layer {
     }
     device.to_device(expert, chosen.data());
     ops.route_plan({plan, expert, {}});
+    const auto scaled = [&](std::initializer_list<int64_t> shape, std::initializer_list<int64_t> rows_shape) {
+      return ScaledRows{make(DType::e4m3, shape), make(DType::f32, rows_shape)};
+    };
+    x8 = scaled({kTokens, kD}, {kTokens});
+    up8 = scaled({kExperts, 2 * kF, kD}, {kExperts, 2 * kF});
+    down8 = scaled({kExperts, kF, kD}, {kExperts, kF});
+    ops.quantise_rows({x8, x});
+    ops.quantise_rows({up8, up});
+    ops.quantise_columns({down8, down});
     device.synchronize();
   }
 
   GpuDevice device;
   GpuOps ops;
   Tensor x, up, down, h, dh, a, rows, dup, ddown, weight, dweight, partial;
+  ScaledRows x8, up8, down8;
   RoutePlan plan;
 };
 
@@ -111,6 +121,27 @@ void DownBackward(benchmark::State& state) {
                               static_cast<float*>(l.partial.data()));
   });
 }
+void Fp8Up(benchmark::State& state) {
+  run(state, 2 * kF, [](Layer& l, cudaStream_t s, int num_sms, Schedule schedule) {
+    sm90_fp8_expert_up(s, num_sms, {l.h, l.a, l.x8, l.up8, l.plan}, schedule);
+  });
+}
+void Fp8DownBackward(benchmark::State& state) {
+  run(state, kF, [](Layer& l, cudaStream_t s, int num_sms, Schedule) {
+    sm90_fp8_expert_down_backward(s, num_sms, {l.dh, l.a, l.dweight, l.x8, l.down8, l.h, l.weight, l.plan},
+                                  static_cast<float*>(l.partial.data()));
+  });
+}
+// What FP8 costs beside them: x by rows for each layer, the experts' weights once a step.
+void QuantiseTokens(benchmark::State& state) {
+  run(state, 0, [](Layer& l, cudaStream_t, int, Schedule) { l.ops.quantise_rows({l.x8, l.x}); });
+}
+void QuantiseUp(benchmark::State& state) {
+  run(state, 0, [](Layer& l, cudaStream_t, int, Schedule) { l.ops.quantise_rows({l.up8, l.up}); });
+}
+void QuantiseDown(benchmark::State& state) {
+  run(state, 0, [](Layer& l, cudaStream_t, int, Schedule) { l.ops.quantise_columns({l.down8, l.down}); });
+}
 void DownGradient(benchmark::State& state) {
   run(state, kF, [&](Layer& l, cudaStream_t s, int num_sms, Schedule schedule) {
     sm90_expert_down_gradient(s, num_sms, {l.ddown, {}, l.x, l.a, l.plan, state.range(1) != 0}, schedule);
@@ -137,6 +168,9 @@ void PlainUpGradient(benchmark::State& state) {
 void schedules(benchmark::internal::Benchmark* b) {
   b->ArgName("turns")->Arg(0)->Arg(1)->UseRealTime()->Unit(benchmark::kMicrosecond)->MinTime(0.2);
 }
+void alone(benchmark::internal::Benchmark* b) {
+  b->ArgName("turns")->Arg(0)->UseRealTime()->Unit(benchmark::kMicrosecond)->MinTime(0.2);
+}
 void gradients(benchmark::internal::Benchmark* b) {
   b->ArgNames({"turns", "accumulate"})->UseRealTime()->Unit(benchmark::kMicrosecond)->MinTime(0.2);
   for (const int turns : {0, 1})
@@ -144,8 +178,13 @@ void gradients(benchmark::internal::Benchmark* b) {
 }
 BENCHMARK(Up)->Apply(schedules);
 BENCHMARK(Down)->Apply(schedules);
-BENCHMARK(DownBackward)->ArgName("turns")->Arg(0)->UseRealTime()->Unit(benchmark::kMicrosecond)->MinTime(0.2);
+BENCHMARK(DownBackward)->Apply(alone);
 BENCHMARK(UpBackward)->Apply(schedules);
+BENCHMARK(Fp8Up)->Apply(schedules);
+BENCHMARK(Fp8DownBackward)->Apply(alone);
+BENCHMARK(QuantiseTokens)->Apply(alone);
+BENCHMARK(QuantiseUp)->Apply(alone);
+BENCHMARK(QuantiseDown)->Apply(alone);
 BENCHMARK(DownGradient)->Apply(gradients);
 BENCHMARK(UpGradient)->Apply(gradients);
 BENCHMARK(PlainUpGradient)->Apply(gradients);

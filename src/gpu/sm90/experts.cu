@@ -34,7 +34,7 @@ __device__ __forceinline__ float upper(uint32_t pair) {
 // the other half the ups that belong to them: a thread has both.
 template <class T, int kN, class Scales>
 struct UpForward {
-  static constexpr bool kHalves = true;
+  static constexpr bool kHalves = true, kBeginsLate = Scales::kScaled;
   static constexpr int kPieces = 0, kStaging = 0;
   using Rows = typename Scales::template Held<kN>;
   T *h_R2F, *a_RF;
@@ -96,7 +96,7 @@ constexpr int kPart = 128;
 template <class T, class Scales>
 struct DownBackward {
   static constexpr int kN = 256;
-  static constexpr bool kHalves = false;
+  static constexpr bool kHalves = false, kBeginsLate = Scales::kScaled;
   static constexpr int kPieces = kN / kLine, kStaging = 0;
   CUtensorMap h_map, dh_map, a_map;  // boxes of a tile's rows; of a warp's
   T *dh_R2F, *a_RF;

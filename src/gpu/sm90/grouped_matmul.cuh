@@ -159,7 +159,8 @@ __device__ __forceinline__ void multiply_stage(float (&sum)[halves][kN / 2], con
 // What an epilogue is: begin(tile, half) before the products, whose Rows it gets back; store(sums, rows,
 // tile, half, staging) of 64 rows after them, with kStaging bytes of shared memory for all of the block's
 // warps; or, where kPieces is not 0, copy_piece() into so many stages of the pipeline and store_piece() from
-// each; finish() after the last tile. kHalves: half of a tile's columns are of either half of c.
+// each; finish() after the last tile. kHalves: half of a tile's columns are of either half of c. kBeginsLate:
+// begin() waits for memory, so it is called while the first stage is being multiplied.
 //
 // Where an epilogue reads stages of its own after those of the products, and lets TMA write from them: a warp
 // is done with a stage when its part has been read.
@@ -220,7 +221,11 @@ __device__ __forceinline__ void multiply_tiles(SharedOf<layout, kN, Epilogue>& s
       continue;
     }
     typename Epilogue::Rows rows[halves];
-    for (int i = 0; i < halves; ++i) rows[i] = epilogue.begin(tile, first_half + i);
+    const auto begin = [&] {
+#pragma unroll
+      for (int i = 0; i < halves; ++i) rows[i] = epilogue.begin(tile, first_half + i);
+    };
+    if constexpr (!Epilogue::kBeginsLate) begin();
     int before = -1;  // the stage that may still be read
     for (int k = 0; k < tile.inner; k += kLine, walk.next()) {
       Stage<kN>& stage = shared.stages[walk.stage];
@@ -229,6 +234,7 @@ __device__ __forceinline__ void multiply_tiles(SharedOf<layout, kN, Epilogue>& s
       if (layout == MatmulLayout::TN && tile.inner - k < kLine)
         clear_lines<kN, schedule, gathered>(stage, tile.inner - k, group);
       multiply_stage<T, layout, kN>(sum, stage, first_half, k == 0);
+      if (Epilogue::kBeginsLate && k == 0) begin();
       wgmma_wait<1>();
       if (before >= 0) shared.pipeline.release(before);
       before = walk.stage;

@@ -13,7 +13,7 @@ namespace moe::gpu::grouped {
 // C: bf16 or f16.
 template <class C, int kN>
 struct Store {
-  static constexpr bool kHalves = false;
+  static constexpr bool kHalves = false, kBeginsLate = false;
   static constexpr int kPieces = 0, kStaging = 0;
   using Sums = float[kN / 2];
   C* c;
@@ -84,7 +84,7 @@ struct Store {
 // A warp goes through its 16 rows in pieces of 32 columns, by itself, with room for two.
 template <int kN>
 struct StoreGradient {
-  static constexpr bool kHalves = false;
+  static constexpr bool kHalves = false, kBeginsLate = false;
   static constexpr int kPieces = 0, kWarpBytes = 2 * 16 * 128, kStaging = 8 * kWarpBytes;
   struct Rows {};
   using Sums = float[kN / 2];
