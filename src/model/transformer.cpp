@@ -39,19 +39,6 @@ std::vector<Tensor> StepSums::all() const {
   return sums;
 }
 
-Workspace::Workspace(const ModelConfig& config, const ModelSpec& spec, const MicroBatch& shape,
-                     const TokenDispatcher& dispatcher, Arena& arena)
-    : block(spec.all_parts(), shape.type, shape.N(), Mode::training, dispatcher, arena),
-      head(spec.head, shape.type, shape.N(), std::min(shape.head_rows, shape.N()), arena),
-      sums(config, shape.balance_of_step, arena),
-      position_N(arena.allocate("small", DType::i32, {shape.N()})),
-      rope_Td(arena.allocate("small", DType::f32, {shape.T, spec.rope.head_dim})),
-      dense(spec.all_parts().has_ffn() ? DensePlan(shape.N(), arena) : DensePlan()),
-      loss_scale_1(arena.allocate("small", DType::f32, {1})),
-      share_LE(shape.balance_of_step && config.moe_layers() > 0
-                   ? arena.allocate("small", DType::f32, {config.moe_layers(), config.num_experts})
-                   : Tensor()) {}
-
 namespace {
 
 // Parts whose weights have FP8 copies use them.
@@ -65,7 +52,26 @@ ModelSpec spec_of(const ModelConfig& config, const Weights& weights) {
   return spec;
 }
 
+// Rows of FP8 begin where their scales do, which a GPU's library wants at multiples of 16 bytes.
+int64_t head_rows(const HeadSpec& spec, const MicroBatch& shape) {
+  const int64_t rows = spec.fp8 ? (shape.head_rows + 3) / 4 * 4 : shape.head_rows;
+  return std::min(rows, shape.N());
+}
+
 }  // namespace
+
+Workspace::Workspace(const ModelConfig& config, const ModelSpec& spec, const MicroBatch& shape,
+                     const TokenDispatcher& dispatcher, Arena& arena)
+    : block(spec.all_parts(), shape.type, shape.N(), Mode::training, dispatcher, arena),
+      head(spec.head, shape.type, shape.N(), head_rows(spec.head, shape), arena),
+      sums(config, shape.balance_of_step, arena),
+      position_N(arena.allocate("small", DType::i32, {shape.N()})),
+      rope_Td(arena.allocate("small", DType::f32, {shape.T, spec.rope.head_dim})),
+      dense(spec.all_parts().has_ffn() ? DensePlan(shape.N(), arena) : DensePlan()),
+      loss_scale_1(arena.allocate("small", DType::f32, {1})),
+      share_LE(shape.balance_of_step && config.moe_layers() > 0
+                   ? arena.allocate("small", DType::f32, {config.moe_layers(), config.num_experts})
+                   : Tensor()) {}
 
 Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Weights& weights, Arena& arena,
                          AllToAll* all_to_all)

@@ -36,13 +36,12 @@ struct QuantiseColumns {
 };
 
 // c = a b^T, of rows scaled as said, plus the addend unless it is empty; it may be c. c is bf16 or f32. Sums
-// are as those of Matmul's, or where `fast` kept to 14 bits on the way: for short inner dimensions.
+// are as those of Matmul's.
 struct Fp8Matmul {
   static constexpr const char* name = "fp8_matmul";
   Tensor c_MN;
   const ScaledRows a_MK, b_NK;
   const Tensor addend_MN = {};
-  bool fast = false;
   MatmulRole role = MatmulRole::projection;
 
   const char* phase() const;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The experts' products that read rows by token (ops/experts.h), of FP8 operands (ops/fp8.h): e4m3, with a
 // scale for each token and one for each row of an expert's weights. Sums are kept to 14 bits on the way, or
-// better, as those of Fp8Matmul with `fast`: each step of 32 products may lose 2^-13 of the sum, so that
+// better: each step of 32 products may lose 2^-13 of the sum, so that
 // (D / 32 * 2^-13)^2 is added to the bound. Activations are bf16. Letters, types and what holds for every op:
 // ops/ops.h.
 #pragma once

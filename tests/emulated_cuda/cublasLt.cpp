@@ -184,6 +184,9 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t desc, const
   const bool fp8 = is_fp8(a_layout->type);
   if (fp8 != is_fp8(b_layout->type) || fp8 != (desc->a_scale != nullptr) || fp8 != (desc->b_scale != nullptr))
     return CUBLAS_STATUS_INVALID_VALUE;
+  const auto aligned = [](const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; };
+  if (fp8 && !(aligned(a) && aligned(b) && aligned(desc->a_scale) && aligned(desc->b_scale)))
+    return CUBLAS_STATUS_NOT_SUPPORTED;
   // As Hopper has it: both operands by rows, with a scale for each, and one of them at most in E5M2.
   if (fp8 && (desc->a != CUBLAS_OP_T || desc->b != CUBLAS_OP_N || inner_a % 16 != 0 || rows % 16 != 0 ||
               desc->a_mode != CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F || desc->b_mode != desc->a_mode ||

@@ -8,98 +8,16 @@
 #include <limits>
 #include <span>
 
-#include "base/random.h"
 #include "model/decoder.h"
 #include "model/flops.h"
+#include "model/tiny_models.h"
 #include "optim/optimizer_set.h"
 #include "support/compare.h"
 #include "support/fixture.h"
-#include "support/tiny_model.h"
 #include "tensor/fetch.h"
 
 namespace moe::model {
 namespace {
-
-constexpr int64_t kVocabulary = 90;
-
-struct Ids {
-  explicit Ids(int64_t N) {
-    const Random random(5, "ids");
-    for (int64_t n = 0; n < N; ++n) {
-      input.push_back(static_cast<int32_t>(random.below(static_cast<uint64_t>(n), kVocabulary)));
-      target.push_back(static_cast<int32_t>(random.below(static_cast<uint64_t>(n + N), kVocabulary)));
-    }
-    first.assign(static_cast<size_t>(N), 0);
-  }
-  std::vector<int32_t> input, target, first;
-};
-
-// A dense layer, then one with a shared expert.
-ModelConfig dense_config() {
-  ModelConfig config = test::tiny_config();
-  config.first_dense_layers = 1;
-  config.dense_intermediate_dim = 28;
-  config.shared_expert_dim = 12;
-  return config;
-}
-
-// The tiny model, and others of each kind of attention, head, router and dense part.
-std::vector<ModelConfig> variants() {
-  ModelConfig ungated = test::tiny_config(), windowed = test::tiny_config();
-  ungated.head_dim = 10;
-  ungated.attention_gate = false;
-  ungated.attention_window = {"5", "0"};
-  ungated.tie_embeddings = false;
-  windowed.attention_window = {"7"};
-  ModelConfig biased = test::tiny_config();
-  biased.router_score = RouterScore::sigmoid;
-  biased.router_scale = 2.5;
-  biased.router_bias_rate = 0.001;
-  biased.sequence_loss_weight = 0.1;
-  ModelConfig shared = test::tiny_config();
-  shared.shared_expert_dim = 20;
-  shared.shared_expert_gate = false;
-  ModelConfig projection = test::tiny_config(), unnormed = test::tiny_config();
-  projection.qk_norm = QkNorm::projection;
-  unnormed.qk_norm = QkNorm::none;
-  unnormed.attention_gate = false;
-  ModelConfig with_bias = test::tiny_config(), scaled = dense_config();
-  with_bias.attention_bias = true;
-  with_bias.router_bias = true;  // that stays as it is
-  with_bias.partial_rotary_factor = 0.5;
-  scaled.embedding_multiplier = 3, scaled.residual_multiplier = 0.4;
-  scaled.attention_multiplier = 0.5, scaled.logits_scaling = 1.7;
-  ModelConfig without_experts = dense_config();
-  without_experts.first_dense_layers = without_experts.n_layers;
-  return {test::tiny_config(), ungated,  windowed,  biased, shared,         dense_config(),
-          projection,          unnormed, with_bias, scaled, without_experts};
-}
-
-// Initial weights, and biases of routers as training leaves them.
-void initialise(test::TinyModel& model) {
-  model.weights->initialise(1, *model.backend.ops);
-  const std::vector<float> bias{-0.3F, 0.1F, 0.2F, 0};
-  for (const Buffer& buffer : model.weights->buffers()) {
-    ASSERT_EQ(buffer.value.numel(), std::ssize(bias));
-    model.backend.device->to_device(buffer.value, bias.data());
-  }
-}
-
-// A model with initial weights and these tokens, ready for a micro-step.
-void prepare(test::TinyModel& model, const Ids& ids) {
-  initialise(model);
-  cast_weights(*model.weights, *model.backend.ops);
-  model.transformer->upload(*model.backend.device, ids.input.data(), ids.target.data(), ids.first.data());
-  model.transformer->set_gradient_scales(*model.backend.device, 1.0F / static_cast<float>(ids.input.size()),
-                                         1.0F);
-}
-
-// One micro-step; the gradients of all weights in one vector.
-std::vector<float> gradients(test::TinyModel& model, const Ids& ids) {
-  prepare(model, ids);
-  model.transformer->forward_backward(GradientMode::overwrite, *model.backend.ops);
-  return model.gradients();
-}
 
 TEST(Transformer, ThreadsDoNotChangeABit) {
   const Ids ids(40);
@@ -142,43 +60,6 @@ TEST(Transformer, RoundedTypesAreCloseToF32) {
 }
 
 constexpr WeightTypes kBf16{DType::bf16}, kLowMemory{DType::bf16, DType::bf16, DType::bf16};
-
-constexpr WeightTypes kFp8{.compute = DType::bf16, .fp8 = true};
-
-// Some ten products one after the other round both operands to 4 bits, 1.4e-3 each, that of the loss 3.5e-3
-// (docs/fp8.md): 1.6e-2 in all, and what attention makes of it.
-TEST(Transformer, Fp8IsCloseToBf16) {
-  const Ids ids(40);
-  for (ModelConfig config : {test::tiny_config(), dense_config()}) {
-    config.num_experts = config.top_k;  // all are chosen: rounding must not change who is
-    test::TinyModel exact(config, 2, kVocabulary, DType::bf16), fp8(config, 2, kVocabulary, kFp8);
-    const auto expected = gradients(exact, ids), found = gradients(fp8, ids);
-    EXPECT_TRUE(test::close(found, expected, 3e-2));
-    EXPECT_FALSE(test::close(found, expected, 1e-4)) << "it must differ";
-  }
-}
-
-// Rerun, recomputation, and copies of earlier weights that are still there.
-TEST(Transformer, Fp8HasTheSameBitsAgain) {
-  const Ids ids(40);
-  for (ModelConfig config : variants()) {
-    config.n_layers = 3;
-    for (const int64_t bf16_layers : {0, 1}) {
-      WeightTypes types = kFp8;
-      types.fp8_bf16_layers = bf16_layers;
-      test::TinyModel first(config, 2, kVocabulary, types);
-      const auto expected = gradients(first, ids);
-      for (const Recompute recompute : {Recompute::selective, Recompute::full}) {
-        test::TinyModel again(config, 2, kVocabulary, types, 2, recompute);
-        EXPECT_EQ(gradients(again, ids), expected);
-      }
-      test::TinyModel other(config, 2, kVocabulary, types);
-      other.weights->initialise(99, *other.backend.ops);
-      other.transformer->forward(*other.backend.ops);
-      EXPECT_EQ(gradients(other, ids), expected);
-    }
-  }
-}
 
 // What was in the gradients before a step does not count, be it NaN.
 TEST(Transformer, TheFirstMicroBatchWritesItsGradients) {
