@@ -149,10 +149,11 @@ struct DownBackward {
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       uint32_t a[kPairs];
+      const float w = rows.weight[i], da_w = w * row_scale(rows, i);
 #pragma unroll
       for (int j = 0; j < kPairs; ++j) {
-        const float2 da = scaled(sum + (piece * kPairs + j) * 4 + i * 2, rows, i, piece * kPairs + j);
-        const float product = differentiate(gate[i][j], up[i][j], a[j], da, rows.weight[i]);
+        const float2 da = scaled(sum + (piece * kPairs + j) * 4 + i * 2, rows, piece * kPairs + j);
+        const float product = differentiate(gate[i][j], up[i][j], a[j], da, w, da_w);
         rows.product[i] += column + j * 8 < f ? product : 0.0F;
       }
 #pragma unroll
@@ -161,7 +162,10 @@ struct DownBackward {
         *word(lines.up, i, j) = up[i][j];
         *word(lines.a, i, j) = a[j];
       }
-      if ((piece + 1) * kLine % kPart == 0) store_product(rows.product[i], tile, half, i, column / kPart);
+      if ((piece + 1) * kLine % kPart == 0) {
+        rows.product[i] *= row_scale(rows, i);
+        store_product(rows.product[i], tile, half, i, column / kPart);
+      }
     }
     fence_async_proxy();
     __syncwarp();
@@ -180,19 +184,24 @@ struct DownBackward {
     const int line = grouped::tile_row(0, i);
     return reinterpret_cast<uint32_t*>(box + line * 128 + (line % 8 ^ j) * 16 + threadIdx.x % 4 * 4);
   }
-  // da of two neighbours among the j-th 8 columns.
-  __device__ __forceinline__ static float2 scaled(const float* sum, const Rows& rows, int i, int j) {
+  // da of two neighbours among the j-th 8 columns, but for the scale of its row.
+  __device__ __forceinline__ static float2 scaled(const float* sum, const Rows& rows, int j) {
     if constexpr (Scales::kScaled) {
       const uint32_t pair = rows.scale.pair(j);
-      const float row = i == 0 ? lower<bf16>(rows.scale.rows) : upper<bf16>(rows.scale.rows);
-      return {sum[0] * row * lower<bf16>(pair), sum[1] * row * upper<bf16>(pair)};
+      return {sum[0] * lower<bf16>(pair), sum[1] * upper<bf16>(pair)};
     } else {
       return {sum[0], sum[1]};
     }
   }
-  // Of two neighbours: h becomes dh. Returns their part of <da, a>.
+  __device__ __forceinline__ static float row_scale(const Rows& rows, int i) {
+    if constexpr (Scales::kScaled)
+      return i == 0 ? lower<bf16>(rows.scale.rows) : upper<bf16>(rows.scale.rows);
+    else
+      return 1;
+  }
+  // Of two neighbours: h becomes dh, da_w being w, or w times what da lacks. Returns their part of <da, a>.
   __device__ __forceinline__ static float differentiate(uint32_t& gate, uint32_t& up, uint32_t& a,
-                                                        const float2& both, float w) {
+                                                        const float2& both, float w, float da_w) {
     const float da[2] = {both.x, both.y}, gates[2] = {lower<T>(gate), upper<T>(gate)},
                 ups[2] = {lower<T>(up), upper<T>(up)};
     float product = 0, new_a[2], dgate[2], dup[2];
@@ -202,8 +211,8 @@ struct DownBackward {
       const float s = sigmoid(u), silu = u * s;
       product += g * x * silu;
       new_a[j] = w * x * silu;
-      dgate[j] = w * g * silu;
-      dup[j] = w * g * x * (s + silu * (1.0F - s));
+      dgate[j] = da_w * g * silu;
+      dup[j] = da_w * g * x * (s + silu * (1.0F - s));
     }
     gate = pack<T>(dgate[0], dgate[1]);
     up = pack<T>(dup[0], dup[1]);
