@@ -220,7 +220,7 @@ __device__ __forceinline__ void multiply_tiles(SharedOf<layout, kN, Epilogue>& s
       }
       continue;
     }
-    typename Epilogue::Rows rows[halves];
+    typename Epilogue::Rows rows[halves] = {};
     const auto begin = [&] {
 #pragma unroll
       for (int i = 0; i < halves; ++i) rows[i] = epilogue.begin(tile, first_half + i);
