@@ -281,11 +281,14 @@ std::vector<GemmChoice> Gemm::candidates(const Key& key, const Scales& scales) c
 }
 
 // What came with the program or an earlier run chose, where this GPU and library can run it.
-std::optional<GemmChoice> Gemm::known(const Key& key, const std::string& product) {
+std::optional<GemmChoice> Gemm::known(const Key& key, const std::string& product, const Scales& scales) {
   auto choice = choices_.find(product);
   if (!choice) return std::nullopt;
-  if (key.may_have_parts(choice->parts) && Plan(key, choice->parts).accepts(handle_, choice->algorithm))
-    return choice;
+  if (key.may_have_parts(choice->parts)) {
+    Plan plan(key, choice->parts);
+    plan.set_scales(scales);
+    if (plan.accepts(handle_, choice->algorithm)) return choice;
+  }
   ++refused_;
   return std::nullopt;
 }
@@ -296,7 +299,7 @@ GemmChoice Gemm::choose(const Key& key, const Tensor& c, const Tensor& a, const 
                         const Scales& scales) {
   if (key.stacked) return {Plan(key, 1, kStack).candidates(handle_, key.alignment).front(), 1};
   const std::string product = key.describe();
-  if (const auto choice = known(key, product)) return *choice;
+  if (const auto choice = known(key, product, scales)) return *choice;
   const double started = steady_seconds();
   const auto tried = candidates(key, scales);
   if (tried.size() == 1 || c.bytes() > device_.memory_available() / 2) return tried.back();

@@ -66,7 +66,7 @@ class Gemm {
   class Plan;
 
   std::vector<GemmChoice> candidates(const Key& key, const Scales& scales) const;
-  std::optional<GemmChoice> known(const Key& key, const std::string& product);
+  std::optional<GemmChoice> known(const Key& key, const std::string& product, const Scales& scales);
   GemmChoice choose(const Key& key, const Tensor& c, const Tensor& a, const Tensor& b, const void* addend,
                     const Scales& scales);
   void run(const Key& key, const Plan& plan, const GemmChoice& choice, void* c, const Tensor& a,

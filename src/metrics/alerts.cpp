@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string_view>
 
 namespace moe::metrics {
 
@@ -21,6 +22,10 @@ void AlertLimits::describe(Fields& fields) {
   fields
       .add("alert_data_wait_share", data_wait_share,
            "alert when more of the time goes in waiting for data; 0: never")
+      .range(0, 1);
+  fields
+      .add("alert_fp8_lost_share", fp8_lost_share,
+           "alert when FP8 loses more of the numbers at a place; 0: never")
       .range(0, 1);
 }
 
@@ -47,6 +52,7 @@ void Alerts::write(const Row& row) {
   step_ = row.step;
   look_at_loss(row, *loss);
   if (limits_.dead_steps > 0) look_at_experts(row);
+  if (limits_.fp8_lost_share > 0) look_at_fp8(row);
   if (const auto dropped = row.number("dropped_share"))
     look_at_share(
         row, "dropped", limits_.dropped_share, dropped_, *dropped,
@@ -76,6 +82,27 @@ void Alerts::look_at_loss(const Row& row, double loss) {
   const double counted = rows_ > kWarmUp ? std::min(loss, mean + 3 * deviation) : loss;
   if (rows_ > 1) squares_.add((counted - mean) * (counted - mean));
   loss_.add(counted);
+}
+
+// Of all places, the one that loses the largest share.
+void Alerts::look_at_fp8(const Row& row) {
+  constexpr std::string_view kBegin = "fp8/", kFlushed = "/flushed_share", kSaturated = "/saturated_share";
+  double most = 0;
+  std::string text;
+  for (const auto& [name, value] : row.values) {
+    const bool flushed = name.ends_with(kFlushed);
+    if (!name.starts_with(kBegin) || !(flushed || name.ends_with(kSaturated))) continue;
+    const double share = row.number(name).value_or(0);
+    if (share <= std::max(most, limits_.fp8_lost_share)) continue;
+    most = share;
+    const size_t end = (flushed ? kFlushed : kSaturated).size();
+    text = fmt::format(
+        "{:.1f} % of the numbers of {} {} in FP8: set training.mixed_precision to bf16, or keep "
+        "the layers at both ends in bf16 with training.fp8_bf16_layers",
+        100 * share, name.substr(kBegin.size(), name.size() - kBegin.size() - end),
+        flushed ? "become 0" : "are too large or not finite");
+  }
+  if (most > 0 && !quiet(row.step, "fp8_lost")) tell(row.step, "fp8_lost", text);
 }
 
 void Alerts::look_at_experts(const Row& row) {

@@ -21,6 +21,7 @@ struct AlertLimits {
   int64_t dead_steps = 100;      // successive rows without a token for an expert
   double dropped_share = 0.3;    // running mean
   double data_wait_share = 0.2;  // running mean of the share of a step spent waiting for data
+  double fp8_lost_share = 0.01;  // of the numbers at one place that became 0 or too large in FP8
 
   void describe(Fields& fields);
 };
@@ -47,6 +48,7 @@ class Alerts final : public Sink {
   void look_at_loss(const Row& row, double loss);
   void look_at_experts(const Row& row);
   void tell_of_experts(int64_t step);
+  void look_at_fp8(const Row& row);
   void look_at_share(const Row& row, const std::string& kind, double limit, Smoothed& share, double now,
                      const std::string& text);
   bool quiet(int64_t step, const std::string& kind) const;

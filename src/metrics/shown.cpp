@@ -18,6 +18,7 @@ constexpr ShownMetric kShown[] = {
     {"clip_scale", "train/clip_scale"},
     {"loss_scale", "train/loss_scale"},
     {"skipped_steps", "train/skipped_steps"},
+    {"fp8/*", "fp8/*"},
     {"micro_batches", "train/micro_batches"},
     {"spikes", "train/spikes"},
     {"tokens", "train/tokens"},

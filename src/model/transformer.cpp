@@ -7,7 +7,6 @@
 #include <span>
 #include <utility>
 
-#include "model/fp8.h"
 #include "model/schedule.h"
 #include "tensor/device.h"
 
@@ -71,7 +70,13 @@ Workspace::Workspace(const ModelConfig& config, const ModelSpec& spec, const Mic
       loss_scale_1(arena.allocate("small", DType::f32, {1})),
       share_LE(shape.balance_of_step && config.moe_layers() > 0
                    ? arena.allocate("small", DType::f32, {config.moe_layers(), config.num_experts})
-                   : Tensor()) {}
+                   : Tensor()),
+      census(spec.head.fp8 ? Fp8Census(std::ssize(spec.layers), arena) : Fp8Census()) {
+  if (!spec.head.fp8) return;
+  block.attention.dpacked8_NP.census = census.of(kNoLayer, Fp8Site::projection_gradient);
+  head.features8_ND.census = census.of(kNoLayer, Fp8Site::features);
+  head.dlogits8_CV.census = census.of(kNoLayer, Fp8Site::logits_gradient);
+}
 
 Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Weights& weights, Arena& arena,
                          AllToAll* all_to_all)
@@ -111,6 +116,13 @@ Transformer::Transformer(const ModelConfig& config, const MicroBatch& shape, Wei
   last_ND_ = arena.allocate("activations: residual stream", shape.type, {N, config.d_model});
   d_ND_ = arena.allocate("activations: head", shape.type, {N, config.d_model});
   if (spec_.head.fp8) d8_ND_ = fp8_rows(N, config.d_model, arena);
+  for (int64_t i = 0; i < layers() && spec_.head.fp8; ++i) {
+    BlockSaved& block_saved = saved(i);
+    const auto census = [&](Fp8Site site) { return workspace_->census.of(i, site); };
+    block_saved.attention.norm8_ND.census = census(Fp8Site::attention_input);
+    block_saved.attention.y8_NHd.census = census(Fp8Site::attention_output);
+    if (block_saved.moe) block_saved.moe->norm8_ND.census = census(Fp8Site::expert_input);
+  }
   router_scale_1_ = arena.allocate("small", DType::f32, {1});
 }
 
@@ -138,17 +150,24 @@ void Transformer::zero_sums(Ops& ops) {
   for (const Tensor& sum : sums().all()) ops.fill(sum, 0);
 }
 
+BlockContext Transformer::context(int64_t layer, Ops& ops) const {
+  ScaledRows d8_ND = d8_ND_;
+  if (spec_.head.fp8) d8_ND.census = workspace_->census.of(layer, Fp8Site::residual_gradient);
+  return {tokens_, *dispatcher_, workspace_->block, ops, d8_ND};
+}
+
 void Transformer::embed(Ops& ops) {
+  if (spec_.head.fp8) ops.fill(workspace_->census.all, 0);
   ops.embedding_forward(saved(0).x_ND, tokens_.input_N, weights_.embedding.compute, spec_.embedding_scale);
 }
 
 void Transformer::dispatch(int64_t layer, const Capacity& capacity, Ops& ops) {
   if (layer == 0) ops.rms_norm_forward(norm(0));  // those of the others came with combine()
-  block(layer).dispatch(saved(layer), weights(layer), nullptr, capacity, context(ops));
+  block(layer).dispatch(saved(layer), weights(layer), nullptr, capacity, context(layer, ops));
 }
 
 void Transformer::experts(int64_t layer, Ops& ops) {
-  block(layer).experts(output_of(layer), saved(layer), weights(layer), context(ops));
+  block(layer).experts(output_of(layer), saved(layer), weights(layer), context(layer, ops));
 }
 
 void Transformer::add_router(const RouterSaved& router, int64_t row, Ops& ops) {
@@ -171,7 +190,7 @@ void Transformer::combine(int64_t layer, Ops& ops, const BlockObserver& observer
   const Tensor y_ND = output_of(layer);
   const bool last = layer + 1 == layers();
   const auto behind = last ? std::nullopt : std::optional(norm(layer + 1));
-  block(layer).combine(y_ND, kept, last ? nullptr : &*behind, context(ops));
+  block(layer).combine(y_ND, kept, last ? nullptr : &*behind, context(layer, ops));
   if (router != nullptr) add_router(*router, layer - spec_.dense_layers(), ops);
   if (observer) observer(layer, {y_ND, tokens_.doc_start_N, kept.attention, router});
 }
@@ -186,18 +205,18 @@ void Transformer::head_backward(GradientMode gradients, Ops& ops) {
 }
 
 void Transformer::dispatch_gradients(int64_t layer, Ops& ops) {
-  block(layer).dispatch_gradients(d_ND_, saved(layer), weights(layer), context(ops));
+  block(layer).dispatch_gradients(d_ND_, saved(layer), weights(layer), context(layer, ops));
 }
 
 void Transformer::experts_backward(int64_t layer, GradientMode gradients, Ops& ops) {
-  block(layer).experts_backward(d_ND_, saved(layer), weights(layer), gradients, context(ops));
+  block(layer).experts_backward(d_ND_, saved(layer), weights(layer), gradients, context(layer, ops));
 }
 
 void Transformer::combine_gradients(int64_t layer, GradientMode gradients, Ops& ops) {
   if (const int64_t row = layer - spec_.dense_layers(); row >= 0 && !shares().empty())
     ops.copy(saved(layer).moe->router.f_E, shares().rows(row, row + 1));
   block(layer).combine_gradients(d_ND_, saved(layer), weights(layer), router_scale_1_, gradients,
-                                 context(ops));
+                                 context(layer, ops));
 }
 
 void Transformer::embedding_backward(Ops& ops) {

@@ -10,6 +10,7 @@
 
 #include "model/block.h"
 #include "model/config.h"
+#include "model/fp8.h"
 #include "model/head.h"
 #include "model/weights.h"
 #include "ops/ops.h"
@@ -77,7 +78,8 @@ struct Workspace {
   Tensor position_N, rope_Td;  // as Tokens has them
   DensePlan dense;
   Tensor loss_scale_1;
-  Tensor share_LE;  // with MicroBatch::balance_of_step; L as in StepSums
+  Tensor share_LE;   // with MicroBatch::balance_of_step; L as in StepSums
+  Fp8Census census;  // in FP8 training
 };
 
 class Transformer {
@@ -110,6 +112,8 @@ class Transformer {
   void zero_sums(Ops& ops);
 
   const StepSums& sums() const { return workspace_->sums; }
+  // In FP8 training, of the last pass; else nothing.
+  const Fp8Census& fp8_census() const { return workspace_->census; }
   // The final norm's output [N, D] of the last forward.
   const Tensor& features() const { return workspace_->head.features_ND; }
   // The cross-entropy [N] of each target of the last forward; 0 where there is none.
@@ -145,7 +149,7 @@ class Transformer {
   Tensor output_of(int64_t layer) const { return layer + 1 < layers() ? saved(layer + 1).x_ND : last_ND_; }
   // To the sums; row: which one of the layers that have a router.
   void add_router(const RouterSaved& router, int64_t row, Ops& ops);
-  BlockContext context(Ops& ops) const { return {tokens_, *dispatcher_, workspace_->block, ops, d8_ND_}; }
+  BlockContext context(int64_t layer, Ops& ops) const;
 
   ModelConfig config_;
   ModelSpec spec_;

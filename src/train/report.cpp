@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <numeric>
 
@@ -64,14 +65,36 @@ void read_balance_of_step(StepResult& result, const model::StepSums& sums, Devic
   }
 }
 
+// All layers together.
+void read_fp8(StepResult& result, const model::Fp8Census& census, Device& device) {
+  constexpr size_t kSites = model::kFp8Sites.size(), kEntries = static_cast<size_t>(Census::kEntries);
+  const auto counts = fetch<int32_t>(census.all, device);
+  for (size_t site = 0; site < kSites; ++site) {
+    StepResult::Fp8Site& found = result.fp8.emplace_back();
+    double nonzero = 0, flushed = 0, saturated = 0;
+    for (size_t at = site * kEntries; at < counts.size(); at += kSites * kEntries) {
+      const auto entry = [&](Census which) { return counts[at + static_cast<size_t>(which)]; };
+      found.largest =
+          std::max(found.largest, static_cast<double>(std::bit_cast<float>(entry(Census::largest))));
+      nonzero += entry(Census::nonzero);
+      flushed += entry(Census::flushed);
+      saturated += entry(Census::saturated);
+    }
+    if (nonzero == 0) continue;
+    found.flushed_share = flushed / nonzero;
+    found.saturated_share = saturated / nonzero;
+  }
+}
+
 }  // namespace
 
 bool StepResult::finite() const {
   return std::isfinite(loss) && clip_scale >= 0;
 }
 
-StepResult read_step(const model::StepSums& sums, const Tensor& squares_g, const Tensor& clip_scale_1,
-                     double loss_scale, int64_t targets, int64_t micro_batches, Device& device) {
+StepResult read_step(const model::StepSums& sums, const model::Fp8Census& census, const Tensor& squares_g,
+                     const Tensor& clip_scale_1, double loss_scale, int64_t targets, int64_t micro_batches,
+                     Device& device) {
   StepResult result;
   result.loss = fetch<double>(sums.loss_1, device).front() / static_cast<double>(targets);
   result.loss_scale = loss_scale;
@@ -84,6 +107,7 @@ StepResult read_step(const model::StepSums& sums, const Tensor& squares_g, const
     squares += square;
   }
   result.gradient_norm = std::sqrt(squares) / loss_scale;
+  if (!census.all.empty()) read_fp8(result, census, device);
 
   if (sums.count_LE.empty()) return result;
   if (!sums.first_LE.empty()) read_balance_of_step(result, sums, device);
@@ -122,6 +146,12 @@ metrics::Row training_row(const StepResult& result, const StepContext& context) 
     row.add("gradient_norm/" + (*context.groups)[g], result.group_norm[g]);
   if (context.loss_scale != nullptr && context.loss_scale->dynamic())
     row.add("loss_scale", result.loss_scale).add("skipped_steps", context.loss_scale->skipped());
+  for (size_t i = 0; i < result.fp8.size(); ++i) {
+    const std::string site = fmt::format("fp8/{}/", model::kFp8Sites[i]);
+    row.add(site + "largest", result.fp8[i].largest)
+        .add(site + "flushed_share", result.fp8[i].flushed_share)
+        .add(site + "saturated_share", result.fp8[i].saturated_share);
+  }
   if (context.micro_batches) row.add("micro_batches", *context.micro_batches);
   if (context.spikes) row.add("spikes", *context.spikes);
   row.add("tokens", context.tokens)

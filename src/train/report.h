@@ -33,12 +33,18 @@ struct StepResult {
   std::vector<double> sequence_loss;         // likewise; empty without such a loss
   std::vector<std::vector<double>> expert_count;  // [L][E], assignments asked for
   std::vector<double> dropped_share;              // by layer
+  // In FP8 training: of this rank's last micro-batch, at each of model::kFp8Sites.
+  struct Fp8Site {
+    double largest = 0, flushed_share = 0, saturated_share = 0;
+  };
+  std::vector<Fp8Site> fp8;
 
   bool finite() const;
 };
 
-StepResult read_step(const model::StepSums& sums, const Tensor& squares_g, const Tensor& clip_scale_1,
-                     double loss_scale, int64_t targets, int64_t micro_batches, Device& device);
+StepResult read_step(const model::StepSums& sums, const model::Fp8Census& census, const Tensor& squares_g,
+                     const Tensor& clip_scale_1, double loss_scale, int64_t targets, int64_t micro_batches,
+                     Device& device);
 
 // What is trained on what, for who compares runs.
 struct Hardware {

@@ -226,8 +226,9 @@ StepResult Trainer::train_step(const StepRates& rates, const std::vector<data::B
   StepTotals totals;
   or_save([&] { totals = run_step(*state_, config_.training, batches, rates, device_, ops_); });
   // The one wait for the device in a step: the row needs its numbers, and a bad loss must stop the run now.
-  StepResult result = read_step(state_->transformer.sums(), state_->squares_g, state_->clip_scale_1,
-                                state_->loss_scale.value(), totals.targets, totals.micro_batches, device_);
+  StepResult result = read_step(state_->transformer.sums(), state_->transformer.fp8_census(),
+                                state_->squares_g, state_->clip_scale_1, state_->loss_scale.value(),
+                                totals.targets, totals.micro_batches, device_);
   phase_seconds_["compute"] += steady_seconds() - begin;
   if (looks_at_next_step()) evaluator_->probe().after_update(result.loss_scale);
   cursor_ = batches.back().after;

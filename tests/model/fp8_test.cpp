@@ -45,5 +45,33 @@ TEST(Fp8Model, HasTheSameBitsAgain) {
   }
 }
 
+// Every place is counted in every pass anew; nothing of these is lost.
+TEST(Fp8Model, TheCensusHasEveryPlace) {
+  const Ids ids(40);
+  for (const ModelConfig& config : {test::tiny_config(), dense_config()}) {
+    test::TinyModel model(config, 2, kVocabulary, kFp8);
+    const auto counts = [&] {
+      (void)gradients(model, ids);
+      return model.fetch<int32_t>(model.transformer->fp8_census().all);
+    };
+    const auto first = counts();
+    EXPECT_EQ(counts(), first);
+    const auto entry = [&](int64_t layer, size_t site, Census which) {
+      const size_t at = static_cast<size_t>(layer) * kFp8Sites.size() + site;
+      return first[at * static_cast<size_t>(Census::kEntries) + static_cast<size_t>(which)];
+    };
+    for (int64_t layer = 0; layer <= config.n_layers; ++layer)
+      for (size_t site = 0; site < kFp8Sites.size(); ++site) {
+        const bool of_none = site >= static_cast<size_t>(Fp8Site::projection_gradient);
+        const bool dense =
+            site == static_cast<size_t>(Fp8Site::expert_input) && layer < config.first_dense_layers;
+        const bool counted = of_none == (layer == config.n_layers) && !dense;
+        EXPECT_EQ(entry(layer, site, Census::nonzero) > 0, counted) << layer << ' ' << kFp8Sites[site];
+        EXPECT_EQ(entry(layer, site, Census::largest) > 0, counted) << layer << ' ' << kFp8Sites[site];
+        EXPECT_EQ(entry(layer, site, Census::saturated), 0) << layer << ' ' << kFp8Sites[site];
+      }
+  }
+}
+
 }  // namespace
 }  // namespace moe::model

@@ -122,8 +122,9 @@ inline Learnt learn(const Setting& setting) {
     for (int64_t step = 0; step < setting.steps; ++step) {
       const StepTotals totals =
           run_step(*state, config.training, batches, {step, setting.rate}, device, *backend.ops);
-      const StepResult result = read_step(state->transformer.sums(), state->squares_g, state->clip_scale_1, 1,
-                                          totals.targets, totals.micro_batches, device);
+      const StepResult result =
+          read_step(state->transformer.sums(), state->transformer.fp8_census(), state->squares_g,
+                    state->clip_scale_1, 1, totals.targets, totals.micro_batches, device);
       if (comm.rank() == 0) learnt.steps.push_back(result);
     }
     state->replicas.finish_parameter_all_gather();

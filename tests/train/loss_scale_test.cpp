@@ -90,8 +90,8 @@ class Training {
   StepResult step() {
     const double scale = state->loss_scale.value();
     run_step(*state, config.training, {&batch, 1}, {steps++, 5e-3}, *backend.device, *backend.ops);
-    return read_step(state->transformer.sums(), state->squares_g, state->clip_scale_1, scale, 32, 1,
-                     *backend.device);
+    return read_step(state->transformer.sums(), state->transformer.fp8_census(), state->squares_g,
+                     state->clip_scale_1, scale, 32, 1, *backend.device);
   }
   std::vector<float> weights() const {
     std::vector<float> all;

@@ -253,14 +253,12 @@ __device__ __forceinline__ void multiply_tiles(SharedOf<layout, kN, Epilogue>& s
   epilogue.finish();
 }
 
-// Registers of a thread that copies and of one that multiplies: 512 for the three warpgroups together. With
-// FP8 the latter hold scales as well.
-template <class T, Gathered gathered>
-inline constexpr int kProducerRegisters = gathered == Gathered::none ? 40
-                                          : sizeof(T) == 1           ? 48
-                                                                     : 56;
-template <class T, Gathered gathered>
-inline constexpr int kConsumerRegisters = gathered == Gathered::none || sizeof(T) == 1 ? 232 : 224;
+// Registers of a thread that copies and of one that multiplies. A block begins with 168 a thread, the most
+// that its 384 can have: who asks for more than the others gave back waits for ever.
+template <Gathered gathered>
+inline constexpr int kProducerRegisters = gathered == Gathered::none ? 40 : 56;
+template <Gathered gathered>
+inline constexpr int kConsumerRegisters = (3 * 168 - kProducerRegisters<gathered>) / 2;
 
 template <class T, MatmulLayout layout, int kN, Schedule schedule, Gathered gathered, class Epilogue>
 __global__ void __launch_bounds__(3 * kGroup, 1)
@@ -277,11 +275,11 @@ __global__ void __launch_bounds__(3 * kGroup, 1)
   __syncthreads();
   const int group = same_in_warp(static_cast<int>(threadIdx.x) / kGroup);
   if (group == 0) {
-    warpgroup_reg_dealloc<kProducerRegisters<T, gathered>>();
+    warpgroup_reg_dealloc<kProducerRegisters<gathered>>();
     if (gathered != Gathered::none || threadIdx.x < 32)
       copy_tiles<layout, kN, gathered>(shared, &a_map, &b_map, p, epilogue);
   } else {
-    warpgroup_reg_alloc<kConsumerRegisters<T, gathered>>();
+    warpgroup_reg_alloc<kConsumerRegisters<gathered>>();
     multiply_tiles<T, layout, kN, schedule, gathered>(shared, p, epilogue, group - 1);
   }
 }
