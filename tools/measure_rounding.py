@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""What rounding costs on normally distributed data: the figures of docs/numerics.md (needs numpy).
+"""What rounding costs on normally distributed data: the figures of docs/numerics.md and docs/fp8.md (needs
+numpy).
 
-Prints the normalised mean squared error of one rounding to bf16, f16 and TF32 (to nearest, and cut off), and
-of products whose operands are TF32.
+Prints the normalised mean squared error of one rounding to bf16, f16, TF32 (to nearest, and cut off) and FP8
+with a scale for each row of 1,024, and of products whose operands are TF32.
 """
 import numpy as np
 
@@ -18,6 +19,15 @@ def kept(x, bits, nearest):
     return (u & np.uint32(0xFFFFFFFF << low & 0xFFFFFFFF)).view(np.float32)
 
 
+def fp8(x, mantissa, least_exponent, largest):
+    """x by rows, as base/fp8.h scales and rounds it."""
+    scale = 2.0 ** np.ceil(np.log2(np.abs(x).max(axis=1, keepdims=True) / largest))
+    size = np.abs(x) / scale
+    exponent = np.maximum(np.floor(np.log2(np.maximum(size, 1e-30))), least_exponent)
+    step = 2.0 ** (exponent - mantissa)
+    return np.sign(x) * np.minimum(np.round(size / step) * step, largest) * scale
+
+
 def error(found, exact):
     return ((found.astype(np.float64) - exact) ** 2).sum() / (exact.astype(np.float64) ** 2).sum()
 
@@ -30,6 +40,9 @@ def main():
     print(f"f16            {error(x.astype(np.float16), exact):.2e}")
     print(f"TF32           {error(kept(x, 19, True), exact):.2e}")
     print(f"TF32, cut off  {error(kept(x, 19, False), exact):.2e}")
+    rows = exact[: VALUES // 1024 * 1024].reshape(-1, 1024)
+    print(f"E4M3           {error(fp8(rows, 3, -6, 448), rows):.2e}")
+    print(f"E5M2           {error(fp8(rows, 2, -14, 57344), rows):.2e}")
     for inner in (1, 64, 1024):
         a = random.standard_normal((PRODUCTS, inner)).astype(np.float32)
         b = random.standard_normal((inner, PRODUCTS)).astype(np.float32)
