@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -14,6 +13,7 @@
 #include "base/secrets.h"
 #include "data/remote.h"
 #include "text/kept_tokenizer.h"
+#include "train/layer.h"
 #include "train/loss_scale.h"
 #include "train/optimizer_settings.h"
 
@@ -405,43 +405,6 @@ void take_tokenizer_of_run(const std::filesystem::path& folder, const std::strin
                     "leave the setting out: the weights mean the tokens of the run's own");
   choice = own;
 }
-
-// Two settings may say one thing, of which the second counts where both are given, as eval_tokens does
-// beside eval_batches. Where a file or the command line gives the first alone, it ends the second of an
-// earlier file.
-class Layer {
- public:
-  explicit Layer(TrainingConfig& training)
-      : pairs_{{{{&training.eval_batches}, {&training.eval_tokens}},
-                {{&training.max_steps}, {&training.max_tokens}},
-                {{&training.warmup_steps}, {&training.warmup_tokens}},
-                {{&training.gradient_accumulation_steps}, {&training.global_batch_size}}}} {
-    for (Pair& pair : pairs_)
-      for (Setting* setting : {&pair.first, &pair.second}) {
-        setting->before = *setting->place;
-        *setting->place = kNotGiven;
-      }
-  }
-  // After it was read.
-  void settle() const {
-    for (const Pair& pair : pairs_) {
-      const bool given = *pair.first.place != kNotGiven;
-      if (!given) *pair.first.place = pair.first.before;
-      if (*pair.second.place == kNotGiven) *pair.second.place = given ? 0 : pair.second.before;
-    }
-  }
-
- private:
-  static constexpr int64_t kNotGiven = -1;  // which no file may give
-  struct Setting {
-    int64_t* place;
-    int64_t before = 0;
-  };
-  struct Pair {
-    Setting first, second;
-  };
-  std::array<Pair, 4> pairs_;
-};
 
 // run: the folder of a run whose settings these are.
 RunConfig load_over(RunConfig config, const std::vector<ConfigText>& files,

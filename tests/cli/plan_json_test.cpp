@@ -87,6 +87,12 @@ TEST_F(PlanJson, ALayerSaysWhatItChanged) {
                                      "  command line\n"
                                      "    model.top_k=1 (was 2)\n"
                                      "    model.renormalize_top_k=false (was true)\n"));
+  // Of two settings for one thing, the one that counted before is told.
+  const Result shorter = moe("plan --config moe_10m data.source=text.txt training.max_steps=20");
+  EXPECT_THAT(shorter.output, HasSubstr("    training.max_steps=20 (was max_tokens=70000000)\n"));
+  EXPECT_THAT(shorter.output, Not(HasSubstr("training.max_tokens=")));
+  EXPECT_THAT(moe("plan --config config.yaml training.max_tokens=6400").output,
+              HasSubstr("    training.max_tokens=6400 (was max_steps=3)\n"));
   EXPECT_THAT(moe("plan --config config.yaml").output, Not(HasSubstr("settings  ")));
   // A pipe can be read once: who opens it again waits for ever.
   ASSERT_EQ(mkfifo(at("pipe").c_str(), 0600), 0);
