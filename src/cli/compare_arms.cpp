@@ -16,6 +16,7 @@
 #include "cli/precision.h"
 #include "cli/presets.h"
 #include "text/tokenizer.h"
+#include "train/text_of_run.h"
 
 namespace moe::cli {
 namespace {
@@ -94,6 +95,7 @@ std::vector<Arm> load_arms(const std::vector<fs::path>& files, const std::vector
     settle_precision(arm.config);
     arm.config.data.require_text();
     arm.config.check_trainable(true);
+    train::expect_named_files(arm.config);
     if (arm.config.data.validation_source.empty() && arm.config.data.validation_fraction == 0)
       throw UserError("data.validation_fraction", "text to evaluate on", "0",
                       "set data.validation_source or data.validation_fraction");

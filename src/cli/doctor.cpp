@@ -20,6 +20,7 @@
 #include "doctor/machine.h"
 #include "train/micro_batches.h"
 #include "train/state.h"
+#include "train/text_of_run.h"
 
 namespace moe::cli {
 namespace {
@@ -37,6 +38,7 @@ void check_configuration(train::RunConfig config, doctor::Diagnosis& diagnosis) 
   diagnosis.verdict = "this configuration does not train here";
   try {
     config.check_trainable(true);
+    train::expect_named_files(config);
     settle_precision(config);
     backend::Backend backend =
         backend::make_backend(config.training.device, static_cast<int>(config.training.threads),

@@ -29,6 +29,7 @@
 #include "net/stop_scope.h"
 #include "train/micro_batches.h"
 #include "train/start_times.h"
+#include "train/text_of_run.h"
 #include "train/trainer.h"
 
 namespace moe::cli {
@@ -174,7 +175,8 @@ int train(const TrainOptions& options) {
   if (options.config.empty() == options.resume.empty())
     throw UserError("moe train",
                     "--config FILE or --quickstart for a new run, or --resume RUN to continue one",
-                    options.config.empty() ? "neither" : "both");
+                    options.config.empty() ? "neither" : "both",
+                    "for example `moe train --quickstart`; `moe train --help` has more");
   const comm::Launch launch =
       comm::find_launch(options.ranks, [](const char* name) { return std::getenv(name); });
   train::RunConfig config =
@@ -185,6 +187,7 @@ int train(const TrainOptions& options) {
   config.data.require_text();
   expect_dictionary(config);
   config.check_trainable(options.resume.empty());
+  train::expect_named_files(config);
   const train::TrainingConfig& training = config.training;
   start.end("settings");
   const StopSignal stop;

@@ -65,6 +65,11 @@ std::vector<std::string> expand(const std::string& path) {
   return result;
 }
 
+[[noreturn]] void no_place(const std::string& where, const std::error_code& error) {
+  throw UserError(where, "a file or a folder", error ? error.message() : "nothing of this name",
+                  "data.source lists files and folders, hf://datasets/USER/NAME/PATH and https:// addresses");
+}
+
 class Finder {
  public:
   Finder(std::optional<DataFormat> format, Terminal& terminal, std::shared_ptr<Remote> remote,
@@ -99,9 +104,7 @@ class Finder {
     else if (fs::exists(path, error))
       add_file(local_file(path));
     else
-      throw UserError(
-          path, "a file or a folder", error ? error.message() : "nothing of this name",
-          "data.source lists files and folders, hf://datasets/USER/NAME/PATH and https:// addresses");
+      no_place(path, error);
   }
 
   void add_remote(const std::string& place) {
@@ -285,6 +288,14 @@ FolderRule folder_rule(const DataConfig& config) {
 FoundFiles find_files(const std::vector<std::string>& places, std::optional<DataFormat> format,
                       Terminal& terminal, std::shared_ptr<Remote> remote, FolderRule rule) {
   return Finder(format, terminal, std::move(remote), rule).find(places);
+}
+
+void expect_places(const std::string& where, const std::vector<std::string>& places) {
+  for (const std::string& place : places) {
+    if (is_remote(place)) continue;
+    for (const std::string& path : expand(place))
+      if (std::error_code error; !fs::exists(path, error)) no_place(where + ": " + path, error);
+  }
 }
 
 }  // namespace moe::data

@@ -47,4 +47,7 @@ FoundFiles find_files(const std::vector<std::string>& places, std::optional<Data
                       Terminal& terminal, std::shared_ptr<Remote> remote = nullptr,
                       FolderRule rule = FolderRule::data);
 
+// Throws the UserError of find_files() for the first local place where nothing is. where: the setting.
+void expect_places(const std::string& where, const std::vector<std::string>& places);
+
 }  // namespace moe::data

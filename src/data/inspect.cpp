@@ -5,12 +5,12 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "base/random.h"
 #include "base/utf8.h"
 #include "data/decode.h"
 #include "data/find_files.h"
 #include "data/parquet.h"
 #include "data/source.h"
+#include "data/text_size.h"
 #include "text/tokenizer.h"
 
 namespace moe::data {
@@ -45,11 +45,7 @@ void take_sample(const Source& source, const text::Tokenizer& tokenizer, int64_t
                  Inspection& found) {
   const auto encoder = tokenizer.encoder();
   std::vector<int64_t> lengths;
-  CHECK(found.units < (int64_t{1} << 32));
-  for (const uint32_t unit : Random(0, "data/inspect").permutation(static_cast<uint32_t>(found.units))) {
-    if (found.sample_unit_bytes >= sample_bytes) break;
-    Documents documents;
-    source.read(unit, documents);
+  sample_units(source, {0, found.units, 1}, sample_bytes, [&](int64_t unit, const Documents& documents) {
     ++found.sample_units;
     found.sample_unit_bytes += source.unit_bytes(unit);
     for (int64_t i = 0; i < documents.size(); ++i) {
@@ -61,7 +57,7 @@ void take_sample(const Source& source, const text::Tokenizer& tokenizer, int64_t
       found.sample_tokens += tokens;
       found.sample_bytes += documents.bytes(i);
     }
-  }
+  });
   found.replaced = static_cast<int64_t>(encoder->replaced());
   found.sample_documents = std::ssize(lengths);
   if (lengths.empty()) return;

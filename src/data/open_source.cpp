@@ -163,6 +163,13 @@ std::shared_ptr<const Source> open_source(const std::vector<std::string>& places
   return source;
 }
 
+std::vector<std::string> training_places(const DataConfig& config) {
+  if (config.mixture.empty()) return config.source;
+  std::vector<std::string> places;
+  for (const std::string& entry : config.mixture) places.push_back(parse_share(entry).second);
+  return places;
+}
+
 std::shared_ptr<const Source> open_training_source(const DataConfig& config, Terminal& terminal) {
   config.require_text();
   if (config.mixture.empty()) return open_source(config.source, config, terminal);

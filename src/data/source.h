@@ -106,6 +106,8 @@ int64_t units_of_identity(const std::string& identity);
 // remote: what those are read through; null makes one when it is needed.
 std::shared_ptr<const Source> open_source(const std::vector<std::string>& places, const DataConfig& config,
                                           Terminal& terminal, std::shared_ptr<Remote> remote = nullptr);
+// data.source, or the places of data.mixture. Throws UserError for an entry that is none.
+std::vector<std::string> training_places(const DataConfig& config);
 // data.source, or data.mixture as a source with a share for each entry.
 std::shared_ptr<const Source> open_training_source(const DataConfig& config, Terminal& terminal);
 

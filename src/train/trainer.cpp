@@ -19,6 +19,7 @@
 #include "train/peak_flops.h"
 #include "train/resume.h"
 #include "train/step.h"
+#include "train/text_of_run.h"
 
 namespace moe::train {
 namespace {
@@ -48,25 +49,20 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
   if (peak_flops_) *peak_flops_ *= communicator_.size();
   config_.set_last_step(communicator_.size());
   std::tie(arena_, state_) = place<TrainingState>(device_, config_, config_.vocabulary(), groups_, ops_);
-  terminal_.line(fmt::format("memory    {}\n{}", format_bytes(static_cast<double>(arena_->used())),
-                             memory_table(*arena_)));
-  terminal_.line(fmt::format("optimizer {}\n{}", name_of(config_.training.optimizer),
-                             optimizer_table(state_->optimizer, config_.training)));
-  if (communicator_.size() > 1)
-    terminal_.line("layout    " +
-                   describe_layout(config_, config_.vocabulary(), communicator_.size(), device_, ops_));
   start_->end("memory");
   source_ = begun.text != nullptr ? begun.text->get() : data::open_training_source(config_.data, terminal_);
   start_->end("text");
+  const checkpoint::CheckpointStore store(folder.checkpoints(), config.training.keep_checkpoints,
+                                          program_version());
+  tell_memory(!resume || !store.latest());
 
   state_->transformer.prepare(device_);
   state_->step_guard.clear(ops_);
   state_->decoder.prepare(device_, captured_region(config_.training, groups_, ops_));
-  const checkpoint::CheckpointStore store(folder.checkpoints(), config.training.keep_checkpoints,
-                                          program_version());
   begin(store, resume);
   start_->end("weights");
   config_.set_last_step(communicator_.size(), step_, tokens_);
+  tell_text();
   epochs_.emplace(config_.data.mixture, Epochs::counts(loader_->epochs_of_all(cursor_)));
   evaluator_ = std::make_unique<Evaluator>(config_, folder_, source_, *tokenizer_, *state_, communicator_,
                                            device_, ops_, terminal_, [this] {
@@ -82,6 +78,25 @@ Trainer::Trainer(const RunConfig& config, const RunFolder& folder, bool resume, 
 }
 
 Trainer::~Trainer() = default;
+
+// Behind the opening of the text, so that what is wrong with it is told first. in_full: with the tables. Who
+// resumes a run has seen them.
+void Trainer::tell_memory(bool in_full) {
+  terminal_.line(fmt::format("memory    {}{}", format_bytes(static_cast<double>(arena_->used())),
+                             in_full ? "\n" + memory_table(*arena_) : ""));
+  terminal_.line(fmt::format("optimizer {}{}", name_of(config_.training.optimizer),
+                             in_full ? "\n" + optimizer_table(state_->optimizer, config_.training) : ""));
+  if (communicator_.size() > 1)
+    terminal_.line("layout    " +
+                   describe_layout(config_, config_.vocabulary(), communicator_.size(), device_, ops_));
+}
+
+void Trainer::tell_text() {
+  if (communicator_.rank() != 0) return;
+  const TextOfRun text = text_of_run(config_, *source_, *tokenizer_, communicator_.size(), step_, tokens_);
+  for (const std::string& line : text.lines) terminal_.line(line);
+  if (!text.warning.empty()) terminal_.warning(text.warning);
+}
 
 // The first batches are read beside what the weights need.
 void Trainer::begin(const checkpoint::CheckpointStore& store, bool resume) {

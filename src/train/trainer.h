@@ -67,6 +67,8 @@ class Trainer {
   int signal() const { return control_.signal(); }     // that ended the run: of any rank; 0: none
 
  private:
+  void tell_memory(bool in_full);
+  void tell_text();
   void begin(const checkpoint::CheckpointStore& store, bool resume);
   void resume_from(const checkpoint::Checkpoint& checkpoint);
   void open_loader(const data::Cursor& start);
