@@ -31,18 +31,36 @@ void Terminal::erase() {
   if (!status_.empty()) std::fputs("\r\033[K", stream_);
 }
 
-void Terminal::line(const std::string& words) {
+void Terminal::permanent(const std::string& words) {
   const std::string text = without_secrets(words);
-  std::shared_ptr<const Listener> listener;
   {
     const std::lock_guard lock(mutex_);
     erase();
     std::fprintf(stream_, "%s\n", text.c_str());
     if (!status_.empty()) std::fputs(status_.c_str(), stream_);
     std::fflush(stream_);
+  }
+  tell(text);
+}
+
+void Terminal::tell(const std::string& text) {
+  std::shared_ptr<const Listener> listener;
+  {
+    const std::lock_guard lock(mutex_);
     listener = listener_;
   }
   if (listener) (*listener)(text);
+}
+
+void Terminal::line(const std::string& words) {
+  bool is_short = false;
+  {
+    const std::lock_guard lock(mutex_);
+    is_short = !prefix_.empty();
+  }
+  if (!is_short) return permanent(words);
+  status(words.substr(0, words.find('\n')));
+  tell(without_secrets(words));
 }
 
 void Terminal::listen(Listener listener) {
@@ -52,14 +70,15 @@ void Terminal::listen(Listener listener) {
 }
 
 void Terminal::warning(const std::string& text) {
-  line("warning: " + text);
+  permanent("warning: " + text);
 }
 
 void Terminal::status(const std::string& text) {
   if (!interactive_) return;
   const std::lock_guard lock(mutex_);
   erase();
-  status_ = without_secrets(text).substr(0, columns(stream_) - 1);
+  const std::string words = prefix_.empty() ? text : prefix_ + ": " + text;
+  status_ = without_secrets(words).substr(0, columns(stream_) - 1);
   std::fputs(status_.c_str(), stream_);
   std::fflush(stream_);
 }
@@ -69,6 +88,12 @@ void Terminal::clear_status() {
   erase();
   status_.clear();
   std::fflush(stream_);
+}
+
+void Terminal::shorten(const std::string& prefix) {
+  clear_status();
+  const std::lock_guard lock(mutex_);
+  prefix_ = prefix;
 }
 
 }  // namespace moe

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <string>
 #include <utility>
@@ -38,7 +39,7 @@ struct CompareOptions {
   std::string output, budget;
   std::vector<std::string> overrides;
   int64_t seeds = 3, steps = 0, evaluations = 20;
-  bool json = false;
+  bool json = false, verbose = false;
 };
 
 // "90", "90s", "10m", "1.5h", in seconds.
@@ -95,7 +96,9 @@ class Comparing {
   void print() const {
     const report::Comparison comparison = results(options_.seeds);
     if (budget_ > 0) check_time(comparison);
-    std::string text = report::comparison_table(comparison);
+    constexpr size_t kDifferences = 8;
+    std::string text = report::comparison_table(
+        comparison, options_.verbose ? std::numeric_limits<size_t>::max() : kDifferences);
     if (options_.json) text = report::comparison_json(comparison).dump(1) + "\n";
     std::fputs(text.c_str(), stdout);
     terminal_.line(fmt::format("results   {0}/compare.json\npage      {0}/compare.html: open it in a browser",
@@ -136,19 +139,25 @@ class Comparing {
   bool choose_lengths() {
     for (Arm& arm : arms_) {
       int64_t steps = options_.steps > 0 ? options_.steps : arm.config.training.max_steps;
+      std::string measured;
       if (budget_ > 0) {
+        const ShortLines lines(terminal_, prefix(arm.name));
         const double seconds = measure_step_seconds(arm, budget_, stop_, terminal_);
         if (seconds == 0) return false;
         steps = std::max<int64_t>(1, std::llround(std::floor(budget_ / seconds)));
-        terminal_.line(fmt::format("{}: {} a step, so {} steps in {}", arm.name, format_duration(seconds),
-                                   steps, format_duration(budget_)));
+        measured = fmt::format("{}: {} a step, so {} steps in {}", arm.name, format_duration(seconds), steps,
+                               format_duration(budget_));
       }
+      if (!measured.empty()) terminal_.line(measured);
       if (steps == 0)
         throw UserError("training.max_steps of " + arm.name, "at least one step", "0", "give --steps N");
       set_length(arm.config, steps, options_.evaluations);
     }
     return true;
   }
+
+  // Before the live line of a run; none: its lines stay.
+  std::string prefix(const std::string& of_run) const { return options_.verbose ? "" : of_run; }
 
   // Before anything is trained.
   void check_runs() const {
@@ -163,18 +172,21 @@ class Comparing {
           fmt::format("run {} of {}, {}", k * std::ssize(arms_) + static_cast<int64_t>(i) + 1,
                       options_.seeds * std::ssize(arms_), config.training.run_name);
       if (curve_of_run(config).reaches_step(config.training.max_steps)) {
-        terminal_.line(fmt::format("--- {}: done already", place));
+        terminal_.line(fmt::format("{}: done already", place));
         continue;
       }
-      terminal_.line(fmt::format("--- {}", place));
-      if (!train_run(config, stop_, terminal_)) return false;
+      if (options_.verbose) terminal_.line(place);
+      {
+        const ShortLines lines(terminal_, prefix(place));
+        if (!train_run(config, stop_, terminal_)) return false;
+      }
       const report::LossCurve curve = curve_of_run(config);
       if (!curve.reaches_step(config.training.max_steps))
         throw UserError(folder_of_run(config).string(),
                         fmt::format("a validation after {} steps", config.training.max_steps), "none",
                         "there is no held-out text: set data.validation_source, or raise "
                         "data.validation_fraction");
-      terminal_.line(fmt::format("--- {}: validation loss {:.4f}, {} in steps", place, curve.last(),
+      terminal_.line(fmt::format("{}: validation loss {:.4f}, {} in steps", place, curve.last(),
                                  format_duration(curve.seconds)));
     }
     return true;
@@ -279,6 +291,7 @@ void add_compare(CLI::App& app, Command& chosen) {
   command->add_option("-o,--output", options->output, "Folder; default: runs/compare- and the arms' names")
       ->type_name("DIR");
   command->add_flag("--json", options->json, "The result as JSON in place of the table");
+  command->add_flag("--verbose", options->verbose, "The lines of each run, and all settings that differ");
   add_settings(*command, options->overrides, "Settings of all arms, over those of the files");
   command->footer(
       "Examples:\n"

@@ -125,7 +125,7 @@ double measure_step_seconds(const Arm& arm, double budget_seconds, const StopSig
   // The first steps of a process are slow (libraries load, kernels are chosen): too few would say nothing.
   constexpr size_t kLeastSteps = 16;
   constexpr double kMostSeconds = 60, kShare = 0.1;
-  terminal.line(fmt::format("--- {}: measuring the time of a step", arm.name));
+  terminal.line(fmt::format("{}: measuring the time of a step", arm.name));
   for (double length = std::min(kMostSeconds, kShare * budget_seconds);; length *= 2) {
     std::vector<double> seconds = train_for(arm, length, stop, terminal);
     if (seconds.empty()) return 0;

@@ -94,6 +94,37 @@ OrderedJson to_json(const ComparedRun& run, const ComparedRun& first) {
           {"curve", to_json(run.curve)}};
 }
 
+const char* name_of(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::better:
+      return "better";
+    case Verdict::worse:
+      return "worse";
+    case Verdict::not_shown:
+      return "not_shown";
+  }
+  CHECK(false, "a verdict without a name");
+}
+
+// "high is better than low: its loss is 0.1200 lower (95 %: 0.1000 to 0.1400)".
+std::string verdict_words(const std::string& name, const std::string& first, const ArmSummary& summary) {
+  const Estimate& difference = summary.difference;
+  const Verdict verdict = verdict_of(summary);
+  const double mean = std::abs(difference.mean);
+  const char* const side = difference.mean < 0 ? "lower" : "higher";
+  if (!difference.spread)
+    return fmt::format(
+        "{} against {} is open: its loss is {:.4f} {}, but one seed tells no spread (--seeds 3)", name, first,
+        mean, side);
+  if (verdict == Verdict::not_shown)
+    return fmt::format("{} against {} is open: its loss is {:.4f} {}, but {} seeds allow {:+.4f} to {:+.4f}",
+                       name, first, mean, side, difference.n, difference.spread->low,
+                       difference.spread->high);
+  const double low = std::abs(difference.spread->low), high = std::abs(difference.spread->high);
+  return fmt::format("{} is {} than {}: its loss is {:.4f} {} (95 %: {:.4f} to {:.4f})", name,
+                     name_of(verdict), first, mean, side, std::min(low, high), std::max(low, high));
+}
+
 std::string with_error(const Estimate& estimate) {
   return estimate.spread ? fmt::format("{:.4f} +- {:.4f}", estimate.mean, estimate.spread->error)
                          : fmt::format("{:.4f}", estimate.mean);
@@ -122,14 +153,23 @@ std::vector<ArmSummary> summarise(const Comparison& comparison) {
   return summaries;
 }
 
-std::string comparison_table(const Comparison& comparison) {
+Verdict verdict_of(const ArmSummary& summary) {
+  const auto& spread = summary.difference.spread;
+  if (!spread || !std::isfinite(spread->low) || !std::isfinite(spread->high)) return Verdict::not_shown;
+  return spread->high < 0 ? Verdict::better : spread->low > 0 ? Verdict::worse : Verdict::not_shown;
+}
+
+std::string comparison_table(const Comparison& comparison, size_t most_differences) {
   const std::vector<ComparedArm>& arms = comparison.arms;
   const std::string& first = arms.front().name;
   const std::vector<ArmSummary> summaries = summarise(comparison);
   size_t wide = 4;
   for (const ComparedArm& arm : arms) wide = std::max(wide, arm.name.size() + 1);
   const int64_t seeds = std::ssize(arms.front().runs);
-  std::string text =
+  std::string text;
+  for (size_t i = 1; i < arms.size(); ++i)
+    text += fmt::format("verdict: {}\n", verdict_words(arms[i].name, first, summaries[i]));
+  text +=
       fmt::format("{} arms, {} seed{}; {}\n", arms.size(), seeds, seeds == 1 ? "" : "s", comparison.length);
   const auto line = [&](const std::string& name, const auto&... cells) {
     text += fmt::format("{:<{}}{:>8}{:>18}{:>9}{:>29}{:>17}{:>17}{:>11}{:>12}\n", name, wide, cells...);
@@ -147,10 +187,13 @@ std::string comparison_table(const Comparison& comparison) {
       "loss: validation_loss, nats a token, +- its standard error. difference: to {0} with the same seed. to "
       "equal:\nto the final loss of {0}, as a share of what {0} took. time: in steps\n",
       first);
-  if (seeds == 1) text += "one seed tells no spread: a difference may be luck (--seeds 3)\n";
-  for (const ComparedArm& arm : arms)
-    for (const std::string& difference : arm.differences)
-      text += fmt::format("  {:<{}}{}\n", arm.name, wide, difference);
+  for (const ComparedArm& arm : arms) {
+    const size_t shown = std::min(most_differences, arm.differences.size());
+    for (size_t i = 0; i < shown; ++i)
+      text += fmt::format("  {:<{}}{}\n", arm.name, wide, arm.differences[i]);
+    if (const size_t more = arm.differences.size() - shown; more > 0)
+      text += fmt::format("  {:<{}}and {} more (--verbose)\n", arm.name, wide, more);
+  }
   return text;
 }
 
@@ -169,6 +212,7 @@ OrderedJson comparison_json(const Comparison& comparison) {
                     {"loss", to_json(summary.loss)},
                     {"best_loss", to_json(summary.best)},
                     {"difference", to_json(summary.difference)},
+                    {"verdict", i == 0 ? OrderedJson() : OrderedJson(name_of(verdict_of(summary)))},
                     {"tokens_to_equal_loss_share", to_json(summary.tokens_share)},
                     {"seconds_to_equal_loss_share", to_json(summary.seconds_share)},
                     {"tokens_per_second", to_json(summary.tokens_per_second)},

@@ -43,8 +43,17 @@ struct ArmSummary {
 };
 std::vector<ArmSummary> summarise(const Comparison& comparison);
 
-// Lines for the terminal.
-std::string comparison_table(const Comparison& comparison);
+// What the comparison shows of an arm against the first.
+enum class Verdict : uint8_t {
+  better,    // the interval of its difference lies below 0
+  worse,     // above 0
+  not_shown  // it holds 0, or there is one seed
+};
+Verdict verdict_of(const ArmSummary& summary);
+
+// Lines for the terminal: first a verdict for each arm but the first, then a table, then in what settings the
+// arms differ. most_differences: of an arm; further ones are counted.
+std::string comparison_table(const Comparison& comparison, size_t most_differences);
 // compare.json, and what the page draws: length, arms with their summaries, runs with their curves.
 OrderedJson comparison_json(const Comparison& comparison);
 

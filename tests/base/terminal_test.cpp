@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+#include <vector>
+
 #include "support/streams.h"
 
 namespace moe {
@@ -45,6 +48,33 @@ TEST(Terminal, AStatusLineNeverWraps) {
 TEST(Terminal, ADumbTerminalIsALog) {
   test::PseudoTerminal screen(40, "dumb");
   EXPECT_FALSE(Terminal(screen.stream()).interactive());
+}
+
+TEST(Terminal, ShortLinesAreTheLiveLineAlone) {
+  test::LogFile log;
+  Terminal quiet(log.stream());
+  std::vector<std::string> told;
+  quiet.listen([&](const std::string& line) { told.push_back(line); });
+  {
+    const ShortLines lines(quiet, "run 1");
+    quiet.line("memory\n  table");
+    quiet.warning("of a run");
+  }
+  quiet.line("done");
+  EXPECT_EQ(log.text(), "warning: of a run\ndone\n");
+  EXPECT_EQ(told, (std::vector<std::string>{"memory\n  table", "warning: of a run", "done"}));
+
+  test::PseudoTerminal screen(40);
+  Terminal terminal(screen.stream());
+  {
+    const ShortLines lines(terminal, "run 1");
+    terminal.line("memory\n  table");
+    EXPECT_EQ(screen.take(), "run 1: memory");
+    terminal.status("10 %");
+    EXPECT_EQ(screen.take(), "\r\033[Krun 1: 10 %");
+  }
+  terminal.line("done");
+  EXPECT_EQ(screen.take(), "\r\033[Kdone\r\n");
 }
 
 }  // namespace

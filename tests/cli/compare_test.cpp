@@ -53,8 +53,9 @@ TEST_F(Compare, ArmsSeeTheSameBatchesAndPairsAreOfOneSeed) {
   const CommandResult made = compare("low.yaml high.yaml --seeds 2 --steps 4 --evaluations 2");
   ASSERT_EQ(made.code, 0) << made.output;
   EXPECT_THAT(made.output,
-              AllOf(HasSubstr("run 4 of 4, high-seed1235"), HasSubstr("2 arms, 2 seeds; 4 steps"),
-                    HasSubstr("training.learning_rate: 0.0001, other 0.01")));
+              AllOf(HasSubstr("run 4 of 4, high-seed1235: validation loss"), HasSubstr("verdict: high"),
+                    HasSubstr("2 arms, 2 seeds; 4 steps"), Not(HasSubstr("memory  ")),
+                    Not(HasSubstr("step 1")), HasSubstr("training.learning_rate: 0.0001, other 0.01")));
   for (const char* name : {"loss", "tokens"}) {
     EXPECT_EQ(recorded("low-seed1234", 1, name), recorded("high-seed1234", 1, name)) << name;
     EXPECT_EQ(recorded("low-seed1235", 1, name), recorded("high-seed1235", 1, name)) << name;
@@ -95,7 +96,7 @@ TEST_F(Compare, GoesOnWhereItWasAndRefusesOtherSettings) {
   const CommandResult more = compare(words + "--seeds 2 --json");
   ASSERT_EQ(more.code, 0) << more.output;
   EXPECT_THAT(more.output, AllOf(HasSubstr("run 1 of 4, low-seed1234: done already"),
-                                 HasSubstr("run 2 of 4, high-seed1234\n")));
+                                 HasSubstr("run 2 of 4, high-seed1234: validation loss")));
   EXPECT_EQ(result()["arms"][1]["runs"][0]["loss"], before["arms"][1]["runs"][0]["loss"]);
   EXPECT_EQ(result()["arms"][0]["runs"].size(), 2U);
 
@@ -110,7 +111,7 @@ TEST_F(Compare, GoesOnWhereItWasAndRefusesOtherSettings) {
 TEST_F(Compare, ASignalSaves) {
   const std::string command = "--version > /dev/null; timeout --preserve-status -s TERM 3 '" MOE_PROGRAM
                               "' compare --config base.yaml -o out low.yaml high.yaml --steps 10000000 "
-                              "--evaluations 1";
+                              "--evaluations 1 --verbose";
   const CommandResult stopped = moe(command);
   EXPECT_EQ(stopped.code, 128 + 15) << stopped.output;
   EXPECT_THAT(stopped.output, HasSubstr("The same command goes on from here"));

@@ -17,6 +17,7 @@ using testing::AllOf;
 using testing::DoubleNear;
 using testing::HasSubstr;
 using testing::Not;
+using testing::StartsWith;
 
 // NIST/SEMATECH e-Handbook, table 1.3.6.7.2 (0.975, two-sided 95 %).
 TEST(EstimateTest, StudentsTIsThatOfTheTables) {
@@ -114,8 +115,10 @@ TEST(ComparisonTest, DifferencesAreTakenSeedBySeed) {
 TEST(ComparisonTest, TableJsonAndPage) {
   const Comparison comparison = two_arms();
   EXPECT_THAT(
-      comparison_table(comparison),
-      AllOf(HasSubstr("2 arms, 2 seeds; 3 steps"), HasSubstr("-0.0500 ["), HasSubstr("50.0 % (1 of 2)"),
+      comparison_table(comparison, 8),
+      AllOf(StartsWith(
+                "verdict: </script> against base is open: its loss is 0.0500 lower, but 2 seeds allow -"),
+            HasSubstr("2 arms, 2 seeds; 3 steps"), HasSubstr("-0.0500 ["), HasSubstr("50.0 % (1 of 2)"),
             HasSubstr("training.learning_rate: 0.1, other 0.2"), Not(HasSubstr("one seed"))));
   const OrderedJson json = comparison_json(comparison);
   EXPECT_THAT(json["arms"][1]["difference"]["mean"].get<double>(), DoubleNear(-0.05, 1e-12));
@@ -128,8 +131,35 @@ TEST(ComparisonTest, TableJsonAndPage) {
 
   Comparison one = comparison;
   for (ComparedArm& arm : one.arms) arm.runs.pop_back();
-  EXPECT_THAT(comparison_table(one), AllOf(HasSubstr("1 seed;"), HasSubstr("one seed tells no spread")));
+  EXPECT_THAT(comparison_table(one, 8), AllOf(HasSubstr("1 seed;"), HasSubstr("one seed tells no spread")));
   EXPECT_TRUE(comparison_json(one)["arms"][1]["difference"]["interval_95"].is_null());
+}
+
+// Three seeds with almost the same difference: the interval is narrow.
+TEST(ComparisonTest, TheVerdictIsWhereTheIntervalLies) {
+  Comparison comparison{.length = "2 steps", .arms = {}};
+  const auto arm = [](const std::string& name, double loss) {
+    ComparedArm made{.name = name, .differences = {"a: 1, other 2", "b: 1, other 2"}, .steps = 2, .runs = {}};
+    for (int64_t seed = 0; seed < 3; ++seed) {
+      const double last = loss + 1e-3 * static_cast<double>(seed * seed) * loss;
+      made.runs.push_back({seed, name, curve_of({5, 4, last}, 1)});
+    }
+    return made;
+  };
+  comparison.arms = {arm("base", 3), arm("low", 2.5), arm("high", 3.5), arm("same", 3)};
+  const auto summaries = summarise(comparison);
+  EXPECT_EQ(verdict_of(summaries[1]), Verdict::better);
+  EXPECT_EQ(verdict_of(summaries[2]), Verdict::worse);
+  EXPECT_EQ(verdict_of(summaries[3]), Verdict::not_shown);
+  const std::string table = comparison_table(comparison, 1);
+  EXPECT_THAT(table, AllOf(StartsWith("verdict: low is better than base: its loss is 0.50"),
+                           HasSubstr("verdict: high is worse than base: its loss is 0.50"),
+                           HasSubstr("verdict: same against base is open"),
+                           HasSubstr("and 1 more (--verbose)"), Not(HasSubstr("b: 1"))));
+  EXPECT_THAT(comparison_table(comparison, 2), AllOf(HasSubstr("b: 1"), Not(HasSubstr("--verbose"))));
+  const OrderedJson json = comparison_json(comparison);
+  EXPECT_EQ(json["arms"][1]["verdict"], "better");
+  EXPECT_TRUE(json["arms"][0]["verdict"].is_null());
 }
 
 }  // namespace
