@@ -12,9 +12,11 @@
 #include <string_view>
 
 #include "base/file.h"
+#include "base/format.h"
 #include "cli/completion_scripts.h"
 #include "cli/presets.h"
 #include "train/run_config.h"
+#include "train/step_time.h"
 
 namespace moe::cli {
 namespace {
@@ -119,11 +121,20 @@ void offer_setting(const OptionOutline& settings, const std::string& before, Ans
   }
 }
 
+// Names, and the first of the rates.
+void offer_gpus(const std::string& before, Answer& answer) {
+  for (const train::GpuRates& gpu : train::known_gpus())
+    answer.offer(before + gpu.name,
+                 fmt::format("{}, {:.0f} TFLOP/s", format_bytes(gpu.memory), gpu.flops / 1e12));
+  answer.offer(before + "memory=", "GiB of another GPU");
+}
+
 // before: what stands before the value in the same word, as in --config=FILE.
 void offer_value(const OptionOutline& option, const std::string& before, Answer& answer) {
   for (const std::string& choice : option.choices) answer.offer(before + choice, "");
   if (option.value.ends_with("PRESET"))
     for (const Preset& preset : presets()) answer.offer(before + preset.name, summary_of(preset));
+  if (option.value.starts_with("GPU")) offer_gpus(before, answer);
   if (std::ranges::count(option.names, "--set") > 0) {
     offer_setting(option, before, answer);
   } else if (option.value.find('=') == std::string::npos) {
@@ -185,7 +196,7 @@ void add_completion(CLI::App& app, Command& chosen) {
   command->add_option("shell", options->shell, "Whose script")
       ->required()
       ->check(CLI::IsMember({"bash", "zsh", "fish"}));
-  command->add_option("--output", options->output, "Write it there; default: standard output")
+  command->add_option("-o,--output", options->output, "Write it there; default: standard output")
       ->type_name("FILE");
   command->footer(
       "Examples:\n"

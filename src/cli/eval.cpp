@@ -207,7 +207,7 @@ void add_eval(CLI::App& app, Command& chosen) {
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
   command
-      ->add_option("--output", options->output,
+      ->add_option("-o,--output", options->output,
                    "Write each item's result here; interrupted, it goes on from there")
       ->type_name("FILE.jsonl");
   command->add_flag("--json", options->json, "One JSON object on standard output");

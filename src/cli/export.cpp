@@ -284,7 +284,9 @@ void add_export(CLI::App& app, Command& chosen) {
   command->add_option("model", options->model, "A run, or one checkpoint of it")
       ->required()
       ->type_name("RUN");
-  command->add_option("folder", options->folder, "A new folder for the files")->required()->type_name("DIR");
+  command->add_option("folder,-o,--output", options->folder, "A new folder for the files")
+      ->required()
+      ->type_name("DIR");
   command->add_option("--to", options->format, "hf: the Hugging Face format")
       ->capture_default_str()
       ->check(CLI::IsMember({"hf"}));

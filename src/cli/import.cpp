@@ -229,7 +229,7 @@ void add_import(CLI::App& app, Command& chosen) {
       ->required()
       ->type_name("DIR|hf://USER/NAME");
   command
-      ->add_option("--output", options->output,
+      ->add_option("-o,--output", options->output,
                    "Folder for the run; default: runs/ and the name of the model")
       ->type_name("RUN");
   command->add_flag("--verify", options->verify,

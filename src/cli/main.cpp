@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The program `moe`: the command table, and the only place that turns errors into words and exit codes.
 // 0 done; 1 a mistake the user can mend; 2 a bug of ours; 128 + n ended by signal n, with all saved.
-#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -20,6 +19,7 @@
 #include "cli/completion.h"
 #include "cli/manual.h"
 #include "cli/outline.h"
+#include "cli/parse_errors.h"
 
 namespace {
 
@@ -56,19 +56,20 @@ int run(int argc, char** argv) {
   moe::cli::add_completion(app, chosen);
   moe::cli::add_man(app, chosen);
   int code = 0;
+  std::vector<std::string> words(argv + 1, argv + argc);
   try {
-    std::vector<std::string> words(argv + 1, argv + argc);
     if (!words.empty() && words.front() == moe::cli::kCompleteCommand) {
       words.erase(words.begin());
       std::fputs(moe::cli::complete(moe::cli::outline_of(app), words).c_str(), stdout);
       return 0;
     }
     words = moe::cli::arrange(words, app);
-    std::reverse(words.begin(), words.end());  // as CLI11 takes them
-    app.parse(std::move(words));
+    std::vector<std::string> reversed(words.rbegin(), words.rend());  // as CLI11 takes them
+    app.parse(std::move(reversed));
     code = chosen();
   } catch (const CLI::ParseError& error) {
-    code = app.exit(error) == 0 ? 0 : 1;
+    if (error.get_exit_code() != 0) throw moe::cli::in_words(error, app, words);
+    app.exit(error);  // --help and --version
   }
   // A result that did not get out is no result.
   const bool failed_before = std::ferror(stdout) != 0;

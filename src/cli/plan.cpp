@@ -212,7 +212,7 @@ void add_plan(CLI::App& app, Command& chosen) {
   command
       ->add_option("--gpu", options->gpu,
                    "On which GPU, by name or by rates: predicts the time of a step (docs/scaling.md)")
-      ->type_name("NAME|RATES");
+      ->type_name("GPU|RATES");
   auto* recipe = command->add_flag("--recipe", options->recipe,
                                    "Rate, batch, decay, steps and warm-up by published laws, in place of the "
                                    "plan");

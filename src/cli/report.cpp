@@ -63,7 +63,8 @@ void add_report(CLI::App& app, Command& chosen) {
   command->add_option("runs", options->runs, "Folders of runs; several are drawn together")
       ->required()
       ->type_name("RUN");
-  command->add_option("--output", options->output, "The file; default: report.html in the first run's folder")
+  command
+      ->add_option("-o,--output", options->output, "The file; default: report.html in the first run's folder")
       ->type_name("FILE");
   command->add_option("--png", options->png, "A picture, in place of the page unless --output names that too")
       ->type_name("FILE");

@@ -72,7 +72,7 @@ void add_tokenize(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
       app.add_subcommand("tokenize", "Turn text into token files once, to train from many times");
-  command->add_option("--output", options->folder, "Folder for the token files")
+  command->add_option("-o,--output", options->folder, "Folder for the token files")
       ->required()
       ->type_name("FOLDER");
   command

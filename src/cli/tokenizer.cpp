@@ -89,7 +89,7 @@ void add_tokenizer(CLI::App& app, Command& chosen) {
       ->required()
       ->type_name("N")
       ->check(CLI::Range(int64_t{257}, int64_t{text::BytePairModel::kMostIds}));
-  command->add_option("--out", options->folder, "A new folder for tokenizer.json")
+  command->add_option("-o,--output", options->folder, "A new folder for tokenizer.json")
       ->required()
       ->type_name("FOLDER");
   command->add_option("--pattern", options->pattern, "How text is cut: docs/tokenizers.md")
@@ -101,8 +101,8 @@ void add_tokenizer(CLI::App& app, Command& chosen) {
   add_settings(*command, options->overrides, "Settings of the section data", "data.key=value");
   command->footer(
       "Examples:\n"
-      "  moe tokenizer train corpus/ --vocab 32000 --out my_tokenizer\n"
-      "  moe tokenizer train notes.jsonl --vocab 8192 --out small --pattern o200k data.text_column=body\n"
+      "  moe tokenizer train corpus/ --vocab 32000 --output my_tokenizer\n"
+      "  moe tokenizer train notes.jsonl --vocab 8192 --output small --pattern o200k data.text_column=body\n"
       "The same text gives the same tokenizer on any number of threads. All of it is read, held-out text "
       "too.");
   command->callback([options, &chosen] { chosen = [options] { return train(*options); }; });

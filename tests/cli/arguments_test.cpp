@@ -172,5 +172,72 @@ TEST_F(Arguments, APromptsFileOfAnotherSystem) {
   EXPECT_EQ(here.output, moe(generate + "windows.txt", "2>/dev/null").output);
 }
 
+// What the parser itself refuses.
+TEST_F(Arguments, AMistakeIsToldWithACommandThatWorks) {
+  complains(moe("report"), AllOf(HasSubstr("error: moe report: expected RUN (Folders of runs"),
+                                 HasSubstr("found none. Hint: for example `moe report runs/latest`"),
+                                 HasSubstr("`moe report --help` tells all")));
+  complains(moe("report runs/run more.html --smooth"), HasSubstr("moe report: expected --smooth SHARE"));
+  complains(moe("report runs/run --smooth 2"),
+            HasSubstr("moe report: --smooth SHARE: expected a number, 0 to 0.98, found \"2\""));
+  complains(moe("compare a.yaml b.yaml --seeds three"), HasSubstr("--seeds"));
+  complains(moe("compare a.yaml b.yaml --steps 3 --budget 2m"),
+            AllOf(HasSubstr("--budget or --steps"), HasSubstr("found both")));
+  complains(moe("completion tcsh"),
+            HasSubstr("moe completion: shell: expected one of bash, zsh, fish, found \"tcsh\""));
+  complains(moe("plan --config config.yaml --tokens 3"), HasSubstr("expected --recipe beside --tokens"));
+  complains(moe("watch runs/run another"), AllOf(HasSubstr("moe watch"), HasSubstr("\"another\"")));
+  complains(moe("data"),
+            AllOf(HasSubstr("moe data: expected a command (inspect"), HasSubstr("`moe data --help`")));
+  complains(moe(""), AllOf(HasSubstr("moe: expected a command (train, "), HasSubstr("`moe --help`")));
+  complains(moe("eval"), HasSubstr("moe eval: expected RUN"));
+  EXPECT_EQ(moe("report --help").code, 0);
+}
+
+// One pair of names for where a command writes.
+TEST_F(Arguments, OutputIsNamedAlikeEverywhere) {
+  for (const char* command : {"compare", "completion", "eval", "export", "import", "merge", "report",
+                              "tokenize", "tokenizer train", "upcycle"})
+    EXPECT_THAT(moe(std::string(command) + " --help").output, HasSubstr("-o,--output")) << command;
+  make_run();
+  EXPECT_EQ(moe("export runs/run -o out").code, 0);
+  EXPECT_TRUE(fs::exists(folder_ / "out/model.safetensors"));
+}
+
+// A wrong place is told before anything is made, and before the tables that would push it off the screen.
+TEST_F(Arguments, FilesThatAreNotThereAreTheFirstThingTold) {
+  const auto first = [&](const std::string& settings, const std::string& where) {
+    const CommandResult told = train("data.source=text.txt " + settings);
+    EXPECT_THAT(told.output, ::testing::StartsWith("error: " + where)) << settings;
+    EXPECT_EQ(told.code, 1);
+  };
+  first("data.source=nowhere", "data.source: ");
+  first("data.source=[text.txt,nowhere]", "data.source: ");
+  first("data.source=[] data.mixture=[\"1 text.txt\",\"2 nowhere\"]", "data.mixture: ");
+  first("data.validation_source=nowhere", "data.validation_source: ");
+  first("training.tasks=hellaswag=nowhere", "training.tasks: ");
+  EXPECT_FALSE(fs::exists(folder_ / "runs"));
+  put("empty.txt", "");
+  const CommandResult empty = train("data.source=empty.txt");
+  EXPECT_EQ(empty.code, 1);
+  EXPECT_THAT(empty.output, ::testing::Not(HasSubstr("memory  ")));
+}
+
+TEST_F(Arguments, ARunSaysHowMuchTextItHas) {
+  const CommandResult made = train("data.source=text.txt");
+  EXPECT_THAT(made.output,
+              AllOf(::testing::ContainsRegex("text      .* in 1 file, about .* tokens; the run reads 192"),
+                    ::testing::Not(HasSubstr("by heart")), HasSubstr("  total  ")));
+  const CommandResult more = moe("train --resume runs/run training.max_steps=5");
+  EXPECT_THAT(more.output, AllOf(HasSubstr("still to read: 128"), HasSubstr("memory    "),
+                                 ::testing::Not(HasSubstr("  total  "))));
+  put("short.txt", "Little.\nText.\nIs here.\nFor all.\n");
+  EXPECT_THAT(
+      train("data.source=short.txt training.run_name=other data.validation_fraction=0 training.eval_every=0 "
+            "training.max_steps=20")
+          .output,
+      AllOf(HasSubstr("warning: the run reads its text "), HasSubstr("training.max_epochs=16")));
+}
+
 }  // namespace
 }  // namespace moe

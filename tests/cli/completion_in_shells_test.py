@@ -29,6 +29,7 @@ CASES = {
     "moe bench --part st": "moe bench --part step ",
     "moe bench --part=st": "moe bench --part=step ",
     "moe completion f": "moe completion fish ",
+    "moe plan --gpu rtx40": "moe plan --gpu rtx4090 ",
     "moe train distr": "moe train distributed.",
     "moe train training.mixed_pr": "moe train training.mixed_precision=",
     "moe train training.optimizer_order=py": "moe train training.optimizer_order=pytorch ",

@@ -57,7 +57,7 @@ TEST_F(Cli, AnExportForLlamaCppComesBack) {
 
 // The converter tells a tokenizer by its ids, and knows none that was learnt here.
 TEST_F(Cli, AnExportForLlamaCppSaysWhatAnUnknownTokenizerNeeds) {
-  ASSERT_EQ(moe("tokenizer train text.txt --vocab 300 --out mine").code, 0);
+  ASSERT_EQ(moe("tokenizer train text.txt --vocab 300 --output mine").code, 0);
   ASSERT_EQ(train("data.source=text.txt data.tokenizer=mine model.vocab_size=384").code, 0);
   const Result exported = moe("export runs/run out --for llama.cpp");
   ASSERT_EQ(exported.code, 0) << exported.output;

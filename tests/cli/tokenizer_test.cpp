@@ -218,7 +218,7 @@ TEST_F(TokenizerOfARun, ArmsHaveOne) {
 
 TEST_F(TokenizerOfARun, IsLearntFromText) {
   put("notes.jsonl", "{\"text\": \"the old lamp by the river, the green lamp\"}\n");
-  const std::string learn = "tokenizer train text.txt notes.jsonl --vocab 400 --out ";
+  const std::string learn = "tokenizer train text.txt notes.jsonl --vocab 400 --output ";
   const CommandResult learnt = moe(learn + "mine data.document_split=line");
   good(learnt);
   EXPECT_THAT(learnt.output, HasSubstr("train with it: data.tokenizer=mine model.vocab_size="));
@@ -228,11 +228,11 @@ TEST_F(TokenizerOfARun, IsLearntFromText) {
   EXPECT_LT(writes("runs/run")["prompt_ids"].size(), 4u) << "its own words are tokens";
 
   complains(moe(learn + "mine"), HasSubstr("mine: expected"));
-  complains(moe("tokenizer train nowhere --vocab 400 --out new"), HasSubstr("nowhere"));
-  EXPECT_EQ(moe("tokenizer train text.txt --vocab 256 --out new").code, 1);
-  EXPECT_EQ(moe("tokenizer train text.txt --vocab 400 --out new --pattern o20k").code, 1);
+  complains(moe("tokenizer train nowhere --vocab 400 --output new"), HasSubstr("nowhere"));
+  EXPECT_EQ(moe("tokenizer train text.txt --vocab 256 --output new").code, 1);
+  EXPECT_EQ(moe("tokenizer train text.txt --vocab 400 --output new --pattern o20k").code, 1);
   good(moe("tokenize --source text.txt --output tokens"));
-  complains(moe("tokenizer train tokens --vocab 400 --out new"),
+  complains(moe("tokenizer train tokens --vocab 400 --output new"),
             HasSubstr("expected text, found a token file"));
   EXPECT_FALSE(fs::exists(folder_ / "new"));
 }
