@@ -69,6 +69,19 @@ Check dictionary_check(const Machine& machine) {
           "the quickstart: data.source=FILE trains on your own text", "apt install dict-gcide"};
 }
 
+Check certificates_check(const Network& network) {
+  const net::Certificates& found = network.certificates;
+  constexpr const char* kCosts = "HTTPS: text and models of the hub, W&B";
+  if (!network.no_certificates.empty())
+    return {"certificates", fmt::format("{}={}: {}", found.from, found.file, network.no_certificates),
+            Status::missing, kCosts, fmt::format("the right path in {}, or unset it", found.from)};
+  if (found.file.empty() && found.folder.empty())
+    return {"certificates", "no bundle of the system's certificates at the usual places", Status::missing,
+            kCosts, "apt install ca-certificates, or a bundle's path in SSL_CERT_FILE"};
+  return {"certificates",
+          found.file.empty() ? found.folder : fmt::format("{}, from {}", found.file, found.from)};
+}
+
 void add_network(const Network& network, std::vector<Check>& checks) {
   for (const std::string& problem : network.problems)
     checks.push_back({"environment", problem, Status::missing, "what asks this service", ""});
@@ -79,6 +92,7 @@ void add_network(const Network& network, std::vector<Check>& checks) {
     for (const auto& [name, value] : network.proxies) words.push_back(fmt::format("{}={}", name, value));
     checks.push_back({"proxy", fmt::format("{}", fmt::join(words, ", "))});
   }
+  checks.push_back(certificates_check(network));
   if (!network.hub.empty())
     checks.push_back(
         {"Hugging Face",

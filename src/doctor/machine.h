@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/cuda_libraries.h"
+#include "net/certificates.h"
 
 namespace moe::doctor {
 
@@ -62,7 +63,9 @@ struct Network {
   bool hub_token = false, hub_offline = false;
   std::string wandb;  // the address of Weights & Biases
   bool wandb_key = false;
-  std::vector<std::string> problems;  // of variables that cannot be read
+  std::vector<std::string> problems;    // of variables that cannot be read
+  net::Certificates certificates = {};  // that HTTPS trusts
+  std::string no_certificates = {};     // why their file cannot be read; "": it can, or there is none
 };
 
 struct Machine {

@@ -97,6 +97,9 @@ Network probe_network(fs::path& cache) {
        {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"})
     if (const std::string value = environment(name); !value.empty())
       network.proxies.emplace_back(name, shown(value));
+  network.certificates = net::find_certificates();
+  if (const std::string& file = network.certificates.file; !file.empty() && access(file.c_str(), R_OK) != 0)
+    network.no_certificates = std::strerror(errno);
   try {
     const hub::Settings settings = hub::Settings::from_environment();
     cache = settings.cache;

@@ -13,6 +13,7 @@
 #include "base/parse_number.h"
 #include "base/random.h"
 #include "net/call.h"
+#include "net/certificates.h"
 #include "net/http.h"
 #include "net/interrupt.h"
 #include "net/transfer.h"
@@ -47,9 +48,9 @@ void start_libcurl() {
 
 ClientOptions ClientOptions::from_environment() {
   ClientOptions options;
-  options.ca_file = environment("MOE_CA_FILE");
-  if (options.ca_file.empty()) options.ca_file = environment("SSL_CERT_FILE");
-  options.ca_folder = environment("SSL_CERT_DIR");
+  const Certificates certificates = find_certificates();
+  options.ca_file = certificates.file;
+  options.ca_folder = certificates.folder;
   options.retry.first_wait = seconds("MOE_NET_FIRST_WAIT", options.retry.first_wait);
   options.retry.longest_wait = seconds("MOE_NET_LONGEST_WAIT", options.retry.longest_wait);
   return options;

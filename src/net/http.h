@@ -112,12 +112,12 @@ struct Counters {
 
 struct ClientOptions {
   RetryPolicy retry;
-  std::string ca_file, ca_folder;  // certificates to trust in place of the system's; empty: the system's
+  std::string ca_file, ca_folder;  // certificates to trust; empty: as libcurl was built
   // A line for a call's retries 1, 2, 4, 8 ..., ready to print, and one when a long outage is over; called
   // from the thread that retries. Secrets are never in it.
   std::function<void(const std::string&)> on_event;
   uint64_t seed = 0;  // of the random factors of the waits
-  // ca_file from MOE_CA_FILE, else SSL_CERT_FILE; ca_folder from SSL_CERT_DIR; the back-off's first_wait and
+  // ca_file and ca_folder from find_certificates() (net/certificates.h); the back-off's first_wait and
   // longest_wait from MOE_NET_FIRST_WAIT and MOE_NET_LONGEST_WAIT. (Proxies are libcurl's own business:
   // https_proxy, no_proxy ...) UserError for a value that cannot be read.
   static ClientOptions from_environment();

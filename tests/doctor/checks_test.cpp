@@ -30,6 +30,7 @@ Machine cpu_machine() {
   machine.no_mpi = "this build has no MPI";
   machine.dictionary = "/usr/share/dictd/gcide.dict.dz";
   machine.network = {{}, "https://hub.example", false, false, "https://wandb.example", false, {}};
+  machine.network.certificates = {"/etc/ssl/certs/ca-certificates.crt", "", "the system"};
   return machine;
 }
 
@@ -84,6 +85,7 @@ TEST(Doctor, AWholeGpuMachine) {
       "-        MPI           this build has no MPI\n"
       "ok       dictionary    /usr/share/dictd/gcide.dict.dz\n"
       "-        proxy         none is set\n"
+      "ok       certificates  /etc/ssl/certs/ca-certificates.crt, from the system\n"
       "-        Hugging Face  https://hub.example, no token (HF_TOKEN): private and gated models need "
       "one\n"
       "-        W&B           https://wandb.example, no key (WANDB_API_KEY): runs stay here\n"
@@ -237,6 +239,18 @@ TEST(Doctor, TheNetwork) {
             "https://hub.example, with a token; HF_HUB_OFFLINE: the cache alone");
   EXPECT_EQ(check_of(machine, "W&B").found, "https://wandb.example, with a key");
   EXPECT_EQ(check_of(machine, "environment").status, Status::missing);
+}
+
+TEST(Doctor, CertificatesOfHttps) {
+  Machine machine = cpu_machine();
+  machine.network.certificates = {};
+  lacks(machine, "certificates", Status::missing, "no bundle", "apt install ca-certificates");
+  machine.network.certificates.folder = "/of/mine";
+  EXPECT_EQ(check_of(machine, "certificates").found, "/of/mine");
+  machine.network.certificates = {"/of/mine.pem", "", "SSL_CERT_FILE"};
+  EXPECT_EQ(check_of(machine, "certificates").found, "/of/mine.pem, from SSL_CERT_FILE");
+  machine.network.no_certificates = "No such file or directory";
+  lacks(machine, "certificates", Status::missing, "SSL_CERT_FILE=/of/mine.pem: No such file", "unset it");
 }
 
 TEST(Doctor, Json) {
