@@ -33,9 +33,9 @@ function(moe_module name)
   endif()
 endfunction()
 
-# What a test may take at most; under a sanitizer each takes several times as long.
+# What a test may take at most; under a sanitizer, and under qemu, each takes several times as long.
 set(MOE_TEST_SECONDS 240)
-if(MOE_SANITIZE)
+if(MOE_SANITIZE OR CMAKE_CROSSCOMPILING)
   set(MOE_TEST_SECONDS 1200)
 endif()
 

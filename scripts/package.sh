@@ -8,12 +8,22 @@
 # CUDA_ARCHITECTURES=90a-real compiles for some only). CUDA's own libraries stay out: the wheel's extra [cuda]
 # brings them, else the other machine needs CUDA 13 beside the driver. Without them the program trains on the
 # CPU and says why.
+# MACHINE=aarch64 SYSROOT=FOLDER makes them for 64-bit ARM on another machine (cmake/aarch64.cmake has the
+# compiler, qemu-user runs what is made); scripts/cross_aarch64.sh wheel is all of it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 kind=${1:-}
 output=${2:-dist}
+machine=${MACHINE:-$(uname -m)}
 build=build/package
+cross=()    # for CMake
+emulator=() # for programs
+if [ "$machine" != "$(uname -m)" ]; then
+  build=build/$machine  # that of the tests: its objects are the same
+  cross=(--toolchain "cmake/$machine.cmake" "-DMOE_PYARROW=$SYSROOT/wheels/pyarrow")
+  emulator=("qemu-$machine-static" -L "$SYSROOT")
+fi
 tree=$build/tree
 
 fail() {
@@ -35,11 +45,13 @@ devices() {
 
 # Tuned for the first processors with AVX2: for none in particular gcc 12 does not use their gather
 # instruction, and AdamW of 8 bits, which looks codes up in tables, takes twice as long, on newer ones too.
+# 64-bit ARM has the vector instructions that loops use, fused multiply and add included, from its first
+# version on.
 processor_flags() {
-  case $(uname -m) in
+  case $machine in
     x86_64) echo "-march=x86-64-v3 -mtune=haswell" ;;
-    aarch64) echo "-march=armv8.2-a" ;;
-    *) fail "there are packages for x86_64 and aarch64, and this is $(uname -m)" ;;
+    aarch64) ;;
+    *) fail "there are packages for x86_64 and aarch64, and this is $machine" ;;
   esac
 }
 
@@ -47,28 +59,30 @@ configure_and_build() { # WHAT_IT_CARRIES: MOE_CARRY of cmake/install.cmake
   local flags
   flags=$(processor_flags)
   devices
-  cmake -S . -B $build -G Ninja -DCMAKE_BUILD_TYPE=Release -DMOE_CARRY="$1" -DMOE_NATIVE=OFF \
+  cmake -S . -B "$build" -G Ninja "${cross[@]}" -DCMAKE_BUILD_TYPE=Release -DMOE_CARRY="$1" -DMOE_NATIVE=OFF \
     -DMOE_GPU="$gpu" -DMOE_MPI=OFF -DMOE_TESTS=OFF -DMOE_BENCH=OFF "-DCMAKE_CXX_FLAGS=$flags" \
     -DCMAKE_INSTALL_LIBDIR=lib \
     -DCMAKE_CUDA_ARCHITECTURES="${CUDA_ARCHITECTURES:-80-real;86-real;89-real;90a-real;100-real;120}"
-  cmake --build $build --target moe --parallel "${JOBS:-$(scripts/jobs.sh)}"
+  cmake --build "$build" --target moe --parallel "${JOBS:-$(scripts/jobs.sh)}"
   mkdir -p "$output"
 }
 
 install_tree() {
-  rm -rf $tree
-  cmake --install $build --prefix "$PWD/$tree" --strip >$build/install.log || fail "see $build/install.log"
+  rm -rf "$tree"
+  cmake --install "$build" --prefix "$PWD/$tree" --strip >"$build/install.log" ||
+    fail "see $build/install.log"
   check_tree
 }
 
 # It must find everything inside itself, whatever the caller's environment says, but the C library.
 check_tree() {
-  local outside
-  outside=$(env -i PATH="$PATH" ldd $tree/bin/moe | awk '$2 == "=>" { print $1, $3 }' |
+  local outside list=(ldd)
+  [ ${#emulator[@]} = 0 ] || list=("${emulator[@]}" -E LD_TRACE_LOADED_OBJECTS=1)  # ldd is for this machine
+  outside=$(env -i PATH="$PATH" "${list[@]}" "$tree/bin/moe" | awk '$2 == "=>" { print $1, $3 }' |
     grep -v " $PWD/$tree/" |
     grep -v -E '^(libc|libm|libdl|librt|libpthread|libresolv)\.so|^ld-linux' || true)
   [ -z "$outside" ] || fail "not found inside: $outside"
-  env -i $tree/bin/moe --version
+  env -i PATH="$PATH" "${emulator[@]}" "$tree/bin/moe" --version
 }
 
 # Wheel's and auditwheel's own tools, in a Python environment of their own.
@@ -89,7 +103,7 @@ make_bundle() {
   configure_and_build all
   install_tree
   rm -rf "$output/moe"
-  mv $tree "$output/moe"
+  mv "$tree" "$output/moe"
   du -sh "$output/moe" | awk '{ print "package: " $2 ", " $1 }'
 }
 
@@ -99,31 +113,31 @@ make_wheel() {
   configure_and_build all
   install_tree
   packaging_tools
-  version=$($tree/bin/moe --version | sed -n 's/^moe \([0-9.]*\).*/\1/p')
+  version=$("${emulator[@]}" "$tree/bin/moe" --version | sed -n 's/^moe \([0-9.]*\).*/\1/p')
   information=$root/moe_cpp-$version.dist-info data=$root/moe_cpp-$version.data/data
   # auditwheel does not know that the program's path counts for its libraries' libraries.
-  patchelf --set-rpath "\$ORIGIN" $tree/lib/moe/*
-  rm -rf $root $build/wheels
-  mkdir -p $root "$information" $build/wheels
-  mv $tree $root/moe_cpp
-  cp packaging/wheel/*.py $root/moe_cpp/
-  mv $root/moe_cpp/share/doc/moe/licenses "$information/licenses"
-  rm -r $root/moe_cpp/share/doc
+  patchelf --set-rpath "\$ORIGIN" "$tree/lib/moe/"*
+  rm -rf "$root" "$build/wheels"
+  mkdir -p "$root" "$information" "$build/wheels"
+  mv "$tree" "$root/moe_cpp"
+  cp packaging/wheel/*.py "$root/moe_cpp/"
+  mv "$root/moe_cpp/share/doc/moe/licenses" "$information/licenses"
+  rm -r "$root/moe_cpp/share/doc"
   for part in man bash-completion zsh fish; do
-    [ -d $root/moe_cpp/share/$part ] || continue
+    [ -d "$root/moe_cpp/share/"$part ] || continue
     mkdir -p "$data/share"
-    mv $root/moe_cpp/share/$part "$data/share/"
+    mv "$root/moe_cpp/share/"$part "$data/share/"
   done
   printf '[console_scripts]\nmoe = moe_cpp:main\n' >"$information/entry_points.txt"
   printf 'Wheel-Version: 1.0\nGenerator: moe.cpp\nRoot-Is-Purelib: false\nTag: py3-none-linux_%s\n' \
-    "$(uname -m)" >"$information/WHEEL"
+    "$machine" >"$information/WHEEL"
   wheel_metadata "$version" "$information" >"$information/METADATA"
-  SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) python -m wheel pack $root --dest-dir $build/wheels
+  SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) python -m wheel pack "$root" --dest-dir "$build/wheels"
   # It finds out which C library the wheel needs, and names the wheel so. It would bring libraries in as well,
   # but not X11's, zlib and others that it expects on each system: a server has no X11.
-  auditwheel repair --wheel-dir "$output" $build/wheels/*.whl
-  auditwheel show "$output/moe_cpp-$version"-*.whl
-  check_wheel "$output/moe_cpp-$version"-*"$(uname -m)".whl
+  auditwheel repair --wheel-dir "$output" "$build/wheels/"*.whl
+  auditwheel show "$output/moe_cpp-$version"-*"$machine".whl
+  check_wheel "$output/moe_cpp-$version"-*"$machine".whl
 }
 
 wheel_metadata() { # VERSION DIST_INFO
@@ -149,8 +163,8 @@ check_wheel() {
 make_deb() {
   scripts/setup.sh file dpkg-dev  # which CPack asks what the program links to
   configure_and_build changing
-  (cd $build && cpack -G DEB -B "$PWD/deb" >cpack.log) || fail "see $build/cpack.log"
-  cp $build/deb/*.deb "$output/"
+  (cd "$build" && cpack -G DEB -B "$PWD/deb" >cpack.log) || fail "see $build/cpack.log"
+  cp "$build/deb/"*.deb "$output/"
   for package in "$build"/deb/*.deb; do
     dpkg-deb --field "$package" Package Version Depends
     du -h "$output/$(basename "$package")" | awk '{ print "package: " $2 ", " $1 }'
