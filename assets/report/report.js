@@ -285,6 +285,7 @@
     const seeds = all.arms[0].runs.length, first = all.arms[0].name;
     const interval = (one) => one.mean !== null && one.interval_95 ? " [" + one.interval_95.map((x) => x.toFixed(4)).join(", ") + "]" : "";
     const share = (one) => one ? spread(one, 1, 100) + " %" + (one.n < seeds ? " (" + one.n + " of " + seeds + ")" : "") : "not reached";
+    for (const arm of all.arms.slice(1)) element($("comparison"), "p", arm.verdict_words + ".");
     addTable("comparison", "Arms",
              ["", "steps", "loss", "best", "difference [95 %]", "tokens to equal loss", "seconds to equal loss", "tokens/s", "seconds", "other settings"],
              all.arms.map((arm, i) => [arm.name, arm.steps, spread(arm.loss, 4), spread(arm.best_loss, 4),

@@ -284,7 +284,9 @@ void add_export(CLI::App& app, Command& chosen) {
   command->add_option("model", options->model, "A run, or one checkpoint of it")
       ->required()
       ->type_name("RUN");
-  command->add_option("folder,-o,--output", options->folder, "A new folder for the files")
+  command
+      ->add_option("folder,-o,--output", options->folder,
+                   "A new folder for the files, by its place or with -o")
       ->required()
       ->type_name("DIR");
   command->add_option("--to", options->format, "hf: the Hugging Face format")

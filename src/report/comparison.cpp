@@ -206,18 +206,20 @@ OrderedJson comparison_json(const Comparison& comparison) {
     OrderedJson runs = OrderedJson::array();
     for (size_t k = 0; k < arm.runs.size(); ++k)
       runs.push_back(to_json(arm.runs[k], comparison.arms.front().runs[k]));
-    arms.push_back({{"name", arm.name},
-                    {"settings", arm.differences},
-                    {"steps", arm.steps},
-                    {"loss", to_json(summary.loss)},
-                    {"best_loss", to_json(summary.best)},
-                    {"difference", to_json(summary.difference)},
-                    {"verdict", i == 0 ? OrderedJson() : OrderedJson(name_of(verdict_of(summary)))},
-                    {"tokens_to_equal_loss_share", to_json(summary.tokens_share)},
-                    {"seconds_to_equal_loss_share", to_json(summary.seconds_share)},
-                    {"tokens_per_second", to_json(summary.tokens_per_second)},
-                    {"seconds", to_json(summary.seconds)},
-                    {"runs", runs}});
+    arms.push_back(
+        {{"name", arm.name},
+         {"settings", arm.differences},
+         {"steps", arm.steps},
+         {"loss", to_json(summary.loss)},
+         {"best_loss", to_json(summary.best)},
+         {"difference", to_json(summary.difference)},
+         {"verdict", i == 0 ? OrderedJson() : OrderedJson(name_of(verdict_of(summary)))},
+         {"verdict_words", i == 0 ? "" : verdict_words(arm.name, comparison.arms.front().name, summary)},
+         {"tokens_to_equal_loss_share", to_json(summary.tokens_share)},
+         {"seconds_to_equal_loss_share", to_json(summary.seconds_share)},
+         {"tokens_per_second", to_json(summary.tokens_per_second)},
+         {"seconds", to_json(summary.seconds)},
+         {"runs", runs}});
   }
   return {{"length", comparison.length}, {"arms", arms}};
 }

@@ -159,6 +159,8 @@ TEST(ComparisonTest, TheVerdictIsWhereTheIntervalLies) {
   EXPECT_THAT(comparison_table(comparison, 2), AllOf(HasSubstr("b: 1"), Not(HasSubstr("--verbose"))));
   const OrderedJson json = comparison_json(comparison);
   EXPECT_EQ(json["arms"][1]["verdict"], "better");
+  EXPECT_THAT(page({}, comparison),
+              HasSubstr("\"verdict_words\":\"low is better than base: its loss is 0.50"));
   EXPECT_TRUE(json["arms"][0]["verdict"].is_null());
 }
 
