@@ -294,7 +294,8 @@ void expect_places(const std::string& where, const std::vector<std::string>& pla
   for (const std::string& place : places) {
     if (is_remote(place)) continue;
     for (const std::string& path : expand(place))
-      if (std::error_code error; !fs::exists(path, error)) no_place(where + ": " + path, error);
+      if (std::error_code error; !fs::exists(path, error))
+        no_place(fmt::format("{}: {}", where, path), error);
   }
 }
 
