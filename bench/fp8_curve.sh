@@ -30,8 +30,8 @@ settings=(model.capacity_factor=0 training.gradient_accumulation_steps=1 trainin
 train() {
   local name=$1
   shift
-  "$moe" train --config "$config" "${settings[@]}" "training.run_name=$name" "training.max_steps=$steps" "$@" \
-    >"$out/$name.log" 2>&1 || { tail -n 20 "$out/$name.log" >&2; exit 1; }
+  "$moe" train --config "$config" "${settings[@]}" "training.run_name=$name" "training.max_steps=$steps" \
+    "$@" >"$out/$name.log" 2>&1 || { tail -n 20 "$out/$name.log" >&2; exit 1; }
   cp "$work/runs/$name/metrics.jsonl" "$out/$name.jsonl"
 }
 # resume NAME STEPS OVERRIDES...: the run goes on.
@@ -59,7 +59,8 @@ def losses(name):
     return {r["step"]: r["loss"] for r in rows if "gradient_norm" in r}
 base = losses("bf16")
 last = [s for s in base if steps - 50 < s <= steps]
-print("| run | first loss | last 50 steps | mean difference | mean absolute difference |\n|---|---|---|---|---|")
+print("| run | first loss | last 50 steps | mean difference | mean absolute difference |")
+print("|---|---|---|---|---|")
 for name in ("bf16", "bf16_other_seed", "fp8"):
     run = losses(name)
     d = [run[s] / base[s] - 1 for s in last]

@@ -61,8 +61,8 @@ class Gemm::Plan {
     if (is_fp8(key.input)) {
       set(CUBLASLT_MATMUL_DESC_A_SCALE_MODE, CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F);
       set(CUBLASLT_MATMUL_DESC_B_SCALE_MODE, CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F);
-      // Sums leave the matrix units, which keep 14 bits, every 128 products: measured as fast here.
-      set(CUBLASLT_MATMUL_DESC_FAST_ACCUM, int8_t{0});
+      // The matrix units keep 14 bits; without this, sums leave them every 128 products.
+      set(CUBLASLT_MATMUL_DESC_FAST_ACCUM, static_cast<int8_t>(key.fast));
     }
     // Weights, the library's first operand, are E4M3 always.
     b_ = layout(is_fp8(key.input) ? DType::e4m3 : key.input, b_is_nk ? k : n, b_is_nk ? n : k);
@@ -211,13 +211,23 @@ void Gemm::multiply(Tensor c, const Tensor& a, const Tensor& b, MatmulLayout lay
                 c.dtype(),
                 !addend.empty(),
                 tf32_ && a.dtype() == DType::f32,
+                false,
                 0};
   multiply(key, first == 0 ? 1 : c.dim(0), c, a, b, addend, factors, {});
 }
 
-void Gemm::multiply(Tensor c, const ScaledRows& a, const ScaledRows& b, const Tensor& addend) {
-  const Key key{false,           c.dim(0),  c.dim(1),        a.value.dim(1), MatmulLayout::NT,
-                a.value.dtype(), c.dtype(), !addend.empty(), false,          0};
+void Gemm::multiply(Tensor c, const ScaledRows& a, const ScaledRows& b, const Tensor& addend, bool fast) {
+  const Key key{false,
+                c.dim(0),
+                c.dim(1),
+                a.value.dim(1),
+                MatmulLayout::NT,
+                a.value.dtype(),
+                c.dtype(),
+                !addend.empty(),
+                false,
+                fast,
+                0};
   multiply(key, 1, c, a.value, b.value, addend, {1, 1}, {a.scale.as<float>(), b.scale.as<float>()});
 }
 
@@ -253,8 +263,8 @@ void Gemm::run(const Key& key, const Plan& plan, const GemmChoice& choice, void*
 
 std::string Gemm::Key::describe() const {
   const char* const name = layout == MatmulLayout::NT ? "NT" : layout == MatmulLayout::NN ? "NN" : "TN";
-  return fmt::format("{} {} {} {}x{}x{} {}{}", name, tf32 ? "tf32" : name_of(input), name_of(output), m, n, k,
-                     alignment, adds ? " +=" : "");
+  return fmt::format("{} {} {} {}x{}x{} {}{}{}", name, tf32 ? "tf32" : name_of(input), name_of(output), m, n,
+                     k, alignment, adds ? " +=" : "", fast ? " fast" : "");
 }
 
 // A weight gradient has few elements and a long inner dimension: the tokens are cut into slices, so that all

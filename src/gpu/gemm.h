@@ -43,8 +43,8 @@ class Gemm {
   // may differ from one rank to another.
   void multiply(Tensor c, const Tensor& a, const Tensor& b, MatmulLayout layout, const Tensor& addend,
                 const Factors& factors = {1, 1});
-  // c = a b^T of scaled rows, plus the addend unless it is empty; it may be c.
-  void multiply(Tensor c, const ScaledRows& a, const ScaledRows& b, const Tensor& addend);
+  // c = a b^T of scaled rows, plus the addend unless it is empty; it may be c. fast: as of Fp8Matmul.
+  void multiply(Tensor c, const ScaledRows& a, const ScaledRows& b, const Tensor& addend, bool fast);
 
  private:
   struct Key {
@@ -52,7 +52,7 @@ class Gemm {
     int64_t m, n, k;
     MatmulLayout layout;
     DType input, output;
-    bool adds, tf32;
+    bool adds, tf32, fast;
     unsigned alignment;  // bytes, of all addresses and rows
     // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy takes the 0 in it for one
     auto operator<=>(const Key&) const = default;

@@ -22,7 +22,7 @@ void GpuOps::matmul_add(MatmulAdd op) {
 
 void GpuOps::fp8_matmul(Fp8Matmul op) {
   op.check();
-  gemm_.multiply(op.c_MN, op.a_MK, op.b_NK, op.addend_MN);
+  gemm_.multiply(op.c_MN, op.a_MK, op.b_NK, op.addend_MN, op.fast);
 }
 
 }  // namespace moe::gpu

@@ -21,7 +21,7 @@ struct AlertLimits {
   int64_t dead_steps = 100;      // successive rows without a token for an expert
   double dropped_share = 0.3;    // running mean
   double data_wait_share = 0.2;  // running mean of the share of a step spent waiting for data
-  double fp8_lost_share = 0.01;  // of the numbers at one place that became 0 or too large in FP8
+  double fp8_lost_share = 0.05;  // of the numbers at one place that became 0 or too large in FP8
 
   void describe(Fields& fields);
 };

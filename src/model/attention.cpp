@@ -97,7 +97,8 @@ void Attention::project(AttentionSaved& saved, const AttentionWeights& weights, 
     return ops.fp8_matmul({.c_MN = saved.packed_NP,
                            .a_MK = saved.norm8_ND,
                            .b_NK = weights.qkvg.fp8.rows,
-                           .addend_MN = spec_.bias ? saved.packed_NP : Tensor()});
+                           .addend_MN = spec_.bias ? saved.packed_NP : Tensor(),
+                           .fast = true});
   ops.matmul(saved.packed_NP, saved.norm_ND, weights.qkvg.compute, MatmulLayout::NT, spec_.bias);
 }
 
@@ -151,7 +152,8 @@ void Attention::forward(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND,
   const Tensor mixed_NHd = saved.y_NHd.reshape({x_ND.dim(0), Hd});
   if (!spec_.fp8) return ops.matmul_add(y_ND, x_ND, mixed_NHd, weights.out.compute);
   ops.quantise_rows(saved.y8_NHd, mixed_NHd);
-  ops.fp8_matmul({.c_MN = y_ND, .a_MK = saved.y8_NHd, .b_NK = weights.out.fp8.rows, .addend_MN = x_ND});
+  ops.fp8_matmul(
+      {.c_MN = y_ND, .a_MK = saved.y8_NHd, .b_NK = weights.out.fp8.rows, .addend_MN = x_ND, .fast = true});
 }
 
 void Attention::next(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND, const AttentionWeights& weights,

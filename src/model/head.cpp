@@ -66,6 +66,7 @@ void Head::losses(Tensor loss_1, const Tensor& x_ND, const Tensor& target_N, con
       ops.fp8_matmul({.c_MN = logits_CV,
                       .a_MK = scratch.features8_ND.rows(begin, end),
                       .b_NK = weights.matrix.fp8.rows,
+                      .fast = true,
                       .role = MatmulRole::head});
     else
       logits(logits_CV, features_CD, weights, ops);

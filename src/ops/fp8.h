@@ -36,12 +36,14 @@ struct QuantiseColumns {
 };
 
 // c = a b^T, of rows scaled as said, plus the addend unless it is empty; it may be c. c is bf16 or f32. Sums
-// are as those of Matmul's.
+// are as those of Matmul's; with `fast` a device may keep them to 14 bits on the way, which is no more than
+// rounding the operands costs where the inner dimension is a few thousand.
 struct Fp8Matmul {
   static constexpr const char* name = "fp8_matmul";
   Tensor c_MN;
   const ScaledRows a_MK, b_NK;
   const Tensor addend_MN = {};
+  bool fast = false;
   MatmulRole role = MatmulRole::projection;
 
   const char* phase() const;

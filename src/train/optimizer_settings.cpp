@@ -114,7 +114,8 @@ void describe_optimizer(TrainingConfig& c, Fields& fields) {
                         {"16-mixed", "fp16"},
                         {"float8", "fp8"},
                         {"e4m3", "fp8"}});
-  fields.add("fp8_bf16_layers", c.fp8_bf16_layers, "fp8: so many layers at each end stay in bf16");
+  fields.add("fp8_bf16_layers", c.fp8_bf16_layers, "fp8: so many layers at each end stay in bf16")
+      .at_least(0);
   fields.add("loss_scale", c.loss_scale, "fp16: first factor on the gradients; halved on overflow")
       .range(1, LossScale::kMost);
   fields

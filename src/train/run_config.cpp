@@ -308,6 +308,7 @@ void RunConfig::validate() const {
   check_limits(logging, "logging");
   check_limits(distributed, "distributed");
   if (training.global_batch_size == 0) validate_micro_batches();
+  if (training.mixed_precision == MixedPrecision::fp8) validate_fp8();
   if (model.vocab_size < vocabulary())
     throw UserError("model.vocab_size",
                     fmt::format("at least {}, the {} vocabulary", vocabulary(), data.tokenizer.facts().name),
@@ -320,6 +321,26 @@ void RunConfig::validate() const {
   if (training.eval_every > 0 && data.validation_source.empty() && data.validation_fraction == 0)
     throw UserError("training.eval_every", "text to evaluate on", "data.validation_fraction 0",
                     "set data.validation_source or data.validation_fraction, or eval_every 0");
+}
+
+// Hopper's products read 16 numbers of 8 bits at a time.
+void RunConfig::validate_fp8() const {
+  const Heads heads = model.heads();
+  const auto check = [](const char* name, const std::string& what, int64_t found, int64_t of) {
+    if (found % of != 0)
+      throw UserError(fmt::format("model.{}", name),
+                      fmt::format("{} a multiple of {} with training.mixed_precision fp8", what, of),
+                      std::to_string(found), "change it, or set training.mixed_precision to bf16");
+  };
+  check("d_model", "the width", model.d_model, 16);
+  check("head_dim", "the width of all query heads together", heads.query * heads.dim, 16);
+  check("n_kv_heads", "the width of queries, gates, keys and values together", heads.packed(), 16);
+  check("vocab_size", "the vocabulary", model.vocab_size, 16);
+  if (model.moe_layers() > 0) check("expert_intermediate_dim", "the width", model.expert_intermediate_dim, 8);
+  if (2 * training.fp8_bf16_layers > model.n_layers)
+    throw UserError("training.fp8_bf16_layers",
+                    fmt::format("at most {}, half of model.n_layers", model.n_layers / 2),
+                    std::to_string(training.fp8_bf16_layers), "0 has all layers in fp8");
 }
 
 void RunConfig::validate_micro_batches() const {

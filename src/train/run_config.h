@@ -137,6 +137,7 @@ struct RunConfig {
   // training.global_batch_size leaves the micro-batches open, without what depends on them.
   void validate() const;
   void validate_micro_batches() const;
+  void validate_fp8() const;
   // What training is refused for, though evaluation and reports of an older run are not. anew: from the first
   // step on; a run that has begun so may go on.
   void check_trainable(bool anew) const;

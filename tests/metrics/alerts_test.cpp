@@ -82,6 +82,25 @@ TEST_F(AlertsTest, ExpertsThatDieInTheQuiet) {
   EXPECT_THAT(text_, testing::HasSubstr("4 experts"));
 }
 
+TEST_F(AlertsTest, WhatFp8Loses) {
+  Alerts alerts({}, *this);
+  const auto write = [&](int64_t step, double projections, double logits, double saturated) {
+    Row one = row(step);
+    one.add("fp8/projection_gradient/flushed_share", projections)
+        .add("fp8/logits_gradient/flushed_share", logits)
+        .add("fp8/logits_gradient/saturated_share", saturated);
+    alerts.write(one);
+  };
+  write(1, 0.04, 0.3, 0);
+  EXPECT_EQ(told_, Told{});
+  write(2, 0.06, 0.3, 0);
+  EXPECT_THAT(text_, testing::HasSubstr("6.0 % of the numbers of projection_gradient become 0"));
+  write(3, 0.06, 0.3, 0.2);  // quiet
+  write(202, 0.06, 0.3, 0.2);
+  EXPECT_EQ(told_, (Told{{2, "fp8_lost"}, {202, "fp8_lost"}}));
+  EXPECT_THAT(text_, testing::HasSubstr("20.0 % of the numbers of logits_gradient are too large"));
+}
+
 TEST_F(AlertsTest, DropsAndStarvation) {
   Alerts alerts({}, *this);
   for (int64_t step = 1; step <= 400; ++step) {
