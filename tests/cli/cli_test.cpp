@@ -305,13 +305,14 @@ TEST_F(Cli, NoStepsSaveTheInitialWeightsAndTheRunGoesOnFromThem) {
 TEST_F(Cli, ARunThatDoesNotStartLeavesTheLatestAndOtherFolders) {
   ASSERT_EQ(train("data.source=text.txt").code, 0);
   const std::string second = "train --config config.yaml training.run_name=second data.source=";
-  EXPECT_EQ(moe(second + "missing.txt").code, 1);
+  put("empty.txt", "");  // which shows only when the run's folder is there
+  EXPECT_EQ(moe(second + "empty.txt").code, 1);
   EXPECT_FALSE(fs::exists(folder_ / "runs/second"));
   EXPECT_EQ(fs::read_symlink(folder_ / "runs/latest"), "run");
 
   fs::create_directory(folder_ / "runs/second");
   put("runs/second/notes.txt", "not ours");
-  const Result taken = moe(second + "missing.txt");
+  const Result taken = moe(second + "empty.txt");
   EXPECT_EQ(taken.code, 1);
   EXPECT_THAT(taken.output, HasSubstr("runs/second"));
   EXPECT_TRUE(fs::exists(folder_ / "runs/second/notes.txt"));
