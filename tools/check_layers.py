@@ -15,7 +15,8 @@ from pathlib import Path
 ARROWS = {
     "base": "",
     "tensor": "",
-    "text": "",
+    "jinja": "",
+    "text": "jinja",
     "metrics": "",
     "net": "",
     "wandb": "metrics net",

@@ -180,6 +180,23 @@ std::string BytePairTokenizer::decode(std::span<const TokenId> ids) const {
   return text;
 }
 
+std::vector<SpecialToken> BytePairTokenizer::special_tokens() const {
+  std::vector<SpecialToken> tokens;
+  for (const AddedToken& token : tables_->model.added)
+    if (!token.white)
+      tokens.push_back({.id = token.id,
+                        .content = token.content,
+                        .special = token.special,
+                        .left = token.left,
+                        .right = token.right,
+                        .single_word = token.single_word});
+  return tokens;
+}
+
+TokenEnds BytePairTokenizer::token_ends() const {
+  return tables_->model.ends;
+}
+
 std::string_view BytePairTokenizer::bytes(TokenId id) const {
   if (id < 0 || id >= vocabulary()) return {};
   return tables_->model.tokens[static_cast<size_t>(id)];

@@ -27,6 +27,7 @@ struct AddedToken {
   TokenId id;
   std::string content;
   bool white;
+  bool special = true, left = false, right = false, single_word = false;  // as SpecialToken has them
 };
 
 struct BytePairModel {
@@ -46,6 +47,7 @@ struct BytePairModel {
   TokenId end_of_text = 0;
   std::string end_of_text_name;
   std::optional<TokenId> padding;
+  TokenEnds ends;
 };
 
 class BytePairTokenizer final : public Tokenizer {
@@ -58,6 +60,8 @@ class BytePairTokenizer final : public Tokenizer {
   std::unique_ptr<Encoder> encoder() const override;
   std::string_view bytes(TokenId id) const override;
   std::string decode(std::span<const TokenId> ids) const override;
+  std::vector<SpecialToken> special_tokens() const override;
+  TokenEnds token_ends() const override;
 
  private:
   struct Tables;

@@ -115,6 +115,15 @@ SentencePieceTokenizer::SentencePieceTokenizer(std::unique_ptr<const Tables> tab
 
 SentencePieceTokenizer::~SentencePieceTokenizer() = default;
 
+std::vector<SpecialToken> SentencePieceTokenizer::special_tokens() const {
+  std::vector<SpecialToken> tokens;
+  for (TokenId id = 0; id < vocabulary(); ++id)
+    if (tables_->processor.IsControl(id))
+      if (const std::string& content = tables_->processor.IdToPiece(id); !content.empty())
+        tokens.push_back({.id = id, .content = content});
+  return tokens;
+}
+
 std::unique_ptr<Tokenizer::Encoder> SentencePieceTokenizer::encoder() const {
   return std::make_unique<TextEncoder>(*tables_);
 }

@@ -25,6 +25,8 @@ class SentencePieceTokenizer final : public Tokenizer {
   std::string_view bytes(TokenId id) const override;
   // As the library: without the space in front, "⁇" for the unknown piece, U+FFFD for what is no UTF-8.
   std::string decode(std::span<const TokenId> ids) const override;
+  // Control pieces.
+  std::vector<SpecialToken> special_tokens() const override;
 
  private:
   struct Tables;

@@ -20,6 +20,15 @@ std::string Tokenizer::decode(std::span<const TokenId> ids) const {
   return text;
 }
 
+std::vector<SpecialToken> Tokenizer::special_tokens() const {
+  std::vector<SpecialToken> tokens;
+  if (!facts_.end_of_text_name.empty())
+    tokens.push_back({.id = facts_.end_of_text, .content = std::string(facts_.end_of_text_name)});
+  if (facts_.padding && *facts_.padding != facts_.end_of_text && !facts_.padding_name.empty())
+    tokens.push_back({.id = *facts_.padding, .content = std::string(facts_.padding_name)});
+  return tokens;
+}
+
 std::vector<TokenId> Tokenizer::encode(std::string_view text) const {
   std::vector<TokenId> ids;
   encoder()->encode(text, ids);

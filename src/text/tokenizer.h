@@ -32,6 +32,22 @@ struct TokenizerFacts {
   TokenId filler() const { return padding.value_or(end_of_text); }
 };
 
+// A token beside the vocabulary that stands for a text of its own, such as "<|im_end|>".
+struct SpecialToken {
+  TokenId id = 0;
+  std::string content{};             // not empty
+  bool special = true;               // left out of a text for people
+  bool left = false, right = false;  // takes the white space on this side into itself
+  bool single_word = false;          // not inside of a word
+};
+
+// Which characters a token of tokenizers' has, where it is asked for: white space at its ends may not count.
+// It decides which tokens belong to an assistant (text/chat.h).
+struct TokenEnds {
+  bool spaces_count = true;
+  bool first_keeps_one = false;  // of a text; where spaces do not count
+};
+
 // What a tokenizer was read from: enough to keep it, and to hand it on.
 struct TokenizerOrigin {
   struct File {
@@ -88,6 +104,9 @@ class Tokenizer {
   virtual std::string decode(std::span<const TokenId> ids) const;
   // The ids of one text, for those who have no encoder at hand.
   std::vector<TokenId> encode(std::string_view text) const;
+  // Those that encode() never finds, by id.
+  virtual std::vector<SpecialToken> special_tokens() const;
+  virtual TokenEnds token_ends() const { return {}; }
   uint64_t fingerprint() const { return facts_.fingerprint; }
   const TokenizerOrigin& origin() const { return origin_; }
 

@@ -28,6 +28,7 @@ constexpr const char* kHint = "docs/tokenizers.md says what is read";
 struct Added {
   std::string content;
   bool special;  // text never becomes it
+  bool left = false, right = false, single_word = false;
 };
 using AddedTokens = std::map<TokenId, Added>;
 
@@ -217,10 +218,13 @@ std::optional<std::string> text_of_piece(std::string_view name) {
 using TextOf = std::optional<std::string> (*)(std::string_view name);
 
 // Of these nothing is done: they are for the tokens around a text, and for the way back.
-void check_rest(const JsonFields& file, bool characters) {
+void check_rest(const JsonFields& file, bool characters, TokenEnds& ends) {
   if (file.has("post_processor")) {
-    for_each_part(file.inside("post_processor"), "processors", [](const JsonFields& part) {
+    for_each_part(file.inside("post_processor"), "processors", [&](const JsonFields& part) {
       const std::string type = part.text("type");
+      const auto flag = [&](const char* name) { return !part.has(name) || part.flag(name); };
+      if (type == "ByteLevel")
+        ends = {.spaces_count = !flag("trim_offsets"), .first_keeps_one = flag("add_prefix_space")};
       if (type != "ByteLevel" && type != "TemplateProcessing") {
         refuse_type(part, "ByteLevel or TemplateProcessing");
       }
@@ -246,7 +250,9 @@ AddedTokens read_added(const JsonFields& file) {
   for (size_t i = 0; i < list.size(); ++i) {
     const JsonFields token(numbered(file, "added_tokens", i), list[i], kHint);
     const auto id = static_cast<TokenId>(token.whole("id", 0, BytePairModel::kMostIds - 1));
-    const Added one{token.text("content"), token.has("special") && token.flag("special")};
+    const auto flag = [&](const char* name) { return token.has(name) && token.flag(name); };
+    const Added one{token.text("content"), flag("special"), flag("lstrip"), flag("rstrip"),
+                    flag("single_word")};
     if (one.content.empty()) token.refuse("content", "text", "none");
     if (!contents.insert(one.content).second) {
       token.refuse("content", "each once", quote(token.at("content")));
@@ -254,7 +260,7 @@ AddedTokens read_added(const JsonFields& file) {
     if (!added.emplace(id, one).second) token.refuse("id", "each once", std::to_string(id));
     if (one.special || !WhiteTokens::fits(one.content)) continue;
     for (const char* name : {"lstrip", "rstrip", "single_word"}) {
-      if (token.has(name) && token.flag(name)) token.refuse(name, "false", "true");
+      if (flag(name)) token.refuse(name, "false", "true");
     }
   }
   return added;
@@ -297,7 +303,8 @@ void take_added(const AddedTokens& added, BytePairModel& model) {
   for (const auto& [id, token] : added) {
     const bool white = !token.special && WhiteTokens::fits(token.content);
     if (white) model.white.add(token.content, id);
-    model.added.push_back({id, token.content, white});
+    model.added.push_back(
+        {id, token.content, white, token.special, token.left, token.right, token.single_word});
   }
 }
 
@@ -427,7 +434,7 @@ BytePairModel read_tokenizer_json(const std::string& where, std::string_view tex
     builder.model().normalizer = read_normalizer(file);
     read_splits(file, builder.model());
   }
-  check_rest(file, characters);
+  check_rest(file, characters, builder.model().ends);
   builder.model().whole_first = model.has("ignore_merges") && model.flag("ignore_merges");
   if (characters && builder.model().whole_first)
     model.refuse("ignore_merges", "false, where byte_fallback is true", "true");
