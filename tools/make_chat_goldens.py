@@ -36,14 +36,14 @@ MARKERS = ["<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id
            "[/INST]", "<think>", "</think>", "<tool_call>", "</tool_call>"]
 PUBLISHED = {
     "chatml": "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + "
-              "message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}"
-              "{% endif %}",
+              "message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}"
+              "{{ '<|im_start|>assistant\n' }}{% endif %}",
     "tulu": "{% for message in messages %}{% if message['role'] == 'system' %}{{ '<|system|>\n' + "
             "message['content'] + '\n' }}{% elif message['role'] == 'user' %}{{ '<|user|>\n' + "
             "message['content'] + '\n' }}{% elif message['role'] == 'assistant' %}{% if not loop.last %}"
             "{{ '<|assistant|>\n' + message['content'] + eos_token + '\n' }}{% else %}{{ '<|assistant|>\n' + "
-            "message['content'] + eos_token }}{% endif %}{% endif %}{% if loop.last and add_generation_prompt "
-            "%}{{ '<|assistant|>\n' }}{% endif %}{% endfor %}",
+            "message['content'] + eos_token }}{% endif %}{% endif %}{% if loop.last and "
+            "add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}{% endfor %}",
     "mistral": "{%- if messages[0]['role'] == 'system' %}{%- set system_message = messages[0]['content'] %}"
                "{%- set loop_messages = messages[1:] %}{%- else %}{%- set loop_messages = messages %}"
                "{%- endif %}{{- bos_token }}{%- for message in loop_messages %}{%- if (message['role'] == "

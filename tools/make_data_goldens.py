@@ -141,6 +141,20 @@ def write_awkward():
         (FOLDER / f"{name}.json.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
 
 
+def write_messages():
+    """Conversations, as data sets on the hub have them."""
+    rows = [
+        {"messages": [{"role": "user", "content": "What is a cat?"},
+                      {"role": "assistant", "content": "A small animal."}], "source": "a"},
+        {"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "And a dog?"},
+                      {"role": "assistant", "content": "Another one."}], "source": "b"},
+        {"messages": [], "source": "c"}]
+    messages = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+    schema = pa.schema([("messages", messages), ("source", pa.string())])
+    table = pa.Table.from_pylist(rows, schema=schema)
+    pq.write_table(table, FOLDER.parent / "chat/messages.parquet", row_group_size=2)
+
+
 def main():
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / "rows.json").write_text(json.dumps(ROWS))
@@ -148,6 +162,7 @@ def main():
     write_typed()
     write_others()
     write_awkward()
+    write_messages()
 
     lines = []
     for i, row in enumerate(ROWS):

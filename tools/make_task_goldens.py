@@ -49,7 +49,7 @@ SHAPES = pa.schema([
     ("deep", pa.struct([("inner", pa.struct([("texts", TEXTS), ("n", pa.int32())]))])),
     ("list_of_structs", pa.list_(pa.struct([("a", pa.string())]))), ("list_of_lists", pa.list_(TEXTS)),
     ("day", pa.date32())])
-# Of the last three nothing is to be read; nulls are left out.
+# Of the last two nothing is to be read; nulls are left out.
 ROWS = [
     {"text": "one", "small": -1, "large": 2**63 + 1, "half": 0.5, "whole": 1e300, "good": True,
      "texts": ["a", "", None, "b"],
@@ -58,7 +58,8 @@ ROWS = [
     {},
     {"text": "quote \" and é", "small": 4, "texts": [None], "numbers": [None, 5]},
 ]
-LEFT_OUT = {"list_of_structs": [{"a": "y"}, {"a": "z"}], "list_of_lists": [["p"], ["q"]], "day": 3}
+STRUCTS = {"list_of_structs": [{"a": "y"}, {"a": "z"}]}
+LEFT_OUT = {"list_of_lists": [["p"], ["q"]], "day": 3}
 
 
 def write_image():
@@ -77,9 +78,9 @@ def main():
         pq.write_table(
             pa.Table.from_pylist(items, schema=schema), FOLDER / f"{task}.parquet", row_group_size=3)
         (FOLDER / f"{task}.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
-    rows = [{**row, **LEFT_OUT} for row in ROWS]
+    rows = [{**row, **STRUCTS, **LEFT_OUT} for row in ROWS]
     pq.write_table(pa.Table.from_pylist(rows, schema=SHAPES), FOLDER / "shapes.parquet", row_group_size=2)
-    (FOLDER / "shapes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    (FOLDER / "shapes.jsonl").write_text("".join(json.dumps({**row, **STRUCTS}) + "\n" for row in ROWS))
 
 
 if __name__ == "__main__":

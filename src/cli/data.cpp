@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 // moe data inspect: what a source holds, from its metadata and a small sample.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,7 +19,9 @@
 #include "cli/commands.h"
 #include "cli/presets.h"
 #include "data/inspect.h"
+#include "data/source_bytes.h"
 #include "data/text.h"
+#include "text/chat.h"
 #include "text/tokenizer.h"
 #include "train/run_config.h"
 
@@ -47,13 +52,37 @@ OrderedJson to_json(const data::Inspection& found) {
             {"tokens", found.sample_tokens},
             {"replaced", found.replaced},
             {"tokens_per_document", found.tokens_per_document},
+            {"learned_tokens", found.learned_tokens},
             {"first_document", found.first_document}}},
           {"bytes_per_token", found.bytes_per_token()},
           {"epoch_documents", found.epoch_documents()},
           {"epoch_tokens", found.epoch_tokens()}};
 }
 
-void print(const data::Inspection& found) {
+// Tokens one after another, with a bar between; those that are learned green, or in brackets where there are
+// no colours.
+void print_conversation(const data::Inspection& found, const text::Chat& chat) {
+  const bool colour = isatty(STDOUT_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr;
+  fmt::print("learned   {:.1f} % of the tokens\n--- the first conversation, what is learned {} ---\n",
+             100.0 * static_cast<double>(found.learned_tokens) / static_cast<double>(found.sample_tokens),
+             colour ? "in green" : "in [[ ]]");
+  bool learned = false;
+  std::string text;
+  for (size_t i = 0; i < found.first_conversation.size(); ++i) {
+    const text::TokenId marked = found.first_conversation[i], id = data::id_of(marked);
+    if (learned == data::is_given(marked)) {
+      learned = !learned;
+      text += colour ? (learned ? "\x1b[32m" : "\x1b[0m") : (learned ? "[[" : "]]");
+    } else if (i > 0) {
+      text += "|";
+    }
+    text += chat.decode(std::span(&id, 1), true);
+  }
+  text += learned ? (colour ? "\x1b[0m" : "]]") : "";
+  fmt::print("{}\n---\n", text);
+}
+
+void print(const data::Inspection& found, const data::DataConfig& config) {
   constexpr size_t kShown = 10;  // files
   const auto count = [](int64_t n) { return format_count(static_cast<double>(n)); };
   const auto bytes = [](int64_t n) { return format_bytes(static_cast<double>(n)); };
@@ -83,7 +112,10 @@ void print(const data::Inspection& found) {
   fmt::print("; {:.2f} bytes a token\n", found.bytes_per_token());
   fmt::print("epoch     about {} documents, {} tokens\n", count(found.epoch_documents()),
              count(found.epoch_tokens()));
-  fmt::print("--- the first document ---\n{}\n---\n", found.first_document);
+  if (found.first_conversation.empty())
+    fmt::print("--- the first document ---\n{}\n---\n", found.first_document);
+  else
+    print_conversation(found, *config.open_chat());
 }
 
 int run(const Options& options) {
@@ -96,6 +128,7 @@ int run(const Options& options) {
     config.data.source = options.source;
     config.data.mixture.clear();
   }
+  config.data.row_length = config.model.max_seq_len;
   config.data.validate();
   config.data.require_text();
   if (config.data.source.empty())
@@ -107,7 +140,7 @@ int run(const Options& options) {
   if (options.json)
     fmt::print("{}\n", to_json(found).dump(2, ' ', false, Json::error_handler_t::replace));
   else
-    print(found);
+    print(found, config.data);
   if (found.replaced > 0) terminal.warning(data::replaced_words(found.replaced));
   return 0;
 }

@@ -30,6 +30,12 @@ void DataConfig::describe(Fields& fields) {
       .known_as(
           {"text_field", "dataset_text_field", "text_key", "content_field", "text_column_name", "json_keys"});
   fields.add("filters", filters, "rows to take, by other columns, as \"int_score >= 3\"");
+  fields.add("conversations", conversations,
+             "lines and rows are conversations of this form, or of any: auto");
+  fields.add("chat_template", chat_template, "auto, default, chatml, qwen3, llama3, tulu, mistral or a path");
+  fields.add("learned", learned, "of conversations: the assistant's tokens, or all");
+  fields.add("special_text", special_text,
+             "where <|im_end|> is that token: anywhere, or of the template alone");
   fields.add("document_split", document_split, "where a text file's documents begin");
   fields.add("document_marker", document_marker, "text between documents, with document_split: marker");
   fields.add("bad_rows", bad_rows, "rows that cannot be read: stop there, or leave them out and count them");
@@ -74,6 +80,13 @@ void DataConfig::validate() const {
   if (!source.empty() && !mixture.empty())
     throw UserError("data.mixture", "a mixture or data.source", "both", "set one of them to []");
   parse_filters(filters);
+  if (has_conversations() && packing == Packing::concat)
+    throw UserError("data.packing", "best_fit or pad, which keep conversations whole",
+                    std::string(name_of(packing)), "set data.packing to best_fit");
+  if (has_conversations() && !document_mask)
+    throw UserError("data.document_mask", "true, so that no conversation sees another", "false");
+  if (has_conversations() && !filters.empty())
+    throw UserError("data.filters", "none beside data.conversations", std::to_string(filters.size()));
   if (document_split == DocumentSplit::marker &&
       (document_marker.empty() || std::ssize(document_marker) > kLongestMarker))
     throw UserError("data.document_marker", fmt::format("a text of 1 to {} bytes", kLongestMarker),
@@ -81,6 +94,11 @@ void DataConfig::validate() const {
   if (shuffle && unit_kb > shuffle_window_mb * 1024)
     throw UserError("data.unit_kb", fmt::format("at most data.shuffle_window_mb ({} MiB)", shuffle_window_mb),
                     fmt::format("{} KiB", unit_kb), fmt::format("unit_kb {}", shuffle_window_mb * 1024));
+}
+
+std::shared_ptr<const text::Chat> DataConfig::open_chat() const {
+  if (!kept_chat.empty()) return text::open_kept_chat(kept_chat, tokenizer.open());
+  return text::open_chat(chat_template, tokenizer.name, tokenizer.open());
 }
 
 void DataConfig::require_text() const {

@@ -3,10 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/fields.h"
+#include "text/chat.h"
 #include "text/open_tokenizer.h"
 
 namespace moe::data {
@@ -47,6 +50,23 @@ constexpr auto choices_of(Packing) {
       {{Packing::concat, "concat"}, {Packing::best_fit, "best_fit"}, {Packing::pad, "pad"}});
 }
 
+// What a line of JSON or a row of Parquet has of a conversation (data/conversation.h).
+enum class ConversationFormat : uint8_t { none, automatic, messages, sharegpt, alpaca, prompt };
+constexpr auto choices_of(ConversationFormat) {
+  return choices<ConversationFormat>({{ConversationFormat::none, "none"},
+                                      {ConversationFormat::automatic, "auto"},
+                                      {ConversationFormat::messages, "messages"},
+                                      {ConversationFormat::sharegpt, "sharegpt"},
+                                      {ConversationFormat::alpaca, "alpaca"},
+                                      {ConversationFormat::prompt, "prompt"}});
+}
+
+// Which tokens of a conversation are targets.
+enum class Learned : uint8_t { answers, all };
+constexpr auto choices_of(Learned) {
+  return choices<Learned>({{Learned::answers, "answers"}, {Learned::all, "all"}});
+}
+
 struct DataConfig {
   text::TokenizerChoice tokenizer;
   std::vector<std::string> source;             // places (data/source.h); no default
@@ -56,6 +76,10 @@ struct DataConfig {
   FormatSetting format = FormatSetting::automatic;
   std::string text_column = "text";
   std::vector<std::string> filters;  // data/filter.h
+  ConversationFormat conversations = ConversationFormat::none;
+  std::string chat_template = "auto";  // text/chat.h
+  Learned learned = Learned::answers;
+  text::SpecialText special_text = text::SpecialText::anywhere;
   DocumentSplit document_split = DocumentSplit::file;
   std::string document_marker = "<|endoftext|>";
   BadRows bad_rows = BadRows::stop;
@@ -77,11 +101,19 @@ struct DataConfig {
   int64_t rules = 2;       // 1: as version 0.1 chose files and formats, and held text out
   std::string cache_dir;   // empty: cache_folder() of base/file.h
 
+  // No settings: the length of a row, above which a conversation loses its last turns; the folder of a run
+  // that keeps its template, empty: as chat_template says.
+  int64_t row_length = 0;
+  std::filesystem::path kept_chat;
+
   void describe(Fields& fields);
   // Throws a UserError for a value outside its limits, or settings that contradict each other.
   void validate() const;
   // Throws a UserError when no text is named: a model can be used without, but not trained.
   void require_text() const;
+  bool has_conversations() const { return conversations != ConversationFormat::none; }
+  // The template, and the tokens that it adds to the tokenizer.
+  std::shared_ptr<const text::Chat> open_chat() const;
 };
 
 }  // namespace moe::data

@@ -10,6 +10,7 @@
 #include "data/find_files.h"
 #include "data/parquet.h"
 #include "data/source.h"
+#include "data/source_bytes.h"
 #include "data/text_size.h"
 #include "text/tokenizer.h"
 
@@ -41,6 +42,10 @@ std::string beginning(std::string_view text) {
   return shown + (size < text.size() ? "..." : "");
 }
 
+bool is_learned(text::TokenId marked) {
+  return !is_given(marked);
+}
+
 void take_sample(const Source& source, const text::Tokenizer& tokenizer, int64_t sample_bytes,
                  Inspection& found) {
   const auto encoder = tokenizer.encoder();
@@ -51,7 +56,11 @@ void take_sample(const Source& source, const text::Tokenizer& tokenizer, int64_t
     for (int64_t i = 0; i < documents.size(); ++i) {
       std::vector<text::TokenId> ids;
       encoder->encode(documents.text(i), ids);
-      const int64_t tokens = 1 + std::ssize(ids) + std::ssize(documents.ids(i));
+      const auto marked = documents.ids(i);
+      const bool conversation = is_conversation(marked);
+      const int64_t tokens = (conversation ? 0 : 1) + std::ssize(ids) + std::ssize(marked);
+      if (conversation) found.learned_tokens += std::count_if(marked.begin(), marked.end(), is_learned);
+      if (lengths.empty() && conversation) found.first_conversation.assign(marked.begin(), marked.end());
       if (lengths.empty()) found.first_document = beginning(documents.text(i));
       lengths.push_back(tokens);
       found.sample_tokens += tokens;

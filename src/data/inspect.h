@@ -10,6 +10,7 @@
 
 #include "base/terminal.h"
 #include "data/config.h"
+#include "text/token_id.h"
 
 namespace moe::text {
 class Tokenizer;
@@ -37,6 +38,8 @@ struct Inspection {
   std::array<int64_t, kPercentiles.size()> tokens_per_document{};
   int64_t replaced = 0;        // invalid UTF-8 sequences in the sample, which become U+FFFD
   std::string first_document;  // its beginning
+  std::vector<text::TokenId> first_conversation;  // in place of that: marked as in data/source_bytes.h
+  int64_t learned_tokens = 0;                     // of conversations, in the sample
 
   double bytes_per_token() const;
   // Of one pass over all units, held-out ones included: the sample's, times all bytes over the sample's.

@@ -109,16 +109,22 @@ class JsonlSource : public FileSource {
 
 void read_jsonl(const Input& input, int64_t begin, int64_t end, const std::string& column,
                 const Filters& filters, Documents& documents, Complaints* complaints) {
+  LineReader reader(column, filters);
+  read_lines(input, begin, end, complaints,
+             [&](std::string_view line) { return reader.read(line, documents); });
+}
+
+void read_lines(const Input& input, int64_t begin, int64_t end, Complaints* complaints,
+                const std::function<std::optional<BadRow>(std::string_view line)>& take) {
   const auto range = find_documents(input, begin, end, DocumentSplit::line);
   if (!range) return;
-  LineReader reader(column, filters);
   const std::string_view text = range->text();
   std::string_view rest = text;
   if (range->from == 0 && rest.starts_with("\xEF\xBB\xBF")) rest.remove_prefix(3);
   while (!rest.empty()) {
     const std::string_view line = take_line(rest);
     if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    const auto bad = reader.read(line, documents);
+    const auto bad = take(line);
     if (!bad) continue;
     const int64_t offset = range->from + (line.data() - text.data());
     if (complaints == nullptr) throw UserError(place(input, offset), bad->expected, bad->found, bad->hint);

@@ -3,8 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/input.h"
 #include "data/complaints.h"
@@ -20,6 +23,10 @@ namespace moe::data {
 // without them it is a UserError with file and line number. Other fields are not looked at.
 void read_jsonl(const Input& input, int64_t begin, int64_t end, const std::string& column,
                 const Filters& filters, Documents& documents, Complaints* complaints = nullptr);
+
+// Calls take(line) for the lines that start there and are not empty; what it returns is wrong with the line.
+void read_lines(const Input& input, int64_t begin, int64_t end, Complaints* complaints,
+                const std::function<std::optional<BadRow>(std::string_view line)>& take);
 
 std::unique_ptr<Source> jsonl_source(const DataFilePtr& file, const std::string& column,
                                      const Filters& filters, int64_t unit_bytes,

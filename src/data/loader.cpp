@@ -111,7 +111,9 @@ std::optional<Batch> Loader::pack_batch() {
   for (text::TokenId& input : batch.input) input = id_of(input);
   for (text::TokenId& target : batch.target) {
     if (target < 0) continue;
-    batch.target_bytes += token_bytes_[static_cast<size_t>(id_of(target))] - excess_of(target);
+    const auto id = static_cast<size_t>(id_of(target));
+    // The tokens that a template adds to a vocabulary stand for no bytes of a text.
+    batch.target_bytes += (id < token_bytes_.size() ? token_bytes_[id] : 0) - excess_of(target);
     target = id_of(target);
   }
   for (size_t i = 0; i < streams_.size(); ++i)

@@ -15,6 +15,7 @@
 #include "base/progress.h"
 #include "base/start_thread.h"
 #include "data/config.h"
+#include "data/conversation_source.h"
 #include "data/decode.h"
 #include "data/filter.h"
 #include "data/find_files.h"
@@ -56,8 +57,12 @@ void look_at_text(const DataFile& file, const DocumentRule* rule, Complaints& co
 }
 
 std::shared_ptr<const Source> open_file(const FoundFile& found, int64_t unit, const Filters& filters,
-                                        const DataConfig& config,
+                                        const DataConfig& config, const ConversationEncoderPtr& conversations,
                                         const std::shared_ptr<Complaints>& complaints) {
+  const bool has_rows = found.format == DataFormat::jsonl || found.format == DataFormat::parquet;
+  if (conversations && !has_rows)
+    throw UserError(found.file->name(), "JSON lines or Parquet, which data.conversations asks for",
+                    "a file of another format", "data.conversations=none for plain text");
   switch (found.format) {
     case DataFormat::text: {
       refuse_filters(filters, *found.file);
@@ -66,9 +71,11 @@ std::shared_ptr<const Source> open_file(const FoundFile& found, int64_t unit, co
       return text_source(found.file, rule, unit);
     }
     case DataFormat::jsonl:
+      if (conversations) return conversation_lines(found.file, conversations, unit, complaints);
       look_at_text(*found.file, nullptr, *complaints);
       return jsonl_source(found.file, config.text_column, filters, unit, complaints);
     case DataFormat::parquet:
+      if (conversations) return conversation_rows(found.file, conversations, complaints);
       return parquet_source(found.file, config.text_column, filters, complaints.get());
     case DataFormat::tokens:
       refuse_filters(filters, *found.file);
@@ -84,6 +91,8 @@ std::vector<std::shared_ptr<const Source>> open_files(const FoundFiles& found, c
   const int64_t unit = unit_bytes(files, config);
   const Filters filters = parse_filters(config.filters);
   const auto complaints = std::make_shared<Complaints>(config, terminal);
+  const auto conversations =
+      config.has_conversations() ? std::make_shared<ConversationEncoder>(config, terminal) : nullptr;
   std::vector<std::shared_ptr<const Source>> parts(files.size());
   std::vector<std::exception_ptr> errors(files.size());
   Progress progress(terminal, "opening files", files.size(), "files");
@@ -93,7 +102,7 @@ std::vector<std::shared_ptr<const Source>> open_files(const FoundFiles& found, c
     const net::StopScope scope(stop);  // of the thread that waits for all
     for (size_t i = next++; i < files.size() && !failed; i = next++) {
       try {
-        parts[i] = open_file(files[i], unit, filters, config, complaints);
+        parts[i] = open_file(files[i], unit, filters, config, conversations, complaints);
         progress.add(1);
       } catch (...) {
         errors[i] = std::current_exception();

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "data/best_fit_packer.h"
+#include "data/source_bytes.h"
 
 namespace moe::data {
 namespace {
@@ -155,10 +156,11 @@ void put_document(std::span<const text::TokenId> tokens, size_t from, size_t pla
   for (size_t k = 0; k < places; ++k) {
     const bool last = from + k + 1 == tokens.size();
     row.input[at + k] = tokens[from + k];
-    row.target[at + k] = last ? end_of_text : tokens[from + k + 1];
     row.first[at + k] = first;
+    if (last ? is_conversation(tokens) : is_given(tokens[from + k + 1])) continue;
+    row.target[at + k] = last ? end_of_text : tokens[from + k + 1];
+    ++row.targets;
   }
-  row.targets += static_cast<int64_t>(places);
 }
 
 void Packer::count(const BatchRow& row) {

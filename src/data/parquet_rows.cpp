@@ -22,7 +22,8 @@ struct Leaf {
   int column = 0;
   std::vector<std::string> path;
   bool list = false;
-  int16_t entry_level = 0;  // definition level from which on a list has an entry, be it null
+  int16_t entry_level = 0;               // definition level from which on a list has an entry, be it null
+  std::vector<std::string> inside = {};  // of an entry of the list, which is a struct then
 };
 
 bool is_list(const Node& node) {
@@ -46,10 +47,12 @@ std::optional<Leaf> leaf_of(const parquet::SchemaDescriptor& schema, int column)
   auto end = repeated;
   if (leaf.list) {
     const bool annotated = repeated != nodes.begin() && is_list(**std::prev(repeated));
-    const auto below =
-        nodes.end() - repeated - 1;  // nodes: an entry of its own, or what is repeated is the entry
-    if (below > 1 || (below == 1 && !annotated)) return std::nullopt;
-    if (below == 1 && nodes.back()->is_optional()) --leaf.entry_level;
+    // Below what is repeated is the entry, which may be a struct, or it is the entry itself.
+    const auto entry = annotated && std::next(repeated) != nodes.end() ? std::next(repeated) : repeated;
+    for (auto node = std::next(entry); node < nodes.end(); ++node) leaf.inside.push_back((*node)->name());
+    leaf.entry_level = 0;
+    for (auto node = nodes.begin(); node <= repeated; ++node)
+      if (!(*node)->is_required()) ++leaf.entry_level;
     if (!annotated) ++end;
   }
   for (auto node = nodes.begin(); node != end; ++node) leaf.path.push_back((*node)->name());
@@ -103,17 +106,27 @@ class RowGroup {
  private:
   template <class Type, class Convert>
   void read(const Leaf& leaf, parquet::ColumnReader& column, Convert&& convert) {
-    size_t begun = 0;  // rows
+    size_t begun = 0, entries = 0;  // rows; entries of a row's list
     for_each_entry<Type>(column, [&](const typename Type::c_type* value, int16_t level, int16_t repeat) {
       if (repeat == 0 && ++begun > rows_.size())
         throw parquet::ParquetException("more rows than the row group has");
       if (begun == 0) throw parquet::ParquetException("a list that begins before its row");
+      if (repeat == 0) entries = 0;
       spend(left_.values, 1, "values");
       if (value == nullptr && !(leaf.list && level >= leaf.entry_level)) {
         if (leaf.list && level == leaf.entry_level - 1) at(leaf, begun - 1) = Json::array();
         return;
       }
       Json& place = at(leaf, begun - 1);
+      if (!leaf.inside.empty()) {
+        if (!place.is_array()) place = Json::array();
+        if (place.size() <= entries) place.push_back(Json::object());
+        Json* field = &place[entries++];
+        if (value == nullptr) return;
+        for (const std::string& name : leaf.inside) field = &(*field)[name];
+        *field = convert(*value);
+        return;
+      }
       Json converted = value == nullptr ? Json() : convert(*value);
       if (leaf.list)
         place.push_back(std::move(converted));
@@ -136,41 +149,85 @@ class RowGroup {
 
 }  // namespace
 
-std::vector<std::string> parquet_rows(const DataFilePtr& file, const std::vector<std::string>& names,
-                                      int64_t limit, const RowLimits& most) {
+struct ParquetRowReader::State {
+  DataFilePtr file;
+  std::shared_ptr<parquet::FileMetaData> metadata;
+  std::vector<Leaf> leaves;
+  std::vector<int> columns;
+};
+
+ParquetRowReader::ParquetRowReader(DataFilePtr file, const std::vector<std::string>& names) {
   const auto wanted_name = [&](const std::string& name) {
     return names.empty() || std::find(names.begin(), names.end(), name) != names.end();
   };
-  const auto metadata = read_footer(*file);
-  std::vector<Leaf> leaves;
-  std::vector<int> columns;
+  auto state = std::make_unique<State>();
+  state->metadata = read_footer(*file);
   guarded(*file, "the footer", [&] {
-    for (int i = 0; i < metadata->num_columns(); ++i)
-      if (auto leaf = leaf_of(*metadata->schema(), i); leaf && wanted_name(leaf->path.front())) {
-        columns.push_back(i);
-        leaves.push_back(std::move(*leaf));
+    const parquet::SchemaDescriptor& schema = *state->metadata->schema();
+    for (int i = 0; i < state->metadata->num_columns(); ++i)
+      if (auto leaf = leaf_of(schema, i); leaf && wanted_name(leaf->path.front())) {
+        state->columns.push_back(i);
+        state->leaves.push_back(std::move(*leaf));
       }
-    if (leaves.empty())
+    if (state->leaves.empty())
       throw UserError(
           file->name(),
           names.empty() ? "columns of text or numbers" : fmt::format("columns {}", fmt::join(names, ", ")),
           "none of them");
   });
+  state->file = std::move(file);
+  state_ = std::move(state);
+}
+
+ParquetRowReader::~ParquetRowReader() = default;
+
+int64_t ParquetRowReader::row_groups() const {
+  return state_->metadata->num_row_groups();
+}
+
+int64_t ParquetRowReader::rows(int64_t row_group) const {
+  return state_->metadata->RowGroup(static_cast<int>(row_group))->num_rows();
+}
+
+int64_t ParquetRowReader::bytes(int64_t row_group) const {
+  const auto group = state_->metadata->RowGroup(static_cast<int>(row_group));
+  int64_t sum = 0;
+  for (const int column : state_->columns)
+    sum += std::max<int64_t>(0, group->ColumnChunk(column)->total_uncompressed_size());
+  return sum;
+}
+
+std::vector<std::string> ParquetRowReader::read(int64_t row_group, int64_t limit, RowLimits& left) const {
+  const int group = static_cast<int>(row_group);
+  const DataFile& file = *state_->file;
+  const Slices slices = fetch_columns(file, state_->metadata, group, state_->columns);
+  std::vector<std::string> lines;
+  guarded(file, fmt::format("row group {}", group), [&] {
+    const auto reader = open_reader(slices, state_->metadata)->RowGroup(group);
+    const int64_t count = reader->metadata()->num_rows();
+    if (count < 0) throw parquet::ParquetException("a negative number of rows");
+    RowGroup::spend(left.rows, count, "rows");
+    RowGroup found(count, left);
+    for (const Leaf& leaf : state_->leaves) found.add(leaf, *reader->Column(leaf.column));
+    lines = found.lines(limit);
+  });
+  return lines;
+}
+
+std::vector<std::string> ParquetRowReader::read(int64_t row_group) const {
+  RowLimits left;
+  return read(row_group, left.rows, left);
+}
+
+std::vector<std::string> parquet_rows(const DataFilePtr& file, const std::vector<std::string>& names,
+                                      int64_t limit, const RowLimits& most) {
+  const ParquetRowReader rows(file, names);
   RowLimits left = most;
   std::vector<std::string> lines;
-  for (int group = 0; group < metadata->num_row_groups(); ++group) {
+  for (int64_t group = 0; group < rows.row_groups(); ++group) {
     const int64_t wanted = limit == 0 ? most.rows : limit - std::ssize(lines);
     if (wanted == 0) break;
-    const Slices slices = fetch_columns(*file, metadata, group, columns);
-    guarded(*file, fmt::format("row group {}", group), [&] {
-      const auto reader = open_reader(slices, metadata)->RowGroup(group);
-      const int64_t rows = reader->metadata()->num_rows();
-      if (rows < 0) throw parquet::ParquetException("a negative number of rows");
-      RowGroup::spend(left.rows, rows, "rows");
-      RowGroup found(rows, left);
-      for (const Leaf& leaf : leaves) found.add(leaf, *reader->Column(leaf.column));
-      for (std::string& line : found.lines(wanted)) lines.push_back(std::move(line));
-    });
+    for (std::string& line : rows.read(group, wanted, left)) lines.push_back(std::move(line));
   }
   return lines;
 }

@@ -53,6 +53,11 @@ void Documents::add_ids(std::span<const text::TokenId> ids) {
   spans_.push_back({begin, ids_.size(), false});
 }
 
+void Documents::add_conversation(std::span<const text::TokenId> marked) {
+  add_ids(marked);
+  whole_ = true;
+}
+
 // Keeps what is before the byte of a document, or from it on.
 void Documents::cut(size_t document, int64_t byte, bool keep_tail) {
   Span& span = spans_[document];
@@ -77,6 +82,11 @@ void Documents::keep_part(double tail, bool keep_tail) {
   while (begin + bytes(document) <= middle) begin += bytes(document++);
   const int64_t end = begin + bytes(document);
   const int64_t nearest = 2 * (middle - begin) < end - begin ? begin : end;
+  if (whole_) {
+    const auto first = spans_.begin() + static_cast<std::ptrdiff_t>(document + (nearest == end ? 1 : 0));
+    keep_tail ? spans_.erase(spans_.begin(), first) : spans_.erase(first, spans_.end());
+    return;
+  }
   const bool between =
       nearest > 0 && nearest < all && std::abs(static_cast<double>(all - nearest) - wanted) <= wanted / 2;
   cut(static_cast<size_t>(document), between ? nearest - begin : good_cut(text(document), middle - begin),
@@ -87,6 +97,7 @@ void Documents::clear() {
   text_.clear();
   ids_.clear();
   spans_.clear();
+  whole_ = false;
 }
 
 bool is_identity_of(const std::string& identity, const Source& source) {

@@ -36,6 +36,8 @@ class Documents {
   // Empty ones are dropped. ending: put after a text that is not empty.
   void add_text(std::string_view text, std::string_view ending = "");
   void add_ids(std::span<const text::TokenId> ids);
+  // Marked as in data/source_bytes.h: is_conversation(). Never cut.
+  void add_conversation(std::span<const text::TokenId> marked);
   void clear();
   // The end of the text that is about a `tail` of its bytes, or (keep_tail false) all before it. Cut between
   // documents where that comes near enough, else inside one, at the end of a line or a word.
@@ -53,6 +55,7 @@ class Documents {
   std::string text_;
   std::vector<text::TokenId> ids_;
   std::vector<Span> spans_;
+  bool whole_ = false;  // conversations, which are kept or left out as wholes
 };
 
 // Units [begin, end) of a mixture, and their part of the tokens: weight over the sum of all weights.

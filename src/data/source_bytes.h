@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Bits per byte count the bytes of the source, but a byte that is not UTF-8 is learnt as U+FFFD, which has
 // three. So an id on its way from the tokenizer to the batch carries, above its own bits, how many bytes its
-// token has more than the source has there. Batches (data/batch.h) hold plain ids.
+// token has more than the source has there, and whether it is to be learned. Batches (data/batch.h) hold
+// plain ids.
 #pragma once
 
 #include <cstdint>
@@ -12,16 +13,26 @@
 
 namespace moe::data {
 
-// 2^20 ids, four times the largest vocabularies in use. 11 bits are left. A token of n bytes has an excess
-// of at most 2 n / 3; what does not fit, of a token of more than 3,071 bytes, goes to the next.
+// 2^20 ids, four times the largest vocabularies in use. 11 bits are left, of which the highest is kGiven. A
+// token of n bytes has an excess of at most 2 n / 3; what does not fit, of a token of more than 1,535 bytes,
+// goes to the next.
 inline constexpr int kIdBits = 20;
-inline constexpr int32_t kMostExcess = (1 << (31 - kIdBits)) - 1;
+inline constexpr text::TokenId kGiven = 1 << 30;  // is no target: nobody learns to write it
+inline constexpr int32_t kMostExcess = (kGiven >> kIdBits) - 1;
 
 inline text::TokenId id_of(text::TokenId marked) {
   return marked & ((1 << kIdBits) - 1);
 }
 inline int32_t excess_of(text::TokenId marked) {
-  return marked >> kIdBits;
+  return marked >> kIdBits & kMostExcess;
+}
+inline bool is_given(text::TokenId marked) {
+  return (marked & kGiven) != 0;
+}
+// Documents of a text begin with the end of the one before, which is learned behind each; those of
+// conversations begin and end with what their template writes. Their first token has this mark.
+inline bool is_conversation(std::span<const text::TokenId> marked) {
+  return !marked.empty() && is_given(marked.front());
 }
 
 // ids: what the tokenizer made of `text`, in which it replaced something.

@@ -333,7 +333,7 @@ void TokenStreams::tokenize(Task& task, text::Tokenizer::Encoder& encoder) const
   for (size_t i = task.begin; i < task.end; ++i) {
     const auto [documents, number] = task.window->document(i);
     const auto ids = documents->ids(number);
-    piece.ids.push_back(tokenizer_.end_of_text());
+    if (!is_conversation(ids)) piece.ids.push_back(tokenizer_.end_of_text());
     piece.ids.insert(piece.ids.end(), ids.begin(), ids.end());
     const uint64_t replaced = encoder.replaced();
     const size_t begin = piece.ids.size();
