@@ -17,6 +17,7 @@ void add_export(CLI::App& app, Command& chosen);
 void add_import(CLI::App& app, Command& chosen);
 void add_merge(CLI::App& app, Command& chosen);
 void add_upcycle(CLI::App& app, Command& chosen);
+void add_finetune(CLI::App& app, Command& chosen);
 void add_compare(CLI::App& app, Command& chosen);
 void add_data(CLI::App& app, Command& chosen);
 void add_tokenize(CLI::App& app, Command& chosen);

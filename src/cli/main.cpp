@@ -43,6 +43,7 @@ int run(int argc, char** argv) {
   moe::cli::add_import(app, chosen);
   moe::cli::add_merge(app, chosen);
   moe::cli::add_upcycle(app, chosen);
+  moe::cli::add_finetune(app, chosen);
   moe::cli::add_compare(app, chosen);
   moe::cli::add_data(app, chosen);
   moe::cli::add_tokenize(app, chosen);

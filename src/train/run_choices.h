@@ -83,6 +83,12 @@ constexpr auto choices_of(StoredType) {
   return choices<StoredType>({{StoredType::fp32, "fp32"}, {StoredType::bf16, "bf16"}});
 }
 
+// What a run learns: a language, or to answer in it (docs/finetuning.md). It decides defaults alone.
+enum class Stage : uint8_t { pretrain, sft };
+constexpr auto choices_of(Stage) {
+  return choices<Stage>({{Stage::pretrain, "pretrain"}, {Stage::sft, "sft"}});
+}
+
 enum class OnNan : uint8_t { stop, skip };
 constexpr auto choices_of(OnNan) {
   return choices<OnNan>({{OnNan::stop, "stop"}, {OnNan::skip, "skip"}});

@@ -11,7 +11,6 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/secrets.h"
-#include "data/remote.h"
 #include "text/kept_tokenizer.h"
 #include "train/layer.h"
 #include "train/loss_scale.h"
@@ -30,6 +29,7 @@ void check_limits(Config config, const std::string& section) {
 }
 
 void describe_schedule(TrainingConfig& c, Fields& fields) {
+  fields.add("stage", c.stage, "sft: to answer, with other defaults; pretrain: a text");
   fields.add("batch_size", c.batch_size, "rows in one micro-batch of one rank")
       .range(1, 1 << 20)
       .zero_is("auto")
@@ -155,31 +155,6 @@ void check_overlap(const RunConfig& config) {
   if (config.distributed.balance_loss == BalanceScope::global)
     refuse("distributed.balance_loss rank or previous_step", name_of(config.distributed.balance_loss),
            "between the passes of a micro-batch the global one waits for all ranks");
-}
-
-// A local place as seen from anywhere. What is remote, or empty, stays.
-std::string absolute_place(const std::string& place) {
-  namespace fs = std::filesystem;
-  if (place.empty() || data::is_remote(place) || fs::path(place).is_absolute()) return place;
-  fs::path here = fs::current_path();
-  // In a pattern only the part that was given means more than it says.
-  if (place.find_first_of("*?[") != std::string::npos && !fs::exists(place)) {
-    std::string plain;
-    for (const char c : here.string())
-      plain += std::string(std::string_view("*?[\\").find(c) < 4 ? "\\" : "") + c;
-    here = plain;
-  }
-  // Not through "..": behind a link it leads elsewhere than it seems.
-  fs::path given = place;
-  while (given != "." && *given.begin() == ".") given = given.lexically_relative(".");
-  return (here / given).string();
-}
-
-// The same for the place behind the first of these signs, and the blanks that follow.
-std::string absolute_behind(const std::string& entry, char sign) {
-  const size_t begin = entry.find_first_not_of(' ', entry.find(sign, entry.find_first_not_of(' ')) + 1);
-  if (entry.find(sign) == std::string::npos || begin == std::string::npos) return entry;  // refused later
-  return entry.substr(0, begin) + absolute_place(entry.substr(begin));
 }
 
 }  // namespace
@@ -311,7 +286,8 @@ void RunConfig::validate() const {
   if (training.mixed_precision == MixedPrecision::fp8) validate_fp8();
   if (model.vocab_size < vocabulary())
     throw UserError("model.vocab_size",
-                    fmt::format("at least {}, the {} vocabulary", vocabulary(), data.tokenizer.facts().name),
+                    fmt::format("at least {}, the {} vocabulary{}", vocabulary(), data.tokenizer.facts().name,
+                                data.has_conversations() ? " with the tokens of the template" : ""),
                     std::to_string(model.vocab_size),
                     fmt::format("{} is the next multiple of 128", (vocabulary() + 127) / 128 * 128));
   if ((training.max_tokens > 0 || training.warmup_tokens > 0) && data.packing != data::Packing::concat)
@@ -379,17 +355,6 @@ void RunConfig::check_trainable(bool anew) const {
                     "model.renormalize_top_k=false, as in Switch Transformers, or a larger top_k");
 }
 
-void RunConfig::resolve_places() {
-  for (auto* list : {&data.source, &data.validation_source})
-    for (std::string& place : *list) place = absolute_place(place);
-  for (std::string& entry : data.mixture) entry = absolute_behind(entry, ' ');
-  for (std::string& entry : training.tasks) entry = absolute_behind(entry, '=');
-  if (const std::string path = text::tokenizer_path(data.tokenizer.name); !path.empty())
-    data.tokenizer.name = text::with_tokenizer_path(data.tokenizer.name, absolute_place(path));
-  data.cache_dir = absolute_place(data.cache_dir);
-  training.output_dir = absolute_place(training.output_dir);
-}
-
 int64_t RunConfig::tokens_of_evaluation(int64_t ranks) const {
   if (training.eval_tokens > 0) return training.eval_tokens;
   const double rows =
@@ -430,6 +395,7 @@ void take_tokenizer_of_run(const std::filesystem::path& folder, const std::strin
 // run: the folder of a run whose settings these are.
 RunConfig load_over(RunConfig config, const std::vector<ConfigText>& files,
                     const std::vector<std::string>& overrides, const std::filesystem::path& run = {}) {
+  if (run.empty() && asked_stage(config, files, overrides) == Stage::sft) config.set_sft_defaults();
   auto sections = config.sections();
   const auto then = [&](const auto& read) {
     const Layer layer(config.training);
@@ -446,6 +412,8 @@ RunConfig load_over(RunConfig config, const std::vector<ConfigText>& files,
   text::TokenizerChoice& choice = config.data.tokenizer;
   if (choice.name != text::kBuiltInTokenizer && choice.open()->origin().files.empty())
     choice.name = text::kBuiltInTokenizer;  // a file of GPT-2's is the one inside the program
+  config.data.row_length = config.model.max_seq_len;
+  if (!run.empty() && text::has_kept_chat(run / kChatFolder)) config.data.kept_chat = run / kChatFolder;
   config.validate();
   return config;
 }

@@ -20,8 +20,11 @@ namespace moe::train {
 
 // In a run's folder: the files of its tokenizer (text/kept_tokenizer.h), unless that is GPT-2's.
 inline constexpr const char* kTokenizerFolder = "tokenizer";
+// In a run of conversations: its template (text/chat.h).
+inline constexpr const char* kChatFolder = "chat";
 
 struct TrainingConfig {
+  Stage stage = Stage::pretrain;
   int64_t batch_size = 32;  // rows of model.max_seq_len tokens in one micro-batch; 0: set_micro_batches()
   int64_t gradient_accumulation_steps = 1;
   int64_t global_batch_size = 0;  // rows of a step of all ranks; 0: as these two say
@@ -154,7 +157,10 @@ struct RunConfig {
   // What training.eval_tokens says, or else training.eval_batches for this number of ranks.
   int64_t tokens_of_evaluation(int64_t ranks) const;
   // Of the tokenizer. The model's rows beyond it (model.vocab_size) are padding.
-  text::TokenId vocabulary() const { return data.tokenizer.facts().vocabulary; }
+  // That of the tokenizer, and what a template adds to it.
+  text::TokenId vocabulary() const;
+  // The values of training.stage sft, over what is there.
+  void set_sft_defaults();
   std::string yaml() const;  // the resolved file, with all secrets of its addresses
   // For whoever looks on, and to compare: addresses without secrets (base/secrets.h).
   std::string json() const;
@@ -177,5 +183,9 @@ struct RunConfig {
   static RunConfig load_run(const std::filesystem::path& path,
                             const std::vector<std::string>& overrides = {});
 };
+
+// Which defaults files and the command line ask for, before they say more.
+Stage asked_stage(RunConfig config, const std::vector<ConfigText>& files,
+                  const std::vector<std::string>& overrides);
 
 }  // namespace moe::train

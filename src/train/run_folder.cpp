@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/private_file.h"
 #include "base/secrets.h"
+#include "text/chat.h"
 #include "text/kept_tokenizer.h"
 
 namespace moe::train {
@@ -33,11 +34,16 @@ void keep(const text::TokenizerChoice& tokenizer, const fs::path& copy) {
     text::keep_tokenizer(copy, tokenizer.name, *tokenizer.open());
 }
 
+void keep_chat(const RunConfig& config, const fs::path& folder) {
+  if (config.data.has_conversations()) text::keep_chat(folder / kChatFolder, *config.data.open_chat());
+}
+
 // Its lock says that the folder was a run's.
 bool is_of_tokenizer(const fs::path& folder, const fs::path& file) {
   const std::string part = file.lexically_relative(folder).begin()->string();
   const std::string name = kTokenizerFolder;
-  return (part == name || part.starts_with(name + ".tmp-")) && fs::exists(folder / "run.lock");
+  return (part == name || part == kChatFolder || part.starts_with(name + ".tmp-")) &&
+         fs::exists(folder / "run.lock");
 }
 
 // Nothing is there, or only what a start that was killed has made on its way to the settings.
@@ -166,12 +172,14 @@ void RunFolder::record(const RunConfig& config) const {
 
 void RunFolder::fill_settings(const fs::path& folder, const RunConfig& config) {
   keep(config.data.tokenizer, folder / kTokenizerFolder);
+  keep_chat(config, folder);
   write_settings(folder / "config.yaml", config);
 }
 
 void RunFolder::keep_tokenizer(const RunConfig& config) const {
   const fs::path copy = path_ / kTokenizerFolder;
   if (!text::has_kept_tokenizer(copy)) keep(config.data.tokenizer, copy);
+  if (!text::has_kept_chat(path_ / kChatFolder)) keep_chat(config, path_);
 }
 
 void RunFolder::write_settings(const fs::path& file, const RunConfig& config) {

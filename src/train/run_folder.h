@@ -5,6 +5,7 @@
 //   run.lock        who trains it now              see train/run_lock.h
 //   status.json     what became of it              see train/run_status.h
 //   tokenizer/      its tokenizer's own files, unless that is GPT-2's: see text/kept_tokenizer.h
+//   chat/           the template of its conversations, where it learns from any: see text/chat.h
 // Everybody may read. Only who owns the folder writes.
 #pragma once
 

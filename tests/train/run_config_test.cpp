@@ -45,10 +45,39 @@ TEST(RunConfig, EverySettingHasHelpAndAnAllowedDefault) {
     for (const auto& field : section.fields) {
       EXPECT_FALSE(field.help().empty()) << field.name();
       EXPECT_LE(field.help().size(), 72u) << field.name();
-      // "batch_size belongs to section training" needs a name to be in one section only.
-      EXPECT_TRUE(names.insert(field.name()).second) << field.name();
+      // "batch_size belongs to section training" needs a name to be in one section only. Of both stages, what
+      // is learned and which text it is, each section says its own.
+      EXPECT_TRUE(names.insert(field.name()).second || field.name() == "stage") << field.name();
     }
   }
+}
+
+TEST(RunConfig, AStageDecidesDefaultsAlone) {
+  const RunConfig plain = RunConfig::load(std::vector<ConfigText>{}, {"data.source=a.jsonl"});
+  EXPECT_EQ(plain.training.stage, Stage::pretrain);
+  EXPECT_FALSE(plain.data.has_conversations());
+  const std::vector<ConfigText> file{{"a.yaml", "training:\n  stage: sft\n  max_epochs: 5\n"}};
+  const RunConfig tuned = RunConfig::load(file, {"data.source=a.jsonl", "training.weight_decay=0.5"});
+  EXPECT_EQ(tuned.training.learning_rate, 2e-5);
+  EXPECT_EQ(tuned.training.max_epochs, 5);
+  EXPECT_EQ(tuned.training.weight_decay, 0.5);
+  EXPECT_EQ(tuned.model.aux_loss_weight, 0);
+  EXPECT_EQ(tuned.data.packing, data::Packing::best_fit);
+  EXPECT_TRUE(tuned.data.has_conversations());
+  EXPECT_EQ(tuned.data.row_length, tuned.model.max_seq_len);
+  EXPECT_EQ(tuned.vocabulary(), 50259);  // <|im_start|>, <|im_end|>
+  EXPECT_NE(user_error_of([&] {
+              return RunConfig::load(file, {"data.source=a.jsonl", "model.vocab_size=50257"});
+            }),
+            "");
+}
+
+TEST(RunConfig, BiasesThatChooseExpertsStayWhenTheyNoLongerMove) {
+  RunConfig config;
+  config.model.router_bias_rate = 0.001;
+  config.set_sft_defaults();
+  EXPECT_EQ(config.model.router_bias_rate, 0);
+  EXPECT_TRUE(config.model.has_router_bias());
 }
 
 // Settings are numbers of 64 bits, and arithmetic has 32: what rounds to a limit, or to the 0 that turns
