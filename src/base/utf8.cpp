@@ -2,6 +2,7 @@
 // Table 3-7 of the Unicode Standard as code: what may follow each lead byte.
 #include "base/utf8.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace moe {
@@ -72,6 +73,18 @@ size_t well_formed_prefix(std::string_view text) {
     if (at != end && static_cast<unsigned char>(*at) < 0x80) at = skip_ascii(at, end);
   }
   return static_cast<size_t>(at - text.data());
+}
+
+size_t begun_utf8(std::string_view text) {
+  const char* const end = text.data() + text.size();
+  for (size_t n = 1; n <= std::min<size_t>(3, text.size()); ++n) {
+    if (is_continuation(end[-static_cast<ptrdiff_t>(n)])) continue;
+    const auto lead = static_cast<unsigned char>(end[-static_cast<ptrdiff_t>(n)]);
+    const Sequence sequence = read_sequence(end - n, end);
+    const bool whole_so_far = static_cast<size_t>(sequence.length) == n;
+    return lead >= 0xC2 && lead <= 0xF4 && !sequence.well_formed && whole_so_far ? n : 0;
+  }
+  return 0;
 }
 
 uint64_t repair_utf8(std::string_view text, std::string& repaired, std::vector<Replacement>* replacements) {

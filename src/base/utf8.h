@@ -36,6 +36,9 @@ void append_utf8(std::string& text, char32_t code_point);
 // The length of the longest well-formed start of `text` (Unicode 16.0, table 3-7).
 size_t well_formed_prefix(std::string_view text);
 
+// Bytes at the end of `text` that may be the beginning of a character whose other bytes are to come; 0 to 3.
+size_t begun_utf8(std::string_view text);
+
 struct Replacement {
   size_t end;      // of the U+FFFD, in the repaired text
   int32_t excess;  // bytes that it has more than what it stands for

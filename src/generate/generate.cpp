@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/steady_seconds.h"
 #include "base/threads.h"
+#include "base/utf8.h"
 #include "tensor/host_floats.h"
 
 namespace moe::generate {
@@ -16,10 +17,10 @@ namespace {
 // One text being written.
 class Text {
  public:
-  Text(const Prompt& prompt, const SamplingOptions& options, const text::Tokenizer& tokenizer)
+  Text(const Prompt& prompt, const SamplingOptions& options, const TokenTable& table)
       : options_(options), random_(prompt.seed, "generate"), all_(prompt.ids) {
-    const auto is_text = [&](text::TokenId id) { return !tokenizer.bytes(id).empty(); };
-    drop_space_ = tokenizer.facts().space_in_front && std::none_of(all_.begin(), all_.end(), is_text);
+    const auto is_text = [&](text::TokenId id) { return !table.bytes(id).empty(); };
+    drop_space_ = table.space_in_front() && std::none_of(all_.begin(), all_.end(), is_text);
   }
 
   bool open() const { return open_; }
@@ -38,26 +39,31 @@ class Text {
   uint32_t draw() const { return draw_of(random_, done_.ids.size()); }
 
   // Takes the next token. Returns the text that is certain by now.
-  std::string_view add(text::TokenId id, const text::Tokenizer& tokenizer, bool room) {
-    if (id == tokenizer.end_of_text()) return close(Finish::end_of_text, done_.text.size());
+  std::string_view add(text::TokenId id, const TokenTable& table, bool room) {
+    if (table.ends(id))
+      return close(id == table.end_of_text() ? Finish::end_of_text : Finish::end_of_turn, done_.text.size());
     done_.ids.push_back(id);
     all_.push_back(id);
     const size_t before = done_.text.size();
-    done_.text += bytes_of(id, tokenizer);
+    done_.text += bytes_of(id, table);
     size_t stop = std::string::npos;
     for (const std::string& text : options_.stop)
       stop = std::min(stop, done_.text.find(text, before - std::min(before, text.size() - 1)));
     if (stop != std::string::npos) return close(Finish::stop, stop);
     if (!room || std::ssize(done_.ids) == options_.max_new_tokens)
       return close(Finish::length, done_.text.size());
-    return shown_until(done_.text.size() - held_back());
+    const std::string_view certain(done_.text.data(), done_.text.size() - held_back());
+    return shown_until(certain.size() - begun_utf8(certain));
   }
+  std::string_view interrupt() { return close(Finish::interrupted, done_.text.size()); }
+  // The decoder has read so many of its tokens.
+  void set_cached(int64_t tokens) { done_.cached = tokens; }
 
  private:
-  std::string_view bytes_of(text::TokenId id, const text::Tokenizer& tokenizer) {
-    std::string_view bytes = tokenizer.bytes(id);
+  std::string_view bytes_of(text::TokenId id, const TokenTable& table) {
+    std::string_view bytes = table.bytes(id);
     if (drop_space_ && bytes.starts_with(' ')) bytes.remove_prefix(1);
-    drop_space_ = drop_space_ && tokenizer.bytes(id).empty();
+    drop_space_ = drop_space_ && table.bytes(id).empty();
     return bytes;
   }
   std::string_view close(Finish why, size_t length) {
@@ -126,10 +132,10 @@ class Logits {
 // Chooses what follows each text.
 class Chooser {
  public:
-  Chooser(size_t texts, const text::Tokenizer& tokenizer, const SamplingOptions& options, Device& device)
+  Chooser(size_t texts, const TokenTable& table, const SamplingOptions& options, Device& device)
       : options_(options),
-        vocabulary_(tokenizer.vocabulary()),
-        end_of_text_(tokenizer.end_of_text()),
+        vocabulary_(table.vocabulary()),
+        end_of_text_(table.end_of_text()),
         device_(device),
         logits_(vocabulary_, device),
         pool_(on_device() || texts == 1 ? 1 : std::min(available_cores(), static_cast<int>(texts))) {}
@@ -174,18 +180,23 @@ class Chooser {
 void check_prompts(const model::Decoder& decoder, std::span<const Prompt> prompts) {
   CHECK(std::ssize(prompts) <= decoder.batch());
   for (const Prompt& prompt : prompts) {
-    CHECK(!prompt.ids.empty());
+    CHECK(!prompt.ids.empty() && prompt.cached >= 0 && prompt.cached < std::ssize(prompt.ids));
     if (std::ssize(prompt.ids) >= decoder.capacity())
       throw UserError("prompt", "fewer than " + std::to_string(decoder.capacity()) + " tokens",
                       std::to_string(prompt.ids.size()), "shorten the prompt");
   }
 }
 
-// All tokens of the prompts but the last of each, which asks for what follows.
-void read_prompts(model::Decoder& decoder, std::span<const Prompt> prompts, Device& device, Ops& ops) {
-  int64_t longest = 0;
-  for (const Prompt& prompt : prompts) longest = std::max(longest, std::ssize(prompt.ids) - 1);
-  for (int64_t start = 0; start < longest; start += decoder.chunk()) {
+// All tokens of the prompts but the last of each, which asks for what follows; from the first one on that is
+// not cached. Returns the place that it came to.
+int64_t read_prompts(model::Decoder& decoder, std::span<const Prompt> prompts, Device& device, Ops& ops,
+                     const Interrupted& interrupted) {
+  int64_t longest = 0, start = decoder.capacity();
+  for (const Prompt& prompt : prompts) {
+    longest = std::max(longest, std::ssize(prompt.ids) - 1);
+    start = std::min(start, prompt.cached);
+  }
+  for (; start < longest && !interrupted(); start += decoder.chunk()) {
     const int64_t count = std::min(decoder.chunk(), longest - start);
     std::vector<text::TokenId> piece(static_cast<size_t>(decoder.batch() * count), model::Decoder::kNone);
     for (size_t i = 0; i < prompts.size(); ++i) {
@@ -195,48 +206,102 @@ void read_prompts(model::Decoder& decoder, std::span<const Prompt> prompts, Devi
     }
     decoder.read(piece.data(), count, start, device, ops);
   }
+  return start;
 }
+
+// Its texts, token by token.
+class Writing {
+ public:
+  Writing(model::Decoder& decoder, std::span<const Prompt> prompts, const TokenTable& table,
+          const SamplingOptions& options, Device& device, Ops& ops)
+      : decoder_(decoder),
+        table_(table),
+        device_(device),
+        ops_(ops),
+        chooser_(prompts.size(), table, options, device),
+        ids_(static_cast<size_t>(decoder.batch()), model::Decoder::kNone),
+        chosen_(ids_.size()),
+        places_(ids_.size(), 0) {
+    for (const Prompt& prompt : prompts) texts_.emplace_back(prompt, options, table);
+  }
+
+  bool open() const {
+    return std::any_of(texts_.begin(), texts_.end(), [](const Text& text) { return text.open(); });
+  }
+  // prompts: what the decoder has read of them.
+  void set_read(std::span<const Prompt> prompts, int64_t place) {
+    for (size_t i = 0; i < texts_.size(); ++i)
+      texts_[i].set_cached(std::max(prompts[i].cached, std::min(place, std::ssize(prompts[i].ids) - 1)));
+  }
+  // The next token of each open text. Returns how many there were.
+  int64_t step(const OnText& on_text) {
+    for (size_t i = 0; i < texts_.size(); ++i) {
+      ids_[i] = texts_[i].open() ? texts_[i].tokens().back() : model::Decoder::kNone;
+      if (texts_[i].open()) places_[i] = static_cast<int32_t>(texts_[i].tokens().size() - 1);
+    }
+    chooser_.choose(chosen_, texts_, decoder_.next(ids_.data(), places_.data(), device_, ops_), decoder_,
+                    ops_);
+    int64_t made = 0;
+    for (size_t i = 0; i < texts_.size(); ++i) {
+      if (!texts_[i].open()) continue;
+      ++made;
+      const int64_t length = std::ssize(texts_[i].tokens());
+      texts_[i].set_cached(length);
+      show(i, texts_[i].add(chosen_[i], table_, length + 1 < decoder_.capacity()), on_text);
+    }
+    return made;
+  }
+  void interrupt(const OnText& on_text) {
+    for (size_t i = 0; i < texts_.size(); ++i)
+      if (texts_[i].open()) show(i, texts_[i].interrupt(), on_text);
+  }
+  std::vector<Completion> take() {
+    std::vector<Completion> completions;
+    completions.reserve(texts_.size());
+    for (Text& text : texts_) completions.push_back(text.take());
+    return completions;
+  }
+
+ private:
+  static void show(size_t i, std::string_view fresh, const OnText& on_text) {
+    if (on_text && !fresh.empty()) on_text(i, fresh);
+  }
+
+  model::Decoder& decoder_;
+  const TokenTable& table_;
+  Device& device_;
+  Ops& ops_;
+  Chooser chooser_;
+  std::vector<Text> texts_;
+  std::vector<text::TokenId> ids_, chosen_;
+  std::vector<int32_t> places_;
+};
 
 }  // namespace
 
 std::vector<Completion> generate(model::Decoder& decoder, std::span<const Prompt> prompts,
-                                 const text::Tokenizer& tokenizer, const SamplingOptions& options,
-                                 Device& device, Ops& ops, GenerateTimes& times, const OnText& on_text) {
+                                 const TokenTable& table, const SamplingOptions& options, Device& device,
+                                 Ops& ops, GenerateTimes& times, const OnText& on_text,
+                                 const Interrupted& interrupted) {
   check_prompts(decoder, prompts);
-  std::vector<Text> texts;
-  for (const Prompt& prompt : prompts) texts.emplace_back(prompt, options, tokenizer);
+  Writing writing(decoder, prompts, table, options, device, ops);
+  bool stopped = false;
+  const Interrupted stop = [&] { return stopped = stopped || (interrupted && interrupted()); };
   double before = steady_seconds();
-  read_prompts(decoder, prompts, device, ops);
-
-  const auto B = static_cast<size_t>(decoder.batch());
-  std::vector<text::TokenId> ids(B, model::Decoder::kNone), chosen(B);
-  std::vector<int32_t> places(B, 0);
-  Chooser chooser(prompts.size(), tokenizer, options, device);
-  const auto is_open = [](const Text& text) { return text.open(); };
-  for (bool first = true; std::any_of(texts.begin(), texts.end(), is_open); first = false) {
-    for (size_t i = 0; i < texts.size(); ++i) {
-      ids[i] = texts[i].open() ? texts[i].tokens().back() : model::Decoder::kNone;
-      if (texts[i].open()) places[i] = static_cast<int32_t>(texts[i].tokens().size() - 1);
+  writing.set_read(prompts, read_prompts(decoder, prompts, device, ops, stop));
+  for (bool first = true; writing.open(); first = false) {
+    if (stop()) {
+      writing.interrupt(on_text);
+      break;
     }
-    chooser.choose(chosen, texts, decoder.next(ids.data(), places.data(), device, ops), decoder, ops);
-    int64_t made = 0;
-    for (size_t i = 0; i < texts.size(); ++i) {
-      if (!texts[i].open()) continue;
-      ++made;
-      const bool room = std::ssize(texts[i].tokens()) < decoder.capacity();  // for the new token to be read
-      const std::string_view fresh = texts[i].add(chosen[i], tokenizer, room);
-      if (on_text && !fresh.empty()) on_text(i, fresh);
-    }
+    const int64_t made = writing.step(on_text);
     const double now = steady_seconds();
     (first ? times.prefill_seconds : times.decode_seconds) += now - before;
     before = now;
     if (!first) times.decoded_tokens += made;
   }
-  std::vector<Completion> completions;
-  completions.reserve(texts.size());
-  for (Text& text : texts) completions.push_back(text.take());
-  for (const Prompt& prompt : prompts) times.prompt_tokens += std::ssize(prompt.ids);
-  return completions;
+  for (const Prompt& prompt : prompts) times.prompt_tokens += std::ssize(prompt.ids) - prompt.cached;
+  return writing.take();
 }
 
 }  // namespace moe::generate

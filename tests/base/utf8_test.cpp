@@ -81,5 +81,17 @@ TEST(Utf8, EveryCodePointComesBack) {
   }
 }
 
+// Cut anywhere, a text has a begun character at its end, or none; bytes that no character begins with are
+// whole.
+TEST(Utf8, KnowsABegunCharacter) {
+  const std::string text = "a\xC2\xA9\xE2\x82\xAC\xF0\x9F\x99\x82"s;
+  const std::string begun = "00101201230";
+  for (size_t size = 0; size <= text.size(); ++size)
+    EXPECT_EQ(begun_utf8(std::string_view(text).substr(0, size)), static_cast<size_t>(begun[size] - '0'))
+        << size;
+  for (const char* whole : {"\xFF", "\x80", "\x80\x80\x80\x80", "\xC0", "\xE0\x80", "\xED\xA0", "\xF4\x90"})
+    EXPECT_EQ(begun_utf8(whole), 0U) << whole;
+}
+
 }  // namespace
 }  // namespace moe
