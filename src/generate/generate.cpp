@@ -279,6 +279,22 @@ class Writing {
 
 }  // namespace
 
+std::string_view name_of(Finish finish) {
+  switch (finish) {
+    case Finish::length:
+      return "length";
+    case Finish::end_of_text:
+      return "end_of_text";
+    case Finish::end_of_turn:
+      return "end_of_turn";
+    case Finish::stop:
+      return "stop";
+    case Finish::interrupted:
+      return "interrupted";
+  }
+  CHECK(false, "an end without a name");
+}
+
 std::vector<Completion> generate(model::Decoder& decoder, std::span<const Prompt> prompts,
                                  const TokenTable& table, const SamplingOptions& options, Device& device,
                                  Ops& ops, GenerateTimes& times, const OnText& on_text,

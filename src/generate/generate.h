@@ -25,6 +25,8 @@ struct Prompt {
 
 enum class Finish : uint8_t { length, end_of_text, end_of_turn, stop, interrupted };
 
+std::string_view name_of(Finish finish);  // as it is written into files
+
 struct Completion {
   std::vector<text::TokenId> ids;  // made; without the token that ended it
   std::string text;                // cut before a stop

@@ -5,6 +5,8 @@
 #include <string_view>
 #include <vector>
 
+#include "text/chat.h"
+#include "text/special_tokens.h"
 #include "text/tokenizer.h"
 
 namespace moe::generate {
@@ -16,6 +18,9 @@ class TokenTable {
   TokenTable(const text::Tokenizer& tokenizer)  // NOLINT(google-explicit-constructor)
       : tokenizer_(tokenizer), vocabulary_(tokenizer.vocabulary()), ends_{tokenizer.end_of_text()} {}
 
+  // An answer: it ends where the template ends one, too, and at `more`. The chat must outlive this.
+  explicit TokenTable(const text::Chat& chat, const std::vector<text::TokenId>& more = {});
+
   text::TokenId vocabulary() const { return vocabulary_; }  // ids are below
   text::TokenId end_of_text() const { return tokenizer_.end_of_text(); }
   bool ends(text::TokenId id) const;
@@ -25,6 +30,7 @@ class TokenTable {
 
  private:
   const text::Tokenizer& tokenizer_;
+  const text::SpecialTokens* special_ = nullptr;  // with a text of their own
   text::TokenId vocabulary_;
   std::vector<text::TokenId> ends_;
 };
