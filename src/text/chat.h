@@ -89,6 +89,10 @@ class Chat {
   std::vector<TokenId> stops_;
 };
 
+inline constexpr const char* kAutomaticTemplate = "auto";
+inline constexpr const char* kChatFolder = "chat";         // of a run
+inline constexpr const char* kChatNote = "moe_chat.json";  // in it
+
 // name: the setting data.chat_template.
 //   auto     the template beside the tokenizer's files, else default
 //   default, chatml, qwen3, llama3, tulu, mistral    inside the program
@@ -102,6 +106,8 @@ std::shared_ptr<const Chat> open_chat(const std::string& name, const std::string
 // added. The folder is made.
 void keep_chat(const std::filesystem::path& folder, const Chat& chat);
 bool has_kept_chat(const std::filesystem::path& folder);
+// What was added, without the tokenizer.
+std::vector<std::string> kept_chat_tokens(const std::filesystem::path& folder);
 std::shared_ptr<const Chat> open_kept_chat(const std::filesystem::path& folder,
                                            std::shared_ptr<const Tokenizer> tokenizer);
 

@@ -15,7 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kTemplate = "chat_template.jinja";
-constexpr const char* kNote = "moe_chat.json";
+constexpr const char* kHint = "copy the run's folder chat/ again from where it is whole";
 
 // Where the tokenizer's files lie; empty where it has none.
 fs::path folder_of_tokenizer(const std::string& name) {
@@ -52,13 +52,22 @@ std::shared_ptr<const Chat> built_in_chat(const std::string& name, const fs::pat
                                       found->markers);
 }
 
+std::vector<std::string> read_added(const JsonFields& note) {
+  std::vector<std::string> added;
+  for (const Json& one : note.list("added")) {
+    if (!one.is_string() || one.get<std::string>().empty()) note.refuse("added", "texts", quote(one));
+    added.push_back(one.get<std::string>());
+  }
+  return added;
+}
+
 }  // namespace
 
 std::shared_ptr<const Chat> open_chat(const std::string& name, const std::string& tokenizer_name,
                                       std::shared_ptr<const Tokenizer> tokenizer) {
   const fs::path folder = folder_of_tokenizer(tokenizer_name);
   if (find_built_in_template(name) != nullptr) return built_in_chat(name, folder, std::move(tokenizer));
-  const bool automatic = name == "auto";
+  const bool automatic = name == kAutomaticTemplate;
   if (automatic && (folder.empty() || !ChatTemplate::is_in(folder)))
     return built_in_chat("default", folder, std::move(tokenizer));
   const ChatTemplate found = ChatTemplate::load(automatic ? folder : fs::path(name));
@@ -76,35 +85,36 @@ void keep_chat(const fs::path& folder, const Chat& chat) {
                          {"added", chat.added()},
                          {"fingerprint", fingerprint_text(chat.fingerprint())}};
   write_file_atomically(folder / kTemplate, chat.chat_template().source());
-  write_file_atomically(folder / kNote, note.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+  write_file_atomically(folder / kChatNote, note.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 bool has_kept_chat(const fs::path& folder) {
   std::error_code ignored;
-  return fs::exists(folder / kNote, ignored);
+  return fs::exists(folder / kChatNote, ignored);
+}
+
+std::vector<std::string> kept_chat_tokens(const fs::path& folder) {
+  const std::string where = (folder / kChatNote).string();
+  const Json json = parse_json(where, read_file(folder / kChatNote), kHint);
+  return read_added(JsonFields(where, json, kHint));
 }
 
 std::shared_ptr<const Chat> open_kept_chat(const fs::path& folder,
                                            std::shared_ptr<const Tokenizer> tokenizer) {
-  const char* const hint = "copy the run's folder chat/ again from where it is whole";
-  const std::string where = (folder / kNote).string();
-  const Json json = parse_json(where, read_file(folder / kNote), hint);
-  const JsonFields note(where, json, hint);
+  const std::string where = (folder / kChatNote).string();
+  const Json json = parse_json(where, read_file(folder / kChatNote), kHint);
+  const JsonFields note(where, json, kHint);
   ChatTemplate::TokenNames names;
   const JsonFields special = note.inside("special_tokens");
   for (const auto& [name, text] : special.value().items()) names[name] = special.text(name.c_str());
-  std::vector<std::string> added;
-  for (const Json& one : note.list("added")) {
-    if (!one.is_string() || one.get<std::string>().empty()) note.refuse("added", "texts", quote(one));
-    added.push_back(one.get<std::string>());
-  }
+  const std::vector<std::string> added = read_added(note);
   const fs::path file = folder / kTemplate;
   auto chat = std::make_shared<const Chat>(
       std::move(tokenizer), ChatTemplate(file.string(), read_file(file), std::move(names)), added);
   const std::string fingerprint = note.text("fingerprint");
   if (const std::string found = fingerprint_text(chat->fingerprint()); found != fingerprint)
     throw UserError(folder.string(), fmt::format("the template of the run, fingerprint {}", fingerprint),
-                    "another, " + found, hint);
+                    "another, " + found, kHint);
   return chat;
 }
 
