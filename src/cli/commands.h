@@ -12,6 +12,7 @@ using Command = std::function<int()>;
 
 void add_train(CLI::App& app, Command& chosen);
 void add_generate(CLI::App& app, Command& chosen);
+void add_chat(CLI::App& app, Command& chosen);
 void add_eval(CLI::App& app, Command& chosen);
 void add_export(CLI::App& app, Command& chosen);
 void add_import(CLI::App& app, Command& chosen);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// moe generate: text from a trained model: one prompt as it comes, many at a time, or a conversation of
-// lines.
+// moe generate: text from a trained model: one prompt as it comes, many at a time, lines of standard input,
+// or answers to conversations (cli/answer_messages.h).
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -17,32 +17,25 @@
 #include "base/json.h"
 #include "base/lines.h"
 #include "base/terminal.h"
+#include "cli/answer_messages.h"
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/model_files.h"
+#include "cli/run_chat.h"
+#include "cli/sampling_options.h"
+#include "cli/text_writer.h"
 #include "generate/generate.h"
 #include "text/tokenizer.h"
-#include "train/state.h"
 
 namespace moe::cli {
 namespace {
 
 struct GenerateOptions {
-  std::string model, prompts_file;
-  std::vector<std::string> prompts, overrides;
+  std::string model, prompts_file, messages_file;
+  std::vector<std::string> prompts, variables, overrides;
   generate::SamplingOptions sampling;
-  int64_t samples = 1, batch = 32, length = 0;
+  int64_t samples = 1, batch = 32;
   bool json = false, interactive = false, quiet = false, warm_up = false, average = false;
-};
-
-struct Writer {
-  Writer(const model::ModelConfig& config, const model::WeightTypes& types, int64_t batch, int64_t length,
-         int64_t chunk, Arena& arena)
-      : weights(config, types, model::Mode::inference, arena),
-        decoder(config, types.compute, batch, length, chunk, weights, arena) {}
-
-  model::Weights weights;
-  model::Decoder decoder;
 };
 
 // One text to write.
@@ -80,73 +73,34 @@ class Session {
  public:
   Session(const GenerateOptions& options, const TrainedModel& model)
       : options_(options),
-        model_(model),
-        backend_(backend::make_backend(model.config.training.device,
-                                       static_cast<int>(model.config.training.threads),
-                                       train::arithmetic(model.config.training))),
         tokenizer_(model.config.data.tokenizer.open()),
-        encoder_(tokenizer_->encoder()) {}
+        encoder_(tokenizer_->encoder()),
+        table_(*tokenizer_),
+        writer_(model) {}
 
   Job job(const std::string& text, uint64_t seed) {
     Job job{text, {{tokenizer_->end_of_text()}, seed}};  // documents were learnt with one in front
     encoder_->encode(text, job.prompt.ids);
     return job;
   }
-
-  // Room for `batch` texts of at most `length` tokens.
-  void open(int64_t batch, int64_t length) {
-    const model::ModelConfig& config = model_.config.model;
-    if (length > config.max_seq_len)
-      terminal_.warning(fmt::format("{} tokens in all, but the model was trained on {} at a time", length,
-                                    config.max_seq_len));
-    const model::WeightTypes types = train::weight_types(model_.config.training);
-    const int64_t chunk = std::clamp<int64_t>(kPromptTokens / batch, 1, length);
-    std::tie(arena_, writer_) = train::place<Writer>(*backend_.device, config, types, batch, length, chunk);
-    load_weights(writer_->weights, model_, backend_);
-    writer_->decoder.prepare(*backend_.device, model_.config.training.cuda_graph
-                                                   ? backend_.ops->captured_region()
-                                                   : std::make_unique<CapturedRegion>());
-  }
-
   std::vector<generate::Completion> write(std::span<const Job> jobs, const generate::OnText& on_text) {
-    std::vector<generate::Prompt> prompts;
-    for (const Job& job : jobs) prompts.push_back(job.prompt);
-    return generate::generate(writer_->decoder, prompts, *tokenizer_, options_.sampling, *backend_.device,
-                              *backend_.ops, times_, on_text);
+    return writer_.write(prompts_of(jobs), table_, options_.sampling, on_text);
   }
-
-  // The first batch once, unseen: then libraries have made their kernels, and speeds are those of a warm
-  // machine.
-  void warm_up(std::span<const Job> jobs) {
-    write(jobs, {});
-    times_ = {};
-  }
-
-  void report() {
-    const auto rate = [](int64_t tokens, double seconds) {
-      return seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
-    };
-    terminal_.line(fmt::format(
-        "[prefill {} tokens, {:.1f} tokens/s; decode {} tokens, {:.1f} tokens/s; step {}]",
-        times_.prompt_tokens, rate(times_.prompt_tokens, times_.prefill_seconds), times_.decoded_tokens,
-        rate(times_.decoded_tokens, times_.decode_seconds), model_.checkpoint.step()));
-    times_ = {};
-  }
-
-  Terminal& terminal() { return terminal_; }
+  void warm_up(std::span<const Job> jobs) { writer_.warm_up(prompts_of(jobs), table_, options_.sampling); }
+  TextWriter& writer() { return writer_; }
 
  private:
-  static constexpr int64_t kPromptTokens = 4096;  // read at a time, of all texts together
+  static std::vector<generate::Prompt> prompts_of(std::span<const Job> jobs) {
+    std::vector<generate::Prompt> prompts;
+    for (const Job& job : jobs) prompts.push_back(job.prompt);
+    return prompts;
+  }
 
   const GenerateOptions& options_;
-  const TrainedModel& model_;
-  backend::Backend backend_;
-  Terminal terminal_;
   std::shared_ptr<const text::Tokenizer> tokenizer_;
   std::unique_ptr<text::Tokenizer::Encoder> encoder_;
-  std::unique_ptr<Arena> arena_;
-  std::unique_ptr<Writer> writer_;
-  generate::GenerateTimes times_;
+  generate::TokenTable table_;
+  TextWriter writer_;
 };
 
 void put(std::string_view text) {
@@ -154,23 +108,14 @@ void put(std::string_view text) {
   std::fflush(stdout);
 }
 
-const char* name_of(generate::Finish finish) {
-  switch (finish) {
-    case generate::Finish::length:
-      return "length";
-    case generate::Finish::end_of_text:
-      return "end_of_text";
-    case generate::Finish::stop:
-      return "stop";
-  }
-  return "?";
-}
-
 void print(const Job& job, const generate::Completion& completion, bool json) {
   if (!json) return put(job.text + completion.text + "\n");
-  const OrderedJson line{
-      {"prompt", job.text},      {"text", completion.text},      {"finish", name_of(completion.finish)},
-      {"seed", job.prompt.seed}, {"prompt_ids", job.prompt.ids}, {"ids", completion.ids}};
+  const OrderedJson line{{"prompt", job.text},
+                         {"text", completion.text},
+                         {"finish", generate::name_of(completion.finish)},
+                         {"seed", job.prompt.seed},
+                         {"prompt_ids", job.prompt.ids},
+                         {"ids", completion.ids}};
   put(line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
@@ -182,7 +127,7 @@ void write_all(Session& session, const GenerateOptions& options) {
   int64_t longest = 0;
   for (const Job& job : jobs) longest = std::max(longest, std::ssize(job.prompt.ids));
   const int64_t batch = std::min(options.batch, std::ssize(jobs));
-  session.open(batch, longest + options.sampling.max_new_tokens);
+  session.writer().open(batch, longest + options.sampling.max_new_tokens);
   if (options.warm_up) session.warm_up(std::span(jobs).first(static_cast<size_t>(batch)));
   for (int64_t begin = 0; begin < std::ssize(jobs); begin += batch) {
     const auto group = std::span(jobs).subspan(
@@ -197,17 +142,17 @@ void write_all(Session& session, const GenerateOptions& options) {
     } else {
       for (size_t i = 0; i < texts.size(); ++i) print(group[i], texts[i], options.json);
     }
-    if (stream && !options.quiet) session.report();
+    if (stream && !options.quiet) session.writer().report();
   }
-  if ((batch > 1 || options.json) && !options.quiet) session.report();
+  if ((batch > 1 || options.json) && !options.quiet) session.writer().report();
 }
 
 // Each line of standard input is a prompt of its own.
 void converse(Session& session, const GenerateOptions& options, int64_t max_seq_len) {
-  session.open(1, std::max(max_seq_len, options.sampling.max_new_tokens + 1));
+  session.writer().open(1, std::max(max_seq_len, options.sampling.max_new_tokens + 1));
   const bool at_terminal = isatty(STDIN_FILENO) != 0;
   uint64_t seed = options.sampling.seed;
-  if (at_terminal) session.terminal().line("each line is a prompt; an empty line or Ctrl-D ends");
+  if (at_terminal) session.writer().terminal().line("each line is a prompt; an empty line or Ctrl-D ends");
   for (std::string line;;) {
     if (at_terminal) put("> ");
     if (!std::getline(std::cin, line)) break;
@@ -218,9 +163,9 @@ void converse(Session& session, const GenerateOptions& options, int64_t max_seq_
       put(line);
       session.write({&job, 1}, [](size_t, std::string_view text) { put(text); });
       put("\n");
-      if (!options.quiet) session.report();
+      if (!options.quiet) session.writer().report();
     } catch (const UserError& error) {
-      session.terminal().warning(error.what());
+      session.writer().terminal().warning(error.what());
     }
   }
 }
@@ -228,6 +173,16 @@ void converse(Session& session, const GenerateOptions& options, int64_t max_seq_
 int run(const GenerateOptions& options) {
   options.sampling.validate();
   const TrainedModel model = open_model(options.model, options.overrides, options.average);
+  if (!options.messages_file.empty()) {
+    answer_messages(model, {.file = options.messages_file,
+                            .sampling = options.sampling,
+                            .samples = options.samples,
+                            .batch = options.batch,
+                            .warm_up = options.warm_up,
+                            .quiet = options.quiet,
+                            .variables = options.variables});
+    return 0;
+  }
   Session session(options, model);
   if (options.interactive) {
     converse(session, options, model.config.model.max_seq_len);
@@ -235,28 +190,6 @@ int run(const GenerateOptions& options) {
     write_all(session, options);
   }
   return 0;
-}
-
-void add_sampling(CLI::App& command, generate::SamplingOptions& sampling) {
-  command.add_option("--max-new-tokens", sampling.max_new_tokens, "Stop after so many")
-      ->capture_default_str();
-  command.add_option("--temperature", sampling.temperature, "0: always the most likely token")
-      ->capture_default_str();
-  command.add_option("--top-k", sampling.top_k, "Only the k most likely tokens; 0: all")
-      ->capture_default_str();
-  command.add_option("--top-p", sampling.top_p, "Only the most likely that together reach p")
-      ->capture_default_str();
-  command
-      .add_option("--min-p", sampling.min_p, "Only those at least p times as likely as the most likely one")
-      ->capture_default_str();
-  command
-      .add_option("--repetition-penalty", sampling.repetition_penalty,
-                  "Above 1: what has occurred becomes less likely")
-      ->capture_default_str();
-  command.add_option("--stop", sampling.stop, "End before this text; may be given again")
-      ->type_name("TEXT")
-      ->allow_extra_args(false);
-  command.add_option("--seed", sampling.seed, "The same seed writes the same text")->capture_default_str();
 }
 
 }  // namespace
@@ -274,6 +207,13 @@ void add_generate(CLI::App& app, Command& chosen) {
   command
       ->add_option("--prompts", options->prompts_file, "One prompt a line; of .jsonl, the field \"prompt\"")
       ->type_name("FILE");
+  command
+      ->add_option("--messages", options->messages_file,
+                   "One conversation a line, each to be answered; answers are JSON lines")
+      ->type_name("FILE.jsonl")
+      ->excludes("--prompt")
+      ->excludes("--prompts");
+  add_template_variables(*command, options->variables);
   add_sampling(*command, options->sampling);
   command->add_option("--samples", options->samples, "How many texts of each prompt, each with the next seed")
       ->capture_default_str()
@@ -283,7 +223,8 @@ void add_generate(CLI::App& app, Command& chosen) {
       ->check(CLI::Range(1, 65536));
   CLI::Option* json = command->add_flag("--json", options->json, "One JSON object a text, with token ids");
   command->add_flag("--interactive", options->interactive, "Read prompts from standard input, a line each")
-      ->excludes(json);
+      ->excludes(json)
+      ->excludes("--messages");
   command->add_flag("--ignore-end-of-text", options->sampling.ignore_end_of_text,
                     "Write on to the full length");
   command->add_flag("--warm-up", options->warm_up,
@@ -295,6 +236,7 @@ void add_generate(CLI::App& app, Command& chosen) {
       "Examples:\n"
       "  moe generate runs/latest --prompt \"Lantern\" --temperature 0.7 --top-p 0.95\n"
       "  moe generate runs/latest --prompts prompts.jsonl --json --batch 64 --stop $'\\n\\n'\n"
+      "  moe generate runs/tuned --messages questions.jsonl --temperature 0 > answers.jsonl\n"
       "  moe generate runs/latest/checkpoints/step-00000400 --temperature 0 training.threads=1\n"
       "A single text appears as it is written. Texts go to standard output, everything else to standard "
       "error.");

@@ -38,6 +38,7 @@ int run(int argc, char** argv) {
   moe::cli::Command chosen;
   moe::cli::add_train(app, chosen);
   moe::cli::add_generate(app, chosen);
+  moe::cli::add_chat(app, chosen);
   moe::cli::add_eval(app, chosen);
   moe::cli::add_export(app, chosen);
   moe::cli::add_import(app, chosen);
