@@ -8,6 +8,8 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "interop/chat_files.h"
+#include "interop/generation_settings.h"
 #include "interop/hf_config.h"
 #include "interop/hf_weights.h"
 #include "interop/imported_model.h"
@@ -49,6 +51,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   attempt([&] { interop::check_vocab_json("fuzz", text, kMerges); });
   attempt([&] { interop::check_tokenizer_json("fuzz", text, kMerges); });
   attempt([&] { interop::check_added_tokens_json("fuzz", text, kMerges); });
+  attempt([&] {
+    const std::string ends = interop::with_ends("fuzz", std::string(text), {3, 1});
+    CHECK(interop::with_ends("fuzz", ends, {1, 3}) == ends);
+  });
+  attempt([&] {
+    const std::string more = interop::with_added_tokens("fuzz", text, 7, {"<|a|>"});
+    CHECK(interop::with_added_tokens("fuzz", more, 7, {"<|a|>"}) == more);
+  });
   attempt([&] { CHECK(train::read_state("fuzz", text).step >= 0); });
   for (const tasks::Task task :
        {tasks::Task::hellaswag, tasks::Task::lambada, tasks::Task::arc_easy, tasks::Task::piqa})

@@ -21,7 +21,9 @@
 #include "cli/arguments.h"
 #include "cli/commands.h"
 #include "cli/model_files.h"
+#include "cli/run_chat.h"
 #include "cli/verify.h"
+#include "interop/chat_files.h"
 #include "interop/export_weights.h"
 #include "interop/hf_config.h"
 #include "interop/imported_model.h"
@@ -143,12 +145,16 @@ void write_small_files(const fs::path& folder, const TrainedModel& model, const 
   };
   const bool same_tokenizer =
       imported && imported->tokenizer == text::fingerprint_text(tokenizer.fingerprint);
-  write("generation_config.json",
-        interop::hf_generation_json(config, tokenizer.vocabulary, tokenizer.end_of_text));
-  for (const auto& [name, text] : interop::tokenizer_files(*opened, config.max_seq_len)) write(name, text);
-  if (same_tokenizer)
-    for (const auto& [name, text] : imported->files)
-      if (name != "config.json") write(name, text);
+  const std::shared_ptr<const text::Chat> chat = taught_chat(model);
+  std::vector<interop::TokenizerFile> files = interop::tokenizer_files(*opened, config.max_seq_len);
+  files.push_back({"generation_config.json",
+                   interop::hf_generation_json(config, chat ? chat->vocabulary() : tokenizer.vocabulary,
+                                               tokenizer.end_of_text)});
+  if (same_tokenizer) interop::replace_files(files, imported->files);
+  if (chat && (interop::add_chat(files, *chat) || !chat->added().empty()))
+    text::keep_chat(folder, *chat);  // for `moe import`
+  for (const auto& [name, text] : files)
+    if (name != "config.json") write(name, text);
   const std::string* const settings = imported ? imported->file("config.json") : nullptr;
   write("config.json",
         settings != nullptr && imported->family == family.name
@@ -158,7 +164,8 @@ void write_small_files(const fs::path& folder, const TrainedModel& model, const 
                   same_tokenizer ? std::nullopt : std::optional<int64_t>(tokenizer.end_of_text), zero_blocks)
             : interop::hf_config_json(config, types.all, tokenizer.end_of_text, family, zero_blocks));
   interop::CardFacts facts = card_facts(model, types.all, imported.has_value());
-  if (options.for_llama_cpp()) facts.llama_cpp = interop::llama_cpp_card(config, family, *opened);
+  facts.answers = chat != nullptr;
+  if (options.for_llama_cpp()) facts.llama_cpp = interop::llama_cpp_card(config, family, *opened, chat.get());
   write("README.md", interop::model_card(config, facts, family));
   if (!options.without_run) write(kRunState, without_secrets(model.checkpoint.state_json()));
 }

@@ -16,6 +16,7 @@
 #include "hub/settings.h"
 #include "interop/hf_weights.h"
 #include "interop/imported_model.h"
+#include "text/chat.h"
 
 namespace moe::cli {
 namespace {
@@ -24,9 +25,10 @@ namespace fs = std::filesystem;
 
 constexpr const char* kForm = "hf://USER/NAME[@REVISION][/FOLDER], a model";
 
-// What import takes beside the weights; the last two are of `moe export`.
+// What import takes beside the weights; the last three are of `moe export`.
 bool is_small_file(std::string_view name) {
-  return interop::is_kept_file(name) || name == kRunState || name == "moe_norms.safetensors";
+  return interop::is_kept_file(name) || name == kRunState || name == text::kChatNote ||
+         name == "moe_norms.safetensors";
 }
 
 hub::Address model_address(const std::string& place) {

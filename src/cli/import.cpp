@@ -30,6 +30,9 @@
 #include "interop/staged_folder.h"
 #include "interop/tensor_map.h"
 #include "interop/tokenizer_files.h"
+#include "text/chat.h"
+#include "text/load_tokenizer.h"
+#include "text/open_tokenizer.h"
 #include "text/tokenizer.h"
 #include "train/resume.h"
 #include "train/run_folder.h"
@@ -100,9 +103,11 @@ struct Start {
   const interop::Family* family;
   fs::path output;
   train::RunConfig config;
-  std::string own_tokenizer;       // its fingerprint, unless the command line named another place
-  bool guessed_tokenizer = false;  // neither the folder nor the command line says which
-  train::SavedState state;         // step 0 and no text, unless the folder came from one of our runs
+  std::string own_tokenizer;               // its fingerprint, unless the command line named another place
+  bool guessed_tokenizer = false;          // neither the folder nor the command line says which
+  std::shared_ptr<const text::Chat> chat;  // how the model talks; null: not known
+  std::string no_chat;                     // why its template cannot be used
+  train::SavedState state;                 // step 0 and no text, unless the folder came from one of our runs
 };
 
 // USER/NAME, as other programs have it; here it is a path.
@@ -111,6 +116,34 @@ bool looks_like_hub(const std::string& place) {
     return !fs::exists(place) && hub::Address::parse("hf://" + place).path.empty();
   } catch (const UserError&) {
     return false;
+  }
+}
+
+// own: tokenizer_in() of the folder. Tokens that an export has added for its chat template are not the
+// tokenizer's.
+void use_tokenizer(const fs::path& folder, const std::string& own, text::TokenizerChoice& choice) {
+  const std::vector<std::string> added =
+      text::has_kept_chat(folder) ? text::kept_chat_tokens(folder) : std::vector<std::string>();
+  choice.name = own;
+  if (added.empty() || own == text::kBuiltInTokenizer) return;
+  std::shared_ptr<const text::Tokenizer> tokenizer = text::load_tokenizer(own, "", added);
+  if (tokenizer->origin().files.empty())
+    choice.name = text::kBuiltInTokenizer;
+  else
+    choice.use(std::move(tokenizer));
+}
+
+// The template of an export of ours, or of others' files.
+void find_chat(const fs::path& folder, Start& start) {
+  const data::DataConfig& data = start.config.data;
+  const auto tokenizer = data.tokenizer.open();
+  try {
+    if (text::has_kept_chat(folder))
+      start.chat = text::open_kept_chat(folder, tokenizer);
+    else if (text::ChatTemplate::is_in(folder))
+      start.chat = text::open_chat(folder.string(), folder.string(), tokenizer);
+  } catch (const UserError& error) {
+    start.no_chat = error.what();
   }
 }
 
@@ -123,7 +156,13 @@ Start starting_point(const ImportOptions& options) {
                         ? fmt::format("hf://{} names a model of the hub", options.folder)
                         : "give a folder that `moe export` or save_pretrained wrote, or hf://USER/NAME");
   const auto [family, model] = interop::read_hf_model(file.string(), read_file(file));
-  Start start{.family = family, .output = options.output, .config = {}, .own_tokenizer = {}, .state = {}};
+  Start start{.family = family,
+              .output = options.output,
+              .config = {},
+              .own_tokenizer = {},
+              .chat = {},
+              .no_chat = {},
+              .state = {}};
   auto sections = start.config.sections();
   if (fs::exists(saved)) {
     try {
@@ -141,7 +180,7 @@ Start starting_point(const ImportOptions& options) {
     return assignment.starts_with("data.tokenizer=");
   });
   const std::string own = told ? "" : interop::tokenizer_in(folder);
-  if (!own.empty()) start.config.data.tokenizer.name = own;
+  if (!own.empty()) use_tokenizer(folder, own, start.config.data.tokenizer);
   start.guessed_tokenizer = own.empty() && !fs::exists(saved) && !told;
   for (const std::string& assignment : options.overrides) apply_override(assignment, sections);
   if (options.output.empty())
@@ -154,6 +193,7 @@ Start starting_point(const ImportOptions& options) {
   if (fs::exists(saved))
     train::expect_tokenizer(saved.string(), start.state, start.config.data.tokenizer.facts());
   check_same_model(model, start.config.model, fs::exists(saved) ? saved.string() : "command line");
+  find_chat(folder, start);
   return start;
 }
 
@@ -196,12 +236,16 @@ int run(ImportOptions options) {
       run.path(), with_progress(std::move(streams), progress), start.state, start.config);
   progress.done();
   interop::keep_imported(run.path(), options.folder, *start.family, weights.types(), start.own_tokenizer);
+  if (start.chat) text::keep_chat(run.path() / text::kChatFolder, *start.chat);
   if (options.verify) verify({start.config, store.open_latest()}, options.folder, terminal);
   train::RunFolder::fill_settings(run.path(), start.config);  // they make it a run
   run.commit();
   if (!weights.left_out().empty())
     terminal.warning(fmt::format("{}: left out {}, which predicts further tokens", options.folder,
                                  fmt::join(weights.left_out(), ", ")));
+  if (!start.no_chat.empty())
+    terminal.warning(
+        fmt::format("the model's chat template is kept, but cannot be used here: {}", start.no_chat));
   if (start.guessed_tokenizer)
     terminal.warning(
         fmt::format("{}: no tokenizer that moe reads is there, so GPT-2's is the run's. If it is another "
@@ -212,9 +256,10 @@ int run(ImportOptions options) {
       "{}: {}, step {}, weights {} in {}", path, start.family->name, start.state.step,
       master == DType::f32 ? "bit for bit as" : "in bf16 (training.master_weights) of those", place));
   terminal.line(
-      fmt::format("  moe eval {0} --source TEXT\n  moe generate {0} --prompt \"...\"\n"
+      fmt::format("  moe eval {0} --source TEXT\n  moe {2}\n"
                   "  moe train --resume {0}{1}   (the optimizer starts anew)",
-                  path, start.state.source.empty() ? " data.source=TEXT" : ""));
+                  path, start.state.source.empty() ? " data.source=TEXT" : "",
+                  start.chat ? "chat " + path : fmt::format("generate {} --prompt \"...\"", path)));
   return 0;
 }
 

@@ -18,6 +18,7 @@
 #include "checkpoint/mean.h"
 #include "cli/commands.h"
 #include "cli/model_files.h"
+#include "cli/run_chat.h"
 #include "interop/imported_model.h"
 #include "interop/staged_folder.h"
 #include "train/resume.h"
@@ -127,6 +128,7 @@ int merge(const MergeOptions& options) {
   if (const auto imported = interop::read_imported(run_of(last.checkpoint)))
     if (const interop::Family* family = interop::find_family(imported->family))
       interop::keep_imported_of(folder.path(), run_of(last.checkpoint), *family);
+  keep_chat_of(folder.path(), last);
   train::RunFolder::fill_settings(folder.path(), config);  // they make it a run
   folder.commit();
   progress.done();

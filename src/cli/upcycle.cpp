@@ -22,6 +22,7 @@
 #include "cli/commands.h"
 #include "cli/model_files.h"
 #include "cli/precision.h"
+#include "cli/run_chat.h"
 #include "interop/family.h"
 #include "interop/hf_config.h"
 #include "interop/imported_model.h"
@@ -157,6 +158,7 @@ int upcycle(const UpcycleOptions& options) {
           "\n");
   if (const interop::Family* family = interop::fitting_family(config.model))  // for `moe export`
     interop::keep_imported_of(folder.path(), run_of(dense.checkpoint), *family);
+  keep_chat_of(folder.path(), dense);
   train::RunFolder::fill_settings(folder.path(), config);  // they make it a run
   folder.commit();
   terminal.line(fmt::format(

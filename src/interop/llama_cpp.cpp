@@ -109,8 +109,7 @@ std::string_view pattern_there(const text::Tokenizer& tokenizer) {
   CHECK(false, "a pattern without a word");
 }
 
-// {0}: the first token of a text.
-constexpr const char* kRun = R"(
+constexpr const char* kConvert = R"(
 ## llama.cpp
 
 llama.cpp's own converter makes a file of this folder, and its programs run that file; nothing of them is changed
@@ -118,7 +117,17 @@ llama.cpp's own converter makes a file of this folder, and its programs run that
 
 ```
 python llama.cpp/convert_hf_to_gguf.py . --outtype f16 --outfile model.gguf
-llama-completion -m model.gguf -no-cnv --temp 0 -n 50 -p "{0}The"
+)";
+
+constexpr const char* kChat = R"(llama-cli -m model.gguf --jinja --temp 0
+```
+
+- **The chat template** is in the file; `--jinja` has llama.cpp's programs render it as it is, also where they would
+  take one of their own for it.
+)";
+
+// {0}: the first token of a text.
+constexpr const char* kRun = R"(llama-completion -m model.gguf -no-cnv --temp 0 -n 50 -p "{0}The"
 ```
 
 - **A prompt begins with `{0}`**, as the documents did in training. llama.cpp puts nothing in front by itself;
@@ -188,9 +197,11 @@ bool in_llama_cpp(const text::Tokenizer& tokenizer) {
 }
 
 std::string llama_cpp_card(const model::ModelConfig& config, const Family& family,
-                           const text::Tokenizer& tokenizer) {
-  std::string text = fmt::format(kRun, tokenizer.facts().end_of_text_name);
-  const int64_t first = tokenizer.vocabulary(), rows = config.vocab_size - first;
+                           const text::Tokenizer& tokenizer, const text::Chat* chat) {
+  std::string text = kConvert;
+  text += chat != nullptr ? kChat : fmt::format(kRun, tokenizer.facts().end_of_text_name);
+  const int64_t first = chat != nullptr ? chat->vocabulary() : tokenizer.vocabulary();
+  const int64_t rows = config.vocab_size - first;
   if (rows > 0) text += fmt::format(kPadding, first, rows, config.vocab_size - 1);
   if (family.zero_blocks) text += kZeros;
   if (in_llama_cpp(tokenizer)) return text;

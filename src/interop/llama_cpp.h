@@ -8,6 +8,7 @@
 
 #include "interop/family.h"
 #include "model/config.h"
+#include "text/chat.h"
 #include "text/tokenizer.h"
 
 namespace moe::interop {
@@ -21,8 +22,9 @@ void check_llama_cpp(const model::ModelConfig& config, const Family& family,
 // others only llama.cpp's own list says so.
 bool in_llama_cpp(const text::Tokenizer& tokenizer);
 
-// A part of the model card: how the folder is converted and run, and what differs there.
+// A part of the model card: how the folder is converted and run, and what differs there. chat: how it was
+// taught to talk; null: it was not.
 std::string llama_cpp_card(const model::ModelConfig& config, const Family& family,
-                           const text::Tokenizer& tokenizer);
+                           const text::Tokenizer& tokenizer, const text::Chat* chat = nullptr);
 
 }  // namespace moe::interop

@@ -41,6 +41,12 @@ std::string architecture(const model::ModelConfig& config, std::string_view toke
   return text;
 }
 
+constexpr const char* kContinues =
+    "It is a base model: it continues text and has been taught no manners and no facts but those of "
+    "its\ntext";
+constexpr const char* kAnswers =
+    "It was taught to answer in conversations; it has no facts but those of its text and of these";
+
 // {0}: the end of text. {1}: the class. {2}: how it is used.
 constexpr const char* kUse = R"(
 ## Use
@@ -59,6 +65,24 @@ print(tokenizer.decode(model.generate(**ids, max_new_tokens=50)[0]))
 `moe import .` brings it back to moe.cpp.
 )";
 
+// {0}: the class. {1}: how it is used.
+constexpr const char* kUseChat = R"(
+## Use
+
+It is a `{0}` of transformers 5{1}; no
+code of its own. `chat_template.jinja` is the template that it was taught with, and `generation_config.json` has the
+tokens that end an answer:
+
+```python
+from transformers import pipeline
+chat = pipeline("text-generation", model=".")
+messages = [{{"role": "user", "content": "What is a lantern?"}}]
+print(chat(messages, max_new_tokens=100)[0]["generated_text"][-1]["content"])
+```
+
+`moe import .` brings it back to moe.cpp; `moe chat` talks with it there.
+)";
+
 }  // namespace
 
 std::string model_card(const model::ModelConfig& config, const CardFacts& facts, const Family& family) {
@@ -75,9 +99,8 @@ std::string model_card(const model::ModelConfig& config, const CardFacts& facts,
   else
     text += fmt::format(
         "trained with moe.cpp (`{}`), exported after {} steps in {}.\n"
-        "It is a base model: it continues text and has been taught no manners and no facts but those of its\n"
-        "text. Add its licence and what the text was before you publish it.\n\n",
-        facts.program, facts.step, facts.dtype);
+        "{}. Add its licence and what the text was before you publish it.\n\n",
+        facts.program, facts.step, facts.dtype, facts.answers ? kAnswers : kContinues);
   text += architecture(config, facts.tokenizer.name);
   text += "\n## Training\n\n| | |\n|---|---|\n";
   for (const std::string& source : facts.sources) text += row("text", "`" + source + "`");
@@ -92,8 +115,9 @@ std::string model_card(const model::ModelConfig& config, const CardFacts& facts,
   std::string use = family.layer_types ? " with full attention in every layer" : "";
   if (family.shared.none == SharedExpertOfFamily::None::zeros && config.shared_expert_dim == 0)
     use += " and a shared expert of zeros";
-  return text + fmt::format(kUse, facts.tokenizer.end_of_text_name, family.architecture, use) +
-         facts.llama_cpp;
+  text += facts.answers ? fmt::format(kUseChat, family.architecture, use)
+                        : fmt::format(kUse, facts.tokenizer.end_of_text_name, family.architecture, use);
+  return text + facts.llama_cpp;
 }
 
 std::vector<std::pair<std::string, double>> last_figures(const std::string& metrics, int64_t step,

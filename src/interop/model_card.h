@@ -19,6 +19,7 @@ struct CardFacts {
   text::TokenizerFacts tokenizer;
   int64_t step = 0;
   bool imported = false;
+  bool answers = false;                                       // it has a chat template
   std::vector<std::string> sources;                           // of the text, as the settings name it
   std::vector<std::pair<std::string, std::string>> training;  // setting, value
   std::vector<std::pair<std::string, double>> figures;        // "validation loss (nats/token)", value

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -185,6 +186,16 @@ std::vector<TokenizerFile> tokenizer_files(const text::Tokenizer& tokenizer, int
   if (origin.files.front().name == "tekken.json")
     files.push_back({"tekken.json", origin.files.front().bytes});
   return files;
+}
+
+void replace_files(std::vector<TokenizerFile>& files, const std::vector<TokenizerFile>& others) {
+  for (const TokenizerFile& other : others) {
+    const auto found = std::ranges::find(files, other.name, &TokenizerFile::name);
+    if (found == files.end())
+      files.push_back(other);
+    else
+      found->text = other.text;
+  }
 }
 
 std::string tokenizer_in(const fs::path& folder) {

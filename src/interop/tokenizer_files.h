@@ -18,9 +18,13 @@ namespace moe::interop {
 
 struct TokenizerFile {
   std::string name, text;
+  bool operator==(const TokenizerFile&) const = default;
 };
 // max_length: of the model's rows.
 std::vector<TokenizerFile> tokenizer_files(const text::Tokenizer& tokenizer, int64_t max_length);
+
+// Those of `others` in place of the files of these names, or beside them.
+void replace_files(std::vector<TokenizerFile>& files, const std::vector<TokenizerFile>& others);
 
 // What data.tokenizer is for a model of this folder: "gpt2", where what it has of a vocabulary (vocab.json,
 // tokenizer.json) and of tokens added to one (added_tokens.json, tokenizer.json) is GPT-2's; else its

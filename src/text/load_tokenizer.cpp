@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "text/byte_pair_tokenizer.h"
 #include "text/gpt2_tokenizer.h"
 #include "text/sentencepiece_file.h"
@@ -85,6 +86,20 @@ std::unique_ptr<const Tokenizer> load_tekken(const fs::path& file, TokenizerOrig
   return std::make_unique<const BytePairTokenizer>(std::move(model), std::move(origin));
 }
 
+std::string without_added(const std::string& where, const std::string& bytes,
+                          const std::vector<std::string>& contents) {
+  Json json = parse_json(where, bytes);
+  if (!json.is_object() || !json.contains("added_tokens") || !json.at("added_tokens").is_array())
+    return bytes;  // reading says what is wrong
+  Json& list = json.at("added_tokens");
+  const auto leaves = [&](const Json& token) {
+    return token.is_object() && token.contains("content") && token.at("content").is_string() &&
+           std::ranges::find(contents, token.at("content").get<std::string>()) != contents.end();
+  };
+  list.erase(std::remove_if(list.begin(), list.end(), leaves), list.end());
+  return json.dump();
+}
+
 }  // namespace
 
 fs::path tokenizer_file(const fs::path& path) {
@@ -100,7 +115,8 @@ fs::path tokenizer_file(const fs::path& path) {
   return usual;
 }
 
-std::unique_ptr<const Tokenizer> load_tokenizer(const fs::path& path, std::string name) {
+std::unique_ptr<const Tokenizer> load_tokenizer(const fs::path& path, std::string name,
+                                                const std::vector<std::string>& without) {
   std::error_code ignored;
   const fs::path file = tokenizer_file(path);
   const fs::path config = folder_of(file) / "tokenizer_config.json";
@@ -112,7 +128,9 @@ std::unique_ptr<const Tokenizer> load_tokenizer(const fs::path& path, std::strin
                                         name_for_people(file, std::move(name)));
   }
   origin.files.push_back({"tokenizer.json", read_file(file)});
-  if (is_tekken(origin.files.front().bytes)) return load_tekken(file, std::move(origin), std::move(name));
+  std::string& bytes = origin.files.front().bytes;
+  if (!without.empty()) bytes = without_added(file.string(), bytes, without);
+  if (is_tekken(bytes)) return load_tekken(file, std::move(origin), std::move(name));
   if (fs::exists(config, ignored)) {
     origin.files.push_back({"tokenizer_config.json", read_file(config)});
     named = read_tokenizer_config(config.string(), origin.files.back().bytes);

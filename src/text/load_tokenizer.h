@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "text/split_pattern.h"
 #include "text/tokenizer.h"
@@ -18,7 +19,9 @@ inline constexpr const char* kSentencePieceFile = "tokenizer.model";
 // tokenizer.json names special tokens. A file of SentencePiece is known by its name, which ends in .model or
 // has .model.v in it.
 // name: for people; "" is the folder's. Where the file is GPT-2's, this is the tokenizer inside the program.
-std::unique_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& path, std::string name = "");
+// without: contents of added tokens that a tokenizer.json is read without (a chat template's: text/chat.h).
+std::unique_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& path, std::string name = "",
+                                                const std::vector<std::string>& without = {});
 
 // path: a file of tiktoken's, which says neither how text is cut nor what its special tokens are.
 // end_of_text: its id, which no token of the file has; the first one above all of them if it is -1.
