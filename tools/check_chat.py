@@ -110,7 +110,8 @@ def check_ends(program, work, exported, file, ours, tokens):
     changed = work / "ends"
     shutil.copytree(exported, changed)
     config = json.loads((changed / "generation_config.json").read_text())
-    end = ours[0]["ids"][len(ours[0]["ids"]) // 2]
+    longest = max((answer["ids"] for answer in ours), key=len)
+    end = longest[len(longest) // 2]
     config["eos_token_id"].append(end)
     (changed / "generation_config.json").write_text(json.dumps(config))
     moe(program, "import", changed, "--output", work / "imported")
