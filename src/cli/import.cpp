@@ -138,10 +138,12 @@ void find_chat(const fs::path& folder, Start& start) {
   const data::DataConfig& data = start.config.data;
   const auto tokenizer = data.tokenizer.open();
   try {
-    if (text::has_kept_chat(folder))
+    if (text::has_kept_chat(folder)) {
       start.chat = text::open_kept_chat(folder, tokenizer);
-    else if (text::ChatTemplate::is_in(folder))
+      start.config.data.kept_chat = folder;
+    } else if (text::ChatTemplate::is_in(folder)) {
       start.chat = text::open_chat(folder.string(), folder.string(), tokenizer);
+    }
   } catch (const UserError& error) {
     start.no_chat = error.what();
   }
@@ -236,7 +238,7 @@ int run(ImportOptions options) {
       run.path(), with_progress(std::move(streams), progress), start.state, start.config);
   progress.done();
   interop::keep_imported(run.path(), options.folder, *start.family, weights.types(), start.own_tokenizer);
-  if (start.chat) text::keep_chat(run.path() / text::kChatFolder, *start.chat);
+  if (start.chat) text::keep_chat(run.path() / train::kChatFolder, *start.chat);
   if (options.verify) verify({start.config, store.open_latest()}, options.folder, terminal);
   train::RunFolder::fill_settings(run.path(), start.config);  // they make it a run
   run.commit();

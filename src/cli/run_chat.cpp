@@ -13,10 +13,8 @@ namespace moe::cli {
 
 std::shared_ptr<const text::Chat> taught_chat(const TrainedModel& model) {
   const data::DataConfig& data = model.config.data;
-  const std::filesystem::path kept = run_of(model.checkpoint) / text::kChatFolder;
-  if (text::has_kept_chat(kept)) return text::open_kept_chat(kept, data.tokenizer.open());
-  if (data.chat_template == text::kAutomaticTemplate) return nullptr;
-  return text::open_chat(data.chat_template, data.tokenizer.name, data.tokenizer.open());
+  const bool taught = !data.kept_chat.empty() || data.chat_template != text::kAutomaticTemplate;
+  return taught ? data.open_chat() : nullptr;
 }
 
 RunChat chat_of(const TrainedModel& model) {
@@ -26,8 +24,7 @@ RunChat chat_of(const TrainedModel& model) {
   talk.special = config.data.special_text;
   talk.chat = taught_chat(model);
   talk.taught = talk.chat != nullptr;
-  if (!talk.taught)
-    talk.chat = text::open_chat(config.data.chat_template, config.data.tokenizer.name, tokenizer);
+  if (!talk.taught) talk.chat = config.data.open_chat();
   if (talk.chat->vocabulary() > config.model.vocab_size)
     throw UserError("model.vocab_size",
                     fmt::format("{} rows, for the tokens of the chat template ({})", talk.chat->vocabulary(),
@@ -46,9 +43,8 @@ RunChat chat_of(const TrainedModel& model) {
 }
 
 void keep_chat_of(const std::filesystem::path& run, const TrainedModel& from) {
-  const std::filesystem::path kept = run_of(from.checkpoint) / text::kChatFolder;
-  if (!text::has_kept_chat(kept)) return;
-  text::keep_chat(run / text::kChatFolder, *text::open_kept_chat(kept, from.config.data.tokenizer.open()));
+  const data::DataConfig& data = from.config.data;
+  if (!data.kept_chat.empty()) text::keep_chat(run / train::kChatFolder, *data.open_chat());
 }
 
 void add_template_variables(CLI::App& command, std::vector<std::string>& into) {

@@ -90,8 +90,7 @@ class Chat {
 };
 
 inline constexpr const char* kAutomaticTemplate = "auto";
-inline constexpr const char* kChatFolder = "chat";         // of a run
-inline constexpr const char* kChatNote = "moe_chat.json";  // in it
+inline constexpr const char* kChatNote = "moe_chat.json";  // in the folder of a kept chat
 
 // name: the setting data.chat_template.
 //   auto     the template beside the tokenizer's files, else default
