@@ -117,8 +117,8 @@ Transfer layers_transfer(double parameters, int64_t layers, double bytes, const 
   return {seconds, seconds * together / L};
 }
 
-// What FP8 leaves of the time of a phase of bf16, with the passes that quantise: of an H200's full model, 32 x
-// 1024 (docs/fp8.md).
+// What FP8 leaves of the time of a phase of bf16, with the passes that quantise: of an H200's full model with
+// 32 x 1024 tokens (docs/fp8.md).
 struct Fp8Shares {
   double projections = 1, head = 1, experts = 1;
 };

@@ -48,8 +48,7 @@ TEST(ShownNames, TheTableOfTheDocumentation) {
 }
 
 TEST(ShownNames, EachDocumentedMetricHasASection) {
-  const std::set<std::string> sections = {"train", "val",  "router", "model",
-                                          "perf",  "data", "tasks",  "fp8"};
+  const std::set<std::string> sections = {"train", "val", "router", "model", "perf", "data", "tasks", "fp8"};
   int64_t names = 0;
   for (const std::string& row : rows_of("## The record", "## Names in W&B and TensorBoard")) {
     const std::string cell = row.substr(0, row.find(" |", 2));

@@ -49,8 +49,8 @@ TEST(Precision, StoredBf16NeedsItByName) {
   config.training.master_weights = StoredType::bf16;
   EXPECT_EQ(
       test::user_error_of([&] { config.validate(); }),
-      "training.master_weights: expected fp32 when training.mixed_precision is not bf16, found bf16. Hint: "
-      "set training.mixed_precision to bf16, or this to fp32");
+      "training.master_weights: expected fp32 when training.mixed_precision is neither bf16 nor fp8, found "
+      "bf16. Hint: set training.mixed_precision to bf16, or this to fp32");
 }
 
 }  // namespace

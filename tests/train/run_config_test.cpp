@@ -174,9 +174,8 @@ TEST(RunConfig, LoadsTheShippedConfigs) {
 
 TEST(RunConfig, Bf16WeightsAndGradientsNeedBf16Products) {
   EXPECT_EQ(error([](RunConfig& c) { c.training.master_weights = StoredType::bf16; }),
-            "training.master_weights: expected fp32 when training.mixed_precision is not bf16, found bf16. "
-            "Hint: set "
-            "training.mixed_precision to bf16, or this to fp32");
+            "training.master_weights: expected fp32 when training.mixed_precision is neither bf16 nor "
+            "fp8, found bf16. Hint: set training.mixed_precision to bf16, or this to fp32");
   EXPECT_THAT(error([](RunConfig& c) { c.training.gradient_type = StoredType::bf16; }),
               ::testing::StartsWith("training.gradient_type: "));
   EXPECT_EQ(error([](RunConfig& c) {
@@ -184,6 +183,24 @@ TEST(RunConfig, Bf16WeightsAndGradientsNeedBf16Products) {
               c.training.master_weights = c.training.gradient_type = StoredType::bf16;
             }),
             "");
+}
+
+TEST(RunConfig, Fp8NeedsWidthsThatItsProductsTake) {
+  const auto fp8 = [](auto change) {
+    return error([&](RunConfig& c) {
+      c.training.mixed_precision = MixedPrecision::fp8;
+      change(c);
+    });
+  };
+  EXPECT_EQ(fp8([](RunConfig&) {}), "");
+  EXPECT_EQ(
+      fp8([](RunConfig& c) { c.model.expert_intermediate_dim = 500; }),
+      "model.expert_intermediate_dim: expected the width a multiple of 8 with training.mixed_precision fp8, "
+      "found 500. Hint: change it, or set training.mixed_precision to bf16");
+  EXPECT_THAT(fp8([](RunConfig& c) { c.model.vocab_size = 50265; }),
+              ::testing::StartsWith("model.vocab_size: expected the vocabulary a multiple of 16"));
+  EXPECT_THAT(fp8([](RunConfig& c) { c.training.fp8_bf16_layers = 9; }),
+              ::testing::StartsWith("training.fp8_bf16_layers: expected at most 8"));
 }
 
 // The full recipe is the same model, learnt otherwise.
@@ -404,6 +421,7 @@ TEST(RunConfig, EveryChoiceIsReadAndWrittenByItsName) {
             "model.qk_norm = head: head projection none\n"
             "model.router_score = softmax: softmax sigmoid\n"
             "model.rope_scaling = none: none linear llama3 yarn\n"
+            "training.stage = pretrain: pretrain sft\n"
             "training.lr_schedule = cosine: cosine wsd constant\n"
             "training.weight_decay_mode = plain: plain cautious\n"
             "training.weight_decay_schedule = constant: constant with_lr cosine_to_zero\n"
@@ -411,13 +429,16 @@ TEST(RunConfig, EveryChoiceIsReadAndWrittenByItsName) {
             "training.optimizer_order = pytorch: pytorch bitsandbytes\n"
             "training.muon_coefficients = polar_express: polar_express quintic\n"
             "training.muon_scale = rms: rms spectral\n"
-            "training.mixed_precision = \"no\": auto no tf32 bf16 fp16\n"
+            "training.mixed_precision = \"no\": auto no tf32 bf16 fp16 fp8\n"
             "training.master_weights = fp32: fp32 bf16\n"
             "training.gradient_type = fp32: fp32 bf16\n"
             "training.recompute = none: none selective full\n"
             "training.on_nan = stop: stop skip\n"
             "training.device = auto: auto cpu gpu\n"
             "data.format = auto: auto text jsonl parquet tokens\n"
+            "data.conversations = none: none auto messages sharegpt alpaca prompt\n"
+            "data.learned = answers: answers all\n"
+            "data.special_text = anywhere: anywhere template\n"
             "data.document_split = file: unindented blank_line line file marker\n"
             "data.bad_rows = stop: stop skip\n"
             "data.packing = concat: concat best_fit pad\n"
