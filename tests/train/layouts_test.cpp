@@ -116,6 +116,26 @@ TEST(Layouts, RowsThatTravelBesideArithmeticChangeNoBit) {
   EXPECT_LT(largest_difference(turns, one_by_one), 1e-4);
 }
 
+// Rows that come from other ranks are quantised again, to the bits that they had: experts see the same numbers
+// wherever they are, and forward has the same bits.
+TEST(Layouts, RowsInFp8AreTheSameOnOtherRanks) {
+  Setting setting{.ranks = 2, .steps = 10, .precision = MixedPrecision::fp8};
+  const Learnt here = learn(setting);
+  EXPECT_LT(here.steps.back().loss, here.steps.front().loss) << "nothing was learnt";
+  setting.layout = expert;
+  for (const bool overlap : {false, true}) {
+    setting.overlap = overlap;
+    const Learnt dealt = learn(setting);
+    EXPECT_EQ(largest_difference(dealt, learn(setting)), 0);
+    const StepResult &a = here.steps.front(), &b = dealt.steps.front();
+    EXPECT_NEAR(b.loss, a.loss, 1e-6);
+    EXPECT_EQ(b.expert_count, a.expert_count);
+    EXPECT_NEAR(b.gradient_norm, a.gradient_norm, 1e-3 * a.gradient_norm);
+    ASSERT_EQ(b.fp8.size(), a.fp8.size());
+    for (const StepResult::Fp8Site& site : b.fp8) EXPECT_EQ(site.saturated_share, 0);
+  }
+}
+
 // Parts of the optimizer change no bit: with masters in parts, with whole ones, and with those that are
 // rounded at random.
 TEST(Layouts, SharedOptimizerChangesNoBit) {
@@ -128,6 +148,7 @@ TEST(Layouts, SharedOptimizerChangesNoBit) {
        {Case{MixedPrecision::no, StoredType::fp32, OptimizerKind::adamw8bit},
         {MixedPrecision::bf16, StoredType::fp32, OptimizerKind::adamw8bit},
         {MixedPrecision::bf16, StoredType::bf16, OptimizerKind::adamw8bit},
+        {MixedPrecision::fp8, StoredType::fp32, OptimizerKind::adamw8bit},
         {MixedPrecision::no, StoredType::fp32, OptimizerKind::muon},
         {MixedPrecision::bf16, StoredType::fp32, OptimizerKind::muon8bit},
         {MixedPrecision::bf16, StoredType::bf16, OptimizerKind::muon8bit}})
