@@ -184,17 +184,21 @@ void Attention::next(Tensor y_ND, AttentionSaved& saved, const Tensor& x_ND, con
   ops.matmul_add(y_ND, x_ND, saved.y_NHd.reshape({N, Hd}), weights.out.compute);
 }
 
+void Attention::forward_again(AttentionSaved& saved, const Tensor& x_ND, const AttentionWeights& weights,
+                              const Tokens& tokens, Ops& ops) const {
+  const bool full = recompute_ == Recompute::full;
+  ops.rms_norm_forward(norm(saved, x_ND, weights));
+  if (full) project(saved, weights, ops);
+  heads(saved, weights, tokens, ops);
+  if (full) attend(saved, tokens, ops);
+}
+
 void Attention::backward(Tensor d_ND, const ScaledRows& d8_ND, AttentionSaved& saved, const Tensor& x_ND,
                          const AttentionWeights& weights, const Tokens& tokens, GradientMode gradients,
                          const AttentionWorkspace& scratch, Ops& ops) const {
   const int64_t N = x_ND.dim(0), Hd = spec_.heads.query * spec_.heads.dim;
-  const bool add = gradients == GradientMode::accumulate, full = recompute_ == Recompute::full;
-  if (recompute_ != Recompute::none) {
-    ops.rms_norm_forward(norm(saved, x_ND, weights));
-    if (full) project(saved, weights, ops);
-    heads(saved, weights, tokens, ops);
-    if (full) attend(saved, tokens, ops);
-  }
+  const bool add = gradients == GradientMode::accumulate;
+  if (recompute_ != Recompute::none) forward_again(saved, x_ND, weights, tokens, ops);
   if (spec_.fp8)
     ops.fp8_matmul({.c_MN = scratch.dy_NHd.reshape({N, Hd}), .a_MK = d8_ND, .b_NK = weights.out.fp8.columns});
   else

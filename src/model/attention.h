@@ -72,6 +72,9 @@ class Attention {
   void project(AttentionSaved& saved, const AttentionWeights& weights, Ops& ops) const;
   void heads(AttentionSaved& saved, const AttentionWeights& weights, const Tokens& tokens, Ops& ops) const;
 
+  // What recomputation has not kept.
+  void forward_again(AttentionSaved& saved, const Tensor& x_ND, const AttentionWeights& weights,
+                     const Tokens& tokens, Ops& ops) const;
   void attend(AttentionSaved& saved, const Tokens& tokens, Ops& ops) const;
   void attend(AttentionSaved& saved, const KeyValueCache& cache, Ops& ops) const;
 
