@@ -187,7 +187,8 @@ int train(const TrainOptions& options) {
   config.data.require_text();
   expect_dictionary(config);
   config.check_trainable(options.resume.empty());
-  train::expect_named_files(config);
+  // Of several ranks each would say it: there the text's opening does, once they have met.
+  if (launch.alone()) train::expect_named_files(config);
   const train::TrainingConfig& training = config.training;
   start.end("settings");
   const StopSignal stop;

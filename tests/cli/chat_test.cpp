@@ -176,7 +176,7 @@ TEST_F(Chat, TheTemplateGoesOutAndComesBack) {
 // A tokenizer that was learnt here gets the template's tokens on its way out, and is without them when it is
 // back: its run goes on.
 TEST_F(Chat, ATokenizerOfItsOwnComesBackToo) {
-  ASSERT_EQ(moe("tokenizer train text.txt --vocab 300 --out mine").code, 0);
+  ASSERT_EQ(moe("tokenizer train text.txt --vocab 300 -o mine").code, 0);
   ASSERT_EQ(
       moe("train --config config.yaml data.document_split=line training.run_name=own data.source=text.txt "
           "data.tokenizer=mine model.vocab_size=384 training.max_steps=1 training.warmup_steps=0")
