@@ -195,7 +195,7 @@ Start starting_point(const ImportOptions& options) {
   if (fs::exists(saved))
     train::expect_tokenizer(saved.string(), start.state, start.config.data.tokenizer.facts());
   check_same_model(model, start.config.model, fs::exists(saved) ? saved.string() : "command line");
-  find_chat(folder, start);
+  if (!told) find_chat(folder, start);  // a template is of the tokenizer beside it
   return start;
 }
 

@@ -114,13 +114,16 @@ std::string with_added_tokens(const std::string& where, std::string_view tokeniz
 
 bool add_chat(std::vector<TokenizerFile>& files, const text::Chat& chat) {
   const std::vector<TokenizerFile> before = files;
-  TokenizerFile* const config = find(files, kConfig);
-  const bool in_config = config != nullptr && add_to_config(*config, chat);
-  if (TokenizerFile* const file = find(files, kTokenizer); file != nullptr && !chat.added().empty())
-    file->text = with_added_tokens(file->name, file->text, chat.tokenizer().vocabulary(), chat.added());
-  if (TokenizerFile* const file = find(files, kGeneration); file != nullptr)
-    file->text = with_ends(file->name, file->text, {chat.stops().begin(), chat.stops().end()});
   TokenizerFile* const file = find(files, kTemplate);
+  // Then the files are those that the chat was read from.
+  const bool said = file != nullptr && file->text == chat.chat_template().source() && chat.added().empty();
+  TokenizerFile* const config = find(files, kConfig);
+  const bool in_config = !said && config != nullptr && add_to_config(*config, chat);
+  if (TokenizerFile* const json = find(files, kTokenizer); json != nullptr && !chat.added().empty())
+    json->text = with_added_tokens(json->name, json->text, chat.tokenizer().vocabulary(), chat.added());
+  if (TokenizerFile* const generation = find(files, kGeneration); generation != nullptr)
+    generation->text =
+        with_ends(generation->name, generation->text, {chat.stops().begin(), chat.stops().end()});
   if (file != nullptr)
     file->text = chat.chat_template().source();
   else if (!in_config)

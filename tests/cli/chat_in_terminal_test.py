@@ -78,7 +78,7 @@ def moe(program, folder, *words):
 def make_run(program, folder):
     (folder / "text.txt").write_text("The lamp is green.\n" * 2000)
     (folder / "config.yaml").write_text(CONFIG)
-    moe(program, folder, "tokenizer", "train", "text.txt", "--vocab", "300", "--out", "mine")
+    moe(program, folder, "tokenizer", "train", "text.txt", "--vocab", "300", "-o", "mine")
     moe(program, folder, "train", "--config", "config.yaml", "data.source=text.txt", "data.tokenizer=mine",
         "training.run_name=run")
 
