@@ -4,13 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstdint>
 #include <limits>
 #include <set>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -108,8 +108,9 @@ TEST(Fp8, ScalesAreTheLeastPowersOfTwoThatFit) {
 TEST_F(Fp8Test, RowsAndColumnsAreTheDefinition) {
   for (const DType type : kActivations)
     for (const DType to : {DType::e4m3, DType::e5m2})
-      for (const auto& [rows, columns] :
+      for (const auto& size :
            {std::pair<int64_t, int64_t>{5, 7}, {33, 64}, {70, 130}, {19, 1024}, {3, 3072}, {2, 8200}}) {
+        const int64_t rows = size.first, columns = size.second;
         const Tensor x = normal("x", type, {rows, columns});
         const auto in = values(x);
         for (const bool transposed : {false, true}) {
@@ -194,8 +195,9 @@ TEST_F(Fp8Test, TheCensusCountsWhatIsLost) {
 TEST_F(Fp8Test, ProductsAreExactOnTheirOperandsAndNearOnTheOriginals) {
   for (const DType type : {DType::e4m3, DType::e5m2})
     for (const DType to : {DType::bf16, DType::f32})
-      for (const auto& [m, n, k] : {std::tuple<int64_t, int64_t, int64_t>{64, 48, 32}, {80, 256, 1024}})
+      for (const auto& size : {std::array<int64_t, 3>{64, 48, 32}, {80, 256, 1024}})
         for (const bool outliers : {false, true}) {
+          const int64_t m = size[0], n = size[1], k = size[2];
           const auto input = [&](const std::string& name, int64_t rows) {
             auto x = values(normal(name, DType::bf16, {rows, k}));
             for (size_t i = 0; outliers && i < x.size(); ++i)
