@@ -116,8 +116,8 @@ TEST(Layouts, RowsThatTravelBesideArithmeticChangeNoBit) {
   EXPECT_LT(largest_difference(turns, one_by_one), 1e-4);
 }
 
-// Rows that come from other ranks are quantised again, to the bits that they had: experts see the same numbers
-// wherever they are, and forward has the same bits.
+// Rows that come from other ranks are quantised again, to the bits that they had. So experts see the same
+// numbers wherever they are.
 TEST(Layouts, RowsInFp8AreTheSameOnOtherRanks) {
   Setting setting{.ranks = 2, .steps = 10, .precision = MixedPrecision::fp8};
   const Learnt here = learn(setting);
