@@ -6,15 +6,14 @@ in an answer and between two, Ctrl-D.
 usage: chat_in_terminal_test.py PROGRAM
 """
 import os
-import pty
-import re
-import select
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from terminal import Terminal
 
 SECONDS = 120  # of one step, on a machine with other work
 CONFIG = """
@@ -37,39 +36,6 @@ training:
 """
 
 
-class Terminal:
-    def __init__(self, words, folder):
-        self.process, self.terminal = pty.fork()
-        if self.process == 0:
-            os.chdir(folder)
-            os.execv(words[0], words)
-        self.seen = ""
-
-    def type(self, text):
-        os.write(self.terminal, text.encode())
-
-    def read_until(self, pattern):
-        """The match in what the terminal shows from now on."""
-        deadline = time.monotonic() + SECONDS
-        while not (found := re.search(pattern, self.seen)):
-            left = deadline - time.monotonic()
-            if left < 0 or not select.select([self.terminal], [], [], left)[0]:
-                raise AssertionError(f"no {pattern} within {SECONDS} s in: {self.seen[-2000:]!r}")
-            self.seen += os.read(self.terminal, 4096).decode(errors="replace")
-        self.seen = self.seen[found.end():]
-        return found
-
-    def end(self):
-        """How the program ended."""
-        try:
-            while os.read(self.terminal, 4096):
-                pass
-        except OSError:  # the other end is closed
-            pass
-        os.close(self.terminal)
-        return os.waitpid(self.process, 0)[1]
-
-
 def moe(program, folder, *words):
     done = subprocess.run([program, *words], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -86,7 +52,7 @@ def make_run(program, folder):
 def check_conversation(program, folder):
     # So long an answer ends when it is interrupted: with its first weights a model says the last word again.
     chat = Terminal([program, "chat", "runs/run", "--temperature", "0", "--context", "200000",
-                     "--max-new-tokens", "150000", "data.chat_template=default.jinja"], folder)
+                     "--max-new-tokens", "150000", "data.chat_template=default.jinja"], folder, SECONDS)
     chat.read_until(r"/help lists commands")
     chat.read_until(r"> ")
     chat.type("\x03")
@@ -112,7 +78,7 @@ def check_conversation(program, folder):
 def check_interrupt_while_loading(program, folder):
     """Before the first prompt the key ends the program, as in others; here the program waits for a file."""
     os.mkfifo(folder / "slow.jinja")
-    chat = Terminal([program, "chat", "runs/run", "data.chat_template=slow.jinja"], folder)
+    chat = Terminal([program, "chat", "runs/run", "data.chat_template=slow.jinja"], folder, SECONDS)
     time.sleep(0.5)
     os.kill(chat.process, signal.SIGINT)
     status = chat.end()

@@ -6,15 +6,13 @@ and says what its line has become. The manual pages are set by groff, which must
 usage: completion_in_shells_test.py bash|zsh|fish|man PROGRAM; exits with 77 where the shell is not installed.
 """
 import os
-import pty
-import re
-import select
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+
+from terminal import Terminal
 
 # what is typed before Tab -> what the line is then
 CASES = {
@@ -52,36 +50,9 @@ LOAD = {
 SECONDS = 60  # of one answer, on a machine with other work
 
 
-class Terminal:
-    def __init__(self, words, environment, folder):
-        self.process, self.terminal = pty.fork()
-        if self.process == 0:
-            os.chdir(folder)
-            os.execvpe(words[0], words, environment)
-        self.seen = ""
-
-    def type(self, text):
-        os.write(self.terminal, text.encode())
-
-    def read_until(self, pattern):
-        """The match in what the shell shows from now on."""
-        deadline = time.monotonic() + SECONDS
-        while not (found := re.search(pattern, self.seen)):
-            left = deadline - time.monotonic()
-            if left < 0 or not select.select([self.terminal], [], [], left)[0]:
-                raise AssertionError(f"no {pattern} within {SECONDS} s in: {self.seen!r}")
-            self.seen += os.read(self.terminal, 4096).decode(errors="replace")
-        self.seen = self.seen[found.end():]
-        return found
-
-    def close(self):
-        os.close(self.terminal)
-        os.waitpid(self.process, 0)
-
-
 def on_terminal(shell, environment, folder):
     """The line after Tab, of each case."""
-    terminal = Terminal(START[shell], environment, folder)
+    terminal = Terminal(START[shell], folder, SECONDS, environment)
     terminal.type(f"{LOAD[shell]}; {SHOW[shell]}; PS1='$ '; echo rea''dy\r")
     terminal.read_until("ready")
     for typed in CASES:
