@@ -3,29 +3,12 @@
 // (tools/make_chat_goldens.py compares), and says which text is an answer's: the token that ends it belongs
 // to it, the line end behind that does not.
 #include <array>
+#include <string>
 
 #include "text/chat_template.h"
 
 namespace moe::text {
 namespace {
-
-// ChatML behind an end of text, with which every document of pre-training begins.
-constexpr std::string_view kDefault = R"({{- bos_token }}
-{%- for message in messages %}
-    {{- '<|im_start|>' + message.role + '\n' }}
-    {%- if message.role == 'assistant' %}
-        {%- generation %}
-            {{- message.content + '<|im_end|>' }}
-        {%- endgeneration %}
-    {%- else %}
-        {{- message.content + '<|im_end|>' }}
-    {%- endif %}
-    {{- '\n' }}
-{%- endfor %}
-{%- if add_generation_prompt %}
-    {{- '<|im_start|>assistant\n' }}
-{%- endif %}
-)";
 
 constexpr std::string_view kChatMl = R"({%- for message in messages %}
     {{- '<|im_start|>' + message.role + '\n' }}
@@ -190,6 +173,8 @@ constexpr std::string_view kMistral = R"(
 )";
 
 const std::array<BuiltInTemplate, 6>& all() {
+  // ChatML behind an end of text, with which every document of pre-training begins.
+  static const std::string kDefault = "{{- bos_token }}\n" + std::string(kChatMl);
   static const std::array<BuiltInTemplate, 6> kAll{
       {{"default", kDefault, {"<|im_start|>", "<|im_end|>"}},
        {"chatml", kChatMl, {"<|im_start|>", "<|im_end|>"}},
