@@ -7,44 +7,38 @@
 
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <ctime>
 #include <string_view>
 
 #include "base/error.h"
-#include "base/start_thread.h"
 
 namespace moe::cli {
+namespace {
 
-InterruptKey::InterruptKey() : event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-  if (event_.get() < 0) throw UserError("eventfd", "to be able to open one", std::strerror(errno));
-  sigemptyset(&signals_);
-  sigaddset(&signals_, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals_, &before_);
-  try {
-    thread_ = start_thread([this] { watch(); });
-  } catch (...) {
-    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-    throw;
-  }
+int open_event() {
+  const int event = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (event < 0) throw UserError("eventfd", "to be able to open one", std::strerror(errno));
+  return event;
 }
 
-InterruptKey::~InterruptKey() {
-  done_ = true;
-  thread_.join();
-  pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+sigset_t interrupts() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  return signals;
 }
 
-void InterruptKey::watch() {
-  while (!done_) {
-    const timespec patience{.tv_sec = 0, .tv_nsec = 100'000'000};
-    if (sigtimedwait(&signals_, nullptr, &patience) != SIGINT) continue;  // nothing came
-    if (!listening_ || waiting_.exchange(true)) _exit(128 + SIGINT);
-    const uint64_t one = 1;
-    if (::write(event_.get(), &one, sizeof(one)) < 0) _exit(128 + SIGINT);
-  }
+}  // namespace
+
+InterruptKey::InterruptKey() : event_(open_event()), thread_(interrupts(), [this](int) { taken(); }) {}
+
+void InterruptKey::taken() {
+  if (!listening_ || waiting_.exchange(true)) _exit(128 + SIGINT);
+  const uint64_t one = 1;
+  if (::write(event_.get(), &one, sizeof(one)) < 0) _exit(128 + SIGINT);
 }
 
 bool InterruptKey::pressed() {

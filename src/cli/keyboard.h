@@ -3,24 +3,21 @@
 #pragma once
 
 #include <atomic>
-#include <csignal>
 #include <string>
-#include <thread>
+#include <string_view>
 
 #include "base/descriptor.h"
 #include "base/terminal.h"
+#include "cli/signal_thread.h"
 #include "generate/chat_loop.h"
 
 namespace moe::cli {
 
-// Ctrl-C as a thing to look at. A thread of its own waits for the signal, for the reason that StopSignal has.
+// Ctrl-C as a thing to look at.
 class InterruptKey {
  public:
-  // Blocks SIGINT in this thread and all that it starts: make it before any other thread.
+  // Make it before any other thread, as SignalThread says.
   InterruptKey();
-  ~InterruptKey();
-  InterruptKey(const InterruptKey&) = delete;
-  InterruptKey& operator=(const InterruptKey&) = delete;
 
   // Until here the key ends the program, as ever.
   void listen() { listening_ = true; }
@@ -29,12 +26,11 @@ class InterruptKey {
   int descriptor() const { return event_.get(); }  // readable while it is pressed
 
  private:
-  void watch();
+  void taken();
 
-  sigset_t signals_{}, before_{};
   Descriptor event_;
-  std::atomic<bool> listening_{false}, waiting_{false}, done_{false};
-  std::thread thread_;
+  std::atomic<bool> listening_{false}, waiting_{false};
+  SignalThread thread_;
 };
 
 // Standard input and output. Where a person types, there is a prompt, on standard error.

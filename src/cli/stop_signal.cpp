@@ -3,10 +3,6 @@
 
 #include <unistd.h>
 
-#include <ctime>
-
-#include "base/start_thread.h"
-
 namespace moe::cli {
 namespace {
 
@@ -20,41 +16,29 @@ bool is_ignored(int signal) {
 }  // namespace
 
 StopSignal::StopSignal() {
-  sigemptyset(&signals_);
+  sigset_t signals;
+  sigemptyset(&signals);
   // An ignored signal would be seen all the same once it is blocked.
   for (const int signal : kStopping)
-    if (!is_ignored(signal)) sigaddset(&signals_, signal);
+    if (!is_ignored(signal)) sigaddset(&signals, signal);
   struct sigaction ignore {};
   ignore.sa_handler = SIG_IGN;
   sigaction(SIGPIPE, &ignore, &pipe_);
   sigaction(SIGXFSZ, &ignore, &size_);
-  pthread_sigmask(SIG_BLOCK, &signals_, &before_);
-  try {
-    thread_ = start_thread([this] { watch(); });
-  } catch (...) {
-    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-    throw;
-  }
+  thread_.emplace(signals, [this](int signal) { taken(signal); });
 }
 
 StopSignal::~StopSignal() {
-  done_ = true;
-  thread_.join();
-  pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  thread_.reset();
   sigaction(SIGPIPE, &pipe_, nullptr);
   sigaction(SIGXFSZ, &size_, nullptr);
 }
 
-void StopSignal::watch() {
-  while (!done_) {
-    const timespec patience{.tv_sec = 0, .tv_nsec = 100'000'000};
-    const int signal = sigtimedwait(&signals_, nullptr, &patience);
-    if (signal < 0) continue;  // nothing came
-    const bool by_hand = signal == SIGINT || signal == SIGQUIT;
-    if (by_hand && (number_ == SIGINT || number_ == SIGQUIT)) _exit(128 + signal);
-    number_ = signal;
-    stop_.request_stop();
-  }
+void StopSignal::taken(int signal) {
+  const bool by_hand = signal == SIGINT || signal == SIGQUIT;
+  if (by_hand && (number_ == SIGINT || number_ == SIGQUIT)) _exit(128 + signal);
+  number_ = signal;
+  stop_.request_stop();
 }
 
 }  // namespace moe::cli

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: MIT
 // Signals that ask a run to end, as a number to look at: of a person (SIGINT, SIGQUIT), of a terminal or
 // connection that closes (SIGHUP), of those who stop processes (SIGTERM), and of schedulers that warn before
-// they do (SIGUSR1, SIGUSR2, SIGXCPU). They are taken by a thread of their own that waits for them, never by
-// a handler: a handler would run on top of whatever code a compute thread is in, and the kernels that oneDNN
-// generates keep data on the stack where the handler's frame goes (a run then died of a corrupted heap). A
-// reader of our output that goes (SIGPIPE) and a file that may not grow (SIGXFSZ) end nothing: the write
-// fails, and that is looked at where it matters. What was ignored when the program started (nohup) stays
-// ignored.
+// they do (SIGUSR1, SIGUSR2, SIGXCPU). A reader of our output that goes (SIGPIPE) and a file that may not
+// grow (SIGXFSZ) end nothing: the write fails, and that is looked at where it matters. What was ignored when
+// the program started (nohup) stays ignored.
 #pragma once
 
 #include <atomic>
 #include <csignal>
+#include <optional>
 #include <stop_token>
-#include <thread>
+
+#include "cli/signal_thread.h"
 
 namespace moe::cli {
 
@@ -30,14 +29,12 @@ class StopSignal {
   std::stop_token token() const { return stop_.get_token(); }
 
  private:
-  void watch();
-  sigset_t signals_{}, before_{};
+  void taken(int signal);
   struct sigaction pipe_ {
   }, size_{};
   std::atomic<int> number_{0};
   std::stop_source stop_;
-  std::atomic<bool> done_{false};
-  std::thread thread_;
+  std::optional<SignalThread> thread_;
 };
 
 }  // namespace moe::cli
