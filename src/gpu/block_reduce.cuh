@@ -5,6 +5,8 @@
 
 #include <cuda_runtime.h>
 
+#include <cstdint>
+
 namespace moe::gpu {
 
 inline constexpr unsigned kAllLanes = 0xffffffffU;
@@ -22,9 +24,17 @@ __device__ __forceinline__ T warp_sum(T value) {
   return lanes_sum<32>(value);
 }
 
-__device__ __forceinline__ float warp_max(float value) {
+__device__ __forceinline__ float larger(float a, float b) {
+  return fmaxf(a, b);
+}
+__device__ __forceinline__ uint32_t larger(uint32_t a, uint32_t b) {
+  return max(a, b);
+}
+
+template <class T>
+__device__ __forceinline__ T warp_max(T value) {
 #pragma unroll
-  for (int lanes = 16; lanes > 0; lanes /= 2) value = fmaxf(value, __shfl_xor_sync(kAllLanes, value, lanes));
+  for (int lanes = 16; lanes > 0; lanes /= 2) value = larger(value, __shfl_xor_sync(kAllLanes, value, lanes));
   return value;
 }
 
@@ -42,8 +52,9 @@ __device__ __forceinline__ T block_sum(T value) {
   return warp_sum(lane < warps ? parts[lane] : T(0));
 }
 
-__device__ __forceinline__ float block_max(float value) {
-  __shared__ float parts[32];
+template <class T>
+__device__ __forceinline__ T block_max(T value) {
+  __shared__ T parts[32];
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
   const int warps = static_cast<int>(blockDim.x) / 32;
   value = warp_max(value);

@@ -48,7 +48,7 @@ __global__ void __launch_bounds__(kWarps * 32)
     for (int64_t c = lane * width; c < columns; c += 32 * width)
       largest = largest_bits(largest, load<width>(x + c));
   }
-  largest = warp_max_bits(largest);
+  largest = warp_max(largest);
   const float scale = fp8_scale<kFormat<Q>>(largest), inverse = fp8_inverse_scale(scale);
   if (lane == 0) out.scale[row] = scale;
   const bool counts = out.counts(row);
@@ -153,7 +153,7 @@ __global__ void __launch_bounds__(kThreads)
         counted.template add<kFormat<Q>>(one, q, inverse[j]);
     }
   }
-  if (out.census != nullptr) counted.add_to(out.census, warp_max_bits(most));
+  if (out.census != nullptr) counted.add_to(out.census, warp_max(most));
   __syncthreads();
   constexpr int kMoved = 16;  // bytes
   const int c = thread / (kSide / kMoved), r = thread % (kSide / kMoved) * kMoved;

@@ -25,23 +25,6 @@ __device__ __forceinline__ uint32_t largest_bits(uint32_t largest, const Vec<T, 
   for (int j = 0; j < width; ++j) largest = max(largest, __float_as_uint(to_float(x.v[j])) & 0x7fffffffU);
   return largest;
 }
-__device__ __forceinline__ uint32_t warp_max_bits(uint32_t value) {
-#pragma unroll
-  for (int lanes = 16; lanes > 0; lanes /= 2) value = max(value, __shfl_xor_sync(kAllLanes, value, lanes));
-  return value;
-}
-
-// As block_max.
-__device__ __forceinline__ uint32_t block_max_bits(uint32_t value) {
-  __shared__ uint32_t parts[32];
-  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
-  const int warps = static_cast<int>(blockDim.x) / 32;
-  value = warp_max_bits(value);
-  __syncthreads();
-  if (lane == 0) parts[warp] = value;
-  __syncthreads();
-  return warp_max_bits(lane < warps ? parts[lane] : 0U);
-}
 
 template <Fp8Format format, class T, int width>
 __device__ __forceinline__ Vec<uint8_t, width> quantised(const Vec<T, width>& x, float inverse_scale) {

@@ -83,7 +83,7 @@ struct Fp8Row {
   }
   // All threads call it.
   __device__ __forceinline__ void finish() const {
-    if (counts) counted.add_to(out.census, warp_max_bits(largest));
+    if (counts) counted.add_to(out.census, warp_max(largest));
   }
 };
 

@@ -147,7 +147,7 @@ __device__ __forceinline__ void quantise_row(const Fp8Rows& out, const Packed (&
   uint32_t largest = 0;
 #pragma unroll
   for (int p = 0; p < pieces; ++p) largest = largest_bits(largest, unpack<T>(y[p]));
-  largest = warp_max_bits(largest);
+  largest = warp_max(largest);
   const float scale = fp8_scale<kE4M3>(largest), inverse = fp8_inverse_scale(scale);
   if (lane == 0) out.scale[row] = scale;
   CensusCounts counted;
@@ -294,7 +294,7 @@ __device__ __forceinline__ Vec<float, width> sum_rows(const Vec<T, width>* here,
 template <class T>
 __device__ __forceinline__ void quantise_piece(const Fp8Rows& out, const Vec<T, kWidth<T>>& x, int64_t row,
                                                int64_t c, int64_t d) {
-  const uint32_t largest = block_max_bits(largest_bits(0, x));
+  const uint32_t largest = block_max(largest_bits(0, x));
   const float scale = fp8_scale<kE4M3>(largest), inverse = fp8_inverse_scale(scale);
   if (threadIdx.x == 0) out.scale[row] = scale;
   const auto q = quantised<kE4M3>(x, inverse);
